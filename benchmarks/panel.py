@@ -23,7 +23,7 @@ from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.record import as_json
 from data_engine.status.build import FlowFacts, WorkspaceFacts, build_status
-from data_engine.status.view import render
+from data_engine.view.panel import render
 from jupyter_extension.assets import panel_js
 from jupyter_extension.server import message_of
 from tests.panel import flows

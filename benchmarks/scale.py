@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 
@@ -140,9 +140,9 @@ def items() -> None:
 
 def dask() -> None:
     """Maps over a cluster of this machine."""
+    from data_engine.cluster.connection import connected, disconnect
+    from data_engine.cluster.local import LocalCluster
     from data_engine.engine.items.cluster import Cluster
-    from data_engine.engine.items.connection import connected, disconnect
-    from data_engine.engine.items.local_cluster import LocalCluster
 
     with tempfile.TemporaryDirectory() as folder:
         home = workspace_in(Path(folder) / "ws")
@@ -300,19 +300,30 @@ async def _simulated(home: LocalWorkspace) -> tuple[float, int]:
     done = 0
     runs: Any = None
 
+    DONE = pickle.dumps(([], JobEnd("done")))
+
     class Far:
         """A cluster that answers at once."""
 
         status, dashboard, topic, is_there = "running", "", "t", True
         scheduler: Any = type("S", (), {"name": "paper"})
-        client: Any = type("C", (), {"status": "running"})
+        hearers: ClassVar[dict[str, Any]] = {}
 
-        def hear(self, run: str, hearer: Any) -> None:
-            self.hearer = hearer
+        @property
+        def client(self) -> Far:
+            return self
+
+        def submit(self, *_: Any, **__: Any) -> Any:
+            self.task = type("F", (), {"status": "pending", "result": lambda self, timeout: DONE})()
+            self.task.add_done_callback = lambda done: setattr(self, "done", done)
+            return self.task
+
+        def hear(self, key: str, hearer: Any) -> None:
+            self.hearers[key] = hearer
 
         def workers(self) -> dict[str, dict[str, Any]]:
             return {
-                f"tcp://10.0.0.{number}:1": {"nthreads": 1, "local_directory": str(number)}
+                f"tcp://10.0.0.{number}:1": {"nthreads": 1, "local_directory": str(number), "others": 0}
                 for number in range(PAPER_WORKERS)
             }
 
@@ -332,7 +343,6 @@ async def _simulated(home: LocalWorkspace) -> tuple[float, int]:
         on_done=told,
         wake=lambda: None,
     )
-    runs.link.submit = lambda content, **_: None
     runs.free()
     while not runs.free():
         await asyncio.sleep(0.01)
@@ -352,9 +362,12 @@ async def _simulated(home: LocalWorkspace) -> tuple[float, int]:
                 StepFinished(one.run_id or "", 0, "Read", "success", now_s, 0.1),
                 RunFinished(one.run_id or "", "success", now_s, 0.1),
             ]
-            far.hearer(("events", placed.attempt, number, pickle.dumps(events)))
-        await asyncio.sleep(0)
-        runs._done(placed.attempt, pickle.dumps(([], JobEnd("done"))), None)
+            far.hearers[placed.attempt.key]((number, pickle.dumps(events)))
+        while not placed.attempt.future:
+            await asyncio.sleep(0.0005)
+        far.done(far.task)
+        while runs._placed:
+            await asyncio.sleep(0.0005)
     ledger.flush()
     return time.process_time() - started_s, done
 

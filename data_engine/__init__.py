@@ -5,7 +5,8 @@ The floors of the package; imports only point down:
     9  the names below, and the IPython extension
     8  cli/  demo/  docs/  jupyter_extension/    the command line; the demo's flows and data; the documentation; magics, displays and panel
     7  importing/           bringing a workspace from the older system
-    7  client.py  feed.py  verbs.py  runs.py  discovery.py  client_arguments.py  kernel_imports.py   Workspace: the Python face; what a flow can do; runs in the caller's process
+    7  view/                what the panel shows of a workspace, and which buttons work
+    7  client.py  verbs.py  runs.py  discovery.py  client_arguments.py  kernel_imports.py   Workspace: the Python face; what a flow can do; runs in the caller's process
     6  daemon/                the background process: its control channel, its workers
     5  status/                the state of a workspace: one record, filled from facts once, and what explains it
     5  commands/              what is asked of a workspace's owner: a value for each verb
@@ -17,11 +18,12 @@ The floors of the package; imports only point down:
     4  reasons/              why something runs or does not: one table
     4  alerting/              what is expected of flows, and what people are told of them
     3  ledger/  lease/        what ran, on this machine and for all; who owns a workspace on a shared folder
+    2  cluster/               jobs on a Dask cluster: nodes, attempts, what becomes of them
     2  notebook/              from notebooks to modules, and from errors to cells
     1  model.py flow/ workspace/   records and events; flows as values; the workspace's folder
     1  compare/               what differs between two values
     1  helpers/               a leaf for authors: DuckDB, Polars, schemas, workbooks; uses floor 0 only
-    0  errors.py secret.py files.py nofollow.py private.py locks.py unfinished.py clock.py duration.py shown.py
+    0  errors.py secret.py files.py nofollow.py private.py locks.py unfinished.py clock.py duration.py display_hook.py
     0  platforms/             what differs between Linux, macOS and Windows
     0  version.py argument_checks.py storage_version.py record.py cause.py message.py formatting.py marks.py trial.py
 

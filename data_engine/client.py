@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from data_engine.client_arguments import given_folder, given_limit, given_params, given_workspace, is_json
+from data_engine.display_hook import Listing
 from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.flow.suggestions import typed_verbs
 from data_engine.platforms.names import with_home
-from data_engine.shown import Listing
 from data_engine.workspace.layout import WorkspaceLayout
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from data_engine.lease.status import LeaseStatus
     from data_engine.model import Backfill, Deployment, Event, LogEntry, Run, StepRun
     from data_engine.notebook.catalog import CatalogEntry
-    from data_engine.notebook.deployment_status import Standing
+    from data_engine.notebook.deployment_status import DeploymentStatus
     from data_engine.plan.plan import Plan
     from data_engine.plan.results import GoldenResult
     from data_engine.planning.backfill import Reprocess
@@ -362,7 +362,7 @@ class Workspace:
 
         return Listing(history_of(self.home, None if name is None else check_flow_name(name)))
 
-    def standing(self, name: str) -> Standing:
+    def standing(self, name: str) -> DeploymentStatus:
         """How the flow's module stands to what production runs: its `kind`, the `cells` that differ, and in words.
 
         Raises:
@@ -1167,7 +1167,7 @@ class Workspace:
             >>> ws.interpreter() == sys.executable
             True
         """
-        from data_engine.daemon.interpreter import recorded_interpreter
+        from data_engine.daemon.environment import recorded_interpreter
 
         return self.link.ask(
             lambda daemon: str(daemon.get("/ping")["interpreter"]),
@@ -1189,7 +1189,7 @@ class Workspace:
             True
         """
         from data_engine.commands.machine import SetInterpreter
-        from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
+        from data_engine.daemon.environment import checked_interpreter, choose_interpreter, recorded_interpreter
 
         ledger = self.home.ledger()
         choose_interpreter(ledger, None if path is None else checked_interpreter(path, is_given=True))

@@ -29,9 +29,9 @@ Errors pickle, because worker processes send them home.
 
 from __future__ import annotations
 
+from data_engine.display_hook import Displayable, hint_here
 from data_engine.formatting import MOST_TEXT, both_ends
 from data_engine.secret import masked
-from data_engine.shown import Shown, hint_here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class ShortInterrupt(KeyboardInterrupt):
         return [hint_here(f"KeyboardInterrupt: {self}")]
 
 
-class FlowValidationError(Shown, ValueError):
+class FlowValidationError(Displayable, ValueError):
     """A mistake with its fix: `what` is wrong, `where` it is, and the `fix`. Secrets in its text are masked; of a text that
     nobody reads to its end both ends are kept.
 

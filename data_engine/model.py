@@ -13,9 +13,9 @@ from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from data_engine.cause import Cause, read_cause
+from data_engine.display_hook import Displayable
 from data_engine.formatting import duration_words, plural
 from data_engine.record import Record, frozen
-from data_engine.shown import Shown
 
 
 class StagedFile(NamedTuple):
@@ -399,7 +399,7 @@ class PlannedRun(Record):
 
 
 @frozen
-class Backfill(Shown, Record):
+class Backfill(Displayable, Record):
     """Runs that somebody asked for once more, as one thing with an `id`: it can be stopped, and goes on after a crash.
 
     `state` is "planned" (only listed), "running", "done" or "stopped". Of `total` runs `ended` have ended, `failed` of them

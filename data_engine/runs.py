@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from data_engine.cause import Cause
 from data_engine.daemon.probes import server_ahead_s
+from data_engine.display_hook import Listing
 from data_engine.engine.candidates import Source, pick_to_run, startup_sources
 from data_engine.engine.groups import holding_group
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
@@ -39,7 +40,6 @@ from data_engine.notebook.catalog import CatalogEntry, find_module, no_steps, re
 from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.module_sets import file_facts
 from data_engine.scheduler.foreground import run_until_interrupted
-from data_engine.shown import Listing
 from data_engine.status.deployed_before import find_flow
 from data_engine.trial import refuse_in_trial
 

@@ -225,7 +225,7 @@ class Flow(value.Flow):
             >>> flow.form().values
             {}
         """
-        from data_engine.shown import form_of
+        from data_engine.display_hook import form_of
 
         return form_of(self, use=use, source=source)
 

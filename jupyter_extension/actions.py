@@ -17,7 +17,6 @@ from data_engine.client import Workspace
 from data_engine.commands.fields import ANY_TEXT, COUNT, FLAG, PATH, PATHS, TEXT, Field, Fields, checked
 from data_engine.engine.left_behind import is_source_gone
 from data_engine.errors import FlowValidationError, WorkspaceError, error_of
-from data_engine.feed import child_json
 from data_engine.files import create_exclusive, file_exists
 from data_engine.formatting import plural
 from data_engine.ledger.former_places import written_here
@@ -30,6 +29,7 @@ from data_engine.platforms.names import real_path, with_home
 from data_engine.proof.kernel import compared_now
 from data_engine.record import as_json, frozen
 from data_engine.version import __version__
+from data_engine.view.feed import child_json
 from data_engine.workspace.layout import is_workspace
 from data_engine.workspace.machine import (
     load_machine_settings,

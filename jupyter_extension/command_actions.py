@@ -15,13 +15,13 @@ from data_engine.commands.registry import COMMANDS
 from data_engine.commands.runs import Run, StopFlow
 from data_engine.daemon.link import Left
 from data_engine.errors import FlowValidationError, error_of
-from data_engine.feed import daemon_of, from_child
 from data_engine.flow.parameter_values import Given
 from data_engine.formatting import first_few, plural, typed
 from data_engine.record import as_json, frozen
 from data_engine.status.deployed_before import left_out
 from data_engine.status.sentences import ends_words, freed_words, never_begins_words
 from data_engine.status.starting import FilesBefore, Starting, files_before, starting_now
+from data_engine.view.feed import daemon_of, from_child
 from jupyter_extension.details import flow_entry
 from jupyter_extension.files import flow_files
 

@@ -133,7 +133,7 @@ def _compile(given: Namespace, names: UserNames) -> Any:
 def _deploy(given: Namespace, names: UserNames) -> Any:
     from data_engine.client import outcome_of
     from data_engine.commands.deployments import Deploy
-    from data_engine.shown import Listing
+    from data_engine.display_hook import Listing
     from data_engine.status import deploy_lines
     from data_engine.status.deployed_before import left_out
     from data_engine.status.offline import OfflineFacts

@@ -12,7 +12,6 @@ from typing import Any
 
 from data_engine.client import Workspace
 from data_engine.errors import FlowValidationError
-from data_engine.feed import daemon_of, from_child
 from data_engine.files import file_exists
 from data_engine.flow.expectation import Expectation, expectation_words
 from data_engine.flow.trigger import skipped_days
@@ -27,11 +26,12 @@ from data_engine.plan.code import code_changes
 from data_engine.planning.slots import Slots, slot_words, zone_of
 from data_engine.proof.kept import unsettled_texts
 from data_engine.record import frozen
-from data_engine.status.buttons import WhyNot
 from data_engine.status.deployed_before import present_name
 from data_engine.status.runs import facts_of, params_words, rows_words, source_names, trigger_words
 from data_engine.status.sentences import places_of, short_error
-from data_engine.status.view import run_mark
+from data_engine.view.buttons import WhyNot
+from data_engine.view.feed import daemon_of, from_child
+from data_engine.view.panel import run_mark
 
 MOST_DEPLOYMENTS = 100
 MOST_LINES = 5000

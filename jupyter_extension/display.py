@@ -12,6 +12,7 @@ from urllib.parse import quote
 from data_engine.client import Workspace
 from data_engine.compare.difference import Difference
 from data_engine.daemon.endpoint import read_endpoint
+from data_engine.display_hook import Hint, Listing
 from data_engine.engine.local_workspace import settle_flow, workspace_of
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.files import file_exists
@@ -28,12 +29,11 @@ from data_engine.notebook.read import read_cells
 from data_engine.plan.golden import Golden
 from data_engine.plan.plan import Plan
 from data_engine.plan.results import GoldenResult
-from data_engine.shown import Hint, Listing
 from data_engine.status.explain import Explanation
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.status.run_comparison import Comparison
 from data_engine.status.trends import Trends
-from data_engine.workspace.layout import FLOW_MODULES, authored_folder, here, ipython_shell, kernel_shell
+from data_engine.workspace.layout import FLOW_MODULES, authored_folder, current_notebook, ipython_shell, kernel_shell
 from jupyter_extension.card import Card, Cell, Code, Faint, Lines, Note, Part, html, table, text
 from jupyter_extension.cards import (
     backfill_card,
@@ -171,7 +171,7 @@ def _card_of_listing(listing: Listing[Any], samples: bool) -> Card | None:
 def cell_link(error: FlowValidationError) -> str | None:
     """Where JupyterLab finds the cell an error names, seen from this kernel's notebook; None when that cannot be known."""
     place = error.places[0] if isinstance(error, FlowExecutionError) and error.places else None
-    found = here()
+    found = current_notebook()
     if place is None or found is None or found.problem is not None:
         return None
     path = found.path.parent / place["notebook"]
@@ -203,7 +203,7 @@ def cell_lines(path: Path) -> dict[int, list[str]]:
 
 def _of_no_use(flow: Flow) -> str | None:
     """Why a flow drawn in this kernel is none of its workspace: its notebook lies in a subfolder."""
-    found, folder = here(), authored_folder()
+    found, folder = current_notebook(), authored_folder()
     if flow.name is not None or found is None or folder is None or found.path.parent == folder:
         return None
     return no_flow_there(found.path.relative_to(folder).as_posix())

@@ -9,14 +9,14 @@ from typing import Any
 
 from data_engine.client import Workspace
 from data_engine.daemon.control import LONG_S
-from data_engine.feed import daemon_of
 from data_engine.marks import Mark, mark_of
 from data_engine.reasons.kinds import Disabled, Done, NotDeployed, Running, Unreachable
 from data_engine.reasons.remedies import Reason
 from data_engine.record import frozen
-from data_engine.status.buttons import WhyNot
 from data_engine.status.sentences import short_reason
 from data_engine.status.source_files import GROUPS, SourceFiles, SourceStatus
+from data_engine.view.buttons import WhyNot
+from data_engine.view.feed import daemon_of
 from jupyter_extension.inspect_child import InspectChild
 
 _WORDS = {

@@ -52,9 +52,9 @@ def own_name(names: UserNames, command: str) -> str:
         FlowValidationError: it is none.
     """
     from data_engine.notebook.flow_files import how_to_move, no_flow_outside, no_flow_there
-    from data_engine.workspace.layout import FLOW_MODULES, NOTEBOOK_VARIABLE, authored_folder, here
+    from data_engine.workspace.layout import FLOW_MODULES, NOTEBOOK_VARIABLE, authored_folder, current_notebook
 
-    place = here()
+    place = current_notebook()
     if place is not None and place.problem is not None:
         raise FlowValidationError(
             place.problem, where=str(place.path), fix=f"{place.fix}, or name the flow: %flow {command} NAME"
@@ -99,9 +99,9 @@ def tell_unsaved(given: Namespace, names: UserNames, path: Path) -> None:
 def unsaved_words(names: UserNames, path: Path) -> str:
     """That `path` is this kernel's notebook and was not saved since cells ran that make its flow; "" where that is not so."""
     from data_engine.notebook.locate import SEVERAL, place_of_function
-    from data_engine.workspace.layout import here
+    from data_engine.workspace.layout import current_notebook
 
-    place = here()
+    place = current_notebook()
     build = names.get("build")
     if place is None or place.problem is not None or place.path != path or build is None:
         return ""

@@ -15,12 +15,12 @@ import traitlets
 
 from data_engine.client import Workspace
 from data_engine.errors import FlowValidationError
-from data_engine.feed import Feed, View
 from data_engine.flow.suggestions import typed_call
 from data_engine.model import utc_text
 from data_engine.record import as_json
 from data_engine.status.record import WorkspaceStatus
-from data_engine.status.view import delta
+from data_engine.view.feed import Feed, View
+from data_engine.view.panel import delta
 from jupyter_extension.actions import answer, changes, place_of
 from jupyter_extension.assets import panel_css, panel_js
 

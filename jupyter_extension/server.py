@@ -25,14 +25,14 @@ from data_engine.client import Workspace
 from data_engine.commands.fields import ANY_TEXT, OBJECT, BadRequestError, Field, checked
 from data_engine.docs import site
 from data_engine.errors import FlowValidationError
-from data_engine.feed import Feed, View
 from data_engine.files import write_text_atomic
 from data_engine.formatting import typed
 from data_engine.platforms.files import is_folder_itself
 from data_engine.platforms.names import real_path, with_home
 from data_engine.record import as_json
-from data_engine.status.view import delta
 from data_engine.version import __version__
+from data_engine.view.feed import Feed, View
+from data_engine.view.panel import delta
 from data_engine.workspace.layout import renamed_file
 from jupyter_extension.actions import answer, changes, fields_of, is_here
 from jupyter_extension.assets import page_html, page_js, panel_css, panel_js

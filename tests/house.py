@@ -47,11 +47,11 @@ def figures() -> list[Figure]:
     glossary = (ROOT / "data_engine/docs/pages/glossary.md").read_text(encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     return [
-        Figure("lines", sum(text.count("\n") for text in sources.values()), 75_000, 103_100),
-        Figure("lines of code", sum(code_lines(text) for text in sources.values()), 51_000, 69_300),
+        Figure("lines", sum(text.count("\n") for text in sources.values()), 75_000, 102_950),
+        Figure("lines of code", sum(code_lines(text) for text in sources.values()), 51_000, 69_080),
         Figure("modules", len(sources), 270, 451),
         Figure("functions with more than eight parameters", len(with_many_parameters(sources)), 0, 12),
-        Figure("packages in circles of imports", sum(map(len, circles(sources))), 0, 2),
+        Figure("packages in circles of imports", sum(map(len, circles(sources))), 0),
         Figure("lines of ARCHITECTURE.md", architecture.count("\n"), 200),
         Figure("rows 'to change X open Y'", _rows(architecture.partition("| to change |")[2]), 25),
         Figure("words of the glossary", sum(map(_rows, glossary.split("| word | what it means |")[1:])), 60),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.compiled import CompiledNotebook
-    from data_engine.notebook.deployment_status import Standing
+    from data_engine.notebook.deployment_status import DeploymentStatus
     from data_engine.notebook.import_lint import WarningBeside
 
 Check = Annotated[bool, typer.Option("--check", help="Also build the flows; show only errors and warnings.")]
@@ -67,7 +67,7 @@ class _Module(NamedTuple):
     """A flow module, built, and how it stands to what production runs."""
 
     entry: CatalogEntry
-    standing: Standing
+    standing: DeploymentStatus
 
     @property
     def is_broken(self) -> bool:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from data_engine.flow.flow import Flow
     from data_engine.model import ActiveRun, Run
     from data_engine.notebook.catalog import CatalogEntry
-    from data_engine.notebook.deployment_status import Standing
+    from data_engine.notebook.deployment_status import DeploymentStatus
     from data_engine.reasons.kinds import Disabled, WaitingRuns
     from data_engine.reasons.remedies import Reason
     from data_engine.status.explain import Explanation
@@ -668,7 +668,7 @@ def say_misleading_names(ws: Workspace, paths: Sequence[Path]) -> None:
             complain(f"warning: {warning}", style="yellow")
 
 
-def say_what_is_wrong(entries: Sequence[CatalogEntry], gone: Mapping[str, Standing]) -> None:
+def say_what_is_wrong(entries: Sequence[CatalogEntry], gone: Mapping[str, DeploymentStatus]) -> None:
     """What of sources is not there, which modules are gone, and what is wrong with broken ones."""
     from data_engine.status.source_trouble import all_source_warnings
 

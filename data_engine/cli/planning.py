@@ -21,6 +21,7 @@ from data_engine.cli.options import (
     source_from_shell,
 )
 from data_engine.cli.output import complain, plain, print_json, say
+from data_engine.display_hook import text_with_samples
 from data_engine.errors import (
     FlowExecutionError,
     FlowValidationError,
@@ -31,7 +32,6 @@ from data_engine.errors import (
 from data_engine.flow.parameter_values import read_params
 from data_engine.formatting import both_ends, typed, visible
 from data_engine.platforms.terminals import is_terminal
-from data_engine.shown import text_with_samples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

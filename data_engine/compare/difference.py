@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
+from data_engine.display_hook import Displayable
 from data_engine.formatting import plural
 from data_engine.record import Record, frozen
-from data_engine.shown import Shown
 
 T = TypeVar("T")
 
@@ -128,7 +128,7 @@ class Sample(Record):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Difference(Shown, Record):
+class Difference(Displayable, Record):
     """What differs between two values, one `before` and one `after`, which are told in a few words.
 
     `kind` is "table", "value" (JSON and what equals it, where `samples` are the places that differ), "file" (compared by its

@@ -28,7 +28,7 @@ from data_engine import private
 from data_engine.daemon.api import DaemonApi
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.endpoint import Endpoint, new_token, was_stopped, write_endpoint
-from data_engine.daemon.interpreter import checked_interpreter, note_start, recorded_interpreter
+from data_engine.daemon.environment import checked_interpreter, note_start, recorded_interpreter
 from data_engine.daemon.ownership import keeper_of
 from data_engine.daemon.process_tree import end_orphans, wait_for_beginners
 from data_engine.daemon.server import listen, make_application

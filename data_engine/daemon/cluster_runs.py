@@ -1,10 +1,8 @@
 """Whole runs on a Dask cluster: which node gets a job, what comes home of it, and what follows when a node is lost.
 
-The daemon plans, records and owns as ever; a node only runs. Each attempt at a job is a task that is bound to one process of
-a node, so that nothing but this decides where it runs, and whether it runs again: Dask begins the tasks of a lost process
-again, also in one that has come back under its address, and that one refuses them. What a lost process had begun is tried
-once more on another one, under the same run, and fails with the node's end when that is lost too. Where the scheduler is
-lost, what ran is abandoned, and so due again.
+The daemon plans, records and owns as ever; a node only runs. What a lost process had begun is tried once more on another one,
+under the same run, and fails with the node's end when that is lost too. Where the scheduler is lost, what ran is abandoned,
+and so due again. The node's side is `node_runs`.
 """
 
 from __future__ import annotations
@@ -14,30 +12,25 @@ import logging
 import pickle
 import random
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from data_engine.cause import Cause
 from data_engine.clock import boot_clock
-from data_engine.daemon import node
-from data_engine.daemon.cluster_link import ClusterLink
-from data_engine.daemon.node import Assignment
-from data_engine.engine.death import how_it_ended
-from data_engine.engine.items.connection import Connection
-from data_engine.engine.items.node import WorkspaceOf, host_of
-from data_engine.engine.items.travel import pack
+from data_engine.cluster.connection import Connection
+from data_engine.cluster.link import Attempt, Link, Lost, Suspects
+from data_engine.cluster.node import Refused
+from data_engine.daemon.node_runs import RunJob
+from data_engine.daemon.run_report import Death, RunReport
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
-from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
+from data_engine.errors import FlowValidationError, LedgerError
+from data_engine.model import Event, LogLine, RunFinished, RunStarted
 from data_engine.scheduler.executor import Job, JobEnd, JobSource
 from data_engine.scheduler.surroundings import ReadyFlow
 from data_engine.status.record import ClusterFacts
-from data_engine.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -65,13 +58,9 @@ class ClusterRuns:
         self._home, self._flows = home, flows
         self._store, self._tell_events, self._tell_done, self._wake = store, on_events, on_done, wake
         self._loop = asyncio.get_running_loop()
-        self.link = ClusterLink(
-            connect,
-            futures=lambda: [one.future for one in self._placed.values() if one.future is not None],
-            on_nodes=self._nodes_seen,
-            on_frame=self._heard,
-            on_lost=self._scheduler_lost,
-            wake=wake,
+        self._identity = home.local.identity
+        self.link = Link(
+            connect, str(home.layout.root), self._identity, deliver=self._deliver, on_change=self._nodes_seen
         )
         self._placed: dict[str, PlacedJob] = {}
         self._waiting: list[PlacedJob] = []
@@ -79,6 +68,10 @@ class ClusterRuns:
         self._passes: dict[int, set[str]] = {}
         self._pass_base = random.getrandbits(40) << 20  # another daemon's passes have other numbers on a node
         self._work_until: float | None = 0.0
+
+    def _deliver(self, call: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(call)
 
     @property
     def trouble(self) -> FlowValidationError | None:
@@ -89,10 +82,13 @@ class ClusterRuns:
 
     def free(self) -> int:
         """How many more jobs may be started now: the threads that nothing runs on."""
+        return max(0, self.link.threads - len(self._placed) - len(self._waiting)) if self.is_connected() else 0
+
+    def is_connected(self) -> bool:
+        """Whether the cluster is reached; it is tried where it is not."""
         if self.link.connection is None:
             self.link.connect_when_due()
-            return 0
-        return max(0, self.link.threads - len(self._placed) - len(self._waiting))
+        return self.link.connection is not None
 
     def submit(self, job: Job) -> None:
         """Start the job on a node."""
@@ -137,11 +133,11 @@ class ClusterRuns:
 
     def running(self) -> dict[str, Job]:
         """The runs that have begun and not ended, with their jobs."""
-        return {one.run_id: one.job for one in self._placed.values() if one.run_id is not None}
+        return {one.run.run_id: one.job for one in self._placed.values() if one.run is not None}
 
     def where(self, run_id: str) -> str | None:
         """The node of a run."""
-        return next((one.address for one in self._placed.values() if one.run_id == run_id), None)
+        return next((one.address for one in self._placed.values() if one.run and one.run.run_id == run_id), None)
 
     @property
     def is_busy(self) -> bool:
@@ -159,7 +155,8 @@ class ClusterRuns:
         """Return when nothing runs there any more; with `kill` what runs is ended and abandoned."""
         if kill:
             for placed in list(self._placed.values()):
-                self.link.cancel(placed.future)
+                if placed.attempt is not None:
+                    self.link.drop(placed.attempt)
                 self._end(placed, "abandoned", Cause("daemon_killed"))
             self.wind_down()
         while self.is_busy:
@@ -169,30 +166,20 @@ class ClusterRuns:
     # -- what becomes of the nodes -------------------------------------------------------------------------------------
 
     def _nodes_seen(self) -> None:
-        for placed in list(self._placed.values()):
-            there = self.link.nodes.get(placed.address)
-            if there is None or there.process != placed.process:
-                self._process_lost(placed)
+        if self.link.connection is not None:
+            self.link.hear(self._identity, self._asked)
         self._place_again()
-
-    def _scheduler_lost(self) -> None:
-        for placed in list(self._placed.values()):
-            self._end(placed, "abandoned", Cause("worker_lost", {"worker": placed.address}))
+        self._wake()
 
     def _process_lost(self, placed: PlacedJob) -> None:
         """Try what the process had once more elsewhere; what was tried twice fails."""
-        if self._placed.pop(placed.attempt, None) is None:
-            return
         cause = Cause("worker_lost", {"worker": placed.address})
-        self.link.cancel(placed.future)
-        log.warning("the worker %s of the cluster was lost", placed.address)
         tried_twice = placed.lose()
         if tried_twice is not None:
             self._end_run(placed, "failed", cause, tried_twice)
         elif placed.run is not None and not placed.is_left:
-            started = placed.run.started
-            text = f"{cause.text}; the run is begun once more elsewhere"
-            self._tell(placed.job, [LogLine(started.run_id, started.flow, None, "WARNING", text, time.time())])
+            run, text = placed.run, f"{cause.text}; the run is begun once more elsewhere"
+            self._tell(placed.job, [LogLine(run.run_id, run.flow, None, "WARNING", text, time.time())])
         self._place(placed)
 
     # -- handing out ---------------------------------------------------------------------------------------------------
@@ -202,72 +189,41 @@ class ClusterRuns:
         if placed.is_left or not placed.next_sources():
             self._end(placed, "failed", Cause("worker_lost", {"worker": placed.address}))
             return
-        job, connection, nodes = placed.job, self.link.connection, self.link.nodes
-        busy: dict[str, int] = {}
-        for one in self._placed.values():
-            busy[one.address] = busy.get(one.address, 0) + 1
+        job, nodes, busy = placed.job, self.link.nodes, self.link.busy()
         open_at = self._passes.get(job.pass_number, set()) if job.pass_number is not None else set()
-        free = [address for address, one in nodes.items() if busy.get(address, 0) < one.threads]
-        if connection is None or not free:
+        free = [address for address, one in nodes.items() if busy[address] < one.threads]
+        if not free:
             self._waiting.append(placed)
             return
         key, lost_at = (job.flow, job.content), placed.address
 
         def rank(address: str) -> tuple[bool, bool, bool, int]:
-            return address == lost_at, address not in open_at, self._last.get(address) != key, busy.get(address, 0)
+            return address == lost_at, address not in open_at, self._last.get(address) != key, busy[address]
 
         address = min(free, key=rank)
         self._last[address] = key
-        part = placed.begin_attempt(address, nodes[address].process)
-        self._placed[placed.attempt] = placed
         if job.pass_number is not None:
             self._passes.setdefault(job.pass_number, set()).add(address)
+        part = placed.next_part(address)
+        ready = self._flows().get(job.flow or "")
+        mirror = None if ready is None else ready.flow.mirror_spec
+        places = [("source", one.root) for one in part.sources if one.root is not None]
+        places += [] if mirror is None else [("mirror", str(mirror.root))]
+        number = None if job.pass_number is None else self._pass_base + job.pass_number
         try:
-            content = pickle.dumps(self._assignment(placed, part, connection.topic))
+            run_job = RunJob.of(replace(part, pass_number=number))
         except FlowValidationError as error:
-            del self._placed[placed.attempt]
             end = JobEnd("refused", error=error.as_dict(), not_begun=placed.not_begun)
             self._loop.call_soon(self._tell_done, job, end)
             return
-        attempt = placed.attempt
-        self.link.submit(
-            content,
-            address=address,
-            key=f"data-engine-runs-{attempt}",
-            on_submitted=lambda future, error: self._submitted(attempt, future, error),
-            on_done=lambda result, error: self._done(attempt, result, error),
+        placed.attempt = self.link.begin(
+            run_job,
+            address,
+            places=dict.fromkeys(places),
+            on_frame=lambda frame: self._heard(placed, frame),
+            on_end=lambda result: self._ended(placed, result),
         )
-
-    def _assignment(self, placed: PlacedJob, job: Job, topic: str) -> Assignment:
-        layout = self._home.layout
-        at_host: dict[str, int] = {}
-        for address, one in self.link.nodes.items():
-            at_host[host_of(address)] = at_host.get(host_of(address), 0) + one.threads
-        ready = self._flows().get(job.flow or "")
-        mirror = None if ready is None else ready.flow.mirror_spec
-        places = [] if mirror is None else [("mirror", mirror.root)]
-        number = None if job.pass_number is None else self._pass_base + job.pass_number
-        return Assignment(
-            placed.attempt,
-            placed.process,
-            topic,
-            __version__,
-            WorkspaceOf(str(layout.root), self._home.local.identity),
-            node.packed_job(replace(job, pass_number=number), layout.root),
-            None if job.content is None else Path(job.content).name,
-            pack(places, "the places", root=layout.root),
-            at_host,
-        )
-
-    def _submitted(self, attempt: str, future: Any, error: BaseException | None) -> None:
-        placed = self._placed.get(attempt)
-        if placed is None:
-            self.link.cancel(future)
-            return
-        placed.future = future
-        if error is not None:
-            log.warning("a job could not be given to %s: %s", placed.address, error)
-            self._process_lost(placed)
+        self._placed[placed.attempt.key] = placed
 
     def _place_again(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -282,25 +238,19 @@ class ClusterRuns:
         return False
 
     def _command(self, address: str, message: tuple[Any, ...]) -> None:
-        self.link.command(str(self._home.layout.root), address, message)
+        self.link.say(self._identity, message, address)
 
     # -- what comes home -----------------------------------------------------------------------------------------------
 
-    def _heard(self, frame: tuple[Any, ...]) -> None:
-        match frame:
-            case ("events", attempt, number, part):
-                placed = self._placed.get(attempt)
-                if placed is not None and number >= placed.taken:
-                    placed.parts[number] = part
-                    self._take_parts(placed)
-            case ("permission", number, address, attempts):
-                remaining_s = None if self._work_until is None else self._work_until - boot_clock()
-                unknown = [one for one in attempts if one not in self._placed]
-                self._command(address, ("permission", number, remaining_s, unknown))
+    def _heard(self, placed: PlacedJob, frame: tuple[int, bytes]) -> None:
+        self._tell(placed.job, placed.take(*frame))
 
-    def _take_parts(self, placed: PlacedJob) -> None:
-        for events in placed.take_parts():
-            self._tell(placed.job, events)
+    def _asked(self, frame: tuple[str, str, list[str]]) -> None:
+        """Answer a node that asks how long steps may go on there."""
+        number, address, attempts = frame
+        remaining_s = None if self._work_until is None else self._work_until - boot_clock()
+        unknown = [one for one in attempts if one not in self._placed]
+        self._command(address, ("permission", number, remaining_s, unknown))
 
     def _tell(self, job: Job, events: list[Event]) -> None:
         if events:
@@ -308,23 +258,19 @@ class ClusterRuns:
                 self._store(job, events)
             self._tell_events(job, events)
 
-    def _done(self, attempt: str, result: bytes | None, error: BaseException | None) -> None:
-        placed = self._placed.get(attempt)
-        if placed is None:
+    def _ended(self, placed: PlacedJob, result: Any) -> None:
+        """Take how the newest attempt at a job ended."""
+        assert placed.attempt is not None
+        del self._placed[placed.attempt.key]
+        if result is Lost.PROCESS:
+            self._process_lost(placed)
             return
-        if result is None:
-            if self.link.is_there:
-                log.warning("a job on %s failed: %s", placed.address, error)
-                self._process_lost(placed)
+        if result is Lost.SCHEDULER:
+            self._end(placed, "abandoned", Cause("worker_lost", {"worker": placed.address}))
             return
-        told = pickle.loads(result)
-        if told is None:  # another process has the address by now
-            self.link.forget(placed.address)
-            return
-        parts, end = told
-        placed.parts.update({number: part for number, part in enumerate(parts) if number >= placed.taken})
-        self._take_parts(placed)
-        del self._placed[attempt]
+        parts, end = ([], JobEnd("refused", error=result.error.as_dict())) if isinstance(result, Refused) else result
+        for number, part in enumerate(parts):
+            self._tell(placed.job, placed.take(number, part))
         if end.status == "done" and all(one.run_id in placed.ended for one in placed.sources) and placed.next_sources():
             self._place(placed)  # what comes after a run that was tried on its own
         else:
@@ -339,46 +285,33 @@ class ClusterRuns:
 
     def _end(self, placed: PlacedJob, status: str, cause: Cause) -> None:
         """Give the run of a job that nobody runs any more its end, and the job too."""
-        self._placed.pop(placed.attempt, None)
+        self._placed.pop(placed.attempt.key if placed.attempt else "", None)
         self._end_run(placed, status, cause)
         self._tell_done(placed.job, JobEnd("crashed", not_begun=placed.not_begun))
 
 
 @dataclass(slots=True)
-class BegunRun:
-    """A run that has begun on a node and not ended."""
-
-    started: RunStarted
-    step: StepStarted | None = None
-
-
-@dataclass(slots=True)
 class PlacedJob:
-    """A job, and its newest attempt: `sources` were given to the process of a node that is called `process`.
+    """A job, and its newest attempt, which was given `sources`.
 
-    `suspects` are the runs that a lost process may have begun and not ended. Each is tried once more on its own, so that
-    it is certain whose run it was when that process is lost as well. `parts` are those told that wait for one before
-    them; `taken` counts what was taken of them.
+    `suspects` are the runs that a lost process may have begun and not ended; `taken` counts the parts that were told of the attempt.
     """
 
     job: Job
-    attempt: str = ""
+    attempt: Attempt | None = None
     address: str = ""
-    process: str = ""
     sources: tuple[JobSource, ...] = ()
-    future: Any = None
     taken: int = 0
-    parts: dict[int, bytes] = field(default_factory=dict)
-    run: BegunRun | None = None
     begun: set[str | None] = field(default_factory=set)
     ended: set[str | None] = field(default_factory=set)
-    suspects: set[str | None] = field(default_factory=set)
+    suspects: Suspects[str | None] = field(default_factory=Suspects)
     is_left: bool = False
+    report: RunReport = field(default_factory=lambda: RunReport(Path(), finish_lines=lambda: None))
 
     @property
-    def run_id(self) -> str | None:
+    def run(self) -> RunStarted | None:
         """The run that has begun and not ended."""
-        return None if self.run is None else self.run.started.run_id
+        return None if self.report.run is None else self.report.run.started
 
     @property
     def not_begun(self) -> tuple[JobSource, ...]:
@@ -391,90 +324,55 @@ class PlacedJob:
 
     def next_sources(self) -> tuple[JobSource, ...]:
         """What the next attempt is given: a suspect on its own, else all that comes before one; empty where all have ended."""
-        rest = [one for one in self.job.sources if one.run_id not in self.ended]
-        if rest and rest[0].run_id in self.suspects:
-            return tuple(rest[:1])
-        return tuple(takewhile(lambda one: one.run_id not in self.suspects, rest))
+        rest = {one.run_id: one for one in self.job.sources if one.run_id not in self.ended}
+        return tuple(rest[one] for one in self.suspects.next_of(rest))
 
-    def begin_attempt(self, address: str, process: str) -> Job:
-        """Give the next sources to the process of a node; the job that it is to run."""
-        self.attempt, self.address, self.process = uuid.uuid4().hex, address, process
-        self.future, self.taken, self.sources = None, 0, self.next_sources()
-        self.parts.clear()
+    def next_part(self, address: str) -> Job:
+        """The job of the next attempt, with its sources, for the node with this address."""
+        self.address, self.taken, self.sources = address, 0, self.next_sources()
         numbers = [number for number, one in enumerate(self.job.sources) if one in self.sources]
         abouts = tuple(self.job.abouts[number] for number in numbers) if self.job.abouts else ()
         return replace(self.job, sources=self.sources, abouts=abouts)
 
     def lose(self) -> JobSource | None:
         """Note that the process of the attempt is gone: whose run was tried twice by now, None where all may be tried again."""
-        rest = [one for one in self.sources if one.run_id not in self.ended]
-        if self.run is not None:
-            rest = [one for one in rest if one.run_id == self.run_id]
-        is_second = len(rest) == 1 and rest[0].run_id in self.suspects
-        self.suspects |= {one.run_id for one in rest}
-        return rest[0] if is_second else None
+        rest = {one.run_id: one for one in self.sources if one.run_id not in self.ended}
+        had = list(rest) if self.run is None else [self.run.run_id]
+        twice = self.suspects.lose(had, self.address)
+        return None if twice is None else rest[twice]
 
-    def take_parts(self) -> Iterator[list[Event]]:
-        """What was told next, as far as nothing is missing before it."""
-        while (part := self.parts.pop(self.taken, None)) is not None:
-            self.taken += 1
-            yield self._take(pickle.loads(part))
+    def take(self, number: int, part: bytes) -> list[Event]:
+        """What was told next; nothing where it was known, or one before it is missing, which the result of the attempt has."""
+        if number != self.taken:
+            return []
+        self.taken += 1
+        return self._take(pickle.loads(part))
 
     def end_run(self, source: JobSource | None, group: str, status: str, cause: Cause) -> list[Event]:
         """How the run under way ends whose node is gone; that of `source`, where nobody has heard that it began."""
         told: list[Event] = []
         if self.run is None and source is not None:
             about = self.job.about(self.job.sources.index(source))
-            seen = source.seen or ()
-            where = source.path or source.root
-            started = RunStarted(
-                source.run_id or "", self.job.flow or "", group, where, time.time(), source.key, seen, about
-            )
-            told += self._take([started])
+            seen, where = source.seen or (), source.path or source.root
+            run_id, flow = source.run_id or "", self.job.flow or ""
+            told = self._take([RunStarted(run_id, flow, group, where, time.time(), source.key, seen, about)])
         if self.run is not None:
-            told += self._take(_end_of(self.run, status, cause))
-        return told
+            self.ended.add(self.run.run_id)
+            self.report.end_run(Death(status, cause, None, []), ())
+        return told + self._take([])
 
     def _take(self, events: list[Event]) -> list[Event]:
-        told: list[Event] = []
+        report = self.report
         for event in events:
-            if isinstance(event, RunStarted):
-                is_again = event.run_id in self.begun
-                self.run = BegunRun(event)
+            if not isinstance(event, RunStarted):
+                report.take(event)
+            elif event.run_id in self.begun:  # it was told when it began with another node
+                report.begin_run(event)
+                report.told.pop()
+            else:
+                report.begin_run(event)
                 self.begun.add(event.run_id)
-                if is_again:
-                    continue
-            elif self.run is not None and isinstance(event, StepStarted):
-                self.run.step = event
-            elif self.run is not None and isinstance(event, StepFinished):
-                self.run.step = None
-            elif isinstance(event, RunFinished):
+            if isinstance(event, RunFinished):
                 self.ended.add(event.run_id)
-                self.run = None
-            told.append(event)
+        told, report.told = report.told, []
         return told
-
-
-def _end_of(run: BegunRun, status: str, cause: Cause) -> list[Event]:
-    """How a run ends whose node is gone."""
-    started, step = run.started, run.step
-    now_s = time.time()
-    label = None if step is None else step.label
-    text = cause.text
-    if step is not None or status == "failed":
-        error = FlowExecutionError(
-            flow_name=started.flow,
-            phase="step",
-            detail=text,
-            step_label=label,
-            source_path=started.source,
-            ended=how_it_ended(status),
-        )
-        text = str(error)
-    told: list[Event] = [LogLine(started.run_id, started.flow, label, "ERROR", text, now_s)]
-    if step is not None:
-        elapsed_s = max(0.0, now_s - step.at_s)
-        told.append(StepFinished(started.run_id, step.step_index, step.label, status, now_s, elapsed_s, text))
-    elapsed_s = max(0.0, now_s - started.at_s)
-    told.append(RunFinished(started.run_id, status, now_s, elapsed_s, text, cause.where(step=label), started.seen))
-    return told

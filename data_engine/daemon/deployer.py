@@ -35,7 +35,7 @@ from data_engine.notebook.deploy import (
     sharing,
 )
 from data_engine.notebook.deploy import Deploy as GoesLive
-from data_engine.notebook.deployment_status import NOT_DEPLOYED, Standing
+from data_engine.notebook.deployment_status import NOT_DEPLOYED, DeploymentStatus
 from data_engine.notebook.deployments import Pointer
 from data_engine.notebook.flow_files import moved_into_subfolders, not_flows, notebooks_in_subfolders
 from data_engine.notebook.module_sets import ModuleSet, file_facts
@@ -58,7 +58,7 @@ class Deployed:
 
     entry: CatalogEntry
     content: Path | None
-    edit: Standing | None = None
+    edit: DeploymentStatus | None = None
     deployment: Deployment | None = None
 
     @property
@@ -313,7 +313,7 @@ class Deployer(Production):
         return deployments.root / set_id if deployments.has(set_id) else deployments.copy_of(set_id).folder
 
 
-def _with_move(name: str, standing: Standing, move: Move | None) -> Standing:
+def _with_move(name: str, standing: DeploymentStatus, move: Move | None) -> DeploymentStatus:
     """The standing with what the rule says of it: its error, or when it goes live by itself."""
     if isinstance(move, Broken):  # of a module that is not deployed the entry has it
         return replace(standing, error=move.error) if standing.is_edited else standing

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from data_engine import nofollow, private
 from data_engine.daemon import probes
-from data_engine.daemon.cluster_checks import check_cluster
 from data_engine.daemon.control import DaemonClient
 from data_engine.daemon.doctor_checks import (
     Finding,
     check_alerts,
+    check_cluster,
     check_config,
     check_duckdb,
     check_packages,

@@ -210,7 +210,7 @@ class DaemonLink:
     def offline(self) -> OfflineFacts:
         """What is known of the workspace without asking its daemon."""
         from data_engine.daemon.endpoint import was_engine_on
-        from data_engine.daemon.interpreter import recorded_interpreter
+        from data_engine.daemon.environment import recorded_interpreter
         from data_engine.status.offline import OfflineFacts
         from data_engine.status.record import DaemonFacts, ServiceFacts
 

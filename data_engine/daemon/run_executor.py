@@ -6,10 +6,7 @@ Describing modules is always done by a worker of this machine.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any
 
 from data_engine.cause import Cause
@@ -24,11 +21,8 @@ from data_engine.workspace.settings import ExecutorSettings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from data_engine.cluster.connection import Connection
     from data_engine.daemon.cluster_runs import ClusterRuns
-    from data_engine.engine.items.connection import Connection, Scheduler
-    from data_engine.engine.items.local_cluster import LocalCluster
-
-log = logging.getLogger(__name__)
 
 
 class RunExecutor:
@@ -60,16 +54,12 @@ class RunExecutor:
         self._loop = asyncio.get_running_loop()
         self._cluster: ClusterRuns | None = None
         self._of: ExecutorSettings | None = None
-        self._local: LocalCluster | None = None
-        self._local_trouble: FlowValidationError | None = None
-        self._is_starting = False
-        self._starter: ThreadPoolExecutor | None = None
         self._work_until: float | None = 0.0
 
     @property
     def trouble(self) -> FlowValidationError | None:
         """What keeps runs from going where the settings say."""
-        return self._local_trouble or (None if self._cluster is None else self._cluster.trouble)
+        return None if self._cluster is None else self._cluster.trouble
 
     def cluster_facts(self) -> ClusterFacts | None:
         """The cluster that runs go to; None where they stay on this machine."""
@@ -87,9 +77,11 @@ class RunExecutor:
     def free(self) -> int:
         """How many more jobs may be started now."""
         settings = self._settings()
-        if settings.scheduler == "local" and "dask" in (settings.kind, settings.runs) and not self._has_local(settings):
-            return 0
-        return self._runs(settings).free() if settings.runs == "dask" else self.pool.free()
+        if settings.runs == "dask":
+            return self._runs(settings).free()
+        if settings.kind == "dask" and settings.scheduler == "local" and not self._runs(settings).is_connected():
+            return 0  # its items would have no cluster, and start one of their own
+        return self.pool.free()
 
     def submit(self, job: Job) -> None:
         """Start the job."""
@@ -99,50 +91,52 @@ class RunExecutor:
         else:
             self.pool.submit(job)
 
+    @property
+    def _both(self) -> tuple[WorkerPool | ClusterRuns, ...]:
+        return (self.pool,) if self._cluster is None else (self.pool, self._cluster)
+
     def stop(self, run_id: str) -> bool:
         """Ask a run to end at its next step, item, progress or log line; whether anybody has it."""
-        return self.pool.stop(run_id) or (self._cluster is not None and self._cluster.stop(run_id, STOP_REQUESTED))
+        return any(one.stop(run_id, STOP_REQUESTED) for one in self._both)
 
     def kill(self, run_id: str) -> bool:
         """End a run's process now, with all it started; whether anybody has it."""
-        return self.pool.kill(run_id) or (self._cluster is not None and self._cluster.kill(run_id, KILL_REQUESTED))
+        return any(one.kill(run_id, KILL_REQUESTED) for one in self._both)
 
     def leave(self, job_id: str, *, stop_for: Cause | None = None) -> None:
         """Let the job begin no further run; with `stop_for`, the cause, the one that it is in ends at its next step or item."""
-        self.pool.leave(job_id, stop_for=stop_for)
-        if self._cluster is not None:
-            self._cluster.leave(job_id, stop_for=stop_for)
+        for one in self._both:
+            one.leave(job_id, stop_for=stop_for)
 
     def end_pass(self, pass_number: int) -> None:
         """Let go of the modules of a pass that is over."""
-        self.pool.end_pass(pass_number)
-        if self._cluster is not None:
-            self._cluster.end_pass(pass_number)
+        for one in self._both:
+            one.end_pass(pass_number)
 
     def wind_down(self, *, stop_for: Cause | None = None) -> None:
         """Let no job begin another run; with `stop_for`, the cause, those that run end at their next step or item."""
-        self.pool.wind_down(stop_for=stop_for)
-        if self._cluster is not None:
-            self._cluster.wind_down(stop_for=stop_for)
+        for one in self._both:
+            one.wind_down(stop_for=stop_for)
 
     def set_work_until(self, boot_s: float | None) -> None:
         """Let every worker wait at its next step or item once `boot_clock()` is past this, until it is set anew."""
         self._work_until = boot_s
-        self.pool.set_work_until(boot_s)
-        if self._cluster is not None:
-            self._cluster.set_work_until(boot_s)
+        for one in self._both:
+            one.set_work_until(boot_s)
 
     def running(self) -> dict[str, Job]:
         """The runs that have begun and not ended, with their jobs."""
-        return self.pool.running() | ({} if self._cluster is None else self._cluster.running())
+        return {run_id: job for one in self._both for run_id, job in one.running().items()}
 
     async def close(self, *, kill: bool = False) -> None:
         """Let running jobs end, or kill them, and return when no worker is left."""
         if self._cluster is not None:
             await self._cluster.close(kill=kill)
         await self.pool.close(kill=kill)
-        if self._local is not None:
-            await asyncio.to_thread(self._local.close)
+        if self._cluster is not None:
+            from data_engine.cluster.local import close_own_cluster
+
+            await asyncio.to_thread(close_own_cluster)
 
     # -- the cluster ---------------------------------------------------------------------------------------------------
 
@@ -162,45 +156,9 @@ class RunExecutor:
         return self._cluster
 
     def _connect(self) -> Connection:
-        """Where the client may be waited for."""
-        from data_engine.engine.items.connection import connected
-        from data_engine.engine.items.local_cluster import scheduler_of
+        """Where the client may be waited for; a cluster of this machine is started."""
+        from data_engine.cluster.connection import connected
+        from data_engine.cluster.local import scheduler_of
 
-        scheduler: Scheduler = scheduler_of(self._settings(), self._home)
-        return connected(scheduler)
-
-    def _has_local(self, settings: ExecutorSettings) -> bool:
-        """Whether the cluster of this machine is there; it is started where it is not."""
-        if self._local is not None and self._local.is_there:
-            return True
-        if not self._is_starting:
-            self._is_starting = True
-            self._starter = self._starter or ThreadPoolExecutor(1, thread_name_prefix="local-cluster")
-            self._starter.submit(self._start_local, settings.workers)  # its thread must live as long as the cluster
-        return False
-
-    def _start_local(self, workers: int) -> None:
-        from data_engine.engine.items.local_cluster import LocalCluster
-
-        found: LocalCluster | FlowValidationError
-        try:
-            found = LocalCluster(workers)
-            found.tell(self._home.local.runtime_dir)
-        except FlowValidationError as error:
-            found = error
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._local_started, found)
-
-    def _local_started(self, found: LocalCluster | FlowValidationError) -> None:
-        if isinstance(found, FlowValidationError):
-            log.error("%s", found)
-            self._local_trouble = found
-            self._loop.call_later(60.0, self._try_local_again)
-            return
-        self._is_starting, self._local_trouble, self._local = False, None, found
-        log.info("a cluster of this machine runs: %s", found.dashboard)
-        self._wake()
-
-    def _try_local_again(self) -> None:
-        self._is_starting = False
-        self._wake()
+        home = self._home
+        return connected(scheduler_of(self._settings(), home.layout.root, home.local.runtime_dir, is_daemon=True))

@@ -445,7 +445,7 @@ class _Loaded(NamedTuple):
 
 def _kept_threads() -> set[int]:
     """Those of the way to a cluster, which stays open for the next run."""
-    module = sys.modules.get("data_engine.engine.items.connection")
+    module = sys.modules.get("data_engine.cluster.connection")
     return set() if module is None else module.kept_threads()
 
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from data_engine.cause import Cause
-from data_engine.daemon.environment import environment_of_workers
-from data_engine.daemon.interpreter import unusable
+from data_engine.daemon.environment import environment_of_workers, unusable
 from data_engine.daemon.messages import DESCRIBE_TIMEOUT_S, IMPORT_FIX, LOAD_TIMEOUT_S, Message
 from data_engine.daemon.run_report import Death, RunReport
 from data_engine.daemon.worker_process import WorkerProcess

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_engine.cause import Cause
-from data_engine.daemon.interpreter import unusable
+from data_engine.daemon.environment import unusable
 from data_engine.daemon.messages import encode, pack_job
 from data_engine.daemon.worker_handle import NO_WORKER, BadModules, WorkerHandle, WorkerSetup
 from data_engine.errors import FlowValidationError, LedgerError

@@ -56,8 +56,8 @@ def item_executor(
         from data_engine.engine.items.processes import Processes
 
         return Processes(settings.workers)
+    from data_engine.cluster.connection import connected
+    from data_engine.cluster.local import scheduler_of
     from data_engine.engine.items.cluster import Cluster
-    from data_engine.engine.items.connection import connected
-    from data_engine.engine.items.local_cluster import scheduler_of
 
-    return Cluster(lambda: connected(scheduler_of(settings, home)), home)
+    return Cluster(lambda: connected(scheduler_of(settings, home.layout.root, home.local.runtime_dir)), home)

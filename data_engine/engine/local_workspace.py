@@ -15,7 +15,7 @@ from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.record import frozen
 from data_engine.storage_version import lead_below
 from data_engine.workspace.identity import local_layout
-from data_engine.workspace.layout import FLOW_MODULES, LocalLayout, WorkspaceLayout, here
+from data_engine.workspace.layout import FLOW_MODULES, LocalLayout, WorkspaceLayout, current_notebook
 from data_engine.workspace.settings import WorkspaceSettings, load_settings
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def settle_flow(flow: Flow, *, may_be_gone: bool = False) -> Flow:
         )
     if flow._workspace_root is not None and flow.name is not None:
         return flow
-    place = here()
+    place = current_notebook()
     if place is None or place.path.parent.name != FLOW_MODULES:
         return flow if flow.name is not None else replace(flow, name="flow" if place is None else place.path.stem)
     if place.problem is not None and not (may_be_gone and place.was_here):

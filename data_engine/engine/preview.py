@@ -40,7 +40,7 @@ from data_engine.notebook.deployment_status import cells_text
 from data_engine.notebook.flow_calls import DoubtfulCall, doubtful_calls_of
 from data_engine.notebook.locate import annotate_call
 from data_engine.trial import refuse_in_trial
-from data_engine.workspace.layout import here, kernel_shell
+from data_engine.workspace.layout import current_notebook, kernel_shell
 from data_engine.workspace.settings import PreviewSettings
 
 _cache = PreviewCache()
@@ -310,7 +310,7 @@ def _standing(
     """
     if home is None or flow.name is None:
         return (), ()
-    place = here()
+    place = current_notebook()
     if place is not None and place.problem is not None and place.path.stem == flow.name:
         said = f"{place.path.name} was renamed or moved since the kernel started: {place.fix} to run or deploy its flow"
         return (said,), ()

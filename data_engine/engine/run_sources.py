@@ -22,7 +22,7 @@ from data_engine.ledger.output_runs import outputs_beside_sources
 from data_engine.model import Deployment, SeenSource, SourceKey
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.deploy import mirror_key, shared_mirror, shares_mirror_error, sharing
-from data_engine.notebook.deployment_status import Standing, live
+from data_engine.notebook.deployment_status import DeploymentStatus, live
 from data_engine.notebook.mirror_warnings import folders_of
 from data_engine.notebook.module_sets import read_contents
 from data_engine.platforms.names import compared, real_path
@@ -148,8 +148,8 @@ def refuse_shared_mirror(home: LocalWorkspace, flow: Flow) -> None:
 
 
 def with_shared_mirror(
-    home: LocalWorkspace, entry: CatalogEntry, standing: Standing, there: Iterable[Deployment]
-) -> Standing:
+    home: LocalWorkspace, entry: CatalogEntry, standing: DeploymentStatus, there: Iterable[Deployment]
+) -> DeploymentStatus:
     """The standing of a good module that is not as deployed, which tells whose mirror it would write too; `there` is what is live."""
     if entry.flow is None or standing.kind not in ("not_deployed", "edited") or standing.error is not None:
         return standing

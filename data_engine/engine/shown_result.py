@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from data_engine.display_hook import Displayable
 from data_engine.errors import FlowExecutionError, message_of
 from data_engine.flow.batch import is_lazy_frame
 from data_engine.flow.control import ends_run
@@ -15,7 +16,6 @@ from data_engine.flow.hints import Failure, fix_for, plain_words
 from data_engine.flow.spec import StepSpec
 from data_engine.formatting import both_ends
 from data_engine.notebook.locate import place_of_function
-from data_engine.shown import Shown
 from data_engine.workspace.layout import kernel_shell
 
 MOST_SHOWN = 200_000
@@ -28,7 +28,7 @@ _TOLD = f"LazyFrame, its first {_ROWS} rows at most; .explain() tells its plan"
 def bound_display(value: Any) -> None:
     """In a kernel, the cell that runs now shows no more than that of `value`; elsewhere, and in other cells, nothing changes."""
     shell = kernel_shell()
-    if shell is None or value is None or isinstance(value, (bool, int, float, Shown)):  # ours bound themselves
+    if shell is None or value is None or isinstance(value, (bool, int, float, Displayable)):  # ours bound themselves
         return
     formatters = shell.display_formatter.formatters
     formatter = formatters["text/plain"]

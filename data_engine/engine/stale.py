@@ -13,7 +13,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.notebook.read import NotebookCell, read_cells
 from data_engine.platforms.files import content_of
 from data_engine.record import frozen
-from data_engine.workspace.layout import authored_folder, here
+from data_engine.workspace.layout import authored_folder, current_notebook
 
 
 @frozen
@@ -106,7 +106,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _cells() -> tuple[NotebookCell, ...]:
-    found = here()
+    found = current_notebook()
     if found is None or found.kind != "notebook":
         return ()
     try:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
 from data_engine.argument_checks import is_text
+from data_engine.display_hook import Displayable
 from data_engine.errors import FlowValidationError, message_of
 from data_engine.platforms.names import real_path
 from data_engine.record import frozen
-from data_engine.shown import Shown
 
 T = TypeVar("T")
 
@@ -124,7 +124,7 @@ class ItemError:
 
 
 @dataclass(frozen=True)
-class Batch(Generic[T], Shown):
+class Batch(Generic[T], Displayable):
     """An ordered tuple of items, as `collect` finds them and `map` returns them. An empty batch is falsy.
 
     Example:
@@ -135,7 +135,7 @@ class Batch(Generic[T], Shown):
 
     items: tuple[T, ...]
 
-    _repr_pretty_ = Shown._repr_pretty_  # IPython takes a class's own `__repr__` for nearer than what it inherits
+    _repr_pretty_ = Displayable._repr_pretty_  # IPython takes a class's own `__repr__` for nearer than what it inherits
 
     def __post_init__(self) -> None:
         given: object = self.items

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from data_engine.display_hook import Displayable
 from data_engine.errors import FlowValidationError
 from data_engine.flow.control import StepControl
 from data_engine.flow.debug import FlowDebugContext
@@ -20,7 +21,6 @@ from data_engine.model import EPOCH, LogLine
 from data_engine.platforms.files import open_to_read
 from data_engine.record import frozen
 from data_engine.secret import Secret
-from data_engine.shown import Shown
 
 SETTINGS_STEM = "data_engine"
 """`config/data_engine.toml` holds the workspace's settings and is not listed with the author's config files."""
@@ -31,7 +31,7 @@ _OTHER_LEVELS = {"WARN": "WARNING", "CRITICAL": "ERROR", "FATAL": "ERROR"}
 
 
 @dataclass
-class FlowContext(Shown):
+class FlowContext(Displayable):
     """The active run, as each step sees it.
 
     `current` is the previous step's result (None before the first step), `objects` what `save_as` named, `source` and
@@ -64,7 +64,7 @@ class FlowContext(Shown):
     control: StepControl = field(default_factory=StepControl, repr=False, compare=False)
     places: Places = field(default=IN_PLACE, repr=False, compare=False)
 
-    _repr_pretty_ = Shown._repr_pretty_  # IPython takes a class's own `__repr__` for nearer than what it inherits
+    _repr_pretty_ = Displayable._repr_pretty_  # IPython takes a class's own `__repr__` for nearer than what it inherits
 
     @typed_call
     def database(self, name: str, read_only: bool = False) -> Path:

@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 
 from data_engine.argument_checks import check_argument
+from data_engine.display_hook import Displayable
 from data_engine.errors import FlowValidationError
 from data_engine.flow.paths import author_path
 from data_engine.flow.scan import parse_extensions
@@ -23,7 +24,6 @@ from data_engine.flow.spec import (
 )
 from data_engine.flow.suggestions import checked_call, nearest_name
 from data_engine.record import frozen
-from data_engine.shown import Shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class MirrorSpec:
 
 
 @dataclass(frozen=True, eq=False)
-class Flow(Shown):
+class Flow(Displayable):
     """A flow as a value: its group, trigger, mirror and steps. Every verb returns a new flow; flows are equal by value.
 
     Authors get `data_engine.Flow`, which can also be previewed and run (`data_engine.verbs`); each verb here returns a flow

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from data_engine.display_hook import Displayable
 from data_engine.record import frozen
-from data_engine.shown import Shown
 
 FORMAT = 6
 """Raised with every change of what the compiler makes of the same notebook."""
@@ -65,7 +65,7 @@ class Chunk:
 
 
 @frozen
-class CompiledNotebook(Shown):
+class CompiledNotebook(Displayable):
     """A notebook as a module. `source` is the whole module text; `cells` say of each statement whether and why.
 
     `is_flow` is False for a notebook without `build` ("scratch"), which gives an empty module. `future_flags` are the

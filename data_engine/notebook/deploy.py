@@ -11,7 +11,7 @@ from typing import TypeAlias
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import typed
 from data_engine.model import Deployment
-from data_engine.notebook.deployment_status import Standing
+from data_engine.notebook.deployment_status import DeploymentStatus
 from data_engine.record import frozen
 
 
@@ -153,7 +153,7 @@ def shared_mirror(name: str, mirror: str | None, live: Iterable[Deployment]) -> 
     return min((one.flow for one in there), default=None)
 
 
-def sharing(name: str, standing: Standing, other: str) -> Standing:
+def sharing(name: str, standing: DeploymentStatus, other: str) -> DeploymentStatus:
     """The standing of the flow `name`, which waits for somebody who knows that `other`, which is deployed, writes the same mirror.
 
     Example:

@@ -16,7 +16,7 @@ from data_engine.record import Record, frozen
 
 
 @frozen
-class Standing(Record):
+class DeploymentStatus(Record):
     """How a module stands to what is deployed of it. Of an edit: the `cells` and `helpers` that differ, where they are known,
     and the `error` that keeps it from being good. `goes_live_s`, seconds since the epoch, is when it is deployed by itself;
     `shares_with` is the deployed flow whose mirror it would write too, which a person has to confirm. A module that is "gone"
@@ -25,11 +25,11 @@ class Standing(Record):
     `rolled_back_to` an earlier deployment. `digest` changes with the code of an edit, or of a module that is not deployed.
 
     Example:
-        >>> Standing("as_deployed").text, Standing("edited", (3, 7), "SyntaxError: oh").edit
+        >>> DeploymentStatus("as_deployed").text, DeploymentStatus("edited", (3, 7), "SyntaxError: oh").edit
         ('as deployed', 'edited, not deployed: cells 3, 7\\nSyntaxError: oh')
-        >>> Standing("edited", (3,), rolled_back_to="3693cb92aa", rolled_back_utc="2026-01-05T06:00:00+00:00").text[:24]
+        >>> DeploymentStatus("edited", (3,), rolled_back_to="3693cb92aa", rolled_back_utc="2026-01-05T06:00:00+00:00").text[:24]
         'rolled back to 3693cb92 '
-        >>> print(Standing("gone", file="claims.ipynb").edit)
+        >>> print(DeploymentStatus("gone", file="claims.ipynb").edit)
         claims.ipynb is gone; production runs on as it was deployed
         to get it back: `data-engine restore claims`; to end it: `data-engine undeploy claims`
     """
@@ -120,7 +120,7 @@ class Standing(Record):
         return {"deployment": self.text, "standing": self.as_dict()}
 
 
-AS_DEPLOYED, NOT_DEPLOYED = Standing("as_deployed"), Standing("not_deployed")
+AS_DEPLOYED, NOT_DEPLOYED = DeploymentStatus("as_deployed"), DeploymentStatus("not_deployed")
 
 
 def edited_words(cells: Sequence[int], helpers: Sequence[str] = ()) -> str:

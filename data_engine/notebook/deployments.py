@@ -20,7 +20,7 @@ from data_engine.files import rename_folder
 from data_engine.locks import Holding, OsLock
 from data_engine.nofollow import is_link, opened, remove_tree
 from data_engine.notebook.catalog import CatalogEntry, Descriptions, read_catalog
-from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, RolledBack, Standing
+from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, DeploymentStatus, RolledBack
 from data_engine.notebook.flow_files import SCRATCH_NAME, notebooks_in_subfolders
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.module_sets import (
@@ -63,7 +63,10 @@ def in_production(
 
 
 def with_gone(
-    entries: Sequence[CatalogEntry], deployments: Deployments, standings: Mapping[str, Standing], kept: Descriptions
+    entries: Sequence[CatalogEntry],
+    deployments: Deployments,
+    standings: Mapping[str, DeploymentStatus],
+    kept: Descriptions,
 ) -> list[CatalogEntry]:
     """The entries of modules and of those that are gone, by name: as production runs them, where an edit is good."""
     edited = [one.name for one in entries if one.error is None and standings[one.name].is_edited]
@@ -242,7 +245,7 @@ class Deployments:
             return {}
         return cell_differences(was, now)
 
-    def standing(self, names: Iterable[str]) -> dict[str, Standing]:
+    def standing(self, names: Iterable[str]) -> dict[str, DeploymentStatus]:
         """How each of these modules stands to what production runs."""
         deployed, edits = self.deployed(), self.edits()
         return {name: edits.get(name, AS_DEPLOYED) if name in deployed else NOT_DEPLOYED for name in names}
@@ -254,7 +257,7 @@ class Deployments:
         standing = self.where_gone(name, read_contents(self._modules.content)[0])
         return FlowValidationError(standing.text, where=str(self._modules.folder), fix=standing.fix)
 
-    def edits(self) -> dict[str, Standing]:
+    def edits(self) -> dict[str, DeploymentStatus]:
         """The standing of each deployed flow whose module is not as deployed."""
         return self.edits_among(self.authored()) if self.deployed() else {}
 
@@ -263,7 +266,7 @@ class Deployments:
         contents, unreadable = read_contents(self._modules.content)
         return Authored(contents, frozenset(contents.keys() | unreadable.keys()), self._digests(contents))
 
-    def edits_among(self, authored: Authored) -> dict[str, Standing]:
+    def edits_among(self, authored: Authored) -> dict[str, DeploymentStatus]:
         """As `edits`, of what was read of the authored folder."""
         return {
             name: self.edit(name, authored)
@@ -271,24 +274,26 @@ class Deployments:
             if authored.digests.get(name) != pointer.digest
         }
 
-    def edit(self, name: str, authored: Authored) -> Standing:
+    def edit(self, name: str, authored: Authored) -> DeploymentStatus:
         """The standing of a deployed flow whose module is not as deployed. One that cannot be read is there, and not gone."""
         contents, digest = authored.contents, authored.digests.get(name, "")
         if not files_of(name) & authored.files:
             return self.where_gone(name, contents)
         cells, helpers = self.changed_cells(name) or (), self.changed_helpers(name, contents)
-        standing = Standing("edited", cells, helpers=helpers, digest=digest)
+        standing = DeploymentStatus("edited", cells, helpers=helpers, digest=digest)
         back = self.deployed()[name].back
         if back is None or digest != back.digest:
             return standing
         return replace(standing, rolled_back_to=back.to, rolled_back_utc=back.at_utc)
 
-    def where_gone(self, name: str, contents: Mapping[str, bytes]) -> Standing:
+    def where_gone(self, name: str, contents: Mapping[str, bytes]) -> DeploymentStatus:
         """The standing of a flow whose module is not among the authored `contents`: what it is called now, or where it lies, as far
         as that shows."""
         file = self.file_of(name)
         below = (path for path in notebooks_in_subfolders(self._modules.content) if path.rpartition("/")[2] == file)
-        return Standing("gone", file=file, renamed_to=self.renamed_to(name, contents), moved_to=next(below, None))
+        return DeploymentStatus(
+            "gone", file=file, renamed_to=self.renamed_to(name, contents), moved_to=next(below, None)
+        )
 
     def digest_of(self, name: str) -> str | None:
         """The digest of the authored module `name` as it is now; None where there is none."""

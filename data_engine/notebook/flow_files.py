@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.platforms.files import content_of
-from data_engine.workspace.layout import FLOW_MODULES, here
+from data_engine.workspace.layout import FLOW_MODULES, current_notebook
 
 if TYPE_CHECKING:
     from data_engine.notebook.load import FlowModules
@@ -81,7 +81,7 @@ def outside_words(name: str, folder: Path) -> tuple[str, str] | None:
         True
     """
     found = folder.parent / f"{Path(name).stem}.ipynb"
-    asking = here()
+    asking = current_notebook()
     if asking is not None and asking.path.stem == Path(name).stem and FLOW_MODULES not in asking.path.parts:
         found = asking.path
     return (no_flow_outside(found), how_to_move(found, folder)) if found.is_file() else None

@@ -26,7 +26,7 @@ from data_engine.notebook.read import NotebookCell, read_cells
 from data_engine.platforms.files import content_of
 from data_engine.record import frozen
 from data_engine.secret import masked
-from data_engine.workspace.layout import here, ipython_shell
+from data_engine.workspace.layout import current_notebook, ipython_shell
 
 _CELL_FILE = re.compile(r"(?P<path>.+\.ipynb), cell (?P<cell>\d+)")
 _OWN_FOLDER = str(Path(__file__).parent.parent) + os.sep
@@ -279,7 +279,7 @@ def _kernel_count(file_name: str) -> int | None:
 
 
 def _kernel_place(number: int, line: int, text: str) -> Place:
-    found = here()
+    found = current_notebook()
     if found is None or found.kind != "notebook":
         return Place(None, line, text, None, number)
     if found.problem is not None:

@@ -18,12 +18,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from data_engine.compare.difference import Named
+from data_engine.display_hook import Displayable
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, SettingsError
 from data_engine.files import rename_folder
 from data_engine.formatting import plural
 from data_engine.record import Record, frozen
-from data_engine.shown import Shown
 from data_engine.workspace.settings import parse_toml, read_toml_text
 
 _UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
@@ -63,7 +63,7 @@ class GoldenSource(Record):
 
 
 @frozen
-class Golden(Shown, Record):
+class Golden(Displayable, Record):
     """A kept result of `flow`: the object `use` (None: the last result), for `source` with `params`.
 
     `kind` is "table", "value" or "file"; of a table `columns` are kept, those in `drop` are not, and `key` pairs its rows. Data

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from data_engine.compare.difference import Difference, Named
+from data_engine.display_hook import Displayable
 from data_engine.formatting import plural
 from data_engine.record import Record, frozen
-from data_engine.shown import Shown
 
 _MOST_NAMES = 3
 LIMIT_S = 600.0
@@ -74,7 +74,7 @@ class Elapsed(Record):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Plan(Shown, Record):
+class Plan(Displayable, Record):
     """What deploying a flow would change: `cells` of code, and by name the saved `objects` and the `outputs`.
 
     Both versions ran over the `sources` in order, each into a scratch folder of its own that began as production is. What

@@ -27,7 +27,7 @@ from data_engine.proof.kept import compared, keep
 from data_engine.proof.verdict import ValueDifference, Verdict
 from data_engine.record import frozen
 from data_engine.trial import TRIAL_VARIABLE, refuse_in_trial
-from data_engine.workspace.layout import NOTEBOOK_VARIABLE, here, kernel_shell
+from data_engine.workspace.layout import NOTEBOOK_VARIABLE, current_notebook, kernel_shell
 
 _WORD = re.compile(r"\w+")
 _MOST_IN_A_CAPTION = 3
@@ -38,7 +38,7 @@ _COMPARE = "from data_engine.proof.kernel import compare_in_kernel as _compare\n
 
 def is_own_notebook(namespace: Mapping[str, Any], path: Path) -> bool:
     """Whether this process is the kernel of the notebook at `path`, and has run the cell with its `build`."""
-    place = here()
+    place = current_notebook()
     is_here = place is not None and place.problem is None and place.path == path
     return is_here and path.suffix == ".ipynb" and callable(namespace.get("build"))
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeAlias
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import clock_words, duration_words, plural, typed, zoned_words
 from data_engine.marks import BARRED, DOUBTFUL, FAILED, GOOD, LIVE, LOST, PENDING, READY, STOPPED
-from data_engine.notebook.deployment_status import Standing
+from data_engine.notebook.deployment_status import DeploymentStatus
 from data_engine.reasons import remedies
 from data_engine.reasons.remedies import KINDS, STOPS_AT, Reason, filled, reason
 from data_engine.record import Record, frozen
@@ -415,7 +415,7 @@ class Broken(Reason):
 
 def _edited_text(why: Edited) -> str:
     names = ("cells", "helpers", "rolled_back_to", "rolled_back_utc")
-    standing = Standing("edited", **{name: getattr(why, name) for name in names})
+    standing = DeploymentStatus("edited", **{name: getattr(why, name) for name in names})
     return f"{standing.text}: what is deployed runs" + (f"\n{why.error}" if why.error else "")
 
 
@@ -445,9 +445,9 @@ class ModuleGone(Reason):
     moved_to: str | None = None
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> DeploymentStatus:
         """The same as a standing, which words it."""
-        return Standing("gone", file=self.file, renamed_to=self.renamed_to, moved_to=self.moved_to)
+        return DeploymentStatus("gone", file=self.file, renamed_to=self.renamed_to, moved_to=self.moved_to)
 
 
 def _undeployed_text(why: Undeployed) -> str:

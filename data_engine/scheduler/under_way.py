@@ -10,7 +10,7 @@ from data_engine.engine.params import params_text
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepProgress, StepStarted
 from data_engine.reasons.kinds import MOST_NAMED, NextRun, WaitingRuns
 from data_engine.reasons.remedies import Reason
-from data_engine.scheduler.about import about_work
+from data_engine.scheduler.run_provenance import about_work
 from data_engine.scheduler.run_queue import Item, Work
 
 

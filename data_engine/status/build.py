@@ -25,7 +25,7 @@ from data_engine.model import (
     utc_text,
 )
 from data_engine.notebook.catalog import CatalogEntry, clock_zone, trigger_here
-from data_engine.notebook.deployment_status import AS_DEPLOYED, Standing
+from data_engine.notebook.deployment_status import AS_DEPLOYED, DeploymentStatus
 from data_engine.planning.due import (
     Candidate,
     PlannedFlow,
@@ -264,7 +264,7 @@ class FlowFacts:
     """
 
     entry: CatalogEntry
-    standing: Standing = AS_DEPLOYED
+    standing: DeploymentStatus = AS_DEPLOYED
     switch: Switch | None = None
     last_run: Run | None = None
     next_run_utc: str | None = None

@@ -18,7 +18,7 @@ from data_engine.ledger.warned import warnings_of
 from data_engine.model import ActiveRun, Deployment, Run
 from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import CatalogEntry, read_catalog, with_no_steps_refused
-from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, Standing
+from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, DeploymentStatus
 from data_engine.notebook.flow_files import not_flows, notebooks_in_subfolders
 from data_engine.planning.due import PlannedFlow, Rules
 from data_engine.reasons.kinds import Expected, Late, Overlong, OwnedElsewhere
@@ -177,7 +177,7 @@ class OfflineFacts:
         return EngineFacts(goes_on=self.was_engine_on and elsewhere is None)
 
     def _expected(
-        self, entry: CatalogEntry, standing: Standing, active: Sequence[ActiveRun], timezone: str | None
+        self, entry: CatalogEntry, standing: DeploymentStatus, active: Sequence[ActiveRun], timezone: str | None
     ) -> Expected | Late | Overlong | None:
         """How the flow stands to what is expected of it; of one that is not in production nothing is."""
         flow = entry.flow
@@ -190,7 +190,7 @@ class OfflineFacts:
         fact = look(self.home.ledger(), flow, timezone=timezone, active=began, now_s=time.time()).fact
         return replace(fact, pid=own[fact.run_id].pid) if isinstance(fact, Overlong) else fact
 
-    def _stands(self) -> list[tuple[CatalogEntry, Standing]]:
+    def _stands(self) -> list[tuple[CatalogEntry, DeploymentStatus]]:
         """Each flow as the next daemon finds it: what is deployed, else the module, and how that stands to it; by name."""
         from data_engine.notebook.deployments import deployed_entries, in_production
 

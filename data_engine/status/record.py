@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, ClassVar, Literal, TypeAlias
 
+from data_engine.display_hook import Displayable
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus
 from data_engine.marks import FAILED, Mark, mark_of
 from data_engine.message import Undelivered
 from data_engine.model import ActiveRun, Backfill, Run, ended_badly
-from data_engine.notebook.deployment_status import AS_DEPLOYED, Standing
+from data_engine.notebook.deployment_status import AS_DEPLOYED, DeploymentStatus
 from data_engine.reasons.kinds import Broken, Disabled, HeldSlot, LastRunWarned, Late, WaitingRuns, read_reason
 from data_engine.reasons.remedies import Reason
 from data_engine.record import Record, frozen
-from data_engine.shown import Shown
 
 State: TypeAlias = Literal[
     "running",
@@ -213,7 +213,7 @@ class FlowStatus(Record):
     enabled: bool = True
     state_kind: State = "manual"
     why: Reason | None = field(default=None, metadata={"of": read_reason})
-    standing: Standing = field(default=AS_DEPLOYED, metadata={"of": Standing.read})
+    standing: DeploymentStatus = field(default=AS_DEPLOYED, metadata={"of": DeploymentStatus.read})
     held: int = 0
     next_run_utc: str | None = None
     last_run: Run | None = field(default=None, metadata={"of": Run.read})
@@ -288,7 +288,7 @@ class FlowStatus(Record):
 
 
 @frozen
-class WorkspaceStatus(Shown, Record):
+class WorkspaceStatus(Displayable, Record):
     """A workspace as `Workspace.status()` shows it: attributes and keys are those `data-engine status --json` prints.
 
     Example:

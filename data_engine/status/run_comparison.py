@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any, ClassVar
 
+from data_engine.display_hook import Displayable
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import value_words
 from data_engine.errors import FlowValidationError
@@ -14,7 +15,6 @@ from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Deployment, Run, RunFile, StepRun
 from data_engine.notebook.set_differences import code_differences
 from data_engine.record import Record, frozen
-from data_engine.shown import Shown
 from data_engine.status.runs import by_label
 
 _MOST = 50
@@ -42,7 +42,7 @@ class CodeChange(Record):
 
 
 @frozen
-class Comparison(Shown, Record):
+class Comparison(Displayable, Record):
     """What differs between two runs; what is empty does not. `notes` say what cannot be known of them.
 
     Of each kind the first fifty are there. `durations` has what took a fifth longer or less, and 0.05 s at least, in seconds.

@@ -16,7 +16,7 @@ from data_engine.formatting import first_few, plural, zoned_words
 from data_engine.ledger.deployments import published
 from data_engine.model import Deployment
 from data_engine.notebook.catalog import CatalogEntry, read_catalog, with_no_steps_refused
-from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, Standing, live
+from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, DeploymentStatus, live
 from data_engine.planning.due import PlannedFlow
 from data_engine.reasons.kinds import NotThere, OwnOutput, Unreachable
 from data_engine.record import frozen
@@ -76,7 +76,7 @@ class GoingLive:
     it does not), what of it is `starting` at once, and whether somebody disabled it."""
 
     flow: str
-    standing: Standing
+    standing: DeploymentStatus
     runs: str = ""
     starting: Starting = Starting()
     is_disabled: bool = False
@@ -87,7 +87,7 @@ class GoingLive:
         Example:
             >>> GoingLive("claims", NOT_DEPLOYED, "every 30 s when files change", Starting(2000)).text(is_on=True)
             'claims (not deployed): every 30 s when files change; 2,000 files run now'
-            >>> GoingLive("report", Standing("edited", (3,))).text(is_on=True)
+            >>> GoingLive("report", DeploymentStatus("edited", (3,))).text(is_on=True)
             'report (edited, not deployed: cell 3): by hand only'
         """
         if self.standing.kind == "gone":

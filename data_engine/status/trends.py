@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 
+from data_engine.display_hook import Displayable
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run, StepRun
 from data_engine.record import Record, frozen
-from data_engine.shown import Shown
 from data_engine.status.runs import by_label
 
 SHOWN = 100
@@ -46,7 +46,7 @@ class Trend(Record):
 
 
 @frozen
-class Trends(Shown, Record):
+class Trends(Displayable, Record):
     """The trends of a flow over its newest `runs` like runs: good ones that were given the same `params`."""
 
     flow: str

@@ -1,6 +1,6 @@
 """Every path of a workspace: the shared folder (`WorkspaceLayout`) and this machine's own folder (`LocalLayout`).
 
-And which notebook or script is asking (`here`): the one this kernel belongs to, or the one Python was started with.
+And which notebook or script is asking (`current_notebook`): the one this kernel belongs to, or the one Python was started with.
 Asked by every relative path in a flow, so nothing is imported and few files are looked at. A rename is followed where somebody
 tells of it: the Jupyter server (`renamed_file`), VS Code with each cell, else the id of the cell that is running, which is
 looked for once in the folder of the notebook that is gone.
@@ -187,7 +187,7 @@ _EDITOR_CELL = "vscode-notebook-cell:"
 
 
 @frozen
-class Here:
+class CurrentNotebook:
     """The notebook of this kernel or the script of this process; `path` is absolute, links are not followed.
 
     `problem` says in a line why the notebook is not to be trusted (it was renamed or moved since the kernel started, and
@@ -202,7 +202,7 @@ class Here:
     was_here: bool = False
 
 
-def here() -> Here | None:
+def current_notebook() -> CurrentNotebook | None:
     """The notebook of this kernel, or the running script when it lies in a `flow_modules` folder; None for neither.
 
     In a kernel, DATA_ENGINE_NOTEBOOK goes before VS Code's `__vsc_ipynb_file__`, and that before JPY_SESSION_NAME.
@@ -214,15 +214,15 @@ def here() -> Here | None:
     if not isinstance(file, str) or FLOW_MODULES not in file:
         return None
     script = Path(os.path.abspath(file))
-    return Here(script, "script") if _flow_modules_above(script) else None
+    return CurrentNotebook(script, "script") if _flow_modules_above(script) else None
 
 
 def authored_folder() -> Path | None:
-    """The `flow_modules` folder of `here()`, also from deeper inside it; None when it is in none.
+    """The `flow_modules` folder of `current_notebook()`, also from deeper inside it; None when it is in none.
 
-    A renamed notebook still stands for the folder its kernel was started in; `here().problem` tells of the renaming.
+    A renamed notebook still stands for the folder its kernel was started in; `current_notebook().problem` tells of the renaming.
     """
-    found = here()
+    found = current_notebook()
     return _flow_modules_above(found.path) if found else None
 
 
@@ -232,7 +232,7 @@ def notebook_here(
     starting_dir: str,
     cell_id: str = "",
     connection_file: str = "",
-) -> Here | None:
+) -> CurrentNotebook | None:
     """The notebook these globals and variables speak of; `starting_dir` is where the kernel was started.
 
     `cell_id` is what the cell that is running came with. One that is gone from its folder is the other one there that has this
@@ -299,10 +299,10 @@ def _shown_in_editor(cell_id: str) -> str:
     return path if path.endswith(".ipynb") and os.path.isabs(path) and os.path.isfile(path) else ""
 
 
-def _found(path: str, problem: str, fix: str, *, was_here: bool = False) -> Here:
+def _found(path: str, problem: str, fix: str, *, was_here: bool = False) -> CurrentNotebook:
     if os.path.isfile(path):
-        return Here(Path(path), "notebook")
-    return Here(Path(path), "notebook", problem, fix, was_here)
+        return CurrentNotebook(Path(path), "notebook")
+    return CurrentNotebook(Path(path), "notebook", problem, fix, was_here)
 
 
 _renamings: dict[str, str] = {}

@@ -72,7 +72,7 @@ export interface RunCheck {
   unknown: number;
 }
 
-export interface Standing {
+export interface DeploymentStatus {
   kind: "as_deployed" | "not_deployed" | "edited" | "gone";
   cells: number[];
   error: string | null;
@@ -112,7 +112,7 @@ export interface PanelFlow {
   enabled: boolean;
   state_kind: "running" | "stopping" | "broken" | "not_deployed" | "manual" | "disabled" | "polling" | "scheduled" | "failing" | "unreachable" | "edit_broken" | "module_gone" | "poll_ready" | "schedule_ready" | "being_read";
   why: Why | null;
-  standing: Standing;
+  standing: DeploymentStatus;
   held: number;
   next_run_utc: string | null;
   last_run: Run | null;

@@ -8,8 +8,8 @@ import pytest
 
 from data_engine import FlowValidationError, Workspace
 from data_engine.cli.app import run as command
+from data_engine.display_hook import bundle_of
 from data_engine.model import Run, RunAbout, RunTrigger
-from data_engine.shown import bundle_of
 from data_engine.status.run_comparison import Change, Comparison, compare
 from jupyter_extension.actions import answer
 from tests.ledger.events import begin, end, finish, start

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from data_engine import Workspace
-from data_engine.daemon import cluster_link, node
+from data_engine.cluster import link, node
+from data_engine.cluster.node import Assignment
 from data_engine.daemon.cluster_runs import ClusterRuns
-from data_engine.daemon.node import Assignment, unpacked_job
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepStarted
 from data_engine.scheduler.executor import Job, JobEnd, JobSource
@@ -58,17 +58,19 @@ class Cluster:
         self.client = self
         self.processes = {A: "a1", B: "b1"}
         self.tasks: list[Task] = []
-        self.hearer: Callable[[Any], None] = print
+        self.hearers: dict[str, Any] = {}
 
-    def hear(self, run: str, hearer: Any) -> None:
-        self.hearer = hearer
+    def hear(self, key: str, hearer: Any) -> None:
+        self.hearers[key] = hearer
 
     def workers(self) -> dict[str, dict[str, Any]]:
-        return {address: {"nthreads": 1, "local_directory": one} for address, one in self.processes.items()}
+        return {
+            address: {"nthreads": 1, "local_directory": one, "others": 0} for address, one in self.processes.items()
+        }
 
     checked_workers = workers
 
-    def submit(self, function: Any, content: bytes, *, workers: list[str], **_: Any) -> Task:
+    def submit(self, function: Any, content: bytes, shared: bytes, *, workers: list[str], **_: Any) -> Task:
         self.tasks.append(Task(pickle.loads(content), workers[0]))
         return self.tasks[-1]
 
@@ -125,15 +127,15 @@ class Owner:
     async def task(self, number: int) -> Task:
         """What was given to a node as the attempt with this number, once it is under way."""
         await self.until(lambda: len(self.cluster.tasks) > number)
-        await self.until(lambda: all(one.future for one in self.runs._placed.values()))
+        await self.until(lambda: all(one.future for one in self.runs.link.attempts.values()))
         return self.cluster.tasks[number]
 
     def names(self, task: Task) -> list[str | None]:
-        return [one.run_id for one in unpacked_job(task.assignment.job, self.root).sources]
+        return [one.run_id for one in pickle.loads(task.assignment.job).job.sources]
 
     async def hear(self, task: Task, *events: Event, number: int = 0) -> None:
         """What the node tells."""
-        self.cluster.hearer(("events", task.assignment.attempt, number, pickle.dumps(list(events))))
+        self.cluster.hearers[task.assignment.attempt]((number, pickle.dumps(list(events))))
         await asyncio.sleep(0)
 
     async def done(self, task: Task, *names: str) -> None:
@@ -164,7 +166,7 @@ Scenario = Callable[[Owner], Awaitable[None]]
 
 @pytest.fixture
 def play(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> Callable[[Scenario], Owner]:
-    monkeypatch.setattr(cluster_link, "_LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(link, "_LOOK_EVERY_S", 0.02)
 
     def run(scenario: Scenario) -> Owner:
         async def main() -> Owner:

@@ -15,8 +15,8 @@ import pytest
 from data_engine import Workspace
 from data_engine.cli.app import run as command_line
 from data_engine.errors import FlowValidationError
-from data_engine.feed import Feed
-from data_engine.status.view import PanelFlow, PanelView, render
+from data_engine.view.feed import Feed
+from data_engine.view.panel import PanelFlow, PanelView, render
 from jupyter_extension.card import text
 from jupyter_extension.cards import status_card
 from tests.daemon.support import flow_of

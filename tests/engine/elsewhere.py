@@ -67,12 +67,12 @@ def make_executor(kind: str, root: Path) -> ItemExecutor:
         from data_engine.engine.items.processes import Processes
 
         return Processes(2)
+    from data_engine.cluster.connection import Scheduler, connected
+    from data_engine.cluster.local import own_cluster
     from data_engine.engine.items.cluster import Cluster
-    from data_engine.engine.items.connection import Scheduler, connected
-    from data_engine.engine.items.local_cluster import _own_cluster
 
     if kind == "dask":
-        return Cluster(lambda: connected(_own_cluster(2).scheduler), local_workspace(root))
+        return Cluster(lambda: connected(own_cluster(2).scheduler), local_workspace(root))
     apart = _apart()
     assert apart.mount is not None
     apart.mount.unlink(missing_ok=True)

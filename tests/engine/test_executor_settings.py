@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from data_engine import FlowExecutionError, Workspace, load_flow
+from data_engine.cluster.connection import own_facts, refuse_mismatch
 from data_engine.engine.executor import item_executor
 from data_engine.engine.items.cluster import Cluster
-from data_engine.engine.items.connection import own_facts, refuse_mismatch
 from data_engine.engine.items.processes import Processes
 from data_engine.engine.items.threads import IN_ITEM, ON_NODE, Threads
 from data_engine.engine.local_workspace import local_workspace
@@ -142,7 +142,7 @@ def test_a_scheduler_that_is_not_there_is_an_error_of_the_step(
     ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not a hang, and not threads in silence."""
-    monkeypatch.setattr("data_engine.engine.items.connection._CONNECT_S", 0.5)
+    monkeypatch.setattr("data_engine.cluster.connection._CONNECT_S", 0.5)
     with_settings(ws, 'kind = "dask"\nscheduler = "tcp://127.0.0.1:1"')
 
     with pytest.raises(FlowExecutionError, match="cannot be reached") as caught:

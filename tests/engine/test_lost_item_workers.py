@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from data_engine import FlowExecutionError, ItemError
+from data_engine.cluster.connection import Scheduler, connected
 from data_engine.engine.items.cluster import Cluster
-from data_engine.engine.items.connection import Scheduler, connected
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.model import LogLine
 from tests.daemon.dask_cluster import DaskCluster

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from data_engine.compare.comparing import compare
+from data_engine.display_hook import text_with_samples
 from data_engine.engine.scratch import remove_scratch
-from data_engine.shown import text_with_samples
 from jupyter_extension.card import html, text
 from jupyter_extension.difference_card import difference_card, goldens_card, marked, plan_card
 from jupyter_extension.display import bundle

@@ -22,17 +22,17 @@ from hypothesis import strategies as st
 from data_engine import Flow
 from data_engine.cause import Cause
 from data_engine.cause import other as other_cause
+from data_engine.display_hook import GROUP, Listing, bundle_of
 from data_engine.errors import FlowExecutionError, FlowValidationError, NotebookCompileError
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.marks import Mark
 from data_engine.model import RUN_STATUSES, LogEntry, Run, StepRun
 from data_engine.notebook.compile import compile_notebook
-from data_engine.notebook.deployment_status import NOT_DEPLOYED, Standing
+from data_engine.notebook.deployment_status import NOT_DEPLOYED, DeploymentStatus
 from data_engine.reasons.kinds import ByHand, EngineOff, Held, LastRunWarned, New, Other, Settling
-from data_engine.shown import GROUP, Listing, bundle_of
 from data_engine.status.explain import Explanation
 from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
-from data_engine.workspace.layout import Here
+from data_engine.workspace.layout import CurrentNotebook
 from jupyter_extension.card import STYLE, Card, html, text
 from jupyter_extension.cards import (
     batch_card,
@@ -79,7 +79,7 @@ FLOW = (
 LIVE = FlowStatus(
     "flights",
     state_kind="polling",
-    standing=Standing("edited", (3, 7)),
+    standing=DeploymentStatus("edited", (3, 7)),
     next_run_utc="2026-01-05T12:00:30+00:00",
     last_run=Run("r1", "flights", "G", None, "failed", "2026-01-05T11:59:00+00:00"),
 )
@@ -503,8 +503,8 @@ def test_a_cron_line_is_told_in_words_with_its_next_five_times_and_their_zone(cr
 
 def test_a_picture_says_that_its_notebook_is_no_flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A notebook in a subfolder previews and draws like a flow; its picture tells that production never sees it."""
-    place = Here(tmp_path / "flow_modules" / "old" / "claims.ipynb", "notebook")
-    monkeypatch.setattr("jupyter_extension.display.here", lambda: place)
+    place = CurrentNotebook(tmp_path / "flow_modules" / "old" / "claims.ipynb", "notebook")
+    monkeypatch.setattr("jupyter_extension.display.current_notebook", lambda: place)
     monkeypatch.setattr("jupyter_extension.display.authored_folder", lambda: tmp_path / "flow_modules")
 
     assert "old/claims.ipynb is not a flow: it is in a subfolder" in text(_card(Flow(group="G")))

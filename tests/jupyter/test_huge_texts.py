@@ -11,6 +11,7 @@ import pytest
 from data_engine import Workspace
 from data_engine.compare.comparing import compare
 from data_engine.compare.comparing import words as words_of
+from data_engine.display_hook import Listing
 from data_engine.engine.memo.caption import PreviewReport, StepReport, caption
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch, ItemError
@@ -18,7 +19,6 @@ from data_engine.flow.context import FlowContext
 from data_engine.formatting import MOST_CELL, MOST_TEXT
 from data_engine.marks import Mark
 from data_engine.model import Run, RunTrigger
-from data_engine.shown import Listing
 from jupyter_extension.card import Card, Code, Lines, Link, Marked, Note, Pairs, html, table, text
 from jupyter_extension.cards import short_text
 from jupyter_extension.difference_card import difference_card, marked

@@ -11,12 +11,12 @@ from data_engine.cause import Cause
 from data_engine.engine.quarantine import RejectedRows
 from data_engine.marks import Mark, Shape, Tone
 from data_engine.model import ActiveRun, Run, RunCheck, RunFile, RunTrigger
-from data_engine.notebook.deployment_status import Standing
+from data_engine.notebook.deployment_status import DeploymentStatus
 from data_engine.reasons.remedies import Reason
 from data_engine.record import Record
 from data_engine.status.record import Problem
 from data_engine.status.troubles import TroubleLine
-from data_engine.status.view import BackfillLine, ClusterLine, Group, Notice, PanelFlow, PanelView
+from data_engine.view.panel import BackfillLine, ClusterLine, Group, Notice, PanelFlow, PanelView
 from jupyter_extension.actions import OutputsView, OutputView, PlanView
 from jupyter_extension.details import DeploymentView, FlowView, RunView, StepView
 from jupyter_extension.files import AlikeView, FilesView, FileView
@@ -29,7 +29,7 @@ RECORDS: tuple[type, ...] = (
         RunTrigger,
         RunFile,
         RunCheck,
-        Standing,
+        DeploymentStatus,
         Problem,
         PanelFlow,
         TroubleLine,

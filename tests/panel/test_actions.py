@@ -15,10 +15,10 @@ import pytest
 
 from data_engine import FlowExecutionError, FlowValidationError, Workspace, load_flow, panel
 from data_engine.commands.fields import BadRequestError
-from data_engine.feed import Feed, status_of_child
 from data_engine.model import Run, RunFinished, RunStarted
 from data_engine.notebook.catalog import read_catalog
 from data_engine.record import as_json
+from data_engine.view.feed import Feed, status_of_child
 from jupyter_extension.actions import (
     all_actions,
     answer,

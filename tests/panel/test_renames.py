@@ -15,7 +15,7 @@ from jupyter_extension.server import moved_path
 from tests.panel.lab import Lab
 from tests.support import notebook_bytes, until
 
-ASK = "(str(here().path), here().problem)"
+ASK = "(str(current_notebook().path), current_notebook().problem)"
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -29,7 +29,10 @@ def asking(connection_file: Path) -> tuple[Any, Callable[[], Any]]:
 
     def ask() -> Any:
         reply = client.execute(
-            "from data_engine.workspace.layout import here", user_expressions={"found": ASK}, reply=True, timeout=120
+            "from data_engine.workspace.layout import current_notebook",
+            user_expressions={"found": ASK},
+            reply=True,
+            timeout=120,
         )
         return eval(reply["content"]["user_expressions"]["found"]["data"]["text/plain"])
 

@@ -20,7 +20,7 @@ from data_engine.status.build import WorkspaceFacts, build_status
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.status.sentences import places_of
 from data_engine.status.troubles import Known
-from data_engine.status.view import NO_FLOWS, PanelView, delta, lease_line, render
+from data_engine.view.panel import NO_FLOWS, PanelView, delta, lease_line, render
 
 ME, ANN = {"machine_id": "me-1", "host_name": "my-pc"}, {"machine_id": "ann-1", "host_name": "ann-pc"}
 

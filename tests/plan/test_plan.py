@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from data_engine.client import Workspace
+from data_engine.display_hook import text_with_samples
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.plan.plan import Plan
-from data_engine.shown import text_with_samples
 from tests.plan.production import FLOW, Production, cells, scratch_files
 from tests.support import WorkspaceFiles
 

@@ -18,7 +18,7 @@ from data_engine.cli.app import make_command
 from data_engine.errors import FlowValidationError
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry, describe
-from data_engine.notebook.deployment_status import Standing
+from data_engine.notebook.deployment_status import DeploymentStatus
 from data_engine.reasons import kinds as reasons
 from data_engine.reasons.kinds import Done, GroupRun, Held, NotThere, read_reason
 from data_engine.reasons.remedies import KINDS, Reason
@@ -26,7 +26,7 @@ from data_engine.record import as_json
 from data_engine.status.build import FlowFacts, WorkspaceFacts, build_status
 from data_engine.status.explain import Explanation, ways
 from data_engine.status.record import State, WorkspaceStatus
-from data_engine.status.view import render
+from data_engine.view.panel import render
 
 NOON = "2026-06-01T12:00:00.000000+00:00"
 SNAKE = re.compile(r"[a-z]+(_[a-z]+)*")
@@ -174,7 +174,7 @@ def test_every_flow_has_a_state_and_a_reason_with_a_kind() -> None:
     poll = Flow("Claims", "claims").watch(mode="poll", source="/in", interval="5s")
     broken = CatalogEntry("bad", Path("bad.py"), "Bad", error=FlowValidationError("it does not parse"))
     known = [
-        FlowFacts(describe(poll, Path("/ws/flow_modules/claims.py")), Standing("edited", (3,))),
+        FlowFacts(describe(poll, Path("/ws/flow_modules/claims.py")), DeploymentStatus("edited", (3,))),
         FlowFacts(broken),
         FlowFacts(CatalogEntry("new", Path("new.py"), "New"), is_read=False),
     ]

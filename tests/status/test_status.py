@@ -15,7 +15,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.ledger.switch import Switch
 from data_engine.model import ActiveRun, Run
 from data_engine.notebook.catalog import CatalogEntry, describe
-from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, Standing
+from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, DeploymentStatus
 from data_engine.reasons.kinds import (
     GroupRun,
     HeldSlot,
@@ -47,7 +47,7 @@ BROKEN = CatalogEntry("claims", Path("claims.py"), "Claims", error=FlowValidatio
 POLL, SCHEDULE, MANUAL = FlowFacts(entry("poll")), FlowFacts(entry("schedule")), FlowFacts(entry("manual"))
 ANNA = OwnedElsewhere("anna", is_engine_on=True)
 GONE = Unreachable("2026-01-05T06:30:00+00:00", "No such file or directory")
-BROKEN_EDIT = Standing("edited", (3,), error="it does not parse")
+BROKEN_EDIT = DeploymentStatus("edited", (3,), error="it does not parse")
 BAD_RUN = Run("r1", "claims", "Claims", None, "failed", "2026-01-05T06:30:00+00:00")
 GOOD_RUN = replace(BAD_RUN, status="success")
 WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
@@ -261,13 +261,15 @@ def test_of_another_owner_it_is_said_what_is_not_known_of_deployments(known: Flo
         (NOT_DEPLOYED, None, "not deployed"),
         (AS_DEPLOYED, None, "as deployed"),
         (
-            Standing("edited", (3,), "SyntaxError"),
+            DeploymentStatus("edited", (3,), "SyntaxError"),
             "edited, not deployed: cell 3\nSyntaxError",
             "edited, not deployed: cell 3",
         ),
     ],
 )
-def test_how_a_flow_stands_to_production_is_one_line(standing: Standing, edit: str | None, deployment: str) -> None:
+def test_how_a_flow_stands_to_production_is_one_line(
+    standing: DeploymentStatus, edit: str | None, deployment: str
+) -> None:
     known = replace(POLL, standing=standing)
     found = shown(known, is_on=False)
 

@@ -12,11 +12,11 @@ from urllib.parse import quote
 
 import pytest
 
-from data_engine.workspace.layout import Here, authored_folder, here, notebook_here, renamed_file
+from data_engine.workspace.layout import CurrentNotebook, authored_folder, current_notebook, notebook_here, renamed_file
 
 
 class KernelShell:
-    """What `here` asks of a kernel's shell."""
+    """What `current_notebook` asks of a kernel's shell."""
 
     kernel = object()
 
@@ -44,7 +44,7 @@ def test_outside_a_kernel_no_variable_makes_a_notebook(notebook: Path, monkeypat
     monkeypatch.setenv("JPY_SESSION_NAME", str(notebook))
     monkeypatch.setenv("DATA_ENGINE_NOTEBOOK", str(notebook))
 
-    assert here() is None
+    assert current_notebook() is None
     assert authored_folder() is None
 
 
@@ -53,7 +53,7 @@ def test_the_terminals_ipython_is_no_kernel(notebook: Path, monkeypatch: pytest.
     monkeypatch.setenv("JPY_SESSION_NAME", str(notebook))
     enter(monkeypatch, types.SimpleNamespace(user_ns={}))
 
-    assert here() is None
+    assert current_notebook() is None
 
 
 def test_a_kernel_finds_its_notebook_and_folder_wherever_it_has_gone(
@@ -64,7 +64,7 @@ def test_a_kernel_finds_its_notebook_and_folder_wherever_it_has_gone(
     enter(monkeypatch, KernelShell(notebook.parent))
     monkeypatch.chdir(tmp_path)
 
-    assert here() == Here(notebook, "notebook")
+    assert current_notebook() == CurrentNotebook(notebook, "notebook")
     assert authored_folder() == notebook.parent
 
 
@@ -74,7 +74,7 @@ def test_a_renamed_notebook_is_said_and_its_folder_stays(notebook: Path, monkeyp
     enter(monkeypatch, KernelShell(notebook.parent))
     notebook.rename(notebook.with_name("weekly.ipynb"))
 
-    found = here()
+    found = current_notebook()
     assert found is not None
     assert found.path == notebook
     assert found.problem == "this notebook is no longer there: it was renamed or moved since the kernel started"
@@ -98,14 +98,14 @@ def test_a_renamed_notebook_is_found_by_the_cell_that_runs(notebook: Path, monke
     with_cells(notebook.with_name("other.ipynb"), "d-2")
     weekly = with_cells(notebook, "c-1", "c-2").rename(notebook.with_name("weekly.ipynb"))
 
-    assert here() == Here(weekly, "notebook")
+    assert current_notebook() == CurrentNotebook(weekly, "notebook")
     shell.get_parent = lambda: {"metadata": {}}  # type: ignore[attr-defined]
-    assert here() == Here(weekly, "notebook")
+    assert current_notebook() == CurrentNotebook(weekly, "notebook")
 
     monthly = weekly.rename(weekly.with_name("monthly.ipynb"))
-    assert str(getattr(here(), "problem", None)).startswith("this notebook")
+    assert str(getattr(current_notebook(), "problem", None)).startswith("this notebook")
     shell.get_parent = lambda: {"metadata": {"cellId": "c-1"}}  # type: ignore[attr-defined]
-    assert here() == Here(monthly, "notebook")
+    assert current_notebook() == CurrentNotebook(monthly, "notebook")
 
 
 def test_a_renamed_notebook_with_a_copy_is_not_guessed(notebook: Path) -> None:
@@ -131,16 +131,16 @@ def test_the_server_tells_of_a_rename(notebook: Path, tmp_path: Path, monkeypatc
     moved = tmp_path / "rates" / "flow_modules" / "weekly.ipynb"
     moved.parent.mkdir(parents=True)
     told = Path(renamed_file(str(tmp_path / "kernel-8f2.json")))
-    assert here() == Here(notebook, "notebook")
+    assert current_notebook() == CurrentNotebook(notebook, "notebook")
 
     told.write_text(str(moved))
-    assert here() == Here(notebook, "notebook")
+    assert current_notebook() == CurrentNotebook(notebook, "notebook")
     notebook.rename(moved)
-    assert here() == Here(moved, "notebook")
+    assert current_notebook() == CurrentNotebook(moved, "notebook")
     notebook.touch()
-    assert here() == Here(moved, "notebook")
+    assert current_notebook() == CurrentNotebook(moved, "notebook")
     told.write_text("weekly.ipynb")
-    assert here() == Here(notebook, "notebook")
+    assert current_notebook() == CurrentNotebook(notebook, "notebook")
 
 
 @pytest.mark.parametrize(
@@ -158,16 +158,16 @@ def test_vs_code_tells_of_a_rename_with_each_cell(
     shell.get_parent = lambda: {"metadata": sent}  # type: ignore[attr-defined]
     enter(monkeypatch, shell)
 
-    assert here() == Here(moved, "notebook")
+    assert current_notebook() == CurrentNotebook(moved, "notebook")
     del sent["cellId"]
-    assert here() == Here(moved, "notebook")
+    assert current_notebook() == CurrentNotebook(moved, "notebook")
 
 
 def test_a_cell_that_vs_code_has_not_saved_moves_nothing(notebook: Path) -> None:
     """An untitled notebook, or one of another machine, is no file here."""
     sent = "vscode-notebook-cell:Untitled-1.ipynb#W0sdW50aXRsZWQ%3D"
 
-    assert notebook_here({"__vsc_ipynb_file__": str(notebook)}, {}, "/", sent) == Here(notebook, "notebook")
+    assert notebook_here({"__vsc_ipynb_file__": str(notebook)}, {}, "/", sent) == CurrentNotebook(notebook, "notebook")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_session_names_mean_the_same_notebook_when(why: str, session: str, noteb
     """Jupyter gives the path in several forms, depending on its version and on who started the kernel."""
     environ = {"JPY_SESSION_NAME": session.format(folder=notebook.parent)}
 
-    assert notebook_here({}, environ, str(notebook.parent)) == Here(notebook, "notebook"), why
+    assert notebook_here({}, environ, str(notebook.parent)) == CurrentNotebook(notebook, "notebook"), why
 
 
 def test_a_relative_session_name_of_another_folder_is_a_problem_not_a_guess(notebook: Path) -> None:
@@ -209,10 +209,10 @@ def test_our_variable_goes_before_vs_code_and_vs_code_before_jupyter(notebook: P
     environ = {"JPY_SESSION_NAME": "lab.ipynb", "DATA_ENGINE_NOTEBOOK": "ours.ipynb"}
     user_ns = {"__vsc_ipynb_file__": f"{folder}/code.ipynb"}
 
-    assert notebook_here(user_ns, environ, folder) == Here(notebook.with_name("ours.ipynb"), "notebook")
+    assert notebook_here(user_ns, environ, folder) == CurrentNotebook(notebook.with_name("ours.ipynb"), "notebook")
     del environ["DATA_ENGINE_NOTEBOOK"]
-    assert notebook_here(user_ns, environ, folder) == Here(notebook.with_name("code.ipynb"), "notebook")
-    assert notebook_here({}, environ, folder) == Here(notebook.with_name("lab.ipynb"), "notebook")
+    assert notebook_here(user_ns, environ, folder) == CurrentNotebook(notebook.with_name("code.ipynb"), "notebook")
+    assert notebook_here({}, environ, folder) == CurrentNotebook(notebook.with_name("lab.ipynb"), "notebook")
 
 
 def test_our_variable_naming_nothing_is_said(notebook: Path) -> None:
@@ -233,11 +233,11 @@ def test_a_notebook_outside_flow_modules_has_no_authored_folder(
     monkeypatch.setenv("JPY_SESSION_NAME", str(notebook))
     enter(monkeypatch, KernelShell(tmp_path))
 
-    assert here() == Here(notebook, "notebook")
+    assert current_notebook() == CurrentNotebook(notebook, "notebook")
     assert authored_folder() is None
 
 
-SCRIPT = "from data_engine.workspace.layout import *; print(here(), authored_folder(), sep='|')"
+SCRIPT = "from data_engine.workspace.layout import *; print(current_notebook(), authored_folder(), sep='|')"
 
 
 def run_script(path: Path, *, cwd: Path, name: str | None = None) -> str:
@@ -255,7 +255,7 @@ def test_a_script_in_flow_modules_is_found_by_a_relative_name_too(tmp_path: Path
     folder = tmp_path / "claims" / "flow_modules"
 
     found = run_script(folder / "daily.py", cwd=tmp_path, name="claims/flow_modules/daily.py")
-    assert found == f"{Here(folder / 'daily.py', 'script')}|{folder}"
+    assert found == f"{CurrentNotebook(folder / 'daily.py', 'script')}|{folder}"
     found = run_script(folder / "flow_helpers" / "dates.py", cwd=tmp_path)
     assert found.endswith(f"|{folder}")
 
@@ -287,7 +287,9 @@ def test_a_real_kernel_knows_its_notebook(notebook: Path, machine: Path, monkeyp
     try:
         reply = client.execute(
             "import os; os.chdir('/'); from data_engine.workspace.layout import *",
-            user_expressions={"found": "str(here().path), here().problem, str(authored_folder())"},
+            user_expressions={
+                "found": "str(current_notebook().path), current_notebook().problem, str(authored_folder())"
+            },
             reply=True,
             timeout=60,
         )

@@ -1,37 +1,52 @@
-"""Items on a Dask cluster: tasks of several items each, which drive processes of ours on its nodes (`node.py`)."""
+"""Items on a Dask cluster: jobs of several items each, which drive processes of ours on its nodes.
+
+The first half is the owner's side, the second the node's. The processes of a run end with it: when its owner says so, when
+its attempt is cancelled (as those of an owner that is gone are), or after a while without work. Fresh ones wait for the next run.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import pickle
+import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from contextvars import copy_context
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_engine.cause import Cause
-from data_engine.engine.items import node, threads
-from data_engine.engine.items.connection import Connection
+from data_engine.cluster import node
+from data_engine.cluster.connection import Connection
+from data_engine.cluster.link import Attempt, Link, Lost, Suspects
+from data_engine.cluster.node import NodeAttempt, Refused
+from data_engine.engine.items import threads
 from data_engine.engine.items.far_call import FarCall
-from data_engine.engine.items.node import Payload, WorkspaceOf
-from data_engine.engine.items.processes import died, mark_unseen
-from data_engine.engine.items.travel import pack, unpack, unpack_error
+from data_engine.engine.items.process import Home, ItemProcess, ProcessEnded, Task
+from data_engine.engine.items.processes import ProcessPool, died, mark_unseen
+from data_engine.engine.items.travel import PackedError, Parcel, pack_error, unpack_error
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.shares import Share
 from data_engine.errors import ClusterError
-from data_engine.flow.batch import ItemError
-from data_engine.flow.control import ItemCall, ItemFailed, RunInterrupted, StepControl, ends_run
-from data_engine.version import __version__
+from data_engine.files import rename_folder
+from data_engine.flow.control import ItemCall, RunInterrupted, StepControl
+from data_engine.storage_version import lead_below
 
 _CHECK_EVERY_S = 0.1
-_TASK_S = 0.3
-_MOST_IN_TASK = 64
+_CHUNK_S = 0.3
+_MOST_IN_CHUNK = 64
 _WAIT_FOR_WORKERS_S = 5.0
 _SMALL_BYTES = 64 * 1024
-_TRIES = 2
+_ASK_EVERY_S = 1.0
+_IDLE_S = 60.0
+
+Outcome = tuple[str, Any]
+"""How an item ended: "done" and its parcel, "failed" and its packed error, "died" and the cause."""
 
 
 class Cluster:
@@ -60,13 +75,26 @@ class Cluster:
             return threads.spread(call, items, 1, keep_errors, step)
         mark_unseen()
         connection = self._connection = self._connect()
-        return _Spread(self._run, connection, self._home, call, items, max_parallel, keep_errors, step).results()
+        is_private = str(connection.client.scheduler.address).startswith("tls")
+        far = FarCall(call, step, root=self._home.layout.root, with_secrets=is_private)
+        spread = _Spread(connection, self._home, far, items, max_parallel, keep_errors, step)
+        spread.share(_modules_of(call, self._home.modules().package, far.task, self._run))
+        return spread.results()
 
     def close(self) -> None:
         """Let the run's processes on the nodes end."""
         if self._connection is not None and self._connection.is_there:
             with suppress(Exception):
-                self._connection.client.run(node.close_run, self._run)
+                self._connection.client.run(node.say, self._run, "close")
+
+
+class Map(NamedTuple):
+    """What the chunks of one map have in common. `files` are the workspace's modules by their paths, of `package`."""
+
+    run: str
+    task: Task
+    package: str | None
+    files: dict[str, bytes]
 
 
 class _Spread:
@@ -74,254 +102,328 @@ class _Spread:
 
     def __init__(
         self,
-        run: str,
         connection: Connection,
         home: LocalWorkspace,
-        call: Callable[[Any], Any],
+        far: FarCall,
         items: Sequence[Any],
         max_parallel: int,
         keep_errors: bool,
         step: StepControl,
     ) -> None:
-        self._run, self._connection, self._step = run, connection, step
-        self._items, self._keep_errors = items, keep_errors
-        root = home.layout.root
-        is_private = str(connection.client.scheduler.address).startswith("tls")
-        self._far = FarCall(call, step, root=root, with_secrets=is_private)
-        workers = connection.workers()
-        at_host: dict[str, int] = {}
-        for worker in workers.values():
-            at_host[worker["host"]] = at_host.get(worker["host"], 0) + worker["nthreads"]
-        self._lanes = min(max_parallel, sum(at_host.values()) or max_parallel, len(items))
-        context = call.context if isinstance(call, ItemCall) else None
-        places = []
-        if context is not None and context.source is not None:
-            places.append(("source", context.source.root))
-        if context is not None and context.mirror is not None:
-            places.append(("mirror", context.mirror.final_root))
-        modules = home.modules()
-        package, files = _modules_of(call, modules.package, self._far.task.around["modules"])
-        payload = Payload(
-            run,
-            connection.topic,
-            __version__,
-            self._far.task,
-            keep_errors,
-            WorkspaceOf(str(root), home.local.identity),
-            pack(places, "the places", root=root),
-            package,
-            files,
-            at_host,
+        self._connection, self._far, self._step = connection, far, step
+        self._items, self._outcomes = items, threads.Outcomes(items, keep_errors)
+        self._at_once = max_parallel
+        self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        root = str(home.layout.root)
+        self._link = Link(
+            lambda: connection, root, home.local.identity, deliver=self._inbox.put, on_change=lambda: None
         )
-        content = pickle.dumps(payload)
-        self._payload: Any = content
-        if len(content) > _SMALL_BYTES:
-            self._payload = connection.client.scatter(content, hash=False)
-        self._pending: dict[Any, list[int]] = {}
-        self._ended: SimpleQueue[Any] = SimpleQueue()
-        self._outcomes: dict[int, Any] = {}
-        self._failed: dict[int, BaseException] = {}
+        self._shared: Any = b""
+        self._left = deque(range(len(items)))
+        self._suspects: Suspects[int] = Suspects()
         self._mean_s: float | None = None
-        self._next = self._done = 0
-        self._alone: list[int] = []
-        self._keys: dict[str, list[int]] = {}
-        self._last_at: dict[str, str] = {}
-        self._tries, self._losses = [0] * len(items), [0] * len(items)
-        self._lost_at: dict[int, str] = {}
+
+    def share(self, common: Map) -> None:
+        """Let the nodes have what the chunks have in common."""
+        self._shared = pickle.dumps(common)
+        if len(self._shared) > _SMALL_BYTES:
+            self._shared = self._connection.client.scatter(self._shared, hash=False)
 
     def results(self) -> list[Any]:
         """What the items gave, in order."""
-        frames: SimpleQueue[Any] = SimpleQueue()
-        self._connection.hear(self._run, frames.put)
-        home = threading.Thread(target=copy_context().run, args=(self._listen, frames), name="map", daemon=True)
-        home.start()
         try:
+            self._link.connect()
             try:
                 self._go_through()
             except RunInterrupted:
-                self._let_end()
+                with suppress(ClusterError):
+                    while self._link.attempts:  # they end at the next time that they tell how far they are
+                        self._inbox.get()()
                 raise
             except BaseException:
-                self._cancel()
+                for attempt in list(self._link.attempts.values()):
+                    self._link.drop(attempt)
                 raise
         finally:
-            self._connection.hear(self._run, None)
-            frames.put(None)
-            home.join()
+            self._link.close()
             self._far.close()
-        if self._failed:
-            index = min(self._failed)
-            error = self._failed[index]
-            if ends_run(error):
-                raise error
-            raise ItemFailed(index, len(self._items), self._items[index], error) from error
-        return [self._outcomes[index] for index in range(len(self._items))]
+        return self._outcomes.all()
 
     def _go_through(self) -> None:
-        total, step = len(self._items), self._step
-        heard_s = time.monotonic()
-        is_told = False
-        while self._pending or ((self._next < total or self._alone) and not self._failed):
-            while (self._next < total or self._alone) and len(self._pending) < self._lanes and not self._failed:
+        step, heard_s, done, is_told = self._step, time.monotonic(), 0, False
+        while self._link.attempts or (self._left and not self._outcomes.failed):
+            while self._left and not self._outcomes.failed and (address := self._free_node()) is not None:
                 step.may_work()
-                self._submit()
+                self._begin(address)
             try:
-                future = self._ended.get(timeout=_CHECK_EVERY_S)
+                self._inbox.get(timeout=_CHECK_EVERY_S)()
             except Empty:
                 step.may_work()
-                self._require_scheduler()
-                if not is_told and time.monotonic() - heard_s > _WAIT_FOR_WORKERS_S and not self._connection.workers():
-                    is_told = True
-                    self._far.say(f"waits for a worker at {self._connection.scheduler.name}: it has none", "WARNING")
-                continue
-            heard_s = time.monotonic()
-            self._take(future)
-            step.progress(self._done, total)
+            if self._link.nodes:
+                heard_s = time.monotonic()
+            elif not is_told and time.monotonic() - heard_s > _WAIT_FOR_WORKERS_S:
+                is_told = True
+                self._far.say(f"waits for a worker at {self._connection.scheduler.name}: it has none", "WARNING")
+            if self._outcomes.done > done:
+                done = self._outcomes.done
+                step.progress(done, len(self._items))
 
-    def _submit(self) -> None:
-        if self._alone:
-            indices = [self._alone.pop(0)]
-        else:
-            left = len(self._items) - self._next
-            most = 1 if self._mean_s is None else int(_TASK_S / max(self._mean_s, 1e-6))
-            count = max(1, min(most, _MOST_IN_TASK, -(-left // (2 * self._lanes))))
-            indices = list(range(self._next, self._next + count))
-            self._next += count
-        chunk = pickle.dumps([self._far.pack(self._items[index]) for index in indices])
-        key = f"data-engine-items-{uuid.uuid4().hex}"
-        self._keys[key] = indices
-        future = self._connection.client.submit(node.run_chunk, self._payload, chunk, pure=False, key=key)
-        self._pending[future] = indices
-        future.add_done_callback(self._ended.put)
+    def _free_node(self) -> str | None:
+        """The node for the next chunk; behind the tasks of others only while no node has any of ours."""
+        busy, nodes = self._link.busy(), self._link.nodes
+        if busy.total() >= self._at_once:
+            return None
+        rank = {address: busy[address] + one.others - one.threads for address, one in nodes.items()}
+        address = min(rank, key=lambda one: rank[one], default=None)
+        return address if address is not None and (rank[address] < 0 or not busy) else None
 
-    def _take(self, future: Any) -> None:
-        indices = self._pending.pop(future, None)
-        if indices is None:
-            return
-        from distributed import KilledWorker
+    def _begin(self, address: str) -> None:
+        most = 1 if self._mean_s is None else int(_CHUNK_S / max(self._mean_s, 1e-6))
+        lanes = min(self._at_once, self._link.threads)
+        count = max(1, min(most, _MOST_IN_CHUNK, -(-len(self._left) // (2 * lanes))))
+        indices = self._suspects.next_of(list(self._left)[:_MOST_IN_CHUNK], count)
+        for index in indices:
+            self._left.popleft()
+            if index in self._suspects.lost_at:
+                self._far.say_again(self._items[index], _lost(self._suspects.lost_at[index]))
+        chunk = Chunk([self._far.pack(self._items[index]) for index in indices], self._outcomes.keep_errors)
+        attempt = self._link.begin(
+            chunk,
+            address,
+            places=self._places(),
+            shared=self._shared,
+            on_frame=lambda frame: self._heard(attempt, frame),
+            on_end=lambda result: self._ended(indices, address, result),
+        )
 
-        try:
-            outcomes, elapsed_s = pickle.loads(future.result(timeout=_CHECK_EVERY_S * 100))
-        except KilledWorker as error:
-            address = getattr(error, "last_worker", None)
-            self._lose(indices, str(getattr(address, "address", address)))
-            return
-        except Exception as error:
-            self._require_scheduler()
+    def _places(self) -> list[tuple[str, str]]:
+        context = self._far.context
+        places = []
+        if context is not None and context.source is not None:
+            places.append(("source", str(context.source.root)))
+        if context is not None and context.mirror is not None:
+            places.append(("mirror", str(context.mirror.final_root)))
+        return places
+
+    def _heard(self, attempt: Attempt, frame: Any) -> None:
+        """Take what the items tell, and answer what they ask."""
+        match frame:
+            case ("ask", question, arguments):
+                self._link.say(attempt.key, self._far.answer(question, arguments), attempt.address)
+            case ("again", item, cause):
+                self._far.say_again(self._far.outcome(True, item), cause)
+            case _:
+                self._far.tell(frame)
+
+    def _ended(self, indices: list[int], address: str, result: Any) -> None:
+        """Take how a chunk ended.
+
+        Raises:
+            ClusterError: the scheduler was lost.
+        """
+        if result is Lost.SCHEDULER:
+            name = self._connection.scheduler.name
             raise ClusterError(
-                f"a task of the cluster failed: {type(error).__name__}: {error}",
-                where=self._connection.scheduler.name,
-                fix="see the workers' logs; `data-engine doctor` measures the cluster",
-            ) from error
-        if outcomes is None:
-            self._lose(indices, self._last_at[future.key])
+                f"the scheduler {name} was lost while items ran",
+                where=name,
+                fix="make sure that it runs, and run the flow again",
+            )
+        if result is Lost.PROCESS:  # those that may have ended it are tried once more, each alone
+            twice = self._suspects.lose(indices, address)
+            if twice is None:
+                self._left.extendleft(reversed(indices))
+            else:
+                self._settle(twice, ("died", _lost(address)))
             return
-        if outcomes:
+        if isinstance(result, Refused):
+            outcomes: list[Outcome] = [("failed", pack_error(result.error))] * len(indices)
+        else:
+            outcomes, elapsed_s = result
             self._mean_s = elapsed_s / len(outcomes)
         for index, outcome in zip(indices, outcomes, strict=False):
             self._settle(index, outcome)
-        for index in [] if self._failed else indices[len(outcomes) :]:  # where it was not sure that they may begin
-            self._tries[index] = 0
-            self._alone.append(index)
+        if not self._outcomes.failed:  # it was not sure that the others may begin
+            self._left.extendleft(reversed(indices[len(outcomes) :]))
 
-    def _may_begin(self, key: str, address: str) -> bool:
-        """Whether the items of a task may begin at a worker: each begins at most twice, the second time alone, so that it is certain
-        which one ended the worker."""
-        indices, lost_at = self._keys[key], self._last_at.get(key)
-        if any(self._tries[index] >= _TRIES for index in indices) or (lost_at is not None and len(indices) > 1):
-            self._last_at.setdefault(key, address)
-            return False
-        for index in indices:
-            self._tries[index] += 1
-            if self._tries[index] == _TRIES:
-                self._far.say_again(self._items[index], _lost(lost_at or self._lost_at[index]))
-        self._last_at[key] = address
-        return True
-
-    def _lose(self, indices: list[int], address: str) -> None:
-        """The worker that had these items is gone; those that may have ended it are tried once more, each alone."""
-        for index in indices:
-            self._losses[index] += 1
-            self._lost_at[index] = address
-            if max(self._tries[index], self._losses[index]) < _TRIES:
-                self._alone.append(index)
-            else:
-                self._settle(index, ("died", _lost(address)))
-
-    def _settle(self, index: int, outcome: tuple[str, Any]) -> None:
+    def _settle(self, index: int, outcome: Outcome) -> None:
         word, content = outcome
-        self._done += 1
-        error: BaseException
         if word == "done":
-            self._outcomes[index] = self._far.outcome(True, content)
+            self._outcomes.take(index, self._far.outcome(True, content), None)
             return
-        error = died(content, _TRIES) if word == "died" else unpack_error(content, root=self._far.root)
-        if self._keep_errors and not ends_run(error) and not isinstance(error, ClusterError):
-            self._outcomes[index] = ItemError(self._items[index], error)
-        else:
-            self._failed[index] = error
-
-    def _require_scheduler(self) -> None:
-        """Raise where nobody will ever tell how the tasks ended.
-
-        Raises:
-            ClusterError: the scheduler is gone, or has forgotten them.
-        """
-        lost = [future for future in self._pending if future.status in ("lost", "cancelled")]
-        if lost or not self._connection.is_there:
-            raise ClusterError(
-                f"the scheduler {self._connection.scheduler.name} was lost while items ran",
-                where=self._connection.scheduler.name,
-                fix="make sure that it runs, and run the flow again",
-            )
-
-    def _let_end(self) -> None:
-        """Return when the items that run have ended; they end at the next time they tell how far they are."""
-        while self._pending and self._connection.is_there:
-            with suppress(Empty):
-                self._pending.pop(self._ended.get(timeout=_CHECK_EVERY_S), None)
-
-    def _cancel(self) -> None:
-        """End what runs, now."""
-        if self._pending and self._connection.is_there:
-            with suppress(Exception):
-                self._connection.client.cancel(list(self._pending), force=True)
-
-    def _listen(self, frames: SimpleQueue[Any]) -> None:
-        """Take what the items tell, and answer what they ask."""
-        while (frame := frames.get()) is not None:
-            match frame:
-                case ("ask", number, address, question, arguments):
-                    if question == "may_begin":
-                        key = unpack(arguments, is_last=False, root=self._far.root)
-                        answer = pickle.dumps((self._may_begin(key, address), None))
-                    else:
-                        answer = pickle.dumps(self._far.answer(question, arguments))
-                    with suppress(Exception):
-                        self._connection.client.run(node.reply, number, answer, workers=[address])
-                case ("again", item, cause):
-                    self._far.say_again(self._far.outcome(True, item), cause)
-                case _:
-                    self._far.tell(frame)
+        error = died(content) if word == "died" else unpack_error(content, root=self._far.root)
+        self._outcomes.take(index, None, error, ends_map=isinstance(error, ClusterError))
 
 
 def _lost(address: str) -> Cause:
     return Cause("worker_lost", {"worker": address})
 
 
-def _modules_of(
-    call: Any, package: str, registered: list[tuple[str, Path, Path]]
-) -> tuple[str | None, dict[str, bytes]]:
-    """The package of the workspace's modules that a map's function is from, and their files as they were read."""
+def _modules_of(call: Any, package: str, task: Task, run: str) -> Map:
+    """A map with the package of the workspace's modules that its function is from, and their files as they were read."""
     fn = call.fn if isinstance(call, ItemCall) else call
     name = str(getattr(fn, "__module__", None) or "").rpartition(".")[0] or package
-    contents = {one: content for one, _, content in registered}
+    contents = {one: content for one, _, content in task.around["modules"]}
     found = next((one for one in (name, package) if one in contents), None)
     if found is None:
-        return None, {}
+        return Map(run, task, None, {})
     content = contents[found]
     paths = [*content.glob("*.py"), *(path for path in content.glob("flow_helpers/**/*") if path.is_file())]
     files = {
         path.relative_to(content).as_posix(): path.read_bytes() for path in paths if "__pycache__" not in path.parts
     }
-    return found, files
+    return Map(run, task, found, files)
+
+
+# -- on a node -------------------------------------------------------------------------------------------------------------
+
+
+class Chunk(NamedTuple):
+    """Some items of a map, as a node's job."""
+
+    items: list[Parcel]
+    keeps_errors: bool
+
+    def carry_out(self, attempt: NodeAttempt) -> tuple[list[Outcome], float]:
+        """The outcomes of the items, in order, as far as the owner let them begin, and up to the first that failed where errors are not
+        kept; and the seconds it took."""
+        begun_s = asked_s = time.perf_counter()
+        common: Map = pickle.loads(attempt.shared)
+        task = _task_here(common, attempt.root)
+        outcomes: list[Outcome] = []
+
+        def answer(question: str, arguments: Parcel) -> tuple[bool, Parcel | PackedError]:
+            nonlocal asked_s
+            asked_s = time.perf_counter()
+            try:
+                is_good, content = attempt.ask(question, arguments)
+            except ClusterError as error:
+                return False, pack_error(error)
+            return is_good, content
+
+        for item in self.items:
+            is_due = time.perf_counter() - asked_s > _ASK_EVERY_S
+            if outcomes and (attempt.is_cancelled or (is_due and not answer("may_work", _NOTHING)[0])):
+                break
+            outcomes.append(_run_item(attempt, common.run, task, item, Home(attempt.tell, answer)))
+            if outcomes[-1][0] != "done" and not self.keeps_errors:
+                break
+        return outcomes, time.perf_counter() - begun_s
+
+
+_NOTHING = Parcel(pickle.dumps(()))
+
+
+def _run_item(attempt: NodeAttempt, run: str, task: Task, item: Parcel, home: Home) -> Outcome:
+    def begun(process: ItemProcess) -> None:
+        attempt.on_cancelled = process.kill
+
+    with _here().pool(attempt, run) as pool:
+        try:
+            is_done, content = pool.run(task, item, home, lambda cause: attempt.tell(("again", item, cause)), begun)
+        except ProcessEnded as ended:
+            return "died", ended.cause
+        finally:
+            attempt.on_cancelled = lambda: None
+    return ("done" if is_done else "failed"), content
+
+
+def _task_here(common: Map, root: Path) -> Task:
+    """The task as it is run on this node."""
+    around = {**common.task.around, "root": root, "ask_every_s": _ASK_EVERY_S, "modules": []}
+    del around["sys_path"]
+    around["folder"] = str(root / "flow_modules")
+    if around["databases"] is not None:
+        around["databases"] = (around["databases"][0], lead_below(root))
+    if common.package is not None:
+        around["modules"] = [(common.package, root / "flow_modules", _content(common.files))]
+    return common.task._replace(around=around)
+
+
+def _content(files: dict[str, bytes]) -> Path:
+    """A folder of this node with the modules; those of the same content share one."""
+    digest = hashlib.sha256(
+        repr(sorted((name, hashlib.sha256(data).digest()) for name, data in files.items())).encode()
+    )
+    folder = _here().folder / digest.hexdigest()[:24]
+    if not folder.is_dir():
+        making = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
+        for name, data in files.items():
+            path = making / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        making.mkdir(parents=True, exist_ok=True)
+        try:
+            rename_folder(making, folder)
+        except OSError:
+            if not folder.is_dir():  # another task has made it
+                raise
+    return folder
+
+
+class _Here:
+    """The processes of this node: a pool for each run, and one of fresh processes for the next run."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="data-engine-node-"))
+        self._lock = threading.Lock()
+        self._pools: dict[str, ProcessPool] = {}
+        self._active: Counter[str] = Counter()
+        self._used_s: dict[str, float] = {}
+        self._fresh: ProcessPool | None = None
+        self._maker = ThreadPoolExecutor(1, thread_name_prefix="data-engine-pools")
+
+    @contextmanager
+    def pool(self, attempt: NodeAttempt, run: str) -> Iterator[ProcessPool]:
+        """The pool of the run that the attempt is of."""
+        with self._lock:
+            if run not in self._pools:
+                self._pools[run] = self._fresh or ProcessPool(Share.of(attempt.threads_at_host))
+                self._fresh = None
+                node.hear(run, lambda message: self._close_run(run, attempt))
+                self._close_when_idle(run, attempt)
+            pool = self._pools[run]
+            self._active[run] += 1
+        try:
+            yield pool
+        finally:
+            with self._lock:
+                self._active[run] -= 1
+                self._used_s[run] = time.monotonic()
+
+    def _close_run(self, run: str, attempt: NodeAttempt) -> None:
+        """End what the run has, and let as many fresh ones get ready."""
+        node.hear(run, None)
+        with self._lock:
+            ended = self._pools.pop(run, None)
+            self._active.pop(run, None)
+            self._used_s.pop(run, None)
+        if ended is not None:
+            self._maker.submit(self._after_run, ended, attempt)
+
+    def _close_when_idle(self, run: str, attempt: NodeAttempt) -> None:
+        """Close a run whose owner never does."""
+        idle_s = time.monotonic() - self._used_s.get(run, float("inf"))
+        if idle_s > _IDLE_S and not self._active[run]:
+            self._close_run(run, attempt)
+        elif run in self._pools:
+            timer = threading.Timer(_IDLE_S, self._close_when_idle, [run, attempt])
+            timer.daemon = True
+            timer.start()
+
+    def _after_run(self, ended: ProcessPool, attempt: NodeAttempt) -> None:
+        ended.close()
+        fresh = self._fresh or ProcessPool(Share.of(attempt.threads_at_host))
+        fresh.warm(attempt.threads)
+        self._fresh = fresh
+
+
+def _here() -> _Here:
+    global _only
+    with _making:
+        if _only is None:
+            _only = _Here()
+        return _only
+
+
+_only: _Here | None = None
+_making = threading.Lock()

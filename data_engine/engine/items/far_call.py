@@ -44,9 +44,9 @@ class FarCall:
         with_secrets: bool = True,
     ) -> None:
         self._step, self._folder, self.root, self._with_secrets = step, folder, root, with_secrets
-        self._context: FlowContext | None = call.context if isinstance(call, ItemCall) else None
+        self.context: FlowContext | None = call.context if isinstance(call, ItemCall) else None
         fn = call.fn if isinstance(call, ItemCall) else call
-        facts = None if self._context is None else ContextFacts.of(self._context)
+        facts = None if self.context is None else ContextFacts.of(self.context)
         self._guard = current_guard()
         names = {"run_id": step.run_id, "flow": step.flow, "index": step.index, "label": step.label}
         content = self._pack((fn, facts, self._guard), f"the function {getattr(fn, '__name__', '')}".strip())
@@ -123,14 +123,14 @@ class FarCall:
         if question == "learn":
             learn(*arguments)  # it is hidden here too before anybody there has it
             return pack(None, question)
-        assert self._context is not None
+        assert self.context is not None
         if question not in _FETCHED:
-            return self._pack(answer(self._context, question, arguments), f"context.{question}")
+            return self._pack(answer(self.context, question, arguments), f"context.{question}")
         with self._lock:  # an object is packed once for all
             key = (question, *arguments)
             if key not in self._answers:
                 what = f"context.{question}" + (f"[{arguments[0]!r}]" if arguments else "")
-                self._answers[key] = self._pack(answer(self._context, question, arguments), what)
+                self._answers[key] = self._pack(answer(self.context, question, arguments), what)
             return self._answers[key]
 
     def _pack(self, value: object, what: str) -> Parcel:

@@ -11,19 +11,104 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 from data_engine.cause import Cause
 from data_engine.engine.items import threads
 from data_engine.engine.items.far_call import FarCall
-from data_engine.engine.items.process import ItemProcess, ProcessEnded
+from data_engine.engine.items.process import Home, ItemProcess, ProcessEnded, Task
 from data_engine.engine.items.threads import IN_ITEM
+from data_engine.engine.items.travel import PackedError, Parcel
 from data_engine.engine.shares import Share
 from data_engine.errors import ProcessDiedError
 from data_engine.flow.control import StepControl
 
-_TRIES = 2
+TRIES = 2
+
+
+class ProcessPool:
+    """Processes that run items, kept for the next item while they are there. Large results are put into files in `folder`."""
+
+    def __init__(self, share: Share, folder: Path | None = None) -> None:
+        self._share, self._folder = share, folder
+        self._all: set[ItemProcess] = set()
+        self._free: list[ItemProcess] = []
+        self._is_closed = False
+        self._lock = threading.Lock()
+        # a thread that lives as long as this: on Linux a process ends with the thread that has started it
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="map-processes")
+
+    def warm(self, count: int) -> None:
+        """Start processes until there are so many."""
+        for _ in range(count - len(self._all)):
+            self._free.append(self._starter.submit(self._start).result())
+
+    def run(
+        self,
+        task: Task,
+        item: Parcel,
+        home: Home,
+        on_again: Callable[[Cause], None],
+        on_begin: Callable[[ItemProcess], None] = lambda process: None,
+    ) -> tuple[bool, Parcel | PackedError]:
+        """Whether the task was done for the item, and what it gave or raised; it is begun once more where its process has died.
+
+        Raises:
+            ProcessEnded: its process has died each time, or all were ended.
+        """
+        for number in range(1, TRIES + 1):
+            with self._process() as process:
+                on_begin(process)
+                try:
+                    return process.run(task, item, home)
+                except ProcessEnded as ended:
+                    if number == TRIES or self._is_closed:
+                        raise
+                    on_again(ended.cause)
+        raise AssertionError("never reached")
+
+    def forget(self, number: int) -> None:
+        """Let all let go of a task."""
+        for process in self._all:
+            process.forget(number)
+
+    def kill(self) -> None:
+        """End all processes now, with what runs in them."""
+        self._is_closed = True
+        for process in list(self._all):
+            process.kill()
+
+    def close(self) -> None:
+        """Return when all processes are gone."""
+        self._is_closed = True
+        for process in list(self._all):
+            process.begin_to_close()
+        for process in list(self._all):
+            process.close()
+        self._starter.shutdown()
+
+    @contextmanager
+    def _process(self) -> Iterator[ItemProcess]:
+        with self._lock:
+            free = iter(lambda: self._free.pop() if self._free else None, None)
+            process = next((one for one in free if one.is_there), None)
+        process = process or self._starter.submit(self._start).result()
+        try:
+            yield process
+        finally:
+            with self._lock:
+                is_kept = process.is_idle and not self._is_closed
+                (self._free.append if is_kept else self._all.discard)(process)
+            if not is_kept:
+                process.kill()
+                process.close()
+
+    def _start(self) -> ItemProcess:
+        environment = {**os.environ, **self._share.environment(os.environ), IN_ITEM: "1"}
+        process = ItemProcess(self._folder, environment, duckdb_threads=self._share.threads)
+        with self._lock:
+            self._all.add(process)
+        return process
 
 
 class Processes:
@@ -31,13 +116,9 @@ class Processes:
 
     def __init__(self, most: int, *, cores: int | None = None) -> None:
         self._most, self._cores = most, cores
-        self._share = Share.of(most, cores=cores)
         self._folder: Path | None = None
-        self._all: list[ItemProcess] = []
-        self._free: SimpleQueue[ItemProcess | None] = SimpleQueue()
-        self._is_killed = False
-        self._lock = threading.Lock()
-        self._starter: ThreadPoolExecutor | None = None
+        self._pool: ProcessPool | None = None
+        self._share = Share.of(most, cores=cores)
 
     def spread(
         self,
@@ -56,111 +137,48 @@ class Processes:
         if max_parallel <= 1 or len(items) <= 1:
             return threads.spread(call, items, 1, keep_errors, step)
         mark_unseen()
-        far = FarCall(call, step, folder=self._own_folder())
-        self._start(at_once)
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="data-engine-items-"))
+        far = FarCall(call, step, folder=self._folder)
+        if self._pool is None:
+            self._share = Share.of(at_once, cores=self._cores)
+            self._pool = ProcessPool(self._share, self._folder)
+        pool = self._pool
+        pool.warm(at_once)
         self._share.tell_once(far.say, at_once)
-
-        def one(item: Any) -> Any:
-            return self._run(far, item)
-
         try:
-            return threads.spread(one, items, at_once, keep_errors, step, give_up=self.kill)
+            return threads.spread(
+                lambda item: _run(pool, far, item), items, at_once, keep_errors, step, give_up=pool.kill
+            )
         finally:
             far.close()
-            for process in self._all:
-                process.forget(far.task.number)
-
-    def kill(self) -> None:
-        """End all processes now, with what runs in them."""
-        self._is_killed = True
-        for process in self._all:
-            process.kill()
+            pool.forget(far.task.number)
 
     def close(self) -> None:
         """Return when all processes are gone."""
-        for process in self._all:
-            process.begin_to_close()
-        for process in self._all:
-            process.close()
-        self._all.clear()
-        if self._starter is not None:
-            self._starter.shutdown()
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _own_folder(self) -> Path:
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="data-engine-items-"))
-        return self._folder
 
-    def _start(self, wanted: int) -> None:
-        if not self._all:
-            self._share = Share.of(wanted, cores=self._cores)
-        for _ in range(wanted - len(self._all)):
-            self._free.put(self._new())
-
-    def _new(self) -> ItemProcess:
-        """A process, started by a thread that lives as long as this: on Linux it ends with the thread that has started it."""
-        with self._lock:
-            if self._starter is None:
-                self._starter = ThreadPoolExecutor(1, thread_name_prefix="map-processes")
-        return self._starter.submit(self._started).result()
-
-    def _started(self) -> ItemProcess:
-        environment = {**os.environ, **self._share.environment(os.environ), IN_ITEM: "1"}
-        process = ItemProcess(self._own_folder(), environment, duckdb_threads=self._share.threads)
-        with self._lock:
-            self._all.append(process)
-        return process
-
-    def _run(self, far: FarCall, item: Any) -> Any:
-        """Run one item, once more where its process has died."""
-        parcel = far.pack(item)
-        try:
-            for number in range(1, _TRIES + 1):
-                with self._process() as process:
-                    try:
-                        is_done, content = process.run(far.task, parcel, far.home)
-                    except ProcessEnded as ended:
-                        if number == _TRIES or self._is_killed:
-                            raise died(ended.cause, _TRIES) from None
-                        far.say_again(item, ended.cause)
-                    else:
-                        return far.outcome(is_done, content)
-        finally:
-            if parcel.file is not None:
-                Path(parcel.file).unlink(missing_ok=True)
-        raise AssertionError("never reached")
-
-    @contextmanager
-    def _process(self) -> Iterator[ItemProcess]:
-        """A process for one item; there is one to take its place where it has not come to the end of it."""
-        process = self._free.get()
-        try:
-            if process is None or not process.is_there:
-                self._drop(process)
-                process = None
-                process = self._new()
-            yield process
-        finally:
-            if process is not None and not process.is_idle:
-                self._drop(process)
-                process = None
-            self._free.put(process)
-
-    def _drop(self, process: ItemProcess | None) -> None:
-        if process is not None:
-            with self._lock:
-                if process in self._all:
-                    self._all.remove(process)
-            process.kill()
-            process.close()
+def _run(pool: ProcessPool, far: FarCall, item: Any) -> Any:
+    parcel = far.pack(item)
+    try:
+        is_done, content = pool.run(far.task, parcel, far.home, lambda cause: far.say_again(item, cause))
+    except ProcessEnded as ended:
+        raise died(ended.cause) from None
+    finally:
+        if parcel.file is not None:
+            Path(parcel.file).unlink(missing_ok=True)
+    return far.outcome(is_done, content)
 
 
-def died(cause: Cause, tries: int) -> ProcessDiedError:
+def died(cause: Cause) -> ProcessDiedError:
     """The error of an item whose process has died each time."""
     return ProcessDiedError(
-        f"{cause.text} (tried {tries} times, each in a process of its own)",
+        f"{cause.text} (tried {TRIES} times, each in a process of its own)",
         where='Flow.map with [executor] kind = "processes" or "dask"',
         fix="run this item alone with max_parallel=1 to see what ends the process; memory is the most frequent reason",
     )

@@ -69,24 +69,52 @@ def spread(
             if give_up is not None:
                 give_up()
             raise
-    going.raise_first()
-    return going.results
+    return going.outcomes.all()
+
+
+class Outcomes:
+    """What the items of one map gave or raised."""
+
+    def __init__(self, items: Sequence[Any], keep_errors: bool) -> None:
+        self.items, self.keep_errors = items, keep_errors
+        self.results: list[Any] = [None] * len(items)
+        self.failed: dict[int, BaseException] = {}
+        self.done = 0
+
+    def take(self, index: int, result: Any, error: BaseException | None, *, ends_map: bool = False) -> None:
+        """Take what an item gave, or raised; an error that `ends_map` is never kept in place of a result."""
+        self.done += 1
+        if error is None:
+            self.results[index] = result
+        elif self.keep_errors and not ends_map and not ends_run(error):
+            self.results[index] = ItemError(self.items[index], error)
+        else:
+            self.failed[index] = error
+
+    def all(self) -> list[Any]:
+        """The results in order; the error of the first item that failed is raised, if one did."""
+        if not self.failed:
+            return self.results
+        index = min(self.failed)
+        error = self.failed[index]
+        if ends_run(error):
+            raise error
+        raise ItemFailed(index, len(self.items), self.items[index], error) from error
 
 
 class _Spread:
     """The items of one map on their way through a pool."""
 
     def __init__(self, call: Callable[[Any], Any], items: Sequence[Any], keep_errors: bool, step: StepControl) -> None:
-        self.call, self.items, self.keep_errors, self.step = call, items, keep_errors, step
-        self.results: list[Any] = [None] * len(items)
+        self.call, self.items, self.step = call, items, step
+        self.outcomes = Outcomes(items, keep_errors)
         self.running: dict[Future[Any], int] = {}
-        self.failed: dict[int, BaseException] = {}
-        self.started = self.done = 0
+        self.started = 0
 
     @property
     def may_start(self) -> bool:
         """Whether another item is to be started."""
-        return self.started < len(self.items) and not self.failed
+        return self.started < len(self.items) and not self.outcomes.failed
 
     def run(self, pool: ThreadPoolExecutor, max_parallel: int) -> None:
         """Go through the items, until all have ended or those that run have once one failed."""
@@ -96,9 +124,10 @@ class _Spread:
                 self._start(pool)
             ended, _ = wait(self.running, timeout=_CHECK_EVERY_S, return_when=FIRST_COMPLETED)
             for future in ended:
-                self._take(future)
+                error = future.exception()
+                self.outcomes.take(self.running.pop(future), None if error else future.result(), error)
             if ended:
-                self.step.progress(self.done, len(self.items))
+                self.step.progress(self.outcomes.done, len(self.items))
             else:
                 self.step.may_work()
 
@@ -110,24 +139,3 @@ class _Spread:
     def _guarded(self, item: Any) -> Any:
         self.step.may_work()
         return self.call(item)
-
-    def _take(self, future: Future[Any]) -> None:
-        index = self.running.pop(future)
-        error = future.exception()
-        if error is None:
-            self.results[index] = future.result()
-        elif self.keep_errors and not ends_run(error):
-            self.results[index] = ItemError(self.items[index], error)
-        else:
-            self.failed[index] = error
-        self.done += 1
-
-    def raise_first(self) -> None:
-        """Raise the error of the first item that failed, if one did."""
-        if not self.failed:
-            return
-        index = min(self.failed)
-        error = self.failed[index]
-        if ends_run(error):
-            raise error
-        raise ItemFailed(index, len(self.items), self.items[index], error) from error

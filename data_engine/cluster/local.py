@@ -1,6 +1,6 @@
 """`scheduler = "local"`: a Dask cluster of this machine, in processes of its own.
 
-Started as `python -P -m data_engine.engine.items.local_cluster WORKERS` by whoever owns it, a daemon or a kernel; it tells
+Started as `python -P -m data_engine.cluster.local WORKERS` by whoever owns it, a daemon or a kernel; it tells
 on standard output where it is, and ends when its standard input closes. The way to it is encrypted, so that no other
 user of the machine can have it run anything. What the daemon owns is written beside its other files, for its workers.
 """
@@ -13,13 +13,13 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from data_engine import private
-from data_engine.engine.items.connection import Scheduler, disconnect
-from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.cluster.connection import Scheduler, disconnect
 from data_engine.errors import ClusterError
 from data_engine.files import write_text_atomic
 from data_engine.platforms import parent
@@ -79,7 +79,7 @@ class LocalCluster:
 
     def __init__(self, workers: int) -> None:
         program, environment = program_of(sys.executable, os.environ)
-        command = [program, "-P", "-m", "data_engine.engine.items.local_cluster", str(workers), str(os.getpid())]
+        command = [program, "-P", "-m", "data_engine.cluster.local", str(workers), str(os.getpid())]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, **detached()[-1]
         )
@@ -122,15 +122,21 @@ class LocalCluster:
         write_text_atomic(folder / _FILE, json.dumps(content), mode=private.FILE)
 
 
-def scheduler_of(settings: ExecutorSettings, home: LocalWorkspace) -> Scheduler:
-    """Where the scheduler is that the settings name; a local cluster is started where the daemon has none.
+def scheduler_of(settings: ExecutorSettings, root: Path, folder: Path, *, is_daemon: bool = False) -> Scheduler:
+    """Where the scheduler is that the settings of the workspace at `root` name.
+
+    A local cluster is the daemon's, which tells in `folder` where it is; a process starts its own where there is none.
 
     Raises:
         ClusterError: a local cluster cannot be started.
     """
     if settings.scheduler != "local":
-        return named_scheduler(settings, home.layout.root)
-    return told_cluster(home.local.runtime_dir) or _own_cluster(settings.workers).scheduler
+        return named_scheduler(settings, root)
+    if is_daemon:
+        cluster = own_cluster(settings.workers)
+        cluster.tell(folder)
+        return cluster.scheduler
+    return told_cluster(folder) or own_cluster(settings.workers).scheduler
 
 
 def named_scheduler(settings: ExecutorSettings, root: Path) -> Scheduler:
@@ -150,29 +156,30 @@ def told_cluster(folder: Path) -> Scheduler | None:
         return None
 
 
-def _own_cluster(workers: int) -> LocalCluster:
+def own_cluster(workers: int) -> LocalCluster:
+    """The local cluster of this process.
+
+    Raises:
+        ClusterError: it cannot be started.
+    """
     global _own
     with _lock:
         if _own is None or not _own.is_there:
-            _own = _starter.start(workers)
+            # by a thread that lives as long as this process: on Linux what it starts ends with the thread that has started it
+            _own = _starter.submit(LocalCluster, workers).result()
+            atexit.register(_own.close)
+            atexit.register(disconnect)  # before it ends
         return _own
 
 
-class _Starter:
-    """A thread that lives as long as this process: on Linux what it starts ends with the thread that has started it."""
-
-    def start(self, workers: int) -> LocalCluster:
-        from concurrent.futures import ThreadPoolExecutor
-
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="data-engine-cluster")
-        cluster = self._pool.submit(LocalCluster, workers).result()
-        atexit.register(cluster.close)
-        atexit.register(disconnect)  # before it ends
-        return cluster
+def close_own_cluster() -> None:
+    """End the local cluster of this process, where it has one."""
+    if _own is not None:
+        _own.close()
 
 
 _own: LocalCluster | None = None
-_starter = _Starter()
+_starter = ThreadPoolExecutor(1, thread_name_prefix="data-engine-cluster")
 _lock = threading.Lock()
 
 if __name__ == "__main__":

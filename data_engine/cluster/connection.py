@@ -1,4 +1,4 @@
-"""The way to a Dask cluster: one client in this process for each scheduler, and what its workers are.
+"""Connections to Dask clusters: one client in this process for each scheduler, and the versions of its workers.
 
 Author's code needs not be there: what is sent are bytes that our own functions understand. Whether these are there, and of
 the same version, is asked first, by a function that travels by value.
@@ -9,14 +9,12 @@ from __future__ import annotations
 import atexit
 import logging
 import pickle
-import platform
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from data_engine.errors import ClusterError
-from data_engine.version import __version__
 
 _CONNECT_S = 10.0
 _THREADS = ("IO loop", "Dask-", "Profile", "TCP-Executor")
@@ -36,7 +34,7 @@ class Scheduler(NamedTuple):
 
 
 class Connection:
-    """A client of one scheduler, and the functions that hear what tasks of this process tell."""
+    """A client of one scheduler, and the functions that take what its nodes tell this process."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         import distributed
@@ -78,19 +76,23 @@ class Connection:
         return not self._is_lost
 
     def workers(self) -> dict[str, dict[str, Any]]:
-        """The cluster's workers by address; waits for the scheduler."""
+        """The cluster's workers by address, each with the number of tasks of `others` that it has; waits for the scheduler."""
         told = self.client.scheduler_info(n_workers=-1)
         if self._id not in (None, told.get("id")):
             self._is_lost = True
         self._id = told.get("id")
-        return dict(told["workers"])
+        tasks = self.client.processing()
+        return {
+            address: {**one, "others": sum(not key.startswith(self.topic) for key in map(str, tasks.get(address, ())))}
+            for address, one in told["workers"].items()
+        }
 
-    def hear(self, run: str, hearer: Callable[[Any], None] | None) -> None:
-        """Call `hearer` with each frame that tasks of the run tell, on the client's thread; None: no longer."""
+    def hear(self, key: str, hearer: Callable[[Any], None] | None) -> None:
+        """Call `hearer` with each frame that a node tells under this key, on the client's thread; None: no longer."""
         if hearer is None:
-            self._hearers.pop(run, None)
+            self._hearers.pop(key, None)
         else:
-            self._hearers[run] = hearer
+            self._hearers[key] = hearer
 
     def check_versions(self) -> None:
         """Return when all workers can work with this machine.
@@ -129,8 +131,8 @@ class Connection:
             self.client.close(timeout=1)
 
     def _hear(self, event: tuple[float, Any]) -> None:
-        run, frame = pickle.loads(event[1])
-        hearer = self._hearers.get(run)
+        key, frame = pickle.loads(event[1])
+        hearer = self._hearers.get(key)
         if hearer is not None:
             hearer(frame)
 
@@ -157,26 +159,13 @@ def refuse_mismatch(address: str, facts: dict[str, Any]) -> None:
 
 def own_facts() -> dict[str, str]:
     """The versions that must be the same on both sides: code travels as Python's own bytes, frames as Polars'."""
-    facts = {
-        "Python": ".".join(platform.python_version_tuple()[:2]),
-        "Data Engine": __version__,
-        "cloudpickle": _version("cloudpickle").split(".")[0],
-    }
-    with suppress(Exception):
-        facts["Polars"] = _version("polars").split(".")[0]
-    return facts
+    return _facts_by_value()()
 
 
-def _version(distribution: str) -> str:
-    from importlib.metadata import version
-
-    return version(distribution)
-
-
-def _facts_by_value() -> Callable[[], dict[str, Any]]:
+def _facts_by_value() -> Callable[[], dict[str, str]]:
     """`own_facts` as a function that names nothing of ours."""
 
-    def facts() -> dict[str, Any]:
+    def facts() -> dict[str, str]:
         import platform
         from importlib.metadata import PackageNotFoundError, version
 

@@ -31,7 +31,7 @@ from data_engine.platforms.processes import apart
 from data_engine.status.build import FlowFacts, WorkspaceFacts, build_status
 from data_engine.status.record import WorkspaceStatus
 from data_engine.status.troubles import History, Known
-from data_engine.status.view import PanelView, render
+from data_engine.view.panel import PanelView, render
 from data_engine.workspace.machine import machine_id, person
 
 View: TypeAlias = dict[str, Any]

@@ -19,10 +19,10 @@ from data_engine.model import ActiveRun
 from data_engine.reasons.kinds import DaemonSilent, Expected, Unreachable
 from data_engine.reasons.remedies import SILENT_FIX, remedy_of
 from data_engine.record import Record, frozen
-from data_engine.status.buttons import WhyNot, flow_buttons, workspace_buttons
 from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
 from data_engine.status.sentences import GOES_ON, told_once, undelivered_words
 from data_engine.status.troubles import Known, TroubleLine, has_recovered, troubles_of
+from data_engine.view.buttons import WhyNot, flow_buttons, workspace_buttons
 
 _MARKS = {
     "mine": Mark("yours", "good", "disc", "mine"),

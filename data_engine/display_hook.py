@@ -1,4 +1,4 @@
-"""What shows itself in a notebook: values ask whoever is registered from above for their picture or table.
+"""The display hook of a notebook: values ask whoever is registered from above for their picture or table.
 
 A package registers a function under the entry point group `data_engine.display`; it is loaded when the first value is shown.
 """
@@ -74,7 +74,7 @@ def form_of(value: Any, **options: Any) -> Any:
     return next((form for make in makers if (form := make(value, **options)) is not None), None)
 
 
-class Shown:
+class Displayable:
     """A value that a notebook shows as a picture or a table, with or without `%load_ext data_engine`."""
 
     __slots__ = ()
@@ -93,7 +93,7 @@ class Shown:
             printer.text(both_ends(repr(self), MOST_TEXT))
 
 
-class Listing(Shown, list["T"]):
+class Listing(Displayable, list["T"]):
     """A list that shows itself as a table; otherwise as any list, and equal to one.
 
     Example:
