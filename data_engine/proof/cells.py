@@ -13,7 +13,7 @@ import sys
 import time
 import types
 from collections import deque
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
@@ -73,17 +73,24 @@ class CellChanges:
         """
         value = namespace.get(name)
         values = list(namespace.items())
-        wanted = {name, *(other for other, found in values if found is value and type(value) not in _PLAIN)}
+        wanted: Set[str] = {name, *(other for other, found in values if found is value and type(value) not in _PLAIN)}
         makers = self.cells_that_changed(wanted)
         streams = {other for other, found in values if type(found).__name__ in _GENERATORS}
         behind: dict[str, None] = {}
         for text, changed in reversed(self._runs):
-            if hit := changed & wanted:
-                cell = _names_in(text)
-                if text in left and not hit <= cell.binds - cell.touches - (cell.uses & streams):
-                    behind[text] = None
-                wanted |= changed & _STREAMS.keys()
-                wanted = wanted - cell.makes | self._with_later(cell.reads)
+            hit = changed & wanted
+            if not hit:
+                continue
+            cell = _statements_in(text)
+            before, is_touched = _before(cell, wanted)
+            is_bound = all(any(name in one.binds for one in cell) for name in hit)
+            draws = any(hit & streams & one.reads for one in cell)
+            if text in left and (is_touched or draws or not is_bound):
+                behind[text] = None
+            if text in behind or not is_bound:
+                before, _ = _before(cell, wanted, is_whole=True)
+            drawn = _STREAMS.keys() if _SEEDS.search(text) else set()
+            wanted = self._with_later(before | (changed & _STREAMS.keys())) - drawn
         if behind:
             return list(behind)
         near = [*makers, *self.cells_that_changed({*bound, *_STREAMS})]
@@ -91,9 +98,9 @@ class CellChanges:
 
     def _with_later(self, names: Collection[str]) -> set[str]:
         """These names, and those that functions and classes among them read."""
-        later: dict[str, frozenset[str]] = {}
+        later: dict[str, Set[str]] = {}
         for text, _ in self._runs:
-            later |= _names_in(text).later
+            later |= {name: one.later for one in _statements_in(text) for name in one.binds}
         found, more = set(names), set(names)
         while more := {name for one in more for name in later.get(one, ())} - found:
             found |= more
@@ -101,43 +108,46 @@ class CellChanges:
 
 
 @frozen
-class _NamesInCell:
-    """What a cell does with names: uses, reads what others made, binds, surely makes anew, and may change in place; `later` are
-    those that its functions and classes read."""
+class _StatementNames:
+    """The names that a statement of a cell reads, binds and may change in place; `later` are those that what it defines reads."""
 
-    uses: Set[str]
     reads: Set[str]
     binds: Set[str]
-    makes: Set[str]
     touches: Set[str]
-    later: Mapping[str, frozenset[str]]
+    later: Set[str]
+    is_sure: bool
 
 
 @lru_cache(maxsize=_MOST_RUNS)
-def _names_in(text: str) -> _NamesInCell:
+def _statements_in(text: str) -> tuple[_StatementNames, ...]:
     from data_engine.notebook import effects  # and the compiler, only where something differs
     from data_engine.notebook.magics import parse_cell, quiet_syntax
     from data_engine.notebook.read import NotebookCell
     from data_engine.notebook.statements import DEFINITIONS
 
-    uses, reads, binds, makes, touches = (set[str]() for _ in range(5))
-    later: dict[str, frozenset[str]] = {}
+    found = []
     with quiet_syntax():
         statements = parse_cell(NotebookCell(1, "", text)).statements
     for one in statements:
         names, is_definition = one.names, isinstance(one.node, DEFINITIONS)
-        used = {*names.now} if is_definition else {*names.now, *names.later}
-        uses, reads = uses | used, reads | (used - makes)
-        binds |= names.binds.keys()
-        if is_definition or not (hasattr(one.node, "body") or hasattr(one.node, "cases")):
-            makes |= names.binds.keys()
-        changing = (bare for bare in names.bare if len(bare.path) > 2)
-        touches |= {bare.path[0] for bare in changing if not effects.only_looks(bare.path[-2], bare.text)}
+        is_sure = is_definition or not (hasattr(one.node, "body") or hasattr(one.node, "cases"))
+        reads = names.now.keys() if is_definition else names.now.keys() | names.later.keys()
+        calls = [bare for bare in names.bare if len(bare.path) > 2]
+        touches = {bare.path[0] for bare in calls if not effects.only_looks(bare.path[-2], bare.text)}
         touches |= {path[0] for path, *_ in names.writes}
-        later |= dict.fromkeys(names.binds, frozenset(names.later))
-    if _SEEDS.search(text):
-        makes |= _STREAMS.keys()
-    return _NamesInCell(uses, reads, binds, makes, touches, later)
+        found.append(_StatementNames(reads, names.binds.keys(), touches, names.later.keys(), is_sure))
+    return tuple(found)
+
+
+def _before(cell: Sequence[_StatementNames], wanted: Set[str], *, is_whole: bool = False) -> tuple[Set[str], bool]:
+    """What was wanted before a cell, of whose statements all count or those that made what is wanted after it; and whether one
+    of them may have changed that in place."""
+    is_touched = False
+    for one in reversed(cell):
+        is_touched = is_touched or not wanted.isdisjoint(one.touches)
+        if is_whole or not wanted.isdisjoint(one.binds | one.touches):
+            wanted = (wanted - one.binds if one.is_sure else wanted) | one.reads
+    return wanted, is_touched
 
 
 CHANGES = CellChanges()

@@ -43,6 +43,7 @@ def ran(*cells: str) -> tuple[CellChanges, dict[str, Any]]:
         (["rows = [1]", "rows.append(2)", "rows = [3]", "rows.append(4)"], "rows", [3]),
         (["rows = [1]", "def grow():\n    rows.append(2)", "grow()", "total = sum(rows)"], "total", [2]),
         (["rates = {}", "def rate():\n    return rates", "rates.update(a=1)", "x = [rate()]"], "x", [2]),
+        (["rows = {'a': []}\nrows['a'].append(2)\nbest = rows['a']\nprint(best)"], "best", [0]),
         (["rows = [1]", "vars()['x'] = 1"], "rows", []),
     ],
 )
@@ -69,6 +70,14 @@ def test_a_kept_cell_needs_the_left_out_cells_that_drew_before_it() -> None:
     changes, names = ran(*cells)
 
     assert changes.cells_behind("rows", names, {"rows"}, [*cells[:1], *cells[2:]]) == [cells[4], cells[2]]
+
+
+def test_a_cell_that_draws_beside_is_needed_by_later_draws_of_the_same_stream() -> None:
+    """Though it is taken for what it makes: of a statement that is left out nothing is drawn."""
+    cells = ["import random\nrng = random.Random(1)\nnoise = rng.random()\nprint(noise)", "x = [rng.random()]"]
+    changes, names = ran(*cells)
+
+    assert changes.cells_behind("x", names, {"x"}, cells[:1]) == cells[:1]
 
 
 def test_where_only_the_cell_that_makes_a_value_is_behind_it_it_is_named() -> None:
