@@ -67,4 +67,5 @@ class Scheduler(Generic[_E]):
                 self.triggers.reload()
                 self._around.tell()
         self.dispatcher.see_whether_trouble_is_over()
+        self.dispatcher.dispatch()  # what waited for settings that can be used
         self.dispatcher.let_first_go_first()
