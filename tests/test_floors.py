@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -82,6 +83,7 @@ def module_of(path: Path) -> str:
     return name.removesuffix(".__init__")
 
 
+@cache
 def all_imports() -> list[Import]:
     """Every import of ours in the package and the JupyterLab extension."""
     return [
@@ -89,6 +91,7 @@ def all_imports() -> list[Import]:
     ]
 
 
+@cache
 def floors() -> dict[str, int]:
     """Each top-level module or package of `data_engine` with its floor, read from the package's docstring."""
     found = {}

@@ -61,20 +61,11 @@ class MirrorSpec:
 class Flow(Displayable):
     """A flow as a value: its group, trigger, mirror and steps. Every verb returns a new flow; flows are equal by value.
 
-    Authors get `data_engine.Flow`, which can also be previewed and run (`data_engine.verbs`); each verb here returns a flow
-    of the class it is called on.
+    Authors get `data_engine.Flow`, which can also be previewed and run (`data_engine.verbs`, where its docstring is); each verb here
+    returns a flow of the class it is called on.
 
     Raises:
-        FlowValidationError: a blank group, name or label, or any other type; a mirror root that is the source folder
-            of a flow that takes every extension.
-
-    Example:
-        >>> def double(context):
-        ...     return context.current * 2
-        >>> base = Flow(group="Demo").step(lambda context: 21, label="Start")
-        >>> flow = base.step(double, save_as="answer")
-        >>> flow.mode, [step.label for step in flow.steps], len(base.steps)
-        ('manual', ['Start', 'Double'], 1)
+        FlowValidationError: as there.
     """
 
     group: str
