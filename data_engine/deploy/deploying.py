@@ -55,6 +55,17 @@ class Looked:
 
 
 @frozen
+class Production:
+    """What production has: the `pointers` to what flows run, the `live` deployments, the names of flows that somebody `undeployed`, and of
+    those `lost`, of whose deployment no whole copy is left."""
+
+    pointers: Mapping[str, Pointer]
+    live: Iterable[Deployment]
+    undeployed: Collection[str] = ()
+    lost: Collection[str] = ()
+
+
+@frozen
 class Decision:
     """The move of each module; the flows `going` live and those `gone`, which run no more; the new names of flows by which production
     follows them (`renames`: old by new), the flows that somebody had undeployed; and of those that stay as they were deployed and of
@@ -105,16 +116,13 @@ def decision(
             lost = set(mend(home, again).lost)
     moves = decide(
         looked,
-        pointers,
-        deployment_status.live(past).values(),
+        Production(pointers, deployment_status.live(past).values(), undeployed, lost),
         asked=asked,
         settings=home.settings().deploy,
         mirror_of=mirror_of,
         unchanged_for_s=unchanged_for_s,
         renames=renames,
         is_all=is_all and asked is not None,  # by itself the other one goes first
-        undeployed=undeployed,
-        lost=lost,
     )
     going = {name for name, move in moves.items() if isinstance(move, GoesLive)} if asked or by_itself else set()
     for new in going & renames.keys():
@@ -144,8 +152,7 @@ def decision(
 
 def decide(
     looked: Looked,
-    pointers: Mapping[str, Pointer],
-    live: Iterable[Deployment],
+    production: Production,
     *,
     asked: Deploy | None,
     settings: DeploySettings,
@@ -153,23 +160,23 @@ def decide(
     unchanged_for_s: Callable[[str, str], float],
     renames: Mapping[str, str],
     is_all: bool,
-    undeployed: Collection[str] = (),
-    lost: Collection[str] = (),
 ) -> dict[str, Move]:
     """What to do about each module that was found; `unchanged_for_s` says how long a module has had a digest, `renames` what a
     module was called that production is to follow, `is_all` that a flow whose module is gone will not run any more. Those that
-    were `undeployed` go live only when they are asked for by their name. Those `lost`, of whose deployment no whole copy is left, are
-    deployed anew."""
+    were undeployed go live only when they are asked for by their name; those lost are deployed anew."""
+    pointers = production.pointers
     going_away = gone_of(pointers, looked) - set(renames.values()) if is_all else set()
-    there = [one for one in live if one.flow not in going_away]
+    there = [one for one in production.live if one.flow not in going_away]
     moves: dict[str, Move] = {}
     for name, entry in sorted(looked.entries.items()):
         digest = looked.stored.digests.get(name, "")
-        is_asked = asked is not None and asked.is_about(name) and not (asked.flow is None and name in undeployed)
+        is_asked = (
+            asked is not None and asked.is_about(name) and not (asked.flow is None and name in production.undeployed)
+        )
         others = [one for one in there if one.flow != renames.get(name)]  # which it takes the place of
         sighting = Sighting(
             current=digest,
-            deployed=pointers[name].digest if name in pointers and name not in lost else None,
+            deployed=pointers[name].digest if name in pointers and name not in production.lost else None,
             error=None if entry.error is None else str(entry.error),
             shares_with=shared_mirror(name, mirror_of(entry), others),
             unchanged_for_s=unchanged_for_s(name, digest),
