@@ -19,7 +19,7 @@ from data_engine.daemon.backfiller import known_backfill
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.deployer import Deployed, Deployer
 from data_engine.daemon.endpoint import remember_backfill, remember_stop
-from data_engine.daemon.refusals import not_here
+from data_engine.daemon.one_commit import not_here
 from data_engine.daemon.request_inbox import run_id_of
 from data_engine.daemon.worker_pool import STOP_REQUESTED
 from data_engine.engine.candidates import candidates, pick_source, pick_to_run, signature_of, startup_sources

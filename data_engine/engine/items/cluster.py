@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,7 +34,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.shares import Share
 from data_engine.errors import ClusterError
 from data_engine.files import rename_folder
-from data_engine.flow.control import ItemCall, RunInterrupted, StepControl
+from data_engine.flow.control import ItemCall, ItemMap, RunInterrupted
 from data_engine.storage_version import lead_below
 
 _CHECK_EVERY_S = 0.1
@@ -57,28 +57,21 @@ class Cluster:
         self._run = uuid.uuid4().hex
         self._connection: Connection | None = None
 
-    def spread(
-        self,
-        call: Callable[[Any], Any],
-        items: Sequence[Any],
-        max_parallel: int,
-        keep_errors: bool,
-        step: StepControl,
-    ) -> list[Any]:
+    def spread(self, work: ItemMap) -> list[Any]:
         """As `threads.spread`, with each item on a node.
 
         Raises:
             FlowValidationError: what is called cannot leave this process.
             ClusterError: the cluster cannot be reached, or was lost.
         """
-        if max_parallel <= 1 or len(items) <= 1:
-            return threads.spread(call, items, 1, keep_errors, step)
+        if work.max_parallel <= 1 or len(work.items) <= 1:
+            return threads.spread(work)
         mark_unseen()
         connection = self._connection = self._connect()
         is_private = str(connection.client.scheduler.address).startswith("tls")
-        far = FarCall(call, step, root=self._home.layout.root, with_secrets=is_private)
-        spread = _Spread(connection, self._home, far, items, max_parallel, keep_errors, step)
-        spread.share(_modules_of(call, self._home.modules().package, far.task, self._run))
+        far = FarCall(work.call, work.step, root=self._home.layout.root, with_secrets=is_private)
+        spread = _Spread(connection, self._home, far, work)
+        spread.share(_modules_of(work.call, self._home.modules().package, far.task, self._run))
         return spread.results()
 
     def close(self) -> None:
@@ -100,26 +93,16 @@ class Map(NamedTuple):
 class _Spread:
     """One map on a cluster."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        home: LocalWorkspace,
-        far: FarCall,
-        items: Sequence[Any],
-        max_parallel: int,
-        keep_errors: bool,
-        step: StepControl,
-    ) -> None:
-        self._connection, self._far, self._step = connection, far, step
-        self._items, self._outcomes = items, threads.Outcomes(items, keep_errors)
-        self._at_once = max_parallel
+    def __init__(self, connection: Connection, home: LocalWorkspace, far: FarCall, work: ItemMap) -> None:
+        self._connection, self._far, self._work, self._items = connection, far, work, work.items
+        self._outcomes = threads.Outcomes(work)
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         root = str(home.layout.root)
         self._link = Link(
             lambda: connection, root, home.local.identity, deliver=self._inbox.put, on_change=lambda: None
         )
         self._shared: Any = b""
-        self._left = deque(range(len(items)))
+        self._left = deque(range(len(work.items)))
         self._suspects: Suspects[int] = Suspects()
         self._mean_s: float | None = None
 
@@ -150,7 +133,7 @@ class _Spread:
         return self._outcomes.all()
 
     def _go_through(self) -> None:
-        step, heard_s, done, is_told = self._step, time.monotonic(), 0, False
+        step, heard_s, done, is_told = self._work.step, time.monotonic(), 0, False
         while self._link.attempts or (self._left and not self._outcomes.failed):
             while self._left and not self._outcomes.failed and (address := self._free_node()) is not None:
                 step.may_work()
@@ -171,7 +154,7 @@ class _Spread:
     def _free_node(self) -> str | None:
         """The node for the next chunk; behind the tasks of others only while no node has any of ours."""
         busy, nodes = self._link.busy(), self._link.nodes
-        if busy.total() >= self._at_once:
+        if busy.total() >= self._work.max_parallel:
             return None
         rank = {address: busy[address] + one.others - one.threads for address, one in nodes.items()}
         address = min(rank, key=lambda one: rank[one], default=None)
@@ -179,14 +162,14 @@ class _Spread:
 
     def _begin(self, address: str) -> None:
         most = 1 if self._mean_s is None else int(_CHUNK_S / max(self._mean_s, 1e-6))
-        lanes = min(self._at_once, self._link.threads)
+        lanes = min(self._work.max_parallel, self._link.threads)
         count = max(1, min(most, _MOST_IN_CHUNK, -(-len(self._left) // (2 * lanes))))
         indices = self._suspects.next_of(list(self._left)[:_MOST_IN_CHUNK], count)
         for index in indices:
             self._left.popleft()
             if index in self._suspects.lost_at:
                 self._far.say_again(self._items[index], _lost(self._suspects.lost_at[index]))
-        chunk = Chunk([self._far.pack(self._items[index]) for index in indices], self._outcomes.keep_errors)
+        chunk = Chunk([self._far.pack(self._items[index]) for index in indices], self._work.keep_errors)
         attempt = self._link.begin(
             chunk,
             address,
