@@ -134,19 +134,6 @@ def offset_words(at: datetime) -> str:
     return "UTC" + (f"{'-' if minutes < 0 else '+'}{hours}" + (f":{rest:02}" if rest else "") if minutes else "")
 
 
-def lasting_words(seconds: float) -> str:
-    """A duration in words.
-
-    Example:
-        >>> lasting_words(0.503), lasting_words(40.2), lasting_words(300), lasting_words(5400)
-        ('0.5 s', '40 s', '5 min', '1.5 h')
-    """
-    for size_s, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size_s:
-            return f"{seconds / size_s:.2g} {unit}"
-    return f"{seconds:.2g} s"
-
-
 def clock_words(utc: str, tz: str | None = None) -> str:
     """A stored time in a zone (None: this machine's): the time alone on the day that it is there now, else with its date.
 
@@ -169,19 +156,27 @@ def local_time(utc: str | None) -> str:
     return "" if utc is None else time_words(utc)
 
 
-def seconds(elapsed_s: float | None) -> str:
-    """A duration for people.
+def duration_words(seconds: float | None) -> str:
+    """A duration for people, in at most two units; "" for None.
 
     Example:
-        >>> seconds(0.1234), seconds(75), seconds(3700), seconds(None)
-        ('0.12 s', '1 min 15 s', '1 h 1 min', '')
+        >>> [duration_words(seconds) for seconds in (0, 0.503, 1.53, 40, 75.2, 300, 7_300, 180_000, None)]
+        ['less than 1 ms', '503 ms', '1.5 s', '40 s', '1 min 15 s', '5 min', '2 h 1 min', '2 d 2 h', '']
     """
-    if elapsed_s is None:
+    if seconds is None:
         return ""
-    if elapsed_s < 59.995:
-        return f"{elapsed_s:.2f} s"
-    minutes, rest = divmod(round(elapsed_s), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    if seconds < 0.0005:
+        return "less than 1 ms"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{f'{seconds:.1f}'.removesuffix('.0')} s"
+    whole = round(seconds)
+    sizes = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+    at = next(at for at, (size, _) in enumerate(sizes) if whole >= size)
+    (size, unit), (small, small_unit) = sizes[at : at + 2]
+    rest = whole % size // small
+    return f"{whole // size} {unit}" + (f" {rest} {small_unit}" if rest else "")
 
 
 def typed(*words: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from data_engine.cause import Cause, read_cause
 from data_engine.display_hook import Displayable
-from data_engine.formatting import plural
+from data_engine.formatting import duration_words, plural
 from data_engine.record import Record, frozen
 
 
@@ -450,19 +450,6 @@ class Backfill(Displayable, Record):
         about = "" if self.left_s is None else f", about {duration_words(self.left_s)}"
         waits = "" if self.waits_for is None else f", {self.waits_for}"
         return f"{self.ended:,} of {self.total:,}{failed}{about}{waits}"
-
-
-def duration_words(seconds: float) -> str:
-    """About how long, for people.
-
-    Example:
-        >>> [duration_words(seconds) for seconds in (3, 100, 240, 7_000, 200_000)]
-        ['3 s', '2 min', '4 min', '2 h', '2 d']
-    """
-    for size_s, unit in ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min")):
-        if seconds >= 1.5 * size_s:
-            return f"{seconds / size_s:.0f} {unit}"
-    return f"{max(seconds, 1):.0f} s"
 
 
 @frozen

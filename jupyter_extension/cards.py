@@ -14,7 +14,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.files import file_exists
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
-from data_engine.formatting import beginning, local_time, plural, seconds, zoned_words
+from data_engine.formatting import beginning, duration_words, local_time, plural, zoned_words
 from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE
 from data_engine.ledger.warned import warned_words
 from data_engine.marks import Mark, mark_of
@@ -56,7 +56,7 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
             run.flow,
             _file(run.source) or slot_words(run, run.tz),
             started(run) if run.from_the_future else _without_year(run.started_at_utc),
-            seconds(run.elapsed_s),
+            duration_words(run.elapsed_s),
             params_words(run),
             Code(run.run_id[:8], run.run_id),
             _warned(run.warnings, rejected_words(run)),
@@ -119,7 +119,7 @@ def steps_card(steps: Sequence[StepRun], *, now_s: float) -> Card:
         (
             mark_of(step.status),
             step.label,
-            seconds(step.elapsed_s),
+            duration_words(step.elapsed_s),
             rows_words(step),
             _file(step.output_path),
             short_error(step.error, step.why),

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any
 
 from data_engine.compare.difference import Difference, Sample
-from data_engine.formatting import beginning, local_time, plural, seconds
+from data_engine.formatting import beginning, duration_words, local_time, plural
 from data_engine.marks import Mark, mark_of
 from data_engine.plan.golden import Golden
 from data_engine.plan.plan import Plan
@@ -199,7 +199,7 @@ def plan_data_card(plan: Plan, *, samples: bool) -> Card:
 
 
 def _how(plan: Plan) -> tuple[Cell, ...]:
-    took = f"deployed {seconds(plan.elapsed_s.deployed)}, edit {seconds(plan.elapsed_s.current)}"
+    took = f"deployed {duration_words(plan.elapsed_s.deployed)}, edit {duration_words(plan.elapsed_s.current)}"
     return plural(len(plan.sources), "source"), Faint(took)
 
 
@@ -262,7 +262,7 @@ def goldens_card(results: Sequence[GoldenResult], *, samples: bool) -> Card:
     """Which goldens hold; for those that do not what differs, and what to type when that is right."""
     bad = [one for one in results if one.is_bad]
     rows = [
-        (mark_of(one.status), one.flow, Code(one.name), seconds(one.elapsed_s), one.text)
+        (mark_of(one.status), one.flow, Code(one.name), duration_words(one.elapsed_s), one.text)
         for one in (*bad, *(one for one in results if not one.is_bad))
     ]
     shown = table(("", "Flow", "Golden", "Time", "What"), rows[: 5 * MOST_ROWS], right=("Time",), total=len(rows))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
 
-from data_engine.formatting import plural, seconds
+from data_engine.formatting import duration_words, plural
 from data_engine.marks import mark_of
 from data_engine.model import Run, StepRun
 from jupyter_extension.card import clean
@@ -83,7 +83,7 @@ def steps_picture(steps: Sequence[StepRun], *, now_s: float) -> str:
         mark = mark_of(step.status)
         x = left + room * (start - begin) / length
         wide = max(3.0, room * (end - start) / length)
-        took = seconds(end - start if step.elapsed_s is None else step.elapsed_s)
+        took = duration_words(end - start if step.elapsed_s is None else step.elapsed_s)
         words = f"{step.status}, {took}"
         tip = clean(f"{step.label}: {words}{f': {_first_line(step.error)}' if step.error else ''}")
         parts.append(shape_svg(mark, 0, y - 6, title=tip) + _label(step.label, y, 20))
@@ -174,7 +174,7 @@ def _lane(runs: Sequence[Run], axis: _Axis, y: float) -> Iterator[str]:
 def _run_words(run: Run, zone: tzinfo | None) -> str:
     at = datetime.fromisoformat(run.started_at_utc).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
     source = "" if run.source is None else f", {run.source.replace(chr(92), '/').rpartition('/')[2]}"
-    took = f", {seconds(run.elapsed_s)}" if run.elapsed_s is not None else ""
+    took = f", {duration_words(run.elapsed_s)}" if run.elapsed_s is not None else ""
     return f"{run.status} {at}{took}{source}{f': {_first_line(run.error)}' if run.error else ''}"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from data_engine.engine.params import value_words
 from data_engine.engine.quarantine import RejectedRows
-from data_engine.formatting import local_time, plural, seconds
+from data_engine.formatting import duration_words, local_time, plural
 from data_engine.marks import Mark
 from data_engine.model import Run
 from data_engine.record import frozen
@@ -151,7 +151,7 @@ def _what(trend: Trend) -> str:
 def _value(trend: Trend, value: float) -> str:
     if trend.kind == "rows":
         return f"{value:,.0f} row{'' if round(value) == 1 else 's'}"
-    return f"{value * 1000:.0f} ms" if value < 1 else seconds(value)
+    return duration_words(value)
 
 
 def _point_words(trend: Trend, point: TrendPoint) -> str:

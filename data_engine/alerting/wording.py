@@ -8,10 +8,9 @@ from datetime import datetime, tzinfo
 from pathlib import PurePath
 from typing import Any, Literal
 
-from data_engine.formatting import plural, typed
+from data_engine.formatting import duration_words, plural, typed
 from data_engine.ledger.troubles import LONGEST_PART, Trouble, TroubleKey
 from data_engine.message import Notice
-from data_engine.model import duration_words
 from data_engine.secret import masked
 
 _LONGEST_ERROR = 4000

@@ -26,7 +26,7 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import complain, print_json, say, status_style
 from data_engine.errors import FlowValidationError, OwnedElsewhereError, WorkspaceError
-from data_engine.formatting import first_few, plural, seconds, typed
+from data_engine.formatting import duration_words, first_few, plural, typed
 from data_engine.ledger.warned import runs_as_json, warned_words, warning_texts, warnings_of
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.runs import also_read_words
@@ -380,7 +380,7 @@ def _wait_for(ws: Workspace, name: str, run_ids: list[Any]) -> list[Run]:
 
 
 def _say_run(run: Run, warnings: int) -> None:
-    taken = ", ".join(filter(None, [seconds(run.elapsed_s), warned_words(warnings)]))
+    taken = ", ".join(filter(None, [duration_words(run.elapsed_s), warned_words(warnings)]))
     say(
         f"{run.status:<8} {run.flow}  {run.source or ''}  {taken}  run {run.run_id[:8]}",
         style=status_style(run.status),

@@ -17,7 +17,7 @@ from data_engine.cli.options import AsJson, in_flow_modules, load_module
 from data_engine.cli.output import print_json, say, table
 from data_engine.errors import FlowValidationError
 from data_engine.flow.batch import Batch
-from data_engine.formatting import plural, seconds
+from data_engine.formatting import duration_words, plural
 from data_engine.model import Event, StepFinished
 from data_engine.record import frozen
 
@@ -120,11 +120,11 @@ def count_rows(value: object) -> int | None:
 
 def _say_done(done: Sequence[DemoRun], root: Path) -> None:
     for run in done:
-        say(f"{run.title} ({plural(run.sources, 'run')}, {seconds(run.elapsed_s)})", style="bold")
+        say(f"{run.title} ({plural(run.sources, 'run')}, {duration_words(run.elapsed_s)})", style="bold")
         shown = table("STEP", "ROWS", "TIME", "OUTPUT", right=("ROWS", "TIME"))
         for step in run.steps:
             rows = "" if step.rows is None else f"{step.rows:,}"
-            shown.add_row(step.label, rows, seconds(step.elapsed_s), _where(step.outputs, root))
+            shown.add_row(step.label, rows, duration_words(step.elapsed_s), _where(step.outputs, root))
         say(shown)
         say("")
     say("Open it in JupyterLab:")

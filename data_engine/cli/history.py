@@ -10,7 +10,7 @@ import typer
 from data_engine.cli.options import AsJson, chosen_workspace, named, require_known
 from data_engine.cli.output import print_json, say, table
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import plural, seconds, visible
+from data_engine.formatting import duration_words, plural, visible
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.runs import started
 
@@ -30,7 +30,9 @@ def compare(
         return 0
     a, b = ws.run_record(run_a), ws.run_record(run_b)
     for letter, run in (("A", a), ("B", b)):
-        say(f"{letter}  run {run.run_id[:8]}  {run.flow}  {run.status}, {started(run)}, {seconds(run.elapsed_s)}")
+        say(
+            f"{letter}  run {run.run_id[:8]}  {run.flow}  {run.status}, {started(run)}, {duration_words(run.elapsed_s)}"
+        )
     lines = found.lines()
     if all(kind == "note" for kind, _ in lines):
         say("Nothing that was recorded differs.")

@@ -23,7 +23,7 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import complain, print_json, say, status_style, table
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import beginning, first_few, local_time, seconds, typed, zoned_words
+from data_engine.formatting import beginning, duration_words, first_few, local_time, typed, zoned_words
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -416,7 +416,7 @@ def _row(run: Run, warnings: int, told: str) -> tuple[str, ...]:
         told,
         ", ".join(filter(None, [run.status, rejected_words(run), warned_words(warnings)])),
         started(run),
-        seconds(run.elapsed_s),
+        duration_words(run.elapsed_s),
         short_error(run.error or run.cause, run.why),
     )
 
@@ -616,7 +616,9 @@ def log(
     cause = f" ({run.cause})" if run.cause else ""
     warned = warned_words(warnings_of(ws.home.ledger(), [run.run_id]).get(run.run_id, 0))
     say(
-        ", ".join(filter(None, [f"{run.status}{cause}", warned, f"started {started(run)}", seconds(run.elapsed_s)])),
+        ", ".join(
+            filter(None, [f"{run.status}{cause}", warned, f"started {started(run)}", duration_words(run.elapsed_s)])
+        ),
         style=status_style(run.status),
     )
     for label, words in facts_of(run, slot_zones(ws.home, [run]).get(run.flow)):
@@ -629,7 +631,7 @@ def log(
         whole=f"`{typed('log', run.run_id[:8], '--json')}` shows it in full.",
     )
     for step in steps:
-        shown.add_row(step.label, step.status, seconds(step.elapsed_s), rows_words(step), step.output_path or "")
+        shown.add_row(step.label, step.status, duration_words(step.elapsed_s), rows_words(step), step.output_path or "")
     say(shown)
     if lines:
         say("")

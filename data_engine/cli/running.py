@@ -24,7 +24,7 @@ from data_engine.cli.options import (
 from data_engine.cli.output import complain, print_json, say, status_style
 from data_engine.errors import FlowStoppedError, FlowValidationError, OwnedElsewhereError, WorkspaceError
 from data_engine.flow.parameter_values import read_params
-from data_engine.formatting import plural, seconds, visible
+from data_engine.formatting import duration_words, plural, visible
 from data_engine.ledger.warned import counts_as_warning, runs_as_json, warned_words
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished
 from data_engine.status.runs import also_read_words
@@ -179,11 +179,11 @@ class Report:
         cut = f", {len(self._started)} cut short" if self._started else ""
         warned = f", {warned_words(self._warned)}" if self._warned else ""
         told = f"{plural(self.started, 'run')}: {done} success, {failed} failed{stopped}{cut}{broken}{warned}"
-        say(f"{told}, {seconds(self._elapsed_s)}")
+        say(f"{told}, {duration_words(self._elapsed_s)}")
 
     def _say_run(self, started: RunStarted, finished: RunFinished, warnings: Sequence[LogLine]) -> None:
         source = visible(source_name(started))
-        line = f"{started.flow}{f'  {source}' if source else ''}  {seconds(finished.elapsed_s)}"
+        line = f"{started.flow}{f'  {source}' if source else ''}  {duration_words(finished.elapsed_s)}"
         if warnings:
             line += f", {warned_words(len(warnings))}"
         told = self._told.pop(finished.run_id, [])

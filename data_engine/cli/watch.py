@@ -26,7 +26,7 @@ from rich.text import Text
 from data_engine.cli.output import complain, say, status_style
 from data_engine.errors import FlowValidationError
 from data_engine.files import file_exists
-from data_engine.formatting import local_time, plural, seconds, typed, visible, zoned_words
+from data_engine.formatting import duration_words, local_time, plural, typed, visible, zoned_words
 from data_engine.lease.status import lease_lines
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
 from data_engine.platforms.terminals import is_terminal, pressed_keys
@@ -157,7 +157,7 @@ class WatchScreen:
             yield Text(text, _LEVELS.get(entry.level, ""))
         for line in (run.error or "").splitlines():
             yield Text(visible(line), "red")
-        took = "" if run.elapsed_s is None else f" in {seconds(run.elapsed_s)}"
+        took = "" if run.elapsed_s is None else f" in {duration_words(run.elapsed_s)}"
         yield Text(f"{run.status}{took}", status_style(run.status))
 
     # -- keys
@@ -396,7 +396,9 @@ def _running(status: WorkspaceStatus) -> Iterator[Text]:
 
 
 def _for(run: ActiveRun) -> str:
-    return seconds(round(max((datetime.now(UTC) - datetime.fromisoformat(run.started_at_utc)).total_seconds(), 0)))
+    return duration_words(
+        round(max((datetime.now(UTC) - datetime.fromisoformat(run.started_at_utc)).total_seconds(), 0))
+    )
 
 
 def _progress(run: ActiveRun) -> str:

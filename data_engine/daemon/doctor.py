@@ -34,7 +34,7 @@ from data_engine.daemon.doctor_checks import (
 )
 from data_engine.daemon.endpoint import read_endpoint, silent_daemon
 from data_engine.errors import FlowExecutionError, FlowValidationError
-from data_engine.formatting import first_few, size_words
+from data_engine.formatting import duration_words, first_few, size_words, typed
 from data_engine.platforms.processes import apart, program_of
 from data_engine.record import frozen
 from data_engine.version import import_folder
@@ -45,7 +45,6 @@ from datetime import UTC, datetime
 
 from data_engine.deploy.sets import lost_words, mend
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.formatting import typed
 from data_engine.lease.folder import GENERATIONS, OsFolder, drive_words, probe, sync_client
 from data_engine.lease.generations import GenerationList
 from data_engine.lease.heartbeat_files import HeartbeatFiles
@@ -189,9 +188,11 @@ def judge_clock(offset_s: float) -> Finding:
 def judge_stamps(step_s: float | None) -> Finding:
     """Whether modification times are fine enough to tell one writing of a file from the next."""
     if step_s is not None and step_s <= _COARSEST_STAMP_S:
-        return Finding("time stamps", True, f"a new time within {_short(step_s)}")
+        return Finding("time stamps", True, f"a new time within {duration_words(step_s)}")
     seen = (
-        "no new time while a file was written for 2 s" if step_s is None else f"a new time only after {_short(step_s)}"
+        "no new time while a file was written for 2 s"
+        if step_s is None
+        else f"a new time only after {duration_words(step_s)}"
     )
     return Finding(
         "time stamps",
@@ -223,7 +224,7 @@ def judge_visibility(delay_s: float | None, lease: LeaseSettings) -> Finding:
         )
     smallest_s = smallest_stale_after_s(delay_s, lease.heartbeat_s)
     measured = (
-        f"another process lists a new file after {_short(delay_s)}; smallest safe stale_after {smallest_s} s, "
+        f"another process lists a new file after {duration_words(delay_s)}; smallest safe stale_after {smallest_s} s, "
         f"set is {lease.stale_after_s:g} s"
     )
     if lease.stale_after_s >= smallest_s:
@@ -368,7 +369,7 @@ def check_modules(folder: Path, *, limit_s: float = 20.0) -> Generator[Finding, 
         yield Finding("flow modules", None, f"could not be imported: {error}")
         return []
     broken = [trial for trial in trials if trial.error is not None]
-    took = _short(time.monotonic() - began_s)
+    took = duration_words(time.monotonic() - began_s)
     yield Finding("flow modules", not broken, f"{len(trials) - len(broken)} of {len(trials)} import, in {took}")
     for trial in broken:
         assert trial.error is not None
@@ -410,7 +411,7 @@ def _events(folder: Path, kind: str | None) -> Finding:
         return Finding("file-system events", True, f"not expected on a network drive ({kind}); scans find what changed")
     delay_s = probes.event_delay_s(folder)
     if delay_s is not None:
-        return Finding("file-system events", True, f"an event after {_short(delay_s)}")
+        return Finding("file-system events", True, f"an event after {duration_words(delay_s)}")
     return Finding(
         "file-system events",
         False,
@@ -469,18 +470,6 @@ def _of_warnings(name: str, where: str, warnings: tuple[str, ...]) -> Finding:
     if not warnings:
         return Finding(name, True, f"{where}: no unknown keys")
     return Finding(name, False, "; ".join(warnings), "correct the key, or remove it")
-
-
-def _short(duration_s: float) -> str:
-    """A short time for people.
-
-    Example:
-        >>> _short(0.0000004), _short(0.004), _short(2)
-        ('less than 1 ms', '4 ms', '2.0 s')
-    """
-    if duration_s < 0.001:
-        return "less than 1 ms"
-    return f"{duration_s * 1000:.0f} ms" if duration_s < 1 else f"{duration_s:.1f} s"
 
 
 _MOST_ENDLESS = 3

@@ -17,6 +17,9 @@ Heartbeats, marker folders and clocks only decide when one may try and what peop
     observer.py         Observer: looks, asks, claims and repairs
     held_lease.py       HeldLease: what only the owner may do
     history.py          what an owner publishes, folds and drops; taking in what others published, repairing damage
+    requests.py         what is asked of the owner, as files
+    deployment_files.py sets of deployed modules and their files, by their content
+    older_owner.py      whether an owner of the older system is there
     alarms.py           who tells people of a silent owner: claims, each won by one rename
     keeper.py           when a daemon does all this, on a thread of its own
     peek.py             one look for whoever runs something without a daemon

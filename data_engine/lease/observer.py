@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from data_engine.clock import boot_clock
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
+from data_engine.formatting import duration_words
 from data_engine.lease.folder import FileSystem, drive_words
 from data_engine.lease.generations import GenerationList, Snapshot
 from data_engine.lease.heartbeat_files import HeartbeatFiles
@@ -34,7 +35,6 @@ from data_engine.lease.protocol import (
     next_generation,
 )
 from data_engine.lease.repair import Repaired, repair
-from data_engine.lease.status import duration_words
 from data_engine.lease.view import Observed, View, is_of_this_machine, observe, view_of
 from data_engine.nofollow import NotFollowedError
 from data_engine.record import frozen

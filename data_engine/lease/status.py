@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from data_engine.formatting import duration_words
 from data_engine.record import Record, frozen
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class LeaseStatus(Record):
         if self.state == "takeover_available":
             return f"{text}, takeover available"
         if self.is_overdue and self.takeover_in_s is not None:
-            text += f", takeover available in {duration_words(self.takeover_in_s)}"
+            text += f", takeover available in {duration_words(round(self.takeover_in_s))}"
         return text
 
 
@@ -215,7 +216,7 @@ def _undamaged(view: View, me: Identity) -> LeaseStatus:
             top.token,
             takeover_in_s=left_s,
             engine_on=top.engine_on,
-            note=f"handed over to {name}, which has not taken it yet; free for others in {duration_words(left_s)}",
+            note=f"handed over to {name}, which has not taken it yet; free for others in {duration_words(round(left_s))}",
             note_kind="handed_over",
         )
     is_mine = view.state == "mine"
@@ -306,24 +307,6 @@ def behind_words(lease: Mapping[str, Any]) -> str:
     return f"{NOT_ALL_HERE}: {FETCHED_BY}" if lease.get("is_behind") else ""
 
 
-def duration_words(seconds: float) -> str:
-    """A time as people say it.
-
-    Example:
-        >>> [duration_words(seconds) for seconds in (0.2, 40, 725, 7300, 180000)]
-        ['1 s', '40 s', '12 min', '2 h 1 min', '2 d 2 h']
-    """
-    whole = max(1, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
-    if hours == 0:
-        return f"{minutes} min"
-    if days == 0:
-        return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
-    return f"{days} d {hours % 24} h" if hours % 24 else f"{days} d"
-
-
 def _word(view: View) -> Word:
     if view.state == "stale":
         return "takeover_available"
@@ -357,4 +340,4 @@ def shown_machine(who: Mapping[str, Any]) -> str:
 
 
 def _for(seconds: float) -> str:
-    return f" for {duration_words(seconds)}" if seconds >= 60 else ""
+    return f" for {duration_words(seconds // 60 * 60)}" if seconds >= 60 else ""

@@ -13,7 +13,7 @@ from data_engine.notebook.flow_calls import saver_of
 from data_engine.notebook.magics import parse_cell
 from data_engine.notebook.names import HINT, LOAD, Path
 from data_engine.notebook.read import NotebookCell
-from data_engine.notebook.secrets_written import secret_words, written_secrets
+from data_engine.notebook.secrets_written import may_name_secret, secret_words, written_secrets
 from data_engine.notebook.shapes import texts_in
 from data_engine.notebook.statements import DEFINITIONS, Statement, Statements
 from data_engine.record import frozen
@@ -294,13 +294,15 @@ def warnings_of(statements: Statements, selection: Selection) -> Iterator[Diagno
     """What to know about a notebook that compiles."""
     yield from _about_cells(statements)
     yield from _about_names(statements, selection)
+    with_secrets = {cell.cell.number for cell in statements.cells if may_name_secret(cell.cell.text)}
     build = max((statement.number for statement in statements.events.get("build", ())), default=0)
     for statement in statements.all:
         if statement.index in selection.taken:
             why = selection.taken[statement.index]
             yield from _about_input(statements, statement, why)
             yield from _about_lookups(statements, statement)
-            yield from _about_secrets(statement)
+            if statement.number in with_secrets:
+                yield from _about_secrets(statement)
             if statement.number > build and (name := selection.changed.get(statement.index)):
                 what = f"`{name}` is changed in place below build(), in production too"
                 yield Diagnostic(

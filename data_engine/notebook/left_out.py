@@ -96,6 +96,7 @@ class LeftOut:
         for statement in self.left:
             told: set[object] = set()
             calls = [*self._calls(statement)]
+            turns = [*self._by_turns(statement)] if calls else []
             for call in calls:
                 if stream := self._stream(call, statement):
                     draws.setdefault(stream, []).append((statement.number, call.line, call.shown))
@@ -104,7 +105,7 @@ class LeftOut:
                     if diagnostic not in told and not self._runs_a_flow(calls):
                         told.add(diagnostic)
                         yield diagnostic
-                for file in self._files(call, statement):
+                for file in self._files(call, statement, turns):
                     if file not in told and self._is_read(file, statement.index):
                         told.add(file)
                         verb = _DOES.get(call.dotted.removesuffix("()").rpartition(".")[2], "writes")
@@ -273,9 +274,9 @@ class LeftOut:
 
     # files
 
-    def _files(self, call: _Call, statement: Statement) -> Iterator[str]:
+    def _files(self, call: _Call, statement: Statement, turns: Sequence[Mapping[str, str]]) -> Iterator[str]:
         """The files that a call writes, moves or deletes under a name that stands in the notebook."""
-        for texts in self._by_turns(statement):
+        for texts in turns:
             yield from self._files_of(call, statement, {**texts, **call.given})
 
     def _by_turns(self, statement: Statement) -> Iterator[Mapping[str, str]]:

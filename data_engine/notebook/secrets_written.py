@@ -11,6 +11,7 @@ _SECRETS = frozenset(
 )
 _WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])")
 _PLACEHOLDER = re.compile(r"<.*>|\{.*\}|\$\{\w+\}|\$[A-Z_]+|%\w+%|[.*x?-]+|(?i:none|null|todo)|")
+_PART_OF_NAME = re.compile("|".join(_SECRETS).replace("_", "_?"), re.IGNORECASE)
 _TAKE_COLUMNS = frozenset("with_columns select agg rename assign alias struct replace format".split())
 
 
@@ -34,6 +35,11 @@ def written_secrets(node: ast.AST) -> Iterator[tuple[str, int]]:
         for name, value in named:
             if name is not None and value is not None and is_name_of_secret(name) and _is_secret(value):
                 yield name, value.lineno
+
+
+def may_name_secret(text: str) -> bool:
+    """Whether a text holds a part of such a name: code without one need not be looked through."""
+    return _PART_OF_NAME.search(text) is not None
 
 
 def secret_words(name: str) -> tuple[str, str]:

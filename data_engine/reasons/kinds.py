@@ -13,9 +13,8 @@ from datetime import datetime
 from typing import Any, ClassVar, TypeAlias
 
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import clock_words, lasting_words, plural, typed, zoned_words
+from data_engine.formatting import clock_words, duration_words, plural, typed, zoned_words
 from data_engine.marks import BARRED, DOUBTFUL, FAILED, GOOD, LIVE, LOST, PENDING, READY, STOPPED
-from data_engine.model import duration_words
 from data_engine.notebook.deployment_status import DeploymentStatus
 from data_engine.reasons import remedies
 from data_engine.reasons.remedies import KINDS, STOPS_AT, Reason, filled, reason
@@ -387,8 +386,8 @@ class WaitingForOwnRun(Reason):
 
 def _looks_text(why: Looks) -> str:
     events = ", and when a file changes" if why.wakes else ""
-    slow = f" (a look takes {lasting_words(why.took_s)})" if why.took_s >= _SLOW_LOOK_S else ""
-    return f"looks every {lasting_words(why.every_s)}{events}{slow}"
+    slow = f" (a look takes {duration_words(why.took_s)})" if why.took_s >= _SLOW_LOOK_S else ""
+    return f"looks every {duration_words(why.every_s)}{events}{slow}"
 
 
 @reason("looks", _looks_text)
@@ -542,7 +541,7 @@ class DaemonSilent(Reason):
 def _expected_text(why: Expected) -> str:
     at = clock_words(why.due_utc, why.tz)
     left_s = datetime.fromisoformat(why.due_utc).timestamp() - time.time()
-    return f"due by {at}, {duration_words(left_s)} left" if left_s > 0 else f"due by {at}"
+    return f"due by {at}, {duration_words(max(60, left_s // 60 * 60))} left" if left_s > 0 else f"due by {at}"
 
 
 @reason("expected", _expected_text, look=READY)

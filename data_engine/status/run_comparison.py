@@ -10,7 +10,7 @@ from data_engine.display_hook import Displayable
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import value_words
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import lasting_words
+from data_engine.formatting import duration_words
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Deployment, Run, RunFile, StepRun
 from data_engine.notebook.set_differences import code_differences
@@ -226,4 +226,4 @@ def _words(value: Any) -> str:
 
 
 def _seconds(value: float | None) -> str:
-    return "-" if value is None else lasting_words(value)
+    return "-" if value is None else duration_words(value)

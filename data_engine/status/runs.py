@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.files import file_exists
-from data_engine.formatting import first_few, local_time, plural, seconds, typed, zoned_words
+from data_engine.formatting import duration_words, first_few, local_time, plural, typed, zoned_words
 from data_engine.ledger.ledger import Ledger, RunsWanted
 from data_engine.ledger.warned import warned_words, warnings_of, with_warnings
 from data_engine.model import Run, RunFile, RunTrigger, StepRun, ended_badly, utc_text
@@ -54,7 +54,7 @@ def facts_of(run: Run, tz: str | None = None) -> list[tuple[str, str]]:
     environment = f"Python {run.python}, packages {run.environment[:8]}" if run.python and run.environment else ""
     used = [
         f"{run.peak_memory_bytes / 1024**2:,.1f} MiB of memory" if run.peak_memory_bytes is not None else "",
-        f"{cpu_words(run.cpu_s)} of CPU time" if run.cpu_s is not None else "",
+        f"{duration_words(run.cpu_s)} of CPU time" if run.cpu_s is not None else "",
     ]
     rows = [
         ("Started", _started_words(run, tz)),
@@ -89,16 +89,6 @@ def checks_words(run: Run) -> str:
 def rejected_words(run: Run) -> str:
     """How many rows a run has put apart; "" for none."""
     return f"{plural(run.rejected, 'row')} rejected" if run.rejected else ""
-
-
-def cpu_words(cpu_s: float) -> str:
-    """A time of computing.
-
-    Example:
-        >>> cpu_words(0.00712), cpu_words(1.53)
-        ('7 ms', '1.5 s')
-    """
-    return f"{cpu_s * 1000:.0f} ms" if cpu_s < 1 else f"{cpu_s:,.1f} s"
 
 
 def slot_words(run: Run, tz: str | None = None) -> str:
@@ -365,7 +355,7 @@ def last_run_words(home: LocalWorkspace, last: Run | None, status: Callable[[], 
         found = next((flow for flow in status().flows if flow.name == last.flow), None)
         ended = ended if found is None else last_status_words(replace(found, last_run=last), file_exists)
     warned = warned_words(warnings_of(home.ledger(), [last.run_id]).get(last.run_id, 0))
-    told = filter(None, [ended, warned, local_time(last.started_at_utc), seconds(last.elapsed_s)])
+    told = filter(None, [ended, warned, local_time(last.started_at_utc), duration_words(last.elapsed_s)])
     return ", ".join([*told, f"run {last.run_id[:8]}"])
 
 

@@ -133,7 +133,7 @@ def test_the_message_says_what_counts() -> None:
     assert digest.subject == "claims: 9,999 more runs failed"
     assert digest.notices[0].more == 9_999
     assert good.subject == "claims has recovered"
-    assert "it failed for 60 min" in good.notices[0].headline
+    assert "it failed for 1 h" in good.notices[0].headline
     assert len({one.id for one in (first, digest, good)}) == 3
 
 

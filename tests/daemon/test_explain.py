@@ -178,7 +178,7 @@ def test_the_cadence_is_the_measured_one(tmp_path: Path) -> None:
     poller = FolderPoller(watch, read=lambda: KnownSources(SourceStates("a")), clock=clock)
     poller.poll()
 
-    assert poller.looks.text.startswith("looks every 5 s (a look takes 0.5 s)")
+    assert poller.looks.text.startswith("looks every 5 s (a look takes 500 ms)")
     assert poller.next_scan_s > now[0]
 
 

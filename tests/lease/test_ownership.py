@@ -80,7 +80,7 @@ def test_a_hand_over_goes_to_who_asked() -> None:
     held.release(view.request)
 
     assert third.poll().state == "reserved"
-    assert words(third) == "handed over to B-PC, which has not taken it yet; free for others in 1 min"
+    assert words(third) == "handed over to B-PC, which has not taken it yet; free for others in 1 min 30 s"
     with pytest.raises(Lost, match="reserved"):
         third.claim(third.poll())
     new = asking.claim(asking.poll())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.flow.rules import ALL_GOOD
-from data_engine.formatting import MOST_CELL, beginning, both_ends, first_few, visible
+from data_engine.formatting import MOST_CELL, beginning, both_ends, duration_words, first_few, visible
 from data_engine.ledger.warned import warned_words
 from data_engine.record import frozen
 from data_engine.workspace.layout import kernel_shell
@@ -70,7 +70,7 @@ def caption(report: PreviewReport, *, at: Any = None) -> str:
     """The report as one line; neighbours that fared alike are told together."""
     name = f"preview {report.flow}" + (f" of {report.source}" if report.source else "")
     steps, written, doubtful = _parts(report, at)
-    parts = [name, *steps, *written, *doubtful, *report.standing, _duration(report.elapsed_s)]
+    parts = [name, *steps, *written, *doubtful, *report.standing, duration_words(report.elapsed_s)]
     return both_ends(visible(" · ".join(parts)), MOST_CELL)
 
 
@@ -170,7 +170,3 @@ def show_caption(text: str, html: str | None = None) -> None:
         )
 
     shell.events.register("post_run_cell", under_the_result)
-
-
-def _duration(elapsed_s: float) -> str:
-    return f"{elapsed_s * 1000:.0f} ms" if elapsed_s < 1 else f"{elapsed_s:.1f} s"
