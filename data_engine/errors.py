@@ -76,6 +76,9 @@ class FlowValidationError(Displayable, ValueError):
         "use interval='30s'"
     """
 
+    written_at: tuple[str, int, str] | None = None
+    """File, line and module where the author wrote what it is about, where no code of the author's has raised it."""
+
     def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
         what = _shown(what)
         super().__init__(what)

@@ -136,7 +136,7 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
         title=entry["title"],
         description=entry["description"],
         path=entry["path"],
-        about=_about(entry, _next_times(ws, entry["options"])),
+        about=_about(entry, _next_times(ws, entry["options"]), ws.root),
         parameters=None if entry.get("parameters") is None else tuple(entry["parameters"]),
         last_params=next((run.params for run in runs if run.params), None),
         warnings=unsettled_texts(ws.home, Path(entry["path"]), entry["warnings"]),
@@ -259,8 +259,12 @@ def _next_times(ws: Workspace, options: Mapping[str, Any]) -> str:
     return ""
 
 
-def _about(entry: Mapping[str, Any], times: str) -> tuple[tuple[str, str], ...]:
+def _about(entry: Mapping[str, Any], times: str, root: Path) -> tuple[tuple[str, str], ...]:
+    def place(path: str | None) -> str | None:
+        return Path(path).relative_to(root).as_posix() if path and Path(path).is_relative_to(root) else path
+
     options = entry["options"]
+    mirror = place(entry["mirror"])
     rows = [
         ("Flow", entry["name"]),
         ("Group", entry["group"]),
@@ -268,7 +272,7 @@ def _about(entry: Mapping[str, Any], times: str) -> tuple[tuple[str, str], ...]:
         ("Runs", None if entry["trigger"] == "-" else entry["trigger"]),
         ("Next times", times),
         ("Expected", _expected(entry)),
-        ("Source", entry["source"]),
+        ("Source", place(entry["source"])),
         ("Extensions", ", ".join(options.get("extensions") or ())),
         ("Settle", f"{options['settle']:g} s" if "settle" in options else None),
         (
@@ -279,8 +283,8 @@ def _about(entry: Mapping[str, Any], times: str) -> tuple[tuple[str, str], ...]:
         ),
         ("Max parallel", options.get("max_parallel")),
         ("Catch up", options.get("catch_up") if entry["mode"] == "schedule" else None),
-        ("Target", entry["mirror"] and entry["mirror"] + (" (staged)" if entry["staged"] else "")),
-        ("Module", entry["path"]),
+        ("Target", mirror and mirror + (" (staged)" if entry["staged"] else "")),
+        ("Module", place(entry["path"])),
     ]
     return tuple((label, str(value)) for label, value in rows if value)
 

@@ -2,6 +2,7 @@
 
 a trouble that is new                told at once; what follows in its flow within `digest` waits
 the same trouble again               nothing
+more rejected rows than were told    told as a new one
 what followed, when `digest` is over one message, when anything did
 good again                           told to those who were told of the trouble
 nobody to be told                    nothing is kept
@@ -9,6 +10,7 @@ nobody to be told                    nothing is kept
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import datetime, tzinfo
@@ -19,7 +21,7 @@ from data_engine.flow.expectation import AlertRule
 from data_engine.formatting import plural
 from data_engine.ledger.troubles import Trouble, TroubleKey
 from data_engine.message import Notice, message_id
-from data_engine.model import utc_text
+from data_engine.model import Run, utc_text
 from data_engine.record import frozen
 from data_engine.workspace.settings import AlertSettings
 
@@ -127,6 +129,18 @@ def decide(
     return Decision(changed, tuple(tellings), ends_s)
 
 
+def rejection(source: str, run: Run) -> Sighting:
+    """That the newest good run of a source rejects rows."""
+    rules = Counter[str]()
+    for one in run.checks:
+        rules[one.rule] += one.failed + one.unknown
+    broken = {rule: rows for rule, rows in rules.items() if rows}
+    told = ", ".join(f"{rule} {rows:,}" for rule, rows in broken.items())
+    detail = f"{plural(run.rejected or 0, 'row')}: {told}"
+    said = {"source": run.source, "run_id": run.run_id, "detail": detail, "rules": broken}
+    return Sighting(TroubleKey(run.flow, "rejected", error_type=source), run.last_at_utc, said)
+
+
 def gathered(tellings: Sequence[Telling], workspace: str) -> list[Telling]:
     """The tellings, the first messages to the same people as one where many flows fail at one moment."""
     by_people: dict[tuple[str, ...], list[Telling]] = {}
@@ -161,9 +175,24 @@ def _with_seen(
             after[key] = Trouble(
                 key, one.since_utc, one.said, digest_until_utc=None if before is None else before.digest_until_utc
             )
+        elif (more := _more_rejected(before, one)) is not None:
+            after[key] = more
         elif before.recovered_at_utc is not None and one.since_utc > before.recovered_at_utc:
             after[key] = replace(before, recovered_at_utc=None, again=before.again + 1)
     return after
+
+
+def _more_rejected(before: Trouble, seen: Sighting) -> Trouble | None:
+    """The trouble as it is to be told again, where a later run rejects more rows by one of the rules than people were told of."""
+    told = before.detail.get("rules")
+    if before.key != seen.key or seen.key.kind != "rejected" or not isinstance(told, dict):
+        return None
+    rules: dict[str, int] = {rule: rows for rule, rows in told.items() if isinstance(rows, int)}
+    if all(rows <= rules.get(rule, 0) for rule, rows in seen.said["rules"].items()):
+        return None
+    most = dict(Counter(rules) | Counter(seen.said["rules"]))
+    said = {**seen.said, "rules": most}
+    return replace(before, since_utc=seen.since_utc, detail=said, told_at_utc=None, recovered_at_utc=None)
 
 
 def _with_over(known: Mapping[TroubleKey, Trouble], over: Mapping[TroubleKey, str]) -> dict[TroubleKey, Trouble]:
@@ -202,7 +231,7 @@ def _tell_first(
             continue
         if one.recovered_at_utc is not None:
             after[one.key] = replace(one, is_closed=True)
-            if one.told_at_utc is not None:
+            if one.told_at_utc is not None or one.message_id is not None:
                 over.append(one)
         elif one.told_at_utc is None:
             news.setdefault(recipients.of(one.key.kind), []).append(one)
@@ -236,7 +265,7 @@ def _end_digest(
     opener = next(one for one in known.values() if one.digest_until_utc is not None)
     ordered = [one for one in _ordered(known.values()) if not one.is_closed]
     there = [one for one in ordered if one.recovered_at_utc is None]
-    over = [one for one in ordered if one.recovered_at_utc is not None and one.told_at_utc is not None]
+    over = [one for one in ordered if one.recovered_at_utc is not None and (one.told_at_utc or one.message_id)]
     tellings = _digests(flow, opener, there, recipients, failures, zone)
     tellings += _recovered(flow, over, recipients, is_all_good=not there, zone=zone, failures=failures)
     told = tellings[0].id if tellings else None

@@ -294,8 +294,16 @@ def _print_table(shown: Table, stream: TextIO) -> None:
         with console.capture() as captured:
             console.print(drawn)
         stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
-    if shown.whole and (shown.is_short or (is_narrow and shown.cut)):
+    if shown.whole and (shown.is_short or (is_narrow and _is_cut(shown, drawn, console))):
         _print(f"\n… {shown.whole}", "", stream)
+
+
+def _is_cut(shown: Table, drawn: rich.table.Table, console: Console) -> bool:
+    """Whether a text is cut; one that only goes on in further lines is not."""
+    lines = ("".join(segment.text for segment in line) for line in console.render_lines(drawn))
+    text = "\n".join(lines)
+    at = [number for number, name in enumerate(shown.columns) if name in shown.cut]
+    return any(cells[number] not in text for cells, _ in shown.rows for number in at)
 
 
 def _drawn(shown: Table) -> rich.table.Table:

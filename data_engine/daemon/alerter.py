@@ -55,24 +55,11 @@ class _Concern:
 
 @dataclass(slots=True)
 class _News:
-    """What has happened in runs of a flow since it was last decided about: failures, what checks of good ones rejected by source, and when
-    one ended well (in time)."""
+    """What has happened in runs of a flow since it was last decided about: failures, and when one ended well (in time)."""
 
     failures: dict[TroubleKey, Sighting] = field(default_factory=dict)
-    checked: dict[str, Sighting | None] = field(default_factory=dict)
     good_utc: str | None = None
     in_time_utc: str | None = None
-
-    def over(self, known: Iterable[Trouble], in_time_utc: str | None, now_s: float) -> dict[TroubleKey, str]:
-        """Which troubles are over by it: runs that took too long, where one ended `in_time_utc`, and rows of a source that are not rejected any more."""
-        found = {}
-        for one in known:
-            source = str(one.detail.get("source") or "")
-            if one.key.kind == "overlong" and in_time_utc is not None:
-                found[one.key] = in_time_utc
-            elif one.key.kind == "rejected" and source in self.checked and self.checked[source] is None:
-                found[one.key] = self.good_utc or utc_text(now_s)
-        return found
 
 
 class Alerter:
@@ -159,7 +146,6 @@ class Alerter:
         news = self._news.setdefault(flow, _News())
         if event.status == "success":
             news.good_utc = utc_text(event.at_s)
-            news.checked[source or ""] = _rejected(flow, source, event)
             if concern.within_s is not None and event.elapsed_s <= concern.within_s:
                 news.in_time_utc = news.good_utc
         elif _is_failure(event):
@@ -303,7 +289,6 @@ class Alerter:
     def _put_back(self, flow: str, news: _News) -> None:
         later = self._news.setdefault(flow, _News())
         later.failures = news.failures | later.failures
-        later.checked = news.checked | later.checked
         later.good_utc = later.good_utc or news.good_utc
         later.in_time_utc = later.in_time_utc or news.in_time_utc
 
@@ -314,14 +299,14 @@ class Alerter:
         seen, next_s = self._finder.now(concern.flow, on_since_s=self._on_since_s, now_s=now_s)
         if next_s is not None:
             self._look_at(flow, next_s)
-        rejected = [one for one in news.checked.values() if one is not None]
+        rejected, good_again = await self._rejected(flow, concern, now_s)
         seen = [*news.failures.values(), *rejected, *map(self._with_source, seen)]
         if flow not in self._caught_up or self._around.held(flow):
             kinds = [one.key.kind for one in seen]
             kinds += [one.key.kind for one in self._of(flow).values() if not one.is_closed]
             kind = self._kind_of_failure(concern)
             seen += await self._finder.in_history(concern.flow, kinds, kind=kind, now_s=now_s)
-        over = await self._over(flow, concern, news, seen, now_s)
+        over = good_again | await self._over(flow, concern, news, seen, now_s)
         timezone = self._home.settings().timezone
         known = self._of(flow)
         return decide(
@@ -335,6 +320,15 @@ class Alerter:
             zone=None if timezone is None else zone_of(timezone),
         )
 
+    async def _rejected(
+        self, flow: str, concern: _Concern, now_s: float
+    ) -> tuple[list[Sighting], dict[TroubleKey, str]]:
+        """Rows that are rejected now, and of which of the flow's troubles none are any more, each with when."""
+        known = [one.key for one in self._of(flow).values() if one.key.kind == "rejected" and not one.is_closed]
+        if not known and not concern.recipients.of("rejected"):
+            return [], {}
+        return await asyncio.to_thread(self._finder.rejected, concern.flow, known, now_s=now_s)
+
     async def _over(
         self, flow: str, concern: _Concern, news: _News, seen: Sequence[Sighting], now_s: float
     ) -> dict[TroubleKey, str]:
@@ -343,7 +337,8 @@ class Alerter:
         over = self._finder.over(concern.flow, known, seen, now_s)
         there = {one.key.kind for one in seen}
         in_time_utc = utc_text(now_s) if concern.within_s is None else news.in_time_utc
-        over |= news.over(known, None if "overlong" in there else in_time_utc, now_s)
+        if in_time_utc is not None and "overlong" not in there:
+            over |= {one.key: in_time_utc for one in known if one.key.kind == "overlong"}
         bad = [one for one in known if one.key.kind in OF_FAILURES]
         if news.good_utc is not None and (bad or news.failures):
             is_good = await self._is_good(concern, news, there, bad)
@@ -416,17 +411,6 @@ class Alerter:
             for one in troubles.all_troubles(self._ledger):
                 self._known.setdefault(one.key.flow, {})[one.key] = one
         return self._known
-
-
-def _rejected(flow: str, source: str | None, event: RunFinished) -> Sighting | None:
-    """That a good run has rejected rows: a trouble of this source and the rules that are broken."""
-    spent = event.spent
-    if spent is None or not spent.rejected:
-        return None
-    broken = [f"{one.rule} {one.failed + one.unknown:,}" for one in spent.checks if one.failed or one.unknown]
-    rules = ", ".join(dict.fromkeys(one.rule for one in spent.checks if one.failed or one.unknown))
-    said = {"source": source, "run_id": event.run_id, "detail": f"{spent.rejected:,} rows: {', '.join(broken)}"}
-    return Sighting(TroubleKey(flow, "rejected", error_type=f"{source or ''}: {rules}"), utc_text(event.at_s), said)
 
 
 def _is_failure(event: RunFinished) -> bool:

@@ -1,6 +1,6 @@
 """The daemon of one workspace: what is due goes to workers, what they report goes into the ledger.
 
-Everything here happens on one asyncio thread, but for looking (`trigger_thread`), which only hands over what is due.
+Everything here happens on one asyncio thread, but for looking (`trigger_loop`), which only hands over what is due.
 """
 
 from __future__ import annotations

@@ -201,7 +201,8 @@ class Deployer(Production):
 
     async def _put_live_by_itself(self, looked: Looked) -> None:
         """Do what the rule says of the modules, whom nobody asked for."""
-        by_itself = self.home.settings().deploy.mode == "auto" and self.may_publish()
+        is_auto = self.home.settings().deploy.mode == "auto" and self.home.settings_error() is None
+        by_itself = is_auto and self.may_publish()
         decided = await self.decide(looked, None, by_itself=by_itself)
         await self.put_live(looked, decided, None, Asker("data-engine", person()[1]))
 
@@ -209,7 +210,8 @@ class Deployer(Production):
         """What a decision rests on: while it is the same and no edit waits for its quiet time, so is the decision."""
         self.home.refresh_settings()
         files = file_facts(self.home.layout.flow_modules_dir)
-        return files, self._pointers(), (self.home.settings().deploy, self.may_publish(), golden_facts(self.home))
+        deploy = self.home.settings().deploy, self.home.settings_error() is None
+        return files, self._pointers(), (deploy, self.may_publish(), golden_facts(self.home))
 
     def _pointers(self) -> dict[str, Pointer]:
         version = self.home.ledger().version()

@@ -6,16 +6,15 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
-from pathlib import Path
 
 from data_engine.cause import Cause
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.request_sender import SentRequest
-from data_engine.engine.quarantine import rejected_now
 from data_engine.ledger.backfills import newest_writer, written_with_params
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.deployments import published_mark
 from data_engine.ledger.former_places import outputs_here
+from data_engine.ledger.freshness import rejected_now
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.output_runs import OutputRun, output_runs
@@ -53,8 +52,8 @@ class HistoryFacts:
 class History:
     """What a status takes from the ledger, read again only when somebody has written there."""
 
-    def __init__(self, ledger: Ledger, root: Path) -> None:
-        self._ledger, self._root = ledger, root
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
         self._version: tuple[int, int] | None = None
         self._known = HistoryFacts()
         self._warned = Warned(ledger)
@@ -76,7 +75,7 @@ class History:
                 backfills=backfills_recent(ledger, time.time()),
                 undelivered=undelivered(ledger),
                 warned=self._warned.of(last.values()),
-                rejected=rejected_now(self._root) if any(run.rejected is not None for run in last.values()) else {},
+                rejected=rejected_now(ledger),
                 published=published_mark(ledger),
             )
             self._version = version
@@ -88,7 +87,7 @@ class LiveFacts:
 
     def __init__(self, daemon: Daemon, about: Callable[[], DaemonFacts]) -> None:
         self._daemon, self._about = daemon, about
-        self._history = History(daemon.ledger, daemon.home.layout.root)
+        self._history = History(daemon.ledger)
         self._others = OthersSeen(daemon.ledger, machine_id())
 
     def facts(self) -> WorkspaceFacts:

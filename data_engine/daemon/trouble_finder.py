@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from data_engine.alerting.deciding import Sighting
+from data_engine.alerting.deciding import Sighting, rejection
 from data_engine.alerting.expectations import Judgement, counts_of, freshness, late_slot, look
 from data_engine.alerting.wording import failure
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import is_as_scheduled
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
-from data_engine.ledger.freshness import is_good_since
+from data_engine.ledger.freshness import is_good_since, newest_checked
 from data_engine.ledger.troubles import Trouble, TroubleKey
 from data_engine.model import SourceState, utc_text
 from data_engine.planning.due import PlannedFlow, disabled_by
@@ -148,6 +148,29 @@ class TroubleFinder:
             return []
         key, said = failure(state.flow, kind, None if run is None else run.why, state.error)
         return [Sighting(key, _at(state), said | {"source": state.key.path or None, "run_id": state.last_run_id})]
+
+    def rejected(
+        self, flow: Flow, known: Iterable[TroubleKey], *, now_s: float
+    ) -> tuple[list[Sighting], dict[TroubleKey, str]]:
+        """What checks reject now, a trouble for each source; and of which of the `known` ones no rows are rejected any more, each with when.
+
+        It is read from the history, so that a run which ended just before its daemon died is told of by the next one.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        open_keys = {one.error_type: one for one in known}
+        since_utc, name = utc_text(now_s - LOOK_BACK_S), flow.name or ""
+        runs = newest_checked(self._ledger, name, rejecting_since=since_utc, sources=open_keys)
+        seen, over = list[Sighting](), dict[TroubleKey, str]()
+        for source, run in runs.items():
+            if not is_as_scheduled(flow, run.params or {}):
+                continue
+            if run.rejected:
+                seen.append(rejection(source, run))
+            elif source in open_keys:
+                over[open_keys[source]] = run.last_at_utc
+        return seen, over
 
     async def is_good(self, flow: Flow, since_utc: str) -> bool | None:
         """Whether no file of the flow is held by a failure, or its newest slot has gone well; None while that is worked on.

@@ -37,7 +37,7 @@ class Pruner:
             LedgerError: the history cannot be written.
         """
         is_due = time.monotonic() - self._pruned_s > _EVERY_S or not self._pruned_s
-        if is_due and isinstance(clock, Believed):
+        if is_due and isinstance(clock, Believed) and self._home.settings_error() is None:
             self._pruned_s = time.monotonic()
             self._home.ledger().prune(retention_days=self._home.settings().history.retention_days, at=clock)
 

@@ -16,7 +16,7 @@ from data_engine.record import frozen
 from data_engine.storage_version import lead_below
 from data_engine.workspace.identity import local_layout
 from data_engine.workspace.layout import FLOW_MODULES, LocalLayout, WorkspaceLayout, current_notebook
-from data_engine.workspace.settings import WorkspaceSettings, load_settings
+from data_engine.workspace.settings import WorkspaceSettings, look_at_settings, stops_runs
 
 if TYPE_CHECKING:
     from data_engine.flow.flow import Flow
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 class LocalWorkspace:
     """One workspace as this machine sees it.
 
-    With `keeps_settings` (the daemon and its workers) the last good settings are worked with while their file is wrong, and
-    the file is looked at only by `refresh_settings`: a share that hangs holds up nobody else.
+    With `keeps_settings` (the daemon and its workers) the last good settings are worked with while their file is wrong, though no
+    run starts where they are of runs, and the file is looked at only by `refresh_settings`: a share that hangs holds up nobody else.
     """
 
     layout: WorkspaceLayout
@@ -62,12 +62,17 @@ class LocalWorkspace:
         return good
 
     def settings_shown(self) -> WorkspaceSettings:
-        """The settings for what is only shown, never for what is done: where their file is wrong those read last, else the defaults."""
+        """The settings for what is only shown, never for what is done: where their file is wrong those read last, else what of it can be used."""
         return self._last_settings()[1]
 
     def settings_error(self) -> WorkspaceError | None:
         """What the settings file holds that it cannot mean; None when all is well."""
         return self._last_settings()[2]
+
+    def error_that_stops_runs(self) -> WorkspaceError | None:
+        """What of the settings file cannot be used and runs go by; None where runs may start."""
+        error = self.settings_error()
+        return None if error is None or not stops_runs(error) else error
 
     def is_settings_file_read(self) -> bool:
         """Whether the settings are those of a good file, and not what holds while there is none or it cannot be read."""
@@ -93,10 +98,8 @@ class LocalWorkspace:
         if known is not None and signature is None and not _is_there(self.layout.root):
             return known  # the share is away, not the file
         if known is None or known[0] != signature:
-            try:
-                known = (signature, load_settings(self.layout), None)
-            except WorkspaceError as error:
-                known = (signature, WorkspaceSettings() if known is None else known[1], error)
+            settings, error = look_at_settings(self.layout)
+            known = (signature, settings if known is None or error is None else known[1], error)
             _settings[self.layout.root] = known
         return known
 

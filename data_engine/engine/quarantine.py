@@ -135,15 +135,6 @@ def rejected_rows(root: Path, flow: str | None = None) -> list[RejectedRows]:
     return found
 
 
-def rejected_now(root: Path) -> Counter[str]:
-    """How many rows are rejected now, by flow; none where the folder cannot be read."""
-    found = Counter[str]()
-    with suppress(OSError):
-        for one in rejected_rows(root):
-            found[one.flow] += one.rows
-    return found
-
-
 def write_workbook(found: Sequence[RejectedRows], path: str | os.PathLike[str]) -> Path:
     """The absolute path of the workbook, after the rows of each flow were written to a sheet of its name there.
 

@@ -127,8 +127,8 @@ class Recording:
         if said is not None:
             yield said
 
-    def spent(self, checked: Sequence[Checked], *, is_good: bool) -> RunSpent:
-        """What it took and made, and its checks have found, now that it is over."""
+    def spent(self, checked: Sequence[Checked], *, puts_apart: bool) -> RunSpent:
+        """What it took and made, and its checks have found, now that it is over; `puts_apart` where what they reject is kept."""
         inputs, more_inputs = self._inputs()
         outputs = list(self._outputs)
         made = tuple(_facts(path, with_rows=True) for path in outputs[:MOST_FILES])
@@ -139,7 +139,6 @@ class Recording:
             is_of_run = self._is_reset or after.peak_bytes > self._before.peak_bytes
             peak = after.peak_bytes if is_of_run else memory_bytes()
         counts = tuple(count for one in checked for count in one.rules)
-        puts_apart = is_good and any(one.rejected is not None for one in checked)
         rejected = sum(one.rejected or 0 for one in checked) if puts_apart else None
         return RunSpent(inputs, more_inputs, made, max(0, len(outputs) - MOST_FILES), peak, cpu_s, counts, rejected)
 

@@ -380,9 +380,8 @@ class _Run:
         if not self.of.hears_all:
             return
         is_due_again = why is not None and why.kind == "target_changed"
-        spent = (
-            None if self.recording is None else self.recording.spent(self.control.checked, is_good=status == "success")
-        )
+        puts_apart = status == "success" and self.quarantine is not None
+        spent = None if self.recording is None else self.recording.spent(self.control.checked, puts_apart=puts_apart)
         settles = () if is_due_again else self.settles
         self.sink(RunFinished(self.run_id, status, time.time(), elapsed_s, error, why, settles, spent))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 from data_engine.errors import FlowValidationError
@@ -14,12 +17,14 @@ from data_engine.record import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Any
 
     from data_engine.flow.checking import Judged
     from data_engine.flow.context import FlowContext
     from data_engine.flow.spec import StepSpec
 
+_OWN_FOLDER = str(Path(__file__).parent.parent) + os.sep
 _BECOMES = {"fail": "or the run fails", "warn": "or it is told", "quarantine": "other rows are kept apart"}
 ON_FAIL = tuple(_BECOMES)
 
@@ -38,6 +43,30 @@ class Apart(NamedTuple):
         return value.rejected if name is not None and name == rejected else value.good
 
 
+class WrittenAt(NamedTuple):
+    """Where a check was written, for the errors of its runs: no part of what it is."""
+
+    file: str
+    line: int
+    module: str
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, WrittenAt)
+
+    def __hash__(self) -> int:
+        return 0
+
+    @classmethod
+    def here(cls) -> WrittenAt | None:
+        """The line outside of this package that is being executed."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_code.co_filename.startswith(_OWN_FOLDER):
+            frame = frame.f_back
+        if frame is None:
+            return None
+        return cls(frame.f_code.co_filename, frame.f_lineno, str(frame.f_globals.get("__name__", "")))
+
+
 @frozen
 class Check:
     """A step that lets the rows go on of which every rule is true, as `Flow.check` says."""
@@ -46,6 +75,7 @@ class Check:
     on_fail: str = "fail"
     at_most: float | None = None
     rejected: str | None = None
+    written_at: WrittenAt | None = None
 
     def __call__(self, context: FlowContext) -> Any:
         good, rejected = self.apart(context)
@@ -68,7 +98,13 @@ class Check:
         """
         from data_engine.flow.checking import judge
 
-        judged = judge(context.current, self.rules)
+        try:
+            return self._apart(context, judge(context.current, self.rules))
+        except FlowValidationError as error:
+            error.written_at = self.written_at
+            raise
+
+    def _apart(self, context: FlowContext, judged: Judged) -> Apart:
         broken = [one for one in judged.counts if one.failed or one.unknown]
         is_quarantine = self.on_fail == "quarantine"
         checked = judged.checked(with_frame=is_quarantine)
@@ -123,7 +159,8 @@ def make_check(rules: object, *, on_fail: object, at_most: object, rejected: obj
     name = None if rejected is None else str(rejected).strip()
     if rejected is not None and (not isinstance(rejected, str) or not name or name == "current"):
         raise wrong_option(f"rejected={rejected!r} is no name of an object", "rejected", 'rejected="bad_df"')
-    return Check(rules_of(rules, label), str(on_fail), None if at_most is None else float(at_most), name)
+    limit = None if at_most is None else float(at_most)
+    return Check(rules_of(rules, label), str(on_fail), limit, name, WrittenAt.here())
 
 
 def with_rejected_named(steps: Sequence[StepSpec]) -> tuple[StepSpec, ...]:

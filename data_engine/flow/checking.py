@@ -118,15 +118,14 @@ class Judged:
     def _marks(self) -> tuple[pl.Series, pl.Series]:
         is_bad = pl.repeat(False, self.rows, eager=True) if self._is_good is None else ~self._is_good
         numbers = is_bad.arg_true().cast(pl.Int64).alias(ROW)
-        broken = {one.rule: one.rows.filter(is_bad) for one in self._answers if one.rows is not None}
-        if not broken or numbers.is_empty():
+        rules = [one.rows.alias(one.rule) for one in self._answers if one.rows is not None]
+        if not rules or numbers.is_empty():
             return numbers, pl.Series(RULES, [], pl.List(pl.String))
-        ways = pl.DataFrame([rows.fill_null(False).cast(pl.Int8).alias(rule) for rule, rows in broken.items()])
-        way = ways.select(pl.concat_str(pl.all())).to_series()  # few ways to be bad, whose rules are named once
-        seen = way.unique(maintain_order=True)
-        named = [[rule for rule, is_true in zip(broken, one, strict=True) if is_true == "0"] for one in seen]
-        at = way.replace_strict(seen, pl.int_range(len(seen), eager=True), return_dtype=pl.UInt32)
-        return numbers, pl.Series(RULES, named, pl.List(pl.String)).gather(at)
+        said = pl.DataFrame(rules)[numbers].with_columns(pl.all().fill_null(False))
+        ways = said.unique()  # few ways to be bad, whose rules are named once
+        named = [[rule for rule, is_true in way.items() if not is_true] for way in ways.iter_rows(named=True)]
+        found = ways.with_columns(pl.Series(RULES, named, pl.List(pl.String)))
+        return numbers, said.join(found, on=said.columns, how="left", maintain_order="left")[RULES]
 
     def words_of(self, count: RuleCount) -> str:
         """What a rule has found, with its first rows and the columns that it reads."""
@@ -184,7 +183,7 @@ class _Frame:
     def take(self, rows: pl.Series) -> Any:
         """Some of the rows."""
         if 2 * int(rows.sum() or 0) < len(rows):
-            return self.given.filter(rows)
+            return self.given[rows.arg_true()]
         return self.given.lazy().filter(rows).collect()  # on all cores
 
     def whole(self) -> Any:

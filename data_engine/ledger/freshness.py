@@ -1,4 +1,5 @@
-"""How fresh a flow is, as its runs in the ledger say: which successes count, and whether all is good since a failure.
+"""How fresh a flow is, as its runs in the ledger say: which successes count, whether all is good since a failure, and which rows the newest
+good run of each source rejects: what `rejected/` of the workspace holds, without a look at the share.
 
 A run with other params than a schedule would give it does not count, nor does one of a backfill of files. A run for a slot
 is as old as its slot, whenever it ran.
@@ -8,19 +9,28 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.rows import storable
-from data_engine.model import future_utc, utc_text
+from data_engine.ledger.rows import RUN_COLUMNS, restored, run_of, storable
+from data_engine.model import Run, future_utc, utc_text
 
 Counts: TypeAlias = Callable[[Mapping[str, Any]], bool]
 """Whether a run that was given these params counts."""
 
 _MOST_ROWS = 1000
 _DAY_S = 86_400.0
+_NEWEST = (
+    "SELECT flow_name, coalesce(source_key, '') AS source, rejected, max(at_utc) AS at_utc, id FROM"
+    " (SELECT flow_name, source_key, rejected, max(finished_at_utc) AS at_utc, rowid AS id FROM runs INDEXED BY runs_checked"
+    " WHERE rejected IS NOT NULL AND finished_at_utc <= ?1{} GROUP BY flow_name, source_key) GROUP BY flow_name, source"
+)
+"""The newest good run of each source whose rows could be put apart; without a source as with one folder."""
+
+_MOST_SOURCES = 100
 _BY_ITSELF = "scheduled_for IS NULL AND trigger_kind IS NOT 'backfill'"
 
 
@@ -97,6 +107,38 @@ def failures_between(ledger: Ledger, flow: str, since_utc: str, until_utc: str) 
             storable((flow, day_before, since_utc, until_utc)),
         ).fetchone()
     return int(row[0])
+
+
+def rejected_now(ledger: Ledger) -> Counter[str]:
+    """How many rows are rejected now, by flow.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    found = Counter[str]()
+    with ledger.reading() as connection:
+        asked = f"SELECT flow_name, sum(rejected) FROM ({_NEWEST.format('')}) GROUP BY flow_name"
+        for flow, rows in connection.execute(asked, (future_utc(time.time()),)):
+            found[restored(flow)] += rows
+    return found
+
+
+def newest_checked(ledger: Ledger, flow: str, *, rejecting_since: str, sources: Iterable[str]) -> dict[str, Run]:
+    """By its path inside the source folder ("" of a run for all) each source of `sources`, and each that rejects rows since then, the
+    newest of them: with its newest good run.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    asked = json.dumps([storable(source) for source in sources])
+    with ledger.reading() as connection:
+        rows = connection.execute(
+            f"SELECT coalesce(source_key, ''), {RUN_COLUMNS} FROM runs WHERE rowid IN (SELECT id FROM"
+            f" ({_NEWEST.format(' AND flow_name = ?2')}) WHERE source IN (SELECT value FROM json_each(?3))"
+            f" OR (rejected > 0 AND at_utc >= ?4)) ORDER BY finished_at_utc DESC LIMIT {_MOST_SOURCES}",
+            storable((future_utc(time.time()), flow, asked, rejecting_since)),
+        ).fetchall()
+    return {restored(source): run_of(tuple(row)) for source, *row in rows}
 
 
 def deployed_since(ledger: Ledger, flow: str) -> float | None:

@@ -19,11 +19,14 @@ from data_engine.nofollow import remove_tree
 
 _DAY_S = 86_400
 
-# Which runs of a backfill are still to come is seen from those that are there.
+# Which runs of a backfill are still to come is seen from those that are there, and how many rows are rejected now from those that reject them.
 _OLD_RUNS = (
     "FROM runs WHERE started_at_utc < :before AND finished_at_utc < :before AND status != 'started'"
     " AND NOT (trigger_kind IS 'backfill' AND trigger_detail IN"
     " (SELECT backfill_id FROM backfills WHERE state = 'running'))"
+    " AND NOT (coalesce(rejected, 0) > 0 AND NOT EXISTS (SELECT 1 FROM runs AS newer WHERE newer.rejected IS NOT NULL"
+    " AND newer.flow_name = runs.flow_name AND newer.source_key IS runs.source_key"
+    " AND newer.finished_at_utc > runs.finished_at_utc))"
 )
 _YEAR_DAYS = 365
 

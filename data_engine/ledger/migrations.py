@@ -369,9 +369,14 @@ ALTER TABLE runs ADD COLUMN checks TEXT;
 ALTER TABLE runs ADD COLUMN rejected INTEGER;
 """
 
+# Which runs could put rows apart, by source; only good ones did.
+_REJECTED_NOW = """
+CREATE INDEX runs_checked ON runs (flow_name, source_key, finished_at_utc, rejected) WHERE rejected IS NOT NULL;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     *(_FIRST, _SHARED, _REPAIRS, _CLOCK, _CAUSES, _DEPLOYMENTS, _ABOUT_RUNS, _BACKFILLS),
-    *(_OUTBOX, _TROUBLES, _WHO_SWITCHED, _PUBLICATIONS, _WATCHED, _COMPARED, _CHECKS),
+    *(_OUTBOX, _TROUBLES, _WHO_SWITCHED, _PUBLICATIONS, _WATCHED, _COMPARED, _CHECKS, _REJECTED_NOW),
 )
 """`MIGRATIONS[n]` takes a file from version n to n + 1; `PRAGMA user_version` says where a file is."""
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import decode_source
 from itertools import groupby
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, TypeVar
 
 from data_engine.errors import FlowExecutionError, FlowValidationError, cell_place
@@ -124,7 +124,7 @@ def _is_cell(file_name: str) -> bool:
 
 def _frames_to(error: BaseException) -> list[tuple[str, int]]:
     """The author's frames of an error, the innermost last; of a line that cannot be parsed that line is it."""
-    frames = list(_author_frames(error.__traceback__))
+    frames = list(_author_frames(error))
     if isinstance(error, SyntaxError) and error.filename and _is_authored_file(error.filename):
         frames.append((error.filename, error.lineno or 1))
     return frames
@@ -223,22 +223,27 @@ def _trace_lines(error: BaseException) -> Iterator[str]:
 
 
 def _frame_lines(error: BaseException) -> Iterator[str]:
-    for (file_name, line), _ in groupby(_author_frames(error.__traceback__)):  # before 3.12 a comprehension is a frame
+    for (file_name, line), _ in groupby(_author_frames(error)):  # before 3.12 a comprehension is a frame
         place = _place(file_name, line)
         yield f"{place}" + (f" ({place.note})" if place.note else "")
         if place.text.strip():
             yield f"    {place.text.strip()}"
 
 
-def _author_frames(trace: TracebackType | None) -> Iterator[tuple[str, int]]:
-    for frame, line in traceback.walk_tb(trace):
+def _author_frames(error: BaseException) -> Iterator[tuple[str, int]]:
+    written = error.written_at if isinstance(error, FlowValidationError) else None
+    if written is not None and _is_authored(written[0], written[2]):
+        yield written[:2]
+    for frame, line in traceback.walk_tb(error.__traceback__):
         if _is_author(frame):
             yield frame.f_code.co_filename, line
 
 
 def _is_author(frame: FrameType) -> bool:
-    module = frame.f_globals.get("__name__") or ""
-    name = frame.f_code.co_filename
+    return _is_authored(frame.f_code.co_filename, frame.f_globals.get("__name__") or "")
+
+
+def _is_authored(name: str, module: str) -> bool:
     is_theirs = module == "__main__" or module.startswith("data_engine_flows.") or _is_authored_file(name)
     return is_theirs and not name.startswith(_OWN_FOLDER) and (not name.startswith("<") or name.startswith("<ipython-"))
 

@@ -12,29 +12,35 @@ import re
 import sys
 import time
 import types
-from collections.abc import Collection, Mapping
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence, Set
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
+
+from data_engine.record import frozen
 
 _PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _MOST_ITEMS = 20
 _DEEPEST = 3
 _SAMPLES = 32
 _MOST_COLUMNS = 30
-_MOST_CELLS = 2000
+_MOST_RUNS = 2000
 _OF_IPYTHON = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open"})
 _MOST_S = 0.005
 """A look ends then, after the names that stand in the cell: what it has not reached counts as it was."""
 _WORD = re.compile(r"\w+")
-_RANDOM = ("random", "numpy.random")
+_STREAMS = {"the stream of random": "random", "the stream of numpy.random": "numpy.random"}
+_GENERATORS = frozenset({"Random", "Generator", "RandomState"})
+_SEEDS = re.compile(r"\bseed\(")
 
 
 class CellChanges:
-    """The names that each cell changed, by the cell's text, in the order in which cells ran."""
+    """The names that each run of a cell changed, in the order in which cells ran."""
 
     def __init__(self) -> None:
         self._marks: dict[str, object] = {}
-        self._changed: dict[str, dict[str, None]] = {}
+        self._runs: deque[tuple[str, frozenset[str]]] = deque(maxlen=_MOST_RUNS)
 
     def look(self, namespace: Mapping[str, Any], cell: str) -> None:
         """Note what changed since the last look; `cell` is the text that ran."""
@@ -46,32 +52,102 @@ class CellChanges:
                 continue
             is_late = name not in words and name in self._marks and time.perf_counter() > until_s
             marks[name] = self._marks[name] if is_late else _mark(value)
-        marks |= {name: state for name in _RANDOM if (state := _stream(name)) is not None}
-        cell = cell.strip()
-        for name, mark in marks.items():
-            if self._marks.get(name) != mark and len(self._changed) < _MOST_CELLS:
-                self._changed.setdefault(name, {})[cell] = None
+        marks |= {name: state for name, module in _STREAMS.items() if (state := _stream(module)) is not None}
+        changed = frozenset(name for name, mark in marks.items() if self._marks.get(name) != mark)
+        if changed:
+            self._runs.append((cell.strip(), changed))
         self._marks = marks
 
-    def cells_that_changed(self, name: str) -> list[str]:
-        """The texts of the cells after which a name had changed."""
-        return list(self._changed.get(name, ()))
+    def cells_that_changed(self, names: Collection[str]) -> list[str]:
+        """The texts of the cells after which one of these names had changed."""
+        return list(dict.fromkeys(text for text, changed in self._runs if not changed.isdisjoint(names)))
 
     def cells_behind(
-        self, name: str, namespace: Mapping[str, Any], bound: Collection[str], left: Mapping[str, Collection[str]]
+        self, name: str, namespace: Mapping[str, Any], bound: Collection[str], left: Collection[str]
     ) -> list[str]:
-        """Of the texts of left-out cells those after which what a name stands for had changed, under any name; where there are none,
-        those after which a name that the slice binds, or a random stream, had. Each has the names in what is taken of it: a cell that
-        makes the value is none of the first, and where there is only that, all are named."""
+        """Of the texts `left` of left-out cells those that must be kept for what a name stands for to be as it is.
+
+        From the last run back: what changed the value, under any name, then what changed what these cells and those that made it
+        read or drew random numbers from. A cell that does no more than bind what is wanted is taken without being named. Where
+        there is none: the cells that made it; then those that changed one of the names `bound`, or drew.
+        """
         value = namespace.get(name)
-        same = [
-            name,
-            *(other for other, found in list(namespace.items()) if found is value and type(value) not in _PLAIN),
-        ]
-        own = [text for one in same for text in self.cells_that_changed(one) if text in left]
-        near = [text for one in (*bound, *_RANDOM) for text in self.cells_that_changed(one) if text in left]
-        later = [text for text in own if name not in left[text]]
-        return list(dict.fromkeys(later or [*own, *near]))
+        values = list(namespace.items())
+        wanted: Set[str] = {name, *(other for other, found in values if found is value and type(value) not in _PLAIN)}
+        makers = self.cells_that_changed(wanted)
+        streams = {other for other, found in values if type(found).__name__ in _GENERATORS}
+        behind: dict[str, None] = {}
+        for text, changed in reversed(self._runs):
+            hit = changed & wanted
+            if not hit:
+                continue
+            cell = _statements_in(text)
+            before, is_touched = _before(cell, wanted)
+            is_bound = all(any(name in one.binds for one in cell) for name in hit)
+            draws = any(hit & streams & one.reads for one in cell)
+            if text in left and (is_touched or draws or not is_bound):
+                behind[text] = None
+            if text in behind or not is_bound:
+                before, _ = _before(cell, wanted, is_whole=True)
+            drawn = _STREAMS.keys() if _SEEDS.search(text) else set()
+            wanted = self._with_later(before | (changed & _STREAMS.keys())) - drawn
+        if behind:
+            return list(behind)
+        near = [*makers, *self.cells_that_changed({*bound, *_STREAMS})]
+        return [text for text in dict.fromkeys(near) if text in left]
+
+    def _with_later(self, names: Collection[str]) -> set[str]:
+        """These names, and those that functions and classes among them read."""
+        later: dict[str, Set[str]] = {}
+        for text, _ in self._runs:
+            later |= {name: one.later for one in _statements_in(text) for name in one.binds}
+        found, more = set(names), set(names)
+        while more := {name for one in more for name in later.get(one, ())} - found:
+            found |= more
+        return found
+
+
+@frozen
+class _StatementNames:
+    """The names that a statement of a cell reads, binds and may change in place; `later` are those that what it defines reads."""
+
+    reads: Set[str]
+    binds: Set[str]
+    touches: Set[str]
+    later: Set[str]
+    is_sure: bool
+
+
+@lru_cache(maxsize=_MOST_RUNS)
+def _statements_in(text: str) -> tuple[_StatementNames, ...]:
+    from data_engine.notebook import effects  # and the compiler, only where something differs
+    from data_engine.notebook.magics import parse_cell, quiet_syntax
+    from data_engine.notebook.read import NotebookCell
+    from data_engine.notebook.statements import DEFINITIONS
+
+    found = []
+    with quiet_syntax():
+        statements = parse_cell(NotebookCell(1, "", text)).statements
+    for one in statements:
+        names, is_definition = one.names, isinstance(one.node, DEFINITIONS)
+        is_sure = is_definition or not (hasattr(one.node, "body") or hasattr(one.node, "cases"))
+        reads = names.now.keys() if is_definition else names.now.keys() | names.later.keys()
+        calls = [bare for bare in names.bare if len(bare.path) > 2]
+        touches = {bare.path[0] for bare in calls if not effects.only_looks(bare.path[-2], bare.text)}
+        touches |= {path[0] for path, *_ in names.writes}
+        found.append(_StatementNames(reads, names.binds.keys(), touches, names.later.keys(), is_sure))
+    return tuple(found)
+
+
+def _before(cell: Sequence[_StatementNames], wanted: Set[str], *, is_whole: bool = False) -> tuple[Set[str], bool]:
+    """What was wanted before a cell, of whose statements all count or those that made what is wanted after it; and whether one
+    of them may have changed that in place."""
+    is_touched = False
+    for one in reversed(cell):
+        is_touched = is_touched or not wanted.isdisjoint(one.touches)
+        if is_whole or not wanted.isdisjoint(one.binds | one.touches):
+            wanted = (wanted - one.binds if one.is_sure else wanted) | one.reads
+    return wanted, is_touched
 
 
 CHANGES = CellChanges()
@@ -128,10 +204,8 @@ def _shallow(value: Any) -> object:
 
 
 def _object(value: Any, kind: type, depth: int) -> tuple[object, ...]:
-    if kind.__module__ == "random" and hasattr(value, "getstate"):
-        return (hash(value.getstate()),)
-    if kind.__name__ == "Generator" and hasattr(value, "bit_generator"):
-        return (str(value.bit_generator.state),)
+    if kind.__name__ in _GENERATORS:
+        return _state_of(value)
     if isinstance(value, types.FunctionType):
         cells = (cell.cell_contents for cell in value.__closure__ or () if cell != types.CellType())
         return tuple(quick_mark(part, depth + 1) for part in (*cells, *(value.__defaults__ or ())))
@@ -171,9 +245,16 @@ def _samples(array: Any) -> tuple[object, ...]:
 
 
 def _stream(name: str) -> object:
-    if name == "random":
-        return hash(sys.modules["random"].getstate()) if "random" in sys.modules else None
-    if "numpy" not in sys.modules:
-        return None
-    _, keys, place, *rest = sys.modules["numpy"].random.get_state()
-    return (keys[:4].tobytes(), place, *rest)
+    """The state of a process-wide stream of random numbers; None where its module was not imported."""
+    package, _, module = name.partition(".")
+    found = sys.modules.get(package)
+    return None if found is None else _state_of(getattr(found, module) if module else found)
+
+
+def _state_of(generator: Any) -> tuple[object, ...]:
+    """The state of a generator of random numbers, of a long one the beginning and the place."""
+    if hasattr(generator, "getstate"):
+        return (hash(generator.getstate()),)
+    state = generator.get_state(legacy=False) if hasattr(generator, "get_state") else generator.bit_generator.state
+    parts = (*state["state"].values(), state.get("has_gauss"))
+    return tuple(part[:4].tobytes() if hasattr(part, "tobytes") else part for part in parts)

@@ -24,21 +24,22 @@ from data_engine.proof.verdict import Verdict, cells_of, differences_of, differi
 from data_engine.version import import_folder
 
 
-def compare(namespace: Mapping[str, Any], path: Path, data: bytes) -> Verdict:
+def compare(namespace: Mapping[str, Any], path: Path, data: bytes, *, cache_dir: Path | None = None) -> Verdict:
     """How the namespace of a kernel compares with the slice of its notebook at `path`, whose saved content is `data`.
+
+    What is compiled is kept in `cache_dir`, so that the slice's process need not compile it.
 
     Raises:
         NotebookCompileError: the notebook cannot become a module.
         FlowExecutionError: the slice cannot be executed.
     """
-    artifact = load_artifact(path, data, cache_dir=None)
-    names = names_of(artifact)
-    with SliceProcess(path, data, names) as process:
+    names = names_of(load_artifact(path, data, cache_dir=cache_dir))
+    with SliceProcess(path, data, names, cache_dir) as process:
         tracer = trace(namespace, names)
         kernel, production = tracer.fingerprint(), process.fingerprint()
         labels, again = differing(kernel, production), production
         if labels or any(label.startswith(STREAM) for label in production.parts):
-            with SliceProcess(path, data, names) as other:
+            with SliceProcess(path, data, names, cache_dir) as other:
                 again = other.fingerprint()
         varying = [label for label in labels if again.parts.get(label) != production.parts.get(label)]
         labels = [label for label in labels if label not in varying]
@@ -75,7 +76,7 @@ class SliceProcess:
         OSError: it cannot be started.
     """
 
-    def __init__(self, path: Path, data: bytes, names: Collection[str], *, limit_s: float = LIMIT_S) -> None:
+    def __init__(self, path: Path, data: bytes, names: Collection[str], cache_dir: Path | None) -> None:
         program, environment = program_of(sys.executable, os.environ)
         self._path = path
         self._process = subprocess.Popen(
@@ -87,10 +88,10 @@ class SliceProcess:
             env=environment,
             **apart(),
         )
-        self._timer = threading.Timer(limit_s, self._process.kill)
+        self._timer = threading.Timer(LIMIT_S, self._process.kill)
         self._timer.daemon = True
         self._timer.start()
-        self._send((path, data, frozenset(names)))
+        self._send((path, data, frozenset(names), cache_dir))
 
     def __enter__(self) -> Self:
         return self
@@ -152,7 +153,7 @@ def child() -> None:
     os.dup2(2, 1)  # what the slice prints is no answer
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
-    path, data, names = pickle.load(questions)
+    path, data, names, cache_dir = pickle.load(questions)
     from data_engine.notebook.load import FlowModules
     from data_engine.proof.fingerprint import trace
 
@@ -161,7 +162,7 @@ def child() -> None:
         answers.flush()
 
     try:
-        module = FlowModules(path.parent).execute(path, data)
+        module = FlowModules(path.parent, cache_dir=cache_dir).execute(path, data)
     except BaseException as error:
         answer(f"{type(error).__name__}: {message_of(error)}")
         return

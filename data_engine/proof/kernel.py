@@ -52,7 +52,7 @@ def compare_kernel(home: LocalWorkspace, path: Path, namespace: Mapping[str, Any
         OSError: it cannot be read.
     """
     data = content_of(path)
-    verdict = compare(namespace, path, data)
+    verdict = compare(namespace, path, data, cache_dir=home.modules().cache_dir)
     if not verdict.is_same:
         verdict = _with_cells(verdict, path, data, namespace)
     compared_values[path.stem] = SliceValues.of(verdict, path, data, namespace)
@@ -150,12 +150,11 @@ def _with_cells(verdict: Verdict, path: Path, data: bytes, namespace: Mapping[st
     artifact = load_artifact(path, data, cache_dir=None)
     parts_left = {cell.number for cell in artifact.compiled.cells if not all(one.taken for one in cell.statements)}
     left = {cell.text.strip(): cell.number for cell in read_cells(data, path=path) if cell.number in parts_left}
-    bound, taken = names_of(artifact), {number: code.co_names for number, code in artifact.codes}
-    names_in = {text: taken.get(number, ()) for text, number in left.items()}
+    bound = names_of(artifact)
 
     def cells_behind(name: str) -> tuple[int, ...]:
         root = re.split(r"[.\[]", name)[0]
-        return tuple(sorted({left[text] for text in CHANGES.cells_behind(root, namespace, bound, names_in)}))
+        return tuple(sorted({left[text] for text in CHANGES.cells_behind(root, namespace, bound, left)}))
 
     return replace(
         verdict, differences=tuple(replace(one, cells=cells_behind(one.name)) for one in verdict.differences)

@@ -683,7 +683,7 @@ class SlotsPassed(Reason):
         return zoned_words(self.first_utc, self.tz)[:10], zoned_words(self.last_utc, self.tz)[:10]
 
 
-Waiting: TypeAlias = WaitingForGroup | WaitingForWorker | WaitingForShare | WaitingForOwnRun
+Waiting: TypeAlias = WaitingForGroup | WaitingForWorker | WaitingForShare | WaitingForOwnRun | Trouble
 WhyDue: TypeAlias = New | Changed | Interrupted | Freed | Retried | Slot | Tick | Asked
 
 

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from data_engine.cause import Cause
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.errors import FlowValidationError, LedgerError, error_of
+from data_engine.errors import FlowValidationError, LedgerError, WorkspaceError, error_of
 from data_engine.locks import GroupLock
 from data_engine.model import (
     ActiveRun,
@@ -130,6 +130,8 @@ class Dispatcher(Generic[_E]):
             return None
         if self._around.keeps_workspace() and not self._around.may_begin():
             return WaitingForShare()
+        if (error := self._wrong_settings()) is not None:
+            return Trouble(f"no run starts: {error.what} ({error.where})", error.fix)
         own = [run for run in self.active.values() if run.group == work.group and run.flow != flow]
         runs = [GroupRun(run.flow, run.run_id, os.getpid()) for run in own]
         runs += [GroupRun(run.flow, run.run_id, run.pid, in_daemon=False) for run in others if run.group == work.group]
@@ -241,7 +243,7 @@ class Dispatcher(Generic[_E]):
 
     def dispatch(self) -> None:
         """Hand out what can run now."""
-        if self._pause is not None or not self._around.may_begin():
+        if self._pause is not None or self._wrong_settings() is not None or not self._around.may_begin():
             return
         if not self._queue.has_waiting or not self.executor.free():
             return
@@ -255,6 +257,9 @@ class Dispatcher(Generic[_E]):
         limits = {name: PlannedFlow.of(one.flow).trigger.max_parallel for name, one in flows.items()}
         for job in self._queue.take(free=self.executor.free(), max_parallel=limits, may_start=self._may_start):
             self._hand_out(job, flows.get(job.works[0].flow))
+
+    def _wrong_settings(self) -> WorkspaceError | None:
+        return None if self._home is None else self._home.error_that_stops_runs()
 
     def let_first_go_first(self) -> None:
         """Take back what was handed ahead where what goes before it waits: what a person asked for, here or elsewhere, or of a

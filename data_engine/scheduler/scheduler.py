@@ -1,6 +1,6 @@
 """The scheduler of one workspace: triggers say what is due, the dispatcher hands it to an executor. On the loop's thread.
 
-    FolderPoller, ScheduleClock     what of one flow is due (`plan` decides), each in a `TriggerThread`
+    FolderPoller, ScheduleClock     what of one flow is due (`plan` decides), each in a `Trigger`
     TriggerSet                      one of these for each flow that runs by itself
     RunQueue                        whose turn it is
     Dispatcher                      groups, passes, what is recorded, what comes back
@@ -58,6 +58,7 @@ class Scheduler(Generic[_E]):
         Raises:
             LedgerError: the history cannot be read or written.
         """
+        self.triggers.beat()
         if self._ledger is not None:
             lost = self._ledger.recover()
             version = self._ledger.data_version()
@@ -66,4 +67,5 @@ class Scheduler(Generic[_E]):
                 self.triggers.reload()
                 self._around.tell()
         self.dispatcher.see_whether_trouble_is_over()
+        self.dispatcher.dispatch()  # what waited for settings that can be used
         self.dispatcher.let_first_go_first()

@@ -1,6 +1,6 @@
-"""What looks for what is due in one workspace: a trigger thread for each flow that runs by itself.
+"""What looks for what is due in one workspace: a trigger for each flow that runs by itself.
 
-Everything happens on the loop's thread, but for the planner (`trigger_thread`), which only hands over what is due.
+Everything happens on the loop's thread, but for looking (`trigger_loop`), which only hands over what is due.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.run_queue import Item, Work, came_by_itself
 from data_engine.scheduler.schedule_clock import ScheduleClock
 from data_engine.scheduler.source_memory import KnownSources
-from data_engine.scheduler.trigger_thread import Planner, TriggerThread
+from data_engine.scheduler.trigger_loop import Planner, Trigger, TriggerLoop
 from data_engine.workspace.settings import WorkspaceSettings
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class _History:
 class _Slot:
     """A slot or tick of a schedule whose runs have not all ended: `left` of `run_ids`.
 
-    `clock` is the one that began it; `waiting` are the trigger threads that are told when it is done with.
+    `clock` is the one that began it; `waiting` are the triggers that are told when it is done with.
     """
 
     flow: str
@@ -77,7 +77,7 @@ class _Slot:
     clock: ScheduleClock
     run_ids: frozenset[str]
     left: set[str]
-    waiting: list[TriggerThread]
+    waiting: list[Trigger]
     last_run_id: str = ""
 
 
@@ -86,7 +86,7 @@ def _say_nothing(flow: str, text: str) -> None:
 
 
 class TriggerSet:
-    """The trigger threads of one workspace (None: of none, where nothing is remembered).
+    """The triggers of one workspace (None: of none, where nothing is remembered).
 
     What is due goes to `hand_over`; `drop` takes back what waits of a flow, or of all, and of which a claim holds. What
     cannot be kept now goes to `say_trouble`, what people should know of a flow to `say`.
@@ -105,7 +105,8 @@ class TriggerSet:
         self._home, self._ledger = home, None if home is None else home.ledger()
         self._loop, self._hand_over, self._drop = loop, hand_over, drop
         self._say_trouble, self._say = say_trouble, say
-        self._threads: dict[str, TriggerThread] = {}
+        self._trigger_loop = TriggerLoop()
+        self._triggers: dict[str, Trigger] = {}
         self._settings: dict[str, object] = {}
         self._versions: dict[str, object] = {}
         self._recalled: dict[str, KnownSources] = {}
@@ -126,12 +127,12 @@ class TriggerSet:
         switch = None if self._ledger is None else self._ledger.switches().get(name)
         if planned is not None and (planned.trigger.mode == "manual" or why_blocked(switch) is not None):
             planned = None
-        thread = self._threads.get(name)
-        if thread is not None:
-            if self._versions.get(name) != version and isinstance(thread.planner, FolderPoller):
-                thread.planner.expect_new_code()
+        trigger = self._triggers.get(name)
+        if trigger is not None:
+            if self._versions.get(name) != version and isinstance(trigger.planner, FolderPoller):
+                trigger.planner.expect_new_code()
             self._versions[name] = version
-            if planned is not None and thread.planned == planned and self._uses_settings_of_now(thread):
+            if planned is not None and trigger.planned == planned and self._uses_settings_of_now(trigger):
                 if frees_held:
                     self.free(name)
                 return
@@ -139,20 +140,20 @@ class TriggerSet:
         if flow is not None and planned is not None:
             self._settings[name], self._versions[name] = self._settings_used_by(planned), version
             make, deliver = self._maker(planned, frees_held), self._deliverer(flow)
-            self._threads[name] = TriggerThread(planned, make, deliver, self._tell_trouble)
+            self._triggers[name] = Trigger(self._trigger_loop, planned, make, deliver, self._tell_trouble)
 
     def forget(self, name: str) -> None:
         """Look at the flow no more, and let nothing of it wait that came by itself."""
-        thread = self._threads.pop(name, None)
-        if thread is not None:
-            thread.close()
+        trigger = self._triggers.pop(name, None)
+        if trigger is not None:
+            trigger.close()
         self._drop_waiting(name)
 
     def stop(self) -> None:
         """Look at nothing, and let nothing wait that came by itself."""
-        for thread in self._threads.values():
-            thread.close()
-        self._threads.clear()
+        for trigger in self._triggers.values():
+            trigger.close()
+        self._triggers.clear()
         self._recalled.clear()  # what is known by the time somebody looks again may be another
         self._drop_waiting(None)
 
@@ -161,20 +162,24 @@ class TriggerSet:
         self.stop()
         self._file_events.close()
 
+    def beat(self) -> None:
+        """Called every few seconds: a flow whose folder does not answer holds up no other."""
+        self._trigger_loop.beat()
+
     @property
     def are_outdated(self) -> bool:
         """Whether one of them looks by settings that were edited since."""
-        return any(self._settings[name] != self._settings_used_by(one.planned) for name, one in self._threads.items())
+        return any(self._settings[name] != self._settings_used_by(one.planned) for name, one in self._triggers.items())
 
     def names(self) -> list[str]:
         """The flows that are looked at."""
-        return list(self._threads)
+        return list(self._triggers)
 
     def reload(self) -> None:
         """Others have written the history: judge everything anew."""
-        for thread in self._threads.values():
-            if isinstance(thread.planner, FolderPoller):
-                thread.planner.reload()
+        for trigger in self._triggers.values():
+            if isinstance(trigger.planner, FolderPoller):
+                trigger.planner.reload()
 
     def free(self, name: str, keys: frozenset[SourceKey] | None = None) -> int:
         """Hold these sources of the flow (all without) no longer; of a schedule its slots: how many of those were held."""
@@ -183,7 +188,7 @@ class TriggerSet:
             planner.free(keys)
         elif planner is not None and keys is None:
             count = planner.free()
-            self._threads[name].wake()
+            self._triggers[name].wake()
             return count
         return 0
 
@@ -191,28 +196,28 @@ class TriggerSet:
 
     def planner(self, name: str) -> Planner | None:
         """What decides about the flow now."""
-        thread = self._threads.get(name)
-        return None if thread is None else thread.planner
+        trigger = self._triggers.get(name)
+        return None if trigger is None else trigger.planner
 
     def next_utc(self, name: str) -> str | None:
         """When the flow's next slot or tick comes."""
-        thread = self._threads.get(name)
-        return None if thread is None else thread.next_utc
+        trigger = self._triggers.get(name)
+        return None if trigger is None else trigger.next_utc
 
     def is_new_to(self, name: str) -> bool:
         """Whether the flow is watched, and nobody knows yet when it comes next."""
-        thread = self._threads.get(name)
-        return thread is not None and not isinstance(thread.planner, FolderPoller) and thread.why is None
+        trigger = self._triggers.get(name)
+        return trigger is not None and not isinstance(trigger.planner, FolderPoller) and trigger.why is None
 
     def why(self, name: str) -> Reason | None:
         """What planning said last of the flow as a whole: its next slot, a slot that is held, a source out of reach."""
-        thread = self._threads.get(name)
-        if thread is None:
+        trigger = self._triggers.get(name)
+        if trigger is None:
             return None
-        planner = thread.planner
+        planner = trigger.planner
         if isinstance(planner, FolderPoller):
             return planner.unreachable
-        return thread.why if planner is None or planner.held is None else planner.held
+        return trigger.why if planner is None or planner.held is None else planner.held
 
     def slow_looks(self, name: str) -> Looks | None:
         """How often a polled flow's folder is looked through, where that is much rarer than its interval says."""
@@ -223,12 +228,12 @@ class TriggerSet:
 
     def retries_to_come(self) -> dict[str, list[tuple[str, RetryLater]]]:
         """The failed files of polled flows that `[retry]` tries again later, by flow."""
-        pollers = {name: one.planner for name, one in self._threads.items() if isinstance(one.planner, FolderPoller)}
+        pollers = {name: one.planner for name, one in self._triggers.items() if isinstance(one.planner, FolderPoller)}
         return {name: found for name, poller in pollers.items() if (found := poller.retries_to_come)}
 
     def source_troubles(self) -> dict[str, str]:
         """What keeps sources from being looked at, of each polled flow in one line; "" where nothing does."""
-        pollers = {name: one.planner for name, one in self._threads.items() if isinstance(one.planner, FolderPoller)}
+        pollers = {name: one.planner for name, one in self._triggers.items() if isinstance(one.planner, FolderPoller)}
         return {name: _source_trouble(poller) for name, poller in pollers.items()}
 
     # -- what is remembered ----------------------------------------------------------------------------------------
@@ -243,7 +248,7 @@ class TriggerSet:
 
     def forget_recalled(self) -> None:
         """Keep of what was recalled only what somebody is about to ask for."""
-        self._recalled = {name: states for name, states in self._recalled.items() if name in self._threads}
+        self._recalled = {name: states for name, states in self._recalled.items() if name in self._triggers}
 
     def known_sources(self, name: str) -> KnownSources:
         """What is known of the flow's sources.
@@ -275,11 +280,11 @@ class TriggerSet:
         for event in events:
             if isinstance(event, RunStarted):
                 self._histories[name].note_own(event.run_id)
-        thread = self._threads.get(name)
-        if thread is not None and isinstance(thread.planner, FolderPoller):
-            thread.planner.note(*events)
-        elif thread is not None and thread.planner is None:
-            thread.has_missed_events = True  # it is reading the history just now
+        trigger = self._triggers.get(name)
+        if trigger is not None and isinstance(trigger.planner, FolderPoller):
+            trigger.planner.note(*events)
+        elif trigger is not None and trigger.planner is None:
+            trigger.has_missed_events = True  # it is reading the history just now
         # In this order: the poller has a run's report before the run counts as ended.
         self._under_way.setdefault(name, set()).difference_update(
             event.run_id for event in events if isinstance(event, RunFinished)
@@ -300,14 +305,14 @@ class TriggerSet:
         Raises:
             LedgerError: the history cannot be read.
         """
-        thread = self._threads.get(name)
-        if self._ledger is None or thread is None:
+        trigger = self._triggers.get(name)
+        if self._ledger is None or trigger is None:
             return 0
-        trigger, history = thread.planned.trigger, self._histories[name]
-        if isinstance(trigger, Schedule) and trigger.interval_seconds is not None:
+        mode, history = trigger.planned.trigger, self._histories[name]
+        if isinstance(mode, Schedule) and mode.interval_seconds is not None:
             return 0  # ticks are this engine's own
-        if history.notice(self._ledger.last_run(name)) and isinstance(thread.planner, FolderPoller):
-            thread.planner.reload()
+        if history.notice(self._ledger.last_run(name)) and isinstance(trigger.planner, FolderPoller):
+            trigger.planner.reload()
         return history.others
 
     def take_back(self, work: Work) -> bool:
@@ -316,7 +321,7 @@ class TriggerSet:
         if isinstance(planner, FolderPoller):
             planner.give_back(work.item.due)
             return False
-        return work.flow in self._threads
+        return work.flow in self._triggers
 
     def judge_anew(self, work: Work) -> None:
         """Work that waited is dropped, because another process may have done it."""
@@ -324,8 +329,8 @@ class TriggerSet:
         if slot is None:
             self.take_back(work)
             return
-        for thread in slot.waiting:
-            thread.check_anew()
+        for trigger in slot.waiting:
+            trigger.check_anew()
 
     def settled(self, work: Work) -> None:
         """The work is done with; its slot is when all of it is."""
@@ -348,15 +353,15 @@ class TriggerSet:
         is_by_slots = planned.trigger.interval_seconds is None
         return (settings.timezone, settings.history.retention_days) if is_by_slots else None
 
-    def _uses_settings_of_now(self, thread: TriggerThread) -> bool:
+    def _uses_settings_of_now(self, trigger: Trigger) -> bool:
         """Whether it goes by the settings as they are; a poller that is there is given them, and keeps what it knows."""
-        used = self._settings_used_by(thread.planned)
-        if self._settings[thread.flow] == used:
+        used = self._settings_used_by(trigger.planned)
+        if self._settings[trigger.flow] == used:
             return True
-        if not isinstance(thread.planner, FolderPoller) or not isinstance(used, Rules):
+        if not isinstance(trigger.planner, FolderPoller) or not isinstance(used, Rules):
             return False
-        thread.planner.use_rules(used)
-        self._settings[thread.flow] = used
+        trigger.planner.use_rules(used)
+        self._settings[trigger.flow] = used
         return True
 
     def _workspace_settings(self) -> WorkspaceSettings:
@@ -387,25 +392,25 @@ class TriggerSet:
 
         return make
 
-    def _deliverer(self, flow: Flow) -> Callable[[TriggerThread, list[Due]], None]:
-        def deliver(thread: TriggerThread, dues: list[Due]) -> None:
-            """Called from the trigger's thread."""
-            planner = thread.planner
+    def _deliverer(self, flow: Flow) -> Callable[[Trigger, list[Due]], None]:
+        def deliver(trigger: Trigger, dues: list[Due]) -> None:
+            """Called from the thread that looks."""
+            planner = trigger.planner
             if isinstance(planner, FolderPoller):
                 others = planner.others
                 sources = [(listed_source(planner.planned.trigger, planner.name_of(due)), due) for due in dues]
             else:
-                others = self._histories[thread.flow].others
+                others = self._histories[trigger.flow].others
                 sources = [(source, due) for due in dues for source in startup_sources(flow)]
-            self._loop.call_soon_threadsafe(self._take_due, thread, flow.group, sources, dues, others)
+            self._loop.call_soon_threadsafe(self._take_due, trigger, flow.group, sources, dues, others)
 
         return deliver
 
     def _take_due(
-        self, thread: TriggerThread, group: str, sources: Sequence[tuple[Source, Due]], dues: Sequence[Due], others: int
+        self, trigger: Trigger, group: str, sources: Sequence[tuple[Source, Due]], dues: Sequence[Due], others: int
     ) -> None:
-        name, planner = thread.flow, thread.planner
-        if self._threads.get(name) is not thread:
+        name, planner = trigger.flow, trigger.planner
+        if self._triggers.get(name) is not trigger:
             return
         if isinstance(planner, FolderPoller) and others < self._histories[name].others:
             for due in dues:
@@ -418,20 +423,22 @@ class TriggerSet:
         if isinstance(planner, ScheduleClock):
             under_way = self._slot_under_way(name, dues[0])
             if under_way is not None:  # begun before the engine was stopped and started: one run is enough
-                under_way.waiting.append(thread)
+                under_way.waiting.append(trigger)
                 return
             number = next(self._numbers)
         items = [Item(source, uuid.uuid4().hex, {}, due, number, others=others) for source, due in sources]
         if number is not None and isinstance(planner, ScheduleClock):
             run_ids = frozenset(item.run_id for item in items)
-            self._slots[number] = _Slot(name, dues[0], planner, run_ids, set(run_ids), [thread])
+            self._slots[number] = _Slot(name, dues[0], planner, run_ids, set(run_ids), [trigger])
             if not items:
                 self._end_slot(number)
         self._hand_over([Work(name, group, item, batch=number) for item in items])
 
-    def _tell_trouble(self, thread: TriggerThread, error: Exception) -> None:
-        """Called from the trigger's thread."""
-        self._loop.call_soon_threadsafe(self._say, thread.flow, (str(error) or type(error).__name__).partition("\n")[0])
+    def _tell_trouble(self, trigger: Trigger, error: Exception) -> None:
+        """Called from the thread that looks."""
+        self._loop.call_soon_threadsafe(
+            self._say, trigger.flow, (str(error) or type(error).__name__).partition("\n")[0]
+        )
 
     def _slot_under_way(self, name: str, due: Due) -> _Slot | None:
         """The same wall-clock slot of the flow, when its runs have not all ended."""
@@ -450,18 +457,18 @@ class TriggerSet:
         if slot is None:
             return
         try:
-            if self._threads.get(slot.flow) in slot.waiting or self._ran_to_its_end(slot):
+            if self._triggers.get(slot.flow) in slot.waiting or self._ran_to_its_end(slot):
                 slot.clock.serve(slot.due, slot.last_run_id)
         except LedgerError as error:
             self._say_trouble(error)
             self._loop.call_later(_TRY_AGAIN_S, self._end_slot, number)
             return
         del self._slots[number]
-        for thread in slot.waiting:
-            thread.settled()
+        for trigger in slot.waiting:
+            trigger.settled()
 
     def _ran_to_its_end(self, slot: _Slot) -> bool:
-        """Whether no run of the slot was stopped when its thread was: what is handed over unfinished is run elsewhere."""
+        """Whether no run of the slot was stopped when its trigger was: what is handed over unfinished is run elsewhere."""
         if self._ledger is None:
             return True
         runs = [self._ledger.run(run_id) for run_id in slot.run_ids]

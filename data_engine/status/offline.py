@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.quarantine import rejected_now
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.deployments import published
+from data_engine.ledger.freshness import rejected_now
 from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.wall_clock import kept_doubt
 from data_engine.ledger.warned import warnings_of
@@ -64,7 +64,7 @@ class OfflineFacts:
         error, timezone, folder = home.settings_error(), home.settings_shown().timezone, home.layout.flow_modules_dir
         active, last, switches, stands = ledger.active_runs(), last_runs(ledger), ledger.switches(), self._stands()
         warned = warnings_of(ledger, [run.run_id for run in last.values()])
-        rejected = rejected_now(home.layout.root)
+        rejected = rejected_now(ledger)
         held = HeldFiles(ledger).of(PlannedFlow.of(entry.flow) for entry, _ in stands if entry.flow is not None)
         me = machine_id(home.local.state_root)
         lease = OthersSeen(ledger, me).told(home.lease())

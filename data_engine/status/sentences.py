@@ -237,9 +237,16 @@ _ENDED = {"failed": "failed", "killed": "was killed", "abandoned": "was abandone
 
 
 def reason_of(flow: FlowStatus) -> str | None:
-    """Why a flow does not run now, as a row of the status says it; of one that only waits for its time, which NEXT tells, and whose last run failed, why that did."""
+    """Why a flow does not run now, as a row of the status says it beside its state; of one that only waits for its time, which NEXT tells, and whose last run failed, why that did.
+
+    Example:
+        >>> from data_engine.reasons.kinds import NotDeployed
+        >>> reason_of(FlowStatus("claims", state_kind="not_deployed", why=NotDeployed("claims")))
+        'data-engine deploy claims'
+    """
     failed = in_the_way(flow.why, held=0, last_run=flow.last_run, is_running=False) if flow.is_failing else None
-    return failed if isinstance(flow.why, NotYet) and failed is not None else flow.reason
+    said = failed if isinstance(flow.why, NotYet) and failed is not None else flow.reason
+    return said and said.removeprefix(f"{flow.state}: ")
 
 
 def nothing_words(shown: Backfill) -> str:

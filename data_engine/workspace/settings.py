@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.duration import parse_duration
-from data_engine.errors import FlowValidationError, SettingsError
+from data_engine.errors import FlowValidationError, SettingsError, WorkspaceError
 from data_engine.message import TROUBLES
 from data_engine.platforms.files import content_of
 from data_engine.record import frozen
@@ -184,8 +184,19 @@ def load_settings(layout: WorkspaceLayout) -> WorkspaceSettings:
     Raises:
         SettingsError: not TOML, or a wrong type or value; names the file, the key and the fix.
     """
-    text = read_toml_text(layout.settings_path)
-    return WorkspaceSettings() if text is None else parse_settings(text, where=str(layout.settings_path))
+    settings, error = look_at_settings(layout)
+    if error is not None:
+        raise error
+    return settings
+
+
+def look_at_settings(layout: WorkspaceLayout) -> tuple[WorkspaceSettings, SettingsError | None]:
+    """What of the workspace's settings file can be used now, and what cannot."""
+    try:
+        text = read_toml_text(layout.settings_path)
+    except SettingsError as error:
+        return WorkspaceSettings(), error
+    return (WorkspaceSettings(), None) if text is None else usable_settings(text, where=str(layout.settings_path))
 
 
 def parse_settings(text: str, *, where: str) -> WorkspaceSettings:
@@ -198,15 +209,53 @@ def parse_settings(text: str, *, where: str) -> WorkspaceSettings:
         >>> parse_settings('[deploy]\\nquiet = "2m"', where="data_engine.toml").deploy
         DeploySettings(mode='ask', quiet_s=120.0, keep=20, gate='none')
     """
-    written, unknown = _flat(parse_toml(text, where=where), where)
-    values = {key: _READERS[key](value, f"{where}: {key}") for key, value in written.items()}
+    settings, error = usable_settings(text, where=where)
+    if error is not None:
+        raise error
+    return settings
+
+
+def usable_settings(text: str, *, where: str) -> tuple[WorkspaceSettings, SettingsError | None]:
+    """What of the settings in `text` can be used, with defaults for the rest, and what cannot: of several what stops runs.
+
+    Example:
+        >>> settings, error = usable_settings('[executor]\\nkind = "proceses"\\nworkers = 3', where="data_engine.toml")
+        >>> settings.executor.workers, str(error).partition("\\n")[0]
+        (3, "kind cannot be 'proceses'")
+    """
+    values, errors = dict[str, Any](), list[SettingsError]()
+    try:
+        written, unknown = _flat(parse_toml(text, where=where), where)
+    except SettingsError as error:
+        return WorkspaceSettings(), error
+    for key, value in written.items():
+        try:
+            values[key] = _READERS[key](value, f"{where}: {key}")
+        except SettingsError as error:
+            errors.append(error)
     settings = WorkspaceSettings(
         **_arguments(values, ""),
         **{name: kind(**_arguments(values, name)) for name, kind in _SECTIONS.items()},
         warnings=tuple(ignored_key(key, value, _READERS, text=text, where=where) for key, value in unknown),
     )
-    _check_together(settings, where)
-    return settings
+    try:
+        _check_together(settings, where)
+    except SettingsError as error:
+        errors.append(error)
+    return settings, next(iter(sorted(errors, key=stops_runs, reverse=True)), None)
+
+
+def stops_runs(error: WorkspaceError) -> bool:
+    """Whether no run may start while the settings file has this error: it is in what runs go by, or the file is no TOML.
+
+    What else cannot be used, or a file that its drive does not give, leaves runs to the settings read last.
+
+    Example:
+        >>> [stops_runs(SettingsError("", where=f"a.toml: {key}")) for key in ("executor.kind", "alerts.digest")]
+        [True, False]
+    """
+    section = (error.where or "").rpartition(": ")[2].partition(".")[0]
+    return section not in _NOT_OF_RUNS and not isinstance(error.__cause__, OSError)
 
 
 def parse_size(value: object, *, where: str) -> int:
@@ -362,6 +411,7 @@ _READERS: Mapping[str, _Reader] = {
 _SECTIONS: Mapping[str, Callable[..., Any]] = {
     one.name: one.default_factory for one in fields(WorkspaceSettings) if one.default_factory is not MISSING
 }
+_NOT_OF_RUNS = ("deploy", "retry", "history", "lease", "daemon", "preview", "alerts")
 _LEAST_HEARTBEAT_S = 0.1
 _LONGEST_STALE_AFTER_S = 86_400.0
 """A machine whose newest generation says more is not believed: the same as in the lease's protocol."""

@@ -108,13 +108,13 @@ function ask(app, changes, after = 0) {
  */
 function findFiles(app, { total, groups }) {
   const { fileSearch, fileGroup } = app.state;
-  const chips = [["", "All", total], ...groups];
+  const chips = groups.length > 1 || fileGroup ? [["", "All", total], ...groups] : []; // of one kind there is nothing to choose
   return h("div", { class: "de-find-files", key: "find" },
     h("input", {
       type: "search", class: "de-input", placeholder: "Search files and reasons", "aria-label": "Search files",
       value: fileSearch, oninput: (event) => ask(app, { fileSearch: event.target.value }, TYPING_MS),
     }),
-    h("div", { class: "de-chips", role: "group", "aria-label": "Show files" }, chips.map(([group, word, count]) => h("button", {
+    chips.length === 0 ? null : h("div", { class: "de-chips", role: "group", "aria-label": "Show files" }, chips.map(([group, word, count]) => h("button", {
       key: String(group), class: "de-chip", "aria-pressed": String(fileGroup === group), "data-group": String(group), onclick: () => ask(app, { fileGroup: String(group) }),
     }, String(word), h("span", { class: "de-count" }, count.toLocaleString())))));
 }
@@ -148,7 +148,7 @@ function fileLine(app, flow, file, name) {
     h("button", { class: "de-file-main", "aria-expanded": String(isOpen), title: file.path, onclick: () => app.set({ openFile: isOpen ? null : file.path }) },
       icon(file.mark),
       h("span", { class: `de-grow de-strong ${isOpen ? "de-whole" : "de-clip"}` }, isOpen ? pathText(file.name) : name),
-      file.last_at_utc ? h("span", { class: "de-faint de-fixed", title: clock(file.last_at_utc) }, file.last ? `${file.last.word} ` : "", agoText(file.last_at_utc)) : null,
+      file.last_at_utc ? h("span", { class: "de-faint de-fixed", title: clock(file.last_at_utc) }, file.last ? h("span", { class: "de-word" }, `${file.last.word} `) : null, agoText(file.last_at_utc)) : null,
       isOpen ? null : h("span", { class: file.last_at_utc ? "de-sr" : "de-faint de-clip" }, file.reason)),
     isOpen ? h("div", { class: "de-file-reason" }, file.reason) : null,
     isOpen ? h("div", { class: "de-line de-wrap" },

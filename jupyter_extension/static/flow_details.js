@@ -51,7 +51,7 @@ export function flowDetails(app, selected) {
     h("div", { class: "de-detail-head" },
       backButton(app),
       h("h3", { class: "de-detail-title" }, row.title),
-      sign(row.mark, stateText(row))),
+      sign(row.mark, row.mark.kind === "manual" && row.is_failing ? "failed" : stateText(row))),
     row.reason && row.mode !== "manual" && !failed && !isDraft(row) ? h("p", { class: "de-reason", key: "reason" }, row.reason) : null,
     toolbar(app, row, active),
     active.map((one) => activeLine(app, one, active.length > 1)),
@@ -108,6 +108,8 @@ function runsPart(app, details) {
   ];
 }
 
+const BEFORE_DAY = /, (?=[A-Z][a-z]{2} \d{4}-)/;
+
 /**
  * When a flow that goes by the clock runs.
  *
@@ -116,7 +118,7 @@ function runsPart(app, details) {
  */
 function slotsPart(_, details) {
   const facts = details.about.filter(([label]) => ["Runs", "Next times", "Expected", "Catch up"].includes(label));
-  return h("dl", { class: "de-about" }, facts.map(([label, value]) => [h("dt", { key: `t ${label}` }, label), h("dd", { key: `d ${label}` }, value)]));
+  return h("dl", { class: "de-about" }, facts.map(([label, value]) => [h("dt", { key: `t ${label}` }, label), h("dd", { key: `d ${label}` }, value.split(BEFORE_DAY).map((day) => h("div", { key: day }, day)))]));
 }
 
 /**
@@ -224,7 +226,7 @@ function menuItems(app, row) {
     hasRange ? button(app, "backfill", "Backfill…", row.buttons.backfill, open({ backfill: freshForm() }, "[data-backfill=since]")) : null,
     button(app, "open", "Open notebook", row.standing.kind === "gone" ? "its notebook is gone" : path ? null : "its path is not known yet", () => app.jupyter.open(path)),
     row.enabled
-      ? button(app, "disable", "Disable…", row.buttons.disable, open({ isDisabling: true }, "[name=note]"))
+      ? row.mode === "manual" ? null : button(app, "disable", "Disable…", row.buttons.disable, open({ isDisabling: true }, "[name=note]"))
       : button(app, "enable", "Enable", row.buttons.enable, () => app.act("enable", { flow: row.name })),
     button(app, "undeploy", "Undeploy", row.buttons.undeploy, () => app.act("undeploy", { flow: row.name }), { confirm: "Really undeploy it?" }),
   ];

@@ -52,7 +52,7 @@ function stepLine(app, step, index, longest, active) {
  * @param {PanelFlow} row
  */
 export function codePart(app, details, row) {
-  return [deploymentPart(app, details, row), details.deployments.length ? deploymentsList(app, details, row) : null, aboutPart(app, details, row)];
+  return [deploymentPart(app, details, row), details.deployments.length ? deploymentsList(app, details, row) : null, aboutPart(app, details)];
 }
 
 /**
@@ -133,14 +133,11 @@ function deploymentsList(app, details, row) {
 /**
  * @param {Panel} app
  * @param {FlowDetails} details
- * @param {PanelFlow} row
  */
-function aboutPart(app, details, row) {
-  /** @type {[string, string][]} */
-  const facts = [["State", !row.reason || row.error ? row.mark.word : row.reason.startsWith(row.mark.word) ? row.reason : `${row.mark.word}: ${row.reason}`], ...details.about];
+function aboutPart(app, details) {
   return h("div", { key: "about" },
     details.description ? h("p", { class: "de-hint" }, details.description) : null,
-    h("dl", { class: "de-about" }, facts.map(([label, value]) => [h("dt", { key: `t ${label}` }, label), h("dd", { key: `d ${label}`, title: value }, pathText(value))])),
+    h("dl", { class: "de-about" }, details.about.map(([label, value]) => [h("dt", { key: `t ${label}` }, label), h("dd", { key: `d ${label}`, title: value }, pathText(value))])),
     details.warnings.map((text, index) => note("warn", `w ${index}`, text)),
     h("div", { class: "de-line" },
       button(app, "reset", "Reset flow", app.view.flows[details.name].buttons.reset, () => app.act("reset", { flow: details.name }), { confirm: "Really forget its history?" }),

@@ -167,7 +167,10 @@ export function secondText(row, active) {
   if (active) return [active.source ? nameOf(active.source) : "", active.step || "", progressText(active), waiting].filter(Boolean).join(" · ");
   if (row.mark.kind === "broken") return row.reason || "";
   const parts = [row.trigger === "-" ? "" : row.trigger];
-  if (row.next_run_utc && row.mode === "schedule") parts.unshift(`next ${ahead(row.next_run_utc, Date.now(), row.tz)}`);  // the rest may be cut
+  if (row.next_run_utc && row.mode === "schedule") {
+    const next = ahead(row.next_run_utc, Date.now(), row.tz);
+    parts.unshift(`next ${row.tz && row.trigger.endsWith(row.tz) ? next.replace(` ${row.tz}`, "") : next}`); // the rest may be cut
+  }
   else if (row.reason && row.mode !== "manual" && !isPlainDraft(row)) parts.push(row.reason);
   if (row.expected && row.expected.kind !== "expected") parts.unshift(row.expected_text || "");
   else if (row.expected) parts.push(expectedText(row));

@@ -1,6 +1,7 @@
 // The panel by keyboard; the documentation lists the keys (topics/jupyterlab.md).
 
 import { press, run } from "./actions.js";
+import { closeQuestion } from "./question.js";
 
 /** @import { Panel } from "./panel.js" */
 
@@ -75,11 +76,10 @@ function stopWhenPressedTwice(app) {
  * @param {Panel} app
  */
 function closeTopmost(app) {
-  const { question, chosen, isMenuOpen, confirming, said, showParams, backfill, isDisabling, sheet, run: openRun, openFile, selected, tab, section } = app.state;
+  const { chosen, isMenuOpen, confirming, said, showParams, backfill, isDisabling, sheet, run: openRun, openFile, selected, tab, section } = app.state;
   const isAtOutputs = tab === "outputs" || (tab === "flows" && selected && section === "data");
   /** @type {[unknown, Partial<import("./types").State>][]} */
   const layers = [
-    [question, { question: null }],
     [confirming, { confirming: null }],
     [isMenuOpen, { isMenuOpen: false }],
     [said && said.error, { said: null }],
@@ -105,7 +105,7 @@ function plain(app) {
   const { selected } = app.state;
   return {
     "/": () => /** @type {HTMLElement | null} */ (app.root.querySelector(".de-find input"))?.focus(),
-    Escape: () => closeTopmost(app),
+    Escape: () => (app.state.question ? closeQuestion(app) : closeTopmost(app)),
     "?": () => help(app),
     e: () => press(app, "start engine", view.buttons.start_engine, "start_engine"),
     s: () => stopWhenPressedTwice(app),

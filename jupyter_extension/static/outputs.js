@@ -82,7 +82,7 @@ function frameLine(app, frame) {
   h("span", { class: "de-grow" },
     h("span", { class: "de-clip" }, [frame.label || "artifact", frame.source_path ? nameOf(frame.source_path) : null].filter(Boolean).join(" · ")),
     h("span", { class: "de-faint de-clip" }, `${frame.flow_name} / ${frame.step_name || "Step"}`)),
-  h("span", { class: "de-faint de-fixed" }, frame.rows === null || frame.rows === undefined ? frame.artifact_kind : `${frame.rows.toLocaleString()} rows`),
+  h("span", { class: "de-faint de-fixed" }, frame.rows === null || frame.rows === undefined ? frame.artifact_kind : plural(frame.rows, "row")),
   agoText(frame.saved_at_utc));
 }
 

@@ -304,7 +304,7 @@ export interface State {
   isMenuOpen: boolean;
   note: string;
   backfill: BackfillForm | null;
-  question: { text: string; answers: [string, () => unknown][] } | null;
+  question: { text: string; answers: [string, () => unknown][]; opener?: string | null } | null;
   plan: PlanOf | null;
   planKey: string;
   typed: Record<string, string>;

@@ -314,22 +314,67 @@ def test_a_late_message_says_that_the_flow_is_disabled(home: LocalWorkspace) -> 
     assert "disabled by anna@ANNA-PC: holidays" in text
 
 
-def test_rows_that_are_rejected_are_told_once_until_none_are(home: LocalWorkspace) -> None:
-    """Other rules are another trouble; a run that rejects none is the end of all."""
+def rejects(made: Scene, run_id: str, rule: str, count: int) -> None:
+    """A good run of flow `a` rejects so many rows."""
+    made.ends("a", "success", run_id, spent=RunSpent(checks=(RuleCount("Check", rule, 9, count, 0),), rejected=count))
+
+
+def test_rows_that_are_rejected_are_told_again_when_there_are_more(home: LocalWorkspace) -> None:
+    """By the same rule, or by another one; a run that rejects none is the end of it."""
+    told = []
 
     async def scene(made: Scene) -> None:
-        for number, (rule, count) in enumerate([("positive", 2), ("positive", 3), ("known", 1), ("known", 0)]):
-            counts = (RuleCount("Check", rule, 9, count, 0),)
-            made.ends("a", "success", f"r{number}", spent=RunSpent(checks=counts, rejected=count))
+        runs = [("positive", 2), ("positive", 2), ("positive", 1), ("positive", 3), ("known", 1), ("known", 0)]
+        for number, (rule, count) in enumerate(runs):
+            rejects(made, f"r{number}", rule, count)
             await made.decided()
+            told.append(made.kinds())
             made.now_s += 3600
             made.alerter.beat()
             await made.decided()
 
     made = play(home, Around(Flow("G", "a")), scene)
 
-    assert made.kinds()[:2] == ["rejected", "rejected"]
-    assert set(made.kinds()[2:]) <= {"recovered", "digest"}
-    assert made.kinds()[2:]
+    assert [len(kinds) for kinds in told] == [1, 1, 1, 2, 3, 4]
+    assert made.kinds() == ["rejected", "rejected", "rejected", "recovered"]
     assert "2 rows: positive 2" in made.told()[0][1]
+    assert "3 rows: positive 3" in made.told()[1][1]
     assert made.subjects()[0] == "a rejects rows"
+
+
+def test_more_rows_within_a_digest_are_told_at_its_end(home: LocalWorkspace) -> None:
+    """And that all is good again is told, though it was before that end."""
+
+    async def scene(made: Scene) -> None:
+        for number, count in enumerate((1, 2, 0)):
+            rejects(made, f"r{number}", "positive", count)
+            await made.decided()
+            made.now_s += 1
+        made.now_s += 3600
+        made.alerter.beat()
+        await made.decided()
+
+    assert play(home, Around(Flow("G", "a")), scene).kinds() == ["rejected", "recovered"]
+
+
+def test_a_run_whose_daemon_died_before_it_told_of_it_is_told_of_by_the_next_one(home: LocalWorkspace) -> None:
+    """Rows that it rejects, and that it rejects none any more."""
+
+    async def dies(made: Scene) -> None:
+        made.alerter.heard = lambda flow, events: None  # type: ignore[method-assign]
+        rejects(made, "r1", "positive", 2)
+
+    async def dies_again(made: Scene) -> None:
+        made.alerter.heard = lambda flow, events: None  # type: ignore[method-assign]
+        made.now_s += 3600
+        rejects(made, "r2", "positive", 0)
+
+    async def lives(made: Scene) -> None:
+        made.now_s += 7200
+        made.alerter.beat()
+        await made.decided()
+
+    flows = Around(Flow("G", "a"))
+    assert play(home, flows, dies).kinds() == []
+    assert play(home, flows, dies_again).kinds() == ["rejected"]
+    assert play(home, flows, lives).kinds() == ["rejected", "recovered"]

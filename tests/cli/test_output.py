@@ -33,7 +33,8 @@ def test_a_text_that_may_be_cut_makes_no_table_wide(capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("error", ["it failed " * 30, "/a/long/path" * 30])
 def test_a_text_that_may_be_wrapped_is_there_as_a_whole(capsys: pytest.CaptureFixture[str], error: str) -> None:
-    made = table("RUN", "ERROR", "SINCE", wrap=("ERROR",))
+    """And nothing is said to be cut."""
+    made = table("RUN", "ERROR", "SINCE", wrap=("ERROR",), cut=("RUN",), whole=WHOLE)
     made.add_row("3f9c", error, "noon")
 
     say(made)

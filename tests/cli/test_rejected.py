@@ -9,7 +9,7 @@ import pytest
 
 from data_engine import Workspace
 from jupyter_extension.card import text
-from jupyter_extension.cards import runs_card
+from jupyter_extension.cards import contexts_card, runs_card
 from tests.cli.conftest import Cli
 
 MODULE = """
@@ -66,6 +66,7 @@ def test_a_run_tells_what_its_checks_found(ws: Workspace, cli: Cli) -> None:
     assert "2 rows rejected" in cli("runs").out
     assert "2 rows rejected (positive: 1 of 3, unique_id: 2 of 3)" in cli("log", run.run_id).out
     assert "2 rows rejected" in text(runs_card([run], now_s=0))
+    assert "2 of 3 rows rejected (positive 1, unique_id 2)" in text(contexts_card(ws.load_flow("claims").run_once()))
 
 
 def test_a_flow_tells_how_many_rows_it_rejects_now(ws: Workspace, cli: Cli) -> None:
@@ -84,3 +85,21 @@ def test_a_check_that_rejects_other_rows_is_a_difference_of_a_plan(ws: Workspace
 
     found = ws.plan("claims").objects["rejected by Check"]
     assert (found.equal, found.rows.before, found.rows.after) == (False, 2, 3)
+
+
+@pytest.mark.parametrize("use", ["good_df", "bad_df"])
+def test_a_check_that_rejects_other_rows_is_a_difference_of_a_golden(ws: Workspace, cli: Cli, use: str) -> None:
+    """Of the rows that go on, and of those that do not."""
+    path = ws.root / "flow_modules" / "claims.py"
+    path.write_text(MODULE.replace('"quarantine")', '"quarantine", save_as="good_df", rejected="bad_df")'))
+    ws.load_flow("claims").golden(use=use)
+    assert cli("test", "claims").code == 0
+
+    path.write_text(
+        path.read_text().replace("amount > 0", "amount > -9").replace('"id").is_unique', '"amount").is_unique')
+    )
+    (found,) = ws.test("claims")
+
+    assert (found.status, cli("test", "claims").code) == ("differs", 1)
+    assert found.difference is not None
+    assert (found.difference.rows.before, found.difference.rows.after) == ((1, 3) if use == "good_df" else (2, 0))

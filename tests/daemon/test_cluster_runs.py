@@ -59,6 +59,18 @@ def build():
     return Flow(group="S").step(work)
 """
 
+CHECKED = """
+import polars as pl
+from data_engine import Flow
+
+def read(context):
+    return pl.read_csv(context.source.path)
+
+def build():
+    flow = Flow(group="C").watch(mode="manual", source="../in", extensions=".csv").step(read)
+    return flow.check({"positive": "amount > 0"}, on_fail="quarantine")
+"""
+
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
@@ -119,6 +131,23 @@ def test_runs_are_on_the_nodes_and_recorded_here(workspace: Workspace, ws: Works
     assert step.output_path is not None
     assert step.output_path.startswith(str(ws.root / "out"))
     assert (ws.root / "out/cwd.txt").read_text() in (str(mount / "flow_modules"), str(ws.root / "flow_modules"))
+
+
+def test_what_checks_reject_on_a_node_lies_here_and_is_recorded(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """In the workspace, with the run and the source as this machine has them; and an error names the cell of its check."""
+    ws.notebook("checked", CHECKED)
+    ws.source("in/a.csv", "id,amount\n1,5\n2,-5\n")
+    (run,) = workspace.run("checked")
+
+    assert run.status == "success", log_of(workspace, run.run_id)
+    assert [(one.rule, one.failed) for one in run.checks] == [("positive", 1)]
+    assert [(one.source, one.rows, one.run_id) for one in workspace.rejected()] == [("a.csv", 1, run.run_id)]
+    assert [one.rejected for one in workspace.status().flows if one.name == "checked"] == [1]
+
+    ws.notebook("strict", CHECKED.replace(', on_fail="quarantine"', ""))
+    (run,) = workspace.run("strict")
+    assert "strict.ipynb, cell 1, line 9" in str(run.error)
+    assert "row 1 (amount=-5)" in str(run.error)
 
 
 def test_a_run_on_a_node_can_be_stopped_and_killed(workspace: Workspace, ws: WorkspaceFiles) -> None:

@@ -174,16 +174,41 @@ def test_a_daemon_tells_its_starter_why_it_ends_and_is_heard_no_longer(ws: Works
         workspace.kill()
 
 
-def test_settings_that_become_wrong_keep_the_last_good_ones(workspace: Workspace, ws: WorkspaceFiles) -> None:
-    """The daemon says what is wrong in the file and works on."""
+@pytest.mark.parametrize("wrong", ['[executor]\nkind = "proceses"\n', "[executor]\nkind = processes\n"])
+def test_settings_of_runs_that_become_wrong_stop_runs(workspace: Workspace, ws: WorkspaceFiles, wrong: str) -> None:
+    """What is due waits, and says why with the fix; it runs when they are right again. The daemon works on."""
     workspace.start_engine()
-    ws.source("config/data_engine.toml", "[executor]\nworkers = 0\n")
+    until(lambda: workspace.runs("ticks"))
+    ws.source("config/data_engine.toml", wrong)
     until(lambda: workspace.status()["trouble"])
-    assert "workers" in str(workspace.status()["trouble"])
+    drop(ws, "a")
+
+    def waits() -> bool:
+        flow = next(flow for flow in workspace.status()["flows"] if flow["name"] == "poll")
+        return flow["why"] is not None and flow["why"]["kind"] == "trouble"
+
+    until(waits)
+    (row,) = (row for row in workspace.explain("poll") if row.source and row.source.endswith("a.txt"))
+    assert (row.why.kind, "data_engine.toml" in row.why.text) == ("trouble", True)
+    assert row.fix
+    assert outputs(ws) == 0
+
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "auto"\nquiet = "0s"\n')
+    until(lambda: outputs(ws) == 1)
+    until(lambda: workspace.status()["trouble"] is None)
+
+
+def test_settings_of_no_run_that_become_wrong_stop_none(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """What is said of them is told, runs go on, and nothing is deployed by itself meanwhile."""
+    workspace.start_engine()
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "aks"\n[alerts]\ndigest = 5\n')
+    until(lambda: workspace.status()["trouble"])
+    ws.notebook("late", MANUAL)
     drop(ws, "a")
     until(lambda: outputs(ws) == 1)
     time.sleep(1.5)
-    assert workspace.status()["daemon"]["running"] is True
+    assert workspace.deployments("late") == []
 
     ws.source("config/data_engine.toml", '[deploy]\nmode = "auto"\nquiet = "0s"\n')
     until(lambda: workspace.status()["trouble"] is None)
+    until(lambda: workspace.deployments("late"))

@@ -12,8 +12,10 @@ import polars as pl
 import pytest
 
 from data_engine import Flow, FlowExecutionError, FlowValidationError, Workspace
+from data_engine.engine.local_workspace import local_workspace
 from data_engine.engine.quarantine import rejected_rows
 from data_engine.flow.context import FlowContext
+from data_engine.ledger.freshness import rejected_now
 from tests.engine.rejecting import KINDS, flow_of, put_source, versions
 
 FRAME = pl.DataFrame({"id": [1, 2, 3], "amount": [1.0, -2.0, None]})
@@ -47,6 +49,7 @@ def test_rejected_rows_have_their_columns_and_where_they_come_from(root: Path) -
     assert set(found["_run"]) == {context.metadata["run_id"]}
     assert (root / "rejected" / ".gitignore").read_text() == "*\n"
     assert [one["rules"] for one in rejected_rows(root)] == [{"positive": 2}]
+    assert rejected_now(local_workspace(root).ledger()) == {"claims": 2}
 
 
 def test_rows_of_several_checks_lie_in_one_file(root: Path) -> None:
@@ -86,6 +89,7 @@ def test_a_check_that_was_removed_leaves_no_rows_behind(root: Path) -> None:
     replace(flow_with(root, FRAME), steps=flow_with(root, FRAME).steps[:1]).run_once()
 
     assert rejected_rows(root) == []
+    assert +rejected_now(local_workspace(root).ledger()) == {}
 
 
 def test_each_source_has_a_file_of_its_own(root: Path) -> None:

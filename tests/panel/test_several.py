@@ -71,6 +71,7 @@ def test_one_question_names_the_flows_that_were_chosen(lab: Lab, page: Page, sev
     question.get_by_text("Enable nightly? Not good (").wait_for()
     page.page.keyboard.press("Escape")
     question.wait_for(state="detached")
+    assert page.page.evaluate("document.activeElement.dataset.action") == "enable chosen"  # the keys go on there
     page.page.keyboard.press("Escape")
     panel.element.locator(".de-chosen").wait_for(state="detached")
 

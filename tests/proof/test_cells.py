@@ -22,38 +22,71 @@ def test_the_cells_after_which_a_name_changed_are_noted() -> None:
     random.random()
     changes.look({"rows": rows, "other": rows}, "other.append(2)")
 
-    assert changes.cells_that_changed("rows") == ["rows = [1]", "other.append(2)"]
-    assert changes.cells_that_changed("random")[-1] == "other.append(2)"
+    assert changes.cells_that_changed(["rows"]) == ["rows = [1]", "other.append(2)"]
+    assert changes.cells_that_changed(["the stream of random"])[-1] == "other.append(2)"
 
 
-def test_the_left_out_cells_behind_a_name_are_found() -> None:
-    """By any name of the same object; of a value made anew, those that changed what the slice binds, or drew."""
-    rows: list[int] = [1]
-    changes = CellChanges()
-    changes.look({"rows": rows}, "rows = [1]")
-    rows.append(2)
-    changes.look({"rows": rows}, "rows.append(2)")
-    names: dict[str, Any] = {"rows": rows, "best": rows, "total": 3}
-    changes.look(names, "best = rows\ntotal = sum(rows)")
-
-    assert changes.cells_behind("best", names, {"rows"}, {"rows.append(2)": ()}) == ["rows.append(2)"]
-    assert changes.cells_behind("total", names, {"rows"}, {"rows.append(2)": ()}) == ["rows.append(2)"]
-    assert changes.cells_behind("total", names, set(), {"other": ()}) == []
+def ran(*cells: str) -> tuple[CellChanges, dict[str, Any]]:
+    """What cells changed that ran in this order, and the namespace that they left."""
+    changes, names = CellChanges(), dict[str, Any]()
+    for cell in cells:
+        exec(cell, names)
+        changes.look({name: value for name, value in names.items() if name != "__builtins__"}, cell)
+    return changes, names
 
 
-def test_where_only_the_cell_that_makes_a_value_is_behind_it_others_may_be() -> None:
-    """A line of it is left out; so is what changed something that the slice binds."""
-    changes, made = CellChanges(), "total = sum(rows)\nprint(total)"
-    changes.look({"rows": [1]}, "rows = [1]")
-    changes.look({"rows": [1, 2]}, "grow(rows)")
-    names = {"rows": [1, 2], "total": 3}
-    changes.look(names, made)
+@pytest.mark.parametrize(
+    ("cells", "name", "behind"),
+    [
+        (["rows = [1]", "best = rows", "rows.append(2)"], "best", [2]),
+        (["rows = [1]", "rows.append(2)", "total = sum(rows)"], "total", [1]),
+        (["rows = [1]", "rows.append(2)", "rows = [3]", "rows.append(4)"], "rows", [3]),
+        (["rows = [1]", "def grow():\n    rows.append(2)", "grow()", "total = sum(rows)"], "total", [2]),
+        (["rates = {}", "def rate():\n    return rates", "rates.update(a=1)", "x = [rate()]"], "x", [2]),
+        (["rows = {'a': []}\nrows['a'].append(2)\nbest = rows['a']\nprint(best)"], "best", [0]),
+        (["rows = [1]", "vars()['x'] = 1"], "rows", []),
+    ],
+)
+def test_the_left_out_cells_behind_a_name_are_found(cells: list[str], name: str, behind: list[int]) -> None:
+    """By any name of the same object; of a value made anew, those that changed what it was made of before."""
+    changes, names = ran(*cells)
+    left = [cell for cell in cells if "append" in cell or "update" in cell or cell in ("grow()", "vars()['x'] = 1")]
 
-    assert changes.cells_behind("total", names, {"rows"}, {made: ("total",), "grow(rows)": ()}) == [
-        made,
-        "grow(rows)",
+    found = changes.cells_behind(name, names, {name}, left)
+
+    assert sorted(cells.index(text) for text in found) == behind
+
+
+def test_a_kept_cell_needs_the_left_out_cells_that_drew_before_it() -> None:
+    """So that its draws are as they were: since the last seed, and from its own stream only."""
+    cells = [
+        "import random\nother = random.Random(1)\nrandom.random()",
+        "random.seed(1)\nrows = []",
+        "print(random.random())",
+        "print(other.random())",
+        "rows.append(random.random())",
+        "print(random.random(), 2)",
     ]
-    assert changes.cells_behind("total", names, {"rows"}, {made: ("total",)}) == [made]
+    changes, names = ran(*cells)
+
+    assert changes.cells_behind("rows", names, {"rows"}, [*cells[:1], *cells[2:]]) == [cells[4], cells[2]]
+
+
+def test_a_cell_that_draws_beside_is_needed_by_later_draws_of_the_same_stream() -> None:
+    """Though it is taken for what it makes: of a statement that is left out nothing is drawn."""
+    cells = ["import random\nrng = random.Random(1)\nnoise = rng.random()\nprint(noise)", "x = [rng.random()]"]
+    changes, names = ran(*cells)
+
+    assert changes.cells_behind("x", names, {"x"}, cells[:1]) == cells[:1]
+
+
+def test_where_only_the_cell_that_makes_a_value_is_behind_it_it_is_named() -> None:
+    """A line of it is left out; and where none made it, whatever changed something that the slice binds."""
+    made = "total = sum([1])\nprint(total)"
+    changes, names = ran("rows = [1]", "rows.append(2)", made)
+
+    assert changes.cells_behind("total", names, {"rows"}, [made]) == [made]
+    assert changes.cells_behind("total", names, {"rows"}, ["rows.append(2)"]) == ["rows.append(2)"]
 
 
 @pytest.mark.parametrize(
@@ -128,5 +161,5 @@ def test_a_look_out_of_time_still_sees_the_names_of_its_cell(monkeypatch: pytest
 
     changes.look(names, "rows.append(2)")
 
-    assert changes.cells_that_changed("rows") == ["rows = [1]; other = [1]", "rows.append(2)"]
-    assert changes.cells_that_changed("other") == ["rows = [1]; other = [1]"]
+    assert changes.cells_that_changed(["rows"]) == ["rows = [1]; other = [1]", "rows.append(2)"]
+    assert changes.cells_that_changed(["other"]) == ["rows = [1]; other = [1]"]
