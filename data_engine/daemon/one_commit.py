@@ -23,7 +23,7 @@ from data_engine.deploy.gate import GoldenGate
 from data_engine.deploy.production import Production
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, OwnedElsewhereError, WorkspaceError
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.status import LeaseStatus
 from data_engine.ledger.switch import Switch
@@ -244,7 +244,7 @@ def no_retry_here(home: LocalWorkspace, flow: str | None, source: str | None) ->
         refused = None if refusal is None or not refusal.binds else refusal.error("retry")
         if (error := _of_draft(found) or refused) is not None:
             return error
-    return no_daemon(home, f"start it with `{typed('start')}`, which tries whatever is held")
+    return no_daemon(home, f"start it with `{cli_line('start')}`, which tries whatever is held")
 
 
 def no_stop_here(home: LocalWorkspace, flow: str) -> FlowValidationError:
@@ -266,7 +266,7 @@ def no_stop_here(home: LocalWorkspace, flow: str) -> FlowValidationError:
     if not found.is_enabled:
         return no_daemon(home, f"there is nothing to stop: nothing of {flow} runs, and it is disabled")
     return no_daemon(
-        home, f"nothing of {flow} runs; to keep it from running by itself later: `{typed('disable', flow)}`"
+        home, f"nothing of {flow} runs; to keep it from running by itself later: `{cli_line('disable', flow)}`"
     )
 
 
@@ -297,7 +297,7 @@ def not_here(run: Run) -> FlowValidationError:
     return FlowValidationError(
         f"run {short} had ended already, and nothing was stopped: {run.status}",
         where="run id",
-        fix=f"`{typed('log', short)}` shows it; `{typed('status')}` shows what runs",
+        fix=f"`{cli_line('log', short)}` shows it; `{cli_line('status')}` shows what runs",
     )
 
 
@@ -305,7 +305,7 @@ def _flow(home: LocalWorkspace, known: WorkspaceFacts, name: str) -> FlowFacts:
     found = known.flow(name)
     if found is None:
         find_flow(home, name)
-        raise FlowValidationError(f"there is no flow {name!r}", where="flow name", fix=typed("list"))
+        raise FlowValidationError(f"there is no flow {name!r}", where="flow name", fix=cli_line("list"))
     return found
 
 
@@ -324,5 +324,5 @@ def no_daemon(home: LocalWorkspace, fix: str | None = None) -> WorkspaceError:
     return WorkspaceError(
         f"no daemon of {home.layout.workspace_id} runs on this machine",
         where=str(home.layout.root),
-        fix=fix or f"start it with `{typed('start')}`, or Workspace.start()",
+        fix=fix or f"start it with `{cli_line('start')}`, or Workspace.start()",
     )

@@ -16,7 +16,7 @@ from data_engine.deploy.sets import mend
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import meant
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.ledger.brought import known_states, put_outputs, put_states
 from data_engine.ledger.ledger import Ledger
@@ -230,22 +230,25 @@ def require_replaceable(
     new, old = asked.flow, asked.replaces or ""
     ran = {*pointers, *deployment_status.ended(rows)}
     if new is None:
-        what, fix = "the flow that replaces it is not named", f"name it: `{typed('deploy', 'NAME', '--replaces', old)}`"
+        what, fix = (
+            "the flow that replaces it is not named",
+            f"name it: `{cli_line('deploy', 'NAME', '--replaces', old)}`",
+        )
     elif old in looked.stored.digests:
         what, fix = (
             f"the module of {old} is still there",
-            f"leave --replaces out; `{typed('undeploy', old)}` ends {old}",
+            f"leave --replaces out; `{cli_line('undeploy', old)}` ends {old}",
         )
     elif old not in ran and any(one.flow == old for one in rows):
         what, fix = (
             "production follows it under another name already",
-            f"`{typed('deployments', old)}` shows what became of it",
+            f"`{cli_line('deployments', old)}` shows what became of it",
         )
     elif old not in ran:
         what = f"{old} was never deployed"
-        fix = f"{meant(old, ran - {new})}`{typed('deployments')}` lists what was deployed"
+        fix = f"{meant(old, ran - {new})}`{cli_line('deployments')}` lists what was deployed"
     elif new in pointers:
-        what, fix = f"{new} is deployed itself", f"leave --replaces out; `{typed('undeploy', old)}` ends {old}"
+        what, fix = f"{new} is deployed itself", f"leave --replaces out; `{cli_line('undeploy', old)}` ends {old}"
     else:
         return new, old
     raise FlowValidationError(f"{new or 'nothing'} cannot replace {old}: {what}", where="deploy --replaces", fix=fix)
@@ -356,7 +359,7 @@ def withdrawal(home: LocalWorkspace, asked: Undeploy, asker: Asker) -> Deploymen
         raise FlowValidationError(
             f'{name} would be deployed again at once: [deploy] mode is "auto", and its module is there',
             where="undeploy",
-            fix=f"take the module out of flow_modules, or let it run by hand only: {typed('disable', name)}",
+            fix=f"take the module out of flow_modules, or let it run by hand only: {cli_line('disable', name)}",
         )
     return replace(_withdrawn(_row(asker, asked.note), name), id=asked.id)
 
