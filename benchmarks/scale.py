@@ -318,7 +318,7 @@ async def _simulated(home: LocalWorkspace) -> tuple[float, int]:
             self.task.add_done_callback = lambda done: setattr(self, "done", done)
             return self.task
 
-        def hear(self, key: str, hearer: Any) -> None:
+        def subscribe(self, key: str, hearer: Any) -> None:
             self.hearers[key] = hearer
 
         def workers(self) -> dict[str, dict[str, Any]]:

@@ -78,7 +78,7 @@ class Cluster:
         """Let the run's processes on the nodes end."""
         if self._connection is not None and self._connection.is_there:
             with suppress(Exception):
-                self._connection.client.run(node.say, self._run, "close")
+                self._connection.client.run(node.take_message, self._run, "close")
 
 
 class Map(NamedTuple):
@@ -133,18 +133,21 @@ class _Spread:
         return self._outcomes.all()
 
     def _go_through(self) -> None:
-        step, heard_s, done, is_told = self._work.step, time.monotonic(), 0, False
+        step, done, is_told = self._work.step, 0, False
+        checked_s = seen_s = time.monotonic()
         while self._link.attempts or (self._left and not self._outcomes.failed):
             while self._left and not self._outcomes.failed and (address := self._free_node()) is not None:
                 step.may_work()
                 self._begin(address)
-            try:
+            with suppress(Empty):
                 self._inbox.get(timeout=_CHECK_EVERY_S)()
-            except Empty:
+            now_s = time.monotonic()
+            if now_s - checked_s >= _CHECK_EVERY_S:
                 step.may_work()
+                checked_s = now_s
             if self._link.nodes:
-                heard_s = time.monotonic()
-            elif not is_told and time.monotonic() - heard_s > _WAIT_FOR_WORKERS_S:
+                seen_s = now_s
+            elif not is_told and now_s - seen_s > _WAIT_FOR_WORKERS_S:
                 is_told = True
                 self._far.say(f"waits for a worker at {self._connection.scheduler.name}: it has none", "WARNING")
             if self._outcomes.done > done:
@@ -192,7 +195,7 @@ class _Spread:
         """Take what the items tell, and answer what they ask."""
         match frame:
             case ("ask", question, arguments):
-                self._link.say(attempt.key, self._far.answer(question, arguments), attempt.address)
+                self._link.send(attempt.key, self._far.answer(question, arguments), attempt.address)
             case ("again", item, cause):
                 self._far.say_again(self._far.outcome(True, item), cause)
             case _:
@@ -362,7 +365,7 @@ class _Here:
             if run not in self._pools:
                 self._pools[run] = self._fresh or ProcessPool(Share.of(attempt.threads_at_host))
                 self._fresh = None
-                node.hear(run, lambda message: self._close_run(run, attempt))
+                node.subscribe(run, lambda message: self._close_run(run, attempt))
                 self._close_when_idle(run, attempt)
             pool = self._pools[run]
             self._active[run] += 1
@@ -375,7 +378,7 @@ class _Here:
 
     def _close_run(self, run: str, attempt: NodeAttempt) -> None:
         """End what the run has, and let as many fresh ones get ready."""
-        node.hear(run, None)
+        node.subscribe(run, None)
         with self._lock:
             ended = self._pools.pop(run, None)
             self._active.pop(run, None)
