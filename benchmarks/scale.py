@@ -26,7 +26,7 @@ from benchmarks.figures import finish, report
 from data_engine import Workspace
 from data_engine.engine.items.processes import Processes
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
-from data_engine.flow.control import StepControl
+from data_engine.flow.control import ItemMap, StepControl
 
 ITEMS, READS, TRIVIAL = 400, 500, 2000
 TINY_FILES, SLEEPS = 2000, 80
@@ -52,7 +52,7 @@ def spin(rounds: int) -> int:
 def spread_s(executor: Any, call: Callable[[Any], Any], items: Sequence[Any]) -> float:
     """Seconds that a map over two workers takes."""
     started_s = time.perf_counter()
-    executor.spread(call, items, 2, False, StepControl())
+    executor.spread(ItemMap(call, items, 2, False, StepControl()))
     return time.perf_counter() - started_s
 
 
@@ -318,7 +318,7 @@ async def _simulated(home: LocalWorkspace) -> tuple[float, int]:
             self.task.add_done_callback = lambda done: setattr(self, "done", done)
             return self.task
 
-        def hear(self, key: str, hearer: Any) -> None:
+        def subscribe(self, key: str, hearer: Any) -> None:
             self.hearers[key] = hearer
 
         def workers(self) -> dict[str, dict[str, Any]]:

@@ -44,14 +44,14 @@ def given_workspace(path: object) -> Path:
     root = given_folder(path, "Workspace(path)")
     if is_workspace(root):
         return root
-    from data_engine.formatting import typed
+    from data_engine.formatting import cli_line
 
     is_there = os.path.isdir(root)  # not pathlib's, which raises for names that are too long
     what = "has no flow_modules folder" if is_there else "is a file" if os.path.isfile(root) else "does not exist"
     raise WorkspaceError(
         f"{root} is not a workspace: it {what}",
         where="Workspace(path)",
-        fix=f"choose another folder, or make one: {typed('workspace', 'create', str(root))}",
+        fix=f"choose another folder, or make one: {cli_line('workspace', 'create', str(root))}",
     )
 
 

@@ -179,19 +179,19 @@ def duration_words(seconds: float | None) -> str:
     return f"{whole // size} {unit}" + (f" {rest} {small_unit}" if rest else "")
 
 
-def typed(*words: str) -> str:
-    """`data-engine` and these words, each quoted where the shell needs it; `typed_magic` is the same for a cell.
+def cli_line(*words: str) -> str:
+    """`data-engine` and these words, each quoted where the shell needs it; `magic_line` is the same for a cell.
 
     Example:
-        >>> typed("deploy", "claims"), typed_magic("deploy", "claims")
+        >>> cli_line("deploy", "claims"), magic_line("deploy", "claims")
         ('data-engine deploy claims', '%flow deploy claims')
-        >>> typed_magic("rollback", "monthly claims")
+        >>> magic_line("rollback", "monthly claims")
         "%flow rollback 'monthly claims'"
     """
     return visible(shell_line(["data-engine", *words]))
 
 
-def typed_magic(*words: str) -> str:
+def magic_line(*words: str) -> str:
     """`%flow` and these words, as a cell takes them."""
     import shlex
 

@@ -109,9 +109,8 @@ def message(
     at: datetime,
     sender: str,
     flow: str | None = None,
-    more: int = 0,
 ) -> Message:
-    """The message that tells these notices; `more` others are only counted. `sender` says where it is from ("sales on ws-7").
+    """The message that tells these notices; those above a bound are only counted. `sender` says where it is from ("sales on ws-7").
 
     Raises:
         ValueError: `kind` is no kind of message.
@@ -134,7 +133,7 @@ def message(
     """
     if kind not in KINDS:
         raise ValueError(f"no message is of the kind {kind!r}: use one of {', '.join(KINDS)}")
-    shown, left_out = list(notices[:MOST_NOTICES]), max(0, len(notices) - MOST_NOTICES) + more
+    shown, left_out = list(notices[:MOST_NOTICES]), max(0, len(notices) - MOST_NOTICES)
     longest_error = _LONGEST_ERROR if len(shown) == 1 else _LONGEST_OF_MANY
     told = [(_line(one.headline), _lines(one, longest_error)) for one in shown]
     end = None if not left_out else f"And {left_out:,} more: data-engine status"

@@ -148,20 +148,9 @@ class Flow(value.Flow):
             >>> golden.name, [result.status for result in ws.test()]
             ('first', ['holds'])
         """
-        from data_engine.plan.keeping import keep
+        from data_engine.plan.keeping import GoldenSpec, keep
 
-        return keep(
-            self,
-            use=use,
-            source=source,
-            params=params,
-            key=key,
-            drop=drop,
-            tolerance=tolerance,
-            share=share,
-            name=name,
-            is_update=update,
-        )
+        return keep(self, GoldenSpec(use, source, params, key, drop, tolerance, share, name, bool(update)))
 
     @typed_call
     def run_once(

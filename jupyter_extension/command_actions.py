@@ -16,7 +16,7 @@ from data_engine.commands.runs import Run, StopFlow
 from data_engine.daemon.link import Left
 from data_engine.errors import FlowValidationError, error_of
 from data_engine.flow.parameter_values import Given
-from data_engine.formatting import first_few, plural, typed
+from data_engine.formatting import cli_line, first_few, plural
 from data_engine.record import as_json, frozen
 from data_engine.status.deployed_before import left_out
 from data_engine.status.sentences import ends_words, freed_words, never_begins_words
@@ -68,7 +68,7 @@ def _flow_stopped(ws: Workspace, command: Any, told: Any) -> str:
 
 
 def _undeployed(ws: Workspace, command: Any, told: Any) -> str:
-    again = typed("rollback", command.flow)
+    again = cli_line("rollback", command.flow)
     return f"Production does not run {command.flow} any more. To let it run again as it was deployed: {again}"
 
 

@@ -15,7 +15,7 @@ from data_engine.commands.deployments import Deploy, Rollback
 from data_engine.commands.fields import FLAG, arguments_of, as_given, help_of
 from data_engine.commands.runs import Run
 from data_engine.errors import FlowValidationError, NotAsInKernelError
-from data_engine.formatting import size_words, typed, typed_magic
+from data_engine.formatting import cli_line, magic_line, size_words
 from data_engine.record import frozen
 from data_engine.status.sentences import ends_words
 from jupyter_extension.cell_hints import in_cell, shell_here
@@ -144,7 +144,7 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
         raise FlowValidationError(
             f"--all and the name {given.subject!r} cannot be combined",
             where="%flow deploy",
-            fix=f"{typed_magic('deploy', given.subject)}, or %flow deploy --all",
+            fix=f"{magic_line('deploy', given.subject)}, or %flow deploy --all",
         )
     ws = _workspace()
     name = None if given.all else given.subject or own_name(names, "deploy")
@@ -156,7 +156,7 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
         with told_comparison(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
             outcome = outcome_of(ws, asked)
     except NotAsInKernelError:
-        again = typed_magic("deploy", name or "", "--yes")
+        again = magic_line("deploy", name or "", "--yes")
         print(f"Nothing was deployed. Keep the cells that are named (`#| keep`), or {again}")
         return None
     assert outcome is not None  # it is waited for
@@ -213,7 +213,7 @@ def _undeploy(given: Namespace, names: UserNames) -> Any:
     row = _workspace().undeploy(name, given.note or "")
     assert row is not None, "the answer was waited for"
     print(
-        f"Production does not run {name} any more. {typed_magic('rollback', name)} lets it run again as it was deployed."
+        f"Production does not run {name} any more. {magic_line('rollback', name)} lets it run again as it was deployed."
     )
     return None
 
@@ -240,7 +240,7 @@ def _run(given: Namespace, names: UserNames) -> Any:
     standing = ws.standing(name)
     if standing.is_edited:
         print(
-            f"{standing.text}: what is deployed runs. To run the edit: {typed_magic('deploy', name)} first, or %flow run --once"
+            f"{standing.text}: what is deployed runs. To run the edit: {magic_line('deploy', name)} first, or %flow run --once"
         )
     if given.no_wait:
         return run_ids
@@ -305,7 +305,7 @@ def _start(given: Namespace, names: UserNames) -> Any:
 def _stop(given: Namespace, names: UserNames) -> None:
     ws = _workspace()
     if given.subject is not None:
-        enable = in_this_kernel(f"`{typed('enable', given.subject)}`")
+        enable = in_this_kernel(f"`{cli_line('enable', given.subject)}`")
         then = f" It is disabled: Enable in the panel, or {enable}, lets it run by itself again."
         is_disabled = ws.stop_flow(given.subject)
         print(f"{ends_words(given.subject)}{then if is_disabled else ''}")

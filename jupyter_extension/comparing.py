@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import typed, typed_magic
+from data_engine.formatting import cli_line, magic_line
 from data_engine.proof.kept import compared, kept
 from data_engine.proof.kernel import compare_here, compare_kernel, is_own_notebook
 from data_engine.proof.verdict import Verdict
@@ -24,8 +24,8 @@ def comparison_lines(home: LocalWorkspace, path: Path, names: UserNames) -> list
     if not is_own_notebook(names, path):
         raise FlowValidationError(
             f"{path.name} cannot be compared here: this is not its kernel, or the cell with build() has not run in it",
-            where=typed_magic("compile", path.stem, "--compare"),
-            fix=f"run the cells of {path.name} and ask there; or, in a terminal, `{typed('compile', path.stem, '--run')}`",
+            where=magic_line("compile", path.stem, "--compare"),
+            fix=f"run the cells of {path.name} and ask there; or, in a terminal, `{cli_line('compile', path.stem, '--run')}`",
         )
     before = kept(home, path.stem)
     return lines_of(compare_kernel(home, path, names), path, before)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.flow.suggestions import nearest_name
-from data_engine.formatting import typed, typed_magic
+from data_engine.formatting import cli_line, magic_line
 from data_engine.notebook.build_function import trouble_of_build
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.locate import annotate
@@ -180,7 +180,7 @@ def _in_the_shell(line: str) -> str:
         is_flow = len(names) > 1 and name in module_files(select_workspace().flow_modules_dir)
     except FlowValidationError:
         is_flow = False
-    return typed(word, name) if is_flow else f"data-engine {line}"
+    return cli_line(word, name) if is_flow else f"data-engine {line}"
 
 
 def _as_filed(word: str) -> str:
@@ -256,7 +256,7 @@ def _refuse_params(command: Command, subjects: Sequence[str]) -> None:
         return
     fix = f"leave it out; {', '.join(one.name for one in all_commands().values() if one.takes_params)} take parameters"
     if command.name == "test":
-        fix = f"leave it out: a golden is tested with the parameters that it was kept with; {typed_magic('golden', *pairs)} keeps one with these"
+        fix = f"leave it out: a golden is tested with the parameters that it was kept with; {magic_line('golden', *pairs)} keeps one with these"
     raise FlowValidationError(
         f"%flow {command.name} takes no parameters, and was given {' and '.join(map(repr, pairs))}",
         where=f"%flow {command.name}",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import typed_magic
+from data_engine.formatting import magic_line
 
 if TYPE_CHECKING:
     from data_engine.verbs import Flow
@@ -127,6 +127,6 @@ def require_saved(name: str, names: UserNames, path: Path) -> None:
     if ran := unsaved_words(names, path):
         raise FlowValidationError(
             f"{ran}: production would get older code than these cells hold, so nothing was deployed",
-            where=typed_magic("deploy", name),
-            fix=f"save the notebook (Ctrl+S) and ask again; or, for the file as it is saved: {typed_magic('deploy', name, '--yes')}",
+            where=magic_line("deploy", name),
+            fix=f"save the notebook (Ctrl+S) and ask again; or, for the file as it is saved: {magic_line('deploy', name, '--yes')}",
         )

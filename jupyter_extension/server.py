@@ -26,7 +26,7 @@ from data_engine.commands.fields import ANY_TEXT, OBJECT, BadRequestError, Field
 from data_engine.docs import site
 from data_engine.errors import FlowValidationError
 from data_engine.files import write_text_atomic
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.platforms.files import is_folder_itself
 from data_engine.platforms.names import real_path, with_home
 from data_engine.record import as_json
@@ -96,7 +96,7 @@ class Hello(_Handler):
         near = [root_dir, *_folders_above(Path(root_dir), path)]
         root = await self.in_thread(_workspace_around, Path(root_dir), path)
         found = await self.in_thread(answer, root or body["root"], "workspaces", {"near": near})
-        lab = typed("--workspace", body["root"], "lab") if body["root"] else typed("lab")
+        lab = cli_line("--workspace", body["root"], "lab") if body["root"] else cli_line("lab")
         served = await self.in_thread(real_path, root_dir)  # workspaces are called by where they really are
         links = await self.in_thread(_links_in, root_dir)
         here = {"version": __version__, "root_dir": served, "links": links, "lab": lab}

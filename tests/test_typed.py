@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import data_engine
-from data_engine.formatting import typed, typed_magic
+from data_engine.formatting import cli_line, magic_line
 from data_engine.notebook.deploy import not_deployed
 from data_engine.platforms.host import shell_line
 from data_engine.status.sentences import held_words
@@ -46,13 +46,13 @@ _QUIET = re.compile(r"data-engine (secret|alert) |stop |data-engine backfill (--
 
 def test_the_check_finds_what_it_is_for() -> None:
     assert list(unquoted("f'data-engine deploy {flow}'")) == ["data-engine deploy {flow}"]
-    assert list(unquoted("f'{typed(1, flow)} and data-engine status'")) == []
+    assert list(unquoted("f'{cli_line(1, flow)} and data-engine status'")) == []
 
 
 @pytest.mark.parametrize("name", ["monthly claims", "it's", "a&b", "claims"])
 def test_a_name_comes_out_of_the_shell_as_it_is(name: str) -> None:
-    assert shlex.split(typed_magic("deploy", name)) == ["%flow", "deploy", name]
-    assert typed("deploy", name) == shell_line(["data-engine", "deploy", name])
+    assert shlex.split(magic_line("deploy", name)) == ["%flow", "deploy", name]
+    assert cli_line("deploy", name) == shell_line(["data-engine", "deploy", name])
 
 
 def test_hints_quote_a_name_with_a_space() -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from pathlib import PurePath
 from typing import Any, Literal
 
-from data_engine.formatting import duration_words, plural, typed
+from data_engine.formatting import cli_line, duration_words, plural
 from data_engine.ledger.troubles import LONGEST_PART, Trouble, TroubleKey
 from data_engine.message import Notice
 from data_engine.secret import masked
@@ -64,7 +64,7 @@ def failure(
         "cell": f"{cell}{line}",
         "detail": detail[:500],
         "error": masked(error or "")[:_LONGEST_ERROR],
-        "fix": f"{to_do.format(explain=typed('explain', flow))}, then: {typed(again, flow)}",
+        "fix": f"{to_do.format(explain=cli_line('explain', flow))}, then: {cli_line(again, flow)}",
     }
     return TroubleKey(flow, kind, *parts), {name: value for name, value in said.items() if value}
 
@@ -167,15 +167,13 @@ def _headline(trouble: Trouble, said: Mapping[str, Any], zone: tzinfo | None) ->
 
 
 def _fix(key: TroubleKey, said: Mapping[str, Any]) -> str:
-    see_why = _SEE_WHY.format(explain=typed("explain", key.flow))
+    see_why = _SEE_WHY.format(explain=cli_line("explain", key.flow))
     if key.kind in ("failed", "held"):
-        return f"{see_why}, then: {typed('retry', key.flow)}"
+        return f"{see_why}, then: {cli_line('retry', key.flow)}"
     if key.kind == "overlong":
         return f"see what it does: data-engine status; end that run: data-engine stop {said['run_id'] or 'RUN'}"
     if key.kind == "rejected":
-        return (
-            f"see them: {typed('rejected', key.flow)}; as a workbook: {typed('rejected', key.flow, '--excel', 'FILE')}"
-        )
+        return f"see them: {cli_line('rejected', key.flow)}; as a workbook: {cli_line('rejected', key.flow, '--excel', 'FILE')}"
     return see_why
 
 
@@ -282,7 +280,7 @@ def address_fix(name: str, text: str) -> str:
         >>> print(address_fix("ops", "mailtos://ann@firm.example:secret@mail.firm.example"))
         data-engine secret set ops, with %40 for each "@" in the user and in the password: mailtos://NAME%40DOMAIN:PASSWORD@HOST?to=NAME@DOMAIN
     """
-    again = typed("secret", "set", name)
+    again = cli_line("secret", "set", name)
     if has_unwritten_at(text):
         service = text.strip().partition("://")[0]
         to = "?to=NAME@DOMAIN" if service.lower().startswith("mailto") else ""

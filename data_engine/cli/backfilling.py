@@ -18,7 +18,7 @@ from data_engine.commands.fields import help_of
 from data_engine.engine.params import value_words
 from data_engine.errors import FlowValidationError
 from data_engine.flow.parameter_values import read_params
-from data_engine.formatting import local_time, plural, typed, zoned_words
+from data_engine.formatting import cli_line, local_time, plural, zoned_words
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.sentences import none_named_words, nothing_words, other_words, range_words
 
@@ -112,7 +112,9 @@ def backfill(
 
 def _how_far(one: Backfill) -> str:
     short = one.id[:8]
-    return f"Its progress: {typed('backfill', '--status', short)}; to end it: {typed('backfill', '--stop', short)}"
+    return (
+        f"Its progress: {cli_line('backfill', '--status', short)}; to end it: {cli_line('backfill', '--stop', short)}"
+    )
 
 
 def _say_done(one: Backfill, option: str) -> int:
@@ -122,7 +124,7 @@ def _say_done(one: Backfill, option: str) -> int:
         say(
             f"Backfill {short} of {one.flow} is stopped after {one.ended:,} of {plural(one.total, 'run')}: no more runs begin, and a run that has begun goes on to its end."
         )
-        say(f"To run the rest, and the failed runs again: {typed('backfill', '--retry', short)}")
+        say(f"To run the rest, and the failed runs again: {cli_line('backfill', '--retry', short)}")
     else:
         again = plural(one.total - one.ended + one.failed, "run")
         say(
@@ -228,5 +230,5 @@ def _say_one(one: Backfill, as_json: bool) -> int:
         why = (run.error or run.cause or "").partition("\n")[0]
         complain(f"  {run.status:9} {'  '.join(filter(None, [at, run.source]))}  run {run.run_id[:8]}  {why}")
     if one.failed and one.state != "running":
-        say(f"To run the {plural(one.failed, 'failed run')} again: {typed('backfill', '--retry', one.id[:8])}")
+        say(f"To run the {plural(one.failed, 'failed run')} again: {cli_line('backfill', '--retry', one.id[:8])}")
     return 0

@@ -13,7 +13,7 @@ from data_engine.cli.failure import Failed
 from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace, in_flow_modules, say_not_flows
 from data_engine.cli.output import complain, print_json, say, table
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import plural, typed
+from data_engine.formatting import cli_line, plural
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -166,7 +166,7 @@ def _run_and_compare(ws: Workspace, name: str | None, as_json: bool) -> int:
 
     if name is None:
         raise FlowValidationError(
-            "--run needs the name of one notebook", where="compile --run", fix=typed("compile", "NAME", "--run")
+            "--run needs the name of one notebook", where="compile --run", fix=cli_line("compile", "NAME", "--run")
         )
     path = find_flow(ws.home, name)
     if not as_json:

@@ -26,7 +26,7 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import complain, print_json, say, status_style
 from data_engine.errors import FlowValidationError, OwnedElsewhereError, WorkspaceError
-from data_engine.formatting import duration_words, first_few, plural, typed
+from data_engine.formatting import cli_line, duration_words, first_few, plural
 from data_engine.ledger.warned import runs_as_json, warned_words, warning_texts, warnings_of
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.runs import also_read_words
@@ -88,7 +88,7 @@ def started_lines(found: WorkspaceStatus) -> tuple[str, str]:
     """
     daemon = f"The daemon runs (pid {found.daemon.pid})."
     if not found.engine.on:
-        return daemon, f"The engine is off: `{typed('start')}` turns it on."
+        return daemon, f"The engine is off: `{cli_line('start')}` turns it on."
     count = sum(flow.mode != "manual" and flow.enabled and flow.standing.kind != "not_deployed" for flow in found.flows)
     of_all = f"{count:,} of {plural(len(found.flows), 'flow')}"
     return daemon, f"The engine is on: {of_all} {'runs by itself' if count == 1 else 'run by themselves'}."
@@ -110,7 +110,7 @@ def stop(
         return _stop_run(ws, name, as_json)
     is_disabled = ws.stop_flow(name)
     ending = [run.run_id for run in ws.status().active_runs if run.flow == name and run.in_daemon]
-    then = f" It is disabled: {typed('enable', name)} lets it run by itself again." if is_disabled else ""
+    then = f" It is disabled: {cli_line('enable', name)} lets it run by itself again." if is_disabled else ""
     text = f"{ends_words(name)}{ending_now_words(ending)}{then}"
     done({"flow": name, "disabled": is_disabled}, text, as_json)
     return 0
@@ -152,8 +152,8 @@ def ending_now_words(run_ids: Sequence[str]) -> str:
     """
     if not run_ids:
         return ""
-    ways = " or ".join(f"`{typed('kill', run_id[:8])}`" for run_id in run_ids[:_MOST_NAMED])
-    more = f", and so on: `{typed('status')}` has the ids" if len(run_ids) > _MOST_NAMED else ""
+    ways = " or ".join(f"`{cli_line('kill', run_id[:8])}`" for run_id in run_ids[:_MOST_NAMED])
+    more = f", and so on: `{cli_line('status')}` has the ids" if len(run_ids) > _MOST_NAMED else ""
     return f" To end one at once: {ways}{more}."
 
 
@@ -174,7 +174,7 @@ def stopping_words(running: Sequence[ActiveRun], *, is_ending: bool) -> str:
     first = f"{running[0].flow} (run {running[0].run_id[:8]})"
     more = f" and {plural(len(running) - 1, 'more run')}" if len(running) > 1 else ""
     waits = ", and waits for" if is_ending else ":"
-    return f"{begin}{waits} {first}{more}. `{typed('kill')}` ends it now."
+    return f"{begin}{waits} {first}{more}. `{cli_line('kill')}` ends it now."
 
 
 def kill(
@@ -258,7 +258,7 @@ def retry(
             fix="name the flow: data-engine retry FLOW --source PATH",
         )
     freed = chosen_workspace(ctx).retry(name, source_from_shell(source), wait)
-    runs = typed("runs", *([] if name is None else [name]))
+    runs = cli_line("runs", *([] if name is None else [name]))
     then = f" `{runs}` shows the result." if freed else ""
     done({"flow": name, "source": source, "freed": freed}, f"{freed_words(freed)}{then}", as_json)
     return 0
@@ -367,7 +367,7 @@ def _say_what_is_not_run(ws: Workspace, name: str) -> None:
     if standing.kind == "gone":
         complain(standing.edit or "", style="yellow")
     if standing.is_edited:
-        edit = f"`{typed('deploy', name)}` first, or `{typed('run', '--once', name)}`"
+        edit = f"`{cli_line('deploy', name)}` first, or `{cli_line('run', '--once', name)}`"
         complain(f"{standing.text}: what is deployed runs. To run the edit: {edit}", style="yellow")
 
 
@@ -388,7 +388,7 @@ def _say_run(run: Run, warnings: int) -> None:
     if run.error or (run.cause and run.status != "success"):
         say(f"  {run.error or run.cause}")
     if warnings:
-        say(f"  `{typed('log', run.run_id[:8])}` shows {'it' if warnings == 1 else 'them'}")
+        say(f"  `{cli_line('log', run.run_id[:8])}` shows {'it' if warnings == 1 else 'them'}")
 
 
 def done(facts: dict[str, Any] | list[dict[str, Any]], text: str, as_json: bool) -> None:

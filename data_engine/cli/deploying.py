@@ -23,7 +23,7 @@ from data_engine.cli.output import complain, print_json, say
 from data_engine.client import outcome_of
 from data_engine.commands.deployments import Deploy
 from data_engine.commands.fields import help_of
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.deploy_lines import (
     disabled_lines,
@@ -262,7 +262,9 @@ def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = T
     if as_json:
         print_json(row.as_dict())
         return 0
-    say(f"Production does not run {name} any more. To let it run again as it was deployed: {typed('rollback', name)}")
+    say(
+        f"Production does not run {name} any more. To let it run again as it was deployed: {cli_line('rollback', name)}"
+    )
     return 0
 
 

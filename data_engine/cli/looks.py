@@ -23,7 +23,7 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import complain, print_json, say, status_style, table
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import beginning, duration_words, first_few, local_time, typed, zoned_words
+from data_engine.formatting import beginning, cli_line, duration_words, first_few, local_time, zoned_words
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -167,7 +167,7 @@ def _flows_table(
         *(*columns, *(["EXPECTED"] if has_expected else [])),
         cut=("NAME", "TITLE", "GROUP", "TRIGGER", "SOURCE", "PRODUCTION", "EXPECTED"),
         spare=("TITLE", "MODE", "GROUP"),
-        whole=f"`{typed('show')} NAME` shows it in full.",
+        whole=f"`{cli_line('show')} NAME` shows it in full.",
     )
     for entry in entries:
         if entry.error is None:
@@ -229,7 +229,7 @@ def tell_runs(
     asked = find_runs(ws.home, name, MOST_RUNS if limit is None else limit, wanted_runs(status, since, until))
     found = asked.runs
     given = {"--limit": asked.total, "--status": status, "--since": since, "--until": until}
-    again = typed("runs", *_given(name, given), *(["--json"] if as_json else []))
+    again = cli_line("runs", *_given(name, given), *(["--json"] if as_json else []))
     left = f"The newest {len(found):,} of {asked.total:,} runs: `{again}` shows all." if asked.cut else ""
     if as_json:
         print_json(runs_as_json(ledger, found))
@@ -245,7 +245,7 @@ def tell_runs(
             right=("TIME",),
             cut=("FLOW", "SOURCE", "ERROR"),
             spare=("TIME",),
-            whole=f"`{typed('log')} RUN` shows all of a run; `--json` shows these runs in full.",
+            whole=f"`{cli_line('log')} RUN` shows all of a run; `--json` shows these runs in full.",
         )
         names = source_names((run.source for run in found if run.source is not None), ws.root)
         zones = slot_zones(ws.home, (run for run in found if run.source is None))
@@ -290,7 +290,7 @@ def tell_reasons(ws: Workspace, subject: str, as_json: bool) -> int:
         *("FLOW", "SOURCE", "REASON", *(["NEXT"] if has_next else [])),
         cut=("FLOW", "SOURCE"),
         wrap=("REASON",),
-        whole=f"`{typed('explain', subject, '--json')}` shows it in full.",
+        whole=f"`{cli_line('explain', subject, '--json')}` shows it in full.",
     )
     for one in reasons:
         source = "" if one.source is None else short_path(one.source, ws.root)
@@ -350,7 +350,7 @@ def _say_unsent(found: WorkspaceStatus) -> None:
         say(f"         and {more:,} more")
     if any(one.state == "given_up" for one, _ in unsent):
         say(
-            f"         {typed('alert', 'history')} shows all of them; after that, those that were given up are left out here"
+            f"         {cli_line('alert', 'history')} shows all of them; after that, those that were given up are left out here"
         )
 
 
@@ -367,7 +367,7 @@ def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
         *("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "REASON"),
         cut=("FLOW", "GROUP", "REASON"),
         spare=("GROUP",),
-        whole=f"`{typed('explain')} FLOW` shows the full reason and what to do.",
+        whole=f"`{cli_line('explain')} FLOW` shows the full reason and what to do.",
     )
     for flow in flows:
         ended = last_run_line(flow, file_exists)
@@ -382,7 +382,7 @@ def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
 
 def _say_active(runs: Sequence[ActiveRun]) -> None:
     columns = ("RUN", "FLOW", "SOURCE", "STATE", "STEP", "SINCE", "PROCESS")
-    whole = f"`{typed('log')} RUN` shows all of a run."
+    whole = f"`{cli_line('log')} RUN` shows all of a run."
     active = table(*columns, cut=("FLOW", "SOURCE", "STEP"), whole=whole)
     for run in runs:
         since = local_time(run.started_at_utc)
@@ -394,7 +394,7 @@ def _say_active(runs: Sequence[ActiveRun]) -> None:
 
 def _say_waiting(runs: Sequence[WaitingRuns]) -> None:
     columns = ("WAITING", "RUNS", "NEXT RUN", "SOURCE", "WHY")
-    whole = f"`{typed('explain')} FLOW` shows it in full, and what to do."
+    whole = f"`{cli_line('explain')} FLOW` shows it in full, and what to do."
     waiting = table(*columns, right=("RUNS",), cut=("WAITING", "SOURCE", "WHY"), whole=whole)
     for one in runs:
         first = one.runs[0].run_id if one.runs else ""
@@ -628,7 +628,7 @@ def log(
         *("STEP", "STATUS", "TIME", "ROWS", "OUTPUT"),
         right=("TIME", "ROWS"),
         cut=("STEP", "OUTPUT"),
-        whole=f"`{typed('log', run.run_id[:8], '--json')}` shows it in full.",
+        whole=f"`{cli_line('log', run.run_id[:8], '--json')}` shows it in full.",
     )
     for step in steps:
         shown.add_row(step.label, step.status, duration_words(step.elapsed_s), rows_words(step), step.output_path or "")

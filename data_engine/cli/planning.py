@@ -30,7 +30,7 @@ from data_engine.errors import (
     WorkspaceError,
 )
 from data_engine.flow.parameter_values import read_params
-from data_engine.formatting import both_ends, typed, visible
+from data_engine.formatting import both_ends, cli_line, visible
 from data_engine.platforms.terminals import is_terminal
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _say_plan(found: Plan) -> None:
     if any(one.side == "current" for one in found.errors):
         say("Correct the edit first: nothing was deployed, and production still runs what is deployed.")
     elif not found.equal or found.cells:
-        say(f"To let production run it: {typed('deploy', found.flow)}")
+        say(f"To let production run it: {cli_line('deploy', found.flow)}")
 
 
 def _say_compared(ws: Workspace, name: str) -> None:

@@ -11,7 +11,7 @@ import typer
 from data_engine.cli.options import AsJson, chosen_workspace, command_group
 from data_engine.cli.output import complain, print_json, say, table
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.platforms.terminals import is_terminal
 
 SecretName = Annotated[str, typer.Argument(metavar="NAME", help="What flows ask for: context.secret(NAME).")]
@@ -53,7 +53,7 @@ def set_one(ctx: typer.Context, name: SecretName, as_json: AsJson = False) -> in
     if warning is not None:
         complain(f"warning: {warning}", style="yellow")
     elif not is_unusable(given):
-        say(f"{'Alerts' if is_named else 'If alerts'} go to it: `{typed('alert', 'test', name)}` sends one now.")
+        say(f"{'Alerts' if is_named else 'If alerts'} go to it: `{cli_line('alert', 'test', name)}` sends one now.")
     elif is_mail_alone(given) or has_unwritten_at(given):
         say(f"If alerts go to it: {address_fix(name, given)}.")
     return 0

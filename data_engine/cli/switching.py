@@ -11,7 +11,7 @@ import typer
 from data_engine.cli.daemon import done, is_not_deployed, is_owned_elsewhere
 from data_engine.cli.options import AsJson, Wait, chosen_workspace, in_flow_modules, named
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -39,13 +39,15 @@ def enable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson 
         slots, files = ((), 0) if starts is None else (starts.slots, starts.files)
         told.append({"flow": name, "enabled": True, "slots": slots, "files": files})
         if is_not_deployed(ws, name):
-            lines.append(f"{name} is enabled, but runs by itself only when it is deployed: {typed('deploy', name)}")
+            lines.append(f"{name} is enabled, but runs by itself only when it is deployed: {cli_line('deploy', name)}")
         elif name in manual:
-            lines.append(f"{name} is enabled. It has no trigger: it runs when somebody runs it ({typed('run', name)}).")
+            lines.append(
+                f"{name} is enabled. It has no trigger: it runs when somebody runs it ({cli_line('run', name)})."
+            )
         else:
             lines.append(f"{name} is enabled: it runs as its trigger says while the engine is on.")
             lines += (
-                [starts.when(is_on=before.engine.on is True, how=typed("start"))]
+                [starts.when(is_on=before.engine.on is True, how=cli_line("start"))]
                 if starts is not None and starts.text
                 else []
             )
@@ -71,14 +73,14 @@ def disable(
         told.append({"flow": name, "enabled": False})
         if is_not_deployed(ws, name):
             lines.append(
-                f"{name} is not deployed, so nothing of it runs by itself. Once it is deployed, it runs by hand only, until you enable it: {typed('enable', name)}"
+                f"{name} is not deployed, so nothing of it runs by itself. Once it is deployed, it runs by hand only, until you enable it: {cli_line('enable', name)}"
             )
         elif name in manual:
             lines.append(
-                f"{name} has no trigger, so it runs by hand only as before; with one it does so too, until it is enabled: {typed('enable', name)}"
+                f"{name} has no trigger, so it runs by hand only as before; with one it does so too, until it is enabled: {cli_line('enable', name)}"
             )
         else:
-            lines.append(f"{name} runs by hand only, until it is enabled: {typed('enable', name)}")
+            lines.append(f"{name} runs by hand only, until it is enabled: {cli_line('enable', name)}")
     done(told[0] if len(told) == 1 else told, "\n".join(lines), as_json)
     return 0
 

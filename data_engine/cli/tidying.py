@@ -12,7 +12,7 @@ import typer
 from data_engine.cli.looks import short_path
 from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace, in_flow_modules
 from data_engine.cli.output import complain, print_json, say, table
-from data_engine.formatting import first_few, local_time, plural, typed
+from data_engine.formatting import cli_line, first_few, local_time, plural
 from data_engine.platforms.terminals import is_terminal
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _set_aside(ws: Workspace, name: str | None, yes: bool, as_json: bool) -> int
     for one in found:
         shown.add_row(one.flow, short_path(one.path, ws.root), local_time(one.at_utc), short_path(one.source, ws.root))
     say(shown)
-    again = typed("tidy", *([] if name is None else [name]))
+    again = cli_line("tidy", *([] if name is None else [name]))
     can_ask = is_terminal(sys.stdin)
     if not yes and not (can_ask and typer.confirm(f"Move {plural(len(found), 'file')} aside?", err=True)):
         complain(f"Nothing was moved. To move them aside: {again} --yes", style="yellow")
@@ -70,7 +70,7 @@ def _set_aside(ws: Workspace, name: str | None, yes: bool, as_json: bool) -> int
     say(f"Moved {plural(len(moved), 'file')} aside. To have them back: {again} --back")
     for reader in readers_of({Path(one.mirror) for one in found}, ws.flows()):
         complain(
-            f"{reader} reads there, but does not become due; to run it again: {typed('run', reader)}", style="yellow"
+            f"{reader} reads there, but does not become due; to run it again: {cli_line('run', reader)}", style="yellow"
         )
     return 0
 

@@ -26,7 +26,7 @@ from rich.text import Text
 from data_engine.cli.output import complain, say, status_style
 from data_engine.errors import FlowValidationError
 from data_engine.files import file_exists
-from data_engine.formatting import duration_words, local_time, plural, typed, visible, zoned_words
+from data_engine.formatting import cli_line, duration_words, local_time, plural, visible, zoned_words
 from data_engine.lease.status import lease_lines
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
 from data_engine.platforms.terminals import is_terminal, pressed_keys
@@ -149,7 +149,7 @@ class WatchScreen:
         run = self._ws.run_record(run_id)
         entries = self._ws.log(run.run_id)
         if (left_out := len(entries) - _MOST_LOG_LINES) > 0:
-            yield Text(f"{left_out:,} earlier lines are left out: {typed('log', run.run_id[:8])}", "dim")
+            yield Text(f"{left_out:,} earlier lines are left out: {cli_line('log', run.run_id[:8])}", "dim")
         for entry in entries[-_MOST_LOG_LINES:]:
             at = datetime.fromisoformat(entry.created_at_utc).astimezone()
             level = "" if entry.level == "INFO" else f" {entry.level}"
@@ -359,7 +359,7 @@ def question_of(key: str, flow: FlowStatus, status: WorkspaceStatus, ws: Workspa
     name = flow.name
     if key == "s":
         disables = flow.mode != "manual" and flow.enabled
-        then = f" It runs by itself, so it is disabled until `{typed('enable', name)}`." if disables else ""
+        then = f" It runs by itself, so it is disabled until `{cli_line('enable', name)}`." if disables else ""
         text = f"Stop the runs of {name}? They end at their {STOPS_AT}.{then}"
         return Question(text, f"Asked to stop {name}", lambda: _stopped(ws, name))
     where = [] if status.daemon.running else ["No daemon runs on this machine: one is started for it."]
@@ -378,7 +378,7 @@ def _begun(ws: Workspace, name: str) -> str:
 
 
 def _stopped(ws: Workspace, name: str) -> str:
-    then = f" It is disabled: `{typed('enable', name)}` lets it run by itself again." if ws.stop_flow(name) else ""
+    then = f" It is disabled: `{cli_line('enable', name)}` lets it run by itself again." if ws.stop_flow(name) else ""
     return f"{ends_words(name)}{then}"
 
 

@@ -10,7 +10,7 @@ import typer
 from data_engine.cli.options import AsJson, command_group
 from data_engine.cli.output import complain, print_json, say, table
 from data_engine.errors import WorkspaceError
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.platforms.host import shell_line
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _next_steps(root: Path) -> list[str]:
     """How to get to work in the workspace, from where the command was given."""
     from data_engine.workspace.select import select_workspace
 
-    here = typed("lab")
+    here = cli_line("lab")
     try:
         is_meant = select_workspace().root == root
     except WorkspaceError:
@@ -70,7 +70,7 @@ def _next_steps(root: Path) -> list[str]:
     there = os.path.relpath(root) if root.is_relative_to(os.getcwd()) else str(root)
     return [
         f"Next: {shell_line(['cd', there])}, then {here}",
-        f"To use it from any folder: {typed('workspace', 'use', str(root))}",
+        f"To use it from any folder: {cli_line('workspace', 'use', str(root))}",
     ]
 
 
@@ -148,7 +148,7 @@ def use(
         if here is not None and here.root != layout.root:
             complain(
                 f"Here {here.workspace_id} ({here.root}) is still used: {_why_here()}. To use the other one here:"
-                f" {typed('--workspace', str(layout.root))} COMMAND",
+                f" {cli_line('--workspace', str(layout.root))} COMMAND",
                 style="yellow",
             )
     return 0
@@ -190,7 +190,7 @@ def _require_nobody_works_in(layout: WorkspaceLayout) -> None:
             raise WorkspaceError(
                 f"this machine's daemon (pid {daemon.pid}) works in {layout.root}: its history would stay behind",
                 where="data-engine workspace fork",
-                fix=f"fork the copy, not this one; or end the daemon first: {typed('--workspace', str(layout.root), 'kill')}",
+                fix=f"fork the copy, not this one; or end the daemon first: {cli_line('--workspace', str(layout.root), 'kill')}",
             )
     with suppress(
         WorkspaceError

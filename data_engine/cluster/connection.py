@@ -21,7 +21,7 @@ _THREADS = ("IO loop", "Dask-", "Profile", "TCP-Executor")
 
 
 class Scheduler(NamedTuple):
-    """Where a scheduler is: its address or the file that says it, and what the way there is secured with (PEM texts)."""
+    """The address of a scheduler, or the file that has it, and the TLS certificates and keys for it (PEM texts)."""
 
     address: str | None = None
     file: str | None = None
@@ -29,12 +29,12 @@ class Scheduler(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As people know it."""
+        """Its address or file, for messages."""
         return self.address or self.file or "?"
 
 
 class Connection:
-    """A client of one scheduler, and the functions that take what its nodes tell this process."""
+    """A client of one scheduler, and the subscriptions to what its nodes send to this process."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         import distributed
@@ -70,7 +70,7 @@ class Connection:
 
     @property
     def is_there(self) -> bool:
-        """Whether the scheduler answers, and is the one that this was connected to: another one knows nothing of it."""
+        """Whether the scheduler answers, and is the one that this was connected to: a later one does not know its tasks."""
         if self.client.status != "running":
             self._is_lost = True
         return not self._is_lost
@@ -87,8 +87,8 @@ class Connection:
             for address, one in told["workers"].items()
         }
 
-    def hear(self, key: str, hearer: Callable[[Any], None] | None) -> None:
-        """Call `hearer` with each frame that a node tells under this key, on the client's thread; None: no longer."""
+    def subscribe(self, key: str, hearer: Callable[[Any], None] | None) -> None:
+        """Call `hearer` with each frame that a node sends under this key, on the client's thread; None: no longer."""
         if hearer is None:
             self._hearers.pop(key, None)
         else:
@@ -117,7 +117,7 @@ class Connection:
             self._checked.add(workers[address])
 
     def checked_workers(self) -> dict[str, dict[str, Any]]:
-        """The workers, once all of them are known to fit.
+        """The workers, after their versions were checked.
 
         Raises:
             ClusterError: one does not.
@@ -126,7 +126,7 @@ class Connection:
         return self.workers()
 
     def close(self) -> None:
-        """Let go of the client."""
+        """Close the client."""
         with suppress(Exception):
             self.client.close(timeout=1)
 
@@ -219,7 +219,7 @@ def kept_threads() -> set[int]:
 
 
 def disconnect() -> None:
-    """Let go of every cluster."""
+    """Close the connections to all clusters."""
     with _lock:
         for connection in _connections.values():
             connection.close()
@@ -227,7 +227,7 @@ def disconnect() -> None:
 
 
 def _quieten() -> None:
-    """Dask tells each lost connection as an error of its own; we tell it as ours."""
+    """Keep Dask from logging each lost connection: it is reported as an error of ours."""
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
 

@@ -52,7 +52,7 @@ class Lost(Enum):
 
 
 class Attempt:
-    """An attempt at a job in one process of a node. `on_frame` is called with what it tells, `on_end` with its result or with `Lost`."""
+    """An attempt at a job in one process of a node. `on_frame` is called with each frame it sends, `on_end` with its result or with `Lost`."""
 
     def __init__(
         self, address: str, process: str, on_frame: Callable[[Any], None], on_end: Callable[[Any], None]
@@ -64,7 +64,7 @@ class Attempt:
 
 
 class Link:
-    """The way of one owner, the workspace at `root` with this identity, to the cluster that `connect` leads to.
+    """One owner's access to the cluster that `connect` reaches; the owner is the workspace at `root` with this identity.
 
     Everything happens on the owner's thread but what waits for the scheduler: `deliver` calls a function there. `on_change` is called
     when the nodes were looked at, and when it may be tried again to reach them.
@@ -118,12 +118,12 @@ class Link:
             self._call(self._connected, self._reach, is_look=True)
 
     def close(self) -> None:
-        """Hear and look no more."""
+        """End all subscriptions, and look at the cluster no more."""
         self._closed.set()
         connection, self.connection = self.connection, None
         if connection is not None:
             for key in self._hearers:
-                connection.hear(key, None)
+                connection.subscribe(key, None)
         self._calls.shutdown(wait=False)
 
     # -- attempts ------------------------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ class Link:
         on_frame: Callable[[Any], None],
         on_end: Callable[[Any], None],
     ) -> Attempt:
-        """Give the job to a node; `places` are what it works with, `shared` is what several jobs have in common, or Dask's future of it."""
+        """Begin an attempt at the job on a node; `places` are what it works with, `shared` is what several jobs have in common, or Dask's future of it."""
         connection = self.connection
         assert connection is not None
         attempt = Attempt(address, self.nodes[address].process, on_frame, on_end)
@@ -162,7 +162,7 @@ class Link:
             )
         )
         self.attempts[attempt.key] = attempt
-        self.hear(attempt.key, on_frame)
+        self.subscribe(attempt.key, on_frame)
 
         def submitted(future: Any, error: BaseException | None) -> None:
             attempt.future = future
@@ -176,20 +176,20 @@ class Link:
         return attempt
 
     def drop(self, attempt: Attempt) -> None:
-        """Let an attempt end whose result nobody takes any more; it has no end of its own then."""
+        """Cancel an attempt; its `on_end` is not called."""
         if self.attempts.pop(attempt.key, None) is not None:
-            self.hear(attempt.key, None)
+            self.subscribe(attempt.key, None)
             self._cancel(attempt.future)
 
-    def say(self, key: str, message: Any, address: str | None = None) -> None:
-        """Say this to what hears the key on a node, or on all."""
+    def send(self, key: str, message: Any, address: str | None = None) -> None:
+        """Send a message to the subscriber of the key on a node, or on all nodes."""
         connection = self.connection
         if connection is not None:
             workers = None if address is None else [address]
-            self._call(_note, lambda: connection.client.run(node.say, key, message, workers=workers))
+            self._call(_note, lambda: connection.client.run(node.take_message, key, message, workers=workers))
 
-    def hear(self, key: str, on_frame: Callable[[Any], None] | None) -> None:
-        """Call this with each frame that comes under the key; None: no longer."""
+    def subscribe(self, key: str, on_frame: Callable[[Any], None] | None) -> None:
+        """Call `on_frame` with each frame that a node sends under the key; None: no longer."""
         (self._hearers.discard if on_frame is None else self._hearers.add)(key)
 
         def take(frame: Any) -> None:
@@ -198,7 +198,7 @@ class Link:
 
         if self.connection is not None:  # it calls on the client's thread
             hearer = None if on_frame is None else lambda frame: self._deliver(lambda: take(frame))
-            self.connection.hear(key, hearer)
+            self.connection.subscribe(key, hearer)
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
@@ -311,13 +311,13 @@ class Link:
         for attempt in list(self.attempts.values()):
             self._end(attempt, Lost.SCHEDULER)
         for key in self._hearers:
-            connection.hear(key, None)
+            connection.subscribe(key, None)
         self.connection, self.nodes = None, {}
         self._hearers.clear()
 
     def _end(self, attempt: Attempt, value: Any) -> None:
         del self.attempts[attempt.key]
-        self.hear(attempt.key, None)
+        self.subscribe(attempt.key, None)
         attempt.on_end(value)
 
     def _cancel(self, future: Any) -> None:
@@ -352,8 +352,8 @@ def _note(result: Any, error: BaseException | None) -> None:
 
 
 class Suspects(Generic[T]):
-    """What may have ended the processes that were lost, each with where it was: it is tried once more on its own, so that it is certain
-    what it was when that process is lost as well.
+    """Work that may have ended the process that ran it: each is tried once more on its own, so that it is certain which one it was when
+    that process is lost as well.
 
     Example:
         >>> suspects = Suspects[str]()

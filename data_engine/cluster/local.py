@@ -40,7 +40,7 @@ _START_S = 60.0
 
 
 def main() -> None:
-    """Be a cluster until nobody owns it."""
+    """Run the cluster until its owner closes standard input."""
     parent.end_with(int(sys.argv[2]))
     import dask
     import distributed
@@ -115,8 +115,8 @@ class LocalCluster:
                 with suppress(OSError):
                     stream.close()
 
-    def tell(self, folder: Path) -> None:
-        """Let other processes of this user find it there."""
+    def announce(self, folder: Path) -> None:
+        """Write into `folder` where it is, for other processes of this user."""
         content = {"pid": self.pid, "created": create_time_of(self.pid), "dashboard": self.dashboard}
         content |= {"address": self.scheduler.address, "secured": dict(self.scheduler.secured)}
         write_text_atomic(folder / _FILE, json.dumps(content), mode=private.FILE)
@@ -134,9 +134,9 @@ def scheduler_of(settings: ExecutorSettings, root: Path, folder: Path, *, is_dae
         return named_scheduler(settings, root)
     if is_daemon:
         cluster = own_cluster(settings.workers)
-        cluster.tell(folder)
+        cluster.announce(folder)
         return cluster.scheduler
-    return told_cluster(folder) or own_cluster(settings.workers).scheduler
+    return announced_cluster(folder) or own_cluster(settings.workers).scheduler
 
 
 def named_scheduler(settings: ExecutorSettings, root: Path) -> Scheduler:
@@ -145,8 +145,8 @@ def named_scheduler(settings: ExecutorSettings, root: Path) -> Scheduler:
     return Scheduler(settings.scheduler, None if file is None else str(root / file))
 
 
-def told_cluster(folder: Path) -> Scheduler | None:
-    """The local cluster that a daemon has told of; None when there is none any more."""
+def announced_cluster(folder: Path) -> Scheduler | None:
+    """The local cluster that a daemon has announced; None when it has ended."""
     try:
         told = json.loads((folder / _FILE).read_bytes())
         if create_time_of(told["pid"]) != told["created"]:

@@ -2,7 +2,7 @@
 
 A running Dask task cannot be cancelled and shares its process with others, so a job drives processes of its own and ends them
 when nobody wants its result any more. What it tells goes home as events of the scheduler, under the attempt's key; what the
-owner says comes by `say`.
+owner says comes by `take_message`.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class NodeAttempt:
         return task is None or task.state in ("cancelled", "resumed")
 
     def tell(self, frame: Any, *, key: str | None = None) -> None:
-        """Send a frame home, under the attempt's key or another one that the owner hears."""
+        """Send a frame home, under the attempt's key or another one that the owner subscribed to."""
         self._worker.log_event(self._topic, pickle.dumps((key or self.key, frame)))
 
     def ask(self, *question: Any) -> Any:
@@ -144,24 +144,24 @@ def _carry_out(assignment: Assignment, worker: Any, shared: bytes) -> Any:
     require_places([(what, Path(attempt.node_path(place))) for what, place in assignment.places], worker.address)
     job: NodeJob = pickle.loads(assignment.job)
     _attempts[attempt.key] = attempt
-    hear(attempt.key, attempt.take)
+    subscribe(attempt.key, attempt.take)
     _begin_to_watch()
     try:
         return job.carry_out(attempt)
     finally:
-        hear(attempt.key, None)
+        subscribe(attempt.key, None)
         del _attempts[attempt.key]
 
 
-def say(key: str, message: Any) -> None:
-    """Give what the owner says to who hears it under this key on this node."""
+def take_message(key: str, message: Any) -> None:
+    """Pass a message of the owner on to the subscriber of its key on this node."""
     hearer = _hearers.get(key)
     if hearer is not None:
         hearer(message)
 
 
-def hear(key: str, hearer: Callable[[Any], None] | None) -> None:
-    """Call `hearer` with each message that the owner says under this key, on a thread that must not wait; None: no longer."""
+def subscribe(key: str, hearer: Callable[[Any], None] | None) -> None:
+    """Call `hearer` with each message that the owner sends under this key, on a thread that must not wait; None: no longer."""
     if hearer is None:
         _hearers.pop(key, None)
     else:

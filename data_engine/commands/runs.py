@@ -10,7 +10,7 @@ from data_engine.commands.command import Command
 from data_engine.commands.fields import FLOW, OBJECT, SOURCE, TEXT, argument
 from data_engine.commands.owner import Owner
 from data_engine.commands.situation import Refusal, Situation, first, unless, when
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.record import Record, frozen
 
 
@@ -174,14 +174,16 @@ class Retry(Command[Freed]):
     def _of_flow(self, mode: str, *, is_enabled: bool, is_on: bool) -> Refusal | None:
         flow = str(self.flow)
         if mode == "manual":
-            fix = f"run it: {typed('run', flow)}"
+            fix = f"run it: {cli_line('run', flow)}"
             return Refusal("by_hand", f"{flow} runs by hand only, so it holds no files back", fix)
         if is_enabled:
             return None
         then = (
-            f", then `{typed('retry', flow)}`" if is_on else f", then `{typed('start')}`, which tries whatever is held"
+            f", then `{cli_line('retry', flow)}`"
+            if is_on
+            else f", then `{cli_line('start')}`, which tries whatever is held"
         )
-        fix = f"`{typed('enable', flow)}`{then}; or run it by hand: `{typed('run', flow)}`"
+        fix = f"`{cli_line('enable', flow)}`{then}; or run it by hand: `{cli_line('run', flow)}`"
         return Refusal("disabled", f"{flow} is disabled: nothing of it runs by itself", fix)
 
     async def before_asking(self, owner: Owner) -> Retry:
@@ -218,7 +220,7 @@ class Reset(Command[Forgotten]):
 
 def engine_off() -> Refusal:
     """That a retry waits for the engine, and what starts it."""
-    fix = f"start it with `{typed('start')}`, which tries whatever is held"
+    fix = f"start it with `{cli_line('start')}`, which tries whatever is held"
     return Refusal("engine_off", "the engine is off: nothing is tried again before it is started", fix)
 
 

@@ -30,11 +30,11 @@ from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.endpoint import Endpoint, new_token, was_stopped, write_endpoint
 from data_engine.daemon.environment import checked_interpreter, note_start, recorded_interpreter
 from data_engine.daemon.ownership import keeper_of
-from data_engine.daemon.process_tree import end_orphans, wait_for_beginners
 from data_engine.daemon.server import listen, make_application
 from data_engine.daemon.service import read_record
 from data_engine.daemon.worker_handle import WorkerSetup
 from data_engine.daemon.worker_pool import WorkerPool
+from data_engine.daemon.worker_process import end_orphans, wait_for_beginners
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import is_full, trouble_of, write_text_atomic

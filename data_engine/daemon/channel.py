@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from data_engine.daemon.environment import without_kernel
 from data_engine.errors import FlowValidationError, NotSentError
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.ledger.outbox import Body
 from data_engine.message import Message, Notice, message
 from data_engine.platforms.processes import apart, program_of
@@ -157,7 +157,7 @@ class Channel:
 
 def try_it(to: str) -> str:
     """What a person types to try a recipient."""
-    return typed("alert", "test", to)
+    return cli_line("alert", "test", to)
 
 
 def _environment(to: str) -> dict[str, str]:
@@ -222,7 +222,7 @@ def try_all(told: Message, open_channel: Callable[[str], Channel] = Channel) -> 
 
 
 def _another_address(to: str) -> str:
-    return f"check the server, and the address: `{typed('secret', 'set', to)}` sets another address"
+    return f"check the server, and the address: `{cli_line('secret', 'set', to)}` sets another address"
 
 
 def look_at(to: str, open_channel: Callable[[str], Channel] = Channel) -> str:

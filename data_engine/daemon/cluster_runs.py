@@ -75,7 +75,7 @@ class ClusterRuns:
 
     @property
     def trouble(self) -> FlowValidationError | None:
-        """Why nothing can run there."""
+        """Why nothing can run on the cluster."""
         return self.link.trouble
 
     # -- what a scheduler asks of an executor ------------------------------------------------------------------------
@@ -167,7 +167,7 @@ class ClusterRuns:
 
     def _nodes_seen(self) -> None:
         if self.link.connection is not None:
-            self.link.hear(self._identity, self._asked)
+            self.link.subscribe(self._identity, self._asked)
         self._place_again()
         self._wake()
 
@@ -185,7 +185,7 @@ class ClusterRuns:
     # -- handing out ---------------------------------------------------------------------------------------------------
 
     def _place(self, placed: PlacedJob) -> None:
-        """Give what is left of the job to the best node that has a thread left; or let it wait for one."""
+        """Begin what is left of the job on the best node with a free thread; without one it waits."""
         if placed.is_left or not placed.next_sources():
             self._end(placed, "failed", Cause("worker_lost", {"worker": placed.address}))
             return
@@ -238,7 +238,7 @@ class ClusterRuns:
         return False
 
     def _command(self, address: str, message: tuple[Any, ...]) -> None:
-        self.link.say(self._identity, message, address)
+        self.link.send(self._identity, message, address)
 
     # -- what comes home -----------------------------------------------------------------------------------------------
 
@@ -342,7 +342,7 @@ class PlacedJob:
         return None if twice is None else rest[twice]
 
     def take(self, number: int, part: bytes) -> list[Event]:
-        """What was told next; nothing where it was known, or one before it is missing, which the result of the attempt has."""
+        """The events of the next part; none where it was taken before, or one before it is missing, which the result of the attempt has."""
         if number != self.taken:
             return []
         self.taken += 1

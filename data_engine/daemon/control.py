@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import data_engine.errors
 from data_engine.daemon.endpoint import Endpoint, read_endpoint, read_token
 from data_engine.errors import FlowExecutionError, FlowValidationError, WorkspaceError, error_of
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.workspace.layout import LocalLayout
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def tell_silent(endpoint: Endpoint) -> None:
     from data_engine.reasons.kinds import DaemonSilent
 
     _told_silent.add(endpoint.daemon_id)
-    ways = f"Ctrl-C ends only this wait, `{typed('kill')}` ends the daemon"
+    ways = f"Ctrl-C ends only this wait, `{cli_line('kill')}` ends the daemon"
     print(f"waiting: {DaemonSilent(endpoint.pid).text}; {ways}", file=sys.stderr)
 
 
@@ -162,7 +162,7 @@ class DaemonClient:
             raise self._gone(error) from error
         if status == 404:
             raise UnknownRouteError(
-                _as_error(answer).what, where=path.strip("/"), fix=f"`{typed('start')}` starts this one"
+                _as_error(answer).what, where=path.strip("/"), fix=f"`{cli_line('start')}` starts this one"
             )
         if status != 200:
             raise _as_error(answer)

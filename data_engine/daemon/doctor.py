@@ -34,7 +34,7 @@ from data_engine.daemon.doctor_checks import (
 )
 from data_engine.daemon.endpoint import read_endpoint, silent_daemon
 from data_engine.errors import FlowExecutionError, FlowValidationError
-from data_engine.formatting import duration_words, first_few, size_words, typed
+from data_engine.formatting import cli_line, duration_words, first_few, size_words
 from data_engine.platforms.processes import apart, program_of
 from data_engine.record import frozen
 from data_engine.version import import_folder
@@ -129,13 +129,13 @@ def check_deployed(home: LocalWorkspace) -> Finding:
     except (OSError, FlowValidationError) as error:
         return Finding("deployed", None, f"it cannot be read: {error}")
     if found.lost:
-        return Finding("deployed", False, lost_words(found.lost), typed("deploy"))
+        return Finding("deployed", False, lost_words(found.lost), cli_line("deploy"))
     if found.mended:
         names = first_few(list(found.mended), 3)
         measured = (
             f"files of the deployed version of {names} are missing or damaged in .workspace_state or on this machine"
         )
-        return Finding("deployed", False, measured, f"{typed('deploy')} writes them again")
+        return Finding("deployed", False, measured, f"{cli_line('deploy')} writes them again")
     return Finding("deployed", True, "all files of what flows run are there as they were deployed")
 
 

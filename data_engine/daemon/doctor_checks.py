@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.cluster.connection import Scheduler, connected
-from data_engine.cluster.local import named_scheduler, told_cluster
+from data_engine.cluster.local import announced_cluster, named_scheduler
 from data_engine.daemon.channel import look_at
 from data_engine.daemon.service import examined, service_facts
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -299,7 +299,7 @@ def check_cluster(layout: WorkspaceLayout, local: LocalLayout | None, settings: 
         return
     scheduler: Scheduler | None = named_scheduler(settings, layout.root)
     if settings.scheduler == "local":
-        scheduler = None if local is None else told_cluster(local.runtime_dir)
+        scheduler = None if local is None else announced_cluster(local.runtime_dir)
         if scheduler is None:
             yield Finding(
                 "cluster", None, "the cluster of this machine does not run: a daemon starts it when it is needed"

@@ -11,7 +11,6 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 
-from data_engine.daemon.process_tree import MARK
 from data_engine.errors import WorkspaceError
 from data_engine.platforms.names import with_home
 from data_engine.platforms.processes import apart, program_of
@@ -20,6 +19,9 @@ from data_engine.version import __version__, import_folder
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from data_engine.ledger.ledger import Ledger
+
+MARK = "DATA_ENGINE_WORKER"
+"""Set in the environment of every worker, and so of all it starts."""
 
 _OF_KERNELS = ("JPY_", "JUPYTER_", "IPYTHON", "PYDEVD_", "COLAB_", "VSCODE_")
 _SET_BY_KERNELS = {

@@ -108,7 +108,7 @@ class DaemonLink:
         """
         daemon = self.find_heard()
         if daemon is None:
-            from data_engine.daemon.refusals import no_daemon
+            from data_engine.daemon.one_commit import no_daemon
 
             raise no_daemon(self.home)
         return daemon

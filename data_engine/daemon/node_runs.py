@@ -75,8 +75,8 @@ class RunJob(NamedTuple):
         return pool.run(attempt, replace(there, sources=sources, content=content))
 
 
-class _Told:
-    """What a job has told, in parts."""
+class _JobEvents:
+    """The events of a job, in numbered parts."""
 
     def __init__(self, attempt: NodeAttempt, share: Share) -> None:
         self.attempt, self.share = attempt, share
@@ -120,7 +120,7 @@ class _Pool:
         self.home = LocalWorkspace(layout, local_layout(layout), keeps_settings=True)
         self._share = Share.of(attempt.threads_at_host)
         self._identity = attempt.identity
-        self._told: dict[str, _Told] = {}
+        self._told: dict[str, _JobEvents] = {}
         self._sets: dict[str, Path] = {}
         self._asked: dict[str, float] = {}
         self._journals = Path(tempfile.mkdtemp(prefix="data-engine-node-"))
@@ -130,10 +130,10 @@ class _Pool:
         threading.Thread(target=self._serve, name="data-engine-node", daemon=True).start()
         self._ready.result()
 
-        def hear(message: Any) -> None:
+        def take(message: Any) -> None:
             self._loop.call_soon_threadsafe(self._take, message)
 
-        node.hear(attempt.identity, hear)
+        node.subscribe(attempt.identity, take)
 
     def set_of(self, set_id: str) -> Path:
         """The deployed set on this node; fetched and verified the first time it is asked for.
@@ -148,7 +148,7 @@ class _Pool:
 
     def run(self, attempt: NodeAttempt, job: Job) -> tuple[list[bytes], JobEnd]:
         """Run the job; on the thread of its task."""
-        told = _Told(attempt, self._share)
+        told = _JobEvents(attempt, self._share)
         self._loop.call_soon_threadsafe(self._submit, told, job)
 
         def end() -> None:
@@ -203,7 +203,7 @@ class _Pool:
     def _new_journal(self) -> JournalReader:
         return JournalReader(journal_path(self._journals, "node", uuid.uuid4().hex))
 
-    def _submit(self, told: _Told, job: Job) -> None:
+    def _submit(self, told: _JobEvents, job: Job) -> None:
         self._told[job.job_id] = told
         if boot_clock() + _ASK_EVERY_S > self._until:
             self._ask()

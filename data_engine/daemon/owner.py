@@ -19,7 +19,7 @@ from data_engine.daemon.backfiller import known_backfill
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.deployer import Deployed, Deployer
 from data_engine.daemon.endpoint import remember_backfill, remember_stop
-from data_engine.daemon.refusals import not_here
+from data_engine.daemon.one_commit import not_here
 from data_engine.daemon.request_inbox import run_id_of
 from data_engine.daemon.worker_pool import STOP_REQUESTED
 from data_engine.engine.candidates import candidates, pick_source, pick_to_run, signature_of, startup_sources
@@ -29,7 +29,7 @@ from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import portable_text
 from data_engine.flow.trigger import Poll, Schedule
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.lease.folder import drive_words
 from data_engine.lease.requests import Request
 from data_engine.lease.status import LeaseStatus
@@ -436,7 +436,7 @@ def choose(home: LocalWorkspace, flow: Flow, wanted: Wanted) -> Chosen:
         raise FlowValidationError(
             f"{name} has neither files nor slots to run again",
             where="backfill",
-            fix=f"run it by hand, with parameters if it takes any: {typed('run', name)}",
+            fix=f"run it by hand, with parameters if it takes any: {cli_line('run', name)}",
         )
     zone = zone_of(timezone)  # a schedule with a zone of its own has slots
     if not trigger.source.is_dir():

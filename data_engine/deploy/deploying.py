@@ -16,7 +16,7 @@ from data_engine.deploy.sets import mend
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import meant
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.ledger.brought import known_states, put_outputs, put_states
 from data_engine.ledger.ledger import Ledger
@@ -52,6 +52,17 @@ class Looked:
     stored: ModuleSet
     entries: Mapping[str, CatalogEntry]
     moved: frozenset[str] = frozenset()
+
+
+@frozen
+class Production:
+    """What production has: the `pointers` to what flows run, the `live` deployments, the names of flows that somebody `undeployed`, and of
+    those `lost`, of whose deployment no whole copy is left."""
+
+    pointers: Mapping[str, Pointer]
+    live: Iterable[Deployment]
+    undeployed: Collection[str] = ()
+    lost: Collection[str] = ()
 
 
 @frozen
@@ -105,16 +116,13 @@ def decision(
             lost = set(mend(home, again).lost)
     moves = decide(
         looked,
-        pointers,
-        deployment_status.live(past).values(),
+        Production(pointers, deployment_status.live(past).values(), undeployed, lost),
         asked=asked,
         settings=home.settings().deploy,
         mirror_of=mirror_of,
         unchanged_for_s=unchanged_for_s,
         renames=renames,
         is_all=is_all and asked is not None,  # by itself the other one goes first
-        undeployed=undeployed,
-        lost=lost,
     )
     going = {name for name, move in moves.items() if isinstance(move, GoesLive)} if asked or by_itself else set()
     for new in going & renames.keys():
@@ -144,8 +152,7 @@ def decision(
 
 def decide(
     looked: Looked,
-    pointers: Mapping[str, Pointer],
-    live: Iterable[Deployment],
+    production: Production,
     *,
     asked: Deploy | None,
     settings: DeploySettings,
@@ -153,23 +160,23 @@ def decide(
     unchanged_for_s: Callable[[str, str], float],
     renames: Mapping[str, str],
     is_all: bool,
-    undeployed: Collection[str] = (),
-    lost: Collection[str] = (),
 ) -> dict[str, Move]:
     """What to do about each module that was found; `unchanged_for_s` says how long a module has had a digest, `renames` what a
     module was called that production is to follow, `is_all` that a flow whose module is gone will not run any more. Those that
-    were `undeployed` go live only when they are asked for by their name. Those `lost`, of whose deployment no whole copy is left, are
-    deployed anew."""
+    were undeployed go live only when they are asked for by their name; those lost are deployed anew."""
+    pointers = production.pointers
     going_away = gone_of(pointers, looked) - set(renames.values()) if is_all else set()
-    there = [one for one in live if one.flow not in going_away]
+    there = [one for one in production.live if one.flow not in going_away]
     moves: dict[str, Move] = {}
     for name, entry in sorted(looked.entries.items()):
         digest = looked.stored.digests.get(name, "")
-        is_asked = asked is not None and asked.is_about(name) and not (asked.flow is None and name in undeployed)
+        is_asked = (
+            asked is not None and asked.is_about(name) and not (asked.flow is None and name in production.undeployed)
+        )
         others = [one for one in there if one.flow != renames.get(name)]  # which it takes the place of
         sighting = Sighting(
             current=digest,
-            deployed=pointers[name].digest if name in pointers and name not in lost else None,
+            deployed=pointers[name].digest if name in pointers and name not in production.lost else None,
             error=None if entry.error is None else str(entry.error),
             shares_with=shared_mirror(name, mirror_of(entry), others),
             unchanged_for_s=unchanged_for_s(name, digest),
@@ -223,22 +230,25 @@ def require_replaceable(
     new, old = asked.flow, asked.replaces or ""
     ran = {*pointers, *deployment_status.ended(rows)}
     if new is None:
-        what, fix = "the flow that replaces it is not named", f"name it: `{typed('deploy', 'NAME', '--replaces', old)}`"
+        what, fix = (
+            "the flow that replaces it is not named",
+            f"name it: `{cli_line('deploy', 'NAME', '--replaces', old)}`",
+        )
     elif old in looked.stored.digests:
         what, fix = (
             f"the module of {old} is still there",
-            f"leave --replaces out; `{typed('undeploy', old)}` ends {old}",
+            f"leave --replaces out; `{cli_line('undeploy', old)}` ends {old}",
         )
     elif old not in ran and any(one.flow == old for one in rows):
         what, fix = (
             "production follows it under another name already",
-            f"`{typed('deployments', old)}` shows what became of it",
+            f"`{cli_line('deployments', old)}` shows what became of it",
         )
     elif old not in ran:
         what = f"{old} was never deployed"
-        fix = f"{meant(old, ran - {new})}`{typed('deployments')}` lists what was deployed"
+        fix = f"{meant(old, ran - {new})}`{cli_line('deployments')}` lists what was deployed"
     elif new in pointers:
-        what, fix = f"{new} is deployed itself", f"leave --replaces out; `{typed('undeploy', old)}` ends {old}"
+        what, fix = f"{new} is deployed itself", f"leave --replaces out; `{cli_line('undeploy', old)}` ends {old}"
     else:
         return new, old
     raise FlowValidationError(f"{new or 'nothing'} cannot replace {old}: {what}", where="deploy --replaces", fix=fix)
@@ -349,7 +359,7 @@ def withdrawal(home: LocalWorkspace, asked: Undeploy, asker: Asker) -> Deploymen
         raise FlowValidationError(
             f'{name} would be deployed again at once: [deploy] mode is "auto", and its module is there',
             where="undeploy",
-            fix=f"take the module out of flow_modules, or let it run by hand only: {typed('disable', name)}",
+            fix=f"take the module out of flow_modules, or let it run by hand only: {cli_line('disable', name)}",
         )
     return replace(_withdrawn(_row(asker, asked.note), name), id=asked.id)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.version import import_folder
 
 GATE = "golden"
@@ -134,5 +134,5 @@ def _unanswered(name: str, how: str) -> FlowValidationError:
     return FlowValidationError(
         f"{name} is not deployed: its goldens could not be run: {how}",
         where=f'flow "{name}", [deploy] gate = "golden"',
-        fix=f"see `{typed('test', name)}`; to deploy it all the same: --approve",
+        fix=f"see `{cli_line('test', name)}`; to deploy it all the same: --approve",
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.files import create_exclusive
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.notebook.catalog import check_flow_name
 from data_engine.notebook.deployment_status import to_restore
 from data_engine.notebook.module_sets import files_of, helpers_of
@@ -46,14 +46,14 @@ def put_back(name: str, contents: Mapping[str, bytes], folder: Path) -> tuple[Pa
             raise FlowValidationError(
                 f"{path.name} is a link to a file that is not there, and nothing is overwritten",
                 where=str(path),
-                fix=f"bring back what it points to ({_target(path)}), or remove the link, and ask again: `{typed('restore', name)}`",
+                fix=f"bring back what it points to ({_target(path)}), or remove the link, and ask again: `{cli_line('restore', name)}`",
             )
     there = [folder / file for file in sorted(files_of(name)) if os.path.lexists(folder / file)]
     if there:
         raise FlowValidationError(
             f"{there[0].name} is there, and nothing is overwritten",
             where=str(there[0]),
-            fix=f"rename it, and ask again; `{typed('rollback', name)}` lets production run what it ran before, and leaves the file as it is",
+            fix=f"rename it, and ask again; `{cli_line('rollback', name)}` lets production run what it ran before, and leaves the file as it is",
         )
     wanted = {file: contents[file] for file in sorted(files_of(name) & contents.keys())}
     wanted |= {file: data for file, data in helpers.items() if not os.path.lexists(folder / file)}

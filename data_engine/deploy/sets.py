@@ -9,7 +9,7 @@ from pathlib import Path
 from data_engine.clock import boot_clock
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import first_few, typed
+from data_engine.formatting import cli_line, first_few
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.requests import RequestFiles
 from data_engine.ledger import deployments
@@ -114,7 +114,7 @@ def lost_words(flows: Collection[str]) -> str:
         >>> lost_words(["claims"])
         'the deployed version of claims is damaged on the share, and this machine has no copy: `data-engine deploy claims` deploys it as it is now'
     """
-    again = typed("deploy", *flows) if len(flows) == 1 else typed("deploy")
+    again = cli_line("deploy", *flows) if len(flows) == 1 else cli_line("deploy")
     it = "it as it is" if len(flows) == 1 else "them as they are"
     names = first_few(sorted(flows), 3)
     return f"the deployed version of {names} is damaged on the share, and this machine has no copy: `{again}` deploys {it} now"

@@ -16,7 +16,7 @@ from data_engine.flow.paths import base_folder, portable_text
 from data_engine.flow.scan import walk
 from data_engine.flow.suggestions import nearest_files
 from data_engine.flow.trigger import Trigger
-from data_engine.formatting import first_few, typed
+from data_engine.formatting import cli_line, first_few
 from data_engine.model import SeenSource, Signature, SourceKey, SourceState
 from data_engine.platforms.files import open_to_read
 from data_engine.platforms.names import as_listed, is_too_long, with_home
@@ -224,7 +224,7 @@ def pick_to_run(flow: Flow, choice: str | os.PathLike[str]) -> Source:
     if flow.trigger is None or flow.trigger.run_as != "batch" or found.key is None or not found.key.path:
         return found
     name = flow.name or "the flow"
-    way = f"; `{typed('run', flow.name)}` runs it for all of them" if flow.name else ""
+    way = f"; `{cli_line('run', flow.name)}` runs it for all of them" if flow.name else ""
     raise FlowValidationError(
         f'{name} runs for all files of its source at once (run_as="batch"), so it cannot run for {found.key.path} alone',
         where="source=...",

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from data_engine.engine.items.threads import IN_ITEM, ON_NODE, Threads
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.flow.control import StepControl
+from data_engine.flow.control import ItemMap
 from data_engine.workspace.settings import ExecutorSettings
 
 
 class ItemExecutor(Protocol):
     """Spreads the items of the maps of one run. One thread goes through them."""
 
-    def spread(
-        self,
-        call: Callable[[Any], Any],
-        items: Sequence[Any],
-        max_parallel: int,
-        keep_errors: bool,
-        step: StepControl,
-    ) -> list[Any]:
-        """The results of `call` in input order, at most `max_parallel` at once, as `items.threads.spread` gives them."""
+    def spread(self, work: ItemMap) -> list[Any]:
+        """The results of the items in input order, as `items.threads.spread` gives them."""
         ...
 
     def close(self) -> None:

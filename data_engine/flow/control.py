@@ -11,6 +11,7 @@ from data_engine.cause import Cause
 from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.flow.batch import ItemError
 from data_engine.model import Event, StepProgress
+from data_engine.record import frozen
 
 PROGRESS_INTERVAL_S = 0.05
 
@@ -23,10 +24,21 @@ def _always() -> None:
     """The permission of a run nobody can stop."""
 
 
-def one_by_one(
-    call: Callable[[Any], Any], items: Sequence[Any], max_parallel: int, keep_errors: bool, step: StepControl
-) -> list[Any]:
-    """The results of `call` for each item in order; the first error raises `ItemFailed`, or its place holds an `ItemError`."""
+@frozen
+class ItemMap:
+    """The items of one map, for whoever spreads them: what is called for each, at most `max_parallel` at once. With `keep_errors` an
+    `ItemError` takes the place of the result of an item that fails."""
+
+    call: Callable[[Any], Any]
+    items: Sequence[Any]
+    max_parallel: int
+    keep_errors: bool
+    step: StepControl
+
+
+def one_by_one(work: ItemMap) -> list[Any]:
+    """The results of the items in order; the first error raises `ItemFailed`, or its place holds an `ItemError`."""
+    call, items, keep_errors, step = work.call, work.items, work.keep_errors, work.step
     results: list[Any] = []
     append = results.append
     may_work = step.may_work
@@ -80,7 +92,7 @@ class StepControl:
 
     emit: Callable[[Event], None] = _ignore
     may_work: Callable[[], None] = _always
-    spread: Callable[[Callable[[Any], Any], Sequence[Any], int, bool, StepControl], list[Any]] = one_by_one
+    spread: Callable[[ItemMap], list[Any]] = one_by_one
     run_id: str = ""
     flow: str = ""
     index: int = -1

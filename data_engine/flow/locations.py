@@ -30,7 +30,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.paths import inside, make_folder
 from data_engine.flow.scan import is_candidate_name, parse_extensions
 from data_engine.flow.suggestions import typed_call
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.record import frozen
 
 
@@ -395,7 +395,7 @@ class MirrorContext:
                 f"{earlier} and {name} in {folder} would both write {self.places.final(target)}",
                 where="context.mirror",
                 fix=f"rename or remove one of the two, restrict extensions=, or choose a name: mirror.file({name + target.suffix!r});"
-                f" then try the held files again: `{typed('retry')}`",
+                f" then try the held files again: `{cli_line('retry')}`",
             )
 
     def _is_candidate(self, name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.record import frozen
 
 
@@ -232,5 +232,5 @@ def _object(text: str) -> dict[str, Any]:
 
 def _wrong_param(text: str, reason: str) -> FlowValidationError:
     name = text.strip() if text.strip().isidentifier() else "NAME"
-    fix = f"""write --set {name}=VALUE, or --set '{{"{name}": VALUE}}'; `{typed("show")} FLOW` lists a flow's parameters"""
+    fix = f"""write --set {name}=VALUE, or --set '{{"{name}": VALUE}}'; `{cli_line("show")} FLOW` lists a flow's parameters"""
     return FlowValidationError(f"{text!r} gives no parameter: {reason}", where="--set", fix=fix)

@@ -80,12 +80,13 @@ class Map:
 
     def __call__(self, context: FlowContext) -> Batch[Any]:
         from data_engine.flow.batch import Batch
-        from data_engine.flow.control import ItemCall
+        from data_engine.flow.control import ItemCall, ItemMap
 
         items = _batch_items(context.current)
         call = ItemCall(self.fn, context) if self.takes_context else self.fn
         control = context.control
-        batch: Batch[Any] = Batch(tuple(control.spread(call, items, self.max_parallel or 1, self.keep_errors, control)))
+        work = ItemMap(call, items, self.max_parallel or 1, self.keep_errors, control)
+        batch: Batch[Any] = Batch(tuple(control.spread(work)))
         if self.keep_errors and (errors := batch.errors()):
             context.log(
                 f"{len(errors)} of {len(items)} items failed: {'; '.join(map(str, errors[:5]))}", level="WARNING"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.model import Deployment
 from data_engine.notebook.deployment_status import DeploymentStatus
 from data_engine.record import frozen
@@ -115,12 +115,12 @@ def not_deployed(name: str, where: str, shares_with: str | None = None) -> FlowV
         return FlowValidationError(
             f"{what}; it would write into the mirror of {shares_with}, which is deployed",
             where=where,
-            fix=f"give it a mirror of its own, then `{typed('deploy', name)}`; to let both write there: `{typed('deploy', name, '--yes')}`",
+            fix=f"give it a mirror of its own, then `{cli_line('deploy', name)}`; to let both write there: `{cli_line('deploy', name, '--yes')}`",
         )
     return FlowValidationError(
         what,
         where=where,
-        fix=f"deploy it: `{typed('deploy', name)}` (%flow deploy); or run it here once, as it is now: `{typed('run', '--once', name)}`",
+        fix=f"deploy it: `{cli_line('deploy', name)}` (%flow deploy); or run it here once, as it is now: `{cli_line('run', '--once', name)}`",
     )
 
 
@@ -163,7 +163,7 @@ def sharing(name: str, standing: DeploymentStatus, other: str) -> DeploymentStat
     """
     words = (
         f"it writes to the same mirror as {other}, which is deployed: give it a mirror of its own,"
-        f" or confirm that both may write there: `{typed('deploy', name, '--yes')}`"
+        f" or confirm that both may write there: `{cli_line('deploy', name, '--yes')}`"
     )
     return replace(standing, error=words, shares_with=other)
 
@@ -173,13 +173,13 @@ def shares_mirror_error(
 ) -> FlowValidationError:
     """What somebody must know who lets two flows write one mirror; `is_gone` says that the other's module is, `is_run` that
     the flow was to run here, and not to be deployed."""
-    confirmed = typed("deploy", name, "--yes")
+    confirmed = cli_line("deploy", name, "--yes")
     if is_gone:
         return FlowValidationError(
             f"{name} writes to {mirror}, as {other} does, whose module is gone and which runs on as it was deployed",
             where=where,
-            fix=f"if {name} is {other} under a new name, let it replace {other}: `{typed('deploy', name, '--replaces', other)}`"
-            f" (what {other} did does not run again); to end {other} alone: `{typed('undeploy', other)}`;"
+            fix=f"if {name} is {other} under a new name, let it replace {other}: `{cli_line('deploy', name, '--replaces', other)}`"
+            f" (what {other} did does not run again); to end {other} alone: `{cli_line('undeploy', other)}`;"
             f" to let both write there: `{confirmed}`",
         )
     all_the_same = (
@@ -201,7 +201,7 @@ def mirror_taken_error(back: Deployment, other: str) -> FlowValidationError:
     return FlowValidationError(
         _both_write(back.flow, back.mirror, other),
         where=f"deployment {back.id[:8]}",
-        fix=f"to let {back.flow} run in its place: `{typed('undeploy', other)}`, then `{typed('rollback', back.flow, '--to', back.id[:8])}`",
+        fix=f"to let {back.flow} run in its place: `{cli_line('undeploy', other)}`, then `{cli_line('rollback', back.flow, '--to', back.id[:8])}`",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import meant
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.model import Deployment
 from data_engine.record import Record, frozen
 
@@ -103,17 +103,17 @@ class DeploymentStatus(Record):
     @property
     def fix(self) -> str | None:
         """What helps where the module is gone: both ways on; None else."""
-        from data_engine.formatting import typed
+        from data_engine.formatting import cli_line
 
         if self.kind != "gone":
             return None
         flow = self.file.rpartition(".")[0]
-        end = f"to end it: `{typed('undeploy', flow)}`"
+        end = f"to end it: `{cli_line('undeploy', flow)}`"
         if self.renamed_to is not None:
-            return f"to let production run it: `{typed('deploy', self.renamed_to)}`; {end}"
+            return f"to let production run it: `{cli_line('deploy', self.renamed_to)}`; {end}"
         if self.moved_to is not None:
             return f"to continue with it: move it back into flow_modules itself; {end}"
-        return f"to get it back: `{typed('restore', flow)}`; {end}"
+        return f"to get it back: `{cli_line('restore', flow)}`; {end}"
 
     def as_json(self) -> dict[str, Any]:
         """As the JSON of a flow holds it: in words under `deployment`, and for programs under `standing`."""
@@ -324,11 +324,11 @@ def _before(now: Deployment | None, rows: Sequence[Deployment], flow: str) -> De
 
 
 def _no_choice(what: str, flow: str, fix: str = "{list}") -> FlowValidationError:
-    told = typed("deployments", flow)
+    told = cli_line("deployments", flow)
     names = {
         "list": f"`{told}` lists them",
         "these": f"`{told}`",
-        "to_one": f"`{typed('rollback', flow)} --to ID`",
-        "undeploy": f"`{typed('undeploy', flow)}`",
+        "to_one": f"`{cli_line('rollback', flow)} --to ID`",
+        "undeploy": f"`{cli_line('undeploy', flow)}`",
     }
     return FlowValidationError(what, where=f'flow "{flow}"', fix=fix.format_map(names))

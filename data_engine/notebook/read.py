@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import NotebookCompileError, cell_place
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.record import frozen
 
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -135,7 +135,7 @@ def conflict_line(text: str) -> int | None:
 def _get_it_back(path: Path) -> str:
     """What helps where JupyterLab cannot open the file either."""
     return (
-        f"JupyterLab cannot open it either: rename the file (to {path.name}.broken), then `{typed('restore', path.stem)}` brings it back"
+        f"JupyterLab cannot open it either: rename the file (to {path.name}.broken), then `{cli_line('restore', path.stem)}` brings it back"
         " as it was deployed; one that was never deployed is in Git, in a backup or in .ipynb_checkpoints"
     )
 

@@ -57,33 +57,21 @@ _CURRENT = "current"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is to be kept, as the author said it."""
+class GoldenSpec:
+    """What is to be kept, as `Flow.golden` takes it."""
 
     use: str | None = None
     source: str | os.PathLike[str] | None = None
-    params: Mapping[str, Any] = dataclasses.field(default_factory=Named)
-    key: tuple[str, ...] = ()
-    drop: tuple[str, ...] = ()
+    params: Mapping[str, Any] | None = None
+    key: str | Sequence[str] | None = None
+    drop: str | Sequence[str] = ()
     tolerance: float = 1e-9
     share: bool = False
     name: str | None = None
     is_update: bool = False
 
 
-def keep(
-    flow: Flow,
-    *,
-    use: str | None,
-    source: str | os.PathLike[str] | None,
-    params: Mapping[str, Any] | None,
-    key: str | Sequence[str] | None,
-    drop: str | Sequence[str],
-    tolerance: float,
-    share: bool,
-    name: str | None,
-    is_update: bool,
-) -> Golden:
+def keep(flow: Flow, spec: GoldenSpec) -> Golden:
     """Keep a result of the flow as a golden; as `Flow.golden`.
 
     Raises:
@@ -101,28 +89,29 @@ def keep(
                 where="Flow.golden",
                 fix="put its notebook into the flow_modules folder of a workspace",
             )
-        if name is not None and (not isinstance(name, str) or not name.strip()):
+        if spec.name is not None and (not isinstance(spec.name, str) or not spec.name.strip()):
             raise FlowValidationError(
-                f"a golden cannot be called {name!r}", where="Flow.golden", fix="give some letters"
+                f"a golden cannot be called {spec.name!r}", where="Flow.golden", fix="give some letters"
             )
-        wanted = Wanted(
-            use,
-            source,
-            params_for(flow, params),
-            keys(key),
-            keys(drop or None),
-            require_tolerance(tolerance),
-            bool(share),
-            name,
-            bool(is_update),
+        golden = Golden(
+            flow.name or "",
+            spec.name or "",
+            spec.use,
+            key=keys(spec.key),
+            drop=keys(spec.drop or None),
+            tolerance=require_tolerance(spec.tolerance),
+            params=Named(_kept_params(params_for(flow, spec.params))),
+            share=bool(spec.share),
+            kept_at_utc=utc_text(time.time()),
+            kept_by="@".join(person()),
         )
-        return keep_golden(flow, home, wanted, by="@".join(person()))
+        return _keep_golden(flow, home, golden, spec)
     except FlowValidationError as wrong:
         annotate_call(wrong)
         raise
 
 
-def keep_golden(flow: Flow, home: LocalWorkspace, wanted: Wanted, *, by: str) -> Golden:
+def _keep_golden(flow: Flow, home: LocalWorkspace, golden: Golden, spec: GoldenSpec) -> Golden:
     """Run the flow for the source, and keep the result with what it was made from.
 
     Raises:
@@ -130,24 +119,12 @@ def keep_golden(flow: Flow, home: LocalWorkspace, wanted: Wanted, *, by: str) ->
             nothing that can be kept, or lacks a column that is named.
         FlowExecutionError: a step raised.
     """
-    stop = steps_until(flow, wanted.use)
-    chosen = pick_source(flow, wanted.source) if wanted.source is not None else first_source(flow)
+    stop = steps_until(flow, spec.use)
+    chosen = pick_source(flow, spec.source) if spec.source is not None else first_source(flow)
     shown = None if chosen.path is None else (chosen.key.path if chosen.key else "") or chosen.path.name
-    name = safe_name(wanted.name) if wanted.name else golden_name(wanted.use, shown)
-    golden = Golden(
-        flow.name or "",
-        name,
-        wanted.use,
-        key=wanted.key,
-        drop=wanted.drop,
-        tolerance=wanted.tolerance,
-        params=Named(_kept_params(wanted.params)),
-        share=wanted.share,
-        kept_at_utc=utc_text(time.time()),
-        kept_by=by,
-    )
+    golden = dataclasses.replace(golden, name=safe_name(spec.name) if spec.name else golden_name(spec.use, shown))
     goldens = goldens_folder(home)
-    if golden.header(goldens).exists() and not wanted.is_update:
+    if golden.header(goldens).exists() and not spec.is_update:
         raise FlowValidationError(
             f"there is a golden {golden.name} of {golden.flow} already",
             where=str(golden.header(goldens)),
@@ -157,7 +134,7 @@ def keep_golden(flow: Flow, home: LocalWorkspace, wanted: Wanted, *, by: str) ->
     try:
         return _kept(flow, home, golden, chosen, stop)
     except FlowExecutionError as error:
-        if wanted.source is None:
+        if spec.source is None:
             say_first(error, flow, chosen)
         raise
 
@@ -221,7 +198,7 @@ def _leave_out_of_git(gitignore: Path, goldens: Path) -> None:
 def keep_again(flow: Flow, home: LocalWorkspace, golden: Golden, *, by: str) -> Golden:
     """Keep the golden as the flow makes it now, from the source that is kept.
 
-    Raises: as `keep_golden`.
+    Raises: as `keep`.
     """
     goldens = goldens_folder(home)
     again = dataclasses.replace(golden, kept_at_utc=utc_text(time.time()), kept_by=by)

@@ -15,7 +15,7 @@ from data_engine.engine.preview import steps_until
 from data_engine.errors import FlowValidationError, NotHeldBackError
 from data_engine.flow.check import names_saved, with_rejected_named
 from data_engine.flow.flow import Flow
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Event
 from data_engine.notebook import deployment_status
@@ -65,7 +65,7 @@ def deployed_flow(home: LocalWorkspace, name: str) -> Flow:
         raise FlowValidationError(
             f"{name} was never deployed, so there is nothing to compare it with",
             where=f'flow "{name}"',
-            fix=f"look at it with preview(), then `{typed('deploy', name)}`",
+            fix=f"look at it with preview(), then `{cli_line('deploy', name)}`",
         )
     modules = deployments.modules_of(name)
     if modules is None:
@@ -136,7 +136,7 @@ def not_confirmed(name: str, found: Sequence[NotHeldBack]) -> NotHeldBackError:
     return NotHeldBackError(
         f"a plan of {name} would run for real, once for each version: {'; '.join(one.text for one in found)}",
         where=f'flow "{name}"',
-        fix=f"`{typed('plan', name, '--yes')}` (in Python yes=True) when that does no harm, or use= an earlier object",
+        fix=f"`{cli_line('plan', name, '--yes')}` (in Python yes=True) when that does no harm, or use= an earlier object",
     )
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from data_engine.compare.difference import Difference
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.plan.golden import Golden
 from data_engine.record import Record, frozen
 
@@ -66,5 +66,5 @@ def not_held(flow: str, results: list[GoldenResult]) -> FlowValidationError:
     return FlowValidationError(
         f"{flow} is not deployed: {len(results)} of its goldens {'does' if len(results) == 1 else 'do'} not hold: {told}",
         where=f'flow "{flow}", [deploy] gate = "golden"',
-        fix=f"see `{typed('test', flow)}`; when the new result is right, `{typed('test', flow, '--update')}`, or deploy with --approve",
+        fix=f"see `{cli_line('test', flow)}`; when the new result is right, `{cli_line('test', flow, '--update')}`, or deploy with --approve",
     )

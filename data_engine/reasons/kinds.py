@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, ClassVar, TypeAlias
 
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import clock_words, duration_words, plural, typed, zoned_words
+from data_engine.formatting import cli_line, clock_words, duration_words, plural, zoned_words
 from data_engine.marks import BARRED, DOUBTFUL, FAILED, GOOD, LIVE, LOST, PENDING, READY, STOPPED
 from data_engine.notebook.deployment_status import DeploymentStatus
 from data_engine.reasons import remedies
@@ -476,7 +476,7 @@ def _not_deployed_text(why: NotDeployed) -> str:
         return f"not deployed: it goes live in {max(0.0, why.goes_live_s - time.time()):.0f} s"
     if why.error is None and why.shares_with is not None:
         return f"not deployed: it writes to the same mirror as {why.shares_with}"
-    return f"not deployed: {why.error or typed('deploy', why.flow)}"
+    return f"not deployed: {why.error or cli_line('deploy', why.flow)}"
 
 
 @reason("not_deployed", _not_deployed_text, remedies.not_deployed)

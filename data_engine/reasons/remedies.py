@@ -8,7 +8,7 @@ from dataclasses import field
 from functools import cache
 from typing import Any, ClassVar, TypeAlias, TypeVar, dataclass_transform
 
-from data_engine.formatting import clock_words, time_words, typed, zoned_words
+from data_engine.formatting import cli_line, clock_words, time_words, zoned_words
 from data_engine.marks import IDLE, Look, Mark
 from data_engine.record import Record, frozen
 
@@ -23,7 +23,7 @@ DEPEND = frozenset(
 )
 """The kinds of reasons whose remedy depends on what else keeps the flow from running."""
 
-SILENT_FIX = f"wait until it answers, or end it: `{typed('kill')}`"
+SILENT_FIX = f"wait until it answers, or end it: `{cli_line('kill')}`"
 """What can be done about a daemon that is there and does not answer."""
 
 STOPS_AT = "next step, map item, context.log or context.progress"
@@ -52,11 +52,11 @@ class Asked:
 
     def command(self, verb: str, *words: str) -> str:
         """The command."""
-        return typed(*verb.split(), *words)
+        return cli_line(*verb.split(), *words)
 
     def on_flow(self, verb: str, *words: str) -> str:
         """The command with the flow's name."""
-        return typed(*verb.split(), self.flow, *words)
+        return cli_line(*verb.split(), self.flow, *words)
 
     def on_source(self, verb: str) -> str:
         """The command for the source alone; without one for all."""
@@ -64,7 +64,7 @@ class Asked:
 
     def on_run(self, verb: str) -> str:
         """The command with the id of the reason's run."""
-        return typed(verb, self.why.run_id[:SHORT_ID])
+        return cli_line(verb, self.why.run_id[:SHORT_ID])
 
     @property
     def run_verb(self) -> str:
@@ -74,8 +74,8 @@ class Asked:
     @property
     def start(self) -> str:
         """What starts the engine."""
-        ending = f", once the daemon has ended (it waits for its running work; `{typed('kill')}` ends it now),"
-        return f"`{typed('start')}`" + (ending if DAEMON_ENDING in self.blocked_by else "")
+        ending = f", once the daemon has ended (it waits for its running work; `{cli_line('kill')}` ends it now),"
+        return f"`{cli_line('start')}`" + (ending if DAEMON_ENDING in self.blocked_by else "")
 
     @property
     def fix(self) -> str:
@@ -160,7 +160,7 @@ def waits_for_group(asked: Asked) -> str:
         return filled(SEE_STATUS, asked)
     if not runs[0].in_daemon:
         return _end_it_there(runs[0].pid)
-    return f"`{typed('stop', runs[0].run_id[:SHORT_ID])}` ends what it waits for, at its {STOPS_AT}"
+    return f"`{cli_line('stop', runs[0].run_id[:SHORT_ID])}` ends what it waits for, at its {STOPS_AT}"
 
 
 def _end_it_there(pid: int) -> str:
@@ -215,7 +215,7 @@ def name_filtered(asked: Asked) -> str:
 def undeployed(asked: Asked) -> str:
     """Where it is now, or what brings it back."""
     if asked.why.renamed_to is not None:
-        return f"`{typed('explain', asked.why.renamed_to)}` shows it"
+        return f"`{cli_line('explain', asked.why.renamed_to)}` shows it"
     if not asked.why.is_kept:
         return f"`{asked.on_flow('runs')}` shows what it did"
     return f"`{asked.on_flow('restore')}` brings its notebook back, `{asked.on_flow('rollback')}` lets production run it again"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.formatting import plural, typed
+from data_engine.formatting import cli_line, plural
 from data_engine.ledger.switch import Switch
 from data_engine.model import Deployment
 from data_engine.notebook.catalog import CatalogEntry
@@ -32,7 +32,7 @@ def starting_lines(starts: Mapping[str, Starting], status: Callable[[], Workspac
     """A line for each flow of which something starts at once."""
     told = {flow: one for flow, one in sorted(starts.items()) if one.text}
     is_on = is_engine_on(status()) if told else True
-    return [f"starts        {flow}: {one.when(is_on=is_on, how=typed('start'))}" for flow, one in told.items()]
+    return [f"starts        {flow}: {one.when(is_on=is_on, how=cli_line('start'))}" for flow, one in told.items()]
 
 
 def lines_of_files_before(
@@ -72,7 +72,7 @@ def undeployed_lines(new: Sequence[Deployment]) -> list[str]:
         else:
             lines.append(
                 f"undeployed    {one.flow}: its module is gone, so production does not run it any more."
-                f" To let it run again as it was deployed: {typed('rollback', one.flow)}"
+                f" To let it run again as it was deployed: {cli_line('rollback', one.flow)}"
             )
     return sorted(lines)
 
@@ -87,7 +87,7 @@ def disabled_lines(new: Sequence[Deployment], switches: Mapping[str, Switch]) ->
         ['disabled      claims: it stays disabled, and runs by hand only. To let it run by itself: data-engine enable claims']
     """
     return [
-        f"disabled      {flow}: it stays disabled, and runs by hand only. To let it run by itself: {typed('enable', flow)}"
+        f"disabled      {flow}: it stays disabled, and runs by hand only. To let it run by itself: {cli_line('enable', flow)}"
         for flow in sorted({one.flow for one in new if one.kind != "withdraw"})
         if flow in switches and not switches[flow].is_enabled
     ]
@@ -102,7 +102,7 @@ def left_out_lines(left: Mapping[str, Deployment]) -> list[str]:
         ['left out      claims: anna@ANNA-PC undeployed it. To let production run it again, as it is now: data-engine deploy claims']
     """
     return [
-        f"left out      {flow}: {one.who} undeployed it. To let production run it again, as it is now: {typed('deploy', flow)}"
+        f"left out      {flow}: {one.who} undeployed it. To let production run it again, as it is now: {cli_line('deploy', flow)}"
         for flow, one in left.items()
     ]
 
@@ -126,13 +126,13 @@ def files_before_lines(
         if files.done:
             one = files.done == 1
             told = "1 file was done before and counts" if one else f"{files.done:,} files were done before and count"
-            again = typed("backfill", flow, "--reprocess", "all")
+            again = cli_line("backfill", flow, "--reprocess", "all")
             lines.append(f"not again     {flow}: {told} as done. To do {'it' if one else 'them'} again: {again}")
         if files.held:
             one = files.held == 1
             told = f"{plural(files.held, 'file is', 'files are')} held, as {'its' if one else 'their'} last run failed or was stopped"
-            ways = [typed("enable", flow)] if flow in off else []
-            ways.append(typed("retry", flow) if is_engine_on else typed("start"))
+            ways = [cli_line("enable", flow)] if flow in off else []
+            ways.append(cli_line("retry", flow) if is_engine_on else cli_line("start"))
             lines.append(
                 f"held          {flow}: {told}. To try {'it' if one else 'them'} again: {', then '.join(ways)}"
             )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import local_time, time_words, typed
+from data_engine.formatting import cli_line, local_time, time_words
 from data_engine.ledger.deployments import deployments_of, published, renamings
 from data_engine.model import Deployment, utc_text
 from data_engine.notebook import deployment_status
@@ -87,7 +87,7 @@ def find_flow(home: LocalWorkspace, name: str) -> Path:
         from data_engine.reasons.remedies import remedy_of
 
         there = ended.renamed_to
-        fix = remedy_of(ended, name) if there is None else f"use its new name: `{typed('show', there)}` shows it"
+        fix = remedy_of(ended, name) if there is None else f"use its new name: `{cli_line('show', there)}` shows it"
         raise FlowValidationError(f"{name}: {ended.text}", where=error.where, fix=fix) from error
 
 
@@ -137,10 +137,10 @@ def refuse_second_copy(home: LocalWorkspace, rows: Sequence[Deployment], name: s
     standing, ended = deployments.where_gone(name, contents), undeployed(rows, name)
     followed = None if ended is None or ended.renamed_to not in there else ended.renamed_to
     now = standing.renamed_to or followed or deployments.became(name, set_id, contents)
-    again = f"to write a second copy: `{typed('restore', name, '--copy')}`"
+    again = f"to write a second copy: `{cli_line('restore', name, '--copy')}`"
     if now is not None:
         at, verb = there[now], "show" if now in deployments.deployed() else "deploy"
-        fix = f"to go on with it: `{typed(verb, now)}`; {again}"
+        fix = f"to go on with it: `{cli_line(verb, now)}`; {again}"
     elif standing.moved_to is not None:
         at, fix = standing.moved_to, f"to go on with it: move it back into flow_modules itself; {again}"
     else:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.files import file_exists
-from data_engine.formatting import duration_words, first_few, local_time, plural, typed, zoned_words
+from data_engine.formatting import cli_line, duration_words, first_few, local_time, plural, zoned_words
 from data_engine.ledger.ledger import Ledger, RunsWanted
 from data_engine.ledger.warned import warned_words, warnings_of, with_warnings
 from data_engine.model import Run, RunFile, RunTrigger, StepRun, ended_badly, utc_text
@@ -283,9 +283,9 @@ def _require_flow(home: LocalWorkspace, ledger: Ledger, name: str) -> None:
     except FlowValidationError as error:
         if ledger.run(name) is not None:
             raise FlowValidationError(
-                f"{name!r} is a run, and neither a flow nor a source file", where="runs", fix=typed("log", name)
+                f"{name!r} is a run, and neither a flow nor a source file", where="runs", fix=cli_line("log", name)
             ) from error
-        fix = f"{_ended(error.fix)} `{typed('list')}` shows the flows, and `{typed('runs')}` what ran, with its sources"
+        fix = f"{_ended(error.fix)} `{cli_line('list')}` shows the flows, and `{cli_line('runs')}` what ran, with its sources"
         raise FlowValidationError(error.what, where=error.where, fix=fix) from error
 
 

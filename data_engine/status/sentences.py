@@ -7,7 +7,7 @@ from dataclasses import replace
 from os.path import dirname, exists
 from typing import Any
 
-from data_engine.formatting import beginning, local_time, plural, typed
+from data_engine.formatting import beginning, cli_line, local_time, plural
 from data_engine.ledger.warned import warned_words
 from data_engine.message import Undelivered
 from data_engine.model import ActiveRun, Backfill, Run, ended_badly
@@ -27,7 +27,7 @@ def moved_words(root: str) -> str:
         >>> moved_words("/team/claims")
         "it runs at the workspace's old place; the workspace is at /team/claims now: data-engine start"
     """
-    return f"it runs at the workspace's old place; the workspace is at {root} now: {typed('start')}"
+    return f"it runs at the workspace's old place; the workspace is at {root} now: {cli_line('start')}"
 
 
 def ends_words(flow: str | None = None) -> str:
@@ -55,7 +55,7 @@ def never_begins_words(run: Run | None) -> str:
     if run is None or run.trigger is None or run.trigger.kind not in ("file", "retry"):
         return said
     source = ["--source", run.source] if run.source else []
-    return f"{said} Its file is held: `{typed('retry', run.flow, *source)}` runs it again."
+    return f"{said} Its file is held: `{cli_line('retry', run.flow, *source)}` runs it again."
 
 
 def ended_words(statuses: Collection[str]) -> str:
@@ -98,7 +98,7 @@ def held_words(flow: str, count: int, beside: str | None = None) -> str | None:
     held = f"{whose} last run failed or was stopped)"
     if beside is None:
         again = "it runs again when it changes" if count == 1 else "they run again when they change"
-        return f"{held}: {again}, or with `{typed('retry', flow)}`"
+        return f"{held}: {again}, or with `{cli_line('retry', flow)}`"
     return (
         f"{held}: starting the engine tries {'it' if count == 1 else 'them'} again"
         if beside == EngineOff.kind
@@ -389,7 +389,7 @@ def ending_words(flow: FlowStatus, runs: Sequence[ActiveRun]) -> str | None:
     run_id = next((run.run_id for run in runs if run.flow == flow.name and run.stopping), None)
     if flow.state_kind != "stopping" or run_id is None:
         return None
-    return f"{Stopping(run_id).text}; to end it now: `{typed('kill', run_id[:SHORT_ID])}`"
+    return f"{Stopping(run_id).text}; to end it now: `{cli_line('kill', run_id[:SHORT_ID])}`"
 
 
 def last_run_line(flow: FlowStatus, exists: Callable[[str], bool | None]) -> str:

@@ -11,7 +11,7 @@ from data_engine.commands.fields import arguments_of
 from data_engine.commands.registry import COMMANDS
 from data_engine.commands.runs import StopFlow
 from data_engine.commands.situation import Refusal, Situation, first, unless, when
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.reasons.kinds import DaemonSilent
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 
@@ -100,5 +100,5 @@ def _answered(
     daemon = status.daemon
     if not daemon.silent:
         return told
-    why = f"{DaemonSilent(daemon.pid).text}; `{typed('kill')}` ends it"
+    why = f"{DaemonSilent(daemon.pid).text}; `{cli_line('kill')}` ends it"
     return {name: reason if name in but else why for name, reason in told.items()}

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from data_engine.cause import Cause
 from data_engine.commands.situation import UNUSABLE, host_of, unusable_words
 from data_engine.engine.params import value_words
-from data_engine.formatting import clock_words, plural, typed
+from data_engine.formatting import cli_line, clock_words, plural
 from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE
 from data_engine.marks import Mark, mark_of
 from data_engine.model import ActiveRun
@@ -344,7 +344,7 @@ def _summary(rows: Iterable[PanelFlow]) -> str:
 
 def _not_flows(texts: Sequence[str]) -> tuple[str, ...]:
     more = len(texts) - _MOST_NOT_FLOWS
-    return (*texts[:_MOST_NOT_FLOWS], *([f"and {more:,} more that `{typed('list')}` names"] if more > 0 else []))
+    return (*texts[:_MOST_NOT_FLOWS], *([f"and {more:,} more that `{cli_line('list')}` names"] if more > 0 else []))
 
 
 def _notices(status: WorkspaceStatus, problem: str | None) -> Iterable[Notice]:
@@ -361,7 +361,7 @@ def _notices(status: WorkspaceStatus, problem: str | None) -> Iterable[Notice]:
     for warning in status.warnings:
         yield Notice("warn", warning)
     for message, count in told_once(status.undelivered)[:_MOST_UNDELIVERED]:
-        fix = typed("alert", *(["history"] if message.state == "given_up" else ["test", message.to]))
+        fix = cli_line("alert", *(["history"] if message.state == "given_up" else ["test", message.to]))
         yield Notice("warn" if message.error is None else "bad", undelivered_words(message, None, count), fix)
     if status.service.trouble is not None:
         yield Notice("warn", f"the service of this workspace: {status.service.trouble}", status.service.fix)

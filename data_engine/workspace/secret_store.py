@@ -18,7 +18,7 @@ from typing import Any
 from data_engine import private
 from data_engine.errors import FlowValidationError, SecretMissingError, WorkspaceError
 from data_engine.files import trouble_of, write_text_atomic
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.locks import OsLock
 from data_engine.record import frozen
 from data_engine.secret import SHORTEST, Secret, is_secret_name
@@ -67,7 +67,7 @@ def find_secret(name: str, where: str | None = None) -> Secret:
     raise SecretMissingError(
         f"the secret {name!r} is not on this machine",
         where=where or f"context.secret({name!r})",
-        fix=f"{_near(name)}type `{typed('secret', 'set', name)}` in a terminal; for a service or a container set {variable_of(name)}",
+        fix=f"{_near(name)}type `{cli_line('secret', 'set', name)}` in a terminal; for a service or a container set {variable_of(name)}",
     )
 
 
@@ -198,7 +198,7 @@ def refuse_twin(name: str) -> None:
         raise FlowValidationError(
             f"the secret {twin!r} is here already, and {name!r} is the same environment variable, {variable_of(name)}",
             where="data-engine secret set",
-            fix=f"`{typed('secret', 'set', twin)}` changes it; or choose a name that differs in more than its case and its signs",
+            fix=f"`{cli_line('secret', 'set', twin)}` changes it; or choose a name that differs in more than its case and its signs",
         )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.platforms.host import shell_line
 from data_engine.workspace.machine import machine_settings_path
 from tests.cli.conftest import Cli
@@ -25,7 +25,7 @@ def test_create_makes_a_workspace_that_runs_where_it_says(
     assert f"Created workspace: {tmp_path / 'team' / 'claims'}" in answer.out
     assert answer.out.splitlines()[-2:] == [
         f"Next: {shell_line(['cd', os.path.join('team', 'claims')])}, then data-engine lab",
-        f"To use it from any folder: {typed('workspace', 'use', str(tmp_path / 'team' / 'claims'))}",
+        f"To use it from any folder: {cli_line('workspace', 'use', str(tmp_path / 'team' / 'claims'))}",
     ]
     monkeypatch.chdir("team/claims")
     assert cli("run", "--once").code == 0

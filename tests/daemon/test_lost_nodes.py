@@ -60,7 +60,7 @@ class Cluster:
         self.tasks: list[Task] = []
         self.hearers: dict[str, Any] = {}
 
-    def hear(self, key: str, hearer: Any) -> None:
+    def subscribe(self, key: str, hearer: Any) -> None:
         self.hearers[key] = hearer
 
     def workers(self) -> dict[str, dict[str, Any]]:

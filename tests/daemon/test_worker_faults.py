@@ -14,8 +14,9 @@ import pytest
 
 from data_engine.cause import other
 from data_engine.daemon import worker_handle
+from data_engine.daemon.environment import MARK
 from data_engine.daemon.messages import Frames, encode
-from data_engine.daemon.process_tree import MARK, create_time_of, end_orphans
+from data_engine.daemon.worker_process import create_time_of, end_orphans
 from data_engine.model import LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 from data_engine.notebook.catalog import entry_of_message
 from data_engine.scheduler.executor import Job

@@ -15,7 +15,7 @@ import pytest
 from data_engine import Workspace
 from data_engine.cli.app import make_command
 from data_engine.errors import FlowExecutionError, FlowValidationError
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from data_engine.platforms.host import shell_line
 from data_engine.platforms.processes import interrupt_main_thread
 from data_engine.workspace.provision import example_notebook
@@ -572,11 +572,11 @@ def test_a_name_with_blanks_is_quoted_in_what_is_to_be_typed(shell: Shell, claim
         "daily sales", "from data_engine import Flow", "def build():\n    return Flow(group='G').step(print)"
     )
     shell.run("%flow compare daily sales")
-    assert f"`!{typed('compare', 'daily sales')}`" in message(shell)
+    assert f"`!{cli_line('compare', 'daily sales')}`" in message(shell)
     shell.run("%flow compare claims sales")
     assert "`!data-engine compare claims sales`" in message(shell)
     shell.run("%flow compile 'daily sale'")
-    assert f"did you mean {typed('daily sales').partition(' ')[2]}?" in message(shell)
+    assert f"did you mean {cli_line('daily sales').partition(' ')[2]}?" in message(shell)
 
 
 def test_runs_and_log_show_what_ran(shell: Shell, claims: WorkspaceFiles) -> None:

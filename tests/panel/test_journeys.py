@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from data_engine import panel
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from tests.panel import flows
 from tests.panel.lab import Lab, Page
 from tests.support import notebook_bytes
@@ -213,7 +213,7 @@ def test_a_workspace_that_is_not_served_is_named(lab: Lab, page: Page, pictures:
     lab.do(first, "save_settings", collection_root="")
 
     assert f"This JupyterLab serves {lab.root}. For {second}" in told
-    assert typed("--workspace", str(second), "lab") in told
+    assert cli_line("--workspace", str(second), "lab") in told
 
 
 def test_the_panel_works_while_a_cell_runs_and_outlives_its_kernel(lab: Lab, page: Page) -> None:

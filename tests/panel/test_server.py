@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from data_engine.formatting import typed
+from data_engine.formatting import cli_line
 from jupyter_extension.server import message_of
 from tests.panel import flows
 from tests.panel.lab import Lab
@@ -202,7 +202,7 @@ def test_the_server_says_how_to_open_a_workspace_it_does_not_serve(lab: Lab) -> 
     """As a shell takes it; the words are of the command line."""
     told = [json.loads(lab.request("/data-engine/hello", body)[1])["lab"] for body in ({"root": "/my flows/team"}, {})]
 
-    assert told == [typed("--workspace", "/my flows/team", "lab"), typed("lab")]
+    assert told == [cli_line("--workspace", "/my flows/team", "lab"), cli_line("lab")]
 
 
 def test_only_the_same_state_of_the_same_machine_matches(lab: Lab, workspace: Path) -> None:

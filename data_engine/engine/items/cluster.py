@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,7 +34,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.shares import Share
 from data_engine.errors import ClusterError
 from data_engine.files import rename_folder
-from data_engine.flow.control import ItemCall, RunInterrupted, StepControl
+from data_engine.flow.control import ItemCall, ItemMap, RunInterrupted
 from data_engine.storage_version import lead_below
 
 _CHECK_EVERY_S = 0.1
@@ -57,35 +57,28 @@ class Cluster:
         self._run = uuid.uuid4().hex
         self._connection: Connection | None = None
 
-    def spread(
-        self,
-        call: Callable[[Any], Any],
-        items: Sequence[Any],
-        max_parallel: int,
-        keep_errors: bool,
-        step: StepControl,
-    ) -> list[Any]:
+    def spread(self, work: ItemMap) -> list[Any]:
         """As `threads.spread`, with each item on a node.
 
         Raises:
             FlowValidationError: what is called cannot leave this process.
             ClusterError: the cluster cannot be reached, or was lost.
         """
-        if max_parallel <= 1 or len(items) <= 1:
-            return threads.spread(call, items, 1, keep_errors, step)
+        if work.max_parallel <= 1 or len(work.items) <= 1:
+            return threads.spread(work)
         mark_unseen()
         connection = self._connection = self._connect()
         is_private = str(connection.client.scheduler.address).startswith("tls")
-        far = FarCall(call, step, root=self._home.layout.root, with_secrets=is_private)
-        spread = _Spread(connection, self._home, far, items, max_parallel, keep_errors, step)
-        spread.share(_modules_of(call, self._home.modules().package, far.task, self._run))
+        far = FarCall(work.call, work.step, root=self._home.layout.root, with_secrets=is_private)
+        spread = _Spread(connection, self._home, far, work)
+        spread.share(_modules_of(work.call, self._home.modules().package, far.task, self._run))
         return spread.results()
 
     def close(self) -> None:
         """Let the run's processes on the nodes end."""
         if self._connection is not None and self._connection.is_there:
             with suppress(Exception):
-                self._connection.client.run(node.say, self._run, "close")
+                self._connection.client.run(node.take_message, self._run, "close")
 
 
 class Map(NamedTuple):
@@ -100,26 +93,16 @@ class Map(NamedTuple):
 class _Spread:
     """One map on a cluster."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        home: LocalWorkspace,
-        far: FarCall,
-        items: Sequence[Any],
-        max_parallel: int,
-        keep_errors: bool,
-        step: StepControl,
-    ) -> None:
-        self._connection, self._far, self._step = connection, far, step
-        self._items, self._outcomes = items, threads.Outcomes(items, keep_errors)
-        self._at_once = max_parallel
+    def __init__(self, connection: Connection, home: LocalWorkspace, far: FarCall, work: ItemMap) -> None:
+        self._connection, self._far, self._work, self._items = connection, far, work, work.items
+        self._outcomes = threads.Outcomes(work)
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         root = str(home.layout.root)
         self._link = Link(
             lambda: connection, root, home.local.identity, deliver=self._inbox.put, on_change=lambda: None
         )
         self._shared: Any = b""
-        self._left = deque(range(len(items)))
+        self._left = deque(range(len(work.items)))
         self._suspects: Suspects[int] = Suspects()
         self._mean_s: float | None = None
 
@@ -150,18 +133,21 @@ class _Spread:
         return self._outcomes.all()
 
     def _go_through(self) -> None:
-        step, heard_s, done, is_told = self._step, time.monotonic(), 0, False
+        step, done, is_told = self._work.step, 0, False
+        checked_s = seen_s = time.monotonic()
         while self._link.attempts or (self._left and not self._outcomes.failed):
             while self._left and not self._outcomes.failed and (address := self._free_node()) is not None:
                 step.may_work()
                 self._begin(address)
-            try:
+            with suppress(Empty):
                 self._inbox.get(timeout=_CHECK_EVERY_S)()
-            except Empty:
+            now_s = time.monotonic()
+            if now_s - checked_s >= _CHECK_EVERY_S:
                 step.may_work()
+                checked_s = now_s
             if self._link.nodes:
-                heard_s = time.monotonic()
-            elif not is_told and time.monotonic() - heard_s > _WAIT_FOR_WORKERS_S:
+                seen_s = now_s
+            elif not is_told and now_s - seen_s > _WAIT_FOR_WORKERS_S:
                 is_told = True
                 self._far.say(f"waits for a worker at {self._connection.scheduler.name}: it has none", "WARNING")
             if self._outcomes.done > done:
@@ -171,7 +157,7 @@ class _Spread:
     def _free_node(self) -> str | None:
         """The node for the next chunk; behind the tasks of others only while no node has any of ours."""
         busy, nodes = self._link.busy(), self._link.nodes
-        if busy.total() >= self._at_once:
+        if busy.total() >= self._work.max_parallel:
             return None
         rank = {address: busy[address] + one.others - one.threads for address, one in nodes.items()}
         address = min(rank, key=lambda one: rank[one], default=None)
@@ -179,14 +165,14 @@ class _Spread:
 
     def _begin(self, address: str) -> None:
         most = 1 if self._mean_s is None else int(_CHUNK_S / max(self._mean_s, 1e-6))
-        lanes = min(self._at_once, self._link.threads)
+        lanes = min(self._work.max_parallel, self._link.threads)
         count = max(1, min(most, _MOST_IN_CHUNK, -(-len(self._left) // (2 * lanes))))
         indices = self._suspects.next_of(list(self._left)[:_MOST_IN_CHUNK], count)
         for index in indices:
             self._left.popleft()
             if index in self._suspects.lost_at:
                 self._far.say_again(self._items[index], _lost(self._suspects.lost_at[index]))
-        chunk = Chunk([self._far.pack(self._items[index]) for index in indices], self._outcomes.keep_errors)
+        chunk = Chunk([self._far.pack(self._items[index]) for index in indices], self._work.keep_errors)
         attempt = self._link.begin(
             chunk,
             address,
@@ -209,7 +195,7 @@ class _Spread:
         """Take what the items tell, and answer what they ask."""
         match frame:
             case ("ask", question, arguments):
-                self._link.say(attempt.key, self._far.answer(question, arguments), attempt.address)
+                self._link.send(attempt.key, self._far.answer(question, arguments), attempt.address)
             case ("again", item, cause):
                 self._far.say_again(self._far.outcome(True, item), cause)
             case _:
@@ -379,7 +365,7 @@ class _Here:
             if run not in self._pools:
                 self._pools[run] = self._fresh or ProcessPool(Share.of(attempt.threads_at_host))
                 self._fresh = None
-                node.hear(run, lambda message: self._close_run(run, attempt))
+                node.subscribe(run, lambda message: self._close_run(run, attempt))
                 self._close_when_idle(run, attempt)
             pool = self._pools[run]
             self._active[run] += 1
@@ -392,7 +378,7 @@ class _Here:
 
     def _close_run(self, run: str, attempt: NodeAttempt) -> None:
         """End what the run has, and let as many fresh ones get ready."""
-        node.hear(run, None)
+        node.subscribe(run, None)
         with self._lock:
             ended = self._pools.pop(run, None)
             self._active.pop(run, None)

@@ -7,9 +7,10 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from data_engine.engine.items.threads import IN_ITEM
 from data_engine.engine.items.travel import PackedError, Parcel
 from data_engine.engine.shares import Share
 from data_engine.errors import ProcessDiedError
-from data_engine.flow.control import StepControl
+from data_engine.flow.control import ItemMap
 
 TRIES = 2
 
@@ -120,26 +121,19 @@ class Processes:
         self._pool: ProcessPool | None = None
         self._share = Share.of(most, cores=cores)
 
-    def spread(
-        self,
-        call: Callable[[Any], Any],
-        items: Sequence[Any],
-        max_parallel: int,
-        keep_errors: bool,
-        step: StepControl,
-    ) -> list[Any]:
+    def spread(self, work: ItemMap) -> list[Any]:
         """As `threads.spread`, with each item in a process.
 
         Raises:
             FlowValidationError: what is called cannot leave this process.
         """
-        at_once = min(max_parallel, self._most, len(items))
-        if max_parallel <= 1 or len(items) <= 1:
-            return threads.spread(call, items, 1, keep_errors, step)
+        if work.max_parallel <= 1 or len(work.items) <= 1:
+            return threads.spread(work)
+        at_once = min(work.max_parallel, self._most, len(work.items))
         mark_unseen()
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="data-engine-items-"))
-        far = FarCall(call, step, folder=self._folder)
+        far = FarCall(work.call, work.step, folder=self._folder)
         if self._pool is None:
             self._share = Share.of(at_once, cores=self._cores)
             self._pool = ProcessPool(self._share, self._folder)
@@ -147,9 +141,8 @@ class Processes:
         pool.warm(at_once)
         self._share.tell_once(far.say, at_once)
         try:
-            return threads.spread(
-                lambda item: _run(pool, far, item), items, at_once, keep_errors, step, give_up=pool.kill
-            )
+            far_work = replace(work, call=lambda item: _run(pool, far, item), max_parallel=at_once)
+            return threads.spread(far_work, give_up=pool.kill)
         finally:
             far.close()
             pool.forget(far.task.number)

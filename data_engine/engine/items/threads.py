@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import Any
 
 from data_engine.flow.batch import ItemError
-from data_engine.flow.control import ItemFailed, RunInterrupted, StepControl, ends_run, one_by_one
+from data_engine.flow.control import ItemFailed, ItemMap, RunInterrupted, ends_run, one_by_one
 
 IN_ITEM = "DATA_ENGINE_ITEM"
 """Set in a process that runs items: a run that an item starts spreads its own over threads."""
@@ -22,31 +22,16 @@ _CHECK_EVERY_S = 0.1
 class Threads:
     """Items in threads of this process."""
 
-    def spread(
-        self,
-        call: Callable[[Any], Any],
-        items: Sequence[Any],
-        max_parallel: int,
-        keep_errors: bool,
-        step: StepControl,
-    ) -> list[Any]:
+    def spread(self, work: ItemMap) -> list[Any]:
         """As `spread`."""
-        return spread(call, items, max_parallel, keep_errors, step)
+        return spread(work)
 
     def close(self) -> None:
         """Nothing is kept."""
 
 
-def spread(
-    call: Callable[[Any], Any],
-    items: Sequence[Any],
-    max_parallel: int,
-    keep_errors: bool,
-    step: StepControl,
-    *,
-    give_up: Callable[[], None] | None = None,
-) -> list[Any]:
-    """The results of `call` in input order, at most `max_parallel` at once.
+def spread(work: ItemMap, *, give_up: Callable[[], None] | None = None) -> list[Any]:
+    """The results of the items in input order.
 
     When an item fails, no later item is started; the error raised is that of the first failing item in input order, as a
     plain loop would give. A stop lets running items end and starts no other; where this is interrupted otherwise, `give_up`
@@ -57,12 +42,12 @@ def spread(
         FlowStoppedError: an item asked for a stop.
         RunInterrupted: the run may not go on.
     """
-    if max_parallel <= 1 or len(items) <= 1:
-        return one_by_one(call, items, 1, keep_errors, step)
-    going = _Spread(call, items, keep_errors, step)
-    with ThreadPoolExecutor(max_parallel, thread_name_prefix="map") as pool:
+    if work.max_parallel <= 1 or len(work.items) <= 1:
+        return one_by_one(work)
+    going = _Spread(work)
+    with ThreadPoolExecutor(work.max_parallel, thread_name_prefix="map") as pool:
         try:
-            going.run(pool, max_parallel)
+            going.run(pool)
         except RunInterrupted:
             raise
         except BaseException:
@@ -75,9 +60,9 @@ def spread(
 class Outcomes:
     """What the items of one map gave or raised."""
 
-    def __init__(self, items: Sequence[Any], keep_errors: bool) -> None:
-        self.items, self.keep_errors = items, keep_errors
-        self.results: list[Any] = [None] * len(items)
+    def __init__(self, work: ItemMap) -> None:
+        self.items, self.keep_errors = work.items, work.keep_errors
+        self.results: list[Any] = [None] * len(work.items)
         self.failed: dict[int, BaseException] = {}
         self.done = 0
 
@@ -105,9 +90,9 @@ class Outcomes:
 class _Spread:
     """The items of one map on their way through a pool."""
 
-    def __init__(self, call: Callable[[Any], Any], items: Sequence[Any], keep_errors: bool, step: StepControl) -> None:
-        self.call, self.items, self.step = call, items, step
-        self.outcomes = Outcomes(items, keep_errors)
+    def __init__(self, work: ItemMap) -> None:
+        self.work, self.items, self.step = work, work.items, work.step
+        self.outcomes = Outcomes(work)
         self.running: dict[Future[Any], int] = {}
         self.started = 0
 
@@ -116,10 +101,10 @@ class _Spread:
         """Whether another item is to be started."""
         return self.started < len(self.items) and not self.outcomes.failed
 
-    def run(self, pool: ThreadPoolExecutor, max_parallel: int) -> None:
+    def run(self, pool: ThreadPoolExecutor) -> None:
         """Go through the items, until all have ended or those that run have once one failed."""
         while self.running or self.may_start:
-            while self.may_start and len(self.running) < max_parallel:
+            while self.may_start and len(self.running) < self.work.max_parallel:
                 self.step.may_work()
                 self._start(pool)
             ended, _ = wait(self.running, timeout=_CHECK_EVERY_S, return_when=FIRST_COMPLETED)
@@ -138,4 +123,4 @@ class _Spread:
 
     def _guarded(self, item: Any) -> Any:
         self.step.may_work()
-        return self.call(item)
+        return self.work.call(item)
