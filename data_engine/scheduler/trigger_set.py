@@ -81,10 +81,6 @@ class _Slot:
     last_run_id: str = ""
 
 
-def _say_nothing(flow: str, text: str) -> None:
-    """The listener of whoever shows it elsewhere."""
-
-
 class TriggerSet:
     """The triggers of one workspace (None: of none, where nothing is remembered).
 
@@ -100,7 +96,7 @@ class TriggerSet:
         hand_over: Callable[[Sequence[Work]], None],
         drop: Callable[[str | None, Callable[[Work], bool]], Sequence[Work]],
         say_trouble: Callable[[FlowValidationError], None],
-        say: Callable[[str, str], None] = _say_nothing,
+        say: Callable[[str, str], None],
     ) -> None:
         self._home, self._ledger = home, None if home is None else home.ledger()
         self._loop, self._hand_over, self._drop = loop, hand_over, drop
