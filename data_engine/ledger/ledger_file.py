@@ -20,7 +20,16 @@ from data_engine.ledger.connection import as_ledger_error, connect, transaction
 from data_engine.ledger.migrations import migrate
 from data_engine.ledger.rows import storable
 from data_engine.locks import InterruptsHeld, RunnerLock
-from data_engine.model import Event, PublishStarted, RunFinished, RunStarted, StepProgress, utc_text
+from data_engine.model import (
+    Event,
+    PublishStarted,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepProgress,
+    StepStarted,
+    utc_text,
+)
 
 if TYPE_CHECKING:
     from data_engine.ledger.journal import JournalReader
@@ -134,6 +143,7 @@ class GroupCommit:
 _FLUSH_EVERY_S = 0.2
 _BEGINNINGS = (RunStarted, PublishStarted)
 _WRITTEN_AT_ONCE = (*_BEGINNINGS, RunFinished)
+_OF_STEPS = (StepStarted, StepFinished)
 
 
 class LedgerFile:
@@ -213,6 +223,9 @@ class LedgerFile:
                 kept in memory and written as soon as the file can be.
         """
         self._require_usable()
+        if len(events) == 1 and type(events[0]) in _OF_STEPS:  # most are
+            self._commit.add(*events)
+            return
         stored = [event for event in events if type(event) is not StepProgress]
         at_once = _BEGINNINGS if end_waits else _WRITTEN_AT_ONCE
         if any(type(event) in at_once for event in stored):
