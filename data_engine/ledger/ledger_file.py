@@ -20,16 +20,7 @@ from data_engine.ledger.connection import as_ledger_error, connect, transaction
 from data_engine.ledger.migrations import migrate
 from data_engine.ledger.rows import storable
 from data_engine.locks import InterruptsHeld, RunnerLock
-from data_engine.model import (
-    Event,
-    PublishStarted,
-    RunFinished,
-    RunStarted,
-    StepFinished,
-    StepProgress,
-    StepStarted,
-    utc_text,
-)
+from data_engine.model import Event, PublishStarted, RunFinished, RunStarted, StepProgress, utc_text
 
 if TYPE_CHECKING:
     from data_engine.ledger.journal import JournalReader
@@ -143,7 +134,7 @@ class GroupCommit:
 _FLUSH_EVERY_S = 0.2
 _BEGINNINGS = (RunStarted, PublishStarted)
 _WRITTEN_AT_ONCE = (*_BEGINNINGS, RunFinished)
-_OF_STEPS = (StepStarted, StepFinished)
+_HANDLED = (*_WRITTEN_AT_ONCE, StepProgress)
 
 
 class LedgerFile:
@@ -223,7 +214,7 @@ class LedgerFile:
                 kept in memory and written as soon as the file can be.
         """
         self._require_usable()
-        if len(events) == 1 and type(events[0]) in _OF_STEPS:  # most are
+        if len(events) == 1 and type(events[0]) not in _HANDLED:  # most
             self._commit.add(*events)
             return
         stored = [event for event in events if type(event) is not StepProgress]

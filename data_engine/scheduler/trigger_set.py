@@ -432,9 +432,8 @@ class TriggerSet:
 
     def _tell_trouble(self, trigger: Trigger, error: Exception) -> None:
         """Called from the thread that looks."""
-        self._loop.call_soon_threadsafe(
-            self._say, trigger.flow, (str(error) or type(error).__name__).partition("\n")[0]
-        )
+        text = (str(error) or type(error).__name__).partition("\n")[0]
+        self._loop.call_soon_threadsafe(self._say, trigger.flow, text)
 
     def _slot_under_way(self, name: str, due: Due) -> _Slot | None:
         """The same wall-clock slot of the flow, when its runs have not all ended."""
