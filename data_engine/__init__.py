@@ -116,13 +116,13 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(ipython: Any) -> None:
     """`%load_ext data_engine`: the magic `%flow`."""
-    from jupyter_extension.magics import load
+    from jupyter_extension.kernel_extension import load
 
     load(ipython)
 
 
 def unload_ipython_extension(ipython: Any) -> None:
     """`%unload_ext data_engine`: `%flow` is gone again."""
-    from jupyter_extension.magics import unload
+    from jupyter_extension.kernel_extension import unload
 
     unload(ipython)

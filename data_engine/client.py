@@ -796,13 +796,15 @@ class Workspace:
             []
         """
         from data_engine.commands.fields import given_day, given_text
-        from data_engine.notebook.catalog import check_flow_name
         from data_engine.status.runs import shown_runs, wanted_runs
 
-        name = None if flow is None else check_flow_name(flow)
+        if flow is not None:
+            from data_engine.notebook.catalog import check_flow_name
+
+            flow = check_flow_name(flow)
         days = given_day(since, "runs(since=...)"), given_day(until, "runs(until=...)")
         wanted = wanted_runs(None if status is None else given_text(status, "runs(status=...)"), *days)
-        return Listing(shown_runs(self.home, name, given_limit(limit), wanted))
+        return Listing(shown_runs(self.home, flow, given_limit(limit), wanted))
 
     def run_record(self, run_id: str) -> Run:
         """The run with this id, or with the only id that begins so.

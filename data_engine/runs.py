@@ -117,7 +117,7 @@ def _run_once(
                     listen(event)
 
     runs = RunPass(flow, home=where, sink=sink, params=given, hears_all=several or listen is not None)
-    watched = readers_watched() if ledger is not None and several else contextlib.nullcontext()
+    watched = readers_watched() if several else contextlib.nullcontext()
     try:
         with watched:
             return run_sources(runs, sources, keeps_errors=on_error == "continue")

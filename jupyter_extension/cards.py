@@ -164,6 +164,11 @@ def contexts_card(contexts: Sequence[FlowContext]) -> Card:
     return Card(title, facts, (table(columns, rows, total=len(contexts)),))
 
 
+def context_card(context: FlowContext) -> Card:
+    """The same of one source."""
+    return contexts_card([context])
+
+
 def _context_row(context: FlowContext) -> tuple[Cell, ...]:
     from data_engine.flow.steps import outputs_of
 

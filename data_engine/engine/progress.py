@@ -7,7 +7,7 @@ from typing import Any
 
 from data_engine.model import Event, RunFinished, RunStarted, StepFinished, StepProgress
 
-_SHOW_AFTER_S = 1.0
+_SHOW_AFTER_S, _SOURCES_EVERY_S = 1.0, 0.1
 
 
 class ProgressLine:
@@ -21,16 +21,20 @@ class ProgressLine:
         self._clock = clock
         self._console = console
         self._started_s: float = clock()
+        self._drawn_s = float("-inf")
         self._done = 0
         self._bar: Any = None
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunFinished):
             self._done += 1
-        if self._clock() - self._started_s < _SHOW_AFTER_S:
+        now_s = self._clock()
+        if now_s - self._started_s < _SHOW_AFTER_S:
             return
         if self._total > 1:
-            self._show_sources(event)
+            if now_s - self._drawn_s >= _SOURCES_EVERY_S:  # drawing takes longer than a fast run
+                self._drawn_s = now_s
+                self._show_sources(event)
         elif isinstance(event, StepProgress):
             self._show(event.label, event.done, event.total)
             if event.done == event.total:

@@ -112,7 +112,7 @@ class Quarantine:
 def quarantine_of(root: Path, flow: Flow) -> Path | None:
     """`root`, where runs of the flow may reject rows, or have done so; else None."""
     rejects = any(isinstance(step.fn, Check) and step.fn.on_fail == "quarantine" for step in flow.steps)
-    return root if rejects or (root / FOLDER / (flow.name or "")).is_dir() else None
+    return root if rejects or os.path.isdir(os.path.join(root, FOLDER, flow.name or "")) else None
 
 
 def rejected_rows(root: Path, flow: str | None = None) -> list[RejectedRows]:

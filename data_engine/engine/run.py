@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ from data_engine.model import (
 from data_engine.notebook.catalog import no_steps
 from data_engine.notebook.locate import annotate
 from data_engine.planning.slots import zone_of
+from data_engine.platforms.names import lead_of
 from data_engine.secret import knows_any, masked, masked_in
 from data_engine.workspace.layout import kernel_shell
 
@@ -103,6 +104,7 @@ class RunPass:
         self.hears_all = hears_all or home is not None or bool(taken_later(flow.steps))
         self.saving = [step for step in flow.steps if step.save_as is not None]
         self.in_kernel = kernel_shell() is not None
+        self.lead_of = lru_cache(16)(lead_of)
         self.quarantine = None if home is None else quarantine_of(home.layout.root, flow)
 
     @cached_property
@@ -234,7 +236,8 @@ class _Run:
             self.quarantine = Quarantine(of.quarantine, self.name, source, run_id)
         self.stage = stage = staged_run(flow, source, seen, home=home, control=self.control, before=self._keep_rejected)
         mirror = None if flow.mirror_spec is None else flow.mirror_spec.root if stage is None else stage.folder
-        self.guard = guard = guard_of_run(flow, source, home, seen if knows_outputs else (), mirror=mirror)
+        seen = seen if knows_outputs else ()
+        self.guard = guard = guard_of_run(flow, source, home, seen, mirror=mirror, lead_of=of.lead_of)
         places: Places | None = stage
         if guard is not None and mirror is not None:
             places = NotedPlaces(stage or IN_PLACE, guard.hand_out)

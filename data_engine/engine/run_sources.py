@@ -25,7 +25,7 @@ from data_engine.notebook.deploy import mirror_key, shared_mirror, shares_mirror
 from data_engine.notebook.deployment_status import DeploymentStatus, live
 from data_engine.notebook.mirror_warnings import folders_of
 from data_engine.notebook.module_sets import read_contents
-from data_engine.platforms.names import compared, real_path
+from data_engine.platforms.names import compared, lead_of, real_path
 
 
 def seen_by_hand(flow: Flow, source: Source, home: LocalWorkspace | None) -> tuple[SeenSource, ...]:
@@ -39,10 +39,16 @@ def seen_by_hand(flow: Flow, source: Source, home: LocalWorkspace | None) -> tup
 
 
 def guard_of_run(
-    flow: Flow, source: Source, home: LocalWorkspace | None, seen: tuple[SeenSource, ...] = (), *, mirror: Path | None
+    flow: Flow,
+    source: Source,
+    home: LocalWorkspace | None,
+    seen: tuple[SeenSource, ...] = (),
+    *,
+    mirror: Path | None,
+    lead_of: Callable[[Path], str] = lead_of,
 ) -> OwnSources | None:
     """The guard of a run that writes its mirror at `mirror`; None for a flow without sources that has none. What was `seen` by who
-    knows which files are outputs are the sources of a batch."""
+    knows which files are outputs are the sources of a batch. `lead_of` is given where the runs of a pass share what it finds."""
     if source.root is None and (mirror is None or home is None):
         return None
     trigger, path, root = flow.trigger, source.path, source.root
@@ -60,7 +66,8 @@ def guard_of_run(
             mirror,
             outputs,
             names,
-        )
+        ),
+        lead_of,
     )
 
 

@@ -134,6 +134,7 @@ class GroupCommit:
 _FLUSH_EVERY_S = 0.2
 _BEGINNINGS = (RunStarted, PublishStarted)
 _WRITTEN_AT_ONCE = (*_BEGINNINGS, RunFinished)
+_HANDLED = (*_WRITTEN_AT_ONCE, StepProgress)
 
 
 class LedgerFile:
@@ -213,6 +214,9 @@ class LedgerFile:
                 kept in memory and written as soon as the file can be.
         """
         self._require_usable()
+        if len(events) == 1 and type(events[0]) not in _HANDLED:  # most
+            self._commit.add(*events)
+            return
         stored = [event for event in events if type(event) is not StepProgress]
         at_once = _BEGINNINGS if end_waits else _WRITTEN_AT_ONCE
         if any(type(event) in at_once for event in stored):

@@ -51,17 +51,11 @@ ON CONFLICT (run_id, step_index) DO UPDATE SET step_label = excluded.step_label,
     output_path = excluded.output_path, rows_in = excluded.rows_in, rows_out = excluded.rows_out, rev = excluded.rev
 """
 
-# A step of a run that has ended, or never began, finds no open run and so leaves no row that nobody would ever close.
 _PUT_STEP = f"""
-INSERT INTO step_runs (run_id, step_index, flow_name, step_label, status, started_at_utc, finished_at_utc, elapsed_s,
-    error_text, output_path, rows_in, rows_out, rev)
-SELECT ?, ?, flow_name, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM runs WHERE run_id = ? AND status = 'started'
-{_KEEP_STEP}"""
-
-_PUT_STEP_OF = f"""
 INSERT INTO step_runs (run_id, step_index, flow_name, step_label, status, started_at_utc, finished_at_utc, elapsed_s,
     error_text, output_path, rows_in, rows_out, rev) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 {_KEEP_STEP}"""
+_FLOW_OF_OPEN = "SELECT flow_name FROM runs WHERE run_id = ? AND status = 'started'"
 
 # A step that returns its own source has not written it: it stays a source, also after a reset.
 _PUT_OUTPUT = """
@@ -295,18 +289,17 @@ def _ended(event: StepFinished, begun: _Step | None) -> _Step:
 def _write_steps(
     connection: sqlite3.Connection, steps: dict[tuple[str, int], _Step], whole: Mapping[str, str], rev: int
 ) -> None:
-    """Write what has happened of steps; `whole` are the runs that were written with their end, and their flows."""
-    of_open: list[tuple[Any, ...]] = []
-    of_whole: list[tuple[Any, ...]] = []
+    """Write what has happened of steps, but for those of runs that have ended or never began: nobody would ever close these rows.
+    `whole` are the runs that were written with their end, and their flows."""
+    flows: dict[str, str | None] = {**whole}
+    rows: list[tuple[Any, ...]] = []
     for (run_id, index), step in steps.items():
-        flow = whole.get(run_id)
-        if flow is None:
-            of_open.append((run_id, index, *step[:9], rev, run_id, step[9]))
-        else:
-            of_whole.append((run_id, index, flow, *step[:9], rev, step[9]))
-    for statement, rows in ((_PUT_STEP, of_open), (_PUT_STEP_OF, of_whole)):
-        if rows:
-            connection.executemany(statement, rows)
+        if run_id not in flows:
+            flows[run_id] = next((flow for (flow,) in connection.execute(_FLOW_OF_OPEN, (run_id,))), None)
+        if (flow := flows[run_id]) is not None:
+            rows.append((run_id, index, flow, *step[:9], rev, step[9]))
+    if rows:
+        connection.executemany(_PUT_STEP, rows)
     steps.clear()
 
 

@@ -39,11 +39,10 @@ from data_engine.reasons.kinds import (
 )
 from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.executor import Executor, Job, JobEnd, JobSource
-from data_engine.scheduler.run_provenance import about_work
 from data_engine.scheduler.run_queue import HandOut, RunQueue, Turn, Work, came_by_itself
 from data_engine.scheduler.surroundings import Alerts, Backfills, NoAlerts, NoBackfills, ReadyFlow, Surroundings
 from data_engine.scheduler.trigger_set import TriggerSet
-from data_engine.scheduler.under_way import Active, HandedOut, never_begun, waiting_runs
+from data_engine.scheduler.under_way import Active, HandedOut, about_work, never_begun, waiting_runs
 
 log = logging.getLogger(__name__)
 

@@ -69,7 +69,7 @@ class Trigger:
         self._is_outdated = False
         self._on_since_s = time.time()
         self._looked_boot_s = boot_clock()
-        loop.add(self)
+        loop.look_apart(self)
 
     @property
     def flow(self) -> str:
@@ -161,10 +161,6 @@ class TriggerLoop:
         self._leader: threading.Thread | None = None
         self._began_s: float | None = None
 
-    def add(self, trigger: Trigger) -> None:
-        """Look at it now, and then as it says."""
-        self._look_apart(trigger)
-
     def wake(self, trigger: Trigger) -> None:
         """Look at it now, or once more when the look under way has ended."""
         with self._condition:
@@ -195,7 +191,7 @@ class TriggerLoop:
     def _lead(self) -> None:
         while (trigger := self._next()) is not None:
             if trigger.is_slow:
-                self._look_apart(trigger)
+                self.look_apart(trigger)
             else:
                 self._look(trigger)
 
@@ -220,7 +216,8 @@ class TriggerLoop:
                 return trigger
         return None
 
-    def _look_apart(self, trigger: Trigger) -> None:
+    def look_apart(self, trigger: Trigger) -> None:
+        """Look at it now in a thread of its own, and then as it says."""
         threading.Thread(target=self._look, args=(trigger,), name=f"trigger {trigger.flow}", daemon=True).start()
 
     def _look(self, trigger: Trigger) -> None:

@@ -81,10 +81,6 @@ class _Slot:
     last_run_id: str = ""
 
 
-def _say_nothing(flow: str, text: str) -> None:
-    """The listener of whoever shows it elsewhere."""
-
-
 class TriggerSet:
     """The triggers of one workspace (None: of none, where nothing is remembered).
 
@@ -100,7 +96,7 @@ class TriggerSet:
         hand_over: Callable[[Sequence[Work]], None],
         drop: Callable[[str | None, Callable[[Work], bool]], Sequence[Work]],
         say_trouble: Callable[[FlowValidationError], None],
-        say: Callable[[str, str], None] = _say_nothing,
+        say: Callable[[str, str], None],
     ) -> None:
         self._home, self._ledger = home, None if home is None else home.ledger()
         self._loop, self._hand_over, self._drop = loop, hand_over, drop
@@ -436,9 +432,8 @@ class TriggerSet:
 
     def _tell_trouble(self, trigger: Trigger, error: Exception) -> None:
         """Called from the thread that looks."""
-        self._loop.call_soon_threadsafe(
-            self._say, trigger.flow, (str(error) or type(error).__name__).partition("\n")[0]
-        )
+        text = (str(error) or type(error).__name__).partition("\n")[0]
+        self._loop.call_soon_threadsafe(self._say, trigger.flow, text)
 
     def _slot_under_way(self, name: str, due: Due) -> _Slot | None:
         """The same wall-clock slot of the flow, when its runs have not all ended."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from data_engine.cause import Cause
 from data_engine.engine.params import params_text
-from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepProgress, StepStarted
-from data_engine.reasons.kinds import MOST_NAMED, NextRun, WaitingRuns
+from data_engine.model import Deployment, Event, LogLine, RunAbout, RunFinished, RunStarted, StepProgress, StepStarted
+from data_engine.reasons.kinds import MOST_NAMED, Freed, NextRun, Retried, Slot, Tick, WaitingRuns, WhyDue
 from data_engine.reasons.remedies import Reason
-from data_engine.scheduler.run_provenance import about_work
 from data_engine.scheduler.run_queue import Item, Work
+from data_engine.workspace.machine import person
 
 
 @dataclass(slots=True)
@@ -72,3 +72,33 @@ def never_begun(work: Work, status: str, text: str, why: Cause, now_s: float) ->
         LogLine(item.run_id, work.flow, None, "ERROR", text, now_s),
         RunFinished(item.run_id, status, now_s, 0.0, text, why, seen),
     )
+
+
+def about_work(work: Work, deployment: Deployment | None) -> RunAbout:
+    """What is known of the run of this work before it begins; `deployment` says which code it runs."""
+    about: RunAbout | None = work.item.about
+    if about is None:
+        why = None if work.item.due is None else work.item.due.why
+        kind, detail = ("hand", None) if why is None else why_begun(why)
+        slot_utc = why.slot_utc if isinstance(why, Slot) else None
+        about = RunAbout(kind, detail, "@".join(person()), scheduled_for=slot_utc)
+    if deployment is None:
+        return about
+    return about._replace(deployment_id=deployment.id, git_commit=deployment.git_commit, git_dirty=deployment.git_dirty)
+
+
+def why_begun(why: WhyDue) -> tuple[str, str | None]:
+    """The kind of trigger of what was due, and its detail.
+
+    Example:
+        >>> from data_engine.reasons.kinds import New
+        >>> why_begun(Slot("2026-01-01T06:00:00+00:00")), why_begun(New())[0]
+        (('slot', '2026-01-01T06:00:00+00:00'), 'file')
+    """
+    if isinstance(why, Slot):
+        return "slot", why.slot_utc
+    if isinstance(why, Tick):
+        return "slot", None
+    if isinstance(why, (Freed, Retried)):
+        return "retry", why.text
+    return ("hand", None) if why.kind == "asked" else ("file", why.text)

@@ -104,7 +104,7 @@ class LocalLayout:
     artifacts_override: Path | None = None
     ledger_override: Path | None = None
 
-    @property
+    @cached_property
     def artifacts_dir(self) -> Path:
         """What every workspace of this machine keeps here."""
         return self.artifacts_override or self.state_root / "artifacts"
@@ -113,7 +113,7 @@ class LocalLayout:
     def compiled_flow_modules_dir(self) -> Path:
         return self.artifacts_dir / "workspace_cache" / self.identity / "compiled_flow_modules"
 
-    @property
+    @cached_property
     def runtime_dir(self) -> Path:
         """The folder of this workspace's ledger, locks, log and daemon files."""
         return self.artifacts_dir / "runtime_state" / self.identity
@@ -126,7 +126,7 @@ class LocalLayout:
     def locks_dir(self) -> Path:
         return self.runtime_dir / "locks"
 
-    @property
+    @cached_property
     def debug_dir(self) -> Path:
         return self.runtime_dir / "debug_artifacts"
 

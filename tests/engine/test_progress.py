@@ -77,9 +77,12 @@ def test_several_sources_are_counted() -> None:
     line(RunStarted("r", "f", "g", "/in/a.csv", 0.0))
     stage.now_s = 1.5
     line(RunFinished("r", "success", 0.0, 1.0))
+    stage.now_s = 1.55
     line(RunStarted("r", "f", "g", "/in/b.csv", 0.0))
+    stage.now_s = 1.65
+    line(RunStarted("r", "f", "g", "/in/c.csv", 0.0))
 
-    assert stage.drawn() == ["sources 1/3", "sources 1/3 b.csv"]
+    assert stage.drawn() == ["sources 1/3", "sources 1/3 c.csv"]  # ten times a second are enough
 
 
 def test_without_a_terminal_nothing_is_drawn_and_nothing_fails(capsys: pytest.CaptureFixture[str]) -> None:

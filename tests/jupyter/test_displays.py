@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from data_engine.reasons.kinds import ByHand, EngineOff, Held, LastRunWarned, Ne
 from data_engine.status.explain import Explanation
 from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
 from data_engine.workspace.layout import CurrentNotebook
+from jupyter_extension import display
 from jupyter_extension.card import STYLE, Card, html, text
 from jupyter_extension.cards import (
     batch_card,
@@ -698,3 +700,28 @@ def test_a_check_stands_in_the_picture_with_its_rules_and_what_becomes_of_other_
 
     assert (line.node, line.text) == ("2", "Check")
     assert line.detail == "positive, known: other rows are kept apart as bad_df"
+
+
+@pytest.mark.parametrize("name", [*display._KINDS, *display._LISTINGS])
+def test_each_name_that_has_a_card_is_a_class_of_ours(name: str) -> None:
+    """Cards are found by the names of classes, so that a picture imports only what it draws."""
+    module, _, kind = name.rpartition(".")
+
+    assert display._name_of(getattr(importlib.import_module(module), kind)) == name
+
+
+def test_the_first_picture_of_a_flow_imports_no_data_library_and_no_commands() -> None:
+    """A kernel waits for it: `%load_ext` and a picture load what they need."""
+    text = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_line_magic("load_ext", "data_engine")
+from data_engine import Flow
+assert "text/html" in shell.display_formatter.format(Flow(group="Sales", name="daily").step(len))[0]
+heavy = {"polars", "duckdb", "sphinx", "pandas", "data_engine.commands.registry", "data_engine.client", "data_engine.plan.plan"}
+print(sorted(heavy & {*sys.modules}))
+"""
+    said = subprocess.check_output([sys.executable, "-P", "-W", "ignore", "-c", text], text=True)
+
+    assert said.splitlines()[-1] == "[]"

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from IPython.core.oinspect import getdoc
 
 from data_engine import Workspace
 from data_engine.cli.app import make_command
@@ -701,7 +702,7 @@ def test_the_help_tells_every_subcommand_and_its_python_twin(shell: Shell) -> No
     """`%flow?` and a bare `%flow` say the same."""
     shell.run("%flow")
     told = shell.out
-    help_text = shell.ipython.find_line_magic("flow").__doc__
+    help_text = getdoc(shell.ipython.find_line_magic("flow")) or ""
 
     assert told.strip() == help_text.strip()
     for command in all_commands().values():

@@ -10,7 +10,7 @@ import importlib
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
@@ -70,8 +70,8 @@ class OwnSources:
           fix:   nothing was written. Write to another folder: add .mirror(root=...) to the flow and write to context.mirror.file(name); then run it again
     """
 
-    def __init__(self, folders: RunFolders) -> None:
-        self.folders = folders
+    def __init__(self, folders: RunFolders, lead_of: Callable[[Path], str] = lead_of) -> None:
+        self.folders, self._lead_of = folders, lead_of
         self.refused: list[ChangeRefusedError] = []
         self.taken: dict[str, None] = {}
         self._written: dict[str, None] = {}
@@ -157,16 +157,16 @@ class OwnSources:
 
     @cached_property
     def _root(self) -> str | None:
-        return None if self.folders.root is None else lead_of(self.folders.root)
+        return None if self.folders.root is None else self._lead_of(self.folders.root)
 
     @cached_property
     def _skip(self) -> str | None:
-        skip = None if self.folders.skip is None else lead_of(self.folders.skip)
+        skip = None if self.folders.skip is None else self._lead_of(self.folders.skip)
         return skip if skip is not None and self._is_in(self._root, skip) else None
 
     @cached_property
     def _mirror(self) -> str | None:
-        return None if self.folders.mirror is None else lead_of(self.folders.mirror)
+        return None if self.folders.mirror is None else self._lead_of(self.folders.mirror)
 
     def _is_source(self, path: str, real: str) -> bool:
         if self._file is not None:
