@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 from data_engine.engine.access.access_log import not_logged
 from data_engine.engine.candidates import Source
 from data_engine.errors import FlowValidationError
-from data_engine.files import atomic_target, trouble_of
+from data_engine.files import atomic_target, rename_folder, trouble_of
 from data_engine.flow.check import Check
 from data_engine.flow.flow import Flow
 from data_engine.flow.rules import Checked
@@ -133,6 +133,12 @@ def rejected_rows(root: Path, flow: str | None = None) -> list[RejectedRows]:
                 rules = facts.get("rules", {})
                 found.append(RejectedRows(names[0], facts["source"], facts["rows"], rules, facts["run"], str(path)))
     return found
+
+
+def follow_rename(root: Path, old: str, new: str) -> None:
+    """Move the rejected rows of a flow to the name that its notebook has now; where that has some of its own, both stay."""
+    with suppress(OSError):
+        rename_folder(root / FOLDER / old, root / FOLDER / new)
 
 
 def write_workbook(found: Sequence[RejectedRows], path: str | os.PathLike[str]) -> Path:
