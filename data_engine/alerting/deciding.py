@@ -137,7 +137,7 @@ def rejection(source: str, run: Run) -> Sighting:
     broken = {rule: rows for rule, rows in rules.items() if rows}
     told = ", ".join(f"{rule} {rows:,}" for rule, rows in broken.items())
     detail = f"{plural(run.rejected or 0, 'row')}: {told}"
-    said = {"source": run.source, "run_id": run.run_id, "detail": detail, "rules": broken}
+    said = {"source": run.source, "key": source, "run_id": run.run_id, "detail": detail, "rules": broken}
     return Sighting(TroubleKey(run.flow, "rejected", error_type=source), run.last_at_utc, said)
 
 

@@ -299,7 +299,8 @@ class Alerter:
         seen, next_s = self._finder.now(concern.flow, on_since_s=self._on_since_s, now_s=now_s)
         if next_s is not None:
             self._look_at(flow, next_s)
-        rejected, good_again = await self._rejected(flow, concern, now_s)
+        look = self._finder.rejected
+        rejected, good_again = await asyncio.to_thread(look, concern.flow, [*self._of(flow).values()], now_s=now_s)
         seen = [*news.failures.values(), *rejected, *map(self._with_source, seen)]
         if flow not in self._caught_up or self._around.held(flow):
             kinds = [one.key.kind for one in seen]
@@ -319,15 +320,6 @@ class Alerter:
             now_s=now_s,
             zone=None if timezone is None else zone_of(timezone),
         )
-
-    async def _rejected(
-        self, flow: str, concern: _Concern, now_s: float
-    ) -> tuple[list[Sighting], dict[TroubleKey, str]]:
-        """Rows that are rejected now, and of which of the flow's troubles none are any more, each with when."""
-        known = [one.key for one in self._of(flow).values() if one.key.kind == "rejected" and not one.is_closed]
-        if not known and not concern.recipients.of("rejected"):
-            return [], {}
-        return await asyncio.to_thread(self._finder.rejected, concern.flow, known, now_s=now_s)
 
     async def _over(
         self, flow: str, concern: _Concern, news: _News, seen: Sequence[Sighting], now_s: float

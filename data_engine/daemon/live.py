@@ -14,7 +14,6 @@ from data_engine.ledger.backfills import newest_writer, written_with_params
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.deployments import published_mark
 from data_engine.ledger.former_places import outputs_here
-from data_engine.ledger.freshness import rejected_now
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.output_runs import OutputRun, output_runs
@@ -28,7 +27,15 @@ from data_engine.reasons.kinds import WaitingRuns
 from data_engine.record import frozen
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.source_memory import KnownSources
-from data_engine.status.build import FlowFacts, OthersSeen, WorkspaceFacts, backfills_recent, last_runs, requests_told
+from data_engine.status.build import (
+    FlowFacts,
+    OthersSeen,
+    WorkspaceFacts,
+    backfills_recent,
+    last_runs,
+    rejected_now,
+    requests_told,
+)
 from data_engine.status.deployed_before import history_of, names_of, ran_earlier_code
 from data_engine.status.record import DaemonFacts, EngineFacts, RequestStatus
 from data_engine.workspace.machine import machine_id

@@ -150,26 +150,22 @@ class TroubleFinder:
         return [Sighting(key, _at(state), said | {"source": state.key.path or None, "run_id": state.last_run_id})]
 
     def rejected(
-        self, flow: Flow, known: Iterable[TroubleKey], *, now_s: float
+        self, flow: Flow, known: Iterable[Trouble], *, now_s: float
     ) -> tuple[list[Sighting], dict[TroubleKey, str]]:
-        """What checks reject now, a trouble for each source; and of which of the `known` ones no rows are rejected any more, each with when.
+        """What checks reject now, a trouble for each source; and of which `known` ones no rows are rejected any more, each with when.
 
-        It is read from the history, so that a run which ended just before its daemon died is told of by the next one.
+        It is read from the history, so that of a run which ended just before its daemon died the next one tells.
 
         Raises:
             LedgerError: the history cannot be read.
         """
-        open_keys = {one.error_type: one for one in known}
+        open_ones = [one for one in known if one.key.kind == "rejected" and not one.is_closed]
+        open_keys = {str(one.detail.get("key")): one.key for one in open_ones}
         since_utc, name = utc_text(now_s - LOOK_BACK_S), flow.name or ""
-        runs = newest_checked(self._ledger, name, rejecting_since=since_utc, sources=open_keys)
-        seen, over = list[Sighting](), dict[TroubleKey, str]()
-        for source, run in runs.items():
-            if not is_as_scheduled(flow, run.params or {}):
-                continue
-            if run.rejected:
-                seen.append(rejection(source, run))
-            elif source in open_keys:
-                over[open_keys[source]] = run.last_at_utc
+        found = newest_checked(self._ledger, name, rejecting_since=since_utc, sources=open_keys)
+        runs = {source: run for source, run in found.items() if is_as_scheduled(flow, run.params or {})}
+        seen = [rejection(source, run) for source, run in runs.items() if run.rejected]
+        over = {open_keys[source]: run.last_at_utc for source, run in runs.items() if not run.rejected}
         return seen, over
 
     async def is_good(self, flow: Flow, since_utc: str) -> bool | None:

@@ -14,6 +14,7 @@ from data_engine.commands.owner import Asker
 from data_engine.deploy.gate import GoldenGate
 from data_engine.deploy.sets import mend
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.quarantine import follow_rename
 from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import meant
 from data_engine.formatting import cli_line
@@ -394,6 +395,7 @@ def write_deployments(home: LocalWorkspace, rows: list[Deployment], put: Collect
         for new in rows:
             if old.kind == "withdraw" and old.of == new.id:
                 carry_over(home.ledger(), old.flow, new.flow)
+                follow_rename(home.layout.root, old.flow, new.flow)
     ledger_rows.add(home.ledger(), rows)
 
 

@@ -2,7 +2,7 @@
 
 A run's rows are there before its outputs take their place, and what has no rejected rows any more is removed after: killed in between,
 a run leaves no output whose rejected rows are missing, and is done again. Each file takes its place by one rename, and says in its
-footer what it holds, so that the daemon reads it without a library.
+footer what it holds, which is read without a library.
 
 Reference: https://github.com/apache/parquet-format, FileMetaData and `key_value_metadata`, the last of its fields but the writer's name.
 """
@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 from data_engine.engine.access.access_log import not_logged
 from data_engine.engine.candidates import Source
 from data_engine.errors import FlowValidationError
-from data_engine.files import atomic_target, trouble_of
+from data_engine.files import atomic_target, rename_folder, trouble_of
 from data_engine.flow.check import Check
 from data_engine.flow.flow import Flow
 from data_engine.flow.rules import Checked
@@ -123,16 +123,19 @@ def rejected_rows(root: Path, flow: str | None = None) -> list[RejectedRows]:
             names = (*((flow,) if flow else ()), *one.folder, one.name)
             if not one.is_regular or not one.name.endswith(".parquet") or one.name.startswith(".") or len(names) < 2:
                 continue
-            path = root.joinpath(FOLDER, *names)
-            said = _known.get(str(path), (None, {}))
-            mark = (one.facts.st_size, one.facts.st_mtime_ns)
-            if said[0] != mark:
-                with suppress(OSError), inside(place, one.folder) as here, opened_file(here, one.name) as descriptor:
-                    said = _known[str(path)] = mark, _said(descriptor)
-            if facts := said[1]:
-                rules = facts.get("rules", {})
-                found.append(RejectedRows(names[0], facts["source"], facts["rows"], rules, facts["run"], str(path)))
+            said: Mapping[str, Any] = {}
+            with suppress(OSError), inside(place, one.folder) as here, opened_file(here, one.name) as descriptor:
+                said = _said(descriptor)
+            if said:
+                facts = said["source"], said["rows"], said.get("rules", {}), said["run"]
+                found.append(RejectedRows(names[0], *facts, str(root.joinpath(FOLDER, *names))))
     return found
+
+
+def follow_rename(root: Path, old: str, new: str) -> None:
+    """Move the rejected rows of a flow to the name that its notebook has now; where that has some of its own, both stay."""
+    with suppress(OSError):
+        rename_folder(root / FOLDER / old, root / FOLDER / new)
 
 
 def write_workbook(found: Sequence[RejectedRows], path: str | os.PathLike[str]) -> Path:
@@ -159,10 +162,6 @@ def write_workbook(found: Sequence[RejectedRows], path: str | os.PathLike[str]) 
 def _leave_out_of_git(path: Path) -> None:
     with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
         file.write("*\n")
-
-
-_known: dict[str, tuple[tuple[int, int] | None, Mapping[str, Any]]] = {}
-"""What files said, by their path, size and time."""
 
 
 def _said(descriptor: int) -> Mapping[str, Any]:

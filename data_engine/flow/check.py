@@ -109,34 +109,29 @@ class Check:
         is_quarantine = self.on_fail == "quarantine"
         checked = judged.checked(with_frame=is_quarantine)
         context.control.checked.append(checked)
-        wrong = judged.broken_about_frame if is_quarantine else broken if self.on_fail == "fail" else ()
-        if wrong:
-            raise self._failed(judged, wrong)
+        if wrong := judged.broken_about_frame if is_quarantine else broken if self.on_fail == "fail" else ():
+            fix = _TO_FAIL if self.on_fail == "fail" else _ABOUT_FRAME
+            raise self._stopped("is not passed", judged, wrong, fix)
         if self.at_most is not None and judged.rejected > self.at_most * judged.rows:
-            raise self._too_many(judged, broken)
+            share = f"{judged.rejected:,} of {plural(judged.rows, 'row')} ({judged.rejected / judged.rows:.2%})"
+            what = f"would reject {share}, more than at_most={self.at_most}"
+            raise self._stopped(what, judged, broken, _TOO_MANY)
         if broken:
             context.log(checked.finding, level="INFO" if is_quarantine else "WARNING")
         rejected = None if self.rejected is None else judged.rejected_as_given()
-        return Apart(judged.good() if is_quarantine else judged.all(), rejected)
+        return Apart(judged.good(is_all=not is_quarantine), rejected)
 
-    def _failed(self, judged: Judged, broken: Sequence[RuleCount]) -> FlowValidationError:
-        return FlowValidationError(
-            f"check {self.rules.label!r} is not passed: {'; '.join(judged.words_of(one) for one in broken)}",
-            where=f"Flow.check(..., label={self.rules.label!r})",
-            fix='correct the data or the rule; on_fail="quarantine" lets the good rows go on and keeps the others apart, '
-            'on_fail="warn" lets all go on'
-            if self.on_fail == "fail"
-            else "correct the data or the rule: a rule about the whole frame rejects no single row",
-        )
+    def _stopped(self, what: str, judged: Judged, broken: Sequence[RuleCount], fix: str) -> FlowValidationError:
+        label, told = repr(self.rules.label), "; ".join(judged.words_of(one) for one in broken)
+        return FlowValidationError(f"check {label} {what}: {told}", where=f"Flow.check(..., label={label})", fix=fix)
 
-    def _too_many(self, judged: Judged, broken: Sequence[RuleCount]) -> FlowValidationError:
-        share = judged.rejected / judged.rows
-        return FlowValidationError(
-            f"check {self.rules.label!r} would reject {judged.rejected:,} of {plural(judged.rows, 'row')} ({share:.2%}), more than "
-            f"at_most={self.at_most}: {'; '.join(judged.words_of(one) for one in broken)}",
-            where=f"Flow.check(..., label={self.rules.label!r})",
-            fix="look at the source: it may be another one than expected; or raise at_most=",
-        )
+
+_TO_FAIL = (
+    'correct the data or the rule; on_fail="quarantine" lets the good rows go on and keeps the others apart, '
+    'on_fail="warn" lets all go on'
+)
+_ABOUT_FRAME = "correct the data or the rule: a rule about the whole frame rejects no single row"
+_TOO_MANY = "look at the source: it may be another one than expected; or raise at_most="
 
 
 def make_check(rules: object, *, on_fail: object, at_most: object, rejected: object, label: str) -> Check:

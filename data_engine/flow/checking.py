@@ -18,6 +18,7 @@ from data_engine.model import RuleCount
 
 ROW, RULES = "_row", "_rules"
 _OURS = (ROW, RULES, "_check", "_run", "_source")
+_ASKED = "__data_engine_rule_"
 _MOST_ROWS = 5
 _MOST_COLUMNS = 8
 _SHOWN = 60
@@ -90,13 +91,9 @@ class Judged:
         pairs = zip(self._answers, self.counts, strict=True)
         return [count for answer, count in pairs if answer.rows is None and (count.failed or count.unknown)]
 
-    def all(self) -> Any:
-        """All rows, as the kind of frame that came, and computed no second time."""
-        return self._frame.whole()
-
-    def good(self) -> Any:
-        """The rows that may go on, as the kind of frame that came."""
-        return self._frame.whole() if self._is_good is None else self._frame.take(self._is_good)
+    def good(self, *, is_all: bool) -> Any:
+        """The rows that may go on, or all of them, as the kind of frame that came; computed no second time."""
+        return self._frame.whole() if is_all or self._is_good is None else self._frame.take(self._is_good)
 
     def checked(self, *, with_frame: bool) -> Checked:
         """What is recorded of it."""
@@ -112,12 +109,15 @@ class Judged:
         return self._frame.marked(self._bad, self._marks())
 
     @cached_property
+    def _is_bad(self) -> pl.Series:
+        return pl.repeat(False, self.rows, eager=True) if self._is_good is None else ~self._is_good
+
+    @cached_property
     def _bad(self) -> Any:
-        return self._frame.take(pl.repeat(False, self.rows, eager=True) if self._is_good is None else ~self._is_good)
+        return self._frame.take(self._is_bad)
 
     def _marks(self) -> tuple[pl.Series, pl.Series]:
-        is_bad = pl.repeat(False, self.rows, eager=True) if self._is_good is None else ~self._is_good
-        numbers = is_bad.arg_true().cast(pl.Int64).alias(ROW)
+        numbers = self._is_bad.arg_true().cast(pl.Int64).alias(ROW)
         rules = [one.rows.alias(one.rule) for one in self._answers if one.rows is not None]
         if not rules or numbers.is_empty():
             return numbers, pl.Series(RULES, [], pl.List(pl.String))
@@ -134,7 +134,7 @@ class Judged:
             return f"{count.rule} is {'unknown' if count.unknown else 'not true'} of the frame of {plural(self.rows, 'row')}"
         is_bad = ~answer.rows.fill_null(False)
         at = is_bad.arg_true().head(_MOST_ROWS)
-        seen = _as_polars(self._frame.take(_only(at, self.rows)))
+        seen = _as_polars(self._frame.take(pl.repeat(False, self.rows, eager=True).scatter(at, True)))
         columns = [name for name in answer.columns if name in seen.columns][:_MOST_COLUMNS]
         told = [
             f"row {row}" + (f" ({', '.join(f'{name}={_shown(values[name])}' for name in columns)})" if columns else "")
@@ -143,10 +143,6 @@ class Judged:
         unknown = f", {count.unknown:,} of them unknown" if count.unknown else ""
         bad = count.failed + count.unknown
         return f"{count.rule} is not true of {bad:,} of {plural(count.rows, 'row')}{unknown}: {first_few(told, _MOST_ROWS, more=bad - len(told))}"
-
-
-def _only(at: pl.Series, height: int) -> pl.Series:
-    return pl.repeat(False, height, eager=True).scatter(at, True)
 
 
 def _shown(value: object) -> str:
@@ -224,9 +220,7 @@ class _Arrow(_Frame):
         return self.given.filter(rows.to_arrow())
 
     def marked(self, rows: Any, marks: Sequence[pl.Series]) -> Any:
-        for mark in marks:
-            rows = rows.append_column(mark.name, mark.to_arrow())
-        return rows
+        return _with_columns(rows, marks)
 
 
 class _Pandas(_Frame):
@@ -264,7 +258,7 @@ class _Relation(_Frame):
 
     def _read(self, sql: Sequence[str] = ()) -> Any:
         if self._table is None:
-            more = "".join(f', ({text}) AS "{_asked(at)}"' for at, text in enumerate(sql))
+            more = "".join(f', ({text}) AS "{_ASKED}{at}"' for at, text in enumerate(sql))
             self._table = self.given.query("_checked", f"SELECT *{more} FROM _checked").to_arrow_table()
         return self._table
 
@@ -282,7 +276,7 @@ class _Relation(_Frame):
             ) from error
         answers = {}
         for at, name in enumerate(about_rows):
-            rows = pl.Series(pl.from_arrow(table.column(_asked(at)))).cast(pl.Boolean)
+            rows = pl.Series(pl.from_arrow(table.column(f"{_ASKED}{at}"))).cast(pl.Boolean)
             answers[name] = Answer(name, rows, columns=_named_in(texts[name], self.columns))
         self._table = read = table.select(self.columns)  # noqa: F841  (DuckDB finds it by its name)
         for name, text in texts.items():
@@ -314,10 +308,7 @@ class _Relation(_Frame):
         return self._relation(self._read())
 
     def marked(self, rows: Any, marks: Sequence[pl.Series]) -> Any:
-        table = rows.to_arrow_table()
-        for mark in marks:
-            table = table.append_column(mark.name, mark.to_arrow())
-        return self._relation(table)
+        return self._relation(_with_columns(rows.to_arrow_table(), marks))
 
     def _relation(self, read: Any) -> Any:
         """A relation of the same connection, with the types that this one has."""
@@ -329,30 +320,33 @@ class _Relation(_Frame):
         return self.given.query("_checked", f"SELECT {told} FROM read")
 
 
-def _asked(at: int) -> str:
-    return f"__data_engine_rule_{at}"
+def _with_columns(table: Any, columns: Sequence[pl.Series]) -> Any:
+    for column in columns:
+        table = table.append_column(column.name, column.to_arrow())
+    return table
 
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+_KINDS: dict[str, type[_Frame]] = {
+    "polars.DataFrame": _Frame,
+    "polars.LazyFrame": _Lazy,
+    "pandas.DataFrame": _Pandas,
+    "pyarrow.Table": _Arrow,
+    "duckdb.DuckDBPyRelation": _Relation,
+}
+
+
 def _frame_of(given: Any, check: Rules) -> _Frame:
-    if isinstance(given, pl.DataFrame):
-        return _Frame(given)
-    if isinstance(given, pl.LazyFrame):
-        return _Lazy(given)
-    library, name = type(given).__module__.partition(".")[0], type(given).__name__
-    if (library, name) == ("pandas", "DataFrame"):
-        return _Pandas(given)
-    if (library, name) == ("pyarrow", "Table"):
-        return _Arrow(given)
-    if name == "DuckDBPyRelation":
-        return _Relation(given)
-    kind = "nothing" if given is None else f"a value of type {name}"
+    for kind in type(given).__mro__:
+        if made := _KINDS.get(f"{kind.__module__.partition('.')[0]}.{kind.__name__}"):
+            return made(given)
+    what = "nothing" if given is None else f"a value of type {type(given).__name__}"
     raise _wrong(
         check,
-        f"it looks at a frame, and was given {kind}",
+        f"it looks at a frame, and was given {what}",
         "let the step before return a Polars frame or LazyFrame, a pandas frame, an Arrow table or a DuckDB relation, or name one with use=",
     )
 
@@ -468,7 +462,11 @@ def _which(frame: pl.DataFrame, rules: Mapping[str, pl.Expr], check: Rules, erro
 
 def _asked_of_schema(frame: _Frame, check: Rules) -> list[Answer]:
     """What the rules of a dataframely Schema say. A null satisfies what is asked of a nullable column; a value that cannot be read as the
-    column's type breaks the rule `column|dtype`, and no other column's."""
+    column's type breaks the rule `column|dtype`, and no other column's.
+
+    The rules are taken by `_validation_rules`: dataframely 3.1 gives away those of a column (`Column.validation_rules`), but those of a
+    Schema only by their verdicts (`Schema.filter`), in which null counts as true.
+    """
     schema = check.schema
     columns = schema.columns()
     for name in columns:

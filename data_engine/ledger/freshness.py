@@ -24,9 +24,10 @@ Counts: TypeAlias = Callable[[Mapping[str, Any]], bool]
 _MOST_ROWS = 1000
 _DAY_S = 86_400.0
 _NEWEST = (
-    "SELECT flow_name, coalesce(source_key, '') AS source, rejected, max(at_utc) AS at_utc, id FROM"
-    " (SELECT flow_name, source_key, rejected, max(finished_at_utc) AS at_utc, rowid AS id FROM runs INDEXED BY runs_checked"
-    " WHERE rejected IS NOT NULL AND finished_at_utc <= ?1{} GROUP BY flow_name, source_key) GROUP BY flow_name, source"
+    "SELECT coalesce(now.value, flow_name) AS flow, coalesce(source_key, '') AS source, rejected, max(at_utc) AS at_utc, ran FROM"
+    " (SELECT flow_name, source_key, rejected, max(finished_at_utc) AS at_utc, rowid AS ran FROM runs INDEXED BY runs_checked"
+    " WHERE rejected IS NOT NULL AND finished_at_utc <= ?1{} GROUP BY flow_name, source_key)"
+    " LEFT JOIN json_each(?2) AS now ON now.key = flow_name GROUP BY flow, source"
 )
 """The newest good run of each source whose rows could be put apart; without a source as with one folder."""
 
@@ -109,18 +110,18 @@ def failures_between(ledger: Ledger, flow: str, since_utc: str, until_utc: str) 
     return int(row[0])
 
 
-def rejected_now(ledger: Ledger) -> Counter[str]:
-    """How many rows are rejected now, by flow.
+def rejected_by_flow(ledger: Ledger, names: Mapping[str, str]) -> Counter[str]:
+    """How many rows are rejected now, by flow; `names` says of flows that were renamed what they are called now.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    found = Counter[str]()
+    now = json.dumps({storable(old): storable(new) for old, new in names.items()})
     with ledger.reading() as connection:
-        asked = f"SELECT flow_name, sum(rejected) FROM ({_NEWEST.format('')}) GROUP BY flow_name"
-        for flow, rows in connection.execute(asked, (future_utc(time.time()),)):
-            found[restored(flow)] += rows
-    return found
+        asked = f"SELECT flow, sum(rejected) FROM ({_NEWEST.format('')}) GROUP BY flow"
+        return Counter(
+            {restored(flow): rows for flow, rows in connection.execute(asked, (future_utc(time.time()), now))}
+        )
 
 
 def newest_checked(ledger: Ledger, flow: str, *, rejecting_since: str, sources: Iterable[str]) -> dict[str, Run]:
@@ -133,10 +134,10 @@ def newest_checked(ledger: Ledger, flow: str, *, rejecting_since: str, sources: 
     asked = json.dumps([storable(source) for source in sources])
     with ledger.reading() as connection:
         rows = connection.execute(
-            f"SELECT coalesce(source_key, ''), {RUN_COLUMNS} FROM runs WHERE rowid IN (SELECT id FROM"
-            f" ({_NEWEST.format(' AND flow_name = ?2')}) WHERE source IN (SELECT value FROM json_each(?3))"
-            f" OR (rejected > 0 AND at_utc >= ?4)) ORDER BY finished_at_utc DESC LIMIT {_MOST_SOURCES}",
-            storable((future_utc(time.time()), flow, asked, rejecting_since)),
+            f"SELECT coalesce(source_key, ''), {RUN_COLUMNS} FROM runs WHERE rowid IN (SELECT ran FROM"
+            f" ({_NEWEST.format(' AND flow_name = ?3')}) WHERE source IN (SELECT value FROM json_each(?4))"
+            f" OR (rejected > 0 AND at_utc >= ?5)) ORDER BY finished_at_utc DESC LIMIT {_MOST_SOURCES}",
+            storable((future_utc(time.time()), "{}", flow, asked, rejecting_since)),
         ).fetchall()
     return {restored(source): run_of(tuple(row)) for source, *row in rows}
 

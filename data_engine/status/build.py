@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,6 +13,7 @@ from data_engine.flow.trigger import Poll, Schedule
 from data_engine.lease.status import LeaseStatus, shown_machine
 from data_engine.ledger import backfills
 from data_engine.ledger.deployments import renamings
+from data_engine.ledger.freshness import rejected_by_flow
 from data_engine.ledger.requests import RequestRows
 from data_engine.model import (
     BAD_ENDS,
@@ -548,6 +550,21 @@ def last_runs(ledger: Ledger) -> dict[str, Run]:
         if before is not None:
             found[flow] = before
     return found
+
+
+def rejected_now(ledger: Ledger) -> Counter[str]:
+    """How many rows checks reject now, by flow; of one that was renamed also those of its names of before.
+
+    Raises:
+        LedgerError: it cannot be read.
+    """
+    rows, names = renamings(ledger), dict[str, str]()
+    if rows:
+        from data_engine.status.deployed_before import former_names
+
+        ended = {one.flow for one in rows if one.kind == "withdraw"}
+        names = {was: flow for flow in {one.flow for one in rows} - ended for was in former_names(rows, flow)}
+    return rejected_by_flow(ledger, names)
 
 
 class OthersSeen:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.deployments import published
-from data_engine.ledger.freshness import rejected_now
 from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.wall_clock import kept_doubt
 from data_engine.ledger.warned import warnings_of
@@ -31,6 +30,7 @@ from data_engine.status.build import (
     backfills_recent,
     last_runs,
     owned_elsewhere,
+    rejected_now,
     requests_told,
 )
 from data_engine.status.record import DaemonFacts, EngineFacts, ServiceFacts

@@ -103,3 +103,17 @@ def test_a_check_that_rejects_other_rows_is_a_difference_of_a_golden(ws: Workspa
     assert (found.status, cli("test", "claims").code) == ("differs", 1)
     assert found.difference is not None
     assert (found.difference.rows.before, found.difference.rows.after) == ((1, 3) if use == "good_df" else (2, 0))
+
+
+def test_a_flow_that_is_renamed_takes_its_rejected_rows_along(ws: Workspace, cli: Cli) -> None:
+    """As it does what is done: the next good run of a source replaces them under the new name."""
+    ws.deploy("claims")
+    modules = ws.root / "flow_modules"
+    (modules / "claims.py").rename(modules / "claims_checked.py")
+    ws.deploy("claims_checked", replaces="claims")
+
+    assert [(one.flow, one.rows) for one in ws.rejected()] == [("claims_checked", 2)]
+    assert {one["name"]: one.get("rejected") for one in cli("status", "--json").json["flows"]} == {
+        "claims_checked": 2,
+        "example": None,
+    }

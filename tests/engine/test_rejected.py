@@ -15,7 +15,7 @@ from data_engine import Flow, FlowExecutionError, FlowValidationError, Workspace
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.engine.quarantine import rejected_rows
 from data_engine.flow.context import FlowContext
-from data_engine.ledger.freshness import rejected_now
+from data_engine.status.build import rejected_now
 from tests.engine.rejecting import KINDS, flow_of, put_source, versions
 
 FRAME = pl.DataFrame({"id": [1, 2, 3], "amount": [1.0, -2.0, None]})

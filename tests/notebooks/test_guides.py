@@ -336,3 +336,24 @@ def test_told_in_time_shows_what_its_text_says(run_guide: Any) -> None:
     assert "team failed waiting - True\n" in _printed(cells["down"])
     assert "['claims failed in Total']\n" in _printed(cells["down"])
     assert _printed(cells["end"]) == "ended\n"
+
+
+@pytest.mark.timeout(300)
+def test_checks_show_what_the_text_says(run_guide: Any) -> None:
+    """Errors that name rows and the line of the check, rows that are kept apart until they are right, and a plan of another rule."""
+    cells = run_guide(REPOSITORY / "notebooks" / "12_checks.ipynb")
+
+    kind, text = _raised(cells["error-fail"])
+    assert kind == "FlowExecutionError"
+    assert "positive is not true of 2 of 5 rows, 1 of them unknown: row 1 (amount=-3), row 3 (amount=null)" in text
+    assert "In [2], line 2: claims.check(RULES)" in text
+    assert "shape: (3, 4)" in _printed(cells["preview"])
+    assert "Check: 3 of 5 rows rejected (positive 2, unique_id 2)" in _printed(cells["preview"])
+    assert "3 of 5 rows (60.00%), more than at_most=0.1" in _raised(cells["error-at-most"])[1]
+    assert "may.csv 3 {'positive': 2, 'unique_id': 2}\n" in _printed(cells["module"])
+    assert "shape: (3, 6)" in _printed(cells["rows"])
+    assert "[('positive', 5, 1, 1), ('unique_id', 5, 2, 0)]\n" in _printed(cells["told"])
+    assert "rejected.xlsx" in _printed(cells["told"])
+    assert "[('claims', 3)]\n" in _printed(cells["told"])
+    assert "[] 5\n" in _printed(cells["corrected"])
+    assert "2 rows added, in 2 of 2 (may.csv, june.csv)\n" in _printed(cells["plan"])
