@@ -20,7 +20,7 @@ from typing import Any
 from data_engine.engine.access.bytecode import Chain, code_facts
 from data_engine.engine.access.libraries import is_authored
 from data_engine.engine.access.recorders import is_frame
-from data_engine.engine.memo.content import digest_of
+from data_engine.engine.memo.content import QueryTexts, digest_of
 from data_engine.engine.memo.tracer import CodeTracer
 from data_engine.engine.memo.value_copy import PLAIN
 from data_engine.proof import data
@@ -211,7 +211,11 @@ class Tracer(CodeTracer):
             state = {key: part for key, part in state.items() if key not in data.remembered_by(kind)}
         pieces: list[Any] = [made, *given, state]
         pieces += [list(items) for items in more[1:3] if items is not None]
-        return self._items(pieces, tuple, name)
+        texts, self.texts = self.texts, QueryTexts()  # what a library keeps are no queries
+        try:
+            return self._items(pieces, tuple, name)
+        finally:
+            self.texts = texts
 
     def _items(self, value: Iterable[Any], kind: type, name: str) -> bytes:
         items = list(value)
