@@ -37,7 +37,7 @@ _DRAWS = re.compile(
 )
 _DRAWS_NOTHING = frozenset({"seed", "getstate", "get_state", "bit_generator", "spawn"})
 
-_CHANGES = re.compile(
+CHANGES = re.compile(
     r"(partial_|re)?fit(_|$)|(train|update|append|extend|insert|remove|clear|reset|close|load|push|pop|put|write)$"
 )
 """Methods that change their own object, by their names."""
@@ -80,6 +80,7 @@ class LeftOut:
     def __init__(self, statements: Statements, taken: Collection[int], call_graph: CallGraph) -> None:
         self.statements = statements
         self.call_graph = call_graph
+        self._turns: dict[int, list[Mapping[str, str]]] = {}
         self.taken = [statements.all[index] for index in sorted(taken)]
         self.left = [
             statement
@@ -96,7 +97,6 @@ class LeftOut:
         for statement in self.left:
             told: set[object] = set()
             calls = [*self._calls(statement)]
-            turns = [*self._by_turns(statement)] if calls else []
             for call in calls:
                 if stream := self._stream(call, statement):
                     draws.setdefault(stream, []).append((statement.number, call.line, call.shown))
@@ -105,7 +105,7 @@ class LeftOut:
                     if diagnostic not in told and not self._runs_a_flow(calls):
                         told.add(diagnostic)
                         yield diagnostic
-                for file in self._files(call, statement, turns):
+                for file in self._files(call, statement):
                     if file not in told and self._is_read(file, statement.index):
                         told.add(file)
                         verb = _DOES.get(call.dotted.removesuffix("()").rpartition(".")[2], "writes")
@@ -129,7 +129,7 @@ class LeftOut:
             name, method = path[0], path[-2]
             if len(path) != 3 or self.last.get(name, -1) <= statement.index or effects.only_looks(method, text):
                 continue
-            if is_shown and not _CHANGES.match(method) and not effects.sounds_like_setup(method):
+            if is_shown and not CHANGES.match(method) and not effects.sounds_like_setup(method):
                 continue
             owners = self.statements.reaching(name, statement.index)[0]
             is_object = any(
@@ -274,12 +274,15 @@ class LeftOut:
 
     # files
 
-    def _files(self, call: _Call, statement: Statement, turns: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    def _files(self, call: _Call, statement: Statement) -> Iterator[str]:
         """The files that a call writes, moves or deletes under a name that stands in the notebook."""
+        turns = self._turns.get(statement.index)
+        if turns is None:
+            turns = self._turns[statement.index] = self._by_turns(statement)
         for texts in turns:
             yield from self._files_of(call, statement, {**texts, **call.given})
 
-    def _by_turns(self, statement: Statement) -> Iterator[Mapping[str, str]]:
+    def _by_turns(self, statement: Statement) -> list[Mapping[str, str]]:
         """The texts that the variables of a statement's loops stand for, by turns: those in what is looped over, as written."""
         loops = [part for part in ast.walk(statement.node) if isinstance(part, (ast.For, ast.comprehension))]
         targets = {part.id for loop in loops for part in ast.walk(loop.target) if isinstance(part, ast.Name)}
@@ -295,7 +298,7 @@ class LeftOut:
             texts.update((self.text(part, statement, _NOTHING), None) for part in parts)
         texts.pop("", None)
         turns: list[Mapping[str, str]] = [dict.fromkeys(targets, text) for text in list(texts)[:_MOST_TURNS]]
-        yield from turns or [_NOTHING]
+        return turns or [_NOTHING]
 
     def _files_of(self, call: _Call, statement: Statement, given: Mapping[str, str]) -> Iterator[str]:
         node = call.node

@@ -73,28 +73,40 @@ class CellChanges:
         """
         value = namespace.get(name)
         values = list(namespace.items())
-        wanted: Set[str] = {name, *(other for other, found in values if found is value and type(value) not in _PLAIN)}
-        makers = self.cells_that_changed(wanted)
+        same = {name, *(other for other, found in values if found is value and type(value) not in _PLAIN)}
         streams = {other for other, found in values if type(found).__name__ in _GENERATORS}
+        behind, made_of = self._walk(same, left, streams, held=set())
+        behind, _ = self._walk(same, left, streams, held=made_of - streams)
+        if behind:
+            return behind
+        near = [*self.cells_that_changed(same), *self.cells_that_changed({*bound, *_STREAMS})]
+        return [text for text in dict.fromkeys(near) if text in left]
+
+    def _walk(
+        self, wanted: Set[str], left: Collection[str], streams: Set[str], held: Set[str]
+    ) -> tuple[list[str], Set[str]]:
+        """The texts among `left` behind what is wanted, and all names that it was made of: a value may hold those that are `held`,
+        so that a later change of them counts, too."""
         behind: dict[str, None] = {}
+        made_of = set(wanted)
         for text, changed in reversed(self._runs):
-            hit = changed & wanted
+            cell = _statements_in(text)
+            unbound = changed - {name for one in cell for name in one.binds}
+            hit = changed & wanted | unbound & held
+            held = held - {name for one in cell if one.is_sure for name in one.binds}
             if not hit:
                 continue
-            cell = _statements_in(text)
             before, is_touched = _before(cell, wanted)
-            is_bound = all(any(name in one.binds for one in cell) for name in hit)
             draws = any(hit & streams & one.reads for one in cell)
-            if text in left and (is_touched or draws or not is_bound):
+            is_unbound = not hit.isdisjoint(unbound)
+            if text in left and (is_touched or draws or is_unbound):
                 behind[text] = None
-            if text in behind or not is_bound:
+            if text in behind or is_unbound:
                 before, _ = _before(cell, wanted, is_whole=True)
-            drawn = _STREAMS.keys() if _SEEDS.search(text) else set()
-            wanted = self._with_later(before | (changed & _STREAMS.keys())) - drawn
-        if behind:
-            return list(behind)
-        near = [*makers, *self.cells_that_changed({*bound, *_STREAMS})]
-        return [text for text in dict.fromkeys(near) if text in left]
+            seeded = _STREAMS.keys() if _SEEDS.search(text) else set()
+            wanted = self._with_later(before | (changed & _STREAMS.keys())) - seeded
+            made_of |= wanted
+        return list(behind), made_of - _STREAMS.keys()
 
     def _with_later(self, names: Collection[str]) -> set[str]:
         """These names, and those that functions and classes among them read."""
@@ -121,6 +133,7 @@ class _StatementNames:
 @lru_cache(maxsize=_MOST_RUNS)
 def _statements_in(text: str) -> tuple[_StatementNames, ...]:
     from data_engine.notebook import effects  # and the compiler, only where something differs
+    from data_engine.notebook.left_out import CHANGES
     from data_engine.notebook.magics import parse_cell, quiet_syntax
     from data_engine.notebook.read import NotebookCell
     from data_engine.notebook.statements import DEFINITIONS
@@ -134,6 +147,7 @@ def _statements_in(text: str) -> tuple[_StatementNames, ...]:
         reads = names.now.keys() if is_definition else names.now.keys() | names.later.keys()
         calls = [bare for bare in names.bare if len(bare.path) > 2]
         touches = {bare.path[0] for bare in calls if not effects.only_looks(bare.path[-2], bare.text)}
+        touches |= {path[0] for path, *_ in names.calls if len(path) > 2 and CHANGES.match(path[-2])}
         touches |= {path[0] for path, *_ in names.writes}
         found.append(_StatementNames(reads, names.binds.keys(), touches, names.later.keys(), is_sure))
     return tuple(found)
@@ -142,7 +156,12 @@ def _statements_in(text: str) -> tuple[_StatementNames, ...]:
 def _before(cell: Sequence[_StatementNames], wanted: Set[str], *, is_whole: bool = False) -> tuple[Set[str], bool]:
     """What was wanted before a cell, of whose statements all count or those that made what is wanted after it; and whether one
     of them may have changed that in place."""
-    is_touched = False
+    holders, is_touched = set(wanted), False
+    for one in cell:
+        if not one.touches.isdisjoint(holders):
+            is_touched = True
+        if not one.reads.isdisjoint(holders):
+            holders |= one.binds
     for one in reversed(cell):
         is_touched = is_touched or not wanted.isdisjoint(one.touches)
         if is_whole or not wanted.isdisjoint(one.binds | one.touches):

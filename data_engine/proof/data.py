@@ -59,7 +59,7 @@ def taken_apart(value: Any, kind: type, doubt: Doubt) -> Sequence[Any] | None:
     if kind.__name__ in _WEAK:
         doubt("a weak reference")
         return []
-    if kind.__module__.startswith("pandas.core.groupby"):
+    if kind.__module__.startswith("pandas.core.groupby") and hasattr(value, "obj"):
         return [value.obj, value.keys, str(value.level), value.as_index, value.sort]
     if (pieces := _python_objects(value, kind)) is not None:
         return pieces
@@ -112,7 +112,8 @@ def _sqlite(connection: Any, doubt: Doubt) -> Sequence[Any]:
         if rows > _MOST_ROWS:
             doubt("a database of more rows than are compared")
             return tables
-        return list(connection.iterdump())
+        kept = ("user_version", "application_id")
+        return [*connection.iterdump(), *(connection.execute(f"PRAGMA {one}").fetchone() for one in kept)]
     except Exception:
         doubt("a connection that is closed, or used by another thread")
         return []
@@ -160,6 +161,21 @@ def stream_state(module: str) -> Any:
     if module == "random":
         return sys.modules["random"].getstate()
     return sys.modules["numpy"].random.get_state() if module == "numpy.random" else None
+
+
+def stream_of(method: Any) -> str:
+    """The module from whose process-wide stream a bound method draws, as `random` after `from random import *`; "" for any other.
+
+    Example:
+        >>> import random
+        >>> stream_of(random.shuffle), stream_of(random.Random(1).shuffle), stream_of(len)
+        ('random', '', '')
+    """
+    owner = getattr(method, "__self__", None)
+    for module, name in (("random", "random"), ("numpy.random", "rand")):
+        if module in sys.modules and owner is getattr(sys.modules[module], name).__self__:
+            return module
+    return ""
 
 
 @lru_cache(maxsize=1000)

@@ -20,7 +20,7 @@ from typing import Any
 from data_engine.engine.access.bytecode import Chain, code_facts
 from data_engine.engine.access.libraries import is_authored
 from data_engine.engine.access.recorders import is_frame
-from data_engine.engine.memo.content import digest_of
+from data_engine.engine.memo.content import QueryTexts, digest_of
 from data_engine.engine.memo.tracer import CodeTracer
 from data_engine.engine.memo.value_copy import PLAIN
 from data_engine.proof import data
@@ -115,6 +115,8 @@ class Tracer(CodeTracer):
             if target.cache_info().currsize:
                 self.doubts.setdefault(name, "it remembers results (functools.cache)")
             return f"cache of {self.reference(target.__wrapped__, name)}"
+        if isinstance(target, (types.BuiltinMethodType, types.MethodType)) and (module := data.stream_of(target)):
+            self._note_stream(module, target.__name__)
         return super().reference(target, name)
 
     def named(self, value: Any, name: str) -> str:
@@ -176,11 +178,14 @@ class Tracer(CodeTracer):
             self.doubt("it holds more objects than are followed")
             return b""
         title = f"{'' if is_authored(kind.__module__) else kind.__module__}.{kind.__qualname__}:".encode()
-        content = data.of_library(value, kind)
-        if content is None:
-            pieces = data.taken_apart(value, kind, self.doubt)
-            if pieces is not None:
-                return title + self._items(pieces, tuple, name)
+        try:
+            content = data.of_library(value, kind)
+            pieces = data.taken_apart(value, kind, self.doubt) if content is None else None
+        except Exception:  # a library of another version
+            self.doubt(f"a {kind.__name__} cannot be compared")
+            return title
+        if pieces is not None:
+            return title + self._items(pieces, tuple, name)
         if content is None and not isinstance(value, io.IOBase):
             content = self._standard_content(value, kind, name)
         if content is None and is_authored(kind.__module__):
@@ -206,7 +211,11 @@ class Tracer(CodeTracer):
             state = {key: part for key, part in state.items() if key not in data.remembered_by(kind)}
         pieces: list[Any] = [made, *given, state]
         pieces += [list(items) for items in more[1:3] if items is not None]
-        return self._items(pieces, tuple, name)
+        texts, self.texts = self.texts, QueryTexts()  # what a library keeps are no queries
+        try:
+            return self._items(pieces, tuple, name)
+        finally:
+            self.texts = texts
 
     def _items(self, value: Iterable[Any], kind: type, name: str) -> bytes:
         items = list(value)

@@ -45,6 +45,8 @@ def ran(*cells: str) -> tuple[CellChanges, dict[str, Any]]:
         (["rates = {}", "def rate():\n    return rates", "rates.update(a=1)", "x = [rate()]"], "x", [2]),
         (["rows = {'a': []}\nrows['a'].append(2)\nbest = rows['a']\nprint(best)"], "best", [0]),
         (["rows = [1]", "vars()['x'] = 1"], "rows", []),
+        (["rows = [1]", "best = [[[[[rows]]]]]", "rows.append(2)", "best.append(3)"], "best", [2, 3]),
+        (["rows = [1]", "total = sum(rows)", "rows = [2]\nrows.append(3)"], "total", []),
     ],
 )
 def test_the_left_out_cells_behind_a_name_are_found(cells: list[str], name: str, behind: list[int]) -> None:

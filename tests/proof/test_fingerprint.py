@@ -234,6 +234,15 @@ def test_pandas_counts_by_columns() -> None:
     assert digest(one) != digest(one.set_index("a"))
 
 
+def test_a_value_of_a_library_of_another_version_is_doubted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it cannot be taken apart as it was."""
+    import polars as pl
+
+    monkeypatch.delattr(pl.DataFrame, "get_columns")
+
+    assert digest(pl.DataFrame({"a": [1]}))[2]
+
+
 def test_what_cannot_be_compared_is_doubted() -> None:
     """A lock, a reader in the middle, a function that remembers: told, and no difference."""
     import functools

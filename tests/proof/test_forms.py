@@ -20,13 +20,14 @@ GENERATED = 60
 
 @pytest.mark.parametrize("name", FORMS)
 def test_a_form_never_differs_in_silence(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the slice leaves out is named by its value, told as doubt, or, of files, by its name."""
+    """What the slice leaves out is named by its value, told as doubt, or, only of files, by its name."""
     pytest.importorskip("pandas")
     monkeypatch.chdir(tmp_path)
 
     judged = judge(FORMS[name])
 
     assert judged.kind in ("right", "named", "doubt", "by names", "varies"), judged
+    assert judged.kind != "by names" or "which build() reads" in judged.detail, judged
 
 
 @pytest.mark.parametrize("name", RIGHT)
