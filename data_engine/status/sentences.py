@@ -87,17 +87,17 @@ def held_words(flow: str, count: int, beside: str | None = None) -> str | None:
 
     Example:
         >>> held_words("claims", 1), held_words("claims", 2, "disabled")
-        ('it runs again when it changes, or with `data-engine retry claims`', None)
+        ('`data-engine retry claims`, or a change, runs it again', None)
         >>> held_words("claims", 2, "engine_off")
         'starting the engine tries them again'
         >>> held_words("claims", 0)
     """
     if not count:
         return None
+    again = f"{'it' if count == 1 else 'them'} again"
     if beside is None:
-        again = "it runs again when it changes" if count == 1 else "they run again when they change"
-        return f"{again}, or with `{typed('retry', flow)}`"
-    return f"starting the engine tries {'it' if count == 1 else 'them'} again" if beside == EngineOff.kind else None
+        return f"`{typed('retry', flow)}`, or a change, runs {again}"
+    return f"starting the engine tries {again}" if beside == EngineOff.kind else None
 
 
 def freed_words(count: int) -> str:
