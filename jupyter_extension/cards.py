@@ -338,6 +338,8 @@ def entries_card(entries: Sequence[CatalogEntry], deployment: Mapping[str, str])
         told.update(entry.warnings)
         if entry.error is not None:
             parts.append(Pairs(_places(entry.error)))
+    if len(rows) == 1 and entries[0].error is None:
+        return Card(entries[0].path.name, (deployment.get(entries[0].name, ""),), tuple(parts[1:]))
     return Card(plural(len(entries), "flow module"), (), tuple(parts))
 
 

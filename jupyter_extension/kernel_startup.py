@@ -1,5 +1,6 @@
-"""What each kernel of `data-engine lab` executes first, as PYTHONSTARTUP: it loads `%flow`, also after a restart, and then does what
-the person's own such file says. It leaves no name of its own."""
+"""What each kernel of a Jupyter server that has our extension executes first, as PYTHONSTARTUP, also after a restart: `%flow` is there,
+loaded at once in a kernel of `data-engine lab` and elsewhere when it is first used. Then comes what the person's own such file says. It
+leaves no name of its own."""
 
 
 def _start(names: dict[str, object]) -> None:
@@ -9,8 +10,11 @@ def _start(names: dict[str, object]) -> None:
 
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if shell is not None:
-        with suppress(ImportError):  # in a kernel of another environment
-            shell.run_line_magic("load_ext", "data_engine")
+        with suppress(ImportError, AttributeError):  # in a kernel of another environment, or with an old IPython
+            if "DATA_ENGINE_WORKSPACE_ROOT" in os.environ:
+                shell.run_line_magic("load_ext", "data_engine")
+            else:
+                shell.magics_manager.register_lazy("flow", "data_engine")
     if own := os.environ.get("DATA_ENGINE_PYTHONSTARTUP"):
         with open(own, "rb") as file:
             exec(compile(file.read(), own, "exec"), names)

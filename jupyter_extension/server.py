@@ -10,7 +10,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -289,6 +289,13 @@ def _load_jupyter_server_extension(app: Any) -> None:
         ],
     )
     follow_renames(app)
+    os.environ.update(kernel_variables(os.environ))
+
+
+def kernel_variables(before: Mapping[str, str]) -> dict[str, str]:
+    """The variables that this server's kernels are to have beside those of `before`, so that each knows `%flow`."""
+    startup, own = str(Path(__file__).with_name("kernel_startup.py")), before.get("PYTHONSTARTUP", "")
+    return {"PYTHONSTARTUP": startup} | ({"DATA_ENGINE_PYTHONSTARTUP": own} if own not in ("", startup) else {})
 
 
 _NO_DOCUMENTATION = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Data Engine</title></head>

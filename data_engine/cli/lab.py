@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -12,7 +12,6 @@ import typer
 from data_engine.cli.options import chosen_workspace, command_group
 from data_engine.platforms.host import shell_line
 from data_engine.platforms.processes import become
-from data_engine.version import import_folder
 from data_engine.workspace.layout import WorkspaceLayout
 
 
@@ -27,7 +26,7 @@ def lab(ctx: typer.Context) -> int:
     """Open JupyterLab on the workspace. Further options go to JupyterLab, such as `--no-browser --port 8899`."""
     layout = chosen_workspace(ctx).layout
     command = lab_command(layout, ctx.args)
-    return become(command, os.environ | lab_environment(layout, os.environ))
+    return become(command, os.environ | {"DATA_ENGINE_WORKSPACE_ROOT": str(layout.root)})
 
 
 def lab_command(layout: WorkspaceLayout, extra: Sequence[str] = ()) -> list[str]:
@@ -43,14 +42,6 @@ def lab_command(layout: WorkspaceLayout, extra: Sequence[str] = ()) -> list[str]
         f"--LabApp.default_url={page}",
         *extra,
     ]
-
-
-def lab_environment(layout: WorkspaceLayout, before: Mapping[str, str]) -> dict[str, str]:
-    """The variables that JupyterLab's kernels are to have beside those of `before`: each loads `%flow` when it starts."""
-    startup = str(Path(import_folder()) / "jupyter_extension" / "kernel_startup.py")
-    own = before.get("PYTHONSTARTUP", "")
-    found = {"DATA_ENGINE_WORKSPACE_ROOT": str(layout.root), "PYTHONSTARTUP": startup}
-    return found | ({"DATA_ENGINE_PYTHONSTARTUP": own} if own not in ("", startup) else {})
 
 
 def lab_hint(root: Path) -> str:

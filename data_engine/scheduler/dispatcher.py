@@ -130,7 +130,7 @@ class Dispatcher(Generic[_E]):
         if self._around.keeps_workspace() and not self._around.may_begin():
             return WaitingForShare()
         if (error := self._wrong_settings()) is not None:
-            return Trouble(f"no run starts: {error.what} ({error.where})", error.fix)
+            return Trouble(f"no run starts while config/data_engine.toml is wrong: {error.what}", error.fix)
         own = [run for run in self.active.values() if run.group == work.group and run.flow != flow]
         runs = [GroupRun(run.flow, run.run_id, os.getpid()) for run in own]
         runs += [GroupRun(run.flow, run.run_id, run.pid, in_daemon=False) for run in others if run.group == work.group]

@@ -82,28 +82,22 @@ _MOST_OF_ERROR = 200
 
 
 def held_words(flow: str, count: int, beside: str | None = None) -> str | None:
-    """That so many files of a flow are held, why, and how they run again; None for none. `beside` is the kind of reason told
-    of the flow.
+    """How the held files of a flow run again, beside the state that says how many they are; None for none, and where something
+    else keeps the flow from running. `beside` is the kind of reason told of the flow.
 
     Example:
-        >>> held_words("claims", 1)
-        '1 file is held (its last run failed or was stopped): it runs again when it changes, or with `data-engine retry claims`'
+        >>> held_words("claims", 1), held_words("claims", 2, "disabled")
+        ('`data-engine retry claims`, or a change, runs it again', None)
         >>> held_words("claims", 2, "engine_off")
-        '2 files are held (their last run failed or was stopped): starting the engine tries them again'
+        'starting the engine tries them again'
         >>> held_words("claims", 0)
     """
     if not count:
         return None
-    whose = "1 file is held (its" if count == 1 else f"{count:,} files are held (their"
-    held = f"{whose} last run failed or was stopped)"
+    again = f"{'it' if count == 1 else 'them'} again"
     if beside is None:
-        again = "it runs again when it changes" if count == 1 else "they run again when they change"
-        return f"{held}: {again}, or with `{cli_line('retry', flow)}`"
-    return (
-        f"{held}: starting the engine tries {'it' if count == 1 else 'them'} again"
-        if beside == EngineOff.kind
-        else held
-    )
+        return f"`{cli_line('retry', flow)}`, or a change, runs {again}"
+    return f"starting the engine tries {again}" if beside == EngineOff.kind else None
 
 
 def freed_words(count: int) -> str:

@@ -11,8 +11,9 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 
-from data_engine.cli.lab import lab_command, lab_environment, lab_hint
+from data_engine.cli.lab import lab_command, lab_hint
 from data_engine.workspace.layout import WorkspaceLayout
+from jupyter_extension.server import kernel_variables
 from tests.cli.conftest import Cli
 from tests.support import notebook_bytes
 
@@ -104,14 +105,18 @@ def test_the_hint_is_short_inside_and_whole_outside(tmp_path: Path) -> None:
     assert lab_hint(tmp_path / "demo") == f"data-engine --workspace {tmp_path / 'demo'} lab"
 
 
-def test_every_kernel_of_lab_has_the_magic_also_after_a_restart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_lab", [True, False])
+def test_every_kernel_has_the_magic_also_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_lab: bool
 ) -> None:
-    """Without a cell that loads it; the person's own start-up file is executed too, and no name of ours is left."""
+    """Of `data-engine lab` and of any Jupyter server with our extension, without a cell that loads it; the person's own
+    start-up file is executed too, and no name of ours is left."""
     own = tmp_path / "own.py"
     own.write_text("mine = 3\n")
-    for name, value in lab_environment(WorkspaceLayout(tmp_path / "claims"), {"PYTHONSTARTUP": str(own)}).items():
+    for name, value in kernel_variables({"PYTHONSTARTUP": str(own)}).items():
         monkeypatch.setenv(name, value)
+    if is_lab:
+        monkeypatch.setenv("DATA_ENGINE_WORKSPACE_ROOT", str(tmp_path / "claims"))
     manager, client = start_new_kernel(kernel_name="python3", cwd=str(tmp_path))
     try:
         for _ in range(2):

@@ -148,7 +148,7 @@ def test_show_gives_the_flow_and_what_production_runs_of_it(shell: Shell, claims
 
 def test_deploy_gives_the_entries_and_a_broken_one_is_raised(shell: Shell, claims: WorkspaceFiles) -> None:
     shell.run("%flow deploy claims")
-    assert "claims.ipynb  G      as deployed" in shell.out
+    assert "claims.ipynb  as deployed" in shell.out
 
     claims.notebook("claims", "def build():\n    return 1 / 0")
     shell.run("%flow deploy claims")

@@ -139,11 +139,21 @@ def test_a_pass_says_how_far_it_is(workspace: Workspace) -> None:
     assert (view.progress, view.share) == ("5 of 10 files done, 1 running, 4 to come.", 0.5)
 
 
+WHOLE_LINES = """
+(panel) => {
+    const body = panel.querySelector('.de-body').getBoundingClientRect();
+    const places = [...panel.querySelectorAll('.de-file')].map((file) => file.getBoundingClientRect());
+    return places.filter((place) => place.top >= body.top && place.bottom <= body.bottom).length;
+}
+"""
+
+
 def test_the_files_tab_at_any_size(lab: Lab, page: Page, pictures: Path) -> None:
-    """The badge counts all files, the search finds the last of them, and a file that goes is told as gone."""
+    """The badge counts all files, the search finds the last of them, and a file that goes is told as gone; 15 are seen at once
+    in a side bar of 900 px."""
     workspace = lab.workspace("many_files")
     flows.fill(workspace, polled=flows.POLLED)
-    flows.sources(workspace, good=1499, bad=1)
+    flows.sources(workspace, good=1500, bad=0)
     for number in range(20, 1499):
         os.utime(workspace / "in" / f"{number:02}.csv", (time.time() - 99, time.time() - 99))
     page.open()
@@ -170,4 +180,11 @@ def test_the_files_tab_at_any_size(lab: Lab, page: Page, pictures: Path) -> None
 
     assert name == "1498.csv"
     assert panel.open_file("00.csv").get_by_role("button", name="Run", exact=True).get_attribute("aria-disabled")
+    lab.do(workspace, "stop_engine")
+    detail.locator(".de-file.de-open .de-file-main").click()
+    detail.locator("[data-group='']").click()
+    detail.locator(".de-bar").first.wait_for(state="detached")
+    page.page.wait_for_function("() => document.querySelectorAll('#data-engine-panel .de-file').length > 30")
+    page.page.screenshot(path=pictures / "side-files-done.png")
+    assert panel.element.evaluate(WHOLE_LINES) >= 15
     lab.do(workspace, "kill")

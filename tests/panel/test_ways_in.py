@@ -9,6 +9,8 @@ import pytest
 from tornado.web import RequestHandler
 
 from jupyter_extension.server import _load_jupyter_server_extension
+from tests.panel.lab import Lab, Page
+from tests.support import notebook_bytes
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +21,11 @@ def ways() -> list[tuple[str, type[RequestHandler]]]:
         found.extend((str(way[0]), way[1]) for way in handlers)
 
     settings = {"base_url": "/"}
-    _load_jupyter_server_extension(
-        SimpleNamespace(web_app=SimpleNamespace(settings=settings, add_handlers=add_handlers))
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONSTARTUP", "")  # it is the server's own; what is set of it goes again
+        _load_jupyter_server_extension(
+            SimpleNamespace(web_app=SimpleNamespace(settings=settings, add_handlers=add_handlers))
+        )
     return found
 
 
@@ -41,6 +45,15 @@ def test_no_method_answers_a_stranger(ways: list[tuple[str, type[RequestHandler]
 
     assert ("/data-engine/docs/(.*)", "HEAD") in [(address, name) for address, name, _ in methods]
     assert open_to_all == []
+
+
+def test_a_kernel_that_imported_nothing_of_ours_knows_the_magic(lab: Lab, page: Page) -> None:
+    """In a JupyterLab that was started without us, whose environment has us."""
+    (lab.root / "plain.ipynb").write_bytes(notebook_bytes("%flow --help"))
+    page.open("plain.ipynb")
+    page.run_all()
+
+    assert "preview" in page.cell(0).locator(".jp-OutputArea-output").first.inner_text()
 
 
 def _asks(method: Any) -> bool:
