@@ -47,7 +47,7 @@ def figures() -> list[Figure]:
     glossary = (ROOT / "data_engine/docs/pages/glossary.md").read_text(encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     return [
-        Figure("lines", sum(text.count("\n") for text in sources.values()), 75_000, 103_100),
+        Figure("lines", sum(text.count("\n") for text in sources.values()), 75_000, 103_095),
         Figure("lines of code", sum(code_lines(text) for text in sources.values()), 51_000, 69_300),
         Figure("modules", len(sources), 270, 451),
         Figure("functions with more than eight parameters", len(with_many_parameters(sources)), 0, 12),
