@@ -276,10 +276,9 @@ class LeftOut:
 
     def _files(self, call: _Call, statement: Statement) -> Iterator[str]:
         """The files that a call writes, moves or deletes under a name that stands in the notebook."""
-        turns = self._turns.get(statement.index)
-        if turns is None:
-            turns = self._turns[statement.index] = self._by_turns(statement)
-        for texts in turns:
+        if statement.index not in self._turns:
+            self._turns[statement.index] = self._by_turns(statement)
+        for texts in self._turns[statement.index]:
             yield from self._files_of(call, statement, {**texts, **call.given})
 
     def _by_turns(self, statement: Statement) -> list[Mapping[str, str]]:

@@ -52,7 +52,7 @@ class CellChanges:
                 continue
             is_late = name not in words and name in self._marks and time.perf_counter() > until_s
             marks[name] = self._marks[name] if is_late else _mark(value)
-        marks |= {name: state for name, module in _STREAMS.items() if (state := _stream(module)) is not None}
+        marks |= {name: _state_of(sys.modules[module]) for name, module in _STREAMS.items() if module in sys.modules}
         changed = frozenset(name for name, mark in marks.items() if self._marks.get(name) != mark)
         if changed:
             self._runs.append((cell.strip(), changed))
@@ -97,22 +97,21 @@ class CellChanges:
             if not hit:
                 continue
             before, is_touched = _before(cell, wanted)
-            draws = any(hit & streams & one.reads for one in cell)
             is_unbound = not hit.isdisjoint(unbound)
-            if text in left and (is_touched or draws or is_unbound):
+            if text in left and (is_touched or is_unbound or any(hit & streams & one.reads for one in cell)):
                 behind[text] = None
             if text in behind or is_unbound:
                 before, _ = _before(cell, wanted, is_whole=True)
-            seeded = _STREAMS.keys() if _SEEDS.search(text) else set()
-            wanted = self._with_later(before | (changed & _STREAMS.keys())) - seeded
+            wanted = self._with_later(before | (changed & _STREAMS.keys()))
+            if _SEEDS.search(text):
+                wanted -= _STREAMS.keys()
             made_of |= wanted
         return list(behind), made_of - _STREAMS.keys()
 
     def _with_later(self, names: Collection[str]) -> set[str]:
         """These names, and those that functions and classes among them read."""
-        later: dict[str, Set[str]] = {}
-        for text, _ in self._runs:
-            later |= {name: one.later for one in _statements_in(text) for name in one.binds}
+        statements = (one for text, _ in self._runs for one in _statements_in(text))
+        later = {name: one.later for one in statements for name in one.binds}
         found, more = set(names), set(names)
         while more := {name for one in more for name in later.get(one, ())} - found:
             found |= more
@@ -158,8 +157,7 @@ def _before(cell: Sequence[_StatementNames], wanted: Set[str], *, is_whole: bool
     of them may have changed that in place."""
     holders, is_touched = set(wanted), False
     for one in cell:
-        if not one.touches.isdisjoint(holders):
-            is_touched = True
+        is_touched = is_touched or not one.touches.isdisjoint(holders)
         if not one.reads.isdisjoint(holders):
             holders |= one.binds
     for one in reversed(cell):
@@ -261,13 +259,6 @@ def _samples(array: Any) -> tuple[object, ...]:
         str(array.dtype),
         tuple(map(_shallow, some.tolist())) if array.dtype.hasobject else some.tobytes(),
     )
-
-
-def _stream(name: str) -> object:
-    """The state of a process-wide stream of random numbers; None where its module was not imported."""
-    package, _, module = name.partition(".")
-    found = sys.modules.get(package)
-    return None if found is None else _state_of(getattr(found, module) if module else found)
 
 
 def _state_of(generator: Any) -> tuple[object, ...]:

@@ -46,7 +46,7 @@ def compare(namespace: Mapping[str, Any], path: Path, data: bytes, *, cache_dir:
         differences = differences_of(labels, kernel, tracer.details(labels), process.details(labels) if labels else {})
     return Verdict(
         utc_text(time.time()),
-        cells_of(texts_of(path, data)),
+        cells_of([cell.text for cell in read_cells(data, path=path)]),
         tuple(differences),
         tuple(label.partition("#")[0].removesuffix("()") for label in varying),
         tuple(doubts_of(kernel, production, again)),
@@ -56,11 +56,6 @@ def compare(namespace: Mapping[str, Any], path: Path, data: bytes, *, cache_dir:
 def names_of(artifact: Artifact) -> frozenset[str]:
     """The names that the slice binds or uses at its top level."""
     return frozenset(name for _, code in artifact.codes for name in code.co_names)
-
-
-def texts_of(path: Path, data: bytes) -> list[str]:
-    """The texts of all code cells."""
-    return [cell.text for cell in read_cells(data, path=path)]
 
 
 _CODE = "import sys; sys.path.append(sys.argv[1]); from data_engine.proof.compare import child; child()"

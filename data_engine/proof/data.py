@@ -59,7 +59,7 @@ def taken_apart(value: Any, kind: type, doubt: Doubt) -> Sequence[Any] | None:
     if kind.__name__ in _WEAK:
         doubt("a weak reference")
         return []
-    if kind.__module__.startswith("pandas.core.groupby") and hasattr(value, "obj"):
+    if kind.__module__.startswith("pandas.core.groupby"):
         return [value.obj, value.keys, str(value.level), value.as_index, value.sort]
     if (pieces := _python_objects(value, kind)) is not None:
         return pieces

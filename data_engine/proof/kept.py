@@ -61,11 +61,12 @@ def compared(home: LocalWorkspace, path: Path, data: bytes | None = None) -> Com
     verdict = kept(home, path.stem)
     if verdict is None:
         return Compared()
-    from data_engine.proof.compare import texts_of
+    from data_engine.notebook.read import read_cells
     from data_engine.proof.verdict import cells_of
 
     try:
-        return verdict.compared(cells_of(texts_of(path, content_of(path) if data is None else data)))
+        cells = read_cells(content_of(path) if data is None else data, path=path)
+        return verdict.compared(cells_of([cell.text for cell in cells]))
     except (OSError, FlowValidationError):
         return Compared()
 
