@@ -22,7 +22,7 @@ from data_engine.model import Deployment, Run, StepRun
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.deployment_status import cells_text
 from data_engine.notebook.module_sets import file_facts
-from data_engine.plan.code import code_changes
+from data_engine.plan.making import code_changes
 from data_engine.planning.slots import Slots, slot_words, zone_of
 from data_engine.proof.kept import unsettled_texts
 from data_engine.record import frozen

@@ -119,8 +119,7 @@ def _is_confirmed(ws: Workspace, name: str, as_json: bool) -> bool:
 
 
 def _escaping(ws: Workspace, name: str) -> Sequence[NotHeldBack]:
-    from data_engine.plan.escapes import escapes
-    from data_engine.plan.making import deployed_flow
+    from data_engine.plan.making import deployed_flow, escapes
 
     try:
         flows = [deployed_flow(ws.home, name), ws.load_flow(name)]

@@ -21,10 +21,9 @@ from data_engine.model import SourceState, utc_text
 from data_engine.planning.due import PlannedFlow, disabled_by
 from data_engine.reasons.kinds import EngineOff, HeldSlot, WaitingForGroup, WaitingForWorker
 from data_engine.reasons.remedies import Reason
-from data_engine.scheduler.dispatcher import Dispatcher
+from data_engine.scheduler.dispatcher import Active, Dispatcher
 from data_engine.scheduler.surroundings import ReadyFlow
 from data_engine.scheduler.trigger_set import TriggerSet
-from data_engine.scheduler.under_way import Active
 from data_engine.status.build import HeldFiles
 from data_engine.status.sentences import in_the_way
 

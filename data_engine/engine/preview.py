@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from data_engine.engine.candidates import Source, pick_source, startup_sources
-from data_engine.engine.executor import item_executor
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.memo.cache import PreviewCache
 from data_engine.engine.memo.caption import PreviewReport, caption, caption_html, loud_html, outside_words, show_caption
 from data_engine.engine.memo.runner import KeptResults, PreviewRunner
 from data_engine.engine.params import as_steps_see, params_for
 from data_engine.engine.progress import ProgressLine
-from data_engine.engine.run import make_context, outcome_of, require_source, require_steps
+from data_engine.engine.run import item_executor, make_context, outcome_of, require_source, require_steps
 from data_engine.engine.run_sources import guard_of_preview, guard_of_run, preview_files
 from data_engine.engine.scratch import Scratch, scratch_of
 from data_engine.engine.shown_result import bound_display, require_plan

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from data_engine.cause import Cause
 from data_engine.engine.access.access_log import current_files
@@ -19,9 +19,10 @@ from data_engine.engine.access.file_events import guarding
 from data_engine.engine.access.own_sources import OwnSources, cause_of_source, says_copy, sql_watched
 from data_engine.engine.candidates import Source, is_unchanged, signature_of
 from data_engine.engine.capture import captured
-from data_engine.engine.executor import item_executor
-from data_engine.engine.kept_objects import KeptObjects
+from data_engine.engine.items.threads import IN_ITEM, ON_NODE, Threads
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.memo.value_copy import copy_of
+from data_engine.engine.memo.value_copy import is_unchanged as is_value_unchanged
 from data_engine.engine.params import as_steps_see, defaults_words, is_as_scheduled, unread
 from data_engine.engine.quarantine import Quarantine, quarantine_of
 from data_engine.engine.recording import RecordedPass, Recording, readers_watched
@@ -36,13 +37,14 @@ from data_engine.errors import (
     message_of,
 )
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
-from data_engine.flow.control import RunInterrupted, StepControl
+from data_engine.flow.control import ItemMap, RunInterrupted, StepControl
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
 from data_engine.flow.forgotten import forgotten_return, never_computed
 from data_engine.flow.locations import IN_PLACE, NotedPlaces, Places
-from data_engine.flow.object_names import taken_later
+from data_engine.flow.object_names import taken_changed, taken_later
 from data_engine.flow.rules import Checked
+from data_engine.flow.spec import StepSpec
 from data_engine.flow.steps import run_steps, step_error
 from data_engine.flow.trigger import Schedule
 from data_engine.formatting import first_few
@@ -64,6 +66,7 @@ from data_engine.planning.slots import zone_of
 from data_engine.platforms.names import lead_of
 from data_engine.secret import knows_any, masked, masked_in
 from data_engine.workspace.layout import kernel_shell
+from data_engine.workspace.settings import ExecutorSettings
 
 _LONGEST_DETAIL = 500
 _MOST_TAKEN = 3
@@ -526,3 +529,106 @@ def _debug(flow: Flow, source: Source, home: LocalWorkspace, control: StepContro
         source_path=source.text,
         control=control,
     )
+
+
+MOST_BYTES = 8 * 1024 * 1024
+"""A larger object is not looked at: a run is not to be slower, or to need more memory, by what it is warned of."""
+
+
+class _Kept(NamedTuple):
+    value: Any
+    before: Any
+    until: int
+
+
+class KeptObjects:
+    """The objects that a step of these saves and a later one takes by its name, each with a copy as long as one can change it."""
+
+    def __init__(self, steps: Sequence[StepSpec]) -> None:
+        self._steps = steps
+        self._takers = taken_later(steps)
+        self._kept: dict[str, _Kept] = {}
+
+    def after(self, index: int, objects: Mapping[str, Any]) -> list[str]:
+        """What is said after step number `index` (from 0), which ended well: that it has changed what a later one takes.
+
+        Example:
+            >>> from data_engine import Flow
+            >>> kept = KeptObjects(Flow("G").step(list, save_as="raw").step(sorted).step(len, use="raw").steps)
+            >>> rows = [2, 1]
+            >>> kept.after(0, {"raw": rows}), rows.sort(), len(kept.after(1, {"raw": rows}))
+            ([], None, 1)
+        """
+        if not self._takers:
+            return []
+        said = []
+        for name, kept in list(self._kept.items()):
+            is_there = objects.get(name) is kept.value
+            if is_there and index < kept.until and _is_as_it_was(kept):
+                continue
+            del self._kept[name]
+            if is_there and index < kept.until:
+                said += taken_changed(self._steps, index, [name])
+        saved, until = self._steps[index].save_as, self._takers.get(index)
+        if saved is not None and until is not None:
+            self._keep(saved, objects.get(saved), until)
+        return said
+
+    def _keep(self, name: str, value: Any, until: int) -> None:
+        try:
+            copied = copy_of(value, most_bytes=MOST_BYTES)
+        except Exception:  # what an author's object does when it is copied is no error of the run
+            return
+        if copied.size_bytes <= MOST_BYTES:
+            self._kept[name] = _Kept(value, copied.value, until)
+
+
+def _is_as_it_was(kept: _Kept) -> bool:
+    try:
+        return is_value_unchanged(kept.value, kept.before)
+    except Exception:  # nor what it does when it is compared
+        return True
+
+
+class ItemExecutor(Protocol):
+    """Spreads the items of the maps of one run. One thread goes through them."""
+
+    def spread(self, work: ItemMap) -> list[Any]:
+        """The results of the items in input order, as `items.threads.spread` gives them."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is kept warm, when the run has ended."""
+        ...
+
+
+def item_executor(
+    home: LocalWorkspace | None, settings: ExecutorSettings | None = None, *, stays_here: bool = False
+) -> ItemExecutor:
+    """What spreads the items of one run of a flow that belongs to `home`, or to no workspace.
+
+    `settings` are the workspace's, for who has read them. A run that `stays_here`, as a preview does, whose scratch folder is this machine's, uses processes in a cluster's place.
+
+    Raises:
+        SettingsError: the workspace's settings cannot be read.
+    """
+    if home is None or os.environ.get(IN_ITEM):
+        return Threads()
+    settings = settings or home.settings().executor
+    if settings.kind == "threads":
+        return Threads()
+    on_node = os.environ.get(ON_NODE)
+    if on_node:  # a run that waited there for tasks of its own would wait for itself
+        from data_engine.engine.items.processes import Processes
+
+        share = int(on_node)
+        return Processes(min(share, settings.workers), cores=share) if share > 1 else Threads()
+    if settings.kind == "processes" or stays_here:
+        from data_engine.engine.items.processes import Processes
+
+        return Processes(settings.workers)
+    from data_engine.cluster.connection import connected
+    from data_engine.cluster.local import scheduler_of
+    from data_engine.engine.items.cluster import Cluster
+
+    return Cluster(lambda: connected(scheduler_of(settings, home.layout.root, home.local.runtime_dir)), home)

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import FunctionType
 from typing import Any
 
 from data_engine.compare.difference import Columns, Difference, Named, Rows
+from data_engine.engine.access.bytecode import code_facts
 from data_engine.engine.candidates import Source, pick_source
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.memo.tracer import CodeTracer
 from data_engine.engine.params import params_for
 from data_engine.engine.preview import steps_until
 from data_engine.errors import FlowValidationError, NotHeldBackError
-from data_engine.flow.check import names_saved, with_rejected_named
+from data_engine.flow.check import Check, names_saved, with_rejected_named
 from data_engine.flow.flow import Flow
+from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.formatting import cli_line
 from data_engine.ledger import deployments as ledger_rows
+from data_engine.ledger.deployments import published
 from data_engine.model import Event
 from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import find_module
 from data_engine.notebook.config_read import changed_config
+from data_engine.notebook.deployment_status import live
+from data_engine.notebook.deployments import Deployments
 from data_engine.notebook.module_sets import read_contents
-from data_engine.plan.code import code_changes
-from data_engine.plan.escapes import escapes
-from data_engine.plan.plan import Elapsed, NotHeldBack, Plan, PlannedSource, SideError
+from data_engine.plan.plan import CodeChange, Elapsed, NotHeldBack, Plan, PlannedSource, SideError
 from data_engine.plan.sides import Side, side_error
 from data_engine.plan.sources import Chosen, name_of, sources_seen
 from data_engine.record import frozen
@@ -290,3 +296,93 @@ def _leaves(found: Sequence[Difference]) -> Iterator[Difference]:
             yield from _leaves(list(one.parts.values()))
         else:
             yield one
+
+
+def code_changes(deployments: Deployments, home: LocalWorkspace, name: str) -> tuple[CodeChange, ...]:
+    """What differs between the code of the authored flow and what is deployed of it, by cell, then by helper."""
+    pointer = live(published(home.ledger(), name)).get(name)
+    if pointer is None or deployments.digest_of(name) == pointer.digest:
+        return ()  # and no other module is read
+    found = [CodeChange(f"cell {cell}", tuple(lines), cell) for cell, lines in sorted(deployments.diff(name).items())]
+    old = deployments.contents_of(pointer.set_id)
+    if old is None:
+        return tuple(found)
+    new = read_contents(home.layout.flow_modules_dir)[0]
+    files = [f"{name}.py"] if old.get(f"{name}.py") != new.get(f"{name}.py") else []
+    for file in (*files, *deployments.changed_helpers(name, new)):
+        lines = tuple(_changed_lines(old.get(file, b""), new.get(file, b"")))
+        found.append(CodeChange(file, lines))
+    return tuple(found)
+
+
+def _changed_lines(before: bytes, after: bytes) -> Iterator[str]:
+    then, now = (data.decode("utf-8", "replace").splitlines() for data in (before, after))
+    lines = [line for line in difflib.ndiff(then, now) if line[2:].strip()]
+    for sign in ("- ", "+ "):
+        yield from (line for line in lines if line.startswith(sign))
+
+
+_TALKERS = frozenset(
+    """requests httpx aiohttp urllib3 boto3 botocore paramiko smtplib ftplib imaplib poplib telnetlib socket websockets
+    sqlalchemy psycopg psycopg2 pymysql MySQLdb pyodbc oracledb cx_Oracle snowflake pymssql redis pymongo kafka pika
+    fsspec s3fs gcsfs adlfs google azure slack_sdk slack apprise win32com pythoncom selenium playwright O365 exchangelib
+    connectorx adbc_driver_manager turbodbc hdfs paho gspread pysftp fabric""".split()
+)
+"""Libraries that exist to talk to something else."""
+
+_REASONS = {"the network": "talks to the network", "a subprocess": "starts a program"}
+_WRITERS = frozenset({"to_sql", "to_gbq", "write_database"})
+"""What writes a frame to a server, by whatever library."""
+
+
+def escapes(flow: Flow) -> tuple[NotHeldBack, ...]:
+    """The steps of the flow that show how they reach something beside files, each with how that shows.
+
+    Example:
+        >>> escapes(Flow("Demo").step(str))
+        ()
+    """
+    return tuple(NotHeldBack(step.label, why) for step in flow.steps if (why := _why(step)) is not None)
+
+
+def _why(step: StepSpec) -> str | None:
+    fn: Any = step.fn
+    if isinstance(fn, (Collect, Check)):
+        return None
+    tracer = _Tracer()
+    tracer.root(fn.fn if isinstance(fn, Map) else fn)
+    libraries = {name.removeprefix("library ") for name in tracer.parts if name.startswith("library ")}
+    libraries |= tracer.refused
+    if talkers := sorted(libraries & _TALKERS):
+        return f"uses {', '.join(talkers)}"
+    for reason, words in _REASONS.items():
+        if reason in tracer.reasons:
+            return words
+    writers = sorted({*tracer.mentions, *_names_called(tracer)} & _WRITERS)
+    return f"calls {', '.join(writers)}" if writers else None
+
+
+class _Tracer(CodeTracer):
+    """Follows code, and keeps every reason why it cannot be seen through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reasons: set[str] = set()
+        self.refused: set[str] = set()
+
+    def mark_unseen(self, reason: str) -> None:
+        """Keep the reason."""
+        super().mark_unseen(reason)
+        self.reasons.add(reason)
+        self.refused.add(reason.partition(".")[0])
+
+
+def _names_called(tracer: CodeTracer) -> Iterator[str]:
+    """The names that the functions reached read as globals, or import."""
+    for reached in tracer.alive:
+        if isinstance(reached, FunctionType):
+            facts = code_facts(reached.__code__)
+            for chain in facts.globals:
+                yield from chain
+            for _, _, chain in facts.imports:
+                yield from chain

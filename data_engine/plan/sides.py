@@ -11,10 +11,9 @@ from typing import Any
 
 from data_engine.cause import Cause
 from data_engine.engine.candidates import Source
-from data_engine.engine.executor import item_executor
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.preview import make_runner
-from data_engine.engine.run import outcome_of, require_source, require_steps
+from data_engine.engine.run import item_executor, outcome_of, require_source, require_steps
 from data_engine.engine.run_sources import preview_files
 from data_engine.engine.scratch import forget_scratch, scratch_of
 from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError

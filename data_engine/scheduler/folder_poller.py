@@ -60,8 +60,7 @@ from data_engine.reasons.kinds import (
 )
 from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.file_events import FileEvents, FolderEvents
-from data_engine.scheduler.folder_scans import FolderScans
-from data_engine.scheduler.scan_pace import ScanPace
+from data_engine.scheduler.folder_scans import FolderScans, ScanPace
 from data_engine.scheduler.scanner import Scan, Scanner
 from data_engine.scheduler.source_memory import KnownSources, SourceMemory
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from data_engine import Flow, load_flow
-from data_engine.engine.executor import ItemExecutor
 from data_engine.engine.local_workspace import local_workspace
+from data_engine.engine.run import ItemExecutor
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.steps import run_steps

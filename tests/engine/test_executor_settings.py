@@ -9,11 +9,11 @@ import pytest
 
 from data_engine import FlowExecutionError, Workspace, load_flow
 from data_engine.cluster.connection import own_facts, refuse_mismatch
-from data_engine.engine.executor import item_executor
 from data_engine.engine.items.cluster import Cluster
 from data_engine.engine.items.processes import Processes
 from data_engine.engine.items.threads import IN_ITEM, ON_NODE, Threads
 from data_engine.engine.local_workspace import local_workspace
+from data_engine.engine.run import item_executor
 from data_engine.errors import ClusterError
 from tests.support import WorkspaceFiles
 

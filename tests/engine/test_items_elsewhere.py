@@ -30,7 +30,7 @@ from data_engine import (
 )
 from data_engine.cause import Cause
 from data_engine.engine.capture import captured
-from data_engine.engine.executor import ItemExecutor
+from data_engine.engine.run import ItemExecutor
 from data_engine.flow.context import WorkspaceConfigContext
 from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.locations import MirrorContext, SourceContext

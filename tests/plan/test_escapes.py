@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from data_engine.plan.escapes import escapes
+from data_engine.plan.making import escapes
 from tests.support import WorkspaceFiles
 
 STEPS = {
