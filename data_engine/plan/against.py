@@ -16,9 +16,8 @@ from data_engine.engine.progress import ProgressLine
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.notebook.locate import annotate_call
-from data_engine.plan.making import CURRENT, deployed_flow, escapes, not_confirmed
+from data_engine.plan.making import CURRENT, deployed_flow, escapes, name_of, not_confirmed
 from data_engine.plan.sides import Side
-from data_engine.plan.sources import name_of
 
 
 def against_deployed(

@@ -26,9 +26,8 @@ from data_engine.cluster.connection import Connection
 from data_engine.cluster.link import Attempt, Link, Lost, Suspects
 from data_engine.cluster.node import NodeAttempt, Refused
 from data_engine.engine.items import threads
-from data_engine.engine.items.far_call import FarCall
 from data_engine.engine.items.process import Home, ItemProcess, ProcessEnded, Task
-from data_engine.engine.items.processes import ProcessPool, died, mark_unseen
+from data_engine.engine.items.processes import FarCall, ProcessPool, died, mark_unseen
 from data_engine.engine.items.travel import PackedError, Parcel, pack_error, unpack_error
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.shares import Share
