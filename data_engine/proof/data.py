@@ -196,10 +196,9 @@ def name_in_library(value: Any, kind: type) -> str:
         return f"ufunc {value.__name__}"
     module = kind.__module__
     while module:
-        space = vars(sys.modules[module]) if module in sys.modules else {}
-        for name, found in list(space.items()):
-            if found is value and module != "numpy.random.mtrand":
-                return f"{module}.{name}"
+        space = dict(vars(sys.modules[module])) if module in sys.modules else {}
+        if module != "numpy.random.mtrand" and id(value) in map(id, space.values()):
+            return f"{module}.{next(name for name, found in space.items() if found is value)}"
         module = module.rpartition(".")[0]
     return ""
 
