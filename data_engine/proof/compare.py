@@ -108,7 +108,7 @@ class SliceProcess:
         found = self._receive()
         if isinstance(found, Fingerprint):
             return found
-        raise self._failed(found)
+        raise self._failed(*found)
 
     def details(self, labels: Iterable[str]) -> Mapping[str, Detail]:
         """The values of these names in short; asked once, after `fingerprint`.
@@ -132,14 +132,16 @@ class SliceProcess:
             code = self._process.wait()
             raise self._failed(f"its process ended (exit code {code})") from None
 
-    def _failed(self, detail: str) -> FlowExecutionError:
-        return FlowExecutionError(
+    def _failed(self, detail: str, places: tuple[dict[str, Any], ...] = ()) -> FlowExecutionError:
+        error = FlowExecutionError(
             flow_name=self._path.stem,
             phase="import",
             detail=f"the slice cannot be executed to compare it: {detail}",
             source_path=self._path,
             fix="restart the kernel and run all cells: what fails there fails in production, too",
         )
+        error.places = places
+        return error
 
 
 def child() -> None:
@@ -150,6 +152,7 @@ def child() -> None:
     os.dup2(nothing, 0)
     path, data, names, cache_dir = pickle.load(questions)
     from data_engine.notebook.load import FlowModules
+    from data_engine.notebook.locate import place_of
     from data_engine.proof.fingerprint import trace
 
     def answer(message: object) -> None:
@@ -159,7 +162,8 @@ def child() -> None:
     try:
         module = FlowModules(path.parent, cache_dir=cache_dir).execute(path, data)
     except BaseException as error:
-        answer(f"{type(error).__name__}: {message_of(error)}")
+        place = place_of(error)
+        answer((f"{type(error).__name__}: {message_of(error)}", () if place is None else place.as_places()))
         return
     tracer = trace(vars(module), names)
     answer(tracer.fingerprint())

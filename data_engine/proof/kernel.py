@@ -52,9 +52,18 @@ def compare_kernel(home: LocalWorkspace, path: Path, namespace: Mapping[str, Any
         OSError: it cannot be read.
     """
     data = content_of(path)
-    verdict = compare(namespace, path, data, cache_dir=home.modules().cache_dir)
+    try:
+        verdict = compare(namespace, path, data, cache_dir=home.modules().cache_dir)
+    except FlowExecutionError as error:
+        behind = LeftOutCells(path, data, namespace)
+        read = {name for place in error.places for name in behind.read_by(place["cell"])}
+        if cells := sorted({cell for name in read for cell in behind.behind(name)}):
+            error.fix = f"put `#| keep` at the top of cell{'s' if cells[1:] else ''} {', '.join(map(str, cells))}, which production leaves out"
+        raise
     if not verdict.is_same:
-        verdict = _with_cells(verdict, path, data, namespace)
+        behind = LeftOutCells(path, data, namespace)
+        named = (replace(one, cells=behind.behind(re.split(r"[.\[]", one.name)[0])) for one in verdict.differences)
+        verdict = replace(verdict, differences=tuple(named))
     compared_values[path.stem] = SliceValues.of(verdict, path, data, namespace)
     keep(home, path.stem, verdict)
     return verdict
@@ -145,20 +154,26 @@ def require_as_in_kernel(home: LocalWorkspace, path: Path, *, may_differ: bool) 
         )
 
 
-def _with_cells(verdict: Verdict, path: Path, data: bytes, namespace: Mapping[str, Any]) -> Verdict:
-    """The verdict, each difference with the left-out cells of this kernel that are behind it."""
-    artifact = load_artifact(path, data, cache_dir=None)
-    parts_left = {cell.number for cell in artifact.compiled.cells if not all(one.taken for one in cell.statements)}
-    left = {cell.text.strip(): cell.number for cell in read_cells(data, path=path) if cell.number in parts_left}
-    bound = names_of(artifact)
+class LeftOutCells:
+    """The cells of the notebook at `path`, whose content is `data`, that its slice leaves out, in whole or in part."""
 
-    def cells_behind(name: str) -> tuple[int, ...]:
-        root = re.split(r"[.\[]", name)[0]
-        return tuple(sorted({left[text] for text in CHANGES.cells_behind(root, namespace, bound, left)}))
+    def __init__(self, path: Path, data: bytes, namespace: Mapping[str, Any]) -> None:
+        self._artifact = load_artifact(path, data, cache_dir=None)
+        self._namespace = namespace
+        cells = self._artifact.compiled.cells
+        parts_left = {cell.number for cell in cells if not all(one.taken for one in cell.statements)}
+        self._left = {
+            cell.text.strip(): cell.number for cell in read_cells(data, path=path) if cell.number in parts_left
+        }
 
-    return replace(
-        verdict, differences=tuple(replace(one, cells=cells_behind(one.name)) for one in verdict.differences)
-    )
+    def behind(self, name: str) -> tuple[int, ...]:
+        """Those that this kernel ran for what the name stands for to be as it is."""
+        texts = CHANGES.cells_behind(name, self._namespace, names_of(self._artifact), self._left)
+        return tuple(sorted({self._left[text] for text in texts}))
+
+    def read_by(self, cell: int) -> set[str]:
+        """The names that the slice's part of a cell uses at its top level."""
+        return {name for number, code in self._artifact.codes if number == cell for name in code.co_names}
 
 
 def run_and_compare(home: LocalWorkspace, path: Path) -> Verdict:

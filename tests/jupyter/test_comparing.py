@@ -57,6 +57,22 @@ def test_what_differs_is_named_with_its_cell_and_not_deployed_until_it_is_answer
     assert "claims.ipynb: not as in the kernel of " in shell.out
 
 
+def test_where_the_slice_fails_the_left_out_cells_that_it_needs_are_named(shell: Shell, here: WorkspaceFiles) -> None:
+    """The whole notebook runs: what it needs is kept by the named cells, not by running all cells again."""
+    cells = (
+        "from data_engine import Flow\nclass Model: pass\nmodel = Model()",
+        "unused = 1",
+        "fitted = vars()['model']\nfitted.rate = 2",
+        "RATE = model.rate",
+        "def rates(context):\n    return RATE\ndef build():\n    return Flow(group='G').step(rates)",
+    )
+    run(shell, here, *cells)
+
+    shell.run("%flow compile --compare")
+    assert "has no attribute 'rate'" in shell.out
+    assert "put `#| keep` at the top of cell 3, which production leaves out" in shell.out
+
+
 def test_a_deploy_by_python_is_compared_too(shell: Shell, here: WorkspaceFiles) -> None:
     """What differs is an error, and nothing is deployed but with `force`."""
     run(shell, here, *CELLS)
