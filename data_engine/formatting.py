@@ -161,12 +161,12 @@ def duration_words(seconds: float | None) -> str:
 
     Example:
         >>> [duration_words(seconds) for seconds in (0, 0.503, 1.53, 40, 75.2, 300, 7_300, 180_000, None)]
-        ['less than 1 ms', '503 ms', '1.5 s', '40 s', '1 min 15 s', '5 min', '2 h 1 min', '2 d 2 h', '']
+        ['<1 ms', '503 ms', '1.5 s', '40 s', '1 min 15 s', '5 min', '2 h 1 min', '2 d 2 h', '']
     """
     if seconds is None:
         return ""
     if seconds < 0.0005:
-        return "less than 1 ms"
+        return "<1 ms"
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:

@@ -387,7 +387,7 @@ class WaitingForOwnRun(Reason):
 def _looks_text(why: Looks) -> str:
     events = ", and when a file changes" if why.wakes else ""
     slow = f" (a look takes {duration_words(why.took_s)})" if why.took_s >= _SLOW_LOOK_S else ""
-    return f"looks every {duration_words(why.every_s)}{events}{slow}"
+    return f"looks every {duration_words(round(why.every_s, 1))}{events}{slow}"
 
 
 @reason("looks", _looks_text)

@@ -157,7 +157,7 @@ def test_a_broken_module_is_told_with_its_line_and_fix(workspace: Workspace, ws:
     ("looks", "text"),
     [
         (Looks(5.003, 0.003), "looks every 5 s"),
-        (Looks(0.203, 0.003, wakes=True), "looks every 0.2 s, and when a file changes"),
+        (Looks(0.203, 0.003, wakes=True), "looks every 200 ms, and when a file changes"),
         (Looks(40, 4), "looks every 40 s (a look takes 4 s)"),
         (Looks(300, 3, wakes=True), "looks every 5 min, and when a file changes (a look takes 3 s)"),
     ],

@@ -45,7 +45,8 @@ def build():
 """
 OVERLAPS = """
 (part) => {
-    const shown = [...part.querySelectorAll('*')].filter((one) => !one.children.length && one.textContent.trim() && !one.closest('.de-sr, svg, .de-log, .de-fold, .de-tabs'));
+    const shown = [...part.querySelectorAll('*')].filter((one) => !one.children.length && one.textContent.trim() && !one.closest('.de-sr, svg, .de-log, .de-fold, .de-tabs')
+        && getComputedStyle(one).clipPath === 'none');
     const boxes = shown.flatMap((one) => {
         const range = document.createRange();
         range.selectNodeContents(one);

@@ -45,7 +45,7 @@ CAPTIONS = {
         (Path("/out/a"), Path("/out/b"), Path("/out/c")),
         "preview claims · out ran: first preview · wrote to scratch: a and 2 more · 2 ms",
     ),
-    "no steps": ([], 0.0, (), "preview claims · less than 1 ms"),
+    "no steps": ([], 0.0, (), "preview claims · <1 ms"),
 }
 
 
