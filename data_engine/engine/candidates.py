@@ -194,7 +194,8 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
     found = _readable(tried, where)
     if found is None:
         folder = next((other for other in tried if other.is_dir()), None)
-        what = f"Source file not found: {tried[0]}" if folder is None else f"{folder} is a folder, not a file"
+        missing = next((one for one in tried if one.parent.is_dir()), tried[0])
+        what = f"Source file not found: {missing}" if folder is None else f"{folder} is a folder, not a file"
         raise FlowValidationError(what, where=where, fix=_nearest_there(flow, root, path.name))
     if found.name.startswith(("~$", ".~lock.")):
         raise FlowValidationError(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from data_engine.engine.scratch import remove_scratch
+from data_engine.plan.plan import Plan, PlannedSource, SideError
 from tests.cli.conftest import Cli
 from tests.plan.production import FLOW, Production
 from tests.plan.test_plan import SENDS
@@ -72,6 +73,23 @@ def test_an_edit_that_fails_ends_a_plan_with_1(cli: Cli, production: Production)
     assert said in answer.out
     assert "Correct the edit first" in answer.out
     assert "To let production run it" not in answer.out
+
+
+def test_an_edit_that_mends_some_files_may_go_live(
+    cli: Cli, production: Production, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails still has failed before: the edit is no worse, and its deploy is named."""
+    failed = [SideError("deployed", name, "odd") for name in ("a.txt", "b.txt")]
+    sources = (PlannedSource("a.txt", None), PlannedSource("b.txt", None))
+    plan = Plan("sales", sources=sources, errors=(*failed, SideError("current", "b.txt", "odd")))
+    monkeypatch.setattr("data_engine.client.Workspace.plan", lambda *_: plan)
+
+    answer = cli("plan", "sales")
+
+    assert answer.code == 0
+    assert "the edit mends 1 of 2" in answer.out
+    assert "To let production run it: data-engine deploy sales" in answer.out
+    assert "Correct the edit first" not in answer.out
 
 
 @pytest.mark.parametrize(
