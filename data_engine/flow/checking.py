@@ -493,7 +493,9 @@ def _of_rule(
     check: Rules, name: str, why: str, column: str | None = None, columns: Sequence[str] = ()
 ) -> FlowValidationError:
     known = "" if column is None else meant(column, columns)
-    fix = "correct the rule" if column is None else f"{known}name one of its columns: {first_few(list(columns), 20)}"
+    fix = f"{known}name one of its columns: {first_few(list(columns), 20)}"
+    if column is None:
+        fix = "correct the rule, or cast what it reads: a column of a CSV is text where one of its values is no number"
     return _wrong(check, f"rule {_said(check, name)} cannot be asked: {why}", fix)
 
 
