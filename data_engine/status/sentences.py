@@ -82,22 +82,23 @@ _MOST_OF_ERROR = 200
 
 
 def held_words(flow: str, count: int, beside: str | None = None) -> str | None:
-    """How the held files of a flow run again, beside the state that says how many they are; None for none, and where something
+    """Why files of a flow are held and how they run again, beside the state that says how many they are; None for none, and where something
     else keeps the flow from running. `beside` is the kind of reason told of the flow.
 
     Example:
         >>> held_words("claims", 1), held_words("claims", 2, "disabled")
-        ('`data-engine retry claims`, or a change, runs it again', None)
+        ('its last run failed or was stopped: `data-engine retry claims`, or a change, runs it again', None)
         >>> held_words("claims", 2, "engine_off")
-        'starting the engine tries them again'
+        'their last runs failed or were stopped: starting the engine tries them again'
         >>> held_words("claims", 0)
     """
     if not count:
         return None
+    why = "its last run failed or was stopped" if count == 1 else "their last runs failed or were stopped"
     again = f"{'it' if count == 1 else 'them'} again"
     if beside is None:
-        return f"`{cli_line('retry', flow)}`, or a change, runs {again}"
-    return f"starting the engine tries {again}" if beside == EngineOff.kind else None
+        return f"{why}: `{cli_line('retry', flow)}`, or a change, runs {again}"
+    return f"{why}: starting the engine tries {again}" if beside == EngineOff.kind else None
 
 
 def freed_words(count: int) -> str:

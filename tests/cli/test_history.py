@@ -272,7 +272,7 @@ def test_an_error_that_is_logged_counts_where_the_run_went_well_and_what_is_only
 
     went_well = cli("--workspace", ws.root, "run", "--once", "mixed")
     assert went_well.code == 0
-    assert re.search(r"^success +mixed +\S+ s, 2 warnings$", went_well.out, re.M)
+    assert re.search(r"^success +mixed +\S+ m?s, 2 warnings$", went_well.out, re.M)
     assert "          warning: 3 rows have no day\n          warning: disk is nearly full\n" in went_well.out
     assert re.search(r"^1 run: 1 success, 0 failed, 2 warnings, ", went_well.out, re.M)
     (run,) = Workspace(ws.root).runs("mixed")
@@ -285,7 +285,7 @@ def test_an_error_that_is_logged_counts_where_the_run_went_well_and_what_is_only
     assert "STDERR   Good: 100%" in log
 
     went_wrong = cli("--workspace", ws.root, "run", "--once", "mixed", "--set", "fail=yes")
-    assert re.search(r"^failed +mixed +\S+ s, 1 warning$", went_wrong.out, re.M)
+    assert re.search(r"^failed +mixed +\S+ m?s, 1 warning$", went_wrong.out, re.M)
     assert "1 run: 0 success, 1 failed, 1 warning, " in went_wrong.out
     counts = [one["warnings"] for one in cli("--workspace", ws.root, "runs", "mixed", "--json").json]
     assert counts == [1, 2]

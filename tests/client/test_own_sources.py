@@ -305,7 +305,7 @@ def test_a_file_is_held_and_says_why(ws: WorkspaceFiles, source: Path, daemon: W
     (told,) = daemon.explain(source)
     assert (told.why.kind, told.cause and told.cause.kind) == ("held", "overwrites_source")
     assert "the flow's own source" in told.why.text
-    assert next(flow for flow in daemon.status().flows if flow.name == "claims").held == 2
+    until(lambda: next(flow for flow in daemon.status().flows if flow.name == "claims").held == 2)
     assert source.read_text() == DATA
 
     ws.module("claims", FLOW.format(write="pass", watch=POLL))

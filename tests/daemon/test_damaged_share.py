@@ -163,7 +163,7 @@ def test_nobody_takes_over_a_history_of_which_a_segment_is_gone_before_it_is_rep
     own(ben)
     do(team, "c.txt", ben, carl)
     until(lambda: done(carl) == {"a.txt", "b.txt", "c.txt"})
-    assert (ben.lease["damage"], carl.lease["damage"]) == (None, None)
+    until(lambda: (ben.lease["damage"], carl.lease["damage"]) == (None, None))
     assert sorted(begun(team)) == sorted(
         f"{name} {step}" for name in ("a.txt", "b.txt", "c.txt") for step in ("begin", "finish")
     )

@@ -38,7 +38,7 @@ def base64_behind(shift: int, text: str) -> str:
 ENCODERS: dict[str, Callable[[str], str]] = {
     "as it is": str,
     **{f"quote {safe!r}": partial(quote, safe=safe, errors="surrogatepass") for safe in SAFE_SETS},
-    **{f"quote {safe!r}, lower": partial(lower_quote, safe) for safe in SAFE_SETS},
+    **{f"quote {safe!r}, lower": partial(lower_quote, safe) for safe in SAFE_SETS if "%" not in safe},
     "quote, Latin 1": lambda text: quote(text.encode("latin-1", "xmlcharrefreplace"), safe=""),
     "SQLAlchemy 1": lambda text: "".join(f"%{ord(one):X}" if one in ":@/" else one for one in text),
     "quote_plus": lambda text: quote_plus(text, errors="surrogatepass"),
