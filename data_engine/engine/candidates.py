@@ -193,10 +193,7 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
         raise FlowValidationError(f"source={shown(str(choice))} is not a path", where=where, fix=_A_FILE)
     found = _readable(tried, where)
     if found is None:
-        folder = next((other for other in tried if other.is_dir()), None)
-        missing = next((one for one in tried if one.parent.is_dir()), tried[0])
-        what = f"Source file not found: {missing}" if folder is None else f"{folder} is a folder, not a file"
-        raise FlowValidationError(what, where=where, fix=_nearest_there(flow, root, path.name))
+        raise FlowValidationError(_not_there(tried), where=where, fix=_nearest_there(flow, root, path.name))
     if found.name.startswith(("~$", ".~lock.")):
         raise FlowValidationError(
             f"{found} is not data: it is the lock file of a program that has the document open",
@@ -213,6 +210,12 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
     raise FlowValidationError(
         f"{found} is not under the flow's source {root}", where=where, fix=f"name a file under {root}"
     )
+
+
+def _not_there(tried: Sequence[Path]) -> str:
+    if (folder := next((one for one in tried if one.is_dir()), None)) is not None:
+        return f"{folder} is a folder, not a file"
+    return f"Source file not found: {next((one for one in tried if one.parent.is_dir()), tried[0])}"
 
 
 def pick_to_run(flow: Flow, choice: str | os.PathLike[str]) -> Source:
