@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from data_engine.platforms.host import shell_line
 
@@ -83,6 +84,16 @@ def plural(number: int, one: str, several: str | None = None) -> str:
         ('1 file is', '2 files are')
     """
     return f"{number:,} {one if number == 1 else several or f'{one}s'}"
+
+
+def path_in(root: Path, path: str) -> str:
+    """A path as it is seen from `root` where it lies in it, else as it is.
+
+    Example:
+        >>> path_in(Path("/team/claims"), "/team/claims/data/in"), path_in(Path("/team/claims"), "/data")
+        ('data/in', '/data')
+    """
+    return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
 
 
 def size_words(size_bytes: float) -> str:

@@ -15,6 +15,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.files import file_exists
 from data_engine.flow.expectation import Expectation, expectation_words
 from data_engine.flow.trigger import skipped_days
+from data_engine.formatting import path_in
 from data_engine.ledger.deployments import renamings
 from data_engine.ledger.warned import warnings_of
 from data_engine.marks import Mark
@@ -261,7 +262,7 @@ def _next_times(ws: Workspace, options: Mapping[str, Any]) -> str:
 
 def _about(entry: Mapping[str, Any], times: str, root: Path) -> tuple[tuple[str, str], ...]:
     def place(path: str | None) -> str | None:
-        return Path(path).relative_to(root).as_posix() if path and Path(path).is_relative_to(root) else path
+        return path and path_in(root, path)
 
     options = entry["options"]
     mirror = place(entry["mirror"])

@@ -23,7 +23,7 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import complain, print_json, say, status_style, table
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import beginning, cli_line, duration_words, first_few, local_time, zoned_words
+from data_engine.formatting import beginning, cli_line, duration_words, first_few, local_time, path_in, zoned_words
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -691,6 +691,4 @@ def short_path(path: str | None, root: Path) -> str:
         >>> short_path("/team/claims/data/in", Path("/team/claims")), short_path(None, Path("/team/claims"))
         ('data/in', '-')
     """
-    if path is None:
-        return "-"
-    return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
+    return "-" if path is None else path_in(root, path)

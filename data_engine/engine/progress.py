@@ -32,7 +32,8 @@ class ProgressLine:
         if now_s - self._started_s < _SHOW_AFTER_S:
             return
         if self._total > 1:
-            if now_s - self._drawn_s >= _SOURCES_EVERY_S:  # drawing takes longer than a fast run
+            is_last = self._done == self._total  # it stays
+            if is_last or now_s - self._drawn_s >= _SOURCES_EVERY_S:  # drawing takes longer than a fast run
                 self._drawn_s = now_s
                 self._show_sources(event)
         elif isinstance(event, StepProgress):

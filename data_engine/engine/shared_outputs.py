@@ -12,6 +12,7 @@ from pathlib import Path
 from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.flow.flow import Flow
+from data_engine.formatting import path_in
 from data_engine.ledger.output_runs import Writer, other_writers
 
 _MOST_OUTPUTS = 20
@@ -45,7 +46,11 @@ def replaced_words(
         waited = list(dict.fromkeys(one for one, written_s in sources if came_s <= written_s))
         there = next((one for one in waited[:_MOST_OTHERS] if os.path.exists(one)), None)
         if there is not None:
-            return words(str(Path(output).relative_to(mirror.root)), _inside(there, source.root), source.key.path)
+            return words(
+                str(Path(output).relative_to(mirror.root)),
+                there if source.root is None else path_in(source.root, there),
+                source.key.path,
+            )
     return None
 
 
@@ -83,10 +88,6 @@ def _writers_here(ledger: Path, flow: str, outputs: list[str], source: str) -> d
         while len(_written) > _MOST_REMEMBERED:
             del _written[next(iter(_written))]
     return found
-
-
-def _inside(path: str, root: Path | None) -> str:
-    return Path(path).relative_to(root).as_posix() if root is not None and Path(path).is_relative_to(root) else path
 
 
 _lock = threading.Lock()

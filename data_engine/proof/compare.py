@@ -17,10 +17,9 @@ from typing import Any, Self
 from data_engine.errors import FlowExecutionError, message_of
 from data_engine.model import utc_text
 from data_engine.notebook.artifacts import Artifact, load_artifact
-from data_engine.notebook.read import read_cells
 from data_engine.platforms.processes import apart, program_of
 from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint, trace
-from data_engine.proof.verdict import Verdict, cells_of, differences_of, differing, doubts_of
+from data_engine.proof.verdict import Verdict, cells_in, differences_of, differing, doubts_of
 from data_engine.version import import_folder
 
 
@@ -46,7 +45,7 @@ def compare(namespace: Mapping[str, Any], path: Path, data: bytes, *, cache_dir:
         differences = differences_of(labels, kernel, tracer.details(labels), process.details(labels) if labels else {})
     return Verdict(
         utc_text(time.time()),
-        cells_of([cell.text for cell in read_cells(data, path=path)]),
+        cells_in(path, data),
         tuple(differences),
         tuple(label.partition("#")[0].removesuffix("()") for label in varying),
         tuple(doubts_of(kernel, production, again)),

@@ -61,12 +61,10 @@ def compared(home: LocalWorkspace, path: Path, data: bytes | None = None) -> Com
     verdict = kept(home, path.stem)
     if verdict is None:
         return Compared()
-    from data_engine.notebook.read import read_cells
-    from data_engine.proof.verdict import cells_of
+    from data_engine.proof.verdict import cells_in
 
     try:
-        cells = read_cells(content_of(path) if data is None else data, path=path)
-        return verdict.compared(cells_of([cell.text for cell in cells]))
+        return verdict.compared(cells_in(path, content_of(path) if data is None else data))
     except (OSError, FlowValidationError):
         return Compared()
 

@@ -18,6 +18,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError, NotAsInK
 from data_engine.formatting import first_few
 from data_engine.model import Compared
 from data_engine.notebook.artifacts import load_artifact
+from data_engine.notebook.deployment_status import cells_text
 from data_engine.notebook.read import read_cells
 from data_engine.platforms.files import content_of
 from data_engine.proof.cells import CHANGES
@@ -58,7 +59,7 @@ def compare_kernel(home: LocalWorkspace, path: Path, namespace: Mapping[str, Any
         behind = LeftOutCells(path, data, namespace)
         read = {name for place in error.places for name in behind.read_by(place["cell"])}
         if cells := sorted({cell for name in read for cell in behind.behind(name)}):
-            error.fix = f"put `#| keep` at the top of cell{'s' if cells[1:] else ''} {', '.join(map(str, cells))}, which production leaves out"
+            error.fix = f"put `#| keep` at the top of {cells_text(cells)}, which production leaves out"
         raise
     if not verdict.is_same:
         behind = LeftOutCells(path, data, namespace)

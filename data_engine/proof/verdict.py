@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Self
 
 from data_engine.model import Compared
+from data_engine.notebook.read import read_cells
 from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint
 from data_engine.record import frozen
 
@@ -115,6 +117,15 @@ class Verdict:
 def cells_of(texts: Sequence[str]) -> tuple[str, ...]:
     """The digests by which cells are known: comments count, outputs do not."""
     return tuple(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16] for text in texts)
+
+
+def cells_in(path: Path, data: bytes) -> tuple[str, ...]:
+    """The same of all code cells of the notebook at `path`, whose content is `data`.
+
+    Raises:
+        FlowValidationError: it cannot be read.
+    """
+    return cells_of([cell.text for cell in read_cells(data, path=path)])
 
 
 def differing(kernel: Fingerprint, production: Fingerprint) -> list[str]:

@@ -252,9 +252,9 @@ class Dispatcher(Generic[_E]):
 
     def dispatch(self) -> None:
         """Hand out what can run now."""
-        if self._pause is not None or self._wrong_settings() is not None or not self._around.may_begin():
+        if self._pause is not None or not self._around.may_begin():
             return
-        if not self._queue.has_waiting or not self.executor.free():
+        if not self._queue.has_waiting or not self.executor.free() or self._wrong_settings() is not None:
             return
         try:
             if self._ledger is not None:

@@ -12,7 +12,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
 from typing import TypeAlias
 
 from data_engine.clock import boot_clock
@@ -138,9 +137,10 @@ class Trigger:
             self._is_outdated = False
             planner.refresh(now_s=now_s)
         verdict = planner.check(now_s=now_s, local_s=boot_s, on_since_s=self._on_since_s)
-        self.why = verdict.why
+        self.why = why = verdict.why
         if isinstance(verdict, NotDue):
-            return [], _CLOCK_EVERY_S if self.next_utc is None else min(_CLOCK_EVERY_S, seconds_until(self.next_utc))
+            left_s = why.left_s(now_s) if isinstance(why, NotYet) and why.next_utc is not None else _CLOCK_EVERY_S
+            return [], min(_CLOCK_EVERY_S, left_s)
         planner.begin(verdict, now_s=now_s)
         self._is_pending = True
         return [verdict], _CLOCK_EVERY_S
@@ -243,8 +243,3 @@ def on_since(since_s: float, *, now_s: float, gap_s: float) -> float:
     """
     was_asleep, was_set_back = gap_s > _LONGEST_GAP_S, now_s < since_s
     return now_s if was_asleep or was_set_back else since_s
-
-
-def seconds_until(utc: str) -> float:
-    """How long until a time in UTC ISO-8601; 0 when it is past."""
-    return max(0.0, datetime.fromisoformat(utc).timestamp() - time.time())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.files import file_exists
-from data_engine.formatting import cli_line, duration_words, first_few, local_time, plural, zoned_words
+from data_engine.formatting import cli_line, duration_words, first_few, local_time, path_in, plural, zoned_words
 from data_engine.ledger.ledger import Ledger, RunsWanted
 from data_engine.ledger.warned import warned_words, warnings_of, with_warnings
 from data_engine.model import Run, RunFile, RunTrigger, StepRun, ended_badly, utc_text
@@ -132,8 +132,7 @@ def source_names(sources: Iterable[str], root: Path) -> dict[str, str]:
     count = Counter(names.values())
     for source, name in names.items():
         if count[name] > 1:
-            path = Path(source)
-            names[source] = path.relative_to(root).as_posix() if path.is_relative_to(root) else source
+            names[source] = path_in(root, source)
     return names
 
 

@@ -199,22 +199,6 @@ def look_at_settings(layout: WorkspaceLayout) -> tuple[WorkspaceSettings, Settin
     return (WorkspaceSettings(), None) if text is None else usable_settings(text, where=str(layout.settings_path))
 
 
-def parse_settings(text: str, *, where: str) -> WorkspaceSettings:
-    """The settings in `text`; `where` names the file in messages.
-
-    Raises:
-        SettingsError: as `load_settings`.
-
-    Example:
-        >>> parse_settings('[deploy]\\nquiet = "2m"', where="data_engine.toml").deploy
-        DeploySettings(mode='ask', quiet_s=120.0, keep=20, gate='none')
-    """
-    settings, error = usable_settings(text, where=where)
-    if error is not None:
-        raise error
-    return settings
-
-
 def usable_settings(text: str, *, where: str) -> tuple[WorkspaceSettings, SettingsError | None]:
     """What of the settings in `text` can be used, with defaults for the rest, and what cannot: of several what stops runs.
 
@@ -242,7 +226,7 @@ def usable_settings(text: str, *, where: str) -> tuple[WorkspaceSettings, Settin
         _check_together(settings, where)
     except SettingsError as error:
         errors.append(error)
-    return settings, next(iter(sorted(errors, key=stops_runs, reverse=True)), None)
+    return settings, max(errors, key=stops_runs, default=None)
 
 
 def stops_runs(error: WorkspaceError) -> bool:

@@ -16,9 +16,8 @@ from data_engine.errors import DamagedSetError
 from data_engine.model import Compared
 from data_engine.notebook.catalog import find_module
 from data_engine.notebook.config_read import changed_config
-from data_engine.notebook.read import read_cells
 from data_engine.proof.kept import keep
-from data_engine.proof.verdict import Verdict, cells_of
+from data_engine.proof.verdict import Verdict, cells_in
 from data_engine.status.deployed_before import history_of
 from tests.support import WorkspaceFiles
 
@@ -317,10 +316,8 @@ def test_what_this_machine_had_deployed_before_is_taken_over_once(ws: WorkspaceF
 def test_how_it_compared_with_its_kernel_is_recorded(ws: WorkspaceFiles, workspace: Workspace) -> None:
     """Never, by these very cells, and not since one changed; a rollback has what it goes back to."""
     workspace.deploy()
-    cells = [
-        cell.text for cell in read_cells((ws.modules / "claims.ipynb").read_bytes(), path=ws.modules / "claims.ipynb")
-    ]
-    keep(workspace.home, "claims", Verdict("2026-01-05T09:32:00+00:00", cells_of(cells)))
+    path = ws.modules / "claims.ipynb"
+    keep(workspace.home, "claims", Verdict("2026-01-05T09:32:00+00:00", cells_in(path, path.read_bytes())))
     write(ws, 2)
     workspace.deploy()
     write(ws, 1)

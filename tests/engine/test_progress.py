@@ -99,3 +99,15 @@ def test_without_a_terminal_nothing_is_drawn_and_nothing_fails(capsys: pytest.Ca
         line.close()
 
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_count_that_stays_is_the_whole_one() -> None:
+    """However soon the last source ends after what was drawn."""
+    stage = Stage()
+    line = stage.line(sources=3)
+    stage.now_s = 2.0
+
+    for number in range(3):
+        line(RunFinished(str(number), "success", 0.0, 0.0))
+
+    assert stage.drawn() == ["sources 1/3", "sources 3/3"]

@@ -627,15 +627,14 @@ def test_a_run_of_a_polled_flow_asks_before_it_takes_files_that_are_done(workspa
 
 def test_a_deploy_is_asked_where_the_notebook_was_not_as_in_its_kernel(workspace: Workspace) -> None:
     """What differed is shown; the answer deploys it, and where nothing differed nothing is asked."""
-    from data_engine.notebook.read import read_cells
     from data_engine.proof.kept import keep
-    from data_engine.proof.verdict import ValueDifference, Verdict, cells_of
+    from data_engine.proof.verdict import ValueDifference, Verdict, cells_in
 
     path = workspace.layout.flow_modules_dir / "compared.ipynb"
     path.write_bytes(
         notebook_bytes("from data_engine import Flow\ndef build():\n    return Flow(group='G').step(lambda c: 1)")
     )
-    cells = cells_of([cell.text for cell in read_cells(path.read_bytes(), path=path)])
+    cells = cells_in(path, path.read_bytes())
     differs = Verdict("2026-01-05T09:32:00+00:00", cells, (ValueDifference("RATE", "2", "1", (3,)),))
     keep(workspace.home, "compared", differs)
 

@@ -25,8 +25,17 @@ from data_engine.workspace.settings import (
     RetrySettings,
     WorkspaceSettings,
     load_settings,
-    parse_settings,
+    usable_settings,
 )
+
+
+def parse_settings(text: str, *, where: str) -> WorkspaceSettings:
+    """The settings in `text`, as a file with it gives them."""
+    settings, error = usable_settings(text, where=where)
+    if error is not None:
+        raise error
+    return settings
+
 
 WHOLE = """\
 timezone = "Europe/Berlin"
