@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
@@ -107,9 +108,12 @@ class WatchScreen:
             console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
         )
         with _ended_by_signal(), _kept_output(), pressed_keys(sys.stdin) as wait, live:
+            before: object = None
             try:
                 while True:
-                    live.update(self.drawn(), refresh=True)
+                    if (seen := self._seen()) != before:
+                        live.update(self.drawn(), refresh=True)
+                        before = seen
                     if not all(self.press(key) for key in wait(_TICK_S)):
                         break
             except EOFError:  # a terminal that went away
@@ -245,6 +249,12 @@ class WatchScreen:
         return next((flow for flow in flows if flow.name == self._chosen), flows[0] if flows else None)
 
     # -- drawing
+
+    def _seen(self) -> object:
+        """All that a picture depends on: while it stays, none is drawn. What runs is shown with its seconds."""
+        running_s = time.time() // 1 if self._status is not None and self._status.active_runs else None
+        keys = (self._chosen, self._question, self._said, self._busy, self._log, self._shows_keys)
+        return self._status, self._trouble, keys, self._console.size, running_s
 
     def drawn(self) -> RenderableType:
         """The whole screen."""

@@ -214,9 +214,9 @@ class WorkerHandle:
         """Send it a message."""
         self._process.send(message)
 
-    def look(self) -> None:
-        """Take what has happened in its run so far."""
-        self._process.take_events()
+    def look(self) -> bool:
+        """Take what has happened in its run so far; whether anything had."""
+        return self._process.take_events()
 
     def end_pass(self, pass_number: int) -> None:
         """Let it let go of the module of the pass, if it holds one."""

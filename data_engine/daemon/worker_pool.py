@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 
 STOP_REQUESTED, KILL_REQUESTED = Cause("stop_requested"), Cause("kill_requested")
 _MOST_FAILED_STARTS = 3
-_LOOK_EVERY_S = 0.1
+_LOOK_EVERY_S, _LOOK_SOON_S = 0.1, 0.02
+"""How often running jobs are looked at, and how soon again when something had happened: the daemon records while the next runs go on."""
+
 _SPARE_AFTER_S = 1.0
 """So long all workers are busy before one more is warmed: most runs are over by then, and a process costs half a second of a core."""
 
@@ -274,13 +276,14 @@ class WorkerPool:
 
     def _look_again(self) -> None:
         """Slow runs are shown as they are, though nothing they do wakes anybody."""
-        is_working = any(handle.job is not None for handle in self._handles)
-        self._look_timer = self._loop.call_later(_LOOK_EVERY_S, self._look_again) if is_working else None
-        self._look()
+        self._look_timer = None
+        wait_s = _LOOK_SOON_S if self._look() else _LOOK_EVERY_S
+        if any(handle.job is not None for handle in self._handles):
+            self._look_timer = self._loop.call_later(wait_s, self._look_again)
 
-    def _look(self) -> None:
-        for handle in list(self._handles):
-            handle.look()
+    def _look(self) -> bool:
+        """Take what has happened in all runs; whether anything had."""
+        return any([handle.look() for handle in list(self._handles)])
 
     def _new_handle(self) -> WorkerHandle:
         handle = WorkerHandle(self, self._setup)

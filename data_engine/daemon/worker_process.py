@@ -117,14 +117,15 @@ class WorkerProcess:
             with suppress(OSError):  # it is gone, and its end will say so
                 self._answers.send(b"1")
 
-    def take_events(self) -> None:
-        """Take what has happened in its run so far; nobody is woken for that alone."""
+    def take_events(self) -> bool:
+        """Take what has happened in its run so far; whether anything had. Nobody is woken for that alone."""
         was_damaged = self._journal.damage is not None
         if events := self._journal.read():
             self._on_events(events)
         if self._journal.damage is not None and not was_damaged:
             log.error("worker %d is ended for what it told: %s", self.pid, self._journal.damage)
             self.end()
+        return bool(events)
 
     def end(self) -> None:
         """End it now, with everything it started."""

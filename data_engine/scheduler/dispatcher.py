@@ -317,6 +317,9 @@ class Dispatcher(Generic[_E]):
         dropped: list[Work] = []
         for flow in self._queue.flows_waiting(group):
             others = self._triggers.notice_others(flow)
+            due = self._queue.first(flow, Turn.DUE)
+            if due is None or due.item.others >= others:
+                continue  # those behind it were found due later
             dropped += self._queue.drop(flow, only=lambda work: came_by_itself(work) and work.item.others < others)  # noqa: B023
         for work in dropped:
             self._triggers.judge_anew(work)

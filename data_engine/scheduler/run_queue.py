@@ -18,7 +18,7 @@ from data_engine.model import RunAbout
 from data_engine.planning.due import Due, next_in_group
 from data_engine.record import frozen
 
-MOST_AHEAD = 16
+MOST_AHEAD = 128
 _AHEAD_S = 0.2
 
 
@@ -227,10 +227,11 @@ class RunQueue:
         """The flows of the group of which something waits."""
         return [flow for flow, lane in self._lanes.items() if lane.next.works and self._groups[flow] == group]
 
-    def first(self, flow: str) -> Work | None:
-        """What of the flow is next in line; None when nothing waits."""
+    def first(self, flow: str, turn: Turn | None = None) -> Work | None:
+        """What of the flow (and of that turn) is next in line; None when nothing waits."""
         lane = self._lanes.get(flow)
-        return lane.next.works[0] if lane is not None and lane.next.works else None
+        line = _Line() if lane is None else lane.next if turn is None else lane.lines[turn]
+        return line.works[0] if line.works else None
 
     def next_of(self, flow: str, most: int) -> list[Work]:
         """Up to so many works of the flow that wait, what is next in line first."""

@@ -55,8 +55,8 @@ def test_a_parallel_flow_gets_so_many_jobs_and_shares_its_work_among_them() -> N
 
 def test_quick_work_is_handed_ahead_and_slow_work_is_not() -> None:
     queue = RunQueue()
-    fill(queue, "a", "G", *range(100))
-    for seconds in (0.0001, 0.0001, 0.0001, 0.0001, 0.0001, 0.0001):
+    fill(queue, "a", "G", *range(1000))
+    for seconds in (0.0001, 0.0001, 0.0001, 0.0001, 0.0001, 0.0001, 0.0001, 0.0001):
         take(queue)
         queue.ended("a", seconds=seconds, runs=1)
     assert len(take(queue)[0]) == MOST_AHEAD
