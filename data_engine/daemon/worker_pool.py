@@ -283,7 +283,8 @@ class WorkerPool:
 
     def _look(self) -> bool:
         """Take what has happened in all runs; whether anything had."""
-        return any([handle.look() for handle in list(self._handles)])
+        came = [handle.look() for handle in list(self._handles)]
+        return any(came)
 
     def _new_handle(self) -> WorkerHandle:
         handle = WorkerHandle(self, self._setup)
