@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -140,11 +141,14 @@ def write_events(connection: sqlite3.Connection, events: Iterable[Event], *, run
     events = tuple(events)
     ends = _ends_of_whole_runs(events)
     whole: dict[str, str] = {}
+    open_steps: defaultdict[str, set[int]] = defaultdict(set)
     for event in events:
         if isinstance(event, StepStarted):
+            open_steps[event.run_id].add(event.step_index)
             steps[event.run_id, event.step_index] = _begun(event)
         elif isinstance(event, StepFinished):
             key = event.run_id, event.step_index
+            open_steps[event.run_id].discard(event.step_index)
             steps[key] = _ended(event, steps.get(key))
             if event.outputs:
                 connection.executemany(_PUT_OUTPUT, [(path, rev, event.run_id, path) for path in event.outputs])
@@ -161,7 +165,7 @@ def write_events(connection: sqlite3.Connection, events: Iterable[Event], *, run
                 elif _put_run(connection, event, end, runner_id, rev):
                     whole[event.run_id] = event.flow
             elif whole.pop(event.run_id, None) is not None:
-                _end_parts(connection, event, rev)
+                _end_parts(connection, event, rev, has_open_steps=bool(open_steps.get(event.run_id)))
             else:
                 end_run(connection, event, rev)
     _write_steps(connection, steps, whole, rev)
@@ -208,10 +212,11 @@ def _end_columns(end: RunFinished, elapsed_s: float | None) -> tuple[Any, ...]:
     return end.status, utc_text(end.at_s), elapsed_s, end.error, cause, kind, data_text(end.why)
 
 
-def _end_parts(connection: sqlite3.Connection, end: RunFinished, rev: int) -> None:
+def _end_parts(connection: sqlite3.Connection, end: RunFinished, rev: int, *, has_open_steps: bool = True) -> None:
     """Close the open steps of a run that has just ended, and settle its sources."""
     run_id, status, at_utc = end.run_id, end.status, utc_text(end.at_s)
-    connection.execute(_END_STEPS, (status, at_utc, rev, run_id))
+    if has_open_steps:
+        connection.execute(_END_STEPS, (status, at_utc, rev, run_id))
     if not end.seen:
         return
     if status == "success":
