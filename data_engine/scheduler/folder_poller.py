@@ -73,8 +73,7 @@ _RARER = 1.5
 class FolderPoller:
     """What of a poll flow's source is due.
 
-    `read` gives what earlier runs left, and is asked again after `reload()`; `rules` the workspace's settings. With
-    `frees_held` (a person started the engine) sources whose last run ended badly are tried again. `events` wakes it
+    `read` gives what earlier runs left, and is asked again after `reload()`; `rules` the workspace's settings. `events` wakes it
     between scans; `wake` is called when there is something to look at. `under_way` are the ids of the flow's runs that were
     handed to an executor and have not ended; they stay there until their report was given to `note`.
     """
@@ -85,7 +84,6 @@ class FolderPoller:
         *,
         read: Callable[[], KnownSources],
         rules: Rules | None = None,
-        frees_held: bool = True,
         events: FileEvents | None = None,
         wake: Callable[[], None] = lambda: None,
         under_way: set[str] | None = None,
@@ -124,8 +122,6 @@ class FolderPoller:
         self._memory = SourceMemory(planned.flow, read=read, rules=rules or Rules())
         self._outputs = OwnOutputs()
         self._remember()
-        if frees_held:
-            self._memory.free(None)
 
     # -- any thread ------------------------------------------------------------------------------------------------
 
@@ -162,7 +158,7 @@ class FolderPoller:
         self._post(lambda: self._use_rules(rules))
 
     def free(self, keys: frozenset[SourceKey] | None = None) -> None:
-        """Hold these sources (all without) no longer."""
+        """Hold these sources (all without, as when a person starts the engine) no longer."""
         self._post(lambda: self._free_and_judge(keys))
 
     @property

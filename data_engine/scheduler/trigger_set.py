@@ -376,15 +376,17 @@ class TriggerSet:
                     local_s=boot_clock(),
                     frees_held=frees_held,
                 )
-            return FolderPoller(
+            poller = FolderPoller(
                 planned,
                 read=lambda: self.known_sources(planned.flow),
                 rules=Rules.of(settings),
                 under_way=self._under_way.setdefault(planned.flow, set()),
-                frees_held=frees_held,
                 events=self._file_events,
                 wake=wake,
             )
+            if frees_held:
+                poller.free()
+            return poller
 
         return make
 

@@ -373,7 +373,7 @@ def reason_now(
 def look_now(source: FactSource, watch: PlannedFlow, known: KnownSources | None = None) -> FolderPoller:
     """A look at the flow's folder now; it hands nothing over, and retries nothing. `known` is what is known, where not as it is now."""
     memory = known or source.memory(watch.flow)
-    poller = FolderPoller(watch, read=lambda: memory, rules=replace(source.rules(), retries=0), frees_held=False)
+    poller = FolderPoller(watch, read=lambda: memory, rules=replace(source.rules(), retries=0))
     poller.poll()
     while poller.is_scanning:
         poller.poll()

@@ -56,11 +56,12 @@ class Watched:
             self.watch,
             read=lambda: KnownSources(self.ledger.source_states("claims"), self.ledger.outputs("claims")),
             rules=rules,
-            frees_held=frees_held,
             under_way=self.under_way,
             clock=lambda: self.now_s,
             wall=lambda: self.now_s,
         )
+        if frees_held:
+            self.poller.free()
 
     def look(self, after_s: float = 10.0) -> list[Due]:
         self.now_s += after_s
