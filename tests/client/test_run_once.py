@@ -355,7 +355,7 @@ def test_a_step_that_stops_the_flow_is_a_stopped_run(ws: WorkspaceFiles) -> None
         load_flow("claims", data_root=ws.root).run_once()
 
     (run,) = Workspace(ws.root).runs()
-    assert (run.status, run.cause) == ("stopped", "stopped by the flow itself")
+    assert (run.status, run.why and run.why.kind) == ("stopped", "stopped_by_flow")
 
 
 def test_the_time_limit_acts_at_the_next_step(ws: WorkspaceFiles) -> None:

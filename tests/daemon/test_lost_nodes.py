@@ -205,7 +205,8 @@ def test_a_source_that_ends_each_node_begins_twice_and_has_failed(
     assert owner.cluster.tasks[0].address != owner.cluster.tasks[1].address
     assert owner.finished() == {"killer.csv": "failed"}
     (end,) = [one for one in owner.events if isinstance(one, RunFinished)]
-    assert str(end.cause).startswith("the cluster's worker")
+    assert end.why is not None
+    assert end.why.kind == "worker_lost"
     assert "None" not in str(end.error)
     assert [one.run_id for one in owner.events if isinstance(one, RunStarted)] == ["killer.csv"]
     assert owner.ends == [JobEnd("crashed")]

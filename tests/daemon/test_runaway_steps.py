@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import Workspace
+from data_engine.cause import Cause
 from data_engine.files import write_text_atomic
 from tests.daemon.support import ended
 from tests.daemon.test_worker_runs import REPOSITORY, flow
@@ -81,7 +82,7 @@ def test_a_kill_for_lack_of_memory_is_called_so(ws: WorkspaceFiles, small_memory
             await shop.run("a")
 
             assert shop.finished().status == "failed"
-            assert shop.finished().cause == "its process died: the operating system killed it for lack of memory"
+            assert shop.finished().why == Cause("out_of_memory", {"step": "Work"})
             assert 'in step "Work"' in str(shop.finished().error)
 
     play(scene())
@@ -123,6 +124,7 @@ READS = """
 
     def read(context):
         text = context.source.path.read_text()
+        (context.source.path.parent.parent / f"read_{text}").touch()
         time.sleep(0.5)
         return text
 
@@ -140,15 +142,15 @@ def test_a_file_that_changes_while_it_is_read_is_due_again(ws: WorkspaceFiles) -
         workspace.start_engine()
         changing, vanishing = ws.root / "in" / "changing.txt", ws.root / "in" / "vanishing.txt"
         write_text_atomic(changing, "one", durable=False)
-        until(lambda: workspace.status()["active_runs"])
+        until((ws.root / "read_one").exists)
         write_text_atomic(changing, "another", durable=False)
         runs = until(lambda: ended(workspace, "reads", 2))
         assert [run.status for run in runs] == ["success", "success"]
         log = [line.message for line in workspace.log(runs[-1].run_id)]
         assert any("changed while it was read; it is due again" in line for line in log)
 
-        write_text_atomic(vanishing, "one", durable=False)
-        until(lambda: workspace.status()["active_runs"])
+        write_text_atomic(vanishing, "two", durable=False)
+        until((ws.root / "read_two").exists)
         vanishing.unlink()
         until(lambda: ended(workspace, "reads", 3))
         time.sleep(0.5)

@@ -12,10 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from data_engine.cause import other
+from data_engine.cause import Cause, other
 from data_engine.daemon import worker_handle
 from data_engine.daemon.environment import MARK
 from data_engine.daemon.messages import Frames, encode
+from data_engine.daemon.worker_handle import NO_WORKER
 from data_engine.daemon.worker_process import create_time_of, end_orphans
 from data_engine.model import LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 from data_engine.notebook.catalog import entry_of_message
@@ -89,7 +90,6 @@ def test_the_end_of_a_session_abandons_its_run(
 
             finished = shop.finished()
             assert (finished.status, shop.steps()) == ("abandoned", [("Work", "abandoned")])
-            assert finished.cause == "the person logged off, or the machine was shut down"
             assert finished.why is not None
             assert finished.why.kind == "session_ended"
             assert shop.log()[0] == "INFO before"
@@ -224,7 +224,8 @@ def test_a_module_that_never_comes_back_has_no_run(ws: WorkspaceFiles, code: str
             assert end.error is not None
             if "sleep" in code:
                 assert end.status == "killed"
-                assert str(end.cause).startswith("did not answer: the module never returned from import")
+                assert end.why is not None
+                assert end.why.kind == "never_loaded"
                 assert end.error["where"] == "a.py, line 3"
             else:
                 assert (end.status, end.cause) == ("crashed", "its process died: exit code 7")
@@ -400,7 +401,7 @@ def test_an_interpreter_that_cannot_be_started_is_said(ws: WorkspaceFiles) -> No
         async with Shop(ws, interpreter="/nonexistent/python") as shop:
             end = await shop.run("a")
 
-            assert (end.status, end.cause, len(end.not_begun)) == ("refused", "no worker could be started", 1)
+            assert (end.status, end.why, len(end.not_begun)) == ("refused", NO_WORKER, 1)
             assert shop.remembered == {}
 
     play(scene())
@@ -415,7 +416,7 @@ def test_an_interpreter_without_data_engine_is_said(ws: WorkspaceFiles, monkeypa
             end = await shop.run("a")
 
             assert (end.status, len(end.not_begun)) == ("crashed", 1)
-            assert end.cause == "no worker could be started"
+            assert end.why == NO_WORKER
             assert end.error is not None
             assert "No module named" in end.error["what"]
             assert "-m pip install data-engine" in end.error["fix"]
@@ -585,10 +586,7 @@ def test_a_shutdown_kills_what_runs(ws: WorkspaceFiles) -> None:
         await shop.started()
         await asyncio.wait_for(shop.workers.close(kill=True), 30)
 
-        assert (shop.finished().status, shop.finished().cause) == (
-            "abandoned",
-            "the daemon was killed, and its runs with it",
-        )
+        assert (shop.finished().status, shop.finished().why) == ("abandoned", Cause("daemon_killed", {"step": "Work"}))
         assert sorted(shop.forgotten) == sorted(shop.remembered)
 
     play(scene())

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+from data_engine.cause import Cause
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.switch import Switch
 from data_engine.model import Signature, SourceKey, utc_text
@@ -67,9 +68,9 @@ def test_a_killed_process_leaves_abandoned_runs(recorder: Recorder, path: Path) 
 
         assert (abandoned, again) == (["open"], [])
         assert run is not None
-        assert (run.status, run.cause, run.finished_at_utc, run.elapsed_s) == (
+        assert (run.status, run.why, run.finished_at_utc, run.elapsed_s) == (
             "abandoned",
-            f"its process died (pid {recorder.pid})",
+            Cause("process_gone", {"pid": recorder.pid}),
             utc_text(50),
             None,
         )

@@ -187,7 +187,7 @@ def test_a_module_that_is_broken_is_the_run_of_each_of_its_works(place: LocalWor
     assert stage.dispatcher.is_idle
     for run_id in "12":
         run = record(place, run_id)
-        assert (run.status, run.cause) == ("failed", "its module is broken")
+        assert (run.status, run.why and run.why.kind) == ("failed", "module_broken")
         assert "no module" in (run.error or "")
 
 
@@ -266,9 +266,9 @@ def test_what_is_asked_for_is_never_run_once_the_workspace_is_lost(place: LocalW
 
     assert stage.dispatcher.is_idle
     assert stage.executor.wound_down_for == [Cause("taken_over", {"by": "other"})]
-    assert {(record(place, run_id).status, record(place, run_id).cause) for run_id in "12"} == {
-        ("stopped", "other took the workspace over"),
-        ("stopped", "this machine does not own the workspace any more"),
+    assert {(run.status, run.why) for run in (record(place, run_id) for run_id in "12")} == {
+        ("stopped", Cause("taken_over", {"by": "other"})),
+        ("stopped", Cause("no_longer_owner")),
     }
 
 

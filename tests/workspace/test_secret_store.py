@@ -137,7 +137,7 @@ def test_what_is_missing_or_too_short_says_what_to_do(monkeypatch: pytest.Monkey
     assert in_cell(caught.value.fix, {}) == caught.value.fix  # it asks for a value, and a cell would hang
     assert "` in a terminal" in caught.value.fix
     _, why, _ = outcome_of(caught.value)
-    assert (why.kind, why.text) == ("secret_missing", "a secret is not on its machine")
+    assert why.kind == "secret_missing"
     set_secret("dwh_main", VALUE)
     with pytest.raises(
         FlowValidationError, match=r"did you mean dwh_main\? Else type `data-engine secret set dwh_mian`"
