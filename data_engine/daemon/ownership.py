@@ -19,13 +19,12 @@ from typing import Protocol, TypeVar
 
 from data_engine.cause import Cause
 from data_engine.clock import boot_clock
-from data_engine.daemon.probes import server_ahead_s
 from data_engine.daemon.silence import AlarmTeller
 from data_engine.deploy.sets import DeployedSets
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.alarms import AlarmFiles, NoWatch, Watch
-from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, sync_client
+from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, server_ahead_s, sync_client
 from data_engine.lease.keeper import Keeper, KeeperRules
 from data_engine.lease.observer import Observer
 from data_engine.lease.older_owner import why_not_ours

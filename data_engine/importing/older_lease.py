@@ -155,7 +155,7 @@ def _heartbeat(older_id: str) -> bytes:
 
 def _server_now_s(state: Path) -> float:
     """The time by the clock of the drive that has the workspace; this machine's where nothing can be written there."""
-    from data_engine.daemon.probes import server_ahead_s
+    from data_engine.lease.folder import server_ahead_s
 
     try:
         return time.time() + (server_ahead_s(state) or 0.0)

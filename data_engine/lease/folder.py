@@ -21,7 +21,8 @@ from typing import BinaryIO, Literal, Protocol, TypeVar
 from data_engine import private
 from data_engine.errors import WorkspaceError
 from data_engine.files import create_exclusive
-from data_engine.nofollow import NotFollowedError, Place, opened
+from data_engine.nofollow import NotFollowedError, Place, opened, remove_tree
+from data_engine.platforms.drives import network_drive
 from data_engine.platforms.files import NO_FOLLOW, NO_WAIT, OWN, is_open_elsewhere, open_shared
 from data_engine.platforms.host import host_name, system_id
 
@@ -286,6 +287,42 @@ def probe(folder: FileSystem) -> list[str]:
     finally:
         with suppress(OSError):
             _clear(folder, base)
+
+
+@contextmanager
+def probe_folder(parent: Path) -> Iterator[Path]:
+    """A new folder in `parent` that scans skip; it is gone afterwards."""
+    folder = parent / f".probe-{os.urandom(6).hex()}.tmp"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        remove_tree(parent, folder)
+
+
+def clock_offset_s(folder: Path) -> float:
+    """How far the clock that stamps files on this drive is ahead of this machine's; 0 when it agrees, below 0 behind.
+
+    Read from a new folder: a client may stamp a file that it writes by its own clock, and tell the server later.
+    """
+    path = folder / "stamped"
+    before_s = time.time()
+    path.mkdir()
+    after_s = time.time()
+    stamp_s = path.stat().st_mtime
+    return stamp_s - min(max(stamp_s, before_s), after_s)
+
+
+def server_ahead_s(folder: Path) -> float | None:
+    """How far the clock of the file server that has `folder` is ahead of this machine's; None for a local drive's.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+    if network_drive(folder) is None:
+        return None
+    with probe_folder(folder) as probed:
+        return clock_offset_s(probed)
 
 
 def drive_words(error: OSError, path: str = "") -> str:
