@@ -31,7 +31,7 @@ from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import typed_call
 from data_engine.lease.folder import server_ahead_s
-from data_engine.lease.peek import refuse_owned_elsewhere
+from data_engine.lease.status import refuse_owned_elsewhere
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.wall_clock import PRUNED_AT, WallClock

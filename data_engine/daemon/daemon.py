@@ -20,8 +20,7 @@ from data_engine.daemon.deployer import Deployer
 from data_engine.daemon.endpoint import remember_backfill, remember_engine, was_backfilling, was_engine_on
 from data_engine.daemon.notifier import Notifier
 from data_engine.daemon.ownership import PATIENCE_S, Ownership
-from data_engine.daemon.request_inbox import Handle, RequestInbox, owner_of_file
-from data_engine.daemon.request_sender import RequestSender
+from data_engine.daemon.requests import Handle, RequestInbox, RequestSender, owner_of_file
 from data_engine.daemon.run_executor import RunExecutor
 from data_engine.daemon.service import service_facts
 from data_engine.daemon.upkeep import KeepsAwake, Pruner, StageSweeper

@@ -46,6 +46,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.unknown_recipients import recipients_of
 from data_engine.lease.folder import (
     GENERATIONS,
+    NOT_OURS,
     OsFolder,
     clock_offset_s,
     drive_words,
@@ -57,7 +58,6 @@ from data_engine.lease.folder import (
 from data_engine.lease.generations import GenerationList
 from data_engine.lease.heartbeat_files import HeartbeatFiles
 from data_engine.lease.protocol import TABLES, Damage, Damaged, Generation, ShorterList
-from data_engine.lease.removal import NOT_OURS
 from data_engine.ledger.belief import Doubted, Known, judge, read_known
 from data_engine.ledger.connection import as_ledger_error, connect_to_look, known_list
 from data_engine.ledger.migrations import MIGRATIONS

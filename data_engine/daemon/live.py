@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 
 from data_engine.daemon.daemon import Daemon
-from data_engine.daemon.request_sender import SentRequest
+from data_engine.daemon.requests import SentRequest
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.deployments import published_mark
-from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.switch import Switch
 from data_engine.ledger.warned import Warned
@@ -37,7 +36,7 @@ from data_engine.workspace.machine import machine_id
 
 @frozen
 class HistoryFacts:
-    """What a status takes from the ledger."""
+    """What a status takes from the ledger: of each flow its last run, switch, warnings and rejected rows; what others run and ask for."""
 
     last: Mapping[str, Run] = field(default_factory=dict)
     switches: Mapping[str, Switch] = field(default_factory=dict)
@@ -50,46 +49,14 @@ class HistoryFacts:
     published: tuple[int, int] = (0, 0)
 
 
-class History:
-    """What a status takes from the ledger, read again only when somebody has written there."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._version: tuple[int, int] | None = None
-        self._known = HistoryFacts()
-        self._warned = Warned(ledger)
-
-    def now(self) -> HistoryFacts:
-        """The last run and the switch of each flow, what other processes run, what other workstations asked for; backfills, messages.
-
-        Raises:
-            LedgerError: the history cannot be read.
-        """
-        version, ledger = self._ledger.version(), self._ledger
-        if version != self._version:
-            last = last_runs(ledger)
-            self._known = HistoryFacts(
-                last=last,
-                switches=ledger.switches(),
-                others=ledger.active_runs(but_of=os.getpid()),
-                requests=requests_told(ledger, time.time()),
-                backfills=backfills_recent(ledger, time.time()),
-                undelivered=undelivered(ledger),
-                warned=self._warned.of(last.values()),
-                rejected=rejected_now(ledger),
-                published=published_mark(ledger),
-            )
-            self._version = version
-        return self._known
-
-
 class LiveFacts:
     """The facts of one daemon; `about` tells of the daemon itself."""
 
     def __init__(self, daemon: Daemon, about: Callable[[], DaemonFacts]) -> None:
         self.home = daemon.home
         self._daemon, self._about = daemon, about
-        self._history = History(daemon.ledger)
+        self._history, self._version = HistoryFacts(), (-1, -1)
+        self._warned = Warned(daemon.ledger)
         self._others = OthersSeen(daemon.ledger, machine_id())
 
     def facts(self) -> WorkspaceFacts:
@@ -99,7 +66,7 @@ class LiveFacts:
             LedgerError: the history cannot be read.
         """
         daemon, layout = self._daemon, self._daemon.home.layout
-        found = self._history.now()
+        found = self._history_now()
         timezone = daemon.home.settings().timezone
         running = {one.id: one for one in daemon.backfiller.told()}
         retries = daemon.triggers.retries_to_come()
@@ -141,6 +108,26 @@ class LiveFacts:
             are_deployments_read=daemon.deployer.shown_mark == found.published,
             warnings=(*daemon.home.settings().warnings, *clock_warnings(daemon.ownership.clock), *daemon.warnings),
         )
+
+    def _history_now(self) -> HistoryFacts:
+        """What the ledger says, read again only when somebody has written there."""
+        ledger = self._daemon.ledger
+        version = ledger.version()
+        if version != self._version:
+            last = last_runs(ledger)
+            self._history = HistoryFacts(
+                last=last,
+                switches=ledger.switches(),
+                others=ledger.active_runs(but_of=os.getpid()),
+                requests=requests_told(ledger, time.time()),
+                backfills=backfills_recent(ledger, time.time()),
+                undelivered=undelivered(ledger),
+                warned=self._warned.of(last.values()),
+                rejected=rejected_now(ledger),
+                published=published_mark(ledger),
+            )
+            self._version = version
+        return self._history
 
     def poller(self, flow: str) -> FolderPoller | None:
         """The engine's own look at the flow's folder."""

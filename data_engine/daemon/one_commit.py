@@ -11,10 +11,9 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar
 
 from data_engine import private
+from data_engine.commands.command import Asker, DaemonWork, Situation
 from data_engine.commands.deployments import Deploy
-from data_engine.commands.owner import Asker, DaemonWork
 from data_engine.commands.runs import Retry
-from data_engine.commands.situation import Situation
 from data_engine.daemon.control import DaemonGoneError
 from data_engine.daemon.endpoint import remember_engine, remember_stop
 from data_engine.daemon.ownership import keeper_of

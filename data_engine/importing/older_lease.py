@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
-from data_engine.lease.folder import OsFolder, drive_words
+from data_engine.lease.folder import OsFolder, drive_words, make, put
 from data_engine.lease.older_owner import SEAL, heartbeat_of, older_ids, older_markers
-from data_engine.lease.removal import make, put
 from data_engine.model import utc_text
 from data_engine.record import frozen
 from data_engine.version import __version__

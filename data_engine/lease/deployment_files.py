@@ -16,10 +16,9 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from data_engine.errors import DamagedSetError
-from data_engine.lease.folder import FileSystem
+from data_engine.lease.folder import FileSystem, names_in, put, unlink
 from data_engine.lease.protocol import Damaged
 from data_engine.lease.records import decode, encode
-from data_engine.lease.removal import names_in, put, unlink
 from data_engine.nofollow import NotFollowedError
 from data_engine.notebook.module_sets import hashes_of, is_module_path, set_id
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 
-from data_engine.lease.folder import GENERATIONS, FileSystem
+from data_engine.lease.folder import GENERATIONS, FileSystem, forget_gone, make, names_in, put_aside, remove
 from data_engine.lease.protocol import (
     TABLES,
     Damaged,
@@ -28,7 +28,6 @@ from data_engine.lease.protocol import (
     segment_number,
 )
 from data_engine.lease.records import LARGEST_ENTRY_BYTES, digest, encode, generation_of
-from data_engine.lease.removal import forget_gone, make, names_in, put_aside, remove
 from data_engine.nofollow import NotFollowedError
 from data_engine.record import frozen
 

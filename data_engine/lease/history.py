@@ -9,9 +9,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from data_engine.errors import RefusedSegmentError
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
-from data_engine.lease.protocol import NEVER, Damage, Damaged, Fold, Generation, StaleView
+from data_engine.lease.protocol import NEVER, Damage, Damaged, Fold, Generation, StaleView, View
 from data_engine.lease.repair import Repaired
-from data_engine.lease.view import View
 from data_engine.ledger.belief import Believed, Verdict
 from data_engine.ledger.replication import Batch
 from data_engine.ledger.share import Share

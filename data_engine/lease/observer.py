@@ -29,13 +29,17 @@ from data_engine.lease.protocol import (
     Limits,
     Lost,
     NewerFormat,
+    Observed,
     Replaced,
     Request,
     ShorterList,
+    View,
+    is_of_this_machine,
     next_generation,
+    observe,
+    view_of,
 )
 from data_engine.lease.repair import Repaired, repair
-from data_engine.lease.view import Observed, View, is_of_this_machine, observe, view_of
 from data_engine.nofollow import NotFollowedError
 from data_engine.record import frozen
 

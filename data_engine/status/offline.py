@@ -168,7 +168,7 @@ def reset_offline(home: LocalWorkspace, flow: str | None) -> int:
         FlowValidationError: no such flow, neither as a module nor in the history; a run of it is under way.
         OwnedElsewhereError: another workstation owns the workspace, and its history.
     """
-    from data_engine.lease.peek import refuse_owned_elsewhere
+    from data_engine.lease.status import refuse_owned_elsewhere
     from data_engine.notebook.catalog import find_module
     from data_engine.notebook.flow_files import module_files
 

@@ -18,8 +18,7 @@ from pathlib import Path
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
-from data_engine.lease.protocol import Fold, Identity, LeaseOutcome, Limits
-from data_engine.lease.view import View
+from data_engine.lease.protocol import Fold, Identity, LeaseOutcome, Limits, View
 from tests.support import PATIENCE
 
 LIMITS = Limits(0.05 * PATIENCE, 0.15 * PATIENCE)

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
-from data_engine.daemon.request_inbox import Pace, RequestInbox
+from data_engine.daemon.requests import Pace, RequestInbox
 from data_engine.errors import DamagedSetError, FlowValidationError
 from data_engine.lease.deployment_files import DeploymentFiles
 from data_engine.lease.held_lease import HeldLease

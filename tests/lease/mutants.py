@@ -16,14 +16,24 @@ from data_engine.lease import held_lease as held_lease_module
 from data_engine.lease import observer as observer_module
 from data_engine.lease import protocol
 from data_engine.lease import repair as repair_module
-from data_engine.lease.folder import FileSystem
+from data_engine.lease.folder import FileSystem, remove, unlink
 from data_engine.lease.generations import KEEP, GenerationList, path_of
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
-from data_engine.lease.protocol import TABLES, Fenced, Fold, Generation, InDoubt, Limits, Lost, Request, Segment
+from data_engine.lease.protocol import (
+    TABLES,
+    Fenced,
+    Fold,
+    Generation,
+    InDoubt,
+    Limits,
+    Lost,
+    Request,
+    Segment,
+    View,
+    view_of,
+)
 from data_engine.lease.records import digest, encode
-from data_engine.lease.removal import remove, unlink
-from data_engine.lease.view import View, view_of
 
 Broken = tuple[Any, str, Any]
 MUTANTS: dict[str, tuple[str, tuple[Broken, ...]]] = {}

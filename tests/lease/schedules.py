@@ -15,8 +15,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.lease.generations import GENERATIONS, KEEP, Snapshot
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
-from data_engine.lease.protocol import Damaged, Fold, LeaseOutcome, Limits
-from data_engine.lease.view import View
+from data_engine.lease.protocol import Damaged, Fold, LeaseOutcome, Limits, View
 from tests.lease.simulated_share import Crash, Machine, Profile, Violation, World, content_of, rows_in
 
 STEPS = 600

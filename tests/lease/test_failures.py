@@ -12,11 +12,10 @@ from data_engine.lease.folder import GENERATIONS
 from data_engine.lease.generations import KEEP, path_of
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
-from data_engine.lease.protocol import Damaged, Fenced, Fold, InDoubt, Limits, Lost
+from data_engine.lease.protocol import Damaged, Fenced, Fold, InDoubt, Limits, Lost, View
 from data_engine.lease.records import encode
 from data_engine.lease.repair import Repaired
 from data_engine.lease.status import status_of
-from data_engine.lease.view import View
 from tests.lease.bench import Bench, fail
 from tests.lease.mutants import broken
 
