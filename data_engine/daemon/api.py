@@ -37,7 +37,7 @@ from data_engine.daemon.backfiller import backfills_told
 from data_engine.daemon.control import API, MAX_BODY_BYTES
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.live import LiveFacts
-from data_engine.daemon.owner import DaemonOwner, known_run
+from data_engine.daemon.owner import DaemonOwner
 from data_engine.errors import FlowValidationError
 from data_engine.status.build import StatusWriter, build_status
 from data_engine.status.explain import explain
@@ -69,7 +69,6 @@ class DaemonApi:
             "ping": asked(self.ping, "ping"),
             "status": asked(self.status, "status"),
             "runs": asked(self.runs, "runs", flow=TEXT.optional, limit=COUNT.or_else(100)),
-            "log": asked(self.log, "log", run_id=TEXT),
             "explain": asked(self.explain, "explain", subject=PATH, file=PATH.optional),
             "files": asked(self.files, "files", **FILES),
             "flow": asked(self.flow, "flow", name=TEXT),
@@ -95,18 +94,6 @@ class DaemonApi:
         """The newest runs, of one `flow` when given."""
         self._noticed()
         return {"runs": [run.as_dict() for run in self.daemon.ledger.runs(given["flow"], given["limit"])]}
-
-    async def log(self, given: dict[str, Any]) -> dict[str, Any]:
-        """A run with its steps and lines."""
-        self._noticed()
-        run = known_run(self.daemon.ledger, given["run_id"])
-        ledger = self.daemon.ledger
-        ledger.flush()
-        return {
-            "run": run.as_dict(),
-            "steps": [step.as_dict() for step in ledger.steps(run.run_id)],
-            "lines": [line.as_dict() for line in ledger.log(run.run_id)],
-        }
 
     async def flow(self, given: dict[str, Any]) -> dict[str, Any]:
         """One flow as it is deployed: its module, steps, source and mirror."""

@@ -140,7 +140,7 @@ class History:
             try:
                 self._hydrate(top, mine=mine)
                 if self.damage is not None:  # what a claim has missed may be there again
-                    self._observer.check_whole(top)
+                    self._observer.generations.check_whole(top, ())
             except Damaged as error:
                 self.note(error)
                 raise
@@ -163,7 +163,7 @@ class History:
             LeaseOutcome, OSError, LedgerError: as `HeldLease.commit`.
         """
         try:
-            self._observer.check_whole(held.head, self._share.seen)
+            self._observer.generations.check_whole(held.head, self._share.seen)
         except Damaged as error:
             self.note(error)
             self.fix(held, publisher)
@@ -176,7 +176,7 @@ class History:
         Raises:
             LeaseOutcome, OSError, LedgerError: as `HeldLease.commit`.
         """
-        broken = self._observer.broken_segments(held.head, self._share.refused)
+        broken = self._observer.generations.broken_segments(held.head, self._share.refused)
         if broken:
             self.published(publisher.publish_again(held, broken))
             log.warning("published again, because segments were missing or damaged: %s", ", ".join(broken))

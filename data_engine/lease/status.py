@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import field, replace
@@ -419,7 +417,7 @@ def _lists_more(view: View, taken: Collection[str]) -> bool:
 def refuse_owned_elsewhere(
     workspace_state_dir: Path, identity: str, *, what: str, or_else: str = "", state_root: Path | None = None
 ) -> None:
-    """Return when no other workstation owns the workspace, as far as one look can tell; it holds for a second while nothing changes there.
+    """Return when no other workstation owns the workspace, as far as one look can tell.
 
     `what` is what must not be done then, such as "run_once()"; `or_else` is one more fix, such as "give force=True"; the
     rest is as for `peek`.
@@ -427,34 +425,11 @@ def refuse_owned_elsewhere(
     Raises:
         OwnedElsewhereError: another workstation owns it.
     """
-    marks, now_s = _marks(workspace_state_dir), time.monotonic()
-    known_marks, looked_s = _nobody_else.get(workspace_state_dir, (None, 0.0))
-    if marks is not None and marks == known_marks and now_s - looked_s < _LOOK_S:
-        return
     status = peek(workspace_state_dir, identity, state_root=state_root)
     if not status.is_elsewhere:
-        _nobody_else[workspace_state_dir] = marks, now_s
         return
     raise OwnedElsewhereError(
         f"{what} is not done here: the workspace is {status.words}",
         where=str(workspace_state_dir.parent),
         fix="do it there, or ask for the workspace: `data-engine lease request`" + (or_else and f"; or {or_else}"),
     )
-
-
-_LOOK_S = 1.0
-_Marks = tuple[int | None, ...]
-_nobody_else: dict[Path, tuple[_Marks | None, float]] = {}
-
-
-def _marks(workspace_state_dir: Path) -> _Marks | None:
-    """When names in the folders that tell of owners changed last; None where the state of the workspace cannot be looked at."""
-    marks = tuple(_changed_ns(f"{workspace_state_dir}{os.sep}{name}") for name in ("", GENERATIONS))
-    return None if marks[0] is None else marks
-
-
-def _changed_ns(folder: str) -> int | None:
-    try:
-        return os.stat(folder).st_mtime_ns
-    except OSError:
-        return None
