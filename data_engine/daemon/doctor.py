@@ -32,6 +32,7 @@ from data_engine.daemon.doctor_checks import (
     check_system,
 )
 from data_engine.daemon.endpoint import read_endpoint, silent_daemon
+from data_engine.daemon.service import examined, service_facts
 from data_engine.errors import FlowValidationError, error_of
 from data_engine.formatting import cli_line, duration_words, first_few, size_words
 from data_engine.platforms.processes import apart, end_session, program_of
@@ -62,9 +63,9 @@ from data_engine.ledger.belief import Doubted, Known, judge, read_known
 from data_engine.ledger.connection import as_ledger_error, connect_to_look, known_list
 from data_engine.ledger.migrations import MIGRATIONS
 from data_engine.nofollow import opened
+from data_engine.platforms import host
 from data_engine.platforms.access import closing_line
 from data_engine.platforms.drives import network_drive
-from data_engine.platforms.host import MORE_EVENTS
 from data_engine.reasons.remedies import SILENT_FIX
 from data_engine.scheduler.file_events import FileEvents
 from data_engine.workspace.identity import known_local_layout
@@ -102,7 +103,7 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
     yield from check_drive(layout.root)
     yield check_databases(layout.databases_dir)
     yield check_state_root()
-    yield from check_system()
+    yield from check_system(host.takes_long_paths(), host.sleeps_after_s())
     try:
         local = known_local_layout(layout)
     except FlowValidationError as error:
@@ -113,9 +114,10 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
         yield check_age(None if local is None else local.ledger_path, layout.workspace_state_dir)
         if local is not None:
             yield check_daemon(local)
-            yield check_service(LocalWorkspace(layout, local))
+            home = LocalWorkspace(layout, local)
+            yield check_service(examined(home, service_facts(home)))
             yield from check_shared_history(layout, local)
-            yield check_deployed(LocalWorkspace(layout, local))
+            yield check_deployed(home)
             yield check_secrets(local)
             yield check_duckdb(local, settings.databases.storage_version)
         yield from check_cluster(layout, local, settings.executor)
@@ -400,7 +402,7 @@ def _events(folder: Path, kind: str | None) -> Finding:
         "file-system events",
         False,
         f"none came within {_EVENT_WITHIN_S:g} s: changes are found by scans, at each flow's interval",
-        MORE_EVENTS,
+        host.MORE_EVENTS,
     )
 
 

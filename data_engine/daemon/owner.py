@@ -405,15 +405,15 @@ class DaemonOwner:
         ownership, said = self.daemon.ownership, None
         match do:
             case "request":
-                await ownership.request(client)
+                await ownership.done(ownership.keeper.request(client))
             case "withdraw":
-                await ownership.withdraw()
+                await ownership.done(ownership.keeper.withdraw())
             case "release":
                 self.daemon.give_up(now=now)
             case "take-over":
                 await ownership.take_over()
             case "repair":
-                said = await ownership.repair()
+                said = await ownership.done(ownership.keeper.repair())
         return ownership.lease(), said
 
 

@@ -46,7 +46,7 @@ def test_a_mail_has_a_plain_and_an_html_part(mailbox: Mailbox, monkeypatch: pyte
     assert mail["X-Data-Engine-Message"] == "3fa2"
     assert mailbox.mails[1]["X-Data-Engine-Message"] == "3fa3"
     assert "team@example.org" in str(mail["To"])
-    assert "<b>Flow:</b> claims" in mailbox.part(0, "html")
+    assert "Flow: claims<br>" in mailbox.part(0, "html")
     for part in (mailbox.part(0, "html").replace("&#x27;", "'"), mailbox.part(0, "plain")):
         assert "KeyError: 'amount'" in part
         assert "claims.ipynb, cell 3, line 2" in part
