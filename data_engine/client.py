@@ -420,7 +420,7 @@ class Workspace:
             ('gone', ['example.ipynb'], 'as_deployed')
         """
         from data_engine.commands.fields import given_text
-        from data_engine.commands.machine import Look
+        from data_engine.commands.switches import Look
         from data_engine.deploy.restoring import restore
 
         written = restore(self.home, name, None if to is None else given_text(to, "restore(to=...)"), copy=copy)
@@ -984,7 +984,7 @@ class Workspace:
             ([], [])
         """
         from data_engine.engine.left_behind import set_aside
-        from data_engine.lease.peek import refuse_owned_elsewhere
+        from data_engine.lease.status import refuse_owned_elsewhere
 
         refuse_owned_elsewhere(self.layout.workspace_state_dir, self.home.local.identity, what="moving outputs aside")
         return Listing(set_aside(self.left_behind(name)))
@@ -1003,7 +1003,7 @@ class Workspace:
             []
         """
         from data_engine.engine.left_behind import put_back
-        from data_engine.lease.peek import refuse_owned_elsewhere
+        from data_engine.lease.status import refuse_owned_elsewhere
 
         refuse_owned_elsewhere(self.layout.workspace_state_dir, self.home.local.identity, what="moving outputs back")
         specs = (flow.mirror_spec for flow in self._in_production(name))
@@ -1049,7 +1049,7 @@ class Workspace:
             >>> ws.status().daemon.running, ws.kill()
             (True, True)
         """
-        from data_engine.commands.machine import Start
+        from data_engine.commands.switches import Start
 
         self._do(Start())
 
@@ -1067,7 +1067,7 @@ class Workspace:
             >>> ws.status().engine.on, ws.kill()
             (True, True)
         """
-        from data_engine.commands.machine import StartEngine
+        from data_engine.commands.switches import StartEngine
 
         self._do(StartEngine())
 
@@ -1084,7 +1084,7 @@ class Workspace:
             >>> ws.status().engine.on
             False
         """
-        from data_engine.commands.machine import StopEngine
+        from data_engine.commands.switches import StopEngine
 
         self._do(StopEngine())
 
@@ -1101,7 +1101,7 @@ class Workspace:
             >>> ws.status().daemon.running
             False
         """
-        from data_engine.commands.machine import Shutdown
+        from data_engine.commands.switches import Shutdown
 
         self._do(Shutdown())
 
@@ -1190,7 +1190,7 @@ class Workspace:
             >>> ws.interpreter() == sys.executable
             True
         """
-        from data_engine.commands.machine import SetInterpreter
+        from data_engine.commands.switches import SetInterpreter
         from data_engine.daemon.environment import checked_interpreter, choose_interpreter, recorded_interpreter
 
         ledger = self.home.ledger()

@@ -82,13 +82,6 @@ class Undelivered(Record):
     next_try_utc: str | None = None
 
 
-@frozen
-class _Line:
-    label: str
-    value: str
-    is_code: bool = False
-
-
 def message_id(*parts: object) -> str:
     """The id of a message: the same whoever derives it from the same parts.
 
@@ -135,19 +128,11 @@ def message(
         raise ValueError(f"no message is of the kind {kind!r}: use one of {', '.join(KINDS)}")
     shown, left_out = list(notices[:MOST_NOTICES]), max(0, len(notices) - MOST_NOTICES)
     longest_error = _LONGEST_ERROR if len(shown) == 1 else _LONGEST_OF_MANY
-    told = [(_line(one.headline), _lines(one, longest_error)) for one in shown]
-    end = None if not left_out else f"And {left_out:,} more: data-engine status"
-    footer = [f"Data Engine, {_line(sender)}", f"Message {_line(id)}"]
-    return Message(
-        id,
-        kind,
-        flow,
-        _line(subject, _LONGEST_SUBJECT),
-        _as_text(told, end, footer),
-        _as_html(told, end, footer),
-        tuple(dict.fromkeys(to)),
-        at,
-    )
+    told = ["\n\n".join([_line(one.headline), *_facts(one, longest_error)]) for one in shown]
+    end = [] if not left_out else [f"And {left_out:,} more: data-engine status"]
+    footer = "\n".join(["--", f"Data Engine, {_line(sender)}", f"Message {_line(id)}"])
+    body = "\n\n".join([*told, *end, footer])
+    return Message(id, kind, flow, _line(subject, _LONGEST_SUBJECT), body, _as_html(body), tuple(dict.fromkeys(to)), at)
 
 
 def clean(text: str, longest: int) -> str:
@@ -165,58 +150,28 @@ def _line(text: str, longest: int = _LONGEST_LINE) -> str:
     return clean(" ".join(text.split()), longest)
 
 
-def _lines(notice: Notice, longest_error: int) -> list[_Line]:
-    facts = (
-        ("Flow", notice.flow),
-        ("Source", notice.source),
-        ("Step", notice.step),
-        ("Cell", notice.cell),
-        ("Reason", notice.reason),
-        ("Since", notice.since),
-    )
-    lines = [_Line(label, _line(value)) for label, value in facts if value]
-    if notice.error:
-        lines.append(_Line("Error", clean(notice.error.strip(), longest_error), is_code=True))
-    if notice.more:
-        lines.append(_Line("Besides", f"{notice.more:,} more of the kind"))
-    if notice.fix:
-        lines.append(_Line("What to do", _line(notice.fix)))
-    return lines
+def _facts(notice: Notice, longest_error: int) -> list[str]:
+    """The lines of what is known beside the headline, as one paragraph; none where nothing is."""
+    error = None if notice.error is None else clean(notice.error.strip(), longest_error)
+    if error is not None and "\n" in error:
+        error = "\n" + "\n".join(f"    {line}" for line in error.split("\n"))
+    facts = {
+        "Flow": notice.flow and _line(notice.flow),
+        "Source": notice.source and _line(notice.source),
+        "Step": notice.step and _line(notice.step),
+        "Cell": notice.cell and _line(notice.cell),
+        "Reason": notice.reason and _line(notice.reason),
+        "Since": notice.since and _line(notice.since),
+        "Error": error,
+        "Besides": f"{notice.more:,} more of the kind" if notice.more else "",
+        "What to do": notice.fix and _line(notice.fix),
+    }
+    lines = [f"{label}: {value}".replace(": \n", ":\n", 1) for label, value in facts.items() if value]
+    return ["\n".join(lines)] if lines else []
 
 
-def _as_text(told: Sequence[tuple[str, list[_Line]]], end: str | None, footer: Sequence[str]) -> str:
-    parts = []
-    for headline, lines in told:
-        parts.append(headline)
-        if lines:
-            parts.append("\n".join(_text_of(line) for line in lines))
-    return "\n\n".join([*parts, *([end] if end else []), "\n".join(["--", *footer])])
-
-
-def _text_of(line: _Line) -> str:
-    value = "\n".join(f"    {one}" for one in line.value.split("\n")) if "\n" in line.value else line.value
-    return f"{line.label}:\n{value}" if "\n" in value else f"{line.label}: {value}"
-
-
-def _as_html(told: Sequence[tuple[str, list[_Line]]], end: str | None, footer: Sequence[str]) -> str:
+def _as_html(text: str) -> str:
+    """The text with line breaks, of which a mail program that shows no HTML can make the plain text again."""
     from html import escape
 
-    """Of paragraphs and line breaks, of which a mail program that shows no HTML can make the plain text again."""
-    parts = []
-    for headline, lines in told:
-        parts.append(f"<p><strong>{escape(headline)}</strong></p>")
-        if lines:
-            parts.append(f"<p>{'<br>'.join(map(_html_of, lines))}</p>")
-    if end:
-        parts.append(f"<p>{escape(end)}</p>")
-    parts.append(f"<p>--<br>{'<br>'.join(map(escape, footer))}</p>")
-    return "\n".join(parts)
-
-
-def _html_of(line: _Line) -> str:
-    from html import escape
-
-    value = escape(line.value)
-    if "\n" in value:
-        value = "<br>" + "<br>".join(one.replace("  ", "&nbsp; ") for one in value.split("\n"))
-    return f"<b>{escape(line.label)}:</b> {f'<code>{value}</code>' if line.is_code else value}"
+    return "<br>\n".join(escape(line).replace("  ", "&nbsp; ") for line in text.split("\n"))

@@ -15,7 +15,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from data_engine.cause import Cause
-from data_engine.daemon.probes import server_ahead_s
 from data_engine.display_hook import Listing
 from data_engine.engine.candidates import Source, pick_to_run, startup_sources
 from data_engine.engine.groups import holding_group
@@ -31,7 +30,8 @@ from data_engine.flow.context import FlowContext
 from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import typed_call
-from data_engine.lease.peek import refuse_owned_elsewhere
+from data_engine.lease.folder import server_ahead_s
+from data_engine.lease.status import refuse_owned_elsewhere
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.wall_clock import PRUNED_AT, WallClock

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import replace
 from datetime import datetime, tzinfo
-from typing import Any
 
 from data_engine.alerting.wording import digest_subject, good_again, notice, subject
 from data_engine.flow.expectation import AlertRule
@@ -33,15 +32,6 @@ MOST_AT_ONCE = 5
 
 _OF_FAILURES = ("failed", "held")
 _ORDER = (*_OF_FAILURES, "missed", "overlong", "late", "rejected")
-
-
-@frozen
-class Sighting:
-    """A trouble that is there, since when, and what is said of it."""
-
-    key: TroubleKey
-    since_utc: str
-    said: Mapping[str, Any] = field(default_factory=dict)
 
 
 @frozen
@@ -98,7 +88,7 @@ class Decision:
 def decide(
     flow: str,
     known: Iterable[Trouble],
-    seen: Sequence[Sighting],
+    seen: Sequence[Trouble],
     over: Mapping[TroubleKey, str],
     recipients: Recipients,
     *,
@@ -108,7 +98,7 @@ def decide(
 ) -> Decision:
     """What to do about one flow now.
 
-    `known` are its troubles, `seen` those that are there now as far as they were looked for, `over` says of
+    `known` are its troubles as they are kept, `seen` those that are there now as far as they were looked for, `over` says of
     troubles when they ended. `failures` counts the runs that failed since the first message of a digest.
     """
     before = {one.key: one for one in known}
@@ -129,7 +119,7 @@ def decide(
     return Decision(changed, tuple(tellings), ends_s)
 
 
-def rejection(source: str, run: Run) -> Sighting:
+def rejection(source: str, run: Run) -> Trouble:
     """That the newest good run of a source rejects rows."""
     rules = Counter[str]()
     for one in run.checks:
@@ -138,7 +128,7 @@ def rejection(source: str, run: Run) -> Sighting:
     told = ", ".join(f"{rule} {rows:,}" for rule, rows in broken.items())
     detail = f"{plural(run.rejected or 0, 'row')}: {told}"
     said = {"source": run.source, "key": source, "run_id": run.run_id, "detail": detail, "rules": broken}
-    return Sighting(TroubleKey(run.flow, "rejected", error_type=source), run.last_at_utc, said)
+    return Trouble(TroubleKey(run.flow, "rejected", error_type=source), run.last_at_utc, said)
 
 
 def gathered(tellings: Sequence[Telling], workspace: str) -> list[Telling]:
@@ -160,7 +150,7 @@ def gathered(tellings: Sequence[Telling], workspace: str) -> list[Telling]:
 
 
 def _with_seen(
-    known: Mapping[TroubleKey, Trouble], seen: Iterable[Sighting], recipients: Recipients, now_s: float
+    known: Mapping[TroubleKey, Trouble], seen: Iterable[Trouble], recipients: Recipients, now_s: float
 ) -> dict[TroubleKey, Trouble]:
     after = dict(known)
     for one in seen:
@@ -172,9 +162,7 @@ def _with_seen(
             key = TroubleKey(key.flow, key.kind, error_type="and others")
         before = after.get(key)
         if before is None or before.is_closed:
-            after[key] = Trouble(
-                key, one.since_utc, one.said, digest_until_utc=None if before is None else before.digest_until_utc
-            )
+            after[key] = replace(one, key=key, digest_until_utc=None if before is None else before.digest_until_utc)
         elif (more := _more_rejected(before, one)) is not None:
             after[key] = more
         elif before.recovered_at_utc is not None and one.since_utc > before.recovered_at_utc:
@@ -182,16 +170,16 @@ def _with_seen(
     return after
 
 
-def _more_rejected(before: Trouble, seen: Sighting) -> Trouble | None:
+def _more_rejected(before: Trouble, seen: Trouble) -> Trouble | None:
     """The trouble as it is to be told again, where a later run rejects more rows by one of the rules than people were told of."""
     told = before.detail.get("rules")
     if before.key != seen.key or seen.key.kind != "rejected" or not isinstance(told, dict):
         return None
     rules: dict[str, int] = {rule: rows for rule, rows in told.items() if isinstance(rows, int)}
-    if all(rows <= rules.get(rule, 0) for rule, rows in seen.said["rules"].items()):
+    if all(rows <= rules.get(rule, 0) for rule, rows in seen.detail["rules"].items()):
         return None
-    most = dict(Counter(rules) | Counter(seen.said["rules"]))
-    said = {**seen.said, "rules": most}
+    most = dict(Counter(rules) | Counter(seen.detail["rules"]))
+    said = {**seen.detail, "rules": most}
     return replace(before, since_utc=seen.since_utc, detail=said, told_at_utc=None, recovered_at_utc=None)
 
 

@@ -28,7 +28,7 @@ def make_app() -> typer.Typer:
 
 def set_one(ctx: typer.Context, name: SecretName, as_json: AsJson = False) -> int:
     """Keep a secret, read from a prompt, or from standard input where that is no terminal."""
-    from data_engine.alerting.wording import address_fix, has_unwritten_at, is_mail_alone, is_unusable
+    from data_engine.alerting.wording import address_fix, has_form
     from data_engine.workspace.secret_store import check_name, refuse_twin, set_secret
 
     check_name(name)
@@ -44,18 +44,16 @@ def set_one(ctx: typer.Context, name: SecretName, as_json: AsJson = False) -> in
     place = set_secret(name, given)
     is_named = name in _told_of_alerts(ctx)
     warning = None
-    if is_named and is_unusable(given):
-        warning = f"[alerts] to names {name}, and what it holds now is no address that a message can be sent to: {address_fix(name, given)}"
+    if is_named and not has_form(given):
+        warning = f"[alerts] to names {name}, and what it holds now is no address that a message can be sent to: {address_fix(name)}"
     if as_json:
         print_json({"name": name, "place": place, "warning": warning})
         return 0
     say(f"Kept the secret {name} in {place}.")
     if warning is not None:
         complain(f"warning: {warning}", style="yellow")
-    elif not is_unusable(given):
+    elif has_form(given):
         say(f"{'Alerts' if is_named else 'If alerts'} go to it: `{cli_line('alert', 'test', name)}` sends one now.")
-    elif is_mail_alone(given) or has_unwritten_at(given):
-        say(f"If alerts go to it: {address_fix(name, given)}.")
     return 0
 
 

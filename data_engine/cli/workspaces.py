@@ -181,7 +181,7 @@ def _require_nobody_works_in(layout: WorkspaceLayout) -> None:
     from contextlib import suppress
 
     from data_engine.daemon.endpoint import read_endpoint
-    from data_engine.lease.peek import refuse_owned_elsewhere
+    from data_engine.lease.status import refuse_owned_elsewhere
     from data_engine.workspace.identity import layouts_seen_at, original_identity
 
     for local in layouts_seen_at(layout.root):

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
-from data_engine.commands.command import Command
+from data_engine.commands.command import Command, Owner, Refusal, Situation
 from data_engine.commands.fields import DAY, FLAG, FLOW, OBJECT, PATH, TEXT, argument, given_text
-from data_engine.commands.owner import Owner
-from data_engine.commands.situation import Refusal, Situation
 from data_engine.model import Backfill
 from data_engine.record import Record, frozen
 

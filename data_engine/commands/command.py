@@ -2,12 +2,259 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-from data_engine.commands.owner import Owner
-from data_engine.commands.situation import Refusal, Situation
+from data_engine.errors import FlowValidationError, OwnedElsewhereError
+from data_engine.lease.status import shown_machine
 from data_engine.record import Record, frozen
+
+if TYPE_CHECKING:
+    from data_engine.lease.status import LeaseStatus
+    from data_engine.ledger.switch import Switch
+    from data_engine.model import ActiveRun, Backfill
+    from data_engine.planning.backfill import Wanted
+    from data_engine.status.record import FlowStatus, WorkspaceStatus
+
+
+OTHERS = ("owned", "control_requested", "takeover_available")
+"""The states in which a workstation has control, or had it until it fell silent."""
+UNUSABLE = ("unreachable", "damaged")
+
+
+@frozen
+class Refusal:
+    """Why a command is not carried out now. One that `binds` is refused; else the command would change nothing, or the owner has to look
+    first (who owns, what was saved a moment ago): its button cannot be pressed, and who asks all the same learns what came of it."""
+
+    kind: str
+    sentence: str
+    fix: str = ""
+    binds: bool = False
+
+    def error(self, where: str) -> FlowValidationError:
+        """The same as an error."""
+        kind = OwnedElsewhereError if self.kind == "owned_elsewhere" else FlowValidationError
+        return kind(self.sentence, where=where, fix=self.fix or None)
+
+
+@frozen
+class Situation:
+    """A status, as this machine, whose id is `machine_id`, reads it."""
+
+    status: WorkspaceStatus
+    machine_id: str | None = None
+
+    # -- the workspace ---------------------------------------------------------------------------------------------------
+
+    @property
+    def elsewhere(self) -> Refusal | None:
+        """That another workstation has control, or that nobody can see who has."""
+        lease = self.status.lease
+        if lease.state in UNUSABLE:
+            return Refusal("owned_elsewhere", unusable_words(lease))
+        if lease.state not in OTHERS or self.is_mine:
+            return None
+        return Refusal("owned_elsewhere", f"{shown_machine(lease.owner)} has control of this workspace")
+
+    @property
+    def unheard(self) -> Refusal | None:
+        """The same where the workstation that has control cannot be asked to do it: it is not heard of."""
+        return None if self.status.lease.state in ("owned", "control_requested") else self.elsewhere
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this workstation has control."""
+        return self.status.lease.state == "mine" or self.status.lease.is_mine
+
+    @property
+    def is_asked_from_here(self) -> bool:
+        """Whether this workstation has asked for control."""
+        asking = self.status.lease.requested_by
+        return asking is not None and self.machine_id is not None and asking["machine_id"] == self.machine_id
+
+    @property
+    def no_daemon(self) -> Refusal | None:
+        """That there is none."""
+        return unless(self.status.daemon.running, "no_daemon", "no daemon runs here")
+
+    @property
+    def leaving(self) -> Refusal | None:
+        """That the daemon only waits for its running work."""
+        if not (self.status.engine.stopping or self.status.daemon.ending):
+            return None
+        fix = "wait until it has ended and start it again, or end it now with `data-engine kill`"
+        return Refusal("daemon_ending", "the daemon is ending: it only waits for its running work", fix, binds=True)
+
+    # -- a flow ----------------------------------------------------------------------------------------------------------
+
+    def flow(self, name: str | None) -> FlowStatus | None:
+        """The flow of this name."""
+        return next((flow for flow in self.status.flows if flow.name == name), None)
+
+    def running(self, name: str | None) -> tuple[ActiveRun, ...]:
+        """The runs of the flow that are under way; of every flow without a name."""
+        return tuple(run for run in self.status.active_runs if name in (None, run.flow))
+
+    def not_runnable(self, name: str) -> Refusal | None:
+        """That production cannot run the flow, or its owner cannot be asked."""
+        flow = self.flow(name)
+        if (unheard := self.unheard) is not None or flow is None:
+            return unheard
+        if flow.state_kind == "broken":
+            return Refusal("broken", "the module is broken: fix it first")
+        return when(flow.state_kind == "not_deployed", "not_deployed", "it is not deployed: deploy it first")
+
+    def gone(self, name: str | None) -> Refusal | None:
+        """That the notebook of the flow is gone, and what to do with it where it lies now."""
+        flow = self.flow(name)
+        if flow is None or flow.standing.kind != "gone":
+            return None
+        return self.found_again(name) or Refusal("gone", "its notebook is gone: restore it, or undeploy the flow")
+
+    def found_again(self, name: str | None) -> Refusal | None:
+        """What to do with the notebook of the flow where it lies now, of which nobody needs a second copy."""
+        flow = self.flow(name)
+        standing = None if flow is None else flow.standing
+        if standing is None:
+            return None
+        if standing.moved_to is not None:
+            return Refusal("moved", f"move {standing.moved_to} back into flow_modules itself")
+        if standing.renamed_to is not None:
+            return Refusal("renamed", f"deploy {standing.renamed_to}, as its notebook is called now")
+        return None
+
+
+def first(refusals: Iterable[Refusal | None]) -> Refusal | None:
+    """The first reason that holds."""
+    return next((one for one in refusals if one is not None), None)
+
+
+def when(is_so: object, kind: str, sentence: str) -> Refusal | None:
+    """A reason that does not bind, where it is so."""
+    return Refusal(kind, sentence) if is_so else None
+
+
+def unless(is_so: object, kind: str, sentence: str) -> Refusal | None:
+    """A reason that does not bind, where it is not so."""
+    return None if is_so else Refusal(kind, sentence)
+
+
+def unusable_words(lease: Mapping[str, Any]) -> str:
+    """That nobody can see who has control, and why."""
+    is_away, damage = lease["state"] == "unreachable", lease.get("damage")
+    what = "The shared state cannot be reached" if is_away else "The shared state is damaged"
+    told = f"{what}: {lease['note']}" if lease.get("note") else what
+    return f"{told} · {damage['fix']}" if damage else told
+
+
+@frozen
+class Asker:
+    """Who asks: a person on a machine; of a request of another workstation also who owns its file there, and its id."""
+
+    by: str
+    machine: str
+    file_owner: str | None = None
+    request_id: str | None = None
+
+    @property
+    def who(self) -> str:
+        """As a run and a deployment name who began it."""
+        return f"{self.by}@{self.machine}"
+
+    @classmethod
+    def here(cls) -> Asker:
+        """The person whom this process belongs to."""
+        from data_engine.workspace.machine import person
+
+        return cls(*person())
+
+
+class DaemonWork(Protocol):
+    """What only a daemon does: runs and backfills, and what is found out for another workstation that is asked."""
+
+    async def run(self, flow: str, source: str | None, params: dict[str, Any]) -> list[str]:
+        """Let a flow run once for each source, or for one; the ids of its runs."""
+
+    async def ends_of(self, run_ids: list[str]) -> list[str | None]:
+        """The status of each run, when all have ended."""
+
+    async def backfill(
+        self, flow: str, wanted: Wanted, params: dict[str, Any], *, is_dry: bool, digest: str | None
+    ) -> Backfill:
+        """Run a flow again for what is wanted."""
+
+    async def stop_backfill(self, backfill_id: str) -> Backfill:
+        """Begin no more runs of a backfill."""
+
+    async def retry_backfill(self, backfill_id: str) -> Backfill:
+        """Run again what failed of a backfill."""
+
+    def known_backfill(self, backfill_id: str) -> tuple[str, str]:
+        """The whole id of the backfill whose id begins so, and its flow."""
+
+    async def require_flow(self, flow: str) -> None:
+        """Return when there is such a flow, or a module that could be one."""
+
+    async def put_set(self) -> str:
+        """Put the modules as they are now where other workstations find them; the id of their set."""
+
+    async def compared(self, set_id: str, flow: str | None) -> dict[str, Any]:
+        """How the notebook of the flow, or each one, compared with its kernel on this machine, by its content in the set."""
+
+    def checked_params(self, flow: str, params: dict[str, Any]) -> dict[str, Any]:
+        """The params as the flow takes them."""
+
+    def inside_source(self, flow: str, path: str) -> str:
+        """A source file by its path inside the flow's source, which is the same on every machine."""
+
+
+class Owner(Protocol):
+    """What commands are carried out with. Each method raises `FlowValidationError` where the owner refuses, as it finds things under its
+    lock; `OwnedElsewhereError` where the workspace is another's."""
+
+    @property
+    def asker(self) -> Asker:
+        """Who asks for what is carried out."""
+
+    @property
+    def work(self) -> DaemonWork:
+        """What a daemon does; a process for one commit has none."""
+
+    @property
+    def production(self) -> Any:
+        """What changes which code runs: `deployments.ChangesProduction`."""
+
+    async def switch(self, flow: str, switch: Switch) -> None:
+        """Let a flow run by itself, or not."""
+
+    async def stop_flow(self, flow: str) -> tuple[list[str], bool]:
+        """Ask the runs of a flow to end, and begin none that waits; their ids, and whether it was disabled for that."""
+
+    async def end_run(self, run_id: str, *, kill: bool) -> tuple[str, bool]:
+        """Ask a run to end, or end its process; its id, and whether it had not begun."""
+
+    async def retry(self, flow: str | None, source: str | None) -> int:
+        """Hold sources no longer; how many were."""
+
+    async def reset(self, flow: str | None) -> int:
+        """Forget history and freshness; how many runs went."""
+
+    async def turn_engine(self, *, is_on: bool) -> None:
+        """Let flows run by themselves, or not."""
+
+    async def shut_down(self, *, kill: bool) -> None:
+        """End the daemon."""
+
+    async def use_interpreter(self, path: str) -> None:
+        """Let workers run with this Python."""
+
+    async def look(self) -> None:
+        """Look at the modules, and at what is deployed."""
+
+    async def lease(self, do: str, *, now: bool = False, client: str = "ui") -> tuple[LeaseStatus, str | None]:
+        """Do something about the ownership; the lease as it is then, and what is said of it."""
+
 
 A = TypeVar("A")
 

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from data_engine.commands.command import Command
+from data_engine.commands.command import Asker, Command, Owner, Refusal, Situation, first, unless, when
 from data_engine.commands.fields import ANY_TEXT, FLAG, FLOW, SET_ID, TEXT, Field, argument
-from data_engine.commands.owner import Asker, Owner
-from data_engine.commands.situation import Refusal, Situation, first, unless, when
 from data_engine.ledger.checks import is_compared
 from data_engine.model import Deployment
 from data_engine.record import frozen

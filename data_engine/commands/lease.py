@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from data_engine.commands.command import Command
+from data_engine.commands.command import OTHERS, Command, Owner, Refusal, Situation, first, unless, when
 from data_engine.commands.fields import ANY_TEXT, FLAG, argument
-from data_engine.commands.owner import Owner
-from data_engine.commands.situation import OTHERS, Refusal, Situation, first, unless, when
 from data_engine.record import Record, frozen
 
 if TYPE_CHECKING:

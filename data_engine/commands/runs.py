@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from dataclasses import field, replace
 from typing import Any, ClassVar
 
-from data_engine.commands.command import Command
+from data_engine.commands.command import Command, Owner, Refusal, Situation, first, unless, when
 from data_engine.commands.fields import FLOW, OBJECT, SOURCE, TEXT, argument
-from data_engine.commands.owner import Owner
-from data_engine.commands.situation import Refusal, Situation, first, unless, when
 from data_engine.formatting import cli_line
 from data_engine.record import Record, frozen
 

@@ -11,11 +11,11 @@ import json
 import logging
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from data_engine.alerting.deciding import MOST_OF_A_FLOW, Decision, Recipients, Sighting, Telling, decide, gathered
+from data_engine.alerting.deciding import MOST_OF_A_FLOW, Decision, Recipients, Telling, decide, gathered
 from data_engine.alerting.wording import failure
 from data_engine.daemon.notifier import Notifier
 from data_engine.daemon.trouble_finder import OF_FAILURES, Around, Expecting, TroubleFinder, command_again
@@ -57,7 +57,7 @@ class _Concern:
 class _News:
     """What has happened in runs of a flow since it was last decided about: failures, and when one ended well (in time)."""
 
-    failures: dict[TroubleKey, Sighting] = field(default_factory=dict)
+    failures: dict[TroubleKey, Trouble] = field(default_factory=dict)
     good_utc: str | None = None
     in_time_utc: str | None = None
 
@@ -153,7 +153,7 @@ class Alerter:
             key, said = failure(flow, kind, event.why, error, again=command_again(concern.flow))
             if key not in news.failures and len(news.failures) <= MOST_OF_A_FLOW:
                 about = {"run_id": event.run_id} | ({"source": source} if source else {})
-                news.failures[key] = Sighting(key, utc_text(event.at_s), said | about)
+                news.failures[key] = Trouble(key, utc_text(event.at_s), said | about)
         self._look_soon(flow)
 
     def _kind_of_failure(self, concern: _Concern) -> str:
@@ -322,7 +322,7 @@ class Alerter:
         )
 
     async def _over(
-        self, flow: str, concern: _Concern, news: _News, seen: Sequence[Sighting], now_s: float
+        self, flow: str, concern: _Concern, news: _News, seen: Sequence[Trouble], now_s: float
     ) -> dict[TroubleKey, str]:
         """Which of the flow's troubles are over, each with when."""
         known = [one for one in self._of(flow).values() if not one.is_closed and one.recovered_at_utc is None]
@@ -349,10 +349,10 @@ class Alerter:
             return False
         return await self._finder.is_good(concern.flow, min(one.since_utc for one in bad))
 
-    def _with_source(self, seen: Sighting) -> Sighting:
+    def _with_source(self, seen: Trouble) -> Trouble:
         """With the source of the run that it is of."""
-        source = self._sources.get(str(seen.said.get("run_id")))
-        return seen if source is None else Sighting(seen.key, seen.since_utc, {**seen.said, "source": source})
+        source = self._sources.get(str(seen.detail.get("run_id")))
+        return seen if source is None else replace(seen, detail={**seen.detail, "source": source})
 
     def _failures(self, flow: str, known: Iterable[Trouble], now_s: float) -> int:
         """How many runs have failed until the end of a digest, when that has come, besides those its first message told of."""

@@ -19,14 +19,13 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from data_engine.daemon.environment import without_kernel
+from data_engine.daemon.environment import import_path, without_kernel
 from data_engine.errors import FlowValidationError, NotSentError
 from data_engine.formatting import cli_line
 from data_engine.ledger.outbox import Body
 from data_engine.message import Message, Notice, message
 from data_engine.platforms.processes import apart, program_of
 from data_engine.record import Record, frozen
-from data_engine.version import import_folder
 from data_engine.workspace.secret_store import PREFIX, variable_of
 
 START_LIMIT_S = 60.0
@@ -167,8 +166,7 @@ def _environment(to: str) -> dict[str, str]:
         for name, value in without_kernel(os.environ).items()
         if not name.startswith(PREFIX) or name == variable_of(to)
     }
-    path = os.pathsep.join(filter(None, (import_folder(), kept.get("PYTHONPATH"))))
-    return kept | {"PYTHONPATH": path}
+    return kept | import_path(kept)
 
 
 # -- a message to try whether people are reached ---------------------------------------------------------------------------

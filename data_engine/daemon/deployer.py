@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from data_engine.commands.command import Asker
 from data_engine.commands.deployments import Deploy
-from data_engine.commands.owner import Asker
 from data_engine.daemon.ownership import Ownership
 from data_engine.deploy.deploying import Decision, Looked, write_deployments
 from data_engine.deploy.gate import GoldenGate, golden_facts

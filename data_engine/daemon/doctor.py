@@ -6,20 +6,19 @@ Everything is tried in a hidden folder that is removed again; what exists is onl
 from __future__ import annotations
 
 import json
-import math
 import os
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_engine import nofollow, private
-from data_engine.daemon import probes
 from data_engine.daemon.control import DaemonClient
 from data_engine.daemon.doctor_checks import (
     Finding,
@@ -33,10 +32,10 @@ from data_engine.daemon.doctor_checks import (
     check_system,
 )
 from data_engine.daemon.endpoint import read_endpoint, silent_daemon
-from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.daemon.service import examined, service_facts
+from data_engine.errors import FlowValidationError, error_of
 from data_engine.formatting import cli_line, duration_words, first_few, size_words
-from data_engine.platforms.processes import apart, program_of
-from data_engine.record import frozen
+from data_engine.platforms.processes import apart, end_session, program_of
 from data_engine.version import import_folder
 
 if TYPE_CHECKING:
@@ -45,31 +44,46 @@ from datetime import UTC, datetime
 
 from data_engine.deploy.sets import lost_words, mend
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.lease.folder import GENERATIONS, OsFolder, drive_words, probe, sync_client
+from data_engine.engine.unknown_recipients import recipients_of
+from data_engine.lease.folder import (
+    GENERATIONS,
+    NOT_OURS,
+    OsFolder,
+    clock_offset_s,
+    drive_words,
+    probe,
+    probe_folder,
+    server_ahead_s,
+    sync_client,
+)
 from data_engine.lease.generations import GenerationList
 from data_engine.lease.heartbeat_files import HeartbeatFiles
 from data_engine.lease.protocol import TABLES, Damage, Damaged, Generation, ShorterList
-from data_engine.lease.removal import NOT_OURS
 from data_engine.ledger.belief import Doubted, Known, judge, read_known
 from data_engine.ledger.connection import as_ledger_error, connect_to_look, known_list
 from data_engine.ledger.migrations import MIGRATIONS
 from data_engine.nofollow import opened
+from data_engine.platforms import host
 from data_engine.platforms.access import closing_line
 from data_engine.platforms.drives import network_drive
-from data_engine.platforms.host import MORE_EVENTS
 from data_engine.reasons.remedies import SILENT_FIX
+from data_engine.scheduler.file_events import FileEvents
 from data_engine.workspace.identity import known_local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 from data_engine.workspace.machine import load_machine_settings, machine_settings_path, state_root
-from data_engine.workspace.settings import LEAST_HEARTBEATS, LeaseSettings, WorkspaceSettings, load_settings
+from data_engine.workspace.settings import WorkspaceSettings, load_settings
 from data_engine.workspace.two_packages import older_version
 
 __all__ = ["Finding", "examine"]
 
 _CLOCKS_AGREE_S = 5.0
-_COARSEST_STAMP_S = 1.0  # planning takes times less than a second apart for one
+_EVENT_WITHIN_S = 2.0
 _LOG_LINES = 5
 _SHOWN = 5
+_CODE = (
+    "import sys; sys.path.append(sys.argv[1]); from data_engine.daemon.doctor import describe; describe(sys.argv[2])"
+)
+_SLOW_FIX = "move what takes long or ends the process out of the module's top level, into a step"
 _OTHER_SHARE = "keep the workspace on a drive that has this: a local drive, SMB 3, or NFS 4"
 
 
@@ -86,11 +100,10 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
     yield check_machine_settings()
     yield check_packages(older_version())
     yield check_sync_client(layout.root)
-    yield from check_drive(layout.root, settings.lease)
+    yield from check_drive(layout.root)
     yield check_databases(layout.databases_dir)
     yield check_state_root()
-    yield check_daemon_survives()
-    yield from check_system()
+    yield from check_system(host.takes_long_paths(), host.sleeps_after_s())
     try:
         local = known_local_layout(layout)
     except FlowValidationError as error:
@@ -101,14 +114,15 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
         yield check_age(None if local is None else local.ledger_path, layout.workspace_state_dir)
         if local is not None:
             yield check_daemon(local)
-            yield check_service(LocalWorkspace(layout, local))
+            home = LocalWorkspace(layout, local)
+            yield check_service(examined(home, service_facts(home)))
             yield from check_shared_history(layout, local)
-            yield check_deployed(LocalWorkspace(layout, local))
+            yield check_deployed(home)
             yield check_secrets(local)
             yield check_duckdb(local, settings.databases.storage_version)
         yield from check_cluster(layout, local, settings.executor)
-    modules = yield from check_modules(layout.flow_modules_dir)
-    yield from check_alerts([*settings.alerts.to, *(name for module in modules for name in module.alerts_to)])
+    recipients = yield from check_modules(layout.flow_modules_dir)
+    yield from check_alerts([*settings.alerts.to, *recipients])
 
 
 def check_machine_settings() -> Finding:
@@ -152,18 +166,14 @@ def check_sync_client(root: Path) -> Finding:
     )
 
 
-def check_drive(root: Path, lease: LeaseSettings) -> Iterator[Finding]:
+def check_drive(root: Path) -> Iterator[Finding]:
     """What the workspace's drive keeps of what the lease and the scans rely on."""
     kind = network_drive(root)
     try:
-        with probes.probe_folder(root) as folder:
+        with probe_folder(root) as folder:
             yield Finding("drive", True, f"{kind or 'local'}, and this user can write to it")
-            yield _measured("exclusive create", lambda: _exclusive_create(folder))
             yield _measured("one owner", lambda: _one_owner(folder))
-            yield _measured("file replace", lambda: _file_replace(folder))
-            yield _measured("clock", lambda: judge_clock(probes.clock_offset_s(folder)))
-            yield _measured("time stamps", lambda: judge_stamps(probes.stamp_step_s(folder)))
-            yield _measured("visibility", lambda: judge_visibility(probes.visibility_delay_s(folder), lease))
+            yield _measured("clock", lambda: judge_clock(clock_offset_s(folder)))
             yield _measured("file-system events", lambda: _events(folder, kind))
     except OSError as error:
         yield Finding(
@@ -183,53 +193,6 @@ def judge_clock(offset_s: float) -> Finding:
             "clock", True, measured if round(offset_s, 2) else "the drive's clock agrees with this machine's"
         )
     return Finding("clock", False, measured, "let both take the time from the network (NTP); slots go by these clocks")
-
-
-def judge_stamps(step_s: float | None) -> Finding:
-    """Whether modification times are fine enough to tell one writing of a file from the next."""
-    if step_s is not None and step_s <= _COARSEST_STAMP_S:
-        return Finding("time stamps", True, f"a new time within {duration_words(step_s)}")
-    seen = (
-        "no new time while a file was written for 2 s"
-        if step_s is None
-        else f"a new time only after {duration_words(step_s)}"
-    )
-    return Finding(
-        "time stamps",
-        False,
-        seen,
-        "a file that is written again within this time, with the same size, counts as unchanged: "
-        "write sources under new names, or keep them on a drive with finer times",
-    )
-
-
-def smallest_stale_after_s(delay_s: float, heartbeat_s: float) -> int:
-    """The shortest safe `[lease] stale_after` when what one process writes is seen by another `delay_s` later.
-
-    The lease bears 20 s of delay at 90 s, clocks that run 10 % apart included, and its limits scale: so four and a half
-    times the delay, and never less than `LEAST_HEARTBEATS`.
-
-    Example:
-        >>> smallest_stale_after_s(0.01, 30), smallest_stale_after_s(40, 30)
-        (90, 180)
-    """
-    return math.ceil(max(delay_s * 90 / 20, LEAST_HEARTBEATS * heartbeat_s))
-
-
-def judge_visibility(delay_s: float | None, lease: LeaseSettings) -> Finding:
-    """Whether a new file is seen soon enough for the workspace's `stale_after`."""
-    if delay_s is None:
-        return Finding(
-            "visibility", False, "another process did not list a new file within 5 s", "shorten the mount's name caches"
-        )
-    smallest_s = smallest_stale_after_s(delay_s, lease.heartbeat_s)
-    measured = (
-        f"another process lists a new file after {duration_words(delay_s)}; smallest safe stale_after {smallest_s} s, "
-        f"set is {lease.stale_after_s:g} s"
-    )
-    if lease.stale_after_s >= smallest_s:
-        return Finding("visibility", True, measured)
-    return Finding("visibility", False, measured, f'write stale_after = "{smallest_s}s" below [lease]')
 
 
 def check_databases(folder: Path) -> Finding:
@@ -291,19 +254,6 @@ def check_private(places: Sequence[Path] = ()) -> Finding:
     return Finding("other users", False, f"open to other users: {listed}", "; ".join(repairs))
 
 
-def check_daemon_survives() -> Finding:
-    """Whether a process that is started as the daemon is goes on when the one that started it ends."""
-
-    def judge() -> Finding:
-        reason = probes.ends_with_its_parent()
-        if reason is None:
-            return Finding("daemon outlives its parent", True, "a detached process went on when its parent ended")
-        fix = "run `data-engine start` from a terminal or a service instead of from here"
-        return Finding("daemon outlives its parent", False, reason, fix)
-
-    return _measured("daemon outlives its parent", judge)
-
-
 def check_ledger(path: Path | None, *, limit_s: float = 2.0) -> Finding:
     """Whether the run history can be read and is whole; None and a missing file are a history that begins later."""
     if path is None or not path.exists():
@@ -328,10 +278,10 @@ def check_age(ledger: Path | None, shared: Path, *, now_s: float | None = None) 
     name = "age of history"
     try:
         known = Known() if ledger is None or not ledger.exists() else _known_clock(ledger)
-        server_ahead_s = probes.server_ahead_s(shared)
+        ahead_s = server_ahead_s(shared)
     except (sqlite3.Error, OSError) as error:
         return Finding(name, None, f"could not be judged: {type(error).__name__}: {error}")
-    clock = judge(time.time() if now_s is None else now_s, known, server_ahead_s=server_ahead_s)
+    clock = judge(time.time() if now_s is None else now_s, known, server_ahead_s=ahead_s)
     if isinstance(clock, Doubted):
         return Finding(name, False, clock.text, clock.fix)
     return Finding(name, True, "the clock of this machine is trusted")
@@ -357,35 +307,75 @@ def check_daemon(local: LocalLayout) -> Finding:
     )
 
 
-def check_modules(folder: Path, *, limit_s: float = 20.0) -> Generator[Finding, None, list[ImportedModule]]:
-    """Whether every flow module can be imported and built, in a process of its own; returns what they are."""
+def check_modules(folder: Path, *, limit_s: float = 20.0) -> Generator[Finding, None, list[str]]:
+    """Whether every flow module can be imported and built, in a process of its own; returns the recipients of their alerts.
+
+    One that takes longer than `limit_s`, or ends the process, keeps those after it from being tried.
+    """
     began_s = time.monotonic()
-    try:
-        trials = import_modules(folder, limit_s=limit_s)
-    except FlowValidationError as error:
-        yield _of_error("flow modules", error)
+    begun, answer, end = _imported(folder, limit_s)
+    if "error" in answer:
+        yield _of_error("flow modules", error_of(answer["error"]))
         return []
-    except OSError as error:
-        yield Finding("flow modules", None, f"could not be imported: {error}")
+    if "entries" not in answer:
+        yield Finding("flow modules", False, f"{begun or 'the process that imports them'} {end}", _SLOW_FIX)
         return []
-    broken = [trial for trial in trials if trial.error is not None]
-    took = duration_words(time.monotonic() - began_s)
-    yield Finding("flow modules", not broken, f"{len(trials) - len(broken)} of {len(trials)} import, in {took}")
-    for trial in broken:
-        assert trial.error is not None
-        yield _of_facts(
-            f"flow module {trial.name}", trial.error["what"] or "", trial.error["where"], trial.error["fix"]
+    broken = {one["name"]: one["error"] for one in answer["entries"] if one["error"] is not None}
+    count, took = len(answer["entries"]), duration_words(time.monotonic() - began_s)
+    yield Finding("flow modules", not broken, f"{count - len(broken)} of {count} import, in {took}")
+    for name, error in broken.items():
+        yield _of_error(f"flow module {name}", error_of(error))
+    return [name for one in answer["entries"] for name in one["alerts_to"]]
+
+
+def _imported(folder: Path, limit_s: float) -> tuple[str, dict[str, Any], str]:
+    """The last module that a child process began to import, its answer ({} without one), and how it ended."""
+    with tempfile.TemporaryFile() as said:  # not a pipe: what a module leaves running could hold it open
+        program, environment = program_of(sys.executable, os.environ)
+        child = subprocess.Popen(
+            [program, "-P", "-B", "-c", _CODE, import_folder(), str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.DEVNULL,
+            cwd=folder if folder.is_dir() else None,
+            env=environment,
+            **apart(),
         )
-    return trials
+        try:
+            end = f"ended the process that imported it (exit code {child.wait(limit_s)})"
+        except subprocess.TimeoutExpired:
+            end = f"was not imported within {limit_s:g} s"
+        finally:
+            end_session(child.pid)
+            child.wait()
+        said.seek(0)
+        lines = [json.loads(line) for line in said.read().splitlines() if line.endswith(b"}")]
+    begun = [line["begin"] for line in lines if "begin" in line]
+    return begun[-1] if begun else "", lines[-1] if lines else {}, end
 
 
-def _exclusive_create(folder: Path) -> Finding:
-    wins = probes.creators_that_won(folder)
-    odd = [won for won in wins if won != 1]
-    if not odd:
-        return Finding("exclusive create", True, f"one creator won each of {len(wins)} races")
-    seen = f"in {len(odd)} of {len(wins)} races the number of winners was not 1 but {max(odd)}"
-    return Finding("exclusive create", False, seen, _OTHER_SHARE)
+def describe(folder: str) -> None:
+    """The child's part: print each module's name before it is imported, and in the end all entries."""
+    from data_engine.notebook.catalog import read_catalog
+    from data_engine.notebook.load import FlowModules
+
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what modules print is not ours to read
+
+    def say(**message: Any) -> None:
+        print(json.dumps(message), file=answers, flush=True)
+
+    try:
+        entries = read_catalog(FlowModules(Path(folder)), begin=lambda name: say(begin=name))
+    except FlowValidationError as error:
+        say(error=error.as_dict())
+    else:
+        say(entries=[_as_told(entry) for entry in entries])
+
+
+def _as_told(entry: CatalogEntry) -> dict[str, Any]:
+    to = [] if entry.flow is None else recipients_of(entry.flow)
+    return {"name": entry.name, "error": entry.error and entry.error.as_dict(), "alerts_to": to}
 
 
 def _one_owner(folder: Path) -> Finding:
@@ -397,26 +387,22 @@ def _one_owner(folder: Path) -> Finding:
     return Finding("one owner", False, f"the workspace can only be observed here: {'; '.join(wrong)}", _OTHER_SHARE)
 
 
-def _file_replace(folder: Path) -> Finding:
-    saw = probes.replace_under_a_reader(folder)
-    if not saw.absent and not saw.torn:
-        measured = f"{saw.reads} reads during {saw.times} replacements, and each read found a whole file"
-        return Finding("file replace", True, measured)
-    measured = f"of {saw.reads} reads {saw.absent} found no file and {saw.torn} an incomplete one"
-    return Finding("file replace", False, measured, _OTHER_SHARE)
-
-
 def _events(folder: Path, kind: str | None) -> Finding:
     if kind is not None:
         return Finding("file-system events", True, f"not expected on a network drive ({kind}); scans find what changed")
-    delay_s = probes.event_delay_s(folder)
-    if delay_s is not None:
-        return Finding("file-system events", True, f"an event after {duration_words(delay_s)}")
+    told, path, events = threading.Event(), folder / "told", FileEvents()
+    try:
+        if events.watch(folder, lambda changed: told.set() if changed == str(path) else None, recursive=False):
+            path.write_bytes(b"x")
+            if told.wait(_EVENT_WITHIN_S):
+                return Finding("file-system events", True, "the drive tells of a new file")
+    finally:
+        events.close()
     return Finding(
         "file-system events",
         False,
-        "none came within 2 s: changes are found by scans, at each flow's interval",
-        MORE_EVENTS,
+        f"none came within {_EVENT_WITHIN_S:g} s: changes are found by scans, at each flow's interval",
+        host.MORE_EVENTS,
     )
 
 
@@ -459,129 +445,13 @@ def _tail(path: Path) -> str:
 
 
 def _of_error(name: str, error: FlowValidationError) -> Finding:
-    return _of_facts(name, error.what, error.where, error.fix)
-
-
-def _of_facts(name: str, what: str, where: str | None, fix: str | None) -> Finding:
-    return Finding(name, False, f"{what} ({where})" if where else what, fix)
+    return Finding(name, False, f"{error.what} ({error.where})" if error.where else error.what, error.fix)
 
 
 def _of_warnings(name: str, where: str, warnings: tuple[str, ...]) -> Finding:
     if not warnings:
         return Finding(name, True, f"{where}: no unknown keys")
     return Finding(name, False, "; ".join(warnings), "correct the key, or remove it")
-
-
-_MOST_ENDLESS = 3
-_CODE = (
-    "import sys; sys.path.append(sys.argv[1]); from data_engine.daemon.doctor import describe; describe(*sys.argv[2:])"
-)
-
-
-@frozen
-class ImportedModule:
-    """A flow module and, when it cannot be a flow, the error's `what`, `where` and `fix`; `alerts_to` names whom it has told."""
-
-    name: str
-    error: dict[str, str | None] | None
-    alerts_to: tuple[str, ...] = ()
-
-
-def import_modules(folder: Path, *, limit_s: float = 20.0) -> list[ImportedModule]:
-    """Every flow module of the authored `folder`, imported and built; `limit_s` is for all of them together.
-
-    A module that takes longer, or ends the process, has that as its error and the others are tried again without it; after
-    three such the rest is left untried.
-
-    Raises:
-        FlowValidationError: the folder cannot be read.
-        OSError: no process can be started.
-    """
-    bad: dict[str, str] = {}
-    while True:
-        begun, answer, how = _attempt(folder, bad, limit_s)
-        if answer is not None and "error" in answer:
-            raise FlowValidationError(**answer["error"])
-        if answer is not None:
-            return [
-                ImportedModule(entry["name"], entry["error"], tuple(entry["alerts_to"])) for entry in answer["entries"]
-            ]
-        if not begun:
-            raise OSError(how)
-        bad[begun] = how
-        if len(bad) >= _MOST_ENDLESS:
-            return [ImportedModule(name, _bad(name, detail).as_dict()) for name, detail in bad.items()]
-
-
-def describe(folder: str, bad: str) -> None:
-    """The child's part: print each module's name before it is imported, and in the end all entries."""
-    from data_engine.notebook.catalog import read_catalog
-    from data_engine.notebook.load import FlowModules
-
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what modules print is not ours to read
-
-    def say(message: dict[str, Any]) -> None:
-        answers.write(json.dumps(message) + "\n")
-        answers.flush()
-
-    known_bad = {name: _bad(name, detail) for name, detail in json.loads(bad).items()}
-    try:
-        entries = read_catalog(FlowModules(Path(folder)), begin=lambda name: say({"begin": name}), known_bad=known_bad)
-    except FlowValidationError as error:
-        say({"error": error.as_dict()})
-    else:
-        say({"entries": [_told(entry) for entry in entries]})
-
-
-def _told(entry: CatalogEntry) -> dict[str, Any]:
-    rules = () if entry.flow is None else entry.flow.alerts
-    to = [name for rule in rules for name in rule.to or ()]
-    return {"name": entry.name, "error": entry.error and entry.error.as_dict(), "alerts_to": to}
-
-
-def _attempt(folder: Path, bad: dict[str, str], limit_s: float) -> tuple[str, dict[str, Any] | None, str]:
-    """The last module begun, the answer if there was one, and how the process ended otherwise."""
-    with tempfile.TemporaryFile() as said:  # not a pipe: what a module leaves running could hold it open
-        program, environment = program_of(sys.executable, os.environ)
-        child = subprocess.Popen(
-            [program, "-P", "-B", "-c", _CODE, import_folder(), str(folder), json.dumps(bad)],
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=subprocess.DEVNULL,
-            cwd=folder,
-            env=environment,
-            **apart(),
-        )
-        try:
-            how = f"it ended the process that imported it (exit code {child.wait(limit_s)})"
-        except subprocess.TimeoutExpired:
-            how = f"importing it did not end within {limit_s:g} s"
-        finally:
-            _end(child)
-        said.seek(0)
-        lines = [json.loads(line) for line in said.read().splitlines() if line.endswith(b"}")]
-    begun = [line["begin"] for line in lines if "begin" in line]
-    answer = lines[-1] if lines and "begin" not in lines[-1] else None
-    return begun[-1] if begun else "", answer, how
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    import psutil
-
-    family: list[psutil.Process] = []
-    with suppress(psutil.Error):
-        family = psutil.Process(child.pid).children(recursive=True)
-    for one in family:
-        with suppress(psutil.Error):
-            one.kill()
-    child.kill()
-    child.wait()
-
-
-def _bad(name: str, detail: str) -> FlowExecutionError:
-    fix = "move what takes long or ends the process out of the module's top level, into a step"
-    return FlowExecutionError(flow_name=name, phase="import", detail=detail, fix=fix)
 
 
 _REPAIR = "data-engine lease repair"

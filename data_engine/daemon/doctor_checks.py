@@ -18,8 +18,6 @@ from typing import Any
 from data_engine.cluster.connection import Scheduler, connected
 from data_engine.cluster.local import announced_cluster, named_scheduler
 from data_engine.daemon.channel import look_at
-from data_engine.daemon.service import examined, service_facts
-from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.context import WorkspaceConfigContext
 from data_engine.formatting import first_few
@@ -42,51 +40,25 @@ _SLOW_S = 0.25
 _ASKED = 5
 
 
-def check_system() -> Iterator[Finding]:
-    """What of this system concerns flows; nothing of what is no question on it."""
-    if (long_paths := judge_long_paths(host.takes_long_paths())) is not None:
-        yield long_paths
-    if (sleep := judge_sleep(host.sleeps_after_s())) is not None:
-        yield sleep
-
-
-def judge_long_paths(is_on: bool | None) -> Finding | None:
-    """Whether paths of more than 259 characters can be used; None where that is no question.
+def check_system(takes_long_paths: bool | None, sleeps_after_s: int | None) -> Iterator[Finding]:
+    """What of this system concerns flows; nothing of what is no question on it, or not known. Sleep is told and no fault.
 
     Example:
-        >>> judge_long_paths(True).measured
-        'paths of more than 259 characters can be used'
-    """
-    if is_on is None:
-        return None
-    if is_on:
-        return Finding("long paths", True, "paths of more than 259 characters can be used")
-    return Finding(
-        "long paths",
-        None,
-        "paths of more than 259 characters are refused on this machine, also of outputs deep in a mirror",
-        host.LONG_PATHS_FIX,
-    )
-
-
-def judge_sleep(after_s: int | None) -> Finding | None:
-    """Whether this machine sleeps when nobody uses it; None where that is not known. Sleep is told and no fault.
-
-    Example:
-        >>> judge_sleep(1800).measured
+        >>> next(check_system(None, 1800)).measured
         'this machine sleeps after 30 min without input; no flow runs meanwhile, and another workstation may take over'
     """
-    if after_s is None:
-        return None
-    if after_s == _NEVER:
-        return Finding("sleep", True, "this machine does not sleep by itself on mains power")
-    return Finding(
-        "sleep",
-        None,
-        f"this machine sleeps after {after_s // 60} min without input; no flow runs meanwhile, and another workstation "
-        "may take over",
-        f"to let flows run at night: {host.STAY_AWAKE}",
-    )
+    long_paths = "paths of more than 259 characters"
+    if takes_long_paths:
+        yield Finding("long paths", True, f"{long_paths} can be used")
+    elif takes_long_paths is not None:
+        refused = f"{long_paths} are refused on this machine, also of outputs deep in a mirror"
+        yield Finding("long paths", None, refused, host.LONG_PATHS_FIX)
+    if sleeps_after_s == _NEVER:
+        yield Finding("sleep", True, "this machine does not sleep by itself on mains power")
+    elif sleeps_after_s is not None:
+        when = f"this machine sleeps after {sleeps_after_s // 60} min without input"
+        meanwhile = f"{when}; no flow runs meanwhile, and another workstation may take over"
+        yield Finding("sleep", None, meanwhile, f"to let flows run at night: {host.STAY_AWAKE}")
 
 
 _SHOWN = 3
@@ -204,16 +176,11 @@ def _check_recipient(name: str) -> Finding:
     return Finding(f"alerts to {name}", True, f"its secret is here and leads to: {service}")
 
 
-def check_service(home: LocalWorkspace) -> Finding:
-    """Whether the service, where one is installed, can do what it is for."""
-    return judge_service(examined(home, service_facts(home)))
-
-
-def judge_service(found: ServiceFacts) -> Finding:
-    """What is to be said of the service. None installed is no fault.
+def check_service(found: ServiceFacts) -> Finding:
+    """Whether the service, where one is installed, can do what it is for. None installed is no fault.
 
     Example:
-        >>> judge_service(ServiceFacts()).measured
+        >>> check_service(ServiceFacts()).measured
         'not installed: after a reboot nothing starts by itself'
     """
     if found.trouble is not None:

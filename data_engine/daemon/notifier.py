@@ -1,7 +1,6 @@
 """Sends what waits in the outbox: one thread that looks when something is due, and one for each channel in use.
 
-A channel that hangs or refuses holds up its own messages and no others: some of the channels that may be in use at once are
-kept for those that worked. What was sent is recorded before anything else is tried with it.
+Each recipient has a channel of its own, so that one that hangs or refuses holds up its own messages and no others. What was sent is recorded before anything else is tried with it.
 """
 
 from __future__ import annotations
@@ -20,11 +19,6 @@ from data_engine.lease.alarms import NoWatch
 from data_engine.ledger import outbox
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import Delivery
-from data_engine.record import frozen
-
-MOST_CHANNELS = 6
-MOST_FAILING_CHANNELS = 4
-"""Of those at most so many may be with recipients whose last message did not arrive."""
 
 NOT_NAMED = "it is not named any more"
 """Why a message to a recipient is given up whom the settings and flows do not name."""
@@ -45,41 +39,6 @@ class Gate(Protocol):
     wake: Callable[[], None]
 
     def may_send(self, message_id: str) -> bool: ...
-
-
-@frozen
-class Batch:
-    """What is to go to one recipient now, in this order; `is_failing` where the last message did not arrive."""
-
-    to: str
-    deliveries: tuple[Delivery, ...]
-    is_failing: bool = False
-
-
-def choose(due: Sequence[Delivery], in_use: Collection[Batch], failing: Collection[str]) -> list[Batch]:
-    """The channels to begin now.
-
-    Example:
-        >>> due = [Delivery("m1", "mail"), Delivery("m2", "chat", tries=2), Delivery("m3", "mail")]
-        >>> [(batch.to, len(batch.deliveries), batch.is_failing) for batch in choose(due, [], {"chat"})]
-        [('mail', 2, False), ('chat', 1, True)]
-        >>> choose(due, [Batch("mail", ())], {"chat"})[0].to
-        'chat'
-    """
-    by_recipient: dict[str, list[Delivery]] = {}
-    for one in due:
-        by_recipient.setdefault(one.to, []).append(one)
-    busy = {batch.to for batch in in_use}
-    waiting = [
-        Batch(to, tuple(deliveries), to in failing or all(one.tries for one in deliveries))
-        for to, deliveries in by_recipient.items()
-        if to not in busy
-    ]
-    room = MOST_CHANNELS - len(in_use)
-    room_for_failing = MOST_FAILING_CHANNELS - sum(batch.is_failing for batch in in_use)
-    good = [batch for batch in waiting if not batch.is_failing]
-    bad = [batch for batch in waiting if batch.is_failing][: max(0, room_for_failing)]
-    return [*good, *bad][: max(0, room)]
 
 
 class Notifier:
@@ -106,9 +65,8 @@ class Notifier:
         self._awake = threading.Event()
         self._closing = threading.Event()
         self._lock = threading.Lock()
-        self._in_use: dict[str, Batch] = {}
+        self._in_use: set[str] = set()
         self._channels: dict[str, Channel] = {}
-        self._failing: set[str] = set()
         self._threads: set[threading.Thread] = set()
         self.is_waiting = False
         """Whether something in the outbox is still to be tried."""
@@ -172,11 +130,12 @@ class Notifier:
         """Begin what is due; how long there is nothing more to do."""
         now_s = self._now()
         self._give_up_whom_nobody_names(now_s)
-        due = [one for one in outbox.due(self._ledger, now_s) if self._gate.may_send(one.message_id)]
-        with self._lock:
-            batches = choose(due, self._in_use.values(), self._failing)
-        for batch in batches:
-            self._begin(batch)
+        due: dict[str, list[Delivery]] = {}
+        for one in outbox.due(self._ledger, now_s):
+            if self._gate.may_send(one.message_id):
+                due.setdefault(one.to, []).append(one)
+        for to in due.keys() - self._in_use:
+            self._begin(to, due[to])
         next_s = outbox.next_due_s(self._ledger, now_s)
         self.is_waiting = bool(due) or next_s is not None
         if next_s is None:  # the end of a channel wakes
@@ -198,42 +157,39 @@ class Notifier:
                 with suppress(RuntimeError):  # the loop of the daemon has ended
                     self._changed()
 
-    def _begin(self, batch: Batch) -> None:
-        with self._lock:
-            self._in_use[batch.to] = batch
+    def _begin(self, to: str, deliveries: Sequence[Delivery]) -> None:
+        self._in_use.add(to)
         try:
-            self._start(partial(self._use, batch), f"notifier of {batch.to}")
+            self._start(partial(self._use, to, deliveries), f"notifier of {to}")
         except BaseException:  # the system gives no thread now
-            with self._lock:
-                del self._in_use[batch.to]
+            self._in_use.discard(to)
             raise
 
-    def _use(self, batch: Batch) -> None:
+    def _use(self, to: str, deliveries: Sequence[Delivery]) -> None:
         try:
-            self._deliver(batch)
+            self._deliver(to, deliveries)
         except Exception as error:
-            log.exception("messages to %s failed", batch.to)
-            self._record_failure(batch.deliveries, NotSentError(f"{type(error).__name__}: {error}"))
+            log.exception("messages to %s failed", to)
+            self._record_failure(deliveries, NotSentError(f"{type(error).__name__}: {error}"))
         finally:
-            with self._lock:
-                del self._in_use[batch.to]
+            self._in_use.discard(to)
             self._awake.set()
             with suppress(RuntimeError):  # the loop of the daemon has ended
                 self._changed()
 
-    def _deliver(self, batch: Batch) -> None:
+    def _deliver(self, to: str, deliveries: Sequence[Delivery]) -> None:
         try:
-            channel = self._open_channel(batch.to)
+            channel = self._open_channel(to)
         except FlowValidationError as error:
-            self._record_failure(batch.deliveries, error)
+            self._record_failure(deliveries, error)
             return
         with self._lock:
-            self._channels[batch.to] = channel
+            self._channels[to] = channel
         try:
-            self._send_all(channel, batch.deliveries)
+            self._send_all(channel, deliveries)
         finally:
             with self._lock:
-                del self._channels[batch.to]
+                del self._channels[to]
             channel.close()
 
     def _send_all(self, channel: Channel, deliveries: Sequence[Delivery]) -> None:
@@ -263,16 +219,12 @@ class Notifier:
                 self._record_success(one)
 
     def _record_success(self, one: Delivery) -> None:
-        with self._lock:
-            self._failing.discard(one.to)
         at_s = self._now()
         self._record(lambda: outbox.sent(self._ledger, one.message_id, one.to, at_s))
         log.info("message %s was sent to %s", one.message_id, one.to)
 
     def _record_failure(self, tried: Sequence[Delivery], error: FlowValidationError) -> None:
         """The first of `tried` did not arrive, so the others of the same recipient were not tried."""
-        with self._lock:
-            self._failing.add(tried[0].to)
         at_s, why = self._now(), "; ".join(filter(None, (error.what, error.fix)))
         ids, to = [one.message_id for one in tried], tried[0].to
         has_it = error.has_it if isinstance(error, NotSentError) else ()

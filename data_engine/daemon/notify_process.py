@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, ClassVar
 from urllib.parse import unquote
 
-from data_engine.alerting.wording import address_fix, has_form, is_unusable
+from data_engine.alerting.wording import address_fix, has_form
 from data_engine.errors import FlowValidationError
 from data_engine.message import clean
 from data_engine.platforms.parent import end_with
@@ -72,8 +72,8 @@ class Address:
         except ImportError as error:
             what = NOT_INSTALLED if error.name == "apprise" else f"Apprise cannot be imported: {clean(str(error), 200)}"
             fix = INSTALL
-            if is_unusable(url):  # told at once, so that nobody installs it to hear of the next
-                what, fix = f"{what}, and {no_address}", f"{INSTALL}; then {address_fix(to, url)}"
+            if not has_form(url):  # told at once, so that nobody installs it to hear of the next
+                what, fix = f"{what}, and {no_address}", f"{INSTALL}; then {address_fix(to)}"
             raise FlowValidationError(what, where=where, fix=fix) from None
         self._apprise: Any = apprise
         self._said = _listen()
@@ -85,7 +85,7 @@ class Address:
         if has_form(url):
             found = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
         if found is None:
-            raise FlowValidationError(no_address, where=where, fix=address_fix(to, url))
+            raise FlowValidationError(no_address, where=where, fix=address_fix(to))
         query = url.partition("?")[2]
         if "cto=" not in query:
             found.socket_connect_timeout = SOCKET_LIMIT_S

@@ -11,18 +11,17 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar
 
 from data_engine import private
+from data_engine.commands.command import Asker, DaemonWork, Situation
 from data_engine.commands.deployments import Deploy
-from data_engine.commands.owner import Asker, DaemonWork
 from data_engine.commands.runs import Retry
-from data_engine.commands.situation import Situation
 from data_engine.daemon.control import DaemonGoneError
 from data_engine.daemon.endpoint import remember_engine, remember_stop
-from data_engine.daemon.ownership import keeper_of
+from data_engine.daemon.ownership import keeper_of, share_silent
 from data_engine.deploy.deploying import Looked, write_deployments
 from data_engine.deploy.gate import GoldenGate
 from data_engine.deploy.production import Production
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.errors import FlowValidationError, OwnedElsewhereError, WorkspaceError
+from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.formatting import cli_line
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.status import LeaseStatus
@@ -221,11 +220,7 @@ def _result(future: Future[None]) -> None:
     try:
         future.result(_PATIENCE_S)
     except FutureTimeoutError:
-        raise OwnedElsewhereError(
-            f"the shared folder has not answered for {_PATIENCE_S:g} s",
-            where="the workspace's lease",
-            fix="check whether its drive is connected; `data-engine doctor` measures it",
-        ) from None
+        raise share_silent(_PATIENCE_S) from None
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------
@@ -255,19 +250,13 @@ def no_stop_here(home: LocalWorkspace, flow: str) -> FlowValidationError:
     """
     known = OfflineFacts(home).facts()
     found = _flow(home, known, flow)
-    there = [run for run in known.active if run.flow == flow]
-    if there:
-        return no_daemon(
-            home,
-            f"end its run where it runs, in process {there[0].pid}: with Ctrl-C, or by an interrupt of the kernel",
-        )
-    if found.entry.mode == "manual" or found.standing.kind == "not_deployed":
+    if there := [run for run in known.active if run.flow == flow]:
+        where = f"end its run where it runs, in process {there[0].pid}: with Ctrl-C, or by an interrupt of the kernel"
+        return no_daemon(home, where)
+    if found.entry.mode == "manual" or found.standing.kind == "not_deployed" or not found.is_enabled:
         return no_daemon(home, f"there is nothing to stop: nothing of {flow} runs, and it does not run by itself")
-    if not found.is_enabled:
-        return no_daemon(home, f"there is nothing to stop: nothing of {flow} runs, and it is disabled")
-    return no_daemon(
-        home, f"nothing of {flow} runs; to keep it from running by itself later: `{cli_line('disable', flow)}`"
-    )
+    later = f"to keep it from running by itself later: `{cli_line('disable', flow)}`"
+    return no_daemon(home, f"nothing of {flow} runs; {later}")
 
 
 def no_stop_run_here(home: LocalWorkspace, run_id: str) -> FlowValidationError:

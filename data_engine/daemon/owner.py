@@ -11,16 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_engine.commands.command import Command
-from data_engine.commands.owner import Asker, DaemonWork
+from data_engine.commands.command import Asker, Command, DaemonWork, Situation
 from data_engine.commands.registry import command_of
-from data_engine.commands.situation import Situation
 from data_engine.daemon.backfiller import known_backfill
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.deployer import Deployed, Deployer
 from data_engine.daemon.endpoint import remember_backfill, remember_stop
 from data_engine.daemon.one_commit import not_here
-from data_engine.daemon.request_inbox import run_id_of
+from data_engine.daemon.requests import run_id_of
 from data_engine.daemon.worker_pool import STOP_REQUESTED
 from data_engine.engine.candidates import candidates, pick_source, pick_to_run, signature_of, startup_sources
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -407,15 +405,15 @@ class DaemonOwner:
         ownership, said = self.daemon.ownership, None
         match do:
             case "request":
-                await ownership.request(client)
+                await ownership.done(ownership.keeper.request(client))
             case "withdraw":
-                await ownership.withdraw()
+                await ownership.done(ownership.keeper.withdraw())
             case "release":
                 self.daemon.give_up(now=now)
             case "take-over":
                 await ownership.take_over()
             case "repair":
-                said = await ownership.repair()
+                said = await ownership.done(ownership.keeper.repair())
         return ownership.lease(), said
 
 

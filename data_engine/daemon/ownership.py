@@ -19,13 +19,12 @@ from typing import Protocol, TypeVar
 
 from data_engine.cause import Cause
 from data_engine.clock import boot_clock
-from data_engine.daemon.probes import server_ahead_s
 from data_engine.daemon.silence import AlarmTeller
 from data_engine.deploy.sets import DeployedSets
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.alarms import AlarmFiles, NoWatch, Watch
-from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, sync_client
+from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, server_ahead_s, sync_client
 from data_engine.lease.keeper import Keeper, KeeperRules
 from data_engine.lease.observer import Observer
 from data_engine.lease.older_owner import why_not_ours
@@ -78,12 +77,12 @@ class Engine(Protocol):
 
 
 class Ownership:
-    """The ownership as one daemon has it. `start` begins to look; without it nothing can be owned."""
+    """The ownership as one daemon has it, by its `keeper`. `start` begins to look; without it nothing can be owned."""
 
     def __init__(self, keeper: Keeper, engine: Engine) -> None:
         import asyncio
 
-        self._keeper = keeper
+        self.keeper = keeper
         self._engine = engine
         self._loop = asyncio.get_running_loop()
         self._before = keeper.state
@@ -95,54 +94,54 @@ class Ownership:
 
     def start(self) -> None:
         """Begin to look at the share."""
-        self._keeper.start()
+        self.keeper.start()
 
     # -- memory only -------------------------------------------------------------------------------------------------
 
     def can_work(self) -> bool:
         """Whether new work may start now."""
-        return not self.is_releasing and self._keeper.can_work()
+        return not self.is_releasing and self.keeper.can_work()
 
     @property
     def is_held(self) -> bool:
         """Whether this daemon owns the workspace, also while it may not work because the share is away."""
-        return self._keeper.state.token is not None
+        return self.keeper.state.token is not None
 
     @property
     def token(self) -> int | None:
         """The fencing token while this daemon owns the workspace."""
-        return self._keeper.state.token
+        return self.keeper.state.token
 
     @property
     def poll_s(self) -> float:
         """How often an observer looks."""
-        return self._keeper.limits.poll_s
+        return self.keeper.limits.poll_s
 
     def look(self) -> None:
         """Look at the share soon."""
-        self._keeper.look()
+        self.keeper.look()
 
     @property
     def asks(self) -> str | None:
         """The workstation that would carry out a request: it owns the workspace, and was heard of; None without one."""
         elsewhere = self.elsewhere
-        state = self._keeper.state.lease.state
+        state = self.keeper.state.lease.state
         return None if elsewhere is None or state == "takeover_available" else elsewhere.owner
 
     @property
     def is_requested(self) -> bool:
         """Whether somebody has asked for the workspace that is ours."""
-        return self.is_held and self._keeper.state.lease.requested_by is not None
+        return self.is_held and self.keeper.state.lease.requested_by is not None
 
     @property
     def elsewhere(self) -> OwnedElsewhere | None:
         """The workstation that owns the workspace, when it is another one."""
-        return None if self.is_held else owned_elsewhere(self._keeper.state.lease, self._machine_id)
+        return None if self.is_held else owned_elsewhere(self.keeper.state.lease, self._machine_id)
 
     @property
     def is_waiting(self) -> bool:
         """Whether this daemon is there to own the workspace later: it has asked for it, watches a silent owner, or its share is silent."""
-        return self._keeper.is_waiting or self._is_late
+        return self.keeper.is_waiting or self._is_late
 
     @property
     def is_for_one_commit(self) -> bool:
@@ -152,15 +151,15 @@ class Ownership:
     @property
     def clock(self) -> Verdict | None:
         """What the share's thread found last of this machine's wall clock; None before it has looked."""
-        return self._keeper.state.clock
+        return self.keeper.state.clock
 
     def lease(self) -> LeaseStatus:
         """The lease as a status tells of it."""
-        state = self._keeper.state
+        state = self.keeper.state
         return replace(
-            aged(state.lease, self._keeper.age_s()),
+            aged(state.lease, self.keeper.age_s()),
             releasing=self.is_releasing,
-            lapsed=self.is_held and not self._keeper.can_work() and not self.is_releasing,
+            lapsed=self.is_held and not self.keeper.can_work() and not self.is_releasing,
             lost_to=state.lost_to,
             trouble=state.trouble,
             trouble_kinds=state.trouble_kinds,
@@ -214,7 +213,7 @@ class Ownership:
     async def _claim(self, *, is_brief: bool) -> None:
         async with self._turn:  # not while what was owned for one commit is being given back
             if not self.is_held:
-                await self._wait_for(self._keeper.own())
+                await self.done(self.keeper.own())
                 self._is_brief = is_brief
                 self._changed()
             elif self.is_releasing:
@@ -248,7 +247,7 @@ class Ownership:
         Raises:
             OwnedElsewhereError: it has not been, or the share cannot be used.
         """
-        await self._wait_for(self._keeper.take_over())
+        await self.done(self.keeper.take_over())
         self._is_brief = False
         self._changed()
 
@@ -259,7 +258,7 @@ class Ownership:
             OwnedElsewhereError: the workspace is not ours, or is not any more; nothing was published.
             WorkspaceError: it is not known to be published.
         """
-        await self._wait_for(self._keeper.publish(write))
+        await self.done(self.keeper.publish(write))
 
     @asynccontextmanager
     async def for_one_commit(self) -> AsyncIterator[None]:
@@ -272,64 +271,46 @@ class Ownership:
             await self._claim(is_brief=True)
             yield
 
-    async def request(self, kind: str) -> None:
-        """Ask its owner for the workspace; nothing where this daemon has it.
-
-        Raises:
-            OwnedElsewhereError: the share cannot be written.
-        """
-        await self._wait_for(self._keeper.request(kind))
-
-    async def withdraw(self) -> None:
-        """Withdraw the request."""
-        await self._wait_for(self._keeper.withdraw())
-
     async def release(self) -> None:
         """Give the workspace up, to whoever has asked for it; all work has ended.
 
         Raises:
             OwnedElsewhereError: the share cannot be used; the workspace is kept.
         """
-        await self._wait_for(self._keeper.release(to_requester=True))
+        await self.done(self.keeper.release(to_requester=True))
         self._changed()
-
-    async def repair(self) -> str:
-        """Fix a damaged list; what was lost, in words.
-
-        Raises:
-            WorkspaceError: it cannot be repaired.
-        """
-        return await self._wait_for(self._keeper.repair())
 
     def set_engine(self, is_on: bool) -> None:
         """Publish whether the engine is on."""
-        self._keeper.set_engine(is_on)
+        self.keeper.set_engine(is_on)
 
     async def close(self, *, release: bool) -> None:
         """Look no longer, after giving the workspace up if wanted."""
         import asyncio
 
-        self._keeper.on_change = lambda: None
-        await asyncio.to_thread(self._keeper.close, release=release)
+        self.keeper.on_change = lambda: None
+        await asyncio.to_thread(self.keeper.close, release=release)
 
-    async def _wait_for(self, future: Future[_T]) -> _T:
+    async def done(self, asked: Future[_T]) -> _T:
+        """What came of something that the keeper was asked for.
+
+        Raises:
+            OwnedElsewhereError: the share has not answered in time.
+            whatever the future raises.
+        """
         import asyncio
 
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), PATIENCE_S)
+            return await asyncio.wait_for(asyncio.wrap_future(asked), PATIENCE_S)
         except TimeoutError as silence:
-            raise OwnedElsewhereError(
-                f"the shared folder has not answered for {PATIENCE_S:g} s",
-                where="the workspace's lease",
-                fix="check whether its drive is connected; `data-engine doctor` measures it",
-            ) from silence
+            raise share_silent(PATIENCE_S) from silence
 
     def _call_changed(self) -> None:
         with suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._changed)
 
     def _changed(self) -> None:
-        now, before = self._keeper.state, self._before
+        now, before = self.keeper.state, self._before
         self._before = now
         if now.token is not None and now.token != before.token:
             # What the last token began ends before anything may go on.
@@ -406,6 +387,15 @@ def _watch(where: LocalWorkspace, me: Identity, observer: Observer) -> Watch:
 
 def _new_id() -> str:
     return uuid.uuid4().hex[:16]
+
+
+def share_silent(for_s: float) -> OwnedElsewhereError:
+    """The error of a share that does not answer."""
+    return OwnedElsewhereError(
+        f"the shared folder has not answered for {for_s:g} s",
+        where="the workspace's lease",
+        fix="check whether its drive is connected; `data-engine doctor` measures it",
+    )
 
 
 def why_unfit(layout: WorkspaceLayout) -> str | None:

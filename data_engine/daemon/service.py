@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -225,26 +225,21 @@ _NO_MANAGER = (
 )
 
 
-class _told:
+@contextmanager
+def _told(home: LocalWorkspace) -> Iterator[None]:
     """Inside, what a manager or the disk refuses becomes an error with its fix."""
+    from data_engine.platforms.service import RefusedError
 
-    def __init__(self, home: LocalWorkspace) -> None:
-        self._home = home
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        from data_engine.platforms.service import RefusedError
-
-        where = self._home.layout.workspace_id
-        if isinstance(error, RefusedError):
-            raise WorkspaceError(f"the service of {where} was not changed: {error}", where="service", fix=_NO_MANAGER)
-        if isinstance(error, OSError):
-            file = str(error.filename or self._home.local.runtime_dir)
-            raise WorkspaceError(
-                f"the service of {where} cannot be written: {trouble_of(error)}", where=file, fix="make it writable"
-            ) from error
+    where = home.layout.workspace_id
+    try:
+        yield
+    except RefusedError as error:
+        what = f"the service of {where} was not changed: {error}"
+        raise WorkspaceError(what, where="service", fix=_NO_MANAGER) from None
+    except OSError as error:
+        file = str(error.filename or home.local.runtime_dir)
+        what = f"the service of {where} cannot be written: {trouble_of(error)}"
+        raise WorkspaceError(what, where=file, fix="make it writable") from error
 
 
 def _was_left_behind(record: ServiceRecord, home: LocalWorkspace) -> bool:

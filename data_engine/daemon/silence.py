@@ -13,7 +13,7 @@ from data_engine.alerting.wording import shown_time
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import first_few
-from data_engine.lease.alarms import About, Alarm
+from data_engine.lease.alarms import Alarm, Silence
 from data_engine.ledger import outbox
 from data_engine.ledger.freshness import deployed_since
 from data_engine.ledger.troubles import all_troubles
@@ -92,17 +92,17 @@ class AlarmTeller:
         """The id of the message: the same on every machine."""
         return PREFIX + message_id(self._home.local.identity, "silent_owner", alarm.number, alarm.generation)[:24]
 
-    def tell(self, alarm: Alarm, about: About) -> None:
+    def tell(self, alarm: Alarm, silence: Silence) -> None:
         """Keep the message until it is sent, and what it is about until it has ended; the same once more changes nothing."""
-        notice = silent_owner(about, self._home.layout.workspace_id, self._zone(), self._in_trouble())
+        notice = silent_owner(silence, self._home.layout.workspace_id, self._zone(), self._in_trouble())
         told = self._message("silent_owner", self.id_of(alarm), notice)
-        self._keep(told, _TOLD, json.dumps([asdict(alarm), asdict(about)]))
+        self._keep(told, _TOLD, json.dumps([asdict(alarm), asdict(silence)]))
 
-    def kept(self) -> tuple[Alarm, About] | None:
+    def kept(self) -> tuple[Alarm, Silence] | None:
         """What this machine has told last, or was about to, and has not ended."""
         try:
             kept = json.loads(self._ledger.setting(_TOLD) or "null")
-            return None if kept is None else (Alarm(**kept[0]), About(**kept[1]))
+            return None if kept is None else (Alarm(**kept[0]), Silence(**kept[1]))
         except (FlowValidationError, ValueError, TypeError, LookupError):
             return None
 
@@ -114,11 +114,11 @@ class AlarmTeller:
             self._told = {*self._told, self.id_of(alarm)}
         return found
 
-    def end(self, alarm: Alarm, about: About, over: str = "") -> None:
+    def end(self, alarm: Alarm, silence: Silence, over: str = "") -> None:
         """Forget it. Let nobody be told any more who has not been; whoever has been is told how it was `over`."""
         own_id, told = self.id_of(alarm), None
         if over and "recovered" in self.kinds() and self.is_told(alarm):
-            notice = recovered(about, over, self._home.layout.workspace_id, self._zone())
+            notice = recovered(silence, over, self._home.layout.workspace_id, self._zone())
             told = self._message("recovered", message_id(own_id, "recovered"), notice)
         with self._ledger.writing(durable=told is not None) as (connection, _):
             if not outbox.is_sent(connection, own_id):
@@ -179,13 +179,15 @@ class AlarmTeller:
         return message(kind, notice.headline, [notice], id=own_id, to=self._to, at=datetime.now(UTC), sender=sender)
 
 
-def silent_owner(about: About, workspace: str, zone: tzinfo | None = None, in_trouble: Sequence[str] = ()) -> Notice:
+def silent_owner(
+    silence: Silence, workspace: str, zone: tzinfo | None = None, in_trouble: Sequence[str] = ()
+) -> Notice:
     """What is told of an owner that is not heard of; times are on the clock of `zone` (None: this machine's).
 
     `in_trouble` are flows whose trouble it has told last: a message that still waited there is sent by nobody else.
 
     Example:
-        >>> told = silent_owner(About("EVE-PC", True, "2026-01-05T03:12:00+00:00"), "sales", UTC, ["claims"])
+        >>> told = silent_owner(Silence("EVE-PC", True, "2026-01-05T03:12:00+00:00"), "sales", UTC, ["claims"])
         >>> told.headline, told.since
         ('EVE-PC, which owns the workspace sales, has fallen silent', '2026-01-05 03:12:00 UTC (noticed)')
         >>> told.reason
@@ -194,30 +196,30 @@ def silent_owner(about: About, workspace: str, zone: tzinfo | None = None, in_tr
     engine = "its engine was on: no flow runs by itself until it is back or taken over"
     named = first_few(in_trouble, _MOST_NAMED)
     parts = (
-        engine if about.engine_on else "its engine was off",
+        engine if silence.engine_on else "its engine was off",
         f"in trouble when it was last heard of: {named}" if named else "",
     )
     here = "`data-engine lease take-over` takes the workspace over"
-    if about.has_ended:
+    if silence.has_ended:
         here = "`data-engine start` runs the engine there"
     return Notice(
-        f"nobody owns the workspace {workspace}: {about.owner} has ended"
-        if about.has_ended
-        else f"{about.owner}, which owns the workspace {workspace}, has fallen silent",
+        f"nobody owns the workspace {workspace}: {silence.owner} has ended"
+        if silence.has_ended
+        else f"{silence.owner}, which owns the workspace {workspace}, has fallen silent",
         reason="; ".join(filter(None, parts)),
-        since=f"{shown_time(about.since_utc, zone)} (noticed)",
+        since=f"{shown_time(silence.since_utc, zone)} (noticed)",
         fix=f"check that this machine is on and reaches the shared folder; on another one, {here}",
     )
 
 
-def recovered(about: About, over: str, workspace: str, zone: tzinfo | None = None) -> Notice:
+def recovered(silence: Silence, over: str, workspace: str, zone: tzinfo | None = None) -> Notice:
     """What is told when that is over.
 
     Example:
-        >>> recovered(About("EVE-PC", True, ""), "BEN-PC owns the workspace now", "sales").headline
+        >>> recovered(Silence("EVE-PC", True, ""), "BEN-PC owns the workspace now", "sales").headline
         'the workspace sales has a working owner again: BEN-PC owns the workspace now'
     """
-    since = shown_time(about.since_utc, zone) or None
+    since = shown_time(silence.since_utc, zone) or None
     return Notice(f"the workspace {workspace} has a working owner again: {over}", since=since)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from data_engine.alerting.deciding import Sighting, rejection
+from data_engine.alerting.deciding import rejection
 from data_engine.alerting.expectations import Judgement, counts_of, freshness, late_slot, look
 from data_engine.alerting.wording import failure
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -72,7 +72,7 @@ class TroubleFinder:
         self._dispatcher, self._triggers, self._around, self._expecting = dispatcher, triggers, around, expecting
         self._held_files = HeldFiles(self._ledger)
 
-    def now(self, flow: Flow, *, on_since_s: float, now_s: float) -> tuple[list[Sighting], float | None]:
+    def now(self, flow: Flow, *, on_since_s: float, now_s: float) -> tuple[list[Trouble], float | None]:
         """What is late, missed or overlong now, and a slot that is held; and when that may be otherwise by itself.
 
         Slots before `on_since_s`, since when the engine is on, are not missed.
@@ -82,12 +82,12 @@ class TroubleFinder:
         """
         name = flow.name or ""
         judged = self._expecting.of(flow)
-        looks, found = [judged.next_s], list[Sighting]()
+        looks, found = [judged.next_s], list[Trouble]()
         if judged.late is not None:
-            found.append(Sighting(TroubleKey(name, "late"), judged.late.since_utc, {"reason": self.in_the_way(name)}))
+            found.append(Trouble(TroubleKey(name, "late"), judged.late.since_utc, {"reason": self.in_the_way(name)}))
         for one in judged.overlong[:1]:
             said = {"run_id": one.run_id, "within_s": one.within_s}
-            found.append(Sighting(TroubleKey(name, "overlong"), one.since_utc, said))
+            found.append(Trouble(TroubleKey(name, "overlong"), one.since_utc, said))
         if self._around.is_engine_on and name in self._triggers.names():
             late, next_s = self._late_slot(flow, max(on_since_s, now_s - LOOK_BACK_S), now_s)
             looks.append(next_s)
@@ -96,10 +96,10 @@ class TroubleFinder:
             if isinstance(why, HeldSlot):
                 said = {"reason": why.text, "detail": why.cause}
                 key = TroubleKey(name, "held", error_type="abandoned")
-                found.append(Sighting(key, why.since_utc or why.slot_utc, said))
+                found.append(Trouble(key, why.since_utc or why.slot_utc, said))
         return found, min((at_s for at_s in looks if at_s is not None), default=None)
 
-    def _late_slot(self, flow: Flow, after_s: float, now_s: float) -> tuple[list[Sighting], float | None]:
+    def _late_slot(self, flow: Flow, after_s: float, now_s: float) -> tuple[list[Trouble], float | None]:
         """A slot that has not begun: it is late where it waits for its turn, else missed."""
         name, timezone = flow.name or "", self._home.settings().timezone
         slot_s, began, next_s = late_slot(self._ledger, flow, timezone=timezone, after_s=after_s, now_s=now_s)
@@ -108,9 +108,9 @@ class TroubleFinder:
         waits = isinstance(self._dispatcher.why_waiting(name, []), (WaitingForGroup, WaitingForWorker))
         reason = self.in_the_way(name) if began is None else f"it began at {began[:19].replace('T', ' ')} UTC"
         key = TroubleKey(name, "late", "slot") if waits and began is None else TroubleKey(name, "missed")
-        return [Sighting(key, utc_text(slot_s), {"reason": reason})], next_s
+        return [Trouble(key, utc_text(slot_s), {"reason": reason})], next_s
 
-    async def in_history(self, flow: Flow, open_kinds: Sequence[str], *, kind: str, now_s: float) -> list[Sighting]:
+    async def in_history(self, flow: Flow, open_kinds: Sequence[str], *, kind: str, now_s: float) -> list[Trouble]:
         """What failed and is not told of: before this machine owned, or files that were given up on after their retries.
 
         `open_kinds` are the kinds of trouble that are known, `kind` is what a failure of the flow is.
@@ -127,7 +127,7 @@ class TroubleFinder:
         bad = [one for one in await self._bad_files(flow) if _at(one) >= since_utc]
         return [] if not bad else self._given_up(flow, max(bad, key=_at), "held" if has_retries else kind)
 
-    def _failed_last(self, flow: Flow, since_utc: str) -> list[Sighting]:
+    def _failed_last(self, flow: Flow, since_utc: str) -> list[Trouble]:
         """That the flow's last run failed, when it did since then."""
         last = self._ledger.last_run(flow.name or "")
         if last is None or last.status != "failed" or not is_as_scheduled(flow, last.params or {}):
@@ -135,22 +135,20 @@ class TroubleFinder:
         at_utc = last.last_at_utc
         key, said = failure(last.flow, "failed", last.why, last.error, again=command_again(flow))
         return (
-            [Sighting(key, at_utc, said | {"source": last.source, "run_id": last.run_id})]
-            if at_utc >= since_utc
-            else []
+            [Trouble(key, at_utc, said | {"source": last.source, "run_id": last.run_id})] if at_utc >= since_utc else []
         )
 
-    def _given_up(self, flow: Flow, state: SourceState, kind: str) -> list[Sighting]:
+    def _given_up(self, flow: Flow, state: SourceState, kind: str) -> list[Trouble]:
         """That a file is held as its last run left it."""
         run = None if state.last_run_id is None else self._ledger.run(state.last_run_id)
         if run is not None and not is_as_scheduled(flow, run.params or {}):
             return []
         key, said = failure(state.flow, kind, None if run is None else run.why, state.error)
-        return [Sighting(key, _at(state), said | {"source": state.key.path or None, "run_id": state.last_run_id})]
+        return [Trouble(key, _at(state), said | {"source": state.key.path or None, "run_id": state.last_run_id})]
 
     def rejected(
         self, flow: Flow, known: Iterable[Trouble], *, now_s: float
-    ) -> tuple[list[Sighting], dict[TroubleKey, str]]:
+    ) -> tuple[list[Trouble], dict[TroubleKey, str]]:
         """What checks reject now, a trouble for each source; and of which `known` ones no rows are rejected any more, each with when.
 
         It is read from the history, so that of a run which ended just before its daemon died the next one tells.
@@ -182,7 +180,7 @@ class TroubleFinder:
         return is_good_since(self._ledger, name, since_utc, counts=counts_of(flow))
 
     def over(
-        self, flow: Flow, known: Sequence[Trouble], seen: Sequence[Sighting], now_s: float
+        self, flow: Flow, known: Sequence[Trouble], seen: Sequence[Trouble], now_s: float
     ) -> dict[TroubleKey, str]:
         """Which of the known troubles that come with time are over, each with when.
 

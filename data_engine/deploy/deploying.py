@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from data_engine.commands.command import Asker
 from data_engine.commands.deployments import Deploy, Rollback, Undeploy
-from data_engine.commands.owner import Asker
 from data_engine.deploy.gate import GoldenGate
 from data_engine.deploy.sets import mend
 from data_engine.engine.local_workspace import LocalWorkspace

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from data_engine.commands.command import Asker
 from data_engine.commands.deployments import Deploy, Outcome, Rollback, Undeploy
-from data_engine.commands.owner import Asker
 from data_engine.deploy.deploying import (
     Decision,
     Looked,

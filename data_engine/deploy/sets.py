@@ -64,7 +64,7 @@ def mend(home: LocalWorkspace, flows: Collection[str] | None = None, *, may_writ
         else:
             mended += of
             if may_write:
-                files.put_anew(contents)
+                files.put(contents, anew=True)
     return Checked(tuple(sorted(mended)), tuple(sorted(lost)))
 
 

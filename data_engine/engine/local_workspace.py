@@ -126,7 +126,7 @@ class LocalWorkspace:
         Raises:
             WorkspaceError: this machine's state cannot be used.
         """
-        from data_engine.lease.peek import peek
+        from data_engine.lease.status import peek
 
         ledger = self.ledger()
         return peek(

@@ -235,7 +235,7 @@ def _require_may_write(flow: Flow, home: LocalWorkspace) -> None:
     """Return when nothing else may be writing where the flow writes: no run of it, here or at the workstation that owns the workspace,
     and no other flow that is deployed."""
     from data_engine.engine.run_sources import refuse_shared_mirror
-    from data_engine.lease.peek import refuse_owned_elsewhere
+    from data_engine.lease.status import refuse_owned_elsewhere
 
     refuse_in_trial("preview(write=True)")
     or_else = "leave write=True out, or give preview() force=True"

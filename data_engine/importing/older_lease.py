@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
-from data_engine.lease.folder import OsFolder, drive_words
+from data_engine.lease.folder import OsFolder, drive_words, make, put
 from data_engine.lease.older_owner import SEAL, heartbeat_of, older_ids, older_markers
-from data_engine.lease.removal import make, put
 from data_engine.model import utc_text
 from data_engine.record import frozen
 from data_engine.version import __version__
@@ -155,7 +154,7 @@ def _heartbeat(older_id: str) -> bytes:
 
 def _server_now_s(state: Path) -> float:
     """The time by the clock of the drive that has the workspace; this machine's where nothing can be written there."""
-    from data_engine.daemon.probes import server_ahead_s
+    from data_engine.lease.folder import server_ahead_s
 
     try:
         return time.time() + (server_ahead_s(state) or 0.0)

@@ -21,13 +21,11 @@ from types import MappingProxyType
 from typing import Literal, Protocol, TypeAlias
 
 from data_engine.clock import boot_clock
-from data_engine.lease.folder import FileSystem
+from data_engine.lease.folder import FileSystem, clear_way, forget_gone, make, names_in, put, remove
 from data_engine.lease.generations import path_of
 from data_engine.lease.held_lease import HeldLease
-from data_engine.lease.protocol import NEVER, Damaged, Identity, InDoubt
+from data_engine.lease.protocol import NEVER, Damaged, Identity, InDoubt, View, is_of_this_machine
 from data_engine.lease.records import decode, encode, fields_of
-from data_engine.lease.removal import clear_way, forget_gone, make, names_in, put, remove
-from data_engine.lease.view import View, is_of_this_machine
 from data_engine.nofollow import NotFollowedError
 from data_engine.record import frozen
 
@@ -95,7 +93,7 @@ class AlarmClaim:
 
 
 @frozen
-class Shown:
+class AlarmState:
     """What the share shows of an alarm: how many claims, the nonce of the newest where it can be read, and whether it was sent."""
 
     claims: int = 0
@@ -104,7 +102,7 @@ class Shown:
 
 
 @frozen
-class About:
+class Silence:
     """What people are told: the owner, whether its engine was on, and since when nothing is heard.
 
     `has_ended`: it has given the workspace up with its engine on, as a daemon does whose machine is shut down.
@@ -135,11 +133,11 @@ class Teller(Protocol):
         """The id of the message: the same on every machine."""
         ...
 
-    def tell(self, alarm: Alarm, about: About) -> None:
+    def tell(self, alarm: Alarm, silence: Silence) -> None:
         """Keep the message until it is sent, and what it is about until it has ended; the same once more changes nothing."""
         ...
 
-    def kept(self) -> tuple[Alarm, About] | None:
+    def kept(self) -> tuple[Alarm, Silence] | None:
         """What this machine has told last, or was about to, and has not ended."""
         ...
 
@@ -147,7 +145,7 @@ class Teller(Protocol):
         """Whether one recipient at least has it from this machine."""
         ...
 
-    def end(self, alarm: Alarm, about: About, over: str = "") -> None:
+    def end(self, alarm: Alarm, silence: Silence, over: str = "") -> None:
         """Forget it. Let nobody be told any more who has not been; whoever has been is told how it was `over`."""
         ...
 
@@ -192,7 +190,7 @@ class AlarmFiles:
         self.left_alone: dict[str, str] = {}
         self._new_id = new_id
 
-    def look(self, alarm: Alarm) -> Shown:
+    def look(self, alarm: Alarm) -> AlarmState:
         """What is there of it. What lies in its place and is not ours is put aside, untouched.
 
         Raises:
@@ -202,13 +200,13 @@ class AlarmFiles:
             names = set(names_in(self.folder, alarm.path))
         except (NotFollowedError, NotADirectoryError):
             self.left_alone |= clear_way(self.folder, alarm.path, self._new_id(), to="folder")
-            return Shown()
+            return AlarmState()
         claims = max((int(found[1]) + 1 for name in names if (found := _AGAIN.fullmatch(name))), default=0)
         claims = claims or int("entry.json" in names)
         nonce = None
         with suppress(FileNotFoundError):
             nonce = self._nonce(alarm.claimed_at(claims - 1)) if claims else None
-        return Shown(claims, nonce, "sent.json" in names and self._is_sent(alarm))
+        return AlarmState(claims, nonce, "sent.json" in names and self._is_sent(alarm))
 
     def claim(self, alarm: Alarm, count: int, by: AlarmClaim) -> bool:
         """Whether the claim after `count` others is `by`'s; not where somebody else has it, or the alarm is over and removed.
@@ -307,7 +305,7 @@ def claim_of(data: bytes) -> AlarmClaim:
 
 
 @frozen
-class Pursued:
+class PursuedAlarm:
     """One silence as one machine pursues it: `claims` were seen, the last of them first at `claim_s`.
 
     `nonce` is this process's own last claim of `tries`, by which it may tell until `until_s`; `look_s` is when the share is looked
@@ -315,7 +313,7 @@ class Pursued:
     """
 
     alarm: Alarm
-    about: About
+    silence: Silence
     claims: int = 0
     claim_s: float = NEVER
     nonce: str = ""
@@ -344,49 +342,51 @@ def is_alarming(view: View, me: Identity, *, is_whole: bool) -> bool:
     return (is_silent or is_unattended(view)) and view.silent_s >= view.limits.stale_after_s * (1 if is_whole else 2)
 
 
-def how_over(one: Pursued, view: View) -> str:
+def how_over(one: PursuedAlarm, view: View) -> str:
     """How what people were told has ended, in words; "" where it goes on, or nobody can tell.
 
     Only a new generation ends it. An owner that was frozen in the middle of a heartbeat shows one beat more when it wakes, and
     may freeze again before it renews: that is the same silence, under the same number. A workspace whose engine nobody runs is
     looked after again when somebody has owned it for the threshold: a deployment from elsewhere owns it for a moment.
     """
-    top, owner = view.top, one.about.owner
+    top, owner = view.top, one.silence.owner
     if top is None or top.number <= one.alarm.number:
         return ""
     if top.kind == "repair":
         return f"{top.by.shown} has repaired the workspace's history"
-    if one.about.has_ended and (is_unattended(view) or (top.is_owned and view.owned_for_s < view.limits.stale_after_s)):
+    if one.silence.has_ended and (
+        is_unattended(view) or (top.is_owned and view.owned_for_s < view.limits.stale_after_s)
+    ):
         return ""
     if not top.is_owned:
         return f"{top.by.shown} has given the workspace up"
     return f"{owner} gives signs of life again" if top.by.shown == owner else f"{top.by.shown} owns the workspace now"
 
 
-def judge(one: Pursued, shown: Shown, *, is_told: bool, may_begin: bool, now_s: float) -> Move:
+def judge(one: PursuedAlarm, state: AlarmState, *, is_told: bool, may_begin: bool, now_s: float) -> Move:
     """What to do about a silence, after a look at the share that `one` has seen.
 
     `is_told`: this machine has told somebody. `may_begin`: the first claim may be made now.
 
     Example:
-        >>> one = Pursued(Alarm(7, "9f3c"), About("EVE-PC", True, ""))
-        >>> judge(one, Shown(), is_told=False, may_begin=True, now_s=0.0)
+        >>> one = PursuedAlarm(Alarm(7, "9f3c"), Silence("EVE-PC", True, ""))
+        >>> judge(one, AlarmState(), is_told=False, may_begin=True, now_s=0.0)
         'claim'
-        >>> one, shown = replace(one, claims=1, claim_s=10.0), Shown(1, "ab")
-        >>> [judge(one, shown, is_told=False, may_begin=True, now_s=now_s) for now_s in (20.0, 610.0)]
+        >>> one, state = replace(one, claims=1, claim_s=10.0), AlarmState(1, "ab")
+        >>> [judge(one, state, is_told=False, may_begin=True, now_s=now_s) for now_s in (20.0, 610.0)]
         ['wait', 'claim']
-        >>> judge(replace(one, nonce="ab", until_s=370.0), shown, is_told=False, may_begin=True, now_s=20.0)
+        >>> judge(replace(one, nonce="ab", until_s=370.0), state, is_told=False, may_begin=True, now_s=20.0)
         'tell'
     """
-    if shown.is_sent:
+    if state.is_sent:
         return "done"
     if is_told:
         return "record"
-    if shown.claims == 0:
+    if state.claims == 0:
         return "claim" if may_begin else "wait"
-    if shown.claims > MOST_CLAIMS:
+    if state.claims > MOST_CLAIMS:
         return "wait"
-    is_mine = shown.nonce is not None and shown.nonce == one.nonce
+    is_mine = state.nonce is not None and state.nonce == one.nonce
     if is_mine and now_s < one.until_s:
         return "tell"
     wait_s = AGAIN_S * (1 + one.tries) if is_mine else AGAIN_S  # who could not tell lets others go first
@@ -433,7 +433,7 @@ class Watch:
         self._alarms, self._teller, self._me = alarms, teller, me
         self._oldest, self._new_id, self._utc, self._clock = oldest, new_id, utc, clock
         kept = teller.kept()
-        self._one = None if kept is None else Pursued(*kept)
+        self._one = None if kept is None else PursuedAlarm(*kept)
         self._right = ("", NEVER)
         self._collect_due_s = NEVER
         self._is_away_told = teller.is_away_told()
@@ -456,7 +456,7 @@ class Watch:
 
     def is_known(self, view: View) -> bool:
         """Whether this is what people are being told already: nobody runs the engine, whoever has owned the workspace for a moment."""
-        return self._one is not None and self._one.about.has_ended and is_unattended(view)
+        return self._one is not None and self._one.silence.has_ended and is_unattended(view)
 
     def look(self, view: View, held: HeldLease | None) -> None:
         """Do what is due after a look that showed `view`; `held` where this machine owns the workspace.
@@ -490,9 +490,9 @@ class Watch:
         if one is not None:
             if one.alarm.number == top.number or self.is_known(view):
                 return
-            self._teller.end(one.alarm, one.about)
-        about = About(top.by.shown, top.engine_on, self._utc(), not top.is_owned)
-        self._one = Pursued(Alarm(top.number, top.nonce), about)
+            self._teller.end(one.alarm, one.silence)
+        silence = Silence(top.by.shown, top.engine_on, self._utc(), not top.is_owned)
+        self._one = PursuedAlarm(Alarm(top.number, top.nonce), silence)
 
     def _see_the_end(self, view: View) -> None:
         one = self._one
@@ -501,42 +501,42 @@ class Watch:
             return
         if not one.is_done and self._teller.is_told(one.alarm):
             self._alarms.note_sent(one.alarm, self._utc())
-        self._teller.end(one.alarm, one.about, over)
+        self._teller.end(one.alarm, one.silence, over)
         self._one = None
         self.wake()
 
-    def _go_on(self, one: Pursued, view: View) -> None:
+    def _go_on(self, one: PursuedAlarm, view: View) -> None:
         """Do what is due for the silence."""
         now_s, is_told = self._clock(), self._teller.is_told(one.alarm)
         if not is_told and one.until_s <= now_s < one.look_s:
             return
-        shown = self._alarms.look(one.alarm)
-        if shown.claims != one.claims:
-            one = replace(one, claims=shown.claims, claim_s=now_s)
+        state = self._alarms.look(one.alarm)
+        if state.claims != one.claims:
+            one = replace(one, claims=state.claims, claim_s=now_s)
         self._one = one = replace(one, look_s=now_s + LOOK_S)
         is_silent = view.state == "stale" or is_unattended(view)
         may_begin = is_silent and view.top is not None and view.top.nonce == one.alarm.generation
-        self._do(judge(one, shown, is_told=is_told, may_begin=may_begin, now_s=now_s), one)
+        self._do(judge(one, state, is_told=is_told, may_begin=may_begin, now_s=now_s), one)
 
-    def _do(self, move: Move, one: Pursued) -> None:
+    def _do(self, move: Move, one: PursuedAlarm) -> None:
         if move == "record":
             self._alarms.note_sent(one.alarm, self._utc())
             self._one = replace(one, is_done=True)
         elif move == "done":
             if not self._teller.is_told(one.alarm):
-                self._teller.end(one.alarm, one.about)
+                self._teller.end(one.alarm, one.silence)
             self._one = replace(one, is_done=True)
         elif move == "tell":
             self._tell(one)
         elif move == "claim":
             self._claim(one)
 
-    def _tell(self, one: Pursued) -> None:
+    def _tell(self, one: PursuedAlarm) -> None:
         self._right = self._teller.id_of(one.alarm), one.until_s
-        self._teller.tell(one.alarm, one.about)
+        self._teller.tell(one.alarm, one.silence)
         self.wake()
 
-    def _claim(self, one: Pursued) -> None:
+    def _claim(self, one: PursuedAlarm) -> None:
         """Claim what nobody has, or has told anybody of; the right to tell counts from before."""
         nonce, until_s = self._new_id(), self._clock() + RIGHT_S
         by = AlarmClaim(one.alarm.generation, nonce, self._me.machine_id, self._me.host_name, self._utc())
@@ -552,7 +552,7 @@ class Watch:
             raise
         if not is_won:  # somebody else has, or what it is about is gone
             return
-        log.info("this machine tells people that %s is not heard of", one.about.owner)
+        log.info("this machine tells people that %s is not heard of", one.silence.owner)
         self._one = won = replace(tried, claims=one.claims + 1, claim_s=self._clock())
         if one.claims and self._alarms.look(one.alarm).is_sent:  # by one that was frozen, a moment ago
             self._do("done", won)

@@ -16,10 +16,9 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from data_engine.errors import DamagedSetError
-from data_engine.lease.folder import FileSystem
+from data_engine.lease.folder import FileSystem, names_in, put, unlink
 from data_engine.lease.protocol import Damaged
 from data_engine.lease.records import decode, encode
-from data_engine.lease.removal import names_in, put, unlink
 from data_engine.nofollow import NotFollowedError
 from data_engine.notebook.module_sets import hashes_of, is_module_path, set_id
 
@@ -55,8 +54,9 @@ class DeploymentFiles:
         self._readers = readers
         self._unreferenced_since_s: dict[str, float] = {}
 
-    def put(self, contents: Mapping[str, bytes]) -> str:
-        """The id of the set of these files, which is there and whole when this returns.
+    def put(self, contents: Mapping[str, bytes], *, anew: bool = False) -> str:
+        """The id of the set of these files, which is there and whole when this returns; written `anew`, whatever lies there, where
+        something of it is damaged.
 
         Raises:
             OSError: the share is away, full or read-only.
@@ -64,26 +64,14 @@ class DeploymentFiles:
         hashes = hashes_of(contents)
         name = set_id(hashes)
         by_hash = {hashes[path]: data for path, data in contents.items()}
-        there = set(self._names(BLOBS))
+        there = set() if anew else set(self._names(BLOBS))
         for blob, data in by_hash.items():
             if blob not in there:
                 self._put(f"{BLOBS}/{blob}", data)
-        if f"{name}.json" not in self._names(SETS):
+        if anew or f"{name}.json" not in self._names(SETS):
             files = {path: [hashes[path], len(data)] for path, data in contents.items()}
             self._put(f"{SETS}/{name}.json", encode({"format": 1, "files": files}))
         return name
-
-    def put_anew(self, contents: Mapping[str, bytes]) -> None:
-        """Write every file of this set again, whatever lies there: something of it is damaged.
-
-        Raises:
-            OSError: the share is away, full or read-only.
-        """
-        name, hashes = set_id(hashes_of(contents)), hashes_of(contents)
-        for path, data in contents.items():
-            self._put(f"{BLOBS}/{hashes[path]}", data)
-        files = {path: [hashes[path], len(data)] for path, data in contents.items()}
-        self._put(f"{SETS}/{name}.json", encode({"format": 1, "files": files}))
 
     def read(self, name: str) -> dict[str, bytes]:
         """The files of the set `name`, each as it was deployed.
@@ -132,14 +120,6 @@ class DeploymentFiles:
         except DamagedSetError:
             return False
         return True
-
-    def missing(self, names: Collection[str]) -> set[str]:
-        """Those of the sets that are not listed.
-
-        Raises:
-            OSError: the share is away.
-        """
-        return set(names) - {name.removesuffix(".json") for name in self._names(SETS)} if names else set()
 
     def collect(self, kept: Collection[str], *, now_s: float, may_go_on: Callable[[], bool]) -> None:
         """Remove the sets not in `kept` and then the blobs that no set names, each when it has been so for an hour here.

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 
-from data_engine.lease.folder import GENERATIONS, FileSystem
+from data_engine.lease.folder import GENERATIONS, FileSystem, forget_gone, make, names_in, put_aside, remove
 from data_engine.lease.protocol import (
     TABLES,
     Damaged,
@@ -24,28 +24,16 @@ from data_engine.lease.protocol import (
     Replaced,
     Segment,
     ShorterList,
-    StaleView,
     segment_number,
 )
 from data_engine.lease.records import LARGEST_ENTRY_BYTES, digest, encode, generation_of
-from data_engine.lease.removal import forget_gone, make, names_in, put_aside, remove
 from data_engine.nofollow import NotFollowedError
-from data_engine.record import frozen
 
 KEEP = 4
 """The newest generations are never collected, so that a slow reader finds what it is reading."""
 
 _TRIES = 3
-_SNAPSHOT_TRIES = 5
 _LOOKED_AT = 32
-
-
-@frozen
-class Snapshot:
-    """One whole generation. `new` holds the contents of the segments not seen before: table -> name -> bytes, in order."""
-
-    generation: Generation
-    new: Mapping[str, Mapping[str, bytes]]
 
 
 class GenerationList:
@@ -258,30 +246,6 @@ class GenerationList:
                     self._saw(generation)
                 return
         raise InDoubt(f"{generation.kind} {number}")  # not known, and renaming again had no end either
-
-    def snapshot(self, seen: Collection[str] = ()) -> Snapshot | None:
-        """One whole generation; the contents of its segments that are not in `seen`. None before the first.
-
-        Raises:
-            StaleView: the list changes faster than it can be read.
-            Damaged: a segment does not match its checksum, or the newest generation cannot be read.
-            OSError: the share is away.
-        """
-        read: dict[str, bytes] = {}
-        for _ in range(_SNAPSHOT_TRIES):
-            top = self.top()
-            if top is None:
-                return None
-            try:
-                for table, segments in top.files.items():
-                    for segment in segments:
-                        if segment.name not in seen and segment.name not in read:
-                            read[segment.name] = self.fetch_listed(table, segment, top.nonce)
-            except FileNotFoundError:  # collected meanwhile: begin again at the new top
-                continue
-            new = {table: {s.name: read[s.name] for s in rows if s.name in read} for table, rows in top.files.items()}
-            return Snapshot(top, new)
-        raise StaleView("no snapshot stayed whole while it was read")
 
     def check_whole(self, generation: Generation, taken: Collection[str]) -> None:
         """Return when every segment that `generation` lists is there, and whole where it is not in `taken`.

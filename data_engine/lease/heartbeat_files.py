@@ -17,10 +17,9 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from data_engine.lease.folder import FileSystem
+from data_engine.lease.folder import FileSystem, forget_gone, make, names_in, put_aside, remove, unlink
 from data_engine.lease.protocol import Damage, Damaged, Generation, LeaseRecord, Request
 from data_engine.lease.records import LARGEST_HEARTBEAT_BYTES, encode, lease_of, request_of
-from data_engine.lease.removal import forget_gone, make, names_in, put_aside, remove, unlink
 from data_engine.nofollow import NotFollowedError
 
 KEEP_STALE = 8

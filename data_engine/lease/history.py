@@ -9,9 +9,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from data_engine.errors import RefusedSegmentError
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
-from data_engine.lease.protocol import NEVER, Damage, Damaged, Fold, Generation, StaleView
+from data_engine.lease.protocol import NEVER, Damage, Damaged, Fold, Generation, StaleView, View
 from data_engine.lease.repair import Repaired
-from data_engine.lease.view import View
 from data_engine.ledger.belief import Believed, Verdict
 from data_engine.ledger.replication import Batch
 from data_engine.ledger.share import Share
@@ -141,7 +140,7 @@ class History:
             try:
                 self._hydrate(top, mine=mine)
                 if self.damage is not None:  # what a claim has missed may be there again
-                    self._observer.check_whole(top)
+                    self._observer.generations.check_whole(top, ())
             except Damaged as error:
                 self.note(error)
                 raise
@@ -164,7 +163,7 @@ class History:
             LeaseOutcome, OSError, LedgerError: as `HeldLease.commit`.
         """
         try:
-            self._observer.check_whole(held.head, self._share.seen)
+            self._observer.generations.check_whole(held.head, self._share.seen)
         except Damaged as error:
             self.note(error)
             self.fix(held, publisher)
@@ -177,7 +176,7 @@ class History:
         Raises:
             LeaseOutcome, OSError, LedgerError: as `HeldLease.commit`.
         """
-        broken = self._observer.broken_segments(held.head, self._share.refused)
+        broken = self._observer.generations.broken_segments(held.head, self._share.refused)
         if broken:
             self.published(publisher.publish_again(held, broken))
             log.warning("published again, because segments were missing or damaged: %s", ", ".join(broken))

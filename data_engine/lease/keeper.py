@@ -23,9 +23,19 @@ from data_engine.lease.alarms import NoWatch, Watch
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.history import HEALTHY, History, Publisher, repair_words
 from data_engine.lease.observer import Observer
-from data_engine.lease.protocol import NEVER, Damaged, Fenced, Identity, InDoubt, LeaseOutcome, Limits, Lost
+from data_engine.lease.protocol import (
+    NEVER,
+    Damaged,
+    Fenced,
+    Identity,
+    InDoubt,
+    LeaseOutcome,
+    Limits,
+    Lost,
+    View,
+    is_of_this_machine,
+)
 from data_engine.lease.status import LeaseStatus, shown_machine, status_of
-from data_engine.lease.view import View, is_of_this_machine
 from data_engine.ledger.belief import Believed, Doubted, Verdict, clock_warnings
 from data_engine.ledger.share import Share
 from data_engine.record import frozen

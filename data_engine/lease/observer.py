@@ -17,7 +17,7 @@ from data_engine.clock import boot_clock
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
 from data_engine.formatting import duration_words
 from data_engine.lease.folder import FileSystem, drive_words
-from data_engine.lease.generations import GenerationList, Snapshot
+from data_engine.lease.generations import GenerationList
 from data_engine.lease.heartbeat_files import HeartbeatFiles
 from data_engine.lease.held_lease import HeldLease, Participant
 from data_engine.lease.protocol import (
@@ -29,13 +29,17 @@ from data_engine.lease.protocol import (
     Limits,
     Lost,
     NewerFormat,
+    Observed,
     Replaced,
     Request,
     ShorterList,
+    View,
+    is_of_this_machine,
     next_generation,
+    observe,
+    view_of,
 )
 from data_engine.lease.repair import Repaired, repair
-from data_engine.lease.view import Observed, View, is_of_this_machine, observe, view_of
 from data_engine.nofollow import NotFollowedError
 from data_engine.record import frozen
 
@@ -79,7 +83,8 @@ class Observer:
 
     `workspace` names the heartbeat files and must be the same on every machine: the workspace's identity. `limits` are this
     machine's settings; they travel with its claims. `holds_lock` says whether this process holds the local lock of the
-    workspace; without it nothing is claimed. `known_list` is what was persisted of `Observer.known_list`.
+    workspace; without it nothing is claimed. `known_list` is what was persisted of `Observer.known_list`. `generations` is the list as it
+    sees it.
 
     Example:
         >>> import tempfile
@@ -91,7 +96,7 @@ class Observer:
         >>> held.commit({"runs": b"PAR1"}).number, held.can_work(), observer.poll().state
         (2, True, 'mine')
         >>> held.release()
-        >>> observer.poll().state, observer.snapshot().generation.number, held.is_over
+        >>> observer.poll().state, observer.known_list[0], held.is_over
         ('available', 3, True)
     """
 
@@ -111,9 +116,9 @@ class Observer:
         self._holds_lock = holds_lock
         known, nonce, repairs = known_list
         clock, utc, new_id = ambient or Ambient()
-        self._generations = GenerationList(folder, max(0, known), nonce=nonce, repairs=repairs)
+        self.generations = GenerationList(folder, max(0, known), nonce=nonce, repairs=repairs)
         self._heartbeat_files = HeartbeatFiles(folder, workspace, new_id, utc)
-        self._participant = Participant(self._generations, self._heartbeat_files, me, clock, utc, new_id)
+        self._participant = Participant(self.generations, self._heartbeat_files, me, clock, utc, new_id)
         self._seen = Observed()
         self._damage: _Damaged | None = None
         self._deaf_since_s: float | None = None
@@ -121,19 +126,15 @@ class Observer:
         self._request: Request | None = None
 
     @property
-    def known(self) -> int:
-        """The highest generation ever seen here; it goes back only with a list that a repair has made shorter."""
-        return self._generations.known
-
-    @property
     def known_list(self) -> tuple[int, str, frozenset[str]]:
-        """`known`, its nonce and the nonces of all repairs seen. Persist them together, and hand them to the next Observer."""
-        return self._generations.known, self._generations.nonce, self._generations.repairs
+        """The highest generation ever seen here, its nonce, and the nonces of all repairs seen. Persist them together, and hand them to the next
+        Observer; the number goes back only with a list that a repair has made shorter."""
+        return self.generations.known, self.generations.nonce, self.generations.repairs
 
     @property
     def left_alone(self) -> Mapping[str, str]:
         """What lies among our files on the share and is none of them, with the reason why it was not touched."""
-        return {**self._generations.left_alone, **self._heartbeat_files.left_alone}
+        return {**self.generations.left_alone, **self._heartbeat_files.left_alone}
 
     def oldest(self) -> int:
         """The number of the first generation there is; 0 where there is none.
@@ -141,13 +142,13 @@ class Observer:
         Raises:
             OSError, Damaged: the share is away, or the list cannot be read.
         """
-        return min(self._generations.numbers() or [0])
+        return min(self.generations.numbers() or [0])
 
     def poll(self) -> View:
         """Look once. Silence is counted only while this machine is really looking; never raises."""
         before_s = self._participant.clock()
         try:
-            top = self._generations.top()
+            top = self.generations.top()
             if top is None:
                 return View("available", self.limits)
             is_mine = top.is_owned and top.by.daemon_id == self.me.daemon_id
@@ -198,7 +199,7 @@ class Observer:
             return self._hold(view.top, NEVER)
         prev = view.top or self._first()
         try:
-            self.check_whole(prev)
+            self.generations.check_whole(prev, ())
         except FileNotFoundError:
             raise Lost("the view is out of date") from None
         start_s = participant.clock()
@@ -209,7 +210,7 @@ class Observer:
         generation = next_generation(
             prev, "claim", self.me, participant.new_id(), participant.utc(), limits=self.limits
         )
-        self._generations.publish(generation, prev)
+        self.generations.publish(generation, prev)
         held = self._hold(generation, start_s)
         with suppress(OSError):  # all of this is repaired by the heartbeat
             if prev.is_owned:
@@ -217,34 +218,6 @@ class Observer:
             held.announce("idle")
             self.withdraw_request()
         return held
-
-    def snapshot(self, seen: Collection[str] = ()) -> Snapshot | None:
-        """One whole generation, with the contents of its segments that are not in `seen`; None before the first.
-
-        Raises:
-            StaleView: the share shows too little, or the list changes faster than it can be read.
-            Damaged: a segment or the newest generation is missing or cannot be read.
-            OSError: the share is away.
-        """
-        return self._generations.snapshot(seen)
-
-    def check_whole(self, generation: Generation, taken: Collection[str] = ()) -> None:
-        """Return when every segment of `generation` is there, and whole where it is not in `taken`, which are only looked for.
-
-        Raises:
-            Damaged: one is missing or not what was written; it says which.
-            FileNotFoundError: one was collected, `generation` is not the newest any more.
-            OSError: the share is away.
-        """
-        self._generations.check_whole(generation, taken)
-
-    def broken_segments(self, generation: Generation, refused: Collection[str] = ()) -> dict[str, list[str]]:
-        """Per table the segments of `generation` that are missing, not what was written, or in `refused`; all of them are read.
-
-        Raises:
-            OSError: the share is away.
-        """
-        return self._generations.broken_segments(generation, refused)
 
     def fetch(self, table: str, name: str) -> bytes:
         """The content of one segment of the newest generation looked at, to fold it.
@@ -254,10 +227,10 @@ class Observer:
             Damaged: it is missing, or not what was written.
             OSError: the share is away.
         """
-        newest = self._generations.newest
+        newest = self.generations.newest
         for segment in newest.files.get(table, ()) if newest is not None else ():
             if newest is not None and segment.name == name:
-                return self._generations.fetch_listed(table, segment, newest.nonce)
+                return self.generations.fetch_listed(table, segment, newest.nonce)
         raise FileNotFoundError(errno.ENOENT, f"no segment of {table} in the newest generation", name)
 
     def request_control(self, client_kind: str = "ui") -> Request:
@@ -336,7 +309,7 @@ class Observer:
             fix = "check whether its drive is connected, and try again later"
             raise WorkspaceError(f"the workspace cannot be reached: {view.why}", where=where, fix=fix)
 
-        if view.state == "available" and view.top is None and self._generations.known <= 0:
+        if view.state == "available" and view.top is None and self.generations.known <= 0:
             return None
 
         def check(base: Generation | None) -> None:
@@ -395,8 +368,8 @@ class Observer:
     def _first(self) -> Generation:
         participant = self._participant
         genesis = Generation(0, "genesis", 0, participant.new_id(), Identity("", ""), at_utc=participant.utc())
-        self._generations.create(genesis)
-        top = self._generations.top()
+        self.generations.create(genesis)
+        top = self.generations.top()
         if top is None or top.number != 0:
             raise Lost("somebody else was first")
         return top
@@ -407,7 +380,7 @@ class Observer:
         return self._held
 
     def _damaged(self, error: Damaged | ShorterList, before_s: float) -> View:
-        newest = self._generations.newest
+        newest = self.generations.newest
         limits = (newest.limits if newest is not None else None) or self.limits
         is_shorter, damage = isinstance(error, ShorterList), Damage.of(error, self._participant.utc())
         heard, now_s = self._heard(), self._participant.clock()  # the look may have taken long

@@ -15,10 +15,9 @@ from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from typing import Any, Literal, TypeAlias
 
-from data_engine.lease.folder import FileSystem
+from data_engine.lease.folder import FileSystem, names_in, put, unlink
 from data_engine.lease.protocol import Damaged
 from data_engine.lease.records import checked_number, checked_text, decode, encode
-from data_engine.lease.removal import names_in, put, unlink
 from data_engine.nofollow import NotFollowedError
 from data_engine.record import frozen
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -234,18 +234,16 @@ def kept_ids(rows: Sequence[Deployment], settings: WorkspaceSettings) -> set[str
 _Row = TypeVar("_Row", bound=Any)
 
 
-def tell_earlier(
-    rows: Sequence[_Row], ran_earlier: Callable[[str, Sequence[str]], Collection[str]], flow: str | None = None
-) -> list[_Row]:
+def tell_earlier(rows: Sequence[_Row], ledger: Ledger, flow: str | None = None) -> list[_Row]:
     """The rows, all of one `flow` or each of its own, of which those whose `why` is that they are done by the code of an earlier
-    deployment say so; `ran_earlier` is `FactSource.ran_earlier_code`."""
+    deployment say so."""
     from data_engine.reasons.kinds import Done
 
     done: dict[str, list[str]] = {}
     for row in rows:
         if isinstance(row.why, Done) and row.why.run_id is not None:
             done.setdefault(flow or row.flow, []).append(row.why.run_id)
-    earlier = {run_id for name, run_ids in done.items() for run_id in ran_earlier(name, run_ids)}
+    earlier = {run_id for name, run_ids in done.items() for run_id in ran_earlier_code(ledger, name, run_ids)}
 
     def is_earlier(why: object) -> bool:
         return isinstance(why, Done) and why.run_id in earlier

@@ -21,10 +21,13 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import meant
 from data_engine.flow.trigger import Poll, Schedule
+from data_engine.ledger.backfills import newest_writer, written_with_params
+from data_engine.ledger.former_places import outputs_here
 from data_engine.model import ActiveRun, Run, SourceKey, SourceState, utc_text
 from data_engine.notebook.flow_files import SCRATCH_NAME, how_to_be_a_flow
 from data_engine.planning.due import (
     PlannedFlow,
+    Rules,
     Verdict,
     by_hand,
     holds,
@@ -72,7 +75,7 @@ from data_engine.record import Record, frozen
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.source_memory import KnownSources
 from data_engine.status.build import FactSource, FlowFacts, WorkspaceFacts, blocked_by, flow_status
-from data_engine.status.deployed_before import tell_earlier, undeployed
+from data_engine.status.deployed_before import history_of, names_of, tell_earlier, undeployed
 from data_engine.status.outputs import gone_outputs, gone_words, last_written
 from data_engine.status.runs import params_words
 from data_engine.workspace.layout import WorkspaceLayout
@@ -167,7 +170,7 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
     blocked = {one.entry.name: blocked_by(known, one) for one in known.flows}
     flows = [one.entry.flow for one in known.flows if one.entry.flow is not None]
     batches = {flow.name for flow in flows if flow.trigger is not None and flow.trigger.run_as == "batch"}
-    rows = tell_earlier(_explained(source, known, subject, file), source.ran_earlier_code)
+    rows = tell_earlier(_explained(source, known, subject, file), source.home.ledger())
     return [
         replace(row, blocked_by=blocked.get(row.flow, FLOW_GONE), is_batch=row.flow in batches)
         if row.why.kind in DEPEND
@@ -187,7 +190,9 @@ def _with_gone(source: FactSource, known: WorkspaceFacts, rows: list[Explanation
         return run.run_id if run is not None and run.status == "success" else None
 
     runs = {number: run_id for number, row in enumerate(rows) if (run_id := run_of(row)) is not None}
-    gone = gone_outputs(source.outputs, runs.values(), workspace=known.workspace_root)
+    home, run_ids = source.home, list(dict.fromkeys(runs.values()))
+    written = outputs_here(home.ledger(), home.layout, run_ids) if run_ids else {}
+    gone = gone_outputs(written, workspace=known.workspace_root)
     return [replace(row, gone=gone.get(runs.get(number, ""), ())) for number, row in enumerate(rows)] if gone else rows
 
 
@@ -210,11 +215,11 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
         expected = flow_status(known, flow).expected
         return rows if expected is None else [*rows, Explanation(subject, None, expected)]
     rows = _of_file(source, known, Path(file), subject)
-    for path in () if rows else source.sources_called(subject, file):
+    for path in () if rows else source.home.ledger().sources_called(subject, file):
         rows += _of_file(source, known, Path(path), path)
-    written = last_written(source, subject, file, workspace=known.workspace_root, by_name=not rows)
+    written = last_written(source.home.ledger(), subject, file, workspace=known.workspace_root, by_name=not rows)
     rows += [Explanation(name, of, why) for name, of, why in written]
-    if not rows and (ended := undeployed(source.past(), subject)) is not None:
+    if not rows and (ended := undeployed(history_of(source.home), subject)) is not None:
         rows = [Explanation(subject, None, ended)]
     if not rows:
         raise why_no_flow(known, subject, file) or _nothing_to_explain(subject, [one.entry.name for one in known.flows])
@@ -246,7 +251,7 @@ def _of_passed_slots(source: FactSource, flow: FlowFacts, *, is_busy: bool) -> I
     trigger = None if flow.entry.flow is None else flow.entry.flow.trigger
     if isinstance(trigger, Schedule) and flow.standing.kind != "not_deployed":
         name, now_s = flow.entry.name, time.time()
-        served = source.slots(name, utc_text(now_s - LOOK_BACK_S))
+        served = source.home.ledger().slots(name, utc_text(now_s - LOOK_BACK_S))
         passed = passed_slots(trigger, served, timezone=flow.timezone, now_s=now_s, is_busy=is_busy)
         if passed is not None:
             yield Explanation(name, None, passed)
@@ -318,7 +323,7 @@ def _of_one_file(
         flow = replace(flow, waiting=None)
     own = [under_way[file]] if file in under_way else []
     missing = None if own or flow.waiting is not None else missing_file(flow, root, path)
-    if missing is not None and not source.sources_called(Path(path).name, file):
+    if missing is not None and not source.home.ledger().sources_called(Path(path).name, file):
         return [Explanation(name, file, missing)]
     return [Explanation(name, file, why) for why in _as_a_whole(flow, watch, blocked, own)]
 
@@ -373,7 +378,7 @@ def reason_now(
 def look_now(source: FactSource, watch: PlannedFlow, known: KnownSources | None = None) -> FolderPoller:
     """A look at the flow's folder now; it hands nothing over, and retries nothing. `known` is what is known, where not as it is now."""
     memory = known or source.memory(watch.flow)
-    poller = FolderPoller(watch, read=lambda: memory, rules=replace(source.rules(), retries=0))
+    poller = FolderPoller(watch, read=lambda: memory, rules=replace(Rules.of(source.home.settings_shown()), retries=0))
     poller.poll()
     while poller.is_scanning:
         poller.poll()
@@ -399,7 +404,7 @@ def _with_runs(known: WorkspaceFacts, rows: list[Explanation]) -> list[Explanati
 def _with_writers(source: FactSource, flow: FlowFacts, rows: list[Explanation]) -> list[Explanation]:
     """The rows, each that says nothing of a newer run with other params with that run."""
     planned = flow.entry.flow
-    written = {} if planned is None else source.written_with_params(flow.entry.name)
+    written = {} if planned is None else written_with_params(source.home.ledger(), flow.entry.name)
     if planned is None or not written:
         return rows
     from data_engine.engine.params import is_as_scheduled
@@ -420,7 +425,7 @@ def _newest_writers(
     """Of runs with other params, by the path in the source, those that are newer than what production did; by source."""
     trigger = planned.trigger
     if not isinstance(trigger, Poll):
-        newest = source.newest_writer(flow.entry.name)
+        newest = newest_writer(source.home.ledger(), flow.entry.name)
         return (
             {None: newest} if newest is not None and any(run.run_id == newest.run_id for run in found.values()) else {}
         )
@@ -486,7 +491,7 @@ def _rows(
     found.sort(key=_waits_first)
     causes: Mapping[str, Cause] = {}
     if any(isinstance(verdict.why, (Held, RetryLater)) for verdict in found[:MOST_ROWS]):
-        causes = source.causes(flow)
+        causes = source.home.ledger().causes(*names_of(source.home.ledger(), flow))
     rows = []
     for verdict in found[:MOST_ROWS]:
         name = str(root / verdict.key.path) if verdict.key is not None and verdict.key.path else str(root)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -14,12 +14,12 @@ from data_engine.ledger.deployments import published
 from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.wall_clock import kept_doubt
 from data_engine.ledger.warned import warnings_of
-from data_engine.model import ActiveRun, Deployment, Run
+from data_engine.model import ActiveRun
 from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import CatalogEntry, read_catalog, with_no_steps_refused
 from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, DeploymentStatus
 from data_engine.notebook.flow_files import not_flows, notebooks_in_subfolders
-from data_engine.planning.due import PlannedFlow, Rules
+from data_engine.planning.due import PlannedFlow
 from data_engine.reasons.kinds import Expected, Late, Overlong, OwnedElsewhere
 from data_engine.record import frozen
 from data_engine.status.build import (
@@ -37,8 +37,6 @@ from data_engine.status.record import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.workspace.machine import machine_id
 
 if TYPE_CHECKING:
-    from data_engine.cause import Cause
-    from data_engine.ledger.output_runs import OutputRun
     from data_engine.scheduler.folder_poller import FolderPoller
     from data_engine.scheduler.source_memory import KnownSources
 
@@ -116,61 +114,6 @@ class OfflineFacts:
         ledger = self.home.ledger()
         return KnownSources(ledger.source_states(flow), own_outputs(ledger, self.home.layout, flow))
 
-    def rules(self) -> Rules:
-        """What else decides about sources."""
-        return Rules.of(self.home.settings_shown())
-
-    def causes(self, flow: str) -> Mapping[str, Cause]:
-        """Why the flow's runs that did not end well ended so."""
-        from data_engine.status.deployed_before import names_of
-
-        ledger = self.home.ledger()
-        return ledger.causes(*names_of(ledger, flow))
-
-    def slots(self, flow: str, since_utc: str) -> Sequence[tuple[str, str]]:
-        """The flow's slots that count as served from then on, each with its run."""
-        return self.home.ledger().slots(flow, since_utc)
-
-    def past(self) -> Sequence[Deployment]:
-        """Every deployment there was, the newest first."""
-        from data_engine.status.deployed_before import history_of
-
-        return history_of(self.home)
-
-    def outputs(self, run_ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
-        """The files that each of these runs wrote."""
-        from data_engine.ledger.former_places import outputs_here
-
-        return outputs_here(self.home.ledger(), self.home.layout, run_ids)
-
-    def ran_earlier_code(self, flow: str, run_ids: Sequence[str]) -> frozenset[str]:
-        """Those of these runs that ran another deployment's code than the flow runs now."""
-        from data_engine.status.deployed_before import ran_earlier_code
-
-        return ran_earlier_code(self.home.ledger(), flow, run_ids)
-
-    def output_runs(self, path: str, endings: Sequence[str]) -> Sequence[OutputRun]:
-        """Who wrote the file at this path; where nobody did, those whose path ends with one of these."""
-        from data_engine.ledger.output_runs import output_runs
-
-        return output_runs(self.home.ledger(), path, endings)
-
-    def sources_called(self, name: str, path: str) -> Sequence[str]:
-        """The paths of the sources that ever ran and have this path, or end with this name."""
-        return self.home.ledger().sources_called(name, path)
-
-    def written_with_params(self, flow: str) -> Mapping[str | None, Run]:
-        """Of each source the newest good run that was given params and wrote."""
-        from data_engine.ledger.backfills import written_with_params
-
-        return written_with_params(self.home.ledger(), flow)
-
-    def newest_writer(self, flow: str) -> Run | None:
-        """The newest good run of the flow that wrote."""
-        from data_engine.ledger.backfills import newest_writer
-
-        return newest_writer(self.home.ledger(), flow)
-
     def _engine(self, elsewhere: OwnedElsewhere | None) -> EngineFacts:
         if self.daemon.silent:
             return EngineFacts(on=None)
@@ -225,7 +168,7 @@ def reset_offline(home: LocalWorkspace, flow: str | None) -> int:
         FlowValidationError: no such flow, neither as a module nor in the history; a run of it is under way.
         OwnedElsewhereError: another workstation owns the workspace, and its history.
     """
-    from data_engine.lease.peek import refuse_owned_elsewhere
+    from data_engine.lease.status import refuse_owned_elsewhere
     from data_engine.notebook.catalog import find_module
     from data_engine.notebook.flow_files import module_files
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from data_engine.formatting import first_few
-from data_engine.ledger.output_runs import OutputRun
+from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.output_runs import OutputRun, output_runs
 from data_engine.model import RunFile
 from data_engine.reasons.kinds import LastWritten
-from data_engine.status.build import FactSource
 from data_engine.status.runs import params_words
 from data_engine.status.source_trouble import LOOK_LIMIT_S
 
@@ -21,19 +21,15 @@ _MOST_LOOKS = 2_000
 _MOST_NAMED = 3
 
 
-def gone_outputs(
-    outputs: Callable[[Sequence[str]], Mapping[str, tuple[str, ...]]], run_ids: Iterable[str], *, workspace: str
-) -> dict[str, tuple[str, ...]]:
-    """By the id of its run the `outputs` that are gone; of what was not looked at within `LOOK_LIMIT_S`, nothing.
+def gone_outputs(written: Mapping[str, tuple[str, ...]], *, workspace: str) -> dict[str, tuple[str, ...]]:
+    """By the id of its run the files `written` that are gone; of what was not looked at within `LOOK_LIMIT_S`, nothing.
 
     Outside the `workspace` nothing is said of a folder that is away with the folder above it: that is a drive, and no loss.
 
     Example:
-        >>> gone_outputs(lambda ids: {"r1": ("/nowhere/out/a.parquet",)}, ["r1"], workspace="/ws")
+        >>> gone_outputs({"r1": ("/nowhere/out/a.parquet",)}, workspace="/ws")
         {}
     """
-    asked = list(dict.fromkeys(run_ids))
-    written = outputs(asked) if asked else {}
     found: dict[str, tuple[str, ...]] = {}
 
     def look() -> None:
@@ -107,7 +103,7 @@ _SAME_TIME_S = 2.0
 
 
 def last_written(
-    source: FactSource, subject: str, file: str, *, workspace: str, by_name: bool
+    ledger: Ledger, subject: str, file: str, *, workspace: str, by_name: bool
 ) -> Iterator[tuple[str, str | None, LastWritten]]:
     """The flows that wrote the file, each with the source of the run that did last; `by_name` also where only its name is given, or
     its path inside the `workspace`.
@@ -118,7 +114,7 @@ def last_written(
     inside = [os.path.relpath(file, workspace)] if Path(file).is_relative_to(workspace) else []
     endings = [one for one in dict.fromkeys([os.path.normpath(subject), *inside]) if not one.startswith(os.pardir)]
     asked = [file, os.path.join(workspace, subject)]
-    for one in source.output_runs(file, endings if by_name else ()):
+    for one in output_runs(ledger, file, endings if by_name else ()):
         run = one.run
         if run is None:
             yield one.flow, None, LastWritten(one.path)

@@ -35,7 +35,7 @@ from data_engine.reasons.kinds import (
 from data_engine.reasons.remedies import Reason
 from data_engine.record import Record, frozen
 from data_engine.status.build import FactSource, FlowFacts, WorkspaceFacts
-from data_engine.status.deployed_before import tell_earlier
+from data_engine.status.deployed_before import names_of, tell_earlier
 from data_engine.status.explain import look_now, reason_now, what_blocks
 
 GROUPS = ("held", "running", "waiting", "away", "gone", "done", "output")
@@ -124,8 +124,9 @@ class FileLists:
         page = [listed.rows[at] for at in found[:limit]]
         causes: Mapping[str, Cause] = {}
         if any(one.group == "held" for one in page):
-            causes = self._source.causes(flow)
-        files = tell_earlier([listed.told(one, causes) for one in page], self._source.ran_earlier_code, flow)
+            ledger = self._source.home.ledger()
+            causes = ledger.causes(*names_of(ledger, flow))
+        files = tell_earlier([listed.told(one, causes) for one in page], self._source.home.ledger(), flow)
         age_s = self._clock() - listed.made_s
         return SourceFiles(
             flow=flow,

@@ -22,6 +22,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from data_engine.client import Workspace
 from data_engine.daemon.control import API, DaemonClient
 from data_engine.daemon.endpoint import Endpoint, read_token, silent_daemon
+from data_engine.daemon.environment import import_path
 from data_engine.errors import FlowValidationError, LedgerError, error_of
 from data_engine.flow.spec import title_words
 from data_engine.notebook.catalog import CatalogEntry
@@ -293,7 +294,7 @@ def child_json(root: Path, *arguments: str, timeout_s: float | None = None) -> A
             stdin=subprocess.DEVNULL,
             timeout=limit_s,
             cwd=root,
-            env=os.environ | {"PYTHONPATH": _import_path()},
+            env=os.environ | import_path(os.environ),
             check=False,
             **apart(),
         )
@@ -311,12 +312,6 @@ def child_json(root: Path, *arguments: str, timeout_s: float | None = None) -> A
             where=str(root),
             fix="`data-engine list` shows the cause",
         ) from error
-
-
-def _import_path() -> str:
-    """Where this package was imported from, so that a child finds the same one."""
-    here = str(Path(__file__).parent.parent)
-    return os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
 
 
 def _mtime(path: Path) -> int | None:

@@ -10,10 +10,10 @@ from dataclasses import field, fields, replace
 from typing import Any, ClassVar
 
 from data_engine.cause import Cause
-from data_engine.commands.situation import UNUSABLE, host_of, unusable_words
+from data_engine.commands.command import UNUSABLE, unusable_words
 from data_engine.engine.params import value_words
 from data_engine.formatting import cli_line, clock_words, plural
-from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE
+from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE, shown_machine
 from data_engine.marks import Mark, mark_of
 from data_engine.model import ActiveRun
 from data_engine.reasons.kinds import DaemonSilent, Expected, Unreachable
@@ -49,8 +49,8 @@ def lease_line(lease: Mapping[str, Any], *, machine_id: str | None = None) -> st
     """
     if not lease.get("is_worth_words", True):
         return ""
-    state, owner, asking = lease["state"], host_of(lease.get("owner")), lease.get("requested_by")
-    wants = f" · {host_of(asking)} asks for it" if asking else ""
+    state, owner, asking = lease["state"], shown_machine(lease.get("owner")), lease.get("requested_by")
+    wants = f" · {shown_machine(asking)} asks for it" if asking else ""
     if state == "available":
         return "Nobody has control"
     if state in UNUSABLE:

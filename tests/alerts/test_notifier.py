@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from data_engine.daemon.notifier import MOST_CHANNELS, MOST_FAILING_CHANNELS, Batch, Notifier, choose
+from data_engine.daemon.notifier import Notifier
 from data_engine.errors import LedgerError, NotSentError
 from data_engine.ledger import outbox
 from data_engine.ledger.ledger import Ledger
@@ -148,18 +148,13 @@ def test_a_message_that_alone_is_refused_lets_the_others_pass(
 
 
 def test_channels_that_hang_hold_up_no_other(ledger: Ledger, post: Post, make: Callable[..., Notifier]) -> None:
-    """Also when there are more of them than channels: those that failed leave some free."""
-    hanging = [f"dead{number}" for number in range(MOST_CHANNELS + 2)]
-    post.refuses |= set(hanging)
-    put(ledger, told("1", *hanging))
-    clock = [AT_S]
-    notifier = make(lambda: clock[0])
-    until(lambda: all(one.tries for one in outbox.undelivered(ledger)))
+    """However many there are of them."""
+    hanging = [f"dead{number}" for number in range(8)]
     post.hangs |= set(hanging)
-    clock[0] += 60
-    notifier.wake()
-    until(lambda: len(notifier._channels) >= MOST_FAILING_CHANNELS)
-    put(ledger, told("2", "ops", at_s=clock[0]))
+    put(ledger, told("1", *hanging))
+    notifier = make()
+    until(lambda: len(notifier._channels) == len(hanging))
+    put(ledger, told("2", "ops"))
     notifier.wake()
 
     until(lambda: ("2", "ops") in post.came)
@@ -285,20 +280,3 @@ def test_a_notifier_that_ends_waits_for_no_channel_that_hangs(
 
     assert time.monotonic() - began_s < 5
     assert [(one.tries, one.error) for one in outbox.undelivered(ledger)] == [(0, None), (0, None)]
-
-
-def test_some_channels_are_kept_for_recipients_that_are_reached() -> None:
-    """A table: who begins, beside whom."""
-    bad = [Delivery("m", f"bad{number}", tries=1) for number in range(10)]
-    good = [Delivery("m", "good")]
-
-    assert [batch.to for batch in choose([*bad, *good], [], ())] == [
-        "good",
-        *(f"bad{number}" for number in range(MOST_FAILING_CHANNELS)),
-    ]
-    busy = [Batch(f"bad{number}", (), is_failing=True) for number in range(MOST_FAILING_CHANNELS)]
-    assert choose(bad, busy, ()) == []
-    assert [batch.to for batch in choose([*bad, *good], busy, ())] == ["good"]
-    assert choose(good, [Batch(f"b{number}", ()) for number in range(MOST_CHANNELS)], ()) == []
-    assert choose(good, [Batch("good", ())], ()) == []
-    assert [batch.is_failing for batch in choose(good, [], {"good"})] == [True]

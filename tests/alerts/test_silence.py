@@ -13,14 +13,14 @@ import pytest
 from data_engine.daemon.notifier import Notifier
 from data_engine.daemon.silence import AlarmTeller
 from data_engine.engine.local_workspace import local_workspace
-from data_engine.lease.alarms import About, Alarm, NoWatch
+from data_engine.lease.alarms import Alarm, NoWatch, Silence
 from data_engine.ledger import deployments, outbox, troubles
 from data_engine.ledger.troubles import Trouble, TroubleKey
 from data_engine.model import Deployment
 from tests.support import WorkspaceFiles
 
 ALARM = Alarm(42, "9f3c")
-ABOUT = About("EVE-PC", True, "2026-01-05T03:12:00+00:00")
+ABOUT = Silence("EVE-PC", True, "2026-01-05T03:12:00+00:00")
 
 
 @pytest.fixture

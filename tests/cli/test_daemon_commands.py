@@ -496,7 +496,7 @@ def test_what_is_named_as_the_fix_works_without_a_daemon(cli: Cli, ws: Workspace
     assert f"{enable}, then `data-engine start` tries it again" in cli("explain", "polled").out
     assert f"{enable} lets it run by itself, and `data-engine start` starts the engine" in cli("explain", "polled").out
     assert f"{enable}, then `data-engine start`, which tries" in cli("retry", "polled").err
-    assert "nothing of polled runs, and it is disabled" in cli("stop", "polled").err
+    assert "nothing of polled runs, and it does not run by itself" in cli("stop", "polled").err
     (run,) = Workspace(ws.root).runs("polled")
     assert f"run {run.run_id[:8]} had ended already, and nothing was stopped: failed" in cli("stop", run.run_id).err
 

@@ -11,7 +11,7 @@ def test_a_good_workspace_exits_with_0(cli: Cli, ws: WorkspaceFiles) -> None:
     answer = cli("--workspace", ws.root, "doctor")
 
     assert answer.code == 0, answer.out
-    assert "exclusive create" in answer.out
+    assert "one owner" in answer.out
     assert answer.out.strip().endswith("checks, 0 wrong")
 
 

@@ -15,11 +15,9 @@ import pytest
 import jupyter_extension
 from data_engine import Workspace
 from data_engine.cli.app import COMMANDS as SHELL_COMMANDS
-from data_engine.commands.command import Command, Done
+from data_engine.commands.command import Command, Done, Owner, Refusal, Situation, unless
 from data_engine.commands.fields import FLOW, BadRequestError, argument
-from data_engine.commands.owner import Owner
 from data_engine.commands.registry import COMMANDS, command_of, request_of
-from data_engine.commands.situation import Refusal, Situation, unless
 from data_engine.daemon.api import DaemonApi
 from data_engine.daemon.owner import DaemonOwner
 from data_engine.status.record import FlowStatus, WorkspaceStatus

@@ -275,7 +275,7 @@ def test_the_file_servers_clock_is_asked_over_the_network_and_a_local_drive_has_
 ) -> None:
     """A machine that is 400 days ahead learns it from the share, and from nothing of its own."""
     ask = (
-        "import sys; from pathlib import Path; from data_engine.daemon.probes import server_ahead_s;"
+        "import sys; from pathlib import Path; from data_engine.lease.folder import server_ahead_s;"
         "print([server_ahead_s(Path(folder)) for folder in sys.argv[1:]])"
     )
     with network_of("sftp") as network:

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from data_engine.daemon import server as server_module
+from data_engine.daemon import api as server_module
 from tests.daemon.test_control_channel import Answers, Served, raw
 
 TOKEN = b"Authorization: Bearer secret\r\n"

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from data_engine import Workspace
-from data_engine.daemon import probes
 from data_engine.daemon.doctor import check_private
 from data_engine.errors import FlowValidationError, LedgerError, WorkspaceError
+from data_engine.lease.folder import probe_folder
 from data_engine.ledger.journal import event_line
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import RunStarted
@@ -314,7 +314,7 @@ def test_the_probes_of_the_doctor_clean_up_no_further_than_a_link(tmp_path: Path
     """Should somebody put one into their folder."""
     before = everything_in(docs)
 
-    with probes.probe_folder(tmp_path) as folder:
+    with probe_folder(tmp_path) as folder:
         (folder / "file").touch()
         (folder / "link").symlink_to(docs)
 

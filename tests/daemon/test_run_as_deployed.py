@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from data_engine import Workspace
+from data_engine.commands.command import Asker
 from data_engine.commands.deployments import Deploy
-from data_engine.commands.owner import Asker
 from data_engine.daemon.deployer import Deployer
 from data_engine.daemon.owner import DaemonOwner
 from data_engine.notebook.catalog import CatalogEntry, read_catalog

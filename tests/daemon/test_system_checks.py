@@ -6,7 +6,7 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.daemon.doctor import examine
-from data_engine.daemon.doctor_checks import check_duckdb, check_system, judge_duckdb, judge_long_paths, judge_sleep
+from data_engine.daemon.doctor_checks import check_duckdb, check_system, judge_duckdb
 from data_engine.platforms import host
 from data_engine.workspace.layout import WorkspaceLayout
 from tests.support import WorkspaceFiles
@@ -15,33 +15,29 @@ from tests.support import WorkspaceFiles
 @pytest.mark.parametrize(("is_on", "ok"), [(True, True), (False, None)])
 def test_paths_that_are_too_long_are_told_before_they_are_met(is_on: bool, ok: bool | None) -> None:
     """They are no fault of the machine, so the doctor does not fail of them."""
-    finding = judge_long_paths(is_on)
+    (finding,) = check_system(is_on, None)
 
-    assert finding is not None
     assert finding.ok is ok
     assert "259 characters" in finding.measured
 
 
-@pytest.mark.parametrize(
-    ("after_s", "said"),
-    [(0, "does not sleep by itself"), (900, "sleeps after 15 min without input"), (None, None)],
-)
-def test_a_machine_that_sleeps_is_told(after_s: int | None, said: str | None) -> None:
-    """With what lets flows run at night; where nobody knows nothing is said."""
-    finding = judge_sleep(after_s)
+@pytest.mark.parametrize(("after_s", "said"), [(0, "does not sleep by itself"), (900, "after 15 min without input")])
+def test_a_machine_that_sleeps_is_told(after_s: int, said: str) -> None:
+    """With what lets flows run at night."""
+    (finding,) = check_system(None, after_s)
 
-    assert (finding is None) == (said is None)
-    assert finding is None or said in finding.measured
-    assert not after_s or host.STAY_AWAKE in str(finding and finding.fix)
+    assert said in finding.measured
+    assert not after_s or host.STAY_AWAKE in str(finding.fix)
 
 
 def test_only_questions_of_this_system_are_answered(ws: WorkspaceFiles) -> None:
     """And the doctor asks them."""
-    names = [finding.name for finding in check_system()]
+    names = [finding.name for finding in check_system(host.takes_long_paths(), host.sleeps_after_s())]
 
     asked = [finding.name for finding in examine(WorkspaceLayout(ws.root))]
     assert [name for name in asked if name in ("long paths", "sleep")] == names
     assert ("long paths" in names) == (host.takes_long_paths() is not None)
+    assert list(check_system(None, None)) == []
 
 
 def test_workstations_with_another_duckdb_are_named(ws: WorkspaceFiles) -> None:

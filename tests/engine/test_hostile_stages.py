@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from data_engine import Flow, Workspace
-from data_engine.daemon.upkeep import StageSweeper
+from data_engine.daemon.daemon import StageSweeper
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.context import FlowContext
 from data_engine.workspace.machine import machine_id

@@ -12,10 +12,10 @@ from typing import Any
 from unittest.mock import patch
 
 from data_engine.lease import alarms as alarms_module
-from data_engine.lease.alarms import ROOT, Alarm, AlarmClaim, AlarmFiles, Move, Pursued, Watch, judge
+from data_engine.lease.alarms import ROOT, Alarm, AlarmClaim, AlarmFiles, Move, PursuedAlarm, Watch, judge
+from data_engine.lease.folder import make, remove
+from data_engine.lease.protocol import View
 from data_engine.lease.records import encode
-from data_engine.lease.removal import make, remove
-from data_engine.lease.view import View
 
 _claim, _do, _go_on, _judge = AlarmFiles.claim, Watch._do, Watch._go_on, judge
 
@@ -32,19 +32,19 @@ def empty_folder_claims(self: AlarmFiles, alarm: Alarm, count: int, by: AlarmCla
     return True
 
 
-def sent_before_the_answer(self: Watch, move: Move, one: Pursued) -> None:
+def sent_before_the_answer(self: Watch, move: Move, one: PursuedAlarm) -> None:
     """It is recorded that people were told before the notifier has answered."""
     if move == "tell":
         self._alarms.note_sent(one.alarm, "")
     _do(self, move, one)
 
 
-def claimed_without_waiting(one: Pursued, *others: Any, **more: Any) -> Move:
+def claimed_without_waiting(one: PursuedAlarm, *others: Any, **more: Any) -> Move:
     """What another machine has claimed, and not told yet, is claimed anew at once."""
     return _judge(replace(one, claim_s=float("-inf")), *others, **more)
 
 
-def never_claimed_anew(one: Pursued, *others: Any, **more: Any) -> Move:
+def never_claimed_anew(one: PursuedAlarm, *others: Any, **more: Any) -> Move:
     """A claim that has told nobody stays for ever."""
     move = _judge(one, *others, **more)
     return "wait" if move == "claim" and one.claims else move
@@ -74,7 +74,7 @@ def told_by_who_came_too_late(self: AlarmFiles, alarm: Alarm, count: int, by: Al
     return _claim(self, alarm, count, by) or True
 
 
-def forgotten_when_lost(self: Watch, one: Pursued, view: View) -> None:
+def forgotten_when_lost(self: Watch, one: PursuedAlarm, view: View) -> None:
     """What another machine has claimed is that machine's, whatever becomes of it."""
     _go_on(self, one, view)
     now = self._one
@@ -88,9 +88,9 @@ def collected_at_once(self: AlarmFiles, oldest: int) -> None:
         self.left_alone |= remove(self.folder, f"{ROOT}/{number:010d}")
 
 
-def owner_of_old_news(one: Pursued, view: View) -> str:
+def owner_of_old_news(one: PursuedAlarm, view: View) -> str:
     """A machine that has slept itself takes that for the owner's return."""
-    return f"{one.about.owner} gives signs of life again" if view.state == "owned" else ""
+    return f"{one.silence.owner} gives signs of life again" if view.state == "owned" else ""
 
 
 def shut_down_in_order(view: View) -> bool:

@@ -8,8 +8,7 @@ from typing import Any
 from data_engine.lease.folder import LARGEST_READ_BYTES, Kind
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Ambient, Observer
-from data_engine.lease.protocol import Identity, Limits
-from data_engine.lease.view import View
+from data_engine.lease.protocol import Identity, Limits, View
 from tests.lease.simulated_share import MUTATIONS, Share
 
 LIMITS = Limits(30, 90)

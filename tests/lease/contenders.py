@@ -18,8 +18,8 @@ from pathlib import Path
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
-from data_engine.lease.protocol import Fold, Identity, LeaseOutcome, Limits
-from data_engine.lease.view import View
+from data_engine.lease.protocol import Fold, Identity, LeaseOutcome, Limits, View
+from tests.lease.snapshots import snapshot_of
 from tests.support import PATIENCE
 
 LIMITS = Limits(0.05 * PATIENCE, 0.15 * PATIENCE)
@@ -34,7 +34,7 @@ def observer_at(folder: Path, name: str) -> Observer:
 
 def rows_at(folder: Path) -> list[str]:
     """Every row of the newest generation, in order, with doubles."""
-    snapshot = observer_at(folder, "reader").snapshot()
+    snapshot = snapshot_of(observer_at(folder, "reader"))
     assert snapshot is not None
     contents = snapshot.new.get("runs", {}).values()
     return [row for content in contents for row in json.loads(content)]

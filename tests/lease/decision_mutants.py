@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from data_engine.daemon.request_inbox import RequestInbox, answered, taken
+from data_engine.daemon.requests import RequestInbox, answered, taken
 from data_engine.lease.deployment_files import BLOBS, SETS, DeploymentFiles
-from data_engine.lease.removal import unlink
+from data_engine.lease.folder import unlink
 from data_engine.lease.requests import Move, Request, Seen, Take, judge
 from data_engine.notebook.module_sets import hashes_of, set_id
 from tests.lease import decisions
@@ -73,8 +73,8 @@ MUTANTS: dict[str, tuple[Any, str, Any]] = {
     "pointer_before_set": (decisions, "deploy", pointer_before_set),
     "collects_by_listing": (DeploymentFiles, "collect", collects_by_listing),
     "begun_before_taken": (RequestInbox, "_take", begun_before_taken),
-    "old_file_carried_out": ("data_engine.daemon.request_inbox", "judge", old_file_carried_out),
-    "interrupted_begun_again": ("data_engine.daemon.request_inbox", "judge", interrupted_begun_again),
+    "old_file_carried_out": ("data_engine.daemon.requests", "judge", old_file_carried_out),
+    "interrupted_begun_again": ("data_engine.daemon.requests", "judge", interrupted_begun_again),
     "carried_when_fenced": (RequestInbox, "_carry_out", carried_when_fenced),
     "runs_what_lies_there": (decisions, "run", runs_what_lies_there),
 }

@@ -11,9 +11,10 @@ from collections import Counter, defaultdict
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
-from data_engine.daemon.request_inbox import Pace, RequestInbox
+from data_engine.daemon.requests import Pace, RequestInbox
 from data_engine.errors import DamagedSetError, FlowValidationError
-from data_engine.lease.deployment_files import DeploymentFiles
+from data_engine.lease.deployment_files import SETS, DeploymentFiles
+from data_engine.lease.folder import names_in
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Damaged, Fenced, LeaseOutcome
@@ -22,6 +23,7 @@ from data_engine.ledger.requests import RequestRow
 from data_engine.notebook.module_sets import hashes_of, set_id
 from tests.lease import schedules
 from tests.lease.simulated_share import Machine, Profile, SimulatedFolder, Violation, World, content_of
+from tests.lease.snapshots import snapshot_of
 
 STEPS = 500
 KEEP = 2
@@ -265,8 +267,8 @@ def run(world: World, owner: Owner, files: DeploymentFiles) -> None:
             return
         owner.memory.copies[name] = contents
         world.counts["fetched"] += 1
-    elif name in files.missing([name]):
-        files.put_anew(contents)
+    elif f"{name}.json" not in names_in(files.folder, SETS):
+        files.put(contents, anew=True)
         world.counts["written anew"] += 1
     if set_id(hashes_of(contents)) != name:
         raise Violation(f"{owner.machine.name} runs other code than {name}")
@@ -308,7 +310,7 @@ def ask(world: World, machine: Machine, memory: Memory, asks: RequestFiles, trut
 
 def take_in(world: World, machine: Machine, observer: Observer, memory: Memory) -> None:
     """All that the newest generation holds."""
-    snapshot = observer.snapshot()
+    snapshot = snapshot_of(observer)
     if snapshot is not None:
         rows = schedules.check_whole(world, machine, snapshot)
         if not memory.published.keys() <= rows.keys():
@@ -368,7 +370,7 @@ def check_it_goes_on(world: World, memories: dict[str, Memory], truth: Truth) ->
             raise Violation("a request stays unanswered")
         if any(count > 1 for count in truth.carried.values()):
             raise Violation("a request was carried out twice")
-        if lost := world.ghost.lost(schedules.check_whole(world, machine, observer.snapshot())):  # type: ignore[arg-type]
+        if lost := world.ghost.lost(schedules.check_whole(world, machine, snapshot_of(observer))):  # type: ignore[arg-type]
             raise Violation(f"acknowledged rows are lost: {lost}")
         machine.held.release()
 

@@ -16,14 +16,24 @@ from data_engine.lease import held_lease as held_lease_module
 from data_engine.lease import observer as observer_module
 from data_engine.lease import protocol
 from data_engine.lease import repair as repair_module
-from data_engine.lease.folder import FileSystem
+from data_engine.lease.folder import FileSystem, remove, unlink
 from data_engine.lease.generations import KEEP, GenerationList, path_of
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
-from data_engine.lease.protocol import TABLES, Fenced, Fold, Generation, InDoubt, Limits, Lost, Request, Segment
+from data_engine.lease.protocol import (
+    TABLES,
+    Fenced,
+    Fold,
+    Generation,
+    InDoubt,
+    Limits,
+    Lost,
+    Request,
+    Segment,
+    View,
+    view_of,
+)
 from data_engine.lease.records import digest, encode
-from data_engine.lease.removal import remove, unlink
-from data_engine.lease.view import View, view_of
 
 Broken = tuple[Any, str, Any]
 MUTANTS: dict[str, tuple[str, tuple[Broken, ...]]] = {}
@@ -48,10 +58,10 @@ def mutant(what: str, *places: tuple[Any, str]) -> Callable[[Any], Any]:
     return register
 
 
-_top, _collect, _snapshot = GenerationList.top, GenerationList.collect, GenerationList.snapshot
+_top, _collect = GenerationList.top, GenerationList.collect
 _newest_readable, _publish = GenerationList.newest_readable, GenerationList.publish
 _poll, _claim, _repair, _heartbeat = Observer.poll, Observer.claim, Observer.repair, HeldLease.heartbeat
-_check_whole = Observer.check_whole
+_check_whole = GenerationList.check_whole
 _next_generation, _folded, _view_of = protocol.next_generation, protocol.folded, view_of
 
 
@@ -207,7 +217,7 @@ def counts_its_own_sleep(self: Observer) -> View:
 
 @mutant("whatever is newest is claimed, not what was seen", (Observer, "claim"))
 def claims_the_newest(self: Observer, view: View) -> HeldLease:
-    return _claim(self, replace(view, top=self._generations.top()))
+    return _claim(self, replace(view, top=self.generations.top()))
 
 
 @mutant("observers go by their own limits, not by the owner's", (observer_module, "view_of"))
@@ -264,15 +274,6 @@ def repairs_by_a_cache(self: GenerationList, number: int) -> None:
     pass
 
 
-@mutant("a snapshot mixes what it read of two generations", (GenerationList, "snapshot"))
-def mixed_snapshot(self: GenerationList, seen: Any = ()) -> Any:
-    snapshot = _snapshot(self, seen)
-    if snapshot is None or seen:
-        return snapshot
-    later = self.top()
-    return replace(snapshot, generation=later or snapshot.generation)
-
-
 @mutant("the newest generation is the one known, however old", (GenerationList, "top"))
 def forgets_what_it_knew(self: GenerationList) -> Generation | None:
     self.known, self.nonce = 0, ""
@@ -286,13 +287,13 @@ def every_machine_is_this_one(top: Generation, me: protocol.Identity) -> bool:
     return top.by.daemon_id != me.daemon_id
 
 
-@mutant("a history is claimed without looking whether it is whole", (Observer, "check_whole"))
-def claims_what_is_not_whole(self: Observer, generation: Generation, taken: Any = ()) -> None:
+@mutant("a history is claimed without looking whether it is whole", (GenerationList, "check_whole"))
+def claims_what_is_not_whole(self: GenerationList, generation: Generation, taken: Any = ()) -> None:
     pass
 
 
-@mutant("a claim only looks for the segments, and reads none", (Observer, "check_whole"))
-def claims_without_reading(self: Observer, generation: Generation, taken: Any = ()) -> None:
+@mutant("a claim only looks for the segments, and reads none", (GenerationList, "check_whole"))
+def claims_without_reading(self: GenerationList, generation: Generation, taken: Any = ()) -> None:
     _check_whole(self, generation, generation.names)
 
 

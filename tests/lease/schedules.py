@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 from data_engine.errors import FlowValidationError
-from data_engine.lease.generations import GENERATIONS, KEEP, Snapshot
+from data_engine.lease.generations import GENERATIONS, KEEP
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
-from data_engine.lease.protocol import Damaged, Fold, LeaseOutcome, Limits
-from data_engine.lease.view import View
+from data_engine.lease.protocol import Damaged, Fold, LeaseOutcome, Limits, View
 from tests.lease.simulated_share import Crash, Machine, Profile, Violation, World, content_of, rows_in
+from tests.lease.snapshots import Snapshot, snapshot_of
 
 STEPS = 600
 _LIMITS = (Limits(30, 90), Limits(30, 90), Limits(20, 60), Limits(30, 120), Limits(10, 60))
@@ -260,7 +260,7 @@ def own(world: World, machine: Machine, observer: Observer, held: HeldLease, nex
 
 def fix(world: World, machine: Machine, observer: Observer, held: HeldLease) -> None:
     """Publish again from the own ledger what broken segments held."""
-    broken = observer.broken_segments(held.head)
+    broken = observer.generations.broken_segments(held.head)
     if not broken:
         return
     rows = {key: version for key, version in machine.ledger.items() if key.split(":")[0] in broken}
@@ -325,12 +325,12 @@ def consent(world: World, machine: Machine, observer: Observer, held: HeldLease)
 
 def read(world: World, machine: Machine, observer: Observer) -> None:
     """Refresh the ledger from one whole generation, reading only segments not seen before."""
-    snapshot = observer.snapshot(seen=machine.seen)
+    snapshot = snapshot_of(observer, machine.seen)
     if snapshot is None:
         return
     check_snapshot(world, machine, snapshot)
     if world.rng.random() < 0.1:  # and once in a while all of it
-        whole = observer.snapshot()
+        whole = snapshot_of(observer)
         if whole is not None:
             machine.last_read = max(machine.last_read, snapshot.generation.number)
             check_whole(world, machine, whole)
@@ -459,7 +459,7 @@ def _watch_and_take_over(world: World, machine: Machine) -> None:
     if is_late and not world.ghost.has_harm:
         raise Violation(f"takeover was offered after {waited_s:.1f} s")
     held = observer.claim(view)
-    snapshot = observer.snapshot()
+    snapshot = snapshot_of(observer)
     assert snapshot is not None
     lost = world.ghost.lost(check_whole(world, machine, snapshot))
     if lost:

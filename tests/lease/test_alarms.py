@@ -14,19 +14,18 @@ from data_engine.lease.alarms import (
     KEEP_ALARMS,
     RIGHT_S,
     ROOT,
-    About,
     Alarm,
     AlarmClaim,
     AlarmFiles,
+    Silence,
     Watch,
     claim_of,
 )
 from data_engine.lease.generations import path_of
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
-from data_engine.lease.protocol import Damaged, InDoubt
+from data_engine.lease.protocol import Damaged, InDoubt, View
 from data_engine.lease.records import encode
-from data_engine.lease.view import View
 from tests.lease.bench import Bench, fail
 
 ALL = ("silent_owner", "recovered", "unreachable")
@@ -39,11 +38,11 @@ class Outbox:
         self.can_tell: Collection[str] = ALL
         self.whole = True
         self.states: dict[str, str] = {}
-        self.about: dict[str, About] = {}
+        self.about: dict[str, Silence] = {}
         self.ends: list[str] = []
         self.told: list[str] = []
         self.is_away = False
-        self.last: tuple[Alarm, About] | None = None
+        self.last: tuple[Alarm, Silence] | None = None
 
     def is_free(self, message_id: str) -> bool:
         return False
@@ -57,18 +56,18 @@ class Outbox:
     def id_of(self, alarm: Alarm) -> str:
         return f"silent_owner {alarm.number}"
 
-    def tell(self, alarm: Alarm, about: About) -> None:
+    def tell(self, alarm: Alarm, about: Silence) -> None:
         self.states.setdefault(self.id_of(alarm), "waiting")
         self.about[self.id_of(alarm)] = about
         self.last = alarm, about
 
-    def kept(self) -> tuple[Alarm, About] | None:
+    def kept(self) -> tuple[Alarm, Silence] | None:
         return self.last
 
     def is_told(self, alarm: Alarm) -> bool:
         return self.states.get(self.id_of(alarm)) == "sent"
 
-    def end(self, alarm: Alarm, about: About, over: str = "") -> None:
+    def end(self, alarm: Alarm, about: Silence, over: str = "") -> None:
         if not self.is_told(alarm):
             self.states.pop(self.id_of(alarm), None)
         elif over:
@@ -160,7 +159,7 @@ def test_one_of_two_tells_and_the_other_waits(bench: Bench) -> None:
     passes(bench, 10, ben, cat)
 
     assert (ben.outbox.states, cat.outbox.states) == ({"silent_owner 1": "waiting"}, {})
-    assert ben.outbox.about["silent_owner 1"] == About("A-PC", False, "2026-01-05T03:12:00+00:00")
+    assert ben.outbox.about["silent_owner 1"] == Silence("A-PC", False, "2026-01-05T03:12:00+00:00")
     assert not cat.watch.may_tell("silent_owner 1")
     assert ben.send() == ["silent_owner 1"]
     assert not ben.alarms.look(alarm).is_sent

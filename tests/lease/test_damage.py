@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
+from data_engine.lease.folder import NOT_OURS
 from data_engine.lease.generations import GENERATIONS, KEEP, path_of
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import TABLES, Damaged, Fenced, Lost
-from data_engine.lease.removal import NOT_OURS
 from data_engine.lease.status import LeaseStatus, lease_lines, status_of
 from tests.lease.bench import Bench
 from tests.lease.mutants import broken

@@ -12,13 +12,13 @@ from data_engine.lease.folder import GENERATIONS
 from data_engine.lease.generations import KEEP, path_of
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
-from data_engine.lease.protocol import Damaged, Fenced, Fold, InDoubt, Limits, Lost
+from data_engine.lease.protocol import Damaged, Fenced, Fold, InDoubt, Limits, Lost, View
 from data_engine.lease.records import encode
 from data_engine.lease.repair import Repaired
 from data_engine.lease.status import status_of
-from data_engine.lease.view import View
 from tests.lease.bench import Bench, fail
 from tests.lease.mutants import broken
+from tests.lease.snapshots import snapshot_of
 
 AWAY = OSError(errno.EHOSTDOWN, "host is down")
 FULL = OSError(errno.ENOSPC, "no space left")
@@ -467,7 +467,7 @@ def test_a_repair_goes_on_from_the_newest_readable_one_and_says_what_is_lost() -
 
     assert (repaired.lost_generations, repaired.lost_segments) == ((3,), ())
     assert (repaired.generation.number, repaired.generation.is_owned, repaired.generation.engine_on) == (4, False, True)
-    snapshot = late.snapshot()
+    snapshot = snapshot_of(late)
     assert snapshot is not None
     assert list(snapshot.new["runs"].values()) == [b"kept"]
     with pytest.raises(Fenced):
@@ -598,13 +598,13 @@ def test_a_repair_drops_segments_that_are_gone_or_damaged() -> None:
     bench.share.unlink(f"state/runs/{names[0]}")
     damage(bench, f"state/runs/{names[2]}")
     with pytest.raises((Damaged, OSError)):
-        observer.snapshot()
+        snapshot_of(observer)
 
     repaired = repaired_by(observer, observer.poll())
 
     assert repaired.lost_segments == (f"runs/{names[0]}", f"runs/{names[2]}")
     assert repaired.lost_generations == ()
-    snapshot = observer.snapshot()
+    snapshot = snapshot_of(observer)
     assert snapshot is not None
     assert snapshot.new == {"runs": {names[1]: b"two"}}
 
@@ -645,7 +645,7 @@ def test_a_restored_backup_is_told_and_accepted_only_on_request() -> None:
 
     repaired = repaired_by(observer, view)
 
-    assert (repaired.generation.number, repaired.lost_generations, observer.known) == (4, (2,), 4)
+    assert (repaired.generation.number, repaired.lost_generations, observer.known_list[0]) == (4, (2,), 4)
     assert observer.poll().state == "available"
 
 
@@ -660,14 +660,14 @@ def test_a_late_cache_is_not_accepted_by_a_repair() -> None:
     with pytest.raises(OSError, match="2 was seen before"):
         observer.repair(view)
 
-    assert observer.known == 2
+    assert observer.known_list[0] == 2
 
 
 def test_an_unmounted_share_is_no_new_workspace() -> None:
     """The folder itself is gone: unreachable. It is there and holds no list: available, and looking makes nothing."""
     bench = Bench()
     observer = bench.machine("A")
-    assert (observer.poll().state, observer.snapshot(), bench.written) == ("available", None, [])
+    assert (observer.poll().state, snapshot_of(observer), bench.written) == ("available", None, [])
     del bench.share.folders[""]
 
     assert observer.poll().state == "unreachable"

@@ -9,6 +9,7 @@ from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import TABLES, Fenced, Fold, Lost
 from data_engine.lease.status import LeaseStatus, status_of
 from tests.lease.bench import Bench
+from tests.lease.snapshots import snapshot_of
 
 
 def words(observer: Observer) -> str:
@@ -172,12 +173,12 @@ def test_a_reader_gets_only_the_segments_it_has_not_seen() -> None:
     _, held = bench.owner("A")
     held.commit({"runs": b"a", "logs": b"l"})
     reader = bench.machine("B")
-    first = reader.snapshot()
+    first = snapshot_of(reader)
     assert first is not None
     held.commit({"runs": b"b"})
     bench.done.clear()
 
-    second = reader.snapshot(seen=first.generation.names)
+    second = snapshot_of(reader, first.generation.names)
 
     assert second is not None
     assert [list(contents.values()) for contents in second.new.values()] == [[], [b"b"]]
@@ -204,7 +205,7 @@ def test_a_reader_begins_again_when_what_it_reads_is_collected() -> None:
             held.collect()
 
     bench.folders["B"].before = collect_meanwhile
-    snapshot = reader.snapshot()
+    snapshot = snapshot_of(reader)
 
     assert snapshot is not None
     assert list(snapshot.new["runs"].values()) == [b"ab"]
@@ -284,5 +285,5 @@ def test_the_highest_generation_is_remembered_for_the_next_daemon() -> None:
     observer, held = bench.owner("A")
     held.commit({"runs": b"a"})
 
-    assert observer.known == 2
+    assert observer.known_list[0] == 2
     assert bench.machine("A", daemon="2", known=7).poll().state == "unreachable"

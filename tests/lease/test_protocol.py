@@ -21,13 +21,15 @@ from data_engine.lease.protocol import (
     LeaseRecord,
     Limits,
     NewerFormat,
+    Observed,
     Request,
     Segment,
     folded,
+    is_of_this_machine,
     next_generation,
+    observe,
 )
 from data_engine.lease.records import decode, digest, encode, generation_of, lease_of, request_of
-from data_engine.lease.view import Observed, is_of_this_machine, observe
 
 A = Identity("A", "A1", "ANNA-PC", 7, "1.0", "lock-A", "host-A")
 LIMITS = Limits(30, 90)

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data_engine.commands.command import Asker
 from data_engine.commands.deployments import Deploy, Outcome, Rollback, Undeploy
-from data_engine.commands.owner import Asker
 from data_engine.commands.registry import COMMANDS, command_of
 from data_engine.daemon.one_commit import run_now
 from data_engine.errors import DamagedSetError, FlowValidationError
