@@ -35,7 +35,7 @@ from data_engine.flow.hints import quoted
 from data_engine.flow.object_names import saved_twice
 from data_engine.flow.spec import Map
 from data_engine.flow.suggestions import meant, typed_call
-from data_engine.notebook.deployment_status import cells_text
+from data_engine.formatting import cells_text
 from data_engine.notebook.flow_calls import DoubtfulCall, doubtful_calls_of
 from data_engine.notebook.locate import annotate_call
 from data_engine.trial import refuse_in_trial

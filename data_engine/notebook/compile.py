@@ -326,7 +326,7 @@ def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> 
         [
             *refused,
             *warnings_of(statements, selection),
-            *LeftOut(statements, selection.taken, slicer.call_graph).diagnostics(),
+            *LeftOut(statements, selection.taken).diagnostics(),
             *_about_calls(statements, selection.taken),
         ],
         key=lambda diagnostic: (*place_of(diagnostic), diagnostic.message),
