@@ -98,29 +98,28 @@ def dropped_calls(statement: ast.stmt) -> list[DroppedCall]:
     if not isinstance(statement, ast.FunctionDef):
         return []
     own = sorted((node for node in _own(statement.body) if isinstance(node, ast.stmt)), key=lambda node: node.lineno)
-    flows: set[str] = set()
-    for node in own if statement.name == "build" else ():
-        if isinstance(node, ast.Return) and isinstance(root := _chain(node.value)[0], ast.Name):
-            flows.add(root.id)
+    flows = _returned(own) if statement.name == "build" else set()
     calls = []
     for node in own:
         root, verbs = _chain(getattr(node, "value", None))
-        if not _VERBS.issuperset(verbs) or not (_makes_flow(root) or (isinstance(root, ast.Name) and root.id in flows)):
+        name = root.id if isinstance(root, ast.Name) else ""
+        if not _VERBS.issuperset(verbs) or not (_makes_flow(root) or name in flows):
             continue
         if isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             flows.update(target.id for target in targets if isinstance(target, ast.Name))
         elif isinstance(node, ast.Expr) and verbs:
             shown = beginning(" ".join(ast.unparse(node.value).split()), _LONGEST_CALL)
-            name = root.id if isinstance(root, ast.Name) else ""
-            calls.append(
-                DroppedCall(
-                    node.lineno,
-                    f"{statement.name}() drops what `{shown}` gives: a Flow does not change",
-                    f"write `{name} = {name}.{verbs[-1]}(...)`" if name else "give it a name, or return it",
-                )
-            )
+            message = f"{statement.name}() drops what `{shown}` gives: a Flow does not change"
+            fix = f"write `{name} = {name}.{verbs[-1]}(...)`" if name else "give it a name, or return it"
+            calls.append(DroppedCall(node.lineno, message, fix))
     return calls
+
+
+def _returned(statements: list[ast.stmt]) -> set[str]:
+    """The names that `return` gives back, with or without verbs behind them."""
+    roots = (_chain(node.value)[0] for node in statements if isinstance(node, ast.Return))
+    return {root.id for root in roots if isinstance(root, ast.Name)}
 
 
 def _makes_flow(node: ast.expr | None) -> bool:
