@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from data_engine.flow.expectation import AlertRule, Expectation
     from data_engine.flow.parameters import Parameters
     from data_engine.notebook.load import FlowModules
-    from data_engine.notebook.mirror_warnings import FlowPlaces
 
 
 @frozen
@@ -417,18 +416,10 @@ def _two_files(name: str, paths: list[Path]) -> FlowValidationError:
 
 
 def _with_mirror_warnings(entries: list[CatalogEntry]) -> tuple[CatalogEntry, ...]:
-    from data_engine.notebook.mirror_warnings import mirror_warnings
+    from data_engine.notebook.mirror_warnings import folders_of, mirror_warnings
 
-    told = mirror_warnings({entry.name: _places(entry) for entry in entries})
-    return tuple(replace(entry, warnings=(*entry.warnings, *told.get(entry.name, ()))) for entry in entries)
-
-
-def _places(entry: CatalogEntry) -> FlowPlaces:
-    from data_engine.notebook.mirror_warnings import FlowPlaces
-
-    is_watched = entry.mode == "poll" and entry.source is not None
-    mirror = None if entry.mirror is None else Path(entry.mirror)
-    return FlowPlaces(mirror, Path(entry.source) if is_watched and entry.source else None)
+    warned = mirror_warnings({entry.name: folders_of(entry.flow) for entry in entries if entry.flow is not None})
+    return tuple(replace(entry, warnings=(*entry.warnings, *warned.get(entry.name, ()))) for entry in entries)
 
 
 def entry_message(entry: CatalogEntry) -> dict[str, Any]:
