@@ -31,8 +31,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError, GroupBus
 from data_engine.flow.check import names_saved
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
-from data_engine.flow.forgotten import never_computed
-from data_engine.flow.hints import quoted
+from data_engine.flow.hints import never_computed, quoted
 from data_engine.flow.object_names import saved_twice
 from data_engine.flow.spec import Map
 from data_engine.flow.suggestions import meant, typed_call
