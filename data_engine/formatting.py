@@ -86,6 +86,16 @@ def plural(number: int, one: str, several: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else several or f'{one}s'}"
 
 
+def cells_text(cells: Sequence[int]) -> str:
+    """Cells by their numbers.
+
+    Example:
+        >>> cells_text((3,)), cells_text((3, 7))
+        ('cell 3', 'cells 3, 7')
+    """
+    return f"cell{'s' if len(cells) > 1 else ''} {', '.join(map(str, cells))}"
+
+
 def path_in(root: Path, path: str) -> str:
     """A path as it is seen from `root` where it lies in it, else as it is.
 

@@ -105,7 +105,7 @@ def _test(given: Namespace, names: UserNames) -> Any:
 def _compile(given: Namespace, names: UserNames) -> Any:
     from data_engine.notebook.compile import compile_notebook
     from data_engine.notebook.flow_files import require_parsed
-    from data_engine.notebook.import_lint import warnings_beside
+    from data_engine.notebook.import_lint import module_warnings
     from data_engine.proof.kept import compared, unsettled
     from data_engine.status.deployed_before import find_flow
     from jupyter_extension.comparing import comparison_lines
@@ -125,7 +125,7 @@ def _compile(given: Namespace, names: UserNames) -> Any:
         elif verdict := compared(home, path):
             print(f"{path.name}: {verdict.words}")
         compiled = replace(compiled, warnings=unsettled(home, path, compiled.warnings))
-    for warning in warnings_beside(home.modules(), path):
+    for warning in module_warnings(home.modules(), path):
         print(f"warning: {warning}")
     return compiled
 

@@ -15,13 +15,12 @@ from data_engine.errors import FlowValidationError
 from data_engine.files import file_exists
 from data_engine.flow.expectation import Expectation, expectation_words
 from data_engine.flow.trigger import skipped_days
-from data_engine.formatting import path_in
+from data_engine.formatting import cells_text, path_in
 from data_engine.ledger.deployments import renamings
 from data_engine.ledger.warned import warnings_of
 from data_engine.marks import Mark
 from data_engine.model import Deployment, Run, StepRun
 from data_engine.notebook.catalog import unknown_flow
-from data_engine.notebook.deployment_status import cells_text
 from data_engine.notebook.module_sets import file_facts
 from data_engine.plan.making import code_changes
 from data_engine.planning.slots import Slots, slot_words, zone_of

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.compiled import CompiledNotebook
     from data_engine.notebook.deployment_status import DeploymentStatus
-    from data_engine.notebook.import_lint import WarningBeside
+    from data_engine.notebook.import_lint import ModuleWarning
 
 Check = Annotated[bool, typer.Option("--check", help="Also build the flows; show only errors and warnings.")]
 Run = Annotated[
@@ -128,7 +128,7 @@ def _sum_of(modules: Sequence[_Module]) -> str:
 
 def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
     from data_engine.notebook.compile import compile_notebook
-    from data_engine.notebook.import_lint import warnings_beside
+    from data_engine.notebook.import_lint import module_warnings
     from data_engine.proof.kept import compared, unsettled
     from data_engine.status.deployed_before import find_flow
 
@@ -142,15 +142,16 @@ def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
     compiled = replace(compiled, warnings=unsettled(ws.home, path, compiled.warnings))
     standing = ws.standing(name)
     diff = ws.home.deployments().diff(name)
-    beside = warnings_beside(ws.home.modules(), path)
+    warned = module_warnings(ws.home.modules(), path)
     verdict = compared(ws.home, path)
     words = "" if verdict is None else verdict.words
     if as_json:
         cells = [{"cell": cell, "lines": lines} for cell, lines in diff.items()]
-        print_json(_notebook_facts(compiled, beside) | standing.as_json() | {"diff": cells, "compared": words})
+        print_json(_notebook_facts(compiled, warned) | standing.as_json() | {"diff": cells, "compared": words})
     else:
         _say_cells(compiled)
-        _say_beside(beside)
+        for warning in warned:
+            say(f"warning: {warning}", style="yellow")
         say(f"deployment: {standing.text}")
         say(f"compared: {words}")
         for cell, lines in diff.items():
@@ -185,35 +186,31 @@ def _run_and_compare(ws: Workspace, name: str | None, as_json: bool) -> int:
 
 def _whole_module(ws: Workspace, path: Path, as_json: bool) -> int:
     from data_engine.notebook.flow_files import require_parsed
-    from data_engine.notebook.import_lint import warnings_beside
+    from data_engine.notebook.import_lint import module_warnings
 
     try:
         require_parsed(path)
     except FlowValidationError as error:
         raise Failed(error) from error
-    beside = warnings_beside(ws.home.modules(), path)
+    warned = module_warnings(ws.home.modules(), path)
     if as_json:
         source = path.read_text(encoding="utf-8", errors="replace")
-        facts = {"name": path.stem, "path": str(path), "source": source, "warnings": _beside_as_json(beside)}
+        facts = {"name": path.stem, "path": str(path), "source": source, "warnings": _warnings_as_json(warned)}
         print_json(facts | {"cells": []})
     else:
         say(f"{path.name} is a Python module: production runs the whole of it.")
-        _say_beside(beside)
+        for warning in warned:
+            say(f"warning: {warning}", style="yellow")
     return 0
 
 
-def _say_beside(beside: Sequence[WarningBeside]) -> None:
-    for one in beside:
-        say(f"warning: {one}", style="yellow")
-
-
-def _beside_as_json(beside: Sequence[WarningBeside]) -> list[dict[str, Any]]:
+def _warnings_as_json(warned: Sequence[ModuleWarning]) -> list[dict[str, Any]]:
     return [
-        {"message": one.message, "cell": None, "line": one.line, "fix": one.fix, "file": one.file} for one in beside
+        {"message": one.message, "cell": None, "line": one.line, "fix": one.fix, "file": one.file} for one in warned
     ]
 
 
-def _notebook_facts(compiled: CompiledNotebook, beside: Sequence[WarningBeside]) -> dict[str, Any]:
+def _notebook_facts(compiled: CompiledNotebook, warned: Sequence[ModuleWarning]) -> dict[str, Any]:
     return {
         "name": compiled.name,
         "path": str(compiled.path),
@@ -222,7 +219,7 @@ def _notebook_facts(compiled: CompiledNotebook, beside: Sequence[WarningBeside])
             {"message": warning.message, "cell": warning.cell, "line": warning.line, "fix": warning.fix}
             for warning in compiled.warnings
         ]
-        + _beside_as_json(beside),
+        + _warnings_as_json(warned),
         "cells": [
             {
                 "number": cell.number,

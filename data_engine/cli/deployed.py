@@ -47,7 +47,7 @@ def rollback(
     as_json: AsJson = False,
 ) -> int:
     """Let production run a flow as it was deployed before. The notebook stays as it is; going back is recorded like a deployment."""
-    from data_engine.notebook.config_read import changed_config
+    from data_engine.notebook.deployments import changed_config
 
     ws = chosen_workspace(ctx)
     row = ws.rollback(name, to, note, wait)

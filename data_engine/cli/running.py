@@ -294,8 +294,7 @@ def _run_here(
 def _run_all(
     ws: Workspace, report: Report, params: Mapping[str, Given], on_error: Literal["continue", "raise"]
 ) -> None:
-    from data_engine.notebook.mirror_warnings import Folders, folders_of
-    from data_engine.notebook.reading_order import reading_order
+    from data_engine.notebook.mirror_warnings import Folders, folders_of, reading_order
 
     entries = {entry.name: entry for entry in ws.catalog()}
     folders = {name: Folders() if one.flow is None else folders_of(one.flow) for name, one in entries.items()}

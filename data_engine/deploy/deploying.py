@@ -24,7 +24,6 @@ from data_engine.ledger.ledger import Ledger
 from data_engine.model import Compared, Deployment, utc_text
 from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import CatalogEntry
-from data_engine.notebook.config_read import config_of
 from data_engine.notebook.deploy import Deploy as GoesLive
 from data_engine.notebook.deploy import (
     HeldBack,
@@ -36,7 +35,7 @@ from data_engine.notebook.deploy import (
     next_move,
     shared_mirror,
 )
-from data_engine.notebook.deployments import Pointer
+from data_engine.notebook.deployments import Pointer, config_of
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.module_sets import ModuleSet
 from data_engine.record import frozen

@@ -6,11 +6,12 @@ Steps that would give what they gave last time in this process are not run again
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
-from inspect import unwrap
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,13 +31,12 @@ from data_engine.errors import FlowExecutionError, FlowValidationError, GroupBus
 from data_engine.flow.check import names_saved
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
-from data_engine.flow.forgotten import never_computed
-from data_engine.flow.hints import quoted
+from data_engine.flow.hints import never_computed, quoted
 from data_engine.flow.object_names import saved_twice
 from data_engine.flow.spec import Map
 from data_engine.flow.suggestions import meant, typed_call
-from data_engine.notebook.deployment_status import cells_text
-from data_engine.notebook.flow_calls import DoubtfulCall, doubtful_calls_of
+from data_engine.formatting import cells_text
+from data_engine.notebook.build_function import DroppedCall, dropped_calls
 from data_engine.notebook.locate import annotate_call
 from data_engine.trial import refuse_in_trial
 from data_engine.workspace.layout import current_notebook, kernel_shell
@@ -217,13 +217,6 @@ def steps_until(flow: Flow, use: str | None) -> int:
     if numbers:
         return numbers[-1]
     known = dict.fromkeys(name for step in flow.steps for name in names_saved(step))
-    lost = next((call for call in doubtful_calls_in_build(flow) if use in call.saves), None)
-    if lost is not None:
-        raise FlowValidationError(
-            f"no step of flow {flow.name!r} saves an object {use!r}: {lost.message}",
-            where="Flow.preview(use=...)",
-            fix=f"{lost.fix} in line {lost.line} of build()",
-        )
     raise FlowValidationError(
         f"no step of flow {flow.name!r} saves an object {use!r}",
         where="Flow.preview(use=...)",
@@ -254,10 +247,15 @@ def _require_may_write(flow: Flow, home: LocalWorkspace) -> None:
 
 
 def _notes_of_code(flow: Flow, use: str | None) -> tuple[str, ...]:
-    """What is doubtful of the steps as they are written."""
-    calls = doubtful_calls_in_build(flow, only_here=True)
+    """What to know of the steps as they are written, and of the `build()` of this kernel's cells that made them."""
+    names = getattr(kernel_shell(), "user_ns", {})
+    places = [_globals_of(step.fn) for step in flow.steps] or [names]
+    dropped: list[DroppedCall] = []
+    if callable(names.get("build")) and any(place is names for place in places):
+        with suppress(OSError, TypeError, ValueError, SyntaxError):  # its text is not at hand
+            dropped = dropped_calls(ast.parse(inspect.getsource(names["build"])).body[0])
     return (
-        *(f"{call.message} (line {call.line} of build(); {call.fix})" for call in calls),
+        *(f"{call.message} (line {call.line} of build(); {call.fix})" for call in dropped),
         *saved_twice(flow.steps, use),
     )
 
@@ -406,21 +404,11 @@ def cells_run() -> tuple[str, ...]:
     return tuple(getattr(history, "input_hist_parsed", ()))
 
 
-def doubtful_calls_in_build(flow: Flow, *, only_here: bool = False) -> list[DoubtfulCall]:
-    """The doubtful calls in the `build()` that stands beside the flow's steps; with `only_here` where this kernel's cells define it."""
-    cells = getattr(kernel_shell(), "user_ns", {})
-    places = [_globals_of(step.fn) for step in flow.steps] or [cells]
-    beside = next((names for names in places if callable(names.get("build"))), None)
-    if beside is None or (only_here and beside is not cells):
-        return []
-    return doubtful_calls_of(beside["build"])
-
-
 def _globals_of(fn: Any) -> dict[str, Any]:
     fn = fn.fn if isinstance(fn, Map) else fn
     while isinstance(fn, partial):
         fn = fn.func
-    return getattr(unwrap(fn), "__globals__", {})
+    return getattr(inspect.unwrap(fn), "__globals__", {})
 
 
 @lru_cache(maxsize=5000)  # each preview asks again of every cell that the kernel has run

@@ -40,7 +40,7 @@ from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import ItemMap, RunInterrupted, StepControl
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
-from data_engine.flow.forgotten import forgotten_return, never_computed
+from data_engine.flow.hints import forgotten_return, never_computed
 from data_engine.flow.locations import IN_PLACE, NotedPlaces, Places
 from data_engine.flow.object_names import taken_changed, taken_later
 from data_engine.flow.rules import Checked

@@ -2,33 +2,33 @@
 
 A row has the names of the errors' types ("" for all), a pattern that the error's text must hold, and the help: a text, into which the named
 groups of the pattern are put, or a function of the `Failure` that answers None where it knows nothing. A near name is offered by the
-rule of `nearest_name` only: a wrong guess costs more than none.
+rule of `nearest_name` only: a wrong guess costs more than none. At the end: whether a step's author forgot to write `return`, or to
+compute the LazyFrame that it ends with.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
-from functools import reduce
-from inspect import signature, unwrap
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, cast
 
 from data_engine.errors import message_of
-from data_engine.flow.batch import Batch
+from data_engine.flow.batch import is_lazy_frame
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
-from data_engine.flow.forgotten import returns_a_value
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.object_names import how_to_take
-from data_engine.flow.spec import StepSpec
+from data_engine.flow.spec import StepSpec, function_name
 from data_engine.flow.suggestions import nearest_name, syntax_fix
 from data_engine.formatting import beginning, first_few
 from data_engine.platforms.files import open_to_read
@@ -40,8 +40,6 @@ SEPARATORS = (";", "\t", "|")
 _LONGEST_TEXT = 20_000
 _LONGEST_VALUE = 60
 _MOST_TOLD = 20
-_HEAD_BYTES = 64 * 1024
-_MOST_FOLDERS = 200
 _SURE_LETTERS = 5
 _FILES = ("source", "filepath_or_buffer", "io")
 _NO_ITEM = object()
@@ -186,25 +184,11 @@ def _no_file(f: Failure, found: re.Match[str]) -> str | None:
 
 
 def _none_returned(f: Failure, found: re.Match[str]) -> str | None:
-    if f.context is None or f.flow is None or f.step is None:
-        return None
-    current, use = f.context.current, f.step.use
-    has_none = isinstance(current, Batch) and any(one is None for one in current) and f.uses("current")
-    if current is not None and not has_none:
+    if f.context is None or f.flow is None or f.step is None or f.context.current is not None:
         return None
     steps = f.flow.steps[: f.flow.steps.index(f.step)]
-    giver = ([f.before] + [one for one in steps if use in (None, "current", one.save_as)])[-1]
-    if giver is None:
-        return None
-    said = f"step {giver.label!r} before it returned {'a Batch with None in it' if has_none else 'None'}"
-    if not returns_a_value(getattr(giver.fn, "fn", giver.fn)):  # of a map what it calls for each item
-        return f"{said}: is its `return` missing?"
-    go_on = (
-        "leave them out, [one for one in context.current if one is not None]"
-        if has_none
-        else "begin this step with `if context.current is None: return`"
-    )
-    return f"{said} by its `return`; where that is meant, {go_on}"
+    giver = ([f.before] + [one for one in steps if f.step.use in (None, "current", one.save_as)])[-1]
+    return None if giver is None else f"step {giver.label!r} before it returned None: is its `return` missing?"
 
 
 def _first_step(f: Failure, found: re.Match[str]) -> str | None:
@@ -220,24 +204,12 @@ def _first_step(f: Failure, found: re.Match[str]) -> str | None:
     )
 
 
-def _item_not_context(f: Failure, found: re.Match[str]) -> str | None:
-    if f.step is None or f.asked is not f.item or getattr(unwrap(f.step.fn), "takes_context", False):
-        return None
-    if f.name not in (*dir(FlowContext), *FlowContext.__dataclass_fields__):
-        return None
-    name, kind = f.step.function_name, type(f.item).__name__
-    return f"map gives {name} the item ({kind}) and not the context: write def {name}(item), or def {name}(context, item), which gets both"
-
-
 def _saved_object(f: Failure, found: re.Match[str]) -> str | None:
     name = f.name or found[1]
     if f.context is None or (
         isinstance(f.error, AttributeError) and id(f.asked) not in map(id, (f.context, f.context.objects))
     ):
         return None
-    if isinstance(f.error, UnboundLocalError):  # raw_df = raw_df.head() makes it a variable of the function
-        line = traceback.extract_tb(f.error.__traceback__)[-1].line or ""
-        name = name if re.match(rf"{name}\s*=[^=].*?\b{name}\b", line) else ""
     if name not in f.savers and name not in f.context.objects:
         return None
     what = f"what step {f.savers[name]!r} saved" if name in f.savers else "a saved object"
@@ -285,8 +257,14 @@ _PANDAS_WORDS = {
 }
 """What Polars writes for a word of pandas."""
 
-_SAME_OPTIONS = {"sep": "separator", "separator": "sep", "dtype": "schema_overrides", "usecols": "columns"}
-"""Options that Polars and pandas have for the same thing."""
+_OTHER_OPTIONS = {
+    "sep": "separator=",
+    "separator": "sep=",
+    "dtype": "schema_overrides=",
+    "usecols": "columns=",
+    "ascending": "descending=, which says the opposite",
+}
+"""What Polars and pandas each call an option of the other."""
 
 
 def _pandas_word(f: Failure, found: re.Match[str]) -> str | None:
@@ -327,19 +305,10 @@ def _missing_package(f: Failure, found: re.Match[str]) -> str | None:
     )
 
 
-def _near_option(f: Failure, found: re.Match[str]) -> str | None:
-    called, option = found["call"], found["option"]
-    functions: list[Any] = [
-        reduce(lambda value, part: getattr(value, part, None), called.split("."), library)
-        for library in map(sys.modules.get, ("polars", "pandas"))
-    ]
-    of_them = [signature(one).parameters for one in functions if one is not None]
-    known = next(one for one in of_them if option not in one)
-    if option == "ascending" and "descending" in known:
-        return "its option is descending=, which says the opposite"
-    same = _SAME_OPTIONS.get(option)
-    near = same if same in known else nearest_name(option, known)
-    return None if near is None else f"did you mean {near}=?"
+def _other_option(f: Failure, found: re.Match[str]) -> str | None:
+    is_theirs = any(hasattr(sys.modules.get(one), found["call"].partition(".")[0]) for one in ("polars", "pandas"))
+    option = _OTHER_OPTIONS.get(found["option"]) if is_theirs else None
+    return None if option is None else f"write {option}"
 
 
 # -- tables and files ---------------------------------------------------------------------------------------------------
@@ -406,14 +375,10 @@ def _relative_path(f: Failure, found: re.Match[str]) -> str | None:
     if os.path.isabs(name) or any(one in name for one in "*?[:"):
         return None
     here, root = os.getcwd(), None if f.context is None else f.context.workspace_root
-    said = f"{quoted(name)} means {os.path.abspath(name)}: a relative path starts in {here}"
-    folders = [] if root is None else [root]
-    if root is not None and os.path.basename(name) == name:  # which the step can only have read
-        folders += sorted(one for one in root.iterdir() if one.is_dir() and one.name[0] != ".")[:_MOST_FOLDERS]
-    there = next((one / name for one in folders if (one / name).is_file()), None)
-    if there is None:
-        return said
-    return f'{said}; {os.path.abspath(there)} is there: write "{Path(os.path.relpath(there, here)).as_posix()}"'
+    what = f"{quoted(name)} means {os.path.abspath(name)}: a relative path starts in {here}"
+    if root is None or not (root / name).is_file():
+        return what
+    return f'{what}; {os.path.abspath(root / name)} is there: write "{Path(os.path.relpath(root / name, here)).as_posix()}"'
 
 
 def _not_utf8(f: Failure, found: re.Match[str]) -> str:
@@ -423,14 +388,6 @@ def _not_utf8(f: Failure, found: re.Match[str]) -> str:
     return (
         'the file is not UTF-8: say what it is, such as encoding="cp1252" (Excel on Windows); or it is not a text file'
     )
-
-
-def _odd_name(f: Failure, found: re.Match[str]) -> str | None:
-    try:
-        f"{f.source}{'' if f.item is _NO_ITEM else f.item}".encode()
-    except UnicodeEncodeError:
-        return "the file's name holds bytes that are not UTF-8, so that Polars, DuckDB and others cannot open it: rename it"
-    return None
 
 
 _TO_NUMBER = r"conversion from `\w+\S*` to `(?:[iuf]\d|decimal)\S*` failed in column"
@@ -454,13 +411,11 @@ _FULL_WORDS = r"(?i)no space left on device|disk quota exceeded|not enough space
 _MISUSE = "AttributeError TypeError ValueError"
 
 HINTS = (
-    Hint("odd_name", "", "", _odd_name),
     Hint("syntax", "SyntaxError", "", lambda f, found: syntax_fix(f.text)),
     Hint("no_place", "AttributeError", r"'NoneType' object has no attribute '(?P<name>\w+)'", _no_place),
     Hint("no_file", "", r"NoneType|empty input: paths: \[\]|\.read\(\) method|must be a string or bytes", _no_file),
     Hint("none_returned", "", "NoneType", _none_returned),
     Hint("first_step", "AttributeError TypeError", "NoneType", _first_step),
-    Hint("item_not_context", "AttributeError", "", _item_not_context),
     Hint("saved_object", "NameError AttributeError", r"'(\w+)'", _saved_object),
     Hint(
         "secret_as_text",
@@ -499,10 +454,10 @@ HINTS = (
     ),
     Hint("missing_package", "ImportError PanicException", _PACKAGE_WORDS, _missing_package),
     Hint(
-        "near_option",
+        "other_option",
         "TypeError",
         r"(?P<call>[\w.<>]+)\(\) got an unexpected keyword argument '(?P<option>\w+)'",
-        _near_option,
+        _other_option,
     ),
     Hint("missing_column", "ColumnNotFoundError BinderException", _COLUMN_WORDS, _missing_column),
     Hint(
@@ -571,3 +526,80 @@ HINTS = (
     Hint("newer_database", "", "version number", lambda f, found: fix_of_newer(f.text)),
 )
 """The rows, in the order in which they are asked: what the step was given comes before near names, and words of pandas before them too."""
+
+
+_NAMES_OF_USE = re.compile(r"collect|sink|write|save|export|\bsql\b|fetch")
+"""Words of what computes a LazyFrame, in the text of a function that may do it by one of its own."""
+
+
+def forgotten_return(step: StepSpec, result: object) -> str | None:
+    """What is said of a saved result that is None where the step's function returns a value nowhere; else None.
+
+    Who writes `return None` means it. Nothing is said of a function whose text is not at hand, and of a lambda.
+
+    Example:
+        >>> def read(context): return None
+        >>> forgotten_return(StepSpec(read, None, "raw_df", "Read", "read"), None) is None
+        True
+    """
+    if result is not None or step.save_as is None or _returns_a_value(step.fn):
+        return None
+    return f"{step.save_as} is None: is the `return` of {function_name(step.fn)} missing?"
+
+
+def never_computed(step: StepSpec, result: object) -> str | None:
+    """What is said of a LazyFrame that the last step gave and does not collect or write itself; None of every other result.
+
+    Nothing is said of a function whose text is not at hand, and of a lambda.
+
+    Example:
+        >>> never_computed(StepSpec(len, None, "raw_df", "Read", "read"), None) is None
+        True
+    """
+    if not is_lazy_frame(result):
+        return None
+    body = _body_of(step.fn)
+    if body is None or _NAMES_OF_USE.search(body):
+        return None
+    return (
+        f"the last step, {function_name(step.fn)}, gives a LazyFrame, of which nothing is computed before it is collected:"
+        " end with .collect(), or write it, frame.sink_parquet(...)"
+    )
+
+
+def _body_of(fn: object) -> str | None:
+    """The text of a function; None where nobody can tell, and of a lambda."""
+    import inspect
+
+    try:
+        while isinstance(fn, partial):
+            fn = fn.func
+        fn = inspect.unwrap(fn)  # type: ignore[arg-type]
+        if not (inspect.isfunction(fn) or inspect.ismethod(fn)) or fn.__name__ == "<lambda>":
+            return None
+        return inspect.getsource(fn)
+    except (OSError, TypeError, ValueError):
+        return None
+
+
+def _returns_a_value(fn: object) -> bool:
+    """Whether the text of a function has a `return` with a value, which may be None; True where nobody can tell."""
+    from textwrap import dedent
+
+    try:
+        [function] = ast.parse(dedent(_body_of(fn) or "")).body
+    except (ValueError, SyntaxError):
+        return True
+    if not isinstance(function, ast.FunctionDef):
+        return True
+    return any(isinstance(one, ast.Return) and one.value is not None for one in _own_statements(function.body))
+
+
+def _own_statements(nodes: list[ast.stmt]) -> Iterator[ast.AST]:
+    """All below `nodes` that is not part of a function or class defined there."""
+    todo: list[ast.AST] = list(nodes)
+    while todo:
+        node = todo.pop()
+        yield node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            todo.extend(ast.iter_child_nodes(node))

@@ -11,8 +11,7 @@ from pathlib import Path
 from data_engine.argument_checks import checked_flags, is_unicode
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.excel import write_excel_atomic
-from data_engine.helpers.queries import asking
-from data_engine.helpers.targets import target_of, whole_or_nothing
+from data_engine.helpers.targets import asking, target_of, whole_or_nothing
 from data_engine.unfinished import noted_target
 
 TYPE_CHECKING = False

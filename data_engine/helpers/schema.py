@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.queries import asking
+from data_engine.helpers.targets import asking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -80,3 +80,21 @@ def local_path(given: object, *, argument: str, fix: str) -> Path:
     if (wrong := why_too_long(str(path))) is not None:
         raise FlowValidationError(f"{path} cannot be a file: {wrong[0]}", where=f"{argument}=", fix=wrong[1])
     return path
+
+
+@contextmanager
+def asking(argument: str) -> Iterator[None]:
+    """Ask something of the lazy frame given as `argument`.
+
+    Raises:
+        FlowValidationError: its query fails; what it raised is the cause.
+    """
+    try:
+        yield
+    except Exception as error:  # the query may call any Python function
+        reason = str(error).strip().split("\n\n")[0]
+        raise FlowValidationError(
+            f"the query of the LazyFrame fails: {reason}",
+            where=f"{argument}=",
+            fix="collect it by itself to see where",
+        ) from error

@@ -1,4 +1,5 @@
-"""What is wrong with `build` as it is written, before anything runs: it returns nothing, or the name is no function any more."""
+"""What is wrong with `build` as it is written, before anything runs: it returns nothing, the name is no function any more, or a call
+in it makes a Flow that nobody keeps."""
 
 from __future__ import annotations
 
@@ -6,12 +7,13 @@ import ast
 from collections.abc import Iterator
 from functools import lru_cache
 
-from data_engine.notebook.flow_calls import calls_its_steps
+from data_engine.formatting import beginning
+from data_engine.record import frozen
 
-CALLS_ITS_STEPS = (
-    "build() calls `.steps(...)`, and the `steps` of a flow are those it has",
-    "add one with `.step(...)`",
-)
+_VERBS = frozenset("alert check collect expect map mirror params step step_each watch".split())
+"""The verbs that give another Flow."""
+_LONGEST_CALL = 60
+_INNER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 
 def trouble_of_build(statement: ast.stmt) -> tuple[str, str] | None:
@@ -26,8 +28,6 @@ def trouble_of_build(statement: ast.stmt) -> tuple[str, str] | None:
     if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)) and statement.name == "build":
         if isinstance(statement, ast.AsyncFunctionDef):
             return "build() is `async`, so it returns no Flow", "write it as `def build():`"
-        if calls_its_steps(statement):
-            return CALLS_ITS_STEPS
         if statement.decorator_list or isinstance(statement.body[-1], ast.Raise) or any(_results(statement.body)):
             return None
         return "build() returns nothing: its `return` is missing", "end it with `return Flow(group=...).step(...)`"
@@ -58,17 +58,82 @@ def _value_of(statement: ast.stmt) -> ast.expr | None:
 
 def _results(body: list[ast.stmt]) -> Iterator[ast.AST]:
     """What gives a function a result: `return` with a value, `yield`; not those of functions inside it."""
+    for node in _own(body):
+        value = node.value if isinstance(node, ast.Return) else None
+        is_none = isinstance(value, ast.Constant) and value.value is None
+        if isinstance(node, (ast.Yield, ast.YieldFrom)) or (value is not None and not is_none):
+            yield node
+
+
+def _own(body: list[ast.stmt]) -> Iterator[ast.AST]:
+    """All below these statements, but not what stands inside a function or class defined there."""
     waiting: list[ast.AST] = list(body)
     while waiting:
         node = waiting.pop()
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
+        yield node
+        if not isinstance(node, _INNER):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+@frozen
+class DroppedCall:
+    """A statement that makes another Flow and keeps it nowhere, its fix, and its line (of a file, a cell or a function)."""
+
+    line: int
+    message: str
+    fix: str
+
+
+def dropped_calls(statement: ast.stmt) -> list[DroppedCall]:
+    """The statements of a function that are a call of a Flow's verb and nothing else; none in any other statement.
+
+    Names count as flows that are assigned what `Flow(...)` or a flow gives, and in `build` those that it returns.
+
+    Example:
+        >>> text = "def build():\\n    flow = Flow('A')\\n    flow.step(add, save_as='b')\\n    return flow"
+        >>> [call] = dropped_calls(ast.parse(text).body[0])
+        >>> call.line, call.message, call.fix
+        (3, "build() drops what `flow.step(add, save_as='b')` gives: a Flow does not change", 'write `flow = flow.step(...)`')
+    """
+    if not isinstance(statement, ast.FunctionDef):
+        return []
+    own = sorted((node for node in _own(statement.body) if isinstance(node, ast.stmt)), key=lambda node: node.lineno)
+    flows = _returned(own) if statement.name == "build" else set()
+    calls = []
+    for node in own:
+        root, verbs = _chain(getattr(node, "value", None))
+        name = root.id if isinstance(root, ast.Name) else ""
+        if not _VERBS.issuperset(verbs) or not (_makes_flow(root) or name in flows):
             continue
-        is_none = isinstance(node, ast.Return) and isinstance(node.value, ast.Constant) and node.value.value is None
-        if isinstance(node, (ast.Yield, ast.YieldFrom)) or (
-            isinstance(node, ast.Return) and node.value and not is_none
-        ):
-            yield node
-        waiting.extend(ast.iter_child_nodes(node))
+        if isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            flows.update(target.id for target in targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.Expr) and verbs:
+            shown = beginning(" ".join(ast.unparse(node.value).split()), _LONGEST_CALL)
+            message = f"{statement.name}() drops what `{shown}` gives: a Flow does not change"
+            fix = f"write `{name} = {name}.{verbs[-1]}(...)`" if name else "give it a name, or return it"
+            calls.append(DroppedCall(node.lineno, message, fix))
+    return calls
+
+
+def _returned(statements: list[ast.stmt]) -> set[str]:
+    """The names that `return` gives back, with or without verbs behind them."""
+    roots = (_chain(node.value)[0] for node in statements if isinstance(node, ast.Return))
+    return {root.id for root in roots if isinstance(root, ast.Name)}
+
+
+def _makes_flow(node: ast.expr | None) -> bool:
+    called = node.func if isinstance(node, ast.Call) else None
+    return "Flow" in (getattr(called, "attr", ""), getattr(called, "id", ""))
+
+
+def _chain(node: ast.expr | None) -> tuple[ast.expr | None, list[str]]:
+    """What a chain of calls begins with, and the methods called on it, the last one first."""
+    verbs = []
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr != "Flow":
+        verbs.append(node.func.attr)
+        node = node.func.value
+    return node, verbs
 
 
 @lru_cache(maxsize=256)

@@ -39,9 +39,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from data_engine.flow.expectation import AlertRule, Expectation
     from data_engine.flow.parameters import Parameters
-    from data_engine.notebook.import_lint import PythonFiles
     from data_engine.notebook.load import FlowModules
-    from data_engine.notebook.mirror_warnings import FlowPlaces
 
 
 @frozen
@@ -136,7 +134,7 @@ def read_catalog(
     remembered = _remembered.setdefault(modules.package, {})
     entries: dict[str, tuple[str, CatalogEntry | None]] = {} if only is None else dict(remembered)
     described: dict[str, CatalogEntry] = {}
-    python: PythonFiles | None = None
+    python: Mapping[str, bytes] | None = None
     for name, paths in files.items():
         if only not in (None, name):
             continue
@@ -155,10 +153,9 @@ def read_catalog(
             if begin is not None:
                 begin(name)
             if python is None:
-                from data_engine.notebook.import_lint import PythonFiles
                 from data_engine.notebook.module_sets import python_files
 
-                python = PythonFiles.of(python_files(modules.content))
+                python = python_files(modules.content)
             found = _read_entry(modules, name, paths, datas, python)
             entries[name] = (key, found)
             if kept is not None and found is not None and found.error is None:
@@ -328,10 +325,10 @@ def _content_key(helpers: str, paths: list[Path]) -> tuple[str, list[bytes | OSE
 
 
 def _read_entry(
-    modules: FlowModules, name: str, paths: list[Path], datas: list[bytes | OSError], python: PythonFiles
+    modules: FlowModules, name: str, paths: list[Path], datas: list[bytes | OSError], python: Mapping[str, bytes]
 ) -> CatalogEntry | None:
     """The entry of a module; None of one that is no flow. `python` are the `.py` files it may import."""
-    from data_engine.notebook.import_lint import imports_warned
+    from data_engine.notebook.import_lint import import_warnings
     from data_engine.notebook.module_sets import own_code
 
     try:
@@ -352,8 +349,8 @@ def _read_entry(
     except FlowValidationError as error:
         return CatalogEntry(name, modules.authored(paths[0]), title_words(name, "Flow"), error=error)
     code = own_code(loaded.path, data, modules.cache_dir)
-    told = map(str, imports_warned(path.name, code, python))
-    return describe(loaded.flow, loaded.path, loaded.description, (*loaded.warnings, *told))
+    warnings = (*loaded.warnings, *map(str, import_warnings(path.name, code, python)))
+    return describe(loaded.flow, loaded.path, loaded.description, warnings)
 
 
 def describe(flow: Flow, path: Path, description: str = "", warnings: tuple[str, ...] = ()) -> CatalogEntry:
@@ -419,18 +416,10 @@ def _two_files(name: str, paths: list[Path]) -> FlowValidationError:
 
 
 def _with_mirror_warnings(entries: list[CatalogEntry]) -> tuple[CatalogEntry, ...]:
-    from data_engine.notebook.mirror_warnings import mirror_warnings
+    from data_engine.notebook.mirror_warnings import folders_of, mirror_warnings
 
-    told = mirror_warnings({entry.name: _places(entry) for entry in entries})
-    return tuple(replace(entry, warnings=(*entry.warnings, *told.get(entry.name, ()))) for entry in entries)
-
-
-def _places(entry: CatalogEntry) -> FlowPlaces:
-    from data_engine.notebook.mirror_warnings import FlowPlaces
-
-    is_watched = entry.mode == "poll" and entry.source is not None
-    mirror = None if entry.mirror is None else Path(entry.mirror)
-    return FlowPlaces(mirror, Path(entry.source) if is_watched and entry.source else None)
+    warned = mirror_warnings({entry.name: folders_of(entry.flow) for entry in entries if entry.flow is not None})
+    return tuple(replace(entry, warnings=(*entry.warnings, *warned.get(entry.name, ()))) for entry in entries)
 
 
 def entry_message(entry: CatalogEntry) -> dict[str, Any]:

@@ -14,10 +14,9 @@ from typing import TypeAlias
 
 from data_engine.errors import FlowValidationError, NotebookCompileError, cell_place
 from data_engine.flow.suggestions import typed_call
-from data_engine.notebook.build_function import trouble_of_build
+from data_engine.notebook.build_function import dropped_calls, trouble_of_build
 from data_engine.notebook.compiled import Chunk, CompiledCell, CompiledNotebook, CompiledStatement, CompileWarning
 from data_engine.notebook.diagnostics import Diagnostic, cell_fix, warnings_of
-from data_engine.notebook.flow_calls import doubtful_calls, may_hold_flow
 from data_engine.notebook.left_out import LeftOut
 from data_engine.notebook.magics import ParsedCell, first_line, parse_cell, quiet_syntax
 from data_engine.notebook.read import NotebookCell, TextCell, read_notebook
@@ -326,7 +325,7 @@ def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> 
         [
             *refused,
             *warnings_of(statements, selection),
-            *LeftOut(statements, selection.taken, slicer.call_graph).diagnostics(),
+            *LeftOut(statements, selection.taken).diagnostics(),
             *_about_calls(statements, selection.taken),
         ],
         key=lambda diagnostic: (*place_of(diagnostic), diagnostic.message),
@@ -336,11 +335,10 @@ def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> 
 
 
 def _about_calls(statements: Statements, taken: Mapping[int, str]) -> Iterator[Diagnostic]:
-    """What the functions that are needed do with flows, and is hardly meant."""
+    """The flows that a function which is needed makes and drops."""
     for statement in statements.all:
-        is_build = "build" in statement.names.binds
-        if statement.index in taken and may_hold_flow(statement.cell.cell.text, is_build=is_build):
-            for call in doubtful_calls(statement.node):
+        if statement.index in taken:
+            for call in dropped_calls(statement.node):
                 yield Diagnostic(call.message, statement.number, call.line, call.fix)
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import meant
-from data_engine.formatting import cli_line
+from data_engine.formatting import cells_text, cli_line
 from data_engine.model import Deployment
 from data_engine.record import Record, frozen
 
@@ -140,16 +140,6 @@ def _day_words(utc: str | None) -> str:
 
 def _where(cells: Sequence[int], helpers: Sequence[str]) -> str:
     return ", ".join([*([cells_text(cells)] if cells else []), *helpers])
-
-
-def cells_text(cells: Sequence[int]) -> str:
-    """Cells by their numbers, for people.
-
-    Example:
-        >>> cells_text((3,)), cells_text((3, 7))
-        ('cell 3', 'cells 3, 7')
-    """
-    return f"cell{'s' if len(cells) > 1 else ''} {', '.join(map(str, cells))}"
 
 
 def live(history: Iterable[Deployment]) -> dict[str, Deployment]:

@@ -6,8 +6,10 @@ edit of one notebook keeps its flow on the last good set while the others move o
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,6 +20,7 @@ from data_engine import private
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import rename_folder
 from data_engine.locks import Holding, OsLock
+from data_engine.model import Deployment
 from data_engine.nofollow import is_link, opened, remove_tree
 from data_engine.notebook.catalog import CatalogEntry, Descriptions, read_catalog
 from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, DeploymentStatus, RolledBack
@@ -28,6 +31,7 @@ from data_engine.notebook.module_sets import (
     changed_helpers,
     files_of,
     hashes_of,
+    helpers_of,
     module_digests,
     own_code,
     python_files,
@@ -36,6 +40,7 @@ from data_engine.notebook.module_sets import (
     set_id,
 )
 from data_engine.record import frozen
+from data_engine.workspace.layout import WorkspaceLayout
 
 if TYPE_CHECKING:
     from data_engine.notebook.compiled import CompiledNotebook
@@ -449,3 +454,45 @@ def _code_cells(notebook: bytes) -> set[tuple[str, str]]:
         return {(cell["id"], "".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"}
     except (ValueError, KeyError, TypeError, RecursionError):
         return set()
+
+
+def config_of(layout: WorkspaceLayout) -> tuple[tuple[str, str], ...]:
+    """The SHA-256 of each of the workspace's config files, which code reads as they are when it runs."""
+    hashes = []
+    for path in sorted(layout.config_dir.glob("*.toml")):
+        if path != layout.settings_path:
+            try:
+                hashes.append((path.name, hashlib.sha256(path.read_bytes()).hexdigest()))
+            except OSError:
+                continue
+    return tuple(hashes)
+
+
+def changed_config(
+    layout: WorkspaceLayout, deployments: Deployments, since: Deployment, edit: Mapping[str, bytes] | None = None
+) -> tuple[str, ...]:
+    """The config files that are not as they were at a deployment, and that what was deployed may read, or the `edit`, if any."""
+    then, now = dict(since.config), dict(config_of(layout))
+    changed = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+    if not changed:
+        return ()
+    folder, was = layout.flow_modules_dir, deployments.contents_of(since.set_id)
+    read = set(changed) if was is None else configs_read(was, since.flow, folder, changed)
+    if edit is not None:
+        read |= configs_read(edit, since.flow, folder, changed)
+    return tuple(name for name in changed if name in read)
+
+
+def configs_read(contents: Mapping[str, bytes], name: str, folder: Path, files: Collection[str]) -> set[str]:
+    """Those of the config `files` that the module `name` of a set may read, with the helpers that it runs with: the files that stand in a
+    text of the code, and all of them where it speaks of config and names none.
+    """
+    own = [own_code(folder / file, contents[file], None) for file in files_of(name) & contents.keys()]
+    read: set[str] = set() if own else {*files}
+    for code in [*own, *helpers_of(contents, name, folder).values()]:
+        text = code.decode("utf-8", "replace")
+        named = {
+            file for file in files if re.search(rf"[\"'/]{re.escape(file.removesuffix('.toml'))}(\.toml)?[\"']", text)
+        }
+        read |= named or ({*files} if "config" in text else set())
+    return read

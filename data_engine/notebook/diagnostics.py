@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from data_engine.flow.object_names import how_to_take
 from data_engine.flow.suggestions import syntax_fix
 from data_engine.notebook import effects
-from data_engine.notebook.flow_calls import saver_of
 from data_engine.notebook.magics import parse_cell
 from data_engine.notebook.names import HINT, LOAD, Path
 from data_engine.notebook.read import NotebookCell
@@ -173,13 +172,13 @@ def _made_out_of_reach(statements: Statements, want: Want) -> Diagnostic | None:
 
 def _saved_by_step(statements: Statements, want: Want) -> Diagnostic | None:
     """That the name is no variable, but what a step saves its result under."""
-    name = want.name
-    functions = (statement.node for statement in statements.all if isinstance(statement.node, DEFINITIONS))
-    label = next(filter(None, (saver_of(name, function) for function in functions)), None)
-    if label is None:
-        return None
-    what = f"`{name}` is what step {label!r} saves, and no variable: {want.label} uses it as one"
-    return Diagnostic(what, want.cell, want.line, how_to_take(name))
+    for statement in statements.all:
+        for part in ast.walk(statement.node) if isinstance(statement.node, DEFINITIONS) else ():
+            is_saved = isinstance(part, ast.keyword) and part.arg == "save_as" and isinstance(part.value, ast.Constant)
+            if is_saved and part.value.value == want.name:  # type: ignore[attr-defined]
+                what = f"`{want.name}` is what a step saves (cell {statement.number}), and no variable: {want.label} uses it as one"
+                return Diagnostic(what, want.cell, want.line, how_to_take(want.name))
+    return None
 
 
 def _stands_in_text(statements: Statements, want: Want) -> Diagnostic | None:

@@ -1,4 +1,4 @@
-"""What is warned of a flow though it stands in no cell of it: secrets and doubtful calls in
+"""What is warned of a flow though it stands in no cell of it: secrets and dropped calls in
 the modules it imports, and names that mislead."""
 
 from __future__ import annotations
@@ -9,25 +9,24 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import NamedTuple
 
-from data_engine.notebook.flow_calls import doubtful_calls, may_hold_flow
+from data_engine.notebook.build_function import dropped_calls
 from data_engine.notebook.flow_files import case_warnings, module_files, name_warnings, twin_warning
 from data_engine.notebook.load import FlowModules
-from data_engine.notebook.module_sets import imports_of, own_code, python_files, reached_files
+from data_engine.notebook.module_sets import own_code, python_files, reached_files
 from data_engine.notebook.secrets_written import secret_words, written_secrets
 from data_engine.platforms.files import content_of
 from data_engine.record import frozen
 
 
 @frozen
-class WarningBeside:
+class ModuleWarning:
     """Something to know of a flow, and its fix; `file` and `line` are where it stands, None where it is no line.
 
     Example:
-        >>> print(WarningBeside("`TOKEN` holds a secret", "read it in a step", "flow_helpers/shop.py", 3))
+        >>> print(ModuleWarning("`TOKEN` holds a secret", "read it in a step", "flow_helpers/shop.py", 3))
         flow_helpers/shop.py, line 3: `TOKEN` holds a secret (read it in a step)
-        >>> print(WarningBeside("claims and Claims differ only in upper and lower case"))
+        >>> print(ModuleWarning("claims and Claims differ only in upper and lower case"))
         claims and Claims differ only in upper and lower case
     """
 
@@ -41,7 +40,7 @@ class WarningBeside:
         return f"{place}{self.message}{f' ({self.fix})' if self.fix else ''}"
 
 
-def warnings_beside(modules: FlowModules, path: Path) -> list[WarningBeside]:
+def module_warnings(modules: FlowModules, path: Path) -> list[ModuleWarning]:
     """What is warned of the flow in the file `path` of the folder, which compiles; nothing of it is executed.
 
     Raises:
@@ -49,11 +48,8 @@ def warnings_beside(modules: FlowModules, path: Path) -> list[WarningBeside]:
     """
     files = module_files(modules.content)
     code = own_code(modules.authored(path), content_of(path), modules.cache_dir)
-    told = name_warnings(path, case_warnings(files), files.get(path.stem, ()))
-    return [
-        *map(WarningBeside, told),
-        *imports_warned(path.name, code, PythonFiles.of(python_files(modules.content))),
-    ]
+    names = name_warnings(path, case_warnings(files), files.get(path.stem, ()))
+    return [*map(ModuleWarning, names), *import_warnings(path.name, code, python_files(modules.content))]
 
 
 def misleading_names(modules: FlowModules, paths: Collection[Path]) -> list[str]:
@@ -62,118 +58,59 @@ def misleading_names(modules: FlowModules, paths: Collection[Path]) -> list[str]
     Raises:
         OSError, FlowValidationError: the folder or a file cannot be read.
     """
-    files = module_files(modules.content)
-    told = [twin for path in paths if (twin := twin_warning(files.get(path.stem, ()), path)) is not None]
-    if any(path.suffix == ".py" and _library_called(name) for name, there in files.items() for path in there):
-        python = PythonFiles.of(python_files(modules.content))
+    files, python = module_files(modules.content), python_files(modules.content)
+    texts = [twin for path in paths if (twin := twin_warning(files.get(path.stem, ()), path)) is not None]
+    if any(_library_called(name.removesuffix(".py")) for name in python if "/" not in name):
         for path in paths:
             code = own_code(modules.authored(path), content_of(path), modules.cache_dir)
-            told += map(str, hidden_beside(path.name, code, python))
-    return list(dict.fromkeys(told))
+            texts += map(str, _hidden_libraries(path.name, reached_files(path.name, code, python)))
+    return list(dict.fromkeys(texts))
 
 
-class PythonFiles(NamedTuple):
-    """The `.py` files of a workspace by path inside its flow_modules folder, and which of them each imports."""
-
-    contents: Mapping[str, bytes]
-    imports: Mapping[str, set[str] | None]
-
-    @classmethod
-    def of(cls, contents: Mapping[str, bytes]) -> PythonFiles:
-        """Those with these contents."""
-        return cls(contents, imports_of(contents))
-
-
-def imports_warned(file: str, code: bytes, python: PythonFiles) -> list[WarningBeside]:
-    """What is warned of the `.py` files that the module in `file`, of this code, runs with."""
-    return [
-        *secrets_beside(file, code, python),
-        *calls_beside(file, code, python),
-        *hidden_beside(file, code, python),
-    ]
-
-
-def secrets_beside(file: str, code: bytes, python: PythonFiles) -> list[WarningBeside]:
-    """The secrets that stand as text in the `.py` files which the module in `file`, of this code, runs with; itself where it is one.
-
-    Each place is told once.
+def import_warnings(file: str, code: bytes, python: Mapping[str, bytes]) -> list[ModuleWarning]:
+    """What is warned of the `.py` files that the module in `file`, of this code, runs with; itself where it is one. `python` are
+    all of the workspace, by path inside its flow_modules folder.
 
     Example:
         >>> files = {"flow_helpers/shop.py": b"import os\\nTOKEN = 'h4rd-to-guess'", "flow_helpers/other.py": b"PASSWORD = 'x1y2z3'"}
-        >>> code = b"from flow_helpers.shop import TOKEN"
-        >>> [(one.file, one.line) for one in secrets_beside("claims.ipynb", code, PythonFiles.of(files))]
+        >>> [(one.file, one.line) for one in import_warnings("claims.ipynb", b"from flow_helpers.shop import TOKEN", files)]
         [('flow_helpers/shop.py', 2)]
-    """
-    return [one for name in sorted(_reached(file, code, python)) for one in _secrets_in(name, python.contents[name])]
-
-
-def calls_beside(file: str, code: bytes, python: PythonFiles) -> list[WarningBeside]:
-    """The doubtful calls of flows in the `.py` files which the module in `file`, of this code, runs with; itself where it is one.
-
-    Example:
-        >>> code = b"def build():\\n    flow = Flow('A')\\n    flow.step(read)\\n    return flow"
-        >>> [(one.file, one.line) for one in calls_beside("claims.py", code, PythonFiles.of({"claims.py": code}))]
-        [('claims.py', 3)]
-    """
-    return [one for name in sorted(_reached(file, code, python)) for one in _calls_in(name, python.contents[name])]
-
-
-def hidden_beside(file: str, code: bytes, python: PythonFiles) -> list[WarningBeside]:
-    """The `.py` files of `flow_modules` that the module in `file` imports in place of a library of the same name.
-
-    Example:
-        >>> files = {"statistics.py": b"X = 1", "own_tools.py": b""}
-        >>> for one in hidden_beside("claims.ipynb", b"import statistics, own_tools", PythonFiles.of(files)):
+        >>> for one in import_warnings("claims.ipynb", b"import statistics", {"statistics.py": b"X = 1"}):
         ...     print(one)
         statistics.py hides the module statistics of Python: `import statistics` means this file here (rename it)
     """
-    reached = _reached(file, code, python)
-    found = []
-    for name in sorted(reached - {file}):
+    reached = sorted(reached_files(file, code, python)) if python else []
+    return [*(one for name in reached for one in _lines_warned(name, python[name])), *_hidden_libraries(file, reached)]
+
+
+def _hidden_libraries(file: str, reached: Collection[str]) -> Iterator[ModuleWarning]:
+    """The `.py` files that are imported in place of a library of the same name."""
+    for name in sorted({*reached} - {file}):
         stem = name.removesuffix(".py")
         library = _library_called(stem) if "/" not in name else None
         if library is not None:
-            found.append(WarningBeside(f"{name} hides {library}: `import {stem}` means this file here", "rename it"))
-    return found
-
-
-def _reached(file: str, code: bytes, python: PythonFiles) -> set[str]:
-    """The `.py` files that the module in `file` runs with; its code is not read where there are none."""
-    return reached_files(file, code, python.contents, python.imports) if python.contents else set()
+            yield ModuleWarning(f"{name} hides {library}: `import {stem}` means this file here", "rename it")
 
 
 @lru_cache(maxsize=1024)
 def _library_called(name: str) -> str | None:
-    """What is hidden by a module of this name, in words; None where nothing is."""
+    """The library that a module of this name hides, in words; None where it hides none."""
     if name in sys.stdlib_module_names:
         return f"the module {name} of Python"
     import sysconfig
 
     places = {sysconfig.get_path(kind) for kind in ("purelib", "platlib")}
-    found = PathFinder.find_spec(name, [place for place in places if place])
-    return None if found is None or found.origin is None else f"the installed package {name}"
+    spec = PathFinder.find_spec(name, [place for place in places if place])
+    return None if spec is None or spec.origin is None else f"the installed package {name}"
 
 
 @lru_cache(maxsize=1024)
-def _secrets_in(file: str, data: bytes) -> tuple[WarningBeside, ...]:
-    return tuple(dict.fromkeys(_found_in(file, data)))
-
-
-def _found_in(file: str, data: bytes) -> Iterator[WarningBeside]:
-    for name, line in sorted(written_secrets(_parsed(data)), key=lambda one: one[1]):
-        yield WarningBeside(*secret_words(name), file, line)
-
-
-@lru_cache(maxsize=1024)
-def _calls_in(file: str, data: bytes) -> tuple[WarningBeside, ...]:
-    if not may_hold_flow(data):
-        return ()
-    calls = [call for statement in _parsed(data).body for call in doubtful_calls(statement)]
-    return tuple(WarningBeside(call.message, call.fix, file, call.line) for call in calls)
-
-
-def _parsed(data: bytes) -> ast.Module:
+def _lines_warned(file: str, data: bytes) -> tuple[ModuleWarning, ...]:
+    """The secrets and the dropped calls in the text of a module."""
     try:
-        return ast.parse(data)
+        tree = ast.parse(data)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ast.Module([], [])  # told where it is imported
+        return ()  # told where it is imported
+    places = [(line, *secret_words(name)) for name, line in written_secrets(tree)]
+    places += [(call.line, call.message, call.fix) for statement in tree.body for call in dropped_calls(statement)]
+    return tuple(ModuleWarning(message, fix, file, line) for line, message, fix in sorted(set(places)))

@@ -462,29 +462,15 @@ def _placed(error: BaseException, name: str, phase: str, path: Path) -> FlowVali
 
 
 def _called_step(error: BaseException) -> str | None:
-    """A hint when a step was called where its name is meant, as in `.step(read())`, or the steps of a flow were, as in `.steps(read)`."""
+    """A hint when a step was called where its name is meant, as in `.step(read())`."""
     import traceback
 
-    from data_engine.notebook.build_function import CALLS_ITS_STEPS
-
-    if str(error) == "'tuple' object is not callable" and ".steps(" in _text_of_last_frame(error):
-        return CALLS_ITS_STEPS[1]
     missing = re.match(r"(?:.*\.)?(\w+)\(\) missing \d+ required positional argument", str(error))
     if not isinstance(error, TypeError) or missing is None:
         return None
     line = traceback.extract_tb(error.__traceback__)[-1].line or ""
     verb = re.search(rf"\.(step|map|step_each)\(\s*(?:\w+\.)*{missing[1]}\(\)", line)
     return None if verb is None else f"a step is given by its name, without brackets: .{verb[1]}({missing[1]})"
-
-
-def _text_of_last_frame(error: BaseException) -> str:
-    """All lines of the expression that raised."""
-    import linecache
-    import traceback
-
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    first = frame.lineno or 1
-    return "".join(linecache.getline(frame.filename, line) for line in range(first, (frame.end_lineno or first) + 1))
 
 
 def _required_parameters(build: object) -> bool:

@@ -185,7 +185,6 @@ def module_digests(contents: Mapping[str, bytes], folder: Path, *, cache_dir: Pa
     A notebook counts by what production takes of it, so a saved output is no edit; one that does not compile by its bytes.
     A module that imports by computed names counts with every `.py` file.
     """
-    imports = imports_of(contents)
     digests: dict[str, str] = {}
     for name, data in contents.items():
         if "/" in name or _is_only_beside(name, contents, folder, cache_dir):
@@ -194,7 +193,7 @@ def module_digests(contents: Mapping[str, bytes], folder: Path, *, cache_dir: Pa
         stem = Path(name).stem
         other = digests.get(stem, "")  # two files of one stem are one broken module, which is none of the two
         digest = hashlib.sha256(other.encode() + name.encode() + b"\0" + code)
-        for file in sorted(reached_files(name, code, contents, imports)):
+        for file in sorted(reached_files(name, code, contents)):
             digest.update(b"\0" + file.encode() + b"\0" + hashlib.sha256(contents[file]).digest())
         digests[stem] = digest.hexdigest()
     return digests
@@ -230,37 +229,29 @@ def changed_helpers(old: Mapping[str, bytes], new: Mapping[str, bytes], name: st
 
 def helpers_of(contents: Mapping[str, bytes], name: str, folder: Path) -> dict[str, bytes]:
     """The `.py` files of a set that the module `name` runs with, without itself."""
-    imports = imports_of(contents)
     found: dict[str, bytes] = {}
     for own in (f"{name}.ipynb", f"{name}.py"):
         if own in contents:
             code = own_code(folder / own, contents[own], None)
-            found |= {file: contents[file] for file in reached_files(own, code, contents, imports) if file != own}
+            found |= {file: contents[file] for file in reached_files(own, code, contents) if file != own}
     return found
 
 
-def imports_of(contents: Mapping[str, bytes]) -> dict[str, set[str] | None]:
-    """Of each `.py` file of a set those that it imports; None where only running it could tell."""
-    return {name: imported_files(data, name, contents) for name, data in contents.items() if name.endswith(".py")}
-
-
-def reached_files(
-    name: str, code: bytes, contents: Mapping[str, bytes], imports: Mapping[str, set[str] | None]
-) -> set[str]:
-    """The `.py` files that running a module with this code reads, with itself where it is one; `imports` are those of `imports_of`.
+def reached_files(name: str, code: bytes, contents: Mapping[str, bytes]) -> set[str]:
+    """The `.py` files of a set that running the module `name` with this code reads, with itself where it is one.
 
     Example:
         >>> files = {"flow_helpers/rates.py": b"import years", "years.py": b"", "other.py": b""}
-        >>> sorted(reached_files("claims.ipynb", b"from flow_helpers.rates import RATE", files, imports_of(files)))
+        >>> sorted(reached_files("claims.ipynb", b"from flow_helpers.rates import RATE", files))
         ['flow_helpers/rates.py', 'years.py']
     """
-    reached = {name} if name in imports else set()
-    waiting = [imports[name]] if name in imports else [imported_files(code, name, contents)]
+    reached = {name} if name.endswith(".py") and name in contents else set()
+    waiting = [imported_files(code, name, contents)]
     while waiting:
         wanted = waiting.pop()
-        for file in (set(imports) if wanted is None else wanted) - reached:
+        for file in ({one for one in contents if one.endswith(".py")} if wanted is None else wanted) - reached:
             reached.add(file)
-            waiting.append(imports[file])
+            waiting.append(imported_files(contents[file], file, contents))
     return reached
 
 

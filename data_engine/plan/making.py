@@ -37,9 +37,8 @@ from data_engine.ledger.deployments import published
 from data_engine.model import Event, Signature
 from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import find_module
-from data_engine.notebook.config_read import changed_config
 from data_engine.notebook.deployment_status import live
-from data_engine.notebook.deployments import Deployments
+from data_engine.notebook.deployments import Deployments, changed_config
 from data_engine.notebook.module_sets import read_contents
 from data_engine.plan.plan import CodeChange, Elapsed, NotHeldBack, Plan, PlannedSource, SideError
 from data_engine.plan.sides import Side, side_error

@@ -15,10 +15,9 @@ from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.engine.memo.tracer import CodeTracer
 from data_engine.engine.preview import compared_values
 from data_engine.errors import FlowExecutionError, FlowValidationError, NotAsInKernelError
-from data_engine.formatting import first_few
+from data_engine.formatting import cells_text, first_few
 from data_engine.model import Compared
 from data_engine.notebook.artifacts import load_artifact
-from data_engine.notebook.deployment_status import cells_text
 from data_engine.notebook.read import read_cells
 from data_engine.platforms.files import content_of
 from data_engine.proof.cells import CHANGES

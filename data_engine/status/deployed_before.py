@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import cli_line, local_time, time_words
+from data_engine.formatting import cells_text, cli_line, local_time, time_words
 from data_engine.ledger.deployments import deployments_of, published, renamings
 from data_engine.model import Deployment, utc_text
 from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import check_flow_name, find_module
-from data_engine.notebook.deployment_status import cells_text, live
+from data_engine.notebook.deployment_status import live
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.module_sets import files_of, read_contents
 from data_engine.workspace.settings import WorkspaceSettings

@@ -50,21 +50,6 @@ def test_a_step_that_is_called_is_told_to_be_named(ws: WorkspaceFiles, call: str
     assert error_of(ws).fix == fix
 
 
-@pytest.mark.parametrize("kind", ["notebook", "module"])
-def test_the_steps_of_a_flow_are_told_to_be_no_verb(ws: WorkspaceFiles, kind: str) -> None:
-    """Python names neither the flow nor the line of a chain; a tuple of another kind is none of its steps."""
-    getattr(ws, kind)(
-        "claims",
-        f"{STEPS}    return (\n        Flow(group='G')\n        .watch(mode='manual')\n        .steps(read)\n    )",
-    )
-    assert error_of(ws).fix == "add one with `.step(...)`"
-
-    getattr(ws, kind)("claims", f"{STEPS}    len(Flow(group='G').steps)\n    return ().count(1)(read)")
-    assert error_of(ws).fix != "add one with `.step(...)`"
-    getattr(ws, kind)("claims", f"{STEPS}    pair = (1, 2)\n    return pair(read)")
-    assert error_of(ws).fix != "add one with `.step(...)`"
-
-
 @pytest.mark.parametrize(
     ("call", "verb"),
     [

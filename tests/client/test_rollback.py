@@ -15,7 +15,7 @@ from data_engine import FlowValidationError, Workspace
 from data_engine.errors import DamagedSetError
 from data_engine.model import Compared
 from data_engine.notebook.catalog import find_module
-from data_engine.notebook.config_read import changed_config
+from data_engine.notebook.deployments import changed_config
 from data_engine.proof.kept import keep
 from data_engine.proof.verdict import Verdict, cells_in
 from data_engine.status.deployed_before import history_of

@@ -19,7 +19,7 @@ from data_engine import Batch, FileRef, Flow, FlowContext, FlowExecutionError, F
 from data_engine.cause import Cause
 from data_engine.errors import NotebookCompileError, OwnedElsewhereError, SettingsError
 from data_engine.flow.control import RunInterrupted, StepControl
-from data_engine.flow.forgotten import forgotten_return
+from data_engine.flow.hints import forgotten_return
 from data_engine.flow.locations import SourceContext
 from data_engine.flow.spec import StepSpec, function_name
 from data_engine.flow.steps import run_steps

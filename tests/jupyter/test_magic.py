@@ -67,11 +67,6 @@ def test_loading_is_idempotent_and_unloading_leaves_nothing(shell: Shell) -> Non
     [
         ("def build():\n    Flow(group='G')", "build() returns nothing: its `return` is missing."),
         ("build = build()", "`build` becomes what build() returned"),
-        (
-            "def build():\n    flow = Flow(group='G')\n    return flow.watch(mode='manual').steps(print)",
-            "`steps` of a flow are those it has. Add one with `.step(...)`.",
-        ),
-        ("def build():\n    print(Flow(group='G').steps)\n    return table.steps(1)", ""),
         ("total = 5", ""),
         ("def build():\n    return Flow(group='G')", ""),
     ],

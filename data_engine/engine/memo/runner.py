@@ -55,7 +55,7 @@ from data_engine.flow.check import Apart, Check, names_saved
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
-from data_engine.flow.forgotten import forgotten_return
+from data_engine.flow.hints import forgotten_return
 from data_engine.flow.locations import IN_PLACE, NotedPlaces, Places
 from data_engine.flow.object_names import taken_changed
 from data_engine.flow.spec import Collect, Map, StepSpec

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import Database
 from data_engine.helpers.duckdb.names import find, folded, quoted, shown
-from data_engine.helpers.queries import asking
+from data_engine.helpers.targets import asking
 from data_engine.record import frozen
 
 TYPE_CHECKING = False
