@@ -455,8 +455,8 @@ def make_context(
 
 def _note_config(path: Path) -> None:
     files = current_files()
-    if files is not None and path.suffix:  # not the folder
-        files.note(path)
+    if files is not None:
+        files.config(path)
 
 
 def require_steps(flow: Flow) -> None:

@@ -34,6 +34,8 @@ class FileGuard(Protocol):
     """
 
     refused: list[ChangeRefusedError]
+    keeps_databases: bool
+    """Whether databases are asked for too, and kept from statements that change them."""
 
     def about_to_write(self, path: str) -> None:
         """A file is about to be made, written, emptied or replaced; of a folder, files in it."""

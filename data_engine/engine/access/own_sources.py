@@ -18,11 +18,10 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from data_engine.cause import Cause
-from data_engine.engine.access.access_log import AccessLog, Namespace
+from data_engine.engine.access.access_log import ReadLog
 from data_engine.engine.access.bytecode import code_facts
 from data_engine.engine.access.file_events import ChangeRefusedError
 from data_engine.engine.access.interceptors import Interceptors, watched_libraries
-from data_engine.engine.access.signatures import Kind
 from data_engine.files import identity_of
 from data_engine.flow.check import Check
 from data_engine.flow.flow import Flow
@@ -69,6 +68,8 @@ class OwnSources:
           where: /in/a.csv
           fix:   nothing was written. Write to another folder: add .mirror(root=...) to the flow and write to context.mirror.file(name); then run it again
     """
+
+    keeps_databases = False
 
     def __init__(self, folders: RunFolders, lead_of: Callable[[Path], str] = lead_of) -> None:
         self.folders, self._lead_of = folders, lead_of
@@ -273,31 +274,10 @@ def _named(value: object) -> Any:
     return value if isinstance(value, (str, FunctionType, partial)) else None
 
 
-class _WritesOnly(AccessLog):
-    """A log that lets what is about to be written be seen, and keeps nothing."""
-
-    def read(self, kind: Kind, path: str) -> None:
-        """Reads are not looked at."""
-
-    def wrote(self, path: str) -> None:
-        """Whoever may refuse it has seen it by now."""
-
-    def mark_unseen(self, reason: str) -> None:
-        """It is no matter."""
-
-    def frame(self, space: Namespace, name: str) -> None:
-        """It is no matter."""
-
-
 @contextmanager
 def sql_watched() -> Iterator[None]:
     """Inside, the files that this context's queries write are seen before they are written; what a step imports is not replaced any
     more, so DuckDB is imported before."""
     importlib.import_module("duckdb")
-    log = _WritesOnly(_no_digest, is_duckdb_pristine=True)
-    with Interceptors() as interceptors, interceptors.intercept(log):
+    with Interceptors() as interceptors, interceptors.intercept(ReadLog()):
         yield
-
-
-def _no_digest(value: object) -> None:
-    """Frames are not looked at."""

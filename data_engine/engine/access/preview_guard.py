@@ -84,6 +84,8 @@ class PreviewGuard:
         'the preview would remove '
     """
 
+    keeps_databases = True
+
     def __init__(self, rules: PreviewRules, use: str | None = None) -> None:
         self.rules, self.use = rules, use
         self.refused: list[ChangeRefusedError] = []

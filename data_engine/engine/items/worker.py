@@ -203,12 +203,12 @@ def _as_in_run(
     if guard is None and databases is None:
         return lambda call: call
     from data_engine.engine.access.access_log import RunFiles, noting
-    from data_engine.engine.access.interceptors import RunReaders
+    from data_engine.engine.access.interceptors import Interceptors
     from data_engine.engine.access.own_sources import reaches_copy, sql_watched
 
     says_copy = reaches_copy([fn])
     if not _readers:
-        _readers.append(RunReaders())
+        _readers.append(Interceptors(of_runs=True))
 
     def guarded(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def one(item: Any) -> Any:

@@ -375,7 +375,7 @@ class _Attempt:
         log = AccessLog(value_digest, scratch=self.scratch, ours=self.preview.ours)
         self._renew_context(index, log)
         if self.preview.source.path is not None:
-            log.read("content", str(self.preview.source.path))
+            log.note("content", str(self.preview.source.path))
         literals = signatures_of(step.code.literals, self.preview.ours)
         parts, state = {**step.code.parts, **self.world}, changeable_state(attributes, step.spec)
         only = watched_step(step.spec, step.code.captured, self.context, self.preview.interceptors, log)
@@ -441,7 +441,7 @@ class _Attempt:
         places: Places = self.scratch or NotedPlaces(IN_PLACE, note)
         if self.scratch is not None:
             self.scratch.begin_step()
-            self.scratch.read = lambda path: log.read("stat", str(path))
+            self.scratch.read = lambda path: log.note("stat", str(path))
         attributes["places"] = places
         if context.mirror is not None:
             attributes["mirror"] = replace(context.mirror, places=places)
