@@ -20,7 +20,7 @@ from typing import Any
 from data_engine.cause import Cause
 from data_engine.engine.access.access_log import ReadLog
 from data_engine.engine.access.bytecode import code_facts
-from data_engine.engine.access.file_events import ChangeRefusedError
+from data_engine.engine.access.file_events import ChangeRefusedError, FileGuard
 from data_engine.engine.access.interceptors import Interceptors, watched_libraries
 from data_engine.files import identity_of
 from data_engine.flow.check import Check
@@ -54,7 +54,7 @@ class RunFolders:
     names: frozenset[str] | None = None
 
 
-class OwnSources:
+class OwnSources(FileGuard):
     """The guard of one run (`file_events.FileGuard`).
 
     Example:
@@ -69,11 +69,9 @@ class OwnSources:
           fix:   nothing was written. Write to another folder: add .mirror(root=...) to the flow and write to context.mirror.file(name); then run it again
     """
 
-    keeps_databases = False
-
     def __init__(self, folders: RunFolders, lead_of: Callable[[Path], str] = lead_of) -> None:
+        super().__init__()
         self.folders, self._lead_of = folders, lead_of
-        self.refused: list[ChangeRefusedError] = []
         self.taken: dict[str, None] = {}
         self._written: dict[str, None] = {}
         self._new: dict[str, None] = {}
@@ -112,19 +110,6 @@ class OwnSources:
         """A file goes away, and another one is written."""
         self.about_to_write(target)
         self.about_to_remove(path)
-
-    def about_to_make_folder(self, path: str) -> None:
-        """Folders are no sources."""
-
-    def about_to_open_database(self, path: str) -> None:
-        """A run opens databases as it likes."""
-
-    def protects(self, path: str) -> bool:
-        """No database is protected."""
-        return False
-
-    def refuse_database(self, path: str) -> None:
-        """Nothing is refused."""
 
     # -- outputs ---------------------------------------------------------------------------------------------------------------
 
