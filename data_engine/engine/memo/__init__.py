@@ -4,7 +4,6 @@ runner.py           the loop over a flow's steps: what is reused, what runs and 
 cache.py            what is kept; the least recently used is dropped first
 watched_context.py  the context of a previewed step, which notices what is looked at
 fingerprint.py      a step's key: its code and everything that code reaches
-tracer.py           follows code to what it reaches
 content.py          the content of values, and what texts mean as queries
 value_copy.py       sound copies of results
 caption.py          the line under a preview

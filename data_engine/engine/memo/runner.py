@@ -32,7 +32,7 @@ from data_engine.engine.capture import heard
 from data_engine.engine.memo.cache import DEFAULT_CACHE_BYTES, CacheEntry, Input, Place, PreviewCache, Reads, StepMakeup
 from data_engine.engine.memo.caption import StepReport
 from data_engine.engine.memo.content import digest_of
-from data_engine.engine.memo.fingerprint import CodeFingerprint, Traces, code_fingerprint, value_digest, world
+from data_engine.engine.memo.fingerprint import CodeTracer, Traces, code_fingerprint, value_digest, world
 from data_engine.engine.memo.value_copy import (
     CannotCopy,
     TooLarge,
@@ -189,7 +189,7 @@ class _Step:
     the steps whose results have a name; `entry` is there once the step was reused or ran."""
 
     spec: StepSpec
-    code: CodeFingerprint
+    code: CodeTracer
     makeup: StepMakeup
     key: bytes
     before: int | None
@@ -376,7 +376,7 @@ class _Attempt:
         self._renew_context(index, log)
         if self.preview.source.path is not None:
             log.note("content", str(self.preview.source.path))
-        literals = signatures_of(step.code.literals, self.preview.ours)
+        literals = signatures_of(step.code.paths, self.preview.ours)
         parts, state = {**step.code.parts, **self.world}, changeable_state(attributes, step.spec)
         only = watched_step(step.spec, step.code.captured, self.context, self.preview.interceptors, log)
         alone = replace(self.flow, steps=(only,))
