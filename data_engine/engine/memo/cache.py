@@ -7,7 +7,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +45,15 @@ class CacheEntry:
     contents it read of files that earlier steps wrote, `scratch` what it wrote itself to the preview's own folder.
     """
 
-    out_key: bytes
     reads: Reads
     frames: dict[tuple[int, str], tuple[Namespace, bytes]]
     files: Reads
-    unseen: str | None
-    needs_order: bool
     versions: Mapping[str, str]
-    scratch: dict[Path, ScratchFile]
     report: StepReport
+    out_key: bytes = b""
+    unseen: str | None = None
+    needs_order: bool = False
+    scratch: dict[Path, ScratchFile] = field(default_factory=dict)
     is_stateful: bool = False
     same_as: str | Input | None = None
     shares: bool = False

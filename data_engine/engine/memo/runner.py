@@ -403,11 +403,8 @@ class _Attempt:
         is_writer = changeable_state(attributes, step.spec) != state
         changed = self._changed_in_place(step)
         self._note_changed(index, changed)
-        impure = self._impurity(step, parts, changed)
-        if is_writer or self.writer is not None:
-            # From here on the context is handed on as it is, as in a run: nobody knows what later steps take from it.
-            self.writer = self.writer or step.name
-            impure = impure or ("it" if is_writer else self.writer) + " writes to the context"
+        writing = self._writing(step, is_writer=is_writer)
+        impure = self._impurity(step, parts, changed) or writing
         self.ran.add(index)
         self.values[index] = value
         if isinstance(value, Apart):
@@ -416,26 +413,9 @@ class _Attempt:
                 name: Apart.pick(value, name, _rejected(step.spec)) for name in names_saved(step.spec)
             }
         missed = unseen or log.unseen
-        entry = CacheEntry(
-            b"",
-            {place: seen for place, seen in literals.items() if place[1] not in log.written} | log.reads,
-            log.frames,
-            _files_left(value, log),
-            impure or (None if missed is None else f"depends on something that cannot be tracked: {missed}"),
-            is_odd or impure is not None,
-            log.versions,
-            written,
-            StepReport(
-                step.name,
-                ran=True,
-                why=why,
-                at_s=time.time(),
-                doubts=tuple(log.doubts),
-                headings=headings_twice(value),
-                warned=tuple(self.preview.warned),
-                checked=tuple(one.words for one in self.preview.control.checked),
-            ),
-        )
+        again = impure or (None if missed is None else f"depends on something that cannot be tracked: {missed}")
+        entry = self._entry(step.name, why, value, log, literals)
+        entry.unseen, entry.needs_order, entry.scratch = again, is_odd or impure is not None, written
         self._store(index, entry, value)
         self._note_written(written)
         self.preview.needs_order = self.preview.needs_order or entry.needs_order
@@ -498,6 +478,14 @@ class _Attempt:
         by = self.steps[self.changed[self._origin(at)]]
         return f"{'it' if by is step else by.name} changes {self.steps[at].name} in place"
 
+    def _writing(self, step: _Step, *, is_writer: bool) -> str | None:
+        """That the step, or one before it, writes to the context; which is handed on as it is from there on, as in a run: nobody knows
+        what later steps take from it."""
+        if not is_writer and self.writer is None:
+            return None
+        self.writer = self.writer or step.name
+        return ("it" if is_writer else self.writer) + " writes to the context"
+
     def _changed_in_place(self, step: _Step) -> list[int]:
         """The numbers of the steps whose results the step, which has run, or one before it has changed."""
         given = [at for at in dict.fromkeys(step.given.values()) if at in self.values]
@@ -513,6 +501,21 @@ class _Attempt:
         self.changed = {**{self._origin(at): index for at in changed}, **self.changed}
 
     # -- keeping -------------------------------------------------------------------------------------------------------
+
+    def _entry(self, name: str, why: str, value: Any, log: AccessLog, literals: Reads) -> CacheEntry:
+        """What a step read and left behind, and what people are told of it; of the paths in its code, those that it did not make itself."""
+        report = StepReport(
+            name,
+            ran=True,
+            why=why,
+            at_s=time.time(),
+            doubts=tuple(log.doubts),
+            headings=headings_twice(value),
+            warned=tuple(self.preview.warned),
+            checked=tuple(one.words for one in self.preview.control.checked),
+        )
+        reads = {place: seen for place, seen in literals.items() if place[1] not in log.written} | log.reads
+        return CacheEntry(reads, log.frames, _files_left(value, log), log.versions, report)
 
     def _store(self, index: int, entry: CacheEntry, value: Any) -> None:
         step, is_at_home = self.steps[index], self.scratch is not None and self.scratch.was_asked
