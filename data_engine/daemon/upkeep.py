@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.staged_run import tidy
+from data_engine.engine.publication import tidy
 from data_engine.errors import LedgerError
 from data_engine.flow.flow import Flow
 from data_engine.ledger.belief import Believed, Verdict
