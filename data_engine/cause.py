@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import field
 from types import MappingProxyType
 from typing import Any
@@ -153,3 +155,36 @@ def cause_from(kind: str | None, data: str | None, text: str | None) -> Cause | 
     except (ValueError, RecursionError):  # what another machine wrote
         told = {}
     return Cause(kind, told if isinstance(told, dict) else {})
+
+
+def cause_of_death(status: int, *, lacked_memory: bool) -> Cause:
+    """What a process has died of, by its exit status; `lacked_memory` is whether the system has killed for lack of memory in the meantime.
+
+    Example:
+        >>> cause_of_death(-11, lacked_memory=False).text, cause_of_death(3, lacked_memory=False).text
+        ('its process died: killed by signal 11 (SIGSEGV)', 'its process died: exit code 3')
+    """
+    from data_engine.platforms.processes import crash_name, was_killed
+
+    if was_killed(status) and status > 0:
+        return Cause("process_ended", {"exit_code": status})
+    if was_killed(status):
+        return Cause("out_of_memory" if lacked_memory else "process_killed")
+    if crash := crash_name(status):
+        return Cause("process_crashed", {"what": crash, "exit_code": status})
+    if status >= 0:
+        return Cause("process_exited", {"exit_code": status})
+    name = None
+    with suppress(ValueError):
+        name = signal.Signals(-status).name
+    return signalled(-status, name)
+
+
+def how_it_ended(status: str) -> str:
+    """How a run of this status ended, as a sentence about its flow says it.
+
+    Example:
+        >>> how_it_ended("killed"), how_it_ended("failed")
+        ('was killed', 'failed')
+    """
+    return "was killed" if status == "killed" else "failed"

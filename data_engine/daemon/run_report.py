@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from data_engine.cause import Cause
+from data_engine.cause import Cause, how_it_ended
 from data_engine.daemon.worker_process import is_machinery, line_text
-from data_engine.engine.death import how_it_ended
 from data_engine.errors import FlowExecutionError
 from data_engine.ledger.log_limits import LAST_LINES, LogBound, end_of_log, size_of
 from data_engine.model import STDERR, Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted

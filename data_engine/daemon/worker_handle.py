@@ -13,12 +13,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from data_engine.cause import Cause
+from data_engine.cause import Cause, cause_of_death
 from data_engine.daemon.environment import environment_of_workers, unusable
 from data_engine.daemon.messages import DESCRIBE_TIMEOUT_S, IMPORT_FIX, LOAD_TIMEOUT_S, Message
 from data_engine.daemon.run_report import Death, RunReport
 from data_engine.daemon.worker_process import WorkerProcess
-from data_engine.engine.death import cause_of_death
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.ledger.journal import JournalReader
 from data_engine.ledger.last_lines import last_lines_path, read_last_lines

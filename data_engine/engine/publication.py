@@ -1,4 +1,5 @@
-"""How the files of a stage take their place in the mirror: one rename each, between two folders that are held open.
+"""How the files of a stage take their place in the mirror: one rename each, between two folders that are held open. And the stages that
+wait: empty ones for the next run, and those of runs that are over.
 
 Others may write to the folders around a mirror. So nothing here follows a link, a junction or a mount point below the folder
 that holds the mirror: each folder is opened by its name in the one above (nofollow.py), and only plain files are published.
@@ -8,20 +9,26 @@ Reference: POSIX rename(2) replaces its target atomically.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import hashlib
 import os
 import stat
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
+from data_engine.cause import Cause
 from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
+from data_engine.ledger.publications import RunOfStage
 from data_engine.model import PublishStarted, StagedFile
-from data_engine.nofollow import Found, Place, inside, move, opened, opened_file, remove_tree
+from data_engine.nofollow import Found, Place, inside, move, opened, opened_file, remove_tree, walk
+from data_engine.platforms.drives import network_drive
 from data_engine.platforms.files import is_open_elsewhere, read_at
 from data_engine.platforms.holders import who_holds
 
@@ -202,3 +209,173 @@ def _sha256(place: Place, name: str, size_bytes: int) -> str:
             digest.update(data)
             offset += len(data)
     return digest.hexdigest()
+
+
+def cause_of_target(error: BaseException | None) -> Cause | None:
+    """What of a target has failed a run; None where it is something else."""
+    while error is not None:
+        if isinstance(error, TargetChangedError):
+            return Cause("target_changed")
+        if isinstance(error, TargetHeldError):
+            return Cause("target_held")
+        error = error.__cause__
+    return None
+
+
+class _Spares:
+    """Empty stages of this process that the next run takes: a drive may need milliseconds to make and remove a folder.
+
+    Only on drives of this machine, whose clock is ours: a stage that is taken again gets the time of now.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._names: dict[Path, str] = {}
+        self._is_local: dict[Path, bool] = {}
+
+    def take(self, staging: Place, name: str) -> bool:
+        """Let a spare one have this name from now on; whether there was one."""
+        with self._lock:
+            spare = self._names.pop(staging.path, None)
+        if spare is None:
+            return False
+        at = staging.descriptor
+        try:
+            os.rename(staging.at(spare), staging.at(name), src_dir_fd=at, dst_dir_fd=at)
+            os.utime(staging.at(name), dir_fd=at, follow_symlinks=at is None)
+        except OSError:  # somebody has tidied it away
+            return False
+        return True
+
+    def keep(self, final_root: Path, name: str) -> bool:
+        """Keep the stage for the next run, where it is empty, and the only one; whether it is kept."""
+        staging = staging_of(final_root)
+        if staging not in self._is_local:
+            self._is_local[staging] = network_drive(staging) is None
+        try:
+            if not self._is_local[staging] or os.listdir(staging / name):
+                return False
+        except OSError:
+            return False
+        with self._lock:
+            if not self._names:
+                atexit.register(self.remove)
+            return self._names.setdefault(staging, name) == name
+
+    def is_spare(self, staging: Path, name: str) -> bool:
+        """Whether it waits here for the next run."""
+        return self._names.get(staging) == name
+
+    def remove(self) -> None:
+        """Remove them; at the end of the process."""
+        with self._lock:
+            for staging, name in self._names.items():
+                with suppress(OSError), opened(staging.parent) as beside:
+                    with inside(beside, (STAGING,)) as place:
+                        os.rmdir(place.at(name), dir_fd=place.descriptor)
+                    os.rmdir(beside.at(STAGING), dir_fd=beside.descriptor)
+            self._names.clear()
+
+
+spares = _Spares()
+
+
+OLD_S = 7 * 86_400.0
+"""A stage of an unknown run, and one that waits for a retry, are removed when nothing in them has changed for so long."""
+
+GRACE_S = 60.0
+"""A stage in which something changed so lately is not touched, unless the process of its run is gone."""
+
+_GONE = ("abandoned", "killed")
+"""How runs end whose process is gone."""
+
+RunsById = Callable[[Collection[str]], Mapping[str, RunOfStage]]
+"""The runs with these ids that the history knows (ledger/publications.py)."""
+
+
+class LeftStage(NamedTuple):
+    """A stage of a run that is not of this process's making now; `run` is what the history knows of it."""
+
+    name: str
+    machine: str
+    run: RunOfStage | None
+
+
+def left_stages(final_root: Path, runs: RunsById) -> Iterator[LeftStage]:
+    """The stages beside the mirror, but for the one that waits for the next run here."""
+    staging = final_root.parent / STAGING
+    try:
+        with opened(final_root.parent, STAGING) as place:
+            names = {
+                name.removesuffix(".json") for name in place.names()
+            }  # an earlier Data Engine wrote its lists there
+    except OSError:
+        return
+    stages = [name for name in sorted(names) if not spares.is_spare(staging, name)]
+    known = runs([name.rpartition("-")[2] for name in stages])
+    for name in stages:
+        machine, _, run_id = name.rpartition("-")
+        yield LeftStage(name, machine, known.get(run_id))
+
+
+def tidy(final_root: Path, *, machine: str, runs: RunsById, is_owner: bool, now_s: float) -> int:
+    """Finish and remove what runs that are over have left beside the mirror; how many stages went.
+
+    This machine's own, and as the owner those of others. A stage of another mirror in the same folder is left to its own.
+    """
+    count = 0
+    for left in list(left_stages(final_root, runs)):
+        if left.machine == machine or is_owner:
+            count += clear(final_root, left, now_s=now_s)
+    with suppress(OSError), opened(final_root.parent) as beside:
+        os.rmdir(beside.at(STAGING), dir_fd=beside.descriptor)  # where none is left
+    return count
+
+
+def clear(final_root: Path, left: LeftStage, *, now_s: float | None = None) -> bool:
+    """Finish or remove what a run has left, if it is over; whether the stage is gone now."""
+    run, now_s = left.run, time.time() if now_s is None else now_s
+    made = None if run is None else run.publication
+    if run is not None and run.status == "started":
+        return False
+    if made is not None and made.mirror != final_root.name:
+        return False
+    idle_s = _idle_s(final_root, left.name, now_s)
+    if idle_s is None:
+        return run is not None and _remove_list(final_root, left.name)
+    waits_s = GRACE_S
+    if run is None or (made is not None and made.code is not None):  # nobody has retried it
+        waits_s = OLD_S
+    elif run.is_own and run.status in _GONE:
+        waits_s = 0.0
+    if idle_s < waits_s:
+        return False
+    if run is not None and made is not None and made.code is None:
+        with suppress(FlowValidationError):
+            finish(final_root, left.name, made, is_own=run.is_own)
+            return True
+        return False
+    remove_stage(final_root, left.name)
+    return True
+
+
+def _remove_list(final_root: Path, name: str) -> bool:
+    """Remove what an earlier Data Engine has listed there, whose stage is gone; whether it was there."""
+    with suppress(OSError), opened(final_root.parent, STAGING) as staging:
+        os.unlink(staging.at(f"{name}.json"), dir_fd=staging.descriptor)
+        return True
+    return False
+
+
+def _idle_s(final_root: Path, name: str, now_s: float) -> float | None:
+    """How long nothing in the stage has changed, a time in the future is a change just now; None where there is no such folder."""
+    try:
+        with opened(final_root.parent) as beside, inside(beside, (STAGING,)) as staging:
+            facts = staging.facts(name)
+            if facts is None:
+                return None
+            with inside(staging, (name,)) as stage:
+                newest_s = max([facts.st_mtime, *(one.facts.st_mtime for one in walk(stage))])
+    except OSError:
+        return None
+    return max(now_s - newest_s, 0.0)

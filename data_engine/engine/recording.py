@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from data_engine.engine.access.access_log import MOST_FILES, RunFiles, current_files, noting
 from data_engine.engine.access.doubts import headings_twice
-from data_engine.engine.access.interceptors import RunReaders
+from data_engine.engine.access.interceptors import Interceptors
 from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import params_text
@@ -226,7 +226,7 @@ def _facts(path: str, *, with_rows: bool = False) -> FileFacts:
 
 
 _lock = threading.Lock()
-_readers = RunReaders()
+_readers = Interceptors(of_runs=True)
 _watchers = 0
 _told: set[tuple[Path, str]] = set()
 _git_known: dict[Path, _GitSeen] = {}

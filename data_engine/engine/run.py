@@ -24,10 +24,11 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.memo.value_copy import copy_of
 from data_engine.engine.memo.value_copy import is_unchanged as is_value_unchanged
 from data_engine.engine.params import as_steps_see, defaults_words, is_as_scheduled, unread
+from data_engine.engine.publication import cause_of_target
 from data_engine.engine.quarantine import Quarantine, quarantine_of
 from data_engine.engine.recording import RecordedPass, Recording, readers_watched
 from data_engine.engine.run_sources import guard_of_run, seen_by_hand
-from data_engine.engine.staged_run import cause_of_target, staged_run
+from data_engine.engine.stage import staged_run
 from data_engine.errors import (
     FlowExecutionError,
     FlowStoppedError,
@@ -455,8 +456,8 @@ def make_context(
 
 def _note_config(path: Path) -> None:
     files = current_files()
-    if files is not None and path.suffix:  # not the folder
-        files.note(path)
+    if files is not None:
+        files.config(path)
 
 
 def require_steps(flow: Flow) -> None:

@@ -14,37 +14,54 @@ are told without trusting any other clock.
 
 from __future__ import annotations
 
-import atexit
 import errno
 import os
+import re
 import stat
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from data_engine.engine.access.access_log import not_logged
+from data_engine.engine.access.file_events import current_guard
+from data_engine.engine.candidates import Source
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.publication import (
     STAGING,
+    RunsById,
     TargetChangedError,
     TargetHeldError,
     cannot_publish,
+    clear,
+    finish,
+    left_stages,
     listed,
     opened_stage,
     remove_stage,
     replace,
+    spares,
     staging_of,
     take_place,
 )
 from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
+from data_engine.flow.batch import Batch, is_lazy_frame
+from data_engine.flow.context import FlowContext
+from data_engine.flow.control import StepControl
+from data_engine.flow.flow import Flow
 from data_engine.formatting import first_few, plural
-from data_engine.model import PublishStarted
+from data_engine.ledger.publications import RunOfStage, runs_of_stages
+from data_engine.model import LogLine, PublishStarted, SeenSource
 from data_engine.nofollow import Found, Place, inside, is_link, opened, walk
-from data_engine.platforms.drives import network_drive
 from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, changed_ns
+from data_engine.platforms.host import host_name
+from data_engine.workspace.machine import machine_id
 
 _MOST_NAMED = 3
 _Facts = tuple[int, int, int]
@@ -64,24 +81,28 @@ class Maker(NamedTuple):
 
 
 class Stage:
-    """The places of a run whose mirror is staged (flow/locations.py). Nothing is made before the first path is asked for.
+    """The places of a run of the `flow` whose mirror is staged (flow/locations.py). Nothing is made before the first path is asked for.
 
-    `record` keeps what is about to be published where only this machine can write, before it returns; `before` does what must be done
+    `runs` tells what the history knows of runs; a flow of no workspace has none: nothing of it is ever finished. `record` keeps what is about to be published where only this machine can write, before it returns; `before` does what must be done
     before the first file takes its place.
     """
 
     def __init__(
         self,
-        final_root: Path,
+        flow: Flow,
         maker: Maker,
+        source: tuple[str, str] | None = None,
         *,
+        runs: RunsById = lambda run_ids: {},
         record: Callable[[PublishStarted], None] = lambda event: None,
         log: Callable[..., None] = lambda text, level="INFO": None,
         before: Callable[[], None] = lambda: None,
     ) -> None:
-        self.final_root = final_root
-        self.folder = staging_of(final_root) / maker.name
-        self._maker = maker
+        assert flow.mirror_spec is not None
+        self.final_root = flow.mirror_spec.root
+        self.folder = staging_of(self.final_root) / maker.name
+        self.finished: str | None = None
+        self._maker, self._flow, self._source, self._runs = maker, flow, source, runs
         self._record, self._log, self._before = record, log, before
         self._lock = threading.Lock()
         self._began_ns: int | None = None
@@ -144,6 +165,77 @@ class Stage:
         except TargetHeldError:
             self._is_pending = True
             raise
+
+    def publish_what_was_made(self) -> bool:
+        """Finish what earlier runs of this flow have begun to publish, and remove what those have left whose process is gone; whether
+        the steps need not run again for this source.
+
+        Raises: as `Stage.publish`.
+        """
+        is_done = False
+        for left in left_stages(self.final_root, self._runs):
+            run = left.run
+            if run is None or run.flow != (self._flow.name or "") or run.status == "started":
+                continue
+            made = run.publication
+            if made is None or run.source != self._source or made.mirror != self.final_root.name:
+                clear(self.final_root, left)
+                continue
+            is_same = made.code is not None and made.code == self._code() and made.made_of == self._maker.made_of
+            is_whole = finish(self.final_root, left.name, made, is_own=run.is_own)
+            is_same = is_same and is_whole
+            self._log(f"published what run {made.run_id[:8]} had made" + ("" if is_same else ", and runs again"))
+            is_done = is_done or is_same
+            self.finished = made.run_id
+        return is_done
+
+    def end(self, context: FlowContext) -> None:
+        """All steps have succeeded: publish, and let the context name what was made as it is called from now on.
+
+        Raises: as `Stage.publish`.
+        """
+        for name, value in {"the result": context.current, **context.objects}.items():
+            if self._is_lazy_over_stage(value):
+                self._log(
+                    f"{name} still reads from the stage, which is removed now: collect it in the step, or scan"
+                    " context.mirror.final(path) after the run",
+                    "WARNING",
+                )
+        with not_logged():
+            self.succeed(self._code)
+        context.current = self._final_value(context.current)
+        context.objects = {name: self._final_value(value) for name, value in context.objects.items()}
+        outputs = context.metadata.get("step_outputs", {})
+        context.metadata["step_outputs"] = {name: self._final_value(value) for name, value in outputs.items()}
+
+    def _final_value(self, value: Any) -> Any:
+        """The value with every path of the stage in it as it is from now on."""
+        if isinstance(value, Path):
+            return self.final(value)
+        if isinstance(value, Batch):
+            return Batch(tuple(map(self._final_value, value.items)))
+        if type(value) is tuple:
+            return tuple(map(self._final_value, value))
+        if type(value) is list:
+            return list(map(self._final_value, value))
+        if type(value) is dict:
+            return {key: self._final_value(item) for key, item in value.items()}
+        return value
+
+    def _is_lazy_over_stage(self, value: Any) -> bool:
+        if is_lazy_frame(value):
+            return _names(value.explain(optimized=False), self.folder)
+        duckdb: Any = sys.modules.get("duckdb")
+        if duckdb is not None and isinstance(value, duckdb.DuckDBPyRelation):
+            return _names(value.sql_query(), self.folder)
+        return False
+
+    def _code(self) -> str:
+        """What stands for the flow's code and all it reaches."""
+        from data_engine.engine.memo.content import digest_of
+        from data_engine.engine.memo.fingerprint import code_fingerprint
+
+        return digest_of([sorted(code_fingerprint(step).parts.items()) for step in self._flow.steps]).hex()
 
     def close(self) -> None:
         """Remove the stage, but for what only waits for a target that is held open."""
@@ -269,6 +361,8 @@ class Stage:
     def _try(self, there: Place, one: Found) -> tuple[int, int] | None:
         """Refuse what could not be replaced, before anything is; the size and time of what would be."""
         final = self.final_root.joinpath(*one.folder, one.name)
+        if (guard := current_guard()) is not None:
+            guard.about_to_write(str(final))
         facts = there.facts(one.name)
         now = None if facts is None else _told(facts)
         if now is not None and now != self._seen.get(final, now):
@@ -286,62 +380,41 @@ class Stage:
         return max(facts.st_mtime_ns, changed_ns(str(final), facts)) > (self._began_ns or 0)
 
 
-class _Spares:
-    """Empty stages of this process that the next run takes: a drive may need milliseconds to make and remove a folder.
+def staged_run(
+    flow: Flow,
+    source: Source,
+    seen: tuple[SeenSource, ...],
+    *,
+    home: LocalWorkspace | None,
+    control: StepControl,
+    before: Callable[[], None],
+) -> Stage | None:
+    """Where a run writes whose flow has a staged mirror; None for every other flow."""
+    if not flow.is_staged:
+        return None
+    machine = host_name() if home is None else _machine(home.local.state_root)
+    made_of = seen[0].signature[:2] if source.path is not None and seen else None
+    key = None if source.key is None else (source.key.root, source.key.path)
 
-    Only on drives of this machine, whose clock is ours: a stage that is taken again gets the time of now.
-    """
+    def log(text: str, level: str = "INFO") -> None:
+        control.emit(LogLine(control.run_id, flow.name or "", control.label, level, text, time.time()))
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._names: dict[Path, str] = {}
-        self._is_local: dict[Path, bool] = {}
+    def runs(run_ids: Collection[str]) -> Mapping[str, RunOfStage]:
+        return {} if home is None else runs_of_stages(home.local.ledger_path, run_ids)
 
-    def take(self, staging: Place, name: str) -> bool:
-        """Let a spare one have this name from now on; whether there was one."""
-        with self._lock:
-            spare = self._names.pop(staging.path, None)
-        if spare is None:
-            return False
-        at = staging.descriptor
-        try:
-            os.rename(staging.at(spare), staging.at(name), src_dir_fd=at, dst_dir_fd=at)
-            os.utime(staging.at(name), dir_fd=at, follow_symlinks=at is None)
-        except OSError:  # somebody has tidied it away
-            return False
-        return True
-
-    def keep(self, final_root: Path, name: str) -> bool:
-        """Keep the stage for the next run, where it is empty, and the only one; whether it is kept."""
-        staging = staging_of(final_root)
-        if staging not in self._is_local:
-            self._is_local[staging] = network_drive(staging) is None
-        try:
-            if not self._is_local[staging] or os.listdir(staging / name):
-                return False
-        except OSError:
-            return False
-        with self._lock:
-            if not self._names:
-                atexit.register(self.remove)
-            return self._names.setdefault(staging, name) == name
-
-    def is_spare(self, staging: Path, name: str) -> bool:
-        """Whether it waits here for the next run."""
-        return self._names.get(staging) == name
-
-    def remove(self) -> None:
-        """Remove them; at the end of the process."""
-        with self._lock:
-            for staging, name in self._names.items():
-                with suppress(OSError), opened(staging.parent) as beside:
-                    with inside(beside, (STAGING,)) as place:
-                        os.rmdir(place.at(name), dir_fd=place.descriptor)
-                    os.rmdir(beside.at(STAGING), dir_fd=beside.descriptor)
-            self._names.clear()
+    maker = Maker(machine, control.run_id, made_of)
+    return Stage(flow, maker, key, runs=runs, record=control.emit, log=log, before=before)
 
 
-spares = _Spares()
+def _names(text: str, folder: Path) -> bool:
+    """Whether a plan or a query names the folder, with whichever separators, escaped or not."""
+    spelled = re.compile(r"[\\/]+")
+    return spelled.sub("/", str(folder)) in spelled.sub("/", text)
+
+
+@cache
+def _machine(state_root: Path) -> str:
+    return machine_id(state_root)
 
 
 def _changed(final: Path) -> TargetChangedError:

@@ -38,12 +38,12 @@ class FlowDebugContext:
         self.flow_name = flow_name
         self.run_id = run_id
         self.source_path = source_path
-        self._control = control
+        self.control = control
 
     @property
     def step_name(self) -> str | None:
         """The label of the step that runs."""
-        return None if self._control is None else self._control.label
+        return None if self.control is None else self.control.label
 
     def save_frame(self, frame: Any, *, name: str | None = None, info: Mapping[str, Any] | None = None) -> Path:
         """Write a Polars DataFrame or LazyFrame (collected) as Parquet with a JSON description; its path.

@@ -23,7 +23,7 @@ from data_engine.engine.candidates import (
     startup_sources,
 )
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.memo.tracer import CodeTracer
+from data_engine.engine.memo.fingerprint import CodeTracer
 from data_engine.engine.params import params_for
 from data_engine.engine.preview import steps_until
 from data_engine.errors import FlowValidationError, NotHeldBackError

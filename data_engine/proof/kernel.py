@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
-from data_engine.engine.memo.tracer import CodeTracer
+from data_engine.engine.memo.fingerprint import CodeTracer
 from data_engine.engine.preview import compared_values
 from data_engine.errors import FlowExecutionError, FlowValidationError, NotAsInKernelError
 from data_engine.formatting import cells_text, first_few

@@ -18,9 +18,8 @@ import pytest
 
 from data_engine import Flow, Workspace
 from data_engine.engine import publication
-from data_engine.engine.publication import STAGING
+from data_engine.engine.publication import STAGING, tidy
 from data_engine.engine.stage import Maker, Stage
-from data_engine.engine.staged_run import tidy
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
 from data_engine.flow.context import FlowContext
 from data_engine.ledger.ledger import Ledger
@@ -372,7 +371,7 @@ def test_a_list_that_cannot_be_kept_publishes_nothing(folder: Path) -> None:
     def refuse(event: object) -> None:
         raise LedgerError("the disk is full", where="the ledger", fix="make room")
 
-    stage = Stage(folder / "out", Maker("here", "r"), record=refuse)
+    stage = Stage(Flow("G").mirror(root=folder / "out", staged=True), Maker("here", "r"), record=refuse)
     for name in ("a.txt", "b.txt"):
         stage.enter(stage.folder / name, is_folder=False)
         (stage.folder / name).write_text("new")

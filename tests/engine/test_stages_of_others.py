@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from data_engine import Flow
 from data_engine.engine import publication
-from data_engine.engine.publication import STAGING
+from data_engine.engine.publication import STAGING, tidy
 from data_engine.engine.stage import Maker, Stage
-from data_engine.engine.staged_run import tidy
 from data_engine.ledger.checks import refused_rows
 from data_engine.ledger.journal import event_line, events_in
 from data_engine.ledger.publications import publication_as_text, runs_of_stages
@@ -32,7 +32,7 @@ def die_while_publishing(machine: Machine, out: Path, monkeypatch: pytest.Monkey
     machine.claim()
     machine.ledger.record(RunStarted("r1", "f", "G", None, 1.0))
     machine.commit()
-    stage = Stage(out, Maker("former", "r1"), record=machine.ledger.record)
+    stage = Stage(Flow("G").mirror(root=out, staged=True), Maker("former", "r1"), record=machine.ledger.record)
     for name in ("a.txt", "b.txt"):
         stage.enter(stage.folder / name, is_folder=False)
         (stage.folder / name).write_text("new")

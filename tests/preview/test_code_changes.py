@@ -126,6 +126,12 @@ REACHED = {
         "rate()",
         "helper deep changed",
     ),
+    "the keyword of a call": (
+        "def pick(a=1, b=2): return a, b\ndef f(): return pick(a=5)",
+        "def f(): return pick(b=5)",
+        "f()",
+        "helper f changed",
+    ),
     "helpers that call each other": (
         "def odd(n): return n and even(n - 1)\ndef even(n): return 1 if n == 0 else odd(n - 1)",
         "def even(n): return 2 if n == 0 else odd(n - 1)",

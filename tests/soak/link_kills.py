@@ -27,8 +27,7 @@ from typing import NoReturn
 from data_engine import Flow, Workspace
 from data_engine.engine.left_behind import SET_ASIDE, LeftBehind, put_back, set_aside
 from data_engine.engine.local_workspace import local_workspace
-from data_engine.engine.publication import STAGING
-from data_engine.engine.staged_run import tidy
+from data_engine.engine.publication import STAGING, tidy
 from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.flow.context import FlowContext
 from data_engine.ledger.publications import runs_of_stages

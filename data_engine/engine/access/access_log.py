@@ -6,9 +6,8 @@ every preview that runs at that moment.
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -17,8 +16,6 @@ from typing import Any, Protocol
 
 from data_engine.engine.access.libraries import library_folders
 from data_engine.engine.access.signatures import Kind, Signature, signature_of
-from data_engine.record import frozen
-from data_engine.storage_version import is_made_here, make_missing
 
 Namespace = dict[str, Any]
 
@@ -36,8 +33,40 @@ class ScratchState(Protocol):
         """The file of production that it stands for."""
 
 
+class ReadLog:
+    """Who is told what this context reads and writes. This one keeps nothing, and lets what is about to be written be seen.
+
+    `doubts` says of what was read that its author hardly meant it so; `is_duckdb_pristine` that DuckDB's default connection is as a new one.
+    """
+
+    is_duckdb_pristine = True
+
+    def __init__(self) -> None:
+        self.doubts: dict[str, None] = {}
+
+    def note(self, kind: Kind, path: str) -> None:
+        """Note a read, before it is done."""
+
+    def append(self, path: str) -> None:
+        """Note that a file is opened to write behind what it holds."""
+
+    def wrote(self, path: str) -> None:
+        """Note that this file is made anew."""
+
+    def mark_unseen(self, reason: str) -> None:
+        """Note that something cannot be seen."""
+
+    def frame(self, space: Namespace, name: str) -> None:
+        """Note that a query reads the author's frame of this name."""
+
+    def config(self, path: Path) -> None:
+        """Note that the step asks the context for a config file, or for the names of all."""
+        with not_logged():
+            self.note("content" if path.suffix else "names", str(path))
+
+
 @dataclass(slots=True)
-class AccessLog:
+class AccessLog(ReadLog):
     """What one step read and wrote while it ran.
 
     `written` are files it made anew, `targets` mirror paths it was given, `tables` the tables of the
@@ -59,8 +88,8 @@ class AccessLog:
     unseen: str | None = None
     doubts: dict[str, None] = field(default_factory=dict)
 
-    def read(self, kind: Kind, path: str) -> None:
-        """Note a read, with what is there now, before it is read."""
+    def note(self, kind: Kind, path: str) -> None:
+        """Note a read, with what is there now."""
         if self.scratch is not None and self.scratch.holds(path):
             if (version := self.scratch.version(path)) is not None and path not in self.written:
                 self.versions.setdefault(path, version)
@@ -71,23 +100,22 @@ class AccessLog:
         if key not in self.reads and path not in self.written and not path.startswith(library_folders()):
             self.reads[key] = signature_of(kind, path)
 
-    def config(self, path: Path) -> None:
-        """Note that the step asks the context for a config file, or for the names of all."""
-        with not_logged():
-            self.read("content" if path.suffix else "names", str(path))
+    def append(self, path: str) -> None:
+        """What the file holds counts."""
+        self.note("content", path)
 
     def wrote(self, path: str) -> None:
-        """Note that the step makes this file anew."""
+        """Note a file, unless it is Data Engine's own."""
         if (self.scratch is not None and self.scratch.holds(path)) or not path.startswith(self.ours):
             self.written.setdefault(path)
 
     def mark_unseen(self, reason: str) -> None:
-        """Note that something cannot be seen."""
+        """Note the first reason."""
         if self.unseen is None:
             self.unseen = reason
 
     def frame(self, space: Namespace, name: str) -> None:
-        """Note that a query read the author's frame of this name."""
+        """Note the frame with its content."""
         key = (id(space), name)
         if key not in self.frames:
             digest = self.digest_frame(space[name])
@@ -98,7 +126,7 @@ class AccessLog:
 
 
 @contextmanager
-def logging_to(access_log: AccessLog) -> Iterator[None]:
+def logging_to(access_log: ReadLog) -> Iterator[None]:
     """Inside, what this context reads is noted there."""
     token = _mine.set(access_log)
     with _lock:
@@ -121,12 +149,13 @@ def not_logged() -> Iterator[None]:
         _mine.reset(token)
 
 
-def active_logs() -> tuple[AccessLog, ...]:
-    """Whose access_log a read of this context is."""
-    mine = _mine.get()
-    if mine is None:
-        return tuple(_running)
-    return () if mine is _NOBODY else (mine,)
+def active_logs() -> tuple[ReadLog, ...]:
+    """Who is told of a read of this context."""
+    mine, files = _mine.get(), _current.get()
+    if mine is _NOBODY:
+        return ()
+    logs = tuple(_running) if mine is None else (mine,)
+    return logs if files is None else (*logs, files)
 
 
 def is_not_logged() -> bool:
@@ -134,9 +163,9 @@ def is_not_logged() -> bool:
     return _mine.get() is _NOBODY
 
 
-_NOBODY = AccessLog(lambda value: None)
-_mine: ContextVar[AccessLog | None] = ContextVar("preview_sightings", default=None)
-_running: list[AccessLog] = []
+_NOBODY = ReadLog()
+_mine: ContextVar[ReadLog | None] = ContextVar("preview_sightings", default=None)
+_running: list[ReadLog] = []
 _lock = threading.Lock()
 
 
@@ -144,53 +173,31 @@ MOST_FILES = 50
 """So many are named, the others counted."""
 
 _MOST_KNOWN = 10_000
-
-_Note = Callable[[tuple[Any, ...], dict[str, Any]], Iterable[object]]
-"""The arguments of a reader that may name files."""
-
-
-@frozen
-class _ToAppend:
-    """A file that is opened to write behind what it holds."""
-
-    path: str | os.PathLike[str]
+_OPENED = ("content", "database", "tree")
+"""What of a path is read where it is opened."""
 
 
-class RunFiles:
+class RunFiles(ReadLog):
     """The files of one run, `whose` it is: `read` in the order they were opened first. Those below `ours` are Data Engine's own.
 
-    `doubts` says of what was read that its author hardly meant it so. `appended` are the files that were opened to write behind
-    what they hold.
+    `appended` are the files that were opened to write behind what they hold.
     """
 
     def __init__(self, ours: tuple[str, ...] = (), whose: str = "") -> None:
+        super().__init__()
         self.read: dict[str, None] = {}
-        self.doubts: dict[str, None] = {}
         self.appended: set[str] = set()
         self.whose = whose
         self._ours = ours
 
-    def note(self, path: object) -> None:
-        """A file is about to be opened; anything that names none is left out."""
-        if isinstance(path, (str, os.PathLike)):
-            text = os.fspath(path)
-            if (
-                isinstance(text, str)
-                and text
-                and "://" not in text
-                and "\0" not in text
-                and len(self.read) < _MOST_KNOWN
-            ):
-                full = os.path.abspath(text)
-                if not full.startswith((*self._ours, "/proc/", "/sys/", "/dev/")) and not full.startswith(
-                    library_folders()
-                ):
-                    self.read.setdefault(full)
-        elif isinstance(path, _ToAppend):
-            self.appended.add(os.path.abspath(path.path))
-        elif isinstance(path, (list, tuple)):
-            for one in path[:_MOST_KNOWN]:
-                self.note(one)
+    def note(self, kind: Kind, path: str) -> None:
+        """Keep a file that is about to be opened."""
+        if kind in _OPENED and len(self.read) < _MOST_KNOWN and not path.startswith((*self._ours, *library_folders())):
+            self.read.setdefault(path)
+
+    def append(self, path: str) -> None:
+        """Keep a file that is none of those that are read."""
+        self.appended.add(path)
 
 
 _current: ContextVar[RunFiles | None] = ContextVar("run_files", default=None)
@@ -209,48 +216,3 @@ def noting(files: RunFiles) -> Iterator[None]:
 def current_files() -> RunFiles | None:
     """Whose files those are that are opened in this context."""
     return _current.get()
-
-
-def of_reader(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[object]:
-    """`polars.read_csv(source)` and its like."""
-    return (
-        *args[:1],
-        *(kwargs[word] for word in ("source", "path", "io", "filepath_or_buffer", "file") if word in kwargs),
-    )
-
-
-def of_open(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[object]:
-    """`open(file, mode)`, where it reads."""
-    mode = args[1] if len(args) > 1 else kwargs.get("mode", "r")
-    path = args[0] if args else kwargs.get("file")
-    if isinstance(mode, str) and "a" in mode and isinstance(path, (str, os.PathLike)):
-        return (_ToAppend(path),)
-    is_read = isinstance(mode, str) and not any(letter in mode for letter in "wx")
-    return (path,) if is_read else ()
-
-
-def of_database(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[object]:
-    """`duckdb.connect(database)` and `sqlite3.connect`."""
-    place = args[0] if args else kwargs.get("database")
-    is_file = isinstance(place, os.PathLike) or (isinstance(place, str) and not place.startswith((":", "file:", "md:")))
-    return (place,) if is_file else ()
-
-
-def of_duckdb(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[object]:
-    """As `of_database`, of `duckdb.connect(database, read_only, config)`; one that it would make is made first, in the workspace's format."""
-    found = of_database(args, kwargs)
-    read_only = args[1] if len(args) > 1 else kwargs.get("read_only", False)
-    config = args[2] if len(args) > 2 else kwargs.get("config")
-    for place in [] if read_only or is_made_here(config) else found:
-        make_missing(os.fspath(place))  # type: ignore[call-overload]
-    return found
-
-
-_TARGET_WORDS = frozenset(
-    "path path_or_buf file target where dest dst output_file excel_writer workbook file_name".split()
-)
-
-
-def of_writer(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[object]:
-    """`frame.write_csv(path)` and its like: what is second, or named as a target."""
-    return (*args[1:2], *(value for word, value in kwargs.items() if word in _TARGET_WORDS))

@@ -16,7 +16,7 @@ from concurrent.futures import thread as pool_threads
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
-from typing import Any, Protocol
+from typing import Any
 
 from data_engine.engine.access.access_log import active_logs, is_not_logged, not_logged
 from data_engine.errors import FlowValidationError
@@ -27,13 +27,17 @@ class ChangeRefusedError(FlowValidationError):
     """A step was about to change a file that it must not change; nothing was done."""
 
 
-class FileGuard(Protocol):
+class FileGuard:
     """Who is asked before a file changes, by its absolute path. Several threads may ask at once; a copy works in another process.
 
-    Each method raises what refuses the change, and adds it to `refused`: a step that swallows it fails all the same.
+    Each method raises what refuses the change, and adds it to `refused`: a step that swallows it fails all the same. These let it happen.
+    `keeps_databases` says that databases are asked for too, and kept from statements that change them.
     """
 
-    refused: list[ChangeRefusedError]
+    keeps_databases = False
+
+    def __init__(self) -> None:
+        self.refused: list[ChangeRefusedError] = []
 
     def about_to_write(self, path: str) -> None:
         """A file is about to be made, written, emptied or replaced; of a folder, files in it."""
@@ -52,12 +56,14 @@ class FileGuard(Protocol):
 
     def protects(self, path: str) -> bool:
         """Whether this database must not change."""
+        return False
 
     def refuse_database(self, path: str) -> None:
         """A statement that would change a database is refused; this raises nothing."""
 
     def written(self) -> tuple[str, ...]:
         """What was written since this was asked last: an item in another process sends it home."""
+        return ()
 
     def note_written(self, paths: Iterable[str]) -> None:
         """Take what a copy in another process has seen written."""

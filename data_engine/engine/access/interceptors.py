@@ -11,134 +11,70 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache, partial, wraps
 from types import FunctionType
 from typing import Any
 
-from data_engine.engine.access import access_log, recorders
+from data_engine.engine.access import recorders
 from data_engine.engine.access.access_log import (
-    AccessLog,
     Namespace,
+    ReadLog,
     active_logs,
-    current_files,
+    is_not_logged,
     logging_to,
     not_logged,
 )
 from data_engine.engine.access.doubts import doubts_of, doubts_of_table
-from data_engine.engine.access.file_events import about_to_write, current_guard
-from data_engine.record import frozen
 
 _lock = threading.RLock()
 
 
 class Interceptors:
-    """The replaced entry points of one preview: `with Interceptors() as interceptors`, and `interceptors.intercept(...)` around each step."""
+    """The entry points that are replaced for a preview: `with Interceptors() as interceptors`, and `interceptors.intercept(...)` around
+    each step. Or those `of_runs`, which name the files of a run or write them, from `open()` to `close()`.
 
-    def __init__(self) -> None:
-        self._opened: dict[tuple[int, str], tuple[_Place, str]] = {}
-        self._all_of: object = None
+    Of classes a run needs only what writes files: it is called once a file, while a method that reads may be called for each row.
+    """
+
+    def __init__(self, *, of_runs: bool = False) -> None:
+        self._of_runs = of_runs
+        self._opened: list[_EntryPoint] = []
+        self._seen = 0
 
     def __enter__(self) -> Interceptors:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with _lock:
-            for place, name in reversed(self._opened.values()):
-                _remove(place, name)
-            self._opened.clear()
-
-    def _open(self, places: Iterable[tuple[_Place, str]]) -> None:
-        for place, name in places:
-            key = _place_key(place, name)
-            if key not in self._opened:
-                with _lock:
-                    if _install(place, name):
-                        self._opened[key] = (place, name)
-
-    @contextmanager
-    def intercept(self, access_log: AccessLog, captured: Iterable[tuple[Namespace, str]] = ()) -> Iterator[None]:
-        """Inside, what this context reads is noted; `captured` are names in the author's modules that hold a reader."""
-        entry_points = _entry_points(recheck=True)
-        if entry_points is not self._all_of:
-            self._open(entry_points)
-            self._all_of = entry_points
-        self._open((_Names(space), name) for space, name in captured)
-        with logging_to(access_log):
-            yield
-
-
-class RunReaders:
-    """The entry points whose files a run names or must not write, replaced from `open()` to `close()`; opened again, those
-    imported since.
-
-    Of classes only what writes files: it is called once a file, while a method that reads may be called for each row.
-    """
-
-    def __init__(self) -> None:
-        self._opened: list[_RunPoint] = []
-        self._all_of: object = None
-
-    def open(self) -> None:
-        """Replace them; those that are replaced already stay so."""
-        entry_points = _entry_points()
-        if entry_points is self._all_of:
-            return
         self.close()
+
+    def open(self, captured: Iterable[tuple[Namespace, str]] = (), *, recheck: bool = False) -> None:
+        """Replace those of the libraries that are imported; opened again, those imported since. `captured` are names in the author's
+        modules that hold a reader."""
         with _lock:
-            for point in _run_points(entry_points):
-                key, place, name, original, wrapper = point
-                known = _opened.get(key)
-                if known is not None:
-                    known[0] += 1
-                elif vars(place).get(name) is original:
-                    setattr(place, name, wrapper)
-                    _opened[key] = [1, original, wrapper]
-                else:
-                    continue  # somebody else's is in its place
-                self._opened.append(point)
-        self._all_of = entry_points
+            points = _entry_points(recheck=recheck)
+            new = [point for point in points[self._seen :] if point.is_of_runs or not self._of_runs]
+            new += [
+                point for point in map(_captured_point, captured) if point is not None and point not in self._opened
+            ]
+            self._seen = len(points)
+            for point in new:
+                point.open()
+            self._opened += new
 
     def close(self) -> None:
         """Put them back."""
         with _lock:
-            for key, place, name, original, wrapper in self._opened:
-                known = _opened[key]
-                known[0] -= 1
-                if not known[0]:
-                    del _opened[key]
-                    if vars(place).get(name) is wrapper:
-                        setattr(place, name, original)
-        self._opened, self._all_of = [], None
+            for point in reversed(self._opened):
+                point.close()
+            self._opened, self._seen = [], 0
 
-
-_RunPoint = tuple[tuple[int, str], Any, str, Any, Any]
-"""An entry point: its key in `_opened`, the module or class and its name there, what it is, and its wrapper."""
-
-_run_points_of: tuple[object, list[_RunPoint]] = (None, [])
-
-
-def _run_points(entry_points: list[tuple[_Place, str]]) -> list[_RunPoint]:
-    """Those of the entry points that name files (readers given a path, `open`, connections to databases), or write them."""
-    global _run_points_of
-    if _run_points_of[0] is not entry_points:
-        found: list[_RunPoint] = []
-        for place, name in entry_points:
-            note = _notes((_label_of(place), name), name)
-            is_pandas = isinstance(place, type) and place.__module__.partition(".")[0] == "pandas"  # it calls `open`
-            is_for_runs = note in _WRITTEN_BY or note in _CARRIED or (note in _NAMED_BY and not isinstance(place, type))
-            if is_pandas or not is_for_runs:
-                continue
-            known = _opened.get(_place_key(place, name))
-            original = vars(place).get(name) if known is None else known[1]
-            wrapper = _wrapper_of(place, name, original) if known is None else known[2]
-            if wrapper is not None:
-                found.append((_place_key(place, name), place, name, original, wrapper))
-        _run_points_of = entry_points, found
-    return _run_points_of[1]
-
-
-def _label_of(place: _Place) -> str:
-    return f"{place.__module__}.{place.__qualname__}" if isinstance(place, type) else str(place.__name__)
+    @contextmanager
+    def intercept(self, log: ReadLog, captured: Iterable[tuple[Namespace, str]] = ()) -> Iterator[None]:
+        """Inside, what this context reads is noted in the log."""
+        self.open(captured, recheck=True)
+        with logging_to(log):
+            yield
 
 
 def is_reader(value: object) -> bool:
@@ -148,15 +84,16 @@ def is_reader(value: object) -> bool:
 
 def is_intercepted(place: object, name: str) -> bool:
     """Whether what lies there under this name is replaced while a preview runs."""
-    return (id(place), name) in _intercepted_keys()
+    _entry_points()
+    return (id(place), name) in _places
 
 
 def intercepted(fn: Any) -> Any:
     """`fn`, or its noting wrapper when it is a reader given as a step itself, such as `map(polars.read_csv)`."""
     if isinstance(fn, partial):
         return partial(intercepted(fn.func), *fn.args, **fn.keywords)
-    known = _readers().get(id(fn))
-    return fn if known is None else known[1]
+    point = _readers().get(id(fn))
+    return fn if point is None else point.wrapper
 
 
 def _is_wrapper(value: object) -> bool:
@@ -167,103 +104,76 @@ def _is_wrapper(value: object) -> bool:
 # -- where a reader is found, and its wrapper there --------------------------------------------------------------------
 
 
-@frozen
-class _Names:
-    """A module's names, which can be set like attributes."""
+@dataclass(slots=True, eq=False)
+class _EntryPoint:
+    """A name in a module, a class or the author's namespace (a dict), and the wrapper that stands there while somebody `users` it.
 
-    namespace: Namespace
+    The wrapper is made once, so that a copy somebody keeps stays recognisable.
+    """
 
+    place: Any
+    name: str
+    note: Callable[..., Any]
+    original: Any
+    wrapper: Any
+    is_of_runs: bool = False
+    users: int = 0
 
-_Place = Any  # a module, a class, or _Names
-_opened: dict[tuple[int, str], list[Any]] = {}
+    def now(self) -> Any:
+        """What stands there."""
+        return (self.place if isinstance(self.place, dict) else vars(self.place)).get(self.name)
 
+    def open(self) -> None:
+        """Let the wrapper stand there."""
+        self.users += 1
+        now = self.now()
+        if self.users > 1 or now is None or _is_wrapper(now):
+            return
+        if now is not self.original:
+            self.original, self.wrapper = now, _make_wrapper(now, self.note)
+        self._put(self.wrapper)
 
-def _place_key(place: _Place, name: str) -> tuple[int, str]:
-    return (id(place.namespace) if isinstance(place, _Names) else id(place), name)
+    def close(self) -> None:
+        """Put back what was there, unless another one has come there."""
+        self.users -= 1
+        if not self.users:
+            if self.now() is self.wrapper:
+                self._put(self.original)
+            _captured.pop((id(self.place), self.name), None)
 
-
-def _names(place: _Place) -> Any:
-    return place.namespace if isinstance(place, _Names) else vars(place)
-
-
-def _set(place: _Place, name: str, value: Any) -> None:
-    if isinstance(place, _Names):
-        place.namespace[name] = value
-    else:
-        setattr(place, name, value)
-
-
-def _install(place: _Place, name: str) -> bool:
-    key = _place_key(place, name)
-    known = _opened.get(key)
-    if known is not None:
-        known[0] += 1
-        return True
-    original = _names(place).get(name)
-    wrapper = _wrapper_of(place, name, original)
-    if wrapper is None:
-        return False
-    try:
-        _set(place, name, wrapper)
-    except (AttributeError, TypeError):
-        return False
-    _opened[key] = [1, original, wrapper]
-    return True
-
-
-def _remove(place: _Place, name: str) -> None:
-    key = _place_key(place, name)
-    known = _opened[key]
-    known[0] -= 1
-    if known[0] == 0:
-        del _opened[key]
-        if _names(place).get(name) is known[2]:
-            _set(place, name, known[1])
+    def _put(self, value: Any) -> None:
+        if isinstance(self.place, dict):
+            self.place[self.name] = value
+        else:
+            with suppress(AttributeError, TypeError):
+                setattr(self.place, self.name, value)
 
 
-_wrappers: dict[tuple[str, str], tuple[Any, Any]] = {}
-"""The wrapper of each reader by its place; made once, so that a copy somebody keeps stays recognisable."""
+_captured: dict[tuple[int, str], _EntryPoint] = {}
+"""The entry points in namespaces of the author's, while they are used."""
 
 
-def _wrapper_of(place: _Place, name: str, original: Any) -> Any:
-    if original is None or _is_wrapper(original):
-        return None
-    if isinstance(place, _Names):
-        known = _readers().get(id(original))
-        return None if known is None else known[1]
-    label = (_label_of(place), name)
-    made = _wrappers.get(label)
-    if made is not None and made[0] is original:
-        return made[1]
-    note = _notes(label, name)
-    wrapper = _make_wrapper(original, note)
-    _wrappers[label] = (original, wrapper)
-    return wrapper
+def _captured_point(captured: tuple[Namespace, str]) -> _EntryPoint | None:
+    space, name = captured
+    known = _captured.get((id(space), name))
+    reader = _readers().get(id(space.get(name))) if known is None else None
+    if reader is not None:
+        known = _captured[id(space), name] = _EntryPoint(space, name, reader.note, space[name], reader.wrapper)
+    return known
 
 
 def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
-    named, written = _NAMED_BY.get(note), _WRITTEN_BY.get(note)
-    is_doubted, is_carried = note in (_READ, recorders.record_open), note in _CARRIED
+    is_doubted = note in (_READ, recorders.record_open)
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        who, files = active_logs(), None if named is None else current_files()
-        if named is not None and files is not None:
-            with suppress(Exception):  # what is noted of a run is not worth its end
-                for path in named(args, kwargs):
-                    files.note(path)
-        told = [] if not is_doubted else [one.doubts for one in (*who, files) if one is not None]
-        if told:
-            _tell(told, lambda: doubts_of(original, args, kwargs))
-        if who or is_carried:
-            read = note(original, who, args, kwargs)
-        else:
-            if written is not None and current_guard() is not None:
-                for path in written(args, kwargs):
-                    if isinstance(path, (str, os.PathLike)):
-                        about_to_write(os.fspath(path))
-            read = original(*args, **kwargs)
-        if told:
-            _tell(told, lambda: doubts_of_table(original, read, args, kwargs))
+        if is_not_logged():
+            return original(*args, **kwargs)
+        logs = active_logs()
+        if not is_doubted or not logs:
+            return note(original, logs, args, kwargs)
+        _tell(logs, lambda: doubts_of(original, args, kwargs))
+        read = note(original, logs, args, kwargs)
+        _tell(logs, lambda: doubts_of_table(original, read, args, kwargs))
         return read
 
     with suppress(AttributeError, TypeError):
@@ -272,35 +182,12 @@ def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
     return staticmethod(wrapper) if isinstance(original, staticmethod) else wrapper
 
 
-def _tell(told: Iterable[dict[str, None]], doubts: Callable[[], Iterable[str]]) -> None:
-    """Add what is doubtful to what these are told; looking for it never fails a step, and is no read of it."""
+def _tell(logs: Iterable[ReadLog], doubts: Callable[[], Iterable[str]]) -> None:
+    """Add what is doubtful to the logs; looking for it never fails a step, and is no read of it."""
     with suppress(Exception), not_logged():
-        for said in doubts():
-            for one in told:
-                one.setdefault(said)
-
-
-_known: tuple[object, dict[int, tuple[Any, Any]]] = (None, {})
-
-
-def _readers() -> dict[int, tuple[Any, Any]]:
-    """Each reader that is a plain function, by its identity, with its wrapper."""
-    global _known
-    entry_points = _entry_points()
-    if _known[0] is not entry_points:
-        found: dict[int, tuple[Any, Any]] = {}
-        with _lock:
-            for place, name in entry_points:
-                if isinstance(place, type):
-                    continue
-                value = vars(place).get(name)
-                if _is_wrapper(value):
-                    value = next(original for original, wrapper in _wrappers.values() if wrapper is value)
-                wrapper = _wrapper_of(place, name, value)
-                if wrapper is not None:
-                    found[id(value)] = (value, wrapper)
-        _known = (entry_points, found)
-    return _known[1]
+        for doubt in doubts():
+            for log in logs:
+                log.doubts.setdefault(doubt)
 
 
 # -- which entry points there are ------------------------------------------------------------------------------------
@@ -375,19 +262,10 @@ _RECORDERS: dict[str, dict[str, Callable[..., Any]]] = {
     "pyarrow.orc": {"read_table": _READ},
     "pyarrow.orc.ORCFile": {"__init__": recorders.method_reader},
 }  # fmt: skip
-_NAMED_BY: dict[Callable[..., Any], Callable[[tuple[Any, ...], dict[str, Any]], Iterable[object]]] = {
-    _READ: access_log.of_reader,
-    recorders.record_open: access_log.of_open,
-    recorders.record_database: access_log.of_database,
-    recorders.record_duckdb: access_log.of_duckdb,
-}
-"""What names the files of a run, of the entry points that production replaces too."""
-_WRITTEN_BY: dict[Callable[..., Any], Callable[[tuple[Any, ...], dict[str, Any]], Iterable[object]]] = {
-    recorders.record_writer: access_log.of_writer,
-}
-"""What names the files that a run is about to write, past Python."""
-_CARRIED = (recorders.record_thread, recorders.record_submit)
-"""What hands the guard of a run or a preview to other threads."""
+_OF_RUNS = (_READ, recorders.record_open, recorders.record_database, recorders.record_duckdb)
+"""What names the files of a run, where it is no method."""
+_ANYWHERE_OF_RUNS = (recorders.record_writer, recorders.record_thread, recorders.record_submit)
+"""What a run is about to write, past Python, and what hands its guard to other threads."""
 _SEEN_LIBRARIES = ("polars", "pandas", "duckdb", "fastexcel")
 """Every public `read_*` and `scan_*` of these is an entry point, whatever the version."""
 _NO_PATH = {
@@ -405,7 +283,9 @@ _NO_PATH = {
     "read_gbq": "the network",
     "read_iceberg": "an Iceberg table",
 }
+_SEEN_PREFIXES = ("read_", "scan_", "from_parquet", "from_csv")
 _WRITERS = ("polars.DataFrame", "polars.LazyFrame", "pandas.DataFrame")
+_WRITER_PREFIXES = ("write_", "sink_", "to_csv", "to_parquet", "to_excel", "to_json", "to_feather", "to_pickle")
 
 
 @cache
@@ -414,66 +294,56 @@ def watched_libraries() -> frozenset[str]:
     return frozenset(label.partition(".")[0] for label in _RECORDERS)
 
 
-def _notes(label: tuple[str, str], name: str) -> Callable[..., Any]:
-    place = label[0]
-    place = {
-        "polars.dataframe.frame.DataFrame": "polars.DataFrame",
-        "polars.lazyframe.frame.LazyFrame": "polars.LazyFrame",
-        "polars.series.series.Series": "polars.Series",
-        "polars.expr.expr.Expr": "polars.Expr",
-        "polars.sql.context.SQLContext": "polars.SQLContext",
-    }.get(place, place)
-    for known, entry_points in _RECORDERS.items():
-        if name in entry_points and (known == place or known.rpartition(".")[2] == place.rpartition(".")[2]):
-            return entry_points[name]
-    if name.startswith(("write_", "sink_", "to_")):
-        return recorders.record_writer
-    return recorders.record_unseen(_NO_PATH[name]) if name in _NO_PATH else _READ
-
-
-_ALL_LABELS = frozenset(_RECORDERS)
-_entry_points_then: tuple[frozenset[str], list[tuple[_Place, str]]] = (frozenset(), [])
+_points: list[_EntryPoint] = []
+_places: set[tuple[int, str]] = set()
+_of_functions: dict[int, _EntryPoint] = {}
+_labels: set[str] = set()
 _modules_then = -1
 
 
-def _entry_points(*, recheck: bool = False) -> list[tuple[_Place, str]]:
-    """Every entry point of the libraries imported so far; none is imported for it."""
-    global _entry_points_then, _modules_then
+def _readers() -> dict[int, _EntryPoint]:
+    """The entry point of each reader that is a plain function, by its identity."""
+    _entry_points()
+    return _of_functions
+
+
+def _entry_points(*, recheck: bool = False) -> list[_EntryPoint]:
+    """Every entry point of the libraries imported so far; none is imported for it, and later ones are added to the end."""
+    global _modules_then
     if len(sys.modules) == _modules_then and not recheck:
-        return _entry_points_then[1]
-    _modules_then = len(sys.modules)
-    absent = _ALL_LABELS - _entry_points_then[0]
-    loaded = _entry_points_then[0] | {
-        label for label in absent if label.partition(".")[0] in sys.modules and _find(label)
-    }
-    if loaded != _entry_points_then[0]:
-        found: list[tuple[_Place, str]] = []
-        for label in _RECORDERS:
-            place = _find(label) if label in loaded else None
-            if place is None:
-                continue
-            names = dict.fromkeys(_RECORDERS[label])
-            if label in _SEEN_LIBRARIES:
-                names |= dict.fromkeys(
-                    name for name in vars(place) if name.startswith(("read_", "scan_", "from_parquet", "from_csv"))
-                )
-            if label in _WRITERS:
-                prefixes = ("write_", "sink_", "to_csv", "to_parquet", "to_excel", "to_json", "to_feather", "to_pickle")
-                names |= dict.fromkeys(name for name in vars(place) if name.startswith(prefixes))
-            found += [(place, name) for name in names if callable(vars(place).get(name))]
-        _entry_points_then = (loaded, found)
-    return _entry_points_then[1]
+        return _points
+    with _lock:
+        _modules_then = len(sys.modules)
+        for label in [label for label in _RECORDERS if label not in _labels and label.partition(".")[0] in sys.modules]:
+            if (place := _find(label)) is not None:
+                _labels.add(label)
+                _points.extend(_points_of(label, place))
+    return _points
 
 
-def _intercepted_keys() -> frozenset[tuple[int, str]]:
-    global _keys_of
-    entry_points = _entry_points()
-    if _keys_of[0] is not entry_points:
-        _keys_of = (entry_points, frozenset(_place_key(place, name) for place, name in entry_points))
-    return _keys_of[1]
+def _points_of(label: str, place: Any) -> Iterator[_EntryPoint]:
+    """The entry points of a module or a class."""
+    prefixes = _SEEN_PREFIXES if label in _SEEN_LIBRARIES else _WRITER_PREFIXES if label in _WRITERS else ()
+    is_class = isinstance(place, type)
+    for name in dict.fromkeys((*_RECORDERS[label], *(name for name in vars(place) if name.startswith(prefixes)))):
+        original = vars(place).get(name)
+        if callable(original):
+            note = _RECORDERS[label].get(name) or _note_of(name)
+            is_of_runs = note in _ANYWHERE_OF_RUNS or (note in _OF_RUNS and not is_class)
+            is_of_runs = is_of_runs and not (is_class and label.startswith("pandas"))  # it calls `open`
+            wrapper = original if _is_wrapper(original) else _make_wrapper(original, note)
+            point = _EntryPoint(place, name, note, original, wrapper, is_of_runs)
+            _places.add((id(place), name))
+            if not is_class:
+                _of_functions[id(original)] = point
+            yield point
 
 
-_keys_of: tuple[object, frozenset[tuple[int, str]]] = (None, frozenset())
+def _note_of(name: str) -> Callable[..., Any]:
+    """What the name of an entry point says that it does."""
+    if name.startswith(("write_", "sink_", "to_")):
+        return recorders.record_writer
+    return recorders.record_unseen(_NO_PATH[name]) if name in _NO_PATH else _READ
 
 
 def _find(label: str) -> Any:

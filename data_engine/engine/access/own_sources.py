@@ -18,11 +18,10 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from data_engine.cause import Cause
-from data_engine.engine.access.access_log import AccessLog, Namespace
+from data_engine.engine.access.access_log import ReadLog
 from data_engine.engine.access.bytecode import code_facts
-from data_engine.engine.access.file_events import ChangeRefusedError
+from data_engine.engine.access.file_events import ChangeRefusedError, FileGuard
 from data_engine.engine.access.interceptors import Interceptors, watched_libraries
-from data_engine.engine.access.signatures import Kind
 from data_engine.files import identity_of
 from data_engine.flow.check import Check
 from data_engine.flow.flow import Flow
@@ -55,7 +54,7 @@ class RunFolders:
     names: frozenset[str] | None = None
 
 
-class OwnSources:
+class OwnSources(FileGuard):
     """The guard of one run (`file_events.FileGuard`).
 
     Example:
@@ -71,8 +70,8 @@ class OwnSources:
     """
 
     def __init__(self, folders: RunFolders, lead_of: Callable[[Path], str] = lead_of) -> None:
+        super().__init__()
         self.folders, self._lead_of = folders, lead_of
-        self.refused: list[ChangeRefusedError] = []
         self.taken: dict[str, None] = {}
         self._written: dict[str, None] = {}
         self._new: dict[str, None] = {}
@@ -111,19 +110,6 @@ class OwnSources:
         """A file goes away, and another one is written."""
         self.about_to_write(target)
         self.about_to_remove(path)
-
-    def about_to_make_folder(self, path: str) -> None:
-        """Folders are no sources."""
-
-    def about_to_open_database(self, path: str) -> None:
-        """A run opens databases as it likes."""
-
-    def protects(self, path: str) -> bool:
-        """No database is protected."""
-        return False
-
-    def refuse_database(self, path: str) -> None:
-        """Nothing is refused."""
 
     # -- outputs ---------------------------------------------------------------------------------------------------------------
 
@@ -273,31 +259,10 @@ def _named(value: object) -> Any:
     return value if isinstance(value, (str, FunctionType, partial)) else None
 
 
-class _WritesOnly(AccessLog):
-    """A log that lets what is about to be written be seen, and keeps nothing."""
-
-    def read(self, kind: Kind, path: str) -> None:
-        """Reads are not looked at."""
-
-    def wrote(self, path: str) -> None:
-        """Whoever may refuse it has seen it by now."""
-
-    def mark_unseen(self, reason: str) -> None:
-        """It is no matter."""
-
-    def frame(self, space: Namespace, name: str) -> None:
-        """It is no matter."""
-
-
 @contextmanager
 def sql_watched() -> Iterator[None]:
     """Inside, the files that this context's queries write are seen before they are written; what a step imports is not replaced any
     more, so DuckDB is imported before."""
     importlib.import_module("duckdb")
-    log = _WritesOnly(_no_digest, is_duckdb_pristine=True)
-    with Interceptors() as interceptors, interceptors.intercept(log):
+    with Interceptors() as interceptors, interceptors.intercept(ReadLog()):
         yield
-
-
-def _no_digest(value: object) -> None:
-    """Frames are not looked at."""

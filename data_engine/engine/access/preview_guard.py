@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 from data_engine import private
-from data_engine.engine.access.file_events import ChangeRefusedError
+from data_engine.engine.access.file_events import ChangeRefusedError, FileGuard
 from data_engine.engine.access.libraries import library_folders
 from data_engine.files import files_below, write_text_atomic
 from data_engine.platforms.names import compared, lead_of, real_path
@@ -72,7 +72,7 @@ class PreviewRules:
         return self.read[folder]
 
 
-class PreviewGuard:
+class PreviewGuard(FileGuard):
     """The guard of one preview (`file_events.FileGuard`). `use` is an object of an earlier step, which may be previewed instead.
 
     Example:
@@ -84,9 +84,11 @@ class PreviewGuard:
         'the preview would remove '
     """
 
+    keeps_databases = True
+
     def __init__(self, rules: PreviewRules, use: str | None = None) -> None:
+        super().__init__()
         self.rules, self.use = rules, use
-        self.refused: list[ChangeRefusedError] = []
         self._touched: dict[str, None] = {}
         self._folders: set[str] = set()
         self._told: list[str] = []

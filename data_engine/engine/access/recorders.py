@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from data_engine.engine.access.access_log import AccessLog, not_logged, of_writer
+from data_engine.engine.access.access_log import ReadLog, not_logged
 from data_engine.engine.access.bytecode import identifiers
 from data_engine.engine.access.file_events import (
     FileGuard,
@@ -26,18 +26,21 @@ from data_engine.engine.access.file_events import (
 from data_engine.engine.access.signatures import Kind
 from data_engine.platforms.files import path_of_folder
 from data_engine.record import frozen
-from data_engine.storage_version import make_attached
+from data_engine.storage_version import is_made_here, make_attached, make_missing
 
 _PATH_WORDS = frozenset(
     """source sources path paths file files io filepath filepath_or_buffer path_or_buf path_or_buffer path_or_file where filename
     database name uri input_file path_or_paths fname path_or_glob file_glob""".split()
+)
+_TARGET_WORDS = frozenset(
+    "path path_or_buf file target where dest dst output_file excel_writer workbook file_name".split()
 )
 _Args = tuple[Any, ...]
 _Kwargs = dict[str, Any]
 
 
 def reader(kind: Kind) -> Callable[..., Any]:
-    def note(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    def note(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
         given = [*args[:1], *(value for word, value in kwargs.items() if word in _PATH_WORDS)]
         _record_paths(given, kind, logs)
         return original(*args, **kwargs)
@@ -45,25 +48,23 @@ def reader(kind: Kind) -> Callable[..., Any]:
     return note
 
 
-def method_reader(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def method_reader(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     return reader("content")(partial(original, args[0]), logs, args[1:], kwargs)
 
 
-def record_open(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_open(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     file = args[0] if args else kwargs.get("file")
     mode = args[1] if len(args) > 1 else kwargs.get("mode", "r")
     if isinstance(file, int):
         if file <= 2:
             _mark_unseen(logs, "the keyboard or a pipe")
         return original(*args, **kwargs)
-    if isinstance(mode, str):
-        reads = "r" in mode or "a" in mode or "+" in mode
-        if reads and not ("w" in mode or "x" in mode):
-            _record_paths([file], "content", logs, native=False)
+    if isinstance(mode, str) and not ("w" in mode or "x" in mode):
+        _record_paths([file], "content", logs, native=False, is_appended="a" in mode)
     return original(*args, **kwargs)
 
 
-def record_os_open(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_os_open(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     flags = args[1] if len(args) > 1 else kwargs.get("flags", 0)
     path = args[0] if args else kwargs.get("path")
     is_anew = bool(flags & os.O_TRUNC or flags & os.O_EXCL)
@@ -88,7 +89,7 @@ _LOOKERS = frozenset(
 )
 
 
-def record_stat(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_stat(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     caller = sys._getframe(2)
     if caller.f_globals.get("__name__") in _LOOKERS and caller.f_code.co_name == "stat" and caller.f_back is not None:
         caller = caller.f_back
@@ -107,7 +108,7 @@ def record_stat(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs:
     return original(*args, **kwargs)
 
 
-def record_lstat(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_lstat(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     path = args[0] if args else kwargs.get("path")
     if not isinstance(path, int):
         _record_paths([path], "kind", logs, native=False)
@@ -115,7 +116,7 @@ def record_lstat(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs
     return original(*args, **kwargs)
 
 
-def record_listing(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_listing(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     path = args[0] if args else kwargs.get("path", ".")
     is_scan = (
         getattr(original, "__name__", "") == "scandir" and sys._getframe(2).f_globals.get("__name__") not in _WALKERS
@@ -134,7 +135,7 @@ _QUESTIONS: dict[str, Kind] = {
 }
 
 
-def record_question(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_question(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     name = getattr(original, "__name__", "").removeprefix("_path_")  # as some are called on Windows
     is_copy = name == "samefile" and sys._getframe(2).f_globals.get("__name__") == "shutil"
     if not is_copy:  # which looks whether its target is its source
@@ -144,7 +145,7 @@ def record_question(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwa
         return original(*args, **kwargs)
 
 
-def record_database(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_database(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     place = args[0] if args else kwargs.get("database", ":memory:")
     text = place if isinstance(place, str) else None
     if text is not None and text in (":default:",):
@@ -158,11 +159,18 @@ def record_database(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwa
     return opened(original, args, kwargs)
 
 
-def record_duckdb(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_duckdb(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    """As `record_database`; a database that it would make is made first, in the workspace's format."""
+    read_only = args[1] if len(args) > 1 else kwargs.get("read_only", False)
+    config = args[2] if len(args) > 2 else kwargs.get("config")
+    path = _path_of(args, kwargs)
+    if path is not None and not read_only and not is_made_here(config):
+        with not_logged():
+            make_missing(path)
     return record_database(original, logs, args, kwargs)
 
 
-def record_module_sql(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_module_sql(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     given = kwargs.get("connection")
     duckdb: Any = sys.modules["duckdb"]
     if given is None and not all(one.is_duckdb_pristine for one in logs):
@@ -176,19 +184,19 @@ def record_module_sql(original: Any, logs: tuple[AccessLog, ...], args: _Args, k
     return _call_for_frames(original, args, kwargs)
 
 
-def record_method_sql(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_method_sql(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     text = args[1] if len(args) > 1 else kwargs.get("query")
     _record_sql(logs, text, is_shared=args[0] is _default_connection())
     _show_parameters(args, kwargs)
     return _call_for_frames(original, args, kwargs)
 
 
-def record_relation_query(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_relation_query(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     _record_sql(logs, args[-1] if args else None, is_shared=False)
     return _call_for_frames(original, args, kwargs)
 
 
-def record_frames_sql(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_frames_sql(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     texts = [value for value in (*args, *kwargs.values()) if isinstance(value, str)]
     if not texts:
         _mark_unseen(logs, "a query that is not a text")
@@ -198,50 +206,50 @@ def record_frames_sql(original: Any, logs: tuple[AccessLog, ...], args: _Args, k
 
 
 def record_unseen(reason: str) -> Callable[..., Any]:
-    def note(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    def note(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
         _mark_unseen(logs, reason)
         return original(*args, **kwargs)
 
     return note
 
 
-def record_sample(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_sample(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     if kwargs.get("seed") is None and kwargs.get("random_state") is None:
         _mark_unseen(logs, f"random numbers ({getattr(original, '__name__', 'sample')} without a seed)")
     return original(*args, **kwargs)
 
 
-def record_rank(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_rank(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     if "random" in (*args[1:2], kwargs.get("method")) and kwargs.get("seed") is None:
         _mark_unseen(logs, "random numbers (a rank without a seed)")
     return original(*args, **kwargs)
 
 
-def record_fragments(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_fragments(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     for text in (*args, *kwargs.values()):
         if isinstance(text, str):
             _record_sql(logs, text, is_shared=False)
     return _call_for_frames(original, args, kwargs)
 
 
-def record_thread(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_thread(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     """A thread is started: what it changes is the step's."""
     carry_into(args[0])
     return original(*args, **kwargs)
 
 
-def record_submit(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_submit(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     """A call that a pool of threads takes: what it changes is the step's."""
     return original(*args[:1], carried(args[1]), *args[2:], **kwargs) if len(args) > 1 else original(*args, **kwargs)
 
 
-def record_writer(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
-    for value in of_writer(args, kwargs):
+def record_writer(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    for value in (*args[1:2], *(value for word, value in kwargs.items() if word in _TARGET_WORDS)):
         _record_written(value)
     return original(*args, **kwargs)
 
 
-def _mark_unseen(logs: tuple[AccessLog, ...], reason: str) -> None:
+def _mark_unseen(logs: tuple[ReadLog, ...], reason: str) -> None:
     for one in logs:
         one.mark_unseen(reason)
 
@@ -252,7 +260,9 @@ def _record_written(value: object) -> None:
             about_to_write(text)
 
 
-def _record_paths(values: Iterable[object], kind: Kind, logs: tuple[AccessLog, ...], *, native: bool = True) -> None:
+def _record_paths(
+    values: Iterable[object], kind: Kind, logs: tuple[ReadLog, ...], *, native: bool = True, is_appended: bool = False
+) -> None:
     """Note each path in `values`; native readers also take patterns, folders and addresses."""
     with not_logged():
         for value in values:
@@ -260,7 +270,7 @@ def _record_paths(values: Iterable[object], kind: Kind, logs: tuple[AccessLog, .
             if texts is None:
                 _mark_unseen(logs, f"a reader given a {type(value).__name__}")
                 continue
-            for text in texts:
+            for text in filter(None, texts):
                 if native and "://" in text:
                     _mark_unseen(logs, f"the address {text.partition('?')[0]}")
                     continue
@@ -270,7 +280,10 @@ def _record_paths(values: Iterable[object], kind: Kind, logs: tuple[AccessLog, .
                     _mark_unseen(logs, path)
                     continue
                 for one in logs:
-                    one.read("tree" if is_pattern else kind, path)
+                    if is_appended:
+                        one.append(path)
+                    else:
+                        one.note("tree" if is_pattern else kind, path)
 
 
 def _texts_of(value: object) -> list[str] | None:
@@ -306,7 +319,7 @@ def _is_target(text: str) -> bool:
         return "\0" not in text and len(text) < 4096 and os.path.isdir(os.path.dirname(os.path.abspath(text)))
 
 
-def _record_sql(logs: tuple[AccessLog, ...], text: object, *, is_shared: bool) -> None:
+def _record_sql(logs: tuple[ReadLog, ...], text: object, *, is_shared: bool) -> None:
     if not isinstance(text, str):
         _mark_unseen(logs, "a query that is not a text")
         return
@@ -325,7 +338,7 @@ def _record_sql(logs: tuple[AccessLog, ...], text: object, *, is_shared: bool) -
     _record_frames(identifiers(text), logs, sys._getframe(3))
 
 
-def _record_frames(words: frozenset[str], logs: tuple[AccessLog, ...], frame: FrameType | None) -> None:
+def _record_frames(words: frozenset[str], logs: tuple[ReadLog, ...], frame: FrameType | None) -> None:
     """Record the frames that a query with these words may read by the name of a variable, from `frame` outwards."""
     is_outside = False
     while frame is not None:
@@ -399,7 +412,7 @@ def opened(connect: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     """
     guard = current_guard()
     path = _path_of(args, kwargs)
-    if guard is None:
+    if guard is None or not guard.keeps_databases:
         return connect(*args, **kwargs)
     if "sqlite" in (getattr(connect, "__module__", None) or ""):
         return _opened_sqlite(connect, args, kwargs, guard, path)

@@ -4,6 +4,5 @@ threads.py     the loop that all ways share: order, errors, stops, progress
 travel.py      values and errors as bytes, and back
 far_context.py the context of a step as an item in another process sees it
 worker.py      that process itself
-process.py     a process that runs items, as its owner holds it
-processes.py   the processes of one run
+processes.py   the processes of one run, as their owner holds them
 """

@@ -26,8 +26,16 @@ from data_engine.cluster.connection import Connection
 from data_engine.cluster.link import Attempt, Link, Lost, Suspects
 from data_engine.cluster.node import NodeAttempt, Refused
 from data_engine.engine.items import threads
-from data_engine.engine.items.process import Home, ItemProcess, ProcessEnded, Task
-from data_engine.engine.items.processes import FarCall, ProcessPool, died, mark_unseen
+from data_engine.engine.items.processes import (
+    FarCall,
+    Home,
+    ItemProcess,
+    ProcessEnded,
+    ProcessPool,
+    Task,
+    died,
+    mark_unseen,
+)
 from data_engine.engine.items.travel import PackedError, Parcel, pack_error, unpack_error
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.shares import Share

@@ -6,10 +6,10 @@ an item looks at them. Where to write is asked of the run, whose stage or scratc
 
 from __future__ import annotations
 
-from collections import deque
+from collections import UserDict, deque
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,10 +18,8 @@ from typing import Any
 
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
-from data_engine.flow.debug import FlowDebugContext
-from data_engine.flow.locations import IN_PLACE, MirrorContext, Places, SourceContext
+from data_engine.flow.locations import IN_PLACE, Places
 from data_engine.flow.parameters import GivenParams
-from data_engine.record import frozen
 
 Ask = Callable[[str, tuple[Any, ...]], Any]
 """Asks the run a question, by its name and arguments, and gives the answer or raises what it raised."""
@@ -29,46 +27,24 @@ Ask = Callable[[str, tuple[Any, ...]], Any]
 _WAYS = ("root", "enter", "database", "final", "publish")
 
 
-@frozen
-class ContextFacts:
-    """What of a context travels with each map."""
+_AS_THEY_ARE = ("flow_name", "group", "source", "scheduled_for", "workspace_root")
 
-    flow_name: str
-    group: str
-    source: SourceContext | None
-    mirror: MirrorContext | None
-    params: Any
-    scheduled_for: datetime | None
-    workspace_root: Path | None
-    debug: tuple[Path, dict[str, Any]] | None
-    is_in_place: bool
-    objects: tuple[str, ...]
-    metadata: tuple[str, ...]
 
-    @classmethod
-    def of(cls, context: FlowContext) -> ContextFacts:
-        """The facts of a run's context. Its tables are not looked at: a preview notices who does."""
-        own: dict[str, Any] = vars(FlowContext)["__dict__"].__get__(context)
-        debug = context.debug
-        params = dict(context.params) if isinstance(context.params, MappingProxyType) else context.params
-        return cls(
-            context.flow_name,
-            context.group,
-            context.source,
-            None if context.mirror is None else replace(context.mirror, places=IN_PLACE),
-            params,
-            context.scheduled_for,
-            context.workspace_root,
-            None
-            if debug is None
-            else (
-                debug.root,
-                {name: getattr(debug, name) for name in ("workspace_id", "flow_name", "run_id", "source_path")},
-            ),
-            context.places is IN_PLACE,
-            tuple(own["objects"]),
-            tuple(own["metadata"]),
-        )
+def facts_of(context: FlowContext) -> dict[str, Any]:
+    """What of a run's context travels with each map. Its tables are not looked at: a preview notices who does."""
+    own: dict[str, Any] = vars(FlowContext)["__dict__"].__get__(context)
+    debug = copy(context.debug)
+    if debug is not None:
+        debug.control = None
+    return {
+        **{name: own[name] for name in _AS_THEY_ARE},
+        "mirror": None if context.mirror is None else replace(context.mirror, places=IN_PLACE),
+        "params": dict(context.params) if isinstance(context.params, MappingProxyType) else context.params,
+        "debug": debug,
+        "is_in_place": context.places is IN_PLACE,
+        "objects": tuple(own["objects"]),
+        "metadata": tuple(own["metadata"]),
+    }
 
 
 def answer(context: FlowContext, question: str, arguments: tuple[Any, ...]) -> Any:
@@ -83,29 +59,24 @@ def answer(context: FlowContext, question: str, arguments: tuple[Any, ...]) -> A
 
 
 class FarContext(FlowContext):
-    """A context in another process than its run."""
+    """A context in another process than its run, of the `facts_of` that."""
 
     _current: _Fetched
 
-    def __init__(self, facts: ContextFacts, control: StepControl, ask: Ask) -> None:
-        places = IN_PLACE if facts.is_in_place else _FarPlaces(ask)
-        debug = None
-        if facts.debug is not None:
-            root, names = facts.debug
-            debug = FlowDebugContext(root, **names, control=control)
+    def __init__(self, facts: dict[str, Any], control: StepControl, ask: Ask) -> None:
+        places = IN_PLACE if facts["is_in_place"] else _FarPlaces(ask)
+        mirror, debug, params = facts["mirror"], facts["debug"], facts["params"]
+        if debug is not None:
+            debug.control = control
+        self.__dict__.update({name: facts[name] for name in _AS_THEY_ARE})
         self.__dict__.update(
-            flow_name=facts.flow_name,
-            group=facts.group,
-            source=facts.source,
-            mirror=None if facts.mirror is None else replace(facts.mirror, places=places),
-            objects=_Fetched(facts.objects, lambda name: ask("objects", (name,))),
-            metadata=_Fetched(facts.metadata, lambda name: ask("metadata", (name,))),
-            config=WorkspaceConfigContext(facts.workspace_root),
+            mirror=None if mirror is None else replace(mirror, places=places),
+            objects=_Fetched(facts["objects"], lambda name: ask("objects", (name,))),
+            metadata=_Fetched(facts["metadata"], lambda name: ask("metadata", (name,))),
+            config=WorkspaceConfigContext(facts["workspace_root"]),
             debug=debug,
-            params=MappingProxyType(GivenParams(facts.params)) if type(facts.params) is dict else facts.params,
-            scheduled_for=facts.scheduled_for,
+            params=MappingProxyType(GivenParams(params)) if type(params) is dict else params,
             error=None,
-            workspace_root=facts.workspace_root,
             control=control,
             places=places,
             _current=_Fetched(("current",), lambda name: ask("current", ())),
@@ -149,46 +120,21 @@ class _FarPlaces(Places):
         self._ask("publish", ({},))
 
 
-class _Fetched(dict[str, Any]):
-    """A dict whose values are fetched when they are looked at."""
+class _Fetched(UserDict[str, Any]):
+    """A mapping whose values are fetched when they are looked at."""
 
     def __init__(self, names: tuple[str, ...], fetch: Callable[[str], Any]) -> None:
         super().__init__(dict.fromkeys(names, _FAR))
         self._fetch = fetch
 
     def __getitem__(self, name: str) -> Any:
-        value = super().__getitem__(name)
+        value = self.data[name]
         if value is _FAR:
-            value = self[name] = self._fetch(name)
+            value = self.data[name] = self._fetch(name)
         return value
 
-    def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self else default  # noqa: SIM401 - this is that `get`
-
-    def setdefault(self, name: str, default: Any = None) -> Any:
-        if name not in self:
-            self[name] = default
-        return self[name]
-
-    def pop(self, name: str, *default: Any) -> Any:
-        if name in self:
-            default = (self[name],)
-        super().pop(name, None)
-        if not default:
-            raise KeyError(name)
-        return default[0]
-
-    def items(self) -> Any:
-        return self.copy().items()
-
-    def values(self) -> Any:
-        return self.copy().values()
-
-    def copy(self) -> dict[str, Any]:
-        return {name: self[name] for name in self}
-
     def __repr__(self) -> str:
-        return repr(self.copy())
+        return repr(dict(self))
 
 
 _FAR = object()

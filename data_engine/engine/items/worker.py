@@ -1,4 +1,4 @@
-"""A process that runs the items of maps, one at a time, for the run that started it; `process` is the other side.
+"""A process that runs the items of maps, one at a time, for the run that started it; `processes` is the other side.
 
 Started as `python -P -m data_engine.engine.items.worker`. It hears its run on standard input and tells it on what was
 standard output; what C code or a child writes goes to the run's standard error. It ends when the run's process does, with
@@ -25,7 +25,7 @@ from typing import Any
 
 from data_engine import secret
 from data_engine.engine.access.file_events import FileGuard, failing_when_refused, guarding
-from data_engine.engine.items.far_context import ContextFacts, FarContext, LostChanges
+from data_engine.engine.items.far_context import FarContext, LostChanges
 from data_engine.engine.items.travel import (
     Frame,
     Parcel,
@@ -133,7 +133,6 @@ class _Worker:
         guarded = _as_in_run(fn, guard, around["databases"], self.tell)
         if facts is None:
             return guarded(fn)
-        assert isinstance(facts, ContextFacts)
         control = StepControl(emit=self._emit, may_work=self._may_work, **names)
         context = FarContext(facts, control, self._ask)
         return guarded(lambda item: fn(context, item))
@@ -203,12 +202,12 @@ def _as_in_run(
     if guard is None and databases is None:
         return lambda call: call
     from data_engine.engine.access.access_log import RunFiles, noting
-    from data_engine.engine.access.interceptors import RunReaders
+    from data_engine.engine.access.interceptors import Interceptors
     from data_engine.engine.access.own_sources import reaches_copy, sql_watched
 
     says_copy = reaches_copy([fn])
     if not _readers:
-        _readers.append(RunReaders())
+        _readers.append(Interceptors(of_runs=True))
 
     def guarded(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def one(item: Any) -> Any:

@@ -1,17 +1,21 @@
-"""What is kept of previewed steps, and what each step was made of when it was last previewed."""
+"""What is kept of previewed steps, what each step was made of when it was last previewed, and why one cannot be reused."""
 
 from __future__ import annotations
 
 import enum
+import os
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from data_engine.engine.access.access_log import Namespace
-from data_engine.engine.access.signatures import Kind, Signature
+from data_engine.engine.access.libraries import is_authored
+from data_engine.engine.access.signatures import Kind, Signature, compare, signature_of
+from data_engine.engine.memo.caption import StepReport
+from data_engine.engine.memo.fingerprint import value_digest
 from data_engine.engine.scratch import ScratchFile
 from data_engine.record import frozen
 
@@ -36,31 +40,24 @@ class Input(enum.Enum):
 class CacheEntry:
     """What one run of a step gave, and all it depended on beside its key.
 
-    `unseen` is why it can never be reused, `not_kept` why there is no `value`; `same_as` is what it was given and handed on;
+    `unseen` is why it can never be reused, `report` what people are told of it; `same_as` is what it was given and handed on;
     `shares` says that its value holds a part of another's, `is_stateful` that its value can be used up. `versions` tells which
-    contents it read of files that earlier steps wrote, `scratch` what it wrote itself to the preview's own folder; `doubts`
-    says of what it read that its author hardly meant it so, `headings` the same of the frame that it gave, `warned` what it logged
-    as a warning, `checked` what a check has found.
+    contents it read of files that earlier steps wrote, `scratch` what it wrote itself to the preview's own folder.
     """
 
-    out_key: bytes
     reads: Reads
     frames: dict[tuple[int, str], tuple[Namespace, bytes]]
     files: Reads
-    unseen: str | None
-    needs_order: bool
-    at_s: float
-    not_kept: str | None = None
+    versions: Mapping[str, str]
+    report: StepReport
+    out_key: bytes = b""
+    unseen: str | None = None
+    needs_order: bool = False
+    scratch: dict[Path, ScratchFile] = field(default_factory=dict)
     is_stateful: bool = False
     same_as: str | Input | None = None
     shares: bool = False
     classes: frozenset[type] = frozenset()
-    versions: Mapping[str, str] = field(default_factory=dict)
-    scratch: dict[Path, ScratchFile] = field(default_factory=dict)
-    doubts: tuple[str, ...] = ()
-    headings: tuple[str, ...] | None = None
-    warned: tuple[str, ...] = ()
-    checked: tuple[str, ...] = ()
     value: Any = None
     size_bytes: int = 0
 
@@ -151,3 +148,92 @@ class PreviewCache:
             while len(self._pasts) > _MAX_ENTRIES:
                 self._pasts.popitem(last=False)
             return before
+
+
+def signatures_of(literals: frozenset[str], ours: tuple[str, ...]) -> Reads:
+    """Paths written in the code: a native reader nobody watches may be given one."""
+    found: Reads = {}
+    for text in literals:
+        path = os.path.abspath(os.path.expanduser(text))
+        if path.startswith(ours):
+            continue
+        kind: Kind = "content" if os.path.isfile(path) else "kind"
+        found[kind, path] = signature_of(kind, path)
+    return found
+
+
+def facts_of(signatures: Mapping[tuple[Kind, str], Signature]) -> list[tuple[str, str, str | None]]:
+    return sorted((repr(place), repr(seen.facts), seen.content) for place, seen in signatures.items())
+
+
+class Comparisons:
+    """Files compared with what they were, each once until a step runs, which may change them."""
+
+    def __init__(self, source: Path | None, workspace_root: Path | None) -> None:
+        self._source = source
+        self._root = workspace_root
+        self._known: dict[tuple[Kind, str, Signature], Signature | None] = {}
+
+    def forget(self) -> None:
+        """Compare everything anew."""
+        self._known.clear()
+
+    def why_moved(self, entry: CacheEntry) -> str | None:
+        """What the step read or left behind that is not as it was; signatures that have settled are renewed."""
+        for (kind, path), before in entry.reads.items():
+            now = self._compare(kind, path, before)
+            if now is None:
+                return f"{self._called(path)} changed"
+            entry.reads[kind, path] = now
+        for (kind, path), before in entry.files.items():
+            now = self._compare(kind, path, before)
+            if now is None:
+                return f"file {os.path.basename(path)} is {'changed' if os.path.exists(path) else 'gone'}"
+            entry.files[kind, path] = now
+        for (_, name), (space, digest) in entry.frames.items():
+            if name not in space or value_digest(space[name]) != digest:
+                return f"constant {name} changed"
+        return None
+
+    def _compare(self, kind: Kind, path: str, before: Signature) -> Signature | None:
+        known = (kind, path, replace(before, at_ns=0))  # the same facts and content: the same files were fresh
+        if known not in self._known:
+            self._known[known] = compare(kind, path, before)
+        return self._known[known]
+
+    def _called(self, path: str) -> str:
+        name = os.path.basename(path) or path
+        if self._source is not None and path == str(self._source):
+            return f"source {name}"
+        if self._root is not None and os.path.dirname(path) == str(self._root / "config"):
+            return f"config {name}"
+        is_database = self._root is not None and path.startswith(str(self._root / "databases"))
+        return f"database {name}" if is_database else f"file {name}"
+
+
+def why_defined_anew(entry: CacheEntry, classes: Iterable[frozenset[int]]) -> str | None:
+    """Which class of the kept result is no longer the one the code means: `isinstance` would tell them apart."""
+    now = frozenset[int]().union(*classes)
+    for kind in entry.classes:
+        if id(kind) not in now and is_authored(kind.__module__):
+            return f"class {kind.__name__} was defined again"
+    return None
+
+
+def why_no_entry(before: StepMakeup | None, now: StepMakeup) -> str:
+    """What of the step changed since its last preview, when nothing is kept under its key."""
+    if before is None:
+        return "first preview"
+    changed = _changed(before.parts, now.parts)
+    if changed:
+        told = [label for label in changed if label in now.parts and label in before.parts and label[:4] != "its "]
+        own = "its code" if "its code" in changed else changed[0]
+        return f"{told[0].partition('#')[0] if told else own} changed"
+    moved = _changed(before.consumed, now.consumed)
+    if moved:
+        return "params changed" if moved[0] == "params" else f"{moved[0].partition(' (')[0]} before it changed"
+    return "its result is no longer kept"
+
+
+def _changed(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> list[str]:
+    return [label for label in {**now, **before} if now.get(label) != before.get(label)]

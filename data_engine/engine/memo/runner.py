@@ -17,22 +17,35 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data_engine.engine.access.access_log import AccessLog, Namespace, not_logged
+from data_engine.engine.access.access_log import AccessLog, Namespace, active_logs, not_logged
 from data_engine.engine.access.doubts import headings_twice
 from data_engine.engine.access.file_events import FileGuard, failing_when_refused, guarding
 from data_engine.engine.access.interceptors import Interceptors, intercepted
-from data_engine.engine.access.libraries import is_authored
 from data_engine.engine.access.preview_guard import PreviewGuard
-from data_engine.engine.access.signatures import Kind, Signature, compare, signature_of
+from data_engine.engine.access.signatures import Kind, signature_of
 from data_engine.engine.candidates import Source
 from data_engine.engine.capture import heard
-from data_engine.engine.memo.cache import DEFAULT_CACHE_BYTES, CacheEntry, Input, Place, PreviewCache, Reads, StepMakeup
+from data_engine.engine.memo.cache import (
+    DEFAULT_CACHE_BYTES,
+    CacheEntry,
+    Comparisons,
+    Input,
+    Place,
+    PreviewCache,
+    Reads,
+    StepMakeup,
+    facts_of,
+    signatures_of,
+    why_defined_anew,
+    why_no_entry,
+)
 from data_engine.engine.memo.caption import StepReport
 from data_engine.engine.memo.content import digest_of
-from data_engine.engine.memo.fingerprint import CodeFingerprint, Traces, code_fingerprint, value_digest, world
+from data_engine.engine.memo.fingerprint import CodeTracer, Traces, code_fingerprint, value_digest, world
 from data_engine.engine.memo.value_copy import (
     CannotCopy,
     TooLarge,
@@ -43,13 +56,7 @@ from data_engine.engine.memo.value_copy import (
     mutable_ids,
     paths_in,
 )
-from data_engine.engine.memo.watched_context import (
-    WatchedContext,
-    attributes_of,
-    changeable_state,
-    params_digest,
-    watched,
-)
+from data_engine.engine.params import values_of
 from data_engine.engine.scratch import BESIDE, Scratch, ScratchFile
 from data_engine.flow.check import Apart, Check, names_saved
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
@@ -64,7 +71,7 @@ from data_engine.formatting import beginning
 from data_engine.ledger.warned import counts_as_warning
 from data_engine.model import Event, LogLine
 from data_engine.record import frozen
-from data_engine.secret import masked
+from data_engine.secret import Secret, masked
 
 T = TypeVar("T")
 
@@ -189,7 +196,7 @@ class _Step:
     the steps whose results have a name; `entry` is there once the step was reused or ran."""
 
     spec: StepSpec
-    code: CodeFingerprint
+    code: CodeTracer
     makeup: StepMakeup
     key: bytes
     before: int | None
@@ -294,7 +301,7 @@ class _Attempt:
             return
         step.entry = entry
         earlier = reasons.get(index)  # it ran before the preview started over
-        self.preview.reports[index] = _report(step.name, entry, earlier)
+        self.preview.reports[index] = replace(entry.report, ran=earlier is not None, why=earlier)
         if self.in_order and entry.shares:
             self._run(index, "its result is part of another's", None)
         elif self.in_order:
@@ -348,10 +355,10 @@ class _Attempt:
         entry = step.entry
         if entry.same_as is not None:
             self.values[index] = self._value(step.given[entry.same_as])
-        elif entry.not_kept is None:
+        elif entry.report.not_kept is None:
             self.values[index] = copy_of(entry.value).value
         else:
-            self._run(index, f"its result is not kept ({entry.not_kept})", None)
+            self._run(index, f"its result is not kept ({entry.report.not_kept})", None)
             if step.entry.out_key != entry.out_key:
                 raise _StartOver
         return self.values[index]
@@ -375,8 +382,8 @@ class _Attempt:
         log = AccessLog(value_digest, scratch=self.scratch, ours=self.preview.ours)
         self._renew_context(index, log)
         if self.preview.source.path is not None:
-            log.read("content", str(self.preview.source.path))
-        literals = signatures_of(step.code.literals, self.preview.ours)
+            log.note("content", str(self.preview.source.path))
+        literals = signatures_of(step.code.paths, self.preview.ours)
         parts, state = {**step.code.parts, **self.world}, changeable_state(attributes, step.spec)
         only = watched_step(step.spec, step.code.captured, self.context, self.preview.interceptors, log)
         alone = replace(self.flow, steps=(only,))
@@ -396,11 +403,8 @@ class _Attempt:
         is_writer = changeable_state(attributes, step.spec) != state
         changed = self._changed_in_place(step)
         self._note_changed(index, changed)
-        impure = self._impurity(step, parts, changed)
-        if is_writer or self.writer is not None:
-            # From here on the context is handed on as it is, as in a run: nobody knows what later steps take from it.
-            self.writer = self.writer or step.name
-            impure = impure or ("it" if is_writer else self.writer) + " writes to the context"
+        writing = self._writing(step, is_writer=is_writer)
+        impure = self._impurity(step, parts, changed) or writing
         self.ran.add(index)
         self.values[index] = value
         if isinstance(value, Apart):
@@ -408,11 +412,14 @@ class _Attempt:
             attributes["objects"] |= {
                 name: Apart.pick(value, name, _rejected(step.spec)) for name in names_saved(step.spec)
             }
-        self._store(index, why, RanStep(value, log, literals, unseen or log.unseen, impure, is_odd, written))
+        missed = unseen or log.unseen
+        again = impure or (None if missed is None else f"depends on something that cannot be tracked: {missed}")
+        entry = self._entry(step.name, why, value, log, literals)
+        entry.unseen, entry.needs_order, entry.scratch = again, is_odd or impure is not None, written
+        self._store(index, entry, value)
         self._note_written(written)
-        needs_order = step.entry.needs_order
-        self.preview.needs_order = self.preview.needs_order or needs_order
-        if needs_order and not self.in_order and (is_odd or not self.ran.issuperset(range(index))):
+        self.preview.needs_order = self.preview.needs_order or entry.needs_order
+        if entry.needs_order and not self.in_order and (is_odd or not self.ran.issuperset(range(index))):
             raise _StartOver
 
     def _hand_out(self, index: int, attributes: dict[str, Any]) -> None:
@@ -441,7 +448,7 @@ class _Attempt:
         places: Places = self.scratch or NotedPlaces(IN_PLACE, note)
         if self.scratch is not None:
             self.scratch.begin_step()
-            self.scratch.read = lambda path: log.read("stat", str(path))
+            self.scratch.read = lambda path: log.note("stat", str(path))
         attributes["places"] = places
         if context.mirror is not None:
             attributes["mirror"] = replace(context.mirror, places=places)
@@ -471,11 +478,21 @@ class _Attempt:
         by = self.steps[self.changed[self._origin(at)]]
         return f"{'it' if by is step else by.name} changes {self.steps[at].name} in place"
 
+    def _writing(self, step: _Step, *, is_writer: bool) -> str | None:
+        """That the step, or one before it, writes to the context; which is handed on as it is from there on, as in a run: nobody knows
+        what later steps take from it."""
+        if not is_writer and self.writer is None:
+            return None
+        self.writer = self.writer or step.name
+        return ("it" if is_writer else self.writer) + " writes to the context"
+
     def _changed_in_place(self, step: _Step) -> list[int]:
         """The numbers of the steps whose results the step, which has run, or one before it has changed."""
         given = [at for at in dict.fromkeys(step.given.values()) if at in self.values]
         kept = {at: self.steps[self._origin(at)].entry for at in given}
-        return [at for at in given if kept[at].not_kept is None and not is_unchanged(self.values[at], kept[at].value)]
+        return [
+            at for at in given if kept[at].report.not_kept is None and not is_unchanged(self.values[at], kept[at].value)
+        ]
 
     def _note_changed(self, index: int, changed: Sequence[int]) -> None:
         """For the caption: that step number `index` is the first to change what a later one takes."""
@@ -485,19 +502,28 @@ class _Attempt:
 
     # -- keeping -------------------------------------------------------------------------------------------------------
 
-    def _store(self, index: int, why: str, ran: RanStep) -> None:
-        step = self.steps[index]
-        reads, files = ran.reads(), ran.files()
-        out_key = ran.out_key(step.key, reads, files, is_collect=isinstance(step.spec.fn, Collect))
-        entry = CacheEntry(out_key, reads, ran.log.frames, files, ran.unseen, ran.needs_order, time.time())
-        entry.versions, entry.scratch, entry.doubts = ran.log.versions, ran.written, tuple(ran.log.doubts)
-        entry.headings, entry.warned = headings_twice(ran.value), tuple(self.preview.warned)
-        entry.checked = tuple(one.words for one in self.preview.control.checked)
-        self._keep(step, entry, ran.value)
+    def _entry(self, name: str, why: str, value: Any, log: AccessLog, literals: Reads) -> CacheEntry:
+        """What a step read and left behind, and what people are told of it; of the paths in its code, those that it did not make itself."""
+        report = StepReport(
+            name,
+            ran=True,
+            why=why,
+            at_s=time.time(),
+            doubts=tuple(log.doubts),
+            headings=headings_twice(value),
+            warned=tuple(self.preview.warned),
+            checked=tuple(one.words for one in self.preview.control.checked),
+        )
+        reads = {place: seen for place, seen in literals.items() if place[1] not in log.written} | log.reads
+        return CacheEntry(reads, log.frames, _files_left(value, log), log.versions, report)
+
+    def _store(self, index: int, entry: CacheEntry, value: Any) -> None:
+        step, is_at_home = self.steps[index], self.scratch is not None and self.scratch.was_asked
+        entry.out_key = _out_key(step.key, entry, value, is_collect=isinstance(step.spec.fn, Collect))
+        self._keep(step, entry, value)
         step.entry = entry
-        is_at_home = self.scratch is not None and self.scratch.was_asked
         self.cache.put(self._key_here(step) if is_at_home else step.key, entry, self.preview.limit_bytes)
-        self.preview.reports[index] = _report(step.name, entry, why)
+        self.preview.reports[index] = entry.report
 
     def _keep(self, step: _Step, entry: CacheEntry, value: Any) -> None:
         """Put a copy of the value into its entry, or say why there is none."""
@@ -505,14 +531,14 @@ class _Attempt:
         try:
             copied, size_bytes, classes = copy_of(value, apart=any(map(holds_arrays, others.values())))
         except CannotCopy as error:
-            entry.not_kept = str(error)
+            entry.report = replace(entry.report, not_kept=str(error))
             entry.is_stateful = not is_lazy(value) and not isinstance(error, TooLarge)
             return
         mine = mutable_ids(value)
         entry.same_as = next((name for name, other in others.items() if other is value and mine), None)
         if entry.same_as is None:
             if size_bytes > self.preview.limit_bytes:
-                entry.not_kept = "larger than the preview cache"
+                entry.report = replace(entry.report, not_kept="larger than the preview cache")
                 return
             entry.value, entry.size_bytes, entry.classes = copied, size_bytes, classes
             entry.shares = bool(mine) and any(not mine.isdisjoint(mutable_ids(other)) for other in others.values())
@@ -522,72 +548,29 @@ def _name(step: StepSpec) -> str:
     return step.save_as or step.label
 
 
-def _report(name: str, entry: CacheEntry, why: str | None) -> StepReport:
-    """What the preview did with a step: ran it, and `why`, or reused its entry."""
-    said = entry.doubts, entry.headings, entry.warned, entry.checked
-    return StepReport(name, why is not None, why, entry.at_s, entry.not_kept, *said)
-
-
 def _rejected(step: StepSpec) -> str | None:
     """What a check calls its rejected rows."""
     return step.fn.rejected if isinstance(step.fn, Check) else None
 
 
-@frozen
-class RanStep:
-    """How a step ran: what it gave and touched, `missed` why its reads are not all seen, `impure` what else it changed.
+def _out_key(key: bytes, entry: CacheEntry, value: Any, *, is_collect: bool) -> bytes:
+    """What stands for the result in the keys of later steps, of a step with this key."""
+    if entry.unseen is not None:
+        return os.urandom(32)
+    tokens = sorted((str(path), file.token) for path, file in entry.scratch.items())
+    left = facts_of(entry.files)
+    if is_collect:  # what else lies in the folder is no matter
+        return digest_of(key, value_digest(value) or os.urandom(32), left, tokens)
+    named = sorted((name, digest) for (_, name), (_, digest) in entry.frames.items())
+    return digest_of(key, facts_of(entry.reads), named, sorted(entry.versions.items()), left, tokens)
 
-    `written` is what it wrote to the preview's own folder.
-    """
 
-    value: Any
-    log: AccessLog
-    literals: Reads
-    missed: str | None
-    impure: str | None
-    is_odd: bool
-    written: dict[Path, ScratchFile]
-
-    @property
-    def tokens(self) -> list[tuple[str, str]]:
-        """The contents of what it wrote to scratch."""
-        return sorted((str(path), file.token) for path, file in self.written.items())
-
-    def out_key(self, key: bytes, reads: Reads, files: Reads, *, is_collect: bool) -> bytes:
-        """What stands for the result in the keys of later steps, of a step with this key that read and left these files."""
-        if self.unseen is not None:
-            return os.urandom(32)
-        left = _facts_of(files)
-        if is_collect:  # what else lies in the folder is no matter
-            return digest_of(key, value_digest(self.value) or os.urandom(32), left, self.tokens)
-        named = sorted((name, digest) for (_, name), (_, digest) in self.log.frames.items())
-        versions = sorted(self.log.versions.items())
-        return digest_of(key, _facts_of(reads), named, versions, left, self.tokens)
-
-    @property
-    def needs_order(self) -> bool:
-        return self.is_odd or self.impure is not None
-
-    @property
-    def unseen(self) -> str | None:
-        """Why the step must run again each time."""
-        return self.impure or (
-            None if self.missed is None else f"depends on something that cannot be tracked: {self.missed}"
-        )
-
-    def reads(self) -> Reads:
-        """What it read, and what the paths in its code looked like, but for those it made itself."""
-        found = {place: seen for place, seen in self.literals.items() if place[1] not in self.log.written}
-        return found | self.log.reads
-
-    def files(self) -> Reads:
-        """The files it left behind."""
-        log = self.log
-        paths = [*log.written, *log.targets, *(os.path.abspath(path) for path in paths_in(self.value))]
-        scratch = log.scratch
-        found = [path for path in dict.fromkeys(paths) if scratch is None or not scratch.holds(path)]
-        kinds: dict[str, Kind] = {path: "kind" if os.path.isdir(path) else "content" for path in found}
-        return {(kind, path): signature_of(kind, path) for path, kind in kinds.items()}
+def _files_left(value: Any, log: AccessLog) -> Reads:
+    """The files that a step left behind: those it wrote or was given the paths of, and those that its result names."""
+    paths = [*log.written, *log.targets, *(os.path.abspath(path) for path in paths_in(value))]
+    found = [path for path in dict.fromkeys(paths) if log.scratch is None or not log.scratch.holds(path)]
+    kinds: dict[str, Kind] = {path: "kind" if os.path.isdir(path) else "content" for path in found}
+    return {(kind, path): signature_of(kind, path) for path, kind in kinds.items()}
 
 
 def watched_step(
@@ -616,90 +599,91 @@ def watched_step(
     return replace(spec, fn=watched_fn)
 
 
-def signatures_of(literals: frozenset[str], ours: tuple[str, ...]) -> Reads:
-    """Paths written in the code: a native reader nobody watches may be given one."""
-    found: Reads = {}
-    for text in literals:
-        path = os.path.abspath(os.path.expanduser(text))
-        if path.startswith(ours):
-            continue
-        kind: Kind = "content" if os.path.isfile(path) else "kind"
-        found[kind, path] = signature_of(kind, path)
+_TABLES = ("objects", "metadata")
+
+
+class WatchedContext(FlowContext):
+    """A context that notices which of its tables are looked at, by whatever way: `looked_at` holds their names."""
+
+    __slots__ = ("looked_at",)
+
+    looked_at: set[str]
+
+    def __new__(cls, *_: object, **__: object) -> WatchedContext:
+        context = super().__new__(cls)
+        context.looked_at = set()
+        return context
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace("WatchedContext(", "FlowContext(", 1)
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
+        self.looked_at.update(_TABLES)
+        return attributes_of(self)
+
+    @property
+    def objects(self) -> dict[str, Any]:
+        """As `FlowContext.objects`."""
+        return self._noticed("objects")
+
+    @objects.setter
+    def objects(self, value: dict[str, Any]) -> None:
+        attributes_of(self)["objects"] = value
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """As `FlowContext.metadata`."""
+        return self._noticed("metadata")
+
+    @metadata.setter
+    def metadata(self, value: dict[str, Any]) -> None:
+        attributes_of(self)["metadata"] = value
+
+    def secret(self, name: str) -> Secret:
+        """As `FlowContext.secret`; it may be another one by the next preview. What a keyring reads and writes is not the step's."""
+        for log in active_logs():
+            log.mark_unseen(f"the secret {name}")
+        with not_logged():
+            return super().secret(name)
+
+    def _noticed(self, name: str) -> dict[str, Any]:
+        self.looked_at.add(name)
+        found: dict[str, Any] = attributes_of(self)[name]
+        return found
+
+
+WatchedContext.__name__ = "FlowContext"  # what Python calls it in the text of an error, as in production
+
+
+def attributes_of(context: FlowContext) -> dict[str, Any]:
+    """The context's own attributes, to read and to set, without being noticed."""
+    found: dict[str, Any] = vars(FlowContext)["__dict__"].__get__(context)
     return found
 
 
-def _facts_of(signatures: Mapping[tuple[Kind, str], Signature]) -> list[tuple[str, str, str | None]]:
-    return sorted((repr(place), repr(seen.facts), seen.content) for place, seen in signatures.items())
+def watched(given: FlowContext) -> WatchedContext:
+    """A watched context with the attributes of `given`, in which no step has run."""
+    attributes = dict(attributes_of(given))
+    attributes |= {"metadata": {**attributes["metadata"], "step_outputs": {}}, "objects": {}}
+    return WatchedContext(**attributes)
 
 
-class Comparisons:
-    """Files compared with what they were, each once until a step runs, which may change them."""
-
-    def __init__(self, source: Path | None, workspace_root: Path | None) -> None:
-        self._source = source
-        self._root = workspace_root
-        self._known: dict[tuple[Kind, str, Signature], Signature | None] = {}
-
-    def forget(self) -> None:
-        """Compare everything anew."""
-        self._known.clear()
-
-    def why_moved(self, entry: CacheEntry) -> str | None:
-        """What the step read or left behind that is not as it was; signatures that have settled are renewed."""
-        for (kind, path), before in entry.reads.items():
-            now = self._compare(kind, path, before)
-            if now is None:
-                return f"{self._called(path)} changed"
-            entry.reads[kind, path] = now
-        for (kind, path), before in entry.files.items():
-            now = self._compare(kind, path, before)
-            if now is None:
-                return f"file {os.path.basename(path)} is {'changed' if os.path.exists(path) else 'gone'}"
-            entry.files[kind, path] = now
-        for (_, name), (space, digest) in entry.frames.items():
-            if name not in space or value_digest(space[name]) != digest:
-                return f"constant {name} changed"
-        return None
-
-    def _compare(self, kind: Kind, path: str, before: Signature) -> Signature | None:
-        known = (kind, path, replace(before, at_ns=0))  # the same facts and content: the same files were fresh
-        if known not in self._known:
-            self._known[known] = compare(kind, path, before)
-        return self._known[known]
-
-    def _called(self, path: str) -> str:
-        name = os.path.basename(path) or path
-        if self._source is not None and path == str(self._source):
-            return f"source {name}"
-        if self._root is not None and os.path.dirname(path) == str(self._root / "config"):
-            return f"config {name}"
-        is_database = self._root is not None and path.startswith(str(self._root / "databases"))
-        return f"database {name}" if is_database else f"file {name}"
+def changeable_state(attributes: Mapping[str, Any], step: StepSpec) -> object:
+    """What `step` could change about the context itself: its attributes, its saved objects, its metadata."""
+    own = {name: id(value) for name, value in attributes.items() if name not in ("current", "control", *_TABLES)}
+    objects = {name: id(value) for name, value in attributes["objects"].items() if name != step.save_as}
+    metadata = {name: id(value) for name, value in attributes["metadata"].items() if name != "step_outputs"}
+    outputs = attributes["metadata"].get("step_outputs")
+    if isinstance(outputs, dict):  # the step's own may be numbered
+        outputs = {name: id(value) for name, value in outputs.items() if not str(name).startswith(step.label)}
+    return own, objects, params_digest(attributes["params"]), metadata, outputs
 
 
-def why_defined_anew(entry: CacheEntry, classes: Iterable[frozenset[int]]) -> str | None:
-    """Which class of the kept result is no longer the one the code means: `isinstance` would tell them apart."""
-    now = frozenset[int]().union(*classes)
-    for kind in entry.classes:
-        if id(kind) not in now and is_authored(kind.__module__):
-            return f"class {kind.__name__} was defined again"
-    return None
-
-
-def why_no_entry(before: StepMakeup | None, now: StepMakeup) -> str:
-    """What of the step changed since its last preview, when nothing is kept under its key."""
-    if before is None:
-        return "first preview"
-    changed = _changed(before.parts, now.parts)
-    if changed:
-        told = [label for label in changed if label in now.parts and label in before.parts and label[:4] != "its "]
-        own = "its code" if "its code" in changed else changed[0]
-        return f"{told[0].partition('#')[0] if told else own} changed"
-    moved = _changed(before.consumed, now.consumed)
-    if moved:
-        return "params changed" if moved[0] == "params" else f"{moved[0].partition(' (')[0]} before it changed"
-    return "its result is no longer kept"
-
-
-def _changed(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> list[str]:
-    return [label for label in {**now, **before} if now.get(label) != before.get(label)]
+def params_digest(params: Any) -> bytes | None:
+    """The content of `context.params`, in which a secret counts by its value; None where nobody can tell."""
+    values = {
+        name: sha256(value.reveal().encode()).digest() if isinstance(value, Secret) else value
+        for name, value in values_of(params).items()
+    }
+    return value_digest(values) if values else b"none"
