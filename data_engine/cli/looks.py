@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
@@ -456,18 +456,13 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     from data_engine.model import utc_text
     from data_engine.notebook.catalog import clock_zone, describe, trigger_here
     from data_engine.planning.slots import slot_words
-    from data_engine.status.runs import last_run, last_run_words
+    from data_engine.status.runs import facts_of, last_run, last_run_words
 
     ws = chosen_workspace(ctx)
     with in_flow_modules(ws):
         module = load_module(ws, name)
     entry = describe(module.flow, module.path, module.description, module.warnings)
-    ledger = ws.home.ledger()
     last = last_run(ws.home, entry.name)
-    steps = [
-        {"label": step.label, "function": step.function_name, "use": step.use, "save_as": step.save_as}
-        for step in module.flow.steps
-    ]
     coming = ws.next_runs().get(entry.name)
     deployment = ws.standing(entry.name)
     runs = next((one for one in ws.deployments(entry.name) if one.is_live), None)
@@ -476,27 +471,62 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     stands = standing_to_expected(ws, [entry]).get(entry.name)
     off = disabled_flows(ws).get(entry.name)
     if as_json:
-        times = [utc_text(slot_s) for slot_s in slots]
         live = {
+            "steps": [
+                {"label": step.label, "function": step.function_name, "use": step.use, "save_as": step.save_as}
+                for step in module.flow.steps
+            ],
             "next_run_utc": coming,
-            "last_run": None if last is None else runs_as_json(ledger, [last])[0],
-            "next_times_utc": times,
+            "last_run": None if last is None else runs_as_json(ws.home.ledger(), [last])[0],
+            "next_times_utc": [utc_text(slot_s) for slot_s in slots],
             "expected": stands,
             "disabled": off,
             "compared": None if compared is None else compared.as_dict(),
         }
-        print_json(entry.as_dict() | {"steps": steps} | deployment.as_json() | live)
-    else:
-        expected = "\n".join(
-            filter(None, [expectation_words(module.flow.expectations), "" if stands is None else stands.text])
-        )
-        trigger = trigger_here(entry, ws.home.settings_shown().timezone)
-        ended = last_run_words(ws.home, last, ws.status)
-        tz = clock_zone(entry, ws.home.settings_shown().timezone)
-        coming = f"- ({off.text})" if off is not None else zoned_words(coming, tz)
-        stands_at = deployment.text if compared is None else f"{deployment.text}\n{'':12}{compared.words}"
-        _say_flow(entry, trigger, steps, last, ended, coming, stands_at, ws.root, slot_words(slots, zone), expected, tz)
+        print_json(entry.as_dict() | deployment.as_json() | live)
+        return 0
+    timezone = ws.home.settings_shown().timezone
+    expected = filter(None, [expectation_words(module.flow.expectations), "" if stands is None else stands.text])
+    cron, tz = getattr(module.flow.trigger, "cron", None), clock_zone(entry, timezone)
+    facts = {
+        "name": entry.name,
+        "file": short_path(str(entry.path), ws.root),
+        "group": entry.group or "",
+        "mode": entry.mode,
+        "trigger": trigger_here(entry, timezone) + (f" (cron {cron})" if cron else ""),
+        "next times": slot_words(slots, zone),
+        "expected": "\n".join(expected),
+        "source": short_path(entry.source, ws.root),
+        "mirror": short_path(entry.mirror, ws.root) + (", staged" if entry.as_dict()["staged"] else ""),
+        "production": deployment.text if compared is None else f"{deployment.text}\n{compared.words}",
+        "next run": f"- ({off.text})" if off is not None else zoned_words(coming, tz) or "-",
+        "last run": last_run_words(ws.home, last, ws.status),
+    }
+    _say_flow(module.flow, entry.description, facts, [] if last is None else facts_of(last, tz))
+    if last is not None and last.error:
+        say("")
+        say(f"the last run's error: {last.error}", style=status_style(last.status))
     return 0
+
+
+def _say_flow(flow: Flow, description: str | None, facts: Mapping[str, str], last: Sequence[tuple[str, str]]) -> None:
+    """A flow with its facts and steps, and what is known of its last run."""
+    say(flow.title, style="bold")
+    if description:
+        say(description)
+    say("")
+    for name, value in facts.items():
+        if value:
+            say(f"{name:12}{value}".replace("\n", f"\n{'':12}"))
+    say("")
+    shown = table("STEP", "FUNCTION", "USES", "SAVES AS")
+    for step in flow.steps:
+        shown.add_row(step.label, step.function_name, step.use or "", step.save_as or "")
+    say(shown)
+    if last:
+        say("")
+    for label, words in last:
+        say(f"{label:12}{words}")
 
 
 def _next_slots(ws: Workspace, flow: Flow) -> tuple[list[float], tzinfo]:
@@ -509,56 +539,6 @@ def _next_slots(ws: Workspace, flow: Flow) -> tuple[list[float], tzinfo]:
         return [], zone_of(timezone)
     slots = slots_of(flow.trigger, timezone)
     return slots.upcoming(time.time()), slots.zone
-
-
-def _say_flow(
-    entry: CatalogEntry,
-    trigger: str,
-    steps: list[dict[str, Any]],
-    last: Run | None,
-    ended: str,
-    coming: str | None,
-    deployment: str,
-    root: Path,
-    times: str,
-    expected: str,
-    tz: str | None,
-) -> None:
-    from data_engine.status.runs import facts_of
-
-    say(entry.title, style="bold")
-    if entry.description:
-        say(entry.description)
-    say("")
-    cron = getattr(None if entry.flow is None else entry.flow.trigger, "cron", None)
-    facts = {
-        "name": entry.name,
-        "file": short_path(str(entry.path), root),
-        "group": entry.group,
-        "mode": entry.mode,
-        "trigger": trigger + (f" (cron {cron})" if cron else ""),
-        **({"next times": times} if times else {}),
-        **({"expected": expected.replace("\n", "\n" + " " * 12)} if expected else {}),
-        "source": short_path(entry.source, root),
-        "mirror": short_path(entry.mirror, root) + (", staged" if entry.as_dict()["staged"] else ""),
-        "production": deployment,
-        "next run": coming or "-",
-        "last run": ended,
-    }
-    for name, value in facts.items():
-        say(f"{name:12}{value}")
-    say("")
-    shown = table("STEP", "FUNCTION", "USES", "SAVES AS")
-    for step in steps:
-        shown.add_row(step["label"], step["function"], step["use"] or "", step["save_as"] or "")
-    say(shown)
-    if last is not None:
-        say("")
-        for label, words in facts_of(last, tz):
-            say(f"{label:12}{words}")
-    if last is not None and last.error:
-        say("")
-        say(f"the last run's error: {last.error}", style=status_style(last.status))
 
 
 def runs(
