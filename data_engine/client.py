@@ -908,6 +908,8 @@ class Workspace:
     def rejected(self, name: str | None = None) -> list[RejectedRows]:
         """The rows that checks reject now, of one flow or of all: for each source how many, and how many break each rule.
 
+        Of a source file that is gone none; `set_aside` moves its rows out of the folder `rejected`.
+
         Raises:
             FlowValidationError: `name` cannot be a flow's.
             OSError: the folder `rejected` cannot be read.
@@ -917,10 +919,13 @@ class Workspace:
             >>> Workspace.create(tempfile.mkdtemp()).rejected()
             []
         """
+        from data_engine.engine.left_behind import gone_sources
         from data_engine.engine.quarantine import rejected_rows
         from data_engine.notebook.catalog import check_flow_name
 
-        return rejected_rows(self.layout.root, None if name is None else check_flow_name(name))
+        found = rejected_rows(self.layout.root, None if name is None else check_flow_name(name))
+        gone = gone_sources(((one.flow, one.source) for one in found), self._in_production() if found else ())
+        return [one for one in found if (one.flow, one.source) not in gone]
 
     def reset(self, flow: str | None = None) -> int:
         """Forget the history and freshness of `flow` (of every flow without one) on this machine; how many runs were removed.
@@ -944,7 +949,7 @@ class Workspace:
         return self._done(Reset(flow)).count
 
     def left_behind(self, name: str | None = None) -> list[LeftBehind]:
-        """The outputs, of the flow `name` or of all, whose source files are gone; as far as the history goes back.
+        """The outputs and rejected rows, of the flow `name` or of all, whose source files are gone; as far as the history goes back.
 
         A file that several sources were written to counts when all of them are gone; of a source folder that cannot be reached nothing is
         known. `set_aside` moves them out of the mirror.
@@ -958,15 +963,12 @@ class Workspace:
             >>> ws.left_behind()
             []
         """
-        from data_engine.engine.left_behind import MOST_RUNS, left_behind
+        from data_engine.engine.left_behind import MOST_RUNS, left_behind, rejected_left_behind
         from data_engine.ledger.former_places import written_here
 
-        return Listing(
-            left_behind(
-                written_here(self.home.ledger(), self.layout, MOST_RUNS),
-                self._in_production(name),
-            )
-        )
+        flows = self._in_production(name)
+        outputs = left_behind(written_here(self.home.ledger(), self.layout, MOST_RUNS), flows)
+        return Listing([*outputs, *rejected_left_behind(self.root, flows)])
 
     def set_aside(self, name: str | None = None) -> list[Path]:
         """Move what `left_behind(name)` lists out of the mirrors, into a hidden folder beside each; where it is now.
@@ -1003,11 +1005,13 @@ class Workspace:
             []
         """
         from data_engine.engine.left_behind import put_back
+        from data_engine.engine.quarantine import rejected_folder
         from data_engine.lease.status import refuse_owned_elsewhere
 
         refuse_owned_elsewhere(self.layout.workspace_state_dir, self.home.local.identity, what="moving outputs back")
-        specs = (flow.mirror_spec for flow in self._in_production(name))
-        return Listing(put_back(spec.root for spec in specs if spec is not None))
+        flows = self._in_production(name)
+        mirrors = [flow.mirror_spec.root for flow in flows if flow.mirror_spec is not None]
+        return Listing(put_back([*mirrors, *(rejected_folder(self.root, flow.name or "") for flow in flows)]))
 
     def explain(self, flow_or_path: str | os.PathLike[str]) -> list[Explanation]:
         """Why a flow, or a source file, does or does not run: `flow`, `source`, `reason` and `next_run_utc` of each; for an output, who wrote it.
@@ -1379,9 +1383,8 @@ def outcome_of(ws: Workspace, asked: Deploy, wait: bool = True) -> Outcome | Non
     Raises:
         FlowValidationError, RequestFailedError, RequestExpiredError: as `Workspace.deploy`.
     """
-    from data_engine.engine.unknown_recipients import with_recipient_warnings
     from data_engine.proof.kept import with_unsettled
-    from data_engine.status.source_trouble import with_source_warnings
+    from data_engine.status.source_trouble import with_recipient_warnings, with_source_warnings
     from data_engine.workspace.layout import kernel_shell
 
     if asked.flow is not None and kernel_shell() is not None:

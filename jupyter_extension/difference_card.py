@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any
 
 from data_engine.compare.difference import Difference, Sample
-from data_engine.formatting import beginning, duration_words, local_time, plural
+from data_engine.formatting import beginning, duration_words, first_few, local_time, plural
 from data_engine.marks import Mark, mark_of
 from data_engine.plan.golden import Golden
 from data_engine.plan.plan import Plan
@@ -19,6 +19,7 @@ _MOST_COLUMNS = 8
 _LONG = 40
 _AROUND = 12
 _MOST_PARTS = 5
+_LOOKS: Mapping[str, tuple[Any, Any]] = {"differ": ("warn", "triangle"), "equal": ("good", "disc")}
 
 
 def difference_card(difference: Difference, *, samples: bool) -> Card:
@@ -72,7 +73,7 @@ def _changed(rows: Sequence[Sample]) -> Part:
     key = list(dict.fromkeys(name for row in rows for name in row.key))
     all_names = list(dict.fromkeys(name for row in rows for name in row.differs))
     names = all_names[:_MOST_COLUMNS]
-    columns = ["changed", *key]
+    columns = [*key]
     for name in names:
         columns += [f"{name} before", f"{name} after"]
     shown: list[list[Cell]] = []
@@ -83,7 +84,7 @@ def _changed(rows: Sequence[Sample]) -> Part:
         shown.append(cells)
     numbers = [f"{name} {side}" for name in names for side in ("before", "after") if _are_numbers(rows, name)]
     numbers += [name for name in key if all(_is_number(row.key.get(name)) for row in rows)]
-    return _titled(plural(len(rows), "changed row"), columns, shown, numbers, len(all_names) - len(names))
+    return _rows(columns, shown, numbers, len(all_names) - len(names))
 
 
 def _whole(rows: Sequence[Sample], kind: str) -> Part:
@@ -96,14 +97,12 @@ def _whole(rows: Sequence[Sample], kind: str) -> Part:
         for one in values
     ]
     numbers = [name for name in names if all(_is_number(one.get(name)) for one in values)]
-    return _titled(plural(len(rows), f"{kind} row"), [kind, *names], shown, numbers, len(all_names) - len(names))
+    return _rows(names, shown, numbers, len(all_names) - len(names))
 
 
-def _titled(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]], numbers: Sequence[str], more: int
-) -> Part:
-    words = f"{title}, {more} more columns" if more else title
-    return Section(words, (table(("", *columns[1:]), rows, right=tuple(numbers)),))
+def _rows(columns: Sequence[str], rows: Sequence[Sequence[Cell]], numbers: Sequence[str], more: int) -> Part:
+    shown = table(("", *columns), rows, right=tuple(numbers))
+    return Section(plural(more, "more column"), (shown,)) if more else shown
 
 
 def _are_numbers(rows: Sequence[Sample], name: str) -> bool:
@@ -176,19 +175,15 @@ def _value(value: object) -> Cell:
 def plan_card(plan: Plan, *, samples: bool) -> Card:
     """What a deploy would change: the code, then the data."""
     facts: tuple[Cell, ...] = (mark_of_plan(plan), *_how(plan))
-    code: tuple[Part, ...] = ()
-    if plan.cells:
-        changes = tuple(Section(one.where, (Lines(one.lines),)) for one in plan.cells)
-        code = (Section(f"Code: {', '.join(one.where for one in plan.cells)}", changes),)
-    notes = list(_notes(plan))
-    return Card(f"Plan of {plan.flow}", facts, (*notes, *code, *_data(plan, samples)))
+    code = (Section(f"Code: {one.where}", (Lines(one.lines),)) for one in plan.cells)
+    return Card(f"Plan of {plan.flow}", facts, (*_notes(plan), *code, *_data(plan, samples)))
 
 
 def mark_of_plan(plan: Plan) -> Mark:
     """What the edit mends, else that it fails, else whether it gives the same."""
     if plan.mends:
         return Mark(plan.mends, "good", "disc")
-    if any(one.side == "current" for one in plan.errors):
+    if plan.is_worse:
         return Mark("the edit fails", "bad", "cross")
     return mark_of("equal" if plan.equal else "differs")
 
@@ -221,25 +216,18 @@ def _data(plan: Plan, samples: bool) -> Iterator[Part]:
 
 
 def _compared(title: str, found: Mapping[str, Difference], samples: bool) -> Iterator[Part]:
-    if not found:
-        return
-    ordered = sorted(found.items(), key=lambda one: one[1].equal)
-    rows = [_counts(name, one) for name, one in ordered[:MOST_ROWS]]
-    columns = ("", title, "Before", "After", "Removed", "Added", "Changed")
-    yield table(columns, rows, right=columns[2:], total=len(found))
-    for name, one in ordered[:_MOST_PARTS]:
+    """What differs, a part each; what does not in one line."""
+    different = [(name, one) for name, one in found.items() if not one.equal]
+    for name, one in different[:_MOST_PARTS]:
         told = Mark(f"{name}: {one.text}", "warn", "triangle")
-        if not one.equal:
-            details = tuple(_details(one, samples))
-            yield Section(told, details, is_folded=not samples) if details else Note(told)
-
-
-def _counts(name: str, one: Difference) -> tuple[Cell, ...]:
-    """A line of numbers: its rows, and how many of them differ."""
-    rows = one.rows
-    sizes = (f"{rows.before:,}", f"{rows.after:,}") if rows.before + rows.after and one.kind != "value" else ("", "")
-    numbers = (f"{number:,}" if number else "" for number in (rows.removed, rows.added, rows.changed))
-    return (mark_of("equal" if one.equal else "differs"), Code(name), *sizes, *numbers)
+        details = tuple(_details(one, samples))
+        yield Section(told, details, is_folded=not samples) if details else Note(told)
+    for what, names in (
+        ("differ", [name for name, _ in different[_MOST_PARTS:]]),
+        ("equal", [name for name, one in found.items() if one.equal]),
+    ):
+        if names:
+            yield Note(Mark(f"{title}, {what}: {first_few(names, MOST_ROWS)}", *_LOOKS[what]))
 
 
 # -- goldens ---------------------------------------------------------------------------------------------------------------

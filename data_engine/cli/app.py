@@ -25,12 +25,12 @@ from data_engine.formatting import visible_lines
 COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Every day": {
         "demo": ("demo:demo", "Make a small workspace with flows to try."),
-        "lab": ("lab:make_app", "Open JupyterLab on the workspace."),
+        "lab": ("browser:make_app", "Open JupyterLab on the workspace."),
         "list": ("looks:list_flows", "List the flows, and what is wrong with broken ones."),
         "show": ("looks:show", "Show a flow: its trigger, paths, steps and last run."),
         "preview": ("planning:preview", "Run a flow without writing to production."),
         "deploy": ("deploying:deploy", "Put a flow, or all, into production."),
-        "rollback": ("deployed:rollback", "Go back to an earlier deployment of a flow."),
+        "rollback": ("deploying:rollback", "Go back to an earlier deployment of a flow."),
         "start": ("daemon:start", "Start the daemon and its engine."),
         "stop": ("daemon:stop", "Stop a flow or a run, or the engine and the daemon."),
         "status": ("looks:status", "Show what runs, what waits, and why."),
@@ -43,9 +43,9 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "compile": ("compiling:compile_flows", "Compile notebooks into modules, or check them."),
         "plan": ("planning:plan", "Show what a deploy would change in the data."),
         "test": ("planning:check", "Compare flows with their goldens."),
-        "deployments": ("deployed:deployments", "List what was deployed, and when."),
+        "deployments": ("deploying:deployments", "List what was deployed, and when."),
         "undeploy": ("deploying:undeploy", "Take a flow out of production."),
-        "restore": ("deployed:restore", "Write a deployed notebook back to flow_modules."),
+        "restore": ("deploying:restore", "Write a deployed notebook back to flow_modules."),
     },
     "Runs": {
         "retry": ("daemon:retry", "Try failed sources again."),
@@ -56,18 +56,18 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "disable": ("switching:disable", "Keep flows from running by themselves."),
         "kill": ("daemon:kill", "End a run's process now, or the daemon and all it runs."),
         "reset": ("history:reset", "Forget what was done, so that it is done again."),
-        "tidy": ("tidying:tidy", "Move outputs away whose sources are gone."),
+        "tidy": ("history:tidy", "Move outputs away whose sources are gone."),
     },
     "Workspace and machine": {
         "workspace": ("workspaces:make_app", "Create, list, choose and copy workspaces."),
         "lease": ("lease:make_app", "See who owns the workspace, and change it."),
-        "panel": ("panel:panel", "Open the control panel in a browser."),
+        "panel": ("browser:panel", "Open the control panel in a browser."),
         "secret": ("secrets:make_app", "Keep secrets for flows."),
         "alert": ("alerts:make_app", "Try who is told of failures, and see what was told."),
         "service": ("service:make_app", "Start the daemon at logon."),
         "doctor": ("doctor:doctor", "Measure whether this machine and its drives will do."),
         "import": ("importing:import_workspace", "Bring a workspace from the older system."),
-        "docs": ("documentation:docs", "Open the documentation."),
+        "docs": ("browser:docs", "Open the documentation."),
     },
 }
 """The commands by group, in the order of `--help`: the function that carries each out, and one line of help."""

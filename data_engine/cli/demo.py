@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from data_engine.cli.browser import command_hint, lab_hint
 from data_engine.cli.failure import Failed
-from data_engine.cli.lab import command_hint, lab_hint
 from data_engine.cli.options import AsJson, in_flow_modules, load_module
 from data_engine.cli.output import print_json, say, table
 from data_engine.errors import FlowValidationError

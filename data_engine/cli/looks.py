@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
@@ -61,11 +61,8 @@ def status(
 ) -> int:
     """What the daemon, its engine and each flow do, what runs now, and what waits and why."""
     ws = chosen_workspace(ctx)
-    return _watch(ws, as_json) if watch else tell_status(ws, as_json)
-
-
-def _watch(ws: Workspace, as_json: bool) -> int:
-    """The screen, where there is a terminal that can show one."""
+    if not watch:
+        return tell_status(ws, as_json)
     if as_json:
         what = "--watch shows a screen, and --json prints one document"
         raise FlowValidationError(what, where="data-engine status", fix="leave one of them out")
@@ -99,13 +96,14 @@ def tell_status(ws: Workspace, as_json: bool) -> int:
     return 0
 
 
-def tell_flows(ws: Workspace, as_json: bool) -> int:
+def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
     """The flows, as production runs them where an edit is not deployed, and what is wrong with broken modules."""
     from data_engine.lease.status import shown_machine
     from data_engine.notebook.catalog import read_catalog
     from data_engine.notebook.deployments import with_gone
     from data_engine.status.source_trouble import with_source_warnings
 
+    ws = chosen_workspace(ctx)
     with in_flow_modules(ws):
         there = read_catalog(ws.home.modules(), kept=ws.home.descriptions())
         deployments = ws.home.deployments()
@@ -210,56 +208,6 @@ def _expected(entry: CatalogEntry, stands: Mapping[str, Reason]) -> str:
     return "" if entry.flow is None else expectation_words(entry.flow.expectations)
 
 
-def tell_runs(
-    ws: Workspace,
-    name: str | None,
-    limit: int | None,
-    as_json: bool,
-    *,
-    status: RunStatus | None = None,
-    since: str | None = None,
-    until: str | None = None,
-) -> int:
-    """What ran on this machine, newest first, and how many of them are not told."""
-    from data_engine.ledger.warned import runs_as_json, warnings_of
-    from data_engine.status.runs import find_runs, slot_words, slot_zones, source_names, wanted_runs
-
-    ledger = ws.home.ledger()
-    ledger.recover()
-    asked = find_runs(ws.home, name, MOST_RUNS if limit is None else limit, wanted_runs(status, since, until))
-    found = asked.runs
-    given = {"--limit": asked.total, "--status": status, "--since": since, "--until": until}
-    again = cli_line("runs", *_given(name, given), *(["--json"] if as_json else []))
-    left = f"The newest {len(found):,} of {asked.total:,} runs: `{again}` shows all." if asked.cut else ""
-    if as_json:
-        print_json(runs_as_json(ledger, found))
-        if left and limit is None:  # who gives a limit knows of it
-            complain(left)
-    elif not found:
-        say("No such runs on this machine.")
-        _say_behind(ws)
-    else:
-        warned = warnings_of(ledger, [run.run_id for run in found])
-        shown = table(
-            *("RUN", "FLOW", "SOURCE", "STATUS", "STARTED", "TIME", "ERROR"),
-            right=("TIME",),
-            cut=("FLOW", "SOURCE", "ERROR"),
-            spare=("TIME",),
-            whole=f"`{cli_line('log')} RUN` shows all of a run; `--json` shows these runs in full.",
-        )
-        names = source_names((run.source for run in found if run.source is not None), ws.root)
-        zones = slot_zones(ws.home, (run for run in found if run.source is None))
-        for run in found:
-            told = slot_words(run, zones.get(run.flow)) if run.source is None else names[run.source]
-            row = _row(run, warned.get(run.run_id, 0), told)
-            shown.add_row(*row, style=status_style(run.status) if run.status != "success" else "")
-        say(shown)
-        if left:
-            say(f"\n{left}")
-        _say_behind(ws)
-    return 0
-
-
 def _say_behind(ws: Workspace) -> None:
     """Tell where more was published than this machine has; a daemon takes it in."""
     if words := ws.link.behind_words():
@@ -270,38 +218,6 @@ def _given(name: str | None, options: Mapping[str, object]) -> list[str]:
     """The name and the options that were given, as words of a command."""
     given = [(option, str(value)) for option, value in options.items() if value is not None]
     return [*([] if name is None else [name]), *(word for pair in given for word in pair)]
-
-
-def tell_reasons(ws: Workspace, subject: str, as_json: bool) -> int:
-    """Why a flow, or a source file, does or does not run; for an output, which run wrote it."""
-    try:
-        reasons = ws.explain(subject)
-    except FlowValidationError:
-        if not as_json:
-            _say_behind(ws)
-        raise
-    if as_json:
-        print_json([one.as_dict() for one in reasons])
-        return 0
-    from data_engine.status.explain import ways
-
-    has_next = any(one.next_run_utc is not None for one in reasons)
-    shown = table(
-        *("FLOW", "SOURCE", "REASON", *(["NEXT"] if has_next else [])),
-        cut=("FLOW", "SOURCE"),
-        wrap=("REASON",),
-        whole=f"`{cli_line('explain', subject, '--json')}` shows it in full.",
-    )
-    for one in reasons:
-        source = "" if one.source is None else short_path(one.source, ws.root)
-        shown.add_row(
-            one.flow, source, bounded_reason(one), *([zoned_words(one.next_run_utc, one.tz)] if has_next else [])
-        )
-    say(shown)
-    for number, way in enumerate(ways(reasons)):
-        say(way if number else f"\n{way}")
-    _say_behind(ws)
-    return 0
 
 
 def bounded_reason(one: Explanation) -> str:
@@ -444,11 +360,6 @@ def _is_any_missing(found: WorkspaceStatus, ws: Workspace) -> bool:
     return any(flow.name not in there for flow in found.flows if flow.standing.kind in ("as_deployed", "edited"))
 
 
-def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
-    """The flows, and what is wrong with broken modules."""
-    return tell_flows(chosen_workspace(ctx), as_json)
-
-
 def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     """One flow: its trigger, paths, steps and last run."""
     from data_engine.flow.expectation import expectation_words
@@ -456,18 +367,13 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     from data_engine.model import utc_text
     from data_engine.notebook.catalog import clock_zone, describe, trigger_here
     from data_engine.planning.slots import slot_words
-    from data_engine.status.runs import last_run, last_run_words
+    from data_engine.status.runs import facts_of, last_run, last_run_words
 
     ws = chosen_workspace(ctx)
     with in_flow_modules(ws):
         module = load_module(ws, name)
     entry = describe(module.flow, module.path, module.description, module.warnings)
-    ledger = ws.home.ledger()
     last = last_run(ws.home, entry.name)
-    steps = [
-        {"label": step.label, "function": step.function_name, "use": step.use, "save_as": step.save_as}
-        for step in module.flow.steps
-    ]
     coming = ws.next_runs().get(entry.name)
     deployment = ws.standing(entry.name)
     runs = next((one for one in ws.deployments(entry.name) if one.is_live), None)
@@ -476,27 +382,62 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     stands = standing_to_expected(ws, [entry]).get(entry.name)
     off = disabled_flows(ws).get(entry.name)
     if as_json:
-        times = [utc_text(slot_s) for slot_s in slots]
         live = {
+            "steps": [
+                {"label": step.label, "function": step.function_name, "use": step.use, "save_as": step.save_as}
+                for step in module.flow.steps
+            ],
             "next_run_utc": coming,
-            "last_run": None if last is None else runs_as_json(ledger, [last])[0],
-            "next_times_utc": times,
+            "last_run": None if last is None else runs_as_json(ws.home.ledger(), [last])[0],
+            "next_times_utc": [utc_text(slot_s) for slot_s in slots],
             "expected": stands,
             "disabled": off,
             "compared": None if compared is None else compared.as_dict(),
         }
-        print_json(entry.as_dict() | {"steps": steps} | deployment.as_json() | live)
-    else:
-        expected = "\n".join(
-            filter(None, [expectation_words(module.flow.expectations), "" if stands is None else stands.text])
-        )
-        trigger = trigger_here(entry, ws.home.settings_shown().timezone)
-        ended = last_run_words(ws.home, last, ws.status)
-        tz = clock_zone(entry, ws.home.settings_shown().timezone)
-        coming = f"- ({off.text})" if off is not None else zoned_words(coming, tz)
-        stands_at = deployment.text if compared is None else f"{deployment.text}\n{'':12}{compared.words}"
-        _say_flow(entry, trigger, steps, last, ended, coming, stands_at, ws.root, slot_words(slots, zone), expected, tz)
+        print_json(entry.as_dict() | deployment.as_json() | live)
+        return 0
+    timezone = ws.home.settings_shown().timezone
+    expected = filter(None, [expectation_words(module.flow.expectations), "" if stands is None else stands.text])
+    cron, tz = getattr(module.flow.trigger, "cron", None), clock_zone(entry, timezone)
+    facts = {
+        "name": entry.name,
+        "file": short_path(str(entry.path), ws.root),
+        "group": entry.group or "",
+        "mode": entry.mode,
+        "trigger": trigger_here(entry, timezone) + (f" (cron {cron})" if cron else ""),
+        "next times": slot_words(slots, zone),
+        "expected": "\n".join(expected),
+        "source": short_path(entry.source, ws.root),
+        "mirror": short_path(entry.mirror, ws.root) + (", staged" if entry.as_dict()["staged"] else ""),
+        "production": deployment.text if compared is None else f"{deployment.text}\n{compared.words}",
+        "next run": f"- ({off.text})" if off is not None else zoned_words(coming, tz) or "-",
+        "last run": last_run_words(ws.home, last, ws.status),
+    }
+    _say_flow(module.flow, entry.description, facts, [] if last is None else facts_of(last, tz))
+    if last is not None and last.error:
+        say("")
+        say(f"the last run's error: {last.error}", style=status_style(last.status))
     return 0
+
+
+def _say_flow(flow: Flow, description: str | None, facts: Mapping[str, str], last: Sequence[tuple[str, str]]) -> None:
+    """A flow with its facts and steps, and what is known of its last run."""
+    say(flow.title, style="bold")
+    if description:
+        say(description)
+    say("")
+    for name, value in facts.items():
+        if value:
+            say(f"{name:12}{value}".replace("\n", f"\n{'':12}"))
+    say("")
+    shown = table("STEP", "FUNCTION", "USES", "SAVES AS")
+    for step in flow.steps:
+        shown.add_row(step.label, step.function_name, step.use or "", step.save_as or "")
+    say(shown)
+    if last:
+        say("")
+    for label, words in last:
+        say(f"{label:12}{words}")
 
 
 def _next_slots(ws: Workspace, flow: Flow) -> tuple[list[float], tzinfo]:
@@ -509,56 +450,6 @@ def _next_slots(ws: Workspace, flow: Flow) -> tuple[list[float], tzinfo]:
         return [], zone_of(timezone)
     slots = slots_of(flow.trigger, timezone)
     return slots.upcoming(time.time()), slots.zone
-
-
-def _say_flow(
-    entry: CatalogEntry,
-    trigger: str,
-    steps: list[dict[str, Any]],
-    last: Run | None,
-    ended: str,
-    coming: str | None,
-    deployment: str,
-    root: Path,
-    times: str,
-    expected: str,
-    tz: str | None,
-) -> None:
-    from data_engine.status.runs import facts_of
-
-    say(entry.title, style="bold")
-    if entry.description:
-        say(entry.description)
-    say("")
-    cron = getattr(None if entry.flow is None else entry.flow.trigger, "cron", None)
-    facts = {
-        "name": entry.name,
-        "file": short_path(str(entry.path), root),
-        "group": entry.group,
-        "mode": entry.mode,
-        "trigger": trigger + (f" (cron {cron})" if cron else ""),
-        **({"next times": times} if times else {}),
-        **({"expected": expected.replace("\n", "\n" + " " * 12)} if expected else {}),
-        "source": short_path(entry.source, root),
-        "mirror": short_path(entry.mirror, root) + (", staged" if entry.as_dict()["staged"] else ""),
-        "production": deployment,
-        "next run": coming or "-",
-        "last run": ended,
-    }
-    for name, value in facts.items():
-        say(f"{name:12}{value}")
-    say("")
-    shown = table("STEP", "FUNCTION", "USES", "SAVES AS")
-    for step in steps:
-        shown.add_row(step["label"], step["function"], step["use"] or "", step["save_as"] or "")
-    say(shown)
-    if last is not None:
-        say("")
-        for label, words in facts_of(last, tz):
-            say(f"{label:12}{words}")
-    if last is not None and last.error:
-        say("")
-        say(f"the last run's error: {last.error}", style=status_style(last.status))
 
 
 def runs(
@@ -586,8 +477,45 @@ def runs(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """What ran on this machine, newest first."""
-    return tell_runs(chosen_workspace(ctx), name, limit, as_json, status=status, since=since, until=until)
+    """What ran on this machine, newest first, and how many of them are not told."""
+    from data_engine.ledger.warned import runs_as_json, warnings_of
+    from data_engine.status.runs import find_runs, slot_words, slot_zones, source_names, wanted_runs
+
+    ws = chosen_workspace(ctx)
+    ledger = ws.home.ledger()
+    ledger.recover()
+    asked = find_runs(ws.home, name, MOST_RUNS if limit is None else limit, wanted_runs(status, since, until))
+    found = asked.runs
+    given = {"--limit": asked.total, "--status": status, "--since": since, "--until": until}
+    again = cli_line("runs", *_given(name, given), *(["--json"] if as_json else []))
+    left = f"The newest {len(found):,} of {asked.total:,} runs: `{again}` shows all." if asked.cut else ""
+    if as_json:
+        print_json(runs_as_json(ledger, found))
+        if left and limit is None:  # who gives a limit knows of it
+            complain(left)
+    elif not found:
+        say("No such runs on this machine.")
+        _say_behind(ws)
+    else:
+        warned = warnings_of(ledger, [run.run_id for run in found])
+        shown = table(
+            *("RUN", "FLOW", "SOURCE", "STATUS", "STARTED", "TIME", "ERROR"),
+            right=("TIME",),
+            cut=("FLOW", "SOURCE", "ERROR"),
+            spare=("TIME",),
+            whole=f"`{cli_line('log')} RUN` shows all of a run; `--json` shows these runs in full.",
+        )
+        names = source_names((run.source for run in found if run.source is not None), ws.root)
+        zones = slot_zones(ws.home, (run for run in found if run.source is None))
+        for run in found:
+            told = slot_words(run, zones.get(run.flow)) if run.source is None else names[run.source]
+            row = _row(run, warned.get(run.run_id, 0), told)
+            shown.add_row(*row, style=status_style(run.status) if run.status != "success" else "")
+        say(shown)
+        if left:
+            say(f"\n{left}")
+        _say_behind(ws)
+    return 0
 
 
 def log(
@@ -648,7 +576,35 @@ def explain(
     as_json: AsJson = False,
 ) -> int:
     """Why a flow, or a source file, does or does not run; for an output, which run wrote it."""
-    return tell_reasons(chosen_workspace(ctx), subject, as_json)
+    ws = chosen_workspace(ctx)
+    try:
+        reasons = ws.explain(subject)
+    except FlowValidationError:
+        if not as_json:
+            _say_behind(ws)
+        raise
+    if as_json:
+        print_json([one.as_dict() for one in reasons])
+        return 0
+    from data_engine.status.explain import ways
+
+    has_next = any(one.next_run_utc is not None for one in reasons)
+    shown = table(
+        *("FLOW", "SOURCE", "REASON", *(["NEXT"] if has_next else [])),
+        cut=("FLOW", "SOURCE"),
+        wrap=("REASON",),
+        whole=f"`{cli_line('explain', subject, '--json')}` shows it in full.",
+    )
+    for one in reasons:
+        source = "" if one.source is None else short_path(one.source, ws.root)
+        shown.add_row(
+            one.flow, source, bounded_reason(one), *([zoned_words(one.next_run_utc, one.tz)] if has_next else [])
+        )
+    say(shown)
+    for number, way in enumerate(ways(reasons)):
+        say(way if number else f"\n{way}")
+    _say_behind(ws)
+    return 0
 
 
 def say_warned(entries: Sequence[CatalogEntry]) -> None:

@@ -61,7 +61,7 @@ def plan(
     """What deploying a flow as it is now would change: in its code, and in the data production has read.
 
     Without NAME, for each deployed flow that was edited. Both versions run into scratch; nothing is recorded, or changed in
-    production. Ends with 0 even if there are differences, with 1 when an edit fails and mends nothing.
+    production. Ends with 0 even if there are differences, with 1 when an edit fails where what is deployed does not, or everywhere.
     """
     ws = chosen_workspace(ctx)
     params = read_params(param)
@@ -86,20 +86,15 @@ def plan(
         print_json(plans[0].as_dict() if name is not None else [found.as_dict() for found in plans])
     elif not names:
         say("No deployed flow was edited.")
-    return 1 if any(_is_worse(found) for found in plans) else 0
+    return 1 if any(found.is_worse for found in plans) else 0
 
 
 def _say_plan(found: Plan) -> None:
     say(text_with_samples(found))
-    if _is_worse(found):
+    if found.is_worse:
         say("Correct the edit first: nothing was deployed, and production still runs what is deployed.")
     elif not found.equal or found.cells:
         say(f"To let production run it: {cli_line('deploy', found.flow)}")
-
-
-def _is_worse(found: Plan) -> bool:
-    """Whether the edit fails, and not only where what is deployed fails, too, while it mends others."""
-    return not found.mends and any(one.side == "current" for one in found.errors)
 
 
 def _say_compared(ws: Workspace, name: str) -> None:

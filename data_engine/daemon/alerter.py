@@ -55,11 +55,13 @@ class _Concern:
 
 @dataclass(slots=True)
 class _News:
-    """What has happened in runs of a flow since it was last decided about: failures, and when one ended well (in time)."""
+    """What has happened in runs of a flow since it was last decided about: failures, when one ended well (in time), and whether one
+    had a check that puts rows apart."""
 
     failures: dict[TroubleKey, Trouble] = field(default_factory=dict)
     good_utc: str | None = None
     in_time_utc: str | None = None
+    has_checked: bool = False
 
 
 class Alerter:
@@ -146,6 +148,7 @@ class Alerter:
         news = self._news.setdefault(flow, _News())
         if event.status == "success":
             news.good_utc = utc_text(event.at_s)
+            news.has_checked |= event.spent is not None and event.spent.rejected is not None
             if concern.within_s is not None and event.elapsed_s <= concern.within_s:
                 news.in_time_utc = news.good_utc
         elif _is_failure(event):
@@ -215,10 +218,10 @@ class Alerter:
         if self._clock() >= self._soonest_s:
             self._look_at_what_has_come(self._clock())
 
-    def held_changed(self) -> None:
-        """Files are held, or are not any more."""
-        for flow, concern in self._concerns.items():
-            if concern.recipients.are_any and self._around.held(flow):
+    def files_changed(self, flows: Iterable[str]) -> None:
+        """Files of these flows are held or gone that were not."""
+        for flow in flows:
+            if flow in self._concerns and self._concerns[flow].recipients.are_any:
                 self._look_soon(flow)
 
     def _look_at_what_has_come(self, now_s: float) -> None:
@@ -291,6 +294,7 @@ class Alerter:
         later.failures = news.failures | later.failures
         later.good_utc = later.good_utc or news.good_utc
         later.in_time_utc = later.in_time_utc or news.in_time_utc
+        later.has_checked |= news.has_checked
 
     async def _decide(self, flow: str, concern: _Concern, news: _News) -> Decision:
         if not concern.recipients.are_any and not self._of(flow):
@@ -299,12 +303,14 @@ class Alerter:
         seen, next_s = self._finder.now(concern.flow, on_since_s=self._on_since_s, now_s=now_s)
         if next_s is not None:
             self._look_at(flow, next_s)
-        look = self._finder.rejected
-        rejected, good_again = await asyncio.to_thread(look, concern.flow, [*self._of(flow).values()], now_s=now_s)
+        known, rejected, good_again = self._of(flow), list[Sighting](), dict[TroubleKey, str]()
+        if news.has_checked or flow not in self._caught_up or any(key.kind == "rejected" for key in known):
+            look = self._finder.rejected
+            rejected, good_again = await asyncio.to_thread(look, concern.flow, [*known.values()], now_s=now_s)
         seen = [*news.failures.values(), *rejected, *map(self._with_source, seen)]
         if flow not in self._caught_up or self._around.held(flow):
             kinds = [one.key.kind for one in seen]
-            kinds += [one.key.kind for one in self._of(flow).values() if not one.is_closed]
+            kinds += [one.key.kind for one in known.values() if not one.is_closed]
             kind = self._kind_of_failure(concern)
             seen += await self._finder.in_history(concern.flow, kinds, kind=kind, now_s=now_s)
         over = good_again | await self._over(flow, concern, news, seen, now_s)

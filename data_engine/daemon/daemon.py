@@ -125,6 +125,7 @@ class Daemon:
         self._pruner = Pruner(home)
         self._stages = StageSweeper(self.ledger, machine_id(home.local.state_root))
         self._held_at_rest: dict[str, int] = {}
+        self.gone: frozenset[tuple[str, str]] = frozenset()
         self._held_told: dict[str, int] = {}
         self._wrong_told: tuple[str | None, tuple[str, ...], tuple[str, ...]] = (None, (), ())
         self._needed_s = time.monotonic()
@@ -255,12 +256,16 @@ class Daemon:
         if await self.deployer.refresh() or self.triggers.are_outdated:
             self.flows_changed()
         is_owner = self.ownership.is_held
+        flows = [deployed.entry.flow for deployed in self.deployer.flows.values()]
         if self.is_engine_on and self._stages.is_due(is_owner=is_owner):
-            flows = [deployed.entry.flow for deployed in self.deployer.flows.values()]
             await asyncio.to_thread(self._stages.sweep, flows, is_owner=is_owner)
         at_rest = self._at_rest()
         held = await asyncio.to_thread(self.held_files.of, at_rest) if at_rest else {}
         self._held_at_rest = {flow: len(keys) for flow, keys in held.items()}
+        before, self.gone = self.gone, await asyncio.to_thread(self.held_files.gone, filter(None, flows))
+        if self.gone != before:
+            self.alerter.files_changed(flow for flow, _ in self.gone ^ before)
+            self.tell()
 
     def _at_rest(self) -> list[PlannedFlow]:
         """The poll flows whose folders no poller looks through."""
@@ -274,7 +279,7 @@ class Daemon:
         if held != self._held_told:
             self._held_told = held
             self.tell()
-            self.alerter.held_changed()
+            self.alerter.files_changed(flow for flow, count in held.items() if count)
         away = tuple(flow for flow in self.deployer.flows if isinstance(self.triggers.why(flow), Unreachable))
         trouble = self.trouble
         wrong = (None if trouble is None else str(trouble), tuple(self.home.settings().warnings), away)

@@ -27,6 +27,7 @@ from data_engine.status.build import (
     WorkspaceFacts,
     backfills_recent,
     last_runs,
+    rejected_by_flow,
     rejected_now,
     requests_told,
 )
@@ -45,7 +46,7 @@ class HistoryFacts:
     backfills: Sequence[Backfill] = ()
     undelivered: Sequence[Undelivered] = ()
     warned: Mapping[str, int] = field(default_factory=dict)
-    rejected: Mapping[str, int] = field(default_factory=dict)
+    rejected: Mapping[tuple[str, str], int] = field(default_factory=dict)
     published: tuple[int, int] = (0, 0)
 
 
@@ -69,7 +70,7 @@ class LiveFacts:
         found = self._history_now()
         timezone = daemon.home.settings().timezone
         running = {one.id: one for one in daemon.backfiller.told()}
-        retries = daemon.triggers.retries_to_come()
+        retries, rejected = daemon.triggers.retries_to_come(), rejected_by_flow(found.rejected, daemon.gone)
         flows = [
             FlowFacts(
                 entry=deployed.entry,
@@ -80,7 +81,7 @@ class LiveFacts:
                 next_run_utc=daemon.triggers.next_utc(name),
                 held=daemon.held(name),
                 retried=len(retries.get(name, ())),
-                rejected=found.rejected.get(name, 0),
+                rejected=rejected[name],
                 why=daemon.triggers.why(name),
                 cadence=daemon.triggers.slow_looks(name),
                 waiting=daemon.dispatcher.why_waiting(name, found.others),

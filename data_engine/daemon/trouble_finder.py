@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from data_engine.alerting.deciding import rejection
 from data_engine.alerting.expectations import Judgement, counts_of, freshness, late_slot, look
 from data_engine.alerting.wording import failure
+from data_engine.engine.left_behind import gone_sources
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import is_as_scheduled
 from data_engine.flow.flow import Flow
@@ -161,9 +162,10 @@ class TroubleFinder:
         since_utc, name = utc_text(now_s - LOOK_BACK_S), flow.name or ""
         found = newest_checked(self._ledger, name, rejecting_since=since_utc, sources=open_keys)
         runs = {source: run for source, run in found.items() if is_as_scheduled(flow, run.params or {})}
-        seen = [rejection(source, run) for source, run in runs.items() if run.rejected]
+        gone = {source for _, source in gone_sources(((name, source) for source in runs), [flow])}
+        seen = [rejection(source, run) for source, run in runs.items() if run.rejected and source not in gone]
         over = {open_keys[source]: run.last_at_utc for source, run in runs.items() if not run.rejected}
-        return seen, over
+        return seen, over | {open_keys[source]: utc_text(now_s) for source in gone & open_keys.keys()}
 
     async def is_good(self, flow: Flow, since_utc: str) -> bool | None:
         """Whether no file of the flow is held by a failure, or its newest slot has gone well; None while that is worked on.

@@ -1,4 +1,4 @@
-"""Outputs whose sources are not there any more: which they are, and how they are moved aside and back. Nothing is deleted.
+"""Outputs and rejected rows whose sources are not there any more: which they are, and how they are moved aside and back. Nothing is deleted.
 
     <mirror's parent>/.data_engine_set_aside/<time>/<mirror's name>/   what was moved at that time, by its path inside the mirror
 
@@ -18,10 +18,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from data_engine.engine.quarantine import rejected_folder, rejected_rows
 from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
 from data_engine.flow.flow import Flow
-from data_engine.model import WrittenFile
+from data_engine.model import WrittenFile, utc_text
 from data_engine.nofollow import Place, inside, move, opened, walk
 from data_engine.notebook.mirror_warnings import folders_of, is_read
 from data_engine.record import Record, frozen
@@ -62,6 +63,20 @@ def left_behind(written: Iterable[WrittenFile], flows: Iterable[Flow]) -> list[L
     return [found[path] for path in sorted(found)]
 
 
+def rejected_left_behind(root: Path, flows: Sequence[Flow]) -> list[LeftBehind]:
+    """The rejected rows in the workspace at `root` whose source is gone: outputs in the mirror `rejected/<flow>`, as it were."""
+    there = rejected_rows(root)
+    gone = gone_sources(((one.flow, one.source) for one in there), flows)
+    folders = {flow.name or "": flow.trigger.source for flow in flows if flow.trigger is not None}
+    found = []
+    for one in there:
+        if (one.flow, one.source) in gone:
+            source, facts = os.path.join(folders[one.flow] or "", one.source or ""), os.stat(one.path)
+            mirror, at_utc = str(rejected_folder(root, one.flow)), utc_text(facts.st_mtime)
+            found.append(LeftBehind(one.path, one.flow, source, at_utc, mirror, size_bytes=facts.st_size))
+    return found
+
+
 def known_elsewhere(written: Iterable[WrittenFile], flows: Iterable[Flow]) -> list[WrittenFile]:
     """The outputs of these flows that are known only where nothing is any more, not even their folder.
 
@@ -79,6 +94,15 @@ def known_elsewhere(written: Iterable[WrittenFile], flows: Iterable[Flow]) -> li
         elif not all((one.flow, source) in again for source in one.sources):
             found.append(one)
     return found
+
+
+def gone_sources(sources: Iterable[tuple[str, str | None]], flows: Iterable[Flow]) -> frozenset[tuple[str, str]]:
+    """Of sources, each with its flow, those that are gone from a folder that is there; one that is no file of a folder never is."""
+    folders = {flow.name: flow.trigger.source for flow in flows if flow.trigger is not None}
+    asked = [(flow, source, folder) for flow, source in sources if source and (folder := folders.get(flow)) is not None]
+    return frozenset(
+        (flow, source) for flow, source, folder in asked if not os.path.exists(folder / source) and folder.is_dir()
+    )
 
 
 def is_source_gone(one: WrittenFile) -> bool:

@@ -112,7 +112,7 @@ class Quarantine:
 def quarantine_of(root: Path, flow: Flow) -> Path | None:
     """`root`, where runs of the flow may reject rows, or have done so; else None."""
     rejects = any(isinstance(step.fn, Check) and step.fn.on_fail == "quarantine" for step in flow.steps)
-    return root if rejects or os.path.isdir(os.path.join(root, FOLDER, flow.name or "")) else None
+    return root if rejects or os.path.isdir(rejected_folder(root, flow.name or "")) else None
 
 
 def rejected_rows(root: Path, flow: str | None = None) -> list[RejectedRows]:
@@ -121,7 +121,8 @@ def rejected_rows(root: Path, flow: str | None = None) -> list[RejectedRows]:
     with suppress(FileNotFoundError, NotADirectoryError), opened(root, Path(FOLDER, flow or "")) as place:
         for one in walk(place):
             names = (*((flow,) if flow else ()), *one.folder, one.name)
-            if not one.is_regular or not one.name.endswith(".parquet") or one.name.startswith(".") or len(names) < 2:
+            is_kept = len(names) > 1 and not names[0].startswith(".")  # what was moved aside lies in a hidden folder
+            if not is_kept or not one.is_regular or not one.name.endswith(".parquet") or one.name.startswith("."):
                 continue
             said: Mapping[str, Any] = {}
             with suppress(OSError), inside(place, one.folder) as here, opened_file(here, one.name) as descriptor:
@@ -132,10 +133,15 @@ def rejected_rows(root: Path, flow: str | None = None) -> list[RejectedRows]:
     return found
 
 
+def rejected_folder(root: Path, flow: str) -> Path:
+    """Where the rejected rows of a flow lie."""
+    return root / FOLDER / flow
+
+
 def follow_rename(root: Path, old: str, new: str) -> None:
     """Move the rejected rows of a flow to the name that its notebook has now; where that has some of its own, both stay."""
     with suppress(OSError):
-        rename_folder(root / FOLDER / old, root / FOLDER / new)
+        rename_folder(rejected_folder(root, old), rejected_folder(root, new))
 
 
 def write_workbook(found: Sequence[RejectedRows], path: str | os.PathLike[str]) -> Path:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
@@ -110,18 +109,17 @@ def failures_between(ledger: Ledger, flow: str, since_utc: str, until_utc: str) 
     return int(row[0])
 
 
-def rejected_by_flow(ledger: Ledger, names: Mapping[str, str]) -> Counter[str]:
-    """How many rows are rejected now, by flow; `names` says of flows that were renamed what they are called now.
+def rejected_by_source(ledger: Ledger, names: Mapping[str, str]) -> dict[tuple[str, str], int]:
+    """How many rows the newest good run of each flow and source rejects; `names` says of flows that were renamed what they are called now.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
     now = json.dumps({storable(old): storable(new) for old, new in names.items()})
     with ledger.reading() as connection:
-        asked = f"SELECT flow, sum(rejected) FROM ({_NEWEST.format('')}) GROUP BY flow"
-        return Counter(
-            {restored(flow): rows for flow, rows in connection.execute(asked, (future_utc(time.time()), now))}
-        )
+        asked = f"SELECT flow, source, rejected FROM ({_NEWEST.format('')}) WHERE rejected > 0"
+        rows = connection.execute(asked, (future_utc(time.time()), now))
+        return {(restored(flow), restored(source)): rejected for flow, source, rejected in rows}
 
 
 def newest_checked(ledger: Ledger, flow: str, *, rejecting_since: str, sources: Iterable[str]) -> dict[str, Run]:

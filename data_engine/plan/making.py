@@ -31,7 +31,7 @@ from data_engine.flow.check import Check, names_saved, with_rejected_named
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.trigger import Trigger
-from data_engine.formatting import cli_line, first_few
+from data_engine.formatting import cli_line, first_few, plural
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.ledger.deployments import published
 from data_engine.model import Event, Signature
@@ -399,6 +399,8 @@ def _names_called(tracer: CodeTracer) -> Iterator[str]:
 
 _MOST_RUNS = 1000
 _MOST_NAMES = 3
+_MOST_FAILED = 3
+"""Sources whose last run failed that a plan also takes: an edit may mend them."""
 
 
 @frozen
@@ -433,7 +435,7 @@ def name_of(source: Source) -> str:
 
 
 def sources_seen(flow: Flow, home: LocalWorkspace, count: int) -> Chosen:
-    """The last `count` sources that production has read well, newest first.
+    """The last `count` sources that production has read well, newest first, and a few whose last run failed.
 
     Raises:
         FlowValidationError: there is no source at all.
@@ -445,38 +447,41 @@ def sources_seen(flow: Flow, home: LocalWorkspace, count: int) -> Chosen:
     if trigger.run_as == "batch":
         return _batch(flow, seen)
     chosen, notes = choose(seen, count)
-    if not chosen:
-        found = _failed_first(flow, home)[:count]
-        if not found:
-            raise FlowValidationError(
-                f"there is no file for a plan in {trigger.source}",
-                where=f'flow "{flow.name}"',
-                fix="put a file there that production would read",
-            )
-        first = (
-            "production has read no source that is still there; these are the first, those that failed before others"
+    failed = [one for one in _failed(flow, trigger, home) if one not in [good.source for good in chosen]]
+    few = failed[: min(count, _MOST_FAILED)]
+    if len(chosen) == count < len(seen):
+        notes.append(f"of the {len(seen):,} sources that production has read, the last {count}; --sources N takes more")
+    if few:
+        notes.append(f"also {len(few)} of {plural(len(failed), 'source')} whose last run failed")
+    elif not chosen:
+        few = list(startup_sources(flow)[:count])
+        notes.append("production has read no source that is still there; these are the first")
+    if not (chosen or few):
+        raise FlowValidationError(
+            f"there is no file for a plan in {trigger.source}",
+            where=f'flow "{flow.name}"',
+            fix="put a file there that production would read",
         )
-        chosen, notes = [Seen(source, "") for source in found], [*notes, first]
-    elif len(chosen) == count < len(seen):
-        notes = [
-            *notes,
-            f"of the {len(seen):,} sources that production has read, the last {count}; --sources N takes more",
-        ]
-    told = tuple(PlannedSource(one.name, one.source.text, one.at_utc or None) for one in chosen)
-    return Chosen(tuple(one.source for one in chosen), told, tuple(notes))
+    told = [PlannedSource(one.name, one.source.text, one.at_utc or None) for one in chosen]
+    told += [PlannedSource(name_of(one), one.text) for one in few]
+    return Chosen((*(one.source for one in chosen), *few), tuple(told), tuple(notes))
 
 
-def _failed_first(flow: Flow, home: LocalWorkspace) -> list[Source]:
-    """All sources in sort order; those that failed before others, and one of each error before a second of the same."""
-    failed = {state.key: state.error or "" for state in home.ledger().source_states(flow.name or "").not_good()}
+def _failed(flow: Flow, trigger: Trigger, home: LocalWorkspace) -> list[Source]:
+    """The sources that are there whose last run failed, by path; one of each error before a second of the same."""
+    states = home.ledger().source_states(flow.name or "").not_good()
+    ours = [
+        state for state in states if state.key.root == (trigger.source_as_authored or "") and state.status == "failed"
+    ]
     of_error: Counter[str] = Counter()
-
-    def place(source: Source) -> tuple[bool, int]:
-        error = failed.get(source.key, "").replace(source.text or "", "") if source.key is not None else ""
-        of_error[error] += 1
-        return source.key not in failed, of_error[error]
-
-    return sorted(startup_sources(flow), key=place)
+    found: list[tuple[int, int, Source]] = []
+    for state in sorted(ours, key=lambda one: one.key.path):
+        source = listed_source(trigger, state.key.path)
+        if source.path is not None and signature_of(source.path) is not None:
+            error = (state.error or "").replace(source.text or "", "")
+            of_error[error] += 1
+            found.append((of_error[error], len(found), source))
+    return [source for _, _, source in sorted(found)]
 
 
 def choose(seen: Iterable[Seen], count: int) -> tuple[list[Seen], list[str]]:

@@ -108,10 +108,23 @@ class Plan(Displayable, Record):
     @property
     def mends(self) -> str:
         """On how many sources the deployed version fails and the edit does not, in words; "" where there is none, or it is the other way too."""
-        failed = {side: {one.source for one in self.errors if one.side == side} for side in SIDES}
-        if None in failed["deployed"] or not failed["current"] < failed["deployed"]:
-            return ""
-        return f"the edit mends {len(failed['deployed'] - failed['current'])} of {len(self.sources)}"
+        before, after = self._failed
+        return (
+            f"the edit mends {len(before - after)} of {len(self.sources)}"
+            if None not in before and after < before
+            else ""
+        )
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the edit fails on a source on which the deployed version does not, or on all."""
+        before, after = self._failed
+        return not after <= before or (bool(after) and len(after) >= len(self.sources))
+
+    @property
+    def _failed(self) -> tuple[set[str | None], ...]:
+        """The sources on which each version fails."""
+        return tuple({one.source for one in self.errors if one.side == side} for side in SIDES)
 
     @property
     def text(self) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from data_engine.errors import FlowValidationError
@@ -13,7 +14,7 @@ from data_engine.flow.trigger import Poll, Schedule
 from data_engine.lease.status import LeaseStatus, shown_machine
 from data_engine.ledger import backfills
 from data_engine.ledger.deployments import renamings
-from data_engine.ledger.freshness import rejected_by_flow
+from data_engine.ledger.freshness import rejected_by_source
 from data_engine.ledger.requests import RequestRows
 from data_engine.model import (
     BAD_ENDS,
@@ -479,8 +480,8 @@ def last_runs(ledger: Ledger) -> dict[str, Run]:
     return found
 
 
-def rejected_now(ledger: Ledger) -> Counter[str]:
-    """How many rows checks reject now, by flow; of one that was renamed also those of its names of before.
+def rejected_now(ledger: Ledger) -> dict[tuple[str, str], int]:
+    """How many rows checks reject now, by flow and source; of a flow that was renamed also those of its names of before.
 
     Raises:
         LedgerError: it cannot be read.
@@ -491,7 +492,15 @@ def rejected_now(ledger: Ledger) -> Counter[str]:
 
         ended = {one.flow for one in rows if one.kind == "withdraw"}
         names = {was: flow for flow in {one.flow for one in rows} - ended for was in former_names(rows, flow)}
-    return rejected_by_flow(ledger, names)
+    return rejected_by_source(ledger, names)
+
+
+def rejected_by_flow(rejected: Mapping[tuple[str, str], int], gone: Collection[tuple[str, str]]) -> Counter[str]:
+    """How many rows of each flow are rejected now, without those of sources that are `gone`."""
+    found = Counter[str]()
+    for source, rows in rejected.items():
+        found[source[0]] += 0 if source in gone else rows
+    return found
 
 
 class OthersSeen:
@@ -523,12 +532,13 @@ _MOST_LOOKS = 1000
 
 
 class HeldFiles:
-    """Tells what is held; the history is read again only when somebody has written there."""
+    """Tells what is held, and what of that which rejects rows is gone; the history is read again only when somebody has written there."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._version: tuple[int, int] | None = None
         self._bad: Sequence[SourceState] = ()
+        self._rejecting: Collection[tuple[str, str]] = ()
 
     def of(self, watches: Iterable[PlannedFlow]) -> dict[str, set[SourceKey]]:
         """The files of each poll flow that are there, and held as the history has it; flows without one are left out.
@@ -541,14 +551,28 @@ class HeldFiles:
         polled = {watch.flow: watch for watch in watches if isinstance(watch.trigger, Poll)}
         if not polled:
             return {}
-        version = self._ledger.version()
-        if version != self._version:
-            self._bad, self._version = self._ledger.not_good(), version
+        self._read()
         found: dict[str, set[SourceKey]] = {}
         for number, state in enumerate(state for state in self._bad if state.flow in polled):
             if _is_held(polled[state.flow], state, is_looked_at=number < _MOST_LOOKS):
                 found.setdefault(state.flow, set()).add(state.key)
         return found
+
+    def gone(self, flows: Iterable[Flow]) -> frozenset[tuple[str, str]]:
+        """The sources, each with its flow, whose rows checks have rejected and that are gone; of a great many the first are looked at.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        from data_engine.engine.left_behind import gone_sources
+
+        self._read()
+        return gone_sources(islice(self._rejecting, _MOST_LOOKS), flows)
+
+    def _read(self) -> None:
+        version = self._ledger.version()
+        if version != self._version:
+            self._bad, self._rejecting, self._version = self._ledger.not_good(), rejected_now(self._ledger), version
 
 
 def _is_held(watch: PlannedFlow, state: SourceState, *, is_looked_at: bool) -> bool:

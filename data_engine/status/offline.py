@@ -30,6 +30,7 @@ from data_engine.status.build import (
     backfills_recent,
     last_runs,
     owned_elsewhere,
+    rejected_by_flow,
     rejected_now,
     requests_told,
 )
@@ -62,8 +63,9 @@ class OfflineFacts:
         error, timezone, folder = home.settings_error(), home.settings_shown().timezone, home.layout.flow_modules_dir
         active, last, switches, stands = ledger.active_runs(), last_runs(ledger), ledger.switches(), self._stands()
         warned = warnings_of(ledger, [run.run_id for run in last.values()])
-        rejected = rejected_now(ledger)
-        held = HeldFiles(ledger).of(PlannedFlow.of(entry.flow) for entry, _ in stands if entry.flow is not None)
+        files, flows_here = HeldFiles(ledger), [entry.flow for entry, _ in stands if entry.flow is not None]
+        held = files.of(map(PlannedFlow.of, flows_here))
+        rejected = rejected_by_flow(rejected_now(ledger), files.gone(flows_here))
         me = machine_id(home.local.state_root)
         lease = OthersSeen(ledger, me).told(home.lease())
         elsewhere = owned_elsewhere(lease, me)

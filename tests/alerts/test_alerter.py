@@ -18,7 +18,7 @@ from data_engine.daemon.alerter import Alerter
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import LedgerError
 from data_engine.ledger.switch import Switch
-from data_engine.model import RuleCount, RunFinished, RunSpent, RunStarted
+from data_engine.model import RuleCount, RunFinished, RunSpent, RunStarted, SourceKey
 from data_engine.scheduler.surroundings import ReadyFlow
 from tests.alerts.conftest import AT_S
 from tests.support import WorkspaceFiles
@@ -378,3 +378,47 @@ def test_a_run_whose_daemon_died_before_it_told_of_it_is_told_of_by_the_next_one
     assert play(home, flows, dies).kinds() == []
     assert play(home, flows, dies_again).kinds() == ["rejected"]
     assert play(home, flows, lives).kinds() == ["rejected", "recovered"]
+
+
+def test_rows_of_a_source_that_is_gone_are_rejected_no_more(home: LocalWorkspace, tmp_path: Path) -> None:
+    """Its file is removed by hand: that is the end of it."""
+    source = tmp_path / "in" / "a.csv"
+    source.parent.mkdir()
+    source.touch()
+
+    async def scene(made: Scene) -> None:
+        key = SourceKey("../in", "a.csv")
+        spent = RunSpent(checks=(RuleCount("Check", "positive", 9, 2, 0),), rejected=2)
+        for event in (
+            RunStarted("r", "a", "G", str(source), made.now_s, key),
+            RunFinished("r", "success", made.now_s, 1.0, spent=spent),
+        ):
+            made.home.ledger().record(event)
+            made.alerter.heard("a", [event])
+        await made.decided()
+        assert made.kinds() == ["rejected"]
+        source.unlink()
+        made.now_s += 3600
+        made.alerter.files_changed(["a"])
+        await made.decided()
+
+    flow = Flow("G", "a").watch(mode="poll", source=source.parent, interval="1s")
+    assert play(home, Around(flow), scene).kinds() == ["rejected", "recovered"]
+
+
+def test_rejected_rows_are_looked_for_only_where_a_check_puts_some_apart(home: LocalWorkspace) -> None:
+    """After the first look, at what ended before."""
+    looks = []
+
+    async def scene(made: Scene) -> None:
+        look = made.alerter._finder.rejected
+        made.alerter._finder.rejected = lambda *given, **more: looks.append(1) or look(*given, **more)  # type: ignore
+        for number in range(3):
+            made.ends("a", "success", f"r{number}")
+            await made.decided()
+        rejects(made, "r3", "positive", 0)
+        await made.decided()
+
+    play(home, Around(Flow("G", "a")), scene)
+
+    assert len(looks) == 1

@@ -11,7 +11,7 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 
-from data_engine.cli.lab import lab_command, lab_hint
+from data_engine.cli.browser import lab_command, lab_hint
 from data_engine.workspace.layout import WorkspaceLayout
 from jupyter_extension.server import kernel_variables
 from tests.cli.conftest import Cli

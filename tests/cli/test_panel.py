@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data_engine.cli.panel import panel_command
+from data_engine.cli.browser import panel_command
 from data_engine.workspace.layout import WorkspaceLayout
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles

@@ -183,3 +183,38 @@ def test_for_programs_it_lists_and_does_nothing_else(
     told = json.loads(capsys.readouterr().out)
     assert ([Path(one["path"]).name for one in told["left"]], told["moved"]) == (["a.txt"], [])
     assert command(["--workspace", str(ws.root), "tidy", "nope"]) == 2
+
+
+CHECKED = """
+    import polars as pl
+    from data_engine import Flow
+
+    def build():
+        return (Flow(group="G").watch(mode="poll", source="../in", interval="1s", extensions=".csv")
+                .step(lambda context: pl.DataFrame({"amount": [1.0, -2.0]}))
+                .check({"positive": "amount > 0"}, on_fail="quarantine"))
+"""
+
+
+def test_rejected_rows_of_a_source_that_is_gone_count_no_more(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """They are moved aside with the outputs, and back; a folder that is away says nothing."""
+    ws.notebook("checked", CHECKED)
+    workspace.load_flow("checked").run_once()
+
+    def told() -> tuple[int, list[str | None]]:
+        (flow,) = (one for one in workspace.status().flows if one.name == "checked")
+        return flow.rejected, [one.source for one in workspace.rejected("checked")]
+
+    (ws.root / "in").rename(ws.root / "away")
+    assert told() == (3, ["a.csv", "c.csv", "north/b.csv"])
+    (ws.root / "away").rename(ws.root / "in")
+    (ws.root / "in" / "c.csv").rename(ws.root / "c.csv")
+    assert told() == (2, ["a.csv", "north/b.csv"])
+
+    kept = ws.root / "rejected" / "checked" / "c.csv.parquet"
+    assert [Path(one.path) for one in workspace.left_behind("checked")] == [kept]
+    assert [path.name for path in workspace.set_aside("checked")] == ["c.csv.parquet"]
+    (ws.root / "c.csv").rename(ws.root / "in" / "c.csv")
+    assert [one.source for one in workspace.rejected("checked")] == ["a.csv", "north/b.csv"]
+    assert workspace.put_back("checked") == [kept]
+    assert told() == (3, ["a.csv", "c.csv", "north/b.csv"])

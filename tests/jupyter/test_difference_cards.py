@@ -113,6 +113,6 @@ def test_the_cards_of_a_plan_and_of_goldens(production: Production) -> None:
 
     assert "removed   1       1" not in told
     assert "removed   1       1" in text(plan_card(plan, samples=True))
-    assert told.index("differs  clean_df") < told.index("equal    raw_df")
+    assert told.index("clean_df: 1 row removed") < told.index("Data, equal: raw_df")
     assert goldens.splitlines()[0] == "2 goldens  1 holds  1 differs"
     assert "data-engine test --update" in goldens

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from data_engine.ledger.belief import Believed
-from data_engine.ledger.freshness import newest_checked, rejected_by_flow
+from data_engine.ledger.freshness import newest_checked, rejected_by_source
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run, RunSpent, utc_text
 from tests.ledger.events import finish, seen, start
@@ -25,11 +25,11 @@ def test_of_each_source_the_newest_good_run_counts(ledger: Ledger) -> None:
     run(ledger, "r2", "b.csv", 2, 20)
     run(ledger, "r3", "a.csv", 1, 30)
     run(ledger, "r4", "a.csv", None, 40, "failed")
-    assert rejected_by_flow(ledger, {}) == {"claims": 3}
+    assert rejected_by_source(ledger, {}) == {("claims", "a.csv"): 1, ("claims", "b.csv"): 2}
 
     run(ledger, "r5", "a.csv", 0, 50)
     run(ledger, "r6", "b.csv", 0, 60)
-    assert +rejected_by_flow(ledger, {}) == {}
+    assert rejected_by_source(ledger, {}) == {}
 
 
 def test_a_flow_that_gets_a_source_replaces_what_it_rejected_without_one(ledger: Ledger) -> None:
@@ -37,7 +37,7 @@ def test_a_flow_that_gets_a_source_replaces_what_it_rejected_without_one(ledger:
     run(ledger, "r1", None, 3, 10)
     run(ledger, "r2", "", 1, 20)
 
-    assert rejected_by_flow(ledger, {}) == {"claims": 1}
+    assert rejected_by_source(ledger, {}) == {("claims", ""): 1}
     assert {key: one.run_id for key, one in newest(ledger, at=0).items()} == {"": "r2"}
 
 
@@ -49,7 +49,7 @@ def test_a_flow_that_was_renamed_has_the_rows_of_its_name_of_before(ledger: Ledg
         start("r3", flow="parts", at=30, sees=(seen("a.csv"),)), finish("r3", at=31, spent=RunSpent(rejected=1))
     )
 
-    assert rejected_by_flow(ledger, {"claims": "parts"}) == {"parts": 3}
+    assert rejected_by_source(ledger, {"claims": "parts"}) == {("parts", "a.csv"): 1, ("parts", "b.csv"): 2}
 
 
 def test_what_rejects_rows_since_then_is_found_and_what_is_asked_for(ledger: Ledger) -> None:
@@ -71,4 +71,4 @@ def test_a_run_whose_rows_are_rejected_still_outlives_its_retention(ledger: Ledg
     run(ledger, "r3", "b.csv", 0, DAY_S)
 
     assert ledger.prune(retention_days=30, at=Believed(40 * DAY_S, 40 * DAY_S)) == 2
-    assert rejected_by_flow(ledger, {}) == {"claims": 2}
+    assert rejected_by_source(ledger, {}) == {("claims", "a.csv"): 2}

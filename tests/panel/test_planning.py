@@ -119,7 +119,7 @@ def test_the_deployment_tab_shows_code_and_data_and_deploys(lab: Lab, page: Page
     assert code is not None
     assert box is not None
     assert box["x"] > code["x"] + code["width"] - 1
-    data.get_by_text("1 removed row").first.scroll_into_view_if_needed()
+    data.get_by_text("removed", exact=True).first.scroll_into_view_if_needed()
     out = []
     for theme in ("Light", "Dark"):
         page.theme(theme)

@@ -433,6 +433,32 @@ def test_a_plan_of_a_flow_that_never_succeeded_says_what_the_edit_mends(
     assert "the edit mends 2 of 3" in text_with_samples(plan)
 
 
+def test_a_plan_takes_files_whose_last_run_failed_beside_those_that_went_well(ws: WorkspaceFiles) -> None:
+    """A few; an edit that leaves them as they are is no worse, and one that breaks a good file is."""
+    production = Workspace(ws.root)
+    for name, text in {"a.txt": "x", "b.txt": "2", "c.txt": "odd", "d.txt": "y", "e.txt": "z"}.items():
+        ws.source(f"in/{name}", text)
+    ws.notebook("fragile", *cells(FRAGILE.replace("{mended}", "pass")))
+    production.deploy("fragile")
+    with pytest.raises(FlowExecutionError):
+        production.load_flow("fragile").run_once()
+    for name in ("c.txt", "d.txt", "e.txt"):
+        with pytest.raises(FlowExecutionError):
+            production.load_flow("fragile").run_once(source=name)
+    production.load_flow("fragile").run_once(source="b.txt")
+
+    def plan_with(statement: str) -> Plan:
+        ws.notebook("fragile", *cells(FRAGILE.replace("{mended}", statement)))
+        return production.plan("fragile")
+
+    mends = plan_with("text = text.translate({120: '1', 121: '2'})")
+    assert [one.name for one in mends.sources] == ["b.txt", "a.txt", "c.txt", "d.txt"]
+    assert mends.text.startswith("the edit mends 2 of 4; ")
+    assert mends.notes == ("also 3 of 4 sources whose last run failed",)
+    assert not plan_with("text = text + ''").is_worse
+    assert plan_with("text = text.replace('2', 'two')").is_worse
+
+
 def test_the_code_of_a_plan_is_the_two_versions(production: Production) -> None:
     """Not line by line in turn, which nobody can read as code."""
     changed = FLOW.replace("    target = context", "    place = context").replace("parquet(target)", "parquet(place)")

@@ -1,0 +1,148 @@
+"""`lab`, `panel` and `docs`: JupyterLab on the workspace, the control panel as a page of its own, and the documentation as pages on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from data_engine.cli.options import AsJson, chosen_workspace, command_group
+from data_engine.cli.output import complain, print_json, say
+from data_engine.errors import FlowValidationError
+from data_engine.platforms.host import shell_line
+from data_engine.platforms.processes import become
+from data_engine.workspace.layout import WorkspaceLayout
+from data_engine.workspace.select import named_workspace
+
+_LOOPBACK = "127.0.0.1"
+
+
+def make_app() -> typer.Typer:
+    """The command, which passes on what it does not know."""
+    app = command_group("")
+    app.command("lab", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(lab)
+    return app
+
+
+def lab(ctx: typer.Context) -> int:
+    """Open JupyterLab on the workspace. Further options go to JupyterLab, such as `--no-browser --port 8899`."""
+    layout = chosen_workspace(ctx).layout
+    command = lab_command(layout, ctx.args)
+    return become(command, os.environ | {"DATA_ENGINE_WORKSPACE_ROOT": str(layout.root)})
+
+
+def lab_command(layout: WorkspaceLayout, extra: Sequence[str] = ()) -> list[str]:
+    """The command that starts JupyterLab with the workspace as its files and the first notebook open."""
+    first = _first_notebook(layout.flow_modules_dir)
+    page = f"/lab/tree/flow_modules/{first}" if first else "/lab/tree/flow_modules"
+    return [
+        sys.executable,
+        "-m",
+        "jupyter",
+        "lab",
+        f"--ServerApp.root_dir={layout.root}",
+        f"--LabApp.default_url={page}",
+        *extra,
+    ]
+
+
+def lab_hint(root: Path) -> str:
+    """What to type to open the workspace at `root` from the working directory, as a shell takes it."""
+    return command_hint(root, "lab")
+
+
+def command_hint(root: Path, *command: str) -> str:
+    """What to type for a command about the workspace at `root`, from the working directory, as a shell takes it."""
+    return shell_line([_program(), "--workspace", _near(root), *command])
+
+
+def _program() -> str:
+    """`data-engine`, or the path it was called by when the shell would not find it by its name."""
+    import shutil
+
+    called = Path(sys.argv[0])
+    is_ours = called.stem == "data-engine" and called.is_file()
+    found = shutil.which("data-engine")
+    if not is_ours or (found is not None and os.path.samefile(found, called)):
+        return "data-engine"
+    return _near(called)
+
+
+def _near(path: Path) -> str:
+    near = os.path.relpath(path)
+    return os.path.abspath(path) if near.startswith(os.pardir) else near
+
+
+def _first_notebook(folder: Path) -> str | None:
+    from urllib.parse import quote
+
+    names = sorted(name for name in os.listdir(folder) if name.endswith(".ipynb") and not name.startswith((".", "_")))
+    return quote(names[0]) if names else None
+
+
+def panel(
+    ctx: typer.Context,
+    workspace: Annotated[
+        str | None, typer.Argument(metavar="WORKSPACE", help="Its path or id; without it, the one you are in.")
+    ] = None,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the browser, or only print the address.")
+    ] = True,
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="Default: a free port from 8888 on.")
+    ] = None,
+    ip: Annotated[
+        str, typer.Option("--ip", help="Where it listens; by default only this machine reaches it.")
+    ] = _LOOPBACK,
+) -> int:
+    """Show the panel in the browser, without JupyterLab. Ctrl-C ends the page; the daemon and its runs go on."""
+    if workspace is not None and ctx.find_root().params.get("workspace") is not None:
+        what = "two workspaces are named"
+        raise FlowValidationError(what, where="data-engine panel", fix="name one: data-engine panel WORKSPACE")
+    layout = chosen_workspace(ctx).layout if workspace is None else named_workspace(workspace)
+    environment = os.environ | {"DATA_ENGINE_WORKSPACE_ROOT": str(layout.root)}
+    return become(panel_command(layout, opens=browser, port=port, ip=ip), environment)
+
+
+def panel_command(layout: WorkspaceLayout, *, opens: bool, port: int | None, ip: str) -> list[str]:
+    """The command that serves the panel's page of a workspace.
+
+    What it names goes before this person's Jupyter settings, so that a server of theirs that others reach makes no such panel.
+    """
+    return [
+        sys.executable,
+        "-m",
+        "jupyter_extension.panel_server",
+        f"--ServerApp.root_dir={layout.root}",
+        f"--ServerApp.ip={ip}",
+        f"--ServerApp.open_browser={opens}",
+        "--ServerApp.default_url=/data-engine/panel",
+        "--ServerApp.allow_unauthenticated_access=False",
+        "--ServerApp.answer_yes=True",  # Ctrl-C asks nothing: it ends a page, and no work
+        "--ServerApp.allow_root=True",  # who runs a daemon as root may look at it
+        "--ServerApp.log_level=WARN",
+        *([] if port is None else [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]),
+    ]
+
+
+def docs(
+    is_open: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Where the documentation is: pages that need no network. From a source checkout it builds them (about ten seconds)."""
+    from data_engine.docs import site
+
+    first = site.make(lambda: complain("Building the documentation (about ten seconds) ...")) / site.FIRST
+    if as_json:
+        print_json({"page": str(first)})
+    else:
+        say(first.as_uri())
+    if is_open:
+        import webbrowser
+
+        webbrowser.open(first.as_uri())
+    return 0
