@@ -58,35 +58,32 @@ class CellChanges:
             self._runs.append((cell.strip(), changed))
         self._marks = marks
 
-    def cells_that_changed(self, names: Collection[str]) -> list[str]:
-        """The texts of the cells after which one of these names had changed."""
-        return list(dict.fromkeys(text for text, changed in self._runs if not changed.isdisjoint(names)))
-
     def cells_behind(
         self, name: str, namespace: Mapping[str, Any], bound: Collection[str], left: Collection[str]
     ) -> list[str]:
         """Of the texts `left` of left-out cells those that must be kept for what a name stands for to be as it is.
 
         From the last run back: what changed the value, under any name, then what changed what these cells and those that made it
-        read or drew random numbers from. A cell that does no more than bind what is wanted is taken without being named. Where
-        there is none: the cells that made it; then those that changed one of the names `bound`, or drew.
+        read or drew random numbers from. A cell that does no more than bind what is wanted is taken without being named, unless
+        no other is there; and where none bound it: the cells that changed one of the names `bound`, or drew.
         """
         value = namespace.get(name)
         values = list(namespace.items())
         same = {name, *(other for other, found in values if found is value and type(value) not in _PLAIN)}
         streams = {other for other, found in values if type(found).__name__ in _GENERATORS}
-        behind, made_of = self._walk(same, left, streams, held=set())
-        behind, _ = self._walk(same, left, streams, held=made_of - streams)
-        if behind:
-            return behind
-        near = [*self.cells_that_changed(same), *self.cells_that_changed({*bound, *_STREAMS})]
-        return [text for text in dict.fromkeys(near) if text in left]
+        near = {*bound, *_STREAMS}
+        _, made_of = self._walk(same, left, streams, held=set(), named=set())
+        walks = (
+            self._walk(wanted, left, streams, held=made_of - streams, named=named)[0]
+            for wanted, named in ((same, set[str]()), (same, same), (near, near))
+        )
+        return next(filter(None, walks), [])
 
     def _walk(
-        self, wanted: Set[str], left: Collection[str], streams: Set[str], held: Set[str]
+        self, wanted: Set[str], left: Collection[str], streams: Set[str], held: Set[str], named: Set[str]
     ) -> tuple[list[str], Set[str]]:
         """The texts among `left` behind what is wanted, and all names that it was made of: a value may hold those that are `held`,
-        so that a later change of them counts, too."""
+        so that a later change of them counts, too; and so does each cell that changed a name in `named`."""
         behind: dict[str, None] = {}
         made_of = set(wanted)
         for text, changed in reversed(self._runs):
@@ -98,7 +95,8 @@ class CellChanges:
                 continue
             before, is_touched = _before(cell, wanted)
             is_unbound = not hit.isdisjoint(unbound)
-            if text in left and (is_touched or is_unbound or any(hit & streams & one.reads for one in cell)):
+            is_drawn = any(hit & streams & one.reads for one in cell)
+            if text in left and (is_touched or is_unbound or is_drawn or not hit.isdisjoint(named)):
                 behind[text] = None
             if text in behind or is_unbound:
                 before, _ = _before(cell, wanted, is_whole=True)

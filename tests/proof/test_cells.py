@@ -22,8 +22,9 @@ def test_the_cells_after_which_a_name_changed_are_noted() -> None:
     random.random()
     changes.look({"rows": rows, "other": rows}, "other.append(2)")
 
-    assert changes.cells_that_changed(["rows"]) == ["rows = [1]", "other.append(2)"]
-    assert changes.cells_that_changed(["the stream of random"])[-1] == "other.append(2)"
+    names, left = {"rows": rows, "other": rows}, ["other = rows", "other.append(2)"]
+    assert changes.cells_behind("rows", names, (), left) == ["other.append(2)"]
+    assert changes.cells_behind("the stream of random", names, (), left) == ["other.append(2)"]
 
 
 def ran(*cells: str) -> tuple[CellChanges, dict[str, Any]]:
@@ -89,6 +90,19 @@ def test_where_only_the_cell_that_makes_a_value_is_behind_it_it_is_named() -> No
 
     assert changes.cells_behind("total", names, {"rows"}, [made]) == [made]
     assert changes.cells_behind("total", names, {"rows"}, ["rows.append(2)"]) == ["rows.append(2)"]
+
+
+def test_a_cell_that_is_named_since_it_makes_a_value_needs_what_it_reads() -> None:
+    """Kept whole, it reads more than the line of it that production has."""
+    cells = [
+        "class Axis:\n    top = 0\n    def plot(self, rows):\n        self.top = max(rows)",
+        "rows = [1]",
+        "rows.append(2)",
+        "axis = Axis()\naxis.plot(rows)\ntop = axis.top",
+    ]
+    changes, names = ran(*cells)
+
+    assert changes.cells_behind("top", names, {"Axis", "axis", "top"}, cells[2:]) == [cells[3], cells[2]]
 
 
 @pytest.mark.parametrize(
@@ -163,5 +177,6 @@ def test_a_look_out_of_time_still_sees_the_names_of_its_cell(monkeypatch: pytest
 
     changes.look(names, "rows.append(2)")
 
-    assert changes.cells_that_changed(["rows"]) == ["rows = [1]; other = [1]", "rows.append(2)"]
-    assert changes.cells_that_changed(["other"]) == ["rows = [1]; other = [1]"]
+    left = ["rows = [1]; other = [1]", "rows.append(2)"]
+    assert changes.cells_behind("rows", names, (), left) == left[1:]
+    assert changes.cells_behind("other", names, (), left) == left[:1]
