@@ -303,7 +303,7 @@ class Alerter:
         seen, next_s = self._finder.now(concern.flow, on_since_s=self._on_since_s, now_s=now_s)
         if next_s is not None:
             self._look_at(flow, next_s)
-        known, rejected, good_again = self._of(flow), list[Sighting](), dict[TroubleKey, str]()
+        known, rejected, good_again = self._of(flow), list[Trouble](), dict[TroubleKey, str]()
         if news.has_checked or flow not in self._caught_up or any(key.kind == "rejected" for key in known):
             look = self._finder.rejected
             rejected, good_again = await asyncio.to_thread(look, concern.flow, [*known.values()], now_s=now_s)

@@ -26,7 +26,7 @@ from data_engine.daemon.run_executor import RunExecutor
 from data_engine.daemon.service import service_facts
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.staged_run import tidy
+from data_engine.engine.publication import tidy
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll

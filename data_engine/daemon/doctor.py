@@ -44,7 +44,6 @@ from datetime import UTC, datetime
 
 from data_engine.deploy.sets import lost_words, mend
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.unknown_recipients import recipients_of
 from data_engine.lease.folder import (
     GENERATIONS,
     NOT_OURS,
@@ -68,6 +67,7 @@ from data_engine.platforms.access import closing_line
 from data_engine.platforms.drives import network_drive
 from data_engine.reasons.remedies import SILENT_FIX
 from data_engine.scheduler.file_events import FileEvents
+from data_engine.status.source_trouble import recipients_of
 from data_engine.workspace.identity import known_local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 from data_engine.workspace.machine import load_machine_settings, machine_settings_path, state_root
