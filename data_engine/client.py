@@ -1194,7 +1194,7 @@ class Workspace:
         from data_engine.daemon.environment import checked_interpreter, choose_interpreter, recorded_interpreter
 
         ledger = self.home.ledger()
-        choose_interpreter(ledger, None if path is None else checked_interpreter(path, is_given=True))
+        choose_interpreter(ledger, None if path is None else checked_interpreter(path))
         self._do(SetInterpreter(recorded_interpreter(ledger) or sys.executable))
 
     def lease(self) -> LeaseStatus:

@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -296,12 +296,12 @@ class Alerter:
         if not concern.recipients.are_any and not self._of(flow):
             return Decision()
         now_s = self._clock()
-        seen, next_s = self._finder.now(concern.flow, on_since_s=self._on_since_s, now_s=now_s)
+        seen, next_s = self._finder.now(concern.flow, self._sources, on_since_s=self._on_since_s, now_s=now_s)
         if next_s is not None:
             self._look_at(flow, next_s)
         look = self._finder.rejected
         rejected, good_again = await asyncio.to_thread(look, concern.flow, [*self._of(flow).values()], now_s=now_s)
-        seen = [*news.failures.values(), *rejected, *map(self._with_source, seen)]
+        seen = [*news.failures.values(), *rejected, *seen]
         if flow not in self._caught_up or self._around.held(flow):
             kinds = [one.key.kind for one in seen]
             kinds += [one.key.kind for one in self._of(flow).values() if not one.is_closed]
@@ -348,11 +348,6 @@ class Alerter:
         if not there.isdisjoint(OF_FAILURES):
             return False
         return await self._finder.is_good(concern.flow, min(one.since_utc for one in bad))
-
-    def _with_source(self, seen: Trouble) -> Trouble:
-        """With the source of the run that it is of."""
-        source = self._sources.get(str(seen.detail.get("run_id")))
-        return seen if source is None else replace(seen, detail={**seen.detail, "source": source})
 
     def _failures(self, flow: str, known: Iterable[Trouble], now_s: float) -> int:
         """How many runs have failed until the end of a digest, when that has come, besides those its first message told of."""

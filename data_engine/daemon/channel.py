@@ -211,16 +211,13 @@ def try_all(told: Message, open_channel: Callable[[str], Channel] = Channel) -> 
                 service = channel.service
                 channel.send(told.id, Body(told.kind, told.subject, told.text, told.html))
         except FlowValidationError as error:
-            fix = _another_address(to) if error.fix == try_it(to) else error.fix  # which is what is done here
+            another = f"check the server, and the address: `{cli_line('secret', 'set', to)}` sets another address"
+            fix = another if error.fix == try_it(to) else error.fix  # which is what is done here
             return Tried(to, False, service, error.what, fix, time.monotonic() - began_s)
         return Tried(to, True, service, took_s=time.monotonic() - began_s)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return list(pool.map(send, told.to))
-
-
-def _another_address(to: str) -> str:
-    return f"check the server, and the address: `{cli_line('secret', 'set', to)}` sets another address"
 
 
 def look_at(to: str, open_channel: Callable[[str], Channel] = Channel) -> str:

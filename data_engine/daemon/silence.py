@@ -118,7 +118,8 @@ class AlarmTeller:
         """Forget it. Let nobody be told any more who has not been; whoever has been is told how it was `over`."""
         own_id, told = self.id_of(alarm), None
         if over and "recovered" in self.kinds() and self.is_told(alarm):
-            notice = recovered(silence, over, self._home.layout.workspace_id, self._zone())
+            headline = f"the workspace {self._home.layout.workspace_id} has a working owner again: {over}"
+            notice = Notice(headline, since=shown_time(silence.since_utc, self._zone()) or None)
             told = self._message("recovered", message_id(own_id, "recovered"), notice)
         with self._ledger.writing(durable=told is not None) as (connection, _):
             if not outbox.is_sent(connection, own_id):
@@ -131,7 +132,11 @@ class AlarmTeller:
         """Tell that the share cannot be used, as a trouble of this machine."""
         at = datetime.now(UTC)
         own_id = message_id(self._home.local.identity, "unreachable", machine_id(self._home.local.state_root), at)
-        notice = unreachable(why, self._home.layout.workspace_id, _host())
+        notice = Notice(
+            f"{_host()} cannot use the shared folder of the workspace {self._home.layout.workspace_id}",
+            error=why,
+            fix="check whether its drive is connected and has room; `data-engine doctor` there measures it",
+        )
         told = replace(self._message("unreachable", own_id, notice), at=at)
         self._keep(told, _AWAY, json.dumps([own_id, at.isoformat()]))
 
@@ -142,7 +147,8 @@ class AlarmTeller:
             return
         (own_id, at_utc), told = json.loads(before), None
         if "recovered" in self.kinds():
-            notice = reachable(at_utc, self._home.layout.workspace_id, _host(), self._zone())
+            headline = f"{_host()} can use the shared folder of the workspace {self._home.layout.workspace_id} again"
+            notice = Notice(headline, since=shown_time(at_utc, self._zone()) or None)
             told = self._message("recovered", message_id(own_id, "recovered"), notice)
         with self._ledger.writing(durable=True) as (connection, _):
             outbox.put(connection, [] if told is None else [told])
@@ -210,42 +216,6 @@ def silent_owner(
         since=f"{shown_time(silence.since_utc, zone)} (noticed)",
         fix=f"check that this machine is on and reaches the shared folder; on another one, {here}",
     )
-
-
-def recovered(silence: Silence, over: str, workspace: str, zone: tzinfo | None = None) -> Notice:
-    """What is told when that is over.
-
-    Example:
-        >>> recovered(Silence("EVE-PC", True, ""), "BEN-PC owns the workspace now", "sales").headline
-        'the workspace sales has a working owner again: BEN-PC owns the workspace now'
-    """
-    since = shown_time(silence.since_utc, zone) or None
-    return Notice(f"the workspace {workspace} has a working owner again: {over}", since=since)
-
-
-def unreachable(why: str, workspace: str, host: str) -> Notice:
-    """What a machine tells of a share that it cannot use.
-
-    Example:
-        >>> unreachable("Host is down", "sales", "BEN-PC").headline
-        'BEN-PC cannot use the shared folder of the workspace sales'
-    """
-    return Notice(
-        f"{host} cannot use the shared folder of the workspace {workspace}",
-        error=why,
-        fix="check whether its drive is connected and has room; `data-engine doctor` there measures it",
-    )
-
-
-def reachable(since: str, workspace: str, host: str, zone: tzinfo | None = None) -> Notice:
-    """What it tells when it can use it again.
-
-    Example:
-        >>> reachable("", "sales", "BEN-PC").headline
-        'BEN-PC can use the shared folder of the workspace sales again'
-    """
-    shown = shown_time(since, zone) or None
-    return Notice(f"{host} can use the shared folder of the workspace {workspace} again", since=shown)
 
 
 def _host() -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 from data_engine.alerting.deciding import rejection
 from data_engine.alerting.expectations import Judgement, counts_of, freshness, late_slot, look
-from data_engine.alerting.wording import failure
+from data_engine.alerting.wording import failure, seconds_of
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import is_as_scheduled
 from data_engine.flow.flow import Flow
@@ -72,10 +72,12 @@ class TroubleFinder:
         self._dispatcher, self._triggers, self._around, self._expecting = dispatcher, triggers, around, expecting
         self._held_files = HeldFiles(self._ledger)
 
-    def now(self, flow: Flow, *, on_since_s: float, now_s: float) -> tuple[list[Trouble], float | None]:
+    def now(
+        self, flow: Flow, sources: Mapping[str, str], *, on_since_s: float, now_s: float
+    ) -> tuple[list[Trouble], float | None]:
         """What is late, missed or overlong now, and a slot that is held; and when that may be otherwise by itself.
 
-        Slots before `on_since_s`, since when the engine is on, are not missed.
+        `sources` are those of the runs under way. Slots before `on_since_s`, since when the engine is on, are not missed.
 
         Raises:
             LedgerError: the history cannot be read.
@@ -86,7 +88,7 @@ class TroubleFinder:
         if judged.late is not None:
             found.append(Trouble(TroubleKey(name, "late"), judged.late.since_utc, {"reason": self.in_the_way(name)}))
         for one in judged.overlong[:1]:
-            said = {"run_id": one.run_id, "within_s": one.within_s}
+            said = {"run_id": one.run_id, "within_s": one.within_s, "source": sources.get(one.run_id)}
             found.append(Trouble(TroubleKey(name, "overlong"), one.since_utc, said))
         if self._around.is_engine_on and name in self._triggers.names():
             late, next_s = self._late_slot(flow, max(on_since_s, now_s - LOOK_BACK_S), now_s)
@@ -193,7 +195,7 @@ class TroubleFinder:
                 continue
             if one.key.kind == "missed" or one.key.step == "slot":
                 done_s = freshness(self._ledger, flow).for_s
-                if done_s is None or done_s < _seconds(one.since_utc):
+                if done_s is None or done_s < seconds_of(one.since_utc):
                     continue
             found[one.key] = utc_text(now_s)
         return found
@@ -231,13 +233,6 @@ def command_again(flow: Flow) -> Literal["retry", "run"]:
 def _at(state: SourceState) -> str:
     """When the file was settled last; "" where that is not known."""
     return state.last_at_utc or ""
-
-
-def _seconds(utc: str) -> float:
-    try:
-        return datetime.fromisoformat(utc).timestamp()
-    except ValueError:  # what another machine wrote
-        return 0.0
 
 
 class Expecting:
