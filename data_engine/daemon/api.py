@@ -129,7 +129,7 @@ class DaemonApi:
         return {"backfills": [one.as_dict() for one in found]}
 
     async def wait(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Those of `run_ids` that have ended, at the latest after `timeout_s` (30 s at most); `why` none of the others runs."""
+        """Those of `run_ids` that have not ended, at the latest after `timeout_s` (30 s at most); `why` none of them runs."""
         self._noticed()
         run_ids = given["run_ids"]
         until_s = time.monotonic() + min(given["timeout_s"], LONGEST_WAIT_S)
@@ -139,10 +139,8 @@ class DaemonApi:
             ]
             left_s = until_s - time.monotonic()
             if not pending or left_s <= 0:
-                ended = [run for one in run_ids if one not in pending and (run := self.daemon.ledger.run(one))]
                 why = self.daemon.dispatcher.why_none_began(pending)
                 return {
-                    "ended": [run.as_dict() for run in ended],
                     "pending": pending,
                     "why": None if why is None else {"text": why.text} | why.as_dict(),
                 }

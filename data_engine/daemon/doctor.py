@@ -101,7 +101,6 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
     yield check_packages(older_version())
     yield check_sync_client(layout.root)
     yield from check_drive(layout.root)
-    yield check_databases(layout.databases_dir)
     yield check_state_root()
     yield from check_system(host.takes_long_paths(), host.sleeps_after_s())
     try:
@@ -193,25 +192,6 @@ def judge_clock(offset_s: float) -> Finding:
             "clock", True, measured if round(offset_s, 2) else "the drive's clock agrees with this machine's"
         )
     return Finding("clock", False, measured, "let both take the time from the network (NTP); slots go by these clocks")
-
-
-def check_databases(folder: Path) -> Finding:
-    """Whether database files lie where locks are not kept."""
-    kind = network_drive(folder)
-    if kind is None:
-        return Finding("databases", True, "on a local drive")
-    try:
-        names = sorted(entry.name for entry in folder.iterdir() if entry.suffix in (".duckdb", ".db", ".ddb"))
-    except OSError:
-        names = []
-    if not names:
-        return Finding("databases", True, f"no DuckDB files on this network drive ({kind})")
-    return Finding(
-        "databases",
-        False,
-        f"DuckDB files on a network drive ({kind}): {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}",
-        "keep databases on a local drive and share results as Parquet; locks on network drives do not hold",
-    )
 
 
 def check_state_root() -> Finding:
