@@ -21,7 +21,7 @@ def _lease(told: Mapping[str, Any]) -> LeaseStatus:
 
 
 @frozen
-class LeaseTold(Record):
+class LeaseAnswer(Record):
     """The lease as it is then, and what is said of what was done."""
 
     lease: LeaseStatus = field(metadata={"of": _lease})
@@ -29,14 +29,14 @@ class LeaseTold(Record):
 
 
 @frozen
-class _OfLease(Command[LeaseTold]):
+class _OfLease(Command[LeaseAnswer]):
     """`does` is what the owner is asked for, with the fields of the command."""
 
-    answer: ClassVar = LeaseTold
+    answer: ClassVar = LeaseAnswer
     does: ClassVar[str]
 
-    async def carry_out(self, owner: Owner) -> LeaseTold:
-        return LeaseTold(*await owner.lease(self.does, **to_json(self)))
+    async def carry_out(self, owner: Owner) -> LeaseAnswer:
+        return LeaseAnswer(*await owner.lease(self.does, **to_json(self)))
 
 
 @frozen

@@ -65,7 +65,7 @@ class _News:
 class Alerter:
     """Hears of runs, looks when a time has come, and keeps what is told. Everything on the daemon's loop.
 
-    `sender` is what messages say they are from; `told` is called when new ones wait in the outbox.
+    `sender` is what messages say they are from; `on_messages` is called when new ones wait in the outbox.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Alerter:
             lambda: [run for run in dispatcher.active.values() if run.run_id not in self._apart],
             clock=clock,
         )
-        self.told: Callable[[], None] = lambda: None
+        self.on_messages: Callable[[], None] = lambda: None
         self._finder = TroubleFinder(home, dispatcher, triggers, around, self.expecting)
         self._settings: tuple[AlertSettings, str | None] | None = None
         self._concerns: dict[str, _Concern] = {}
@@ -104,7 +104,7 @@ class Alerter:
 
     def tells_by(self, notifier: Notifier) -> None:
         """Let the notifier send what is kept here, and ask here who is still told of anything."""
-        self.told, notifier.named = notifier.wake, self._named
+        self.on_messages, notifier.named = notifier.wake, self._named
 
     def _named(self) -> Collection[str] | None:
         """The secrets of all who are told of anything; None where the settings or a deployed flow cannot be read just now."""
@@ -371,7 +371,7 @@ class Alerter:
                 troubles.put(connection, rev, changed)
                 news = outbox.put(connection, messages)
             if news:
-                self.told()
+                self.on_messages()
             self._around.tell()
         for one in changed:
             self._of(one.key.flow)[one.key] = one

@@ -33,7 +33,7 @@ from data_engine.commands.fields import (
     of_json,
 )
 from data_engine.commands.registry import command_at, request_of, routes
-from data_engine.daemon.backfiller import backfills_told
+from data_engine.daemon.backfiller import newest_backfills
 from data_engine.daemon.control import API, MAX_BODY_BYTES
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.live import LiveFacts
@@ -125,7 +125,7 @@ class DaemonApi:
     async def backfills(self, given: dict[str, Any]) -> dict[str, Any]:
         """The newest backfills, of one `flow` when given; or the one with this `id`, with its runs."""
         self._noticed()
-        found = backfills_told(self.daemon.ledger, self.daemon.backfiller.told(), given["flow"], given["id"])
+        found = newest_backfills(self.daemon.ledger, self.daemon.backfiller.under_way(), given["flow"], given["id"])
         return {"backfills": [one.as_dict() for one in found]}
 
     async def wait(self, given: dict[str, Any]) -> dict[str, Any]:

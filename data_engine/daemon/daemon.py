@@ -124,8 +124,8 @@ class Daemon:
         self._pruner = Pruner(home)
         self._stages = StageSweeper(self.ledger, machine_id(home.local.state_root))
         self._held_at_rest: dict[str, int] = {}
-        self._held_told: dict[str, int] = {}
-        self._told_last: tuple[object, ...] = ()
+        self._held_before: dict[str, int] = {}
+        self._shown_before: tuple[object, ...] = ()
         self._needed_s = time.monotonic()
         self._is_telling = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -270,13 +270,13 @@ class Daemon:
     async def _see_what_changed(self) -> None:
         self.scheduler.beat()
         held = {flow: self.held(flow) for flow in self.deployer.flows}
-        if held != self._held_told:
-            self._held_told = held
+        if held != self._held_before:
+            self._held_before = held
             self.alerter.held_changed()
         away = tuple(flow for flow in self.deployer.flows if isinstance(self.triggers.why(flow), Unreachable))
         now = (held, str(self.trouble), tuple(self.home.settings().warnings), away, self.service)
-        if now != self._told_last:
-            self._told_last = now
+        if now != self._shown_before:
+            self._shown_before = now
             self.tell()
         self.alerter.beat()
         self._beat_backfills()

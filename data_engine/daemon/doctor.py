@@ -257,7 +257,10 @@ def check_age(ledger: Path | None, shared: Path, *, now_s: float | None = None) 
     """Whether this machine's clock is believed where it says that history is too old to keep; `shared` lies on the drive."""
     name = "age of history"
     try:
-        known = Known() if ledger is None or not ledger.exists() else _known_clock(ledger)
+        known = Known()
+        if ledger is not None and ledger.exists():
+            with closing(connect_to_look(ledger)) as connection:
+                known = read_known(connection)
         ahead_s = server_ahead_s(shared)
     except (sqlite3.Error, OSError) as error:
         return Finding(name, None, f"could not be judged: {type(error).__name__}: {error}")
@@ -350,10 +353,10 @@ def describe(folder: str) -> None:
     except FlowValidationError as error:
         say(error=error.as_dict())
     else:
-        say(entries=[_as_told(entry) for entry in entries])
+        say(entries=[_entry_facts(entry) for entry in entries])
 
 
-def _as_told(entry: CatalogEntry) -> dict[str, Any]:
+def _entry_facts(entry: CatalogEntry) -> dict[str, Any]:
     to = [] if entry.flow is None else recipients_of(entry.flow)
     return {"name": entry.name, "error": entry.error and entry.error.as_dict(), "alerts_to": to}
 
@@ -392,11 +395,6 @@ def _measured(name: str, check: Callable[[], Finding]) -> Finding:
         return check()
     except (OSError, subprocess.SubprocessError) as error:
         return Finding(name, None, f"could not be measured: {type(error).__name__}: {error}")
-
-
-def _known_clock(path: Path) -> Known:
-    with closing(connect_to_look(path)) as connection:
-        return read_known(connection)
 
 
 def _quick_check(path: Path, limit_s: float) -> tuple[str, int]:

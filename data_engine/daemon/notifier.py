@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Protocol
 
 from data_engine.daemon.channel import Channel
 from data_engine.errors import FlowValidationError, LedgerError, NotSentError
-from data_engine.lease.alarms import NoWatch
+from data_engine.lease.alarms import NoWatch, Watch
 from data_engine.ledger import outbox
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import Delivery
@@ -33,14 +32,6 @@ _ENDED_WITHIN_S = 2.0
 log = logging.getLogger(__name__)
 
 
-class Gate(Protocol):
-    """What says whether a message may be sent now, and calls `wake` when there is one to send; `Watch` is one."""
-
-    wake: Callable[[], None]
-
-    def may_send(self, message_id: str) -> bool: ...
-
-
 class Notifier:
     """Tries each delivery of the outbox until it is sent or given up. `changed` is called, on a thread of its own, when one ended.
 
@@ -51,14 +42,14 @@ class Notifier:
         self,
         ledger: Ledger,
         changed: Callable[[], object],
-        gate: Gate | None = None,
+        gate: Watch | NoWatch | None = None,
         *,
         open_channel: Callable[[str], Channel] = Channel,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._ledger, self._changed = ledger, changed
         self._open_channel, self._now = open_channel, now
-        self._gate: Gate = gate or NoWatch()
+        self._gate = gate or NoWatch()
         self._gate.wake = self.wake
         self.named: Callable[[], Collection[str] | None] = lambda: None
         """Who is still told of anything; None where that is not known just now."""
