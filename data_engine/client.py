@@ -1198,7 +1198,7 @@ class Workspace:
         from data_engine.daemon.environment import checked_interpreter, choose_interpreter, recorded_interpreter
 
         ledger = self.home.ledger()
-        choose_interpreter(ledger, None if path is None else checked_interpreter(path, is_given=True))
+        choose_interpreter(ledger, None if path is None else checked_interpreter(path))
         self._do(SetInterpreter(recorded_interpreter(ledger) or sys.executable))
 
     def lease(self) -> LeaseStatus:
@@ -1335,14 +1335,14 @@ class Workspace:
         return given_params(given if declared is None else declared.check(given))
 
     def _backfills(self, name: str | None, backfill_id: str | None) -> list[Backfill]:
-        from data_engine.daemon.backfiller import backfills_told
+        from data_engine.daemon.backfiller import newest_backfills
         from data_engine.model import Backfill
 
         return self.link.ask(
             lambda daemon: [
                 Backfill.read(one) for one in daemon.get("/backfills", flow=name, id=backfill_id)["backfills"]
             ],
-            otherwise=lambda: backfills_told(self.home.ledger(), (), name, backfill_id),
+            otherwise=lambda: newest_backfills(self.home.ledger(), (), name, backfill_id),
         )
 
     def _in_zone(self, found: Backfill) -> Backfill:

@@ -21,7 +21,7 @@ from data_engine.record import as_json, frozen
 from data_engine.status.deployed_before import left_out
 from data_engine.status.sentences import ends_words, freed_words, never_begins_words
 from data_engine.status.starting import FilesBefore, Starting, files_before, starting_now
-from data_engine.view.feed import daemon_of, from_child
+from data_engine.view.feed import from_child
 from jupyter_extension.details import flow_entry
 from jupyter_extension.files import flow_files
 
@@ -132,7 +132,7 @@ def _kill_run(ws: Workspace, args: Args) -> str:
 def _run_ids(ws: Workspace, args: Args) -> list[str]:
     if args["run_id"] is not None:
         return [args["run_id"]]
-    flow, daemon = of_json(StopFlow, args, "stop_run").flow, daemon_of(ws)
+    flow, daemon = of_json(StopFlow, args, "stop_run").flow, ws.link.find()
     active = [] if daemon is None else daemon.get("/status")["active_runs"]
     found = [run["run_id"] for run in active if run["flow"] == flow and run["in_daemon"]]
     if not found:
@@ -199,7 +199,7 @@ def _deploy(ws: Workspace, args: Args) -> Any:
     if not args["listed"] and (question := _deploy_question(ws, args["flow"])) is not None:
         return {"question": question}
     flow, force, approve, note = args["flow"], args["force"], args["approve"], given_text(args["note"], "the note")
-    daemon = daemon_of(ws)
+    daemon = ws.link.find()
     if daemon is None:
         options = [*(["--yes"] if force else []), *(["--approve"] if approve else []), f"--note={note}"]
         return _without_a_daemon(ws, flow, options, args["shown"])

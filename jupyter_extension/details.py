@@ -30,7 +30,7 @@ from data_engine.status.deployed_before import present_name
 from data_engine.status.runs import facts_of, params_words, rows_words, source_names, trigger_words
 from data_engine.status.sentences import places_of, short_error
 from data_engine.view.buttons import WhyNot
-from data_engine.view.feed import daemon_of, from_child
+from data_engine.view.feed import from_child
 from data_engine.view.panel import run_mark
 
 MOST_DEPLOYMENTS = 100
@@ -235,7 +235,7 @@ _listed: dict[Path, tuple[Any, dict[str, Any]]] = {}
 
 def flow_entry(ws: Workspace, name: str) -> dict[str, Any]:
     """What the flow is: as the daemon runs it, else as a child process reads it."""
-    daemon = daemon_of(ws)
+    daemon = ws.link.find()
     if daemon is not None:
         return daemon.get("/flow", name=name)
     folder = ws.layout.flow_modules_dir

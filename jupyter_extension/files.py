@@ -16,7 +16,6 @@ from data_engine.record import frozen
 from data_engine.status.sentences import short_reason
 from data_engine.status.source_files import GROUPS, SourceFiles, SourceStatus
 from data_engine.view.buttons import WhyNot
-from data_engine.view.feed import daemon_of
 from jupyter_extension.inspect_child import InspectChild
 
 _WORDS = {
@@ -88,7 +87,7 @@ def flow_files(ws: Workspace, flow: str, *, search: str, group: str, limit: int)
         FlowValidationError: no such flow; the folder cannot be looked through.
     """
     asked = {"flow": flow, "search": search, "group": group if group in GROUPS else "", "limit": limit}
-    daemon = daemon_of(ws)
+    daemon = ws.link.find()
     if daemon is not None:
         told = daemon.get("/files", LONG_S, **asked)
     else:

@@ -212,8 +212,7 @@ def _tell_first(
 ) -> tuple[dict[TroubleKey, Trouble], list[Telling]]:
     """Tell what is new, and what is good again, while nothing waits for a digest."""
     after, tellings = dict(known), list[Telling]()
-    news: dict[tuple[str, ...], list[Trouble]] = {}
-    over: list[Trouble] = []
+    news, over = list[Trouble](), list[Trouble]()
     for one in _ordered(known.values()):
         if one.is_closed:
             continue
@@ -222,10 +221,8 @@ def _tell_first(
             if one.told_at_utc is not None or one.message_id is not None:
                 over.append(one)
         elif one.told_at_utc is None:
-            news.setdefault(recipients.of(one.key.kind), []).append(one)
-    for to, ones in news.items():
-        if not to:  # nobody any more; they are told when somebody is there again
-            continue
+            news.append(one)
+    for to, ones in _by_people(news, recipients):
         told = message_id("trouble", *ones[0].key, ones[0].since_utc)
         for number, one in enumerate(ones):
             after[one.key] = replace(
@@ -284,15 +281,9 @@ def _digests(
 ) -> list[Telling]:
     """What is new or came again of the troubles that are there, and how many runs failed besides; [] where nothing did."""
     follows = [one for one in there if one.told_at_utc is None or one.again]
-    by_people: dict[tuple[str, ...], list[Trouble]] = {}
-    for one in there:
-        is_counted = failures and one.key == opener.key and one.key.kind in _OF_FAILURES
-        if one in follows or is_counted:
-            by_people.setdefault(recipients.of(one.key.kind), []).append(one)
+    counted = [one for one in there if failures and one.key == opener.key and one.key.kind in _OF_FAILURES]
     found = []
-    for to, ones in by_people.items():
-        if not to:
-            continue
+    for to, ones in _by_people([one for one in there if one in follows or one in counted], recipients):
         first = next((one for one in ones if one.key.kind in _OF_FAILURES), None)
         count = 0 if first is None else failures
         notices = tuple(notice(one, zone, more=count if one is first else 0) for one in ones)
@@ -311,13 +302,8 @@ def _recovered(
     zone: tzinfo | None,
     failures: int = 0,
 ) -> list[Telling]:
-    by_people: dict[tuple[str, ...], list[Trouble]] = {}
-    for one in over:
-        by_people.setdefault(recipients.of(one.key.kind, and_of="recovered"), []).append(one)
     found = []
-    for to, ones in by_people.items():
-        if not to:
-            continue
+    for to, ones in _by_people(over, recipients, and_of="recovered"):
         words = (
             f"{flow} has recovered"
             if is_all_good
@@ -329,3 +315,13 @@ def _recovered(
         notices = tuple(good_again(one, zone, is_all_good=is_all_good) for one in ones)
         found.append(Telling("recovered", flow, words, notices, told, to))
     return found
+
+
+def _by_people(
+    troubles: Iterable[Trouble], recipients: Recipients, and_of: str | None = None
+) -> list[tuple[tuple[str, ...], list[Trouble]]]:
+    """The troubles by who is told of them; of what nobody is told now people are told when somebody is there again."""
+    found: dict[tuple[str, ...], list[Trouble]] = {}
+    for one in troubles:
+        found.setdefault(recipients.of(one.key.kind, and_of=and_of), []).append(one)
+    return [(to, ones) for to, ones in found.items() if to]

@@ -119,7 +119,7 @@ def notice(trouble: Trouble, zone: tzinfo | None, *, more: int = 0) -> Notice:
 def good_again(trouble: Trouble, zone: tzinfo | None, *, is_all_good: bool = True) -> Notice:
     """That a trouble is over; and whether all of the flow's are."""
     how = "has recovered" if is_all_good else "no longer has this trouble, but still has others"
-    lasted_s = _seconds(trouble.recovered_at_utc) - _seconds(trouble.since_utc)
+    lasted_s = seconds_of(trouble.recovered_at_utc) - seconds_of(trouble.since_utc)
     return Notice(
         f"{trouble.key.flow} {how}: {_STATES_OVER.get(trouble.key.kind, trouble.key.kind)}"
         f" for {duration_words(max(0.0, lasted_s))}, until {shown_time(trouble.recovered_at_utc or '', zone)}.",
@@ -196,7 +196,8 @@ def shown_time(utc: str, zone: tzinfo | None) -> str:
     return f"{local:%Y-%m-%d %H:%M:%S} {local.tzname() or ''}".rstrip()
 
 
-def _seconds(utc: str | None) -> float:
+def seconds_of(utc: str | None) -> float:
+    """A stored time; 0 for what is none, as another machine may have written it."""
     try:
         return datetime.fromisoformat(utc or "").timestamp()
     except ValueError:

@@ -13,7 +13,7 @@ from data_engine.formatting import local_time
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
-    from data_engine.daemon.channel import Tried
+    from data_engine.daemon.notifier import Tried
 
 Recipient = Annotated[
     str | None,
@@ -32,7 +32,7 @@ def make_app() -> typer.Typer:
 
 def send_test(ctx: typer.Context, name: Recipient = None, as_json: AsJson = False) -> int:
     """Send a message now, and say for each recipient what became of it. Exits 1 where one was not reached."""
-    from data_engine.daemon.channel import trial_message, try_all
+    from data_engine.daemon.notifier import trial_message, try_all
     from data_engine.workspace.machine import person
     from data_engine.workspace.secret_store import find_secret
 

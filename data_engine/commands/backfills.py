@@ -17,18 +17,18 @@ _PATTERN = replace(PATH, given=given_text)
 
 
 @frozen
-class BackfillTold(Record):
+class BackfillAnswer(Record):
     """A backfill as it is now; of one that was only listed what would run."""
 
     backfill: Backfill = field(metadata={"of": Backfill.read})
 
 
 @frozen
-class StartBackfill(Command[BackfillTold]):
+class StartBackfill(Command[BackfillAnswer]):
     """Run a flow again for a range of its files or slots, after all that is due."""
 
     name: ClassVar = "backfill"
-    answer: ClassVar = BackfillTold
+    answer: ClassVar = BackfillAnswer
     asks: ClassVar = ("backfill", {})
     needs_daemon: ClassVar = True
 
@@ -71,14 +71,14 @@ class StartBackfill(Command[BackfillTold]):
     async def before_asking(self, owner: Owner) -> StartBackfill:
         return replace(self, params=owner.work.checked_params(self.flow, self.params))
 
-    async def carry_out(self, owner: Owner) -> BackfillTold:
+    async def carry_out(self, owner: Owner) -> BackfillAnswer:
         found = await owner.work.backfill(self.flow, self.wanted, self.params, is_dry=self.dry_run, digest=self.digest)
-        return BackfillTold(found if owner.asker.request_id is None else replace(found, planned=()))
+        return BackfillAnswer(found if owner.asker.request_id is None else replace(found, planned=()))
 
 
 @frozen
-class _OneBackfill(Command[BackfillTold]):
-    answer: ClassVar = BackfillTold
+class _OneBackfill(Command[BackfillAnswer]):
+    answer: ClassVar = BackfillAnswer
     needs_daemon: ClassVar = True
 
     id: str = field(metadata=argument(TEXT, "The backfill's id, or its beginning."))
@@ -99,9 +99,9 @@ class StopBackfill(_OneBackfill):
     name: ClassVar = "stop-backfill"
     asks: ClassVar = ("backfill", {"do": "stop"})
 
-    async def carry_out(self, owner: Owner) -> BackfillTold:
+    async def carry_out(self, owner: Owner) -> BackfillAnswer:
         whole, _ = owner.work.known_backfill(self.id)
-        return BackfillTold(await owner.work.stop_backfill(whole))
+        return BackfillAnswer(await owner.work.stop_backfill(whole))
 
 
 @frozen
@@ -111,9 +111,9 @@ class RetryBackfill(_OneBackfill):
     name: ClassVar = "retry-backfill"
     asks: ClassVar = ("backfill", {"do": "retry"})
 
-    async def carry_out(self, owner: Owner) -> BackfillTold:
+    async def carry_out(self, owner: Owner) -> BackfillAnswer:
         whole, _ = owner.work.known_backfill(self.id)
-        return BackfillTold(await owner.work.retry_backfill(whole))
+        return BackfillAnswer(await owner.work.retry_backfill(whole))
 
 
 COMMANDS = (StartBackfill, StopBackfill, RetryBackfill)

@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from data_engine.commands.command import OTHERS, Command, Owner, Refusal, Situation, first, unless, when
-from data_engine.commands.fields import ANY_TEXT, FLAG, argument
+from data_engine.commands.fields import ANY_TEXT, FLAG, argument, to_json
 from data_engine.record import Record, frozen
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def _lease(told: Mapping[str, Any]) -> LeaseStatus:
 
 
 @frozen
-class LeaseTold(Record):
+class LeaseAnswer(Record):
     """The lease as it is then, and what is said of what was done."""
 
     lease: LeaseStatus = field(metadata={"of": _lease})
@@ -29,11 +29,22 @@ class LeaseTold(Record):
 
 
 @frozen
-class RequestControl(Command[LeaseTold]):
+class _OfLease(Command[LeaseAnswer]):
+    """`does` is what the owner is asked for, with the fields of the command."""
+
+    answer: ClassVar = LeaseAnswer
+    does: ClassVar[str]
+
+    async def carry_out(self, owner: Owner) -> LeaseAnswer:
+        return LeaseAnswer(*await owner.lease(self.does, **to_json(self)))
+
+
+@frozen
+class RequestControl(_OfLease):
     """Ask the owner for the workspace."""
 
     name: ClassVar = "request-control"
-    answer: ClassVar = LeaseTold
+    does: ClassVar = "request"
     needs_daemon: ClassVar = True
 
     client: str = field(default="ui", metadata=argument(ANY_TEXT, "From where it is asked.", is_local=True))
@@ -49,31 +60,25 @@ class RequestControl(Command[LeaseTold]):
             )
         )
 
-    async def carry_out(self, owner: Owner) -> LeaseTold:
-        return LeaseTold(*await owner.lease("request", client=self.client))
-
 
 @frozen
-class WithdrawRequest(Command[LeaseTold]):
+class WithdrawRequest(_OfLease):
     """Do not ask for the workspace any more."""
 
     name: ClassVar = "withdraw-request"
-    answer: ClassVar = LeaseTold
+    does: ClassVar = "withdraw"
 
     def check(self, at: Situation) -> Refusal | None:
         is_asked = at.is_asked_from_here and not at.is_mine
         return unless(is_asked, "not_asked", "this workstation has not asked for control")
 
-    async def carry_out(self, owner: Owner) -> LeaseTold:
-        return LeaseTold(*await owner.lease("withdraw"))
-
 
 @frozen
-class ReleaseControl(Command[LeaseTold]):
+class ReleaseControl(_OfLease):
     """Give the workspace up when its running work is done."""
 
     name: ClassVar = "release-control"
-    answer: ClassVar = LeaseTold
+    does: ClassVar = "release"
 
     now: bool = field(default=False, metadata=argument(FLAG, "Stop running work first."))
 
@@ -81,39 +86,30 @@ class ReleaseControl(Command[LeaseTold]):
         no_control = unless(at.is_mine, "not_mine", "this workstation does not have control")
         return no_control or when(at.status.lease.releasing, "releasing", "it is being given up")
 
-    async def carry_out(self, owner: Owner) -> LeaseTold:
-        return LeaseTold(*await owner.lease("release", now=self.now))
-
 
 @frozen
-class TakeOver(Command[LeaseTold]):
+class TakeOver(_OfLease):
     """Own the workspace of an owner that has been silent for long enough."""
 
     name: ClassVar = "take-over"
-    answer: ClassVar = LeaseTold
+    does: ClassVar = "take-over"
     needs_daemon: ClassVar = True
 
     def check(self, at: Situation) -> Refusal | None:
         why = "possible only after the owner has been silent for long enough"
         return unless(at.status.lease.state == "takeover_available", "not_silent", why)
 
-    async def carry_out(self, owner: Owner) -> LeaseTold:
-        return LeaseTold(*await owner.lease("take-over"))
-
 
 @frozen
-class RepairLease(Command[LeaseTold]):
+class RepairLease(_OfLease):
     """Fix a damaged list of generations from its newest readable one."""
 
     name: ClassVar = "repair-lease"
-    answer: ClassVar = LeaseTold
+    does: ClassVar = "repair"
     needs_daemon: ClassVar = True
 
     def check(self, at: Situation) -> Refusal | None:
         return unless(at.status.lease.state == "damaged", "whole", "nothing is damaged")
-
-    async def carry_out(self, owner: Owner) -> LeaseTold:
-        return LeaseTold(*await owner.lease("repair"))
 
 
 COMMANDS = (RequestControl, WithdrawRequest, ReleaseControl, TakeOver, RepairLease)

@@ -14,6 +14,7 @@ import logging
 import logging.handlers
 import math
 import os
+import secrets
 import sys
 import threading
 import time
@@ -27,7 +28,7 @@ from pathlib import Path
 from data_engine import private
 from data_engine.daemon.api import DaemonApi, listen, make_application
 from data_engine.daemon.daemon import Daemon
-from data_engine.daemon.endpoint import Endpoint, new_token, was_stopped, write_endpoint
+from data_engine.daemon.endpoint import Endpoint, was_stopped, write_endpoint
 from data_engine.daemon.environment import checked_interpreter, note_start, recorded_interpreter
 from data_engine.daemon.ownership import keeper_of
 from data_engine.daemon.service import read_record
@@ -173,7 +174,7 @@ async def _serve(where: LocalWorkspace, started_by: str | None, *, by_service: b
         how["kill"] = how["kill"] or kill
         ending.set()
 
-    daemon_id, token = uuid.uuid4().hex, new_token()
+    daemon_id, token = uuid.uuid4().hex, secrets.token_urlsafe(32)
     daemon = Daemon(where, make_workers, keeper_of(where, daemon_id), by_service=by_service)
     requests = DaemonApi(daemon, daemon_id=daemon_id, version=__version__, shut_down=shut_down)
     server, port = listen(make_application(requests, token))

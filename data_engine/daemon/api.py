@@ -33,7 +33,7 @@ from data_engine.commands.fields import (
     of_json,
 )
 from data_engine.commands.registry import command_at, request_of, routes
-from data_engine.daemon.backfiller import backfills_told
+from data_engine.daemon.backfiller import newest_backfills
 from data_engine.daemon.control import API, MAX_BODY_BYTES
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.live import LiveFacts
@@ -125,11 +125,11 @@ class DaemonApi:
     async def backfills(self, given: dict[str, Any]) -> dict[str, Any]:
         """The newest backfills, of one `flow` when given; or the one with this `id`, with its runs."""
         self._noticed()
-        found = backfills_told(self.daemon.ledger, self.daemon.backfiller.told(), given["flow"], given["id"])
+        found = newest_backfills(self.daemon.ledger, self.daemon.backfiller.under_way(), given["flow"], given["id"])
         return {"backfills": [one.as_dict() for one in found]}
 
     async def wait(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Those of `run_ids` that have ended, at the latest after `timeout_s` (30 s at most); `why` none of the others runs."""
+        """Those of `run_ids` that have not ended, at the latest after `timeout_s` (30 s at most); `why` none of them runs."""
         self._noticed()
         run_ids = given["run_ids"]
         until_s = time.monotonic() + min(given["timeout_s"], LONGEST_WAIT_S)
@@ -139,10 +139,8 @@ class DaemonApi:
             ]
             left_s = until_s - time.monotonic()
             if not pending or left_s <= 0:
-                ended = [run for one in run_ids if one not in pending and (run := self.daemon.ledger.run(one))]
                 why = self.daemon.dispatcher.why_none_began(pending)
                 return {
-                    "ended": [run.as_dict() for run in ended],
                     "pending": pending,
                     "why": None if why is None else {"text": why.text} | why.as_dict(),
                 }

@@ -279,11 +279,11 @@ class Backfiller:
 
     # -- telling -------------------------------------------------------------------------------------------------------
 
-    def told(self) -> list[Backfill]:
+    def under_way(self) -> list[Backfill]:
         """Those that run, as far as they are now."""
-        return [self._told(one) for one in self._running.values()]
+        return [self._progress(one) for one in self._running.values()]
 
-    def _told(self, one: _Running) -> Backfill:
+    def _progress(self, one: _Running) -> Backfill:
         return replace(told_of(self._row_of(one)), left_s=one.left_s(self._clock()), waits_for=one.waits_for)
 
     def _row_of(self, one: _Running) -> BackfillRow:
@@ -373,7 +373,7 @@ class Backfiller:
         if one.is_over:
             rows.put(self._ledger, replace(self._row_of(one), state="done"))
             del self._running[backfill_id]
-            log.info("backfill %s of %s: %s", backfill_id[:8], one.row.flow, self._told(one).text)
+            log.info("backfill %s of %s: %s", backfill_id[:8], one.row.flow, self._progress(one).text)
             self._tell()
 
 
@@ -393,7 +393,7 @@ def known_backfill(ledger: Ledger, backfill_id: str) -> BackfillRow:
     return row
 
 
-def backfills_told(
+def newest_backfills(
     ledger: Ledger, running: Sequence[Backfill], flow: str | None = None, backfill_id: str | None = None
 ) -> list[Backfill]:
     """The newest backfills, of one flow or all; or the one with this id, with its runs. `running` says how far those are.

@@ -75,7 +75,6 @@ class Daemon:
         self.is_engine_on = False
         self.is_stopping = False
         self._by_service = by_service
-        self._service_told = self.service
         self._awake = KeepsAwake(home.layout.workspace_id)
         self.notifier = Notifier(self.ledger, lambda: self._loop.call_soon_threadsafe(self.tell), keeper.watch)
         self.on_beat: Callable[[], None] = lambda: None
@@ -126,8 +125,8 @@ class Daemon:
         self._stages = StageSweeper(self.ledger, machine_id(home.local.state_root))
         self._held_at_rest: dict[str, int] = {}
         self.gone: frozenset[tuple[str, str]] = frozenset()
-        self._held_told: dict[str, int] = {}
-        self._wrong_told: tuple[str | None, tuple[str, ...], tuple[str, ...]] = (None, (), ())
+        self._held_before: dict[str, int] = {}
+        self._shown_before: tuple[object, ...] = ()
         self._needed_s = time.monotonic()
         self._is_telling = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -276,15 +275,13 @@ class Daemon:
     async def _see_what_changed(self) -> None:
         self.scheduler.beat()
         held = {flow: self.held(flow) for flow in self.deployer.flows}
-        if held != self._held_told:
-            self._held_told = held
-            self.tell()
+        if held != self._held_before:
+            self._held_before = held
             self.alerter.files_changed(flow for flow, count in held.items() if count)
         away = tuple(flow for flow in self.deployer.flows if isinstance(self.triggers.why(flow), Unreachable))
-        trouble = self.trouble
-        wrong = (None if trouble is None else str(trouble), tuple(self.home.settings().warnings), away)
-        if wrong != self._wrong_told:
-            self._wrong_told = wrong
+        now = (held, str(self.trouble), tuple(self.home.settings().warnings), away, self.service)
+        if now != self._shown_before:
+            self._shown_before = now
             self.tell()
         self.alerter.beat()
         self._beat_backfills()
@@ -292,9 +289,6 @@ class Daemon:
             is_active=bool(self.dispatcher.active),
             is_set=self.home.settings().daemon.keep_awake,
         )
-        if self._service_told != (service := self.service):
-            self._service_told = service
-            self.tell()
         self._give_up_when_idle()
         self._pruner.look(self.ownership.clock)
 
@@ -343,10 +337,6 @@ class Daemon:
     def may_work_until(self, boot_s: float) -> None:
         """Steps and items may begin until then."""
         self.workers.set_work_until(max(0.0, boot_s))
-
-    def may_give_back(self) -> bool:
-        """Whether neither an engine nor a run needs the workspace to be ours."""
-        return self.is_idle
 
     def noticed(self) -> None:
         """Something about the ownership changed."""

@@ -95,7 +95,7 @@ class Deployer(Production):
     _is_quiet: bool = False
     _current: Looked | None = None
     _first_seen_s: dict[str, float] = field(default_factory=dict)
-    _told: dict[str, dict[str, CatalogEntry]] = field(default_factory=dict)
+    _entries: dict[str, dict[str, CatalogEntry]] = field(default_factory=dict)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _going_live: asyncio.Lock = field(default_factory=asyncio.Lock)
     trouble: FlowValidationError | None = None
@@ -251,14 +251,14 @@ class Deployer(Production):
         return self._current
 
     async def _described(self, stored: ModuleSet) -> Looked:
-        told = await self._told_of(stored.id, stored.folder)
+        told = await self._entries_of(stored.id, stored.folder)
         entries = with_unreadable(told.values(), self.home.layout.flow_modules_dir, stored.unreadable)
         return Looked(stored, {entry.name: entry for entry in with_no_steps_refused(entries)})
 
-    async def _told_of(self, set_id: str, folder: Path) -> dict[str, CatalogEntry]:
-        if set_id not in self._told:
-            self._told[set_id] = {entry.name: entry for entry in await self.describe(folder)}
-        return self._told[set_id]
+    async def _entries_of(self, set_id: str, folder: Path) -> dict[str, CatalogEntry]:
+        if set_id not in self._entries:
+            self._entries[set_id] = {entry.name: entry for entry in await self.describe(folder)}
+        return self._entries[set_id]
 
     def _away_for_a_moment(self, gone: Collection[str], found: Looked) -> set[str]:
         """Of the flows that would be withdrawn by themselves, those whose module has not been away for the quiet time yet."""
@@ -285,7 +285,7 @@ class Deployer(Production):
         for name, pointer in pointers.items():
             try:
                 stored = await asyncio.to_thread(self._copy_of, pointer.set_id)
-                told = await self._told_of(pointer.set_id, stored)
+                told = await self._entries_of(pointer.set_id, stored)
             except FlowValidationError as error:
                 log.warning("%s cannot be run: %s", name, error)
                 path = self.home.layout.flow_modules_dir / name
@@ -307,7 +307,7 @@ class Deployer(Production):
                 standing = replace(NOT_DEPLOYED, digest=self._current.stored.digests.get(name, ""))
                 flows[name] = Deployed(entry, None, _with_move(name, standing, moves.get(name)))
         used = {pointer.set_id for pointer in pointers.values()} | {self._current.stored.id}
-        self._told = {set_id: told for set_id, told in self._told.items() if set_id in used}
+        self._entries = {set_id: told for set_id, told in self._entries.items() if set_id in used}
         self.flows, self.shown_mark = flows, mark
 
     def _copy_of(self, set_id: str) -> Path:

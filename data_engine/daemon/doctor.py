@@ -101,7 +101,6 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
     yield check_packages(older_version())
     yield check_sync_client(layout.root)
     yield from check_drive(layout.root)
-    yield check_databases(layout.databases_dir)
     yield check_state_root()
     yield from check_system(host.takes_long_paths(), host.sleeps_after_s())
     try:
@@ -195,25 +194,6 @@ def judge_clock(offset_s: float) -> Finding:
     return Finding("clock", False, measured, "let both take the time from the network (NTP); slots go by these clocks")
 
 
-def check_databases(folder: Path) -> Finding:
-    """Whether database files lie where locks are not kept."""
-    kind = network_drive(folder)
-    if kind is None:
-        return Finding("databases", True, "on a local drive")
-    try:
-        names = sorted(entry.name for entry in folder.iterdir() if entry.suffix in (".duckdb", ".db", ".ddb"))
-    except OSError:
-        names = []
-    if not names:
-        return Finding("databases", True, f"no DuckDB files on this network drive ({kind})")
-    return Finding(
-        "databases",
-        False,
-        f"DuckDB files on a network drive ({kind}): {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}",
-        "keep databases on a local drive and share results as Parquet; locks on network drives do not hold",
-    )
-
-
 def check_state_root() -> Finding:
     """Whether this machine's own folder is local and can be written."""
     try:
@@ -277,7 +257,10 @@ def check_age(ledger: Path | None, shared: Path, *, now_s: float | None = None) 
     """Whether this machine's clock is believed where it says that history is too old to keep; `shared` lies on the drive."""
     name = "age of history"
     try:
-        known = Known() if ledger is None or not ledger.exists() else _known_clock(ledger)
+        known = Known()
+        if ledger is not None and ledger.exists():
+            with closing(connect_to_look(ledger)) as connection:
+                known = read_known(connection)
         ahead_s = server_ahead_s(shared)
     except (sqlite3.Error, OSError) as error:
         return Finding(name, None, f"could not be judged: {type(error).__name__}: {error}")
@@ -370,10 +353,10 @@ def describe(folder: str) -> None:
     except FlowValidationError as error:
         say(error=error.as_dict())
     else:
-        say(entries=[_as_told(entry) for entry in entries])
+        say(entries=[_entry_facts(entry) for entry in entries])
 
 
-def _as_told(entry: CatalogEntry) -> dict[str, Any]:
+def _entry_facts(entry: CatalogEntry) -> dict[str, Any]:
     to = [] if entry.flow is None else recipients_of(entry.flow)
     return {"name": entry.name, "error": entry.error and entry.error.as_dict(), "alerts_to": to}
 
@@ -412,11 +395,6 @@ def _measured(name: str, check: Callable[[], Finding]) -> Finding:
         return check()
     except (OSError, subprocess.SubprocessError) as error:
         return Finding(name, None, f"could not be measured: {type(error).__name__}: {error}")
-
-
-def _known_clock(path: Path) -> Known:
-    with closing(connect_to_look(path)) as connection:
-        return read_known(connection)
 
 
 def _quick_check(path: Path, limit_s: float) -> tuple[str, int]:

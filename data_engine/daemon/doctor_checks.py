@@ -17,7 +17,7 @@ from typing import Any
 
 from data_engine.cluster.connection import Scheduler, connected
 from data_engine.cluster.local import announced_cluster, named_scheduler
-from data_engine.daemon.channel import look_at
+from data_engine.daemon.notifier import look_at
 from data_engine.errors import FlowValidationError
 from data_engine.flow.context import WorkspaceConfigContext
 from data_engine.formatting import first_few

@@ -109,13 +109,6 @@ def read_token(local: LocalLayout) -> str | None:
     return _read_private(local.daemon_token_path)
 
 
-def new_token() -> str:
-    """A secret nobody can guess."""
-    import secrets
-
-    return secrets.token_urlsafe(32)
-
-
 def _read_private(path: Path) -> str | None:
     try:
         with path.open(encoding="utf-8") as file:

@@ -148,9 +148,8 @@ def note_start(ledger: Ledger, path: str) -> None:
         ledger.set_setting(_OF_LAST_START, path)
 
 
-def checked_interpreter(path: str | os.PathLike[str], *, is_given: bool = False) -> str:
-    """`path` as an absolute path, when that Python has this very Data Engine; links are kept, they make a venv. It `is_given` by a
-    person just now, else recorded.
+def checked_interpreter(path: str | os.PathLike[str]) -> str:
+    """`path` as an absolute path, when that Python has this very Data Engine; links are kept, they make a venv.
 
     Raises:
         WorkspaceError: it is not there, is no Python, or has no or another Data Engine.
@@ -160,44 +159,26 @@ def checked_interpreter(path: str | os.PathLike[str], *, is_given: bool = False)
             f"an interpreter cannot be {path!r}", where="interpreter", fix="give the path of a Python executable"
         )
     full = os.path.abspath(with_home(path))
-    if (why := _why_no_program(full)) is not None:
-        raise _refused(full, why, _GIVE) if is_given else unusable(full, why, fix=_CHOOSE)
+    if not os.path.exists(full):
+        raise unusable(full, "it does not exist")
+    if os.path.isdir(full) or not os.access(full, os.X_OK):
+        raise unusable(full, "it is not a program")
     found, why = tried(full, _TRY, environment_of_workers(os.environ) | import_path(os.environ))
     if why is None and found != __version__:
         why = f"it has version {found or '?'}, and this is {__version__}"
     if why is not None:
-        raise _refused(full, why, f"{_install(full)}; or {_GIVE}") if is_given else unusable(full, why)
+        raise unusable(full, why)
     return full
 
 
-def _why_no_program(path: str) -> str | None:
-    if not os.path.exists(path):
-        return "it does not exist"
-    return "it is not a program" if os.path.isdir(path) or not os.access(path, os.X_OK) else None
-
-
-def _refused(path: str, why: str, fix: str) -> WorkspaceError:
-    """The error for an interpreter that somebody chooses, and that workers cannot run with."""
-    return WorkspaceError(f"runs cannot use {path}: {why}", where="interpreter", fix=fix)
-
-
-def unusable(path: str, why: str, *, fix: str | None = None) -> WorkspaceError:
-    """The error for an interpreter that workers cannot run with."""
-    return WorkspaceError(
-        f"the Python recorded for this workspace's workers on this machine cannot run Data Engine: {why}",
-        where=path,
-        fix=fix or f"{_install(path)}; or {_CHOOSE}",
+def unusable(path: str, why: str) -> WorkspaceError:
+    """The error for an interpreter that workers cannot run with, chosen just now or recorded before."""
+    install = f"or install it there: {path} -m pip install data-engine=={__version__}"
+    other = (
+        "give the path of a Python executable that has Data Engine (Workspace(path).set_interpreter), or None for that"
     )
-
-
-def _install(path: str) -> str:
-    return f"install it there: {path} -m pip install data-engine=={__version__}"
-
-
-_CHOOSE = (
-    "choose another: Workspace(path).set_interpreter(sys.executable) in the Python that is meant, or "
-    "set_interpreter(None) for that of whoever starts the daemon"
-)
-_GIVE = (
-    "give the path of a Python executable that has Data Engine; without one, runs use the Python that starts the daemon"
-)
+    return WorkspaceError(
+        f"runs cannot use {path}: {why}",
+        where="interpreter",
+        fix=f"{other} of whoever starts the daemon; {install}",
+    )

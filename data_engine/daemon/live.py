@@ -69,7 +69,7 @@ class LiveFacts:
         daemon, layout = self._daemon, self._daemon.home.layout
         found = self._history_now()
         timezone = daemon.home.settings().timezone
-        running = {one.id: one for one in daemon.backfiller.told()}
+        running = {one.id: one for one in daemon.backfiller.under_way()}
         retries, rejected = daemon.triggers.retries_to_come(), rejected_by_flow(found.rejected, daemon.gone)
         flows = [
             FlowFacts(

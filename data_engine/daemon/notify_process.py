@@ -40,7 +40,7 @@ _SERVERS = ("smtp",)
 """Parameters that name a server, which may be told."""
 
 
-class _Said(logging.Handler):
+class _AppriseLog(logging.Handler):
     """What Apprise says of the message that is being sent: its warnings, and the exceptions it hides among its details."""
 
     def __init__(self) -> None:
@@ -184,9 +184,9 @@ def _private_parts(url: str) -> Iterator[str]:
                 yield form
 
 
-def _listen() -> _Said:
+def _listen() -> _AppriseLog:
     """What Apprise logs goes to us, and nowhere else."""
-    said, logger = _Said(), logging.getLogger("apprise")
+    said, logger = _AppriseLog(), logging.getLogger("apprise")
     logger.handlers = [said]
     logger.propagate = False
     logger.setLevel(logging.DEBUG)

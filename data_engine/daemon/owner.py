@@ -339,24 +339,24 @@ class DaemonOwner:
         flow = self.good_flow(await self.named(name))
         given = dict(params_for(flow, params))
         chosen = await asyncio.to_thread(choose, self.daemon.home, flow, wanted)
-        shown = listed(flow, wanted, chosen, given)
+        row = new_row(flow, wanted, chosen, given, by=self.asker.who, backfill_id=self.asker.request_id)
+        found = replace(told_of(row), planned=chosen.planned, known=chosen.known, digest=chosen.digest)
         if is_dry:
-            return shown
+            return replace(found, id="", state="planned", nearest=chosen.nearest)
         if digest is not None and digest != chosen.digest:
             raise FlowValidationError(
-                f"what would run has changed since it was shown: {shown.total:,} runs now",
+                f"what would run has changed since it was shown: {found.total:,} runs now",
                 where=f"backfill {name}",
                 fix="look at it again, and ask once more",
             )
         if not chosen.planned:
-            return replace(shown, state="done")
-        row = new_row(flow, wanted, chosen, given, by=self.asker.who, backfill_id=self.asker.request_id)
+            return replace(found, id="", state="done", nearest=chosen.nearest)
         async with self.daemon.ownership.in_use():
             await self.daemon.ownership.own()
             await self.daemon.backfiller.begin(row, chosen.planned, self.daemon.ownership.publish)
             remember_backfill(self.daemon.ledger, is_on=True)
         self.daemon.tell()
-        return replace(told_of(row), planned=chosen.planned, known=chosen.known, digest=chosen.digest)
+        return found
 
     async def stop_backfill(self, backfill_id: str) -> Backfill:
         """Begin no more runs of a backfill."""
@@ -468,26 +468,6 @@ def new_row(
         by,
         utc_text(time.time()),
         total=len(chosen.planned),
-    )
-
-
-def listed(flow: Flow, wanted: Wanted, chosen: Chosen, params: Mapping[str, Any]) -> Backfill:
-    """What would run, for who is asked whether it shall."""
-    return Backfill(
-        "",
-        flow.name or "",
-        "planned",
-        len(chosen.planned),
-        kind=chosen.kind,
-        since=wanted.since,
-        until=wanted.until,
-        where=wanted.where,
-        reprocess=wanted.reprocess,
-        params=dict(params),
-        digest=chosen.digest,
-        known=chosen.known,
-        planned=chosen.planned,
-        nearest=chosen.nearest,
     )
 
 

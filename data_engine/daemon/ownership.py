@@ -71,7 +71,8 @@ class Engine(Protocol):
         """Something about the ownership changed."""
         ...
 
-    def may_give_back(self) -> bool:
+    @property
+    def is_idle(self) -> bool:
         """Whether nothing needs the workspace to be ours."""
         ...
 
@@ -237,7 +238,7 @@ class Ownership:
             self._users -= 1
             async with self._turn:
                 is_over = self._is_brief and not self._users and self.is_held
-                if is_over and self._engine.may_give_back():
+                if is_over and self._engine.is_idle:
                     self._is_brief = False
                     await self.release()
 

@@ -29,11 +29,9 @@ from data_engine.lease.requests import (
     RENEW_S,
     SILENT_S,
     Answer,
-    Remove,
     Request,
     RequestFiles,
     Seen,
-    Take,
     judge,
     look_again,
 )
@@ -127,12 +125,12 @@ class RequestInbox:
                 lay_there=is_first or (has_paused and request_id not in before),
                 now_s=self._clock(),
             )
-            if isinstance(move, Take):
+            if move == "take":
                 await self._take(request)
             elif isinstance(move, Answer):
                 await self._publish(answered(request, move.outcome, {"what": move.why}))
                 await self._in_thread(self._files.remove, request_id)
-            elif isinstance(move, Remove):
+            elif move == "remove":
                 await self._in_thread(self._files.remove, request_id)
         self._token = token
 

@@ -77,7 +77,7 @@ def install(home: LocalWorkspace, *, boot: bool = False, manager: ServiceManager
     if before is not None:
         record = replace(record, turned_boot_on=before.turned_boot_on)
     definition = _definition(manager, local, record)
-    with _told(home):
+    with _with_fix(home):
         if is_new := record != before:
             write_record(local, record)
         forget_stop(local)
@@ -111,7 +111,7 @@ def uninstall(home: LocalWorkspace, *, manager: ServiceManager | None = None) ->
     manager = manager or service_manager()
     local, record = home.local, read_record(home.local.service_path)
     definition = _definition(manager, local, record)
-    with _told(home):
+    with _with_fix(home):
         was_there = manager.remove(definition)
         if record is not None and record.turned_boot_on and not _others(manager, definition):
             manager.start_at_boot(False)
@@ -226,7 +226,7 @@ _NO_MANAGER = (
 
 
 @contextmanager
-def _told(home: LocalWorkspace) -> Iterator[None]:
+def _with_fix(home: LocalWorkspace) -> Iterator[None]:
     """Inside, what a manager or the disk refuses becomes an error with its fix."""
     from data_engine.platforms.service import RefusedError
 

@@ -13,7 +13,7 @@ from data_engine.alerting.wording import shown_time
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import first_few
-from data_engine.lease.alarms import Alarm, Silence
+from data_engine.lease.alarms import Alarm
 from data_engine.ledger import outbox
 from data_engine.ledger.freshness import deployed_since
 from data_engine.ledger.troubles import all_troubles
@@ -58,7 +58,7 @@ class AlarmTeller:
             ids = connection.execute(
                 "SELECT DISTINCT message_id FROM deliveries WHERE state = 'sent' AND message_id LIKE ?", (f"{PREFIX}%",)
             )
-            self._told = {str(message_id) for (message_id,) in ids}
+            self._sent_ids = {str(message_id) for (message_id,) in ids}
 
     def look_for_secrets(self) -> None:
         """Look which of the recipients this machine can reach; it may take long."""
@@ -75,7 +75,7 @@ class AlarmTeller:
 
     def is_free(self, message_id: str) -> bool:
         """Whether a message may be sent without a claim: it is of no alarm, or somebody has it."""
-        return not message_id.startswith(PREFIX) or message_id in self._told
+        return not message_id.startswith(PREFIX) or message_id in self._sent_ids
 
     # -- what the watch asks ------------------------------------------------------------------------------------------
 
@@ -92,17 +92,17 @@ class AlarmTeller:
         """The id of the message: the same on every machine."""
         return PREFIX + message_id(self._home.local.identity, "silent_owner", alarm.number, alarm.generation)[:24]
 
-    def tell(self, alarm: Alarm, silence: Silence) -> None:
-        """Keep the message until it is sent, and what it is about until it has ended; the same once more changes nothing."""
-        notice = silent_owner(silence, self._home.layout.workspace_id, self._zone(), self._in_trouble())
+    def tell(self, alarm: Alarm) -> None:
+        """Keep the message until it is sent, and the alarm until it has ended; the same once more changes nothing."""
+        notice = silent_owner(alarm, self._home.layout.workspace_id, self._zone(), self._in_trouble())
         told = self._message("silent_owner", self.id_of(alarm), notice)
-        self._keep(told, _TOLD, json.dumps([asdict(alarm), asdict(silence)]))
+        self._keep(told, _TOLD, json.dumps([asdict(alarm)]))
 
-    def kept(self) -> tuple[Alarm, Silence] | None:
+    def kept(self) -> Alarm | None:
         """What this machine has told last, or was about to, and has not ended."""
         try:
             kept = json.loads(self._ledger.setting(_TOLD) or "null")
-            return None if kept is None else (Alarm(**kept[0]), Silence(**kept[1]))
+            return None if kept is None else Alarm(**{name: value for part in kept for name, value in part.items()})
         except (FlowValidationError, ValueError, TypeError, LookupError):
             return None
 
@@ -111,14 +111,15 @@ class AlarmTeller:
         with self._ledger.reading() as connection:
             found = outbox.is_sent(connection, self.id_of(alarm))
         if found:
-            self._told = {*self._told, self.id_of(alarm)}
+            self._sent_ids = {*self._sent_ids, self.id_of(alarm)}
         return found
 
-    def end(self, alarm: Alarm, silence: Silence, over: str = "") -> None:
+    def end(self, alarm: Alarm, over: str = "") -> None:
         """Forget it. Let nobody be told any more who has not been; whoever has been is told how it was `over`."""
         own_id, told = self.id_of(alarm), None
         if over and "recovered" in self.kinds() and self.is_told(alarm):
-            notice = recovered(silence, over, self._home.layout.workspace_id, self._zone())
+            headline = f"the workspace {self._home.layout.workspace_id} has a working owner again: {over}"
+            notice = Notice(headline, since=shown_time(alarm.since_utc, self._zone()) or None)
             told = self._message("recovered", message_id(own_id, "recovered"), notice)
         with self._ledger.writing(durable=told is not None) as (connection, _):
             if not outbox.is_sent(connection, own_id):
@@ -131,7 +132,11 @@ class AlarmTeller:
         """Tell that the share cannot be used, as a trouble of this machine."""
         at = datetime.now(UTC)
         own_id = message_id(self._home.local.identity, "unreachable", machine_id(self._home.local.state_root), at)
-        notice = unreachable(why, self._home.layout.workspace_id, _host())
+        notice = Notice(
+            f"{_host()} cannot use the shared folder of the workspace {self._home.layout.workspace_id}",
+            error=why,
+            fix="check whether its drive is connected and has room; `data-engine doctor` there measures it",
+        )
         told = replace(self._message("unreachable", own_id, notice), at=at)
         self._keep(told, _AWAY, json.dumps([own_id, at.isoformat()]))
 
@@ -142,7 +147,8 @@ class AlarmTeller:
             return
         (own_id, at_utc), told = json.loads(before), None
         if "recovered" in self.kinds():
-            notice = reachable(at_utc, self._home.layout.workspace_id, _host(), self._zone())
+            headline = f"{_host()} can use the shared folder of the workspace {self._home.layout.workspace_id} again"
+            notice = Notice(headline, since=shown_time(at_utc, self._zone()) or None)
             told = self._message("recovered", message_id(own_id, "recovered"), notice)
         with self._ledger.writing(durable=True) as (connection, _):
             outbox.put(connection, [] if told is None else [told])
@@ -179,15 +185,13 @@ class AlarmTeller:
         return message(kind, notice.headline, [notice], id=own_id, to=self._to, at=datetime.now(UTC), sender=sender)
 
 
-def silent_owner(
-    silence: Silence, workspace: str, zone: tzinfo | None = None, in_trouble: Sequence[str] = ()
-) -> Notice:
+def silent_owner(alarm: Alarm, workspace: str, zone: tzinfo | None = None, in_trouble: Sequence[str] = ()) -> Notice:
     """What is told of an owner that is not heard of; times are on the clock of `zone` (None: this machine's).
 
     `in_trouble` are flows whose trouble it has told last: a message that still waited there is sent by nobody else.
 
     Example:
-        >>> told = silent_owner(Silence("EVE-PC", True, "2026-01-05T03:12:00+00:00"), "sales", UTC, ["claims"])
+        >>> told = silent_owner(Alarm(7, "9f3c", "EVE-PC", True, "2026-01-05T03:12:00+00:00"), "sales", UTC, ["claims"])
         >>> told.headline, told.since
         ('EVE-PC, which owns the workspace sales, has fallen silent', '2026-01-05 03:12:00 UTC (noticed)')
         >>> told.reason
@@ -196,56 +200,20 @@ def silent_owner(
     engine = "its engine was on: no flow runs by itself until it is back or taken over"
     named = first_few(in_trouble, _MOST_NAMED)
     parts = (
-        engine if silence.engine_on else "its engine was off",
+        engine if alarm.engine_on else "its engine was off",
         f"in trouble when it was last heard of: {named}" if named else "",
     )
     here = "`data-engine lease take-over` takes the workspace over"
-    if silence.has_ended:
+    if alarm.has_ended:
         here = "`data-engine start` runs the engine there"
     return Notice(
-        f"nobody owns the workspace {workspace}: {silence.owner} has ended"
-        if silence.has_ended
-        else f"{silence.owner}, which owns the workspace {workspace}, has fallen silent",
+        f"nobody owns the workspace {workspace}: {alarm.owner} has ended"
+        if alarm.has_ended
+        else f"{alarm.owner}, which owns the workspace {workspace}, has fallen silent",
         reason="; ".join(filter(None, parts)),
-        since=f"{shown_time(silence.since_utc, zone)} (noticed)",
+        since=f"{shown_time(alarm.since_utc, zone)} (noticed)",
         fix=f"check that this machine is on and reaches the shared folder; on another one, {here}",
     )
-
-
-def recovered(silence: Silence, over: str, workspace: str, zone: tzinfo | None = None) -> Notice:
-    """What is told when that is over.
-
-    Example:
-        >>> recovered(Silence("EVE-PC", True, ""), "BEN-PC owns the workspace now", "sales").headline
-        'the workspace sales has a working owner again: BEN-PC owns the workspace now'
-    """
-    since = shown_time(silence.since_utc, zone) or None
-    return Notice(f"the workspace {workspace} has a working owner again: {over}", since=since)
-
-
-def unreachable(why: str, workspace: str, host: str) -> Notice:
-    """What a machine tells of a share that it cannot use.
-
-    Example:
-        >>> unreachable("Host is down", "sales", "BEN-PC").headline
-        'BEN-PC cannot use the shared folder of the workspace sales'
-    """
-    return Notice(
-        f"{host} cannot use the shared folder of the workspace {workspace}",
-        error=why,
-        fix="check whether its drive is connected and has room; `data-engine doctor` there measures it",
-    )
-
-
-def reachable(since: str, workspace: str, host: str, zone: tzinfo | None = None) -> Notice:
-    """What it tells when it can use it again.
-
-    Example:
-        >>> reachable("", "sales", "BEN-PC").headline
-        'BEN-PC can use the shared folder of the workspace sales again'
-    """
-    shown = shown_time(since, zone) or None
-    return Notice(f"{host} can use the shared folder of the workspace {workspace} again", since=shown)
 
 
 def _host() -> str:

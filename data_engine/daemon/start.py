@@ -47,10 +47,10 @@ def start_daemon(home: LocalWorkspace, *, interpreter: str | None = None) -> Dae
     Raises:
         WorkspaceError: it cannot start; the message holds what it said, or what its log says.
     """
-    client = _answering(home)
-    if client is not None and fits(client, home):
-        return client
+    client = DaemonClient.connect(home.local, tells=True)
     if client is not None:
+        if not client.is_ending and fits(client, home):
+            return client
         client.close()
     try:
         return _start(home, interpreter)
@@ -71,15 +71,6 @@ def _start(home: LocalWorkspace, interpreter: str | None) -> DaemonClient:
         return client
     finally:
         lock.release()
-
-
-def _answering(home: LocalWorkspace) -> DaemonClient | None:
-    """The client of a daemon that answers and does not end."""
-    client = DaemonClient.connect(home.local, tells=True)
-    if client is None or not client.is_ending:
-        return client
-    client.close()
-    return None
 
 
 def fits(client: DaemonClient, home: LocalWorkspace) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
 from data_engine.lease.folder import OsFolder, drive_words, make, put
-from data_engine.lease.older_owner import SEAL, heartbeat_of, older_ids, older_markers
+from data_engine.lease.older_owner import SEAL, older_ids, older_markers
 from data_engine.model import utc_text
 from data_engine.record import frozen
 from data_engine.version import __version__
@@ -48,7 +48,7 @@ def look_at_leases(state: Path, workspace_id: str) -> list[OlderLease]:
         if marker.state != "leased":
             found.append(OlderLease(marker.older_id, marker.state))
             continue
-        path = state / heartbeat_of(marker.older_id)
+        path = state / f"leases/{marker.older_id}.parquet"
         row = _row(path)
         # A claim makes its marker first and writes its heartbeat then.
         written = [path] if row else [path, state / "leased" / marker.older_id, state / "leased"]
@@ -98,7 +98,7 @@ def seal(state: Path, lease: OlderLease, by: str) -> None:
             make(folder, name)
         if lease.state == "left_behind":  # as the older system does with it
             folder.rename_dir(f"leased/{one}", f"stale/{one}__{secrets.token_hex(6)}")
-        put(folder, heartbeat_of(one), _heartbeat(one), secrets.token_hex(6))
+        put(folder, f"leases/{one}.parquet", _heartbeat(one), secrets.token_hex(6))
         if lease.state == "available":
             folder.rename_dir(f"available/{one}", f"leased/{one}")
         else:

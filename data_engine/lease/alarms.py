@@ -57,7 +57,8 @@ Move: TypeAlias = Literal["done", "record", "tell", "claim", "wait"]
 
 @frozen
 class Alarm:
-    """The message about one silence: of the owner by generation `number`, whose nonce is `generation`.
+    """The message about one silence: of the `owner` by generation `number`, whose nonce is `generation`; whether its engine was on, and
+    since when nothing is heard. `has_ended`: it has given the workspace up with its engine on, as a daemon does whose machine is shut down.
 
     Example:
         >>> Alarm(42, "9f3c").path, Alarm(42, "9f3c").claimed_at(2)
@@ -66,6 +67,10 @@ class Alarm:
 
     number: int
     generation: str
+    owner: str = ""
+    engine_on: bool = False
+    since_utc: str = ""
+    has_ended: bool = False
 
     @property
     def path(self) -> str:
@@ -101,19 +106,6 @@ class AlarmState:
     is_sent: bool = False
 
 
-@frozen
-class Silence:
-    """What people are told: the owner, whether its engine was on, and since when nothing is heard.
-
-    `has_ended`: it has given the workspace up with its engine on, as a daemon does whose machine is shut down.
-    """
-
-    owner: str
-    engine_on: bool
-    since_utc: str
-    has_ended: bool = False
-
-
 class Teller(Protocol):
     """How a machine tells people. Nothing of it waits for a channel; what is kept is kept over a crash."""
 
@@ -133,11 +125,11 @@ class Teller(Protocol):
         """The id of the message: the same on every machine."""
         ...
 
-    def tell(self, alarm: Alarm, silence: Silence) -> None:
-        """Keep the message until it is sent, and what it is about until it has ended; the same once more changes nothing."""
+    def tell(self, alarm: Alarm) -> None:
+        """Keep the message until it is sent, and the alarm until it has ended; the same once more changes nothing."""
         ...
 
-    def kept(self) -> tuple[Alarm, Silence] | None:
+    def kept(self) -> Alarm | None:
         """What this machine has told last, or was about to, and has not ended."""
         ...
 
@@ -145,7 +137,7 @@ class Teller(Protocol):
         """Whether one recipient at least has it from this machine."""
         ...
 
-    def end(self, alarm: Alarm, silence: Silence, over: str = "") -> None:
+    def end(self, alarm: Alarm, over: str = "") -> None:
         """Forget it. Let nobody be told any more who has not been; whoever has been is told how it was `over`."""
         ...
 
@@ -313,7 +305,6 @@ class PursuedAlarm:
     """
 
     alarm: Alarm
-    silence: Silence
     claims: int = 0
     claim_s: float = NEVER
     nonce: str = ""
@@ -349,14 +340,12 @@ def how_over(one: PursuedAlarm, view: View) -> str:
     may freeze again before it renews: that is the same silence, under the same number. A workspace whose engine nobody runs is
     looked after again when somebody has owned it for the threshold: a deployment from elsewhere owns it for a moment.
     """
-    top, owner = view.top, one.silence.owner
+    top, owner = view.top, one.alarm.owner
     if top is None or top.number <= one.alarm.number:
         return ""
     if top.kind == "repair":
         return f"{top.by.shown} has repaired the workspace's history"
-    if one.silence.has_ended and (
-        is_unattended(view) or (top.is_owned and view.owned_for_s < view.limits.stale_after_s)
-    ):
+    if one.alarm.has_ended and (is_unattended(view) or (top.is_owned and view.owned_for_s < view.limits.stale_after_s)):
         return ""
     if not top.is_owned:
         return f"{top.by.shown} has given the workspace up"
@@ -369,7 +358,7 @@ def judge(one: PursuedAlarm, state: AlarmState, *, is_told: bool, may_begin: boo
     `is_told`: this machine has told somebody. `may_begin`: the first claim may be made now.
 
     Example:
-        >>> one = PursuedAlarm(Alarm(7, "9f3c"), Silence("EVE-PC", True, ""))
+        >>> one = PursuedAlarm(Alarm(7, "9f3c", "EVE-PC", True))
         >>> judge(one, AlarmState(), is_told=False, may_begin=True, now_s=0.0)
         'claim'
         >>> one, state = replace(one, claims=1, claim_s=10.0), AlarmState(1, "ab")
@@ -433,7 +422,7 @@ class Watch:
         self._alarms, self._teller, self._me = alarms, teller, me
         self._oldest, self._new_id, self._utc, self._clock = oldest, new_id, utc, clock
         kept = teller.kept()
-        self._one = None if kept is None else PursuedAlarm(*kept)
+        self._one = None if kept is None else PursuedAlarm(kept)
         self._right = ("", NEVER)
         self._collect_due_s = NEVER
         self._is_away_told = teller.is_away_told()
@@ -456,7 +445,7 @@ class Watch:
 
     def is_known(self, view: View) -> bool:
         """Whether this is what people are being told already: nobody runs the engine, whoever has owned the workspace for a moment."""
-        return self._one is not None and self._one.silence.has_ended and is_unattended(view)
+        return self._one is not None and self._one.alarm.has_ended and is_unattended(view)
 
     def look(self, view: View, held: HeldLease | None) -> None:
         """Do what is due after a look that showed `view`; `held` where this machine owns the workspace.
@@ -490,9 +479,9 @@ class Watch:
         if one is not None:
             if one.alarm.number == top.number or self.is_known(view):
                 return
-            self._teller.end(one.alarm, one.silence)
-        silence = Silence(top.by.shown, top.engine_on, self._utc(), not top.is_owned)
-        self._one = PursuedAlarm(Alarm(top.number, top.nonce), silence)
+            self._teller.end(one.alarm)
+        alarm = Alarm(top.number, top.nonce, top.by.shown, top.engine_on, self._utc(), not top.is_owned)
+        self._one = PursuedAlarm(alarm)
 
     def _see_the_end(self, view: View) -> None:
         one = self._one
@@ -501,7 +490,7 @@ class Watch:
             return
         if not one.is_done and self._teller.is_told(one.alarm):
             self._alarms.note_sent(one.alarm, self._utc())
-        self._teller.end(one.alarm, one.silence, over)
+        self._teller.end(one.alarm, over)
         self._one = None
         self.wake()
 
@@ -524,7 +513,7 @@ class Watch:
             self._one = replace(one, is_done=True)
         elif move == "done":
             if not self._teller.is_told(one.alarm):
-                self._teller.end(one.alarm, one.silence)
+                self._teller.end(one.alarm)
             self._one = replace(one, is_done=True)
         elif move == "tell":
             self._tell(one)
@@ -533,7 +522,7 @@ class Watch:
 
     def _tell(self, one: PursuedAlarm) -> None:
         self._right = self._teller.id_of(one.alarm), one.until_s
-        self._teller.tell(one.alarm, one.silence)
+        self._teller.tell(one.alarm)
         self.wake()
 
     def _claim(self, one: PursuedAlarm) -> None:
@@ -552,7 +541,7 @@ class Watch:
             raise
         if not is_won:  # somebody else has, or what it is about is gone
             return
-        log.info("this machine tells people that %s is not heard of", one.silence.owner)
+        log.info("this machine tells people that %s is not heard of", one.alarm.owner)
         self._one = won = replace(tried, claims=one.claims + 1, claim_s=self._clock())
         if one.claims and self._alarms.look(one.alarm).is_sent:  # by one that was frozen, a moment ago
             self._do("done", won)

@@ -286,7 +286,7 @@ def probe(folder: FileSystem) -> list[str]:
         return [drive_words(error, base)]
     finally:
         with suppress(OSError):
-            _clear(folder, base)
+            remove(folder, base)
 
 
 @contextmanager
@@ -430,47 +430,39 @@ def _no_file(where: str) -> NotOursError:
 
 def _wrong_in(folder: FileSystem, base: str) -> list[str]:
     wrong = []
-    for name in ("a", "b"):
+    for name in ("stage-a", "stage-b"):
         folder.mkdir(f"{base}/{name}")
         folder.write(f"{base}/{name}/entry.json", name.encode())
     try:
-        folder.rename_dir(f"{base}/a", f"{base}/b")
+        folder.rename_dir(f"{base}/stage-a", f"{base}/stage-b")
     except OSError:
-        if folder.read(f"{base}/a/entry.json") != b"a" or folder.read(f"{base}/b/entry.json") != b"b":
+        if (
+            folder.read(f"{base}/stage-a/entry.json") != b"stage-a"
+            or folder.read(f"{base}/stage-b/entry.json") != b"stage-b"
+        ):
             return ["a refused folder rename changed something"]
     else:
         return ["a folder rename replaced a filled folder"]
-    folder.rename_dir(f"{base}/a", f"{base}/b/c")
-    if folder.read(f"{base}/b/c/entry.json") != b"a":
+    folder.rename_dir(f"{base}/stage-a", f"{base}/stage-b/stage-c")
+    if folder.read(f"{base}/stage-b/stage-c/entry.json") != b"stage-a":
         wrong.append("a renamed folder is not seen under its new name")
     try:
-        folder.write(f"{base}/b/entry.json", b"x")
+        folder.write(f"{base}/stage-b/entry.json", b"x")
     except FileExistsError:
         pass
     else:
         wrong.append("an exclusive create replaced a file")
     try:
-        folder.rmdir(f"{base}/b")
+        folder.rmdir(f"{base}/stage-b")
     except OSError:
         pass
     else:
         return [*wrong, "a filled folder was removed"]
-    folder.write(f"{base}/new", b"2")
-    folder.replace(f"{base}/new", f"{base}/b/entry.json")
-    if folder.read(f"{base}/b/entry.json") != b"2":
+    folder.write(f"{base}/sent.json", b"2")
+    folder.replace(f"{base}/sent.json", f"{base}/stage-b/entry.json")
+    if folder.read(f"{base}/stage-b/entry.json") != b"2":
         wrong.append("a replaced file still shows its old content")
     return wrong
-
-
-def _clear(folder: FileSystem, path: str) -> None:
-    """Remove what the probe has made there, and nothing else."""
-    for name in folder.listdir(path):
-        inner = f"{path}/{name}"
-        if folder.kind(inner) == "folder":
-            _clear(folder, inner)
-        elif name in ("entry.json", "new"):
-            folder.unlink(inner)
-    folder.rmdir(path)
 
 
 NOT_OURS = "not_ours"

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from data_engine.lease.folder import FileSystem, forget_gone, make, names_in, put_aside, remove, unlink
+from data_engine.lease.folder import FileSystem, forget_gone, make, names_in, put, put_aside, remove, unlink
 from data_engine.lease.protocol import Damage, Damaged, Generation, LeaseRecord, Request
 from data_engine.lease.records import LARGEST_HEARTBEAT_BYTES, encode, lease_of, request_of
 from data_engine.nofollow import NotFollowedError
@@ -159,25 +159,14 @@ class HeartbeatFiles:
 
     def _put(self, path: str, record: Mapping[str, Any]) -> None:
         for tries_left in reversed(range(_TRIES)):
-            temp = f"{path}.{self._new_id()}.tmp"
             try:
-                self.folder.write(temp, encode(record))
-            except FileNotFoundError:  # its folder is gone
-                make(self.folder, path.rpartition("/")[0])
-                self.folder.write(temp, encode(record))
-            try:
-                self.folder.replace(temp, path)
-            except FileNotFoundError:  # a collecting owner took it for what a crash left
+                put(self.folder, path, encode(record), self._new_id())
+            except FileNotFoundError:  # a collecting owner took what was being written for what a crash left
                 if not tries_left:
                     raise
             except NotFollowedError:  # a link or a folder in its place, which is kept elsewhere
-                unlink(self.folder, temp)
                 if not tries_left:
                     raise
                 self.left_alone |= put_aside(self.folder, path, self._new_id())
-            except OSError:
-                with suppress(OSError):
-                    self.folder.unlink(temp)
-                raise
             else:
                 return

@@ -144,7 +144,9 @@ class HeldLease:
         try:
             self._append("release", lambda head: {"handoff_to": target, "handoff_name": name})
         except Fenced as fenced:
-            if not self._is_own_release(fenced.generation):
+            newest = fenced.generation
+            is_own = newest is not None and newest.by.daemon_id == self._participant.me.daemon_id
+            if newest is None or not is_own or newest.kind != "release" or newest.token != self.token:
                 raise
         self.is_over = True
         with suppress(OSError):
@@ -200,11 +202,6 @@ class HeldLease:
 
     def _is_ours(self, top: Generation) -> bool:
         return top.is_owned and top.token == self.token and top.by.daemon_id == self._participant.me.daemon_id
-
-    def _is_own_release(self, generation: Generation | None) -> bool:
-        if generation is None or generation.kind != "release" or generation.token != self.token:
-            return False
-        return generation.by.daemon_id == self._participant.me.daemon_id
 
     def _show(self, status: str) -> None:
         self._beat += 1

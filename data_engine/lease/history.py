@@ -59,10 +59,12 @@ class Publisher:
         folds = self._folds(before, at)
         published = held.commit({} if batch is None else batch.tables, fold=folds, engine_on=engine_on)
         names = _names_of(batch, published)
+        new = published.names - before.names - set(names.values())
         folded = {
-            table: (fold.names, made)
+            table: (fold.names, made.name)
             for table, fold in folds.items()
-            for made in _new_names(before, published, table) - {names.get(table)}
+            for made in published.files.get(table, ())
+            if made.name in new
         }
         return self._noted(batch, published, folded)
 
@@ -96,11 +98,6 @@ class Publisher:
 def _names_of(batch: Batch | None, published: Generation) -> dict[str, str]:
     """What the segments of the batch are called in the generation that has just published them."""
     return {} if batch is None else {table: published.files[table][-1].name for table in batch.tables}
-
-
-def _new_names(before: Generation, after: Generation, table: str) -> set[str]:
-    known = {segment.name for segment in before.files.get(table, ())}
-    return {segment.name for segment in after.files.get(table, ())} - known
 
 
 class History:

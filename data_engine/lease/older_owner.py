@@ -11,6 +11,7 @@ Its ids are names of folders, those of this system are random. Nothing of its fi
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Literal, NamedTuple
 
 from data_engine.lease.folder import FileSystem
@@ -59,50 +60,37 @@ def older_ids(folder: FileSystem, workspace_id: str) -> list[str]:
     return sorted(ids)
 
 
-def heartbeat_of(older_id: str) -> str:
-    """Where the heartbeat of the older owner lies."""
-    return f"leases/{older_id}.parquet"
-
-
-def owned_by_older(folder: FileSystem, workspace_id: str) -> str | None:
-    """That one of the older system's daemons owns the workspace, alive or not, by its marker, and what helps; None where none does."""
-    for marker in older_markers(folder, workspace_id):
-        if marker.state == "leased":
-            return (
-                f"the older system's marker leased/{marker.older_id} says that one of its daemons owns the workspace;"
-                " end that, then move the workspace: `data-engine import PATH`"
-            )
-    return None
-
-
 def why_not_ours(folder: FileSystem, workspace_id: str) -> str | None:
-    """Why this system must not own the workspace: the older one may; None once it was moved, and where it never was."""
-    owner = owned_by_older(folder, workspace_id)
-    if owner is None and any(marker.state == "available" for marker in older_markers(folder, workspace_id)):
+    """Why this system must not own the workspace: one of the older one's daemons owns it by its marker, alive or not, or may; what helps.
+    None once it was moved, and where it never was."""
+    markers = {marker.state: marker.older_id for marker in older_markers(folder, workspace_id)}
+    if "leased" in markers:
+        return (
+            f"the older system's marker leased/{markers['leased']} says that one of its daemons owns the workspace;"
+            " end that, then move the workspace: `data-engine import PATH`"
+        )
+    if "available" in markers:
         return (
             "it is a workspace of the older system, which could own it at the same time;"
             " move it first: `data-engine import PATH`"
         )
-    return owner
+    return None
 
 
 def _markers(folder: FileSystem, place: str) -> list[str]:
     """The names of folders there that this system does not make."""
-    names = [name for name in _names(folder, place) if not _OWN_ID.fullmatch(name) and not name.startswith(".")]
-    return [name for name in names if _is_folder(folder, f"{place}/{name}")]
+    found = []
+    for name in _names(folder, place):
+        with suppress(OSError):
+            if not _OWN_ID.fullmatch(name) and name[0] != "." and folder.kind(f"{place}/{name}") == "folder":
+                found.append(name)
+    return found
 
 
 def _is_older(folder: FileSystem, name: str, workspace_id: str) -> bool:
     published = ("leases", *(f"state/{table}" for table in TABLES))
     is_named = name.casefold() in (workspace_id.casefold(), _WITHOUT_A_NAME)
     return is_named or any(f"{name}.parquet" in _names(folder, place) for place in published)
-
-
-def _is_folder(folder: FileSystem, path: str) -> bool:
-    try:
-        return folder.kind(path) == "folder"
-    except OSError:
-        return False
 
 
 def _is_published(name: str) -> bool:

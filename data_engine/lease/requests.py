@@ -83,11 +83,6 @@ class Seen:
 
 
 @frozen
-class Take:
-    """Carry it out, after it was published that it is taken."""
-
-
-@frozen
 class Answer:
     """Publish this outcome, carry nothing out, and remove the file."""
 
@@ -95,17 +90,8 @@ class Answer:
     why: str
 
 
-@frozen
-class Remove:
-    """It is answered: only its file is left."""
-
-
-@frozen
-class Leave:
-    """It is being carried out here."""
-
-
-Move: TypeAlias = Take | Answer | Remove | Leave
+Move: TypeAlias = Answer | Literal["take", "remove", "leave"]
+"""Carry it out, after it was published that it is taken; remove the file of one that is answered; or leave one that is being carried out."""
 
 
 def judge(seen: Seen, *, state: str | None, is_running: bool, lay_there: bool, now_s: float) -> Move:
@@ -115,18 +101,18 @@ def judge(seen: Seen, *, state: str | None, is_running: bool, lay_there: bool, n
     Example:
         >>> new = Seen(since_s=0.0, beat=1, moved_s=0.0)
         >>> judge(new, state=None, is_running=False, lay_there=False, now_s=0.0)
-        Take()
+        'take'
         >>> judge(new, state=None, is_running=False, lay_there=True, now_s=0.0).outcome
         'expired'
         >>> judge(new, state="taken", is_running=False, lay_there=False, now_s=0.0).outcome
         'interrupted'
         >>> judge(new, state="answered", is_running=False, lay_there=False, now_s=0.0)
-        Remove()
+        'remove'
     """
     if state == "answered":
-        return Remove()
+        return "remove"
     if is_running:
-        return Leave()
+        return "leave"
     if state == "taken":
         return Answer("interrupted", INTERRUPTED)
     if lay_there:
@@ -135,7 +121,7 @@ def judge(seen: Seen, *, state: str | None, is_running: bool, lay_there: bool, n
         return Answer("expired", "nobody was waiting for it any more")
     if now_s - seen.since_s >= LONGEST_S:
         return Answer("expired", "it was not carried out within 10 minutes")
-    return Take()
+    return "take"
 
 
 INTERRUPTED = "the owner ended while it carried the request out: check what was done, and ask again for the rest"

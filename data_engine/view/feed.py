@@ -182,7 +182,7 @@ class Feed(Generic[V]):
             return
         if self._looked is None and self._status is None:
             self._tell(self.known(), keep=False)
-        status = status_of_child(self._ws.root)
+        status = WorkspaceStatus.read(from_child(self._ws.root, "status"))
         self._looked = looked
         self._tell(status)
 
@@ -250,20 +250,6 @@ def while_starting(told: WorkspaceStatus, last: WorkspaceStatus | None, *, is_as
     if is_asked and not told.engine.on:
         told = replace(told, engine=replace(told.engine, starting=True))
     return told
-
-
-def daemon_of(ws: Workspace) -> DaemonClient | None:
-    """A client of the workspace's daemon, None when none runs; nothing is started for it."""
-    return ws.link.find()
-
-
-def status_of_child(root: Path) -> WorkspaceStatus:
-    """The status of a workspace without a daemon, read by a child process, because reading flows runs their code.
-
-    Raises:
-        FlowValidationError: the child's own error, or that it took too long.
-    """
-    return WorkspaceStatus.read(from_child(root, "status"))
 
 
 def from_child(root: Path, *arguments: str) -> Any:

@@ -35,11 +35,6 @@ _MARKS = {
 }
 
 
-def lease_mark(lease: Mapping[str, Any]) -> Mark:
-    """The mark of the lease's state."""
-    return _MARKS.get("mine" if is_mine(lease) else lease["state"], Mark(str(lease["state"])))
-
-
 def lease_line(lease: Mapping[str, Any], *, machine_id: str | None = None) -> str:
     """Who owns the workspace, in a sentence; "" where one works alone and all is well.
 
@@ -63,7 +58,7 @@ def lease_line(lease: Mapping[str, Any], *, machine_id: str | None = None) -> st
         return f"This workstation has control{wants}"
     if state == "takeover_available":
         return f"{owner} sends no sign of life · takeover available"
-    if is_of(asking, machine_id):
+    if asking and machine_id is not None and asking.get("machine_id") == machine_id:
         return f"Control requested from {owner}"
     left_s = lease.get("takeover_in_s") if lease.get("is_overdue") else None
     engine = ", its engine is on" if lease.get("engine_there") else ""
@@ -75,11 +70,6 @@ def lease_line(lease: Mapping[str, Any], *, machine_id: str | None = None) -> st
 def is_mine(lease: Mapping[str, Any]) -> bool:
     """Whether this workstation has control."""
     return lease["state"] == "mine" or bool(lease.get("is_mine"))
-
-
-def is_of(machine: Mapping[str, Any] | None, machine_id: str | None) -> bool:
-    """Whether it is this machine that the lease names."""
-    return bool(machine) and machine_id is not None and (machine or {}).get("machine_id") == machine_id
 
 
 _MOST_REQUESTS = 3
@@ -232,7 +222,7 @@ def render(
         workspace_root=status.workspace_root,
         daemon=daemon_mark(daemon),
         engine=_engine_mark(engine, daemon.running),
-        lease=lease_mark(lease),
+        lease=_MARKS["mine" if is_mine(lease) else lease.state],
         lease_line=lease_line(lease, machine_id=machine_id),
         heartbeat_age_s=lease.heartbeat_age_s,
         takeover_in_s=lease.takeover_in_s,

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from data_engine.daemon import channel as channels
-from data_engine.daemon.channel import Channel
+from data_engine.daemon import notifier as channels
+from data_engine.daemon.notifier import Channel
 from data_engine.daemon.notify_process import private_parts
 from data_engine.errors import NotSentError
 from data_engine.ledger.outbox import Body
@@ -270,7 +270,7 @@ def test_the_process_ends_with_whoever_has_started_it(hook: Webhook, monkeypatch
     """A daemon that is killed leaves nobody behind who sends."""
     give(monkeypatch, "chat", hook.url())
     code = (
-        "from data_engine.daemon.channel import Channel\n"
+        "from data_engine.daemon.notifier import Channel\n"
         "channel = Channel('chat')\nprint(channel._child.pid, flush=True)\nimport time\ntime.sleep(60)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=dict(os.environ))
@@ -285,10 +285,7 @@ def test_the_process_ends_with_whoever_has_started_it(hook: Webhook, monkeypatch
 
 def test_whoever_sends_loads_apprise_and_nobody_else_does() -> None:
     """The daemon's modules import none of it."""
-    code = (
-        "import sys, data_engine.daemon.daemon, data_engine.daemon.notifier, data_engine.daemon.channel\n"
-        "print('apprise' in sys.modules)"
-    )
+    code = "import sys, data_engine.daemon.daemon, data_engine.daemon.notifier\nprint('apprise' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 

@@ -13,14 +13,13 @@ import pytest
 from data_engine.daemon.notifier import Notifier
 from data_engine.daemon.silence import AlarmTeller
 from data_engine.engine.local_workspace import local_workspace
-from data_engine.lease.alarms import Alarm, NoWatch, Silence
+from data_engine.lease.alarms import Alarm, NoWatch
 from data_engine.ledger import deployments, outbox, troubles
 from data_engine.ledger.troubles import Trouble, TroubleKey
 from data_engine.model import Deployment
 from tests.support import WorkspaceFiles
 
-ALARM = Alarm(42, "9f3c")
-ABOUT = Silence("EVE-PC", True, "2026-01-05T03:12:00+00:00")
+ALARM = Alarm(42, "9f3c", "EVE-PC", True, "2026-01-05T03:12:00+00:00")
 
 
 @pytest.fixture
@@ -45,8 +44,8 @@ def kept(team: WorkspaceFiles) -> list[tuple[str, ...]]:
 def test_a_message_is_kept_for_whom_this_machine_reaches(team: WorkspaceFiles) -> None:
     """Once, whoever tells it again; it says who is silent and what to do."""
     teller = teller_of(team, "ops")
-    teller.tell(ALARM, ABOUT)
-    teller.tell(ALARM, ABOUT)
+    teller.tell(ALARM)
+    teller.tell(ALARM)
 
     assert kept(team) == [
         ("silent_owner", "ops", "waiting", "EVE-PC, which owns the workspace team, has fallen silent")
@@ -61,7 +60,7 @@ def test_a_message_is_kept_for_whom_this_machine_reaches(team: WorkspaceFiles) -
 def test_a_machine_that_was_shut_down_is_told_as_such(team: WorkspaceFiles) -> None:
     """Nobody is to be relieved: whoever starts the engine elsewhere owns the workspace."""
     teller = teller_of(team, "ops")
-    teller.tell(ALARM, replace(ABOUT, has_ended=True))
+    teller.tell(replace(ALARM, has_ended=True))
 
     assert kept(team) == [("silent_owner", "ops", "waiting", "nobody owns the workspace team: EVE-PC has ended")]
     body = outbox.body(local_workspace(team.root).ledger(), teller.id_of(ALARM), "ops")
@@ -85,7 +84,7 @@ def test_the_message_names_the_flows_that_were_in_trouble(team: WorkspaceFiles) 
     at_utc = "2026-01-01T00:00:00+00:00"
     deployments.add(ledger, [Deployment(flow, 0, flow, "deploy", "5f0c", at_utc=at_utc) for flow in ("claims", "good")])
     teller = teller_of(team, "ops")
-    teller.tell(ALARM, ABOUT)
+    teller.tell(ALARM)
 
     body = outbox.body(ledger, teller.id_of(ALARM), "ops")
     assert body is not None
@@ -109,18 +108,18 @@ def test_the_id_is_the_same_on_every_machine(team: WorkspaceFiles) -> None:
 def test_what_nobody_has_can_be_taken_back(team: WorkspaceFiles) -> None:
     """What somebody has stays, and may be sent to the others without a claim, also after a restart."""
     teller = teller_of(team, "ops", "boss")
-    teller.tell(ALARM, ABOUT)
+    teller.tell(ALARM)
     message_id = teller.id_of(ALARM)
     assert (teller.is_free("3fa2"), teller.is_free(message_id), teller.is_told(ALARM)) == (True, False, False)
-    assert teller_of(team).kept() == (ALARM, ABOUT)
+    assert teller_of(team).kept() == ALARM
 
-    teller.end(ALARM, ABOUT, "BEN-PC owns the workspace now")
+    teller.end(ALARM, "BEN-PC owns the workspace now")
     assert (kept(team), teller_of(team).kept()) == ([], None)
 
-    teller.tell(ALARM, ABOUT)
+    teller.tell(ALARM)
     outbox.sent(local_workspace(team.root).ledger(), message_id, "ops", 1.0)
     assert teller.is_told(ALARM)
-    teller.end(ALARM, ABOUT)
+    teller.end(ALARM)
     assert [row[1:3] for row in kept(team)] == [("boss", "waiting"), ("ops", "sent")]
     assert (teller.is_free(message_id), teller_of(team, "ops").is_free(message_id)) == (True, True)
 
@@ -128,10 +127,10 @@ def test_what_nobody_has_can_be_taken_back(team: WorkspaceFiles) -> None:
 def test_the_end_is_told_to_whom_was_told_of_the_silence(team: WorkspaceFiles) -> None:
     """In a message of its own, which needs no claim."""
     teller = teller_of(team, "ops")
-    teller.tell(ALARM, ABOUT)
+    teller.tell(ALARM)
     outbox.sent(local_workspace(team.root).ledger(), teller.id_of(ALARM), "ops", 1.0)
 
-    teller.end(ALARM, ABOUT, "BEN-PC owns the workspace now")
+    teller.end(ALARM, "BEN-PC owns the workspace now")
 
     assert kept(team)[0] == (
         *("recovered", "ops", "waiting"),
@@ -157,7 +156,7 @@ def test_a_share_that_is_away_is_told_until_it_is_back(team: WorkspaceFiles) -> 
 def test_what_may_not_be_sent_now_waits_without_a_try(team: WorkspaceFiles) -> None:
     """The notifier asks right before it sends."""
     teller = teller_of(team, "ops")
-    teller.tell(ALARM, ABOUT)
+    teller.tell(ALARM)
     opened: list[str] = []
     ledger = local_workspace(team.root).ledger()
 

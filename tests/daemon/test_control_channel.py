@@ -20,7 +20,7 @@ import pytest
 from data_engine.daemon import endpoint as endpoint_module
 from data_engine.daemon.api import MAX_BODY_BYTES, listen, make_application
 from data_engine.daemon.control import DaemonClient, DaemonGoneError, UnknownRouteError
-from data_engine.daemon.endpoint import Endpoint, new_token, read_endpoint, read_token, write_endpoint
+from data_engine.daemon.endpoint import Endpoint, read_endpoint, read_token, write_endpoint
 from data_engine.daemon.worker_process import create_time_of
 from data_engine.errors import FlowValidationError, GroupBusyError
 from data_engine.platforms.processes import new_event_loop
@@ -216,7 +216,7 @@ def test_a_stream_may_ask_for_a_pause_between_statuses(served: Served, pause: st
 
 
 def test_what_is_written_of_an_endpoint_is_read(local: LocalLayout) -> None:
-    token = new_token()
+    token = "a token"
     write_endpoint(local, endpoint(1), token)
 
     assert read_token(local) == token
@@ -225,7 +225,7 @@ def test_what_is_written_of_an_endpoint_is_read(local: LocalLayout) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX; tests/platforms/test_access.py is the twin")
 def test_the_files_are_private(local: LocalLayout) -> None:
-    write_endpoint(local, endpoint(1), new_token())
+    write_endpoint(local, endpoint(1), "a token")
 
     for path in (local.daemon_endpoint_path, local.daemon_token_path):
         assert path.stat().st_mode & 0o077 == 0

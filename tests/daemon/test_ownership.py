@@ -41,7 +41,8 @@ class FakeEngine:
     def noticed(self) -> None:
         self.told.append("noticed")
 
-    def may_give_back(self) -> bool:
+    @property
+    def is_idle(self) -> bool:
         return True
 
 

@@ -90,7 +90,7 @@ def collected_at_once(self: AlarmFiles, oldest: int) -> None:
 
 def owner_of_old_news(one: PursuedAlarm, view: View) -> str:
     """A machine that has slept itself takes that for the owner's return."""
-    return f"{one.silence.owner} gives signs of life again" if view.state == "owned" else ""
+    return f"{one.alarm.owner} gives signs of life again" if view.state == "owned" else ""
 
 
 def shut_down_in_order(view: View) -> bool:

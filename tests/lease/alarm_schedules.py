@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 from data_engine.errors import FlowValidationError
 from data_engine.lease import generations, heartbeat_files
-from data_engine.lease.alarms import AGAIN_S, ROOT, Alarm, AlarmFiles, Silence, Watch, is_alarming, is_unattended
+from data_engine.lease.alarms import AGAIN_S, ROOT, Alarm, AlarmFiles, Watch, is_alarming, is_unattended
 from data_engine.lease.generations import path_of
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
@@ -59,7 +59,7 @@ class Memory:
         self.can_send = can_send
         self.channel_works = True
         self.outbox: dict[str, str] = {}
-        self.last: tuple[Alarm, Silence] | None = None
+        self.last: Alarm | None = None
         self.away = False
 
 
@@ -167,17 +167,17 @@ class SimulatedTeller:
     def id_of(self, alarm: Alarm) -> str:
         return f"{alarm.path} {alarm.generation}"
 
-    def tell(self, alarm: Alarm, about: Silence) -> None:
+    def tell(self, alarm: Alarm) -> None:
         self.memory.outbox.setdefault(self.id_of(alarm), "waiting")
-        self.memory.last = alarm, about
+        self.memory.last = alarm
 
-    def kept(self) -> tuple[Alarm, Silence] | None:
+    def kept(self) -> Alarm | None:
         return self.memory.last
 
     def is_told(self, alarm: Alarm) -> bool:
         return self.memory.outbox.get(self.id_of(alarm)) == "sent"
 
-    def end(self, alarm: Alarm, about: Silence, over: str = "") -> None:
+    def end(self, alarm: Alarm, over: str = "") -> None:
         message_id = self.id_of(alarm)
         if not self.is_told(alarm):
             self.memory.outbox.pop(message_id, None)

@@ -10,7 +10,7 @@ from unittest.mock import patch
 from data_engine.daemon.requests import RequestInbox, answered, taken
 from data_engine.lease.deployment_files import BLOBS, SETS, DeploymentFiles
 from data_engine.lease.folder import unlink
-from data_engine.lease.requests import Move, Request, Seen, Take, judge
+from data_engine.lease.requests import Move, Request, Seen, judge
 from data_engine.notebook.module_sets import hashes_of, set_id
 from tests.lease import decisions
 from tests.lease.decisions import Owner
@@ -43,7 +43,7 @@ async def begun_before_taken(self: RequestInbox, request: Request) -> None:
 def old_file_carried_out(seen: Seen, *, state: str | None, is_running: bool, lay_there: bool, now_s: float) -> Move:
     """An answered request whose file is there again is carried out again."""
     return (
-        Take()
+        "take"
         if state == "answered"
         else judge(seen, state=state, is_running=is_running, lay_there=lay_there, now_s=now_s)
     )

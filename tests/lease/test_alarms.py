@@ -17,7 +17,6 @@ from data_engine.lease.alarms import (
     Alarm,
     AlarmClaim,
     AlarmFiles,
-    Silence,
     Watch,
     claim_of,
 )
@@ -38,11 +37,11 @@ class Outbox:
         self.can_tell: Collection[str] = ALL
         self.whole = True
         self.states: dict[str, str] = {}
-        self.about: dict[str, Silence] = {}
+        self.about: dict[str, Alarm] = {}
         self.ends: list[str] = []
         self.told: list[str] = []
         self.is_away = False
-        self.last: tuple[Alarm, Silence] | None = None
+        self.last: Alarm | None = None
 
     def is_free(self, message_id: str) -> bool:
         return False
@@ -56,18 +55,18 @@ class Outbox:
     def id_of(self, alarm: Alarm) -> str:
         return f"silent_owner {alarm.number}"
 
-    def tell(self, alarm: Alarm, about: Silence) -> None:
+    def tell(self, alarm: Alarm) -> None:
         self.states.setdefault(self.id_of(alarm), "waiting")
-        self.about[self.id_of(alarm)] = about
-        self.last = alarm, about
+        self.about[self.id_of(alarm)] = alarm
+        self.last = alarm
 
-    def kept(self) -> tuple[Alarm, Silence] | None:
+    def kept(self) -> Alarm | None:
         return self.last
 
     def is_told(self, alarm: Alarm) -> bool:
         return self.states.get(self.id_of(alarm)) == "sent"
 
-    def end(self, alarm: Alarm, about: Silence, over: str = "") -> None:
+    def end(self, alarm: Alarm, over: str = "") -> None:
         if not self.is_told(alarm):
             self.states.pop(self.id_of(alarm), None)
         elif over:
@@ -159,7 +158,8 @@ def test_one_of_two_tells_and_the_other_waits(bench: Bench) -> None:
     passes(bench, 10, ben, cat)
 
     assert (ben.outbox.states, cat.outbox.states) == ({"silent_owner 1": "waiting"}, {})
-    assert ben.outbox.about["silent_owner 1"] == Silence("A-PC", False, "2026-01-05T03:12:00+00:00")
+    about = ben.outbox.about["silent_owner 1"]
+    assert (about.owner, about.engine_on, about.since_utc) == ("A-PC", False, "2026-01-05T03:12:00+00:00")
     assert not cat.watch.may_tell("silent_owner 1")
     assert ben.send() == ["silent_owner 1"]
     assert not ben.alarms.look(alarm).is_sent

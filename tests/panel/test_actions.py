@@ -18,7 +18,8 @@ from data_engine.commands.fields import BadRequestError
 from data_engine.model import Run, RunFinished, RunStarted
 from data_engine.notebook.catalog import read_catalog
 from data_engine.record import as_json
-from data_engine.view.feed import Feed, status_of_child
+from data_engine.status.record import WorkspaceStatus
+from data_engine.view.feed import Feed, from_child
 from jupyter_extension.actions import (
     all_actions,
     answer,
@@ -341,9 +342,9 @@ def test_an_edit_is_shown_by_its_cells_until_it_is_deployed(ws: WorkspaceFiles) 
     cells[1] = cells[1].replace("3", "4")
     flows.fill(ws.root, good=tuple(cells))
 
-    edited, (row,) = ask(workspace, "flow", flow="good"), status_of_child(ws.root)["flows"]
+    edited, (row,) = ask(workspace, "flow", flow="good"), WorkspaceStatus.read(from_child(ws.root, "status"))["flows"]
     ask(workspace, "deploy", flow="good")
-    (after,) = status_of_child(ws.root)["flows"]
+    (after,) = WorkspaceStatus.read(from_child(ws.root, "status"))["flows"]
 
     assert row["deployment"] == "edited, not deployed: cell 2"
     assert [where for where, _ in edited["changes"]] == ["cell 2"]
@@ -590,7 +591,7 @@ def test_without_a_daemon_an_edit_is_not_shown_as_what_production_runs(
     ws.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
     workspace.deploy()
     (ws.modules / "good.ipynb").write_bytes(notebook_bytes(flows.NIGHTLY))
-    status = {flow.name: flow for flow in status_of_child(workspace.root).flows}["good"]
+    status = {flow.name: flow for flow in WorkspaceStatus.read(from_child(workspace.root, "status")).flows}["good"]
     closely = ask(workspace, "flow", flow="good")
     ask(workspace, "start")
     until(lambda: workspace.status().flows)
