@@ -83,7 +83,7 @@ def is_as_scheduled(flow: Flow, given: Mapping[str, Any]) -> bool:
             return False
         default = list(one.default) if isinstance(one.default, tuple) else one.default
         try:
-            return bool(one.read(value) == default)
+            return bool(one.parse(value) == default)
         except FlowValidationError:  # it was given to an earlier version, where its type was another
             return False
 
