@@ -7,9 +7,25 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from data_engine.notebook.names import CALL, CHANGE, HINT, LOAD, MUTATE, SQL, TABLE, Bare, Names
+from data_engine.notebook.names import (
+    CALL,
+    CHANGE,
+    HINT,
+    LOAD,
+    MUTATE,
+    SQL,
+    TABLE,
+    Bare,
+    Names,
+    elements,
+    first_text,
+    path_of,
+    reads_tables,
+    said_in_place,
+    sql_words,
+    texts_in,
+)
 from data_engine.notebook.scopes import CLASS, FUNCTION, MODULE, Scope, ScopeTracker, parameters_of
-from data_engine.notebook.shapes import elements, first_text, path_of, reads_tables, said_in_place, sql_words, texts_in
 
 MUTATORS = frozenset(
     {"append", "appendleft", "extend", "extendleft", "insert", "remove", "pop", "popleft", "popitem", "clear", "sort",
