@@ -19,14 +19,14 @@ from data_engine.status.deployed_before import kept_ids
 
 
 @frozen
-class Checked:
+class MendedSets:
     """Flows of which a file of what they run was missing or damaged: those `mended`, and those of which no whole copy is left."""
 
     mended: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
 
 
-def mend(home: LocalWorkspace, flows: Collection[str] | None = None, *, may_write: bool = True) -> Checked:
+def mend(home: LocalWorkspace, flows: Collection[str] | None = None, *, may_write: bool = True) -> MendedSets:
     """Write anew what is damaged of what `flows` (None: all) run, on the share from this machine's copy and here from the share's.
 
     Of named flows their own modules are looked at and what is no flow's, as helpers; of all every file of their sets.
@@ -37,7 +37,7 @@ def mend(home: LocalWorkspace, flows: Collection[str] | None = None, *, may_writ
         LedgerError: what is deployed cannot be read.
     """
     files, sets = home.deployment_files(), home.deployments()
-    live = deployment_status.live(deployments.published(home.ledger()))
+    live = deployment_status.live_deployments(deployments.published(home.ledger()))
     runs: dict[str, list[str]] = {}
     for flow, one in live.items():
         if flows is None or flow in flows:
@@ -65,7 +65,7 @@ def mend(home: LocalWorkspace, flows: Collection[str] | None = None, *, may_writ
             mended += of
             if may_write:
                 files.put_anew(contents)
-    return Checked(tuple(sorted(mended)), tuple(sorted(lost)))
+    return MendedSets(tuple(sorted(mended)), tuple(sorted(lost)))
 
 
 def _has_all(folder: Path, sizes: Mapping[str, int]) -> bool:

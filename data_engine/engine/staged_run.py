@@ -26,7 +26,7 @@ from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.ledger.publications import RunOfStage, runs_of_stages
 from data_engine.model import LogLine, PublishStarted, SeenSource
-from data_engine.nofollow import Found, Place, inside, opened, walk
+from data_engine.nofollow import FoundFile, Place, inside, opened, walk
 from data_engine.platforms.host import host_name
 from data_engine.workspace.machine import machine_id
 
@@ -122,7 +122,7 @@ class StagedRun(Stage):
         outputs = context.metadata.get("step_outputs", {})
         context.metadata["step_outputs"] = {name: self._final_value(value) for name, value in outputs.items()}
 
-    def _try(self, there: Place, one: Found) -> tuple[int, int] | None:
+    def _try(self, there: Place, one: FoundFile) -> tuple[int, int] | None:
         if (guard := current_guard()) is not None:
             guard.about_to_write(str(self.final_root.joinpath(*one.folder, one.name)))
         return super()._try(there, one)

@@ -26,7 +26,7 @@ from dataclasses import field, replace
 from typing import Any, ClassVar
 
 from data_engine.errors import FlowValidationError, MissingParamError
-from data_engine.flow.parameter_values import READERS, Given, wire_of
+from data_engine.flow.parameter_values import READERS, TypedValue, wire_of
 from data_engine.flow.suggestions import nearest_name
 from data_engine.record import Record, frozen
 from data_engine.secret import MASK, Secret
@@ -218,7 +218,7 @@ def parameters_of(settings: object) -> Parameters:
     return Parameters(fields, settings.__name__, settings)
 
 
-def texts_to_params(pairs: Mapping[str, Given], parameters: Parameters | None) -> dict[str, Any]:
+def texts_to_params(pairs: Mapping[str, TypedValue], parameters: Parameters | None) -> dict[str, Any]:
     """What a person typed for each name: as it is for declared parameters, else JSON where it can be read so."""
     return {name: given.raw if parameters is not None else given.loose for name, given in pairs.items()}
 

@@ -17,11 +17,11 @@ from data_engine.notebook.names import (
     TABLE,
     Bare,
     Names,
+    changed_by_keyword,
     elements,
     first_text,
     path_of,
     reads_tables,
-    said_in_place,
     sql_words,
     texts_in,
 )
@@ -388,7 +388,7 @@ class _Visitor(ScopeTracker):
             self.first_argument_change(node, MUTATE)
         for keyword in node.keywords:
             if keyword.arg in _SAY_IN_PLACE:
-                path = said_in_place(function, keyword)
+                path = changed_by_keyword(function, keyword)
                 if path[0] and "()" not in path:
                     self.use(path[0], CHANGE, node.lineno)
         if name in SQL_CALLS:

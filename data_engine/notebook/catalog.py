@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine import private
-from data_engine.argument_checks import shown
+from data_engine.argument_checks import value_text
 from data_engine.errors import FlowValidationError, error_of
 from data_engine.files import write_text_atomic
 from data_engine.flow.flow import Flow
@@ -284,7 +284,9 @@ def check_flow_name(name: object) -> str:
         FlowValidationError: no text, blank, or longer than the name of a file.
     """
     if not isinstance(name, str) or not name.strip() or is_too_long(name):
-        raise FlowValidationError(f"a flow name cannot be {shown(name)}", where="flow name", fix="give the file's stem")
+        raise FlowValidationError(
+            f"a flow name cannot be {value_text(name)}", where="flow name", fix="give the file's stem"
+        )
     return name
 
 

@@ -163,12 +163,12 @@ def first_text(call: ast.Call) -> str:
     return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
 
 
-def said_in_place(function: ast.expr, keyword: ast.keyword) -> Path:
+def changed_by_keyword(function: ast.expr, keyword: ast.keyword) -> Path:
     """What a call says itself that it changes: `frame.dropna(inplace=True)`, `np.power(2, x, out=y)`.
 
     Example:
         >>> call = ast.parse("frame.dropna(inplace=True)", mode="eval").body
-        >>> said_in_place(call.func, call.keywords[0])
+        >>> changed_by_keyword(call.func, call.keywords[0])
         ('frame', 'dropna')
     """
     if keyword.arg == "out":

@@ -19,7 +19,7 @@ from data_engine.clock import boot_clock
 from data_engine.engine.candidates import names_there
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
-from data_engine.flow.suggestions import meant
+from data_engine.flow.suggestions import near_offer
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.model import ActiveRun, Run, SourceKey, SourceState, utc_text
 from data_engine.notebook.flow_files import SCRATCH_NAME, how_to_be_a_flow
@@ -509,7 +509,7 @@ def _nothing_to_explain(subject: str, flows: Collection[str]) -> FlowValidationE
     return FlowValidationError(
         f"{subject!r} is neither a flow nor a file of any flow's source, nor an output of a run",
         where="explain",
-        fix=f"{meant(subject, flows)}name a flow ({', '.join(sorted(flows)) or 'none'}), a path under a source folder, or an output",
+        fix=f"{near_offer(subject, flows)}name a flow ({', '.join(sorted(flows)) or 'none'}), a path under a source folder, or an output",
     )
 
 

@@ -51,7 +51,7 @@ from data_engine.engine.memo.watched_context import (
     watched,
 )
 from data_engine.engine.scratch import BESIDE, Scratch, ScratchFile
-from data_engine.flow.check import Apart, Check, names_saved
+from data_engine.flow.check import Check, SplitRows, names_saved
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
@@ -358,7 +358,7 @@ class _Attempt:
 
     def _object(self, name: str | None, index: int) -> Any:
         """The object of this name that the step gives; a check has two."""
-        return Apart.pick(self._value(index), name, _rejected(self.steps[index].spec))
+        return SplitRows.pick(self._value(index), name, _rejected(self.steps[index].spec))
 
     def _origin(self, index: int) -> int:
         """The step whose value is handed on as the result of step number `index`."""
@@ -403,10 +403,10 @@ class _Attempt:
             impure = impure or ("it" if is_writer else self.writer) + " writes to the context"
         self.ran.add(index)
         self.values[index] = value
-        if isinstance(value, Apart):
+        if isinstance(value, SplitRows):
             attributes["current"] = value.good
             attributes["objects"] |= {
-                name: Apart.pick(value, name, _rejected(step.spec)) for name in names_saved(step.spec)
+                name: SplitRows.pick(value, name, _rejected(step.spec)) for name in names_saved(step.spec)
             }
         self._store(index, why, RanStep(value, log, literals, unseen or log.unseen, impure, is_odd, written))
         self._note_written(written)
