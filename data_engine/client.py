@@ -421,7 +421,7 @@ class Workspace:
         """
         from data_engine.commands.fields import given_text
         from data_engine.commands.machine import Look
-        from data_engine.deploy.restoring import restore
+        from data_engine.deploy.sets import restore
 
         written = restore(self.home, name, None if to is None else given_text(to, "restore(to=...)"), copy=copy)
         with suppress(FlowValidationError):  # it is put back; a daemon that cannot look now sees it at its next look
