@@ -94,17 +94,17 @@ def check_argument(title: str, name: str, annotation: object, value: object) -> 
         return
     option = name.lstrip("_")
     raise FlowValidationError(
-        f"{option}={shown(value)} is not possible: {title} takes {kind[0]}",
+        f"{option}={value_text(value)} is not possible: {title} takes {kind[0]}",
         where=f"{title}({option}=...)",
         fix=f"give {kind[0]}",
     )
 
 
-def shown(value: object) -> str:
+def value_text(value: object) -> str:
     """The value as an error shows it.
 
     Example:
-        >>> shown("ab" * 500)[:10], shown(3)
+        >>> value_text("ab" * 500)[:10], value_text(3)
         ("'ababababa", '3')
     """
     try:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data_engine.client_arguments import given_folder, given_limit, given_params, given_workspace, is_json
+from data_engine.client_arguments import folder_argument, is_json, limit_argument, params_argument, workspace_argument
 from data_engine.display_hook import Listing
 from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.flow.suggestions import typed_verbs
@@ -59,7 +59,7 @@ class Workspace:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.root = given_workspace(path)
+        self.root = workspace_argument(path)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> Workspace:
@@ -76,7 +76,7 @@ class Workspace:
         """
         from data_engine.workspace.provision import provision_workspace
 
-        return cls(provision_workspace(given_folder(path, "Workspace.create(path)")).root)
+        return cls(provision_workspace(folder_argument(path, "Workspace.create(path)")).root)
 
     @classmethod
     def current(cls) -> Workspace:
@@ -421,7 +421,7 @@ class Workspace:
         """
         from data_engine.commands.fields import given_text
         from data_engine.commands.switches import Look
-        from data_engine.deploy.restoring import restore
+        from data_engine.deploy.sets import restore
 
         written = restore(self.home, name, None if to is None else given_text(to, "restore(to=...)"), copy=copy)
         with suppress(FlowValidationError):  # it is put back; a daemon that cannot look now sees it at its next look
@@ -804,7 +804,7 @@ class Workspace:
             flow = check_flow_name(flow)
         days = given_day(since, "runs(since=...)"), given_day(until, "runs(until=...)")
         wanted = wanted_runs(None if status is None else given_text(status, "runs(status=...)"), *days)
-        return Listing(shown_runs(self.home, flow, given_limit(limit), wanted))
+        return Listing(shown_runs(self.home, flow, limit_argument(limit), wanted))
 
     def run_record(self, run_id: str) -> Run:
         """The run with this id, or with the only id that begins so.
@@ -1324,15 +1324,15 @@ class Workspace:
     def _sendable(self, name: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
         """What a daemon can be sent; what is declared is asked for where that decides how a text or a date is taken."""
         from data_engine.engine.params import check_params, taken
-        from data_engine.flow.parameter_values import Given
+        from data_engine.flow.parameter_values import TypedValue
 
         params = check_params(params)
-        is_typed = any(isinstance(value, Given) for value in params.values())
+        is_typed = any(isinstance(value, TypedValue) for value in params.values())
         if not is_typed and is_json(params):
             return dict(params)
         declared = self.parameters(name)
         given = taken(params, declared)
-        return given_params(given if declared is None else declared.check(given))
+        return params_argument(given if declared is None else declared.check(given))
 
     def _backfills(self, name: str | None, backfill_id: str | None) -> list[Backfill]:
         from data_engine.daemon.backfiller import newest_backfills

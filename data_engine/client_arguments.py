@@ -13,7 +13,7 @@ from data_engine.files import resolve
 from data_engine.workspace.layout import is_workspace
 
 
-def given_folder(path: object, where: str) -> Path:
+def folder_argument(path: object, where: str) -> Path:
     """The folder of a workspace, resolved.
 
     Raises:
@@ -35,13 +35,13 @@ def given_folder(path: object, where: str) -> Path:
     ) from wrong
 
 
-def given_workspace(path: object) -> Path:
+def workspace_argument(path: object) -> Path:
     """The folder of a workspace that is there.
 
     Raises:
         WorkspaceError: it is none.
     """
-    root = given_folder(path, "Workspace(path)")
+    root = folder_argument(path, "Workspace(path)")
     if is_workspace(root):
         return root
     from data_engine.formatting import cli_line
@@ -55,7 +55,7 @@ def given_workspace(path: object) -> Path:
     )
 
 
-def given_limit(limit: int) -> int:
+def limit_argument(limit: int) -> int:
     """How many of something.
 
     Raises:
@@ -66,7 +66,7 @@ def given_limit(limit: int) -> int:
     return limit
 
 
-def given_params(params: Mapping[str, Any] | None) -> dict[str, Any]:
+def params_argument(params: Mapping[str, Any] | None) -> dict[str, Any]:
     """What a daemon can be sent: it and its workers are other processes.
 
     Raises:

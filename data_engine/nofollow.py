@@ -41,7 +41,7 @@ _FOLDER_ONLY = FOLDER_ONLY | OWN | NO_FOLLOW
 _NAME_SURROGATE = 0x20000000
 
 FOREIGN = "a link or a mount point"
-"""Why a `Left` was left that is foreign."""
+"""Why a `Leftover` was left that is foreign."""
 
 _LINK, _MOUNT = "it is a link, which is not followed here", "something else is mounted there"
 
@@ -63,7 +63,7 @@ class Entry(NamedTuple):
 
 
 @frozen
-class Left:
+class Leftover:
     """What was not removed, and why in a few words."""
 
     path: Path
@@ -186,7 +186,7 @@ def inside(place: Place, names: Sequence[str], *, make: bool = False) -> Iterato
         yield place
 
 
-class Found(NamedTuple):
+class FoundFile(NamedTuple):
     """What lies below a folder and is none itself: the names of the folders that lead to it, its name, and what it is."""
 
     folder: tuple[str, ...]
@@ -199,7 +199,7 @@ class Found(NamedTuple):
         return stat.S_ISREG(self.facts.st_mode) and not _leads_away(self.facts)
 
 
-def walk(place: Place, folder: tuple[str, ...] = ()) -> Iterator[Found]:
+def walk(place: Place, folder: tuple[str, ...] = ()) -> Iterator[FoundFile]:
     """All that lies below an open folder and is no folder, in sort order; what goes meanwhile is left out.
 
     Example:
@@ -219,7 +219,7 @@ def walk(place: Place, folder: tuple[str, ...] = ()) -> Iterator[Found]:
         if stat.S_ISDIR(facts.st_mode) and not _leads_away(facts):
             folders.append(name)
         else:
-            yield Found(folder, name, facts)
+            yield FoundFile(folder, name, facts)
     for name in folders:
         try:
             inner = _open_inside(place, name)
@@ -296,7 +296,7 @@ def is_link(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def remove_tree(root: Path, path: str | os.PathLike[str], *, with_links: bool = False) -> list[Left]:
+def remove_tree(root: Path, path: str | os.PathLike[str], *, with_links: bool = False) -> list[Leftover]:
     """Remove the file or folder `path` below `root` with all in it; what was not removed. Nothing when it is not there.
 
     What is foreign, and whatever the drive refuses to remove, is left where it is, and with it the folders around it; all
@@ -318,10 +318,10 @@ def remove_tree(root: Path, path: str | os.PathLike[str], *, with_links: bool = 
     except FileNotFoundError:
         return []
     except OSError as error:
-        return [Left(Path(str(error.filename or root)), error.strerror or str(error))]
+        return [Leftover(Path(str(error.filename or root)), error.strerror or str(error))]
 
 
-def _removed(place: Place, name: str, *, with_links: bool) -> Iterator[Left]:
+def _removed(place: Place, name: str, *, with_links: bool) -> Iterator[Leftover]:
     """Remove `name` in `place`; yields what was left."""
     path = place.path / name
     try:
@@ -338,11 +338,11 @@ def _removed(place: Place, name: str, *, with_links: bool) -> Iterator[Left]:
             is_junction = stat.S_ISDIR(facts.st_mode)
             (os.rmdir if is_junction else os.unlink)(place.at(name), dir_fd=place.descriptor)
         else:
-            yield Left(path, FOREIGN)
+            yield Leftover(path, FOREIGN)
     except FileNotFoundError:
         return
     except OSError as error:
-        yield Left(path, error.strerror or str(error))
+        yield Leftover(path, error.strerror or str(error))
 
 
 def _below(root: Path, path: str | os.PathLike[str]) -> list[str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from data_engine import nofollow
 from data_engine.errors import WorkspaceError
-from data_engine.nofollow import Left, NotFollowedError
+from data_engine.nofollow import Leftover, NotFollowedError
 from data_engine.platforms import access
 from data_engine.platforms.access import FILE, FOLDER
 from data_engine.platforms.files import NO_FOLLOW, open_shared
@@ -168,7 +168,7 @@ def make_file(path: Path) -> None:
                 access.close(path, facts)
 
 
-def fix(path: Path) -> list[Left]:
+def fix(path: Path) -> list[Leftover]:
     """Close `path`, a folder with all in it or a file, to other users; what could not be closed, and what is foreign.
 
     Raises:
@@ -182,7 +182,7 @@ def fix(path: Path) -> list[Left]:
     return list(_walk(path, "", is_repairing=True)) if stat.S_ISDIR(facts.st_mode) else []
 
 
-def told(path: Path) -> list[Left]:
+def told(path: Path) -> list[Leftover]:
     """What other users could open of `path`, a folder with all in it or a file, and what is foreign there; only looks.
 
     Example:
@@ -203,13 +203,13 @@ def told(path: Path) -> list[Left]:
     return found
 
 
-def _walk(root: Path, folder: str, *, is_repairing: bool) -> Iterator[Left]:
+def _walk(root: Path, folder: str, *, is_repairing: bool) -> Iterator[Leftover]:
     try:
         with nofollow.opened(root, folder) as place:
             entries = place.entries()
             for name, kind in entries:
                 if kind == "foreign":
-                    yield Left(place.path / name, nofollow.FOREIGN)
+                    yield Leftover(place.path / name, nofollow.FOREIGN)
                     continue
                 try:
                     facts = os.stat(place.at(name), dir_fd=place.descriptor, follow_symlinks=False)
@@ -218,7 +218,7 @@ def _walk(root: Path, folder: str, *, is_repairing: bool) -> Iterator[Left]:
                 except FileNotFoundError:
                     continue
                 except OSError as error:
-                    yield Left(place.path / name, f"it cannot be closed to other users: {error.strerror}")
+                    yield Leftover(place.path / name, f"it cannot be closed to other users: {error.strerror}")
                 else:
                     path = place.path / name
                     if not is_repairing and kind == "file" and access.EACH_HAS_ITS_OWN and access.is_open(path, facts):
@@ -226,7 +226,7 @@ def _walk(root: Path, folder: str, *, is_repairing: bool) -> Iterator[Left]:
     except FileNotFoundError:
         return  # it went meanwhile
     except OSError as error:
-        yield Left(root / folder, error.strerror or str(error))
+        yield Leftover(root / folder, error.strerror or str(error))
         return
     for name, kind in entries:
         if kind == "folder":
@@ -246,5 +246,5 @@ def _refuse_link(path: Path) -> None:
         raise NotFollowedError.link(path)
 
 
-def _as_open(path: Path, facts: os.stat_result) -> Left:
-    return Left(path, access.described(path, facts))
+def _as_open(path: Path, facts: os.stat_result) -> Leftover:
+    return Leftover(path, access.described(path, facts))

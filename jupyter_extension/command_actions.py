@@ -15,7 +15,7 @@ from data_engine.commands.registry import COMMANDS
 from data_engine.commands.runs import Run, StopFlow
 from data_engine.daemon.link import Left
 from data_engine.errors import FlowValidationError, error_of
-from data_engine.flow.parameter_values import Given
+from data_engine.flow.parameter_values import TypedValue
 from data_engine.formatting import cli_line, first_few, plural
 from data_engine.record import as_json, frozen
 from data_engine.status.deployed_before import left_out
@@ -142,7 +142,7 @@ def _run_ids(ws: Workspace, args: Args) -> list[str]:
 
 def _backfill(ws: Workspace, args: Args) -> dict[str, Any]:
     """What would run, or that it has begun."""
-    given = {key: Given.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
+    given = {key: TypedValue.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
     try:
         found = ws.backfill(
             args["flow"],
@@ -380,7 +380,7 @@ def _run(ws: Workspace, args: Args) -> dict[str, Any]:
     name, take = args["flow"], args["take"]
     if take not in ("ask", "due", "all"):
         raise FlowValidationError(f"a run cannot take {take!r}", where="the panel", fix="reload the page")
-    given = {key: Given.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
+    given = {key: TypedValue.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
     if take == "ask" and (question := _question_of_run(ws, name, args["source"], args["unsaved"])) is not None:
         return {"run_ids": [], "question": as_json(question)}
     if take == "due":

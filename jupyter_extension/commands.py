@@ -23,7 +23,7 @@ from jupyter_extension.own_flow import UserNames, own_flow, own_name, require_sa
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
-    from data_engine.flow.parameter_values import Given
+    from data_engine.flow.parameter_values import TypedValue
 
 
 @frozen
@@ -652,7 +652,7 @@ def whole(text: str, option: str) -> int:
         raise FlowValidationError(f"{text!r} is not a whole number", where=option, fix=f"{option} 3") from None
 
 
-def params_of(given: Namespace) -> dict[str, Given]:
+def params_of(given: Namespace) -> dict[str, TypedValue]:
     """The parameters of a run that were given."""
     if not given.set:
         return {}

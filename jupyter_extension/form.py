@@ -85,7 +85,7 @@ def _field(one: Parameter) -> Any:
     if one.choices and not one.is_list:
         options = [*([("", "")] if one.is_optional or not one.has_default else []), *((c, c) for c in one.choices)]
         return widgets.Dropdown(options=options, value=one.default or options[0][1], **described)
-    return widgets.Text(value=text_of(one.default), placeholder=one.type_text, continuous_update=True, **described)
+    return widgets.Text(value=text_of(one.default), placeholder=one.type, continuous_update=True, **described)
 
 
 def _row(one: Parameter, field: Any) -> list[Any]:

@@ -220,17 +220,7 @@ def _notebook_facts(compiled: CompiledNotebook, warned: Sequence[ModuleWarning])
             for warning in compiled.warnings
         ]
         + _warnings_as_json(warned),
-        "cells": [
-            {
-                "number": cell.number,
-                "id": cell.id,
-                "statements": [
-                    {"line": statement.line, "taken": statement.taken, "why": statement.why}
-                    for statement in cell.statements
-                ],
-            }
-            for cell in compiled.cells
-        ],
+        "cells": [cell.as_dict() for cell in compiled.cells],
     }
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from data_engine.client import Workspace
     from data_engine.flow.flow import Flow
-    from data_engine.flow.parameter_values import Given
+    from data_engine.flow.parameter_values import TypedValue
     from data_engine.notebook.catalog import CatalogEntry
 
 OnError = Annotated[
@@ -274,7 +274,7 @@ def _run_here(
     name: str | None,
     source: str | None,
     report: Report,
-    params: Mapping[str, Given],
+    params: Mapping[str, TypedValue],
     on_error: Literal["continue", "raise"],
 ) -> None:
     if name is None:
@@ -292,7 +292,7 @@ def _run_here(
 
 
 def _run_all(
-    ws: Workspace, report: Report, params: Mapping[str, Given], on_error: Literal["continue", "raise"]
+    ws: Workspace, report: Report, params: Mapping[str, TypedValue], on_error: Literal["continue", "raise"]
 ) -> None:
     from data_engine.notebook.mirror_warnings import Folders, folders_of, reading_order
 
@@ -309,7 +309,7 @@ def _run_all(
 def _run_one(
     flow: Flow,
     report: Report,
-    params: Mapping[str, Given],
+    params: Mapping[str, TypedValue],
     on_error: Literal["continue", "raise"],
     source: str | None = None,
 ) -> None:

@@ -279,7 +279,7 @@ class Deployer(Production):
         entries, deployments = self._current.entries, self.home.deployments()
         mark = ledger_rows.published_mark(self.home.ledger())  # of before: what comes meanwhile is looked at again
         pointers = deployments.deployed()
-        live = deployment_status.live(ledger_rows.published(self.home.ledger()))
+        live = deployment_status.live_deployments(ledger_rows.published(self.home.ledger()))
         authored = None
         flows: dict[str, Deployed] = {}
         for name, pointer in pointers.items():

@@ -23,7 +23,7 @@ from data_engine.flow.context import WorkspaceConfigContext
 from data_engine.formatting import first_few
 from data_engine.ledger.connection import connect_to_look
 from data_engine.ledger.deployments import published_in
-from data_engine.notebook.deployment_status import live
+from data_engine.notebook.deployment_status import live_deployments
 from data_engine.notebook.module_sets import read_contents
 from data_engine.notebook.read import read_cells
 from data_engine.platforms import host
@@ -144,7 +144,7 @@ def _asked_by_deployed(local: LocalLayout) -> dict[str, set[str]]:
     if not local.ledger_path.exists():
         return {}
     with closing(connect_to_look(local.ledger_path)) as connection:
-        deployed = live(published_in(connection))
+        deployed = live_deployments(published_in(connection))
     asked: dict[str, set[str]] = {}
     for flow, deployment in deployed.items():
         folder = local.runtime_dir / "deployments" / deployment.set_id

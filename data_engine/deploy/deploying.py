@@ -16,7 +16,7 @@ from data_engine.deploy.sets import mend
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.quarantine import follow_rename
 from data_engine.errors import FlowValidationError
-from data_engine.flow.suggestions import meant
+from data_engine.flow.suggestions import near_offer
 from data_engine.formatting import cli_line
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.ledger.brought import known_states, put_outputs, put_states
@@ -116,7 +116,7 @@ def decision(
             lost = set(mend(home, again).lost)
     moves = decide(
         looked,
-        Production(pointers, deployment_status.live(past).values(), undeployed, lost),
+        Production(pointers, deployment_status.live_deployments(past).values(), undeployed, lost),
         asked=asked,
         settings=home.settings().deploy,
         mirror_of=mirror_of,
@@ -194,7 +194,7 @@ def decide(
 
 def undeployed_of(looked: Looked, rows: Iterable[Deployment]) -> set[str]:
     """Of the modules that were found, those whose flow somebody undeployed."""
-    return looked.entries.keys() & deployment_status.ended(rows).keys()
+    return looked.entries.keys() & deployment_status.ended_deployments(rows).keys()
 
 
 def renames_of(
@@ -228,7 +228,7 @@ def require_replaceable(
         FlowValidationError: none is named, it runs itself, or the other was never deployed or has its module.
     """
     new, old = asked.flow, asked.replaces or ""
-    ran = {*pointers, *deployment_status.ended(rows)}
+    ran = {*pointers, *deployment_status.ended_deployments(rows)}
     if new is None:
         what, fix = (
             "the flow that replaces it is not named",
@@ -246,7 +246,7 @@ def require_replaceable(
         )
     elif old not in ran:
         what = f"{old} was never deployed"
-        fix = f"{meant(old, ran - {new})}`{cli_line('deployments')}` lists what was deployed"
+        fix = f"{near_offer(old, ran - {new})}`{cli_line('deployments')}` lists what was deployed"
     elif new in pointers:
         what, fix = f"{new} is deployed itself", f"leave --replaces out; `{cli_line('undeploy', old)}` ends {old}"
     else:
@@ -265,8 +265,8 @@ def _renames_seen(
 ) -> dict[str, str]:
     """The renames that show by what the modules hold; `may_fetch` that sets are brought from the share."""
     there = looked.stored.digests
-    ran = {name: one for name, one in deployment_status.ended(rows).items() if name not in there}
-    was = {name: one for name, one in deployment_status.live(rows).items() if name not in there}
+    ran = {name: one for name, one in deployment_status.ended_deployments(rows).items() if name not in there}
+    was = {name: one for name, one in deployment_status.live_deployments(rows).items() if name not in there}
     if not (ran or was) or not looked.entries.keys() - pointers.keys():
         return {}
     deployments = home.deployments()
@@ -349,7 +349,7 @@ def withdrawal(home: LocalWorkspace, asked: Undeploy, asker: Asker) -> Deploymen
     """
     name, looked = asked.flow, module_files(home.layout.flow_modules_dir)
     if name not in home.deployments().deployed():
-        near = "" if name in looked else meant(name, home.deployments().deployed())
+        near = "" if name in looked else near_offer(name, home.deployments().deployed())
         raise FlowValidationError(
             f"{name} is not deployed, so there is nothing to undeploy",
             where="undeploy",
@@ -407,7 +407,7 @@ def rolled_back(home: LocalWorkspace, asked: Rollback, asker: Asker) -> Deployme
     """
     rows = history_of(home)
     chosen = deployment_status.to_roll_back_to(rows, asked.flow, asked.to)
-    other = shared_mirror(asked.flow, chosen.mirror, deployment_status.live(rows).values())
+    other = shared_mirror(asked.flow, chosen.mirror, deployment_status.live_deployments(rows).values())
     if other is not None:
         raise mirror_taken_error(chosen, other)
     home.deployments().copy_of(chosen.set_id)

@@ -1,7 +1,9 @@
-"""The deployments' files on the share, as the owner looks after them: whole as long as a flow runs them, gone when none may."""
+"""The deployments' files on the share, as the owner looks after them: whole as long as a flow runs them, gone when none may;
+and a module put back from them into the authored folder, where what lies there is never replaced."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -9,24 +11,28 @@ from pathlib import Path
 from data_engine.clock import boot_clock
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
+from data_engine.files import create_exclusive
 from data_engine.formatting import cli_line, first_few
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.requests import RequestFiles
 from data_engine.ledger import deployments
 from data_engine.notebook import deployment_status
+from data_engine.notebook.catalog import check_flow_name
+from data_engine.notebook.deployment_status import to_restore
+from data_engine.notebook.module_sets import files_of, helpers_of
 from data_engine.record import frozen
-from data_engine.status.deployed_before import kept_ids
+from data_engine.status.deployed_before import flow_called, history_of, kept_ids, refuse_second_copy
 
 
 @frozen
-class Checked:
+class MendedSets:
     """Flows of which a file of what they run was missing or damaged: those `mended`, and those of which no whole copy is left."""
 
     mended: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
 
 
-def mend(home: LocalWorkspace, flows: Collection[str] | None = None, *, may_write: bool = True) -> Checked:
+def mend(home: LocalWorkspace, flows: Collection[str] | None = None, *, may_write: bool = True) -> MendedSets:
     """Write anew what is damaged of what `flows` (None: all) run, on the share from this machine's copy and here from the share's.
 
     Of named flows their own modules are looked at and what is no flow's, as helpers; of all every file of their sets.
@@ -37,7 +43,7 @@ def mend(home: LocalWorkspace, flows: Collection[str] | None = None, *, may_writ
         LedgerError: what is deployed cannot be read.
     """
     files, sets = home.deployment_files(), home.deployments()
-    live = deployment_status.live(deployments.published(home.ledger()))
+    live = deployment_status.live_deployments(deployments.published(home.ledger()))
     runs: dict[str, list[str]] = {}
     for flow, one in live.items():
         if flows is None or flow in flows:
@@ -65,7 +71,7 @@ def mend(home: LocalWorkspace, flows: Collection[str] | None = None, *, may_writ
             mended += of
             if may_write:
                 files.put(contents, anew=True)
-    return Checked(tuple(sorted(mended)), tuple(sorted(lost)))
+    return MendedSets(tuple(sorted(mended)), tuple(sorted(lost)))
 
 
 def _has_all(folder: Path, sizes: Mapping[str, int]) -> bool:
@@ -118,3 +124,68 @@ def lost_words(flows: Collection[str]) -> str:
     it = "it as it is" if len(flows) == 1 else "them as they are"
     names = first_few(sorted(flows), 3)
     return f"the deployed version of {names} is damaged on the share, and this machine has no copy: `{again}` deploys {it} now"
+
+
+def restore(home: LocalWorkspace, name: str, to: str | None, *, copy: bool) -> tuple[Path, ...]:
+    """Put the module of a flow back as it was deployed, with those of its helpers that are not there; what was written. `copy`: also
+    where the notebook has another name or place now.
+
+    Raises:
+        FlowValidationError: it was not deployed, a module of this name is there, or it cannot be written.
+        DamagedSetError: what was deployed cannot be had whole.
+    """
+    rows, deployments = history_of(home), home.deployments()
+    name = flow_called(rows, check_flow_name(name))
+    set_id = to_restore(rows, name, to).set_id
+    deployments.copy_of(set_id)
+    if not copy:
+        refuse_second_copy(home, rows, name, set_id)
+    return put_back(name, deployments.contents_of(set_id) or {}, home.layout.flow_modules_dir)
+
+
+def put_back(name: str, contents: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
+    """Put the module `name` of a set with these `contents` into the authored `folder`, and those of its helpers that are not
+    there; what was written.
+
+    Raises:
+        FlowValidationError: a module of this name is there, or it cannot be written.
+    """
+    helpers = helpers_of(contents, name, folder)
+    for path in (folder / file for file in sorted({*files_of(name), *helpers})):
+        if os.path.lexists(path) and not path.exists():
+            raise FlowValidationError(
+                f"{path.name} is a link to a file that is not there, and nothing is overwritten",
+                where=str(path),
+                fix=f"bring back what it points to ({_target(path)}), or remove the link, and ask again: `{cli_line('restore', name)}`",
+            )
+    there = [folder / file for file in sorted(files_of(name)) if os.path.lexists(folder / file)]
+    if there:
+        raise FlowValidationError(
+            f"{there[0].name} is there, and nothing is overwritten",
+            where=str(there[0]),
+            fix=f"rename it, and ask again; `{cli_line('rollback', name)}` lets production run what it ran before, and leaves the file as it is",
+        )
+    wanted = {file: contents[file] for file in sorted(files_of(name) & contents.keys())}
+    wanted |= {file: data for file, data in helpers.items() if not os.path.lexists(folder / file)}
+    written = []
+    for file, data in wanted.items():
+        path = folder / file
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if create_exclusive(path, data.decode("utf-8")):
+                written.append(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise FlowValidationError(
+                f"{file} cannot be written: {getattr(error, 'strerror', None) or error}",
+                where=str(path),
+                fix="check whether the folder is there, and whether you may write there",
+            ) from error
+    return tuple(written)
+
+
+def _target(link: Path) -> str:
+    """What a link points to, as far as it can be read."""
+    try:
+        return os.readlink(link)
+    except OSError:  # a junction or a mount of Windows that is no link
+        return "unknown"

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from data_engine.argument_checks import shown
+from data_engine.argument_checks import value_text
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.locations import MirrorContext, SourceContext
@@ -186,13 +186,13 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
             fix="add source= to watch(...), or leave source= out here",
         )
     if not isinstance(choice, (str, os.PathLike)) or not str(choice).strip():
-        raise FlowValidationError(f"source={shown(choice)} is not a path", where=where, fix=_A_FILE)
+        raise FlowValidationError(f"source={value_text(choice)} is not a path", where=where, fix=_A_FILE)
     root = trigger.source
     authored = trigger.source_as_authored or ""
     path = Path(with_home(choice))
     tried = [path] if path.is_absolute() else [root / path, base_folder() / path]
     if any(is_too_long(str(one)) for one in tried):
-        raise FlowValidationError(f"source={shown(str(choice))} is not a path", where=where, fix=_A_FILE)
+        raise FlowValidationError(f"source={value_text(str(choice))} is not a path", where=where, fix=_A_FILE)
     found = _readable(tried, where)
     if found is None:
         raise FlowValidationError(_not_there(tried), where=where, fix=_nearest_there(flow, root, path.name))

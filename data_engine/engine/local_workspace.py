@@ -157,13 +157,15 @@ class LocalWorkspace:
     def deployments(self) -> Deployments:
         """What of the workspace is deployed, with the sets on this machine."""
         from data_engine.ledger import deployments
-        from data_engine.notebook.deployment_status import live, rolled_back
+        from data_engine.notebook.deployment_status import live_deployments, rollbacks
         from data_engine.notebook.deployments import Deployments, Pointer
 
         def pointers() -> dict[str, Pointer]:
             rows = deployments.published(self.ledger())
-            back = rolled_back(rows)
-            return {flow: Pointer(one.set_id, one.digest, back.get(flow)) for flow, one in live(rows).items()}
+            back = rollbacks(rows)
+            return {
+                flow: Pointer(one.set_id, one.digest, back.get(flow)) for flow, one in live_deployments(rows).items()
+            }
 
         def fetch(set_id: str) -> Mapping[str, bytes]:
             try:

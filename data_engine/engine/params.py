@@ -10,7 +10,7 @@ from typing import Any
 
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
-from data_engine.flow.parameter_values import Given, wire_of
+from data_engine.flow.parameter_values import TypedValue, wire_of
 from data_engine.flow.parameters import LOOKED_AT, GivenParams, Parameters, texts_to_params
 from data_engine.formatting import beginning
 from data_engine.secret import MASK, Secret, masked, masked_in
@@ -49,9 +49,11 @@ def params_for(flow: Flow, params: object) -> Mapping[str, Any]:
 
 def taken(params: Mapping[str, Any], parameters: Parameters | None) -> Mapping[str, Any]:
     """The params, those that a person typed taken as a flow takes texts that declares these parameters, or none."""
-    if not any(isinstance(value, Given) for value in params.values()):
+    if not any(isinstance(value, TypedValue) for value in params.values()):
         return params
-    pairs = {name: value if isinstance(value, Given) else Given.value(value) for name, value in params.items()}
+    pairs = {
+        name: value if isinstance(value, TypedValue) else TypedValue.value(value) for name, value in params.items()
+    }
     return texts_to_params(pairs, parameters)
 
 
@@ -83,7 +85,7 @@ def is_as_scheduled(flow: Flow, given: Mapping[str, Any]) -> bool:
             return False
         default = list(one.default) if isinstance(one.default, tuple) else one.default
         try:
-            return bool(one.read(value) == default)
+            return bool(one.parse(value) == default)
         except FlowValidationError:  # it was given to an earlier version, where its type was another
             return False
 

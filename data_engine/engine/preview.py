@@ -34,7 +34,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.hints import never_computed, quoted
 from data_engine.flow.object_names import saved_twice
 from data_engine.flow.spec import Map
-from data_engine.flow.suggestions import meant, typed_call
+from data_engine.flow.suggestions import near_offer, typed_call
 from data_engine.formatting import cells_text
 from data_engine.notebook.build_function import DroppedCall, dropped_calls
 from data_engine.notebook.locate import annotate_call
@@ -220,7 +220,7 @@ def steps_until(flow: Flow, use: str | None) -> int:
     raise FlowValidationError(
         f"no step of flow {flow.name!r} saves an object {use!r}",
         where="Flow.preview(use=...)",
-        fix=f"{meant(use, known)}add save_as={use!r} to the step that makes it; saved objects: {', '.join(known) or 'none'}",
+        fix=f"{near_offer(use, known)}add save_as={use!r} to the step that makes it; saved objects: {', '.join(known) or 'none'}",
     )
 
 

@@ -27,7 +27,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
 from data_engine.ledger.publications import RunOfStage
 from data_engine.model import PublishStarted, StagedFile
-from data_engine.nofollow import Found, Place, inside, move, opened, opened_file, remove_tree, walk
+from data_engine.nofollow import FoundFile, Place, inside, move, opened, opened_file, remove_tree, walk
 from data_engine.platforms.drives import network_drive
 from data_engine.platforms.files import is_open_elsewhere, read_at
 from data_engine.platforms.holders import who_holds
@@ -65,7 +65,9 @@ def opened_stage(final_root: Path, name: str) -> Iterator[tuple[Place, Place]]:
         yield beside, stage
 
 
-def listed(stage: Place, files: Iterable[Found], replaced: dict[str, tuple[int, int] | None]) -> tuple[StagedFile, ...]:
+def listed(
+    stage: Place, files: Iterable[FoundFile], replaced: dict[str, tuple[int, int] | None]
+) -> tuple[StagedFile, ...]:
     """The files of a stage as they are told before the first takes its place; `replaced` is what lies there, by name."""
     found = list(files)
     is_hashed = sum(one.facts.st_size for one in found) <= HASHED_BYTES

@@ -25,7 +25,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.files import atomic_target, rename_folder, trouble_of
 from data_engine.flow.check import Check
 from data_engine.flow.flow import Flow
-from data_engine.flow.rules import Checked
+from data_engine.flow.rules import CheckResult
 from data_engine.nofollow import inside, opened, opened_file, walk
 from data_engine.platforms.files import read_at
 from data_engine.record import Record, frozen
@@ -63,7 +63,7 @@ class Quarantine:
         *self._folders, name = (FOLDER, flow, *(self._source or "all").split("/"))
         self._name = f"{name}.parquet"
 
-    def keep(self, checked: Sequence[Checked]) -> None:
+    def keep(self, checked: Sequence[CheckResult]) -> None:
         """Let the rows that the checks have rejected take the place of the last ones; without any the last ones stay.
 
         Raises:
@@ -96,7 +96,7 @@ class Quarantine:
             if said.get("run") not in (self._run_id, but_of):
                 os.unlink(here.at(self._name), dir_fd=here.descriptor)
 
-    def _write(self, found: Sequence[Checked], fresh: Path) -> None:
+    def _write(self, found: Sequence[CheckResult], fresh: Path) -> None:
         import polars as pl
 
         frames = [one.frame.with_columns(_check=pl.lit(one.label)) for one in found]

@@ -25,7 +25,7 @@ from data_engine.engine.params import params_text
 from data_engine.engine.shared_outputs import replaced_words
 from data_engine.flow.batch import parquet_rows
 from data_engine.flow.flow import Flow
-from data_engine.flow.rules import Checked
+from data_engine.flow.rules import CheckResult
 from data_engine.flow.spec import Collect
 from data_engine.formatting import first_few
 from data_engine.model import FileFacts, RunAbout, RunSpent, SeenSource, StepFinished
@@ -127,7 +127,7 @@ class Recording:
         if said is not None:
             yield said
 
-    def spent(self, checked: Sequence[Checked], *, puts_apart: bool) -> RunSpent:
+    def spent(self, checked: Sequence[CheckResult], *, puts_apart: bool) -> RunSpent:
         """What it took and made, and its checks have found, now that it is over; `puts_apart` where what they reject is kept."""
         inputs, more_inputs = self._inputs()
         outputs = list(self._outputs)

@@ -44,7 +44,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.hints import forgotten_return, never_computed
 from data_engine.flow.locations import IN_PLACE, NotedPlaces, Places
 from data_engine.flow.object_names import taken_changed, taken_later
-from data_engine.flow.rules import Checked
+from data_engine.flow.rules import CheckResult
 from data_engine.flow.spec import StepSpec
 from data_engine.flow.steps import run_steps, step_error
 from data_engine.flow.trigger import Schedule
@@ -234,7 +234,7 @@ class _Run:
         self.seen = seen
         self.settles = seen if of.settles else ()
         self.recording = None if of.recorded is None else Recording(of.recorded, source, seen, run_id)
-        self.kept: list[Checked] = []
+        self.kept: list[CheckResult] = []
         self.quarantine = None
         if of.quarantine is not None:
             self.quarantine = Quarantine(of.quarantine, self.name, source, run_id)

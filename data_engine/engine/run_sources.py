@@ -22,7 +22,7 @@ from data_engine.ledger.output_runs import outputs_beside_sources
 from data_engine.model import Deployment, SeenSource, SourceKey
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.deploy import mirror_key, shared_mirror, shares_mirror_error, sharing
-from data_engine.notebook.deployment_status import DeploymentStatus, live
+from data_engine.notebook.deployment_status import DeploymentStatus, live_deployments
 from data_engine.notebook.mirror_warnings import folders_of
 from data_engine.notebook.module_sets import read_contents
 from data_engine.platforms.names import compared, lead_of, real_path
@@ -104,7 +104,7 @@ def _read_by_deployed(home: LocalWorkspace) -> dict[str, str]:
     known = _deployed_then.get(ledger)
     if known is None or known[:2] != (mark, folder):
         found: dict[str, str] = {}
-        for name, one in live(published(ledger)).items():
+        for name, one in live_deployments(published(ledger)).items():
             if one.watches is not None:
                 found[_spelled(folder / one.watches)] = f"the deployed flow {name} watches"
             if one.mirror is not None:
@@ -148,7 +148,7 @@ def refuse_shared_mirror(home: LocalWorkspace, flow: Flow) -> None:
     if flow.mirror_spec is None or flow.name is None:
         return
     root = str(flow.mirror_spec.root)
-    other = other_writer(home, flow.name, root, live(published(home.ledger())).values())
+    other = other_writer(home, flow.name, root, live_deployments(published(home.ledger())).values())
     if other is not None:
         where = str(home.layout.flow_modules_dir)
         raise shares_mirror_error(flow.name, root, where, other.flow, is_gone=other.is_gone, is_run=True)

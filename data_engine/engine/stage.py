@@ -58,7 +58,7 @@ from data_engine.flow.flow import Flow
 from data_engine.formatting import first_few, plural
 from data_engine.ledger.publications import RunOfStage, runs_of_stages
 from data_engine.model import LogLine, PublishStarted, SeenSource
-from data_engine.nofollow import Found, Place, inside, is_link, opened, walk
+from data_engine.nofollow import FoundFile, Place, inside, is_link, opened, walk
 from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, changed_ns
 from data_engine.platforms.host import host_name
 from data_engine.workspace.machine import machine_id
@@ -318,7 +318,7 @@ class Stage:
             ) from error
 
     def _publish_files(
-        self, beside: Place, stage: Place, files: Sequence[Found], code: Callable[[], str] | None
+        self, beside: Place, stage: Place, files: Sequence[FoundFile], code: Callable[[], str] | None
     ) -> None:
         maker, replaced = self._maker, dict[str, tuple[int, int] | None]()
         made = PublishStarted(maker.run_id, self.final_root.name, made_of=maker.made_of)
@@ -358,7 +358,7 @@ class Stage:
         if not os.access(there.at("."), os.W_OK, dir_fd=there.descriptor):
             raise cannot_publish(there.path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
-    def _try(self, there: Place, one: Found) -> tuple[int, int] | None:
+    def _try(self, there: Place, one: FoundFile) -> tuple[int, int] | None:
         """Refuse what could not be replaced, before anything is; the size and time of what would be."""
         final = self.final_root.joinpath(*one.folder, one.name)
         if (guard := current_guard()) is not None:

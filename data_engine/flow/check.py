@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-    from data_engine.flow.checking import Judged
+    from data_engine.flow.checking import Judgement
     from data_engine.flow.context import FlowContext
     from data_engine.flow.spec import StepSpec
 
@@ -29,7 +29,7 @@ _BECOMES = {"fail": "or the run fails", "warn": "or it is told", "quarantine": "
 ON_FAIL = tuple(_BECOMES)
 
 
-class Apart(NamedTuple):
+class SplitRows(NamedTuple):
     """What a check lets go on, and the rejected rows where they have a name; both as the kind of frame that came."""
 
     good: Any
@@ -90,7 +90,7 @@ class Check:
         named = "" if self.rejected is None else f" as {self.rejected}"
         return f"{first_few(self.rules.names, MOST_RULES)}: {_BECOMES[self.on_fail]}{named}{most}"
 
-    def apart(self, context: FlowContext) -> Apart:
+    def apart(self, context: FlowContext) -> SplitRows:
         """What goes on, and what is rejected where that has a name.
 
         Raises:
@@ -104,7 +104,7 @@ class Check:
             error.written_at = self.written_at
             raise
 
-    def _apart(self, context: FlowContext, judged: Judged) -> Apart:
+    def _apart(self, context: FlowContext, judged: Judgement) -> SplitRows:
         broken = [one for one in judged.counts if one.failed or one.unknown]
         is_quarantine = self.on_fail == "quarantine"
         checked = judged.checked(with_frame=is_quarantine)
@@ -119,9 +119,9 @@ class Check:
         if broken:
             context.log(checked.finding, level="INFO" if is_quarantine else "WARNING")
         rejected = None if self.rejected is None else judged.rejected_as_given()
-        return Apart(judged.good(is_all=not is_quarantine), rejected)
+        return SplitRows(judged.good(is_all=not is_quarantine), rejected)
 
-    def _stopped(self, what: str, judged: Judged, broken: Sequence[RuleCount], fix: str) -> FlowValidationError:
+    def _stopped(self, what: str, judged: Judgement, broken: Sequence[RuleCount], fix: str) -> FlowValidationError:
         label, told = repr(self.rules.label), "; ".join(judged.words_of(one) for one in broken)
         return FlowValidationError(f"check {label} {what}: {told}", where=f"Flow.check(..., label={label})", fix=fix)
 

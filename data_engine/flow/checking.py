@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from data_engine.errors import FlowValidationError
-from data_engine.flow.rules import Checked, Rule, Rules
-from data_engine.flow.suggestions import meant
+from data_engine.flow.rules import CheckResult, Rule, Rules
+from data_engine.flow.suggestions import near_offer
 from data_engine.formatting import first_few, plural
 from data_engine.model import RuleCount
 
@@ -24,7 +24,7 @@ _MOST_COLUMNS = 8
 _SHOWN = 60
 
 
-def judge(given: Any, check: Rules) -> Judged:
+def judge(given: Any, check: Rules) -> Judgement:
     """The frame judged by the rules of the check.
 
     Raises:
@@ -36,7 +36,7 @@ def judge(given: Any, check: Rules) -> Judged:
             check, f"the frame has a column {taken[0]!r}, as rejected rows get", "drop or rename it before the check"
         )
     asked = _asked_of_schema(frame, check) if check.schema is not None else frame.ask(check)
-    return Judged(frame, check, asked)
+    return Judgement(frame, check, asked)
 
 
 class Answer(NamedTuple):
@@ -57,7 +57,7 @@ class Answer(NamedTuple):
         )
 
 
-class Judged:
+class Judgement:
     """A frame of which each rule was asked."""
 
     def __init__(self, frame: _Frame, check: Rules, answers: Sequence[Answer]) -> None:
@@ -95,10 +95,10 @@ class Judged:
         """The rows that may go on, or all of them, as the kind of frame that came; computed no second time."""
         return self._frame.whole() if is_all or self._is_good is None else self._frame.take(self._is_good)
 
-    def checked(self, *, with_frame: bool) -> Checked:
+    def checked(self, *, with_frame: bool) -> CheckResult:
         """What is recorded of it."""
         frame = self.rejected_rows() if with_frame and self.rejected else None
-        return Checked(self._check.label, self.counts, self.rows, self.rejected if with_frame else None, frame)
+        return CheckResult(self._check.label, self.counts, self.rows, self.rejected if with_frame else None, frame)
 
     def rejected_rows(self) -> pl.DataFrame:
         """The rejected rows in Polars, with their number and the rules that are not true of them."""
@@ -492,7 +492,7 @@ def _is_read(came: pl.Series, cast: pl.Series) -> pl.Expr:
 def _of_rule(
     check: Rules, name: str, why: str, column: str | None = None, columns: Sequence[str] = ()
 ) -> FlowValidationError:
-    known = "" if column is None else meant(column, columns)
+    known = "" if column is None else near_offer(column, columns)
     fix = f"{known}name one of its columns: {first_few(list(columns), 20)}"
     if column is None:
         fix = "correct the rule, or cast what it reads: a column of a CSV is text where one of its values is no number"

@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY
 
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
-from data_engine.flow.suggestions import meant
+from data_engine.flow.suggestions import near_offer
 from data_engine.flow.trigger import Schedule, Trigger, check_zone, duration_text, parse_times
 from data_engine.message import TROUBLES
 from data_engine.record import frozen
@@ -245,6 +245,6 @@ def _kinds(value: object) -> tuple[str, ...]:
             )
         if kind not in OF_FLOWS:
             raise FlowValidationError(
-                f"{kind!r} is not a kind of trouble", where=where, fix=f"{meant(str(kind), OF_FLOWS)}{fix}"
+                f"{kind!r} is not a kind of trouble", where=where, fix=f"{near_offer(str(kind), OF_FLOWS)}{fix}"
             )
     return tuple(kind for kind in OF_FLOWS if kind in kinds)

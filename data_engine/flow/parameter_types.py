@@ -71,7 +71,7 @@ def read_fields(settings: object) -> list[Facts]:
             what = f"parameters are declared by a dataclass, not by {type(settings).__name__} {settings!r:.80}"
             fix = "write a class with a line for each of them:\n@dataclass\nclass Settings:\n    month: date = date(2013, 1, 1)"
         raise FlowValidationError(what, where="Flow.params", fix=fix)
-    told, kinds = _told(settings), _kinds(settings)
+    told, kinds = _docstring_lines(settings), _kinds(settings)
     fields = {one.name: one for one in dataclasses.fields(settings)}
     return [(_facts(fields[name], kind, told), _default(fields[name])) for name, kind in kinds.items()]
 
@@ -164,7 +164,7 @@ def _from_json(kind: _Type, value: Any) -> Any:
 _TOLD = re.compile(r"^(\s*)(\w+)(?: \([^)]*\))?: +(\S.*)$")
 
 
-def _told(settings: type) -> dict[str, str]:
+def _docstring_lines(settings: type) -> dict[str, str]:
     """What the class's docstring says of each of its fields."""
     names = {one.name for one in dataclasses.fields(settings)}
     found: dict[str, str] = {}

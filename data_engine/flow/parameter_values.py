@@ -16,25 +16,25 @@ from data_engine.record import frozen
 
 
 @frozen
-class Given:
+class TypedValue:
     """What a person typed for a parameter: as it is (`raw`), and as flows read it that declare none (`loose`): as JSON
     where it can be read so.
 
     Example:
-        >>> Given.text("007"), Given.text("15"), Given.value([1])
-        (Given(raw='007', loose='007'), Given(raw='15', loose=15), Given(raw=[1], loose=[1]))
+        >>> TypedValue.text("007"), TypedValue.text("15"), TypedValue.value([1])
+        (TypedValue(raw='007', loose='007'), TypedValue(raw='15', loose=15), TypedValue(raw=[1], loose=[1]))
     """
 
     raw: Any
     loose: Any
 
     @classmethod
-    def text(cls, text: str) -> Given:
+    def text(cls, text: str) -> TypedValue:
         """Of a text."""
         return cls(text, _loose(text))
 
     @classmethod
-    def value(cls, value: Any) -> Given:
+    def value(cls, value: Any) -> TypedValue:
         """Of a value that came as JSON."""
         return cls(value, value)
 
@@ -199,7 +199,7 @@ def _duration_text(seconds: float) -> str:
     return f"{seconds:.6f}".rstrip("0").rstrip(".") + "s"
 
 
-def read_params(texts: Sequence[str] | None) -> dict[str, Given]:
+def read_params(texts: Sequence[str] | None) -> dict[str, TypedValue]:
     """The values of `--set`: `name=value`, or a JSON object of several.
 
     Raises:
@@ -207,17 +207,17 @@ def read_params(texts: Sequence[str] | None) -> dict[str, Given]:
 
     Example:
         >>> read_params(["minutes=15", '{"all": true}'])
-        {'minutes': Given(raw='15', loose=15), 'all': Given(raw=True, loose=True)}
+        {'minutes': TypedValue(raw='15', loose=15), 'all': TypedValue(raw=True, loose=True)}
     """
-    params: dict[str, Given] = {}
+    params: dict[str, TypedValue] = {}
     for text in texts or ():
         if text.lstrip().startswith("{"):
-            params |= {name: Given.value(value) for name, value in _object(text).items()}
+            params |= {name: TypedValue.value(value) for name, value in _object(text).items()}
             continue
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise _wrong_param(text, "it is not name=value")
-        params[key.strip()] = Given.text(value)
+        params[key.strip()] = TypedValue.text(value)
     return params
 
 

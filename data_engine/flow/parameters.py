@@ -23,24 +23,26 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from data_engine.errors import FlowValidationError, MissingParamError
-from data_engine.flow.parameter_values import READERS, Given, wire_of
+from data_engine.flow.parameter_values import READERS, TypedValue, wire_of
 from data_engine.flow.suggestions import nearest_name
-from data_engine.record import frozen
+from data_engine.record import Record, frozen
 from data_engine.secret import MASK, Secret
 
 _WHERE = "params="
 
 
 @frozen
-class Parameter:
+class Parameter(Record):
     """One parameter: its `kind` is the type's name in words of the grammar, `choices` what an Enum or Literal allows.
 
     `aliases` are other texts of choices, with the choice. `default` is the default as JSON has it (of a list, a tuple);
     there is none without `has_default`.
     """
+
+    computed: ClassVar = ("title", "type")
 
     name: str
     kind: str
@@ -59,12 +61,12 @@ class Parameter:
         return self.label or self.name.replace("_", " ").strip().capitalize()
 
     @property
-    def type_text(self) -> str:
+    def type(self) -> str:
         """The type for people, such as "list of date, or none"."""
         one = f"one of {', '.join(self.choices)}" if self.choices else self.kind
         return f"{'list of ' if self.is_list else ''}{one}{', or none' if self.is_optional else ''}"
 
-    def read(self, given: Any) -> Any:
+    def parse(self, given: Any) -> Any:
         """`given` as JSON has it: a text, number, boolean, None, or a list of them.
 
         Raises:
@@ -157,12 +159,12 @@ class Parameters:
                     where=f"params[{name!r}]",
                     fix=f"{offer}{self.title} has {', '.join(known) or 'none'}",
                 )
-        read = {name: known[name].read(value) for name, value in given.items()}
+        read = {name: known[name].parse(value) for name, value in given.items()}
         missing = [name for name in self.required if name not in read]
         if missing:
             first = known[missing[0]]
             raise FlowValidationError(
-                f"parameter {first.name} has no default and was not given ({first.type_text})",
+                f"parameter {first.name} has no default and was not given ({first.type})",
                 where=f"params[{first.name!r}]",
                 fix=f"give it: params={{{first.name!r}: ...}}, --set {first.name}=... on the command line",
             )
@@ -192,38 +194,12 @@ class Parameters:
 
     def as_json(self) -> list[dict[str, Any]]:
         """For a form, and for a process that has no code of the author's."""
-        return [
-            {
-                "name": one.name,
-                "kind": one.kind,
-                "choices": list(one.choices),
-                "aliases": [list(pair) for pair in one.aliases],
-                "is_list": one.is_list,
-                "is_optional": one.is_optional,
-                "has_default": one.has_default,
-                "default": list(one.default) if isinstance(one.default, tuple) else one.default,
-                "label": one.label,
-                "title": one.title,
-                "help": one.help,
-                "type": one.type_text,
-            }
-            for one in self.fields
-        ]
+        return [one.as_dict() for one in self.fields]
 
     @classmethod
-    def of_json(cls, told: list[Mapping[str, Any]], title: str = "") -> Parameters:
+    def of_json(cls, facts: list[Mapping[str, Any]], title: str = "") -> Parameters:
         """What `as_json` told of; it checks, and makes nothing."""
-        names = ("name", "kind", "is_list", "is_optional", "has_default", "label", "help")
-        fields = tuple(
-            Parameter(
-                **{name: one[name] for name in names},
-                choices=tuple(one["choices"]),
-                aliases=tuple((text, choice) for text, choice in one["aliases"]),
-                default=_fixed(one["default"]),
-            )
-            for one in told
-        )
-        return cls(fields, title)
+        return cls(tuple(map(Parameter.read, facts)), title)
 
 
 def parameters_of(settings: object) -> Parameters:
@@ -242,7 +218,7 @@ def parameters_of(settings: object) -> Parameters:
     return Parameters(fields, settings.__name__, settings)
 
 
-def texts_to_params(pairs: Mapping[str, Given], parameters: Parameters | None) -> dict[str, Any]:
+def texts_to_params(pairs: Mapping[str, TypedValue], parameters: Parameters | None) -> dict[str, Any]:
     """What a person typed for each name: as it is for declared parameters, else JSON where it can be read so."""
     return {name: given.raw if parameters is not None else given.loose for name, given in pairs.items()}
 
@@ -251,12 +227,12 @@ def _with_default(parameter: Parameter, default: Any) -> Parameter:
     if parameter.kind == "Secret" or not parameter.has_default:
         return parameter
     try:
-        return replace(parameter, default=_fixed(parameter.read(default)))
+        return replace(parameter, default=_fixed(parameter.parse(default)))
     except FlowValidationError as error:
         raise FlowValidationError(
             f"the default of {parameter.name} is {default!r}: {error.what}",
             where="Flow.params",
-            fix=f"give a default of the type: {parameter.type_text}",
+            fix=f"give a default of the type: {parameter.type}",
         ) from error
 
 

@@ -48,7 +48,7 @@ class Rules:
         return [rule.name for rule in self.each] or [self.schema.__name__]
 
 
-class Checked(NamedTuple):
+class CheckResult(NamedTuple):
     """What a check has found: its rules with their counts, and the rows that it has put apart (None: it puts none apart) as a Polars frame with `_row` and `_rules`."""
 
     label: str

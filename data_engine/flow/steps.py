@@ -17,7 +17,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.hints import Failure, fix_for, plain_words
 from data_engine.flow.locations import IN_PLACE
 from data_engine.flow.spec import StepSpec
-from data_engine.flow.suggestions import meant
+from data_engine.flow.suggestions import near_offer
 from data_engine.formatting import beginning
 from data_engine.model import Event, StepFinished, StepStarted
 from data_engine.secret import masked
@@ -128,7 +128,7 @@ def _missing_object(step: StepSpec, objects: dict[str, Any]) -> FlowValidationEr
     return FlowValidationError(
         f"Step '{step.label}' requested missing object '{step.use}'",
         where=f"step {step.label!r} (use={step.use!r})",
-        fix=f"{meant(str(step.use), objects)}save it with save_as={step.use!r} in an earlier step; saved so far: {known}",
+        fix=f"{near_offer(str(step.use), objects)}save it with save_as={step.use!r} in an earlier step; saved so far: {known}",
     )
 
 

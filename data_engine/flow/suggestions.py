@@ -76,13 +76,13 @@ def nearest_files(name: str, paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(islice(near, _MOST_NEAR))
 
 
-def meant(name: str, known: Iterable[str]) -> str:
+def near_offer(name: str, known: Iterable[str]) -> str:
     """The beginning of a fix that names the nearest known name; "" when none is like it. A path is read as the name of its file.
 
     A name with blanks is quoted as a command takes it.
 
     Example:
-        >>> meant("clean_d", ["raw_df", "clean_df"]), meant("x", ["raw_df"])
+        >>> near_offer("clean_d", ["raw_df", "clean_df"]), near_offer("x", ["raw_df"])
         ('did you mean clean_df? Else ', '')
     """
     known = tuple(known)

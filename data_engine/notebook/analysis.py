@@ -7,9 +7,25 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from data_engine.notebook.names import CALL, CHANGE, HINT, LOAD, MUTATE, SQL, TABLE, Bare, Names
+from data_engine.notebook.names import (
+    CALL,
+    CHANGE,
+    HINT,
+    LOAD,
+    MUTATE,
+    SQL,
+    TABLE,
+    Bare,
+    Names,
+    changed_by_keyword,
+    elements,
+    first_text,
+    path_of,
+    reads_tables,
+    sql_words,
+    texts_in,
+)
 from data_engine.notebook.scopes import CLASS, FUNCTION, MODULE, Scope, ScopeTracker, parameters_of
-from data_engine.notebook.shapes import elements, first_text, path_of, reads_tables, said_in_place, sql_words, texts_in
 
 MUTATORS = frozenset(
     {"append", "appendleft", "extend", "extendleft", "insert", "remove", "pop", "popleft", "popitem", "clear", "sort",
@@ -372,7 +388,7 @@ class _Visitor(ScopeTracker):
             self.first_argument_change(node, MUTATE)
         for keyword in node.keywords:
             if keyword.arg in _SAY_IN_PLACE:
-                path = said_in_place(function, keyword)
+                path = changed_by_keyword(function, keyword)
                 if path[0] and "()" not in path:
                     self.use(path[0], CHANGE, node.lineno)
         if name in SQL_CALLS:

@@ -10,6 +10,7 @@ import threading
 import types
 from collections import OrderedDict
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,9 @@ from data_engine.notebook.compiled import (
     Chunk,
     CompiledCell,
     CompiledNotebook,
-    CompiledStatement,
     CompileWarning,
 )
-from data_engine.record import frozen
+from data_engine.record import Record, as_json, frozen
 
 _KEPT_IN_MEMORY = 64
 _PYTHON = f"{sys.implementation.cache_tag}-{sys.hexversion:x}"
@@ -131,29 +131,12 @@ def _digest(payload: bytes, content_hash: str) -> bytes:
     return hashlib.sha256(payload + content_hash.encode()).digest()
 
 
-def _packed(compiled: CompiledNotebook) -> tuple[Any, ...]:
-    return (
-        compiled.source,
-        [(w.message, w.cell, w.line, w.fix, w.notebook, w.may_change) for w in compiled.warnings],
-        [(cell.number, cell.id, [(s.line, s.taken, s.why) for s in cell.statements]) for cell in compiled.cells],
-        [(chunk.cell, chunk.cell_id, chunk.text, chunk.original) for chunk in compiled.chunks],
-        compiled.future_flags,
-        compiled.is_flow,
-    )
+def _packed(compiled: CompiledNotebook) -> dict[str, Any]:
+    names = (one.name for one in fields(compiled) if one.name not in ("path", "name"))
+    return {name: as_json(getattr(compiled, name)) for name in names}
 
 
-def _unpacked(path: Path, packed: tuple[Any, ...]) -> CompiledNotebook:
-    source, warnings, cells, chunks, future_flags, is_flow = packed
-    return CompiledNotebook(
-        path=path,
-        name=path.stem,
-        source=source,
-        warnings=tuple(CompileWarning(*warning) for warning in warnings),
-        cells=tuple(
-            CompiledCell(number, cell_id, tuple(CompiledStatement(*statement) for statement in statements))
-            for number, cell_id, statements in cells
-        ),
-        chunks=tuple(Chunk(*chunk) for chunk in chunks),
-        future_flags=future_flags,
-        is_flow=is_flow,
-    )
+def _unpacked(path: Path, packed: dict[str, Any]) -> CompiledNotebook:
+    records: dict[str, type[Record]] = {"warnings": CompileWarning, "cells": CompiledCell, "chunks": Chunk}
+    lists = {name: tuple(map(kind.read, packed[name])) for name, kind in records.items()}
+    return CompiledNotebook(path=path, name=path.stem, **(packed | lists))

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from data_engine.notebook.analysis import SQL_CALLS, analyse
-from data_engine.notebook.names import CALL, CHANGE, MUTATE, Names, Path
+from data_engine.notebook.names import CALL, CHANGE, MUTATE, Names, Path, path_of
 from data_engine.notebook.scopes import parameters_of
-from data_engine.notebook.shapes import path_of
 from data_engine.notebook.statements import END, FUNCTIONS, Statement, Statements, is_same_object
 
 _CONSTRUCTORS = ("__new__", "__init__", "__post_init__", "__set_name__")
@@ -106,7 +105,7 @@ class CallGraph:
                 self._add(found, body, call, callee)
         return found
 
-    def given(self, call: ast.Call, body: Body, parameter: str) -> Iterator[ast.expr]:
+    def arguments_for(self, call: ast.Call, body: Body, parameter: str) -> Iterator[ast.expr]:
         """What a call hands to a parameter of the body it runs."""
         positional = body.positional[1:] if body.me else body.positional
         for place, value in enumerate(call.args):
@@ -123,7 +122,7 @@ class CallGraph:
                 continue
             if parameter == body.me and not body.is_constructor:
                 yield path[0], CHANGE
-            for value in self.given(call, body, parameter):
+            for value in self.arguments_for(call, body, parameter):
                 given = path_of(value)
                 if is_same_object(given):
                     yield given[0], flags
@@ -139,7 +138,7 @@ class CallGraph:
                 bodies = self.called(path, at)
             for body in bodies:
                 for parameter in sorted(self.effects_of(body).sql):
-                    for value in self.given(call, body, parameter):
+                    for value in self.arguments_for(call, body, parameter):
                         yield value, at
 
     # finding bodies
@@ -222,7 +221,7 @@ class CallGraph:
         if callee.me and callee.owner is body.owner and body.me:
             found.parameters[body.me] |= inner.parameters.get(callee.me, 0)
         for parameter, flags in list(inner.parameters.items()):
-            for value in self.given(call, callee, parameter) if flags else ():
+            for value in self.arguments_for(call, callee, parameter) if flags else ():
                 path = path_of(value)
                 if not is_same_object(path):
                     continue
@@ -230,7 +229,7 @@ class CallGraph:
                 if path[0] in body.parameters or path[0] in body.names.later:
                     into[path[0]] = into.get(path[0], 0) | flags
         for parameter in sorted(inner.sql):
-            for value in self.given(call, callee, parameter):
+            for value in self.arguments_for(call, callee, parameter):
                 found.sql.update(part.id for part in _names_in(value) if part.id in body.parameters)
 
 

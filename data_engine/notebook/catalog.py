@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine import private
-from data_engine.argument_checks import shown
+from data_engine.argument_checks import value_text
 from data_engine.errors import FlowValidationError, error_of
 from data_engine.files import write_text_atomic
 from data_engine.flow.flow import Flow
@@ -37,8 +37,6 @@ from data_engine.version import __version__
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from data_engine.flow.expectation import AlertRule, Expectation
-    from data_engine.flow.parameters import Parameters
     from data_engine.notebook.load import FlowModules
 
 
@@ -66,14 +64,9 @@ class CatalogEntry:
 
     def as_dict(self) -> dict[str, Any]:
         """The keys and values `data-engine list --json` prints."""
+        names = ("name", "group", "title", "mode", "description", "source", "mirror")
         return {
-            "name": self.name,
-            "group": self.group,
-            "title": self.title,
-            "mode": self.mode,
-            "description": self.description,
-            "source": self.source,
-            "mirror": self.mirror,
+            **{name: getattr(self, name) for name in names},
             "staged": self.flow is not None and self.flow.is_staged,
             "trigger": self.trigger,
             "options": _options(self.flow),
@@ -291,7 +284,9 @@ def check_flow_name(name: object) -> str:
         FlowValidationError: no text, blank, or longer than the name of a file.
     """
     if not isinstance(name, str) or not name.strip() or is_too_long(name):
-        raise FlowValidationError(f"a flow name cannot be {shown(name)}", where="flow name", fix="give the file's stem")
+        raise FlowValidationError(
+            f"a flow name cannot be {value_text(name)}", where="flow name", fix="give the file's stem"
+        )
     return name
 
 
@@ -429,7 +424,7 @@ def entry_message(entry: CatalogEntry) -> dict[str, Any]:
         trigger, mirror = entry.flow.trigger, entry.flow.mirror_spec
         message["flow"] = {
             "label": entry.flow.label,
-            "trigger": None if trigger is None else {"mode": trigger.mode} | _texts(asdict(trigger)),
+            "trigger": None if trigger is None else {"mode": trigger.mode, "fields": _texts(asdict(trigger))},
             "mirror": None if mirror is None else _texts(asdict(mirror)),
             "workspace_root": str(entry.flow._workspace_root),
             "settings": None if entry.flow.parameters is None else entry.flow.parameters.title,
@@ -441,71 +436,47 @@ def entry_message(entry: CatalogEntry) -> dict[str, Any]:
 
 def entry_of_message(message: dict[str, Any]) -> CatalogEntry:
     """The entry a message was made of; its flow has no steps."""
-    from data_engine.flow.flow import MirrorSpec
-    from data_engine.flow.trigger import Manual
-
-    kinds: dict[str, type[Manual | Poll | Schedule]] = {"manual": Manual, "poll": Poll, "schedule": Schedule}
     facts, error = message.get("flow"), message["error"]
-    flow = None
-    if facts is not None:
-        trigger = None
-        if facts["trigger"] is not None:
-            options = {name: _tuples(value) for name, value in facts["trigger"].items() if name != "mode"}
-            options |= {name: Path(options[name]) for name in ("source", "skip_file") if options.get(name) is not None}
-            trigger = kinds[facts["trigger"]["mode"]](**options)
-        mirror = facts["mirror"]
-        flow = Flow(
-            message["group"],
-            message["name"],
-            facts["label"],
-            trigger=trigger,
-            mirror_spec=None
-            if mirror is None
-            else MirrorSpec(Path(mirror["root"]), mirror["root_as_authored"], bool(mirror.get("staged"))),
-            _workspace_root=Path(facts["workspace_root"]),
-            parameters=_read_parameters(message.get("parameters"), facts["settings"]),
-            expectations=_read_expectations(facts.get("expectations")),
-            alerts=_read_alerts(facts.get("alerts")),
-        )
+    names = ("name", "title", "group", "mode", "description", "source", "mirror", "trigger")
     return CatalogEntry(
-        name=message["name"],
+        **{name: message[name] for name in names},
         path=Path(message["path"]),
-        title=message["title"],
-        group=message["group"],
-        mode=message["mode"],
-        description=message["description"],
-        source=message["source"],
-        mirror=message["mirror"],
-        trigger=message["trigger"],
         steps=tuple(message["steps"]),
         warnings=tuple(message["warnings"]),
         error=None if error is None else error_of(error),
-        flow=flow,
+        flow=None if facts is None else _flow_of(message, facts),
     )
 
 
-def _read_parameters(told: Any, title: str) -> Parameters | None:
-    if told is None:
-        return None
+def _flow_of(message: Mapping[str, Any], facts: Mapping[str, Any]) -> Flow:
+    from data_engine.flow.expectation import AlertRule, Expectation
+    from data_engine.flow.flow import MirrorSpec
     from data_engine.flow.parameters import Parameters
+    from data_engine.flow.trigger import Manual
 
-    return Parameters.of_json(told, title)
+    kinds: dict[str, type[Manual | Poll | Schedule]] = {"manual": Manual, "poll": Poll, "schedule": Schedule}
+    trigger, parameters = facts["trigger"], message["parameters"]
+    return Flow(
+        message["group"],
+        message["name"],
+        facts["label"],
+        trigger=None if trigger is None else _made(kinds[trigger["mode"]], trigger["fields"]),
+        mirror_spec=None if facts["mirror"] is None else _made(MirrorSpec, facts["mirror"]),
+        _workspace_root=Path(facts["workspace_root"]),
+        parameters=None if parameters is None else Parameters.of_json(parameters, facts["settings"]),
+        expectations=tuple(_made(Expectation, one) for one in facts["expectations"]),
+        alerts=tuple(_made(AlertRule, one) for one in facts["alerts"]),
+    )
 
 
-def _read_expectations(told: Iterable[Mapping[str, Any]] | None) -> tuple[Expectation, ...]:
-    if not told:
-        return ()
-    from data_engine.flow.expectation import Expectation
-
-    return tuple(Expectation(**{name: _tuples(value) for name, value in one.items()}) for one in told)
+_PATHS = ("source", "skip_file", "root")
 
 
-def _read_alerts(told: Iterable[Mapping[str, Any]] | None) -> tuple[AlertRule, ...]:
-    if not told:
-        return ()
-    from data_engine.flow.expectation import AlertRule
-
-    return tuple(AlertRule(**{name: _tuples(value) for name, value in one.items()}) for one in told)
+def _made(kind: Any, facts: Mapping[str, Any]) -> Any:
+    """The value with these fields, as JSON has them."""
+    return kind(
+        **{name: Path(one) if one is not None and name in _PATHS else _tuples(one) for name, one in facts.items()}
+    )
 
 
 def _texts(values: dict[str, Any]) -> dict[str, Any]:
@@ -517,7 +488,7 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-_FORMAT = 2
+_FORMAT = 3
 _LARGEST_BYTES = 16_000_000
 
 

@@ -124,7 +124,7 @@ def compile_with_codes(
             for warning in sliced.warnings
         ),
         cells=tuple(
-            CompiledCell(cell.number, cell.id, tuple(CompiledStatement(d.line, d.taken, d.why) for d in decisions))
+            CompiledCell(cell.number, cell.id, decisions)
             for cell, decisions in zip(cells, sliced.decisions, strict=True)
         ),
         chunks=tuple(chunks),
@@ -265,15 +265,6 @@ def _module_text(path: Path, sliced: Slice, parts: Sequence[str]) -> str:
 
 
 @frozen
-class Decision:
-    """Whether one statement goes to production, and why."""
-
-    line: int
-    taken: bool
-    why: str
-
-
-@frozen
 class Slice:
     """The decisions, one tuple per cell and one entry per statement of the cell.
 
@@ -281,7 +272,7 @@ class Slice:
     `from __future__` features that hold for the whole module.
     """
 
-    decisions: tuple[tuple[Decision, ...], ...]
+    decisions: tuple[tuple[CompiledStatement, ...], ...]
     warnings: tuple[Diagnostic, ...] = ()
     problem: Diagnostic | None = None
     future: tuple[str, ...] = ()
@@ -376,17 +367,17 @@ def _wrong_builds(statements: Statements) -> Iterator[Diagnostic]:
 
 def _decisions(
     statements: Statements, taken: Mapping[int, str], otherwise: str, followed: Collection[str] = ()
-) -> tuple[tuple[Decision, ...], ...]:
-    decisions: dict[int, list[Decision]] = {id(cell): [] for cell in statements.cells}
+) -> tuple[tuple[CompiledStatement, ...], ...]:
+    decisions: dict[int, list[CompiledStatement]] = {id(cell): [] for cell in statements.cells}
     for statement in statements.all:
         why = taken.get(statement.index) or (_why_left(statements, statement, followed) if taken else "") or otherwise
-        decisions[id(statement.cell)].append(Decision(statement.line, statement.index in taken, why))
+        decisions[id(statement.cell)].append(CompiledStatement(statement.line, statement.index in taken, why))
     for cell in statements.cells:
         if cell.language:
-            decisions[id(cell)].append(Decision(1, False, f"a {cell.language} cell stays in the notebook"))
+            decisions[id(cell)].append(CompiledStatement(1, False, f"a {cell.language} cell stays in the notebook"))
         elif cell.problem:
             why = f"the cell does not parse: {cell.problem}"
-            decisions[id(cell)].append(Decision(cell.problem_line, False, why))
+            decisions[id(cell)].append(CompiledStatement(cell.problem_line, False, why))
     return tuple(tuple(entries) for entries in decisions.values())
 
 

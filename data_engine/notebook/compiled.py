@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from pathlib import Path
 
 from data_engine.display_hook import Displayable
-from data_engine.record import frozen
+from data_engine.record import Record, frozen
 
-FORMAT = 6
+FORMAT = 7
 """Raised with every change of what the compiler makes of the same notebook."""
 
 
 @frozen
-class CompileWarning:
+class CompileWarning(Record):
     """Something the author should know about a line of a cell, and its fix; `may_change` is the needed name that a left-out call
     may change, which a comparison with the kernel settles.
 
@@ -34,7 +35,7 @@ class CompileWarning:
 
 
 @frozen
-class CompiledStatement:
+class CompiledStatement(Record):
     """What became of one top-level statement; `line` counts in its cell."""
 
     line: int
@@ -43,16 +44,16 @@ class CompiledStatement:
 
 
 @frozen
-class CompiledCell:
+class CompiledCell(Record):
     """What became of one code cell. `number` counts the notebook's code cells from 1."""
 
     number: int
     id: str
-    statements: tuple[CompiledStatement, ...]
+    statements: tuple[CompiledStatement, ...] = field(metadata={"of": CompiledStatement.read})
 
 
 @frozen
-class Chunk:
+class Chunk(Record):
     """What one cell gives to the module: `text` has the cell's line numbers, all that is left out is blank.
 
     `original` is the cell as written, for tracebacks.

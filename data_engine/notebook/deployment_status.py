@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from data_engine.errors import FlowValidationError
-from data_engine.flow.suggestions import meant
+from data_engine.flow.suggestions import near_offer
 from data_engine.formatting import cells_text, cli_line
 from data_engine.model import Deployment
 from data_engine.record import Record, frozen
@@ -142,12 +142,12 @@ def _where(cells: Sequence[int], helpers: Sequence[str]) -> str:
     return ", ".join([*([cells_text(cells)] if cells else []), *helpers])
 
 
-def live(history: Iterable[Deployment]) -> dict[str, Deployment]:
+def live_deployments(history: Iterable[Deployment]) -> dict[str, Deployment]:
     """The deployment that each flow runs: its newest, unless that withdraws it.
 
     Example:
         >>> one, two = (Deployment(f"d{n}", n, "claims", "deploy", f"s{n}") for n in (1, 2))
-        >>> live([two, one])["claims"].id, live([one, Deployment("d3", 3, "claims", "withdraw", "")])
+        >>> live_deployments([two, one])["claims"].id, live_deployments([one, Deployment("d3", 3, "claims", "withdraw", "")])
         ('d2', {})
     """
     newest: dict[str, Deployment] = {}
@@ -167,31 +167,31 @@ class RolledBack:
     digest: str
 
 
-def rolled_back(history: Sequence[Deployment]) -> dict[str, RolledBack]:
+def rollbacks(history: Sequence[Deployment]) -> dict[str, RolledBack]:
     """How each flow that runs an earlier deployment again came to that; `history` has the newest first.
 
     Example:
         >>> one, two = (Deployment(f"d{n}", n, "claims", "deploy", f"s{n}", f"c{n}") for n in (1, 2))
         >>> back = Deployment("d3", 3, "claims", "rollback", "s1", "c1", at_utc="2026-01-03", of="d1")
-        >>> rolled_back([back, two, one]), rolled_back([two, one])
+        >>> rollbacks([back, two, one]), rollbacks([two, one])
         ({'claims': RolledBack(to='d1', at_utc='2026-01-03', digest='c2')}, {})
     """
     found = {}
-    for flow, now in live(history).items():
+    for flow, now in live_deployments(history).items():
         deploys = (one for one in history if one.flow == flow and one.kind == "deploy" and one.number < now.number)
         if now.kind == "rollback" and (before := next(deploys, None)) is not None:
             found[flow] = RolledBack(now.of or now.id, now.at_utc, before.digest)
     return found
 
 
-def ended(history: Iterable[Deployment]) -> dict[str, Deployment]:
+def ended_deployments(history: Iterable[Deployment]) -> dict[str, Deployment]:
     """What each flow ran last that runs no more, and did not go on under another name.
 
     Example:
         >>> one = Deployment("d1", 1, "claims", "deploy", "s1")
-        >>> ended([one, Deployment("d2", 2, "claims", "withdraw", "")])["claims"].id
+        >>> ended_deployments([one, Deployment("d2", 2, "claims", "withdraw", "")])["claims"].id
         'd1'
-        >>> ended([one]), ended([one, Deployment("d2", 2, "claims", "withdraw", "", of="d3")])
+        >>> ended_deployments([one]), ended_deployments([one, Deployment("d2", 2, "claims", "withdraw", "", of="d3")])
         ({}, {})
     """
     rows = sorted(history, key=lambda one: (one.number, one.id))
@@ -202,14 +202,14 @@ def ended(history: Iterable[Deployment]) -> dict[str, Deployment]:
     }
 
 
-def kept(history: Iterable[Deployment], *, keep: int, since_utc: str) -> set[str]:
+def kept_deployments(history: Iterable[Deployment], *, keep: int, since_utc: str) -> set[str]:
     """The ids of the deployments whose sets stay: each flow's newest `keep`, and each that was live after `since_utc`.
 
     A run that is remembered began after `since_utc`, so what it used is among them.
 
     Example:
         >>> days = [Deployment(f"d{n}", n, "claims", "deploy", f"s{n}", at_utc=f"2026-01-0{n}") for n in (1, 2, 3)]
-        >>> sorted(kept(days, keep=1, since_utc="2026-01-09")), sorted(kept(days, keep=1, since_utc="2026-01-02"))
+        >>> sorted(kept_deployments(days, keep=1, since_utc="2026-01-09")), sorted(kept_deployments(days, keep=1, since_utc="2026-01-02"))
         (['d3'], ['d2', 'd3'])
     """
     by_flow: dict[str, list[Deployment]] = {}
@@ -227,10 +227,10 @@ def kept(history: Iterable[Deployment], *, keep: int, since_utc: str) -> set[str
     return stays
 
 
-def told(history: Iterable[Deployment], *, kept_ids: Collection[str]) -> list[Deployment]:
+def marked_history(history: Iterable[Deployment], *, kept_ids: Collection[str]) -> list[Deployment]:
     """The history for people, the newest first, each with whether it holds and can be gone back to."""
     rows = sorted(history, key=lambda one: (-one.number, one.id))
-    holds = {one.id for one in live(rows).values()}
+    holds = {one.id for one in live_deployments(rows).values()}
     return [
         replace(one, is_live=one.id in holds, is_kept=one.kind != "withdraw" and one.id in kept_ids) for one in rows
     ]
@@ -255,7 +255,7 @@ def to_roll_back_to(history: Sequence[Deployment], flow: str, to: str | None) ->
     rows = [one for one in history if one.flow == flow]
     if not rows:
         raise _never_deployed(f"{flow} was never deployed", flow, history)
-    now = live(rows).get(flow)
+    now = live_deployments(rows).get(flow)
     chosen = _before(now, rows, flow) if to is None else _named(to, rows, flow)
     if chosen.kind == "withdraw" or not chosen.is_kept:
         what = f"deployment {chosen.id[:8]} of {flow} is not kept any more"
@@ -274,7 +274,7 @@ def to_restore(history: Sequence[Deployment], flow: str, to: str | None) -> Depl
     rows = [one for one in history if one.flow == flow and one.kind != "withdraw"]
     if not rows:
         raise _never_deployed(f"{flow} was never deployed, so no copy of it is kept", flow, history)
-    chosen = live(history).get(flow, rows[0]) if to is None else _named(to, rows, flow)
+    chosen = live_deployments(history).get(flow, rows[0]) if to is None else _named(to, rows, flow)
     if not chosen.is_kept:
         raise _no_choice(
             f"deployment {chosen.id[:8]} of {flow} is not kept any more", flow, "choose a kept one: {list}"
@@ -283,7 +283,7 @@ def to_restore(history: Sequence[Deployment], flow: str, to: str | None) -> Depl
 
 
 def _never_deployed(what: str, flow: str, history: Sequence[Deployment]) -> FlowValidationError:
-    offer = meant(flow, {one.flow for one in history})
+    offer = near_offer(flow, {one.flow for one in history})
     fix = f"{offer}`data-engine deployments` lists what was deployed, and `data-engine list` the flows"
     return FlowValidationError(what, where=f'flow "{flow}"', fix=fix)
 

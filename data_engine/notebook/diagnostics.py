@@ -10,10 +10,9 @@ from data_engine.flow.object_names import how_to_take
 from data_engine.flow.suggestions import syntax_fix
 from data_engine.notebook import effects
 from data_engine.notebook.magics import parse_cell
-from data_engine.notebook.names import HINT, LOAD, Path
+from data_engine.notebook.names import HINT, LOAD, Path, texts_in
 from data_engine.notebook.read import NotebookCell
 from data_engine.notebook.secrets_written import may_name_secret, secret_words, written_secrets
-from data_engine.notebook.shapes import texts_in
 from data_engine.notebook.statements import DEFINITIONS, Statement, Statements
 from data_engine.record import frozen
 from data_engine.workspace.layout import kernel_shell
@@ -256,22 +255,6 @@ def looked_up(statements: Statements, statement: Statement) -> set[str]:
     }
 
 
-def _about_lookups(statements: Statements, statement: Statement) -> Iterator[Diagnostic]:
-    """What nobody can follow: names that are looked up by a text which does not stand there."""
-    if "globals" not in statement.names.now and "globals" not in statement.names.later:
-        return
-    texts = [text for text in texts_in(statement.node) if text.isidentifier()]
-    for part in ast.walk(statement.node):
-        if not isinstance(part, ast.Call) or texts:
-            continue
-        if isinstance(part.func, ast.Name) and part.func.id == "globals":
-            what = "globals() looks up names that cannot be found here; production has only the names that build() uses elsewhere"
-            yield Diagnostic(
-                what, statement.number, part.lineno, "put `#| keep` at the top of the cells that define them"
-            )
-            return
-
-
 def _around_magic(node: ast.stmt, name: str) -> str:
     """What of the block around a magic gives a name that the magic itself does not, "" when the magic does."""
     if not isinstance(node, (ast.For, ast.AsyncFor, ast.While, ast.With, ast.If, ast.Try)):
@@ -299,7 +282,6 @@ def warnings_of(statements: Statements, selection: Selection) -> Iterator[Diagno
         if statement.index in selection.taken:
             why = selection.taken[statement.index]
             yield from _about_input(statements, statement, why)
-            yield from _about_lookups(statements, statement)
             if statement.number in with_secrets:
                 yield from _about_secrets(statement)
             if statement.number > build and (name := selection.changed.get(statement.index)):

@@ -12,8 +12,7 @@ from data_engine.formatting import cells_text
 from data_engine.notebook import effects
 from data_engine.notebook.diagnostics import Diagnostic
 from data_engine.notebook.magics import ParsedCell
-from data_engine.notebook.names import HINT, LOAD, TABLE
-from data_engine.notebook.shapes import path_of, texts_in
+from data_engine.notebook.names import HINT, LOAD, TABLE, path_of, texts_in
 from data_engine.notebook.statements import DEFINITIONS, END, IMPORTS, Statement, Statements
 
 _READ = LOAD | HINT | TABLE

@@ -6,8 +6,21 @@ import ast
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from data_engine.notebook.names import CHANGE, HINT, LOAD, MUTATE, NOTE, NOTHING, SQL, TABLE, TYPE, Names
-from data_engine.notebook.shapes import is_container, path_of, sql_words
+from data_engine.notebook.names import (
+    CHANGE,
+    HINT,
+    LOAD,
+    MUTATE,
+    NOTE,
+    NOTHING,
+    SQL,
+    TABLE,
+    TYPE,
+    Names,
+    is_container,
+    path_of,
+    sql_words,
+)
 
 MODULE, CLASS, FUNCTION = 0, 1, 2
 """The kinds of scopes."""

@@ -28,8 +28,20 @@ from data_engine.notebook.diagnostics import (
     looked_up,
     unsupplied,
 )
-from data_engine.notebook.names import CALL, HINT, LOAD, NOTE, SQL, TABLE, TYPE, Path
-from data_engine.notebook.shapes import path_of, reads_tables, sql_words, texts_in
+from data_engine.notebook.names import (
+    CALL,
+    HINT,
+    LOAD,
+    NOTE,
+    SQL,
+    TABLE,
+    TYPE,
+    Path,
+    path_of,
+    reads_tables,
+    sql_words,
+    texts_in,
+)
 from data_engine.notebook.statements import DEFINITIONS, DISPLAY_CALLS, END, IMPORTS, Statement, Statements
 from data_engine.record import frozen
 

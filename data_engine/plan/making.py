@@ -37,7 +37,7 @@ from data_engine.ledger.deployments import published
 from data_engine.model import Event, Signature
 from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import find_module
-from data_engine.notebook.deployment_status import live
+from data_engine.notebook.deployment_status import live_deployments
 from data_engine.notebook.deployments import Deployments, changed_config
 from data_engine.notebook.module_sets import read_contents
 from data_engine.plan.plan import CodeChange, Elapsed, NotHeldBack, Plan, PlannedSource, SideError
@@ -129,7 +129,7 @@ def make_plan(home: LocalWorkspace, name: str, wish: Wish, sink: Callable[[Event
         if run.wrong_key is not None:
             raise run.wrong_key
         notes.append(f"no table has the key {', '.join(wish.key)}: whole rows were compared")
-    live = deployment_status.live(ledger_rows.published(home.ledger()))[name]
+    live = deployment_status.live_deployments(ledger_rows.published(home.ledger()))[name]
     edit, _ = read_contents(home.layout.flow_modules_dir)
     return Plan(
         name,
@@ -309,7 +309,7 @@ def _leaves(found: Sequence[Difference]) -> Iterator[Difference]:
 
 def code_changes(deployments: Deployments, home: LocalWorkspace, name: str) -> tuple[CodeChange, ...]:
     """What differs between the code of the authored flow and what is deployed of it, by cell, then by helper."""
-    pointer = live(published(home.ledger(), name)).get(name)
+    pointer = live_deployments(published(home.ledger(), name)).get(name)
     if pointer is None or deployments.digest_of(name) == pointer.digest:
         return ()  # and no other module is read
     found = [CodeChange(f"cell {cell}", tuple(lines), cell) for cell, lines in sorted(deployments.diff(name).items())]

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import field
 from pathlib import Path
-from typing import Any, Self
 
 from data_engine.model import Compared
 from data_engine.notebook.read import read_cells
 from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint
-from data_engine.record import frozen
+from data_engine.record import Record, frozen
 
 _MOST_TOLD = 5
 _NO_DETAIL = Detail()
 
 
 @frozen
-class ValueDifference:
+class ValueDifference(Record):
     """One value that differs: its name, as it is in the kernel and in the slice, and the left-out cells that changed it."""
 
     name: str
@@ -51,7 +50,7 @@ _ABSENT, _OTHER_CODE = "absent", "other code"
 
 
 @frozen
-class Verdict:
+class Verdict(Record):
     """How a notebook's slice compared with its kernel, at a time; `cells` are digests of all cells as they were, in order.
 
     `varying` are names that two executions of the slice make differently, `doubts` what cannot be compared, each told once.
@@ -59,7 +58,7 @@ class Verdict:
 
     at_utc: str
     cells: tuple[str, ...]
-    differences: tuple[ValueDifference, ...] = ()
+    differences: tuple[ValueDifference, ...] = field(default=(), metadata={"of": ValueDifference.read})
     varying: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
 
@@ -97,21 +96,6 @@ class Verdict:
         varying = ", ".join(f"`{name}`" for name in self.varying if name not in told)
         doubts = [f"not compared: {doubt}" for doubt in self.doubts if doubt not in told]
         return [f"{varying}: made anew each time", *doubts] if varying else doubts
-
-    def as_dict(self) -> dict[str, Any]:
-        """As it is kept."""
-        return asdict(self)
-
-    @classmethod
-    def read(cls, kept: Mapping[str, Any]) -> Self:
-        """The verdict that `as_dict` gave."""
-        differences = [
-            ValueDifference(one["name"], one["kernel"], one["production"], tuple(one["cells"]))
-            for one in kept["differences"]
-        ]
-        return cls(
-            kept["at_utc"], tuple(kept["cells"]), tuple(differences), tuple(kept["varying"]), tuple(kept["doubts"])
-        )
 
 
 def cells_of(texts: Sequence[str]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from data_engine.ledger.deployments import deployments_of, published, renamings
 from data_engine.model import Deployment, utc_text
 from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import check_flow_name, find_module
-from data_engine.notebook.deployment_status import live
+from data_engine.notebook.deployment_status import live_deployments
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.module_sets import files_of, read_contents
 from data_engine.workspace.settings import WorkspaceSettings
@@ -42,7 +42,7 @@ def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment
     rows += chain.from_iterable(before)  # all of them say which of them holds
     return [
         one
-        for one in deployment_status.told(rows, kept_ids=kept_ids(rows, home.settings_shown()))
+        for one in deployment_status.marked_history(rows, kept_ids=kept_ids(rows, home.settings_shown()))
         if one.id not in left_out
     ]
 
@@ -116,7 +116,7 @@ def mirrors_left(rows: Sequence[Deployment], flow: str, folder: Path) -> list[Pa
     """The folders that a flow wrote to as it was deployed, also under the names that it had before, and that are there still;
     without those that a deployed flow writes to. `rows` is the history, `folder` the authored one."""
     names = {flow, *former_names(rows, flow)}
-    used = {one.mirror for one in deployment_status.live(rows).values()}
+    used = {one.mirror for one in deployment_status.live_deployments(rows).values()}
     mirrors = {one.mirror for one in rows if one.flow in names and one.mirror is not None} - used
     found = {Path(os.path.normpath(folder / mirror)) for mirror in mirrors}
     return sorted(path for path in found if path.is_dir())
@@ -221,14 +221,16 @@ def left_out(home: LocalWorkspace, but: Collection[str]) -> dict[str, Deployment
     """
     rows = sorted(published(home.ledger()), key=lambda one: (one.number, one.id))
     newest = {one.flow: one for one in rows}
-    left = deployment_status.ended(rows).keys() & module_files(home.layout.flow_modules_dir).keys() - set(but)
+    left = deployment_status.ended_deployments(rows).keys() & module_files(home.layout.flow_modules_dir).keys() - set(
+        but
+    )
     return {flow: newest[flow] for flow in sorted(left)}
 
 
 def kept_ids(rows: Sequence[Deployment], settings: WorkspaceSettings) -> set[str]:
     """The deployments whose sets stay."""
     since_utc = utc_text(time.time() - settings.history.retention_days * _DAY_S)
-    return deployment_status.kept(rows, keep=settings.deploy.keep, since_utc=since_utc)
+    return deployment_status.kept_deployments(rows, keep=settings.deploy.keep, since_utc=since_utc)
 
 
 _Row = TypeVar("_Row", bound=Any)
@@ -270,7 +272,7 @@ def with_earlier_code(history: Sequence[Deployment], flow: str, ran: Mapping[str
         >>> sorted(with_earlier_code([same, two, one], "claims", {"r1": "d1", "r2": "d2", "r3": "d3", "r4": "d9"}))
         ['r1']
     """
-    now = live(history).get(flow)
+    now = live_deployments(history).get(flow)
     if now is None:
         return frozenset()
     other = {one.id for one in history if one.flow == flow and one.digest != now.digest}

@@ -20,7 +20,7 @@ from data_engine.clock import boot_clock
 from data_engine.engine.candidates import names_there
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
-from data_engine.flow.suggestions import as_typed, meant, nearest_files
+from data_engine.flow.suggestions import as_typed, near_offer, nearest_files
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.formatting import first_few
 from data_engine.ledger.backfills import newest_writer, written_with_params

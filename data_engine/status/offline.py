@@ -145,7 +145,7 @@ class OfflineFacts:
         entries = with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions(), warns=False))
         edited = [name for name, one in edits.items() if one.is_edited]
         shown = in_production(entries, deployments, edited, home.deployed_descriptions()) if edited else entries
-        there = deployment_status.live(published(home.ledger())).values() if deployed else ()
+        there = deployment_status.live_deployments(published(home.ledger())).values() if deployed else ()
         found = []
         for entry, runs in zip(entries, shown, strict=True):
             new = replace(NOT_DEPLOYED, digest=authored.digests.get(entry.name, ""))

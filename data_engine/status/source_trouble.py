@@ -15,7 +15,7 @@ from pathlib import Path
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.scan import walk
-from data_engine.flow.suggestions import meant
+from data_engine.flow.suggestions import near_offer
 from data_engine.formatting import cli_line
 from data_engine.notebook.catalog import CatalogEntry
 
@@ -120,7 +120,7 @@ def unknown_words(flow: str, name: str, known: Collection[str]) -> str:
 `data-engine secret set opss` stores its address; known here: ops, mail_team"
     """
     here = f"; known here: {', '.join(known)}" if known else ""
-    fix = f"{meant(name, known)}`{cli_line('secret', 'set', name)}` stores its address{here}"
+    fix = f"{near_offer(name, known)}`{cli_line('secret', 'set', name)}` stores its address{here}"
     return f"{flow}: Flow.alert(to=...) names {name!r}, and this machine has no such secret: {fix}"
 
 

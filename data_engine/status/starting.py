@@ -16,7 +16,7 @@ from data_engine.formatting import first_few, plural, zoned_words
 from data_engine.ledger.deployments import published
 from data_engine.model import Deployment
 from data_engine.notebook.catalog import CatalogEntry, read_catalog, with_no_steps_refused
-from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, DeploymentStatus, live
+from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, DeploymentStatus, live_deployments
 from data_engine.planning.due import PlannedFlow
 from data_engine.reasons.kinds import NotThere, OwnOutput, Unreachable
 from data_engine.record import frozen
@@ -109,7 +109,7 @@ def going_live(home: LocalWorkspace, name: str | None = None) -> list[GoingLive]
     deployments = home.deployments()
     entries = with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions(), warns=False))
     authored, deployed = deployments.authored(), deployments.deployed()
-    edits, there = deployments.edits_among(authored), list(live(published(home.ledger())).values())
+    edits, there = deployments.edits_among(authored), list(live_deployments(published(home.ledger())).values())
     undeployed, switches = left_out(home, ()), home.ledger().switches()
     gone = {flow: one for flow, one in edits.items() if one.kind == "gone"}
     was = {one.renamed_to: flow for flow, one in gone.items() if one.renamed_to is not None}

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from data_engine.argument_checks import is_text, shown
+from data_engine.argument_checks import is_text, value_text
 from data_engine.errors import WorkspaceError
 from data_engine.files import create_exclusive
 from data_engine.platforms.names import is_too_long, with_home
@@ -115,7 +115,7 @@ def provision_workspace(root: Path | str, *, example: bool = True) -> Provisione
     """
     text = os.fspath(root)
     if not text.strip() or not is_text(text) or is_too_long(text):
-        raise WorkspaceError(f"{shown(text)} is not a path", where="workspace create", fix="give a folder's path")
+        raise WorkspaceError(f"{value_text(text)} is not a path", where="workspace create", fix="give a folder's path")
     layout = WorkspaceLayout(Path(os.path.abspath(with_home(text))))
     check_workspace_id(layout.workspace_id)
     folders, files = _wanted(layout, example=example)

@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 
 from data_engine import FlowValidationError, Workspace
-from data_engine.flow.parameter_values import Given
+from data_engine.flow.parameter_values import TypedValue
 from tests.support import AUTO, WorkspaceFiles
 
 FLOW = """
@@ -43,7 +43,7 @@ def test_every_way_gives_the_same_and_a_wrong_value_begins_nothing(workspace: Wo
     """A value of Python, a text as typed, and JSON; texts are not guessed at where the type is known."""
     ways = (
         {"month": date(2013, 3, 1), "code": "007"},
-        {"month": Given.text("2013-03"), "code": Given.text("007")},
+        {"month": TypedValue.text("2013-03"), "code": TypedValue.text("007")},
         {"month": "2013-03-01", "code": "007"},
     )
     for params in ways:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_engine import Flow, FlowContext, FlowValidationError, Secret
-from data_engine.flow.parameter_values import Given
+from data_engine.flow.parameter_values import TypedValue
 from data_engine.flow.parameters import Parameters, parameters_of, texts_to_params
 
 
@@ -258,7 +258,7 @@ def test_flows_that_declare_nothing_take_any_names() -> None:
 
 
 def test_a_text_means_json_only_where_nothing_is_declared() -> None:
-    pairs = {"count": Given.text("15"), "text": Given.text("15")}
+    pairs = {"count": TypedValue.text("15"), "text": TypedValue.text("15")}
 
     assert texts_to_params(pairs, None) == {"count": 15, "text": 15}
     assert parameters_of(Everything).check(texts_to_params(pairs, parameters_of(Everything))) == {

@@ -58,7 +58,7 @@ from data_engine.engine.memo.value_copy import (
 )
 from data_engine.engine.params import values_of
 from data_engine.engine.scratch import BESIDE, Scratch, ScratchFile
-from data_engine.flow.check import Apart, Check, names_saved
+from data_engine.flow.check import Check, SplitRows, names_saved
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
@@ -365,7 +365,7 @@ class _Attempt:
 
     def _object(self, name: str | None, index: int) -> Any:
         """The object of this name that the step gives; a check has two."""
-        return Apart.pick(self._value(index), name, _rejected(self.steps[index].spec))
+        return SplitRows.pick(self._value(index), name, _rejected(self.steps[index].spec))
 
     def _origin(self, index: int) -> int:
         """The step whose value is handed on as the result of step number `index`."""
@@ -407,10 +407,10 @@ class _Attempt:
         impure = self._impurity(step, parts, changed) or writing
         self.ran.add(index)
         self.values[index] = value
-        if isinstance(value, Apart):
+        if isinstance(value, SplitRows):
             attributes["current"] = value.good
             attributes["objects"] |= {
-                name: Apart.pick(value, name, _rejected(step.spec)) for name in names_saved(step.spec)
+                name: SplitRows.pick(value, name, _rejected(step.spec)) for name in names_saved(step.spec)
             }
         missed = unseen or log.unseen
         again = impure or (None if missed is None else f"depends on something that cannot be tracked: {missed}")

@@ -19,7 +19,7 @@ from pathlib import Path
 from data_engine.argument_checks import is_unicode
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.names import folded, quoted, shown, table_parts
+from data_engine.helpers.duckdb.names import folded, names_text, quoted, table_parts
 from data_engine.helpers.targets import local_path
 from data_engine.platforms.files import is_locked
 from data_engine.record import frozen
@@ -95,7 +95,7 @@ class Database:
             if "Table with name" not in what:
                 raise
             raise FlowValidationError(  # DuckDB's own guesses are among its system tables
-                what, where=str(self.path), fix=f"the database holds {shown(self.table_names())}"
+                what, where=str(self.path), fix=f"the database holds {names_text(self.table_names())}"
             ) from error
         if relation is None:
             raise FlowValidationError("the SQL gives no rows", where=sql, fix="write one query, such as SELECT ...")
@@ -169,7 +169,7 @@ class Database:
                 f'there is no table "{table.name}"'
                 + ("" if table.schema == "main" else f' in the schema "{table.schema}"'),
                 where=str(self.path),
-                fix=f"the database holds {shown(self.table_names())}",
+                fix=f"the database holds {names_text(self.table_names())}",
             )
         return columns
 
@@ -229,7 +229,9 @@ def reading(db_path: object, *, wait: Wait) -> Iterator[Database]:
     path, deadline_s = _path(db_path), _deadline_s(wait)
     if not path.is_file():
         raise FlowValidationError(
-            f"there is no database {path}", where="db_path=", fix=f"in its folder there are {shown(_neighbours(path))}"
+            f"there is no database {path}",
+            where="db_path=",
+            fix=f"in its folder there are {names_text(_neighbours(path))}",
         )
     with _translated(path):
         conn = _connect(path, deadline_s, read_only=True)
@@ -275,7 +277,9 @@ def exclusive(
         _make_folder(path.parent)
     elif not path.is_file():
         raise FlowValidationError(
-            f"there is no database {path}", where="db_path=", fix=f"in its folder there are {shown(_neighbours(path))}"
+            f"there is no database {path}",
+            where="db_path=",
+            fix=f"in its folder there are {names_text(_neighbours(path))}",
         )
     turn = _writers.setdefault(path, threading.Lock())
     if not turn.acquire(timeout=max(0.0, deadline_s - time.monotonic())):

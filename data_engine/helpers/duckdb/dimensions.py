@@ -14,7 +14,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, reading, writing
 from data_engine.helpers.duckdb.fit import Kept, fit
 from data_engine.helpers.duckdb.incoming import SOURCE, Column, as_arrow, as_frame, frame_column, new_column, register
-from data_engine.helpers.duckdb.names import column_list, find, free_name, quoted, shown, table_parts
+from data_engine.helpers.duckdb.names import column_list, find, free_name, names_text, quoted, table_parts
 from data_engine.helpers.duckdb.types import is_same_kind, kept_by, tried
 
 TYPE_CHECKING = False
@@ -267,7 +267,9 @@ def _table_column(table: Table, existing: dict[str, str], name: str, *, argument
     found = find(name, existing)
     if found is None:
         raise FlowValidationError(
-            f'the table "{table.name}" has no column "{name}"', where=f"{argument}=", fix=f"it has {shown(existing)}"
+            f'the table "{table.name}" has no column "{name}"',
+            where=f"{argument}=",
+            fix=f"it has {names_text(existing)}",
         )
     return found
 
@@ -299,7 +301,7 @@ def _add_missing(database: Database, table: str, columns: Sequence[Column], key:
     natural = {find(column.name, existing): column for column in columns}
     if own_key is None or None in natural or len(existing) != len(columns) + 1:
         raise FlowValidationError(
-            f'the dimension "{target.name}" has the columns {shown(existing)}; the frame and its key are {shown([key, *(c.name for c in columns)])}',
+            f'the dimension "{target.name}" has the columns {names_text(existing)}; the frame and its key are {names_text([key, *(c.name for c in columns)])}',
             where="df=",
             fix="a dimension keeps its natural columns: give the same ones, or name another table",
         )

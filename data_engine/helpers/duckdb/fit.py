@@ -19,7 +19,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import Database, Table
 from data_engine.helpers.duckdb.incoming import SOURCE, Column
 from data_engine.helpers.duckdb.indexes import indexes_of, put_back
-from data_engine.helpers.duckdb.names import find, quoted, shown
+from data_engine.helpers.duckdb.names import find, names_text, quoted
 from data_engine.helpers.duckdb.types import common_type, is_same_kind, kept_by, may_lose
 from data_engine.record import frozen
 
@@ -189,7 +189,7 @@ def _alter(database: Database, table: Table, changes: Sequence[_Change]) -> None
     for index in indexes:
         if index.is_unique:  # a promise about the data, and DuckDB 1.x cannot drop and make it in one transaction
             raise FlowValidationError(
-                f'the type of {shown(change.name for change in changes)} must change, but "{table.name}" has the unique index {index.sql_name}',
+                f'the type of {names_text(change.name for change in changes)} must change, but "{table.name}" has the unique index {index.sql_name}',
                 where=str(database.path),
                 fix=f"drop it with DuckDB (DROP INDEX {index.sql_name}), or cast the frame to the table's types",
             )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import Database
-from data_engine.helpers.duckdb.names import find, folded, quoted, shown
+from data_engine.helpers.duckdb.names import find, folded, names_text, quoted
 from data_engine.helpers.targets import asking
 from data_engine.record import frozen
 
@@ -77,7 +77,7 @@ def frame_column(frame: pl.DataFrame, name: object, *, argument: str) -> str:
     found = find(name, frame.columns)
     if found is None:
         raise FlowValidationError(
-            f'the frame has no column "{name}"', where=f"{argument}={name!r}", fix=f"it has {shown(frame.columns)}"
+            f'the frame has no column "{name}"', where=f"{argument}={name!r}", fix=f"it has {names_text(frame.columns)}"
         )
     return found
 
@@ -117,7 +117,7 @@ def as_arrow(frame: pl.DataFrame) -> Any:
     homeless = {name: reason for name, kind in frame.schema.items() if (reason := _homeless(kind))}
     if homeless:
         raise FlowValidationError(
-            f"DuckDB cannot hold the column {shown(homeless)}: {next(iter(homeless.values()))}",
+            f"DuckDB cannot hold the column {names_text(homeless)}: {next(iter(homeless.values()))}",
             where="df=",
             fix="cast it, or drop it",
         )
@@ -126,7 +126,7 @@ def as_arrow(frame: pl.DataFrame) -> Any:
         return frame.to_arrow(compat_level=pl.CompatLevel.newest())
     except (PolarsError, ValueError, TypeError) as error:
         raise FlowValidationError(
-            f"DuckDB cannot hold the column {shown(changed or frame.columns)}: {error}",
+            f"DuckDB cannot hold the column {names_text(changed or frame.columns)}: {error}",
             where="df=",
             fix="cast it, or drop it",
         ) from error

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, writing
-from data_engine.helpers.duckdb.names import column_list, find, folded, quoted, shown, table_parts
+from data_engine.helpers.duckdb.names import column_list, find, folded, names_text, quoted, table_parts
 from data_engine.record import frozen
 
 TYPE_CHECKING = False
@@ -129,9 +129,9 @@ def ensure_index(
         if None in found:
             missing = [one for one in wanted if find(one, existing) is None]
             raise FlowValidationError(
-                f'the table "{target.name}" has no column {shown(missing)}',
+                f'the table "{target.name}" has no column {names_text(missing)}',
                 where="columns=",
-                fix=f"it has {shown(existing)}",
+                fix=f"it has {names_text(existing)}",
             )
         listed = [column for column in found if column is not None]
         if name is None:

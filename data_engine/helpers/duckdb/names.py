@@ -121,11 +121,11 @@ def column_list(given: object, *, argument: str) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def shown(names: Iterable[str]) -> str:
+def names_text(names: Iterable[str]) -> str:
     """Names for a message: the first twenty.
 
     Example:
-        >>> shown(["a", "b c"]), shown([])
+        >>> names_text(["a", "b c"]), names_text([])
         ('"a", "b c"', 'none')
     """
     return first_few([f'"{name}"' for name in names], _SHOWN) or "none"

@@ -9,7 +9,7 @@ from data_engine.argument_checks import is_unicode
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Table, reading
 from data_engine.helpers.duckdb.incoming import as_arrow, register
-from data_engine.helpers.duckdb.names import column_list, find, free_name, quoted, shown, table_parts
+from data_engine.helpers.duckdb.names import column_list, find, free_name, names_text, quoted, table_parts
 from data_engine.helpers.duckdb.types import kept_by, tried
 
 TYPE_CHECKING = False
@@ -248,9 +248,9 @@ def _selected(table: Table, existing: dict[str, str], wanted: list[str], *, pref
 
 def _no_column(table: Table, existing: dict[str, str], missing: list[str], argument: str) -> FlowValidationError:
     return FlowValidationError(
-        f'the table "{table.name}" has no column {shown(missing)}',
+        f'the table "{table.name}" has no column {names_text(missing)}',
         where=f"{argument}=",
-        fix=f"it has {shown(existing)}",
+        fix=f"it has {names_text(existing)}",
     )
 
 

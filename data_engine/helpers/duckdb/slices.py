@@ -9,7 +9,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, writing
 from data_engine.helpers.duckdb.fit import Kept, check_widen, fit
 from data_engine.helpers.duckdb.incoming import SOURCE, Column, as_arrow, as_frame, frame_column, new_column, register
-from data_engine.helpers.duckdb.names import find, quoted, shown, table_parts, text_literal
+from data_engine.helpers.duckdb.names import find, names_text, quoted, table_parts, text_literal
 from data_engine.helpers.duckdb.types import kept_by, tried
 
 TYPE_CHECKING = False
@@ -155,7 +155,7 @@ def replace_rows_by_values(
                 raise FlowValidationError(
                     f'the table "{target.name}" has no column "{name}"',
                     where="column=",
-                    fix=f"it has {shown(existing)}",
+                    fix=f"it has {names_text(existing)}",
                 )
             incoming = next(one for one in columns if one.name == name)
             kept = Kept(_none_of(f"d.{quoted(there)}", existing[there], incoming))

@@ -13,7 +13,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.files import replace_file, sync_file, sync_folder
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, exclusive
 from data_engine.helpers.duckdb.indexes import indexes_of, put_back
-from data_engine.helpers.duckdb.names import folded, quoted, shown, table_parts, text_literal
+from data_engine.helpers.duckdb.names import folded, names_text, quoted, table_parts, text_literal
 from data_engine.nofollow import remove_tree
 from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, is_open_elsewhere
 from data_engine.record import frozen
@@ -166,9 +166,9 @@ def _targets(database: Database, wanted: list[str] | None) -> list[Table]:
     missing = [one for one, table in asked if (folded(table.schema), folded(table.name)) not in by_name]
     if missing:
         raise FlowValidationError(
-            f"all tables must exist; there is no table {shown(missing)}",
+            f"all tables must exist; there is no table {names_text(missing)}",
             where="tables=",
-            fix=f"the database holds {shown(database.table_names())}",
+            fix=f"the database holds {names_text(database.table_names())}",
         )
     keys = dict.fromkeys((folded(table.schema), folded(table.name)) for _, table in asked)
     return [by_name[key] for key in keys]
@@ -317,7 +317,7 @@ def _copy(database: Database, name: str) -> None:
     old, new = contents(name), contents(_COPY)
     if old != new:
         missing = [str(entry[2]) for entry in old if entry not in new]
-        raise _not_copied(database, f"it left out {shown(missing)}")
+        raise _not_copied(database, f"it left out {names_text(missing)}")
 
 
 def _not_copied(database: Database, why: str) -> FlowValidationError:
