@@ -21,10 +21,10 @@ from data_engine.engine.memo.caption import PreviewReport, caption, caption_html
 from data_engine.engine.memo.runner import KeptResults, PreviewRunner
 from data_engine.engine.params import as_steps_see, params_for
 from data_engine.engine.progress import ProgressLine
+from data_engine.engine.result_display import bound_display, require_plan
 from data_engine.engine.run import item_executor, make_context, outcome_of, require_source, require_steps
 from data_engine.engine.run_sources import guard_of_preview, guard_of_run, preview_files
 from data_engine.engine.scratch import Scratch, scratch_of
-from data_engine.engine.shown_result import bound_display, require_plan
 from data_engine.engine.stale import StaleHelper, stale_helpers
 from data_engine.errors import FlowExecutionError, FlowValidationError, GroupBusyError, ShortInterrupt
 from data_engine.flow.check import names_saved
