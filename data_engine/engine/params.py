@@ -145,17 +145,17 @@ def params_text(given: Mapping[str, Any]) -> str | None:
     try:
         text = _json({name: wire_of(value) for name, value in shown.items()})
     except (TypeError, ValueError, RecursionError):  # a key that is no text, NaN, a value that holds itself
-        text = _json({name: _said(value) for name, value in shown.items()})
+        text = _json({name: _text_of(value) for name, value in shown.items()})
     return (
         text if len(text) <= MOST_PARAMS else json.dumps({"...": f"too long to be recorded: {len(text):,} characters"})
     )
 
 
 def _json(shown: Mapping[str, Any]) -> str:
-    return json.dumps(masked_in(dict(shown)), separators=(",", ":"), default=_said, allow_nan=False)
+    return json.dumps(masked_in(dict(shown)), separators=(",", ":"), default=_text_of, allow_nan=False)
 
 
-def _said(value: object) -> str:
+def _text_of(value: object) -> str:
     if isinstance(value, str):
         return value
     try:

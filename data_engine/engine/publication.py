@@ -69,14 +69,14 @@ def listed(stage: Place, files: Iterable[Found], replaced: dict[str, tuple[int, 
     """The files of a stage as they are told before the first takes its place; `replaced` is what lies there, by name."""
     found = list(files)
     is_hashed = sum(one.facts.st_size for one in found) <= HASHED_BYTES
-    told = []
+    rows = []
     for folder, group in groupby(found, lambda one: one.folder):
         with inside(stage, folder) as here:
             for one in group:
                 digest = _sha256(here, one.name, one.facts.st_size) if is_hashed else None
                 name = "/".join((*folder, one.name))
-                told.append(StagedFile(name, one.facts.st_size, one.facts.st_mtime_ns, digest, replaced[name]))
-    return tuple(told)
+                rows.append(StagedFile(name, one.facts.st_size, one.facts.st_mtime_ns, digest, replaced[name]))
+    return tuple(rows)
 
 
 def take_place(here: Place, name: str, there: Place, final: Path) -> None:

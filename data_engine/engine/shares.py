@@ -23,7 +23,7 @@ VARIABLES = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS")
 DUCKDB_THREADS = "DATA_ENGINE_DUCKDB_THREADS"
 """Tells a worker process of a cluster how many threads DuckDB may use in it."""
 
-_told: set[str] = set()
+_reported: set[str] = set()
 _lock = threading.Lock()
 
 
@@ -56,8 +56,8 @@ class Share:
         rest = f"; set by you: {', '.join(set_by_hand)}" if set_by_hand else ""
         text = f"items run in {at_once} processes; Polars, OpenMP and DuckDB use {self.threads} threads in each{rest}"
         with _lock:
-            is_new = text not in _told
-            _told.add(text)
+            is_new = text not in _reported
+            _reported.add(text)
         if is_new:
             say(text)
 

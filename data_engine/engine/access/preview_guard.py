@@ -91,7 +91,7 @@ class PreviewGuard(FileGuard):
         self.rules, self.use = rules, use
         self._touched: dict[str, None] = {}
         self._folders: set[str] = set()
-        self._told: list[str] = []
+        self._unsent: list[str] = []
 
     def about_to_write(self, path: str) -> None:
         """Refuse to change a file that exists, or to make one where production reads."""
@@ -111,7 +111,7 @@ class PreviewGuard(FileGuard):
             self._refuse(f"change {path}, which exists", path)
         if real not in self._touched:
             self._touched[real] = None
-            self._told.append(real)
+            self._unsent.append(real)
 
     def about_to_remove(self, path: str) -> None:
         """Refuse to remove what no preview has made."""
@@ -163,8 +163,8 @@ class PreviewGuard(FileGuard):
 
     def written(self) -> tuple[str, ...]:
         """What was written since this was asked last."""
-        told, self._told = self._told, []
-        return tuple(told)
+        paths, self._unsent = self._unsent, []
+        return tuple(paths)
 
     def note_written(self, paths: Iterable[str]) -> None:
         """What an item in another process has written is this preview's."""
@@ -198,10 +198,10 @@ class PreviewGuard(FileGuard):
 
     def _refusal(self, would: str, path: str, instead: str = "") -> WriteRefusedError:
         reader = self.rules.reader(real_path(path))
-        told = would if reader is None else f"{would}, in a folder that {reader}"
+        would = would if reader is None else f"{would}, in a folder that {reader}"
         use = "use=..." if self.use is None else f"use={self.use!r}"
         return WriteRefusedError(
-            f"the preview would {told}: beside its scratch folder a preview changes nothing that is there",
+            f"the preview would {would}: beside its scratch folder a preview changes nothing that is there",
             where=path,
             fix=f"nothing was changed{instead and '; '}{instead}; preview an object of an earlier step: preview({use}); or"
             " preview(write=True), which does it for real",

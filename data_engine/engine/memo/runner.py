@@ -217,11 +217,11 @@ class _Step:
         self._entry = entry
 
     @property
-    def given(self) -> dict[str | Input, int]:
+    def inputs(self) -> dict[str | Input, int]:
         """The numbers of the steps whose results it may be given."""
-        given: dict[str | Input, int] = {} if self.before is None else {Input.CURRENT: self.before}
-        given.update(self.saved)
-        return given
+        inputs: dict[str | Input, int] = {} if self.before is None else {Input.CURRENT: self.before}
+        inputs.update(self.saved)
+        return inputs
 
 
 class _Attempt:
@@ -354,7 +354,7 @@ class _Attempt:
         step = self.steps[index]
         entry = step.entry
         if entry.same_as is not None:
-            self.values[index] = self._value(step.given[entry.same_as])
+            self.values[index] = self._value(step.inputs[entry.same_as])
         elif entry.report.not_kept is None:
             self.values[index] = copy_of(entry.value).value
         else:
@@ -371,7 +371,7 @@ class _Attempt:
         """The step whose value is handed on as the result of step number `index`."""
         step = self.steps[index]
         same_as = step.entry.same_as
-        return index if same_as is None else self._origin(step.given[same_as])
+        return index if same_as is None else self._origin(step.inputs[same_as])
 
     # -- running -------------------------------------------------------------------------------------------------------
 
@@ -395,8 +395,8 @@ class _Attempt:
         self.comparisons.forget()
         written = {} if self.scratch is None else self.scratch.end_step()
         value = attributes["current"]
-        if said := forgotten_return(step.spec, value):
-            self.preview.warned.append(said)
+        if warning := forgotten_return(step.spec, value):
+            self.preview.warned.append(warning)
         is_odd = not log.tables <= step.code.tables
         if is_odd:
             log.mark_unseen("the context as a whole")
@@ -488,7 +488,7 @@ class _Attempt:
 
     def _changed_in_place(self, step: _Step) -> list[int]:
         """The numbers of the steps whose results the step, which has run, or one before it has changed."""
-        given = [at for at in dict.fromkeys(step.given.values()) if at in self.values]
+        given = [at for at in dict.fromkeys(step.inputs.values()) if at in self.values]
         kept = {at: self.steps[self._origin(at)].entry for at in given}
         return [
             at for at in given if kept[at].report.not_kept is None and not is_unchanged(self.values[at], kept[at].value)
@@ -527,7 +527,7 @@ class _Attempt:
 
     def _keep(self, step: _Step, entry: CacheEntry, value: Any) -> None:
         """Put a copy of the value into its entry, or say why there is none."""
-        others = {name: self.values[at] for name, at in step.given.items() if at in self.values}
+        others = {name: self.values[at] for name, at in step.inputs.items() if at in self.values}
         try:
             copied, size_bytes, classes = copy_of(value, apart=any(map(holds_arrays, others.values())))
         except CannotCopy as error:
