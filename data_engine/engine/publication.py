@@ -167,9 +167,8 @@ def _is_as_listed(here: Place, name: str, facts: os.stat_result, one: StagedFile
 
 
 def remove_stage(final_root: Path, stage_name: str) -> None:
-    """Remove the stage with all that is in it, and its list, as an earlier Data Engine wrote one beside it."""
-    for name in (stage_name, f"{stage_name}.json"):
-        remove_tree(final_root.parent, Path(STAGING, name), with_links=True)
+    """Remove the stage with all that is in it."""
+    remove_tree(final_root.parent, Path(STAGING, stage_name), with_links=True)
 
 
 def cannot_publish(final: Path, error: OSError) -> FlowValidationError:
@@ -306,9 +305,7 @@ def left_stages(final_root: Path, runs: RunsById) -> Iterator[LeftStage]:
     staging = final_root.parent / STAGING
     try:
         with opened(final_root.parent, STAGING) as place:
-            names = {
-                name.removesuffix(".json") for name in place.names()
-            }  # an earlier Data Engine wrote its lists there
+            names = place.names()
     except OSError:
         return
     stages = [name for name in sorted(names) if not spares.is_spare(staging, name)]
@@ -342,7 +339,7 @@ def clear(final_root: Path, left: LeftStage, *, now_s: float | None = None) -> b
         return False
     idle_s = _idle_s(final_root, left.name, now_s)
     if idle_s is None:
-        return run is not None and _remove_list(final_root, left.name)
+        return False
     waits_s = GRACE_S
     if run is None or (made is not None and made.code is not None):  # nobody has retried it
         waits_s = OLD_S
@@ -357,14 +354,6 @@ def clear(final_root: Path, left: LeftStage, *, now_s: float | None = None) -> b
         return False
     remove_stage(final_root, left.name)
     return True
-
-
-def _remove_list(final_root: Path, name: str) -> bool:
-    """Remove what an earlier Data Engine has listed there, whose stage is gone; whether it was there."""
-    with suppress(OSError), opened(final_root.parent, STAGING) as staging:
-        os.unlink(staging.at(f"{name}.json"), dir_fd=staging.descriptor)
-        return True
-    return False
 
 
 def _idle_s(final_root: Path, name: str, now_s: float) -> float | None:
