@@ -314,9 +314,9 @@ class WatchScreen:
         if self._shows_keys:
             return Group(rule, *(_row(f"{key:9} {does}") for key, (_, does) in KEYS.items()))
         flow = self._chosen_flow()
-        said = Text(f"{self._busy}...", "cyan") if self._busy else self._message
+        message = Text(f"{self._busy}...", "cyan") if self._busy else self._message
         reason = "" if flow is None else "; ".join(filter(None, (flow.name, flow.trigger.strip("-"), reason_of(flow))))
-        return Group(rule, said, Text(visible(reason))) if said else Group(rule, Text(visible(reason)))
+        return Group(rule, message, Text(visible(reason))) if message else Group(rule, Text(visible(reason)))
 
     def _key_line(self, status: WorkspaceStatus) -> Text:
         if self._question is not None:

@@ -46,9 +46,9 @@ class Share:
         """The share of one of `processes`, of `cores` (those of this machine by default)."""
         return cls(processes, max(1, (cores or os.cpu_count() or 1) // max(1, processes)))
 
-    def environment(self, given: Mapping[str, str]) -> dict[str, str]:
+    def environment(self, variables: Mapping[str, str]) -> dict[str, str]:
         """What is to be added to the environment of such a process."""
-        return {name: str(self.threads) for name in VARIABLES if not given.get(name)}
+        return {name: str(self.threads) for name in VARIABLES if not variables.get(name)}
 
     def tell_once(self, say: Callable[[str], None], at_once: int) -> None:
         """Say it in the log of the first run of this process."""

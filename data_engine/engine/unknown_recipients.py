@@ -31,8 +31,8 @@ def with_recipient_warnings(entries: Iterable[CatalogEntry], others: Collection[
     found = []
     for entry in known:
         unknown = [] if entry.flow is None else [name for name in recipients_of(entry.flow) if name not in here]
-        told = tuple(unknown_words(entry.name, name, sorted(stored | {*others} - {name})) for name in unknown)
-        found.append(replace(entry, warnings=(*entry.warnings, *told)))
+        warnings = tuple(unknown_words(entry.name, name, sorted(stored | {*others} - {name})) for name in unknown)
+        found.append(replace(entry, warnings=(*entry.warnings, *warnings)))
     return tuple(found)
 
 

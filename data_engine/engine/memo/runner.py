@@ -488,10 +488,12 @@ class _Attempt:
 
     def _changed_in_place(self, step: _Step) -> list[int]:
         """The numbers of the steps whose results the step, which has run, or one before it has changed."""
-        given = [at for at in dict.fromkeys(step.inputs.values()) if at in self.values]
-        kept = {at: self.steps[self._origin(at)].entry for at in given}
+        inputs = [at for at in dict.fromkeys(step.inputs.values()) if at in self.values]
+        kept = {at: self.steps[self._origin(at)].entry for at in inputs}
         return [
-            at for at in given if kept[at].report.not_kept is None and not is_unchanged(self.values[at], kept[at].value)
+            at
+            for at in inputs
+            if kept[at].report.not_kept is None and not is_unchanged(self.values[at], kept[at].value)
         ]
 
     def _note_changed(self, index: int, changed: Sequence[int]) -> None:
@@ -588,11 +590,11 @@ def watched_step(
         fn = replace(fn, fn=intercepted(fn.fn)) if isinstance(fn, Map) else intercepted(fn)
 
     @wraps(spec.fn, assigned=(), updated=())
-    def watched_fn(given: FlowContext) -> Any:
+    def watched_fn(step_context: FlowContext) -> Any:
         context.looked_at = log.tables
         with interceptors.intercept(log, captured), failing_when_refused():
             try:
-                return fn(given)
+                return fn(step_context)
             finally:
                 context.looked_at = set()
 
@@ -662,9 +664,9 @@ def attributes_of(context: FlowContext) -> dict[str, Any]:
     return found
 
 
-def watched(given: FlowContext) -> WatchedContext:
+def watched(context: FlowContext) -> WatchedContext:
     """A watched context with the attributes of `given`, in which no step has run."""
-    attributes = dict(attributes_of(given))
+    attributes = dict(attributes_of(context))
     attributes |= {"metadata": {**attributes["metadata"], "step_outputs": {}}, "objects": {}}
     return WatchedContext(**attributes)
 
