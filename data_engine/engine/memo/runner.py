@@ -15,11 +15,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from data_engine.engine.access.access_log import AccessLog, Namespace, active_logs, not_logged
 from data_engine.engine.access.doubts import headings_twice
@@ -72,8 +72,6 @@ from data_engine.ledger.warned import counts_as_warning
 from data_engine.model import Event, LogLine
 from data_engine.record import frozen
 from data_engine.secret import Secret, masked
-
-T = TypeVar("T")
 
 _LONGEST_WARNING = 300
 
@@ -129,32 +127,30 @@ class PreviewRunner:
         control.emit = self._noting_warnings(control.emit)
 
     def run(self, stop: int, use: str | None = None) -> Any:
-        """The value after the first `stop` steps, at least one; of a check the object `use`.
+        """The object `use` after the first `stop` steps, at least one; None is the last result.
 
         Raises: as `run_steps`.
         """
-        return self._run(lambda attempt: attempt.run(stop, use))
+        name = use or "current"
+        return self.run_all(stop, [name])[name]
 
     def run_all(self, stop: int, names: Collection[str]) -> dict[str, Any]:
         """The objects `names` that the first `stop` steps save; under "current" the last result.
 
         Raises: as `run_steps`.
         """
-        return self._run(lambda attempt: attempt.run_all(stop, names))
-
-    def _run(self, what: Callable[[_Attempt], T]) -> T:
         flow_place = self.place(0)[:4]
         in_order = self.fresh or self.cache.needs_order(flow_place)
         fresh = self.fresh
         with self.interceptors, guarding(self.guard), heard(self.control), not_logged():
             while True:
                 try:
-                    value = what(_Attempt(self, in_order=in_order, fresh=fresh))
+                    objects = _Attempt(self, in_order=in_order, fresh=fresh).run(stop, names)
                 except _StartOver:
                     in_order, fresh = True, in_order  # the second time nothing is taken from the cache
                 else:
                     self.cache.set_order(flow_place, needed=self.needs_order)
-                    return value
+                    return objects
 
     def _noting_warnings(self, emit: Callable[[Event], None]) -> Callable[[Event], None]:
         """`emit`, which also leaves the warnings of the step that runs in `warned`."""
@@ -201,20 +197,11 @@ class _Step:
     key: bytes
     before: int | None
     saved: dict[str, int]
-    _entry: CacheEntry | None = None
+    entry: CacheEntry = field(init=False)
 
     @property
     def name(self) -> str:
         return _name(self.spec)
-
-    @property
-    def entry(self) -> CacheEntry:
-        assert self._entry is not None
-        return self._entry
-
-    @entry.setter
-    def entry(self, entry: CacheEntry) -> None:
-        self._entry = entry
 
     @property
     def inputs(self) -> dict[str | Input, int]:
@@ -248,28 +235,16 @@ class _Attempt:
         self.facts = digest_of(*preview.facts())
         self.params = params_digest(preview.context.params)
 
-    def run(self, stop: int, use: str | None) -> Any:
-        """The value after the first `stop` steps."""
-        self._take_all(stop)
-        return self._object(use, stop - 1)
-
-    def run_all(self, stop: int, names: Collection[str]) -> dict[str, Any]:
-        """The objects of these names."""
-        saved = self._take_all(stop) | {"current": stop - 1}
-        return {name: self._object(name, saved[name]) for name in names if name in saved}
-
-    def _take_all(self, stop: int) -> dict[str, int]:
-        """Reuse or run the steps; the number of the step whose result has each name."""
+    def run(self, stop: int, names: Collection[str]) -> dict[str, Any]:
+        """Reuse or run the steps; the objects of these names."""
         saved: dict[str, int] = {}
         for index, spec in enumerate(self.flow.steps[:stop]):
             by_name = spec.use is not None and spec.use != "current"
             before = saved.get(spec.use or "") if by_name else (index - 1 if index else None)
             self._take(index, self._step(spec, before, dict(saved)))
-            if spec.save_as is not None:
-                saved[spec.save_as] = index
-            if (rejected := _rejected(spec)) is not None:
-                saved[rejected] = index
-        return saved
+            saved |= {name: index for name in (spec.save_as, _rejected(spec)) if name is not None}
+        saved["current"] = stop - 1
+        return {name: self._object(name, saved[name]) for name in names if name in saved}
 
     # -- deciding ------------------------------------------------------------------------------------------------------
 
