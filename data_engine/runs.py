@@ -22,9 +22,9 @@ from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, work
 from data_engine.engine.params import params_for
 from data_engine.engine.progress import ProgressLine
 from data_engine.engine.recording import readers_watched
+from data_engine.engine.result_display import bound_display
 from data_engine.engine.run import RunPass, require_steps
 from data_engine.engine.run_sources import refuse_shared_mirror
-from data_engine.engine.shown_result import bound_display
 from data_engine.errors import FlowStoppedError, FlowValidationError, ShortInterrupt
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import RunInterrupted

@@ -181,7 +181,7 @@ def preview(
     from data_engine.engine.params import params_for
     from data_engine.engine.preview import preview as make
     from data_engine.engine.preview import steps_until
-    from data_engine.engine.shown_result import first_rows
+    from data_engine.engine.result_display import first_rows
 
     ws = chosen_workspace(ctx)
     typed = read_params(param)

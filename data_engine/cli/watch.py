@@ -89,7 +89,7 @@ class WatchScreen:
         self._trouble = ""
         self._chosen = ""
         self._question: Question | None = None
-        self._said = Text()
+        self._message = Text()
         self._busy = ""
         self._doing: threading.Thread | None = None
         self._log: OpenLog | None = None
@@ -125,7 +125,7 @@ class WatchScreen:
         if doing is not None:  # nobody leaves without the answer to what they said yes to
             say(f"{busy}: waiting for the answer")
             doing.join()
-            say(self._said.plain)
+            say(self._message.plain)
         return 0
 
     # -- what is known
@@ -177,7 +177,7 @@ class WatchScreen:
         elif key == "?":
             self._shows_keys = not self._shows_keys
         elif key == "escape":
-            self._shows_keys, self._said = False, Text()
+            self._shows_keys, self._message = False, Text()
         elif key in ("r", "s", "t", "l"):
             self._ask(key)
         else:
@@ -189,20 +189,20 @@ class WatchScreen:
             self._question = None
             self._do(question)
         elif key in ("n", "q", "escape"):
-            self._question, self._said = None, Text("Nothing was done.")
+            self._question, self._message = None, Text("Nothing was done.")
 
     def _do(self, question: Question) -> None:
         def go() -> None:
             try:
-                self._said = Text(visible(question.action()), "green")
+                self._message = Text(visible(question.action()), "green")
             except FlowValidationError as error:
-                self._said = Text(visible(f"{error.what}. {error.fix or ''}"), "red")
+                self._message = Text(visible(f"{error.what}. {error.fix or ''}"), "red")
             except Exception as error:  # whatever it is, the person must be told
-                self._said = Text(visible(f"{type(error).__name__}: {error}"), "red")
+                self._message = Text(visible(f"{type(error).__name__}: {error}"), "red")
             self._busy, self._doing = "", None
             self._wake.set()
 
-        self._busy, self._said = question.busy, Text()
+        self._busy, self._message = question.busy, Text()
         self._doing = threading.Thread(target=go, name="data-engine-watch-request", daemon=True)
         self._doing.start()
 
@@ -212,7 +212,7 @@ class WatchScreen:
             return
         why = why_not(key, flow, status)
         if why is not None:
-            self._said = Text(f"{KEYS[key][0].capitalize()} {visible(flow.name)}: not now, {why}.", "yellow")
+            self._message = Text(f"{KEYS[key][0].capitalize()} {visible(flow.name)}: not now, {why}.", "yellow")
         elif key == "l":
             run_id = next((run.run_id for run in status.active_runs if run.flow == flow.name), None)
             run_id = run_id or (flow.last_run.run_id if flow.last_run else "")
@@ -242,7 +242,7 @@ class WatchScreen:
         at = names.index(flow.name)
         to = {"up": at - 1, "k": at - 1, "down": at + 1, "j": at + 1, "pageup": at - _PAGE, "pagedown": at + _PAGE}
         wanted = (to | {"home": 0, "end": len(names)}).get(key, at)
-        self._chosen, self._said = names[min(max(wanted, 0), len(names) - 1)], Text()
+        self._chosen, self._message = names[min(max(wanted, 0), len(names) - 1)], Text()
 
     def _chosen_flow(self) -> FlowStatus | None:
         flows = self._status.flows if self._status is not None else ()
@@ -324,9 +324,9 @@ class WatchScreen:
         if self._shows_keys:
             return Group(rule, *(_row(f"{key:9} {does}") for key, (_, does) in KEYS.items()))
         flow = self._chosen_flow()
-        said = Text(f"{self._busy}...", "cyan") if self._busy else self._said
+        message = Text(f"{self._busy}...", "cyan") if self._busy else self._message
         reason = "" if flow is None else "; ".join(filter(None, (flow.name, flow.trigger.strip("-"), reason_of(flow))))
-        return Group(rule, said, Text(visible(reason))) if said else Group(rule, Text(visible(reason)))
+        return Group(rule, message, Text(visible(reason))) if message else Group(rule, Text(visible(reason)))
 
     def _key_line(self, status: WorkspaceStatus) -> Text:
         if self._question is not None:

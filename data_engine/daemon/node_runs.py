@@ -29,7 +29,7 @@ from data_engine.daemon.worker_handle import WorkerSetup
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.items.threads import ON_NODE
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.shares import DUCKDB_THREADS, Share
+from data_engine.engine.shares import Share
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import JournalReader, journal_path
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished
@@ -167,11 +167,7 @@ class _Pool:
     async def _begin(self) -> None:
         try:
             share = self._share
-            environment = {
-                **share.environment(os.environ),
-                DUCKDB_THREADS: str(share.threads),
-                ON_NODE: str(share.threads),
-            }
+            environment = {**share.environment(os.environ), ON_NODE: str(share.threads)}
             setup = WorkerSetup(
                 interpreter=sys.executable,
                 workspace_root=self.home.layout.root,

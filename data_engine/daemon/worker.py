@@ -41,7 +41,7 @@ from data_engine.engine.capture import is_captured
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.recording import readers_watched
 from data_engine.engine.run import RunPass
-from data_engine.engine.shares import DUCKDB_THREADS, limit_duckdb
+from data_engine.engine.shares import limit_duckdb
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
 from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
@@ -83,8 +83,7 @@ def main() -> None:
     journal = Path(sys.argv[1])
     worker = Worker(channel, answers, JournalWriter(journal), LastLinesWriter(last_lines_path(journal)))
     threading.Thread(target=worker.listen, name="daemon", daemon=True).start()
-    if threads := os.environ.get(DUCKDB_THREADS):
-        limit_duckdb(int(threads))
+    limit_duckdb()
     with readers_watched():
         worker.work()
 

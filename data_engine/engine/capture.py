@@ -96,8 +96,8 @@ def _plainly(record: logging.LogRecord) -> logging.LogRecord:
     if found is None:
         return record
     text = f"column {int(found[1]) + 1} of a sheet is empty in the rows that decide its type, so it is read as text"
-    said = {"levelno": logging.INFO, "levelname": "INFO", "msg": text, "args": None}
-    return logging.makeLogRecord({**vars(record), **said})
+    instead = {"levelno": logging.INFO, "levelname": "INFO", "msg": text, "args": None}
+    return logging.makeLogRecord({**vars(record), **instead})
 
 
 _NO_TYPE = re.compile(r"Could not determine dtype for column (\d+), falling back to string")

@@ -40,11 +40,11 @@ def params_for(flow: Flow, params: object) -> Mapping[str, Any]:
     Raises:
         FlowValidationError: no mapping; or an unknown name, a wrong value or a missing one, where they are declared.
     """
-    given = taken(check_params(params), flow.parameters)
+    values = taken(check_params(params), flow.parameters)
     if flow.parameters is None:
-        return given
-    own = {name: value for name, value in given.items() if isinstance(value, Secret)}
-    return flow.parameters.check(given) | own
+        return values
+    own = {name: value for name, value in values.items() if isinstance(value, Secret)}
+    return flow.parameters.check(values) | own
 
 
 def taken(params: Mapping[str, Any], parameters: Parameters | None) -> Mapping[str, Any]:
@@ -57,18 +57,18 @@ def taken(params: Mapping[str, Any], parameters: Parameters | None) -> Mapping[s
     return texts_to_params(pairs, parameters)
 
 
-def as_steps_see(flow: Flow, given: Mapping[str, Any], *, secret: Callable[[str], Secret]) -> Any:
+def as_steps_see(flow: Flow, values: Mapping[str, Any], *, secret: Callable[[str], Secret]) -> Any:
     """`context.params`: an instance of the author's class, or a read-only mapping where none is declared.
 
     Raises:
         FlowValidationError: the class refuses the values, or a secret is not on this machine.
     """
     if flow.parameters is None:
-        return MappingProxyType(GivenParams(given))
-    return flow.parameters.make(given, secret=secret)
+        return MappingProxyType(GivenParams(values))
+    return flow.parameters.make(values, secret=secret)
 
 
-def is_as_scheduled(flow: Flow, given: Mapping[str, Any]) -> bool:
+def is_as_scheduled(flow: Flow, values: Mapping[str, Any]) -> bool:
     """Whether a run that comes by itself is given the same: nothing, or what the defaults say.
 
     Example:
@@ -76,7 +76,7 @@ def is_as_scheduled(flow: Flow, given: Mapping[str, Any]) -> bool:
         (True, False)
     """
     if flow.parameters is None:
-        return not given
+        return not values
     defaults = {one.name: one for one in flow.parameters.fields if one.has_default}
 
     def is_default(name: str, value: Any) -> bool:
@@ -89,15 +89,15 @@ def is_as_scheduled(flow: Flow, given: Mapping[str, Any]) -> bool:
         except FlowValidationError:  # it was given to an earlier version, where its type was another
             return False
 
-    return all(is_default(name, value) for name, value in given.items())
+    return all(is_default(name, value) for name, value in values.items())
 
 
-def unread(params: object, given: Mapping[str, Any]) -> list[str]:
+def unread(params: object, values: Mapping[str, Any]) -> list[str]:
     """The names that were given and that no step has looked at; of declared parameters none."""
-    if not given or not isinstance(params, Mapping):
+    if not values or not isinstance(params, Mapping):
         return []
     looked_at: object = params.get(LOOKED_AT, set())
-    return [name for name in given if name not in looked_at] if isinstance(looked_at, set) else []
+    return [name for name in values if name not in looked_at] if isinstance(looked_at, set) else []
 
 
 def values_of(params: Any) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def values_of(params: Any) -> dict[str, Any]:
     return {one.name: getattr(params, one.name) for one in fields(params)}
 
 
-def defaults_words(params: Any, given: Mapping[str, Any]) -> str | None:
+def defaults_words(params: Any, values: Mapping[str, Any]) -> str | None:
     """The declared parameters that a run was not given, with the values it takes for them; None where there are none.
 
     Example:
@@ -117,7 +117,7 @@ def defaults_words(params: Any, given: Mapping[str, Any]) -> str | None:
     """
     if isinstance(params, Mapping):
         return None
-    left = {name: value for name, value in values_of(params).items() if name not in given}
+    left = {name: value for name, value in values_of(params).items() if name not in values}
     text = params_text(left)
     if text is None:
         return None
@@ -134,30 +134,30 @@ def value_words(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def params_text(given: Mapping[str, Any]) -> str | None:
+def params_text(values: Mapping[str, Any]) -> str | None:
     """What a run was given, as it is recorded: JSON with secrets as "***", and of other values what they say of themselves.
 
     Example:
         >>> params_text({"days": 3, "dwh": Secret("dwh", "correct horse")}), params_text({})
         ('{"days":3,"dwh":"***"}', None)
     """
-    if not given:
+    if not values:
         return None
-    shown = {name: MASK if isinstance(value, Secret) else value for name, value in given.items()}
+    shown = {name: MASK if isinstance(value, Secret) else value for name, value in values.items()}
     try:
         text = _json({name: wire_of(value) for name, value in shown.items()})
     except (TypeError, ValueError, RecursionError):  # a key that is no text, NaN, a value that holds itself
-        text = _json({name: _said(value) for name, value in shown.items()})
+        text = _json({name: _text_of(value) for name, value in shown.items()})
     return (
         text if len(text) <= MOST_PARAMS else json.dumps({"...": f"too long to be recorded: {len(text):,} characters"})
     )
 
 
 def _json(shown: Mapping[str, Any]) -> str:
-    return json.dumps(masked_in(dict(shown)), separators=(",", ":"), default=_said, allow_nan=False)
+    return json.dumps(masked_in(dict(shown)), separators=(",", ":"), default=_text_of, allow_nan=False)
 
 
-def _said(value: object) -> str:
+def _text_of(value: object) -> str:
     if isinstance(value, str):
         return value
     try:

@@ -22,10 +22,10 @@ from data_engine.engine.memo.caption import PreviewReport, caption, caption_html
 from data_engine.engine.memo.runner import KeptResults, PreviewRunner
 from data_engine.engine.params import as_steps_see, params_for
 from data_engine.engine.progress import ProgressLine
+from data_engine.engine.result_display import bound_display, require_plan
 from data_engine.engine.run import item_executor, make_context, outcome_of, require_source, require_steps
 from data_engine.engine.run_sources import guard_of_preview, guard_of_run, preview_files
 from data_engine.engine.scratch import Scratch, scratch_of
-from data_engine.engine.shown_result import bound_display, require_plan
 from data_engine.engine.stale import StaleHelper, stale_helpers
 from data_engine.errors import FlowExecutionError, FlowValidationError, GroupBusyError, ShortInterrupt
 from data_engine.flow.check import names_saved
@@ -86,7 +86,7 @@ def preview(
     try:
         flow = settle_flow(flow, may_be_gone=not write)
         stop = steps_until(flow, use)
-        given = params_for(flow, params)
+        values = params_for(flow, params)
         chosen = pick_source(flow, source) if source is not None else first_source(flow)
         home = workspace_of(flow)
         if write and home is not None and not force:
@@ -100,7 +100,7 @@ def preview(
     control = StepControl(emit=line, spread=items.spread, run_id="preview", flow=flow.name or "")
     limits = PreviewSettings() if home is None else home.settings().preview
     scratch = None if write else scratch_of(flow, home, limit_bytes=limits.copy_limit_bytes)
-    runner = make_runner(flow, chosen, home=home, params=given, control=control, scratch=scratch, fresh=fresh)
+    runner = make_runner(flow, chosen, home=home, params=values, control=control, scratch=scratch, fresh=fresh)
     try:
         require_source(flow, chosen)
         value = runner.run(stop, use)
@@ -180,8 +180,8 @@ def make_runner(
 def _tell_all_outside(flow: Flow, runner: PreviewRunner) -> None:
     """Say what a preview without a caption, since it failed, has written for real."""
     if words := outside_words(list(map(Path, runner.outside))):
-        said = f"the preview of {flow.name or 'the flow'} did not finish, and {' · '.join(words)}"
-        show_caption(said, loud_html(said))
+        warning = f"the preview of {flow.name or 'the flow'} did not finish, and {' · '.join(words)}"
+        show_caption(warning, loud_html(warning))
 
 
 def last_report() -> PreviewReport | None:
@@ -274,8 +274,8 @@ def _no_candidate(flow: Flow, chosen: Source, *, is_named: bool) -> tuple[str, .
 
 def _not_computed(flow: Flow, stop: int, value: object) -> tuple[str, ...]:
     """That a run computes nothing of the LazyFrame which the last step of the flow gives."""
-    said = never_computed(flow.steps[stop - 1], value) if stop == len(flow.steps) else None
-    return () if said is None else (said,)
+    warning = never_computed(flow.steps[stop - 1], value) if stop == len(flow.steps) else None
+    return () if warning is None else (warning,)
 
 
 def _moved_kernel(home: LocalWorkspace | None) -> tuple[str, ...]:
@@ -309,8 +309,10 @@ def _standing(
         return (), ()
     place = current_notebook()
     if place is not None and place.problem is not None and place.path.stem == flow.name:
-        said = f"{place.path.name} was renamed or moved since the kernel started: {place.fix} to run or deploy its flow"
-        return (said,), ()
+        warning = (
+            f"{place.path.name} was renamed or moved since the kernel started: {place.fix} to run or deploy its flow"
+        )
+        return (warning,), ()
     deployments = home.deployments()
     helpers = deployments.edited_helpers(flow.name)
     if kernel_shell() is not None and not is_loaded:

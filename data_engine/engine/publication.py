@@ -71,14 +71,14 @@ def listed(
     """The files of a stage as they are told before the first takes its place; `replaced` is what lies there, by name."""
     found = list(files)
     is_hashed = sum(one.facts.st_size for one in found) <= HASHED_BYTES
-    told = []
+    rows = []
     for folder, group in groupby(found, lambda one: one.folder):
         with inside(stage, folder) as here:
             for one in group:
                 digest = _sha256(here, one.name, one.facts.st_size) if is_hashed else None
                 name = "/".join((*folder, one.name))
-                told.append(StagedFile(name, one.facts.st_size, one.facts.st_mtime_ns, digest, replaced[name]))
-    return tuple(told)
+                rows.append(StagedFile(name, one.facts.st_size, one.facts.st_mtime_ns, digest, replaced[name]))
+    return tuple(rows)
 
 
 def take_place(here: Place, name: str, there: Place, final: Path) -> None:
@@ -169,9 +169,8 @@ def _is_as_listed(here: Place, name: str, facts: os.stat_result, one: StagedFile
 
 
 def remove_stage(final_root: Path, stage_name: str) -> None:
-    """Remove the stage with all that is in it, and its list, as an earlier Data Engine wrote one beside it."""
-    for name in (stage_name, f"{stage_name}.json"):
-        remove_tree(final_root.parent, Path(STAGING, name), with_links=True)
+    """Remove the stage with all that is in it."""
+    remove_tree(final_root.parent, Path(STAGING, stage_name), with_links=True)
 
 
 def cannot_publish(final: Path, error: OSError) -> FlowValidationError:
@@ -308,9 +307,7 @@ def left_stages(final_root: Path, runs: RunsById) -> Iterator[LeftStage]:
     staging = final_root.parent / STAGING
     try:
         with opened(final_root.parent, STAGING) as place:
-            names = {
-                name.removesuffix(".json") for name in place.names()
-            }  # an earlier Data Engine wrote its lists there
+            names = place.names()
     except OSError:
         return
     stages = [name for name in sorted(names) if not spares.is_spare(staging, name)]
@@ -344,7 +341,7 @@ def clear(final_root: Path, left: LeftStage, *, now_s: float | None = None) -> b
         return False
     idle_s = _idle_s(final_root, left.name, now_s)
     if idle_s is None:
-        return run is not None and _remove_list(final_root, left.name)
+        return False
     waits_s = GRACE_S
     if run is None or (made is not None and made.code is not None):  # nobody has retried it
         waits_s = OLD_S
@@ -359,14 +356,6 @@ def clear(final_root: Path, left: LeftStage, *, now_s: float | None = None) -> b
         return False
     remove_stage(final_root, left.name)
     return True
-
-
-def _remove_list(final_root: Path, name: str) -> bool:
-    """Remove what an earlier Data Engine has listed there, whose stage is gone; whether it was there."""
-    with suppress(OSError), opened(final_root.parent, STAGING) as staging:
-        os.unlink(staging.at(f"{name}.json"), dir_fd=staging.descriptor)
-        return True
-    return False
 
 
 def _idle_s(final_root: Path, name: str, now_s: float) -> float | None:

@@ -92,8 +92,8 @@ class Quarantine:
         """Remove what an earlier run has left there, unless that is the run `but_of`."""
         with suppress(OSError), opened(self._root) as root, inside(root, self._folders) as here:
             with opened_file(here, self._name) as descriptor:
-                said = _said(descriptor)
-            if said.get("run") not in (self._run_id, but_of):
+                footer = _footer_of(descriptor)
+            if footer.get("run") not in (self._run_id, but_of):
                 os.unlink(here.at(self._name), dir_fd=here.descriptor)
 
     def _write(self, found: Sequence[CheckResult], fresh: Path) -> None:
@@ -103,10 +103,10 @@ class Quarantine:
         whole = _together(frames)
         ours = ("_row", "_rules", "_check")
         rules = Counter(rule for broken in whole["_rules"] for rule in broken)
-        said = {"run": self._run_id, "source": self._source, "rows": whole.height, "rules": rules}
+        footer = {"run": self._run_id, "source": self._source, "rows": whole.height, "rules": rules}
         whole.select(
             pl.exclude(ours), *ours, _run=pl.lit(self._run_id), _source=pl.lit(self._source, pl.String)
-        ).write_parquet(fresh, metadata={_MARK.decode(): json.dumps(said)})
+        ).write_parquet(fresh, metadata={_MARK.decode(): json.dumps(footer)})
 
 
 def quarantine_of(root: Path, flow: Flow) -> Path | None:
@@ -124,11 +124,11 @@ def rejected_rows(root: Path, flow: str | None = None) -> list[RejectedRows]:
             is_kept = len(names) > 1 and not names[0].startswith(".")  # what was moved aside lies in a hidden folder
             if not is_kept or not one.is_regular or not one.name.endswith(".parquet") or one.name.startswith("."):
                 continue
-            said: Mapping[str, Any] = {}
+            footer: Mapping[str, Any] = {}
             with suppress(OSError), inside(place, one.folder) as here, opened_file(here, one.name) as descriptor:
-                said = _said(descriptor)
-            if said:
-                facts = said["source"], said["rows"], said.get("rules", {}), said["run"]
+                footer = _footer_of(descriptor)
+            if footer:
+                facts = footer["source"], footer["rows"], footer.get("rules", {}), footer["run"]
                 found.append(RejectedRows(names[0], *facts, str(root.joinpath(FOLDER, *names))))
     return found
 
@@ -170,7 +170,7 @@ def _leave_out_of_git(path: Path) -> None:
         file.write("*\n")
 
 
-def _said(descriptor: int) -> Mapping[str, Any]:
+def _footer_of(descriptor: int) -> Mapping[str, Any]:
     """What the file says of itself in its footer; {} where it is none of ours."""
     size = os.fstat(descriptor).st_size
     tail = read_at(descriptor, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
@@ -180,9 +180,9 @@ def _said(descriptor: int) -> Mapping[str, Any]:
     marked = read_at(descriptor, length, size - _TAIL_BYTES - length).rpartition(_MARK)[2]
     with suppress(ValueError, UnicodeDecodeError):
         text = marked[marked.index(b'{"run"') :].decode("ascii", errors="replace")
-        said: Any = json.JSONDecoder().raw_decode(text)[0]
-        is_ours = isinstance(said.get("rows"), int) and isinstance(said.get("run"), str) and "source" in said
-        return said if is_ours else {}
+        footer: Any = json.JSONDecoder().raw_decode(text)[0]
+        is_ours = isinstance(footer.get("rows"), int) and isinstance(footer.get("run"), str) and "source" in footer
+        return footer if is_ours else {}
     return {}
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from data_engine.engine.access.own_sources import OwnSources, RunFolders
-from data_engine.engine.access.preview_guard import PreviewFiles, PreviewGuard, PreviewRules, free_folders
+from data_engine.engine.access.own_sources import OwnSources
+from data_engine.engine.access.preview_guard import PreviewFiles, PreviewGuard, free_folders
 from data_engine.engine.candidates import Source, seen_now
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.flow.flow import Flow
@@ -58,15 +58,13 @@ def guard_of_run(
     if path is None and root is not None and home is not None and names is None:
         outputs = outputs_beside_sources(home.local.ledger_path, flow.name or "", str(root))
     return OwnSources(
-        RunFolders(
-            None if is_file else root,
-            path,
-            None if trigger is None else trigger.extensions,
-            None if flow.mirror_spec is None else flow.mirror_spec.root,
-            mirror,
-            outputs,
-            names,
-        ),
+        None if is_file else root,
+        path,
+        None if trigger is None else trigger.extensions,
+        None if flow.mirror_spec is None else flow.mirror_spec.root,
+        mirror,
+        outputs,
+        names,
         lead_of,
     )
 
@@ -76,7 +74,7 @@ def guard_of_preview(flow: Flow, source: Source, home: LocalWorkspace | None, sc
     place = source.root or base_folder() if home is None else home.layout.root
     own = (scratch,) if home is None else (scratch, home.local.state_root, home.local.artifacts_dir)
     free, tools = free_folders(place, *own)
-    return PreviewGuard(PreviewRules(free, tools, _read_by_production(flow, home), preview_files(home).read()))
+    return PreviewGuard(free, tools, _read_by_production(flow, home), preview_files(home).read())
 
 
 def preview_files(home: LocalWorkspace | None) -> PreviewFiles:

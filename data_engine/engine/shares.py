@@ -21,9 +21,9 @@ from data_engine.record import frozen
 
 VARIABLES = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS")
 DUCKDB_THREADS = "DATA_ENGINE_DUCKDB_THREADS"
-"""Tells a worker process of a cluster how many threads DuckDB may use in it."""
+"""Tells a process of ours how many threads DuckDB may use in it."""
 
-_told: set[str] = set()
+_reported: set[str] = set()
 _lock = threading.Lock()
 
 
@@ -35,7 +35,7 @@ class Share:
         >>> Share.of(3, cores=8), Share.of(8, cores=2).threads
         (Share(processes=3, threads=2), 1)
         >>> Share.of(2, cores=8).environment({"OMP_NUM_THREADS": "1"})
-        {'POLARS_MAX_THREADS': '4'}
+        {'POLARS_MAX_THREADS': '4', 'DATA_ENGINE_DUCKDB_THREADS': '4'}
     """
 
     processes: int
@@ -46,9 +46,10 @@ class Share:
         """The share of one of `processes`, of `cores` (those of this machine by default)."""
         return cls(processes, max(1, (cores or os.cpu_count() or 1) // max(1, processes)))
 
-    def environment(self, given: Mapping[str, str]) -> dict[str, str]:
+    def environment(self, variables: Mapping[str, str]) -> dict[str, str]:
         """What is to be added to the environment of such a process."""
-        return {name: str(self.threads) for name in VARIABLES if not given.get(name)}
+        names = [name for name in VARIABLES if not variables.get(name)]
+        return dict.fromkeys([*names, DUCKDB_THREADS], str(self.threads))
 
     def tell_once(self, say: Callable[[str], None], at_once: int) -> None:
         """Say it in the log of the first run of this process."""
@@ -56,14 +57,17 @@ class Share:
         rest = f"; set by you: {', '.join(set_by_hand)}" if set_by_hand else ""
         text = f"items run in {at_once} processes; Polars, OpenMP and DuckDB use {self.threads} threads in each{rest}"
         with _lock:
-            is_new = text not in _told
-            _told.add(text)
+            is_new = text not in _reported
+            _reported.add(text)
         if is_new:
             say(text)
 
 
-def limit_duckdb(threads: int) -> None:
-    """Let each database that DuckDB opens in this process use so many threads, unless its opener says how many."""
+def limit_duckdb() -> None:
+    """Let each database that DuckDB opens in this process use so many threads as the process was told, unless its opener says how many."""
+    threads = int(os.environ.get(DUCKDB_THREADS) or 0)
+    if not threads:
+        return
     if "duckdb" in sys.modules:
         _limit(sys.modules["duckdb"], threads)
     else:

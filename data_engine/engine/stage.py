@@ -364,7 +364,7 @@ class Stage:
         if (guard := current_guard()) is not None:
             guard.about_to_write(str(final))
         facts = there.facts(one.name)
-        now = None if facts is None else _told(facts)
+        now = None if facts is None else _signature(facts)
         if now is not None and now != self._seen.get(final, now):
             raise _changed(final)
         if facts is not None and final not in self._seen and self._is_newer(final, facts):
@@ -430,10 +430,10 @@ def _changed(final: Path) -> TargetChangedError:
 
 def _facts_of(final: Path) -> _Facts | None:
     try:
-        return _told(os.lstat(final))
+        return _signature(os.lstat(final))
     except OSError:
         return None
 
 
-def _told(facts: os.stat_result) -> _Facts:
+def _signature(facts: os.stat_result) -> _Facts:
     return facts.st_size, facts.st_mtime_ns, facts.st_ino

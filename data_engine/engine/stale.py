@@ -32,7 +32,7 @@ class StaleHelper:
 
 
 _seen: dict[tuple[str, int], str] = {}
-_told: dict[str, StaleHelper] = {}
+_reported: dict[str, StaleHelper] = {}
 
 
 def stale_helpers() -> tuple[StaleHelper, ...]:
@@ -47,16 +47,16 @@ def stale_helpers() -> tuple[StaleHelper, ...]:
     fresh = {str(module.__file__) for module in _authored_modules(folder)} - {
         str(module.__file__) for module in changed
     }
-    for name in fresh & set(_told):
-        del _told[name]
+    for name in fresh & set(_reported):
+        del _reported[name]
     if changed:
         cells = _cells()
         for module in changed:
             path = Path(str(module.__file__))
-            _told[str(path)] = StaleHelper(path, _importing(cells, module.__name__))
+            _reported[str(path)] = StaleHelper(path, _importing(cells, module.__name__))
         for module in _authored_modules(folder):  # also those that imported the changed one
             sys.modules.pop(module.__name__, None)
-    return tuple(_told.values())
+    return tuple(_reported.values())
 
 
 def _authored_modules(folder: Path) -> list[ModuleType]:

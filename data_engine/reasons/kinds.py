@@ -453,8 +453,8 @@ class ModuleGone(Reason):
 def _undeployed_text(why: Undeployed) -> str:
     if why.renamed_to is not None:
         return filled("renamed to {renamed_to} on {at_utc:time} by {by}", why)
-    said = filled("undeployed on {at_utc:time} by {by}, and its module is gone", why)
-    return said if why.is_kept else f"{said}; no copy of it is kept any more"
+    text = filled("undeployed on {at_utc:time} by {by}, and its module is gone", why)
+    return text if why.is_kept else f"{text}; no copy of it is kept any more"
 
 
 @reason("undeployed", _undeployed_text, remedies.undeployed)
@@ -692,16 +692,16 @@ Waiting: TypeAlias = WaitingForGroup | WaitingForWorker | WaitingForShare | Wait
 WhyDue: TypeAlias = New | Changed | Interrupted | Freed | Retried | Slot | Tick | Asked
 
 
-def read_reason(told: Mapping[str, Any]) -> Reason:
+def read_reason(facts: Mapping[str, Any]) -> Reason:
     """The reason that a JSON object tells of.
 
     Example:
         >>> read_reason(Settling(0.5).as_dict()), read_reason({"kind": "of tomorrow"}).kind
         (Settling(left_s=0.5), 'other')
     """
-    kind: Any = KINDS.get(str(told.get("kind")), Other)
+    kind: Any = KINDS.get(str(facts.get("kind")), Other)
     required = {one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING}
-    found: Reason = kind.read(told) if told.keys() >= required else Other(str(told.get("kind")))
+    found: Reason = kind.read(facts) if facts.keys() >= required else Other(str(facts.get("kind")))
     return found
 
 

@@ -320,7 +320,6 @@ def test_a_stage_of_the_former_form_is_not_published_and_its_source_runs_again(f
     sweep(folder, ws)
     assert seen(folder) == {}
     assert not stage.exists()
-    assert not stage.with_name(f"{stage.name}.json").exists()
 
 
 def test_hashes_are_of_whole_files() -> None:

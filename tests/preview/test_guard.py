@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from data_engine.engine.access.file_events import guarding
-from data_engine.engine.access.preview_guard import PreviewGuard, PreviewRules, WriteRefusedError, free_folders
+from data_engine.engine.access.preview_guard import PreviewGuard, WriteRefusedError, free_folders
 from data_engine.engine.memo.caption import caption
 from data_engine.engine.preview import last_report
 from data_engine.errors import FlowExecutionError
@@ -272,9 +272,7 @@ def test_other_threads_of_the_kernel_are_not_held_back(bench: Bench, outside: Pa
 
 @pytest.fixture
 def guard(tmp_path: Path) -> Iterator[PreviewGuard]:
-    made = PreviewGuard(
-        PreviewRules(tools=(f"{tmp_path}{os.sep}tools{os.sep}",), read={str(tmp_path / "tools" / "in"): "x"})
-    )
+    made = PreviewGuard(tools=(f"{tmp_path}{os.sep}tools{os.sep}",), read={str(tmp_path / "tools" / "in"): "x"})
     with guarding(made):
         yield made
 

@@ -10,7 +10,7 @@ import pytest
 from data_engine import Workspace
 from data_engine.engine.memo.caption import caption
 from data_engine.engine.preview import last_report
-from data_engine.engine.shown_result import rows_shown
+from data_engine.engine.result_display import rows_shown
 from data_engine.errors import FlowExecutionError
 from tests.support import WorkspaceFiles
 

@@ -34,8 +34,8 @@ def doubts_of(reader: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
             yield fix
         elif encoding is not None:
             is_utf16 = codecs.lookup(encoding).name.startswith("utf")
-            said = bytes_read_as_utf16(path, encoding) if is_utf16 else utf8_read_as(path, encoding)
-            yield from filter(None, [said])
+            doubt = bytes_read_as_utf16(path, encoding) if is_utf16 else utf8_read_as(path, encoding)
+            yield from filter(None, [doubt])
 
 
 def doubts_of_table(reader: Any, table: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[str]:
@@ -55,9 +55,9 @@ def doubts_of_table(reader: Any, table: Any, args: tuple[Any, ...], kwargs: Mapp
     paths = paths_of(args, kwargs)
     if type(table).__name__ == "LazyFrame" and paths and len(table.collect_schema()) == 1:
         table = table.head(_FEW_ROWS).collect()
-    said = _all_in_one(table, [one for one in _SEPARATORS if one not in used])
-    if said is not None:
-        yield said if len(paths) != 1 else f"{os.path.basename(paths[0])}: {said}"
+    doubt = _all_in_one(table, [one for one in _SEPARATORS if one not in used])
+    if doubt is not None:
+        yield doubt if len(paths) != 1 else f"{os.path.basename(paths[0])}: {doubt}"
 
 
 def _all_in_one(table: Any, among: list[str]) -> str | None:
@@ -169,7 +169,7 @@ def _encoding(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> st
 def paths_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str]:
     """The files that a reader is given."""
     words = ("source", "path", "io", "filepath_or_buffer", "file")
-    given = args[0] if args else next((kwargs[word] for word in words if word in kwargs), None)
-    several = given[:_MOST_FILES] if isinstance(given, (list, tuple)) else [given]
+    first = args[0] if args else next((kwargs[word] for word in words if word in kwargs), None)
+    several = first[:_MOST_FILES] if isinstance(first, (list, tuple)) else [first]
     paths = [os.fspath(one) for one in several if isinstance(one, (str, os.PathLike))]
     return [path for path in paths if isinstance(path, str) and os.path.isfile(path)]

@@ -16,7 +16,7 @@ from concurrent.futures import thread as pool_threads
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
-from typing import Any
+from typing import Any, ClassVar
 
 from data_engine.engine.access.access_log import active_logs, is_not_logged, not_logged
 from data_engine.errors import FlowValidationError
@@ -34,7 +34,7 @@ class FileGuard:
     `keeps_databases` says that databases are asked for too, and kept from statements that change them.
     """
 
-    keeps_databases = False
+    keeps_databases: ClassVar = False
 
     def __init__(self) -> None:
         self.refused: list[ChangeRefusedError] = []

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -29,7 +30,6 @@ from data_engine.flow.paths import portable_text
 from data_engine.flow.scan import is_candidate_name
 from data_engine.flow.spec import Collect, Map
 from data_engine.platforms.names import compared, lead_of, real_path
-from data_engine.record import frozen
 
 _MOST_TAKEN = 1_000
 
@@ -38,27 +38,16 @@ class OverwritesSourceError(ChangeRefusedError):
     """A step was about to overwrite a file that its run reads as a source; nothing was done."""
 
 
-@frozen
-class RunFolders:
-    """Where a run reads and writes: its sources are the `file`, or all candidates below `root` with one of the `extensions` (None: any)
-    that do not lie in `skip`, the flow's mirror, and are none of `outputs`, which the flow has written there before; where `names` are
-    known, those. `mirror` is the folder that stands for the mirror root in this run.
-    """
-
-    root: Path | None = None
-    file: Path | None = None
-    extensions: tuple[str, ...] | None = None
-    skip: Path | None = None
-    mirror: Path | None = None
-    outputs: frozenset[str] = frozenset()
-    names: frozenset[str] | None = None
-
-
+@dataclass(eq=False)
 class OwnSources(FileGuard):
     """The guard of one run (`file_events.FileGuard`).
 
+    Its sources are the `file`, or all candidates below `root` with one of the `extensions` (None: any) that do not lie in `skip`, the
+    flow's mirror, and are none of `outputs`, which the flow has written there before; where `names` are known, those. `mirror` is the
+    folder that stands for the mirror root in this run.
+
     Example:
-        >>> own = OwnSources(RunFolders(Path("/in"), Path("/in/a.csv")))
+        >>> own = OwnSources(Path("/in"), Path("/in/a.csv"))
         >>> own.about_to_write("/out/a.csv")
         >>> try:
         ...     own.about_to_write("/in/a.csv")
@@ -69,14 +58,21 @@ class OwnSources(FileGuard):
           fix:   nothing was written. Write to another folder: add .mirror(root=...) to the flow and write to context.mirror.file(name); then run it again
     """
 
-    def __init__(self, folders: RunFolders, lead_of: Callable[[Path], str] = lead_of) -> None:
+    root: Path | None = None
+    file: Path | None = None
+    extensions: tuple[str, ...] | None = None
+    skip: Path | None = None
+    mirror: Path | None = None
+    outputs: frozenset[str] = frozenset()
+    names: frozenset[str] | None = None
+    lead_of: Callable[[Path], str] = lead_of
+
+    def __post_init__(self) -> None:
         super().__init__()
-        self.folders, self._lead_of = folders, lead_of
         self.taken: dict[str, None] = {}
         self._written: dict[str, None] = {}
         self._new: dict[str, None] = {}
         self._handed_out: dict[str, tuple[int, int, int] | None] = {}
-        self._file = None if folders.file is None else str(folders.file)
 
     # -- what is about to happen (file_events.py) -----------------------------------------------------------------------------
 
@@ -143,32 +139,32 @@ class OwnSources(FileGuard):
 
     @cached_property
     def _root(self) -> str | None:
-        return None if self.folders.root is None else self._lead_of(self.folders.root)
+        return None if self.root is None else self.lead_of(self.root)
 
     @cached_property
     def _skip(self) -> str | None:
-        skip = None if self.folders.skip is None else self._lead_of(self.folders.skip)
+        skip = None if self.skip is None else self.lead_of(self.skip)
         return skip if skip is not None and self._is_in(self._root, skip) else None
 
     @cached_property
     def _mirror(self) -> str | None:
-        return None if self.folders.mirror is None else self._lead_of(self.folders.mirror)
+        return None if self.mirror is None else self.lead_of(self.mirror)
 
     def _is_source(self, path: str, real: str) -> bool:
-        if self._file is not None:
-            return _is_same_file(self._file, path, real)
+        if self.file is not None:
+            return _is_same_file(str(self.file), path, real)
         if not self._is_candidate(real):
             return False
-        if self.folders.names is not None:
-            return portable_text(real[len(self._root or "") :]) in self.folders.names
-        is_output = real in self._written or not self.folders.outputs.isdisjoint((path, real))
+        if self.names is not None:
+            return portable_text(real[len(self._root or "") :]) in self.names
+        is_output = real in self._written or not self.outputs.isdisjoint((path, real))
         return not is_output and os.path.lexists(real)
 
     def _is_candidate(self, real: str) -> bool:
         """Whether a file at this path would be a source of the flow, by its name."""
         if not self._is_in(self._root, real) or self._is_in(self._skip, real):
             return False
-        name, extensions = os.path.basename(real), self.folders.extensions
+        name, extensions = os.path.basename(real), self.extensions
         return is_candidate_name(name) and (extensions is None or name.lower().endswith(extensions))
 
     @staticmethod
@@ -176,7 +172,7 @@ class OwnSources(FileGuard):
         return lead is not None and compared(real).startswith(lead)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return OwnSources, (self.folders,)
+        return OwnSources, tuple(getattr(self, one.name) for one in fields(self)[:-1])
 
 
 def cause_of_source(error: BaseException | None) -> Cause | None:

@@ -13,17 +13,17 @@ import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from typing import Any, ClassVar
 
 from data_engine import private
 from data_engine.engine.access.file_events import ChangeRefusedError, FileGuard
 from data_engine.engine.access.libraries import library_folders
 from data_engine.files import files_below, write_text_atomic
 from data_engine.platforms.names import compared, lead_of, real_path
-from data_engine.record import frozen
 
 Facts = tuple[int, int]
 """The size and time of a file."""
@@ -36,23 +36,37 @@ class WriteRefusedError(ChangeRefusedError):
     """A step of a preview was about to change what a preview must not; nothing was done."""
 
 
-@frozen
-class PreviewRules:
-    """What a preview may change: all below `free` folders, below those of `tools` what production does not read, and files that are
-    as `made` by earlier previews.
+@dataclass(eq=False)
+class PreviewGuard(FileGuard):
+    """The guard of one preview (`file_events.FileGuard`). It may change all below `free` folders, below those of `tools` what production
+    does not read, and files that are as `made` by earlier previews.
 
     `read` has the folders and files that deployed flows watch or write, each with what is said of it. Paths have no links in them.
+    `use` is an object of an earlier step, which may be previewed instead.
 
     Example:
-        >>> rules = PreviewRules(free=("/scratch/",), read={"/in": "the deployed flow claims watches"})
-        >>> rules.reader("/in/b.csv"), rules.reader("/out/b.csv"), rules.is_free("/scratch/a.csv")
+        >>> guard = PreviewGuard(free=("/scratch/",), read={"/in": "the deployed flow claims watches"})
+        >>> guard.reader("/in/b.csv"), guard.reader("/out/b.csv"), guard.is_free("/scratch/a.csv")
         ('the deployed flow claims watches', None, True)
+        >>> try:
+        ...     guard.about_to_remove(os.path.realpath(__file__))
+        ... except WriteRefusedError as error:
+        ...     error.what.partition("/")[0]
+        'the preview would remove '
     """
 
     free: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     read: Mapping[str, str] = field(default_factory=dict)
     made: Mapping[str, Facts] = field(default_factory=dict)
+    use: str | None = None
+    keeps_databases: ClassVar = True
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self._touched: dict[str, None] = {}
+        self._folders: set[str] = set()
+        self._unsent: list[str] = []
 
     def is_free(self, path: str) -> bool:
         """Whether anything may be done with this path."""
@@ -71,36 +85,14 @@ class PreviewRules:
             folder = above
         return self.read[folder]
 
-
-class PreviewGuard(FileGuard):
-    """The guard of one preview (`file_events.FileGuard`). `use` is an object of an earlier step, which may be previewed instead.
-
-    Example:
-        >>> guard = PreviewGuard(PreviewRules())
-        >>> try:
-        ...     guard.about_to_remove(os.path.realpath(__file__))
-        ... except WriteRefusedError as error:
-        ...     error.what.partition("/")[0]
-        'the preview would remove '
-    """
-
-    keeps_databases = True
-
-    def __init__(self, rules: PreviewRules, use: str | None = None) -> None:
-        super().__init__()
-        self.rules, self.use = rules, use
-        self._touched: dict[str, None] = {}
-        self._folders: set[str] = set()
-        self._told: list[str] = []
-
     def about_to_write(self, path: str) -> None:
         """Refuse to change a file that exists, or to make one where production reads."""
         real = real_path(path)
-        if self.rules.is_free(real):
+        if self.is_free(real):
             return
         facts = _lstat(real)
         if facts is None:
-            if self.rules.reader(real) is not None:
+            if self.reader(real) is not None:
                 self._refuse(f"make the new file {path}", path)
         elif stat.S_ISDIR(facts.st_mode):
             if (other := next((one for one in _first_files(real) if not self._is_ours(one)), None)) is not None:
@@ -111,7 +103,7 @@ class PreviewGuard(FileGuard):
             self._refuse(f"change {path}, which exists", path)
         if real not in self._touched:
             self._touched[real] = None
-            self._told.append(real)
+            self._unsent.append(real)
 
     def about_to_remove(self, path: str) -> None:
         """Refuse to remove what no preview has made."""
@@ -141,7 +133,7 @@ class PreviewGuard(FileGuard):
     def protects(self, path: str) -> bool:
         """Whether the file exists and no preview has made it."""
         real = real_path(path)
-        facts = None if self.rules.is_free(real) else _lstat(real)
+        facts = None if self.is_free(real) else _lstat(real)
         return facts is not None and stat.S_ISREG(facts.st_mode) and not self._is_ours(real)
 
     def refuse_database(self, path: str) -> None:
@@ -156,15 +148,13 @@ class PreviewGuard(FileGuard):
             str(one) for place in places for one in (files_below(Path(place)) if os.path.isdir(place) else (place,))
         )
         return tuple(
-            dict.fromkeys(
-                islice((one for one in found if os.path.isfile(one) and not self.rules.is_free(one)), _MOST_KEPT)
-            )
+            dict.fromkeys(islice((one for one in found if os.path.isfile(one) and not self.is_free(one)), _MOST_KEPT))
         )
 
     def written(self) -> tuple[str, ...]:
         """What was written since this was asked last."""
-        told, self._told = self._told, []
-        return tuple(told)
+        paths, self._unsent = self._unsent, []
+        return tuple(paths)
 
     def note_written(self, paths: Iterable[str]) -> None:
         """What an item in another process has written is this preview's."""
@@ -173,7 +163,7 @@ class PreviewGuard(FileGuard):
     def _kept(self, path: str) -> str | None:
         """What of a path that goes away no preview has made."""
         real = os.path.join(real_path(os.path.dirname(path)), os.path.basename(path))
-        facts = None if self.rules.is_free(real) else _lstat(real)
+        facts = None if self.is_free(real) else _lstat(real)
         if (
             facts is None
             or self._is_ours(real)
@@ -189,7 +179,7 @@ class PreviewGuard(FileGuard):
         """Whether a preview has made the file or the folder."""
         if real in self._touched or any(real == one or real.startswith(one + os.sep) for one in self._folders):
             return True
-        return (facts := self.rules.made.get(real)) is not None and facts == facts_of(real)
+        return (facts := self.made.get(real)) is not None and facts == facts_of(real)
 
     def _refuse(self, would: str, path: str, instead: str = "") -> None:
         error = self._refusal(would, path, instead)
@@ -197,18 +187,18 @@ class PreviewGuard(FileGuard):
         raise error
 
     def _refusal(self, would: str, path: str, instead: str = "") -> WriteRefusedError:
-        reader = self.rules.reader(real_path(path))
-        told = would if reader is None else f"{would}, in a folder that {reader}"
+        reader = self.reader(real_path(path))
+        would = would if reader is None else f"{would}, in a folder that {reader}"
         use = "use=..." if self.use is None else f"use={self.use!r}"
         return WriteRefusedError(
-            f"the preview would {told}: beside its scratch folder a preview changes nothing that is there",
+            f"the preview would {would}: beside its scratch folder a preview changes nothing that is there",
             where=path,
             fix=f"nothing was changed{instead and '; '}{instead}; preview an object of an earlier step: preview({use}); or"
             " preview(write=True), which does it for real",
         )
 
-    def __reduce__(self) -> tuple[type[PreviewGuard], tuple[PreviewRules, str | None]]:
-        return PreviewGuard, (self.rules, self.use)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PreviewGuard, tuple(getattr(self, one.name) for one in fields(self))
 
 
 class PreviewFiles:

@@ -41,8 +41,8 @@ _Kwargs = dict[str, Any]
 
 def reader(kind: Kind) -> Callable[..., Any]:
     def note(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
-        given = [*args[:1], *(value for word, value in kwargs.items() if word in _PATH_WORDS)]
-        _record_paths(given, kind, logs)
+        arguments = [*args[:1], *(value for word, value in kwargs.items() if word in _PATH_WORDS)]
+        _record_paths(arguments, kind, logs)
         return original(*args, **kwargs)
 
     return note
@@ -171,15 +171,15 @@ def record_duckdb(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs:
 
 
 def record_module_sql(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
-    given = kwargs.get("connection")
+    connection = kwargs.get("connection")
     duckdb: Any = sys.modules["duckdb"]
-    if given is None and not all(one.is_duckdb_pristine for one in logs):
+    if connection is None and not all(one.is_duckdb_pristine for one in logs):
         if _is_pristine(duckdb):
             for one in logs:
                 one.is_duckdb_pristine = True
         else:
             _mark_unseen(logs, "the state of the default DuckDB connection")
-    _record_sql(logs, args[0] if args else kwargs.get("query"), is_shared=given is None)
+    _record_sql(logs, args[0] if args else kwargs.get("query"), is_shared=connection is None)
     _show_parameters(args, kwargs)
     return _call_for_frames(original, args, kwargs)
 
@@ -303,9 +303,9 @@ def _texts_of(value: object) -> list[str] | None:
 
 def _show_parameters(args: _Args, kwargs: _Kwargs) -> None:
     """Show what `COPY ... TO ?` is given."""
-    given = [*args, *kwargs.values()]
-    if any(isinstance(text, str) and "copy" in text.lower() for text in given):
-        for values in given:
+    arguments = [*args, *kwargs.values()]
+    if any(isinstance(text, str) and "copy" in text.lower() for text in arguments):
+        for values in arguments:
             for value in (
                 values if isinstance(values, (list, tuple)) else values.values() if isinstance(values, dict) else ()
             ):

@@ -103,9 +103,7 @@ class ItemProcess:
         OSError: it cannot be started.
     """
 
-    def __init__(
-        self, folder: Path | None, environment: Mapping[str, str], *, duckdb_threads: int | None = None
-    ) -> None:
+    def __init__(self, folder: Path | None, environment: Mapping[str, str]) -> None:
         self._memory_kills = memory_kills()
         self._folder = folder
         program, variables = program_of(sys.executable, environment)
@@ -121,7 +119,7 @@ class ItemProcess:
         self._tasks: set[int] = set()
         self._is_killed = self._is_running = False
         with suppress(OSError):
-            self._send("hello", {"folder": folder, "duckdb_threads": duckdb_threads})
+            self._send("hello", folder)
 
     @property
     def is_there(self) -> bool:
@@ -290,7 +288,7 @@ class ProcessPool:
 
     def _start(self) -> ItemProcess:
         environment = {**os.environ, **self._share.environment(os.environ), IN_ITEM: "1"}
-        process = ItemProcess(self._folder, environment, duckdb_threads=self._share.threads)
+        process = ItemProcess(self._folder, environment)
         with self._lock:
             self._all.add(process)
         return process

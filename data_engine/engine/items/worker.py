@@ -36,6 +36,7 @@ from data_engine.engine.items.travel import (
     unpack_error,
     write_frame,
 )
+from data_engine.engine.shares import limit_duckdb
 from data_engine.flow.control import StepControl
 from data_engine.model import Event
 from data_engine.platforms import parent
@@ -96,16 +97,13 @@ class _Worker:
             else:
                 self._item(*content)
 
-    def _begin(self, facts: dict[str, Any]) -> None:
-        self._folder = facts["folder"]
+    def _begin(self, folder: Path | None) -> None:
+        self._folder = folder
         sys.stdout, sys.stderr = self._texts
         logging.root.addHandler(_Records(self))
         self._imports = _Imports()
         secret.listeners.append(self._tell_secret)
-        if facts["duckdb_threads"]:
-            from data_engine.engine.shares import limit_duckdb
-
-            limit_duckdb(facts["duckdb_threads"])
+        limit_duckdb()
         self.tell("ready")
 
     def _task(

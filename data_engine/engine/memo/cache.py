@@ -226,9 +226,9 @@ def why_no_entry(before: StepMakeup | None, now: StepMakeup) -> str:
         return "first preview"
     changed = _changed(before.parts, now.parts)
     if changed:
-        told = [label for label in changed if label in now.parts and label in before.parts and label[:4] != "its "]
+        named = [label for label in changed if label in now.parts and label in before.parts and label[:4] != "its "]
         own = "its code" if "its code" in changed else changed[0]
-        return f"{told[0].partition('#')[0] if told else own} changed"
+        return f"{named[0].partition('#')[0] if named else own} changed"
     moved = _changed(before.consumed, now.consumed)
     if moved:
         return "params changed" if moved[0] == "params" else f"{moved[0].partition(' (')[0]} before it changed"

@@ -15,11 +15,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from data_engine.engine.access.access_log import AccessLog, Namespace, active_logs, not_logged
 from data_engine.engine.access.doubts import headings_twice
@@ -72,8 +72,6 @@ from data_engine.ledger.warned import counts_as_warning
 from data_engine.model import Event, LogLine
 from data_engine.record import frozen
 from data_engine.secret import Secret, masked
-
-T = TypeVar("T")
 
 _LONGEST_WARNING = 300
 
@@ -129,32 +127,30 @@ class PreviewRunner:
         control.emit = self._noting_warnings(control.emit)
 
     def run(self, stop: int, use: str | None = None) -> Any:
-        """The value after the first `stop` steps, at least one; of a check the object `use`.
+        """The object `use` after the first `stop` steps, at least one; None is the last result.
 
         Raises: as `run_steps`.
         """
-        return self._run(lambda attempt: attempt.run(stop, use))
+        name = use or "current"
+        return self.run_all(stop, [name])[name]
 
     def run_all(self, stop: int, names: Collection[str]) -> dict[str, Any]:
         """The objects `names` that the first `stop` steps save; under "current" the last result.
 
         Raises: as `run_steps`.
         """
-        return self._run(lambda attempt: attempt.run_all(stop, names))
-
-    def _run(self, what: Callable[[_Attempt], T]) -> T:
         flow_place = self.place(0)[:4]
         in_order = self.fresh or self.cache.needs_order(flow_place)
         fresh = self.fresh
         with self.interceptors, guarding(self.guard), heard(self.control), not_logged():
             while True:
                 try:
-                    value = what(_Attempt(self, in_order=in_order, fresh=fresh))
+                    objects = _Attempt(self, in_order=in_order, fresh=fresh).run(stop, names)
                 except _StartOver:
                     in_order, fresh = True, in_order  # the second time nothing is taken from the cache
                 else:
                     self.cache.set_order(flow_place, needed=self.needs_order)
-                    return value
+                    return objects
 
     def _noting_warnings(self, emit: Callable[[Event], None]) -> Callable[[Event], None]:
         """`emit`, which also leaves the warnings of the step that runs in `warned`."""
@@ -201,27 +197,18 @@ class _Step:
     key: bytes
     before: int | None
     saved: dict[str, int]
-    _entry: CacheEntry | None = None
+    entry: CacheEntry = field(init=False)
 
     @property
     def name(self) -> str:
         return _name(self.spec)
 
     @property
-    def entry(self) -> CacheEntry:
-        assert self._entry is not None
-        return self._entry
-
-    @entry.setter
-    def entry(self, entry: CacheEntry) -> None:
-        self._entry = entry
-
-    @property
-    def given(self) -> dict[str | Input, int]:
+    def inputs(self) -> dict[str | Input, int]:
         """The numbers of the steps whose results it may be given."""
-        given: dict[str | Input, int] = {} if self.before is None else {Input.CURRENT: self.before}
-        given.update(self.saved)
-        return given
+        inputs: dict[str | Input, int] = {} if self.before is None else {Input.CURRENT: self.before}
+        inputs.update(self.saved)
+        return inputs
 
 
 class _Attempt:
@@ -248,28 +235,16 @@ class _Attempt:
         self.facts = digest_of(*preview.facts())
         self.params = params_digest(preview.context.params)
 
-    def run(self, stop: int, use: str | None) -> Any:
-        """The value after the first `stop` steps."""
-        self._take_all(stop)
-        return self._object(use, stop - 1)
-
-    def run_all(self, stop: int, names: Collection[str]) -> dict[str, Any]:
-        """The objects of these names."""
-        saved = self._take_all(stop) | {"current": stop - 1}
-        return {name: self._object(name, saved[name]) for name in names if name in saved}
-
-    def _take_all(self, stop: int) -> dict[str, int]:
-        """Reuse or run the steps; the number of the step whose result has each name."""
+    def run(self, stop: int, names: Collection[str]) -> dict[str, Any]:
+        """Reuse or run the steps; the objects of these names."""
         saved: dict[str, int] = {}
         for index, spec in enumerate(self.flow.steps[:stop]):
             by_name = spec.use is not None and spec.use != "current"
             before = saved.get(spec.use or "") if by_name else (index - 1 if index else None)
             self._take(index, self._step(spec, before, dict(saved)))
-            if spec.save_as is not None:
-                saved[spec.save_as] = index
-            if (rejected := _rejected(spec)) is not None:
-                saved[rejected] = index
-        return saved
+            saved |= {name: index for name in (spec.save_as, _rejected(spec)) if name is not None}
+        saved["current"] = stop - 1
+        return {name: self._object(name, saved[name]) for name in names if name in saved}
 
     # -- deciding ------------------------------------------------------------------------------------------------------
 
@@ -354,7 +329,7 @@ class _Attempt:
         step = self.steps[index]
         entry = step.entry
         if entry.same_as is not None:
-            self.values[index] = self._value(step.given[entry.same_as])
+            self.values[index] = self._value(step.inputs[entry.same_as])
         elif entry.report.not_kept is None:
             self.values[index] = copy_of(entry.value).value
         else:
@@ -371,7 +346,7 @@ class _Attempt:
         """The step whose value is handed on as the result of step number `index`."""
         step = self.steps[index]
         same_as = step.entry.same_as
-        return index if same_as is None else self._origin(step.given[same_as])
+        return index if same_as is None else self._origin(step.inputs[same_as])
 
     # -- running -------------------------------------------------------------------------------------------------------
 
@@ -395,8 +370,8 @@ class _Attempt:
         self.comparisons.forget()
         written = {} if self.scratch is None else self.scratch.end_step()
         value = attributes["current"]
-        if said := forgotten_return(step.spec, value):
-            self.preview.warned.append(said)
+        if warning := forgotten_return(step.spec, value):
+            self.preview.warned.append(warning)
         is_odd = not log.tables <= step.code.tables
         if is_odd:
             log.mark_unseen("the context as a whole")
@@ -488,10 +463,12 @@ class _Attempt:
 
     def _changed_in_place(self, step: _Step) -> list[int]:
         """The numbers of the steps whose results the step, which has run, or one before it has changed."""
-        given = [at for at in dict.fromkeys(step.given.values()) if at in self.values]
-        kept = {at: self.steps[self._origin(at)].entry for at in given}
+        inputs = [at for at in dict.fromkeys(step.inputs.values()) if at in self.values]
+        kept = {at: self.steps[self._origin(at)].entry for at in inputs}
         return [
-            at for at in given if kept[at].report.not_kept is None and not is_unchanged(self.values[at], kept[at].value)
+            at
+            for at in inputs
+            if kept[at].report.not_kept is None and not is_unchanged(self.values[at], kept[at].value)
         ]
 
     def _note_changed(self, index: int, changed: Sequence[int]) -> None:
@@ -527,7 +504,7 @@ class _Attempt:
 
     def _keep(self, step: _Step, entry: CacheEntry, value: Any) -> None:
         """Put a copy of the value into its entry, or say why there is none."""
-        others = {name: self.values[at] for name, at in step.given.items() if at in self.values}
+        others = {name: self.values[at] for name, at in step.inputs.items() if at in self.values}
         try:
             copied, size_bytes, classes = copy_of(value, apart=any(map(holds_arrays, others.values())))
         except CannotCopy as error:
@@ -588,11 +565,11 @@ def watched_step(
         fn = replace(fn, fn=intercepted(fn.fn)) if isinstance(fn, Map) else intercepted(fn)
 
     @wraps(spec.fn, assigned=(), updated=())
-    def watched_fn(given: FlowContext) -> Any:
+    def watched_fn(step_context: FlowContext) -> Any:
         context.looked_at = log.tables
         with interceptors.intercept(log, captured), failing_when_refused():
             try:
-                return fn(given)
+                return fn(step_context)
             finally:
                 context.looked_at = set()
 
@@ -662,9 +639,9 @@ def attributes_of(context: FlowContext) -> dict[str, Any]:
     return found
 
 
-def watched(given: FlowContext) -> WatchedContext:
+def watched(context: FlowContext) -> WatchedContext:
     """A watched context with the attributes of `given`, in which no step has run."""
-    attributes = dict(attributes_of(given))
+    attributes = dict(attributes_of(context))
     attributes |= {"metadata": {**attributes["metadata"], "step_outputs": {}}, "objects": {}}
     return WatchedContext(**attributes)
 

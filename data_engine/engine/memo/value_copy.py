@@ -17,7 +17,9 @@ import sys
 import uuid
 import zoneinfo
 from collections import OrderedDict, deque
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 from data_engine.flow.batch import Batch, FileRef
@@ -208,8 +210,11 @@ def is_unchanged(now: Any, before: Any) -> bool:
         return False
     if kind in _SINGLE:
         return repr(now) == repr(before) if kind in (float, complex) else bool(now == before)
-    if _is_container(kind):
-        return _same_container(now, before, kind)
+    if kind in (set, frozenset, bytearray):
+        return bool(now == before)
+    if _is_container(kind) or is_plain_dataclass(kind):
+        pieces, others = _pieces(now), _pieces(before)
+        return len(pieces) == len(others) and all(map(is_unchanged, pieces, others))
     library = kind.__module__.partition(".")[0]
     if library == "polars":
         return _same_polars(now, before)
@@ -219,41 +224,12 @@ def is_unchanged(now: Any, before: Any) -> bool:
         return bool(now.dtype == before.dtype and now.shape == before.shape and now.tobytes() == before.tobytes())
     if library == "pandas":
         return bool(now.equals(before)) and bool(now.index.equals(before.index)) and _labels(now) == _labels(before)
-    if kind is bytearray:
-        return bool(now == before)
-    if is_plain_dataclass(kind):
-        return _same_container(now.__dict__, before.__dict__, dict)
     return False
 
 
 def mutable_ids(value: Any) -> set[int]:
     """The identities of everything in `value` that could be changed in place, to see whether two values share any."""
-    found: set[int] = set()
-
-    def walk(item: Any) -> None:
-        kind = type(item)
-        if kind in _SINGLE or id(item) in found:
-            return
-        if kind in (tuple, frozenset, Batch) or (_is_container(kind) and issubclass(kind, tuple)):
-            if kind is tuple and PLAIN.issuperset(map(type, item)):
-                return
-            for inner in item:
-                walk(inner)
-            return
-        found.add(id(item))
-        if kind in (list, set, deque):
-            if not PLAIN.issuperset(map(type, item)):
-                for inner in item:
-                    walk(inner)
-        elif kind in (dict, OrderedDict):
-            for inner in item.values():
-                walk(inner)
-        elif is_plain_dataclass(kind):
-            for inner in item.__dict__.values():
-                walk(inner)
-
-    walk(value)
-    return found
+    return {id(item) for item in _each(value) if type(item) not in _SINGLE and not _is_fixed(type(item))}
 
 
 def is_lazy(value: Any) -> bool:
@@ -277,25 +253,43 @@ def is_plain_dataclass(kind: type) -> bool:
 
 def paths_in(value: Any, limit: int = 100_000) -> list[str]:
     """The files a result names: each Path and FileRef in it, at most `limit`."""
-    found: list[str] = []
+    return list(islice((str(item) for item in _each(value) if isinstance(item, (pathlib.Path, FileRef))), limit))
 
-    def walk(item: Any, depth: int) -> None:
-        if len(found) >= limit or depth > 20:
-            return
-        if isinstance(item, (pathlib.Path, FileRef)):
-            found.append(str(item))
-        elif isinstance(item, dict):
-            for inner in item.values():
-                walk(inner, depth + 1)
-        elif isinstance(item, (list, tuple, set, frozenset, Batch)) and not PLAIN.issuperset(map(type, item)):
-            for inner in item:
-                walk(inner, depth + 1)
-        elif is_plain_dataclass(type(item)):
-            for field in fields(item):
-                walk(getattr(item, field.name, None), depth + 1)
 
-    walk(value, 0)
-    return found
+def holds_arrays(value: Any) -> bool:
+    """Whether there is a NumPy array or a pandas object in `value`, whose memory a frame may share."""
+    return "numpy" in sys.modules and any(
+        type(item).__module__.partition(".")[0] in ("numpy", "pandas") for item in _each(value)
+    )
+
+
+def _each(value: Any) -> Iterator[Any]:
+    """`value` and all that it holds, each once, but for plain values."""
+    todo, seen = [value], set[int]()
+    while todo:
+        item = todo.pop()
+        if type(item) not in PLAIN and id(item) not in seen:
+            seen.add(id(item))
+            yield item
+            pieces = _pieces(item)
+            todo += () if PLAIN.issuperset(map(type, pieces)) else pieces
+
+
+def _pieces(value: Any) -> tuple[Any, ...]:
+    """What a container or a plain dataclass holds itself."""
+    kind = type(value)
+    if kind is Batch:
+        return tuple(value.items)
+    if isinstance(value, dict):
+        return (*value, *value.values())
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        return tuple(value)
+    return (*value.__dict__, *value.__dict__.values()) if is_plain_dataclass(kind) else ()
+
+
+def _is_fixed(kind: type) -> bool:
+    """Whether nobody can put anything else into such a container."""
+    return kind in (frozenset, Batch) or (_is_container(kind) and issubclass(kind, tuple))
 
 
 def _is_container(kind: type) -> bool:
@@ -303,21 +297,6 @@ def _is_container(kind: type) -> bool:
         return True
     is_named_tuple = issubclass(kind, tuple) and isinstance(getattr(kind, "_fields", None), tuple)
     return is_named_tuple and kind.__bases__ == (tuple,) and "__slots__" in vars(kind)
-
-
-def _same_container(now: Any, before: Any, kind: type) -> bool:
-    if kind is Batch:
-        return _same_container(now.items, before.items, tuple)
-    if len(now) != len(before):
-        return False
-    if kind in (set, frozenset):
-        return bool(now == before)
-    if kind in (dict, OrderedDict):
-        return all(
-            is_unchanged(one, other) and is_unchanged(now[one], before[other])
-            for one, other in zip(now, before, strict=True)
-        )
-    return all(is_unchanged(one, other) for one, other in zip(now, before, strict=True))
 
 
 def _same_polars(now: Any, before: Any) -> bool:
@@ -345,19 +324,6 @@ def _is_plain_pandas(value: Any, pandas: Any) -> bool:
 
 def _labels(value: Any) -> Any:
     return list(value.columns) + list(value.dtypes) if hasattr(value, "columns") else [value.name, value.dtype]
-
-
-def holds_arrays(value: Any) -> bool:
-    """Whether there is a NumPy array or a pandas object in `value`, whose memory a frame may share."""
-    if "numpy" not in sys.modules or type(value) in _SINGLE:
-        return False
-    if type(value).__module__.partition(".")[0] in ("numpy", "pandas"):
-        return True
-    if isinstance(value, dict):
-        return any(holds_arrays(item) for item in value.values())
-    if isinstance(value, (list, tuple, Batch, deque)):
-        return not PLAIN.issuperset(map(type, value)) and any(holds_arrays(item) for item in value)
-    return is_plain_dataclass(type(value)) and any(holds_arrays(item) for item in vars(value).values())
 
 
 def _own_polars(value: Any, size_bytes: int) -> Any:

@@ -22,7 +22,7 @@ MOST_SHOWN = 200_000
 """Characters of an object's text: one value of fifty megabytes must not become fifty megabytes of a notebook."""
 
 _ROWS = 10
-_TOLD = f"LazyFrame, its first {_ROWS} rows at most; .explain() tells its plan"
+_HEADING = f"LazyFrame, its first {_ROWS} rows at most; .explain() tells its plan"
 
 
 def bound_display(value: Any) -> None:
@@ -83,10 +83,10 @@ class _FirstRows:
         self.rows = rows
 
     def __repr__(self) -> str:
-        return f"{_TOLD}\n{self.rows!r}"
+        return f"{_HEADING}\n{self.rows!r}"
 
     def _repr_html_(self) -> str:
-        return f"<small>{_TOLD}</small>{self.rows._repr_html_()}"
+        return f"<small>{_HEADING}</small>{self.rows._repr_html_()}"
 
 
 def bounded_text(value: Any, formatter: Any = repr) -> str:
