@@ -16,6 +16,7 @@ from data_engine.cli.options import (
     SomeFlowName,
     Wait,
     chosen_workspace,
+    done,
     in_flow_modules,
     require_known,
     say_settings,
@@ -280,11 +281,7 @@ def _say_who_does_not_know(ws: Workspace) -> None:
 
 def say_left(as_json: bool) -> int:
     """That the owner was asked, and where its answer is told; exit code 0."""
-    if as_json:
-        print_json({"asked": True})
-    else:
-        say("The owner was asked; `data-engine status` shows the answer.")
-    return 0
+    return done({"asked": True}, "The owner was asked; `data-engine status` shows the answer.", as_json)
 
 
 To = Annotated[str | None, typer.Option("--to", metavar="ID", help="A deployment's id, or its beginning.")]

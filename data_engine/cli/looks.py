@@ -61,11 +61,8 @@ def status(
 ) -> int:
     """What the daemon, its engine and each flow do, what runs now, and what waits and why."""
     ws = chosen_workspace(ctx)
-    return _watch(ws, as_json) if watch else tell_status(ws, as_json)
-
-
-def _watch(ws: Workspace, as_json: bool) -> int:
-    """The screen, where there is a terminal that can show one."""
+    if not watch:
+        return tell_status(ws, as_json)
     if as_json:
         what = "--watch shows a screen, and --json prints one document"
         raise FlowValidationError(what, where="data-engine status", fix="leave one of them out")
@@ -99,13 +96,14 @@ def tell_status(ws: Workspace, as_json: bool) -> int:
     return 0
 
 
-def tell_flows(ws: Workspace, as_json: bool) -> int:
+def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
     """The flows, as production runs them where an edit is not deployed, and what is wrong with broken modules."""
     from data_engine.lease.status import shown_machine
     from data_engine.notebook.catalog import read_catalog
     from data_engine.notebook.deployments import with_gone
     from data_engine.status.source_trouble import with_source_warnings
 
+    ws = chosen_workspace(ctx)
     with in_flow_modules(ws):
         there = read_catalog(ws.home.modules(), kept=ws.home.descriptions())
         deployments = ws.home.deployments()
@@ -210,56 +208,6 @@ def _expected(entry: CatalogEntry, stands: Mapping[str, Reason]) -> str:
     return "" if entry.flow is None else expectation_words(entry.flow.expectations)
 
 
-def tell_runs(
-    ws: Workspace,
-    name: str | None,
-    limit: int | None,
-    as_json: bool,
-    *,
-    status: RunStatus | None = None,
-    since: str | None = None,
-    until: str | None = None,
-) -> int:
-    """What ran on this machine, newest first, and how many of them are not told."""
-    from data_engine.ledger.warned import runs_as_json, warnings_of
-    from data_engine.status.runs import find_runs, slot_words, slot_zones, source_names, wanted_runs
-
-    ledger = ws.home.ledger()
-    ledger.recover()
-    asked = find_runs(ws.home, name, MOST_RUNS if limit is None else limit, wanted_runs(status, since, until))
-    found = asked.runs
-    given = {"--limit": asked.total, "--status": status, "--since": since, "--until": until}
-    again = cli_line("runs", *_given(name, given), *(["--json"] if as_json else []))
-    left = f"The newest {len(found):,} of {asked.total:,} runs: `{again}` shows all." if asked.cut else ""
-    if as_json:
-        print_json(runs_as_json(ledger, found))
-        if left and limit is None:  # who gives a limit knows of it
-            complain(left)
-    elif not found:
-        say("No such runs on this machine.")
-        _say_behind(ws)
-    else:
-        warned = warnings_of(ledger, [run.run_id for run in found])
-        shown = table(
-            *("RUN", "FLOW", "SOURCE", "STATUS", "STARTED", "TIME", "ERROR"),
-            right=("TIME",),
-            cut=("FLOW", "SOURCE", "ERROR"),
-            spare=("TIME",),
-            whole=f"`{cli_line('log')} RUN` shows all of a run; `--json` shows these runs in full.",
-        )
-        names = source_names((run.source for run in found if run.source is not None), ws.root)
-        zones = slot_zones(ws.home, (run for run in found if run.source is None))
-        for run in found:
-            told = slot_words(run, zones.get(run.flow)) if run.source is None else names[run.source]
-            row = _row(run, warned.get(run.run_id, 0), told)
-            shown.add_row(*row, style=status_style(run.status) if run.status != "success" else "")
-        say(shown)
-        if left:
-            say(f"\n{left}")
-        _say_behind(ws)
-    return 0
-
-
 def _say_behind(ws: Workspace) -> None:
     """Tell where more was published than this machine has; a daemon takes it in."""
     if words := ws.link.behind_words():
@@ -270,38 +218,6 @@ def _given(name: str | None, options: Mapping[str, object]) -> list[str]:
     """The name and the options that were given, as words of a command."""
     given = [(option, str(value)) for option, value in options.items() if value is not None]
     return [*([] if name is None else [name]), *(word for pair in given for word in pair)]
-
-
-def tell_reasons(ws: Workspace, subject: str, as_json: bool) -> int:
-    """Why a flow, or a source file, does or does not run; for an output, which run wrote it."""
-    try:
-        reasons = ws.explain(subject)
-    except FlowValidationError:
-        if not as_json:
-            _say_behind(ws)
-        raise
-    if as_json:
-        print_json([one.as_dict() for one in reasons])
-        return 0
-    from data_engine.status.explain import ways
-
-    has_next = any(one.next_run_utc is not None for one in reasons)
-    shown = table(
-        *("FLOW", "SOURCE", "REASON", *(["NEXT"] if has_next else [])),
-        cut=("FLOW", "SOURCE"),
-        wrap=("REASON",),
-        whole=f"`{cli_line('explain', subject, '--json')}` shows it in full.",
-    )
-    for one in reasons:
-        source = "" if one.source is None else short_path(one.source, ws.root)
-        shown.add_row(
-            one.flow, source, bounded_reason(one), *([zoned_words(one.next_run_utc, one.tz)] if has_next else [])
-        )
-    say(shown)
-    for number, way in enumerate(ways(reasons)):
-        say(way if number else f"\n{way}")
-    _say_behind(ws)
-    return 0
 
 
 def bounded_reason(one: Explanation) -> str:
@@ -444,11 +360,6 @@ def _is_any_missing(found: WorkspaceStatus, ws: Workspace) -> bool:
     return any(flow.name not in there for flow in found.flows if flow.standing.kind in ("as_deployed", "edited"))
 
 
-def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
-    """The flows, and what is wrong with broken modules."""
-    return tell_flows(chosen_workspace(ctx), as_json)
-
-
 def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     """One flow: its trigger, paths, steps and last run."""
     from data_engine.flow.expectation import expectation_words
@@ -566,8 +477,45 @@ def runs(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """What ran on this machine, newest first."""
-    return tell_runs(chosen_workspace(ctx), name, limit, as_json, status=status, since=since, until=until)
+    """What ran on this machine, newest first, and how many of them are not told."""
+    from data_engine.ledger.warned import runs_as_json, warnings_of
+    from data_engine.status.runs import find_runs, slot_words, slot_zones, source_names, wanted_runs
+
+    ws = chosen_workspace(ctx)
+    ledger = ws.home.ledger()
+    ledger.recover()
+    asked = find_runs(ws.home, name, MOST_RUNS if limit is None else limit, wanted_runs(status, since, until))
+    found = asked.runs
+    given = {"--limit": asked.total, "--status": status, "--since": since, "--until": until}
+    again = cli_line("runs", *_given(name, given), *(["--json"] if as_json else []))
+    left = f"The newest {len(found):,} of {asked.total:,} runs: `{again}` shows all." if asked.cut else ""
+    if as_json:
+        print_json(runs_as_json(ledger, found))
+        if left and limit is None:  # who gives a limit knows of it
+            complain(left)
+    elif not found:
+        say("No such runs on this machine.")
+        _say_behind(ws)
+    else:
+        warned = warnings_of(ledger, [run.run_id for run in found])
+        shown = table(
+            *("RUN", "FLOW", "SOURCE", "STATUS", "STARTED", "TIME", "ERROR"),
+            right=("TIME",),
+            cut=("FLOW", "SOURCE", "ERROR"),
+            spare=("TIME",),
+            whole=f"`{cli_line('log')} RUN` shows all of a run; `--json` shows these runs in full.",
+        )
+        names = source_names((run.source for run in found if run.source is not None), ws.root)
+        zones = slot_zones(ws.home, (run for run in found if run.source is None))
+        for run in found:
+            told = slot_words(run, zones.get(run.flow)) if run.source is None else names[run.source]
+            row = _row(run, warned.get(run.run_id, 0), told)
+            shown.add_row(*row, style=status_style(run.status) if run.status != "success" else "")
+        say(shown)
+        if left:
+            say(f"\n{left}")
+        _say_behind(ws)
+    return 0
 
 
 def log(
@@ -628,7 +576,35 @@ def explain(
     as_json: AsJson = False,
 ) -> int:
     """Why a flow, or a source file, does or does not run; for an output, which run wrote it."""
-    return tell_reasons(chosen_workspace(ctx), subject, as_json)
+    ws = chosen_workspace(ctx)
+    try:
+        reasons = ws.explain(subject)
+    except FlowValidationError:
+        if not as_json:
+            _say_behind(ws)
+        raise
+    if as_json:
+        print_json([one.as_dict() for one in reasons])
+        return 0
+    from data_engine.status.explain import ways
+
+    has_next = any(one.next_run_utc is not None for one in reasons)
+    shown = table(
+        *("FLOW", "SOURCE", "REASON", *(["NEXT"] if has_next else [])),
+        cut=("FLOW", "SOURCE"),
+        wrap=("REASON",),
+        whole=f"`{cli_line('explain', subject, '--json')}` shows it in full.",
+    )
+    for one in reasons:
+        source = "" if one.source is None else short_path(one.source, ws.root)
+        shown.add_row(
+            one.flow, source, bounded_reason(one), *([zoned_words(one.next_run_utc, one.tz)] if has_next else [])
+        )
+    say(shown)
+    for number, way in enumerate(ways(reasons)):
+        say(way if number else f"\n{way}")
+    _say_behind(ws)
+    return 0
 
 
 def say_warned(entries: Sequence[CatalogEntry]) -> None:

@@ -133,7 +133,9 @@ def candidates(flow: Flow) -> list[tuple[str, os.DirEntry[str]]]:
 
 
 def names_there(flow: Flow) -> list[str]:
-    """The paths of the candidates, for who only tells of them; none where the folder cannot be read."""
+    """The paths of the candidates, for who only tells of them; none where the folder cannot be read, or there is none."""
+    if flow.trigger is None or flow.trigger.source is None:
+        return []
     try:
         return [path for path, _ in candidates(flow)]
     except FlowValidationError:

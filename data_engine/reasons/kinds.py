@@ -160,7 +160,7 @@ class NeedsHash(Reason):
 
 @reason(
     "held",
-    "held since {since_utc:time}, {status}[: {error}]; it runs again when it changes, is retried, or the engine is started",
+    "held since {since_utc:time}, {status}[: {error}]",
     remedies.held,
     FAILED,
 )
@@ -608,7 +608,12 @@ class LastRunFailed(Reason):
     again: str | None = None
 
 
-_NOW = {"gone": "; it is gone", "changed": "; it has changed since", "as_written": ", and has not changed since"}
+_NOW = {
+    "gone": "; it is gone",
+    "source_gone": "; it is gone, and so is its source",
+    "changed": "; it has changed since",
+    "as_written": ", and has not changed since",
+}
 
 
 def _last_written_text(why: LastWritten) -> str:
@@ -624,7 +629,7 @@ def _last_written_text(why: LastWritten) -> str:
 @reason("last_written", _last_written_text, remedies.last_written)
 class LastWritten(Reason):
     """Which run wrote the file at `path` last, with which `params`; of a run without a source its `inputs`, and how many `more`. `state`
-    is how the file is now: "as_written", "changed", "gone" or "unknown". A run that is forgotten has no id."""
+    is how the file is now: "as_written", "changed", "gone", "source_gone" (with the source that it was made of) or "unknown". A run that is forgotten has no id."""
 
     path: str
     run_id: str | None = None

@@ -123,7 +123,8 @@ def retried(asked: Asked) -> str:
     if "engine_off" in asked.blocked_by:
         return f"{first}{asked.start} tries {it} again, with all that is held"
     when = "now" if asked.why.kind == "retry_later" else "again"
-    return f"{first}`{asked.on_source('retry')}` tries {it} {when}"
+    change = ", or a change," if asked.why.kind == "held" else ""
+    return f"{first}`{asked.on_source('retry')}`{change} tries {it} {when}"
 
 
 def held(asked: Asked) -> str:
@@ -199,6 +200,8 @@ def last_written(asked: Asked) -> str | None:
     if asked.why.run_id is None:
         return None
     shown = f"`{asked.on_run('log')}` shows all of it"
+    if asked.why.state == "source_gone":
+        return f"`{asked.on_flow('tidy', '--back')}` moves back what was moved aside last; {shown}"
     if asked.why.state != "gone" or "undeployed" in asked.blocked_by:
         return shown
     again = "makes it again, where it is given those parameters" if asked.why.params else "makes it again"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
@@ -19,8 +20,9 @@ from data_engine.clock import boot_clock
 from data_engine.engine.candidates import names_there
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
-from data_engine.flow.suggestions import meant
+from data_engine.flow.suggestions import as_typed, meant, nearest_files
 from data_engine.flow.trigger import Poll, Schedule
+from data_engine.formatting import first_few
 from data_engine.model import ActiveRun, Run, SourceKey, SourceState, utc_text
 from data_engine.notebook.flow_files import SCRATCH_NAME, how_to_be_a_flow
 from data_engine.planning.due import (
@@ -81,6 +83,9 @@ MOST_ROWS = 1000
 """Of one flow; a folder may hold a hundred thousand files."""
 
 WOULD_RUN = (Running, Settling, WaitsForSettling, Locked, NeedsHash, *get_args(WhyDue))
+_SINCE = (Held, RetryLater, *WOULD_RUN)
+"""What is told of the source of an output: that it has changed since."""
+_FEW = 2
 
 
 @frozen
@@ -212,12 +217,11 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
     rows = _of_file(source, known, Path(file), subject)
     for path in () if rows else source.sources_called(subject, file):
         rows += _of_file(source, known, Path(path), path)
-    written = last_written(source, subject, file, workspace=known.workspace_root, by_name=not rows)
-    rows += [Explanation(name, of, why) for name, of, why in written]
+    rows += _of_output(source, known, subject, file, by_name=not rows)
     if not rows and (ended := undeployed(source.past(), subject)) is not None:
         rows = [Explanation(subject, None, ended)]
     if not rows:
-        raise why_no_flow(known, subject, file) or _nothing_to_explain(subject, [one.entry.name for one in known.flows])
+        raise why_no_flow(known, subject, file) or _nothing_to_explain(subject, known)
     return rows
 
 
@@ -230,6 +234,17 @@ def _of_file(source: FactSource, known: WorkspaceFacts, path: Path, subject: str
         else:
             rows += _with_writers(source, one, _with_runs(known, _of_flow(source, known, one, inside or None)))
     return rows
+
+
+def _of_output(
+    source: FactSource, known: WorkspaceFacts, subject: str, file: str, *, by_name: bool
+) -> Iterator[Explanation]:
+    """Which run wrote the file last, and that its source has changed since."""
+    for name, of, why in last_written(source, subject, file, workspace=known.workspace_root, by_name=by_name):
+        yield Explanation(name, of, why)
+        for row in [] if of is None else _of_file(source, known, Path(of), of):
+            if row.flow == name and isinstance(row.why, _SINCE):
+                yield row
 
 
 def _of_last_run(flow: FlowFacts, *, is_running: bool) -> Iterator[Explanation]:
@@ -260,14 +275,17 @@ def ways(rows: Sequence[Explanation]) -> list[str]:
         >>> ways([Explanation("claims", f"/in/{number}.csv", EngineOff()) for number in range(3)])
         ['engine off: `data-engine start` lets flows run by themselves']
     """
-    alike: dict[tuple[str, str], list[Explanation]] = {}
+    alike: dict[tuple[str, str, str | None], list[Explanation]] = {}
     for row in rows:
         if row.fix is not None and row.fix not in row.why.text:
-            alike.setdefault((row.flow, row.why.kind), []).append(row)
+            alike.setdefault((row.flow, row.why.kind, _mend(row)), []).append(row)
+    kinds = Counter((flow, kind) for flow, kind, _ in alike)
     found = []
-    for some in alike.values():
+    for (flow, kind, _), some in alike.items():
         way = some[0].fix if len({row.source for row in some}) == 1 else replace(some[0], source=None).fix
-        found.append(f"{word_of(some[0].why)}: {way}")
+        names = [os.path.basename(row.source) for row in some if row.source is not None and kinds[flow, kind] > 1]
+        of = f" ({first_few(names, _FEW)})" if names else ""
+        found.append(f"{word_of(some[0].why)}{of}: {way}")
     return list(dict.fromkeys(found))
 
 
@@ -505,11 +523,15 @@ def _waits_first(verdict: Verdict) -> tuple[bool, str]:
     return isinstance(verdict.why, (Done, OwnOutput)), "" if verdict.key is None else verdict.key.path or ""
 
 
-def _nothing_to_explain(subject: str, flows: Collection[str]) -> FlowValidationError:
+def _nothing_to_explain(subject: str, known: WorkspaceFacts) -> FlowValidationError:
+    flows = sorted(one.entry.name for one in known.flows)
+    there = (names_there(one.entry.flow) for one in known.flows if one.entry.flow is not None and "." in subject)
+    near = nearest_files(subject, (path for paths in there for path in paths))
+    begin = f"did you mean {as_typed(near[0])}? Else " if near else meant(subject, flows)
     return FlowValidationError(
         f"{subject!r} is neither a flow nor a file of any flow's source, nor an output of a run",
         where="explain",
-        fix=f"{meant(subject, flows)}name a flow ({', '.join(sorted(flows)) or 'none'}), a path under a source folder, or an output",
+        fix=f"{begin}name a flow ({', '.join(flows) or 'none'}), a path under a source folder, or an output",
     )
 
 

@@ -101,7 +101,7 @@ def gone_words(paths: Sequence[str]) -> str:
     return f"its outputs {first_few(paths, _MOST_NAMED)} are gone"
 
 
-State = Literal["as_written", "changed", "gone", "unknown"]
+State = Literal["as_written", "changed", "gone", "source_gone", "unknown"]
 _SAME_TIME_S = 2.0
 """Drives keep times as coarsely as this."""
 
@@ -126,6 +126,8 @@ def last_written(
         read = () if run.source is not None else tuple(part.path for part in run.inputs)
         with_ = params_words(run)
         state, path = _now(one, asked, workspace)
+        if state == "gone" and run.source is not None and is_gone(run.source, workspace=workspace):
+            state = "source_gone"
         why = LastWritten(path, run.run_id, run.finished_at_utc, with_, read, run.more_inputs if read else 0, state)
         yield one.flow, run.source, why
 

@@ -80,13 +80,7 @@ def test_what_is_late_says_what_is_in_the_way(facts: dict[str, Any], reason: str
         (None, 0, FAILED, True, "it is running"),
         (None, 2, FAILED, False, "2 files are held; its last run failed in Read: KeyError: 3"),
         (NotYet(SEVEN), 0, FAILED, False, "its last run failed in Read: KeyError: 3"),
-        (
-            Held(None, "failed", "no"),
-            0,
-            None,
-            False,
-            "held since ?, failed: no; it runs again when it changes, is retried, or the engine is started",
-        ),
+        (Held(None, "failed", "no"), 0, None, False, "held since ?, failed: no"),
         (NotYet(SEVEN), 0, replace(FAILED, status="success"), False, None),
     ],
 )

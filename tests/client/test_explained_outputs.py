@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from data_engine import FlowValidationError, Workspace
+from data_engine import FlowExecutionError, FlowValidationError, Workspace
 from data_engine.cli.app import run as command
 from data_engine.platforms.host import shell_line
 from data_engine.status.explain import Explanation
@@ -130,3 +130,36 @@ def test_of_an_output_that_is_gone_with_its_flow_no_command_is_told_that_cannot_
     (workspace.root / "flow_modules" / "texts.ipynb").unlink()
 
     assert "makes it again" not in (only(workspace, "a.txt").fix or "")
+
+
+def test_of_an_output_whose_source_is_gone_too_no_run_is_offered(workspace: Workspace) -> None:
+    """It cannot make it again; what was moved aside comes back."""
+    (workspace.root / "in" / "a.csv").unlink()
+    workspace.set_aside("texts")
+
+    row = only(workspace, "out/a.txt")
+
+    assert row.why.state == "source_gone"
+    assert (row.fix or "").startswith("`data-engine tidy texts --back` moves back")
+
+
+def test_of_an_output_whose_source_has_changed_and_failed_that_is_told(workspace: Workspace) -> None:
+    """Beside how the output is, which is as it was."""
+    source = workspace.root / "in" / "a.csv"
+    source.write_bytes(b"\xff\xff")
+    with pytest.raises(FlowExecutionError):
+        workspace.load_flow("texts").run_once(source=source)
+    workspace.deploy("texts")
+
+    written, now = workspace.explain("out/a.txt")
+
+    assert (written.why.kind, written.why.state) == ("last_written", "as_written")
+    assert (now.why.kind, now.source) == ("held", str(source))
+
+
+def test_a_file_that_is_not_there_is_answered_with_the_nearest(workspace: Workspace) -> None:
+    """Of those that flows read."""
+    (workspace.root / "in" / "latin.csv").write_text("1")
+    with pytest.raises(FlowValidationError) as told:
+        workspace.explain("latn.csv")
+    assert (told.value.fix or "").startswith("did you mean latin.csv? Else ")

@@ -12,7 +12,6 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.cli.app import run as command
-from data_engine.cli.looks import tell_flows
 from data_engine.status import source_trouble
 from data_engine.status.source_trouble import source_warnings, why_nothing
 from tests.support import WorkspaceFiles
@@ -190,7 +189,7 @@ def test_a_drive_that_hangs_is_told_and_holds_up_neither_a_list_nor_a_deploy(
     workspace = Workspace(ws.root)
     try:
         entries = {entry.name: entry for entry in workspace.deploy()}
-        assert tell_flows(workspace, as_json=True) == 0
+        assert command(["--workspace", str(workspace.root), "list", "--json"]) == 0
     finally:
         answers.set()
 

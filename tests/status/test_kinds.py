@@ -142,8 +142,8 @@ def test_what_changes_many_rows_is_said_once() -> None:
 
     assert ways(rows) == [
         "engine off: `data-engine start` lets flows run by themselves",
-        "held: `data-engine log 01234567` shows the whole error; install it; `data-engine retry claims --source /in/b.csv` tries it again",
-        "held: `data-engine retry audit` tries all of them again",
+        "held: `data-engine log 01234567` shows the whole error; install it; `data-engine retry claims --source /in/b.csv`, or a change, tries it again",
+        "held: `data-engine retry audit`, or a change, tries all of them again",
     ]
 
 
@@ -275,3 +275,20 @@ def test_an_explanation_as_json_holds_whole_run_ids() -> None:
     run_id = "1f3c9d2e7a41" * 2
     for why in (Done(run_id, None), NotThere("success", run_id, None), Held(None, "failed", None, run_id)):
         assert Explanation("claims", "/in/a.csv", why).as_dict()["why"]["run_id"] == run_id
+
+
+def test_files_that_are_held_for_other_errors_have_a_fix_each() -> None:
+    """With the names of the files that it is of."""
+    fixes = ("pip install polars", "name the column", "name the column")
+    rows = [
+        Explanation(
+            "claims", f"/in/{n}.csv", reasons.Held(NOON, "failed", "oh", f"{n}" * 12), cause=Cause("x", {"fix": fix})
+        )
+        for n, fix in enumerate(fixes)
+    ]
+
+    told = ways(rows)
+
+    assert [one.partition(": ")[0] for one in told] == ["held (0.csv)", "held (1.csv, 2.csv)"]
+    assert "; pip install polars; " in told[0]
+    assert "; name the column; " in told[1]
