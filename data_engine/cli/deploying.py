@@ -36,7 +36,7 @@ from data_engine.status.deploy_lines import (
     starting_lines,
     undeployed_lines,
 )
-from data_engine.status.deployed_before import deployment_cells
+from data_engine.status.deployed_before import deployment_cells, rolled_back_words
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -327,7 +327,7 @@ def rollback(
     if as_json:
         print_json(row.as_dict() | {"changed_config": config})
         return 0
-    say(f"{name} runs again as it was deployed in {(row.of or row.id)[:8]}")
+    say(rolled_back_words(ws.home.ledger(), row))
     if ws.settings().deploy.gate == "golden":
         say("The goldens were not run: a rollback is never held up by them.")
     if config:

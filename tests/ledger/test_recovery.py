@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+from data_engine.cause import Cause
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.switch import Switch
 from data_engine.model import Signature, SourceKey, utc_text
@@ -55,6 +56,17 @@ def recorder(path: Path) -> Recorder:
 def kill(recorder: Recorder) -> None:
     end_now(recorder.pid)
     recorder.process.communicate()
+
+
+def test_whoever_ended_the_process_says_why(recorder: Recorder, path: Path) -> None:
+    """A person who has killed a daemon is told so, and not that it died."""
+    with Ledger.open(path) as ledger:
+        kill(recorder)
+        ledger.recover(why=Cause("daemon_killed"))
+        run = ledger.run("open")
+
+        assert run is not None
+        assert run.cause == "the daemon was killed, and its runs with it"
 
 
 def test_a_killed_process_leaves_abandoned_runs(recorder: Recorder, path: Path) -> None:
