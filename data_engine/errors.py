@@ -5,6 +5,7 @@
         ├── FlowExecutionError         the author's code raised: in a step, in build(), on import, in compilation
         │   └── NotebookCompileError   a notebook cannot become a module; names the cell and the line
         ├── MissingParamError          a step asked for a param that its run was not given; also a KeyError
+        ├── UnknownVerbError           a flow has no verb of that name; also an AttributeError
         ├── WorkspaceError             a workspace folder or its state cannot be used
         │   ├── SettingsError          a settings file holds a wrong value
         │   ├── DamagedSetError        a deployment on the share is missing or not what was deployed
@@ -251,6 +252,10 @@ class NotebookCompileError(FlowExecutionError):
 
 class MissingParamError(FlowValidationError, KeyError):
     """A step asked for `context.params[name]`, and its run was not given such a param."""
+
+
+class UnknownVerbError(FlowValidationError, AttributeError):
+    """A flow has no verb of that name; names the nearest."""
 
 
 class NotHeldBackError(FlowValidationError):

@@ -18,7 +18,7 @@ from data_engine.errors import FlowValidationError, error_of
 from data_engine.flow.parameter_values import TypedValue
 from data_engine.formatting import cli_line, first_few, plural
 from data_engine.record import as_json, frozen
-from data_engine.status.deployed_before import left_out
+from data_engine.status.deployed_before import left_out, rolled_back_words
 from data_engine.status.sentences import ends_words, freed_words, never_begins_words
 from data_engine.status.starting import FilesBefore, Starting, files_before, starting_now
 from data_engine.view.feed import from_child
@@ -84,9 +84,7 @@ _SAYS: Mapping[str, Say] = {
         f"Forgot {plural(told.count, 'run')} of {command.flow or 'every flow'}; its files are new again."
     ),
     "undeploy": _undeployed,
-    "rollback": lambda ws, command, told: (
-        f"Production runs {told.flow} again as it was deployed in {(told.of or told.id)[:8]}."
-    ),
+    "rollback": lambda ws, command, told: f"{rolled_back_words(ws.home.ledger(), told)}.",
     "stop-backfill": lambda ws, command, told: (
         "The backfill starts no more runs; runs that have begun go on to their end."
     ),

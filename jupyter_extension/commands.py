@@ -201,10 +201,12 @@ def _shows_what_would_change(ws: Workspace) -> bool:
 
 
 def _rollback(given: Namespace, names: UserNames) -> Any:
+    from data_engine.status.deployed_before import rolled_back_words
+
     name = given.subject or own_name(names, "rollback")
     row = _workspace().rollback(name, given.to, given.note or "")
     assert row is not None, "the answer was waited for"
-    print(f"{name} runs again as it was deployed in {(row.of or row.id)[:8]}; the notebook stays as it is.")
+    print(f"{rolled_back_words(_workspace().home.ledger(), row)}. The notebook stays as it is.")
     return None
 
 

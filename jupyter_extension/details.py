@@ -26,7 +26,7 @@ from data_engine.plan.making import code_changes
 from data_engine.planning.slots import Slots, slot_words, zone_of
 from data_engine.proof.kept import unsettled_texts
 from data_engine.record import frozen
-from data_engine.status.deployed_before import present_name
+from data_engine.status.deployed_before import changed_words, git_words, present_name
 from data_engine.status.runs import facts_of, params_words, rows_words, source_names, trigger_words
 from data_engine.status.sentences import places_of, short_error
 from data_engine.view.buttons import WhyNot
@@ -157,12 +157,11 @@ def deployment_view(one: Deployment, flow: str) -> DeploymentView:
     why = "it is what runs" if one.is_live else None if one.is_kept else "it is not kept any more"
     if one.flow != flow:
         why = f"the flow was called {one.flow} then"
-    words = f"back to {(one.of or '')[:8]}" if one.kind == "rollback" else ""
-    changed = ", ".join(filter(None, [words, cells_text(one.cells) if one.cells else "", *one.helpers]))
-    git = "" if one.git_commit is None else f"{one.git_commit[:8]}{' and edits' if one.git_dirty else ''}"
     word = "live" if one.is_live else one.word
     compared = "" if one.compared is None else one.compared.words
-    return DeploymentView(one.id, word, one.at_utc, one.who, changed, git, one.note, why, compared)
+    return DeploymentView(
+        one.id, word, one.at_utc, one.who, changed_words(one), git_words(one), one.note, why, compared
+    )
 
 
 def run_view(run: Run, warnings: int = 0, now: str | None = None) -> RunView:

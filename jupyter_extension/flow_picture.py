@@ -24,8 +24,7 @@ from data_engine.record import frozen
 from data_engine.status.record import FlowStatus
 from data_engine.status.sentences import short_error
 from jupyter_extension.card import Card, Cell, Code, Picture, clean
-from jupyter_extension.marks import shape_svg
-from jupyter_extension.text_width import fit, width
+from jupyter_extension.drawing import fit, shape_svg, width
 
 _ROW = 28
 _LANE = 12

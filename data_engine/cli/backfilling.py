@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from data_engine.cli.deploying import say_left
-from data_engine.cli.options import AsJson, Params, Wait, chosen_workspace
+from data_engine.cli.options import AsJson, Params, Wait, chosen_workspace, done, is_confirmed
 from data_engine.cli.output import complain, print_json, say, table
 from data_engine.commands.backfills import StartBackfill
 from data_engine.commands.fields import help_of
@@ -80,34 +80,31 @@ def backfill(
             fix="data-engine backfill NAME" if chosen is None else f"data-engine backfill {chosen} ID",
         )
     if chosen is not None:
-        done = ws.stop_backfill(name, wait) if chosen == "--stop" else ws.retry_backfill(name, wait)
-        if done is None:
+        found = ws.stop_backfill(name, wait) if chosen == "--stop" else ws.retry_backfill(name, wait)
+        if found is None:
             return say_left(as_json)
-        return _say_one(done, as_json) if as_json else _say_done(done, chosen)
+        return _say_one(found, as_json) if as_json else _say_done(found, chosen)
     params = read_params(param)
     with _daemon_only_if_needed(ws) as needed:
         shown = ws.backfill(name, since, until, where, params, reprocess, dry_run=True)
         assert shown is not None
         if not shown.total:
-            return _say_nothing(shown, as_json)
+            return done(shown.as_dict(), none_named_words(shown) or nothing_words(shown), as_json)
         if not yes:
             if as_json and not is_terminal(sys.stdin):
                 print_json(shown.as_dict())
                 return 0
             _say_plan(shown)
-            if not _confirmed(shown):
+            question = f"Run {'it' if shown.total == 1 else 'these'} now?"
+            if not is_confirmed(question, f"that would be {plural(shown.total, 'run')}", "backfill"):
                 say("Nothing was started.")
                 return 1
         needed.set()
     begun = ws.backfill(name, since, until, where, params, reprocess, wait=wait, digest=shown.digest)
     if begun is None:
         return say_left(as_json)
-    if as_json:
-        print_json(begun.as_dict())
-    else:
-        say(f"Backfill {begun.id[:8]} of {begun.flow}: {plural(begun.total, 'run')}, after everything that is due.")
-        say(_how_far(begun))
-    return 0
+    told = f"Backfill {begun.id[:8]} of {begun.flow}: {plural(begun.total, 'run')}, after everything that is due."
+    return done(begun.as_dict(), f"{told}\n{_how_far(begun)}", as_json)
 
 
 def _how_far(one: Backfill) -> str:
@@ -164,14 +161,6 @@ def _one_of(given: Mapping[str, bool]) -> str | None:
     return chosen[0] if chosen else None
 
 
-def _say_nothing(shown: Backfill, as_json: bool) -> int:
-    if as_json:
-        print_json(shown.as_dict())
-        return 0
-    say(none_named_words(shown) or nothing_words(shown))
-    return 0
-
-
 def _say_plan(shown: Backfill) -> None:
     for one in shown.planned[:_SHOWN]:
         say(
@@ -190,16 +179,6 @@ def _say_plan(shown: Backfill) -> None:
             else "those that never succeeded"
         )
         say(" ".join([f"Only {chosen}.", *others]))
-
-
-def _confirmed(shown: Backfill) -> bool:
-    if not is_terminal(sys.stdin):
-        raise FlowValidationError(
-            f"that would be {plural(shown.total, 'run')}, and there is no terminal to ask on",
-            where="data-engine backfill",
-            fix="add --yes to confirm",
-        )
-    return typer.confirm(f"Run {'it' if shown.total == 1 else 'these'} now?", err=True)
 
 
 def _tell(ws: Workspace, which: str | None, as_json: bool) -> int:

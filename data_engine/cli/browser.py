@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from data_engine.cli.options import AsJson, chosen_workspace, command_group
-from data_engine.cli.output import complain, print_json, say
+from data_engine.cli.options import AsJson, chosen_workspace, command_group, done
+from data_engine.cli.output import complain
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.host import shell_line
 from data_engine.platforms.processes import become
@@ -137,12 +137,8 @@ def docs(
     from data_engine.docs import site
 
     first = site.make(lambda: complain("Building the documentation (about ten seconds) ...")) / site.FIRST
-    if as_json:
-        print_json({"page": str(first)})
-    else:
-        say(first.as_uri())
     if is_open:
         import webbrowser
 
         webbrowser.open(first.as_uri())
-    return 0
+    return done({"page": str(first)}, first.as_uri(), as_json)

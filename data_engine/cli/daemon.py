@@ -19,6 +19,7 @@ from data_engine.cli.options import (
     SomeFlowName,
     Wait,
     chosen_workspace,
+    done,
     in_flow_modules,
     named,
     require_known,
@@ -112,8 +113,7 @@ def stop(
     ending = [run.run_id for run in ws.status().active_runs if run.flow == name and run.in_daemon]
     then = f" It is disabled: {cli_line('enable', name)} lets it run by itself again." if is_disabled else ""
     text = f"{ends_words(name)}{ending_now_words(ending)}{then}"
-    done({"flow": name, "disabled": is_disabled}, text, as_json)
-    return 0
+    return done({"flow": name, "disabled": is_disabled}, text, as_json)
 
 
 def _is_run(ws: Workspace, name: str) -> bool:
@@ -203,11 +203,8 @@ def kill(
         if root is None or not _kill_left_behind(Path(root)):
             raise
         was_running = True
-    if as_json:
-        print_json({"was_running": was_running})
-    else:
-        say(killed_words(running) if was_running else "No daemon was running.")
-    return 0
+    text = killed_words(running) if was_running else "No daemon was running."
+    return done({"was_running": was_running}, text, as_json)
 
 
 def _is_confirmed(running: Sequence[ActiveRun]) -> bool:
@@ -260,8 +257,7 @@ def retry(
     freed = chosen_workspace(ctx).retry(name, source_from_shell(source), wait)
     runs = cli_line("runs", *([] if name is None else [name]))
     then = f" `{runs}` shows the result." if freed else ""
-    done({"flow": name, "source": source, "freed": freed}, f"{freed_words(freed)}{then}", as_json)
-    return 0
+    return done({"flow": name, "source": source, "freed": freed}, f"{freed_words(freed)}{then}", as_json)
 
 
 def is_not_deployed(ws: Workspace, name: str) -> bool:
@@ -275,16 +271,14 @@ def _stop_run(ws: Workspace, run_id: str, as_json: bool) -> int:
     text = (
         f"{ends_words()}{ending_now_words([run_id])}" if had_begun else never_begins_words(ws.home.ledger().run(run_id))
     )
-    done({"run_id": run_id, "had_begun": had_begun}, text, as_json)
-    return 0
+    return done({"run_id": run_id, "had_begun": had_begun}, text, as_json)
 
 
 def _kill_run(ws: Workspace, run_id: str, as_json: bool) -> int:
     """End the process of a run of the daemon, now; a run that waits does not begin."""
     had_begun = ws.kill_run(run_id)
     text = "Its process was ended." if had_begun else never_begins_words(ws.home.ledger().run(run_id))
-    done({"run_id": run_id, "had_begun": had_begun}, text, as_json)
-    return 0
+    return done({"run_id": run_id, "had_begun": had_begun}, text, as_json)
 
 
 def run_in_daemon(
@@ -389,11 +383,3 @@ def _say_run(run: Run, warnings: int) -> None:
         say(f"  {run.error or run.cause}")
     if warnings:
         say(f"  `{cli_line('log', run.run_id[:8])}` shows {'it' if warnings == 1 else 'them'}")
-
-
-def done(facts: dict[str, Any] | list[dict[str, Any]], text: str, as_json: bool) -> None:
-    """Say what was done, or print it for programs."""
-    if as_json:
-        print_json(facts)
-    else:
-        say(text)

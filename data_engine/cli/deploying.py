@@ -16,6 +16,7 @@ from data_engine.cli.options import (
     SomeFlowName,
     Wait,
     chosen_workspace,
+    done,
     in_flow_modules,
     require_known,
     say_settings,
@@ -35,7 +36,7 @@ from data_engine.status.deploy_lines import (
     starting_lines,
     undeployed_lines,
 )
-from data_engine.status.deployed_before import deployment_cells
+from data_engine.status.deployed_before import deployment_cells, rolled_back_words
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -280,11 +281,7 @@ def _say_who_does_not_know(ws: Workspace) -> None:
 
 def say_left(as_json: bool) -> int:
     """That the owner was asked, and where its answer is told; exit code 0."""
-    if as_json:
-        print_json({"asked": True})
-    else:
-        say("The owner was asked; `data-engine status` shows the answer.")
-    return 0
+    return done({"asked": True}, "The owner was asked; `data-engine status` shows the answer.", as_json)
 
 
 To = Annotated[str | None, typer.Option("--to", metavar="ID", help="A deployment's id, or its beginning.")]
@@ -330,7 +327,7 @@ def rollback(
     if as_json:
         print_json(row.as_dict() | {"changed_config": config})
         return 0
-    say(f"{name} runs again as it was deployed in {(row.of or row.id)[:8]}")
+    say(rolled_back_words(ws.home.ledger(), row))
     if ws.settings().deploy.gate == "golden":
         say("The goldens were not run: a rollback is never held up by them.")
     if config:

@@ -10,10 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from data_engine.cli.looks import short_path
-from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace, in_flow_modules, named, require_known
+from data_engine.cli.options import (
+    AsJson,
+    SomeFlowName,
+    chosen_workspace,
+    done,
+    in_flow_modules,
+    is_confirmed,
+    named,
+    require_known,
+)
 from data_engine.cli.output import complain, print_json, say, table
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import cli_line, duration_words, first_few, local_time, plural, visible
+from data_engine.formatting import cli_line, duration_words, first_few, local_time, plural
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.runs import started
 
@@ -101,25 +110,13 @@ def reset(
     if flow is not None and not ws.runs(flow, 1):
         require_known(ws, flow)
     what = f'flow "{flow}"' if flow is not None else f"every flow of {ws.workspace_id}"
-    if not yes and not _confirmed(f"Forget the history of {what} on this machine, so that every source is due again?"):
+    question = f"Forget the history of {what} on this machine, so that every source is due again?"
+    if not yes and not is_confirmed(question, "reset forgets history", "reset"):
         say("Nothing was forgotten.")
         return 1
     gone = ws.reset(flow)
-    if as_json:
-        print_json({"flow": flow, "runs": gone})
-    else:
-        say(f"Forgot {plural(gone, 'run')} of {what}; every source is due again.")
-    return 0
-
-
-def _confirmed(question: str) -> bool:
-    if not is_terminal(sys.stdin):
-        raise FlowValidationError(
-            "reset forgets history and there is no terminal to ask on",
-            where="data-engine reset",
-            fix="add --yes to confirm",
-        )
-    return typer.confirm(visible(question), err=True)
+    text = f"Forgot {plural(gone, 'run')} of {what}; every source is due again."
+    return done({"flow": flow, "runs": gone}, text, as_json)
 
 
 def tidy(
@@ -137,11 +134,8 @@ def tidy(
 
 def _put_back(ws: Workspace, name: str | None, as_json: bool) -> int:
     moved = ws.put_back(name)
-    if as_json:
-        print_json({"moved": [str(path) for path in moved]})
-    else:
-        say(f"Moved {plural(len(moved), 'file')} back." if moved else "There is nothing to move back.")
-    return 0
+    text = f"Moved {plural(len(moved), 'file')} back." if moved else "There is nothing to move back."
+    return done({"moved": [str(path) for path in moved]}, text, as_json)
 
 
 def _set_aside(ws: Workspace, name: str | None, yes: bool, as_json: bool) -> int:

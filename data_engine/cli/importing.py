@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from data_engine.cli.options import AsJson, in_flow_modules, selected
+from data_engine.cli.options import AsJson, in_flow_modules, is_confirmed, selected
 from data_engine.cli.output import print_json, say
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import plural
 from data_engine.platforms.host import shell_line
 from data_engine.platforms.names import with_home
-from data_engine.platforms.terminals import is_terminal
 
 
 def import_workspace(
@@ -41,7 +39,7 @@ def import_workspace(
     from data_engine.importing import move
 
     ws = selected(path)
-    named = ledger and _here(ledger)
+    named = ledger and Path(os.path.abspath(with_home(ledger)))  # as the shell means it
     with in_flow_modules(ws):
         plan = move.look(ws.layout, with_history=not without_history, ledger=named)
     if not as_json:
@@ -51,7 +49,11 @@ def import_workspace(
         move.require_free(ws.layout)
     runs = files = 0
     if not (dry_run or plan.is_empty):
-        if not (yes or _confirmed(as_json)):
+        if as_json and not yes:
+            raise FlowValidationError(
+                "with --json nothing is asked", where="data-engine import", fix="add --yes to confirm"
+            )
+        if not (yes or is_confirmed("Take it over now?", "history and settings would be taken over", "import")):
             say("Nothing was changed.")
             return 1
         runs, files = move.carry_out(ws.layout, plan)
@@ -63,15 +65,3 @@ def import_workspace(
         command = shell_line(["data-engine", "--workspace", str(ws.layout.root)])
         say(f"Next: {command} list, deploy, and start")
     return 0
-
-
-def _here(path: Path) -> Path:
-    """The path as the shell means it: the workspace is looked at from another folder."""
-    return Path(os.path.abspath(with_home(path)))
-
-
-def _confirmed(as_json: bool) -> bool:
-    if as_json or not is_terminal(sys.stdin):
-        what = "with --json nothing is asked" if as_json else "there is no terminal to ask on"
-        raise FlowValidationError(what, where="data-engine import", fix="add --yes to confirm")
-    return typer.confirm("Take it over now?", err=True)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from data_engine.cli.options import AsJson, chosen_workspace, command_group
-from data_engine.cli.output import print_json, say
+from data_engine.cli.options import AsJson, chosen_workspace, command_group, done
+from data_engine.cli.output import say
 from data_engine.lease.status import LeaseStatus, lease_lines
 
 
@@ -54,17 +54,8 @@ def take_over(ctx: typer.Context, as_json: AsJson = False) -> int:
 def repair(ctx: typer.Context, as_json: AsJson = False) -> int:
     """Fix a damaged list of generations from its newest readable one, and say what was lost."""
     said = chosen_workspace(ctx).repair_lease()
-    if as_json:
-        print_json({"repaired": said})
-    else:
-        say(said)
-    return 0
+    return done({"repaired": said}, said, as_json)
 
 
 def _tell(lease: LeaseStatus, as_json: bool) -> int:
-    if as_json:
-        print_json(lease.as_dict())
-    else:
-        for line in lease_lines(lease):
-            say(line)
-    return 0
+    return done(lease.as_dict(), "\n".join(lease_lines(lease)), as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, contextmanager
 from functools import partial
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_engine.cli.failure import Failed
-from data_engine.cli.output import complain
+from data_engine.cli.output import complain, print_json, say
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import visible
 from data_engine.platforms.names import with_home
+from data_engine.platforms.terminals import is_terminal
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -145,6 +148,23 @@ def say_settings(ws: Workspace) -> None:
     error = ws.home.settings_error()
     for warning in ws.settings().warnings if error is None else (error,):
         complain(f"warning: {warning}", style="yellow")
+
+
+def done(facts: Any, text: str, as_json: bool) -> int:
+    """Say what was done, or print it for programs; exit code 0."""
+    if as_json:
+        print_json(facts)
+    else:
+        say(text)
+    return 0
+
+
+def is_confirmed(question: str, what: str, where: str) -> bool:
+    """Whether somebody at a terminal says yes to `what` would be done; refused where there is no terminal to ask on."""
+    if is_terminal(sys.stdin):
+        return typer.confirm(visible(question), err=True)
+    what = f"{what}, and there is no terminal to ask on"
+    raise FlowValidationError(what, where=f"data-engine {where}", fix="add --yes to confirm")
 
 
 def require_known(ws: Workspace, name: str) -> None:

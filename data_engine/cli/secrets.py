@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from data_engine.cli.options import AsJson, chosen_workspace, command_group
+from data_engine.cli.options import AsJson, chosen_workspace, command_group, done
 from data_engine.cli.output import complain, print_json, say, table
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import cli_line
@@ -96,11 +96,7 @@ def remove(name: SecretName, as_json: AsJson = False) -> int:
         raise FlowValidationError(
             f"there is no secret {name!r} here to forget", where="data-engine secret remove", fix=fix
         )
-    if as_json:
-        print_json({"name": name, "removed": True})
-    else:
-        say(f"Forgot the secret {name}.")
-    return 0
+    return done({"name": name, "removed": True}, f"Forgot the secret {name}.", as_json)
 
 
 def _asked(name: str) -> str:

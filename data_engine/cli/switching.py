@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data_engine.cli.daemon import done, is_not_deployed, is_owned_elsewhere
-from data_engine.cli.options import AsJson, Wait, chosen_workspace, in_flow_modules, named
+from data_engine.cli.daemon import is_not_deployed, is_owned_elsewhere
+from data_engine.cli.options import AsJson, Wait, chosen_workspace, done, in_flow_modules, named
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import cli_line
 
@@ -51,8 +51,7 @@ def enable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson 
                 if starts is not None and starts.text
                 else []
             )
-    done(told[0] if len(told) == 1 else told, "\n".join(lines), as_json)
-    return 0
+    return done(told[0] if len(told) == 1 else told, "\n".join(lines), as_json)
 
 
 def disable(
@@ -81,8 +80,7 @@ def disable(
             )
         else:
             lines.append(f"{name} runs by hand only, until it is enabled: {cli_line('enable', name)}")
-    done(told[0] if len(told) == 1 else told, "\n".join(lines), as_json)
-    return 0
+    return done(told[0] if len(told) == 1 else told, "\n".join(lines), as_json)
 
 
 def _manual(status: WorkspaceStatus) -> set[str]:

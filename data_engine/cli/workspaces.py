@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data_engine.cli.options import AsJson, command_group
+from data_engine.cli.options import AsJson, command_group, done
 from data_engine.cli.output import complain, print_json, say, table
 from data_engine.errors import WorkspaceError
 from data_engine.formatting import cli_line
@@ -170,11 +170,8 @@ def fork(path: FolderPath, as_json: AsJson = False) -> int:
     layout = select_workspace(path)
     _require_nobody_works_in(layout)
     identity = fork_identity(layout)
-    if as_json:
-        print_json({"workspace_id": layout.workspace_id, "workspace_root": layout.root, "identity": identity})
-    else:
-        say(f"{layout.root} has its own identity now ({identity}) and starts without history.")
-    return 0
+    facts = {"workspace_id": layout.workspace_id, "workspace_root": layout.root, "identity": identity}
+    return done(facts, f"{layout.root} has its own identity now ({identity}) and starts without history.", as_json)
 
 
 def _require_nobody_works_in(layout: WorkspaceLayout) -> None:

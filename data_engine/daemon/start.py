@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from data_engine import private
+from data_engine.cause import Cause
 from data_engine.daemon.control import DaemonClient, tell_silent
 from data_engine.daemon.endpoint import forget_stop, read_endpoint, remember_stop, silent_daemon
 from data_engine.daemon.environment import import_path, without_kernel
@@ -234,7 +235,7 @@ class _LastWords:
 def kill_daemon(home: LocalWorkspace, *, timeout_s: float = 0.5) -> bool:
     """End the daemon and its workers now, whatever they do; whether there was one.
 
-    It is asked first and given `timeout_s`; what it leaves behind becomes `abandoned` when the ledger is next looked at.
+    It is asked first and given `timeout_s`; the runs that it leaves behind become `abandoned`.
     """
     import psutil
 
@@ -249,6 +250,9 @@ def kill_daemon(home: LocalWorkspace, *, timeout_s: float = 0.5) -> bool:
             client.close()
     if wait_until_gone(home, timeout_s):
         return True
+    ledger = None
+    with suppress(FlowValidationError):  # opened before its runs are lost, or that would say why they are
+        ledger = home.ledger()
     with suppress(psutil.Error):
         process = psutil.Process(endpoint.pid)
         family = [process, *process.children(recursive=True)]
@@ -257,6 +261,9 @@ def kill_daemon(home: LocalWorkspace, *, timeout_s: float = 0.5) -> bool:
                 one.kill()
         psutil.wait_procs(family, timeout=2)
     home.local.daemon_endpoint_path.unlink(missing_ok=True)
+    if ledger is not None:
+        with suppress(FlowValidationError):  # whoever looks at the history next does it
+            ledger.recover(why=Cause("daemon_killed"))
     return True
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data_engine.argument_checks import check_argument
 from data_engine.display_hook import Displayable
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FlowValidationError, UnknownVerbError
 from data_engine.flow.paths import author_path
 from data_engine.flow.scan import parse_extensions
 from data_engine.flow.spec import (
@@ -133,12 +133,13 @@ class Flow(Displayable):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            near = None if name.startswith("_") else nearest_name(name, dir(type(self)))
+            what = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if name.startswith("_"):
+                raise AttributeError(what)
+            near = nearest_name(name, dir(type(self)))
             meant = next((verb for words, verb in _OTHER_WORDS.items() if name in words), None)
-            offer = f": write {meant}" if meant else f": did you mean {near!r}?" if near else ""
-            # Without `obj` Python adds no offer of its own.
-            raise AttributeError(
-                f"{type(self).__name__!r} object has no attribute {name!r}{offer}", name=name, obj=None
+            raise UnknownVerbError(
+                f"{what}: write {meant}" if meant else f"{what}: did you mean {near!r}?" if near else what
             )
 
     @property

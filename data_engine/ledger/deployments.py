@@ -74,6 +74,20 @@ def deployments_of(ledger: Ledger, run_ids: Collection[str]) -> dict[str, str]:
     return found
 
 
+def has_good_run(ledger: Ledger, flows: Sequence[str], deployments: Sequence[str]) -> bool:
+    """Whether a run of one of these deployments of a flow, by its names, is known to have ended well.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    names, ids = (", ".join("?" * len(these)) for these in (flows, deployments))
+    query = (
+        f"SELECT 1 FROM runs WHERE flow_name IN ({names}) AND status = 'success' AND deployment_id IN ({ids}) LIMIT 1"
+    )
+    with ledger.reading() as connection:
+        return connection.execute(query, storable((*flows, *deployments))).fetchone() is not None
+
+
 def published_in(connection: sqlite3.Connection) -> list[Deployment]:
     """As `published`, for who only looks at a ledger.
 

@@ -398,8 +398,9 @@ class Ledger(LedgerFile):
         """The names of the shared segments that were taken in, or were published from here, and are still listed."""
         return frozenset(name for (name,) in self._rows("SELECT name FROM taken_segments"))
 
-    def recover(self, *, now_s: float | None = None) -> list[str]:
-        """Mark runs whose process is gone as `abandoned`, with their steps and sources; the ids of those runs.
+    def recover(self, *, now_s: float | None = None, why: Cause | None = None) -> list[str]:
+        """Mark runs whose process is gone as `abandoned`, with their steps and sources; the ids of those runs. `why` it is gone, where
+        that is known.
 
         What journals of that process hold is recorded first. A run of a living process, this one included, is never touched.
         """
@@ -414,7 +415,7 @@ class Ledger(LedgerFile):
         abandoned: list[str] = []
         with self.writing() as (connection, rev):
             for runner in gone:
-                abandoned += recover_runner(connection, self.runners_dir, runner, now_s=at_s, rev=rev)
+                abandoned += recover_runner(connection, self.runners_dir, runner, why, now_s=at_s, rev=rev)
         for runner in gone:
             remove_runner(self.runners_dir, runner)
         return abandoned

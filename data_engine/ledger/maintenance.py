@@ -32,10 +32,14 @@ _YEAR_DAYS = 365
 
 
 def recover_runner(
-    connection: sqlite3.Connection, runners_dir: Path, runner_id: str, *, now_s: float, rev: int
+    connection: sqlite3.Connection, runners_dir: Path, runner_id: str, why: Cause | None, *, now_s: float, rev: int
 ) -> list[str]:
-    """Record what the journals of a runner that is gone hold, and abandon the runs it left open; their ids."""
-    if not connection.execute("SELECT 1 FROM runners WHERE runner_id = ?", (runner_id,)).fetchall():
+    """Record what the journals of a runner that is gone hold, abandon the runs it left open, and forget it; their ids, oldest first.
+
+    Only this machine's runners are known here, so a run published by another machine is never touched.
+    """
+    pid = connection.execute("SELECT pid FROM runners WHERE runner_id = ?", (runner_id,)).fetchone()
+    if pid is None:
         return []  # another process was quicker
     for journal in journals_of(runners_dir, runner_id):
         events = recorded_later(journal)
@@ -43,7 +47,15 @@ def recover_runner(
         for run_id in {event.run_id for event in events} - ended:
             events += read_last_lines(last_lines_path(journal), run_id)
         replay(connection, events, runner_id=runner_id, rev=rev)
-    return abandon_runs_of(connection, runner_id, now_s=now_s, rev=rev)
+    lost = connection.execute(
+        "SELECT run_id, started_seen FROM runs WHERE runner_id = ? AND status = 'started'"
+        " ORDER BY started_at_utc, rowid",
+        (runner_id,),
+    ).fetchall()
+    gone = why or Cause("process_gone", {"pid": pid[0]})
+    abandoned = abandon_runs(connection, lost, why=gone, at_s=now_s, rev=rev)
+    connection.execute("DELETE FROM runners WHERE runner_id = ?", (runner_id,))
+    return abandoned
 
 
 def remove_runner(runners_dir: Path, runner_id: str) -> None:
@@ -52,24 +64,6 @@ def remove_runner(runners_dir: Path, runner_id: str) -> None:
         remove_tree(runners_dir.parent, journal)
         remove_tree(runners_dir.parent, last_lines_path(journal))
     RunnerLock(runners_dir, runner_id).remove()
-
-
-def abandon_runs_of(connection: sqlite3.Connection, runner_id: str, *, now_s: float, rev: int) -> list[str]:
-    """Close what a runner that is gone left open, and forget the runner; the ids of its runs, oldest first.
-
-    Only this machine's runners are known here, so a run published by another machine is never touched.
-    """
-    for (pid,) in connection.execute("SELECT pid FROM runners WHERE runner_id = ?", (runner_id,)).fetchall():
-        lost = connection.execute(
-            "SELECT run_id, started_seen FROM runs WHERE runner_id = ? AND status = 'started'"
-            " ORDER BY started_at_utc, rowid",
-            (runner_id,),
-        ).fetchall()
-        why = Cause("process_gone", {"pid": pid})
-        abandoned = abandon_runs(connection, lost, why=why, at_s=now_s, rev=rev)
-        connection.execute("DELETE FROM runners WHERE runner_id = ?", (runner_id,))
-        return abandoned
-    return []
 
 
 def prune(connection: sqlite3.Connection, *, retention_days: float, at: Believed) -> int:

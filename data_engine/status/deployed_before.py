@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import cells_text, cli_line, local_time, time_words
-from data_engine.ledger.deployments import deployments_of, published, renamings
+from data_engine.ledger.deployments import deployments_of, has_good_run, published, renamings
 from data_engine.model import Deployment, utc_text
 from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import check_flow_name, find_module
@@ -277,6 +277,19 @@ def with_earlier_code(history: Sequence[Deployment], flow: str, ran: Mapping[str
         return frozenset()
     other = {one.id for one in history if one.flow == flow and one.digest != now.digest}
     return frozenset(run_id for run_id, deployment in ran.items() if deployment in other)
+
+
+def rolled_back_words(ledger: Ledger, row: Deployment) -> str:
+    """What a flow runs again after a rollback: when that was deployed, and that no good run of it is known.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    history, names = published(ledger), names_of(ledger, row.flow)
+    of = next((one for one in history if one.id == row.of), row)
+    same = [one.id for one in history if of.id in (one.id, one.of)]
+    known = "" if has_good_run(ledger, names, same) else "; no good run of it is known"
+    return f"{row.flow} runs again as it was deployed on {local_time(of.at_utc)} ({of.id[:8]}){known}"
 
 
 def deployment_cells(one: Deployment) -> tuple[str, ...]:

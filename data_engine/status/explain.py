@@ -222,10 +222,7 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
     rows = _of_file(source, known, Path(file), subject)
     for path in () if rows else source.home.ledger().sources_called(subject, file):
         rows += _of_file(source, known, Path(path), path)
-    written = last_written(source.home.ledger(), subject, file, workspace=known.workspace_root, by_name=not rows)
-    for name, of, why in written:
-        since = [] if of is None else [row for row in _of_file(source, known, Path(of), of) if row.flow == name]
-        rows += [Explanation(name, of, why), *(row for row in since if isinstance(row.why, _SINCE))]
+    rows += _of_output(source, known, subject, file, by_name=not rows)
     if not rows and (ended := undeployed(history_of(source.home), subject)) is not None:
         rows = [Explanation(subject, None, ended)]
     if not rows:
@@ -242,6 +239,17 @@ def _of_file(source: FactSource, known: WorkspaceFacts, path: Path, subject: str
         else:
             rows += _with_writers(source, one, _with_runs(known, _of_flow(source, known, one, inside or None)))
     return rows
+
+
+def _of_output(
+    source: FactSource, known: WorkspaceFacts, subject: str, file: str, *, by_name: bool
+) -> Iterator[Explanation]:
+    """Which run wrote the file last, and that its source has changed since."""
+    for name, of, why in last_written(source.home.ledger(), subject, file, workspace=known.workspace_root, by_name=by_name):
+        yield Explanation(name, of, why)
+        for row in [] if of is None else _of_file(source, known, Path(of), of):
+            if row.flow == name and isinstance(row.why, _SINCE):
+                yield row
 
 
 def _of_last_run(flow: FlowFacts, *, is_running: bool) -> Iterator[Explanation]:
@@ -524,7 +532,7 @@ def _nothing_to_explain(subject: str, known: WorkspaceFacts) -> FlowValidationEr
     flows = sorted(one.entry.name for one in known.flows)
     there = (names_there(one.entry.flow) for one in known.flows if one.entry.flow is not None and "." in subject)
     near = nearest_files(subject, (path for paths in there for path in paths))
-    begin = f"did you mean {as_typed(near[0])}? Else " if near else meant(subject, flows)
+    begin = f"did you mean {as_typed(near[0])}? Else " if near else near_offer(subject, flows)
     return FlowValidationError(
         f"{subject!r} is neither a flow nor a file of any flow's source, nor an output of a run",
         where="explain",

@@ -127,7 +127,7 @@ function deploymentsList(app, details, row) {
       one.compared ? h("div", { class: "de-file-reason de-few", title: one.compared }, one.compared) : null,
       one.word === "live" ? null : h("div", { class: "de-line" },
         button(app, `roll back ${one.id}`, "Roll back", row.buttons.rollback || one.rollback,
-          () => app.act("rollback", { flow: row.name, to: one.id }), { small: true, quiet: true, confirm: `Roll back to ${one.id.slice(0, 8)}?` })))));
+          () => app.act("rollback", { flow: row.name, to: one.id }), { small: true, quiet: true, confirm: `Roll back to ${one.id.slice(0, 8)} of ${clock(one.at_utc)}?` })))));
 }
 
 /**

@@ -13,12 +13,13 @@ import pytest
 
 from data_engine import FlowValidationError, Workspace
 from data_engine.errors import DamagedSetError
+from data_engine.formatting import local_time
 from data_engine.model import Compared
 from data_engine.notebook.catalog import find_module
 from data_engine.notebook.deployments import changed_config
 from data_engine.proof.kept import keep
 from data_engine.proof.verdict import Verdict, cells_in
-from data_engine.status.deployed_before import history_of
+from data_engine.status.deployed_before import history_of, rolled_back_words
 from tests.support import WorkspaceFiles
 
 CELLS = (
@@ -118,8 +119,12 @@ def test_who_rolls_back_twice_goes_back_twice_and_forward_by_name(ws: WorkspaceF
     with pytest.raises(FlowValidationError, match="no earlier deployment"):
         workspace.rollback("claims")
 
-    workspace.rollback("claims", to=newest.id[:8])
+    back = workspace.rollback("claims", to=newest.id[:8])
     assert deployed_value(workspace) == 30
+    assert back is not None
+    told = rolled_back_words(workspace.home.ledger(), back)
+    assert told.startswith(f"claims runs again as it was deployed on {local_time(newest.at_utc)} ({newest.id[:8]})")
+    assert told.endswith("; no good run of it is known")
 
 
 def test_a_flow_that_was_deployed_once_has_nothing_to_go_back_to(ws: WorkspaceFiles, workspace: Workspace) -> None:

@@ -23,7 +23,7 @@ from jupyter_extension.card import Card, Code, Lines, Link, Marked, Note, Pairs,
 from jupyter_extension.cards import short_text
 from jupyter_extension.difference_card import difference_card, marked
 from jupyter_extension.display import bundle
-from jupyter_extension.text_width import fit
+from jupyter_extension.drawing import fit
 from tests.support import WorkspaceFiles
 
 HUGE = 50_000_000

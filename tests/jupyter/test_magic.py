@@ -693,6 +693,17 @@ def test_a_mistake_in_the_authors_build_keeps_its_frames(shell: Shell) -> None:
     assert "undefined_name" in shell.out
 
 
+def test_a_misspelt_verb_is_told_without_frames_of_ours(shell: Shell) -> None:
+    """The author's line, and the nearest verb; whoever asks whether there is one is answered."""
+    shell.run("from data_engine import Flow\nbuild = lambda: Flow(group='G')\nbuild().preveiw()")
+
+    assert isinstance(shell.error, AttributeError)
+    assert "build().preveiw()" in shell.out
+    assert "did you mean 'preview'?" in shell.out
+    assert "flow.py" not in shell.out
+    assert shell.run("hasattr(build(), 'preveiw'), getattr(build(), 'preveiw', 3)") == (False, 3)
+
+
 def test_the_help_tells_every_subcommand_and_its_python_twin(shell: Shell) -> None:
     """`%flow?` and a bare `%flow` say the same."""
     shell.run("%flow")

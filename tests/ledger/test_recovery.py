@@ -58,6 +58,17 @@ def kill(recorder: Recorder) -> None:
     recorder.process.communicate()
 
 
+def test_whoever_ended_the_process_says_why(recorder: Recorder, path: Path) -> None:
+    """A person who has killed a daemon is told so, and not that it died."""
+    with Ledger.open(path) as ledger:
+        kill(recorder)
+        ledger.recover(why=Cause("daemon_killed"))
+        run = ledger.run("open")
+
+        assert run is not None
+        assert run.cause == "the daemon was killed, and its runs with it"
+
+
 def test_a_killed_process_leaves_abandoned_runs(recorder: Recorder, path: Path) -> None:
     """Its open run, its open step and its source say so; what it had ended stays; nothing is done twice."""
     kill(recorder)

@@ -133,7 +133,7 @@ def test_the_deployment_tab_shows_code_and_data_and_deploys(lab: Lab, page: Page
 
     back = panel.element.locator(".de-deployments [role=listitem]").nth(1).get_by_role("button")
     back.click()
-    panel.element.get_by_role("button", name=re.compile(r"^Roll back to \w{8}\?$")).wait_for(timeout=10000)
+    panel.element.get_by_role("button", name=re.compile(r"^Roll back to \w{8} of .+\?$")).wait_for(timeout=10000)
     back.click()
     panel.element.get_by_text("the notebook differs: cell 3").first.wait_for(timeout=20000)
     page.page.screenshot(path=pictures / "rolled-back.png")
