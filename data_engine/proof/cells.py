@@ -145,7 +145,7 @@ def _statements_in(text: str) -> tuple[_StatementNames, ...]:
         calls = [bare for bare in names.bare if len(bare.path) > 2]
         touches = {bare.path[0] for bare in calls if not effects.only_looks(bare.path[-2], bare.text)}
         touches |= {path[0] for path, *_ in names.calls if len(path) > 2 and CHANGES.match(path[-2])}
-        touches |= {path[0] for path, *_ in names.writes}
+        touches |= {path[0] for path, *_ in names.writes} | names.targets
         found.append(_StatementNames(reads, names.binds.keys(), touches, names.later.keys(), is_sure))
     return tuple(found)
 

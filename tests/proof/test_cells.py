@@ -48,12 +48,14 @@ def ran(*cells: str) -> tuple[CellChanges, dict[str, Any]]:
         (["rows = [1]", "vars()['x'] = 1"], "rows", []),
         (["rows = [1]", "best = [[[[[rows]]]]]", "rows.append(2)", "best.append(3)"], "best", [2, 3]),
         (["rows = [1]", "total = sum(rows)", "rows = [2]\nrows.append(3)"], "total", []),
+        (["rows = [1]", "rows.append(2)", "x = sum(rows)", "for x in rows: ..."], "x", [1, 3]),
     ],
 )
 def test_the_left_out_cells_behind_a_name_are_found(cells: list[str], name: str, behind: list[int]) -> None:
-    """By any name of the same object; of a value made anew, those that changed what it was made of before."""
+    """By any name of the same object; of a value made anew, those that changed what it was made of before, and the loop that left it."""
     changes, names = ran(*cells)
-    left = [cell for cell in cells if "append" in cell or "update" in cell or cell in ("grow()", "vars()['x'] = 1")]
+    apart = ("grow()", "vars()['x'] = 1", "for x in rows: ...")
+    left = [cell for cell in cells if "append" in cell or "update" in cell or cell in apart]
 
     found = changes.cells_behind(name, names, {name}, left)
 
