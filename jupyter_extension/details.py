@@ -15,7 +15,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.files import file_exists
 from data_engine.flow.expectation import Expectation, expectation_words
 from data_engine.flow.trigger import skipped_days
-from data_engine.formatting import cells_text, path_in
+from data_engine.formatting import path_in
 from data_engine.ledger.deployments import renamings
 from data_engine.ledger.warned import warnings_of
 from data_engine.marks import Mark

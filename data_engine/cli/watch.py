@@ -253,7 +253,7 @@ class WatchScreen:
     def _seen(self) -> object:
         """All that a picture depends on: while it stays, none is drawn. What runs is shown with its seconds."""
         running_s = time.time() // 1 if self._status is not None and self._status.active_runs else None
-        keys = (self._chosen, self._question, self._said, self._busy, self._log, self._shows_keys)
+        keys = (self._chosen, self._question, self._message, self._busy, self._log, self._shows_keys)
         return self._status, self._trouble, keys, self._console.size, running_s
 
     def drawn(self) -> RenderableType:

@@ -27,6 +27,7 @@ from data_engine.daemon.service import service_facts
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.publication import tidy
+from data_engine.engine.quarantine import puts_apart
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
@@ -255,13 +256,14 @@ class Daemon:
         if await self.deployer.refresh() or self.triggers.are_outdated:
             self.flows_changed()
         is_owner = self.ownership.is_held
-        flows = [deployed.entry.flow for deployed in self.deployer.flows.values()]
+        flows = [one.entry.flow for one in self.deployer.flows.values() if one.entry.flow is not None]
         if self.is_engine_on and self._stages.is_due(is_owner=is_owner):
             await asyncio.to_thread(self._stages.sweep, flows, is_owner=is_owner)
         at_rest = self._at_rest()
         held = await asyncio.to_thread(self.held_files.of, at_rest) if at_rest else {}
         self._held_at_rest = {flow: len(keys) for flow, keys in held.items()}
-        before, self.gone = self.gone, await asyncio.to_thread(self.held_files.gone, filter(None, flows))
+        before, checked = self.gone, [flow for flow in flows if puts_apart(flow)]
+        self.gone = await asyncio.to_thread(self.held_files.gone, checked) if checked else frozenset()
         if self.gone != before:
             self.alerter.files_changed(flow for flow, _ in self.gone ^ before)
             self.tell()

@@ -111,8 +111,12 @@ class Quarantine:
 
 def quarantine_of(root: Path, flow: Flow) -> Path | None:
     """`root`, where runs of the flow may reject rows, or have done so; else None."""
-    rejects = any(isinstance(step.fn, Check) and step.fn.on_fail == "quarantine" for step in flow.steps)
-    return root if rejects or os.path.isdir(rejected_folder(root, flow.name or "")) else None
+    return root if puts_apart(flow) or os.path.isdir(rejected_folder(root, flow.name or "")) else None
+
+
+def puts_apart(flow: Flow) -> bool:
+    """Whether a check of the flow keeps apart the rows that it rejects."""
+    return any(isinstance(step.fn, Check) and step.fn.on_fail == "quarantine" for step in flow.steps)
 
 
 def rejected_rows(root: Path, flow: str | None = None) -> list[RejectedRows]:

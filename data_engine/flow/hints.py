@@ -17,13 +17,14 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
-from functools import partial
+from functools import partial, reduce
+from inspect import signature, unwrap
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, cast
 
 from data_engine.errors import message_of
-from data_engine.flow.batch import is_lazy_frame
+from data_engine.flow.batch import Batch, is_lazy_frame
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
 from data_engine.flow.locations import MirrorContext, SourceContext
@@ -184,11 +185,25 @@ def _no_file(f: Failure, found: re.Match[str]) -> str | None:
 
 
 def _none_returned(f: Failure, found: re.Match[str]) -> str | None:
-    if f.context is None or f.flow is None or f.step is None or f.context.current is not None:
+    if f.context is None or f.flow is None or f.step is None:
+        return None
+    current, use = f.context.current, f.step.use
+    has_none = isinstance(current, Batch) and any(one is None for one in current) and f.uses("current")
+    if current is not None and not has_none:
         return None
     steps = f.flow.steps[: f.flow.steps.index(f.step)]
-    giver = ([f.before] + [one for one in steps if f.step.use in (None, "current", one.save_as)])[-1]
-    return None if giver is None else f"step {giver.label!r} before it returned None: is its `return` missing?"
+    giver = ([f.before] + [one for one in steps if use in (None, "current", one.save_as)])[-1]
+    if giver is None:
+        return None
+    said = f"step {giver.label!r} before it returned {'a Batch with None in it' if has_none else 'None'}"
+    if not _returns_a_value(getattr(giver.fn, "fn", giver.fn)):  # of a map what it calls for each item
+        return f"{said}: is its `return` missing?"
+    go_on = (
+        "leave them out, [one for one in context.current if one is not None]"
+        if has_none
+        else "begin this step with `if context.current is None: return`"
+    )
+    return f"{said} by its `return`; where that is meant, {go_on}"
 
 
 def _first_step(f: Failure, found: re.Match[str]) -> str | None:
@@ -202,6 +217,15 @@ def _first_step(f: Failure, found: re.Match[str]) -> str | None:
         if _is_batch(f)
         else f"{said}: the file is context.source.path"
     )
+
+
+def _item_not_context(f: Failure, found: re.Match[str]) -> str | None:
+    if f.step is None or f.asked is not f.item or getattr(unwrap(f.step.fn), "takes_context", False):
+        return None
+    if f.name not in (*dir(FlowContext), *FlowContext.__dataclass_fields__):
+        return None
+    name, kind = f.step.function_name, type(f.item).__name__
+    return f"map gives {name} the item ({kind}) and not the context: write def {name}(item), or def {name}(context, item), which gets both"
 
 
 def _saved_object(f: Failure, found: re.Match[str]) -> str | None:
@@ -257,14 +281,8 @@ _PANDAS_WORDS = {
 }
 """What Polars writes for a word of pandas."""
 
-_OTHER_OPTIONS = {
-    "sep": "separator=",
-    "separator": "sep=",
-    "dtype": "schema_overrides=",
-    "usecols": "columns=",
-    "ascending": "descending=, which says the opposite",
-}
-"""What Polars and pandas each call an option of the other."""
+_SAME_OPTIONS = {"sep": "separator", "separator": "sep", "dtype": "schema_overrides", "usecols": "columns"}
+"""Options that Polars and pandas have for the same thing."""
 
 
 def _pandas_word(f: Failure, found: re.Match[str]) -> str | None:
@@ -305,10 +323,19 @@ def _missing_package(f: Failure, found: re.Match[str]) -> str | None:
     )
 
 
-def _other_option(f: Failure, found: re.Match[str]) -> str | None:
-    is_theirs = any(hasattr(sys.modules.get(one), found["call"].partition(".")[0]) for one in ("polars", "pandas"))
-    option = _OTHER_OPTIONS.get(found["option"]) if is_theirs else None
-    return None if option is None else f"write {option}"
+def _near_option(f: Failure, found: re.Match[str]) -> str | None:
+    called, option = found["call"], found["option"]
+    functions: list[Any] = [
+        reduce(lambda value, part: getattr(value, part, None), called.split("."), library)
+        for library in map(sys.modules.get, ("polars", "pandas"))
+    ]
+    of_them = [signature(one).parameters for one in functions if one is not None]
+    known = next(one for one in of_them if option not in one)
+    if option == "ascending" and "descending" in known:
+        return "its option is descending=, which says the opposite"
+    same = _SAME_OPTIONS.get(option)
+    near = same if same in known else nearest_name(option, known)
+    return None if near is None else f"did you mean {near}=?"
 
 
 # -- tables and files ---------------------------------------------------------------------------------------------------
@@ -390,6 +417,14 @@ def _not_utf8(f: Failure, found: re.Match[str]) -> str:
     )
 
 
+def _odd_name(f: Failure, found: re.Match[str]) -> str | None:
+    try:
+        f"{f.source}{'' if f.item is _NO_ITEM else f.item}".encode()
+    except UnicodeEncodeError:
+        return "the file's name holds bytes that are not UTF-8, so that Polars, DuckDB and others cannot open it: rename it"
+    return None
+
+
 _TO_NUMBER = r"conversion from `\w+\S*` to `(?:[iuf]\d|decimal)\S*` failed in column"
 _PARSED = r"could not parse `.*?` as dtype `[iuf]\d+` at column|(?:string to float: |parse string )'[+-]?[0-9.]+,"
 _PACKAGE_WORDS = (
@@ -411,11 +446,13 @@ _FULL_WORDS = r"(?i)no space left on device|disk quota exceeded|not enough space
 _MISUSE = "AttributeError TypeError ValueError"
 
 HINTS = (
+    Hint("odd_name", "", "", _odd_name),
     Hint("syntax", "SyntaxError", "", lambda f, found: syntax_fix(f.text)),
     Hint("no_place", "AttributeError", r"'NoneType' object has no attribute '(?P<name>\w+)'", _no_place),
     Hint("no_file", "", r"NoneType|empty input: paths: \[\]|\.read\(\) method|must be a string or bytes", _no_file),
     Hint("none_returned", "", "NoneType", _none_returned),
     Hint("first_step", "AttributeError TypeError", "NoneType", _first_step),
+    Hint("item_not_context", "AttributeError", "", _item_not_context),
     Hint("saved_object", "NameError AttributeError", r"'(\w+)'", _saved_object),
     Hint(
         "secret_as_text",
@@ -454,10 +491,10 @@ HINTS = (
     ),
     Hint("missing_package", "ImportError PanicException", _PACKAGE_WORDS, _missing_package),
     Hint(
-        "other_option",
+        "near_option",
         "TypeError",
         r"(?P<call>[\w.<>]+)\(\) got an unexpected keyword argument '(?P<option>\w+)'",
-        _other_option,
+        _near_option,
     ),
     Hint("missing_column", "ColumnNotFoundError BinderException", _COLUMN_WORDS, _missing_column),
     Hint(

@@ -245,7 +245,9 @@ def _of_output(
     source: FactSource, known: WorkspaceFacts, subject: str, file: str, *, by_name: bool
 ) -> Iterator[Explanation]:
     """Which run wrote the file last, and that its source has changed since."""
-    for name, of, why in last_written(source.home.ledger(), subject, file, workspace=known.workspace_root, by_name=by_name):
+    for name, of, why in last_written(
+        source.home.ledger(), subject, file, workspace=known.workspace_root, by_name=by_name
+    ):
         yield Explanation(name, of, why)
         for row in [] if of is None else _of_file(source, known, Path(of), of):
             if row.flow == name and isinstance(row.why, _SINCE):

@@ -55,3 +55,17 @@ def forgets(file: Any) -> Any:
 
 def some(file: Any) -> Any:
     return None if file.name == "b.csv" else pl.read_csv(file.path)
+
+
+@pytest.mark.parametrize("fn", [forgets, some])
+def test_a_step_that_trips_over_none_in_a_batch_is_told_which_step_gave_it(source: SourceContext, fn: Fn) -> None:
+    """Polars names no step."""
+    (source.root / "b.csv").write_text("x\n1\n")
+    flow = Flow("G").collect(".csv").map(fn)
+    said = f"step '{fn.__name__.title()}' before it returned a Batch with None in it"
+    why = ": is its `return` missing?" if fn is forgets else " by its `return`; where that is meant, leave them out"
+
+    assert fix_of(flow.step(lambda context: pl.concat(context.current)), source=source).startswith(said + why)
+    assert said not in fix_of(flow.step(lambda context: 1 / 0), source=source)
+    assert said not in fix_of(flow.step(lambda context: len(None)), source=source)  # type: ignore[arg-type]
+    assert said not in fix_of(Flow("G").collect(".csv").step(lambda context: pl.concat([None])), source=source)

@@ -91,9 +91,10 @@ OF_TABLES: list[tuple[str, Callable[[Any], Any], str]] = [
     ("pandas_word", lambda c: FRAME.reset_index(), "no index"),  # type: ignore[attr-defined]
     ("pandas_word", lambda c: FRAME.Betrag, 'frame["Betrag"]'),  # type: ignore[attr-defined]
     ("near_name", lambda c: FRAME.fitler(True), "'filter'"),  # type: ignore[attr-defined]
-    ("other_option", lambda c: pl.read_csv("semi.csv", sep=";"), "separator="),  # type: ignore[call-arg]
-    ("other_option", lambda c: pd.read_csv("semi.csv", separator=";"), "sep="),
-    ("other_option", lambda c: FRAME.sort("net", ascending=False), "descending="),  # type: ignore[call-arg]
+    ("near_option", lambda c: pl.read_csv("semi.csv", sep=";"), "separator="),  # type: ignore[call-arg]
+    ("near_option", lambda c: pd.read_csv("semi.csv", separator=";"), "sep="),
+    ("near_option", lambda c: FRAME.sort("net", ascending=False), "descending="),  # type: ignore[call-arg]
+    ("near_option", lambda c: FRAME.sort("net", decending=True), "descending="),  # type: ignore[call-arg]
     ("missing_column", lambda c: FRAME.select("Betra"), '"Betrag"'),
     ("missing_column", lambda c: FRAME["betrag"], '"Betrag"'),
     ("missing_column", lambda c: FRAME.lazy().filter(pl.col("Betrga") > 1).collect(), '"Betrag"'),
@@ -156,10 +157,10 @@ Panic.__name__ = "PanicException"
 OF_WORDS: list[tuple[str, BaseException, str]] = [
     ("secret_as_text", TypeError('can only concatenate str (not "Secret") to str'), ".reveal()"),
     ("input", EOFError("EOF when reading a line"), "context.params"),
-    ("full_drive", OSError(28, "No space left on device"), "full"),
     ("missing_package", ModuleNotFoundError("No module named 'polrs'", name="polrs"), "did you mean polars?"),
     ("missing_package", ModuleNotFoundError("No module named 'sklearn.svm'", name="sklearn.svm"), "scikit-learn"),
     ("missing_package", Panic("ModuleNotFoundError(\"No module named 'numppyy'\")"), "pip install numppyy"),
+    ("full_drive", OSError(28, "No space left on device"), "full"),
     (
         "newer_database",
         OSError("read a database file with version number 69, but we can only read versions between 64 and 68."),
@@ -218,6 +219,15 @@ def takes_variable(context: Any) -> Any:
     return raw_df[:1]  # type: ignore[name-defined]  # noqa: F821
 
 
+def made_of_itself(context: Any) -> Any:
+    raw_df = raw_df[:1]  # noqa: F821
+    return len(raw_df)
+
+
+def asks_item(context: Any) -> Any:
+    return context.current
+
+
 FILE = {"source": SourceContext(Path("/in"), Path("/in/a.csv"), Path("a.csv"))}
 FOLDER = {"source": SourceContext(Path("/in"))}
 MIRROR = {"mirror": MirrorContext(Path("/out"), Path("/out"), FILE["source"])}
@@ -237,7 +247,9 @@ OF_CONTEXT: list[tuple[str, Flow, dict[str, Any], str]] = [
     ),
     ("first_step", Flow("G").step(lambda context: context.current.height), FILE, "context.source.path"),
     ("first_step", Flow("G").step(lambda context: len(context.current)), FOLDER, ".collect("),
+    ("item_not_context", Flow("G").step(reads).map(asks_item), {}, "def asks_item(context, item)"),
     ("saved_object", Flow("G").step(reads, save_as="raw_df").step(takes_variable), {}, 'context.objects["raw_df"]'),
+    ("saved_object", Flow("G").step(reads, save_as="raw_df").step(made_of_itself), {}, 'context.objects["raw_df"]'),
     ("saved_object", Flow("G").step(reads, save_as="raw_df").step(lambda c: c.raw_df), {}, "step 'Reads' saved"),
     ("context_as_value", FRAMES.step(lambda context: context.filter(True)), {}, "write context.current.filter"),
     ("context_as_value", FRAMES.step(lambda context: context["net"]), {}, "the DataFrame is context.current"),
@@ -269,7 +281,7 @@ def test_a_step_that_takes_what_it_is_given_for_something_else_gets_its_row(
 
 
 def test_every_row_is_tested() -> None:
-    tested = {key for key, *_ in (*OF_TABLES, *OF_WORDS, *OF_CONTEXT)}
+    tested = {key for key, *_ in (*OF_TABLES, *OF_WORDS, *OF_CONTEXT)} | {"odd_name"}
 
     assert {hint.key for hint in HINTS} == tested
 
