@@ -30,8 +30,8 @@ MOST_OF_A_FLOW = 20
 MOST_AT_ONCE = 5
 """More first messages than that to the same people at one moment are one message."""
 
-_OF_FAILURES = ("failed", "held")
-_ORDER = (*_OF_FAILURES, "missed", "overlong", "late", "rejected")
+OF_FAILURES = ("failed", "held")
+_ORDER = (*OF_FAILURES, "missed", "overlong", "late", "rejected")
 
 
 @frozen
@@ -281,10 +281,10 @@ def _digests(
 ) -> list[Telling]:
     """What is new or came again of the troubles that are there, and how many runs failed besides; [] where nothing did."""
     follows = [one for one in there if one.told_at_utc is None or one.again]
-    counted = [one for one in there if failures and one.key == opener.key and one.key.kind in _OF_FAILURES]
+    counted = [one for one in there if failures and one.key == opener.key and one.key.kind in OF_FAILURES]
     found = []
     for to, ones in _by_people([one for one in there if one in follows or one in counted], recipients):
-        first = next((one for one in ones if one.key.kind in _OF_FAILURES), None)
+        first = next((one for one in ones if one.key.kind in OF_FAILURES), None)
         count = 0 if first is None else failures
         notices = tuple(notice(one, zone, more=count if one is first else 0) for one in ones)
         words = digest_subject(flow, [one.key.kind for one in ones if one in follows], count)

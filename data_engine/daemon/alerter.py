@@ -16,7 +16,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
-from data_engine.alerting.deciding import MOST_OF_A_FLOW, Decision, Recipients, Telling, decide, gathered, rejection
+from data_engine.alerting.deciding import (
+    MOST_OF_A_FLOW,
+    OF_FAILURES,
+    Decision,
+    Recipients,
+    Telling,
+    decide,
+    gathered,
+    rejection,
+)
 from data_engine.alerting.expectations import Judgement, counts_of, freshness, late_slot, look
 from data_engine.alerting.wording import failure, seconds_of
 from data_engine.daemon.notifier import Notifier
@@ -434,7 +443,6 @@ def _is_as_scheduled(flow: Flow, event: RunStarted) -> bool:
 LOOK_BACK_S = 86_400.0
 """What went wrong longer ago is not told when somebody begins to own, or to be told."""
 
-OF_FAILURES = ("failed", "held")
 _ON_ITS_OWN = ("failed", "abandoned")
 """How a run that holds a file has ended, when nobody ended it on purpose."""
 
