@@ -13,7 +13,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.formatting import duration_words
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Deployment, Run, RunFile, StepRun
-from data_engine.notebook.set_differences import code_differences
+from data_engine.notebook.deployments import code_differences
 from data_engine.record import Record, frozen
 from data_engine.status.runs import by_label
 

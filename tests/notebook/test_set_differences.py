@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data_engine.notebook.compiled import Chunk
-from data_engine.notebook.set_differences import cell_differences, code_differences
+from data_engine.notebook.deployments import cell_differences, code_differences
 
 FOLDER = Path("flow_modules")
 
