@@ -290,7 +290,8 @@ def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         expected = None if flow.expected is None else flow.expected.text
         ending = ending_words(flow, runs)
-        note = "; ".join(filter(None, [flow.edit, ending or reason_of(flow), held, expected]))
+        notes = filter(None, [flow.edit, ending or reason_of(flow), held, expected])
+        note = "; ".join(one.partition("\n")[0] for one in notes)
         row = (flow.name, flow.group or "", flow.state_text, zoned_words(flow.next_run_utc, flow.tz), ended, note)
         shown.add_row(*row, style="red" if flow.is_failing or flow.standing.is_edit_broken else "")
     say(shown)

@@ -91,8 +91,9 @@ class Table:
     rows: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
 
     def add_row(self, *cells: str | None, style: str = "") -> None:
-        """Add a row of texts, each of one line."""
-        self.rows.append((tuple(visible(cell or "") for cell in cells), style))
+        """Add a row of texts, each of one line but in the columns that may wrap."""
+        texts = ((cell or "", name in self.wrap) for name, cell in zip(self.columns, cells, strict=True))
+        self.rows.append((tuple(visible_lines(text) if wraps else visible(text) for text, wraps in texts), style))
 
     def least_width(self, width_of: Callable[[str], int]) -> int:
         """How many columns of a terminal it takes where as much is cut and wrapped as may be."""

@@ -310,7 +310,7 @@ class WatchScreen:
                 flow.state_text,
                 zoned_words(flow.next_run_utc, flow.tz),
                 last_run_line(flow, file_exists),
-                "; ".join(filter(None, (flow.edit, reason_of(flow)))),
+                "; ".join(one.partition("\n")[0] for one in (flow.edit, reason_of(flow)) if one),
             ]
             style = "red" if flow.is_failing else "green" if flow.state_kind == "running" else ""
             shown.add_row(*(Text(visible(cell or "")) for cell in cells), style=f"bold {style}" if is_chosen else style)
