@@ -6,6 +6,7 @@ Everything is tried in a hidden folder that is removed again; what exists is onl
 from __future__ import annotations
 
 import json
+import math
 import os
 import sqlite3
 import subprocess
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_engine import nofollow, private
+from data_engine.daemon import probes
 from data_engine.daemon.control import DaemonClient
 from data_engine.daemon.doctor_checks import (
     Finding,
@@ -71,12 +73,13 @@ from data_engine.status.source_trouble import recipients_of
 from data_engine.workspace.identity import known_local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 from data_engine.workspace.machine import load_machine_settings, machine_settings_path, state_root
-from data_engine.workspace.settings import WorkspaceSettings, load_settings
+from data_engine.workspace.settings import LEAST_HEARTBEATS, LeaseSettings, WorkspaceSettings, load_settings
 from data_engine.workspace.two_packages import older_version
 
 __all__ = ["Finding", "examine"]
 
 _CLOCKS_AGREE_S = 5.0
+_COARSEST_STAMP_S = 1.0  # planning takes times less than a second apart for one
 _EVENT_WITHIN_S = 2.0
 _LOG_LINES = 5
 _SHOWN = 5
@@ -100,8 +103,10 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
     yield check_machine_settings()
     yield check_packages(older_version())
     yield check_sync_client(layout.root)
-    yield from check_drive(layout.root)
+    yield from check_drive(layout.root, settings.lease)
+    yield check_databases(layout.databases_dir)
     yield check_state_root()
+    yield check_daemon_survives()
     yield from check_system(host.takes_long_paths(), host.sleeps_after_s())
     try:
         local = known_local_layout(layout)
@@ -165,7 +170,7 @@ def check_sync_client(root: Path) -> Finding:
     )
 
 
-def check_drive(root: Path) -> Iterator[Finding]:
+def check_drive(root: Path, lease: LeaseSettings) -> Iterator[Finding]:
     """What the workspace's drive keeps of what the lease and the scans rely on."""
     kind = network_drive(root)
     try:
@@ -173,6 +178,8 @@ def check_drive(root: Path) -> Iterator[Finding]:
             yield Finding("drive", True, f"{kind or 'local'}, and this user can write to it")
             yield _measured("one owner", lambda: _one_owner(folder))
             yield _measured("clock", lambda: judge_clock(clock_offset_s(folder)))
+            yield _measured("time stamps", lambda: judge_stamps(probes.stamp_step_s(folder)))
+            yield _measured("visibility", lambda: judge_visibility(probes.visibility_delay_s(folder), lease))
             yield _measured("file-system events", lambda: _events(folder, kind))
     except OSError as error:
         yield Finding(
@@ -192,6 +199,72 @@ def judge_clock(offset_s: float) -> Finding:
             "clock", True, measured if round(offset_s, 2) else "the drive's clock agrees with this machine's"
         )
     return Finding("clock", False, measured, "let both take the time from the network (NTP); slots go by these clocks")
+
+
+def judge_stamps(step_s: float | None) -> Finding:
+    """Whether modification times are fine enough to tell one writing of a file from the next."""
+    if step_s is not None and step_s <= _COARSEST_STAMP_S:
+        return Finding("time stamps", True, f"a new time within {duration_words(step_s)}")
+    seen = (
+        "no new time while a file was written for 2 s"
+        if step_s is None
+        else f"a new time only after {duration_words(step_s)}"
+    )
+    return Finding(
+        "time stamps",
+        False,
+        seen,
+        "a file that is written again within this time, with the same size, counts as unchanged: "
+        "write sources under new names, or keep them on a drive with finer times",
+    )
+
+
+def smallest_stale_after_s(delay_s: float, heartbeat_s: float) -> int:
+    """The shortest safe `[lease] stale_after` when what one process writes is seen by another `delay_s` later.
+
+    The lease bears 20 s of delay at 90 s, clocks that run 10 % apart included, and its limits scale: so four and a half
+    times the delay, and never less than `LEAST_HEARTBEATS`.
+
+    Example:
+        >>> smallest_stale_after_s(0.01, 30), smallest_stale_after_s(40, 30)
+        (90, 180)
+    """
+    return math.ceil(max(delay_s * 90 / 20, LEAST_HEARTBEATS * heartbeat_s))
+
+
+def judge_visibility(delay_s: float | None, lease: LeaseSettings) -> Finding:
+    """Whether a new file is seen soon enough for the workspace's `stale_after`."""
+    if delay_s is None:
+        return Finding(
+            "visibility", False, "another process did not list a new file within 5 s", "shorten the mount's name caches"
+        )
+    smallest_s = smallest_stale_after_s(delay_s, lease.heartbeat_s)
+    measured = (
+        f"another process lists a new file after {duration_words(delay_s)}; smallest safe stale_after {smallest_s} s, "
+        f"set is {lease.stale_after_s:g} s"
+    )
+    if lease.stale_after_s >= smallest_s:
+        return Finding("visibility", True, measured)
+    return Finding("visibility", False, measured, f'write stale_after = "{smallest_s}s" below [lease]')
+
+
+def check_databases(folder: Path) -> Finding:
+    """Whether database files lie where locks are not kept."""
+    kind = network_drive(folder)
+    if kind is None:
+        return Finding("databases", True, "on a local drive")
+    try:
+        names = sorted(entry.name for entry in folder.iterdir() if entry.suffix in (".duckdb", ".db", ".ddb"))
+    except OSError:
+        names = []
+    if not names:
+        return Finding("databases", True, f"no DuckDB files on this network drive ({kind})")
+    return Finding(
+        "databases",
+        False,
+        f"DuckDB files on a network drive ({kind}): {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}",
+        "keep databases on a local drive and share results as Parquet; locks on network drives do not hold",
+    )
 
 
 def check_state_root() -> Finding:
@@ -232,6 +305,19 @@ def check_private(places: Sequence[Path] = ()) -> Finding:
     if len(is_open) < len(found):
         repairs.append("remove what is not Data Engine's own folder or file; Data Engine never follows or removes it")
     return Finding("other users", False, f"open to other users: {listed}", "; ".join(repairs))
+
+
+def check_daemon_survives() -> Finding:
+    """Whether a process that is started as the daemon is goes on when the one that started it ends."""
+
+    def judge() -> Finding:
+        reason = probes.ends_with_its_parent()
+        if reason is None:
+            return Finding("daemon outlives its parent", True, "a detached process went on when its parent ended")
+        fix = "run `data-engine start` from a terminal or a service instead of from here"
+        return Finding("daemon outlives its parent", False, reason, fix)
+
+    return _measured("daemon outlives its parent", judge)
 
 
 def check_ledger(path: Path | None, *, limit_s: float = 2.0) -> Finding:

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from data_engine import Workspace
+from data_engine.daemon import probes
 from data_engine.daemon.doctor import (
     Finding,
     check_age,
@@ -25,6 +26,9 @@ from data_engine.daemon.doctor import (
     check_sync_client,
     examine,
     judge_clock,
+    judge_stamps,
+    judge_visibility,
+    smallest_stale_after_s,
 )
 from data_engine.daemon.doctor_checks import check_config, check_secrets
 from data_engine.daemon.endpoint import Endpoint, write_endpoint
@@ -33,6 +37,7 @@ from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.wall_clock import accept_clock
 from data_engine.workspace.layout import LocalLayout
 from data_engine.workspace.machine import machine_settings_path
+from data_engine.workspace.settings import LeaseSettings
 from tests.support import PATIENCE, WorkspaceFiles
 
 FLOW = "from data_engine import Flow\ndef build():\n    return Flow(group='G')\n"
@@ -53,6 +58,47 @@ def everything_in(*folders: Path) -> dict[str, tuple[int, bytes | None]]:
 
 def by_name(findings: list[Finding]) -> dict[str, Finding]:
     return {finding.name: finding for finding in findings}
+
+
+@pytest.mark.parametrize(("step_s", "ok"), [(0.004, True), (1.0, True), (2.0, False), (None, False)])
+def test_stamps_may_be_a_second_coarse(step_s: float | None, ok: bool) -> None:
+    """As coarse as planning bears."""
+    assert judge_stamps(step_s).ok is ok
+
+
+@pytest.mark.parametrize(
+    ("delay_s", "lease", "ok"),
+    [
+        (20.0, LeaseSettings(), True),
+        (20.1, LeaseSettings(), False),
+        (20.1, LeaseSettings(stale_after_s=91), True),
+        (0.01, LeaseSettings(heartbeat_s=2, stale_after_s=6), True),
+        (None, LeaseSettings(), False),
+    ],
+)
+def test_stale_after_bears_the_delay_the_protocol_allows(delay_s: float | None, lease: LeaseSettings, ok: bool) -> None:
+    """20 s at 90 s, and in proportion; the value to set is told."""
+    finding = judge_visibility(delay_s, lease)
+
+    assert finding.ok is ok
+    if delay_s == 20.1 and not ok:
+        assert finding.fix == f'write stale_after = "{smallest_stale_after_s(20.1, 30)}s" below [lease]'
+        assert "stale_after 91 s" in finding.measured
+
+
+def test_a_detached_process_outlives_its_parent_and_is_ended() -> None:
+    """Nothing of the check runs on."""
+    before = {process.pid for process in psutil.process_iter()}
+
+    assert probes.ends_with_its_parent() is None
+
+    sleepers = [
+        process
+        for process in psutil.process_iter(["pid", "cmdline", "status"])
+        if process.pid not in before and "time.sleep(20)" in " ".join(process.info["cmdline"] or ())
+    ]
+    psutil.wait_procs(sleepers, timeout=5)
+    assert [p for p in sleepers if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
 
 
 def test_a_good_workspace_has_nothing_wrong_and_nothing_is_left_or_changed(ws: WorkspaceFiles, tmp_path: Path) -> None:
@@ -93,7 +139,7 @@ def test_a_drive_nothing_can_be_written_to_is_told_once(tmp_path: Path) -> None:
     """No check fails on it one by one."""
     (tmp_path / "file").touch()
 
-    (finding,) = check_drive(tmp_path / "file")
+    (finding,) = check_drive(tmp_path / "file", LeaseSettings())
 
     assert (finding.name, finding.ok) == ("drive", False)
     assert finding.fix is not None
@@ -101,9 +147,10 @@ def test_a_drive_nothing_can_be_written_to_is_told_once(tmp_path: Path) -> None:
 
 def test_the_drive_is_measured(tmp_path: Path) -> None:
     """Each check says what it saw, and the probe folder is gone."""
-    found = by_name(list(check_drive(tmp_path)))
+    found = by_name(list(check_drive(tmp_path, LeaseSettings())))
 
-    assert list(found) == ["drive", "one owner", "clock", "file-system events"]
+    assert list(found) == ["drive", "one owner", "clock", "time stamps", "visibility", "file-system events"]
+    assert "smallest safe stale_after 90 s" in found["visibility"].measured
     assert all(finding.ok for finding in found.values())
     assert list(tmp_path.glob(".probe*")) == []
 
