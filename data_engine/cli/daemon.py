@@ -362,7 +362,8 @@ def _say_what_is_not_run(ws: Workspace, name: str) -> None:
         complain(standing.edit or "", style="yellow")
     if standing.is_edited:
         edit = f"`{cli_line('deploy', name)}` first, or `{cli_line('run', '--once', name)}`"
-        complain(f"{standing.text}: what is deployed runs. To run the edit: {edit}", style="yellow")
+        way = "" if standing.rolled_back_to else f". To run the edit: {edit}"
+        complain(f"{standing.text}: what is deployed runs{way}", style="yellow")
 
 
 def _wait_for(ws: Workspace, name: str, run_ids: list[Any]) -> list[Run]:

@@ -189,6 +189,8 @@ def not_deployed(asked: Asked) -> str:
     """What is to be corrected first, and the deploy."""
     error, shared = asked.why.error, asked.why.shares_with
     deploy = f"`{asked.on_flow('deploy')}` lets production run it"
+    if getattr(asked.why, "rolled_back_to", None) is not None and not error:  # who went back does not want it as it is
+        return f"correct what made you go back, then {deploy}"
     if shared is not None:
         both = f"`{asked.on_flow('deploy', '--yes')}` lets both write there"
         return f"give it another mirror(root=...) than that of {shared}, then {deploy}; {both}"
