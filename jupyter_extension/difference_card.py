@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any
 
 from data_engine.compare.difference import Difference, Sample
-from data_engine.formatting import beginning, duration_words, first_few, local_time, plural
+from data_engine.formatting import beginning, duration_words, first_few, local_time, plural, visible
 from data_engine.marks import Mark, mark_of
 from data_engine.plan.golden import Golden
 from data_engine.plan.plan import Plan
@@ -58,7 +58,7 @@ def _details(difference: Difference, samples: bool) -> Iterator[Part]:
         yield from sample_tables(difference)
     for name, part in difference.parts.items():
         if not part.equal:
-            yield Section(f"{name}: {part.text}", tuple(_details(part, samples)))
+            yield Section(visible(f"{name}: {part.text}"), tuple(_details(part, samples)))
 
 
 def sample_tables(difference: Difference) -> Iterator[Part]:
@@ -199,7 +199,7 @@ def _how(plan: Plan) -> tuple[Cell, ...]:
 
 
 def _notes(plan: Plan) -> Iterator[Part]:
-    yield from (Note(Mark(one.text, "bad", "cross")) for one in plan.errors[:MOST_ROWS])
+    yield from (Note(Mark(visible(one.text), "bad", "cross")) for one in plan.errors[:MOST_ROWS])
     yield from (Note(Mark(f"ran for real: {one.text}", "warn", "triangle")) for one in plan.not_held_back)
     yield from (Note(Mark(note, "idle", "ring")) for note in plan.notes)
     if plan.config:
@@ -219,7 +219,7 @@ def _compared(title: str, found: Mapping[str, Difference], samples: bool) -> Ite
     """What differs, a part each; what does not in one line."""
     different = [(name, one) for name, one in found.items() if not one.equal]
     for name, one in different[:_MOST_PARTS]:
-        told = Mark(f"{name}: {one.text}", "warn", "triangle")
+        told = Mark(visible(f"{name}: {one.text}"), "warn", "triangle")
         details = tuple(_details(one, samples))
         yield Section(told, details, is_folded=not samples) if details else Note(told)
     for what, names in (
@@ -227,7 +227,7 @@ def _compared(title: str, found: Mapping[str, Difference], samples: bool) -> Ite
         ("equal", [name for name, one in found.items() if one.equal]),
     ):
         if names:
-            yield Note(Mark(f"{title}, {what}: {first_few(names, MOST_ROWS)}", *_LOOKS[what]))
+            yield Note(Mark(visible(f"{title}, {what}: {first_few(names, MOST_ROWS)}"), *_LOOKS[what]))
 
 
 # -- goldens ---------------------------------------------------------------------------------------------------------------
