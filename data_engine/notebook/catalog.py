@@ -261,7 +261,11 @@ def unknown_flow(name: str, folder: Path, flows: Collection[str], *, fix: str | 
         fix=fix
         or _as_it_is_written(name, flows)
         or (f"did you mean {as_typed(near)}?" if near else None)
-        or ("a flow is named without folder and ending; `data-engine explain FILE` tells of a file" if "." in name else None)
+        or (
+            "a flow is named without folder and ending; `data-engine explain FILE` tells of a file"
+            if "." in name
+            else None
+        )
         or "check the spelling; a flow is a notebook or .py file there that defines build()",
     )
 
