@@ -367,6 +367,11 @@ class _Visitor(ScopeTracker):
             for keyword in node.keywords:
                 self.visit(keyword.value)
             node = node.func
+            if node.__class__ is ast.Lambda:  # it runs where it is written
+                self.scope.shadows.append({parameter.arg for parameter in parameters_of(node.args)})
+                self.visit(node.body)
+                self.scope.shadows.pop()
+                node = node.args  # their defaults
         self.visit(node)
 
     def note_call(self, node: ast.Call) -> None:
