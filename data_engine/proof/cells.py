@@ -64,18 +64,18 @@ class CellChanges:
         """Of the texts `left` of left-out cells those that must be kept for what a name stands for to be as it is.
 
         From the last run back: what changed the value, under any name, then what changed what these cells and those that made it
-        read or drew random numbers from. A cell that does no more than bind what is wanted is taken without being named, unless
-        no other is there; and where none bound it: the cells that changed one of the names `bound`, or drew.
+        read or drew random numbers from. A cell that does no more than bind what is wanted is taken without being named. Where
+        there is none: the cells that made it, changed one of the names `bound`, or drew, and what these need.
         """
         value = namespace.get(name)
         values = list(namespace.items())
         same = {name, *(other for other, found in values if found is value and type(value) not in _PLAIN)}
         streams = {other for other, found in values if type(found).__name__ in _GENERATORS}
-        near = {*bound, *_STREAMS}
+        near = {*same, *bound, *_STREAMS}
         _, made_of = self._walk(same, left, streams, held=set(), named=set())
         walks = (
             self._walk(wanted, left, streams, held=made_of - streams, named=named)[0]
-            for wanted, named in ((same, set[str]()), (same, same), (near, near))
+            for wanted, named in ((same, set[str]()), (near, near))
         )
         return next(filter(None, walks), [])
 

@@ -85,6 +85,14 @@ def test_a_cell_that_draws_beside_is_needed_by_later_draws_of_the_same_stream() 
     assert changes.cells_behind("x", names, {"x"}, cells[:1]) == cells[:1]
 
 
+def test_where_no_cell_is_seen_to_be_behind_a_value_all_that_its_slice_binds_counts() -> None:
+    """Such as a list that a function changed in the cell that made it."""
+    cells = ["from heapq import heapify\nrows = [2, 1]\nheapify(rows)", "least = rows[0]\nprint(least)"]
+    changes, names = ran(*cells)
+
+    assert changes.cells_behind("least", names, {"rows", "least"}, cells) == [cells[1], cells[0]]
+
+
 def test_where_only_the_cell_that_makes_a_value_is_behind_it_it_is_named() -> None:
     """A line of it is left out; and where none made it, whatever changed something that the slice binds."""
     made = "total = sum([1])\nprint(total)"
