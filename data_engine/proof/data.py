@@ -180,14 +180,18 @@ def stream_of(method: Any) -> str:
 
 @lru_cache(maxsize=1000)
 def remembered_by(kind: type) -> frozenset[str]:
-    """The attributes in which objects of a class remember what they have computed from the others."""
-    found = {
+    """The attributes in which objects of a class remember what they have computed from the others, each by its descriptor."""
+    return frozenset(
         name
         for base in kind.__mro__
         for name, made in vars(base).items()
         if type(made).__name__ in ("cached_property", "CachedAttribute", "CachedProperty")
-    }
-    return frozenset(found | {"_cache"} if kind.__module__.startswith("pandas") else found)
+    )
+
+
+def is_remembered(kind: type, name: object) -> bool:
+    """Whether an attribute of a library's object holds what was computed from the others: by its descriptor, or called a cache."""
+    return str(name).endswith("_cache") or name in remembered_by(kind)
 
 
 def name_in_library(value: Any, kind: type) -> str:

@@ -208,7 +208,7 @@ class Tracer(CodeTracer):
         made, given, *more = reduced
         state = more[0] if more else None
         if isinstance(state, dict):
-            state = {key: part for key, part in state.items() if key not in data.remembered_by(kind)}
+            state = {key: part for key, part in state.items() if not data.is_remembered(kind, key)}
         pieces: list[Any] = [made, *given, state]
         pieces += [list(items) for items in more[1:3] if items is not None]
         texts, self.texts = self.texts, QueryTexts()  # what a library keeps are no queries

@@ -243,6 +243,17 @@ def test_a_value_of_a_library_of_another_version_is_doubted(monkeypatch: pytest.
     assert digest(pl.DataFrame({"a": [1]}))[2]
 
 
+def test_what_a_library_keeps_in_a_cache_is_no_difference() -> None:
+    """As models of statsmodels do when somebody looks at their summary; a size of a cache is a setting."""
+    from argparse import Namespace
+
+    before = digest(Namespace(params=[1.0], cache_size=200, _cache={}))
+
+    assert digest(Namespace(params=[1.0], cache_size=200, _cache={"bse": 1.0}, _summary_cache={})) == before
+    assert digest(Namespace(params=[1.0], cache_size=500, _cache={})) != before
+    assert digest(Namespace(params=[2.0], cache_size=200, _cache={})) != before
+
+
 def test_what_cannot_be_compared_is_doubted() -> None:
     """A lock, a reader in the middle, a function that remembers: told, and no difference."""
     import functools
