@@ -174,4 +174,4 @@ def _as_html(text: str) -> str:
     """The text with line breaks, of which a mail program that shows no HTML can make the plain text again."""
     from html import escape
 
-    return "<br>\n".join(escape(line).replace("  ", "&nbsp; ") for line in text.split("\n"))
+    return "<br>".join(escape(line).replace("  ", "&nbsp; ") for line in text.split("\n"))

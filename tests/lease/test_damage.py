@@ -160,7 +160,7 @@ def test_a_repair_of_a_restored_backup_is_numbered_above_all_that_was_seen() -> 
     new = others["B"].claim(others["B"].poll())
     assert new.token == 8
     assert others["C"].poll().top == new.head
-    again = bench.machine("A", daemon="2", known=owner.known)
+    again = bench.machine("A", daemon="2", known=owner.known_list[0])
     assert again.poll().state == "owned"
 
 
@@ -202,7 +202,7 @@ def test_a_machine_that_had_seen_more_than_the_one_that_repairs_follows_as_well(
     repaired = owner.repair(bench.watch(owner, 180))
     assert repaired is not None
 
-    assert (more.poll().top, more.known) == (repaired.generation, 7)
+    assert (more.poll().top, more.known_list[0]) == (repaired.generation, 7)
     known, nonce, repairs = more.known_list
     restarted = bench.machine("M", daemon="2", known=known, nonce=nonce, repairs=repairs)
     assert restarted.poll().top == repaired.generation

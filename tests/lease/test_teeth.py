@@ -19,6 +19,7 @@ EXPLORED: dict[str, tuple[str, dict[int, int]]] = {
 """Too rare for a thousand schedules, found where the placements of preemptions are tried one after another; one that shows it."""
 SEEN_AT = {
     "claims_the_newest": 719,
+    "claims_without_reading": 602,
     "collects_newest_first": 150,
     "collects_unlisted": 41,
     "counts_its_own_sleep": 29,

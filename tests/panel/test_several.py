@@ -154,9 +154,9 @@ def test_a_rollback_is_confirmed_by_keyboard_alone(lab: Lab, page: Page, several
     keys.press("Enter")
     panel.element.get_by_text("Roll back to").wait_for()
     look(panel, pictures, "rollback-asks")
-    assert panel.element.get_by_text("Production runs third again").count() == 0  # it asks first
+    assert panel.element.get_by_text("third runs again as it was deployed").count() == 0  # it asks first
     keys.press("Enter")
-    panel.element.get_by_text("Production runs third again").wait_for()
+    panel.element.get_by_text("third runs again as it was deployed").wait_for()
     panel.element.locator(".de-back").click()
 
 
