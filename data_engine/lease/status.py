@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import field, replace
@@ -417,7 +419,7 @@ def _lists_more(view: View, taken: Collection[str]) -> bool:
 def refuse_owned_elsewhere(
     workspace_state_dir: Path, identity: str, *, what: str, or_else: str = "", state_root: Path | None = None
 ) -> None:
-    """Return when no other workstation owns the workspace, as far as one look can tell.
+    """Return when no other workstation owns the workspace, as far as one look can tell; it holds for a second while nothing changes there.
 
     `what` is what must not be done then, such as "run_once()"; `or_else` is one more fix, such as "give force=True"; the
     rest is as for `peek`.
@@ -425,11 +427,31 @@ def refuse_owned_elsewhere(
     Raises:
         OwnedElsewhereError: another workstation owns it.
     """
+    marks, now_s = _marks(workspace_state_dir), time.monotonic()
+    known_marks, looked_s = _nobody_else.get(workspace_state_dir, (None, 0.0))
+    if marks is not None and marks == known_marks and now_s - looked_s < _LOOK_S:
+        return
     status = peek(workspace_state_dir, identity, state_root=state_root)
     if not status.is_elsewhere:
+        _nobody_else[workspace_state_dir] = marks, now_s
         return
     raise OwnedElsewhereError(
         f"{what} is not done here: the workspace is {status.words}",
         where=str(workspace_state_dir.parent),
         fix="do it there, or ask for the workspace: `data-engine lease request`" + (or_else and f"; or {or_else}"),
     )
+
+
+_LOOK_S = 1.0
+_nobody_else: dict[Path, tuple[object, float]] = {}
+
+
+def _marks(workspace_state_dir: Path) -> tuple[int, ...] | None:
+    """When names in the folders that tell of owners changed last; None where the state of the workspace cannot be looked at."""
+    try:
+        mark = os.stat(workspace_state_dir).st_mtime_ns
+        with suppress(OSError):
+            return mark, os.stat(workspace_state_dir / GENERATIONS).st_mtime_ns
+    except OSError:
+        return None
+    return (mark,)
