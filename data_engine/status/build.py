@@ -564,9 +564,11 @@ class HeldFiles:
         Raises:
             LedgerError: the history cannot be read.
         """
+        self._read()
+        if not self._rejecting:
+            return frozenset()
         from data_engine.engine.left_behind import gone_sources
 
-        self._read()
         return gone_sources(islice(self._rejecting, _MOST_LOOKS), flows)
 
     def _read(self) -> None:
