@@ -68,6 +68,9 @@ class StartBackfill(Command[BackfillAnswer]):
     def check(self, at: Situation) -> Refusal | None:
         return at.leaving or at.not_runnable(self.flow)
 
+    def refusal(self, at: Situation) -> Refusal | None:
+        return at.leaving
+
     async def before_asking(self, owner: Owner) -> StartBackfill:
         return replace(self, params=owner.work.checked_params(self.flow, self.params))
 

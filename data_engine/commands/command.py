@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
@@ -24,13 +25,11 @@ UNUSABLE = ("unreachable", "damaged")
 
 @frozen
 class Refusal:
-    """Why a command is not carried out now. One that `binds` is refused; else the command would change nothing, or the owner has to look
-    first (who owns, what was saved a moment ago): its button cannot be pressed, and who asks all the same learns what came of it."""
+    """Why a command is not carried out now: its button cannot be pressed, and who asks all the same learns what came of it."""
 
     kind: str
     sentence: str
     fix: str = ""
-    binds: bool = False
 
     def error(self, where: str) -> FlowValidationError:
         """The same as an error."""
@@ -38,12 +37,16 @@ class Refusal:
         return kind(self.sentence, where=where, fix=self.fix or None)
 
 
-@frozen
 class Situation:
-    """A status, as this machine, whose id is `machine_id`, reads it."""
+    """A status, as this machine, whose id is `machine_id`, reads it; `look` makes it once something of it is needed."""
 
-    status: WorkspaceStatus
-    machine_id: str | None = None
+    def __init__(self, look: Callable[[], WorkspaceStatus], machine_id: str | None = None) -> None:
+        self._look, self.machine_id = look, machine_id
+
+    @cached_property
+    def status(self) -> WorkspaceStatus:
+        """The status."""
+        return self._look()
 
     # -- the workspace ---------------------------------------------------------------------------------------------------
 
@@ -79,12 +82,17 @@ class Situation:
         return unless(self.status.daemon.running, "no_daemon", "no daemon runs here")
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether the daemon only waits for its running work."""
+        return self.status.engine.stopping or self.status.daemon.ending
+
+    @property
     def leaving(self) -> Refusal | None:
         """That the daemon only waits for its running work."""
-        if not (self.status.engine.stopping or self.status.daemon.ending):
+        if not self.is_leaving:
             return None
         fix = "wait until it has ended and start it again, or end it now with `data-engine kill`"
-        return Refusal("daemon_ending", "the daemon is ending: it only waits for its running work", fix, binds=True)
+        return Refusal("daemon_ending", "the daemon is ending: it only waits for its running work", fix)
 
     # -- a flow ----------------------------------------------------------------------------------------------------------
 
@@ -131,12 +139,12 @@ def first(refusals: Iterable[Refusal | None]) -> Refusal | None:
 
 
 def when(is_so: object, kind: str, sentence: str) -> Refusal | None:
-    """A reason that does not bind, where it is so."""
+    """The reason, where it is so."""
     return Refusal(kind, sentence) if is_so else None
 
 
 def unless(is_so: object, kind: str, sentence: str) -> Refusal | None:
-    """A reason that does not bind, where it is not so."""
+    """The reason, where it is not so."""
     return None if is_so else Refusal(kind, sentence)
 
 
@@ -283,6 +291,10 @@ class Command(Generic[A]):
 
     def check(self, at: Situation) -> Refusal | None:
         """Why it cannot be carried out, or would change nothing, as far as the status says; None where it can."""
+        return None
+
+    def refusal(self, at: Situation) -> Refusal | None:
+        """What of `check` its owner refuses at once; of the rest it looks first: who owns, what was saved a moment ago."""
         return None
 
     def require_valid(self) -> None:

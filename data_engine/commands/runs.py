@@ -68,6 +68,9 @@ class Run(Command[RunsBegun]):
     def check(self, at: Situation) -> Refusal | None:
         return at.leaving or at.not_runnable(self.flow)
 
+    def refusal(self, at: Situation) -> Refusal | None:
+        return at.leaving
+
     async def before_asking(self, owner: Owner) -> Run:
         params = owner.work.checked_params(self.flow, self.params)
         source = None if self.source is None else owner.work.inside_source(self.flow, self.source)
@@ -145,29 +148,37 @@ class Retry(Command[Freed]):
         Example:
             >>> from data_engine.status.record import FlowStatus, WorkspaceStatus
             >>> status = WorkspaceStatus("team", "/team", flows=(FlowStatus("claims", mode="poll", enabled=False),))
-            >>> print(Retry("claims").check(Situation(status)).fix)
+            >>> print(Retry("claims").check(Situation(lambda: status)).fix)
             `data-engine enable claims`, then `data-engine start`, which tries whatever is held; or run it by hand: `data-engine run claims`
         """
         return first(self._refusals(at))
 
-    def _refusals(self, at: Situation) -> Iterator[Refusal | None]:
+    def refusal(self, at: Situation) -> Refusal | None:
         if self.source is not None and self.flow is None:
-            yield Refusal(
-                "no_flow", "the source says which file, but not of which flow", "name the flow too", binds=True
-            )
+            return Refusal("no_flow", "the source says which file, but not of which flow", "name the flow too")
+        return first(self._not_tried(at)) if at.elsewhere is None and self._unknown(at) is None else None
+
+    def _refusals(self, at: Situation) -> Iterator[Refusal | None]:
         yield at.unheard
-        is_here = at.elsewhere is None
-        is_on = at.status.engine.on is True or (not is_here and at.status.lease.engine_on)
+        yield self._unknown(at)
+        yield from self._not_tried(at)
         flow = at.flow(self.flow)
-        if self.flow is not None:
-            yield at.not_runnable(self.flow)
-            if flow is None:
-                return
-            yield _binding(self._of_flow(flow.mode, is_enabled=flow.enabled, is_on=is_on), is_here)
-        yield _binding(None if is_on else engine_off(), is_here)
-        if flow is not None and is_here:
+        if flow is not None and at.elsewhere is None:
             yield unless(flow.mode == "poll", "no_files", "only polled flows hold files; run it again")
             yield unless(flow.held or flow.retried, "nothing_held", "no file of it is held")
+
+    def _unknown(self, at: Situation) -> Refusal | None:
+        """That there is no such flow to run, which its owner finds out."""
+        if self.flow is None:
+            return None
+        return at.not_runnable(self.flow) or unless(at.flow(self.flow), "unknown", "there is no such flow")
+
+    def _not_tried(self, at: Situation) -> Iterator[Refusal | None]:
+        is_on = at.status.engine.on is True or (at.elsewhere is not None and at.status.lease.engine_on)
+        flow = at.flow(self.flow)
+        if flow is not None:
+            yield self._of_flow(flow.mode, is_enabled=flow.enabled, is_on=is_on)
+        yield None if is_on else engine_off()
 
     def _of_flow(self, mode: str, *, is_enabled: bool, is_on: bool) -> Refusal | None:
         flow = str(self.flow)
@@ -220,11 +231,6 @@ def engine_off() -> Refusal:
     """That a retry waits for the engine, and what starts it."""
     fix = f"start it with `{cli_line('start')}`, which tries whatever is held"
     return Refusal("engine_off", "the engine is off: nothing is tried again before it is started", fix)
-
-
-def _binding(refusal: Refusal | None, binds: bool) -> Refusal | None:
-    """The reason, which binds or does not."""
-    return None if refusal is None else replace(refusal, binds=binds)
 
 
 def _not_to_end(flow: str, at: Situation) -> Iterator[Refusal | None]:

@@ -85,6 +85,9 @@ class StartEngine(Command[Done]):
     def check(self, at: Situation) -> Refusal | None:
         return first(self._refusals(at))
 
+    def refusal(self, at: Situation) -> Refusal | None:
+        return at.leaving
+
     def _refusals(self, at: Situation) -> Iterator[Refusal | None]:
         engine, flows = at.status.engine, at.status.flows
         yield at.leaving

@@ -63,7 +63,7 @@ class DaemonApi:
         self._files = FileLists(self._source)
         self._writer = StatusWriter()
         self._is_ending = False
-        self.owner = DaemonOwner(daemon, lambda: build_status(self._source.facts()), self._end)
+        self.owner = DaemonOwner(daemon, lambda: build_status(self._source.facts()), self._is_leaving, self._end)
         daemon.handle_request = self.owner.handle
         self.questions: dict[str, Answer] = {
             "ping": asked(self.ping, "ping"),
@@ -190,6 +190,9 @@ class DaemonApi:
         self._is_ending = True
         self._shut_down(kill)
 
+    def _is_leaving(self) -> bool:
+        return self._is_ending or self.daemon.is_stopping
+
     def _noticed(self) -> None:
         self.last_request_s = time.monotonic()
 
@@ -205,7 +208,7 @@ class DaemonApi:
             daemon_id=self._daemon_id,
             interpreter=daemon.workers.pool.interpreter,
             idle=daemon.is_idle,
-            ending=self._is_ending or daemon.is_stopping,
+            ending=self._is_leaving(),
             cluster=daemon.workers.cluster_facts(),
         )
 

@@ -235,8 +235,8 @@ def no_retry_here(home: LocalWorkspace, flow: str | None, source: str | None) ->
     known = OfflineFacts(home).facts()
     found = None if flow is None else _flow(home, known, flow)
     if found is not None and known.elsewhere is None:
-        refusal = Retry(flow, source).check(Situation(build_status(known)))
-        refused = None if refusal is None or not refusal.binds else refusal.error("retry")
+        refusal = Retry(flow, source).refusal(Situation(lambda: build_status(known)))
+        refused = None if refusal is None else refusal.error("retry")
         if (error := _of_draft(found) or refused) is not None:
             return error
     return no_daemon(home, f"start it with `{cli_line('start')}`, which tries whatever is held")

@@ -70,13 +70,27 @@ def known_run(ledger: Ledger, run_id: str) -> Run:
     return run
 
 
+class _Now(Situation):
+    """How things stand in a daemon, whose status is made only for a command that needs more than whether it leaves."""
+
+    def __init__(self, owner: DaemonOwner) -> None:
+        super().__init__(owner.status)
+        self._owner = owner
+
+    @property
+    def is_leaving(self) -> bool:
+        return self._owner.is_leaving()
+
+
 @frozen
 class DaemonOwner:
     """The owner that a daemon is; where it carries out the request of another workstation, that one `asks`. `status` tells how things
-    stand now, `end(kill)` ends the daemon's process. Each method raises `FlowValidationError` where it refuses."""
+    stand now, `is_leaving` whether it ends when its running work is done, `end(kill)` ends the daemon's process. Each method raises
+    `FlowValidationError` where it refuses."""
 
     daemon: Daemon
     status: Callable[[], WorkspaceStatus]
+    is_leaving: Callable[[], bool]
     end: Callable[[bool], None]
     asks: Asker | None = None
 
@@ -92,10 +106,9 @@ class DaemonOwner:
 
     def refuse(self, command: Command[Any]) -> None:
         """Return when nothing that is known in memory speaks against the command."""
-        if type(command).check is not Command.check:
-            refusal = command.check(Situation(self.status()))
-            if refusal is not None and refusal.binds:
-                raise refusal.error(command.name)
+        refusal = command.refusal(_Now(self))
+        if refusal is not None:
+            raise refusal.error(command.name)
 
     async def handle(self, request: Request) -> tuple[str, dict[str, Any]]:
         """Carry out what another workstation asks for: its outcome, "done" or "failed", and an answer as JSON."""

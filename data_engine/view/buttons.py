@@ -64,7 +64,7 @@ _OF_FLOW: Mapping[str, Callable[[str, Situation], Refusal | None]] = {
 
 def workspace_buttons(status: WorkspaceStatus, *, machine_id: str | None) -> dict[str, WhyNot]:
     """Each button of the workspace; `machine_id` is this machine's."""
-    at = Situation(status, machine_id)
+    at = Situation(lambda: status, machine_id)
     found = {name: why(at) for name, why in _OF_WORKSPACE.items()}
     found |= {name: kind().check(at) for name, kind in _kinds(of_flow=False)}
     return _answered(found, status, but=_UNASKED)
@@ -72,7 +72,7 @@ def workspace_buttons(status: WorkspaceStatus, *, machine_id: str | None) -> dic
 
 def flow_buttons(flow: FlowStatus, status: WorkspaceStatus) -> dict[str, WhyNot]:
     """Each button of a flow."""
-    at = Situation(status)
+    at = Situation(lambda: status)
     found = {name: why(flow.name, at) for name, why in _OF_FLOW.items()}
     found |= {name: kind(flow=flow.name).check(at) for name, kind in _kinds(of_flow=True)}
     return _answered(found, status, but=_UNASKED_OF_FLOW)

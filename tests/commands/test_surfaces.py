@@ -133,7 +133,10 @@ def test_a_new_command_is_a_route_of_the_daemon(touch: None, ws: WorkspaceFiles)
         )
         api = DaemonApi(daemon, daemon_id="d", version="1", shut_down=None)
         api.owner = DaemonOwner(
-            daemon, lambda: WorkspaceStatus("ws", "/ws", flows=(FlowStatus("claims"),)), lambda kill: None
+            daemon,
+            lambda: WorkspaceStatus("ws", "/ws", flows=(FlowStatus("claims"),)),
+            lambda: False,
+            lambda kill: None,
         )
         return await api.commands["touch"](body)
 

@@ -50,7 +50,7 @@ class Station:
             in_use=self.in_use,
             own=self.own,
         )
-        self.owner = DaemonOwner(daemon, lambda: WorkspaceStatus("", ""), lambda kill: None)
+        self.owner = DaemonOwner(daemon, lambda: WorkspaceStatus("", ""), lambda: False, lambda kill: None)
 
     async def describe(self, folder: Path) -> tuple[CatalogEntry, ...]:
         modules = FlowModules(self.workspace.layout.flow_modules_dir, cache_dir=None, content=folder)
