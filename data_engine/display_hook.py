@@ -1,35 +1,31 @@
-"""The display hook of a notebook: values ask whoever is registered from above for their picture or table.
-
-A package registers a function under the entry point group `data_engine.display`; it is loaded when the first value is shown.
-"""
+"""The display hook of a notebook: values ask `jupyter_extension`, which is imported when the first one is shown, for their picture or table."""
 
 from __future__ import annotations
+
+from importlib import import_module
 
 from data_engine.formatting import MOST_TEXT, both_ends
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, TypeVar
 
     T = TypeVar("T")
     Bundle = dict[str, Any]
 
-GROUP = "data_engine.display"
-FORMS = "data_engine.form"
-
-_displays: list[Callable[..., Bundle | None]] | None = None
+_DISPLAY, _FORM = "jupyter_extension.display", "jupyter_extension.form"
 
 
 def bundle_of(value: Any) -> Bundle | None:
     """`value` as HTML, as text and perhaps more, by MIME type; None where nobody shows it better than its `repr`."""
-    return next((bundle for display in _registered() if (bundle := display(value)) is not None), None)
+    found: Bundle | None = import_module(_DISPLAY).bundle(value)
+    return found
 
 
 def text_with_samples(value: Any) -> str:
     """`value` as text for a terminal, with the rows of a comparison that a saved notebook leaves out; else its `str`."""
-    found = (bundle for display in _registered() if (bundle := display(value, samples=True)) is not None)
-    return str(next(found, {}).get("text/plain", value))
+    found: Bundle | None = import_module(_DISPLAY).bundle(value, samples=True)
+    return str((found or {}).get("text/plain", value))
 
 
 class Hint:
@@ -54,24 +50,9 @@ def hint_here(text: str) -> str:
     return text if found is None else str(found["text/plain"])
 
 
-def _registered() -> list[Callable[..., Bundle | None]]:
-    global _displays
-    if _displays is None:
-        from importlib.metadata import entry_points
-
-        _displays = [found.load() for found in entry_points(group=GROUP)]
-    return _displays
-
-
 def form_of(value: Any, **options: Any) -> Any:
-    """The form of `value` for a notebook; None where nobody has one.
-
-    A package registers it under the entry point group `data_engine.form`.
-    """
-    from importlib.metadata import entry_points
-
-    makers = (found.load() for found in entry_points(group=FORMS))
-    return next((form for make in makers if (form := make(value, **options)) is not None), None)
+    """The form of `value` for a notebook."""
+    return import_module(_FORM).form(value, **options)
 
 
 class Displayable:

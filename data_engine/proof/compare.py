@@ -38,7 +38,7 @@ def compare(namespace: Mapping[str, Any], path: Path, data: bytes, *, cache_dir:
         kernel, production = tracer.fingerprint(), process.fingerprint()
         labels, again = differing(kernel, production), production
         if labels or any(label.startswith(STREAM) for label in production.parts):
-            with SliceProcess(path, data, names, cache_dir) as other:
+            with SliceProcess(path, data, names, cache_dir, fills_memory=True) as other:
                 again = other.fingerprint()
         varying = [label for label in labels if again.parts.get(label) != production.parts.get(label)]
         labels = [label for label in labels if label not in varying]
@@ -59,19 +59,31 @@ def names_of(artifact: Artifact) -> frozenset[str]:
 
 _CODE = "import sys; sys.path.append(sys.argv[1]); from data_engine.proof.compare import child; child()"
 LIMIT_S = 120.0
+_FILLED = {"MALLOC_PERTURB_": "85", "MallocPreScribble": "1"}
+"""By glibc and by macOS; elsewhere memory is as it was. Reference: mallopt(3), malloc(3)."""
 
 
 class SliceProcess:
     """A process that executes the slice of the notebook at `path`, whose content is `data`; a context that ends it.
 
-    `names` are those that the slice binds. The process begins at once, so that the caller can work meanwhile.
+    `names` are those that the slice binds. The process begins at once, so that the caller can work meanwhile. One that `fills_memory`
+    gives new arrays another content than memory had, so that scratch space that nobody has written to yet (`numpy.empty`) differs.
 
     Raises:
         OSError: it cannot be started.
     """
 
-    def __init__(self, path: Path, data: bytes, names: Collection[str], cache_dir: Path | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        data: bytes,
+        names: Collection[str],
+        cache_dir: Path | None,
+        *,
+        fills_memory: bool = False,
+    ) -> None:
         program, environment = program_of(sys.executable, os.environ)
+        environment = {**environment, **(_FILLED if fills_memory else {})}
         self._path = path
         self._process = subprocess.Popen(
             [program, "-P", "-B", "-c", _CODE, import_folder()],

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC
 from html.parser import HTMLParser
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -23,7 +22,7 @@ from hypothesis import strategies as st
 from data_engine import Flow
 from data_engine.cause import Cause
 from data_engine.cause import other as other_cause
-from data_engine.display_hook import GROUP, Listing, bundle_of
+from data_engine.display_hook import Listing, bundle_of
 from data_engine.errors import FlowExecutionError, FlowValidationError, NotebookCompileError
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.marks import Mark
@@ -364,7 +363,7 @@ def test_results_are_lists_as_before(ws: WorkspaceFiles) -> None:
 
 
 def test_nothing_below_knows_of_the_displays() -> None:
-    """The face of the package names the panel and the magics; values ask whoever has registered."""
+    """The face of the package names the panel and the magics; the display hook imports who shows a value by its name."""
     package = ROOT / "data_engine"
     knows = {
         path.relative_to(package).as_posix()
@@ -376,11 +375,7 @@ def test_nothing_below_knows_of_the_displays() -> None:
     assert knows == {"__init__.py"}
 
 
-def test_who_shows_a_value_is_found_by_its_entry_point() -> None:
-    """Without `%load_ext`, and without an import from below."""
-    found = entry_points(group=GROUP)
-
-    assert [one.value for one in found] == ["jupyter_extension.display:bundle"]
+def test_a_value_shows_itself_without_load_ext() -> None:
     assert bundle_of(Flow(group="G")) == bundle(Flow(group="G"))
     assert bundle_of(object()) is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,16 @@ def test_what_the_kernel_has_seeded_is_not_seeded_there(tmp_path: Path) -> None:
     assert verdict.varying == ("SAMPLE",)
     assert verdict.is_same
     assert verdict.notes() == ["`SAMPLE`: made anew each time"]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is filled by glibc")
+def test_scratch_space_that_nobody_has_written_to_is_no_difference(tmp_path: Path) -> None:
+    """Models hold arrays of `numpy.empty`, in which stands what memory held before."""
+    cells = ("import numpy\nSCRATCH = numpy.empty(50_000)", "def build():\n    return SCRATCH")
+    verdict = compared(tmp_path, *cells, ran=("import numpy\nSCRATCH = numpy.full(50_000, 3.0)", cells[1]))
+
+    assert verdict.is_same
+    assert verdict.notes() == ["`SCRATCH`: made anew each time"]
 
 
 def test_a_cell_that_was_edited_and_not_run_is_named(tmp_path: Path) -> None:
