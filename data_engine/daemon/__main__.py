@@ -32,8 +32,7 @@ from data_engine.daemon.endpoint import Endpoint, was_stopped, write_endpoint
 from data_engine.daemon.environment import checked_interpreter, note_start, recorded_interpreter
 from data_engine.daemon.ownership import keeper_of
 from data_engine.daemon.service import read_record
-from data_engine.daemon.worker_handle import WorkerSetup
-from data_engine.daemon.worker_pool import WorkerPool
+from data_engine.daemon.worker_pool import WorkerPool, WorkerSetup
 from data_engine.daemon.worker_process import end_orphans, wait_for_beginners
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError, WorkspaceError

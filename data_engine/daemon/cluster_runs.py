@@ -24,7 +24,7 @@ from data_engine.cluster.connection import Connection
 from data_engine.cluster.link import Attempt, Link, Lost, Suspects
 from data_engine.cluster.node import Refused
 from data_engine.daemon.node_runs import RunJob
-from data_engine.daemon.run_report import Death, RunReport
+from data_engine.daemon.run_report import RunReport
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.model import Event, LogLine, RunFinished, RunStarted
@@ -358,7 +358,7 @@ class PlacedJob:
             told = self._take([RunStarted(run_id, flow, group, where, time.time(), source.key, seen, about)])
         if self.run is not None:
             self.ended.add(self.run.run_id)
-            self.report.end_run(Death(status, cause, None, []), ())
+            self.report.end_run(status, cause, ())
         return told + self._take([])
 
     def _take(self, events: list[Event]) -> list[Event]:

@@ -25,8 +25,7 @@ from data_engine.clock import boot_clock
 from data_engine.cluster import node
 from data_engine.cluster.node import NodeAttempt
 from data_engine.daemon.messages import Frames, encode, pack_job, unpack_job
-from data_engine.daemon.worker_handle import WorkerSetup
-from data_engine.daemon.worker_pool import WorkerPool
+from data_engine.daemon.worker_pool import WorkerPool, WorkerSetup
 from data_engine.engine.items.threads import ON_NODE
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.shares import Share

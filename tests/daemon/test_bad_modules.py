@@ -46,7 +46,7 @@ FEEDS_ON_ITSELF = """
 HANGS = f"#| keep\n{HANG_IN_C}"
 DAEMON = """
 import sys
-from data_engine.daemon.worker_handle import WorkerSetup
+from data_engine.daemon.worker_pool import WorkerSetup
 WorkerSetup.__init__.__kwdefaults__["load_timeout_s"] = 0.8
 {patch}
 from data_engine.daemon.__main__ import main
