@@ -16,7 +16,6 @@
     awake.py        keeping the machine from going to sleep
     host.py         the system's own id, the shell people type into, what it says of sleep and long paths
 
-A module that is short has both implementations in it; others are a face over `_NAME_posix.py` and `_NAME_windows.py`,
-or one for each service manager.
+A module that is short has both implementations in it; others are a face over `_NAME_posix.py` and `_NAME_windows.py`.
 `data_engine/clock.py` has the clocks. Nothing here knows flows, runs or the ledger.
 """
