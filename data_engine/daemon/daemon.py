@@ -39,7 +39,7 @@ from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.publications import runs_of_stages
 from data_engine.ledger.requests import RequestRows
 from data_engine.planning.due import PlannedFlow
-from data_engine.platforms.awake import Awake, stay_awake
+from data_engine.platforms.awake import Awake
 from data_engine.reasons.kinds import Unreachable
 from data_engine.scheduler.dispatcher import Dispatcher
 from data_engine.scheduler.folder_poller import FolderPoller
@@ -585,7 +585,7 @@ class KeepsAwake:
         ['runs of claims', 'sleeps']
     """
 
-    def __init__(self, workspace: str, start: Callable[[str], Awake] = stay_awake) -> None:
+    def __init__(self, workspace: str, start: Callable[[str], Awake] = Awake) -> None:
         self._why = f"runs of {workspace}"
         self._start = start
         self._held: Awake | None = None
