@@ -17,9 +17,8 @@ from data_engine.commands.runs import Retry
 from data_engine.daemon.control import DaemonGoneError
 from data_engine.daemon.endpoint import remember_engine, remember_stop
 from data_engine.daemon.ownership import keeper_of, share_silent
-from data_engine.deploy.deploying import Looked, write_deployments
+from data_engine.deploy.deploying import Looked, Production, write_deployments
 from data_engine.deploy.gate import GoldenGate
-from data_engine.deploy.production import Production
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.formatting import cli_line
