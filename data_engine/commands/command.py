@@ -223,7 +223,7 @@ class Owner(Protocol):
 
     @property
     def production(self) -> Any:
-        """What changes which code runs: `deployments.ChangesProduction`."""
+        """What changes which code runs: `deploy.deploying.Production`."""
 
     async def switch(self, flow: str, switch: Switch) -> None:
         """Let a flow run by itself, or not."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from data_engine.commands import backfills, deployments, lease, runs, switches
+from data_engine.commands import deployments, lease, runs, switches
 from data_engine.commands.command import Command
 from data_engine.commands.fields import BadRequestError, arguments_of, of_request
 from data_engine.errors import FlowValidationError
 
-_FAMILIES = (deployments, runs, backfills, switches, lease)
+_FAMILIES = (deployments, runs, switches, lease)
 
 COMMANDS: dict[str, type[Command[Any]]] = {one.name: one for family in _FAMILIES for one in family.COMMANDS}
 """Every command by its name."""
