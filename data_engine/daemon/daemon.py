@@ -121,7 +121,7 @@ class Daemon:
             self._spawn,
             file_owner=lambda request_id: owner_of_file(state, request_id),
         )
-        self.sender = RequestSender(home, self.ownership.look, lambda: self.ownership.asks, self._spawn, self.tell)
+        self.sender = RequestSender(home, keeper.look, lambda: self.ownership.asks, self._spawn, self.tell)
         self._pruner = Pruner(home)
         self._stages = StageSweeper(self.ledger, machine_id(home.local.state_root))
         self._held_at_rest: dict[str, int] = {}
@@ -138,7 +138,7 @@ class Daemon:
         """Warm a worker, look at what is deployed, and take the engine up where it was when the last daemon ended."""
         self.ledger.wait_at_most(_WRITE_PATIENCE_S)  # all wait for this thread; what is not written is tried again
         await self.workers.pool.start()
-        self.ownership.start()
+        self.ownership.keeper.start()
         self.notifier.start()
         if was_engine_on(self.ledger):
             refreshed = self._spawn(self.deployer.refresh())
@@ -181,14 +181,14 @@ class Daemon:
             await self.deployer.refresh()
             was_off = not was_engine_on(self.ledger)  # a daemon that died with its engine on owes what passed since
             remember_engine(self.ledger, is_on=True)
-            self.ownership.set_engine(True)
+            self.ownership.keeper.set_engine(True)
             self._turn_on(by_person=True, was_off=was_off)
         self.tell()
 
     async def stop_engine(self) -> None:
         """Let running work finish and start nothing that waits for its turn by itself."""
         if self.ownership.is_held:
-            self.ownership.set_engine(False)
+            self.ownership.keeper.set_engine(False)
         self._turn_off()
 
     def _turn_off(self) -> None:
@@ -235,7 +235,7 @@ class Daemon:
         """A poll of its own: what hangs here holds up no heartbeat."""
         while not self.is_stopping:
             await self._try(self._look_for_requests_once)
-            await asyncio.sleep(self.ownership.poll_s / 2)
+            await asyncio.sleep(self.ownership.keeper.limits.poll_s / 2)
 
     async def _look_for_requests_once(self) -> None:
         with suppress(OSError):  # the share is away: the heartbeat tells it
@@ -292,7 +292,7 @@ class Daemon:
             is_set=self.home.settings().daemon.keep_awake,
         )
         self._give_up_when_idle()
-        self._pruner.look(self.ownership.clock)
+        self._pruner.look(self.ownership.keeper.state.clock)
 
     def _beat_backfills(self) -> None:
         if not self.keeps_workspace() or not self.ready.is_set() or self.ownership.is_for_one_commit:
@@ -321,9 +321,9 @@ class Daemon:
         if was_on or self.dispatcher.are_under_way:  # under another token: others may have done it since
             self._wind_down(Cause("owned_meanwhile"), stop=True)
         if was_on:
-            self.ownership.set_engine(True)
+            self.ownership.keeper.set_engine(True)
         elif engine_on and is_again and not was_engine_on(self.ledger):
-            self.ownership.set_engine(False)
+            self.ownership.keeper.set_engine(False)
             return
         if (engine_on or was_on) and self.ready.is_set():
             remember_engine(self.ledger, is_on=True)
@@ -354,7 +354,7 @@ class Daemon:
             return
         self.ownership.is_releasing = True
         if not self.ownership.is_requested:
-            self.ownership.set_engine(False)
+            self.ownership.keeper.set_engine(False)
         self._wind_down(why or Cause("handed_over"), stop=now)
         self._spawn(self._release_when_done())
 
@@ -511,7 +511,7 @@ async def resume_engine(
             return False
         if not was_engine_on(ledger):
             return False
-        ownership.set_engine(True)
+        ownership.keeper.set_engine(True)
         await take_over_local()
         with suppress(FlowValidationError):
             await asyncio.to_thread(recall)  # while a worker looks at the modules

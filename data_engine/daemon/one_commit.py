@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar
 
 from data_engine import private
-from data_engine.commands.command import Asker, DaemonWork, Situation
+from data_engine.commands.command import Asker, Situation
 from data_engine.commands.deployments import Deploy
 from data_engine.commands.runs import Retry
 from data_engine.daemon.control import DaemonGoneError
@@ -57,7 +57,7 @@ class ProcessOwner:
         return Asker.here()
 
     @property
-    def work(self) -> DaemonWork:
+    def work(self) -> Any:
         """It has none."""
         raise no_daemon(self.home)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_engine.commands.command import Asker, Command, DaemonWork, Situation
+from data_engine.commands.command import Asker, Command, Situation
 from data_engine.commands.registry import command_of
 from data_engine.daemon.backfiller import known_backfill
 from data_engine.daemon.daemon import Daemon
@@ -86,7 +86,7 @@ class DaemonOwner:
         return self.asks or Asker.here()
 
     @property
-    def work(self) -> DaemonWork:
+    def work(self) -> DaemonOwner:
         """A daemon does all of it."""
         return self
 

@@ -31,7 +31,6 @@ from data_engine.lease.older_owner import why_not_ours
 from data_engine.lease.protocol import NEVER, Identity, Limits
 from data_engine.lease.status import LeaseStatus, aged
 from data_engine.ledger import parquet_process
-from data_engine.ledger.belief import Verdict
 from data_engine.ledger.share import Share
 from data_engine.ledger.wall_clock import WallClock
 from data_engine.model import utc_text
@@ -78,7 +77,7 @@ class Engine(Protocol):
 
 
 class Ownership:
-    """The ownership as one daemon has it, by its `keeper`. `start` begins to look; without it nothing can be owned."""
+    """The ownership as one daemon has it, by its `keeper`, which is started by whoever made it; until then nothing can be owned."""
 
     def __init__(self, keeper: Keeper, engine: Engine) -> None:
         import asyncio
@@ -92,10 +91,6 @@ class Ownership:
         self._users, self._is_brief, self._is_late = 0, False, False
         self._turn = asyncio.Lock()
         keeper.on_change = self._call_changed
-
-    def start(self) -> None:
-        """Begin to look at the share."""
-        self.keeper.start()
 
     # -- memory only -------------------------------------------------------------------------------------------------
 
@@ -112,15 +107,6 @@ class Ownership:
     def token(self) -> int | None:
         """The fencing token while this daemon owns the workspace."""
         return self.keeper.state.token
-
-    @property
-    def poll_s(self) -> float:
-        """How often an observer looks."""
-        return self.keeper.limits.poll_s
-
-    def look(self) -> None:
-        """Look at the share soon."""
-        self.keeper.look()
 
     @property
     def asks(self) -> str | None:
@@ -148,11 +134,6 @@ class Ownership:
     def is_for_one_commit(self) -> bool:
         """Whether the workspace is ours only until one commit is made."""
         return self._is_brief
-
-    @property
-    def clock(self) -> Verdict | None:
-        """What the share's thread found last of this machine's wall clock; None before it has looked."""
-        return self.keeper.state.clock
 
     def lease(self) -> LeaseStatus:
         """The lease as a status tells of it."""
@@ -280,10 +261,6 @@ class Ownership:
         """
         await self.done(self.keeper.release(to_requester=True))
         self._changed()
-
-    def set_engine(self, is_on: bool) -> None:
-        """Publish whether the engine is on."""
-        self.keeper.set_engine(is_on)
 
     async def close(self, *, release: bool) -> None:
         """Look no longer, after giving the workspace up if wanted."""

@@ -42,7 +42,7 @@ class Starting:
     def __init__(self, machine: Machine, wakes: threading.Event) -> None:
         self.done: list[str] = []
         self.ownership = Ownership(machine.keeper, FakeEngine())
-        self.ownership.start()
+        self.ownership.keeper.start()
         machine.keeper._thread.ask(wakes.wait)
         refreshed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         refreshed.set_result(None)
