@@ -1121,7 +1121,7 @@ class Workspace:
             >>> ws.kill()
             False
         """
-        from data_engine.daemon.endpoint import remember_backfill, remember_engine
+        from data_engine.daemon.control import remember_backfill, remember_engine
         from data_engine.daemon.start import kill_daemon
 
         was_there = kill_daemon(self.home)

@@ -27,8 +27,8 @@ from pathlib import Path
 
 from data_engine import private
 from data_engine.daemon.api import DaemonApi, listen, make_application
+from data_engine.daemon.control import Endpoint, was_stopped, write_endpoint
 from data_engine.daemon.daemon import Daemon
-from data_engine.daemon.endpoint import Endpoint, was_stopped, write_endpoint
 from data_engine.daemon.environment import checked_interpreter, note_start, recorded_interpreter
 from data_engine.daemon.ownership import keeper_of
 from data_engine.daemon.service import read_record

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 from data_engine.cause import Cause
 from data_engine.daemon.alerter import Alerter
 from data_engine.daemon.backfiller import Backfiller
+from data_engine.daemon.control import remember_backfill, remember_engine, was_backfilling, was_engine_on
 from data_engine.daemon.deployer import Deployer
-from data_engine.daemon.endpoint import remember_backfill, remember_engine, was_backfilling, was_engine_on
 from data_engine.daemon.notifier import Notifier
 from data_engine.daemon.ownership import PATIENCE_S, Ownership
 from data_engine.daemon.requests import Handle, RequestInbox, RequestSender, owner_of_file
@@ -34,7 +34,7 @@ from data_engine.flow.trigger import Poll
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.requests import RequestFiles
-from data_engine.ledger.belief import Believed, Verdict
+from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.publications import runs_of_stages
 from data_engine.ledger.requests import RequestRows
@@ -56,6 +56,7 @@ _BEAT_S = 2.0
 _RELEASE_RETRY_S = 2.0
 _TELL_AFTER_S = 0.02
 _WRITE_PATIENCE_S = 0.5
+_EVERY_S = 3600.0
 
 
 class Daemon:
@@ -122,7 +123,7 @@ class Daemon:
             file_owner=lambda request_id: owner_of_file(state, request_id),
         )
         self.sender = RequestSender(home, keeper.look, lambda: self.ownership.asks, self._spawn, self.tell)
-        self._pruner = Pruner(home)
+        self._pruned_s = 0.0
         self._stages = StageSweeper(self.ledger, machine_id(home.local.state_root))
         self._held_at_rest: dict[str, int] = {}
         self.gone: frozenset[tuple[str, str]] = frozenset()
@@ -292,7 +293,15 @@ class Daemon:
             is_set=self.home.settings().daemon.keep_awake,
         )
         self._give_up_when_idle()
-        self._pruner.look(self.ownership.keeper.state.clock)
+        self._prune()
+
+    def _prune(self) -> None:
+        """Remove what is older than `[history] retention_days`, when an hour has passed and this machine's clock is believed."""
+        clock = self.ownership.keeper.state.clock
+        is_due = time.monotonic() - self._pruned_s > _EVERY_S or not self._pruned_s
+        if is_due and isinstance(clock, Believed) and self.home.settings_error() is None:
+            self._pruned_s = time.monotonic()
+            self.ledger.prune(retention_days=self.home.settings().history.retention_days, at=clock)
 
     def _beat_backfills(self) -> None:
         if not self.keeps_workspace() or not self.ready.is_set() or self.ownership.is_for_one_commit:
@@ -517,30 +526,6 @@ async def resume_engine(
             await asyncio.to_thread(recall)  # while a worker looks at the modules
         await refreshed
     return True
-
-
-log = logging.getLogger(__name__)
-
-_EVERY_S = 3600.0
-
-
-class Pruner:
-    """Removes what is older than `[history] retention_days`."""
-
-    def __init__(self, home: LocalWorkspace) -> None:
-        self._home = home
-        self._pruned_s = 0.0
-
-    def look(self, clock: Verdict | None) -> None:
-        """Remove it when an hour has passed; `clock` is what was found of this machine's.
-
-        Raises:
-            LedgerError: the history cannot be written.
-        """
-        is_due = time.monotonic() - self._pruned_s > _EVERY_S or not self._pruned_s
-        if is_due and isinstance(clock, Believed) and self._home.settings_error() is None:
-            self._pruned_s = time.monotonic()
-            self._home.ledger().prune(retention_days=self._home.settings().history.retention_days, at=clock)
 
 
 class StageSweeper:

@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from data_engine import private
-from data_engine.daemon.endpoint import forget_stop, read_endpoint, was_stopped
+from data_engine.daemon.control import forget_stop, read_endpoint, was_stopped
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import WorkspaceError
 from data_engine.files import trouble_of, write_text_atomic

@@ -507,15 +507,12 @@ class WorkerHandle:
             limit_s = min(limit_s, DESCRIBE_TIMEOUT_S)
         if self.is_starting:
             limit_s = LOAD_TIMEOUT_S
-        self._load_timer = self._loop.call_later(limit_s, self._never_loaded, limit_s)
+        self._load_timer = self._loop.call_later(limit_s, self._give_up, Cause("never_loaded", {"limit_s": limit_s}))
 
     def _stop_waiting_for_load(self) -> None:
         if self._load_timer is not None:
             self._load_timer.cancel()
             self._load_timer = None
-
-    def _never_loaded(self, limit_s: float) -> None:
-        self._give_up(Cause("never_loaded", {"limit_s": limit_s}))
 
     def _out_of_time(self, run_id: str, limit_s: float) -> None:
         self.look()

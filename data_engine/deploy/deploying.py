@@ -166,7 +166,8 @@ class Production(ABC):
     async def _add(self, asked: Undeploy | Rollback, make: Callable[[], Deployment]) -> Deployment:
         async with self.owned(_nothing):
             await self.take_over_local()
-            row = await self.call(done_already, self.home, asked)
+            known = await self.call(ledger_rows.published, self.home.ledger(), asked.flow)
+            row = next((one for one in known if one.id == asked.id), None)  # what came of this very request before
             if row is None:
                 row = await self.call(make)
                 await self.publish([row])
@@ -518,11 +519,6 @@ def withdrawal(home: LocalWorkspace, asked: Undeploy, asker: Asker) -> Deploymen
             fix=f"take the module out of flow_modules, or let it run by hand only: {cli_line('disable', name)}",
         )
     return replace(_withdrawn(_row(asker, asked.note), name), id=asked.id)
-
-
-def done_already(home: LocalWorkspace, asked: Undeploy | Rollback) -> Deployment | None:
-    """What came of this very request, when it was asked before; None where it is new."""
-    return next((one for one in ledger_rows.published(home.ledger(), asked.flow) if one.id == asked.id), None)
 
 
 def _withdrawn(base: Deployment, name: str, of: str | None = None) -> Deployment:
