@@ -207,15 +207,8 @@ class Production(ABC):
         deployed = {name: one.digest for name, one in pointers.items() if name not in lost}
         moves = self._moves(looked, asked, undeployed, deployed, live, renames)
         going = {name for name, move in moves.items() if isinstance(move, GoesLive)} if asked or by_itself else set()
-        for new in going & renames.keys():
-            from data_engine.plan.golden import follow_rename
-
-            follow_rename(home, renames[new], new)
         if going:
-            is_approved = asked is not None and asked.approve
-            held = self.gate.refuse(
-                looked.stored.folder, {name: digests[name] for name in going}, is_approved=is_approved
-            )
+            held = self._held_back(looked, {new: renames.get(new) for new in going}, asked)
             moves |= {name: HeldBack(error) for name, error in held.items()}
             going -= held.keys()
         gone = leaving(pointers, looked, renames, going, is_all=is_all)
@@ -229,6 +222,18 @@ class Production(ABC):
             mended=frozenset(again - lost),
             lost=frozenset(again & lost),
         )
+
+    def _held_back(
+        self, looked: Looked, going: Mapping[str, str | None], asked: Deploy | None
+    ) -> dict[str, FlowValidationError]:
+        """Why those of the flows `going` live whose goldens do not hold may not; goldens follow a flow by its old name, None where it has none."""
+        for new, old in going.items():
+            if old is not None:
+                from data_engine.plan.golden import follow_rename
+
+                follow_rename(self.home, old, new)
+        digests = {name: looked.stored.digests[name] for name in going}
+        return self.gate.refuse(looked.stored.folder, digests, is_approved=asked is not None and asked.approve)
 
     def _moves(
         self,
