@@ -200,7 +200,7 @@ class Production(ABC):
         with suppress(OSError):  # a share that is away is told by what needs it
             if again:
                 lost = set(mend(home, again).lost)
-        live = deployment_status.live_deployments(past).values()
+        live = [*deployment_status.live_deployments(past).values()]
         if is_all and asked is not None:  # by itself the other one goes first
             going_away = gone_of(pointers, looked) - set(renames.values())
             live = [one for one in live if one.flow not in going_away]
