@@ -677,8 +677,8 @@ class Workspace:
             >>> begun.total, ws.backfill_status(begun.id).id == begun.id, ws.kill()
             (1, True, True)
         """
-        from data_engine.commands.backfills import StartBackfill
         from data_engine.commands.fields import given_day
+        from data_engine.commands.runs import StartBackfill
 
         days = given_day(since, "backfill(since=...)"), given_day(until, "backfill(until=...)")
         given = self._sendable(name, params)
@@ -737,7 +737,7 @@ class Workspace:
             >>> ws.kill()
             True
         """
-        from data_engine.commands.backfills import StopBackfill
+        from data_engine.commands.runs import StopBackfill
 
         told = self._do(StopBackfill(backfill_id), wait)
         return None if told is None else self._in_zone(told.backfill)
@@ -760,7 +760,7 @@ class Workspace:
             >>> ws.kill()
             True
         """
-        from data_engine.commands.backfills import RetryBackfill
+        from data_engine.commands.runs import RetryBackfill
 
         told = self._do(RetryBackfill(backfill_id), wait)
         return None if told is None else self._in_zone(told.backfill)
@@ -1121,7 +1121,7 @@ class Workspace:
             >>> ws.kill()
             False
         """
-        from data_engine.daemon.endpoint import remember_backfill, remember_engine
+        from data_engine.daemon.control import remember_backfill, remember_engine
         from data_engine.daemon.start import kill_daemon
 
         was_there = kill_daemon(self.home)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from data_engine.platforms.files import is_open_elsewhere
+from data_engine.platforms.files import is_open_elsewhere, who_holds
 from data_engine.platforms.names import real_path
 
 _RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.4)
@@ -156,8 +156,6 @@ def replace_file(fresh: Path, target: Path, *, before: Callable[[], None] = lamb
     except OSError as error:
         if not is_open_elsewhere(error):
             raise
-        from data_engine.platforms.holders import who_holds
-
         holder = who_holds(target)
         told = f"{holder} has it open" if holder else "another program has it open, or it may not be replaced"
         told = f"{told} ({error.strerror})"

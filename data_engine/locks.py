@@ -4,7 +4,7 @@ The files stay empty; only the lock on them means something. They are private: w
 hold its lock and with it a group or a start for ever. A lock is never shared with a forked child, so a step that
 forks cannot keep its run's group busy or its dead runner alive.
 
-A lock belongs to the open file and so excludes threads of one process as well (`platforms.file_locks`).
+A lock belongs to the open file and so excludes threads of one process as well (`platforms.files`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any, Generic, TypeVar
 from data_engine import nofollow, private
 from data_engine.errors import GroupBusyError, LedgerError
 from data_engine.files import trouble_of
-from data_engine.platforms import file_locks
+from data_engine.platforms import files
 from data_engine.platforms.processes import at_fork
 
 T = TypeVar("T")
@@ -184,7 +184,7 @@ class OsLock:
                     fix="make its folder writable for this user",
                 ) from error
             try:
-                file_locks.lock(descriptor)
+                files.lock(descriptor)
             except OSError:
                 os.close(descriptor)
                 return False
@@ -222,7 +222,7 @@ class OsLock:
             if descriptor is not None:
                 # Unlocked by name, not just closed: a child forked this instant may not have closed its copy yet.
                 with suppress(OSError):
-                    file_locks.unlock(descriptor)
+                    files.unlock(descriptor)
                 os.close(descriptor)
 
     def _open(self) -> int:
@@ -294,11 +294,11 @@ def _is_free(path: Path) -> bool:
         except OSError:
             return not path.exists()
         try:
-            file_locks.lock_shared(descriptor)
+            files.lock_shared(descriptor)
         except OSError:
             return False
         else:
-            file_locks.unlock(descriptor)
+            files.unlock(descriptor)
             return True
         finally:
             os.close(descriptor)

@@ -9,11 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from data_engine.commands import registry
-from data_engine.commands.backfills import StartBackfill
 from data_engine.commands.command import Command as OwnerCommand
 from data_engine.commands.deployments import Deploy, Rollback
 from data_engine.commands.fields import FLAG, arguments_of, as_given, help_of
-from data_engine.commands.runs import Run
+from data_engine.commands.runs import Run, StartBackfill
 from data_engine.errors import FlowValidationError, NotAsInKernelError
 from data_engine.formatting import cli_line, magic_line, size_words
 from data_engine.record import frozen

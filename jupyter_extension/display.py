@@ -168,7 +168,7 @@ def _whereabouts(flow: Flow) -> tuple[Flow, FlowStatus | None, str | None]:
         home = workspace_of(flow)
         if home is None:
             return flow, None, None
-        from data_engine.daemon.endpoint import read_endpoint
+        from data_engine.daemon.control import read_endpoint
 
         zone = home.settings_shown().timezone
         endpoint = read_endpoint(home.local)

@@ -196,17 +196,28 @@ def test_types_are_checked_for_every_system() -> None:
 @pytest.mark.parametrize("face", ["processes", "child"])
 def test_both_implementations_have_the_same_face(face: str) -> None:
     """What one system lacks is said by its function, not by its absence."""
-    public = {}
-    for system in ("posix", "windows"):
-        tree = ast.parse((PACKAGE / "platforms" / f"_{face}_{system}.py").read_text(encoding="utf-8"))
-        public[system] = {node.name: _shape(node) for node in _definitions(tree)}
+    modules = {
+        name: ast.parse((PACKAGE / "platforms" / f"{name}.py").read_text("utf-8"))
+        for name in (face, f"_{face}_windows")
+    }
+    halves = [
+        node
+        for node in modules[face].body
+        if isinstance(node, ast.If) and node.orelse and "win32" in ast.dump(node.test)
+    ]
+    posix = [node for half in halves for node in half.orelse]
+    windows = [node for half in halves for node in half.body] + modules[f"_{face}_windows"].body
+    public = {
+        system: {node.name: _shape(node) for node in _definitions(nodes)}
+        for system, nodes in (("posix", posix), ("windows", windows))
+    }
     wanted = {name for name in public["posix"] if name[0] != "_"}
 
     assert {name: public["windows"].get(name) for name in wanted} == {name: public["posix"][name] for name in wanted}
 
 
-def _definitions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.ClassDef]:
-    for node in tree.body:
+def _definitions(nodes: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.ClassDef]:
+    for node in nodes:
         if isinstance(node, ast.If):
             yield from (inner for inner in node.body if isinstance(inner, (ast.FunctionDef, ast.ClassDef)))
         elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):

@@ -13,8 +13,8 @@ import typer
 from data_engine.cli.deploying import say_left
 from data_engine.cli.options import AsJson, Params, Wait, chosen_workspace, done, is_confirmed
 from data_engine.cli.output import complain, print_json, say, table
-from data_engine.commands.backfills import StartBackfill
 from data_engine.commands.fields import help_of
+from data_engine.commands.runs import StartBackfill
 from data_engine.engine.params import value_words
 from data_engine.errors import FlowValidationError
 from data_engine.flow.parameter_values import read_params

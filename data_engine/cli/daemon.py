@@ -340,7 +340,7 @@ def is_owned_elsewhere(ws: Workspace) -> bool:
 
 def engine_goes_on(ws: Workspace) -> bool:
     """Whether the last daemon died with its engine on, so that the next one turns it on by itself."""
-    from data_engine.daemon.endpoint import silent_daemon, was_engine_on
+    from data_engine.daemon.control import silent_daemon, was_engine_on
 
     is_none = was_engine_on(ws.home.ledger()) and ws.link.find() is None and silent_daemon(ws.home.local) is None
     return is_none and not is_owned_elsewhere(ws)

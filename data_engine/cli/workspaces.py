@@ -177,7 +177,7 @@ def fork(path: FolderPath, as_json: AsJson = False) -> int:
 def _require_nobody_works_in(layout: WorkspaceLayout) -> None:
     from contextlib import suppress
 
-    from data_engine.daemon.endpoint import read_endpoint
+    from data_engine.daemon.control import read_endpoint
     from data_engine.lease.status import refuse_owned_elsewhere
     from data_engine.workspace.identity import layouts_seen_at, original_identity
 

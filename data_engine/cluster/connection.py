@@ -204,7 +204,7 @@ def connected(scheduler: Scheduler) -> Connection:
         if known is None or not known.is_there:
             if known is not None:
                 known.close()
-            _quieten()
+            logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a lost connection is an error of ours
             known = _connections[scheduler] = Connection(scheduler)
     known.check_versions()
     return known
@@ -224,11 +224,6 @@ def disconnect() -> None:
         for connection in _connections.values():
             connection.close()
         _connections.clear()
-
-
-def _quieten() -> None:
-    """Keep Dask from logging each lost connection: it is reported as an error of ours."""
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
 
 _lock = threading.Lock()

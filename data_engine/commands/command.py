@@ -13,8 +13,7 @@ from data_engine.record import Record, frozen
 if TYPE_CHECKING:
     from data_engine.lease.status import LeaseStatus
     from data_engine.ledger.switch import Switch
-    from data_engine.model import ActiveRun, Backfill
-    from data_engine.planning.backfill import Wanted
+    from data_engine.model import ActiveRun
     from data_engine.status.record import FlowStatus, WorkspaceStatus
 
 
@@ -178,45 +177,6 @@ class Asker:
         return cls(*person())
 
 
-class DaemonWork(Protocol):
-    """What only a daemon does: runs and backfills, and what is found out for another workstation that is asked."""
-
-    async def run(self, flow: str, source: str | None, params: dict[str, Any]) -> list[str]:
-        """Let a flow run once for each source, or for one; the ids of its runs."""
-
-    async def ends_of(self, run_ids: list[str]) -> list[str | None]:
-        """The status of each run, when all have ended."""
-
-    async def backfill(
-        self, flow: str, wanted: Wanted, params: dict[str, Any], *, is_dry: bool, digest: str | None
-    ) -> Backfill:
-        """Run a flow again for what is wanted."""
-
-    async def stop_backfill(self, backfill_id: str) -> Backfill:
-        """Begin no more runs of a backfill."""
-
-    async def retry_backfill(self, backfill_id: str) -> Backfill:
-        """Run again what failed of a backfill."""
-
-    def known_backfill(self, backfill_id: str) -> tuple[str, str]:
-        """The whole id of the backfill whose id begins so, and its flow."""
-
-    async def require_flow(self, flow: str) -> None:
-        """Return when there is such a flow, or a module that could be one."""
-
-    async def put_set(self) -> str:
-        """Put the modules as they are now where other workstations find them; the id of their set."""
-
-    async def compared(self, set_id: str, flow: str | None) -> dict[str, Any]:
-        """How the notebook of the flow, or each one, compared with its kernel on this machine, by its content in the set."""
-
-    def checked_params(self, flow: str, params: dict[str, Any]) -> dict[str, Any]:
-        """The params as the flow takes them."""
-
-    def inside_source(self, flow: str, path: str) -> str:
-        """A source file by its path inside the flow's source, which is the same on every machine."""
-
-
 class Owner(Protocol):
     """What commands are carried out with. Each method raises `FlowValidationError` where the owner refuses, as it finds things under its
     lock; `OwnedElsewhereError` where the workspace is another's."""
@@ -226,12 +186,12 @@ class Owner(Protocol):
         """Who asks for what is carried out."""
 
     @property
-    def work(self) -> DaemonWork:
-        """What a daemon does; a process for one commit has none."""
+    def work(self) -> Any:
+        """What only a daemon does, runs and backfills: `daemon.owner.DaemonOwner`; a process for one commit has none."""
 
     @property
     def production(self) -> Any:
-        """What changes which code runs: `deployments.ChangesProduction`."""
+        """What changes which code runs: `deploy.deploying.Production`."""
 
     async def switch(self, flow: str, switch: Switch) -> None:
         """Let a flow run by itself, or not."""

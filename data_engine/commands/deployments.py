@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from data_engine.commands.command import Asker, Command, Owner, Refusal, Situation, first, unless, when
+from data_engine.commands.command import Command, Owner, Refusal, Situation, first, unless, when
 from data_engine.commands.fields import ANY_TEXT, FLAG, FLOW, SET_ID, TEXT, Field, argument
 from data_engine.ledger.checks import is_compared
 from data_engine.model import Deployment
@@ -74,19 +74,6 @@ class Outcome:
         )
 
 
-class ChangesProduction(Protocol):
-    """What an owner does for these commands, as `asker` asks."""
-
-    async def deploy(self, asked: Deploy, asker: Asker) -> Outcome:
-        """Deploy modules as they are now, or as they are in a set on the share."""
-
-    async def undeploy(self, asked: Undeploy, asker: Asker) -> Outcome:
-        """Run a flow no more."""
-
-    async def roll_back(self, asked: Rollback, asker: Asker) -> Deployment:
-        """Let a flow run what it ran before."""
-
-
 @frozen
 class Deploy(Command[Outcome]):
     """Let production run the modules as they are now."""
@@ -132,7 +119,8 @@ class Deploy(Command[Outcome]):
         return replace(self, set_id=set_id, compared=await owner.work.compared(set_id, self.flow))
 
     async def carry_out(self, owner: Owner) -> Outcome:
-        return await _production(owner).deploy(self, owner.asker)
+        outcome: Outcome = await owner.production.deploy(self, owner.asker)
+        return outcome
 
     def outcome(self, answer: Outcome) -> str:
         refused = [entry.error for entry in answer.entries if entry.error is not None]
@@ -160,7 +148,8 @@ class Undeploy(Command[Outcome]):
         return first((at.unheard, when(is_out, "not_deployed", "it is not deployed: deploy it first")))
 
     async def carry_out(self, owner: Owner) -> Outcome:
-        return await _production(owner).undeploy(self, owner.asker)
+        outcome: Outcome = await owner.production.undeploy(self, owner.asker)
+        return outcome
 
 
 @frozen
@@ -181,12 +170,8 @@ class Rollback(Command[Deployment]):
         return at.unheard
 
     async def carry_out(self, owner: Owner) -> Deployment:
-        return await _production(owner).roll_back(self, owner.asker)
-
-
-def _production(owner: Owner) -> ChangesProduction:
-    found: ChangesProduction = owner.production
-    return found
+        made: Deployment = await owner.production.roll_back(self, owner.asker)
+        return made
 
 
 COMMANDS = (Deploy, Undeploy, Rollback)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from data_engine.commands import backfills, deployments, lease, runs, switches
+from data_engine.commands import deployments, lease, runs, switches
 from data_engine.commands.command import Command
 from data_engine.commands.fields import BadRequestError, arguments_of, of_request
 from data_engine.errors import FlowValidationError
 
-_FAMILIES = (deployments, runs, backfills, switches, lease)
+_FAMILIES = (deployments, runs, switches, lease)
 
 COMMANDS: dict[str, type[Command[Any]]] = {one.name: one for family in _FAMILIES for one in family.COMMANDS}
 """Every command by its name."""
@@ -97,16 +97,11 @@ def command_of(verb: str, flow: str, given: dict[str, Any]) -> Command[Any]:
         >>> command_of("deploy", "claims", {"withdraw": True, "note": "moved"}).phrase
         'undeploy claims'
     """
-    return of_request(_asked_for(verb, given), given | {"flow": flow})
-
-
-def _asked_for(verb: str, given: Mapping[str, Any]) -> type[Command[Any]]:
-    """The command of this verb whose marks the arguments have."""
     known = [(kind.asks[1], kind) for kind in COMMANDS.values() if kind.asks is not None and kind.asks[0] == verb]
     found = _marked(known, given)
     if found is None:
         raise FlowValidationError(f"there is no request {verb!r}", where="request", fix="update data-engine here")
-    return found
+    return of_request(found, given | {"flow": flow})
 
 
 def _marked(

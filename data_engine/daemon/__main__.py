@@ -27,13 +27,12 @@ from pathlib import Path
 
 from data_engine import private
 from data_engine.daemon.api import DaemonApi, listen, make_application
+from data_engine.daemon.control import Endpoint, was_stopped, write_endpoint
 from data_engine.daemon.daemon import Daemon
-from data_engine.daemon.endpoint import Endpoint, was_stopped, write_endpoint
 from data_engine.daemon.environment import checked_interpreter, note_start, recorded_interpreter
 from data_engine.daemon.ownership import keeper_of
 from data_engine.daemon.service import read_record
-from data_engine.daemon.worker_handle import WorkerSetup
-from data_engine.daemon.worker_pool import WorkerPool
+from data_engine.daemon.worker_pool import WorkerPool, WorkerSetup
 from data_engine.daemon.worker_process import end_orphans, wait_for_beginners
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError, WorkspaceError

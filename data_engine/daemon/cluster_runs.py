@@ -23,8 +23,9 @@ from data_engine.clock import boot_clock
 from data_engine.cluster.connection import Connection
 from data_engine.cluster.link import Attempt, Link, Lost, Suspects
 from data_engine.cluster.node import Refused
+from data_engine.daemon.messages import encode, pack_job
 from data_engine.daemon.node_runs import RunJob
-from data_engine.daemon.run_report import Death, RunReport
+from data_engine.daemon.run_report import RunReport
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.model import Event, LogLine, RunFinished, RunStarted
@@ -211,7 +212,7 @@ class ClusterRuns:
         places += [] if mirror is None else [("mirror", str(mirror.root))]
         number = None if job.pass_number is None else self._pass_base + job.pass_number
         try:
-            run_job = RunJob.of(replace(part, pass_number=number))
+            run_job = RunJob(encode(pack_job(replace(part, pass_number=number))))
         except FlowValidationError as error:
             end = JobEnd("refused", error=error.as_dict(), not_begun=placed.not_begun)
             self._loop.call_soon(self._tell_done, job, end)
@@ -358,7 +359,7 @@ class PlacedJob:
             told = self._take([RunStarted(run_id, flow, group, where, time.time(), source.key, seen, about)])
         if self.run is not None:
             self.ended.add(self.run.run_id)
-            self.report.end_run(Death(status, cause, None, []), ())
+            self.report.end_run(status, cause, ())
         return told + self._take([])
 
     def _take(self, events: list[Event]) -> list[Event]:

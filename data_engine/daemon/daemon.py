@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 from data_engine.cause import Cause
 from data_engine.daemon.alerter import Alerter
 from data_engine.daemon.backfiller import Backfiller
+from data_engine.daemon.control import remember_backfill, remember_engine, was_backfilling, was_engine_on
 from data_engine.daemon.deployer import Deployer
-from data_engine.daemon.endpoint import remember_backfill, remember_engine, was_backfilling, was_engine_on
 from data_engine.daemon.notifier import Notifier
 from data_engine.daemon.ownership import PATIENCE_S, Ownership
 from data_engine.daemon.requests import Handle, RequestInbox, RequestSender, owner_of_file
@@ -34,12 +34,12 @@ from data_engine.flow.trigger import Poll
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.requests import RequestFiles
-from data_engine.ledger.belief import Believed, Verdict
+from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.publications import runs_of_stages
 from data_engine.ledger.requests import RequestRows
 from data_engine.planning.due import PlannedFlow
-from data_engine.platforms.awake import Awake, stay_awake
+from data_engine.platforms.awake import Awake
 from data_engine.reasons.kinds import Unreachable
 from data_engine.scheduler.dispatcher import Dispatcher
 from data_engine.scheduler.folder_poller import FolderPoller
@@ -56,6 +56,7 @@ _BEAT_S = 2.0
 _RELEASE_RETRY_S = 2.0
 _TELL_AFTER_S = 0.02
 _WRITE_PATIENCE_S = 0.5
+_EVERY_S = 3600.0
 
 
 class Daemon:
@@ -121,8 +122,8 @@ class Daemon:
             self._spawn,
             file_owner=lambda request_id: owner_of_file(state, request_id),
         )
-        self.sender = RequestSender(home, self.ownership.look, lambda: self.ownership.asks, self._spawn, self.tell)
-        self._pruner = Pruner(home)
+        self.sender = RequestSender(home, keeper.look, lambda: self.ownership.asks, self._spawn, self.tell)
+        self._pruned_s = 0.0
         self._stages = StageSweeper(self.ledger, machine_id(home.local.state_root))
         self._held_at_rest: dict[str, int] = {}
         self.gone: frozenset[tuple[str, str]] = frozenset()
@@ -138,7 +139,7 @@ class Daemon:
         """Warm a worker, look at what is deployed, and take the engine up where it was when the last daemon ended."""
         self.ledger.wait_at_most(_WRITE_PATIENCE_S)  # all wait for this thread; what is not written is tried again
         await self.workers.pool.start()
-        self.ownership.start()
+        self.ownership.keeper.start()
         self.notifier.start()
         if was_engine_on(self.ledger):
             refreshed = self._spawn(self.deployer.refresh())
@@ -181,14 +182,14 @@ class Daemon:
             await self.deployer.refresh()
             was_off = not was_engine_on(self.ledger)  # a daemon that died with its engine on owes what passed since
             remember_engine(self.ledger, is_on=True)
-            self.ownership.set_engine(True)
+            self.ownership.keeper.set_engine(True)
             self._turn_on(by_person=True, was_off=was_off)
         self.tell()
 
     async def stop_engine(self) -> None:
         """Let running work finish and start nothing that waits for its turn by itself."""
         if self.ownership.is_held:
-            self.ownership.set_engine(False)
+            self.ownership.keeper.set_engine(False)
         self._turn_off()
 
     def _turn_off(self) -> None:
@@ -235,7 +236,7 @@ class Daemon:
         """A poll of its own: what hangs here holds up no heartbeat."""
         while not self.is_stopping:
             await self._try(self._look_for_requests_once)
-            await asyncio.sleep(self.ownership.poll_s / 2)
+            await asyncio.sleep(self.ownership.keeper.limits.poll_s / 2)
 
     async def _look_for_requests_once(self) -> None:
         with suppress(OSError):  # the share is away: the heartbeat tells it
@@ -292,7 +293,15 @@ class Daemon:
             is_set=self.home.settings().daemon.keep_awake,
         )
         self._give_up_when_idle()
-        self._pruner.look(self.ownership.clock)
+        self._prune()
+
+    def _prune(self) -> None:
+        """Remove what is older than `[history] retention_days`, when an hour has passed and this machine's clock is believed."""
+        clock = self.ownership.keeper.state.clock
+        is_due = time.monotonic() - self._pruned_s > _EVERY_S or not self._pruned_s
+        if is_due and isinstance(clock, Believed) and self.home.settings_error() is None:
+            self._pruned_s = time.monotonic()
+            self.ledger.prune(retention_days=self.home.settings().history.retention_days, at=clock)
 
     def _beat_backfills(self) -> None:
         if not self.keeps_workspace() or not self.ready.is_set() or self.ownership.is_for_one_commit:
@@ -321,9 +330,9 @@ class Daemon:
         if was_on or self.dispatcher.are_under_way:  # under another token: others may have done it since
             self._wind_down(Cause("owned_meanwhile"), stop=True)
         if was_on:
-            self.ownership.set_engine(True)
+            self.ownership.keeper.set_engine(True)
         elif engine_on and is_again and not was_engine_on(self.ledger):
-            self.ownership.set_engine(False)
+            self.ownership.keeper.set_engine(False)
             return
         if (engine_on or was_on) and self.ready.is_set():
             remember_engine(self.ledger, is_on=True)
@@ -354,7 +363,7 @@ class Daemon:
             return
         self.ownership.is_releasing = True
         if not self.ownership.is_requested:
-            self.ownership.set_engine(False)
+            self.ownership.keeper.set_engine(False)
         self._wind_down(why or Cause("handed_over"), stop=now)
         self._spawn(self._release_when_done())
 
@@ -511,36 +520,12 @@ async def resume_engine(
             return False
         if not was_engine_on(ledger):
             return False
-        ownership.set_engine(True)
+        ownership.keeper.set_engine(True)
         await take_over_local()
         with suppress(FlowValidationError):
             await asyncio.to_thread(recall)  # while a worker looks at the modules
         await refreshed
     return True
-
-
-log = logging.getLogger(__name__)
-
-_EVERY_S = 3600.0
-
-
-class Pruner:
-    """Removes what is older than `[history] retention_days`."""
-
-    def __init__(self, home: LocalWorkspace) -> None:
-        self._home = home
-        self._pruned_s = 0.0
-
-    def look(self, clock: Verdict | None) -> None:
-        """Remove it when an hour has passed; `clock` is what was found of this machine's.
-
-        Raises:
-            LedgerError: the history cannot be written.
-        """
-        is_due = time.monotonic() - self._pruned_s > _EVERY_S or not self._pruned_s
-        if is_due and isinstance(clock, Believed) and self._home.settings_error() is None:
-            self._pruned_s = time.monotonic()
-            self._home.ledger().prune(retention_days=self._home.settings().history.retention_days, at=clock)
 
 
 class StageSweeper:
@@ -585,7 +570,7 @@ class KeepsAwake:
         ['runs of claims', 'sleeps']
     """
 
-    def __init__(self, workspace: str, start: Callable[[str], Awake] = stay_awake) -> None:
+    def __init__(self, workspace: str, start: Callable[[str], Awake] = Awake) -> None:
         self._why = f"runs of {workspace}"
         self._start = start
         self._held: Awake | None = None

@@ -15,9 +15,8 @@ from typing import Any, TypeVar
 from data_engine.commands.command import Asker
 from data_engine.commands.deployments import Deploy
 from data_engine.daemon.ownership import Ownership
-from data_engine.deploy.deploying import Decision, Looked, write_deployments
+from data_engine.deploy.deploying import Decision, Looked, Production, write_deployments
 from data_engine.deploy.gate import GoldenGate, golden_facts
-from data_engine.deploy.production import Production
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.flow.spec import title_words

@@ -16,12 +16,12 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from data_engine import nofollow, private
-from data_engine.daemon import probes
-from data_engine.daemon.control import DaemonClient
+from data_engine.daemon.control import DaemonClient, read_endpoint, silent_daemon
 from data_engine.daemon.doctor_checks import (
     Finding,
     check_alerts,
@@ -32,20 +32,16 @@ from data_engine.daemon.doctor_checks import (
     check_secrets,
     check_service,
     check_system,
+    ends_with_its_parent,
+    stamp_step_s,
+    visibility_delay_s,
 )
-from data_engine.daemon.endpoint import read_endpoint, silent_daemon
 from data_engine.daemon.service import examined, service_facts
-from data_engine.errors import FlowValidationError, error_of
-from data_engine.formatting import cli_line, duration_words, first_few, size_words
-from data_engine.platforms.processes import apart, end_session, program_of
-from data_engine.version import import_folder
-
-if TYPE_CHECKING:
-    from data_engine.notebook.catalog import CatalogEntry
-from datetime import UTC, datetime
-
+from data_engine.deploy.gate import written_by
 from data_engine.deploy.sets import lost_words, mend
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.errors import FlowValidationError, error_of
+from data_engine.formatting import cli_line, duration_words, first_few, size_words
 from data_engine.lease.folder import (
     GENERATIONS,
     NOT_OURS,
@@ -70,6 +66,7 @@ from data_engine.platforms.drives import network_drive
 from data_engine.reasons.remedies import SILENT_FIX
 from data_engine.scheduler.file_events import FileEvents
 from data_engine.status.source_trouble import recipients_of
+from data_engine.version import import_folder
 from data_engine.workspace.identity import known_local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 from data_engine.workspace.machine import load_machine_settings, machine_settings_path, state_root
@@ -178,8 +175,8 @@ def check_drive(root: Path, lease: LeaseSettings) -> Iterator[Finding]:
             yield Finding("drive", True, f"{kind or 'local'}, and this user can write to it")
             yield _measured("one owner", lambda: _one_owner(folder))
             yield _measured("clock", lambda: judge_clock(clock_offset_s(folder)))
-            yield _measured("time stamps", lambda: judge_stamps(probes.stamp_step_s(folder)))
-            yield _measured("visibility", lambda: judge_visibility(probes.visibility_delay_s(folder), lease))
+            yield _measured("time stamps", lambda: judge_stamps(stamp_step_s(folder)))
+            yield _measured("visibility", lambda: judge_visibility(visibility_delay_s(folder), lease))
             yield _measured("file-system events", lambda: _events(folder, kind))
     except OSError as error:
         yield Finding(
@@ -311,7 +308,7 @@ def check_daemon_survives() -> Finding:
     """Whether a process that is started as the daemon is goes on when the one that started it ends."""
 
     def judge() -> Finding:
-        reason = probes.ends_with_its_parent()
+        reason = ends_with_its_parent()
         if reason is None:
             return Finding("daemon outlives its parent", True, "a detached process went on when its parent ended")
         fix = "run `data-engine start` from a terminal or a service instead of from here"
@@ -399,26 +396,12 @@ def check_modules(folder: Path, *, limit_s: float = 20.0) -> Generator[Finding, 
 
 def _imported(folder: Path, limit_s: float) -> tuple[str, dict[str, Any], str]:
     """The last module that a child process began to import, its answer ({} without one), and how it ended."""
-    with tempfile.TemporaryFile() as said:  # not a pipe: what a module leaves running could hold it open
-        program, environment = program_of(sys.executable, os.environ)
-        child = subprocess.Popen(
-            [program, "-P", "-B", "-c", _CODE, import_folder(), str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=subprocess.DEVNULL,
-            cwd=folder if folder.is_dir() else None,
-            env=environment,
-            **apart(),
-        )
-        try:
-            end = f"ended the process that imported it (exit code {child.wait(limit_s)})"
-        except subprocess.TimeoutExpired:
-            end = f"was not imported within {limit_s:g} s"
-        finally:
-            end_session(child.pid)
-            child.wait()
-        said.seek(0)
-        lines = [json.loads(line) for line in said.read().splitlines() if line.endswith(b"}")]
+    command = [sys.executable, "-P", "-B", "-c", _CODE, import_folder(), str(folder)]
+    written, status = written_by(command, folder=folder if folder.is_dir() else None, limit_s=limit_s)
+    end = f"was not imported within {limit_s:g} s"
+    if status is not None:
+        end = f"ended the process that imported it (exit code {status})"
+    lines = [json.loads(line) for line in written if line.endswith(b"}")]
     begun = [line["begin"] for line in lines if "begin" in line]
     return begun[-1] if begun else "", lines[-1] if lines else {}, end
 
@@ -439,12 +422,16 @@ def describe(folder: str) -> None:
     except FlowValidationError as error:
         say(error=error.as_dict())
     else:
-        say(entries=[_entry_facts(entry) for entry in entries])
-
-
-def _entry_facts(entry: CatalogEntry) -> dict[str, Any]:
-    to = [] if entry.flow is None else recipients_of(entry.flow)
-    return {"name": entry.name, "error": entry.error and entry.error.as_dict(), "alerts_to": to}
+        say(
+            entries=[
+                {
+                    "name": entry.name,
+                    "error": entry.error and entry.error.as_dict(),
+                    "alerts_to": [] if entry.flow is None else recipients_of(entry.flow),
+                }
+                for entry in entries
+            ]
+        )
 
 
 def _one_owner(folder: Path) -> Finding:

@@ -10,8 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from data_engine.daemon.control import DaemonClient, DaemonGoneError, UnknownRouteError
-from data_engine.daemon.endpoint import read_endpoint, silent_daemon
+from data_engine.daemon.control import DaemonClient, DaemonGoneError, UnknownRouteError, read_endpoint, silent_daemon
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import (
     FlowValidationError,
@@ -209,7 +208,7 @@ class DaemonLink:
 
     def offline(self) -> OfflineFacts:
         """What is known of the workspace without asking its daemon."""
-        from data_engine.daemon.endpoint import was_engine_on
+        from data_engine.daemon.control import was_engine_on
         from data_engine.daemon.environment import recorded_interpreter
         from data_engine.status.offline import OfflineFacts
         from data_engine.status.record import DaemonFacts, ServiceFacts

@@ -107,7 +107,11 @@ class LiveFacts:
             undelivered=found.undelivered,
             not_flows=daemon.deployer.not_flows,
             are_deployments_read=daemon.deployer.shown_mark == found.published,
-            warnings=(*daemon.home.settings().warnings, *clock_warnings(daemon.ownership.clock), *daemon.warnings),
+            warnings=(
+                *daemon.home.settings().warnings,
+                *clock_warnings(daemon.ownership.keeper.state.clock),
+                *daemon.warnings,
+            ),
         )
 
     def _history_now(self) -> HistoryFacts:

@@ -24,9 +24,8 @@ from data_engine.cause import Cause
 from data_engine.clock import boot_clock
 from data_engine.cluster import node
 from data_engine.cluster.node import NodeAttempt
-from data_engine.daemon.messages import Frames, encode, pack_job, unpack_job
-from data_engine.daemon.worker_handle import WorkerSetup
-from data_engine.daemon.worker_pool import WorkerPool
+from data_engine.daemon.messages import Frames, unpack_job
+from data_engine.daemon.worker_pool import WorkerPool, WorkerSetup
 from data_engine.engine.items.threads import ON_NODE
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.shares import Share
@@ -47,25 +46,11 @@ class RunJob(NamedTuple):
 
     frame: bytes
 
-    @classmethod
-    def of(cls, job: Job) -> RunJob:
-        """The job, to travel.
-
-        Raises:
-            FlowValidationError: its params are no JSON.
-        """
-        return cls(encode(pack_job(job)))
-
-    @property
-    def job(self) -> Job:
-        """What is to be run, with paths as the owner has them."""
-        (message,) = Frames().feed(self.frame)
-        return unpack_job(message)
-
     def carry_out(self, attempt: NodeAttempt) -> tuple[list[bytes], JobEnd]:
         """What happened in the job, in numbered parts, and its end."""
         pool = _pool_of(attempt)
-        there = self.job
+        (message,) = Frames().feed(self.frame)
+        there = unpack_job(message)
 
         def here(path: str | None) -> str | None:
             return None if path is None else attempt.node_path(path)

@@ -11,15 +11,13 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar
 
 from data_engine import private
-from data_engine.commands.command import Asker, DaemonWork, Situation
+from data_engine.commands.command import Asker, Situation
 from data_engine.commands.deployments import Deploy
 from data_engine.commands.runs import Retry
-from data_engine.daemon.control import DaemonGoneError
-from data_engine.daemon.endpoint import remember_engine, remember_stop
+from data_engine.daemon.control import DaemonGoneError, remember_engine, remember_stop
 from data_engine.daemon.ownership import keeper_of, share_silent
-from data_engine.deploy.deploying import Looked, write_deployments
+from data_engine.deploy.deploying import Looked, Production, write_deployments
 from data_engine.deploy.gate import GoldenGate
-from data_engine.deploy.production import Production
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.formatting import cli_line
@@ -58,7 +56,7 @@ class ProcessOwner:
         return Asker.here()
 
     @property
-    def work(self) -> DaemonWork:
+    def work(self) -> Any:
         """It has none."""
         raise no_daemon(self.home)
 
@@ -80,8 +78,11 @@ class ProcessOwner:
         raise no_stop_here(self.home, flow)
 
     async def end_run(self, run_id: str, *, kill: bool) -> tuple[str, bool]:
-        """No run is its own."""
-        raise no_stop_run_here(self.home, run_id)
+        """No run is its own: as far as it is known it has ended, or another process has it."""
+        ledger = self.home.ledger()
+        ledger.recover()
+        run = ledger.run(run_id)
+        raise no_daemon(self.home) if run is None else not_here(run)
 
     async def retry(self, flow: str | None, source: str | None) -> int:
         """Nothing is tried again without a daemon."""
@@ -257,14 +258,6 @@ def no_stop_here(home: LocalWorkspace, flow: str) -> FlowValidationError:
         return no_daemon(home, f"there is nothing to stop: nothing of {flow} runs, and it does not run by itself")
     later = f"to keep it from running by itself later: `{cli_line('disable', flow)}`"
     return no_daemon(home, f"nothing of {flow} runs; {later}")
-
-
-def no_stop_run_here(home: LocalWorkspace, run_id: str) -> FlowValidationError:
-    """Why a run cannot be ended while no daemon runs here: as far as it is known, it has ended, or another process has it."""
-    ledger = home.ledger()
-    ledger.recover()
-    run = ledger.run(run_id)
-    return no_daemon(home) if run is None else not_here(run)
 
 
 def not_here(run: Run) -> FlowValidationError:

@@ -11,12 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_engine.commands.command import Asker, Command, DaemonWork, Situation
+from data_engine.commands.command import Asker, Command, Situation
 from data_engine.commands.registry import command_of
 from data_engine.daemon.backfiller import known_backfill
+from data_engine.daemon.control import remember_backfill, remember_stop
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.deployer import Deployed, Deployer
-from data_engine.daemon.endpoint import remember_backfill, remember_stop
 from data_engine.daemon.one_commit import not_here
 from data_engine.daemon.requests import run_id_of
 from data_engine.daemon.worker_pool import STOP_REQUESTED
@@ -100,7 +100,7 @@ class DaemonOwner:
         return self.asks or Asker.here()
 
     @property
-    def work(self) -> DaemonWork:
+    def work(self) -> DaemonOwner:
         """A daemon does all of it."""
         return self
 

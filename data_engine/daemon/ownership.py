@@ -1,4 +1,5 @@
-"""What owning the workspace means for one daemon: when it asks to own, what follows when it does, and when it does not.
+"""What owning the workspace means for one daemon: when it asks to own, what follows when it does, and when it does not; and how it tells
+people of a silent owner, and of a share that it cannot use itself, by messages in its own outbox.
 
 The keeper's thread talks to the share; everything here happens on the daemon's loop. A process that owns for one commit makes a
 keeper by `keeper_of` and has no loop: asyncio, which takes a tenth of its start, is imported where there is one.
@@ -6,46 +7,65 @@ keeper by `keeper_of` and has no loop: asyncio, which takes a tenth of its start
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, tzinfo
 from functools import cache
 from typing import Protocol, TypeVar
 
+from data_engine.alerting.wording import shown_time
 from data_engine.cause import Cause
 from data_engine.clock import boot_clock
-from data_engine.daemon.silence import AlarmTeller
 from data_engine.deploy.sets import DeployedSets
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.errors import OwnedElsewhereError
-from data_engine.lease.alarms import AlarmFiles, NoWatch, Watch
+from data_engine.errors import FlowValidationError, OwnedElsewhereError
+from data_engine.formatting import first_few
+from data_engine.lease.alarms import Alarm, AlarmFiles, NoWatch, Watch
 from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, server_ahead_s, sync_client
 from data_engine.lease.keeper import Keeper, KeeperRules
 from data_engine.lease.observer import Observer
 from data_engine.lease.older_owner import why_not_ours
 from data_engine.lease.protocol import NEVER, Identity, Limits
 from data_engine.lease.status import LeaseStatus, aged
-from data_engine.ledger import parquet_process
-from data_engine.ledger.belief import Verdict
+from data_engine.ledger import outbox, parquet_process
+from data_engine.ledger.freshness import deployed_since
 from data_engine.ledger.share import Share
+from data_engine.ledger.troubles import all_troubles
 from data_engine.ledger.wall_clock import WallClock
+from data_engine.message import Message, Notice, message, message_id
 from data_engine.model import utc_text
+from data_engine.planning.slots import zone_of
 from data_engine.platforms.host import host_name
 from data_engine.reasons.kinds import OwnedElsewhere
 from data_engine.status.build import owned_elsewhere
 from data_engine.version import __version__
 from data_engine.workspace.layout import WorkspaceLayout
-from data_engine.workspace.machine import machine_id
+from data_engine.workspace.machine import machine_id, person
+from data_engine.workspace.secret_store import has_secret
 
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 20.0
 _T = TypeVar("_T")
+
+PREFIX = "silence."
+"""What the ids of these messages begin with: they may be sent only as long as this machine's claim lasts."""
+
+_LOOK_S, _LOOK_AGAIN_S = 600.0, 60.0
+"""How often secrets are looked for: where all were found, and where some were not."""
+
+_TOLD, _AWAY = "told_silence", "told_unreachable"
+"""The settings of the ledger that hold what people were told of, and not yet that it is over."""
+
+_MOST_NAMED = 5
 
 
 class Engine(Protocol):
@@ -78,7 +98,7 @@ class Engine(Protocol):
 
 
 class Ownership:
-    """The ownership as one daemon has it, by its `keeper`. `start` begins to look; without it nothing can be owned."""
+    """The ownership as one daemon has it, by its `keeper`, which is started by whoever made it; until then nothing can be owned."""
 
     def __init__(self, keeper: Keeper, engine: Engine) -> None:
         import asyncio
@@ -92,10 +112,6 @@ class Ownership:
         self._users, self._is_brief, self._is_late = 0, False, False
         self._turn = asyncio.Lock()
         keeper.on_change = self._call_changed
-
-    def start(self) -> None:
-        """Begin to look at the share."""
-        self.keeper.start()
 
     # -- memory only -------------------------------------------------------------------------------------------------
 
@@ -112,15 +128,6 @@ class Ownership:
     def token(self) -> int | None:
         """The fencing token while this daemon owns the workspace."""
         return self.keeper.state.token
-
-    @property
-    def poll_s(self) -> float:
-        """How often an observer looks."""
-        return self.keeper.limits.poll_s
-
-    def look(self) -> None:
-        """Look at the share soon."""
-        self.keeper.look()
 
     @property
     def asks(self) -> str | None:
@@ -148,11 +155,6 @@ class Ownership:
     def is_for_one_commit(self) -> bool:
         """Whether the workspace is ours only until one commit is made."""
         return self._is_brief
-
-    @property
-    def clock(self) -> Verdict | None:
-        """What the share's thread found last of this machine's wall clock; None before it has looked."""
-        return self.keeper.state.clock
 
     def lease(self) -> LeaseStatus:
         """The lease as a status tells of it."""
@@ -281,10 +283,6 @@ class Ownership:
         await self.done(self.keeper.release(to_requester=True))
         self._changed()
 
-    def set_engine(self, is_on: bool) -> None:
-        """Publish whether the engine is on."""
-        self.keeper.set_engine(is_on)
-
     async def close(self, *, release: bool) -> None:
         """Look no longer, after giving the workspace up if wanted."""
         import asyncio
@@ -408,3 +406,192 @@ def why_unfit(layout: WorkspaceLayout) -> str | None:
         )
     wrong = probe(OsFolder(layout.workspace_state_dir))
     return None if not wrong else f"its drive cannot guarantee a single owner: {'; '.join(wrong)}"
+
+
+# -- what people are told ----------------------------------------------------------------------------------------------
+
+
+class AlarmTeller:
+    """Tells people what a `Watch` sees, as far as `[alerts]` wants it and this machine has the secrets.
+
+    All but `is_free` is asked on the thread of the share. Secrets are looked for on a thread of their own, now and then: a keyring
+    may take its time, or ask somebody.
+    """
+
+    def __init__(
+        self,
+        home: LocalWorkspace,
+        *,
+        has: Callable[[str], bool] = has_secret,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._home, self._ledger = home, home.ledger()
+        self._has, self._clock = has, clock
+        self._wanted: tuple[str, ...] = ()
+        self._to: tuple[str, ...] = ()
+        self._look_s = float("-inf")
+        self._looking: threading.Thread | None = None
+        with self._ledger.reading() as connection:
+            ids = connection.execute(
+                "SELECT DISTINCT message_id FROM deliveries WHERE state = 'sent' AND message_id LIKE ?", (f"{PREFIX}%",)
+            )
+            self._sent_ids = {str(message_id) for (message_id,) in ids}
+
+    def look_for_secrets(self) -> None:
+        """Look which of the recipients this machine can reach; it may take long."""
+        wanted = self._home.settings().alerts.to
+        found = tuple(name for name in wanted if self._has(name))
+        self._wanted, self._to = wanted, found
+        self._look_s = self._clock() + (_LOOK_S if found == wanted else _LOOK_AGAIN_S)
+
+    def _look_when_due(self) -> None:
+        is_due = self._home.settings().alerts.to != self._wanted or self._clock() >= self._look_s
+        if is_due and (self._looking is None or not self._looking.is_alive()):
+            self._looking = threading.Thread(target=self.look_for_secrets, name="secrets of alerts", daemon=True)
+            self._looking.start()
+
+    def is_free(self, message_id: str) -> bool:
+        """Whether a message may be sent without a claim: it is of no alarm, or somebody has it."""
+        return not message_id.startswith(PREFIX) or message_id in self._sent_ids
+
+    # -- what the watch asks ------------------------------------------------------------------------------------------
+
+    def kinds(self) -> Collection[str]:
+        """The kinds this machine can tell now, and people want to hear."""
+        self._look_when_due()
+        return self._home.settings().alerts.on if self._to else ()
+
+    def is_whole(self) -> bool:
+        """Whether it reaches all who are to be told."""
+        return self._to == self._wanted
+
+    def id_of(self, alarm: Alarm) -> str:
+        """The id of the message: the same on every machine."""
+        return PREFIX + message_id(self._home.local.identity, "silent_owner", alarm.number, alarm.generation)[:24]
+
+    def tell(self, alarm: Alarm) -> None:
+        """Keep the message until it is sent, and the alarm until it has ended; the same once more changes nothing."""
+        notice = silent_owner(alarm, self._home.layout.workspace_id, self._zone(), self._in_trouble())
+        told = self._message("silent_owner", self.id_of(alarm), notice)
+        self._keep(told, _TOLD, json.dumps([asdict(alarm)]))
+
+    def kept(self) -> Alarm | None:
+        """What this machine has told last, or was about to, and has not ended."""
+        try:
+            kept = json.loads(self._ledger.setting(_TOLD) or "null")
+            return None if kept is None else Alarm(**{name: value for part in kept for name, value in part.items()})
+        except (FlowValidationError, ValueError, TypeError, LookupError):
+            return None
+
+    def is_told(self, alarm: Alarm) -> bool:
+        """Whether one recipient at least has it from this machine."""
+        with self._ledger.reading() as connection:
+            found = outbox.is_sent(connection, self.id_of(alarm))
+        if found:
+            self._sent_ids = {*self._sent_ids, self.id_of(alarm)}
+        return found
+
+    def end(self, alarm: Alarm, over: str = "") -> None:
+        """Forget it. Let nobody be told any more who has not been; whoever has been is told how it was `over`."""
+        own_id, told = self.id_of(alarm), None
+        if over and "recovered" in self.kinds() and self.is_told(alarm):
+            headline = f"the workspace {self._home.layout.workspace_id} has a working owner again: {over}"
+            notice = Notice(headline, since=shown_time(alarm.since_utc, self._zone()) or None)
+            told = self._message("recovered", message_id(own_id, "recovered"), notice)
+        with self._ledger.writing(durable=told is not None) as (connection, _):
+            if not outbox.is_sent(connection, own_id):
+                connection.execute("DELETE FROM deliveries WHERE message_id = ?", (own_id,))
+                connection.execute("DELETE FROM outbox WHERE message_id = ?", (own_id,))
+            outbox.put(connection, [] if told is None else [told])
+            connection.execute("DELETE FROM settings WHERE key = ?", (_TOLD,))
+
+    def tell_away(self, why: str) -> None:
+        """Tell that the share cannot be used, as a trouble of this machine."""
+        at = datetime.now(UTC)
+        own_id = message_id(self._home.local.identity, "unreachable", machine_id(self._home.local.state_root), at)
+        notice = Notice(
+            f"{_host()} cannot use the shared folder of the workspace {self._home.layout.workspace_id}",
+            error=why,
+            fix="check whether its drive is connected and has room; `data-engine doctor` there measures it",
+        )
+        told = replace(self._message("unreachable", own_id, notice), at=at)
+        self._keep(told, _AWAY, json.dumps([own_id, at.isoformat()]))
+
+    def tell_back(self) -> None:
+        """Tell that it can be again, where people were told that it cannot."""
+        before = self._ledger.setting(_AWAY)
+        if not before:
+            return
+        (own_id, at_utc), told = json.loads(before), None
+        if "recovered" in self.kinds():
+            headline = f"{_host()} can use the shared folder of the workspace {self._home.layout.workspace_id} again"
+            notice = Notice(headline, since=shown_time(at_utc, self._zone()) or None)
+            told = self._message("recovered", message_id(own_id, "recovered"), notice)
+        with self._ledger.writing(durable=True) as (connection, _):
+            outbox.put(connection, [] if told is None else [told])
+            connection.execute("DELETE FROM settings WHERE key = ?", (_AWAY,))
+
+    def is_away_told(self) -> bool:
+        """Whether people were told that the share cannot be used, and not yet that it can be again."""
+        try:
+            return bool(self._ledger.setting(_AWAY))
+        except FlowValidationError:
+            return False
+
+    def _keep(self, told: Message, key: str, value: str) -> None:
+        """Put the message into the outbox, with what is remembered of it."""
+        with self._ledger.writing(durable=True) as (connection, _):
+            outbox.put(connection, [told])
+            connection.execute(
+                "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                (key, value),
+            )
+
+    def _zone(self) -> tzinfo | None:
+        timezone = self._home.settings().timezone
+        return None if timezone is None else zone_of(timezone)
+
+    def _in_trouble(self) -> list[str]:
+        """The flows that were in trouble, as far as their owner has published it."""
+        troubles = (one for one in all_troubles(self._ledger) if not one.is_closed and one.recovered_at_utc is None)
+        flows = sorted({one.key.flow for one in troubles})
+        return [flow for flow in flows if deployed_since(self._ledger, flow) is not None]
+
+    def _message(self, kind: str, own_id: str, notice: Notice) -> Message:
+        sender = f"{self._home.layout.workspace_id} on {_host()}"
+        return message(kind, notice.headline, [notice], id=own_id, to=self._to, at=datetime.now(UTC), sender=sender)
+
+
+def silent_owner(alarm: Alarm, workspace: str, zone: tzinfo | None = None, in_trouble: Sequence[str] = ()) -> Notice:
+    """What is told of an owner that is not heard of; times are on the clock of `zone` (None: this machine's).
+
+    `in_trouble` are flows whose trouble it has told last: a message that still waited there is sent by nobody else.
+
+    Example:
+        >>> told = silent_owner(Alarm(7, "9f3c", "EVE-PC", True, "2026-01-05T03:12:00+00:00"), "sales", UTC, ["claims"])
+        >>> told.headline, told.since
+        ('EVE-PC, which owns the workspace sales, has fallen silent', '2026-01-05 03:12:00 UTC (noticed)')
+        >>> told.reason
+        'its engine was on: no flow runs by itself until it is back or taken over; in trouble when it was last heard of: claims'
+    """
+    engine = "its engine was on: no flow runs by itself until it is back or taken over"
+    named = first_few(in_trouble, _MOST_NAMED)
+    parts = (
+        engine if alarm.engine_on else "its engine was off",
+        f"in trouble when it was last heard of: {named}" if named else "",
+    )
+    here = "`data-engine lease take-over` takes the workspace over"
+    if alarm.has_ended:
+        here = "`data-engine start` runs the engine there"
+    return Notice(
+        f"nobody owns the workspace {workspace}: {alarm.owner} has ended"
+        if alarm.has_ended
+        else f"{alarm.owner}, which owns the workspace {workspace}, has fallen silent",
+        reason="; ".join(filter(None, parts)),
+        since=f"{shown_time(alarm.since_utc, zone)} (noticed)",
+        fix=f"check that this machine is on and reaches the shared folder; on another one, {here}",
+    )
+
+
+def _host() -> str:
+    return person()[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,21 +16,7 @@ from data_engine.ledger.log_limits import LAST_LINES, LogBound, end_of_log, size
 from data_engine.model import STDERR, Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 
 _EARLY_LINES = 200
-_BYSTANDER = Cause("ended_with_another")
-
-
-class Death(NamedTuple):
-    """How the process of a run ended: the run's status and why, and where in the notebook it was."""
-
-    status: str
-    cause: Cause
-    cell: str | None
-    places: list[dict[str, object]]
-
-    @classmethod
-    def of_bystander(cls, cell: str | None, places: list[dict[str, object]]) -> Death:
-        """Of a run whose worker was killed for another one."""
-        return cls("abandoned", _BYSTANDER, cell, places)
+BYSTANDER = Cause("ended_with_another")
 
 
 class RunReport:
@@ -97,38 +83,46 @@ class RunReport:
 
     def abandon(self, started: RunStarted) -> None:
         """Give a run an end that began after its worker was given up."""
-        end = RunFinished(started.run_id, "abandoned", time.time(), 0.0, _BYSTANDER.text, _BYSTANDER, started.seen)
+        end = RunFinished(started.run_id, "abandoned", time.time(), 0.0, BYSTANDER.text, BYSTANDER, started.seen)
         self.told += [started, end]
 
-    def end_run(self, death: Death, last_lines: Iterable[Event]) -> None:
-        """Give the run of a worker that is gone its end, after the last lines of its log."""
+    def end_run(
+        self,
+        status: str,
+        cause: Cause,
+        last_lines: Iterable[Event],
+        *,
+        cell: str | None = None,
+        places: Sequence[Mapping[str, object]] = (),
+    ) -> None:
+        """Give the run of a worker that is gone its end, after the last lines of its log; `cell` and `places` say where it was."""
         run = self.run
         assert run is not None
         started, step = run.started, run.step
         label = None if step is None else step.label
-        text = death.cause.text
-        if step is not None or death.status == "failed":
+        text = cause.text
+        if step is not None or status == "failed":
             error = FlowExecutionError(
                 flow_name=started.flow,
                 phase="step",
-                detail=death.cause.text,
+                detail=cause.text,
                 step_label=label,
                 source_path=started.source,
-                ended=how_it_ended(death.status),
+                ended=how_it_ended(status),
             )
-            error.set_place(death.cell)
+            error.set_place(cell)
             text = str(error)
-        cause = death.cause.where(step=label, places=death.places)
+        cause = cause.where(step=label, places=places)
         now_s, clock_s = time.time(), time.monotonic()
         self.told += last_lines
         self._leave(run)
         self.told.append(LogLine(started.run_id, started.flow, label, "ERROR", text, now_s))
         if step is not None:
-            word = "stopped" if death.status == "killed" else death.status
+            word = "stopped" if status == "killed" else status
             elapsed_s = clock_s - run.step_begun_s
             self.told.append(StepFinished(started.run_id, step.step_index, step.label, word, now_s, elapsed_s, text))
         elapsed_s = clock_s - run.begun_s
-        self.told.append(RunFinished(started.run_id, death.status, now_s, elapsed_s, text, cause, started.seen))
+        self.told.append(RunFinished(started.run_id, status, now_s, elapsed_s, text, cause, started.seen))
 
     def _leave(self, run: CurrentRun) -> None:
         if run.timer is not None:

@@ -15,18 +15,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from data_engine import private
-from data_engine.daemon.endpoint import forget_stop, read_endpoint, was_stopped
+from data_engine.daemon.control import forget_stop, read_endpoint, was_stopped
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import WorkspaceError
 from data_engine.files import trouble_of, write_text_atomic
 from data_engine.platforms.drives import lasting
+from data_engine.platforms.service import Definition, RefusedError, ServiceManager, service_manager
 from data_engine.record import frozen
 from data_engine.status.record import ServiceFacts, ServiceState
 from data_engine.workspace.layout import LocalLayout, is_workspace
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from data_engine.platforms.service import Definition, ServiceManager
 
 _KEPT = (
     "PATH PYTHONUTF8 LANG LC_ALL TZ XDG_CONFIG_HOME XDG_STATE_HOME XDG_DATA_HOME DATA_ENGINE_STATE_ROOT "
@@ -68,8 +65,6 @@ def install(home: LocalWorkspace, *, boot: bool = False, manager: ServiceManager
     Raises:
         WorkspaceError: this Python does not find Data Engine by itself, or the system's manager is not there or refuses.
     """
-    from data_engine.platforms.service import RefusedError, service_manager
-
     manager = manager or service_manager()
     _require_usable(sys.executable)
     local, before = home.local, read_record(home.local.service_path)
@@ -106,8 +101,6 @@ def uninstall(home: LocalWorkspace, *, manager: ServiceManager | None = None) ->
     Raises:
         WorkspaceError: the system's manager refuses.
     """
-    from data_engine.platforms.service import service_manager
-
     manager = manager or service_manager()
     local, record = home.local, read_record(home.local.service_path)
     definition = _definition(manager, local, record)
@@ -121,8 +114,6 @@ def uninstall(home: LocalWorkspace, *, manager: ServiceManager | None = None) ->
 
 def start_service(local: LocalLayout, *, manager: ServiceManager | None = None) -> None:
     """Let an installed service of the workspace stand by for the daemon that was just started; nothing without one."""
-    from data_engine.platforms.service import RefusedError, service_manager
-
     record = read_record(local.service_path)
     if record is not None:
         manager = manager or service_manager()
@@ -152,8 +143,6 @@ def service_facts(home: LocalWorkspace, *, is_serving: bool | None = None) -> Se
 
 def examined(home: LocalWorkspace, facts: ServiceFacts, *, manager: ServiceManager | None = None) -> ServiceFacts:
     """The facts with what the system's manager says, and whether the service's Python still finds Data Engine."""
-    from data_engine.platforms.service import RefusedError, service_manager
-
     if not facts.installed:
         return facts
     manager = manager or service_manager()
@@ -228,8 +217,6 @@ _NO_MANAGER = (
 @contextmanager
 def _with_fix(home: LocalWorkspace) -> Iterator[None]:
     """Inside, what a manager or the disk refuses becomes an error with its fix."""
-    from data_engine.platforms.service import RefusedError
-
     where = home.layout.workspace_id
     try:
         yield
@@ -252,8 +239,6 @@ def _take_back(
     manager: ServiceManager, definition: Definition, local: LocalLayout, before: ServiceRecord | None
 ) -> None:
     """Leave nothing of an installation that failed."""
-    from data_engine.platforms.service import RefusedError
-
     with suppress(RefusedError, OSError):
         if before is not None:
             write_record(local, before)
@@ -272,8 +257,6 @@ def _require_usable(python: str) -> None:
 
 
 def _definition(manager: ServiceManager, local: LocalLayout, record: ServiceRecord | None) -> Definition:
-    from data_engine.platforms.service import Definition
-
     python = manager.program(record.python if record is not None else sys.executable)
     root = record.workspace_root if record is not None else ""
     return Definition(

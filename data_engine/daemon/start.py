@@ -13,8 +13,14 @@ from typing import IO, Any
 
 from data_engine import private
 from data_engine.cause import Cause
-from data_engine.daemon.control import DaemonClient, tell_silent
-from data_engine.daemon.endpoint import forget_stop, read_endpoint, remember_stop, silent_daemon
+from data_engine.daemon.control import (
+    DaemonClient,
+    forget_stop,
+    read_endpoint,
+    remember_stop,
+    silent_daemon,
+    tell_silent,
+)
 from data_engine.daemon.environment import import_path, without_kernel
 from data_engine.daemon.service import start_service
 from data_engine.engine.local_workspace import LocalWorkspace

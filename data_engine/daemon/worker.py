@@ -303,7 +303,7 @@ class Worker:
                 stream.flush()
         self._flush_c_streams()
         if parent.may_be_unread(1) or parent.may_be_unread(2):
-            self._have_texts_taken()
+            self._ask(_TEXTS)  # returns when the daemon has read what was written
 
     def _may_work(self) -> None:
         self._end_where_stopped()
@@ -397,10 +397,6 @@ class Worker:
                     self._journal.append(*events)
             except OSError as error:
                 _leave(error)
-
-    def _have_texts_taken(self) -> None:
-        """Return when the daemon has read what was written; by the thread that runs the steps."""
-        self._ask(_TEXTS)
 
     def _tell_secret(self, value: str) -> None:
         """Return when the daemon hides the value in what is written past Python; before anybody here has it."""

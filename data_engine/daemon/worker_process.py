@@ -24,7 +24,7 @@ from data_engine.locks import OsLock
 from data_engine.model import STDERR, Event
 from data_engine.notebook.locate import led_to, places_of
 from data_engine.platforms.child import Child
-from data_engine.platforms.file_locks import lock_shared
+from data_engine.platforms.files import lock_shared
 from data_engine.platforms.processes import create_time_of, end_session, is_zombie, session_members
 from data_engine.secret import masked
 

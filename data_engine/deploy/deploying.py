@@ -1,16 +1,20 @@
-"""From a look at the modules to the rows that say what production runs."""
+"""How a deploy, an undeploy and a rollback are carried out, from a look at the modules to the rows that say what production runs: once, for
+a daemon and for a process that owns the workspace for one commit."""
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from data_engine.commands.command import Asker
-from data_engine.commands.deployments import Deploy, Rollback, Undeploy
+from data_engine.commands.deployments import Deploy, Outcome, Rollback, Undeploy
 from data_engine.deploy.gate import GoldenGate
 from data_engine.deploy.sets import mend
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -34,14 +38,18 @@ from data_engine.notebook.deploy import (
     mirror_taken_error,
     next_move,
     shared_mirror,
+    shares_mirror_error,
 )
 from data_engine.notebook.deployments import Pointer, config_of
 from data_engine.notebook.flow_files import module_files
+from data_engine.notebook.mirror_warnings import shared_words
 from data_engine.notebook.module_sets import ModuleSet
 from data_engine.record import frozen
-from data_engine.status.deployed_before import history_of
+from data_engine.status.deployed_before import find_flow, history_of
 from data_engine.workspace.git import git_state
-from data_engine.workspace.settings import DeploySettings
+from data_engine.workspace.machine import person
+
+T = TypeVar("T")
 
 
 @frozen
@@ -52,17 +60,6 @@ class Looked:
     stored: ModuleSet
     entries: Mapping[str, CatalogEntry]
     moved: frozenset[str] = frozenset()
-
-
-@frozen
-class Production:
-    """What production has: the `pointers` to what flows run, the `live` deployments, the names of flows that somebody `undeployed`, and of
-    those `lost`, of whose deployment no whole copy is left."""
-
-    pointers: Mapping[str, Pointer]
-    live: Iterable[Deployment]
-    undeployed: Collection[str] = ()
-    lost: Collection[str] = ()
 
 
 @frozen
@@ -80,121 +77,283 @@ class Decision:
     lost: frozenset[str] = frozenset()
 
 
-def decision(
-    home: LocalWorkspace,
-    looked: Looked,
-    asked: Deploy | None,
-    gate: GoldenGate,
-    *,
-    by_itself: bool,
-    unchanged_for_s: Callable[[str, str], float],
-    damaged: Collection[str] = (),
-) -> Decision:
-    """What to do about the modules: of what somebody `asked` for, or by the rule alone, by which something goes live only `by_itself`.
+class Production(ABC):
+    """What a workspace runs, as its owner changes it. An owner says how it owns the workspace, looks at modules and publishes, and where
+    it does what blocks; `gate` holds back what its goldens do not let go live."""
 
-    Where every flow is deployed, one whose module is gone runs no more. Reads the history, the sets and, as a gate, the goldens, which
-    follow a flow that was renamed; changes nothing else but files of what flows run that are `damaged`, which are written anew.
+    __slots__ = ()
 
-    Raises:
-        FlowValidationError: what was asked for cannot be.
-    """
+    home: LocalWorkspace
+    gate: GoldenGate
 
-    def mirror_of(entry: CatalogEntry) -> str | None:
-        return mirror_key(entry.mirror, home.layout.flow_modules_dir)
+    @abstractmethod
+    def owned(self, look: Callable[[], Coroutine[Any, Any, T]]) -> AbstractAsyncContextManager[T]:
+        """Own the workspace until the end of the block, which gets what `look` gives.
 
-    past, pointers = ledger_rows.published(home.ledger()), home.deployments().deployed()
-    is_all = by_itself if asked is None else asked.flow is None and asked.set_id is None
-    renames = renames_of(home, looked, pointers, past, mirror_of, asked=asked)
-    undeployed = undeployed_of(looked, past)
-    digests = looked.stored.digests
-    is_again = {
-        name for name, one in pointers.items() if digests.get(name) == one.digest
-    }  # any other is put whole anyway
-    again, lost = is_again & {*damaged}, set[str]()
-    with suppress(OSError):  # a share that is away is told by what needs it
-        if again:
-            lost = set(mend(home, again).lost)
-    moves = decide(
-        looked,
-        Production(pointers, deployment_status.live_deployments(past).values(), undeployed, lost),
-        asked=asked,
-        settings=home.settings().deploy,
-        mirror_of=mirror_of,
-        unchanged_for_s=unchanged_for_s,
-        renames=renames,
-        is_all=is_all and asked is not None,  # by itself the other one goes first
-    )
-    going = {name for name, move in moves.items() if isinstance(move, GoesLive)} if asked or by_itself else set()
-    for new in going & renames.keys():
-        from data_engine.plan.golden import follow_rename
+        Raises:
+            OwnedElsewhereError: another workstation owns it, or the share cannot be used.
+        """
 
-        follow_rename(home, renames[new], new)
-    if going:
-        held = gate.refuse(
-            looked.stored.folder,
-            {name: digests[name] for name in going},
-            is_approved=asked is not None and asked.approve,
+    @abstractmethod
+    async def look(self, asked: Deploy) -> Looked:
+        """The modules as they are now, or as they are in the set that is asked for."""
+
+    @abstractmethod
+    async def publish(self, rows: list[Deployment]) -> None:
+        """Put the sets of these deployments on the share, and let them be what flows run.
+
+        Raises:
+            FlowValidationError: it cannot be published.
+            OwnedElsewhereError: the workspace is not ours any more.
+        """
+
+    @abstractmethod
+    async def call(self, work: Callable[..., T], *given: object) -> T:
+        """What `work` gives, which may block."""
+
+    @abstractmethod
+    async def follow(self) -> None:
+        """Show what was published, where somebody sees it."""
+
+    def unchanged_for_s(self, name: str, digest: str) -> float:
+        """How long a module has had a digest, as far as that counts."""
+        return 0.0
+
+    async def deploy(self, asked: Deploy, asker: Asker) -> Outcome:
+        """Deploy the module that was asked for, or every one.
+
+        Raises:
+            FlowValidationError: there is no such module, or it cannot be published.
+            DamagedSetError: the set on the share is not what its name says.
+        """
+        if asked.flow is not None and asked.set_id is None:
+            await self.call(find_flow, self.home, asked.flow)
+        damaged = await self.call(_damaged, self.home, asked)  # before the modules are put on the share again
+        async with self.owned(lambda: self.look(asked)) as looked:
+            await self.take_over_local()
+            if asked.flow is not None and asked.flow not in looked.entries:
+                place = self.home.layout.flow_modules_dir if asked.set_id is None else f"the set {asked.set_id[:8]}"
+                what = f"there is no flow {asked.flow!r} to deploy"
+                raise FlowValidationError(what, where=str(place), fix="save the notebook first")
+            decided = await self.decide(looked, asked, damaged=damaged)
+            rows = await self.put_live(looked, decided, asked, asker)
+        await self.follow()
+        return Outcome(
+            answered(looked, decided, asked),
+            tuple(rows),
+            tuple(sorted(decided.gone)),
+            mended=tuple(sorted(decided.mended)),
+            lost=tuple(sorted(decided.lost)),
         )
-        moves |= {name: HeldBack(error) for name, error in held.items()}
-        going -= held.keys()
-    gone = leaving(pointers, looked, renames, going, is_all=is_all)
-    again -= going
-    return Decision(
-        moves,
-        going=frozenset(going),
-        gone=frozenset(gone),
-        renames=renames,
-        undeployed=frozenset(undeployed),
-        mended=frozenset(again - lost),
-        lost=frozenset(again & lost),
-    )
 
+    async def undeploy(self, asked: Undeploy, asker: Asker) -> Outcome:
+        """Run a flow no more.
 
-def decide(
-    looked: Looked,
-    production: Production,
-    *,
-    asked: Deploy | None,
-    settings: DeploySettings,
-    mirror_of: Callable[[CatalogEntry], str | None],
-    unchanged_for_s: Callable[[str, str], float],
-    renames: Mapping[str, str],
-    is_all: bool,
-) -> dict[str, Move]:
-    """What to do about each module that was found; `unchanged_for_s` says how long a module has had a digest, `renames` what a
-    module was called that production is to follow, `is_all` that a flow whose module is gone will not run any more. Those that
-    were undeployed go live only when they are asked for by their name; those lost are deployed anew."""
-    pointers = production.pointers
-    going_away = gone_of(pointers, looked) - set(renames.values()) if is_all else set()
-    there = [one for one in production.live if one.flow not in going_away]
-    moves: dict[str, Move] = {}
-    for name, entry in sorted(looked.entries.items()):
-        digest = looked.stored.digests.get(name, "")
-        is_asked = (
-            asked is not None and asked.is_about(name) and not (asked.flow is None and name in production.undeployed)
+        Raises:
+            FlowValidationError: it is not deployed, or would be deployed again by itself.
+        """
+        row = await self._add(asked, lambda: withdrawal(self.home, asked, asker))
+        return Outcome((), (row,), (row.flow,))
+
+    async def roll_back(self, asked: Rollback, asker: Asker) -> Deployment:
+        """Let a flow run what it ran before.
+
+        Raises:
+            FlowValidationError: there is nothing to go back to.
+        """
+        return await self._add(asked, lambda: rolled_back(self.home, asked, asker))
+
+    async def _add(self, asked: Undeploy | Rollback, make: Callable[[], Deployment]) -> Deployment:
+        async with self.owned(_nothing):
+            await self.take_over_local()
+            known = await self.call(ledger_rows.published, self.home.ledger(), asked.flow)
+            row = next((one for one in known if one.id == asked.id), None)  # what came of this very request before
+            if row is None:
+                row = await self.call(make)
+                await self.publish([row])
+        await self.follow()
+        return row
+
+    async def decide(
+        self, looked: Looked, asked: Deploy | None, *, by_itself: bool = False, damaged: Collection[str] = ()
+    ) -> Decision:
+        """What to do about the modules: of what somebody `asked` for, or by the rule alone, by which something goes live only `by_itself`.
+
+        Where every flow is deployed, one whose module is gone runs no more. Reads the history, the sets and, as a gate, the goldens, which
+        follow a flow that was renamed; changes nothing else but files of what flows run that are `damaged`, which are written anew.
+
+        Raises:
+            FlowValidationError: what was asked for cannot be.
+        """
+        return await self.call(self._decision, looked, asked, by_itself, damaged)
+
+    def _decision(self, looked: Looked, asked: Deploy | None, by_itself: bool, damaged: Collection[str]) -> Decision:
+        home = self.home
+        past, pointers = ledger_rows.published(home.ledger()), home.deployments().deployed()
+        is_all = by_itself if asked is None else asked.flow is None and asked.set_id is None
+        renames = renames_of(home, looked, pointers, past, asked=asked)
+        undeployed = looked.entries.keys() & deployment_status.ended_deployments(past).keys()
+        digests = looked.stored.digests
+        # any other is put whole anyway
+        again = {name for name, one in pointers.items() if name in damaged and digests.get(name) == one.digest}
+        lost = set[str]()
+        with suppress(OSError):  # a share that is away is told by what needs it
+            if again:
+                lost = set(mend(home, again).lost)
+        live = [*deployment_status.live_deployments(past).values()]
+        if is_all and asked is not None:  # by itself the other one goes first
+            going_away = gone_of(pointers, looked) - set(renames.values())
+            live = [one for one in live if one.flow not in going_away]
+        deployed = {name: one.digest for name, one in pointers.items() if name not in lost}
+        moves = self._moves(looked, asked, undeployed, deployed, live, renames)
+        going = {name for name, move in moves.items() if isinstance(move, GoesLive)} if asked or by_itself else set()
+        if going:
+            held = self._held_back(looked, {new: renames.get(new) for new in going}, asked)
+            moves |= {name: HeldBack(error) for name, error in held.items()}
+            going -= held.keys()
+        gone = leaving(pointers, looked, renames, going, is_all=is_all)
+        again -= going
+        return Decision(
+            moves,
+            going=frozenset(going),
+            gone=frozenset(gone),
+            renames=renames,
+            undeployed=frozenset(undeployed),
+            mended=frozenset(again - lost),
+            lost=frozenset(again & lost),
         )
-        others = [one for one in there if one.flow != renames.get(name)]  # which it takes the place of
-        sighting = Sighting(
-            current=digest,
-            deployed=pointers[name].digest if name in pointers and name not in production.lost else None,
-            error=None if entry.error is None else str(entry.error),
-            shares_with=shared_mirror(name, mirror_of(entry), others),
-            unchanged_for_s=unchanged_for_s(name, digest),
-            is_asked=is_asked,
-            is_confirmed=is_asked and asked is not None and asked.force,
-        )
-        move = next_move(sighting, mode=settings.mode, quiet_s=settings.quiet_s)
-        if isinstance(move, SharesMirror):
-            move = replace(move, is_gone=move.other not in looked.stored.digests)
-        moves[name] = move
-        if isinstance(moves[name], GoesLive):  # of two that are asked for at once the second is told of the first
-            there = [*others, Deployment("", 0, name, "deploy", "", mirror=mirror_of(entry))]
-    return moves
+
+    def _held_back(
+        self, looked: Looked, going: Mapping[str, str | None], asked: Deploy | None
+    ) -> dict[str, FlowValidationError]:
+        """Why those of the flows `going` live whose goldens do not hold may not; goldens follow a flow by its old name, None where it has none."""
+        for new, old in going.items():
+            if old is not None:
+                from data_engine.plan.golden import follow_rename
+
+                follow_rename(self.home, old, new)
+        digests = {name: looked.stored.digests[name] for name in going}
+        return self.gate.refuse(looked.stored.folder, digests, is_approved=asked is not None and asked.approve)
+
+    def _moves(
+        self,
+        looked: Looked,
+        asked: Deploy | None,
+        undeployed: Collection[str],
+        deployed: Mapping[str, str],
+        live: Iterable[Deployment],
+        renames: Mapping[str, str],
+    ) -> dict[str, Move]:
+        """What to do about each module that was found; `deployed` are the digests of what flows run, `live` the deployments that stay, and
+        `renames` what a module was called that production is to follow. What was `undeployed` goes live only when it is asked for by name."""
+        settings, there = self.home.settings().deploy, list(live)
+        moves: dict[str, Move] = {}
+        for name, entry in sorted(looked.entries.items()):
+            digest, mirror = looked.stored.digests.get(name, ""), _mirror(self.home, entry)
+            is_asked = asked is not None and asked.is_about(name) and not (asked.flow is None and name in undeployed)
+            others = [one for one in there if one.flow != renames.get(name)]  # which it takes the place of
+            sighting = Sighting(
+                current=digest,
+                deployed=deployed.get(name),
+                error=None if entry.error is None else str(entry.error),
+                shares_with=shared_mirror(name, mirror, others),
+                unchanged_for_s=self.unchanged_for_s(name, digest),
+                is_asked=is_asked,
+                is_confirmed=is_asked and asked is not None and asked.force,
+            )
+            move = next_move(sighting, mode=settings.mode, quiet_s=settings.quiet_s)
+            if isinstance(move, SharesMirror):
+                move = replace(move, is_gone=move.other not in looked.stored.digests)
+            moves[name] = move
+            if isinstance(move, GoesLive):  # of two that are asked for at once the second is told of the first
+                there = [*others, Deployment("", 0, name, "deploy", "", mirror=mirror)]
+        return moves
+
+    async def put_live(self, looked: Looked, decided: Decision, asked: Deploy | None, asker: Asker) -> list[Deployment]:
+        """Publish what was decided; the rows that say it.
+
+        Raises:
+            FlowValidationError: it cannot be published.
+        """
+        if not (decided.going or decided.gone):
+            return []
+        rows = await self.call(new_deployments, self.home, looked, decided, asked, asker)
+        await self.publish(rows)
+        return rows
+
+    async def take_over_local(self) -> None:
+        """Let what was deployed on this machine, before deployments travelled, be the first of the workspace's; once.
+
+        Raises:
+            OwnedElsewhereError, WorkspaceError: it cannot be published; another time it is.
+        """
+        rows = await self.call(_deployed_locally, self.home)
+        if rows:
+            await self.publish(rows)
+        path = _local_list(self.home)
+        with suppress(OSError):
+            path.replace(path.with_suffix(".taken"))
 
 
-def undeployed_of(looked: Looked, rows: Iterable[Deployment]) -> set[str]:
-    """Of the modules that were found, those whose flow somebody undeployed."""
-    return looked.entries.keys() & deployment_status.ended_deployments(rows).keys()
+async def _nothing() -> None:
+    """There is nothing to look at."""
+
+
+def _damaged(home: LocalWorkspace, asked: Deploy) -> set[str]:
+    """The flows that are asked for of which a file of what they run is missing or damaged; none where the share is away, which is told
+    by what needs it."""
+    flows = list(filter(asked.is_about, home.deployments().deployed()))
+    with suppress(OSError):
+        if flows:
+            found = mend(home, flows, may_write=False)
+            return {*found.mended, *found.lost}
+    return set()
+
+
+def _deployed_locally(home: LocalWorkspace) -> list[Deployment]:
+    """The rows for what this machine alone had deployed; of no flow that has a history already, nor without its set."""
+    try:
+        found = json.loads(_local_list(home).read_text(encoding="utf-8"))
+        pointers = {str(name): (str(value["set"]), str(value["digest"])) for name, value in found.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return []
+    known = {one.flow for one in ledger_rows.published(home.ledger())}
+    sets = home.deployments()
+    there = {set_id for set_id in {set_id for set_id, _ in pointers.values()} if sets.contents_of(set_id) is not None}
+    note, at_utc = "was deployed on this machine before deployments travelled", utc_text(time.time())
+    return [
+        Deployment(uuid.uuid4().hex, 0, name, "deploy", set_id, digest, *person(), at_utc, note)
+        for name, (set_id, digest) in sorted(pointers.items())
+        if name not in known and set_id in there
+    ]
+
+
+def _local_list(home: LocalWorkspace) -> Path:
+    return home.local.runtime_dir / "deployments" / "deployed.json"
+
+
+def answered(looked: Looked, decided: Decision, asked: Deploy) -> tuple[CatalogEntry, ...]:
+    """The modules that a person asked for, each with why it was not deployed; who asks for every one did not ask for those that
+    somebody undeployed. What a refusal says of two flows and their mirror is not said again as a warning."""
+    left_out, moves = decided.undeployed if asked.flow is None else (), decided.moves
+    about = {name: one for name, one in looked.entries.items() if asked.is_about(name) and name not in left_out}
+    told = {
+        shared_words(Path(entry.mirror), (name, move.other))
+        for name, entry in about.items()
+        if isinstance(move := moves.get(name), SharesMirror) and entry.mirror is not None
+    }
+    entries = (_refused(entry, moves.get(name)) for name, entry in sorted(about.items()))
+    return tuple(replace(one, warnings=tuple(w for w in one.warnings if w not in told)) for one in entries)
+
+
+def _refused(entry: CatalogEntry, move: Move | None) -> CatalogEntry:
+    """The entry with its error where it was asked for and a person has to say more."""
+    if isinstance(move, HeldBack):
+        return replace(entry, error=move.error)
+    if isinstance(move, SharesMirror):
+        error = shares_mirror_error(entry.name, entry.mirror, str(entry.path), move.other, is_gone=move.is_gone)
+        return replace(entry, error=error)
+    return entry
 
 
 def renames_of(
@@ -202,9 +361,8 @@ def renames_of(
     looked: Looked,
     pointers: Mapping[str, Pointer],
     rows: Sequence[Deployment],
-    mirror_of: Callable[[CatalogEntry], str | None],
     *,
-    asked: Deploy | None = None,
+    asked: Deploy | None,
 ) -> dict[str, str]:
     """Of each module that a flow has become by a new file name, the old name: a flow that is deployed, or that somebody undeployed
     before. A good one writes where that one does; or somebody who `asked` says so. `rows` is the history.
@@ -212,7 +370,7 @@ def renames_of(
     Raises:
         FlowValidationError: what somebody says cannot be so.
     """
-    found = _renames_seen(home, looked, pointers, rows, mirror_of, may_fetch=asked is not None)
+    found = _renames_seen(home, looked, pointers, rows, may_fetch=asked is not None)
     if asked is None or asked.replaces is None:
         return found
     new, old = require_replaceable(asked, looked, pointers, rows)
@@ -259,7 +417,6 @@ def _renames_seen(
     looked: Looked,
     pointers: Mapping[str, Pointer],
     rows: Sequence[Deployment],
-    mirror_of: Callable[[CatalogEntry], str | None],
     *,
     may_fetch: bool,
 ) -> dict[str, str]:
@@ -281,7 +438,7 @@ def _renames_seen(
     return {
         new: one.flow
         for new, one in now.items()
-        if looked.entries[new].error is not None or mirror_of(looked.entries[new]) == one.mirror
+        if looked.entries[new].error is not None or _mirror(home, looked.entries[new]) == one.mirror
     }
 
 
@@ -327,7 +484,7 @@ def new_deployments(
             digest=looked.stored.digests[name],
             cells=deployments.changed_cells(name, looked.stored.id) or (),
             helpers=deployments.changed_helpers(name, contents),
-            mirror=mirror_key(looked.entries[name].mirror, home.layout.flow_modules_dir),
+            mirror=_mirror(home, looked.entries[name]),
             watches=_watched(looked.entries[name], home.layout.flow_modules_dir),
             compared=compared.get(name),
         )
@@ -336,8 +493,13 @@ def new_deployments(
     return rows + [_withdrawn(base, name, now.get(name)) for name in sorted(decided.gone)]
 
 
+def _mirror(home: LocalWorkspace, entry: CatalogEntry) -> str | None:
+    """Where the flow writes, as every workstation calls it."""
+    return mirror_key(entry.mirror, home.layout.flow_modules_dir)
+
+
 def _watched(entry: CatalogEntry, folder: Path) -> str | None:
-    """Where the flow reads by itself, as every workstation calls it."""
+    """Where the flow reads by itself, likewise."""
     return None if entry.mode == "manual" else mirror_key(entry.source, folder)
 
 
@@ -362,11 +524,6 @@ def withdrawal(home: LocalWorkspace, asked: Undeploy, asker: Asker) -> Deploymen
             fix=f"take the module out of flow_modules, or let it run by hand only: {cli_line('disable', name)}",
         )
     return replace(_withdrawn(_row(asker, asked.note), name), id=asked.id)
-
-
-def done_already(home: LocalWorkspace, asked: Undeploy | Rollback) -> Deployment | None:
-    """What came of this very request, when it was asked before; None where it is new."""
-    return next((one for one in ledger_rows.published(home.ledger(), asked.flow) if one.id == asked.id), None)
 
 
 def _withdrawn(base: Deployment, name: str, of: str | None = None) -> Deployment:

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import cli_line
+from data_engine.platforms.processes import apart, end_session, program_of
 from data_engine.version import import_folder
 
 GATE = "golden"
@@ -74,6 +75,35 @@ def _facts(paths: Collection[Path]) -> tuple[tuple[str, int, int], ...]:
     return tuple(found)
 
 
+def written_by(command: Sequence[str], *, folder: Path | None, limit_s: float) -> tuple[list[bytes], int | None]:
+    """The lines that a Python process writes which runs authors' code in `folder`, and its exit code; None where it was ended, with all it
+    started, after `limit_s`.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    with tempfile.TemporaryFile() as written:  # not a pipe: what a module leaves running could hold it open
+        program, environment = program_of(command[0], os.environ)
+        child = subprocess.Popen(
+            [program, *command[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=written,
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+            env=environment,
+            **apart(),
+        )
+        try:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(limit_s)
+        finally:
+            if (status := child.returncode) is None:
+                end_session(child.pid)
+                child.wait()
+        written.seek(0)
+        return written.read().splitlines(), status
+
+
 def run_goldens(
     home: LocalWorkspace, content: Path, names: Collection[str], interpreter: str
 ) -> dict[str, FlowValidationError]:
@@ -83,29 +113,15 @@ def run_goldens(
     """
     from data_engine.plan.plan import LIMIT_S
     from data_engine.plan.results import GoldenResult, not_held, worst
-    from data_engine.platforms.processes import apart
 
-    with tempfile.TemporaryFile() as said:  # not a pipe: what a module leaves running could hold it open
-        try:
-            process = subprocess.Popen(
-                [interpreter, "-P", "-B", "-c", _CODE, import_folder(), str(home.layout.root), str(content), *names],
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=subprocess.DEVNULL,
-                cwd=home.layout.flow_modules_dir,
-                **apart(),
-            )
-        except OSError as error:
-            return {name: _unanswered(name, f"no process can be started: {error.strerror}") for name in names}
-        try:
-            how = f"the process that ran them ended (exit code {process.wait(LIMIT_S)})"
-        except subprocess.TimeoutExpired:
-            how = f"they did not end within {LIMIT_S:g} s"
-        finally:
-            process.kill()
-            process.wait()
-        said.seek(0)
-        lines = said.read().splitlines()
+    command = [interpreter, "-P", "-B", "-c", _CODE, import_folder(), str(home.layout.root), str(content), *names]
+    try:
+        lines, status = written_by(command, folder=home.layout.flow_modules_dir, limit_s=LIMIT_S)
+    except OSError as error:
+        return {name: _unanswered(name, f"no process can be started: {error.strerror}") for name in names}
+    how = f"they did not end within {LIMIT_S:g} s"
+    if status is not None:
+        how = f"the process that ran them ended (exit code {status})"
     try:
         told: dict[str, Any] = json.loads(lines[-1])
         results = [GoldenResult.read(one) for one in told["results"]]

@@ -29,8 +29,7 @@ from data_engine.ledger.publications import RunOfStage
 from data_engine.model import PublishStarted, StagedFile
 from data_engine.nofollow import FoundFile, Place, inside, move, opened, opened_file, remove_tree, walk
 from data_engine.platforms.drives import network_drive
-from data_engine.platforms.files import is_open_elsewhere, read_at
-from data_engine.platforms.holders import who_holds
+from data_engine.platforms.files import is_open_elsewhere, read_at, who_holds
 
 STAGING = ".data_engine_staging"
 HELD_S = 10.0

@@ -17,8 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_engine.daemon.control import DaemonGoneError
-from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.control import DaemonGoneError, read_endpoint
 from data_engine.daemon.one_commit import owning, publish
 from data_engine.engine.candidates import candidates
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace

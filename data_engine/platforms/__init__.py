@@ -1,22 +1,17 @@
 """What differs between Linux, macOS and Windows, each difference in one module, and `sys.platform` nowhere else.
 
-    files.py        flags to open with, handles that let others read, rename and delete, why an open failed
-    file_locks.py   locks on open files, exclusive and shared
+    files.py        flags to open with, handles that let others read, rename and delete, why an open failed, locks, who has a file open
     processes.py    start detached, the tree and its end, start times, memory, exit codes
     child.py        a worker process as its daemon holds it: channels, text streams, end of the tree
     parent.py       the other side: how a worker finds its daemon and ends with it
     access.py       who may read a file or folder: modes, or an access list
-    drives.py       kinds of drives, and what a path leads to
+    drives.py       kinds of drives, and what a path leads to, the library that watches folders
     copies.py       clones of files, and who holds one open for writing
-    events.py       the library that watches folders
-    holders.py      who has a file open that cannot be replaced
     names.py        file names that a system refuses
-    user.py         who runs this process
     service.py      what starts a program at logon and again when it dies, and what tells one logon from the next
     awake.py        keeping the machine from going to sleep
-    host.py         the system's own id, the shell people type into, what it says of sleep and long paths
+    host.py         the system's own id, who runs this process, the shell people type into, what it says of sleep and long paths
 
-A module that is short has both implementations in it; others are a face over `_NAME_posix.py` and `_NAME_windows.py`,
-or one for each service manager.
+A module that is short has both implementations in it; others are a face over `_NAME_posix.py` and `_NAME_windows.py`.
 `data_engine/clock.py` has the clocks. Nothing here knows flows, runs or the ledger.
 """

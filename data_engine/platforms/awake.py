@@ -6,19 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Protocol
-
-
-class Awake(Protocol):
-    """The machine stays awake until `let_go`, or until this process ends."""
-
-    def trouble(self) -> str | None:
-        """Why it does not, as far as the system has said by now."""
-        ...
-
-    def let_go(self) -> None:
-        """Let the machine sleep again when it wants to."""
-        ...
 
 
 def command(system: str, why: str, pid: int) -> Sequence[str]:
@@ -40,41 +27,47 @@ if sys.platform == "win32":
 
     _CONTINUOUS, _SYSTEM_REQUIRED = 0x8000_0000, 0x1
 
-    class _Execution:
-        def __init__(self) -> None:
-            self._is_refused = not ctypes.windll.kernel32.SetThreadExecutionState(_CONTINUOUS | _SYSTEM_REQUIRED)
-
-        def trouble(self) -> str | None:
-            return "SetThreadExecutionState was refused" if self._is_refused else None
-
-        def let_go(self) -> None:
-            ctypes.windll.kernel32.SetThreadExecutionState(_CONTINUOUS)
-
-    def stay_awake(why: str) -> Awake:
-        """Keep the machine awake; to be let go by the same thread, which lives as long.
+    class Awake:
+        """The machine stays awake until `let_go`, which is called by the same thread, or until this process ends.
 
         Raises:
             OSError: the system has no means for it.
         """
-        return _Execution()
+
+        def __init__(self, why: str) -> None:
+            self._is_refused = not ctypes.windll.kernel32.SetThreadExecutionState(_CONTINUOUS | _SYSTEM_REQUIRED)
+
+        def trouble(self) -> str | None:
+            """Why it does not, as far as the system has said by now."""
+            return "SetThreadExecutionState was refused" if self._is_refused else None
+
+        def let_go(self) -> None:
+            """Let the machine sleep again when it wants to."""
+            ctypes.windll.kernel32.SetThreadExecutionState(_CONTINUOUS)
 
 else:
     import subprocess
 
-    class _Holder:
-        """A program of the system that keeps the machine awake as long as it runs."""
+    class Awake:
+        """The machine stays awake until `let_go`, which is called by the same thread, or until this process ends.
 
-        def __init__(self, command: Sequence[str]) -> None:
+        Raises:
+            OSError: the system has no means for it.
+        """
+
+        def __init__(self, why: str) -> None:
+            program = command(sys.platform, why, os.getpid())
             self._process = subprocess.Popen(
-                command,
+                program,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
             )
-            self._program = command[0]
+            self._program = program[0]
 
         def trouble(self) -> str | None:
+            """Why it does not, as far as the system has said by now."""
             if self._process.poll() is None:
                 return None
             assert self._process.stderr is not None
@@ -83,6 +76,7 @@ else:
             return f"{self._program}: {lines[-1] if lines else f'it ended with exit code {self._process.returncode}'}"
 
         def let_go(self) -> None:
+            """Let the machine sleep again when it wants to."""
             for stream in (self._process.stdin, self._process.stderr):
                 if stream is not None:
                     with suppress(OSError):
@@ -91,11 +85,3 @@ else:
                 self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(1)
-
-    def stay_awake(why: str) -> Awake:
-        """Keep the machine awake; to be let go by the same thread, which lives as long.
-
-        Raises:
-            OSError: the system has no means for it.
-        """
-        return _Holder(command(sys.platform, why, os.getpid()))

@@ -96,8 +96,7 @@ if sys.platform == "linux":
         return bool(flags & (os.O_WRONLY | os.O_RDWR))
 
 elif sys.platform == "win32":
-    from data_engine.platforms.files import has_writer
-    from data_engine.platforms.holders import who_holds
+    from data_engine.platforms.files import has_writer, who_holds
 
     def _open_here(path: Path) -> list[int]:
         return []  # locks belong to the handle here, and stay when another one is closed

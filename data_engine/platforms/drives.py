@@ -1,4 +1,4 @@
-"""What kind of drive holds a path, and where a path that a user gives leads.
+"""What kind of drive holds a path, where a path that a user gives leads, and the library that watches folders.
 
 On Windows a mapped drive and a UNC path are network drives, `subst` gives a folder another letter, and a junction leads to
 another drive: all of them are resolved first.
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path, PurePath
+from typing import Any
 
 _OF_NETWORKS = frozenset(
     "nfs nfs3 nfs4 cifs smb smb2 smb3 smbfs afpfs webdav davfs afs ncpfs lustre ceph glusterfs gpfs beegfs".split()
@@ -40,6 +41,34 @@ if sys.platform == "win32":
         found = path.resolve()
         return found if found.anchor.startswith("\\\\") and not found.anchor.startswith("\\\\?") else path
 
+    def new_observer() -> Any:
+        """An observer of the library that watches folders, which is not started."""
+        import threading
+
+        from watchdog.observers.api import BaseObserver
+        from watchdog.observers.read_directory_changes import WindowsApiEmitter
+        from watchdog.observers.winapi import close_directory_handle  # type: ignore[attr-defined, unused-ignore]
+
+        class _Emitter(WindowsApiEmitter):
+            """The library's own, which closes the handle of its folder once.
+
+            That one closes it whenever it is stopped: by itself when the folder goes, or when it reads as somebody stops it, and
+            by whoever stops it then. The second time the number may be that of any other handle of this process: a file, a
+            socket, a lock of the interpreter.
+            """
+
+            def __init__(self, *given: Any, **options: Any) -> None:
+                super().__init__(*given, **options)
+                self._closing = threading.Lock()
+
+            def on_thread_stop(self) -> None:
+                with self._closing:
+                    handle, self._whandle = self._whandle, None  # type: ignore[has-type, unused-ignore]
+                if handle:
+                    close_directory_handle(handle)
+
+        return BaseObserver(_Emitter)
+
 else:
 
     def lasting(path: Path) -> Path:
@@ -62,6 +91,12 @@ else:
         import psutil
 
         return [(part.mountpoint, part.fstype) for part in psutil.disk_partitions(all=True)]
+
+    def new_observer() -> Any:
+        """An observer of the library that watches folders, which is not started."""
+        from watchdog.observers import Observer
+
+        return Observer()
 
 
 def _plain(folder: str) -> str:

@@ -1,8 +1,13 @@
-"""Opening files: the flags, handles that leave others their rights, and what an error means.
+"""Opening files: the flags, handles that leave others their rights, locks, what an error means, and who has a file open.
 
-An error is told by its number and never by its text, which is in the user's language on Windows.
+An error is told by its number and never by its text, which is in the user's language on Windows. Locks are free again when the
+descriptor is closed or its process ends, however that is; they belong to the open file and so exclude threads of one process as
+well, and none of their functions waits. Windows refuses to replace a file that somebody has open, and its Restart Manager knows who
+that is, on this machine, for people who have to close it there.
 
-Reference: CreateFileW (dwShareMode); the C runtime's `_wopen`, which Python's `open` uses, forbids others to rename and delete.
+Reference: CreateFileW (dwShareMode); the C runtime's `_wopen`, which Python's `open` uses, forbids others to rename and delete;
+flock(2); LockFileEx, whose locks are kept by the kernel and need no content in the file;
+https://learn.microsoft.com/windows/win32/rstmgr/restart-manager-portal
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,8 +33,33 @@ NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)
 PLACEHOLDER = 0x1000 | 0x4_0000 | 0x40_0000
 """FILE_ATTRIBUTE_OFFLINE, _RECALL_ON_OPEN, _RECALL_ON_DATA_ACCESS: its content is in a cloud or an archive."""
 
+_NAMED = 2
+
+
+def in_words(holders: Sequence[tuple[int, str]]) -> str | None:
+    """Processes, each by its number and name, as a message names them; None of none.
+
+    Example:
+        >>> in_words([(7, "Microsoft Excel")]), in_words([(7, "a"), (8, ""), (9, "c"), (10, "d")])
+        ('Microsoft Excel (process 7)', 'a (process 7), process 8 and 2 more')
+    """
+    if not holders:
+        return None
+    words = [_one(number, name) for number, name in holders]
+    shown, more = words[:_NAMED], len(words) - _NAMED
+    return f"{', '.join(shown)} and {more} more" if more > 0 else " and ".join(shown)
+
+
+def _one(number: int, name: str) -> str:
+    if number == os.getpid():
+        return f"this process ({number})"
+    return f"{name} (process {number})" if name else f"process {number}"
+
+
 if sys.platform == "win32":
+    import ctypes
     import msvcrt
+    from ctypes import wintypes
 
     from data_engine.platforms import _win32
 
@@ -41,6 +72,13 @@ if sys.platform == "win32":
     _LIST_FOLDER = 0x1
     _SYMLINK, _JUNCTION = 0xA000_000C, 0xA000_0003
     """IO_REPARSE_TAG_SYMLINK, and _MOUNT_POINT, which a junction and a drive in a folder have; folders of OneDrive have others."""
+
+    _AT_ONCE, _EXCLUSIVE = 1, 2
+    _BYTES = 1
+
+    _MORE_DATA = 234
+    _TRIES = 3
+    _KEY_LETTERS = 33
 
     _EPOCH_1601 = 116_444_736_000_000_000
 
@@ -164,7 +202,94 @@ if sys.platform == "win32":
         except OSError:
             return False
 
+    def lock(descriptor: int) -> None:
+        """Take the lock for this descriptor alone.
+
+        Raises:
+            OSError: somebody has it.
+        """
+        _take(descriptor, _AT_ONCE | _EXCLUSIVE)
+
+    def lock_shared(descriptor: int) -> None:
+        """Take the lock together with all who take it so.
+
+        Raises:
+            OSError: somebody has it alone.
+        """
+        _take(descriptor, _AT_ONCE)
+
+    def unlock(descriptor: int) -> None:
+        """Let go of it."""
+        handle = msvcrt.get_osfhandle(descriptor)
+        if not _win32.kernel32.UnlockFileEx(handle, 0, _BYTES, 0, ctypes.byref(_win32.Overlapped())):
+            raise _win32.last_error()
+
+    def _take(descriptor: int, flags: int) -> None:
+        handle = msvcrt.get_osfhandle(descriptor)
+        if not _win32.kernel32.LockFileEx(handle, flags, 0, _BYTES, 0, ctypes.byref(_win32.Overlapped())):
+            raise _win32.last_error()
+
+    class _Process(ctypes.Structure):
+        """RM_PROCESS_INFO."""
+
+        _fields_ = (
+            ("number", wintypes.DWORD),
+            ("began", wintypes.FILETIME),
+            ("name", wintypes.WCHAR * 256),
+            ("service", wintypes.WCHAR * 64),
+            ("kind", ctypes.c_int),
+            ("status", wintypes.ULONG),
+            ("session", wintypes.DWORD),
+            ("is_restartable", wintypes.BOOL),
+        )
+
+    def who_holds(path: str | Path) -> str | None:
+        """Who on this machine has the file open, in words; None where that is nobody, or not known (on another machine).
+
+        For a message, after an attempt has failed: it takes milliseconds.
+        """
+        try:
+            return in_words(_listed(ctypes.WinDLL("rstrtmgr"), os.path.abspath(path)))
+        except (OSError, AttributeError):  # there is none here
+            return None
+
+    def who_locks(path: str) -> str | None:
+        """Who has the file open so that nobody else can read it now, in words; None when nobody has, as far as the system tells.
+
+        Programs that copy a file have it so. One whose content is elsewhere (`files.is_placeholder`) is not opened.
+        """
+        try:
+            is_elsewhere = is_placeholder(os.stat(path))
+        except OSError:
+            return None
+        return None if is_elsewhere or not is_locked(path) else who_holds(path) or "another program"
+
+    def _listed(manager: ctypes.WinDLL, path: str) -> list[tuple[int, str]]:
+        session, key = wintypes.DWORD(), ctypes.create_unicode_buffer(_KEY_LETTERS)
+        if manager.RmStartSession(ctypes.byref(session), 0, key):
+            return []
+        try:
+            if manager.RmRegisterResources(session, 1, (wintypes.LPCWSTR * 1)(path), 0, None, 0, None):
+                return []
+            room = 8
+            for _ in range(_TRIES):  # others may come meanwhile
+                found, reasons = (_Process * room)(), wintypes.DWORD()
+                needed, count = wintypes.UINT(), wintypes.UINT(room)
+                status = manager.RmGetList(
+                    session, ctypes.byref(needed), ctypes.byref(count), found, ctypes.byref(reasons)
+                )
+                if status == 0:
+                    return [(int(one.number), str(one.name)) for one in found[: count.value]]
+                if status != _MORE_DATA:
+                    break
+                room = needed.value + room
+            return []
+        finally:
+            manager.RmEndSession(session)
+
 else:
+    import fcntl
+
     OWN = os.O_CLOEXEC
     """For `os.open`: bytes as they are, and no child of ours gets the descriptor."""
 
@@ -219,6 +344,37 @@ else:
         """Whether the path is a link."""
         return os.path.islink(path)
 
+    def lock(descriptor: int) -> None:
+        """Take the lock for this descriptor alone.
+
+        Raises:
+            OSError: somebody has it.
+        """
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def lock_shared(descriptor: int) -> None:
+        """Take the lock together with all who take it so.
+
+        Raises:
+            OSError: somebody has it alone.
+        """
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+    def unlock(descriptor: int) -> None:
+        """Let go of it."""
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def who_holds(path: str | Path) -> str | None:
+        """Who on this machine has the file open, in words; None where that is nobody, or not known (on another machine).
+
+        Only Windows is asked: elsewhere an open file is replaced, and what refuses is a file server.
+        """
+        return None
+
+    def who_locks(path: str) -> str | None:
+        """Who has the file open so that nobody else can read it now, in words; None: only Windows knows such a state."""
+        return None
+
 
 def open_to_read(path: str | Path) -> io.BufferedReader:
     """The bytes of a file that is not ours alone, while which is open others may write, rename and delete it, on Windows too.
@@ -263,7 +419,5 @@ def path_of_folder(descriptor: int) -> str | None:
         if sys.platform == "linux":
             return os.readlink(f"/proc/self/fd/{descriptor}")
         elif sys.platform == "darwin":  # noqa: RET505 - what is not of this system is not checked
-            import fcntl
-
             return fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).partition(b"\0")[0].decode()
     return None

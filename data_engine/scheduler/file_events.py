@@ -84,7 +84,7 @@ class FileEvents:
     def _schedule(self, folder: str, recursive: bool) -> Any:
         import watchdog.events
 
-        from data_engine.platforms.events import new_observer
+        from data_engine.platforms.drives import new_observer
 
         if self._observer is None:
             import logging

@@ -15,8 +15,7 @@ from typing import NamedTuple
 
 from data_engine.flow.scan import is_candidate_name
 from data_engine.model import Signature
-from data_engine.platforms.files import is_folder_itself, is_link, is_placeholder
-from data_engine.platforms.holders import who_locks
+from data_engine.platforms.files import is_folder_itself, is_link, is_placeholder, who_locks
 
 _HIDDEN = (".", "~$")
 

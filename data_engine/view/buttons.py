@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias
 
-from data_engine.commands.backfills import StopBackfill
 from data_engine.commands.command import Command, Refusal, Situation, first, unless, when
 from data_engine.commands.fields import arguments_of
 from data_engine.commands.registry import COMMANDS
-from data_engine.commands.runs import StopFlow
+from data_engine.commands.runs import StopBackfill, StopFlow
 from data_engine.formatting import cli_line
 from data_engine.reasons.kinds import DaemonSilent
 from data_engine.status.record import FlowStatus, WorkspaceStatus

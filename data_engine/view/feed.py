@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from data_engine.client import Workspace
-from data_engine.daemon.control import API, DaemonClient
-from data_engine.daemon.endpoint import Endpoint, read_token, silent_daemon
+from data_engine.daemon.control import API, DaemonClient, Endpoint, read_token, silent_daemon
 from data_engine.daemon.environment import import_path
 from data_engine.errors import FlowValidationError, LedgerError, error_of
 from data_engine.flow.spec import title_words

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from data_engine.daemon.notifier import Notifier
-from data_engine.daemon.silence import AlarmTeller
+from data_engine.daemon.ownership import AlarmTeller
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.lease.alarms import Alarm, NoWatch
 from data_engine.ledger import deployments, outbox, troubles

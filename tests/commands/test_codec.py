@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_engine.commands.backfills import RetryBackfill, StartBackfill, StopBackfill
 from data_engine.commands.command import Command
 from data_engine.commands.deployments import Deploy, Rollback, Undeploy
 from data_engine.commands.fields import (
@@ -27,7 +26,7 @@ from data_engine.commands.fields import (
     to_json,
 )
 from data_engine.commands.registry import COMMANDS, command_at, command_of, request_of, ways_of
-from data_engine.commands.runs import Retry, Run
+from data_engine.commands.runs import Retry, RetryBackfill, Run, StartBackfill, StopBackfill
 from data_engine.commands.switches import Disable, Enable
 from data_engine.errors import FlowValidationError
 

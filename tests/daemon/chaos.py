@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_engine import Workspace
-from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.control import read_endpoint
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.rows import IS_PUBLISHED
 from tests.daemon.damage import Saboteur

@@ -17,8 +17,7 @@ from typing import Any
 import psutil
 
 from data_engine import Workspace
-from data_engine.daemon.control import API, DaemonClient
-from data_engine.daemon.endpoint import read_endpoint, read_token
+from data_engine.daemon.control import API, DaemonClient, read_endpoint, read_token
 from data_engine.errors import OwnedElsewhereError
 from data_engine.platforms.processes import program_of
 from data_engine.workspace.identity import local_layout

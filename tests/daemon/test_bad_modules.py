@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from data_engine import FlowValidationError, Workspace
-from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.control import read_endpoint
 from data_engine.ledger.migrations import MIGRATIONS
 from data_engine.model import Run
 from tests.daemon.support import ended, flow_of
@@ -46,7 +46,7 @@ FEEDS_ON_ITSELF = """
 HANGS = f"#| keep\n{HANG_IN_C}"
 DAEMON = """
 import sys
-from data_engine.daemon.worker_handle import WorkerSetup
+from data_engine.daemon.worker_pool import WorkerSetup
 WorkerSetup.__init__.__kwdefaults__["load_timeout_s"] = 0.8
 {patch}
 from data_engine.daemon.__main__ import main

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from data_engine import Flow, Workspace
-from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.control import read_endpoint
 from data_engine.files import write_text_atomic
 from data_engine.model import Run, Signature, SourceState, utc_text
 from data_engine.planning.due import Candidate, Due, NotDue, PlannedFlow, Rules, judge

@@ -17,10 +17,17 @@ from typing import Any
 
 import pytest
 
-from data_engine.daemon import endpoint as endpoint_module
+from data_engine.daemon import control as endpoint_module
 from data_engine.daemon.api import MAX_BODY_BYTES, listen, make_application
-from data_engine.daemon.control import DaemonClient, DaemonGoneError, UnknownRouteError
-from data_engine.daemon.endpoint import Endpoint, read_endpoint, read_token, write_endpoint
+from data_engine.daemon.control import (
+    DaemonClient,
+    DaemonGoneError,
+    Endpoint,
+    UnknownRouteError,
+    read_endpoint,
+    read_token,
+    write_endpoint,
+)
 from data_engine.daemon.worker_process import create_time_of
 from data_engine.errors import FlowValidationError, GroupBusyError
 from data_engine.platforms.processes import new_event_loop

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from data_engine import FlowValidationError, Workspace
-from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.control import read_endpoint
 from data_engine.model import Run
 from tests.daemon.support import ended, flow_of
 from tests.support import WorkspaceFiles, end_now, until

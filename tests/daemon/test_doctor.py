@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from data_engine import Workspace
-from data_engine.daemon import probes
+from data_engine.daemon.control import Endpoint, write_endpoint
 from data_engine.daemon.doctor import (
     Finding,
     check_age,
@@ -30,8 +30,7 @@ from data_engine.daemon.doctor import (
     judge_visibility,
     smallest_stale_after_s,
 )
-from data_engine.daemon.doctor_checks import check_config, check_secrets
-from data_engine.daemon.endpoint import Endpoint, write_endpoint
+from data_engine.daemon.doctor_checks import check_config, check_secrets, ends_with_its_parent
 from data_engine.lease.folder import probe_folder
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.wall_clock import accept_clock
@@ -90,7 +89,7 @@ def test_a_detached_process_outlives_its_parent_and_is_ended() -> None:
     """Nothing of the check runs on."""
     before = {process.pid for process in psutil.process_iter()}
 
-    assert probes.ends_with_its_parent() is None
+    assert ends_with_its_parent() is None
 
     sleepers = [
         process

@@ -16,6 +16,7 @@ from data_engine import Workspace
 from data_engine.cluster import link, node
 from data_engine.cluster.node import Assignment
 from data_engine.daemon.cluster_runs import ClusterRuns
+from data_engine.daemon.messages import Frames, unpack_job
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepStarted
 from data_engine.scheduler.executor import Job, JobEnd, JobSource
@@ -131,7 +132,8 @@ class Owner:
         return self.cluster.tasks[number]
 
     def names(self, task: Task) -> list[str | None]:
-        return [one.run_id for one in pickle.loads(task.assignment.job).job.sources]
+        (message,) = Frames().feed(pickle.loads(task.assignment.job).frame)
+        return [one.run_id for one in unpack_job(message).sources]
 
     async def hear(self, task: Task, *events: Event, number: int = 0) -> None:
         """What the node tells."""

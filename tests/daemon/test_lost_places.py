@@ -14,8 +14,7 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.cli.app import run as command_line
-from data_engine.daemon.control import DaemonClient
-from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.control import DaemonClient, read_endpoint
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.files import write_text_atomic
 from tests.support import WorkspaceFiles, end_now, until

@@ -61,7 +61,7 @@ def test_a_heartbeat_moves_the_deadline_of_the_workers_and_dispatches_nothing(ma
     async def own_and_wait() -> tuple[list[str], int]:
         engine = FakeEngine()
         ownership = Ownership(machine.keeper, engine)
-        ownership.start()
+        ownership.keeper.start()
         await ownership.own()
         await asyncio.wrap_future(machine.keeper.look())
         await asyncio.sleep(0)
@@ -121,7 +121,7 @@ def test_what_is_owned_for_commits_is_given_back_by_the_last_of_them(machine: Ma
 
     async def overlap() -> list[bool]:
         ownership = Ownership(machine.keeper, FakeEngine())
-        ownership.start()
+        ownership.keeper.start()
         first, second = ownership.for_one_commit(), ownership.for_one_commit()
         seen = []
         await first.__aenter__()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from data_engine import Workspace
 from data_engine.commands.fields import SECONDS, TEXT, TEXTS, Field, Fields, kinds_of
 from data_engine.commands.registry import COMMANDS
-from data_engine.daemon.endpoint import read_endpoint, read_token
+from data_engine.daemon.control import read_endpoint, read_token
 from tests.support import WorkspaceFiles
 
 FLOW = """

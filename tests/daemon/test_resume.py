@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from data_engine.daemon import ownership as owning
+from data_engine.daemon.control import remember_engine, was_engine_on
 from data_engine.daemon.daemon import resume_engine
-from data_engine.daemon.endpoint import remember_engine, was_engine_on
 from data_engine.daemon.ownership import Ownership
 from tests.daemon.test_ownership import FakeEngine
 from tests.lease.test_keeper import Machine
@@ -42,7 +42,7 @@ class Starting:
     def __init__(self, machine: Machine, wakes: threading.Event) -> None:
         self.done: list[str] = []
         self.ownership = Ownership(machine.keeper, FakeEngine())
-        self.ownership.start()
+        self.ownership.keeper.start()
         machine.keeper._thread.ask(wakes.wait)
         refreshed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         refreshed.set_result(None)

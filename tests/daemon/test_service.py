@@ -19,7 +19,7 @@ from data_engine.daemon.daemon import KeepsAwake
 from data_engine.daemon.doctor import examine
 from data_engine.daemon.service import command_of, examined, install, read_record, service_facts, uninstall
 from data_engine.errors import WorkspaceError
-from data_engine.platforms._service_systemd import Systemd
+from data_engine.platforms.service import Systemd
 from data_engine.status.record import ServiceFacts
 from tests.service_managers import StandIns
 from tests.support import WorkspaceFiles, end_now, until

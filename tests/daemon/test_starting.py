@@ -18,9 +18,8 @@ import pytest
 
 from data_engine import FlowValidationError, Workspace, __version__
 from data_engine.daemon import start
-from data_engine.daemon.control import DaemonClient, DaemonGoneError
+from data_engine.daemon.control import DaemonClient, DaemonGoneError, Endpoint, read_endpoint, silent_daemon
 from data_engine.daemon.doctor import check_daemon
-from data_engine.daemon.endpoint import Endpoint, read_endpoint, silent_daemon
 from data_engine.errors import WorkspaceError
 from data_engine.model import Run
 from tests.support import WorkspaceFiles, end_now, pause, resume, until

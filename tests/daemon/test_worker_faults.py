@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from data_engine.cause import Cause, other
-from data_engine.daemon import worker_handle
+from data_engine.daemon import worker_pool
 from data_engine.daemon.environment import MARK
 from data_engine.daemon.messages import Frames, encode
-from data_engine.daemon.worker_handle import NO_WORKER
+from data_engine.daemon.worker_pool import NO_WORKER
 from data_engine.daemon.worker_process import create_time_of, end_orphans
 from data_engine.model import LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 from data_engine.notebook.catalog import entry_of_message
@@ -81,7 +81,7 @@ def test_the_end_of_a_session_abandons_its_run(
 ) -> None:
     """Logging off and shutting down are no fault of the flow: what ran by itself is done again."""
     if sys.platform != "win32":  # where a signal comes before, and no exit code says it
-        monkeypatch.setattr(worker_handle, "ended_with_session", lambda code: code == status)
+        monkeypatch.setattr(worker_pool, "ended_with_session", lambda code: code == status)
     flow(ws, "a", f"print('before')\nos._exit({status})")
 
     async def scene() -> None:
@@ -447,10 +447,7 @@ DAEMON = """
 import asyncio, itertools, sys, os
 from pathlib import Path
 from data_engine.scheduler.executor import Job, JobSource
-from data_engine.daemon.worker_handle import WorkerSetup
-from data_engine.daemon.worker_pool import WorkerPool
-from data_engine.daemon.messages import Job, JobSource
-from data_engine.daemon.worker_pool import WorkerPool
+from data_engine.daemon.worker_pool import WorkerPool, WorkerSetup
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.ledger.journal import JournalReader
 

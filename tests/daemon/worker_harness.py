@@ -12,8 +12,7 @@ from typing import Any
 
 import psutil
 
-from data_engine.daemon.worker_handle import WorkerSetup
-from data_engine.daemon.worker_pool import WorkerPool
+from data_engine.daemon.worker_pool import WorkerPool, WorkerSetup
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.ledger.journal import JournalReader, journal_path
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted

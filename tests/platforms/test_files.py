@@ -17,7 +17,8 @@ import pytest
 from data_engine.errors import FlowValidationError
 from data_engine.files import rename_folder, replace_file
 from data_engine.flow.paths import inside
-from data_engine.platforms import file_locks, names
+from data_engine.platforms import files as opened
+from data_engine.platforms import names
 from data_engine.platforms.drives import network_drive
 from data_engine.platforms.files import (
     OWN,
@@ -28,9 +29,9 @@ from data_engine.platforms.files import (
     open_shared,
     open_to_read,
     read_at,
+    who_locks,
     write_at,
 )
-from data_engine.platforms.holders import who_locks
 from data_engine.platforms.host import shell_line
 from tests.platforms.as_windows import as_windows
 
@@ -112,16 +113,16 @@ def test_a_place_in_a_file_is_read_and_written(tmp_path: Path) -> None:
 def test_a_lock_is_shared_or_alone(tmp_path: Path) -> None:
     """Any number may share it; who wants it alone waits for them, and they for that one."""
     one, two, three = (os.open(tmp_path / "a", os.O_RDWR | os.O_CREAT | OWN) for _ in range(3))
-    file_locks.lock_shared(one)
-    file_locks.lock_shared(two)
+    opened.lock_shared(one)
+    opened.lock_shared(two)
     with pytest.raises(OSError, match=r".*"):
-        file_locks.lock(three)
-    file_locks.unlock(one)
-    file_locks.unlock(two)
-    file_locks.lock(three)
+        opened.lock(three)
+    opened.unlock(one)
+    opened.unlock(two)
+    opened.lock(three)
     for other in (one, two):
         with pytest.raises(OSError, match=r".*"):
-            file_locks.lock_shared(other)
+            opened.lock_shared(other)
     for descriptor in (one, two, three):
         os.close(descriptor)
 
@@ -243,7 +244,7 @@ def test_who_locks_a_file_opens_no_placeholder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_elsewhere: bool
 ) -> None:
     """It would fetch the content of every file of a folder that a scan meets."""
-    holders = as_windows(monkeypatch, "data_engine.platforms.holders")
+    holders = as_windows(monkeypatch, "data_engine.platforms.files")
     opened: list[str] = []
     monkeypatch.setattr(holders, "is_placeholder", lambda facts: is_elsewhere)
     monkeypatch.setattr(holders, "is_locked", lambda path: bool(opened.append(path)) or True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from data_engine.platforms import holders
+from data_engine.platforms import files as holders
 from tests.support import ON_WINE
 
 ON_WINDOWS = sys.platform == "win32"

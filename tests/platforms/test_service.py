@@ -11,10 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from data_engine.platforms._service_launchd import Launchd
-from data_engine.platforms._service_systemd import Systemd
-from data_engine.platforms._service_tasks import Tasks
-from data_engine.platforms.service import Definition, Known, RefusedError, ServiceManager, session_id
+from data_engine.platforms.service import (
+    Definition,
+    Known,
+    Launchd,
+    RefusedError,
+    ServiceManager,
+    Systemd,
+    Tasks,
+    session_id,
+)
 from tests.service_managers import StandIns
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="the commands' stand-ins are shell scripts")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from watchdog.events import FileSystemEventHandler
 
-from data_engine.platforms.events import new_observer
+from data_engine.platforms.drives import new_observer
 from data_engine.scheduler.file_events import FileEvents
 from tests.support import PATIENCE
 

@@ -26,7 +26,7 @@ from typing import TypeVar
 import psutil
 
 from data_engine import FlowValidationError, Workspace
-from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.control import read_endpoint
 from data_engine.engine.local_workspace import forget_workspaces
 from data_engine.files import write_text_atomic
 from data_engine.model import Run, Signature, SourceKey, SourceState
