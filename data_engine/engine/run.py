@@ -16,13 +16,13 @@ from typing import Any, NamedTuple, Protocol
 from data_engine.cause import Cause
 from data_engine.engine.access.access_log import current_files
 from data_engine.engine.access.file_events import guarding
-from data_engine.engine.access.own_sources import OwnSources, cause_of_source, says_copy, sql_watched
+from data_engine.engine.access.guards import OwnSources, cause_of_source, says_copy, sql_watched
 from data_engine.engine.candidates import Source, is_unchanged, signature_of
 from data_engine.engine.capture import captured
 from data_engine.engine.items.threads import IN_ITEM, ON_NODE, Threads
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.memo.value_copy import copy_of
-from data_engine.engine.memo.value_copy import is_unchanged as is_value_unchanged
+from data_engine.engine.memo.values import copy_of
+from data_engine.engine.memo.values import is_unchanged as is_value_unchanged
 from data_engine.engine.params import as_steps_see, defaults_words, is_as_scheduled, unread
 from data_engine.engine.publication import cause_of_target
 from data_engine.engine.quarantine import Quarantine, quarantine_of

@@ -232,8 +232,8 @@ class Stage:
 
     def _code(self) -> str:
         """What stands for the flow's code and all it reaches."""
-        from data_engine.engine.memo.content import digest_of
         from data_engine.engine.memo.fingerprint import code_fingerprint
+        from data_engine.engine.memo.values import digest_of
 
         return digest_of([sorted(code_fingerprint(step).parts.items()) for step in self._flow.steps]).hex()
 

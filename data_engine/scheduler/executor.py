@@ -1,7 +1,7 @@
 """What runs handed-out work: the interface, and the values that go in and come back.
 
 There are two: the daemon's pool of worker processes (`daemon.worker_pool`), and the caller's own process
-(`scheduler.in_process`). Each is built around the dispatcher's callbacks: `on_events(job, events)` gets what happens in a
+(`scheduler.foreground`). Each is built around the dispatcher's callbacks: `on_events(job, events)` gets what happens in a
 job's runs, after it was recorded, and `on_done(job, end)` how the job ended, both on the thread of the loop.
 """
 

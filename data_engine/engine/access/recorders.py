@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from data_engine.engine.access.access_log import ReadLog, not_logged
+from data_engine.engine.access.access_log import Kind, ReadLog, not_logged
 from data_engine.engine.access.bytecode import identifiers
 from data_engine.engine.access.file_events import (
     FileGuard,
@@ -23,7 +23,6 @@ from data_engine.engine.access.file_events import (
     carry_into,
     current_guard,
 )
-from data_engine.engine.access.signatures import Kind
 from data_engine.platforms.files import path_of_folder
 from data_engine.record import frozen
 from data_engine.storage_version import is_made_here, make_attached, make_missing

@@ -1,8 +1,7 @@
 """How the items of a map are spread: over threads, processes of this machine, or a cluster. `engine.executor` decides which.
 
 threads.py     the loop that all ways share: order, errors, stops, progress
-travel.py      values and errors as bytes, and back
-far_context.py the context of a step as an item in another process sees it
+travel.py      values, errors and the context of a step as bytes, and back
 worker.py      that process itself
 processes.py   the processes of one run, as their owner holds them
 """

@@ -21,12 +21,14 @@ from typing import Any, NamedTuple
 from data_engine.cause import Cause, cause_of_death
 from data_engine.engine.access.file_events import ChangeRefusedError, current_guard
 from data_engine.engine.items import threads
-from data_engine.engine.items.far_context import answer, facts_of, lost_words
 from data_engine.engine.items.threads import IN_ITEM
 from data_engine.engine.items.travel import (
     Frame,
     PackedError,
     Parcel,
+    answer,
+    facts_of,
+    lost_words,
     pack,
     pack_error,
     read_frame,

@@ -25,9 +25,10 @@ from typing import Any
 
 from data_engine import secret
 from data_engine.engine.access.file_events import FileGuard, failing_when_refused, guarding
-from data_engine.engine.items.far_context import FarContext, LostChanges
 from data_engine.engine.items.travel import (
+    FarContext,
     Frame,
+    LostChanges,
     Parcel,
     pack,
     pack_error,
@@ -200,8 +201,8 @@ def _as_in_run(
     if guard is None and databases is None:
         return lambda call: call
     from data_engine.engine.access.access_log import RunFiles, noting
+    from data_engine.engine.access.guards import reaches_copy, sql_watched
     from data_engine.engine.access.interceptors import Interceptors
-    from data_engine.engine.access.own_sources import reaches_copy, sql_watched
 
     says_copy = reaches_copy([fn])
     if not _readers:

@@ -31,8 +31,7 @@ from data_engine.engine.access.bytecode import Chain, CodeFacts, code_facts, con
 from data_engine.engine.access.interceptors import is_intercepted, is_reader, watched_libraries
 from data_engine.engine.access.libraries import LOOSE, is_authored, version_of, why_unseen
 from data_engine.engine.access.recorders import is_frame
-from data_engine.engine.memo.content import ContentTracer, digest_of
-from data_engine.engine.memo.value_copy import PLAIN
+from data_engine.engine.memo.values import PLAIN, ContentTracer, digest_of
 from data_engine.flow.check import Check
 from data_engine.flow.spec import Collect, Map, StepSpec
 

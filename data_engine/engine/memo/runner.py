@@ -21,12 +21,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from data_engine.engine.access.access_log import AccessLog, Namespace, active_logs, not_logged
+from data_engine.engine.access.access_log import AccessLog, Kind, Namespace, active_logs, not_logged, signature_of
 from data_engine.engine.access.doubts import headings_twice
 from data_engine.engine.access.file_events import FileGuard, failing_when_refused, guarding
+from data_engine.engine.access.guards import PreviewGuard
 from data_engine.engine.access.interceptors import Interceptors, intercepted
-from data_engine.engine.access.preview_guard import PreviewGuard
-from data_engine.engine.access.signatures import Kind, signature_of
 from data_engine.engine.candidates import Source
 from data_engine.engine.capture import heard
 from data_engine.engine.memo.cache import (
@@ -44,12 +43,12 @@ from data_engine.engine.memo.cache import (
     why_no_entry,
 )
 from data_engine.engine.memo.caption import StepReport
-from data_engine.engine.memo.content import digest_of
 from data_engine.engine.memo.fingerprint import CodeTracer, Traces, code_fingerprint, value_digest, world
-from data_engine.engine.memo.value_copy import (
+from data_engine.engine.memo.values import (
     CannotCopy,
     TooLarge,
     copy_of,
+    digest_of,
     holds_arrays,
     is_lazy,
     is_unchanged,
