@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import filecmp
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +27,7 @@ _PLAIN = (str, int, float, bool, bytes, type(None))
 _LONGEST_WORDS = 60
 
 
-class _Missing:
-    """What stands for a side that has nothing."""
-
-    def __repr__(self) -> str:
-        return "MISSING"
-
-
-MISSING = _Missing()
+MISSING = object()
 """The side of a comparison that does not have the value."""
 
 
@@ -107,15 +102,16 @@ class _Comparison:
         then: Content = _content(before)
         now: Content = _content(after)
         told = (words(before), words(after))
-        if isinstance(then, OneTable) and isinstance(now, OneTable):
-            return self._tables(then.table, now.table)
+        if isinstance(then, (Frame, ParquetFile)) and isinstance(now, (Frame, ParquetFile)):
+            return self._tables(then, now)
         if isinstance(then, Several) and isinstance(now, Several):
             return self._parts(then.things, now.things, told)
         if isinstance(then, Json) and isinstance(now, Json):
             return self._value(then.value, now.value, told)
-        if isinstance(then, (Bytes, NoTable)) or isinstance(now, (Bytes, NoTable)):
-            notes = tuple(dict.fromkeys(one.why for one in (then, now) if isinstance(one, NoTable)))
-            is_same = then.path is not None and now.path is not None and same_bytes(then.path, now.path)
+        opaque = [one for one in (then, now) if isinstance(one, Opaque)]
+        if opaque:
+            notes = tuple(dict.fromkeys(one.why for one in opaque if one.why))
+            is_same = len(opaque) == 2 and filecmp.cmp(*(one.path for one in opaque), shallow=False)
             return Difference("file", *told, is_same=is_same, notes=notes)
         return Difference("value", *told, is_same=False, notes=(f"it is {told[1]}, was {told[0]}",))
 
@@ -156,7 +152,7 @@ def _content(value: object) -> Content:
     """What a value is to be compared as."""
     table = table_of(value)
     if table is not None:
-        return OneTable(table)
+        return table
     if isinstance(value, os.PathLike):
         path = Path(os.fspath(value))
         if path.is_file():
@@ -181,24 +177,13 @@ def table_of(value: object) -> Table | None:
     kind = type(value)
     top = kind.__module__.partition(".")[0]
     if kind.__name__ == "DuckDBPyRelation":
-        return _of_arrow(value.to_arrow_table())  # type: ignore[attr-defined]
+        return Frame(pl.DataFrame(value.to_arrow_table()))  # type: ignore[attr-defined]
     if top in ("pyarrow", "pandas", "duckdb", "_duckdb") and hasattr(value, "__arrow_c_stream__"):
-        return _of_arrow(value)
+        return Frame(pl.DataFrame(value))
     if top == "numpy" and getattr(value, "ndim", 0) in (1, 2) and getattr(value, "dtype", None) is not None:
-        return _of_array(value)
+        with suppress(Exception):  # a dtype that Polars does not know; its values are compared one by one
+            return Frame(pl.from_numpy(value))  # type: ignore[arg-type]
     return None
-
-
-def _of_arrow(value: Any) -> Table:
-    found = pl.DataFrame(value)
-    return Frame(found)
-
-
-def _of_array(value: Any) -> Table | None:
-    try:
-        return Frame(pl.from_numpy(value))
-    except Exception:  # a dtype that Polars does not know; its values are compared one by one
-        return None
 
 
 def _one_sided(before: object, after: object) -> Difference:
@@ -212,13 +197,6 @@ def _one_sided(before: object, after: object) -> Difference:
         is_same=False,
         notes=(f"only {side}",),
     )
-
-
-def same_bytes(before: Path, after: Path) -> bool:
-    """Whether two files hold the same bytes."""
-    import filecmp
-
-    return filecmp.cmp(before, after, shallow=False)
 
 
 def words(value: object) -> str:
@@ -350,15 +328,6 @@ def _plain(value: object) -> Any:
 
 _NUMBERS = r"^[+-]?(?:0|[1-9]\d*)$"
 _FLOATS = r"^(?:[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|NaN|[+-]?inf)$"
-_DUCKDB = (8, b"DUCK")
-
-
-@frozen
-class OneTable:
-    """It is one table."""
-
-    table: Table
-    path: Path | None = None
 
 
 @frozen
@@ -366,7 +335,6 @@ class Several:
     """It holds several things by name: the sheets of a workbook, the tables of a database, the files of a folder."""
 
     things: Mapping[str, Any]
-    path: Path | None = None
 
 
 @frozen
@@ -374,25 +342,17 @@ class Json:
     """It is a value as JSON has them."""
 
     value: object
-    path: Path | None = None
 
 
 @frozen
-class Bytes:
-    """Nothing is known of it but its bytes."""
+class Opaque:
+    """Nothing is known of it but its bytes; `why` it is not what its name says."""
 
-    path: Path | None
-
-
-@frozen
-class NoTable:
-    """It is not what its name says, for a reason."""
-
-    path: Path | None
-    why: str = field(default="")
+    path: Path
+    why: str = ""
 
 
-Content = OneTable | Several | Json | Bytes | NoTable
+Content = Table | Several | Json | Opaque
 
 
 def read_file(path: Path) -> Content:
@@ -402,14 +362,14 @@ def read_file(path: Path) -> Content:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "a.csv"
         >>> _ = path.write_text("id,code\\n1,007\\n")
-        >>> dict(read_file(path).table.schema)
+        >>> dict(read_file(path).schema)
         {'id': Int64, 'code': String}
     """
     try:
         return _read(path)
     except Exception as error:  # of any library
         first = str(error).strip().partition("\n")[0]
-        return NoTable(path, f"{path.name} cannot be read as what its name says: {type(error).__name__}: {first[:200]}")
+        return Opaque(path, f"{path.name} cannot be read as what its name says: {type(error).__name__}: {first[:200]}")
 
 
 def _read(path: Path) -> Content:
@@ -417,21 +377,23 @@ def _read(path: Path) -> Content:
     if kind == ".gz":
         kind = Path(path.stem).suffix.lower()
     if kind in (".parquet", ".pq"):
-        return OneTable(ParquetFile(path), path)
+        return ParquetFile(path)
     if kind in (".csv", ".tsv"):
-        return OneTable(Frame(_read_csv(path, "\t" if kind == ".tsv" else ",")), path)
+        return Frame(_read_csv(path, "\t" if kind == ".tsv" else ","))
     if kind in (".arrow", ".feather", ".ipc"):
-        return OneTable(Frame(pl.read_ipc(content_of(path))), path)
+        return Frame(pl.read_ipc(content_of(path)))
     if kind in (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"):
         sheets = pl.read_excel(path, sheet_id=0, raise_if_empty=False)
-        return Several({name: Frame(frame) for name, frame in sheets.items()}, path)
+        return Several({name: Frame(frame) for name, frame in sheets.items()})
     if kind in (".jsonl", ".ndjson"):
-        return Json([json.loads(line) for line in content_of(path).decode().splitlines() if line.strip()], path)
+        return Json([json.loads(line) for line in content_of(path).decode().splitlines() if line.strip()])
     if kind == ".json":
-        return Json(json.loads(content_of(path).decode("utf-8-sig")), path)
-    if _is_duckdb(path):
-        return Several(_tables_of(path), path)
-    return Bytes(path)
+        return Json(json.loads(content_of(path).decode("utf-8-sig")))
+    with open_to_read(path) as file:
+        is_duckdb = file.read(12)[8:] == b"DUCK"
+    if is_duckdb:
+        return Several(_tables_of(path))
+    return Opaque(path)
 
 
 def _read_csv(path: Path, separator: str) -> pl.DataFrame:
@@ -455,12 +417,6 @@ def _as_numbers(texts: pl.Series) -> pl.Series:
             if numbers.null_count() == texts.null_count():
                 return numbers
     return texts
-
-
-def _is_duckdb(path: Path) -> bool:
-    at, magic = _DUCKDB
-    with open_to_read(path) as file:
-        return file.read(at + len(magic))[at:] == magic
 
 
 def _tables_of(path: Path) -> dict[str, Frame]:

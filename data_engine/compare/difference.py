@@ -158,7 +158,7 @@ class Difference(Displayable, Record):
     samples: tuple[Sample, ...] = field(default=(), metadata={"of": Sample.read})
     key: tuple[str, ...] = ()
     duplicates: Duplicates = field(default_factory=Duplicates, metadata={"of": Duplicates.read})
-    parts: Mapping[str, Difference] = field(default_factory=Named, metadata={"of": lambda told: _read_parts(told)})
+    parts: Mapping[str, Difference] = field(default_factory=Named, metadata={"of": lambda told: read_differences(told)})
     notes: tuple[str, ...] = ()
     is_same: bool = True
 
@@ -180,7 +180,8 @@ class Difference(Displayable, Record):
         return f"<Difference: {self.text}>"
 
 
-def _read_parts(told: Mapping[str, Any]) -> Named[Difference]:
+def read_differences(told: Mapping[str, Any]) -> Named[Difference]:
+    """The differences by name, as they were told."""
     return Named({name: Difference.read(one) for name, one in told.items()})
 
 

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import polars as pl
 
@@ -59,11 +59,6 @@ class Form:
     def has_floats(self) -> bool:
         """Whether any value in it is a float."""
         return self.kind == "float" or any(one.has_floats for one in self.inner)
-
-    @property
-    def is_nested(self) -> bool:
-        """Whether one value holds others."""
-        return self.kind in ("list", "struct")
 
 
 def common_form(before: Any, after: Any) -> Form | None:
@@ -161,7 +156,9 @@ def _is_nested(dtype: Any) -> bool:
 def in_form(values: pl.Series, form: Form) -> pl.Series:
     """The values as they are compared."""
     if form.kind == "python":
-        return pl.Series(values.name, [None if one is None else _python_text(one) for one in values], pl.String)
+        return pl.Series(
+            values.name, [None if one is None else f"{type(one).__qualname__} {one!r}" for one in values], pl.String
+        )
     if form.kind == "cast" and values.dtype == form.dtype:
         return values
     return values.to_frame().select(_in_form(pl.col(values.name), values.dtype, form)).to_series()
@@ -284,31 +281,8 @@ def _are_close(before: Any, after: Any, tolerance: float) -> bool:
     return abs(one - other) <= tolerance * max(abs(one), abs(other))
 
 
-def _python_text(value: Any) -> str:
-    """What stands for a value that Polars cannot compare."""
-    return f"{type(value).__qualname__} {value!r}"
-
-
 _MOST_RENAMES = 200
 _FACTOR = 0x9E3779B97F4A7C15
-
-
-class Table(Protocol):
-    """Columns of equal height, read one at a time."""
-
-    @property
-    def height(self) -> int:
-        """How many rows it has."""
-
-    @property
-    def schema(self) -> Mapping[str, Any]:
-        """The Polars type of each column, in order."""
-
-    def column(self, name: str) -> pl.Series:
-        """All values of a column."""
-
-    def rows(self, numbers: Sequence[int], names: Sequence[str]) -> pl.DataFrame:
-        """These rows in this order, of these columns."""
 
 
 @frozen
@@ -362,15 +336,18 @@ class ParquetFile:
         return wanted.join(found, on=row, how="left", maintain_order="left").drop(row)
 
 
+Table = Frame | ParquetFile
+"""Columns of equal height, read one at a time."""
+
+
 def compare_tables(
     before: Table,
     after: Table,
     *,
     key: Sequence[str] = (),
     tolerance: float = TOLERANCE,
-    of: Mapping[str, Any] | None = None,
 ) -> Difference:
-    """What differs between two tables; `of` are further facts of the difference.
+    """What differs between two tables.
 
     Raises:
         FlowValidationError: a column of the key is missing, holds floats, or is of types that do not compare.
@@ -386,7 +363,8 @@ def compare_tables(
     order = Order(found.is_other_order, others != list(forms))
     renamed = columns if not found.renamed else Columns(columns.added, columns.removed, columns.retyped, found.renamed)
     return Difference(
-        **{"before": _shape(before), "after": _shape(after), **(of or {})},
+        before=_shape(before),
+        after=_shape(after),
         columns=renamed,
         order=order,
         rows=found.rows,
@@ -477,13 +455,9 @@ def _row_numbers(sides: _Sides, at: tuple[pl.Series, pl.Series] | None) -> tuple
         factor = pl.Series([_FACTOR * (2 * place + 1) % 2**64], dtype=pl.UInt64)
         for side, values in enumerate(sides.column(name)):
             chosen = values if at is None else values.gather(at[side])
-            sums[side] = sums[side] + _mixed(hashed(chosen, sides.forms[name], sides.tolerance), factor)
+            numbers = hashed(chosen, sides.forms[name], sides.tolerance)
+            sums[side] = sums[side] + numbers * factor  # so that the same value in two columns does not count the same
     return sums[0], sums[1]
-
-
-def _mixed(numbers: pl.Series, factor: pl.Series) -> pl.Series:
-    """So that the same value in two columns does not count the same."""
-    return numbers * factor
 
 
 def _counted(then: pl.Series, now: pl.Series) -> pl.DataFrame:
@@ -631,7 +605,7 @@ def _pairs(sides: _Sides, key: tuple[str, ...]) -> _Pairs:
     if are_unique[0] and then.equals(now):
         return _Pairs(None, None, then.height, empty, empty, twice, duplicates)
     if not all(are_unique):
-        repeated = [_repeated(one) for one in (then, now)]
+        repeated = [one.filter(one.is_duplicated()).unique() for one in (then, now)]
         duplicates = Duplicates(repeated[0].height, repeated[1].height)
         several = pl.concat(repeated).unique()
         twice = _among(left, several, key)[i], _among(right, several, key)[j]
@@ -664,11 +638,6 @@ def _aligned(
 
 def _is_unique(keys: pl.DataFrame) -> bool:
     return (keys.to_series().n_unique() if keys.width == 1 else keys.n_unique()) == keys.height
-
-
-def _repeated(keys: pl.DataFrame) -> pl.DataFrame:
-    """The keys that occur more than once, each once."""
-    return keys.filter(keys.is_duplicated()).unique()
 
 
 def _among(rows: pl.DataFrame, others: pl.DataFrame, key: Sequence[str], *, is_in: bool = True) -> pl.DataFrame:

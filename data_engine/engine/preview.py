@@ -21,8 +21,7 @@ from data_engine.engine.memo.cache import PreviewCache
 from data_engine.engine.memo.caption import PreviewReport, caption, caption_html, loud_html, outside_words, show_caption
 from data_engine.engine.memo.runner import KeptResults, PreviewRunner
 from data_engine.engine.params import as_steps_see, params_for
-from data_engine.engine.progress import ProgressLine
-from data_engine.engine.result_display import bound_display, require_plan
+from data_engine.engine.result_display import ProgressLine, bound_display, require_plan
 from data_engine.engine.run import item_executor, make_context, outcome_of, require_source, require_steps
 from data_engine.engine.run_sources import guard_of_preview, guard_of_run, preview_files
 from data_engine.engine.scratch import Scratch, scratch_of

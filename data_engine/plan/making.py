@@ -13,7 +13,7 @@ from types import FunctionType
 from typing import Any
 
 from data_engine.compare.difference import Columns, Difference, Named, Rows
-from data_engine.engine.access.bytecode import code_facts
+from data_engine.engine.access.code import code_facts
 from data_engine.engine.candidates import (
     Source,
     is_unchanged,
@@ -27,7 +27,7 @@ from data_engine.engine.memo.caption import show_caption
 from data_engine.engine.memo.fingerprint import CodeTracer
 from data_engine.engine.params import params_for
 from data_engine.engine.preview import first_source, say_first, steps_until
-from data_engine.engine.progress import ProgressLine
+from data_engine.engine.result_display import ProgressLine
 from data_engine.errors import FlowValidationError, NotHeldBackError
 from data_engine.flow.check import Check, names_saved, with_rejected_named
 from data_engine.flow.flow import Flow

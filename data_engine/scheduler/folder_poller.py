@@ -15,6 +15,7 @@ import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -133,7 +134,7 @@ class FolderPoller:
         noted = [event for event in events if isinstance(event, (RunStarted, StepFinished, RunFinished))]
         self._under_way.update(event.run_id for event in noted if isinstance(event, RunStarted))
         if noted:
-            self._inbox.append(partial(self._note_all, noted))
+            self._inbox.extend([partial(self._note, event) for event in noted])
         ended = [event.run_id for event in noted if isinstance(event, RunFinished)]
         if ended:
             self._under_way.difference_update(ended)
@@ -141,7 +142,7 @@ class FolderPoller:
 
     def give_back(self, due: Due) -> None:
         """What was due is not run: it has changed, or cannot be run now; it will be judged again."""
-        self._post(lambda: self._reopen(due))
+        self._post(partial(self._reopen, due))
 
     def hint(self, path: str) -> None:
         """Something may have happened at this path."""
@@ -150,7 +151,7 @@ class FolderPoller:
 
     def reload(self) -> None:
         """Others have written what `read` gives: judge everything anew."""
-        self._post(self._reload)
+        self._post(self._remember, self._judge_all_again)
 
     def expect_new_code(self) -> None:
         """What the flow's code writes is not known any more: it was edited."""
@@ -158,11 +159,11 @@ class FolderPoller:
 
     def use_rules(self, rules: Rules) -> None:
         """The workspace's settings were edited: judge everything by them from now on."""
-        self._post(lambda: self._use_rules(rules))
+        self._post(partial(self._memory.use_rules, rules), self._judge_all_again)
 
     def free(self, keys: frozenset[SourceKey] | None = None) -> None:
         """Hold these sources (all without, as when a person starts the engine) no longer."""
-        self._post(lambda: self._free_and_judge(keys))
+        self._post(partial(self._memory.free, keys), self._judge_all_again)
 
     @property
     def others(self) -> int:
@@ -391,14 +392,12 @@ class FolderPoller:
         key = self._names.key(name)
         state = self._memory.get(key)
         is_output = state is None and self._is_output(name)
-        may_be_output = state is None and self._may_be_output(seen_file)
+        is_parallel = self._trigger.max_parallel != 1
+        may_be_output = state is None and self._outputs.may_be_written_by(
+            seen_file.suspects or frozenset(), self._live, is_parallel=is_parallel
+        )
         candidate = Candidate(key, *seen_file[:3], is_output, may_be_output, *seen_file[4:])
         return self._memory.judge(candidate, settle_s=self._trigger.settle, now_s=self._wall())
-
-    def _may_be_output(self, seen_file: SeenFile) -> bool:
-        """Whether a run that is under way may have written the file."""
-        is_parallel = self._trigger.max_parallel != 1
-        return self._outputs.may_be_written_by(seen_file.suspects or frozenset(), self._live, is_parallel=is_parallel)
 
     def _verdict(self, name: str, signature: Signature, now_s: float) -> Verdict:
         key = self._names.key(name)
@@ -445,13 +444,9 @@ class FolderPoller:
             elif (state := self._memory.get(self._names.key(name))) is not None and state.last_at_utc is not None:
                 verdict = self._judge(name, seen_file)
                 if isinstance(verdict.why, RetryLater):
-                    yield now_s + _seconds_until(verdict.why.at_utc, wall_s)
+                    yield now_s + max(0.0, datetime.fromisoformat(verdict.why.at_utc).timestamp() - wall_s)
 
     # -- what happens in runs --------------------------------------------------------------------------------------
-
-    def _note_all(self, events: list[RunStarted | StepFinished | RunFinished]) -> None:
-        for event in events:
-            self._note(event)
 
     def _note(self, event: RunStarted | StepFinished | RunFinished) -> None:
         if isinstance(event, StepFinished):
@@ -511,18 +506,6 @@ class FolderPoller:
         outputs = self._memory.read()
         self._outputs.remember(path for path in outputs if self._names.inside(path) is not None)
 
-    def _reload(self) -> None:
-        self._remember()
-        self._judge_all_again()
-
-    def _use_rules(self, rules: Rules) -> None:
-        self._memory.use_rules(rules)
-        self._judge_all_again()
-
-    def _free_and_judge(self, keys: frozenset[SourceKey] | None) -> None:
-        self._memory.free(keys)
-        self._judge_all_again()
-
     def _judge_all_again(self) -> None:
         now_s = self._clock()
         for name, signature in self._scanner.files():
@@ -540,15 +523,9 @@ class FolderPoller:
     def _is_output(self, name: str) -> bool:
         return bool(self._outputs) and self._scanner.path(name).replace("/", os.sep) in self._outputs
 
-    def _post(self, act: Callable[[], None]) -> None:
-        self._inbox.append(act)
+    def _post(self, *acts: Callable[[], None]) -> None:
+        self._inbox.extend(acts)
         self.wake()
-
-
-def _seconds_until(at_utc: str, wall_s: float) -> float:
-    from datetime import datetime
-
-    return max(0.0, datetime.fromisoformat(at_utc).timestamp() - wall_s)
 
 
 class OwnOutputs:

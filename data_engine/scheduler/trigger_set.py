@@ -642,7 +642,14 @@ class TriggerSet:
             if isinstance(due.why, Slot) and due.why.skipped_before_utc is not None:
                 self._say(name, due.why.text)
         if isinstance(planner, ScheduleClock):
-            under_way = self._slot_under_way(name, dues[0])
+            under_way = next(
+                (
+                    slot
+                    for slot in self._slots.values()
+                    if slot.flow == name and _slot_utc(slot.due) == _slot_utc(dues[0]) is not None
+                ),
+                None,
+            )
             if under_way is not None:  # begun before the engine was stopped and started: one run is enough
                 under_way.waiting.append(trigger)
                 return
@@ -659,13 +666,6 @@ class TriggerSet:
         """Called from the thread that looks."""
         text = (str(error) or type(error).__name__).partition("\n")[0]
         self._loop.call_soon_threadsafe(self._say, trigger.flow, text)
-
-    def _slot_under_way(self, name: str, due: Due) -> _Slot | None:
-        """The same wall-clock slot of the flow, when its runs have not all ended."""
-        if not isinstance(due.why, Slot):
-            return None
-        slots = [slot for slot in self._slots.values() if slot.flow == name]
-        return next((slot for slot in slots if _slot_utc(slot.due) == due.why.slot_utc), None)
 
     def _drop_waiting(self, name: str | None) -> None:
         # A slot of which something never runs is not served.

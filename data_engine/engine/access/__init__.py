@@ -6,6 +6,5 @@ recorders.py        what each of them records; what a SQL text reads
 file_events.py      what Python changes, seen before it happens
 guards.py           what a preview must not change, and what a run must not: its own sources
 doubts.py           what was read otherwise than its author meant
-libraries.py        which libraries only compute, and which read what nobody sees
-bytecode.py         what a code object names, calls and holds
+code.py             whose code is what, which libraries only compute, and what a code object names, calls and holds
 """

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from data_engine.engine.access.libraries import library_folders
+from data_engine.engine.access.code import library_folders
 from data_engine.platforms.copies import head_of
 from data_engine.platforms.files import changed_ns
 from data_engine.record import frozen

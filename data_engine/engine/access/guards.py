@@ -29,10 +29,9 @@ from typing import Any, ClassVar
 from data_engine import private
 from data_engine.cause import Cause
 from data_engine.engine.access.access_log import ReadLog
-from data_engine.engine.access.bytecode import code_facts
+from data_engine.engine.access.code import code_facts, library_folders
 from data_engine.engine.access.file_events import ChangeRefusedError, FileGuard
 from data_engine.engine.access.interceptors import Interceptors, watched_libraries
-from data_engine.engine.access.libraries import library_folders
 from data_engine.files import files_below, identity_of, write_text_atomic
 from data_engine.flow.check import Check
 from data_engine.flow.flow import Flow

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from data_engine.engine.access.access_log import Kind, ReadLog, not_logged
-from data_engine.engine.access.bytecode import identifiers
+from data_engine.engine.access.code import identifiers
 from data_engine.engine.access.file_events import (
     FileGuard,
     about_to_open_database,

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from data_engine.cause import Cause, cause_of_death
 from data_engine.engine.access.file_events import ChangeRefusedError, current_guard
 from data_engine.engine.items import threads
-from data_engine.engine.items.threads import IN_ITEM
+from data_engine.engine.items.threads import IN_ITEM, Share
 from data_engine.engine.items.travel import (
     Frame,
     PackedError,
@@ -36,7 +36,6 @@ from data_engine.engine.items.travel import (
     unpack_error,
     write_frame,
 )
-from data_engine.engine.shares import Share
 from data_engine.errors import ProcessDiedError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemCall, ItemMap, StepControl

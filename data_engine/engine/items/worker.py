@@ -25,6 +25,7 @@ from typing import Any
 
 from data_engine import secret
 from data_engine.engine.access.file_events import FileGuard, failing_when_refused, guarding
+from data_engine.engine.items.threads import limit_duckdb
 from data_engine.engine.items.travel import (
     FarContext,
     Frame,
@@ -37,7 +38,6 @@ from data_engine.engine.items.travel import (
     unpack_error,
     write_frame,
 )
-from data_engine.engine.shares import limit_duckdb
 from data_engine.flow.control import StepControl
 from data_engine.model import Event
 from data_engine.platforms import parent

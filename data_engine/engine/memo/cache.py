@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.engine.access.access_log import Kind, Namespace, Signature, compare, signature_of
-from data_engine.engine.access.libraries import is_authored
+from data_engine.engine.access.code import is_authored
 from data_engine.engine.memo.caption import StepReport
 from data_engine.engine.memo.fingerprint import value_digest
 from data_engine.engine.scratch import ScratchFile

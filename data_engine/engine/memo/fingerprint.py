@@ -27,9 +27,17 @@ from functools import cached_property
 from typing import Any
 
 from data_engine.engine.access.access_log import Namespace
-from data_engine.engine.access.bytecode import Chain, CodeFacts, code_facts, constant_bytes
+from data_engine.engine.access.code import (
+    LOOSE,
+    Chain,
+    CodeFacts,
+    code_facts,
+    constant_bytes,
+    is_authored,
+    version_of,
+    why_unseen,
+)
 from data_engine.engine.access.interceptors import is_intercepted, is_reader, watched_libraries
-from data_engine.engine.access.libraries import LOOSE, is_authored, version_of, why_unseen
 from data_engine.engine.access.recorders import is_frame
 from data_engine.engine.memo.values import PLAIN, ContentTracer, digest_of
 from data_engine.flow.check import Check

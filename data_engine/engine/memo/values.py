@@ -29,9 +29,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from data_engine.engine.access.bytecode import constant_bytes, identifiers
+from data_engine.engine.access.code import constant_bytes, identifiers, is_authored
 from data_engine.engine.access.interceptors import is_reader
-from data_engine.engine.access.libraries import is_authored
 from data_engine.flow.batch import Batch, FileRef
 
 MAX_PLAIN_BYTES = 50 * 1024 * 1024
