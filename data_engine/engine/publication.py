@@ -151,7 +151,8 @@ def finish(final_root: Path, stage_name: str, made: PublishStarted, *, is_own: b
 
 
 def _finish_one(here: Place, there: Place, name: str, one: StagedFile, final: Path, *, is_own: bool) -> bool:
-    facts, target = here.facts(name), _mark(there.facts(name))
+    facts, found = here.facts(name), there.facts(name)
+    target = None if found is None else (found.st_size, found.st_mtime_ns)
     if facts is None:
         return target == (one.size_bytes, one.mtime_ns)
     if not _is_as_listed(here, name, facts, one, is_own=is_own) or target != one.replaces:
@@ -181,10 +182,6 @@ def cannot_publish(final: Path, error: OSError) -> FlowValidationError:
         fix="check that its folder can be written and has room, and that no folder has that name and no link is in its way; "
         "nothing was published",
     )
-
-
-def _mark(facts: os.stat_result | None) -> tuple[int, int] | None:
-    return None if facts is None else (facts.st_size, facts.st_mtime_ns)
 
 
 def _is_same(here: Place, name: str, there: Place) -> bool:

@@ -47,11 +47,12 @@ class RecordedPass:
         self.flow, self.home = flow, home
         self.ours = home.own_folders
         self.databases = home.settings().databases.storage_version, home.database_lead
-        self._given = given
+        self._params = params_text(given)
 
     def about(self, asked: RunAbout | None) -> RunAbout:
         """What is known of a run that begins; `asked` is what whoever asked for it knows."""
-        about = self._here if asked is None and current_files() is None else asked or _begun_in_run()
+        outer = current_files()  # of a run of which a step has begun this one
+        about = asked or (self._here if outer is None else RunAbout("flow", outer.whose, "@".join(person())))
         root, env = self.home.layout.root, environment()
         git = GitState(about.git_commit, about.git_dirty) if about.deployment_id is not None else self._git
         told = (root, env.digest) in _told
@@ -80,10 +81,6 @@ class RecordedPass:
     @cached_property
     def _git(self) -> GitState:
         return _git(self.home.layout.root)
-
-    @cached_property
-    def _params(self) -> str | None:
-        return params_text(self._given)
 
 
 class Recording:
@@ -185,12 +182,6 @@ def readers_watched() -> Iterator[None]:
             _watchers -= 1
             if not _watchers:
                 _readers.close()
-
-
-def _begun_in_run() -> RunAbout:
-    """Of a run that a step of another run has begun."""
-    outer = current_files()
-    return RunAbout("flow", None if outer is None else outer.whose, "@".join(person()))
 
 
 class _GitSeen(NamedTuple):

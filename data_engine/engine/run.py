@@ -99,7 +99,7 @@ class RunPass:
         hears_all: bool = True,
     ) -> None:
         self.flow, self.home, self.params, self.name = flow, home, params, flow.name or ""
-        self.sink, self.keep_last, self.may_work = sink, keep_last, may_work or _always
+        self.sink, self.keep_last, self.may_work = sink, keep_last, may_work or (lambda: None)
         self.settles = is_as_scheduled(flow, params)
         settings = None if home is None else home.settings()
         self.executor = None if settings is None else settings.executor
@@ -515,10 +515,6 @@ def _facts_of(error: FlowValidationError) -> dict[str, Any]:
         helper = error.cell if is_elsewhere else None
     fix = {} if error.fix is None else {"fix": error.fix}
     return {"step": step, "detail": detail, "helper": helper, "places": list(error.places), **fix}
-
-
-def _always() -> None:
-    """The permission of a run without limits."""
 
 
 def _debug(flow: Flow, source: Source, home: LocalWorkspace, control: StepControl) -> FlowDebugContext:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from data_engine import nofollow, private
 from data_engine.cause import Cause
@@ -601,16 +602,12 @@ def _is_sqlite(path: Path) -> bool:
 def _copy_sqlite(source: Path, target: Path) -> None:
     try:
         with (
-            closing(sqlite3.connect(f"file:{_quoted(source)}?mode=ro", uri=True, timeout=WAIT_FOR_HOLDER_S)) as reader,
+            closing(
+                sqlite3.connect(f"file:{quote(source.as_posix())}?mode=ro", uri=True, timeout=WAIT_FOR_HOLDER_S)
+            ) as reader,
             closing(sqlite3.connect(target)) as writer,
         ):
             reader.backup(writer)
     except sqlite3.Error as error:
         raise OSError(errno.EIO, f"the database cannot be copied: {error}", str(source)) from error
     shutil.copystat(source, target)
-
-
-def _quoted(path: Path) -> str:
-    from urllib.parse import quote
-
-    return quote(path.as_posix())

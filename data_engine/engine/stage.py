@@ -67,6 +67,9 @@ _MOST_NAMED = 3
 _Facts = tuple[int, int, int]
 
 
+_machine_of = cache(machine_id)
+
+
 class Maker(NamedTuple):
     """Whose stage it is: machine and run; `made_of` is the size and time of the source."""
 
@@ -326,7 +329,8 @@ class Stage:
         with self._target(beside, (self.final_root.name,), self.final_root) as out:
             for folder, group in groups:
                 with self._target(out, folder, self.final_root.joinpath(*folder)) as there:
-                    self._try_folder(there)
+                    if not os.access(there.at("."), os.W_OK, dir_fd=there.descriptor):
+                        raise cannot_publish(there.path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
                     for one in group:
                         replaced["/".join((*folder, one.name))] = self._try(there, one)
             self._before()
@@ -353,10 +357,6 @@ class Stage:
             except OSError as error:
                 raise cannot_publish(final, error) from error
             yield there
-
-    def _try_folder(self, there: Place) -> None:
-        if not os.access(there.at("."), os.W_OK, dir_fd=there.descriptor):
-            raise cannot_publish(there.path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
     def _try(self, there: Place, one: FoundFile) -> tuple[int, int] | None:
         """Refuse what could not be replaced, before anything is; the size and time of what would be."""
@@ -392,7 +392,7 @@ def staged_run(
     """Where a run writes whose flow has a staged mirror; None for every other flow."""
     if not flow.is_staged:
         return None
-    machine = host_name() if home is None else _machine(home.local.state_root)
+    machine = host_name() if home is None else _machine_of(home.local.state_root)
     made_of = seen[0].signature[:2] if source.path is not None and seen else None
     key = None if source.key is None else (source.key.root, source.key.path)
 
@@ -410,11 +410,6 @@ def _names(text: str, folder: Path) -> bool:
     """Whether a plan or a query names the folder, with whichever separators, escaped or not."""
     spelled = re.compile(r"[\\/]+")
     return spelled.sub("/", str(folder)) in spelled.sub("/", text)
-
-
-@cache
-def _machine(state_root: Path) -> str:
-    return machine_id(state_root)
 
 
 def _changed(final: Path) -> TargetChangedError:

@@ -187,7 +187,9 @@ def read_golden(path: Path) -> Golden:
         if text is None:
             raise SettingsError("the file is not there", where=str(path))
         found = parse_toml(text, where=str(path))
-        golden = Golden.read(_fields(found) | {"flow": path.parent.name, "name": path.stem})
+        golden = Golden.read(
+            {**found, "params": Named(found.get("params")), "flow": path.parent.name, "name": path.stem}
+        )
         _check(golden)
     except SettingsError as error:
         raise _no_header(path, error.what) from error
@@ -226,10 +228,6 @@ def header_text(golden: Golden) -> str:
         source.add("files", files)
         document.add("source", source)
     return tomlkit.dumps(document)
-
-
-def _fields(found: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: Named(value) if name == "params" else value for name, value in found.items()}
 
 
 def _check(golden: Golden) -> None:

@@ -23,7 +23,7 @@ from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, work
 from data_engine.engine.params import params_for
 from data_engine.engine.preview import first_source, say_first, steps_until
 from data_engine.errors import FlowExecutionError, FlowValidationError
-from data_engine.files import create_exclusive, trouble_of, write_text_atomic
+from data_engine.files import create_exclusive, files_below, trouble_of, write_text_atomic
 from data_engine.flow.batch import Batch
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import portable_text
@@ -233,21 +233,16 @@ def keep_source(flow: Flow, chosen: Source, folder: Path) -> GoldenSource | None
         return None
     is_batch = chosen.path is None
     if is_batch:
-        names = [name for name, _ in candidates(flow)] if _is_own(flow, chosen) else _below(chosen.root)
+        if flow.trigger is not None and flow.trigger.source == chosen.root:
+            names = [name for name, _ in candidates(flow)]
+        else:
+            names = sorted(path.relative_to(chosen.root).as_posix() for path in files_below(chosen.root))
         files = {portable_text(Path(name)): chosen.root / name for name in names}
     else:
         assert chosen.path is not None
         files = {chosen.key.path or chosen.path.name: chosen.path}
     kept = tuple(_keep_file(name, path, folder) for name, path in files.items())
     return GoldenSource(chosen.key.root, "" if is_batch else chosen.key.path, is_batch, kept)
-
-
-def _is_own(flow: Flow, chosen: Source) -> bool:
-    return flow.trigger is not None and flow.trigger.source == chosen.root
-
-
-def _below(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def _keep_file(name: str, path: Path, folder: Path) -> KeptFile:

@@ -117,7 +117,11 @@ def make_plan(home: LocalWorkspace, name: str, wish: Wish, sink: Callable[[Event
     found = tuple(dict.fromkeys(one for flow in flows.values() for one in escapes(flow)))
     if found and not wish.is_confirmed:
         raise not_confirmed(name, found)
-    chosen = _chosen(before, home, wish)
+    if wish.source is None:
+        chosen = sources_seen(before, home, wish.sources)
+    else:
+        source = pick_source(before, wish.source)
+        chosen = Chosen((source,), (PlannedSource(name_of(source), source.text),))
     run = _Run(flows, home, wish, sink, errors)
     try:
         objects = run.objects(chosen)
@@ -169,13 +173,6 @@ def _require_object(flows: Mapping[str, Flow], use: str | None) -> None:
             return
     if wrong is not None:
         raise wrong
-
-
-def _chosen(flow: Flow, home: LocalWorkspace, wish: Wish) -> Chosen:
-    if wish.source is None:
-        return sources_seen(flow, home, wish.sources)
-    source = pick_source(flow, wish.source)
-    return Chosen((source,), (PlannedSource(name_of(source), source.text),))
 
 
 class _Run:

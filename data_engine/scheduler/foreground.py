@@ -506,7 +506,8 @@ class InProcess:
         for number, source in enumerate(job.sources):
             if job.job_id in self._left or self._stop_cause is not None:
                 break
-            if not _is_as_seen(source):
+            path = source.as_source().path
+            if path is not None and source.seen and not is_unchanged(path, source.seen[0].signature):
                 continue  # it comes back and is judged anew
             with inside_group(flow, self._home):
                 refused = self._run_one(job, current, source, job.about(number))
@@ -588,9 +589,3 @@ class _Loaded(NamedTuple):
     pass_number: int | None
     planned: Flow
     flow: Flow
-
-
-def _is_as_seen(source: JobSource) -> bool:
-    """Whether the file is still the one that was found due."""
-    path = source.as_source().path
-    return path is None or not source.seen or is_unchanged(path, source.seen[0].signature)

@@ -258,7 +258,9 @@ class RunQueue:
             group = self._groups[name]
             if lane.turn is not None and lane.turn is turns[group]:  # what goes after that waits until it has run
                 waiting.setdefault(group, []).append(name)
-        for group in sorted(waiting, key=lambda one: (turns[one], self._last_turn(waiting[one]))):
+        for group in sorted(
+            waiting, key=lambda one: (turns[one], min(self._turns.get(flow, -1) for flow in waiting[one]))
+        ):
             flow = self._flow_of(group, waiting[group], max_parallel)
             if flow is None or not may_start(group):
                 continue
@@ -267,9 +269,6 @@ class RunQueue:
             self._holders[group] = flow
             return self._job(flow, is_alone=len(waiting[group]) == 1, slots=max_parallel.get(flow, 1))
         return None
-
-    def _last_turn(self, flows: list[str]) -> int:
-        return min(self._turns.get(flow, -1) for flow in flows)
 
     def _flow_of(self, group: str, waiting: list[str], max_parallel: Mapping[str, int]) -> str | None:
         holder = self._holders.get(group)

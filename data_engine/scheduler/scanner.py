@@ -26,7 +26,6 @@ from data_engine.platforms.drives import network_drive
 from data_engine.platforms.files import is_folder_itself, is_link, is_placeholder
 from data_engine.platforms.holders import who_locks
 from data_engine.reasons.kinds import Unreachable
-from data_engine.record import frozen
 
 _HIDDEN = (".", "~$")
 
@@ -107,7 +106,9 @@ class Scanner:
             return
         if not stat.S_ISDIR(facts.st_mode):
             self._drop("", found)
-            self._see_single(facts, found)
+            signature = Signature(facts.st_size, facts.st_mtime_ns)
+            if signature != self._single:
+                self._single = found.seen[""] = signature
             yield found
             return
         if self._single is not None:
@@ -206,11 +207,6 @@ class Scanner:
     def _look_through(self, prefix: str, found: Scan) -> None:
         self._folders[_split(prefix[:-1])[0]].children.add(prefix)
         deque(self._walk([prefix], found), maxlen=0)
-
-    def _see_single(self, facts: os.stat_result, found: Scan) -> None:
-        signature = Signature(facts.st_size, facts.st_mtime_ns)
-        if signature != self._single:
-            self._single = found.seen[""] = signature
 
     def _walk(self, prefixes: list[str], found: Scan, *, newest_first: bool = False) -> Iterator[None]:
         """Look through the folders and those below them; a pause after each."""
@@ -526,10 +522,12 @@ class FileEvents:
             key = (str(folder), recursive)
             watched = self._watched.get(key)
             if watched is None:
+                watched = _Watched()
                 try:
-                    watched = self._watched[key] = _Watched(self._schedule(*key), set())
+                    watched.watch = self._schedule(watched, *key)
                 except OSError:
                     return False
+                self._watched[key] = watched
             watched.tells.add(tell)
             return True
 
@@ -554,7 +552,7 @@ class FileEvents:
             observer.stop()
             observer.join()
 
-    def _schedule(self, folder: str, recursive: bool) -> Any:
+    def _schedule(self, handler: _Watched, folder: str, recursive: bool) -> Any:
         import watchdog.events
 
         from data_engine.platforms.events import new_observer
@@ -569,16 +567,9 @@ class FileEvents:
             self._observer.start()
         # Not DirModified: it comes with every file, and would have the whole folder looked through for each.
         kinds = [getattr(watchdog.events, f"{kind}Event", None) for kind in _KINDS]
-        handler = _Handler(lambda path: self._pass_on((folder, recursive), path))
         return self._observer.schedule(
             handler, folder, recursive=recursive, event_filter=[kind for kind in kinds if kind is not None]
         )
-
-    def _pass_on(self, key: tuple[str, bool], path: str) -> None:
-        watched = self._watched.get(key)
-        if watched is not None:
-            for tell in tuple(watched.tells):
-                tell(path)
 
 
 class FolderEvents:
@@ -622,20 +613,15 @@ class FolderEvents:
             self._heard = None
 
 
-@frozen
 class _Watched:
-    watch: Any
-    tells: set[Callable[[str], None]]
+    """A folder that is watched, and who is told; what the library calls a handler needs no more than `dispatch`."""
 
-
-class _Handler:
-    """What the library calls a handler: it needs no more than `dispatch`."""
-
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self) -> None:
+        self.watch: Any = None
+        self.tells: set[Callable[[str], None]] = set()
 
     def dispatch(self, event: Any) -> None:
         """Tell of the path, and of the new one when something moved: a writer that renames shows only so."""
-        for path in (event.src_path, event.dest_path):
-            if path:
-                self._tell(os.fsdecode(path))
+        for path in filter(None, (event.src_path, event.dest_path)):
+            for tell in tuple(self.tells):
+                tell(os.fsdecode(path))

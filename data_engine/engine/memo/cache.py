@@ -118,15 +118,14 @@ class PreviewCache:
                 self._count(before, -1)
             self._count(entry, 1)
             self._entries[key] = entry
-            while self._entries and self._is_over(limit_bytes):
+            while self._entries and (
+                max(self._used_bytes, self._kept_bytes) > limit_bytes or len(self._entries) > _MAX_ENTRIES
+            ):
                 self._count(self._entries.popitem(last=False)[1], -1)
 
     def _count(self, entry: CacheEntry, sign: int) -> None:
         self._used_bytes += sign * entry.size_bytes
         self._kept_bytes += sign * entry.kept_bytes
-
-    def _is_over(self, limit_bytes: int) -> bool:
-        return max(self._used_bytes, self._kept_bytes) > limit_bytes or len(self._entries) > _MAX_ENTRIES
 
     def needs_order(self, place: Place) -> bool:
         """Whether a step of this flow changed more than its result last time."""

@@ -494,7 +494,7 @@ class CodeTracer(ContentTracer):
 
     def _added_methods(self) -> list[tuple[Any, str]]:
         found = []
-        for label, members in _frame_classes():
+        for label, members in _frame_classes(tuple(library for library in _CLASSES if library in sys.modules)):
             for name in self.mentions & members.keys():
                 added = members[name]
                 target = getattr(added, "_ns", None) or getattr(added, "_accessor", None) or added
@@ -586,13 +586,9 @@ _CLASSES = {
 }
 
 
-def _frame_classes() -> tuple[tuple[str, Mapping[str, Any]], ...]:
-    """The classes whose objects a step gets without naming them, and to which an author may add methods."""
-    return _classes_of(tuple(library for library in _CLASSES if library in sys.modules))
-
-
 @functools.cache
-def _classes_of(libraries: tuple[str, ...]) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+def _frame_classes(libraries: tuple[str, ...]) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    """The classes whose objects a step gets without naming them, and to which an author may add methods."""
     found: list[tuple[str, Mapping[str, Any]]] = []
     for library in libraries:
         space = vars(sys.modules[library])

@@ -143,7 +143,7 @@ class _Copy:
         if library == "polars" and name in ("DataFrame", "Series") and kind is getattr(sys.modules["polars"], name):
             return self._polars(value)
         if library == "pyarrow" and (name in _ARROW or name.endswith(("Array", "Scalar", "Type"))):
-            self.frame_bytes += _nbytes(value)
+            self.frame_bytes += getattr(value, "nbytes", 64)
             return _own_arrow(value, name) if self.apart else value
         if library == "numpy":
             return self._numpy(value, kind)
@@ -347,11 +347,6 @@ def _own_arrow(value: Any, name: str) -> Any:
         writer.write(value)
     with pyarrow.ipc.open_stream(sink.getvalue()) as reader:
         return reader.read_all() if name == "Table" else reader.read_next_batch()
-
-
-def _nbytes(value: Any) -> int:
-    size = getattr(value, "nbytes", 64)
-    return size if isinstance(size, int) else 64
 
 
 def _size_of_many(values: Any) -> int:
