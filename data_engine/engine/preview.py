@@ -161,7 +161,6 @@ def make_runner(
     context = make_context(flow, source, home=home, control=control, started_at_s=time.time())
     context.params = as_steps_see(flow, params, secret=context.secret)
     limits = PreviewSettings() if home is None else home.settings().preview
-    ours = () if home is None else (home.local.state_root, home.layout.workspace_state_dir)
     return PreviewRunner(
         flow,
         context,
@@ -169,7 +168,7 @@ def make_runner(
         source,
         KeptResults(_cache, limits.cache_bytes, fresh),
         scratch=scratch,
-        ours=tuple(f"{folder}{os.sep}" for folder in ours),
+        ours=() if home is None else home.own_folders,
         guard=guard_of_run(flow, source, home, mirror=None)
         if scratch is None
         else guard_of_preview(flow, source, home, scratch.folder),

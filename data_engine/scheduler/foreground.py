@@ -283,20 +283,14 @@ class _Part:
         self._has_settings = home is None
         self._waits: set[str] = set()
         self._noticed_s = float("-inf")
-        self.scheduler = Scheduler(self._home, self._make_executor, self, loop=whole.loop, say=whole.say)
-        self.executor = self.scheduler.dispatcher.executor
-
-    def _make_executor(self, dispatcher: Dispatcher[InProcess]) -> InProcess:
-        whole = self._whole
-        return InProcess(
+        self.scheduler = Scheduler(
             self._home,
+            lambda dispatcher: InProcess(self._home, dispatcher, whole, self.ready_flows),
+            self,
             loop=whole.loop,
-            flows=self.ready_flows,
-            load=whole.load,
-            on_events=dispatcher.on_events,
-            on_done=dispatcher.on_done,
-            listeners=Listeners(whole.heard, whole.finished, whole.failed, whole.say),
+            say=whole.say,
         )
+        self.executor = self.scheduler.dispatcher.executor
 
     # -- what the scheduler asks -----------------------------------------------------------------------------------
 
@@ -405,18 +399,8 @@ class _Part:
 _MOST_JOBS = 1_000_000
 
 
-class Listeners(NamedTuple):
-    """Who hears of what runs here: `event` of every event, `finished` of every context, `failed` of what raised
-    otherwise, all from the run's thread; `say` of what people should know of a flow."""
-
-    event: Callable[[Event], None]
-    finished: Callable[[FlowContext], None]
-    failed: Callable[[BaseException], None]
-    say: Callable[[str, str], None]
-
-
 class InProcess:
-    """An executor of this process: as many jobs at once as there are. `load` executes a flow's module afresh for a pass.
+    """An executor of this process: as many jobs at once as there are.
 
     Every event is recorded before anyone hears of it; a run whose start cannot be recorded does not begin.
     """
@@ -424,18 +408,13 @@ class InProcess:
     def __init__(
         self,
         home: LocalWorkspace | None,
-        *,
-        loop: asyncio.AbstractEventLoop,
+        dispatcher: Dispatcher[InProcess],
+        whole: _ForegroundRun,
         flows: Callable[[], Mapping[str, ReadyFlow]],
-        load: Callable[[str], Flow] | None,
-        on_events: Callable[[Job, Sequence[Event]], None],
-        on_done: Callable[[Job, JobEnd], None],
-        listeners: Listeners,
     ) -> None:
         self.running: dict[str, RunStarted] = {}
         self._home, self._ledger = home, None if home is None else home.ledger()
-        self._loop, self._flows, self._load = loop, flows, load
-        self._on_events, self._on_done, self._listeners = on_events, on_done, listeners
+        self._dispatcher, self._whole, self._flows = dispatcher, whole, flows
         self._jobs: set[str] = set()
         self._left: set[str] = set()
         self._stopped: dict[str, Cause] = {}
@@ -481,7 +460,7 @@ class InProcess:
             with suppress(LedgerError):
                 if self._ledger is not None:
                     self._ledger.record(end)
-            self._listeners.event(end)
+            self._whole.heard(end)
 
     # -- in the job's thread ---------------------------------------------------------------------------------------
 
@@ -489,15 +468,15 @@ class InProcess:
         try:
             end = self._run_all(job, flow)
         except BaseException as error:
-            self._listeners.failed(error)
+            self._whole.failed(error)
             end = JobEnd("refused", why=other(str(error) or type(error).__name__))
         with suppress(RuntimeError):  # the loop was closed: this was left behind
-            self._loop.call_soon_threadsafe(self._end, job, end)
+            self._whole.loop.call_soon_threadsafe(self._end, job, end)
 
     def _end(self, job: Job, end: JobEnd) -> None:
         self._jobs.discard(job.job_id)
         self._left.discard(job.job_id)
-        self._on_done(job, end)
+        self._dispatcher.on_done(job, end)
 
     def _run_all(self, job: Job, flow: Flow | None) -> JobEnd:
         if flow is None:  # it was taken out while its work waited
@@ -539,13 +518,13 @@ class InProcess:
         except LedgerError as error:
             if not has_begun:
                 return error
-            self._listeners.failed(error)
+            self._whole.failed(error)
         except BaseException as error:
             if not has_begun:
                 raise
-            self._listeners.failed(error)
+            self._whole.failed(error)
         else:
-            self._listeners.finished(context)
+            self._whole.finished(context)
         return None
 
     def _hear(self, job: Job, event: Event) -> None:
@@ -555,8 +534,8 @@ class InProcess:
             self.running.pop(event.run_id, None)
         if isinstance(event, (RunStarted, StepFinished, RunFinished)):
             with suppress(RuntimeError):  # the loop was closed: this was left behind
-                self._loop.call_soon_threadsafe(self._on_events, job, [event])
-        self._listeners.event(event)
+                self._whole.loop.call_soon_threadsafe(self._dispatcher.on_events, job, [event])
+        self._whole.heard(event)
 
     def _may_work(self, job_id: str) -> None:
         if (cause := self._stopped.get(job_id, self._stop_cause)) is not None:
@@ -565,7 +544,7 @@ class InProcess:
     def _flow_of(self, job: Job, planned: Flow) -> Flow:
         """The flow of a module that was executed for the job's pass; its last good version where it cannot be."""
         name = job.flow or ""
-        if self._load is None or self._home is None:
+        if self._whole.load is None or self._home is None:
             return planned
         with self._load_lock:
             known = self._loaded.get(name)
@@ -573,9 +552,9 @@ class InProcess:
                 return known.flow
             last = known.flow if known is not None and known.planned is planned else planned
             try:
-                flow = self._load(name)
+                flow = self._whole.load(name)
             except FlowValidationError as error:
-                self._listeners.say(name, f"broken, its last good version runs: {error.what}")
+                self._whole.say(name, f"broken, its last good version runs: {error.what}")
                 flow = last
             if PlannedFlow.of(flow) != PlannedFlow.of(planned):
                 flow = last  # its trigger was edited: what was due by the old one runs by the old one

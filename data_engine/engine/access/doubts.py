@@ -1,5 +1,5 @@
-"""What a reader gives that its author did not mean, told with the fix: UTF-8 read as another encoding, text read as UTF-16, all columns of
-a file in one, a workbook read as text, and a heading that stands twice.
+"""What a reader gives that its author did not mean, told with the fix: UTF-8 read as another encoding, all columns of a file in one,
+a workbook read as text, and a heading that stands twice.
 
 All end as values that look like data. Only the beginning of a file and the names of columns are looked at.
 """
@@ -33,9 +33,7 @@ def doubts_of(reader: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
         if name in _TEXT_READERS and (fix := workbook_fix(path)) is not None:
             yield fix
         elif encoding is not None:
-            is_utf16 = codecs.lookup(encoding).name.startswith("utf")
-            doubt = bytes_read_as_utf16(path, encoding) if is_utf16 else utf8_read_as(path, encoding)
-            yield from filter(None, [doubt])
+            yield from filter(None, [utf8_read_as(path, encoding)])
 
 
 def doubts_of_table(reader: Any, table: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[str]:
@@ -126,29 +124,6 @@ def utf8_read_as(path: str, encoding: str) -> str | None:
     return f'{name} is UTF-8 and was read as {encoding}, so "{letter}" became "{became}": read it with encoding="utf8"'
 
 
-def bytes_read_as_utf16(path: str, encoding: str) -> str | None:
-    """That a file is read as UTF-16 and is not, so that two of its letters become one; None where it may be.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> file = pathlib.Path(tempfile.mkdtemp()) / "a.csv"
-        >>> _ = file.write_text("city;amount")
-        >>> bytes_read_as_utf16(str(file), "utf-16")
-        'a.csv is not UTF-16 and was read as utf-16, so "ci" became "楣": read it with encoding="cp1252" (Excel on Windows), or "utf8"'
-        >>> _ = file.write_text("city;amount", encoding="utf-16")
-        >>> bytes_read_as_utf16(str(file), "utf-16")
-    """
-    with open_to_read(path) as file:
-        head = file.read(_HEAD_BYTES)
-    if len(head) < 4 or b"\0" in head or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return None
-    letters, became = head[:2].decode("cp1252", "replace"), head[:2].decode(encoding, "replace")
-    return (
-        f'{os.path.basename(path)} is not UTF-16 and was read as {encoding}, so "{letters}" became "{became}": '
-        'read it with encoding="cp1252" (Excel on Windows), or "utf8"'
-    )
-
-
 def _encoding(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
     """The encoding that a text is read with, where it is not UTF-8 or one like it."""
     encoding = kwargs.get("encoding")
@@ -163,7 +138,7 @@ def _encoding(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> st
         known = codecs.lookup(encoding).name
     except LookupError:  # such as utf8-lossy, or a mistake that the reader tells
         return None
-    return None if (known.startswith("utf") and not known.startswith("utf-16")) or known == "ascii" else encoding
+    return None if known.startswith("utf") or known == "ascii" else encoding
 
 
 def paths_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str]:
