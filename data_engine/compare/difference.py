@@ -61,21 +61,12 @@ class Retyped(Record):
 
 
 @frozen
-class Renamed(Record):
-    """A removed and an added column whose values are the same."""
-
-    before: str
-    after: str
-
-
-@frozen
 class Columns(Record):
-    """How the columns differ, by name. What looks `renamed` is in `removed` and `added` as well."""
+    """How the columns differ, by name."""
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     retyped: tuple[Retyped, ...] = field(default=(), metadata={"of": Retyped.read})
-    renamed: tuple[Renamed, ...] = field(default=(), metadata={"of": Renamed.read})
 
     @property
     def are_equal(self) -> bool:
@@ -211,13 +202,9 @@ def _kind_words(told: Difference) -> Iterator[str]:
 
 
 def _column_words(columns: Columns) -> Iterator[str]:
-    was = {one.before: one.after for one in columns.renamed}
-    for before, after in was.items():
-        yield f"column {before} looks renamed to {after}"
     for word, names in (("removed", columns.removed), ("added", columns.added)):
-        other = [name for name in names if name not in was and name not in was.values()]
-        if other:
-            yield f"{'column' if len(other) == 1 else 'columns'} {_names(other)} {word}"
+        if names:
+            yield f"{'column' if len(names) == 1 else 'columns'} {_names(names)} {word}"
     for one in columns.retyped:
         if one.matters:
             yield f"{one.column} is {one.after}, was {one.before}{'' if one.is_compared else ' (values not compared)'}"

@@ -25,7 +25,6 @@ from data_engine.compare.difference import (
     Duplicates,
     Named,
     Order,
-    Renamed,
     Retyped,
     Rows,
     Sample,
@@ -281,7 +280,6 @@ def _are_close(before: Any, after: Any, tolerance: float) -> bool:
     return abs(one - other) <= tolerance * max(abs(one), abs(other))
 
 
-_MOST_RENAMES = 200
 _FACTOR = 0x9E3779B97F4A7C15
 
 
@@ -358,14 +356,13 @@ def compare_tables(
     columns = _columns(before.schema, after.schema, forms)
     both = {name: form for name, form in forms.items() if form is not None}
     sides = _Sides(before, after, both, tolerance)
-    found = _by_key(sides, tuple(key), columns) if key else _as_wholes(sides, columns)
+    found = _by_key(sides, tuple(key)) if key else _as_wholes(sides)
     others = [name for name in after.schema if name in forms]
     order = Order(found.is_other_order, others != list(forms))
-    renamed = columns if not found.renamed else Columns(columns.added, columns.removed, columns.retyped, found.renamed)
     return Difference(
         before=_shape(before),
         after=_shape(after),
-        columns=renamed,
+        columns=columns,
         order=order,
         rows=found.rows,
         changed_values=Named(found.changed),
@@ -399,7 +396,6 @@ class _Found:
     changed: Mapping[str, int] = field(default_factory=Named)
     samples: tuple[Sample, ...] = ()
     duplicates: Duplicates = field(default_factory=Duplicates)
-    renamed: tuple[Renamed, ...] = ()
 
 
 def _columns(before: Mapping[str, Any], after: Mapping[str, Any], forms: Mapping[str, Form | None]) -> Columns:
@@ -427,13 +423,12 @@ def _unused(name: str, names: Iterable[str]) -> str:
 # -- rows as wholes --------------------------------------------------------------------------------------------------------
 
 
-def _as_wholes(sides: _Sides, columns: Columns) -> _Found:
+def _as_wholes(sides: _Sides) -> _Found:
     before, after = sides.before, sides.after
     then, now = _row_numbers(sides, None)
     if len(then) == len(now) and (then == now).all():
         rows = Rows(before.height, after.height)
-        renamed = _renamed(sides, columns, None) if columns.added and columns.removed else ()
-        return _Found(rows, renamed=renamed)
+        return _Found(rows)
     more = _counted(then, now)
     removed, added = more.filter(pl.col("n") > 0), more.filter(pl.col("n") < 0).with_columns(-pl.col("n"))
     rows = Rows(before.height, after.height, int(added["n"].sum() or 0), int(removed["n"].sum() or 0))
@@ -537,7 +532,7 @@ class _Pairs:
         return before.to_list(), after.to_list()
 
 
-def _by_key(sides: _Sides, key: tuple[str, ...], columns: Columns) -> _Found:
+def _by_key(sides: _Sides, key: tuple[str, ...]) -> _Found:
     _check_key(sides, key)
     pairs = _pairs(sides, key)
     is_changed = pl.select(pl.repeat(False, pairs.count)).to_series()
@@ -566,8 +561,7 @@ def _by_key(sides: _Sides, key: tuple[str, ...], columns: Columns) -> _Found:
         *_whole_rows(sides.after, [*pairs.added.head(share).to_list(), *twice[1]][:share], "added", key),
         *_changed_rows(sides, key, pairs, is_changed.arg_true().head(share), list(changed)),
     )
-    renamed = _renamed(sides, columns, pairs) if columns.added and columns.removed else ()
-    return _Found(rows, pairs.is_other_order, changed, samples, pairs.duplicates, renamed)
+    return _Found(rows, pairs.is_other_order, changed, samples, pairs.duplicates)
 
 
 def _check_key(sides: _Sides, key: tuple[str, ...]) -> None:
@@ -672,22 +666,3 @@ def _changed_rows(
 def _item(values: pl.Series, at: int) -> Any:
     found = values[at]
     return found.to_list() if isinstance(found, pl.Series) else found
-
-
-def _renamed(sides: _Sides, columns: Columns, pairs: _Pairs | None) -> tuple[Renamed, ...]:
-    """The removed columns whose values an added one has, in the rows that both sides have."""
-    if len(columns.added) * len(columns.removed) > _MOST_RENAMES or (pairs is not None and not pairs.count):
-        return ()
-    found, left = [], list(columns.added)
-    for old in columns.removed:
-        for new in left:
-            form = common_form(sides.before.schema[old], sides.after.schema[new])
-            if form is None:
-                continue
-            values = in_form(sides.before.column(old), form), in_form(sides.after.column(new), form)
-            then, now = values if pairs is None else pairs.of(values)
-            if then.null_count() < len(then) and not differing(then, now, form, sides.tolerance).any():
-                found.append(Renamed(old, new))
-                left.remove(new)
-                break
-    return tuple(found)

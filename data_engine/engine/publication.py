@@ -22,7 +22,6 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from data_engine.cause import Cause
 from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
 from data_engine.ledger.publications import RunOfStage
@@ -207,17 +206,6 @@ def _sha256(place: Place, name: str, size_bytes: int) -> str:
             digest.update(data)
             offset += len(data)
     return digest.hexdigest()
-
-
-def cause_of_target(error: BaseException | None) -> Cause | None:
-    """What of a target has failed a run; None where it is something else."""
-    while error is not None:
-        if isinstance(error, TargetChangedError):
-            return Cause("target_changed")
-        if isinstance(error, TargetHeldError):
-            return Cause("target_held")
-        error = error.__cause__
-    return None
 
 
 class _Spares:

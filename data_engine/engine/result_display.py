@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -116,12 +118,8 @@ def require_plan(flow: Flow, step: StepSpec, value: Any, source_path: Path | Non
     """
     if not is_lazy_frame(value):
         return
-    try:
+    with _placed(flow, step, source_path):
         value.collect_schema()
-    except BaseException as cause:
-        if ends_run(cause):
-            raise
-        raise _query_error(flow, step, cause, source_path) from cause
 
 
 def first_rows(flow: Flow, step: StepSpec, value: Any, count: int) -> Any:
@@ -132,30 +130,33 @@ def first_rows(flow: Flow, step: StepSpec, value: Any, count: int) -> Any:
     """
     if not is_lazy_frame(value):
         return value
-    try:
+    with _placed(flow, step, None):
         return value.head(count).collect()
+
+
+@contextmanager
+def _placed(flow: Flow, step: StepSpec, source_path: Path | None) -> Iterator[None]:
+    """Let the error of a query lead to the function of its step."""
+    try:
+        yield
     except BaseException as cause:
         if ends_run(cause):
             raise
-        raise _query_error(flow, step, cause, None) from cause
-
-
-def _query_error(flow: Flow, step: StepSpec, cause: BaseException, source_path: Path | None) -> FlowExecutionError:
-    detail = plain_words(message_of(cause)).partition("\n\nResolved plan until failure")[0]
-    error = FlowExecutionError(
-        flow_name=flow.name or "",
-        phase="step",
-        detail=f"{type(cause).__name__}: {detail}, when the LazyFrame that it gives is computed",
-        step_label=step.label,
-        function_name=step.function_name,
-        source_path=source_path,
-        fix=fix_for(Failure(cause, source_path)),
-    )
-    place = place_of_function(inspect.unwrap(step.fn))
-    if place is not None:
-        error.set_place(str(place), place.text, place.note)
-        error.places = place.as_places()
-    return error
+        detail = plain_words(message_of(cause)).partition("\n\nResolved plan until failure")[0]
+        error = FlowExecutionError(
+            flow_name=flow.name or "",
+            phase="step",
+            detail=f"{type(cause).__name__}: {detail}, when the LazyFrame that it gives is computed",
+            step_label=step.label,
+            function_name=step.function_name,
+            source_path=source_path,
+            fix=fix_for(Failure(cause, source_path)),
+        )
+        place = place_of_function(inspect.unwrap(step.fn))
+        if place is not None:
+            error.set_place(str(place), place.text, place.note)
+            error.places = place.as_places()
+        raise error from cause
 
 
 _SHOW_AFTER_S, _SOURCES_EVERY_S = 1.0, 0.1

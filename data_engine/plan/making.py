@@ -121,7 +121,7 @@ def make_plan(home: LocalWorkspace, name: str, wish: Wish, sink: Callable[[Event
         chosen = sources_seen(before, home, wish.sources)
     else:
         source = pick_source(before, wish.source)
-        chosen = Chosen((source,), (PlannedSource(name_of(source), source.text),))
+        chosen = Chosen((Seen(source),))
     run = _Run(flows, home, wish, sink, errors)
     try:
         objects = run.objects(chosen)
@@ -142,7 +142,7 @@ def make_plan(home: LocalWorkspace, name: str, wish: Wish, sink: Callable[[Event
         name,
         deployment=live.id,
         cells=code_changes(home.deployments(), home, name),
-        sources=chosen.told,
+        sources=tuple(PlannedSource(one.name, one.source.text, one.at_utc or None) for one in chosen.seen),
         objects=Named(objects),
         outputs=Named(outputs),
         errors=tuple(run.errors),
@@ -198,9 +198,9 @@ class _Run:
     def objects(self, chosen: Chosen) -> dict[str, Difference]:
         """The difference of each saved object."""
         found: dict[str, dict[str, Difference]] = {}
-        for source in chosen.sources:
-            for name, one in self._of_source(source).items():
-                found.setdefault(name, {})[name_of(source) or name] = one
+        for seen in chosen.seen:
+            for name, one in self._of_source(seen.source).items():
+                found.setdefault(name, {})[seen.name or name] = one
         return {name: combined(parts) for name, parts in found.items()}
 
     def _of_source(self, source: Source) -> dict[str, Difference]:
@@ -405,10 +405,10 @@ _MOST_FAILED = 3
 
 @frozen
 class Seen:
-    """A source that production has read well, as it was then (None: not known), and when."""
+    """A source that production has read well, as it was then (None: not known), and when ("": it has not)."""
 
     source: Source
-    at_utc: str
+    at_utc: str = ""
     signature: Signature | None = None
 
     @property
@@ -421,8 +421,7 @@ class Seen:
 class Chosen:
     """The sources to run for, with what is to be told of those that are not."""
 
-    sources: tuple[Source, ...]
-    told: tuple[PlannedSource, ...]
+    seen: tuple[Seen, ...]
     notes: tuple[str, ...] = ()
 
 
@@ -442,7 +441,7 @@ def sources_seen(flow: Flow, home: LocalWorkspace, count: int) -> Chosen:
     """
     trigger = flow.trigger
     if trigger is None or trigger.source is None:
-        return Chosen((Source(),), (PlannedSource(""),))
+        return Chosen((Seen(Source()),))
     seen = sorted(_seen(flow, trigger, home), key=lambda one: one.at_utc, reverse=True)
     if trigger.run_as == "batch":
         return _batch(flow, seen)
@@ -462,9 +461,7 @@ def sources_seen(flow: Flow, home: LocalWorkspace, count: int) -> Chosen:
             where=f'flow "{flow.name}"',
             fix="put a file there that production would read",
         )
-    told = [PlannedSource(one.name, one.source.text, one.at_utc or None) for one in chosen]
-    told += [PlannedSource(name_of(one), one.text) for one in few]
-    return Chosen((*(one.source for one in chosen), *few), tuple(told), tuple(notes))
+    return Chosen((*chosen, *map(Seen, few)), tuple(notes))
 
 
 def _failed(flow: Flow, trigger: Trigger, home: LocalWorkspace) -> list[Source]:
@@ -538,7 +535,7 @@ def _batch(flow: Flow, seen: list[Seen]) -> Chosen:
     ]
     notes = (f"changed since production read it: {first_few(changed, _MOST_NAMES)}",) if changed else ()
     at_utc = max((one.at_utc for one in seen), default="")
-    return Chosen((source,), (PlannedSource(name_of(source), source.text, at_utc or None),), notes)
+    return Chosen((Seen(source, at_utc),), notes)
 
 
 def _is_newer(path: Path, at_utc: str) -> bool:

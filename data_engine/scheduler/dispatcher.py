@@ -77,19 +77,15 @@ class Surroundings(Protocol):
 
     def may_begin(self) -> bool:
         """Whether new runs may begin now."""
-        ...
 
     def keeps_workspace(self) -> bool:
         """Whether this machine owns the workspace and does not give it up."""
-        ...
 
     def ready_flows(self) -> Mapping[str, ReadyFlow]:
         """The flows that can run, by name."""
-        ...
 
     def tell(self) -> None:
         """Something changed that people see."""
-        ...
 
 
 class Backfills:

@@ -91,23 +91,18 @@ class Executor(Protocol):
 
     def free(self) -> int:
         """How many more jobs may be started now."""
-        ...
 
     def submit(self, job: Job) -> None:
         """Start the job; `on_done` is called later, whatever happens, never from here."""
-        ...
 
     def leave(self, job_id: str, *, stop_for: Cause | None = None) -> None:
         """Let the job begin no further run; what it has not begun comes back with its end.
 
         With `stop_for`, the cause, the run that it is in ends at its next step or item, also one that nobody has heard of yet.
         """
-        ...
 
     def end_pass(self, pass_number: int) -> None:
         """Let go of the modules of a pass that is over."""
-        ...
 
     def wind_down(self, *, stop_for: Cause | None = None) -> None:
         """Let no job begin another run; with `stop_for`, the cause, those that run end at their next step or item."""
-        ...

@@ -27,7 +27,6 @@ from types import FunctionType, ModuleType
 from typing import Any, ClassVar
 
 from data_engine import private
-from data_engine.cause import Cause
 from data_engine.engine.access.access_log import ReadLog
 from data_engine.engine.access.code import code_facts, library_folders
 from data_engine.engine.access.file_events import ChangeRefusedError, FileGuard
@@ -182,15 +181,6 @@ class OwnSources(FileGuard):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return OwnSources, tuple(getattr(self, one.name) for one in fields(self)[:-1])
-
-
-def cause_of_source(error: BaseException | None) -> Cause | None:
-    """That a run failed because a step would have overwritten its source; None where it is something else."""
-    while error is not None:
-        if isinstance(error, OverwritesSourceError):
-            return Cause("overwrites_source", {"path": error.where})
-        error = error.__cause__
-    return None
 
 
 def _is_same_file(source: str, path: str, real: str) -> bool:
