@@ -238,9 +238,9 @@ class FolderPoller:
         return Looks(self._pace.cadence_s, self._pace.took_s, self._events.come)
 
     @property
-    def is_slower_than_written(self) -> bool:
-        """Whether looks come much rarer than every `interval`: they take so long, or file events make them needless."""
-        return self._pace.cadence_s > max(_RARER * self._trigger.interval_seconds, 1.0)
+    def slow_looks(self) -> Looks | None:
+        """The same where that is much rarer than every `interval`: looks take so long, or file events make them needless."""
+        return self.looks if self.cadence_s > max(_RARER * self._trigger.interval_seconds, 1.0) else None
 
     def verdicts(self, path: str | None = None) -> Iterator[Verdict]:
         """Why each candidate is due or not, and for a batch its folder; as planned, from the last look.
@@ -274,7 +274,7 @@ class FolderPoller:
         for name, signature in self._scanner.files():
             key = self._names.key(name)
             there.add(key)
-            is_good = self._memory.is_good(key, signature) and key not in self._handed and name not in self._open
+            is_good = self._memory.states.is_good(key, signature) and key not in self._handed and name not in self._open
             yield name, None if is_good else self._verdict(name, signature, now_s)
         for key in self._memory.under(self._names.root_as_authored):
             if key not in there:
@@ -282,7 +282,7 @@ class FolderPoller:
 
     def known(self, name: str) -> SourceState | None:
         """What is known of the file at this path inside the root from earlier runs."""
-        return self._memory.get(self._names.key(name))
+        return self._memory.states.get(self._names.key(name))
 
     def why_not_there(self, path: str) -> NotThere:
         """What is known of the file at `path` inside the root, of which there is no verdict."""
@@ -301,7 +301,7 @@ class FolderPoller:
             self._note_why(self._names.key(name), None)
         for name, signature in found.seen.items():
             key = self._names.key(name)
-            if self._memory.is_good(key, signature):
+            if self._memory.states.is_good(key, signature):
                 self._open.pop(name, None)
                 self._note_why(key, None)
                 continue
@@ -381,7 +381,7 @@ class FolderPoller:
     def _seen_of_all(self) -> Iterator[SeenSource]:
         for name, signature in self._scanner.files():
             key = self._names.key(name)
-            state = self._memory.get(key)
+            state = self._memory.states.get(key)
             if state is None and self._is_output(name):
                 continue
             looked_at = self._open.get(name)
@@ -390,7 +390,7 @@ class FolderPoller:
 
     def _judge(self, name: str, seen_file: SeenFile) -> Verdict:
         key = self._names.key(name)
-        state = self._memory.get(key)
+        state = self._memory.states.get(key)
         is_output = state is None and self._is_output(name)
         is_parallel = self._trigger.max_parallel != 1
         may_be_output = state is None and self._outputs.may_be_written_by(
@@ -407,7 +407,7 @@ class FolderPoller:
         verdict = self._judge(name, seen_file)
         if isinstance(verdict.why, Settling):
             return NotDue(key, Settling(settling_s(seen_file.since_s, now_s, self._trigger.settle)))
-        if isinstance(verdict.why, NeedsHash) and name not in self._open and (state := self._memory.get(key)):
+        if isinstance(verdict.why, NeedsHash) and name not in self._open and (state := self._memory.states.get(key)):
             # Judged before, and closed: its hash was that of the good run.
             return NotDue(key, Done(state.success_run_id, state.success_at_utc))
         return verdict
@@ -441,7 +441,9 @@ class FolderPoller:
             second_look_s = seen_file.second_look_s(self._trigger.settle)
             if second_look_s is not None:
                 yield second_look_s
-            elif (state := self._memory.get(self._names.key(name))) is not None and state.last_at_utc is not None:
+            elif (
+                state := self._memory.states.get(self._names.key(name))
+            ) is not None and state.last_at_utc is not None:
                 verdict = self._judge(name, seen_file)
                 if isinstance(verdict.why, RetryLater):
                     yield now_s + max(0.0, datetime.fromisoformat(verdict.why.at_utc).timestamp() - wall_s)
@@ -499,7 +501,7 @@ class FolderPoller:
         known = self._scanner.see_again(name)
         if known is None:
             self._lose(name)
-        elif not self._memory.is_good(self._names.key(name), known):
+        elif not self._memory.states.is_good(self._names.key(name), known):
             self._open[name] = SeenFile(known, now_s, now_s, frozenset())
 
     def _remember(self) -> None:
@@ -509,7 +511,7 @@ class FolderPoller:
     def _judge_all_again(self) -> None:
         now_s = self._clock()
         for name, signature in self._scanner.files():
-            if self._memory.is_good(self._names.key(name), signature):
+            if self._memory.states.is_good(self._names.key(name), signature):
                 self._note_why(self._names.key(name), None)
             elif name not in self._open and not self._is_handed(name):
                 self._open[name] = SeenFile(signature, now_s, now_s, frozenset())
@@ -675,27 +677,19 @@ class SourceMemory:
         self._flow = flow
         self._read = read
         self._rules = rules
-        self._states = SourceStates(flow)
+        self.states = SourceStates(flow)
         self.others = 0
         self._failures: dict[SourceKey, int] = {}
         self._freed: set[str] = set()
 
-    def get(self, key: SourceKey) -> SourceState | None:
-        """What is known of one source."""
-        return self._states.get(key)
-
     def under(self, root: str) -> list[SourceKey]:
         """The sources that are known under this root, as authored; another thread may make some known meanwhile."""
-        return [key for key in self._states if key.root == root]
-
-    def is_good(self, key: SourceKey, signature: Signature) -> bool:
-        """Whether the source's last run ended well and size and time are to the bit what they were then."""
-        return self._states.is_good(key, signature)
+        return [key for key in self.states if key.root == root]
 
     def read(self) -> frozenset[str] | set[str]:
         """Know what others have written; the files that steps of the flow have returned."""
         known = self._read()
-        self._states, self.others = known.states, known.others
+        self.states, self.others = known.states, known.others
         return known.outputs
 
     def use_rules(self, rules: Rules) -> None:
@@ -706,16 +700,16 @@ class SourceMemory:
         """Hold these sources (all without) no longer for how their last run ended."""
         self._freed |= {
             state.last_run_id
-            for state in self._states.not_good()
+            for state in self.states.not_good()
             if state.status in _FREED and state.last_run_id is not None and (keys is None or state.key in keys)
         }
         self._rules = replace(self._rules, freed=frozenset(self._freed))
 
     def record(self, seen: SeenSource, end: RunFinished) -> SourceState:
         """A run of the source has ended; what is known of it now."""
-        before = self._states.get(seen.key)
+        before = self.states.get(seen.key)
         state = state_after(before, self._flow, seen, end)
-        self._states.put(state)
+        self.states.put(state)
         if is_retryable(end):
             is_again = before is not None and before.last[:2] == seen.signature[:2]
             self._failures[seen.key] = self._failures.get(seen.key, 0) + 1 if is_again else 1
@@ -726,7 +720,7 @@ class SourceMemory:
 
     def judge(self, candidate: Candidate, *, settle_s: float, now_s: float) -> Verdict:
         """Whether one source file is due."""
-        return judge(candidate, self._states.get(candidate.key), self._rules, settle_s=settle_s, now_s=now_s)
+        return judge(candidate, self.states.get(candidate.key), self._rules, settle_s=settle_s, now_s=now_s)
 
     def hashed(self, key: SourceKey, signature: Signature, looked_at: Signature | None) -> Signature:
         """The signature with the content's hash, where the content counts and its hash is known.
@@ -737,7 +731,7 @@ class SourceMemory:
             return signature
         if looked_at is not None:
             return looked_at
-        state = self._states.get(key)
+        state = self.states.get(key)
         if state is not None and state.success and matches(signature, state.success, by_content=False):
             return signature._replace(content_hash=state.success.content_hash)
         return signature

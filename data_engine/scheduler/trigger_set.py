@@ -441,9 +441,7 @@ class TriggerSet:
     def slow_looks(self, name: str) -> Looks | None:
         """How often a polled flow's folder is looked through, where that is much rarer than its interval says."""
         planner = self.planner(name)
-        if not isinstance(planner, FolderPoller) or not planner.is_slower_than_written:
-            return None
-        return planner.looks
+        return planner.slow_looks if isinstance(planner, FolderPoller) else None
 
     def retries_to_come(self) -> dict[str, list[tuple[str, RetryLater]]]:
         """The failed files of polled flows that `[retry]` tries again later, by flow."""

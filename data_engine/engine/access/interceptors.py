@@ -227,8 +227,7 @@ _RECORDERS: dict[str, dict[str, Callable[..., Any]]] = {
                          "register_filesystem"), recorders.record_unseen("what a DuckDB connection was given")),
     },
     "duckdb.DuckDBPyRelation": {
-        "query": recorders.record_relation_query,
-        **dict.fromkeys(("filter", "project", "select", "aggregate", "order", "sort", "join"), recorders.record_fragments),
+        **dict.fromkeys(("query", "filter", "project", "select", "aggregate", "order", "sort", "join"), recorders.record_fragments),
         "sample": recorders.record_unseen("random numbers (a sampled relation)"),
         **dict.fromkeys(("create", "create_view", "to_table", "to_view", "insert", "insert_into", "update"),
                         recorders.record_unseen("tables it makes in a DuckDB connection")),

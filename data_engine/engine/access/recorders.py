@@ -185,13 +185,8 @@ def record_module_sql(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwa
 
 def record_method_sql(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     text = args[1] if len(args) > 1 else kwargs.get("query")
-    _record_sql(logs, text, is_shared=args[0] is _default_connection())
+    _record_sql(logs, text, is_shared=args[0] is sys.modules["duckdb"].default_connection())
     _show_parameters(args, kwargs)
-    return _call_for_frames(original, args, kwargs)
-
-
-def record_relation_query(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
-    _record_sql(logs, args[-1] if args else None, is_shared=False)
     return _call_for_frames(original, args, kwargs)
 
 
@@ -370,11 +365,6 @@ def _call_for_frames(original: Any, args: _Args, kwargs: _Kwargs) -> Any:
     caller = sys._getframe(3)
     names = {**caller.f_locals, "__data_engine_call__": partial(original, *args, **kwargs)}
     return eval(_CALL, caller.f_globals, names)
-
-
-def _default_connection() -> object:
-    duckdb: Any = sys.modules["duckdb"]
-    return duckdb.default_connection()
 
 
 _STATE = """
