@@ -165,7 +165,7 @@ class Recording:
         if self._source.path is not None or root is None or not self._seen:
             return []
         left = not_collected(self._flow, root, [one.key.path for one in self._seen])
-        return without(left, root, self.files.read)
+        return [name for name in left if str(root / name) not in self.files.read]
 
 
 @contextmanager
@@ -263,11 +263,6 @@ def not_collected_words(left: Sequence[str], count: int, flow: Flow) -> str:
         ways.append("name their extensions in collect(...), or only those that it takes in watch(extensions=...)")
     fix = f"; {', '.join(ways)}" if ways else ""
     return f"{len(left):,} of {count:,} watched files {was} as done all the same: {named}{fix}"
-
-
-def without(names: Sequence[str], root: Path, read: Collection[str]) -> list[str]:
-    """Those of the names that are not among the paths that were `read`."""
-    return [name for name in names if str(root / name) not in read] if read else list(names)
 
 
 def _folder(step: Collect, root: Path) -> str:

@@ -541,11 +541,7 @@ BESIDE = (".wal", "-wal", "-shm", "-journal")
 """What databases keep beside their file."""
 
 
-def _allow_any(size_bytes: int) -> None:
-    pass
-
-
-def clone_or_copy(source: Path, target: Path, allow: Callable[[int], None] = _allow_any) -> None:
+def clone_or_copy(source: Path, target: Path, allow: Callable[[int], None] = lambda size_bytes: None) -> None:
     """Make `target` as the file `source` is, with its time; `allow` is asked first how much may be copied, not cloned.
 
     Raises:
@@ -557,7 +553,11 @@ def clone_or_copy(source: Path, target: Path, allow: Callable[[int], None] = _al
 
 
 def copy_database(
-    source: Path, target: Path, allow: Callable[[int], None] = _allow_any, *, wait_s: float = WAIT_FOR_HOLDER_S
+    source: Path,
+    target: Path,
+    allow: Callable[[int], None] = lambda size_bytes: None,
+    *,
+    wait_s: float = WAIT_FOR_HOLDER_S,
 ) -> None:
     """Make `target` one consistent state of the database `source`, with what its log holds.
 

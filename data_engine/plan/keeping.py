@@ -130,13 +130,7 @@ def keep(flow: Flow, spec: GoldenSpec) -> Golden:
 
 
 def _keep_golden(flow: Flow, home: LocalWorkspace, golden: Golden, spec: GoldenSpec) -> Golden:
-    """Run the flow for the source, and keep the result with what it was made from.
-
-    Raises:
-        FlowValidationError: no such object or source; a golden of that name is there and this is no update; the result is
-            nothing that can be kept, or lacks a column that is named.
-        FlowExecutionError: a step raised.
-    """
+    """Run the flow for the source, and keep the result with what it was made from; as `keep`."""
     stop = steps_until(flow, spec.use)
     chosen = pick_source(flow, spec.source) if spec.source is not None else first_source(flow)
     shown = None if chosen.path is None else (chosen.key.path if chosen.key else "") or chosen.path.name
@@ -220,8 +214,7 @@ def keep_again(flow: Flow, home: LocalWorkspace, golden: Golden, *, by: str) -> 
     """
     goldens = goldens_folder(home)
     again = dataclasses.replace(golden, kept_at_utc=utc_text(time.time()), kept_by=by)
-    source = source_of(golden, _source_there(flow, golden), golden.folder(goldens))
-    return _kept(flow, home, again, source, steps_until(flow, golden.use))
+    return _kept(flow, home, again, place_of(flow, golden, golden.folder(goldens)), steps_until(flow, golden.use))
 
 
 # -- the source ------------------------------------------------------------------------------------------------------------

@@ -19,11 +19,11 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from data_engine.engine.access.code import library_folders
 from data_engine.platforms.copies import head_of
@@ -66,23 +66,7 @@ def signature_of(kind: Kind, path: str, now_ns: int | None = None) -> Signature:
     """What `path` signatures like now; a change after two seconds before `now_ns` is a fresh one."""
     now_ns = time.time_ns() if now_ns is None else now_ns
     try:
-        if kind == "content":
-            return _file_signature(path, now_ns)
-        if kind == "database":
-            return _database_signature(path, now_ns)
-        if kind == "tree":
-            return _tree_signature(path, now_ns)
-        if kind == "kind":
-            return Signature(_kind_of(path))
-        if kind == "folder":
-            return Signature(_isdir(path))
-        if kind == "stat":
-            return _facts_signature(path, now_ns)
-        if kind == "names":
-            return Signature(tuple(sorted(os.fsdecode(name) for name in _listdir(path))))
-        if kind == "entries":
-            return _entries_signature([path], now_ns, is_deep=False)
-        return Signature(_realpath(path))
+        return _LOOKS[kind](path, now_ns)
     except (OSError, ValueError):
         return Signature(None)
 
@@ -165,6 +149,19 @@ def _entries_signature(folders: list[str], now_ns: int, *, is_deep: bool) -> Sig
     return _joined(tuple(seen), fresh, now_ns)
 
 
+_LOOKS: dict[Kind, Callable[[str, int], Signature]] = {
+    "content": _file_signature,
+    "database": _database_signature,
+    "tree": _tree_signature,
+    "stat": _facts_signature,
+    "entries": lambda path, now_ns: _entries_signature([path], now_ns, is_deep=False),
+    "kind": lambda path, now_ns: Signature(_kind_of(path)),
+    "folder": lambda path, now_ns: Signature(_isdir(path)),
+    "names": lambda path, now_ns: Signature(tuple(sorted(os.fsdecode(name) for name in _listdir(path)))),
+    "link": lambda path, now_ns: Signature(_realpath(path)),
+}
+
+
 def _joined(facts: object, signatures: list[Signature], now_ns: int) -> Signature:
     fresh = [one for one in signatures if one.fresh_ns]
     texts = [one.content for one in fresh]
@@ -207,6 +204,7 @@ def _hash(path: str) -> str | None:
 
 
 Namespace = dict[str, Any]
+T = TypeVar("T")
 
 
 class ScratchState(Protocol):
@@ -317,25 +315,29 @@ class AccessLog(ReadLog):
 @contextmanager
 def logging_to(access_log: ReadLog) -> Iterator[None]:
     """Inside, what this context reads is noted there."""
-    token = _mine.set(access_log)
-    with _lock:
-        _running.append(access_log)
-    try:
-        yield
-    finally:
+    with bound(_mine, access_log):
         with _lock:
-            _running[:] = [one for one in _running if one is not access_log]
-        _mine.reset(token)
+            _running.append(access_log)
+        try:
+            yield
+        finally:
+            with _lock:
+                _running[:] = [one for one in _running if one is not access_log]
+
+
+def not_logged() -> AbstractContextManager[None]:
+    """Inside, nothing this context reads is noted: it is the noting itself that reads."""
+    return bound(_mine, _NOBODY)
 
 
 @contextmanager
-def not_logged() -> Iterator[None]:
-    """Inside, nothing this context reads is noted: it is the noting itself that reads."""
-    token = _mine.set(_NOBODY)
+def bound(variable: ContextVar[T], value: T) -> Iterator[None]:
+    """Inside, the variable has this value in this context."""
+    token = variable.set(value)
     try:
         yield
     finally:
-        _mine.reset(token)
+        variable.reset(token)
 
 
 def active_logs() -> tuple[ReadLog, ...]:
@@ -392,14 +394,9 @@ class RunFiles(ReadLog):
 _current: ContextVar[RunFiles | None] = ContextVar("run_files", default=None)
 
 
-@contextmanager
-def noting(files: RunFiles) -> Iterator[None]:
+def noting(files: RunFiles) -> AbstractContextManager[None]:
     """Inside, what this context opens is noted there; map threads inherit it."""
-    token = _current.set(files)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+    return bound(_current, files)
 
 
 def current_files() -> RunFiles | None:

@@ -27,7 +27,7 @@ from data_engine.engine.access.file_events import FileGuard, failing_when_refuse
 from data_engine.engine.access.guards import PreviewGuard
 from data_engine.engine.access.interceptors import Interceptors, intercepted
 from data_engine.engine.candidates import Source
-from data_engine.engine.capture import heard
+from data_engine.engine.capture import captured
 from data_engine.engine.memo.cache import (
     DEFAULT_CACHE_BYTES,
     CacheEntry,
@@ -141,7 +141,7 @@ class PreviewRunner:
         flow_place = self.place(0)[:4]
         in_order = self.fresh or self.cache.needs_order(flow_place)
         fresh = self.fresh
-        with self.interceptors, guarding(self.guard), heard(self.control), not_logged():
+        with self.interceptors, guarding(self.guard), captured(self.control, prints=False), not_logged():
             while True:
                 try:
                     objects = _Attempt(self, in_order=in_order, fresh=fresh).run(stop, names)
