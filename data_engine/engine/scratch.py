@@ -258,7 +258,8 @@ class Scratch:
         with self._lock:
             for path, file in files.items():
                 if file.token == _PRISTINE:
-                    self._enter_again(path)
+                    if path not in self._entered and self._is_still_pristine(path, self._final(path)):
+                        self._note_pristine(path)  # a step that is not run again was given it; its result may name it
                     continue
                 is_there = self._left.get(path) == (file.token, identity_of(path)) and self._versions.get(path) is None
                 if not is_there and file.kept is None and file.token != _GONE:
@@ -347,11 +348,6 @@ class Scratch:
     def _note_pristine(self, place: Path) -> None:
         self._entered[place] = facts = identity_of(place)
         self._left[place] = _PRISTINE, facts
-
-    def _enter_again(self, place: Path) -> None:
-        """A step that is not run again was given this file, and left it as it was; its result may name it."""
-        if place not in self._entered and self._is_still_pristine(place, self._final(place)):
-            self._note_pristine(place)
 
     def _bring_database(self, place: Path, final: Path) -> None:
         if place in self._entered:

@@ -367,17 +367,16 @@ class Stage:
         now = None if facts is None else _signature(facts)
         if now is not None and now != self._seen.get(final, now):
             raise _changed(final)
-        if facts is not None and final not in self._seen and self._is_newer(final, facts):
-            raise _changed(final)
+        if facts is not None and final not in self._seen:  # nobody has asked for it by name
+            if max(facts.st_mtime_ns, changed_ns(str(final), facts)) > (
+                self._began_ns or 0
+            ):  # by the file server's clock
+                raise _changed(final)
         if facts is not None and stat.S_ISDIR(facts.st_mode):
             raise cannot_publish(final, IsADirectoryError(errno.EISDIR, "there is a folder of that name"))
         if not CAN_REPLACE_OPEN_FILES and now is not None:
             replace(there, one.name, there, final)  # changes nothing, and fails where another program has it open
         return None if facts is None else (facts.st_size, facts.st_mtime_ns)
-
-    def _is_newer(self, final: Path, facts: os.stat_result) -> bool:
-        """Whether a target nobody asked for by name has changed since the stage was made, by the file server's clock."""
-        return max(facts.st_mtime_ns, changed_ns(str(final), facts)) > (self._began_ns or 0)
 
 
 def staged_run(

@@ -502,7 +502,9 @@ class Dispatcher(Generic[_E]):
                     self._take_back(work)
                     continue
                 try:
-                    self._not_begun(work, end)
+                    error = end.error or {"what": end.cause or "the run was not begun", "where": None, "fix": None}
+                    why = (end.why or Cause("module_broken")).where(places=error.get("places"))
+                    self._record_run(work, "failed", str(error_of(error)), why)
                 except LedgerError as error:
                     self._rest(error)
                     self._take_back(work)
@@ -536,12 +538,6 @@ class Dispatcher(Generic[_E]):
             self._triggers.take_back(work)
         else:
             self._never_run(work, why)
-
-    def _not_begun(self, work: Work, end: JobEnd) -> None:
-        """No run of a source can begin: its module is broken, and that is its run."""
-        error = end.error or {"what": end.cause or "the run was not begun", "where": None, "fix": None}
-        text = str(error_of(error))
-        self._record_run(work, "failed", text, (end.why or Cause("module_broken")).where(places=error.get("places")))
 
     def _never_run(self, work: Work, why: Cause) -> None:
         """What somebody asked for by hand will not run: that is its run. A backfill goes on with it another time."""

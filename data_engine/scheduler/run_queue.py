@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, NamedTuple
 
 from data_engine.engine.candidates import Source
@@ -295,11 +295,8 @@ class RunQueue:
     def _pass_of(self, line: _Line) -> _Pass:
         """The pass the head of the line belongs to; when the last one was handed out, all that waits there now begins one."""
         if line.current is None or not line.current.left:
-            batch, count = line.works[0].batch, 0
-            for work in line.works:
-                if work.batch != batch:
-                    break
-                count += 1
+            batch = line.works[0].batch
+            count = sum(1 for _ in takewhile(lambda work: work.batch == batch, line.works))
             self._pass_count += 1
             line.current = self._passes[self._pass_count] = _Pass(self._pass_count, batch, count)
         return line.current

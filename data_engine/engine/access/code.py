@@ -21,7 +21,7 @@ import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from types import CodeType, ModuleType
+from types import CodeType
 from typing import Any, NamedTuple
 
 _COMPUTING = frozenset(
@@ -122,7 +122,9 @@ def is_authored(module: object) -> bool:
     found = sys.modules.get(module) or sys.modules.get(top)
     if found is None:
         return _is_authored_on_disk(top)
-    return _is_authored_file(getattr(found, "__file__", None) or _first_folder(found), found.__name__)
+    return _is_authored_file(
+        getattr(found, "__file__", None) or next(iter(getattr(found, "__path__", ())), None), found.__name__
+    )
 
 
 def why_unseen(dotted: str) -> str | None:
@@ -193,11 +195,6 @@ def _is_authored_on_disk(top: str) -> bool:
         return False
     folders = list(spec.submodule_search_locations or ())
     return _is_authored_file(spec.origin if spec.has_location else folders[0] if folders else None, top)
-
-
-def _first_folder(module: ModuleType) -> str | None:
-    paths = list(getattr(module, "__path__", ()))
-    return paths[0] if paths else None
 
 
 @lru_cache(maxsize=1)

@@ -523,7 +523,7 @@ def sql_access(text: str) -> SqlAccess:
                 paths[role].append(path)
                 if role == "database" and not _is_read_only(tokens, at):
                     paths["opened"].append(path)
-    files = tuple(filter(_is_path, paths["file"]))
+    files = tuple(path for path in paths["file"] if 0 < len(path) < 1024 and "\n" not in path and "\0" not in path)
     opened = tuple(paths["opened"])
     return SqlAccess(files, tuple(paths["database"]), opened, tuple(paths["target"]), _changes(tokens), unseen)
 
@@ -576,7 +576,3 @@ def _has_literal_path(tokens: list[str], at: int) -> bool:
         if token != "," and not token.startswith("'"):
             return False
     return False
-
-
-def _is_path(text: str) -> bool:
-    return 0 < len(text) < 1024 and "\n" not in text and "\0" not in text

@@ -547,11 +547,3 @@ def _look_at(value: Any) -> tuple[int, ...]:
         return (id(value),)
     inside: Iterable[Any] = value.values() if isinstance(value, dict) else value
     return (id(value), len(value), *map(id, islice(inside, _MOST_VALUES)))
-
-
-def lost_words(name: str) -> str:
-    """What the log of a run says of such a name."""
-    return (
-        f"items changed {name}, and ran in other processes: what they change there does not come back."
-        " Let the function return it, and put it together in a step behind the map"
-    )

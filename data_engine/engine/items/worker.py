@@ -142,7 +142,10 @@ class _Worker:
         self._is_in_item = True
         try:
             result = self._tasks[task](unpack(item, is_last=False, root=self._root))
-            answer = ("done", self._pack(result, "the result"))
+            answer = (
+                "done",
+                pack(result, "the result", folder=self._folder, root=self._root, with_secrets=self._with_secrets),
+            )
         except BaseException as error:
             answer = ("failed", pack_error(error, root=self._root))
         self._is_in_item = False
@@ -162,9 +165,6 @@ class _Worker:
         except OSError:
             end_session(os.getpid())
             os._exit(1)
-
-    def _pack(self, value: object, what: str) -> Parcel:
-        return pack(value, what, folder=self._folder, root=self._root, with_secrets=self._with_secrets)
 
     def _emit(self, event: Event) -> None:
         for text in self._texts:
