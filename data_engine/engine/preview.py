@@ -102,7 +102,8 @@ def preview(
     runner = make_runner(flow, chosen, home=home, params=values, control=control, scratch=scratch, fresh=fresh)
     try:
         require_source(flow, chosen)
-        value = runner.run(stop, use)
+        name = use or "current"
+        value = runner.run(stop, [name])[name]
         require_plan(flow, flow.steps[stop - 1], value, chosen.path)
     except BaseException as raised:
         error = outcome_of(raised)[2]

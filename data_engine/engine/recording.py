@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_engine.engine.access.access_log import MOST_FILES, RunFiles, current_files, noting
-from data_engine.engine.access.doubts import headings_twice
-from data_engine.engine.access.interceptors import Interceptors
+from data_engine.engine.access.interceptors import Interceptors, headings_twice
 from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import params_text

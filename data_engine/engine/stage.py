@@ -367,10 +367,9 @@ class Stage:
         now = None if facts is None else _signature(facts)
         if now is not None and now != self._seen.get(final, now):
             raise _changed(final)
-        if facts is not None and final not in self._seen:  # nobody has asked for it by name
-            if max(facts.st_mtime_ns, changed_ns(str(final), facts)) > (
-                self._began_ns or 0
-            ):  # by the file server's clock
+        if facts is not None and final not in self._seen:
+            changed_at_ns = max(facts.st_mtime_ns, changed_ns(str(final), facts))  # by the file server's clock
+            if changed_at_ns > (self._began_ns or 0):
                 raise _changed(final)
         if facts is not None and stat.S_ISDIR(facts.st_mode):
             raise cannot_publish(final, IsADirectoryError(errno.EISDIR, "there is a folder of that name"))

@@ -10,7 +10,7 @@ import pytest
 import xlsxwriter
 
 from data_engine import Workspace
-from data_engine.engine.access.doubts import utf8_read_as
+from data_engine.engine.access.interceptors import utf8_read_as
 from data_engine.engine.memo.caption import caption
 from data_engine.engine.preview import last_report
 from data_engine.errors import FlowExecutionError

@@ -22,10 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.engine.access.access_log import AccessLog, Kind, Namespace, active_logs, not_logged, signature_of
-from data_engine.engine.access.doubts import headings_twice
 from data_engine.engine.access.file_events import FileGuard, failing_when_refused, guarding
 from data_engine.engine.access.guards import PreviewGuard
-from data_engine.engine.access.interceptors import Interceptors, intercepted
+from data_engine.engine.access.interceptors import Interceptors, headings_twice, intercepted
 from data_engine.engine.candidates import Source
 from data_engine.engine.capture import captured
 from data_engine.engine.memo.cache import (
@@ -85,7 +84,7 @@ class KeptResults:
 
 
 class PreviewRunner:
-    """One preview of a flow: `run` gives the value of its last step; `reports` tell what became of each, by number.
+    """One preview of a flow: `run` gives objects that its steps save; `reports` tell what became of each, by number.
 
     With `scratch` its steps write there; without, where production writes, and `in_place` holds the paths that were given.
     `wrote` holds what steps that ran have written to scratch, as production calls it; `parts` what their code is made of.
@@ -125,15 +124,7 @@ class PreviewRunner:
         self.warned: list[str] = []
         control.emit = self._noting_warnings(control.emit)
 
-    def run(self, stop: int, use: str | None = None) -> Any:
-        """The object `use` after the first `stop` steps, at least one; None is the last result.
-
-        Raises: as `run_steps`.
-        """
-        name = use or "current"
-        return self.run_all(stop, [name])[name]
-
-    def run_all(self, stop: int, names: Collection[str]) -> dict[str, Any]:
+    def run(self, stop: int, names: Collection[str]) -> dict[str, Any]:
         """The objects `names` that the first `stop` steps save; under "current" the last result.
 
         Raises: as `run_steps`.
