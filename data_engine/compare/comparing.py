@@ -111,7 +111,7 @@ class _Comparison:
         opaque = [one for one in (then, now) if isinstance(one, Opaque)]
         if opaque:
             notes = tuple(dict.fromkeys(one.why for one in opaque if one.why))
-            is_same = len(opaque) == 2 and filecmp.cmp(*(one.path for one in opaque), shallow=False)
+            is_same = len(opaque) == 2 and filecmp.cmp(opaque[0].path, opaque[1].path, shallow=False)
             return Difference("file", *told, is_same=is_same, notes=notes)
         return Difference("value", *told, is_same=False, notes=(f"it is {told[1]}, was {told[0]}",))
 

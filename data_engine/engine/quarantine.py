@@ -58,7 +58,7 @@ class Quarantine:
     """Where the rejected rows of one run go."""
 
     def __init__(self, root: Path, flow: str, source: Source, run_id: str) -> None:
-        self._root, self._flow, self._run_id = root, flow, run_id
+        self._root, self._run_id = root, run_id
         self._source = None if source.path is None else (source.key and source.key.path) or source.path.name
         *self._folders, name = (FOLDER, flow, *(self._source or "all").split("/"))
         self._name = f"{name}.parquet"
