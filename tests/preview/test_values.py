@@ -360,7 +360,7 @@ def walk(flow: Flow, cache: PreviewCache, limit_bytes: int) -> list[bool]:
     one = PreviewRunner(
         flow, FlowContext("f", "G", control=control), control, Source(), KeptResults(cache, limit_bytes)
     )
-    one.run(len(flow.steps))
+    one.run(len(flow.steps), ["current"])
     return [one.reports[index].ran for index in sorted(one.reports)]
 
 

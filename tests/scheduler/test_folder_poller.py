@@ -743,7 +743,7 @@ def test_what_the_lookout_remembers_is_what_the_ledger_would_say(
             watched.run(due, status)
         watched.look(0)
 
-        assert watched.poller._memory._states == watched.ledger.source_states("claims")
+        assert watched.poller._memory.states == watched.ledger.source_states("claims")
     watched.ledger.close()
 
 
