@@ -97,8 +97,7 @@ def preview(
     line = ProgressLine()
     items = item_executor(home, stays_here=True)
     control = StepControl(emit=line, spread=items.spread, run_id="preview", flow=flow.name or "")
-    limits = PreviewSettings() if home is None else home.settings().preview
-    scratch = None if write else scratch_of(flow, home, limit_bytes=limits.copy_limit_bytes)
+    scratch = None if write else scratch_of(flow, home, limit_bytes=_settings_of(home).copy_limit_bytes)
     runner = make_runner(flow, chosen, home=home, params=values, control=control, scratch=scratch, fresh=fresh)
     try:
         require_source(flow, chosen)
@@ -127,7 +126,7 @@ def preview(
     notes = (
         *_no_candidate(flow, chosen, is_named=source is not None),
         *_notes_of_code(flow, use),
-        *filter(None, [never_computed(flow.steps[-1], value) if stop == len(flow.steps) else None]),
+        *_not_computed(flow, stop, value),
         *map(str, helpers),
         *_moved_kernel(home),
         *moved,
@@ -161,19 +160,22 @@ def make_runner(
     """What runs the steps of a settled flow for `source`, or reuses what this process has kept of them."""
     context = make_context(flow, source, home=home, control=control, started_at_s=time.time())
     context.params = as_steps_see(flow, params, secret=context.secret)
-    limits = PreviewSettings() if home is None else home.settings().preview
     return PreviewRunner(
         flow,
         context,
         control,
         source,
-        KeptResults(_cache, limits.cache_bytes, fresh),
+        KeptResults(_cache, _settings_of(home).cache_bytes, fresh),
         scratch=scratch,
         ours=() if home is None else home.own_folders,
         guard=guard_of_run(flow, source, home, mirror=None)
         if scratch is None
         else guard_of_preview(flow, source, home, scratch.folder),
     )
+
+
+def _settings_of(home: LocalWorkspace | None) -> PreviewSettings:
+    return PreviewSettings() if home is None else home.settings().preview
 
 
 def _tell_all_outside(flow: Flow, runner: PreviewRunner) -> None:
@@ -269,6 +271,12 @@ def _no_candidate(flow: Flow, chosen: Source, *, is_named: bool) -> tuple[str, .
     if why is None:
         return ()
     return (f"in production no run takes {Path(chosen.key.path).name} unless it is named: {why.text}",)
+
+
+def _not_computed(flow: Flow, stop: int, value: object) -> tuple[str, ...]:
+    """That a run computes nothing of the LazyFrame which the last step of the flow gives."""
+    warning = never_computed(flow.steps[stop - 1], value) if stop == len(flow.steps) else None
+    return () if warning is None else (warning,)
 
 
 def _moved_kernel(home: LocalWorkspace | None) -> tuple[str, ...]:

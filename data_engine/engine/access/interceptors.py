@@ -66,14 +66,14 @@ class Interceptors:
             ]
             self._seen = len(points)
             for point in new:
-                point.open()
+                point.install()
             self._opened += new
 
     def close(self) -> None:
         """Put them back."""
         with _lock:
             for point in reversed(self._opened):
-                point.close()
+                point.restore()
             self._opened, self._seen = [], 0
 
     @contextmanager
@@ -130,7 +130,7 @@ class _EntryPoint:
         """What stands there."""
         return (self.place if isinstance(self.place, dict) else vars(self.place)).get(self.name)
 
-    def open(self) -> None:
+    def install(self) -> None:
         """Let the wrapper stand there."""
         self.users += 1
         now = self.now()
@@ -140,7 +140,7 @@ class _EntryPoint:
             self.original, self.wrapper = now, _make_wrapper(now, self.note)
         self._put(self.wrapper)
 
-    def close(self) -> None:
+    def restore(self) -> None:
         """Put back what was there, unless another one has come there."""
         self.users -= 1
         if not self.users:

@@ -254,9 +254,7 @@ class CodeTracer(ContentTracer):
             return label
         self.parts[label] = b""
         facts = code_facts(fn.__code__)
-        self._functions.append((fn, _state_of(fn)))
-        asks_for_texts = "__doc__" in facts.mentions or "__doc__" in facts.strings
-        self._is_simple = self._is_simple and not (facts.imported or vars(fn) or asks_for_texts)
+        self._note_function(fn, facts)
         space = fn.__globals__
         if is_authored(_space_name(space)):
             self._note_facts(facts, space)
@@ -284,6 +282,12 @@ class CodeTracer(ContentTracer):
             pieces.append((module, level, chain, "missing" if found is None else self._through(found, chain, module)))
         self.parts[label] = digest_of(*pieces)
         return label
+
+    def _note_function(self, fn: types.FunctionType, facts: CodeFacts) -> None:
+        """Note what tells later whether a function is as it was."""
+        self._functions.append((fn, _state_of(fn)))
+        asks_for_texts = "__doc__" in facts.mentions or "__doc__" in facts.strings
+        self._is_simple = self._is_simple and not (facts.imported or vars(fn) or asks_for_texts)
 
     def _note_facts(self, facts: CodeFacts, space: Namespace) -> None:
         self.mentions |= facts.mentions

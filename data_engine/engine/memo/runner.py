@@ -55,7 +55,7 @@ from data_engine.engine.memo.values import (
     paths_in,
 )
 from data_engine.engine.params import values_of
-from data_engine.engine.scratch import BESIDE, Scratch
+from data_engine.engine.scratch import BESIDE, Scratch, ScratchFile
 from data_engine.flow.check import Check, SplitRows, names_saved
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
@@ -382,9 +382,7 @@ class _Attempt:
         entry = self._entry(step.name, why, value, log, literals)
         entry.unseen, entry.needs_order, entry.scratch = again, is_odd or impure is not None, written
         self._store(index, entry, value)
-        for path, file in written.items():  # for the caption
-            if self.scratch is not None and file.is_written and not path.name.endswith(BESIDE):
-                self.preview.wrote.setdefault(self.scratch.final(path))
+        self._note_written(written)
         self.preview.needs_order = self.preview.needs_order or entry.needs_order
         if entry.needs_order and not self.in_order and (is_odd or not self.ran.issuperset(range(index))):
             raise _StartOver
@@ -424,6 +422,12 @@ class _Attempt:
             for at in range(index):
                 if at in self.values and outputs_of(self.values[at]):
                     note_outputs(context, self.flow.steps[at].label, self.values[at])
+
+    def _note_written(self, written: Mapping[Path, ScratchFile]) -> None:
+        """For the caption: what a step has written to scratch."""
+        for path, file in written.items():
+            if self.scratch is not None and file.is_written and not path.name.endswith(BESIDE):
+                self.preview.wrote.setdefault(self.scratch.final(path))
 
     def _impurity(self, step: _Step, parts: Mapping[str, bytes], changed: Sequence[int]) -> str | None:
         """What the step changed beside making its result and writing to the context; of the results of `changed` that is known."""
