@@ -19,7 +19,7 @@ from data_engine.cause import Cause
 from data_engine.daemon.alerter import Alerter
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.model import RunFinished, RunStarted
-from data_engine.scheduler.surroundings import ReadyFlow
+from data_engine.scheduler.dispatcher import ReadyFlow
 from data_engine.workspace.identity import local_layout
 from data_engine.workspace.layout import WorkspaceLayout
 

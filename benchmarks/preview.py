@@ -130,7 +130,7 @@ def after_an_edit_ms(folder: Path, age_s: float) -> tuple[float, float]:
 
 def first_of_ten_ms() -> tuple[float, float]:
     """Milliseconds of a first preview of ten steps beyond the bare steps, and of a second one."""
-    from data_engine.engine.access.bytecode import code_facts
+    from data_engine.engine.access.code import code_facts
     from data_engine.flow.context import FlowContext
     from data_engine.flow.control import StepControl
     from data_engine.flow.steps import run_steps

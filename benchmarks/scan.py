@@ -20,9 +20,8 @@ from data_engine import Flow, run
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import Signature, SourceState
 from data_engine.planning.due import PlannedFlow
-from data_engine.scheduler.folder_poller import FolderPoller
+from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
 from data_engine.scheduler.scanner import Scanner
-from data_engine.scheduler.source_memory import KnownSources
 
 FOLDERS, FILES = 100, 1000
 PASSES = 7

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from data_engine.model import Backfill, Deployment, Event, LogEntry, Run, StepRun
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.deployment_status import DeploymentStatus
+    from data_engine.plan.golden import GoldenResult
     from data_engine.plan.plan import Plan
-    from data_engine.plan.results import GoldenResult
     from data_engine.planning.backfill import Reprocess
     from data_engine.status.explain import Explanation
     from data_engine.status.record import WorkspaceStatus
@@ -248,7 +248,7 @@ class Workspace:
             >>> Workspace.create(tempfile.mkdtemp()).test()
             []
         """
-        from data_engine.plan.testing import goldens_checked
+        from data_engine.plan.keeping import goldens_checked
 
         return Listing(goldens_checked(self.home, name, update=update))
 

@@ -20,9 +20,8 @@ from data_engine.engine.candidates import Source, pick_to_run, startup_sources
 from data_engine.engine.groups import holding_group
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.params import params_for
-from data_engine.engine.progress import ProgressLine
 from data_engine.engine.recording import readers_watched
-from data_engine.engine.result_display import bound_display
+from data_engine.engine.result_display import ProgressLine, bound_display
 from data_engine.engine.run import RunPass, require_steps
 from data_engine.engine.run_sources import refuse_shared_mirror
 from data_engine.errors import FlowStoppedError, FlowValidationError, ShortInterrupt

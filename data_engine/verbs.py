@@ -108,7 +108,7 @@ class Flow(value.Flow):
         """
         if against is not None or key is not None:
             check_against(against, key=key, write=write)
-            from data_engine.plan.against import against_deployed
+            from data_engine.plan.making import against_deployed
 
             return against_deployed(self, use=use, source=source, params=params, key=key, fresh=fresh, force=force)
         from data_engine.engine.preview import preview

@@ -10,9 +10,8 @@ from typing import Any
 from data_engine.compare.difference import Difference, Sample
 from data_engine.formatting import beginning, duration_words, first_few, local_time, plural, visible
 from data_engine.marks import Mark, mark_of
-from data_engine.plan.golden import Golden
+from data_engine.plan.golden import Golden, GoldenResult
 from data_engine.plan.plan import Plan
-from data_engine.plan.results import GoldenResult
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Marked, Note, Pairs, Part, Section, table
 
 _MOST_COLUMNS = 8

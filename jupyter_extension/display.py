@@ -283,6 +283,6 @@ _LISTINGS = {
     "data_engine.status.explain.Explanation": _Kind("cards.reasons_card", has_hints=True),
     "data_engine.model.Backfill": _Kind("cards.backfills_card"),
     "data_engine.model.Deployment": _Kind("cards.deployments_card"),
-    "data_engine.plan.results.GoldenResult": _Kind("difference_card.goldens_card", has_samples=True),
+    "data_engine.plan.golden.GoldenResult": _Kind("difference_card.goldens_card", has_samples=True),
 }
 """The same of listings, by the class of their elements."""

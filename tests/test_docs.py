@@ -24,7 +24,7 @@ from data_engine.flow.locations import MirrorContext, SourceContext
 OF_OTHER_SYSTEMS = ("_posix",) if sys.platform == "win32" else ("_windows", "_win32")
 
 OF_POSIX_PATHS = (
-    "engine.access.own_sources.OwnSources",
+    "engine.access.guards.OwnSources",
     "daemon.worker_process.place_in",
     "nofollow.opened",
     "private.open_file",

@@ -88,9 +88,9 @@ def test_no_process_shows_a_window_on_windows() -> None:
 
 
 READ_FILES_OF_USERS = (
-    "compare/files.py",
+    "compare/comparing.py",
     "engine/candidates.py",
-    "engine/access/doubts.py",
+    "engine/access/interceptors.py",
     "engine/scratch.py",
     "engine/stale.py",
     "flow/context.py",

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from data_engine.commands.deployments import Outcome
     from data_engine.model import Deployment
     from data_engine.notebook.catalog import CatalogEntry
-    from data_engine.scheduler.source_memory import KnownSources
+    from data_engine.scheduler.folder_poller import KnownSources
     from data_engine.status.starting import Starting
 
 

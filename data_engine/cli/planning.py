@@ -211,7 +211,7 @@ def preview(
 
 def _compare(flow: Flow, options: dict[str, Any], against: str | None, write: bool, as_json: bool) -> int:
     """Say what differs from the deployed flow's object."""
-    from data_engine.plan.against import against_deployed
+    from data_engine.plan.making import against_deployed
     from data_engine.verbs import check_against
 
     check_against(against, key=options["key"], write=write)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import filecmp
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,26 +16,18 @@ from typing import Any
 import polars as pl
 
 from data_engine.compare.difference import MOST_SAMPLES, Difference, Named, Rows, Sample
-from data_engine.compare.files import Bytes, Content, Json, NoTable, OneTable, Several, read_file
-from data_engine.compare.forms import TOLERANCE, are_equal
-from data_engine.compare.tables import Frame, ParquetFile, Table, compare_tables
+from data_engine.compare.tables import TOLERANCE, Frame, ParquetFile, Table, are_equal, compare_tables
 from data_engine.errors import FlowValidationError, message_of
 from data_engine.flow.batch import Batch, ItemError
 from data_engine.formatting import beginning
+from data_engine.platforms.files import content_of, open_to_read
 from data_engine.record import frozen
 
 _PLAIN = (str, int, float, bool, bytes, type(None))
 _LONGEST_WORDS = 60
 
 
-class _Missing:
-    """What stands for a side that has nothing."""
-
-    def __repr__(self) -> str:
-        return "MISSING"
-
-
-MISSING = _Missing()
+MISSING = object()
 """The side of a comparison that does not have the value."""
 
 
@@ -104,18 +99,19 @@ class _Comparison:
     def of(self, before: object, after: object) -> Difference:
         if before is MISSING or after is MISSING:
             return _one_sided(before, after)
-        then: Content = content_of(before)
-        now: Content = content_of(after)
+        then: Content = _content(before)
+        now: Content = _content(after)
         told = (words(before), words(after))
-        if isinstance(then, OneTable) and isinstance(now, OneTable):
-            return self._tables(then.table, now.table)
+        if isinstance(then, (Frame, ParquetFile)) and isinstance(now, (Frame, ParquetFile)):
+            return self._tables(then, now)
         if isinstance(then, Several) and isinstance(now, Several):
             return self._parts(then.things, now.things, told)
         if isinstance(then, Json) and isinstance(now, Json):
             return self._value(then.value, now.value, told)
-        if isinstance(then, (Bytes, NoTable)) or isinstance(now, (Bytes, NoTable)):
-            notes = tuple(dict.fromkeys(one.why for one in (then, now) if isinstance(one, NoTable)))
-            is_same = then.path is not None and now.path is not None and same_bytes(then.path, now.path)
+        opaque = [one for one in (then, now) if isinstance(one, Opaque)]
+        if opaque:
+            notes = tuple(dict.fromkeys(one.why for one in opaque if one.why))
+            is_same = len(opaque) == 2 and filecmp.cmp(opaque[0].path, opaque[1].path, shallow=False)
             return Difference("file", *told, is_same=is_same, notes=notes)
         return Difference("value", *told, is_same=False, notes=(f"it is {told[1]}, was {told[0]}",))
 
@@ -152,11 +148,11 @@ class _Comparison:
         return Difference("value", *told, rows=Rows(changed=len(places)), samples=samples, is_same=not places)
 
 
-def content_of(value: object) -> Content:
+def _content(value: object) -> Content:
     """What a value is to be compared as."""
     table = table_of(value)
     if table is not None:
-        return OneTable(table)
+        return table
     if isinstance(value, os.PathLike):
         path = Path(os.fspath(value))
         if path.is_file():
@@ -181,24 +177,13 @@ def table_of(value: object) -> Table | None:
     kind = type(value)
     top = kind.__module__.partition(".")[0]
     if kind.__name__ == "DuckDBPyRelation":
-        return _of_arrow(value.to_arrow_table())  # type: ignore[attr-defined]
+        return Frame(pl.DataFrame(value.to_arrow_table()))  # type: ignore[attr-defined]
     if top in ("pyarrow", "pandas", "duckdb", "_duckdb") and hasattr(value, "__arrow_c_stream__"):
-        return _of_arrow(value)
+        return Frame(pl.DataFrame(value))
     if top == "numpy" and getattr(value, "ndim", 0) in (1, 2) and getattr(value, "dtype", None) is not None:
-        return _of_array(value)
+        with suppress(Exception):  # a dtype that Polars does not know; its values are compared one by one
+            return Frame(pl.from_numpy(value))  # type: ignore[arg-type]
     return None
-
-
-def _of_arrow(value: Any) -> Table:
-    found = pl.DataFrame(value)
-    return Frame(found)
-
-
-def _of_array(value: Any) -> Table | None:
-    try:
-        return Frame(pl.from_numpy(value))
-    except Exception:  # a dtype that Polars does not know; its values are compared one by one
-        return None
 
 
 def _one_sided(before: object, after: object) -> Difference:
@@ -212,13 +197,6 @@ def _one_sided(before: object, after: object) -> Difference:
         is_same=False,
         notes=(f"only {side}",),
     )
-
-
-def same_bytes(before: Path, after: Path) -> bool:
-    """Whether two files hold the same bytes."""
-    import filecmp
-
-    return filecmp.cmp(before, after, shallow=False)
 
 
 def words(value: object) -> str:
@@ -346,3 +324,112 @@ def _named_parts(value: object) -> dict[str, Any] | None:
 def _plain(value: object) -> Any:
     """A value of a sample: short, and of Python's own types."""
     return value if isinstance(value, _PLAIN) else words(value)
+
+
+_NUMBERS = r"^[+-]?(?:0|[1-9]\d*)$"
+_FLOATS = r"^(?:[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|NaN|[+-]?inf)$"
+
+
+@frozen
+class Several:
+    """It holds several things by name: the sheets of a workbook, the tables of a database, the files of a folder."""
+
+    things: Mapping[str, Any]
+
+
+@frozen
+class Json:
+    """It is a value as JSON has them."""
+
+    value: object
+
+
+@frozen
+class Opaque:
+    """Nothing is known of it but its bytes; `why` it is not what its name says."""
+
+    path: Path
+    why: str = ""
+
+
+Content = Table | Several | Json | Opaque
+
+
+def read_file(path: Path) -> Content:
+    """What the file is to be compared as; one that cannot be read as what its name says is compared by its bytes.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "a.csv"
+        >>> _ = path.write_text("id,code\\n1,007\\n")
+        >>> dict(read_file(path).schema)
+        {'id': Int64, 'code': String}
+    """
+    try:
+        return _read(path)
+    except Exception as error:  # of any library
+        first = str(error).strip().partition("\n")[0]
+        return Opaque(path, f"{path.name} cannot be read as what its name says: {type(error).__name__}: {first[:200]}")
+
+
+def _read(path: Path) -> Content:
+    kind = path.suffix.lower()
+    if kind == ".gz":
+        kind = Path(path.stem).suffix.lower()
+    if kind in (".parquet", ".pq"):
+        return ParquetFile(path)
+    if kind in (".csv", ".tsv"):
+        return Frame(_read_csv(path, "\t" if kind == ".tsv" else ","))
+    if kind in (".arrow", ".feather", ".ipc"):
+        return Frame(pl.read_ipc(content_of(path)))
+    if kind in (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"):
+        sheets = pl.read_excel(path, sheet_id=0, raise_if_empty=False)
+        return Several({name: Frame(frame) for name, frame in sheets.items()})
+    if kind in (".jsonl", ".ndjson"):
+        return Json([json.loads(line) for line in content_of(path).decode().splitlines() if line.strip()])
+    if kind == ".json":
+        return Json(json.loads(content_of(path).decode("utf-8-sig")))
+    with open_to_read(path) as file:
+        is_duckdb = file.read(12)[8:] == b"DUCK"
+    if is_duckdb:
+        return Several(_tables_of(path))
+    return Opaque(path)
+
+
+def _read_csv(path: Path, separator: str) -> pl.DataFrame:
+    """The file's columns as texts, and as numbers where no text is lost by that: 007 stays what it is."""
+    raw = content_of(path)
+    if not raw.strip():
+        return pl.DataFrame()
+    if separator == "," and path.suffix.lower() == ".csv":
+        first = raw[: raw.find(b"\n") if b"\n" in raw else len(raw)]
+        separator = ";" if first.count(b";") > first.count(b",") else ","
+    texts = pl.read_csv(raw, separator=separator, infer_schema=False)
+    return texts.select(_as_numbers(texts.get_column(name)) for name in texts.columns)
+
+
+def _as_numbers(texts: pl.Series) -> pl.Series:
+    if texts.null_count() == len(texts):
+        return texts
+    for pattern, dtype in ((_NUMBERS, pl.Int64), (_FLOATS, pl.Float64)):
+        if bool(texts.str.contains(pattern).all()):
+            numbers = texts.cast(dtype, strict=False)
+            if numbers.null_count() == texts.null_count():
+                return numbers
+    return texts
+
+
+def _tables_of(path: Path) -> dict[str, Frame]:
+    import duckdb
+
+    with duckdb.connect(str(path), read_only=True) as connection:
+        found = connection.execute(
+            "select schema_name, table_name from duckdb_tables() where not internal order by all"
+        ).fetchall()
+        tables = {}
+        for schema, name in found:
+            quoted = ".".join('"' + one.replace('"', '""') + '"' for one in (schema, name))
+            shown = name if schema == "main" else f"{schema}.{name}"
+            frame = pl.DataFrame(connection.sql(f"select * from {quoted}").to_arrow_table())
+            tables[shown] = Frame(frame)
+    return tables

@@ -61,21 +61,12 @@ class Retyped(Record):
 
 
 @frozen
-class Renamed(Record):
-    """A removed and an added column whose values are the same."""
-
-    before: str
-    after: str
-
-
-@frozen
 class Columns(Record):
-    """How the columns differ, by name. What looks `renamed` is in `removed` and `added` as well."""
+    """How the columns differ, by name."""
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     retyped: tuple[Retyped, ...] = field(default=(), metadata={"of": Retyped.read})
-    renamed: tuple[Renamed, ...] = field(default=(), metadata={"of": Renamed.read})
 
     @property
     def are_equal(self) -> bool:
@@ -158,7 +149,7 @@ class Difference(Displayable, Record):
     samples: tuple[Sample, ...] = field(default=(), metadata={"of": Sample.read})
     key: tuple[str, ...] = ()
     duplicates: Duplicates = field(default_factory=Duplicates, metadata={"of": Duplicates.read})
-    parts: Mapping[str, Difference] = field(default_factory=Named, metadata={"of": lambda told: _read_parts(told)})
+    parts: Mapping[str, Difference] = field(default_factory=Named, metadata={"of": lambda told: read_differences(told)})
     notes: tuple[str, ...] = ()
     is_same: bool = True
 
@@ -180,7 +171,8 @@ class Difference(Displayable, Record):
         return f"<Difference: {self.text}>"
 
 
-def _read_parts(told: Mapping[str, Any]) -> Named[Difference]:
+def read_differences(told: Mapping[str, Any]) -> Named[Difference]:
+    """The differences by name, as they were told."""
     return Named({name: Difference.read(one) for name, one in told.items()})
 
 
@@ -210,13 +202,9 @@ def _kind_words(told: Difference) -> Iterator[str]:
 
 
 def _column_words(columns: Columns) -> Iterator[str]:
-    was = {one.before: one.after for one in columns.renamed}
-    for before, after in was.items():
-        yield f"column {before} looks renamed to {after}"
     for word, names in (("removed", columns.removed), ("added", columns.added)):
-        other = [name for name in names if name not in was and name not in was.values()]
-        if other:
-            yield f"{'column' if len(other) == 1 else 'columns'} {_names(other)} {word}"
+        if names:
+            yield f"{'column' if len(names) == 1 else 'columns'} {_names(names)} {word}"
     for one in columns.retyped:
         if one.matters:
             yield f"{one.column} is {one.after}, was {one.before}{'' if one.is_compared else ' (values not compared)'}"

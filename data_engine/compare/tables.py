@@ -2,14 +2,19 @@
 
 Rows are paired by their key, or counted as wholes without one. A whole row is known by a number of 64 bits made of its values:
 of a million rows that differ, one in ten million times one is taken for equal to another.
+
+What is equal: what is equal in Python; NaN to NaN, null to null, -0.0 to 0.0; instants in any zone; a date and the midnight it
+begins with. Floats are compared within a tolerance (`differing`), or by their significant digits where only equality of what
+is kept will do (`hashed`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import polars as pl
 
@@ -20,36 +25,262 @@ from data_engine.compare.difference import (
     Duplicates,
     Named,
     Order,
-    Renamed,
     Retyped,
     Rows,
     Sample,
 )
-from data_engine.compare.forms import TOLERANCE, Form, common_form, differing, hashed, in_form
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import plural
 from data_engine.record import frozen
 
-_MOST_RENAMES = 200
+TOLERANCE = 1e-9
+"""Floats are equal that differ by so much of the larger one."""
+
+_Kind = Literal["cast", "float", "instant", "decimal", "list", "struct", "python"]
+_TICKS = {"ms": 1_000_000, "us": 1000, "ns": 1}
+_DAY_NS = 86_400_000_000_000
+
+
+@frozen
+class Form:
+    """How values of two types are kept to be compared: as `dtype`, or by what `kind` says; `inner` forms of nested ones.
+
+    `matters` is False where two different types hold the same things.
+    """
+
+    kind: _Kind
+    dtype: Any = None
+    inner: tuple[Form, ...] = ()
+    fields: tuple[str, ...] = ()
+    matters: bool = True
+
+    @property
+    def has_floats(self) -> bool:
+        """Whether any value in it is a float."""
+        return self.kind == "float" or any(one.has_floats for one in self.inner)
+
+
+def common_form(before: Any, after: Any) -> Form | None:
+    """The form in which values of the two Polars types can be equal; None where none is.
+
+    Example:
+        >>> common_form(pl.Int8(), pl.UInt64()).dtype, common_form(pl.Int64(), pl.Float32()).kind
+        (Int128, 'float')
+        >>> common_form(pl.String(), pl.Int64()) is None
+        True
+    """
+    if before == pl.Null or after == pl.Null:
+        other = after if before == pl.Null else before
+        return Form("cast", pl.Null) if other == pl.Null else common_form(other, other)
+    if _is_number(before) and _is_number(after):
+        return _of_numbers(before, after)
+    if _is_text(before) and _is_text(after):
+        return Form("cast", pl.String, matters=False)
+    if _is_nested(before) and _is_nested(after):
+        return _of_nested(before, after)
+    for kinds in ((pl.Date, pl.Datetime), (pl.Duration,)):
+        if before in kinds and after in kinds:
+            return _of_times(before, after)
+    if before != after:
+        return None
+    if before in (pl.Boolean, pl.Binary, pl.Time):
+        return Form("cast", before)
+    return Form("python")
+
+
+def _of_numbers(before: Any, after: Any) -> Form:
+    both = (before, after)
+    if any(one.is_float() for one in both):
+        return Form("float", pl.Float64)
+    if any(one == pl.Decimal for one in both):
+        return Form("cast", before) if before == after else Form("decimal")
+    if before == after:
+        return Form("cast", before)
+    kinds = {one for one in both if one != pl.Boolean}
+    if any(one == pl.UInt128 for one in kinds):
+        return Form("decimal")
+    if pl.Int128 in kinds or (pl.UInt64 in kinds and kinds != {pl.UInt64}):
+        return Form("cast", pl.Int128)
+    return Form("cast", pl.UInt64 if pl.UInt64 in kinds else pl.Int64)
+
+
+def _of_times(before: Any, after: Any) -> Form | None:
+    is_aware = [getattr(one, "time_zone", None) is not None for one in (before, after)]
+    if is_aware[0] != is_aware[1]:
+        return None
+    units = {getattr(one, "time_unit", "day") for one in (before, after)}
+    matters = type(before) is not type(after) or len(units) > 1
+    if len(units) == 1:
+        return Form("cast", pl.Int64, matters=matters)
+    return Form("instant", pl.Int128, matters=matters)
+
+
+def _of_nested(before: Any, after: Any) -> Form | None:
+    if before == pl.Struct and after == pl.Struct:
+        then, now = dict(_fields_of(before)), dict(_fields_of(after))
+        inner = [common_form(then[name], now[name]) for name in then if name in now]
+        if then.keys() != now.keys() or None in inner:
+            return None
+        forms = tuple(one for one in inner if one is not None)
+        if any(one.kind == "python" for one in forms):
+            return Form("python", matters=before != after)
+        return Form("struct", inner=forms, fields=tuple(then), matters=before != after)
+    if pl.Struct in (before, after):
+        return None
+    one = common_form(before.inner, after.inner)
+    if one is None or one.kind == "python":
+        return one
+    return Form("list", inner=(one,), matters=before != after)
+
+
+def _fields_of(dtype: Any) -> list[tuple[str, Any]]:
+    return [(one.name, one.dtype) for one in dtype.fields]
+
+
+def _is_number(dtype: Any) -> bool:
+    return bool(dtype.is_numeric() or dtype == pl.Boolean)
+
+
+def _is_text(dtype: Any) -> bool:
+    return dtype in (pl.String, pl.Categorical, pl.Enum)
+
+
+def _is_nested(dtype: Any) -> bool:
+    return dtype in (pl.List, pl.Array, pl.Struct)
+
+
+# -- values in their form --------------------------------------------------------------------------------------------------
+
+
+def in_form(values: pl.Series, form: Form) -> pl.Series:
+    """The values as they are compared."""
+    if form.kind == "python":
+        return pl.Series(
+            values.name, [None if one is None else f"{type(one).__qualname__} {one!r}" for one in values], pl.String
+        )
+    if form.kind == "cast" and values.dtype == form.dtype:
+        return values
+    return values.to_frame().select(_in_form(pl.col(values.name), values.dtype, form)).to_series()
+
+
+def _in_form(value: pl.Expr, dtype: Any, form: Form) -> pl.Expr:
+    if dtype == pl.Null:
+        return value.cast(_dtype_of(form))
+    if form.kind == "instant":
+        ticks = _DAY_NS if dtype == pl.Date else _TICKS[dtype.time_unit]
+        return value.to_physical().cast(pl.Int128) * pl.lit(ticks, pl.Int128)
+    if form.kind == "decimal":
+        text = value.cast(pl.Int8 if dtype == pl.Boolean else dtype).cast(pl.String)
+        whole = text.str.strip_chars_end("0").str.strip_chars_end(".")
+        return pl.when(text.str.contains(".", literal=True)).then(whole).otherwise(text).replace("", "0")
+    if form.kind == "list":
+        listed = value.arr.to_list() if dtype == pl.Array else value
+        return listed.list.eval(_in_form(pl.element(), dtype.inner, form.inner[0]))
+    if form.kind == "struct":
+        types = dict(_fields_of(dtype))
+        fields = [
+            _in_form(value.struct.field(name), types[name], one).alias(name)
+            for name, one in zip(form.fields, form.inner, strict=True)
+        ]
+        made = pl.struct(fields) if fields else value
+        return pl.when(value.is_not_null()).then(made)
+    if dtype in (pl.Date, pl.Datetime, pl.Duration):
+        return value.to_physical().cast(form.dtype)
+    return value.cast(form.dtype)
+
+
+def _dtype_of(form: Form) -> Any:
+    """The Polars type of values in this form."""
+    if form.kind == "list":
+        return pl.List(_dtype_of(form.inner[0]))
+    if form.kind == "struct":
+        return pl.Struct({name: _dtype_of(one) for name, one in zip(form.fields, form.inner, strict=True)})
+    return pl.String if form.kind in ("decimal", "python") else form.dtype
+
+
+def differing(before: pl.Series, after: pl.Series, form: Form, tolerance: float = TOLERANCE) -> pl.Series:
+    """For each pair of values in their form whether they differ."""
+    found = before.ne_missing(after)
+    if not form.has_floats or not found.any():
+        return found
+    at = found.arg_true()
+    then, now = before.gather(at), after.gather(at)
+    if form.kind == "float":
+        kept = _float_differs(then, now, tolerance)
+    else:
+        pairs = zip(then.to_list(), now.to_list(), strict=True)
+        kept = pl.Series([not are_equal(one, other, tolerance) for one, other in pairs], dtype=pl.Boolean)
+    still = at.filter(kept)
+    return found if len(still) == len(at) else pl.select(pl.repeat(False, len(found))).to_series().scatter(still, True)
+
+
+def _float_differs(then: pl.Series, now: pl.Series, tolerance: float) -> pl.Series:
+    frame = pl.DataFrame({"then": then, "now": now})
+    a, b = pl.col("then"), pl.col("now")
+    close = (a - b).abs() <= tolerance * pl.max_horizontal(a.abs(), b.abs())
+    is_equal = (a == b) | (a.is_finite() & b.is_finite() & close)
+    return frame.select(~is_equal.fill_null(False)).to_series()
+
+
+def hashed(values: pl.Series, form: Form, tolerance: float = TOLERANCE) -> pl.Series:
+    """A number of 64 bits for each value in its form, the same for those that are equal; floats by their first digits."""
+    if form.has_floats:
+        digits = max(1, min(17, round(3 - math.log10(tolerance)) if tolerance > 0 else 17))
+        dtype = values.dtype
+        values = values.to_frame().select(_rounded(pl.col(values.name), dtype, form, digits)).to_series()
+    return values.hash()
+
+
+def _rounded(value: pl.Expr, dtype: Any, form: Form, digits: int) -> pl.Expr:
+    if form.kind == "float":
+        return value.round_sig_figs(digits) + 0.0 if digits < 17 else value + 0.0
+    if form.kind == "list" and form.has_floats:
+        return value.list.eval(_rounded(pl.element(), dtype.inner, form.inner[0], digits))
+    if form.kind == "struct" and form.has_floats:
+        types = dict(_fields_of(dtype))
+        fields = [
+            _rounded(value.struct.field(name), types[name], one, digits).alias(name)
+            for name, one in zip(form.fields, form.inner, strict=True)
+        ]
+        return pl.when(value.is_not_null()).then(pl.struct(fields))
+    return value
+
+
+# -- values of Python ------------------------------------------------------------------------------------------------------
+
+
+def are_equal(before: Any, after: Any, tolerance: float = TOLERANCE) -> bool:
+    """Whether two values of Python are equal: numbers within the tolerance where one is a float, containers by what they hold.
+
+    Example:
+        >>> are_equal([0.1 + 0.2, float("nan")], [0.3, float("nan")]), are_equal(1, "1"), are_equal({"a": 1}, {"a": 1.0})
+        (True, False, True)
+    """
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        return before.keys() == after.keys() and all(are_equal(before[key], after[key], tolerance) for key in before)
+    if isinstance(before, (list, tuple)) and isinstance(after, (list, tuple)):
+        pairs = zip(before, after, strict=False)
+        return len(before) == len(after) and all(are_equal(one, other, tolerance) for one, other in pairs)
+    if isinstance(before, float) or isinstance(after, float):
+        return _are_close(before, after, tolerance)
+    return bool(before == after)
+
+
+def _are_close(before: Any, after: Any, tolerance: float) -> bool:
+    try:
+        one, other = float(before), float(after)
+    except (TypeError, ValueError, OverflowError):
+        return bool(before == after)
+    if isinstance(before, str) or isinstance(after, str):
+        return False
+    if math.isnan(one) or math.isnan(other):
+        return math.isnan(one) and math.isnan(other)
+    if math.isinf(one) or math.isinf(other):
+        return one == other
+    return abs(one - other) <= tolerance * max(abs(one), abs(other))
+
+
 _FACTOR = 0x9E3779B97F4A7C15
-
-
-class Table(Protocol):
-    """Columns of equal height, read one at a time."""
-
-    @property
-    def height(self) -> int:
-        """How many rows it has."""
-
-    @property
-    def schema(self) -> Mapping[str, Any]:
-        """The Polars type of each column, in order."""
-
-    def column(self, name: str) -> pl.Series:
-        """All values of a column."""
-
-    def rows(self, numbers: Sequence[int], names: Sequence[str]) -> pl.DataFrame:
-        """These rows in this order, of these columns."""
 
 
 @frozen
@@ -103,15 +334,18 @@ class ParquetFile:
         return wanted.join(found, on=row, how="left", maintain_order="left").drop(row)
 
 
+Table = Frame | ParquetFile
+"""Columns of equal height, read one at a time."""
+
+
 def compare_tables(
     before: Table,
     after: Table,
     *,
     key: Sequence[str] = (),
     tolerance: float = TOLERANCE,
-    of: Mapping[str, Any] | None = None,
 ) -> Difference:
-    """What differs between two tables; `of` are further facts of the difference.
+    """What differs between two tables.
 
     Raises:
         FlowValidationError: a column of the key is missing, holds floats, or is of types that do not compare.
@@ -122,13 +356,13 @@ def compare_tables(
     columns = _columns(before.schema, after.schema, forms)
     both = {name: form for name, form in forms.items() if form is not None}
     sides = _Sides(before, after, both, tolerance)
-    found = _by_key(sides, tuple(key), columns) if key else _as_wholes(sides, columns)
+    found = _by_key(sides, tuple(key)) if key else _as_wholes(sides)
     others = [name for name in after.schema if name in forms]
     order = Order(found.is_other_order, others != list(forms))
-    renamed = columns if not found.renamed else Columns(columns.added, columns.removed, columns.retyped, found.renamed)
     return Difference(
-        **{"before": _shape(before), "after": _shape(after), **(of or {})},
-        columns=renamed,
+        before=_shape(before),
+        after=_shape(after),
+        columns=columns,
         order=order,
         rows=found.rows,
         changed_values=Named(found.changed),
@@ -162,7 +396,6 @@ class _Found:
     changed: Mapping[str, int] = field(default_factory=Named)
     samples: tuple[Sample, ...] = ()
     duplicates: Duplicates = field(default_factory=Duplicates)
-    renamed: tuple[Renamed, ...] = ()
 
 
 def _columns(before: Mapping[str, Any], after: Mapping[str, Any], forms: Mapping[str, Form | None]) -> Columns:
@@ -190,13 +423,12 @@ def _unused(name: str, names: Iterable[str]) -> str:
 # -- rows as wholes --------------------------------------------------------------------------------------------------------
 
 
-def _as_wholes(sides: _Sides, columns: Columns) -> _Found:
+def _as_wholes(sides: _Sides) -> _Found:
     before, after = sides.before, sides.after
     then, now = _row_numbers(sides, None)
     if len(then) == len(now) and (then == now).all():
         rows = Rows(before.height, after.height)
-        renamed = _renamed(sides, columns, None) if columns.added and columns.removed else ()
-        return _Found(rows, renamed=renamed)
+        return _Found(rows)
     more = _counted(then, now)
     removed, added = more.filter(pl.col("n") > 0), more.filter(pl.col("n") < 0).with_columns(-pl.col("n"))
     rows = Rows(before.height, after.height, int(added["n"].sum() or 0), int(removed["n"].sum() or 0))
@@ -218,13 +450,9 @@ def _row_numbers(sides: _Sides, at: tuple[pl.Series, pl.Series] | None) -> tuple
         factor = pl.Series([_FACTOR * (2 * place + 1) % 2**64], dtype=pl.UInt64)
         for side, values in enumerate(sides.column(name)):
             chosen = values if at is None else values.gather(at[side])
-            sums[side] = sums[side] + _mixed(hashed(chosen, sides.forms[name], sides.tolerance), factor)
+            numbers = hashed(chosen, sides.forms[name], sides.tolerance)
+            sums[side] = sums[side] + numbers * factor  # so that the same value in two columns does not count the same
     return sums[0], sums[1]
-
-
-def _mixed(numbers: pl.Series, factor: pl.Series) -> pl.Series:
-    """So that the same value in two columns does not count the same."""
-    return numbers * factor
 
 
 def _counted(then: pl.Series, now: pl.Series) -> pl.DataFrame:
@@ -304,7 +532,7 @@ class _Pairs:
         return before.to_list(), after.to_list()
 
 
-def _by_key(sides: _Sides, key: tuple[str, ...], columns: Columns) -> _Found:
+def _by_key(sides: _Sides, key: tuple[str, ...]) -> _Found:
     _check_key(sides, key)
     pairs = _pairs(sides, key)
     is_changed = pl.select(pl.repeat(False, pairs.count)).to_series()
@@ -333,8 +561,7 @@ def _by_key(sides: _Sides, key: tuple[str, ...], columns: Columns) -> _Found:
         *_whole_rows(sides.after, [*pairs.added.head(share).to_list(), *twice[1]][:share], "added", key),
         *_changed_rows(sides, key, pairs, is_changed.arg_true().head(share), list(changed)),
     )
-    renamed = _renamed(sides, columns, pairs) if columns.added and columns.removed else ()
-    return _Found(rows, pairs.is_other_order, changed, samples, pairs.duplicates, renamed)
+    return _Found(rows, pairs.is_other_order, changed, samples, pairs.duplicates)
 
 
 def _check_key(sides: _Sides, key: tuple[str, ...]) -> None:
@@ -372,7 +599,7 @@ def _pairs(sides: _Sides, key: tuple[str, ...]) -> _Pairs:
     if are_unique[0] and then.equals(now):
         return _Pairs(None, None, then.height, empty, empty, twice, duplicates)
     if not all(are_unique):
-        repeated = [_repeated(one) for one in (then, now)]
+        repeated = [one.filter(one.is_duplicated()).unique() for one in (then, now)]
         duplicates = Duplicates(repeated[0].height, repeated[1].height)
         several = pl.concat(repeated).unique()
         twice = _among(left, several, key)[i], _among(right, several, key)[j]
@@ -407,11 +634,6 @@ def _is_unique(keys: pl.DataFrame) -> bool:
     return (keys.to_series().n_unique() if keys.width == 1 else keys.n_unique()) == keys.height
 
 
-def _repeated(keys: pl.DataFrame) -> pl.DataFrame:
-    """The keys that occur more than once, each once."""
-    return keys.filter(keys.is_duplicated()).unique()
-
-
 def _among(rows: pl.DataFrame, others: pl.DataFrame, key: Sequence[str], *, is_in: bool = True) -> pl.DataFrame:
     """The rows, in their order, whose key is among those of the others, or is not."""
     if len(key) == 1:
@@ -444,22 +666,3 @@ def _changed_rows(
 def _item(values: pl.Series, at: int) -> Any:
     found = values[at]
     return found.to_list() if isinstance(found, pl.Series) else found
-
-
-def _renamed(sides: _Sides, columns: Columns, pairs: _Pairs | None) -> tuple[Renamed, ...]:
-    """The removed columns whose values an added one has, in the rows that both sides have."""
-    if len(columns.added) * len(columns.removed) > _MOST_RENAMES or (pairs is not None and not pairs.count):
-        return ()
-    found, left = [], list(columns.added)
-    for old in columns.removed:
-        for new in left:
-            form = common_form(sides.before.schema[old], sides.after.schema[new])
-            if form is None:
-                continue
-            values = in_form(sides.before.column(old), form), in_form(sides.after.column(new), form)
-            then, now = values if pairs is None else pairs.of(values)
-            if then.null_count() < len(then) and not differing(then, now, form, sides.tolerance).any():
-                found.append(Renamed(old, new))
-                left.remove(new)
-                break
-    return tuple(found)

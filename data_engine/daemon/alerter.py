@@ -45,8 +45,7 @@ from data_engine.planning.slots import zone_of
 from data_engine.reasons.kinds import EngineOff, HeldSlot, WaitingForGroup, WaitingForWorker
 from data_engine.reasons.remedies import Reason
 from data_engine.record import frozen
-from data_engine.scheduler.dispatcher import Active, Dispatcher
-from data_engine.scheduler.surroundings import ReadyFlow
+from data_engine.scheduler.dispatcher import Active, Alerts, Dispatcher, ReadyFlow
 from data_engine.scheduler.trigger_set import TriggerSet
 from data_engine.status.build import HeldFiles
 from data_engine.status.sentences import in_the_way
@@ -81,7 +80,7 @@ class _News:
     has_checked: bool = False
 
 
-class Alerter:
+class Alerter(Alerts):
     """Hears of runs, looks when a time has come, and keeps what is told. Everything on the daemon's loop.
 
     `sender` is what messages say they are from; `on_messages` is called when new ones wait in the outbox.

@@ -19,9 +19,8 @@ from data_engine.ledger import backfills as rows
 from data_engine.ledger.backfills import BackfillRow, run_id_of, told_of
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Backfill, PlannedRun, RunAbout, RunFinished
-from data_engine.scheduler.dispatcher import Dispatcher
+from data_engine.scheduler.dispatcher import Backfills, Dispatcher, ReadyFlow
 from data_engine.scheduler.run_queue import Item, Turn, Work
-from data_engine.scheduler.surroundings import ReadyFlow
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +65,7 @@ class _Running:
         return (now_s - self.times[0]) / len(self.times) * (len(self.planned) - self.ended)
 
 
-class Backfiller:
+class Backfiller(Backfills):
     """Feeds the dispatcher. Everything on the daemon's loop; `flows` are those that can run now."""
 
     def __init__(

@@ -29,8 +29,8 @@ from data_engine.daemon.run_report import RunReport
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.model import Event, LogLine, RunFinished, RunStarted
+from data_engine.scheduler.dispatcher import ReadyFlow
 from data_engine.scheduler.executor import Job, JobEnd, JobSource
-from data_engine.scheduler.surroundings import ReadyFlow
 from data_engine.status.record import ClusterFacts
 
 log = logging.getLogger(__name__)

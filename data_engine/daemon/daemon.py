@@ -1,6 +1,6 @@
 """The daemon of one workspace: what is due goes to workers, what they report goes into the ledger.
 
-Everything here happens on one asyncio thread, but for looking (`trigger_loop`), which only hands over what is due.
+Everything here happens on one asyncio thread, but for looking (`TriggerLoop`), which only hands over what is due.
 """
 
 from __future__ import annotations
@@ -41,10 +41,8 @@ from data_engine.ledger.requests import RequestRows
 from data_engine.planning.due import PlannedFlow
 from data_engine.platforms.awake import Awake
 from data_engine.reasons.kinds import Unreachable
-from data_engine.scheduler.dispatcher import Dispatcher
+from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow, Scheduler
 from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.scheduler.scheduler import Scheduler
-from data_engine.scheduler.surroundings import ReadyFlow
 from data_engine.status.build import HeldFiles
 from data_engine.status.record import ServiceFacts
 from data_engine.workspace.machine import machine_id

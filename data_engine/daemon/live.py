@@ -19,8 +19,7 @@ from data_engine.model import ActiveRun, Backfill, Run, utc_text
 from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED
 from data_engine.reasons.kinds import WaitingRuns
 from data_engine.record import frozen
-from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.scheduler.source_memory import KnownSources
+from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
 from data_engine.status.build import (
     FlowFacts,
     OthersSeen,

@@ -26,9 +26,8 @@ from data_engine.cluster import node
 from data_engine.cluster.node import NodeAttempt
 from data_engine.daemon.messages import Frames, unpack_job
 from data_engine.daemon.worker_pool import WorkerPool, WorkerSetup
-from data_engine.engine.items.threads import ON_NODE
+from data_engine.engine.items.threads import ON_NODE, Share
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.shares import Share
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import JournalReader, journal_path
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished

@@ -14,8 +14,8 @@ from data_engine.daemon.worker_pool import KILL_REQUESTED, STOP_REQUESTED, Worke
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.model import Event
+from data_engine.scheduler.dispatcher import ReadyFlow
 from data_engine.scheduler.executor import Job, JobEnd
-from data_engine.scheduler.surroundings import ReadyFlow
 from data_engine.status.record import ClusterFacts
 from data_engine.workspace.settings import ExecutorSettings
 

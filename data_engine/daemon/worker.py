@@ -38,10 +38,10 @@ from data_engine.daemon.messages import (
 )
 from data_engine.engine.candidates import seen_now
 from data_engine.engine.capture import is_captured
+from data_engine.engine.items.threads import limit_duckdb
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.recording import readers_watched
 from data_engine.engine.run import RunPass
-from data_engine.engine.shares import limit_duckdb
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
 from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow

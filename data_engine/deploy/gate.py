@@ -111,8 +111,8 @@ def run_goldens(
 
     Without an answer within the limit of a plan all of them are in question.
     """
+    from data_engine.plan.golden import GoldenResult, not_held, worst
     from data_engine.plan.plan import LIMIT_S
-    from data_engine.plan.results import GoldenResult, not_held, worst
 
     command = [interpreter, "-P", "-B", "-c", _CODE, import_folder(), str(home.layout.root), str(content), *names]
     try:
@@ -135,7 +135,7 @@ def child(root: str, content: str, *names: str) -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what steps print is not the answer
     from data_engine.notebook.load import FlowModules
-    from data_engine.plan.testing import check_goldens
+    from data_engine.plan.keeping import check_goldens
 
     home = local_workspace(Path(root))
     modules = FlowModules(

@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 
 from data_engine.argument_checks import value_text
@@ -99,17 +100,14 @@ def startup_sources(flow: Flow) -> tuple[Source, ...]:
     trigger = flow.trigger
     if trigger is None or trigger.source is None:
         return (Source(),)
-    authored = trigger.source_as_authored or ""
     root = trigger.source
     try:
         mode = os.stat(root).st_mode
     except OSError:
-        return (Source(root, None, SourceKey(authored, "")),)
-    if not stat.S_ISDIR(mode):
-        return (Source(root.parent, root, SourceKey(authored, "")),)
-    if trigger.run_as == "batch":
-        return (Source(root, None, SourceKey(authored, "")),)
-    return tuple(Source(root, root / name, SourceKey(authored, _nfc(name))) for name, _ in candidates(flow))
+        return (Source(root, None, SourceKey(trigger.source_as_authored or "", "")),)
+    if trigger.run_as == "batch" or not stat.S_ISDIR(mode):
+        return (listed_source(trigger, ""),)
+    return tuple(listed_source(trigger, name) for name, _ in candidates(flow))
 
 
 def candidates(flow: Flow) -> list[tuple[str, os.DirEntry[str]]]:
@@ -123,7 +121,7 @@ def candidates(flow: Flow) -> list[tuple[str, os.DirEntry[str]]]:
     assert trigger.source is not None
     mirror = None if flow.mirror_spec is None else flow.mirror_spec.root
     try:
-        return sorted(walk(trigger.source, trigger.extensions, skip=mirror), key=_first)
+        return sorted(walk(trigger.source, trigger.extensions, skip=mirror), key=itemgetter(0))
     except OSError as error:
         raise FlowValidationError(
             f"the source folder cannot be read: {error.filename or trigger.source} ({error.strerror})",
@@ -304,10 +302,6 @@ def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
         return entry.stat()
     except OSError:
         return None
-
-
-def _first(pair: tuple[str, os.DirEntry[str]]) -> str:
-    return pair[0]
 
 
 def _nfc(name: str) -> str:

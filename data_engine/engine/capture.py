@@ -108,53 +108,29 @@ _lock = threading.Lock()
 
 
 class captured(Held[None]):
-    """Inside, what this run prints or logs (also in its map threads) is emitted as `LogLine`s."""
+    """Inside, what this run prints or logs (also in its map threads) is emitted as `LogLine`s; where it does not capture what it
+    `prints`, only what it logs, and a run inside has a log of its own."""
 
-    def __init__(self, control: StepControl) -> None:
-        self._lines = _Lines(control)
-        self._token: Token[_Lines | None] | None = None
-        self._around: Token[_Lines | None] | None = None
+    def __init__(self, control: StepControl, *, prints: bool = True) -> None:
+        self._lines, self._prints = _Lines(control), prints
+        self._tokens: tuple[Token[_Lines | None], Token[_Lines | None]] | None = None
 
     def take(self) -> None:
-        """Put our streams in the place of the process's."""
+        """Listen to the root logger, and put our streams in the place of the process's."""
         with InterruptsHeld():
-            self._token, self._around = _lines.set(self._lines), _heard.set(None)
-            _install()
+            printed, logged = (self._lines, None) if self._prints else (_lines.get(), self._lines)
+            self._tokens = _lines.set(printed), _heard.set(logged)
+            _install(prints=self._prints)
 
     def let_go(self) -> None:
         """Give the process its streams back, and emit the beginnings of lines as lines."""
         with InterruptsHeld():
-            token, self._token = self._token, None
-            if token is not None and self._around is not None:
-                _uninstall()
-                _heard.reset(self._around)
-                _lines.reset(token)
+            tokens, self._tokens = self._tokens, None
+            if tokens is not None:
+                _uninstall(prints=self._prints)
+                _heard.reset(tokens[1])
+                _lines.reset(tokens[0])
         self._lines.close()
-
-
-class heard(Held[None]):
-    """Inside, what is logged here (also in map threads) is emitted as `LogLine`s; what is printed is not, and a run inside has
-    a log of its own."""
-
-    def __init__(self, control: StepControl) -> None:
-        self._lines = _Lines(control)
-        self._token: Token[_Lines | None] | None = None
-
-    def take(self) -> None:
-        """Listen to the root logger."""
-        with InterruptsHeld():
-            self._token = _heard.set(self._lines)
-            with _lock:
-                _listen()
-
-    def let_go(self) -> None:
-        """Listen no more."""
-        with InterruptsHeld():
-            token, self._token = self._token, None
-            if token is not None:
-                with _lock:
-                    _listen_no_more()
-                _heard.reset(token)
 
 
 def is_captured() -> bool:
@@ -162,43 +138,32 @@ def is_captured() -> bool:
     return _lines.get() is not None
 
 
-def _install() -> None:
-    """Put our streams in the place of the process's, and listen to the root logger."""
-    global _users, _originals
+def _install(*, prints: bool) -> None:
+    """Put our streams in the place of the process's, where it captures what it prints, and listen to the root logger."""
+    global _users, _originals, _listeners
     with _lock:
-        _users += 1
-        if _users == 1:
+        _users += prints
+        if _users == 1 and prints:
             _originals = sys.stdout, sys.stderr
             sys.stdout = _Tee(sys.stdout, "INFO")
             sys.stderr = _Tee(sys.stderr, STDERR)
-        _listen()
+        _listeners += 1
+        if _listeners == 1 and _handler not in logging.root.handlers:
+            logging.root.handlers.append(_handler)  # `addHandler` takes a lock of its own, twice a run
 
 
-def _uninstall() -> None:
-    global _users
+def _uninstall(*, prints: bool) -> None:
+    global _users, _listeners
     with _lock:
-        _listen_no_more()
-        _users -= 1
-        if _users == 0:
+        _listeners -= 1
+        if _listeners == 0 and _handler in logging.root.handlers:
+            logging.root.handlers.remove(_handler)
+        _users -= prints
+        if _users == 0 and prints:
             if _is_spent(sys.stdout):
                 sys.stdout = _originals[0]
             if _is_spent(sys.stderr):
                 sys.stderr = _originals[1]
-
-
-def _listen() -> None:
-    """Listen to the root logger; `_lock` is held."""
-    global _listeners
-    _listeners += 1
-    if _listeners == 1 and _handler not in logging.root.handlers:
-        logging.root.handlers.append(_handler)  # `addHandler` takes a lock of its own, twice a run
-
-
-def _listen_no_more() -> None:
-    global _listeners
-    _listeners -= 1
-    if _listeners == 0 and _handler in logging.root.handlers:
-        logging.root.handlers.remove(_handler)
 
 
 def _is_spent(stream: Any) -> bool:

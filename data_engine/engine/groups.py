@@ -43,7 +43,7 @@ class holding_group(Held[Callable[[], bool]]):
         """Wait for the group."""
         flow, home = self._flow, self._home
         if home is None:
-            return _nobody_goes_first
+            return lambda: False
         refuse_inside_group(flow, home)
         lock = self._lock = GroupLock(home.local.locks_dir, flow.group)
         if not lock.try_acquire():
@@ -120,10 +120,6 @@ def tell_whom_we_wait_for(flow: Flow, home: LocalWorkspace) -> None:
 
 def _key(flow: Flow, home: LocalWorkspace) -> tuple[Path, str]:
     return home.local.locks_dir, flow.group
-
-
-def _nobody_goes_first() -> bool:
-    return False
 
 
 def _ancestors() -> set[int]:

@@ -95,7 +95,7 @@ class LocalWorkspace:
         except OSError:
             signature = None
         known = _settings.get(self.layout.root)
-        if known is not None and signature is None and not _is_there(self.layout.root):
+        if known is not None and signature is None and not os.path.isdir(self.layout.root):
             return known  # the share is away, not the file
         if known is None or known[0] != signature:
             settings, error = look_at_settings(self.layout)
@@ -208,13 +208,6 @@ def local_workspace(root: Path) -> LocalWorkspace:
             layout = WorkspaceLayout(root)
             known = _workspaces[root] = LocalWorkspace(layout, local_layout(layout))
         return known
-
-
-def _is_there(folder: Path) -> bool:
-    try:
-        return folder.is_dir()
-    except OSError:  # a share that fails, and says how
-        return False
 
 
 def forget_workspaces() -> None:

@@ -21,8 +21,7 @@ from data_engine.engine.memo.cache import PreviewCache
 from data_engine.engine.memo.caption import PreviewReport, caption, caption_html, loud_html, outside_words, show_caption
 from data_engine.engine.memo.runner import KeptResults, PreviewRunner
 from data_engine.engine.params import as_steps_see, params_for
-from data_engine.engine.progress import ProgressLine
-from data_engine.engine.result_display import bound_display, require_plan
+from data_engine.engine.result_display import ProgressLine, bound_display, require_plan
 from data_engine.engine.run import item_executor, make_context, outcome_of, require_source, require_steps
 from data_engine.engine.run_sources import guard_of_preview, guard_of_run, preview_files
 from data_engine.engine.scratch import Scratch, scratch_of
@@ -98,12 +97,12 @@ def preview(
     line = ProgressLine()
     items = item_executor(home, stays_here=True)
     control = StepControl(emit=line, spread=items.spread, run_id="preview", flow=flow.name or "")
-    limits = PreviewSettings() if home is None else home.settings().preview
-    scratch = None if write else scratch_of(flow, home, limit_bytes=limits.copy_limit_bytes)
+    scratch = None if write else scratch_of(flow, home, limit_bytes=_settings_of(home).copy_limit_bytes)
     runner = make_runner(flow, chosen, home=home, params=values, control=control, scratch=scratch, fresh=fresh)
     try:
         require_source(flow, chosen)
-        value = runner.run(stop, use)
+        name = use or "current"
+        value = runner.run(stop, [name])[name]
         require_plan(flow, flow.steps[stop - 1], value, chosen.path)
     except BaseException as raised:
         error = outcome_of(raised)[2]
@@ -161,20 +160,22 @@ def make_runner(
     """What runs the steps of a settled flow for `source`, or reuses what this process has kept of them."""
     context = make_context(flow, source, home=home, control=control, started_at_s=time.time())
     context.params = as_steps_see(flow, params, secret=context.secret)
-    limits = PreviewSettings() if home is None else home.settings().preview
-    ours = () if home is None else (home.local.state_root, home.layout.workspace_state_dir)
     return PreviewRunner(
         flow,
         context,
         control,
         source,
-        KeptResults(_cache, limits.cache_bytes, fresh),
+        KeptResults(_cache, _settings_of(home).cache_bytes, fresh),
         scratch=scratch,
-        ours=tuple(f"{folder}{os.sep}" for folder in ours),
+        ours=() if home is None else home.own_folders,
         guard=guard_of_run(flow, source, home, mirror=None)
         if scratch is None
         else guard_of_preview(flow, source, home, scratch.folder),
     )
+
+
+def _settings_of(home: LocalWorkspace | None) -> PreviewSettings:
+    return PreviewSettings() if home is None else home.settings().preview
 
 
 def _tell_all_outside(flow: Flow, runner: PreviewRunner) -> None:

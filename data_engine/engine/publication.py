@@ -22,7 +22,6 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from data_engine.cause import Cause
 from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
 from data_engine.ledger.publications import RunOfStage
@@ -150,7 +149,8 @@ def finish(final_root: Path, stage_name: str, made: PublishStarted, *, is_own: b
 
 
 def _finish_one(here: Place, there: Place, name: str, one: StagedFile, final: Path, *, is_own: bool) -> bool:
-    facts, target = here.facts(name), _mark(there.facts(name))
+    facts, found = here.facts(name), there.facts(name)
+    target = None if found is None else (found.st_size, found.st_mtime_ns)
     if facts is None:
         return target == (one.size_bytes, one.mtime_ns)
     if not _is_as_listed(here, name, facts, one, is_own=is_own) or target != one.replaces:
@@ -182,10 +182,6 @@ def cannot_publish(final: Path, error: OSError) -> FlowValidationError:
     )
 
 
-def _mark(facts: os.stat_result | None) -> tuple[int, int] | None:
-    return None if facts is None else (facts.st_size, facts.st_mtime_ns)
-
-
 def _is_same(here: Place, name: str, there: Place) -> bool:
     """Whether the same bytes lie in the place of the staged file already."""
     new, old = here.facts(name), there.facts(name)
@@ -209,17 +205,6 @@ def _sha256(place: Place, name: str, size_bytes: int) -> str:
             digest.update(data)
             offset += len(data)
     return digest.hexdigest()
-
-
-def cause_of_target(error: BaseException | None) -> Cause | None:
-    """What of a target has failed a run; None where it is something else."""
-    while error is not None:
-        if isinstance(error, TargetChangedError):
-            return Cause("target_changed")
-        if isinstance(error, TargetHeldError):
-            return Cause("target_held")
-        error = error.__cause__
-    return None
 
 
 class _Spares:

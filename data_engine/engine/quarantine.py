@@ -58,7 +58,7 @@ class Quarantine:
     """Where the rejected rows of one run go."""
 
     def __init__(self, root: Path, flow: str, source: Source, run_id: str) -> None:
-        self._root, self._flow, self._run_id = root, flow, run_id
+        self._root, self._run_id = root, run_id
         self._source = None if source.path is None else (source.key and source.key.path) or source.path.name
         *self._folders, name = (FOLDER, flow, *(self._source or "all").split("/"))
         self._name = f"{name}.parquet"
@@ -74,7 +74,8 @@ class Quarantine:
             return
         try:
             with not_logged(), opened(self._root) as root, inside(root, self._folders, make=True) as here:
-                _leave_out_of_git(self._root / FOLDER / ".gitignore")
+                with suppress(FileExistsError), (self._root / FOLDER / ".gitignore").open("x") as file:
+                    file.write("*\n")
                 for left in here.names():  # of a run that died
                     if left.startswith(f".{self._name}.") and left.endswith(".tmp"):
                         os.unlink(here.at(left), dir_fd=here.descriptor)
@@ -167,11 +168,6 @@ def write_workbook(found: Sequence[RejectedRows], path: str | os.PathLike[str]) 
             name = f"{name[: _LONGEST_SHEET - 3]}_{len(sheets) + 1}"
         sheets[name] = _as_text(whole, {one.name for one in whole if misfit(one) or one.dtype.is_nested()})
     return write_sheets(sheets, path)
-
-
-def _leave_out_of_git(path: Path) -> None:
-    with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
-        file.write("*\n")
 
 
 def _footer_of(descriptor: int) -> Mapping[str, Any]:

@@ -10,24 +10,23 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_engine.engine.access.access_log import MOST_FILES, RunFiles, current_files, noting
-from data_engine.engine.access.doubts import headings_twice
-from data_engine.engine.access.interceptors import Interceptors
+from data_engine.engine.access.interceptors import Interceptors, headings_twice
 from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import params_text
-from data_engine.engine.shared_outputs import replaced_words
 from data_engine.flow.batch import parquet_rows
 from data_engine.flow.flow import Flow
 from data_engine.flow.rules import CheckResult
 from data_engine.flow.spec import Collect
-from data_engine.formatting import first_few
+from data_engine.formatting import first_few, path_in
+from data_engine.ledger.output_runs import Writer, other_writers
 from data_engine.model import FileFacts, RunAbout, RunSpent, SeenSource, StepFinished
 from data_engine.notebook.module_sets import file_facts
 from data_engine.platforms.processes import Usage, forget_peak, memory_bytes, usage
@@ -47,11 +46,12 @@ class RecordedPass:
         self.flow, self.home = flow, home
         self.ours = home.own_folders
         self.databases = home.settings().databases.storage_version, home.database_lead
-        self._given = given
+        self._params = params_text(given)
 
     def about(self, asked: RunAbout | None) -> RunAbout:
         """What is known of a run that begins; `asked` is what whoever asked for it knows."""
-        about = self._here if asked is None and current_files() is None else asked or _begun_in_run()
+        outer = current_files()  # of a run of which a step has begun this one
+        about = asked or (self._here if outer is None else RunAbout("flow", outer.whose, "@".join(person())))
         root, env = self.home.layout.root, environment()
         git = GitState(about.git_commit, about.git_dirty) if about.deployment_id is not None else self._git
         told = (root, env.digest) in _told
@@ -80,10 +80,6 @@ class RecordedPass:
     @cached_property
     def _git(self) -> GitState:
         return _git(self.home.layout.root)
-
-    @cached_property
-    def _params(self) -> str | None:
-        return params_text(self._given)
 
 
 class Recording:
@@ -168,7 +164,7 @@ class Recording:
         if self._source.path is not None or root is None or not self._seen:
             return []
         left = not_collected(self._flow, root, [one.key.path for one in self._seen])
-        return without(left, root, self.files.read)
+        return [name for name in left if str(root / name) not in self.files.read]
 
 
 @contextmanager
@@ -185,12 +181,6 @@ def readers_watched() -> Iterator[None]:
             _watchers -= 1
             if not _watchers:
                 _readers.close()
-
-
-def _begun_in_run() -> RunAbout:
-    """Of a run that a step of another run has begun."""
-    outer = current_files()
-    return RunAbout("flow", None if outer is None else outer.whose, "@".join(person()))
 
 
 class _GitSeen(NamedTuple):
@@ -274,11 +264,6 @@ def not_collected_words(left: Sequence[str], count: int, flow: Flow) -> str:
     return f"{len(left):,} of {count:,} watched files {was} as done all the same: {named}{fix}"
 
 
-def without(names: Sequence[str], root: Path, read: Collection[str]) -> list[str]:
-    """Those of the names that are not among the paths that were `read`."""
-    return [name for name in names if str(root / name) not in read] if read else list(names)
-
-
 def _folder(step: Collect, root: Path) -> str:
     folder = root if step.root is None else step.root.path
     return f"{folder.as_posix().rstrip('/')}/"
@@ -353,3 +338,82 @@ def _read(folders: list[str]) -> Environment:
     distributions = tuple(f"{name} {version}" for name, version in sorted(found.items()))
     text = "\n".join([python, *distributions])
     return Environment(hashlib.sha256(text.encode()).hexdigest()[:16], python, distributions)
+
+
+_MOST_OUTPUTS = 20
+_MOST_OTHERS = 5
+_MOST_REMEMBERED = 10_000
+_DATABASES = (".duckdb", ".db", ".ddb", ".sqlite", ".sqlite3")
+
+
+def replaced_words(
+    flow: Flow, source: Source, home: LocalWorkspace, outputs: Iterable[str], *, read: Collection[str], run_id: str
+) -> str | None:
+    """What a run is warned of that has written `outputs` and `read` these files; None where it replaced nothing of another file.
+
+    An output that the run read or appended to, and a database, keep what they held. Another file that is gone has no claim, and a
+    file that came after that run replaces on purpose: the newest counts.
+    """
+    path, mirror = source.path, flow.mirror_spec
+    if path is None or mirror is None or source.key is None or not source.key.path:
+        return None
+    own = [
+        output
+        for output in outputs
+        if output not in read and not output.lower().endswith(_DATABASES) and Path(output).is_relative_to(mirror.root)
+    ][:_MOST_OUTPUTS]
+    name, text = flow.name or "", str(path)
+    came_s = _came_s(path)
+    others = _writers_here(home.local.ledger_path, name, own, text) if own else {}
+    if own and not others:
+        others = other_writers(home.local.ledger_path, name, own, source=text, run_id=run_id)
+    for output, sources in others.items():
+        waited = list(dict.fromkeys(one for one, written_s in sources if came_s <= written_s))
+        there = next((one for one in waited[:_MOST_OTHERS] if os.path.exists(one)), None)
+        if there is not None:
+            return words(
+                str(Path(output).relative_to(mirror.root)),
+                there if source.root is None else path_in(source.root, there),
+                source.key.path,
+            )
+    return None
+
+
+def words(output: str, other: str, own: str) -> str:
+    """What is said of an output that held what came of another file.
+
+    Example:
+        >>> words("all.parquet", "may.csv", "june.csv").partition(":")[0]
+        'all.parquet now holds june.csv alone, and no longer what an earlier run made of may.csv'
+    """
+    return (
+        f"{output} now holds {own} alone, and no longer what an earlier run made of {other}: for one file from all sources, "
+        'watch(run_as="batch") with collect(...); for one file per source, context.mirror.with_extension(...)'
+    )
+
+
+def _came_s(path: Path) -> float:
+    """When a file came to its folder, which a copy that keeps the time of its content does not tell by that; 0 of one that is gone."""
+    with suppress(OSError):
+        found = os.stat(path)
+        return max(found.st_mtime, found.st_ctime)
+    return 0.0
+
+
+def _writers_here(ledger: Path, flow: str, outputs: list[str], source: str) -> dict[str, list[Writer]]:
+    """By output the other source for which a run of this process wrote it last; it may not be in the history yet."""
+    found = {}
+    with _written_lock:
+        for output in outputs:
+            key = (ledger, flow, output)
+            last = _written.pop(key, None)
+            _written[key] = source, time.time()
+            if last is not None and last[0] != source:
+                found[output] = [last]
+        while len(_written) > _MOST_REMEMBERED:
+            del _written[next(iter(_written))]
+    return found
+
+
+_written_lock = threading.Lock()
+_written: dict[tuple[Path, str, str], Writer] = {}

@@ -1,8 +1,11 @@
-"""What a cell shows of an object that a flow made: IPython's own text of it, and of a very long one its two ends."""
+"""What a cell shows of an object that a flow made, IPython's own text of it, and of a very long one its two ends; and the line of progress."""
 
 from __future__ import annotations
 
 import inspect
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.hints import Failure, fix_for, plain_words
 from data_engine.flow.spec import StepSpec
 from data_engine.formatting import both_ends
+from data_engine.model import Event, RunFinished, RunStarted, StepFinished, StepProgress
 from data_engine.notebook.locate import place_of_function
 from data_engine.workspace.layout import kernel_shell
 
@@ -114,12 +118,8 @@ def require_plan(flow: Flow, step: StepSpec, value: Any, source_path: Path | Non
     """
     if not is_lazy_frame(value):
         return
-    try:
+    with _placed(flow, step, source_path):
         value.collect_schema()
-    except BaseException as cause:
-        if ends_run(cause):
-            raise
-        raise _query_error(flow, step, cause, source_path) from cause
 
 
 def first_rows(flow: Flow, step: StepSpec, value: Any, count: int) -> Any:
@@ -130,27 +130,111 @@ def first_rows(flow: Flow, step: StepSpec, value: Any, count: int) -> Any:
     """
     if not is_lazy_frame(value):
         return value
-    try:
+    with _placed(flow, step, None):
         return value.head(count).collect()
+
+
+@contextmanager
+def _placed(flow: Flow, step: StepSpec, source_path: Path | None) -> Iterator[None]:
+    """Let the error of a query lead to the function of its step."""
+    try:
+        yield
     except BaseException as cause:
         if ends_run(cause):
             raise
-        raise _query_error(flow, step, cause, None) from cause
+        detail = plain_words(message_of(cause)).partition("\n\nResolved plan until failure")[0]
+        error = FlowExecutionError(
+            flow_name=flow.name or "",
+            phase="step",
+            detail=f"{type(cause).__name__}: {detail}, when the LazyFrame that it gives is computed",
+            step_label=step.label,
+            function_name=step.function_name,
+            source_path=source_path,
+            fix=fix_for(Failure(cause, source_path)),
+        )
+        place = place_of_function(inspect.unwrap(step.fn))
+        if place is not None:
+            error.set_place(str(place), place.text, place.note)
+            error.places = place.as_places()
+        raise error from cause
 
 
-def _query_error(flow: Flow, step: StepSpec, cause: BaseException, source_path: Path | None) -> FlowExecutionError:
-    detail = plain_words(message_of(cause)).partition("\n\nResolved plan until failure")[0]
-    error = FlowExecutionError(
-        flow_name=flow.name or "",
-        phase="step",
-        detail=f"{type(cause).__name__}: {detail}, when the LazyFrame that it gives is computed",
-        step_label=step.label,
-        function_name=step.function_name,
-        source_path=source_path,
-        fix=fix_for(Failure(cause, source_path)),
+_SHOW_AFTER_S, _SOURCES_EVERY_S = 1.0, 0.1
+
+
+class ProgressLine:
+    """Draws itself (by Rich, in notebooks and terminals) from a run's events, once a second has passed.
+
+    Call it with each event; close it at the end. With several sources it counts them, else the items of the running step.
+    """
+
+    def __init__(self, total_sources: int = 1, *, clock: Any = time.monotonic, console: Any = None) -> None:
+        self._total = total_sources
+        self._clock = clock
+        self._console = console
+        self._started_s: float = clock()
+        self._drawn_s = float("-inf")
+        self._done = 0
+        self._bar: Any = None
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RunFinished):
+            self._done += 1
+        now_s = self._clock()
+        if now_s - self._started_s < _SHOW_AFTER_S:
+            return
+        if self._total > 1:
+            is_last = self._done == self._total  # it stays
+            if is_last or now_s - self._drawn_s >= _SOURCES_EVERY_S:  # drawing takes longer than a fast run
+                self._drawn_s = now_s
+                self._show_sources(event)
+        elif isinstance(event, StepProgress):
+            self._show(event.label, event.done, event.total)
+            if event.done == event.total:
+                self.close()
+        elif isinstance(event, StepFinished):
+            self.close()
+
+    def close(self) -> None:
+        """Take the line away; what it said last stays in a notebook's output."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _show_sources(self, event: Event) -> None:
+        if isinstance(event, RunStarted) and event.source is not None:
+            self._show("sources", self._done, self._total, event.source.rpartition("/")[2])
+        elif isinstance(event, StepProgress):
+            self._show("sources", self._done, self._total, f"{event.label} {event.done}/{event.total or '?'}")
+        elif isinstance(event, RunFinished):
+            self._show("sources", self._done, self._total)
+
+    def _show(self, label: str, done: int, total: int | None, current: str = "") -> None:
+        if self._bar is None:
+            self._bar = _make_bar(self._console)
+            self._bar.add_task(label, current="")
+        (task,) = self._bar.task_ids
+        self._bar.update(task, description=label, completed=done, total=total, current=current)
+        self._bar.start()  # draws it the first time
+        self._bar.refresh()
+
+
+def _make_bar(console: Any) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = console or Console(stderr=True)
+    in_kernel = console.is_jupyter
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[current]}", markup=False),
+        console=console,
+        auto_refresh=False,
+        transient=not in_kernel,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        disable=not (in_kernel or console.is_terminal),
     )
-    place = place_of_function(inspect.unwrap(step.fn))
-    if place is not None:
-        error.set_place(str(place), place.text, place.note)
-        error.places = place.as_places()
-    return error

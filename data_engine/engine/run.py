@@ -16,15 +16,15 @@ from typing import Any, NamedTuple, Protocol
 from data_engine.cause import Cause
 from data_engine.engine.access.access_log import current_files
 from data_engine.engine.access.file_events import guarding
-from data_engine.engine.access.own_sources import OwnSources, cause_of_source, says_copy, sql_watched
+from data_engine.engine.access.guards import OverwritesSourceError, OwnSources, says_copy, sql_watched
 from data_engine.engine.candidates import Source, is_unchanged, signature_of
 from data_engine.engine.capture import captured
 from data_engine.engine.items.threads import IN_ITEM, ON_NODE, Threads
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.memo.value_copy import copy_of
-from data_engine.engine.memo.value_copy import is_unchanged as is_value_unchanged
+from data_engine.engine.memo.values import copy_of
+from data_engine.engine.memo.values import is_unchanged as is_value_unchanged
 from data_engine.engine.params import as_steps_see, defaults_words, is_as_scheduled, unread
-from data_engine.engine.publication import cause_of_target
+from data_engine.engine.publication import TargetChangedError, TargetHeldError
 from data_engine.engine.quarantine import Quarantine, quarantine_of
 from data_engine.engine.recording import RecordedPass, Recording, readers_watched
 from data_engine.engine.run_sources import guard_of_run, seen_by_hand
@@ -99,7 +99,7 @@ class RunPass:
         hears_all: bool = True,
     ) -> None:
         self.flow, self.home, self.params, self.name = flow, home, params, flow.name or ""
-        self.sink, self.keep_last, self.may_work = sink, keep_last, may_work or _always
+        self.sink, self.keep_last, self.may_work = sink, keep_last, may_work or (lambda: None)
         self.settles = is_as_scheduled(flow, params)
         settings = None if home is None else home.settings()
         self.executor = None if settings is None else settings.executor
@@ -499,11 +499,22 @@ def outcome_of(raised: BaseException) -> tuple[str, Cause, BaseException]:
             why = Cause("secret_missing")
         else:
             why = Cause("code_raised") if isinstance(raised, FlowExecutionError) else Cause("input_wrong")
-        why = cause_of_target(raised) or cause_of_source(raised) or why
+        why = _cause_of_change(raised) or why
         return "failed", why.where(**_facts_of(annotate(raised))), raised
     if isinstance(raised, KeyboardInterrupt):
         return "stopped", Cause("interrupted"), raised
     return "failed", Cause("code_raised"), raised
+
+
+def _cause_of_change(error: BaseException | None) -> Cause | None:
+    """That a target could not be replaced, or a step would have overwritten its source; None where it is something else."""
+    while error is not None:
+        if isinstance(error, OverwritesSourceError):
+            return Cause("overwrites_source", {"path": error.where})
+        if isinstance(error, (TargetChangedError, TargetHeldError)):
+            return Cause("target_changed" if isinstance(error, TargetChangedError) else "target_held")
+        error = error.__cause__
+    return None
 
 
 def _facts_of(error: FlowValidationError) -> dict[str, Any]:
@@ -515,10 +526,6 @@ def _facts_of(error: FlowValidationError) -> dict[str, Any]:
         helper = error.cell if is_elsewhere else None
     fix = {} if error.fix is None else {"fix": error.fix}
     return {"step": step, "detail": detail, "helper": helper, "places": list(error.places), **fix}
-
-
-def _always() -> None:
-    """The permission of a run without limits."""
 
 
 def _debug(flow: Flow, source: Source, home: LocalWorkspace, control: StepControl) -> FlowDebugContext:
@@ -596,11 +603,9 @@ class ItemExecutor(Protocol):
 
     def spread(self, work: ItemMap) -> list[Any]:
         """The results of the items in input order, as `items.threads.spread` gives them."""
-        ...
 
     def close(self) -> None:
         """Let go of what is kept warm, when the run has ended."""
-        ...
 
 
 def item_executor(

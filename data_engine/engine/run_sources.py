@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from data_engine.engine.access.own_sources import OwnSources
-from data_engine.engine.access.preview_guard import PreviewFiles, PreviewGuard, free_folders
+from data_engine.engine.access.guards import OwnSources, PreviewFiles, PreviewGuard, free_folders
 from data_engine.engine.candidates import Source, seen_now
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.flow.flow import Flow

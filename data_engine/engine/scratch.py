@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from data_engine import nofollow, private
 from data_engine.cause import Cause
@@ -257,7 +258,8 @@ class Scratch:
         with self._lock:
             for path, file in files.items():
                 if file.token == _PRISTINE:
-                    self._enter_again(path)
+                    if path not in self._entered and self._is_still_pristine(path, self._final(path)):
+                        self._note_pristine(path)  # a step that is not run again was given it; its result may name it
                     continue
                 is_there = self._left.get(path) == (file.token, identity_of(path)) and self._versions.get(path) is None
                 if not is_there and file.kept is None and file.token != _GONE:
@@ -346,11 +348,6 @@ class Scratch:
     def _note_pristine(self, place: Path) -> None:
         self._entered[place] = facts = identity_of(place)
         self._left[place] = _PRISTINE, facts
-
-    def _enter_again(self, place: Path) -> None:
-        """A step that is not run again was given this file, and left it as it was; its result may name it."""
-        if place not in self._entered and self._is_still_pristine(place, self._final(place)):
-            self._note_pristine(place)
 
     def _bring_database(self, place: Path, final: Path) -> None:
         if place in self._entered:
@@ -540,11 +537,7 @@ BESIDE = (".wal", "-wal", "-shm", "-journal")
 """What databases keep beside their file."""
 
 
-def _allow_any(size_bytes: int) -> None:
-    pass
-
-
-def clone_or_copy(source: Path, target: Path, allow: Callable[[int], None] = _allow_any) -> None:
+def clone_or_copy(source: Path, target: Path, allow: Callable[[int], None] = lambda size_bytes: None) -> None:
     """Make `target` as the file `source` is, with its time; `allow` is asked first how much may be copied, not cloned.
 
     Raises:
@@ -556,7 +549,11 @@ def clone_or_copy(source: Path, target: Path, allow: Callable[[int], None] = _al
 
 
 def copy_database(
-    source: Path, target: Path, allow: Callable[[int], None] = _allow_any, *, wait_s: float = WAIT_FOR_HOLDER_S
+    source: Path,
+    target: Path,
+    allow: Callable[[int], None] = lambda size_bytes: None,
+    *,
+    wait_s: float = WAIT_FOR_HOLDER_S,
 ) -> None:
     """Make `target` one consistent state of the database `source`, with what its log holds.
 
@@ -601,16 +598,12 @@ def _is_sqlite(path: Path) -> bool:
 def _copy_sqlite(source: Path, target: Path) -> None:
     try:
         with (
-            closing(sqlite3.connect(f"file:{_quoted(source)}?mode=ro", uri=True, timeout=WAIT_FOR_HOLDER_S)) as reader,
+            closing(
+                sqlite3.connect(f"file:{quote(source.as_posix())}?mode=ro", uri=True, timeout=WAIT_FOR_HOLDER_S)
+            ) as reader,
             closing(sqlite3.connect(target)) as writer,
         ):
             reader.backup(writer)
     except sqlite3.Error as error:
         raise OSError(errno.EIO, f"the database cannot be copied: {error}", str(source)) from error
     shutil.copystat(source, target)
-
-
-def _quoted(path: Path) -> str:
-    from urllib.parse import quote
-
-    return quote(path.as_posix())

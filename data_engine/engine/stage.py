@@ -67,6 +67,9 @@ _MOST_NAMED = 3
 _Facts = tuple[int, int, int]
 
 
+_machine_of = cache(machine_id)
+
+
 class Maker(NamedTuple):
     """Whose stage it is: machine and run; `made_of` is the size and time of the source."""
 
@@ -232,8 +235,8 @@ class Stage:
 
     def _code(self) -> str:
         """What stands for the flow's code and all it reaches."""
-        from data_engine.engine.memo.content import digest_of
         from data_engine.engine.memo.fingerprint import code_fingerprint
+        from data_engine.engine.memo.values import digest_of
 
         return digest_of([sorted(code_fingerprint(step).parts.items()) for step in self._flow.steps]).hex()
 
@@ -326,7 +329,8 @@ class Stage:
         with self._target(beside, (self.final_root.name,), self.final_root) as out:
             for folder, group in groups:
                 with self._target(out, folder, self.final_root.joinpath(*folder)) as there:
-                    self._try_folder(there)
+                    if not os.access(there.at("."), os.W_OK, dir_fd=there.descriptor):
+                        raise cannot_publish(there.path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
                     for one in group:
                         replaced["/".join((*folder, one.name))] = self._try(there, one)
             self._before()
@@ -354,10 +358,6 @@ class Stage:
                 raise cannot_publish(final, error) from error
             yield there
 
-    def _try_folder(self, there: Place) -> None:
-        if not os.access(there.at("."), os.W_OK, dir_fd=there.descriptor):
-            raise cannot_publish(there.path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
-
     def _try(self, there: Place, one: FoundFile) -> tuple[int, int] | None:
         """Refuse what could not be replaced, before anything is; the size and time of what would be."""
         final = self.final_root.joinpath(*one.folder, one.name)
@@ -367,17 +367,15 @@ class Stage:
         now = None if facts is None else _signature(facts)
         if now is not None and now != self._seen.get(final, now):
             raise _changed(final)
-        if facts is not None and final not in self._seen and self._is_newer(final, facts):
-            raise _changed(final)
+        if facts is not None and final not in self._seen:
+            changed_at_ns = max(facts.st_mtime_ns, changed_ns(str(final), facts))  # by the file server's clock
+            if changed_at_ns > (self._began_ns or 0):
+                raise _changed(final)
         if facts is not None and stat.S_ISDIR(facts.st_mode):
             raise cannot_publish(final, IsADirectoryError(errno.EISDIR, "there is a folder of that name"))
         if not CAN_REPLACE_OPEN_FILES and now is not None:
             replace(there, one.name, there, final)  # changes nothing, and fails where another program has it open
         return None if facts is None else (facts.st_size, facts.st_mtime_ns)
-
-    def _is_newer(self, final: Path, facts: os.stat_result) -> bool:
-        """Whether a target nobody asked for by name has changed since the stage was made, by the file server's clock."""
-        return max(facts.st_mtime_ns, changed_ns(str(final), facts)) > (self._began_ns or 0)
 
 
 def staged_run(
@@ -392,7 +390,7 @@ def staged_run(
     """Where a run writes whose flow has a staged mirror; None for every other flow."""
     if not flow.is_staged:
         return None
-    machine = host_name() if home is None else _machine(home.local.state_root)
+    machine = host_name() if home is None else _machine_of(home.local.state_root)
     made_of = seen[0].signature[:2] if source.path is not None and seen else None
     key = None if source.key is None else (source.key.root, source.key.path)
 
@@ -410,11 +408,6 @@ def _names(text: str, folder: Path) -> bool:
     """Whether a plan or a query names the folder, with whichever separators, escaped or not."""
     spelled = re.compile(r"[\\/]+")
     return spelled.sub("/", str(folder)) in spelled.sub("/", text)
-
-
-@cache
-def _machine(state_root: Path) -> str:
-    return machine_id(state_root)
 
 
 def _changed(final: Path) -> TargetChangedError:

@@ -43,10 +43,9 @@ def stale_helpers() -> tuple[StaleHelper, ...]:
     folder = authored_folder()
     if folder is None or "ipykernel" not in sys.modules:
         return ()
-    changed = [module for module in _authored_modules(folder) if _is_stale(module)]
-    fresh = {str(module.__file__) for module in _authored_modules(folder)} - {
-        str(module.__file__) for module in changed
-    }
+    modules = _authored_modules(folder)
+    changed = [module for module in modules if _is_stale(module)]
+    fresh = {str(module.__file__) for module in modules} - {str(module.__file__) for module in changed}
     for name in fresh & set(_reported):
         del _reported[name]
     if changed:
@@ -54,7 +53,7 @@ def stale_helpers() -> tuple[StaleHelper, ...]:
         for module in changed:
             path = Path(str(module.__file__))
             _reported[str(path)] = StaleHelper(path, _importing(cells, module.__name__))
-        for module in _authored_modules(folder):  # also those that imported the changed one
+        for module in modules:  # also those that imported the changed one
             sys.modules.pop(module.__name__, None)
     return tuple(_reported.values())
 

@@ -1,4 +1,4 @@
-"""A golden: a result that was right, with its source and params, kept in the workspace's `goldens/` folder.
+"""A golden: a result that was right, with its source and params, kept in the workspace's `goldens/` folder; and how it fared.
 
 goldens/<flow>/<name>.toml            the header, to read and review
 goldens/<flow>/data/<name>/           the result, and source/ with what it was made from; Git leaves it out
@@ -10,19 +10,19 @@ Data never changes in place: what replaces it lies in a folder `<name>-<id>` bes
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
-from data_engine.compare.difference import Named
+from data_engine.compare.difference import Difference, Named
 from data_engine.display_hook import Displayable
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, SettingsError
 from data_engine.files import rename_folder
-from data_engine.formatting import plural
+from data_engine.formatting import cli_line, plural
 from data_engine.record import Record, frozen
 from data_engine.workspace.settings import parse_toml, read_toml_text
 
@@ -187,7 +187,9 @@ def read_golden(path: Path) -> Golden:
         if text is None:
             raise SettingsError("the file is not there", where=str(path))
         found = parse_toml(text, where=str(path))
-        golden = Golden.read(_fields(found) | {"flow": path.parent.name, "name": path.stem})
+        golden = Golden.read(
+            {**found, "params": Named(found.get("params")), "flow": path.parent.name, "name": path.stem}
+        )
         _check(golden)
     except SettingsError as error:
         raise _no_header(path, error.what) from error
@@ -228,10 +230,6 @@ def header_text(golden: Golden) -> str:
     return tomlkit.dumps(document)
 
 
-def _fields(found: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: Named(value) if name == "params" else value for name, value in found.items()}
-
-
 def _check(golden: Golden) -> None:
     """Refuse a header that leads elsewhere, or holds what it cannot mean."""
     paths = [
@@ -263,4 +261,62 @@ def _no_header(path: Path, why: str) -> FlowValidationError:
         f"{path.name} is not a golden's header: {why}",
         where=str(path),
         fix="restore it from Git, or remove it and keep the golden again with flow.golden()",
+    )
+
+
+STATUSES = ("holds", "differs", "failed", "not compared", "updated")
+"""Every word a golden's status can be."""
+
+
+@frozen
+class GoldenResult(Record):
+    """How one golden fared. `status` is one of `STATUSES`: `difference` says what differs, `why` what failed, or what kept it
+    from being compared, at `where`.
+
+    Example:
+        >>> result = GoldenResult("sales", "clean_df", "not compared", why="its source may.csv has changed since")
+        >>> result.is_bad, result.text
+        (False, 'its source may.csv has changed since')
+    """
+
+    computed: ClassVar = ("text",)
+
+    flow: str
+    name: str
+    status: str
+    golden: Golden | None = field(default=None, metadata={"of": Golden.read})
+    difference: Difference | None = field(default=None, metadata={"of": Difference.read})
+    why: str | None = None
+    where: str | None = None
+    elapsed_s: float = 0.0
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether it differs, or could not be made."""
+        return self.status in ("differs", "failed")
+
+    @property
+    def text(self) -> str:
+        """What there is to say beside the status."""
+        if self.difference is not None and not self.difference.equal:
+            return self.difference.text
+        return f"{self.why} ({self.where})" if self.why and self.where else self.why or ""
+
+
+def worst(results: Iterable[GoldenResult]) -> dict[str, list[GoldenResult]]:
+    """The goldens that do not hold, by flow."""
+    found: dict[str, list[GoldenResult]] = {}
+    for one in results:
+        if one.is_bad:
+            found.setdefault(one.flow, []).append(one)
+    return found
+
+
+def not_held(flow: str, results: list[GoldenResult]) -> FlowValidationError:
+    """The error of a deploy whose goldens do not hold."""
+    told = "; ".join(f"{one.name} {one.status}: {one.text}" for one in results)
+    return FlowValidationError(
+        f"{flow} is not deployed: {len(results)} of its goldens {'does' if len(results) == 1 else 'do'} not hold: {told}",
+        where=f'flow "{flow}", [deploy] gate = "golden"',
+        fix=f"see `{cli_line('test', flow)}`; when the new result is right, `{cli_line('test', flow, '--update')}`, or deploy with --approve",
     )

@@ -1,4 +1,4 @@
-"""Keeps goldens: a result, with the source it was made from, as files that people review."""
+"""Keeps goldens, a result with the source it was made from, as files that people review; and makes each again to compare it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, work
 from data_engine.engine.params import params_for
 from data_engine.engine.preview import first_source, say_first, steps_until
 from data_engine.errors import FlowExecutionError, FlowValidationError
-from data_engine.files import create_exclusive, trouble_of, write_text_atomic
+from data_engine.files import create_exclusive, files_below, trouble_of, write_text_atomic
 from data_engine.flow.batch import Batch
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import portable_text
@@ -48,6 +48,24 @@ from data_engine.workspace.machine import person
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+from collections.abc import Callable, Iterable, Iterator
+
+from data_engine.compare.difference import Difference
+from data_engine.notebook.catalog import check_flow_name, find_module
+from data_engine.notebook.load import FlowModules
+from data_engine.notebook.module_sets import read_contents
+from data_engine.plan.golden import (
+    GoldenResult,
+    flows_with_goldens,
+    follow_rename,
+    read_golden,
+    require_goldens,
+)
+from data_engine.plan.plan import SideError
+from data_engine.plan.sides import side_error
+from data_engine.status.deployed_before import find_flow
 
 COPIED_BYTES = 10 * 1024**2
 """A source file of up to so many bytes is kept as a copy, a larger one by its path and hash."""
@@ -112,13 +130,7 @@ def keep(flow: Flow, spec: GoldenSpec) -> Golden:
 
 
 def _keep_golden(flow: Flow, home: LocalWorkspace, golden: Golden, spec: GoldenSpec) -> Golden:
-    """Run the flow for the source, and keep the result with what it was made from.
-
-    Raises:
-        FlowValidationError: no such object or source; a golden of that name is there and this is no update; the result is
-            nothing that can be kept, or lacks a column that is named.
-        FlowExecutionError: a step raised.
-    """
+    """Run the flow for the source, and keep the result with what it was made from; as `keep`."""
     stop = steps_until(flow, spec.use)
     chosen = pick_source(flow, spec.source) if spec.source is not None else first_source(flow)
     shown = None if chosen.path is None else (chosen.key.path if chosen.key else "") or chosen.path.name
@@ -202,8 +214,7 @@ def keep_again(flow: Flow, home: LocalWorkspace, golden: Golden, *, by: str) -> 
     """
     goldens = goldens_folder(home)
     again = dataclasses.replace(golden, kept_at_utc=utc_text(time.time()), kept_by=by)
-    source = source_of(golden, _source_there(flow, golden), golden.folder(goldens))
-    return _kept(flow, home, again, source, steps_until(flow, golden.use))
+    return _kept(flow, home, again, place_of(flow, golden, golden.folder(goldens)), steps_until(flow, golden.use))
 
 
 # -- the source ------------------------------------------------------------------------------------------------------------
@@ -215,21 +226,16 @@ def keep_source(flow: Flow, chosen: Source, folder: Path) -> GoldenSource | None
         return None
     is_batch = chosen.path is None
     if is_batch:
-        names = [name for name, _ in candidates(flow)] if _is_own(flow, chosen) else _below(chosen.root)
+        if flow.trigger is not None and flow.trigger.source == chosen.root:
+            names = [name for name, _ in candidates(flow)]
+        else:
+            names = sorted(path.relative_to(chosen.root).as_posix() for path in files_below(chosen.root))
         files = {portable_text(Path(name)): chosen.root / name for name in names}
     else:
         assert chosen.path is not None
         files = {chosen.key.path or chosen.path.name: chosen.path}
     kept = tuple(_keep_file(name, path, folder) for name, path in files.items())
     return GoldenSource(chosen.key.root, "" if is_batch else chosen.key.path, is_batch, kept)
-
-
-def _is_own(flow: Flow, chosen: Source) -> bool:
-    return flow.trigger is not None and flow.trigger.source == chosen.root
-
-
-def _below(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def _keep_file(name: str, path: Path, folder: Path) -> KeptFile:
@@ -431,3 +437,108 @@ def _no_column(option: str, name: str, columns: Sequence[str]) -> FlowValidation
         where=f"Flow.golden({option}=...)",
         fix=f"it has {', '.join(columns) or 'no columns'}",
     )
+
+
+def goldens_checked(home: LocalWorkspace, name: str | None, *, update: bool) -> list[GoldenResult]:
+    """Every golden of the flow, or of all without a name, as its code is now; those that differ are kept as they are now with `update`.
+
+    Raises:
+        FlowValidationError: there is no such flow, or it has no goldens.
+    """
+    modules = home.modules()
+    _follow_renames(home)
+    if name is not None:
+        find_flow(home, check_flow_name(name))
+        require_goldens(goldens_folder(home), name)
+    by = "@".join(person()) if update else None
+    return check_goldens(home, modules, None if name is None else [name], update_by=by)
+
+
+def _follow_renames(home: LocalWorkspace) -> None:
+    """Let the goldens of each deployed flow whose notebook was renamed follow it."""
+    contents = read_contents(home.layout.flow_modules_dir)[0]
+    for old in {*flows_with_goldens(goldens_folder(home))} - {Path(file).stem for file in contents}:
+        if new := home.deployments().renamed_to(old, contents):
+            follow_rename(home, old, new)
+
+
+def check_goldens(
+    home: LocalWorkspace,
+    modules: FlowModules,
+    names: Iterable[str] | None = None,
+    *,
+    update_by: str | None = None,
+    begin: Callable[[str], None] = lambda name: None,
+) -> list[GoldenResult]:
+    """Every golden of the flows `names` (of all without), made by `modules` and compared.
+
+    With `update_by` those that differ are kept as they are now, by that person. `begin` is told each flow before it is loaded.
+    """
+    goldens = goldens_folder(home)
+    found = flows_with_goldens(goldens) if names is None else names
+    return [result for name in found for result in _of_flow(home, modules, goldens, name, update_by, begin)]
+
+
+def _of_flow(
+    home: LocalWorkspace,
+    modules: FlowModules,
+    goldens: Path,
+    name: str,
+    update_by: str | None,
+    begin: Callable[[str], None],
+) -> Iterator[GoldenResult]:
+    headers = goldens_of(goldens, name)
+    if not headers:
+        return
+    begin(name)
+    flow, broken = None, None
+    try:
+        flow = modules.load(find_module(modules, name)).flow
+    except FlowValidationError as error:
+        broken = side_error(_CURRENT, None, error)
+    for header in headers:
+        if flow is None:
+            assert broken is not None
+            yield GoldenResult(name, header.stem, "failed", why=broken.error, where=broken.where)
+        else:
+            yield _checked(home, flow, goldens, header, update_by)
+
+
+def _checked(home: LocalWorkspace, flow: Flow, goldens: Path, header: Path, update_by: str | None) -> GoldenResult:
+    started_s = time.perf_counter()
+    name = flow.name or ""
+
+    def result(status: str, **more: Any) -> GoldenResult:
+        return GoldenResult(name, header.stem, status, elapsed_s=time.perf_counter() - started_s, **more)
+
+    try:
+        golden = read_golden(header)
+    except FlowValidationError as error:
+        return result("failed", why=error.what, where=error.where)
+    folder = golden.folder(goldens)
+    if (why := why_not_there(flow, golden, folder)) is not None:
+        return result("not compared", golden=golden, why=why)
+    try:
+        difference = _difference(home, flow, golden, goldens)
+        if difference.equal or update_by is None:
+            status = "holds" if difference.equal else "differs"
+            return result(status, golden=golden, difference=difference)
+        return result("updated", golden=keep_again(flow, home, golden, by=update_by), difference=difference)
+    except Exception as raised:
+        told: SideError = side_error(_CURRENT, None, raised)
+        return result("failed", golden=golden, why=told.error, where=told.where)
+
+
+def _difference(home: LocalWorkspace, flow: Flow, golden: Golden, goldens: Path) -> Difference:
+    from data_engine.compare.comparing import compare
+
+    use = golden.use or _CURRENT
+    side = Side("golden", flow, home, params=golden.params)
+    try:
+        source = place_of(flow, golden, golden.folder(goldens))
+        value = side.run(source, steps_until(flow, golden.use), [use])[use]
+        _, now = as_kept(value, golden.drop)
+        kept = golden.result(goldens)
+        return compare(kept, now, key=golden.key, tolerance=golden.tolerance)
+    finally:
+        side.end()

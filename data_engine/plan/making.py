@@ -1,4 +1,4 @@
-"""Makes a plan: both versions of a flow over what production saw, compared as they go."""
+"""Makes a plan, both versions of a flow over what production saw, compared as they go; or compares one object of both."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from types import FunctionType
 from typing import Any
 
 from data_engine.compare.difference import Columns, Difference, Named, Rows
-from data_engine.engine.access.bytecode import code_facts
+from data_engine.engine.access.code import code_facts
 from data_engine.engine.candidates import (
     Source,
     is_unchanged,
@@ -22,10 +22,12 @@ from data_engine.engine.candidates import (
     signature_of,
     startup_sources,
 )
-from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
+from data_engine.engine.memo.caption import show_caption
 from data_engine.engine.memo.fingerprint import CodeTracer
 from data_engine.engine.params import params_for
-from data_engine.engine.preview import steps_until
+from data_engine.engine.preview import first_source, say_first, steps_until
+from data_engine.engine.result_display import ProgressLine
 from data_engine.errors import FlowValidationError, NotHeldBackError
 from data_engine.flow.check import Check, names_saved, with_rejected_named
 from data_engine.flow.flow import Flow
@@ -39,6 +41,7 @@ from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import find_module
 from data_engine.notebook.deployment_status import live_deployments
 from data_engine.notebook.deployments import Deployments, changed_config
+from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.module_sets import read_contents
 from data_engine.plan.plan import CodeChange, Elapsed, NotHeldBack, Plan, PlannedSource, SideError
 from data_engine.plan.sides import Side, side_error
@@ -114,7 +117,11 @@ def make_plan(home: LocalWorkspace, name: str, wish: Wish, sink: Callable[[Event
     found = tuple(dict.fromkeys(one for flow in flows.values() for one in escapes(flow)))
     if found and not wish.is_confirmed:
         raise not_confirmed(name, found)
-    chosen = _chosen(before, home, wish)
+    if wish.source is None:
+        chosen = sources_seen(before, home, wish.sources)
+    else:
+        source = pick_source(before, wish.source)
+        chosen = Chosen((Seen(source),))
     run = _Run(flows, home, wish, sink, errors)
     try:
         objects = run.objects(chosen)
@@ -135,7 +142,7 @@ def make_plan(home: LocalWorkspace, name: str, wish: Wish, sink: Callable[[Event
         name,
         deployment=live.id,
         cells=code_changes(home.deployments(), home, name),
-        sources=chosen.told,
+        sources=tuple(PlannedSource(one.name, one.source.text, one.at_utc or None) for one in chosen.seen),
         objects=Named(objects),
         outputs=Named(outputs),
         errors=tuple(run.errors),
@@ -168,13 +175,6 @@ def _require_object(flows: Mapping[str, Flow], use: str | None) -> None:
         raise wrong
 
 
-def _chosen(flow: Flow, home: LocalWorkspace, wish: Wish) -> Chosen:
-    if wish.source is None:
-        return sources_seen(flow, home, wish.sources)
-    source = pick_source(flow, wish.source)
-    return Chosen((source,), (PlannedSource(name_of(source), source.text),))
-
-
 class _Run:
     """Both versions, source by source."""
 
@@ -198,9 +198,9 @@ class _Run:
     def objects(self, chosen: Chosen) -> dict[str, Difference]:
         """The difference of each saved object."""
         found: dict[str, dict[str, Difference]] = {}
-        for source in chosen.sources:
-            for name, one in self._of_source(source).items():
-                found.setdefault(name, {})[name_of(source) or name] = one
+        for seen in chosen.seen:
+            for name, one in self._of_source(seen.source).items():
+                found.setdefault(name, {})[seen.name or name] = one
         return {name: combined(parts) for name, parts in found.items()}
 
     def _of_source(self, source: Source) -> dict[str, Difference]:
@@ -405,10 +405,10 @@ _MOST_FAILED = 3
 
 @frozen
 class Seen:
-    """A source that production has read well, as it was then (None: not known), and when."""
+    """A source that production has read well, as it was then (None: not known), and when ("": it has not)."""
 
     source: Source
-    at_utc: str
+    at_utc: str = ""
     signature: Signature | None = None
 
     @property
@@ -421,8 +421,7 @@ class Seen:
 class Chosen:
     """The sources to run for, with what is to be told of those that are not."""
 
-    sources: tuple[Source, ...]
-    told: tuple[PlannedSource, ...]
+    seen: tuple[Seen, ...]
     notes: tuple[str, ...] = ()
 
 
@@ -442,7 +441,7 @@ def sources_seen(flow: Flow, home: LocalWorkspace, count: int) -> Chosen:
     """
     trigger = flow.trigger
     if trigger is None or trigger.source is None:
-        return Chosen((Source(),), (PlannedSource(""),))
+        return Chosen((Seen(Source()),))
     seen = sorted(_seen(flow, trigger, home), key=lambda one: one.at_utc, reverse=True)
     if trigger.run_as == "batch":
         return _batch(flow, seen)
@@ -462,9 +461,7 @@ def sources_seen(flow: Flow, home: LocalWorkspace, count: int) -> Chosen:
             where=f'flow "{flow.name}"',
             fix="put a file there that production would read",
         )
-    told = [PlannedSource(one.name, one.source.text, one.at_utc or None) for one in chosen]
-    told += [PlannedSource(name_of(one), one.text) for one in few]
-    return Chosen((*(one.source for one in chosen), *few), tuple(told), tuple(notes))
+    return Chosen((*chosen, *map(Seen, few)), tuple(notes))
 
 
 def _failed(flow: Flow, trigger: Trigger, home: LocalWorkspace) -> list[Source]:
@@ -538,9 +535,90 @@ def _batch(flow: Flow, seen: list[Seen]) -> Chosen:
     ]
     notes = (f"changed since production read it: {first_few(changed, _MOST_NAMES)}",) if changed else ()
     at_utc = max((one.at_utc for one in seen), default="")
-    return Chosen((source,), (PlannedSource(name_of(source), source.text, at_utc or None),), notes)
+    return Chosen((Seen(source, at_utc),), notes)
 
 
 def _is_newer(path: Path, at_utc: str) -> bool:
     found = signature_of(path)
     return found is None or (bool(at_utc) and found.mtime_ns > datetime.fromisoformat(at_utc).timestamp() * 1e9)
+
+
+def against_deployed(
+    flow: Flow,
+    *,
+    use: str | None = None,
+    source: str | os.PathLike[str] | None = None,
+    params: Mapping[str, Any] | None = None,
+    key: str | Sequence[str] | None = None,
+    fresh: bool = False,
+    force: bool = False,
+) -> Difference:
+    """What differs between the object `use` of the deployed flow (before) and of `flow` (after), for one source.
+
+    Both write to scratch folders of their own, which begin as production is.
+
+    Raises:
+        FlowValidationError: the flow belongs to no workspace, was never deployed, or has no such object; a step writes
+            elsewhere than through its context, without `force`.
+        FlowExecutionError: a step of either raised.
+    """
+    from data_engine.compare.comparing import compare, keys
+
+    try:
+        flow = settle_flow(flow)
+        home = _require_home(flow)
+        before = deployed_flow(home, flow.name or "")
+        stops = {"deployed": steps_until(before, use), CURRENT: steps_until(flow, use)}
+        wanted = keys(key)
+        given = {"deployed": params_for(before, params), CURRENT: params_for(flow, params)}
+        chosen = pick_source(flow, source) if source is not None else first_source(flow)
+        found = tuple(dict.fromkeys((*escapes(before), *escapes(flow))))
+        if found and not force:
+            raise not_confirmed(flow.name or "", found)
+    except FlowValidationError as wrong:
+        annotate_call(wrong)
+        raise
+    line = ProgressLine()
+    sides = [
+        Side(of, one, home, params=given[of], fresh=fresh, sink=line)
+        for of, one in (("deployed", before), (CURRENT, flow))
+    ]
+    name = use or CURRENT
+    try:
+        then, now = (_of_side(side, chosen, stops[side.of], name) for side in sides)
+        difference = compare(then, now, key=wanted)
+        for side in sides:
+            side.end()
+    except BaseException as error:
+        if source is None:
+            say_first(error, flow, chosen)
+        for side in sides:
+            side.forget()
+        raise
+    finally:
+        line.close()
+    took = " · ".join(f"{side.of} {side.elapsed_s * 1000:,.0f} ms" for side in sides)
+    of = f" of {name_of(chosen)}" if chosen.path is not None else ""
+    show_caption(f"{flow.name}{of} against what is deployed · {took}")
+    return difference
+
+
+def _of_side(side: Side, source: Source, stop: int, name: str) -> object:
+    """The object of one side; an error says of which."""
+    try:
+        return side.run(source, stop, [name])[name]
+    except FlowValidationError as error:
+        of = "as it is now" if side.of == CURRENT else "as it is deployed"
+        error.where = f"{error.where} ({of})" if error.where else f"the flow {of}"
+        raise
+
+
+def _require_home(flow: Flow) -> LocalWorkspace:
+    home = workspace_of(flow)
+    if home is None:
+        raise FlowValidationError(
+            "the flow belongs to no workspace, so nothing of it is deployed",
+            where='Flow.preview(against="deployed")',
+            fix="put its notebook into the flow_modules folder of a workspace, and deploy it",
+        )
+    return home

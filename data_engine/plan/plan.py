@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from data_engine.compare.difference import Difference, Named
+from data_engine.compare.difference import Difference, Named, read_differences
 from data_engine.display_hook import Displayable
 from data_engine.formatting import plural
 from data_engine.record import Record, frozen
@@ -92,8 +92,8 @@ class Plan(Displayable, Record):
     deployment: str = ""
     cells: tuple[CodeChange, ...] = field(default=(), metadata={"of": CodeChange.read})
     sources: tuple[PlannedSource, ...] = field(default=(), metadata={"of": PlannedSource.read})
-    objects: Mapping[str, Difference] = field(default_factory=Named, metadata={"of": lambda told: _differences(told)})
-    outputs: Mapping[str, Difference] = field(default_factory=Named, metadata={"of": lambda told: _differences(told)})
+    objects: Mapping[str, Difference] = field(default_factory=Named, metadata={"of": read_differences})
+    outputs: Mapping[str, Difference] = field(default_factory=Named, metadata={"of": read_differences})
     errors: tuple[SideError, ...] = field(default=(), metadata={"of": SideError.read})
     not_held_back: tuple[NotHeldBack, ...] = field(default=(), metadata={"of": NotHeldBack.read})
     elapsed_s: Elapsed = field(default_factory=Elapsed, metadata={"of": Elapsed.read})
@@ -157,7 +157,3 @@ def _told(lead: str, found: Mapping[str, Difference]) -> Iterator[str]:
     for name, one in found.items():
         if not one.equal:
             yield f"{lead}{name}: {one.text}"
-
-
-def _differences(told: Mapping[str, Any]) -> Named[Difference]:
-    return Named({name: Difference.read(one) for name, one in told.items()})

@@ -83,7 +83,7 @@ class Side:
         )
         try:
             with _ended_after(left_s, self._limit_s):
-                found = runner.run_all(stop, names)
+                found = runner.run(stop, names)
         except BaseException as raised:
             error = outcome_of(raised)[2]
             if error is raised:

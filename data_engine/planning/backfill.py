@@ -57,14 +57,6 @@ class Wanted:
                 fix='give "failed" (held, or the last run failed), "missing" (no success) or "all"',
             )
 
-    def bounds(self, zone: tzinfo) -> tuple[float | None, float | None]:
-        """The range as seconds since the epoch, both ends in it.
-
-        Raises:
-            FlowValidationError: a text is no day, or the range ends before it begins.
-        """
-        return bounds(self.since, self.until, zone)
-
 
 class SeenFile(NamedTuple):
     """A candidate of the flow as it is now; `path` is that inside its folder, `signature` None where it is gone."""
@@ -113,7 +105,7 @@ def choose_files(
         >>> [one.source for one in chosen.planned], chosen.known["all"]
         (['a.csv'], 1)
     """
-    since_s, until_s = wanted.bounds(zone)
+    since_s, until_s = bounds(wanted.since, wanted.until, zone)
 
     def is_in(one: SeenFile) -> bool:
         if not is_named(one.path, wanted.where):
@@ -168,7 +160,7 @@ def choose_slots(
     rule = slots_of(trigger, timezone)
     if rule.trouble is not None:
         raise rule.trouble
-    since_s, until_s = wanted.bounds(rule.zone)
+    since_s, until_s = bounds(wanted.since, wanted.until, rule.zone)
     until_s = now_s if until_s is None else min(until_s, now_s)
     if since_s is None:
         first = min((slot for slot, _ in ends), default=None)

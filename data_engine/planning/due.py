@@ -219,35 +219,18 @@ def _after_a_bad_end(key: SourceKey, state: SourceState, rules: Rules, now_s: fl
 
 def judge_batch(key: SourceKey, verdicts: Iterable[Verdict], seen: Iterable[SeenSource]) -> Verdict:
     """Whether a batch is due: one of its candidates is, and none settles or is locked. It settles all that is `seen`."""
-    settling: list[float] = []
-    locked: Locked | None = None
-    first_due: Due | None = None
-    first_not: NotDue | None = None
-    needs_hash = may_be_output = False
-    for verdict in verdicts:
-        if isinstance(verdict, Due):
-            first_due = first_due or verdict
-        elif isinstance(verdict.why, Settling):
-            settling.append(verdict.why.left_s)
-        elif isinstance(verdict.why, Locked):
-            locked = locked or verdict.why
-        elif isinstance(verdict.why, NeedsHash):
-            needs_hash = True
-        elif isinstance(verdict.why, MayBeOutput):
-            may_be_output = True
-        elif not isinstance(verdict.why, OwnOutput) and (first_not is None or isinstance(first_not.why, Done)):
-            first_not = verdict
+    found = list(verdicts)
+    whys = [one.why for one in found if isinstance(one, NotDue) and not isinstance(one.why, OwnOutput)]
+    settling = [why.left_s for why in whys if isinstance(why, Settling)]
     if settling:
         return NotDue(key, WaitsForSettling(len(settling), max(settling)))
-    if locked is not None:
-        return NotDue(key, locked)
-    if may_be_output:
-        return NotDue(key, MayBeOutput())
-    if needs_hash:
-        return NotDue(key, NeedsHash())
-    if first_due is not None:
-        return Due(key, first_due.why, tuple(seen))
-    return NotDue(key, NoFiles() if first_not is None else first_not.why)
+    for kind in (Locked, MayBeOutput, NeedsHash):
+        if (waits := next((why for why in whys if isinstance(why, kind)), None)) is not None:
+            return NotDue(key, waits)
+    if (due := next((one for one in found if isinstance(one, Due)), None)) is not None:
+        return Due(key, due.why, tuple(seen))
+    last = whys[-1] if whys else NoFiles()
+    return NotDue(key, next((why for why in whys if not isinstance(why, Done)), last))
 
 
 def matches(one: Signature, other: Signature, *, by_content: bool) -> bool | None:

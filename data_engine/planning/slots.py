@@ -160,10 +160,5 @@ def slot_words(slots: Sequence[float], zone: tzinfo) -> str:
         at = datetime.fromtimestamp(slot_s, zone)
         by_day.setdefault(at.strftime("%a %Y-%m-%d"), []).append(at.strftime("%H:%M"))
     days = (f"{day} {', '.join(times[:-1])}{' and ' if times[1:] else ''}{times[-1]}" for day, times in by_day.items())
-    return f"{', '.join(days)} ({zone_name(zone)})" if slots else ""
-
-
-def zone_name(zone: tzinfo) -> str:
-    """What a zone is called: its IANA name, or what this machine calls its own now."""
-    key = getattr(zone, "key", None)
-    return key if isinstance(key, str) else f"{datetime.now().astimezone().tzname()}, this machine's zone"
+    name = getattr(zone, "key", None) or f"{datetime.now().astimezone().tzname()}, this machine's zone"
+    return f"{', '.join(days)} ({name})" if slots else ""

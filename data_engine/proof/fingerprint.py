@@ -17,12 +17,10 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
-from data_engine.engine.access.bytecode import Chain, code_facts
-from data_engine.engine.access.libraries import is_authored
+from data_engine.engine.access.code import Chain, code_facts, is_authored
 from data_engine.engine.access.recorders import is_frame
-from data_engine.engine.memo.content import QueryTexts, digest_of
 from data_engine.engine.memo.fingerprint import CodeTracer
-from data_engine.engine.memo.value_copy import PLAIN
+from data_engine.engine.memo.values import PLAIN, QueryTexts, digest_of
 from data_engine.proof import data
 from data_engine.record import frozen
 from data_engine.secret import masked

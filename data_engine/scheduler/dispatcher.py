@@ -7,16 +7,17 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from data_engine.cause import Cause
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import params_text
 from data_engine.errors import FlowValidationError, LedgerError, WorkspaceError, error_of
+from data_engine.flow.flow import Flow
 from data_engine.locks import GroupLock
 from data_engine.model import (
     ActiveRun,
@@ -48,9 +49,9 @@ from data_engine.reasons.kinds import (
     WhyDue,
 )
 from data_engine.reasons.remedies import Reason
+from data_engine.record import frozen
 from data_engine.scheduler.executor import Executor, Job, JobEnd, JobSource
 from data_engine.scheduler.run_queue import HandOut, Item, RunQueue, Turn, Work, came_by_itself
-from data_engine.scheduler.surroundings import Alerts, Backfills, NoAlerts, NoBackfills, ReadyFlow, Surroundings
 from data_engine.scheduler.trigger_set import TriggerSet
 from data_engine.workspace.machine import person
 
@@ -59,6 +60,53 @@ log = logging.getLogger(__name__)
 _E = TypeVar("_E", bound=Executor)
 _GROUP_RETRY_S = 0.2
 _TROUBLE_PAUSE_S = 1.0
+
+
+@frozen
+class ReadyFlow:
+    """A flow that can run: as planning knows it, the folder of the deployed set its module is in (None: as authored), and
+    the deployment that says so."""
+
+    flow: Flow
+    content: Path | None = None
+    deployment: Deployment | None = None
+
+
+class Surroundings(Protocol):
+    """What decides, around a scheduler, whether and what it may run: the daemon, or a `run` in the caller's process."""
+
+    def may_begin(self) -> bool:
+        """Whether new runs may begin now."""
+
+    def keeps_workspace(self) -> bool:
+        """Whether this machine owns the workspace and does not give it up."""
+
+    def ready_flows(self) -> Mapping[str, ReadyFlow]:
+        """The flows that can run, by name."""
+
+    def tell(self) -> None:
+        """Something changed that people see."""
+
+
+class Backfills:
+    """Who feeds the works of backfills, one after the other, and is told what became of them; this one has none."""
+
+    def ended(self, flow: str, event: RunFinished) -> None:
+        """A run of the flow has ended, and that is recorded; it may be one of a backfill."""
+
+    def dropped(self, work: Work) -> None:
+        """A work of a backfill waits no more, and has no run."""
+
+    def wants(self, work: Work) -> bool:
+        """Whether a work of a backfill that was handed out and not begun shall wait again."""
+        return False
+
+
+class Alerts:
+    """Who hears of runs to tell people of their troubles; this one tells nobody."""
+
+    def heard(self, flow: str, events: Sequence[Event]) -> None:
+        """Something happened in runs of the flow, and is recorded."""
 
 
 class Dispatcher(Generic[_E]):
@@ -78,8 +126,8 @@ class Dispatcher(Generic[_E]):
     ) -> None:
         self.active: dict[str, Active] = {}
         self.trouble: FlowValidationError | None = None
-        self.backfills: Backfills = NoBackfills()
-        self.alerts: Alerts = NoAlerts()
+        self.backfills = Backfills()
+        self.alerts = Alerts()
         self._home, self._ledger = home, None if home is None else home.ledger()
         self._around, self._triggers, self._loop = around, triggers, loop
         self._queue = RunQueue()
@@ -454,7 +502,9 @@ class Dispatcher(Generic[_E]):
                     self._take_back(work)
                     continue
                 try:
-                    self._not_begun(work, end)
+                    error = end.error or {"what": end.cause or "the run was not begun", "where": None, "fix": None}
+                    why = (end.why or Cause("module_broken")).where(places=error.get("places"))
+                    self._record_run(work, "failed", str(error_of(error)), why)
                 except LedgerError as error:
                     self._rest(error)
                     self._take_back(work)
@@ -488,12 +538,6 @@ class Dispatcher(Generic[_E]):
             self._triggers.take_back(work)
         else:
             self._never_run(work, why)
-
-    def _not_begun(self, work: Work, end: JobEnd) -> None:
-        """No run of a source can begin: its module is broken, and that is its run."""
-        error = end.error or {"what": end.cause or "the run was not begun", "where": None, "fix": None}
-        text = str(error_of(error))
-        self._record_run(work, "failed", text, (end.why or Cause("module_broken")).where(places=error.get("places")))
 
     def _never_run(self, work: Work, why: Cause) -> None:
         """What somebody asked for by hand will not run: that is its run. A backfill goes on with it another time."""
@@ -606,3 +650,50 @@ def why_begun(why: WhyDue) -> tuple[str, str | None]:
     if isinstance(why, (Freed, Retried)):
         return "retry", why.text
     return ("hand", None) if why.kind == "asked" else ("file", why.text)
+
+
+class Scheduler(Generic[_E]):
+    """What is due in one workspace (None: of flows that belong to none), and its runs in the executor that is made for it.
+
+    `say` gets what people should know of a flow, a name and a line.
+    """
+
+    def __init__(
+        self,
+        home: LocalWorkspace | None,
+        make_executor: Callable[[Dispatcher[_E]], _E],
+        around: Surroundings,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        say: Callable[[str, str], None],
+    ) -> None:
+        self._around = around
+        self._ledger = None if home is None else home.ledger()
+        self._data_version = 0 if self._ledger is None else self._ledger.data_version()
+        self.triggers = TriggerSet(
+            home,
+            loop=loop,
+            hand_over=lambda works: self.dispatcher.add(works),
+            drop=lambda flow, only: self.dispatcher.drop(flow, only=only),
+            say_trouble=lambda trouble: self.dispatcher.say_trouble(trouble),
+            say=say,
+        )
+        self.dispatcher: Dispatcher[_E] = Dispatcher(home, make_executor, around, self.triggers, loop=loop)
+
+    def beat(self) -> None:
+        """Called every few seconds: notice what other processes have written, and that trouble is over.
+
+        Raises:
+            LedgerError: the history cannot be read or written.
+        """
+        self.triggers.beat()
+        if self._ledger is not None:
+            lost = self._ledger.recover()
+            version = self._ledger.data_version()
+            if lost or version != self._data_version:
+                self._data_version = version
+                self.triggers.reload()
+                self._around.tell()
+        self.dispatcher.see_whether_trouble_is_over()
+        self.dispatcher.dispatch()  # what waited for settings that can be used
+        self.dispatcher.let_first_go_first()

@@ -1,7 +1,7 @@
 """What runs handed-out work: the interface, and the values that go in and come back.
 
 There are two: the daemon's pool of worker processes (`daemon.worker_pool`), and the caller's own process
-(`scheduler.in_process`). Each is built around the dispatcher's callbacks: `on_events(job, events)` gets what happens in a
+(`scheduler.foreground`). Each is built around the dispatcher's callbacks: `on_events(job, events)` gets what happens in a
 job's runs, after it was recorded, and `on_done(job, end)` how the job ended, both on the thread of the loop.
 """
 
@@ -91,23 +91,18 @@ class Executor(Protocol):
 
     def free(self) -> int:
         """How many more jobs may be started now."""
-        ...
 
     def submit(self, job: Job) -> None:
         """Start the job; `on_done` is called later, whatever happens, never from here."""
-        ...
 
     def leave(self, job_id: str, *, stop_for: Cause | None = None) -> None:
         """Let the job begin no further run; what it has not begun comes back with its end.
 
         With `stop_for`, the cause, the run that it is in ends at its next step or item, also one that nobody has heard of yet.
         """
-        ...
 
     def end_pass(self, pass_number: int) -> None:
         """Let go of the modules of a pass that is over."""
-        ...
 
     def wind_down(self, *, stop_for: Cause | None = None) -> None:
         """Let no job begin another run; with `stop_for`, the cause, those that run end at their next step or item."""
-        ...

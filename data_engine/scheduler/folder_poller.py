@@ -15,6 +15,7 @@ import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from data_engine.clock import boot_clock
 from data_engine.engine.candidates import content_hash
 from data_engine.flow.paths import portable_text
 from data_engine.flow.trigger import Poll
+from data_engine.ledger.rows import SourceStates
 from data_engine.model import (
     Event,
     RunFinished,
@@ -34,6 +36,7 @@ from data_engine.model import (
     StepFinished,
 )
 from data_engine.planning.due import (
+    HELD_STATUSES,
     Candidate,
     Due,
     NotDue,
@@ -41,8 +44,12 @@ from data_engine.planning.due import (
     Rules,
     Verdict,
     holds,
+    is_retryable,
+    judge,
     judge_batch,
+    matches,
     settling_s,
+    state_after,
     why_not_there,
 )
 from data_engine.reasons.kinds import (
@@ -59,10 +66,7 @@ from data_engine.reasons.kinds import (
     Unreachable,
 )
 from data_engine.reasons.remedies import Reason
-from data_engine.scheduler.file_events import FileEvents, FolderEvents
-from data_engine.scheduler.folder_scans import FolderScans, ScanPace
-from data_engine.scheduler.scanner import Scan, Scanner
-from data_engine.scheduler.source_memory import KnownSources, SourceMemory
+from data_engine.scheduler.scanner import FileEvents, FolderEvents, FolderScans, Scan, Scanner, ScanPace
 
 _WAITS = (Settling, Locked, RetryLater, NeedsHash, MayBeOutput)
 
@@ -130,7 +134,7 @@ class FolderPoller:
         noted = [event for event in events if isinstance(event, (RunStarted, StepFinished, RunFinished))]
         self._under_way.update(event.run_id for event in noted if isinstance(event, RunStarted))
         if noted:
-            self._inbox.append(partial(self._note_all, noted))
+            self._inbox.extend([partial(self._note, event) for event in noted])
         ended = [event.run_id for event in noted if isinstance(event, RunFinished)]
         if ended:
             self._under_way.difference_update(ended)
@@ -138,7 +142,7 @@ class FolderPoller:
 
     def give_back(self, due: Due) -> None:
         """What was due is not run: it has changed, or cannot be run now; it will be judged again."""
-        self._post(lambda: self._reopen(due))
+        self._post(partial(self._reopen, due))
 
     def hint(self, path: str) -> None:
         """Something may have happened at this path."""
@@ -147,7 +151,7 @@ class FolderPoller:
 
     def reload(self) -> None:
         """Others have written what `read` gives: judge everything anew."""
-        self._post(self._reload)
+        self._post(self._remember, self._judge_all_again)
 
     def expect_new_code(self) -> None:
         """What the flow's code writes is not known any more: it was edited."""
@@ -155,11 +159,11 @@ class FolderPoller:
 
     def use_rules(self, rules: Rules) -> None:
         """The workspace's settings were edited: judge everything by them from now on."""
-        self._post(lambda: self._use_rules(rules))
+        self._post(partial(self._memory.use_rules, rules), self._judge_all_again)
 
     def free(self, keys: frozenset[SourceKey] | None = None) -> None:
         """Hold these sources (all without, as when a person starts the engine) no longer."""
-        self._post(lambda: self._free_and_judge(keys))
+        self._post(partial(self._memory.free, keys), self._judge_all_again)
 
     @property
     def others(self) -> int:
@@ -234,9 +238,9 @@ class FolderPoller:
         return Looks(self._pace.cadence_s, self._pace.took_s, self._events.come)
 
     @property
-    def is_slower_than_written(self) -> bool:
-        """Whether looks come much rarer than every `interval`: they take so long, or file events make them needless."""
-        return self._pace.cadence_s > max(_RARER * self._trigger.interval_seconds, 1.0)
+    def slow_looks(self) -> Looks | None:
+        """The same where that is much rarer than every `interval`: looks take so long, or file events make them needless."""
+        return self.looks if self.cadence_s > max(_RARER * self._trigger.interval_seconds, 1.0) else None
 
     def verdicts(self, path: str | None = None) -> Iterator[Verdict]:
         """Why each candidate is due or not, and for a batch its folder; as planned, from the last look.
@@ -270,7 +274,7 @@ class FolderPoller:
         for name, signature in self._scanner.files():
             key = self._names.key(name)
             there.add(key)
-            is_good = self._memory.is_good(key, signature) and key not in self._handed and name not in self._open
+            is_good = self._memory.states.is_good(key, signature) and key not in self._handed and name not in self._open
             yield name, None if is_good else self._verdict(name, signature, now_s)
         for key in self._memory.under(self._names.root_as_authored):
             if key not in there:
@@ -278,7 +282,7 @@ class FolderPoller:
 
     def known(self, name: str) -> SourceState | None:
         """What is known of the file at this path inside the root from earlier runs."""
-        return self._memory.get(self._names.key(name))
+        return self._memory.states.get(self._names.key(name))
 
     def why_not_there(self, path: str) -> NotThere:
         """What is known of the file at `path` inside the root, of which there is no verdict."""
@@ -297,7 +301,7 @@ class FolderPoller:
             self._note_why(self._names.key(name), None)
         for name, signature in found.seen.items():
             key = self._names.key(name)
-            if self._memory.is_good(key, signature):
+            if self._memory.states.is_good(key, signature):
                 self._open.pop(name, None)
                 self._note_why(key, None)
                 continue
@@ -377,7 +381,7 @@ class FolderPoller:
     def _seen_of_all(self) -> Iterator[SeenSource]:
         for name, signature in self._scanner.files():
             key = self._names.key(name)
-            state = self._memory.get(key)
+            state = self._memory.states.get(key)
             if state is None and self._is_output(name):
                 continue
             looked_at = self._open.get(name)
@@ -386,16 +390,14 @@ class FolderPoller:
 
     def _judge(self, name: str, seen_file: SeenFile) -> Verdict:
         key = self._names.key(name)
-        state = self._memory.get(key)
+        state = self._memory.states.get(key)
         is_output = state is None and self._is_output(name)
-        may_be_output = state is None and self._may_be_output(seen_file)
+        is_parallel = self._trigger.max_parallel != 1
+        may_be_output = state is None and self._outputs.may_be_written_by(
+            seen_file.suspects or frozenset(), self._live, is_parallel=is_parallel
+        )
         candidate = Candidate(key, *seen_file[:3], is_output, may_be_output, *seen_file[4:])
         return self._memory.judge(candidate, settle_s=self._trigger.settle, now_s=self._wall())
-
-    def _may_be_output(self, seen_file: SeenFile) -> bool:
-        """Whether a run that is under way may have written the file."""
-        is_parallel = self._trigger.max_parallel != 1
-        return self._outputs.may_be_written_by(seen_file.suspects or frozenset(), self._live, is_parallel=is_parallel)
 
     def _verdict(self, name: str, signature: Signature, now_s: float) -> Verdict:
         key = self._names.key(name)
@@ -405,7 +407,7 @@ class FolderPoller:
         verdict = self._judge(name, seen_file)
         if isinstance(verdict.why, Settling):
             return NotDue(key, Settling(settling_s(seen_file.since_s, now_s, self._trigger.settle)))
-        if isinstance(verdict.why, NeedsHash) and name not in self._open and (state := self._memory.get(key)):
+        if isinstance(verdict.why, NeedsHash) and name not in self._open and (state := self._memory.states.get(key)):
             # Judged before, and closed: its hash was that of the good run.
             return NotDue(key, Done(state.success_run_id, state.success_at_utc))
         return verdict
@@ -439,16 +441,14 @@ class FolderPoller:
             second_look_s = seen_file.second_look_s(self._trigger.settle)
             if second_look_s is not None:
                 yield second_look_s
-            elif (state := self._memory.get(self._names.key(name))) is not None and state.last_at_utc is not None:
+            elif (
+                state := self._memory.states.get(self._names.key(name))
+            ) is not None and state.last_at_utc is not None:
                 verdict = self._judge(name, seen_file)
                 if isinstance(verdict.why, RetryLater):
-                    yield now_s + _seconds_until(verdict.why.at_utc, wall_s)
+                    yield now_s + max(0.0, datetime.fromisoformat(verdict.why.at_utc).timestamp() - wall_s)
 
     # -- what happens in runs --------------------------------------------------------------------------------------
-
-    def _note_all(self, events: list[RunStarted | StepFinished | RunFinished]) -> None:
-        for event in events:
-            self._note(event)
 
     def _note(self, event: RunStarted | StepFinished | RunFinished) -> None:
         if isinstance(event, StepFinished):
@@ -501,29 +501,17 @@ class FolderPoller:
         known = self._scanner.see_again(name)
         if known is None:
             self._lose(name)
-        elif not self._memory.is_good(self._names.key(name), known):
+        elif not self._memory.states.is_good(self._names.key(name), known):
             self._open[name] = SeenFile(known, now_s, now_s, frozenset())
 
     def _remember(self) -> None:
         outputs = self._memory.read()
         self._outputs.remember(path for path in outputs if self._names.inside(path) is not None)
 
-    def _reload(self) -> None:
-        self._remember()
-        self._judge_all_again()
-
-    def _use_rules(self, rules: Rules) -> None:
-        self._memory.use_rules(rules)
-        self._judge_all_again()
-
-    def _free_and_judge(self, keys: frozenset[SourceKey] | None) -> None:
-        self._memory.free(keys)
-        self._judge_all_again()
-
     def _judge_all_again(self) -> None:
         now_s = self._clock()
         for name, signature in self._scanner.files():
-            if self._memory.is_good(self._names.key(name), signature):
+            if self._memory.states.is_good(self._names.key(name), signature):
                 self._note_why(self._names.key(name), None)
             elif name not in self._open and not self._is_handed(name):
                 self._open[name] = SeenFile(signature, now_s, now_s, frozenset())
@@ -537,15 +525,9 @@ class FolderPoller:
     def _is_output(self, name: str) -> bool:
         return bool(self._outputs) and self._scanner.path(name).replace("/", os.sep) in self._outputs
 
-    def _post(self, act: Callable[[], None]) -> None:
-        self._inbox.append(act)
+    def _post(self, *acts: Callable[[], None]) -> None:
+        self._inbox.extend(acts)
         self.wake()
-
-
-def _seconds_until(at_utc: str, wall_s: float) -> float:
-    from datetime import datetime
-
-    return max(0.0, datetime.fromisoformat(at_utc).timestamp() - wall_s)
 
 
 class OwnOutputs:
@@ -675,3 +657,84 @@ def spellings(name: str) -> set[str]:
         ({'a.csv'}, 2)
     """
     return {name} if name.isascii() else {name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))}
+
+
+class KnownSources(NamedTuple):
+    """What is known of a flow's sources, and the files its steps returned, as absolute paths.
+
+    `others` is how often runs of other processes had been noticed when it was read.
+    """
+
+    states: SourceStates
+    outputs: frozenset[str] | set[str] = frozenset()
+    others: int = 0
+
+
+class SourceMemory:
+    """What `read` gives of a flow's sources, with what has happened since; and the `rules` of its workspace."""
+
+    def __init__(self, flow: str, *, read: Callable[[], KnownSources], rules: Rules) -> None:
+        self._flow = flow
+        self._read = read
+        self._rules = rules
+        self.states = SourceStates(flow)
+        self.others = 0
+        self._failures: dict[SourceKey, int] = {}
+        self._freed: set[str] = set()
+
+    def under(self, root: str) -> list[SourceKey]:
+        """The sources that are known under this root, as authored; another thread may make some known meanwhile."""
+        return [key for key in self.states if key.root == root]
+
+    def read(self) -> frozenset[str] | set[str]:
+        """Know what others have written; the files that steps of the flow have returned."""
+        known = self._read()
+        self.states, self.others = known.states, known.others
+        return known.outputs
+
+    def use_rules(self, rules: Rules) -> None:
+        """Judge by these from now on; what was freed and has failed stays so."""
+        self._rules = replace(rules, freed=self._rules.freed, failures=self._failures)
+
+    def free(self, keys: frozenset[SourceKey] | None) -> None:
+        """Hold these sources (all without) no longer for how their last run ended."""
+        self._freed |= {
+            state.last_run_id
+            for state in self.states.not_good()
+            if state.status in _FREED and state.last_run_id is not None and (keys is None or state.key in keys)
+        }
+        self._rules = replace(self._rules, freed=frozenset(self._freed))
+
+    def record(self, seen: SeenSource, end: RunFinished) -> SourceState:
+        """A run of the source has ended; what is known of it now."""
+        before = self.states.get(seen.key)
+        state = state_after(before, self._flow, seen, end)
+        self.states.put(state)
+        if is_retryable(end):
+            is_again = before is not None and before.last[:2] == seen.signature[:2]
+            self._failures[seen.key] = self._failures.get(seen.key, 0) + 1 if is_again else 1
+            self._rules = replace(self._rules, failures=self._failures)
+        else:
+            self._failures.pop(seen.key, None)
+        return state
+
+    def judge(self, candidate: Candidate, *, settle_s: float, now_s: float) -> Verdict:
+        """Whether one source file is due."""
+        return judge(candidate, self.states.get(candidate.key), self._rules, settle_s=settle_s, now_s=now_s)
+
+    def hashed(self, key: SourceKey, signature: Signature, looked_at: Signature | None) -> Signature:
+        """The signature with the content's hash, where the content counts and its hash is known.
+
+        `looked_at` is the signature of a file that is being judged.
+        """
+        if not self._rules.by_content:
+            return signature
+        if looked_at is not None:
+            return looked_at
+        state = self.states.get(key)
+        if state is not None and state.success and matches(signature, state.success, by_content=False):
+            return signature._replace(content_hash=state.success.content_hash)
+        return signature
+
+
+_FREED = (*HELD_STATUSES, "abandoned")

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, NamedTuple
 
 from data_engine.engine.candidates import Source
@@ -258,7 +258,9 @@ class RunQueue:
             group = self._groups[name]
             if lane.turn is not None and lane.turn is turns[group]:  # what goes after that waits until it has run
                 waiting.setdefault(group, []).append(name)
-        for group in sorted(waiting, key=lambda one: (turns[one], self._last_turn(waiting[one]))):
+        for group in sorted(
+            waiting, key=lambda one: (turns[one], min(self._turns.get(flow, -1) for flow in waiting[one]))
+        ):
             flow = self._flow_of(group, waiting[group], max_parallel)
             if flow is None or not may_start(group):
                 continue
@@ -267,9 +269,6 @@ class RunQueue:
             self._holders[group] = flow
             return self._job(flow, is_alone=len(waiting[group]) == 1, slots=max_parallel.get(flow, 1))
         return None
-
-    def _last_turn(self, flows: list[str]) -> int:
-        return min(self._turns.get(flow, -1) for flow in flows)
 
     def _flow_of(self, group: str, waiting: list[str], max_parallel: Mapping[str, int]) -> str | None:
         holder = self._holders.get(group)
@@ -296,11 +295,8 @@ class RunQueue:
     def _pass_of(self, line: _Line) -> _Pass:
         """The pass the head of the line belongs to; when the last one was handed out, all that waits there now begins one."""
         if line.current is None or not line.current.left:
-            batch, count = line.works[0].batch, 0
-            for work in line.works:
-                if work.batch != batch:
-                    break
-                count += 1
+            batch = line.works[0].batch
+            count = sum(1 for _ in takewhile(lambda work: work.batch == batch, line.works))
             self._pass_count += 1
             line.current = self._passes[self._pass_count] = _Pass(self._pass_count, batch, count)
         return line.current

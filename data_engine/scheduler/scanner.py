@@ -1,4 +1,8 @@
-"""Seeing the files of a source: what is new, changed or gone since the last look, by `os.scandir`.
+"""Seeing the files of a source: what is new, changed or gone since the last look, by `os.scandir`; and when to look.
+
+File-system events only say where to look, the scan decides. Network drives tell nobody about what other machines do, so they get no
+events; their scans come by the clock. On Windows the library of events is kept below 7 (pyproject.toml): from 7.0 on it hands events
+over only after a second without any, so that a folder which is written to steadily gives none.
 
 The scanner keeps one map per folder, from name to signature, so a steady scan costs a stat for each file and allocates
 nothing; a name is filtered once. It decides nothing, and forgets nothing it could not look at.
@@ -8,14 +12,19 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from data_engine.flow.scan import is_candidate_name
-from data_engine.model import Signature
+from data_engine.model import Signature, utc_text
+from data_engine.platforms.drives import network_drive
 from data_engine.platforms.files import is_folder_itself, is_link, is_placeholder, who_locks
+from data_engine.reasons.kinds import Unreachable
 
 _HIDDEN = (".", "~$")
 
@@ -96,7 +105,9 @@ class Scanner:
             return
         if not stat.S_ISDIR(facts.st_mode):
             self._drop("", found)
-            self._see_single(facts, found)
+            signature = Signature(facts.st_size, facts.st_mtime_ns)
+            if signature != self._single:
+                self._single = found.seen[""] = signature
             yield found
             return
         if self._single is not None:
@@ -195,11 +206,6 @@ class Scanner:
     def _look_through(self, prefix: str, found: Scan) -> None:
         self._folders[_split(prefix[:-1])[0]].children.add(prefix)
         deque(self._walk([prefix], found), maxlen=0)
-
-    def _see_single(self, facts: os.stat_result, found: Scan) -> None:
-        signature = Signature(facts.st_size, facts.st_mtime_ns)
-        if signature != self._single:
-            self._single = found.seen[""] = signature
 
     def _walk(self, prefixes: list[str], found: Scan, *, newest_first: bool = False) -> Iterator[None]:
         """Look through the folders and those below them; a pause after each."""
@@ -313,3 +319,308 @@ def _split(path: str) -> tuple[str, str]:
 
 def _reason(error: OSError) -> str:
     return error.strerror or str(error)
+
+
+_PART_S = 0.1
+_MOST_HINTS = 5000
+
+
+class FolderScans:
+    """Looks through one folder; `take` gets what was found. Any thread may call `hint`, one calls the rest.
+
+    The first look is made `in_parts`, so that what it has found by then need not wait for the rest. `troubles` are those of the
+    last whole look; `unreachable` says since when the folder is away.
+    """
+
+    def __init__(
+        self,
+        scanner: Scanner,
+        pace: ScanPace,
+        events: FolderEvents,
+        *,
+        in_parts: bool,
+        take: Callable[[Scan], None],
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self.troubles: dict[str, str] = {}
+        self.unreachable: Unreachable | None = None
+        self.has_listened = False
+        self._scanner, self._pace, self._events = scanner, pace, events
+        self._in_parts, self._take, self._clock, self._wall = in_parts, take, clock, wall
+        self._hints: deque[str] = deque()
+        self._is_first = True
+        self._scanning: _Scanning | None = None
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a look has begun and not ended."""
+        return self._scanning is not None
+
+    def hint(self, path: str) -> None:
+        """Something may have happened at this path."""
+        self._hints.append(path)
+
+    def look(self) -> None:
+        """Look where it is time to."""
+        now_s = self._clock()
+        hints = {self._hints.popleft() for _ in range(len(self._hints))}
+        if hints:
+            self._pace.hear()
+        if len(hints) > _MOST_HINTS:
+            self._pace.scan_soon()
+            hints = set()
+        was_in_parts = self.is_under_way
+        if was_in_parts or now_s >= self._pace.next_s:
+            self._scan(now_s)
+            if not was_in_parts:
+                hints = set()
+        if self.is_under_way:
+            self._hints.extend(hints)  # they may be of what the scan has passed already
+        elif hints and self.unreachable is None:
+            self._take(self._scanner.look_at(hints))
+
+    def listen(self) -> None:
+        """Begin to listen to events, once the first look has ended: for a large folder that takes a while."""
+        if not self.has_listened and not self.is_under_way:
+            self.has_listened = True
+            if self._events.listen():  # what came between the first scan and now was seen by neither
+                self._pace.scan_soon()
+
+    def _scan(self, now_s: float) -> None:
+        """Scan all, or a part of a first scan: what it has found by then need not wait for the rest."""
+        if self._scanning is None:
+            self.troubles = {}
+            has_events = self.has_listened and self._events.listen()
+            parts = self._scanner.scan_by_folder(newest_first=self._is_first)
+            self._scanning = _Scanning(parts, now_s, has_events)
+        scanning = self._scanning
+        for found in scanning.parts:
+            scanning.has_changed = scanning.has_changed or bool(found.seen or found.gone)
+            self.troubles |= found.troubles
+            if "" in found.troubles:
+                break
+            self._take(found)
+            if self._is_first and self._in_parts and self._clock() >= now_s + _PART_S:
+                return
+        self._scanning = None
+        self._end_scan(scanning)
+
+    def _end_scan(self, scanning: _Scanning) -> None:
+        self._pace.end_scan(
+            scanning.began_s,
+            took_s=self._clock() - scanning.began_s,
+            has_changed=scanning.has_changed,
+            is_first=self._is_first,
+            has_events=scanning.has_events,
+        )
+        self._is_first = not self.has_listened
+        if "" in self.troubles:
+            if self.unreachable is None:
+                self.unreachable = Unreachable(utc_text(self._wall()), self.troubles[""], self._scanner.root)
+            self._is_first = True
+            return
+        self.unreachable = None
+
+
+@dataclass(slots=True)
+class _Scanning:
+    """A look through the folder that is under way; `parts` go on with it."""
+
+    parts: Iterator[Scan]
+    began_s: float
+    has_events: bool
+    has_changed: bool = False
+
+
+_SHARE_OF_TIME = 10
+_SHARE_WITH_EVENTS = 100
+_LONGEST_STRETCH_S = 300.0
+
+
+class ScanPace:
+    """The times of one folder's scans, on the clock of whoever asks.
+
+    A scan takes a tenth of the time at most. Where events come, it takes a hundredth at most, as long as no scan finds a
+    change that no event told of. `next_s` is the time of the next scan, `cadence_s` the time between two, `took_s` how long
+    the last one took.
+
+    Example:
+        >>> pace = ScanPace(interval_s=30.0, now_s=0.0)
+        >>> pace.end_scan(0.0, took_s=5.0, has_changed=False, is_first=True, has_events=False)
+        >>> pace.next_s
+        50.0
+        >>> pace.end_scan(50.0, took_s=5.0, has_changed=False, is_first=False, has_events=True)
+        >>> pace.next_s
+        355.0
+    """
+
+    def __init__(self, *, interval_s: float, now_s: float) -> None:
+        self._interval_s = interval_s
+        self._may_scan_s = now_s
+        self._trusts_events = True
+        self._has_heard_since = False
+        self.next_s = now_s
+        self.cadence_s = interval_s
+        self.took_s = 0.0
+
+    def hear(self) -> None:
+        """Events have come."""
+        self._has_heard_since = self._trusts_events = True
+
+    def scan_soon(self, at_s: float | None = None) -> None:
+        """Scan as soon as that may be, and not before this time."""
+        self.next_s = min(self.next_s, self._may_scan_s if at_s is None else max(at_s, self._may_scan_s))
+
+    def end_scan(self, began_s: float, *, took_s: float, has_changed: bool, is_first: bool, has_events: bool) -> None:
+        """A scan has ended; `has_events` where events came all the time since the one before."""
+        self.took_s = took_s
+        if has_changed and not is_first and not self._has_heard_since:
+            self._trusts_events = False
+        self._has_heard_since = False
+        pause_s = took_s * (_SHARE_OF_TIME - 1)
+        self._may_scan_s = began_s + took_s + pause_s
+        pause_s = max(self._interval_s, pause_s)
+        if has_events and self._trusts_events:
+            pause_s = max(pause_s, min(took_s * (_SHARE_WITH_EVENTS - 1), _LONGEST_STRETCH_S))
+        self.cadence_s = took_s + pause_s
+        self.next_s = began_s + self.cadence_s
+
+
+_KINDS = (
+    "FileCreated",
+    "FileModified",
+    "FileAttrib",
+    "FileMoved",
+    "FileDeleted",
+    "DirCreated",
+    "DirMoved",
+    "DirDeleted",
+)
+
+
+class FileEvents:
+    """One watcher of folders for this process. Callbacks come from its thread, with the absolute path that changed.
+
+    Not the library's polling observer, which costs a third of a core at 100,000 files and ends when a share is away.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._observer: Any = None
+        self._watched: dict[tuple[str, bool], _Watched] = {}
+
+    def watch(self, folder: Path, tell: Callable[[str], None], *, recursive: bool) -> bool:
+        """Call `tell` with the path of whatever changes under `folder`; whether events come at all.
+
+        They do not for a network drive, for a folder that is not there, and when the system's watches are used up.
+        """
+        if network_drive(folder) is not None:
+            return False
+        with self._lock:
+            key = (str(folder), recursive)
+            watched = self._watched.get(key)
+            if watched is None:
+                watched = _Watched()
+                try:
+                    watched.watch = self._schedule(watched, *key)
+                except OSError:
+                    return False
+                self._watched[key] = watched
+            watched.tells.add(tell)
+            return True
+
+    def forget(self, folder: Path, tell: Callable[[str], None], *, recursive: bool) -> None:
+        """No longer call `tell`."""
+        with self._lock:
+            key = (str(folder), recursive)
+            watched = self._watched.get(key)
+            if watched is not None:
+                watched.tells.discard(tell)
+                if not watched.tells:
+                    del self._watched[key]
+                    with suppress(KeyError, OSError):
+                        self._observer.unschedule(watched.watch)
+
+    def close(self) -> None:
+        """End the watcher's threads."""
+        with self._lock:
+            observer, self._observer = self._observer, None
+            self._watched.clear()
+        if observer is not None:
+            observer.stop()
+            observer.join()
+
+    def _schedule(self, handler: _Watched, folder: str, recursive: bool) -> Any:
+        import watchdog.events
+
+        from data_engine.platforms.drives import new_observer
+
+        if self._observer is None:
+            import logging
+
+            # What it says of its own threads is for whoever has set logging up, not for standard error.
+            logging.getLogger("watchdog").addHandler(logging.NullHandler())
+            self._observer = new_observer()
+            self._observer.daemon = True
+            self._observer.start()
+        # Not DirModified: it comes with every file, and would have the whole folder looked through for each.
+        kinds = [getattr(watchdog.events, f"{kind}Event", None) for kind in _KINDS]
+        return self._observer.schedule(
+            handler, folder, recursive=recursive, event_filter=[kind for kind in kinds if kind is not None]
+        )
+
+
+class FolderEvents:
+    """The events of one folder, or of a single file's; `tell` gets the paths. Without `events` none ever come."""
+
+    def __init__(self, events: FileEvents | None, root: Path, tell: Callable[[str], None]) -> None:
+        self._events, self._root, self._tell = events, root, tell
+        self._heard: tuple[Path, bool, tuple[int, int]] | None = None
+
+    @property
+    def come(self) -> bool:
+        """Whether events come, as far as is known."""
+        return self._heard is not None
+
+    def listen(self) -> bool:
+        """Listen to the folder that is there now, which may be another one than before; whether events come."""
+        if self._events is None:
+            return False
+        try:
+            facts = os.stat(self._root)
+            folder, is_deep = self._root, True
+            if not stat.S_ISDIR(facts.st_mode):
+                folder, is_deep = self._root.parent, False
+                facts = os.stat(folder)
+        except OSError:
+            self.forget()
+            return False
+        place = (folder, is_deep, (facts.st_dev, facts.st_ino))
+        if self._heard != place:
+            self.forget()
+            if not self._events.watch(folder, self._tell, recursive=is_deep):
+                return False
+            self._heard = place
+        return True
+
+    def forget(self) -> None:
+        """Listen no longer."""
+        if self._heard is not None and self._events is not None:
+            folder, is_deep, _ = self._heard
+            self._events.forget(folder, self._tell, recursive=is_deep)
+            self._heard = None
+
+
+class _Watched:
+    """A folder that is watched, and who is told; what the library calls a handler needs no more than `dispatch`."""
+
+    def __init__(self) -> None:
+        self.watch: Any = None
+        self.tells: set[Callable[[str], None]] = set()
+
+    def dispatch(self, event: Any) -> None:
+        """Tell of the path, and of the new one when something moved: a writer that renames shows only so."""
+        for path in filter(None, (event.src_path, event.dest_path)):
+            for tell in tuple(self.tells):
+                tell(os.fsdecode(path))

@@ -78,7 +78,11 @@ class ScheduleClock:
         if now_s < self._asked_s:  # the clock was set back
             self.refresh(now_s=now_s)
         verdict = self._plan(slots, now_s, on_since_s)
-        while isinstance(verdict.why, Slot) and self._has_served(verdict.why.slot_utc):
+        while (
+            isinstance(verdict.why, Slot)
+            and self._ledger is not None
+            and verdict.why.slot_utc in self._ledger.served_slots(self.planned.flow, since_utc=verdict.why.slot_utc)
+        ):  # a clock that was set back comes to it a second time
             self._served_until_s = _seconds(verdict.why.slot_utc)
             verdict = self._plan(slots, now_s, on_since_s)
         self._next_s = None
@@ -97,10 +101,6 @@ class ScheduleClock:
             now_s=now_s,
             retention_s=self._retention_s,
         )
-
-    def _has_served(self, slot_utc: str) -> bool:
-        """Whether it was served before: a clock that was set back comes to it a second time."""
-        return self._ledger is not None and slot_utc in self._ledger.served_slots(self.planned.flow, since_utc=slot_utc)
 
     def free(self) -> int:
         """Hold no slot any longer; each that was held is tried once: how many. From any thread; it takes effect at the next

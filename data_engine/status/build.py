@@ -78,8 +78,7 @@ if TYPE_CHECKING:
     from data_engine.ledger.ledger import Ledger
     from data_engine.ledger.switch import Switch
     from data_engine.message import Undelivered
-    from data_engine.scheduler.folder_poller import FolderPoller
-    from data_engine.scheduler.source_memory import KnownSources
+    from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
 
 
 @frozen

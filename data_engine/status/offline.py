@@ -38,8 +38,7 @@ from data_engine.status.record import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.workspace.machine import machine_id
 
 if TYPE_CHECKING:
-    from data_engine.scheduler.folder_poller import FolderPoller
-    from data_engine.scheduler.source_memory import KnownSources
+    from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
 
 
 @frozen
@@ -111,7 +110,7 @@ class OfflineFacts:
     def memory(self, flow: str) -> KnownSources:
         """What is known of the flow's sources."""
         from data_engine.ledger.former_places import own_outputs
-        from data_engine.scheduler.source_memory import KnownSources
+        from data_engine.scheduler.folder_poller import KnownSources
 
         ledger = self.home.ledger()
         return KnownSources(ledger.source_states(flow), own_outputs(ledger, self.home.layout, flow))

@@ -20,8 +20,8 @@ from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, De
 from data_engine.planning.due import PlannedFlow
 from data_engine.reasons.kinds import NotThere, OwnOutput, Unreachable
 from data_engine.record import frozen
+from data_engine.scheduler.folder_poller import KnownSources
 from data_engine.scheduler.schedule_clock import owed_slots
-from data_engine.scheduler.source_memory import KnownSources
 from data_engine.status.build import HeldFiles
 from data_engine.status.deployed_before import left_out
 from data_engine.status.explain import WOULD_RUN, look_now

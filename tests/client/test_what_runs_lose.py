@@ -106,7 +106,7 @@ def test_another_process_knows_what_is_replaced(ws: WorkspaceFiles, monkeypatch:
     ws.source("inbox/m2.csv", "2")
     workspace = Workspace(ws.root)
     workspace.load_flow("one").run_once(source="m1.csv")
-    monkeypatch.setattr("data_engine.engine.shared_outputs._written", {})
+    monkeypatch.setattr("data_engine.engine.recording._written", {})
     workspace.load_flow("one").run_once(source="m2.csv")
     assert [len(said) for said in warnings(workspace, "one")] == [0, 1]
 

@@ -15,8 +15,7 @@ from data_engine.formatting import zoned_words
 from data_engine.ledger.rows import SourceStates
 from data_engine.planning.due import PlannedFlow
 from data_engine.reasons.kinds import Looks
-from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.scheduler.source_memory import KnownSources
+from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
 from data_engine.status.explain import ways
 from jupyter_extension.files import flow_files, reader
 from tests.daemon.support import ended, flow_of

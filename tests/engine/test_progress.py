@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from data_engine.engine.progress import ProgressLine
+from data_engine.engine.result_display import ProgressLine
 from data_engine.model import RunFinished, RunStarted, StepFinished, StepProgress, StepStarted
 
 

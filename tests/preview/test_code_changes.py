@@ -435,7 +435,7 @@ def test_params_and_the_working_directory_count(cells: Cells, tmp_path: Path, mo
 @pytest.mark.parametrize("version", ["0.1", "9.9"])
 def test_a_library_counts_by_its_version(cells: Cells, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Libraries do not change in a process; their version is part of the key all the same."""
-    from data_engine.engine.access.libraries import version_of
+    from data_engine.engine.access.code import version_of
     from data_engine.engine.memo.fingerprint import code_fingerprint
 
     version_of.cache_clear()

@@ -10,7 +10,7 @@ import pytest
 import xlsxwriter
 
 from data_engine import Workspace
-from data_engine.engine.access.doubts import utf8_read_as
+from data_engine.engine.access.interceptors import utf8_read_as
 from data_engine.engine.memo.caption import caption
 from data_engine.engine.preview import last_report
 from data_engine.errors import FlowExecutionError
@@ -25,7 +25,6 @@ AS_CP1252 = (
     "Path(path).read_text(encoding='cp1252')",
 )
 ODD = {
-    "open(other, encoding='utf-16-le', errors='replace').read()": 'b.csv is not UTF-16 and was read as utf-16-le, so "ci" became "楣"',
     "pl.read_csv(twice, separator=';')": 'the heading "amount" stands twice',
     "pl.read_csv(folder + '/f.xlsx', encoding='latin-1')": "f.xlsx is a workbook of Excel and no text: read it with read_excel",
 }

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from data_engine.engine.access.file_events import guarding
-from data_engine.engine.access.preview_guard import PreviewGuard, WriteRefusedError, free_folders
+from data_engine.engine.access.guards import PreviewGuard, WriteRefusedError, free_folders
 from data_engine.engine.memo.caption import caption
 from data_engine.engine.preview import last_report
 from data_engine.errors import FlowExecutionError

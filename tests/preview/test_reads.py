@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import Flow, FlowExecutionError
-from data_engine.engine.access import interceptors, libraries
+from data_engine.engine.access import code, interceptors
 from tests.preview.conftest import Cells, ran, reasons
 from tests.support import WorkspaceFiles
 
@@ -649,7 +649,7 @@ def test_no_class_that_only_computes_holds_a_reader_of_its_own() -> None:
     """The standard library may bind `os.scandir` when a class is made, as `Path.glob` does from Python 3.13 on; there it is replaced too."""
     held = []
     for name, module in sorted(sys.modules.items()):
-        if name.partition(".")[0] not in libraries._COMPUTING:
+        if name.partition(".")[0] not in code._COMPUTING:
             continue
         for kind in [value for value in vars(module).values() if isinstance(value, type)]:
             for attribute, value in vars(kind).items():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data_engine.engine.access.signatures import UNREADABLE, compare, signature_of
+from data_engine.engine.access.access_log import UNREADABLE, compare, signature_of
 
 LONG_AGO = (1_000_000_000, 1_000_000_000)
 ALL_KINDS = ["content", "stat", "kind", "folder", "names", "entries", "link", "database", "tree"]

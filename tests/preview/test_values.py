@@ -10,7 +10,7 @@ import pytest
 from data_engine import Flow
 from data_engine.engine.memo.cache import PreviewCache
 from data_engine.engine.memo.runner import KeptResults, PreviewRunner
-from data_engine.engine.memo.value_copy import CannotCopy, copy_of
+from data_engine.engine.memo.values import CannotCopy, copy_of
 from data_engine.engine.preview import last_report
 from tests.preview.conftest import Cells, ran, reasons
 from tests.support import WorkspaceFiles
@@ -360,7 +360,7 @@ def walk(flow: Flow, cache: PreviewCache, limit_bytes: int) -> list[bool]:
     one = PreviewRunner(
         flow, FlowContext("f", "G", control=control), control, Source(), KeptResults(cache, limit_bytes)
     )
-    one.run(len(flow.steps))
+    one.run(len(flow.steps), ["current"])
     return [one.reports[index].ran for index in sorted(one.reports)]
 
 

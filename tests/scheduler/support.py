@@ -13,11 +13,9 @@ from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.flow.flow import Flow
 from data_engine.model import Event, RunFinished, RunStarted
-from data_engine.scheduler.dispatcher import Dispatcher
+from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow, Scheduler
 from data_engine.scheduler.executor import Job, JobEnd
 from data_engine.scheduler.run_queue import Item, Turn, Work
-from data_engine.scheduler.scheduler import Scheduler
-from data_engine.scheduler.surroundings import ReadyFlow
 
 
 class HandLoop(asyncio.AbstractEventLoop):

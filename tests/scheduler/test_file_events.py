@@ -9,7 +9,7 @@ from pathlib import Path
 from watchdog.events import FileSystemEventHandler
 
 from data_engine.platforms.drives import new_observer
-from data_engine.scheduler.file_events import FileEvents
+from data_engine.scheduler.scanner import FileEvents
 from tests.support import PATIENCE
 
 

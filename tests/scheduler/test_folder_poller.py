@@ -20,9 +20,8 @@ from data_engine.model import RunFinished, RunStarted, SeenSource, SourceKey, St
 from data_engine.planning.due import Due, PlannedFlow, Rules
 from data_engine.reasons.kinds import Asked, Held, Locked, Settling, Unreachable, WaitsForSettling
 from data_engine.reasons.remedies import Reason
-from data_engine.scheduler.file_events import FileEvents
-from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.scheduler.source_memory import KnownSources
+from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
+from data_engine.scheduler.scanner import FileEvents
 from tests.support import said_of_nothing
 
 
@@ -744,7 +743,7 @@ def test_what_the_lookout_remembers_is_what_the_ledger_would_say(
             watched.run(due, status)
         watched.look(0)
 
-        assert watched.poller._memory._states == watched.ledger.source_states("claims")
+        assert watched.poller._memory.states == watched.ledger.source_states("claims")
     watched.ledger.close()
 
 

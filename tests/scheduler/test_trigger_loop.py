@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from data_engine.planning.due import NotDue
-from data_engine.scheduler import trigger_loop
-from data_engine.scheduler.trigger_loop import Trigger, TriggerLoop
+from data_engine.scheduler import trigger_set
+from data_engine.scheduler.trigger_set import Trigger, TriggerLoop
 from tests.support import PATIENCE, until
 
 
@@ -35,9 +35,9 @@ class Look:
 
 @pytest.fixture
 def loop(monkeypatch: pytest.MonkeyPatch) -> TriggerLoop:
-    monkeypatch.setattr(trigger_loop, "_CLOCK_EVERY_S", 0.02)
-    monkeypatch.setattr(trigger_loop, "_LONG_S", 0.5 * PATIENCE)
-    monkeypatch.setattr(trigger_loop, "_STUCK_S", 0.2)
+    monkeypatch.setattr(trigger_set, "_CLOCK_EVERY_S", 0.02)
+    monkeypatch.setattr(trigger_set, "_LONG_S", 0.5 * PATIENCE)
+    monkeypatch.setattr(trigger_set, "_STUCK_S", 0.2)
     return TriggerLoop()
 
 

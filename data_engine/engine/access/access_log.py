@@ -2,22 +2,209 @@
 
 Who reads is told by a context variable, which map threads inherit. Foreign threads have none: what they read counts for
 every preview that runs at that moment.
+
+What was read has a signature, so that a change is noticed: of a file its times, size and inode. Times are coarse (two seconds on some
+drives), so for a file that was changed just before it was looked at, its content counts too; once that has been compared later than
+the coarsest clock could hide a change, the times suffice.
+
+Reference: "racy git", https://git-scm.com/docs/racy-git: an entry as new as the look at it cannot be trusted.
 """
 
 from __future__ import annotations
 
+import glob as globbing
+import hashlib
+import os
+import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
-from data_engine.engine.access.libraries import library_folders
-from data_engine.engine.access.signatures import Kind, Signature, signature_of
+from data_engine.engine.access.code import library_folders
+from data_engine.platforms.copies import head_of
+from data_engine.platforms.files import changed_ns
+from data_engine.record import frozen
+
+Kind = Literal["content", "stat", "kind", "folder", "names", "entries", "link", "database", "tree"]
+"""What of a path was read: its content; all its facts; what it is, or only whether it is a folder; a folder's names, or its entries
+with their facts; where its links lead; a database with its log; everything below it, or below where its pattern starts."""
+
+_RACY_NS = 2_000_000_000
+_LATER_NS = 2**63
+_MAX_HASHED_BYTES = 64 * 1024 * 1024
+_MAX_ENTRIES = 20_000
+
+# Kept from before any preview wraps them, so that looking at a signature is never taken for a read.
+_stat, _lstat, _scandir, _listdir = os.stat, os.lstat, os.scandir, os.listdir
+_realpath, _exists, _islink, _isdir = os.path.realpath, os.path.exists, os.path.islink, os.path.isdir
+
+
+@frozen
+class Signature:
+    """What was seen: `facts` (None: nothing there), and for what was changed just before, its `content` too.
+
+    `fresh_ns` is the newest change so young that the facts alone could hide another one, 0 when there is none; with
+    `content` None nobody can tell then. `at_ns` is the time it was taken.
+    """
+
+    facts: object
+    fresh_ns: int = 0
+    content: str | None = None
+    at_ns: int = 0
+
+
+UNREADABLE = Signature("too large to check", fresh_ns=1)
+"""What is never as it was."""
+
+
+def signature_of(kind: Kind, path: str, now_ns: int | None = None) -> Signature:
+    """What `path` signatures like now; a change after two seconds before `now_ns` is a fresh one."""
+    now_ns = time.time_ns() if now_ns is None else now_ns
+    try:
+        return _LOOKS[kind](path, now_ns)
+    except (OSError, ValueError):
+        return Signature(None)
+
+
+def compare(kind: Kind, path: str, before: Signature) -> Signature | None:
+    """None when `path` is not surely as it was; else the signature to remember from now on."""
+    if before is UNREADABLE or (before.fresh_ns and before.content is None):
+        return None
+    started_ns = time.time_ns()
+    # The same freshness, so that the same contents are compared; none where the facts suffice.
+    now = signature_of(kind, path, before.at_ns if before.fresh_ns else _LATER_NS)
+    if now.facts != before.facts or (before.fresh_ns and now.content != before.content):
+        return None
+    is_settled = before.fresh_ns and before.fresh_ns < started_ns - _RACY_NS
+    return replace(before, fresh_ns=0, content=None) if is_settled else before
+
+
+def _file_signature(path: str, now_ns: int) -> Signature:
+    facts = _stat(path)
+    if _is_folder(facts):
+        return _tree_signature(path, now_ns)
+    if not stat.S_ISREG(facts.st_mode):
+        return UNREADABLE
+    return _content_signature(path, facts, now_ns)
+
+
+def _facts_signature(path: str, now_ns: int) -> Signature:
+    facts = _stat(path)
+    return (
+        Signature(_numbers(path, facts)) if not stat.S_ISREG(facts.st_mode) else _content_signature(path, facts, now_ns)
+    )
+
+
+def _content_signature(path: str, facts: os.stat_result, now_ns: int) -> Signature:
+    fresh_ns = _fresh(path, facts, now_ns)
+    return Signature(_numbers(path, facts), fresh_ns, _hash(path) if fresh_ns else None, now_ns)
+
+
+def _database_signature(path: str, now_ns: int) -> Signature:
+    signatures = [signature_of("content", path, now_ns)]
+    for beside in (f"{path}.wal", f"{path}-wal", f"{path}-journal"):
+        found = signature_of("content", beside, now_ns)
+        is_empty = isinstance(found.facts, tuple) and found.facts[2] == 0
+        signatures.append(Signature(None) if is_empty else found)  # opening a database makes an empty log
+    return _joined(tuple(one.facts for one in signatures), signatures, now_ns)
+
+
+def _tree_signature(path: str, now_ns: int) -> Signature:
+    if not globbing.has_magic(path) or _exists(path):
+        return _entries_signature([path], now_ns, is_deep=True)
+    start = path
+    while globbing.has_magic(start):
+        start = os.path.dirname(start)
+    return _entries_signature([start or "."], now_ns, is_deep=globbing.has_magic(os.path.dirname(path)))
+
+
+def _entries_signature(folders: list[str], now_ns: int, *, is_deep: bool) -> Signature:
+    seen: list[object] = []
+    fresh: list[Signature] = []
+    while folders:
+        folder = folders.pop()
+        with _scandir(folder) as entries:
+            found = sorted(entries, key=lambda one: one.name)
+        for entry in found:
+            if len(seen) >= _MAX_ENTRIES:
+                return UNREADABLE
+            try:
+                facts = _stat(entry.path)
+            except OSError:
+                seen.append((entry.path, "broken"))
+                continue
+            if _is_folder(facts):
+                seen.append((entry.path, _realpath(entry.path) if entry.is_symlink() else "folder"))
+                if is_deep:
+                    folders.append(entry.path)
+                continue
+            seen.append((entry.path, _numbers(entry.path, facts)))
+            if _fresh(entry.path, facts, now_ns):
+                fresh.append(_content_signature(entry.path, facts, now_ns))
+    return _joined(tuple(seen), fresh, now_ns)
+
+
+_LOOKS: dict[Kind, Callable[[str, int], Signature]] = {
+    "content": _file_signature,
+    "database": _database_signature,
+    "tree": _tree_signature,
+    "stat": _facts_signature,
+    "entries": lambda path, now_ns: _entries_signature([path], now_ns, is_deep=False),
+    "kind": lambda path, now_ns: Signature(_kind_of(path)),
+    "folder": lambda path, now_ns: Signature(_isdir(path)),
+    "names": lambda path, now_ns: Signature(tuple(sorted(os.fsdecode(name) for name in _listdir(path)))),
+    "link": lambda path, now_ns: Signature(_realpath(path)),
+}
+
+
+def _joined(facts: object, signatures: list[Signature], now_ns: int) -> Signature:
+    fresh = [one for one in signatures if one.fresh_ns]
+    texts = [one.content for one in fresh]
+    content = None if None in texts else " ".join(map(str, texts))
+    return Signature(facts, max((one.fresh_ns for one in fresh), default=0), content, now_ns)
+
+
+def _fresh(path: str, facts: os.stat_result, now_ns: int) -> int:
+    newest_ns = max(facts.st_mtime_ns, changed_ns(path, facts))
+    return newest_ns if newest_ns > now_ns - _RACY_NS else 0
+
+
+def _is_folder(facts: os.stat_result) -> bool:
+    return stat.S_ISDIR(facts.st_mode)
+
+
+def _numbers(path: str, facts: os.stat_result) -> tuple[int, ...]:
+    return (facts.st_mtime_ns, changed_ns(path, facts), facts.st_size, facts.st_ino, facts.st_dev, facts.st_mode)
+
+
+def _kind_of(path: str) -> str | None:
+    try:
+        mode = _stat(path).st_mode
+    except (OSError, ValueError):
+        try:
+            return "broken link" if stat.S_ISLNK(_lstat(path).st_mode) else None
+        except (OSError, ValueError):
+            return None
+    return f"{stat.S_IFMT(mode)} {_islink(path)}"
+
+
+def _hash(path: str) -> str | None:
+    try:
+        size = _stat(path).st_size
+        if size > _MAX_HASHED_BYTES:
+            return None
+        return hashlib.blake2b(head_of(Path(path), size), digest_size=16).hexdigest()
+    except OSError:
+        return None
+
 
 Namespace = dict[str, Any]
+T = TypeVar("T")
 
 
 class ScratchState(Protocol):
@@ -128,25 +315,29 @@ class AccessLog(ReadLog):
 @contextmanager
 def logging_to(access_log: ReadLog) -> Iterator[None]:
     """Inside, what this context reads is noted there."""
-    token = _mine.set(access_log)
-    with _lock:
-        _running.append(access_log)
-    try:
-        yield
-    finally:
+    with bound(_mine, access_log):
         with _lock:
-            _running[:] = [one for one in _running if one is not access_log]
-        _mine.reset(token)
+            _running.append(access_log)
+        try:
+            yield
+        finally:
+            with _lock:
+                _running[:] = [one for one in _running if one is not access_log]
+
+
+def not_logged() -> AbstractContextManager[None]:
+    """Inside, nothing this context reads is noted: it is the noting itself that reads."""
+    return bound(_mine, _NOBODY)
 
 
 @contextmanager
-def not_logged() -> Iterator[None]:
-    """Inside, nothing this context reads is noted: it is the noting itself that reads."""
-    token = _mine.set(_NOBODY)
+def bound(variable: ContextVar[T], value: T) -> Iterator[None]:
+    """Inside, the variable has this value in this context."""
+    token = variable.set(value)
     try:
         yield
     finally:
-        _mine.reset(token)
+        variable.reset(token)
 
 
 def active_logs() -> tuple[ReadLog, ...]:
@@ -203,14 +394,9 @@ class RunFiles(ReadLog):
 _current: ContextVar[RunFiles | None] = ContextVar("run_files", default=None)
 
 
-@contextmanager
-def noting(files: RunFiles) -> Iterator[None]:
+def noting(files: RunFiles) -> AbstractContextManager[None]:
     """Inside, what this context opens is noted there; map threads inherit it."""
-    token = _current.set(files)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+    return bound(_current, files)
 
 
 def current_files() -> RunFiles | None:

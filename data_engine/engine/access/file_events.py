@@ -13,12 +13,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import thread as pool_threads
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any, ClassVar
 
-from data_engine.engine.access.access_log import active_logs, is_not_logged, not_logged
+from data_engine.engine.access.access_log import active_logs, bound, is_not_logged, not_logged
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.files import path_of_folder
 
@@ -69,16 +69,11 @@ class FileGuard:
         """Take what a copy in another process has seen written."""
 
 
-@contextmanager
-def guarding(guard: FileGuard | None) -> Iterator[None]:
+def guarding(guard: FileGuard | None) -> AbstractContextManager[None]:
     """Inside, what this context and the threads that it starts change is shown to the guard first."""
     if guard is not None:
         _install()
-    token = _current.set(guard)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+    return bound(_current, guard)
 
 
 def current_guard() -> FileGuard | None:

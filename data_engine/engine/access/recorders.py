@@ -13,8 +13,8 @@ from types import FrameType
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from data_engine.engine.access.access_log import ReadLog, not_logged
-from data_engine.engine.access.bytecode import identifiers
+from data_engine.engine.access.access_log import Kind, ReadLog, not_logged
+from data_engine.engine.access.code import identifiers
 from data_engine.engine.access.file_events import (
     FileGuard,
     about_to_open_database,
@@ -23,7 +23,6 @@ from data_engine.engine.access.file_events import (
     carry_into,
     current_guard,
 )
-from data_engine.engine.access.signatures import Kind
 from data_engine.platforms.files import path_of_folder
 from data_engine.record import frozen
 from data_engine.storage_version import is_made_here, make_attached, make_missing
@@ -186,13 +185,8 @@ def record_module_sql(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwa
 
 def record_method_sql(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     text = args[1] if len(args) > 1 else kwargs.get("query")
-    _record_sql(logs, text, is_shared=args[0] is _default_connection())
+    _record_sql(logs, text, is_shared=args[0] is sys.modules["duckdb"].default_connection())
     _show_parameters(args, kwargs)
-    return _call_for_frames(original, args, kwargs)
-
-
-def record_relation_query(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
-    _record_sql(logs, args[-1] if args else None, is_shared=False)
     return _call_for_frames(original, args, kwargs)
 
 
@@ -373,11 +367,6 @@ def _call_for_frames(original: Any, args: _Args, kwargs: _Kwargs) -> Any:
     return eval(_CALL, caller.f_globals, names)
 
 
-def _default_connection() -> object:
-    duckdb: Any = sys.modules["duckdb"]
-    return duckdb.default_connection()
-
-
 _STATE = """
     select (select count(*) from duckdb_tables()) + (select count(*) from duckdb_views() where not internal)
          + (select count(*) from duckdb_functions() where not internal)
@@ -534,7 +523,7 @@ def sql_access(text: str) -> SqlAccess:
                 paths[role].append(path)
                 if role == "database" and not _is_read_only(tokens, at):
                     paths["opened"].append(path)
-    files = tuple(filter(_is_path, paths["file"]))
+    files = tuple(path for path in paths["file"] if 0 < len(path) < 1024 and "\n" not in path and "\0" not in path)
     opened = tuple(paths["opened"])
     return SqlAccess(files, tuple(paths["database"]), opened, tuple(paths["target"]), _changes(tokens), unseen)
 
@@ -587,7 +576,3 @@ def _has_literal_path(tokens: list[str], at: int) -> bool:
         if token != "," and not token.startswith("'"):
             return False
     return False
-
-
-def _is_path(text: str) -> bool:
-    return 0 < len(text) < 1024 and "\n" not in text and "\0" not in text

@@ -36,9 +36,9 @@ from data_engine.engine.items.processes import (
     died,
     mark_unseen,
 )
+from data_engine.engine.items.threads import Share
 from data_engine.engine.items.travel import PackedError, Parcel, pack_error, unpack_error
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.shares import Share
 from data_engine.errors import ClusterError
 from data_engine.files import rename_folder
 from data_engine.flow.control import ItemCall, ItemMap, RunInterrupted

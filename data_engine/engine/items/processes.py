@@ -19,14 +19,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_engine.cause import Cause, cause_of_death
+from data_engine.engine.access.access_log import active_logs
 from data_engine.engine.access.file_events import ChangeRefusedError, current_guard
 from data_engine.engine.items import threads
-from data_engine.engine.items.far_context import answer, facts_of, lost_words
-from data_engine.engine.items.threads import IN_ITEM
+from data_engine.engine.items.threads import IN_ITEM, Share
 from data_engine.engine.items.travel import (
     Frame,
     PackedError,
     Parcel,
+    answer,
+    facts_of,
     pack,
     pack_error,
     read_frame,
@@ -34,7 +36,6 @@ from data_engine.engine.items.travel import (
     unpack_error,
     write_frame,
 )
-from data_engine.engine.shares import Share
 from data_engine.errors import ProcessDiedError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemCall, ItemMap, StepControl
@@ -361,10 +362,8 @@ def died(cause: Cause) -> ProcessDiedError:
 
 def mark_unseen() -> None:
     """Let a preview know that what the items read is seen nowhere here."""
-    memo = sys.modules.get("data_engine.engine.access.access_log")
-    if memo is not None:
-        for log in memo.active_logs():
-            log.mark_unseen("its items, which ran in other processes")
+    for log in active_logs():
+        log.mark_unseen("its items, which ran in other processes")
 
 
 _FETCHED = ("current", "objects", "metadata")
@@ -439,7 +438,11 @@ class FarCall:
                 for name in names:
                     if name not in self._step.lost:
                         self._step.lost.add(name)
-                        self.say(lost_words(name), "WARNING")
+                        self.say(
+                            f"items changed {name}, and ran in other processes: what they change there does not come back."
+                            " Let the function return it, and put it together in a step behind the map",
+                            "WARNING",
+                        )
             case ("text", name, text):
                 stream = sys.stdout if name == "out" else sys.stderr
                 if stream is not None:

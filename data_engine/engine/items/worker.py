@@ -25,9 +25,11 @@ from typing import Any
 
 from data_engine import secret
 from data_engine.engine.access.file_events import FileGuard, failing_when_refused, guarding
-from data_engine.engine.items.far_context import FarContext, LostChanges
+from data_engine.engine.items.threads import limit_duckdb
 from data_engine.engine.items.travel import (
+    FarContext,
     Frame,
+    LostChanges,
     Parcel,
     pack,
     pack_error,
@@ -36,7 +38,6 @@ from data_engine.engine.items.travel import (
     unpack_error,
     write_frame,
 )
-from data_engine.engine.shares import limit_duckdb
 from data_engine.flow.control import StepControl
 from data_engine.model import Event
 from data_engine.platforms import parent
@@ -141,7 +142,10 @@ class _Worker:
         self._is_in_item = True
         try:
             result = self._tasks[task](unpack(item, is_last=False, root=self._root))
-            answer = ("done", self._pack(result, "the result"))
+            answer = (
+                "done",
+                pack(result, "the result", folder=self._folder, root=self._root, with_secrets=self._with_secrets),
+            )
         except BaseException as error:
             answer = ("failed", pack_error(error, root=self._root))
         self._is_in_item = False
@@ -161,9 +165,6 @@ class _Worker:
         except OSError:
             end_session(os.getpid())
             os._exit(1)
-
-    def _pack(self, value: object, what: str) -> Parcel:
-        return pack(value, what, folder=self._folder, root=self._root, with_secrets=self._with_secrets)
 
     def _emit(self, event: Event) -> None:
         for text in self._texts:
@@ -200,8 +201,8 @@ def _as_in_run(
     if guard is None and databases is None:
         return lambda call: call
     from data_engine.engine.access.access_log import RunFiles, noting
+    from data_engine.engine.access.guards import reaches_copy, sql_watched
     from data_engine.engine.access.interceptors import Interceptors
-    from data_engine.engine.access.own_sources import reaches_copy, sql_watched
 
     says_copy = reaches_copy([fn])
     if not _readers:

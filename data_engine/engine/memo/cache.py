@@ -11,9 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from data_engine.engine.access.access_log import Namespace
-from data_engine.engine.access.libraries import is_authored
-from data_engine.engine.access.signatures import Kind, Signature, compare, signature_of
+from data_engine.engine.access.access_log import Kind, Namespace, Signature, compare, signature_of
+from data_engine.engine.access.code import is_authored
 from data_engine.engine.memo.caption import StepReport
 from data_engine.engine.memo.fingerprint import value_digest
 from data_engine.engine.scratch import ScratchFile
@@ -119,15 +118,14 @@ class PreviewCache:
                 self._count(before, -1)
             self._count(entry, 1)
             self._entries[key] = entry
-            while self._entries and self._is_over(limit_bytes):
+            while self._entries and (
+                max(self._used_bytes, self._kept_bytes) > limit_bytes or len(self._entries) > _MAX_ENTRIES
+            ):
                 self._count(self._entries.popitem(last=False)[1], -1)
 
     def _count(self, entry: CacheEntry, sign: int) -> None:
         self._used_bytes += sign * entry.size_bytes
         self._kept_bytes += sign * entry.kept_bytes
-
-    def _is_over(self, limit_bytes: int) -> bool:
-        return max(self._used_bytes, self._kept_bytes) > limit_bytes or len(self._entries) > _MAX_ENTRIES
 
     def needs_order(self, place: Place) -> bool:
         """Whether a step of this flow changed more than its result last time."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from html import escape
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -85,8 +86,6 @@ def caption_html(report: PreviewReport, *, at: Any = None) -> str:
         >>> "&lt;b&gt; is odd" in caption_html(PreviewReport("claims", steps, 0.014, notes=("<b> is odd",)))
         True
     """
-    from html import escape
-
     steps, _, doubtful = _parts(report, at)
     short = escape(beginning(visible(" · ".join(steps)) or "previewed", MOST_SHOWN))
     whole = f'<details style="{_QUIET}"><summary>{short}</summary><div>{escape(caption(report, at=at))}</div></details>'
@@ -95,8 +94,6 @@ def caption_html(report: PreviewReport, *, at: Any = None) -> str:
 
 def loud_html(text: str) -> str:
     """A line that stands out."""
-    from html import escape
-
     return f'<div style="{_LOUD}">▲ {escape(both_ends(visible(text), MOST_CELL))}</div>'
 
 
@@ -160,8 +157,6 @@ def show_caption(text: str, html: str | None = None) -> None:
     if shell is None:
         print(text, file=sys.stderr)
         return
-
-    from html import escape
 
     def under_the_result(*_: object) -> None:
         shell.events.unregister("post_run_cell", under_the_result)

@@ -27,12 +27,19 @@ from functools import cached_property
 from typing import Any
 
 from data_engine.engine.access.access_log import Namespace
-from data_engine.engine.access.bytecode import Chain, CodeFacts, code_facts, constant_bytes
+from data_engine.engine.access.code import (
+    LOOSE,
+    Chain,
+    CodeFacts,
+    code_facts,
+    constant_bytes,
+    is_authored,
+    version_of,
+    why_unseen,
+)
 from data_engine.engine.access.interceptors import is_intercepted, is_reader, watched_libraries
-from data_engine.engine.access.libraries import LOOSE, is_authored, version_of, why_unseen
 from data_engine.engine.access.recorders import is_frame
-from data_engine.engine.memo.content import ContentTracer, digest_of
-from data_engine.engine.memo.value_copy import PLAIN
+from data_engine.engine.memo.values import PLAIN, ContentTracer, digest_of
 from data_engine.flow.check import Check
 from data_engine.flow.spec import Collect, Map, StepSpec
 
@@ -487,7 +494,7 @@ class CodeTracer(ContentTracer):
 
     def _added_methods(self) -> list[tuple[Any, str]]:
         found = []
-        for label, members in _frame_classes():
+        for label, members in _frame_classes(tuple(library for library in _CLASSES if library in sys.modules)):
             for name in self.mentions & members.keys():
                 added = members[name]
                 target = getattr(added, "_ns", None) or getattr(added, "_accessor", None) or added
@@ -579,13 +586,9 @@ _CLASSES = {
 }
 
 
-def _frame_classes() -> tuple[tuple[str, Mapping[str, Any]], ...]:
-    """The classes whose objects a step gets without naming them, and to which an author may add methods."""
-    return _classes_of(tuple(library for library in _CLASSES if library in sys.modules))
-
-
 @functools.cache
-def _classes_of(libraries: tuple[str, ...]) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+def _frame_classes(libraries: tuple[str, ...]) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    """The classes whose objects a step gets without naming them, and to which an author may add methods."""
     found: list[tuple[str, Mapping[str, Any]]] = []
     for library in libraries:
         space = vars(sys.modules[library])

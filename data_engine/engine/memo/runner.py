@@ -21,14 +21,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from data_engine.engine.access.access_log import AccessLog, Namespace, active_logs, not_logged
-from data_engine.engine.access.doubts import headings_twice
+from data_engine.engine.access.access_log import AccessLog, Kind, Namespace, active_logs, not_logged, signature_of
 from data_engine.engine.access.file_events import FileGuard, failing_when_refused, guarding
-from data_engine.engine.access.interceptors import Interceptors, intercepted
-from data_engine.engine.access.preview_guard import PreviewGuard
-from data_engine.engine.access.signatures import Kind, signature_of
+from data_engine.engine.access.guards import PreviewGuard
+from data_engine.engine.access.interceptors import Interceptors, headings_twice, intercepted
 from data_engine.engine.candidates import Source
-from data_engine.engine.capture import heard
+from data_engine.engine.capture import captured
 from data_engine.engine.memo.cache import (
     DEFAULT_CACHE_BYTES,
     CacheEntry,
@@ -44,12 +42,12 @@ from data_engine.engine.memo.cache import (
     why_no_entry,
 )
 from data_engine.engine.memo.caption import StepReport
-from data_engine.engine.memo.content import digest_of
 from data_engine.engine.memo.fingerprint import CodeTracer, Traces, code_fingerprint, value_digest, world
-from data_engine.engine.memo.value_copy import (
+from data_engine.engine.memo.values import (
     CannotCopy,
     TooLarge,
     copy_of,
+    digest_of,
     holds_arrays,
     is_lazy,
     is_unchanged,
@@ -86,7 +84,7 @@ class KeptResults:
 
 
 class PreviewRunner:
-    """One preview of a flow: `run` gives the value of its last step; `reports` tell what became of each, by number.
+    """One preview of a flow: `run` gives objects that its steps save; `reports` tell what became of each, by number.
 
     With `scratch` its steps write there; without, where production writes, and `in_place` holds the paths that were given.
     `wrote` holds what steps that ran have written to scratch, as production calls it; `parts` what their code is made of.
@@ -126,15 +124,7 @@ class PreviewRunner:
         self.warned: list[str] = []
         control.emit = self._noting_warnings(control.emit)
 
-    def run(self, stop: int, use: str | None = None) -> Any:
-        """The object `use` after the first `stop` steps, at least one; None is the last result.
-
-        Raises: as `run_steps`.
-        """
-        name = use or "current"
-        return self.run_all(stop, [name])[name]
-
-    def run_all(self, stop: int, names: Collection[str]) -> dict[str, Any]:
+    def run(self, stop: int, names: Collection[str]) -> dict[str, Any]:
         """The objects `names` that the first `stop` steps save; under "current" the last result.
 
         Raises: as `run_steps`.
@@ -142,7 +132,7 @@ class PreviewRunner:
         flow_place = self.place(0)[:4]
         in_order = self.fresh or self.cache.needs_order(flow_place)
         fresh = self.fresh
-        with self.interceptors, guarding(self.guard), heard(self.control), not_logged():
+        with self.interceptors, guarding(self.guard), captured(self.control, prints=False), not_logged():
             while True:
                 try:
                     objects = _Attempt(self, in_order=in_order, fresh=fresh).run(stop, names)
