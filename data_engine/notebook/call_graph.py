@@ -10,9 +10,8 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from data_engine.notebook.analysis import SQL_CALLS, analyse
+from data_engine.notebook.analysis import SQL_CALLS, analyse, parameters_of
 from data_engine.notebook.names import CALL, CHANGE, MUTATE, Names, Path, path_of
-from data_engine.notebook.scopes import parameters_of
 from data_engine.notebook.statements import END, FUNCTIONS, Statement, Statements, is_same_object
 
 _CONSTRUCTORS = ("__new__", "__init__", "__post_init__", "__set_name__")
