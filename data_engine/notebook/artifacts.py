@@ -132,11 +132,11 @@ def _digest(payload: bytes, content_hash: str) -> bytes:
 
 
 def _packed(compiled: CompiledNotebook) -> dict[str, Any]:
-    names = (one.name for one in fields(compiled) if one.name not in ("path", "name"))
+    names = (one.name for one in fields(compiled) if one.name != "path")
     return {name: as_json(getattr(compiled, name)) for name in names}
 
 
 def _unpacked(path: Path, packed: dict[str, Any]) -> CompiledNotebook:
     records: dict[str, type[Record]] = {"warnings": CompileWarning, "cells": CompiledCell, "chunks": Chunk}
     lists = {name: tuple(map(kind.read, packed[name])) for name, kind in records.items()}
-    return CompiledNotebook(path=path, name=path.stem, **(packed | lists))
+    return CompiledNotebook(path=path, **(packed | lists))

@@ -416,10 +416,13 @@ def _two_files(name: str, paths: list[Path]) -> FlowValidationError:
 
 
 def _with_mirror_warnings(entries: list[CatalogEntry]) -> tuple[CatalogEntry, ...]:
-    from data_engine.notebook.mirror_warnings import folders_of, mirror_warnings
+    from data_engine.notebook.mirror_warnings import mirror_warnings
 
-    warned = mirror_warnings({entry.name: folders_of(entry.flow) for entry in entries if entry.flow is not None})
-    return tuple(replace(entry, warnings=(*entry.warnings, *warned.get(entry.name, ()))) for entry in entries)
+    warned = mirror_warnings(entry.flow for entry in entries if entry.flow is not None)
+    return tuple(
+        replace(entry, warnings=(*entry.warnings, warned[entry.name])) if entry.name in warned else entry
+        for entry in entries
+    )
 
 
 def entry_message(entry: CatalogEntry) -> dict[str, Any]:

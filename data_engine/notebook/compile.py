@@ -69,15 +69,6 @@ def compile_notebook(path: str | os.PathLike[str]) -> CompiledNotebook:
     return compile_content(data, file)[0]
 
 
-def compile_cells(cells: Sequence[NotebookCell], path: Path) -> CompiledNotebook:
-    """`compile_notebook` over cells that have been read.
-
-    Raises:
-        NotebookCompileError: as `compile_notebook`.
-    """
-    return compile_with_codes(cells, path)[0]
-
-
 def compile_content(data: bytes, path: Path) -> tuple[CompiledNotebook, CellCodes]:
     """`compile_with_codes` of the content of a notebook file.
 
@@ -117,7 +108,6 @@ def compile_with_codes(
             parts.append(f"# %% {path.name}, cell {number}\n{_joined(pieces)}\n")
     compiled = CompiledNotebook(
         path=path,
-        name=path.stem,
         source=_module_text(path, sliced, parts),
         warnings=tuple(
             CompileWarning(warning.message, warning.cell, warning.line, warning.fix, path.name, warning.may_change)
@@ -128,7 +118,6 @@ def compile_with_codes(
             for cell, decisions in zip(cells, sliced.decisions, strict=True)
         ),
         chunks=tuple(chunks),
-        future_flags=flags,
         is_flow=sliced.is_flow,
     )
     return compiled, tuple(codes)

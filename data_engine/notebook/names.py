@@ -232,8 +232,3 @@ def _wholes(iterable: ast.expr) -> Iterator[str]:
     path = path_of(iterable)
     if path[0] and "()" not in path[:-1] and (path[-1] != "()" or path[-2] in ("values", "items")):
         yield path[0]
-
-
-def is_false(node: ast.expr) -> bool:
-    """Whether an expression is `False`, `None` or the like as written."""
-    return isinstance(node, ast.Constant) and not node.value
