@@ -137,6 +137,19 @@ def path_of(node: ast.expr) -> Path:
             return tuple(parts)
 
 
+def dotted(parts: Iterable[str]) -> str:
+    """The dotted name of an access path.
+
+    Example:
+        >>> dotted(("os", "environ", "[]", "strip", "()"))
+        'os.environ[].strip()'
+    """
+    text = ""
+    for part in parts:
+        text += part if part in ("()", "[]", " =") or not text else "." + part
+    return text
+
+
 def sql_words(text: str) -> tuple[set[str], set[str]]:
     """The words an SQL text selects from, and all its words.
 
@@ -153,6 +166,11 @@ def texts_in(node: ast.AST) -> Iterable[str]:
     for child in ast.walk(node):
         if isinstance(child, ast.Constant) and isinstance(child.value, str):
             yield child.value
+
+
+def names_in(node: ast.AST) -> set[str]:
+    """Every name under `node`."""
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
 def first_text(call: ast.Call) -> str:

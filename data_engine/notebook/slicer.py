@@ -37,6 +37,7 @@ from data_engine.notebook.names import (
     TABLE,
     TYPE,
     Path,
+    dotted,
     path_of,
     reads_tables,
     sql_words,
@@ -326,7 +327,7 @@ class Slicer:
                 statement
             )
             if maker is not None:
-                yield statement, f"registered by `{effects.dotted(path_of(maker))}`"
+                yield statement, f"registered by `{dotted(path_of(maker))}`"
 
     def _registers(self, maker: ast.expr, statement: Statement) -> bool:
         path = path_of(maker)
@@ -366,7 +367,7 @@ class Slicer:
             for path, call, _ in statement.names.calls:
                 bodies = self.call_graph.called(path, statement.index)
                 if any(self._changes_needed(body, statement, call) for body in bodies):
-                    yield statement, f"`{effects.dotted(path[:-1])}` changes what build() needs"
+                    yield statement, f"`{dotted(path[:-1])}` changes what build() needs"
                     break
                 if base := self._needed_base(path, call, statement):
                     yield statement, f"registered by `{base}`"

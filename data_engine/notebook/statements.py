@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from data_engine.notebook import effects
 from data_engine.notebook.analysis import MUTATORS, analyse
 from data_engine.notebook.magics import ParsedCell, ParsedStatement
-from data_engine.notebook.names import CALL, CHANGE, LOAD, MUTATE, Names, Path
+from data_engine.notebook.names import CALL, CHANGE, LOAD, MUTATE, Names, Path, dotted
 from data_engine.notebook.read import TextCell
 
 END = sys.maxsize
@@ -154,13 +154,13 @@ class Statements:
         found, _ = self.reaching(root, statement.index)
         owner = found[0] if found else statement
         if found and root in owner.names.imports:
-            return effects.dotted((owner.names.imports[root], *path[1:]))
+            return dotted((owner.names.imports[root], *path[1:]))
         if not found and root not in statement.names.binds:
-            return effects.dotted((self.dotted_name(root) or "?", *path[1:]))
+            return dotted((self.dotted_name(root) or "?", *path[1:]))
         alias = owner.names.aliases.get(root)
         if alias and alias[0] != root and depth < _DEEPEST_ALIAS:
-            return effects.dotted((self.resolve(alias, owner, depth + 1), *path[1:]))
-        return effects.dotted((root if root == "build" else "?", *path[1:]))
+            return dotted((self.resolve(alias, owner, depth + 1), *path[1:]))
+        return dotted((root if root == "build" else "?", *path[1:]))
 
     def is_container(self, name: str, at: int, depth: int = 0) -> bool:
         """Whether `name` is a list, dict, set or deque as the notebook wrote it."""
