@@ -109,7 +109,8 @@ def with_expectation(known: tuple[Expectation, ...], new: Expectation) -> tuple[
             )
     for one in known:
         twice = set(one.by) & set(new.by)
-        if twice and (one.tz == new.tz) and _overlap(one.days, new.days):
+        has_same_day = not one.days or not new.days or set(one.days) & set(new.days)
+        if twice and one.tz == new.tz and has_same_day:
             raise FlowValidationError(
                 f"by={min(twice)!r} is said twice for the same days",
                 where=f"{_EXPECT}(by=...)",
@@ -178,10 +179,6 @@ def _days_words(days: tuple[int, ...]) -> str:
 
 def _and(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-
-
-def _overlap(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    return not one or not other or bool(set(one) & set(other))
 
 
 def _parse_days(value: object) -> tuple[int, ...]:

@@ -98,12 +98,15 @@ def dropped_calls(statement: ast.stmt) -> list[DroppedCall]:
     if not isinstance(statement, ast.FunctionDef):
         return []
     own = sorted((node for node in _own(statement.body) if isinstance(node, ast.stmt)), key=lambda node: node.lineno)
-    flows = _returned(own) if statement.name == "build" else set()
+    roots = (_chain(node.value)[0] for node in own if isinstance(node, ast.Return))
+    flows = {root.id for root in roots if isinstance(root, ast.Name)} if statement.name == "build" else set()
     calls = []
     for node in own:
         root, verbs = _chain(getattr(node, "value", None))
         name = root.id if isinstance(root, ast.Name) else ""
-        if not _VERBS.issuperset(verbs) or not (_makes_flow(root) or name in flows):
+        called = root.func if isinstance(root, ast.Call) else None
+        makes_flow = "Flow" in (getattr(called, "attr", ""), getattr(called, "id", ""))
+        if not _VERBS.issuperset(verbs) or not (makes_flow or name in flows):
             continue
         if isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -114,17 +117,6 @@ def dropped_calls(statement: ast.stmt) -> list[DroppedCall]:
             fix = f"write `{name} = {name}.{verbs[-1]}(...)`" if name else "give it a name, or return it"
             calls.append(DroppedCall(node.lineno, message, fix))
     return calls
-
-
-def _returned(statements: list[ast.stmt]) -> set[str]:
-    """The names that `return` gives back, with or without verbs behind them."""
-    roots = (_chain(node.value)[0] for node in statements if isinstance(node, ast.Return))
-    return {root.id for root in roots if isinstance(root, ast.Name)}
-
-
-def _makes_flow(node: ast.expr | None) -> bool:
-    called = node.func if isinstance(node, ast.Call) else None
-    return "Flow" in (getattr(called, "attr", ""), getattr(called, "id", ""))
 
 
 def _chain(node: ast.expr | None) -> tuple[ast.expr | None, list[str]]:

@@ -108,23 +108,20 @@ def unsupplied(statements: Statements, want: Want) -> Diagnostic:
             want.line,
             f"move the definition of `{name}` above its use",
         )
+    shell = kernel_shell()
+    where = "is unknown" if shell is None or name not in shell.user_ns else "exists only in your kernel's memory"
     return (
         _made_by_unreadable_cell(statements, want)
         or _saved_by_step(statements, want)
         or _made_out_of_reach(statements, want)
         or _stands_in_text(statements, want)
         or Diagnostic(
-            f"`{name}` {_where_it_is(name)}: {want.label} uses it and no cell defines it",
+            f"`{name}` {where}: {want.label} uses it and no cell defines it",
             want.cell,
             want.line,
             _fix_missing(statements, name),
         )
     )
-
-
-def _where_it_is(name: str) -> str:
-    shell = kernel_shell()
-    return "is unknown" if shell is None or name not in shell.user_ns else "exists only in your kernel's memory"
 
 
 def _made_by_unreadable_cell(statements: Statements, want: Want) -> Diagnostic | None:
@@ -278,8 +275,9 @@ def warnings_of(statements: Statements, selection: Selection) -> Iterator[Diagno
         if statement.index in selection.taken:
             why = selection.taken[statement.index]
             yield from _about_input(statements, statement, why)
-            if statement.number in with_secrets:
-                yield from _about_secrets(statement)
+            for secret, line in written_secrets(statement.node) if statement.number in with_secrets else ():
+                what, fix = secret_words(secret)
+                yield Diagnostic(what, statement.number, line, fix)
             if statement.number > build and (name := selection.changed.get(statement.index)):
                 what = f"`{name}` is changed in place below build(), in production too"
                 yield Diagnostic(
@@ -359,12 +357,6 @@ def _about_input(statements: Statements, statement: Statement, why: str) -> Iter
             what = f"{shown} does input or output when the module is loaded, outside every step"
             yield Diagnostic(what, statement.number, call.lineno, "move it into a step or use `context.config`")
             return
-
-
-def _about_secrets(statement: Statement) -> Iterator[Diagnostic]:
-    for name, line in written_secrets(statement.node):
-        what, fix = secret_words(name)
-        yield Diagnostic(what, statement.number, line, fix)
 
 
 def _about_left_out(statements: Statements, statement: Statement, selection: Selection) -> Iterator[Diagnostic]:

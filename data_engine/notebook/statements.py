@@ -339,7 +339,10 @@ def _surely_bound(statements: Iterable[ast.stmt]) -> set[str] | None:
             branches = [_surely_bound(statement.body)]
         elif isinstance(statement, ast.Match):
             branches = [_surely_bound(case.body) for case in statement.cases]
-            if not any(_matches_all(case) for case in statement.cases):
+            if not any(
+                case.guard is None and isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None
+                for case in statement.cases
+            ):
                 branches.append(set())
         elif isinstance(statement, (ast.For, ast.AsyncFor, ast.While)):
             continue
@@ -351,7 +354,3 @@ def _surely_bound(statements: Iterable[ast.stmt]) -> set[str] | None:
             return None
         bound |= set.intersection(*ends)
     return bound
-
-
-def _matches_all(case: ast.match_case) -> bool:
-    return case.guard is None and isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None
