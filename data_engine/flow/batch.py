@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
@@ -236,12 +237,7 @@ def rows_of(value: object) -> int | None:
         >>> rows_of(Batch((1, 2, 3))), rows_of([1, 2]), rows_of(None)
         (3, None, None)
     """
-    kind = type(value)
-    if kind not in _counters:
-        if len(_counters) > 1000:  # classes that are made anew for each run
-            _counters.clear()
-        _counters[kind] = _counter_of(kind)
-    counter = _counters[kind]
+    counter = _counter_of(type(value))
     if counter is None:
         return None
     with suppress(Exception):  # another library's value
@@ -277,9 +273,7 @@ def parquet_rows(path: str) -> int | None:
     return None
 
 
-_counters: dict[type, Callable[[Any], int | None] | None] = {}
-
-
+@lru_cache(maxsize=1000)  # classes may be made anew for each run
 def _counter_of(kind: type) -> Callable[[Any], int | None] | None:
     if kind is Batch:
         return len

@@ -65,13 +65,16 @@ class CatalogEntry:
     def as_dict(self) -> dict[str, Any]:
         """The keys and values `data-engine list --json` prints."""
         names = ("name", "group", "title", "mode", "description", "source", "mirror")
+        parameters, expectations = (None, ()) if self.flow is None else (self.flow.parameters, self.flow.expectations)
         return {
             **{name: getattr(self, name) for name in names},
             "staged": self.flow is not None and self.flow.is_staged,
             "trigger": self.trigger,
             "options": _options(self.flow),
-            "parameters": _parameters(self.flow),
-            "expectations": _expectations(self.flow),
+            "parameters": None if parameters is None else parameters.as_json(),
+            "expectations": [
+                {name: value for name, value in asdict(one).items() if value not in (None, ())} for one in expectations
+            ],
             "steps": list(self.steps),
             "warnings": list(self.warnings),
             "path": str(self.path),
@@ -89,17 +92,6 @@ def _options(flow: Flow | None) -> dict[str, Any]:
         for name, value in found.items()
         if value is not None and (value != () or name != "skip")
     }
-
-
-def _parameters(flow: Flow | None) -> list[dict[str, Any]] | None:
-    """What the flow can be given, for a form; None for one that declares nothing."""
-    return None if flow is None or flow.parameters is None else flow.parameters.as_json()
-
-
-def _expectations(flow: Flow | None) -> list[dict[str, Any]]:
-    """What `Flow.expect` was told, call by call, without what it left out."""
-    found = () if flow is None else flow.expectations
-    return [{name: value for name, value in asdict(one).items() if value not in (None, ())} for one in found]
 
 
 def read_catalog(
@@ -131,7 +123,7 @@ def read_catalog(
     for name, paths in files.items():
         if only not in (None, name):
             continue
-        if (bad := _known_error(name, paths[0], known_bad)) is not None:
+        if (bad := (known_bad or {}).get(name) or badly_named(paths[0])) is not None:
             entry = CatalogEntry(name, modules.authored(paths[0]), title_words(name, "Flow"), error=bad)
             entries[name] = ("", entry)
             continue
@@ -159,13 +151,6 @@ def read_catalog(
     read = entries.values() if only is None else [entries[only]] if only in entries else []
     every = sorted([*(entry for _, entry in read if entry is not None), *described.values()], key=lambda one: one.name)
     return _with_name_warnings(_with_mirror_warnings(every), files) if warns else tuple(every)
-
-
-def _known_error(
-    name: str, path: Path, known_bad: Mapping[str, FlowValidationError] | None
-) -> FlowValidationError | None:
-    known = None if known_bad is None else known_bad.get(name)
-    return known or badly_named(path)
 
 
 def _with_name_warnings(entries: Iterable[CatalogEntry], files: Mapping[str, list[Path]]) -> tuple[CatalogEntry, ...]:
