@@ -47,33 +47,6 @@ class Bare(NamedTuple):
 class Names:
     """What one statement does with names. Lines are lines of the cell; flags are the constants above."""
 
-    __slots__ = (
-        "additive",
-        "aliases",
-        "await_line",
-        "bare",
-        "binds",
-        "bound_globals",
-        "calls",
-        "changed_parameters",
-        "comprehension_targets",
-        "containers",
-        "deletes",
-        "future",
-        "imports",
-        "inner_calls",
-        "later",
-        "later_calls",
-        "later_lines",
-        "now",
-        "now_lines",
-        "relative_line",
-        "sql_parameters",
-        "star",
-        "targets",
-        "writes",
-    )
-
     def __init__(self) -> None:
         self.now: dict[str, int] = {}
         self.now_lines: dict[str, int] = {}

@@ -9,7 +9,6 @@ with a warning.
 from __future__ import annotations
 
 import ast
-import builtins
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -43,14 +42,8 @@ from data_engine.notebook.names import (
     sql_words,
     texts_in,
 )
-from data_engine.notebook.statements import DEFINITIONS, DISPLAY_CALLS, END, IMPORTS, Statement, Statements
+from data_engine.notebook.statements import DEFINITIONS, DISPLAY_CALLS, END, GIVEN, IMPORTS, Statement, Statements
 from data_engine.record import frozen
-
-_GIVEN = frozenset(dir(builtins)) | {
-    "__name__", "__file__", "__doc__", "__spec__", "__loader__", "__package__", "__builtins__", "__annotations__",
-    "__dict__", "__class__", "display", "get_ipython",
-}  # fmt: skip
-"""Names that need no definition; `get_ipython` is refused on its own grounds."""
 
 
 @frozen
@@ -207,7 +200,7 @@ class Slicer:
                     self._take_early(owner, at)
         elif weak:
             self.open.append(replace(want, target=weak[0]))
-        elif name not in _GIVEN:
+        elif name not in GIVEN:
             self.open.append(want)
 
     def _take_early(self, owner: Statement, at: int) -> None:

@@ -25,7 +25,13 @@ DISPLAY_CALLS = frozenset({"preview", "run_once", "show", "display", "plot"})
 
 _COMPOUND = {ast.If, ast.Try, ast.TryStar, ast.With, ast.AsyncWith, ast.For, ast.AsyncFor, ast.While, ast.Match}
 _DEEPEST_ALIAS = 20
-_GIVEN = frozenset(dir(builtins)) | {"display", "get_ipython"}
+
+
+GIVEN = frozenset(dir(builtins)) | {
+    "__name__", "__file__", "__doc__", "__spec__", "__loader__", "__package__", "__builtins__", "__annotations__",
+    "__dict__", "__class__", "display", "get_ipython",
+}  # fmt: skip
+"""Names that need no definition; `get_ipython` is refused on its own grounds."""
 
 
 class Statement:
@@ -34,20 +40,6 @@ class Statement:
     `definite` are the names it binds whatever happens (None: all it binds). `is_main` marks what runs only under
     `if __name__ == "__main__"`.
     """
-
-    __slots__ = (
-        "cell",
-        "definite",
-        "index",
-        "is_main",
-        "is_skipped",
-        "line",
-        "magic",
-        "magic_line",
-        "names",
-        "node",
-        "number",
-    )
 
     def __init__(self, index: int, cell: ParsedCell, parsed: ParsedStatement) -> None:
         self.index = index
@@ -140,7 +132,7 @@ class Statements:
 
     def dotted_name(self, name: str) -> str:
         """What a name that nothing binds is called: by the package of a `*` import, the author's or a library's rather than Python's."""
-        if not self._stars or not name or name in _GIVEN:
+        if not self._stars or not name or name in GIVEN:
             return name
         star = next(
             (star for star in reversed(self._stars) if star.partition(".")[0] not in sys.stdlib_module_names),
