@@ -423,10 +423,7 @@ def _ask(
         raise _which(frame, rules, check, error) from error
     answers = []
     for name, expression in rules.items():
-        said = (values if name in about_frame else rows)[name]
-        if said.dtype not in (pl.Boolean, pl.Null):
-            raise _no_booleans(check, name, str(said.dtype))
-        said = said.cast(pl.Boolean)
+        said = _booleans(name, (values if name in about_frame else rows)[name], check)
         if name in about_frame:
             answers.append(Answer(name, None, said[0]))
         elif len(said) != frame.height:
@@ -434,6 +431,12 @@ def _ask(
         else:
             answers.append(Answer(name, said, None, _columns_of(expression) or ()))
     return answers
+
+
+def _booleans(name: str, values: pl.Series, check: Rules) -> pl.Series:
+    if values.dtype not in (pl.Boolean, pl.Null):
+        raise _no_booleans(check, name, str(values.dtype))
+    return values.cast(pl.Boolean)
 
 
 def _which(frame: pl.DataFrame, rules: Mapping[str, pl.Expr], check: Rules, error: Exception) -> FlowValidationError:

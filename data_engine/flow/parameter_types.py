@@ -139,12 +139,16 @@ def _type_of(hint: Any, where: str) -> _Type:
         return _Type("Enum", values={one.name: one for one in hint}, aliases=aliases)
     elif hint in _PLAIN:
         return _Type(_PLAIN[hint])
-    name = hint.__name__ if isinstance(hint, type) and not inner else str(hint)  # of a notebook's class the name alone
     raise FlowValidationError(
-        f"{where} is of type {name}, which parameters do not support",
+        f"{where} is of type {_type_name(hint)}, which parameters do not support",
         where="Flow.params",
         fix=f"use one of {_KNOWN}",
     )
+
+
+def _type_name(hint: Any) -> str:
+    """A type as its author writes it: of a notebook's class the name alone."""
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
 
 
 def _from_json(kind: _Type, value: Any) -> Any:

@@ -81,6 +81,20 @@ def load_artifact(path: Path, data: bytes, *, cache_dir: Path | None) -> Artifac
     return artifact
 
 
+def is_flow(path: Path, data: bytes, cache_dir: Path | None) -> bool:
+    """Whether the module at `path` with the content `data` defines `build`.
+
+    Raises:
+        NotebookCompileError: the notebook cannot become a module.
+        SyntaxError, ValueError: the Python module does not parse.
+    """
+    from data_engine.notebook.build_function import defines_build
+
+    if path.suffix == ".ipynb":
+        return load_artifact(path, data, cache_dir=cache_dir).compiled.is_flow
+    return b"build" in data and defines_build(data)
+
+
 def _compiled(path: Path, data: bytes, content_hash: str) -> Artifact:
     # the compiler is imported where something is compiled: a daemon or a worker that finds all done starts sooner
     from data_engine.notebook.compile import compile_content

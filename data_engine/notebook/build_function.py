@@ -103,10 +103,8 @@ def dropped_calls(statement: ast.stmt) -> list[DroppedCall]:
     calls = []
     for node in own:
         root, verbs = _chain(getattr(node, "value", None))
-        name = root.id if isinstance(root, ast.Name) else ""
-        called = root.func if isinstance(root, ast.Call) else None
-        makes_flow = "Flow" in (getattr(called, "attr", ""), getattr(called, "id", ""))
-        if not _VERBS.issuperset(verbs) or not (makes_flow or name in flows):
+        name = getattr(root, "id", "")
+        if not _VERBS.issuperset(verbs) or not (_makes_flow(root) or name in flows):
             continue
         if isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -117,6 +115,11 @@ def dropped_calls(statement: ast.stmt) -> list[DroppedCall]:
             fix = f"write `{name} = {name}.{verbs[-1]}(...)`" if name else "give it a name, or return it"
             calls.append(DroppedCall(node.lineno, message, fix))
     return calls
+
+
+def _makes_flow(node: ast.expr | None) -> bool:
+    called = getattr(node, "func", None)
+    return "Flow" in (getattr(called, "attr", ""), getattr(called, "id", ""))
 
 
 def _chain(node: ast.expr | None) -> tuple[ast.expr | None, list[str]]:

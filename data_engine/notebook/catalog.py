@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from data_engine import private
@@ -98,7 +99,7 @@ def read_catalog(
     modules: FlowModules,
     *,
     begin: Callable[[str], None] | None = None,
-    known_bad: Mapping[str, FlowValidationError] | None = None,
+    known_bad: Mapping[str, FlowValidationError] = MappingProxyType({}),
     only: str | None = None,
     kept: Descriptions | None = None,
     warns: bool = True,
@@ -123,7 +124,7 @@ def read_catalog(
     for name, paths in files.items():
         if only not in (None, name):
             continue
-        if (bad := (known_bad or {}).get(name) or badly_named(paths[0])) is not None:
+        if (bad := known_bad.get(name) or badly_named(paths[0])) is not None:
             entry = CatalogEntry(name, modules.authored(paths[0]), title_words(name, "Flow"), error=bad)
             entries[name] = ("", entry)
             continue
@@ -148,16 +149,20 @@ def read_catalog(
     if kept is not None:
         kept.save()
     _remembered[modules.package] = entries
-    read = entries.values() if only is None else [entries[only]] if only in entries else []
-    every = sorted([*(entry for _, entry in read if entry is not None), *described.values()], key=lambda one: one.name)
-    return _with_name_warnings(_with_mirror_warnings(every), files) if warns else tuple(every)
+    read = [entry for _, entry in entries.values() if entry is not None]
+    every = sorted([*read, *described.values()], key=lambda one: one.name)
+    return _with_warnings(every, files) if warns else tuple(every)
 
 
-def _with_name_warnings(entries: Iterable[CatalogEntry], files: Mapping[str, list[Path]]) -> tuple[CatalogEntry, ...]:
-    cases = case_warnings(files)
-    told = []
+def _with_warnings(entries: Sequence[CatalogEntry], files: Mapping[str, list[Path]]) -> tuple[CatalogEntry, ...]:
+    """The entries, with what is warned of mirrors that several flows write, and of names."""
+    from data_engine.notebook.mirror_warnings import mirror_warnings
+
+    shared = mirror_warnings(entry.flow for entry in entries if entry.flow is not None)
+    cases, told = case_warnings(files), []
     for one in entries:
-        found = name_warnings(one.path, cases, () if one.error is not None else files.get(one.name, ()))
+        names = name_warnings(one.path, cases, () if one.error is not None else files.get(one.name, ()))
+        found = [shared[one.name], *names] if one.name in shared else names
         told.append(replace(one, warnings=(*one.warnings, *found)) if found else one)
     return tuple(told)
 
@@ -397,16 +402,6 @@ def _two_files(name: str, paths: list[Path]) -> FlowValidationError:
         f"Flow module '{name}' exists twice: there is a conflict between .ipynb and .py files: {both}",
         where=str(paths[0].parent),
         fix="keep one of the two, or rename one",
-    )
-
-
-def _with_mirror_warnings(entries: list[CatalogEntry]) -> tuple[CatalogEntry, ...]:
-    from data_engine.notebook.mirror_warnings import mirror_warnings
-
-    warned = mirror_warnings(entry.flow for entry in entries if entry.flow is not None)
-    return tuple(
-        replace(entry, warnings=(*entry.warnings, warned[entry.name])) if entry.name in warned else entry
-        for entry in entries
     )
 
 

@@ -189,15 +189,12 @@ def is_flow_content(modules: FlowModules, path: Path, data: bytes) -> bool:
     Raises:
         FlowValidationError: it cannot be read as what it is.
     """
-    from data_engine.notebook.artifacts import load_artifact
-    from data_engine.notebook.build_function import defines_build
+    from data_engine.notebook.artifacts import is_flow
 
-    if path.suffix == ".ipynb":
-        return load_artifact(modules.authored(path), data, cache_dir=modules.cache_dir).compiled.is_flow
-    if b"build" not in data:
-        return False
     try:
-        return defines_build(data)
+        return is_flow(modules.authored(path), data, modules.cache_dir)
+    except FlowValidationError:
+        raise
     except (SyntaxError, ValueError) as error:
         raise _unparsed(path, error) from error
 
