@@ -237,7 +237,8 @@ def rows_of(value: object) -> int | None:
         >>> rows_of(Batch((1, 2, 3))), rows_of([1, 2]), rows_of(None)
         (3, None, None)
     """
-    counter = _counter_of(type(value))
+    kind: Any = type(value)
+    counter = _counter_of(kind)
     if counter is None:
         return None
     with suppress(Exception):  # another library's value

@@ -373,7 +373,8 @@ class Deployments:
     def _compiled(self, name: str) -> CompiledNotebook | None:
         """Notebook `name` as it is deployed; None where it is not, or is no notebook."""
         deployed = self.modules_of(name)
-        return deployed and _compiled_from(deployed.content, self._modules.folder / f"{name}.ipynb")
+        path = self._modules.folder / f"{name}.ipynb"
+        return None if deployed is None else _compiled_from(deployed.content, path)
 
 
 def _compiled_from(content: Path, path: Path) -> CompiledNotebook | None:

@@ -95,11 +95,11 @@ class LeftOut:
         for cell in self.statements.cells:
             yield from self._about_cell(cell)
         for stream, places in draws.items():
-            cell, line, shown = min(places)
+            number, line, shown = min(places)
             cells = cells_text(sorted({place[0] for place in places}))  # the draws of one stream are told once
             what = f"`{shown}` draws from `{stream}` and is left out ({cells}), so build() gets other numbers from it"
             fix = f"put `#| keep` at the top of {cells}, or give build() a generator of its own"
-            yield Diagnostic(what, cell, line, fix)
+            yield Diagnostic(what, number, line, fix)
 
     def _words_of(self, path: Sequence[str], statement: Statement) -> str:
         magic = f"%{statement.magic.rpartition('%')[2]} " if statement.magic else ""
