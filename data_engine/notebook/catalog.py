@@ -155,14 +155,14 @@ def read_catalog(
 
 
 def _with_warnings(entries: Sequence[CatalogEntry], files: Mapping[str, list[Path]]) -> tuple[CatalogEntry, ...]:
-    """The entries, with what is warned of mirrors that several flows write, and of names."""
+    """The entries, with what is warned of the folders that flows write, and of names."""
     from data_engine.notebook.mirror_warnings import mirror_warnings
 
-    shared = mirror_warnings(entry.flow for entry in entries if entry.flow is not None)
+    warned = mirror_warnings(entry.flow for entry in entries if entry.flow is not None)
     cases, told = case_warnings(files), []
     for one in entries:
         names = name_warnings(one.path, cases, () if one.error is not None else files.get(one.name, ()))
-        found = [shared[one.name], *names] if one.name in shared else names
+        found = [*warned.get(one.name, ()), *names]
         told.append(replace(one, warnings=(*one.warnings, *found)) if found else one)
     return tuple(told)
 

@@ -1,8 +1,9 @@
-"""What follows from the folders that flows write and read: a mirror of two flows, and the order of flows."""
+"""What follows from the folders that flows write and read: a mirror of two flows, flows that feed each other, and the order of flows."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,14 +18,39 @@ class Folders(NamedTuple):
     reads: tuple[Path, ...] = ()
 
 
-def mirror_warnings(flows: Iterable[Flow]) -> dict[str, str]:
-    """What to tell of each flow whose mirror another one writes too, by its name."""
-    sharing: dict[Path, list[str]] = {}
-    for flow in flows:
-        if flow.mirror_spec is not None:
-            sharing.setdefault(Path(flow.mirror_spec.root), []).append(flow.name or "")
-    shared = {mirror: names for mirror, names in sharing.items() if len(names) > 1}
-    return {name: shared_words(mirror, names) for mirror, names in shared.items() for name in names}
+def mirror_warnings(flows: Iterable[Flow]) -> dict[str, list[str]]:
+    """What to tell of each flow, by its name: whose mirror another one writes too, and which starts itself again through others."""
+    places = {flow.name or "": (flow, folders_of(flow)) for flow in flows}
+    told: dict[str, list[str]] = {}
+    feeds: dict[str, list[str]] = {}
+    for name, (_, own) in places.items():
+        sharing = [other for other, (_, folders) in places.items() if folders.mirror == own.mirror]
+        if own.mirror is not None and len(sharing) > 1:
+            told[name] = [shared_words(own.mirror, sharing)]
+        feeds[name] = sorted(
+            other
+            for other, (flow, folders) in places.items()
+            if other != name and flow.mode == "poll" and is_read(own.mirror, folders.reads[:1])
+        )
+    for name in feeds:
+        if circle := _circle(name, feeds):
+            way = ", ".join(f"{one} writes into the folder that {other} watches" for one, other in pairwise(circle))
+            text = f"it starts itself again: {way}; this never ends, unless extensions= keeps their files apart"
+            told.setdefault(name, []).append(text)
+    return told
+
+
+def _circle(start: str, feeds: Mapping[str, list[str]]) -> list[str]:
+    """The shortest way from a flow over those it feeds back to itself; empty where there is none."""
+    ways, seen = [[start]], set[str]()
+    for way in ways:
+        for other in feeds[way[-1]]:
+            if other == start:
+                return [*way, start]
+            if other not in seen:
+                seen.add(other)
+                ways.append([*way, other])
+    return []
 
 
 def shared_words(mirror: Path, flows: Collection[str]) -> str:
