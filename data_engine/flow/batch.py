@@ -210,19 +210,20 @@ def _item_name(item: object) -> str:
     if callable(name):
         name = name()
     if not isinstance(name, str):
-        raise FlowValidationError(
-            f"{type(item).__name__} {item!r} has no usable name", where="Batch.names()", fix="batch files or paths"
-        )
+        raise _unusable(item, "name")
     return name
 
 
 def _item_path(item: object) -> Path:
     path = item if isinstance(item, Path) else getattr(item, "path", None)
     if not isinstance(path, Path):
-        raise FlowValidationError(
-            f"{type(item).__name__} {item!r} has no usable path", where="Batch.paths()", fix="batch files or paths"
-        )
+        raise _unusable(item, "path")
     return path
+
+
+def _unusable(item: object, part: str) -> FlowValidationError:
+    what = f"{type(item).__name__} {item!r} has no usable {part}"
+    return FlowValidationError(what, where=f"Batch.{part}s()", fix="batch files or paths")
 
 
 _PARQUET = (".parquet", ".pq")

@@ -207,13 +207,10 @@ def _span(text: object, where: str) -> list[int]:
 
 
 def _day(text: str, where: str) -> int:
-    word = text.strip().lower()
-    names = [name.lower() for name in _DAY_NAMES]
-    if word in DAYS:
-        return DAYS.index(word)
-    if word in names:
-        return names.index(word)
-    raise FlowValidationError(f"{text.strip()!r} is not a day of the week", where=where, fix=_DAYS_FIX)
+    words = [*DAYS, *(name.lower() for name in _DAY_NAMES)]
+    if (word := text.strip().lower()) not in words:
+        raise FlowValidationError(f"{text.strip()!r} is not a day of the week", where=where, fix=_DAYS_FIX)
+    return words.index(word) % len(DAYS)
 
 
 def _secret_names(value: object) -> tuple[str, ...]:

@@ -100,7 +100,9 @@ class Schedule(_Trigger):
         Raises:
             FlowValidationError: the file cannot be read, or a line of it is no date.
         """
-        return skipped_days(self.skip, self.skip_file)
+        return (
+            frozenset(filter(None, map(_read_day, self.skip))) if self.skip_file is None else read_days(self.skip_file)
+        )
 
     @property
     def time(self) -> str | tuple[str, ...] | None:
@@ -236,21 +238,12 @@ def _parse_skip(value: object) -> dict[str, Any]:
 
 
 def _read_day(text: str) -> date | None:
-    try:
-        return _day(text.strip())
-    except ValueError:
-        return None
-
-
-def _day(text: str) -> date:
     from datetime import date
 
-    return date.fromisoformat(text)
-
-
-def skipped_days(skip: Collection[str], skip_file: Path | None) -> frozenset[date]:
-    """As `Schedule.skipped_days`, of these fields of one."""
-    return frozenset(map(_day, skip)) if skip_file is None else read_days(skip_file)
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError:
+        return None
 
 
 def read_days(path: Path) -> frozenset[date]:

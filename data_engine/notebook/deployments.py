@@ -178,7 +178,8 @@ class Deployments:
                     if not self.has(name):
                         raise
         except OSError as error:
-            raise _unwritable(folder, error) from error
+            what = f"a deployment cannot be stored: {error.strerror}"
+            raise WorkspaceError(what, where=str(folder), fix="free some space on this machine") from error
         return ModuleSet(name, folder, self._digests(contents), unreadable)
 
     def keeping_sets(self) -> Holding:
@@ -418,12 +419,6 @@ def cells_that_differ(was: CompiledNotebook, data: bytes, *, path: Path) -> tupl
     changed = {number for number, text in now if text.strip() not in old_texts}
     gone = {number for number, text in before if text.strip() not in new_texts}
     return tuple(sorted(changed or gone))
-
-
-def _unwritable(path: Path, error: OSError) -> WorkspaceError:
-    return WorkspaceError(
-        f"a deployment cannot be stored: {error.strerror}", where=str(path), fix="free some space on this machine"
-    )
 
 
 def moved_to(file: str, was: bytes, new: Mapping[str, bytes]) -> str | None:

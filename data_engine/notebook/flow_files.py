@@ -36,16 +36,6 @@ def notebooks_in_subfolders(folder: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def moved_into_subfolders(below: Iterable[str]) -> frozenset[str]:
-    """The names of flows whose notebook is `below`, in a subfolder: somebody has moved such a one there, and not deleted it.
-
-    Example:
-        >>> moved_into_subfolders(["old/claims.ipynb"])
-        frozenset({'claims'})
-    """
-    return frozenset(Path(path).stem for path in below)
-
-
 def not_flows(folder: Path, below: Iterable[str]) -> tuple[str, ...]:
     """What to say of each notebook of `folder` with a `build()` that is no flow: copies as JupyterLab names them, and those
     `below`, as `notebooks_in_subfolders` finds them.

@@ -91,16 +91,13 @@ def reading_order(flows: Mapping[str, Folders]) -> list[str]:
         >>> reading_order({"b": Folders(Path("/x"), (Path("/y"),)), "a": Folders(Path("/y"), (Path("/x"),))})
         ['a', 'b']
     """
-    left = {name: _writers(name, flows) for name in sorted(flows)}
+    left = {
+        name: {other for other, one in flows.items() if other != name and is_read(one.mirror, flows[name].reads)}
+        for name in sorted(flows)
+    }  # whose mirrors each reads
     order: list[str] = []
     while left:
         name = next((one for one, before in left.items() if not before & left.keys()), next(iter(left)))
         order.append(name)
         del left[name]
     return order
-
-
-def _writers(name: str, flows: Mapping[str, Folders]) -> set[str]:
-    """The other flows whose mirror this one reads."""
-    reads = flows[name].reads
-    return {other for other, one in flows.items() if other != name and is_read(one.mirror, reads)}
