@@ -100,9 +100,7 @@ class Schedule(_Trigger):
         Raises:
             FlowValidationError: the file cannot be read, or a line of it is no date.
         """
-        return (
-            frozenset(filter(None, map(_read_day, self.skip))) if self.skip_file is None else read_days(self.skip_file)
-        )
+        return skipped_days(self.skip, self.skip_file)
 
     @property
     def time(self) -> str | tuple[str, ...] | None:
@@ -244,6 +242,11 @@ def _read_day(text: str) -> date | None:
         return date.fromisoformat(text.strip())
     except ValueError:
         return None
+
+
+def skipped_days(skip: Collection[str], skip_file: Path | None) -> frozenset[date]:
+    """As `Schedule.skipped_days`, of these fields of one."""
+    return frozenset(filter(None, map(_read_day, skip))) if skip_file is None else read_days(skip_file)
 
 
 def read_days(path: Path) -> frozenset[date]:
