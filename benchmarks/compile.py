@@ -20,7 +20,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from benchmarks.figures import by_floor, finish, median_s, report
 from data_engine.notebook import artifacts
 from data_engine.notebook.artifacts import load_artifact
-from data_engine.notebook.compile import compile_cells
+from data_engine.notebook.compile import compile_with_codes
 from data_engine.notebook.read import read_cells
 
 _CELLS = [
@@ -120,7 +120,7 @@ def main() -> None:
     small, large = notebook(20), notebook(300)
 
     def compiled(data: bytes) -> None:
-        compile_cells(read_cells(data, path=path), path)
+        compile_with_codes(read_cells(data, path=path), path)[0]
 
     has_jupytext = importlib.util.find_spec("jupytext") is not None
     for data, runs, name, most in ((small, 100, "20", 3.0), (large, 20, "300", 5.0)):

@@ -116,7 +116,7 @@ class Place:
         if not stat.S_ISDIR(facts.st_mode):
             return "file"
         try:
-            with _inside(self, name, flags=LOOK_ONLY):
+            with inside(self, [name], flags=LOOK_ONLY):
                 return "folder"
         except NotFollowedError:
             return "foreign"
@@ -172,7 +172,9 @@ def opened(root: Path, folder: str | os.PathLike[str] = "", *, sees_binds: bool 
 
 
 @contextmanager
-def inside(place: Place, names: Sequence[str], *, make: bool = False) -> Iterator[Place]:
+def inside(
+    place: Place, names: Sequence[str], *, make: bool = False, mode: int = 0o777, flags: int = os.O_RDONLY
+) -> Iterator[Place]:
     """The folder that `names` lead to from an open one; made where it is missing with `make`.
 
     Raises:
@@ -181,7 +183,7 @@ def inside(place: Place, names: Sequence[str], *, make: bool = False) -> Iterato
     """
     with ExitStack() as held:
         for name in names:
-            place = _open_or_make(place, name, 0o777) if make else _open_inside(place, name)
+            place = _open_or_make(place, name, mode) if make else _open_inside(place, name, flags=flags)
             held.callback(_close, place)
         yield place
 
@@ -221,14 +223,8 @@ def walk(place: Place, folder: tuple[str, ...] = ()) -> Iterator[FoundFile]:
         else:
             yield FoundFile(folder, name, facts)
     for name in folders:
-        try:
-            inner = _open_inside(place, name)
-        except FileNotFoundError:
-            continue
-        try:
+        with suppress(FileNotFoundError), inside(place, [name]) as inner:
             yield from walk(inner, (*folder, name))
-        finally:
-            _close(inner)
 
 
 @contextmanager
@@ -280,12 +276,8 @@ def make_folder(root: Path, path: str | os.PathLike[str], *, mode: int = 0o777) 
         OSError: it cannot be made; FileNotFoundError where there is no `root`.
     """
     names = _below(root, path)
-    with ExitStack() as held:
-        place = _opened_root(root)
-        held.callback(_close, place)
-        for name in names:
-            place = _open_or_make(place, name, mode)
-            held.callback(_close, place)
+    with opened(root) as place, inside(place, names, make=True, mode=mode):
+        return
 
 
 def is_link(path: str | os.PathLike[str]) -> bool:
@@ -329,7 +321,7 @@ def _removed(place: Place, name: str, *, with_links: bool) -> Iterator[Leftover]
         if kind == "file":
             os.unlink(place.at(name), dir_fd=place.descriptor)
         elif kind == "folder":
-            with _inside(place, name) as inner:
+            with inside(place, [name]) as inner:
                 left = [one for entry in sorted(inner.names()) for one in _removed(inner, entry, with_links=with_links)]
             yield from left
             if not left:
@@ -353,15 +345,6 @@ def _below(root: Path, path: str | os.PathLike[str]) -> list[str]:
     if ".." in names:
         raise ValueError(f"{text!r} is not below {root}")
     return names
-
-
-@contextmanager
-def _inside(place: Place, name: str, *, flags: int = os.O_RDONLY) -> Iterator[Place]:
-    inner = _open_inside(place, name, flags=flags)
-    try:
-        yield inner
-    finally:
-        _close(inner)
 
 
 def _opened_root(root: Path, *, sees_binds: bool = True) -> Place:

@@ -94,10 +94,8 @@ def _is_done_with(note: Path) -> bool:
     try:
         facts = json.loads(note.read_bytes())
         path, device = Path(facts["path"]), int(facts["device"])
-    except FileNotFoundError:
-        return True  # it was killed before it wrote, or after it was done
     except (OSError, ValueError, TypeError, LookupError):
-        return True  # it was killed while it wrote the note: the file was not there yet
+        return True  # it was killed before or while it wrote the note, when the file was not there yet, or after it was done
     try:
         if path.is_absolute() and _NAME.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
             path.unlink()

@@ -36,7 +36,7 @@ from data_engine.notebook.deploy import (
 from data_engine.notebook.deploy import Deploy as GoesLive
 from data_engine.notebook.deployment_status import NOT_DEPLOYED, DeploymentStatus
 from data_engine.notebook.deployments import Pointer
-from data_engine.notebook.flow_files import moved_into_subfolders, not_flows, notebooks_in_subfolders
+from data_engine.notebook.flow_files import not_flows, notebooks_in_subfolders
 from data_engine.notebook.module_sets import ModuleSet, file_facts
 from data_engine.record import frozen
 from data_engine.workspace.machine import person
@@ -246,7 +246,7 @@ class Deployer(Production):
         stored = await asyncio.to_thread(self.home.deployments().store)
         if self._current is None or self._current.stored.id != stored.id or self._current.stored != stored:
             self._current = await self._described(stored)
-        self._current = replace(self._current, moved=moved_into_subfolders(below))
+        self._current = replace(self._current, moved=frozenset(Path(path).stem for path in below))
         return self._current
 
     async def _described(self, stored: ModuleSet) -> Looked:

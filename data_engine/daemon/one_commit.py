@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 from data_engine import private
@@ -28,7 +29,7 @@ from data_engine.locks import OsLock
 from data_engine.model import Deployment, Run
 from data_engine.notebook.catalog import read_catalog, with_no_steps_refused, with_unreadable
 from data_engine.notebook.deploy import not_deployed
-from data_engine.notebook.flow_files import moved_into_subfolders, notebooks_in_subfolders
+from data_engine.notebook.flow_files import notebooks_in_subfolders
 from data_engine.notebook.load import FlowModules
 from data_engine.record import frozen
 from data_engine.status.build import FlowFacts, WorkspaceFacts, build_status
@@ -140,7 +141,8 @@ class ProcessProduction(Production):
             self.home.deployment_files().put(deployments.contents_of(stored.id) or {})
             self._put.add(stored.id)
         entries = {one.name: one for one in with_no_steps_refused(read) if asked.is_about(one.name)}
-        return Looked(stored, entries, moved_into_subfolders(notebooks_in_subfolders(modules.folder)))
+        moved = frozenset(Path(path).stem for path in notebooks_in_subfolders(modules.folder))
+        return Looked(stored, entries, moved)
 
     async def publish(self, rows: list[Deployment]) -> None:
         """Let these deployments be what flows run."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
@@ -209,19 +210,20 @@ def _item_name(item: object) -> str:
     if callable(name):
         name = name()
     if not isinstance(name, str):
-        raise FlowValidationError(
-            f"{type(item).__name__} {item!r} has no usable name", where="Batch.names()", fix="batch files or paths"
-        )
+        raise _unusable(item, "name")
     return name
 
 
 def _item_path(item: object) -> Path:
     path = item if isinstance(item, Path) else getattr(item, "path", None)
     if not isinstance(path, Path):
-        raise FlowValidationError(
-            f"{type(item).__name__} {item!r} has no usable path", where="Batch.paths()", fix="batch files or paths"
-        )
+        raise _unusable(item, "path")
     return path
+
+
+def _unusable(item: object, part: str) -> FlowValidationError:
+    what = f"{type(item).__name__} {item!r} has no usable {part}"
+    return FlowValidationError(what, where=f"Batch.{part}s()", fix="batch files or paths")
 
 
 _PARQUET = (".parquet", ".pq")
@@ -236,12 +238,8 @@ def rows_of(value: object) -> int | None:
         >>> rows_of(Batch((1, 2, 3))), rows_of([1, 2]), rows_of(None)
         (3, None, None)
     """
-    kind = type(value)
-    if kind not in _counters:
-        if len(_counters) > 1000:  # classes that are made anew for each run
-            _counters.clear()
-        _counters[kind] = _counter_of(kind)
-    counter = _counters[kind]
+    kind: Any = type(value)
+    counter = _counter_of(kind)
     if counter is None:
         return None
     with suppress(Exception):  # another library's value
@@ -277,9 +275,7 @@ def parquet_rows(path: str) -> int | None:
     return None
 
 
-_counters: dict[type, Callable[[Any], int | None] | None] = {}
-
-
+@lru_cache(maxsize=1000)  # classes may be made anew for each run
 def _counter_of(kind: type) -> Callable[[Any], int | None] | None:
     if kind is Batch:
         return len

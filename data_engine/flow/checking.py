@@ -277,7 +277,9 @@ class _Relation(_Frame):
         answers = {}
         for at, name in enumerate(about_rows):
             rows = pl.Series(pl.from_arrow(table.column(f"{_ASKED}{at}"))).cast(pl.Boolean)
-            answers[name] = Answer(name, rows, columns=_named_in(texts[name], self.columns))
+            words = {word.strip('"').lower() for word in re.findall(r"[^\W\d]\w*|\"[^\"]+\"", texts[name])}
+            columns = tuple(column for column in self.columns if column.lower() in words)
+            answers[name] = Answer(name, rows, columns=columns)
         self._table = read = table.select(self.columns)  # noqa: F841  (DuckDB finds it by its name)
         for name, text in texts.items():
             if name not in answers:
@@ -402,11 +404,6 @@ def _read_by(rules: Mapping[str, pl.Expr], columns: Sequence[str]) -> list[str] 
     return list(found)
 
 
-def _named_in(text: str, columns: Sequence[str]) -> tuple[str, ...]:
-    words = {word.lower() for word in re.findall(r"[^\W\d]\w*|\"[^\"]+\"", text) for word in [word.strip('"')]}
-    return tuple(name for name in columns if name.lower() in words)
-
-
 def _ask(
     frame: pl.DataFrame, rules: Mapping[str, pl.Expr], check: Rules, columns: Sequence[str] | None = None
 ) -> list[Answer]:
@@ -437,7 +434,6 @@ def _ask(
 
 
 def _booleans(name: str, values: pl.Series, check: Rules) -> pl.Series:
-    """What a rule has said, which must be booleans."""
     if values.dtype not in (pl.Boolean, pl.Null):
         raise _no_booleans(check, name, str(values.dtype))
     return values.cast(pl.Boolean)
@@ -475,15 +471,11 @@ def _asked_of_schema(frame: _Frame, check: Rules) -> list[Answer]:
     came = frame.polars(list(columns))
     read = {name: kind for name, kind in columns.items() if not kind.validate_dtype(came.schema[name])}
     cast = came.with_columns(pl.col(name).cast(kind.dtype, strict=False) for name, kind in read.items())
-    rules = {f"{name}|dtype": _is_read(came[name], cast[name]) for name in read}
+    rules = {f"{name}|dtype": pl.lit(came[name].is_null() | cast[name].is_not_null()) for name in read}
     for name, rule in schema._validation_rules(with_cast=False).items():
         is_of_column = "|" in name and name.partition("|")[0] in columns
         rules[name] = rule.expr.fill_null(True) if is_of_column else rule.expr
     return _ask(cast, rules, check)
-
-
-def _is_read(came: pl.Series, cast: pl.Series) -> pl.Expr:
-    return pl.lit(came.is_null() | cast.is_not_null())
 
 
 # -- errors --------------------------------------------------------------------------------------------------------------

@@ -109,7 +109,8 @@ def with_expectation(known: tuple[Expectation, ...], new: Expectation) -> tuple[
             )
     for one in known:
         twice = set(one.by) & set(new.by)
-        if twice and (one.tz == new.tz) and _overlap(one.days, new.days):
+        has_same_day = not one.days or not new.days or set(one.days) & set(new.days)
+        if twice and one.tz == new.tz and has_same_day:
             raise FlowValidationError(
                 f"by={min(twice)!r} is said twice for the same days",
                 where=f"{_EXPECT}(by=...)",
@@ -180,10 +181,6 @@ def _and(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
-def _overlap(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    return not one or not other or bool(set(one) & set(other))
-
-
 def _parse_days(value: object) -> tuple[int, ...]:
     """The numbers of the days, sorted; () for every day."""
     where = f"{_EXPECT}(days=...)"
@@ -210,13 +207,10 @@ def _span(text: object, where: str) -> list[int]:
 
 
 def _day(text: str, where: str) -> int:
-    word = text.strip().lower()
-    names = [name.lower() for name in _DAY_NAMES]
-    if word in DAYS:
-        return DAYS.index(word)
-    if word in names:
-        return names.index(word)
-    raise FlowValidationError(f"{text.strip()!r} is not a day of the week", where=where, fix=_DAYS_FIX)
+    words = [*DAYS, *(name.lower() for name in _DAY_NAMES)]
+    if (word := text.strip().lower()) not in words:
+        raise FlowValidationError(f"{text.strip()!r} is not a day of the week", where=where, fix=_DAYS_FIX)
+    return words.index(word) % len(DAYS)
 
 
 def _secret_names(value: object) -> tuple[str, ...]:

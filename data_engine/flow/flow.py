@@ -246,10 +246,7 @@ class Flow(Displayable):
             True
         """
         authored = author_path(root, where="Flow.mirror(root=...)")
-        if not isinstance(staged, bool):
-            raise FlowValidationError(
-                f"staged={staged!r} is neither True nor False", where="Flow.mirror(staged=...)", fix="staged=True"
-            )
+        check_argument("Flow.mirror", "staged", "bool", staged)
         return replace(self, mirror_spec=MirrorSpec(authored.path, authored.text, staged))
 
     @checked_call
@@ -403,10 +400,7 @@ class Flow(Displayable):
                 where="Flow.map",
                 fix="max_parallel=4, or leave it out",
             )
-        if on_error not in ("raise", "collect"):
-            raise FlowValidationError(
-                f"on_error={on_error!r} is not possible", where="Flow.map", fix="use 'raise' or 'collect'"
-            )
+        check_argument("Flow.map", "on_error", "Literal['raise', 'collect']", on_error)
         call = Map(fn, takes_context, max_parallel, on_error == "collect")
         return self._with(call, use, save_as, label, default_label(fn), function_name(fn), "map")
 
@@ -445,10 +439,7 @@ class Flow(Displayable):
             raise FlowValidationError(
                 "At least one extension is required", where=where, fix='collect(".csv") or collect([".csv", ".xlsx"])'
             )
-        if not isinstance(recursive, bool):
-            raise FlowValidationError(
-                f"recursive={recursive!r} must be True or False", where="Flow.collect", fix="recursive=True"
-            )
+        check_argument("Flow.collect", "recursive", "bool", recursive)
         folder = None if root is None else author_path(root, where="Flow.collect(root=...)")
         return self._with(
             Collect(wanted, folder, recursive), use, save_as, label, "Collect Files", "collect", "collect"

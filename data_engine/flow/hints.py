@@ -367,7 +367,7 @@ def _frame_columns(f: Failure) -> list[str] | None:
 def _missing_column(f: Failure, found: re.Match[str]) -> str | None:
     wanted = next(filter(None, found.groups()))
     told = re.search(r"(?:valid columns: |Candidate bindings: )([^\n]*)", f.text)
-    columns = _frame_columns(f) if told is None else _texts_in(told[1])
+    columns = _frame_columns(f) if told is None else list(map(json.loads, re.findall(r'"(?:[^"\\]|\\.)*"', told[1])))
     if columns is None or wanted in columns:
         return None
     if (together := only_column_fix(columns, f.option("separator", "sep"))) is not None:
@@ -375,17 +375,6 @@ def _missing_column(f: Failure, found: re.Match[str]) -> str | None:
     if (near := nearest_name(wanted, columns)) is not None:
         return f"did you mean {quoted(near)}?" + (" Its name has blanks around it" if near.strip() != near else "")
     return f"the columns are {first_few([quoted(one) for one in columns], _MOST_TOLD)}" if told is None else None
-
-
-def _texts_in(told: str) -> list[str]:
-    return [json.loads(one) for one in re.findall(r'"(?:[^"\\]|\\.)*"', told)]
-
-
-def _read_file(f: Failure) -> Path | None:
-    """The file that a reader was given, else the one that the step is for."""
-    given = (frame.f_locals.get(name) for frame in f.frames("polars", "pandas") for name in _FILES)
-    path = next((one for one in given if isinstance(one, (str, os.PathLike))), None)
-    return f.source if path is None else Path(path)
 
 
 def workbook_fix(path: str | Path) -> str | None:
@@ -409,8 +398,9 @@ def _relative_path(f: Failure, found: re.Match[str]) -> str | None:
 
 
 def _not_utf8(f: Failure, found: re.Match[str]) -> str:
-    path = _read_file(f)
-    if path is not None and path.is_file() and (said := workbook_fix(path)) is not None:
+    read = (frame.f_locals.get(name) for frame in f.frames("polars", "pandas") for name in _FILES)
+    path = next((one for one in read if isinstance(one, (str, os.PathLike))), f.source)
+    if path is not None and os.path.isfile(path) and (said := workbook_fix(Path(path))) is not None:
         return said
     return (
         'the file is not UTF-8: say what it is, such as encoding="cp1252" (Excel on Windows); or it is not a text file'

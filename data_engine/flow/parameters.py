@@ -227,7 +227,8 @@ def _with_default(parameter: Parameter, default: Any) -> Parameter:
     if parameter.kind == "Secret" or not parameter.has_default:
         return parameter
     try:
-        return replace(parameter, default=_fixed(parameter.parse(default)))
+        parsed = parameter.parse(default)
+        return replace(parameter, default=tuple(parsed) if isinstance(parsed, list) else parsed)
     except FlowValidationError as error:
         raise FlowValidationError(
             f"the default of {parameter.name} is {default!r}: {error.what}",
@@ -260,11 +261,6 @@ def _secret(parameter: Parameter, secret: Callable[[str], Secret]) -> Secret | N
         if not parameter.is_optional:
             raise
         return None
-
-
-def _fixed(default: Any) -> Any:
-    """A default as a frozen value has it."""
-    return tuple(default) if isinstance(default, list) else default
 
 
 def _shown(given: Any) -> str:

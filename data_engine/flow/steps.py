@@ -172,7 +172,9 @@ def step_error(
         detail, fix = cause.what, cause.fix
     else:
         item = {"item": error.item} if isinstance(error, ItemFailed) else {}
-        failure = Failure(cause, source_path or _file_of(error), flow, step, context, before, savers, **item)
+        at = item.get("item")
+        file = at.path if isinstance(at, FileRef) else at if isinstance(at, Path) else None
+        failure = Failure(cause, source_path or file, flow, step, context, before, savers, **item)
         fix = "; or ".join(filter(None, (used_up, fix_for(failure)))) or None
         detail = message_of(cause) if fix is None else plain_words(message_of(cause))
     raised = FlowExecutionError(
@@ -186,13 +188,6 @@ def step_error(
     )
     raised.__cause__ = cause
     return raised, "failed"
-
-
-def _file_of(error: BaseException) -> Path | None:
-    """The file that a map was at when it raised."""
-    item = error.item if isinstance(error, ItemFailed) else None
-    path = item.path if isinstance(item, FileRef) else item
-    return path if isinstance(path, Path) else None
 
 
 def item_words(item: object) -> str:

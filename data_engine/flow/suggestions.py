@@ -18,7 +18,6 @@ _LEAST_LETTERS = 3
 _LONGEST_VALUE = 60
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from inspect import Signature
     from typing import Any, TypeVar
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -218,31 +217,20 @@ def _wrong_call(
         for one in found.parameters.values()
         if one.name != "self" and not one.name.startswith("_") and (public is None or one.name in public)
     ]
-    shown = str(found.replace(parameters=[_bare(one) for one in options], return_annotation=found.empty))
+    bare = [one.replace(annotation=one.empty) for one in options]
+    shown = str(found.replace(parameters=bare, return_annotation=found.empty))
     unknown = next((name for name in given if name not in found.parameters), None)
     if unknown is None:
         takes = f"write {example}; it takes {shown}" if example else f"it takes {shown}"
-        return FlowValidationError(
-            f"{title}: {_misfit(found, args, given)}",
-            where=f"{title}(...)",
-            fix=takes,
-        )
+        misfit = "these arguments do not fit"
+        try:
+            found.bind(*args, **given)
+        except TypeError as error:  # the same words on every Python
+            misfit = str(error)
+        return FlowValidationError(f"{title}: {misfit}", where=f"{title}(...)", fix=takes)
     names = [one.name for one in options]
     near = nearest_name(unknown, names)
     offer = f"did you mean {near}=? It" if near else f"write {example}; it" if example else "it"
     return FlowValidationError(
         f"{title} has no option {unknown!r}", where=f"{title}({unknown}=...)", fix=f"{offer} takes {shown}"
     )
-
-
-def _misfit(found: Signature, args: tuple[Any, ...], given: dict[str, Any]) -> str:
-    """How arguments do not fit, in the same words on every Python."""
-    try:
-        found.bind(*args, **given)
-    except TypeError as error:
-        return str(error)
-    return "these arguments do not fit"
-
-
-def _bare(parameter: Any) -> Any:
-    return parameter.replace(annotation=parameter.empty)

@@ -236,21 +236,17 @@ def _parse_skip(value: object) -> dict[str, Any]:
 
 
 def _read_day(text: str) -> date | None:
+    from datetime import date
+
     try:
-        return _day(text.strip())
+        return date.fromisoformat(text.strip())
     except ValueError:
         return None
 
 
-def _day(text: str) -> date:
-    from datetime import date
-
-    return date.fromisoformat(text)
-
-
 def skipped_days(skip: Collection[str], skip_file: Path | None) -> frozenset[date]:
     """As `Schedule.skipped_days`, of these fields of one."""
-    return frozenset(map(_day, skip)) if skip_file is None else read_days(skip_file)
+    return frozenset(filter(None, map(_read_day, skip))) if skip_file is None else read_days(skip_file)
 
 
 def read_days(path: Path) -> frozenset[date]:
@@ -436,19 +432,6 @@ def _misplaced(name: str, mode: str, home: str) -> FlowValidationError:
 _MOST_TIMES = 4
 _INTERVAL = re.compile(r"([\d.]+) ?(ms|[smhdw])")
 _NUMBERED = re.compile(r"\b(\d+)th\b")
-_ENDS = {
-    "21": "st",
-    "22": "nd",
-    "23": "rd",
-    "31": "st",
-    "32": "nd",
-    "33": "rd",
-    "41": "st",
-    "42": "nd",
-    "43": "rd",
-    "51": "st",
-}
-_ENDS |= {"52": "nd", "53": "rd"}
 _NOT_IN_EACH = re.compile(r"(on the (?:29th|30th|31st) day) of every month")
 
 
@@ -497,6 +480,11 @@ def _cron_words(line: str) -> str:
     from cronsim import CronSim
 
     words = CronSim(line, datetime(2024, 1, 1)).explain()
-    words = _NUMBERED.sub(lambda found: f"{found[1]}{_ENDS.get(found[1], 'th')}", words[:1].lower() + words[1:])
+    words = _NUMBERED.sub(lambda found: _ordinal(int(found[1])), words[:1].lower() + words[1:])
     words = _NOT_IN_EACH.sub(r"\1, in months that have one (L is the last day)", words)
     return words.replace("on Monday through Friday", "on business days (Monday to Friday)").replace(" through ", " to ")
+
+
+def _ordinal(number: int) -> str:
+    is_teen = number % 100 in (11, 12, 13)
+    return f"{number}{'th' if is_teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from data_engine.notebook.names import (
@@ -13,19 +13,22 @@ from data_engine.notebook.names import (
     HINT,
     LOAD,
     MUTATE,
+    NOTE,
+    NOTHING,
     SQL,
     TABLE,
+    TYPE,
     Bare,
     Names,
     changed_by_keyword,
     elements,
     first_text,
+    is_container,
     path_of,
     reads_tables,
     sql_words,
     texts_in,
 )
-from data_engine.notebook.scopes import CLASS, FUNCTION, MODULE, Scope, ScopeTracker, parameters_of
 
 MUTATORS = frozenset(
     {"append", "appendleft", "extend", "extendleft", "insert", "remove", "pop", "popleft", "popitem", "clear", "sort",
@@ -43,6 +46,12 @@ _LATER_CALLS = frozenset(
      "filterwarnings", "simplefilter", "load_dotenv", "seed", "set_option", "putenv", "setcontext", "set_tbl_rows"}
 )  # fmt: skip
 
+MODULE, CLASS, FUNCTION = 0, 1, 2
+"""The kinds of scopes."""
+
+_GENERICS = frozenset(
+    {"list", "dict", "tuple", "set", "frozenset", "type", "Sequence", "Mapping", "Callable", "Optional"}
+)
 _COPIES = (ast.Call, ast.BinOp, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
 
 
@@ -66,8 +75,34 @@ _FIELDS: dict[type, tuple[str, ...]] = {}
 """The fields of nodes without a handler that can hold names."""
 
 
-class _Visitor(ScopeTracker):
-    """One walk over one statement."""
+class _Scope:
+    __slots__ = ("bound", "globals", "kind", "lines", "nonlocals", "parent", "shadows", "sql_texts", "uses")
+
+    def __init__(self, kind: int, parent: _Scope | None) -> None:
+        self.kind = kind
+        self.parent = parent
+        self.bound: set[str] = set()
+        self.globals: set[str] = set()
+        self.nonlocals: set[str] = set()
+        self.shadows: list[set[str]] = []
+        self.uses: dict[str, int] = {}
+        self.lines: dict[str, int] = {}
+        self.sql_texts: list[str] = []
+
+
+class _Visitor:
+    """One walk over one statement, whose names are met in Python's order; `out` is what is known."""
+
+    def __init__(self) -> None:
+        self.out = Names()
+        self.scope = _Scope(MODULE, None)
+        self.scope.uses, self.scope.lines = self.out.now, self.out.now_lines
+        self.functions = 0
+        self.guards = 0  # inside what may run without a name
+        self.import_guards = 0  # inside what may run without an import
+        self.elements: dict[str, tuple[str, ...]] = {}  # loop variables, and the names they are elements of
+        self.blocks: list[set[str]] = [set()]  # at module level: what is surely bound by now, block by block
+        self.undoing = 0
 
     def visit(self, node: Any) -> None:
         handler = _HANDLERS.get(node.__class__)
@@ -87,9 +122,177 @@ class _Visitor(ScopeTracker):
             elif isinstance(value, ast.AST):
                 self.visit(value)
 
+    # scopes
+
+    def visit_all(self, nodes: Iterable[ast.AST | None]) -> None:
+        for node in nodes:
+            if node is not None:
+                self.visit(node)
+
+    def use(self, name: str, flags: int, line: int) -> None:
+        if flags & (CHANGE | MUTATE) and name in self.elements:
+            for whole in self.elements[name]:
+                self.use(whole, flags & (CHANGE | MUTATE), line)
+        scope = self.scope
+        while True:
+            for shadow in scope.shadows:
+                if name in shadow:
+                    return
+            if scope.kind != CLASS:
+                break
+            if name in scope.bound:
+                return
+            scope = scope.parent  # type: ignore[assignment]
+        if scope.kind == MODULE and name in self.out.binds:
+            if any(name in block for block in self.blocks):
+                return
+            flags = (flags & ~LOAD) | (HINT if flags & LOAD else 0)
+        elif flags & LOAD and self.guards:
+            flags = (flags & ~LOAD) | HINT
+        known = scope.uses.get(name, 0)
+        if (flags & LOAD and not known & LOAD) or not known:
+            scope.lines[name] = line
+        scope.uses[name] = known | flags
+
+    def bind(self, name: str, line: int, *, is_target: bool = False) -> None:
+        scope = self.scope
+        if name in scope.globals:
+            self.out.bound_globals.add(name)
+            self.out.later[name] = self.out.later.get(name, 0) | HINT | CHANGE
+            self.out.later_lines.setdefault(name, line)
+            return
+        if scope.kind != MODULE:
+            if name not in scope.nonlocals:
+                scope.bound.add(name)
+            return
+        binds = self.out.binds
+        if is_target and name not in binds:
+            self.out.targets.add(name)
+        elif not is_target:
+            self.out.targets.discard(name)
+        binds.setdefault(name, line)
+        self.blocks[-1].add(name)
+
+    def visit_block(self, statements: Iterable[ast.AST], *first: ast.AST | None) -> None:
+        """Visit what may run or not: what it binds is not sure afterwards."""
+        self.blocks.append(set())
+        self.visit_all(first)
+        self.visit_all(statements)
+        self.blocks.pop()
+
+    def bind_target(self, target: ast.AST, *, is_target: bool = False) -> None:
+        kind = target.__class__
+        if kind is ast.Name:
+            self.bind(target.id, target.lineno, is_target=is_target)  # type: ignore[attr-defined]
+        elif kind is ast.Tuple or kind is ast.List:
+            for element in target.elts:  # type: ignore[attr-defined]
+                self.bind_target(element, is_target=is_target)
+        elif kind is ast.Starred:
+            self.bind_target(target.value, is_target=is_target)  # type: ignore[attr-defined]
+        else:
+            self.write(target)
+
+    def write(self, target: Any) -> None:
+        path = path_of(target)
+        if path[0]:
+            self.use(path[0], CHANGE, target.lineno)
+        if self.functions:
+            self.out.later_calls.append((*path, " ="))
+        else:
+            self.out.writes.append((path, target.lineno, bool(self.undoing)))
+        self.visit(target.value)
+        if target.__class__ is ast.Subscript:
+            self.visit(target.slice)
+
+    def open_function(self) -> _Scope:
+        self.functions += 1
+        self.scope = _Scope(FUNCTION, self.scope)
+        return self.scope
+
+    def close_function(self) -> None:
+        scope = self.scope
+        outer: _Scope = scope.parent  # type: ignore[assignment]
+        self.functions -= 1
+        self.scope = outer
+        if scope.sql_texts and any(flags & SQL and name in scope.bound for name, flags in scope.uses.items()):
+            for text in scope.sql_texts:  # a local variable is given to sql(): one of these texts, perhaps
+                _add_sql(scope, text)
+        while outer.kind == CLASS:
+            outer = outer.parent  # type: ignore[assignment]
+        uses, lines = (self.out.later, self.out.later_lines) if outer.kind == MODULE else (outer.uses, outer.lines)
+        for name, flags in scope.uses.items():
+            into, into_lines = uses, lines
+            if name in scope.globals:
+                into, into_lines = self.out.later, self.out.later_lines
+            elif name in scope.bound or any(name in shadow for shadow in outer.shadows):
+                continue
+            known = into.get(name, 0)
+            if (flags & LOAD and not known & LOAD) or not known:
+                into_lines[name] = scope.lines[name]
+            into[name] = known | flags
+
+    def note_parameters(
+        self, scope: _Scope, parameters: Iterable[ast.arg], copied: Mapping[str, int] = NOTHING
+    ) -> None:
+        """Remember what the function just read does with what it is given."""
+        for parameter in parameters:
+            flags = scope.uses.get(parameter.arg, 0)
+            if flags & SQL:
+                self.out.sql_parameters = True
+            flags = copied.get(parameter.arg, flags) & (CHANGE | MUTATE)
+            if flags:
+                changed = self.out.changed_parameters
+                self.out.changed_parameters = {**changed, parameter.arg: changed.get(parameter.arg, 0) | flags}
+
+    def type_parameters(self, node: Any) -> set[str]:
+        """The names of `[T: Base]`; what bounds them is only looked up when somebody asks."""
+        parameters = getattr(node, "type_params", ())
+        names = {parameter.name for parameter in parameters}
+        for parameter in parameters:
+            for part in ast.walk(parameter):
+                if isinstance(part, ast.Name) and part.id not in names:
+                    self.use(part.id, TYPE, part.lineno)
+        return names
+
+    def note_value(self, target: ast.AST, value: ast.expr) -> None:
+        """Remember what a name is bound to: a container, the same as another path, or a type."""
+        if isinstance(target, ast.Name):
+            if isinstance(value, ast.Subscript) and path_of(value.value)[-1] in _GENERICS:
+                self.annotation(value)
+            if is_container(value):
+                self.out.containers.add(target.id)
+            elif (path := path_of(value))[0]:
+                self.out.aliases[target.id] = path
+        elif isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List)):
+            for part, part_value in zip(target.elts, value.elts, strict=False):
+                self.note_value(part, part_value)
+
+    def _function_scope(self) -> _Scope:
+        scope = self.scope
+        while scope.kind != FUNCTION:
+            scope = scope.parent  # type: ignore[assignment]
+        return scope
+
+    def note_await(self, line: int) -> None:
+        if not self.functions and self.out.await_line is None:
+            self.out.await_line = line
+
+    def annotation(self, node: ast.expr) -> None:
+        """Names in annotations: never read in function bodies, else read now unless annotations are lazy."""
+        flag = HINT if self.scope.kind == FUNCTION else NOTE
+        if isinstance(node, ast.Name):  # nearly always
+            self.use(node.id, flag, node.lineno)
+            return
+        for part in ast.walk(node):
+            if part.__class__ is ast.Name:
+                self.use(part.id, flag, part.lineno)
+            elif isinstance(part, ast.Constant) and isinstance(part.value, str):
+                for word in sorted(sql_words(part.value)[1]):
+                    self.use(word, TYPE, part.lineno)
+
     # statements
 
-    def visit_function(self, node: Any) -> None:
+    def visit_FunctionDef(self, node: Any) -> None:
         self.visit_all(node.decorator_list)
         arguments = node.args
         self.visit_all(arguments.defaults)
@@ -119,7 +322,9 @@ class _Visitor(ScopeTracker):
         if shadow:
             self.scope.shadows.pop()
 
-    def visit_lambda(self, node: ast.Lambda) -> None:
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
         self.visit_all(node.args.defaults)
         self.visit_all(node.args.kw_defaults)
         scope = self.open_function()
@@ -130,14 +335,14 @@ class _Visitor(ScopeTracker):
             self.note_parameters(scope, parameters)
         self.close_function()
 
-    def visit_class(self, node: Any) -> None:
+    def visit_ClassDef(self, node: Any) -> None:
         self.visit_all(node.decorator_list)
         shadow = self.type_parameters(node)
         if shadow:
             self.scope.shadows.append(shadow)
         self.visit_all(node.bases)
         self.visit_all(keyword.value for keyword in node.keywords)
-        self.scope = Scope(CLASS, self.scope)
+        self.scope = _Scope(CLASS, self.scope)
         self.scope.bound.update(("__module__", "__qualname__"))
         for statement in node.body:
             self.visit(statement)
@@ -146,14 +351,14 @@ class _Visitor(ScopeTracker):
             self.scope.shadows.pop()
         self.bind(node.name, node.lineno)
 
-    def visit_type_alias(self, node: Any) -> None:
+    def visit_TypeAlias(self, node: Any) -> None:
         self.bind(node.name.id, node.lineno)
         scope = self.open_function()  # the value is evaluated when somebody asks for it
         scope.bound.update(self.type_parameters(node))
         self.visit(node.value)
         self.close_function()
 
-    def visit_import(self, node: ast.Import) -> None:
+    def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
             name = alias.asname or alias.name.partition(".")[0]
             self.bind(name, node.lineno)
@@ -162,7 +367,7 @@ class _Visitor(ScopeTracker):
                 if not alias.asname and "." in alias.name:
                     self.out.additive.add(name)
 
-    def visit_import_from(self, node: ast.ImportFrom) -> None:
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         if node.level and not self.import_guards:
             self.out.relative_line = self.out.relative_line or node.lineno
         if node.module == "__future__" and not node.level and self.scope.kind == MODULE:
@@ -177,7 +382,7 @@ class _Visitor(ScopeTracker):
             if self.scope.kind == MODULE:
                 self.out.imports[name] = f"{'.' * node.level}{node.module or ''}.{alias.name}"
 
-    def visit_assign(self, node: ast.Assign) -> None:
+    def visit_Assign(self, node: ast.Assign) -> None:
         value = node.value
         self.visit(value.value if isinstance(value, ast.Attribute) else value)  # `add = ROWS.append` is only a name
         for target in node.targets:
@@ -185,7 +390,7 @@ class _Visitor(ScopeTracker):
             if self.scope.kind == MODULE:
                 self.note_value(target, node.value)
 
-    def visit_ann_assign(self, node: ast.AnnAssign) -> None:
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if node.value is not None:
             self.visit(node.value)
         self.annotation(node.annotation)
@@ -198,7 +403,7 @@ class _Visitor(ScopeTracker):
         elif self.scope.kind == FUNCTION and isinstance(node.target, ast.Name):
             self.bind(node.target.id, node.lineno)
 
-    def visit_aug_assign(self, node: ast.AugAssign) -> None:
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
         self.visit(node.value)
         if isinstance(node.target, ast.Name):
             self.use(node.target.id, LOAD | MUTATE, node.lineno)
@@ -208,13 +413,13 @@ class _Visitor(ScopeTracker):
         else:
             self.write(node.target)
 
-    def visit_named_expr(self, node: ast.NamedExpr) -> None:
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
         self.visit(node.value)
         self.bind(node.target.id, node.lineno)
         if self.scope.kind == MODULE:
             self.note_value(node.target, node.value)
 
-    def visit_delete(self, node: ast.Delete) -> None:
+    def visit_Delete(self, node: ast.Delete) -> None:
         targets: list[ast.expr] = [*node.targets]
         for target in targets:
             if isinstance(target, (ast.Tuple, ast.List)):  # `del (a, b)`
@@ -226,21 +431,21 @@ class _Visitor(ScopeTracker):
             else:
                 self.bind(target.id, node.lineno)
 
-    def visit_global(self, node: ast.Global) -> None:
+    def visit_Global(self, node: ast.Global) -> None:
         if self.scope.kind != MODULE:
             self.scope.globals.update(node.names)
 
-    def visit_nonlocal(self, node: ast.Nonlocal) -> None:
+    def visit_Nonlocal(self, node: ast.Nonlocal) -> None:
         self.scope.nonlocals.update(node.names)
 
-    def visit_expr(self, node: ast.Expr) -> None:
+    def visit_Expr(self, node: ast.Expr) -> None:
         value = node.value
         call = value.value if isinstance(value, ast.Await) else value
         if not self.functions and isinstance(call, ast.Call):
             self.out.bare.append(Bare(path_of(call), node.lineno, first_text(call)))
         self.visit(value)
 
-    def visit_for(self, node: Any) -> None:
+    def visit_For(self, node: Any) -> None:
         if node.__class__ is ast.AsyncFor:
             self.note_await(node.lineno)
         self.visit(node.iter)
@@ -253,12 +458,14 @@ class _Visitor(ScopeTracker):
         self.blocks.pop()
         self.visit_block(node.orelse)
 
-    def visit_while(self, node: ast.While) -> None:
+    visit_AsyncFor = visit_For
+
+    def visit_While(self, node: ast.While) -> None:
         self.visit(node.test)
         self.visit_block(node.body)
         self.visit_block(node.orelse)
 
-    def visit_with(self, node: Any) -> None:
+    def visit_With(self, node: Any) -> None:
         if node.__class__ is ast.AsyncWith:
             self.note_await(node.lineno)
         undoes = False
@@ -275,7 +482,9 @@ class _Visitor(ScopeTracker):
         self.visit_all(node.body)
         self.undoing -= undoes
 
-    def visit_if(self, node: ast.If) -> None:
+    visit_AsyncWith = visit_With
+
+    def visit_If(self, node: ast.If) -> None:
         while True:
             guarded = any(
                 isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id in _NAME_PROBES
@@ -294,7 +503,7 @@ class _Visitor(ScopeTracker):
             self.visit_block(node.orelse)
             return
 
-    def visit_try(self, node: Any) -> None:
+    def visit_Try(self, node: Any) -> None:
         guarded = any(_catches(handler, _NAME_ERRORS) for handler in node.handlers)
         import_guarded = any(handler.type is None or _catches(handler, _IMPORT_ERRORS) for handler in node.handlers)
         self.guards += guarded
@@ -314,22 +523,24 @@ class _Visitor(ScopeTracker):
         self.visit_block(node.orelse)
         self.visit_all(node.finalbody)
 
-    def visit_match(self, node: ast.Match) -> None:
+    visit_TryStar = visit_Try
+
+    def visit_Match(self, node: ast.Match) -> None:
         self.visit(node.subject)
         for case in node.cases:
             self.visit_block(case.body, case.pattern, case.guard)
 
-    def visit_match_as(self, node: Any) -> None:
+    def visit_MatchAs(self, node: Any) -> None:
         if node.pattern is not None:
             self.visit(node.pattern)
         if node.name:
             self.bind(node.name, node.lineno)
 
-    def visit_match_star(self, node: Any) -> None:
+    def visit_MatchStar(self, node: Any) -> None:
         if node.name:
             self.bind(node.name, node.lineno)
 
-    def visit_match_mapping(self, node: Any) -> None:
+    def visit_MatchMapping(self, node: Any) -> None:
         self.visit_all(node.keys)
         self.visit_all(node.patterns)
         if node.rest:
@@ -337,22 +548,22 @@ class _Visitor(ScopeTracker):
 
     # expressions
 
-    def visit_name(self, node: ast.Name) -> None:
+    def visit_Name(self, node: ast.Name) -> None:
         self.use(node.id, LOAD, node.lineno)
 
-    def visit_constant(self, node: ast.Constant) -> None:
+    def visit_Constant(self, node: ast.Constant) -> None:
         value = node.value
         if self.functions and value.__class__ is str and reads_tables(value):
             self._function_scope().sql_texts.append(value)
 
-    def visit_attribute(self, node: Any) -> None:
+    def visit_Attribute(self, node: Any) -> None:
         if node.attr in MUTATORS and node.value.__class__ is ast.Name:
             self.use(node.value.id, MUTATE, node.lineno)  # `map(ROWS.append, found)`
         while node.__class__ is ast.Attribute:
             node = node.value
         self.visit(node)
 
-    def visit_call(self, node: Any) -> None:
+    def visit_Call(self, node: Any) -> None:
         """Also the links of a fluent chain, without recursion: flows are chains."""
         while True:
             kind = node.__class__
@@ -436,7 +647,7 @@ class _Visitor(ScopeTracker):
             for word in called_in(argument):
                 self.use(word, HINT, argument.lineno)
 
-    def visit_binary(self, node: Any) -> None:
+    def visit_BinOp(self, node: Any) -> None:
         rights = []
         while node.__class__ is ast.BinOp:
             rights.append(node.right)
@@ -445,7 +656,7 @@ class _Visitor(ScopeTracker):
         for right in reversed(rights):
             self.visit(right)
 
-    def visit_comprehension(self, node: Any) -> None:
+    def visit_ListComp(self, node: Any) -> None:
         shadow: set[str] = set()
         self.scope.shadows.append(shadow)
         known = self.elements
@@ -467,7 +678,9 @@ class _Visitor(ScopeTracker):
         if not self.functions:
             self.out.comprehension_targets |= shadow
 
-    def visit_await(self, node: ast.Await) -> None:
+    visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_ListComp
+
+    def visit_Await(self, node: ast.Await) -> None:
         self.note_await(node.lineno)
         self.visit(node.value)
 
@@ -485,39 +698,10 @@ def _catches(handler: ast.ExceptHandler, errors: frozenset[str]) -> bool:
 
 
 _HANDLERS: dict[type, Callable[[_Visitor, Any], None]] = {
-    ast.Name: _Visitor.visit_name,
-    ast.Constant: _Visitor.visit_constant,
-    ast.Attribute: _Visitor.visit_attribute,
-    ast.Call: _Visitor.visit_call,
-    ast.BinOp: _Visitor.visit_binary,
-    ast.Lambda: _Visitor.visit_lambda,
-    **dict.fromkeys((ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp), _Visitor.visit_comprehension),
-    ast.NamedExpr: _Visitor.visit_named_expr,
-    ast.Await: _Visitor.visit_await,
-    **dict.fromkeys((ast.FunctionDef, ast.AsyncFunctionDef), _Visitor.visit_function),
-    ast.ClassDef: _Visitor.visit_class,
-    ast.Import: _Visitor.visit_import,
-    ast.ImportFrom: _Visitor.visit_import_from,
-    ast.Assign: _Visitor.visit_assign,
-    ast.AnnAssign: _Visitor.visit_ann_assign,
-    ast.AugAssign: _Visitor.visit_aug_assign,
-    ast.Delete: _Visitor.visit_delete,
-    ast.Global: _Visitor.visit_global,
-    ast.Nonlocal: _Visitor.visit_nonlocal,
-    ast.Expr: _Visitor.visit_expr,
-    **dict.fromkeys((ast.For, ast.AsyncFor), _Visitor.visit_for),
-    **dict.fromkeys((ast.With, ast.AsyncWith), _Visitor.visit_with),
-    ast.If: _Visitor.visit_if,
-    ast.Try: _Visitor.visit_try,
-    ast.While: _Visitor.visit_while,
-    ast.Match: _Visitor.visit_match,
-    ast.MatchAs: _Visitor.visit_match_as,
-    ast.MatchStar: _Visitor.visit_match_star,
-    ast.MatchMapping: _Visitor.visit_match_mapping,
+    getattr(ast, name.removeprefix("visit_")): method
+    for name, method in vars(_Visitor).items()
+    if name.startswith("visit_") and hasattr(ast, name.removeprefix("visit_"))  # newer Pythons have more
 }
-for _name, _visit in {"TryStar": _Visitor.visit_try, "TypeAlias": _Visitor.visit_type_alias}.items():
-    if hasattr(ast, _name):  # newer Pythons
-        _HANDLERS[getattr(ast, _name)] = _visit
 
 
 FORMULA_CALLS = frozenset(
@@ -542,3 +726,19 @@ def called_in(formula: ast.expr) -> Iterator[str]:
     """
     for text in texts_in(formula):
         yield from _CALLED.findall(text)
+
+
+def _add_sql(scope: _Scope, text: str) -> None:
+    tables, words = sql_words(text)
+    for word in sorted(words):
+        scope.uses[word] = scope.uses.get(word, 0) | (TABLE if word in tables else HINT)
+        scope.lines.setdefault(word, 1)
+
+
+def parameters_of(arguments: ast.arguments) -> list[ast.arg]:
+    found = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    if arguments.vararg:
+        found.append(arguments.vararg)
+    if arguments.kwarg:
+        found.append(arguments.kwarg)
+    return found

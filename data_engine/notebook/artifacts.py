@@ -57,8 +57,10 @@ def load_artifact(path: Path, data: bytes, *, cache_dir: Path | None) -> Artifac
         >>> [number for number, _ in artifact.codes], artifact.compiled.is_flow
         ([1], True)
     """
-    content_hash = _content_hash(path, data)
-    file = None if cache_dir is None else _file(path, content_hash, cache_dir)
+    digest = hashlib.sha256(f"{FORMAT}\0{_PYTHON}\0".encode())
+    digest.update(os.fsencode(path) + b"\0" + data)
+    content_hash = digest.hexdigest()
+    file = None if cache_dir is None else cache_dir / f"{_prefix(path)}{content_hash[:32]}.artifact"
     with _memory_lock:
         artifact = _memory.get(content_hash)
         if artifact is not None:
@@ -79,23 +81,26 @@ def load_artifact(path: Path, data: bytes, *, cache_dir: Path | None) -> Artifac
     return artifact
 
 
+def is_flow(path: Path, data: bytes, cache_dir: Path | None) -> bool:
+    """Whether the module at `path` with the content `data` defines `build`.
+
+    Raises:
+        NotebookCompileError: the notebook cannot become a module.
+        SyntaxError, ValueError: the Python module does not parse.
+    """
+    from data_engine.notebook.build_function import defines_build
+
+    if path.suffix == ".ipynb":
+        return load_artifact(path, data, cache_dir=cache_dir).compiled.is_flow
+    return b"build" in data and defines_build(data)
+
+
 def _compiled(path: Path, data: bytes, content_hash: str) -> Artifact:
     # the compiler is imported where something is compiled: a daemon or a worker that finds all done starts sooner
     from data_engine.notebook.compile import compile_content
 
     compiled, codes = compile_content(data, path)
     return Artifact(compiled, codes, content_hash)
-
-
-def _content_hash(path: Path, data: bytes) -> str:
-    digest = hashlib.sha256(f"{FORMAT}\0{_PYTHON}\0".encode())
-    digest.update(os.fsencode(path) + b"\0")
-    digest.update(data)
-    return digest.hexdigest()
-
-
-def _file(path: Path, content_hash: str, cache_dir: Path) -> Path:
-    return cache_dir / f"{_prefix(path)}{content_hash[:32]}.artifact"
 
 
 def _prefix(path: Path) -> str:
@@ -111,12 +116,16 @@ def _read(file: Path, path: Path, content_hash: str) -> Artifact | None:
     # marshal trusts what it reads, so nothing damaged may reach it
     if _digest(payload, content_hash) != data[:_DIGEST_BYTES]:
         return None
-    compiled, codes = marshal.loads(payload)
-    return Artifact(_unpacked(path, compiled), codes, content_hash)
+    packed, codes = marshal.loads(payload)
+    records: dict[str, type[Record]] = {"warnings": CompileWarning, "cells": CompiledCell, "chunks": Chunk}
+    lists: dict[str, Any] = {name: tuple(map(kind.read, packed[name])) for name, kind in records.items()}
+    return Artifact(CompiledNotebook(path=path, **(packed | lists)), codes, content_hash)
 
 
 def _write(artifact: Artifact, file: Path) -> None:
-    payload = marshal.dumps((_packed(artifact.compiled), artifact.codes))
+    names = [one.name for one in fields(artifact.compiled) if one.name != "path"]
+    packed = {name: as_json(getattr(artifact.compiled, name)) for name in names}
+    payload = marshal.dumps((packed, artifact.codes))
     private.make_folder(file.parent)
     write_bytes_atomic(file, _digest(payload, artifact.content_hash) + payload, durable=False, mode=private.FILE)
     prefix = _prefix(artifact.compiled.path)
@@ -129,14 +138,3 @@ def _write(artifact: Artifact, file: Path) -> None:
 
 def _digest(payload: bytes, content_hash: str) -> bytes:
     return hashlib.sha256(payload + content_hash.encode()).digest()
-
-
-def _packed(compiled: CompiledNotebook) -> dict[str, Any]:
-    names = (one.name for one in fields(compiled) if one.name not in ("path", "name"))
-    return {name: as_json(getattr(compiled, name)) for name in names}
-
-
-def _unpacked(path: Path, packed: dict[str, Any]) -> CompiledNotebook:
-    records: dict[str, type[Record]] = {"warnings": CompileWarning, "cells": CompiledCell, "chunks": Chunk}
-    lists = {name: tuple(map(kind.read, packed[name])) for name, kind in records.items()}
-    return CompiledNotebook(path=path, name=path.stem, **(packed | lists))

@@ -98,11 +98,12 @@ def dropped_calls(statement: ast.stmt) -> list[DroppedCall]:
     if not isinstance(statement, ast.FunctionDef):
         return []
     own = sorted((node for node in _own(statement.body) if isinstance(node, ast.stmt)), key=lambda node: node.lineno)
-    flows = _returned(own) if statement.name == "build" else set()
+    roots = (_chain(node.value)[0] for node in own if isinstance(node, ast.Return))
+    flows = {root.id for root in roots if isinstance(root, ast.Name)} if statement.name == "build" else set()
     calls = []
     for node in own:
         root, verbs = _chain(getattr(node, "value", None))
-        name = root.id if isinstance(root, ast.Name) else ""
+        name = getattr(root, "id", "")
         if not _VERBS.issuperset(verbs) or not (_makes_flow(root) or name in flows):
             continue
         if isinstance(node, (ast.Assign, ast.AnnAssign)):
@@ -116,14 +117,8 @@ def dropped_calls(statement: ast.stmt) -> list[DroppedCall]:
     return calls
 
 
-def _returned(statements: list[ast.stmt]) -> set[str]:
-    """The names that `return` gives back, with or without verbs behind them."""
-    roots = (_chain(node.value)[0] for node in statements if isinstance(node, ast.Return))
-    return {root.id for root in roots if isinstance(root, ast.Name)}
-
-
 def _makes_flow(node: ast.expr | None) -> bool:
-    called = node.func if isinstance(node, ast.Call) else None
+    called = getattr(node, "func", None)
     return "Flow" in (getattr(called, "attr", ""), getattr(called, "id", ""))
 
 

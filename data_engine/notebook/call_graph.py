@@ -10,9 +10,8 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from data_engine.notebook.analysis import SQL_CALLS, analyse
-from data_engine.notebook.names import CALL, CHANGE, MUTATE, Names, Path, path_of
-from data_engine.notebook.scopes import parameters_of
+from data_engine.notebook.analysis import SQL_CALLS, analyse, parameters_of
+from data_engine.notebook.names import CALL, CHANGE, MUTATE, Names, Path, names_in, path_of
 from data_engine.notebook.statements import END, FUNCTIONS, Statement, Statements, is_same_object
 
 _CONSTRUCTORS = ("__new__", "__init__", "__post_init__", "__set_name__")
@@ -22,7 +21,8 @@ _DEEPEST = 10
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Body:
-    """One function, lambda or method. `owner` is the statement that defines it, `rest` its `*args`, `me` a method's own object; or ""."""
+    """One function, lambda or method. `owner` is the statement that defines it, `rest` its `*args`, `me` a method's own object, which is
+    not among the `positional`; or ""."""
 
     owner: Statement
     names: Names
@@ -35,10 +35,8 @@ class Body:
 
 @dataclass(slots=True)
 class BodyEffects:
-    """What a body does, itself and through others, as flags: to module-level names, and to what it is given.
-
-    `sql` are the parameters whose text reaches `sql` or the like.
-    """
+    """What a body does, itself and through others, as flags: to module-level names and to what it is given; `sql` are the parameters whose
+    text reaches `sql` or the like."""
 
     names: dict[str, int] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
@@ -100,16 +98,18 @@ class CallGraph:
         for call in names.inner_calls:
             path = path_of(call)
             if len(path) > 1 and path[-2] in SQL_CALLS:
-                found.sql.update(part.id for part in _names_given_first(call) if part.id in body.parameters)
-            for callee in self._called_inside(body, path):
+                first = call.args[:1] or [keyword.value for keyword in call.keywords]
+                found.sql |= set(body.parameters).intersection(name for value in first for name in names_in(value))
+            of_me = body.me and path[0] == body.me
+            called = self._called_on(body.owner, path[1:]) if of_me else self.called(path, END)
+            for callee in called if of_me or path[0] in names.later else ():
                 self._add(found, body, call, callee)
         return found
 
     def arguments_for(self, call: ast.Call, body: Body, parameter: str) -> Iterator[ast.expr]:
         """What a call hands to a parameter of the body it runs."""
-        positional = body.positional[1:] if body.me else body.positional
         for place, value in enumerate(call.args):
-            if parameter == (positional[place] if place < len(positional) else body.rest):
+            if parameter == (body.positional[place] if place < len(body.positional) else body.rest):
                 yield value
         for keyword in call.keywords:
             if keyword.arg == parameter:
@@ -166,7 +166,7 @@ class CallGraph:
                 owner,
                 owner.names if node is owner.node or isinstance(node, ast.Lambda) else analyse(node),
                 tuple(parameter.arg for parameter in parameters_of(arguments)),
-                positional,
+                positional[1:] if me else positional,
                 arguments.vararg.arg if arguments.vararg else "",
                 positional[0] if me and positional else "",
                 is_constructor=getattr(node, "name", "") in _CONSTRUCTORS,
@@ -205,14 +205,6 @@ class CallGraph:
         owners = self.statements.reaching(path[0], at)[0] if path[1:] in ((), ("[]",)) else []
         return [owner for owner in owners if isinstance(owner.node, ast.ClassDef)]
 
-    # following calls inside bodies
-
-    def _called_inside(self, body: Body, path: Path) -> Iterator[Body]:
-        if body.me and path[0] == body.me:
-            yield from self._called_on(body.owner, path[1:])
-        elif path[0] in body.names.later:
-            yield from self.called(path, END)
-
     def _add(self, found: BodyEffects, body: Body, call: ast.Call, callee: Body) -> None:
         """Add what a call inside `body` does: to module-level names, and to what the body was given itself."""
         inner = self.effects_of(callee)
@@ -230,18 +222,9 @@ class CallGraph:
                     into[path[0]] = into.get(path[0], 0) | flags
         for parameter in sorted(inner.sql):
             for value in self.arguments_for(call, callee, parameter):
-                found.sql.update(part.id for part in _names_in(value) if part.id in body.parameters)
+                found.sql |= names_in(value).intersection(body.parameters)
 
 
 def _lambda_of(node: ast.stmt) -> ast.Lambda | None:
     value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
     return value if isinstance(value, ast.Lambda) else None
-
-
-def _names_given_first(call: ast.Call) -> list[ast.Name]:
-    first = call.args[:1] or [keyword.value for keyword in call.keywords]
-    return [name for value in first for name in _names_in(value)]
-
-
-def _names_in(value: ast.expr) -> list[ast.Name]:
-    return [part for part in ast.walk(value) if isinstance(part, ast.Name)]

@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from data_engine import private
@@ -65,13 +66,16 @@ class CatalogEntry:
     def as_dict(self) -> dict[str, Any]:
         """The keys and values `data-engine list --json` prints."""
         names = ("name", "group", "title", "mode", "description", "source", "mirror")
+        parameters, expectations = (None, ()) if self.flow is None else (self.flow.parameters, self.flow.expectations)
         return {
             **{name: getattr(self, name) for name in names},
             "staged": self.flow is not None and self.flow.is_staged,
             "trigger": self.trigger,
             "options": _options(self.flow),
-            "parameters": _parameters(self.flow),
-            "expectations": _expectations(self.flow),
+            "parameters": None if parameters is None else parameters.as_json(),
+            "expectations": [
+                {name: value for name, value in asdict(one).items() if value not in (None, ())} for one in expectations
+            ],
             "steps": list(self.steps),
             "warnings": list(self.warnings),
             "path": str(self.path),
@@ -91,22 +95,11 @@ def _options(flow: Flow | None) -> dict[str, Any]:
     }
 
 
-def _parameters(flow: Flow | None) -> list[dict[str, Any]] | None:
-    """What the flow can be given, for a form; None for one that declares nothing."""
-    return None if flow is None or flow.parameters is None else flow.parameters.as_json()
-
-
-def _expectations(flow: Flow | None) -> list[dict[str, Any]]:
-    """What `Flow.expect` was told, call by call, without what it left out."""
-    found = () if flow is None else flow.expectations
-    return [{name: value for name, value in asdict(one).items() if value not in (None, ())} for one in found]
-
-
 def read_catalog(
     modules: FlowModules,
     *,
     begin: Callable[[str], None] | None = None,
-    known_bad: Mapping[str, FlowValidationError] | None = None,
+    known_bad: Mapping[str, FlowValidationError] = MappingProxyType({}),
     only: str | None = None,
     kept: Descriptions | None = None,
     warns: bool = True,
@@ -131,7 +124,7 @@ def read_catalog(
     for name, paths in files.items():
         if only not in (None, name):
             continue
-        if (bad := _known_error(name, paths[0], known_bad)) is not None:
+        if (bad := known_bad.get(name) or badly_named(paths[0])) is not None:
             entry = CatalogEntry(name, modules.authored(paths[0]), title_words(name, "Flow"), error=bad)
             entries[name] = ("", entry)
             continue
@@ -156,23 +149,20 @@ def read_catalog(
     if kept is not None:
         kept.save()
     _remembered[modules.package] = entries
-    read = entries.values() if only is None else [entries[only]] if only in entries else []
-    every = sorted([*(entry for _, entry in read if entry is not None), *described.values()], key=lambda one: one.name)
-    return _with_name_warnings(_with_mirror_warnings(every), files) if warns else tuple(every)
+    read = [entry for _, entry in entries.values() if entry is not None]
+    every = sorted([*read, *described.values()], key=lambda one: one.name)
+    return _with_warnings(every, files) if warns else tuple(every)
 
 
-def _known_error(
-    name: str, path: Path, known_bad: Mapping[str, FlowValidationError] | None
-) -> FlowValidationError | None:
-    known = None if known_bad is None else known_bad.get(name)
-    return known or badly_named(path)
+def _with_warnings(entries: Sequence[CatalogEntry], files: Mapping[str, list[Path]]) -> tuple[CatalogEntry, ...]:
+    """The entries, with what is warned of the folders that flows write, and of names."""
+    from data_engine.notebook.mirror_warnings import mirror_warnings
 
-
-def _with_name_warnings(entries: Iterable[CatalogEntry], files: Mapping[str, list[Path]]) -> tuple[CatalogEntry, ...]:
-    cases = case_warnings(files)
-    told = []
+    warned = mirror_warnings(entry.flow for entry in entries if entry.flow is not None)
+    cases, told = case_warnings(files), []
     for one in entries:
-        found = name_warnings(one.path, cases, () if one.error is not None else files.get(one.name, ()))
+        names = name_warnings(one.path, cases, () if one.error is not None else files.get(one.name, ()))
+        found = [*warned.get(one.name, ()), *names]
         told.append(replace(one, warnings=(*one.warnings, *found)) if found else one)
     return tuple(told)
 
@@ -413,13 +403,6 @@ def _two_files(name: str, paths: list[Path]) -> FlowValidationError:
         where=str(paths[0].parent),
         fix="keep one of the two, or rename one",
     )
-
-
-def _with_mirror_warnings(entries: list[CatalogEntry]) -> tuple[CatalogEntry, ...]:
-    from data_engine.notebook.mirror_warnings import folders_of, mirror_warnings
-
-    warned = mirror_warnings({entry.name: folders_of(entry.flow) for entry in entries if entry.flow is not None})
-    return tuple(replace(entry, warnings=(*entry.warnings, *warned.get(entry.name, ()))) for entry in entries)
 
 
 def entry_message(entry: CatalogEntry) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from data_engine.platforms.files import content_of
 from data_engine.platforms.names import with_home
 from data_engine.record import frozen
 
+_BUILD = re.compile(r"^\s*(?:async\s+)?def\s+build\b|^\s*build\s*=", re.MULTILINE)
+
 CellCodes: TypeAlias = tuple[tuple[int, types.CodeType], ...]
 """Cells' numbers with the code of what was taken of them."""
 
@@ -69,15 +71,6 @@ def compile_notebook(path: str | os.PathLike[str]) -> CompiledNotebook:
     return compile_content(data, file)[0]
 
 
-def compile_cells(cells: Sequence[NotebookCell], path: Path) -> CompiledNotebook:
-    """`compile_notebook` over cells that have been read.
-
-    Raises:
-        NotebookCompileError: as `compile_notebook`.
-    """
-    return compile_with_codes(cells, path)[0]
-
-
 def compile_content(data: bytes, path: Path) -> tuple[CompiledNotebook, CellCodes]:
     """`compile_with_codes` of the content of a notebook file.
 
@@ -117,7 +110,6 @@ def compile_with_codes(
             parts.append(f"# %% {path.name}, cell {number}\n{_joined(pieces)}\n")
     compiled = CompiledNotebook(
         path=path,
-        name=path.stem,
         source=_module_text(path, sliced, parts),
         warnings=tuple(
             CompileWarning(warning.message, warning.cell, warning.line, warning.fix, path.name, warning.may_change)
@@ -128,7 +120,6 @@ def compile_with_codes(
             for cell, decisions in zip(cells, sliced.decisions, strict=True)
         ),
         chunks=tuple(chunks),
-        future_flags=flags,
         is_flow=sliced.is_flow,
     )
     return compiled, tuple(codes)
@@ -192,6 +183,7 @@ def _error(diagnostic: Diagnostic, cells: Sequence[NotebookCell], path: Path) ->
     return error
 
 
+_COMMENT = re.compile(r"#(?!\s*\|)")
 _COMMENT_REST = re.compile(r"\s*(?:#.*)?")
 
 
@@ -220,15 +212,11 @@ class _Piece:
             body = [lines[first - 1][start:], *lines[first : last - 1], lines[last - 1][:end]]
         above = first - 1
         if not lines[first - 1][:start].strip():
-            while above > floor and _is_comment(lines[above - 1]):
+            while above > floor and _COMMENT.match(lines[above - 1]):
                 above -= 1
         self.line = above + 1
         self.end = last
         self.text = "\n".join([*lines[above : first - 1], *body])
-
-
-def _is_comment(line: str) -> bool:
-    return line.startswith("#") and re.match(r"#\s*\|", line) is None
 
 
 def _column(line: str, offset: int) -> int:
@@ -291,7 +279,9 @@ def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> 
     """
     statements = Statements(cells, texts)
     if all("build" in statement.names.targets for statement in statements.events.get("build", ())):
-        broken = next((cell for cell in cells if cell.problem and _means_build(cell)), None)
+        broken = next(
+            (cell for cell in cells if cell.problem and cell.verdict != "skip" and _BUILD.search(cell.cell.text)), None
+        )
         if broken is None:
             return Slice(_decisions(statements, {}, "the notebook has no build()"), is_flow=False)
         number = broken.cell.number
@@ -299,16 +289,18 @@ def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> 
         line = broken.problem_line
         problems = [Diagnostic(what, number, line, cell_fix(broken.problem, line))]
         return _failed(statements, problems)
-    problems = [*_contradictions(cells), *_wrong_builds(statements)]
+    problems = [*_contradictions(cells)]
+    found, _ = statements.reaching("build", END)
+    if found and (trouble := trouble_of_build(found[0].node)) is not None:
+        problems.append(Diagnostic(trouble[0], found[0].number, found[0].line, trouble[1]))
     if problems:
         return _failed(statements, problems)
     slicer = Slicer(statements)
     slicer.take_roots()
-    problems = slicer.problems or slicer.open_problems()
-    if problems:
-        return _failed(statements, problems)
-    refused = slicer.try_the_probable()
-    problems = slicer.problems or slicer.open_problems()
+    refused: list[Diagnostic] = []
+    if not (problems := slicer.problems or slicer.open_problems()):
+        refused = slicer.try_the_probable()
+        problems = slicer.problems or slicer.open_problems()
     if problems:
         return _failed(statements, problems)
     selection = slicer.selection()
@@ -317,7 +309,12 @@ def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> 
             *refused,
             *warnings_of(statements, selection),
             *LeftOut(statements, selection.taken).diagnostics(),
-            *_about_calls(statements, selection.taken),
+            *(
+                Diagnostic(call.message, statement.number, call.line, call.fix)
+                for statement in statements.all
+                if statement.index in selection.taken
+                for call in dropped_calls(statement.node)
+            ),
         ],
         key=lambda diagnostic: (*place_of(diagnostic), diagnostic.message),
     )
@@ -325,23 +322,9 @@ def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> 
     return Slice(decisions, tuple(dict.fromkeys(warnings)), future=statements.future)
 
 
-def _about_calls(statements: Statements, taken: Mapping[int, str]) -> Iterator[Diagnostic]:
-    """The flows that a function which is needed makes and drops."""
-    for statement in statements.all:
-        if statement.index in taken:
-            for call in dropped_calls(statement.node):
-                yield Diagnostic(call.message, statement.number, call.line, call.fix)
-
-
 def _failed(statements: Statements, problems: Iterable[Diagnostic]) -> Slice:
     decisions = _decisions(statements, {}, "the notebook does not compile")
     return Slice(decisions, problem=min(problems, key=place_of), future=statements.future)
-
-
-def _means_build(cell: ParsedCell) -> bool:
-    if cell.verdict == "skip":
-        return False
-    return re.search(r"^\s*(?:async\s+)?def\s+build\b|^\s*build\s*=", cell.cell.text, re.MULTILINE) is not None
 
 
 def _contradictions(cells: Iterable[ParsedCell]) -> Iterator[Diagnostic]:
@@ -355,14 +338,6 @@ def _contradictions(cells: Iterable[ParsedCell]) -> Iterator[Diagnostic]:
         elif cell.verdict == "keep" and cell.language:
             what = f"cell {number} is marked keep but is a {cell.language} cell"
             yield Diagnostic(what, number, 1, "write it in Python, or remove the mark")
-
-
-def _wrong_builds(statements: Statements) -> Iterator[Diagnostic]:
-    """What is wrong with the statement that binds `build` last."""
-    found, _ = statements.reaching("build", END)
-    trouble = trouble_of_build(found[0].node) if found else None
-    if trouble is not None:
-        yield Diagnostic(trouble[0], found[0].number, found[0].line, trouble[1])
 
 
 def _decisions(

@@ -8,7 +8,7 @@ from pathlib import Path
 from data_engine.display_hook import Displayable
 from data_engine.record import Record, frozen
 
-FORMAT = 7
+FORMAT = 8
 """Raised with every change of what the compiler makes of the same notebook."""
 
 
@@ -69,15 +69,17 @@ class Chunk(Record):
 class CompiledNotebook(Displayable):
     """A notebook as a module. `source` is the whole module text; `cells` say of each statement whether and why.
 
-    `is_flow` is False for a notebook without `build` ("scratch"), which gives an empty module. `future_flags` are the
-    compiler flags of the notebook's `from __future__` imports, which hold for every chunk.
+    `is_flow` is False for a notebook without `build` ("scratch"), which gives an empty module.
     """
 
     path: Path
-    name: str
     source: str
     warnings: tuple[CompileWarning, ...]
     cells: tuple[CompiledCell, ...]
     chunks: tuple[Chunk, ...]
-    future_flags: int
     is_flow: bool
+
+    @property
+    def name(self) -> str:
+        """The flow's name."""
+        return self.path.stem

@@ -90,7 +90,9 @@ class DeploymentStatus(Record):
             return edited_words(self.cells, self.helpers)
         what = "the notebook differs" if self.cells or not self.helpers else "the helpers differ"
         where = _where(self.cells, self.helpers)
-        back = f"rolled back to {self.rolled_back_to[:8]} on {_day_words(self.rolled_back_utc)}; {what}"
+        utc = self.rolled_back_utc
+        when = "?" if utc is None else f"{datetime.fromisoformat(utc).astimezone():%Y-%m-%d %H:%M}"
+        back = f"rolled back to {self.rolled_back_to[:8]} on {when}; {what}"
         return f"{back}: {where}" if where else back
 
     @property
@@ -132,10 +134,6 @@ def edited_words(cells: Sequence[int], helpers: Sequence[str] = ()) -> str:
     """
     what = _where(cells, helpers)
     return f"edited, not deployed: {what}" if what else "edited, not deployed"
-
-
-def _day_words(utc: str | None) -> str:
-    return "?" if utc is None else f"{datetime.fromisoformat(utc).astimezone():%Y-%m-%d %H:%M}"
 
 
 def _where(cells: Sequence[int], helpers: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -177,7 +178,8 @@ class Deployments:
                     if not self.has(name):
                         raise
         except OSError as error:
-            raise _unwritable(folder, error) from error
+            what = f"a deployment cannot be stored: {error.strerror}"
+            raise WorkspaceError(what, where=str(folder), fix="free some space on this machine") from error
         return ModuleSet(name, folder, self._digests(contents), unreadable)
 
     def keeping_sets(self) -> Holding:
@@ -235,19 +237,8 @@ class Deployments:
 
         Empty when nothing differs, when it is not deployed, or when it does not compile.
         """
-        from data_engine.notebook.artifacts import load_artifact
-
-        deployed = self.modules_of(name)
-        if deployed is None:
-            return {}
-        try:
-            was, now = (
-                load_artifact(self._modules.folder / f"{name}.ipynb", path.read_bytes(), cache_dir=None).compiled.chunks
-                for path in (deployed.content / f"{name}.ipynb", self._modules.content / f"{name}.ipynb")
-            )
-        except (OSError, FlowValidationError):
-            return {}
-        return cell_differences(was, now)
+        was, now = self._compiled_pair(name)
+        return {} if was is None or now is None else cell_differences(was.chunks, now.chunks)
 
     def standing(self, names: Iterable[str]) -> dict[str, DeploymentStatus]:
         """How each of these modules stands to what production runs."""
@@ -370,28 +361,37 @@ class Deployments:
     def statements(self, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The statements of notebook `name` that production runs, and those it would run of the notebook as it is saved; empty where
         it is not deployed, is no notebook, or does not compile."""
-        compiled = self._compiled(name)
-        if compiled is None:
+        was, now = self._compiled_pair(name)
+        if was is None:
             return (), ()
-        now = _compiled_from(self._modules.content, compiled.path)
-        return tuple(one.text for one in compiled.chunks), tuple(one.text for one in now.chunks) if now else ()
+        return tuple(one.text for one in was.chunks), tuple(one.text for one in now.chunks) if now else ()
+
+    def _compiled_pair(self, name: str) -> tuple[CompiledNotebook | None, CompiledNotebook | None]:
+        """Notebook `name` as it is deployed and as it is saved; None where it is not there, or does not compile."""
+        was = self._compiled(name)
+        return was, None if was is None else _compiled_from(self._modules.content, was.path)
 
     def _compiled(self, name: str) -> CompiledNotebook | None:
         """Notebook `name` as it is deployed; None where it is not, or is no notebook."""
         deployed = self.modules_of(name)
-        if deployed is None:
-            return None
-        return _compiled_from(deployed.content, self._modules.folder / f"{name}.ipynb")
+        path = self._modules.folder / f"{name}.ipynb"
+        return None if deployed is None else _compiled_from(deployed.content, path)
 
 
 def _compiled_from(content: Path, path: Path) -> CompiledNotebook | None:
     """The notebook at `path` as it lies in `content`; None where it is not there, or does not compile."""
+    try:
+        return _compiled(path, (content / path.name).read_bytes())
+    except OSError:
+        return None
 
+
+def _compiled(path: Path, data: bytes) -> CompiledNotebook | None:
     from data_engine.notebook.artifacts import load_artifact
 
     try:
-        return load_artifact(path, (content / path.name).read_bytes(), cache_dir=None).compiled
-    except (OSError, FlowValidationError):
+        return load_artifact(path, data, cache_dir=None).compiled
+    except FlowValidationError:
         return None
 
 
@@ -400,13 +400,12 @@ def cells_that_differ(was: CompiledNotebook, data: bytes, *, path: Path) -> tupl
 
     When `data` does not compile, whole cells are compared. Comparison goes by text, so a moved cell is no difference.
     """
-    from data_engine.notebook.artifacts import load_artifact
     from data_engine.notebook.read import read_cells
 
-    try:
-        now = [(chunk.cell, chunk.text) for chunk in load_artifact(path, data, cache_dir=None).compiled.chunks]
+    if (compiled := _compiled(path, data)) is not None:
+        now = [(chunk.cell, chunk.text) for chunk in compiled.chunks]
         before = [(chunk.cell, chunk.text) for chunk in was.chunks]
-    except FlowValidationError:
+    else:
         before = [(chunk.cell, chunk.original) for chunk in was.chunks]
         try:
             cells = read_cells(data, path=path)
@@ -420,12 +419,6 @@ def cells_that_differ(was: CompiledNotebook, data: bytes, *, path: Path) -> tupl
     changed = {number for number, text in now if text.strip() not in old_texts}
     gone = {number for number, text in before if text.strip() not in new_texts}
     return tuple(sorted(changed or gone))
-
-
-def _unwritable(path: Path, error: OSError) -> WorkspaceError:
-    return WorkspaceError(
-        f"a deployment cannot be stored: {error.strerror}", where=str(path), fix="free some space on this machine"
-    )
 
 
 def moved_to(file: str, was: bytes, new: Mapping[str, bytes]) -> str | None:
@@ -515,24 +508,18 @@ def code_differences(
     """
     found: dict[str, list[str]] = {}
     notebook = f"{flow}.ipynb"
-    if notebook in old and notebook in new:
-        found |= _cells(old[notebook], new[notebook], folder / notebook)
-    others = [name for name in {**old, **new} if "/" in name or name == f"{flow}.py"]
-    for name in sorted(others):
+    if notebook in old and notebook in new and old[notebook] != new[notebook]:
+        was, now = (_compiled(folder / notebook, content[notebook]) for content in (old, new))
+        if was is None or now is None:
+            found[notebook] = ["the notebook differs, and one of the two does not compile"]
+        else:
+            found = {f"cell {cell}": lines for cell, lines in cell_differences(was.chunks, now.chunks).items()}
+    data = {name for name in {**old, **new} if "/" in name and not name.endswith(".py")}
+    for name in [f"{flow}.py", *sorted(data.union(changed_helpers(old, new, flow, folder)))]:
         before, after = old.get(name, b""), new.get(name, b"")
         if before != after:
             found[name] = _lines(before.decode("utf-8", "replace"), after.decode("utf-8", "replace")) or [_ENDS]
     return {name: lines[:_MOST_LINES] for name, lines in found.items()}
-
-
-def _cells(old: bytes, new: bytes, path: Path) -> dict[str, list[str]]:
-    if old == new:
-        return {}
-    try:
-        was, now = (_chunks(data, path) for data in (old, new))
-    except FlowValidationError:
-        return {path.name: ["the notebook differs, and one of the two does not compile"]}
-    return {f"cell {cell}": lines for cell, lines in cell_differences(was, now).items()}
 
 
 def cell_differences(was: Sequence[Chunk], now: Sequence[Chunk]) -> dict[int, list[str]]:
@@ -549,7 +536,12 @@ def cell_differences(was: Sequence[Chunk], now: Sequence[Chunk]) -> dict[int, li
     """
     partner: dict[int, int] = {}
     free = dict.fromkeys(range(len(was)))
-    for key in (_id_and_code, _code, _id):
+    keys: tuple[Callable[[Chunk], object], ...] = (
+        lambda chunk: (chunk.cell_id, _code(chunk)),
+        _code,
+        attrgetter("cell_id"),
+    )
+    for key in keys:
         waiting: dict[object, list[int]] = {}
         for index in reversed(free):
             waiting.setdefault(key(was[index]), []).append(index)
@@ -572,27 +564,16 @@ def cell_differences(was: Sequence[Chunk], now: Sequence[Chunk]) -> dict[int, li
     return found
 
 
-def _id(chunk: Chunk) -> object:
-    return chunk.cell_id
-
-
 def _code(chunk: Chunk) -> object:
-    return tuple(line.rstrip("\r") for line in chunk.text.split("\n") if line.strip())
+    return tuple(_code_lines(chunk.text))
 
 
-def _id_and_code(chunk: Chunk) -> object:
-    return _id(chunk), _code(chunk)
-
-
-def _chunks(data: bytes, path: Path) -> tuple[Chunk, ...]:
-    from data_engine.notebook.artifacts import load_artifact
-
-    return tuple(load_artifact(path, data, cache_dir=None).compiled.chunks)
+def _code_lines(text: str) -> list[str]:
+    return [line.rstrip("\r") for line in text.split("\n") if line.strip()]
 
 
 def _lines(before: str, after: str) -> list[str]:
     from difflib import ndiff
 
-    was, now = ([line.rstrip("\r") for line in text.split("\n") if line.strip()] for text in (before, after))
-    lines = list(ndiff(was, now))
+    lines = list(ndiff(_code_lines(before), _code_lines(after)))
     return [line for sign in ("- ", "+ ") for line in lines if line.startswith(sign)]

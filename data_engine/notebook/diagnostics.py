@@ -10,7 +10,7 @@ from data_engine.flow.object_names import how_to_take
 from data_engine.flow.suggestions import syntax_fix
 from data_engine.notebook import effects
 from data_engine.notebook.magics import parse_cell
-from data_engine.notebook.names import HINT, LOAD, Path, texts_in
+from data_engine.notebook.names import HINT, LOAD, Path, dotted, names_in, texts_in
 from data_engine.notebook.read import NotebookCell
 from data_engine.notebook.secrets_written import may_name_secret, secret_words, written_secrets
 from data_engine.notebook.statements import DEFINITIONS, Statement, Statements
@@ -108,23 +108,20 @@ def unsupplied(statements: Statements, want: Want) -> Diagnostic:
             want.line,
             f"move the definition of `{name}` above its use",
         )
+    shell = kernel_shell()
+    where = "is unknown" if shell is None or name not in shell.user_ns else "exists only in your kernel's memory"
     return (
         _made_by_unreadable_cell(statements, want)
         or _saved_by_step(statements, want)
         or _made_out_of_reach(statements, want)
         or _stands_in_text(statements, want)
         or Diagnostic(
-            f"`{name}` {_where_it_is(name)}: {want.label} uses it and no cell defines it",
+            f"`{name}` {where}: {want.label} uses it and no cell defines it",
             want.cell,
             want.line,
             _fix_missing(statements, name),
         )
     )
-
-
-def _where_it_is(name: str) -> str:
-    shell = kernel_shell()
-    return "is unknown" if shell is None or name not in shell.user_ns else "exists only in your kernel's memory"
 
 
 def _made_by_unreadable_cell(statements: Statements, want: Want) -> Diagnostic | None:
@@ -260,16 +257,12 @@ def _around_magic(node: ast.stmt, name: str) -> str:
     if not isinstance(node, (ast.For, ast.AsyncFor, ast.While, ast.With, ast.If, ast.Try)):
         return ""
     for part in ast.walk(node):
-        if isinstance(part, (ast.For, ast.AsyncFor)) and name in _names_in(part.target):
+        if isinstance(part, (ast.For, ast.AsyncFor)) and name in names_in(part.target):
             return ", a variable of the loop around it"
-        is_magic = isinstance(part, ast.Assign) and "get_ipython" in _names_in(part.value)
-        if is_magic and any(name in _names_in(target) for target in part.targets):  # type: ignore[attr-defined]
+        is_magic = isinstance(part, ast.Assign) and "get_ipython" in names_in(part.value)
+        if is_magic and any(name in names_in(target) for target in part.targets):  # type: ignore[attr-defined]
             return ""
     return " from the block around it"
-
-
-def _names_in(node: ast.AST) -> set[str]:
-    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
 def warnings_of(statements: Statements, selection: Selection) -> Iterator[Diagnostic]:
@@ -282,8 +275,9 @@ def warnings_of(statements: Statements, selection: Selection) -> Iterator[Diagno
         if statement.index in selection.taken:
             why = selection.taken[statement.index]
             yield from _about_input(statements, statement, why)
-            if statement.number in with_secrets:
-                yield from _about_secrets(statement)
+            for secret, line in written_secrets(statement.node) if statement.number in with_secrets else ():
+                what, fix = secret_words(secret)
+                yield Diagnostic(what, statement.number, line, fix)
             if statement.number > build and (name := selection.changed.get(statement.index)):
                 what = f"`{name}` is changed in place below build(), in production too"
                 yield Diagnostic(
@@ -352,7 +346,7 @@ def _about_input(statements: Statements, statement: Statement, why: str) -> Iter
         kinds = effects.kinds(statements.resolve(path, statement))
         if len(path) == 2:
             kinds |= statements.done_by(path[0], statement.index)
-        shown = effects.dotted(path)
+        shown = dotted(path)
         if "read" in kinds:
             what = f"{shown} reads data when the module is loaded, outside every step"
             yield Diagnostic(
@@ -363,12 +357,6 @@ def _about_input(statements: Statements, statement: Statement, why: str) -> Iter
             what = f"{shown} does input or output when the module is loaded, outside every step"
             yield Diagnostic(what, statement.number, call.lineno, "move it into a step or use `context.config`")
             return
-
-
-def _about_secrets(statement: Statement) -> Iterator[Diagnostic]:
-    for name, line in written_secrets(statement.node):
-        what, fix = secret_words(name)
-        yield Diagnostic(what, statement.number, line, fix)
 
 
 def _about_left_out(statements: Statements, statement: Statement, selection: Selection) -> Iterator[Diagnostic]:
@@ -389,7 +377,7 @@ def _about_left_out(statements: Statements, statement: Statement, selection: Sel
     for path, line, text in statement.names.bare:
         if _may_set_up(statements, statement, path, text, selection):
             yield Diagnostic(
-                f"`{effects.dotted(path[:-1])}(...)` is left out: it is not known what the call changes, so production does not make it",
+                f"`{dotted(path[:-1])}(...)` is left out: it is not known what the call changes, so production does not make it",
                 number,
                 line,
                 _KEEP_CALL,

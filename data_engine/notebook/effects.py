@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
 from functools import lru_cache
 
-_NAMES = 4096
-"""As many dotted names are remembered with what they do: a notebook says the same ones again and again."""
+_NAMES = 4096  # are remembered with what they do: a notebook says the same ones again and again
 _SETUP = re.compile(
     r"""
       os\.environ(\[\])?\ =  |  os\.environ\.(update|setdefault|pop|popitem|clear|__setitem__)\(\)  |  os\.(putenv|unsetenv|umask)\(\)
@@ -97,19 +95,6 @@ _OF_A_NOTEBOOK = re.compile(r"widget|magic", re.IGNORECASE)
 """What decorators are called that give a notebook its controls and commands: production has neither."""
 
 
-def dotted(parts: Iterable[str]) -> str:
-    """The dotted name of an access path.
-
-    Example:
-        >>> dotted(("os", "environ", "[]", "strip", "()"))
-        'os.environ[].strip()'
-    """
-    text = ""
-    for part in parts:
-        text += part if part in ("()", "[]", " =") or not text else "." + part
-    return text
-
-
 @lru_cache(maxsize=_NAMES)
 def is_setup(name: str) -> bool:
     """Whether it sets up the whole process: environment, import path, locale, filters, logging, seeds and their like.
@@ -123,22 +108,19 @@ def is_setup(name: str) -> bool:
 
 @lru_cache(maxsize=_NAMES)
 def kinds(name: str) -> frozenset[str]:
-    """What a call does, of "setup", "flow" (it runs one), "read" (data) and "io" (other input or output).
+    """What a call does, of "flow" (it runs one), "read" (data) and "io" (other input or output).
 
     Example:
         >>> [sorted(kinds(name)) for name in ("polars.read_csv()", "build().preview()", "math.sqrt()")]
         [['read'], ['flow'], []]
     """
-    found = set()
-    if _SETUP.fullmatch(name):
-        found.add("setup")
-    if _RUNS_A_FLOW.fullmatch(name):
-        found.add("flow")
-    if _READS_DATA.fullmatch(name):
-        found.add("read")
-    elif _READS_OR_WRITES.fullmatch(name):
-        found.add("io")
-    return frozenset(found)
+    is_read = _READS_DATA.fullmatch(name)
+    does = {
+        "flow": _RUNS_A_FLOW.fullmatch(name),
+        "read": is_read,
+        "io": not is_read and _READS_OR_WRITES.fullmatch(name),
+    }
+    return frozenset(kind for kind, is_done in does.items() if is_done)
 
 
 def only_looks(method: str, text: str) -> bool:

@@ -36,16 +36,6 @@ def notebooks_in_subfolders(folder: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def moved_into_subfolders(below: Iterable[str]) -> frozenset[str]:
-    """The names of flows whose notebook is `below`, in a subfolder: somebody has moved such a one there, and not deleted it.
-
-    Example:
-        >>> moved_into_subfolders(["old/claims.ipynb"])
-        frozenset({'claims'})
-    """
-    return frozenset(Path(path).stem for path in below)
-
-
 def not_flows(folder: Path, below: Iterable[str]) -> tuple[str, ...]:
     """What to say of each notebook of `folder` with a `build()` that is no flow: copies as JupyterLab names them, and those
     `below`, as `notebooks_in_subfolders` finds them.
@@ -189,15 +179,12 @@ def is_flow_content(modules: FlowModules, path: Path, data: bytes) -> bool:
     Raises:
         FlowValidationError: it cannot be read as what it is.
     """
-    from data_engine.notebook.artifacts import load_artifact
-    from data_engine.notebook.build_function import defines_build
+    from data_engine.notebook.artifacts import is_flow
 
-    if path.suffix == ".ipynb":
-        return load_artifact(modules.authored(path), data, cache_dir=modules.cache_dir).compiled.is_flow
-    if b"build" not in data:
-        return False
     try:
-        return defines_build(data)
+        return is_flow(modules.authored(path), data, modules.cache_dir)
+    except FlowValidationError:
+        raise
     except (SyntaxError, ValueError) as error:
         raise _unparsed(path, error) from error
 

@@ -12,7 +12,7 @@ from data_engine.formatting import cells_text
 from data_engine.notebook import effects
 from data_engine.notebook.diagnostics import Diagnostic
 from data_engine.notebook.magics import ParsedCell
-from data_engine.notebook.names import HINT, LOAD, TABLE, path_of, texts_in
+from data_engine.notebook.names import HINT, LOAD, TABLE, dotted, names_in, path_of, texts_in
 from data_engine.notebook.statements import DEFINITIONS, END, IMPORTS, Statement, Statements
 
 _READ = LOAD | HINT | TABLE
@@ -81,25 +81,29 @@ class LeftOut:
             for path, node, undoing in statement.names.calls:
                 if undoing:
                     continue
-                dotted, shown = self.statements.resolve(path, statement), self._words_of(path, statement)
-                if stream := self._stream(dotted, node, statement):
+                called, shown = self.statements.resolve(path, statement), self._words_of(path, statement)
+                if stream := self._stream(called, node, statement):
                     draws.setdefault(stream, []).append((statement.number, node.lineno, shown))
                     drawn_at.add(node.lineno)
-                if _CHANGES_FOLDER.fullmatch(dotted):
+                if _CHANGES_FOLDER.fullmatch(called):
                     does = "" if shown == "os.chdir(...)" else "changes the working directory and "
                     what = f"`{shown}` {does}is left out"
                     yield Diagnostic(what, statement.number, node.lineno, _FROM_FLOW_MODULES)
-                yield from self._about_files(dotted, node, statement)
+                yield from self._about_files(called, node, statement)
             if not statement.magic:
                 yield from (bare for bare in self._about_bare(statement) if bare.line not in drawn_at)
         for cell in self.statements.cells:
             yield from self._about_cell(cell)
         for stream, places in draws.items():
-            yield _of_stream(stream, places)
+            number, line, shown = min(places)
+            cells = cells_text(sorted({place[0] for place in places}))  # the draws of one stream are told once
+            what = f"`{shown}` draws from `{stream}` and is left out ({cells}), so build() gets other numbers from it"
+            fix = f"put `#| keep` at the top of {cells}, or give build() a generator of its own"
+            yield Diagnostic(what, number, line, fix)
 
     def _words_of(self, path: Sequence[str], statement: Statement) -> str:
         magic = f"%{statement.magic.rpartition('%')[2]} " if statement.magic else ""
-        return f"{magic}{effects.dotted(path[:-1])}(...)"
+        return f"{magic}{dotted(path[:-1])}(...)"
 
     # bare calls
 
@@ -121,7 +125,7 @@ class LeftOut:
                 for owner in owners
             )
             if is_object:
-                what = f"`{effects.dotted(path[:-1])}(...)` may change `{name}`, which build() needs, and is left out"
+                what = f"`{dotted(path[:-1])}(...)` may change `{name}`, which build() needs, and is left out"
                 yield Diagnostic(what, statement.number, line, _KEEP.format(statement.number), name)
 
     @cached_property
@@ -137,19 +141,20 @@ class LeftOut:
 
     # random streams
 
-    def _stream(self, dotted: str, node: ast.Call, statement: Statement) -> str:
+    def _stream(self, called: str, node: ast.Call, statement: Statement) -> str:
         """The seeded stream that a call draws from and something taken draws from later; "" for none."""
         root, *rest = path_of(node)
         if len(rest) == 2 and rest[0] not in _DRAWS_NOTHING and self._is_seeded_generator(root, statement.index):
             return root if self._last_reads.get(root, -1) > statement.index else ""
-        match = _DRAWS.fullmatch(dotted)
+        match = _DRAWS.fullmatch(called)
         stream = match and (match["module"] or match["package"])
         if not stream:
             return ""
-        seeds = [place for seeded, place in self._seedings if seeded == stream]
+        seeded, drawn = self._streams
+        seeds = seeded.get(stream, [])
         is_drawn_on = any(
-            drawn == stream and place > statement.index and not any(statement.index < seed <= place for seed in seeds)
-            for drawn, place in self._drawings
+            place > statement.index and not any(statement.index < seed <= place for seed in seeds)
+            for place in drawn.get(stream, [])
         )
         return stream if seeds and is_drawn_on else ""
 
@@ -162,34 +167,30 @@ class LeftOut:
         return False
 
     @cached_property
-    def _seedings(self) -> list[tuple[str, int]]:
-        """The streams that what is taken seeds, and where."""
-        return [
-            (match["stream"], statement.index)
-            for statement in self.taken
-            for path, _, _ in statement.names.calls
-            if (match := _SEEDS.fullmatch(self.statements.resolve(path, statement)))
-        ]
-
-    @cached_property
-    def _drawings(self) -> list[tuple[str, int]]:
-        """The streams that what is taken draws from, and where."""
-        drawings = []
+    def _streams(self) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+        """The places where what is taken seeds streams, and where it draws from them, by stream."""
+        seeded: dict[str, list[int]] = {}
+        drawn: dict[str, list[int]] = {}
         for statement in self.taken:
-            calls = [(path, statement.index) for path, _, _ in statement.names.calls]
-            inner = [path_of(call) for call in statement.names.inner_calls]
-            if not any(_SEEDS.fullmatch(self.statements.resolve(path, statement)) for path in inner):
-                calls += [(path, END) for path in inner]
-            for path, place in calls:
-                if match := _DRAWS.fullmatch(self.statements.resolve(path, statement)):
-                    drawings.append((match["module"] or match["package"], place))
-        return drawings
+            calls = [
+                (self.statements.resolve(path, statement), statement.index) for path, _, _ in statement.names.calls
+            ]
+            inner = [self.statements.resolve(path_of(call), statement) for call in statement.names.inner_calls]
+            for called, place in calls:
+                if match := _SEEDS.fullmatch(called):
+                    seeded.setdefault(match["stream"], []).append(place)
+            if not any(map(_SEEDS.fullmatch, inner)):
+                calls += [(called, END) for called in inner]
+            for called, place in calls:
+                if match := _DRAWS.fullmatch(called):
+                    drawn.setdefault(match["module"] or match["package"], []).append(place)
+        return seeded, drawn
 
     # files
 
-    def _about_files(self, dotted: str, node: ast.Call, statement: Statement) -> Iterator[Diagnostic]:
+    def _about_files(self, called: str, node: ast.Call, statement: Statement) -> Iterator[Diagnostic]:
         """The files that a call writes, moves or deletes, and that something taken reads by a text."""
-        does, values = self._changes_files(dotted.removesuffix("()"), node, statement)
+        does, values = self._changes_files(called.removesuffix("()"), node, statement)
         files = {text.rstrip("/") for value in values for text in self._texts_of(value, statement)}
         for file in sorted(files):
             if (does == "makes" or _FILE.fullmatch(file)) and self._is_read(file, statement.index):
@@ -197,9 +198,9 @@ class LeftOut:
                 what = f"`{shown}` {does} `{file}`, which build() reads, and is left out"
                 yield Diagnostic(what, statement.number, node.lineno, _KEEP.format(statement.number))
 
-    def _changes_files(self, dotted: str, node: ast.Call, statement: Statement) -> tuple[str, list[ast.expr]]:
+    def _changes_files(self, called: str, node: ast.Call, statement: Statement) -> tuple[str, list[ast.expr]]:
         """What a call does to files, and the expressions that name them."""
-        last = dotted.rpartition(".")[2]
+        last = called.rpartition(".")[2]
         arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
         base = [node.func.value] if isinstance(node.func, ast.Attribute) else []
         if last in _OPENS:
@@ -209,7 +210,7 @@ class LeftOut:
             texts = [text for value in arguments for text in self._texts_of(value, statement)]
             copied: list[ast.expr] = [ast.Constant(file) for text in texts for file in _COPY_TO.findall(text)]
             return "writes", copied if all(map(effects.looks, texts)) or copied else self._database(node, statement)
-        does = next((words for names, words in _DOES_TO_FILES if names.fullmatch(dotted)), "")
+        does = next((words for names, words in _DOES_TO_FILES if names.fullmatch(called)), "")
         is_of_path = last in ("write_text", "write_bytes", "unlink", "touch", "mkdir", "rmdir", "rename", "replace")
         return does, ([*base, *arguments] if is_of_path else arguments) if does else []
 
@@ -228,8 +229,9 @@ class LeftOut:
             yield from [node.value] if isinstance(node.value, str) else []
         elif isinstance(node, ast.Name):
             for loop in ast.walk(statement.node):
-                if isinstance(loop, (ast.For, ast.comprehension)) and _names(node.id, loop.target):
-                    yield from self._texts_of(loop.iter, statement, depth + 1)
+                is_loop = isinstance(loop, (ast.For, ast.comprehension))
+                if is_loop and node.id in names_in(loop.target):  # type: ignore[attr-defined]
+                    yield from self._texts_of(loop.iter, statement, depth + 1)  # type: ignore[attr-defined]
             for owner in self.statements.reaching(node.id, statement.index)[0]:
                 if isinstance(owner.node, (ast.Assign, ast.AnnAssign)) and owner.node.value and owner is not statement:
                     yield from self._texts_of(owner.node.value, owner, depth + 1)
@@ -272,10 +274,6 @@ class LeftOut:
         return places
 
 
-def _names(name: str, target: ast.expr) -> bool:
-    return any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(target))
-
-
 def _last_part(path: str) -> str:
     return re.split(r"[/\\]", path.rstrip("/\\"))[-1]
 
@@ -290,11 +288,3 @@ def _files_of_cell(cell: ParsedCell) -> Iterator[tuple[int, str, str]]:
             for match in _IN_SHELL.finditer(text):
                 shown = cell.language if is_shell else f"!{text.partition('!')[2].strip()}"[:40]
                 yield number, shown, next(filter(None, match.groups())).strip("'\"")
-
-
-def _of_stream(stream: str, places: Sequence[tuple[int, int, str]]) -> Diagnostic:
-    """The draws of one stream are told once, with all their cells."""
-    cells = cells_text(sorted({cell for cell, _, _ in places}))
-    cell, line, shown = min(places)
-    what = f"`{shown}` draws from `{stream}` and is left out ({cells}), so build() gets other numbers from it"
-    return Diagnostic(what, cell, line, f"put `#| keep` at the top of {cells}, or give build() a generator of its own")

@@ -86,7 +86,10 @@ class FlowModules:
             try:
                 return self.load_content(path, content_of(path))
             except OSError as error:
-                raise _unreadable(path, error) from error
+                fix = "check that the file is there and readable"
+                raise FlowValidationError(
+                    f"{path} cannot be read: {error.strerror}", where=str(path), fix=fix
+                ) from error
 
     def load_content(self, path: Path, data: bytes) -> LoadedModule:
         """Execute the module at `path`, whose content is `data`, and build its flow, with helpers as imported already.
@@ -477,10 +480,9 @@ def _required_parameters(build: object) -> bool:
     import inspect
 
     try:
-        parameters = inspect.signature(build).parameters.values()  # type: ignore[arg-type]
+        return bool(inspect.signature(build).parameters)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return False
-    return bool(parameters)
 
 
 def _description(module: types.ModuleType, name: str) -> str:
@@ -492,12 +494,6 @@ def _description(module: types.ModuleType, name: str) -> str:
             fix='write DESCRIPTION = "What this flow is for"',
         )
     return description
-
-
-def _unreadable(path: Path, error: OSError) -> FlowValidationError:
-    return FlowValidationError(
-        f"{path} cannot be read: {error.strerror}", where=str(path), fix="check that the file is there and readable"
-    )
 
 
 def badly_named(path: Path) -> FlowValidationError | None:

@@ -270,7 +270,7 @@ def _module_cell(path: Path, cell: int, ran: str) -> tuple[int | None, str | Non
     cells = _cells_now(path)
     if cells is None:
         return None, "the notebook is no longer there or cannot be read"
-    if cell <= len(cells) and _same(cells[cell - 1].text, ran):
+    if cell <= len(cells) and cells[cell - 1].text.rstrip() == ran.rstrip():
         return cells[cell - 1].execution_count, None
     return None, f"cell {cell} was edited, moved or removed since it was loaded"
 
@@ -292,7 +292,7 @@ def _kernel_place(number: int, line: int, text: str) -> Place:
     raw = getattr(getattr(ipython_shell(), "history_manager", None), "input_hist_raw", [])
     ran = raw[number] if number < len(raw) else ""
     cells = _cells_now(found.path) or ()
-    same = [cell for cell in cells if _same(cell.text, ran)]
+    same = [cell for cell in cells if cell.text.rstrip() == ran.rstrip()]
     exact = [cell for cell in same if cell.execution_count == number] or same
     if len(exact) == 1:
         return Place(found.path, line, text, exact[0].number, number)
@@ -305,7 +305,3 @@ def _cells_now(path: Path) -> tuple[NotebookCell, ...] | None:
         return read_cells(content_of(path), path=path)
     except (OSError, FlowValidationError):
         return None
-
-
-def _same(text: str, other: str) -> bool:
-    return text.rstrip() == other.rstrip()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,35 +12,45 @@ from data_engine.flow.spec import Collect
 
 
 class Folders(NamedTuple):
-    """Where a flow writes, None where it has no mirror; the files and folders it reads, as far as it says so, and which of them it watches."""
+    """Where a flow writes, None where it has no mirror, and the files and folders it reads, as far as it says so."""
 
     mirror: Path | None = None
     reads: tuple[Path, ...] = ()
-    watched: Path | None = None
 
 
-def mirror_warnings(flows: Mapping[str, Folders]) -> dict[str, list[str]]:
-    """What to tell of each flow, by its name.
-
-    Example:
-        >>> flows = {"a": Folders(Path("/x"), (), Path("/y")), "b": Folders(Path("/y"), (), Path("/x")), "c": Folders(Path("/z"))}
-        >>> print(*mirror_warnings(flows)["b"])
-        it starts itself again: b writes into the folder that a watches, a writes into the folder that b watches; this never ends, unless extensions= keeps their files apart
-        >>> mirror_warnings({"c": Folders(Path("/z")), "d": Folders(Path("/z"))})["d"]
-        ['the mirror root /z is shared by c, d']
-    """
+def mirror_warnings(flows: Iterable[Flow]) -> dict[str, list[str]]:
+    """What to tell of each flow, by its name: whose mirror another one writes too, and which starts itself again through others."""
+    places = {flow.name or "": (flow, folders_of(flow)) for flow in flows}
     told: dict[str, list[str]] = {}
-    for name, places in flows.items():
-        sharing = sorted(other for other, one in flows.items() if one.mirror == places.mirror)
-        if places.mirror is not None and len(sharing) > 1:
-            told.setdefault(name, []).append(shared_words(places.mirror, sharing))
-    feeds = {name: sorted(_fed_by(name, flows)) for name in flows}
-    for name in flows:
-        if (circle := _way_back(name, feeds)) is not None:
-            way = ", ".join(f"{one} writes into the folder that {other} watches" for one, other in circle)
+    feeds: dict[str, list[str]] = {}
+    for name, (_, own) in places.items():
+        sharing = [other for other, (_, folders) in places.items() if folders.mirror == own.mirror]
+        if own.mirror is not None and len(sharing) > 1:
+            told[name] = [shared_words(own.mirror, sharing)]
+        feeds[name] = sorted(
+            other
+            for other, (flow, folders) in places.items()
+            if other != name and flow.mode == "poll" and is_read(own.mirror, folders.reads[:1])
+        )
+    for name in feeds:
+        if circle := _circle(name, feeds):
+            way = ", ".join(f"{one} writes into the folder that {other} watches" for one, other in pairwise(circle))
             text = f"it starts itself again: {way}; this never ends, unless extensions= keeps their files apart"
             told.setdefault(name, []).append(text)
     return told
+
+
+def _circle(start: str, feeds: Mapping[str, list[str]]) -> list[str]:
+    """The shortest way from a flow over those it feeds back to itself; empty where there is none."""
+    ways, seen = [[start]], set[str]()
+    for way in ways:
+        for other in feeds[way[-1]]:
+            if other == start:
+                return [*way, start]
+            if other not in seen:
+                seen.add(other)
+                ways.append([*way, other])
+    return []
 
 
 def shared_words(mirror: Path, flows: Collection[str]) -> str:
@@ -52,40 +63,12 @@ def shared_words(mirror: Path, flows: Collection[str]) -> str:
     return f"the mirror root {mirror} is shared by {', '.join(sorted(flows))}"
 
 
-def _fed_by(name: str, flows: Mapping[str, Folders]) -> Iterator[str]:
-    """The other flows that watch where this flow writes."""
-    for other, places in flows.items():
-        if other != name and places.watched is not None and is_read(flows[name].mirror, [places.watched]):
-            yield other
-
-
-def _way_back(start: str, feeds: Mapping[str, list[str]]) -> list[tuple[str, str]] | None:
-    """The shortest way from a flow over those it feeds back to itself, as pairs; it begins with whoever feeds it."""
-    came: dict[str, str] = {}
-    todo = [start]
-    for one in todo:
-        for other in feeds[one]:
-            if other == start:
-                way = [(one, start)]
-                while way[0][0] != start:
-                    way.insert(0, (came[way[0][0]], way[0][0]))
-                return way
-            if other not in came:
-                came[other] = one
-                todo.append(other)
-    return None
-
-
 def folders_of(flow: Flow) -> Folders:
     """Those that a flow names in `watch(source=...)`, `collect(root=...)` and `mirror(root=...)`."""
     source = None if flow.trigger is None or flow.trigger.source is None else Path(flow.trigger.source)
     roots = [step.fn.root.path for step in flow.steps if isinstance(step.fn, Collect) and step.fn.root is not None]
     mirror = None if flow.mirror_spec is None else Path(flow.mirror_spec.root)
-    return Folders(
-        mirror,
-        tuple(Path(one) for one in (source, *roots) if one is not None),
-        source if flow.mode == "poll" else None,
-    )
+    return Folders(mirror, tuple(Path(one) for one in (source, *roots) if one is not None))
 
 
 def is_read(mirror: Path | None, places: Iterable[Path]) -> bool:
@@ -108,16 +91,13 @@ def reading_order(flows: Mapping[str, Folders]) -> list[str]:
         >>> reading_order({"b": Folders(Path("/x"), (Path("/y"),)), "a": Folders(Path("/y"), (Path("/x"),))})
         ['a', 'b']
     """
-    left = {name: _writers(name, flows) for name in sorted(flows)}
+    left = {
+        name: {other for other, one in flows.items() if other != name and is_read(one.mirror, flows[name].reads)}
+        for name in sorted(flows)
+    }  # whose mirrors each reads
     order: list[str] = []
     while left:
         name = next((one for one, before in left.items() if not before & left.keys()), next(iter(left)))
         order.append(name)
         del left[name]
     return order
-
-
-def _writers(name: str, flows: Mapping[str, Folders]) -> set[str]:
-    """The other flows whose mirror this one reads."""
-    reads = flows[name].reads
-    return {other for other, one in flows.items() if other != name and is_read(one.mirror, reads)}

@@ -210,13 +210,10 @@ def _is_only_beside(name: str, contents: Mapping[str, bytes], folder: Path, cach
 
 def _is_flow(name: str, data: bytes, folder: Path, cache_dir: Path | None) -> bool:
     """Whether a module defines `build`; one that cannot be read as what it is counts as one."""
-    from data_engine.notebook.artifacts import load_artifact
-    from data_engine.notebook.build_function import defines_build
+    from data_engine.notebook.artifacts import is_flow
 
     try:
-        if name.endswith(".ipynb"):
-            return load_artifact(folder / name, data, cache_dir=cache_dir).compiled.is_flow
-        return b"build" in data and defines_build(data)
+        return is_flow(folder / name, data, cache_dir)
     except (FlowValidationError, SyntaxError, ValueError):
         return True
 

@@ -47,33 +47,6 @@ class Bare(NamedTuple):
 class Names:
     """What one statement does with names. Lines are lines of the cell; flags are the constants above."""
 
-    __slots__ = (
-        "additive",
-        "aliases",
-        "await_line",
-        "bare",
-        "binds",
-        "bound_globals",
-        "calls",
-        "changed_parameters",
-        "comprehension_targets",
-        "containers",
-        "deletes",
-        "future",
-        "imports",
-        "inner_calls",
-        "later",
-        "later_calls",
-        "later_lines",
-        "now",
-        "now_lines",
-        "relative_line",
-        "sql_parameters",
-        "star",
-        "targets",
-        "writes",
-    )
-
     def __init__(self) -> None:
         self.now: dict[str, int] = {}
         self.now_lines: dict[str, int] = {}
@@ -137,6 +110,19 @@ def path_of(node: ast.expr) -> Path:
             return tuple(parts)
 
 
+def dotted(parts: Iterable[str]) -> str:
+    """The dotted name of an access path.
+
+    Example:
+        >>> dotted(("os", "environ", "[]", "strip", "()"))
+        'os.environ[].strip()'
+    """
+    text = ""
+    for part in parts:
+        text += part if part in ("()", "[]", " =") or not text else "." + part
+    return text
+
+
 def sql_words(text: str) -> tuple[set[str], set[str]]:
     """The words an SQL text selects from, and all its words.
 
@@ -153,6 +139,11 @@ def texts_in(node: ast.AST) -> Iterable[str]:
     for child in ast.walk(node):
         if isinstance(child, ast.Constant) and isinstance(child.value, str):
             yield child.value
+
+
+def names_in(node: ast.AST) -> set[str]:
+    """Every name under `node`."""
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
 def first_text(call: ast.Call) -> str:
@@ -232,8 +223,3 @@ def _wholes(iterable: ast.expr) -> Iterator[str]:
     path = path_of(iterable)
     if path[0] and "()" not in path[:-1] and (path[-1] != "()" or path[-2] in ("values", "items")):
         yield path[0]
-
-
-def is_false(node: ast.expr) -> bool:
-    """Whether an expression is `False`, `None` or the like as written."""
-    return isinstance(node, ast.Constant) and not node.value

@@ -76,9 +76,12 @@ def read_notebook(data: bytes, *, path: Path) -> tuple[tuple[NotebookCell, ...],
                 )
             continue
         number = len(cells) + 1
-        cell_id = entry.get("id")
+        cell_id, metadata = entry.get("id"), entry.get("metadata")
+        tags = metadata.get("tags") if isinstance(metadata, dict) else None
         if not isinstance(cell_id, str) or not _CELL_ID.fullmatch(cell_id) or cell_id in ids:
-            cell_id = _free_id(f"cell-{number}", ids)
+            cell_id = f"cell-{number}"
+            while cell_id in ids:
+                cell_id += "-"
         ids.add(cell_id)
         count = entry.get("execution_count")
         cells.append(
@@ -86,7 +89,7 @@ def read_notebook(data: bytes, *, path: Path) -> tuple[tuple[NotebookCell, ...],
                 number=number,
                 id=cell_id,
                 text=_text(entry.get("source"), number, path),
-                tags=_tags(entry.get("metadata")),
+                tags=frozenset(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else frozenset(),
                 execution_count=count if isinstance(count, int) and not isinstance(count, bool) else None,
             )
         )
@@ -107,7 +110,7 @@ def _parse_json(data: bytes, path: Path) -> dict[str, Any]:
         except json.JSONDecodeError:
             raise
         except ValueError:  # an integer with more digits than Python converts, say in an output
-            notebook = json.loads(text, parse_int=_small_int)
+            notebook = json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 30 else digits)
     except json.JSONDecodeError as error:
         if line := conflict_line(text):
             fix = "resolve the conflict in Git (keep one side), then open the notebook in JupyterLab and save it"
@@ -138,10 +141,6 @@ def _get_it_back(path: Path) -> str:
         f"JupyterLab cannot open it either: rename the file (to {path.name}.broken), then `{cli_line('restore', path.stem)}` brings it back"
         " as it was deployed; one that was never deployed is in Git, in a backup or in .ipynb_checkpoints"
     )
-
-
-def _small_int(digits: str) -> int | str:
-    return int(digits) if len(digits) < 30 else digits
 
 
 def _cell_entries(notebook: dict[str, Any], data: bytes, path: Path) -> list[Any]:
@@ -193,21 +192,8 @@ def _text_as_is(source: object) -> str:
     return "".join(line for line in lines if isinstance(line, str)).replace("\r\n", "\n")
 
 
-def _tags(metadata: object) -> frozenset[str]:
-    tags = metadata.get("tags") if isinstance(metadata, dict) else None
-    return frozenset(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else frozenset()
-
-
-def _free_id(wanted: str, taken: set[str]) -> str:
-    while wanted in taken:
-        wanted += "-"
-    return wanted
-
-
 def _kind(value: object) -> str:
-    if value is None:
-        return "null"
-    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a number"}
+    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 
 

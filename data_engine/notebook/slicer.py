@@ -9,7 +9,6 @@ with a warning.
 from __future__ import annotations
 
 import ast
-import builtins
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -37,19 +36,14 @@ from data_engine.notebook.names import (
     TABLE,
     TYPE,
     Path,
+    dotted,
     path_of,
     reads_tables,
     sql_words,
     texts_in,
 )
-from data_engine.notebook.statements import DEFINITIONS, DISPLAY_CALLS, END, IMPORTS, Statement, Statements
+from data_engine.notebook.statements import DEFINITIONS, DISPLAY_CALLS, END, GIVEN, IMPORTS, Statement, Statements
 from data_engine.record import frozen
-
-_GIVEN = frozenset(dir(builtins)) | {
-    "__name__", "__file__", "__doc__", "__spec__", "__loader__", "__package__", "__builtins__", "__annotations__",
-    "__dict__", "__class__", "display", "get_ipython",
-}  # fmt: skip
-"""Names that need no definition; `get_ipython` is refused on its own grounds."""
 
 
 @frozen
@@ -206,7 +200,7 @@ class Slicer:
                     self._take_early(owner, at)
         elif weak:
             self.open.append(replace(want, target=weak[0]))
-        elif name not in _GIVEN:
+        elif name not in GIVEN:
             self.open.append(want)
 
     def _take_early(self, owner: Statement, at: int) -> None:
@@ -326,7 +320,7 @@ class Slicer:
                 statement
             )
             if maker is not None:
-                yield statement, f"registered by `{effects.dotted(path_of(maker))}`"
+                yield statement, f"registered by `{dotted(path_of(maker))}`"
 
     def _registers(self, maker: ast.expr, statement: Statement) -> bool:
         path = path_of(maker)
@@ -366,7 +360,7 @@ class Slicer:
             for path, call, _ in statement.names.calls:
                 bodies = self.call_graph.called(path, statement.index)
                 if any(self._changes_needed(body, statement, call) for body in bodies):
-                    yield statement, f"`{effects.dotted(path[:-1])}` changes what build() needs"
+                    yield statement, f"`{dotted(path[:-1])}` changes what build() needs"
                     break
                 if base := self._needed_base(path, call, statement):
                     yield statement, f"registered by `{base}`"

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from data_engine.notebook import effects
 from data_engine.notebook.analysis import MUTATORS, analyse
 from data_engine.notebook.magics import ParsedCell, ParsedStatement
-from data_engine.notebook.names import CALL, CHANGE, LOAD, MUTATE, Names, Path
+from data_engine.notebook.names import CALL, CHANGE, LOAD, MUTATE, Names, Path, dotted
 from data_engine.notebook.read import TextCell
 
 END = sys.maxsize
@@ -25,7 +25,13 @@ DISPLAY_CALLS = frozenset({"preview", "run_once", "show", "display", "plot"})
 
 _COMPOUND = {ast.If, ast.Try, ast.TryStar, ast.With, ast.AsyncWith, ast.For, ast.AsyncFor, ast.While, ast.Match}
 _DEEPEST_ALIAS = 20
-_GIVEN = frozenset(dir(builtins)) | {"display", "get_ipython"}
+
+
+GIVEN = frozenset(dir(builtins)) | {
+    "__name__", "__file__", "__doc__", "__spec__", "__loader__", "__package__", "__builtins__", "__annotations__",
+    "__dict__", "__class__", "display", "get_ipython",
+}  # fmt: skip
+"""Names that need no definition; `get_ipython` is refused on its own grounds."""
 
 
 class Statement:
@@ -34,20 +40,6 @@ class Statement:
     `definite` are the names it binds whatever happens (None: all it binds). `is_main` marks what runs only under
     `if __name__ == "__main__"`.
     """
-
-    __slots__ = (
-        "cell",
-        "definite",
-        "index",
-        "is_main",
-        "is_skipped",
-        "line",
-        "magic",
-        "magic_line",
-        "names",
-        "node",
-        "number",
-    )
 
     def __init__(self, index: int, cell: ParsedCell, parsed: ParsedStatement) -> None:
         self.index = index
@@ -140,7 +132,7 @@ class Statements:
 
     def dotted_name(self, name: str) -> str:
         """What a name that nothing binds is called: by the package of a `*` import, the author's or a library's rather than Python's."""
-        if not self._stars or not name or name in _GIVEN:
+        if not self._stars or not name or name in GIVEN:
             return name
         star = next(
             (star for star in reversed(self._stars) if star.partition(".")[0] not in sys.stdlib_module_names),
@@ -154,13 +146,13 @@ class Statements:
         found, _ = self.reaching(root, statement.index)
         owner = found[0] if found else statement
         if found and root in owner.names.imports:
-            return effects.dotted((owner.names.imports[root], *path[1:]))
+            return dotted((owner.names.imports[root], *path[1:]))
         if not found and root not in statement.names.binds:
-            return effects.dotted((self.dotted_name(root) or "?", *path[1:]))
+            return dotted((self.dotted_name(root) or "?", *path[1:]))
         alias = owner.names.aliases.get(root)
         if alias and alias[0] != root and depth < _DEEPEST_ALIAS:
-            return effects.dotted((self.resolve(alias, owner, depth + 1), *path[1:]))
-        return effects.dotted((root if root == "build" else "?", *path[1:]))
+            return dotted((self.resolve(alias, owner, depth + 1), *path[1:]))
+        return dotted((root if root == "build" else "?", *path[1:]))
 
     def is_container(self, name: str, at: int, depth: int = 0) -> bool:
         """Whether `name` is a list, dict, set or deque as the notebook wrote it."""
@@ -339,7 +331,10 @@ def _surely_bound(statements: Iterable[ast.stmt]) -> set[str] | None:
             branches = [_surely_bound(statement.body)]
         elif isinstance(statement, ast.Match):
             branches = [_surely_bound(case.body) for case in statement.cases]
-            if not any(_matches_all(case) for case in statement.cases):
+            if not any(
+                case.guard is None and isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None
+                for case in statement.cases
+            ):
                 branches.append(set())
         elif isinstance(statement, (ast.For, ast.AsyncFor, ast.While)):
             continue
@@ -351,7 +346,3 @@ def _surely_bound(statements: Iterable[ast.stmt]) -> set[str] | None:
             return None
         bound |= set.intersection(*ends)
     return bound
-
-
-def _matches_all(case: ast.match_case) -> bool:
-    return case.guard is None and isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -40,7 +39,7 @@ from data_engine.model import Event, Signature
 from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import find_module
 from data_engine.notebook.deployment_status import live_deployments
-from data_engine.notebook.deployments import Deployments, changed_config
+from data_engine.notebook.deployments import Deployments, changed_config, code_differences
 from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.module_sets import read_contents
 from data_engine.plan.plan import CodeChange, Elapsed, NotHeldBack, Plan, PlannedSource, SideError
@@ -312,23 +311,13 @@ def code_changes(deployments: Deployments, home: LocalWorkspace, name: str) -> t
     pointer = live_deployments(published(home.ledger(), name)).get(name)
     if pointer is None or deployments.digest_of(name) == pointer.digest:
         return ()  # and no other module is read
-    found = [CodeChange(f"cell {cell}", tuple(lines), cell) for cell, lines in sorted(deployments.diff(name).items())]
     old = deployments.contents_of(pointer.set_id)
-    if old is None:
-        return tuple(found)
-    new = read_contents(home.layout.flow_modules_dir)[0]
-    files = [f"{name}.py"] if old.get(f"{name}.py") != new.get(f"{name}.py") else []
-    for file in (*files, *deployments.changed_helpers(name, new)):
-        lines = tuple(_changed_lines(old.get(file, b""), new.get(file, b"")))
-        found.append(CodeChange(file, lines))
-    return tuple(found)
-
-
-def _changed_lines(before: bytes, after: bytes) -> Iterator[str]:
-    then, now = (data.decode("utf-8", "replace").splitlines() for data in (before, after))
-    lines = [line for line in difflib.ndiff(then, now) if line[2:].strip()]
-    for sign in ("- ", "+ "):
-        yield from (line for line in lines if line.startswith(sign))
+    folder = home.layout.flow_modules_dir
+    found = {} if old is None else code_differences(old, read_contents(folder)[0], name, folder)
+    return tuple(
+        CodeChange(where, tuple(lines), int(where[5:]) if where.startswith("cell ") else None)
+        for where, lines in found.items()
+    )
 
 
 _TALKERS = frozenset(

@@ -40,7 +40,7 @@ def local_layout(layout: WorkspaceLayout) -> LocalLayout:
         WorkspaceError: as `workspace_identity`; or an override is no absolute path, or lies on a network drive; or a link
             or a mount point is where one of its folders belongs.
     """
-    local = _local_layout(layout, workspace_identity(layout))
+    local = layout_of(layout.root, workspace_identity(layout))
     _check_private(local)
     return local
 
@@ -54,9 +54,9 @@ def known_local_layout(layout: WorkspaceLayout) -> LocalLayout | None:
     record, root = _read(layout), os.path.realpath(layout.root)
     if record is None:
         before = _identity_before(layout, state_root() / "workspaces")
-        return _local_layout(layout, before or _path_identity(root))
+        return layout_of(layout.root, before or _path_identity(root))
     is_known = root in _known_roots(state_root() / "workspaces", record.identity)
-    return _local_layout(layout, record.identity) if is_known else None
+    return layout_of(layout.root, record.identity) if is_known else None
 
 
 def layout_of(root: Path, identity: str) -> LocalLayout:
@@ -65,18 +65,20 @@ def layout_of(root: Path, identity: str) -> LocalLayout:
     Raises:
         WorkspaceError: an override is no absolute path, or lies on a network drive.
     """
-    return _local_layout(WorkspaceLayout(root), identity)
+    return LocalLayout(
+        state_root=state_root(),
+        identity=identity,
+        workspace_id=root.name,
+        artifacts_override=_local_override("DATA_ENGINE_RUNTIME_ROOT"),
+        ledger_override=_local_override("DATA_ENGINE_RUNTIME_DB_PATH"),
+    )
 
 
 def layouts_seen_at(root: Path) -> list[LocalLayout]:
     """What this machine keeps for the workspaces it has seen at `root`, also when nothing is there any more."""
     place, places = os.path.realpath(root), state_root() / "workspaces"
     identities = sorted(path.stem for path in places.glob("*.json"))
-    return [
-        _local_layout(WorkspaceLayout(root), identity)
-        for identity in identities
-        if place in _known_roots(places, identity)
-    ]
+    return [layout_of(root, identity) for identity in identities if place in _known_roots(places, identity)]
 
 
 def workspace_identity(layout: WorkspaceLayout) -> str:
@@ -111,7 +113,7 @@ def _identity_before(layout: WorkspaceLayout, places: Path) -> str | None:
         (max(times), path.stem)
         for path in places.glob("*.json")
         if root in _known_roots(places, path.stem)
-        and (times := _written_s(_local_layout(layout, path.stem).ledger_path))
+        and (times := _written_s(layout_of(layout.root, path.stem).ledger_path))
     ]
     if not written:
         return None
@@ -187,16 +189,6 @@ class _Record:
     folder: int
 
 
-def _local_layout(layout: WorkspaceLayout, identity: str) -> LocalLayout:
-    return LocalLayout(
-        state_root=state_root(),
-        identity=identity,
-        workspace_id=layout.workspace_id,
-        artifacts_override=_local_override("DATA_ENGINE_RUNTIME_ROOT"),
-        ledger_override=_local_override("DATA_ENGINE_RUNTIME_DB_PATH"),
-    )
-
-
 def _check_private(local: LocalLayout) -> None:
     """No link where its folders belong, and nothing of it open to others. What lies below these folders is looked at again when it is used."""
     root = local.artifacts_override or local.state_root
@@ -268,18 +260,17 @@ def _is_one_folder(one: Path, other: Path) -> bool:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
                 os.close(os.open(place.at(name), flags, 0o666, dir_fd=place.descriptor))
                 try:
-                    return any(_appears(watched / name, delay_s) for delay_s in _LOOK_AGAIN_S)
+                    for delay_s in _LOOK_AGAIN_S:
+                        time.sleep(delay_s)
+                        if os.path.exists(watched / name):
+                            return True
+                    return False
                 finally:
                     with suppress(OSError):
                         os.unlink(place.at(name), dir_fd=place.descriptor)
         except OSError:
             continue
     return False
-
-
-def _appears(path: Path, delay_s: float) -> bool:
-    time.sleep(delay_s)
-    return os.path.exists(path)
 
 
 def _fork(layout: WorkspaceLayout, root: str, places: Path) -> str:
@@ -305,7 +296,8 @@ def _fork(layout: WorkspaceLayout, root: str, places: Path) -> str:
 def _set_aside(layout: WorkspaceLayout, aside: str) -> None:
     with opened(layout.root, layout.workspace_state_dir) as place:
         at = place.descriptor
-        entries = [one for one in place.entries() if one.name != layout.identity_path.name and not _is_aside(one.name)]
+        stays = ("before_", ".probe-", layout.identity_path.name)
+        entries = [one for one in place.entries() if not one.name.startswith(stays)]
         moved = [name for name, kind in entries if kind != "foreign"]
         for name in (name for name, kind in entries if kind == "foreign"):
             import logging
@@ -317,10 +309,6 @@ def _set_aside(layout: WorkspaceLayout, aside: str) -> None:
             os.mkdir(place.at(aside), dir_fd=at)
         for name in moved:
             os.rename(place.at(name), os.path.join(place.at(aside), name), src_dir_fd=at, dst_dir_fd=at)
-
-
-def _is_aside(name: str) -> bool:
-    return name.startswith(("before_", ".probe-"))
 
 
 def _make(layout: WorkspaceLayout, identity: str | None = None) -> _Record | None:

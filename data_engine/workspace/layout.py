@@ -209,7 +209,11 @@ def current_notebook() -> CurrentNotebook | None:
     """
     shell = kernel_shell()
     if shell is not None:
-        return notebook_here(shell.user_ns, os.environ, _starting_dir(shell), _cell_id(shell), _connection_file(shell))
+        starting_dir = getattr(shell, "starting_dir", None)
+        starting_dir = starting_dir if isinstance(starting_dir, str) else os.getcwd()
+        file = getattr(getattr(shell.kernel, "parent", None), "abs_connection_file", "")
+        connection_file = file if isinstance(file, str) else ""
+        return notebook_here(shell.user_ns, os.environ, starting_dir, _cell_id(shell), connection_file)
     file = getattr(sys.modules.get("__main__"), "__file__", None)
     if not isinstance(file, str) or FLOW_MODULES not in file:
         return None
@@ -334,21 +338,14 @@ def _session_path(session: str, starting_dir: str) -> str:
     # A relative name counts from the server's root, which a kernel does not know; but Jupyter starts a kernel in its
     # notebook's folder, so when that folder's end is the name's folder, the name ends here.
     folder, name = os.path.split(os.path.normpath(session))
-    if folder and not os.path.isabs(folder) and _ends_with(starting_dir, folder):
+    parts = Path(folder).parts
+    if folder and not os.path.isabs(folder) and Path(starting_dir).parts[-len(parts) :] == parts:
         return os.path.join(starting_dir, name)
     return os.path.normpath(os.path.join(starting_dir, session))
 
 
-def _ends_with(path: str, tail: str) -> bool:
-    parts = Path(tail).parts
-    return Path(path).parts[-len(parts) :] == parts
-
-
 def _flow_modules_above(path: Path) -> Path | None:
-    for folder in path.parents:
-        if folder.name == FLOW_MODULES:
-            return folder
-    return None
+    return next((folder for folder in path.parents if folder.name == FLOW_MODULES), None)
 
 
 def ipython_shell() -> Any:
@@ -370,14 +367,3 @@ def _cell_id(shell: Any) -> str:
     except (AttributeError, KeyError, TypeError, LookupError):
         return ""
     return found if isinstance(found, str) else ""
-
-
-def _connection_file(shell: Any) -> str:
-    """The file by which the server found this kernel; "" for one that has none."""
-    found = getattr(getattr(shell.kernel, "parent", None), "abs_connection_file", "")
-    return found if isinstance(found, str) else ""
-
-
-def _starting_dir(shell: Any) -> str:
-    starting_dir = getattr(shell, "starting_dir", None)
-    return starting_dir if isinstance(starting_dir, str) else os.getcwd()

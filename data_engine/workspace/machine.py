@@ -210,16 +210,13 @@ def _checked_machine_id(text: str, *, where: str) -> str:
         or text in (".", "..")
         or any(c in '/\\:*?"<>|' or not c.isprintable() for c in text)
     ):
+        remake = "" if where == "DATA_ENGINE_MACHINE_ID" else ", or delete that file to get a new name"
         raise WorkspaceError(
             f"{text!r} cannot be a machine's name",
             where=where,
-            fix=f"use 1 to 100 letters, digits, spaces, '-', '_' or '.'{_remake(where)}",
+            fix=f"use 1 to 100 letters, digits, spaces, '-', '_' or '.'{remake}",
         )
     return text
-
-
-def _remake(where: str) -> str:
-    return "" if where == "DATA_ENGINE_MACHINE_ID" else ", or delete that file to get a new name"
 
 
 def _parsed(text: str, where: str) -> MachineSettings:

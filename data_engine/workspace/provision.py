@@ -152,7 +152,9 @@ def provision_workspace(root: Path | str, *, example: bool = True) -> Provisione
             else:
                 (created if create_exclusive(file, content) else preserved).append(file)
     except OSError as error:
-        _take_away(created)
+        for path in reversed(created):
+            with suppress(OSError):
+                path.rmdir() if os.path.isdir(path) else path.unlink()
         raise WorkspaceError(
             f"the workspace cannot be made: {error}",
             where=str(layout.root),
@@ -206,7 +208,8 @@ def _wanted(layout: WorkspaceLayout, *, example: bool) -> tuple[list[Path], dict
         layout.vscode_settings_path: _vscode_settings(layout),
     }
     if has_beside:
-        files[beside] = _collection_vscode_settings()
+        environment = {"DATA_ENGINE_WORKSPACE_COLLECTION_ROOT": "${workspaceFolder}"}
+        files[beside] = _json(_editor_settings("**/.workspace_state", environment))
     if example and not _has_module(layout):
         files[layout.flow_modules_dir / _EXAMPLE] = example_notebook()
     return folders, files
@@ -245,12 +248,6 @@ def _refuse_in_the_way(path: Path, *, is_folder: bool) -> None:
     )
 
 
-def _take_away(created: list[Path]) -> None:
-    for path in reversed(created):
-        with suppress(OSError):
-            path.rmdir() if os.path.isdir(path) else path.unlink()
-
-
 def _vscode_settings(layout: WorkspaceLayout) -> str:
     # ${workspaceFolder}: on a colleague's machine the share is mounted elsewhere.
     environment = {
@@ -261,23 +258,14 @@ def _vscode_settings(layout: WorkspaceLayout) -> str:
     return _json(settings | {"python.analysis.extraPaths": ["${workspaceFolder}/flow_modules"]})
 
 
-def _collection_vscode_settings() -> str:
-    environment = {"DATA_ENGINE_WORKSPACE_COLLECTION_ROOT": "${workspaceFolder}"}
-    return _json(_editor_settings("**/.workspace_state", environment))
-
-
 def _editor_settings(hidden: str, environment: dict[str, str]) -> dict[str, Any]:
+    python = Path(sys.executable)
     return {
-        "python.defaultInterpreterPath": _interpreter(),
+        "python.defaultInterpreterPath": str(python.with_name(python.name.replace("pythonw", "python"))),
         "files.exclude": {hidden: True},
         "search.exclude": {hidden: True},
         **{f"terminal.integrated.env.{system}": environment for system in ("linux", "osx", "windows")},
     }
-
-
-def _interpreter() -> str:
-    path = Path(sys.executable)
-    return str(path.with_name(path.name.replace("pythonw", "python")))
 
 
 def _json(settings: dict[str, Any]) -> str:

@@ -101,12 +101,8 @@ def set_secret(name: str, value: str) -> str:
     if keyring is not None:
         _asked(lambda: keyring.set_password(SERVICE, name, value), name)
         _change(lambda kept: kept["keyring"].append(name) if name not in kept["keyring"] else None, also=name)
-        return f"the keyring ({_backend(keyring)})"
-
-    def put(kept: dict[str, Any]) -> None:
-        kept["secrets"][name] = value
-
-    _change(put)
+        return f"the keyring ({getattr(keyring, 'name', '') or type(keyring).__module__})"
+    _change(lambda kept: kept["secrets"].update({name: value}))
     return f"the private file {_path()}, in plain text: {keyring_trouble()}"
 
 
@@ -152,10 +148,8 @@ def keyring_trouble() -> str | None:
         import keyring
     except ImportError as error:
         return f"keyring cannot be imported ({error})"
-    found = keyring.get_keyring()
-    if _is_none(found):
-        return "this machine has no keyring for secrets"
-    return None
+    is_none = type(keyring.get_keyring()).__module__ in ("keyring.backends.fail", "keyring.backends.null")
+    return "this machine has no keyring for secrets" if is_none else None
 
 
 def variable_of(name: str) -> str:
@@ -219,14 +213,6 @@ def _keyring() -> Any | None:
     import keyring
 
     return keyring.get_keyring()
-
-
-def _is_none(backend: Any) -> bool:
-    return type(backend).__module__ in ("keyring.backends.fail", "keyring.backends.null")
-
-
-def _backend(backend: Any) -> str:
-    return str(getattr(backend, "name", "") or type(backend).__module__)
 
 
 def _asked(ask: Any, name: str) -> Any:

@@ -218,8 +218,8 @@ def usable_settings(text: str, *, where: str) -> tuple[WorkspaceSettings, Settin
         except SettingsError as error:
             errors.append(error)
     settings = WorkspaceSettings(
-        **_arguments(values, ""),
-        **{name: kind(**_arguments(values, name)) for name, kind in _SECTIONS.items()},
+        **_arguments(values, WorkspaceSettings),
+        **{name: kind(**_arguments(values, kind, name)) for name, kind in _SECTIONS.items()},
         warnings=tuple(ignored_key(key, value, _READERS, text=text, where=where) for key, value in unknown),
     )
     try:
@@ -253,10 +253,9 @@ def parse_size(value: object, *, where: str) -> int:
         (1073741824, 1500)
     """
     matched = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]I?)?B", value.strip().upper()) if isinstance(value, str) else None
-    if matched is None:
-        raise _wrong(value, where, 'a size such as "512MiB" or "1GiB"')
-    amount, unit = float(matched[1]), matched[2] or ""
-    size = amount * (1024 if unit.endswith("I") else 1000) ** " KMGT".index(unit[:1] or " ")
+    unit = "" if matched is None else matched[2] or ""
+    scale = (1024 if unit.endswith("I") else 1000) ** " KMGT".index(unit[:1] or " ")
+    size = math.inf if matched is None else float(matched[1]) * scale
     if not math.isfinite(size):
         raise _wrong(value, where, 'a size such as "512MiB" or "1GiB"')
     return int(size)
@@ -279,22 +278,28 @@ def _duration(*, allow_zero: bool = False) -> _Reader:
     return read
 
 
-def _one_of(*words: str) -> _Reader:
-    def read(value: object, where: str) -> str:
-        if not isinstance(value, str) or value not in words:
-            raise _wrong(value, where, " or ".join(f'"{word}"' for word in words))
+def _that(is_right: Callable[[Any], object], wanted: str) -> _Reader:
+    def read(value: object, where: str) -> Any:
+        if not is_right(value):
+            raise _wrong(value, where, wanted)
         return value
 
     return read
+
+
+def _one_of(*words: str) -> _Reader:
+    return _that(lambda value: isinstance(value, str) and value in words, " or ".join(f'"{word}"' for word in words))
 
 
 def _whole(least: int, most: int) -> _Reader:
-    def read(value: object, where: str) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise _wrong(value, where, f"a whole number from {least} to {most}")
-        return value
+    return _that(
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most,
+        f"a whole number from {least} to {most}",
+    )
 
-    return read
+
+def _like(pattern: str, wanted: str) -> _Reader:
+    return _that(lambda value: isinstance(value, str) and re.fullmatch(pattern, value), wanted)
 
 
 def _timezone(value: object, where: str) -> str:
@@ -314,30 +319,6 @@ def _nearest_zone(text: str) -> str:
     from zoneinfo import available_timezones
 
     return next(iter(get_close_matches(text, sorted(available_timezones()), n=1)), "Europe/Berlin")
-
-
-def _address(value: object, where: str) -> str:
-    if not isinstance(value, str) or not (value == "local" or re.fullmatch(r"[a-z]+://\S+", value)):
-        raise _wrong(value, where, 'the address of a Dask scheduler such as "tcp://host:8786", or "local"')
-    return value
-
-
-def _storage_version(value: object, where: str) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"v[1-9]\d?(\.\d{1,2}){2}", value):
-        raise _wrong(value, where, f'a version of DuckDB such as "{OLDEST}"')
-    return value
-
-
-def _yes_or_no(value: object, where: str) -> bool:
-    if not isinstance(value, bool):
-        raise _wrong(value, where, "true or false")
-    return value
-
-
-def _text(value: object, where: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise _wrong(value, where, "a path")
-    return value
 
 
 def _secret_names(value: object, where: str) -> tuple[str, ...]:
@@ -373,8 +354,10 @@ _READERS: Mapping[str, _Reader] = {
     "deploy.gate": _one_of("none", "golden"),
     "executor.kind": _one_of("threads", "processes", "dask"),
     "executor.runs": _one_of("local", "dask"),
-    "executor.scheduler": _address,
-    "executor.scheduler_file": _text,
+    "executor.scheduler": _like(
+        r"local|[a-z]+://\S+", 'the address of a Dask scheduler such as "tcp://host:8786", or "local"'
+    ),
+    "executor.scheduler_file": _like(r"(?s).*\S.*", "a path"),
     "executor.workers": _whole(1, 10_000),
     "retry.retries": _whole(0, 100),
     "retry.delay": _duration(allow_zero=True),
@@ -384,10 +367,10 @@ _READERS: Mapping[str, _Reader] = {
     "lease.stale_after": _duration(),
     "lease.takeover": _one_of("ask", "auto"),
     "daemon.idle_exit": _duration(),
-    "daemon.keep_awake": _yes_or_no,
+    "daemon.keep_awake": _that(lambda value: isinstance(value, bool), "true or false"),
     "preview.cache": lambda value, where: parse_size(value, where=where),
     "preview.copy_limit": lambda value, where: parse_size(value, where=where),
-    "databases.storage_version": _storage_version,
+    "databases.storage_version": _like(r"v[1-9]\d?(\.\d{1,2}){2}", f'a version of DuckDB such as "{OLDEST}"'),
     "alerts.to": _secret_names,
     "alerts.on": _kinds,
     "alerts.digest": _duration(allow_zero=True),
@@ -400,17 +383,12 @@ _LEAST_HEARTBEAT_S = 0.1
 _LONGEST_STALE_AFTER_S = 86_400.0
 """A machine whose newest generation says more is not believed: the same as in the lease's protocol."""
 
-_FIELD_UNITS = {"quiet": "_s", "delay": "_s", "run_timeout": "_s", "heartbeat": "_s", "stale_after": "_s"} | {
-    "idle_exit": "_s",
-    "digest": "_s",
-    "cache": "_bytes",
-    "copy_limit": "_bytes",
-}
 
-
-def _arguments(values: Mapping[str, Any], section: str) -> dict[str, Any]:
+def _arguments(values: Mapping[str, Any], kind: Any, section: str = "") -> dict[str, Any]:
+    """The values of a section by the names of its fields, which end with their units."""
+    names = {one.name.removesuffix("_s").removesuffix("_bytes"): one.name for one in fields(kind)}
     split = ((key.rpartition("."), value) for key, value in values.items())
-    return {name + _FIELD_UNITS.get(name, ""): value for (of, _, name), value in split if of == section}
+    return {names[name]: value for (of, _, name), value in split if of == section}
 
 
 def _flat(document: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list[tuple[str, Any]]]:

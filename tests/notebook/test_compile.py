@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from data_engine.errors import FlowValidationError, NotebookCompileError
-from data_engine.notebook.compile import compile_cells, compile_notebook, compile_with_codes
+from data_engine.notebook.compile import compile_notebook, compile_with_codes
 from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.read import NotebookCell
 from tests.support import native, notebook_bytes
@@ -26,7 +26,7 @@ def cells(*texts: str) -> list[NotebookCell]:
 
 
 def compiled(*texts: str) -> CompiledNotebook:
-    return compile_cells(cells(*texts), PATH)
+    return compile_with_codes(cells(*texts), PATH)[0]
 
 
 def run(*texts: str) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def test_tags_mean_what_the_comments_mean(tag: str) -> None:
     by_comment = compiled(f"#| {tag}\nprint(1)", BUILD)
     tagged = [NotebookCell(1, "c1", "\nprint(1)", frozenset({tag})), NotebookCell(2, "c2", BUILD)]
 
-    assert compile_cells(tagged, PATH).source == by_comment.source
+    assert compile_with_codes(tagged, PATH)[0].source == by_comment.source
 
 
 def test_outputs_counts_and_metadata_change_nothing(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from data_engine.errors import NotebookCompileError
-from data_engine.notebook.compile import compile_cells, compile_with_codes
+from data_engine.notebook.compile import compile_with_codes
 from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.read import NotebookCell, read_cells
 
@@ -27,14 +27,14 @@ def cells(texts: list[str]) -> list[NotebookCell]:
 
 def outcome(texts: list[str]) -> CompiledNotebook | NotebookCompileError:
     try:
-        return compile_cells(cells(texts), PATH)
+        return compile_with_codes(cells(texts), PATH)[0]
     except NotebookCompileError as error:
         return error
 
 
 def outcome_of_file(data: bytes) -> CompiledNotebook | NotebookCompileError:
     try:
-        return compile_cells(read_cells(data, path=PATH), PATH)
+        return compile_with_codes(read_cells(data, path=PATH), PATH)[0]
     except NotebookCompileError as error:
         return error
 
@@ -73,7 +73,7 @@ def test_any_text_compiles_or_raises_the_one_error(texts: list[str]) -> None:
         module = [ast.dump(node) for node in ast.parse(first.source).body if "__future__" not in ast.dump(node)]
         assert [ast.dump(node) for chunk in first.chunks for node in ast.parse(chunk.text).body] == module
         for chunk in first.chunks:
-            compile(chunk.text, "chunk", "exec", flags=first.future_flags, dont_inherit=True)
+            compile(chunk.text, "chunk", "exec", dont_inherit=True)
 
 
 json_values = st.recursive(

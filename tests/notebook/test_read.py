@@ -185,10 +185,12 @@ def test_a_damaged_cell_is_named_by_its_number(source: Any) -> None:
 
 def test_a_conflict_marker_in_a_cell_is_told_as_one() -> None:
     """As a tool for merging notebooks leaves it, in a file that is good JSON."""
-    from data_engine.notebook.compile import compile_cells
+    from data_engine.notebook.compile import compile_with_codes
 
     text = "x = 1\n<<<<<<< local\ny = 1\n=======\ny = 2\n>>>>>>> remote\n"
     with pytest.raises(NotebookCompileError) as caught:
-        compile_cells(read_cells(notebook(code(text), code("def build():\n    return y")), path=PATH), path=PATH)
+        compile_with_codes(read_cells(notebook(code(text), code("def build():\n    return y")), path=PATH), path=PATH)[
+            0
+        ]
     assert "conflict marker of Git" in caught.value.detail
     assert "line 2" in str(caught.value)

@@ -17,9 +17,8 @@ def test_lines_are_told_without_their_ends(end: str) -> None:
     """As an editor on Windows writes them too."""
     old, new = (f"import math{end}RATE = {number}{end}".encode() for number in (1, 2))
 
-    assert code_differences({"flow_helpers/a.py": old}, {"flow_helpers/a.py": new}, "claims", FOLDER) == {
-        "flow_helpers/a.py": ["- RATE = 1", "+ RATE = 2"]
-    }
+    sets = ({"claims.py": b"import flow_helpers.a", "flow_helpers/a.py": helper} for helper in (old, new))
+    assert code_differences(*sets, "claims", FOLDER) == {"flow_helpers/a.py": ["- RATE = 1", "+ RATE = 2"]}
 
 
 def test_a_file_that_only_ends_its_lines_in_another_way_says_so() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from data_engine.errors import NotebookCompileError
-from data_engine.notebook.compile import compile_cells
+from data_engine.notebook.compile import compile_with_codes
 from data_engine.notebook.read import NotebookCell
 
 HERE = Path(__file__).parent
@@ -39,7 +39,7 @@ def test_a_form_compiles_or_says_why_not(name: str) -> None:
     cells = [NotebookCell(number, f"c{number}", text) for number, text in enumerate(texts, start=1)]
 
     try:
-        source = compile_cells(cells, Path("flow.ipynb")).source
+        source = compile_with_codes(cells, Path("flow.ipynb"))[0].source
     except NotebookCompileError as error:
         source = f"build is refused in {error.cell}"
 
@@ -51,7 +51,7 @@ def test_names_alone_alarm_on_few_right_notebooks() -> None:
     alarmed = []
     for name, texts in RIGHT.items():
         cells = [NotebookCell(number, f"c{number}", text) for number, text in enumerate(texts, start=1)]
-        if any("left out" in warning.message for warning in compile_cells(cells, Path("flow.ipynb")).warnings):
+        if any("left out" in warning.message for warning in compile_with_codes(cells, Path("flow.ipynb"))[0].warnings):
             alarmed.append(name)
 
     assert len(alarmed) <= 8, alarmed

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from data_engine.errors import NotebookCompileError
-from data_engine.notebook.compile import compile_cells
+from data_engine.notebook.compile import compile_with_codes
 from data_engine.notebook.read import NotebookCell
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -28,7 +28,7 @@ def sections(text: str) -> dict[str, str]:
 def compiled(cells: list[NotebookCell]) -> dict[str, str]:
     """What the compiler makes of the cells, in the shape of a golden file."""
     try:
-        notebook = compile_cells(cells, Path("flow.ipynb"))
+        notebook = compile_with_codes(cells, Path("flow.ipynb"))[0]
     except NotebookCompileError as error:
         return {"error": str(error)}
     found = {"module": notebook.source.partition("\n")[2].strip("\n")}

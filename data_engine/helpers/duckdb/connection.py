@@ -11,7 +11,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field
 from pathlib import Path
@@ -19,7 +19,7 @@ from pathlib import Path
 from data_engine.argument_checks import is_unicode
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.names import folded, names_text, quoted, table_parts
+from data_engine.helpers.duckdb.names import find, folded, names_text, quoted, table_parts
 from data_engine.helpers.targets import local_path
 from data_engine.platforms.files import is_locked
 from data_engine.record import frozen
@@ -61,6 +61,23 @@ class Table:
     schema: str
     name: str
     sql: str
+
+
+def own_columns(table: Table, existing: Iterable[str], names: Iterable[str], *, argument: str) -> list[str]:
+    """The columns among the `existing` ones of the table that are meant by these names.
+
+    Raises:
+        FlowValidationError: one is not there; names those there are.
+    """
+    existing = list(existing)
+    found = {name: find(name, existing) for name in names}
+    if missing := [name for name, own in found.items() if own is None]:
+        raise FlowValidationError(
+            f'the table "{table.name}" has no column {names_text(missing)}',
+            where=f"{argument}=",
+            fix=f"it has {names_text(existing)}",
+        )
+    return [own for own in found.values() if own is not None]
 
 
 @frozen
@@ -227,12 +244,7 @@ def reading(db_path: object, *, wait: Wait) -> Iterator[Database]:
         FlowValidationError: no such file, no database, or still being written after `wait`.
     """
     path, deadline_s = _path(db_path), _deadline_s(wait)
-    if not path.is_file():
-        raise FlowValidationError(
-            f"there is no database {path}",
-            where="db_path=",
-            fix=f"in its folder there are {names_text(_neighbours(path))}",
-        )
+    _require_file(path)
     with _translated(path):
         conn = _connect(path, deadline_s, read_only=True)
         try:
@@ -273,14 +285,17 @@ def exclusive(
     path, deadline_s = _path(db_path), _deadline_s(wait)
     if path.is_dir():
         raise FlowValidationError(f"{path} is a folder", where="db_path=", fix="name a file in it")
-    if create:
-        _make_folder(path.parent)
-    elif not path.is_file():
-        raise FlowValidationError(
-            f"there is no database {path}",
-            where="db_path=",
-            fix=f"in its folder there are {names_text(_neighbours(path))}",
-        )
+    if not create:
+        _require_file(path)
+    else:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FlowValidationError(
+                f"the folder {path.parent} cannot be made: {error.strerror}",
+                where="db_path=",
+                fix="name a folder you may write to",
+            ) from error
     turn = _writers.setdefault(path, threading.Lock())
     if not turn.acquire(timeout=max(0.0, deadline_s - time.monotonic())):
         raise _in_use(path, "another thread of this process writes it")
@@ -363,21 +378,15 @@ def _deadline_s(wait: object) -> float:
     return time.monotonic() + parse_duration(wait, where="wait=", allow_zero=True)
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FlowValidationError(
-            f"the folder {folder} cannot be made: {error.strerror}",
-            where="db_path=",
-            fix="name a folder you may write to",
-        ) from error
-
-
-def _neighbours(path: Path) -> list[str]:
+def _require_file(path: Path) -> None:
+    if path.is_file():
+        return
+    beside: list[str] = []
     with suppress(OSError):
-        return sorted(one.name for one in path.parent.iterdir() if one.is_file() and one.suffix == path.suffix)
-    return []
+        beside = sorted(one.name for one in path.parent.iterdir() if one.is_file() and one.suffix == path.suffix)
+    raise FlowValidationError(
+        f"there is no database {path}", where="db_path=", fix=f"in its folder there are {names_text(beside)}"
+    )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from data_engine.argument_checks import checked_flags
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, reading, writing
+from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, own_columns, reading, writing
 from data_engine.helpers.duckdb.fit import Kept, fit
 from data_engine.helpers.duckdb.incoming import SOURCE, Column, as_arrow, as_frame, frame_column, new_column, register
 from data_engine.helpers.duckdb.names import column_list, find, free_name, names_text, quoted, table_parts
@@ -116,10 +116,10 @@ def attach_dimension(
     with reading(db_path, wait=wait) as database:
         target = database.table(table)
         existing = database.known_columns(target)
-        pairs = [(name, _table_column(target, existing, name, argument="on")) for name in natural]
-        found = _table_column(target, existing, key, argument="key_column")
+        own = own_columns(target, existing, natural, argument="on")
+        (found,) = own_columns(target, existing, [key], argument="key_column")
         probed = register(database, probing, arrow, name=_PROBE)
-        keys = _looked_up(database, target, existing, probed, [own for _, own in pairs], {found: key}, len(frame))
+        keys = _looked_up(database, target, existing, probed, own, {found: key}, len(frame))
     return _attached(frame, keys, natural if drop_key else [])
 
 
@@ -177,7 +177,7 @@ def normalize_columns(
             return _mapping(database, target, frame.select(by_name(natural)), names, key)
         existing = database.known_columns(target)
         own = [names[name] for name in natural]
-        keys = _looked_up(database, target, existing, probed, own, {_known_key(existing, key): key}, len(frame))
+        keys = _looked_up(database, target, existing, probed, own, {find(key, existing) or key: key}, len(frame))
     return _attached(frame, keys, natural if drop_key else [])
 
 
@@ -225,7 +225,7 @@ def denormalize_columns(
     with reading(db_path, wait=wait) as database:
         target = database.table(table)
         existing = database.known_columns(target)
-        own_key = _table_column(target, existing, key, argument="key_column")
+        (own_key,) = own_columns(target, existing, [key], argument="key_column")
         brought = _brought(target, existing, own_key, wanted)
         taken = [name for name in frame.columns if not (drop_key and name == key)]
         brought = {own: f"{name}_right" if name in taken else name for own, name in brought.items()}
@@ -248,7 +248,7 @@ def _brought(table: Table, existing: dict[str, str], key: str, wanted: list[str]
                 f'the table "{table.name}" has no column except its key "{key}"', where="table=", fix="name a dimension"
             )
         return brought
-    brought = {_table_column(table, existing, name, argument="select"): name for name in wanted}
+    brought = dict(zip(own_columns(table, existing, wanted, argument="select"), wanted, strict=True))
     if key in brought:
         raise FlowValidationError(
             f'select must not include the key column "{key}"', where="select=", fix="leave it out; the frame has it"
@@ -261,21 +261,6 @@ def _checked(df: object, on: object, key_column: object) -> tuple[pl.DataFrame, 
     frame = as_frame(df)
     natural = list(dict.fromkeys(frame_column(frame, name, argument="on") for name in column_list(on, argument="on")))
     return frame, natural, new_column(key_column, frame.columns, argument="key_column")
-
-
-def _table_column(table: Table, existing: dict[str, str], name: str, *, argument: str) -> str:
-    found = find(name, existing)
-    if found is None:
-        raise FlowValidationError(
-            f'the table "{table.name}" has no column "{name}"',
-            where=f"{argument}=",
-            fix=f"it has {names_text(existing)}",
-        )
-    return found
-
-
-def _known_key(existing: dict[str, str], key: str) -> str:
-    return find(key, existing) or key
 
 
 def _probing(frame: pl.DataFrame, columns: list[str]) -> pl.DataFrame:

@@ -70,11 +70,7 @@ def frame_column(frame: pl.DataFrame, name: object, *, argument: str) -> str:
         TypeError: not a text.
         FlowValidationError: blank, or no such column; names those there are.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"{argument} must be a column name, not {name!r}")
-    if not name.strip():
-        raise FlowValidationError(f"{argument} needs a non-empty column name", where=f"{argument}={name!r}")
-    found = find(name, frame.columns)
+    found = find(_name(name, argument), frame.columns)
     if found is None:
         raise FlowValidationError(
             f'the frame has no column "{name}"', where=f"{argument}={name!r}", fix=f"it has {names_text(frame.columns)}"
@@ -89,16 +85,21 @@ def new_column(name: object, taken: Sequence[str], *, argument: str) -> str:
         TypeError: not a text.
         FlowValidationError: blank or taken.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"{argument} must be a column name, not {name!r}")
-    if not name.strip() or "\0" in name:
-        raise FlowValidationError(f"{argument} needs a non-empty column name", where=f"{argument}={name!r}")
+    name = _name(name, argument)
     if find(name, taken) is not None:
         raise FlowValidationError(
             f'the column "{name}" must not already exist in the frame',
             where=f"{argument}={name!r}",
             fix=f"drop it, or choose another name with {argument}=",
         )
+    return name
+
+
+def _name(name: object, argument: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"{argument} must be a column name, not {name!r}")
+    if not name.strip() or "\0" in name:
+        raise FlowValidationError(f"{argument} needs a non-empty column name", where=f"{argument}={name!r}")
     return name
 
 

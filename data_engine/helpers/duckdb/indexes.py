@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, writing
-from data_engine.helpers.duckdb.names import column_list, find, folded, names_text, quoted, table_parts
+from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, own_columns, writing
+from data_engine.helpers.duckdb.names import column_list, folded, quoted, table_parts
 from data_engine.record import frozen
 
 TYPE_CHECKING = False
@@ -124,16 +124,7 @@ def ensure_index(
         )
     with writing(db_path, wait=wait, create=False) as database:
         target = database.table(table)
-        existing = database.known_columns(target)
-        found = [find(one, existing) for one in wanted]
-        if None in found:
-            missing = [one for one in wanted if find(one, existing) is None]
-            raise FlowValidationError(
-                f'the table "{target.name}" has no column {names_text(missing)}',
-                where="columns=",
-                fix=f"it has {names_text(existing)}",
-            )
-        listed = [column for column in found if column is not None]
+        listed = own_columns(target, database.known_columns(target), wanted, argument="columns")
         if name is None:
             text = "|".join(folded(one) for one in (target.schema, target.name, *listed))
             name = f"idx_de_{hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:12]}"

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from data_engine.argument_checks import is_unicode
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Table, reading
+from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Table, own_columns, reading
 from data_engine.helpers.duckdb.incoming import as_arrow, register
-from data_engine.helpers.duckdb.names import column_list, find, free_name, names_text, quoted, table_parts
+from data_engine.helpers.duckdb.names import column_list, find, free_name, quoted, table_parts
 from data_engine.helpers.duckdb.types import kept_by, tried
 
 TYPE_CHECKING = False
@@ -177,9 +177,7 @@ def read_rows_by_values(
     with reading(db_path, wait=wait) as database:
         target = database.table(table)
         existing = database.known_columns(target)
-        own = find(name, existing)
-        if own is None:
-            raise _no_column(target, existing, [name], "column")
+        (own,) = own_columns(target, existing, [name], argument="column")
         selected = _selected(target, existing, wanted, prefix="d.")
         _, values = register(database, lookup, arrow, name=_LOOKUP)
         looked_up = _LOOKUP
@@ -237,21 +235,10 @@ def _has_row_numbers(database: Database, table: Table) -> bool:
 def _selected(table: Table, existing: dict[str, str], wanted: list[str], *, prefix: str = "") -> str:
     if wanted == ["*"]:
         wanted = list(existing)
-    missing = [name for name in wanted if find(name, existing) is None]
-    if missing:
-        raise _no_column(table, existing, missing, "select")
     found: dict[str, str] = {}
-    for name in wanted:  # one column asked for in two spellings comes once, in the first
-        found.setdefault(find(name, existing) or name, name)
+    for name, own in zip(wanted, own_columns(table, existing, wanted, argument="select"), strict=True):
+        found.setdefault(own, name)  # one column asked for in two spellings comes once, in the first
     return ", ".join(f"{prefix}{quoted(own)} AS {quoted(name)}" for own, name in found.items())
-
-
-def _no_column(table: Table, existing: dict[str, str], missing: list[str], argument: str) -> FlowValidationError:
-    return FlowValidationError(
-        f'the table "{table.name}" has no column {names_text(missing)}',
-        where=f"{argument}=",
-        fix=f"it has {names_text(existing)}",
-    )
 
 
 def _parameters(params: object) -> object:

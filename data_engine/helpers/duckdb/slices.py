@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from data_engine.argument_checks import checked_flags
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, writing
+from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, own_columns, writing
 from data_engine.helpers.duckdb.fit import Kept, check_widen, fit
 from data_engine.helpers.duckdb.incoming import SOURCE, Column, as_arrow, as_frame, frame_column, new_column, register
-from data_engine.helpers.duckdb.names import find, names_text, quoted, table_parts, text_literal
+from data_engine.helpers.duckdb.names import find, quoted, table_parts, text_literal
 from data_engine.helpers.duckdb.types import kept_by, tried
 
 TYPE_CHECKING = False
@@ -150,13 +150,7 @@ def replace_rows_by_values(
         if existing is None:
             _create(database, target, columns)
         else:
-            there = find(name, existing)
-            if there is None:
-                raise FlowValidationError(
-                    f'the table "{target.name}" has no column "{name}"',
-                    where="column=",
-                    fix=f"it has {names_text(existing)}",
-                )
+            (there,) = own_columns(target, existing, [name], argument="column")
             incoming = next(one for one in columns if one.name == name)
             kept = Kept(_none_of(f"d.{quoted(there)}", existing[there], incoming))
             values = fit(database, target, existing, columns, widen=widen, kept=kept)
