@@ -149,9 +149,6 @@ def _is_nested(dtype: Any) -> bool:
     return dtype in (pl.List, pl.Array, pl.Struct)
 
 
-# -- values in their form --------------------------------------------------------------------------------------------------
-
-
 def in_form(values: pl.Series, form: Form) -> pl.Series:
     """The values as they are compared."""
     if form.kind == "python":
@@ -244,9 +241,6 @@ def _rounded(value: pl.Expr, dtype: Any, form: Form, digits: int) -> pl.Expr:
         ]
         return pl.when(value.is_not_null()).then(pl.struct(fields))
     return value
-
-
-# -- values of Python ------------------------------------------------------------------------------------------------------
 
 
 def are_equal(before: Any, after: Any, tolerance: float = TOLERANCE) -> bool:
@@ -420,9 +414,6 @@ def _unused(name: str, names: Iterable[str]) -> str:
     return name
 
 
-# -- rows as wholes --------------------------------------------------------------------------------------------------------
-
-
 def _as_wholes(sides: _Sides) -> _Found:
     before, after = sides.before, sides.after
     then, now = _row_numbers(sides, None)
@@ -499,9 +490,6 @@ def _whole_rows(table: Table, numbers: Sequence[int], kind: str, key: Sequence[s
         )
         for row in found
     )
-
-
-# -- rows by their key -----------------------------------------------------------------------------------------------------
 
 
 @frozen
