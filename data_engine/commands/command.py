@@ -11,8 +11,7 @@ from data_engine.record import Record, frozen
 
 if TYPE_CHECKING:
     from data_engine.lease.status import LeaseStatus
-    from data_engine.ledger.switch import Switch
-    from data_engine.model import ActiveRun, Backfill
+    from data_engine.model import ActiveRun, Backfill, Switch
     from data_engine.planning.backfill import Wanted
     from data_engine.status.record import FlowStatus, WorkspaceStatus
 

@@ -34,10 +34,10 @@ from data_engine.flow.trigger import Poll
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.requests import RequestFiles
-from data_engine.ledger.belief import Believed, Verdict
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.publications import runs_of_stages
+from data_engine.ledger.outputs import runs_of_stages
 from data_engine.ledger.requests import RequestRows
+from data_engine.ledger.wall_clock import Believed, Verdict, prune
 from data_engine.planning.due import PlannedFlow
 from data_engine.platforms.awake import Awake, stay_awake
 from data_engine.reasons.kinds import Unreachable
@@ -540,7 +540,7 @@ class Pruner:
         is_due = time.monotonic() - self._pruned_s > _EVERY_S or not self._pruned_s
         if is_due and isinstance(clock, Believed) and self._home.settings_error() is None:
             self._pruned_s = time.monotonic()
-            self._home.ledger().prune(retention_days=self._home.settings().history.retention_days, at=clock)
+            prune(self._home.ledger(), retention_days=self._home.settings().history.retention_days, at=clock)
 
 
 class StageSweeper:

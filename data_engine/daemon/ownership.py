@@ -31,9 +31,8 @@ from data_engine.lease.older_owner import why_not_ours
 from data_engine.lease.protocol import NEVER, Identity, Limits
 from data_engine.lease.status import LeaseStatus, aged
 from data_engine.ledger import parquet_process
-from data_engine.ledger.belief import Verdict
 from data_engine.ledger.share import Share
-from data_engine.ledger.wall_clock import WallClock
+from data_engine.ledger.wall_clock import Verdict, WallClock
 from data_engine.model import utc_text
 from data_engine.platforms.host import host_name
 from data_engine.reasons.kinds import OwnedElsewhere

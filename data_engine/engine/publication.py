@@ -25,7 +25,7 @@ from typing import NamedTuple
 from data_engine.cause import Cause
 from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
-from data_engine.ledger.publications import RunOfStage
+from data_engine.ledger.outputs import RunOfStage
 from data_engine.model import PublishStarted, StagedFile
 from data_engine.nofollow import FoundFile, Place, inside, move, opened, opened_file, remove_tree, walk
 from data_engine.platforms.drives import network_drive

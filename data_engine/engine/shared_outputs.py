@@ -13,7 +13,7 @@ from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.flow.flow import Flow
 from data_engine.formatting import path_in
-from data_engine.ledger.output_runs import Writer, other_writers
+from data_engine.ledger.outputs import Writer, other_writers
 
 _MOST_OUTPUTS = 20
 _MOST_OTHERS = 5

@@ -1,6 +1,6 @@
 """Bringing a workspace from the older system: `look` finds what there is and plans, `carry_out` does it.
 
-Nothing of the older system's is changed but its marker, which is taken as one of its own owners would take it (`older_lease.py`).
+Nothing of the older system's is changed but its marker, which is taken as one of its own owners would take it (`data_engine/lease/older_owner.py`).
 Doing it twice changes nothing; what was interrupted goes on. Rows are published to the other workstations before it returns.
 """
 
@@ -26,9 +26,8 @@ from data_engine.errors import FlowValidationError, LedgerError, WorkspaceError
 from data_engine.flow.paths import portable_text
 from data_engine.formatting import plural
 from data_engine.importing.older_history import ENDED, OlderFile, OlderHistory, merge, read_ledger, read_shared
-from data_engine.importing.older_lease import OlderLease, look_at_leases, refuse_live, seal
 from data_engine.lease.folder import OsFolder
-from data_engine.lease.older_owner import older_ids
+from data_engine.lease.older_owner import OlderLease, look_at_leases, older_ids, refuse_live, seal
 from data_engine.ledger.brought import (
     BroughtRun,
     known_runs,
@@ -221,8 +220,8 @@ def carry_out(layout: WorkspaceLayout, plan: Plan) -> tuple[int, int]:
                 some = plan.runs[at : at + _AT_ONCE]
                 publish(keeper, lambda some=some: counts.append(put_runs(ledger, some)))  # type: ignore[misc]
     except DaemonGoneError as error:
-        said = "a daemon of this machine is just starting or ending"
-        raise WorkspaceError(said, where="data-engine import", fix="try again in a moment") from error
+        what = "a daemon of this machine is just starting or ending"
+        raise WorkspaceError(what, where="data-engine import", fix="try again in a moment") from error
     return sum(counts[1:]), counts[0]
 
 

@@ -93,8 +93,8 @@ def read_shared(state: Path, older_id: str) -> OlderHistory:
             if path.is_file():
                 found[table] = pq.ParquetFile(path).read().to_pylist()
         except (pa.ArrowException, OSError) as error:
-            said = f"what the older system published cannot be read: {str(error).splitlines()[0]}"
-            raise WorkspaceError(said, where=str(path), fix=_LEAVE_OUT) from error
+            what = f"what the older system published cannot be read: {str(error).splitlines()[0]}"
+            raise WorkspaceError(what, where=str(path), fix=_LEAVE_OUT) from error
     return _history(str(state / "state"), found) if found else OlderHistory()
 
 
@@ -153,14 +153,14 @@ def _history(where: str, tables: Mapping[str, list[dict[str, Any]]]) -> OlderHis
                 except (ValueError, TypeError, OverflowError):
                     odd += 1
         except KeyError as error:
-            said = f"the table {table} of the older system has no column {error}: versions 0.1 to 0.3 have it"
-            raise WorkspaceError(said, where=where, fix=_LEAVE_OUT) from error
+            what = f"the table {table} of the older system has no column {error}: versions 0.1 to 0.3 have it"
+            raise WorkspaceError(what, where=where, fix=_LEAVE_OUT) from error
         return made
 
     if "runs" not in tables and "file_state" not in tables:
-        said = "it has neither runs nor files of the older system (versions 0.1 to 0.3)"
+        what = "it has neither runs nor files of the older system (versions 0.1 to 0.3)"
         raise LedgerError(
-            said, where=where, fix="name the right one (--ledger PATH), or leave it out: --without-history"
+            what, where=where, fix="name the right one (--ledger PATH), or leave it out: --without-history"
         )
     steps: dict[str, list[BroughtStep]] = {}
     lines: dict[str, list[BroughtLine]] = {}

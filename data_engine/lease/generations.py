@@ -15,7 +15,6 @@ from contextlib import suppress
 
 from data_engine.lease.folder import GENERATIONS, FileSystem, forget_gone, make, names_in, put_aside, remove
 from data_engine.lease.protocol import (
-    TABLES,
     Damaged,
     Generation,
     InDoubt,
@@ -27,6 +26,7 @@ from data_engine.lease.protocol import (
     segment_number,
 )
 from data_engine.lease.records import LARGEST_ENTRY_BYTES, digest, encode, generation_of
+from data_engine.ledger.segments import TABLES
 from data_engine.nofollow import NotFollowedError
 
 KEEP = 4

@@ -36,8 +36,8 @@ from data_engine.lease.protocol import (
     is_of_this_machine,
 )
 from data_engine.lease.status import LeaseStatus, shown_machine, status_of
-from data_engine.ledger.belief import Believed, Doubted, Verdict, clock_warnings
 from data_engine.ledger.share import Share
+from data_engine.ledger.wall_clock import Believed, Doubted, Verdict, clock_warnings
 from data_engine.record import frozen
 
 log = logging.getLogger(__name__)
@@ -418,8 +418,8 @@ class Keeper:
         """What lies among our files on the share and is none of them is told as long as it is there."""
         own = {} if self._held is None else self._observer.left_alone
         left = {**own, **self.watch.left_alone}
-        told = [f"{path} in .workspace_state was left alone: {why}" for path, why in sorted(left.items())]
-        self._note(_FOREIGN, first_few(told, 3, "; ") or None)
+        lines = [f"{path} in .workspace_state was left alone: {why}" for path, why in sorted(left.items())]
+        self._note(_FOREIGN, first_few(lines, 3, "; ") or None)
 
     def _lose(self, fenced: Fenced) -> None:
         self._held = None
@@ -582,17 +582,17 @@ class Keeper:
             return HEALTHY
         self._held = None
         self._view = self._observer.poll()
-        said = repair_words(repaired)
+        words = repair_words(repaired)
         if held is None:
             self._look()
-            return said
+            return words
         try:  # it owned before: it owns again, and what is deployed may be gone as well
             self._own()
             self._check_due_s = self._clock()
         except OwnedElsewhereError as error:
             self._tell(lost_to=shown_machine(self._lease_status().owner or {"host_name": "somebody else"}))
-            return f"{said}; {error.what}"
-        return said
+            return f"{words}; {error.what}"
+        return words
 
     # -- telling ------------------------------------------------------------------------------------------------------
 

@@ -25,10 +25,6 @@ travels: who does not know it would tell it again. Who knows only an earlier for
 MOST_SEGMENTS = 20_000
 """Of an entry, in all its tables."""
 
-TABLES = (
-    *("runs", "step_runs", "logs", "file_state", "outputs", "schedule_slots", "flow_switches", "resets"),
-    *("deployments", "requests", "environments", "backfills", "backfill_items", "troubles"),
-)
 Kind = Literal["genesis", "claim", "commit", "renew", "release", "repair"]
 
 NEVER = float("-inf")

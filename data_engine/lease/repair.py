@@ -16,7 +16,6 @@ from dataclasses import replace
 from data_engine.lease.generations import GenerationList
 from data_engine.lease.held_lease import Participant
 from data_engine.lease.protocol import (
-    TABLES,
     Damaged,
     Generation,
     Identity,
@@ -26,6 +25,7 @@ from data_engine.lease.protocol import (
     next_generation,
     with_repair,
 )
+from data_engine.ledger.segments import TABLES
 from data_engine.record import frozen
 
 
@@ -70,7 +70,7 @@ def repair(
     begin()
     for number in found.missing:
         generations.give_up(number)
-    tables = TABLES if found.lost or is_replaced else tuple(found.broken)
+    tables = tuple(TABLES) if found.lost or is_replaced else tuple(found.broken)
     fact = Repair(found.target, new_id(), found.first.number, tables, me.shown, at_utc)
     after = next_generation(
         replace(found.first, number=found.target - 1, goes_on_at=0),

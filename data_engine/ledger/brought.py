@@ -2,6 +2,8 @@
 
 Rows get the revision of their transaction, so that they are published to the other workstations like any others. What this
 ledger knows already stays, but for a source of which the older system knows something newer; what a reset has forgotten stays so.
+
+Each function raises `LedgerError` where the ledger cannot be used.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.log_limits import RECORDED_BYTES, RECORDED_LINES
+from data_engine.ledger.logs import RECORDED_BYTES, RECORDED_LINES
 from data_engine.ledger.rows import STATE_COLUMNS, source_state, storable
 from data_engine.model import SourceKey, SourceState
 
@@ -56,33 +58,18 @@ class BroughtRun(NamedTuple):
 
 
 def known_runs(ledger: Ledger) -> set[str]:
-    """The ids of all runs that are in the ledger.
-
-    Raises:
-        LedgerError: it cannot be read.
-    """
-    with ledger.reading() as connection:
-        return {run_id for (run_id,) in connection.execute("SELECT run_id FROM runs")}
+    """The ids of all runs that are in the ledger."""
+    return {run_id for (run_id,) in ledger.rows("SELECT run_id FROM runs")}
 
 
 def resets(ledger: Ledger) -> dict[str, str]:
-    """When a flow's history was forgotten last, by flow.
-
-    Raises:
-        LedgerError: it cannot be read.
-    """
-    with ledger.reading() as connection:
-        return dict(connection.execute("SELECT flow_name, reset_at_utc FROM tombstones").fetchall())
+    """When a flow's history was forgotten last, by flow."""
+    return dict(ledger.rows("SELECT flow_name, reset_at_utc FROM tombstones"))
 
 
 def known_states(ledger: Ledger) -> dict[tuple[str, SourceKey], SourceState]:
-    """What is known of every source of every flow.
-
-    Raises:
-        LedgerError: it cannot be read.
-    """
-    with ledger.reading() as connection:
-        rows = connection.execute(f"SELECT flow_name, {STATE_COLUMNS} FROM file_state").fetchall()
+    """What is known of every source of every flow."""
+    rows = ledger.rows(f"SELECT flow_name, {STATE_COLUMNS} FROM file_state")
     states = (source_state(flow, tuple(row)) for flow, *row in rows)
     return {(state.flow, state.key): state for state in states}
 
@@ -113,11 +100,7 @@ def newer_states(
 
 
 def put_states(ledger: Ledger, wanted: Sequence[SourceState]) -> int:
-    """Know this of its source from now on, where it is newer than what is known; of how many it was.
-
-    Raises:
-        LedgerError: the ledger cannot be written; nothing of it was.
-    """
+    """Know this of its source from now on, where it is newer than what is known; of how many it was."""
     ledger.flush()
     states = newer_states(wanted, known_states(ledger), resets(ledger))
     with ledger.writing(durable=True) as (connection, rev):
@@ -126,11 +109,7 @@ def put_states(ledger: Ledger, wanted: Sequence[SourceState]) -> int:
 
 
 def put_runs(ledger: Ledger, runs: Sequence[BroughtRun]) -> int:
-    """Add runs with their steps, lines and outputs, but for those that are there or forgotten; how many were added.
-
-    Raises:
-        LedgerError: the ledger cannot be written; nothing of them was.
-    """
+    """Add runs with their steps, lines and outputs, but for those that are there or forgotten; how many were added."""
     ledger.flush()
     there, forgotten = known_runs(ledger), resets(ledger)
     new = [run for run in runs if run.run_id not in there and run.began_utc >= forgotten.get(run.flow, "")]
@@ -157,11 +136,7 @@ def put_runs(ledger: Ledger, runs: Sequence[BroughtRun]) -> int:
 
 
 def put_outputs(ledger: Ledger, flow: str, paths: Collection[str]) -> None:
-    """Know that the flow wrote these files.
-
-    Raises:
-        LedgerError: the ledger cannot be written.
-    """
+    """Know that the flow wrote these files."""
     with ledger.writing(durable=True) as (connection, rev):
         connection.executemany(_PUT_OUTPUT, [storable((flow, path, rev)) for path in sorted(paths)])
 

@@ -2,6 +2,8 @@
 
 A delivery is one message for one recipient. It waits until the notifier has answered that it is sent; after a day of tries
 it is given up. Both stay to be seen. What waits is bounded: the oldest is given up for what is new.
+
+Each function raises `LedgerError` where the ledger cannot be used.
 """
 
 from __future__ import annotations
@@ -86,58 +88,37 @@ def put(connection: sqlite3.Connection, messages: Iterable[Message]) -> int:
 
 
 def due(ledger: Ledger, now_s: float) -> list[Delivery]:
-    """What is to be tried now: first what never was, then what was tried longest ago.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
+    """What is to be tried now: first what never was, then what was tried longest ago."""
     # What is to be tried later than any pause was written before the clock was set back.
-    with ledger.reading() as connection:
-        rows = connection.execute(
-            "SELECT message_id, recipient, tries FROM deliveries WHERE state = 'waiting'"
-            " AND (next_try_utc <= ? OR next_try_utc > ?) ORDER BY tried_utc IS NOT NULL, tried_utc, put_utc",
-            (utc_text(now_s), utc_text(now_s + 2 * LONGEST_PAUSE_S)),
-        ).fetchall()
+    rows = ledger.rows(
+        "SELECT message_id, recipient, tries FROM deliveries WHERE state = 'waiting'"
+        " AND (next_try_utc <= ? OR next_try_utc > ?) ORDER BY tried_utc IS NOT NULL, tried_utc, put_utc",
+        utc_text(now_s),
+        utc_text(now_s + 2 * LONGEST_PAUSE_S),
+    )
     return [Delivery(message_id, restored(to), tries) for message_id, to, tries in rows]
 
 
 def next_due_s(ledger: Ledger, now_s: float) -> float | None:
-    """When the next delivery that is not due yet is to be tried; None when there is none.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    with ledger.reading() as connection:
-        ((at_utc,),) = connection.execute(
-            "SELECT min(next_try_utc) FROM deliveries WHERE state = 'waiting' AND next_try_utc > ?", (utc_text(now_s),)
-        ).fetchall()
+    """When the next delivery that is not due yet is to be tried; None when there is none."""
+    ((at_utc,),) = ledger.rows(
+        "SELECT min(next_try_utc) FROM deliveries WHERE state = 'waiting' AND next_try_utc > ?", utc_text(now_s)
+    )
     return None if at_utc is None else datetime.fromisoformat(at_utc).timestamp()
 
 
 def body(ledger: Ledger, message_id: str, to: str) -> Body | None:
-    """What the message says to this recipient; None when it is gone.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    with ledger.reading() as connection:
-        row = connection.execute(
-            "SELECT kind, subject, body_text, body_html, has_it FROM outbox JOIN deliveries USING (message_id)"
-            " WHERE message_id = ? AND recipient = ?",
-            storable((message_id, to)),
-        ).fetchone()
-    if row is None:
-        return None
-    kind, subject, text, html, has_it = row
-    return Body(kind, subject, text, html, tuple(has_it.split()))
+    """What the message says to this recipient; None when it is gone."""
+    rows = ledger.rows(
+        "SELECT kind, subject, body_text, body_html, has_it FROM outbox JOIN deliveries USING (message_id)"
+        " WHERE message_id = ? AND recipient = ?",
+        *(message_id, to),
+    )
+    return next((Body(*words, tuple(has_it.split())) for *words, has_it in rows), None)
 
 
 def sent(ledger: Ledger, message_id: str, to: str, at_s: float) -> None:
-    """Remember that the recipient has it: it is never tried again. What else waits for the same recipient is due now.
-
-    Raises:
-        LedgerError: the ledger cannot be written.
-    """
+    """Remember that the recipient has it: it is never tried again. What else waits for the same recipient is due now."""
     at_utc = utc_text(at_s)
     with ledger.writing(durable=True) as (connection, _):
         connection.execute(
@@ -150,11 +131,7 @@ def sent(ledger: Ledger, message_id: str, to: str, at_s: float) -> None:
 
 
 def hurry(ledger: Ledger, to: str, at_s: float) -> int:
-    """Let what waits for the recipient be due now, because its address works again; how many messages that are.
-
-    Raises:
-        LedgerError: the ledger cannot be written.
-    """
+    """Let what waits for the recipient be due now, because its address works again; how many messages that are."""
     with ledger.writing() as (connection, _):
         return _hurry(connection, to, utc_text(at_s))
 
@@ -165,11 +142,8 @@ def failed(
     """Remember that the first of these could not be sent, for which the others were not tried; and when to try each again.
 
     That is later each time, and after a day never. `has_it` are marks of those behind the address that did get the first.
-
-    Raises:
-        LedgerError: the ledger cannot be written.
     """
-    told = clean(error, _LONGEST_ERROR)
+    text = clean(error, _LONGEST_ERROR)
     with ledger.writing() as (connection, _):
         for number, message_id in enumerate(message_ids):
             row = connection.execute(
@@ -185,7 +159,7 @@ def failed(
                 "UPDATE deliveries SET tries = tries + 1, tried_utc = coalesce(?, tried_utc), last_error = ?, next_try_utc = ?,"
                 " state = ?, has_it = trim(has_it || ' ' || ?) WHERE message_id = ? AND recipient = ?",
                 (
-                    *(utc_text(at_s) if number == 0 else None, told, again_utc),
+                    *(utc_text(at_s) if number == 0 else None, text, again_utc),
                     *(
                         "given_up" if again_s is None else "waiting",
                         "" if number else " ".join(has_it),
@@ -199,23 +173,15 @@ def failed(
 
 
 def tried(ledger: Ledger) -> set[str]:
-    """The recipients for whom a message waits that they did not get when it was tried.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    with ledger.reading() as connection:
-        rows = connection.execute("SELECT DISTINCT recipient FROM deliveries WHERE state = 'waiting' AND tries > 0")
-        return {restored(to) for (to,) in rows}
+    """The recipients for whom a message waits that they did not get when it was tried."""
+    rows = ledger.rows("SELECT DISTINCT recipient FROM deliveries WHERE state = 'waiting' AND tries > 0")
+    return {restored(to) for (to,) in rows}
 
 
 def give_up(ledger: Ledger, to: str, at_s: float, why: str) -> int:
     """Try no more what this recipient did not get when it was tried, as people want it; how many messages that are.
 
     Only `history` tells of them then.
-
-    Raises:
-        LedgerError: the ledger cannot be written.
     """
     with ledger.writing() as (connection, _):
         rows = connection.execute(
@@ -232,9 +198,6 @@ def undelivered(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
     """What recipients have not got, the newest first: what waits, and what was given up since a person was shown that.
 
     What was given up is told no more when its troubles are over.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
     """
     with ledger.reading() as connection:
         return undelivered_in(connection, limit)
@@ -247,21 +210,13 @@ def undelivered_in(connection: sqlite3.Connection, limit: int = 100) -> list[Und
 
 
 def history(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
-    """The newest messages, each for each recipient, the newest first: also what was sent, and what was given up, of the last week.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
+    """The newest messages, each for each recipient, the newest first: also what was sent, and what was given up, of the last week."""
     with ledger.reading() as connection:
         return _newest(connection, "TRUE", limit)
 
 
 def are_shown(ledger: Ledger, shown: Iterable[Undelivered], at_s: float) -> None:
-    """Remember that a person was shown these: `undelivered` leaves out those that are given up.
-
-    Raises:
-        LedgerError: the ledger cannot be written.
-    """
+    """Remember that a person was shown these: `undelivered` leaves out those that are given up."""
     with ledger.writing() as (connection, _):
         connection.executemany(
             "UPDATE deliveries SET answered_utc = ? WHERE message_id = ? AND recipient = ? AND state = 'given_up'",
