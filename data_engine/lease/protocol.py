@@ -351,11 +351,6 @@ def next_generation(prev: Generation, kind: Kind, by: Identity, nonce: str, at_u
     return replace(prev, number=number, kind=kind, token=token, nonce=nonce, by=by, at_utc=at_utc, **changes)
 
 
-def with_repair(repairs: tuple[Repair, ...], repair: Repair) -> tuple[Repair, ...]:
-    """The repairs of a list and one more; the oldest are forgotten."""
-    return (*repairs, repair)[-KEPT_REPAIRS:]
-
-
 def folded(table: str, segments: tuple[Segment, ...], fold: Fold, new: Segment | None) -> tuple[Segment, ...]:
     """The table's segments with those of `fold` replaced by `new`, at their place, all others kept.
 

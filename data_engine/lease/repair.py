@@ -16,6 +16,7 @@ from dataclasses import replace
 from data_engine.lease.generations import GenerationList
 from data_engine.lease.held_lease import Participant
 from data_engine.lease.protocol import (
+    KEPT_REPAIRS,
     Damaged,
     Generation,
     Identity,
@@ -23,7 +24,6 @@ from data_engine.lease.protocol import (
     Segment,
     ShorterList,
     next_generation,
-    with_repair,
 )
 from data_engine.ledger.segments import TABLES
 from data_engine.record import frozen
@@ -79,7 +79,7 @@ def repair(
         new_id(),
         at_utc,
         files=_without(found.first.files, found.broken),
-        repairs=with_repair(found.first.repairs, fact),
+        repairs=(*found.first.repairs, fact)[-KEPT_REPAIRS:],
     )
     _publish(generations, found, after, new_id)
     segments = tuple(f"{table}/{name}" for table, names in found.broken.items() for name in names)

@@ -78,10 +78,7 @@ def put(connection: sqlite3.Connection, messages: Iterable[Message]) -> int:
 
     A message whose id is known already is put once: only recipients it did not have are added. Without recipients it is not kept.
     """
-    news = 0
-    for one in messages:
-        if one.to:
-            news += _put(connection, one)
+    news = sum(_put(connection, one) for one in messages if one.to)
     if news:
         _make_room(connection)
     return news
@@ -93,8 +90,7 @@ def due(ledger: Ledger, now_s: float) -> list[Delivery]:
     rows = ledger.rows(
         "SELECT message_id, recipient, tries FROM deliveries WHERE state = 'waiting'"
         " AND (next_try_utc <= ? OR next_try_utc > ?) ORDER BY tried_utc IS NOT NULL, tried_utc, put_utc",
-        utc_text(now_s),
-        utc_text(now_s + 2 * LONGEST_PAUSE_S),
+        *(utc_text(now_s), utc_text(now_s + 2 * LONGEST_PAUSE_S)),
     )
     return [Delivery(message_id, restored(to), tries) for message_id, to, tries in rows]
 
@@ -197,22 +193,15 @@ def give_up(ledger: Ledger, to: str, at_s: float, why: str) -> int:
 def undelivered(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
     """What recipients have not got, the newest first: what waits, and what was given up since a person was shown that.
 
-    What was given up is told no more when its troubles are over.
+    What was given up is left out when its troubles are over.
     """
-    with ledger.reading() as connection:
-        return undelivered_in(connection, limit)
-
-
-def undelivered_in(connection: sqlite3.Connection, limit: int = 100) -> list[Undelivered]:
-    """The same of a connection that only looks."""
     given_up = f"state = 'given_up' AND answered_utc IS NULL AND kind != 'recovered' AND NOT ({_IS_OVER})"
-    return _newest(connection, f"state = 'waiting' OR ({given_up})", limit)
+    return _newest(ledger, f"state = 'waiting' OR ({given_up})", limit)
 
 
 def history(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
     """The newest messages, each for each recipient, the newest first: also what was sent, and what was given up, of the last week."""
-    with ledger.reading() as connection:
-        return _newest(connection, "TRUE", limit)
+    return _newest(ledger, "TRUE", limit)
 
 
 def are_shown(ledger: Ledger, shown: Iterable[Undelivered], at_s: float) -> None:
@@ -224,13 +213,13 @@ def are_shown(ledger: Ledger, shown: Iterable[Undelivered], at_s: float) -> None
         )
 
 
-def _newest(connection: sqlite3.Connection, which: str, limit: int) -> list[Undelivered]:
+def _newest(ledger: Ledger, which: str, limit: int) -> list[Undelivered]:
     """The newest deliveries for which the SQL condition holds."""
-    rows = connection.execute(
+    rows = ledger.rows(
         "SELECT message_id, recipient, state, kind, flow_name, subject, put_utc, tries, last_error, next_try_utc"
         f" FROM deliveries JOIN outbox USING (message_id) WHERE {which} ORDER BY put_utc DESC, recipient LIMIT ?",
-        (limit,),
-    ).fetchall()
+        limit,
+    )
     return [
         Undelivered(message_id, restored(to), state, kind, flow and restored(flow), *rest)
         for message_id, to, state, kind, flow, *rest in rows
@@ -245,7 +234,7 @@ def is_sent(connection: sqlite3.Connection, message_id: str) -> bool:
 
 def _put(connection: sqlite3.Connection, one: Message) -> int:
     text, html = storable((one.text, one.html))
-    now_utc = _now_utc(one)
+    now_utc = utc_text(one.at.astimezone(UTC).timestamp())
     is_new = connection.execute(
         "INSERT INTO outbox (message_id, kind, flow_name, subject, body_text, body_html, size_bytes, at_utc)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -264,10 +253,6 @@ def _put(connection: sqlite3.Connection, one: Message) -> int:
             (text, html, _size(text, html), one.id),
         )
     return is_new
-
-
-def _now_utc(one: Message) -> str:
-    return utc_text(one.at.astimezone(UTC).timestamp())
 
 
 def _size(*texts: str) -> int:
