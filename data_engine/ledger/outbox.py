@@ -110,7 +110,8 @@ def body(ledger: Ledger, message_id: str, to: str) -> Body | None:
         " WHERE message_id = ? AND recipient = ?",
         *(message_id, to),
     )
-    return next((Body(*words, tuple(has_it.split())) for *words, has_it in rows), None)
+    bodies = (Body(kind, subject, text, html, tuple(has_it.split())) for kind, subject, text, html, has_it in rows)
+    return next(bodies, None)
 
 
 def sent(ledger: Ledger, message_id: str, to: str, at_s: float) -> None:
