@@ -200,7 +200,7 @@ def run_of(row: tuple[Any, ...]) -> Run:
         is_future,
         None if trigger is None else RunTrigger(trigger, detail),
         by,
-        _object(params),
+        json_object(params),
         deployment_id,
         commit,
         None if is_dirty is None else bool(is_dirty),
@@ -270,7 +270,8 @@ def staged_files_of(packed: Iterable[Any]) -> tuple[StagedFile, ...]:
     )
 
 
-def _object(text: str | None) -> dict[str, Any] | None:
+def json_object(text: str | None) -> dict[str, Any] | None:
+    """The object that a column holds; None of what cannot be read, such as what another machine wrote."""
     try:
         found = None if text is None else json.loads(text)
     except (ValueError, RecursionError):

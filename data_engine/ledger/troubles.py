@@ -15,7 +15,7 @@ from dataclasses import field
 from typing import Any, NamedTuple
 
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.rows import restored, storable
+from data_engine.ledger.rows import json_object, restored, storable
 from data_engine.record import frozen
 
 LONGEST_PART = 200
@@ -84,10 +84,6 @@ def _of(row: tuple[Any, ...]) -> Trouble:
     flow, kind, step, error_type, cell, since_utc, detail, told_at, message_id, until, recovered, closed, again, at = (
         row
     )
-    try:
-        told_of = json.loads(detail)
-    except (ValueError, RecursionError):  # what another machine wrote
-        told_of = {}
     key = TroubleKey(restored(flow), kind, restored(step), restored(error_type), restored(cell))
-    found = told_of if isinstance(told_of, dict) else {}
+    found = json_object(detail) or {}
     return Trouble(key, since_utc, found, told_at, message_id, until, recovered, bool(closed), again, at)
