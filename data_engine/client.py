@@ -964,7 +964,7 @@ class Workspace:
             []
         """
         from data_engine.engine.left_behind import MOST_RUNS, left_behind, rejected_left_behind
-        from data_engine.ledger.former_places import written_here
+        from data_engine.ledger.outputs import written_here
 
         flows = self._in_production(name)
         outputs = left_behind(written_here(self.home.ledger(), self.layout, MOST_RUNS), flows)
@@ -1353,7 +1353,7 @@ class Workspace:
 
     def _records(self, run_ids: Sequence[str]) -> list[Run]:
         """These runs, with the number of their warnings."""
-        from data_engine.ledger.warned import with_warnings
+        from data_engine.ledger.run_warnings import with_warnings
 
         return Listing(with_warnings(self.home.ledger(), map(self.run_record, run_ids)))
 

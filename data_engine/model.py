@@ -6,11 +6,12 @@ Times are seconds since the epoch (`at_s`) until they are stored or shown; then 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
 from data_engine.cause import Cause, read_cause
 from data_engine.display_hook import Displayable
@@ -601,3 +602,43 @@ class Deployment(Record):
     def word(self) -> str:
         """Its kind for people: a flow that production does not run any more is "undeployed"."""
         return "undeployed" if self.kind == "withdraw" else self.kind
+
+
+@frozen
+class Switch:
+    """Whether a flow runs by itself, as somebody said last: `by` whom on which `machine`, when, and a `note` why.
+
+    What an older version has written tells only whether; a flow that nobody has switched is as its author left it.
+
+    Example:
+        >>> Switch(False, "anna", "ANNA-PC").who, Switch().is_enabled
+        ('anna@ANNA-PC', True)
+    """
+
+    is_enabled: bool = True
+    by: str = ""
+    machine: str = ""
+    at_utc: str | None = None
+    note: str = ""
+
+    @classmethod
+    def now(cls, is_enabled: bool, by: str, machine: str, *, note: str = "") -> Self:
+        """What a person at a machine says at this moment."""
+        return cls(is_enabled, by, machine, utc_text(time.time()), note)
+
+    def after(self, before: Switch) -> Switch:
+        """This, said after `before`: to disable again without a note leaves the note of before.
+
+        Example:
+            >>> Switch(False, "ben").after(Switch(False, "anna", note="until Monday")).note
+            'until Monday'
+            >>> Switch(True, "ben").after(Switch(False, "anna", note="until Monday")).note
+            ''
+        """
+        is_same = not (self.is_enabled or before.is_enabled or self.note)
+        return replace(self, note=before.note) if is_same else self
+
+    @property
+    def who(self) -> str:
+        """The person and the machine; "" where that is not known."""
+        return f"{self.by}@{self.machine}" if self.by else ""

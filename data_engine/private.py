@@ -27,6 +27,7 @@ __all__ = [
     "FILE",
     "FOLDER",
     "check_owner",
+    "exposures",
     "fix",
     "fix_if_open",
     "follow",
@@ -34,7 +35,6 @@ __all__ = [
     "make_folder",
     "open_file",
     "settle",
-    "told",
 ]
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -182,7 +182,7 @@ def fix(path: Path) -> list[Leftover]:
     return list(_walk(path, "", is_repairing=True)) if stat.S_ISDIR(facts.st_mode) else []
 
 
-def told(path: Path) -> list[Leftover]:
+def exposures(path: Path) -> list[Leftover]:
     """What other users could open of `path`, a folder with all in it or a file, and what is foreign there; only looks.
 
     Example:
@@ -190,7 +190,7 @@ def told(path: Path) -> list[Leftover]:
         >>> root = Path(tempfile.mkdtemp())
         >>> (root / "a").touch(mode=0o644), (root / "b").touch(mode=0o600)
         (None, None)
-        >>> [one.path.name for one in told(root)]
+        >>> [one.path.name for one in exposures(root)]
         ['a']
     """
     try:

@@ -31,9 +31,8 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import typed_call
 from data_engine.lease.folder import server_ahead_s
 from data_engine.lease.status import refuse_owned_elsewhere
-from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.wall_clock import PRUNED_AT, WallClock
+from data_engine.ledger.wall_clock import PRUNED_AT, Believed, WallClock, prune
 from data_engine.model import Event, StepFinished, StepProgress
 from data_engine.notebook.catalog import CatalogEntry, find_module, no_steps, read_catalog
 from data_engine.notebook.locate import annotate_call
@@ -294,7 +293,7 @@ def _prune_when_due(where: LocalWorkspace) -> None:
         ledger.set_setting(PRUNED_AT, str(now_s))
         clock = WallClock(ledger, lambda: server_ahead_s(where.layout.workspace_state_dir)).judge()
         if isinstance(clock, Believed):
-            ledger.prune(retention_days=where.settings().history.retention_days, at=clock)
+            prune(ledger, retention_days=where.settings().history.retention_days, at=clock)
 
 
 def run_sources(runs: RunPass, sources: Sequence[Source], *, keeps_errors: bool) -> list[FlowContext]:

@@ -19,7 +19,7 @@ from data_engine.engine.left_behind import is_source_gone
 from data_engine.errors import FlowValidationError, WorkspaceError, error_of
 from data_engine.files import create_exclusive, file_exists
 from data_engine.formatting import plural
-from data_engine.ledger.former_places import written_here
+from data_engine.ledger.outputs import written_here
 from data_engine.marks import Mark
 from data_engine.model import WrittenFile
 from data_engine.nofollow import opened, remove_tree

@@ -16,7 +16,7 @@ from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
 from data_engine.formatting import beginning, duration_words, local_time, plural, zoned_words
 from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE
-from data_engine.ledger.warned import warned_words
+from data_engine.ledger.logs import warned_words
 from data_engine.marks import Mark, mark_of
 from data_engine.model import Backfill, Deployment, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry

@@ -226,7 +226,7 @@ def _restore(given: Namespace, names: UserNames) -> Any:
 
 
 def _run(given: Namespace, names: UserNames) -> Any:
-    from data_engine.ledger.warned import warning_texts
+    from data_engine.ledger.run_warnings import warning_texts
     from data_engine.status.runs import also_read_words
 
     params = params_of(given)

@@ -37,7 +37,7 @@ def lines_of(verdict: Verdict, path: Path, before: Verdict | None) -> list[str]:
         return [f"{path.name}: the same in this kernel and in production", *verdict.notes(before)]
     return [
         f"{path.name}: not the same in this kernel and in production",
-        *(f"  {one}" for one in verdict.told()),
+        *(f"  {one}" for one in verdict.sentences()),
         *verdict.notes(before),
     ]
 

@@ -17,7 +17,7 @@ from data_engine.flow.expectation import Expectation, expectation_words
 from data_engine.flow.trigger import skipped_days
 from data_engine.formatting import path_in
 from data_engine.ledger.deployments import renamings
-from data_engine.ledger.warned import warnings_of
+from data_engine.ledger.run_warnings import warnings_of
 from data_engine.marks import Mark
 from data_engine.model import Deployment, Run, StepRun
 from data_engine.notebook.catalog import unknown_flow

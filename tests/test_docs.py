@@ -28,7 +28,7 @@ OF_POSIX_PATHS = (
     "daemon.worker_process.place_in",
     "nofollow.opened",
     "private.open_file",
-    "private.told",
+    "private.exposures",
     "notebook.catalog.with_unreadable",
 )
 """Examples with modes, links or texts of paths that Windows has not."""

@@ -179,7 +179,7 @@ def _run_and_compare(ws: Workspace, name: str | None, as_json: bool) -> int:
         print_json(verdict.as_dict() | {"is_same": verdict.is_same})
         return 0 if verdict.is_same else 1
     say(f"{path.name}: {'the same' if verdict.is_same else 'not the same'} in its kernel and in production")
-    for line in (*verdict.told(), *verdict.notes()):
+    for line in (*verdict.sentences(), *verdict.notes()):
         say(f"  {line}")
     return 0 if verdict.is_same else 1
 

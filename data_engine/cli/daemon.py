@@ -28,7 +28,8 @@ from data_engine.cli.options import (
 from data_engine.cli.output import complain, print_json, say, status_style
 from data_engine.errors import FlowValidationError, OwnedElsewhereError, WorkspaceError
 from data_engine.formatting import cli_line, duration_words, first_few, plural
-from data_engine.ledger.warned import runs_as_json, warned_words, warning_texts, warnings_of
+from data_engine.ledger.logs import warned_words
+from data_engine.ledger.run_warnings import runs_as_json, warning_texts, warnings_of
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.runs import also_read_words
 from data_engine.status.sentences import ended_words, ends_words, freed_words, never_begins_words
@@ -68,7 +69,7 @@ def _start_engine(ws: Workspace) -> None:
     try:
         ws.start_engine()
     except OwnedElsewhereError as error:
-        from data_engine.importing.older_lease import look_at_leases
+        from data_engine.lease.older_owner import look_at_leases
 
         found = look_at_leases(ws.layout.workspace_state_dir, ws.layout.workspace_id)
         owners = [one.owner for one in found if one.state in ("live", "left_behind")]

@@ -175,7 +175,7 @@ def _set_aside(ws: Workspace, name: str | None, yes: bool, as_json: bool) -> int
 def _elsewhere(ws: Workspace, name: str | None) -> list[str]:
     """The outputs that are known only by a path where nothing is any more."""
     from data_engine.engine.left_behind import MOST_RUNS, known_elsewhere
-    from data_engine.ledger.former_places import written_here
+    from data_engine.ledger.outputs import written_here
 
     flows = [flow for flow in ws.flows() if name is None or flow.name == name]
     return [one.path for one in known_elsewhere(written_here(ws.home.ledger(), ws.layout, MOST_RUNS), flows)]

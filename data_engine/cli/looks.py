@@ -323,7 +323,7 @@ def _say_waiting(runs: Sequence[WaitingRuns]) -> None:
 
 def _row(run: Run, warnings: int, told: str) -> tuple[str, ...]:
     """A run as a row, with its source or slot as it is `told`."""
-    from data_engine.ledger.warned import warned_words
+    from data_engine.ledger.logs import warned_words
     from data_engine.status.runs import rejected_words, started
     from data_engine.status.sentences import short_error
 
@@ -364,7 +364,7 @@ def _is_any_missing(found: WorkspaceStatus, ws: Workspace) -> bool:
 def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     """One flow: its trigger, paths, steps and last run."""
     from data_engine.flow.expectation import expectation_words
-    from data_engine.ledger.warned import runs_as_json
+    from data_engine.ledger.run_warnings import runs_as_json
     from data_engine.model import utc_text
     from data_engine.notebook.catalog import clock_zone, describe, trigger_here
     from data_engine.planning.slots import slot_words
@@ -479,7 +479,7 @@ def runs(
     as_json: AsJson = False,
 ) -> int:
     """What ran on this machine, newest first, and how many of them are not told."""
-    from data_engine.ledger.warned import runs_as_json, warnings_of
+    from data_engine.ledger.run_warnings import runs_as_json, warnings_of
     from data_engine.status.runs import find_runs, slot_words, slot_zones, source_names, wanted_runs
 
     ws = chosen_workspace(ctx)
@@ -525,7 +525,8 @@ def log(
     as_json: AsJson = False,
 ) -> int:
     """What one run did, printed and logged."""
-    from data_engine.ledger.warned import runs_as_json, warned_words, warnings_of
+    from data_engine.ledger.logs import warned_words
+    from data_engine.ledger.run_warnings import runs_as_json, warnings_of
     from data_engine.status.runs import facts_of, rows_words, slot_zones, started
 
     ws = chosen_workspace(ctx)

@@ -25,7 +25,8 @@ from data_engine.cli.output import complain, print_json, say, status_style
 from data_engine.errors import FlowStoppedError, FlowValidationError, OwnedElsewhereError, WorkspaceError
 from data_engine.flow.parameter_values import read_params
 from data_engine.formatting import duration_words, plural, visible
-from data_engine.ledger.warned import counts_as_warning, runs_as_json, warned_words
+from data_engine.ledger.logs import counts_as_warning, warned_words
+from data_engine.ledger.run_warnings import runs_as_json
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished
 from data_engine.status.runs import also_read_words
 

@@ -12,8 +12,7 @@ from data_engine.record import Record, frozen
 
 if TYPE_CHECKING:
     from data_engine.lease.status import LeaseStatus
-    from data_engine.ledger.switch import Switch
-    from data_engine.model import ActiveRun
+    from data_engine.model import ActiveRun, Switch
     from data_engine.status.record import FlowStatus, WorkspaceStatus
 
 

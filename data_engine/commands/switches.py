@@ -49,7 +49,7 @@ class Disable(Command[Done]):
 
 
 async def _switch(owner: Owner, flow: str, is_enabled: bool, note: str) -> Done:
-    from data_engine.ledger.switch import Switch
+    from data_engine.model import Switch
 
     await owner.switch(flow, Switch.now(is_enabled, owner.asker.by, owner.asker.machine, note=note))
     return Done()

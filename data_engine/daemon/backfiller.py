@@ -16,7 +16,7 @@ from data_engine.engine.candidates import Source, listed_source
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.flow.flow import Flow
 from data_engine.ledger import backfills as rows
-from data_engine.ledger.backfills import BackfillRow, run_id_of, told_of
+from data_engine.ledger.backfills import BackfillRow, backfill_of, run_id_of
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Backfill, PlannedRun, RunAbout, RunFinished
 from data_engine.scheduler.dispatcher import Backfills, Dispatcher, ReadyFlow
@@ -283,7 +283,7 @@ class Backfiller(Backfills):
         return [self._progress(one) for one in self._running.values()]
 
     def _progress(self, one: _Running) -> Backfill:
-        return replace(told_of(self._row_of(one)), left_s=one.left_s(self._clock()), waits_for=one.waits_for)
+        return replace(backfill_of(self._row_of(one)), left_s=one.left_s(self._clock()), waits_for=one.waits_for)
 
     def _row_of(self, one: _Running) -> BackfillRow:
         return replace(one.row, ended=one.ended, failed=one.failed)
@@ -402,10 +402,10 @@ def newest_backfills(
     """
     live = {one.id: one for one in running}
     if backfill_id is None:
-        return [live.get(row.backfill_id) or told_of(row) for row in rows.newest(ledger, flow)]
+        return [live.get(row.backfill_id) or backfill_of(row) for row in rows.newest(ledger, flow)]
     row = known_backfill(ledger, backfill_id)
     planned, runs = rows.planned_runs(ledger, row.backfill_id), rows.runs_of(ledger, row.backfill_id)
-    return [replace(live.get(row.backfill_id) or told_of(row), planned=tuple(planned), runs=tuple(runs))]
+    return [replace(live.get(row.backfill_id) or backfill_of(row), planned=tuple(planned), runs=tuple(runs))]
 
 
 def _leaves_what_is_done(row: BackfillRow) -> bool:

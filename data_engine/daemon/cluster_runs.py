@@ -369,11 +369,11 @@ class PlacedJob:
                 report.take(event)
             elif event.run_id in self.begun:  # it was told when it began with another node
                 report.begin_run(event)
-                report.told.pop()
+                report.events.pop()
             else:
                 report.begin_run(event)
                 self.begun.add(event.run_id)
             if isinstance(event, RunFinished):
                 self.ended.add(event.run_id)
-        told, report.told = report.told, []
-        return told
+        taken, report.events = report.events, []
+        return taken

@@ -34,10 +34,10 @@ from data_engine.flow.trigger import Poll
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.requests import RequestFiles
-from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.publications import runs_of_stages
+from data_engine.ledger.outputs import runs_of_stages
 from data_engine.ledger.requests import RequestRows
+from data_engine.ledger.wall_clock import Believed, prune
 from data_engine.planning.due import PlannedFlow
 from data_engine.platforms.awake import Awake
 from data_engine.reasons.kinds import Unreachable
@@ -299,7 +299,7 @@ class Daemon:
         is_due = time.monotonic() - self._pruned_s > _EVERY_S or not self._pruned_s
         if is_due and isinstance(clock, Believed) and self.home.settings_error() is None:
             self._pruned_s = time.monotonic()
-            self.ledger.prune(retention_days=self.home.settings().history.retention_days, at=clock)
+            prune(self.ledger, retention_days=self.home.settings().history.retention_days, at=clock)
 
     def _beat_backfills(self) -> None:
         if not self.keeps_workspace() or not self.ready.is_set() or self.ownership.is_for_one_commit:

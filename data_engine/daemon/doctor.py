@@ -55,10 +55,11 @@ from data_engine.lease.folder import (
 )
 from data_engine.lease.generations import GenerationList
 from data_engine.lease.heartbeat_files import HeartbeatFiles
-from data_engine.lease.protocol import TABLES, Damage, Damaged, Generation, ShorterList
-from data_engine.ledger.belief import Doubted, Known, judge, read_known
+from data_engine.lease.protocol import Damage, Damaged, Generation, ShorterList
 from data_engine.ledger.connection import as_ledger_error, connect_to_look, known_list
-from data_engine.ledger.migrations import MIGRATIONS
+from data_engine.ledger.migrations import newest_version
+from data_engine.ledger.segments import TABLES
+from data_engine.ledger.wall_clock import Doubted, Known, judge, read_known
 from data_engine.nofollow import opened
 from data_engine.platforms import host
 from data_engine.platforms.access import closing_line
@@ -290,14 +291,14 @@ def check_private(places: Sequence[Path] = ()) -> Finding:
         return _of_error("other users", error)
     except OSError as error:
         return Finding("other users", None, f"{error.filename} cannot be checked: {error.strerror}")
-    found = [one for place in dict.fromkeys([root, *places]) for one in private.told(place)]
+    found = [one for place in dict.fromkeys([root, *places]) for one in private.exposures(place)]
     if not found:
         return Finding("other users", True, f"none of them can open what is kept in {root}")
     listed = first_few(list(map(str, found)), _SHOWN, "; ")
     is_open = [one for one in found if one.why != nofollow.FOREIGN]
     repairs = []
     if is_open:
-        where = [str(place) for place in dict.fromkeys([root, *places]) if private.told(place)]
+        where = [str(place) for place in dict.fromkeys([root, *places]) if private.exposures(place)]
         repairs.append(f"close it: {closing_line(where)}; a start of the daemon does so too")
     if len(is_open) < len(found):
         repairs.append("remove what is not Data Engine's own folder or file; Data Engine never follows or removes it")
@@ -331,7 +332,7 @@ def check_ledger(path: Path | None, *, limit_s: float = 2.0) -> Finding:
     if said != "ok":
         fix = "move the file away; a new history begins without it"
         return Finding("run history", False, f"{path} is damaged: {said.splitlines()[-1]}", fix)
-    if version > len(MIGRATIONS):
+    if version > newest_version():
         return Finding("run history", False, f"{path} was written by a newer Data Engine", "update data-engine")
     return Finding("run history", True, f"{path} is whole")
 

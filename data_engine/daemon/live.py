@@ -9,13 +9,12 @@ from dataclasses import field
 
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.requests import SentRequest
-from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.deployments import published_mark
 from data_engine.ledger.outbox import undelivered
-from data_engine.ledger.switch import Switch
-from data_engine.ledger.warned import Warned
+from data_engine.ledger.run_warnings import WarningCounts
+from data_engine.ledger.wall_clock import clock_warnings
 from data_engine.message import Undelivered
-from data_engine.model import ActiveRun, Backfill, Run, utc_text
+from data_engine.model import ActiveRun, Backfill, Run, Switch, utc_text
 from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED
 from data_engine.reasons.kinds import WaitingRuns
 from data_engine.record import frozen
@@ -56,7 +55,7 @@ class LiveFacts:
         self.home = daemon.home
         self._daemon, self._about = daemon, about
         self._history, self._version = HistoryFacts(), (-1, -1)
-        self._warned = Warned(daemon.ledger)
+        self._warned = WarningCounts(daemon.ledger)
         self._others = OthersSeen(daemon.ledger, machine_id())
 
     def facts(self) -> WorkspaceFacts:
@@ -97,7 +96,7 @@ class LiveFacts:
             waiting=waiting_runs(daemon, found.others),
             daemon=self._about(),
             engine=EngineFacts(on=daemon.is_engine_on, stopping=daemon.is_stopping, starting=not daemon.ready.is_set()),
-            lease=self._others.told(daemon.ownership.lease()),
+            lease=self._others.complete(daemon.ownership.lease()),
             elsewhere=daemon.ownership.elsewhere,
             trouble=daemon.trouble,
             service=daemon.service,

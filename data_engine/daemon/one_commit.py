@@ -24,9 +24,8 @@ from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.formatting import cli_line
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.status import LeaseStatus
-from data_engine.ledger.switch import Switch
 from data_engine.locks import OsLock
-from data_engine.model import Deployment, Run
+from data_engine.model import Deployment, Run, Switch
 from data_engine.notebook.catalog import read_catalog, with_no_steps_refused, with_unreadable
 from data_engine.notebook.deploy import not_deployed
 from data_engine.notebook.flow_files import notebooks_in_subfolders

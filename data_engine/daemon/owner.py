@@ -32,10 +32,9 @@ from data_engine.lease.folder import drive_words
 from data_engine.lease.requests import Request
 from data_engine.lease.status import LeaseStatus
 from data_engine.ledger import backfills
-from data_engine.ledger.backfills import BackfillRow, ends_of_slots, ends_of_sources, told_of
+from data_engine.ledger.backfills import BackfillRow, backfill_of, ends_of_slots, ends_of_sources
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.switch import Switch
-from data_engine.model import Backfill, Run, RunAbout, Signature, SourceKey, utc_text
+from data_engine.model import Backfill, Run, RunAbout, Signature, SourceKey, Switch, utc_text
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.deploy import not_deployed
 from data_engine.planning.backfill import (
@@ -353,7 +352,7 @@ class DaemonOwner:
         given = dict(params_for(flow, params))
         chosen = await asyncio.to_thread(choose, self.daemon.home, flow, wanted)
         row = new_row(flow, wanted, chosen, given, by=self.asker.who, backfill_id=self.asker.request_id)
-        found = replace(told_of(row), planned=chosen.planned, known=chosen.known, digest=chosen.digest)
+        found = replace(backfill_of(row), planned=chosen.planned, known=chosen.known, digest=chosen.digest)
         if is_dry:
             return replace(found, id="", state="planned", nearest=chosen.nearest)
         if digest is not None and digest != chosen.digest:
@@ -374,7 +373,7 @@ class DaemonOwner:
     async def stop_backfill(self, backfill_id: str) -> Backfill:
         """Begin no more runs of a backfill."""
         async with self.daemon.ownership.for_one_commit():
-            return told_of(self.daemon.backfiller.stop(backfill_id))
+            return backfill_of(self.daemon.backfiller.stop(backfill_id))
 
     async def retry_backfill(self, backfill_id: str) -> Backfill:
         """Run again what failed of a backfill, and what a stop left out."""
@@ -382,7 +381,7 @@ class DaemonOwner:
             await self.daemon.ownership.own()
             row = self.daemon.backfiller.retry(backfill_id)
             remember_backfill(self.daemon.ledger, is_on=True)
-        return told_of(row)
+        return backfill_of(row)
 
     def known_backfill(self, backfill_id: str) -> tuple[str, str]:
         """The whole id of the backfill whose id begins so, and its flow."""

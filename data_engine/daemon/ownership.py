@@ -359,6 +359,7 @@ def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) 
         holds_lock=lambda: True,  # the daemon holds it for its life
         known_list=share.known_list,
     )
+    sets = DeployedSets(where)
     rules = KeeperRules(
         limits,
         unfit=lambda: why_not_ours(folder, where.layout.workspace_id) or why_unfit_place(),
@@ -367,9 +368,11 @@ def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) 
         judge_clock=WallClock(
             where.ledger(), lambda: server_ahead_s(where.layout.workspace_state_dir), runs=True
         ).judge,
+        check_sets=sets.check,
+        collect_sets=sets.collect,
     )
     watch = NoWatch() if is_brief else _watch(where, me, observer)
-    return Keeper(observer, share, rules, sets=DeployedSets(where), watch=watch, is_brief=is_brief)
+    return Keeper(observer, share, rules, watch=watch, is_brief=is_brief)
 
 
 def _watch(where: LocalWorkspace, me: Identity, observer: Observer) -> Watch:

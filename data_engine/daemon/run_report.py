@@ -12,7 +12,7 @@ from typing import NamedTuple
 from data_engine.cause import Cause, how_it_ended
 from data_engine.daemon.worker_process import is_machinery, line_text
 from data_engine.errors import FlowExecutionError
-from data_engine.ledger.log_limits import LAST_LINES, LogBound, end_of_log, size_of
+from data_engine.ledger.logs import LAST_LINES, LogBound, end_of_log, size_of
 from data_engine.model import STDERR, Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 
 _EARLY_LINES = 200
@@ -20,7 +20,7 @@ BYSTANDER = Cause("ended_with_another")
 
 
 class RunReport:
-    """What is told of the runs of one job after another. `told` is what nobody has been told yet.
+    """The events of the runs of one job after another. `events` are those that nobody has taken yet.
 
     `finish_lines` is called before a run's log ends, so that the beginning of a line counts as one.
     """
@@ -29,7 +29,7 @@ class RunReport:
         self._modules_dir = modules_dir
         self._finish_lines = finish_lines
         self._early: list[tuple[str, str]] = []
-        self.told: list[Event] = []
+        self.events: list[Event] = []
         self.run: CurrentRun | None = None
 
     def begin_job(self) -> None:
@@ -41,7 +41,7 @@ class RunReport:
         self.run = run = CurrentRun(started, LogBound(), time.monotonic())
         now_s = time.time()
         lines = (LogLine(started.run_id, started.flow, None, level, line, now_s) for level, line in self._early)
-        self.told += [started, *lines]
+        self.events += [started, *lines]
         self._early.clear()
         return run
 
@@ -60,7 +60,7 @@ class RunReport:
         elif isinstance(event, RunFinished):
             self._finish_lines()
             self._leave(run)
-        self.told.append(event)
+        self.events.append(event)
 
     def take_lines(self, level: str, lines: list[bytes]) -> None:
         """Take lines of a standard stream."""
@@ -77,14 +77,14 @@ class RunReport:
                 for one in left[-LAST_LINES:]:
                     run.written.hold(_Written(level, step, at_s, one), len(one))
                 break
-            told = self._as_line(run, _Written(level, step, at_s, line))
-            if told is not None and run.written.takes(size_of(told.message)):
-                self.told.append(told)
+            entry = self._as_line(run, _Written(level, step, at_s, line))
+            if entry is not None and run.written.takes(size_of(entry.message)):
+                self.events.append(entry)
 
     def abandon(self, started: RunStarted) -> None:
         """Give a run an end that began after its worker was given up."""
         end = RunFinished(started.run_id, "abandoned", time.time(), 0.0, BYSTANDER.text, BYSTANDER, started.seen)
-        self.told += [started, end]
+        self.events += [started, end]
 
     def end_run(
         self,
@@ -114,15 +114,15 @@ class RunReport:
             text = str(error)
         cause = cause.where(step=label, places=places)
         now_s, clock_s = time.time(), time.monotonic()
-        self.told += last_lines
+        self.events += last_lines
         self._leave(run)
-        self.told.append(LogLine(started.run_id, started.flow, label, "ERROR", text, now_s))
+        self.events.append(LogLine(started.run_id, started.flow, label, "ERROR", text, now_s))
         if step is not None:
             word = "stopped" if status == "killed" else status
             elapsed_s = clock_s - run.step_begun_s
-            self.told.append(StepFinished(started.run_id, step.step_index, step.label, word, now_s, elapsed_s, text))
+            self.events.append(StepFinished(started.run_id, step.step_index, step.label, word, now_s, elapsed_s, text))
         elapsed_s = clock_s - run.begun_s
-        self.told.append(RunFinished(started.run_id, status, now_s, elapsed_s, text, cause, started.seen))
+        self.events.append(RunFinished(started.run_id, status, now_s, elapsed_s, text, cause, started.seen))
 
     def _leave(self, run: CurrentRun) -> None:
         if run.timer is not None:
@@ -134,7 +134,7 @@ class RunReport:
         """The last lines that were written; what is told of the run's end comes after them."""
         left_out, last = run.written.rest()
         lines = [line for one in last if (line := self._as_line(run, one)) is not None]
-        self.told += end_of_log(left_out, lines)
+        self.events += end_of_log(left_out, lines)
 
     def _as_line(self, run: CurrentRun, written: _Written) -> LogLine | None:
         """A written line as one of the log; None for one that tells an author nothing."""

@@ -46,8 +46,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerEr
 from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
-from data_engine.ledger.journal import JournalWriter
-from data_engine.ledger.last_lines import LastLinesWriter, last_lines_path
+from data_engine.ledger.journal import JournalWriter, LastLinesWriter, last_lines_path
 from data_engine.model import (
     Event,
     LogLine,

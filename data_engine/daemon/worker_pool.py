@@ -23,8 +23,7 @@ from data_engine.daemon.run_report import BYSTANDER, RunReport
 from data_engine.daemon.worker_process import WorkerProcess
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
 from data_engine.files import is_full
-from data_engine.ledger.journal import JournalReader
-from data_engine.ledger.last_lines import last_lines_path, read_last_lines
+from data_engine.ledger.journal import JournalReader, last_lines_path, read_last_lines
 from data_engine.model import Event, RunStarted
 from data_engine.notebook.catalog import CatalogEntry, entry_of_message
 from data_engine.platforms.processes import ended_with_session, memory_kills, was_killed
@@ -586,9 +585,9 @@ class WorkerHandle:
             self._pass_on()
 
     def _pass_on(self) -> None:
-        told, self._report.told = self._report.told, []
-        if told and self.job is not None:
-            self._pool.on_events(self, self.job, told)
+        events, self._report.events = self._report.events, []
+        if events and self.job is not None:
+            self._pool.on_events(self, self.job, events)
 
     def _look_at_job(self) -> None:
         if self.job is not None:

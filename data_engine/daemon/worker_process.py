@@ -19,7 +19,7 @@ from data_engine.daemon.environment import MARK
 from data_engine.daemon.messages import Frames, Message, encode
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import JournalReader
-from data_engine.ledger.log_limits import MAX_LINE
+from data_engine.ledger.logs import MAX_LINE
 from data_engine.locks import OsLock
 from data_engine.model import STDERR, Event
 from data_engine.notebook.locate import led_to, places_of

@@ -11,7 +11,7 @@ from contextvars import ContextVar, Token
 from typing import Any, TextIO
 
 from data_engine.flow.control import StepControl
-from data_engine.ledger.log_limits import MAX_LINE, clipped
+from data_engine.ledger.logs import MAX_LINE, clipped
 from data_engine.locks import Held, InterruptsHeld
 from data_engine.model import STDERR, LogLine
 from data_engine.secret import masked

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
-from data_engine.ledger.publications import RunOfStage
+from data_engine.ledger.outputs import RunOfStage
 from data_engine.model import PublishStarted, StagedFile
 from data_engine.nofollow import FoundFile, Place, inside, move, opened, opened_file, remove_tree, walk
 from data_engine.platforms.drives import network_drive
@@ -275,7 +275,7 @@ _GONE = ("abandoned", "killed")
 """How runs end whose process is gone."""
 
 RunsById = Callable[[Collection[str]], Mapping[str, RunOfStage]]
-"""The runs with these ids that the history knows (ledger/publications.py)."""
+"""The runs with these ids that the history knows (ledger/outputs.py)."""
 
 
 class LeftStage(NamedTuple):

@@ -26,7 +26,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.rules import CheckResult
 from data_engine.flow.spec import Collect
 from data_engine.formatting import first_few, path_in
-from data_engine.ledger.output_runs import Writer, other_writers
+from data_engine.ledger.outputs import Writer, other_writers
 from data_engine.model import FileFacts, RunAbout, RunSpent, SeenSource, StepFinished
 from data_engine.notebook.module_sets import file_facts
 from data_engine.platforms.processes import Usage, forget_peak, memory_bytes, usage

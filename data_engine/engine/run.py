@@ -49,8 +49,7 @@ from data_engine.flow.spec import StepSpec
 from data_engine.flow.steps import run_steps, step_error
 from data_engine.flow.trigger import Schedule
 from data_engine.formatting import first_few
-from data_engine.ledger.log_limits import LogBound, clipped, end_of_log, size_of
-from data_engine.ledger.warned import counts_as_warning
+from data_engine.ledger.logs import LogBound, clipped, counts_as_warning, end_of_log, size_of
 from data_engine.model import (
     Event,
     LogLine,

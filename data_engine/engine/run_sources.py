@@ -15,9 +15,8 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.paths import base_folder
 from data_engine.flow.trigger import Poll
 from data_engine.ledger.deployments import published, published_mark
-from data_engine.ledger.former_places import own_outputs
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.output_runs import outputs_beside_sources
+from data_engine.ledger.outputs import outputs_beside_sources, own_outputs
 from data_engine.model import Deployment, SeenSource, SourceKey
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.deploy import mirror_key, shared_mirror, shares_mirror_error, sharing

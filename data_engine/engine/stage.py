@@ -56,7 +56,7 @@ from data_engine.flow.context import FlowContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.formatting import first_few, plural
-from data_engine.ledger.publications import RunOfStage, runs_of_stages
+from data_engine.ledger.outputs import RunOfStage, runs_of_stages
 from data_engine.model import LogLine, PublishStarted, SeenSource
 from data_engine.nofollow import FoundFile, Place, inside, is_link, opened, walk
 from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, changed_ns

@@ -1,6 +1,6 @@
 """Bringing a workspace from the older system: `look` finds what there is and plans, `carry_out` does it.
 
-Nothing of the older system's is changed but its marker, which is taken as one of its own owners would take it (`older_lease.py`).
+Nothing of the older system's is changed but its marker, which is taken as one of its own owners would take it (`data_engine/lease/older_owner.py`).
 Doing it twice changes nothing; what was interrupted goes on. Rows are published to the other workstations before it returns.
 """
 
@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import field, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,12 +23,18 @@ from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError, LedgerError, WorkspaceError
 from data_engine.flow.paths import portable_text
 from data_engine.formatting import plural
-from data_engine.importing.older_history import ENDED, OlderFile, OlderHistory, merge, read_ledger, read_shared
-from data_engine.importing.older_lease import OlderLease, look_at_leases, refuse_live, seal
+from data_engine.importing.older_history import (
+    ENDED,
+    OlderFile,
+    OlderHistory,
+    OlderRun,
+    merge,
+    read_ledger,
+    read_shared,
+)
 from data_engine.lease.folder import OsFolder
-from data_engine.lease.older_owner import older_ids
+from data_engine.lease.older_owner import OlderLease, look_at_leases, older_ids, refuse_live, seal
 from data_engine.ledger.brought import (
-    BroughtRun,
     known_runs,
     known_states,
     newer_states,
@@ -71,7 +76,7 @@ class Plan:
     root: Path
     read_from: tuple[str, ...] = ()
     leases: tuple[OlderLease, ...] = ()
-    runs: tuple[BroughtRun, ...] = ()
+    runs: tuple[OlderRun, ...] = ()
     states: tuple[SourceState, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     unplaced: tuple[tuple[str, str, str], ...] = ()
@@ -167,9 +172,9 @@ def _with_history(plan: Plan, history: OlderHistory, layout: WorkspaceLayout) ->
         read_from=history.read_from,
         leases=leases,
         runs=tuple(
-            run._replace(key=sources[run.flow].key(run.source)) if run.flow in sources else run
+            _with_key(run, sources.get(run.began.flow))
             for run_id, run in history.runs.items()
-            if run_id not in there and run.began_utc >= forgotten.get(run.flow, "")
+            if run_id not in there and run.began_utc >= forgotten.get(run.began.flow, "")
         ),
         states=tuple(newer_states(states, {} if here is None else known_states(here), forgotten)),
         unplaced=tuple(unplaced),
@@ -217,11 +222,11 @@ def carry_out(layout: WorkspaceLayout, plan: Plan) -> tuple[int, int]:
             # All states in one transaction: half of what is known would let the other half run again.
             publish(keeper, lambda: counts.append(put_states(ledger, plan.states)))
             for at in range(0, len(plan.runs), _AT_ONCE):
-                some = plan.runs[at : at + _AT_ONCE]
+                some = [run.events for run in plan.runs[at : at + _AT_ONCE]]
                 publish(keeper, lambda some=some: counts.append(put_runs(ledger, some)))  # type: ignore[misc]
     except DaemonGoneError as error:
-        said = "a daemon of this machine is just starting or ending"
-        raise WorkspaceError(said, where="data-engine import", fix="try again in a moment") from error
+        what = "a daemon of this machine is just starting or ending"
+        raise WorkspaceError(what, where="data-engine import", fix="try again in a moment") from error
     return sum(counts[1:]), counts[0]
 
 
@@ -239,6 +244,10 @@ def _source_of(entry: CatalogEntry) -> FlowSource | None:
             found = {"": _here(str(root), root.stat())}
     is_batch = trigger.run_as == "batch" and trigger.mode == "poll"
     return FlowSource(trigger.source_as_authored or "", portable_text(root), is_batch, found)
+
+
+def _with_key(run: OlderRun, source: FlowSource | None) -> OlderRun:
+    return run if source is None else run._replace(began=run.began._replace(key=source.key(run.began.source)))
 
 
 def _here(path: str, facts: os.stat_result) -> FileHere:
@@ -316,7 +325,7 @@ def place(
     files: Iterable[OlderFile],
     sources: Mapping[str, FlowSource],
     broken: Iterable[str],
-    batches: Mapping[str, BroughtRun],
+    batches: Mapping[str, OlderRun],
 ) -> tuple[list[SourceState], list[tuple[str, str, str]]]:
     """What is known of `files` as states of the flows' `sources`; and flow, path and reason of what has no place.
 
@@ -387,14 +396,14 @@ def _state(key: SourceKey, file: OlderFile) -> SourceState:
 
 
 def _add_implied(
-    flow: str, source: FlowSource, run: BroughtRun, states: dict[tuple[str, SourceKey], SourceState]
+    flow: str, source: FlowSource, run: OlderRun, states: dict[tuple[str, SourceKey], SourceState]
 ) -> None:
-    before_ns = int(datetime.fromisoformat(run.began_utc).timestamp() * 1e9) - _MARGIN_NS
+    before_ns = int(run.began.at_s * 1e9) - _MARGIN_NS
     for name, here in source.files.items():
         key, seen = SourceKey(source.authored, name), Signature(here.size_bytes, here.mtime_ns)
         if (flow, key) not in states and here.there_since_ns < before_ns:
-            last = ("success", seen, run.run_id, run.began_utc, None)
-            states[flow, key] = SourceState(flow, key, *last, seen, run.run_id, run.began_utc, 0)
+            end = run.began.run_id, run.began_utc
+            states[flow, key] = SourceState(flow, key, "success", seen, *end, None, seen, *end, 0)
 
 
 _LEDGERS = ("runtime_cache.sqlite", "runtime_ledger.sqlite")

@@ -16,14 +16,33 @@ from typing import Any, NamedTuple
 
 from data_engine.errors import LedgerError, WorkspaceError
 from data_engine.lease.older_owner import TABLES
-from data_engine.ledger.brought import BroughtLine, BroughtRun, BroughtStep
+from data_engine.ledger.brought import LONGEST_ERROR
 from data_engine.ledger.connection import connect_to_look
-from data_engine.model import utc_text
+from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, utc_text
 from data_engine.record import frozen
 
 ENDED = "the older system ended while it ran"
 _LEAVE_OUT = "restore it, or leave it out: --without-history"
 Row = Mapping[str, Any]
+
+
+class OlderRun(NamedTuple):
+    """A run that has ended, as its events."""
+
+    began: RunStarted
+    ended: RunFinished
+    steps: Sequence[StepFinished] = ()
+    lines: Sequence[LogLine] = ()
+
+    @property
+    def began_utc(self) -> str:
+        """When it began."""
+        return utc_text(self.began.at_s)
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """What happened in it, from start to end."""
+        return (self.began, *self.steps, *self.lines, self.ended)
 
 
 class OlderFile(NamedTuple):
@@ -46,13 +65,17 @@ class OlderHistory:
     """Runs by id, oldest first, and files; `read_from` are the places, for people, and `odd` counts rows that were left out."""
 
     read_from: tuple[str, ...] = ()
-    runs: Mapping[str, BroughtRun] = field(default_factory=dict)
+    runs: Mapping[str, OlderRun] = field(default_factory=dict)
     files: tuple[OlderFile, ...] = ()
     odd: int = 0
 
-    def newest_batch(self, flow: str) -> BroughtRun | None:
+    def newest_batch(self, flow: str) -> OlderRun | None:
         """The newest good run of the flow that was for no single file."""
-        whole = [run for run in self.runs.values() if (run.flow, run.source, run.status) == (flow, None, "success")]
+        whole = [
+            run
+            for run in self.runs.values()
+            if (run.began.flow, run.began.source, run.ended.status) == (flow, None, "success")
+        ]
         return max(whole, key=lambda run: run.began_utc, default=None)
 
 
@@ -93,8 +116,8 @@ def read_shared(state: Path, older_id: str) -> OlderHistory:
             if path.is_file():
                 found[table] = pq.ParquetFile(path).read().to_pylist()
         except (pa.ArrowException, OSError) as error:
-            said = f"what the older system published cannot be read: {str(error).splitlines()[0]}"
-            raise WorkspaceError(said, where=str(path), fix=_LEAVE_OUT) from error
+            what = f"what the older system published cannot be read: {str(error).splitlines()[0]}"
+            raise WorkspaceError(what, where=str(path), fix=_LEAVE_OUT) from error
     return _history(str(state / "state"), found) if found else OlderHistory()
 
 
@@ -107,17 +130,18 @@ def merge(histories: Sequence[OlderHistory]) -> OlderHistory:
         >>> [(file.status, file.at_utc) for file in found.files]
         [('failed', '2026-04-02')]
     """
-    runs: dict[str, BroughtRun] = {}
+    runs: dict[str, OlderRun] = {}
     for run in (run for history in histories for run in history.runs.values()):
-        known = runs.get(run.run_id)
+        run_id = run.began.run_id
+        known = runs.get(run_id)
         if known is None:
-            runs[run.run_id] = run
+            runs[run_id] = run
             continue
-        first = run if known.status == "abandoned" else known
+        first = run if known.ended.status == "abandoned" else known
         steps, lines = max(known.steps, run.steps, key=len), max(known.lines, run.lines, key=len)
-        runs[run.run_id] = first._replace(steps=steps, lines=lines)
+        runs[run_id] = first._replace(steps=steps, lines=lines)
     runs = dict(sorted(runs.items(), key=lambda pair: (pair[1].began_utc, pair[0])))
-    last = {(run.flow, run.source): run for run in runs.values()}
+    last = {(run.began.flow, run.began.source): run for run in runs.values()}
     newest: dict[tuple[str, str], OlderFile] = {}
     for file in (file for history in histories for file in history.files):
         dated = file if file.run_id else _dated(file, last.get((file.flow, file.path)))
@@ -129,14 +153,14 @@ def merge(histories: Sequence[OlderHistory]) -> OlderHistory:
     return OlderHistory(read_from, runs, files, sum(history.odd for history in histories))
 
 
-def _dated(file: OlderFile, last: BroughtRun | None) -> OlderFile:
+def _dated(file: OlderFile, last: OlderRun | None) -> OlderFile:
     """The file with its run and when that ended: the older system dates good runs of a file only."""
     text = "\0".join((file.flow, file.path, file.status, str(file.mtime_ns)))
     made_id = f"older-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
     if file.status == "success":
         return file._replace(run_id=file.success_run_id or made_id, at_utc=file.success_at_utc)
-    if last is not None and last.status == file.status:
-        return file._replace(run_id=last.run_id, at_utc=last.ended_utc)
+    if last is not None and last.ended.status == file.status:
+        return file._replace(run_id=last.began.run_id, at_utc=utc_text(last.ended.at_s))
     return file._replace(run_id=made_id, at_utc=file.success_at_utc)
 
 
@@ -153,55 +177,51 @@ def _history(where: str, tables: Mapping[str, list[dict[str, Any]]]) -> OlderHis
                 except (ValueError, TypeError, OverflowError):
                     odd += 1
         except KeyError as error:
-            said = f"the table {table} of the older system has no column {error}: versions 0.1 to 0.3 have it"
-            raise WorkspaceError(said, where=where, fix=_LEAVE_OUT) from error
+            what = f"the table {table} of the older system has no column {error}: versions 0.1 to 0.3 have it"
+            raise WorkspaceError(what, where=where, fix=_LEAVE_OUT) from error
         return made
 
     if "runs" not in tables and "file_state" not in tables:
-        said = "it has neither runs nor files of the older system (versions 0.1 to 0.3)"
+        what = "it has neither runs nor files of the older system (versions 0.1 to 0.3)"
         raise LedgerError(
-            said, where=where, fix="name the right one (--ledger PATH), or leave it out: --without-history"
+            what, where=where, fix="name the right one (--ledger PATH), or leave it out: --without-history"
         )
-    steps: dict[str, list[BroughtStep]] = {}
-    lines: dict[str, list[BroughtLine]] = {}
-    for run_id, step in read("step_runs", _step):
-        steps.setdefault(run_id, []).append(step)
-    for run_id, line in read("logs", _line):
-        lines.setdefault(run_id, []).append(line)
-    runs = (
-        one._replace(steps=steps.get(one.run_id, ()), lines=lines.get(one.run_id, ())) for one in read("runs", _run)
-    )
-    return OlderHistory((where,), {run.run_id: run for run in runs}, tuple(read("file_state", _file)), odd)
+    steps: dict[str, list[StepFinished]] = {}
+    lines: dict[str, list[LogLine]] = {}
+    for step in read("step_runs", _step):
+        earlier = steps.setdefault(step.run_id, [])
+        earlier.append(step._replace(step_index=len(earlier)))
+    for line in read("logs", _line):
+        lines.setdefault(line.run_id, []).append(line)
+    runs = {}
+    for run in read("runs", _run):
+        run_id, flow = run.began.run_id, run.began.flow
+        log = [line._replace(flow=flow) for line in lines.get(run_id, ())]
+        runs[run_id] = run._replace(steps=steps.get(run_id, ()), lines=log)
+    return OlderHistory((where,), runs, tuple(read("file_state", _file)), odd)
 
 
-def _run(row: Row) -> BroughtRun:
-    status, began = _status(row["status"]), _time(row["started_at_utc"])
-    ended = _time_or_none(row.get("finished_at_utc")) or began
-    elapsed_s = (
-        None
-        if status == "abandoned"
-        else max(0.0, (datetime.fromisoformat(ended) - datetime.fromisoformat(began)).total_seconds())
-    )
-    source, error = _text_or_none(row.get("source_path")), _text_or_none(row.get("error_text"))
-    names = (_text(row["run_id"]), _text(row["flow_name"]), str(row.get("group_name") or ""))
-    error = error or (ENDED if status == "abandoned" else None)
-    return BroughtRun(*names, source, None, status, began, ended, elapsed_s, error)
+def _run(row: Row) -> OlderRun:
+    status, began_s = _status(row["status"]), _time_s(row["started_at_utc"])
+    ended_s = _time_s(row["finished_at_utc"]) if row.get("finished_at_utc") else began_s
+    run_id, flow, group = _text(row["run_id"]), _text(row["flow_name"]), str(row.get("group_name") or "")
+    error = _error(row) or (ENDED if status == "abandoned" else None)
+    began = RunStarted(run_id, flow, group, _text_or_none(row.get("source_path")), began_s)
+    return OlderRun(began, RunFinished(run_id, status, ended_s, max(0.0, ended_s - began_s), error))
 
 
-def _step(row: Row) -> tuple[str, BroughtStep]:
-    elapsed_ms, began = row.get("elapsed_ms"), _time(row["started_at_utc"])
-    return _text(row["run_id"]), BroughtStep(
-        *(_text(row["step_label"]), _status(row["status"]), began),
-        _time_or_none(row.get("finished_at_utc")) or began,
-        None if elapsed_ms is None else max(0, int(elapsed_ms)) / 1000,
-        _text_or_none(row.get("error_text")),
-        _text_or_none(row.get("output_path")),
-    )
+def _step(row: Row) -> StepFinished:
+    run_id, label, status = _text(row["run_id"]), _text(row["step_label"]), _status(row["status"])
+    elapsed_ms, began_s = row.get("elapsed_ms"), _time_s(row["started_at_utc"])
+    ended_s = _time_s(row["finished_at_utc"]) if row.get("finished_at_utc") else began_s
+    elapsed_s = max(0.0, ended_s - began_s) if elapsed_ms is None else max(0, int(elapsed_ms)) / 1000
+    output = _text_or_none(row.get("output_path"))
+    return StepFinished(run_id, 0, label, status, ended_s, elapsed_s, _error(row), (output,) if output else ())
 
 
-def _line(row: Row) -> tuple[str, BroughtLine]:
+def _line(row: Row) -> LogLine:
     step, level = _text_or_none(row.get("step_label")), str(row.get("level") or "INFO")
-    return str(row.get("run_id") or ""), BroughtLine(step, level, str(row["message"]), _time(row["created_at_utc"]))
+    return LogLine(str(row.get("run_id") or ""), "", step, level, str(row["message"]), _time_s(row["created_at_utc"]))
 
 
 def _file(row: Row) -> OlderFile:
@@ -234,10 +254,14 @@ def _text_or_none(value: object) -> str | None:
     return str(value) if value else None
 
 
-def _time(value: object) -> str:
+def _error(row: Row) -> str | None:
+    return (_text_or_none(row.get("error_text")) or "")[:LONGEST_ERROR] or None
+
+
+def _time_s(value: object) -> float:
     at = datetime.fromisoformat(_text(value))
-    return utc_text((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def _time_or_none(value: object) -> str | None:
-    return _time(value) if value else None
+    return utc_text(_time_s(value)) if value else None

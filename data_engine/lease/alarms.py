@@ -162,6 +162,8 @@ class AlarmFiles:
 
     `left_alone` holds, by its path, what lies among them and is not Data Engine's, with the reason.
 
+    Every method raises `OSError` where the share is away, full or read-only.
+
     Example:
         >>> import tempfile
         >>> from pathlib import Path
@@ -228,11 +230,7 @@ class AlarmFiles:
         raise InDoubt(f"the claim of {place}")
 
     def note_sent(self, alarm: Alarm, at_utc: str) -> None:
-        """Let all machines know that people were told; nothing where the alarm was removed, which is over long ago.
-
-        Raises:
-            OSError: the share is away, full or read-only.
-        """
+        """Let all machines know that people were told; nothing where the alarm was removed, which is over long ago."""
         path, record = f"{alarm.path}/sent.json", encode({"generation": alarm.generation, "at_utc": at_utc})
         with suppress(FileNotFoundError):  # the folder of an alarm appears by a claim alone
             try:
@@ -242,11 +240,7 @@ class AlarmFiles:
                 put(self.folder, path, record, self._new_id(), makes_folders=False)
 
     def listed(self) -> list[int]:
-        """The numbers of the alarms there are, ascending.
-
-        Raises:
-            OSError: the share is away.
-        """
+        """The numbers of the alarms there are, ascending."""
         try:
             names = names_in(self.folder, ROOT)
         except (NotFollowedError, NotADirectoryError) as error:

@@ -39,6 +39,8 @@ _TEMP = re.compile(r"[0-9a-f.json]+\.[0-9a-z]+\.tmp")
 class DeploymentFiles:
     """The sets of one workspace on the share; `new_id` names what is being written, `readers` read at once.
 
+    Every method raises `OSError` where the share is away, full or read-only.
+
     Example:
         >>> import tempfile
         >>> from pathlib import Path
@@ -57,9 +59,6 @@ class DeploymentFiles:
     def put(self, contents: Mapping[str, bytes], *, anew: bool = False) -> str:
         """The id of the set of these files, which is there and whole when this returns; written `anew`, whatever lies there, where
         something of it is damaged.
-
-        Raises:
-            OSError: the share is away, full or read-only.
         """
         hashes = hashes_of(contents)
         name = set_id(hashes)
@@ -90,9 +89,6 @@ class DeploymentFiles:
         """Those of the sets of which all that is needed is there as it was deployed, with the sizes of these files by path.
 
         `is_needed` is asked for each path. A file of several sets is read once.
-
-        Raises:
-            OSError: the share is away.
         """
         with ThreadPoolExecutor(self._readers) as readers:
             listed = {

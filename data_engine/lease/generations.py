@@ -10,12 +10,11 @@ after the one before it is gone, and with that go all stages from which the numb
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from contextlib import suppress
 
 from data_engine.lease.folder import GENERATIONS, FileSystem, forget_gone, make, names_in, put_aside, remove
 from data_engine.lease.protocol import (
-    TABLES,
     Damaged,
     Generation,
     InDoubt,
@@ -27,6 +26,7 @@ from data_engine.lease.protocol import (
     segment_number,
 )
 from data_engine.lease.records import LARGEST_ENTRY_BYTES, digest, encode, generation_of
+from data_engine.ledger.segments import TABLES
 from data_engine.nofollow import NotFollowedError
 
 KEEP = 4
@@ -69,7 +69,7 @@ class GenerationList:
                 known = self.look(self.known)
             except FileNotFoundError:  # collected, or lost
                 if number < self.known and not self._tells_of_a_repair(newest):
-                    raise self._shorter(number) from None
+                    raise ShorterList(f"the list ends at generation {number}, {self.known} was seen before") from None
             else:
                 self._check_same(known, newest)
                 if number < self.known and not self._tells_of_a_repair(newest):
@@ -114,9 +114,6 @@ class GenerationList:
                 raise ShorterList(f"generation {number} is listed, and its entry is not there")
             if number > following:
                 self.left_alone[path_of(number)] = "it is no generation: it holds no entry"
-
-    def _shorter(self, last: int) -> ShorterList:
-        return ShorterList(f"the list ends at generation {last}, {self.known} was seen before")
 
     def _tells_of_a_repair(self, newest: Generation | Damaged) -> bool:
         """Whether the list was repaired since this machine has looked: then what it knew beyond that is lost."""
@@ -189,7 +186,7 @@ class GenerationList:
             self.folder.rename_dir(seed, GENERATIONS)
         except OSError:
             self.folder.listdir(GENERATIONS)  # somebody else's list is as good
-            self.note_left(remove(self.folder, seed))
+            self.left_alone |= remove(self.folder, seed)
 
     def begin_again(self, first: Generation) -> None:
         """Make a new list that begins with `first`, where the old one is gone with all its folders.
@@ -359,21 +356,17 @@ class GenerationList:
             self._check_unchanged(head.number, head)
             self._collect_generation(number)  # raises when it cannot be removed: then the next number stays, too
 
-    def note_left(self, paths: Mapping[str, str]) -> None:
-        """Remember what lies among our files and is none of them."""
-        self.left_alone |= paths
-
     def _collect_segments(self, table: str, live: Collection[str], head: Generation) -> None:
         try:
             names = names_in(self.folder, f"state/{table}")
         except (NotFollowedError, NotADirectoryError) as error:
-            self.note_left({f"state/{table}": str(error.strerror)})
+            self.left_alone |= {f"state/{table}": str(error.strerror)}
             return
         for name in names:
             written_for = segment_number(name)
             if name not in live and written_for is not None and written_for <= head.number:
                 self._check_unchanged(head.number, head)
-                self.note_left(remove(self.folder, f"state/{table}/{name}"))
+                self.left_alone |= remove(self.folder, f"state/{table}/{name}")
 
     def _collect_generation(self, number: int) -> None:
         """Remove an old generation. What in it is not ours is put aside, so that the folder can go.
@@ -384,10 +377,10 @@ class GenerationList:
         path = path_of(number)
         left = remove(self.folder, path)
         if path in left:  # a link in place of an old generation: nobody ever writes through it
-            self.note_left(left)
+            self.left_alone |= left
             return
         for foreign in left:
-            self.note_left(put_aside(self.folder, foreign, f"{number:010d}"))
+            self.left_alone |= put_aside(self.folder, foreign, f"{number:010d}")
         if left:
             remove(self.folder, path)
 

@@ -150,8 +150,8 @@ class HeartbeatFiles:
 
     def _leave(self, path: str, deed: Callable[[], Mapping[str, str] | None]) -> None:
         """Do `deed`; what lies in its way and is not ours stays, and is told until it is gone."""
-        for told in [told for told in self.left_alone if told == path or told.startswith(f"{path}/")]:
-            del self.left_alone[told]
+        for left in [left for left in self.left_alone if left == path or left.startswith(f"{path}/")]:
+            del self.left_alone[left]
         try:
             self.left_alone |= deed() or {}
         except (NotFollowedError, NotADirectoryError, IsADirectoryError) as error:

@@ -13,7 +13,6 @@ from data_engine.lease.generations import GenerationList
 from data_engine.lease.heartbeat_files import HeartbeatFiles
 from data_engine.lease.protocol import (
     NEVER,
-    TABLES,
     Fenced,
     Fold,
     Generation,
@@ -28,6 +27,7 @@ from data_engine.lease.protocol import (
     folded,
     next_generation,
 )
+from data_engine.ledger.segments import TABLES
 
 _APPEND_TRIES = 4
 

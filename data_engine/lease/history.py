@@ -11,9 +11,9 @@ from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import NEVER, Damage, Damaged, Fold, Generation, StaleView, View
 from data_engine.lease.repair import Repaired
-from data_engine.ledger.belief import Believed, Verdict
 from data_engine.ledger.replication import Batch
 from data_engine.ledger.share import Share
+from data_engine.ledger.wall_clock import Believed, Verdict
 from data_engine.model import utc_text
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import field, replace
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from data_engine.clock import boot_clock
 from data_engine.errors import FlowValidationError, LedgerError, OwnedElsewhereError, WorkspaceError
@@ -36,8 +36,8 @@ from data_engine.lease.protocol import (
     is_of_this_machine,
 )
 from data_engine.lease.status import LeaseStatus, shown_machine, status_of
-from data_engine.ledger.belief import Believed, Doubted, Verdict, clock_warnings
 from data_engine.ledger.share import Share
+from data_engine.ledger.wall_clock import Believed, Doubted, Verdict, clock_warnings
 from data_engine.record import frozen
 
 log = logging.getLogger(__name__)
@@ -124,20 +124,25 @@ _FOREIGN = "foreign"
 @frozen
 class KeeperRules:
     """What a keeper asks each time: the limits of the lease before each claim, so that an edit of the settings holds from the next one;
-    why nobody can own a workspace in this place; whether this machine's clock is believed, once what others have published is here."""
+    why nobody can own a workspace in this place; whether this machine's clock is believed, once what others have published is here.
+
+    An owner looks after the files of the deployments on the share: `check_sets` writes anew what is damaged and says what cannot be,
+    `collect_sets` removes what no deployment that is kept names, as long as it may go on.
+    """
 
     limits: Callable[[], Limits]
     unfit: Callable[[], str | None] = lambda: None
     takes_over_by_itself: Callable[[], bool] = lambda: False
     retention_days: Callable[[], float] = lambda: 30.0
     judge_clock: Callable[[], Verdict] = lambda: Believed(time.time(), time.time())
+    check_sets: Callable[[], str | None] = lambda: None
+    collect_sets: Callable[[Callable[[], bool]], None] = lambda may_go_on: None
 
 
 class Keeper:
     """Keeps one workspace for one daemon. `on_change` is called from the keeper's thread when `state.unaged` or its deadline changed.
 
-    `sets` are the deployments' files, which an owner looks after, `watch` tells people of a silent owner. `is_brief` says that it owns
-    for one commit only.
+    `watch` tells people of a silent owner. `is_brief` says that it owns for one commit only.
     """
 
     def __init__(
@@ -146,7 +151,6 @@ class Keeper:
         share: Share,
         rules: KeeperRules,
         *,
-        sets: Sets | None = None,
         watch: Watch | NoWatch | None = None,
         is_brief: bool = False,
         clock: Callable[[], float] = boot_clock,
@@ -159,7 +163,6 @@ class Keeper:
         self._rules = rules
         self._history = History(observer, share)
         self._publisher = Publisher(observer, share, rules.retention_days, clock)
-        self._sets = sets
         self.watch = watch or NoWatch()
         self._is_brief = is_brief
         self._believed: Verdict | None = None
@@ -418,8 +421,8 @@ class Keeper:
         """What lies among our files on the share and is none of them is told as long as it is there."""
         own = {} if self._held is None else self._observer.left_alone
         left = {**own, **self.watch.left_alone}
-        told = [f"{path} in .workspace_state was left alone: {why}" for path, why in sorted(left.items())]
-        self._note(_FOREIGN, first_few(told, 3, "; ") or None)
+        lines = [f"{path} in .workspace_state was left alone: {why}" for path, why in sorted(left.items())]
+        self._note(_FOREIGN, first_few(lines, 3, "; ") or None)
 
     def _lose(self, fenced: Fenced) -> None:
         self._held = None
@@ -488,8 +491,7 @@ class Keeper:
         held = self._held
         assert held is not None
         self._history.check(held, self._publisher)
-        if self._sets is not None:
-            self._note("deployments", self._sets.check())
+        self._note("deployments", self._rules.check_sets())
 
     def _fix(self) -> list[str]:
         held = self._held
@@ -502,8 +504,7 @@ class Keeper:
     def _collect_when_due(self, held: HeldLease) -> None:
         if self._publisher.is_collection_due:
             self._on_the_share("collect", held.collect)
-            if (sets := self._sets) is not None:
-                self._on_the_share("sets", lambda: sets.collect(held.can_work))
+            self._on_the_share("sets", lambda: self._rules.collect_sets(held.can_work))
             self._tell_what_is_left()
 
     def _release(self, to_requester: bool) -> None:
@@ -582,17 +583,17 @@ class Keeper:
             return HEALTHY
         self._held = None
         self._view = self._observer.poll()
-        said = repair_words(repaired)
+        words = repair_words(repaired)
         if held is None:
             self._look()
-            return said
+            return words
         try:  # it owned before: it owns again, and what is deployed may be gone as well
             self._own()
             self._check_due_s = self._clock()
         except OwnedElsewhereError as error:
             self._tell(lost_to=shown_machine(self._lease_status().owner or {"host_name": "somebody else"}))
-            return f"{said}; {error.what}"
-        return said
+            return f"{words}; {error.what}"
+        return words
 
     # -- telling ------------------------------------------------------------------------------------------------------
 
@@ -651,26 +652,6 @@ class Keeper:
         )
         if self.state.unaged != before.unaged or self.state.work_until_s != before.work_until_s:
             self.on_change()
-
-
-class Sets(Protocol):
-    """The files of the deployments on the share, which an owner keeps whole and tidy."""
-
-    def check(self) -> str | None:
-        """Write anew from this machine's own copy what is damaged of what flows run; in words what cannot be.
-
-        Raises:
-            OSError: the share is away.
-        """
-        ...
-
-    def collect(self, may_go_on: Callable[[], bool]) -> None:
-        """Remove what no deployment that is kept names, as long as `may_go_on` says so.
-
-        Raises:
-            OSError: the share is away.
-        """
-        ...
 
 
 @frozen

@@ -25,10 +25,6 @@ travels: who does not know it would tell it again. Who knows only an earlier for
 MOST_SEGMENTS = 20_000
 """Of an entry, in all its tables."""
 
-TABLES = (
-    *("runs", "step_runs", "logs", "file_state", "outputs", "schedule_slots", "flow_switches", "resets"),
-    *("deployments", "requests", "environments", "backfills", "backfill_items", "troubles"),
-)
 Kind = Literal["genesis", "claim", "commit", "renew", "release", "repair"]
 
 NEVER = float("-inf")
@@ -353,11 +349,6 @@ def next_generation(prev: Generation, kind: Kind, by: Identity, nonce: str, at_u
     if count > MOST_SEGMENTS:
         raise Damaged(f"generation {number} would list {count:,} files")
     return replace(prev, number=number, kind=kind, token=token, nonce=nonce, by=by, at_utc=at_utc, **changes)
-
-
-def with_repair(repairs: tuple[Repair, ...], repair: Repair) -> tuple[Repair, ...]:
-    """The repairs of a list and one more; the oldest are forgotten."""
-    return (*repairs, repair)[-KEPT_REPAIRS:]
 
 
 def folded(table: str, segments: tuple[Segment, ...], fold: Fold, new: Segment | None) -> tuple[Segment, ...]:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from data_engine.lease.generations import GenerationList
 from data_engine.lease.held_lease import Participant
 from data_engine.lease.protocol import (
-    TABLES,
+    KEPT_REPAIRS,
     Damaged,
     Generation,
     Identity,
@@ -24,8 +24,8 @@ from data_engine.lease.protocol import (
     Segment,
     ShorterList,
     next_generation,
-    with_repair,
 )
+from data_engine.ledger.segments import TABLES
 from data_engine.record import frozen
 
 
@@ -70,7 +70,7 @@ def repair(
     begin()
     for number in found.missing:
         generations.give_up(number)
-    tables = TABLES if found.lost or is_replaced else tuple(found.broken)
+    tables = tuple(TABLES) if found.lost or is_replaced else tuple(found.broken)
     fact = Repair(found.target, new_id(), found.first.number, tables, me.shown, at_utc)
     after = next_generation(
         replace(found.first, number=found.target - 1, goes_on_at=0),
@@ -79,7 +79,7 @@ def repair(
         new_id(),
         at_utc,
         files=_without(found.first.files, found.broken),
-        repairs=with_repair(found.first.repairs, fact),
+        repairs=(*found.first.repairs, fact)[-KEPT_REPAIRS:],
     )
     _publish(generations, found, after, new_id)
     segments = tuple(f"{table}/{name}" for table, names in found.broken.items() for name in names)

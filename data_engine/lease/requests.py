@@ -144,6 +144,8 @@ def look_again(seen: Mapping[str, Seen], listed: Mapping[str, Request], now_s: f
 class RequestFiles:
     """The requests of one workspace on the share; `new_id` names what is being written.
 
+    Every method raises `OSError` where the share is away, full or read-only.
+
     Example:
         >>> import tempfile
         >>> from pathlib import Path
@@ -159,21 +161,13 @@ class RequestFiles:
         self._new_id = new_id
 
     def put(self, request: Request) -> None:
-        """Leave the request, or renew it: with one beat more than before.
-
-        Raises:
-            OSError: the share is away, full or read-only.
-        """
+        """Leave the request, or renew it: with one beat more than before."""
         record = asdict(request)
         del record["file_owner"]
         put(self.folder, _path(request.request_id), encode(record), self._new_id())
 
     def listed(self) -> dict[str, Request]:
-        """The requests that lie there and can be read; a damaged one is none.
-
-        Raises:
-            OSError: the share is away.
-        """
+        """The requests that lie there and can be read; a damaged one is none."""
         found: dict[str, Request] = {}
         names = (name for name in names_in(self.folder, ROOT) if _NAME.fullmatch(name))
         for name in sorted(names)[:MOST_REQUESTS]:
@@ -184,11 +178,7 @@ class RequestFiles:
         return found
 
     def remove(self, request_id: str) -> None:
-        """Take a request away; nothing where it is gone.
-
-        Raises:
-            OSError: the share is away or read-only.
-        """
+        """Take a request away; nothing where it is gone."""
         unlink(self.folder, _path(request_id))
 
 

@@ -1,25 +1,23 @@
 """Backfills in the ledger: what was asked for, run by run, and how far it is. Which of its runs are done is seen from the runs.
 
 The runs of a backfill carry its id, and an id of their own that follows from it, so that nothing has to be kept in step.
+
+Each function raises `LedgerError` where the ledger cannot be used.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
 from data_engine.errors import LedgerError
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.rows import RUN_COLUMNS, restored, run_of, storable
+from data_engine.ledger.rows import FLAG, MAPPING, RUN_COLUMNS, RowShape, restored, run_of, storable
 from data_engine.model import Backfill, PlannedRun, Run
 from data_engine.record import frozen
 
-_COLUMNS = (
-    "backfill_id, flow_name, kind, asked, params, is_as_scheduled, asked_by, at_utc, state, round, total, ended, failed"
-)
 # A run without outputs wrote nothing, but for a flow of which none was ever seen: it writes where nobody looks.
 _WROTE = "(outputs IS NOT NULL OR NOT EXISTS (SELECT 1 FROM outputs WHERE flow_name = ?1))"
 
@@ -46,6 +44,16 @@ class BackfillRow:
     failed: int = 0
 
 
+_SHAPE = RowShape(
+    "backfills",
+    "backfill_id, flow_name, kind, asked, params, is_as_scheduled, asked_by, at_utc, state, round, total, ended, failed",
+    BackfillRow,
+    asked=MAPPING,
+    params=MAPPING,
+    is_as_scheduled=FLAG,
+)
+
+
 @frozen
 class LastEnd:
     """How the newest run of a source or slot ended, and whether any run of it ended well."""
@@ -64,8 +72,8 @@ def run_id_of(backfill_id: str, number: int, round_: int, attempt: int) -> str:
     return hashlib.sha256(f"{backfill_id} {number} {round_} {attempt}".encode()).hexdigest()[:32]
 
 
-def told_of(row: BackfillRow) -> Backfill:
-    """A backfill as people are told of it."""
+def backfill_of(row: BackfillRow) -> Backfill:
+    """The backfill of a row, as people read it."""
     return Backfill(
         row.backfill_id,
         row.flow,
@@ -85,16 +93,9 @@ def told_of(row: BackfillRow) -> Backfill:
 
 
 def add(ledger: Ledger, row: BackfillRow, planned: Sequence[PlannedRun]) -> None:
-    """Keep a backfill with its runs.
-
-    Raises:
-        LedgerError: the ledger cannot be written.
-    """
+    """Keep a backfill with its runs."""
     with ledger.writing() as (connection, rev):
-        connection.execute(
-            f"INSERT INTO backfills ({_COLUMNS}, rev) VALUES ({', '.join('?' * 14)}) ON CONFLICT DO NOTHING",
-            storable((*_values(row), rev)),
-        )
+        _SHAPE.insert(connection, rev, [row])
         connection.executemany(
             "INSERT INTO backfill_items (backfill_id, number, source_key, slot_utc, at_utc, rev)"
             " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -106,11 +107,7 @@ def add(ledger: Ledger, row: BackfillRow, planned: Sequence[PlannedRun]) -> None
 
 
 def put(ledger: Ledger, row: BackfillRow) -> None:
-    """Keep how far it is, and its state.
-
-    Raises:
-        LedgerError: the ledger cannot be written.
-    """
+    """Keep how far it is, and its state."""
     with ledger.writing() as (connection, rev):
         connection.execute(
             "UPDATE backfills SET state = ?, round = ?, ended = ?, failed = ?, rev = ? WHERE backfill_id = ?",
@@ -119,11 +116,7 @@ def put(ledger: Ledger, row: BackfillRow) -> None:
 
 
 def newest(ledger: Ledger, flow: str | None = None, limit: int = 20, *, state: str | None = None) -> list[BackfillRow]:
-    """The newest backfills, of one flow or of all, the newest first.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
+    """The newest backfills, of one flow or of all, the newest first."""
     where = "(?1 IS NULL OR flow_name = ?1) AND (?2 IS NULL OR state = ?2) ORDER BY at_utc DESC, rowid DESC LIMIT ?3"
     return _asked(ledger, where, flow, state, limit)
 
@@ -147,64 +140,37 @@ def known(ledger: Ledger, backfill_id: str) -> BackfillRow | None:
 
 
 def planned_runs(ledger: Ledger, backfill_id: str) -> list[PlannedRun]:
-    """What it is to run, in order.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    with ledger.reading() as connection:
-        rows = connection.execute(
-            "SELECT source_key, slot_utc FROM backfill_items WHERE backfill_id = ? ORDER BY number", (backfill_id,)
-        )
-        return [PlannedRun(key and restored(key), slot) for key, slot in rows]
+    """What it is to run, in order."""
+    rows = ledger.rows(
+        "SELECT source_key, slot_utc FROM backfill_items WHERE backfill_id = ? ORDER BY number", backfill_id
+    )
+    return [PlannedRun(key and restored(key), slot) for key, slot in rows]
 
 
 def begun_runs(ledger: Ledger, backfill_id: str) -> dict[str, tuple[str, str | None]]:
-    """The status of each of its runs that was begun and what kind of cause it has, by id.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    with ledger.reading() as connection:
-        rows = connection.execute(
-            "SELECT run_id, status, cause_kind FROM runs WHERE trigger_kind = 'backfill' AND trigger_detail = ?",
-            (backfill_id,),
-        )
-        return {run_id: (status, cause) for run_id, status, cause in rows}
+    """The status of each of its runs that was begun and what kind of cause it has, by id."""
+    rows = ledger.rows(
+        "SELECT run_id, status, cause_kind FROM runs WHERE trigger_kind = 'backfill' AND trigger_detail = ?",
+        backfill_id,
+    )
+    return {run_id: (status, cause) for run_id, status, cause in rows}
 
 
 def runs_of(ledger: Ledger, backfill_id: str, limit: int = 100_000) -> list[Run]:
-    """Its runs that were begun, newest first.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    with ledger.reading() as connection:
-        rows = connection.execute(
-            f"SELECT {RUN_COLUMNS} FROM runs WHERE trigger_kind = 'backfill' AND trigger_detail = ?"
-            " ORDER BY started_at_utc DESC, rowid DESC LIMIT ?",
-            (backfill_id, limit),
-        ).fetchall()
-    return [run_of(row) for row in rows]
+    """Its runs that were begun, newest first."""
+    mine = "trigger_kind = 'backfill' AND trigger_detail = ? ORDER BY started_at_utc DESC, rowid DESC LIMIT ?"
+    return ledger.runs_where(mine, backfill_id, limit)
 
 
 def ends_of_sources(ledger: Ledger, flow: str) -> dict[str, LastEnd]:
-    """How the runs of the flow's sources ended, by their paths inside its folder; for a flow whose sources have no state.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
+    """How the runs of the flow's sources ended, by their paths inside its folder; for a flow whose sources have no state."""
     return _last_ends(
         ledger, "SELECT source_key, status FROM runs WHERE flow_name = ? ORDER BY started_at_utc, rowid", flow
     )
 
 
 def ends_of_slots(ledger: Ledger, flow: str) -> dict[tuple[str, str | None], LastEnd]:
-    """How the runs of the flow's slots ended that count for its schedule, by slot and source.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
+    """How the runs of the flow's slots ended that count for its schedule, by slot and source."""
     found: dict[tuple[str, str | None], LastEnd] = {}
     with ledger.reading() as connection:
         rows = connection.execute(
@@ -228,92 +194,48 @@ def ends_of_slots(ledger: Ledger, flow: str) -> dict[tuple[str, str | None], Las
 
 
 def is_done_since(ledger: Ledger, row: BackfillRow, planned: PlannedRun) -> bool:
-    """Whether a run of the source or slot that came by itself, or was asked for, has ended well since the backfill was asked for.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
+    """Whether a run of the source or slot that came by itself, or was asked for, has ended well since the backfill was asked for."""
     if planned.scheduled_for is not None:
         ask = (
             "SELECT 1 FROM runs WHERE flow_name = ? AND source_key IS ? AND finished_at_utc > ? AND scheduled_for = ?"
             " AND status = 'success' AND trigger_kind = 'slot' LIMIT 1"
         )
-        given = storable((row.flow, planned.source, row.at_utc, planned.scheduled_for))
+        asked = [row.flow, planned.source, row.at_utc, planned.scheduled_for]
     else:
         ask = (
             "SELECT 1 FROM file_state WHERE flow_name = ? AND source_key = ? AND last_success_at_utc > ?"
             " AND last_status = 'success' LIMIT 1"
         )
-        given = storable((row.flow, planned.source, row.at_utc))
-    with ledger.reading() as connection:
-        return connection.execute(ask, given).fetchone() is not None
+        asked = [row.flow, planned.source, row.at_utc]
+    return bool(ledger.rows(ask, *asked))
 
 
 def written_with_params(ledger: Ledger, flow: str) -> dict[str | None, Run]:
-    """Of each source the newest good run that was given params and wrote, by its path inside the flow's folder.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    with ledger.reading() as connection:
-        rows = connection.execute(
-            f"SELECT source_key, {RUN_COLUMNS} FROM runs WHERE rowid IN (SELECT rowid FROM ("
-            " SELECT rowid, max(finished_at_utc) FROM runs WHERE flow_name = ?1 AND status = 'success'"
-            f" AND params IS NOT NULL AND {_WROTE} GROUP BY source_key))",
-            storable((flow,)),
-        ).fetchall()
+    """Of each source the newest good run that was given params and wrote, by its path inside the flow's folder."""
+    rows = ledger.rows(
+        f"SELECT source_key, {RUN_COLUMNS} FROM runs WHERE rowid IN (SELECT rowid FROM ("
+        " SELECT rowid, max(finished_at_utc) FROM runs WHERE flow_name = ?1 AND status = 'success'"
+        f" AND params IS NOT NULL AND {_WROTE} GROUP BY source_key))",
+        flow,
+    )
     return {key and restored(key): run_of(tuple(row)) for key, *row in rows}
 
 
 def newest_writer(ledger: Ledger, flow: str) -> Run | None:
-    """The newest good run of the flow that wrote, whatever it was given.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    with ledger.reading() as connection:
-        rows = connection.execute(
-            f"SELECT {RUN_COLUMNS} FROM runs WHERE flow_name = ?1 AND status = 'success' AND {_WROTE}"
-            " ORDER BY finished_at_utc DESC LIMIT 1",
-            storable((flow,)),
-        ).fetchall()
-    return run_of(tuple(rows[0])) if rows else None
+    """The newest good run of the flow that wrote, whatever it was given."""
+    newest = f"flow_name = ?1 AND status = 'success' AND {_WROTE} ORDER BY finished_at_utc DESC LIMIT 1"
+    return next(iter(ledger.runs_where(newest, flow)), None)
 
 
 def _last_ends(ledger: Ledger, ask: str, flow: str) -> dict[str, LastEnd]:
     found: dict[str, LastEnd] = {}
-    with ledger.reading() as connection:
-        for key, status in connection.execute(ask, storable((flow,))):
-            if key is not None:
-                at = restored(key)
-                found[at] = LastEnd(status, status == "success" or (at in found and found[at].has_success))
+    for key, status in ledger.rows(ask, flow):
+        if key is not None:
+            at = restored(key)
+            found[at] = LastEnd(status, status == "success" or (at in found and found[at].has_success))
     return found
 
 
 def _asked(ledger: Ledger, where: str, *parameters: Any) -> list[BackfillRow]:
     with ledger.reading() as connection:
-        rows: Iterable[tuple[Any, ...]] = connection.execute(
-            f"SELECT {_COLUMNS} FROM backfills WHERE {where}", storable(parameters)
-        ).fetchall()
-    return [_of(row) for row in rows]
-
-
-def _values(row: BackfillRow) -> tuple[Any, ...]:
-    return (
-        *(row.backfill_id, row.flow, row.kind, json.dumps(dict(row.asked)), json.dumps(dict(row.params))),
-        *(int(row.is_as_scheduled), row.by, row.at_utc, row.state, row.round, row.total, row.ended, row.failed),
-    )
-
-
-def _of(row: Sequence[Any]) -> BackfillRow:
-    backfill_id, flow, kind, asked, params, is_as_scheduled, by, *rest = row
-    return BackfillRow(
-        backfill_id,
-        restored(flow),
-        kind,
-        json.loads(asked),
-        json.loads(params),
-        bool(is_as_scheduled),
-        restored(by),
-        *rest,
-    )
+        return _SHAPE.select(connection, where, *parameters)

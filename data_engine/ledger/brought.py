@@ -2,87 +2,35 @@
 
 Rows get the revision of their transaction, so that they are published to the other workstations like any others. What this
 ledger knows already stays, but for a source of which the older system knows something newer; what a reset has forgotten stays so.
+
+Each function raises `LedgerError` where the ledger cannot be used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.log_limits import RECORDED_BYTES, RECORDED_LINES
 from data_engine.ledger.rows import STATE_COLUMNS, source_state, storable
-from data_engine.model import SourceKey, SourceState
+from data_engine.ledger.writer import end_run, write_events
+from data_engine.model import Event, RunStarted, SourceKey, SourceState, utc_text
 
-_LONGEST_ERROR = 10_000
-
-
-class BroughtStep(NamedTuple):
-    """A step of a run, in its place."""
-
-    label: str
-    status: str
-    began_utc: str
-    ended_utc: str
-    elapsed_s: float | None
-    error: str | None
-    output: str | None
-
-
-class BroughtLine(NamedTuple):
-    """A line of a run's log."""
-
-    step: str | None
-    level: str
-    message: str
-    at_utc: str
-
-
-class BroughtRun(NamedTuple):
-    """A run that has ended, with its steps and lines; `key` is its source, where that is known."""
-
-    run_id: str
-    flow: str
-    group: str
-    source: str | None
-    key: SourceKey | None
-    status: str
-    began_utc: str
-    ended_utc: str
-    elapsed_s: float | None
-    error: str | None
-    steps: Sequence[BroughtStep] = ()
-    lines: Sequence[BroughtLine] = ()
+LONGEST_ERROR = 10_000
 
 
 def known_runs(ledger: Ledger) -> set[str]:
-    """The ids of all runs that are in the ledger.
-
-    Raises:
-        LedgerError: it cannot be read.
-    """
-    with ledger.reading() as connection:
-        return {run_id for (run_id,) in connection.execute("SELECT run_id FROM runs")}
+    """The ids of all runs that are in the ledger."""
+    return {run_id for (run_id,) in ledger.rows("SELECT run_id FROM runs")}
 
 
 def resets(ledger: Ledger) -> dict[str, str]:
-    """When a flow's history was forgotten last, by flow.
-
-    Raises:
-        LedgerError: it cannot be read.
-    """
-    with ledger.reading() as connection:
-        return dict(connection.execute("SELECT flow_name, reset_at_utc FROM tombstones").fetchall())
+    """When a flow's history was forgotten last, by flow."""
+    return dict(ledger.rows("SELECT flow_name, reset_at_utc FROM tombstones"))
 
 
 def known_states(ledger: Ledger) -> dict[tuple[str, SourceKey], SourceState]:
-    """What is known of every source of every flow.
-
-    Raises:
-        LedgerError: it cannot be read.
-    """
-    with ledger.reading() as connection:
-        rows = connection.execute(f"SELECT flow_name, {STATE_COLUMNS} FROM file_state").fetchall()
+    """What is known of every source of every flow."""
+    rows = ledger.rows(f"SELECT flow_name, {STATE_COLUMNS} FROM file_state")
     states = (source_state(flow, tuple(row)) for flow, *row in rows)
     return {(state.flow, state.key): state for state in states}
 
@@ -113,11 +61,7 @@ def newer_states(
 
 
 def put_states(ledger: Ledger, wanted: Sequence[SourceState]) -> int:
-    """Know this of its source from now on, where it is newer than what is known; of how many it was.
-
-    Raises:
-        LedgerError: the ledger cannot be written; nothing of it was.
-    """
+    """Know this of its source from now on, where it is newer than what is known; of how many it was."""
     ledger.flush()
     states = newer_states(wanted, known_states(ledger), resets(ledger))
     with ledger.writing(durable=True) as (connection, rev):
@@ -125,43 +69,26 @@ def put_states(ledger: Ledger, wanted: Sequence[SourceState]) -> int:
     return len(states)
 
 
-def put_runs(ledger: Ledger, runs: Sequence[BroughtRun]) -> int:
-    """Add runs with their steps, lines and outputs, but for those that are there or forgotten; how many were added.
-
-    Raises:
-        LedgerError: the ledger cannot be written; nothing of them was.
-    """
+def put_runs(ledger: Ledger, runs: Iterable[Sequence[Event]]) -> int:
+    """Add runs, each as its events from start to end, but for those that are there or forgotten; how many were added."""
     ledger.flush()
     there, forgotten = known_runs(ledger), resets(ledger)
-    new = [run for run in runs if run.run_id not in there and run.began_utc >= forgotten.get(run.flow, "")]
+    new = [
+        events
+        for events in runs
+        if isinstance(began := events[0], RunStarted)
+        and began.run_id not in there
+        and utc_text(began.at_s) >= forgotten.get(began.flow, "")
+    ]
     with ledger.writing(durable=True) as (connection, rev):
-        for run in new:
-            root, path = run.key or (None, None)
-            row = (run.run_id, run.flow, run.group, run.source, root, path, run.status, run.began_utc, run.ended_utc)
-            connection.execute(_PUT_RUN, storable((*row, run.elapsed_s, _cut(run.error), rev)))
-            steps = [
-                storable((run.run_id, number, run.flow, *step._replace(error=_cut(step.error)), rev))
-                for number, step in enumerate(run.steps)
-            ]
-            connection.executemany(_PUT_STEP, steps)
-            outputs = {step.output for step in run.steps if step.output and step.output != run.source}
-            connection.executemany(_PUT_OUTPUT, [storable((run.flow, output, rev)) for output in sorted(outputs)])
-            size, lines = 0, []
-            for number, line in enumerate(run.lines[:RECORDED_LINES], start=1):
-                size += len(line.message.encode("utf-8", "backslashreplace"))
-                if size > RECORDED_BYTES:
-                    break
-                lines.append(storable((run.run_id, number, size, run.flow, *line, rev)))
-            connection.executemany(_PUT_LINE, lines)
+        for *events, ended in (storable(tuple(events)) for events in new):
+            write_events(connection, events, runner_id=None, rev=rev)
+            end_run(connection, ended, rev, is_timed=ended.status != "abandoned")
     return len(new)
 
 
 def put_outputs(ledger: Ledger, flow: str, paths: Collection[str]) -> None:
-    """Know that the flow wrote these files.
-
-    Raises:
-        LedgerError: the ledger cannot be written.
-    """
+    """Know that the flow wrote these files."""
     with ledger.writing(durable=True) as (connection, rev):
         connection.executemany(_PUT_OUTPUT, [storable((flow, path, rev)) for path in sorted(paths)])
 
@@ -176,24 +103,10 @@ def _state_row(state: SourceState) -> tuple[object, ...]:
 
 
 def _cut(text: str | None) -> str | None:
-    return text if text is None else text[:_LONGEST_ERROR]
+    return text if text is None else text[:LONGEST_ERROR]
 
 
-_PUT_RUN = """
-INSERT INTO runs (run_id, flow_name, group_name, source_path, source_root, source_key, status, started_at_utc,
-    finished_at_utc, elapsed_s, error_text, rev)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
-"""
-_PUT_STEP = """
-INSERT INTO step_runs (run_id, step_index, flow_name, step_label, status, started_at_utc, finished_at_utc, elapsed_s,
-    error_text, output_path, rev)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
-"""
 _PUT_OUTPUT = "INSERT INTO outputs (flow_name, output_path, rev) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-_PUT_LINE = """
-INSERT INTO logs (run_id, line_no, run_bytes, flow_name, step_label, level, message, created_at_utc, rev)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
-"""
 _STATE_NAMES = [name.strip() for name in STATE_COLUMNS.split(",")]
 _PUT_STATE = (
     f"INSERT INTO file_state (flow_name, {STATE_COLUMNS}, rev) VALUES ({', '.join('?' * (len(_STATE_NAMES) + 2))})"

@@ -60,12 +60,13 @@ def refused_rows(table: str, columns: Sequence[Sequence[Any]], *, token: int) ->
         'fencing_token cannot be 7'
     """
     out: dict[int, str] = {}
-    optional = _OPTIONAL.get(table, ())
     checks = _CHECKS | _OWN_CHECKS.get(table, {}) | {"fencing_token": lambda value: 1 <= value <= token}
     for name, column in zip(TABLES[table].columns, columns, strict=True):
         check = checks[name]
         # Most columns hold few different values.
-        bad = {value for value in set(column) if not (name in optional if value is None else check(value))}
+        bad = {
+            value for value in set(column) if not (name in TABLES[table].optional if value is None else check(value))
+        }
         if bad:
             for number, value in enumerate(column):
                 if value in bad:
@@ -108,11 +109,6 @@ def _is_id(value: str) -> bool:
     return _ID.fullmatch(value) is not None
 
 
-def _is_slot_run(value: str) -> bool:
-    """A slot that was served without any run has none."""
-    return value == "" or _is_id(value)
-
-
 def _is_inner(value: str) -> bool:
     return len(value) <= _LONGEST_PATH and "\0" not in value and is_inside(value)
 
@@ -140,22 +136,9 @@ def _is_count(value: int) -> bool:
     return 0 <= value < _LARGEST_COUNT
 
 
-def _is_size(value: int) -> bool:
-    return value >= 0
-
-
-def _is_status(value: str) -> bool:
-    return value in RUN_STATUSES
-
-
 def _is_seen(value: str) -> bool:
     """What `rows.seen_as_text` gives."""
-    if len(value) > LONGEST_SEEN:
-        return False
-    try:
-        rows = json.loads(value)
-    except (ValueError, RecursionError):
-        return False
+    rows = _json_of(value, LONGEST_SEEN)
     return isinstance(rows, list) and all(isinstance(row, list) and _is_seen_source(row) for row in rows)
 
 
@@ -164,12 +147,7 @@ def _is_seen_source(row: list[Any]) -> bool:
         return False
     root, path, size, mtime, digest = row
     is_key = isinstance(root, str) and isinstance(path, str) and _is_root(root) and _is_inner(path)
-    is_mark = type(size) is int and type(mtime) is int and 0 <= size < 2**63 and -(2**63) <= mtime < 2**63
-    return is_key and is_mark and (digest is None or (isinstance(digest, str) and _is_id(digest)))
-
-
-def _is_any(value: object) -> bool:
-    return True
+    return is_key and _is_mark([size, mtime]) and (digest is None or (isinstance(digest, str) and _is_id(digest)))
 
 
 def _is_set(value: str) -> bool:
@@ -183,9 +161,10 @@ def _is_list(value: str) -> bool:
     return isinstance(found, list) and all(_is_item(one) for one in found)
 
 
-def _json_of(value: str) -> object:
+def _json_of(value: str, longest: int = LONGEST_TEXT) -> object:
+    """The value of a text in JSON; None of one that is none, or too long."""
     with suppress(ValueError, RecursionError):
-        return json.loads(value) if len(value) <= LONGEST_TEXT else None
+        return json.loads(value) if len(value) <= longest else None
     return None
 
 
@@ -202,29 +181,22 @@ def _is_word(value: str) -> bool:
 
 def _is_object(value: str) -> bool:
     """The parameters of a run, as JSON."""
-    try:
-        return len(value) <= LONGEST_TEXT and isinstance(json.loads(value), dict)
-    except (ValueError, RecursionError):
-        return False
+    return isinstance(_json_of(value), dict)
 
 
-def is_compared(told: object) -> bool:
-    """How a notebook compared with its kernel, as an object of JSON.
+def is_compared(value: object) -> bool:
+    """Whether this object of JSON can be how a notebook compared with its kernel.
 
     Example:
         >>> is_compared({"at_utc": "", "differences": [], "changed": [3]}), is_compared({"at_utc": "", "changed": ["3"]})
         (True, False)
     """
-    if not isinstance(told, dict):
+    if not isinstance(value, dict):
         return False
-    at_utc, changed, differences = told.get("at_utc", ""), told.get("changed", []), told.get("differences", [])
+    at_utc, changed, differences = value.get("at_utc", ""), value.get("changed", []), value.get("differences", [])
     is_dated = isinstance(at_utc, str) and (at_utc == "" or _is_time(at_utc))
     is_listed = isinstance(changed, list) and all(type(one) is int and 0 <= one < _LARGEST_COUNT for one in changed)
     return is_dated and is_listed and isinstance(differences, list) and all(map(is_unicode, differences))
-
-
-def _is_compared_text(value: str) -> bool:
-    return _is_object(value) and is_compared(json.loads(value))
 
 
 def _is_rule_counts(value: str) -> bool:
@@ -240,10 +212,12 @@ def _is_rule_counts(value: str) -> bool:
 
 def _is_files(value: str) -> bool:
     """What `rows.files_as_text` gives."""
-    told = _json_of(value)
-    if not isinstance(told, dict) or not isinstance(told.get("files"), list) or type(told.get("more")) is not int:
+    found = _json_of(value)
+    if not isinstance(found, dict) or not isinstance(found.get("files"), list) or type(found.get("more")) is not int:
         return False
-    return 0 <= told["more"] < _LARGEST_COUNT and all(isinstance(row, list) and _is_file(row) for row in told["files"])
+    return 0 <= found["more"] < _LARGEST_COUNT and all(
+        isinstance(row, list) and _is_file(row) for row in found["files"]
+    )
 
 
 def _is_file(row: list[Any]) -> bool:
@@ -253,17 +227,14 @@ def _is_file(row: list[Any]) -> bool:
 
 
 def _is_publication(value: str) -> bool:
-    """What `publications.publication_as_text` gives: names that stay inside the mirror, which is one folder's name."""
-    try:
-        told = json.loads(value) if len(value) <= LONGEST_SEEN else None
-    except (ValueError, RecursionError):
+    """What `rows.publication_as_text` gives: names that stay inside the mirror, which is one folder's name."""
+    found = _json_of(value, LONGEST_SEEN)
+    if not isinstance(found, list) or len(found) != 4:
         return False
-    if not isinstance(told, list) or len(told) != 4:
-        return False
-    mirror, files, made_of, code = told
-    is_told = isinstance(mirror, str) and mirror != "" and _is_name(mirror) and isinstance(code, str | None)
+    mirror, files, made_of, code = found
+    is_named = isinstance(mirror, str) and mirror != "" and _is_name(mirror) and isinstance(code, str | None)
     is_listed = isinstance(files, list) and all(isinstance(row, list) and _is_staged(row) for row in files)
-    return is_told and is_listed and _is_mark(made_of)
+    return is_named and is_listed and _is_mark(made_of)
 
 
 def _is_staged(row: list[Any]) -> bool:
@@ -271,7 +242,8 @@ def _is_staged(row: list[Any]) -> bool:
         return False
     name, size, mtime, digest, replaces = row
     is_file = isinstance(name, str) and name != "" and _is_inner(name) and _is_mark([size, mtime])
-    return is_file and _is_mark(replaces) and (digest is None or (isinstance(digest, str) and _is_sha256(digest)))
+    is_digest = digest is None or (isinstance(digest, str) and _SHA256.fullmatch(digest) is not None)
+    return is_file and _is_mark(replaces) and is_digest
 
 
 def _is_mark(pair: Any) -> bool:
@@ -284,54 +256,34 @@ def _is_mark(pair: Any) -> bool:
     return bool(0 <= size < 2**63 and -(2**63) <= time_ns < 2**63)
 
 
-def _is_sha256(value: str) -> bool:
-    return _SHA256.fullmatch(value) is not None
-
-
+_NAMES: dict[Callable[[Any], bool], str] = {
+    _is_id: "run_id last_run_id last_success_run_id content_hash success_content_hash backfill_id message_id deployment_id points_to"
+    " request_id",
+    RUN_STATUSES.__contains__: "status last_status",
+    _is_time: "started_at_utc finished_at_utc created_at_utc last_at_utc last_success_at_utc slot_utc scheduled_for reset_at_utc at_utc"
+    " since_utc told_at_utc digest_until_utc recovered_at_utc",
+    _is_count: "round total ended failed again step_index line_no abandoned_in_a_row",
+    _is_text: "step error_type cell group_name step_label level message error_text last_error_text cause cause_kind cause_data"
+    " trigger_detail run_by decided_by machine note git_commit asked_by file_owner answer mirror watches",
+    _is_object: "asked detail params",
+    _is_list: "cells helpers config run_ids distributions",
+    _is_path: "source_path output_path",
+    _is_word: "trigger_kind environment python",
+    _is_files: "inputs outputs",
+    _is_set: "set_id digest",
+    (0, 1).__contains__: "is_closed is_as_scheduled git_dirty",
+    (lambda value: value >= 0): "size_bytes success_size_bytes peak_memory_bytes rows_in rows_out rejected",
+    (lambda value: True): "mtime_ns success_mtime_ns enabled",
+    (lambda value: 1 <= value <= LARGEST_REV): "number rev",
+}
 _CHECKS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("run_id", "last_run_id", "last_success_run_id", "content_hash", "success_content_hash"), _is_id),
-    **dict.fromkeys(("status", "last_status"), _is_status),
-    **dict.fromkeys(("started_at_utc", "finished_at_utc", "created_at_utc", "last_at_utc", "slot_utc"), _is_time),
-    **dict.fromkeys(("scheduled_for",), _is_time),
-    **dict.fromkeys(("round", "total", "ended", "failed"), _is_count),
-    "backfill_id": _is_id,
-    "asked": _is_object,
-    **dict.fromkeys(("since_utc", "told_at_utc", "digest_until_utc", "recovered_at_utc"), _is_time),
-    **dict.fromkeys(("step", "error_type", "cell"), _is_text),
-    "detail": _is_object,
-    "message_id": _is_id,
-    "is_closed": (0, 1).__contains__,
-    "again": _is_count,
-    "is_as_scheduled": (0, 1).__contains__,
-    **dict.fromkeys(("last_success_at_utc", "reset_at_utc"), _is_time),
-    **dict.fromkeys(("group_name", "step_label", "level", "message"), _is_text),
-    **dict.fromkeys(("error_text", "last_error_text", "cause", "cause_kind", "cause_data"), _is_text),
-    **dict.fromkeys(("step_index", "line_no", "abandoned_in_a_row"), _is_count),
-    **dict.fromkeys(("size_bytes", "success_size_bytes"), _is_size),
-    **dict.fromkeys(("mtime_ns", "success_mtime_ns", "enabled"), _is_any),
-    **dict.fromkeys(("source_path", "output_path"), _is_path),
-    **dict.fromkeys(("deployment_id", "points_to", "request_id"), _is_id),
-    **dict.fromkeys(
-        ("decided_by", "machine", "note", "git_commit", "asked_by", "file_owner", "answer", "mirror", "watches"),
-        _is_text,
-    ),
-    **dict.fromkeys(("cells", "helpers", "config", "run_ids"), _is_list),
-    **dict.fromkeys(("trigger_kind", "environment", "python"), _is_word),
-    **dict.fromkeys(("trigger_detail", "run_by"), _is_text),
-    **dict.fromkeys(("inputs", "outputs"), _is_files),
-    **dict.fromkeys(("peak_memory_bytes", "rows_in", "rows_out", "rejected"), _is_size),
+    **{name: check for check, names in _NAMES.items() for name in names.split()},
     "checks": _is_rule_counts,
     "publication": _is_publication,
-    "compared": _is_compared_text,
-    "params": _is_object,
+    "compared": lambda value: is_compared(_json_of(value)),
     "cpu_s": lambda value: math.isfinite(value) and value >= 0,
-    "distributions": _is_list,
-    "at_utc": _is_time,
-    "number": lambda value: 1 <= value <= LARGEST_REV,
+    "elapsed_s": math.isfinite,
     "kind": ("deploy", "rollback", "withdraw").__contains__,
-    "set_id": _is_set,
-    "digest": _is_set,
-    "git_dirty": (0, 1).__contains__,
     "verb": ("deploy", "rollback", "run", "retry", "enable", "disable", "backfill").__contains__,
     "state": ("taken", "answered").__contains__,
     "outcome": ("done", "refused", "failed", "expired", "interrupted").__contains__,
@@ -339,11 +291,9 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "source_root": _is_root,
     "source_key": _is_inner,
     "started_seen": _is_seen,
-    "elapsed_s": math.isfinite,
-    "rev": lambda value: 1 <= value <= LARGEST_REV,
 }
 _OWN_CHECKS: dict[str, dict[str, Callable[[Any], bool]]] = {
-    "schedule_slots": {"run_id": _is_slot_run},
+    "schedule_slots": {"run_id": lambda value: value == "" or _is_id(value)},  # "" was served without any run
     "environments": {"digest": _is_word},
     "backfills": {
         "kind": ("files", "slots").__contains__,
@@ -351,25 +301,6 @@ _OWN_CHECKS: dict[str, dict[str, Callable[[Any], bool]]] = {
     },
     "backfill_items": {"number": _is_count},
     "troubles": {"kind": _is_word},
-}
-_OPTIONAL = {
-    "runs": (
-        "source_path source_root source_key finished_at_utc elapsed_s error_text cause cause_kind cause_data started_seen"
-        " trigger_kind trigger_detail run_by params deployment_id git_commit git_dirty python environment inputs outputs"
-        " peak_memory_bytes cpu_s scheduled_for publication checks rejected"
-    ).split(),
-    "step_runs": "finished_at_utc elapsed_s error_text output_path rows_in rows_out".split(),
-    "logs": "run_id line_no flow_name step_label".split(),
-    "file_state": (
-        "content_hash last_error_text last_run_id last_at_utc success_size_bytes success_mtime_ns success_content_hash"
-        " last_success_run_id last_success_at_utc"
-    ).split(),
-    "schedule_slots": ["run_id"],
-    "flow_switches": "decided_by machine at_utc note".split(),
-    "deployments": "git_commit git_dirty points_to asked_by mirror watches compared".split(),
-    "requests": "outcome answer file_owner".split(),
-    "backfill_items": ["source_key", "slot_utc"],
-    "troubles": "told_at_utc message_id digest_until_utc recovered_at_utc".split(),
 }
 _TOGETHER = {"logs": [("run_id", "line_no")], "file_state": [("success_size_bytes", "success_mtime_ns")]}
 

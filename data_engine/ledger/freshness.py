@@ -3,6 +3,8 @@ good run of each source rejects: what `rejected/` of the workspace holds, withou
 
 A run with other params than a schedule would give it does not count, nor does one of a backfill of files. A run for a slot
 is as old as its slot, whenever it ran.
+
+Each function raises `LedgerError` where the ledger cannot be used.
 """
 
 from __future__ import annotations
@@ -43,12 +45,9 @@ class Fresh(NamedTuple):
 
 
 def fresh_of(ledger: Ledger, flow: str, *, counts: Counts, every_s: float | None) -> Fresh:
-    """How fresh the flow is; `every_s` is the interval within which it is to succeed.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
+    """How fresh the flow is; `every_s` is the interval within which it is to succeed."""
     until = future_utc(time.time())
+
     with ledger.reading() as connection:
 
         def newest(columns: str, where: str, order: str) -> Iterable[tuple[Any, ...]]:
@@ -74,9 +73,6 @@ def is_good_since(ledger: Ledger, flow: str, since_utc: str, *, counts: Counts) 
     """Whether the newest run of each source that ran since then ended well, and one did: the flow has recovered.
 
     Of a flow that runs by slots only the newest slot and what came after it says so.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
     """
     with ledger.reading() as connection:
         ((floor,),) = connection.execute(
@@ -94,85 +90,61 @@ def is_good_since(ledger: Ledger, flow: str, since_utc: str, *, counts: Counts) 
 
 
 def failures_between(ledger: Ledger, flow: str, since_utc: str, until_utc: str) -> int:
-    """How many runs of the flow have ended badly after the one time and until the other.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
+    """How many runs of the flow have ended badly after the one time and until the other."""
     day_before = utc_text(datetime.fromisoformat(since_utc).timestamp() - _DAY_S)
-    with ledger.reading() as connection:
-        row = connection.execute(
-            "SELECT count(*) FROM runs WHERE flow_name = ? AND started_at_utc >= ? AND finished_at_utc > ? AND finished_at_utc <= ?"
-            " AND (status = 'failed' OR (status = 'killed' AND cause_kind = 'time_limit'))",
-            storable((flow, day_before, since_utc, until_utc)),
-        ).fetchone()
-    return int(row[0])
+    ((count,),) = ledger.rows(
+        "SELECT count(*) FROM runs WHERE flow_name = ? AND started_at_utc >= ? AND finished_at_utc > ? AND finished_at_utc <= ?"
+        " AND (status = 'failed' OR (status = 'killed' AND cause_kind = 'time_limit'))",
+        *(flow, day_before, since_utc, until_utc),
+    )
+    return int(count)
 
 
 def rejected_by_source(ledger: Ledger, names: Mapping[str, str]) -> dict[tuple[str, str], int]:
-    """How many rows the newest good run of each flow and source rejects; `names` says of flows that were renamed what they are called now.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
+    """How many rows the newest good run of each flow and source rejects; `names` says of flows that were renamed what they are called now."""
     now = json.dumps({storable(old): storable(new) for old, new in names.items()})
-    with ledger.reading() as connection:
-        asked = f"SELECT flow, source, rejected FROM ({_NEWEST.format('')}) WHERE rejected > 0"
-        rows = connection.execute(asked, (future_utc(time.time()), now))
-        return {(restored(flow), restored(source)): rejected for flow, source, rejected in rows}
+    asked = f"SELECT flow, source, rejected FROM ({_NEWEST.format('')}) WHERE rejected > 0"
+    rows = ledger.rows(asked, future_utc(time.time()), now)
+    return {(restored(flow), restored(source)): rejected for flow, source, rejected in rows}
 
 
 def newest_checked(ledger: Ledger, flow: str, *, rejecting_since: str, sources: Iterable[str]) -> dict[str, Run]:
     """By its path inside the source folder ("" of a run for all) each source of `sources`, and each that rejects rows since then, the
     newest of them: with its newest good run.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
     """
     asked = json.dumps([storable(source) for source in sources])
-    with ledger.reading() as connection:
-        rows = connection.execute(
-            f"SELECT coalesce(source_key, ''), {RUN_COLUMNS} FROM runs WHERE rowid IN (SELECT ran FROM"
-            f" ({_NEWEST.format(' AND flow_name = ?3')}) WHERE source IN (SELECT value FROM json_each(?4))"
-            f" OR (rejected > 0 AND at_utc >= ?5)) ORDER BY finished_at_utc DESC LIMIT {_MOST_SOURCES}",
-            storable((future_utc(time.time()), "{}", flow, asked, rejecting_since)),
-        ).fetchall()
+    rows = ledger.rows(
+        f"SELECT coalesce(source_key, ''), {RUN_COLUMNS} FROM runs WHERE rowid IN (SELECT ran FROM"
+        f" ({_NEWEST.format(' AND flow_name = ?3')}) WHERE source IN (SELECT value FROM json_each(?4))"
+        f" OR (rejected > 0 AND at_utc >= ?5)) ORDER BY finished_at_utc DESC LIMIT {_MOST_SOURCES}",
+        *(future_utc(time.time()), "{}", flow, asked, rejecting_since),
+    )
     return {restored(source): run_of(tuple(row)) for source, *row in rows}
 
 
 def deployed_since(ledger: Ledger, flow: str) -> float | None:
-    """Since when the flow is in production; None where it is not known.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    with ledger.reading() as connection:
-        row = connection.execute(
-            "SELECT min(at_utc) FROM deployments WHERE flow_name = ?1 AND number > (SELECT coalesce(max(number), 0)"
-            " FROM deployments WHERE flow_name = ?1 AND kind = 'withdraw')",
-            storable((flow,)),
-        ).fetchone()
-    return None if row[0] is None else _seconds(row[0])
+    """Since when the flow is in production; None where it is not known."""
+    ((at_utc,),) = ledger.rows(
+        "SELECT min(at_utc) FROM deployments WHERE flow_name = ?1 AND number > (SELECT coalesce(max(number), 0)"
+        " FROM deployments WHERE flow_name = ?1 AND kind = 'withdraw')",
+        flow,
+    )
+    return None if at_utc is None else _seconds(at_utc)
 
 
 def began_at(ledger: Ledger, flow: str, slot_utc: str) -> str | None:
-    """When the first run for this slot began; "" where it was served without one, None where it was not.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    with ledger.reading() as connection:
-        row = connection.execute(
-            "SELECT min(started_at_utc) FROM runs WHERE flow_name = ? AND scheduled_for = ?", storable((flow, slot_utc))
-        ).fetchone()
-        if row[0] is not None:
-            return str(row[0])
-        # The moment a schedule was first seen is kept as a slot without a run: nothing before it is owed.
-        served = connection.execute(
-            "SELECT 1 FROM schedule_slots WHERE flow_name = ?1 AND (slot_utc = ?2 OR (slot_utc > ?2 AND run_id = '')) LIMIT 1",
-            storable((flow, slot_utc)),
-        ).fetchone()
-    return None if served is None else ""
+    """When the first run for this slot began; "" where it was served without one, None where it was not."""
+    ((began,),) = ledger.rows(
+        "SELECT min(started_at_utc) FROM runs WHERE flow_name = ? AND scheduled_for = ?", flow, slot_utc
+    )
+    if began is not None:
+        return str(began)
+    # The moment a schedule was first seen is kept as a slot without a run: nothing before it is owed.
+    served = ledger.rows(
+        "SELECT 1 FROM schedule_slots WHERE flow_name = ?1 AND (slot_utc = ?2 OR (slot_utc > ?2 AND run_id = '')) LIMIT 1",
+        *(flow, slot_utc),
+    )
+    return "" if served else None
 
 
 def _first(rows: Iterable[tuple[Any, ...]], counts: Counts) -> float | None:

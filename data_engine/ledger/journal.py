@@ -8,6 +8,13 @@ runs in one commit. When a job has ended and all of it is recorded the daemon em
     journal = line*
     line    = JSON list: name of the event's class, then its fields in order; "\\n"
 
+Of a log that is longer than what is kept of its beginning (`logs`) the last lines stand in a second file, written over and
+over and never larger than `SIZE_BYTES`. Of a run that ends by itself the worker puts its last lines into its journal; of one
+whose process died they are read from there.
+
+    last lines = record*, each in the place of the oldest ones
+    record     = number of 12 digits, counted from the first line that was held, " ", the line as in a journal
+
 What the file system was told is kept through the end of any process, as SQLite's log with `synchronous = NORMAL` is; after
 a power cut the end of either may be missing.
 """
@@ -28,9 +35,8 @@ from data_engine.cause import Cause
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.files import is_full, trouble_of
 from data_engine.formatting import both_ends
-from data_engine.ledger.log_limits import clipped
-from data_engine.ledger.publications import files_of
-from data_engine.ledger.rows import storable
+from data_engine.ledger.logs import LAST_BYTES, LAST_LINES, clipped, end_of_log, size_of
+from data_engine.ledger.rows import staged_files_of, storable
 from data_engine.ledger.writer import write_events
 from data_engine.model import (
     Event,
@@ -51,12 +57,15 @@ from data_engine.model import (
     utc_text,
 )
 from data_engine.nofollow import opened, remove_tree
-from data_engine.platforms.files import read_at
+from data_engine.platforms.files import read_at, write_at
 
 MAX_ERROR = 100_000
 _READ_BYTES = 1024 * 1024
 _TRY_AGAIN_S = 0.1
 _SUFFIX = ".events"
+
+SIZE_BYTES = 1024 * 1024
+_DIGITS = 12
 
 
 class JournalWriter:
@@ -65,7 +74,7 @@ class JournalWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = private.open_file(path, os.O_WRONLY | os.O_APPEND)
-        self._identity = os.fstat(self._file)
+        self._identity = _identity(self._file)
 
     def begin(self, event: RunStarted) -> None:
         """Keep the start of a run.
@@ -110,7 +119,7 @@ class JournalWriter:
     def _size_bytes(self) -> int:
         # Code that closes all files may open one of its own under our number.
         now = os.fstat(self._file)
-        if (now.st_dev, now.st_ino) != (self._identity.st_dev, self._identity.st_ino):
+        if (now.st_dev, now.st_ino) != self._identity:
             raise OSError("the journal was closed")
         return now.st_size
 
@@ -160,6 +169,50 @@ class JournalReader:
             remove_tree(self.path.parent.parent, self.path)
 
 
+class LastLinesWriter:
+    """A worker's end. Makes no file before there is a line to keep; on a full disk none is kept."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = -1
+        self._identity = (0, 0)
+        self._offset = self._number = 0
+
+    def put(self, line: LogLine) -> None:
+        """Keep a line, in the place of older ones. One thread at a time."""
+        self._number += 1
+        record = b"%0*d %b" % (_DIGITS, self._number, event_line(line))
+        if self._offset + len(record) > SIZE_BYTES:
+            self._offset = 0
+        with suppress(OSError):
+            if not self._is_ours():
+                self._file = private.open_file(self._path, os.O_RDWR | os.O_CREAT)
+                self._identity = _identity(self._file)
+            write_at(self._file, record, self._offset)
+        self._offset += len(record)
+
+    def clear(self) -> None:
+        """Forget them: another run begins."""
+        if self._number:
+            with suppress(OSError):
+                if self._is_ours():
+                    os.ftruncate(self._file, 0)
+            self._offset = self._number = 0
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._is_ours():
+            os.close(self._file)
+        self._file = -1
+
+    def _is_ours(self) -> bool:
+        # Code that closes all files may open one of its own under our number.
+        try:
+            return self._file >= 0 and _identity(self._file) == self._identity
+        except OSError:
+            return False
+
+
 def journal_path(folder: Path, runner_id: str, name: str) -> Path:
     """Where a worker of the runner has its journal."""
     return folder / f"{runner_id}.{name}{_SUFFIX}"
@@ -182,6 +235,35 @@ def recorded_later(path: Path) -> list[Event]:
     except OSError:
         return []
     return _up_to_damage(data[: data.rfind(b"\n") + 1])
+
+
+def last_lines_path(journal: Path) -> Path:
+    """Where the worker of a journal has its last lines."""
+    return journal.with_suffix(".last")
+
+
+def read_last_lines(path: Path, run_id: str) -> list[LogLine]:
+    """How the log of the run ended, with the line that says how many are left out; nothing without a file."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return []
+    found: dict[int, LogLine] = {}
+    for record in data.split(b"\n"):  # the first and the last may be what is left of older ones
+        digits, _, rest = record.partition(b" ")
+        if len(digits) == _DIGITS and digits.isdigit():
+            with suppress(FlowValidationError):
+                found |= {int(digits): one for one in events_in(rest + b"\n") if isinstance(one, LogLine)}
+    newest = max((number for number, line in found.items() if line.run_id == run_id), default=0)
+    lines: list[LogLine] = []
+    size_bytes = 0
+    for number in range(newest, 0, -1):
+        line = found.get(number)
+        if line is None or line.run_id != run_id or len(lines) == LAST_LINES or size_bytes > LAST_BYTES:
+            break
+        lines.append(line)
+        size_bytes += size_of(line.message)
+    return end_of_log(newest - len(lines), lines[::-1])
 
 
 def replay(connection: sqlite3.Connection, events: Iterable[Event], *, runner_id: str, rev: int) -> None:
@@ -273,7 +355,7 @@ def _event(packed: Any) -> Event:
         if kind is StepFinished:
             fields[7] = tuple(fields[7])
         elif kind is PublishStarted:
-            fields[2:4] = files_of(fields[2]), fields[3] and tuple(fields[3])
+            fields[2:4] = staged_files_of(fields[2]), fields[3] and tuple(fields[3])
         elif kind is RunFinished:
             fields[5:7] = fields[5] and Cause(*fields[5]), seen_of(fields[6])
             fields[7:] = [one and _spent(*one) for one in fields[7:]]
@@ -307,3 +389,8 @@ def _refused(what: str) -> FlowValidationError:
         where="in the journal of a worker",
         fix="stop the daemon with `data-engine kill` and start it again; if it comes back, both sides differ in version",
     )
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    facts = os.fstat(descriptor)
+    return facts.st_dev, facts.st_ino

@@ -1,4 +1,4 @@
-"""What keeps the ledger true and small: recovering what a dead process left, retention, reset. Each inside a transaction of the caller."""
+"""What keeps the ledger true: recovering what a dead process left, and reset. Each inside a transaction of the caller."""
 
 from __future__ import annotations
 
@@ -9,26 +9,11 @@ from pathlib import Path
 
 from data_engine.cause import Cause
 from data_engine.errors import LedgerError
-from data_engine.ledger.belief import FURTHEST_S, Believed
-from data_engine.ledger.journal import journals_of, recorded_later, replay
-from data_engine.ledger.last_lines import last_lines_path, read_last_lines
+from data_engine.ledger.journal import journals_of, last_lines_path, read_last_lines, recorded_later, replay
 from data_engine.ledger.writer import abandon_runs
 from data_engine.locks import RunnerLock, is_runner_gone
 from data_engine.model import RunFinished, utc_text
 from data_engine.nofollow import remove_tree
-
-_DAY_S = 86_400
-
-# Which runs of a backfill are still to come is seen from those that are there, and how many rows are rejected now from those that reject them.
-_OLD_RUNS = (
-    "FROM runs WHERE started_at_utc < :before AND finished_at_utc < :before AND status != 'started'"
-    " AND NOT (trigger_kind IS 'backfill' AND trigger_detail IN"
-    " (SELECT backfill_id FROM backfills WHERE state = 'running'))"
-    " AND NOT (coalesce(rejected, 0) > 0 AND NOT EXISTS (SELECT 1 FROM runs AS newer WHERE newer.rejected IS NOT NULL"
-    " AND newer.flow_name = runs.flow_name AND newer.source_key IS runs.source_key"
-    " AND newer.finished_at_utc > runs.finished_at_utc))"
-)
-_YEAR_DAYS = 365
 
 
 def recover_runner(
@@ -64,33 +49,6 @@ def remove_runner(runners_dir: Path, runner_id: str) -> None:
         remove_tree(runners_dir.parent, journal)
         remove_tree(runners_dir.parent, last_lines_path(journal))
     RunnerLock(runners_dir, runner_id).remove()
-
-
-def prune(connection: sqlite3.Connection, *, retention_days: float, at: Believed) -> int:
-    """Remove ended runs older than that with their steps and logs, and older logs of no run; how many runs went.
-
-    Slots that a wrong clock served go too, or they would count as served when their time comes.
-    """
-    before = {"before": utc_text(at.now_s - retention_days * _DAY_S)}
-    connection.execute(f"DELETE FROM step_runs WHERE run_id IN (SELECT run_id {_OLD_RUNS})", before)
-    connection.execute(f"DELETE FROM logs WHERE run_id IN (SELECT run_id {_OLD_RUNS})", before)
-    connection.execute(
-        "DELETE FROM logs WHERE created_at_utc < :before"
-        " AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.run_id = logs.run_id)",
-        before,
-    )
-    connection.execute("DELETE FROM schedule_slots WHERE slot_utc > ?", (utc_text(at.highest_s + FURTHEST_S),))
-    for table in ("backfill_items", "backfills"):
-        connection.execute(
-            f"DELETE FROM {table} WHERE at_utc < ? AND backfill_id NOT IN"
-            " (SELECT backfill_id FROM backfills WHERE state = 'running')",
-            (utc_text(at.now_s - max(retention_days, _YEAR_DAYS) * _DAY_S),),
-        )
-    connection.execute(
-        "DELETE FROM troubles WHERE is_closed AND at_utc < ?",
-        (utc_text(at.now_s - max(retention_days, _YEAR_DAYS) * _DAY_S),),
-    )
-    return connection.execute(f"DELETE {_OLD_RUNS}", before).rowcount
 
 
 def reset(

@@ -13,9 +13,14 @@ from pathlib import Path
 
 from data_engine.errors import LedgerError
 
+# The tables of 0.1.0. `seen_token` and `seen_rev` are the version of the published row that a row was taken from or is based on;
+# rows that were taken in have rev 0 and stay out of the indexes. `taken_segments` are the segments taken in, `own_tokens` the fencing
+# tokens this ledger has published under, `known_list` what is known of the list of generations beside its highest number, and
+# `accounted_repairs` the repairs whose losses were made good from here.
 _FIRST = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT INTO meta VALUES ('rev', 0);
+INSERT INTO meta VALUES ('rev', 0), ('published_rev', 0), ('known_generation', -1), ('hydrated_generation', -1),
+    ('seen_token', 0), ('seen_rev', 0);
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE runners (
@@ -37,13 +42,16 @@ CREATE TABLE runs (
     cause TEXT,
     runner_id TEXT,
     started_seen TEXT,
-    rev INTEGER NOT NULL
+    rev INTEGER NOT NULL,
+    seen_token INTEGER NOT NULL DEFAULT 0,
+    seen_rev INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX runs_by_start ON runs (started_at_utc);
 CREATE INDEX runs_by_flow ON runs (flow_name, started_at_utc);
 CREATE INDEX runs_by_source ON runs (source_path, started_at_utc) WHERE source_path IS NOT NULL;
 CREATE INDEX runs_open ON runs (runner_id) WHERE status = 'started';
-CREATE INDEX runs_by_rev ON runs (rev);
+CREATE INDEX runs_by_rev ON runs (rev) WHERE rev > 0;
+CREATE INDEX runs_presumed ON runs (run_id) WHERE status = 'abandoned' AND finished_at_utc IS NULL;
 
 CREATE TABLE step_runs (
     run_id TEXT NOT NULL,
@@ -57,9 +65,11 @@ CREATE TABLE step_runs (
     error_text TEXT,
     output_path TEXT,
     rev INTEGER NOT NULL,
+    seen_token INTEGER NOT NULL DEFAULT 0,
+    seen_rev INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (run_id, step_index)
 ) WITHOUT ROWID;
-CREATE INDEX step_runs_by_rev ON step_runs (rev);
+CREATE INDEX step_runs_by_rev ON step_runs (rev) WHERE rev > 0;
 
 CREATE TABLE logs (
     id INTEGER PRIMARY KEY,
@@ -75,7 +85,7 @@ CREATE TABLE logs (
 );
 CREATE UNIQUE INDEX logs_by_run ON logs (run_id, line_no);
 CREATE INDEX logs_by_time ON logs (created_at_utc);
-CREATE INDEX logs_by_rev ON logs (rev);
+CREATE INDEX logs_by_rev ON logs (rev) WHERE rev > 0;
 
 CREATE TABLE file_state (
     flow_name TEXT NOT NULL,
@@ -95,73 +105,40 @@ CREATE TABLE file_state (
     last_success_at_utc TEXT,
     abandoned_in_a_row INTEGER NOT NULL DEFAULT 0,
     rev INTEGER NOT NULL,
+    seen_token INTEGER NOT NULL DEFAULT 0,
+    seen_rev INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (flow_name, source_root, source_key)
 ) WITHOUT ROWID;
-CREATE INDEX file_state_by_rev ON file_state (rev);
+CREATE INDEX file_state_by_rev ON file_state (rev) WHERE rev > 0;
 
 CREATE TABLE outputs (
     flow_name TEXT NOT NULL, output_path TEXT NOT NULL, rev INTEGER NOT NULL, PRIMARY KEY (flow_name, output_path)
 ) WITHOUT ROWID;
 
+CREATE INDEX outputs_by_rev ON outputs (rev) WHERE rev > 0;
+
 CREATE TABLE schedule_slots (
     flow_name TEXT NOT NULL, slot_utc TEXT NOT NULL, run_id TEXT, rev INTEGER NOT NULL,
-    PRIMARY KEY (flow_name, slot_utc)
+    seen_token INTEGER NOT NULL DEFAULT 0, seen_rev INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (flow_name, slot_utc)
 ) WITHOUT ROWID;
-CREATE TABLE flow_switches (flow_name TEXT PRIMARY KEY, enabled INTEGER NOT NULL, rev INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE tombstones (flow_name TEXT PRIMARY KEY, reset_at_utc TEXT NOT NULL, rev INTEGER NOT NULL) WITHOUT ROWID;
-"""
-
-# What a machine shares: the version of the published row that a row was taken from or is based on, the segments taken in,
-# and the fencing tokens this ledger has published under. Rows that were taken in have rev 0 and stay out of the indexes.
-_SHARED = """
-ALTER TABLE runs ADD COLUMN seen_token INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE runs ADD COLUMN seen_rev INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE step_runs ADD COLUMN seen_token INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE step_runs ADD COLUMN seen_rev INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE file_state ADD COLUMN seen_token INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE file_state ADD COLUMN seen_rev INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE schedule_slots ADD COLUMN seen_token INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE schedule_slots ADD COLUMN seen_rev INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE flow_switches ADD COLUMN seen_token INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE flow_switches ADD COLUMN seen_rev INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE tombstones ADD COLUMN seen_token INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE tombstones ADD COLUMN seen_rev INTEGER NOT NULL DEFAULT 0;
-
-DROP INDEX runs_by_rev;
-DROP INDEX step_runs_by_rev;
-DROP INDEX logs_by_rev;
-DROP INDEX file_state_by_rev;
-CREATE INDEX runs_by_rev ON runs (rev) WHERE rev > 0;
-CREATE INDEX step_runs_by_rev ON step_runs (rev) WHERE rev > 0;
-CREATE INDEX logs_by_rev ON logs (rev) WHERE rev > 0;
-CREATE INDEX file_state_by_rev ON file_state (rev) WHERE rev > 0;
-CREATE INDEX outputs_by_rev ON outputs (rev) WHERE rev > 0;
 CREATE INDEX slots_by_rev ON schedule_slots (rev) WHERE rev > 0;
-CREATE INDEX runs_presumed ON runs (run_id) WHERE status = 'abandoned' AND finished_at_utc IS NULL;
+CREATE TABLE flow_switches (
+    flow_name TEXT PRIMARY KEY, enabled INTEGER NOT NULL, rev INTEGER NOT NULL,
+    seen_token INTEGER NOT NULL DEFAULT 0, seen_rev INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE tombstones (
+    flow_name TEXT PRIMARY KEY, reset_at_utc TEXT NOT NULL, rev INTEGER NOT NULL,
+    seen_token INTEGER NOT NULL DEFAULT 0, seen_rev INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
 
 CREATE TABLE taken_segments (
     shared_table TEXT NOT NULL, name TEXT NOT NULL, newest_utc TEXT, PRIMARY KEY (shared_table, name)
 ) WITHOUT ROWID;
 CREATE TABLE own_tokens (token INTEGER PRIMARY KEY);
-INSERT INTO meta VALUES ('published_rev', 0), ('known_generation', -1), ('hydrated_generation', -1),
-    ('seen_token', 0), ('seen_rev', 0);
-"""
-
-# What is known of the list of generations beside its highest number, and the repairs whose losses were made good from here.
-_REPAIRS = """
-CREATE TABLE known_list (number INTEGER NOT NULL, nonce TEXT NOT NULL, is_repair INTEGER NOT NULL,
-    PRIMARY KEY (is_repair, nonce)) WITHOUT ROWID;
+CREATE TABLE known_list (
+    number INTEGER NOT NULL, nonce TEXT NOT NULL, is_repair INTEGER NOT NULL, PRIMARY KEY (is_repair, nonce)
+) WITHOUT ROWID;
 CREATE TABLE accounted_repairs (nonce TEXT PRIMARY KEY) WITHOUT ROWID;
-"""
-
-# The newest record before clocks were doubted (see belief.py); what a wrong clock left in the future is none.
-_CLOCK = """
-INSERT INTO settings SELECT 'wall clock', json_object('believed_s', at_s, 'highest_s', at_s) FROM (
-    SELECT CAST(strftime('%s', max(at_utc)) AS REAL) AS at_s FROM (
-        SELECT started_at_utc AS at_utc FROM runs UNION ALL SELECT finished_at_utc FROM runs
-        UNION ALL SELECT created_at_utc FROM logs UNION ALL SELECT slot_utc FROM schedule_slots
-    ) WHERE at_utc <= strftime('%Y-%m-%dT%H:%M:%S', 'now', '+2 days')
-) WHERE at_s IS NOT NULL;
 """
 
 # What `cause` says in words; rows from before have only the words.
@@ -375,10 +352,17 @@ CREATE INDEX runs_checked ON runs (flow_name, source_key, finished_at_utc, rejec
 """
 
 MIGRATIONS: tuple[str, ...] = (
-    *(_FIRST, _SHARED, _REPAIRS, _CLOCK, _CAUSES, _DEPLOYMENTS, _ABOUT_RUNS, _BACKFILLS),
+    *(_FIRST, _CAUSES, _DEPLOYMENTS, _ABOUT_RUNS, _BACKFILLS),
     *(_OUTBOX, _TROUBLES, _WHO_SWITCHED, _PUBLICATIONS, _WATCHED, _COMPARED, _CHECKS, _REJECTED_NOW),
 )
-"""`MIGRATIONS[n]` takes a file from version n to n + 1; `PRAGMA user_version` says where a file is."""
+"""The first makes a file of `FIRST_VERSION`, each other takes it one version on; `PRAGMA user_version` says where a file is."""
+
+FIRST_VERSION = 4
+
+
+def newest_version(migrations: Sequence[str] = MIGRATIONS) -> int:
+    """The version that the last of these scripts leads to."""
+    return FIRST_VERSION + len(migrations) - 1
 
 
 def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
@@ -388,12 +372,13 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str
         LedgerError: the file was written by a newer Data Engine, or by the older system.
         sqlite3.Error: the file cannot be written.
     """
-    while (version := _version(connection)) != len(migrations):
-        if version > len(migrations):
+    newest = newest_version(migrations)
+    while (version := _version(connection)) != newest:
+        if version > newest or 0 < version < FIRST_VERSION:
             raise LedgerError(
-                f"the run history has version {version}, and this Data Engine knows versions up to {len(migrations)}",
+                f"the run history has version {version}, and this Data Engine knows versions {FIRST_VERSION} to {newest}",
                 where=str(path),
-                fix="update data-engine",
+                fix="update data-engine" if version > newest else "open it once with data-engine 0.1.0",
             )
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -405,9 +390,10 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str
                         where=str(path),
                         fix="unset DATA_ENGINE_RUNTIME_DB_PATH; `data-engine import WORKSPACE` takes its history over",
                     )
-                for statement in migrations[version].split(";"):
+                following = max(version + 1, FIRST_VERSION)
+                for statement in migrations[following - FIRST_VERSION].split(";"):
                     connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {version + 1}")
+                connection.execute(f"PRAGMA user_version = {following}")
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:

@@ -2,6 +2,8 @@
 
 A delivery is one message for one recipient. It waits until the notifier has answered that it is sent; after a day of tries
 it is given up. Both stay to be seen. What waits is bounded: the oldest is given up for what is new.
+
+Each function raises `LedgerError` where the ledger cannot be used.
 """
 
 from __future__ import annotations
@@ -76,68 +78,44 @@ def put(connection: sqlite3.Connection, messages: Iterable[Message]) -> int:
 
     A message whose id is known already is put once: only recipients it did not have are added. Without recipients it is not kept.
     """
-    news = 0
-    for one in messages:
-        if one.to:
-            news += _put(connection, one)
+    news = sum(_put(connection, one) for one in messages if one.to)
     if news:
         _make_room(connection)
     return news
 
 
 def due(ledger: Ledger, now_s: float) -> list[Delivery]:
-    """What is to be tried now: first what never was, then what was tried longest ago.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
+    """What is to be tried now: first what never was, then what was tried longest ago."""
     # What is to be tried later than any pause was written before the clock was set back.
-    with ledger.reading() as connection:
-        rows = connection.execute(
-            "SELECT message_id, recipient, tries FROM deliveries WHERE state = 'waiting'"
-            " AND (next_try_utc <= ? OR next_try_utc > ?) ORDER BY tried_utc IS NOT NULL, tried_utc, put_utc",
-            (utc_text(now_s), utc_text(now_s + 2 * LONGEST_PAUSE_S)),
-        ).fetchall()
+    rows = ledger.rows(
+        "SELECT message_id, recipient, tries FROM deliveries WHERE state = 'waiting'"
+        " AND (next_try_utc <= ? OR next_try_utc > ?) ORDER BY tried_utc IS NOT NULL, tried_utc, put_utc",
+        *(utc_text(now_s), utc_text(now_s + 2 * LONGEST_PAUSE_S)),
+    )
     return [Delivery(message_id, restored(to), tries) for message_id, to, tries in rows]
 
 
 def next_due_s(ledger: Ledger, now_s: float) -> float | None:
-    """When the next delivery that is not due yet is to be tried; None when there is none.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    with ledger.reading() as connection:
-        ((at_utc,),) = connection.execute(
-            "SELECT min(next_try_utc) FROM deliveries WHERE state = 'waiting' AND next_try_utc > ?", (utc_text(now_s),)
-        ).fetchall()
+    """When the next delivery that is not due yet is to be tried; None when there is none."""
+    ((at_utc,),) = ledger.rows(
+        "SELECT min(next_try_utc) FROM deliveries WHERE state = 'waiting' AND next_try_utc > ?", utc_text(now_s)
+    )
     return None if at_utc is None else datetime.fromisoformat(at_utc).timestamp()
 
 
 def body(ledger: Ledger, message_id: str, to: str) -> Body | None:
-    """What the message says to this recipient; None when it is gone.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    with ledger.reading() as connection:
-        row = connection.execute(
-            "SELECT kind, subject, body_text, body_html, has_it FROM outbox JOIN deliveries USING (message_id)"
-            " WHERE message_id = ? AND recipient = ?",
-            storable((message_id, to)),
-        ).fetchone()
-    if row is None:
-        return None
-    kind, subject, text, html, has_it = row
-    return Body(kind, subject, text, html, tuple(has_it.split()))
+    """What the message says to this recipient; None when it is gone."""
+    rows = ledger.rows(
+        "SELECT kind, subject, body_text, body_html, has_it FROM outbox JOIN deliveries USING (message_id)"
+        " WHERE message_id = ? AND recipient = ?",
+        *(message_id, to),
+    )
+    bodies = (Body(kind, subject, text, html, tuple(has_it.split())) for kind, subject, text, html, has_it in rows)
+    return next(bodies, None)
 
 
 def sent(ledger: Ledger, message_id: str, to: str, at_s: float) -> None:
-    """Remember that the recipient has it: it is never tried again. What else waits for the same recipient is due now.
-
-    Raises:
-        LedgerError: the ledger cannot be written.
-    """
+    """Remember that the recipient has it: it is never tried again. What else waits for the same recipient is due now."""
     at_utc = utc_text(at_s)
     with ledger.writing(durable=True) as (connection, _):
         connection.execute(
@@ -150,11 +128,7 @@ def sent(ledger: Ledger, message_id: str, to: str, at_s: float) -> None:
 
 
 def hurry(ledger: Ledger, to: str, at_s: float) -> int:
-    """Let what waits for the recipient be due now, because its address works again; how many messages that are.
-
-    Raises:
-        LedgerError: the ledger cannot be written.
-    """
+    """Let what waits for the recipient be due now, because its address works again; how many messages that are."""
     with ledger.writing() as (connection, _):
         return _hurry(connection, to, utc_text(at_s))
 
@@ -165,11 +139,8 @@ def failed(
     """Remember that the first of these could not be sent, for which the others were not tried; and when to try each again.
 
     That is later each time, and after a day never. `has_it` are marks of those behind the address that did get the first.
-
-    Raises:
-        LedgerError: the ledger cannot be written.
     """
-    told = clean(error, _LONGEST_ERROR)
+    text = clean(error, _LONGEST_ERROR)
     with ledger.writing() as (connection, _):
         for number, message_id in enumerate(message_ids):
             row = connection.execute(
@@ -185,7 +156,7 @@ def failed(
                 "UPDATE deliveries SET tries = tries + 1, tried_utc = coalesce(?, tried_utc), last_error = ?, next_try_utc = ?,"
                 " state = ?, has_it = trim(has_it || ' ' || ?) WHERE message_id = ? AND recipient = ?",
                 (
-                    *(utc_text(at_s) if number == 0 else None, told, again_utc),
+                    *(utc_text(at_s) if number == 0 else None, text, again_utc),
                     *(
                         "given_up" if again_s is None else "waiting",
                         "" if number else " ".join(has_it),
@@ -199,23 +170,15 @@ def failed(
 
 
 def tried(ledger: Ledger) -> set[str]:
-    """The recipients for whom a message waits that they did not get when it was tried.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    with ledger.reading() as connection:
-        rows = connection.execute("SELECT DISTINCT recipient FROM deliveries WHERE state = 'waiting' AND tries > 0")
-        return {restored(to) for (to,) in rows}
+    """The recipients for whom a message waits that they did not get when it was tried."""
+    rows = ledger.rows("SELECT DISTINCT recipient FROM deliveries WHERE state = 'waiting' AND tries > 0")
+    return {restored(to) for (to,) in rows}
 
 
 def give_up(ledger: Ledger, to: str, at_s: float, why: str) -> int:
     """Try no more what this recipient did not get when it was tried, as people want it; how many messages that are.
 
     Only `history` tells of them then.
-
-    Raises:
-        LedgerError: the ledger cannot be written.
     """
     with ledger.writing() as (connection, _):
         rows = connection.execute(
@@ -231,37 +194,19 @@ def give_up(ledger: Ledger, to: str, at_s: float, why: str) -> int:
 def undelivered(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
     """What recipients have not got, the newest first: what waits, and what was given up since a person was shown that.
 
-    What was given up is told no more when its troubles are over.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
+    What was given up is left out when its troubles are over.
     """
-    with ledger.reading() as connection:
-        return undelivered_in(connection, limit)
-
-
-def undelivered_in(connection: sqlite3.Connection, limit: int = 100) -> list[Undelivered]:
-    """The same of a connection that only looks."""
     given_up = f"state = 'given_up' AND answered_utc IS NULL AND kind != 'recovered' AND NOT ({_IS_OVER})"
-    return _newest(connection, f"state = 'waiting' OR ({given_up})", limit)
+    return _newest(ledger, f"state = 'waiting' OR ({given_up})", limit)
 
 
 def history(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
-    """The newest messages, each for each recipient, the newest first: also what was sent, and what was given up, of the last week.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    with ledger.reading() as connection:
-        return _newest(connection, "TRUE", limit)
+    """The newest messages, each for each recipient, the newest first: also what was sent, and what was given up, of the last week."""
+    return _newest(ledger, "TRUE", limit)
 
 
 def are_shown(ledger: Ledger, shown: Iterable[Undelivered], at_s: float) -> None:
-    """Remember that a person was shown these: `undelivered` leaves out those that are given up.
-
-    Raises:
-        LedgerError: the ledger cannot be written.
-    """
+    """Remember that a person was shown these: `undelivered` leaves out those that are given up."""
     with ledger.writing() as (connection, _):
         connection.executemany(
             "UPDATE deliveries SET answered_utc = ? WHERE message_id = ? AND recipient = ? AND state = 'given_up'",
@@ -269,13 +214,13 @@ def are_shown(ledger: Ledger, shown: Iterable[Undelivered], at_s: float) -> None
         )
 
 
-def _newest(connection: sqlite3.Connection, which: str, limit: int) -> list[Undelivered]:
+def _newest(ledger: Ledger, which: str, limit: int) -> list[Undelivered]:
     """The newest deliveries for which the SQL condition holds."""
-    rows = connection.execute(
+    rows = ledger.rows(
         "SELECT message_id, recipient, state, kind, flow_name, subject, put_utc, tries, last_error, next_try_utc"
         f" FROM deliveries JOIN outbox USING (message_id) WHERE {which} ORDER BY put_utc DESC, recipient LIMIT ?",
-        (limit,),
-    ).fetchall()
+        limit,
+    )
     return [
         Undelivered(message_id, restored(to), state, kind, flow and restored(flow), *rest)
         for message_id, to, state, kind, flow, *rest in rows
@@ -290,7 +235,7 @@ def is_sent(connection: sqlite3.Connection, message_id: str) -> bool:
 
 def _put(connection: sqlite3.Connection, one: Message) -> int:
     text, html = storable((one.text, one.html))
-    now_utc = _now_utc(one)
+    now_utc = utc_text(one.at.astimezone(UTC).timestamp())
     is_new = connection.execute(
         "INSERT INTO outbox (message_id, kind, flow_name, subject, body_text, body_html, size_bytes, at_utc)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -309,10 +254,6 @@ def _put(connection: sqlite3.Connection, one: Message) -> int:
             (text, html, _size(text, html), one.id),
         )
     return is_new
-
-
-def _now_utc(one: Message) -> str:
-    return utc_text(one.at.astimezone(UTC).timestamp())
 
 
 def _size(*texts: str) -> int:

@@ -119,14 +119,14 @@ def in_child(request: Request, bounds: Bounds | None = None) -> Any:
         except BaseException:
             child.kill()
             raise
-    said = errors.decode(errors="replace").strip()
+    output = errors.decode(errors="replace").strip()
     if child.returncode == 0:
         return _given(pickle.loads(given))
     if not isinstance(request, Collect) and (ended_for or is_crash(child.returncode)):
-        table, name = _read_last(request, said)
+        table, name = _read_last(request, output)
         why = ended_for or f"reading it ended a process ({child.returncode})"
         raise RefusedSegmentError(why, table=table, name=name)
-    raise _no_answer(request, said.rpartition("\n")[2] or f"it ended with exit code {child.returncode}")
+    raise _no_answer(request, output.rpartition("\n")[2] or f"it ended with exit code {child.returncode}")
 
 
 class WithOwnChild:
@@ -195,10 +195,10 @@ class WithOwnChild:
         if child is None:
             return ""
         child.kill()
-        said = b""
+        output = b""
         with suppress(OSError), child:  # a pipe to one that is dead
-            said = b"" if child.stderr is None else child.stderr.read()
-        return said.decode(errors="replace").strip().rpartition("\n")[2]
+            output = b"" if child.stderr is None else child.stderr.read()
+        return output.decode(errors="replace").strip().rpartition("\n")[2]
 
 
 def perform(
@@ -348,10 +348,10 @@ def _too_much(pid: int, bounds: Bounds) -> str:
     return f"reading it took more than {bounds.cpu_s:.0f} s" if times.user + times.system > bounds.cpu_s else ""
 
 
-def _read_last(request: TakeIn | Fold, said: str) -> tuple[str, str]:
+def _read_last(request: TakeIn | Fold, output: str) -> tuple[str, str]:
     """The table and name of the segment that the child had begun to read."""
     begun = {f"{table}/{name}": (table, name) for table, name, _ in request.segments}
-    return next((begun[line] for line in reversed(said.splitlines()) if line in begun), request.segments[0][:2])
+    return next((begun[line] for line in reversed(output.splitlines()) if line in begun), request.segments[0][:2])
 
 
 def _no_answer(request: Request, why: str) -> LedgerError:

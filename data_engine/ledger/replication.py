@@ -416,9 +416,9 @@ def _change_paths(table: str, columns: list[Any], translate: Callable[[str], str
 
 def _with_paths(text: str, translate: Callable[[str], str]) -> str:
     """The files of a run with their paths as they are there."""
-    told = json.loads(text)
-    files = [[translate(path), *facts] for path, *facts in told["files"]]
-    return json.dumps({"files": files, "more": told["more"]}, separators=(",", ":"))
+    found = json.loads(text)
+    files = [[translate(path), *facts] for path, *facts in found["files"]]
+    return json.dumps({"files": files, "more": found["more"]}, separators=(",", ":"))
 
 
 def _encoded(table: str, columns: list[Any]) -> bytes:

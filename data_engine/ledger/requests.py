@@ -10,10 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.rows import IS_PUBLISHED, restored, storable
+from data_engine.ledger.rows import IS_PUBLISHED, LIST, RowShape
 from data_engine.record import Record, frozen
-
-_COLUMNS = "request_id, verb, flow_name, state, outcome, answer, run_ids, asked_by, machine, file_owner, at_utc"
 
 
 @frozen
@@ -35,6 +33,14 @@ class RequestRow(Record):
     at_utc: str = ""
 
 
+_SHAPE = RowShape(
+    "requests",
+    "request_id, verb, flow_name, state, outcome, answer, run_ids, asked_by, machine, file_owner, at_utc",
+    RequestRow,
+    run_ids=LIST,
+)
+
+
 @frozen
 class RequestRows:
     """The requests in a ledger; each method raises `LedgerError` where that cannot be used."""
@@ -44,10 +50,7 @@ class RequestRows:
     def write(self, rows: Sequence[RequestRow]) -> None:
         """Add these rows; they count once they are published."""
         with self.ledger.writing() as (connection, rev):
-            connection.executemany(
-                f"INSERT INTO requests ({_COLUMNS}, rev) VALUES ({', '.join('?' * 12)}) ON CONFLICT DO NOTHING",
-                [storable((*_row(one), rev)) for one in rows],
-            )
+            _SHAPE.insert(connection, rev, rows)
 
     def known(self, ids: Iterable[str]) -> dict[str, RequestRow]:
         """What was published of these requests, by id."""
@@ -69,29 +72,4 @@ class RequestRows:
 
     def _asked(self, where: str, *parameters: Any) -> list[RequestRow]:
         with self.ledger.reading() as connection:
-            found = connection.execute(f"SELECT {_COLUMNS} FROM requests WHERE {IS_PUBLISHED} AND {where}", parameters)
-            return [_of(row) for row in found]
-
-
-def _row(one: RequestRow) -> tuple[Any, ...]:
-    return (
-        *(one.request_id, one.verb, one.flow, one.state, one.outcome, one.answer, json.dumps(one.run_ids)),
-        *(one.by, one.machine, one.file_owner, one.at_utc),
-    )
-
-
-def _of(row: Sequence[Any]) -> RequestRow:
-    request_id, verb, flow, state, outcome, answer, run_ids, by, machine, file_owner, at_utc = row
-    return RequestRow(
-        request_id,
-        verb,
-        restored(flow),
-        state,
-        outcome,
-        answer and restored(answer),
-        tuple(json.loads(run_ids)),
-        restored(by),
-        restored(machine),
-        file_owner and restored(file_owner),
-        at_utc,
-    )
+            return _SHAPE.select(connection, f"{IS_PUBLISHED} AND {where}", *parameters)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from itertools import starmap
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from data_engine.cause import Cause, cause_from
 from data_engine.model import (
     FileFacts,
+    PublishStarted,
     Run,
     RunCheck,
     RunFile,
@@ -24,10 +26,14 @@ from data_engine.model import (
     Signature,
     SourceKey,
     SourceState,
+    StagedFile,
     StepRun,
     future_utc,
     utc_text,
 )
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
 
 IS_PUBLISHED = "(seen_token > 0 OR rev <= (SELECT value FROM meta WHERE key = 'published_rev'))"
 """Whether others could see a deployment or a request, also where a repair lets it be published once more."""
@@ -57,6 +63,71 @@ STATE_COLUMNS = (
     " last_success_at_utc, abandoned_in_a_row"
 )
 """As `SourceStates` takes them."""
+
+
+_T = TypeVar("_T")
+Packing: TypeAlias = tuple[Callable[[Any], Any], Callable[[Any], Any]]
+"""How a field is stored in a column, and read from it."""
+
+FLAG: Packing = (int, bool)
+MAPPING: Packing = (lambda found: json.dumps(dict(found)), json.loads)
+LIST: Packing = (
+    json.dumps,
+    lambda text: tuple(tuple(one) if isinstance(one, list) else one for one in json.loads(text)),
+)
+
+
+class RowShape(Generic[_T]):
+    """The rows of one table as records of one class, whose first fields stand in the order of `columns`.
+
+    `packed` says of fields that are no texts or numbers how they are stored and read, such as `FLAG`; None stays None.
+
+    Example:
+        >>> from data_engine.model import Switch
+        >>> shape = RowShape("flow_switches", "enabled, decided_by", Switch, is_enabled=FLAG)
+        >>> shape.row(Switch(False, "anna")), shape.record((0, "anna")).who
+        ((0, 'anna'), 'anna@')
+    """
+
+    def __init__(self, table: str, columns: str, kind: Callable[..., _T], **packed: Packing) -> None:
+        self._table = table
+        self._columns = columns
+        self._kind = kind
+        names = [one.name for one in fields(kind)][: columns.count(",") + 1]  # type: ignore[arg-type]
+        self._fields = [(name, *packed.get(name, (_as_it_is, _restored))) for name in names]
+
+    def row(self, record: _T) -> tuple[Any, ...]:
+        """The values of the columns."""
+        values = ((getattr(record, name), pack) for name, pack, _ in self._fields)
+        return tuple(None if value is None else pack(value) for value, pack in values)
+
+    def record(self, row: Sequence[Any]) -> _T:
+        """The record of a row."""
+        values = zip(row, self._fields, strict=True)
+        return self._kind(*(None if value is None else read(value) for value, (_, _, read) in values))
+
+    def insert(self, connection: Connection, rev: int, records: Iterable[_T]) -> None:
+        """Add records; one whose key is there already stays as it is."""
+        marks = ", ".join("?" * (len(self._fields) + 1))
+        connection.executemany(
+            f"INSERT INTO {self._table} ({self._columns}, rev) VALUES ({marks}) ON CONFLICT DO NOTHING",
+            [storable((*self.row(one), rev)) for one in records],
+        )
+
+    def select(self, connection: Connection, where: str, *parameters: Any) -> list[_T]:
+        """The records for which the SQL condition, with what may follow it, holds."""
+        rows = connection.execute(
+            f"SELECT {self._columns} FROM {self._table} WHERE {where}", storable(parameters)
+        ).fetchall()
+        return [self.record(row) for row in rows]
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _restored(value: Any) -> Any:
+    return restored(value) if isinstance(value, str) else value
 
 
 class SourceStates(Mapping[SourceKey, SourceState]):
@@ -129,7 +200,7 @@ def run_of(row: tuple[Any, ...]) -> Run:
         is_future,
         None if trigger is None else RunTrigger(trigger, detail),
         by,
-        _object(params),
+        json_object(params),
         deployment_id,
         commit,
         None if is_dirty is None else bool(is_dirty),
@@ -169,22 +240,43 @@ def files_of(text: str | None) -> tuple[tuple[RunFile, ...], int]:
     if text is None:
         return (), 0
     try:
-        told = json.loads(text)
+        packed = json.loads(text)
         found = tuple(
             RunFile(restored(path), size, None if mtime is None else utc_text(mtime / 1_000_000_000), rows)
-            for path, size, mtime, rows in told["files"]
+            for path, size, mtime, rows in packed["files"]
         )
-        return found, int(told["more"])
+        return found, int(packed["more"])
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):  # what another machine wrote
         return (), 0
 
 
-def _object(text: str | None) -> dict[str, Any] | None:
+def publication_as_text(event: PublishStarted) -> str | None:
+    """The publication as the row of its run has it; None when all has taken its place.
+
+    Example:
+        >>> publication_as_text(PublishStarted("3f", "out", (StagedFile("a.csv", 5, 7),)))
+        '["out",[["a.csv",5,7,null,null]],null,null]'
+    """
+    if not event.files:
+        return None
+    return _to_json(event[1:])
+
+
+def staged_files_of(packed: Iterable[Any]) -> tuple[StagedFile, ...]:
+    """The files of a publication, from JSON's lists."""
+    return tuple(
+        StagedFile(name, size, time_ns, digest, replaces and tuple(replaces))
+        for name, size, time_ns, digest, replaces in packed
+    )
+
+
+def json_object(text: str | None) -> dict[str, Any] | None:
+    """The object that a column holds; None of what cannot be read, such as what another machine wrote."""
     try:
-        told = None if text is None else json.loads(text)
+        found = None if text is None else json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return told if isinstance(told, dict) else None
+    return found if isinstance(found, dict) else None
 
 
 def step_of(row: tuple[Any, ...], cause: Cause | None) -> StepRun:

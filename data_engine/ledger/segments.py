@@ -70,179 +70,81 @@ _ROWS_AT_A_TIME = 4_096
 
 
 class Table(NamedTuple):
-    """A shared table: its columns as `{name: "text" | "int" | "real" | "bool"}` and the key that makes a row one row."""
+    """A shared table: its columns as `{name: "text" | "int" | "real" | "bool"}`, the key that makes a row one row, and which columns
+    may hold None."""
 
     columns: dict[str, str]
     key: tuple[str, ...]
+    optional: frozenset[str]
 
 
-def _table(key: str, **columns: str) -> Table:
-    return Table({**columns, "fencing_token": "int", "rev": "int"}, tuple(key.split()))
+_TYPES = {
+    **dict.fromkeys(("number", "round", "total", "ended", "failed", "again", "abandoned_in_a_row"), "int"),
+    **dict.fromkeys(("size_bytes", "mtime_ns", "success_size_bytes", "success_mtime_ns", "peak_memory_bytes"), "int"),
+    **dict.fromkeys(("step_index", "line_no", "rows_in", "rows_out", "rejected", "fencing_token", "rev"), "int"),
+    **dict.fromkeys(("git_dirty", "is_as_scheduled", "is_closed"), "int"),
+    **dict.fromkeys(("elapsed_s", "cpu_s"), "real"),
+    "enabled": "bool",
+}
+"""The type of each column that is no text, in whichever table."""
+
+
+def _table(key: str, columns: str) -> Table:
+    names = [*columns.split(), "fencing_token", "rev"]
+    kinds = {name.rstrip("?"): _TYPES.get(name.rstrip("?"), "text") for name in names}
+    return Table(kinds, tuple(key.split()), frozenset(name.rstrip("?") for name in names if name.endswith("?")))
 
 
 TABLES = {
     "runs": _table(
         "run_id",
-        run_id="text",
-        flow_name="text",
-        group_name="text",
-        source_path="text",
-        source_root="text",
-        source_key="text",
-        status="text",
-        started_at_utc="text",
-        finished_at_utc="text",
-        elapsed_s="real",
-        error_text="text",
-        cause="text",
-        started_seen="text",
-        cause_kind="text",
-        cause_data="text",
-        trigger_kind="text",
-        trigger_detail="text",
-        run_by="text",
-        params="text",
-        deployment_id="text",
-        git_commit="text",
-        git_dirty="int",
-        python="text",
-        environment="text",
-        inputs="text",
-        outputs="text",
-        peak_memory_bytes="int",
-        cpu_s="real",
-        scheduled_for="text",
-        publication="text",
-        checks="text",
-        rejected="int",
+        "run_id flow_name group_name source_path? source_root? source_key? status started_at_utc finished_at_utc?"
+        " elapsed_s? error_text? cause? started_seen? cause_kind? cause_data? trigger_kind? trigger_detail? run_by? params?"
+        " deployment_id? git_commit? git_dirty? python? environment? inputs? outputs? peak_memory_bytes? cpu_s?"
+        " scheduled_for? publication? checks? rejected?",
     ),
     "step_runs": _table(
         "run_id step_index",
-        run_id="text",
-        step_index="int",
-        flow_name="text",
-        step_label="text",
-        status="text",
-        started_at_utc="text",
-        finished_at_utc="text",
-        elapsed_s="real",
-        error_text="text",
-        output_path="text",
-        rows_in="int",
-        rows_out="int",
+        "run_id step_index flow_name step_label status started_at_utc finished_at_utc? elapsed_s? error_text? output_path?"
+        " rows_in? rows_out?",
     ),
     # A line of no run has no number: it is the same line when all of it is the same.
     "logs": _table(
         "run_id line_no flow_name level message created_at_utc",
-        run_id="text",
-        line_no="int",
-        flow_name="text",
-        step_label="text",
-        level="text",
-        message="text",
-        created_at_utc="text",
+        "run_id? line_no? flow_name? step_label? level message created_at_utc",
     ),
     "file_state": _table(
         "flow_name source_root source_key",
-        flow_name="text",
-        source_root="text",
-        source_key="text",
-        size_bytes="int",
-        mtime_ns="int",
-        content_hash="text",
-        last_status="text",
-        last_error_text="text",
-        last_run_id="text",
-        last_at_utc="text",
-        success_size_bytes="int",
-        success_mtime_ns="int",
-        success_content_hash="text",
-        last_success_run_id="text",
-        last_success_at_utc="text",
-        abandoned_in_a_row="int",
+        "flow_name source_root source_key size_bytes mtime_ns content_hash? last_status last_error_text? last_run_id?"
+        " last_at_utc? success_size_bytes? success_mtime_ns? success_content_hash? last_success_run_id?"
+        " last_success_at_utc? abandoned_in_a_row",
     ),
-    "outputs": _table("flow_name output_path", flow_name="text", output_path="text"),
-    "schedule_slots": _table("flow_name slot_utc", flow_name="text", slot_utc="text", run_id="text"),
-    "flow_switches": _table(
-        "flow_name", flow_name="text", enabled="bool", decided_by="text", machine="text", at_utc="text", note="text"
-    ),
-    "resets": _table("flow_name", flow_name="text", reset_at_utc="text"),
+    "outputs": _table("flow_name output_path", "flow_name output_path"),
+    "schedule_slots": _table("flow_name slot_utc", "flow_name slot_utc run_id?"),
+    "flow_switches": _table("flow_name", "flow_name enabled decided_by? machine? at_utc? note?"),
+    "resets": _table("flow_name", "flow_name reset_at_utc"),
     "deployments": _table(
         "deployment_id",
-        deployment_id="text",
-        number="int",
-        flow_name="text",
-        kind="text",
-        set_id="text",
-        digest="text",
-        decided_by="text",
-        machine="text",
-        at_utc="text",
-        note="text",
-        cells="text",
-        helpers="text",
-        git_commit="text",
-        git_dirty="int",
-        config="text",
-        points_to="text",
-        asked_by="text",
-        mirror="text",
-        watches="text",
-        compared="text",
+        "deployment_id number flow_name kind set_id digest decided_by machine at_utc note cells helpers git_commit?"
+        " git_dirty? config points_to? asked_by? mirror? watches? compared?",
     ),
     "requests": _table(
         "request_id state",
-        request_id="text",
-        verb="text",
-        flow_name="text",
-        state="text",
-        outcome="text",
-        answer="text",
-        run_ids="text",
-        asked_by="text",
-        machine="text",
-        file_owner="text",
-        at_utc="text",
+        "request_id verb flow_name state outcome? answer? run_ids asked_by machine file_owner? at_utc",
     ),
-    "environments": _table("digest", digest="text", python="text", distributions="text"),
+    "environments": _table("digest", "digest python distributions"),
     "backfills": _table(
         "backfill_id",
-        backfill_id="text",
-        flow_name="text",
-        kind="text",
-        asked="text",
-        params="text",
-        is_as_scheduled="int",
-        asked_by="text",
-        at_utc="text",
-        state="text",
-        round="int",
-        total="int",
-        ended="int",
-        failed="int",
+        "backfill_id flow_name kind asked params is_as_scheduled asked_by at_utc state round total ended failed",
     ),
-    "backfill_items": _table(
-        "backfill_id number", backfill_id="text", number="int", source_key="text", slot_utc="text", at_utc="text"
-    ),
+    "backfill_items": _table("backfill_id number", "backfill_id number source_key? slot_utc? at_utc"),
     "troubles": _table(
         "flow_name kind step error_type cell",
-        flow_name="text",
-        kind="text",
-        step="text",
-        error_type="text",
-        cell="text",
-        since_utc="text",
-        detail="text",
-        told_at_utc="text",
-        message_id="text",
-        digest_until_utc="text",
-        recovered_at_utc="text",
-        is_closed="int",
-        again="int",
-        at_utc="text",
+        "flow_name kind step error_type cell since_utc detail told_at_utc? message_id? digest_until_utc? recovered_at_utc?"
+        " is_closed again at_utc",
     ),
 }
-"""Every table that travels with the workspace."""
+"""Every table that travels with the workspace; a column with a question mark may hold None."""
 
 
 def encode(table: str, columns: Sequence[Sequence[Any]]) -> bytes:
@@ -422,15 +324,15 @@ def _batches(table: str, data: bytes, name: str) -> Iterator[pa.RecordBatch]:
         raise RefusedSegmentError(_first_line(error), table=table, name=name) from error
 
 
-def _why_too_large(said: Any) -> str | None:
+def _why_too_large(footer: Any) -> str | None:
     """Why a file that says this of itself is not unfolded at all."""
-    groups = [said.row_group(number) for number in range(said.num_row_groups)]
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     size = sum(group.total_byte_size for group in groups)
-    if not 0 <= said.num_rows <= MOST_ROWS or any(group.num_rows < 0 for group in groups):
-        return f"it says that it has {said.num_rows:,} rows"
+    if not 0 <= footer.num_rows <= MOST_ROWS or any(group.num_rows < 0 for group in groups):
+        return f"it says that it has {footer.num_rows:,} rows"
     if any(group.total_byte_size < 0 for group in groups) or size > LARGEST_UNFOLDED_BYTES:
         return f"it says that it decompresses to {size:,} bytes"
-    return f"it has {said.num_columns:,} columns" if said.num_columns > _MOST_COLUMNS else None
+    return f"it has {footer.num_columns:,} columns" if footer.num_columns > _MOST_COLUMNS else None
 
 
 def _why_another(table: str, there: pa.Schema, wanted: pa.Schema) -> str | None:

@@ -14,8 +14,7 @@ from typing import Any
 
 from data_engine.errors import RefusedSegmentError
 from data_engine.formatting import plural
-from data_engine.ledger import belief, parquet_process, replication
-from data_engine.ledger.belief import Believed
+from data_engine.ledger import parquet_process, replication, wall_clock
 from data_engine.ledger.connection import meta
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.replication import Batch, LeftOut
@@ -48,7 +47,7 @@ class Share:
 
     Example:
         >>> import tempfile
-        >>> from data_engine.ledger.switch import Switch
+        >>> from data_engine.model import Switch
         >>> folder = Path(tempfile.mkdtemp())
         >>> with Ledger.open(folder / "a.sqlite") as ledger:
         ...     ledger.set_switch("claims", Switch(False))
@@ -105,8 +104,7 @@ class Share:
     @property
     def has_owned(self) -> bool:
         """Whether anything was ever published from here: the drive was tried then."""
-        with self._ledger.reading() as connection:
-            return connection.execute("SELECT 1 FROM own_tokens LIMIT 1").fetchone() is not None
+        return bool(self._ledger.rows("SELECT 1 FROM own_tokens LIMIT 1"))
 
     @property
     def rev(self) -> int:
@@ -226,7 +224,7 @@ class Share:
         self._ledger.flush()
         with self._ledger.writing(durable=True) as (connection, rev):
             if (newest_s := replication.newest_of(connection, unseen, until_s=now_s)) is not None:
-                belief.keep_known(connection, belief.with_record(belief.read_known(connection), newest_s))
+                wall_clock.keep_known(connection, wall_clock.with_record(wall_clock.read_known(connection), newest_s))
             connection.executemany("DELETE FROM taken_segments WHERE shared_table = ? AND name = ?", list(gone))
             connection.execute("UPDATE meta SET value = ? WHERE key = 'hydrated_generation'", (generation,))
             connection.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'known_generation'", (generation,))
@@ -247,8 +245,7 @@ class Share:
 
         For the owner. What cannot be folded stays as it is, so that nothing that lies there keeps it from publishing.
         """
-        with self._ledger.reading() as connection:
-            own = connection.execute("SELECT max(token) FROM own_tokens").fetchone()[0]
+        ((own,),) = self._ledger.rows("SELECT max(token) FROM own_tokens")
         made: dict[str, tuple[list[str], bytes]] = {}
         for table, listed in sizes.items():
             if table not in TABLES or own is None:
@@ -264,19 +261,18 @@ class Share:
         return made
 
     def expired(
-        self, names: Mapping[str, Collection[str]], *, retention_days: float, at: Believed
+        self, names: Mapping[str, Collection[str]], *, retention_days: float, at: wall_clock.Believed
     ) -> dict[str, list[str]]:
         """Per table the names of the segments of runs, steps and logs that hold nothing newer than the retention."""
         before = utc_text(at.now_s - retention_days * _DAY_S)
         requests_before = utc_text(at.now_s - max(retention_days, _REQUESTS_DAYS) * _DAY_S)
-        with self._ledger.reading() as connection:
-            old = set(
-                connection.execute(
-                    "SELECT shared_table, name FROM taken_segments"
-                    " WHERE newest_utc < iif(shared_table IN ('requests', 'backfills', 'backfill_items', 'troubles'), ?, ?)",
-                    (requests_before, before),
-                ).fetchall()
+        old = set(
+            self._ledger.rows(
+                "SELECT shared_table, name FROM taken_segments"
+                " WHERE newest_utc < iif(shared_table IN ('requests', 'backfills', 'backfill_items', 'troubles'), ?, ?)",
+                *(requests_before, before),
             )
+        )
         found = {table: [name for name in listed if (table, name) in old] for table, listed in names.items()}
         return {table: listed for table, listed in found.items() if listed}
 
@@ -292,8 +288,7 @@ class Share:
     ) -> dict[str, tuple[int, Collection[str]]]:
         if not repairs:
             return {}
-        with self._ledger.reading() as connection:
-            known = {nonce for (nonce,) in connection.execute("SELECT nonce FROM accounted_repairs")}
+        known = {nonce for (nonce,) in self._ledger.rows("SELECT nonce FROM accounted_repairs")}
         return {nonce: what for nonce, what in repairs.items() if nonce not in known}
 
     @property
@@ -316,8 +311,7 @@ class Share:
             )
 
     def _taken(self) -> set[tuple[str, str]]:
-        with self._ledger.reading() as connection:
-            return set(connection.execute("SELECT shared_table, name FROM taken_segments").fetchall())
+        return set(self._ledger.rows("SELECT shared_table, name FROM taken_segments"))
 
     def _meta(self, key: str) -> int:
         with self._ledger.reading() as connection:

@@ -2,6 +2,8 @@
 
 A row is one trouble: what it is of, since when, what was told of it, and whether it is over. It stays when it is closed, and
 begins anew when the same trouble comes again.
+
+Each function raises `LedgerError` where the ledger cannot be used.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from dataclasses import field
 from typing import Any, NamedTuple
 
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.rows import restored, storable
+from data_engine.ledger.rows import json_object, restored, storable
 from data_engine.record import frozen
 
 LONGEST_PART = 200
@@ -56,13 +58,8 @@ class Trouble:
 
 
 def all_troubles(ledger: Ledger) -> list[Trouble]:
-    """Every trouble that is kept, also those that are closed.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    with ledger.reading() as connection:
-        return [_of(row) for row in connection.execute(f"SELECT {_COLUMNS} FROM troubles")]
+    """Every trouble that is kept, also those that are closed."""
+    return [_of(row) for row in ledger.rows(f"SELECT {_COLUMNS} FROM troubles")]
 
 
 def put(connection: sqlite3.Connection, rev: int, troubles: Iterable[Trouble]) -> None:
@@ -84,11 +81,9 @@ def _values(one: Trouble) -> tuple[Any, ...]:
 
 
 def _of(row: tuple[Any, ...]) -> Trouble:
-    flow, kind, step, error_type, cell, since_utc, detail, told, message_id, until, recovered, closed, again, at = row
-    try:
-        told_of = json.loads(detail)
-    except (ValueError, RecursionError):  # what another machine wrote
-        told_of = {}
+    flow, kind, step, error_type, cell, since_utc, detail, told_at, message_id, until, recovered, closed, again, at = (
+        row
+    )
     key = TroubleKey(restored(flow), kind, restored(step), restored(error_type), restored(cell))
-    found = told_of if isinstance(told_of, dict) else {}
-    return Trouble(key, since_utc, found, told, message_id, until, recovered, bool(closed), again, at)
+    found = json_object(detail) or {}
+    return Trouble(key, since_utc, found, told_at, message_id, until, recovered, bool(closed), again, at)

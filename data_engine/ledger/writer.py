@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from data_engine.cause import Cause, data_text
-from data_engine.ledger.log_limits import RECORDED_BYTES, RECORDED_LINES
-from data_engine.ledger.publications import publication_as_text
-from data_engine.ledger.rows import files_as_text, seen_as_text, seen_from_text, storable
+from data_engine.ledger.logs import RECORDED_BYTES, RECORDED_LINES
+from data_engine.ledger.rows import files_as_text, publication_as_text, seen_as_text, seen_from_text, storable
 from data_engine.model import (
     Event,
     LogLine,

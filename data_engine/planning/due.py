@@ -17,8 +17,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.scan import is_candidate_name
 from data_engine.flow.suggestions import nearest_files
 from data_engine.flow.trigger import Manual, Schedule, Trigger
-from data_engine.ledger.switch import Switch
-from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, utc_text
+from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, Switch, utc_text
 from data_engine.planning.slots import Slots
 from data_engine.reasons.kinds import (
     ByHand,

@@ -148,7 +148,7 @@ def require_as_in_kernel(home: LocalWorkspace, path: Path, *, may_differ: bool) 
     verdict = compare_here(home, path)
     if verdict is not None and not verdict.is_same and not may_differ:
         raise NotAsInKernelError(
-            f"{path.name} is not the same in this kernel and in production: {'; '.join(verdict.told())}",
+            f"{path.name} is not the same in this kernel and in production: {'; '.join(verdict.sentences())}",
             where=str(path),
             fix="put `#| keep` at the top of the cells that are named, or deploy it with force=True",
         )

@@ -82,13 +82,13 @@ class Verdict(Record):
         if not changed and tuple(cells) != self.cells:
             same = (one == other for one, other in zip(cells, self.cells, strict=False))
             changed = [next((n for n, is_same in enumerate(same, start=1) if not is_same), len(self.cells))]
-        return Compared(self.at_utc, () if changed else tuple(self.told()), tuple(changed))
+        return Compared(self.at_utc, () if changed else tuple(self.sentences()), tuple(changed))
 
-    def told(self) -> list[str]:
+    def sentences(self) -> list[str]:
         """What differs, in sentences, of many the first ones."""
-        told = [str(one) for one in self.differences[:_MOST_TOLD]]
-        more = len(self.differences) - len(told)
-        return [*told, f"and {more} more"] if more else told
+        first = [str(one) for one in self.differences[:_MOST_TOLD]]
+        more = len(self.differences) - len(first)
+        return [*first, f"and {more} more"] if more else first
 
     def notes(self, before: Verdict | None = None) -> list[str]:
         """What is told once, and asked of nobody: but for what the verdict `before` told."""

@@ -25,8 +25,8 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Schedule
-from data_engine.ledger.former_places import own_outputs
 from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.outputs import own_outputs
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import Event, Run, RunFinished, RunStarted, SourceKey
 from data_engine.planning.due import Due, NotDue, PlannedFlow, Rules, why_blocked

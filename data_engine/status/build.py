@@ -76,8 +76,8 @@ if TYPE_CHECKING:
     from data_engine.engine.local_workspace import LocalWorkspace
     from data_engine.flow.flow import Flow
     from data_engine.ledger.ledger import Ledger
-    from data_engine.ledger.switch import Switch
     from data_engine.message import Undelivered
+    from data_engine.model import Switch
     from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
 
 
@@ -458,7 +458,7 @@ def backfills_recent(ledger: Ledger, now_s: float) -> list[Backfill]:
     since_utc, seen, found = utc_text(now_s - _DAY_S), set[str](), []
     for row in backfills.newest(ledger):
         if row.state == "running" or (row.at_utc >= since_utc and row.flow not in seen):
-            found.append(backfills.told_of(row))
+            found.append(backfills.backfill_of(row))
         seen.add(row.flow)
     return found
 
@@ -512,7 +512,7 @@ class OthersSeen:
         self._ledger, self._machine_id = ledger, machine_id
         self._known: bool | None = None
 
-    def told(self, lease: LeaseStatus) -> LeaseStatus:
+    def complete(self, lease: LeaseStatus) -> LeaseStatus:
         """The lease with whether another workstation was ever seen.
 
         Raises:

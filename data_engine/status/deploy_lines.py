@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.formatting import cli_line, plural
-from data_engine.ledger.switch import Switch
-from data_engine.model import Deployment
+from data_engine.model import Deployment, Switch
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.status.record import WorkspaceStatus
 from data_engine.status.starting import FilesBefore, GoingLive, Starting, files_before
@@ -81,7 +80,7 @@ def disabled_lines(new: Sequence[Deployment], switches: Mapping[str, Switch]) ->
     """A line for each flow that was deployed and does not run by itself, because somebody had disabled it.
 
     Example:
-        >>> from data_engine.ledger.switch import Switch
+        >>> from data_engine.model import Switch
         >>> from data_engine.model import Deployment
         >>> disabled_lines([Deployment("d1", 1, "claims", "deploy", "s1")], {"claims": Switch(False)})
         ['disabled      claims: it stays disabled, and runs by hand only. To let it run by itself: data-engine enable claims']

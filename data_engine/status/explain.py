@@ -24,7 +24,7 @@ from data_engine.flow.suggestions import as_typed, near_offer, nearest_files
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.formatting import first_few
 from data_engine.ledger.backfills import newest_writer, written_with_params
-from data_engine.ledger.former_places import outputs_here
+from data_engine.ledger.outputs import outputs_here
 from data_engine.model import ActiveRun, Run, SourceKey, SourceState, utc_text
 from data_engine.notebook.flow_files import SCRATCH_NAME, how_to_be_a_flow
 from data_engine.planning.due import (

@@ -9,11 +9,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.deployments import published
 from data_engine.ledger.outbox import undelivered
-from data_engine.ledger.wall_clock import kept_doubt
-from data_engine.ledger.warned import warnings_of
+from data_engine.ledger.run_warnings import warnings_of
+from data_engine.ledger.wall_clock import clock_warnings, kept_doubt
 from data_engine.model import ActiveRun
 from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import CatalogEntry, read_catalog, with_no_steps_refused
@@ -66,7 +65,7 @@ class OfflineFacts:
         held = files.of(map(PlannedFlow.of, flows_here))
         rejected = rejected_by_flow(rejected_now(ledger), files.gone(flows_here))
         me = machine_id(home.local.state_root)
-        lease = OthersSeen(ledger, me).told(home.lease())
+        lease = OthersSeen(ledger, me).complete(home.lease())
         elsewhere = owned_elsewhere(lease, me)
         flows = [
             FlowFacts(
@@ -109,7 +108,7 @@ class OfflineFacts:
 
     def memory(self, flow: str) -> KnownSources:
         """What is known of the flow's sources."""
-        from data_engine.ledger.former_places import own_outputs
+        from data_engine.ledger.outputs import own_outputs
         from data_engine.scheduler.folder_poller import KnownSources
 
         ledger = self.home.ledger()

@@ -11,7 +11,7 @@ from typing import Literal
 
 from data_engine.formatting import first_few
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.output_runs import OutputRun, output_runs
+from data_engine.ledger.outputs import OutputRun, output_runs
 from data_engine.model import RunFile
 from data_engine.reasons.kinds import LastWritten
 from data_engine.status.runs import params_words

@@ -15,7 +15,8 @@ from data_engine.errors import FlowValidationError
 from data_engine.files import file_exists
 from data_engine.formatting import cli_line, duration_words, first_few, local_time, path_in, plural, zoned_words
 from data_engine.ledger.ledger import Ledger, RunsWanted
-from data_engine.ledger.warned import warned_words, warnings_of, with_warnings
+from data_engine.ledger.logs import warned_words
+from data_engine.ledger.run_warnings import warnings_of, with_warnings
 from data_engine.model import Run, RunFile, RunTrigger, StepRun, ended_badly, utc_text
 from data_engine.record import frozen
 

@@ -8,7 +8,7 @@ from os.path import dirname, exists
 from typing import Any
 
 from data_engine.formatting import beginning, cli_line, local_time, plural
-from data_engine.ledger.warned import warned_words
+from data_engine.ledger.logs import warned_words
 from data_engine.message import Undelivered
 from data_engine.model import ActiveRun, Backfill, Run, ended_badly
 from data_engine.platforms.host import shell_line

@@ -12,8 +12,7 @@ import pytest
 
 from data_engine import Flow, Workspace
 from data_engine.cause import Cause
-from data_engine.ledger.switch import Switch
-from data_engine.model import Run, utc_text
+from data_engine.model import Run, Switch, utc_text
 from data_engine.notebook.catalog import describe
 from data_engine.reasons.kinds import Disabled, Expected, Held, Late, NotYet, Overlong, WaitingForGroup
 from data_engine.reasons.remedies import Reason

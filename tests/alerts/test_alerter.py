@@ -17,8 +17,7 @@ from data_engine.cause import Cause
 from data_engine.daemon.alerter import Alerter
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import LedgerError
-from data_engine.ledger.switch import Switch
-from data_engine.model import RuleCount, RunFinished, RunSpent, RunStarted, SourceKey
+from data_engine.model import RuleCount, RunFinished, RunSpent, RunStarted, SourceKey, Switch
 from data_engine.scheduler.dispatcher import ReadyFlow
 from tests.alerts.conftest import AT_S
 from tests.support import WorkspaceFiles

@@ -20,8 +20,7 @@ import pytest
 from data_engine import Flow, FlowExecutionError, FlowValidationError, Workspace, load_flow, run
 from data_engine.files import write_text_atomic
 from data_engine.flow.trigger import Schedule
-from data_engine.ledger.switch import Switch
-from data_engine.model import Event, RunFinished, RunStarted, utc_text
+from data_engine.model import Event, RunFinished, RunStarted, Switch, utc_text
 from data_engine.scheduler.foreground import run_until_interrupted
 from tests.support import PATIENCE, WorkspaceFiles, until
 

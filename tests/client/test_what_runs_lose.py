@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import Workspace
-from data_engine.ledger.warned import warnings_of
+from data_engine.ledger.run_warnings import warnings_of
 from tests.support import ON_WINE, WorkspaceFiles
 
 BATCH = """

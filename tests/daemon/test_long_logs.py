@@ -11,7 +11,7 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.cli.app import run as command_line
-from data_engine.ledger.log_limits import FIRST_LINES, LAST_LINES, MOST_LINES, gap
+from data_engine.ledger.logs import FIRST_LINES, LAST_LINES, MOST_LINES, gap
 from data_engine.model import Run
 from jupyter_extension.actions import answer
 from tests.support import ON_WINE, WorkspaceFiles, end_now, until

@@ -17,7 +17,7 @@ from data_engine.clock import boot_clock
 from data_engine.daemon import worker_pool
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.errors import FlowValidationError, LedgerError
-from data_engine.ledger.log_limits import FIRST_LINES, MOST_LINES, gap
+from data_engine.ledger.logs import FIRST_LINES, MOST_LINES, gap
 from data_engine.model import Event, LogLine, RunStarted, SourceKey, StepProgress, StepStarted
 from data_engine.notebook.catalog import entry_of_message
 from data_engine.scheduler.executor import Job, JobSource

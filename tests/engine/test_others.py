@@ -15,9 +15,9 @@ MINE = LeaseStatus("mine", Machine("me", "MY-PC"), is_mine=True)
 def test_another_workstation_is_remembered_once_it_was_seen(tmp_path: Path) -> None:
     """Alone there is none; an owner that is another one, or one that asks, is remembered by whoever looks later."""
     with closing(Ledger.open(tmp_path / "ledger.sqlite")) as ledger:
-        alone = OthersSeen(ledger, "me").told(MINE)
-        OthersSeen(ledger, "me").told(LeaseStatus("owned", Machine("other", "ANNA-PC")))
-        later = OthersSeen(ledger, "me").told(MINE)
+        alone = OthersSeen(ledger, "me").complete(MINE)
+        OthersSeen(ledger, "me").complete(LeaseStatus("owned", Machine("other", "ANNA-PC")))
+        later = OthersSeen(ledger, "me").complete(MINE)
 
     assert (alone.is_shared, alone.is_worth_words) == (False, False)
     assert (later.is_shared, later.is_worth_words) == (True, True)

@@ -23,7 +23,7 @@ from data_engine.engine.stage import Maker, Stage
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
 from data_engine.flow.context import FlowContext
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.publications import runs_of_stages
+from data_engine.ledger.outputs import runs_of_stages
 from data_engine.model import RunFinished, RunStarted
 from data_engine.nofollow import opened
 

@@ -15,7 +15,8 @@ from data_engine.engine.publication import STAGING, tidy
 from data_engine.engine.stage import Maker, Stage
 from data_engine.ledger.checks import refused_rows
 from data_engine.ledger.journal import event_line, events_in
-from data_engine.ledger.publications import publication_as_text, runs_of_stages
+from data_engine.ledger.outputs import runs_of_stages
+from data_engine.ledger.rows import publication_as_text
 from data_engine.ledger.segments import TABLES
 from data_engine.model import PublishStarted, RunFinished, RunStarted, StagedFile
 from tests.ledger.sharing import Machine, machines

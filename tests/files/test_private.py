@@ -73,7 +73,7 @@ def test_what_is_made_is_private_whatever_the_umask(tmp_path: Path, umask: int) 
     assert {mode for name, mode in modes(root).items() if (root / name).is_dir()} == {0o700}
     assert {mode for name, mode in modes(root).items() if (root / name).is_file()} == {0o600}
     assert len(modes(root)) == 9
-    assert private.told(root) == []
+    assert private.exposures(root) == []
 
 
 def test_what_is_shared_keeps_the_mode_of_a_plain_open(tmp_path: Path, umask: int) -> None:
@@ -87,12 +87,12 @@ def test_what_is_shared_keeps_the_mode_of_a_plain_open(tmp_path: Path, umask: in
 def test_an_open_root_is_repaired_with_all_in_it(tmp_path: Path) -> None:
     """As the first process of this version finds what an earlier one made."""
     root = old_tree(tmp_path / "root")
-    assert {one.path.name for one in private.told(root)} == {"root", "ledger", "group.lock"}
+    assert {one.path.name for one in private.exposures(root)} == {"root", "ledger", "group.lock"}
 
     private.settle(root)
 
     assert modes(root) == REPAIRED
-    assert private.told(root) == []
+    assert private.exposures(root) == []
 
 
 def test_a_closed_root_is_only_looked_at(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_repairing_stays_on_this_side_of_a_link(tmp_path: Path) -> None:
     assert [one.path.name for one in left] == ["docs", "letter"]
     assert modes(docs) == before
     assert modes(root) == REPAIRED
-    assert [str(one) for one in private.told(root)] == [str(one) for one in left]
+    assert [str(one) for one in private.exposures(root)] == [str(one) for one in left]
 
 
 def test_a_file_that_was_open_is_closed_where_it_is_used(tmp_path: Path) -> None:
@@ -197,4 +197,4 @@ def test_a_drive_that_keeps_no_modes_is_worked_on(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(private, "fix", lambda path: pytest.fail("walked again"))
     private.settle(root)
 
-    assert private.told(root)
+    assert private.exposures(root)

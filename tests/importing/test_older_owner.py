@@ -12,7 +12,8 @@ import pytest
 from data_engine import Workspace
 from data_engine.cli.options import in_flow_modules
 from data_engine.errors import OwnedElsewhereError
-from data_engine.importing import move, older_lease
+from data_engine.importing import move
+from data_engine.lease import older_owner
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.older_owner import older_markers, why_not_ours
 from tests.importing.conftest import Claims, Cli, files_of
@@ -116,26 +117,26 @@ def test_an_older_owner_that_was_quicker_keeps_the_workspace(claims: Claims) -> 
     """Between the look and the seal it has renamed the marker: just one can."""
     claims.has_run("a.csv", 1)
     claims.left()
-    (lease,) = older_lease.look_at_leases(claims.older.shared, "claims")
+    (lease,) = older_owner.look_at_leases(claims.older.shared, "claims")
     (claims.older.shared / "available" / "claims").rename(claims.older.shared / "leased" / "claims")
 
     with pytest.raises(OwnedElsewhereError, match="older system"):
-        older_lease.seal(claims.older.shared, lease, "ann@here")
+        older_owner.seal(claims.older.shared, lease, "ann@here")
 
-    assert not (claims.older.shared / "leased" / "claims" / older_lease.SEAL).exists()
+    assert not (claims.older.shared / "leased" / "claims" / older_owner.SEAL).exists()
 
 
 def test_an_owner_that_has_just_begun_keeps_its_heartbeat(claims: Claims) -> None:
     """Taken away, another older daemon would take its workspace for left behind."""
     claims.has_run("a.csv", 1)
     claims.left()
-    (lease,) = older_lease.look_at_leases(claims.older.shared, "claims")
+    (lease,) = older_owner.look_at_leases(claims.older.shared, "claims")
     (claims.older.shared / "available" / "claims").rename(claims.older.shared / "leased" / "claims")
     heartbeat = claims.older.heartbeat(time.time())
     before = heartbeat.read_bytes()
 
     with pytest.raises(OwnedElsewhereError, match="older system owns the workspace: old-host"):
-        older_lease.seal(claims.older.shared, lease, "ann@here")
+        older_owner.seal(claims.older.shared, lease, "ann@here")
 
     assert heartbeat.read_bytes() == before
 
@@ -186,11 +187,11 @@ def test_a_seal_that_was_cut_short_is_finished_by_the_next_import(
     claims.has_run("a.csv", 1)
     claims.left()
     for stop_at in range(1, 4):
-        (lease,) = older_lease.look_at_leases(claims.older.shared, "claims")
+        (lease,) = older_owner.look_at_leases(claims.older.shared, "claims")
         with monkeypatch.context() as patch:
             cut_at(patch, stop_at)
             with pytest.raises(Cut):
-                older_lease.seal(claims.older.shared, lease, "ann@here")
+                older_owner.seal(claims.older.shared, lease, "ann@here")
         assert why_not_ours(OsFolder(claims.older.shared), "claims") is not None
         let_markers_be_old(claims)
     assert cli("import", claims.root, "--yes").code == 0

@@ -21,7 +21,6 @@ from data_engine.lease.generations import KEEP, GenerationList, path_of
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import (
-    TABLES,
     Fenced,
     Fold,
     Generation,
@@ -34,6 +33,7 @@ from data_engine.lease.protocol import (
     view_of,
 )
 from data_engine.lease.records import digest, encode
+from data_engine.ledger.segments import TABLES
 
 Broken = tuple[Any, str, Any]
 MUTANTS: dict[str, tuple[str, tuple[Broken, ...]]] = {}

@@ -22,8 +22,9 @@ from data_engine.lease.folder import LARGEST_READ_BYTES, Kind, NotOursError
 from data_engine.lease.generations import GENERATIONS
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Ambient, Observer
-from data_engine.lease.protocol import TABLES, Damaged, Generation, Identity, Limits
+from data_engine.lease.protocol import Damaged, Generation, Identity, Limits
 from data_engine.lease.records import generation_of, lease_of
+from data_engine.ledger.segments import TABLES
 from data_engine.nofollow import NotFollowedError
 
 Rows = Mapping[str, int]

@@ -11,8 +11,9 @@ from data_engine.lease.folder import NOT_OURS
 from data_engine.lease.generations import GENERATIONS, KEEP, path_of
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
-from data_engine.lease.protocol import TABLES, Damaged, Fenced, Lost
+from data_engine.lease.protocol import Damaged, Fenced, Lost
 from data_engine.lease.status import LeaseStatus, lease_lines, status_of
+from data_engine.ledger.segments import TABLES
 from tests.lease.bench import Bench
 from tests.lease.mutants import broken
 
@@ -152,7 +153,7 @@ def test_a_repair_of_a_restored_backup_is_numbered_above_all_that_was_seen() -> 
 
     assert repaired is not None
     assert (repaired.generation.number, repaired.lost_generations) == (7, (4, 5, 6))
-    assert repaired.generation.repairs[-1].tables == TABLES
+    assert repaired.generation.repairs[-1].tables == tuple(TABLES)
     with pytest.raises(Fenced):
         held.heartbeat()
     assert {name: one.poll().state for name, one in others.items()} == {"B": "available", "C": "available"}

@@ -21,12 +21,11 @@ from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper, KeeperRules
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Identity, Limits
-from data_engine.ledger.belief import Believed, Doubted, Verdict
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.parquet_process import perform
 from data_engine.ledger.share import Share
-from data_engine.ledger.switch import Switch
-from data_engine.model import RunFinished, RunStarted
+from data_engine.ledger.wall_clock import Believed, Doubted, Verdict
+from data_engine.model import RunFinished, RunStarted, Switch
 from tests.support import PATIENCE, until
 
 LIMITS = Limits(0.15 * PATIENCE, 0.6 * PATIENCE)

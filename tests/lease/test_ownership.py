@@ -6,8 +6,9 @@ import pytest
 
 from data_engine.lease.generations import KEEP
 from data_engine.lease.observer import Observer
-from data_engine.lease.protocol import TABLES, Fenced, Fold, Lost
+from data_engine.lease.protocol import Fenced, Fold, Lost
 from data_engine.lease.status import LeaseStatus, status_of
+from data_engine.ledger.segments import TABLES
 from tests.lease.bench import Bench
 from tests.lease.snapshots import snapshot_of
 

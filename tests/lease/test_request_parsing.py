@@ -24,8 +24,7 @@ from data_engine.lease.folder import OsFolder
 from data_engine.lease.protocol import Damaged
 from data_engine.lease.records import encode
 from data_engine.lease.requests import Request, request_of
-from data_engine.ledger.switch import Switch
-from data_engine.model import Backfill, Deployment
+from data_engine.model import Backfill, Deployment, Switch
 from data_engine.notebook.module_sets import hashes_of, is_module_path, set_id
 from data_engine.planning.backfill import Wanted
 from tests.support import examples_on_files

@@ -17,7 +17,7 @@ from data_engine.ledger.checks import LONGEST_TEXT, refused_rows
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.segments import TABLES, decode
 from data_engine.ledger.share import Share
-from data_engine.ledger.switch import Switch
+from data_engine.model import Switch
 from tests.ledger.crafted import GOOD, STARTED, T0, good, long_texts, many_rows, no_segments, segment
 from tests.ledger.events import begin, end, finish, line, seen, start
 from tests.ledger.sharing import Machine, machines, mounted
@@ -297,7 +297,7 @@ from pathlib import Path
 from data_engine.errors import RefusedSegmentError
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.share import Share
-from data_engine.ledger.switch import Switch
+from data_engine.model import Switch
 with Ledger.open(Path(sys.argv[1])) as ledger:
     try:
         Share(ledger, Path("/mnt/ws")).hydrate(

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from data_engine.errors import LedgerError
+from data_engine.ledger.connection import GroupCommit
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.ledger_file import GroupCommit
 from data_engine.model import Event
 from tests.ledger.events import begin, end, finish, line, start
 

@@ -10,12 +10,11 @@ import pytest
 
 from data_engine.errors import RefusedSegmentError
 from data_engine.ledger import deployments, parquet_process
-from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.requests import RequestRow, RequestRows
 from data_engine.ledger.share import Share
-from data_engine.ledger.switch import Switch
-from data_engine.model import Deployment, SeenSource
+from data_engine.ledger.wall_clock import Believed
+from data_engine.model import Deployment, SeenSource, Switch
 from tests.ledger.events import begin, end, finish, line, seen, start
 from tests.ledger.sharing import Machine, machines, mounted
 
@@ -113,7 +112,7 @@ def test_what_was_lost_on_its_way_is_published_with_the_next_commit(three: list[
     b.refresh()
 
     assert everything(b) == everything(a)
-    assert len(b.ledger._rows("SELECT * FROM logs WHERE run_id IS NULL")) == 3
+    assert len(b.ledger.rows("SELECT * FROM logs WHERE run_id IS NULL")) == 3
 
 
 def test_who_switched_a_flow_travels_and_what_an_older_version_wrote_still_holds(three: list[Machine]) -> None:

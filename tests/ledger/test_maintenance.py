@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from data_engine.errors import LedgerError
-from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.switch import Switch
-from data_engine.model import utc_text
+from data_engine.ledger.wall_clock import Believed, prune
+from data_engine.model import Switch, utc_text
 from tests.ledger.events import end, finish, line, seen, start
 
 DAY_S = 86_400.0
@@ -35,7 +34,7 @@ def test_runs_older_than_the_retention_go_with_steps_and_logs(ledger: Ledger) ->
     record_run(ledger, "old", 10 * DAY_S - 1)
     record_run(ledger, "new", 10 * DAY_S + 1)
     ledger.serve_slot("claims", "1970-01-02T00:00:00+00:00", "old")
-    gone = ledger.prune(retention_days=30, at=at(40))
+    gone = prune(ledger, retention_days=30, at=at(40))
 
     assert gone == 1
     assert [run.run_id for run in ledger.runs()] == ["new"]
@@ -53,7 +52,7 @@ def test_a_run_that_ended_lately_or_not_at_all_stays(ledger: Ledger) -> None:
     ledger.record(finish("long", at=39 * DAY_S))
     ledger.record(start("open", at=0.0))
 
-    assert ledger.prune(retention_days=30, at=at(40)) == 0
+    assert prune(ledger, retention_days=30, at=at(40)) == 0
     assert len(ledger.runs()) == 2
     assert [entry.message for entry in ledger.log("long")] == ["early"]
 
@@ -64,9 +63,9 @@ def test_log_lines_of_no_run_go_too(ledger: Ledger) -> None:
         ledger.record(line(run_id, "old", at=0.0))
         ledger.record(line(run_id, "new", at=39 * DAY_S))
     ledger.flush()
-    ledger.prune(retention_days=30, at=at(40))
+    prune(ledger, retention_days=30, at=at(40))
 
-    assert ledger._rows("SELECT run_id, message FROM logs ORDER BY id") == [(None, "new"), ("gone", "new")]
+    assert ledger.rows("SELECT run_id, message FROM logs ORDER BY id") == [(None, "new"), ("gone", "new")]
 
 
 def test_many_runs_go_in_one_statement(ledger: Ledger) -> None:
@@ -79,7 +78,7 @@ def test_many_runs_go_in_one_statement(ledger: Ledger) -> None:
             (rev,),
         )
 
-    assert ledger.prune(retention_days=1, at=at(40)) == 40_000
+    assert prune(ledger, retention_days=1, at=at(40)) == 40_000
 
 
 def test_reset_of_a_flow_makes_its_sources_unknown(ledger: Ledger) -> None:
@@ -105,9 +104,9 @@ def test_reset_of_a_flow_makes_its_sources_unknown(ledger: Ledger) -> None:
     )
     assert len([slot for slot in ledger.served_slots("claims") if slot >= before]) == 1
     assert ledger.served_slots("audit") == set()
-    assert ledger._rows("SELECT flow_name FROM tombstones") == [("claims",)]
+    assert ledger.rows("SELECT flow_name FROM tombstones") == [("claims",)]
     assert ledger.reset_flow("unknown") == 0
-    assert ledger._rows("SELECT flow_name FROM tombstones") == [("claims",), ("unknown",)]
+    assert ledger.rows("SELECT flow_name FROM tombstones") == [("claims",), ("unknown",)]
 
 
 def test_reset_of_everything(ledger: Ledger) -> None:
@@ -118,7 +117,7 @@ def test_reset_of_everything(ledger: Ledger) -> None:
 
     assert ledger.reset_all() == 2
     assert (ledger.runs(), ledger.source_states("audit"), ledger.log("r1")) == ([], {}, [])
-    assert ledger._rows("SELECT flow_name FROM tombstones ORDER BY 1") == [("audit",), ("claims",)]
+    assert ledger.rows("SELECT flow_name FROM tombstones ORDER BY 1") == [("audit",), ("claims",)]
 
 
 def test_a_flow_that_runs_is_not_reset(ledger: Ledger, path: Path) -> None:
@@ -140,7 +139,7 @@ def test_pruning_a_ledger_while_another_process_has_it_open_is_seen_there(ledger
     """No cache in between."""
     record_run(ledger, "r1", 0.0)
     with Ledger.open(path) as other:
-        other.prune(retention_days=1, at=at(40))
+        prune(other, retention_days=1, at=at(40))
 
     assert ledger.runs() == []
 
@@ -150,6 +149,6 @@ def test_slots_that_no_believed_time_comes_near_go(ledger: Ledger) -> None:
     kept, gone = utc_text(42 * DAY_S), utc_text(42 * DAY_S + 1)
     for slot in (kept, gone):
         ledger.serve_slot("claims", slot, "r1")
-    ledger.prune(retention_days=1, at=Believed(30 * DAY_S, 40 * DAY_S))
+    prune(ledger, retention_days=1, at=Believed(30 * DAY_S, 40 * DAY_S))
 
     assert ledger.served_slots("claims") == {kept}

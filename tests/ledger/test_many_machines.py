@@ -10,7 +10,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from data_engine.ledger.switch import Switch
+from data_engine.model import Switch
 from tests.ledger.events import begin, end, finish, line, seen, start
 from tests.ledger.sharing import Folder, Machine
 from tests.support import examples_on_files, native

@@ -11,8 +11,8 @@ import pytest
 from data_engine.errors import LedgerError
 from data_engine.ledger.connection import connect
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.migrations import MIGRATIONS, migrate
-from data_engine.ledger.switch import Switch
+from data_engine.ledger.migrations import FIRST_VERSION, MIGRATIONS, migrate, newest_version
+from data_engine.model import Switch
 from data_engine.planning.due import why_blocked
 from data_engine.reasons.kinds import Disabled
 from tests.ledger.events import start
@@ -40,8 +40,9 @@ def migrate_file(path: Path, scripts: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("known", range(1, len(MIGRATIONS) + 1))
 def test_a_file_of_any_earlier_version_opens_with_its_rows(path: Path, known: int) -> None:
-    """Whatever version wrote it."""
+    """From 0.1.0 on, whatever version wrote it."""
     migrate_file(path, MIGRATIONS[:known])
+    assert version(path) == FIRST_VERSION + known - 1
     connection = sqlite3.connect(path)
     connection.execute(
         "INSERT INTO runs (run_id, flow_name, group_name, status, started_at_utc, rev)"
@@ -52,12 +53,12 @@ def test_a_file_of_any_earlier_version_opens_with_its_rows(path: Path, known: in
 
     with Ledger.open(path) as ledger:
         assert [run.run_id for run in ledger.runs()] == ["r1"]
-    assert version(path) == len(MIGRATIONS)
+    assert version(path) == newest_version()
 
 
 def test_a_switch_of_before_tells_only_whether(path: Path) -> None:
     """It was written before anybody kept who switched a flow; what is written over it tells."""
-    migrate_file(path, MIGRATIONS[:10])
+    migrate_file(path, MIGRATIONS[:7])
     connection = sqlite3.connect(path)
     connection.execute("INSERT INTO flow_switches (flow_name, enabled, rev) VALUES ('claims', 0, 1)")
     connection.commit()
@@ -71,6 +72,18 @@ def test_a_switch_of_before_tells_only_whether(path: Path) -> None:
         assert ledger.switches() == {"claims": said}
 
 
+def test_a_file_of_before_the_first_release_is_refused_and_left_alone(path: Path) -> None:
+    """The release that still knows it brings it on."""
+    path.parent.mkdir()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 3")
+    connection.close()
+    with pytest.raises(LedgerError, match="version 3"):
+        Ledger.open(path)
+
+    assert version(path) == 3
+
+
 def test_a_later_script_is_applied_once(path: Path) -> None:
     """To a file that has rows; opening again changes nothing."""
     with Ledger.open(path) as ledger:
@@ -81,7 +94,7 @@ def test_a_later_script_is_applied_once(path: Path) -> None:
     rows = connection.execute("SELECT run_id, extra FROM runs").fetchall()
     connection.close()
 
-    assert (rows, version(path)) == ([("r1", None)], len(MIGRATIONS) + 1)
+    assert (rows, version(path)) == ([("r1", None)], newest_version() + 1)
 
 
 def test_a_file_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
@@ -91,7 +104,7 @@ def test_a_file_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None
         Ledger.open(path)
 
     assert (caught.value.fix, caught.value.where) == ("update data-engine", str(path))
-    assert version(path) == len(MIGRATIONS) + 1
+    assert version(path) == newest_version() + 1
 
 
 def test_a_script_that_breaks_off_leaves_the_version_before(path: Path) -> None:
@@ -99,9 +112,9 @@ def test_a_script_that_breaks_off_leaves_the_version_before(path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError, match="missing"):
         migrate_file(path, (*MIGRATIONS, BROKEN))
 
-    assert version(path) == len(MIGRATIONS)
+    assert version(path) == newest_version()
     with Ledger.open(path) as ledger:
-        assert ledger._rows("SELECT name FROM sqlite_schema WHERE name = 'more'") == []
+        assert ledger.rows("SELECT name FROM sqlite_schema WHERE name = 'more'") == []
 
 
 def test_many_may_open_a_new_file_at_once(path: Path) -> None:
@@ -125,4 +138,4 @@ def test_many_may_open_a_new_file_at_once(path: Path) -> None:
         thread.join()
 
     assert failures == []
-    assert {version(each) for each in rounds} == {len(MIGRATIONS)}
+    assert {version(each) for each in rounds} == {newest_version()}

@@ -14,7 +14,7 @@ from data_engine.errors import LedgerError
 from data_engine.ledger import parquet_process
 from data_engine.ledger.parquet_process import Collect, WithOwnChild
 from data_engine.ledger.share import Share
-from data_engine.ledger.switch import Switch
+from data_engine.model import Switch
 from tests.ledger.sharing import Folder, Machine
 from tests.support import end_now, until
 

@@ -11,8 +11,7 @@ import pytest
 
 from data_engine.errors import LedgerError
 from data_engine.ledger.ledger import Ledger, RunsWanted
-from data_engine.ledger.switch import Switch
-from data_engine.model import SeenSource, Signature, SourceKey, utc_text
+from data_engine.model import SeenSource, Signature, SourceKey, Switch, utc_text
 from tests.ledger.events import finish, start
 
 
@@ -114,7 +113,7 @@ def test_slots_switches_and_settings_last(path: Path) -> None:
     with Ledger.open(path) as ledger:
         assert ledger.served_slots("claims") == {"2026-01-01T08:00:00+00:00", "2026-01-02T08:00:00+00:00"}
         assert ledger.served_slots("claims", since_utc="2026-01-02") == {"2026-01-02T08:00:00+00:00"}
-        assert ledger._rows("SELECT run_id FROM schedule_slots WHERE slot_utc LIKE '2026-01-02%'") == [("r2",)]
+        assert ledger.rows("SELECT run_id FROM schedule_slots WHERE slot_utc LIKE '2026-01-02%'") == [("r2",)]
         assert ledger.switches() == {"claims": Switch(False), "audit": Switch(True)}
         assert (ledger.setting("pruned_at_s"), ledger.setting("other")) == ("2", None)
 
@@ -177,6 +176,6 @@ def test_the_frequent_questions_use_an_index(filled: Ledger) -> None:
         "SELECT * FROM file_state WHERE flow_name = 'a'",
         "SELECT * FROM runs WHERE rev > 5 AND rev > 0",
     ):
-        plan = " ".join(row[-1] for row in filled._rows(f"EXPLAIN QUERY PLAN {statement}"))
+        plan = " ".join(row[-1] for row in filled.rows(f"EXPLAIN QUERY PLAN {statement}"))
         assert "USING" in plan, statement
         assert "TEMP B-TREE" not in plan, statement

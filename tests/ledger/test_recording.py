@@ -9,9 +9,19 @@ import pytest
 from data_engine.cause import other
 from data_engine.errors import LedgerError
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.log_limits import RECORDED_BYTES, RECORDED_LINES
-from data_engine.ledger.switch import Switch
-from data_engine.model import Event, LogEntry, Run, Signature, SourceKey, SourceState, StepProgress, StepRun, utc_text
+from data_engine.ledger.logs import RECORDED_BYTES, RECORDED_LINES
+from data_engine.model import (
+    Event,
+    LogEntry,
+    Run,
+    Signature,
+    SourceKey,
+    SourceState,
+    StepProgress,
+    StepRun,
+    Switch,
+    utc_text,
+)
 from tests.ledger.events import begin, end, finish, line, seen, start
 
 KEY = SourceKey("../in", "a.csv")
@@ -223,7 +233,7 @@ def test_every_written_row_carries_a_newer_revision(ledger: Ledger) -> None:
     tables = ("runs", "step_runs", "file_state", "logs")
 
     def newest() -> dict[str, int]:
-        return {table: ledger._rows(f"SELECT IFNULL(MAX(rev), 0) FROM {table}")[0][0] for table in tables}
+        return {table: ledger.rows(f"SELECT IFNULL(MAX(rev), 0) FROM {table}")[0][0] for table in tables}
 
     ledger.record(start("r1"))
     first = newest()

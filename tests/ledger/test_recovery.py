@@ -12,8 +12,7 @@ import pytest
 
 from data_engine.cause import Cause
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.switch import Switch
-from data_engine.model import Signature, SourceKey, utc_text
+from data_engine.model import Signature, SourceKey, Switch, utc_text
 from tests.ledger.events import begin, end, finish, line, seen, start
 from tests.support import end_now
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from data_engine.ledger.belief import Believed
 from data_engine.ledger.freshness import newest_checked, rejected_by_source
 from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.wall_clock import Believed, prune
 from data_engine.model import Run, RunSpent, utc_text
 from tests.ledger.events import finish, seen, start
 
@@ -70,5 +70,5 @@ def test_a_run_whose_rows_are_rejected_still_outlives_its_retention(ledger: Ledg
     run(ledger, "r2", "a.csv", 2, DAY_S)
     run(ledger, "r3", "b.csv", 0, DAY_S)
 
-    assert ledger.prune(retention_days=30, at=Believed(40 * DAY_S, 40 * DAY_S)) == 2
+    assert prune(ledger, retention_days=30, at=Believed(40 * DAY_S, 40 * DAY_S)) == 2
     assert rejected_by_source(ledger, {}) == {("claims", "a.csv"): 2}

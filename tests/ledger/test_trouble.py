@@ -150,12 +150,12 @@ def test_a_kill_at_any_instant_leaves_a_whole_ledger(path: Path, moment: int) ->
     process.communicate()
 
     with Ledger.open(path) as ledger:
-        assert ledger._rows("PRAGMA integrity_check") == [("ok",)]
+        assert ledger.rows("PRAGMA integrity_check") == [("ok",)]
         lost = ledger.recover()
         done = [run.run_id for run in ledger.runs(limit=100_000, status="success")]
         assert len(lost) <= 1
         assert len(done) >= 9 + moment
         settled = {key.path for key, state in ledger.source_states("claims").items() if state.success}
         assert settled == set(done)
-        assert ledger._rows("SELECT COUNT(*) FROM step_runs WHERE status = 'success'")[0][0] >= 3 * len(done)
+        assert ledger.rows("SELECT COUNT(*) FROM step_runs WHERE status = 'success'")[0][0] >= 3 * len(done)
         assert {len(ledger.steps(run)) for run in done[:20]} == {3}

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from data_engine.ledger.belief import Believed, Doubted, Known, accepted, after, judge, went_on_s, with_record
-from data_engine.ledger.connection import connect
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.migrations import MIGRATIONS, migrate
-from data_engine.ledger.wall_clock import WallClock, accept_clock, kept_doubt
-from data_engine.model import utc_text
+from data_engine.ledger.wall_clock import (
+    Believed,
+    Doubted,
+    Known,
+    WallClock,
+    accept_clock,
+    accepted,
+    after,
+    judge,
+    kept_doubt,
+    went_on_s,
+    with_record,
+)
 from tests.ledger.events import finish, start
 from tests.ledger.sharing import machines
 
@@ -266,27 +273,6 @@ def test_a_doubt_is_told_once_in_the_log(station: Station, caplog: pytest.LogCap
 
 
 # -- what counts as the newest record -----------------------------------------------------------------------------------
-
-
-def test_the_history_of_an_older_version_is_a_record_and_what_it_has_from_the_future_is_none(path: Path) -> None:
-    """Before anything is written under the clock of today."""
-    path.parent.mkdir()
-    connection = connect(path, busy_timeout_s=5)
-    migrate(connection, path, MIGRATIONS[:2])
-    newest_s = float(int(time.time() - 9 * DAY_S))
-    for name, at_s in {"old": newest_s - DAY_S, "newest": newest_s, "ahead": time.time() + 300 * DAY_S}.items():
-        connection.execute(
-            "INSERT INTO runs (run_id, flow_name, group_name, status, started_at_utc, finished_at_utc, rev)"
-            " VALUES (?, 'claims', 'G', 'success', ?, ?, 1)",
-            (name, utc_text(at_s), utc_text(at_s)),
-        )
-    connection.commit()
-    connection.close()
-
-    with Ledger.open(path) as ledger:
-        verdict = WallClock(ledger, lambda: None).judge()
-        assert isinstance(verdict, Doubted)
-        assert verdict.newest_s == newest_s
 
 
 def test_what_others_published_is_a_record_but_for_what_is_from_the_future(tmp_path: Path) -> None:

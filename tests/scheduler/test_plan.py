@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_engine import Flow
-from data_engine.ledger.switch import Switch
-from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, utc_text
+from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, Switch, utc_text
 from data_engine.planning.due import (
     Candidate,
     Due,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from data_engine import Flow
 from data_engine.flow.paths import module_folder
 from data_engine.flow.trigger import Schedule
-from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.wall_clock import Believed, prune
 from data_engine.model import RunAbout, RunFinished, RunStarted, utc_text
 from data_engine.planning.due import Due, NotDue, PlannedFlow, plan_interval, plan_slots
 from data_engine.planning.slots import Slots, slots_of, zone_of
@@ -286,7 +286,7 @@ def test_a_slot_that_a_wrong_clock_served_runs_when_its_day_comes(tmp_path: Path
     engine.start(at(1))
     engine.look(at(24 * 365 + 7))
     engine.look(at(6))
-    engine.ledger.prune(retention_days=30, at=Believed(at(7), at(7)))
+    prune(engine.ledger, retention_days=30, at=Believed(at(7), at(7)))
     engine.look(at(24 * 365 + 7))
     engine.stop()
 

@@ -32,8 +32,7 @@ from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.replication import Batch
 from data_engine.ledger.segments import TABLES
 from data_engine.ledger.share import Share
-from data_engine.ledger.switch import Switch
-from data_engine.model import RUN_STATUSES
+from data_engine.model import RUN_STATUSES, Switch
 from data_engine.platforms.processes import limit_memory
 from tests.ledger.crafted import GOOD, odd_bytes, odd_columns, odd_rows, segment
 

@@ -21,7 +21,7 @@ import psutil
 
 from data_engine import Workspace
 from data_engine.daemon.control import DaemonClient
-from data_engine.ledger.log_limits import MOST_BYTES, MOST_LINES
+from data_engine.ledger.logs import MOST_BYTES, MOST_LINES
 from data_engine.model import Run
 from tests.soak.daemon_kills import until
 from tests.support import WorkspaceFiles

@@ -30,7 +30,7 @@ from data_engine.engine.local_workspace import local_workspace
 from data_engine.engine.publication import STAGING, tidy
 from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.flow.context import FlowContext
-from data_engine.ledger.publications import runs_of_stages
+from data_engine.ledger.outputs import runs_of_stages
 from data_engine.workspace.machine import machine_id
 
 OUTPUTS = ("a.txt", "sub/b.txt", "sub/deep/c.txt")

@@ -12,8 +12,7 @@ import pytest
 from data_engine import Flow
 from data_engine.cause import Cause
 from data_engine.errors import FlowValidationError
-from data_engine.ledger.switch import Switch
-from data_engine.model import ActiveRun, Run
+from data_engine.model import ActiveRun, Run, Switch
 from data_engine.notebook.catalog import CatalogEntry, describe
 from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, DeploymentStatus
 from data_engine.reasons.kinds import (

@@ -12,7 +12,7 @@ from typing import Any
 
 from data_engine.flow.rules import ALL_GOOD
 from data_engine.formatting import MOST_CELL, beginning, both_ends, duration_words, first_few, visible
-from data_engine.ledger.warned import warned_words
+from data_engine.ledger.logs import warned_words
 from data_engine.record import frozen
 from data_engine.workspace.layout import kernel_shell
 

@@ -66,7 +66,7 @@ from data_engine.flow.object_names import taken_changed
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.steps import Earlier, note_outputs, outputs_of, run_steps
 from data_engine.formatting import beginning
-from data_engine.ledger.warned import counts_as_warning
+from data_engine.ledger.logs import counts_as_warning
 from data_engine.model import Event, LogLine
 from data_engine.record import frozen
 from data_engine.secret import Secret, masked

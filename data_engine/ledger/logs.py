@@ -1,9 +1,9 @@
-"""How much of what one run prints is kept: the first lines as they come and, once it has ended, the last; the cause stands there.
+"""The log of one run: how much of it is kept, and what of it counts as a warning.
 
     log = first lines, "n lines are left out here", last lines
 
-Memory and what is written are bounded, however much is printed. `last_lines` lets the last ones outlive a killed process.
-Every limit of a log stands here, and follows from `FIRST`, `LAST` and `MAX_LINE`.
+The first lines are kept as they come and, once the run has ended, the last; the cause stands there. Memory and what is written
+are bounded, however much is printed. Every limit follows from `FIRST`, `LAST` and `MAX_LINE`.
 """
 
 from __future__ import annotations
@@ -111,3 +111,25 @@ def clipped(line: LogLine) -> LogLine:
 def size_of(text: str) -> int:
     """How many bytes the text has in the ledger."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "backslashreplace"))
+
+
+def counts_as_warning(level: str, status: str) -> bool:
+    """Whether a line of this level counts, in the log of a run that ended so: an error does where the run went well all the same.
+
+    What was only written to standard error does not count.
+
+    Example:
+        >>> counts_as_warning("ERROR", "success"), counts_as_warning("ERROR", "failed"), counts_as_warning("STDERR", "success")
+        (True, False, False)
+    """
+    return level == "WARNING" or (level in ("ERROR", "CRITICAL") and status == "success")
+
+
+def warned_words(count: int) -> str:
+    """So many warnings, as every screen says it; "" for none.
+
+    Example:
+        >>> warned_words(1), warned_words(1200), warned_words(0)
+        ('1 warning', '1,200 warnings', '')
+    """
+    return "" if not count else plural(count, "warning")

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import pytest
 
 from data_engine import Workspace
-from data_engine.ledger.former_places import former_roots, here
+from data_engine.ledger.outputs import current_path, former_roots
 from data_engine.workspace.layout import WorkspaceLayout
 from tests.support import WorkspaceFiles
 
@@ -33,8 +33,8 @@ def test_a_drive_letter_of_another_workstation_tells_where_the_workspace_was() -
     was = former_roots([("../in/north", "T:\\closing\\in\\north"), ("../in", "/mnt/old/in"), ("../x", "/y")], layout)
 
     assert was == (PureWindowsPath("T:\\closing"), PurePosixPath("/mnt/old"))
-    assert here("T:\\closing\\out\\a b.csv", layout.root, was) == "/mnt/team/closing/out/a b.csv"
-    assert here("T:\\other\\a.csv", layout.root, was) == "T:\\other\\a.csv"
+    assert current_path("T:\\closing\\out\\a b.csv", layout.root, was) == "/mnt/team/closing/out/a b.csv"
+    assert current_path("T:\\other\\a.csv", layout.root, was) == "T:\\other\\a.csv"
 
 
 def test_a_folder_outside_the_workspace_tells_nothing(tmp_path: Path) -> None:

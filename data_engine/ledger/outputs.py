@@ -1,0 +1,256 @@
+"""The files that runs wrote: which run wrote one, for which source, what a run was about to publish, and where files are now.
+
+The history names files by where the workspace was: before it was moved or renamed, or on another workstation.
+
+Each function raises `LedgerError` where the ledger cannot be used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from weakref import WeakKeyDictionary
+
+from data_engine.ledger.connection import connect_to_look
+from data_engine.ledger.rows import RUN_COLUMNS, files_of, restored, run_of, staged_files_of, storable
+from data_engine.model import PublishStarted, Run, WrittenFile
+from data_engine.record import frozen
+
+if TYPE_CHECKING:
+    from data_engine.ledger.ledger import Ledger
+    from data_engine.workspace.layout import WorkspaceLayout
+
+MOST_OUTPUTS = 20
+"""Of one name, the first by their paths."""
+
+MOST_RUNS = 500
+"""The newest runs of the flow that are looked through."""
+
+
+@frozen
+class OutputRun:
+    """An output of a flow, as it was recorded, with the newest run that wrote it; None where that is forgotten."""
+
+    flow: str
+    path: str
+    run: Run | None
+
+
+def output_runs(ledger: Ledger, path: str, endings: Sequence[str] = ()) -> list[OutputRun]:
+    """Who wrote the file at this absolute path; where nobody did, who wrote one whose path ends with one of `endings`, such as its name."""
+    found: list[OutputRun] = []
+    with ledger.reading() as connection:
+        rows = connection.execute(
+            "SELECT flow_name, output_path FROM outputs WHERE output_path = ?", storable((path,))
+        ).fetchall()
+        for ending in () if rows else endings:
+            rows += connection.execute(
+                "SELECT flow_name, output_path FROM outputs WHERE substr(output_path, -length(?1)) = ?1"
+                " ORDER BY output_path LIMIT ?2",
+                storable((os.sep + ending, MOST_OUTPUTS)),
+            ).fetchall()
+        for flow, written in dict.fromkeys(rows):
+            run = connection.execute(
+                f"SELECT {RUN_COLUMNS} FROM runs WHERE flow_name = ? AND outputs IS NOT NULL AND instr(outputs, ?)"
+                " ORDER BY started_at_utc DESC, rowid DESC LIMIT 1",
+                (flow, json.dumps(restored(written))),
+            ).fetchone()
+            found.append(OutputRun(restored(flow), restored(written), None if run is None else run_of(tuple(run))))
+    return found
+
+
+def outputs_beside_sources(ledger_path: Path, flow: str, root: str) -> frozenset[str]:
+    """The files below the source folder `root` that the flow has written and never read as sources, asked by a process that only looks
+    at the history; none where nobody can look."""
+    lead = root.rstrip(os.sep) + os.sep
+    with suppress(sqlite3.Error, OSError), closing(connect_to_look(ledger_path)) as connection:
+        asked = "SELECT output_path FROM outputs WHERE flow_name = ?1 AND substr(output_path, 1, length(?2)) = ?2"
+        outputs = {restored(path) for (path,) in connection.execute(asked, storable((flow, lead)))}
+        if outputs:
+            keys = connection.execute("SELECT source_key FROM file_state WHERE flow_name = ?", storable((flow,)))
+            outputs.difference_update(os.path.join(lead, *restored(key).split("/")) for (key,) in keys)
+        return frozenset(outputs)
+    return frozenset()
+
+
+_BEFORE = "SELECT 1 FROM outputs WHERE flow_name = ? AND output_path = ?"
+_WRITERS = """
+SELECT source_path, outputs, finished_at_utc FROM (
+    SELECT source_path, outputs, finished_at_utc, status, run_id FROM runs WHERE flow_name = ? ORDER BY started_at_utc DESC LIMIT ?
+) WHERE status = 'success' AND run_id <> ? AND source_path IS NOT NULL AND source_path <> ? AND instr(outputs, ?)
+"""
+
+Writer: TypeAlias = tuple[str, float]
+"""The source that a run was for, and when it had written."""
+
+
+def other_writers(
+    ledger_path: Path, flow: str, paths: Sequence[str], *, source: str, run_id: str
+) -> dict[str, list[Writer]]:
+    """By path the other sources for which newest runs of the flow wrote it, the newest first; nothing where nobody can look."""
+    found: dict[str, list[Writer]] = {}
+    with suppress(sqlite3.Error, OSError), closing(connect_to_look(ledger_path)) as connection:
+        for path in paths:
+            if connection.execute(_BEFORE, storable((flow, path))).fetchone() is None:
+                continue
+            asked = storable((flow, MOST_RUNS, run_id, source, json.dumps(path)[1:-1]))
+            for other, outputs, ended in connection.execute(_WRITERS, asked):
+                if any(one.path == path for one in files_of(outputs)[0]):
+                    found.setdefault(path, []).append((restored(other), datetime.fromisoformat(ended).timestamp()))
+    return found
+
+
+_STAGES = """
+SELECT run_id, flow_name, source_root, source_key, status, runner_id IS NOT NULL, publication FROM runs
+    WHERE run_id IN (SELECT value FROM json_each(?))
+"""
+
+
+class RunOfStage(NamedTuple):
+    """A run as its stage is judged by it: `source` is the identity of its source, `is_own` whether this machine has run it,
+    `publication` what it was about to publish when it ended."""
+
+    run_id: str
+    flow: str
+    source: tuple[str, str] | None
+    status: str
+    is_own: bool
+    publication: PublishStarted | None
+
+
+def runs_of_stages(ledger_path: Path, run_ids: Collection[str]) -> Mapping[str, RunOfStage]:
+    """By their ids the runs that the ledger knows; none where it cannot be read, as on a node of a cluster.
+
+    It is opened to read only: a worker has no ledger of its own.
+    """
+    asked = json.dumps(list(run_ids))
+    try:
+        with closing(sqlite3.connect(f"{ledger_path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return {row[0]: _run_of_stage(*row) for row in connection.execute(_STAGES, (asked,))}
+    except sqlite3.Error:
+        return {}
+
+
+_KNOWN_FOR_S = 60.0
+_known: WeakKeyDictionary[Ledger, tuple[Path, float, tuple[PurePath, ...]]] = WeakKeyDictionary()
+"""By its history where a workspace is, when it was asked, and where it was."""
+
+
+def former_roots(folders: Iterable[tuple[str, str]], layout: WorkspaceLayout) -> tuple[PurePath, ...]:
+    """Where the workspace was, by source folders as they were authored and as runs found them then; not where it is now.
+
+    Only a relative path of a folder inside the workspace tells it.
+
+    Example:
+        >>> from data_engine.workspace.layout import WorkspaceLayout
+        >>> layout = WorkspaceLayout(Path("/new"))
+        >>> found = [("../in", "/old/in"), ("/data", "/data"), ("../in", str(Path("/new/in")))]
+        >>> [root.as_posix() for root in former_roots(found, layout)]
+        ['/old']
+    """
+    found: dict[PurePath, None] = {}
+    for authored, folder in folders:
+        now = PurePath(os.path.normpath(layout.flow_modules_dir / authored))
+        was = _pure(folder)
+        if not now.is_relative_to(layout.root) or _is_absolute(authored):
+            continue
+        inside = now.relative_to(layout.root).parts
+        if inside and _same(was.parts[-len(inside) :], inside) and len(was.parts) > len(inside):
+            root = type(was)(*was.parts[: -len(inside)])
+            if str(root) != str(layout.root):
+                found[root] = None
+    return tuple(found)
+
+
+def current_path(path: str, root: Path, former: Sequence[PurePath]) -> str:
+    """A file of the workspace by where it is now; any other path as it is.
+
+    Example:
+        >>> PurePath(current_path("/old/out/a.csv", Path("/new"), [PurePosixPath("/old")])).as_posix(), current_path("/x", Path("/new"), [])
+        ('/new/out/a.csv', '/x')
+    """
+    if not any(path.startswith(str(one)) for one in former) or Path(path).is_relative_to(root):
+        return path
+    was = _pure(path)
+    for one in former:
+        if type(one) is type(was) and was.is_relative_to(one):
+            return str(root.joinpath(*was.relative_to(one).parts))
+    return path
+
+
+def path_mover(ledger: Ledger, layout: WorkspaceLayout, paths: Iterable[str]) -> Callable[[str], str]:
+    """What makes of a path that is one of these the path that holds now; the history is asked only where one lies elsewhere, and
+    not again within `_KNOWN_FOR_S`: a flow that polls asks each time.
+    """
+    inside = f"{layout.root}{os.sep}"
+    if all(path.startswith(inside) for path in paths):
+        return lambda path: path
+    now_s = time.monotonic()
+    root, asked_s, former = _known.get(ledger, (None, 0.0, ()))
+    if root != layout.root or now_s - asked_s > _KNOWN_FOR_S:
+        former = former_roots(ledger.source_folders(), layout)
+        _known[ledger] = layout.root, now_s, former
+    return lambda path: current_path(path, layout.root, former)
+
+
+def own_outputs(ledger: Ledger, layout: WorkspaceLayout, flow: str) -> set[str]:
+    """Every file the flow's steps ever returned, by where it is now."""
+    outputs = ledger.outputs(flow)
+    return set(map(path_mover(ledger, layout, outputs), outputs))
+
+
+def outputs_here(ledger: Ledger, layout: WorkspaceLayout, run_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The files that each of these runs wrote, by where they are now."""
+    found = ledger.outputs_of(run_ids)
+    moved = path_mover(ledger, layout, (path for paths in found.values() for path in paths))
+    return {run_id: tuple(map(moved, paths)) for run_id, paths in found.items()}
+
+
+def written_here(ledger: Ledger, layout: WorkspaceLayout, most_runs: int) -> list[WrittenFile]:
+    """The files that the newest runs wrote, and their sources, by where they are now; each as its newest run left it."""
+    written = ledger.written(most_runs)
+    moved = path_mover(ledger, layout, (path for one in written for path in (one.path, *filter(None, one.sources))))
+    found: dict[str, WrittenFile] = {}
+    for one in written:
+        path, sources = moved(one.path), tuple(map(moved, one.sources))
+        newer = found.get(path)
+        if newer is not None:
+            found[path] = replace(newer, sources=tuple(dict.fromkeys((*newer.sources, *sources))))
+        else:
+            root = None if one.source_root is None else moved(one.source_root)
+            found[path] = replace(one, path=path, sources=sources, source_root=root)
+    return list(found.values())
+
+
+def _run_of_stage(
+    run_id: str, flow: str, root: str | None, key: str | None, status: str, is_own: int, text: str | None
+) -> RunOfStage:
+    publication = None
+    if text is not None:
+        mirror, packed, made_of, code = json.loads(text)
+        files = tuple(one._replace(name=restored(one.name)) for one in staged_files_of(packed))
+        publication = PublishStarted(run_id, restored(mirror), files, made_of and tuple(made_of), code)
+    source = None if root is None or key is None else (restored(root), restored(key))
+    return RunOfStage(run_id, restored(flow), source, status, bool(is_own), publication)
+
+
+def _pure(path: str) -> PurePath:
+    is_windows = path[1:3] in (":\\", ":/") or path.startswith("\\\\")
+    return PureWindowsPath(path) if is_windows else PurePosixPath(path)
+
+
+def _is_absolute(authored: str) -> bool:
+    return authored.startswith("/") or PureWindowsPath(authored).is_absolute()
+
+
+def _same(these: Sequence[str], those: Sequence[str]) -> bool:
+    return [unicodedata.normalize("NFC", one) for one in these] == [unicodedata.normalize("NFC", one) for one in those]
