@@ -362,7 +362,7 @@ class Workspace:
 
         return Listing(history_of(self.home, None if name is None else check_flow_name(name)))
 
-    def standing(self, name: str) -> DeploymentStatus:
+    def deployment_status(self, name: str) -> DeploymentStatus:
         """How the flow's module stands to what production runs: its `kind`, the `cells` that differ, and in words.
 
         Raises:
@@ -371,17 +371,17 @@ class Workspace:
         Example:
             >>> import tempfile
             >>> ws = Workspace.create(tempfile.mkdtemp())
-            >>> ws.standing("example").kind
+            >>> ws.deployment_status("example").kind
             'not_deployed'
         """
         from data_engine.notebook.catalog import check_flow_name
         from data_engine.status.deployed_before import find_flow
 
         deployments = self.home.deployments()
-        standing = deployments.standing([check_flow_name(name)])[name]
+        status = deployments.statuses([check_flow_name(name)])[name]
         if name not in deployments.deployed():
             find_flow(self.home, name)
-        return standing
+        return status
 
     def deployment(self, name: str) -> str:
         """How the flow's module stands to what production runs, in a few words.
@@ -400,7 +400,7 @@ class Workspace:
             >>> before, ws.deployment("example")
             ('not deployed', 'as deployed')
         """
-        return self.standing(name).text
+        return self.deployment_status(name).text
 
     def restore(self, name: str, to: str | None = None, *, copy: bool = False) -> tuple[Path, ...]:
         """The module of the flow `name` as it was deployed last, or in the deployment `to`, put back into `flow_modules`; what was
@@ -416,7 +416,7 @@ class Workspace:
             >>> ws = Workspace.create(tempfile.mkdtemp())
             >>> _ = ws.deploy("example")
             >>> (ws.layout.flow_modules_dir / "example.ipynb").unlink()
-            >>> ws.standing("example").kind, [path.name for path in ws.restore("example")], ws.standing("example").kind
+            >>> ws.deployment_status("example").kind, [path.name for path in ws.restore("example")], ws.deployment_status("example").kind
             ('gone', ['example.ipynb'], 'as_deployed')
         """
         from data_engine.commands.fields import given_text

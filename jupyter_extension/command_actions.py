@@ -51,7 +51,11 @@ def _asked(left: Left, command: Command[Any]) -> str:
 def _engine_started(ws: Workspace, command: Any, told: Any) -> str:
     flows = ws.status().flows
     undeployed = [flow.name for flow in flows if flow.state_kind == "not_deployed"]
-    edited = [flow.name for flow in flows if flow.standing.is_edited and flow.standing.rolled_back_to is None]
+    edited = [
+        flow.name
+        for flow in flows
+        if flow.deployment_status.is_edited and flow.deployment_status.rolled_back_to is None
+    ]
     said = ["The engine is on."]
     if undeployed:
         what = "is not deployed yet, so it does" if len(undeployed) == 1 else "are not deployed yet, so they do"

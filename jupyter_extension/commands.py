@@ -239,10 +239,10 @@ def _run(given: Namespace, names: UserNames) -> Any:
     if given.subject is None:
         tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
     run_ids: list[Any] = ws.run(name, wait=False, source=given.source, params=params)
-    standing = ws.standing(name)
-    if standing.is_edited:
+    status = ws.deployment_status(name)
+    if status.is_edited:
         print(
-            f"{standing.text}: what is deployed runs. To run the edit: {magic_line('deploy', name)} first, or %flow run --once"
+            f"{status.text}: what is deployed runs. To run the edit: {magic_line('deploy', name)} first, or %flow run --once"
         )
     if given.no_wait:
         return run_ids

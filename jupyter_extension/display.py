@@ -127,8 +127,8 @@ def _entries(listing: Any) -> Card:
     from data_engine.client import Workspace
     from jupyter_extension.cards import entries_card
 
-    standing = {entry.name: Workspace(entry.path.parent.parent).deployment(entry.name) for entry in listing}
-    return entries_card(listing, standing)
+    deployments = {entry.name: Workspace(entry.path.parent.parent).deployment(entry.name) for entry in listing}
+    return entries_card(listing, deployments)
 
 
 def _compiled(compiled: CompiledNotebook) -> Card:

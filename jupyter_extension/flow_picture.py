@@ -178,7 +178,7 @@ def _next_lines(flow: Flow, now_s: float, live: FlowStatus | None, zone: str | N
         if not isinstance(trigger, Manual):  # that it runs by hand is told of its trigger
             yield Line("next", "", _next_without_daemon(trigger, now_s, zone))
         return
-    if live.standing.kind == "not_deployed":  # production has nothing to tell of it
+    if live.deployment_status.kind == "not_deployed":  # production has nothing to tell of it
         words = "by hand, once it is deployed" if isinstance(trigger, Manual) else "once it is deployed"
         yield Line("next", "", words, state=mark_of("not deployed"))
         return

@@ -59,7 +59,7 @@ def compile_flows(
         if name is None:
             say_not_flows(ws)
         say(_sum_of(modules))
-    is_stale = any(module.standing.is_edited for module in modules)
+    is_stale = any(module.deployment_status.is_edited for module in modules)
     return 1 if any(module.is_broken for module in modules) or (check and is_stale) else 0
 
 
@@ -67,7 +67,7 @@ class _Module(NamedTuple):
     """A flow module, built, and how it stands to what production runs."""
 
     entry: CatalogEntry
-    standing: DeploymentStatus
+    deployment_status: DeploymentStatus
 
     @property
     def is_broken(self) -> bool:
@@ -76,7 +76,7 @@ class _Module(NamedTuple):
     @property
     def is_remarkable(self) -> bool:
         """Whether somebody should look at it."""
-        return self.is_broken or self.standing.is_edited or bool(self.entry.warnings)
+        return self.is_broken or self.deployment_status.is_edited or bool(self.entry.warnings)
 
     def as_json(self) -> dict[str, Any]:
         entry = self.entry
@@ -85,11 +85,11 @@ class _Module(NamedTuple):
             "path": str(entry.path),
             "warnings": list(entry.warnings),
             "error": None if entry.error is None else entry.error.as_dict(),
-        } | self.standing.as_json()
+        } | self.deployment_status.as_json()
 
     def say(self, told: set[str]) -> None:
         """Say how it is; a warning that was `told` of another module is not repeated whole."""
-        entry, words = self.entry, self.standing.text
+        entry, words = self.entry, self.deployment_status.text
         if entry.error is not None:
             complain(f"broken  {entry.path.name} ({words}): {entry.error}", style="red")
             return
@@ -115,14 +115,14 @@ def _built(ws: Workspace, name: str | None) -> Sequence[CatalogEntry]:
 
 
 def _modules(ws: Workspace, entries: Sequence[CatalogEntry]) -> list[_Module]:
-    standing = ws.home.deployments().standing(entry.name for entry in entries)
-    return [_Module(entry, standing[entry.name]) for entry in entries]
+    statuses = ws.home.deployments().statuses(entry.name for entry in entries)
+    return [_Module(entry, statuses[entry.name]) for entry in entries]
 
 
 def _sum_of(modules: Sequence[_Module]) -> str:
     broken = sum(module.is_broken for module in modules)
     warned = sum(bool(module.entry.warnings) for module in modules)
-    edited = sum(module.standing.is_edited for module in modules)
+    edited = sum(module.deployment_status.is_edited for module in modules)
     return f"{plural(len(modules), 'module')}, {broken} broken, {warned} with warnings, {edited} edited"
 
 
@@ -140,19 +140,19 @@ def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
     except FlowValidationError as error:
         raise Failed(error) from error
     compiled = replace(compiled, warnings=unsettled(ws.home, path, compiled.warnings))
-    standing = ws.standing(name)
+    status = ws.deployment_status(name)
     diff = ws.home.deployments().diff(name)
     warned = module_warnings(ws.home.modules(), path)
     verdict = compared(ws.home, path)
     words = "" if verdict is None else verdict.words
     if as_json:
         cells = [{"cell": cell, "lines": lines} for cell, lines in diff.items()]
-        print_json(_notebook_facts(compiled, warned) | standing.as_json() | {"diff": cells, "compared": words})
+        print_json(_notebook_facts(compiled, warned) | status.as_json() | {"diff": cells, "compared": words})
     else:
         _say_cells(compiled)
         for warning in warned:
             say(f"warning: {warning}", style="yellow")
-        say(f"deployment: {standing.text}")
+        say(f"deployment: {status.text}")
         say(f"compared: {words}")
         for cell, lines in diff.items():
             say(f"cell {cell}, deployed (-) and now (+):")

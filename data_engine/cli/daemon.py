@@ -90,7 +90,9 @@ def started_lines(found: WorkspaceStatus) -> tuple[str, str]:
     daemon = f"The daemon runs (pid {found.daemon.pid})."
     if not found.engine.on:
         return daemon, f"The engine is off: `{cli_line('start')}` turns it on."
-    count = sum(flow.mode != "manual" and flow.enabled and flow.standing.kind != "not_deployed" for flow in found.flows)
+    count = sum(
+        flow.mode != "manual" and flow.enabled and flow.deployment_status.kind != "not_deployed" for flow in found.flows
+    )
     of_all = f"{count:,} of {plural(len(found.flows), 'flow')}"
     return daemon, f"The engine is on: {of_all} {'runs by itself' if count == 1 else 'run by themselves'}."
 
@@ -262,7 +264,7 @@ def retry(
 
 def is_not_deployed(ws: Workspace, name: str) -> bool:
     """Whether nothing of the flow runs by itself before it is deployed; not where who knows is elsewhere."""
-    return not is_owned_elsewhere(ws) and ws.standing(name).kind == "not_deployed"
+    return not is_owned_elsewhere(ws) and ws.deployment_status(name).kind == "not_deployed"
 
 
 def _stop_run(ws: Workspace, run_id: str, as_json: bool) -> int:
@@ -357,13 +359,13 @@ def _ask_for_runs(ws: Workspace, name: str, source: str | None, params: Mapping[
 
 
 def _say_what_is_not_run(ws: Workspace, name: str) -> None:
-    standing = ws.standing(name)
-    if standing.kind == "gone":
-        complain(standing.edit or "", style="yellow")
-    if standing.is_edited:
+    status = ws.deployment_status(name)
+    if status.kind == "gone":
+        complain(status.edit or "", style="yellow")
+    if status.is_edited:
         edit = f"`{cli_line('deploy', name)}` first, or `{cli_line('run', '--once', name)}`"
-        way = "" if standing.rolled_back_to else f". To run the edit: {edit}"
-        complain(f"{standing.text}: what is deployed runs{way}", style="yellow")
+        way = "" if status.rolled_back_to else f". To run the edit: {edit}"
+        complain(f"{status.text}: what is deployed runs{way}", style="yellow")
 
 
 def _wait_for(ws: Workspace, name: str, run_ids: list[Any]) -> list[Run]:

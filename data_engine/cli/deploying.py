@@ -134,7 +134,12 @@ def _say_going_live(ws: Workspace, name: str | None, as_json: bool) -> int:
         going = going_live(ws.home, name)
     if as_json:
         is_on = is_engine_on(ws.status())
-        print_json([asdict(one) | {"standing": one.standing.as_dict(), "text": one.text(is_on=is_on)} for one in going])
+        print_json(
+            [
+                asdict(one) | {"deployment_status": one.deployment_status.as_dict(), "text": one.text(is_on=is_on)}
+                for one in going
+            ]
+        )
         return len(going)
     for line in going_live_lines(going, ws.status):
         say(f"would change  {line}")
@@ -194,7 +199,7 @@ def _as_json(ws: Workspace, outcome: Outcome, starts: Mapping[str, Starting]) ->
 
     changed = {one.flow for one in outcome.deployments}
     files = files_before(ws.home, outcome.deployments, outcome.entries)
-    standing = ws.home.deployments().standing(entry.name for entry in outcome.entries)
+    statuses = ws.home.deployments().statuses(entry.name for entry in outcome.entries)
     return [
         {
             "name": entry.name,
@@ -207,7 +212,7 @@ def _as_json(ws: Workspace, outcome: Outcome, starts: Mapping[str, Starting]) ->
             "files_before": asdict(files.get(entry.name, FilesBefore())),
             "starts": asdict(starts.get(entry.name, Starting())),
         }
-        | standing[entry.name].as_json()
+        | statuses[entry.name].as_json()
         for entry in outcome.entries
     ]
 
@@ -217,7 +222,7 @@ def _left_as_json(ws: Workspace, left: Mapping[str, Deployment]) -> list[dict[st
     from data_engine.notebook.flow_files import module_files
 
     files = module_files(ws.layout.flow_modules_dir)
-    standing = ws.home.deployments().standing(left)
+    statuses = ws.home.deployments().statuses(left)
     return [
         {
             "name": flow,
@@ -230,7 +235,7 @@ def _left_as_json(ws: Workspace, left: Mapping[str, Deployment]) -> list[dict[st
             "files_before": {"done": 0, "held": 0},
             "starts": {"files": 0, "is_batch": False, "slots": []},
         }
-        | standing[flow].as_json()
+        | statuses[flow].as_json()
         for flow, row in left.items()
     ]
 

@@ -107,7 +107,7 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
     with in_flow_modules(ws):
         there = read_catalog(ws.home.modules(), kept=ws.home.descriptions())
         deployments = ws.home.deployments()
-        deployment = deployments.standing({entry.name for entry in there} | deployments.deployed().keys())
+        deployment = deployments.statuses({entry.name for entry in there} | deployments.deployed().keys())
         gone = {name: one for name, one in deployment.items() if one.kind == "gone"}
         entries = with_gone(there, deployments, deployment, ws.home.deployed_descriptions())
         coming, stands = ws.next_runs(), standing_to_expected(ws, entries)
@@ -293,7 +293,7 @@ def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
         notes = filter(None, [flow.edit, ending or reason_of(flow), held, expected])
         note = "; ".join(one.partition("\n")[0] for one in notes)
         row = (flow.name, flow.group or "", flow.state_text, zoned_words(flow.next_run_utc, flow.tz), ended, note)
-        shown.add_row(*row, style="red" if flow.is_failing or flow.standing.is_edit_broken else "")
+        shown.add_row(*row, style="red" if flow.is_failing or flow.deployment_status.is_edit_broken else "")
     say(shown)
 
 
@@ -358,7 +358,9 @@ def _is_any_missing(found: WorkspaceStatus, ws: Workspace) -> bool:
         there = {os.path.splitext(name)[0] for name in os.listdir(ws.layout.flow_modules_dir)}
     except OSError:
         return False
-    return any(flow.name not in there for flow in found.flows if flow.standing.kind in ("as_deployed", "edited"))
+    return any(
+        flow.name not in there for flow in found.flows if flow.deployment_status.kind in ("as_deployed", "edited")
+    )
 
 
 def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
@@ -376,7 +378,7 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     entry = describe(module.flow, module.path, module.description, module.warnings)
     last = last_run(ws.home, entry.name)
     coming = ws.next_runs().get(entry.name)
-    deployment = ws.standing(entry.name)
+    deployment = ws.deployment_status(entry.name)
     runs = next((one for one in ws.deployments(entry.name) if one.is_live), None)
     compared = None if runs is None else runs.compared
     slots, zone = _next_slots(ws, module.flow)

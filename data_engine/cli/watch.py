@@ -377,7 +377,7 @@ def question_of(key: str, flow: FlowStatus, status: WorkspaceStatus, ws: Workspa
         files = "the held file" if flow.held == 1 else f"the {flow.held:,} held files"
         text = " ".join([f"Try {files} of {name} again?", *where])
         return Question(text, f"Asked to try {name} again", lambda: freed_words(ws.retry(name)))
-    edit = [f"What is deployed runs, without your edit ({flow.edit})."] if flow.standing.is_edited else []
+    edit = [f"What is deployed runs, without your edit ({flow.edit})."] if flow.deployment_status.is_edited else []
     text = " ".join([f"Run {name} now?", *edit, *where])
     return Question(text, f"Asked to run {name}", lambda: _begun(ws, name))
 

@@ -134,15 +134,15 @@ def refuse_second_copy(home: LocalWorkspace, rows: Sequence[Deployment], name: s
     if files_of(name) & (contents.keys() | unreadable.keys()):
         return
     there = {Path(file).stem: file for file in contents if "/" not in file}
-    standing, ended = deployments.where_gone(name, contents), undeployed(rows, name)
+    status, ended = deployments.where_gone(name, contents), undeployed(rows, name)
     followed = None if ended is None or ended.renamed_to not in there else ended.renamed_to
-    now = standing.renamed_to or followed or deployments.became(name, set_id, contents)
+    now = status.renamed_to or followed or deployments.became(name, set_id, contents)
     again = f"to write a second copy: `{cli_line('restore', name, '--copy')}`"
     if now is not None:
         at, verb = there[now], "show" if now in deployments.deployed() else "deploy"
         fix = f"to go on with it: `{cli_line(verb, now)}`; {again}"
-    elif standing.moved_to is not None:
-        at, fix = standing.moved_to, f"to go on with it: move it back into flow_modules itself; {again}"
+    elif status.moved_to is not None:
+        at, fix = status.moved_to, f"to go on with it: move it back into flow_modules itself; {again}"
     else:
         return
     raise FlowValidationError(f"{name} is not gone: it is flow_modules/{at} now", where=str(folder / at), fix=fix)

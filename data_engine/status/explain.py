@@ -205,7 +205,7 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
     flow = flow_meant(known, subject, file)
     if flow is not None:
         subject = flow.entry.name
-        edit = flow.standing
+        edit = flow.deployment_status
         back = edit.rolled_back_to, edit.rolled_back_utc
         edited = Edited(edit.cells, edit.error, edit.helpers, edit.shares_with, *back)
         rows = [Explanation(subject, None, edited)] if edit.is_edited else []
@@ -266,7 +266,7 @@ def _of_last_run(flow: FlowFacts, *, is_running: bool) -> Iterator[Explanation]:
 def _of_passed_slots(source: FactSource, flow: FlowFacts, *, is_busy: bool) -> Iterator[Explanation]:
     """That slots of a deployed schedule passed without a run."""
     trigger = None if flow.entry.flow is None else flow.entry.flow.trigger
-    if isinstance(trigger, Schedule) and flow.standing.kind != "not_deployed":
+    if isinstance(trigger, Schedule) and flow.deployment_status.kind != "not_deployed":
         name, now_s = flow.entry.name, time.time()
         served = source.home.ledger().slots(name, utc_text(now_s - LOOK_BACK_S))
         passed = passed_slots(trigger, served, timezone=flow.timezone, now_s=now_s, is_busy=is_busy)
@@ -369,9 +369,9 @@ def _as_a_whole(
 
 def what_blocks(known: WorkspaceFacts, flow: FlowFacts) -> Reason | None:
     """What keeps the whole flow from running by itself, whatever is due; None when nothing does."""
-    standing = flow.standing
-    if standing.kind == "not_deployed" and (known.elsewhere is None or known.is_all_known):
-        return NotDeployed(flow.entry.name, standing.error, standing.goes_live_s, standing.shares_with)
+    status = flow.deployment_status
+    if status.kind == "not_deployed" and (known.elsewhere is None or known.is_all_known):
+        return NotDeployed(flow.entry.name, status.error, status.goes_live_s, status.shares_with)
     return why_blocked(flow.switch, is_engine_on=known.engine.on is True, unasked=known.unasked)
 
 

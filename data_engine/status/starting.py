@@ -72,11 +72,11 @@ class Starting:
 
 @frozen
 class GoingLive:
-    """A flow that a deploy changes: how its module stands to what is deployed (`standing`), how it runs by itself (`runs`, "" where
+    """A flow that a deploy changes: how its module stands to what is deployed (`deployment_status`), how it runs by itself (`runs`, "" where
     it does not), what of it is `starting` at once, and whether somebody disabled it."""
 
     flow: str
-    standing: DeploymentStatus
+    deployment_status: DeploymentStatus
     runs: str = ""
     starting: Starting = Starting()
     is_disabled: bool = False
@@ -90,14 +90,14 @@ class GoingLive:
             >>> GoingLive("report", DeploymentStatus("edited", (3,))).text(is_on=True)
             'report (edited, not deployed: cell 3): by hand only'
         """
-        if self.standing.kind == "gone":
-            return self.standing.text.replace("runs on", "ran on")
+        if self.deployment_status.kind == "gone":
+            return self.deployment_status.text.replace("runs on", "ran on")
         told = ["by hand only" if not self.runs else f"disabled, else {self.runs}" if self.is_disabled else self.runs]
         if not self.is_disabled:
             told += filter(None, [self.starting.when(is_on=is_on)])
-        if (other := self.standing.shares_with) is not None:
+        if (other := self.deployment_status.shares_with) is not None:
             told.append(f"only with --yes, as {other}, which is deployed, writes to the same mirror")
-        return f"{self.flow} ({self.standing.text}): {'; '.join(told)}"
+        return f"{self.flow} ({self.deployment_status.text}): {'; '.join(told)}"
 
 
 def going_live(home: LocalWorkspace, name: str | None = None) -> list[GoingLive]:
@@ -115,14 +115,14 @@ def going_live(home: LocalWorkspace, name: str | None = None) -> list[GoingLive]
     was = {one.renamed_to: flow for flow, one in gone.items() if one.renamed_to is not None}
     found = []
     for entry in entries:
-        standing = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else NOT_DEPLOYED
+        status = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else NOT_DEPLOYED
         is_asked = entry.name == name or (name is None and entry.name not in undeployed)
-        if entry.flow is None or not is_asked or standing == AS_DEPLOYED:
+        if entry.flow is None or not is_asked or status == AS_DEPLOYED:
             continue
-        standing = with_shared_mirror(home, entry, standing, there)
+        status = with_shared_mirror(home, entry, status, there)
         start = starting(home, entry.flow, was=was.get(entry.name))
         off = entry.name in switches and not switches[entry.name].is_enabled
-        found.append(GoingLive(entry.name, standing, "" if entry.trigger == "-" else entry.trigger, start, off))
+        found.append(GoingLive(entry.name, status, "" if entry.trigger == "-" else entry.trigger, start, off))
     ends = [flow for flow in gone if name is None or was.get(name) == flow]
     return [*found, *(GoingLive(flow, gone[flow]) for flow in sorted(ends))]
 

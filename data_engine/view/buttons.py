@@ -32,7 +32,7 @@ _CALLED = {
 
 def _plan(name: str, at: Situation) -> Refusal | None:
     flow = at.flow(name)
-    kind = None if flow is None else flow.standing.kind
+    kind = None if flow is None else flow.deployment_status.kind
     never, same = "it was never deployed: there is nothing to compare it with", "it is deployed as it is"
     return first(
         (

@@ -119,7 +119,7 @@ class PanelFlow(FlowStatus):
     @property
     def is_failing(self) -> bool:
         """Whether somebody should look: also at an edit that is broken."""
-        return super(PanelFlow, self).is_failing or self.standing.is_edit_broken  # noqa: UP008 - slots make a class anew
+        return super(PanelFlow, self).is_failing or self.deployment_status.is_edit_broken  # noqa: UP008 - slots make a class anew
 
     @property
     def reason(self) -> str | None:

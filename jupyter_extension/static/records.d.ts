@@ -112,7 +112,7 @@ export interface PanelFlow {
   enabled: boolean;
   state_kind: "running" | "stopping" | "broken" | "not_deployed" | "manual" | "disabled" | "polling" | "scheduled" | "failing" | "unreachable" | "edit_broken" | "module_gone" | "poll_ready" | "schedule_ready" | "being_read";
   why: Why | null;
-  standing: DeploymentStatus;
+  deployment_status: DeploymentStatus;
   held: number;
   next_run_utc: string | null;
   last_run: Run | null;

@@ -81,7 +81,7 @@ FLOW = (
 LIVE = FlowStatus(
     "flights",
     state_kind="polling",
-    standing=DeploymentStatus("edited", (3, 7)),
+    deployment_status=DeploymentStatus("edited", (3, 7)),
     next_run_utc="2026-01-05T12:00:30+00:00",
     last_run=Run("r1", "flights", "G", None, "failed", "2026-01-05T11:59:00+00:00"),
 )
@@ -115,7 +115,7 @@ STATUS = WorkspaceStatus.read(
              "why": {"kind": "broken", "what": "NameError: name 'x' is not defined"},
              "next_run_utc": None, "last_run": None, "held": 0},
             {"name": "hourly", "group": "G", "state_kind": "disabled", "why": {"kind": "disabled"}, "next_run_utc": None,
-             "held": 0, "last_run": None, "standing": {"kind": "edited", "cells": [2]}},
+             "held": 0, "last_run": None, "deployment_status": {"kind": "edited", "cells": [2]}},
         ],
         "active_runs": [{"run_id": "3f" * 16, "flow": "claims", "group": "G", "pid": 123, "in_daemon": True, "source": "/in/a.csv", "step": "Clean",
                          "started_at_utc": "2026-01-05T06:30:00+00:00"}],
@@ -465,7 +465,7 @@ def test_the_next_run_is_told(name: str) -> None:
     [
         (None, []),
         (FlowStatus("n", why=ByHand()), []),
-        (FlowStatus("n", standing=NOT_DEPLOYED), ["by hand, once it is deployed"]),
+        (FlowStatus("n", deployment_status=NOT_DEPLOYED), ["by hand, once it is deployed"]),
     ],
     ids=["without a daemon", "deployed", "not deployed"],
 )
@@ -520,7 +520,7 @@ def test_a_picture_tells_the_notebook_from_production() -> None:
     new = [
         line.text
         for line in lines_of(
-            edited, now_s=NOON_S, live=FlowStatus("n", standing=NOT_DEPLOYED, last_run=failed.last_run)
+            edited, now_s=NOON_S, live=FlowStatus("n", deployment_status=NOT_DEPLOYED, last_run=failed.last_run)
         )
         if line.kind in ("next", "last", "error")
     ]

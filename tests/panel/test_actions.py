@@ -599,8 +599,8 @@ def test_without_a_daemon_an_edit_is_not_shown_as_what_production_runs(
 
     assert (status.mode, status.trigger, status.title) == ("manual", with_daemon.trigger, with_daemon.title)
     assert status.state == with_daemon.state
-    assert status.standing == with_daemon.standing
-    assert status.standing.kind == "edited"
+    assert status.deployment_status == with_daemon.deployment_status
+    assert status.deployment_status.kind == "edited"
     assert closely["description"] == "Adds up"
     assert [step["label"] for step in closely["steps"]] == ["Read", "Total: of all"]
 
