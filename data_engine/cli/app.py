@@ -25,7 +25,7 @@ from data_engine.formatting import visible_lines
 COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Every day": {
         "demo": ("demo:demo", "Make a small workspace with flows to try."),
-        "lab": ("browser:make_app", "Open JupyterLab on the workspace."),
+        "lab": ("browser:lab_app", "Open JupyterLab on the workspace."),
         "list": ("looks:list_flows", "List the flows, and what is wrong with broken ones."),
         "show": ("looks:show", "Show a flow: its trigger, paths, steps and last run."),
         "preview": ("planning:preview", "Run a flow without writing to production."),
@@ -52,21 +52,21 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "backfill": ("backfilling:backfill", "Run a flow for files or slots of the past."),
         "compare": ("history:compare", "Show what differs between two runs."),
         "rejected": ("history:rejected", "List the rows that checks reject, or write a workbook of them."),
-        "enable": ("switching:enable", "Let flows run by themselves again."),
-        "disable": ("switching:disable", "Keep flows from running by themselves."),
+        "enable": ("daemon:enable", "Let flows run by themselves again."),
+        "disable": ("daemon:disable", "Keep flows from running by themselves."),
         "kill": ("daemon:kill", "End a run's process now, or the daemon and all it runs."),
         "reset": ("history:reset", "Forget what was done, so that it is done again."),
         "tidy": ("history:tidy", "Move outputs away whose sources are gone."),
     },
     "Workspace and machine": {
-        "workspace": ("workspaces:make_app", "Create, list, choose and copy workspaces."),
-        "lease": ("lease:make_app", "See who owns the workspace, and change it."),
+        "workspace": ("workspaces:workspace_app", "Create, list, choose and copy workspaces."),
+        "lease": ("workspaces:lease_app", "See who owns the workspace, and change it."),
         "panel": ("browser:panel", "Open the control panel in a browser."),
-        "secret": ("secrets:make_app", "Keep secrets for flows."),
-        "alert": ("alerts:make_app", "Try who is told of failures, and see what was told."),
-        "service": ("service:make_app", "Start the daemon at logon."),
-        "doctor": ("doctor:doctor", "Measure whether this machine and its drives will do."),
-        "import": ("importing:import_workspace", "Bring a workspace from the older system."),
+        "secret": ("machine:secret_app", "Keep secrets for flows."),
+        "alert": ("machine:alert_app", "Try who is told of failures, and see what was told."),
+        "service": ("machine:service_app", "Start the daemon at logon."),
+        "doctor": ("machine:doctor", "Measure whether this machine and its drives will do."),
+        "import": ("workspaces:import_workspace", "Bring a workspace from the older system."),
         "docs": ("browser:docs", "Open the documentation."),
     },
 }
@@ -139,7 +139,7 @@ class LazyCommand(TyperCommand):
         """The command with its options and arguments."""
         module, function = self._home.split(":")
         found = getattr(import_module(f"data_engine.cli.{module}"), function)
-        if function == "make_app":
+        if function.endswith("_app"):
             command = light(get_command(found()))
             command.name = self.name
             return command

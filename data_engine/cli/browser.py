@@ -21,7 +21,7 @@ from data_engine.workspace.select import named_workspace
 _LOOPBACK = "127.0.0.1"
 
 
-def make_app() -> typer.Typer:
+def lab_app() -> typer.Typer:
     """The command, which passes on what it does not know."""
     app = command_group("")
     app.command("lab", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(lab)
