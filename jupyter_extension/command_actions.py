@@ -17,7 +17,7 @@ from data_engine.daemon.link import Left
 from data_engine.errors import FlowValidationError, error_of
 from data_engine.flow.parameter_values import TypedValue
 from data_engine.formatting import cli_line, first_few, plural
-from data_engine.record import as_json, frozen
+from data_engine.record import frozen
 from data_engine.status.deployed_before import left_out, rolled_back_words
 from data_engine.status.sentences import ends_words, freed_words, never_begins_words
 from data_engine.status.starting import FilesBefore, Starting, files_before, starting_now
@@ -165,8 +165,8 @@ def _backfill(ws: Workspace, args: Args) -> dict[str, Any]:
         return {
             "total": found.total,
             "digest": found.digest,
-            "known": as_json(found.known),
-            "planned": as_json(found.planned[:50]),
+            "known": found.known,
+            "planned": found.planned[:50],
         }
     return {"said": f"{found.flow}: {plural(found.total, 'run')}, after everything that is due."}
 
@@ -384,7 +384,7 @@ def _run(ws: Workspace, args: Args) -> dict[str, Any]:
         raise FlowValidationError(f"a run cannot take {take!r}", where="the panel", fix="reload the page")
     given = {key: TypedValue.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
     if take == "ask" and (question := _question_of_run(ws, name, args["source"], args["unsaved"])) is not None:
-        return {"run_ids": [], "question": as_json(question)}
+        return {"run_ids": [], "question": question}
     if take == "due":
         sources: list[str | None] = [*_due_sources(ws, name)]
         if not sources:
