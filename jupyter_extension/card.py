@@ -15,8 +15,7 @@ from typing import TypeAlias
 from data_engine.formatting import MOST_CELL, MOST_TEXT, both_ends
 from data_engine.marks import Mark
 from data_engine.record import frozen
-from jupyter_extension.colours import rules
-from jupyter_extension.drawing import icon_svg
+from jupyter_extension.drawing import icon_svg, rules
 
 _SHORT = 24
 
