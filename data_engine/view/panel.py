@@ -11,15 +11,14 @@ from typing import Any, ClassVar
 
 from data_engine.cause import Cause
 from data_engine.commands.command import UNUSABLE, unusable_words
-from data_engine.engine.params import value_words
 from data_engine.formatting import cli_line, clock_words, plural
 from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE, shown_machine
 from data_engine.marks import Mark, mark_of
-from data_engine.model import ActiveRun
+from data_engine.model import ActiveRun, Backfill
 from data_engine.reasons.kinds import DaemonSilent, Expected, Unreachable
 from data_engine.reasons.remedies import SILENT_FIX, remedy_of
 from data_engine.record import Record, frozen
-from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
+from data_engine.status.record import ClusterFacts, DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
 from data_engine.status.sentences import GOES_ON, told_once, undelivered_words
 from data_engine.status.troubles import Known, TroubleLine, has_recovered, troubles_of
 from data_engine.view.buttons import WhyNot, flow_buttons, workspace_buttons
@@ -80,20 +79,6 @@ _TOLD = "done for another workstation, which was told so; nothing is asked of yo
 
 
 @frozen
-class BackfillLine(Record):
-    """How far the flow's newest backfill is, where it runs or something of it is left."""
-
-    id: str
-    state: str
-    text: str
-    total: int
-    ended: int
-    failed: int
-    by: str
-    params: str
-
-
-@frozen
 class PanelFlow(FlowStatus):
     """A flow's record with what only a panel adds: its `buttons`, how many of its runs are `waiting` for their turn or for their next
     try, its newest `backfill` where that runs or something of it is left, and the `troubles` that its people are notified of; when
@@ -111,7 +96,7 @@ class PanelFlow(FlowStatus):
 
     buttons: Mapping[str, WhyNot] = field(default_factory=dict)
     waiting: int = 0
-    backfill: BackfillLine | None = None
+    backfill: Backfill | None = None
     troubles: tuple[TroubleLine, ...] = ()
     has_recovered: bool = False
     is_source_gone: bool = False
@@ -186,17 +171,9 @@ class PanelView(Record):
     active: tuple[ActiveRun, ...]
     notices: tuple[Notice, ...]
     empty: str | None = None
-    cluster: ClusterLine | None = None
+    cluster: ClusterFacts | None = None
     details: Mapping[str, str] = field(default_factory=dict)
     not_flows: tuple[str, ...] = ()
-
-
-@frozen
-class ClusterLine(Record):
-    """What the panel says of the cluster that runs go to, and where its own dashboard is."""
-
-    text: str
-    link: str | None
 
 
 NO_FLOWS = "There are no flow modules yet."
@@ -232,9 +209,9 @@ def render(
         active=status.active_runs,
         notices=tuple(_notices(status, problem)),
         empty=None if flows else NO_FLOWS,
-        cluster=None if daemon.cluster is None else ClusterLine(daemon.cluster.text, daemon.cluster.dashboard),
+        cluster=daemon.cluster,
         details={
-            "daemon": f"pid {daemon.pid}, version {daemon.version}" if daemon.running else "no daemon on this machine",
+            "daemon": f"pid {daemon.pid}, version {daemon.version}" if daemon.running else "no daemon on this machine"
         },
         not_flows=_not_flows(status.not_flows),
     )
@@ -280,27 +257,18 @@ def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _shown(flow: FlowStatus, status: WorkspaceStatus, known: Known) -> PanelFlow:
-    last = (
-        None if flow.last_run is None else replace(flow.last_run, error=None)
-    )  # which is long, and its cause is shown
+    last = flow.last_run and replace(flow.last_run, error=None)  # which is long, and its cause is shown
+    backfill = next((one for one in status.backfills if one.flow == flow.name), None)
     return PanelFlow(
         **{one.name: getattr(flow, one.name) for one in fields(FlowStatus) if one.name != "last_run"},
         last_run=last,
         buttons=flow_buttons(flow, status),
         waiting=sum(one.count for one in status.waiting_runs if one.flow == flow.name),
-        backfill=_backfill_line(flow.name, status),
+        backfill=None if backfill is None or (backfill.state == "done" and not backfill.failed) else backfill,
         troubles=troubles_of(flow, known),
         has_recovered=has_recovered(flow, known),
         is_source_gone=flow.name in known.gone,
     )
-
-
-def _backfill_line(flow: str, status: WorkspaceStatus) -> BackfillLine | None:
-    found = next((one for one in status.backfills if one.flow == flow), None)
-    if found is None or (found.state == "done" and not found.failed):
-        return None
-    params = ", ".join(f"{name}={value_words(value)}" for name, value in found.params.items())
-    return BackfillLine(found.id, found.state, found.text, found.total, found.ended, found.failed, found.by, params)
 
 
 def _engine_mark(engine: EngineFacts, is_running: bool) -> Mark:
