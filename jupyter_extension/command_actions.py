@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from data_engine.client import Workspace
@@ -17,7 +17,9 @@ from data_engine.daemon.link import Left
 from data_engine.errors import FlowValidationError, error_of
 from data_engine.flow.parameter_values import TypedValue
 from data_engine.formatting import cli_line, first_few, plural
+from data_engine.model import Deployment
 from data_engine.record import frozen
+from data_engine.status.deploy_lines import INDENT, files_before_lines
 from data_engine.status.deployed_before import left_out, rolled_back_words
 from data_engine.status.sentences import ends_words, freed_words, never_begins_words
 from data_engine.status.starting import FilesBefore, Starting, files_before, starting_now
@@ -213,12 +215,12 @@ def _deploy(ws: Workspace, args: Args) -> Any:
     refused = [entry.error for entry in outcome.entries if entry.error is not None]
     if flow is not None and refused:
         raise refused[0]
-    said = _outcome_words(flow, outcome) + _left_out(ws, flow, {entry.name for entry in outcome.entries})
     files = files_before(ws.home, outcome.deployments, outcome.entries)
     starts = starting_now(ws.home, outcome.deployments, outcome.entries)
     is_told = any(one.held for one in files.values()) or any(one.text for one in starts.values())
     is_on = bool(daemon.get("/status")["engine"]["on"]) if is_told else False
-    said += starts_words(starts, is_on=is_on)
+    left = {} if flow is not None else left_out(ws.home, {entry.name for entry in outcome.entries})
+    said = [_outcome_words(flow, outcome), *_starts_and_left(starts, left, is_on=is_on)]
     return _with_what_follows(ws, said, files, flow, args["shown"], is_engine_on=is_on)
 
 
@@ -249,17 +251,11 @@ def _kernel_question(ws: Workspace, flow: str) -> dict[str, Any] | None:
     return {"text": text, "answers": [["Deploy it all the same", "listed"]]}
 
 
-def starts_words(starts: Mapping[str, Starting], *, is_on: bool) -> str:
-    """What starts at once; "" where nothing does.
-
-    Example:
-        >>> starts_words({"claims": Starting(3), "rates": Starting()}, is_on=True)
-        ' claims: 3 files run now.'
-        >>> starts_words({}, is_on=True)
-        ''
-    """
-    told = [f"{flow}: {one.when(is_on=is_on)}" for flow, one in sorted(starts.items()) if one.text]
-    return f" {'; '.join(told)}." if told else ""
+def _starts_and_left(starts: Mapping[str, Starting], left: Mapping[str, Deployment], *, is_on: bool) -> Iterator[str]:
+    """What starts at once, and what a deploy of everything left out."""
+    yield from (f"{flow}: {one.when(is_on=is_on)}." for flow, one in sorted(starts.items()) if one.text)
+    if left:
+        yield f"Left out (undeployed): {', '.join(left)}; a flow's own Deploy lets production run it again."
 
 
 def _without_a_daemon(ws: Workspace, flow: str | None, options: list[str], shown: str | None) -> Any:
@@ -269,17 +265,18 @@ def _without_a_daemon(ws: Workspace, flow: str | None, options: list[str], shown
         raise error_of(told_of[0])
     files = {one["name"]: FilesBefore(**one["files_before"]) for one in entries}
     starts = {one["name"]: Starting(**one["starts"]) for one in entries}
-    said = (
-        _runs_now(flow)
-        + starts_words(starts, is_on=False)
-        + _left_out(ws, flow, {one["name"] for one in entries if one["left_out"] is None})
-    )
+    left = {} if flow is not None else left_out(ws.home, {one["name"] for one in entries if one["left_out"] is None})
+    said = [_runs_now(flow), *_starts_and_left(starts, left, is_on=False)]
     return _with_what_follows(ws, said, files, flow, shown, is_engine_on=False)
+
+
+_BUTTONS = {"backfill": "Backfill", "retry": "Retry", "enable": "Enable", "start": "Start engine"}
+"""What the panel calls a command."""
 
 
 def _with_what_follows(
     ws: Workspace,
-    said: str,
+    said: Sequence[str],
     files: Mapping[str, FilesBefore],
     flow: str | None,
     shown: str | None,
@@ -289,67 +286,27 @@ def _with_what_follows(
     """What was said, and that it was a newer edit than the panel had shown; with `again`, the flow whose files count as done as they were
     done before, of which Backfill does them again, and with `held` the one of which Retry tries held files again."""
     pointer = ws.home.deployments().deployed().get(flow or "")
-    said += _newer_words(shown, None if pointer is None else pointer.digest)
-    done = {name: one.done for name, one in files.items() if one.done}
-    held = {name: one.held for name, one in files.items() if one.held}
-    if not done and not held:
-        return said
     switches = ws.home.ledger().switches()
-    disabled = {name for name in held if name in switches and not switches[name].is_enabled}
-    said = " ".join(filter(None, (said, held_words(held, disabled, is_engine_on=is_engine_on), done_words(done))))
-    retried = flow if held and is_engine_on and not disabled else None
-    return {"said": said, "again": flow if done else None, "held": retried}
-
-
-def held_words(held: Mapping[str, int], disabled: Collection[str] = (), *, is_engine_on: bool = True) -> str:
-    """That files are held, and what tries them again; "" where there are none.
-
-    Example:
-        >>> held_words({"claims": 1}), held_words({})
-        ('1 file is held: Retry tries it again.', '')
-        >>> held_words({"claims": 1, "rates": 2}, {"rates"})
-        'claims: 1 file is held, rates: 2 files are held: Retry tries them again, once rates is enabled.'
-        >>> held_words({"claims": 2}, is_engine_on=False)
-        '2 files are held: they are tried again when the engine starts.'
-    """
-    if not held:
-        return ""
-    told, is_one = _told(held, "file is held", "files are held"), [*held.values()] == [1]
-    again = (
-        f"Retry tries {'it' if is_one else 'them'} again"
-        if is_engine_on
-        else f"{'it is' if is_one else 'they are'} tried again when the engine starts"
+    disabled = [name for name in files if name in switches and not switches[name].is_enabled]
+    lines = files_before_lines(
+        files, disabled=disabled, is_engine_on=is_engine_on, command=lambda verb, *words: _BUTTONS[verb]
     )
-    off = ", ".join(sorted(disabled))
-    once = f", once {off} {'is' if len(disabled) == 1 else 'are'} enabled" if off else ""
-    return f"{told}: {again}{once}."
-
-
-def _told(counts: Mapping[str, int], one: str, many: str) -> str:
-    """How many files of each flow, which is named where there are several."""
-    told = {flow: plural(count, one, many) for flow, count in sorted(counts.items())}
-    return ", ".join(words if len(told) == 1 else f"{flow}: {words}" for flow, words in told.items())
+    newer = _newer_words(shown, None if pointer is None else pointer.digest).strip()
+    text = " ".join(filter(None, [*said, newer, *(f"{line[INDENT:]}." for line in lines)]))
+    if not lines:
+        return text
+    done, held = (any(getattr(one, name) for one in files.values()) for name in ("done", "held"))
+    return {
+        "said": text,
+        "again": flow if done else None,
+        "held": flow if held and is_engine_on and not disabled else None,
+    }
 
 
 def _newer_words(shown: str | None, digest: str | None) -> str:
     if shown is None or digest in (None, shown):
         return ""
     return " It was saved once more after the panel showed it: what was saved last is deployed."
-
-
-def done_words(done: Mapping[str, int]) -> str:
-    """That files were done before, by code that may have been another; "" where none were.
-
-    Example:
-        >>> done_words({"claims": 1204})
-        '1,204 files were done before and count as done: Backfill does them again.'
-        >>> done_words({"claims": 1, "rates": 2})
-        'claims: 1 file was, rates: 2 files were done before and count as done: Backfill does them again.'
-    """
-    if not done:
-        return ""
-    told, is_one = _told(done, "file was", "files were"), [*done.values()] == [1]
-    return f"{told} done before and count{'s' if is_one else ''} as done: Backfill does {'it' if is_one else 'them'} again."
 
 
 def _outcome_words(flow: str | None, outcome: Outcome) -> str:
@@ -363,14 +320,6 @@ def _outcome_words(flow: str | None, outcome: Outcome) -> str:
 
 def _runs_now(flow: str | None) -> str:
     return f"Production runs {flow or 'every good module'} as it is now."
-
-
-def _left_out(ws: Workspace, flow: str | None, but: Collection[str]) -> str:
-    """That a deploy of everything left flows out as somebody undeployed them; "" where it did not, or one was asked for."""
-    left = left_out(ws.home, but) if flow is None else {}
-    return (
-        f" Left out (undeployed): {', '.join(left)}; a flow's own Deploy lets production run it again." if left else ""
-    )
 
 
 # -- run ------------------------------------------------------------------------------------------------------------------

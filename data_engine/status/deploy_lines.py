@@ -108,9 +108,15 @@ def left_out_lines(left: Mapping[str, Deployment]) -> list[str]:
 
 
 def files_before_lines(
-    found: Mapping[str, FilesBefore], *, disabled: Iterable[str] = (), is_engine_on: bool = True
+    found: Mapping[str, FilesBefore],
+    *,
+    disabled: Iterable[str] = (),
+    is_engine_on: bool = True,
+    command: Callable[..., str] = cli_line,
 ) -> list[str]:
     """A line for each flow that has files which were done before, by code that may have been another, and one for its held files.
+
+    `command` names what does them again, of a verb and the words behind it.
 
     Example:
         >>> files_before_lines({"claims": FilesBefore(done=1204)})
@@ -126,13 +132,13 @@ def files_before_lines(
         if files.done:
             one = files.done == 1
             told = "1 file was done before and counts" if one else f"{files.done:,} files were done before and count"
-            again = cli_line("backfill", flow, "--reprocess", "all")
+            again = command("backfill", flow, "--reprocess", "all")
             lines.append(f"not again     {flow}: {told} as done. To do {'it' if one else 'them'} again: {again}")
         if files.held:
             one = files.held == 1
             told = f"{plural(files.held, 'file is', 'files are')} held, as {'its' if one else 'their'} last run failed or was stopped"
-            ways = [cli_line("enable", flow)] if flow in off else []
-            ways.append(cli_line("retry", flow) if is_engine_on else cli_line("start"))
+            ways = [command("enable", flow)] if flow in off else []
+            ways.append(command("retry", flow) if is_engine_on else command("start"))
             lines.append(
                 f"held          {flow}: {told}. To try {'it' if one else 'them'} again: {', then '.join(ways)}"
             )

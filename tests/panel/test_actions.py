@@ -133,10 +133,10 @@ def test_a_deploy_tells_of_the_files_that_stay_held(workspace: Workspace, has_da
 
     found = ask(workspace, "deploy", flow="polled")
 
-    again = "Retry tries it again" if has_daemon else "it is tried again when the engine starts"
+    again = "Retry" if has_daemon else "Start engine"
     assert found["said"] == (
-        f"Production runs polled as it is now. 1 file is held: {again}."
-        " 1 file was done before and counts as done: Backfill does it again."
+        "Production runs polled as it is now. polled: 1 file was done before and counts as done. To do it again: Backfill."
+        f" polled: 1 file is held, as its last run failed or was stopped. To try it again: {again}."
     )
     assert (found["again"], found["held"]) == ("polled", "polled" if has_daemon else None)
 
