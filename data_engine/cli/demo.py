@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,20 +15,17 @@ from data_engine.cli.failure import Failed
 from data_engine.cli.options import AsJson, in_flow_modules, load_module
 from data_engine.cli.output import print_json, say, table
 from data_engine.errors import FlowValidationError
-from data_engine.flow.batch import Batch
 from data_engine.formatting import duration_words, plural
 from data_engine.model import Event, StepFinished
 from data_engine.record import frozen
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
-    from data_engine.flow.context import FlowContext
-    from data_engine.flow.spec import StepSpec
 
 
 @frozen
 class DemoStep:
-    """What one step did over all sources: its `rows` (None where there is no frame to count), seconds and files."""
+    """What one step did over all sources: the `rows` that came out (None where none were counted), seconds and files."""
 
     label: str
     rows: int | None
@@ -63,10 +59,8 @@ def demo(
     if not as_json:
         say(f"Demo workspace: {ws.root}")
         say("")
-    done: list[DemoRun] = []
     with in_flow_modules(ws):
-        for name in FLOWS:
-            done.append(_run(ws, name))
+        done = [_run(ws, name) for name in FLOWS]
     if as_json:
         hint = lab_hint(ws.root)
         print_json({"workspace_root": ws.root, "flows": [asdict(run) for run in done], "open_with": hint})
@@ -91,31 +85,14 @@ def _run(ws: Workspace, name: str) -> DemoRun:
     except FlowValidationError as error:
         raise Failed(error) from error
     elapsed_s = time.perf_counter() - started_s
-    steps = tuple(_step(step, ended.get(index, []), contexts) for index, step in enumerate(flow.steps))
+    steps = tuple(_step(step.label, ended.get(index, [])) for index, step in enumerate(flow.steps))
     return DemoRun(name, flow.title, len(contexts), elapsed_s, steps)
 
 
-def _step(step: StepSpec, events: Sequence[StepFinished], contexts: Sequence[FlowContext]) -> DemoStep:
+def _step(label: str, events: Sequence[StepFinished]) -> DemoStep:
     outputs = tuple(dict.fromkeys(path for event in events for path in event.outputs))
-    made: list[object] = [context.objects[step.save_as] for context in contexts] if step.save_as else []
-    made += [Path(path) for path in outputs]
-    counted = [rows for value in made if (rows := count_rows(value)) is not None]
-    return DemoStep(step.label, sum(counted) if counted else None, sum(event.elapsed_s for event in events), outputs)
-
-
-def count_rows(value: object) -> int | None:
-    """The rows of a frame or a Parquet file, added up over a batch of them; None for anything else."""
-    polars: Any = sys.modules.get("polars")
-    if polars is None:
-        return None
-    if isinstance(value, polars.DataFrame):
-        return int(value.height)
-    if isinstance(value, Path) and value.suffix == ".parquet":
-        return int(polars.scan_parquet(value, glob=False).select(polars.len()).collect().item())
-    if isinstance(value, Batch):
-        counted = [rows for item in value if (rows := count_rows(item)) is not None]
-        return sum(counted) if counted else None
-    return None
+    counted = [event.rows_out for event in events if event.rows_out is not None]
+    return DemoStep(label, sum(counted) if counted else None, sum(event.elapsed_s for event in events), outputs)
 
 
 def _say_done(done: Sequence[DemoRun], root: Path) -> None:
