@@ -1028,13 +1028,13 @@ class Workspace:
             'not deployed: data-engine deploy example'
         """
         from data_engine.daemon.control import LONG_S
-        from data_engine.status.explain import Explanation, explain_now
+        from data_engine.status.explain import Explanation, explain
 
         subject = os.fspath(flow_or_path)
         asked = {"subject": subject, "file": str(Path(with_home(subject)).resolve())}
         rows = self.link.ask(
             lambda daemon: map(Explanation.read, daemon.get("/explain", timeout_s=LONG_S, **asked)["reasons"]),
-            otherwise=lambda: explain_now(self.link.offline(), **asked),
+            otherwise=lambda: explain(source := self.link.offline(), source.facts(), **asked),
         )
         return Listing(rows)
 

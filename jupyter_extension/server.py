@@ -29,7 +29,6 @@ from data_engine.files import write_text_atomic
 from data_engine.formatting import cli_line
 from data_engine.platforms.files import is_folder_itself
 from data_engine.platforms.names import real_path, with_home
-from data_engine.record import as_json
 from data_engine.version import __version__
 from data_engine.view.feed import Feed, View
 from data_engine.view.panel import delta
@@ -42,12 +41,12 @@ STREAM_SILENCE_S = 15.0
 _AS_JSON = "send a JSON object"
 
 _pool = ThreadPoolExecutor(8, thread_name_prefix="data-engine-panel")
-_feeds: dict[Path, Feed[View]] = {}
+_feeds: dict[Path, Feed] = {}
 
 
-def feed_of(ws: Workspace) -> Feed[View]:
+def feed_of(ws: Workspace) -> Feed:
     """The workspace's feed in this process."""
-    return _feeds.setdefault(ws.root, Feed(ws, as_json))
+    return _feeds.setdefault(ws.root, Feed(ws))
 
 
 class _Handler(APIHandler):

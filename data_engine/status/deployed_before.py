@@ -245,7 +245,11 @@ def tell_earlier(rows: Sequence[_Row], ledger: Ledger, flow: str | None = None) 
     for row in rows:
         if isinstance(row.why, Done) and row.why.run_id is not None:
             done.setdefault(flow or row.flow, []).append(row.why.run_id)
-    earlier = {run_id for name, run_ids in done.items() for run_id in ran_earlier_code(ledger, name, run_ids)}
+    earlier = {
+        run_id
+        for name, run_ids in done.items()
+        for run_id in with_earlier_code(published(ledger, name), name, deployments_of(ledger, run_ids))
+    }
 
     def is_earlier(why: object) -> bool:
         return isinstance(why, Done) and why.run_id in earlier
@@ -253,19 +257,9 @@ def tell_earlier(rows: Sequence[_Row], ledger: Ledger, flow: str | None = None) 
     return [replace(row, why=replace(row.why, by_earlier=True)) if is_earlier(row.why) else row for row in rows]
 
 
-def ran_earlier_code(ledger: Ledger, flow: str, run_ids: Collection[str]) -> frozenset[str]:
-    """Those of these runs of the flow that ran another deployment's code than it runs now.
-
-    Raises:
-        LedgerError: the history cannot be read.
-    """
-    if not run_ids:
-        return frozenset()
-    return with_earlier_code(published(ledger, flow), flow, deployments_of(ledger, run_ids))
-
-
 def with_earlier_code(history: Sequence[Deployment], flow: str, ran: Mapping[str, str]) -> frozenset[str]:
-    """The same of what the runs `ran`: by their ids those of deployments, of which the ones that are not known tell nothing.
+    """The runs of the flow that ran another deployment's code than it runs now: of those that `ran`, by their ids, the deployments of theirs
+    that are known.
 
     Example:
         >>> one, two, same = (Deployment(f"d{n}", n, "claims", "deploy", "s", code) for n, code in ((1, "a"), (2, "b"), (3, "b")))

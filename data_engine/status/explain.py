@@ -154,14 +154,6 @@ class Explanation(Record):
         return remedy_of(self.why, self.flow, self.source, _mend(self), self.blocked_by, is_batch=self.is_batch)
 
 
-def explain_now(source: FactSource, subject: str, file: str) -> list[Explanation]:
-    """As `explain`, from the facts of the source as they are now.
-
-    Raises: as `explain`.
-    """
-    return explain(source, source.facts(), subject, file)
-
-
 def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
     """Why the flow `subject` does or does not run, or the file at `file`, which may be `subject` inside a flow's source; of an
     output which run wrote it last.
