@@ -19,10 +19,16 @@ from data_engine.flow.parameter_values import TypedValue
 from data_engine.formatting import cli_line, first_few, plural
 from data_engine.model import Deployment
 from data_engine.record import frozen
-from data_engine.status.deploy_lines import INDENT, files_before_lines
+from data_engine.status.deploy_lines import (
+    INDENT,
+    FilesBefore,
+    Starting,
+    files_before,
+    files_before_lines,
+    starting_now,
+)
 from data_engine.status.deployed_before import left_out, rolled_back_words
 from data_engine.status.sentences import ends_words, freed_words, never_begins_words
-from data_engine.status.starting import FilesBefore, Starting, files_before, starting_now
 from data_engine.view.feed import from_child
 from jupyter_extension.details import flow_entry
 from jupyter_extension.files import flow_files

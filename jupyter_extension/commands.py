@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 from data_engine.commands import registry
@@ -139,7 +140,6 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     from data_engine.status import deploy_lines
     from data_engine.status.deployed_before import left_out
     from data_engine.status.offline import OfflineFacts
-    from data_engine.status.starting import starting_now
 
     if given.all and given.subject:
         raise FlowValidationError(
@@ -162,14 +162,9 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
         return None
     assert outcome is not None  # it is waited for
     entries, new = Listing(outcome.entries), outcome.deployments
-    starts = deploy_lines.starting_lines(starting_now(ws.home, new, entries, known), ws.status)
-    left = deploy_lines.left_out_lines(left_out(ws.home, {one.name for one in entries}) if name is None else {})
-    for line in (
-        *starts,
-        *deploy_lines.undeployed_lines(new),
-        *left,
-        *deploy_lines.lines_of_files_before(ws.home, new, entries, ws.status),
-    ):
+    starts = deploy_lines.starting_now(ws.home, new, entries, known)
+    left = left_out(ws.home, {one.name for one in entries}) if name is None else {}
+    for line in chain(*deploy_lines.lines_after(ws.home, new, entries, starts, left, ws.status)):
         print(in_this_kernel(line[deploy_lines.INDENT :]))
     return entries if name is None else _good(entries)
 
@@ -245,8 +240,7 @@ def _good(entries: Any) -> Any:
 
 def _shows_what_would_change(ws: Workspace) -> bool:
     """Whether a deploy of everything changes something, which is shown; a cell cannot be asked."""
-    from data_engine.status.deploy_lines import going_live_lines
-    from data_engine.status.starting import going_live
+    from data_engine.status.deploy_lines import going_live, going_live_lines
 
     if going := going_live(ws.home):
         print(*map(in_this_kernel, going_live_lines(going, ws.status)), sep="\n")

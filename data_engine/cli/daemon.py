@@ -36,8 +36,8 @@ from data_engine.status.sentences import ended_words, ends_words, freed_words, n
 if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.model import ActiveRun, Run
+    from data_engine.status.deploy_lines import Starting
     from data_engine.status.record import WorkspaceStatus
-    from data_engine.status.starting import Starting
 
 
 _MOST_NAMED = 3
@@ -474,7 +474,7 @@ def _require_known(ws: Workspace, names: Sequence[str]) -> None:
 def _starting(ws: Workspace, name: str) -> Starting:
     """What of a disabled flow starts once it is enabled; nothing where that cannot be told."""
     from data_engine.notebook.deployments import deployed_entries
-    from data_engine.status.starting import Starting, starting
+    from data_engine.status.deploy_lines import Starting, starting
 
     with suppress(FlowValidationError), in_flow_modules(ws):  # it is enabled all the same
         for entry in deployed_entries(ws.home.deployments(), [name]):
