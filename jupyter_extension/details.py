@@ -29,9 +29,8 @@ from data_engine.record import frozen
 from data_engine.status.deployed_before import changed_words, git_words, present_name
 from data_engine.status.runs import facts_of, params_words, rows_words, source_names, trigger_words
 from data_engine.status.sentences import places_of, short_error
-from data_engine.view.buttons import WhyNot
 from data_engine.view.feed import from_child
-from data_engine.view.panel import run_mark
+from data_engine.view.panel import WhyNot, run_mark
 
 MOST_DEPLOYMENTS = 100
 MOST_LINES = 5000

@@ -19,7 +19,7 @@ from data_engine.record import frozen
 from data_engine.status.offline import OfflineFacts
 from data_engine.status.sentences import short_reason
 from data_engine.status.source_files import GROUPS, FileLists, SourceFiles, SourceStatus
-from data_engine.view.buttons import WhyNot
+from data_engine.view.panel import WhyNot
 from jupyter_extension.inspect_child import InspectChild, serve
 
 _WORDS = {

@@ -17,18 +17,17 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from data_engine.cli.failure import tell
 from data_engine.cli.options import command_group, light
-from data_engine.cli.output import complain, lenient_streams, only_json, print_version
+from data_engine.cli.output import complain, lenient_streams, only_json, print_version, tell_error
 from data_engine.formatting import visible_lines
 
 COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Every day": {
-        "demo": ("demo:demo", "Make a small workspace with flows to try."),
+        "demo": ("browser:demo", "Make a small workspace with flows to try."),
         "lab": ("browser:lab_app", "Open JupyterLab on the workspace."),
         "list": ("looks:list_flows", "List the flows, and what is wrong with broken ones."),
         "show": ("looks:show", "Show a flow: its trigger, paths, steps and last run."),
-        "preview": ("planning:preview", "Run a flow without writing to production."),
+        "preview": ("notebooks:preview", "Run a flow without writing to production."),
         "deploy": ("deploying:deploy", "Put a flow, or all, into production."),
         "rollback": ("deploying:rollback", "Go back to an earlier deployment of a flow."),
         "start": ("daemon:start", "Start the daemon and its engine."),
@@ -40,16 +39,16 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "explain": ("looks:explain", "Say why a flow or a file does or does not run."),
     },
     "Notebooks and deployments": {
-        "compile": ("compiling:compile_flows", "Compile notebooks into modules, or check them."),
-        "plan": ("planning:plan", "Show what a deploy would change in the data."),
-        "test": ("planning:check", "Compare flows with their goldens."),
+        "compile": ("notebooks:compile_flows", "Compile notebooks into modules, or check them."),
+        "plan": ("notebooks:plan", "Show what a deploy would change in the data."),
+        "test": ("notebooks:check", "Compare flows with their goldens."),
         "deployments": ("deploying:deployments", "List what was deployed, and when."),
         "undeploy": ("deploying:undeploy", "Take a flow out of production."),
         "restore": ("deploying:restore", "Write a deployed notebook back to flow_modules."),
     },
     "Runs": {
         "retry": ("daemon:retry", "Try failed sources again."),
-        "backfill": ("backfilling:backfill", "Run a flow for files or slots of the past."),
+        "backfill": ("history:backfill", "Run a flow for files or slots of the past."),
         "compare": ("history:compare", "Show what differs between two runs."),
         "rejected": ("history:rejected", "List the rows that checks reject, or write a workbook of them."),
         "enable": ("daemon:enable", "Let flows run by themselves again."),
@@ -113,7 +112,7 @@ def _run(arguments: Sequence[str], own: Sequence[str]) -> int:
             from data_engine.secret import masked
 
             sys.stderr.write(visible_lines(masked("".join(traceback.format_exception(error)))))
-        return tell(error, "--json" in own)
+        return tell_error(error, "--json" in own)
 
 
 def _invoke(arguments: list[str]) -> int:

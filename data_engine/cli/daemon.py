@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_engine.cli.deploying import say_left
-from data_engine.cli.failure import Failed
 from data_engine.cli.looks import tell_status
 from data_engine.cli.options import (
     AsJson,
@@ -25,7 +24,7 @@ from data_engine.cli.options import (
     require_known,
     source_from_shell,
 )
-from data_engine.cli.output import complain, print_json, say, status_style
+from data_engine.cli.output import Failed, complain, print_json, say, status_style
 from data_engine.errors import FlowValidationError, OwnedElsewhereError, WorkspaceError
 from data_engine.formatting import cli_line, duration_words, first_few, plural
 from data_engine.ledger.warned import runs_as_json, warned_words, warning_texts, warnings_of

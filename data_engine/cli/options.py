@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data_engine.cli.failure import Failed
-from data_engine.cli.output import complain, print_json, say
+from data_engine.cli.output import Failed, complain, print_json, say
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import visible
 from data_engine.platforms.names import with_home
