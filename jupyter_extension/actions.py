@@ -163,10 +163,20 @@ def _inspect(ws: Workspace, path: str, **request: Any) -> Any:
 
 
 def _settings(ws: Workspace) -> Any:
-    settings, error = ws.home.settings_shown(), ws.home.settings_error()
+    settings, error, machine = ws.home.settings_shown(), ws.home.settings_error(), load_machine_settings()
+    executable, collection = ws.interpreter(), machine.collection_root  # the Python that workers use
+    is_venv = (Path(executable).parent.parent / "pyvenv.cfg").is_file()
     return {
-        "machine": _machine(),
-        "interpreter": _interpreter(ws),
+        "machine": {
+            "file": str(machine_settings_path()),
+            "collection_root": None if collection is None else str(collection),
+            "default_workspace": machine.default_workspace,
+            "machine_id": machine_id(),
+        },
+        "interpreter": {
+            "executable": executable,
+            "kind": "virtual environment" if is_venv else "system or global",
+        },
         "workspace": {
             "file": str(ws.layout.settings_path),
             "warnings": [*settings.warnings] if error is None else [f"{error.where}: {error.what}; fix: {error.fix}"],
@@ -185,13 +195,6 @@ def _set_interpreter(ws: Workspace, path: str) -> str:
     text = path.strip()
     ws.set_interpreter(text or None)
     return f"Runs use {text}." if text else "Runs use the Python that starts the daemon."
-
-
-def _interpreter(ws: Workspace) -> dict[str, str]:
-    """The Python that workers use."""
-    executable = ws.interpreter()
-    is_venv = (Path(executable).parent.parent / "pyvenv.cfg").is_file()
-    return {"executable": executable, "kind": "virtual environment" if is_venv else "system or global"}
 
 
 def _workspaces(root: str | None, near: list[str]) -> Any:
@@ -247,17 +250,6 @@ def _provision(root: str | None, path: str) -> Any:
     names = ", ".join(str(path.relative_to(made.root)) for path in made.created if made.root in path.parents)
     said = f"Workspace {made.root.name}: {f'created {names}' if names else 'nothing was missing'}."
     return {"root": str(made.root), "said": said}
-
-
-def _machine() -> dict[str, Any]:
-    """The settings of this machine."""
-    settings = load_machine_settings()
-    return {
-        "file": str(machine_settings_path()),
-        "collection_root": None if settings.collection_root is None else str(settings.collection_root),
-        "default_workspace": settings.default_workspace,
-        "machine_id": machine_id(),
-    }
 
 
 def _is_sort(value: Any) -> bool:

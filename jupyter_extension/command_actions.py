@@ -18,7 +18,6 @@ from data_engine.errors import FlowValidationError, error_of
 from data_engine.flow.parameter_values import TypedValue
 from data_engine.formatting import cli_line, first_few, plural
 from data_engine.model import Deployment
-from data_engine.record import frozen
 from data_engine.status.deploy_lines import (
     INDENT,
     FilesBefore,
@@ -36,6 +35,8 @@ from jupyter_extension.files import flow_files
 Args: TypeAlias = Mapping[str, Any]
 Act: TypeAlias = Callable[[Workspace, Args], Any]
 Say: TypeAlias = Callable[[Workspace, Any, Any], Any]
+Question: TypeAlias = dict[str, Any]
+"""What a person is asked: a `text`, and `answers`: a label and what the action is then given."""
 _MOST_LISTED = 12
 
 
@@ -44,13 +45,9 @@ def carry_out(ws: Workspace, kind: type[Command[Any]], args: Args) -> Any:
     command = of_json(kind, args, kind.name)
     told = ws.link.send(command, waits=False)
     if isinstance(told, Left):
-        return _asked(told, command)
+        return f"{told.owner} was asked to {command.phrase}."
     say = _SAYS.get(kind.name)
     return f"Done: {command.phrase}." if say is None else say(ws, command, told)
-
-
-def _asked(left: Left, command: Command[Any]) -> str:
-    return f"{left.owner} was asked to {command.phrase}."
 
 
 # -- what is said --------------------------------------------------------------------------------------------------------
@@ -74,28 +71,23 @@ def _engine_started(ws: Workspace, command: Any, told: Any) -> str:
     return " ".join(said)
 
 
-def _flow_stopped(ws: Workspace, command: Any, told: Any) -> str:
-    what = ends_words(command.flow)
-    return f"{what} It is disabled until you enable it again." if told.disabled else what
-
-
-def _undeployed(ws: Workspace, command: Any, told: Any) -> str:
-    again = cli_line("rollback", command.flow)
-    return f"Production does not run {command.flow} any more. To let it run again as it was deployed: {again}"
-
-
 _SAYS: Mapping[str, Say] = {
     "start": lambda ws, command, told: "The daemon runs; it outlives this kernel and JupyterLab.",
     "start-engine": _engine_started,
     "stop-engine": lambda ws, command, told: "The engine is off; running work finishes.",
-    "stop-flow": _flow_stopped,
+    "stop-flow": lambda ws, command, told: (
+        f"{ends_words(command.flow)}{' It is disabled until you enable it again.' if told.disabled else ''}"
+    ),
     "retry": lambda ws, command, told: freed_words(told.freed),
     "enable": lambda ws, command, told: f"{command.flow} runs by itself when the engine is on.",
     "disable": lambda ws, command, told: f"{command.flow} runs by hand only.",
     "reset": lambda ws, command, told: (
         f"Forgot {plural(told.count, 'run')} of {command.flow or 'every flow'}; its files are new again."
     ),
-    "undeploy": _undeployed,
+    "undeploy": lambda ws, command, told: (
+        f"Production does not run {command.flow} any more."
+        f" To let it run again as it was deployed: {cli_line('rollback', command.flow)}"
+    ),
     "rollback": lambda ws, command, told: f"{rolled_back_words(ws.home.ledger(), told)}.",
     "stop-backfill": lambda ws, command, told: (
         "The backfill starts no more runs; runs that have begun go on to their end."
@@ -338,10 +330,15 @@ def _run(ws: Workspace, args: Args) -> dict[str, Any]:
     if take not in ("ask", "due", "all"):
         raise FlowValidationError(f"a run cannot take {take!r}", where="the panel", fix="reload the page")
     given = {key: TypedValue.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
-    if take == "ask" and (question := _question_of_run(ws, name, args["source"], args["unsaved"])) is not None:
-        return {"run_ids": [], "question": question}
+    if take == "ask":
+        question = None if args["source"] is not None else _run_question(ws, name)
+        if args["unsaved"] and name in ws.home.deployments().deployed():  # edits that are not saved, which no run takes
+            question = with_unsaved(question, args["unsaved"])
+        if question is not None:
+            return {"run_ids": [], "question": question}
     if take == "due":
-        sources: list[str | None] = [*_due_sources(ws, name)]
+        found = (flow_files(ws, name, search="", group=group, limit=MOST_DUE) for group in _DUE)
+        sources: list[str | None] = [one.path for files in found for one in files.files]
         if not sources:
             return {"run_ids": [], "said": f"No file of {name} is due any more."}
     else:
@@ -354,13 +351,7 @@ def _run(ws: Workspace, args: Args) -> dict[str, Any]:
     return {"run_ids": run_ids, "said": f"{name}: {plural(len(run_ids), 'run')} started."}
 
 
-def _question_of_run(ws: Workspace, name: str, source: str | None, unsaved: list[str]) -> RunQuestion | None:
-    """What is asked first: of the flow's files, unless it is to run for one `source`, and of edits that are not saved, which no run takes."""
-    question = None if source is not None else _run_question(ws, name)
-    return with_unsaved(question, unsaved) if unsaved and name in ws.home.deployments().deployed() else question
-
-
-def _run_question(ws: Workspace, name: str) -> RunQuestion | None:
+def _run_question(ws: Workspace, name: str) -> Question | None:
     """What is asked before the flow runs for its files; None where it is not polled, or runs once for all of them."""
     try:
         entry = flow_entry(ws, name)
@@ -371,12 +362,6 @@ def _run_question(ws: Workspace, name: str) -> RunQuestion | None:
         return None
     counts = {group: count for group, _, count in files.groups}
     return run_question(entry["title"], counts, may_choose=not ws.lease().is_elsewhere)
-
-
-def _due_sources(ws: Workspace, name: str) -> list[str]:
-    """The files of a flow that wait for a run, or are held."""
-    found = (flow_files(ws, name, search="", group=group, limit=MOST_DUE) for group in ("held", "waiting"))
-    return [one.path for files in found for one in files.files]
 
 
 def _owner_asked(ws: Workspace, what: str) -> str | None:
@@ -422,24 +407,16 @@ MOST_DUE = 200
 """So many files at most are asked for one by one."""
 
 
-@frozen
-class RunQuestion:
-    """What a person is asked: `answers` are a label and what `run` is then given as `take`."""
-
-    text: str
-    answers: tuple[tuple[str, str], ...]
-
-
-def run_question(title: str, counts: Mapping[str, int], *, may_choose: bool = True) -> RunQuestion | None:
+def run_question(title: str, counts: Mapping[str, int], *, may_choose: bool = True) -> Question | None:
     """What is asked before a polled flow with so many files of each group runs; None where one file runs that is not done.
 
     Where one `may_choose`, those that are due can be run alone.
 
     Example:
-        >>> print(run_question("Sales", {"waiting": 3, "done": 4}))
-        RunQuestion(text='Run Sales: 3 files are due, 4 are done.', answers=(('Run the 3 due', 'due'), ('Run all 7', 'all')))
-        >>> run_question("Sales", {"done": 2}).answers
-        (('Run both again', 'all'),)
+        >>> run_question("Sales", {"waiting": 3, "done": 4})
+        {'text': 'Run Sales: 3 files are due, 4 are done.', 'answers': [('Run the 3 due', 'due'), ('Run all 7', 'all')]}
+        >>> run_question("Sales", {"done": 2})["answers"]
+        [('Run both again', 'all')]
         >>> run_question("Sales", {"waiting": 1})
     """
     done = counts.get("done", 0) + counts.get("running", 0)
@@ -457,19 +434,19 @@ def run_question(title: str, counts: Mapping[str, int], *, may_choose: bool = Tr
     answers = [(everything, "all")]
     if done and due and due <= MOST_DUE and may_choose:
         answers.insert(0, (f"Run the {due:,} {some}" if due > 1 else f"Run the one {some}", "due"))
-    return RunQuestion(f"Run {title}: {text}.", tuple(answers))
+    return {"text": f"Run {title}: {text}.", "answers": answers}
 
 
-def with_unsaved(question: RunQuestion | None, files: Sequence[str]) -> RunQuestion:
+def with_unsaved(question: Question | None, files: Sequence[str]) -> Question:
     """What is asked where these files of the flow have edits that are not saved, and the flow runs without them.
 
     Example:
         >>> with_unsaved(None, ["sales.ipynb"])
-        RunQuestion(text='sales.ipynb has unsaved edits: the flow runs as it is deployed, without them.', answers=(('Run it', 'all'),))
-        >>> with_unsaved(run_question("Sales", {"done": 2}), ["sales.ipynb"]).text
+        {'text': 'sales.ipynb has unsaved edits: the flow runs as it is deployed, without them.', 'answers': [('Run it', 'all')]}
+        >>> with_unsaved(run_question("Sales", {"done": 2}), ["sales.ipynb"])["text"]
         'sales.ipynb has unsaved edits: the flow runs as it is deployed, without them. Run Sales: 2 files are done.'
     """
     told = f"{', '.join(files)} {'has' if len(files) == 1 else 'have'} unsaved edits: the flow runs as it is deployed, without them."
     if question is None:
-        return RunQuestion(told, (("Run it", "all"),))
-    return RunQuestion(f"{told} {question.text}", question.answers)
+        return {"text": told, "answers": [("Run it", "all")]}
+    return question | {"text": f"{told} {question['text']}"}

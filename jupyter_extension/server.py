@@ -44,11 +44,6 @@ _pool = ThreadPoolExecutor(8, thread_name_prefix="data-engine-panel")
 _feeds: dict[Path, Feed] = {}
 
 
-def feed_of(ws: Workspace) -> Feed:
-    """The workspace's feed in this process."""
-    return _feeds.setdefault(ws.root, Feed(ws))
-
-
 class _Handler(APIHandler):
     async def in_thread(self, work: Callable[..., Any], *given: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(_pool, work, *given)
@@ -146,7 +141,8 @@ class Events(_Handler):
         loop = asyncio.get_running_loop()
         views = self._views
         try:
-            feed = feed_of(await self.in_thread(Workspace, self.get_query_argument("root", "")))
+            ws = await self.in_thread(Workspace, self.get_query_argument("root", ""))
+            feed = _feeds.setdefault(ws.root, Feed(ws))
         except FlowValidationError as error:
             self.finish(json.dumps({"error": error.as_dict()}))
             return

@@ -161,11 +161,12 @@ class _Axis:
 def _lane(runs: Sequence[Run], axis: _Axis, y: float) -> Iterator[str]:
     """The marks of one flow's runs, from left to right; those on one spot are one mark."""
     spots: dict[int, list[Run]] = {}
+    weights = {word: number for number, word in enumerate(_BY_WEIGHT)}
     for run in runs:
         spots.setdefault(int(axis.x(_start_s(run)) / _SPOT), []).append(run)
     for spot in sorted(spots):
         here = spots[spot]
-        worst = min(here, key=lambda run: (_weight(run.status), axis.x(_start_s(run))))
+        worst = min(here, key=lambda run: (weights.get(run.status, len(weights)), _start_s(run)))
         tip = f"{plural(len(here), 'run')}: {outcome_words(here)}" if len(here) > 1 else _run_words(worst, axis.zone)
         yield shape_svg(mark_of(worst.status), axis.x(_start_s(worst)) - 6, y - 6, title=clean(tip))
 
@@ -175,10 +176,6 @@ def _run_words(run: Run, zone: tzinfo | None) -> str:
     source = "" if run.source is None else f", {run.source.replace(chr(92), '/').rpartition('/')[2]}"
     took = f", {duration_words(run.elapsed_s)}" if run.elapsed_s is not None else ""
     return f"{run.status} {at}{took}{source}{f': {_first_line(run.error)}' if run.error else ''}"
-
-
-def _weight(status: str) -> int:
-    return _BY_WEIGHT.index(status) if status in _BY_WEIGHT else len(_BY_WEIGHT)
 
 
 def _first_line(error: str | None) -> str:
