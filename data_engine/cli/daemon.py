@@ -206,30 +206,17 @@ def kill(
         if root is None or not _kill_left_behind(Path(root)):
             raise
         was_running = True
-    text = killed_words(running) if was_running else "No daemon was running."
-    return done({"was_running": was_running}, text, as_json)
+    text = "Ended the daemon and its workers" if was_running else "No daemon was running"
+    if was_running and running:
+        named = first_few([f"{run.flow} (run {run.run_id[:8]})" for run in running], _MOST_NAMED)
+        text += f", and with them {plural(len(running), 'run')}: {named}"
+    return done({"was_running": was_running}, f"{text}.", as_json)
 
 
 def _is_confirmed(running: Sequence[ActiveRun]) -> bool:
     """Whether somebody at a terminal says yes; where nobody can be asked it was meant."""
     runs = f", and with it {plural(len(running), 'run')}" if running else ""
     return not is_terminal(sys.stdin) or typer.confirm(f"End the daemon now{runs}?", err=True)
-
-
-def killed_words(running: Sequence[ActiveRun]) -> str:
-    """That the daemon was ended, and which runs with it.
-
-    Example:
-        >>> from data_engine.model import ActiveRun
-        >>> killed_words([ActiveRun("3f9c12ab77", "claims", "C", None, "", 7, in_daemon=True)])
-        'Ended the daemon and its workers, and with them 1 run: claims (run 3f9c12ab).'
-        >>> killed_words([])
-        'Ended the daemon and its workers.'
-    """
-    if not running:
-        return "Ended the daemon and its workers."
-    named = first_few([f"{run.flow} (run {run.run_id[:8]})" for run in running], _MOST_NAMED)
-    return f"Ended the daemon and its workers, and with them {plural(len(running), 'run')}: {named}."
 
 
 def _kill_left_behind(root: Path) -> bool:

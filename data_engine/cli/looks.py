@@ -80,7 +80,8 @@ def tell_status(ws: Workspace, as_json: bool) -> int:
         print_json(found.as_dict())
         return 0
     _say_workspace(found, ws)
-    _say_requests(found)
+    for number, request in enumerate(found.requests):
+        say(f"{'' if number else 'asked':<8} {request.text}")
     for one in found.backfills:
         if one.state == "running" or one.failed:
             say(f"backfill {one.flow}: {one.text}  ({one.id[:8]})")
@@ -267,11 +268,6 @@ def _say_unsent(found: WorkspaceStatus) -> None:
         say(
             f"         {cli_line('alert', 'history')} shows all of them; after that, those that were given up are left out here"
         )
-
-
-def _say_requests(found: WorkspaceStatus) -> None:
-    for number, one in enumerate(found.requests):
-        say(f"{'' if number else 'asked':<8} {one.text}")
 
 
 def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:

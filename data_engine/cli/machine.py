@@ -22,7 +22,6 @@ from data_engine.platforms.terminals import is_terminal
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
-    from data_engine.daemon.doctor import Finding
     from data_engine.daemon.notifier import Tried
     from data_engine.engine.local_workspace import LocalWorkspace
     from data_engine.status.record import ServiceFacts
@@ -348,7 +347,14 @@ def doctor(ctx: typer.Context, accept_clock: AcceptClock = False, as_json: AsJso
     findings = list(examine(layout))
     wrong = [finding for finding in findings if finding.ok is False]
     if as_json:
-        print_json({"ok": not wrong, "findings": [_as_dict(finding) for finding in findings]})
+        print_json(
+            {
+                "ok": not wrong,
+                "findings": [
+                    {"name": one.name, "ok": one.ok, "measured": one.measured, "fix": one.fix} for one in findings
+                ],
+            }
+        )
         return 1 if wrong else 0
     shown = table("CHECK", "", "MEASURED")
     for finding in findings:
@@ -361,7 +367,3 @@ def doctor(ctx: typer.Context, accept_clock: AcceptClock = False, as_json: AsJso
     say("")
     say(f"{plural(len(findings), 'check')}, {len(wrong)} wrong")
     return 1 if wrong else 0
-
-
-def _as_dict(finding: Finding) -> dict[str, str | bool | None]:
-    return {"name": finding.name, "ok": finding.ok, "measured": finding.measured, "fix": finding.fix}

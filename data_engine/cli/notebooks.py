@@ -75,7 +75,9 @@ def compile_flows(
         return _run_and_compare(ws, name, as_json)
     if name is not None and not check:
         return _compile_one(ws, name, as_json)
-    modules = _modules(ws, _built(ws, name))
+    entries = _built(ws, name)
+    statuses = ws.home.deployments().statuses(entry.name for entry in entries)
+    modules = [_Module(entry, statuses[entry.name]) for entry in entries]
     if as_json:
         print_json([module.as_json() for module in modules])
     else:
@@ -85,7 +87,9 @@ def compile_flows(
                 module.say(told)
         if name is None:
             say_not_flows(ws)
-        say(_sum_of(modules))
+        broken, warned = sum(one.is_broken for one in modules), sum(bool(one.entry.warnings) for one in modules)
+        edited = sum(one.deployment_status.is_edited for one in modules)
+        say(f"{plural(len(modules), 'module')}, {broken} broken, {warned} with warnings, {edited} edited")
     is_stale = any(module.deployment_status.is_edited for module in modules)
     return 1 if any(module.is_broken for module in modules) or (check and is_stale) else 0
 
@@ -139,18 +143,6 @@ def _built(ws: Workspace, name: str | None) -> Sequence[CatalogEntry]:
 
     find_flow(ws.home, name)
     return [entry for entry in entries if entry.name == name]
-
-
-def _modules(ws: Workspace, entries: Sequence[CatalogEntry]) -> list[_Module]:
-    statuses = ws.home.deployments().statuses(entry.name for entry in entries)
-    return [_Module(entry, statuses[entry.name]) for entry in entries]
-
-
-def _sum_of(modules: Sequence[_Module]) -> str:
-    broken = sum(module.is_broken for module in modules)
-    warned = sum(bool(module.entry.warnings) for module in modules)
-    edited = sum(module.deployment_status.is_edited for module in modules)
-    return f"{plural(len(modules), 'module')}, {broken} broken, {warned} with warnings, {edited} edited"
 
 
 def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
@@ -295,6 +287,8 @@ def plan(
     Without NAME, for each deployed flow that was edited. Both versions run into scratch; nothing is recorded, or changed in
     production. Ends with 0 even if there are differences, with 1 when an edit fails where what is deployed does not, or everywhere.
     """
+    from data_engine.proof.kept import compared
+
     ws = chosen_workspace(ctx)
     params = read_params(param)
     names = [name] if name is not None else sorted(ws.home.deployments().edits())
@@ -313,7 +307,8 @@ def plan(
             plans.append(found)
             if not as_json:
                 _say_plan(found)
-                _say_compared(ws, one)
+                if verdict := compared(ws.home, ws.layout.flow_modules_dir / f"{one}.ipynb"):
+                    say(f"{one}.ipynb: {verdict.words}")
     if as_json:
         print_json(plans[0].as_dict() if name is not None else [found.as_dict() for found in plans])
     elif not names:
@@ -327,14 +322,6 @@ def _say_plan(found: Plan) -> None:
         say("Correct the edit first: nothing was deployed, and production still runs what is deployed.")
     elif not found.equal or found.cells:
         say(f"To let production run it: {cli_line('deploy', found.flow)}")
-
-
-def _say_compared(ws: Workspace, name: str) -> None:
-    """Say how the current notebook compared with its kernel."""
-    from data_engine.proof.kept import compared
-
-    if verdict := compared(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
-        say(f"{name}.ipynb: {verdict.words}")
 
 
 def _is_confirmed(ws: Workspace, name: str, as_json: bool) -> bool:

@@ -288,29 +288,19 @@ def rolled_back_words(ledger: Ledger, row: Deployment) -> str:
 
 def deployment_cells(one: Deployment) -> tuple[str, ...]:
     """A deployment as a row tells it after its id: flow, when, who, what, what changed, Git, how it compared, note."""
+    state = one.word if one.is_kept or one.kind == "withdraw" else f"{one.word}, not kept"
+    if one.is_live:
+        state = "live, by rollback" if one.kind == "rollback" else "live"
     return (
         one.flow,
         local_time(one.at_utc),
         one.who,
-        state_words(one),
+        state,
         changed_words(one),
         git_words(one),
         "" if one.compared is None else one.compared.short_words,
         one.note,
     )
-
-
-def state_words(one: Deployment) -> str:
-    """What a deployment was, and whether it is what production runs.
-
-    Example:
-        >>> from data_engine.model import Deployment
-        >>> [state_words(Deployment("d1", 1, "claims", kind, "", is_live=True)) for kind in ("deploy", "rollback")]
-        ['live', 'live, by rollback']
-    """
-    if one.is_live:
-        return "live, by rollback" if one.kind == "rollback" else "live"
-    return one.word if one.is_kept or one.kind == "withdraw" else f"{one.word}, not kept"
 
 
 def changed_words(one: Deployment) -> str:

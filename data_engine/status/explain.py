@@ -141,7 +141,11 @@ class Explanation(Record):
         if self.run_id is not None and self.run_id[:8] not in said:
             said = f"{said} (as run {self.run_id[:8]})"
         if self.abandoned is not None:
-            said = f"{said}; {abandoned_words(self.abandoned, self.why.kind)}"
+            lost = self.abandoned
+            run = "" if lost.run_id is None else f" ({lost.run_id[:8]})"
+            because = f": {lost.error}" if lost.error else ""
+            again = _WHEN.get(self.why.kind, "it runs again then")
+            said = f"{said}; its last run{run} was abandoned{because}; {again}"
         if self.gone:
             said = f"{said}; {gone_words(self.gone)}"
         if self.written_by is None:
@@ -649,18 +653,6 @@ _WHEN = {
     Disabled.kind: "it runs again as soon as the flow is enabled",
     NotDeployed.kind: "it runs again as soon as the flow is deployed",
 }
-
-
-def abandoned_words(lost: Interrupted, blocked: str) -> str:
-    """How the last run of a source ended, and when it is done again, by the kind of what keeps it from running now.
-
-    Example:
-        >>> abandoned_words(Interrupted("3f9c12ab77", "its process died (pid 77)"), "engine_off")
-        'its last run (3f9c12ab) was abandoned: its process died (pid 77); it runs again as soon as the engine is on'
-    """
-    run = "" if lost.run_id is None else f" ({lost.run_id[:8]})"
-    because = f": {lost.error}" if lost.error else ""
-    return f"its last run{run} was abandoned{because}; {_WHEN.get(blocked, 'it runs again then')}"
 
 
 def abandoned(state: SourceState | None) -> Interrupted | None:

@@ -186,13 +186,8 @@ def _environment(a: Run, b: Run, before: Sequence[str], after: Sequence[str]) ->
     found = changes({"Python": a.python}, {"Python": b.python})
     if a.environment and b.environment and (not before or not after):
         return (*found, Change("packages", a.environment, b.environment))
-    lists: list[dict[str, Any]] = [dict(_name_and_version(one) for one in listed) for listed in (before, after)]
+    lists: list[dict[str, Any]] = [dict(one.partition(" ")[::2] for one in listed) for listed in (before, after)]
     return (*found, *changes(*lists))[:_MOST] if before and after else found
-
-
-def _name_and_version(distribution: str) -> tuple[str, str]:
-    name, _, version = distribution.partition(" ")
-    return name, version
 
 
 def _rows(a: Run, b: Run, before: Mapping[str, StepRun], after: Mapping[str, StepRun]) -> tuple[Change, ...]:

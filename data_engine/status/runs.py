@@ -144,11 +144,8 @@ def files_words(files: Sequence[RunFile], more: int) -> str:
         >>> files_words(files[:2], 3), files_words(files, 10)
         ('/in/a.csv, /in/b.csv and 3 more', '/in/a.csv, /in/b.csv, /in/c.csv, /in/d.csv, /in/e.csv and 11 more')
     """
-    return first_few([f"{one.path}{_rows_of(one)}" for one in files], _FEW, more=more)
-
-
-def _rows_of(one: RunFile) -> str:
-    return "" if one.rows is None else f" ({plural(one.rows, 'row')})"
+    rows = ("" if one.rows is None else f" ({plural(one.rows, 'row')})" for one in files)
+    return first_few([f"{one.path}{words}" for one, words in zip(files, rows, strict=True)], _FEW, more=more)
 
 
 def also_read_words(run: Run) -> str:

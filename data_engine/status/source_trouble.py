@@ -96,7 +96,14 @@ def with_recipient_warnings(entries: Iterable[CatalogEntry], others: Collection[
     found = []
     for entry in known:
         unknown = [] if entry.flow is None else [name for name in recipients_of(entry.flow) if name not in here]
-        told = tuple(unknown_words(entry.name, name, sorted(stored | {*others} - {name})) for name in unknown)
+        told = []
+        for name in unknown:
+            known_here = sorted(stored | {*others} - {name})
+            fix = f"{near_offer(name, known_here)}`{cli_line('secret', 'set', name)}` stores its address"
+            listed = f"; known here: {', '.join(known_here)}" if known_here else ""
+            told.append(
+                f"{entry.name}: Flow.alert(to=...) names {name!r}, and this machine has no such secret: {fix}{listed}"
+            )
         found.append(replace(entry, warnings=(*entry.warnings, *told)))
     return tuple(found)
 
@@ -109,19 +116,6 @@ def recipients_of(flow: Flow) -> tuple[str, ...]:
         ('ops', 'boss')
     """
     return tuple(dict.fromkeys(name for rule in flow.alerts for name in rule.to or ()))
-
-
-def unknown_words(flow: str, name: str, known: Collection[str]) -> str:
-    """That a recipient is unknown, with the known ones.
-
-    Example:
-        >>> unknown_words("claims", "opss", ["ops", "mail_team"])
-        "claims: Flow.alert(to=...) names 'opss', and this machine has no such secret: did you mean ops? Else \
-`data-engine secret set opss` stores its address; known here: ops, mail_team"
-    """
-    here = f"; known here: {', '.join(known)}" if known else ""
-    fix = f"{near_offer(name, known)}`{cli_line('secret', 'set', name)}` stores its address{here}"
-    return f"{flow}: Flow.alert(to=...) names {name!r}, and this machine has no such secret: {fix}"
 
 
 def why_nothing(flow: Flow) -> str:

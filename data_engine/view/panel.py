@@ -5,7 +5,7 @@ The front-end only draws it. A button that cannot be used now says why: its valu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import field, fields, replace
 from typing import Any, ClassVar, TypeAlias
 
@@ -22,7 +22,7 @@ from data_engine.model import ActiveRun, Backfill
 from data_engine.reasons.kinds import DaemonSilent, Expected, Unreachable
 from data_engine.reasons.remedies import SILENT_FIX, remedy_of
 from data_engine.record import Record, frozen
-from data_engine.status.record import ClusterFacts, DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
+from data_engine.status.record import ClusterFacts, EngineFacts, FlowStatus, WorkspaceStatus
 from data_engine.status.sentences import GOES_ON, told_once, undelivered_words
 from data_engine.status.troubles import Known, TroubleLine, has_recovered, troubles_of
 
@@ -197,10 +197,17 @@ def render(
     daemon, engine, lease = status.daemon, status.engine, status.lease
     known = known or Known()
     flows = {flow.name: _shown(flow, status, known) for flow in status.flows}
+    not_flows, more = status.not_flows[:_MOST_NOT_FLOWS], len(status.not_flows) - _MOST_NOT_FLOWS
+    if more > 0:
+        not_flows = (*not_flows, f"and {more:,} more that `{cli_line('list')}` names")
     return PanelView(
         workspace_id=status.workspace_id,
         workspace_root=status.workspace_root,
-        daemon=daemon_mark(daemon),
+        daemon=Mark("does not answer", "warn", "triangle")
+        if daemon.silent
+        else Mark("running", "good", "disc")
+        if daemon.running
+        else Mark("not running"),
         engine=_engine_mark(engine, daemon.running),
         lease=_MARKS["mine" if is_mine(lease) else lease.state],
         lease_line=lease_line(lease, machine_id=machine_id),
@@ -216,22 +223,8 @@ def render(
         details={
             "daemon": f"pid {daemon.pid}, version {daemon.version}" if daemon.running else "no daemon on this machine"
         },
-        not_flows=_not_flows(status.not_flows),
+        not_flows=not_flows,
     )
-
-
-def daemon_mark(daemon: DaemonFacts) -> Mark:
-    """The mark of this machine's daemon.
-
-    Example:
-        >>> daemon_mark(DaemonFacts(running=True, pid=77)).word, daemon_mark(DaemonFacts()).word
-        ('running', 'not running')
-        >>> daemon_mark(DaemonFacts(running=True, silent=True, pid=77)).word
-        'does not answer'
-    """
-    if daemon.silent:
-        return Mark("does not answer", "warn", "triangle")
-    return Mark("running", "good", "disc") if daemon.running else Mark("not running")
 
 
 def run_mark(status: str, why: Cause | None = None) -> Mark:
@@ -301,11 +294,6 @@ def _summary(rows: Iterable[PanelFlow]) -> str:
     failed = sum(row.is_failing for row in rows)
     parts = [plural(len(rows), "flow"), f"{running} running" if running else "", f"{failed} failing" if failed else ""]
     return " · ".join(filter(None, parts))
-
-
-def _not_flows(texts: Sequence[str]) -> tuple[str, ...]:
-    more = len(texts) - _MOST_NOT_FLOWS
-    return (*texts[:_MOST_NOT_FLOWS], *([f"and {more:,} more that `{cli_line('list')}` names"] if more > 0 else []))
 
 
 def _notices(status: WorkspaceStatus, problem: str | None) -> Iterable[Notice]:
