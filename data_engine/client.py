@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data_engine.client_arguments import folder_argument, is_json, limit_argument, params_argument, workspace_argument
+from data_engine.client_arguments import folder_argument, is_json, params_argument, workspace_argument
 from data_engine.display_hook import Listing
 from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.flow.suggestions import typed_verbs
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     from data_engine.planning.backfill import Reprocess
     from data_engine.status.explain import Explanation
     from data_engine.status.record import WorkspaceStatus
-    from data_engine.status.run_comparison import Comparison
-    from data_engine.status.trends import Trends
+    from data_engine.status.run_comparison import Comparison, Trends
     from data_engine.verbs import Flow
     from data_engine.workspace.settings import WorkspaceSettings
 
@@ -804,7 +803,10 @@ class Workspace:
             flow = check_flow_name(flow)
         days = given_day(since, "runs(since=...)"), given_day(until, "runs(until=...)")
         wanted = wanted_runs(None if status is None else given_text(status, "runs(status=...)"), *days)
-        return Listing(shown_runs(self.home, flow, limit_argument(limit), wanted))
+        if limit < 0:
+            what = f"limit={limit!r} must be a whole number"
+            raise FlowValidationError(what, where="Workspace.runs", fix="limit=100")
+        return Listing(shown_runs(self.home, flow, limit, wanted))
 
     def run_record(self, run_id: str) -> Run:
         """The run with this id, or with the only id that begins so.
@@ -898,7 +900,7 @@ class Workspace:
             (2, [('Make Sales', [3.0, 3.0]), ('Add Up', [2.0, 2.0])])
         """
         from data_engine.notebook.catalog import check_flow_name, find_module
-        from data_engine.status.trends import trends_of
+        from data_engine.status.run_comparison import trends_of
 
         ledger = self.home.ledger()
         if not ledger.runs(check_flow_name(flow), 1):
@@ -1384,7 +1386,7 @@ def outcome_of(ws: Workspace, asked: Deploy, wait: bool = True) -> Outcome | Non
         FlowValidationError, RequestFailedError, RequestExpiredError: as `Workspace.deploy`.
     """
     from data_engine.proof.kept import with_unsettled
-    from data_engine.status.source_trouble import with_recipient_warnings, with_source_warnings
+    from data_engine.status.places import with_recipient_warnings, with_source_warnings
     from data_engine.workspace.layout import kernel_shell
 
     if asked.flow is not None and kernel_shell() is not None:

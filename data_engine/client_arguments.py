@@ -55,17 +55,6 @@ def workspace_argument(path: object) -> Path:
     )
 
 
-def limit_argument(limit: int) -> int:
-    """How many of something.
-
-    Raises:
-        FlowValidationError: a negative one.
-    """
-    if limit < 0:
-        raise FlowValidationError(f"limit={limit!r} must be a whole number", where="Workspace.runs", fix="limit=100")
-    return limit
-
-
 def params_argument(params: Mapping[str, Any] | None) -> dict[str, Any]:
     """What a daemon can be sent: it and its workers are other processes.
 

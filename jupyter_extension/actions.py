@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -29,7 +29,7 @@ from data_engine.platforms.names import real_path, with_home
 from data_engine.proof.kernel import compared_now
 from data_engine.record import as_json, frozen
 from data_engine.version import __version__
-from data_engine.view.feed import child_json
+from data_engine.view.feed import Feed, child_json
 from data_engine.workspace.layout import is_workspace
 from data_engine.workspace.machine import (
     load_machine_settings,
@@ -75,6 +75,16 @@ def answer(root: str | None, action: str, args: Args) -> dict[str, Any]:
     except Exception as error:  # whatever it is, the page must be told
         what = f"{action} failed: {type(error).__name__}: {error}"
         return {"error": {"what": what, "where": None, "fix": "`data-engine doctor` checks this machine"}}
+
+
+def answer_and_look(feed: Feed | None, root: str | None, action: str, args: Args) -> dict[str, Any]:
+    """The same, of which the feed that follows the workspace tells at once where it changes something."""
+    if feed is None or not changes(action):
+        return answer(root, action, args)
+    given = partial(answer, root, action, args)
+    found = feed.while_starts(given) if action == "start_engine" else given()
+    feed.look()
+    return found
 
 
 def check(action: str, args: Args) -> Args:
@@ -498,20 +508,16 @@ def plan_view(ws: Workspace, flow: str, *, sources: int, key: str, yes: bool) ->
     if "error" in found:
         if needs := found.get("not_held_back"):
             texts = tuple(f"{one['step']}: {one['why']}" for one in needs)
-            view = PlanView(flow, Mark("asks first", "warn", "triangle"), str(found["error"]["what"]), needs=texts)
-            return replace(view, live=live, digest=digest)
+            mark, what = Mark("asks first", "warn", "triangle"), str(found["error"]["what"])
+            return PlanView(flow, mark, what, needs=texts, live=live, digest=digest)
         raise error_of(found["error"])
-    view = view_of(Plan.read(found))
+    plan = Plan.read(found)
     path = ws.layout.flow_modules_dir / f"{flow}.ipynb"
     verdict = compared_now(ws.home, path)
-    text = view.text if verdict is None else f"{view.text}; {flow}.ipynb: {verdict.words}"
-    return replace(view, text=text, live=live, digest=digest)
-
-
-def view_of(plan: Plan) -> PlanView:
-    """The plan for the page."""
+    text = plan.text if verdict is None else f"{plan.text}; {flow}.ipynb: {verdict.words}"
     cells = tuple((one.where, one.lines) for one in plan.cells)
-    return PlanView(plan.flow, mark_of_plan(plan), plan.text, cells, html(plan_data_card(plan, samples=True)))
+    data = html(plan_data_card(plan, samples=True))
+    return PlanView(flow, mark_of_plan(plan), text, cells, data, live=live, digest=digest)
 
 
 def given_key(text: str) -> tuple[str, ...]:

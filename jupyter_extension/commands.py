@@ -85,7 +85,7 @@ def _preview(given: Namespace, names: UserNames) -> Any:
 def _plan(given: Namespace, names: UserNames) -> Any:
     name = given.subject or own_name(names, "plan")
     ws = _workspace()
-    tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+    tell_unsaved(names, ws.layout.flow_modules_dir / f"{name}.ipynb")
     for line in _plan_lines(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
         print(line)
     sources = 3 if given.sources is None else whole(given.sources, "--sources")
@@ -102,7 +102,7 @@ def _test(given: Namespace, names: UserNames) -> Any:
     name = None if given.all else given.subject or own_name(names, "test")
     ws = _workspace()
     if name is not None:
-        tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+        tell_unsaved(names, ws.layout.flow_modules_dir / f"{name}.ipynb")
     return ws.test(name, given.update)
 
 
@@ -121,7 +121,7 @@ def _compile(given: Namespace, names: UserNames) -> Any:
         require_parsed(path)
         print(f"{path.name} is a Python module: production runs the whole of it.")
     else:
-        tell_unsaved(given, names, path)
+        tell_unsaved(names, path)
         compiled = compile_notebook(path)
         if given.compare:
             print(*_comparison_lines(home, path, names), sep="\n")
@@ -285,7 +285,7 @@ def _run(given: Namespace, names: UserNames) -> Any:
     name = given.subject or own_name(names, "run")
     ws = _workspace()
     if given.subject is None:
-        tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+        tell_unsaved(names, ws.layout.flow_modules_dir / f"{name}.ipynb")
     run_ids: list[Any] = ws.run(name, wait=False, source=given.source, params=params)
     status = ws.deployment_status(name)
     if status.is_edited:

@@ -270,7 +270,7 @@ _KINDS = {
     "data_engine.status.record.WorkspaceStatus": _Kind("cards.status_card", has_hints=True),
     "data_engine.model.Backfill": _Kind("cards.backfill_card"),
     "data_engine.status.run_comparison.Comparison": _Kind("cards.comparison_card"),
-    "data_engine.status.trends.Trends": _Kind("trends.trends_card"),
+    "data_engine.status.run_comparison.Trends": _Kind("trends.trends_card"),
 }
 """By the name of the class: a class whose module is not imported has no values."""
 

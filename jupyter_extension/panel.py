@@ -20,7 +20,7 @@ from data_engine.model import utc_text
 from data_engine.status.record import WorkspaceStatus
 from data_engine.view.feed import Feed, View
 from data_engine.view.panel import delta
-from jupyter_extension.actions import answer, changes, place_of
+from jupyter_extension.actions import answer_and_look, place_of
 from jupyter_extension.assets import panel_css, panel_js
 
 PANEL_MIME = "application/vnd.data-engine.panel+json"
@@ -98,16 +98,9 @@ class Panel(anywidget.AnyWidget):
                 self._stop_following()
 
     def _do(self, message: dict[str, Any]) -> None:
-        root, action = message.get("root"), str(message.get("action"))
         args = message.get("args")
-        feed = self._feed if changes(action) else None
         given = args if isinstance(args, dict) else {}
-        if feed is not None and action == "start_engine":
-            found = feed.while_starts(lambda: answer(root, action, given))
-        else:
-            found = answer(root, action, given)
-        if feed is not None:
-            feed.look()
+        found = answer_and_look(self._feed, message.get("root"), str(message.get("action")), given)
         self._tell({"kind": "answer", "id": message.get("id"), "answer": found})
 
     def _follow(self, root: str) -> None:

@@ -33,7 +33,7 @@ from data_engine.version import __version__
 from data_engine.view.feed import Feed, View
 from data_engine.view.panel import delta
 from data_engine.workspace.layout import renamed_file
-from jupyter_extension.actions import answer, changes, fields_of, is_here
+from jupyter_extension.actions import answer, answer_and_look, fields_of, is_here
 from jupyter_extension.assets import page_html, page_js, panel_css, panel_js
 
 BASE = "data-engine"
@@ -114,14 +114,8 @@ class Do(_Handler):
         root, action, args = body["root"], body["action"], body["args"]
         if (fields := fields_of(action)) is not None:
             checked(args, fields, action)
-        feed = _feeds.get(Path(root)) if changes(action) and root is not None else None
-        if feed is not None and action == "start_engine":
-            found = await self.in_thread(feed.while_starts, lambda: answer(root, action, args))
-        else:
-            found = await self.in_thread(answer, root, action, args)
-        if feed is not None:
-            feed.look()
-        self.finish(json.dumps(found))
+        feed = None if root is None else _feeds.get(Path(root))
+        self.finish(json.dumps(await self.in_thread(answer_and_look, feed, root, action, args)))
 
 
 class Events(_Handler):

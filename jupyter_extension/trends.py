@@ -11,7 +11,7 @@ from data_engine.formatting import duration_words, local_time, plural
 from data_engine.marks import Mark
 from data_engine.model import Run
 from data_engine.record import frozen
-from data_engine.status.trends import Trend, TrendPoint, Trends
+from data_engine.status.run_comparison import Trend, TrendPoint, Trends
 from jupyter_extension.card import Card, Note, Pairs, Part, Picture, Section, clean
 
 _WIDE, _HIGH, _EDGE = 320, 64, 6

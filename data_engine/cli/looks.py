@@ -101,7 +101,7 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
     from data_engine.lease.status import shown_machine
     from data_engine.notebook.catalog import read_catalog
     from data_engine.notebook.deployments import with_gone
-    from data_engine.status.source_trouble import with_source_warnings
+    from data_engine.status.places import with_source_warnings
 
     ws = chosen_workspace(ctx)
     with in_flow_modules(ws):
@@ -212,12 +212,6 @@ def _say_behind(ws: Workspace) -> None:
     """Tell where more was published than this machine has; a daemon takes it in."""
     if words := ws.link.behind_words():
         complain(words, style="yellow")
-
-
-def _given(name: str | None, options: Mapping[str, object]) -> list[str]:
-    """The name and the options that were given, as words of a command."""
-    given = [(option, str(value)) for option, value in options.items() if value is not None]
-    return [*([] if name is None else [name]), *(word for pair in given for word in pair)]
 
 
 def bounded_reason(one: Explanation) -> str:
@@ -460,7 +454,8 @@ def runs(
     asked = find_runs(ws.home, name, MOST_RUNS if limit is None else limit, wanted_runs(status, since, until))
     found = asked.runs
     given = {"--limit": asked.total, "--status": status, "--since": since, "--until": until}
-    again = cli_line("runs", *_given(name, given), *(["--json"] if as_json else []))
+    words = [str(one) for pair in given.items() if pair[1] is not None for one in pair]
+    again = cli_line("runs", *([] if name is None else [name]), *words, *(["--json"] if as_json else []))
     left = f"The newest {len(found):,} of {asked.total:,} runs: `{again}` shows all." if asked.cut else ""
     if as_json:
         print_json(runs_as_json(ledger, found))
@@ -599,7 +594,7 @@ def say_misleading_names(ws: Workspace, paths: Sequence[Path]) -> None:
 
 def say_what_is_wrong(entries: Sequence[CatalogEntry], gone: Mapping[str, DeploymentStatus]) -> None:
     """What of sources is not there, which modules are gone, and what is wrong with broken ones."""
-    from data_engine.status.source_trouble import all_source_warnings
+    from data_engine.status.places import all_source_warnings
 
     flows = [entry.flow for entry in entries if entry.flow is not None]
     for warning in (warning for warnings in all_source_warnings(flows) for warning in warnings):

@@ -167,7 +167,7 @@ class Report:
     def say_nothing_to_do(self, flow: Flow) -> None:
         """A flow had no sources."""
         if not self._quiet:
-            from data_engine.status.source_trouble import why_nothing
+            from data_engine.status.places import why_nothing
 
             say(f"{'-':9} {flow.name}  {why_nothing(flow)}")
 

@@ -397,18 +397,12 @@ def _running(status: WorkspaceStatus) -> Iterator[Text]:
     if status.active_runs:
         yield Text(f"RUNNING ({len(status.active_runs)})", "dim")
     for run in status.active_runs[:_MOST_RUNNING]:
-        facts = (run.flow, run.source or "", run.step or "", _progress(run), "stopping" if run.stopping else "")
-        yield _row(
-            f"  {'  '.join(filter(None, (*facts, f'since {local_time(run.started_at_utc)}', _for(run))))}", "green"
-        )
+        began, state = datetime.fromisoformat(run.started_at_utc), "stopping" if run.stopping else ""
+        took = duration_words(round(max((datetime.now(UTC) - began).total_seconds(), 0)))
+        facts = (run.flow, run.source or "", run.step or "", _progress(run), state)
+        yield _row(f"  {'  '.join(filter(None, (*facts, f'since {local_time(run.started_at_utc)}', took)))}", "green")
     if (more := len(status.active_runs) - _MOST_RUNNING) > 0:
         yield Text(f"  and {more:,} more", "dim")
-
-
-def _for(run: ActiveRun) -> str:
-    return duration_words(
-        round(max((datetime.now(UTC) - datetime.fromisoformat(run.started_at_utc)).total_seconds(), 0))
-    )
 
 
 def _progress(run: ActiveRun) -> str:

@@ -27,7 +27,7 @@ from data_engine.status.build import HeldFiles
 from data_engine.status.deployed_before import left_out
 from data_engine.status.explain import WOULD_RUN, look_now
 from data_engine.status.offline import OfflineFacts
-from data_engine.status.outputs import count_gone
+from data_engine.status.places import count_gone
 from data_engine.status.record import WorkspaceStatus
 
 INDENT = 14

@@ -78,7 +78,7 @@ from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.source_memory import KnownSources
 from data_engine.status.build import FactSource, FlowFacts, WorkspaceFacts, blocked_by, flow_status
 from data_engine.status.deployed_before import history_of, names_of, tell_earlier, undeployed
-from data_engine.status.outputs import gone_outputs, gone_words, last_written
+from data_engine.status.places import gone_outputs, gone_words, last_written
 from data_engine.status.runs import params_words
 from data_engine.workspace.layout import WorkspaceLayout
 
