@@ -212,7 +212,7 @@ def _workspaces(root: str | None, near: list[str]) -> Any:
     found: dict[str, str] = {}
     machine = load_machine_settings()
     collection = os.environ.get("DATA_ENGINE_WORKSPACE_COLLECTION_ROOT") or machine.collection_root
-    places = [collection, Path(root).parent if root else None, *near]
+    places: list[Path | str | None] = [collection, Path(root).parent if root else None, *near]
     selected = None
     with suppress(FlowValidationError):
         selected = str(select_workspace().root)

@@ -18,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from data_engine.cli.options import command_group, light
-from data_engine.cli.output import complain, lenient_streams, only_json, print_version, tell_error
+from data_engine.cli.output import complain, lenient_streams, only_json, tell_error
 from data_engine.formatting import visible_lines
 
 COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
@@ -183,7 +183,9 @@ def make_command() -> TyperGroup:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print_version()
+        from data_engine.version import __version__
+
+        print(f"data-engine {__version__}")
         raise typer.Exit
 
 

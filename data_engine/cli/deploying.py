@@ -179,7 +179,7 @@ def _row(flow: str, path: str, files: FilesBefore | None = None, starts: Startin
     """A module that nothing came of."""
     from data_engine.status.deploy_lines import FilesBefore, Starting
 
-    plain = {"warnings": [], "error": None, "changed": False, "mended": False, "left_out": None}
+    plain: dict[str, Any] = {"warnings": [], "error": None, "changed": False, "mended": False, "left_out": None}
     facts = {"files_before": asdict(files or FilesBefore()), "starts": asdict(starts or Starting())}
     return {"name": flow, "path": path} | plain | facts
 

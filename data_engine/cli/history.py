@@ -4,7 +4,7 @@ doing them again for a range."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
@@ -248,7 +248,11 @@ def backfill(
     First it shows exactly what would run, and asks. Then the daemon does the runs, after everything that is due; `--status`
     shows the progress. It goes on after a crash or a hand-over.
     """
-    chosen = _one_of({"--status": status, "--stop": stop, "--retry": retry})
+    options = {"--status": status, "--stop": stop, "--retry": retry}
+    chosen, *others = [*(option for option, is_given in options.items() if is_given), None]
+    if others[:-1]:
+        what = f"{' and '.join(option for option, is_given in options.items() if is_given)} cannot be combined"
+        raise FlowValidationError(what, where="data-engine backfill", fix="give one")
     ws = chosen_workspace(ctx)
     if chosen == "--status":
         return _tell(ws, name, as_json)
@@ -328,16 +332,6 @@ def _daemon_only_if_needed(ws: Workspace) -> Iterator[Event]:
 def _pid_of_daemon(ws: Workspace) -> int | None:
     daemon = ws.link.find()
     return None if daemon is None else daemon.endpoint.pid
-
-
-def _one_of(given: Mapping[str, bool]) -> str | None:
-    """The one option that was given; None without one."""
-    chosen = [option for option, is_given in given.items() if is_given]
-    if len(chosen) > 1:
-        raise FlowValidationError(
-            f"{' and '.join(chosen)} cannot be combined", where="data-engine backfill", fix="give one"
-        )
-    return chosen[0] if chosen else None
 
 
 def _say_plan(shown: Backfill) -> None:

@@ -25,8 +25,6 @@ from data_engine.errors import FlowValidationError
 from data_engine.formatting import beginning, cli_line, duration_words, first_few, local_time, path_in, zoned_words
 
 if TYPE_CHECKING:
-    from datetime import tzinfo
-
     from data_engine.cli.output import Table
     from data_engine.client import Workspace
     from data_engine.flow.flow import Flow
@@ -110,7 +108,7 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
         deployment = deployments.statuses({entry.name for entry in there} | deployments.deployed().keys())
         gone = {name: one for name, one in deployment.items() if one.kind == "gone"}
         entries = with_gone(there, deployments, deployment, ws.home.deployed_descriptions())
-        coming, stands = ws.next_runs(), standing_to_expected(ws, entries)
+        coming, stands = ws.next_runs(), expected_of(ws, entries)
     say_settings(ws)
     off = disabled_flows(ws)
     if as_json:
@@ -144,7 +142,11 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
         )
     say_misleading_names(ws, [entry.path for entry in there if entry.error is None])
     say_what_is_wrong(entries, gone)
-    say_warned(there)
+    if warned := [
+        f"{entry.name} ({len(entry.warnings)})" for entry in there if entry.warnings
+    ]:  # all would bury the list
+        complain()
+        complain(f"warnings of {first_few(warned, 5)}: `data-engine compile` shows them", style="yellow")
     say_not_flows(ws)
     return 0
 
@@ -193,7 +195,7 @@ def disabled_flows(ws: Workspace) -> dict[str, Disabled]:
     return {flow: why for flow, why in found.items() if why is not None}
 
 
-def standing_to_expected(ws: Workspace, entries: Sequence[CatalogEntry]) -> dict[str, Reason]:
+def expected_of(ws: Workspace, entries: Sequence[CatalogEntry]) -> dict[str, Reason]:
     """How the flows stand to what is expected of them, by name; asked only where anything is."""
     if not any(entry.flow is not None and entry.flow.expectations for entry in entries):
         return {}
@@ -330,10 +332,11 @@ def _row(run: Run, warnings: int, told: str) -> tuple[str, ...]:
 def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     """One flow: its trigger, paths, steps and last run."""
     from data_engine.flow.expectation import expectation_words
+    from data_engine.flow.trigger import Schedule
     from data_engine.ledger.warned import runs_as_json
     from data_engine.model import utc_text
     from data_engine.notebook.catalog import clock_zone, describe, trigger_here
-    from data_engine.planning.slots import slot_words
+    from data_engine.planning.slots import slot_words, slots_of, zone_of
     from data_engine.status.runs import facts_of, last_run, last_run_words
 
     ws = chosen_workspace(ctx)
@@ -345,8 +348,10 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     deployment = ws.deployment_status(entry.name)
     runs = next((one for one in ws.deployments(entry.name) if one.is_live), None)
     compared = None if runs is None else runs.compared
-    slots, zone = _next_slots(ws, module.flow)
-    stands = standing_to_expected(ws, [entry]).get(entry.name)
+    timezone, trigger = ws.home.settings_shown().timezone, module.flow.trigger
+    rule = slots_of(trigger, timezone) if isinstance(trigger, Schedule) else None
+    slots, zone = ([], zone_of(timezone)) if rule is None else (rule.upcoming(time.time()), rule.zone)
+    stands = expected_of(ws, [entry]).get(entry.name)
     off = disabled_flows(ws).get(entry.name)
     if as_json:
         live = {
@@ -363,7 +368,6 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
         }
         print_json(entry.as_dict() | deployment.as_json() | live)
         return 0
-    timezone = ws.home.settings_shown().timezone
     expected = filter(None, [expectation_words(module.flow.expectations), "" if stands is None else stands.text])
     cron, tz = getattr(module.flow.trigger, "cron", None), clock_zone(entry, timezone)
     facts = {
@@ -405,18 +409,6 @@ def _say_flow(flow: Flow, description: str | None, facts: Mapping[str, str], las
         say("")
     for label, words in last:
         say(f"{label:12}{words}")
-
-
-def _next_slots(ws: Workspace, flow: Flow) -> tuple[list[float], tzinfo]:
-    """The next times of a flow that runs by the clock, and the zone they are meant in."""
-    from data_engine.flow.trigger import Schedule
-    from data_engine.planning.slots import slots_of, zone_of
-
-    timezone = ws.home.settings_shown().timezone
-    if not isinstance(flow.trigger, Schedule):
-        return [], zone_of(timezone)
-    slots = slots_of(flow.trigger, timezone)
-    return slots.upcoming(time.time()), slots.zone
 
 
 def runs(
@@ -573,14 +565,6 @@ def explain(
         say(way if number else f"\n{way}")
     _say_behind(ws)
     return 0
-
-
-def say_warned(entries: Sequence[CatalogEntry]) -> None:
-    """Which modules are warned of, beside what is told here: all their warnings would bury the list."""
-    warned = [f"{entry.name} ({len(entry.warnings)})" for entry in entries if entry.warnings]
-    if warned:
-        complain()
-        complain(f"warnings of {first_few(warned, 5)}: `data-engine compile` shows them", style="yellow")
 
 
 def say_misleading_names(ws: Workspace, paths: Sequence[Path]) -> None:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.daemon.notifier import Tried
     from data_engine.engine.local_workspace import LocalWorkspace
-    from data_engine.status.record import ServiceFacts
 
 
 SecretName = Annotated[str, typer.Argument(metavar="NAME", help="What flows ask for: context.secret(NAME).")]
@@ -263,8 +262,15 @@ def service_status(ctx: typer.Context, as_json: AsJson = False) -> int:
     if as_json:
         print_json(found.as_dict())
     else:
-        for line in service_lines(found):
-            say(line)
+        say(found.text)
+        if found.fix is not None:
+            say(f"fix: {found.fix}")
+        if not found.installed:
+            say("install it: data-engine service install")
+        elif found.kind is not None:
+            say(f"{found.kind}, {'with the machine' if found.boot else 'at logon'}: {found.place}")
+        if found.installed:
+            say(f"Python: {found.python}")
     return 1 if found.trouble else 0
 
 
@@ -302,21 +308,6 @@ def _homes(ctx: typer.Context) -> list[LocalWorkspace]:
         if not homes:
             raise
         return homes
-
-
-def service_lines(found: ServiceFacts) -> list[str]:
-    """The service in lines for people."""
-    lines = [found.text]
-    if found.fix is not None:
-        lines.append(f"fix: {found.fix}")
-    if not found.installed:
-        lines.append("install it: data-engine service install")
-        return lines
-    if found.kind is not None:
-        when = "with the machine" if found.boot else "at logon"
-        lines.append(f"{found.kind}, {when}: {found.place}")
-    lines.append(f"Python: {found.python}")
-    return lines
 
 
 _WORDS = {True: "ok", False: "wrong", None: "unknown"}

@@ -73,13 +73,6 @@ def complain(text: str = "", style: str | None = None) -> None:
     _print(visible_lines(text), style or "", sys.stderr)
 
 
-def print_version() -> None:
-    """Print the program's name and version."""
-    from data_engine.version import __version__
-
-    print(f"data-engine {__version__}")
-
-
 @frozen
 class Table:
     """Columns by name, those in `right` aligned so, and rows of texts; a row may have a style.

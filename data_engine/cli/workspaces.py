@@ -157,20 +157,15 @@ def use(
         say(f"  wrote collection_root and default_workspace to {machine_settings_path()}")
         here = _selected(None)
         if here is not None and here.root != layout.root:
+            variables = ("DATA_ENGINE_WORKSPACE_ROOT", "DATA_ENGINE_WORKSPACE_ID")
+            named = next(filter(os.environ.get, variables), None)
+            why = "this folder is inside it" if named is None else f"{named} names it"
             complain(
-                f"Here {here.workspace_id} ({here.root}) is still used: {_why_here()}. To use the other one here:"
+                f"Here {here.workspace_id} ({here.root}) is still used: {why}. To use the other one here:"
                 f" {cli_line('--workspace', str(layout.root))} COMMAND",
                 style="yellow",
             )
     return 0
-
-
-def _why_here() -> str:
-    """What says more than the selected default, in this folder."""
-    named = next(
-        (one for one in ("DATA_ENGINE_WORKSPACE_ROOT", "DATA_ENGINE_WORKSPACE_ID") if os.environ.get(one)), None
-    )
-    return "this folder is inside it" if named is None else f"{named} names it"
 
 
 def fork(path: FolderPath, as_json: AsJson = False) -> int:

@@ -38,19 +38,18 @@ def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment
     ledger = home.ledger()
     rows = published(ledger, flow)
     before = [published(ledger, name) for name in (() if flow is None else names_of(ledger, flow)[1:])]
-    left_out = {one.id for former in before for one in _since_renamed(former)}
+    left_out = set[
+        str
+    ]()  # what ended a flow under a name when it was renamed, and what another one of the name ran since
+    for former in before:
+        ends = [at for at, one in enumerate(former) if one.kind == "withdraw" and one.of is not None]
+        left_out |= {one.id for one in former[: next(iter(ends), len(former)) + 1]}
     rows += chain.from_iterable(before)  # all of them say which of them holds
     return [
         one
         for one in deployment_status.marked_history(rows, kept_ids=kept_ids(rows, home.settings_shown()))
         if one.id not in left_out
     ]
-
-
-def _since_renamed(rows: Sequence[Deployment]) -> Sequence[Deployment]:
-    """What ended a flow under this name when it was renamed, and what another one of the name ran since. `rows` is the newest first."""
-    at = next((at for at, one in enumerate(rows) if one.kind == "withdraw" and one.of is not None), len(rows))
-    return rows[: at + 1]
 
 
 def undeployed(rows: Sequence[Deployment], flow: str) -> Undeployed | None:

@@ -25,7 +25,7 @@ from data_engine.flow.trigger import Poll, Schedule
 from data_engine.formatting import first_few
 from data_engine.ledger.backfills import newest_writer, written_with_params
 from data_engine.ledger.former_places import outputs_here
-from data_engine.model import ActiveRun, Run, SourceKey, SourceState, utc_text
+from data_engine.model import Run, SourceKey, SourceState, utc_text
 from data_engine.notebook.flow_files import SCRATCH_NAME, how_to_be_a_flow
 from data_engine.planning.due import (
     PlannedFlow,
@@ -56,7 +56,6 @@ from data_engine.reasons.kinds import (
     NotDeployed,
     NotListed,
     NotLookedAt,
-    NotThere,
     NotYet,
     OwnOutput,
     Requested,
@@ -304,7 +303,11 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
         error = entry.error or FlowValidationError("unknown")
         return [Explanation(entry.name, None, Broken(error.what, error.where, error.fix))]
     watch = PlannedFlow.of(entry.flow)
-    under_way = {run.source: _of_run(run) for run in known.active if run.flow == entry.name}
+    under_way: dict[str | None, Reason] = {
+        run.source: Stopping(run.run_id) if run.stopping else Running(run.run_id, None if run.in_daemon else run.pid)
+        for run in known.active
+        if run.flow == entry.name
+    }
     blocked = what_blocks(known, flow)
     if isinstance(watch.trigger, Poll):
         poller = None if blocked is not None else source.poller(entry.name)
@@ -338,17 +341,11 @@ def _of_one_file(
     if not any(then.source == file for one in known.waiting if one.flow == name for then in one.runs):
         flow = replace(flow, waiting=None)
     own = [under_way[file]] if file in under_way else []
-    missing = None if own or flow.waiting is not None else missing_file(flow, root, path)
-    if missing is not None and not source.home.ledger().sources_called(Path(path).name, file):
-        return [Explanation(name, file, missing)]
+    is_missing = flow.entry.flow is not None and not os.path.lexists(root / path) and root.is_dir()
+    if is_missing and not (own or flow.waiting or source.home.ledger().sources_called(Path(path).name, file)):
+        assert flow.entry.flow is not None
+        return [Explanation(name, file, why_not_there(None, path, names_there(flow.entry.flow)))]
     return [Explanation(name, file, why) for why in _as_a_whole(flow, watch, blocked, own)]
-
-
-def _of_run(run: ActiveRun) -> Running | Stopping:
-    """What is said of a run under way."""
-    if run.stopping:
-        return Stopping(run.run_id)
-    return Running(run.run_id, None if run.in_daemon else run.pid)
 
 
 def _as_a_whole(
@@ -504,7 +501,8 @@ def _rows(
     if not found:
         nothing = NoFiles() if path is None else poller.why_not_there(path)
         return [Explanation(flow, str(root / (path or "")), nothing)]
-    found.sort(key=_waits_first)
+    # what somebody may wait for comes first, then goes by path
+    found.sort(key=lambda one: (isinstance(one.why, (Done, OwnOutput)), "" if one.key is None else one.key.path or ""))
     causes: Mapping[str, Cause] = {}
     if any(isinstance(verdict.why, (Held, RetryLater)) for verdict in found[:MOST_ROWS]):
         causes = source.home.ledger().causes(*names_of(source.home.ledger(), flow))
@@ -519,11 +517,6 @@ def _rows(
     if len(found) > MOST_ROWS:
         rows.append(Explanation(flow, None, More(len(found) - MOST_ROWS)))
     return rows
-
-
-def _waits_first(verdict: Verdict) -> tuple[bool, str]:
-    """What somebody may wait for comes first, then goes by path."""
-    return isinstance(verdict.why, (Done, OwnOutput)), "" if verdict.key is None else verdict.key.path or ""
 
 
 def _nothing_to_explain(subject: str, known: WorkspaceFacts) -> FlowValidationError:
@@ -575,13 +568,6 @@ def flows_of_file(
         if found.is_relative_to(source) and (found == path or (found != source and found.exists())):
             inside = "" if found == source else found.relative_to(source).as_posix()
             yield flow, found, inside, why_no_candidate(watch, inside) if inside else None
-
-
-def missing_file(flow: FlowFacts, root: Path, path: str) -> NotThere | None:
-    """That there is no file at `path` inside the flow's folder `root`, with those of names like it; None where there is one, or no folder."""
-    if flow.entry.flow is None or os.path.lexists(root / path) or not root.is_dir():
-        return None
-    return why_not_there(None, path, names_there(flow.entry.flow))
 
 
 def _module(known: WorkspaceFacts, subject: str, file: str) -> Path | None:
