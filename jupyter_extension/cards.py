@@ -15,7 +15,7 @@ from data_engine.files import file_exists
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
 from data_engine.formatting import beginning, duration_words, local_time, plural, zoned_words
-from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE
+from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE, shown_machine
 from data_engine.ledger.warned import warned_words
 from data_engine.marks import Mark, mark_of
 from data_engine.model import Backfill, Deployment, LogEntry, Run, StepRun
@@ -213,7 +213,10 @@ def status_card(status: WorkspaceStatus) -> Card:
     daemon, engine, lease = status.daemon, status.engine, status.lease
     facts: list[Cell] = [*_daemon_marks(status)]
     if lease.state not in ("available", "mine"):
-        facts.append(Mark(_lease_words(lease), "warn", "triangle"))
+        who = "" if lease.owner is None else shown_machine(lease.owner)
+        engine = ", its engine is on" if lease.engine_there else ""
+        words = f"owned by {who}{engine}" if who and lease.state == "owned" else lease.state.replace("_", " ")
+        facts.append(Mark(words, "warn", "triangle"))
     rows = [_flow_row(flow) for flow in status.flows[: 5 * MOST_ROWS]]
     columns = ("Flow", "Group", "State", "Next run", "Last run", "", "Note")
     parts: list[Part] = [table(columns, rows, total=len(status.flows))] if rows else []
@@ -274,6 +277,7 @@ def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
     held = held_words(flow.name, flow.held, None if why is None else why.kind)
     warned = None if flow.warned is None else flow.warned.text
     edit = None if flow.edit is None else flow.edit.replace("\n", "; ")
+    expected = None if flow.expected is None else flow.expected.text
     gone = f"of its last run: {GONE}" if is_source_gone(flow, file_exists) else None
     return (
         flow.name,
@@ -281,20 +285,9 @@ def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
         replace(flow.mark, word=flow.state_text),
         _next_run(flow),
         mark_of(last.status) if last else "",
-        Faint(_to_minute(last.started_at_utc)) if last else "",
-        "; ".join(filter(None, [warned, gone, first_line(reason_of(flow)), held, edit, _expected(flow)])),
+        Faint(_without_year(last.started_at_utc)[: len("01-05 06:30")]) if last else "",
+        "; ".join(filter(None, [warned, gone, first_line(reason_of(flow)), held, edit, expected])),
     )
-
-
-def _expected(flow: FlowStatus) -> str | None:
-    return None if flow.expected is None else flow.expected.text
-
-
-def _lease_words(lease: Mapping[str, Any]) -> str:
-    owner = lease.get("owner") or {}
-    who = owner.get("host_name") or owner.get("machine_id")
-    engine = ", its engine is on" if lease.get("engine_there") else ""
-    return f"owned by {who}{engine}" if who and lease["state"] == "owned" else str(lease["state"]).replace("_", " ")
 
 
 def deployments_card(deployments: Sequence[Deployment]) -> Card:
@@ -383,10 +376,6 @@ def _next_run(flow: FlowStatus) -> str:
     day, _, rest = zoned_words(flow.next_run_utc, flow.tz).partition(" ")
     time, _, zone = rest.partition(" ")
     return f"{day[len('2026-') :]} {time[: len('06:30')]} {zone}" if zone else ""
-
-
-def _to_minute(utc: str | None) -> str:
-    return "" if utc is None else _without_year(utc)[: len("01-05 06:30")]
 
 
 _LIBRARIES = frozenset({"polars", "duckdb", "pyarrow", "pandas", "numpy", "_duckdb"})

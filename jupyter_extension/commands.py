@@ -166,16 +166,24 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     left = left_out(ws.home, {one.name for one in entries}) if name is None else {}
     for line in chain(*deploy_lines.lines_after(ws.home, new, entries, starts, left, ws.status)):
         print(in_this_kernel(line[deploy_lines.INDENT :]))
-    return entries if name is None else _good(entries)
+    if name is not None and entries and (error := entries[0].error) is not None:
+        raise error
+    return entries
 
 
 def _is_deploy_wanted(ws: Workspace, name: str | None, given: Namespace, names: UserNames) -> bool:
-    """Whether a deploy goes on: what stands in its way is shown, or raised."""
-    if name is None:
-        return bool(given.yes) or not _shows_what_would_change(ws)
-    if not given.yes:
+    """Whether a deploy goes on: what stands in its way is shown, or raised; a cell cannot be asked."""
+    from data_engine.status.deploy_lines import going_live, going_live_lines
+
+    if given.yes:
+        return True
+    if name is not None:
         require_saved(name, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    return True
+        return True
+    if going := going_live(ws.home):
+        print(*map(in_this_kernel, going_live_lines(going, ws.status)), sep="\n")
+        print("Nothing was deployed yet: this is what would change. %flow deploy --all --yes does it.")
+    return not going
 
 
 def _comparison_lines(home: LocalWorkspace, path: Path, names: UserNames) -> list[str]:
@@ -229,23 +237,6 @@ def _plan_lines(home: LocalWorkspace, path: Path) -> list[str]:
         return _lines_of(verdict, path, before)
     last = compared(home, path)
     return [] if last is None else [f"{path.name}: {last.words}"]
-
-
-def _good(entries: Any) -> Any:
-    """The one entry of a deploy by name, unless it has an error."""
-    if entries and (error := entries[0].error) is not None:
-        raise error
-    return entries
-
-
-def _shows_what_would_change(ws: Workspace) -> bool:
-    """Whether a deploy of everything changes something, which is shown; a cell cannot be asked."""
-    from data_engine.status.deploy_lines import going_live, going_live_lines
-
-    if going := going_live(ws.home):
-        print(*map(in_this_kernel, going_live_lines(going, ws.status)), sep="\n")
-        print("Nothing was deployed yet: this is what would change. %flow deploy --all --yes does it.")
-    return bool(going)
 
 
 def _rollback(given: Namespace, names: UserNames) -> Any:

@@ -73,12 +73,6 @@ def _unsaved(content: str) -> dict[str, Any]:
     return {mime: value for mime, value in data.items() if mime.startswith("application/")}
 
 
-def card_of(value: Any, *, samples: bool = False) -> Card | None:
-    """The card of a value of ours, None for one that has none; with `samples` those of a comparison are in it."""
-    kind = _kind_of(value)
-    return None if kind is None else kind.card(value, samples)
-
-
 def _kind_of(value: Any) -> _Kind | None:
     """How a value of ours is shown, None for one that has no card; of a listing by what all its elements are."""
     if not isinstance(value, Listing):

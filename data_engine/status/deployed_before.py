@@ -96,8 +96,12 @@ def find_to_tidy(home: LocalWorkspace, name: str) -> Path:
     Raises:
         FlowValidationError: there is none.
     """
-    rows = history_of(home)
-    ended, left = undeployed(rows, name), mirrors_left(rows, name, home.layout.flow_modules_dir)
+    rows, folder = history_of(home), home.layout.flow_modules_dir
+    ended, names = undeployed(rows, name), {name, *former_names(rows, name)}
+    # under all of its names, without what a deployed flow writes to
+    used = {one.mirror for one in deployment_status.live_deployments(rows).values()}
+    mirrors = {one.mirror for one in rows if one.flow in names and one.mirror is not None} - used
+    left = sorted(path for path in {Path(os.path.normpath(folder / mirror)) for mirror in mirrors} if path.is_dir())
     is_there = any(os.path.lexists(home.layout.flow_modules_dir / file) for file in files_of(name))
     if is_there or ended is None or ended.renamed_to is not None or not left:
         return find_flow(home, name)
@@ -109,16 +113,6 @@ def find_to_tidy(home: LocalWorkspace, name: str) -> Path:
         where=str(home.layout.flow_modules_dir),
         fix=f"delete {them}, unless another flow reads there; or keep the flow: {remedy_of(ended, name)}",
     )
-
-
-def mirrors_left(rows: Sequence[Deployment], flow: str, folder: Path) -> list[Path]:
-    """The folders that a flow wrote to as it was deployed, also under the names that it had before, and that are there still;
-    without those that a deployed flow writes to. `rows` is the history, `folder` the authored one."""
-    names = {flow, *former_names(rows, flow)}
-    used = {one.mirror for one in deployment_status.live_deployments(rows).values()}
-    mirrors = {one.mirror for one in rows if one.flow in names and one.mirror is not None} - used
-    found = {Path(os.path.normpath(folder / mirror)) for mirror in mirrors}
-    return sorted(path for path in found if path.is_dir())
 
 
 def refuse_second_copy(home: LocalWorkspace, rows: Sequence[Deployment], name: str, set_id: str) -> None:

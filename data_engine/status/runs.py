@@ -50,7 +50,11 @@ def facts_of(run: Run, tz: str | None = None) -> list[tuple[str, str]]:
         Params: month=2013-01-01
         Used: 50.0 MiB of memory, 1.5 s of CPU time
     """
-    code = [f"deployment {run.deployment_id[:8]}" if run.deployment_id else "", _git(run)]
+    edits = " and edits" if run.git_dirty else ""
+    code = [
+        f"deployment {run.deployment_id[:8]}" if run.deployment_id else "",
+        f"commit {run.git_commit[:8]}{edits}" if run.git_commit is not None else "",
+    ]
     environment = f"Python {run.python}, packages {run.environment[:8]}" if run.python and run.environment else ""
     used = [
         f"{run.peak_memory_bytes / 1024**2:,.1f} MiB of memory" if run.peak_memory_bytes is not None else "",
@@ -197,12 +201,6 @@ def by_label(steps: Sequence[StepRun]) -> dict[str, StepRun]:
             name, number = f"{step.label} ({number})", number + 1
         found[name] = step
     return found
-
-
-def _git(run: Run) -> str:
-    if run.git_commit is None:
-        return ""
-    return f"commit {run.git_commit[:8]}{' and edits' if run.git_dirty else ''}"
 
 
 @frozen

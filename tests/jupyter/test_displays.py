@@ -35,7 +35,7 @@ from data_engine.status.explain import Explanation
 from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
 from data_engine.workspace.layout import CurrentNotebook
 from jupyter_extension import display
-from jupyter_extension.card import STYLE, Card, html, text
+from jupyter_extension.card import STYLE, html, text
 from jupyter_extension.cards import (
     batch_card,
     contexts_card,
@@ -47,7 +47,7 @@ from jupyter_extension.cards import (
     status_card,
     steps_card,
 )
-from jupyter_extension.display import bundle, card_of, cell_lines, compile_card
+from jupyter_extension.display import bundle, cell_lines, compile_card
 from jupyter_extension.flow_picture import flow_card, lines_of, side_lanes
 from jupyter_extension.timeline import MOST_LANES, runs_picture, steps_picture
 from tests.jupyter.conftest import Shell
@@ -509,7 +509,7 @@ def test_a_picture_says_that_its_notebook_is_no_flow(tmp_path: Path, monkeypatch
     monkeypatch.setattr("jupyter_extension.display.current_notebook", lambda: place)
     monkeypatch.setattr("jupyter_extension.display.authored_folder", lambda: tmp_path / "flow_modules")
 
-    assert "old/claims.ipynb is not a flow: it is in a subfolder" in text(_card(Flow(group="G")))
+    assert "old/claims.ipynb is not a flow: it is in a subfolder" in _text(Flow(group="G"))
 
 
 def test_a_picture_tells_the_notebook_from_production() -> None:
@@ -667,13 +667,13 @@ def test_a_compiled_notebook_of_a_workspace_says_how_it_is_deployed(ws: Workspac
     from data_engine import Workspace
 
     path = ws.notebook("claims", "from data_engine import Flow\ndef build():\n    return Flow(group='G').step(print)")
-    assert "not deployed" in text(_card(compile_notebook(path)))
+    assert "not deployed" in _text(compile_notebook(path))
 
     Workspace(ws.root).deploy("claims")
-    assert "as deployed" in text(_card(compile_notebook(path)))
+    assert "as deployed" in _text(compile_notebook(path))
 
     ws.notebook("claims", "from data_engine import Flow\ndef build():\n    return Flow(group='H').step(print)")
-    told = text(_card(compile_notebook(path)))
+    told = _text(compile_notebook(path))
     assert "edited, not deployed: cell 1" in told
     assert "+     return Flow(group='H').step(print)" in told or "+    return Flow(group='H').step(print)" in told
 
@@ -683,13 +683,13 @@ def test_a_compile_error_is_a_card_with_its_cell() -> None:
         flow_name="claims", detail="`rate` exists only in your kernel's memory", cell="claims.ipynb, cell 3, line 2", fix="define it"
     )  # fmt: skip
 
-    assert text(_card(error)).splitlines()[1:] == ["where  claims.ipynb, cell 3, line 2", "fix    define it"]
+    assert _text(error).splitlines()[1:] == ["where  claims.ipynb, cell 3, line 2", "fix    define it"]
 
 
-def _card(value: Any) -> Card:
-    card = card_of(value)
-    assert card is not None
-    return card
+def _text(value: Any) -> str:
+    shown = bundle(value)
+    assert shown is not None
+    return str(shown["text/plain"])
 
 
 def test_a_check_stands_in_the_picture_with_its_rules_and_what_becomes_of_other_rows() -> None:
