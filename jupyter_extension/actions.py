@@ -221,7 +221,7 @@ def _workspaces(root: str | None, near: list[str]) -> Any:
         root = None
     for given in filter(None, [root, selected]):
         found[real_path(given)] = Path(real_path(given)).name
-    for place in filter(None, places):
+    for place in [one for one in places if one]:
         for layout in discover_workspaces(place):
             found.setdefault(real_path(layout.root), Path(real_path(layout.root)).name)
     first = next(iter(found)) if root or selected or len(found) == 1 else None

@@ -214,8 +214,8 @@ def status_card(status: WorkspaceStatus) -> Card:
     facts: list[Cell] = [*_daemon_marks(status)]
     if lease.state not in ("available", "mine"):
         who = "" if lease.owner is None else shown_machine(lease.owner)
-        engine = ", its engine is on" if lease.engine_there else ""
-        words = f"owned by {who}{engine}" if who and lease.state == "owned" else lease.state.replace("_", " ")
+        its_engine = ", its engine is on" if lease.engine_there else ""
+        words = f"owned by {who}{its_engine}" if who and lease.state == "owned" else lease.state.replace("_", " ")
         facts.append(Mark(words, "warn", "triangle"))
     rows = [_flow_row(flow) for flow in status.flows[: 5 * MOST_ROWS]]
     columns = ("Flow", "Group", "State", "Next run", "Last run", "", "Note")

@@ -248,11 +248,11 @@ def backfill(
     First it shows exactly what would run, and asks. Then the daemon does the runs, after everything that is due; `--status`
     shows the progress. It goes on after a crash or a hand-over.
     """
-    options = {"--status": status, "--stop": stop, "--retry": retry}
-    chosen, *others = [*(option for option, is_given in options.items() if is_given), None]
-    if others[:-1]:
-        what = f"{' and '.join(option for option, is_given in options.items() if is_given)} cannot be combined"
+    given = [name for name, is_given in (("--status", status), ("--stop", stop), ("--retry", retry)) if is_given]
+    if len(given) > 1:
+        what = f"{' and '.join(given)} cannot be combined"
         raise FlowValidationError(what, where="data-engine backfill", fix="give one")
+    chosen = given[0] if given else None
     ws = chosen_workspace(ctx)
     if chosen == "--status":
         return _tell(ws, name, as_json)
