@@ -141,6 +141,10 @@ def lines_of(
     if isinstance(trigger, Schedule) and trigger.cron_lines:
         slots = slots_of(trigger, zone)
         yield Line("times", "", slot_words(slots.upcoming(now_s), slots.zone))
+    yield from _expected_lines(flow, live)
+
+
+def _expected_lines(flow: Flow, live: FlowStatus | None) -> Iterator[Line]:
     if flow.expectations:
         stands = None if live is None or live.expected is None else live.expected.mark()
         words = "" if stands is None else _PRODUCTION

@@ -4,7 +4,7 @@ doing them again for a range."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
@@ -248,11 +248,7 @@ def backfill(
     First it shows exactly what would run, and asks. Then the daemon does the runs, after everything that is due; `--status`
     shows the progress. It goes on after a crash or a hand-over.
     """
-    given = [name for name, is_given in (("--status", status), ("--stop", stop), ("--retry", retry)) if is_given]
-    if len(given) > 1:
-        what = f"{' and '.join(given)} cannot be combined"
-        raise FlowValidationError(what, where="data-engine backfill", fix="give one")
-    chosen = given[0] if given else None
+    chosen = _one_of({"--status": status, "--stop": stop, "--retry": retry})
     ws = chosen_workspace(ctx)
     if chosen == "--status":
         return _tell(ws, name, as_json)
@@ -332,6 +328,15 @@ def _daemon_only_if_needed(ws: Workspace) -> Iterator[Event]:
 def _pid_of_daemon(ws: Workspace) -> int | None:
     daemon = ws.link.find()
     return None if daemon is None else daemon.endpoint.pid
+
+
+def _one_of(options: Mapping[str, bool]) -> str | None:
+    """The one option that was given; None without one."""
+    given = [option for option, is_given in options.items() if is_given]
+    if len(given) > 1:
+        what = f"{' and '.join(given)} cannot be combined"
+        raise FlowValidationError(what, where="data-engine backfill", fix="give one")
+    return given[0] if given else None
 
 
 def _say_plan(shown: Backfill) -> None:

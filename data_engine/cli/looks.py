@@ -332,11 +332,10 @@ def _row(run: Run, warnings: int, told: str) -> tuple[str, ...]:
 def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     """One flow: its trigger, paths, steps and last run."""
     from data_engine.flow.expectation import expectation_words
-    from data_engine.flow.trigger import Schedule
     from data_engine.ledger.warned import runs_as_json
     from data_engine.model import utc_text
     from data_engine.notebook.catalog import clock_zone, describe, trigger_here
-    from data_engine.planning.slots import slot_words, slots_of, zone_of
+    from data_engine.planning.slots import slot_words
     from data_engine.status.runs import facts_of, last_run, last_run_words
 
     ws = chosen_workspace(ctx)
@@ -348,9 +347,8 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     deployment = ws.deployment_status(entry.name)
     runs = next((one for one in ws.deployments(entry.name) if one.is_live), None)
     compared = None if runs is None else runs.compared
-    timezone, trigger = ws.home.settings_shown().timezone, module.flow.trigger
-    rule = slots_of(trigger, timezone) if isinstance(trigger, Schedule) else None
-    slots, zone = ([], zone_of(timezone)) if rule is None else (rule.upcoming(time.time()), rule.zone)
+    timezone = ws.home.settings_shown().timezone
+    slots, zone = _next_slots(module.flow, timezone)
     stands = expected_of(ws, [entry]).get(entry.name)
     off = disabled_flows(ws).get(entry.name)
     if as_json:
@@ -411,6 +409,22 @@ def _say_flow(flow: Flow, description: str | None, facts: Mapping[str, str], las
         say(f"{label:12}{words}")
 
 
+def _next_slots(flow: Flow, timezone: str | None) -> tuple[list[float], tzinfo]:
+    """The next times of a flow that runs by the clock, and the zone they are meant in."""
+    from data_engine.flow.trigger import Schedule
+    from data_engine.planning.slots import slots_of, zone_of
+
+    if not isinstance(flow.trigger, Schedule):
+        return [], zone_of(timezone)
+    slots = slots_of(flow.trigger, timezone)
+    return slots.upcoming(time.time()), slots.zone
+
+
+def _words(name: str | None, options: Mapping[str, object]) -> list[str]:
+    """The name and the options that were given, as words of a command."""
+    return [*filter(None, [name]), *(str(one) for pair in options.items() if pair[1] is not None for one in pair)]
+
+
 def runs(
     ctx: typer.Context,
     name: Annotated[
@@ -446,8 +460,7 @@ def runs(
     asked = find_runs(ws.home, name, MOST_RUNS if limit is None else limit, wanted_runs(status, since, until))
     found = asked.runs
     given = {"--limit": asked.total, "--status": status, "--since": since, "--until": until}
-    words = [str(one) for pair in given.items() if pair[1] is not None for one in pair]
-    again = cli_line("runs", *([] if name is None else [name]), *words, *(["--json"] if as_json else []))
+    again = cli_line("runs", *_words(name, given), *(["--json"] if as_json else []))
     left = f"The newest {len(found):,} of {asked.total:,} runs: `{again}` shows all." if asked.cut else ""
     if as_json:
         print_json(runs_as_json(ledger, found))
