@@ -25,6 +25,8 @@ from data_engine.errors import FlowValidationError
 from data_engine.formatting import beginning, cli_line, duration_words, first_few, local_time, path_in, zoned_words
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from data_engine.cli.output import Table
     from data_engine.client import Workspace
     from data_engine.flow.flow import Flow
