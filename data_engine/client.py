@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data_engine.client_arguments import folder_argument, is_json, params_argument, workspace_argument
+from data_engine.client_arguments import folder_argument, params_argument, why_no_json, workspace_argument
 from data_engine.display_hook import Listing
 from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.flow.suggestions import typed_verbs
@@ -1330,7 +1330,7 @@ class Workspace:
 
         params = check_params(params)
         is_typed = any(isinstance(value, TypedValue) for value in params.values())
-        if not is_typed and is_json(params):
+        if not is_typed and why_no_json(params) is None:
             return dict(params)
         declared = self.parameters(name)
         given = taken(params, declared)

@@ -65,7 +65,7 @@ def params_argument(params: Mapping[str, Any] | None) -> dict[str, Any]:
     from data_engine.engine.params import check_params
 
     checked = dict(check_params(params))
-    if (why := _why_no_json(checked)) is not None:
+    if (why := why_no_json(checked)) is not None:
         raise FlowValidationError(
             f"params cannot be sent to the daemon: {why}",
             where="params=",
@@ -75,12 +75,8 @@ def params_argument(params: Mapping[str, Any] | None) -> dict[str, Any]:
     return checked
 
 
-def is_json(params: Mapping[str, Any]) -> bool:
-    """Whether JSON can have it."""
-    return _why_no_json(params) is None
-
-
-def _why_no_json(params: Mapping[str, Any]) -> str | None:
+def why_no_json(params: Mapping[str, Any]) -> str | None:
+    """Why JSON cannot have it; None where it can."""
     try:
         json.dumps(params)
     except (TypeError, ValueError, RecursionError) as error:

@@ -60,7 +60,14 @@ def rejected_view(found: Sequence[RejectedRows], runs: Sequence[Run]) -> Rejecte
 def trends_view(found: Trends) -> TrendsView:
     """The trends as the panel shows them."""
     files = short_names([one.name for one in found.trends if one.of == "output"])
-    return TrendsView(_said(found), tuple(_row(one, files) for one in found.trends))
+    given = ", ".join(f"{name}={value_words(value)}" for name, value in found.params.items())
+    said = f"{plural(found.runs, 'good run')}{f' given {given}' if given else ''}"
+    names = [files[one.name] if one.of == "output" else one.name or "whole run" for one in found.trends]
+    rows = (
+        TrendRow(f"{name}: {one.kind}", " · ".join(_words(one)), trend_picture(one))
+        for name, one in zip(names, found.trends, strict=True)
+    )
+    return TrendsView(said, tuple(rows))
 
 
 def trends_card(found: Trends) -> Card:
@@ -117,19 +124,6 @@ def trend_picture(trend: Trend) -> str:
         f' height="{_HIGH}" viewBox="0 0 {_WIDE} {_HIGH}"><desc>{told}</desc>{_STYLE}'
         f'<polyline class="de-ty" points="{line}"/>'
         f'<circle class="de-te" cx="{x(last):.1f}" cy="{y(values[-1]):.1f}" r="4"><title>{tip}</title></circle></svg>'
-    )
-
-
-def _said(found: Trends) -> str:
-    given = ", ".join(f"{name}={value_words(value)}" for name, value in found.params.items())
-    return f"{plural(found.runs, 'good run')}{f' given {given}' if given else ''}"
-
-
-def _row(trend: Trend, files: dict[str, str]) -> TrendRow:
-    return TrendRow(
-        f"{files[trend.name] if trend.of == 'output' else trend.name or 'whole run'}: {trend.kind}",
-        " · ".join(_words(trend)),
-        trend_picture(trend),
     )
 
 

@@ -37,7 +37,6 @@ from data_engine.status.sentences import daemon_lines, ends_words, freed_words, 
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
-    from data_engine.model import ActiveRun
     from data_engine.status.record import FlowStatus, WorkspaceStatus
 
 KEYS = {
@@ -399,16 +398,11 @@ def _running(status: WorkspaceStatus) -> Iterator[Text]:
     for run in status.active_runs[:_MOST_RUNNING]:
         began, state = datetime.fromisoformat(run.started_at_utc), "stopping" if run.stopping else ""
         took = duration_words(round(max((datetime.now(UTC) - began).total_seconds(), 0)))
-        facts = (run.flow, run.source or "", run.step or "", _progress(run), state)
+        done = "" if run.done is None else f"{run.done:,} of {run.total:,}" if run.total else f"{run.done:,} done"
+        facts = (run.flow, run.source or "", run.step or "", done, state)
         yield _row(f"  {'  '.join(filter(None, (*facts, f'since {local_time(run.started_at_utc)}', took)))}", "green")
     if (more := len(status.active_runs) - _MOST_RUNNING) > 0:
         yield Text(f"  and {more:,} more", "dim")
-
-
-def _progress(run: ActiveRun) -> str:
-    if run.done is None:
-        return ""
-    return f"{run.done:,} of {run.total:,}" if run.total else f"{run.done:,} done"
 
 
 def _row(text: str, style: str = "") -> Text:

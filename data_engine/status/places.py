@@ -66,7 +66,13 @@ def all_source_warnings(flows: Sequence[Flow]) -> list[list[str]]:
     for thread in threads:
         thread.join(max(0.0, until_s - time.monotonic()))
     answered = dict(found)
-    return [answered[number] if number in answered else _silent(flow) for number, flow in enumerate(flows)]
+    for number, flow in enumerate(flows):
+        if number not in answered:
+            source = None if flow.trigger is None else flow.trigger.source
+            where = flow.mirror_spec.root if source is None and flow.mirror_spec is not None else source
+            silent = f"{where} gave no answer within {LOOK_LIMIT_S:g} s; check whether its drive is connected"
+            answered[number] = [f"{flow.name}: {silent}"]
+    return [answered[number] for number in range(len(flows))]
 
 
 def with_source_warnings(entries: Iterable[CatalogEntry]) -> tuple[CatalogEntry, ...]:
@@ -154,12 +160,6 @@ def why_nothing(flow: Flow) -> str:
         takes = ", ".join(trigger.extensions)
         return f"{start}: there are only {shown}{more} files, and the flow takes {takes}; correct extensions=, or put such files there"
     return f"{start}: what is there is hidden, temporary, a lock file, an empty folder or the flow's own output"
-
-
-def _silent(flow: Flow) -> list[str]:
-    source = None if flow.trigger is None else flow.trigger.source
-    where = flow.mirror_spec.root if source is None and flow.mirror_spec is not None else source
-    return [f"{flow.name}: {where} gave no answer within {LOOK_LIMIT_S:g} s; check whether its drive is connected"]
 
 
 def _source_trouble(source: Path, extensions: tuple[str, ...] | None) -> str | None:
