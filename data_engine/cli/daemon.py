@@ -21,7 +21,6 @@ from data_engine.cli.options import (
     done,
     in_flow_modules,
     named,
-    require_known,
     source_from_shell,
 )
 from data_engine.cli.output import Failed, complain, print_json, say, status_style
@@ -121,10 +120,12 @@ def stop(
 
 def _is_run(ws: Workspace, name: str) -> bool:
     """Whether a name is meant as the id of a run: it looks like one, and no flow is called so."""
+    from data_engine.status.deployed_before import find_flow
+
     if re.fullmatch(r"[0-9a-f-]{2,}", name) is None:
         return False
     try:
-        require_known(ws, name)
+        find_flow(ws.home, name)
     except FlowValidationError:
         return True
     return False

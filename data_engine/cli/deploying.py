@@ -18,7 +18,6 @@ from data_engine.cli.options import (
     chosen_workspace,
     done,
     in_flow_modules,
-    require_known,
     say_settings,
 )
 from data_engine.cli.output import complain, print_json, say, table
@@ -235,12 +234,14 @@ To = Annotated[str | None, typer.Option("--to", metavar="ID", help="A deployment
 
 def deployments(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False) -> int:
     """The history of deployments of one flow, or of all; newest first."""
+    from data_engine.status.deployed_before import find_flow
+
     ws = chosen_workspace(ctx)
     found = ws.deployments(name)
     if not found and name is not None:  # it may be the id of one
         found = [one for one in ws.deployments() if one.id.startswith(name)]
         if not found:
-            require_known(ws, name)
+            find_flow(ws.home, name)
     if as_json:
         print_json([one.as_dict() for one in found])
         return 0

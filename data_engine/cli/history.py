@@ -24,7 +24,6 @@ from data_engine.cli.options import (
     in_flow_modules,
     is_confirmed,
     named,
-    require_known,
 )
 from data_engine.cli.output import complain, print_json, say, table
 from data_engine.commands.backfills import StartBackfill
@@ -112,6 +111,8 @@ def reset(
     as_json: AsJson = False,
 ) -> int:
     """Forget history, so that every source is due again. On this machine; no file is touched."""
+    from data_engine.status.deployed_before import find_flow
+
     if (flow is None) == (not every):
         raise FlowValidationError(
             "reset needs either a flow or --all",
@@ -120,7 +121,7 @@ def reset(
         )
     ws = chosen_workspace(ctx)
     if flow is not None and not ws.runs(flow, 1):
-        require_known(ws, flow)
+        find_flow(ws.home, flow)
     what = f'flow "{flow}"' if flow is not None else f"every flow of {ws.workspace_id}"
     question = f"Forget the history of {what} on this machine, so that every source is due again?"
     if not yes and not is_confirmed(question, "reset forgets history", "reset"):

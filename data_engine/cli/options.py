@@ -166,13 +166,6 @@ def is_confirmed(question: str, what: str, where: str) -> bool:
     raise FlowValidationError(what, where=f"data-engine {where}", fix="add --yes to confirm")
 
 
-def require_known(ws: Workspace, name: str) -> None:
-    """Refuse a name that is neither in the history nor a module's."""
-    from data_engine.status.deployed_before import find_flow
-
-    find_flow(ws.home, name)
-
-
 def command_group(help_text: str, commands: Mapping[str, Callable[..., int]] | None = None) -> typer.Typer:
     """A group of these commands; its help and its errors are plain text."""
     group = typer.Typer(help=help_text, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
