@@ -106,7 +106,7 @@ def _run(arguments: Sequence[str], own: Sequence[str]) -> int:
             if home is not None:
                 home.forget_workspaces()
     except (Exception, KeyboardInterrupt) as error:
-        if _wants_trace(own):
+        if "--debug" in own or os.environ.get("DATA_ENGINE_DEBUG", "").strip() not in ("", "0"):
             import traceback
 
             from data_engine.secret import masked
@@ -203,7 +203,3 @@ def _global_options(
 
     if (words := two_packages_words()) is not None:
         complain(f"warning: {words}", style="yellow")
-
-
-def _wants_trace(own: Sequence[str]) -> bool:
-    return "--debug" in own or os.environ.get("DATA_ENGINE_DEBUG", "").strip() not in ("", "0")
