@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -75,7 +76,7 @@ def status(
 
 def tell_status(ws: Workspace, as_json: bool) -> int:
     """What the daemon, its engine and each flow do, what runs now, and what waits and why."""
-    found = ws.status()
+    found = fresh_status(ws)
     if as_json:
         print_json(found.as_dict())
         return 0
@@ -328,6 +329,31 @@ def _row(run: Run, warnings: int, told: str) -> tuple[str, ...]:
         started(run),
         duration_words(run.elapsed_s),
         short_error(run.error or run.cause, run.why),
+    )
+
+
+_LOOK_S = 2.0
+"""A daemon looks by itself about as often."""
+
+
+def fresh_status(ws: Workspace) -> WorkspaceStatus:
+    """The status. A daemon looks at once where the module of a deployed flow is not in flow_modules any more and it does not say so."""
+    found = ws.status()
+    if not found.daemon.answers or found.engine.starting or not _is_any_missing(found, ws):
+        return found
+    with suppress(FlowValidationError):
+        ws.link.ask(lambda daemon: daemon.post("/look", timeout_s=_LOOK_S), otherwise=dict)
+        return ws.status()
+    return found
+
+
+def _is_any_missing(found: WorkspaceStatus, ws: Workspace) -> bool:
+    try:
+        there = {os.path.splitext(name)[0] for name in os.listdir(ws.layout.flow_modules_dir)}
+    except OSError:
+        return False
+    return any(
+        flow.name not in there for flow in found.flows if flow.deployment_status.kind in ("as_deployed", "edited")
     )
 
 
