@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data_engine.client_arguments import folder_argument, is_json, limit_argument, params_argument, workspace_argument
+from data_engine.client_arguments import folder_argument, params_argument, why_no_json, workspace_argument
 from data_engine.display_hook import Listing
 from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.flow.suggestions import typed_verbs
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     from data_engine.planning.backfill import Reprocess
     from data_engine.status.explain import Explanation
     from data_engine.status.record import WorkspaceStatus
-    from data_engine.status.run_comparison import Comparison
-    from data_engine.status.trends import Trends
+    from data_engine.status.run_comparison import Comparison, Trends
     from data_engine.verbs import Flow
     from data_engine.workspace.settings import WorkspaceSettings
 
@@ -362,7 +361,7 @@ class Workspace:
 
         return Listing(history_of(self.home, None if name is None else check_flow_name(name)))
 
-    def standing(self, name: str) -> DeploymentStatus:
+    def deployment_status(self, name: str) -> DeploymentStatus:
         """How the flow's module stands to what production runs: its `kind`, the `cells` that differ, and in words.
 
         Raises:
@@ -371,17 +370,17 @@ class Workspace:
         Example:
             >>> import tempfile
             >>> ws = Workspace.create(tempfile.mkdtemp())
-            >>> ws.standing("example").kind
+            >>> ws.deployment_status("example").kind
             'not_deployed'
         """
         from data_engine.notebook.catalog import check_flow_name
         from data_engine.status.deployed_before import find_flow
 
         deployments = self.home.deployments()
-        standing = deployments.standing([check_flow_name(name)])[name]
+        status = deployments.statuses([check_flow_name(name)])[name]
         if name not in deployments.deployed():
             find_flow(self.home, name)
-        return standing
+        return status
 
     def deployment(self, name: str) -> str:
         """How the flow's module stands to what production runs, in a few words.
@@ -400,7 +399,7 @@ class Workspace:
             >>> before, ws.deployment("example")
             ('not deployed', 'as deployed')
         """
-        return self.standing(name).text
+        return self.deployment_status(name).text
 
     def restore(self, name: str, to: str | None = None, *, copy: bool = False) -> tuple[Path, ...]:
         """The module of the flow `name` as it was deployed last, or in the deployment `to`, put back into `flow_modules`; what was
@@ -416,7 +415,7 @@ class Workspace:
             >>> ws = Workspace.create(tempfile.mkdtemp())
             >>> _ = ws.deploy("example")
             >>> (ws.layout.flow_modules_dir / "example.ipynb").unlink()
-            >>> ws.standing("example").kind, [path.name for path in ws.restore("example")], ws.standing("example").kind
+            >>> ws.deployment_status("example").kind, [path.name for path in ws.restore("example")], ws.deployment_status("example").kind
             ('gone', ['example.ipynb'], 'as_deployed')
         """
         from data_engine.commands.fields import given_text
@@ -804,7 +803,10 @@ class Workspace:
             flow = check_flow_name(flow)
         days = given_day(since, "runs(since=...)"), given_day(until, "runs(until=...)")
         wanted = wanted_runs(None if status is None else given_text(status, "runs(status=...)"), *days)
-        return Listing(shown_runs(self.home, flow, limit_argument(limit), wanted))
+        if limit < 0:
+            what = f"limit={limit!r} must be a whole number"
+            raise FlowValidationError(what, where="Workspace.runs", fix="limit=100")
+        return Listing(shown_runs(self.home, flow, limit, wanted))
 
     def run_record(self, run_id: str) -> Run:
         """The run with this id, or with the only id that begins so.
@@ -898,7 +900,7 @@ class Workspace:
             (2, [('Make Sales', [3.0, 3.0]), ('Add Up', [2.0, 2.0])])
         """
         from data_engine.notebook.catalog import check_flow_name, find_module
-        from data_engine.status.trends import trends_of
+        from data_engine.status.run_comparison import trends_of
 
         ledger = self.home.ledger()
         if not ledger.runs(check_flow_name(flow), 1):
@@ -1028,13 +1030,13 @@ class Workspace:
             'not deployed: data-engine deploy example'
         """
         from data_engine.daemon.control import LONG_S
-        from data_engine.status.explain import Explanation, explain_now
+        from data_engine.status.explain import Explanation, explain
 
         subject = os.fspath(flow_or_path)
         asked = {"subject": subject, "file": str(Path(with_home(subject)).resolve())}
         rows = self.link.ask(
             lambda daemon: map(Explanation.read, daemon.get("/explain", timeout_s=LONG_S, **asked)["reasons"]),
-            otherwise=lambda: explain_now(self.link.offline(), **asked),
+            otherwise=lambda: explain(source := self.link.offline(), source.facts(), **asked),
         )
         return Listing(rows)
 
@@ -1328,7 +1330,7 @@ class Workspace:
 
         params = check_params(params)
         is_typed = any(isinstance(value, TypedValue) for value in params.values())
-        if not is_typed and is_json(params):
+        if not is_typed and why_no_json(params) is None:
             return dict(params)
         declared = self.parameters(name)
         given = taken(params, declared)
@@ -1384,7 +1386,7 @@ def outcome_of(ws: Workspace, asked: Deploy, wait: bool = True) -> Outcome | Non
         FlowValidationError, RequestFailedError, RequestExpiredError: as `Workspace.deploy`.
     """
     from data_engine.proof.kept import with_unsettled
-    from data_engine.status.source_trouble import with_recipient_warnings, with_source_warnings
+    from data_engine.status.places import with_recipient_warnings, with_source_warnings
     from data_engine.workspace.layout import kernel_shell
 
     if asked.flow is not None and kernel_shell() is not None:

@@ -55,17 +55,6 @@ def workspace_argument(path: object) -> Path:
     )
 
 
-def limit_argument(limit: int) -> int:
-    """How many of something.
-
-    Raises:
-        FlowValidationError: a negative one.
-    """
-    if limit < 0:
-        raise FlowValidationError(f"limit={limit!r} must be a whole number", where="Workspace.runs", fix="limit=100")
-    return limit
-
-
 def params_argument(params: Mapping[str, Any] | None) -> dict[str, Any]:
     """What a daemon can be sent: it and its workers are other processes.
 
@@ -76,7 +65,7 @@ def params_argument(params: Mapping[str, Any] | None) -> dict[str, Any]:
     from data_engine.engine.params import check_params
 
     checked = dict(check_params(params))
-    if (why := _why_no_json(checked)) is not None:
+    if (why := why_no_json(checked)) is not None:
         raise FlowValidationError(
             f"params cannot be sent to the daemon: {why}",
             where="params=",
@@ -86,12 +75,8 @@ def params_argument(params: Mapping[str, Any] | None) -> dict[str, Any]:
     return checked
 
 
-def is_json(params: Mapping[str, Any]) -> bool:
-    """Whether JSON can have it."""
-    return _why_no_json(params) is None
-
-
-def _why_no_json(params: Mapping[str, Any]) -> str | None:
+def why_no_json(params: Mapping[str, Any]) -> str | None:
+    """Why JSON cannot have it; None where it can."""
     try:
         json.dumps(params)
     except (TypeError, ValueError, RecursionError) as error:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -29,7 +29,7 @@ from data_engine.platforms.names import real_path, with_home
 from data_engine.proof.kernel import compared_now
 from data_engine.record import as_json, frozen
 from data_engine.version import __version__
-from data_engine.view.feed import child_json
+from data_engine.view.feed import Feed, child_json
 from data_engine.workspace.layout import is_workspace
 from data_engine.workspace.machine import (
     load_machine_settings,
@@ -41,14 +41,14 @@ from data_engine.workspace.provision import notebook_text, provision_workspace
 from data_engine.workspace.select import discover_workspaces, select_workspace, use_workspace
 from jupyter_extension.card import html
 from jupyter_extension.command_actions import command_action, command_actions
-from jupyter_extension.details import debug_frames, flow_details, is_on_another_host, run_details, run_view
+from jupyter_extension.details import RunView, debug_frames, flow_details, is_on_another_host, run_details, run_view
 from jupyter_extension.difference_card import mark_of_plan, plan_data_card
 from jupyter_extension.files import flow_files
 from jupyter_extension.inspect_child import ask_child
 from jupyter_extension.trends import rejected_view, trends_view
 
 Args: TypeAlias = Mapping[str, Any]
-_MOST_TODAY = 5000
+_MOST_TODAY, _RUNS_OF_RULES = 5000, 30
 
 
 def answer(root: str | None, action: str, args: Args) -> dict[str, Any]:
@@ -61,17 +61,30 @@ def answer(root: str | None, action: str, args: Args) -> dict[str, Any]:
     try:
         given = check(action, args)
         if action in _ANYWHERE:
-            return {"result": _ANYWHERE[action][0](root, given)}
+            return {"result": _ANYWHERE[action][0](root, **given)}
         if root is None:
             raise WorkspaceError("no workspace is chosen", where="the panel", fix="choose one at the top of the panel")
-        act = _in_workspace(action)
+        ws = Workspace(root)
+        if action in _IN_WORKSPACE:
+            return {"result": as_json(_IN_WORKSPACE[action][0](ws, **given))}
+        act = command_action(action)
         assert act is not None, "it was checked"
-        return {"result": act[0](Workspace(root), given)}
+        return {"result": as_json(act[0](ws, given))}
     except FlowValidationError as error:
         return {"error": error.as_dict()}
     except Exception as error:  # whatever it is, the page must be told
         what = f"{action} failed: {type(error).__name__}: {error}"
         return {"error": {"what": what, "where": None, "fix": "`data-engine doctor` checks this machine"}}
+
+
+def answer_and_look(feed: Feed | None, root: str | None, action: str, args: Args) -> dict[str, Any]:
+    """The same, of which the feed that follows the workspace tells at once where it changes something."""
+    if feed is None or not changes(action):
+        return answer(root, action, args)
+    given = partial(answer, root, action, args)
+    found = feed.while_starts(given) if action == "start_engine" else given()
+    feed.look()
+    return found
 
 
 def check(action: str, args: Args) -> Args:
@@ -117,61 +130,23 @@ def is_here(place: Mapping[str, Any]) -> bool:
 # -- of a workspace ------------------------------------------------------------------------------------------------
 
 
-def _kill(ws: Workspace, args: Args) -> str:
+def _kill(ws: Workspace) -> str:
     return "Ended the daemon and its workers." if ws.kill() else "No daemon was running."
 
 
-def _restore(ws: Workspace, args: Args) -> str:
-    return f"Wrote {', '.join(path.name for path in ws.restore(args['flow']))}, as it was deployed."
+def _restore(ws: Workspace, flow: str) -> str:
+    return f"Wrote {', '.join(path.name for path in ws.restore(flow))}, as it was deployed."
 
 
-def _plan(ws: Workspace, args: Args) -> Any:
-    key = given_key(args["key"])
-    return as_json(plan_view(ws, args["flow"], sources=args["sources"], key=key, yes=args["yes"]))
-
-
-def _flow(ws: Workspace, args: Args) -> Any:
-    return as_json(flow_details(ws, args["flow"], limit=args["limit"]))
-
-
-def _files(ws: Workspace, args: Args) -> Any:
-    asked = {name: args[name] for name in ("search", "group", "limit")}
-    return as_json(flow_files(ws, args["flow"], **asked))
-
-
-def _outputs(ws: Workspace, args: Args) -> Any:
-    return as_json(flow_outputs(ws, flow=args["flow"], search=args["search"], limit=args["limit"]))
-
-
-def _run_details(ws: Workspace, args: Args) -> Any:
-    return as_json(run_details(ws, args["run_id"]))
-
-
-def _compare(ws: Workspace, args: Args) -> Any:
-    return {"lines": ws.compare(args["run_a"], args["run_b"]).lines()}
-
-
-def _trends(ws: Workspace, args: Args) -> Any:
-    return as_json(trends_view(ws.trends(args["flow"])))
-
-
-def _today(ws: Workspace, args: Args) -> Any:
+def _today(ws: Workspace) -> Any:
     """The runs that began today, by this machine's clock, by flow; the newest first."""
-    found: dict[str, list[Any]] = {}
+    found: dict[str, list[RunView]] = {}
     for run in ws.runs(limit=_MOST_TODAY, since=date.today()):
-        found.setdefault(run.flow, []).append(as_json(run_view(run)))
+        found.setdefault(run.flow, []).append(run_view(run))
     return found
 
 
-def _rejected(ws: Workspace, args: Args) -> Any:
-    return as_json(rejected_view(ws.rejected(args["flow"]), ws.runs(args["flow"], _RUNS_OF_RULES)))
-
-
-def _debug(ws: Workspace, args: Args) -> Any:
-    return {"frames": debug_frames(ws)}
-
-
-def _clear_debug(ws: Workspace, args: Args) -> str:
+def _clear_debug(ws: Workspace) -> str:
     folder, count, left = ws.home.local.debug_dir, 0, 0
     try:
         with opened(folder.parent, folder) as place:
@@ -191,21 +166,27 @@ def _clear_debug(ws: Workspace, args: Args) -> str:
     return f"{said} Not removed, because Data Engine did not write them: {left} in {folder}." if left else said
 
 
-def _inspect(ws: Workspace, args: Args) -> Any:
-    text = with_home(args["path"])  # as steps write it, or as the list of outputs shows it
+def _inspect(ws: Workspace, path: str, **request: Any) -> Any:
+    text = with_home(path)  # as steps write it, or as the list of outputs shows it
     places = [os.path.normpath(os.path.join(place, text)) for place in (ws.layout.flow_modules_dir, ws.root)]
-    return ask_child({**args, "path": next(filter(os.path.exists, places), places[0])})
+    return ask_child(request | {"path": next(filter(os.path.exists, places), places[0])})
 
 
-def _new_flow(ws: Workspace, args: Args) -> Any:
-    return {"path": str(new_flow_notebook(ws.layout.flow_modules_dir, args["name"] or "new_flow"))}
-
-
-def _settings(ws: Workspace, args: Args) -> Any:
-    settings, error = ws.home.settings_shown(), ws.home.settings_error()
+def _settings(ws: Workspace) -> Any:
+    settings, error, machine = ws.home.settings_shown(), ws.home.settings_error(), load_machine_settings()
+    executable, collection = ws.interpreter(), machine.collection_root  # the Python that workers use
+    is_venv = (Path(executable).parent.parent / "pyvenv.cfg").is_file()
     return {
-        "machine": _machine(),
-        "interpreter": _interpreter(ws),
+        "machine": {
+            "file": str(machine_settings_path()),
+            "collection_root": None if collection is None else str(collection),
+            "default_workspace": machine.default_workspace,
+            "machine_id": machine_id(),
+        },
+        "interpreter": {
+            "executable": executable,
+            "kind": "virtual environment" if is_venv else "system or global",
+        },
         "workspace": {
             "file": str(ws.layout.settings_path),
             "warnings": [*settings.warnings] if error is None else [f"{error.where}: {error.what}; fix: {error.fix}"],
@@ -214,31 +195,24 @@ def _settings(ws: Workspace, args: Args) -> Any:
     }
 
 
-def _reload(ws: Workspace, args: Args) -> str:
+def _reload(ws: Workspace) -> str:
     """Whoever reads the modules looks every second by itself; this is for a drive that tells of changes late."""
     os.listdir(ws.layout.flow_modules_dir)
     return "Reloaded flow definitions."
 
 
-def _set_interpreter(ws: Workspace, args: Args) -> str:
-    text = args["path"].strip()
+def _set_interpreter(ws: Workspace, path: str) -> str:
+    text = path.strip()
     ws.set_interpreter(text or None)
     return f"Runs use {text}." if text else "Runs use the Python that starts the daemon."
 
 
-def _interpreter(ws: Workspace) -> dict[str, str]:
-    """The Python that workers use."""
-    executable = ws.interpreter()
-    is_venv = (Path(executable).parent.parent / "pyvenv.cfg").is_file()
-    return {"executable": executable, "kind": "virtual environment" if is_venv else "system or global"}
-
-
-def _workspaces(root: str | None, args: Args) -> Any:
+def _workspaces(root: str | None, near: list[str]) -> Any:
     """The workspaces that could be meant: of the collection, beside the one shown, and under the places given; each once, where it really is."""
     found: dict[str, str] = {}
     machine = load_machine_settings()
     collection = os.environ.get("DATA_ENGINE_WORKSPACE_COLLECTION_ROOT") or machine.collection_root
-    places = [collection, Path(root).parent if root else None, *args["near"]]
+    places: list[Path | str | None] = [collection, Path(root).parent if root else None, *near]
     selected = None
     with suppress(FlowValidationError):
         selected = str(select_workspace().root)
@@ -247,7 +221,7 @@ def _workspaces(root: str | None, args: Args) -> Any:
         root = None
     for given in filter(None, [root, selected]):
         found[real_path(given)] = Path(real_path(given)).name
-    for place in filter(None, places):
+    for place in [one for one in places if one]:
         for layout in discover_workspaces(place):
             found.setdefault(real_path(layout.root), Path(real_path(layout.root)).name)
     first = next(iter(found)) if root or selected or len(found) == 1 else None
@@ -255,9 +229,9 @@ def _workspaces(root: str | None, args: Args) -> Any:
     return {"workspaces": listed, "selected": first, "machine_id": machine_id()}
 
 
-def _save_settings(root: str | None, args: Args) -> str:
+def _save_settings(root: str | None, collection_root: str) -> str:
     """Keep where this machine's workspaces lie, a folder that is there; an empty text forgets it."""
-    text = args["collection_root"].strip()
+    text = collection_root.strip()
     folder = with_home(text)
     if os.path.isabs(folder) and not os.path.isdir(folder):
         what = "is a file, and no folder" if os.path.exists(folder) else "does not exist or cannot be reached"
@@ -268,15 +242,15 @@ def _save_settings(root: str | None, args: Args) -> str:
     return f"Workspace folder: {text}" if text else "No workspace folder is set."
 
 
-def _use(root: str | None, args: Args) -> str:
+def _use(root: str | None, path: str) -> str:
     """Mean this workspace from now on."""
-    layout = use_workspace(Path(args["path"]))
+    layout = use_workspace(Path(path))
     return f"{layout.workspace_id} is the default workspace from now on."
 
 
-def _provision(root: str | None, args: Args) -> Any:
+def _provision(root: str | None, path: str) -> Any:
     """Create a workspace, or what one lacks."""
-    text = with_home(args["path"])
+    text = with_home(path)
     if not os.path.isabs(text):
         collection = load_machine_settings().collection_root
         if collection is None:
@@ -286,17 +260,6 @@ def _provision(root: str | None, args: Args) -> Any:
     names = ", ".join(str(path.relative_to(made.root)) for path in made.created if made.root in path.parents)
     said = f"Workspace {made.root.name}: {f'created {names}' if names else 'nothing was missing'}."
     return {"root": str(made.root), "said": said}
-
-
-def _machine() -> dict[str, Any]:
-    """The settings of this machine."""
-    settings = load_machine_settings()
-    return {
-        "file": str(machine_settings_path()),
-        "collection_root": None if settings.collection_root is None else str(settings.collection_root),
-        "default_workspace": settings.default_workspace,
-        "machine_id": machine_id(),
-    }
 
 
 def _is_sort(value: Any) -> bool:
@@ -331,43 +294,6 @@ _LOOK: Fields = {
     "code": ANY_TEXT.optional,
     "part": Field("{name, offset}", _holds(name=ANY_TEXT, offset=COUNT)).optional,
 }
-_IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
-    "kill": (_kill, {}),
-    "plan": (
-        _plan,
-        {"flow": TEXT, "sources": COUNT.or_else(3), "key": ANY_TEXT.or_else(""), "yes": FLAG.or_else(False)},
-    ),
-    "restore": (_restore, {"flow": TEXT}),
-    "flow": (_flow, {"flow": TEXT, "limit": COUNT.or_else(100)}),
-    "files": (
-        _files,
-        {"flow": TEXT, "search": ANY_TEXT.or_else(""), "group": ANY_TEXT.or_else(""), "limit": COUNT.or_else(300)},
-    ),
-    "run_details": (_run_details, {"run_id": TEXT}),
-    "compare": (_compare, {"run_a": TEXT, "run_b": TEXT}),
-    "trends": (_trends, {"flow": TEXT}),
-    "today": (_today, {}),
-    "rejected": (_rejected, {"flow": TEXT}),
-    "debug": (_debug, {}),
-    "clear_debug": (_clear_debug, {}),
-    "inspect": (_inspect, _LOOK),
-    "outputs": (
-        _outputs,
-        {"flow": ANY_TEXT.or_else(""), "search": ANY_TEXT.or_else(""), "limit": COUNT.or_else(200)},
-    ),
-    "new_flow": (_new_flow, {"name": ANY_TEXT.optional}),
-    "reload": (_reload, {}),
-    "settings": (_settings, {}),
-    "set_interpreter": (_set_interpreter, {"path": ANY_TEXT.or_else("")}),
-}
-"""What is no command for the owner."""
-_ANYWHERE: dict[str, tuple[Callable[[str | None, Args], Any], Fields]] = {
-    "workspaces": (_workspaces, {"near": PATHS.or_else([])}),
-    "save_settings": (_save_settings, {"collection_root": ANY_TEXT.or_else("")}),
-    "use": (_use, {"path": PATH}),
-    "provision": (_provision, {"path": PATH}),
-}
-_RUNS_OF_RULES = 30
 _LOOKS = frozenset(
     "flow files plan run_details compare trends rejected today debug inspect outputs settings clear_debug workspaces save_settings use provision".split()
 )
@@ -375,7 +301,7 @@ _LOOKS = frozenset(
 
 def fields_of(action: str) -> Fields | None:
     """What an action takes; None where there is none of this name."""
-    found = _ANYWHERE.get(action) or _in_workspace(action)
+    found = _ANYWHERE.get(action) or _IN_WORKSPACE.get(action) or command_action(action)
     return None if found is None else found[1]
 
 
@@ -387,10 +313,6 @@ def changes(action: str) -> bool:
 def all_actions() -> list[str]:
     """The names of all actions."""
     return [*_IN_WORKSPACE, *command_actions(), *_ANYWHERE]
-
-
-def _in_workspace(action: str) -> tuple[Callable[[Workspace, Args], Any], Fields] | None:
-    return _IN_WORKSPACE.get(action) or command_action(action)
 
 
 MOST_RUNS = 20_000
@@ -568,8 +490,8 @@ class PlanView:
     digest: str | None = None
 
 
-def plan_view(ws: Workspace, flow: str, *, sources: int, key: tuple[str, ...], yes: bool) -> PlanView:
-    """The plan of the flow, or what a person has to allow before one is made.
+def plan_view(ws: Workspace, flow: str, *, sources: int, key: str, yes: bool) -> PlanView:
+    """The plan of the flow, or what a person has to allow before one is made; `key` is as a person typed it.
 
     Raises:
         FlowValidationError: there is none; says why.
@@ -577,7 +499,7 @@ def plan_view(ws: Workspace, flow: str, *, sources: int, key: tuple[str, ...], y
     options = [
         "--sources",
         str(sources),
-        *(part for one in key for part in ("--key", one)),
+        *(part for one in given_key(key) for part in ("--key", one)),
         *(["--yes"] if yes else []),
     ]
     live = next((one.id for one in ws.deployments(flow) if one.is_live), None)
@@ -586,20 +508,16 @@ def plan_view(ws: Workspace, flow: str, *, sources: int, key: tuple[str, ...], y
     if "error" in found:
         if needs := found.get("not_held_back"):
             texts = tuple(f"{one['step']}: {one['why']}" for one in needs)
-            view = PlanView(flow, Mark("asks first", "warn", "triangle"), str(found["error"]["what"]), needs=texts)
-            return replace(view, live=live, digest=digest)
+            mark, what = Mark("asks first", "warn", "triangle"), str(found["error"]["what"])
+            return PlanView(flow, mark, what, needs=texts, live=live, digest=digest)
         raise error_of(found["error"])
-    view = view_of(Plan.read(found))
+    plan = Plan.read(found)
     path = ws.layout.flow_modules_dir / f"{flow}.ipynb"
     verdict = compared_now(ws.home, path)
-    text = view.text if verdict is None else f"{view.text}; {flow}.ipynb: {verdict.words}"
-    return replace(view, text=text, live=live, digest=digest)
-
-
-def view_of(plan: Plan) -> PlanView:
-    """The plan for the page."""
+    text = plan.text if verdict is None else f"{plan.text}; {flow}.ipynb: {verdict.words}"
     cells = tuple((one.where, one.lines) for one in plan.cells)
-    return PlanView(plan.flow, mark_of_plan(plan), plan.text, cells, html(plan_data_card(plan, samples=True)))
+    data = html(plan_data_card(plan, samples=True))
+    return PlanView(flow, mark_of_plan(plan), text, cells, data, live=live, digest=digest)
 
 
 def given_key(text: str) -> tuple[str, ...]:
@@ -610,3 +528,44 @@ def given_key(text: str) -> tuple[str, ...]:
         (('id', 'day'), ())
     """
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+_IN_WORKSPACE: dict[str, tuple[Callable[..., Any], Fields]] = {
+    "kill": (_kill, {}),
+    "plan": (
+        plan_view,
+        {"flow": TEXT, "sources": COUNT.or_else(3), "key": ANY_TEXT.or_else(""), "yes": FLAG.or_else(False)},
+    ),
+    "restore": (_restore, {"flow": TEXT}),
+    "flow": (flow_details, {"flow": TEXT, "limit": COUNT.or_else(100)}),
+    "files": (
+        flow_files,
+        {"flow": TEXT, "search": ANY_TEXT.or_else(""), "group": ANY_TEXT.or_else(""), "limit": COUNT.or_else(300)},
+    ),
+    "run_details": (run_details, {"run_id": TEXT}),
+    "compare": (lambda ws, run_a, run_b: {"lines": ws.compare(run_a, run_b).lines()}, {"run_a": TEXT, "run_b": TEXT}),
+    "trends": (lambda ws, flow: trends_view(ws.trends(flow)), {"flow": TEXT}),
+    "today": (_today, {}),
+    "rejected": (lambda ws, flow: rejected_view(ws.rejected(flow), ws.runs(flow, _RUNS_OF_RULES)), {"flow": TEXT}),
+    "debug": (lambda ws: {"frames": debug_frames(ws)}, {}),
+    "clear_debug": (_clear_debug, {}),
+    "inspect": (_inspect, _LOOK),
+    "outputs": (
+        flow_outputs,
+        {"flow": ANY_TEXT.or_else(""), "search": ANY_TEXT.or_else(""), "limit": COUNT.or_else(200)},
+    ),
+    "new_flow": (
+        lambda ws, name: {"path": str(new_flow_notebook(ws.layout.flow_modules_dir, name or "new_flow"))},
+        {"name": ANY_TEXT.optional},
+    ),
+    "reload": (_reload, {}),
+    "settings": (_settings, {}),
+    "set_interpreter": (_set_interpreter, {"path": ANY_TEXT.or_else("")}),
+}
+"""What is no command for the owner."""
+_ANYWHERE: dict[str, tuple[Callable[..., Any], Fields]] = {
+    "workspaces": (_workspaces, {"near": PATHS.or_else([])}),
+    "save_settings": (_save_settings, {"collection_root": ANY_TEXT.or_else("")}),
+    "use": (_use, {"path": PATH}),
+    "provision": (_provision, {"path": PATH}),
+}

@@ -15,8 +15,7 @@ from typing import TypeAlias
 from data_engine.formatting import MOST_CELL, MOST_TEXT, both_ends
 from data_engine.marks import Mark
 from data_engine.record import frozen
-from jupyter_extension.colours import rules
-from jupyter_extension.drawing import icon_svg
+from jupyter_extension.drawing import icon_svg, rules
 
 _SHORT = 24
 
@@ -311,40 +310,20 @@ def _text_part(part: Part) -> str:
         case Picture():
             return part.text
         case Note():
-            return _text_note(part)
+            word, fix = both_ends(part.mark.word, MOST_TEXT), both_ends(part.fix, MOST_TEXT)
+            return f"{word}\n  fix: {fix}" if fix else word
         case Lines():
-            return _text_lines(part)
+            lines = [] if part.only_folded else [f"    {line}" for line in _bounded(part.lines)]
+            return "\n".join([part.summary, *lines] if part.summary and not part.only_folded else lines)
         case Section():
-            return _text_section(part)
+            title, inside = _plain(part.title), "\n".join(filter(None, map(_text_part, part.parts)))
+            return f"{title}\n{textwrap.indent(inside, '  ')}" if inside else title
         case Pairs():
-            return _text_pairs(part)
+            told = [(name, cell) for name, cell in ((name, _plain(cell)) for name, cell in part.pairs) if cell]
+            widest = max((_cells_wide(name) for name, _ in told), default=0)
+            return "\n".join(f"{_pad(name, widest, False)}  {cell}" for name, cell in told)
         case Table():
             return _text_table(part)
-
-
-def _text_note(note: Note) -> str:
-    word, fix = both_ends(note.mark.word, MOST_TEXT), both_ends(note.fix, MOST_TEXT)
-    return f"{word}\n  fix: {fix}" if fix else word
-
-
-def _text_lines(part: Lines) -> str:
-    if part.only_folded:
-        return ""
-    lines = [f"    {line}" for line in _bounded(part.lines)]
-    return "\n".join([part.summary, *lines] if part.summary else lines)
-
-
-def _text_section(section: Section) -> str:
-    title = _plain(section.title)
-    inside = "\n".join(filter(None, map(_text_part, section.parts)))
-    return f"{title}\n{textwrap.indent(inside, '  ')}" if inside else title
-
-
-def _text_pairs(part: Pairs) -> str:
-    told = [(name, _plain(cell)) for name, cell in part.pairs]
-    told = [(name, cell) for name, cell in told if cell]
-    widest = max((_cells_wide(name) for name, _ in told), default=0)
-    return "\n".join(f"{_pad(name, widest, False)}  {cell}" for name, cell in told)
 
 
 def _text_table(table: Table) -> str:

@@ -15,7 +15,7 @@ from data_engine.files import file_exists
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
 from data_engine.formatting import beginning, duration_words, local_time, plural, zoned_words
-from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE
+from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE, LeaseStatus, shown_machine
 from data_engine.ledger.logs import warned_words
 from data_engine.marks import Mark, mark_of
 from data_engine.model import Backfill, Deployment, LogEntry, Run, StepRun
@@ -269,11 +269,18 @@ def _daemon_marks(status: WorkspaceStatus) -> tuple[Mark, Mark]:
     return on, Mark(f"daemon runs, pid {daemon.pid}", "good", "disc") if daemon.running else Mark("daemon not running")
 
 
+def _lease_words(lease: LeaseStatus) -> str:
+    engine = ", its engine is on" if lease.engine_there else ""
+    is_owned = lease.state == "owned" and lease.owner is not None
+    return f"owned by {shown_machine(lease.owner)}{engine}" if is_owned else lease.state.replace("_", " ")
+
+
 def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
     last, why = flow.last_run, flow.why
     held = held_words(flow.name, flow.held, None if why is None else why.kind)
     warned = None if flow.warned is None else flow.warned.text
     edit = None if flow.edit is None else flow.edit.replace("\n", "; ")
+    expected = None if flow.expected is None else flow.expected.text
     gone = f"of its last run: {GONE}" if is_source_gone(flow, file_exists) else None
     return (
         flow.name,
@@ -281,20 +288,9 @@ def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
         replace(flow.mark, word=flow.state_text),
         _next_run(flow),
         mark_of(last.status) if last else "",
-        Faint(_to_minute(last.started_at_utc)) if last else "",
-        "; ".join(filter(None, [warned, gone, first_line(reason_of(flow)), held, edit, _expected(flow)])),
+        Faint(_without_year(last.started_at_utc)[: len("01-05 06:30")]) if last else "",
+        "; ".join(filter(None, [warned, gone, first_line(reason_of(flow)), held, edit, expected])),
     )
-
-
-def _expected(flow: FlowStatus) -> str | None:
-    return None if flow.expected is None else flow.expected.text
-
-
-def _lease_words(lease: Mapping[str, Any]) -> str:
-    owner = lease.get("owner") or {}
-    who = owner.get("host_name") or owner.get("machine_id")
-    engine = ", its engine is on" if lease.get("engine_there") else ""
-    return f"owned by {who}{engine}" if who and lease["state"] == "owned" else str(lease["state"]).replace("_", " ")
 
 
 def deployments_card(deployments: Sequence[Deployment]) -> Card:
@@ -383,10 +379,6 @@ def _next_run(flow: FlowStatus) -> str:
     day, _, rest = zoned_words(flow.next_run_utc, flow.tz).partition(" ")
     time, _, zone = rest.partition(" ")
     return f"{day[len('2026-') :]} {time[: len('06:30')]} {zone}" if zone else ""
-
-
-def _to_minute(utc: str | None) -> str:
-    return "" if utc is None else _without_year(utc)[: len("01-05 06:30")]
 
 
 _LIBRARIES = frozenset({"polars", "duckdb", "pyarrow", "pandas", "numpy", "_duckdb"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from data_engine.client import Workspace
@@ -16,10 +16,17 @@ from data_engine.daemon.link import Left
 from data_engine.errors import FlowValidationError, error_of
 from data_engine.flow.parameter_values import TypedValue
 from data_engine.formatting import cli_line, first_few, plural
-from data_engine.record import as_json, frozen
+from data_engine.model import Deployment
+from data_engine.status.deploy_lines import (
+    INDENT,
+    FilesBefore,
+    Starting,
+    files_before,
+    files_before_lines,
+    starting_now,
+)
 from data_engine.status.deployed_before import left_out, rolled_back_words
 from data_engine.status.sentences import ends_words, freed_words, never_begins_words
-from data_engine.status.starting import FilesBefore, Starting, files_before, starting_now
 from data_engine.view.feed import from_child
 from jupyter_extension.details import flow_entry
 from jupyter_extension.files import flow_files
@@ -27,6 +34,8 @@ from jupyter_extension.files import flow_files
 Args: TypeAlias = Mapping[str, Any]
 Act: TypeAlias = Callable[[Workspace, Args], Any]
 Say: TypeAlias = Callable[[Workspace, Any, Any], Any]
+Question: TypeAlias = dict[str, Any]
+"""What a person is asked: a `text`, and `answers`: a label and what the action is then given."""
 _MOST_LISTED = 12
 
 
@@ -35,13 +44,9 @@ def carry_out(ws: Workspace, kind: type[Command[Any]], args: Args) -> Any:
     command = of_json(kind, args, kind.name)
     told = ws.link.send(command, waits=False)
     if isinstance(told, Left):
-        return _asked(told, command)
+        return f"{told.owner} was asked to {command.phrase}."
     say = _SAYS.get(kind.name)
     return f"Done: {command.phrase}." if say is None else say(ws, command, told)
-
-
-def _asked(left: Left, command: Command[Any]) -> str:
-    return f"{left.owner} was asked to {command.phrase}."
 
 
 # -- what is said --------------------------------------------------------------------------------------------------------
@@ -50,7 +55,11 @@ def _asked(left: Left, command: Command[Any]) -> str:
 def _engine_started(ws: Workspace, command: Any, told: Any) -> str:
     flows = ws.status().flows
     undeployed = [flow.name for flow in flows if flow.state_kind == "not_deployed"]
-    edited = [flow.name for flow in flows if flow.standing.is_edited and flow.standing.rolled_back_to is None]
+    edited = [
+        flow.name
+        for flow in flows
+        if flow.deployment_status.is_edited and flow.deployment_status.rolled_back_to is None
+    ]
     said = ["The engine is on."]
     if undeployed:
         what = "is not deployed yet, so it does" if len(undeployed) == 1 else "are not deployed yet, so they do"
@@ -61,28 +70,23 @@ def _engine_started(ws: Workspace, command: Any, told: Any) -> str:
     return " ".join(said)
 
 
-def _flow_stopped(ws: Workspace, command: Any, told: Any) -> str:
-    what = ends_words(command.flow)
-    return f"{what} It is disabled until you enable it again." if told.disabled else what
-
-
-def _undeployed(ws: Workspace, command: Any, told: Any) -> str:
-    again = cli_line("rollback", command.flow)
-    return f"Production does not run {command.flow} any more. To let it run again as it was deployed: {again}"
-
-
 _SAYS: Mapping[str, Say] = {
     "start": lambda ws, command, told: "The daemon runs; it outlives this kernel and JupyterLab.",
     "start-engine": _engine_started,
     "stop-engine": lambda ws, command, told: "The engine is off; running work finishes.",
-    "stop-flow": _flow_stopped,
+    "stop-flow": lambda ws, command, told: (
+        f"{ends_words(command.flow)}{' It is disabled until you enable it again.' if told.disabled else ''}"
+    ),
     "retry": lambda ws, command, told: freed_words(told.freed),
     "enable": lambda ws, command, told: f"{command.flow} runs by itself when the engine is on.",
     "disable": lambda ws, command, told: f"{command.flow} runs by hand only.",
     "reset": lambda ws, command, told: (
         f"Forgot {plural(told.count, 'run')} of {command.flow or 'every flow'}; its files are new again."
     ),
-    "undeploy": _undeployed,
+    "undeploy": lambda ws, command, told: (
+        f"Production does not run {command.flow} any more."
+        f" To let it run again as it was deployed: {cli_line('rollback', command.flow)}"
+    ),
     "rollback": lambda ws, command, told: f"{rolled_back_words(ws.home.ledger(), told)}.",
     "stop-backfill": lambda ws, command, told: (
         "The backfill starts no more runs; runs that have begun go on to their end."
@@ -160,8 +164,8 @@ def _backfill(ws: Workspace, args: Args) -> dict[str, Any]:
         return {
             "total": found.total,
             "digest": found.digest,
-            "known": as_json(found.known),
-            "planned": as_json(found.planned[:50]),
+            "known": found.known,
+            "planned": found.planned[:50],
         }
     return {"said": f"{found.flow}: {plural(found.total, 'run')}, after everything that is due."}
 
@@ -208,12 +212,12 @@ def _deploy(ws: Workspace, args: Args) -> Any:
     refused = [entry.error for entry in outcome.entries if entry.error is not None]
     if flow is not None and refused:
         raise refused[0]
-    said = _outcome_words(flow, outcome) + _left_out(ws, flow, {entry.name for entry in outcome.entries})
     files = files_before(ws.home, outcome.deployments, outcome.entries)
     starts = starting_now(ws.home, outcome.deployments, outcome.entries)
     is_told = any(one.held for one in files.values()) or any(one.text for one in starts.values())
     is_on = bool(daemon.get("/status")["engine"]["on"]) if is_told else False
-    said += starts_words(starts, is_on=is_on)
+    left = {} if flow is not None else left_out(ws.home, {entry.name for entry in outcome.entries})
+    said = [_outcome_words(flow, outcome), *_starts_and_left(starts, left, is_on=is_on)]
     return _with_what_follows(ws, said, files, flow, args["shown"], is_engine_on=is_on)
 
 
@@ -244,17 +248,11 @@ def _kernel_question(ws: Workspace, flow: str) -> dict[str, Any] | None:
     return {"text": text, "answers": [["Deploy it all the same", "listed"]]}
 
 
-def starts_words(starts: Mapping[str, Starting], *, is_on: bool) -> str:
-    """What starts at once; "" where nothing does.
-
-    Example:
-        >>> starts_words({"claims": Starting(3), "rates": Starting()}, is_on=True)
-        ' claims: 3 files run now.'
-        >>> starts_words({}, is_on=True)
-        ''
-    """
-    told = [f"{flow}: {one.when(is_on=is_on)}" for flow, one in sorted(starts.items()) if one.text]
-    return f" {'; '.join(told)}." if told else ""
+def _starts_and_left(starts: Mapping[str, Starting], left: Mapping[str, Deployment], *, is_on: bool) -> Iterator[str]:
+    """What starts at once, and what a deploy of everything left out."""
+    yield from (f"{flow}: {one.when(is_on=is_on)}." for flow, one in sorted(starts.items()) if one.text)
+    if left:
+        yield f"Left out (undeployed): {', '.join(left)}; a flow's own Deploy lets production run it again."
 
 
 def _without_a_daemon(ws: Workspace, flow: str | None, options: list[str], shown: str | None) -> Any:
@@ -264,17 +262,18 @@ def _without_a_daemon(ws: Workspace, flow: str | None, options: list[str], shown
         raise error_of(told_of[0])
     files = {one["name"]: FilesBefore(**one["files_before"]) for one in entries}
     starts = {one["name"]: Starting(**one["starts"]) for one in entries}
-    said = (
-        _runs_now(flow)
-        + starts_words(starts, is_on=False)
-        + _left_out(ws, flow, {one["name"] for one in entries if one["left_out"] is None})
-    )
+    left = {} if flow is not None else left_out(ws.home, {one["name"] for one in entries if one["left_out"] is None})
+    said = [_runs_now(flow), *_starts_and_left(starts, left, is_on=False)]
     return _with_what_follows(ws, said, files, flow, shown, is_engine_on=False)
+
+
+_BUTTONS = {"backfill": "Backfill", "retry": "Retry", "enable": "Enable", "start": "Start engine"}
+"""What the panel calls a command."""
 
 
 def _with_what_follows(
     ws: Workspace,
-    said: str,
+    said: Sequence[str],
     files: Mapping[str, FilesBefore],
     flow: str | None,
     shown: str | None,
@@ -284,67 +283,27 @@ def _with_what_follows(
     """What was said, and that it was a newer edit than the panel had shown; with `again`, the flow whose files count as done as they were
     done before, of which Backfill does them again, and with `held` the one of which Retry tries held files again."""
     pointer = ws.home.deployments().deployed().get(flow or "")
-    said += _newer_words(shown, None if pointer is None else pointer.digest)
-    done = {name: one.done for name, one in files.items() if one.done}
-    held = {name: one.held for name, one in files.items() if one.held}
-    if not done and not held:
-        return said
     switches = ws.home.ledger().switches()
-    disabled = {name for name in held if name in switches and not switches[name].is_enabled}
-    said = " ".join(filter(None, (said, held_words(held, disabled, is_engine_on=is_engine_on), done_words(done))))
-    retried = flow if held and is_engine_on and not disabled else None
-    return {"said": said, "again": flow if done else None, "held": retried}
-
-
-def held_words(held: Mapping[str, int], disabled: Collection[str] = (), *, is_engine_on: bool = True) -> str:
-    """That files are held, and what tries them again; "" where there are none.
-
-    Example:
-        >>> held_words({"claims": 1}), held_words({})
-        ('1 file is held: Retry tries it again.', '')
-        >>> held_words({"claims": 1, "rates": 2}, {"rates"})
-        'claims: 1 file is held, rates: 2 files are held: Retry tries them again, once rates is enabled.'
-        >>> held_words({"claims": 2}, is_engine_on=False)
-        '2 files are held: they are tried again when the engine starts.'
-    """
-    if not held:
-        return ""
-    told, is_one = _told(held, "file is held", "files are held"), [*held.values()] == [1]
-    again = (
-        f"Retry tries {'it' if is_one else 'them'} again"
-        if is_engine_on
-        else f"{'it is' if is_one else 'they are'} tried again when the engine starts"
+    disabled = [name for name in files if name in switches and not switches[name].is_enabled]
+    lines = files_before_lines(
+        files, disabled=disabled, is_engine_on=is_engine_on, command=lambda verb, *words: _BUTTONS[verb]
     )
-    off = ", ".join(sorted(disabled))
-    once = f", once {off} {'is' if len(disabled) == 1 else 'are'} enabled" if off else ""
-    return f"{told}: {again}{once}."
-
-
-def _told(counts: Mapping[str, int], one: str, many: str) -> str:
-    """How many files of each flow, which is named where there are several."""
-    told = {flow: plural(count, one, many) for flow, count in sorted(counts.items())}
-    return ", ".join(words if len(told) == 1 else f"{flow}: {words}" for flow, words in told.items())
+    newer = _newer_words(shown, None if pointer is None else pointer.digest).strip()
+    text = " ".join(filter(None, [*said, newer, *(f"{line[INDENT:]}." for line in lines)]))
+    if not lines:
+        return text
+    done, held = (any(getattr(one, name) for one in files.values()) for name in ("done", "held"))
+    return {
+        "said": text,
+        "again": flow if done else None,
+        "held": flow if held and is_engine_on and not disabled else None,
+    }
 
 
 def _newer_words(shown: str | None, digest: str | None) -> str:
     if shown is None or digest in (None, shown):
         return ""
     return " It was saved once more after the panel showed it: what was saved last is deployed."
-
-
-def done_words(done: Mapping[str, int]) -> str:
-    """That files were done before, by code that may have been another; "" where none were.
-
-    Example:
-        >>> done_words({"claims": 1204})
-        '1,204 files were done before and count as done: Backfill does them again.'
-        >>> done_words({"claims": 1, "rates": 2})
-        'claims: 1 file was, rates: 2 files were done before and count as done: Backfill does them again.'
-    """
-    if not done:
-        return ""
-    told, is_one = _told(done, "file was", "files were"), [*done.values()] == [1]
-    return f"{told} done before and count{'s' if is_one else ''} as done: Backfill does {'it' if is_one else 'them'} again."
 
 
 def _outcome_words(flow: str | None, outcome: Outcome) -> str:
@@ -360,14 +319,6 @@ def _runs_now(flow: str | None) -> str:
     return f"Production runs {flow or 'every good module'} as it is now."
 
 
-def _left_out(ws: Workspace, flow: str | None, but: Collection[str]) -> str:
-    """That a deploy of everything left flows out as somebody undeployed them; "" where it did not, or one was asked for."""
-    left = left_out(ws.home, but) if flow is None else {}
-    return (
-        f" Left out (undeployed): {', '.join(left)}; a flow's own Deploy lets production run it again." if left else ""
-    )
-
-
 # -- run ------------------------------------------------------------------------------------------------------------------
 
 
@@ -378,10 +329,15 @@ def _run(ws: Workspace, args: Args) -> dict[str, Any]:
     if take not in ("ask", "due", "all"):
         raise FlowValidationError(f"a run cannot take {take!r}", where="the panel", fix="reload the page")
     given = {key: TypedValue.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
-    if take == "ask" and (question := _question_of_run(ws, name, args["source"], args["unsaved"])) is not None:
-        return {"run_ids": [], "question": as_json(question)}
+    if take == "ask":
+        question = None if args["source"] is not None else _run_question(ws, name)
+        if args["unsaved"] and name in ws.home.deployments().deployed():  # edits that are not saved, which no run takes
+            question = with_unsaved(question, args["unsaved"])
+        if question is not None:
+            return {"run_ids": [], "question": question}
     if take == "due":
-        sources: list[str | None] = [*_due_sources(ws, name)]
+        found = (flow_files(ws, name, search="", group=group, limit=MOST_DUE) for group in _DUE)
+        sources: list[str | None] = [one.path for files in found for one in files.files]
         if not sources:
             return {"run_ids": [], "said": f"No file of {name} is due any more."}
     else:
@@ -394,13 +350,7 @@ def _run(ws: Workspace, args: Args) -> dict[str, Any]:
     return {"run_ids": run_ids, "said": f"{name}: {plural(len(run_ids), 'run')} started."}
 
 
-def _question_of_run(ws: Workspace, name: str, source: str | None, unsaved: list[str]) -> RunQuestion | None:
-    """What is asked first: of the flow's files, unless it is to run for one `source`, and of edits that are not saved, which no run takes."""
-    question = None if source is not None else _run_question(ws, name)
-    return with_unsaved(question, unsaved) if unsaved and name in ws.home.deployments().deployed() else question
-
-
-def _run_question(ws: Workspace, name: str) -> RunQuestion | None:
+def _run_question(ws: Workspace, name: str) -> Question | None:
     """What is asked before the flow runs for its files; None where it is not polled, or runs once for all of them."""
     try:
         entry = flow_entry(ws, name)
@@ -411,12 +361,6 @@ def _run_question(ws: Workspace, name: str) -> RunQuestion | None:
         return None
     counts = {group: count for group, _, count in files.groups}
     return run_question(entry["title"], counts, may_choose=not ws.lease().is_elsewhere)
-
-
-def _due_sources(ws: Workspace, name: str) -> list[str]:
-    """The files of a flow that wait for a run, or are held."""
-    found = (flow_files(ws, name, search="", group=group, limit=MOST_DUE) for group in ("held", "waiting"))
-    return [one.path for files in found for one in files.files]
 
 
 def _owner_asked(ws: Workspace, what: str) -> str | None:
@@ -462,24 +406,16 @@ MOST_DUE = 200
 """So many files at most are asked for one by one."""
 
 
-@frozen
-class RunQuestion:
-    """What a person is asked: `answers` are a label and what `run` is then given as `take`."""
-
-    text: str
-    answers: tuple[tuple[str, str], ...]
-
-
-def run_question(title: str, counts: Mapping[str, int], *, may_choose: bool = True) -> RunQuestion | None:
+def run_question(title: str, counts: Mapping[str, int], *, may_choose: bool = True) -> Question | None:
     """What is asked before a polled flow with so many files of each group runs; None where one file runs that is not done.
 
     Where one `may_choose`, those that are due can be run alone.
 
     Example:
-        >>> print(run_question("Sales", {"waiting": 3, "done": 4}))
-        RunQuestion(text='Run Sales: 3 files are due, 4 are done.', answers=(('Run the 3 due', 'due'), ('Run all 7', 'all')))
-        >>> run_question("Sales", {"done": 2}).answers
-        (('Run both again', 'all'),)
+        >>> run_question("Sales", {"waiting": 3, "done": 4})
+        {'text': 'Run Sales: 3 files are due, 4 are done.', 'answers': [('Run the 3 due', 'due'), ('Run all 7', 'all')]}
+        >>> run_question("Sales", {"done": 2})["answers"]
+        [('Run both again', 'all')]
         >>> run_question("Sales", {"waiting": 1})
     """
     done = counts.get("done", 0) + counts.get("running", 0)
@@ -497,19 +433,19 @@ def run_question(title: str, counts: Mapping[str, int], *, may_choose: bool = Tr
     answers = [(everything, "all")]
     if done and due and due <= MOST_DUE and may_choose:
         answers.insert(0, (f"Run the {due:,} {some}" if due > 1 else f"Run the one {some}", "due"))
-    return RunQuestion(f"Run {title}: {text}.", tuple(answers))
+    return {"text": f"Run {title}: {text}.", "answers": answers}
 
 
-def with_unsaved(question: RunQuestion | None, files: Sequence[str]) -> RunQuestion:
+def with_unsaved(question: Question | None, files: Sequence[str]) -> Question:
     """What is asked where these files of the flow have edits that are not saved, and the flow runs without them.
 
     Example:
         >>> with_unsaved(None, ["sales.ipynb"])
-        RunQuestion(text='sales.ipynb has unsaved edits: the flow runs as it is deployed, without them.', answers=(('Run it', 'all'),))
-        >>> with_unsaved(run_question("Sales", {"done": 2}), ["sales.ipynb"]).text
+        {'text': 'sales.ipynb has unsaved edits: the flow runs as it is deployed, without them.', 'answers': [('Run it', 'all')]}
+        >>> with_unsaved(run_question("Sales", {"done": 2}), ["sales.ipynb"])["text"]
         'sales.ipynb has unsaved edits: the flow runs as it is deployed, without them. Run Sales: 2 files are done.'
     """
     told = f"{', '.join(files)} {'has' if len(files) == 1 else 'have'} unsaved edits: the flow runs as it is deployed, without them."
     if question is None:
-        return RunQuestion(told, (("Run it", "all"),))
-    return RunQuestion(f"{told} {question.text}", question.answers)
+        return {"text": told, "answers": [("Run it", "all")]}
+    return question | {"text": f"{told} {question['text']}"}

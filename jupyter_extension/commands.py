@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 from data_engine.commands import registry
@@ -21,8 +23,12 @@ from jupyter_extension.cell_hints import in_cell, shell_here
 from jupyter_extension.own_flow import UserNames, own_flow, own_name, require_saved, tell_unsaved
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from data_engine.client import Workspace
+    from data_engine.engine.local_workspace import LocalWorkspace
     from data_engine.flow.parameter_values import TypedValue
+    from data_engine.proof.verdict import Verdict
 
 
 @frozen
@@ -78,10 +84,8 @@ def _preview(given: Namespace, names: UserNames) -> Any:
 def _plan(given: Namespace, names: UserNames) -> Any:
     name = given.subject or own_name(names, "plan")
     ws = _workspace()
-    tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    from jupyter_extension.comparing import plan_lines
-
-    for line in plan_lines(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
+    tell_unsaved(names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+    for line in _plan_lines(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
         print(line)
     sources = 3 if given.sources is None else whole(given.sources, "--sources")
     return ws.plan(name, sources, given.use, given.key, params_of(given), given.yes, given.fresh)
@@ -97,7 +101,7 @@ def _test(given: Namespace, names: UserNames) -> Any:
     name = None if given.all else given.subject or own_name(names, "test")
     ws = _workspace()
     if name is not None:
-        tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+        tell_unsaved(names, ws.layout.flow_modules_dir / f"{name}.ipynb")
     return ws.test(name, given.update)
 
 
@@ -107,7 +111,6 @@ def _compile(given: Namespace, names: UserNames) -> Any:
     from data_engine.notebook.import_lint import module_warnings
     from data_engine.proof.kept import compared, unsettled
     from data_engine.status.deployed_before import find_flow
-    from jupyter_extension.comparing import comparison_lines
 
     name = given.subject or own_name(names, "compile")
     home = _workspace().home
@@ -117,10 +120,10 @@ def _compile(given: Namespace, names: UserNames) -> Any:
         require_parsed(path)
         print(f"{path.name} is a Python module: production runs the whole of it.")
     else:
-        tell_unsaved(given, names, path)
+        tell_unsaved(names, path)
         compiled = compile_notebook(path)
         if given.compare:
-            print(*comparison_lines(home, path, names), sep="\n")
+            print(*_comparison_lines(home, path, names), sep="\n")
         elif verdict := compared(home, path):
             print(f"{path.name}: {verdict.words}")
         compiled = replace(compiled, warnings=unsettled(home, path, compiled.warnings))
@@ -136,8 +139,6 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     from data_engine.status import deploy_lines
     from data_engine.status.deployed_before import left_out
     from data_engine.status.offline import OfflineFacts
-    from data_engine.status.starting import starting_now
-    from jupyter_extension.comparing import told_comparison
 
     if given.all and given.subject:
         raise FlowValidationError(
@@ -152,7 +153,7 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     known = {} if name is None else {name: OfflineFacts(ws.home).memory(name)}
     asked = Deploy(name, given.note or "", given.yes, given.approve, given.replaces)
     try:
-        with told_comparison(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
+        with _comparison_printed(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
             outcome = outcome_of(ws, asked)
     except NotAsInKernelError:
         again = magic_line("deploy", name or "", "--yes")
@@ -160,43 +161,81 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
         return None
     assert outcome is not None  # it is waited for
     entries, new = Listing(outcome.entries), outcome.deployments
-    starts = deploy_lines.starting_lines(starting_now(ws.home, new, entries, known), ws.status)
-    left = deploy_lines.left_out_lines(left_out(ws.home, {one.name for one in entries}) if name is None else {})
-    for line in (
-        *starts,
-        *deploy_lines.undeployed_lines(new),
-        *left,
-        *deploy_lines.lines_of_files_before(ws.home, new, entries, ws.status),
-    ):
+    starts = deploy_lines.starting_now(ws.home, new, entries, known)
+    left = left_out(ws.home, {one.name for one in entries}) if name is None else {}
+    for line in chain(*deploy_lines.lines_after(ws.home, new, entries, starts, left, ws.status)):
         print(in_this_kernel(line[deploy_lines.INDENT :]))
-    return entries if name is None else _good(entries)
-
-
-def _is_deploy_wanted(ws: Workspace, name: str | None, given: Namespace, names: UserNames) -> bool:
-    """Whether a deploy goes on: what stands in its way is shown, or raised."""
-    if name is None:
-        return bool(given.yes) or not _shows_what_would_change(ws)
-    if not given.yes:
-        require_saved(name, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    return True
-
-
-def _good(entries: Any) -> Any:
-    """The one entry of a deploy by name, unless it has an error."""
-    if entries and (error := entries[0].error) is not None:
+    if name is not None and entries and (error := entries[0].error) is not None:
         raise error
     return entries
 
 
-def _shows_what_would_change(ws: Workspace) -> bool:
-    """Whether a deploy of everything changes something, which is shown; a cell cannot be asked."""
-    from data_engine.status.deploy_lines import going_live_lines
-    from data_engine.status.starting import going_live
+def _is_deploy_wanted(ws: Workspace, name: str | None, given: Namespace, names: UserNames) -> bool:
+    """Whether a deploy goes on: what stands in its way is shown, or raised; a cell cannot be asked."""
+    from data_engine.status.deploy_lines import going_live, going_live_lines
 
+    if given.yes:
+        return True
+    if name is not None:
+        require_saved(name, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+        return True
     if going := going_live(ws.home):
         print(*map(in_this_kernel, going_live_lines(going, ws.status)), sep="\n")
         print("Nothing was deployed yet: this is what would change. %flow deploy --all --yes does it.")
-    return bool(going)
+    return not going
+
+
+def _comparison_lines(home: LocalWorkspace, path: Path, names: UserNames) -> list[str]:
+    """What a comparison of this kernel with its notebook's slice says, made now.
+
+    Raises:
+        FlowValidationError: this is not the notebook's kernel, or its slice cannot be executed.
+    """
+    from data_engine.proof.kept import kept
+    from data_engine.proof.kernel import compare_kernel, is_own_notebook
+
+    if not is_own_notebook(names, path):
+        raise FlowValidationError(
+            f"{path.name} cannot be compared here: this is not its kernel, or the cell with build() has not run in it",
+            where=magic_line("compile", path.stem, "--compare"),
+            fix=f"run the cells of {path.name} and ask there; or, in a terminal, `{cli_line('compile', path.stem, '--run')}`",
+        )
+    before = kept(home, path.stem)
+    return _lines_of(compare_kernel(home, path, names), path, before)
+
+
+def _lines_of(verdict: Verdict, path: Path, before: Verdict | None) -> list[str]:
+    """A verdict made now, in lines; notes that were told of the one `before` are left out."""
+    differences = [] if verdict.is_same else [f"  {one}" for one in verdict.sentences()]
+    same = "the same" if verdict.is_same else "not the same"
+    return [f"{path.name}: {same} in this kernel and in production", *differences, *verdict.notes(before)]
+
+
+@contextmanager
+def _comparison_printed(home: LocalWorkspace, path: Path) -> Iterator[None]:
+    """What a comparison in the block finds is printed; of what is the same only its notes."""
+    from data_engine.proof.kept import kept
+
+    before = kept(home, path.stem)
+    try:
+        yield
+    finally:
+        verdict = kept(home, path.stem)
+        if verdict is not None and verdict != before:
+            for line in verdict.notes(before) if verdict.is_same else _lines_of(verdict, path, before):
+                print(line)
+
+
+def _plan_lines(home: LocalWorkspace, path: Path) -> list[str]:
+    """How the notebook compares where this is its kernel, else how it did last; nothing of a module."""
+    from data_engine.proof.kept import compared, kept
+    from data_engine.proof.kernel import compare_here
+
+    before = kept(home, path.stem)
+    if (verdict := compare_here(home, path)) is not None:
+        return _lines_of(verdict, path, before)
+    last = compared(home, path)
+    return [] if last is None else [f"{path.name}: {last.words}"]
 
 
 def _rollback(given: Namespace, names: UserNames) -> Any:
@@ -236,12 +275,12 @@ def _run(given: Namespace, names: UserNames) -> Any:
     name = given.subject or own_name(names, "run")
     ws = _workspace()
     if given.subject is None:
-        tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+        tell_unsaved(names, ws.layout.flow_modules_dir / f"{name}.ipynb")
     run_ids: list[Any] = ws.run(name, wait=False, source=given.source, params=params)
-    standing = ws.standing(name)
-    if standing.is_edited:
+    status = ws.deployment_status(name)
+    if status.is_edited:
         print(
-            f"{standing.text}: what is deployed runs. To run the edit: {magic_line('deploy', name)} first, or %flow run --once"
+            f"{status.text}: what is deployed runs. To run the edit: {magic_line('deploy', name)} first, or %flow run --once"
         )
     if given.no_wait:
         return run_ids

@@ -29,9 +29,8 @@ from data_engine.record import frozen
 from data_engine.status.deployed_before import changed_words, git_words, present_name
 from data_engine.status.runs import facts_of, params_words, rows_words, source_names, trigger_words
 from data_engine.status.sentences import places_of, short_error
-from data_engine.view.buttons import WhyNot
 from data_engine.view.feed import from_child
-from data_engine.view.panel import run_mark
+from data_engine.view.panel import WhyNot, run_mark
 
 MOST_DEPLOYMENTS = 100
 MOST_LINES = 5000
@@ -116,23 +115,23 @@ class FlowView:
     digest: str | None = None
 
 
-def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
+def flow_details(ws: Workspace, flow: str, *, limit: int = 100) -> FlowView:
     """The flow with its newest runs and the cells that differ from what is deployed.
 
     Raises:
         FlowValidationError: there is no such flow.
     """
     # before what is shown is read: what is saved meanwhile counts as another
-    digest = ws.home.deployments().digest_of(name)
-    entry = flow_entry(ws, name)
-    runs = ws.runs(name, limit)
-    newest = ws.home.ledger().last_run(name) or next((run for run in runs if not run.from_the_future), None)
+    digest = ws.home.deployments().digest_of(flow)
+    entry = flow_entry(ws, flow)
+    runs = ws.runs(flow, limit)
+    newest = ws.home.ledger().last_run(flow) or next((run for run in runs if not run.from_the_future), None)
     warned = warnings_of(ws.home.ledger(), [run.run_id for run in runs])
     error = entry.get("error")
     names = source_names((run.source for run in runs if run.source is not None), ws.root)
-    views = [run_view(run, warned.get(run.run_id, 0), now=name) for run in runs]
+    views = [run_view(run, warned.get(run.run_id, 0), now=flow) for run in runs]
     return FlowView(
-        name=name,
+        name=flow,
         title=entry["title"],
         description=entry["description"],
         path=entry["path"],
@@ -143,9 +142,9 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
         steps=_steps(ws, entry["steps"], newest, runs),
         run_id=None if newest is None else newest.run_id,
         runs=tuple(one if one.source is None else replace(one, source_name=names[one.source]) for one in views),
-        changes=tuple((one.where, one.lines) for one in code_changes(ws.home.deployments(), ws.home, name)),
+        changes=tuple((one.where, one.lines) for one in code_changes(ws.home.deployments(), ws.home, flow)),
         gate=ws.home.settings_shown().deploy.gate,
-        deployments=tuple(deployment_view(one, name) for one in ws.deployments(name)[:MOST_DEPLOYMENTS]),
+        deployments=tuple(deployment_view(one, flow) for one in ws.deployments(flow)[:MOST_DEPLOYMENTS]),
         error=error,
         error_cells=places_of(error),
         digest=digest,

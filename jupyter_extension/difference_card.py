@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
+from itertools import chain
 from typing import Any
 
 from data_engine.compare.difference import Difference, Sample
@@ -81,7 +82,8 @@ def _changed(rows: Sequence[Sample]) -> Part:
         for name in names:
             cells += _pair(*row.differs[name]) if name in row.differs else ("", "")
         shown.append(cells)
-    numbers = [f"{name} {side}" for name in names for side in ("before", "after") if _are_numbers(rows, name)]
+    plain = {name for name in names if all(map(_is_number, chain(*(one.differs.get(name, ()) for one in rows))))}
+    numbers = [f"{name} {side}" for name in names for side in ("before", "after") if name in plain]
     numbers += [name for name in key if all(_is_number(row.key.get(name)) for row in rows)]
     return _rows(columns, shown, numbers, len(all_names) - len(names))
 
@@ -102,10 +104,6 @@ def _whole(rows: Sequence[Sample], kind: str) -> Part:
 def _rows(columns: Sequence[str], rows: Sequence[Sequence[Cell]], numbers: Sequence[str], more: int) -> Part:
     shown = table(("", *columns), rows, right=tuple(numbers))
     return Section(plural(more, "more column"), (shown,)) if more else shown
-
-
-def _are_numbers(rows: Sequence[Sample], name: str) -> bool:
-    return all(_is_number(value) for row in rows if name in row.differs for value in row.differs[name])
 
 
 def _is_number(value: object) -> bool:

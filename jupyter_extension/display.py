@@ -73,12 +73,6 @@ def _unsaved(content: str) -> dict[str, Any]:
     return {mime: value for mime, value in data.items() if mime.startswith("application/")}
 
 
-def card_of(value: Any, *, samples: bool = False) -> Card | None:
-    """The card of a value of ours, None for one that has none; with `samples` those of a comparison are in it."""
-    kind = _kind_of(value)
-    return None if kind is None else kind.card(value, samples)
-
-
 def _kind_of(value: Any) -> _Kind | None:
     """How a value of ours is shown, None for one that has no card; of a listing by what all its elements are."""
     if not isinstance(value, Listing):
@@ -127,8 +121,8 @@ def _entries(listing: Any) -> Card:
     from data_engine.client import Workspace
     from jupyter_extension.cards import entries_card
 
-    standing = {entry.name: Workspace(entry.path.parent.parent).deployment(entry.name) for entry in listing}
-    return entries_card(listing, standing)
+    deployments = {entry.name: Workspace(entry.path.parent.parent).deployment(entry.name) for entry in listing}
+    return entries_card(listing, deployments)
 
 
 def _compiled(compiled: CompiledNotebook) -> Card:
@@ -270,7 +264,7 @@ _KINDS = {
     "data_engine.status.record.WorkspaceStatus": _Kind("cards.status_card", has_hints=True),
     "data_engine.model.Backfill": _Kind("cards.backfill_card"),
     "data_engine.status.run_comparison.Comparison": _Kind("cards.comparison_card"),
-    "data_engine.status.trends.Trends": _Kind("trends.trends_card"),
+    "data_engine.status.run_comparison.Trends": _Kind("trends.trends_card"),
 }
 """By the name of the class: a class whose module is not imported has no values."""
 

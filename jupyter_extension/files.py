@@ -1,4 +1,7 @@
-"""What the panel shows of a flow's source files: how many of which kind, those a search finds, and what can be done with each."""
+"""What the panel shows of a flow's source files: how many of which kind, those a search finds, and what can be done with each.
+
+While no daemon runs a process of its own lists them, as `python -m jupyter_extension.files`: reading a flow may run its author's code.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,11 @@ from data_engine.marks import Mark, mark_of
 from data_engine.reasons.kinds import Disabled, Done, NotDeployed, Running, Unreachable
 from data_engine.reasons.remedies import Reason
 from data_engine.record import frozen
+from data_engine.status.offline import OfflineFacts
 from data_engine.status.sentences import short_reason
-from data_engine.status.source_files import GROUPS, SourceFiles, SourceStatus
-from data_engine.view.buttons import WhyNot
-from jupyter_extension.inspect_child import InspectChild
+from data_engine.status.source_files import GROUPS, FileLists, SourceFiles, SourceStatus
+from data_engine.view.panel import WhyNot
+from jupyter_extension.inspect_child import InspectChild, serve
 
 _WORDS = {
     "held": "Held",
@@ -149,5 +153,23 @@ def _file(one: SourceStatus) -> FileView:
     )
 
 
-reader = InspectChild((sys.executable, "-P", "-m", "jupyter_extension.files_reader"), patience_s=None)
+reader = InspectChild((sys.executable, "-P", "-m", "jupyter_extension.files"), patience_s=None)
 atexit.register(reader.close)
+_lists: dict[str, FileLists] = {}
+
+
+def read_files(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The files of the flow `flow` of the workspace at `root`, as `SourceFiles` in JSON.
+
+    Raises:
+        FlowValidationError: no such flow; the workspace cannot be read.
+    """
+    root = str(request["root"])
+    facts = OfflineFacts(Workspace(root).home)
+    lists = _lists.setdefault(root, FileLists(facts))
+    asked = {name: request[name] for name in ("search", "group", "limit")}
+    return lists.page(facts.facts(), str(request["flow"]), **asked).as_dict()
+
+
+if __name__ == "__main__":
+    serve(read_files, failed="the files cannot be listed")

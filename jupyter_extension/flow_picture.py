@@ -147,7 +147,7 @@ def lines_of(
 def _expected_lines(flow: Flow, live: FlowStatus | None) -> Iterator[Line]:
     if flow.expectations:
         stands = None if live is None or live.expected is None else live.expected.mark()
-        words = _PRODUCTION if stands is not None else ""
+        words = "" if stands is None else _PRODUCTION
         yield Line("expected", "", expectation_words(flow.expectations), words, state=stands)
 
 
@@ -178,7 +178,7 @@ def _next_lines(flow: Flow, now_s: float, live: FlowStatus | None, zone: str | N
         if not isinstance(trigger, Manual):  # that it runs by hand is told of its trigger
             yield Line("next", "", _next_without_daemon(trigger, now_s, zone))
         return
-    if live.standing.kind == "not_deployed":  # production has nothing to tell of it
+    if live.deployment_status.kind == "not_deployed":  # production has nothing to tell of it
         words = "by hand, once it is deployed" if isinstance(trigger, Manual) else "once it is deployed"
         yield Line("next", "", words, state=mark_of("not deployed"))
         return

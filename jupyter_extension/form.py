@@ -40,7 +40,11 @@ class FlowForm(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.shown = widgets.Output()
         self.button = widgets.Button(description="Preview", button_style="primary", tooltip="Preview with these values")
         self.button.on_click(lambda button: self.preview())
-        rows = [row for one in parameters for row in _row(one, self.fields[one.name])]
+        rows: list[Any] = []
+        for one in parameters:
+            rows.append(self.fields[one.name])
+            if one.help:
+                rows.append(widgets.HTML(f'<small style="margin-left:168px;opacity:.75">{escape(one.help)}</small>'))
         super().__init__([*rows, self.button, self.said, self.shown])
 
     @property
@@ -86,14 +90,6 @@ def _field(one: Parameter) -> Any:
         options = [*([("", "")] if one.is_optional or not one.has_default else []), *((c, c) for c in one.choices)]
         return widgets.Dropdown(options=options, value=one.default or options[0][1], **described)
     return widgets.Text(value=text_of(one.default), placeholder=one.type, continuous_update=True, **described)
-
-
-def _row(one: Parameter, field: Any) -> list[Any]:
-    return (
-        [field, widgets.HTML(f'<small style="margin-left:168px;opacity:.75">{escape(one.help)}</small>')]
-        if one.help
-        else [field]
-    )
 
 
 def text_of(value: Any) -> str:

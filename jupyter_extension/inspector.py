@@ -1,6 +1,6 @@
 """Looks into output files in a process of its own: a page of rows at a time, sorted and filtered by Polars.
 
-Run as `python -m jupyter_extension.inspector`; see `child_loop` for how it is asked.
+Run as `python -m jupyter_extension.inspector`; see `inspect_child` for how it is asked.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from data_engine.flow.debug import json_safe
 from data_engine.formatting import beginning, plural
 from data_engine.helpers.excel import misfit, write_sheets
 from data_engine.platforms.files import NO_WAIT
-from jupyter_extension.child_loop import most_memory_bytes, serve
+from jupyter_extension.inspect_child import most_memory_bytes, serve
 from jupyter_extension.tables import EXCEL, TABLES, reading_code, scan, scratch
 
 if TYPE_CHECKING:

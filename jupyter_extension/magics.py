@@ -8,7 +8,6 @@ import re
 import shlex
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from data_engine.errors import FlowValidationError, ShortInterrupt
@@ -264,7 +263,11 @@ def _choices(words: list[str], names: UserNames) -> list[str]:
         return _saved_names(subjects[0] if subjects else None, names) if asking == "--use" else []
     if subjects or command.takes in ("", "run"):
         return []
-    return ["clear", "info"] if command.takes == "clear or info" else _flow_names()
+    return (
+        ["clear", "info"]
+        if command.takes == "clear or info"
+        else sorted(module_files(select_workspace().flow_modules_dir))
+    )
 
 
 def _subjects(words: list[str], with_value: set[str]) -> list[str]:
@@ -274,12 +277,6 @@ def _subjects(words: list[str], with_value: set[str]) -> list[str]:
         for number, word in enumerate(words)
         if not word.startswith("-") and (number == 0 or words[number - 1] not in with_value)
     ]
-
-
-def _flow_names() -> list[str]:
-    from data_engine.notebook.flow_files import module_files
-
-    return sorted(module_files(_flow_modules()))
 
 
 def _saved_names(flow: str | None, names: UserNames) -> list[str]:
@@ -292,7 +289,7 @@ def _saved_names(flow: str | None, names: UserNames) -> list[str]:
         return _saved_in(found)
     from data_engine.notebook.read import read_cells
 
-    notebook = _flow_modules() / f"{flow}.ipynb"
+    notebook = select_workspace().flow_modules_dir / f"{flow}.ipynb"
     if notebook.is_file():
         return _saved_in("\n".join(cell.text for cell in read_cells(notebook.read_bytes(), path=notebook)))
     return _saved_in(notebook.with_suffix(".py").read_text(encoding="utf-8"))
@@ -300,9 +297,3 @@ def _saved_names(flow: str | None, names: UserNames) -> list[str]:
 
 def _saved_in(source: str) -> list[str]:
     return list(dict.fromkeys(match["name"] for match in _SAVED.finditer(source)))
-
-
-def _flow_modules() -> Path:
-    from data_engine.workspace.select import select_workspace
-
-    return select_workspace().flow_modules_dir

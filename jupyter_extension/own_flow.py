@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -90,7 +89,7 @@ def _nearest_modules(path: Path) -> Path:
     return Path(FLOW_MODULES)
 
 
-def tell_unsaved(given: Namespace, names: UserNames, path: Path) -> None:
+def tell_unsaved(names: UserNames, path: Path) -> None:
     """Say when `path` is this kernel's notebook and its file does not hold the flow as its cells ran."""
     if ran := unsaved_words(names, path):
         print(f"{ran}: save it, so that this uses the same code.")

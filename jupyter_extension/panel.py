@@ -17,11 +17,10 @@ from data_engine.client import Workspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import typed_call
 from data_engine.model import utc_text
-from data_engine.record import as_json
 from data_engine.status.record import WorkspaceStatus
 from data_engine.view.feed import Feed, View
 from data_engine.view.panel import delta
-from jupyter_extension.actions import answer, changes, place_of
+from jupyter_extension.actions import answer_and_look, place_of
 from jupyter_extension.assets import panel_css, panel_js
 
 PANEL_MIME = "application/vnd.data-engine.panel+json"
@@ -61,7 +60,7 @@ class Panel(anywidget.AnyWidget):
         super().__init__(place=place_of(workspace))
         self.workspace = workspace
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="data-engine-panel")
-        self._feed: Feed[View] | None = None
+        self._feed: Feed | None = None
         self._leave: Callable[[], None] | None = None
         self._followers: set[Any] = set()
         self._sending = threading.Lock()
@@ -99,22 +98,15 @@ class Panel(anywidget.AnyWidget):
                 self._stop_following()
 
     def _do(self, message: dict[str, Any]) -> None:
-        root, action = message.get("root"), str(message.get("action"))
         args = message.get("args")
-        feed = self._feed if changes(action) else None
         given = args if isinstance(args, dict) else {}
-        if feed is not None and action == "start_engine":
-            found = feed.while_starts(lambda: answer(root, action, given))
-        else:
-            found = answer(root, action, given)
-        if feed is not None:
-            feed.look()
+        found = answer_and_look(self._feed, message.get("root"), str(message.get("action")), given)
         self._tell({"kind": "answer", "id": message.get("id"), "answer": found})
 
     def _follow(self, root: str) -> None:
         self._stop_following()
         try:
-            self._feed = Feed(Workspace(root), as_json)
+            self._feed = Feed(Workspace(root))
         except FlowValidationError as error:
             self._tell({"kind": "error", "error": error.as_dict()})
             return
@@ -153,7 +145,7 @@ def first_look(ws: Workspace) -> tuple[WorkspaceStatus, View]:
         known.append(view)
         came.set()
 
-    feed: Feed[View] = Feed(ws, as_json)
+    feed = Feed(ws)
     leave = feed.listen(listen)
     came.wait(_FIRST_VIEW_S)
     leave()

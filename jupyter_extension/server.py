@@ -29,12 +29,11 @@ from data_engine.files import write_text_atomic
 from data_engine.formatting import cli_line
 from data_engine.platforms.files import is_folder_itself
 from data_engine.platforms.names import real_path, with_home
-from data_engine.record import as_json
 from data_engine.version import __version__
 from data_engine.view.feed import Feed, View
 from data_engine.view.panel import delta
 from data_engine.workspace.layout import renamed_file
-from jupyter_extension.actions import answer, changes, fields_of, is_here
+from jupyter_extension.actions import answer, answer_and_look, fields_of, is_here
 from jupyter_extension.assets import page_html, page_js, panel_css, panel_js
 
 BASE = "data-engine"
@@ -42,12 +41,7 @@ STREAM_SILENCE_S = 15.0
 _AS_JSON = "send a JSON object"
 
 _pool = ThreadPoolExecutor(8, thread_name_prefix="data-engine-panel")
-_feeds: dict[Path, Feed[View]] = {}
-
-
-def feed_of(ws: Workspace) -> Feed[View]:
-    """The workspace's feed in this process."""
-    return _feeds.setdefault(ws.root, Feed(ws, as_json))
+_feeds: dict[Path, Feed] = {}
 
 
 class _Handler(APIHandler):
@@ -120,14 +114,8 @@ class Do(_Handler):
         root, action, args = body["root"], body["action"], body["args"]
         if (fields := fields_of(action)) is not None:
             checked(args, fields, action)
-        feed = _feeds.get(Path(root)) if changes(action) and root is not None else None
-        if feed is not None and action == "start_engine":
-            found = await self.in_thread(feed.while_starts, lambda: answer(root, action, args))
-        else:
-            found = await self.in_thread(answer, root, action, args)
-        if feed is not None:
-            feed.look()
-        self.finish(json.dumps(found))
+        feed = None if root is None else _feeds.get(Path(root))
+        self.finish(json.dumps(await self.in_thread(answer_and_look, feed, root, action, args)))
 
 
 class Events(_Handler):
@@ -147,7 +135,8 @@ class Events(_Handler):
         loop = asyncio.get_running_loop()
         views = self._views
         try:
-            feed = feed_of(await self.in_thread(Workspace, self.get_query_argument("root", "")))
+            ws = await self.in_thread(Workspace, self.get_query_argument("root", ""))
+            feed = _feeds.setdefault(ws.root, Feed(ws))
         except FlowValidationError as error:
             self.finish(json.dumps({"error": error.as_dict()}))
             return

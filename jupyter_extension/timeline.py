@@ -12,6 +12,7 @@ from datetime import datetime, timedelta, tzinfo
 from data_engine.formatting import duration_words, plural
 from data_engine.marks import mark_of
 from data_engine.model import Run, StepRun
+from data_engine.status.sentences import first_line
 from jupyter_extension.card import clean
 from jupyter_extension.drawing import fit, shape_svg, width
 
@@ -84,7 +85,7 @@ def steps_picture(steps: Sequence[StepRun], *, now_s: float) -> str:
         wide = max(3.0, room * (end - start) / length)
         took = duration_words(end - start if step.elapsed_s is None else step.elapsed_s)
         words = f"{step.status}, {took}"
-        tip = clean(f"{step.label}: {words}{f': {_first_line(step.error)}' if step.error else ''}")
+        tip = clean(f"{step.label}: {words}{f': {first_line(step.error)}' if step.error else ''}")
         parts.append(shape_svg(mark, 0, y - 6, title=tip) + _label(step.label, y, 20))
         parts.append(
             f'<rect class="de-r de-{mark.tone}" x="{x:.1f}" y="{y - 5:g}" width="{wide:.1f}" height="10" rx="2"><title>{tip}</title></rect>'
@@ -161,11 +162,12 @@ class _Axis:
 def _lane(runs: Sequence[Run], axis: _Axis, y: float) -> Iterator[str]:
     """The marks of one flow's runs, from left to right; those on one spot are one mark."""
     spots: dict[int, list[Run]] = {}
+    weights = {word: number for number, word in enumerate(_BY_WEIGHT)}
     for run in runs:
         spots.setdefault(int(axis.x(_start_s(run)) / _SPOT), []).append(run)
     for spot in sorted(spots):
         here = spots[spot]
-        worst = min(here, key=lambda run: (_weight(run.status), axis.x(_start_s(run))))
+        worst = min(here, key=lambda run: (weights.get(run.status, len(weights)), _start_s(run)))
         tip = f"{plural(len(here), 'run')}: {outcome_words(here)}" if len(here) > 1 else _run_words(worst, axis.zone)
         yield shape_svg(mark_of(worst.status), axis.x(_start_s(worst)) - 6, y - 6, title=clean(tip))
 
@@ -174,15 +176,7 @@ def _run_words(run: Run, zone: tzinfo | None) -> str:
     at = datetime.fromisoformat(run.started_at_utc).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
     source = "" if run.source is None else f", {run.source.replace(chr(92), '/').rpartition('/')[2]}"
     took = f", {duration_words(run.elapsed_s)}" if run.elapsed_s is not None else ""
-    return f"{run.status} {at}{took}{source}{f': {_first_line(run.error)}' if run.error else ''}"
-
-
-def _weight(status: str) -> int:
-    return _BY_WEIGHT.index(status) if status in _BY_WEIGHT else len(_BY_WEIGHT)
-
-
-def _first_line(error: str | None) -> str:
-    return next(iter((error or "").splitlines()), "")
+    return f"{run.status} {at}{took}{source}{f': {first_line(run.error)}' if run.error else ''}"
 
 
 def _start_s(one: Run | StepRun) -> float:

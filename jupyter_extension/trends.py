@@ -11,7 +11,7 @@ from data_engine.formatting import duration_words, local_time, plural
 from data_engine.marks import Mark
 from data_engine.model import Run
 from data_engine.record import frozen
-from data_engine.status.trends import Trend, TrendPoint, Trends
+from data_engine.status.run_comparison import Trend, TrendPoint, Trends
 from jupyter_extension.card import Card, Note, Pairs, Part, Picture, Section, clean
 
 _WIDE, _HIGH, _EDGE = 320, 64, 6
@@ -46,7 +46,9 @@ def rejected_view(found: Sequence[RejectedRows], runs: Sequence[Run]) -> Rejecte
     """`found` is rejected now; of `runs`, the newest first, those count that checked rows."""
     checked = [run for run in reversed(runs) if run.checks]
     rows = []
-    for rule in dict.fromkeys([*(one for source in found for one in source.rules), *_rules_of(checked[-1:])]):
+    for rule in dict.fromkeys(
+        [*(one for source in found for one in source.rules), *(one.rule for run in checked[-1:] for one in run.checks)]
+    ):
         counts = [(run, sum(c.failed + c.unknown for c in run.checks if c.rule == rule)) for run in checked]
         trend = Trend(rule, "rows", tuple(TrendPoint(run.run_id, run.last_at_utc, bad) for run, bad in counts))
         now = sum(source.rules.get(rule, 0) for source in found)
@@ -55,14 +57,17 @@ def rejected_view(found: Sequence[RejectedRows], runs: Sequence[Run]) -> Rejecte
     return RejectedView(tuple(found), tuple(rows))
 
 
-def _rules_of(runs: Sequence[Run]) -> list[str]:
-    return [one.rule for run in runs for one in run.checks]
-
-
 def trends_view(found: Trends) -> TrendsView:
     """The trends as the panel shows them."""
     files = short_names([one.name for one in found.trends if one.of == "output"])
-    return TrendsView(_said(found), tuple(_row(one, files) for one in found.trends))
+    given = ", ".join(f"{name}={value_words(value)}" for name, value in found.params.items())
+    said = f"{plural(found.runs, 'good run')}{f' given {given}' if given else ''}"
+    names = [files[one.name] if one.of == "output" else one.name or "whole run" for one in found.trends]
+    rows = (
+        TrendRow(f"{name}: {one.kind}", " · ".join(_words(one)), trend_picture(one))
+        for name, one in zip(names, found.trends, strict=True)
+    )
+    return TrendsView(said, tuple(rows))
 
 
 def trends_card(found: Trends) -> Card:
@@ -111,26 +116,14 @@ def trend_picture(trend: Trend) -> str:
         return _EDGE + (_WIDE - 2 * _EDGE) * number / max(len(values) - 1, 1)
 
     line = " ".join(f"{x(number):.1f},{y(value):.1f}" for number, value in enumerate(values))
-    tip, last = clean(_point_words(trend, trend.points[-1])), len(values) - 1
-    told = clean(f"{_what(trend)} over {plural(len(values), 'run')}")
+    at, last = local_time(trend.points[-1].at_utc)[: len("2026-01-05 06:30")], len(values) - 1
+    tip = clean(f"{at}: {_value(trend, values[-1])}")
+    told = clean(f"{trend.kind} of {trend.name or 'the whole run'} over {plural(len(values), 'run')}")
     return (
         f'<svg class="de-trend" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{told}" width="{_WIDE}"'
         f' height="{_HIGH}" viewBox="0 0 {_WIDE} {_HIGH}"><desc>{told}</desc>{_STYLE}'
         f'<polyline class="de-ty" points="{line}"/>'
         f'<circle class="de-te" cx="{x(last):.1f}" cy="{y(values[-1]):.1f}" r="4"><title>{tip}</title></circle></svg>'
-    )
-
-
-def _said(found: Trends) -> str:
-    given = ", ".join(f"{name}={value_words(value)}" for name, value in found.params.items())
-    return f"{plural(found.runs, 'good run')}{f' given {given}' if given else ''}"
-
-
-def _row(trend: Trend, files: dict[str, str]) -> TrendRow:
-    return TrendRow(
-        f"{files[trend.name] if trend.of == 'output' else trend.name or 'whole run'}: {trend.kind}",
-        " · ".join(_words(trend)),
-        trend_picture(trend),
     )
 
 
@@ -144,19 +137,10 @@ def _words(trend: Trend) -> Iterator[str]:
         yield f"highest {_value(trend, max(values))}"
 
 
-def _what(trend: Trend) -> str:
-    return f"{trend.kind} of {trend.name or 'the whole run'}"
-
-
 def _value(trend: Trend, value: float) -> str:
     if trend.kind == "rows":
         return f"{value:,.0f} row{'' if round(value) == 1 else 's'}"
     return duration_words(value)
-
-
-def _point_words(trend: Trend, point: TrendPoint) -> str:
-    at = local_time(point.at_utc)[: len("2026-01-05 06:30")]
-    return f"{at}: {_value(trend, point.value)}"
 
 
 _STYLE = (

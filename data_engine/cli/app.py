@@ -17,18 +17,17 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from data_engine.cli.failure import tell
 from data_engine.cli.options import command_group, light
-from data_engine.cli.output import complain, lenient_streams, only_json, print_version
+from data_engine.cli.output import complain, lenient_streams, only_json, tell_error
 from data_engine.formatting import visible_lines
 
 COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Every day": {
-        "demo": ("demo:demo", "Make a small workspace with flows to try."),
-        "lab": ("browser:make_app", "Open JupyterLab on the workspace."),
+        "demo": ("browser:demo", "Make a small workspace with flows to try."),
+        "lab": ("browser:lab_app", "Open JupyterLab on the workspace."),
         "list": ("looks:list_flows", "List the flows, and what is wrong with broken ones."),
         "show": ("looks:show", "Show a flow: its trigger, paths, steps and last run."),
-        "preview": ("planning:preview", "Run a flow without writing to production."),
+        "preview": ("notebooks:preview", "Run a flow without writing to production."),
         "deploy": ("deploying:deploy", "Put a flow, or all, into production."),
         "rollback": ("deploying:rollback", "Go back to an earlier deployment of a flow."),
         "start": ("daemon:start", "Start the daemon and its engine."),
@@ -40,33 +39,33 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "explain": ("looks:explain", "Say why a flow or a file does or does not run."),
     },
     "Notebooks and deployments": {
-        "compile": ("compiling:compile_flows", "Compile notebooks into modules, or check them."),
-        "plan": ("planning:plan", "Show what a deploy would change in the data."),
-        "test": ("planning:check", "Compare flows with their goldens."),
+        "compile": ("notebooks:compile_flows", "Compile notebooks into modules, or check them."),
+        "plan": ("notebooks:plan", "Show what a deploy would change in the data."),
+        "test": ("notebooks:check", "Compare flows with their goldens."),
         "deployments": ("deploying:deployments", "List what was deployed, and when."),
         "undeploy": ("deploying:undeploy", "Take a flow out of production."),
         "restore": ("deploying:restore", "Write a deployed notebook back to flow_modules."),
     },
     "Runs": {
         "retry": ("daemon:retry", "Try failed sources again."),
-        "backfill": ("backfilling:backfill", "Run a flow for files or slots of the past."),
+        "backfill": ("history:backfill", "Run a flow for files or slots of the past."),
         "compare": ("history:compare", "Show what differs between two runs."),
         "rejected": ("history:rejected", "List the rows that checks reject, or write a workbook of them."),
-        "enable": ("switching:enable", "Let flows run by themselves again."),
-        "disable": ("switching:disable", "Keep flows from running by themselves."),
+        "enable": ("daemon:enable", "Let flows run by themselves again."),
+        "disable": ("daemon:disable", "Keep flows from running by themselves."),
         "kill": ("daemon:kill", "End a run's process now, or the daemon and all it runs."),
         "reset": ("history:reset", "Forget what was done, so that it is done again."),
         "tidy": ("history:tidy", "Move outputs away whose sources are gone."),
     },
     "Workspace and machine": {
-        "workspace": ("workspaces:make_app", "Create, list, choose and copy workspaces."),
-        "lease": ("lease:make_app", "See who owns the workspace, and change it."),
+        "workspace": ("workspaces:workspace_app", "Create, list, choose and copy workspaces."),
+        "lease": ("workspaces:lease_app", "See who owns the workspace, and change it."),
         "panel": ("browser:panel", "Open the control panel in a browser."),
-        "secret": ("secrets:make_app", "Keep secrets for flows."),
-        "alert": ("alerts:make_app", "Try who is told of failures, and see what was told."),
-        "service": ("service:make_app", "Start the daemon at logon."),
-        "doctor": ("doctor:doctor", "Measure whether this machine and its drives will do."),
-        "import": ("importing:import_workspace", "Bring a workspace from the older system."),
+        "secret": ("machine:secret_app", "Keep secrets for flows."),
+        "alert": ("machine:alert_app", "Try who is told of failures, and see what was told."),
+        "service": ("machine:service_app", "Start the daemon at logon."),
+        "doctor": ("machine:doctor", "Measure whether this machine and its drives will do."),
+        "import": ("workspaces:import_workspace", "Bring a workspace from the older system."),
         "docs": ("browser:docs", "Open the documentation."),
     },
 }
@@ -107,13 +106,13 @@ def _run(arguments: Sequence[str], own: Sequence[str]) -> int:
             if home is not None:
                 home.forget_workspaces()
     except (Exception, KeyboardInterrupt) as error:
-        if _wants_trace(own):
+        if "--debug" in own or os.environ.get("DATA_ENGINE_DEBUG", "").strip() not in ("", "0"):
             import traceback
 
             from data_engine.secret import masked
 
             sys.stderr.write(visible_lines(masked("".join(traceback.format_exception(error)))))
-        return tell(error, "--json" in own)
+        return tell_error(error, "--json" in own)
 
 
 def _invoke(arguments: list[str]) -> int:
@@ -139,7 +138,7 @@ class LazyCommand(TyperCommand):
         """The command with its options and arguments."""
         module, function = self._home.split(":")
         found = getattr(import_module(f"data_engine.cli.{module}"), function)
-        if function == "make_app":
+        if function.endswith("_app"):
             command = light(get_command(found()))
             command.name = self.name
             return command
@@ -184,7 +183,9 @@ def make_command() -> TyperGroup:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print_version()
+        from data_engine.version import __version__
+
+        print(f"data-engine {__version__}")
         raise typer.Exit
 
 
@@ -202,7 +203,3 @@ def _global_options(
 
     if (words := two_packages_words()) is not None:
         complain(f"warning: {words}", style="yellow")
-
-
-def _wants_trace(own: Sequence[str]) -> bool:
-    return "--debug" in own or os.environ.get("DATA_ENGINE_DEBUG", "").strip() not in ("", "0")

@@ -1,4 +1,4 @@
-"""The commands that speak to the daemon: start and stop it, see what it does, and act on its runs and flows."""
+"""The commands that speak to the daemon: start and stop it, and act on its runs and flows (`enable`, `disable`: whether they run by themselves)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_engine.cli.deploying import say_left
-from data_engine.cli.failure import Failed
 from data_engine.cli.looks import tell_status
 from data_engine.cli.options import (
     AsJson,
@@ -22,10 +21,9 @@ from data_engine.cli.options import (
     done,
     in_flow_modules,
     named,
-    require_known,
     source_from_shell,
 )
-from data_engine.cli.output import complain, print_json, say, status_style
+from data_engine.cli.output import Failed, complain, print_json, say, status_style
 from data_engine.errors import FlowValidationError, OwnedElsewhereError, WorkspaceError
 from data_engine.formatting import cli_line, duration_words, first_few, plural
 from data_engine.ledger.logs import warned_words
@@ -37,7 +35,9 @@ from data_engine.status.sentences import ended_words, ends_words, freed_words, n
 if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.model import ActiveRun, Run
+    from data_engine.status.deploy_lines import Starting
     from data_engine.status.record import WorkspaceStatus
+
 
 _MOST_NAMED = 3
 
@@ -91,7 +91,9 @@ def started_lines(found: WorkspaceStatus) -> tuple[str, str]:
     daemon = f"The daemon runs (pid {found.daemon.pid})."
     if not found.engine.on:
         return daemon, f"The engine is off: `{cli_line('start')}` turns it on."
-    count = sum(flow.mode != "manual" and flow.enabled and flow.standing.kind != "not_deployed" for flow in found.flows)
+    count = sum(
+        flow.mode != "manual" and flow.enabled and flow.deployment_status.kind != "not_deployed" for flow in found.flows
+    )
     of_all = f"{count:,} of {plural(len(found.flows), 'flow')}"
     return daemon, f"The engine is on: {of_all} {'runs by itself' if count == 1 else 'run by themselves'}."
 
@@ -119,10 +121,12 @@ def stop(
 
 def _is_run(ws: Workspace, name: str) -> bool:
     """Whether a name is meant as the id of a run: it looks like one, and no flow is called so."""
+    from data_engine.status.deployed_before import find_flow
+
     if re.fullmatch(r"[0-9a-f-]{2,}", name) is None:
         return False
     try:
-        require_known(ws, name)
+        find_flow(ws.home, name)
     except FlowValidationError:
         return True
     return False
@@ -204,30 +208,17 @@ def kill(
         if root is None or not _kill_left_behind(Path(root)):
             raise
         was_running = True
-    text = killed_words(running) if was_running else "No daemon was running."
-    return done({"was_running": was_running}, text, as_json)
+    text = "Ended the daemon and its workers" if was_running else "No daemon was running"
+    if was_running and running:
+        named = first_few([f"{run.flow} (run {run.run_id[:8]})" for run in running], _MOST_NAMED)
+        text += f", and with them {plural(len(running), 'run')}: {named}"
+    return done({"was_running": was_running}, f"{text}.", as_json)
 
 
 def _is_confirmed(running: Sequence[ActiveRun]) -> bool:
     """Whether somebody at a terminal says yes; where nobody can be asked it was meant."""
     runs = f", and with it {plural(len(running), 'run')}" if running else ""
     return not is_terminal(sys.stdin) or typer.confirm(f"End the daemon now{runs}?", err=True)
-
-
-def killed_words(running: Sequence[ActiveRun]) -> str:
-    """That the daemon was ended, and which runs with it.
-
-    Example:
-        >>> from data_engine.model import ActiveRun
-        >>> killed_words([ActiveRun("3f9c12ab77", "claims", "C", None, "", 7, in_daemon=True)])
-        'Ended the daemon and its workers, and with them 1 run: claims (run 3f9c12ab).'
-        >>> killed_words([])
-        'Ended the daemon and its workers.'
-    """
-    if not running:
-        return "Ended the daemon and its workers."
-    named = first_few([f"{run.flow} (run {run.run_id[:8]})" for run in running], _MOST_NAMED)
-    return f"Ended the daemon and its workers, and with them {plural(len(running), 'run')}: {named}."
 
 
 def _kill_left_behind(root: Path) -> bool:
@@ -263,7 +254,7 @@ def retry(
 
 def is_not_deployed(ws: Workspace, name: str) -> bool:
     """Whether nothing of the flow runs by itself before it is deployed; not where who knows is elsewhere."""
-    return not is_owned_elsewhere(ws) and ws.standing(name).kind == "not_deployed"
+    return not is_owned_elsewhere(ws) and ws.deployment_status(name).kind == "not_deployed"
 
 
 def _stop_run(ws: Workspace, run_id: str, as_json: bool) -> int:
@@ -326,7 +317,7 @@ def run_in_daemon(
 def _say_why_nothing(ws: Workspace, name: str) -> None:
     """Why the deployed flow had no file to run for, as its source lies there now."""
     from data_engine.notebook.deployments import deployed_entries
-    from data_engine.status.source_trouble import why_nothing
+    from data_engine.status.places import why_nothing
 
     with in_flow_modules(ws):
         for entry in deployed_entries(ws.home.deployments(), [name]):
@@ -358,13 +349,13 @@ def _ask_for_runs(ws: Workspace, name: str, source: str | None, params: Mapping[
 
 
 def _say_what_is_not_run(ws: Workspace, name: str) -> None:
-    standing = ws.standing(name)
-    if standing.kind == "gone":
-        complain(standing.edit or "", style="yellow")
-    if standing.is_edited:
+    status = ws.deployment_status(name)
+    if status.kind == "gone":
+        complain(status.edit or "", style="yellow")
+    if status.is_edited:
         edit = f"`{cli_line('deploy', name)}` first, or `{cli_line('run', '--once', name)}`"
-        way = "" if standing.rolled_back_to else f". To run the edit: {edit}"
-        complain(f"{standing.text}: what is deployed runs{way}", style="yellow")
+        way = "" if status.rolled_back_to else f". To run the edit: {edit}"
+        complain(f"{status.text}: what is deployed runs{way}", style="yellow")
 
 
 def _wait_for(ws: Workspace, name: str, run_ids: list[Any]) -> list[Run]:
@@ -385,3 +376,96 @@ def _say_run(run: Run, warnings: int) -> None:
         say(f"  {run.error or run.cause}")
     if warnings:
         say(f"  `{cli_line('log', run.run_id[:8])}` shows {'it' if warnings == 1 else 'them'}")
+
+
+Names = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME", callback=named, help="The flows: their files' names without the ending."),
+]
+
+
+def enable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson = False) -> int:
+    """Let flows run by themselves again."""
+    ws = chosen_workspace(ctx)
+    _require_known(ws, names)
+    told: list[dict[str, Any]] = []
+    lines: list[str] = []
+    before = ws.status()
+    manual = _manual(before)
+    disabled = set() if is_owned_elsewhere(ws) else {flow.name for flow in before.flows if not flow.enabled}
+    for name in dict.fromkeys(names):
+        starts = _starting(ws, name) if name in disabled else None
+        ws.enable(name, wait)
+        slots, files = ((), 0) if starts is None else (starts.slots, starts.files)
+        told.append({"flow": name, "enabled": True, "slots": slots, "files": files})
+        if is_not_deployed(ws, name):
+            lines.append(f"{name} is enabled, but runs by itself only when it is deployed: {cli_line('deploy', name)}")
+        elif name in manual:
+            lines.append(
+                f"{name} is enabled. It has no trigger: it runs when somebody runs it ({cli_line('run', name)})."
+            )
+        else:
+            lines.append(f"{name} is enabled: it runs as its trigger says while the engine is on.")
+            lines += (
+                [starts.when(is_on=before.engine.on is True, how=cli_line("start"))]
+                if starts is not None and starts.text
+                else []
+            )
+    return done(told[0] if len(told) == 1 else told, "\n".join(lines), as_json)
+
+
+def disable(
+    ctx: typer.Context,
+    names: Names,
+    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="The reason, for others who see them.")] = "",
+    wait: Wait = True,
+    as_json: AsJson = False,
+) -> int:
+    """Let flows run by hand only. Who disabled them, and when, is recorded and shown."""
+    ws = chosen_workspace(ctx)
+    _require_known(ws, names)
+    told: list[dict[str, Any]] = []
+    lines: list[str] = []
+    manual = _manual(ws.status())
+    for name in dict.fromkeys(names):
+        ws.disable(name, wait, note)
+        told.append({"flow": name, "enabled": False})
+        if is_not_deployed(ws, name):
+            lines.append(
+                f"{name} is not deployed, so nothing of it runs by itself. Once it is deployed, it runs by hand only, until you enable it: {cli_line('enable', name)}"
+            )
+        elif name in manual:
+            lines.append(
+                f"{name} has no trigger, so it runs by hand only as before; with one it does so too, until it is enabled: {cli_line('enable', name)}"
+            )
+        else:
+            lines.append(f"{name} runs by hand only, until it is enabled: {cli_line('enable', name)}")
+    return done(told[0] if len(told) == 1 else told, "\n".join(lines), as_json)
+
+
+def _manual(status: WorkspaceStatus) -> set[str]:
+    """The flows that nothing but people run."""
+    return {flow.name for flow in status.flows if flow.mode == "manual"}
+
+
+def _require_known(ws: Workspace, names: Sequence[str]) -> None:
+    """Return when there is each of several flows, so that a misspelt name among them does not leave half of them switched."""
+    from data_engine.status.deployed_before import find_flow
+
+    if len(names) > 1:
+        deployed = ws.home.deployments().deployed()
+        for name in names:
+            if name not in deployed:
+                find_flow(ws.home, name)
+
+
+def _starting(ws: Workspace, name: str) -> Starting:
+    """What of a disabled flow starts once it is enabled; nothing where that cannot be told."""
+    from data_engine.notebook.deployments import deployed_entries
+    from data_engine.status.deploy_lines import Starting, starting
+
+    with suppress(FlowValidationError), in_flow_modules(ws):  # it is enabled all the same
+        for entry in deployed_entries(ws.home.deployments(), [name]):
+            if entry.flow is not None:
+                return starting(ws.home, entry.flow)
+    return Starting()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +18,6 @@ from data_engine.cli.options import (
     chosen_workspace,
     done,
     in_flow_modules,
-    require_known,
     say_settings,
 )
 from data_engine.cli.output import complain, print_json, say, table
@@ -27,24 +26,15 @@ from data_engine.commands.deployments import Deploy
 from data_engine.commands.fields import help_of
 from data_engine.formatting import cli_line
 from data_engine.platforms.terminals import is_terminal
-from data_engine.status.deploy_lines import (
-    disabled_lines,
-    going_live_lines,
-    is_engine_on,
-    left_out_lines,
-    lines_of_files_before,
-    starting_lines,
-    undeployed_lines,
-)
+from data_engine.status.deploy_lines import going_live_lines, is_engine_on, lines_after
 from data_engine.status.deployed_before import deployment_cells, rolled_back_words
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.commands.deployments import Outcome
     from data_engine.model import Deployment
-    from data_engine.notebook.catalog import CatalogEntry
     from data_engine.scheduler.folder_poller import KnownSources
-    from data_engine.status.starting import Starting
+    from data_engine.status.deploy_lines import FilesBefore, Starting
 
 
 Note = Annotated[str, typer.Option("--note", metavar="TEXT", help=help_of(Deploy, "note"))]
@@ -82,25 +72,21 @@ def deploy(
     if name is None and not (yes or as_json) and not _is_wanted(ws):
         say("Nothing was deployed.")
         return 1
-    known = _known(ws, name)
+    from data_engine.status.offline import OfflineFacts
+
+    known = {} if name is None else {name: OfflineFacts(ws.home).memory(name)}
     with in_flow_modules(ws):
         outcome = outcome_of(ws, Deploy(name, note, yes, approve, replaces), wait)
     return say_left(as_json) if outcome is None else _tell(ws, name, outcome, known, note, as_json)
-
-
-def _known(ws: Workspace, name: str | None) -> dict[str, KnownSources]:
-    """What is known of the sources of the flow that is named, before it is deployed."""
-    from data_engine.status.offline import OfflineFacts
-
-    return {} if name is None else {name: OfflineFacts(ws.home).memory(name)}
 
 
 def _tell(
     ws: Workspace, name: str | None, outcome: Outcome, known: Mapping[str, KnownSources], note: str, as_json: bool
 ) -> int:
     """Say what came of it; the exit code."""
+    from data_engine.deploy.sets import lost_words
+    from data_engine.status.deploy_lines import starting_now
     from data_engine.status.deployed_before import left_out
-    from data_engine.status.starting import starting_now
 
     entries, new = outcome.entries, outcome.deployments
     refused = [entry for entry in entries if entry.error is not None]
@@ -110,11 +96,19 @@ def _tell(
         print_json([*_as_json(ws, outcome, starts), *_left_as_json(ws, left)])
     else:
         say_settings(ws)
-        _say_entries(outcome, "" if name is None else _compared_words(ws, entries))
-        _say_lost_note(note, [*new, *refused])
-        _say_mended(outcome.mended, outcome.lost)
-        _say_what_follows(ws, entries, new, left, starts)
-        _say_who_does_not_know(ws)
+        _say_entries(ws, outcome, is_named=name is not None)
+        if note and not (new or refused):
+            complain("warning: the note is not kept: nothing was deployed that it would belong to", style="yellow")
+        for flow in sorted(outcome.mended):
+            say(f"repaired      {flow}: deployed files were missing or damaged, and are restored")
+        if outcome.lost:
+            complain(lost_words(outcome.lost), style="red")
+        starting, others = lines_after(ws.home, new, entries, starts, left, cache(ws.status))
+        for line in starting:
+            say(line)
+        warnings = dict.fromkeys(f"warning: {warning}" for entry in entries for warning in entry.warnings)
+        for line in (*others, *warnings, *_unknown_elsewhere(ws)):
+            complain(line, style="yellow")
     return 1 if refused or outcome.lost else 0
 
 
@@ -128,13 +122,18 @@ def _is_wanted(ws: Workspace) -> bool:
 
 def _say_going_live(ws: Workspace, name: str | None, as_json: bool) -> int:
     """What a deploy would change, a line for each flow; how many lines."""
-    from data_engine.status.starting import going_live
+    from data_engine.status.deploy_lines import going_live
 
     with in_flow_modules(ws):
         going = going_live(ws.home, name)
     if as_json:
         is_on = is_engine_on(ws.status())
-        print_json([asdict(one) | {"standing": one.standing.as_dict(), "text": one.text(is_on=is_on)} for one in going])
+        print_json(
+            [
+                asdict(one) | {"deployment_status": one.deployment_status.as_dict(), "text": one.text(is_on=is_on)}
+                for one in going
+            ]
+        )
         return len(going)
     for line in going_live_lines(going, ws.status):
         say(f"would change  {line}")
@@ -143,71 +142,22 @@ def _say_going_live(ws: Workspace, name: str | None, as_json: bool) -> int:
     return len(going)
 
 
-def _say_lost_note(note: str, belongs_to: Sequence[object]) -> None:
-    """That a note is not kept, where one was given that belongs to nothing."""
-    if note and not belongs_to:
-        complain("warning: the note is not kept: nothing was deployed that it would belong to", style="yellow")
-
-
-def _say_mended(mended: Collection[str], lost: Collection[str]) -> None:
-    """Of which flows damaged files were written again, and of which that could not be done."""
-    from data_engine.deploy.sets import lost_words
-
-    for line in mended_lines(mended):
-        say(line)
-    if lost:
-        complain(lost_words(lost), style="red")
-
-
-def mended_lines(flows: Collection[str]) -> list[str]:
-    """A line for each flow that was deployed before, and of which files had to be written again.
-
-    Example:
-        >>> mended_lines({"claims"})
-        ['repaired      claims: deployed files were missing or damaged, and are restored']
-    """
-    return [f"repaired      {flow}: deployed files were missing or damaged, and are restored" for flow in sorted(flows)]
-
-
-def _say_what_follows(
-    ws: Workspace,
-    entries: Sequence[CatalogEntry],
-    new: Sequence[Deployment],
-    left: Mapping[str, Deployment],
-    starts: Mapping[str, Starting],
-) -> None:
-    """What these deployments mean for files and for other flows, and what was left out."""
-    status = cache(ws.status)  # which is built once, where it is needed
-    switches = ws.home.ledger().switches()
-    for line in starting_lines(starts, status):
-        say(line)
-    lines = (*undeployed_lines(new), *left_out_lines(left), *disabled_lines(new, switches))
-    for line in (*lines, *lines_of_files_before(ws.home, new, entries, status)):
-        complain(line, style="yellow")
-    for warning in dict.fromkeys(warning for entry in entries for warning in entry.warnings):
-        complain(f"warning: {warning}", style="yellow")
-
-
 def _as_json(ws: Workspace, outcome: Outcome, starts: Mapping[str, Starting]) -> list[dict[str, Any]]:
     """What came of each module, for programs."""
-    from data_engine.status.starting import FilesBefore, Starting, files_before
+    from data_engine.status.deploy_lines import files_before
 
     changed = {one.flow for one in outcome.deployments}
     files = files_before(ws.home, outcome.deployments, outcome.entries)
-    standing = ws.home.deployments().standing(entry.name for entry in outcome.entries)
+    statuses = ws.home.deployments().statuses(entry.name for entry in outcome.entries)
     return [
-        {
-            "name": entry.name,
-            "path": str(entry.path),
+        _row(entry.name, str(entry.path), files.get(entry.name), starts.get(entry.name))
+        | {
             "warnings": list(entry.warnings),
             "error": None if entry.error is None else entry.error.as_dict(),
             "changed": entry.error is None and entry.name in changed,
             "mended": entry.name in outcome.mended,
-            "left_out": None,
-            "files_before": asdict(files.get(entry.name, FilesBefore())),
-            "starts": asdict(starts.get(entry.name, Starting())),
         }
-        | standing[entry.name].as_json()
+        | statuses[entry.name].as_json()
         for entry in outcome.entries
     ]
 
@@ -217,44 +167,39 @@ def _left_as_json(ws: Workspace, left: Mapping[str, Deployment]) -> list[dict[st
     from data_engine.notebook.flow_files import module_files
 
     files = module_files(ws.layout.flow_modules_dir)
-    standing = ws.home.deployments().standing(left)
+    statuses = ws.home.deployments().statuses(left)
     return [
-        {
-            "name": flow,
-            "path": str(files[flow][0]),
-            "warnings": [],
-            "error": None,
-            "changed": False,
-            "mended": False,
-            "left_out": {"by": row.who, "at_utc": row.at_utc},
-            "files_before": {"done": 0, "held": 0},
-            "starts": {"files": 0, "is_batch": False, "slots": []},
-        }
-        | standing[flow].as_json()
+        _row(flow, str(files[flow][0])) | {"left_out": {"by": row.who, "at_utc": row.at_utc}} | statuses[flow].as_json()
         for flow, row in left.items()
     ]
 
 
-def _compared_words(ws: Workspace, entries: Sequence[CatalogEntry]) -> str:
-    """How the notebook that was named compared with its kernel, as the end of its line."""
+def _row(flow: str, path: str, files: FilesBefore | None = None, starts: Starting | None = None) -> dict[str, Any]:
+    """A module that nothing came of."""
+    from data_engine.status.deploy_lines import FilesBefore, Starting
+
+    plain: dict[str, Any] = {"warnings": [], "error": None, "changed": False, "mended": False, "left_out": None}
+    facts = {"files_before": asdict(files or FilesBefore()), "starts": asdict(starts or Starting())}
+    return {"name": flow, "path": path} | plain | facts
+
+
+def _say_entries(ws: Workspace, outcome: Outcome, *, is_named: bool) -> None:
+    """What came of each module; of those that are as they were, if there are several, how many. Those that were mended are told elsewhere."""
     from data_engine.proof.kept import compared
 
-    return "".join(f"; {verdict.words}" for entry in entries if (verdict := compared(ws.home, entry.path)))
-
-
-def _say_entries(outcome: Outcome, compared: str) -> None:
-    """What came of each module; of those that are as they were, if there are several, how many. Those that were mended are told elsewhere."""
     changed = {one.flow for one in outcome.deployments}
     told = {*changed, *outcome.mended, *outcome.lost}
+    verdicts = [compared(ws.home, entry.path) for entry in outcome.entries] if is_named else []
+    how = "".join(f"; {verdict.words}" for verdict in verdicts if verdict)
     as_before = [entry for entry in outcome.entries if entry.error is None and entry.name not in told]
     for entry in outcome.entries:
         if entry.error is not None:
             complain(f"not deployed  {entry.path.name}: {entry.error}", style="red")
         elif entry.name in changed:
-            say(f"deployed      {entry.path.name}{compared}")
+            say(f"deployed      {entry.path.name}{how}")
     if as_before:
         what = as_before[0].path.name if len(as_before) == 1 else f"{len(as_before):,} flows"
-        say(f"unchanged     {what}: as deployed before{compared}")
+        say(f"unchanged     {what}: as deployed before{how}")
 
 
 def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = True, as_json: AsJson = False) -> int:
@@ -271,12 +216,12 @@ def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = T
     return 0
 
 
-def _say_who_does_not_know(ws: Workspace) -> None:
+def _unknown_elsewhere(ws: Workspace) -> Iterator[str]:
     """That the share is away or damaged, so that other workstations do not know yet what is deployed."""
     lease = ws.lease()
     if lease.state in ("unreachable", "damaged"):
         fix = f"; fix: {lease.fix}" if lease.damage is not None else ""
-        complain(f"warning: other workstations do not know yet what is deployed: {lease.words}{fix}", style="yellow")
+        yield f"warning: other workstations do not know yet what is deployed: {lease.words}{fix}"
 
 
 def say_left(as_json: bool) -> int:
@@ -289,12 +234,14 @@ To = Annotated[str | None, typer.Option("--to", metavar="ID", help="A deployment
 
 def deployments(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False) -> int:
     """The history of deployments of one flow, or of all; newest first."""
+    from data_engine.status.deployed_before import find_flow
+
     ws = chosen_workspace(ctx)
     found = ws.deployments(name)
     if not found and name is not None:  # it may be the id of one
         found = [one for one in ws.deployments() if one.id.startswith(name)]
         if not found:
-            require_known(ws, name)
+            find_flow(ws.home, name)
     if as_json:
         print_json([one.as_dict() for one in found])
         return 0

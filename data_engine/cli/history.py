@@ -1,33 +1,44 @@
-"""`compare`, `rejected`, `tidy` and `reset`: what differed between two runs, rows that checks reject, what runs left behind, and forgetting what ran."""
+"""`compare`, `rejected`, `tidy`, `reset` and `backfill`: what differed between runs, what they rejected and left behind, forgetting them, and
+doing them again for a range."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from threading import Event
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from data_engine.cli.deploying import say_left
 from data_engine.cli.looks import short_path
 from data_engine.cli.options import (
     AsJson,
+    Params,
     SomeFlowName,
+    Wait,
     chosen_workspace,
     done,
     in_flow_modules,
     is_confirmed,
     named,
-    require_known,
 )
 from data_engine.cli.output import complain, print_json, say, table
+from data_engine.commands.fields import help_of
+from data_engine.commands.runs import StartBackfill
+from data_engine.engine.params import value_words
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import cli_line, duration_words, first_few, local_time, plural
+from data_engine.flow.parameter_values import read_params
+from data_engine.formatting import cli_line, duration_words, first_few, local_time, plural, zoned_words
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.runs import started
+from data_engine.status.sentences import none_named_words, nothing_words, other_words, range_words
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
+    from data_engine.model import Backfill
 
 
 def compare(
@@ -100,6 +111,8 @@ def reset(
     as_json: AsJson = False,
 ) -> int:
     """Forget history, so that every source is due again. On this machine; no file is touched."""
+    from data_engine.status.deployed_before import find_flow
+
     if (flow is None) == (not every):
         raise FlowValidationError(
             "reset needs either a flow or --all",
@@ -108,7 +121,7 @@ def reset(
         )
     ws = chosen_workspace(ctx)
     if flow is not None and not ws.runs(flow, 1):
-        require_known(ws, flow)
+        find_flow(ws.home, flow)
     what = f'flow "{flow}"' if flow is not None else f"every flow of {ws.workspace_id}"
     question = f"Forget the history of {what} on this machine, so that every source is due again?"
     if not yes and not is_confirmed(question, "reset forgets history", "reset"):
@@ -191,3 +204,189 @@ def elsewhere_words(paths: Sequence[str]) -> str:
     known = "is known only by its former path" if len(paths) == 1 else "are known only by their former paths"
     listed = "is not listed" if len(paths) == 1 else "are not listed"
     return f"{plural(len(paths), 'output')} {known}, whose folder does not exist any more, and {listed}: {first_few(paths, 3)}"
+
+
+_SHOWN = 20
+
+
+def backfill(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME|ID", help="The flow; or with --status, --stop or --retry, the id of a backfill."),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="D", help=f"{help_of(StartBackfill, 'since')[:-1]}: 2013-03-01, 2013-03."),
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="D", help=help_of(StartBackfill, "until"))] = None,
+    where: Annotated[
+        str | None,
+        typer.Option("--where", metavar="GLOB", help=help_of(StartBackfill, "where")),
+    ] = None,
+    param: Params = None,
+    reprocess: Annotated[
+        Literal["failed", "missing", "all"],
+        typer.Option("--reprocess", help=help_of(StartBackfill, "reprocess")),
+    ] = "failed",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Show the progress of all backfills, or of the one with this ID.")
+    ] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="End the backfill ID: no more of its runs begin.")] = False,
+    retry: Annotated[
+        bool,
+        typer.Option(
+            "--retry",
+            help="Run the failed runs of the backfill ID again, and those that --stop prevented.",
+        ),
+    ] = False,
+    wait: Wait = True,
+    as_json: AsJson = False,
+) -> int:
+    """Run a flow again for a range: its files by their time and name, or the slots of its schedule.
+
+    First it shows exactly what would run, and asks. Then the daemon does the runs, after everything that is due; `--status`
+    shows the progress. It goes on after a crash or a hand-over.
+    """
+    chosen = _one_of({"--status": status, "--stop": stop, "--retry": retry})
+    ws = chosen_workspace(ctx)
+    if chosen == "--status":
+        return _tell(ws, name, as_json)
+    if name is None:
+        raise FlowValidationError(
+            "which flow?" if chosen is None else "which backfill?",
+            where="data-engine backfill",
+            fix="data-engine backfill NAME" if chosen is None else f"data-engine backfill {chosen} ID",
+        )
+    if chosen is not None:
+        found = ws.stop_backfill(name, wait) if chosen == "--stop" else ws.retry_backfill(name, wait)
+        if found is None:
+            return say_left(as_json)
+        return _say_one(found, as_json) if as_json else _say_done(found, chosen)
+    params = read_params(param)
+    with _daemon_only_if_needed(ws) as needed:
+        shown = ws.backfill(name, since, until, where, params, reprocess, dry_run=True)
+        assert shown is not None
+        if not shown.total:
+            return done(shown.as_dict(), none_named_words(shown) or nothing_words(shown), as_json)
+        if not yes:
+            if as_json and not is_terminal(sys.stdin):
+                print_json(shown.as_dict())
+                return 0
+            _say_plan(shown)
+            question = f"Run {'it' if shown.total == 1 else 'these'} now?"
+            if not is_confirmed(question, f"that would be {plural(shown.total, 'run')}", "backfill"):
+                say("Nothing was started.")
+                return 1
+        needed.set()
+    begun = ws.backfill(name, since, until, where, params, reprocess, wait=wait, digest=shown.digest)
+    if begun is None:
+        return say_left(as_json)
+    told = f"Backfill {begun.id[:8]} of {begun.flow}: {plural(begun.total, 'run')}, after everything that is due."
+    return done(begun.as_dict(), f"{told}\n{_how_far(begun)}", as_json)
+
+
+def _how_far(one: Backfill) -> str:
+    short = one.id[:8]
+    return (
+        f"Its progress: {cli_line('backfill', '--status', short)}; to end it: {cli_line('backfill', '--stop', short)}"
+    )
+
+
+def _say_done(one: Backfill, option: str) -> int:
+    """What became of a backfill that was stopped, or whose failed runs were asked for again."""
+    short = one.id[:8]
+    if option == "--stop":
+        say(
+            f"Backfill {short} of {one.flow} is stopped after {one.ended:,} of {plural(one.total, 'run')}: no more runs begin, and a run that has begun goes on to its end."
+        )
+        say(f"To run the rest, and the failed runs again: {cli_line('backfill', '--retry', short)}")
+    else:
+        again = plural(one.total - one.ended + one.failed, "run")
+        say(
+            f"Backfill {short} of {one.flow} goes on: {again} that failed or did not begin, after everything that is due."
+        )
+        say(_how_far(one))
+    return 0
+
+
+@contextmanager
+def _daemon_only_if_needed(ws: Workspace) -> Iterator[Event]:
+    """End the daemon that the block starts to look, unless the event is set, or the daemon has other work by then."""
+    needed = Event()
+    before = _pid_of_daemon(ws)  # one that is about to leave is not the one that the block finds
+    try:
+        yield needed
+    finally:
+        if not needed.is_set() and _pid_of_daemon(ws) not in (before, None):
+            with suppress(FlowValidationError):
+                found = ws.status()
+                if not (found.engine.on or found.service.installed or found.active_runs or found.waiting_runs):
+                    ws.shutdown()
+
+
+def _pid_of_daemon(ws: Workspace) -> int | None:
+    daemon = ws.link.find()
+    return None if daemon is None else daemon.endpoint.pid
+
+
+def _one_of(options: Mapping[str, bool]) -> str | None:
+    """The one option that was given; None without one."""
+    given = [option for option, is_given in options.items() if is_given]
+    if len(given) > 1:
+        what = f"{' and '.join(given)} cannot be combined"
+        raise FlowValidationError(what, where="data-engine backfill", fix="give one")
+    return given[0] if given else None
+
+
+def _say_plan(shown: Backfill) -> None:
+    for one in shown.planned[:_SHOWN]:
+        say(
+            f"  {'  '.join(filter(None, [zoned_words(one.scheduled_for, shown.tz), one.source]))}".rstrip()
+            or "  (the whole folder)"
+        )
+    if len(shown.planned) > _SHOWN:
+        say(f"  and {len(shown.planned) - _SHOWN:,} more")
+    params = ", ".join(f"{name}={value_words(value)}" for name, value in shown.params.items())
+    by = "".join(f", {words}" for words in (range_words(shown), f"with {params}" if params else "") if words)
+    say(f"{shown.flow}: {shown.total:,} of {shown.known['all']:,} in the range{by}")
+    if others := [*other_words(shown)]:
+        chosen = (
+            "those whose last run failed or that are held"
+            if shown.reprocess == "failed"
+            else "those that never succeeded"
+        )
+        say(" ".join([f"Only {chosen}.", *others]))
+
+
+def _tell(ws: Workspace, which: str | None, as_json: bool) -> int:
+    if which is not None and not any(flow.name == which for flow in ws.status().flows):
+        return _say_one(ws.backfill_status(which), as_json)
+    found = ws.backfills(which)
+    if as_json:
+        print_json([one.as_dict() for one in found])
+    elif not found:
+        say("No backfills.")
+    else:
+        shown = table("BACKFILL", "FLOW", "ASKED BY", "AT", "PROGRESS")
+        for one in found:
+            shown.add_row(one.id[:8], one.flow, one.by, local_time(one.at_utc), one.text)
+        say(shown)
+    return 0
+
+
+def _say_one(one: Backfill, as_json: bool) -> int:
+    if as_json:
+        print_json(one.as_dict())
+        return 0
+    say(f"backfill {one.id}  {one.flow}  asked by {one.by}, {local_time(one.at_utc)}")
+    say(one.text)
+    bad = [run for run in one.runs if run.status not in ("success", "started")]
+    for run in bad[:_SHOWN]:
+        at = zoned_words(run.scheduled_for, one.tz)
+        why = (run.error or run.cause or "").partition("\n")[0]
+        complain(f"  {run.status:9} {'  '.join(filter(None, [at, run.source]))}  run {run.run_id[:8]}  {why}")
+    if one.failed and one.state != "running":
+        say(f"To run the {plural(one.failed, 'failed run')} again: {cli_line('backfill', '--retry', one.id[:8])}")
+    return 0

@@ -81,7 +81,8 @@ def tell_status(ws: Workspace, as_json: bool) -> int:
         print_json(found.as_dict())
         return 0
     _say_workspace(found, ws)
-    _say_requests(found)
+    for number, request in enumerate(found.requests):
+        say(f"{'' if number else 'asked':<8} {request.text}")
     for one in found.backfills:
         if one.state == "running" or one.failed:
             say(f"backfill {one.flow}: {one.text}  ({one.id[:8]})")
@@ -101,16 +102,16 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
     from data_engine.lease.status import shown_machine
     from data_engine.notebook.catalog import read_catalog
     from data_engine.notebook.deployments import with_gone
-    from data_engine.status.source_trouble import with_source_warnings
+    from data_engine.status.places import with_source_warnings
 
     ws = chosen_workspace(ctx)
     with in_flow_modules(ws):
         there = read_catalog(ws.home.modules(), kept=ws.home.descriptions())
         deployments = ws.home.deployments()
-        deployment = deployments.standing({entry.name for entry in there} | deployments.deployed().keys())
+        deployment = deployments.statuses({entry.name for entry in there} | deployments.deployed().keys())
         gone = {name: one for name, one in deployment.items() if one.kind == "gone"}
         entries = with_gone(there, deployments, deployment, ws.home.deployed_descriptions())
-        coming, stands = ws.next_runs(), standing_to_expected(ws, entries)
+        coming, stands = ws.next_runs(), expected_of(ws, entries)
     say_settings(ws)
     off = disabled_flows(ws)
     if as_json:
@@ -144,7 +145,11 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
         )
     say_misleading_names(ws, [entry.path for entry in there if entry.error is None])
     say_what_is_wrong(entries, gone)
-    say_warned(there)
+    if warned := [
+        f"{entry.name} ({len(entry.warnings)})" for entry in there if entry.warnings
+    ]:  # all would bury the list
+        complain()
+        complain(f"warnings of {first_few(warned, 5)}: `data-engine compile` shows them", style="yellow")
     say_not_flows(ws)
     return 0
 
@@ -193,7 +198,7 @@ def disabled_flows(ws: Workspace) -> dict[str, Disabled]:
     return {flow: why for flow, why in found.items() if why is not None}
 
 
-def standing_to_expected(ws: Workspace, entries: Sequence[CatalogEntry]) -> dict[str, Reason]:
+def expected_of(ws: Workspace, entries: Sequence[CatalogEntry]) -> dict[str, Reason]:
     """How the flows stand to what is expected of them, by name; asked only where anything is."""
     if not any(entry.flow is not None and entry.flow.expectations for entry in entries):
         return {}
@@ -212,12 +217,6 @@ def _say_behind(ws: Workspace) -> None:
     """Tell where more was published than this machine has; a daemon takes it in."""
     if words := ws.link.behind_words():
         complain(words, style="yellow")
-
-
-def _given(name: str | None, options: Mapping[str, object]) -> list[str]:
-    """The name and the options that were given, as words of a command."""
-    given = [(option, str(value)) for option, value in options.items() if value is not None]
-    return [*([] if name is None else [name]), *(word for pair in given for word in pair)]
 
 
 def bounded_reason(one: Explanation) -> str:
@@ -270,11 +269,6 @@ def _say_unsent(found: WorkspaceStatus) -> None:
         )
 
 
-def _say_requests(found: WorkspaceStatus) -> None:
-    for number, one in enumerate(found.requests):
-        say(f"{'' if number else 'asked':<8} {one.text}")
-
-
 def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
     from data_engine.files import file_exists
     from data_engine.status.sentences import ending_words, held_words, last_run_line, reason_of
@@ -293,7 +287,7 @@ def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
         notes = filter(None, [flow.edit, ending or reason_of(flow), held, expected])
         note = "; ".join(one.partition("\n")[0] for one in notes)
         row = (flow.name, flow.group or "", flow.state_text, zoned_words(flow.next_run_utc, flow.tz), ended, note)
-        shown.add_row(*row, style="red" if flow.is_failing or flow.standing.is_edit_broken else "")
+        shown.add_row(*row, style="red" if flow.is_failing or flow.deployment_status.is_edit_broken else "")
     say(shown)
 
 
@@ -358,7 +352,9 @@ def _is_any_missing(found: WorkspaceStatus, ws: Workspace) -> bool:
         there = {os.path.splitext(name)[0] for name in os.listdir(ws.layout.flow_modules_dir)}
     except OSError:
         return False
-    return any(flow.name not in there for flow in found.flows if flow.standing.kind in ("as_deployed", "edited"))
+    return any(
+        flow.name not in there for flow in found.flows if flow.deployment_status.kind in ("as_deployed", "edited")
+    )
 
 
 def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
@@ -376,11 +372,12 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     entry = describe(module.flow, module.path, module.description, module.warnings)
     last = last_run(ws.home, entry.name)
     coming = ws.next_runs().get(entry.name)
-    deployment = ws.standing(entry.name)
+    deployment = ws.deployment_status(entry.name)
     runs = next((one for one in ws.deployments(entry.name) if one.is_live), None)
     compared = None if runs is None else runs.compared
-    slots, zone = _next_slots(ws, module.flow)
-    stands = standing_to_expected(ws, [entry]).get(entry.name)
+    timezone = ws.home.settings_shown().timezone
+    slots, zone = _next_slots(module.flow, timezone)
+    stands = expected_of(ws, [entry]).get(entry.name)
     off = disabled_flows(ws).get(entry.name)
     if as_json:
         live = {
@@ -397,7 +394,6 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
         }
         print_json(entry.as_dict() | deployment.as_json() | live)
         return 0
-    timezone = ws.home.settings_shown().timezone
     expected = filter(None, [expectation_words(module.flow.expectations), "" if stands is None else stands.text])
     cron, tz = getattr(module.flow.trigger, "cron", None), clock_zone(entry, timezone)
     facts = {
@@ -441,16 +437,20 @@ def _say_flow(flow: Flow, description: str | None, facts: Mapping[str, str], las
         say(f"{label:12}{words}")
 
 
-def _next_slots(ws: Workspace, flow: Flow) -> tuple[list[float], tzinfo]:
+def _next_slots(flow: Flow, timezone: str | None) -> tuple[list[float], tzinfo]:
     """The next times of a flow that runs by the clock, and the zone they are meant in."""
     from data_engine.flow.trigger import Schedule
     from data_engine.planning.slots import slots_of, zone_of
 
-    timezone = ws.home.settings_shown().timezone
     if not isinstance(flow.trigger, Schedule):
         return [], zone_of(timezone)
     slots = slots_of(flow.trigger, timezone)
     return slots.upcoming(time.time()), slots.zone
+
+
+def _words(name: str | None, options: Mapping[str, object]) -> list[str]:
+    """The name and the options that were given, as words of a command."""
+    return [*filter(None, [name]), *(str(one) for pair in options.items() if pair[1] is not None for one in pair)]
 
 
 def runs(
@@ -488,7 +488,7 @@ def runs(
     asked = find_runs(ws.home, name, MOST_RUNS if limit is None else limit, wanted_runs(status, since, until))
     found = asked.runs
     given = {"--limit": asked.total, "--status": status, "--since": since, "--until": until}
-    again = cli_line("runs", *_given(name, given), *(["--json"] if as_json else []))
+    again = cli_line("runs", *_words(name, given), *(["--json"] if as_json else []))
     left = f"The newest {len(found):,} of {asked.total:,} runs: `{again}` shows all." if asked.cut else ""
     if as_json:
         print_json(runs_as_json(ledger, found))
@@ -609,14 +609,6 @@ def explain(
     return 0
 
 
-def say_warned(entries: Sequence[CatalogEntry]) -> None:
-    """Which modules are warned of, beside what is told here: all their warnings would bury the list."""
-    warned = [f"{entry.name} ({len(entry.warnings)})" for entry in entries if entry.warnings]
-    if warned:
-        complain()
-        complain(f"warnings of {first_few(warned, 5)}: `data-engine compile` shows them", style="yellow")
-
-
 def say_misleading_names(ws: Workspace, paths: Sequence[Path]) -> None:
     """Which of these modules are named like something else, so that another one is imported than was meant."""
     from data_engine.notebook.import_lint import misleading_names
@@ -628,7 +620,7 @@ def say_misleading_names(ws: Workspace, paths: Sequence[Path]) -> None:
 
 def say_what_is_wrong(entries: Sequence[CatalogEntry], gone: Mapping[str, DeploymentStatus]) -> None:
     """What of sources is not there, which modules are gone, and what is wrong with broken ones."""
-    from data_engine.status.source_trouble import all_source_warnings
+    from data_engine.status.places import all_source_warnings
 
     flows = [entry.flow for entry in entries if entry.flow is not None]
     for warning in (warning for warnings in all_source_warnings(flows) for warning in warnings):

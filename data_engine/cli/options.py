@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data_engine.cli.failure import Failed
-from data_engine.cli.output import complain, print_json, say
+from data_engine.cli.output import Failed, complain, print_json, say
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import visible
 from data_engine.platforms.names import with_home
@@ -165,13 +164,6 @@ def is_confirmed(question: str, what: str, where: str) -> bool:
         return typer.confirm(visible(question), err=True)
     what = f"{what}, and there is no terminal to ask on"
     raise FlowValidationError(what, where=f"data-engine {where}", fix="add --yes to confirm")
-
-
-def require_known(ws: Workspace, name: str) -> None:
-    """Refuse a name that is neither in the history nor a module's."""
-    from data_engine.status.deployed_before import find_flow
-
-    find_flow(ws.home, name)
 
 
 def command_group(help_text: str, commands: Mapping[str, Callable[..., int]] | None = None) -> typer.Typer:

@@ -1,4 +1,4 @@
-"""What a command prints: lines and tables for people, or one JSON document for programs.
+"""What a command prints: lines and tables for people, or one JSON document for programs; and how one ends that did not succeed.
 
 Neither a closed pipe nor a terminal that lacks our letters ends a command: what cannot be shown is left out, and the
 work goes on.
@@ -20,6 +20,15 @@ from dataclasses import field, replace
 from datetime import date, time
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO
 
+from data_engine.errors import (
+    FlowExecutionError,
+    FlowStoppedError,
+    FlowValidationError,
+    GroupBusyError,
+    OwnedElsewhereError,
+    RequestFailedError,
+    message_of,
+)
 from data_engine.formatting import visible, visible_lines
 from data_engine.record import frozen
 
@@ -29,7 +38,6 @@ if TYPE_CHECKING:
     from rich.measure import Measurement
     from rich.text import Text
 
-"""What stands behind the start of a run that a wrong clock dated later than now."""
 
 _WIDE = 10_000
 _GAP = 3
@@ -63,13 +71,6 @@ def say(thing: str | Table = "", style: str | None = None) -> None:
 def complain(text: str = "", style: str | None = None) -> None:
     """Print to standard error likewise."""
     _print(visible_lines(text), style or "", sys.stderr)
-
-
-def print_version() -> None:
-    """Print the program's name and version."""
-    from data_engine.version import __version__
-
-    print(f"data-engine {__version__}")
 
 
 @frozen
@@ -349,3 +350,78 @@ class _Path:
         if cell_len(shown) > options.max_width:
             shown = f"…{set_cell_size(shown[::-1], max(options.max_width - 1, 0))[::-1]}"
         yield Text(shown, no_wrap=True)
+
+
+_GLOBAL_OPTIONS = {
+    "--workspace": "data-engine --workspace PATH COMMAND",
+    "--debug": "data-engine --debug COMMAND",
+    "--version": "data-engine --version",
+}
+
+
+class Failed(Exception):
+    """The request was right, and what it asked for failed: exit code 1. `error` says why."""
+
+    def __init__(self, error: FlowValidationError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code that an error ends the program with."""
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    cause = error.error if isinstance(error, Failed) else error
+    if isinstance(cause, OwnedElsewhereError):
+        return 3
+    if isinstance(error, Failed) or isinstance(cause, (FlowExecutionError, GroupBusyError, RequestFailedError)):
+        return 1
+    return 2 if isinstance(cause, FlowValidationError) or _is_usage_error(error) else 1
+
+
+def tell_error(error: BaseException, as_json: bool) -> int:
+    """Print what went wrong, where, and the fix; the exit code."""
+    facts = _facts(error)
+    if as_json:
+        print_json({"error": facts})
+    else:
+        what, *more = str(facts["what"]).splitlines() or [""]
+        complain(what if isinstance(error, KeyboardInterrupt) else f"error: {what}", style="bold red")
+        for line in more:
+            complain(f"  {line}")
+        for part in ("where", "fix"):
+            if facts[part]:
+                words = str(facts[part]).replace("\n", f"\n{' ' * 9}")
+                complain(f"  {part + ':':6} {words}")
+    return exit_code(error)
+
+
+def _facts(error: BaseException) -> dict[str, str | None]:
+    if isinstance(error, Failed):
+        error = error.error
+    if isinstance(error, FlowValidationError):
+        return error.as_dict()
+    if isinstance(error, KeyboardInterrupt):
+        return {"what": str(error) or "interrupted", "where": None, "fix": None}
+    if isinstance(error, FlowStoppedError):
+        return {"what": str(error), "where": None, "fix": None}
+    if _is_usage_error(error):
+        return _usage_facts(error)
+    return {
+        "what": f"unexpected {type(error).__name__}: {message_of(error)}",
+        "where": None,
+        "fix": "see where it came from: set DATA_ENGINE_DEBUG=1, or put --debug before the command",
+    }
+
+
+def _usage_facts(error: Any) -> dict[str, str | None]:
+    """What Typer says of a line that it cannot read."""
+    path = error.ctx.command_path if error.ctx is not None else "data-engine"
+    misplaced = _GLOBAL_OPTIONS.get(getattr(error, "option_name", ""))  # of an option the command does not know
+    fix = f"see `{path} --help`" if misplaced is None else f"write it before the command: {misplaced}"
+    return {"what": error.format_message(), "where": path, "fix": fix}
+
+
+def _is_usage_error(error: BaseException) -> bool:
+    # typer brings its own click or uses the installed one: the errors of both know how to word themselves.
+    return hasattr(error, "format_message") and hasattr(error, "exit_code")

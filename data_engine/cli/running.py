@@ -102,17 +102,11 @@ def run(
         runs = [run for run_id in report.run_ids if (run := ledger.run(run_id)) is not None]
         print_json({"runs": runs_as_json(ledger, runs), "broken": report.broken})
     else:
-        _say_also_read(ws, [] if source is None else report.run_ids)
+        for run in map(ws.home.ledger().run, report.run_ids if source is not None else ()):
+            if run is not None and (words := also_read_words(run)):  # it is for one file, and read others of its folder
+                say(f"          {words}")
         report.say_sum()
     return 1 if report.failed or report.broken else 0
-
-
-def _say_also_read(ws: Workspace, run_ids: Sequence[str]) -> None:
-    """Of runs that are for one file each, which others of its folder they read."""
-    for run_id in run_ids:
-        run = ws.home.ledger().run(run_id)
-        if run is not None and (words := also_read_words(run)):
-            say(f"          {words}")
 
 
 class Report:
@@ -168,7 +162,7 @@ class Report:
     def say_nothing_to_do(self, flow: Flow) -> None:
         """A flow had no sources."""
         if not self._quiet:
-            from data_engine.status.source_trouble import why_nothing
+            from data_engine.status.places import why_nothing
 
             say(f"{'-':9} {flow.name}  {why_nothing(flow)}")
 

@@ -37,7 +37,6 @@ from data_engine.status.sentences import daemon_lines, ends_words, freed_words, 
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
-    from data_engine.model import ActiveRun
     from data_engine.status.record import FlowStatus, WorkspaceStatus
 
 KEYS = {
@@ -377,7 +376,7 @@ def question_of(key: str, flow: FlowStatus, status: WorkspaceStatus, ws: Workspa
         files = "the held file" if flow.held == 1 else f"the {flow.held:,} held files"
         text = " ".join([f"Try {files} of {name} again?", *where])
         return Question(text, f"Asked to try {name} again", lambda: freed_words(ws.retry(name)))
-    edit = [f"What is deployed runs, without your edit ({flow.edit})."] if flow.standing.is_edited else []
+    edit = [f"What is deployed runs, without your edit ({flow.edit})."] if flow.deployment_status.is_edited else []
     text = " ".join([f"Run {name} now?", *edit, *where])
     return Question(text, f"Asked to run {name}", lambda: _begun(ws, name))
 
@@ -397,24 +396,13 @@ def _running(status: WorkspaceStatus) -> Iterator[Text]:
     if status.active_runs:
         yield Text(f"RUNNING ({len(status.active_runs)})", "dim")
     for run in status.active_runs[:_MOST_RUNNING]:
-        facts = (run.flow, run.source or "", run.step or "", _progress(run), "stopping" if run.stopping else "")
-        yield _row(
-            f"  {'  '.join(filter(None, (*facts, f'since {local_time(run.started_at_utc)}', _for(run))))}", "green"
-        )
+        began, state = datetime.fromisoformat(run.started_at_utc), "stopping" if run.stopping else ""
+        took = duration_words(round(max((datetime.now(UTC) - began).total_seconds(), 0)))
+        done = "" if run.done is None else f"{run.done:,} of {run.total:,}" if run.total else f"{run.done:,} done"
+        facts = (run.flow, run.source or "", run.step or "", done, state)
+        yield _row(f"  {'  '.join(filter(None, (*facts, f'since {local_time(run.started_at_utc)}', took)))}", "green")
     if (more := len(status.active_runs) - _MOST_RUNNING) > 0:
         yield Text(f"  and {more:,} more", "dim")
-
-
-def _for(run: ActiveRun) -> str:
-    return duration_words(
-        round(max((datetime.now(UTC) - datetime.fromisoformat(run.started_at_utc)).total_seconds(), 0))
-    )
-
-
-def _progress(run: ActiveRun) -> str:
-    if run.done is None:
-        return ""
-    return f"{run.done:,} of {run.total:,}" if run.total else f"{run.done:,} done"
 
 
 def _row(text: str, style: str = "") -> Text:

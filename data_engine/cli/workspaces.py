@@ -1,27 +1,38 @@
-"""`workspace create|list|use|fork`."""
+"""`workspace`, `lease` and `import`: workspaces of this machine, who owns one and how it changes hands, and one of the older system."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data_engine.cli.options import AsJson, command_group, done
+from data_engine.cli.options import (
+    AsJson,
+    chosen_workspace,
+    command_group,
+    done,
+    in_flow_modules,
+    is_confirmed,
+    selected,
+)
 from data_engine.cli.output import complain, print_json, say, table
-from data_engine.errors import WorkspaceError
-from data_engine.formatting import cli_line
+from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.formatting import cli_line, plural
 from data_engine.platforms.host import shell_line
+from data_engine.platforms.names import with_home
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from data_engine.lease.status import LeaseStatus
     from data_engine.workspace.layout import WorkspaceLayout
+
 
 FolderPath = Annotated[str, typer.Argument(metavar="PATH", help="The workspace's folder.")]
 
 
-def make_app() -> typer.Typer:
+def workspace_app() -> typer.Typer:
     """The commands below `data-engine workspace`."""
     return command_group(
         "Make, choose and list workspaces.\n\n\b\nTo remove one, end what runs there (`data-engine service uninstall`,\n"
@@ -146,20 +157,15 @@ def use(
         say(f"  wrote collection_root and default_workspace to {machine_settings_path()}")
         here = _selected(None)
         if here is not None and here.root != layout.root:
+            variables = ("DATA_ENGINE_WORKSPACE_ROOT", "DATA_ENGINE_WORKSPACE_ID")
+            named = next(filter(os.environ.get, variables), None)
+            why = "this folder is inside it" if named is None else f"{named} names it"
             complain(
-                f"Here {here.workspace_id} ({here.root}) is still used: {_why_here()}. To use the other one here:"
+                f"Here {here.workspace_id} ({here.root}) is still used: {why}. To use the other one here:"
                 f" {cli_line('--workspace', str(layout.root))} COMMAND",
                 style="yellow",
             )
     return 0
-
-
-def _why_here() -> str:
-    """What says more than the selected default, in this folder."""
-    named = next(
-        (one for one in ("DATA_ENGINE_WORKSPACE_ROOT", "DATA_ENGINE_WORKSPACE_ID") if os.environ.get(one)), None
-    )
-    return "this folder is inside it" if named is None else f"{named} names it"
 
 
 def fork(path: FolderPath, as_json: AsJson = False) -> int:
@@ -175,8 +181,6 @@ def fork(path: FolderPath, as_json: AsJson = False) -> int:
 
 
 def _require_nobody_works_in(layout: WorkspaceLayout) -> None:
-    from contextlib import suppress
-
     from data_engine.daemon.control import read_endpoint
     from data_engine.lease.status import refuse_owned_elsewhere
     from data_engine.workspace.identity import layouts_seen_at, original_identity
@@ -194,3 +198,106 @@ def _require_nobody_works_in(layout: WorkspaceLayout) -> None:
     ):  # a damaged identity is a reason to fork; what a copy says of its owner is not its own
         if (identity := original_identity(layout)) is not None:
             refuse_owned_elsewhere(layout.workspace_state_dir, identity, what="a fork")
+
+
+def lease_app() -> typer.Typer:
+    """The commands below `data-engine lease`."""
+    return command_group(
+        "See who owns the workspace; request it, give it up or take it over.",
+        {"status": lease_status, "request": request, "release": release, "take-over": take_over, "repair": repair},
+    )
+
+
+def lease_status(ctx: typer.Context, as_json: AsJson = False) -> int:
+    """Who owns the workspace, and what this machine could do about it."""
+    return _tell(chosen_workspace(ctx).lease(), as_json)
+
+
+def request(
+    ctx: typer.Context,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Withdraw the request.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Ask the owner for the workspace. This machine's daemon waits, and owns it when the owner agrees."""
+    ws = chosen_workspace(ctx)
+    return _tell(ws.withdraw_request() if withdraw else ws.request_control(), as_json)
+
+
+def release(
+    ctx: typer.Context,
+    now: Annotated[bool, typer.Option("--now", help="First stop running work at its next step.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Give the workspace up when the running work is done: to whoever has asked for it, else to anybody."""
+    lease = chosen_workspace(ctx).release_control(now=now)
+    if lease.said is not None and not as_json:
+        say(lease.said)
+    return _tell(lease, as_json)
+
+
+def take_over(ctx: typer.Context, as_json: AsJson = False) -> int:
+    """Own the workspace of an owner that has been silent for the stale threshold. Exit code 3 when it has not."""
+    return _tell(chosen_workspace(ctx).take_over(), as_json)
+
+
+def repair(ctx: typer.Context, as_json: AsJson = False) -> int:
+    """Fix a damaged list of generations from its newest readable one, and say what was lost."""
+    said = chosen_workspace(ctx).repair_lease()
+    return done({"repaired": said}, said, as_json)
+
+
+def _tell(lease: LeaseStatus, as_json: bool) -> int:
+    from data_engine.lease.status import lease_lines
+
+    return done(lease.as_dict(), "\n".join(lease_lines(lease)), as_json)
+
+
+def import_workspace(
+    path: Annotated[str, typer.Argument(metavar="WORKSPACE", help="The folder of a workspace of the older system.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether to take over.")] = False,
+    without_history: Annotated[
+        bool,
+        typer.Option(
+            "--without-history", help="Leave out the history and what has run, such as where they are damaged."
+        ),
+    ] = False,
+    ledger: Annotated[
+        Path | None, typer.Option("--ledger", metavar="PATH", help="A ledger file of the older system.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Bring a workspace from the older system (py-data-engine): its settings, its history, and what has run already.
+
+    First it shows exactly what it would do, and asks. Of the older system only its marker of the owner is changed.
+    Running it again changes nothing.
+    """
+    from data_engine.importing import move
+
+    ws = selected(path)
+    named = ledger and Path(os.path.abspath(with_home(ledger)))  # as the shell means it
+    with in_flow_modules(ws):
+        plan = move.look(ws.layout, with_history=not without_history, ledger=named)
+    if not as_json:
+        for line in plan.lines():
+            say(line)
+    if not dry_run:
+        move.require_free(ws.layout)
+    runs = files = 0
+    if not (dry_run or plan.is_empty):
+        if as_json and not yes:
+            raise FlowValidationError(
+                "with --json nothing is asked", where="data-engine import", fix="add --yes to confirm"
+            )
+        if not (yes or is_confirmed("Take it over now?", "history and settings would be taken over", "import")):
+            say("Nothing was changed.")
+            return 1
+        runs, files = move.carry_out(ws.layout, plan)
+    if as_json:
+        print_json(plan.as_dict() | ({} if dry_run else {"done": {"runs": runs, "files": files}}))
+    elif not dry_run:
+        done = f"Taken over: {plural(runs, 'run')}, what is known of {plural(files, 'file')}."
+        say("Nothing was changed." if plan.is_empty else done)
+        command = shell_line(["data-engine", "--workspace", str(ws.layout.root)])
+        say(f"Next: {command} list, deploy, and start")
+    return 0

@@ -114,20 +114,20 @@ class Situation:
     def gone(self, name: str | None) -> Refusal | None:
         """That the notebook of the flow is gone, and what to do with it where it lies now."""
         flow = self.flow(name)
-        if flow is None or flow.standing.kind != "gone":
+        if flow is None or flow.deployment_status.kind != "gone":
             return None
         return self.found_again(name) or Refusal("gone", "its notebook is gone: restore it, or undeploy the flow")
 
     def found_again(self, name: str | None) -> Refusal | None:
         """What to do with the notebook of the flow where it lies now, of which nobody needs a second copy."""
         flow = self.flow(name)
-        standing = None if flow is None else flow.standing
-        if standing is None:
+        status = None if flow is None else flow.deployment_status
+        if status is None:
             return None
-        if standing.moved_to is not None:
-            return Refusal("moved", f"move {standing.moved_to} back into flow_modules itself")
-        if standing.renamed_to is not None:
-            return Refusal("renamed", f"deploy {standing.renamed_to}, as its notebook is called now")
+        if status.moved_to is not None:
+            return Refusal("moved", f"move {status.moved_to} back into flow_modules itself")
+        if status.renamed_to is not None:
+            return Refusal("renamed", f"deploy {status.renamed_to}, as its notebook is called now")
         return None
 
 

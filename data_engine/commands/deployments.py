@@ -109,7 +109,7 @@ class Deploy(Command[Outcome]):
         if self.flow is None:
             return first((at.unheard, unless(at.status.flows, "no_module", "there is no module")))
         flow = at.flow(self.flow)
-        is_current = flow is not None and flow.standing.kind == "as_deployed"
+        is_current = flow is not None and flow.deployment_status.kind == "as_deployed"
         return first((at.unheard, when(is_current, "as_deployed", "it is deployed as it is"), at.gone(self.flow)))
 
     async def before_asking(self, owner: Owner) -> Deploy:

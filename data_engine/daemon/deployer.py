@@ -299,12 +299,12 @@ class Deployer(Production):
                 if authored is None:
                     authored = await asyncio.to_thread(deployments.authored)
                 edit = await asyncio.to_thread(deployments.edit, name, authored)
-            standing = None if edit is None else _with_move(name, edit, move)
-            flows[name] = Deployed(entry, stored, standing, live.get(name))
+            status = None if edit is None else _with_move(name, edit, move)
+            flows[name] = Deployed(entry, stored, status, live.get(name))
         for name, entry in entries.items():
             if name not in flows:
-                standing = replace(NOT_DEPLOYED, digest=self._current.stored.digests.get(name, ""))
-                flows[name] = Deployed(entry, None, _with_move(name, standing, moves.get(name)))
+                status = replace(NOT_DEPLOYED, digest=self._current.stored.digests.get(name, ""))
+                flows[name] = Deployed(entry, None, _with_move(name, status, moves.get(name)))
         used = {pointer.set_id for pointer in pointers.values()} | {self._current.stored.id}
         self._entries = {set_id: told for set_id, told in self._entries.items() if set_id in used}
         self.flows, self.shown_mark = flows, mark
@@ -314,12 +314,12 @@ class Deployer(Production):
         return deployments.root / set_id if deployments.has(set_id) else deployments.copy_of(set_id).folder
 
 
-def _with_move(name: str, standing: DeploymentStatus, move: Move | None) -> DeploymentStatus:
-    """The standing with what the rule says of it: its error, or when it goes live by itself."""
+def _with_move(name: str, status: DeploymentStatus, move: Move | None) -> DeploymentStatus:
+    """The deployment status with what the rule says of it: its error, or when it goes live by itself."""
     if isinstance(move, Broken):  # of a module that is not deployed the entry has it
-        return replace(standing, error=move.error) if standing.is_edited else standing
+        return replace(status, error=move.error) if status.is_edited else status
     if isinstance(move, HeldBack):
-        return replace(standing, error=move.error.what)
+        return replace(status, error=move.error.what)
     if isinstance(move, Quiet):
-        return replace(standing, goes_live_s=time.time() + move.left_s)
-    return sharing(name, standing, move.other) if isinstance(move, SharesMirror) else standing
+        return replace(status, goes_live_s=time.time() + move.left_s)
+    return sharing(name, status, move.other) if isinstance(move, SharesMirror) else status

@@ -66,7 +66,7 @@ from data_engine.platforms.access import closing_line
 from data_engine.platforms.drives import network_drive
 from data_engine.reasons.remedies import SILENT_FIX
 from data_engine.scheduler.scanner import FileEvents
-from data_engine.status.source_trouble import recipients_of
+from data_engine.status.places import recipients_of
 from data_engine.version import import_folder
 from data_engine.workspace.identity import known_local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout

@@ -72,7 +72,7 @@ class LiveFacts:
         flows = [
             FlowFacts(
                 entry=deployed.entry,
-                standing=deployed.edit or (NOT_DEPLOYED if deployed.content is None else AS_DEPLOYED),
+                deployment_status=deployed.edit or (NOT_DEPLOYED if deployed.content is None else AS_DEPLOYED),
                 switch=found.switches.get(name),
                 last_run=(run := found.last.get(name)),
                 warnings=0 if run is None else found.warned.get(run.run_id, 0),

@@ -255,7 +255,7 @@ def no_stop_here(home: LocalWorkspace, flow: str) -> FlowValidationError:
     if there := [run for run in known.active if run.flow == flow]:
         where = f"end its run where it runs, in process {there[0].pid}: with Ctrl-C, or by an interrupt of the kernel"
         return no_daemon(home, where)
-    if found.entry.mode == "manual" or found.standing.kind == "not_deployed" or not found.is_enabled:
+    if found.entry.mode == "manual" or found.deployment_status.kind == "not_deployed" or not found.is_enabled:
         return no_daemon(home, f"there is nothing to stop: nothing of {flow} runs, and it does not run by itself")
     later = f"to keep it from running by itself later: `{cli_line('disable', flow)}`"
     return no_daemon(home, f"nothing of {flow} runs; {later}")
@@ -297,9 +297,9 @@ def _of_draft(found: FlowFacts) -> FlowValidationError | None:
     entry = found.entry
     if entry.flow is None:
         return entry.error
-    if found.standing.kind != "not_deployed":
+    if found.deployment_status.kind != "not_deployed":
         return None
-    return not_deployed(entry.name, str(entry.path), found.standing.shares_with)
+    return not_deployed(entry.name, str(entry.path), found.deployment_status.shares_with)
 
 
 def no_daemon(home: LocalWorkspace, fix: str | None = None) -> WorkspaceError:

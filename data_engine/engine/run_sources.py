@@ -151,13 +151,13 @@ def refuse_shared_mirror(home: LocalWorkspace, flow: Flow) -> None:
 
 
 def with_shared_mirror(
-    home: LocalWorkspace, entry: CatalogEntry, standing: DeploymentStatus, there: Iterable[Deployment]
+    home: LocalWorkspace, entry: CatalogEntry, status: DeploymentStatus, there: Iterable[Deployment]
 ) -> DeploymentStatus:
-    """The standing of a good module that is not as deployed, which tells whose mirror it would write too; `there` is what is live."""
-    if entry.flow is None or standing.kind not in ("not_deployed", "edited") or standing.error is not None:
-        return standing
+    """The deployment status of a good module that is not as deployed, which tells whose mirror it would write too; `there` is what is live."""
+    if entry.flow is None or status.kind not in ("not_deployed", "edited") or status.error is not None:
+        return status
     other = other_writer(home, entry.name, entry.mirror, there)
-    return standing if other is None else sharing(entry.name, standing, other.flow)
+    return status if other is None else sharing(entry.name, status, other.flow)
 
 
 def other_writer(

@@ -153,8 +153,8 @@ def shared_mirror(name: str, mirror: str | None, live: Iterable[Deployment]) -> 
     return min((one.flow for one in there), default=None)
 
 
-def sharing(name: str, standing: DeploymentStatus, other: str) -> DeploymentStatus:
-    """The standing of the flow `name`, which waits for somebody who knows that `other`, which is deployed, writes the same mirror.
+def sharing(name: str, status: DeploymentStatus, other: str) -> DeploymentStatus:
+    """The deployment status of the flow `name`, which waits for somebody who knows that `other`, which is deployed, writes the same mirror.
 
     Example:
         >>> from data_engine.notebook.deployment_status import NOT_DEPLOYED
@@ -165,7 +165,7 @@ def sharing(name: str, standing: DeploymentStatus, other: str) -> DeploymentStat
         f"it writes to the same mirror as {other}, which is deployed: give it a mirror of its own,"
         f" or confirm that both may write there: `{cli_line('deploy', name, '--yes')}`"
     )
-    return replace(standing, error=words, shares_with=other)
+    return replace(status, error=words, shares_with=other)
 
 
 def shares_mirror_error(

@@ -118,8 +118,8 @@ class DeploymentStatus(Record):
         return f"to get it back: `{cli_line('restore', flow)}`; {end}"
 
     def as_json(self) -> dict[str, Any]:
-        """As the JSON of a flow holds it: in words under `deployment`, and for programs under `standing`."""
-        return {"deployment": self.text, "standing": self.as_dict()}
+        """As the JSON of a flow holds it: in words under `deployment`, and for programs under `deployment_status`."""
+        return {"deployment": self.text, "deployment_status": self.as_dict()}
 
 
 AS_DEPLOYED, NOT_DEPLOYED = DeploymentStatus("as_deployed"), DeploymentStatus("not_deployed")

@@ -71,12 +71,12 @@ def in_production(
 def with_gone(
     entries: Sequence[CatalogEntry],
     deployments: Deployments,
-    standings: Mapping[str, DeploymentStatus],
+    statuses: Mapping[str, DeploymentStatus],
     kept: Descriptions,
 ) -> list[CatalogEntry]:
     """The entries of modules and of those that are gone, by name: as production runs them, where an edit is good."""
-    edited = [one.name for one in entries if one.error is None and standings[one.name].is_edited]
-    gone = deployed_entries(deployments, [name for name, one in standings.items() if one.kind == "gone"])
+    edited = [one.name for one in entries if one.error is None and statuses[one.name].is_edited]
+    gone = deployed_entries(deployments, [name for name, one in statuses.items() if one.kind == "gone"])
     return sorted([*in_production(entries, deployments, edited, kept), *gone], key=lambda entry: entry.name)
 
 
@@ -240,7 +240,7 @@ class Deployments:
         was, now = self._compiled_pair(name)
         return {} if was is None or now is None else cell_differences(was.chunks, now.chunks)
 
-    def standing(self, names: Iterable[str]) -> dict[str, DeploymentStatus]:
+    def statuses(self, names: Iterable[str]) -> dict[str, DeploymentStatus]:
         """How each of these modules stands to what production runs."""
         deployed, edits = self.deployed(), self.edits()
         return {name: edits.get(name, AS_DEPLOYED) if name in deployed else NOT_DEPLOYED for name in names}
@@ -249,11 +249,11 @@ class Deployments:
         """That the module of a deployed flow is gone, with both ways on; None where it is there, or not deployed."""
         if name not in self.deployed() or any(os.path.lexists(self._modules.content / file) for file in files_of(name)):
             return None
-        standing = self.where_gone(name, read_contents(self._modules.content)[0])
-        return FlowValidationError(standing.text, where=str(self._modules.folder), fix=standing.fix)
+        status = self.where_gone(name, read_contents(self._modules.content)[0])
+        return FlowValidationError(status.text, where=str(self._modules.folder), fix=status.fix)
 
     def edits(self) -> dict[str, DeploymentStatus]:
-        """The standing of each deployed flow whose module is not as deployed."""
+        """The deployment status of each deployed flow whose module is not as deployed."""
         return self.edits_among(self.authored()) if self.deployed() else {}
 
     def authored(self) -> Authored:
@@ -270,19 +270,19 @@ class Deployments:
         }
 
     def edit(self, name: str, authored: Authored) -> DeploymentStatus:
-        """The standing of a deployed flow whose module is not as deployed. One that cannot be read is there, and not gone."""
+        """The deployment status of a deployed flow whose module is not as deployed. One that cannot be read is there, and not gone."""
         contents, digest = authored.contents, authored.digests.get(name, "")
         if not files_of(name) & authored.files:
             return self.where_gone(name, contents)
         cells, helpers = self.changed_cells(name) or (), self.changed_helpers(name, contents)
-        standing = DeploymentStatus("edited", cells, helpers=helpers, digest=digest)
+        status = DeploymentStatus("edited", cells, helpers=helpers, digest=digest)
         back = self.deployed()[name].back
         if back is None or digest != back.digest:
-            return standing
-        return replace(standing, rolled_back_to=back.to, rolled_back_utc=back.at_utc)
+            return status
+        return replace(status, rolled_back_to=back.to, rolled_back_utc=back.at_utc)
 
     def where_gone(self, name: str, contents: Mapping[str, bytes]) -> DeploymentStatus:
-        """The standing of a flow whose module is not among the authored `contents`: what it is called now, or where it lies, as far
+        """The deployment status of a flow whose module is not among the authored `contents`: what it is called now, or where it lies, as far
         as that shows."""
         file = self.file_of(name)
         below = (path for path in notebooks_in_subfolders(self._modules.content) if path.rpartition("/")[2] == file)

@@ -415,8 +415,8 @@ class Broken(Reason):
 
 def _edited_text(why: Edited) -> str:
     names = ("cells", "helpers", "rolled_back_to", "rolled_back_utc")
-    standing = DeploymentStatus("edited", **{name: getattr(why, name) for name in names})
-    return f"{standing.text}: what is deployed runs" + (f"\n{why.error}" if why.error else "")
+    status = DeploymentStatus("edited", **{name: getattr(why, name) for name in names})
+    return f"{status.text}: what is deployed runs" + (f"\n{why.error}" if why.error else "")
 
 
 @reason("edited", _edited_text, lambda asked: f"{remedies.not_deployed(asked)} as it is now")
@@ -435,7 +435,7 @@ class Edited(Reason):
     rolled_back_utc: str | None = None
 
 
-@reason("module_gone", lambda why: why.standing.text, lambda asked: asked.why.standing.fix)
+@reason("module_gone", lambda why: why.deployment_status.text, lambda asked: asked.why.deployment_status.fix)
 class ModuleGone(Reason):
     """The `file` of the flow is not there any more, and what is deployed runs on; `renamed_to` is the flow that it is now,
     `moved_to` where it lies in a subfolder."""
@@ -445,8 +445,8 @@ class ModuleGone(Reason):
     moved_to: str | None = None
 
     @property
-    def standing(self) -> DeploymentStatus:
-        """The same as a standing, which words it."""
+    def deployment_status(self) -> DeploymentStatus:
+        """The same as a deployment status, which words it."""
         return DeploymentStatus("gone", file=self.file, renamed_to=self.renamed_to, moved_to=self.moved_to)
 
 

@@ -192,7 +192,7 @@ def _flow(known: FlowFacts, around: _Around) -> FlowStatus:
         enabled=known.is_enabled,
         state_kind=under_way if is_running else _state(known, blocked, is_doubtful=is_doubtful),
         why=why,
-        standing=known.standing,
+        deployment_status=known.deployment_status,
         held=known.held,
         next_run_utc=known.next_run_utc,
         last_run=known.last_run,
@@ -212,11 +212,11 @@ def _state(known: FlowFacts, blocked: Reason | None, *, is_doubtful: bool) -> St
         return "being_read"
     if known.entry.flow is None:
         return "broken"
-    if known.standing.kind == "not_deployed" and not is_doubtful:
+    if known.deployment_status.kind == "not_deployed" and not is_doubtful:
         return "not_deployed"
     if not known.is_enabled and mode != "manual":
         return "disabled"
-    is_edit_broken = known.standing.is_edit_broken
+    is_edit_broken = known.deployment_status.is_edit_broken
     if mode == "manual" or blocked is not None:
         return "edit_broken" if is_edit_broken else _AT_REST[mode]
     if isinstance(known.why, Unreachable):
@@ -226,7 +226,7 @@ def _state(known: FlowFacts, blocked: Reason | None, *, is_doubtful: bool) -> St
         return "failing"
     if is_edit_broken:
         return "edit_broken"
-    if known.standing.kind == "gone":
+    if known.deployment_status.kind == "gone":
         return "module_gone"
     return "polling" if mode == "poll" else "scheduled"
 
@@ -241,7 +241,7 @@ def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool, is_doubt
         return None if error is None else Broken(error.what, error.where, error.fix)
     if is_running:
         return None
-    of = known.standing
+    of = known.deployment_status
     if of.kind == "not_deployed" and not (is_doubtful and entry.mode != "manual"):
         return NotDeployed(entry.name, of.error, of.goes_live_s, of.shares_with, is_doubtful)
     why = known.waiting or (by_hand(known.switch) if entry.mode == "manual" else blocked or known.why)
@@ -257,14 +257,14 @@ _SEEN = "another workstation was seen"
 class FlowFacts:
     """One flow as it is known now. `entry` is what production runs, or the module where none of it is deployed.
 
-    `standing` tells how the module stands to what is deployed; `held` counts its files that are held, `retried` those that failed and are tried again later; `why` is what planning
+    `deployment_status` tells how the module stands to what is deployed; `held` counts its files that are held, `retried` those that failed and are tried again later; `why` is what planning
     said last of the flow as a whole; `waiting` is why work of it that could start does not. Of a flow that is not `is_read`
     only the file is known. `cadence` is how often its folder is looked through, where that is rarer than its interval says.
     `switch` is what somebody said last of whether it runs by itself. `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings, `warnings` how many its last run has in its log, `rejected` how many rows its checks reject now.
     """
 
     entry: CatalogEntry
-    standing: DeploymentStatus = AS_DEPLOYED
+    deployment_status: DeploymentStatus = AS_DEPLOYED
     switch: Switch | None = None
     last_run: Run | None = None
     next_run_utc: str | None = None
@@ -389,7 +389,7 @@ def owned_elsewhere(status: LeaseStatus, machine_id: str) -> OwnedElsewhere | No
 
 def blocked_by(known: WorkspaceFacts, flow: FlowFacts) -> tuple[str, ...]:
     """The kinds of all that keeps the flow from running by itself, whatever is due."""
-    is_draft = flow.standing.kind == "not_deployed" and known.elsewhere is None
+    is_draft = flow.deployment_status.kind == "not_deployed" and known.elsewhere is None
     is_off = known.unasked is None and not known.engine.on
     found = (
         (NotDeployed.kind, is_draft),

@@ -1,19 +1,36 @@
-"""What is said beside a deploy: what goes live, what of it starts at once, and which flows are not deployed as they are."""
+"""What a deploy means: what goes live, what of it starts at once, which files were done before, and the lines that say so."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
 
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.formatting import cli_line, plural
+from data_engine.engine.run_sources import with_shared_mirror
+from data_engine.flow.flow import Flow
+from data_engine.flow.trigger import Poll, Schedule
+from data_engine.formatting import cli_line, first_few, plural, zoned_words
+from data_engine.ledger.deployments import published
 from data_engine.model import Deployment, Switch
-from data_engine.notebook.catalog import CatalogEntry
+from data_engine.notebook.catalog import CatalogEntry, read_catalog, with_no_steps_refused
+from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, DeploymentStatus, live_deployments
+from data_engine.planning.due import PlannedFlow
+from data_engine.reasons.kinds import NotThere, OwnOutput, Unreachable
+from data_engine.record import frozen
+from data_engine.scheduler.folder_poller import KnownSources
+from data_engine.scheduler.schedule_clock import owed_slots
+from data_engine.status.build import HeldFiles
+from data_engine.status.deployed_before import left_out
+from data_engine.status.explain import WOULD_RUN, look_now
+from data_engine.status.offline import OfflineFacts
+from data_engine.status.places import count_gone
 from data_engine.status.record import WorkspaceStatus
-from data_engine.status.starting import FilesBefore, GoingLive, Starting, files_before
 
 INDENT = 14
 """How many characters of a line are the word that says what it is about."""
-_MOST_NAMED = 5
 
 
 def going_live_lines(going: Sequence[GoingLive], status: Callable[[], WorkspaceStatus]) -> list[str]:
@@ -34,18 +51,20 @@ def starting_lines(starts: Mapping[str, Starting], status: Callable[[], Workspac
     return [f"starts        {flow}: {one.when(is_on=is_on, how=cli_line('start'))}" for flow, one in told.items()]
 
 
-def lines_of_files_before(
+def lines_after(
     home: LocalWorkspace,
     new: Sequence[Deployment],
     entries: Iterable[CatalogEntry],
+    starts: Mapping[str, Starting],
+    left: Mapping[str, Deployment],
     status: Callable[[], WorkspaceStatus],
-) -> list[str]:
-    """What is told of the files of the flows that were deployed anew: which count as done, which are held and what tries them again."""
-    found = files_before(home, new, entries)
-    if not any(files.held for files in found.values()):
-        return files_before_lines(found)
-    disabled = [flow for flow, switch in home.ledger().switches().items() if not switch.is_enabled]
-    return files_before_lines(found, disabled=disabled, is_engine_on=is_engine_on(status()))
+) -> tuple[list[str], list[str]]:
+    """What these new deployments start at once, and what they mean for files and for other flows; `left` are the flows that were left out."""
+    files, switches = files_before(home, new, entries), home.ledger().switches()
+    disabled = [flow for flow, switch in switches.items() if not switch.is_enabled]
+    is_on = is_engine_on(status()) if any(one.held for one in files.values()) else True
+    lines = (*undeployed_lines(new), *left_out_lines(left), *disabled_lines(new, switches))
+    return starting_lines(starts, status), [*lines, *files_before_lines(files, disabled=disabled, is_engine_on=is_on)]
 
 
 def undeployed_lines(new: Sequence[Deployment]) -> list[str]:
@@ -107,9 +126,15 @@ def left_out_lines(left: Mapping[str, Deployment]) -> list[str]:
 
 
 def files_before_lines(
-    found: Mapping[str, FilesBefore], *, disabled: Iterable[str] = (), is_engine_on: bool = True
+    found: Mapping[str, FilesBefore],
+    *,
+    disabled: Iterable[str] = (),
+    is_engine_on: bool = True,
+    command: Callable[..., str] = cli_line,
 ) -> list[str]:
     """A line for each flow that has files which were done before, by code that may have been another, and one for its held files.
+
+    `command` names what does them again, of a verb and the words behind it.
 
     Example:
         >>> files_before_lines({"claims": FilesBefore(done=1204)})
@@ -125,14 +150,198 @@ def files_before_lines(
         if files.done:
             one = files.done == 1
             told = "1 file was done before and counts" if one else f"{files.done:,} files were done before and count"
-            again = cli_line("backfill", flow, "--reprocess", "all")
+            again = command("backfill", flow, "--reprocess", "all")
             lines.append(f"not again     {flow}: {told} as done. To do {'it' if one else 'them'} again: {again}")
         if files.held:
             one = files.held == 1
             told = f"{plural(files.held, 'file is', 'files are')} held, as {'its' if one else 'their'} last run failed or was stopped"
-            ways = [cli_line("enable", flow)] if flow in off else []
-            ways.append(cli_line("retry", flow) if is_engine_on else cli_line("start"))
+            ways = [command("enable", flow)] if flow in off else []
+            ways.append(command("retry", flow) if is_engine_on else command("start"))
             lines.append(
                 f"held          {flow}: {told}. To try {'it' if one else 'them'} again: {', then '.join(ways)}"
             )
     return lines
+
+
+_MOST_TIMES = 5
+
+
+@frozen
+class Starting:
+    """How many `files` of a flow are due, in one run where it `is_batch`, and the `slots` that its schedule missed and owes, as
+    people read them."""
+
+    files: int = 0
+    is_batch: bool = False
+    slots: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What runs, in words; "" where nothing does.
+
+        Example:
+            >>> Starting(2000).text, Starting(12, is_batch=True).text, Starting().text
+            ('2,000 files', 'a batch of 12 files', '')
+            >>> Starting(slots=("2026-12-24 07:00 UTC",)).text
+            '1 slot that it missed: 2026-12-24 07:00 UTC'
+        """
+        if self.slots:
+            return f"{plural(len(self.slots), 'slot')} that it missed: {first_few(self.slots, _MOST_TIMES)}"
+        files = plural(self.files, "file") if self.files else ""
+        return f"a batch of {files}" if files and self.is_batch else files
+
+    def when(self, *, is_on: bool, how: str = "") -> str:
+        """What runs, and when: now, or once the engine is on, for which `how` is typed; "" where nothing does.
+
+        Example:
+            >>> Starting(2000).when(is_on=True), Starting(1).when(is_on=False, how="data-engine start")
+            ('2,000 files run now', '1 file runs once the engine is on (data-engine start)')
+        """
+        if not self.text:
+            return ""
+        one = self.is_batch or len(self.slots) == 1 or self.files == 1
+        at = "now" if is_on else f"once the engine is on ({how})" if how else "once the engine is on"
+        what, colon, times = self.text.partition(":")
+        return f"{what} {'runs' if one else 'run'} {at}{colon}{times}"
+
+
+@frozen
+class GoingLive:
+    """A flow that a deploy changes: how its module stands to what is deployed (`deployment_status`), how it runs by itself (`runs`, "" where
+    it does not), what of it is `starting` at once, and whether somebody disabled it."""
+
+    flow: str
+    deployment_status: DeploymentStatus
+    runs: str = ""
+    starting: Starting = Starting()
+    is_disabled: bool = False
+
+    def text(self, *, is_on: bool) -> str:
+        """One line for people; `is_on` is that of `Starting.when`.
+
+        Example:
+            >>> GoingLive("claims", NOT_DEPLOYED, "every 30 s when files change", Starting(2000)).text(is_on=True)
+            'claims (not deployed): every 30 s when files change; 2,000 files run now'
+            >>> GoingLive("report", DeploymentStatus("edited", (3,))).text(is_on=True)
+            'report (edited, not deployed: cell 3): by hand only'
+        """
+        if self.deployment_status.kind == "gone":
+            return self.deployment_status.text.replace("runs on", "ran on")
+        told = ["by hand only" if not self.runs else f"disabled, else {self.runs}" if self.is_disabled else self.runs]
+        if not self.is_disabled:
+            told += filter(None, [self.starting.when(is_on=is_on)])
+        if (other := self.deployment_status.shares_with) is not None:
+            told.append(f"only with --yes, as {other}, which is deployed, writes to the same mirror")
+        return f"{self.flow} ({self.deployment_status.text}): {'; '.join(told)}"
+
+
+def going_live(home: LocalWorkspace, name: str | None = None) -> list[GoingLive]:
+    """What a deploy of the flow `name`, or of everything, changes: what would run, and the flows whose modules are gone.
+
+    Raises:
+        FlowValidationError: the modules or the settings cannot be read.
+    """
+    deployments = home.deployments()
+    entries = with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions(), warns=False))
+    authored, deployed = deployments.authored(), deployments.deployed()
+    edits, there = deployments.edits_among(authored), list(live_deployments(published(home.ledger())).values())
+    undeployed, switches = left_out(home, ()), home.ledger().switches()
+    gone = {flow: one for flow, one in edits.items() if one.kind == "gone"}
+    was = {one.renamed_to: flow for flow, one in gone.items() if one.renamed_to is not None}
+    found = []
+    for entry in entries:
+        status = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else NOT_DEPLOYED
+        is_asked = entry.name == name or (name is None and entry.name not in undeployed)
+        if entry.flow is None or not is_asked or status == AS_DEPLOYED:
+            continue
+        status = with_shared_mirror(home, entry, status, there)
+        start = starting(home, entry.flow, was=was.get(entry.name))
+        off = entry.name in switches and not switches[entry.name].is_enabled
+        found.append(GoingLive(entry.name, status, "" if entry.trigger == "-" else entry.trigger, start, off))
+    ends = [flow for flow in gone if name is None or was.get(name) == flow]
+    return [*found, *(GoingLive(flow, gone[flow]) for flow in sorted(ends))]
+
+
+def starting(
+    home: LocalWorkspace, flow: Flow, *, was: str | None = None, before: KnownSources | None = None
+) -> Starting:
+    """What of the flow starts at once; `was` is what it was called, where what that did counts for it, and `before` what was known
+    of its sources, where some may have run since.
+
+    Raises:
+        LedgerError: the history cannot be read.
+        FlowValidationError: the settings cannot be read.
+    """
+    watch = PlannedFlow.of(flow)
+    watch = watch if was is None else replace(watch, flow=was)
+    if isinstance(watch.trigger, Schedule):
+        zone = watch.trigger.tz or home.settings().timezone
+        owed = owed_slots(home.ledger(), watch, settings=home.settings(), now_s=time.time())
+        return Starting(slots=tuple(zoned_words(slot, zone) for slot in owed))
+    if not isinstance(watch.trigger, Poll):
+        return Starting()
+    verdicts = [verdict for _, verdict in look_now(OfflineFacts(home), watch, before).listing()]
+    due = sum(verdict is not None and isinstance(verdict.why, WOULD_RUN) for verdict in verdicts)
+    if watch.trigger.run_as != "batch" or not due:
+        return Starting(due)
+    gone = (NotThere, OwnOutput, Unreachable)
+    return Starting(sum(one is None or not isinstance(one.why, gone) for one in verdicts), is_batch=True)
+
+
+def starting_now(
+    home: LocalWorkspace,
+    new: Sequence[Deployment],
+    entries: Iterable[CatalogEntry],
+    before: Mapping[str, KnownSources] = MappingProxyType({}),
+) -> dict[str, Starting]:
+    """What starts at once of the flows that were deployed anew and that nobody has disabled; `before` is what was known of their
+    sources then.
+
+    Raises:
+        LedgerError: the history cannot be read.
+        FlowValidationError: the settings cannot be read.
+    """
+    switches, followed = home.ledger().switches(), {one.of for one in new if one.kind == "withdraw"}
+    flows = {entry.name: entry.flow for entry in entries}
+    found = {}
+    for one in new:
+        flow, switch = flows.get(one.flow), switches.get(one.flow)
+        if one.kind == "deploy" and flow is not None and (switch is None or switch.is_enabled):
+            known = None if one.id in followed else before.get(one.flow)
+            found[one.flow] = starting(home, flow, before=known)
+    return found
+
+
+@frozen
+class FilesBefore:
+    """How many files of a flow were `done` before, so that it does not do them again, and how many are `held`, as their last run
+    failed or was stopped."""
+
+    done: int = 0
+    held: int = 0
+
+
+def files_before(
+    home: LocalWorkspace, new: Sequence[Deployment], entries: Iterable[CatalogEntry]
+) -> dict[str, FilesBefore]:
+    """Of each flow that was deployed anew and has such files, how many; `entries` are the modules as they are deployed.
+
+    Those that are gone do not count, where a look at all of them is soon over.
+    """
+    flows = {entry.name: entry.flow for entry in entries}
+    found = {
+        one: _of_flow(home, one, flows.get(one)) for one in sorted({one.flow for one in new if one.kind == "deploy"})
+    }
+    return {name: files for name, files in found.items() if files.done or files.held}
+
+
+def _of_flow(home: LocalWorkspace, name: str, flow: Flow | None) -> FilesBefore:
+    ledger = home.ledger()
+    done = [key for key, one in ledger.source_states(name).items() if one.status == "success"]
+    held = 0
+    if flow is not None and isinstance(flow.trigger, Poll):
+        watch = PlannedFlow.of(flow)
+        done = [key for key in done if key == watch.key(key.path)]
+        held = len(HeldFiles(ledger).of([watch]).get(name, ()))
+    places = [home.layout.flow_modules_dir / Path(key.root).expanduser() / key.path for key in done]
+    return FilesBefore(len(places) - count_gone(places), held)

@@ -38,19 +38,18 @@ def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment
     ledger = home.ledger()
     rows = published(ledger, flow)
     before = [published(ledger, name) for name in (() if flow is None else names_of(ledger, flow)[1:])]
-    left_out = {one.id for former in before for one in _since_renamed(former)}
+    left_out = set[
+        str
+    ]()  # what ended a flow under a name when it was renamed, and what another one of the name ran since
+    for former in before:
+        ends = [at for at, one in enumerate(former) if one.kind == "withdraw" and one.of is not None]
+        left_out |= {one.id for one in former[: next(iter(ends), len(former)) + 1]}
     rows += chain.from_iterable(before)  # all of them say which of them holds
     return [
         one
         for one in deployment_status.marked_history(rows, kept_ids=kept_ids(rows, home.settings_shown()))
         if one.id not in left_out
     ]
-
-
-def _since_renamed(rows: Sequence[Deployment]) -> Sequence[Deployment]:
-    """What ended a flow under this name when it was renamed, and what another one of the name ran since. `rows` is the newest first."""
-    at = next((at for at, one in enumerate(rows) if one.kind == "withdraw" and one.of is not None), len(rows))
-    return rows[: at + 1]
 
 
 def undeployed(rows: Sequence[Deployment], flow: str) -> Undeployed | None:
@@ -97,8 +96,12 @@ def find_to_tidy(home: LocalWorkspace, name: str) -> Path:
     Raises:
         FlowValidationError: there is none.
     """
-    rows = history_of(home)
-    ended, left = undeployed(rows, name), mirrors_left(rows, name, home.layout.flow_modules_dir)
+    rows, folder = history_of(home), home.layout.flow_modules_dir
+    ended, names = undeployed(rows, name), {name, *former_names(rows, name)}
+    # under all of its names, without what a deployed flow writes to
+    used = {one.mirror for one in deployment_status.live_deployments(rows).values()}
+    mirrors = {one.mirror for one in rows if one.flow in names and one.mirror is not None} - used
+    left = sorted(path for path in {Path(os.path.normpath(folder / mirror)) for mirror in mirrors} if path.is_dir())
     is_there = any(os.path.lexists(home.layout.flow_modules_dir / file) for file in files_of(name))
     if is_there or ended is None or ended.renamed_to is not None or not left:
         return find_flow(home, name)
@@ -110,16 +113,6 @@ def find_to_tidy(home: LocalWorkspace, name: str) -> Path:
         where=str(home.layout.flow_modules_dir),
         fix=f"delete {them}, unless another flow reads there; or keep the flow: {remedy_of(ended, name)}",
     )
-
-
-def mirrors_left(rows: Sequence[Deployment], flow: str, folder: Path) -> list[Path]:
-    """The folders that a flow wrote to as it was deployed, also under the names that it had before, and that are there still;
-    without those that a deployed flow writes to. `rows` is the history, `folder` the authored one."""
-    names = {flow, *former_names(rows, flow)}
-    used = {one.mirror for one in deployment_status.live_deployments(rows).values()}
-    mirrors = {one.mirror for one in rows if one.flow in names and one.mirror is not None} - used
-    found = {Path(os.path.normpath(folder / mirror)) for mirror in mirrors}
-    return sorted(path for path in found if path.is_dir())
 
 
 def refuse_second_copy(home: LocalWorkspace, rows: Sequence[Deployment], name: str, set_id: str) -> None:
@@ -134,15 +127,15 @@ def refuse_second_copy(home: LocalWorkspace, rows: Sequence[Deployment], name: s
     if files_of(name) & (contents.keys() | unreadable.keys()):
         return
     there = {Path(file).stem: file for file in contents if "/" not in file}
-    standing, ended = deployments.where_gone(name, contents), undeployed(rows, name)
+    status, ended = deployments.where_gone(name, contents), undeployed(rows, name)
     followed = None if ended is None or ended.renamed_to not in there else ended.renamed_to
-    now = standing.renamed_to or followed or deployments.became(name, set_id, contents)
+    now = status.renamed_to or followed or deployments.became(name, set_id, contents)
     again = f"to write a second copy: `{cli_line('restore', name, '--copy')}`"
     if now is not None:
         at, verb = there[now], "show" if now in deployments.deployed() else "deploy"
         fix = f"to go on with it: `{cli_line(verb, now)}`; {again}"
-    elif standing.moved_to is not None:
-        at, fix = standing.moved_to, f"to go on with it: move it back into flow_modules itself; {again}"
+    elif status.moved_to is not None:
+        at, fix = status.moved_to, f"to go on with it: move it back into flow_modules itself; {again}"
     else:
         return
     raise FlowValidationError(f"{name} is not gone: it is flow_modules/{at} now", where=str(folder / at), fix=fix)
@@ -245,7 +238,11 @@ def tell_earlier(rows: Sequence[_Row], ledger: Ledger, flow: str | None = None) 
     for row in rows:
         if isinstance(row.why, Done) and row.why.run_id is not None:
             done.setdefault(flow or row.flow, []).append(row.why.run_id)
-    earlier = {run_id for name, run_ids in done.items() for run_id in ran_earlier_code(ledger, name, run_ids)}
+    earlier = {
+        run_id
+        for name, run_ids in done.items()
+        for run_id in with_earlier_code(published(ledger, name), name, deployments_of(ledger, run_ids))
+    }
 
     def is_earlier(why: object) -> bool:
         return isinstance(why, Done) and why.run_id in earlier
@@ -253,19 +250,9 @@ def tell_earlier(rows: Sequence[_Row], ledger: Ledger, flow: str | None = None) 
     return [replace(row, why=replace(row.why, by_earlier=True)) if is_earlier(row.why) else row for row in rows]
 
 
-def ran_earlier_code(ledger: Ledger, flow: str, run_ids: Collection[str]) -> frozenset[str]:
-    """Those of these runs of the flow that ran another deployment's code than it runs now.
-
-    Raises:
-        LedgerError: the history cannot be read.
-    """
-    if not run_ids:
-        return frozenset()
-    return with_earlier_code(published(ledger, flow), flow, deployments_of(ledger, run_ids))
-
-
 def with_earlier_code(history: Sequence[Deployment], flow: str, ran: Mapping[str, str]) -> frozenset[str]:
-    """The same of what the runs `ran`: by their ids those of deployments, of which the ones that are not known tell nothing.
+    """The runs of the flow that ran another deployment's code than it runs now: of those that `ran`, by their ids, the deployments of theirs
+    that are known.
 
     Example:
         >>> one, two, same = (Deployment(f"d{n}", n, "claims", "deploy", "s", code) for n, code in ((1, "a"), (2, "b"), (3, "b")))
@@ -294,29 +281,19 @@ def rolled_back_words(ledger: Ledger, row: Deployment) -> str:
 
 def deployment_cells(one: Deployment) -> tuple[str, ...]:
     """A deployment as a row tells it after its id: flow, when, who, what, what changed, Git, how it compared, note."""
+    state = one.word if one.is_kept or one.kind == "withdraw" else f"{one.word}, not kept"
+    if one.is_live:
+        state = "live, by rollback" if one.kind == "rollback" else "live"
     return (
         one.flow,
         local_time(one.at_utc),
         one.who,
-        state_words(one),
+        state,
         changed_words(one),
         git_words(one),
         "" if one.compared is None else one.compared.short_words,
         one.note,
     )
-
-
-def state_words(one: Deployment) -> str:
-    """What a deployment was, and whether it is what production runs.
-
-    Example:
-        >>> from data_engine.model import Deployment
-        >>> [state_words(Deployment("d1", 1, "claims", kind, "", is_live=True)) for kind in ("deploy", "rollback")]
-        ['live', 'live, by rollback']
-    """
-    if one.is_live:
-        return "live, by rollback" if one.kind == "rollback" else "live"
-    return one.word if one.is_kept or one.kind == "withdraw" else f"{one.word}, not kept"
 
 
 def changed_words(one: Deployment) -> str:

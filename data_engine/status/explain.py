@@ -25,7 +25,7 @@ from data_engine.flow.trigger import Poll, Schedule
 from data_engine.formatting import first_few
 from data_engine.ledger.backfills import newest_writer, written_with_params
 from data_engine.ledger.outputs import outputs_here
-from data_engine.model import ActiveRun, Run, SourceKey, SourceState, utc_text
+from data_engine.model import Run, SourceKey, SourceState, utc_text
 from data_engine.notebook.flow_files import SCRATCH_NAME, how_to_be_a_flow
 from data_engine.planning.due import (
     PlannedFlow,
@@ -56,7 +56,6 @@ from data_engine.reasons.kinds import (
     NotDeployed,
     NotListed,
     NotLookedAt,
-    NotThere,
     NotYet,
     OwnOutput,
     Requested,
@@ -77,7 +76,7 @@ from data_engine.record import Record, frozen
 from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
 from data_engine.status.build import FactSource, FlowFacts, WorkspaceFacts, blocked_by, flow_status
 from data_engine.status.deployed_before import history_of, names_of, tell_earlier, undeployed
-from data_engine.status.outputs import gone_outputs, gone_words, last_written
+from data_engine.status.places import gone_outputs, gone_words, last_written
 from data_engine.status.runs import params_words
 from data_engine.workspace.layout import WorkspaceLayout
 
@@ -140,7 +139,11 @@ class Explanation(Record):
         if self.run_id is not None and self.run_id[:8] not in said:
             said = f"{said} (as run {self.run_id[:8]})"
         if self.abandoned is not None:
-            said = f"{said}; {abandoned_words(self.abandoned, self.why.kind)}"
+            lost = self.abandoned
+            run = "" if lost.run_id is None else f" ({lost.run_id[:8]})"
+            because = f": {lost.error}" if lost.error else ""
+            again = _WHEN.get(self.why.kind, "it runs again then")
+            said = f"{said}; its last run{run} was abandoned{because}; {again}"
         if self.gone:
             said = f"{said}; {gone_words(self.gone)}"
         if self.written_by is None:
@@ -151,14 +154,6 @@ class Explanation(Record):
     def fix(self) -> str | None:
         """What a person types, or does, to change it; None where it changes by itself, or is as it should be."""
         return remedy_of(self.why, self.flow, self.source, _mend(self), self.blocked_by, is_batch=self.is_batch)
-
-
-def explain_now(source: FactSource, subject: str, file: str) -> list[Explanation]:
-    """As `explain`, from the facts of the source as they are now.
-
-    Raises: as `explain`.
-    """
-    return explain(source, source.facts(), subject, file)
 
 
 def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
@@ -204,7 +199,7 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
     flow = flow_meant(known, subject, file)
     if flow is not None:
         subject = flow.entry.name
-        edit = flow.standing
+        edit = flow.deployment_status
         back = edit.rolled_back_to, edit.rolled_back_utc
         edited = Edited(edit.cells, edit.error, edit.helpers, edit.shares_with, *back)
         rows = [Explanation(subject, None, edited)] if edit.is_edited else []
@@ -265,7 +260,7 @@ def _of_last_run(flow: FlowFacts, *, is_running: bool) -> Iterator[Explanation]:
 def _of_passed_slots(source: FactSource, flow: FlowFacts, *, is_busy: bool) -> Iterator[Explanation]:
     """That slots of a deployed schedule passed without a run."""
     trigger = None if flow.entry.flow is None else flow.entry.flow.trigger
-    if isinstance(trigger, Schedule) and flow.standing.kind != "not_deployed":
+    if isinstance(trigger, Schedule) and flow.deployment_status.kind != "not_deployed":
         name, now_s = flow.entry.name, time.time()
         served = source.home.ledger().slots(name, utc_text(now_s - LOOK_BACK_S))
         passed = passed_slots(trigger, served, timezone=flow.timezone, now_s=now_s, is_busy=is_busy)
@@ -307,7 +302,11 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
         error = entry.error or FlowValidationError("unknown")
         return [Explanation(entry.name, None, Broken(error.what, error.where, error.fix))]
     watch = PlannedFlow.of(entry.flow)
-    under_way = {run.source: _of_run(run) for run in known.active if run.flow == entry.name}
+    under_way: dict[str | None, Reason] = {
+        run.source: Stopping(run.run_id) if run.stopping else Running(run.run_id, None if run.in_daemon else run.pid)
+        for run in known.active
+        if run.flow == entry.name
+    }
     blocked = what_blocks(known, flow)
     if isinstance(watch.trigger, Poll):
         poller = None if blocked is not None else source.poller(entry.name)
@@ -341,17 +340,11 @@ def _of_one_file(
     if not any(then.source == file for one in known.waiting if one.flow == name for then in one.runs):
         flow = replace(flow, waiting=None)
     own = [under_way[file]] if file in under_way else []
-    missing = None if own or flow.waiting is not None else missing_file(flow, root, path)
-    if missing is not None and not source.home.ledger().sources_called(Path(path).name, file):
-        return [Explanation(name, file, missing)]
+    is_missing = flow.entry.flow is not None and not os.path.lexists(root / path) and root.is_dir()
+    if is_missing and not (own or flow.waiting or source.home.ledger().sources_called(Path(path).name, file)):
+        assert flow.entry.flow is not None
+        return [Explanation(name, file, why_not_there(None, path, names_there(flow.entry.flow)))]
     return [Explanation(name, file, why) for why in _as_a_whole(flow, watch, blocked, own)]
-
-
-def _of_run(run: ActiveRun) -> Running | Stopping:
-    """What is said of a run under way."""
-    if run.stopping:
-        return Stopping(run.run_id)
-    return Running(run.run_id, None if run.in_daemon else run.pid)
 
 
 def _as_a_whole(
@@ -368,9 +361,9 @@ def _as_a_whole(
 
 def what_blocks(known: WorkspaceFacts, flow: FlowFacts) -> Reason | None:
     """What keeps the whole flow from running by itself, whatever is due; None when nothing does."""
-    standing = flow.standing
-    if standing.kind == "not_deployed" and (known.elsewhere is None or known.is_all_known):
-        return NotDeployed(flow.entry.name, standing.error, standing.goes_live_s, standing.shares_with)
+    status = flow.deployment_status
+    if status.kind == "not_deployed" and (known.elsewhere is None or known.is_all_known):
+        return NotDeployed(flow.entry.name, status.error, status.goes_live_s, status.shares_with)
     return why_blocked(flow.switch, is_engine_on=known.engine.on is True, unasked=known.unasked)
 
 
@@ -507,7 +500,8 @@ def _rows(
     if not found:
         nothing = NoFiles() if path is None else poller.why_not_there(path)
         return [Explanation(flow, str(root / (path or "")), nothing)]
-    found.sort(key=_waits_first)
+    # what somebody may wait for comes first, then goes by path
+    found.sort(key=lambda one: (isinstance(one.why, (Done, OwnOutput)), "" if one.key is None else one.key.path or ""))
     causes: Mapping[str, Cause] = {}
     if any(isinstance(verdict.why, (Held, RetryLater)) for verdict in found[:MOST_ROWS]):
         causes = source.home.ledger().causes(*names_of(source.home.ledger(), flow))
@@ -522,11 +516,6 @@ def _rows(
     if len(found) > MOST_ROWS:
         rows.append(Explanation(flow, None, More(len(found) - MOST_ROWS)))
     return rows
-
-
-def _waits_first(verdict: Verdict) -> tuple[bool, str]:
-    """What somebody may wait for comes first, then goes by path."""
-    return isinstance(verdict.why, (Done, OwnOutput)), "" if verdict.key is None else verdict.key.path or ""
 
 
 def _nothing_to_explain(subject: str, known: WorkspaceFacts) -> FlowValidationError:
@@ -578,13 +567,6 @@ def flows_of_file(
         if found.is_relative_to(source) and (found == path or (found != source and found.exists())):
             inside = "" if found == source else found.relative_to(source).as_posix()
             yield flow, found, inside, why_no_candidate(watch, inside) if inside else None
-
-
-def missing_file(flow: FlowFacts, root: Path, path: str) -> NotThere | None:
-    """That there is no file at `path` inside the flow's folder `root`, with those of names like it; None where there is one, or no folder."""
-    if flow.entry.flow is None or os.path.lexists(root / path) or not root.is_dir():
-        return None
-    return why_not_there(None, path, names_there(flow.entry.flow))
 
 
 def _module(known: WorkspaceFacts, subject: str, file: str) -> Path | None:
@@ -656,18 +638,6 @@ _WHEN = {
     Disabled.kind: "it runs again as soon as the flow is enabled",
     NotDeployed.kind: "it runs again as soon as the flow is deployed",
 }
-
-
-def abandoned_words(lost: Interrupted, blocked: str) -> str:
-    """How the last run of a source ended, and when it is done again, by the kind of what keeps it from running now.
-
-    Example:
-        >>> abandoned_words(Interrupted("3f9c12ab77", "its process died (pid 77)"), "engine_off")
-        'its last run (3f9c12ab) was abandoned: its process died (pid 77); it runs again as soon as the engine is on'
-    """
-    run = "" if lost.run_id is None else f" ({lost.run_id[:8]})"
-    because = f": {lost.error}" if lost.error else ""
-    return f"its last run{run} was abandoned{because}; {_WHEN.get(blocked, 'it runs again then')}"
 
 
 def abandoned(state: SourceState | None) -> Interrupted | None:

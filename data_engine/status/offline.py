@@ -70,16 +70,16 @@ class OfflineFacts:
         flows = [
             FlowFacts(
                 entry=entry,
-                standing=standing,
+                deployment_status=status,
                 switch=switches.get(entry.name),
                 last_run=(run := last.get(entry.name)),
                 held=len(held.get(entry.name, ())),
-                expected=self._expected(entry, standing, active, timezone),
+                expected=self._expected(entry, status, active, timezone),
                 timezone=timezone,
                 warnings=0 if run is None else warned.get(run.run_id, 0),
                 rejected=rejected[entry.name],
             )
-            for entry, standing in stands
+            for entry, status in stands
         ]
         return WorkspaceFacts(
             workspace_id=home.layout.workspace_id,
@@ -120,11 +120,11 @@ class OfflineFacts:
         return EngineFacts(goes_on=self.was_engine_on and elsewhere is None)
 
     def _expected(
-        self, entry: CatalogEntry, standing: DeploymentStatus, active: Sequence[ActiveRun], timezone: str | None
+        self, entry: CatalogEntry, status: DeploymentStatus, active: Sequence[ActiveRun], timezone: str | None
     ) -> Expected | Late | Overlong | None:
         """How the flow stands to what is expected of it; of one that is not in production nothing is."""
         flow = entry.flow
-        if flow is None or not flow.expectations or standing.kind == "not_deployed":
+        if flow is None or not flow.expectations or status.kind == "not_deployed":
             return None
         from data_engine.alerting.expectations import look
 
@@ -147,14 +147,14 @@ class OfflineFacts:
         found = []
         for entry, runs in zip(entries, shown, strict=True):
             new = replace(NOT_DEPLOYED, digest=authored.digests.get(entry.name, ""))
-            standing = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else new
-            if standing.is_edited and entry.error is not None:
-                standing = replace(standing, error=str(entry.error))
-            if there and standing.kind in ("not_deployed", "edited"):
+            status = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else new
+            if status.is_edited and entry.error is not None:
+                status = replace(status, error=str(entry.error))
+            if there and status.kind in ("not_deployed", "edited"):
                 from data_engine.engine.run_sources import with_shared_mirror
 
-                standing = with_shared_mirror(home, entry, standing, there)
-            found.append((runs, standing))
+                status = with_shared_mirror(home, entry, status, there)
+            found.append((runs, status))
         names = {entry.name for entry, _ in found}
         gone = {name: one for name, one in edits.items() if one.kind == "gone" and name not in names}
         found += [(entry, gone[entry.name]) for entry in (deployed_entries(deployments, gone) if gone else ())]

@@ -195,7 +195,7 @@ class FlowStatus(Record):
     """One flow. `state` is its `state_kind` in words; `reason` is `why` it does not run now, in words; `held` of its files
     failed and wait for an edit or for a person.
 
-    `standing` is how the module stands to what production runs, `deployment` says it in one line, and `edit` also holds the
+    `deployment_status` is how the module stands to what production runs, `deployment` says it in one line, and `edit` also holds the
     error of an edit that is broken, and what to do where the module is gone. `warned` tells of warnings of its last run. `tz` is the zone that `next_run_utc` is meant in, None for
     this machine's. `expected` is how it stands to what `Flow.expect` says, None where that says nothing. `disabled` tells who
     disabled it and when, also while another reason comes first. `retried` of its files failed and are tried again by themselves; `rejected` rows
@@ -213,7 +213,7 @@ class FlowStatus(Record):
     enabled: bool = True
     state_kind: State = "manual"
     why: Reason | None = field(default=None, metadata={"of": read_reason})
-    standing: DeploymentStatus = field(default=AS_DEPLOYED, metadata={"of": DeploymentStatus.read})
+    deployment_status: DeploymentStatus = field(default=AS_DEPLOYED, metadata={"of": DeploymentStatus.read})
     held: int = 0
     next_run_utc: str | None = None
     last_run: Run | None = field(default=None, metadata={"of": Run.read})
@@ -279,12 +279,12 @@ class FlowStatus(Record):
     @property
     def deployment(self) -> str:
         """How the module stands to what production runs, in a line."""
-        return self.standing.text
+        return self.deployment_status.text
 
     @property
     def edit(self) -> str | None:
         """The edit that is not deployed, with its error; or that the module is gone, with both ways on."""
-        return self.standing.edit
+        return self.deployment_status.edit
 
 
 @frozen

@@ -51,7 +51,11 @@ def facts_of(run: Run, tz: str | None = None) -> list[tuple[str, str]]:
         Params: month=2013-01-01
         Used: 50.0 MiB of memory, 1.5 s of CPU time
     """
-    code = [f"deployment {run.deployment_id[:8]}" if run.deployment_id else "", _git(run)]
+    edits = " and edits" if run.git_dirty else ""
+    code = [
+        f"deployment {run.deployment_id[:8]}" if run.deployment_id else "",
+        f"commit {run.git_commit[:8]}{edits}" if run.git_commit is not None else "",
+    ]
     environment = f"Python {run.python}, packages {run.environment[:8]}" if run.python and run.environment else ""
     used = [
         f"{run.peak_memory_bytes / 1024**2:,.1f} MiB of memory" if run.peak_memory_bytes is not None else "",
@@ -145,11 +149,8 @@ def files_words(files: Sequence[RunFile], more: int) -> str:
         >>> files_words(files[:2], 3), files_words(files, 10)
         ('/in/a.csv, /in/b.csv and 3 more', '/in/a.csv, /in/b.csv, /in/c.csv, /in/d.csv, /in/e.csv and 11 more')
     """
-    return first_few([f"{one.path}{_rows_of(one)}" for one in files], _FEW, more=more)
-
-
-def _rows_of(one: RunFile) -> str:
-    return "" if one.rows is None else f" ({plural(one.rows, 'row')})"
+    rows = ("" if one.rows is None else f" ({plural(one.rows, 'row')})" for one in files)
+    return first_few([f"{one.path}{words}" for one, words in zip(files, rows, strict=True)], _FEW, more=more)
 
 
 def also_read_words(run: Run) -> str:
@@ -201,12 +202,6 @@ def by_label(steps: Sequence[StepRun]) -> dict[str, StepRun]:
             name, number = f"{step.label} ({number})", number + 1
         found[name] = step
     return found
-
-
-def _git(run: Run) -> str:
-    if run.git_commit is None:
-        return ""
-    return f"commit {run.git_commit[:8]}{' and edits' if run.git_dirty else ''}"
 
 
 @frozen

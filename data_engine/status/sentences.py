@@ -20,16 +20,6 @@ GOES_ON = "the daemon is not running; the engine is on again as soon as a daemon
 """What is said where the last daemon died with its engine on: the next one turns it on by itself."""
 
 
-def moved_words(root: str) -> str:
-    """What is said of a daemon that runs where the workspace was, while the workspace lies at `root` now.
-
-    Example:
-        >>> moved_words("/team/claims")
-        "it runs at the workspace's old place; the workspace is at /team/claims now: data-engine start"
-    """
-    return f"it runs at the workspace's old place; the workspace is at {root} now: {cli_line('start')}"
-
-
 def ends_words(flow: str | None = None) -> str:
     """When a run ends that was asked to stop, or all runs of a flow.
 
@@ -371,7 +361,8 @@ def daemon_lines(found: WorkspaceStatus, root: str) -> Iterator[tuple[str, str]]
         return
     yield f"daemon   {f'running, pid {daemon.pid}' if daemon.running else 'not running'}{ending}", ""
     if daemon.running and not exists(found.workspace_root):
-        yield f"         {moved_words(root)}", "yellow"
+        moved = f"it runs at the workspace's old place; the workspace is at {root} now: {cli_line('start')}"
+        yield f"         {moved}", "yellow"
     if daemon.cluster is not None:
         yield f"         {daemon.cluster.text}", ""
     yield f"engine   {'on' if engine.on else 'off'}", ""

@@ -141,7 +141,12 @@ class FileLists:
         )
 
     def _list(self, known: WorkspaceFacts, facts: FlowFacts) -> _List:
-        name, stamp, now_s = facts.entry.name, _stamp(known, facts), self._clock()
+        name, now_s = facts.entry.name, self._clock()
+        stamp = (
+            what_blocks(known, facts),
+            facts.entry.source,
+            facts.waiting,
+        )  # what it depends on beside files and history
         for other in [one for one, kept in self._kept.items() if now_s - kept.asked_s > _KEPT_S]:
             self._kept.pop(other, None)
         kept = self._kept.get(name)
@@ -310,8 +315,3 @@ def _as_polled(trigger: Trigger) -> Poll:
         interval_seconds=3600.0,
         settle=0,
     )
-
-
-def _stamp(known: WorkspaceFacts, facts: FlowFacts) -> object:
-    """What a list depends on beside the files and the history."""
-    return what_blocks(known, facts), facts.entry.source, facts.waiting

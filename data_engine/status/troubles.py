@@ -75,7 +75,9 @@ def troubles_of(flow: FlowStatus, known: Known) -> tuple[TroubleLine, ...]:
         at_utc = flow.why.since_utc or flow.why.slot_utc
         key = TroubleKey(flow.name, "held", error_type="abandoned")
         found.append(TroubleLine(_id(key), "failed", f"{flow.name}: {flow.why.text}", at_utc))
-    elif (bad := _failure_of(flow, known)) is not None and not _began_it(bad.run, known.me):
+    elif (bad := _failure_of(flow, known)) is not None and not (
+        bad.run.trigger is not None and bad.run.trigger.kind in _BY_PEOPLE and bad.run.by == known.me
+    ):  # its end is shown where this person began it
         found.append(_line_of(bad, flow.name))
     expected = flow.expected
     if isinstance(expected, (Late, Overlong)):
@@ -136,19 +138,16 @@ class History:
         if has_recovered(flow, Known()):
             return None
         if last is not None and _is_failure(last):
-            return Failure(last, before.good_utc if before is not None else self._good_utc(flow))
+            if before is not None or flow.mode == "poll":  # of which a good run says nothing of the files that failed
+                return Failure(last, None if before is None else before.good_utc)
+            good = self.ledger.runs(flow.name, 1, status="success")
+            return Failure(last, good[0].started_at_utc if good else None)
         if before is not None or not flow.held:
             return before
         held = [one for one in self.ledger.not_good() if one.flow == flow.name and one.status in _HOLDING]
         newest = max(held, key=lambda one: one.last_at_utc or "", default=None)
         run = None if newest is None or newest.last_run_id is None else self.ledger.run(newest.last_run_id)
         return None if run is None else Failure(run)
-
-    def _good_utc(self, flow: FlowStatus) -> str | None:
-        """When the flow went well last; of a poll flow that says nothing of the files that failed."""
-        if flow.mode == "poll":
-            return None
-        return next((run.started_at_utc for run in self.ledger.runs(flow.name, 1, status="success")), None)
 
     def _open(self) -> Mapping[str, Sequence[Trouble]]:
         version = self.ledger.version()
@@ -179,11 +178,6 @@ def _has_bad_files(flow: FlowStatus) -> bool:
 def _is_failure(run: Run) -> bool:
     is_out_of_time = run.why is not None and run.why.kind == "time_limit"
     return run.status == "failed" or (run.status == "killed" and is_out_of_time)
-
-
-def _began_it(run: Run, me: str) -> bool:
-    """Whether this person began the run on this machine by hand: its end is shown where they did that."""
-    return run.trigger is not None and run.trigger.kind in _BY_PEOPLE and run.by == me
 
 
 def _line_of(bad: Failure, name: str) -> TroubleLine:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from data_engine.client import Workspace
 from data_engine.daemon.control import API, DaemonClient, Endpoint, read_token, silent_daemon
@@ -31,14 +31,13 @@ from data_engine.platforms.processes import apart
 from data_engine.status.build import FlowFacts, WorkspaceFacts, build_status
 from data_engine.status.record import WorkspaceStatus
 from data_engine.status.troubles import History, Known
-from data_engine.view.panel import PanelView, render
+from data_engine.view.panel import render
 from data_engine.workspace.machine import machine_id, person
 
 View: TypeAlias = dict[str, Any]
 """A panel's view as JSON: what a page is sent."""
 
-V = TypeVar("V")
-Listener: TypeAlias = Callable[[V], None]
+Listener: TypeAlias = Callable[[View], None]
 Answered: TypeAlias = dict[str, Any]
 
 PAUSE_S = 0.2
@@ -48,15 +47,14 @@ CHILD_TIMEOUT_S = 60.0
 STARTS_WITHIN_S = 30.0
 
 
-class Feed(Generic[V]):
-    """Tells its listeners of a workspace's view, as `form` makes it, now and whenever it changes, from a thread of its own."""
+class Feed:
+    """Tells its listeners of a workspace's view, now and whenever it changes, from a thread of its own."""
 
-    def __init__(self, ws: Workspace, form: Callable[[PanelView], V]) -> None:
+    def __init__(self, ws: Workspace) -> None:
         self._ws = ws
-        self._form = form
         self._lock = threading.Lock()
-        self._listeners: list[Listener[V]] = []
-        self._view: V | None = None
+        self._listeners: list[Listener] = []
+        self._view: View | None = None
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._connection: http.client.HTTPConnection | None = None
@@ -66,7 +64,7 @@ class Feed(Generic[V]):
         self._telling = threading.Lock()
         self._history: History | None = None
 
-    def listen(self, listener: Listener[V]) -> Callable[[], None]:
+    def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with each view from now on, the known one at once; what is returned ends that."""
         with self._lock:
             self._listeners.append(listener)
@@ -95,7 +93,7 @@ class Feed(Generic[V]):
                 self._tell(self.known(), keep=False)
         return found
 
-    def _leave(self, listener: Listener[V]) -> None:
+    def _leave(self, listener: Listener) -> None:
         with self._lock:
             with suppress(ValueError):
                 self._listeners.remove(listener)
@@ -202,7 +200,7 @@ class Feed(Generic[V]):
             facts = replace(facts, lease=replace(self._ws.lease(), is_shared=False))
         return build_status(facts)
 
-    def view_of(self, status: WorkspaceStatus, *, problem: str | None = None) -> V:
+    def view_of(self, status: WorkspaceStatus, *, problem: str | None = None) -> View:
         """The status as the panel shows it."""
         ledger = self._ws.home.ledger()
         if self._history is None or self._history.ledger is not ledger:
@@ -211,8 +209,7 @@ class Feed(Generic[V]):
             known = self._history.of(status)
         except LedgerError:  # the history was just closed: the panel shows the status all the same
             self._history, known = None, Known()
-        shown = render(status, problem=problem, machine_id=machine_id(), known=known)
-        return self._form(shown)
+        return render(status, problem=problem, machine_id=machine_id(), known=known).as_dict()
 
     def _tell(self, status: WorkspaceStatus, *, problem: str | None = None, keep: bool = True) -> None:
         with self._telling:  # who starts the engine tells of it beside the thread that follows

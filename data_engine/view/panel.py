@@ -5,24 +5,25 @@ The front-end only draws it. A button that cannot be used now says why: its valu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import field, fields, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from data_engine.cause import Cause
-from data_engine.commands.command import UNUSABLE, unusable_words
-from data_engine.engine.params import value_words
+from data_engine.commands.command import UNUSABLE, Command, Refusal, Situation, first, unless, unusable_words, when
+from data_engine.commands.fields import arguments_of
+from data_engine.commands.registry import COMMANDS
+from data_engine.commands.runs import StopBackfill, StopFlow
 from data_engine.formatting import cli_line, clock_words, plural
 from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE, shown_machine
 from data_engine.marks import Mark, mark_of
-from data_engine.model import ActiveRun
+from data_engine.model import ActiveRun, Backfill
 from data_engine.reasons.kinds import DaemonSilent, Expected, Unreachable
 from data_engine.reasons.remedies import SILENT_FIX, remedy_of
 from data_engine.record import Record, frozen
-from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
+from data_engine.status.record import ClusterFacts, EngineFacts, FlowStatus, WorkspaceStatus
 from data_engine.status.sentences import GOES_ON, told_once, undelivered_words
 from data_engine.status.troubles import Known, TroubleLine, has_recovered, troubles_of
-from data_engine.view.buttons import WhyNot, flow_buttons, workspace_buttons
 
 _MARKS = {
     "mine": Mark("yours", "good", "disc", "mine"),
@@ -80,20 +81,6 @@ _TOLD = "done for another workstation, which was told so; nothing is asked of yo
 
 
 @frozen
-class BackfillLine(Record):
-    """How far the flow's newest backfill is, where it runs or something of it is left."""
-
-    id: str
-    state: str
-    text: str
-    total: int
-    ended: int
-    failed: int
-    by: str
-    params: str
-
-
-@frozen
 class PanelFlow(FlowStatus):
     """A flow's record with what only a panel adds: its `buttons`, how many of its runs are `waiting` for their turn or for their next
     try, its newest `backfill` where that runs or something of it is left, and the `troubles` that its people are notified of; when
@@ -111,7 +98,7 @@ class PanelFlow(FlowStatus):
 
     buttons: Mapping[str, WhyNot] = field(default_factory=dict)
     waiting: int = 0
-    backfill: BackfillLine | None = None
+    backfill: Backfill | None = None
     troubles: tuple[TroubleLine, ...] = ()
     has_recovered: bool = False
     is_source_gone: bool = False
@@ -119,7 +106,7 @@ class PanelFlow(FlowStatus):
     @property
     def is_failing(self) -> bool:
         """Whether somebody should look: also at an edit that is broken."""
-        return super(PanelFlow, self).is_failing or self.standing.is_edit_broken  # noqa: UP008 - slots make a class anew
+        return super(PanelFlow, self).is_failing or self.deployment_status.is_edit_broken  # noqa: UP008 - slots make a class anew
 
     @property
     def reason(self) -> str | None:
@@ -186,17 +173,9 @@ class PanelView(Record):
     active: tuple[ActiveRun, ...]
     notices: tuple[Notice, ...]
     empty: str | None = None
-    cluster: ClusterLine | None = None
+    cluster: ClusterFacts | None = None
     details: Mapping[str, str] = field(default_factory=dict)
     not_flows: tuple[str, ...] = ()
-
-
-@frozen
-class ClusterLine(Record):
-    """What the panel says of the cluster that runs go to, and where its own dashboard is."""
-
-    text: str
-    link: str | None
 
 
 NO_FLOWS = "There are no flow modules yet."
@@ -217,10 +196,17 @@ def render(
     daemon, engine, lease = status.daemon, status.engine, status.lease
     known = known or Known()
     flows = {flow.name: _shown(flow, status, known) for flow in status.flows}
+    not_flows, more = status.not_flows[:_MOST_NOT_FLOWS], len(status.not_flows) - _MOST_NOT_FLOWS
+    if more > 0:
+        not_flows = (*not_flows, f"and {more:,} more that `{cli_line('list')}` names")
     return PanelView(
         workspace_id=status.workspace_id,
         workspace_root=status.workspace_root,
-        daemon=daemon_mark(daemon),
+        daemon=Mark("does not answer", "warn", "triangle")
+        if daemon.silent
+        else Mark("running", "good", "disc")
+        if daemon.running
+        else Mark("not running"),
         engine=_engine_mark(engine, daemon.running),
         lease=_MARKS["mine" if is_mine(lease) else lease.state],
         lease_line=lease_line(lease, machine_id=machine_id),
@@ -232,26 +218,12 @@ def render(
         active=status.active_runs,
         notices=tuple(_notices(status, problem)),
         empty=None if flows else NO_FLOWS,
-        cluster=None if daemon.cluster is None else ClusterLine(daemon.cluster.text, daemon.cluster.dashboard),
+        cluster=daemon.cluster,
         details={
-            "daemon": f"pid {daemon.pid}, version {daemon.version}" if daemon.running else "no daemon on this machine",
+            "daemon": f"pid {daemon.pid}, version {daemon.version}" if daemon.running else "no daemon on this machine"
         },
-        not_flows=_not_flows(status.not_flows),
+        not_flows=not_flows,
     )
-
-
-def daemon_mark(daemon: DaemonFacts) -> Mark:
-    """The mark of this machine's daemon.
-
-    Example:
-        >>> daemon_mark(DaemonFacts(running=True, pid=77)).word, daemon_mark(DaemonFacts()).word
-        ('running', 'not running')
-        >>> daemon_mark(DaemonFacts(running=True, silent=True, pid=77)).word
-        'does not answer'
-    """
-    if daemon.silent:
-        return Mark("does not answer", "warn", "triangle")
-    return Mark("running", "good", "disc") if daemon.running else Mark("not running")
 
 
 def run_mark(status: str, why: Cause | None = None) -> Mark:
@@ -280,27 +252,18 @@ def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _shown(flow: FlowStatus, status: WorkspaceStatus, known: Known) -> PanelFlow:
-    last = (
-        None if flow.last_run is None else replace(flow.last_run, error=None)
-    )  # which is long, and its cause is shown
+    last = flow.last_run and replace(flow.last_run, error=None)  # which is long, and its cause is shown
+    backfill = next((one for one in status.backfills if one.flow == flow.name), None)
     return PanelFlow(
         **{one.name: getattr(flow, one.name) for one in fields(FlowStatus) if one.name != "last_run"},
         last_run=last,
         buttons=flow_buttons(flow, status),
         waiting=sum(one.count for one in status.waiting_runs if one.flow == flow.name),
-        backfill=_backfill_line(flow.name, status),
+        backfill=None if backfill is None or (backfill.state == "done" and not backfill.failed) else backfill,
         troubles=troubles_of(flow, known),
         has_recovered=has_recovered(flow, known),
         is_source_gone=flow.name in known.gone,
     )
-
-
-def _backfill_line(flow: str, status: WorkspaceStatus) -> BackfillLine | None:
-    found = next((one for one in status.backfills if one.flow == flow), None)
-    if found is None or (found.state == "done" and not found.failed):
-        return None
-    params = ", ".join(f"{name}={value_words(value)}" for name, value in found.params.items())
-    return BackfillLine(found.id, found.state, found.text, found.total, found.ended, found.failed, found.by, params)
 
 
 def _engine_mark(engine: EngineFacts, is_running: bool) -> Mark:
@@ -330,11 +293,6 @@ def _summary(rows: Iterable[PanelFlow]) -> str:
     failed = sum(row.is_failing for row in rows)
     parts = [plural(len(rows), "flow"), f"{running} running" if running else "", f"{failed} failing" if failed else ""]
     return " · ".join(filter(None, parts))
-
-
-def _not_flows(texts: Sequence[str]) -> tuple[str, ...]:
-    more = len(texts) - _MOST_NOT_FLOWS
-    return (*texts[:_MOST_NOT_FLOWS], *([f"and {more:,} more that `{cli_line('list')}` names"] if more > 0 else []))
 
 
 def _notices(status: WorkspaceStatus, problem: str | None) -> Iterable[Notice]:
@@ -374,3 +332,92 @@ def _of_requests(status: WorkspaceStatus) -> Iterable[Notice]:
             yield Notice("warn", one.text)
         elif one.outcome != "done":
             yield Notice("bad", one.text, fix, one.request_id, one.at_utc)
+
+
+WhyNot: TypeAlias = str | None
+"""Why a button cannot be used now; None when it can."""
+
+_UNASKED, _UNASKED_OF_FLOW = ("kill",), ("plan", "restore")
+"""The buttons that ask no daemon, so that one which does not answer keeps nobody from them."""
+_CALLED = {
+    "start": "start_daemon",
+    "request-control": "request",
+    "withdraw-request": "withdraw",
+    "release-control": "release",
+    "repair-lease": "repair",
+    "stop-flow": "stop",
+}
+"""Buttons that are not called as their command is."""
+
+
+def _plan(name: str, at: Situation) -> Refusal | None:
+    flow = at.flow(name)
+    kind = None if flow is None else flow.deployment_status.kind
+    never, same = "it was never deployed: there is nothing to compare it with", "it is deployed as it is"
+    return first(
+        (
+            when(kind == "not_deployed", "not_deployed", never),
+            when(kind == "as_deployed", "as_deployed", f"{same}: there is nothing to compare"),
+            at.gone(name),
+        )
+    )
+
+
+def _hand_over(at: Situation) -> Refusal | None:
+    lease = at.status.lease
+    is_asked = at.is_mine and lease.requested_by and not lease.releasing
+    return unless(is_asked, "not_asked", "no other workstation asks for control")
+
+
+_OF_WORKSPACE: Mapping[str, Callable[[Situation], Refusal | None]] = {
+    "kill": lambda at: at.no_daemon,
+    "hand_over": _hand_over,
+}
+_OF_FLOW: Mapping[str, Callable[[str, Situation], Refusal | None]] = {
+    "kill": lambda name, at: StopFlow(name).check(at),
+    "backfill_stop": lambda name, at: StopBackfill("", name).check(at),
+    "plan": _plan,
+    "restore": lambda name, at: unless(at.gone(name), "there", "its notebook is there") or at.found_again(name),
+}
+"""Those behind which there is no command for the owner, or one that is checked as another one."""
+
+
+def workspace_buttons(status: WorkspaceStatus, *, machine_id: str | None) -> dict[str, WhyNot]:
+    """Each button of the workspace; `machine_id` is this machine's."""
+    at = Situation(lambda: status, machine_id)
+    found = {name: why(at) for name, why in _OF_WORKSPACE.items()}
+    found |= {name: kind().check(at) for name, kind in _kinds(of_flow=False)}
+    return _answered(found, status, but=_UNASKED)
+
+
+def flow_buttons(flow: FlowStatus, status: WorkspaceStatus) -> dict[str, WhyNot]:
+    """Each button of a flow."""
+    at = Situation(lambda: status)
+    found = {name: why(flow.name, at) for name, why in _OF_FLOW.items()}
+    found |= {name: kind(flow=flow.name).check(at) for name, kind in _kinds(of_flow=True)}
+    return _answered(found, status, but=_UNASKED_OF_FLOW)
+
+
+def _kinds(*, of_flow: bool) -> list[tuple[str, Callable[..., Command[Any]]]]:
+    """The buttons of the commands that a flow alone, or nothing, says all of, and that are not always possible."""
+    found: list[tuple[str, Callable[..., Command[Any]]]] = []
+    for kind in COMMANDS.values():
+        arguments = arguments_of(kind)
+        required = {name for name, one in arguments.items() if one.kind.is_required}
+        is_of_any = "flow" in arguments and required <= {"flow"}
+        if kind.check is not Command.check and (is_of_any if of_flow else not required):
+            name = _CALLED.get(kind.name, kind.name.replace("-", "_"))
+            found.append((f"{name}_all" if is_of_any and not of_flow else name, kind))
+    return found
+
+
+def _answered(
+    buttons: Mapping[str, Refusal | None], status: WorkspaceStatus, *, but: Collection[str]
+) -> dict[str, WhyNot]:
+    """What the buttons say, of which none works but these while this machine's daemon does not answer."""
+    told = {name: None if refusal is None else refusal.sentence for name, refusal in buttons.items()}
+    daemon = status.daemon
+    if not daemon.silent:
+        return told
+    why = f"{DaemonSilent(daemon.pid).text}; `{cli_line('kill')}` ends it"
+    return {name: reason if name in but else why for name, reason in told.items()}

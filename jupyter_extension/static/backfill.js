@@ -24,10 +24,11 @@ export function backfillLine(app, row) {
   if (!one) return null;
   const isRunning = one.state === "running";
   const share = one.total ? Math.min(100, (100 * one.ended) / one.total) : 0;
+  const params = Object.entries(one.params).map(([name, value]) => `${name}=${value}`).join(", ");
   const left = one.failed ? `Retry the ${one.failed} failed` : "Continue";
   return h("div", { class: "de-active", key: `backfill ${one.id}`, "data-backfill": one.state },
     h("div", { class: "de-line de-wrap" },
-      h("span", { class: "de-clip de-grow", title: `asked by ${one.by}` }, h("span", { class: "de-strong" }, "Backfill "), one.text, one.params ? h("span", { class: "de-faint" }, ` · ${one.params}`) : null),
+      h("span", { class: "de-clip de-grow", title: `asked by ${one.by}` }, h("span", { class: "de-strong" }, "Backfill "), one.text, params ? h("span", { class: "de-faint" }, ` · ${params}`) : null),
       isRunning
         ? button(app, "backfill stop", "Stop", row.buttons.backfill_stop, () => app.act("stop_backfill", { id: one.id }), { small: true, confirm: "Really?", title: "Stop the backfill" })
         : one.failed || one.ended < one.total

@@ -224,7 +224,7 @@ function menuItems(app, row) {
   return [
     hasParams ? button(app, "params", "Parameters…", row.buttons.run, open({ showParams: true }, "[data-param]")) : null,
     hasRange ? button(app, "backfill", "Backfill…", row.buttons.backfill, open({ backfill: freshForm() }, "[data-backfill=since]")) : null,
-    button(app, "open", "Open notebook", row.standing.kind === "gone" ? "its notebook is gone" : path ? null : "its path is not known yet", () => app.jupyter.open(path)),
+    button(app, "open", "Open notebook", row.deployment_status.kind === "gone" ? "its notebook is gone" : path ? null : "its path is not known yet", () => app.jupyter.open(path)),
     row.enabled
       ? row.mode === "manual" ? null : button(app, "disable", "Disable…", row.buttons.disable, open({ isDisabling: true }, "[name=note]"))
       : button(app, "enable", "Enable", row.buttons.enable, () => app.act("enable", { flow: row.name })),
@@ -277,7 +277,7 @@ function activeLine(app, active, isOneOfSeveral) {
  * @param {PanelFlow} row
  */
 function isDraft(row) {
-  return row.standing.kind === "not_deployed" && !row.error && !(row.why && row.why.kind === "not_deployed" && row.why.error);
+  return row.deployment_status.kind === "not_deployed" && !row.error && !(row.why && row.why.kind === "not_deployed" && row.why.error);
 }
 
 /**
@@ -286,7 +286,7 @@ function isDraft(row) {
  * @param {PanelFlow} row
  */
 function tellsOfItself(row) {
-  return row.edit ? row.standing.kind === "edited" && !row.edit.includes("\n") : isDraft(row);
+  return row.edit ? row.deployment_status.kind === "edited" && !row.edit.includes("\n") : isDraft(row);
 }
 
 /**
@@ -305,9 +305,9 @@ function draftLine(app, row) {
  * @param {string} edit
  */
 function editLine(app, row, edit) {
-  const isGone = row.standing.kind === "gone"; // its further lines are commands, for which there are buttons
+  const isGone = row.deployment_status.kind === "gone"; // its further lines are commands, for which there are buttons
   const [first, ...rest] = edit.split("\n");
-  const isBack = Boolean(row.standing.rolled_back_to); // which nobody shall undo by a button that invites to it
+  const isBack = Boolean(row.deployment_status.rolled_back_to); // which nobody shall undo by a button that invites to it
   return h("div", { class: `de-note de-wraps${isBack ? "" : " de-warn"}`, key: "edit" },
     icon(isBack ? { shape: "ring", tone: "idle" } : { shape: "triangle", tone: "warn" }), h("div", { class: "de-grow" }, folded(first, rest.length && !isGone ? h("pre", { class: "de-pre" }, rest.join("\n")) : null)),
     !isGone

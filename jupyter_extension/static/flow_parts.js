@@ -64,16 +64,16 @@ export function codePart(app, details, row) {
  */
 function deploymentPart(app, details, row) {
   const isUnsaved = isOnlyUnsaved(app, row);
-  if (row.standing.kind === "as_deployed" && !isUnsaved) return h("div", { class: "de-deployment" }, h("p", { class: "de-hint" }, "Production runs the notebook as it is."));
+  if (row.deployment_status.kind === "as_deployed" && !isUnsaved) return h("div", { class: "de-deployment" }, h("p", { class: "de-hint" }, "Production runs the notebook as it is."));
   return h("div", { class: "de-deployment" },
     isUnsaved ? h("p", { class: "de-hint" }, "Production runs the notebook as it was saved last; it has unsaved edits.") : null,
     h("div", { class: "de-line de-wrap" }, h("span", { class: "de-grow" }, row.deployment),
       row.buttons.deploy ? null : h("input", {
         key: "note", class: "de-input de-grow", placeholder: "Note (optional)", "aria-label": "Note of the deployment (optional)", maxlength: "1000", value: app.state.note, oninput: (event) => app.set({ note: event.target.value }),
       }),
-      deployButton(app, row, "deploy now", { primary: !row.standing.rolled_back_to }),
+      deployButton(app, row, "deploy now", { primary: !row.deployment_status.rolled_back_to }),
       details.gate === "golden" ? deployButton(app, row, "approve", { quiet: true, small: true, confirm: "Really deploy, although its goldens do not hold?" }) : null),
-    row.standing.kind === "not_deployed" || isUnsaved ? null : planPart(app, details, row));
+    row.deployment_status.kind === "not_deployed" || isUnsaved ? null : planPart(app, details, row));
 }
 
 /**
@@ -85,7 +85,7 @@ function deploymentPart(app, details, row) {
  * @param {import("./types").ButtonOptions} options
  */
 export function deployButton(app, row, key, options) {
-  const { name, standing: { shares_with: other }, buttons } = row;
+  const { name, deployment_status: { shares_with: other }, buttons } = row;
   const why = buttons.deploy && isOnlyUnsaved(app, row) ? "not saved: save it first" : buttons.deploy;
   return button(app, key, key === "approve" ? "Approve and deploy" : "Deploy", why, () => deploy(app, { flow: name, force: Boolean(other), approve: key === "approve", note: app.state.note, shown: shownOf(app, name) }),
     { confirm: other ? `Really write the mirror of ${other} too?` : undefined, ...options });
@@ -109,7 +109,7 @@ function shownOf(app, flow) {
  * @param {PanelFlow} row
  */
 function isOnlyUnsaved(app, row) {
-  return row.standing.kind === "as_deployed" && app.jupyter.unsaved(row.name).length > 0;
+  return row.deployment_status.kind === "as_deployed" && app.jupyter.unsaved(row.name).length > 0;
 }
 
 /**

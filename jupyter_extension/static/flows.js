@@ -113,7 +113,7 @@ function toggleGroup(app, name) {
 function flowRow(app, row, active) {
   const { selected, pending } = app.state;
   const isSelected = selected === row.name;
-  const { standing } = row; // none in a snapshot that an earlier version kept
+  const { deployment_status } = row; // none in a snapshot that an earlier version kept
   return h("div", { key: row.name, class: `de-row${isSelected ? " de-selected" : ""}`, "data-flow": row.name },
     chooseBox(app, row),
     h("button", {
@@ -122,7 +122,7 @@ function flowRow(app, row, active) {
     },
     h("span", { class: "de-line" },
       h("span", { class: "de-row-name" }, icon(row.mark), h("span", { class: "de-title" }, row.title)),
-      h("span", { class: "de-row-facts" }, row.edit ? h("span", { class: "de-badge", title: row.edit }, standing?.kind === "gone" ? "gone" : standing?.rolled_back_to ? "rolled back" : "edited") : null,
+      h("span", { class: "de-row-facts" }, row.edit ? h("span", { class: "de-badge", title: row.edit }, deployment_status?.kind === "gone" ? "gone" : deployment_status?.rolled_back_to ? "rolled back" : "edited") : null,
       lastRun(row, active))),
     h("span", { class: "de-line de-second" },
       h("span", { class: `de-state de-${row.mark.tone}`, title: row.held ? `${plural(row.held, "file")} held: the last run failed or was stopped; Retry runs them again` : undefined }, stateText(row)),

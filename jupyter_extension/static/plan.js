@@ -47,7 +47,7 @@ function dataPart(app, row, plan, isOld) {
   return [
     h("form", { class: "de-line de-wrap", key: "plan form", onsubmit: (event) => { event.preventDefault(); again(); } },
       button(app, "plan", "Show what it changes in the data", row.buttons.plan, () => ask(app, row.name),
-        { small: true, primary: !plan && row.standing.kind === "edited", busy: "Running both versions…", pending: "b plan" }),
+        { small: true, primary: !plan && row.deployment_status.kind === "edited", busy: "Running both versions…", pending: "b plan" }),
       h("input", { class: "de-input de-grow", placeholder: "key columns: id, day", "aria-label": "Columns that match rows", value: key, oninput: (event) => app.set({ planKey: event.target.value }) })),
     plan && plan.error ? errorBox(app, plan.error, []) : null,
     isOld ? h("p", { key: "old", class: "de-hint" }, "The code was edited since: show it again.") : null,

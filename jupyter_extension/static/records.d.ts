@@ -112,7 +112,7 @@ export interface PanelFlow {
   enabled: boolean;
   state_kind: "running" | "stopping" | "broken" | "not_deployed" | "manual" | "disabled" | "polling" | "scheduled" | "failing" | "unreachable" | "edit_broken" | "module_gone" | "poll_ready" | "schedule_ready" | "being_read";
   why: Why | null;
-  standing: DeploymentStatus;
+  deployment_status: DeploymentStatus;
   held: number;
   next_run_utc: string | null;
   last_run: Run | null;
@@ -125,7 +125,7 @@ export interface PanelFlow {
   rejected?: number;
   buttons: Record<string, string | null>;
   waiting: number;
-  backfill: BackfillLine | null;
+  backfill: Backfill | null;
   troubles: TroubleLine[];
   has_recovered: boolean;
   is_source_gone: boolean;
@@ -140,15 +140,35 @@ export interface TroubleLine {
   cells: CellPlace[];
 }
 
-export interface BackfillLine {
-  id: string;
-  state: string;
+export interface Backfill {
   text: string;
+  id: string;
+  flow: string;
+  state: string;
   total: number;
   ended: number;
   failed: number;
+  left_s: number | null;
+  kind: string;
+  since: string | null;
+  until: string | null;
+  where: string | null;
+  reprocess: string;
+  params: Record<string, any>;
   by: string;
-  params: string;
+  at_utc: string;
+  digest: string;
+  waits_for: string | null;
+  known?: Record<string, number>;
+  planned?: PlannedRun[];
+  runs?: Run[];
+  tz?: string | null;
+  nearest?: string[];
+}
+
+export interface PlannedRun {
+  source: string | null;
+  scheduled_for: string | null;
 }
 
 export interface Group {
@@ -181,9 +201,13 @@ export interface Notice {
   at_utc: string | null;
 }
 
-export interface ClusterLine {
-  text: string;
-  link: string | null;
+export interface ClusterFacts {
+  scheduler: string;
+  dashboard: string | null;
+  workers: number;
+  threads: number;
+  in_use: number;
+  trouble: string | null;
 }
 
 export interface PanelView {
@@ -201,7 +225,7 @@ export interface PanelView {
   active: ActiveRun[];
   notices: Notice[];
   empty: string | null;
-  cluster: ClusterLine | null;
+  cluster: ClusterFacts | null;
   details: Record<string, string>;
   not_flows: string[];
 }

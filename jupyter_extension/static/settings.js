@@ -115,8 +115,8 @@ function daemonPart(app, view) {
       button(app, "shutdown", "End when done", view.buttons.shutdown, () => app.act("shutdown", {}))));
 }
 
-/** @param {import("./types").ClusterLine} cluster */
-function clusterLine({ text, link }) {
+/** @param {import("./types").ClusterFacts} cluster */
+function clusterLine({ text, dashboard: link }) {
   return h("div", { class: "de-line" }, link ? h("a", { href: link, target: "_blank", rel: "noreferrer" }, text) : text);
 }
 

@@ -19,7 +19,7 @@ from tests.support import notebook_bytes
 
 
 def test_the_demo_runs_its_flows_and_says_how_to_open_it(cli: Cli) -> None:
-    """Rows are counted in frames and in Parquet files; a second time gives the same."""
+    """A second time gives the same."""
     for _ in range(2):
         answer = cli("demo")
 
@@ -28,10 +28,11 @@ def test_the_demo_runs_its_flows_and_says_how_to_open_it(cli: Cli) -> None:
         steps = [re.split(r"  +", line.rstrip()) for line in answer.out.splitlines()]
         shown = {step[0]: (step[1], step[-1]) for step in steps if len(step) > 2}
         assert shown["Read Flights"][0] == shown["Clean Flights"][0] == "12,208"
-        assert shown["Read Day"][0] == "12,206"
+        assert shown["Concat Days"][0] == "12,206"
         assert shown["Write Parquet"] == ("12,206", "14 files in output/daily_flights/")
         assert shown["Load Database"][-1] == "databases/flights.duckdb"
-        assert shown["Write Summary"] == ("206", "2 files in output/carrier_summary/")
+        assert shown["Summarize Carrier Days"][0] == "206"
+        assert shown["Write Summary"][-1] == "2 files in output/carrier_summary/"
         assert shown["Find Late Flights"][0] == "569"
         assert shown["Write Report"][-1] == "output/delay_report/delay_report.xlsx"
         commands = [line.strip() for line in answer.out.splitlines() if line.startswith("  data-engine")]

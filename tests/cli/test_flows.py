@@ -145,7 +145,7 @@ def test_compile_json_has_source_warnings_and_cells(cli: Cli) -> None:
         "warnings",
         "cells",
         "deployment",
-        "standing",
+        "deployment_status",
         "diff",
         "compared",
     }
@@ -255,9 +255,9 @@ def test_a_deploy_of_everything_tells_programs_what_it_left_out(cli: Cli, ws: Wo
     assert cli("undeploy", "orders").code == 0
 
     audit, *_, orders = cli("deploy", "--json").json
-    assert (audit["name"], audit["left_out"], audit["standing"]["kind"]) == ("audit", None, "as_deployed")
+    assert (audit["name"], audit["left_out"], audit["deployment_status"]["kind"]) == ("audit", None, "as_deployed")
     assert (orders["name"], orders["changed"], orders["error"]) == ("orders", False, None)
-    assert (orders["path"], orders["standing"]["kind"]) == (str(ws.modules / "orders.py"), "not_deployed")
+    assert (orders["path"], orders["deployment_status"]["kind"]) == (str(ws.modules / "orders.py"), "not_deployed")
     assert orders["left_out"] == {"by": cli("deployments", "orders", "--json").json[0]["who"], "at_utc": ANY}
     (orders,) = cli("deploy", "orders", "--json").json
     assert (orders["changed"], orders["left_out"]) == (True, None)

@@ -230,7 +230,7 @@ def test_version_and_help_import_next_to_nothing(arguments: list[str], unwanted:
 
 UNWANTED_IN_LOOKS = (
     *("pydantic", "polars", "nbformat", "asyncio", "data_engine.lease.observer", "data_engine.ledger.writer"),
-    *("data_engine.ledger.share", "data_engine.commands.command", "data_engine.status.starting"),
+    *("data_engine.ledger.share", "data_engine.commands.command", "data_engine.status.deploy_lines"),
 )
 
 

@@ -89,7 +89,12 @@ def test_a_run_begins_only_after_it_was_shown_and_asked(
     for name in ("a.csv", "b.csv"):
         ws.source(f"in/{name}")
     workspace.start()
-    until(lambda: {flow.name for flow in workspace.status().flows if flow.standing.kind == "as_deployed"} >= {"claims"})
+    until(
+        lambda: (
+            {flow.name for flow in workspace.status().flows if flow.deployment_status.kind == "as_deployed"}
+            >= {"claims"}
+        )
+    )
     terminal = watch()
     terminal.wait_for("claims", "daemon running")
     terminal.type("r")

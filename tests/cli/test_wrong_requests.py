@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data_engine.cli.failure import Failed, exit_code
+from data_engine.cli.output import Failed, exit_code
 from data_engine.errors import (
     FlowExecutionError,
     FlowStoppedError,

@@ -168,10 +168,10 @@ def test_a_notebook_that_cannot_be_read_is_not_told_to_differ_in_other_flows(
     path = ws.modules / "claims.ipynb"
     path.write_bytes(path.read_bytes()[:-40])
     ws.module("b1", "RATE = 2\n")
-    assert workspace.standing("claims").helpers == ()
+    assert workspace.deployment_status("claims").helpers == ()
 
     ws.helper("rates", "RATE = 100\n")
-    assert workspace.standing("claims").helpers == ("flow_helpers/rates.py",)
+    assert workspace.deployment_status("claims").helpers == ("flow_helpers/rates.py",)
 
 
 def test_computed_imports_count_every_helper(ws: WorkspaceFiles, workspace: Workspace) -> None:

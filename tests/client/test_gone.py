@@ -73,10 +73,10 @@ def test_a_flow_whose_notebook_is_gone_says_so_everywhere(
 ) -> None:
     """And that it runs on as it was deployed."""
     gone(ws)
-    standing, edit = workspace.standing("claims"), state(workspace)[1]
+    status, edit = workspace.deployment_status("claims"), state(workspace)[1]
     why = workspace.explain("claims")
 
-    assert (standing.kind, standing.file, standing.moved_to) == ("gone", "claims.ipynb", None)
+    assert (status.kind, status.file, status.moved_to) == ("gone", "claims.ipynb", None)
     assert edit is not None
     assert commands_in(edit) == ["data-engine restore claims", "data-engine undeploy claims"]
     assert (why[0].why.kind, why[0].why.file) == ("module_gone", "claims.ipynb")
@@ -84,7 +84,7 @@ def test_a_flow_whose_notebook_is_gone_says_so_everywhere(
     for line in ("list", "status", "explain claims"):
         assert typed(ws, f"data-engine {line}") == 0
         told = capsys.readouterr()
-        assert standing.text in told.out + told.err, line
+        assert status.text in told.out + told.err, line
 
 
 def test_a_notebook_that_was_moved_into_a_subfolder_is_told_as_lying_there(
@@ -92,10 +92,10 @@ def test_a_notebook_that_was_moved_into_a_subfolder_is_told_as_lying_there(
 ) -> None:
     (ws.modules / "old" / "years").mkdir(parents=True)
     (ws.modules / "claims.ipynb").rename(ws.modules / "old" / "years" / "claims.ipynb")
-    standing, edit = workspace.standing("claims"), state(workspace)[1]
+    status, edit = workspace.deployment_status("claims"), state(workspace)[1]
     why = workspace.explain("claims")[0].why
 
-    assert (standing.kind, standing.moved_to) == ("gone", "old/years/claims.ipynb")
+    assert (status.kind, status.moved_to) == ("gone", "old/years/claims.ipynb")
     assert edit is not None
     assert commands_in(edit) == ["data-engine undeploy claims"]
     assert (why.kind, why.moved_to) == ("module_gone", "old/years/claims.ipynb")
@@ -294,7 +294,7 @@ def test_a_copy_beside_a_renamed_notebook_does_not_write_where_production_does(
     cells = [f"{text}\n# rewritten" for text in CELLS]
     for name in ("aside", "zest"):
         ws.notebook(name, *cells[:2], CELLS[2].replace("RATE", "3"), cells[3])
-    assert workspace.standing("claims").renamed_to == "monthly"
+    assert workspace.deployment_status("claims").renamed_to == "monthly"
 
     (error,) = [entry.error for entry in workspace.deploy("aside")]
     assert error is not None
@@ -539,7 +539,7 @@ def test_another_flow_with_like_cells_is_no_rename(ws: WorkspaceFiles, workspace
     assert workspace.deploy("copy")[0].error is None
 
     assert set(workspace.home.deployments().deployed()) == {"claims", "copy", "other"}
-    assert workspace.standing("claims").renamed_to is None
+    assert workspace.deployment_status("claims").renamed_to is None
 
 
 def test_a_flow_that_runs_on_is_named_where_another_would_write_its_mirror(
@@ -568,7 +568,7 @@ def test_a_broken_notebook_of_a_new_name_leaves_the_old_flow_running(ws: Workspa
     workspace.deploy()
 
     assert "claims" in workspace.home.deployments().deployed()
-    assert workspace.standing("claims").renamed_to == "monthly"
+    assert workspace.deployment_status("claims").renamed_to == "monthly"
 
 
 def test_a_deploy_of_one_flow_says_nothing_of_the_others(

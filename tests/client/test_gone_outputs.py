@@ -12,8 +12,8 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.cli.app import run as command
-from data_engine.status import outputs as gone_outputs
-from data_engine.status.outputs import is_gone
+from data_engine.status import places as gone_outputs
+from data_engine.status.places import is_gone
 from tests.support import WorkspaceFiles
 
 FLOW = """

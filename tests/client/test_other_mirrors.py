@@ -141,7 +141,7 @@ def test_a_person_who_means_it_gets_it(workspace: Workspace) -> None:
 def test_what_tells_of_it_without_a_daemon_names_the_way_that_works(workspace: Workspace) -> None:
     flow = next(one for one in workspace.status().flows if one.name == "claims_2")
 
-    assert flow.standing.shares_with == "claims"
+    assert flow.deployment_status.shares_with == "claims"
     confirm = "or confirm that both may write there: `data-engine deploy claims_2 --yes`"
     assert confirm in (flow.reason or "")
     (row,) = workspace.explain("claims_2")

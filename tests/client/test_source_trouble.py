@@ -12,8 +12,8 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.cli.app import run as command
-from data_engine.status import source_trouble
-from data_engine.status.source_trouble import source_warnings, why_nothing
+from data_engine.status import places as source_trouble
+from data_engine.status.places import source_warnings, why_nothing
 from tests.support import WorkspaceFiles
 
 FLOW = """

@@ -21,7 +21,7 @@ from data_engine.commands.registry import COMMANDS, command_of, request_of
 from data_engine.daemon.api import DaemonApi
 from data_engine.daemon.owner import DaemonOwner
 from data_engine.status.record import FlowStatus, WorkspaceStatus
-from data_engine.view.buttons import flow_buttons, workspace_buttons
+from data_engine.view.panel import flow_buttons, workspace_buttons
 from jupyter_extension.actions import all_actions, answer
 from jupyter_extension.magics import complete, run_line
 from tests.commands.command_table import PAGE, row, text_with_table

@@ -56,7 +56,7 @@ def test_a_saved_experiment_does_not_go_live(ws: WorkspaceFiles, workspace: Work
     workspace.start_engine()
 
     ws.module("claims", FLOW.format(value="'experiment'"))
-    until(lambda: flow_of(workspace, "claims")["standing"]["kind"] == "edited")
+    until(lambda: flow_of(workspace, "claims")["deployment_status"]["kind"] == "edited")
     time.sleep(2.5)  # more than a beat of the daemon
 
     assert printed(workspace, "claims") == "good"
@@ -67,7 +67,7 @@ def test_each_further_edit_has_a_digest_of_its_own(ws: WorkspaceFiles, workspace
     """So that whoever shows an edit knows of the next one: deployed before or not, with a daemon and without, which say the same."""
 
     def digest(name: str) -> str:
-        return str(flow_of(workspace, name)["standing"].get("digest", ""))
+        return str(flow_of(workspace, name)["deployment_status"].get("digest", ""))
 
     ws.module("claims", FLOW.format(value="'good'"))
     workspace.deploy()
@@ -145,7 +145,7 @@ def test_a_renamed_copy_does_not_run_over_the_inbox(ws: WorkspaceFiles, workspac
     assert "as claims does, which is deployed" in str(entries["claims_old"])
     assert workspace.runs("claims_old") == []
     assert (ws.root / "out" / "one.txt").read_text() == "a by claims"
-    told = flow_of(workspace, "claims_old")["standing"]
+    told = flow_of(workspace, "claims_old")["deployment_status"]
     assert (told["kind"], told["shares_with"]) == ("not_deployed", "claims")
 
 

@@ -37,7 +37,7 @@ def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
 def test_the_engine_runs_on_and_follows_a_new_name(ws: WorkspaceFiles, workspace: Workspace) -> None:
     """No file that was done runs again, and the old flow is there no more."""
     (ws.modules / "claims.ipynb").rename(ws.modules / "monthly claims.ipynb")
-    until(lambda: flow_of(workspace, "claims")["standing"].get("renamed_to") == "monthly claims")
+    until(lambda: flow_of(workspace, "claims")["deployment_status"].get("renamed_to") == "monthly claims")
     assert flow_of(workspace, "claims")["state"] == "module gone"
     ws.source("in/b.csv")
     until(lambda: ended(workspace, "claims", 2))
@@ -56,19 +56,19 @@ def test_the_status_knows_at_once_that_a_notebook_was_moved_or_deleted(
 ) -> None:
     """It does not wait for the daemon's next look."""
 
-    def standing() -> dict[str, object]:
+    def deployment_status() -> dict[str, object]:
         assert command(["--workspace", str(ws.root), "status", "--json"]) == 0
         (flow,) = [one for one in json.loads(capsys.readouterr().out)["flows"] if one["name"] == "claims"]
-        return {name: flow["standing"].get(name) for name in ("kind", "moved_to")}
+        return {name: flow["deployment_status"].get(name) for name in ("kind", "moved_to")}
 
     (ws.modules / "old").mkdir()
     for _ in range(3):
         (ws.modules / "claims.ipynb").rename(ws.modules / "old" / "claims.ipynb")
-        assert standing() == {"kind": "gone", "moved_to": "old/claims.ipynb"}
+        assert deployment_status() == {"kind": "gone", "moved_to": "old/claims.ipynb"}
         (ws.modules / "old" / "claims.ipynb").rename(ws.modules / "claims.ipynb")
         workspace.link.require().post("/look")
     (ws.modules / "claims.ipynb").unlink()
-    assert standing() == {"kind": "gone", "moved_to": None}
+    assert deployment_status() == {"kind": "gone", "moved_to": None}
 
 
 def test_a_running_daemon_withdraws_a_flow_and_takes_it_back(ws: WorkspaceFiles, workspace: Workspace) -> None:
@@ -81,7 +81,7 @@ def test_a_running_daemon_withdraws_a_flow_and_takes_it_back(ws: WorkspaceFiles,
     workspace.rollback("claims")
     until(lambda: flow_of(workspace, "claims")["state"] == "module gone")
     workspace.restore("claims")
-    assert flow_of(workspace, "claims")["standing"]["kind"] == "as_deployed"  # not only at the next look
+    assert flow_of(workspace, "claims")["deployment_status"]["kind"] == "as_deployed"  # not only at the next look
     until(lambda: flow_of(workspace, "claims")["state"] == "polling")
 
 

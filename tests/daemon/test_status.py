@@ -15,8 +15,8 @@ import pytest
 from data_engine import Workspace
 from data_engine.cli.app import run as command_line
 from data_engine.errors import FlowValidationError
-from data_engine.view.feed import Feed
-from data_engine.view.panel import PanelFlow, PanelView, render
+from data_engine.view.feed import Feed, View
+from data_engine.view.panel import render
 from jupyter_extension.card import text
 from jupyter_extension.cards import status_card
 from tests.daemon.support import flow_of
@@ -295,14 +295,14 @@ def test_while_the_daemon_is_dead_its_engine_is_said_to_go_on(
 def test_a_setting_that_cannot_be_is_told_to_who_follows_the_status(ws: WorkspaceFiles, workspace: Workspace) -> None:
     """Within some seconds, with nothing else that happens; and that it is right again."""
     workspace.start()
-    told: list[PanelView] = []
-    leave = Feed(workspace, lambda view: view).listen(told.append)
+    told: list[View] = []
+    leave = Feed(workspace).listen(told.append)
 
     def is_told(words: str) -> bool:
-        return any(words in one.text for one in told[-1].notices) if told else False
+        return any(words in one["text"] for one in told[-1]["notices"]) if told else False
 
     try:
-        until(lambda: bool(told) and told[-1].daemon.word == "running")
+        until(lambda: bool(told) and told[-1]["daemon"]["word"] == "running")
         ws.source("config/data_engine.toml", '[deploy]\ngate = "goldn"\n')
         until(lambda: is_told("config/data_engine.toml: deploy.gate: gate cannot be 'goldn'"))
         ws.source("config/data_engine.toml", '[deploy]\ngate = "golden"\n')
@@ -314,21 +314,21 @@ def test_a_setting_that_cannot_be_is_told_to_who_follows_the_status(ws: Workspac
 def test_a_folder_that_goes_away_is_told_to_who_follows_the_status(ws: WorkspaceFiles, workspace: Workspace) -> None:
     """With what helps, and without a run that would tell of anything; and that it is back."""
     workspace.start_engine()
-    told: list[PanelView] = []
-    leave = Feed(workspace, lambda view: view).listen(told.append)
+    told: list[View] = []
+    leave = Feed(workspace).listen(told.append)
     folder = ws.root / "in"
 
-    def polled() -> PanelFlow | None:
-        return told[-1].flows.get("polled") if told else None
+    def polled() -> dict[str, Any]:
+        return told[-1]["flows"].get("polled", {}) if told else {}
 
     try:
-        until(lambda: (row := polled()) is not None and row.mark.kind == "polling")
+        until(lambda: polled().get("mark", {}).get("kind") == "polling")
         folder.rmdir()
-        until(lambda: (row := polled()) is not None and row.mark.kind == "unreachable")
-        reason = getattr(polled(), "reason", "")
+        until(lambda: polled().get("mark", {}).get("kind") == "unreachable")
+        reason = polled()["reason"]
         assert f": {folder}: " in reason
         assert "create it, connect its drive" in reason
         folder.mkdir()
-        until(lambda: (row := polled()) is not None and row.mark.kind == "polling")
+        until(lambda: polled().get("mark", {}).get("kind") == "polling")
     finally:
         leave()

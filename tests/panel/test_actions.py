@@ -17,7 +17,6 @@ from data_engine import FlowExecutionError, FlowValidationError, Workspace, load
 from data_engine.commands.fields import BadRequestError
 from data_engine.model import Run, RunFinished, RunStarted
 from data_engine.notebook.catalog import read_catalog
-from data_engine.record import as_json
 from data_engine.status.record import WorkspaceStatus
 from data_engine.view.feed import Feed, from_child
 from jupyter_extension.actions import (
@@ -133,10 +132,10 @@ def test_a_deploy_tells_of_the_files_that_stay_held(workspace: Workspace, has_da
 
     found = ask(workspace, "deploy", flow="polled")
 
-    again = "Retry tries it again" if has_daemon else "it is tried again when the engine starts"
+    again = "Retry" if has_daemon else "Start engine"
     assert found["said"] == (
-        f"Production runs polled as it is now. 1 file is held: {again}."
-        " 1 file was done before and counts as done: Backfill does it again."
+        "Production runs polled as it is now. polled: 1 file was done before and counts as done. To do it again: Backfill."
+        f" polled: 1 file is held, as its last run failed or was stopped. To try it again: {again}."
     )
     assert (found["again"], found["held"]) == ("polled", "polled" if has_daemon else None)
 
@@ -246,7 +245,7 @@ def test_the_link_of_a_broken_schedule_has_the_whole_name(ws: WorkspaceFiles) ->
 
 def test_while_the_engine_starts_the_last_known_state_stays(workspace: Workspace) -> None:
     """Marked as starting: no flow is taken for gone, and the engine is not told as off again before it is on."""
-    feed, seen = Feed(workspace, as_json), []
+    feed, seen = Feed(workspace), []
     leave = feed.listen(seen.append)
     until(lambda: seen and seen[-1]["flows"]["polled"]["mark"]["kind"] != "being_read")
     before = len(seen)
@@ -262,7 +261,7 @@ def test_while_the_engine_starts_the_last_known_state_stays(workspace: Workspace
 
 def test_an_engine_that_cannot_start_is_not_told_as_starting(workspace: Workspace) -> None:
     """The error is the answer; the state is what it was."""
-    feed, seen = Feed(workspace, as_json), []
+    feed, seen = Feed(workspace), []
     leave = feed.listen(seen.append)
     until(lambda: seen)
     feed.while_starts(lambda: {"error": {"what": "no"}})
@@ -599,8 +598,8 @@ def test_without_a_daemon_an_edit_is_not_shown_as_what_production_runs(
 
     assert (status.mode, status.trigger, status.title) == ("manual", with_daemon.trigger, with_daemon.title)
     assert status.state == with_daemon.state
-    assert status.standing == with_daemon.standing
-    assert status.standing.kind == "edited"
+    assert status.deployment_status == with_daemon.deployment_status
+    assert status.deployment_status.kind == "edited"
     assert closely["description"] == "Adds up"
     assert [step["label"] for step in closely["steps"]] == ["Read", "Total: of all"]
 

@@ -156,7 +156,7 @@ def test_a_deploy_leads_to_retry_where_a_file_is_held(page: Page, lab: Lab, pict
     panel.element.locator(".de-back").click()
     panel.wait_for_last("polled", "success")
 
-    assert "Production runs polled as it is now. 1 file is held: Retry tries it again." in said
+    assert "Production runs polled as it is now. polled: 1 file is held" in said
     assert "Backfill" not in said
 
 

@@ -523,7 +523,7 @@ def test_what_takes_too_much_memory_while_it_runs_is_ended(tmp_path: Path) -> No
 
 CAPPED = """
 from jupyter_extension import inspector
-from jupyter_extension.child_loop import serve
+from jupyter_extension.inspect_child import serve
 serve(inspector.inspect, failed="no", most_bytes=1 * 2**30)
 """
 

@@ -37,7 +37,7 @@ def flow(name: str = "claims", state: str = "polling", **changes: Any) -> dict[s
         "enabled": True,
         "state_kind": state.replace(" ", "_"),
         "why": None,
-        "standing": {"kind": "as_deployed"},
+        "deployment_status": {"kind": "as_deployed"},
         "held": 0,
         "next_run_utc": None,
         "last_run": None,
@@ -111,7 +111,13 @@ def shown(*flows: dict[str, Any], **changes: Any) -> PanelView:
         ("poll ready", {"why": {"kind": "engine_off"}}, "idle", "idle", "ring"),
         ("edit broken", {}, "edit has errors", "warn", "triangle"),
         ("manual", {"mode": "manual"}, "manual", "idle", "ring"),
-        ("module gone", {"standing": {"kind": "gone", "cells": [], "file": "a.py"}}, "module gone", "warn", "triangle"),
+        (
+            "module gone",
+            {"deployment_status": {"kind": "gone", "cells": [], "file": "a.py"}},
+            "module gone",
+            "warn",
+            "triangle",
+        ),
         ("running", {}, "running", "live", "play"),
         ("disabled", {"enabled": False}, "disabled", "warn", "bar"),
         ("broken", {"error": {"what": "bad", "where": None, "fix": None}}, "broken", "bad", "cross"),
@@ -144,7 +150,7 @@ def test_a_state_that_needs_somebody_is_bad(state: str, shape: str) -> None:
         ("disabled", {"held": 3}, "warn"),
         ("scheduled", {"expected": LATE}, "bad"),
         ("manual", {"mode": "manual", "last_run": run("abandoned")}, "bad"),
-        ("edit_broken", {"standing": {"kind": "edited", "cells": [], "error": "SyntaxError"}}, "warn"),
+        ("edit_broken", {"deployment_status": {"kind": "edited", "cells": [], "error": "SyntaxError"}}, "warn"),
     ],
 )
 def test_a_flow_that_needs_somebody_never_looks_good_or_at_rest(state: str, changes: dict[str, Any], tone: str) -> None:
@@ -274,7 +280,7 @@ BUTTONS = [
     ),
     (
         "of a flow that nobody has deployed",
-        {"standing": {"kind": "not_deployed", "cells": []}, "state_kind": "not_deployed"},
+        {"deployment_status": {"kind": "not_deployed", "cells": []}, "state_kind": "not_deployed"},
         {},
         {"run": "it is not deployed: deploy it first", "deploy": None},
     ),
@@ -286,13 +292,13 @@ BUTTONS = [
     ),
     (
         "of an edit",
-        {"standing": {"kind": "edited", "cells": [3]}},
+        {"deployment_status": {"kind": "edited", "cells": [3]}},
         {},
         {"deploy": None, "plan": None, "restore": "its notebook is there", "undeploy": None},
     ),
     (
         "of a flow whose notebook is gone",
-        {"standing": {"kind": "gone", "cells": [], "file": "claims.ipynb"}, "state_kind": "module_gone"},
+        {"deployment_status": {"kind": "gone", "cells": [], "file": "claims.ipynb"}, "state_kind": "module_gone"},
         {},
         {
             "deploy": "its notebook is gone: restore it, or undeploy the flow",
@@ -303,14 +309,14 @@ BUTTONS = [
     ),
     (
         "of a flow whose notebook lies in a subfolder",
-        {"standing": {"kind": "gone", "file": "claims.ipynb", "moved_to": "old/claims.ipynb"}},
+        {"deployment_status": {"kind": "gone", "file": "claims.ipynb", "moved_to": "old/claims.ipynb"}},
         {},
         dict.fromkeys(["deploy", "restore"], "move old/claims.ipynb back into flow_modules itself")
         | {"undeploy": None},
     ),
     (
         "of a flow whose notebook was renamed",
-        {"standing": {"kind": "gone", "file": "claims.ipynb", "renamed_to": "parts"}},
+        {"deployment_status": {"kind": "gone", "file": "claims.ipynb", "renamed_to": "parts"}},
         {},
         {"restore": "deploy parts, as its notebook is called now", "undeploy": None},
     ),

@@ -184,13 +184,13 @@ def test_every_flow_has_a_state_and_a_reason_with_a_kind() -> None:
     assert [flow["state_kind"] for flow in status.as_dict()["flows"]] == ["poll_ready", "broken", "being_read"]
     assert {flow.state_kind for flow in status.flows} <= set(get_args(State))
     assert [flow["why"] and flow["why"]["kind"] for flow in status.as_dict()["flows"]] == ["engine_off", "broken", None]
-    assert status.flows[0]["standing"] == {"kind": "edited", "cells": [3], "error": None}
+    assert status.flows[0]["deployment_status"] == {"kind": "edited", "cells": [3], "error": None}
     assert {name: row["mark"]["kind"] for name, row in view["flows"].items()} == {
         "claims": "poll_ready",
         "bad": "broken",
         "new": "being_read",
     }
-    assert (view["flows"]["claims"]["why"], view["flows"]["claims"]["standing"]["kind"]) == (
+    assert (view["flows"]["claims"]["why"], view["flows"]["claims"]["deployment_status"]["kind"]) == (
         {"kind": "engine_off"},
         "edited",
     )

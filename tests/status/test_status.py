@@ -73,7 +73,13 @@ def shown(
             replace(POLL, why=GONE), True, False, None, "unreachable", GONE.text, id="one whose folder is gone says so"
         ),
         pytest.param(
-            replace(POLL, standing=BROKEN_EDIT), True, False, None, "edit has errors", None, id="a broken edit is seen"
+            replace(POLL, deployment_status=BROKEN_EDIT),
+            True,
+            False,
+            None,
+            "edit has errors",
+            None,
+            id="a broken edit is seen",
         ),
         pytest.param(replace(SCHEDULE, last_run=BAD_RUN), True, False, None, "failing", None, id="a bad slot is seen"),
         pytest.param(
@@ -86,17 +92,17 @@ def shown(
         ),
         pytest.param(replace(POLL, retried=1), True, False, None, "failing", None, id="one that is tried again counts"),
         pytest.param(
-            replace(MANUAL, standing=BROKEN_EDIT),
+            replace(MANUAL, deployment_status=BROKEN_EDIT),
             *(True, False, None, "edit has errors", "runs by hand only"),
             id="a broken edit is seen where people run the flow",
         ),
         pytest.param(
-            replace(POLL, standing=BROKEN_EDIT),
+            replace(POLL, deployment_status=BROKEN_EDIT),
             *(False, False, None, "edit has errors", "the engine is off"),
             id="and with the engine off",
         ),
         pytest.param(
-            replace(POLL, standing=BROKEN_EDIT, switch=Switch(False)),
+            replace(POLL, deployment_status=BROKEN_EDIT, switch=Switch(False)),
             *(True, False, None, "disabled", "disabled"),
             id="a switch beats the edit",
         ),
@@ -124,7 +130,7 @@ def shown(
         ),
         pytest.param(POLL, False, False, ANNA, "idle", ANNA.text, id="the owner is named"),
         pytest.param(
-            replace(MANUAL, standing=NOT_DEPLOYED),
+            replace(MANUAL, deployment_status=NOT_DEPLOYED),
             *(False, False, ANNA, "not deployed", "not deployed: data-engine deploy claims"),
             id="what is not deployed says so beside another owner too",
         ),
@@ -199,7 +205,7 @@ def test_each_flow_has_a_word_and_a_reason(
         (replace(POLL, why=GONE), True),
         (replace(SCHEDULE, expected=Late(NOON)), True),
         (FlowFacts(BROKEN), True),
-        (replace(POLL, standing=BROKEN_EDIT), False),
+        (replace(POLL, deployment_status=BROKEN_EDIT), False),
     ],
 )
 def test_a_flow_fails_where_something_of_it_is_bad_in_production(known: FlowFacts, is_failing: bool) -> None:
@@ -240,7 +246,7 @@ def test_a_daemon_that_does_not_answer_is_the_reason_of_each_flow() -> None:
 @pytest.mark.parametrize("known", [MANUAL, POLL])
 def test_of_another_owner_it_is_said_what_is_not_known_of_deployments(known: FlowFacts) -> None:
     """While more was published than this machine has, or before its daemon has read it; the buttons stay as they are."""
-    facts = WorkspaceFacts("ws", "/ws", [replace(known, standing=NOT_DEPLOYED)], elsewhere=ANNA)
+    facts = WorkspaceFacts("ws", "/ws", [replace(known, deployment_status=NOT_DEPLOYED)], elsewhere=ANNA)
     behind = replace(facts, lease=replace(facts.lease, is_behind=True))
     starting = replace(facts, engine=replace(facts.engine, starting=True))
     just_published = replace(facts, are_deployments_read=False)
@@ -255,7 +261,7 @@ def test_of_another_owner_it_is_said_what_is_not_known_of_deployments(known: Flo
 
 
 @pytest.mark.parametrize(
-    ("standing", "edit", "deployment"),
+    ("deployment_status", "edit", "deployment"),
     [
         (NOT_DEPLOYED, None, "not deployed"),
         (AS_DEPLOYED, None, "as deployed"),
@@ -267,9 +273,9 @@ def test_of_another_owner_it_is_said_what_is_not_known_of_deployments(known: Flo
     ],
 )
 def test_how_a_flow_stands_to_production_is_one_line(
-    standing: DeploymentStatus, edit: str | None, deployment: str
+    deployment_status: DeploymentStatus, edit: str | None, deployment: str
 ) -> None:
-    known = replace(POLL, standing=standing)
+    known = replace(POLL, deployment_status=deployment_status)
     found = shown(known, is_on=False)
 
     assert (found["deployment"], found["edit"]) == (deployment, edit)

@@ -1,4 +1,5 @@
-"""What is wrong with where a flow reads and writes as it lies there now, whom it tells that this machine does not know, and why a run finds nothing to do."""
+"""What lies where flows read and write: what is wrong with sources and mirrors now, whom flows tell that this machine does not know, why a
+run finds nothing to do, which outputs are gone, and which run wrote a file last, from what and with what."""
 
 from __future__ import annotations
 
@@ -6,18 +7,25 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.scan import walk
 from data_engine.flow.suggestions import near_offer
-from data_engine.formatting import cli_line
+from data_engine.formatting import cli_line, first_few
+from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.outputs import OutputRun, output_runs
+from data_engine.model import RunFile
 from data_engine.notebook.catalog import CatalogEntry
+from data_engine.reasons.kinds import LastWritten
+from data_engine.status.runs import params_words
 
 LOOK_LIMIT_S = 2.0
 """A person waits for it: a drive that answers at all does so in less."""
@@ -48,23 +56,23 @@ def all_source_warnings(flows: Sequence[Flow]) -> list[list[str]]:
     """The `source_warnings` of each flow, within `LOOK_LIMIT_S` for all together: a drive that hangs is told, and holds up nobody."""
     found: dict[int, list[str]] = {}
 
-    def look(numbers: Iterable[int]) -> None:
-        for number in numbers:
-            found[number] = source_warnings(flows[number])
+    def look(number: int) -> None:
+        found[number] = source_warnings(flows[number])
 
-    began_s = time.monotonic()
-    first = threading.Thread(target=look, args=(range(len(flows)),), daemon=True)  # as a rule it takes a moment
-    first.start()
-    first.join(LOOK_LIMIT_S / 4)
-    if first.is_alive():
-        missing = [number for number in range(len(flows)) if number not in found]
-        threads = [threading.Thread(target=look, args=([number],), daemon=True) for number in missing]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(max(0.0, began_s + LOOK_LIMIT_S - time.monotonic()))
+    until_s = time.monotonic() + LOOK_LIMIT_S
+    threads = [threading.Thread(target=look, args=(number,), daemon=True) for number in range(len(flows))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, until_s - time.monotonic()))
     answered = dict(found)
-    return [answered[number] if number in answered else _silent(flow) for number, flow in enumerate(flows)]
+    for number, flow in enumerate(flows):
+        if number not in answered:
+            source = None if flow.trigger is None else flow.trigger.source
+            where = flow.mirror_spec.root if source is None and flow.mirror_spec is not None else source
+            silent = f"{where} gave no answer within {LOOK_LIMIT_S:g} s; check whether its drive is connected"
+            answered[number] = [f"{flow.name}: {silent}"]
+    return [answered[number] for number in range(len(flows))]
 
 
 def with_source_warnings(entries: Iterable[CatalogEntry]) -> tuple[CatalogEntry, ...]:
@@ -96,7 +104,14 @@ def with_recipient_warnings(entries: Iterable[CatalogEntry], others: Collection[
     found = []
     for entry in known:
         unknown = [] if entry.flow is None else [name for name in recipients_of(entry.flow) if name not in here]
-        told = tuple(unknown_words(entry.name, name, sorted(stored | {*others} - {name})) for name in unknown)
+        told = []
+        for name in unknown:
+            known_here = sorted(stored | {*others} - {name})
+            fix = f"{near_offer(name, known_here)}`{cli_line('secret', 'set', name)}` stores its address"
+            listed = f"; known here: {', '.join(known_here)}" if known_here else ""
+            told.append(
+                f"{entry.name}: Flow.alert(to=...) names {name!r}, and this machine has no such secret: {fix}{listed}"
+            )
         found.append(replace(entry, warnings=(*entry.warnings, *told)))
     return tuple(found)
 
@@ -109,19 +124,6 @@ def recipients_of(flow: Flow) -> tuple[str, ...]:
         ('ops', 'boss')
     """
     return tuple(dict.fromkeys(name for rule in flow.alerts for name in rule.to or ()))
-
-
-def unknown_words(flow: str, name: str, known: Collection[str]) -> str:
-    """That a recipient is unknown, with the known ones.
-
-    Example:
-        >>> unknown_words("claims", "opss", ["ops", "mail_team"])
-        "claims: Flow.alert(to=...) names 'opss', and this machine has no such secret: did you mean ops? Else \
-`data-engine secret set opss` stores its address; known here: ops, mail_team"
-    """
-    here = f"; known here: {', '.join(known)}" if known else ""
-    fix = f"{near_offer(name, known)}`{cli_line('secret', 'set', name)}` stores its address{here}"
-    return f"{flow}: Flow.alert(to=...) names {name!r}, and this machine has no such secret: {fix}"
 
 
 def why_nothing(flow: Flow) -> str:
@@ -160,12 +162,6 @@ def why_nothing(flow: Flow) -> str:
     return f"{start}: what is there is hidden, temporary, a lock file, an empty folder or the flow's own output"
 
 
-def _silent(flow: Flow) -> list[str]:
-    source = None if flow.trigger is None else flow.trigger.source
-    where = flow.mirror_spec.root if source is None and flow.mirror_spec is not None else source
-    return [f"{flow.name}: {where} gave no answer within {LOOK_LIMIT_S:g} s; check whether its drive is connected"]
-
-
 def _source_trouble(source: Path, extensions: tuple[str, ...] | None) -> str | None:
     """What is wrong with a source, and the fix; None where nothing is."""
     correct = "or correct source= (relative paths start at the flow_modules folder)"
@@ -202,3 +198,147 @@ def _in_other_letters(source: Path) -> Path | None:
     near = next(iter(alike or get_close_matches(missing, names, n=1, cutoff=0.8)), None)
     found = None if near is None else above.joinpath(near, *rest)
     return found if found is not None and found.exists() else None
+
+
+_MOST_LOOKS = 2_000
+_MOST_NAMED = 3
+
+
+def gone_outputs(written: Mapping[str, tuple[str, ...]], *, workspace: str) -> dict[str, tuple[str, ...]]:
+    """By the id of its run the files `written` that are gone; of what was not looked at within `LOOK_LIMIT_S`, nothing.
+
+    Outside the `workspace` nothing is said of a folder that is away with the folder above it: that is a drive, and no loss.
+
+    Example:
+        >>> gone_outputs({"r1": ("/nowhere/out/a.parquet",)}, workspace="/ws")
+        {}
+    """
+    found: dict[str, tuple[str, ...]] = {}
+
+    def look() -> None:
+        looks = 0
+        for run_id, paths in written.items():
+            looks += len(paths)
+            if looks > _MOST_LOOKS:
+                return
+            gone = tuple(path for path in paths if is_gone(path, workspace=workspace))
+            if gone:
+                found[run_id] = gone
+
+    if written:
+        within_the_limit(look)
+    return dict(found)
+
+
+def count_gone(paths: Sequence[Path]) -> int:
+    """How many of these files are gone; 0 where they are too many, or do not answer within `LOOK_LIMIT_S`.
+
+    Example:
+        >>> count_gone([Path(__file__), Path("/nowhere/a.csv")])
+        1
+    """
+    found: list[int] = []
+
+    def look() -> None:
+        found.append(sum(not os.path.lexists(path) for path in paths))
+
+    if paths and len(paths) <= _MOST_LOOKS:
+        within_the_limit(look)
+    return sum(found)
+
+
+def is_gone(path: str, *, workspace: str) -> bool:
+    """Whether the file is not there, and the workspace it lies in, or its folder or the one above, is."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        folder = os.path.dirname(path)
+        if Path(path).is_relative_to(workspace):
+            return os.path.isdir(workspace)
+        return os.path.isdir(folder) or os.path.isdir(os.path.dirname(folder))
+    except OSError:
+        return False
+    return False
+
+
+def within_the_limit(look: Callable[[], None]) -> None:
+    """Wait for a look, but no longer than a person would for a drive that hangs."""
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(LOOK_LIMIT_S)
+
+
+def gone_words(paths: Sequence[str]) -> str:
+    """That outputs are gone.
+
+    Example:
+        >>> gone_words(["/out/a.csv"]), gone_words([f"/out/{number}.csv" for number in range(5)])
+        ('its output /out/a.csv is gone', 'its outputs /out/0.csv, /out/1.csv, /out/2.csv and 2 more are gone')
+    """
+    if len(paths) == 1:
+        return f"its output {paths[0]} is gone"
+    return f"its outputs {first_few(paths, _MOST_NAMED)} are gone"
+
+
+State = Literal["as_written", "changed", "gone", "source_gone", "unknown"]
+_SAME_TIME_S = 2.0
+"""Drives keep times as coarsely as this."""
+
+
+def last_written(
+    ledger: Ledger, subject: str, file: str, *, workspace: str, by_name: bool
+) -> Iterator[tuple[str, str | None, LastWritten]]:
+    """The flows that wrote the file, each with the source of the run that did last; `by_name` also where only its name is given, or
+    its path inside the `workspace`.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    inside = [os.path.relpath(file, workspace)] if Path(file).is_relative_to(workspace) else []
+    endings = [one for one in dict.fromkeys([os.path.normpath(subject), *inside]) if not one.startswith(os.pardir)]
+    asked = [file, os.path.join(workspace, subject)]
+    for one in output_runs(ledger, file, endings if by_name else ()):
+        run = one.run
+        if run is None:
+            yield one.flow, None, LastWritten(one.path)
+            continue
+        read = () if run.source is not None else tuple(part.path for part in run.inputs)
+        with_ = params_words(run)
+        state, path = _now(one, asked, workspace)
+        if state == "gone" and run.source is not None and is_gone(run.source, workspace=workspace):
+            state = "source_gone"
+        why = LastWritten(path, run.run_id, run.finished_at_utc, with_, read, run.more_inputs if read else 0, state)
+        yield one.flow, run.source, why
+
+
+def _now(one: OutputRun, asked: Sequence[str], workspace: str) -> tuple[State, str]:
+    """How the file is now, as far as its drive answers, and where: where its workspace was moved, as it was `asked` for."""
+    kept = next((part for part in one.run.outputs if part.path == one.path), None) if one.run is not None else None
+    same = [path for path in asked if os.path.basename(path) == os.path.basename(one.path)]
+    found: list[tuple[State, str]] = []
+
+    def look() -> None:
+        at = next(filter(os.path.lexists, (one.path, *same)), one.path)
+        found.append((state_of(kept, at, workspace=workspace), at))
+
+    if kept is not None:
+        within_the_limit(look)
+    return found[0] if found else ("unknown", one.path)
+
+
+def state_of(kept: RunFile | None, path: str, *, workspace: str) -> State:
+    """How the file at `path` is now, beside what was recorded of it.
+
+    Example:
+        >>> kept = RunFile("/out/a.csv", 3, "2026-01-05T06:30:00+00:00")
+        >>> state_of(kept, "/out/a.csv", workspace="/ws"), state_of(None, __file__, workspace="/ws")
+        ('gone', 'unknown')
+    """
+    if kept is None or kept.size_bytes is None or kept.modified_at_utc is None:
+        return "unknown"
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return "gone" if is_gone(path, workspace=workspace) else "unknown"
+    later_s = facts.st_mtime - datetime.fromisoformat(kept.modified_at_utc).timestamp()
+    return "changed" if facts.st_size != kept.size_bytes or abs(later_s) > _SAME_TIME_S else "as_written"
