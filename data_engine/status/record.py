@@ -102,6 +102,8 @@ class ClusterFacts(Record):
     """The Dask cluster that the daemon's runs go to: its scheduler and dashboard, its workers, their threads and those
     that run something; `trouble` says why nothing can be given to it."""
 
+    computed: ClassVar = ("text",)
+
     scheduler: str
     dashboard: str | None = None
     workers: int = 0

@@ -202,6 +202,7 @@ export interface Notice {
 }
 
 export interface ClusterFacts {
+  text: string;
   scheduler: string;
   dashboard: string | null;
   workers: number;
