@@ -63,7 +63,7 @@ class CacheEntry:
     @property
     def kept_bytes(self) -> int:
         """The size of the copies that are kept of what it wrote to scratch."""
-        return sum(file.kept.size_bytes for file in self.scratch.values() if file.kept is not None)
+        return sum(file.copy.size_bytes for file in self.scratch.values() if file.copy is not None)
 
 
 @frozen
@@ -111,7 +111,7 @@ class PreviewCache:
     def put(self, key: bytes, entry: CacheEntry, limit_bytes: int) -> None:
         """Keep an entry, dropping the least recently used ones beyond `limit_bytes`."""
         if entry.kept_bytes > limit_bytes:
-            entry.scratch = {path: replace(file, kept=None) for path, file in entry.scratch.items()}
+            entry.scratch = {path: replace(file, copy=None) for path, file in entry.scratch.items()}
         with self._lock:
             before = self._entries.pop(key, None)
             if before is not None:
