@@ -131,7 +131,7 @@ class CodeTracer(ContentTracer):
         )
 
     def _helper(self, fn: types.FunctionType, name: str) -> str:
-
+        """The label of a function that code names, by the shared trace of it where that agrees with this one."""
         if self._helpers is None or self._open:
             return self.function(fn, f"helper {name}")
         own = self._helpers.get((id(fn), name))
