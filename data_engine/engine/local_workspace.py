@@ -42,12 +42,12 @@ class LocalWorkspace:
 
     @cached_property
     def own_folders(self) -> tuple[str, ...]:
-        """How the paths of Data Engine's own files here begin."""
+        """The beginnings of the paths of Data Engine's own files here."""
         return tuple(f"{path}{os.sep}" for path in (self.local.state_root, self.layout.workspace_state_dir))
 
     @cached_property
     def database_lead(self) -> str:
-        """How the real paths of the workspace's databases begin."""
+        """The beginning of the real paths of the workspace's databases."""
         return lead_below(self.layout.root)
 
     def settings(self) -> WorkspaceSettings:

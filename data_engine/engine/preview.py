@@ -186,7 +186,7 @@ def _tell_all_outside(flow: Flow, runner: PreviewRunner) -> None:
 
 
 def last_report() -> PreviewReport | None:
-    """What the last preview of this process did, None before the first."""
+    """The report of the last preview of this process, None before the first."""
     return _last
 
 
@@ -206,7 +206,7 @@ def clear_preview_cache() -> None:
 
 
 def steps_until(flow: Flow, use: str | None) -> int:
-    """How many steps to run until the object `use` has its last value; all of them for None and "current".
+    """The number of steps to run until the object `use` has its last value; all of them for None and "current".
 
     Raises:
         FlowValidationError: no steps, or none saves such an object; lists those that are.

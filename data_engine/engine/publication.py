@@ -272,7 +272,7 @@ GRACE_S = 60.0
 """A stage in which something changed so lately is not touched, unless the process of its run is gone."""
 
 _GONE = ("abandoned", "killed")
-"""How runs end whose process is gone."""
+"""The ends of runs whose process is gone."""
 
 RunsById = Callable[[Collection[str]], Mapping[str, RunOfStage]]
 """The runs with these ids that the history knows (ledger/outputs.py)."""

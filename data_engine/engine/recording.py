@@ -40,7 +40,7 @@ _LOOK_S = 0.1
 
 
 class RecordedPass:
-    """What the recorded runs of one pass have in common: the code that they run, and their environment."""
+    """The common facts of the recorded runs of one pass: their code and their environment."""
 
     def __init__(self, flow: Flow, params: Mapping[str, Any], *, home: LocalWorkspace) -> None:
         self.flow, self.home = flow, home
@@ -290,7 +290,7 @@ class Environment(NamedTuple):
 
 _LOOK_EVERY_S = 2.0
 
-_known: tuple[tuple[tuple[str, int], ...], Environment] | None = None
+_newest: tuple[tuple[tuple[str, int], ...], Environment] | None = None
 _looked_s = float("-inf")
 
 
@@ -306,15 +306,15 @@ def environment() -> Environment:
         >>> env.python == platform.python_version(), len(env.digest), any(d.startswith("polars ") for d in env.distributions)
         (True, 16, True)
     """
-    global _known, _looked_s
+    global _newest, _looked_s
     now_s = time.monotonic()
-    if _known is not None and now_s - _looked_s < _LOOK_EVERY_S:
-        return _known[1]
+    if _newest is not None and now_s - _looked_s < _LOOK_EVERY_S:
+        return _newest[1]
     _looked_s = now_s
     places = tuple((path, changed) for path in dict.fromkeys(sys.path) if (changed := _changed_ns(path)))
-    if _known is None or _known[0] != places:
-        _known = places, _read([path for path, _ in places])
-    return _known[1]
+    if _newest is None or _newest[0] != places:
+        _newest = places, _read([path for path, _ in places])
+    return _newest[1]
 
 
 def _changed_ns(path: str) -> int:
@@ -401,7 +401,7 @@ def _came_s(path: Path) -> float:
 
 
 def _writers_here(ledger: Path, flow: str, outputs: list[str], source: str) -> dict[str, list[Writer]]:
-    """By output the other source for which a run of this process wrote it last; it may not be in the history yet."""
+    """For each output the other source for which a run of this process wrote it last; it may not be in the history yet."""
     writers = {}
     with _written_lock:
         for output in outputs:

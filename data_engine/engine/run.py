@@ -517,7 +517,7 @@ def _cause_of_change(error: BaseException | None) -> Cause | None:
 
 
 def _facts_of(error: FlowValidationError) -> dict[str, Any]:
-    """Where code raised and what, for the cause of its run."""
+    """The place and text of the error that ended a run, for its cause."""
     step = detail = helper = None
     if isinstance(error, FlowExecutionError):
         step, detail = error.step_label, error.detail.partition("\n")[0][:_LONGEST_DETAIL]
@@ -604,7 +604,7 @@ class ItemExecutor(Protocol):
         """The results of the items in input order, as `items.threads.spread` gives them."""
 
     def close(self) -> None:
-        """Let go of what is kept warm, when the run has ended."""
+        """End what is kept warm, when the run has ended."""
 
 
 def item_executor(

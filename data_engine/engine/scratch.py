@@ -162,7 +162,7 @@ class Scratch:
         return place
 
     def final(self, path: Path) -> Path:
-        """Where production has the file; a path that is none of ours as it is."""
+        """The file of production; a path outside of scratch as it is."""
         return self._final(path) if self.holds(path) else path
 
     def publish(self) -> None:
@@ -534,7 +534,7 @@ WAIT_FOR_HOLDER_S = 10.0
 _SQLITE = b"SQLite format 3\0"
 _PAUSE_S = 0.1
 BESIDE = (".wal", "-wal", "-shm", "-journal")
-"""What databases keep beside their file."""
+"""The endings of the files that databases keep beside theirs."""
 
 
 def clone_or_copy(source: Path, target: Path, allow: Callable[[int], None] = lambda size_bytes: None) -> None:

@@ -137,7 +137,7 @@ class Stage:
         return final
 
     def final(self, path: Path) -> Path:
-        """Where a staged file will be."""
+        """The final path of a staged file."""
         return self.final_root / path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
 
     def publish(self) -> None:

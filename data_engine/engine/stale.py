@@ -31,7 +31,7 @@ class StaleHelper:
         return f"{name} changed since this kernel imported it: run {which} again to use it"
 
 
-_seen: dict[tuple[str, int], str] = {}
+_digests: dict[tuple[str, int], str] = {}
 _reported: dict[str, StaleHelper] = {}
 
 
@@ -77,9 +77,9 @@ def _is_stale(module: ModuleType) -> bool:
         return True
     digest = hashlib.sha256(data).hexdigest()
     key = (str(module.__file__), id(module))
-    if key in _seen:
-        return _seen[key] != digest
-    _seen[key] = digest
+    if key in _digests:
+        return _digests[key] != digest
+    _digests[key] = digest
     try:
         code = compile(data, str(module.__file__), "exec", dont_inherit=True)
     except (SyntaxError, ValueError):

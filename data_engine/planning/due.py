@@ -141,7 +141,7 @@ class Rules:
 
 
 def settling_s(since_s: float, last_s: float, settle_s: float) -> float:
-    """How long a file that was the same from `since_s` to `last_s` must still be so before it is whole; 0 when it is.
+    """The seconds that a file that was the same from `since_s` to `last_s` must still be so before it is whole; 0 when it is.
 
     Example:
         >>> settling_s(10.0, 11.5, 2.0), settling_s(10.0, 12.0, 2.0)
@@ -418,7 +418,7 @@ def by_hand(switch: Switch | None) -> Disabled | ByHand:
 
 
 def next_in_group(waiting: Collection[str], turns: Mapping[str, int]) -> str | None:
-    """Which flow of a group runs next: the one whose last turn (numbered by `turns`) is longest ago.
+    """The flow of a group that runs next: the one whose last turn (numbered by `turns`) is longest ago.
 
     A flow keeps the group for one source while others wait, so a busy folder starves no schedule.
 

@@ -217,7 +217,7 @@ class ScratchState(Protocol):
         """The token for the content of a file that an earlier step wrote there."""
 
     def final(self, path: Path) -> Path:
-        """The file of production that it stands for."""
+        """The file of production that a path there stands for."""
 
 
 class ReadLog:
@@ -365,7 +365,7 @@ MOST_FILES = 50
 
 _MOST_KNOWN = 10_000
 _OPENED = ("content", "database", "tree")
-"""What of a path is read where it is opened."""
+"""The kinds of a read that opens a path."""
 
 
 class RunFiles(ReadLog):

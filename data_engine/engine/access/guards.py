@@ -505,7 +505,7 @@ def facts_of(path: str) -> Facts | None:
 
 
 def _user_folders() -> tuple[str, ...]:
-    """Where libraries and tools keep caches and settings for this user."""
+    """The folders where libraries and tools keep caches and settings for this user."""
     import platformdirs
 
     named = (

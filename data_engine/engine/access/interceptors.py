@@ -269,9 +269,9 @@ _RECORDERS: dict[str, dict[str, Callable[..., Any]]] = {
     "pyarrow.orc.ORCFile": {"__init__": recorders.method_reader},
 }  # fmt: skip
 _OF_RUNS = (_READ, recorders.record_open, recorders.record_database, recorders.record_duckdb)
-"""What names the files of a run, where it is no method."""
+"""The recorders of what names the files of a run, where it is no method."""
 _ANYWHERE_OF_RUNS = (recorders.record_writer, recorders.record_thread, recorders.record_submit)
-"""What a run is about to write, past Python, and what hands its guard to other threads."""
+"""The recorders of what a run is about to write, past Python, and of what hands its guard to other threads."""
 _SEEN_LIBRARIES = ("polars", "pandas", "duckdb", "fastexcel")
 """Every public `read_*` and `scan_*` of these is an entry point, whatever the version."""
 _NO_PATH = {

@@ -459,7 +459,7 @@ _CHANGES = frozenset({1, 2, 7, 8, 9, 10, 11, 16, 17, 18, 23, 26, 27, 28, 29, 30}
 
 @frozen
 class SqlAccess:
-    """What a query accesses: `files` and `databases` are paths in its text, `opened` those databases that it opens to write, `targets`
+    """The files and databases of a query: `files` and `databases` are paths in its text, `opened` those databases that it opens to write, `targets`
     files it writes; `changes` when it does more than read."""
 
     files: tuple[str, ...] = ()

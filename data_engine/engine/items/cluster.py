@@ -53,7 +53,7 @@ _ASK_EVERY_S = 1.0
 _IDLE_S = 60.0
 
 Outcome = tuple[str, Any]
-"""How an item ended: "done" and its parcel, "failed" and its packed error, "died" and the cause."""
+"""The end of an item: "done" and its parcel, "failed" and its packed error, "died" and the cause."""
 
 
 class Cluster:
@@ -89,7 +89,7 @@ class Cluster:
 
 
 class Map(NamedTuple):
-    """What the chunks of one map have in common. `files` are the workspace's modules by their paths, of `package`."""
+    """The common part of the chunks of one map. `files` are the workspace's modules by their paths, of `package`."""
 
     run: str
     task: Task

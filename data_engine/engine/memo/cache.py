@@ -19,7 +19,7 @@ from data_engine.engine.scratch import ScratchFile
 from data_engine.record import frozen
 
 DEFAULT_CACHE_BYTES = 1024**3
-"""What a flow that belongs to no workspace may keep."""
+"""The limit for a flow that belongs to no workspace."""
 
 _MAX_ENTRIES = 2000
 Reads = dict[tuple[Kind, str], Signature]
@@ -68,7 +68,7 @@ class CacheEntry:
 
 @frozen
 class StepMakeup:
-    """What a step was made of when it was last previewed, to say what changed."""
+    """The parts of a step when it was last previewed, to say what changed."""
 
     parts: Mapping[str, bytes]
     consumed: Mapping[str, bytes]
@@ -139,7 +139,7 @@ class PreviewCache:
                 self._in_order.add(place)
 
     def past(self, place: Place, now: StepMakeup) -> StepMakeup | None:
-        """What the step at `place` was made of last time; from now on it is `now`."""
+        """The last makeup of the step at `place`; from now on it is `now`."""
         with self._lock:
             before = self._pasts.pop(place, None)
             self._pasts[place] = now

@@ -1,4 +1,4 @@
-"""What a preview did, as a value and as one line."""
+"""The report of a preview, as a value and as one line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LOUD = "color: var(--vscode-list-warningForeground, var(--jp-warn-color1, #b359
 
 @frozen
 class StepReport:
-    """What a preview did with one step: `ran` and `why`, or reused since `at_s`; `not_kept` says why its result is not kept.
+    """The report of one previewed step: `ran` and `why`, or reused since `at_s`; `not_kept` says why its result is not kept.
 
     `name` is what people call it: what it saves, else its label. `doubts` names what it read that its author hardly meant, `headings` the
     same of the frame that it gave (None: it gave none), `warned` what it logged as a warning, `checked` what a check has found.

@@ -76,7 +76,7 @@ _LONGEST_WARNING = 300
 
 @frozen
 class KeptResults:
-    """What a preview may reuse: `cache` holds `limit_bytes` at most; a `fresh` preview takes nothing from it."""
+    """The results that a preview may reuse: `cache` holds `limit_bytes` at most; a `fresh` preview takes nothing from it."""
 
     cache: PreviewCache
     limit_bytes: int = DEFAULT_CACHE_BYTES
@@ -173,7 +173,7 @@ class PreviewRunner:
 
 
 class _StartOver(BaseException):
-    """What was reused so far does not fit what a step did; a BaseException, so that no step swallows it."""
+    """The preview starts over: reused results do not fit what a step did. A BaseException, so that no step swallows it."""
 
 
 @dataclass(slots=True)
