@@ -199,7 +199,7 @@ class ItemProcess:
             raise OSError(str(error)) from error
 
     def _cause(self) -> Cause:
-        """The cause of its end, which is waited for."""
+        """The cause of its end; where it has not ended, it is ended."""
         try:
             status = self._process.wait(_GOODBYE_S)
         except subprocess.TimeoutExpired:
