@@ -29,7 +29,7 @@ _A_FILE = "name one file of the source folder"
 
 @frozen
 class Source:
-    """What one run is for. `path` is a concrete file, or None for a batch or a flow without source.
+    """The source of one run. `path` is a concrete file, or None for a batch or a flow without source.
 
     `inside` is the file's path inside the root, where `path` is a copy of it that lies elsewhere.
     """
@@ -131,7 +131,7 @@ def candidates(flow: Flow) -> list[tuple[str, os.DirEntry[str]]]:
 
 
 def names_there(flow: Flow) -> list[str]:
-    """The paths of the candidates, for who only tells of them; none where the folder cannot be read, or there is none."""
+    """The paths of the candidates, to be shown; none where the folder cannot be read, or there is none."""
     if flow.trigger is None or flow.trigger.source is None:
         return []
     try:
@@ -141,7 +141,7 @@ def names_there(flow: Flow) -> list[str]:
 
 
 def _nearest_there(flow: Flow, root: Path, name: str) -> str:
-    """Which file of the source may be meant by a name that none has, else what it has."""
+    """The fix for a name that no file of the source has: the most similar file, else the first ones."""
     there = names_there(flow)
     near = nearest_files(name, there)
     if near:
@@ -150,23 +150,23 @@ def _nearest_there(flow: Flow, root: Path, name: str) -> str:
     return f"name a file under {root}{listed}"
 
 
-def _readable(tried: Sequence[Path], where: str) -> Path | None:
-    """The first of these that is a file; None where none is.
+def _readable(places: Sequence[Path], where: str) -> Path | None:
+    """The first of these places that is a file; None where none is.
 
     Raises:
         FlowValidationError: this user may not read it.
     """
     try:
-        found = next((path for path in tried if path.is_file()), None)
-        if found is not None:
-            open_to_read(found).close()
+        file = next((path for path in places if path.is_file()), None)
+        if file is not None:
+            open_to_read(file).close()
     except PermissionError as error:
         raise FlowValidationError(
-            f"the source file cannot be read: {error.filename or tried[0]} ({error.strerror})",
+            f"the source file cannot be read: {error.filename or places[0]} ({error.strerror})",
             where=where,
             fix="ask its owner for the right to read it, or close the program that has it open",
         ) from error
-    return found
+    return file
 
 
 def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
@@ -188,34 +188,34 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
     root = trigger.source
     authored = trigger.source_as_authored or ""
     path = Path(with_home(choice))
-    tried = [path] if path.is_absolute() else [root / path, base_folder() / path]
-    if any(is_too_long(str(one)) for one in tried):
+    places = [path] if path.is_absolute() else [root / path, base_folder() / path]
+    if any(is_too_long(str(place)) for place in places):
         raise FlowValidationError(f"source={value_text(str(choice))} is not a path", where=where, fix=_A_FILE)
-    found = _readable(tried, where)
-    if found is None:
-        raise FlowValidationError(_not_there(tried), where=where, fix=_nearest_there(flow, root, path.name))
-    if found.name.startswith(("~$", ".~lock.")):
+    file = _readable(places, where)
+    if file is None:
+        raise FlowValidationError(_not_there(places), where=where, fix=_nearest_there(flow, root, path.name))
+    if file.name.startswith(("~$", ".~lock.")):
         raise FlowValidationError(
-            f"{found} is not data: it is the lock file of a program that has the document open",
+            f"{file} is not data: it is the lock file of a program that has the document open",
             where=where,
             fix="name the document itself",
         )
-    found = Path(as_listed(os.path.abspath(found)))
-    if found == root or (root.is_file() and found.resolve() == root):
+    file = Path(as_listed(os.path.abspath(file)))
+    if file == root or (root.is_file() and file.resolve() == root):
         return Source(root.parent, root, SourceKey(authored, ""))
-    for inside in (found, found.resolve()):
+    for inside in (file, file.resolve()):
         if inside.is_relative_to(root):
             name = portable_text(inside.relative_to(root))
             return Source(root, inside, SourceKey(authored, name))
     raise FlowValidationError(
-        f"{found} is not under the flow's source {root}", where=where, fix=f"name a file under {root}"
+        f"{file} is not under the flow's source {root}", where=where, fix=f"name a file under {root}"
     )
 
 
-def _not_there(tried: Sequence[Path]) -> str:
-    if (folder := next((one for one in tried if one.is_dir()), None)) is not None:
+def _not_there(places: Sequence[Path]) -> str:
+    if (folder := next((place for place in places if place.is_dir()), None)) is not None:
         return f"{folder} is a folder, not a file"
-    return f"Source file not found: {next((one for one in tried if one.parent.is_dir()), tried[0])}"
+    return f"Source file not found: {next((place for place in places if place.parent.is_dir()), places[0])}"
 
 
 def pick_to_run(flow: Flow, choice: str | os.PathLike[str]) -> Source:
@@ -224,13 +224,13 @@ def pick_to_run(flow: Flow, choice: str | os.PathLike[str]) -> Source:
     Raises:
         FlowValidationError: as `pick_source`; or the flow runs for all of its files at once, and `choice` is one of them.
     """
-    found = pick_source(flow, choice)
-    if flow.trigger is None or flow.trigger.run_as != "batch" or found.key is None or not found.key.path:
-        return found
+    source = pick_source(flow, choice)
+    if flow.trigger is None or flow.trigger.run_as != "batch" or source.key is None or not source.key.path:
+        return source
     name = flow.name or "the flow"
     way = f"; `{cli_line('run', flow.name)}` runs it for all of them" if flow.name else ""
     raise FlowValidationError(
-        f'{name} runs for all files of its source at once (run_as="batch"), so it cannot run for {found.key.path} alone',
+        f'{name} runs for all files of its source at once (run_as="batch"), so it cannot run for {source.key.path} alone',
         where="source=...",
         fix=f"leave the file (--source, source=) out{way}",
     )
@@ -245,8 +245,8 @@ def seen_now(
 ) -> tuple[SeenSource, ...]:
     """The signatures a run for `source` settles when it ends: its file, or every candidate of a batch's folder.
 
-    With `states`, what is known of the flow's sources, each has the hash of its content, which is taken only where size or
-    time differ from the last good run's. What in the folder `is_output` (given its key and path) is no source.
+    With `states`, those of the flow's sources, each has the hash of its content, which is taken only where size or
+    time differ from the last good run's. A file that `is_output` (by its key and path) is no source.
     """
     if source.key is None or source.root is None:
         return ()
@@ -275,10 +275,10 @@ def signature_of(path: Path) -> Signature | None:
     return Signature(facts.st_size, facts.st_mtime_ns)
 
 
-def is_unchanged(path: Path, seen: Signature) -> bool:
-    """Whether the file has the size and time it was seen with."""
+def is_unchanged(path: Path, signature: Signature) -> bool:
+    """Whether the file has the size and time of this signature."""
     now = signature_of(path)
-    return now is not None and now[:2] == seen[:2]
+    return now is not None and now[:2] == signature[:2]
 
 
 def content_hash(path: str | Path) -> str | None:
@@ -291,9 +291,9 @@ def content_hash(path: str | Path) -> str | None:
 
 
 def _hashed(path: Path, signature: Signature, state: SourceState | None) -> Signature:
-    known = None if state is None else state.success
-    if known is not None and known[:2] == signature[:2] and known.content_hash is not None:
-        return known
+    success = None if state is None else state.success
+    if success is not None and success[:2] == signature[:2] and success.content_hash is not None:
+        return success
     return signature._replace(content_hash=content_hash(path))
 
 

@@ -1,4 +1,4 @@
-"""What a run prints and logs becomes lines of its log, and is still seen where it was printed."""
+"""Capture what a run prints and logs as lines of its log; it is still shown where it was printed."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class _Tee:
             self.write(text)
 
     def close(self) -> None:
-        """The stream is the process's, which goes on after the run that closes it."""
+        """Flush only: the stream is the process's, which goes on after the run that closes it."""
         self.original.flush()
 
     def __getattr__(self, name: str) -> Any:
@@ -91,11 +91,11 @@ class _LogHandler(logging.Handler):
 
 
 def _plainly(record: logging.LogRecord) -> logging.LogRecord:
-    """The record, or for the reader of workbooks, which warns of each column without a value, one that is no warning."""
-    found = _NO_TYPE.match(record.getMessage()) if record.name.startswith("fastexcel") else None
-    if found is None:
+    """The record; that of the workbook reader, which warns of each column without a value, becomes an INFO."""
+    match = _NO_TYPE.match(record.getMessage()) if record.name.startswith("fastexcel") else None
+    if match is None:
         return record
-    text = f"column {int(found[1]) + 1} of a sheet is empty in the rows that decide its type, so it is read as text"
+    text = f"column {int(match[1]) + 1} of a sheet is empty in the rows that decide its type, so it is read as text"
     instead = {"levelno": logging.INFO, "levelname": "INFO", "msg": text, "args": None}
     return logging.makeLogRecord({**vars(record), **instead})
 
@@ -134,7 +134,7 @@ class captured(Held[None]):
 
 
 def is_captured() -> bool:
-    """Whether what is printed here and now becomes lines of a run's log."""
+    """Whether what is printed in this context becomes lines of a run's log."""
     return _lines.get() is not None
 
 

@@ -1,4 +1,4 @@
-"""Flows of one group run one at a time on a machine, whoever starts them; who waits is told for whom."""
+"""Run the flows of one group one at a time on a machine, whoever starts them; a flow that waits says for which runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class holding_group(Held[Callable[[], bool]]):
     """Inside, no other flow of the group runs on this machine. A flow that belongs to no workspace has no group to wait for.
 
     What runs `by_hand` goes before all that is only due, in whatever process. `waiting` is called again and again while it
-    waits, and may raise to give up. What is given tells whether somebody waits who goes first.
+    waits, and may raise to give up. It gives a function: whether a run waits that goes first.
 
     Raises (on entering):
         GroupBusyError: the group is running further up in this call, or in a process that started this one.
@@ -76,7 +76,7 @@ class holding_group(Held[Callable[[], bool]]):
 
 @contextmanager
 def inside_group(flow: Flow, home: LocalWorkspace | None) -> Iterator[None]:
-    """Inside is a run of the flow's group, whose lock somebody else holds for it."""
+    """Inside, a run of the flow's group goes on; its caller holds the lock of the group."""
     token = _held.set(_held.get() if home is None else _held.get() | {_key(flow, home)})
     try:
         yield

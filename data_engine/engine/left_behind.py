@@ -1,4 +1,4 @@
-"""Outputs and rejected rows whose sources are not there any more: which they are, and how they are moved aside and back. Nothing is deleted.
+"""Find outputs and rejected rows whose sources are gone, and move them aside and back. Nothing is deleted.
 
     <mirror's parent>/.data_engine_set_aside/<time>/<mirror's name>/   what was moved at that time, by its path inside the mirror
 
@@ -30,7 +30,7 @@ from data_engine.record import Record, frozen
 SET_ASIDE = ".data_engine_set_aside"
 _STAMP, _LOCAL_STAMP = "%Y-%m-%d_%H-%M-%S.%fZ", "%Y-%m-%d_%H-%M-%S"
 MOST_RUNS = 20_000
-"""The newest runs, whose outputs are looked at."""
+"""The number of newest runs whose outputs are looked at."""
 
 
 @frozen
@@ -46,73 +46,73 @@ class LeftBehind(Record):
 
 
 def left_behind(written: Iterable[WrittenFile], flows: Iterable[Flow]) -> list[LeftBehind]:
-    """Of what was written, the files in the mirrors of these flows of which every source is gone, sorted by path.
+    """The written files in the mirrors of these flows whose sources are all gone, sorted by path.
 
     A flow that runs for a folder as a whole leaves none, and of a source folder that is away nothing is known.
     """
     places = [place for flow in flows if (place := _places(flow)) is not None]
-    found: dict[str, LeftBehind] = {}
-    for one in written:
-        path = Path(one.path)
+    outputs: dict[str, LeftBehind] = {}
+    for file in written:
+        path = Path(file.path)
         for name, source, mirror in places:
-            is_ours = path.is_relative_to(mirror) and all(source in Path(each).parents for each in one.sources)
-            if is_ours and is_source_gone(one) and os.path.exists(one.path):
-                found[one.path] = LeftBehind(
-                    one.path, name, one.sources[0], one.at_utc, str(mirror), size_bytes=one.size_bytes
+            is_ours = path.is_relative_to(mirror) and all(source in Path(text).parents for text in file.sources)
+            if is_ours and is_source_gone(file) and os.path.exists(file.path):
+                outputs[file.path] = LeftBehind(
+                    file.path, name, file.sources[0], file.at_utc, str(mirror), size_bytes=file.size_bytes
                 )
-    return [found[path] for path in sorted(found)]
+    return [outputs[path] for path in sorted(outputs)]
 
 
 def rejected_left_behind(root: Path, flows: Sequence[Flow]) -> list[LeftBehind]:
-    """The rejected rows in the workspace at `root` whose source is gone: outputs in the mirror `rejected/<flow>`, as it were."""
+    """The rejected rows in the workspace at `root` whose source is gone, as outputs in the mirror `rejected/<flow>`."""
     there = rejected_rows(root)
-    gone = gone_sources(((one.flow, one.source) for one in there), flows)
+    gone = gone_sources(((entry.flow, entry.source) for entry in there), flows)
     folders = {flow.name or "": flow.trigger.source for flow in flows if flow.trigger is not None}
-    found = []
-    for one in there:
-        if (one.flow, one.source) in gone:
-            source, facts = os.path.join(folders[one.flow] or "", one.source or ""), os.stat(one.path)
-            mirror, at_utc = str(rejected_folder(root, one.flow)), utc_text(facts.st_mtime)
-            found.append(LeftBehind(one.path, one.flow, source, at_utc, mirror, size_bytes=facts.st_size))
-    return found
+    outputs = []
+    for entry in there:
+        if (entry.flow, entry.source) in gone:
+            source, facts = os.path.join(folders[entry.flow] or "", entry.source or ""), os.stat(entry.path)
+            mirror, at_utc = str(rejected_folder(root, entry.flow)), utc_text(facts.st_mtime)
+            outputs.append(LeftBehind(entry.path, entry.flow, source, at_utc, mirror, size_bytes=facts.st_size))
+    return outputs
 
 
 def known_elsewhere(written: Iterable[WrittenFile], flows: Iterable[Flow]) -> list[WrittenFile]:
-    """The outputs of these flows that are known only where nothing is any more, not even their folder.
+    """The outputs of these flows that are recorded only at paths where not even the folder is left.
 
-    So it is after their mirror was moved by itself: what lies there now cannot be told from files of other people.
+    So it is after their mirror was moved by itself: outputs at the new place look like files of other people.
     """
     mirrors = {places[0]: places[2] for flow in flows if (places := _places(flow)) is not None}
     again: set[tuple[str, str]] = set()
-    found = []
-    for one in written:
-        mirror = mirrors.get(one.flow)
-        if mirror is None or not any(one.sources):
+    files = []
+    for file in written:
+        mirror = mirrors.get(file.flow)
+        if mirror is None or not any(file.sources):
             continue
-        if Path(one.path).is_relative_to(mirror) or os.path.isdir(os.path.dirname(one.path)):
-            again.update((one.flow, source) for source in one.sources)
-        elif not all((one.flow, source) in again for source in one.sources):
-            found.append(one)
-    return found
+        if Path(file.path).is_relative_to(mirror) or os.path.isdir(os.path.dirname(file.path)):
+            again.update((file.flow, source) for source in file.sources)
+        elif not all((file.flow, source) in again for source in file.sources):
+            files.append(file)
+    return files
 
 
 def gone_sources(sources: Iterable[tuple[str, str | None]], flows: Iterable[Flow]) -> frozenset[tuple[str, str]]:
-    """Of sources, each with its flow, those that are gone from a folder that is there; one that is no file of a folder never is."""
+    """The sources, each with its flow, that are gone from a folder that is there; a source that is no file of a folder never is."""
     folders = {flow.name: flow.trigger.source for flow in flows if flow.trigger is not None}
-    asked = [(flow, source, folder) for flow, source in sources if source and (folder := folders.get(flow)) is not None]
+    rows = [(flow, source, folder) for flow, source in sources if source and (folder := folders.get(flow)) is not None]
     return frozenset(
-        (flow, source) for flow, source, folder in asked if not os.path.exists(folder / source) and folder.is_dir()
+        (flow, source) for flow, source, folder in rows if not os.path.exists(folder / source) and folder.is_dir()
     )
 
 
-def is_source_gone(one: WrittenFile) -> bool:
+def is_source_gone(file: WrittenFile) -> bool:
     """Whether every source that the file was written for is gone, from a folder that is there."""
-    if one.source_root is None or not one.sources or not os.path.isdir(one.source_root):
+    if file.source_root is None or not file.sources or not os.path.isdir(file.source_root):
         return False
-    return not any(os.path.exists(source) for source in one.sources)
+    return not any(os.path.exists(source) for source in file.sources)
 
 
-def set_aside(found: Sequence[LeftBehind], *, now_s: float | None = None) -> list[Path]:
+def set_aside(outputs: Sequence[LeftBehind], *, now_s: float | None = None) -> list[Path]:
     """Move these outputs out of their mirrors; where they are now. What is no plain file any more stays.
 
     Raises:
@@ -120,8 +120,8 @@ def set_aside(found: Sequence[LeftBehind], *, now_s: float | None = None) -> lis
     """
     stamp = datetime.fromtimestamp(time.time() if now_s is None else now_s, UTC).strftime(_STAMP)
     moved = []
-    for one in found:
-        mirror, path = Path(one.mirror), Path(one.path)
+    for output in outputs:
+        mirror, path = Path(output.mirror), Path(output.path)
         *folders, name = path.relative_to(mirror).parts
         aside = (SET_ASIDE, stamp, mirror.name, *folders)
         target = mirror.parent.joinpath(*aside, name)
@@ -141,7 +141,7 @@ def set_aside(found: Sequence[LeftBehind], *, now_s: float | None = None) -> lis
 
 
 def put_back(mirrors: Iterable[Path]) -> list[Path]:
-    """Move back what was moved out of these mirrors last, of what has its place free still; where they are now.
+    """Move back the files that were moved out of these mirrors last, where their place is still free; where they are now.
 
     Raises:
         FlowValidationError: one cannot be moved; those before it were.
@@ -166,10 +166,10 @@ def put_back(mirrors: Iterable[Path]) -> list[Path]:
 def _put_back_from(beside: Place, names: tuple[str, ...], mirror: Path) -> Iterator[Path]:
     try:
         with inside(beside, names) as there:
-            found = [one for one in walk(there) if one.is_regular]
+            files = [file for file in walk(there) if file.is_regular]
     except OSError:  # of another mirror, or a link
         return
-    for folder, name, _ in found:
+    for folder, name, _ in files:
         target = mirror.joinpath(*folder, name)
         try:
             with (
@@ -185,7 +185,7 @@ def _put_back_from(beside: Place, names: tuple[str, ...], mirror: Path) -> Itera
 
 
 def _when_s(stamp: str) -> float | None:
-    """When something was moved aside, by the name of its folder; None for what is no such name."""
+    """When files were moved aside, by the name of their folder; None for another name."""
     with suppress(ValueError, OverflowError):
         if stamp.endswith("Z"):
             return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC).timestamp()
@@ -218,6 +218,6 @@ def _remove_empty(place: Place, name: str) -> None:
     """Remove the folder `name` with the folders in it, as far as they hold nothing else."""
     with suppress(OSError):
         with inside(place, (name,)) as here:
-            for one in here.names():
-                _remove_empty(here, one)
+            for child in here.names():
+                _remove_empty(here, child)
         os.rmdir(place.at(name), dir_fd=place.descriptor)

@@ -1,4 +1,4 @@
-"""Where a flow belongs: its workspace, on this machine, with its settings and its ledger."""
+"""The workspace that a flow belongs to, on this machine, with its settings and its ledger."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class LocalWorkspace:
 
     @cached_property
     def own_folders(self) -> tuple[str, ...]:
-        """How the paths of Data Engine's own files here begin."""
+        """The beginnings of the paths of Data Engine's own files here."""
         return tuple(f"{path}{os.sep}" for path in (self.local.state_root, self.layout.workspace_state_dir))
 
     @cached_property
     def database_lead(self) -> str:
-        """How the real paths of the workspace's databases begin."""
+        """The beginning of the real paths of the workspace's databases."""
         return lead_below(self.layout.root)
 
     def settings(self) -> WorkspaceSettings:
@@ -62,20 +62,20 @@ class LocalWorkspace:
         return good
 
     def settings_shown(self) -> WorkspaceSettings:
-        """The settings for what is only shown, never for what is done: where their file is wrong those read last, else what of it can be used."""
+        """The settings for display, never for decisions: where their file is wrong those read last, else the usable part of it."""
         return self._last_settings()[1]
 
     def settings_error(self) -> WorkspaceError | None:
-        """What the settings file holds that it cannot mean; None when all is well."""
+        """The error in the settings file; None when all is well."""
         return self._last_settings()[2]
 
     def error_that_stops_runs(self) -> WorkspaceError | None:
-        """What of the settings file cannot be used and runs go by; None where runs may start."""
+        """The error in those settings that runs go by; None where runs may start."""
         error = self.settings_error()
         return None if error is None or not stops_runs(error) else error
 
     def is_settings_file_read(self) -> bool:
-        """Whether the settings are those of a good file, and not what holds while there is none or it cannot be read."""
+        """Whether the settings are those of a good file, and not those used while there is none or it cannot be read."""
         signature, _, error = self._last_settings()
         return signature is not None and error is None
 
@@ -84,8 +84,8 @@ class LocalWorkspace:
         self._read_settings()
 
     def _last_settings(self) -> _Settings:
-        known = _settings.get(self.layout.root) if self.keeps_settings else None
-        return self._read_settings() if known is None else known
+        entry = _settings.get(self.layout.root) if self.keeps_settings else None
+        return self._read_settings() if entry is None else entry
 
     def _read_settings(self) -> _Settings:
         path = self.layout.settings_path
@@ -94,14 +94,14 @@ class LocalWorkspace:
             signature: tuple[int, int] | None = (facts.st_mtime_ns, facts.st_size)
         except OSError:
             signature = None
-        known = _settings.get(self.layout.root)
-        if known is not None and signature is None and not os.path.isdir(self.layout.root):
-            return known  # the share is away, not the file
-        if known is None or known[0] != signature:
+        entry = _settings.get(self.layout.root)
+        if entry is not None and signature is None and not os.path.isdir(self.layout.root):
+            return entry  # the share is away, not the file
+        if entry is None or entry[0] != signature:
             settings, error = look_at_settings(self.layout)
-            known = (signature, settings if known is None or error is None else known[1], error)
-            _settings[self.layout.root] = known
-        return known
+            entry = (signature, settings if entry is None or error is None else entry[1], error)
+            _settings[self.layout.root] = entry
+        return entry
 
     def ledger(self) -> Ledger:
         """The workspace's ledger on this machine, opened once in this process.
@@ -143,19 +143,19 @@ class LocalWorkspace:
         return FlowModules(self.layout.flow_modules_dir, cache_dir=self.local.compiled_flow_modules_dir)
 
     def descriptions(self) -> Descriptions:
-        """What other processes of this machine found the modules to be."""
+        """The descriptions of the modules, shared by the processes of this machine."""
         from data_engine.notebook.catalog import Descriptions
 
         return Descriptions(self.local.compiled_flow_modules_dir / "described.json", self.layout.config_dir)
 
     def deployed_descriptions(self) -> Descriptions:
-        """The same of modules as they are deployed, where that is not how they are."""
+        """The same of modules as they are deployed, where that differs from their files."""
         from data_engine.notebook.catalog import Descriptions
 
         return Descriptions(self.local.compiled_flow_modules_dir / "described_deployed.json", self.layout.config_dir)
 
     def deployments(self) -> Deployments:
-        """What of the workspace is deployed, with the sets on this machine."""
+        """The deployments of the workspace, with the sets on this machine."""
         from data_engine.ledger import deployments
         from data_engine.notebook.deployment_status import live_deployments, rollbacks
         from data_engine.notebook.deployments import Deployments, Pointer
@@ -164,7 +164,7 @@ class LocalWorkspace:
             rows = deployments.published(self.ledger())
             back = rollbacks(rows)
             return {
-                flow: Pointer(one.set_id, one.digest, back.get(flow)) for flow, one in live_deployments(rows).items()
+                flow: Pointer(row.set_id, row.digest, back.get(flow)) for flow, row in live_deployments(rows).items()
             }
 
         def fetch(set_id: str) -> Mapping[str, bytes]:
@@ -203,11 +203,11 @@ def local_workspace(root: Path) -> LocalWorkspace:
         WorkspaceError: its state on this machine cannot be used.
     """
     with _lock:
-        known = _workspaces.get(root)
-        if known is None or not os.path.isdir(root):  # of a path that is there already, in half the time
+        home = _workspaces.get(root)
+        if home is None or not os.path.isdir(root):  # of a path that is there already, in half the time
             layout = WorkspaceLayout(root)
-            known = _workspaces[root] = LocalWorkspace(layout, local_layout(layout))
-        return known
+            home = _workspaces[root] = LocalWorkspace(layout, local_layout(layout))
+        return home
 
 
 def forget_workspaces() -> None:

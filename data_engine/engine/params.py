@@ -1,4 +1,4 @@
-"""What a run was given: checked before it begins, as its steps see it, and as it is recorded."""
+"""The params of a run: checked before it begins, as its steps see them, and as they are recorded."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_params(params: object) -> Mapping[str, Any]:
 
 
 def params_for(flow: Flow, params: object) -> Mapping[str, Any]:
-    """What `flow` is given: of one that declares its parameters each value as JSON has it, else as it is.
+    """The params for `flow`: each value as JSON has it where the flow declares its parameters, else as it is.
 
     Raises:
         FlowValidationError: no mapping; or an unknown name, a wrong value or a missing one, where they are declared.
@@ -48,7 +48,7 @@ def params_for(flow: Flow, params: object) -> Mapping[str, Any]:
 
 
 def taken(params: Mapping[str, Any], parameters: Parameters | None) -> Mapping[str, Any]:
-    """The params, those that a person typed taken as a flow takes texts that declares these parameters, or none."""
+    """The params, with typed texts read as a flow that declares these parameters, or none, reads them."""
     if not any(isinstance(value, TypedValue) for value in params.values()):
         return params
     pairs = {
@@ -69,7 +69,7 @@ def as_steps_see(flow: Flow, values: Mapping[str, Any], *, secret: Callable[[str
 
 
 def is_as_scheduled(flow: Flow, values: Mapping[str, Any]) -> bool:
-    """Whether a run that comes by itself is given the same: nothing, or what the defaults say.
+    """Whether a run that comes by itself has the same params: none, or the defaults.
 
     Example:
         >>> is_as_scheduled(Flow("G"), {}), is_as_scheduled(Flow("G"), {"month": "2013-01"})
@@ -77,15 +77,15 @@ def is_as_scheduled(flow: Flow, values: Mapping[str, Any]) -> bool:
     """
     if flow.parameters is None:
         return not values
-    defaults = {one.name: one for one in flow.parameters.fields if one.has_default}
+    defaults = {field.name: field for field in flow.parameters.fields if field.has_default}
 
     def is_default(name: str, value: Any) -> bool:
-        one = defaults.get(name)
-        if one is None or one.kind == "Secret":
+        field = defaults.get(name)
+        if field is None or field.kind == "Secret":
             return False
-        default = list(one.default) if isinstance(one.default, tuple) else one.default
+        default = list(field.default) if isinstance(field.default, tuple) else field.default
         try:
-            return bool(one.parse(value) == default)
+            return bool(field.parse(value) == default)
         except FlowValidationError:  # it was given to an earlier version, where its type was another
             return False
 
@@ -93,7 +93,7 @@ def is_as_scheduled(flow: Flow, values: Mapping[str, Any]) -> bool:
 
 
 def unread(params: object, values: Mapping[str, Any]) -> list[str]:
-    """The names that were given and that no step has looked at; of declared parameters none."""
+    """The names of params that no step has looked at; none where parameters are declared."""
     if not values or not isinstance(params, Mapping):
         return []
     looked_at: object = params.get(LOOKED_AT, set())
@@ -104,7 +104,7 @@ def values_of(params: Any) -> dict[str, Any]:
     """The names and values of `context.params`, whichever it is."""
     if isinstance(params, Mapping):
         return dict(params)
-    return {one.name: getattr(params, one.name) for one in fields(params)}
+    return {field.name: getattr(params, field.name) for field in fields(params)}
 
 
 def defaults_words(params: Any, values: Mapping[str, Any]) -> str | None:
@@ -135,7 +135,7 @@ def value_words(value: Any) -> str:
 
 
 def params_text(values: Mapping[str, Any]) -> str | None:
-    """What a run was given, as it is recorded: JSON with secrets as "***", and of other values what they say of themselves.
+    """The params of a run as they are recorded: JSON with secrets as "***", and objects by their repr.
 
     Example:
         >>> params_text({"days": 3, "dwh": Secret("dwh", "correct horse")}), params_text({})

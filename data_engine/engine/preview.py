@@ -46,14 +46,14 @@ _last: PreviewReport | None = None
 
 
 class ComparedValues(Protocol):
-    """What is known of a notebook's compiled slice since it was compared with this kernel."""
+    """The comparison of a notebook's compiled slice with this kernel."""
 
     def what_differs(self, slice_texts: tuple[str, ...], parts: Mapping[str, bytes]) -> str:
-        """Which of the `parts` that a preview fingerprinted is not as in the slice of these texts; "" where nothing is known."""
+        """Say which of the `parts` that a preview fingerprinted is not as in the slice of these texts; "" where unknown."""
 
 
 compared_values: dict[str, ComparedValues] = {}
-"""By the name of the flow; whoever compares puts it here."""
+"""The comparisons by the name of their flow; the comparing code puts them here."""
 
 
 def preview(
@@ -157,7 +157,7 @@ def make_runner(
     scratch: Scratch | None,
     fresh: bool = False,
 ) -> PreviewRunner:
-    """What runs the steps of a settled flow for `source`, or reuses what this process has kept of them."""
+    """The runner of the steps of a settled flow for `source`, which reuses what this process has kept of them."""
     context = make_context(flow, source, home=home, control=control, started_at_s=time.time())
     context.params = as_steps_see(flow, params, secret=context.secret)
     return PreviewRunner(
@@ -179,14 +179,14 @@ def _settings_of(home: LocalWorkspace | None) -> PreviewSettings:
 
 
 def _tell_all_outside(flow: Flow, runner: PreviewRunner) -> None:
-    """Say what a preview without a caption, since it failed, has written for real."""
+    """Report what a failed preview, which has no caption, has written for real."""
     if words := outside_words(list(map(Path, runner.outside))):
         warning = f"the preview of {flow.name or 'the flow'} did not finish, and {' · '.join(words)}"
         show_caption(warning, loud_html(warning))
 
 
 def last_report() -> PreviewReport | None:
-    """What the last preview of this process did, None before the first."""
+    """The report of the last preview of this process, None before the first."""
     return _last
 
 
@@ -206,7 +206,7 @@ def clear_preview_cache() -> None:
 
 
 def steps_until(flow: Flow, use: str | None) -> int:
-    """How many steps to run until the object `use` has its last value; all of them for None and "current".
+    """The number of steps to run until the object `use` has its last value; all of them for None and "current".
 
     Raises:
         FlowValidationError: no steps, or none saves such an object; lists those that are.
@@ -217,11 +217,11 @@ def steps_until(flow: Flow, use: str | None) -> int:
     numbers = [number for number, step in enumerate(flow.steps, start=1) if use in names_saved(step)]
     if numbers:
         return numbers[-1]
-    known = dict.fromkeys(name for step in flow.steps for name in names_saved(step))
+    names = dict.fromkeys(name for step in flow.steps for name in names_saved(step))
     raise FlowValidationError(
         f"no step of flow {flow.name!r} saves an object {use!r}",
         where="Flow.preview(use=...)",
-        fix=f"{near_offer(use, known)}add save_as={use!r} to the step that makes it; saved objects: {', '.join(known) or 'none'}",
+        fix=f"{near_offer(use, names)}add save_as={use!r} to the step that makes it; saved objects: {', '.join(names) or 'none'}",
     )
 
 
@@ -248,7 +248,7 @@ def _require_may_write(flow: Flow, home: LocalWorkspace) -> None:
 
 
 def _notes_of_code(flow: Flow, use: str | None) -> tuple[str, ...]:
-    """What to know of the steps as they are written, and of the `build()` of this kernel's cells that made them."""
+    """The notes on the steps as they are written, and on the `build()` of this kernel's cells that made them."""
     names = getattr(kernel_shell(), "user_ns", {})
     places = [_globals_of(step.fn) for step in flow.steps] or [names]
     dropped: list[DroppedCall] = []
@@ -262,7 +262,7 @@ def _notes_of_code(flow: Flow, use: str | None) -> tuple[str, ...]:
 
 
 def _no_candidate(flow: Flow, chosen: Source, *, is_named: bool) -> tuple[str, ...]:
-    """That the source which somebody named is none that the flow takes by itself."""
+    """The note that a named source is none that the flow takes by itself."""
     if not is_named or flow.trigger is None or chosen.key is None or not chosen.key.path:
         return ()
     from data_engine.planning.due import PlannedFlow, why_no_candidate
@@ -274,13 +274,13 @@ def _no_candidate(flow: Flow, chosen: Source, *, is_named: bool) -> tuple[str, .
 
 
 def _not_computed(flow: Flow, stop: int, value: object) -> tuple[str, ...]:
-    """That a run computes nothing of the LazyFrame which the last step of the flow gives."""
+    """The note that a run computes nothing of the LazyFrame that the last step of the flow gives."""
     warning = never_computed(flow.steps[stop - 1], value) if stop == len(flow.steps) else None
     return () if warning is None else (warning,)
 
 
 def _moved_kernel(home: LocalWorkspace | None) -> tuple[str, ...]:
-    """That relative paths in steps count from elsewhere than in production, where a cell has changed the working directory."""
+    """The note that relative paths in steps start elsewhere than in production, where a cell has changed the working directory."""
     shell = kernel_shell()
     started = getattr(shell, "starting_dir", None)
     if home is None or not isinstance(started, str):
@@ -302,9 +302,9 @@ def _standing(
     *,
     is_loaded: bool,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What is to be acted on, and how the code that ran stands to the deployed flow; nothing when it is not deployed. A notebook that is gone stands nowhere.
+    """The notes to act on, and how the code that ran compares with the deployed flow; nothing when it is not deployed, or its notebook is gone.
 
-    Of a flow that cells of a kernel made, and that is not `is_loaded`, what counts is what ran, else the file. Nobody knows it of `stale` helpers that were edited.
+    Of a flow that cells of a kernel made, and that is not `is_loaded`, the code that ran counts, else the file. Edited helpers that are `stale` are left out.
     """
     if home is None or flow.name is None:
         return (), ()
@@ -320,11 +320,11 @@ def _standing(
         deployed, saved = deployments.statements(flow.name)
         if not deployed:
             return (), ()
-        older = {one.path for one in stale}
+        older = {helper.path for helper in stale}
         imported = [name for name in helpers if home.layout.flow_modules_dir / name not in older]
         ran = [*differences(deployed, cells_run(), saved), *imported]
-        known = compared_values.get(flow.name)
-        moved = "" if known is None else known.what_differs(saved, parts)
+        values = compared_values.get(flow.name)
+        moved = "" if values is None else values.what_differs(saved, parts)
         if ran:
             return tuple(filter(None, [moved])), (f"what ran differs from the deployed flow: {', '.join(ran)}",)
         return ((moved,), ()) if moved else ((), () if helpers else ("same code as the deployed flow",))
@@ -338,7 +338,7 @@ def _standing(
 
 
 def first_source(flow: Flow) -> Source:
-    """The source a preview is for that names none.
+    """The source of a preview that names none.
 
     Raises:
         FlowValidationError: there is none.
@@ -348,16 +348,16 @@ def first_source(flow: Flow) -> Source:
         return sources[0]
     trigger = flow.trigger
     assert trigger is not None
-    wanted = f" with extensions {', '.join(trigger.extensions)}" if trigger.extensions else ""
+    suffix = f" with extensions {', '.join(trigger.extensions)}" if trigger.extensions else ""
     raise FlowValidationError(
-        f"there is no file to preview{wanted} in {trigger.source}",
+        f"there is no file to preview{suffix} in {trigger.source}",
         where="Flow.preview",
         fix="put a file there, or correct source= and extensions=",
     )
 
 
 def say_first(error: BaseException, flow: Flow, chosen: Source) -> None:
-    """Say in the fix of a step's error that nobody named its source, `first_source` did, and how to take another one."""
+    """Add to the fix of a step's error that `first_source` chose its source, and how to take another."""
     if not isinstance(error, FlowExecutionError) or error.phase != "step" or chosen.path is None:
         return
     try:
@@ -371,7 +371,7 @@ def say_first(error: BaseException, flow: Flow, chosen: Source) -> None:
 
 
 def differences(deployed: Iterable[str], cells: Sequence[str], saved: Iterable[str] = ()) -> tuple[str, ...]:
-    """What the cells run in a kernel hold otherwise than production: names that they define otherwise, each with its `In` number,
+    """The differences of the cells run in a kernel from production: names that they define otherwise, each with its `In` number,
     and the `In` number of a statement that binds no name, which production needs as the notebook is `saved`, not as it is deployed.
 
     `deployed` and `saved` are the statements that production needs, `cells[n]` is what ran as `In [n]`. Comments and layout are no
@@ -390,18 +390,18 @@ def differences(deployed: Iterable[str], cells: Sequence[str], saved: Iterable[s
             defined.update(dict.fromkeys(names, (number, dump)))
             if not names:
                 effects[dump] = number
-    wanted = [one for text in deployed for one in _statements(text)]
-    needed = {name: dump for names, dump in wanted for name in names}
+    statements = [statement for text in deployed for statement in _statements(text)]
+    needed = {name: dump for names, dump in statements for name in names}
     changed = [
         (defined[name][0], name) for name, dump in needed.items() if name in defined and defined[name][1] != dump
     ]
-    new = {dump for text in saved for names, dump in _statements(text) if not names} - {dump for _, dump in wanted}
+    new = {dump for text in saved for names, dump in _statements(text) if not names} - {dump for _, dump in statements}
     changed += [(effects[dump], "") for dump in new if dump in effects]
     return tuple(f"{name} (In [{number}])" if name else f"In [{number}]" for number, name in sorted(set(changed)))
 
 
 def cells_run() -> tuple[str, ...]:
-    """What this kernel has run, by `In` number; empty outside of a kernel."""
+    """The texts that this kernel has run, by `In` number; empty outside of a kernel."""
     shell = kernel_shell()
     history = getattr(shell, "history_manager", None)
     return tuple(getattr(history, "input_hist_parsed", ()))
@@ -429,6 +429,6 @@ def _bound(node: ast.stmt) -> Iterator[str]:
         yield node.name
     elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        yield from (one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name))
+        yield from (name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name))
     elif isinstance(node, (ast.Import, ast.ImportFrom)):
         yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)

@@ -1,5 +1,5 @@
-"""How the files of a stage take their place in the mirror: one rename each, between two folders that are held open. And the stages that
-wait: empty ones for the next run, and those of runs that are over.
+"""Move the files of a stage to their place in the mirror: one rename each, between two folders that are held open. And keep the stages
+that wait: empty ones for the next run, and those of runs that are over.
 
 Others may write to the folders around a mirror. So nothing here follows a link, a junction or a mount point below the folder
 that holds the mirror: each folder is opened by its name in the one above (nofollow.py), and only plain files are published.
@@ -33,7 +33,7 @@ from data_engine.platforms.files import is_open_elsewhere, read_at, who_holds
 STAGING = ".data_engine_staging"
 HELD_S = 10.0
 HASHED_BYTES = 32 * 1024**2
-"""So much of a publication is hashed. A larger one is finished by the machine that began it, and by no other."""
+"""The largest publication that is hashed. A larger one is finished by the machine that began it, and by no other."""
 
 _PAUSE_S = 0.1
 _CHUNK_BYTES = 1024**2
@@ -66,16 +66,16 @@ def opened_stage(final_root: Path, name: str) -> Iterator[tuple[Place, Place]]:
 def listed(
     stage: Place, files: Iterable[FoundFile], replaced: dict[str, tuple[int, int] | None]
 ) -> tuple[StagedFile, ...]:
-    """The files of a stage as they are told before the first takes its place; `replaced` is what lies there, by name."""
-    found = list(files)
-    is_hashed = sum(one.facts.st_size for one in found) <= HASHED_BYTES
+    """The files of a stage as they are recorded before the first takes its place; `replaced` is what lies there, by name."""
+    entries = list(files)
+    is_hashed = sum(file.facts.st_size for file in entries) <= HASHED_BYTES
     rows = []
-    for folder, group in groupby(found, lambda one: one.folder):
+    for folder, group in groupby(entries, lambda file: file.folder):
         with inside(stage, folder) as here:
-            for one in group:
-                digest = _sha256(here, one.name, one.facts.st_size) if is_hashed else None
-                name = "/".join((*folder, one.name))
-                rows.append(StagedFile(name, one.facts.st_size, one.facts.st_mtime_ns, digest, replaced[name]))
+            for file in group:
+                digest = _sha256(here, file.name, file.facts.st_size) if is_hashed else None
+                name = "/".join((*folder, file.name))
+                rows.append(StagedFile(name, file.facts.st_size, file.facts.st_mtime_ns, digest, replaced[name]))
     return tuple(rows)
 
 
@@ -120,7 +120,7 @@ def replace(here: Place, name: str, there: Place, final: Path) -> None:
             return
 
 
-def finish(final_root: Path, stage_name: str, made: PublishStarted, *, is_own: bool) -> bool:
+def finish(final_root: Path, stage_name: str, record: PublishStarted, *, is_own: bool) -> bool:
     """Publish the rest of a stage, as its record says it, and remove the stage; whether all that it lists is in place now.
 
     What is not as it was listed, and what would replace a target that has changed since, is not published. `is_own`: the
@@ -131,15 +131,15 @@ def finish(final_root: Path, stage_name: str, made: PublishStarted, *, is_own: b
         FlowValidationError: a target cannot be replaced.
     """
     is_whole = True
-    files = [(PurePosixPath(one.name), one) for one in made.files]
+    files = [(PurePosixPath(file.name), file) for file in record.files]
     try:
         with opened_stage(final_root, stage_name) as (beside, stage):
-            for folder, group in groupby(files, lambda one: one[0].parent.parts):
+            for folder, group in groupby(files, lambda pair: pair[0].parent.parts):
                 try:
                     with inside(stage, folder) as here, inside(beside, (final_root.name, *folder), make=True) as there:
-                        for path, one in group:
+                        for path, file in group:
                             final = final_root / path
-                            is_whole = _finish_one(here, there, path.name, one, final, is_own=is_own) and is_whole
+                            is_whole = _finish_file(here, there, path.name, file, final, is_own=is_own) and is_whole
                 except OSError:  # the folder is gone, or another one lies there: nothing of ours is in it
                     is_whole = False
     except OSError:
@@ -148,23 +148,23 @@ def finish(final_root: Path, stage_name: str, made: PublishStarted, *, is_own: b
     return is_whole
 
 
-def _finish_one(here: Place, there: Place, name: str, one: StagedFile, final: Path, *, is_own: bool) -> bool:
-    facts, found = here.facts(name), there.facts(name)
-    target = None if found is None else (found.st_size, found.st_mtime_ns)
+def _finish_file(here: Place, there: Place, name: str, file: StagedFile, final: Path, *, is_own: bool) -> bool:
+    facts, old = here.facts(name), there.facts(name)
+    target = None if old is None else (old.st_size, old.st_mtime_ns)
     if facts is None:
-        return target == (one.size_bytes, one.mtime_ns)
-    if not _is_as_listed(here, name, facts, one, is_own=is_own) or target != one.replaces:
+        return target == (file.size_bytes, file.mtime_ns)
+    if not _is_as_listed(here, name, facts, file, is_own=is_own) or target != file.replaces:
         return False
     take_place(here, name, there, final)
     return True
 
 
-def _is_as_listed(here: Place, name: str, facts: os.stat_result, one: StagedFile, *, is_own: bool) -> bool:
-    if not stat.S_ISREG(facts.st_mode) or facts.st_size != one.size_bytes:
+def _is_as_listed(here: Place, name: str, facts: os.stat_result, file: StagedFile, *, is_own: bool) -> bool:
+    if not stat.S_ISREG(facts.st_mode) or facts.st_size != file.size_bytes:
         return False
-    if one.sha256 is None:
-        return is_own and facts.st_mtime_ns == one.mtime_ns
-    return _sha256(here, name, one.size_bytes) == one.sha256
+    if file.sha256 is None:
+        return is_own and facts.st_mtime_ns == file.mtime_ns
+    return _sha256(here, name, file.size_bytes) == file.sha256
 
 
 def remove_stage(final_root: Path, stage_name: str) -> None:
@@ -173,7 +173,7 @@ def remove_stage(final_root: Path, stage_name: str) -> None:
 
 
 def cannot_publish(final: Path, error: OSError) -> FlowValidationError:
-    """That the file cannot take its place."""
+    """The error of a file that cannot take its place."""
     return FlowValidationError(
         f"{final.name} cannot be published: {trouble_of(error)}",
         where=str(final),
@@ -187,9 +187,9 @@ def _is_same(here: Place, name: str, there: Place) -> bool:
     new, old = here.facts(name), there.facts(name)
     if new is None or old is None or not stat.S_ISREG(old.st_mode) or new.st_size != old.st_size:
         return False
-    with opened_file(here, name) as one, opened_file(there, name) as other:
+    with opened_file(here, name) as source, opened_file(there, name) as other:
         offset = 0
-        while data := read_at(one, _CHUNK_BYTES, offset):
+        while data := read_at(source, _CHUNK_BYTES, offset):
             if data != read_at(other, _CHUNK_BYTES, offset):
                 return False
             offset += len(data)
@@ -197,7 +197,7 @@ def _is_same(here: Place, name: str, there: Place) -> bool:
 
 
 def _sha256(place: Place, name: str, size_bytes: int) -> str:
-    """The hash of the plain file's first bytes, so many: it may grow under us."""
+    """The hash of the plain file's first `size_bytes`: it may grow meanwhile."""
     digest = hashlib.sha256()
     with opened_file(place, name) as descriptor:
         offset = 0
@@ -219,7 +219,7 @@ class _Spares:
         self._is_local: dict[Path, bool] = {}
 
     def take(self, staging: Place, name: str) -> bool:
-        """Let a spare one have this name from now on; whether there was one."""
+        """Give a spare stage this name; whether there was a spare."""
         with self._lock:
             spare = self._names.pop(staging.path, None)
         if spare is None:
@@ -252,7 +252,7 @@ class _Spares:
         return self._names.get(staging) == name
 
     def remove(self) -> None:
-        """Remove them; at the end of the process."""
+        """Remove the spare stages, at the end of the process."""
         with self._lock:
             for staging, name in self._names.items():
                 with suppress(OSError), opened(staging.parent) as beside:
@@ -272,7 +272,7 @@ GRACE_S = 60.0
 """A stage in which something changed so lately is not touched, unless the process of its run is gone."""
 
 _GONE = ("abandoned", "killed")
-"""How runs end whose process is gone."""
+"""The ends of runs whose process is gone."""
 
 RunsById = Callable[[Collection[str]], Mapping[str, RunOfStage]]
 """The runs with these ids that the history knows (ledger/outputs.py)."""
@@ -295,10 +295,10 @@ def left_stages(final_root: Path, runs: RunsById) -> Iterator[LeftStage]:
     except OSError:
         return
     stages = [name for name in sorted(names) if not spares.is_spare(staging, name)]
-    known = runs([name.rpartition("-")[2] for name in stages])
+    entries = runs([name.rpartition("-")[2] for name in stages])
     for name in stages:
         machine, _, run_id = name.rpartition("-")
-        yield LeftStage(name, machine, known.get(run_id))
+        yield LeftStage(name, machine, entries.get(run_id))
 
 
 def tidy(final_root: Path, *, machine: str, runs: RunsById, is_owner: bool, now_s: float) -> int:
@@ -318,24 +318,24 @@ def tidy(final_root: Path, *, machine: str, runs: RunsById, is_owner: bool, now_
 def clear(final_root: Path, left: LeftStage, *, now_s: float | None = None) -> bool:
     """Finish or remove what a run has left, if it is over; whether the stage is gone now."""
     run, now_s = left.run, time.time() if now_s is None else now_s
-    made = None if run is None else run.publication
+    record = None if run is None else run.publication
     if run is not None and run.status == "started":
         return False
-    if made is not None and made.mirror != final_root.name:
+    if record is not None and record.mirror != final_root.name:
         return False
     idle_s = _idle_s(final_root, left.name, now_s)
     if idle_s is None:
         return False
     waits_s = GRACE_S
-    if run is None or (made is not None and made.code is not None):  # nobody has retried it
+    if run is None or (record is not None and record.code is not None):  # nobody has retried it
         waits_s = OLD_S
     elif run.is_own and run.status in _GONE:
         waits_s = 0.0
     if idle_s < waits_s:
         return False
-    if run is not None and made is not None and made.code is None:
+    if run is not None and record is not None and record.code is None:
         with suppress(FlowValidationError):
-            finish(final_root, left.name, made, is_own=run.is_own)
+            finish(final_root, left.name, record, is_own=run.is_own)
             return True
         return False
     remove_stage(final_root, left.name)
@@ -343,14 +343,14 @@ def clear(final_root: Path, left: LeftStage, *, now_s: float | None = None) -> b
 
 
 def _idle_s(final_root: Path, name: str, now_s: float) -> float | None:
-    """How long nothing in the stage has changed, a time in the future is a change just now; None where there is no such folder."""
+    """The seconds since the last change in the stage, 0 for a time in the future; None where there is no such folder."""
     try:
         with opened(final_root.parent) as beside, inside(beside, (STAGING,)) as staging:
             facts = staging.facts(name)
             if facts is None:
                 return None
             with inside(staging, (name,)) as stage:
-                newest_s = max([facts.st_mtime, *(one.facts.st_mtime for one in walk(stage))])
+                newest_s = max([facts.st_mtime, *(file.facts.st_mtime for file in walk(stage))])
     except OSError:
         return None
     return max(now_s - newest_s, 0.0)

@@ -39,7 +39,7 @@ _MOST_FOOTER_BYTES = 16 * 1024**2
 
 @frozen
 class RejectedRows(Record):
-    """What is rejected now of one source of a flow: how many rows, and how many of them break each rule.
+    """The rejected rows of one source of a flow: how many, and how many of them break each rule.
 
     `source` is its path inside the source folder, None of a run for all; `path` the file that holds the rows.
     """
@@ -55,7 +55,7 @@ class RejectedRows(Record):
 
 
 class Quarantine:
-    """Where the rejected rows of one run go."""
+    """The place of the rejected rows of one run."""
 
     def __init__(self, root: Path, flow: str, source: Source, run_id: str) -> None:
         self._root, self._run_id = root, run_id
@@ -64,13 +64,13 @@ class Quarantine:
         self._name = f"{name}.parquet"
 
     def keep(self, checked: Sequence[CheckResult]) -> None:
-        """Let the rows that the checks have rejected take the place of the last ones; without any the last ones stay.
+        """Replace the last rejected rows by those of these checks; without any the last ones stay.
 
         Raises:
             FlowValidationError: they cannot be written.
         """
-        found = [one for one in checked if one.frame is not None and one.rejected]
-        if not found:
+        checks = [check for check in checked if check.frame is not None and check.rejected]
+        if not checks:
             return
         try:
             with not_logged(), opened(self._root) as root, inside(root, self._folders, make=True) as here:
@@ -80,7 +80,7 @@ class Quarantine:
                     if left.startswith(f".{self._name}.") and left.endswith(".tmp"):
                         os.unlink(here.at(left), dir_fd=here.descriptor)
                 with atomic_target(here.path / self._name) as fresh:
-                    self._write(found, fresh)
+                    self._write(checks, fresh)
         except OSError as error:
             path = self._root.joinpath(*self._folders, self._name)
             raise FlowValidationError(
@@ -97,10 +97,10 @@ class Quarantine:
             if footer.get("run") not in (self._run_id, but_of):
                 os.unlink(here.at(self._name), dir_fd=here.descriptor)
 
-    def _write(self, found: Sequence[CheckResult], fresh: Path) -> None:
+    def _write(self, checks: Sequence[CheckResult], fresh: Path) -> None:
         import polars as pl
 
-        frames = [one.frame.with_columns(_check=pl.lit(one.label)) for one in found]
+        frames = [check.frame.with_columns(_check=pl.lit(check.label)) for check in checks]
         whole = _together(frames)
         ours = ("_row", "_rules", "_check")
         rules = Counter(rule for broken in whole["_rules"] for rule in broken)
@@ -121,25 +121,25 @@ def puts_apart(flow: Flow) -> bool:
 
 
 def rejected_rows(root: Path, flow: str | None = None) -> list[RejectedRows]:
-    """What is rejected now in the workspace at `root`, of one flow or of all."""
-    found = []
+    """The rejected rows of the workspace at `root`, of one flow or of all."""
+    rows = []
     with suppress(FileNotFoundError, NotADirectoryError), opened(root, Path(FOLDER, flow or "")) as place:
-        for one in walk(place):
-            names = (*((flow,) if flow else ()), *one.folder, one.name)
+        for file in walk(place):
+            names = (*((flow,) if flow else ()), *file.folder, file.name)
             is_kept = len(names) > 1 and not names[0].startswith(".")  # what was moved aside lies in a hidden folder
-            if not is_kept or not one.is_regular or not one.name.endswith(".parquet") or one.name.startswith("."):
+            if not is_kept or not file.is_regular or not file.name.endswith(".parquet") or file.name.startswith("."):
                 continue
             footer: Mapping[str, Any] = {}
-            with suppress(OSError), inside(place, one.folder) as here, opened_file(here, one.name) as descriptor:
+            with suppress(OSError), inside(place, file.folder) as here, opened_file(here, file.name) as descriptor:
                 footer = _footer_of(descriptor)
             if footer:
                 facts = footer["source"], footer["rows"], footer.get("rules", {}), footer["run"]
-                found.append(RejectedRows(names[0], *facts, str(root.joinpath(FOLDER, *names))))
-    return found
+                rows.append(RejectedRows(names[0], *facts, str(root.joinpath(FOLDER, *names))))
+    return rows
 
 
 def rejected_folder(root: Path, flow: str) -> Path:
-    """Where the rejected rows of a flow lie."""
+    """The folder of the rejected rows of a flow."""
     return root / FOLDER / flow
 
 
@@ -149,7 +149,7 @@ def follow_rename(root: Path, old: str, new: str) -> None:
         rename_folder(rejected_folder(root, old), rejected_folder(root, new))
 
 
-def write_workbook(found: Sequence[RejectedRows], path: str | os.PathLike[str]) -> Path:
+def write_workbook(rows: Sequence[RejectedRows], path: str | os.PathLike[str]) -> Path:
     """The absolute path of the workbook, after the rows of each flow were written to a sheet of its name there.
 
     Raises:
@@ -160,18 +160,18 @@ def write_workbook(found: Sequence[RejectedRows], path: str | os.PathLike[str]) 
     from data_engine.helpers.excel import misfit, write_sheets
 
     sheets: dict[str, Any] = {}
-    for flow in dict.fromkeys(one.flow for one in found):
-        whole = _together([pl.read_parquet(one.path, glob=False) for one in found if one.flow == flow])
+    for flow in dict.fromkeys(entry.flow for entry in rows):
+        whole = _together([pl.read_parquet(entry.path, glob=False) for entry in rows if entry.flow == flow])
         whole = whole.with_columns(pl.col("_rules").list.join(", "))
         name = re.sub(r"[\[\]:*?/\\']", "_", flow)[:_LONGEST_SHEET]
         while name.lower() in map(str.lower, sheets):
             name = f"{name[: _LONGEST_SHEET - 3]}_{len(sheets) + 1}"
-        sheets[name] = _as_text(whole, {one.name for one in whole if misfit(one) or one.dtype.is_nested()})
+        sheets[name] = _as_text(whole, {column.name for column in whole if misfit(column) or column.dtype.is_nested()})
     return write_sheets(sheets, path)
 
 
 def _footer_of(descriptor: int) -> Mapping[str, Any]:
-    """What the file says of itself in its footer; {} where it is none of ours."""
+    """The footer of a file of rejected rows; {} of any other file."""
     size = os.fstat(descriptor).st_size
     tail = read_at(descriptor, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
     length = int.from_bytes(tail[:4], "little")
@@ -203,7 +203,7 @@ def _as_text(frame: Any, names: set[str]) -> Any:
 
     def text(column: Any) -> Any:
         if column.dtype.is_nested() or column.dtype.is_object():
-            return pl.Series(column.name, [None if one is None else str(one) for one in column], pl.String)
+            return pl.Series(column.name, [None if value is None else str(value) for value in column], pl.String)
         return column.cast(pl.String)
 
     return frame.with_columns([text(frame[name]) for name in frame.columns if name in names])

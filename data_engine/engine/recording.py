@@ -1,4 +1,4 @@
-"""What is recorded of a run besides its events: who began it and why, with which code, on which files, and what it took."""
+"""Record the facts of a run besides its events: who began it and why, with which code, on which files, and what it took."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ _LOOK_S = 0.1
 
 
 class RecordedPass:
-    """What the recorded runs of one pass have in common: the code that they run, and their environment."""
+    """The common facts of the recorded runs of one pass: their code and their environment."""
 
-    def __init__(self, flow: Flow, given: Mapping[str, Any], *, home: LocalWorkspace) -> None:
+    def __init__(self, flow: Flow, params: Mapping[str, Any], *, home: LocalWorkspace) -> None:
         self.flow, self.home = flow, home
         self.ours = home.own_folders
         self.databases = home.settings().databases.storage_version, home.database_lead
-        self._params = params_text(given)
+        self._params = params_text(params)
 
-    def about(self, asked: RunAbout | None) -> RunAbout:
-        """What is known of a run that begins; `asked` is what whoever asked for it knows."""
+    def about(self, request: RunAbout | None) -> RunAbout:
+        """The facts of a run that begins; `request` holds those of the one who asked for it."""
         outer = current_files()  # of a run of which a step has begun this one
-        about = asked or (self._here if outer is None else RunAbout("flow", outer.whose, "@".join(person())))
+        about = request or (self._here if outer is None else RunAbout("flow", outer.whose, "@".join(person())))
         root, env = self.home.layout.root, environment()
         git = GitState(about.git_commit, about.git_dirty) if about.deployment_id is not None else self._git
-        told = (root, env.digest) in _told
+        is_listed = (root, env.digest) in _listed
         return RunAbout(
             about.trigger,
             about.detail,
@@ -65,13 +65,13 @@ class RecordedPass:
             git.is_dirty,
             env.python,
             env.digest,
-            None if told else json.dumps(env.distributions, separators=(",", ":")),
+            None if is_listed else json.dumps(env.distributions, separators=(",", ":")),
             about.scheduled_for,
         )
 
     def is_begun(self) -> None:
-        """A start is recorded, and with it the list of distributions."""
-        _told.add((self.home.layout.root, environment().digest))
+        """Note that a start is recorded, and with it the list of distributions."""
+        _listed.add((self.home.layout.root, environment().digest))
 
     @cached_property
     def _here(self) -> RunAbout:
@@ -83,7 +83,7 @@ class RecordedPass:
 
 
 class Recording:
-    """What is recorded of one run of a workspace's flow."""
+    """The record of one run of a workspace's flow."""
 
     def __init__(self, of: RecordedPass, source: Source, seen: tuple[SeenSource, ...], run_id: str) -> None:
         self._flow, self._source, self._seen, self._home = of.flow, source, seen, of.home
@@ -103,67 +103,67 @@ class Recording:
             yield
 
     def take(self, event: StepFinished, current: object) -> None:
-        """A step has ended, and given `current`."""
+        """Take the outputs of a step that has ended, and the headings of its result `current`."""
         if event.status == "success":
             self._outputs.update(dict.fromkeys(event.outputs))
             with suppress(Exception):  # what is doubtful of a run is not worth its end
-                if (found := headings_twice(current)) is not None:
-                    self._headings = found
+                if (headings := headings_twice(current)) is not None:
+                    self._headings = headings
 
     def doubts(self) -> tuple[str, ...]:
-        """What its author hardly meant, of the files that were read and of the last frame that a step gave."""
+        """The doubts about the files that were read and the last frame that a step gave."""
         return (*self.files.doubts, *self._headings)
 
     def warnings(self) -> Iterator[str]:
-        """What a person is told of a run that went well: of files that it settles and does not collect, and of what it replaced."""
+        """The warnings of a run that went well: files that it settles and does not collect, and outputs that it replaced."""
         if left := self._not_collected:
             yield not_collected_words(left, len(self._seen), self._flow)
-        kept = {*self.files.read, *self.files.appended}
-        said = replaced_words(self._flow, self._source, self._home, list(self._outputs), read=kept, run_id=self._run_id)
-        if said is not None:
-            yield said
+        read = {*self.files.read, *self.files.appended}
+        text = replaced_words(self._flow, self._source, self._home, list(self._outputs), read=read, run_id=self._run_id)
+        if text is not None:
+            yield text
 
     def spent(self, checked: Sequence[CheckResult], *, puts_apart: bool) -> RunSpent:
-        """What it took and made, and its checks have found, now that it is over; `puts_apart` where what they reject is kept."""
+        """The use, the files and the check results of a run that is over; `puts_apart` where rejected rows are kept."""
         inputs, more_inputs = self._inputs()
         outputs = list(self._outputs)
-        made = tuple(_facts(path, with_rows=True) for path in outputs[:MOST_FILES])
+        files = tuple(_facts(path, with_rows=True) for path in outputs[:MOST_FILES])
         peak = cpu_s = None
         if self._before is not None:
             after = usage()
             cpu_s = max(0.0, after.cpu_s - self._before.cpu_s)
             is_of_run = self._is_reset or after.peak_bytes > self._before.peak_bytes
             peak = after.peak_bytes if is_of_run else memory_bytes()
-        counts = tuple(count for one in checked for count in one.rules)
-        rejected = sum(one.rejected or 0 for one in checked) if puts_apart else None
-        return RunSpent(inputs, more_inputs, made, max(0, len(outputs) - MOST_FILES), peak, cpu_s, counts, rejected)
+        counts = tuple(count for check in checked for count in check.rules)
+        rejected = sum(check.rejected or 0 for check in checked) if puts_apart else None
+        return RunSpent(inputs, more_inputs, files, max(0, len(outputs) - MOST_FILES), peak, cpu_s, counts, rejected)
 
     def _inputs(self) -> tuple[tuple[FileFacts, ...], int]:
-        found: dict[str, FileFacts] = {}
+        inputs: dict[str, FileFacts] = {}
         root = self._source.root
         left_out = set(self._not_collected)
-        seen = [one for one in self._seen if one.key.path not in left_out] if left_out else self._seen
-        for one in seen[:MOST_FILES]:
-            inside = one.key.path if self._source.path is None else ""
+        sources = [source for source in self._seen if source.key.path not in left_out] if left_out else self._seen
+        for source in sources[:MOST_FILES]:
+            inside = source.key.path if self._source.path is None else ""
             path = str(self._source.path or (root or Path()) / inside)
-            found[path] = FileFacts(path, one.signature.size_bytes, one.signature.mtime_ns)
+            inputs[path] = FileFacts(path, source.signature.size_bytes, source.signature.mtime_ns)
         if not self._seen and self._source.path is not None:
-            found[str(self._source.path)] = _facts(str(self._source.path))
-        if self._source.path is not None and (path := str(self._source.path)) in found:
-            found[path] = found[path]._replace(rows=parquet_rows(path))
-        names = [path for path in self.files.read if path not in found and path not in self._outputs]
-        left = max(0, MOST_FILES - len(found))
+            inputs[str(self._source.path)] = _facts(str(self._source.path))
+        if self._source.path is not None and (path := str(self._source.path)) in inputs:
+            inputs[path] = inputs[path]._replace(rows=parquet_rows(path))
+        names = [path for path in self.files.read if path not in inputs and path not in self._outputs]
+        left = max(0, MOST_FILES - len(inputs))
         facts = [_facts(path) for path in names[:left]]
-        found |= {one.path: one for one in facts if one.size_bytes is not None}
-        return tuple(found.values()), max(0, len(seen) - MOST_FILES) + max(0, len(names) - left)
+        inputs |= {file.path: file for file in facts if file.size_bytes is not None}
+        return tuple(inputs.values()), max(0, len(sources) - MOST_FILES) + max(0, len(names) - left)
 
     @cached_property
     def _not_collected(self) -> list[str]:
-        """Of a batch the files that it settles, and neither collects nor opens; asked when the steps have run."""
+        """The files that a batch settles, and neither collects nor opens; known when the steps have run."""
         root = self._source.root
         if self._source.path is not None or root is None or not self._seen:
             return []
-        left = not_collected(self._flow, root, [one.key.path for one in self._seen])
+        left = not_collected(self._flow, root, [source.key.path for source in self._seen])
         return [name for name in left if str(root / name) not in self.files.read]
 
 
@@ -184,7 +184,7 @@ def readers_watched() -> Iterator[None]:
 
 
 class _GitSeen(NamedTuple):
-    """The state of a repository, when it was asked for, and the files it was of: when these were looked at last."""
+    """The state of a repository, when it was asked for, its files, and when these were looked at last."""
 
     state: GitState
     asked_s: float
@@ -195,16 +195,16 @@ class _GitSeen(NamedTuple):
 def _git(root: Path) -> GitState:
     """The state of the repository that the workspace's modules are in: asked when one of their files has changed, and else at most
     every ten seconds."""
-    folder, now_s, known = root / FLOW_MODULES, time.monotonic(), _git_known.get(root)
-    if known is not None and now_s - known.asked_s <= _GIT_S:
-        if known.state.commit is None or now_s - known.looked_s <= _LOOK_S:
-            return known.state
-        if file_facts(folder) == known.files:
-            _git_known[root] = known._replace(looked_s=now_s)
-            return known.state
+    folder, now_s, entry = root / FLOW_MODULES, time.monotonic(), _git_known.get(root)
+    if entry is not None and now_s - entry.asked_s <= _GIT_S:
+        if entry.state.commit is None or now_s - entry.looked_s <= _LOOK_S:
+            return entry.state
+        if file_facts(folder) == entry.files:
+            _git_known[root] = entry._replace(looked_s=now_s)
+            return entry.state
     files = file_facts(folder)  # of before: what changes meanwhile is asked for again
-    _git_known[root] = found = _GitSeen(git_state(folder), now_s, files, now_s)
-    return found.state
+    _git_known[root] = entry = _GitSeen(git_state(folder), now_s, files, now_s)
+    return entry.state
 
 
 def _facts(path: str, *, with_rows: bool = False) -> FileFacts:
@@ -218,7 +218,7 @@ def _facts(path: str, *, with_rows: bool = False) -> FileFacts:
 _lock = threading.Lock()
 _readers = Interceptors(of_runs=True)
 _watchers = 0
-_told: set[tuple[Path, str]] = set()
+_listed: set[tuple[Path, str]] = set()
 _git_known: dict[Path, _GitSeen] = {}
 
 
@@ -245,7 +245,7 @@ def not_collected(flow: Flow, root: Path, names: Sequence[str]) -> list[str]:
 
 
 def not_collected_words(left: Sequence[str], count: int, flow: Flow) -> str:
-    """What a run is warned of that settles `count` files and collects all but those that are `left`.
+    """The warning for a run that settles `count` files and collects all but those that are `left`.
 
     Example:
         >>> not_collected_words(["sub/b.csv"], 2, Flow("Sales", "all").collect(".csv")).partition(";")[0]
@@ -254,7 +254,7 @@ def not_collected_words(left: Sequence[str], count: int, flow: Flow) -> str:
     named = first_few(left, _MOST_NAMED)
     was = "was not collected, and counts" if len(left) == 1 else "were not collected, and count"
     steps = [step.fn for step in flow.steps if isinstance(step.fn, Collect)]
-    taken = tuple(one for step in steps for one in step.extensions)
+    taken = tuple(extension for step in steps for extension in step.extensions)
     ways = []
     if any("/" in name and name.lower().endswith(taken) for name in left):
         ways.append("collect(..., recursive=True) takes subfolders")
@@ -290,7 +290,7 @@ class Environment(NamedTuple):
 
 _LOOK_EVERY_S = 2.0
 
-_known: tuple[tuple[tuple[str, int], ...], Environment] | None = None
+_newest: tuple[tuple[tuple[str, int], ...], Environment] | None = None
 _looked_s = float("-inf")
 
 
@@ -302,19 +302,19 @@ def environment() -> Environment:
     Reference: the specification "Recording installed projects" of packaging.python.org.
 
     Example:
-        >>> found = environment()
-        >>> found.python == platform.python_version(), len(found.digest), any(d.startswith("polars ") for d in found.distributions)
+        >>> env = environment()
+        >>> env.python == platform.python_version(), len(env.digest), any(d.startswith("polars ") for d in env.distributions)
         (True, 16, True)
     """
-    global _known, _looked_s
+    global _newest, _looked_s
     now_s = time.monotonic()
-    if _known is not None and now_s - _looked_s < _LOOK_EVERY_S:
-        return _known[1]
+    if _newest is not None and now_s - _looked_s < _LOOK_EVERY_S:
+        return _newest[1]
     _looked_s = now_s
     places = tuple((path, changed) for path in dict.fromkeys(sys.path) if (changed := _changed_ns(path)))
-    if _known is None or _known[0] != places:
-        _known = places, _read([path for path, _ in places])
-    return _known[1]
+    if _newest is None or _newest[0] != places:
+        _newest = places, _read([path for path, _ in places])
+    return _newest[1]
 
 
 def _changed_ns(path: str) -> int:
@@ -325,7 +325,7 @@ def _changed_ns(path: str) -> int:
 
 
 def _read(folders: list[str]) -> Environment:
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for folder in folders:  # the first of a name is the one that is imported
         try:
             names = sorted(os.listdir(folder))
@@ -333,9 +333,9 @@ def _read(folders: list[str]) -> Environment:
             continue
         for name in names:
             if match := _FOLDER.fullmatch(name):
-                found.setdefault(re.sub(r"[-_.]+", "-", match["name"]).lower(), match["version"])
+                versions.setdefault(re.sub(r"[-_.]+", "-", match["name"]).lower(), match["version"])
     python = platform.python_version()
-    distributions = tuple(f"{name} {version}" for name, version in sorted(found.items()))
+    distributions = tuple(f"{name} {version}" for name, version in sorted(versions.items()))
     text = "\n".join([python, *distributions])
     return Environment(hashlib.sha256(text.encode()).hexdigest()[:16], python, distributions)
 
@@ -349,7 +349,7 @@ _DATABASES = (".duckdb", ".db", ".ddb", ".sqlite", ".sqlite3")
 def replaced_words(
     flow: Flow, source: Source, home: LocalWorkspace, outputs: Iterable[str], *, read: Collection[str], run_id: str
 ) -> str | None:
-    """What a run is warned of that has written `outputs` and `read` these files; None where it replaced nothing of another file.
+    """The warning for a run that has written `outputs` and `read` these files; None where it replaced nothing of another file.
 
     An output that the run read or appended to, and a database, keep what they held. Another file that is gone has no claim, and a
     file that came after that run replaces on purpose: the newest counts.
@@ -368,8 +368,8 @@ def replaced_words(
     if own and not others:
         others = other_writers(home.local.ledger_path, name, own, source=text, run_id=run_id)
     for output, sources in others.items():
-        waited = list(dict.fromkeys(one for one, written_s in sources if came_s <= written_s))
-        there = next((one for one in waited[:_MOST_OTHERS] if os.path.exists(one)), None)
+        waited = list(dict.fromkeys(other for other, written_s in sources if came_s <= written_s))
+        there = next((other for other in waited[:_MOST_OTHERS] if os.path.exists(other)), None)
         if there is not None:
             return words(
                 str(Path(output).relative_to(mirror.root)),
@@ -380,7 +380,7 @@ def replaced_words(
 
 
 def words(output: str, other: str, own: str) -> str:
-    """What is said of an output that held what came of another file.
+    """The sentence for an output that held the result of another file.
 
     Example:
         >>> words("all.parquet", "may.csv", "june.csv").partition(":")[0]
@@ -393,26 +393,26 @@ def words(output: str, other: str, own: str) -> str:
 
 
 def _came_s(path: Path) -> float:
-    """When a file came to its folder, which a copy that keeps the time of its content does not tell by that; 0 of one that is gone."""
+    """When a file came to its folder: the later of its times, since a copy may keep the time of its content; 0 where it is gone."""
     with suppress(OSError):
-        found = os.stat(path)
-        return max(found.st_mtime, found.st_ctime)
+        facts = os.stat(path)
+        return max(facts.st_mtime, facts.st_ctime)
     return 0.0
 
 
 def _writers_here(ledger: Path, flow: str, outputs: list[str], source: str) -> dict[str, list[Writer]]:
-    """By output the other source for which a run of this process wrote it last; it may not be in the history yet."""
-    found = {}
+    """For each output the other source for which a run of this process wrote it last; it may not be in the history yet."""
+    writers = {}
     with _written_lock:
         for output in outputs:
             key = (ledger, flow, output)
             last = _written.pop(key, None)
             _written[key] = source, time.time()
             if last is not None and last[0] != source:
-                found[output] = [last]
+                writers[output] = [last]
         while len(_written) > _MOST_REMEMBERED:
             del _written[next(iter(_written))]
-    return found
+    return writers
 
 
 _written_lock = threading.Lock()

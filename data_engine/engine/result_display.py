@@ -1,4 +1,4 @@
-"""What a cell shows of an object that a flow made, IPython's own text of it, and of a very long one its two ends; and the line of progress."""
+"""Show an object that a flow made below its cell: IPython's own text of it, and of a very long one its two ends; and the line of progress."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def bound_display(value: Any) -> None:
 
 
 def rows_shown(value: Any) -> Any:
-    """The first rows of a LazyFrame with what they are, in place of its plan; the plan where they cannot be computed, and any other value
+    """The first rows of a LazyFrame under a heading, in place of its plan; the plan where they cannot be computed, and any other value
     as it is.
 
     Example:
@@ -111,10 +111,10 @@ def bounded_text(value: Any, formatter: Any = repr) -> str:
 
 
 def require_plan(flow: Flow, step: StepSpec, value: Any, source_path: Path | None) -> None:
-    """Nothing where a LazyFrame can be planned, which runs none of it; also for every other value.
+    """Return where a LazyFrame can be planned, which runs none of it; and for every other value.
 
     Raises:
-        FlowExecutionError: it cannot, as where it names a column that is not there; placed at the step's function.
+        FlowExecutionError: it cannot be planned, as where it names a column that is not there; placed at the step's function.
     """
     if not is_lazy_frame(value):
         return
@@ -136,7 +136,7 @@ def first_rows(flow: Flow, step: StepSpec, value: Any, count: int) -> Any:
 
 @contextmanager
 def _placed(flow: Flow, step: StepSpec, source_path: Path | None) -> Iterator[None]:
-    """Let the error of a query lead to the function of its step."""
+    """Place the error of a query at the function of its step."""
     try:
         yield
     except BaseException as cause:
@@ -196,7 +196,7 @@ class ProgressLine:
             self.close()
 
     def close(self) -> None:
-        """Take the line away; what it said last stays in a notebook's output."""
+        """Remove the line; its last state stays in a notebook's output."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

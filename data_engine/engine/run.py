@@ -128,9 +128,9 @@ class RunPass:
 
         `seen` are the sources the run settles, as they were seen when it was found due; without it a poll flow's are looked at
         now. The error is a `FlowExecutionError` (placed in its notebook cell) when the code raised, a `FlowValidationError`
-        when the input was wrong, a `FlowStoppedError` when it was stopped or out of time. `about` is what is known of why it
-        runs and by whom; without it somebody asked for it here. Of a batch its own sources are what it has `seen`, unless who
-        looked has no history (`knows_outputs`) and may have taken outputs of the flow for sources.
+        when the input was wrong, a `FlowStoppedError` when it was stopped or out of time. `about` says why and for whom it
+        runs; without it somebody asked for it here. Of a batch its own sources are what it has `seen`, unless the caller has no
+        history (`knows_outputs`) and may have taken outputs of the flow for sources.
 
         Raises:
             LedgerError: the sink could not record the run.
@@ -156,7 +156,7 @@ class RunPass:
 
 
 class _Teller:
-    """Tells the events of one run: secrets masked, a long log within its bound, and its warnings counted."""
+    """Passes on the events of one run: secrets masked, a long log within its bound, and its warnings counted."""
 
     def __init__(self, sink: Callable[[Event], None], keep_last: Callable[[LogLine], None] | None) -> None:
         self._sink, self._keep_last = sink, keep_last
@@ -176,13 +176,13 @@ class _Teller:
         self._sink(event)
 
     def end_log(self) -> None:
-        """Tell the last lines of a long log: no other follows."""
+        """Pass on the last lines of a long log: no other follows."""
         if "_bound" in self.__dict__:
             for line in end_of_log(*self._bound.rest()):
                 self._pass_on(line)
 
     def warnings(self, status: str) -> int:
-        """How many the log of a run has that ended so."""
+        """The number of warnings in the log of a run that ended so."""
         return sum(counts_as_warning(level, status) for level in self._levels) if self._levels else 0
 
     def _line(self, line: LogLine) -> None:
@@ -203,7 +203,7 @@ class _Teller:
 
 
 class _Run:
-    """One run: told of by `begin`, carried out by `work`, and ended by `fail` or `succeed`."""
+    """One run: reported by `begin`, carried out by `work`, and ended by `fail` or `succeed`."""
 
     def __init__(
         self,
@@ -233,7 +233,7 @@ class _Run:
         self.seen = seen
         self.settles = seen if of.settles else ()
         self.recording = None if of.recorded is None else Recording(of.recorded, source, seen, run_id)
-        self.kept: list[CheckResult] = []
+        self.rejections: list[CheckResult] = []
         self.quarantine = None
         if of.quarantine is not None:
             self.quarantine = Quarantine(of.quarantine, self.name, source, run_id)
@@ -256,15 +256,15 @@ class _Run:
             raise RunInterrupted("killed", Cause("time_limit", {"limit_s": self.of.limit_s}))
 
     def begin(self, about: RunAbout | None) -> None:
-        """Tell that it has begun."""
+        """Report its start."""
         if not self.of.hears_all:
             return
         group, source, recorded = self.flow.group, self.source, self.of.recorded
         try:
-            told = None if recorded is None else recorded.about(about)
+            details = None if recorded is None else recorded.about(about)
             at_s, settles = self.started_at_s, self.settles
-            self.sink(RunStarted(self.run_id, self.name, group, source.text, at_s, source.key, settles, told))
-            if told is not None and told.distributions is not None and recorded is not None:
+            self.sink(RunStarted(self.run_id, self.name, group, source.text, at_s, source.key, settles, details))
+            if details is not None and details.distributions is not None and recorded is not None:
                 recorded.is_begun()
         except KeyboardInterrupt as raised:  # it may have begun all the same
             self._finish("stopped", outcome_of(raised)[1], message_of(raised))
@@ -277,8 +277,8 @@ class _Run:
         if context.source is None:
             require_source(flow, self.source)
         context.params = as_steps_see(flow, self.params, secret=context.secret)
-        if self.recording is not None and (said := defaults_words(context.params, self.params)) is not None:
-            self._log("INFO", said)
+        if self.recording is not None and (text := defaults_words(context.params, self.params)) is not None:
+            self._log("INFO", text)
         with captured(self.control):
             if stage is None and self.recording is None and self.guard is None:
                 self._take_steps()
@@ -295,17 +295,17 @@ class _Run:
                     self._take_steps()
                     stage.end(context)
         self._keep_rejected()
-        if self.quarantine is not None and not any(one.rejected for one in self.control.checked):
+        if self.quarantine is not None and not any(check.rejected for check in self.control.checked):
             self.quarantine.forget(but_of=None if stage is None else stage.finished)
 
     def _keep_rejected(self) -> None:
         """Keep what checks have rejected so far, before outputs take their place; once is enough."""
         if (
             self.quarantine is not None
-            and (found := [one for one in self.control.checked if one.rejected]) != self.kept
+            and (rejections := [check for check in self.control.checked if check.rejected]) != self.rejections
         ):
-            self.quarantine.keep(found)
-            self.kept = found
+            self.quarantine.keep(rejections)
+            self.rejections = rejections
 
     def _take_steps(self) -> None:
         if not self.of.hears_all and self.guard is None:
@@ -313,7 +313,7 @@ class _Run:
                 pass
             return
         recording, sink, guard = self.recording, self.sink, self.guard
-        kept = KeptObjects(self.flow.steps)
+        copies = KeptObjects(self.flow.steps)
         for event in run_steps(self.flow, self.context, control=self.control):
             if isinstance(event, StepFinished):
                 if guard is not None:
@@ -322,8 +322,8 @@ class _Run:
                     recording.take(event, self.context.current)
             sink(event)
             if isinstance(event, StepFinished) and event.status == "success":
-                for said in kept.after(event.step_index, self.context.objects):
-                    self._log("WARNING", said)
+                for warning in copies.after(event.step_index, self.context.objects):
+                    self._log("WARNING", warning)
 
     def _with_outputs(self, event: StepFinished, guard: OwnSources) -> StepFinished:
         """The event with the files that the step has written and not returned.
@@ -338,10 +338,10 @@ class _Run:
         if not new:
             return event
         final = self.context.places.final
-        return event._replace(outputs=tuple(dict.fromkeys((*event.outputs, *(str(final(Path(one))) for one in new)))))
+        return event._replace(outputs=tuple(dict.fromkeys((*event.outputs, *(str(final(Path(path))) for path in new)))))
 
     def fail(self, raised: BaseException) -> BaseException:
-        """Tell of its bad end; what callers are given as its error."""
+        """Report its failure; the error for callers."""
         status, why, error = outcome_of(raised)
         if status == "failed":
             self._log("ERROR", message_of(error))
@@ -349,14 +349,14 @@ class _Run:
         return error
 
     def succeed(self) -> None:
-        """Tell of its good end."""
+        """Report its success, with the warnings."""
         path, seen = self.source.path, self.seen
         if self.guard is not None and (taken := list(self.guard.taken)):
             self._log("INFO", f"moved or removed {first_few(taken, _MOST_TAKEN)}, of the flow's own sources")
         if path is not None and seen and not is_unchanged(path, seen[0].signature):
             self._log("WARNING", _changed_words(path))
-        for said in () if self.recording is None else self.recording.warnings():
-            self._log("WARNING", said)
+        for warning in () if self.recording is None else self.recording.warnings():
+            self._log("WARNING", warning)
         objects = self.context.objects
         for step in self.of.saving:
             forgotten = None if step.save_as not in objects else forgotten_return(step, objects[step.save_as])
@@ -370,7 +370,7 @@ class _Run:
         self._finish("success", None, None)
 
     def close(self) -> None:
-        """Let go of what it kept for its items and its writing."""
+        """Close the executor of its items and its stage."""
         self.items.close()
         if self.stage is not None:
             self.stage.close()
@@ -380,8 +380,8 @@ class _Run:
 
     def _finish(self, status: str, why: Cause | None, error: str | None) -> None:
         elapsed_s = time.perf_counter() - self.started_s
-        for said in () if self.recording is None else self.recording.doubts():
-            self._log("WARNING", said)
+        for doubt in () if self.recording is None else self.recording.doubts():
+            self._log("WARNING", doubt)
         self.sink.end_log()
         if not self.of.hears_all:
             return
@@ -393,7 +393,7 @@ class _Run:
 
 
 def _changed_words(path: Path) -> str:
-    """What is said of a source that is no more as it was when its run began."""
+    """The warning about a source that has changed since its run began."""
     if signature_of(path) is None:
         return f"{path} was gone when the run ended: it counts as done, and is due again only if it comes back changed"
     return f"{path} changed while it was read; it is due again; if a step writes it, after every run"
@@ -506,7 +506,7 @@ def outcome_of(raised: BaseException) -> tuple[str, Cause, BaseException]:
 
 
 def _cause_of_change(error: BaseException | None) -> Cause | None:
-    """That a target could not be replaced, or a step would have overwritten its source; None where it is something else."""
+    """The cause where a target could not be replaced, or a step would have overwritten its source; None elsewhere."""
     while error is not None:
         if isinstance(error, OverwritesSourceError):
             return Cause("overwrites_source", {"path": error.where})
@@ -517,7 +517,7 @@ def _cause_of_change(error: BaseException | None) -> Cause | None:
 
 
 def _facts_of(error: FlowValidationError) -> dict[str, Any]:
-    """Where code raised and what, for the cause of its run."""
+    """The place and text of the error that ended a run, for its cause."""
     step = detail = helper = None
     if isinstance(error, FlowExecutionError):
         step, detail = error.step_label, error.detail.partition("\n")[0][:_LONGEST_DETAIL]
@@ -542,44 +542,44 @@ MOST_BYTES = 8 * 1024 * 1024
 """A larger object is not looked at: a run is not to be slower, or to need more memory, by what it is warned of."""
 
 
-class _Kept(NamedTuple):
+class _Copy(NamedTuple):
     value: Any
     before: Any
     until: int
 
 
 class KeptObjects:
-    """The objects that a step of these saves and a later one takes by its name, each with a copy as long as one can change it."""
+    """The objects that a step saves and a later one takes by name, each with a copy as long as a step can change it."""
 
     def __init__(self, steps: Sequence[StepSpec]) -> None:
         self._steps = steps
         self._takers = taken_later(steps)
-        self._kept: dict[str, _Kept] = {}
+        self._copies: dict[str, _Copy] = {}
 
     def after(self, index: int, objects: Mapping[str, Any]) -> list[str]:
-        """What is said after step number `index` (from 0), which ended well: that it has changed what a later one takes.
+        """The warnings after step number `index` (from 0), which ended well: that it has changed what a later one takes.
 
         Example:
             >>> from data_engine import Flow
-            >>> kept = KeptObjects(Flow("G").step(list, save_as="raw").step(sorted).step(len, use="raw").steps)
+            >>> copies = KeptObjects(Flow("G").step(list, save_as="raw").step(sorted).step(len, use="raw").steps)
             >>> rows = [2, 1]
-            >>> kept.after(0, {"raw": rows}), rows.sort(), len(kept.after(1, {"raw": rows}))
+            >>> copies.after(0, {"raw": rows}), rows.sort(), len(copies.after(1, {"raw": rows}))
             ([], None, 1)
         """
         if not self._takers:
             return []
-        said = []
-        for name, kept in list(self._kept.items()):
-            is_there = objects.get(name) is kept.value
-            if is_there and index < kept.until and _is_as_it_was(kept):
+        warnings = []
+        for name, copy in list(self._copies.items()):
+            is_there = objects.get(name) is copy.value
+            if is_there and index < copy.until and _is_as_it_was(copy):
                 continue
-            del self._kept[name]
-            if is_there and index < kept.until:
-                said += taken_changed(self._steps, index, [name])
+            del self._copies[name]
+            if is_there and index < copy.until:
+                warnings += taken_changed(self._steps, index, [name])
         saved, until = self._steps[index].save_as, self._takers.get(index)
         if saved is not None and until is not None:
             self._keep(saved, objects.get(saved), until)
-        return said
+        return warnings
 
     def _keep(self, name: str, value: Any, until: int) -> None:
         try:
@@ -587,12 +587,12 @@ class KeptObjects:
         except Exception:  # what an author's object does when it is copied is no error of the run
             return
         if copied.size_bytes <= MOST_BYTES:
-            self._kept[name] = _Kept(value, copied.value, until)
+            self._copies[name] = _Copy(value, copied.value, until)
 
 
-def _is_as_it_was(kept: _Kept) -> bool:
+def _is_as_it_was(copy: _Copy) -> bool:
     try:
-        return is_value_unchanged(kept.value, kept.before)
+        return is_value_unchanged(copy.value, copy.before)
     except Exception:  # nor what it does when it is compared
         return True
 
@@ -604,15 +604,15 @@ class ItemExecutor(Protocol):
         """The results of the items in input order, as `items.threads.spread` gives them."""
 
     def close(self) -> None:
-        """Let go of what is kept warm, when the run has ended."""
+        """End what is kept warm, when the run has ended."""
 
 
 def item_executor(
     home: LocalWorkspace | None, settings: ExecutorSettings | None = None, *, stays_here: bool = False
 ) -> ItemExecutor:
-    """What spreads the items of one run of a flow that belongs to `home`, or to no workspace.
+    """The executor for the items of one run of a flow that belongs to `home`, or to no workspace.
 
-    `settings` are the workspace's, for who has read them. A run that `stays_here`, as a preview does, whose scratch folder is this machine's, uses processes in a cluster's place.
+    `settings` are the workspace's, where they are at hand. A run that `stays_here`, as a preview does, whose scratch folder is this machine's, uses processes in a cluster's place.
 
     Raises:
         SettingsError: the workspace's settings cannot be read.

@@ -1,5 +1,5 @@
-"""Which sources a run settles that nobody has looked for yet, and which files a run or a preview must not write: as plain values,
-found before the steps run, since nothing may be opened while a step writes."""
+"""Find the sources that a run by hand settles, and the files that a run or a preview must not write: as plain values, before the
+steps run, since nothing may be opened while a step writes."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def guard_of_run(
     mirror: Path | None,
     lead_of: Callable[[Path], str] = lead_of,
 ) -> OwnSources | None:
-    """The guard of a run that writes its mirror at `mirror`; None for a flow without sources that has none. What was `seen` by who
-    knows which files are outputs are the sources of a batch. `lead_of` is given where the runs of a pass share what it finds."""
+    """The guard of a run that writes its mirror at `mirror`; None for a flow without sources that has none. What was `seen`, where
+    the caller knows which files are outputs, are the sources of a batch. The runs of a pass share one `lead_of`, which remembers."""
     if source.root is None and (mirror is None or home is None):
         return None
     trigger, path, root = flow.trigger, source.path, source.root
     is_file = path is not None and not (source.key and source.key.path)
     outputs: frozenset[str] = frozenset()
-    names = frozenset(one.key.path for one in seen) if seen and path is None else None
+    names = frozenset(entry.key.path for entry in seen) if seen and path is None else None
     if path is None and root is not None and home is not None and names is None:
         outputs = outputs_beside_sources(home.local.ledger_path, flow.name or "", str(root))
     return OwnSources(
@@ -76,37 +76,37 @@ def guard_of_preview(flow: Flow, source: Source, home: LocalWorkspace | None, sc
 
 
 def preview_files(home: LocalWorkspace | None) -> PreviewFiles:
-    """Those that previews have made."""
+    """The files that previews have made."""
     return PreviewFiles(None if home is None else home.local.runtime_dir / "preview_files.json")
 
 
 def _read_by_production(flow: Flow, home: LocalWorkspace | None) -> dict[str, str]:
-    """The folders and files that this flow and deployed ones watch, and mirrors, by their paths; with what is said of them."""
+    """The folders and files that this flow and deployed ones watch, and mirrors, by their paths; with the words for each."""
     own = folders_of(flow)
-    found: dict[str, str] = {}
+    readers: dict[str, str] = {}
     if home is not None:
-        found |= _read_by_deployed(home)
+        readers |= _read_by_deployed(home)
     if own.mirror is not None:
-        found[_spelled(own.mirror)] = "is the flow's mirror (context.mirror gives a path in scratch)"
+        readers[_spelled(own.mirror)] = "is the flow's mirror (context.mirror gives a path in scratch)"
     if flow.trigger is not None and flow.trigger.source is not None:
-        found[_spelled(flow.trigger.source)] = "holds the flow's own sources"
-    return found
+        readers[_spelled(flow.trigger.source)] = "holds the flow's own sources"
+    return readers
 
 
 def _read_by_deployed(home: LocalWorkspace) -> dict[str, str]:
-    """The same of deployed flows alone, as long as no other ones are."""
+    """The same of deployed flows alone, kept as long as the deployments are the same."""
     ledger, folder = home.ledger(), home.layout.flow_modules_dir
     mark = published_mark(ledger)
-    known = _deployed_then.get(ledger)
-    if known is None or known[:2] != (mark, folder):
-        found: dict[str, str] = {}
-        for name, one in live_deployments(published(ledger)).items():
-            if one.watches is not None:
-                found[_spelled(folder / one.watches)] = f"the deployed flow {name} watches"
-            if one.mirror is not None:
-                found[_spelled(folder / one.mirror)] = f"is the mirror of the deployed flow {name}"
-        known = _deployed_then[ledger] = mark, folder, found
-    return known[2]
+    entry = _deployed_then.get(ledger)
+    if entry is None or entry[:2] != (mark, folder):
+        readers: dict[str, str] = {}
+        for name, deployment in live_deployments(published(ledger)).items():
+            if deployment.watches is not None:
+                readers[_spelled(folder / deployment.watches)] = f"the deployed flow {name} watches"
+            if deployment.mirror is not None:
+                readers[_spelled(folder / deployment.mirror)] = f"is the mirror of the deployed flow {name}"
+        entry = _deployed_then[ledger] = mark, folder, readers
+    return entry[2]
 
 
 _deployed_then: WeakKeyDictionary[Ledger, tuple[tuple[int, int], Path, dict[str, str]]] = WeakKeyDictionary()
@@ -117,7 +117,7 @@ def _spelled(path: Path) -> str:
 
 
 def _outputs_of(flow: Flow, source: Source, home: LocalWorkspace) -> Callable[[SourceKey, str], bool]:
-    """Whether a file in the folder of a batch is what the flow wrote itself, as planning judges it."""
+    """The test whether the flow wrote a file in the folder of a batch itself, as planning judges it."""
     if source.path is not None:
         return lambda key, path: False
     ledger, name = home.ledger(), flow.name or ""
@@ -153,7 +153,7 @@ def refuse_shared_mirror(home: LocalWorkspace, flow: Flow) -> None:
 def with_shared_mirror(
     home: LocalWorkspace, entry: CatalogEntry, status: DeploymentStatus, there: Iterable[Deployment]
 ) -> DeploymentStatus:
-    """The deployment status of a good module that is not as deployed, which tells whose mirror it would write too; `there` is what is live."""
+    """The deployment status of a good module that is not as deployed, which says whose mirror it would write too; `there` are the live deployments."""
     if entry.flow is None or status.kind not in ("not_deployed", "edited") or status.error is not None:
         return status
     other = other_writer(home, entry.name, entry.mirror, there)

@@ -1,4 +1,4 @@
-"""Where a preview writes: a folder of this machine that stands for the mirror and the databases of a flow.
+"""The scratch folder of a preview: a folder of this machine that stands for the mirror and the databases of a flow.
 
 Each preview finds there what production has: a file that is asked for is cloned or copied in first. What its steps leave
 there is told apart by tokens, so that a step can be reused with what it wrote: its files lie there still as it left them,
@@ -59,21 +59,21 @@ class KeptCopy:
 
 @frozen
 class ScratchFile:
-    """A file as a step left it: `token` stands for its content, `kept` is a copy of it, None where there is none."""
+    """A file as a step left it: `token` stands for its content, `copy` is a copy of it, None where there is none."""
 
     token: str
     facts: _Facts | None
-    kept: KeptCopy | None = None
+    copy: KeptCopy | None = None
 
     @property
     def is_written(self) -> bool:
-        """Whether the step made it what it is, and not production."""
+        """Whether its content is the step's, and not production's."""
         return self.token != _PRISTINE
 
 
 @dataclass(slots=True)
-class _Asked:
-    """What one step was given: single files, folders with all in them, and what was there before it wrote."""
+class _Paths:
+    """The paths that one step has asked for: single files, and folders with all in them."""
 
     files: dict[Path, None] = field(default_factory=dict)
     folders: dict[Path, None] = field(default_factory=dict)
@@ -83,7 +83,7 @@ class Scratch:
     """The places of a flow's previews in this process. `begin` starts one, in which nothing was written yet.
 
     `folder` is its own, `mirror_root` and `databases` are what production has. `limit_bytes` is how much one preview may
-    copy in. `read` is told each path of production whose state a step was given.
+    copy in. `read` gets each path of production whose state a step depends on.
 
     Example:
         >>> import tempfile
@@ -100,7 +100,7 @@ class Scratch:
 
     def __init__(self, folder: Path, *, mirror_root: Path | None, databases: Path | None, limit_bytes: int) -> None:
         self.folder = folder
-        self._mirror, self._databases, self._kept = folder / "mirror", folder / "databases", folder / "kept"
+        self._mirror, self._databases, self._store = folder / "mirror", folder / "databases", folder / "kept"
         self._mirror_root, self._database_root = mirror_root, databases
         self._prefixes = tuple(f"{place}{os.sep}" for place in (self._mirror, self._databases))
         self._limit_bytes = limit_bytes
@@ -110,7 +110,7 @@ class Scratch:
         self._entered: dict[Path, _Facts | None] = {}
         self._left: dict[Path, tuple[str, _Facts | None]] = {}
         self._origins: dict[Path, _Facts | None] = {}
-        self._asked = _Asked()
+        self._paths = _Paths()
         self._copies: weakref.WeakValueDictionary[str, KeptCopy] = weakref.WeakValueDictionary()
         self._held: weakref.WeakValueDictionary[Path, KeptCopy] = weakref.WeakValueDictionary()
         self._start: dict[Path, ScratchFile] = {}
@@ -138,10 +138,10 @@ class Scratch:
         """
         with self._lock:
             if is_folder:
-                self._asked.folders.setdefault(place)
+                self._paths.folders.setdefault(place)
                 self._bring(lambda: self._fill(place))
             else:
-                self._asked.files.setdefault(place)
+                self._paths.files.setdefault(place)
                 self._bring(lambda: self._bring_file(place, self._final(place)))
 
     def database(self, final: Path, *, read_only: bool) -> Path:
@@ -157,26 +157,26 @@ class Scratch:
         with self._lock:
             place.parent.mkdir(parents=True, exist_ok=True)
             for beside in ("", *BESIDE):
-                self._asked.files.setdefault(Path(f"{place}{beside}"))
+                self._paths.files.setdefault(Path(f"{place}{beside}"))
             self._bring(lambda: self._bring_database(place, final))
         return place
 
     def final(self, path: Path) -> Path:
-        """Where production has the file; a path that is none of ours as it is."""
+        """The file of production; a path outside of scratch as it is."""
         return self._final(path) if self.holds(path) else path
 
     def publish(self) -> None:
-        """A preview publishes nothing, and goes on."""
+        """Do nothing: a preview publishes nothing, and goes on."""
 
     # -- one preview ------------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """A preview begins: all is as in production, or as `go_on` found it."""
+        """Begin a preview: all is as in production, or as `go_on` found it."""
         with self._lock:
-            self._versions, self._asked = {path: file.token for path, file in self._start.items()}, _Asked()
+            self._versions, self._paths = {path: file.token for path, file in self._start.items()}, _Paths()
             self._held.clear()
             for path, file in self._start.items():
-                self._hold(path, file.kept)
+                self._hold(path, file.copy)
             self._entered = {
                 path: facts
                 for path, facts in self._start_entered.items()
@@ -191,30 +191,30 @@ class Scratch:
                 self._entered[path] = identity_of(path)
 
     def begin_anew(self) -> None:
-        """The next preview begins as production is."""
+        """Let the next preview begin as production is."""
         self._start, self._start_entered = {}, {}
 
     def go_on(self) -> bool:
-        """The next preview begins as this one has left everything; whether it can begin so again and again."""
+        """Let the next preview begin with the files of this one; whether it can begin so again and again."""
         with self._lock:
             self._start = {
                 path: ScratchFile(token, identity_of(path), self._held.get(path))
                 for path, token in self._versions.items()
             }
             self._start_entered = dict(self._entered)
-            return all(file.kept is not None or file.token == _GONE for file in self._start.values())
+            return all(file.copy is not None or file.token == _GONE for file in self._start.values())
 
     @property
     def start(self) -> str:
-        """What stands for how a preview begins: "" where that is as production is."""
+        """The token for how a preview begins: "" where that is as production is."""
         return " ".join(sorted(f"{path} {file.token}" for path, file in self._start.items()))
 
     @property
     def written(self) -> dict[Path, Path]:
         """The files that steps have written since it began as production is, as production calls them."""
         with self._lock:
-            found = {path: token for path, token in self._versions.items() if not str(path).endswith(BESIDE)}
-            return {self._final(path): path for path, token in found.items() if token != _GONE}
+            tokens = {path: token for path, token in self._versions.items() if not str(path).endswith(BESIDE)}
+            return {self._final(path): path for path, token in tokens.items() if token != _GONE}
 
     @property
     def removed(self) -> list[Path]:
@@ -222,39 +222,39 @@ class Scratch:
         return [self._final(path) for path, token in self._versions.items() if token == _GONE]
 
     def end(self) -> None:
-        """The preview is over: what earlier ones left, and this one did not write or ask for, is removed."""
+        """End the preview: remove what earlier ones left, and this one did not write or ask for."""
         with self._lock:
             for path in [path for path in self._left if path not in self._versions and path not in self._entered]:
                 _remove(path)
                 del self._left[path]
 
     def begin_step(self) -> None:
-        """A step begins; what it is given from now on counts as its own."""
+        """Begin a step; what it asks for from now on counts as its own."""
         with self._lock:
-            self._asked, self.was_asked = _Asked(), False
+            self._paths, self.was_asked = _Paths(), False
 
     def end_step(self) -> dict[Path, ScratchFile]:
-        """The files that the step was given or has made, as it left them; those it wrote copied where that is cheap."""
+        """The files that the step asked for or made, as it left them; those it wrote are copied where that is cheap."""
         with self._lock:
-            found: dict[Path, ScratchFile] = {}
+            files: dict[Path, ScratchFile] = {}
             for path in self._asked_files():
                 facts = identity_of(path)
                 if facts == self._entered.get(path):
                     if facts is not None and path not in self._versions:
-                        found[path] = ScratchFile(_PRISTINE, facts)
+                        files[path] = ScratchFile(_PRISTINE, facts)
                     continue
                 self._entered[path] = facts
-                token, kept = _GONE, None
+                token, copy = _GONE, None
                 if facts is not None:
-                    token, kept = self._keep(path)
+                    token, copy = self._keep(path)
                 self._versions[path] = token
-                self._hold(path, kept)
+                self._hold(path, copy)
                 self._left[path] = token, facts
-                found[path] = ScratchFile(token, facts, kept)
-            return found
+                files[path] = ScratchFile(token, facts, copy)
+            return files
 
     def restore(self, files: dict[Path, ScratchFile]) -> bool:
-        """Let the files be as a step left them that is not run again; whether that can be."""
+        """Put back the files of a step that is not run again, as it left them; whether that is possible."""
         with self._lock:
             for path, file in files.items():
                 if file.token == _PRISTINE:
@@ -262,31 +262,31 @@ class Scratch:
                         self._note_pristine(path)  # a step that is not run again was given it; its result may name it
                     continue
                 is_there = self._left.get(path) == (file.token, identity_of(path)) and self._versions.get(path) is None
-                if not is_there and file.kept is None and file.token != _GONE:
+                if not is_there and file.copy is None and file.token != _GONE:
                     return False
                 if not is_there and not self._put_back(path, file):
                     return False
                 facts = identity_of(path)
                 self._versions[path], self._left[path], self._entered[path] = file.token, (file.token, facts), facts
-                self._hold(path, file.kept)
+                self._hold(path, file.copy)
             return True
 
-    def _hold(self, path: Path, kept: KeptCopy | None) -> None:
-        """Remember the copy of what the file is now, as long as whoever keeps it does."""
+    def _hold(self, path: Path, copy: KeptCopy | None) -> None:
+        """Note the copy of the file's content, as long as its owner keeps it."""
         self._held.pop(path, None)
-        if kept is not None:
-            self._held[path] = kept
+        if copy is not None:
+            self._held[path] = copy
 
     def _put_back(self, path: Path, file: ScratchFile) -> bool:
-        """Let the file be as it was kept; whether that could be."""
+        """Put the file back as it was kept; whether that was possible."""
         _remove(path)
-        if file.kept is not None:
+        if file.copy is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                clone_or_copy(file.kept.path, path)
+                clone_or_copy(file.copy.path, path)
             except OSError:
                 return False
-        return file.kept is not None or file.token == _GONE
+        return file.copy is not None or file.token == _GONE
 
     # -- what was read ----------------------------------------------------------------------------------------------------
 
@@ -295,23 +295,23 @@ class Scratch:
         return str(path).startswith(self._prefixes)
 
     def version(self, path: str) -> str | None:
-        """What stands for the content of a file, or of all files of a folder, as steps of this preview left it.
+        """The token for the content of a file, or of all files of a folder, as steps of this preview left it.
 
         None where it is as in production.
         """
         with self._lock:
             lead = path + os.sep
-            found = [
-                f"{one} {token}"
-                for one, token in self._versions.items()
-                if str(one) == path or str(one).startswith(lead)
+            texts = [
+                f"{place} {token}"
+                for place, token in self._versions.items()
+                if str(place) == path or str(place).startswith(lead)
             ]
-            return " ".join(sorted(found)) or None
+            return " ".join(sorted(texts)) or None
 
     # -- bringing ---------------------------------------------------------------------------------------------------------
 
     def _bring(self, bring: Callable[[], None]) -> None:
-        """An author's `except Exception` must not go on without what production has; the step reads nothing by it."""
+        """Call `bring` unlogged; an author's `except Exception` catches none of its errors, and so does not go on without a file."""
         try:
             with not_logged():
                 bring()
@@ -403,33 +403,33 @@ class Scratch:
     # -- keeping ----------------------------------------------------------------------------------------------------------
 
     def _asked_files(self) -> Iterable[Path]:
-        files = dict(self._asked.files)
-        for folder in self._asked.folders:
+        files = dict(self._paths.files)
+        for folder in self._paths.folders:
             files.update(dict.fromkeys(files_below(folder)))
             files.update(dict.fromkeys(path for path in self._entered if path.is_relative_to(folder)))
         return files
 
     def _keep(self, path: Path) -> tuple[str, KeptCopy | None]:
-        """What stands for the file's content, and a copy of it: equal contents are kept once."""
+        """The token for the file's content, and a copy of it: equal contents are kept once."""
         with suppress(OSError):
             size = os.stat(path).st_size
             if size > KEPT_BYTES:
                 return os.urandom(16).hex(), self._kept_copy(size, lambda place: clone(path, place))
             data = content_of(path)
             token = hashlib.blake2b(data, digest_size=16).hexdigest()
-            kept = self._copies.get(token)
-            if kept is None or not kept.path.is_file():
-                kept = self._kept_copy(size, lambda place: place.write_bytes(data) == size)
-                if kept is not None:
-                    self._copies[token] = kept
-            return token, kept
+            copy = self._copies.get(token)
+            if copy is None or not copy.path.is_file():
+                copy = self._kept_copy(size, lambda place: place.write_bytes(data) == size)
+                if copy is not None:
+                    self._copies[token] = copy
+            return token, copy
         return os.urandom(16).hex(), None
 
     def _kept_copy(self, size_bytes: int, make: Callable[[Path], bool]) -> KeptCopy | None:
         """A copy that `make` makes, None where there is no room for it or it cannot be cloned."""
-        place = self._kept / os.urandom(16).hex()
+        place = self._store / os.urandom(16).hex()
         with suppress(OSError):
-            self._kept.mkdir(exist_ok=True)
+            self._store.mkdir(exist_ok=True)
             if make(place):
                 return KeptCopy(place, size_bytes)
         _remove_kept(place)
@@ -437,7 +437,7 @@ class Scratch:
 
 
 def _origin(path: Path) -> _Facts | None:
-    """What tells that a file of production is as it was when it was copied."""
+    """The facts by which a file of production is as it was when it was copied."""
     try:
         facts = os.stat(path)
     except OSError:
@@ -461,7 +461,7 @@ _scratches: dict[tuple[Path, str], Scratch] = {}
 
 
 def scratch_of(flow: Flow, home: LocalWorkspace | None, *, limit_bytes: int, of: str = "") -> Scratch:
-    """Where previews of the flow write in this process; those `of` something else have a place of their own.
+    """The scratch folder of the flow's previews in this process; those `of` something else have their own.
 
     Raises:
         LedgerError: no folder can be made on this machine.
@@ -472,20 +472,20 @@ def scratch_of(flow: Flow, home: LocalWorkspace | None, *, limit_bytes: int, of:
     databases = None if home is None else home.layout.root / "databases"
     with _lock:
         folder = _folder_in(base / "scratch")
-        known = _scratches.get((folder, name))
-        if known is None or not known.serves(mirror, databases, limit_bytes):
-            if known is not None:
-                nofollow.remove_tree(folder, known.folder)
-            known = Scratch(folder / name, mirror_root=mirror, databases=databases, limit_bytes=limit_bytes)
-            _scratches[folder, name] = known
-        return known
+        scratch = _scratches.get((folder, name))
+        if scratch is None or not scratch.serves(mirror, databases, limit_bytes):
+            if scratch is not None:
+                nofollow.remove_tree(folder, scratch.folder)
+            scratch = Scratch(folder / name, mirror_root=mirror, databases=databases, limit_bytes=limit_bytes)
+            _scratches[folder, name] = scratch
+        return scratch
 
 
 def forget_scratch(scratch: Scratch) -> None:
     """Remove this scratch folder with all that is in it."""
     with _lock:
-        for key, known in list(_scratches.items()):
-            if known is scratch:
+        for key, entry in list(_scratches.items()):
+            if entry is scratch:
                 del _scratches[key]
                 with suppress(OSError):
                     nofollow.remove_tree(key[0], scratch.folder)
@@ -493,9 +493,9 @@ def forget_scratch(scratch: Scratch) -> None:
 
 def _folder_in(base: Path) -> Path:
     """This process's own folder in `base`, made once; those of processes that are gone are removed."""
-    known = _folders.get(base)
-    if known is not None and known[0].is_dir() and known[1].is_held:
-        return known[0]
+    entry = _folders.get(base)
+    if entry is not None and entry[0].is_dir() and entry[1].is_held:
+        return entry[0]
     private.make_folder(base)
     name = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     lock = OsLock(base / f"{name}.lock")
@@ -534,11 +534,11 @@ WAIT_FOR_HOLDER_S = 10.0
 _SQLITE = b"SQLite format 3\0"
 _PAUSE_S = 0.1
 BESIDE = (".wal", "-wal", "-shm", "-journal")
-"""What databases keep beside their file."""
+"""The endings of the files that databases keep beside theirs."""
 
 
 def clone_or_copy(source: Path, target: Path, allow: Callable[[int], None] = lambda size_bytes: None) -> None:
-    """Make `target` as the file `source` is, with its time; `allow` is asked first how much may be copied, not cloned.
+    """Make `target` as the file `source` is, with its time; `allow` gets the size before a copy, not a clone.
 
     Raises:
         OSError: `source` cannot be read, or `target` not be written whole.
@@ -557,15 +557,15 @@ def copy_database(
 ) -> None:
     """Make `target` one consistent state of the database `source`, with what its log holds.
 
-    A database that is held open for writing is waited for, `wait_s` at most; one of SQLite may be written meanwhile. `allow` is
-    told of each part's size in bytes before it is copied; of none that is cloned.
+    A database that is held open for writing is waited for, `wait_s` at most; one of SQLite may be written meanwhile. `allow` gets
+    each part's size in bytes before it is copied; of none that is cloned.
 
     Raises:
         FlowValidationError: it is still held; says by which process.
         OSError: it cannot be read, or `target` not be written whole.
     """
     if _is_sqlite(source):
-        allow(sum(one.stat().st_size for one in _parts(source)))
+        allow(sum(part.stat().st_size for part in _parts(source)))
         _copy_sqlite(source, target)
         return
     deadline_s = time.monotonic() + wait_s
@@ -583,7 +583,7 @@ def copy_database(
 
 def _parts(database: Path) -> list[Path]:
     """The files that make up the database."""
-    return [one for beside in ("", *BESIDE) if (one := Path(f"{database}{beside}")).is_file()]
+    return [path for beside in ("", *BESIDE) if (path := Path(f"{database}{beside}")).is_file()]
 
 
 def _is_sqlite(path: Path) -> bool:

@@ -71,7 +71,7 @@ _machine_of = cache(machine_id)
 
 
 class Maker(NamedTuple):
-    """Whose stage it is: machine and run; `made_of` is the size and time of the source."""
+    """The maker of a stage: machine and run; `made_of` is the size and time of the source."""
 
     machine: str
     run_id: str
@@ -79,14 +79,14 @@ class Maker(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the stage."""
+        """The name of the stage."""
         return f"{self.machine}-{self.run_id}"
 
 
 class Stage:
     """The places of a run of the `flow` whose mirror is staged (flow/locations.py). Nothing is made before the first path is asked for.
 
-    `runs` tells what the history knows of runs; a flow of no workspace has none: nothing of it is ever finished. `record` keeps what is about to be published where only this machine can write, before it returns; `before` does what must be done
+    `runs` looks up runs in the history; a flow of no workspace has none: nothing of it is ever finished. `record` keeps what is about to be published where only this machine can write, before it returns; `before` does what must be done
     before the first file takes its place.
     """
 
@@ -109,13 +109,13 @@ class Stage:
         self._record, self._log, self._before = record, log, before
         self._lock = threading.Lock()
         self._began_ns: int | None = None
-        self._seen: dict[Path, _Facts | None] = {}
+        self._facts: dict[Path, _Facts | None] = {}
         self._is_pending = False
 
     # -- what a context asks ---------------------------------------------------------------------------------------------
 
     def root(self, final: Path) -> Path:
-        """The stage."""
+        """The folder of the stage."""
         return self.folder
 
     def enter(self, place: Path, *, is_folder: bool) -> None:
@@ -129,15 +129,15 @@ class Stage:
                 self._make()
             if not is_folder:
                 final = self.final(place)
-                if final not in self._seen:
-                    self._seen[final] = _facts_of(final)
+                if final not in self._facts:
+                    self._facts[final] = _facts_of(final)
 
     def database(self, final: Path, *, read_only: bool) -> Path:
         """The database itself: only mirrors are staged."""
         return final
 
     def final(self, path: Path) -> Path:
-        """Where a staged file will be."""
+        """The final path of a staged file."""
         return self.final_root / path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
 
     def publish(self) -> None:
@@ -156,8 +156,8 @@ class Stage:
     # -- its end ---------------------------------------------------------------------------------------------------------
 
     def succeed(self, code: Callable[[], str]) -> int:
-        """The run has succeeded: publish, and remove the stage; how many files that were. `code` tells what the code was, where that
-        fails for now.
+        """Publish the stage of a run that has succeeded, and remove it; the number of files. `code` gives the digest of the code, where
+        that fails for now.
 
         Raises: as `publish`.
         """
@@ -180,20 +180,20 @@ class Stage:
             run = left.run
             if run is None or run.flow != (self._flow.name or "") or run.status == "started":
                 continue
-            made = run.publication
-            if made is None or run.source != self._source or made.mirror != self.final_root.name:
+            record = run.publication
+            if record is None or run.source != self._source or record.mirror != self.final_root.name:
                 clear(self.final_root, left)
                 continue
-            is_same = made.code is not None and made.code == self._code() and made.made_of == self._maker.made_of
-            is_whole = finish(self.final_root, left.name, made, is_own=run.is_own)
+            is_same = record.code is not None and record.code == self._code() and record.made_of == self._maker.made_of
+            is_whole = finish(self.final_root, left.name, record, is_own=run.is_own)
             is_same = is_same and is_whole
-            self._log(f"published what run {made.run_id[:8]} had made" + ("" if is_same else ", and runs again"))
+            self._log(f"published what run {record.run_id[:8]} had made" + ("" if is_same else ", and runs again"))
             is_done = is_done or is_same
-            self.finished = made.run_id
+            self.finished = record.run_id
         return is_done
 
     def end(self, context: FlowContext) -> None:
-        """All steps have succeeded: publish, and let the context name what was made as it is called from now on.
+        """Publish after all steps have succeeded, and let the context name the files by their final paths.
 
         Raises: as `Stage.publish`.
         """
@@ -212,7 +212,7 @@ class Stage:
         context.metadata["step_outputs"] = {name: self._final_value(value) for name, value in outputs.items()}
 
     def _final_value(self, value: Any) -> Any:
-        """The value with every path of the stage in it as it is from now on."""
+        """The value with every path of the stage in it replaced by the final one."""
         if isinstance(value, Path):
             return self.final(value)
         if isinstance(value, Batch):
@@ -234,14 +234,14 @@ class Stage:
         return False
 
     def _code(self) -> str:
-        """What stands for the flow's code and all it reaches."""
+        """The digest of the flow's code and all it reaches."""
         from data_engine.engine.memo.fingerprint import code_fingerprint
         from data_engine.engine.memo.values import digest_of
 
         return digest_of([sorted(code_fingerprint(step).parts.items()) for step in self._flow.steps]).hex()
 
     def close(self) -> None:
-        """Remove the stage, but for what only waits for a target that is held open."""
+        """Remove the stage, unless it waits for a target that is held open."""
         if self._began_ns is None or self._is_pending:
             return
         if not spares.keep(self.final_root, self.folder.name):
@@ -306,9 +306,9 @@ class Stage:
     def _publish(self, code: Callable[[], str] | None = None) -> int:
         try:
             with opened_stage(self.final_root, self.folder.name) as (beside, stage):
-                found = list(walk(stage))
-                files = [one for one in found if one.is_regular]
-                if odd := ["/".join((*one.folder, one.name)) for one in found if not one.is_regular]:
+                entries = list(walk(stage))
+                files = [file for file in entries if file.is_regular]
+                if odd := ["/".join((*file.folder, file.name)) for file in entries if not file.is_regular]:
                     self._log(f"only plain files are published, not {first_few(odd, _MOST_NAMED)}", "WARNING")
                 if files:
                     self._publish_files(beside, stage, files, code)
@@ -324,28 +324,28 @@ class Stage:
         self, beside: Place, stage: Place, files: Sequence[FoundFile], code: Callable[[], str] | None
     ) -> None:
         maker, replaced = self._maker, dict[str, tuple[int, int] | None]()
-        made = PublishStarted(maker.run_id, self.final_root.name, made_of=maker.made_of)
-        groups = [(folder, list(group)) for folder, group in groupby(files, lambda one: one.folder)]
+        event = PublishStarted(maker.run_id, self.final_root.name, made_of=maker.made_of)
+        groups = [(folder, list(group)) for folder, group in groupby(files, lambda file: file.folder)]
         with self._target(beside, (self.final_root.name,), self.final_root) as out:
             for folder, group in groups:
                 with self._target(out, folder, self.final_root.joinpath(*folder)) as there:
                     if not os.access(there.at("."), os.W_OK, dir_fd=there.descriptor):
                         raise cannot_publish(there.path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
-                    for one in group:
-                        replaced["/".join((*folder, one.name))] = self._try(there, one)
+                    for file in group:
+                        replaced["/".join((*folder, file.name))] = self._try(there, file)
             self._before()
             if len(files) > 1:
-                self._record(made._replace(files=listed(stage, files, replaced)))
+                self._record(event._replace(files=listed(stage, files, replaced)))
             try:
                 for folder, group in groups:
                     with inside(stage, folder) as here, inside(out, folder) as there:
-                        for one in group:
-                            final = self.final_root.joinpath(*folder, one.name)
-                            take_place(here, one.name, there, final)
-                            self._seen[final] = _facts_of(final)
+                        for file in group:
+                            final = self.final_root.joinpath(*folder, file.name)
+                            take_place(here, file.name, there, final)
+                            self._facts[final] = _facts_of(final)
             except TargetHeldError:
                 if code is not None:
-                    self._record(made._replace(files=listed(stage, files, replaced), code=code()))
+                    self._record(event._replace(files=listed(stage, files, replaced), code=code()))
                 raise
 
     @contextmanager
@@ -358,23 +358,23 @@ class Stage:
                 raise cannot_publish(final, error) from error
             yield there
 
-    def _try(self, there: Place, one: FoundFile) -> tuple[int, int] | None:
-        """Refuse what could not be replaced, before anything is; the size and time of what would be."""
-        final = self.final_root.joinpath(*one.folder, one.name)
+    def _try(self, there: Place, file: FoundFile) -> tuple[int, int] | None:
+        """Refuse a target that could not be replaced, before any is; the size and time of the file there."""
+        final = self.final_root.joinpath(*file.folder, file.name)
         if (guard := current_guard()) is not None:
             guard.about_to_write(str(final))
-        facts = there.facts(one.name)
+        facts = there.facts(file.name)
         now = None if facts is None else _signature(facts)
-        if now is not None and now != self._seen.get(final, now):
+        if now is not None and now != self._facts.get(final, now):
             raise _changed(final)
-        if facts is not None and final not in self._seen:
+        if facts is not None and final not in self._facts:
             changed_at_ns = max(facts.st_mtime_ns, changed_ns(str(final), facts))  # by the file server's clock
             if changed_at_ns > (self._began_ns or 0):
                 raise _changed(final)
         if facts is not None and stat.S_ISDIR(facts.st_mode):
             raise cannot_publish(final, IsADirectoryError(errno.EISDIR, "there is a folder of that name"))
         if not CAN_REPLACE_OPEN_FILES and now is not None:
-            replace(there, one.name, there, final)  # changes nothing, and fails where another program has it open
+            replace(there, file.name, there, final)  # changes nothing, and fails where another program has it open
         return None if facts is None else (facts.st_size, facts.st_mtime_ns)
 
 
@@ -387,7 +387,7 @@ def staged_run(
     control: StepControl,
     before: Callable[[], None],
 ) -> Stage | None:
-    """Where a run writes whose flow has a staged mirror; None for every other flow."""
+    """The stage of a run whose flow has a staged mirror; None for every other flow."""
     if not flow.is_staged:
         return None
     machine = host_name() if home is None else _machine_of(home.local.state_root)

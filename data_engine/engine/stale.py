@@ -1,4 +1,4 @@
-"""Helper code in a kernel that is older than its file: said, and forgotten, so that its import cell gets the new one."""
+"""Report helper modules in a kernel that are older than their files, and forget them, so that their import cell gets the new code."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class StaleHelper:
         return f"{name} changed since this kernel imported it: run {which} again to use it"
 
 
-_seen: dict[tuple[str, int], str] = {}
+_digests: dict[tuple[str, int], str] = {}
 _reported: dict[str, StaleHelper] = {}
 
 
 def stale_helpers() -> tuple[StaleHelper, ...]:
     """The workspace's helpers that this kernel holds in an older form than their files.
 
-    Each is taken out of `sys.modules`, so that running its import again imports the file; it is told of until then.
+    Each is taken out of `sys.modules`, so that running its import again imports the file; it is reported until then.
     """
     folder = authored_folder()
     if folder is None or "ipykernel" not in sys.modules:
@@ -59,14 +59,14 @@ def stale_helpers() -> tuple[StaleHelper, ...]:
 
 
 def _authored_modules(folder: Path) -> list[ModuleType]:
-    found = []
+    modules = []
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if isinstance(file, str) and not name.startswith(("data_engine", "__main__")):
             path = Path(file)
             if path.suffix == ".py" and path.is_relative_to(folder):
-                found.append(module)
-    return found
+                modules.append(module)
+    return modules
 
 
 def _is_stale(module: ModuleType) -> bool:
@@ -77,9 +77,9 @@ def _is_stale(module: ModuleType) -> bool:
         return True
     digest = hashlib.sha256(data).hexdigest()
     key = (str(module.__file__), id(module))
-    if key in _seen:
-        return _seen[key] != digest
-    _seen[key] = digest
+    if key in _digests:
+        return _digests[key] != digest
+    _digests[key] = digest
     try:
         code = compile(data, str(module.__file__), "exec", dont_inherit=True)
     except (SyntaxError, ValueError):
@@ -105,11 +105,11 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _cells() -> tuple[NotebookCell, ...]:
-    found = current_notebook()
-    if found is None or found.kind != "notebook":
+    notebook = current_notebook()
+    if notebook is None or notebook.kind != "notebook":
         return ()
     try:
-        return read_cells(content_of(found.path), path=found.path)
+        return read_cells(content_of(notebook.path), path=notebook.path)
     except (OSError, FlowValidationError):
         return ()
 

@@ -1,4 +1,4 @@
-"""Which runs a backfill is: the files of a range by their time and name, or the slots of a range. Pure, over frozen values.
+"""Choose the runs of a backfill: the files of a range by their time and name, or the slots of a range. Pure, over frozen values.
 
 A range has both ends in it. Its texts are read in the flow's zone: a month is all its days, a day all its hours, be they 23
 or 25; any other text is that moment.
@@ -26,10 +26,10 @@ from data_engine.record import frozen
 
 Reprocess: TypeAlias = Literal["failed", "missing", "all"]
 MOST_RUNS = 100_000
-"""Of one backfill."""
+"""The most runs of one backfill."""
 
 _NEAREST = 3
-"""Names that are compared with one that none has."""
+"""The number of similar names in an answer."""
 _MONTH = re.compile(r"(\d{4})-(\d{2})")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}")
 _WEEK = re.compile(r"\d{4}-?W", re.IGNORECASE)
@@ -38,7 +38,7 @@ _TICK_S = 1e-6
 
 @frozen
 class Wanted:
-    """What somebody asks for: a range (None: without that end), which files of it by name, and which of those.
+    """The choice of a person: a range (None: without that end), which files of it by name, and which of those.
 
     Raises:
         FlowValidationError: `reprocess` is none of its words.
@@ -79,8 +79,8 @@ class Chosen:
 
     @property
     def digest(self) -> str:
-        """What stands for exactly these runs, so that another machine begins no other ones."""
-        rows = [(one.source, one.scheduled_for) for one in self.planned]
+        """The digest of exactly these runs, so that another machine begins no others."""
+        rows = [(run.source, run.scheduled_for) for run in self.planned]
         return hashlib.sha256(json.dumps([self.kind, rows]).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
@@ -95,45 +95,45 @@ def choose_files(
     wanted: Wanted,
     zone: tzinfo,
 ) -> Chosen:
-    """The files of the range to run again; `ends` says how the last runs of those ended that count.
+    """The files of the range to run again; `ends` has the end of the last run of each that counts.
 
     Example:
         >>> from data_engine.planning.slots import zone_of
         >>> files = [SeenFile("a.csv", Signature(1, 0)), SeenFile("b.csv", Signature(1, 86_400 * 10**9))]
         >>> ends = {"a.csv": LastEnd("failed", False), "b.csv": LastEnd("success", True)}
         >>> chosen = choose_files(files, ends, Wanted(until="1970-01-01"), zone_of("UTC"))
-        >>> [one.source for one in chosen.planned], chosen.known["all"]
+        >>> [run.source for run in chosen.planned], chosen.known["all"]
         (['a.csv'], 1)
     """
     since_s, until_s = bounds(wanted.since, wanted.until, zone)
 
-    def is_in(one: SeenFile) -> bool:
-        if not is_named(one.path, wanted.where):
+    def is_in(file: SeenFile) -> bool:
+        if not is_named(file.path, wanted.where):
             return False
-        if one.signature is None:
+        if file.signature is None:
             return since_s is None and until_s is None
-        at_s = one.signature.mtime_ns / 1_000_000_000
+        at_s = file.signature.mtime_ns / 1_000_000_000
         return (since_s is None or at_s >= since_s) and (until_s is None or at_s <= until_s)
 
-    found = [PlannedRun(one.path) for one in files if is_in(one)]
-    chosen = _chosen("files", found, wanted, lambda one: ends.get(one.source or ""))
-    return chosen if found else replace(chosen, nearest=nearest([one.path for one in files], wanted.where))
+    runs = [PlannedRun(file.path) for file in files if is_in(file)]
+    chosen = _chosen("files", runs, wanted, lambda run: ends.get(run.source or ""))
+    return chosen if runs else replace(chosen, nearest=nearest([file.path for file in files], wanted.where))
 
 
 def ends_of_states(files: Sequence[SeenFile], states: Mapping[SourceKey, SourceState], root: str) -> dict[str, LastEnd]:
-    """How the last runs of a poll flow's files ended, of each as it is now; `root` is the source as authored."""
-    found = {}
-    for one in files:
-        state = states.get(SourceKey(root, one.path))
+    """The end of the last run of each file of a poll flow, as the file is now; `root` is the source as authored."""
+    ends = {}
+    for file in files:
+        state = states.get(SourceKey(root, file.path))
         if state is None:
             continue
         is_good = (
             state.success is not None
-            and one.signature is not None
-            and matches(one.signature, state.success, by_content=False) is True
+            and file.signature is not None
+            and matches(file.signature, state.success, by_content=False) is True
         )
-        found[one.path] = LastEnd("failed" if holds(state) else state.status, is_good)
-    return found
+        ends[file.path] = LastEnd("failed" if holds(state) else state.status, is_good)
+    return ends
 
 
 def choose_slots(
@@ -154,7 +154,7 @@ def choose_slots(
         >>> trigger = Schedule(times=("06:00",), time_slots=((6, 0),))
         >>> chosen = choose_slots(trigger, [None], {}, Wanted("2026-03-28", "2026-03-29", reprocess="all"),
         ...                       "Europe/Berlin", now_s=2e9)
-        >>> [one.scheduled_for for one in chosen.planned]
+        >>> [run.scheduled_for for run in chosen.planned]
         ['2026-03-28T05:00:00.000000+00:00', '2026-03-29T04:00:00.000000+00:00']
     """
     rule = slots_of(trigger, timezone)
@@ -172,35 +172,35 @@ def choose_slots(
             )
         since_s = datetime.fromisoformat(first).timestamp()
     slots = _slots(rule, since_s, until_s)
-    names = [one for one in sources if is_named(one or "", wanted.where)]
+    names = [source for source in sources if is_named(source or "", wanted.where)]
     planned = [PlannedRun(name, utc_text(slot)) for slot in slots for name in names]
 
-    def end_of(one: PlannedRun) -> LastEnd | None:
-        slot = one.scheduled_for or ""
-        return ends.get((slot, one.source)) or ends.get((slot, None))
+    def end_of(run: PlannedRun) -> LastEnd | None:
+        slot = run.scheduled_for or ""
+        return ends.get((slot, run.source)) or ends.get((slot, None))
 
     chosen = _chosen("slots", planned, wanted, end_of)
-    return chosen if names else replace(chosen, nearest=nearest([one or "" for one in sources], wanted.where))
+    return chosen if names else replace(chosen, nearest=nearest([source or "" for source in sources], wanted.where))
 
 
 def _slots(rule: Slots, since_s: float, until_s: float) -> list[float]:
     """As `Slots.between`, with both ends; by the week, so that too many are noticed before all are made."""
-    found: list[float] = []
+    slots: list[float] = []
     at_s = since_s - 1.0
     while at_s < until_s:
         end_s = min(at_s + 7 * 86_400.0, until_s)
         part = rule.between(at_s, end_s)
-        found += [slot for slot in part if slot >= since_s]
-        _refuse_too_many(len(found))
+        slots += [slot for slot in part if slot >= since_s]
+        _refuse_too_many(len(slots))
         at_s = end_s
         if not part:  # a line may fire once in years
             coming = rule.next(end_s)
             at_s = until_s if coming is None else max(end_s, coming - 1.0)
-    return found
+    return slots
 
 
 def is_named(path: str, where: str | None) -> bool:
-    """Whether a file is meant by its path inside the folder, or by its name.
+    """Whether `where` names a file, by its path inside the folder or by its name.
 
     Example:
         >>> is_named("2013/a.csv", "a*.csv"), is_named("2013/a.csv", "2013/*"), is_named("b.csv", "a*"), is_named("b", None)
@@ -210,7 +210,7 @@ def is_named(path: str, where: str | None) -> bool:
 
 
 def nearest(paths: Sequence[str], where: str | None) -> tuple[str, ...]:
-    """Of the files of a source of which `where` names none those whose names are most like it, else the first; none where it names one.
+    """The files of a source with names most like `where`, which names none, else the first ones; none where it names a file.
 
     Example:
         >>> nearest(["2013/claims-01.csv", "2013/parts.csv"], "clams-01.csv"), nearest(["a.csv", "b.csv"], "*.xlsx")
@@ -227,7 +227,7 @@ def nearest(paths: Sequence[str], where: str | None) -> tuple[str, ...]:
 def bounds(
     since: str | None, until: str | None, zone: tzinfo, *, of: str = "backfill"
 ) -> tuple[float | None, float | None]:
-    """A range as seconds since the epoch, both ends in it (None: without that end); `of` is who was given it.
+    """A range as seconds since the epoch, both ends in it (None: without that end); `of` names the call in errors.
 
     Raises:
         FlowValidationError: a text is no day, or the range ends before it begins.
@@ -259,8 +259,8 @@ def moment(text: str, zone: tzinfo, *, name: str, is_end: bool = False, of: str 
     """
     text = text.strip()
     try:
-        if found := _MONTH.fullmatch(text):
-            first = date(int(found[1]), int(found[2]), 1)
+        if match := _MONTH.fullmatch(text):
+            first = date(int(match[1]), int(match[2]), 1)
             return _of_days(first, (first + timedelta(days=32)).replace(day=1), zone, is_end)
         if _DAY.fullmatch(text):
             day = date.fromisoformat(text)
@@ -286,19 +286,19 @@ def _of_days(first: date, after: date, zone: tzinfo, is_end: bool) -> float:
 
 def _chosen(
     kind: Literal["files", "slots"],
-    found: Sequence[PlannedRun],
+    runs: Sequence[PlannedRun],
     wanted: Wanted,
     end_of: Callable[[PlannedRun], LastEnd | None],
 ) -> Chosen:
-    ends = [(one, end_of(one)) for one in found]
+    ends = [(run, end_of(run)) for run in runs]
     by_choice: dict[str, list[PlannedRun]] = {
-        "all": list(found),
-        "missing": [one for one, end in ends if end is None or not end.has_success],
-        "failed": [one for one, end in ends if end is not None and end.status in HELD_STATUSES],
+        "all": list(runs),
+        "missing": [run for run, end in ends if end is None or not end.has_success],
+        "failed": [run for run, end in ends if end is not None and end.status in HELD_STATUSES],
     }
     planned = by_choice[wanted.reprocess]
     _refuse_too_many(len(planned))
-    return Chosen(kind, tuple(planned), {name: len(runs) for name, runs in by_choice.items()})
+    return Chosen(kind, tuple(planned), {name: len(part) for name, part in by_choice.items()})
 
 
 def _refuse_too_many(count: int) -> None:

@@ -1,4 +1,4 @@
-"""What is due and why: pure decisions over frozen values. Clocks are arguments, nothing is read, nothing is kept.
+"""Decide what is due and why: pure functions over frozen values. Clocks are arguments, nothing is read, nothing is kept.
 
 Two clocks: `now_s` is wall time, seconds since the epoch; `local_s` and the times of a `Candidate` are seconds of a clock
 that only goes forward. `PlannedFlow.flow` is a name: whoever plans need not have loaded the flow.
@@ -61,7 +61,7 @@ _SECOND_NS = 10**9
 
 @frozen
 class PlannedFlow:
-    """What planning needs to know of a flow: no code of its author, so it may come from another process."""
+    """The facts of a flow that planning needs: no code of its author, so they may come from another process."""
 
     flow: str
     group: str
@@ -70,7 +70,7 @@ class PlannedFlow:
 
     @classmethod
     def of(cls, flow: Flow) -> PlannedFlow:
-        """Of a flow with a name; one without a trigger is manual."""
+        """The facts of a flow with a name; without a trigger it is manual."""
         mirror = None if flow.mirror_spec is None or flow.mirrors_into_source else flow.mirror_spec.root
         return cls(flow.name or "", flow.group, flow.trigger or Manual(), mirror)
 
@@ -82,7 +82,7 @@ class PlannedFlow:
 class Candidate(NamedTuple):
     """A source file as it was seen: unchanged from `since_s` to `last_s`, on this machine's forward clock.
 
-    `is_output` where the flow wrote it, `may_be_output` where a run that is under way may have; `locked_by` who lets nobody
+    `is_output` where the flow wrote it, `may_be_output` where a run that is under way may have; `locked_by` the program that lets nobody
     read it; `is_elsewhere` where its content is in a cloud or an archive: it is not fetched to be compared, size and time decide.
     """
 
@@ -118,7 +118,7 @@ Verdict: TypeAlias = Due | NotDue
 
 @frozen
 class Rules:
-    """What else decides about sources.
+    """The rules that decide about sources beside their state.
 
     `freed` are the ids of runs whose bad end no longer holds their source (somebody retried, or started the engine);
     `failures` counts the failures in a row of sources that `retries` may try again, after `retry_delay_s`, doubled each time.
@@ -132,7 +132,7 @@ class Rules:
 
     @classmethod
     def of(cls, settings: WorkspaceSettings) -> Rules:
-        """What a workspace's settings say, before anything was freed or failed."""
+        """The rules in a workspace's settings, before anything was freed or failed."""
         return cls(
             by_content=settings.freshness == "content",
             retries=settings.retry.retries,
@@ -141,7 +141,7 @@ class Rules:
 
 
 def settling_s(since_s: float, last_s: float, settle_s: float) -> float:
-    """How long a file that was the same from `since_s` to `last_s` must still be so before it is whole; 0 when it is.
+    """The seconds that a file that was the same from `since_s` to `last_s` must still be so before it is whole; 0 when it is.
 
     Example:
         >>> settling_s(10.0, 11.5, 2.0), settling_s(10.0, 12.0, 2.0)
@@ -165,12 +165,12 @@ def judge(candidate: Candidate, state: SourceState | None, rules: Rules, *, sett
             return NotDue(key, MayBeOutput())
         why = New()
     else:
-        decided = _compare(candidate, state, rules, now_s)
-        if isinstance(decided, NotDue):
-            if waits is not None and isinstance(decided.why, NeedsHash):
+        decision = _compare(candidate, state, rules, now_s)
+        if isinstance(decision, NotDue):
+            if waits is not None and isinstance(decision.why, NeedsHash):
                 return NotDue(key, waits)
-            return decided
-        why = decided
+            return decision
+        why = decision
     if waits is not None:
         return NotDue(key, waits)
     if rules.by_content and signature.content_hash is None:
@@ -196,7 +196,7 @@ def _compare(candidate: Candidate, state: SourceState, rules: Rules, now_s: floa
 
 
 def holds(state: SourceState) -> bool:
-    """Whether how its last run ended holds a source that is as it was then; a run that was abandoned once is run again."""
+    """Whether the end of its last run holds a source that is as it was then; a run that was abandoned once is run again."""
     return state.status != "success" and (state.status != "abandoned" or state.abandoned_in_a_row > 1)
 
 
@@ -218,22 +218,22 @@ def _after_a_bad_end(key: SourceKey, state: SourceState, rules: Rules, now_s: fl
 
 def judge_batch(key: SourceKey, verdicts: Iterable[Verdict], seen: Iterable[SeenSource]) -> Verdict:
     """Whether a batch is due: one of its candidates is, and none settles or is locked. It settles all that is `seen`."""
-    found = list(verdicts)
-    whys = [one.why for one in found if isinstance(one, NotDue) and not isinstance(one.why, OwnOutput)]
+    verdicts = list(verdicts)
+    whys = [entry.why for entry in verdicts if isinstance(entry, NotDue) and not isinstance(entry.why, OwnOutput)]
     settling = [why.left_s for why in whys if isinstance(why, Settling)]
     if settling:
         return NotDue(key, WaitsForSettling(len(settling), max(settling)))
     for kind in (Locked, MayBeOutput, NeedsHash):
         if (waits := next((why for why in whys if isinstance(why, kind)), None)) is not None:
             return NotDue(key, waits)
-    if (due := next((one for one in found if isinstance(one, Due)), None)) is not None:
+    if (due := next((entry for entry in verdicts if isinstance(entry, Due)), None)) is not None:
         return Due(key, due.why, tuple(seen))
     last = whys[-1] if whys else NoFiles()
     return NotDue(key, next((why for why in whys if not isinstance(why, Done)), last))
 
 
-def matches(one: Signature, other: Signature, *, by_content: bool) -> bool | None:
-    """Whether two signatures are of the same content; None when only the hash of `one` could tell.
+def matches(signature: Signature, other: Signature, *, by_content: bool) -> bool | None:
+    """Whether two signatures are of the same content; None when only the hash of `signature` could tell.
 
     Times compare at the coarser granularity of the two, because file servers round them. With `by_content` a hash
     decides where the times differ.
@@ -243,21 +243,21 @@ def matches(one: Signature, other: Signature, *, by_content: bool) -> bool | Non
         >>> matches(local, server, by_content=False), matches(server, Signature(6, server[1]), by_content=False)
         (True, False)
     """
-    if one.size_bytes != other.size_bytes:
+    if signature.size_bytes != other.size_bytes:
         return False
-    if is_same_time(one.mtime_ns, other.mtime_ns):
+    if is_same_time(signature.mtime_ns, other.mtime_ns):
         return True
     if not by_content or other.content_hash is None:
         return False
-    return None if one.content_hash is None else one.content_hash == other.content_hash
+    return None if signature.content_hash is None else signature.content_hash == other.content_hash
 
 
-def is_same_time(one_ns: int, other_ns: int) -> bool:
+def is_same_time(time_ns: int, other_ns: int) -> bool:
     """Whether two modification times are one instant at the coarser granularity, which their zeros tell; at most a second."""
-    if one_ns == other_ns:
+    if time_ns == other_ns:
         return True
-    apart_ns = abs(one_ns - other_ns)
-    return apart_ns < _SECOND_NS and apart_ns < max(_granularity_ns(one_ns), _granularity_ns(other_ns))
+    apart_ns = abs(time_ns - other_ns)
+    return apart_ns < _SECOND_NS and apart_ns < max(_granularity_ns(time_ns), _granularity_ns(other_ns))
 
 
 def _granularity_ns(time_ns: int) -> int:
@@ -270,8 +270,8 @@ def _granularity_ns(time_ns: int) -> int:
 
 
 def state_after(state: SourceState | None, flow: str, seen: SeenSource, end: RunFinished) -> SourceState:
-    """What is known of a source when a run that saw it has ended: as the ledger keeps it."""
-    known = state or SourceState(flow, seen.key, end.status, seen.signature)
+    """The state of a source when a run that saw it has ended, as the ledger keeps it."""
+    state = state or SourceState(flow, seen.key, end.status, seen.signature)
     at_utc = utc_text(end.at_s)
     is_good = end.status == "success"
     return SourceState(
@@ -282,10 +282,10 @@ def state_after(state: SourceState | None, flow: str, seen: SeenSource, end: Run
         last_run_id=end.run_id,
         last_at_utc=at_utc,
         error=None if is_good else end.error or end.cause,
-        success=seen.signature if is_good else known.success,
-        success_run_id=end.run_id if is_good else known.success_run_id,
-        success_at_utc=at_utc if is_good else known.success_at_utc,
-        abandoned_in_a_row=known.abandoned_in_a_row + 1 if end.status == "abandoned" else 0,
+        success=seen.signature if is_good else state.success,
+        success_run_id=end.run_id if is_good else state.success_run_id,
+        success_at_utc=at_utc if is_good else state.success_at_utc,
+        abandoned_in_a_row=state.abandoned_in_a_row + 1 if end.status == "abandoned" else 0,
     )
 
 
@@ -317,8 +317,8 @@ def why_no_candidate(planned: PlannedFlow, path: str) -> NameFiltered | NotListe
 
 
 def why_not_there(state: SourceState | None, path: str, there: Iterable[str]) -> NotThere:
-    """What is told of a file at `path` inside the source root that is not there: how its last run ended, where `state` says that there
-    was one, else which of those that are `there` have names like it.
+    """The reason of a file at `path` inside the source root that is not there: how its last run ended, where `state` has one, else
+    which of the files `there` have names like it.
 
     Example:
         >>> why_not_there(None, "2026/mai.csv", ["2026/may.csv", "total.xlsx"]).text
@@ -387,16 +387,16 @@ def plan_interval(
 def why_blocked(
     switch: Switch | None, *, is_engine_on: bool = True, unasked: OwnedElsewhere | DaemonSilent | None = None
 ) -> Disabled | OwnedElsewhere | DaemonSilent | EngineOff | None:
-    """What keeps the whole flow from running, whatever is due; None when nothing does.
+    """The reason that keeps the whole flow from running, whatever is due; None when nothing does.
 
-    `switch` is what somebody said last, None where nobody did; `unasked` says why this machine's daemon does not know: another
+    `switch` is the last decision of a person, None where there is none; `unasked` says why this machine's daemon does not know: another
     workstation owns the workspace, or it does not answer.
     """
     return disabled_by(switch) or unasked or (None if is_engine_on else EngineOff())
 
 
 def disabled_by(switch: Switch | None) -> Disabled | None:
-    """Who disabled a flow, as the reason why it does not run by itself; None where it may.
+    """The reason why a disabled flow does not run by itself: who disabled it; None where it may run.
 
     Example:
         >>> disabled_by(Switch(False, "anna", "ANNA-PC")).by, disabled_by(Switch()), disabled_by(None)
@@ -408,7 +408,7 @@ def disabled_by(switch: Switch | None) -> Disabled | None:
 
 
 def by_hand(switch: Switch | None) -> Disabled | ByHand:
-    """Why a manual flow does not run by itself: what is noted on it is told, though it changes nothing of a manual one.
+    """The reason why a manual flow does not run by itself; a note of who disabled it is shown, though it changes nothing.
 
     Example:
         >>> by_hand(None).text, by_hand(Switch(False, "anna", "ANNA-PC", note="holidays")).text
@@ -418,7 +418,7 @@ def by_hand(switch: Switch | None) -> Disabled | ByHand:
 
 
 def next_in_group(waiting: Collection[str], turns: Mapping[str, int]) -> str | None:
-    """Which flow of a group runs next: the one whose last turn (numbered by `turns`) is longest ago.
+    """The flow of a group that runs next: the one whose last turn (numbered by `turns`) is longest ago.
 
     A flow keeps the group for one source while others wait, so a busy folder starves no schedule.
 

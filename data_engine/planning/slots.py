@@ -40,7 +40,7 @@ class MachineZone(tzinfo):
         return None if dt is None else dt.replace(tzinfo=None).astimezone().utcoffset()
 
     def dst(self, dt: datetime | None) -> timedelta | None:
-        """Not known, and nobody asks."""
+        """Unknown; nothing uses it."""
         return None
 
     def tzname(self, dt: datetime | None) -> str | None:
@@ -55,7 +55,7 @@ class MachineZone(tzinfo):
 
 
 _OF_MACHINE = MachineZone()
-"""One for all, so that slots in it are equal."""
+"""A single value, so that slots in it are equal."""
 
 
 @frozen
@@ -81,13 +81,13 @@ class Slots:
             >>> len(Slots(("30 2 * * *",), berlin, frozenset({date(2026, 3, 28)})).between(begin, begin + 172800))
             1
         """
-        found: set[float] = set()
+        slots: set[float] = set()
         for line in self.lines:
             for slot_s in self._fires(line, after_s):
                 if slot_s > until_s:
                     break
-                found.add(slot_s)
-        return sorted(found)
+                slots.add(slot_s)
+        return sorted(slots)
 
     def next(self, after_s: float) -> float | None:
         """The first slot after `after_s`; None when there is none in fifty years."""
@@ -96,10 +96,10 @@ class Slots:
 
     def upcoming(self, after_s: float, count: int = 5) -> list[float]:
         """The first `count` slots after `after_s`; fewer where there are no more in fifty years."""
-        found: list[float] = []
-        while len(found) < count and (slot_s := self.next(found[-1] if found else after_s)) is not None:
-            found.append(slot_s)
-        return found
+        slots: list[float] = []
+        while len(slots) < count and (slot_s := self.next(slots[-1] if slots else after_s)) is not None:
+            slots.append(slot_s)
+        return slots
 
     def newest(self, after_s: float, until_s: float) -> float | None:
         """The last slot after `after_s` and not after `until_s`; None when there is none."""
@@ -114,7 +114,7 @@ class Slots:
         return None
 
     def skipped(self, now_s: float) -> float | None:
-        """The slot of the last 24 hours, else the next one before `next`, that is none because its day has no slots."""
+        """The slot of the last 24 hours, else the next before `next`, that is left out because its day has no slots."""
         if not self.without:
             return None
         coming_s = self.next(now_s)

@@ -1,6 +1,6 @@
-"""What a step reads and writes, and who is looking.
+"""Log what a step reads and writes.
 
-Who reads is told by a context variable, which map threads inherit. Foreign threads have none: what they read counts for
+A context variable holds the log of a step; map threads inherit it. Foreign threads have none: what they read counts for
 every preview that runs at that moment.
 
 What was read has a signature, so that a change is noticed: of a file its times, size and inode. Times are coarse (two seconds on some
@@ -46,10 +46,10 @@ _realpath, _exists, _islink, _isdir = os.path.realpath, os.path.exists, os.path.
 
 @frozen
 class Signature:
-    """What was seen: `facts` (None: nothing there), and for what was changed just before, its `content` too.
+    """The state of a path: `facts` (None: nothing there), and for what was changed just before, its `content` too.
 
-    `fresh_ns` is the newest change so young that the facts alone could hide another one, 0 when there is none; with
-    `content` None nobody can tell then. `at_ns` is the time it was taken.
+    `fresh_ns` is the newest change so young that the facts alone could hide another, 0 when there is none; with
+    `content` None it is unknown then. `at_ns` is the time it was taken.
     """
 
     facts: object
@@ -59,11 +59,11 @@ class Signature:
 
 
 UNREADABLE = Signature("too large to check", fresh_ns=1)
-"""What is never as it was."""
+"""The signature that always counts as changed."""
 
 
 def signature_of(kind: Kind, path: str, now_ns: int | None = None) -> Signature:
-    """What `path` signatures like now; a change after two seconds before `now_ns` is a fresh one."""
+    """The signature of `path` now; a change in the two seconds before `now_ns`, or later, is fresh."""
     now_ns = time.time_ns() if now_ns is None else now_ns
     try:
         return _LOOKS[kind](path, now_ns)
@@ -72,7 +72,7 @@ def signature_of(kind: Kind, path: str, now_ns: int | None = None) -> Signature:
 
 
 def compare(kind: Kind, path: str, before: Signature) -> Signature | None:
-    """None when `path` is not surely as it was; else the signature to remember from now on."""
+    """The signature of `path` to remember from now on; None when it is not surely as it was."""
     if before is UNREADABLE or (before.fresh_ns and before.content is None):
         return None
     started_ns = time.time_ns()
@@ -107,11 +107,11 @@ def _content_signature(path: str, facts: os.stat_result, now_ns: int) -> Signatu
 
 def _database_signature(path: str, now_ns: int) -> Signature:
     signatures = [signature_of("content", path, now_ns)]
-    for beside in (f"{path}.wal", f"{path}-wal", f"{path}-journal"):
-        found = signature_of("content", beside, now_ns)
-        is_empty = isinstance(found.facts, tuple) and found.facts[2] == 0
-        signatures.append(Signature(None) if is_empty else found)  # opening a database makes an empty log
-    return _joined(tuple(one.facts for one in signatures), signatures, now_ns)
+    for log in (f"{path}.wal", f"{path}-wal", f"{path}-journal"):
+        signature = signature_of("content", log, now_ns)
+        is_empty = isinstance(signature.facts, tuple) and signature.facts[2] == 0
+        signatures.append(Signature(None) if is_empty else signature)  # opening a database makes an empty log
+    return _joined(tuple(part.facts for part in signatures), signatures, now_ns)
 
 
 def _tree_signature(path: str, now_ns: int) -> Signature:
@@ -124,29 +124,29 @@ def _tree_signature(path: str, now_ns: int) -> Signature:
 
 
 def _entries_signature(folders: list[str], now_ns: int, *, is_deep: bool) -> Signature:
-    seen: list[object] = []
+    rows: list[object] = []
     fresh: list[Signature] = []
     while folders:
         folder = folders.pop()
         with _scandir(folder) as entries:
-            found = sorted(entries, key=lambda one: one.name)
-        for entry in found:
-            if len(seen) >= _MAX_ENTRIES:
+            listing = sorted(entries, key=lambda entry: entry.name)
+        for entry in listing:
+            if len(rows) >= _MAX_ENTRIES:
                 return UNREADABLE
             try:
                 facts = _stat(entry.path)
             except OSError:
-                seen.append((entry.path, "broken"))
+                rows.append((entry.path, "broken"))
                 continue
             if _is_folder(facts):
-                seen.append((entry.path, _realpath(entry.path) if entry.is_symlink() else "folder"))
+                rows.append((entry.path, _realpath(entry.path) if entry.is_symlink() else "folder"))
                 if is_deep:
                     folders.append(entry.path)
                 continue
-            seen.append((entry.path, _numbers(entry.path, facts)))
+            rows.append((entry.path, _numbers(entry.path, facts)))
             if _fresh(entry.path, facts, now_ns):
                 fresh.append(_content_signature(entry.path, facts, now_ns))
-    return _joined(tuple(seen), fresh, now_ns)
+    return _joined(tuple(rows), fresh, now_ns)
 
 
 _LOOKS: dict[Kind, Callable[[str, int], Signature]] = {
@@ -163,10 +163,10 @@ _LOOKS: dict[Kind, Callable[[str, int], Signature]] = {
 
 
 def _joined(facts: object, signatures: list[Signature], now_ns: int) -> Signature:
-    fresh = [one for one in signatures if one.fresh_ns]
-    texts = [one.content for one in fresh]
+    fresh = [signature for signature in signatures if signature.fresh_ns]
+    texts = [signature.content for signature in fresh]
     content = None if None in texts else " ".join(map(str, texts))
-    return Signature(facts, max((one.fresh_ns for one in fresh), default=0), content, now_ns)
+    return Signature(facts, max((signature.fresh_ns for signature in fresh), default=0), content, now_ns)
 
 
 def _fresh(path: str, facts: os.stat_result, now_ns: int) -> int:
@@ -208,22 +208,22 @@ T = TypeVar("T")
 
 
 class ScratchState(Protocol):
-    """Where a preview writes, as far as a log needs to know."""
+    """The part of a preview's scratch folder that a log needs."""
 
     def holds(self, path: str) -> bool:
         """Whether the path lies there."""
 
     def version(self, path: str) -> str | None:
-        """What stands for the content of a file that an earlier step wrote there."""
+        """The token for the content of a file that an earlier step wrote there."""
 
     def final(self, path: Path) -> Path:
-        """The file of production that it stands for."""
+        """The file of production that a path there stands for."""
 
 
 class ReadLog:
-    """Who is told what this context reads and writes. This one keeps nothing, and lets what is about to be written be seen.
+    """The log of what this context reads and writes. This class keeps nothing; what is about to be written goes to the guard all the same.
 
-    `doubts` says of what was read that its author hardly meant it so; `is_duckdb_pristine` that DuckDB's default connection is as a new one.
+    `doubts` names what was read that its author hardly meant; `is_duckdb_pristine`: DuckDB's default connection is as a new one.
     """
 
     is_duckdb_pristine = True
@@ -254,12 +254,12 @@ class ReadLog:
 
 @dataclass(slots=True)
 class AccessLog(ReadLog):
-    """What one step read and wrote while it ran.
+    """The log of what one step read and wrote while it ran.
 
     `written` are files it made anew, `targets` mirror paths it was given, `tables` the tables of the
     context it looked at; `unseen` is the first reason why there may be more. A file of the `scratch` folder counts as the
     one of production that it is a copy of; where an earlier step wrote it, `versions` tells which content it had. Files
-    below `ours` are Data Engine's own. `doubts` says of what it read that its author hardly meant it so.
+    below `ours` are Data Engine's own. `doubts` names what it read that its author hardly meant.
     """
 
     digest_frame: Callable[[object], bytes | None]
@@ -288,7 +288,7 @@ class AccessLog(ReadLog):
             self.reads[key] = signature_of(kind, path)
 
     def append(self, path: str) -> None:
-        """What the file holds counts."""
+        """Note the content of the file as read."""
         self.note("content", path)
 
     def wrote(self, path: str) -> None:
@@ -322,7 +322,7 @@ def logging_to(access_log: ReadLog) -> Iterator[None]:
             yield
         finally:
             with _lock:
-                _running[:] = [one for one in _running if one is not access_log]
+                _running[:] = [log for log in _running if log is not access_log]
 
 
 def not_logged() -> AbstractContextManager[None]:
@@ -341,7 +341,7 @@ def bound(variable: ContextVar[T], value: T) -> Iterator[None]:
 
 
 def active_logs() -> tuple[ReadLog, ...]:
-    """Who is told of a read of this context."""
+    """The logs that note a read of this context."""
     mine, files = _mine.get(), _current.get()
     if mine is _NOBODY:
         return ()
@@ -361,15 +361,15 @@ _lock = threading.Lock()
 
 
 MOST_FILES = 50
-"""So many are named, the others counted."""
+"""This many are named, the others counted."""
 
 _MOST_KNOWN = 10_000
 _OPENED = ("content", "database", "tree")
-"""What of a path is read where it is opened."""
+"""The kinds of a read that opens a path."""
 
 
 class RunFiles(ReadLog):
-    """The files of one run, `whose` it is: `read` in the order they were opened first. Those below `ours` are Data Engine's own.
+    """The files that the run of the name `whose` opens: `read` in the order of opening. Those below `ours` are Data Engine's own.
 
     `appended` are the files that were opened to write behind what they hold.
     """
@@ -387,7 +387,7 @@ class RunFiles(ReadLog):
             self.read.setdefault(path)
 
     def append(self, path: str) -> None:
-        """Keep a file that is none of those that are read."""
+        """Keep a file that is appended to, apart from those that are read."""
         self.appended.add(path)
 
 
@@ -400,5 +400,5 @@ def noting(files: RunFiles) -> AbstractContextManager[None]:
 
 
 def current_files() -> RunFiles | None:
-    """Whose files those are that are opened in this context."""
+    """The files of the run that this context belongs to."""
     return _current.get()

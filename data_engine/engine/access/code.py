@@ -1,5 +1,5 @@
-"""Which code is the author's, which libraries only compute, and what a code object names and does, whatever its comments, line breaks
-and place in the file.
+"""Tell the author's code from libraries, and read what a code object names and does, whatever its comments, line breaks and place in
+the file.
 
 A step is reused only when everything it reaches is the author's (and so part of its key), computes from its arguments, or
 reads through an entry point that `interceptors` replaces. Whatever is on no list counts as unseen: that costs a re-run, never a stale result.
@@ -119,16 +119,16 @@ def is_authored(module: object) -> bool:
         return True
     if top in sys.stdlib_module_names or top in _TRUSTED:
         return False
-    found = sys.modules.get(module) or sys.modules.get(top)
-    if found is None:
+    home = sys.modules.get(module) or sys.modules.get(top)
+    if home is None:
         return _is_authored_on_disk(top)
     return _is_authored_file(
-        getattr(found, "__file__", None) or next(iter(getattr(found, "__path__", ())), None), found.__name__
+        getattr(home, "__file__", None) or next(iter(getattr(home, "__path__", ())), None), home.__name__
     )
 
 
 def why_unseen(dotted: str) -> str | None:
-    """What cannot be seen in a library's thing of this name ("datetime.datetime.now"); None when it can.
+    """Why the use of a library's name ("datetime.datetime.now") cannot be seen; None when it can.
 
     Example:
         >>> why_unseen("datetime.datetime.now"), why_unseen("requests.get"), why_unseen("polars.read_csv")
@@ -163,7 +163,7 @@ _FINE_PARTS: dict[str, Callable[[str, str], bool]] = {
 
 @lru_cache(maxsize=256)
 def version_of(top: str) -> str:
-    """The version of a library by its top-level name; "" for one that tells none."""
+    """The version of a library by its top-level name; "" where it has none."""
     if top in sys.stdlib_module_names:
         return sys.version
     version = getattr(sys.modules.get(top), "__version__", None)
@@ -199,11 +199,11 @@ def _is_authored_on_disk(top: str) -> bool:
 
 @lru_cache(maxsize=1)
 def library_folders() -> tuple[str, ...]:
-    """Where Python and installed packages live, each with a separator at its end."""
+    """The folders of Python and installed packages, each with a separator at its end."""
     names = ("stdlib", "platstdlib", "purelib", "platlib")
-    found = {os.path.realpath(sysconfig.get_path(name)) for name in names}
-    found |= {os.path.realpath(path) for path in sys.path if path.endswith(("site-packages", "dist-packages"))}
-    return tuple(f"{path}{os.sep}" for path in sorted(found))
+    folders = {os.path.realpath(sysconfig.get_path(name)) for name in names}
+    folders |= {os.path.realpath(path) for path in sys.path if path.endswith(("site-packages", "dist-packages"))}
+    return tuple(f"{path}{os.sep}" for path in sorted(folders))
 
 
 Chain = tuple[str, ...]
@@ -231,7 +231,7 @@ class CodeFacts:
 
     `globals` and `free` are chains that start at a global or a variable of an enclosing function; `imported` are the
     modules imported inside with their levels, and `imports` what is used of them; `mentions` every attribute name, `loose`
-    those read from something nobody knows before it runs; `strings` the text constants; `odd_metadata` whether
+    those read from a value unknown before it runs; `strings` the text constants; `odd_metadata` whether
     `.metadata` is used in any other way than by a constant key that never changes.
     """
 
@@ -287,7 +287,7 @@ def constant_bytes(value: object) -> bytes:
 
 
 class _Instruction(NamedTuple):
-    """What the interpreter does, and with what: a constant, a name, the offset it may jump to, or the number that it is given."""
+    """An instruction of the interpreter with its argument: a constant, a name, the offset of a jump, or a number."""
 
     offset: int
     name: str
@@ -305,7 +305,7 @@ def _instructions(code: CodeType) -> list[_Instruction]:
         *(cell for cell in code.co_cellvars if cell not in code.co_varnames),
         *code.co_freevars,
     )
-    found: list[_Instruction] = []
+    instructions: list[_Instruction] = []
     extended = 0
     for offset in range(0, len(data), 2):
         name, kind, shift = _OPERATIONS[data[offset]]
@@ -330,15 +330,15 @@ def _instructions(code: CodeType) -> list[_Instruction]:
             value = after + (-2 if "BACKWARD" in name else 2) * number
         elif kind == "fused":
             first, name = _FAST.findall(name)
-            found.append(_Instruction(offset, first, variables[number >> 4]))
+            instructions.append(_Instruction(offset, first, variables[number >> 4]))
             value = variables[number & 15]
-        found.append(_Instruction(offset, name, value))
-    return found
+        instructions.append(_Instruction(offset, name, value))
+    return instructions
 
 
 def _operation(op: int) -> tuple[str, str, int]:
-    """How an instruction is called, what its number stands for, and how many of its bits say something else: that what is loaded
-    is called at once, for one, which of `json.dumps(x)` is said otherwise where the same unit imports json."""
+    """The name of an instruction, what its number stands for, and how many of its bits are flags: whether the loaded value is called
+    at once, for example, which depends for `json.dumps(x)` on whether the same unit imports json."""
     name = dis.opname[op]
     kinds = {"constant": dis.hasconst, "name": dis.hasname, "jump": (*dis.hasjrel, *dis.hasjabs)}
     kind = next((kind for kind, ops in kinds.items() if op in ops), "")
@@ -357,17 +357,17 @@ def _read(code: CodeType, facts: CodeFacts, outer_imports: dict[str, set[_Import
     imported = _import_stores(instructions, outer_imports)
     _note_names(code, instructions, imported, facts)
     digest = hashlib.sha256(repr(_pieces(code, instructions)).encode("utf-8", "surrogatepass"))
-    for one in instructions:
-        if one.name in _CONSTANTS and isinstance(one.value, CodeType):
-            digest.update(_read(one.value, facts, imported))
+    for instruction in instructions:
+        if instruction.name in _CONSTANTS and isinstance(instruction.value, CodeType):
+            digest.update(_read(instruction.value, facts, imported))
     return digest.digest()
 
 
 def _pieces(code: CodeType, instructions: list[_Instruction]) -> list[object]:
-    """What the code does, whatever its place: its shape, its handlers and each instruction with what it means."""
+    """The code as data, whatever its place: its shape, its handlers and each instruction with its argument."""
     shape = (code.co_name, code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
     handlers = getattr(dis.Bytecode(code), "exception_entries", ()) if code.co_exceptiontable else ()
-    targets = {one.value for one in instructions if one.name in _JUMPS}
+    targets = {instruction.value for instruction in instructions if instruction.name in _JUMPS}
     targets.update(offset for entry in handlers for offset in entry[:3])
     places = _places(instructions, targets) if targets else {}
     pieces: list[object] = [shape, code.co_varnames, code.co_freevars, code.co_cellvars]
@@ -414,11 +414,11 @@ def _note_names(
 
 
 def _places(instructions: list[_Instruction], targets: set[int]) -> dict[int, int]:
-    """Where jumps lead, as the number of the next instruction that does something."""
+    """The targets of jumps, each as the number of the next instruction that does something."""
     places: dict[int, int] = {}
     waiting = sorted(targets, reverse=True)
-    for number, one in enumerate(instructions):
-        while waiting and waiting[-1] <= one.offset:
+    for number, instruction in enumerate(instructions):
+        while waiting and waiting[-1] <= instruction.offset:
             places[waiting.pop()] = number
     return places | dict.fromkeys(waiting, len(instructions))
 
@@ -427,7 +427,7 @@ def _attributes_after(instructions: list[_Instruction], position: int) -> Chain:
     end = position + 1
     while end < len(instructions) and instructions[end].name == "LOAD_ATTR":
         end += 1
-    return tuple(one.value for one in instructions[position + 1 : end])
+    return tuple(instruction.value for instruction in instructions[position + 1 : end])
 
 
 def _is_plain_metadata(after: list[_Instruction]) -> bool:
@@ -445,7 +445,7 @@ def _is_plain_metadata(after: list[_Instruction]) -> bool:
 
 def _import_stores(instructions: list[_Instruction], outer: dict[str, set[_Imported]]) -> dict[str, set[_Imported]]:
     """Names bound by imports: `import a.b` binds a, `import a.b as c` binds a.b, `from a import b` binds a's b."""
-    if not any(one.name == "IMPORT_NAME" for one in instructions):
+    if not any(instruction.name == "IMPORT_NAME" for instruction in instructions):
         return outer
     bound = dict(outer)
     module, level, part, is_from = "", 0, None, False

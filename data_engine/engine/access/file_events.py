@@ -1,6 +1,6 @@
-"""What a step is about to write, remove or move, seen before it happens: one audit hook for all that Python does to files.
+"""Show a guard what a step is about to write, remove or move: one audit hook for all that Python does to files.
 
-Native writers go past Python; `interceptors` tells of theirs by `about_to_write`. A guard collects and refuses; it never opens a file.
+Native writers go past Python; `interceptors` shows theirs with `about_to_write`. A guard collects and refuses; it never opens a file.
 
 Reference: https://docs.python.org/3/library/audit_events.html; a hook cannot be removed, so there is one for the life of the process,
 which costs one lookup an event while nothing is guarded.
@@ -28,10 +28,10 @@ class ChangeRefusedError(FlowValidationError):
 
 
 class FileGuard:
-    """Who is asked before a file changes, by its absolute path. Several threads may ask at once; a copy works in another process.
+    """Allow or refuse a change of a file, by its absolute path. Several threads may call it at once; a copy works in another process.
 
-    Each method raises what refuses the change, and adds it to `refused`: a step that swallows it fails all the same. These let it happen.
-    `keeps_databases` says that databases are asked for too, and kept from statements that change them.
+    A method that refuses raises an error and adds it to `refused`: a step that swallows it fails all the same. These allow everything.
+    `keeps_databases`: databases are guarded too, and kept from statements that change them.
     """
 
     keeps_databases: ClassVar = False
@@ -62,11 +62,11 @@ class FileGuard:
         """A statement that would change a database is refused; this raises nothing."""
 
     def written(self) -> tuple[str, ...]:
-        """What was written since this was asked last: an item in another process sends it home."""
+        """The files that were written since the last call: an item in another process sends them home."""
         return ()
 
     def note_written(self, paths: Iterable[str]) -> None:
-        """Take what a copy in another process has seen written."""
+        """Note the files that a copy in another process has seen written."""
 
 
 def guarding(guard: FileGuard | None) -> AbstractContextManager[None]:
@@ -101,7 +101,7 @@ def about_to_open_database(path: str) -> None:
 
 @contextmanager
 def failing_when_refused() -> Iterator[None]:
-    """Whatever comes of what is called inside: where a change was refused, that is its end.
+    """Inside, a call whose change was refused fails by that, whatever its outcome.
 
     Raises:
         FlowValidationError: the first change that was refused.
@@ -122,7 +122,7 @@ def _raise_refused(error: BaseException | None) -> None:
 
 
 def carry_into(thread: threading.Thread) -> None:
-    """A thread that a step starts is the step's; one of a pool may serve others later, and is given the guard with each call."""
+    """Give a thread that a step starts the step's guard; a thread of a pool may serve others later, and gets it with each call."""
     if getattr(thread, "_target", None) is not _POOL_WORKER:
         thread.run = carried(thread.run)  # type: ignore[method-assign]
 
@@ -160,7 +160,7 @@ def _made_hook(
     current: ContextVar[FileGuard | None],
     show: Callable[..., None],
 ) -> Callable[[str, tuple[Any, ...]], None]:
-    """The hook; with names of its own, since it is called when the interpreter ends and this module's are gone."""
+    """Make the hook; with names of its own, since it is called when the interpreter ends and this module's are gone."""
 
     seer_of, guard_of = events.get, current.get
 
@@ -173,7 +173,7 @@ def _made_hook(
 
 
 def _show(see: Callable[..., str | None], *args: Any) -> None:
-    """Let the guard of this context see an event; what the step writes by it is its logs' too."""
+    """Show the guard of this context an event; the path that is written goes to the logs too."""
     guard = _current.get()
     if guard is None or is_not_logged():
         return
@@ -181,8 +181,8 @@ def _show(see: Callable[..., str | None], *args: Any) -> None:
     with not_logged():
         path = see(guard, *args)
     if path is not None:
-        for one in logs:
-            one.wrote(path)
+        for log in logs:
+            log.wrote(path)
 
 
 # -- each event, with its arguments as Python gives them; the path that is written by it -----------------------------------
@@ -198,7 +198,7 @@ def _written(guard: FileGuard, path: object, folder: Any = -1) -> str | None:
 
 
 def _opened(guard: FileGuard, path: object, mode: object, flags: int) -> str | None:
-    """Of a folder that is opened as if to write, as `tempfile` does, the file in it is told by itself where it has a name."""
+    """Show a file that is opened to write; of a folder opened so, as by `tempfile`, the file in it raises its own event."""
     is_write = flags & _WRITES and isinstance(path, (str, bytes, os.PathLike)) and not os.path.isdir(path)
     return _written(guard, path) if is_write else None
 
@@ -250,7 +250,7 @@ _EVENTS: dict[str, Callable[..., str | None]] = {
 
 
 def _full(path: object, folder: Any = -1) -> str | None:
-    """The absolute path of a file; None for what names none, and where its open `folder` cannot be told."""
+    """The absolute path of a file; None where there is none, and where its open `folder` is unknown."""
     text = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else None
     if not text or "\0" in text:
         return None

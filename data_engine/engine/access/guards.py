@@ -1,10 +1,10 @@
-"""What a run must not write, its own sources, and what it has written; and what a preview must not change.
+"""Guard a run's own sources and note its outputs; guard what a preview must not change.
 
 A flow that overwrites what it reads loses it, and where a poll finds it changed runs without end. So such a write is refused before it
-is done. Moving or removing a source that is done is the author's choice, and is told.
+is done. Moving or removing a source that is done is the author's choice, and is logged.
 
 A preview changes nothing that exists beside its scratch folder, and makes nothing where production reads. A new file elsewhere is
-written and told. What previews have made, previews may change: it is known by its path, size and time (`PreviewFiles`).
+written and reported. What previews have made, previews may change: it is known by its path, size and time (`PreviewFiles`).
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class OwnSources(FileGuard):
             self._new[path] = None
 
     def about_to_remove(self, path: str) -> None:
-        """That a source is removed or moved away is told."""
+        """Note a source that is removed or moved away."""
         real = os.path.join(real_path(os.path.dirname(path)), os.path.basename(path))
         if len(self.taken) < _MOST_TAKEN and self._is_source(path, real) and os.path.isfile(path):
             self.taken[path] = None
@@ -124,23 +124,23 @@ class OwnSources(FileGuard):
             self._handed_out[text] = identity_of(text)
 
     def new_outputs(self) -> tuple[str, ...]:
-        """The files that were written since this was asked last, and are there."""
-        found = {path: None for path in self.written() if os.path.isfile(path)}
+        """The files that were written since the last call, and are there."""
+        paths = {path: None for path in self.written() if os.path.isfile(path)}
         for path, before in list(self._handed_out.items()):
-            if path in found:
+            if path in paths:
                 del self._handed_out[path]
             elif (now := identity_of(path)) is not None and now != before:
-                found[path] = None
+                paths[path] = None
                 del self._handed_out[path]
-        return tuple(found)
+        return tuple(paths)
 
     def written(self) -> tuple[str, ...]:
-        """What was written since this was asked last."""
+        """The files that were written since the last call."""
         new, self._new = self._new, {}
         return tuple(new)
 
     def note_written(self, paths: Iterable[str]) -> None:
-        """Take what an item in another process has written."""
+        """Note what an item in another process has written."""
         self._new.update(dict.fromkeys(paths))
 
     # -- which files are sources -----------------------------------------------------------------------------------------------
@@ -180,11 +180,11 @@ class OwnSources(FileGuard):
         return lead is not None and compared(real).startswith(lead)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return OwnSources, tuple(getattr(self, one.name) for one in fields(self)[:-1])
+        return OwnSources, tuple(getattr(self, field.name) for field in fields(self)[:-1])
 
 
 def _is_same_file(source: str, path: str, real: str) -> bool:
-    """Whether both are one file, by whichever drive, link or spelling; a source that is gone is still one."""
+    """Whether both are one file, by whichever drive, link or spelling; a source that is gone counts too."""
     if _folded(os.path.basename(source)) not in (_folded(os.path.basename(path)), _folded(os.path.basename(real))):
         return False
     if os.path.normcase(source) == os.path.normcase(path):
@@ -211,21 +211,21 @@ def says_copy(flow: Flow) -> bool:
         >>> says_copy(Flow("Demo").step(write)), says_copy(Flow("Demo").step(str))
         (True, False)
     """
-    called = [step.fn.fn if isinstance(step.fn, Map) else step.fn for step in flow.steps]
-    return reaches_copy(one for one in called if not isinstance(one, (Collect, Check)))
+    functions = [step.fn.fn if isinstance(step.fn, Map) else step.fn for step in flow.steps]
+    return reaches_copy(fn for fn in functions if not isinstance(fn, (Collect, Check)))
 
 
-def reaches_copy(called: Iterable[Any]) -> bool:
-    """As `says_copy`, of functions."""
-    todo = list(called)
-    seen: set[int] = set()
-    while todo and len(seen) < _MOST:
-        one = todo.pop()
-        if isinstance(one, str) and _COPY.search(one):
+def reaches_copy(functions: Iterable[Any]) -> bool:
+    """As `says_copy`, for functions."""
+    todo = list(functions)
+    ids: set[int] = set()
+    while todo and len(ids) < _MOST:
+        value = todo.pop()
+        if isinstance(value, str) and _COPY.search(value):
             return True
-        if id(one) not in seen:
-            seen.add(id(one))
-            todo += _reached(one)
+        if id(value) not in ids:
+            ids.add(id(value))
+            todo += _reached(value)
     return False
 
 
@@ -244,10 +244,10 @@ def _reached(value: object) -> Iterator[Any]:
             except ValueError:  # it is not bound yet
                 continue
         for chain in facts.globals:
-            found = value.__globals__.get(chain[0])
-            if isinstance(found, ModuleType) and len(chain) > 1:
-                found = vars(found).get(chain[1])
-            yield _named(found)
+            target = value.__globals__.get(chain[0])
+            if isinstance(target, ModuleType) and len(chain) > 1:
+                target = vars(target).get(chain[1])
+            yield _named(target)
 
 
 def _named(value: object) -> Any:
@@ -256,8 +256,8 @@ def _named(value: object) -> Any:
 
 @contextmanager
 def sql_watched() -> Iterator[None]:
-    """Inside, the files that this context's queries write are seen before they are written; what a step imports is not replaced any
-    more, so DuckDB is imported before."""
+    """Inside, the files that this context's queries write are shown to the guard first; what a step imports is not replaced any more,
+    so DuckDB is imported before."""
     importlib.import_module("duckdb")
     with Interceptors() as interceptors, interceptors.intercept(ReadLog()):
         yield
@@ -277,9 +277,9 @@ class WriteRefusedError(ChangeRefusedError):
 @dataclass(eq=False)
 class PreviewGuard(FileGuard):
     """The guard of one preview (`file_events.FileGuard`). It may change all below `free` folders, below those of `tools` what production
-    does not read, and files that are as `made` by earlier previews.
+    does not read, and `files` that are as earlier previews left them.
 
-    `read` has the folders and files that deployed flows watch or write, each with what is said of it. Paths have no links in them.
+    `read` has the folders and files that deployed flows watch or write, each with the words for it. Paths have no links in them.
     `use` is an object of an earlier step, which may be previewed instead.
 
     Example:
@@ -296,7 +296,7 @@ class PreviewGuard(FileGuard):
     free: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     read: Mapping[str, str] = field(default_factory=dict)
-    made: Mapping[str, Facts] = field(default_factory=dict)
+    files: Mapping[str, Facts] = field(default_factory=dict)
     use: str | None = None
     keeps_databases: ClassVar = True
 
@@ -314,7 +314,7 @@ class PreviewGuard(FileGuard):
         return spelled.startswith(self.tools) and self.reader(path) is None
 
     def reader(self, path: str) -> str | None:
-        """What production does with the folder of a path, None where it does nothing."""
+        """The words for what production does with the folder of a path; None where it does nothing."""
         folder = compared(path)
         while folder not in self.read:
             above = os.path.dirname(folder)
@@ -333,7 +333,7 @@ class PreviewGuard(FileGuard):
             if self.reader(real) is not None:
                 self._refuse(f"make the new file {path}", path)
         elif stat.S_ISDIR(facts.st_mode):
-            if (other := next((one for one in _first_files(real) if not self._is_ours(one)), None)) is not None:
+            if (other := next((file for file in _first_files(real) if not self._is_ours(file)), None)) is not None:
                 self._refuse(f"write into {path}, which holds {os.path.basename(other)}", path)
         elif not stat.S_ISREG(facts.st_mode):
             return  # a device or a pipe
@@ -345,19 +345,19 @@ class PreviewGuard(FileGuard):
 
     def about_to_remove(self, path: str) -> None:
         """Refuse to remove what no preview has made."""
-        if (kept := self._kept(path)) is not None:
-            self._refuse(f"remove {kept}", path)
+        if (place := self._protected_path(path)) is not None:
+            self._refuse(f"remove {place}", path)
 
     def about_to_move(self, path: str, target: str) -> None:
         """Refuse to move what no preview has made, or to put it where something is."""
-        if (kept := self._kept(path)) is not None:
-            self._refuse(f"move {kept}", path)
+        if (place := self._protected_path(path)) is not None:
+            self._refuse(f"move {place}", path)
         self.about_to_write(target)
         if os.path.isdir(path):
             self._folders.add(real_path(target))
 
     def about_to_make_folder(self, path: str) -> None:
-        """A new folder is the preview's, with all that comes into it."""
+        """Note a new folder: it is the preview's, with all that comes into it."""
         real = real_path(path)
         if not os.path.lexists(real):
             self._folders.add(real)
@@ -375,31 +375,30 @@ class PreviewGuard(FileGuard):
         return facts is not None and stat.S_ISREG(facts.st_mode) and not self._is_ours(real)
 
     def refuse_database(self, path: str) -> None:
-        """Remember that a statement would change this database."""
+        """Note that a statement would change this database."""
         self.refused.append(self._refusal(f"change the database {path}", path))
 
     @property
     def touched(self) -> tuple[str, ...]:
         """The files beside scratch that it has written and that are there."""
         places = dict.fromkeys((*self._touched, *self._folders))
-        found = (
-            str(one) for place in places for one in (files_below(Path(place)) if os.path.isdir(place) else (place,))
+        files = (
+            str(file) for place in places for file in (files_below(Path(place)) if os.path.isdir(place) else (place,))
         )
-        return tuple(
-            dict.fromkeys(islice((one for one in found if os.path.isfile(one) and not self.is_free(one)), _MOST_KEPT))
-        )
+        there = (file for file in files if os.path.isfile(file) and not self.is_free(file))
+        return tuple(dict.fromkeys(islice(there, _MOST_KEPT)))
 
     def written(self) -> tuple[str, ...]:
-        """What was written since this was asked last."""
+        """The files that were written since the last call."""
         paths, self._unsent = self._unsent, []
         return tuple(paths)
 
     def note_written(self, paths: Iterable[str]) -> None:
-        """What an item in another process has written is this preview's."""
+        """Note what an item in another process has written: it is this preview's."""
         self._touched.update(dict.fromkeys(paths))
 
-    def _kept(self, path: str) -> str | None:
-        """What of a path that goes away no preview has made."""
+    def _protected_path(self, path: str) -> str | None:
+        """The file or folder at a path that no preview has made, and that would go away."""
         real = os.path.join(real_path(os.path.dirname(path)), os.path.basename(path))
         facts = None if self.is_free(real) else _lstat(real)
         if (
@@ -411,13 +410,13 @@ class PreviewGuard(FileGuard):
         if not stat.S_ISDIR(facts.st_mode):
             return path
         files = list(_first_files(real))
-        return next((one for one in files if not self._is_ours(one)), None if files else path)
+        return next((file for file in files if not self._is_ours(file)), None if files else path)
 
     def _is_ours(self, real: str) -> bool:
         """Whether a preview has made the file or the folder."""
-        if real in self._touched or any(real == one or real.startswith(one + os.sep) for one in self._folders):
+        if real in self._touched or any(real == folder or real.startswith(folder + os.sep) for folder in self._folders):
             return True
-        return (facts := self.made.get(real)) is not None and facts == facts_of(real)
+        return (facts := self.files.get(real)) is not None and facts == facts_of(real)
 
     def _refuse(self, would: str, path: str, instead: str = "") -> None:
         error = self._refusal(would, path, instead)
@@ -436,16 +435,16 @@ class PreviewGuard(FileGuard):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PreviewGuard, tuple(getattr(self, one.name) for one in fields(self))
+        return PreviewGuard, tuple(getattr(self, field.name) for field in fields(self))
 
 
 class PreviewFiles:
-    """The files that previews of a workspace have made on this machine, kept in `file`; without one, in this process.
+    """The files that previews of a workspace have made on this machine, kept in `file`; without it, in this process.
 
     Example:
-        >>> kept = PreviewFiles(None)
-        >>> kept.add([__file__])
-        >>> kept.read()[__file__] == facts_of(__file__)
+        >>> files = PreviewFiles(None)
+        >>> files.add([__file__])
+        >>> files.read()[__file__] == facts_of(__file__)
         True
     """
 
@@ -468,15 +467,15 @@ class PreviewFiles:
         new = {path: facts for path in paths if (facts := facts_of(path)) is not None}
         if not new:
             return
-        kept = {path: facts for path, facts in self.read().items() if path not in new and os.path.exists(path)} | new
-        kept = dict(list(kept.items())[-_MOST_KEPT:])
+        files = {path: facts for path, facts in self.read().items() if path not in new and os.path.exists(path)} | new
+        files = dict(list(files.items())[-_MOST_KEPT:])
         if self._file is None:
             _made_here.clear()
-            _made_here.update(kept)
+            _made_here.update(files)
             return
         with suppress(OSError):  # then the next preview asks for preview(write=True)
             private.make_folder(self._file.parent)
-            write_text_atomic(self._file, json.dumps(kept), durable=False, mode=private.FILE)
+            write_text_atomic(self._file, json.dumps(files), durable=False, mode=private.FILE)
 
 
 _made_here: dict[str, Facts] = {}
@@ -484,29 +483,29 @@ _made_here: dict[str, Facts] = {}
 
 
 def free_folders(home: Path, *own: Path | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Below which folders a preview may do anything: `own` ones and what Python names as temporary; and those where libraries and
-    tools keep things for this user, the temporary folder among them, but for one that holds `home`, where the flow's files are.
+    """The folders below which a preview may do anything: `own` ones and what Python names as temporary; and those where libraries and
+    tools keep things for this user, the temporary folder among them, except one that holds `home`, where the flow's files are.
 
     Example:
-        >>> any(one.startswith(real_path(tempfile.gettempdir())) for one in free_folders(Path("/nowhere"))[1])
+        >>> any(lead.startswith(real_path(tempfile.gettempdir())) for lead in free_folders(Path("/nowhere"))[1])
         True
     """
     place, temporary = lead_of(home), lead_of(tempfile.gettempdir())
-    free = [lead_of(one) for one in own if one is not None]
+    free = [lead_of(path) for path in own if path is not None]
     tools = [
-        one for one in (temporary, *map(compared, library_folders()), *_user_folders()) if not place.startswith(one)
+        lead for lead in (temporary, *map(compared, library_folders()), *_user_folders()) if not place.startswith(lead)
     ]
     return (*free, os.path.join(temporary, tempfile.gettempprefix()), "/dev/", "/proc/"), tuple(tools)
 
 
 def facts_of(path: str) -> Facts | None:
-    """The size and time of a file, None of what is none."""
+    """The size and time of a file, None of anything else."""
     facts = _lstat(path)
     return (facts.st_size, facts.st_mtime_ns) if facts is not None and stat.S_ISREG(facts.st_mode) else None
 
 
 def _user_folders() -> tuple[str, ...]:
-    """Where libraries and tools keep caches and settings for this user."""
+    """The folders where libraries and tools keep caches and settings for this user."""
     import platformdirs
 
     named = (
@@ -520,17 +519,17 @@ def _user_folders() -> tuple[str, ...]:
 
 @lru_cache(maxsize=8)  # each preview asks; a folder that a tool makes later in one is the preview's own
 def _leads(home: str, *named: str) -> tuple[str, ...]:
-    found = [lead_of(one) for one in named]
+    leads = [lead_of(path) for path in named]
     with suppress(OSError), os.scandir(home) as entries:
-        found += [lead_of(entry.path) for entry in entries if entry.name.startswith(".")]
-    return tuple(found)
+        leads += [lead_of(entry.path) for entry in entries if entry.name.startswith(".")]
+    return tuple(leads)
 
 
 def _first_files(folder: str) -> Iterator[str]:
-    for number, one in enumerate(files_below(Path(folder))):
+    for number, file in enumerate(files_below(Path(folder))):
         if number == _MOST_LOOKED_AT:
             return
-        yield str(one)
+        yield str(file)
 
 
 def _lstat(path: str) -> os.stat_result | None:
@@ -543,6 +542,6 @@ def _lstat(path: str) -> os.stat_result | None:
 def _is_log(path: str) -> bool:
     """Whether a handler of `logging` writes the file, or has turned it over."""
     loggers = [logging.root, *logging.root.manager.loggerDict.values()]
-    handlers = (one for logger in loggers for one in getattr(logger, "handlers", ()))
-    names = (getattr(one, "baseFilename", None) for one in handlers)
+    handlers = (handler for logger in loggers for handler in getattr(logger, "handlers", ()))
+    names = (getattr(handler, "baseFilename", None) for handler in handlers)
     return any(isinstance(name, str) and path.startswith(real_path(name)) for name in names)

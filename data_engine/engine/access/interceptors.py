@@ -1,9 +1,9 @@
-"""The entry points of readers and writers, replaced while a preview runs so that what a step reads and writes is recorded.
+"""Replace the entry points of readers and writers while a preview runs, so that what a step reads and writes is recorded.
 
 Native readers (`polars.read_csv`, `duckdb.connect`, ...) raise no audit event, and an audit hook can never be taken out
 again; so their public entry points are replaced while a step of a preview runs, and put back after the last one.
 
-What a reader gives that its author did not mean is told with the fix: UTF-8 read as another encoding, all columns of a file in one,
+A reader's result that its author did not mean is reported with the fix: UTF-8 read as another encoding, all columns of a file in one,
 a workbook read as text, and a heading that stands twice. All end as values that look like data. Only the beginning of a file and the
 names of columns are looked at.
 """
@@ -47,7 +47,7 @@ class Interceptors:
     def __init__(self, *, of_runs: bool = False) -> None:
         self._of_runs = of_runs
         self._opened: list[_EntryPoint] = []
-        self._seen = 0
+        self._count = 0
 
     def __enter__(self) -> Interceptors:
         return self
@@ -56,25 +56,25 @@ class Interceptors:
         self.close()
 
     def open(self, captured: Iterable[tuple[Namespace, str]] = (), *, recheck: bool = False) -> None:
-        """Replace those of the libraries that are imported; opened again, those imported since. `captured` are names in the author's
+        """Replace the entry points of imported libraries; opened again, of those imported since. `captured` are names in the author's
         modules that hold a reader."""
         with _lock:
             points = _entry_points(recheck=recheck)
-            new = [point for point in points[self._seen :] if point.is_of_runs or not self._of_runs]
+            new = [point for point in points[self._count :] if point.is_of_runs or not self._of_runs]
             new += [
                 point for point in map(_captured_point, captured) if point is not None and point not in self._opened
             ]
-            self._seen = len(points)
+            self._count = len(points)
             for point in new:
                 point.install()
             self._opened += new
 
     def close(self) -> None:
-        """Put them back."""
+        """Put the originals back."""
         with _lock:
             for point in reversed(self._opened):
                 point.restore()
-            self._opened, self._seen = [], 0
+            self._opened, self._count = [], 0
 
     @contextmanager
     def intercept(self, log: ReadLog, captured: Iterable[tuple[Namespace, str]] = ()) -> Iterator[None]:
@@ -90,7 +90,7 @@ def is_reader(value: object) -> bool:
 
 
 def is_intercepted(place: object, name: str) -> bool:
-    """Whether what lies there under this name is replaced while a preview runs."""
+    """Whether the entry point of this name is replaced while a preview runs."""
     _entry_points()
     return (id(place), name) in _places
 
@@ -127,7 +127,7 @@ class _EntryPoint:
     users: int = 0
 
     def now(self) -> Any:
-        """What stands there."""
+        """The value that stands there."""
         return (self.place if isinstance(self.place, dict) else vars(self.place)).get(self.name)
 
     def install(self) -> None:
@@ -141,7 +141,7 @@ class _EntryPoint:
         self._put(self.wrapper)
 
     def restore(self) -> None:
-        """Put back what was there, unless another one has come there."""
+        """Put the original back, unless something else stands there now."""
         self.users -= 1
         if not self.users:
             if self.now() is self.wrapper:
@@ -162,11 +162,11 @@ _captured: dict[tuple[int, str], _EntryPoint] = {}
 
 def _captured_point(captured: tuple[Namespace, str]) -> _EntryPoint | None:
     space, name = captured
-    known = _captured.get((id(space), name))
-    reader = _readers().get(id(space.get(name))) if known is None else None
+    point = _captured.get((id(space), name))
+    reader = _readers().get(id(space.get(name))) if point is None else None
     if reader is not None:
-        known = _captured[id(space), name] = _EntryPoint(space, name, reader.note, space[name], reader.wrapper)
-    return known
+        point = _captured[id(space), name] = _EntryPoint(space, name, reader.note, space[name], reader.wrapper)
+    return point
 
 
 def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
@@ -190,7 +190,7 @@ def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
 
 
 def _tell(logs: Iterable[ReadLog], doubts: Callable[[], Iterable[str]]) -> None:
-    """Add what is doubtful to the logs; looking for it never fails a step, and is no read of it."""
+    """Add doubts to the logs; looking for them never fails a step, and is no read of it."""
     with suppress(Exception), not_logged():
         for doubt in doubts():
             for log in logs:
@@ -269,9 +269,9 @@ _RECORDERS: dict[str, dict[str, Callable[..., Any]]] = {
     "pyarrow.orc.ORCFile": {"__init__": recorders.method_reader},
 }  # fmt: skip
 _OF_RUNS = (_READ, recorders.record_open, recorders.record_database, recorders.record_duckdb)
-"""What names the files of a run, where it is no method."""
+"""The recorders of what names the files of a run, where it is no method."""
 _ANYWHERE_OF_RUNS = (recorders.record_writer, recorders.record_thread, recorders.record_submit)
-"""What a run is about to write, past Python, and what hands its guard to other threads."""
+"""The recorders of what a run is about to write, past Python, and of what hands its guard to other threads."""
 _SEEN_LIBRARIES = ("polars", "pandas", "duckdb", "fastexcel")
 """Every public `read_*` and `scan_*` of these is an entry point, whatever the version."""
 _NO_PATH = {
@@ -346,7 +346,7 @@ def _points_of(label: str, place: Any) -> Iterator[_EntryPoint]:
 
 
 def _note_of(name: str) -> Callable[..., Any]:
-    """What the name of an entry point says that it does."""
+    """The recorder of an entry point, by its name."""
     if name.startswith(("write_", "sink_", "to_")):
         return recorders.record_writer
     return recorders.record_unseen(_NO_PATH[name]) if name in _NO_PATH else _READ
@@ -370,7 +370,7 @@ _TEXT_READERS = ("read_csv", "scan_csv", "read_table")
 
 
 def doubts_of(reader: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[str]:
-    """What is doubtful of what `reader(*args, **kwargs)` will give: a sentence with its fix for each file."""
+    """The doubts about what `reader(*args, **kwargs)` will give: a sentence with its fix for each file."""
     name = getattr(reader, "__name__", "")
     encoding = _encoding(name, args, kwargs)
     if encoding is None and name not in _TEXT_READERS:
@@ -383,9 +383,9 @@ def doubts_of(reader: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
 
 
 def doubts_of_table(reader: Any, table: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[str]:
-    """What is doubtful of the `table` that `reader(*args, **kwargs)` gave: that its only column is all columns of the file.
+    """The doubt about the `table` that `reader(*args, **kwargs)` gave: that its only column is all columns of the file.
 
-    A file that is read on purpose without a separator, such as by lines, is told by the separator that was named.
+    A file that is read on purpose without a separator, such as by lines, shows in the separator that was named.
 
     Example:
         >>> import polars as pl
@@ -399,31 +399,31 @@ def doubts_of_table(reader: Any, table: Any, args: tuple[Any, ...], kwargs: Mapp
     paths = paths_of(args, kwargs)
     if type(table).__name__ == "LazyFrame" and paths and len(table.collect_schema()) == 1:
         table = table.head(_FEW_ROWS).collect()
-    doubt = _all_in_one(table, [one for one in _SEPARATORS if one not in used])
+    doubt = _all_in_one(table, [separator for separator in _SEPARATORS if separator not in used])
     if doubt is not None:
         yield doubt if len(paths) != 1 else f"{os.path.basename(paths[0])}: {doubt}"
 
 
-def _all_in_one(table: Any, among: list[str]) -> str | None:
+def _all_in_one(table: Any, separators: list[str]) -> str | None:
     """The fix of a frame whose only column holds in its heading, and in most rows, what stands between columns."""
     columns = list(table.columns) if type(table).__name__ == "DataFrame" else []
     if len(columns) != 1 or not isinstance(columns[0], str):
         return None
-    separator = next((one for one in among if one in columns[0]), "")
-    rows = [str(one) for one in table[columns[0]].head(_FEW_ROWS)]
+    separator = next((mark for mark in separators if mark in columns[0]), "")
+    rows = [str(value) for value in table[columns[0]].head(_FEW_ROWS)]
     if type(getattr(table, "index", None)).__name__ not in ("NoneType", "RangeIndex"):
         rows = [
-            str(one) for one in table.index[:_FEW_ROWS]
+            str(value) for value in table.index[:_FEW_ROWS]
         ]  # pandas, whose values before those of the header are the index
     if sum(separator in value for value in rows) * 2 < len(rows):
         return None
     option = "sep" if type(table).__module__.startswith("pandas") else "separator"
-    return only_column_fix(columns, option, among)
+    return only_column_fix(columns, option, separators)
 
 
 def headings_twice(result: Any) -> tuple[str, ...] | None:
-    """What is said of each column of a frame of Polars that is the second one with its heading and has the name that Polars gave it;
-    None of what is no such frame. Only the names are looked at. It holds until a later step gives a frame, which is asked then.
+    """The sentence for each column of a Polars frame that is the second with its heading and has the name that Polars gave it;
+    None of anything else. Only the names are looked at. It holds until a later step gives a frame.
 
     Example:
         >>> import polars as pl
@@ -443,7 +443,7 @@ def headings_twice(result: Any) -> tuple[str, ...] | None:
 
 
 def utf8_read_as(path: str, encoding: str) -> str | None:
-    r"""That a file is UTF-8 and is read as `encoding`; None where it is not, or has no letter that shows it.
+    r"""Say that a file is UTF-8 and is read as `encoding`; None where it is not, or has no letter that shows it.
 
     Example:
         >>> import pathlib, tempfile
@@ -462,7 +462,7 @@ def utf8_read_as(path: str, encoding: str) -> str | None:
         text = codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
         return None
-    letter = next((one for one in text if not one.isascii() and one != "\ufeff"), None)
+    letter = next((char for char in text if not char.isascii() and char != "\ufeff"), None)
     if letter is None:
         return None
     became = letter.encode("utf-8").decode(encoding, "replace")
@@ -471,7 +471,7 @@ def utf8_read_as(path: str, encoding: str) -> str | None:
 
 
 def _encoding(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
-    """The encoding that a text is read with, where it is not UTF-8 or one like it."""
+    """The encoding that a text is read with, where it is not UTF-8 or ASCII."""
     encoding = kwargs.get("encoding")
     if name == "open":
         mode = args[1] if len(args) > 1 else kwargs.get("mode", "r")
@@ -481,16 +481,16 @@ def _encoding(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> st
     if not isinstance(encoding, str):
         return None
     try:
-        known = codecs.lookup(encoding).name
+        codec = codecs.lookup(encoding).name
     except LookupError:  # such as utf8-lossy, or a mistake that the reader tells
         return None
-    return None if known.startswith("utf") or known == "ascii" else encoding
+    return None if codec.startswith("utf") or codec == "ascii" else encoding
 
 
 def paths_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str]:
-    """The files that a reader is given."""
+    """The files among the arguments of a reader."""
     words = ("source", "path", "io", "filepath_or_buffer", "file")
     first = args[0] if args else next((kwargs[word] for word in words if word in kwargs), None)
     several = first[:_MOST_FILES] if isinstance(first, (list, tuple)) else [first]
-    paths = [os.fspath(one) for one in several if isinstance(one, (str, os.PathLike))]
+    paths = [os.fspath(value) for value in several if isinstance(value, (str, os.PathLike))]
     return [path for path in paths if isinstance(path, str) and os.path.isfile(path)]

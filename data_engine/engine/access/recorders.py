@@ -1,4 +1,4 @@
-"""What each replaced entry point records: `original(*args, **kwargs)` is called, and what it touches is added to `logs`. SQL is judged by
+"""Record what each replaced entry point touches: `original(*args, **kwargs)` is called, and its files are added to `logs`. SQL is judged by
 its words; what is not surely seen counts as unseen."""
 
 from __future__ import annotations
@@ -172,10 +172,10 @@ def record_duckdb(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs:
 def record_module_sql(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     connection = kwargs.get("connection")
     duckdb: Any = sys.modules["duckdb"]
-    if connection is None and not all(one.is_duckdb_pristine for one in logs):
+    if connection is None and not all(log.is_duckdb_pristine for log in logs):
         if _is_pristine(duckdb):
-            for one in logs:
-                one.is_duckdb_pristine = True
+            for log in logs:
+                log.is_duckdb_pristine = True
         else:
             _mark_unseen(logs, "the state of the default DuckDB connection")
     _record_sql(logs, args[0] if args else kwargs.get("query"), is_shared=connection is None)
@@ -227,13 +227,13 @@ def record_fragments(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwar
 
 
 def record_thread(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
-    """A thread is started: what it changes is the step's."""
+    """Start a thread: what it changes is the step's."""
     carry_into(args[0])
     return original(*args, **kwargs)
 
 
 def record_submit(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
-    """A call that a pool of threads takes: what it changes is the step's."""
+    """Submit a call to a pool of threads: what it changes is the step's."""
     return original(*args[:1], carried(args[1]), *args[2:], **kwargs) if len(args) > 1 else original(*args, **kwargs)
 
 
@@ -244,8 +244,8 @@ def record_writer(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs:
 
 
 def _mark_unseen(logs: tuple[ReadLog, ...], reason: str) -> None:
-    for one in logs:
-        one.mark_unseen(reason)
+    for log in logs:
+        log.mark_unseen(reason)
 
 
 def _record_written(value: object) -> None:
@@ -273,15 +273,15 @@ def _record_paths(
                 if path.startswith(("/proc/", "/sys/")) or (path.startswith("/dev/") and path != os.devnull):
                     _mark_unseen(logs, path)
                     continue
-                for one in logs:
+                for log in logs:
                     if is_appended:
-                        one.append(path)
+                        log.append(path)
                     else:
-                        one.note("tree" if is_pattern else kind, path)
+                        log.note("tree" if is_pattern else kind, path)
 
 
 def _texts_of(value: object) -> list[str] | None:
-    """The paths meant by an argument, [] for open files and other data, None when nobody can tell."""
+    """The paths in an argument, [] for open files and other data, None when unknown."""
     if isinstance(value, (str, os.PathLike)):
         return [os.fsdecode(value)]
     if isinstance(value, bytes):
@@ -289,14 +289,14 @@ def _texts_of(value: object) -> list[str] | None:
     if value is None or isinstance(value, (int, io.IOBase, bytearray, memoryview)) or hasattr(value, "read"):
         return []
     if isinstance(value, (list, tuple, set, frozenset)):
-        found = [_texts_of(item) for item in value]
-        return None if None in found else [text for texts in found for text in texts or ()]
+        lists = [_texts_of(item) for item in value]
+        return None if None in lists else [text for texts in lists for text in texts or ()]
     module = type(value).__module__.partition(".")[0]
     return [] if module in ("pyarrow", "polars", "pandas", "numpy", "duckdb", "_duckdb", "_polars_runtime_32") else None
 
 
 def _show_parameters(args: _Args, kwargs: _Kwargs) -> None:
-    """Show what `COPY ... TO ?` is given."""
+    """Show the guard the paths that `COPY ... TO ?` gets as parameters."""
     arguments = [*args, *kwargs.values()]
     if any(isinstance(text, str) and "copy" in text.lower() for text in arguments):
         for values in arguments:
@@ -342,13 +342,13 @@ def _record_frames(words: frozenset[str], logs: tuple[ReadLog, ...], frame: Fram
         else:
             for word in words & space.keys():
                 if is_frame(space[word]):
-                    for one in logs:
-                        one.frame(space, word)
+                    for log in logs:
+                        log.frame(space, word)
             if is_outside and frame.f_locals is not space:
                 variables = frame.f_locals  # from Python 3.13 on a proxy, whose keys() are a list
-                found = next((word for word in words.intersection(variables) if is_frame(variables[word])), None)
-                if found is not None:
-                    _mark_unseen(logs, f"{found}, a variable of whoever called the preview")
+                name = next((word for word in words.intersection(variables) if is_frame(variables[word])), None)
+                if name is not None:
+                    _mark_unseen(logs, f"{name}, a variable of whoever called the preview")
         frame = frame.f_back
 
 
@@ -384,15 +384,15 @@ def _is_pristine(duckdb: Any) -> bool:
             with duckdb.connect() as fresh:
                 _fresh_settings.append(fresh.execute(_STATE).fetchone()[1])
         with duckdb.default_connection().cursor() as cursor:
-            made, settings = cursor.execute(_STATE).fetchone()
-        return bool(made == 0 and settings == _fresh_settings[0])
+            count, settings = cursor.execute(_STATE).fetchone()
+        return bool(count == 0 and settings == _fresh_settings[0])
 
 
 def opened(connect: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The connection that `duckdb.connect` or `sqlite3.connect` gives for these arguments; both write past Python.
 
-    A DuckDB file is locked by who opens it to write, so that is refused. Nobody says of a SQLite file that he only reads: it is opened,
-    and a statement that changes it is refused.
+    A DuckDB file is locked by a program that opens it to write, so that is refused. A SQLite file is opened without saying what for: it
+    is opened, and a statement that changes it is refused.
 
     Reference: https://www.sqlite.org/c3ref/set_authorizer.html
 
@@ -439,7 +439,7 @@ def _opened_sqlite(
 
 
 def _path_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-    """The file that is opened; None where it is none, or opened to read."""
+    """The file that is opened; None where there is none, or it is opened to read."""
     place = args[0] if args else kwargs.get("database")
     if not isinstance(place, (str, bytes, os.PathLike)):
         return None
@@ -459,8 +459,8 @@ _CHANGES = frozenset({1, 2, 7, 8, 9, 10, 11, 16, 17, 18, 23, 26, 27, 28, 29, 30}
 
 @frozen
 class SqlAccess:
-    """`files` and `databases` are paths in its text, `opened` those databases that it opens to write, `targets` files it writes;
-    `changes` when it is no mere question."""
+    """The files and databases of a query: `files` and `databases` are paths in its text, `opened` those databases that it opens to write, `targets`
+    files it writes; `changes` when it does more than read."""
 
     files: tuple[str, ...] = ()
     databases: tuple[str, ...] = ()
@@ -529,13 +529,13 @@ def sql_access(text: str) -> SqlAccess:
 
 
 def _changes(tokens: list[str]) -> bool:
-    """Whether one of the statements is no mere question."""
+    """Whether one of the statements does more than read."""
     starts = [token for at, token in enumerate(tokens) if at == 0 or tokens[at - 1] == ";"]
     return any(start.lower() not in _LOOKING_WORDS and start != ";" for start in starts)
 
 
 def _why_unseen(tokens: list[str], at: int) -> str | None:
-    """What the word at this place does that the text does not tell."""
+    """Why the word at this place hides what the query reads; None where it does not."""
     token, word = tokens[at], tokens[at].lower()
     before = tokens[at - 1].lower() if at else ""
     is_call = tokens[at + 1 : at + 2] == ["("]
@@ -545,13 +545,13 @@ def _why_unseen(tokens: list[str], at: int) -> str | None:
         return "random numbers in SQL"
     if word in _READERS and is_call and not _has_literal_path(tokens, at + 2):
         return "a path made in SQL"
-    if word in ("attach", "copy") and not any(one.startswith("'") for one in tokens[at:]):
+    if word in ("attach", "copy") and not any(text.startswith("'") for text in tokens[at:]):
         return "a path made in SQL"
     return "a dollar-quoted text in SQL" if token.startswith("$$") else None
 
 
 def _role(tokens: list[str], at: int) -> str:
-    """What the quoted text at this place names: a file, a database or a target; a name of a table counts as a file."""
+    """The role of the quoted text at this place: a file, a database or a target; a name of a table counts as a file."""
     before = " ".join(token.lower() for token in tokens[max(at - 5, 0) : at])
     if re.search(r"\battach( or replace)?( database)?( if not exists)?$", before):
         return "database"

@@ -1,4 +1,4 @@
-"""Items on a Dask cluster: jobs of several items each, which drive processes of ours on its nodes.
+"""Run items on a Dask cluster: jobs of several items each, which drive processes of ours on its nodes.
 
 The first half is the owner's side, the second the node's. The processes of a run end with it: when its owner says so, when
 its attempt is cancelled (as those of an owner that is gone are), or after a while without work. Fresh ones wait for the next run.
@@ -53,7 +53,7 @@ _ASK_EVERY_S = 1.0
 _IDLE_S = 60.0
 
 Outcome = tuple[str, Any]
-"""How an item ended: "done" and its parcel, "failed" and its packed error, "died" and the cause."""
+"""The end of an item: "done" and its parcel, "failed" and its packed error, "died" and the cause."""
 
 
 class Cluster:
@@ -89,7 +89,7 @@ class Cluster:
 
 
 class Map(NamedTuple):
-    """What the chunks of one map have in common. `files` are the workspace's modules by their paths, of `package`."""
+    """The common part of the chunks of one map. `files` are the workspace's modules by their paths, of `package`."""
 
     run: str
     task: Task
@@ -114,13 +114,13 @@ class _Spread:
         self._mean_s: float | None = None
 
     def share(self, common: Map) -> None:
-        """Let the nodes have what the chunks have in common."""
+        """Send the nodes what the chunks have in common."""
         self._shared = pickle.dumps(common)
         if len(self._shared) > _SMALL_BYTES:
             self._shared = self._connection.client.scatter(self._shared, hash=False)
 
     def results(self) -> list[Any]:
-        """What the items gave, in order."""
+        """The results of the items, in order."""
         try:
             self._link.connect()
             try:
@@ -166,8 +166,8 @@ class _Spread:
         busy, nodes = self._link.busy(), self._link.nodes
         if busy.total() >= self._work.max_parallel:
             return None
-        rank = {address: busy[address] + one.others - one.threads for address, one in nodes.items()}
-        address = min(rank, key=lambda one: rank[one], default=None)
+        rank = {address: busy[address] + state.others - state.threads for address, state in nodes.items()}
+        address = min(rank, key=lambda name: rank[name], default=None)
         return address if address is not None and (rank[address] < 0 or not busy) else None
 
     def _begin(self, address: str) -> None:
@@ -199,7 +199,7 @@ class _Spread:
         return places
 
     def _heard(self, attempt: Attempt, frame: Any) -> None:
-        """Take what the items tell, and answer what they ask."""
+        """Handle a frame of the items: answer a question, pass on anything else."""
         match frame:
             case ("ask", question, arguments):
                 self._link.send(attempt.key, self._far.answer(question, arguments), attempt.address)
@@ -209,7 +209,7 @@ class _Spread:
                 self._far.tell(frame)
 
     def _ended(self, indices: list[int], address: str, result: Any) -> None:
-        """Take how a chunk ended.
+        """Take the outcomes of a chunk.
 
         Raises:
             ClusterError: the scheduler was lost.
@@ -255,16 +255,16 @@ def _modules_of(call: Any, package: str, task: Task, run: str) -> Map:
     """A map with the package of the workspace's modules that its function is from, and their files as they were read."""
     fn = call.fn if isinstance(call, ItemCall) else call
     name = str(getattr(fn, "__module__", None) or "").rpartition(".")[0] or package
-    contents = {one: content for one, _, content in task.around["modules"]}
-    found = next((one for one in (name, package) if one in contents), None)
-    if found is None:
+    contents = {key: content for key, _, content in task.around["modules"]}
+    owner = next((key for key in (name, package) if key in contents), None)
+    if owner is None:
         return Map(run, task, None, {})
-    content = contents[found]
+    content = contents[owner]
     paths = [*content.glob("*.py"), *(path for path in content.glob("flow_helpers/**/*") if path.is_file())]
     files = {
         path.relative_to(content).as_posix(): path.read_bytes() for path in paths if "__pycache__" not in path.parts
     }
-    return Map(run, task, found, files)
+    return Map(run, task, owner, files)
 
 
 # -- on a node -------------------------------------------------------------------------------------------------------------
@@ -367,7 +367,7 @@ class _Here:
 
     @contextmanager
     def pool(self, attempt: NodeAttempt, run: str) -> Iterator[ProcessPool]:
-        """The pool of the run that the attempt is of."""
+        """The pool of the attempt's run."""
         with self._lock:
             if run not in self._pools:
                 self._pools[run] = self._fresh or ProcessPool(Share.of(attempt.threads_at_host))
@@ -384,7 +384,7 @@ class _Here:
                 self._used_s[run] = time.monotonic()
 
     def _close_run(self, run: str, attempt: NodeAttempt) -> None:
-        """End what the run has, and let as many fresh ones get ready."""
+        """End the processes of the run, and make as many fresh ones ready."""
         node.subscribe(run, None)
         with self._lock:
             ended = self._pools.pop(run, None)

@@ -1,4 +1,4 @@
-"""Items in processes of this machine: started when a run first needs them, kept warm until it ends. `worker` is the other side."""
+"""Run items in processes of this machine: started when a run first needs them, kept warm until it ends. `worker` is the other side."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _GOODBYE_S = 0.5
 
 
 class Task(NamedTuple):
-    """What a map calls: packed, with what its log lines are told under, and what it finds `around` it in another process.
+    """The function of a map: packed, with the `names` for its log lines and its surroundings in another process.
 
     `number` is its own in this process.
     """
@@ -63,7 +63,7 @@ class Task(NamedTuple):
 
 
 def surroundings() -> dict[str, Any]:
-    """What code finds around it in this process, and shall find in another of this machine."""
+    """The surroundings of code in this process, to be the same in another of this machine."""
     return {
         "folder": _folder(),
         "root": None,
@@ -77,9 +77,9 @@ def surroundings() -> dict[str, Any]:
 
 
 class Home(NamedTuple):
-    """Whom a process tells what happens in an item, and asks.
+    """The run's end of the connection to a process.
 
-    `tell` gets an event, a written text or a log record; `answer` gives what an answer frame holds.
+    `tell` takes an event, a written text or a log record; `answer` gives the content of an answer frame.
     """
 
     tell: Callable[[Frame], None]
@@ -133,7 +133,7 @@ class ItemProcess:
         return not self._is_running and self.is_there
 
     def run(self, task: Task, item: Parcel, home: Home) -> tuple[bool, Parcel | PackedError]:
-        """Whether the task was done for the item, and what it gave or raised.
+        """Whether the task was done for the item, and its packed result or error.
 
         Raises:
             ProcessEnded: the process has ended before it was done.
@@ -162,7 +162,7 @@ class ItemProcess:
         raise ProcessEnded(self._cause())
 
     def forget(self, number: int) -> None:
-        """Let it let go of a task."""
+        """Let it forget a task."""
         if number in self._tasks:
             self._tasks.discard(number)
             with suppress(OSError):
@@ -181,7 +181,7 @@ class ItemProcess:
             self._process.stdin.close()
 
     def close(self) -> None:
-        """Return when it is gone."""
+        """Close it, and return when it is gone."""
         self.begin_to_close()
         try:
             self._process.wait(_GOODBYE_S)
@@ -199,7 +199,7 @@ class ItemProcess:
             raise OSError(str(error)) from error
 
     def _cause(self) -> Cause:
-        """How it ended; it is about to, where it has not."""
+        """The cause of its end; where it has not ended, it is ended."""
         try:
             status = self._process.wait(_GOODBYE_S)
         except subprocess.TimeoutExpired:
@@ -235,7 +235,7 @@ class ProcessPool:
         on_again: Callable[[Cause], None],
         on_begin: Callable[[ItemProcess], None] = lambda process: None,
     ) -> tuple[bool, Parcel | PackedError]:
-        """Whether the task was done for the item, and what it gave or raised; it is begun once more where its process has died.
+        """Whether the task was done for the item, and its packed result or error; it is begun once more where its process has died.
 
         Raises:
             ProcessEnded: its process has died each time, or all were ended.
@@ -252,7 +252,7 @@ class ProcessPool:
         raise AssertionError("never reached")
 
     def forget(self, number: int) -> None:
-        """Let all let go of a task."""
+        """Let all processes forget a task."""
         for process in self._all:
             process.forget(number)
 
@@ -275,7 +275,7 @@ class ProcessPool:
     def _process(self) -> Iterator[ItemProcess]:
         with self._lock:
             free = iter(lambda: self._free.pop() if self._free else None, None)
-            process = next((one for one in free if one.is_there), None)
+            process = next((idle for idle in free if idle.is_there), None)
         process = process or self._starter.submit(self._start).result()
         try:
             yield process
@@ -361,7 +361,7 @@ def died(cause: Cause) -> ProcessDiedError:
 
 
 def mark_unseen() -> None:
-    """Let a preview know that what the items read is seen nowhere here."""
+    """Note for a preview that the reads of the items are not seen here."""
     for log in active_logs():
         log.mark_unseen("its items, which ran in other processes")
 
@@ -401,7 +401,7 @@ class FarCall:
         self._lock = threading.Lock()
 
     def pack(self, item: Any) -> Parcel:
-        """An item, to travel.
+        """Pack an item.
 
         Raises:
             FlowValidationError: it cannot.
@@ -409,7 +409,7 @@ class FarCall:
         return self._pack(item, "the item")
 
     def outcome(self, is_done: bool, content: Any) -> Any:
-        """What an item gave; what it raised is raised."""
+        """The result of an item; its error is raised."""
         if is_done:
             return unpack(content, root=self.root)
         error = unpack_error(content, root=self.root)
@@ -423,11 +423,11 @@ class FarCall:
         step.emit(LogLine(step.run_id, step.flow, step.label, level, text, time.time()))
 
     def say_again(self, item: Any, cause: Cause) -> None:
-        """Let the log say that an item is tried once more."""
+        """Log that an item is tried once more."""
         self.say(f"item {str(item)[:200]} is tried once more: {cause.text}", "WARNING")
 
     def tell(self, frame: Frame) -> None:
-        """Take what an item told: an event, a text it wrote, a log record."""
+        """Handle a frame of an item: an event, a text it wrote, a log record."""
         match frame:
             case ("event", event):
                 self._step.emit(event)
@@ -453,14 +453,14 @@ class FarCall:
                     logger.handle(record)
 
     def answer(self, question: str, arguments: Parcel) -> tuple[bool, Parcel | PackedError]:
-        """What an item asked; what goes wrong here goes wrong there."""
+        """The answer to an item's question; an error here is raised there."""
         try:
             return True, self._answer(question, unpack(arguments, root=self.root))
         except BaseException as error:
             return False, pack_error(error, root=self.root)
 
     def close(self) -> None:
-        """Forget what was fetched."""
+        """Remove the files of fetched objects."""
         for parcel in self._answers.values():
             if parcel.file is not None:
                 Path(parcel.file).unlink(missing_ok=True)
@@ -496,7 +496,7 @@ def _folder() -> str | None:
 
 
 def _stderr() -> Any:
-    """Where this process writes its errors, as far as a child can."""
+    """The stream where this process writes its errors, as far as a child can use it."""
     with suppress(OSError, ValueError, AttributeError):
         os.fstat(2)
         return None

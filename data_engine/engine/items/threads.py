@@ -1,7 +1,7 @@
-"""Items in threads, with the results, order and errors of a plain loop; and the cores of a machine, divided among processes that work
-at the same time.
+"""Run items in threads, with the results, order and errors of a plain loop; and divide the cores of a machine among processes that
+work at the same time.
 
-Polars and OpenMP read their share from the environment when they load; DuckDB is told after each connecting. What an author
+Polars and OpenMP read their share from the environment when they load; DuckDB gets it after each connecting. What an author
 has set stays.
 """
 
@@ -41,7 +41,7 @@ class Threads:
         return spread(work)
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: nothing is kept."""
 
 
 def spread(work: ItemMap, *, give_up: Callable[[], None] | None = None) -> list[Any]:
@@ -72,7 +72,7 @@ def spread(work: ItemMap, *, give_up: Callable[[], None] | None = None) -> list[
 
 
 class Outcomes:
-    """What the items of one map gave or raised."""
+    """The results and errors of the items of one map."""
 
     def __init__(self, work: ItemMap) -> None:
         self.items, self.keep_errors = work.items, work.keep_errors
@@ -81,7 +81,7 @@ class Outcomes:
         self.done = 0
 
     def take(self, index: int, result: Any, error: BaseException | None, *, ends_map: bool = False) -> None:
-        """Take what an item gave, or raised; an error that `ends_map` is never kept in place of a result."""
+        """Take the result of an item, or its error; an error that `ends_map` is never kept in place of a result."""
         self.done += 1
         if error is None:
             self.results[index] = result
@@ -116,7 +116,7 @@ class _Spread:
         return self.started < len(self.items) and not self.outcomes.failed
 
     def run(self, pool: ThreadPoolExecutor) -> None:
-        """Go through the items, until all have ended or those that run have once one failed."""
+        """Go through the items, until all have ended; after a failure only those that run."""
         while self.running or self.may_start:
             while self.may_start and len(self.running) < self.work.max_parallel:
                 self.step.may_work()
@@ -142,7 +142,7 @@ class _Spread:
 
 VARIABLES = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS")
 DUCKDB_THREADS = "DATA_ENGINE_DUCKDB_THREADS"
-"""Tells a process of ours how many threads DuckDB may use in it."""
+"""The variable that tells a process of ours how many threads DuckDB may use in it."""
 
 _reported: set[str] = set()
 _lock = threading.Lock()
@@ -168,12 +168,12 @@ class Share:
         return cls(processes, max(1, (cores or os.cpu_count() or 1) // max(1, processes)))
 
     def environment(self, variables: Mapping[str, str]) -> dict[str, str]:
-        """What is to be added to the environment of such a process."""
+        """The variables to add to the environment of such a process."""
         names = [name for name in VARIABLES if not variables.get(name)]
         return dict.fromkeys([*names, DUCKDB_THREADS], str(self.threads))
 
     def tell_once(self, say: Callable[[str], None], at_once: int) -> None:
-        """Say it in the log of the first run of this process."""
+        """Log the share, once in this process."""
         set_by_hand = [f"{name}={value}" for name in VARIABLES if (value := os.environ.get(name))]
         rest = f"; set by you: {', '.join(set_by_hand)}" if set_by_hand else ""
         text = f"items run in {at_once} processes; Polars, OpenMP and DuckDB use {self.threads} threads in each{rest}"
@@ -185,7 +185,7 @@ class Share:
 
 
 def limit_duckdb() -> None:
-    """Let each database that DuckDB opens in this process use so many threads as the process was told, unless its opener says how many."""
+    """Let each database that DuckDB opens in this process use as many threads as the environment says, unless its opener says how many."""
     threads = int(os.environ.get(DUCKDB_THREADS) or 0)
     if not threads:
         return
@@ -196,7 +196,7 @@ def limit_duckdb() -> None:
 
 
 class _WhenImported(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Loads DuckDB as it is loaded without this, and then sets its threads."""
+    """Load DuckDB as usual, and then set its threads."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads

@@ -1,4 +1,4 @@
-"""Values and errors as bytes, for another process, and back; and the context of a step as an item there sees it.
+"""Turn values and errors into bytes for another process, and back; and give an item there the context of its step.
 
 Functions of the author's travel by value (cloudpickle), with what they close over: the other process has no notebook. What
 the workspace's helper modules define travels by name; the other process imports them from the same content. A large frame or
@@ -42,7 +42,7 @@ from data_engine.flow.parameters import GivenParams
 from data_engine.record import frozen
 
 LARGE_BYTES = 10 * 1024 * 1024
-"""What is larger goes through a file, where both processes see one."""
+"""A value from this size on goes through a file, where both processes see one."""
 
 FLOWS = "data_engine_flows"
 _DEEPEST = 6
@@ -57,7 +57,7 @@ class Parcel(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        """How much there is in memory."""
+        """The size in memory."""
         return len(self.data) + sum(map(len, self.buffers))
 
 
@@ -98,7 +98,7 @@ def pack(
 
 
 def unpack(parcel: Parcel, *, is_last: bool = True, root: Path | None = None) -> Any:
-    """The value of a parcel; its file goes, unless it `is_last` not. `root` is what this end has for the other's root."""
+    """The value of a parcel; its file is removed where this `is_last`. `root` is what this end has for the other's root."""
     if parcel.file is None:
         return _Unpickler(io.BytesIO(parcel.data), buffers=parcel.buffers, root=root).load()
     content = bytearray(os.path.getsize(parcel.file))
@@ -216,7 +216,7 @@ def _send_flow_module_by_value(name: str | None) -> None:
 
 @frozen
 class PackedError:
-    """An error, where it was raised, and what led to it. `content` is None where only its name and text can travel."""
+    """An error, the lines of its traceback, and its causes. `content` is None where only its name and text can travel."""
 
     content: bytes | None
     kind: str
@@ -229,32 +229,32 @@ class PackedError:
 
 def pack_error(error: BaseException, *, root: Path | None = None) -> PackedError:
     """An error with its chain; one that cannot travel keeps its name and text."""
-    seen: set[int] = set()
+    ids: set[int] = set()
 
-    def packed(one: BaseException | None) -> PackedError | None:
-        if one is None or id(one) in seen:
+    def packed(link: BaseException | None) -> PackedError | None:
+        if link is None or id(link) in ids:
             return None
-        seen.add(id(one))
+        ids.add(id(link))
         content: bytes | None = None
         with suppress(Exception):
-            one.args = secret.masked_in(one.args)
-            parcel = pack(one, "an error", root=root, with_secrets=False)
+            link.args = secret.masked_in(link.args)
+            parcel = pack(link, "an error", root=root, with_secrets=False)
             unpack(parcel, root=root)  # its own __init__ may want what it was not given
             content = parcel.data
-        trace = one.__traceback__
+        trace = link.__traceback__
         return PackedError(
             content,
-            type(one).__name__,
-            secret.masked(message_of(one)),
+            type(link).__name__,
+            secret.masked(message_of(link)),
             None if trace is None else Traceback(trace).to_dict(),
-            packed(one.__cause__),
-            packed(one.__context__),
-            one.__suppress_context__,
+            packed(link.__cause__),
+            packed(link.__context__),
+            link.__suppress_context__,
         )
 
-    found = packed(error)
-    assert found is not None
-    return found
+    record = packed(error)
+    assert record is not None
+    return record
 
 
 def unpack_error(packed: PackedError, *, root: Path | None = None) -> BaseException:
@@ -289,13 +289,13 @@ def _cannot_travel(what: str, value: object, error: BaseException) -> FlowValida
 
 def _culprit(value: object) -> str | None:
     """The name of the innermost part of `value` that cannot be packed; None where that is the value itself."""
-    seen: set[int] = set()
+    ids: set[int] = set()
 
-    def look(one: object, depth: int) -> str | None:
-        for name, part in _parts(one):
-            if id(part) in seen:
+    def look(owner: object, depth: int) -> str | None:
+        for name, part in _parts(owner):
+            if id(part) in ids:
                 continue
-            seen.add(id(part))
+            ids.add(id(part))
             try:
                 with secret.travelling():
                     _Pickler(io.BytesIO(), protocol=5).dump(part)
@@ -390,7 +390,7 @@ _AS_THEY_ARE = ("flow_name", "group", "source", "scheduled_for", "workspace_root
 
 
 def facts_of(context: FlowContext) -> dict[str, Any]:
-    """What of a run's context travels with each map. Its tables are not looked at: a preview notices who does."""
+    """The part of a run's context that travels with each map. Its tables are not looked at, which a preview would notice."""
     own: dict[str, Any] = vars(FlowContext)["__dict__"].__get__(context)
     debug = copy(context.debug)
     if debug is not None:
@@ -407,7 +407,7 @@ def facts_of(context: FlowContext) -> dict[str, Any]:
 
 
 def answer(context: FlowContext, question: str, arguments: tuple[Any, ...]) -> Any:
-    """What the run answers to what an item asks; the other side of `Ask`."""
+    """The run's answer to an item's question; the other side of `Ask`."""
     if question in _WAYS:
         *positional, named = arguments
         return getattr(context.places, question)(*positional, **named)
@@ -418,7 +418,7 @@ def answer(context: FlowContext, question: str, arguments: tuple[Any, ...]) -> A
 
 
 class FarContext(FlowContext):
-    """A context in another process than its run, of the `facts_of` that."""
+    """A context in another process than its run, made from `facts_of` the run's context."""
 
     _current: _Fetched
 
@@ -443,7 +443,7 @@ class FarContext(FlowContext):
 
     @property
     def current(self) -> Any:
-        """The batch that is gone through."""
+        """The batch that the map goes through."""
         return self._current["current"]
 
     @current.setter
@@ -452,7 +452,7 @@ class FarContext(FlowContext):
 
 
 class _FarPlaces(Places):
-    """Where the run writes. What stands for a mirror root does not change in a run, so it is asked for once."""
+    """The places where the run writes. The folder for a mirror root does not change in a run, so it is asked for once."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
@@ -504,7 +504,7 @@ _MOST_VALUES = 1_000
 _CONTAINERS = (list, dict, set, bytearray, deque)
 
 Look = dict[str, tuple[int, ...]]
-"""What a name holds: its identity, and of a container its length and the identities of what is in it."""
+"""By name the identity of its value, and of a container its length and the identities of its items."""
 
 
 class LostChanges:

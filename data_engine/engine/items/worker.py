@@ -1,6 +1,6 @@
 """A process that runs the items of maps, one at a time, for the run that started it; `processes` is the other side.
 
-Started as `python -P -m data_engine.engine.items.worker`. It hears its run on standard input and tells it on what was
+Started as `python -P -m data_engine.engine.items.worker`. It reads from its run on standard input and writes to it on what was
 standard output; what C code or a child writes goes to the run's standard error. It ends when the run's process does, with
 what it has started.
 """
@@ -48,7 +48,7 @@ _LONGEST_LINE = 64 * 1024
 
 
 def main() -> None:
-    """Run items until nobody listens any more."""
+    """Run items until the run is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     hear, tell = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -77,7 +77,7 @@ class _Worker:
         self._texts = (_Text(self, "out"), _Text(self, "err"))
 
     def listen(self) -> None:
-        """Take what the run says; when it is gone, end with all that was started here."""
+        """Take the frames of the run; when it is gone, end with all that was started here."""
         while (frame := read_frame(self._hear)) is not None:
             (self._answers if frame[0] == "answer" else self._inbox).put(frame)
         if has_children():
@@ -85,7 +85,7 @@ class _Worker:
         os._exit(0)
 
     def work(self) -> None:
-        """Do one thing after the other."""
+        """Handle one frame after the other."""
         while True:
             kind, *content = self._inbox.get()
             if kind == "hello":
@@ -110,7 +110,7 @@ class _Worker:
     def _task(
         self, number: int, content: Parcel, names: dict[str, Any], around: dict[str, Any]
     ) -> Callable[[Any], Any]:
-        """What is called for each item."""
+        """The function to call for each item."""
         logging.root.setLevel(around["log_level"])
         sys.path[:] = around.get("sys_path", sys.path)
         sys.argv[:] = around["argv"]
@@ -123,10 +123,10 @@ class _Worker:
             fn, facts, guard = unpack(content, is_last=False, root=self._root)
             self._changes[number] = LostChanges(fn)
         except BaseException as error:
-            found = error  # the first item tells it
+            failure = error  # the first item tells it
 
             def fail(item: Any) -> Any:
-                raise found
+                raise failure
 
             return fail
         guarded = _as_in_run(fn, guard, around["databases"], self.tell)
@@ -172,7 +172,7 @@ class _Worker:
         self.tell("event", secret.masked_in(event))
 
     def _tell_secret(self, value: str) -> None:
-        """Let the run hide a value too, on a way nobody else sees; what goes home from here has it hidden already."""
+        """Let the run mask a value too, by a private connection; what goes home from here is masked already."""
         if self._with_secrets and self._is_in_item:
             self._ask("learn", (value,))
 
@@ -197,7 +197,7 @@ def _as_in_run(
     databases: tuple[str, str] | None,
     tell: Callable[[str, Any], None],
 ) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
-    """What lets a function make databases as its run does, shows its changes to the guard of that, and tells home what was written."""
+    """The wrapper by which a function makes databases as its run does, shows its changes to the run's guard, and reports its files."""
     if guard is None and databases is None:
         return lambda call: call
     from data_engine.engine.access.access_log import RunFiles, noting
@@ -209,7 +209,7 @@ def _as_in_run(
         _readers.append(Interceptors(of_runs=True))
 
     def guarded(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        def one(item: Any) -> Any:
+        def run(item: Any) -> Any:
             _readers[0].open()  # for the life of the process: what was imported since, too
             with ExitStack() as as_in_run:
                 if says_copy:
@@ -227,7 +227,7 @@ def _as_in_run(
                     if written := guard.written():
                         tell("written", written)
 
-        return one
+        return run
 
     return guarded
 
@@ -236,7 +236,7 @@ _readers: list[Any] = []
 
 
 class _Text(io.TextIOBase):
-    """A standard stream: whole lines go to the run, in whose log they are, and which shows them where it shows its own."""
+    """A standard stream: whole lines go to the run, which logs them and shows them where it shows its own."""
 
     encoding, errors = "utf-8", "backslashreplace"
 
@@ -271,7 +271,7 @@ class _Text(io.TextIOBase):
 
 
 class _Records(logging.Handler):
-    """Sends log records home, where the run's own set-up decides what becomes of them."""
+    """Sends log records home, where the run's own set-up handles them."""
 
     def __init__(self, worker: _Worker) -> None:
         super().__init__()
@@ -288,20 +288,20 @@ class _Records(logging.Handler):
 
 
 class _Imports:
-    """Imports of the workspace's modules by name, here too, and from inside functions that came by value."""
+    """Import the workspace's modules by name in this process too, and from inside functions that came by value."""
 
     def __init__(self) -> None:
-        self._known: list[tuple[str, Path, Path]] = []
+        self._modules: list[tuple[str, Path, Path]] = []
         self._imports: dict[str, Callable[..., Any]] = {}
         self._plain = builtins.__import__
 
     def serve(self, registered: list[tuple[str, Path, Path]]) -> None:
-        """Let these packages be there."""
-        if registered and registered != self._known:
+        """Make these packages importable."""
+        if registered and registered != self._modules:
             from data_engine.notebook.load import register_modules
 
             builtins.__import__ = self._plain
-            self._known, self._imports = registered, register_modules(registered)
+            self._modules, self._imports = registered, register_modules(registered)
             builtins.__import__ = self._import
 
     def _import(self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:

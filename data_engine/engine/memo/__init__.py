@@ -1,1 +1,1 @@
-"""How a second preview runs only what changed. What steps read is recorded in `data_engine/engine/access/`."""
+"""Run only the changed steps in a second preview. What steps read is recorded in `data_engine/engine/access/`."""

@@ -1,4 +1,4 @@
-"""What is kept of previewed steps, what each step was made of when it was last previewed, and why one cannot be reused."""
+"""Keep the results of previewed steps and what each was made of, and say why a step cannot be reused."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from data_engine.engine.scratch import ScratchFile
 from data_engine.record import frozen
 
 DEFAULT_CACHE_BYTES = 1024**3
-"""What a flow that belongs to no workspace may keep."""
+"""The limit for a flow that belongs to no workspace."""
 
 _MAX_ENTRIES = 2000
 Reads = dict[tuple[Kind, str], Signature]
-"""Paths, by what of them was read, with what was seen there."""
+"""The signature of each path, by what of it was read."""
 
 Place = tuple[str, ...]
-"""Which step this is, whatever its code: workspace, flow, group, source, name and number among its namesakes."""
+"""The place of a step, whatever its code: workspace, flow, group, source, name and number among its namesakes."""
 
 
 class Input(enum.Enum):
-    """What a step is given as `context.current`, where other values it is given have a name."""
+    """The input of a step that is `context.current`; its other inputs have names."""
 
     CURRENT = enum.auto()
 
 
 @dataclass(slots=True)
 class CacheEntry:
-    """What one run of a step gave, and all it depended on beside its key.
+    """The result of one run of a step, and all it depended on beside its key.
 
-    `unseen` is why it can never be reused, `report` what people are told of it; `same_as` is what it was given and handed on;
+    `unseen` is why it can never be reused, `report` what people read about it; `same_as` is the input that it handed on;
     `shares` says that its value holds a part of another's, `is_stateful` that its value can be used up. `versions` tells which
     contents it read of files that earlier steps wrote, `scratch` what it wrote itself to the preview's own folder.
     """
@@ -62,13 +62,13 @@ class CacheEntry:
 
     @property
     def kept_bytes(self) -> int:
-        """How large the copies are that were kept of what it wrote to scratch."""
-        return sum(file.kept.size_bytes for file in self.scratch.values() if file.kept is not None)
+        """The size of the copies that are kept of what it wrote to scratch."""
+        return sum(file.copy.size_bytes for file in self.scratch.values() if file.copy is not None)
 
 
 @frozen
 class StepMakeup:
-    """What a step was made of when it was last previewed, to say what changed."""
+    """The parts of a step when it was last previewed, to say what changed."""
 
     parts: Mapping[str, bytes]
     consumed: Mapping[str, bytes]
@@ -111,7 +111,7 @@ class PreviewCache:
     def put(self, key: bytes, entry: CacheEntry, limit_bytes: int) -> None:
         """Keep an entry, dropping the least recently used ones beyond `limit_bytes`."""
         if entry.kept_bytes > limit_bytes:
-            entry.scratch = {path: replace(file, kept=None) for path, file in entry.scratch.items()}
+            entry.scratch = {path: replace(file, copy=None) for path, file in entry.scratch.items()}
         with self._lock:
             before = self._entries.pop(key, None)
             if before is not None:
@@ -132,14 +132,14 @@ class PreviewCache:
         return place in self._in_order
 
     def set_order(self, place: Place, *, needed: bool) -> None:
-        """Remember whether one did."""
+        """Remember whether a step did."""
         with self._lock:
             self._in_order.discard(place)
             if needed:
                 self._in_order.add(place)
 
     def past(self, place: Place, now: StepMakeup) -> StepMakeup | None:
-        """What the step at `place` was made of last time; from now on it is `now`."""
+        """The last makeup of the step at `place`; from now on it is `now`."""
         with self._lock:
             before = self._pasts.pop(place, None)
             self._pasts[place] = now
@@ -149,19 +149,19 @@ class PreviewCache:
 
 
 def signatures_of(literals: frozenset[str], ours: tuple[str, ...]) -> Reads:
-    """Paths written in the code: a native reader nobody watches may be given one."""
-    found: Reads = {}
+    """Signatures of the paths written in the code, which a native reader may open unwatched."""
+    signatures: Reads = {}
     for text in literals:
         path = os.path.abspath(os.path.expanduser(text))
         if path.startswith(ours):
             continue
         kind: Kind = "content" if os.path.isfile(path) else "kind"
-        found[kind, path] = signature_of(kind, path)
-    return found
+        signatures[kind, path] = signature_of(kind, path)
+    return signatures
 
 
 def facts_of(signatures: Mapping[tuple[Kind, str], Signature]) -> list[tuple[str, str, str | None]]:
-    return sorted((repr(place), repr(seen.facts), seen.content) for place, seen in signatures.items())
+    return sorted((repr(place), repr(signature.facts), signature.content) for place, signature in signatures.items())
 
 
 class Comparisons:
@@ -170,14 +170,14 @@ class Comparisons:
     def __init__(self, source: Path | None, workspace_root: Path | None) -> None:
         self._source = source
         self._root = workspace_root
-        self._known: dict[tuple[Kind, str, Signature], Signature | None] = {}
+        self._signatures: dict[tuple[Kind, str, Signature], Signature | None] = {}
 
     def forget(self) -> None:
         """Compare everything anew."""
-        self._known.clear()
+        self._signatures.clear()
 
     def why_moved(self, entry: CacheEntry) -> str | None:
-        """What the step read or left behind that is not as it was; signatures that have settled are renewed."""
+        """Say what the step read or left behind that is not as it was; signatures that have settled are renewed."""
         for (kind, path), before in entry.reads.items():
             now = self._compare(kind, path, before)
             if now is None:
@@ -194,10 +194,10 @@ class Comparisons:
         return None
 
     def _compare(self, kind: Kind, path: str, before: Signature) -> Signature | None:
-        known = (kind, path, replace(before, at_ns=0))  # the same facts and content: the same files were fresh
-        if known not in self._known:
-            self._known[known] = compare(kind, path, before)
-        return self._known[known]
+        key = (kind, path, replace(before, at_ns=0))  # the same facts and content: the same files were fresh
+        if key not in self._signatures:
+            self._signatures[key] = compare(kind, path, before)
+        return self._signatures[key]
 
     def _called(self, path: str) -> str:
         name = os.path.basename(path) or path
@@ -210,7 +210,7 @@ class Comparisons:
 
 
 def why_defined_anew(entry: CacheEntry, classes: Iterable[frozenset[int]]) -> str | None:
-    """Which class of the kept result is no longer the one the code means: `isinstance` would tell them apart."""
+    """Say which class of the kept result the code has defined again since: `isinstance` would tell the two apart."""
     now = frozenset[int]().union(*classes)
     for kind in entry.classes:
         if id(kind) not in now and is_authored(kind.__module__):
@@ -219,7 +219,7 @@ def why_defined_anew(entry: CacheEntry, classes: Iterable[frozenset[int]]) -> st
 
 
 def why_no_entry(before: StepMakeup | None, now: StepMakeup) -> str:
-    """What of the step changed since its last preview, when nothing is kept under its key."""
+    """Say what changed of the step since its last preview, when nothing is kept under its key."""
     if before is None:
         return "first preview"
     changed = _changed(before.parts, now.parts)

@@ -1,4 +1,4 @@
-"""What a preview did, as a value and as one line."""
+"""The report of a preview, as a value and as one line."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _LOUD = "color: var(--vscode-list-warningForeground, var(--jp-warn-color1, #b359
 
 @frozen
 class StepReport:
-    """What a preview did with one step: `ran` and `why`, or reused since `at_s`; `not_kept` says why its result is not kept.
+    """The report of one previewed step: `ran` and `why`, or reused since `at_s`; `not_kept` says why its result is not kept.
 
-    `name` is what people call it: what it saves, else its label. `doubts` says of what it read that its author hardly meant it so, `headings`
-    the same of the frame that it gave (None: it gave none), `warned` what it logged as a warning, `checked` what a check has found.
+    `name` is what people call it: what it saves, else its label. `doubts` names what it read that its author hardly meant, `headings` the
+    same of the frame that it gave (None: it gave none), `warned` what it logged as a warning, `checked` what a check has found.
     """
 
     name: str
@@ -48,7 +48,7 @@ class PreviewReport:
 
     `source` is the name of the previewed file. `wrote` are files as production calls them: they were written to scratch, or,
     where it `is_in_place`, where production has them. `outside` are files beside them, written for real. `notes` are to be acted on,
-    `standing` tells how the code stands to what is deployed.
+    `standing` compares the code with what is deployed.
 
     Example:
         >>> steps = (StepReport("raw", ran=False, at_s=0.0), StepReport("clean", ran=True, why="its code changed"))
@@ -68,7 +68,7 @@ class PreviewReport:
 
 
 def caption(report: PreviewReport, *, at: Any = None) -> str:
-    """The report as one line; neighbours that fared alike are told together."""
+    """Format the report as one line; neighbouring steps with the same outcome share a part."""
     name = f"preview {report.flow}" + (f" of {report.source}" if report.source else "")
     steps, written, doubtful = _parts(report, at)
     parts = [name, *steps, *written, *doubtful, *report.standing, duration_words(report.elapsed_s)]
@@ -76,8 +76,8 @@ def caption(report: PreviewReport, *, at: Any = None) -> str:
 
 
 def caption_html(report: PreviewReport, *, at: Any = None) -> str:
-    """The same below a cell: what was reused and what ran in at most 80 characters, which opens the whole; what is to be acted on,
-    and what was written for real, in lines of their own.
+    """Format the report as HTML below a cell: what was reused and what ran in at most 80 characters, which opens the whole; what is to
+    be acted on, and what was written for real, in lines of their own.
 
     Example:
         >>> steps = (StepReport("raw", ran=True, why="first preview"),)
@@ -93,12 +93,12 @@ def caption_html(report: PreviewReport, *, at: Any = None) -> str:
 
 
 def loud_html(text: str) -> str:
-    """A line that stands out."""
+    """Format a line that stands out, as HTML."""
     return f'<div style="{_LOUD}">▲ {escape(both_ends(visible(text), MOST_CELL))}</div>'
 
 
 def _parts(report: PreviewReport, at: Any) -> tuple[list[str], list[str], list[str]]:
-    """What was reused and what ran; what is not kept and what was written to scratch; and what is to be seen."""
+    """The parts of a caption: what was reused and what ran; what is not kept and what was written to scratch; and what to act on."""
     at = at or (lambda at_s: time.strftime("%H:%M:%S", time.localtime(at_s)))
     parts, quiet, loud = [], [], []
     for (ran, why), group in groupby(report.steps, key=lambda step: (step.ran, step.why)):
@@ -106,9 +106,9 @@ def _parts(report: PreviewReport, at: Any) -> tuple[list[str], list[str], list[s
         who = ", ".join(step.name for step in steps) if len(steps) <= _LONGEST_LIST else f"{len(steps)} steps"
         parts.append(f"{who} ran: {why}" if ran else f"{who} reused ({at(min(step.at_s for step in steps))})")
     not_kept = [f"{step.name} not kept ({step.not_kept})" for step in report.steps if step.not_kept and step.ran]
-    checked = [one for step in report.steps for one in step.checked]
-    parts = [one for one in checked if not one.endswith(ALL_GOOD)] + parts
-    quiet += [one for one in checked if one.endswith(ALL_GOOD)] + not_kept[:_LONGEST_LIST]
+    checked = [line for step in report.steps for line in step.checked]
+    parts = [line for line in checked if not line.endswith(ALL_GOOD)] + parts
+    quiet += [line for line in checked if line.endswith(ALL_GOOD)] + not_kept[:_LONGEST_LIST]
     if report.wrote and report.is_in_place:
         loud.append(f"WROTE IN PRODUCTION: {_names(report.wrote)}")
     elif report.wrote:
@@ -117,10 +117,10 @@ def _parts(report: PreviewReport, at: Any) -> tuple[list[str], list[str], list[s
 
 
 def _warnings(steps: Sequence[StepReport]) -> list[str]:
-    """What a run of these steps would have as warnings in its log: how many, and the first of them."""
+    """The warnings that a run of these steps would log: how many, and the first of them."""
     headings = next((step.headings for step in reversed(steps) if step.headings is not None), ())
-    doubts = list(dict.fromkeys([*(one for step in steps for one in step.doubts), *headings]))
-    warned = [one for step in steps for one in step.warned]
+    doubts = list(dict.fromkeys([*(line for step in steps for line in step.doubts), *headings]))
+    warned = [line for step in steps for line in step.warned]
     if not doubts and not warned:
         return []
     texts = [*doubts, *dict.fromkeys(warned)]
@@ -128,7 +128,7 @@ def _warnings(steps: Sequence[StepReport]) -> list[str]:
 
 
 def outside_words(outside: Sequence[Path]) -> list[str]:
-    """What was written outside the context's folders; many are named by their folder.
+    """Say what was written outside the context's folders; many files are named by their folder.
 
     Example:
         >>> outside_words([Path("/r/a.csv"), Path("/r/b.csv")])
@@ -152,7 +152,7 @@ def _names(paths: tuple[Path, ...]) -> str:
 
 
 def show_caption(text: str, html: str | None = None) -> None:
-    """Show the line, there as `html` where that is another, under the cell's result in a kernel, on standard error elsewhere."""
+    """Show the line under the cell's result in a kernel, as `html` where that is given; on standard error elsewhere."""
     shell = kernel_shell()
     if shell is None:
         print(text, file=sys.stderr)

@@ -69,7 +69,7 @@ _PASSING = frozenset(
 
 
 class CodeTracer(ContentTracer):
-    """Follows code by the names it reads, and what these stand for by their content: what a step's code is at this moment.
+    """Follow the code of a step by the names it reads, and the values of these by their content.
 
     `parts` name everything it is made of, each with a digest; `unseen` is why it must always run, None when it need not. `captured` are
     the author's names that hold a reader itself, `mentions` every attribute name that is read, `odd_metadata` whether facts of the
@@ -131,7 +131,7 @@ class CodeTracer(ContentTracer):
         )
 
     def _helper(self, fn: types.FunctionType, name: str) -> str:
-        """A function that is named: by the trace that others have made of it, where they agree with what was met here."""
+        """The label of a function that code names, by the shared trace of it where that agrees with this one."""
         if self._helpers is None or self._open:
             return self.function(fn, f"helper {name}")
         own = self._helpers.get((id(fn), name))
@@ -145,7 +145,7 @@ class CodeTracer(ContentTracer):
         return own._labels[id(fn)]
 
     def _add(self, other: CodeTracer) -> None:
-        """Take over all that another trace has found."""
+        """Add all that another trace has."""
         self.parts |= other.parts
         self._labels |= other._labels
         self._digests |= other._digests
@@ -171,7 +171,7 @@ class CodeTracer(ContentTracer):
         self._contents.append((value, content, items if is_plain else None))
 
     def root(self, fn: Any) -> None:
-        """The step's own function; a partial is taken apart, a reader given as a step is seen by its wrapper."""
+        """Follow the step's own function; a partial is taken apart, a reader given as a step is seen by its wrapper."""
         if isinstance(fn, functools.partial):
             self.parts["its arguments"] = digest_of(
                 self.value(fn.args, "its arguments"), self.value(fn.keywords, "its arguments")
@@ -186,10 +186,10 @@ class CodeTracer(ContentTracer):
             self.parts["its code"] = digest_of(own, b"" if own else self.value(fn, "its code"))
 
     def reference(self, target: Any, name: str) -> str:
-        """What stands for a function, class or module in the digest of whoever names it."""
-        known = self._labels.get(id(target))
-        if known is not None:
-            return known
+        """The text for a function, class or module in the digest of the code that names it."""
+        label = self._labels.get(id(target))
+        if label is not None:
+            return label
         if is_reader(target):
             self.mark_unseen(f"{name} is held where it cannot be watched")
             return _dotted(target)
@@ -199,10 +199,10 @@ class CodeTracer(ContentTracer):
             return self.cls(target, name) if is_authored(target.__module__) else self.library(_dotted(target))
         if isinstance(target, types.ModuleType):
             return self.module(target, name)
-        found = self._other_reference(target, name)
-        if found and not isinstance(target, types.BuiltinFunctionType):
+        text = self._other_reference(target, name)
+        if text and not isinstance(target, types.BuiltinFunctionType):
             self._is_simple = False
-        return found
+        return text
 
     def _other_reference(self, target: Any, name: str) -> str:
         if isinstance(target, (types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType)):
@@ -242,10 +242,10 @@ class CodeTracer(ContentTracer):
         if is_authored(_space_name(fn.__globals__)) or is_authored(fn.__module__):
             return True
         home = sys.modules.get(fn.__module__ or "")
-        found: Any = home
+        member: Any = home
         for part in (fn.__qualname__ or "").split("."):
-            found = getattr(found, part, None)
-        return found is not fn and (fn.__closure__ is not None or "<locals>" in fn.__qualname__ or home is None)
+            member = getattr(member, part, None)
+        return member is not fn and (fn.__closure__ is not None or "<locals>" in fn.__qualname__ or home is None)
 
     def function(self, fn: types.FunctionType, label: str) -> str:
         label = self._label(fn, label)
@@ -275,16 +275,16 @@ class CodeTracer(ContentTracer):
             return label
         pieces += [(chain, self._global(space, chain)) for chain in sorted(facts.globals)]
         for module, level in sorted(facts.imported):
-            found = self._import(space, module, level)
-            pieces.append((module, "missing" if found is None else ""))
+            target = self._import(space, module, level)
+            pieces.append((module, "missing" if target is None else ""))
         for module, level, chain in sorted(facts.imports):
-            found = self._import(space, module, level)
-            pieces.append((module, level, chain, "missing" if found is None else self._through(found, chain, module)))
+            target = self._import(space, module, level)
+            pieces.append((module, level, chain, "missing" if target is None else self._through(target, chain, module)))
         self.parts[label] = digest_of(*pieces)
         return label
 
     def _note_function(self, fn: types.FunctionType, facts: CodeFacts) -> None:
-        """Note what tells later whether a function is as it was."""
+        """Note what `is_as_it_was` compares of a function."""
         self._functions.append((fn, _state_of(fn)))
         asks_for_texts = "__doc__" in facts.mentions or "__doc__" in facts.strings
         self._is_simple = self._is_simple and not (facts.imported or vars(fn) or asks_for_texts)
@@ -333,7 +333,7 @@ class CodeTracer(ContentTracer):
         return self._through(value, chain[1:], name)
 
     def _through(self, value: Any, chain: Chain, name: str) -> str:
-        """What `value.a.b` stands for: modules are followed by the attributes used of them."""
+        """The text for `value.a.b`: modules are followed by the attributes used of them."""
         while isinstance(value, types.ModuleType) and chain:
             owner, attribute = value, chain[0]
             is_ours = is_authored(owner.__name__)
@@ -380,7 +380,7 @@ class CodeTracer(ContentTracer):
         return text
 
     def _import(self, space: Namespace, module: str, level: int) -> types.ModuleType | None:
-        """The module an import inside a function gives; it is imported now, so that its readers can be watched."""
+        """The module that an import inside a function gives; it is imported now, so that its readers can be watched."""
         own = space.get("__builtins__")
         look_in = own.get("__import__") if isinstance(own, dict) else None
         top = module.partition(".")[0]
@@ -389,9 +389,9 @@ class CodeTracer(ContentTracer):
             self.library(module)
             return None
         with suppress(Exception):
-            found = (look_in or builtins.__import__)(module, space, None, ("__name__",) if module else (), level)
-            if isinstance(found, types.ModuleType):
-                return found
+            target = (look_in or builtins.__import__)(module, space, None, ("__name__",) if module else (), level)
+            if isinstance(target, types.ModuleType):
+                return target
         return None
 
     def module(self, module: types.ModuleType, name: str) -> str:
@@ -426,7 +426,7 @@ class CodeTracer(ContentTracer):
                 continue
             if key == "__dataclass_params__":
                 pieces.append(repr(value))
-                pieces += [(one.name, one.kw_only, self.value(dict(one.metadata), name)) for one in fields(kind)]
+                pieces += [(item.name, item.kw_only, self.value(dict(item.metadata), name)) for item in fields(kind)]
             elif isinstance(value, types.FunctionType):
                 pieces.append((key, self.reference(value, f"{kind.__name__}.{key}")))
             elif type(value).__name__ == "_tuplegetter":
@@ -437,7 +437,7 @@ class CodeTracer(ContentTracer):
         return label
 
     def _annotations(self, target: Any, name: str) -> Iterator[object]:
-        """What is annotated, for schemas are written so; a type of the author's counts with all it is."""
+        """The annotations of a target, since schemas are written so; a type of the author's counts with all its code."""
         annotated: Mapping[str, Any] = {}
         with suppress(Exception):  # from Python 3.14 they are evaluated when asked for, and may name what is not there
             annotated = inspect.get_annotations(target)
@@ -455,10 +455,10 @@ class CodeTracer(ContentTracer):
         self.parts.setdefault(f"library {top}", version_of(top).encode())
         return dotted
 
-    def _label(self, target: object, wanted: str) -> str:
-        label, number = wanted, 2
+    def _label(self, target: object, base: str) -> str:
+        label, number = base, 2
         while label in self.parts:
-            label, number = f"{wanted}#{number}", number + 1
+            label, number = f"{base}#{number}", number + 1
         self._labels[id(target)] = label
         self.alive.append(target)
         return label
@@ -466,7 +466,7 @@ class CodeTracer(ContentTracer):
     # -- what no name leads to --------------------------------------------------------------------------------------------
 
     def follow_texts(self) -> None:
-        """SQL reads frames by name: any word in any text that is the name of a frame in a module reached."""
+        """Follow the frames that SQL may read by name: each word of a text that names a frame in a module reached."""
         if self.texts.attaches and "library duckdb" not in self.parts:
             self.mark_unseen("a database that SQLite attaches")
         if self._by_name and ("library datetime" in self.parts or not self.literals.isdisjoint(LOOSE)):
@@ -478,22 +478,22 @@ class CodeTracer(ContentTracer):
                 f"the clock or random numbers ({min(self.texts.words & _VOLATILE_WORDS & self.literals)!r})"
             )
         for space in list(self._spaces.values()):
-            found = _of_names(space, self.texts.words)
-            self._in_texts.append((space, found))
-            for word in sorted(self.texts.asked & space.keys()):
+            names = _of_names(space, self.texts.words)
+            self._in_texts.append((space, names))
+            for word in sorted(self.texts.variables & space.keys()):
                 self.named(space[word], word)
-            for word in sorted(found):
-                if is_frame(found[word]) and not isinstance(found[word], (types.ModuleType, type, types.FunctionType)):
-                    self.named(found[word], word)
+            for word in sorted(names):
+                if is_frame(names[word]) and not isinstance(names[word], (types.ModuleType, type, types.FunctionType)):
+                    self.named(names[word], word)
 
     def follow_added_methods(self) -> None:
-        """Methods and name spaces the author added to frames: no name in the step leads to them."""
+        """Follow methods and name spaces that the author added to frames: no name in the step leads to them."""
         for target, name in self._added_methods():
             self._is_simple = False
             self.reference(target, name)
 
     def _added_methods(self) -> list[tuple[Any, str]]:
-        found = []
+        methods = []
         for label, members in _frame_classes(tuple(library for library in _CLASSES if library in sys.modules)):
             for name in self.mentions & members.keys():
                 added = members[name]
@@ -502,8 +502,8 @@ class CodeTracer(ContentTracer):
                     continue
                 home = _space_name(target.__globals__) if isinstance(target, types.FunctionType) else target.__module__
                 if is_authored(home):
-                    found.append((target, f"{label}.{name}"))
-        return sorted(found, key=lambda one: one[1])
+                    methods.append((target, f"{label}.{name}"))
+        return sorted(methods, key=lambda method: method[1])
 
 
 Traces = dict[tuple[int, str], CodeTracer]
@@ -532,13 +532,13 @@ def code_fingerprint(step: StepSpec, traces: Traces | None = None) -> CodeTracer
     tracer.follow_texts()
     tracer.follow_added_methods()
     if "__doc__" in tracer.mentions | tracer.literals:
-        docstrings = [one.__doc__ for one in tracer.alive if isinstance(one, (types.FunctionType, type))]
+        docstrings = [target.__doc__ for target in tracer.alive if isinstance(target, (types.FunctionType, type))]
         tracer.parts["a docstring"] = digest_of(docstrings)
     return tracer
 
 
 def world() -> dict[str, bytes]:
-    """What every step depends on without naming it: environment, working directory, locale, decimal context."""
+    """Digests of what every step depends on without naming it: environment, working directory, locale, decimal context."""
     decimals = decimal.getcontext()
     traps = [flag.__name__ for flag, is_set in decimals.traps.items() if is_set]
     shape = (decimals.prec, decimals.rounding, decimals.Emin, decimals.Emax, decimals.capitals, decimals.clamp, traps)
@@ -589,11 +589,11 @@ _CLASSES = {
 @functools.cache
 def _frame_classes(libraries: tuple[str, ...]) -> tuple[tuple[str, Mapping[str, Any]], ...]:
     """The classes whose objects a step gets without naming them, and to which an author may add methods."""
-    found: list[tuple[str, Mapping[str, Any]]] = []
+    classes: list[tuple[str, Mapping[str, Any]]] = []
     for library in libraries:
         space = vars(sys.modules[library])
-        found += [(name, vars(space[name])) for name in _CLASSES[library] if isinstance(space.get(name), type)]
-    return tuple(found)
+        classes += [(name, vars(space[name])) for name in _CLASSES[library] if isinstance(space.get(name), type)]
+    return tuple(classes)
 
 
 def _of_names(space: Namespace, words: Collection[str]) -> dict[str, object]:
@@ -608,7 +608,7 @@ def _are_same(now: Any, then: Any) -> bool:
 
 
 def _state_of(fn: types.FunctionType) -> tuple[object, ...]:
-    """The objects that make a function what it is."""
+    """The objects that a function consists of."""
     named = [part for pair in (fn.__kwdefaults__ or {}).items() for part in pair]
     annotated = list(fn.__annotations__.values()) if sys.version_info < (3, 14) else [getattr(fn, "__annotate__", None)]
     cells = [
@@ -618,7 +618,7 @@ def _state_of(fn: types.FunctionType) -> tuple[object, ...]:
 
 
 def _items_of(value: object) -> tuple[object, ...] | None:
-    """What a container of Python holds; None of any other value."""
+    """The items of a container of Python; None of any other value."""
     if isinstance(value, dict):
         return (*value, *value.values())
     return tuple(value) if isinstance(value, (list, tuple, set, frozenset)) else None

@@ -76,7 +76,7 @@ _LONGEST_WARNING = 300
 
 @frozen
 class KeptResults:
-    """What a preview may reuse: `cache` holds `limit_bytes` at most; a `fresh` preview takes nothing from it."""
+    """The results that a preview may reuse: `cache` holds `limit_bytes` at most; a `fresh` preview takes nothing from it."""
 
     cache: PreviewCache
     limit_bytes: int = DEFAULT_CACHE_BYTES
@@ -84,9 +84,9 @@ class KeptResults:
 
 
 class PreviewRunner:
-    """One preview of a flow: `run` gives objects that its steps save; `reports` tell what became of each, by number.
+    """One preview of a flow: `run` gives objects that its steps save; `reports` has the outcome of each, by number.
 
-    With `scratch` its steps write there; without, where production writes, and `in_place` holds the paths that were given.
+    With `scratch` its steps write there; without, where production writes, and `in_place` holds the paths that were handed out.
     `wrote` holds what steps that ran have written to scratch, as production calls it; `parts` what their code is made of.
     Files below `ours` are Data Engine's own, and no step depends on them. The `guard` is shown what the steps change.
     """
@@ -97,7 +97,7 @@ class PreviewRunner:
         context: FlowContext,
         control: StepControl,
         source: Source,
-        kept: KeptResults,
+        results: KeptResults,
         *,
         scratch: Scratch | None = None,
         ours: tuple[str, ...] = (),
@@ -107,9 +107,9 @@ class PreviewRunner:
         self.context = context
         self.control = control
         self.source = source
-        self.cache = kept.cache
-        self.limit_bytes = kept.limit_bytes
-        self.fresh = kept.fresh
+        self.cache = results.cache
+        self.limit_bytes = results.limit_bytes
+        self.fresh = results.fresh
         self.sink = control.emit
         self.scratch = scratch
         self.ours = ours
@@ -158,13 +158,13 @@ class PreviewRunner:
         return self.guard.touched if isinstance(self.guard, PreviewGuard) else ()
 
     def place(self, index: int) -> Place:
-        """Which step number `index` is, whatever its code."""
+        """Where step number `index` stands, whatever its code."""
         names = [_name(step) for step in self.flow.steps[: index + 1]]
         place = (str(self.context.workspace_root), self.flow.name or "", self.flow.group, str(self.source.path))
         return (*place, names[-1], str(names.count(names[-1])))
 
     def facts(self) -> list[object]:
-        """What every step of this preview depends on beside code and values."""
+        """The facts that every step of this preview depends on beside code and values."""
         flow, source = self.flow, self.source
         mirror = None if flow.mirror_spec is None else str(flow.mirror_spec.root)
         extensions = None if flow.trigger is None else flow.trigger.extensions
@@ -173,7 +173,7 @@ class PreviewRunner:
 
 
 class _StartOver(BaseException):
-    """What was reused so far does not fit what a step did; a BaseException, so that no step swallows it."""
+    """The preview starts over: reused results do not fit what a step did. A BaseException, so that no step swallows it."""
 
 
 @dataclass(slots=True)
@@ -289,20 +289,20 @@ class _Attempt:
         return why or (None if self.scratch is None else self._why_not_in_scratch(self.scratch, entry))
 
     def _why_not_in_scratch(self, scratch: Scratch, entry: CacheEntry) -> str | None:
-        """What of the scratch folder keeps the step from being reused; without an answer its files are there again."""
+        """Why the scratch folder keeps the step from being reused; where it does not, its files are there again."""
         for path, version in entry.versions.items():
             if scratch.version(path) != version:
                 return f"file {os.path.basename(path)} changed"
         return None if scratch.restore(entry.scratch) else "what it wrote is too large to be kept"
 
     def _key_here(self, step: _Step) -> bytes:
-        """The key of a step that has asked for a path of the scratch folder: what it gave may name it."""
+        """The key of a step that has asked for a path of the scratch folder: its result may name that."""
         if self.scratch is None:
             return step.key
         return digest_of(step.key, str(self.scratch.folder), self.scratch.start)
 
     def _unseen_state(self, step: _Step) -> str | None:
-        """What no key covers: a saved handle or generator this step can reach, which an earlier step may have used up."""
+        """The state that no key covers: a saved handle or generator this step can reach, which an earlier step may have used up."""
         if step.code.odd_metadata:
             return "metadata that differs from run to run"
         for name, at in step.saved.items():
@@ -388,7 +388,7 @@ class _Attempt:
             raise _StartOver
 
     def _hand_out(self, index: int, attributes: dict[str, Any]) -> None:
-        """Give a step its inputs, and of the saved objects those it may look at."""
+        """Give a step its inputs, and those saved objects that it may look at."""
         step = self.steps[index]
         code, use = step.code, step.spec.use if step.spec.use != "current" else None
         is_open = code.names_objects or code.odd_metadata or self.in_order or use not in (None, *step.saved)
@@ -399,7 +399,7 @@ class _Attempt:
         attributes.update(current=None if step.before is None else self._object(use, step.before), objects=objects)
 
     def _renew_context(self, index: int, log: AccessLog) -> None:
-        """What a step reads through the context must be read for it, not remembered from an earlier step."""
+        """Renew what a step reads through the context, so that nothing is remembered from an earlier step."""
         context, attributes = self.context, attributes_of(self.context)
         if isinstance(self.preview.guard, PreviewGuard):
             self.preview.guard.use = next(reversed(self.steps[index].saved), None)
@@ -424,13 +424,13 @@ class _Attempt:
                     note_outputs(context, self.flow.steps[at].label, self.values[at])
 
     def _note_written(self, written: Mapping[Path, ScratchFile]) -> None:
-        """For the caption: what a step has written to scratch."""
+        """Note for the caption what a step has written to scratch."""
         for path, file in written.items():
             if self.scratch is not None and file.is_written and not path.name.endswith(BESIDE):
                 self.preview.wrote.setdefault(self.scratch.final(path))
 
     def _impurity(self, step: _Step, parts: Mapping[str, bytes], changed: Sequence[int]) -> str | None:
-        """What the step changed beside making its result and writing to the context; of the results of `changed` that is known."""
+        """What the step changed beside its result and the context; the steps of `changed` are known to have changed results."""
         code = step.code if step.code.is_as_it_was() else code_fingerprint(step.spec, self.traces)
         self.world = world()
         after = {**code.parts, **self.world}
@@ -444,8 +444,8 @@ class _Attempt:
         return f"{'it' if by is step else by.name} changes {self.steps[at].name} in place"
 
     def _writing(self, step: _Step, *, is_writer: bool) -> str | None:
-        """That the step, or one before it, writes to the context; which is handed on as it is from there on, as in a run: nobody knows
-        what later steps take from it."""
+        """Say that the step, or an earlier one, writes to the context; from there on it is handed on as it is, as in a run, since later
+        steps may take anything from it."""
         if not is_writer and self.writer is None:
             return None
         self.writer = self.writer or step.name
@@ -454,15 +454,15 @@ class _Attempt:
     def _changed_in_place(self, step: _Step) -> list[int]:
         """The numbers of the steps whose results the step, which has run, or one before it has changed."""
         inputs = [at for at in dict.fromkeys(step.inputs.values()) if at in self.values]
-        kept = {at: self.steps[self._origin(at)].entry for at in inputs}
+        entries = {at: self.steps[self._origin(at)].entry for at in inputs}
         return [
             at
             for at in inputs
-            if kept[at].report.not_kept is None and not is_unchanged(self.values[at], kept[at].value)
+            if entries[at].report.not_kept is None and not is_unchanged(self.values[at], entries[at].value)
         ]
 
     def _note_changed(self, index: int, changed: Sequence[int]) -> None:
-        """For the caption: that step number `index` is the first to change what a later one takes."""
+        """Note for the caption that step number `index` is the first to change what a later one takes."""
         names = [self.flow.steps[at].save_as for at in changed if self._origin(at) not in self.changed]
         self.preview.warned += taken_changed(self.flow.steps, index, names)
         self.changed = {**{self._origin(at): index for at in changed}, **self.changed}
@@ -470,7 +470,7 @@ class _Attempt:
     # -- keeping -------------------------------------------------------------------------------------------------------
 
     def _entry(self, name: str, why: str, value: Any, log: AccessLog, literals: Reads) -> CacheEntry:
-        """What a step read and left behind, and what people are told of it; of the paths in its code, those that it did not make itself."""
+        """The entry of a step: its report, what it read and left behind; of the paths in its code, those that it did not make itself."""
         report = StepReport(
             name,
             ran=True,
@@ -479,9 +479,9 @@ class _Attempt:
             doubts=tuple(log.doubts),
             headings=headings_twice(value),
             warned=tuple(self.preview.warned),
-            checked=tuple(one.words for one in self.preview.control.checked),
+            checked=tuple(check.words for check in self.preview.control.checked),
         )
-        reads = {place: seen for place, seen in literals.items() if place[1] not in log.written} | log.reads
+        reads = {place: signature for place, signature in literals.items() if place[1] not in log.written} | log.reads
         return CacheEntry(reads, log.frames, _files_left(value, log), log.versions, report)
 
     def _store(self, index: int, entry: CacheEntry, value: Any) -> None:
@@ -516,12 +516,12 @@ def _name(step: StepSpec) -> str:
 
 
 def _rejected(step: StepSpec) -> str | None:
-    """What a check calls its rejected rows."""
+    """The name of a check's rejected rows."""
     return step.fn.rejected if isinstance(step.fn, Check) else None
 
 
 def _out_key(key: bytes, entry: CacheEntry, value: Any, *, is_collect: bool) -> bytes:
-    """What stands for the result in the keys of later steps, of a step with this key."""
+    """The key for the result of a step with this key, in the keys of later steps."""
     if entry.unseen is not None:
         return os.urandom(32)
     tokens = sorted((str(path), file.token) for path, file in entry.scratch.items())
@@ -535,8 +535,8 @@ def _out_key(key: bytes, entry: CacheEntry, value: Any, *, is_collect: bool) -> 
 def _files_left(value: Any, log: AccessLog) -> Reads:
     """The files that a step left behind: those it wrote or was given the paths of, and those that its result names."""
     paths = [*log.written, *log.targets, *(os.path.abspath(path) for path in paths_in(value))]
-    found = [path for path in dict.fromkeys(paths) if log.scratch is None or not log.scratch.holds(path)]
-    kinds: dict[str, Kind] = {path: "kind" if os.path.isdir(path) else "content" for path in found}
+    files = [path for path in dict.fromkeys(paths) if log.scratch is None or not log.scratch.holds(path)]
+    kinds: dict[str, Kind] = {path: "kind" if os.path.isdir(path) else "content" for path in files}
     return {(kind, path): signature_of(kind, path) for path, kind in kinds.items()}
 
 
@@ -608,7 +608,7 @@ class WatchedContext(FlowContext):
         attributes_of(self)["metadata"] = value
 
     def secret(self, name: str) -> Secret:
-        """As `FlowContext.secret`; it may be another one by the next preview. What a keyring reads and writes is not the step's."""
+        """As `FlowContext.secret`; it may be another by the next preview. What a keyring reads and writes is not the step's."""
         for log in active_logs():
             log.mark_unseen(f"the secret {name}")
         with not_logged():
@@ -616,28 +616,28 @@ class WatchedContext(FlowContext):
 
     def _noticed(self, name: str) -> dict[str, Any]:
         self.looked_at.add(name)
-        found: dict[str, Any] = attributes_of(self)[name]
-        return found
+        table: dict[str, Any] = attributes_of(self)[name]
+        return table
 
 
 WatchedContext.__name__ = "FlowContext"  # what Python calls it in the text of an error, as in production
 
 
 def attributes_of(context: FlowContext) -> dict[str, Any]:
-    """The context's own attributes, to read and to set, without being noticed."""
-    found: dict[str, Any] = vars(FlowContext)["__dict__"].__get__(context)
-    return found
+    """The context's own attributes, to read and to set unnoticed."""
+    attributes: dict[str, Any] = vars(FlowContext)["__dict__"].__get__(context)
+    return attributes
 
 
 def watched(context: FlowContext) -> WatchedContext:
-    """A watched context with the attributes of `given`, in which no step has run."""
+    """A watched context with the attributes of `context`, in which no step has run."""
     attributes = dict(attributes_of(context))
     attributes |= {"metadata": {**attributes["metadata"], "step_outputs": {}}, "objects": {}}
     return WatchedContext(**attributes)
 
 
 def changeable_state(attributes: Mapping[str, Any], step: StepSpec) -> object:
-    """What `step` could change about the context itself: its attributes, its saved objects, its metadata."""
+    """The state of the context that `step` could change: its attributes, its saved objects, its metadata."""
     own = {name: id(value) for name, value in attributes.items() if name not in ("current", "control", *_TABLES)}
     objects = {name: id(value) for name, value in attributes["objects"].items() if name != step.save_as}
     metadata = {name: id(value) for name, value in attributes["metadata"].items() if name != "step_outputs"}
@@ -648,7 +648,7 @@ def changeable_state(attributes: Mapping[str, Any], step: StepSpec) -> object:
 
 
 def params_digest(params: Any) -> bytes | None:
-    """The content of `context.params`, in which a secret counts by its value; None where nobody can tell."""
+    """The content of `context.params`, in which a secret counts by its value; None where unknown."""
     values = {
         name: sha256(value.reveal().encode()).digest() if isinstance(value, Secret) else value
         for name, value in values_of(params).items()

@@ -100,9 +100,9 @@ class _Copy:
             if kind not in _SINGLE:
                 self.classes.add(kind)
             return value
-        known = self._done.get(id(value))
-        if known is not None:
-            return known
+        twin = self._done.get(id(value))
+        if twin is not None:
+            return twin
         self._depth += 1
         if self._depth > 100:
             raise CannotCopy("a value nested too deeply")
@@ -192,7 +192,7 @@ class _Copy:
 
 
 def is_unchanged(now: Any, before: Any) -> bool:
-    """Whether `now`, of which `before` is an earlier copy, is still the same; False when that cannot be told.
+    """Whether `now`, of which `before` is an earlier copy, is still the same; False when unknown.
 
     Example:
         >>> rows = [1, {"a": 2}]
@@ -231,7 +231,7 @@ def mutable_ids(value: Any) -> set[int]:
 
 
 def is_lazy(value: Any) -> bool:
-    """Whether the value, though not kept, has no state of its own: a lazy frame, an expression, a relation."""
+    """Whether the value has no state of its own, though it is not kept: a lazy frame, an expression, a relation."""
     kind = type(value)
     return kind.__name__ in _LAZY and kind.__module__.partition(".")[0] in ("polars", "duckdb", "_duckdb")
 
@@ -263,18 +263,18 @@ def holds_arrays(value: Any) -> bool:
 
 def _each(value: Any) -> Iterator[Any]:
     """`value` and all that it holds, each once, but for plain values."""
-    todo, seen = [value], set[int]()
+    todo, ids = [value], set[int]()
     while todo:
         item = todo.pop()
-        if type(item) not in PLAIN and id(item) not in seen:
-            seen.add(id(item))
+        if type(item) not in PLAIN and id(item) not in ids:
+            ids.add(id(item))
             yield item
             pieces = _pieces(item)
             todo += () if PLAIN.issuperset(map(type, pieces)) else pieces
 
 
 def _pieces(value: Any) -> tuple[Any, ...]:
-    """What a container or a plain dataclass holds itself."""
+    """The items of a container, or the fields of a plain dataclass."""
     kind = type(value)
     if kind is Batch:
         return tuple(value.items)
@@ -286,7 +286,7 @@ def _pieces(value: Any) -> tuple[Any, ...]:
 
 
 def _is_fixed(kind: type) -> bool:
-    """Whether nobody can put anything else into such a container."""
+    """Whether such a container cannot get other items."""
     return kind in (frozenset, Batch) or (_is_container(kind) and issubclass(kind, tuple))
 
 
@@ -353,8 +353,8 @@ def _size_of_many(values: Any) -> int:
     if len(values) <= 1000:
         return sum(map(sys.getsizeof, values))
     step = len(values) // 1000
-    seen = [values[at] for at in range(0, len(values), step)] if isinstance(values, list) else list(values)
-    return sum(map(sys.getsizeof, seen)) * len(values) // len(seen)
+    sample = [values[at] for at in range(0, len(values), step)] if isinstance(values, list) else list(values)
+    return sum(map(sys.getsizeof, sample)) * len(values) // len(sample)
 
 
 _MAX_VALUE_BYTES = 256 * 1024 * 1024
@@ -366,9 +366,9 @@ def digest_of(*items: object) -> bytes:
 
 
 class ContentTracer:
-    """Follows a value to everything it holds. What stands for functions, classes and modules in it is `reference`'s to say.
+    """Follow a value to everything it holds; `reference` says what stands for functions, classes and modules in it.
 
-    `parts` name everything that was met, each with a digest; `unseen` is the first thing whose content nobody can tell.
+    `parts` name everything that was met, each with a digest; `unseen` is the first thing whose content is unknown.
     """
 
     def __init__(self) -> None:
@@ -387,11 +387,11 @@ class ContentTracer:
             self.unseen = reason
 
     def reference(self, target: Any, name: str) -> str:
-        """What stands for a function, class or module where it is named; "" for any other value."""
+        """The text for a function, class or module where it is named; "" for any other value."""
         raise NotImplementedError
 
     def named(self, value: Any, name: str) -> str:
-        """A value that has a name of its own, so that a change of it can be told by that name."""
+        """The label of a value that has a name of its own, under which a change of it is reported."""
         reference = self.reference(value, name)
         if reference:
             return reference
@@ -420,9 +420,9 @@ class ContentTracer:
         if id(value) in self._open:
             self._cycles += 1
             return b"again:%d" % self._open[id(value)]
-        known = self._digests.get(id(value))
-        if known is not None:
-            return known
+        digest = self._digests.get(id(value))
+        if digest is not None:
+            return digest
         self._open[id(value)] = len(self._open)
         self.alive.append(value)
         cycles = self._cycles
@@ -505,7 +505,7 @@ class ContentTracer:
         elif isinstance(value, dict):
             pieces.append(self._mapping(value, name))
         elif isinstance(value, (str, bytes, int, float)):
-            base = next(one for one in (str, bytes, int, float) if isinstance(value, one))
+            base = next(builtin for builtin in (str, bytes, int, float) if isinstance(value, builtin))
             pieces.append(constant_bytes(base(value)))  # type: ignore[arg-type]
         elif isinstance(value, BaseException):
             pieces.append(self.value(value.args, name))
@@ -530,7 +530,7 @@ def _single_content(value: Any, kind: type) -> bytes | None:
 
 
 def _library_content(value: Any, kind: type, library: str) -> bytes | None:
-    """The content of a library's value, None when it cannot be told."""
+    """The content of a library's value, None when unknown."""
     with suppress(Exception):
         if library == "polars":
             return _polars_content(value, kind)
@@ -592,18 +592,18 @@ _ATTACH = re.compile(r"\battach\s+(database\s+)?['\"?:@$]", re.IGNORECASE)
 
 
 class QueryTexts:
-    """What the texts of some code would mean as queries."""
+    """The names and calls in the texts of some code, read as queries."""
 
     def __init__(self) -> None:
         self.words: set[str] = set()  # names of frames, perhaps
-        self.asked: set[str] = set()  # names asked for with `@name`, of any value
+        self.variables: set[str] = set()  # names after `@`, of any value
         self.volatile: set[str] = set()  # calls that give something else each time
         self.attaches = False  # a database is opened by SQL
 
     def add_all(self, other: QueryTexts) -> None:
         """Add the texts of others."""
         self.words |= other.words
-        self.asked |= other.asked
+        self.variables |= other.variables
         self.volatile |= other.volatile
         self.attaches = self.attaches or other.attaches
 
@@ -611,8 +611,8 @@ class QueryTexts:
         """Add a text, which may be a query."""
         self.words |= identifiers(text)
         if "@" in text:
-            self.asked |= set(_AT_NAME.findall(text))
-        if (found := _VOLATILE.search(text)) is not None:
-            self.volatile.add(found[0])
+            self.variables |= set(_AT_NAME.findall(text))
+        if (call := _VOLATILE.search(text)) is not None:
+            self.volatile.add(call[0])
         if _ATTACH.search(text) is not None:
             self.attaches = True
