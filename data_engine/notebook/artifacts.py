@@ -43,7 +43,7 @@ class Artifact:
 
 
 def load_artifact(path: Path, data: bytes, *, cache_dir: Path | None) -> Artifact:
-    """The artifact of the notebook at `path` with the content `data`; compiled only when nobody did so before.
+    """The artifact of the notebook at `path` with the content `data`; compiled only when no process did so before.
 
     `cache_dir` keeps one artifact file per notebook for other processes (None: only in memory). A damaged or unwritable
     cache is no error.
@@ -123,7 +123,7 @@ def _read(file: Path, path: Path, content_hash: str) -> Artifact | None:
 
 
 def _write(artifact: Artifact, file: Path) -> None:
-    names = [one.name for one in fields(artifact.compiled) if one.name != "path"]
+    names = [field.name for field in fields(artifact.compiled) if field.name != "path"]
     packed = {name: as_json(getattr(artifact.compiled, name)) for name in names}
     payload = marshal.dumps((packed, artifact.codes))
     private.make_folder(file.parent)
