@@ -45,7 +45,7 @@ _OTHER_WORDS = {
     ("output", "target"): '.mirror(root="../out")',
     ("add", "add_step", "then"): ".step(...)",
 }
-"""Verbs as one may guess them, with what does it."""
+"""Verbs that people may guess, with the right one."""
 
 
 @frozen
@@ -128,7 +128,7 @@ class Flow(Displayable):
         return hash(self._values())
 
     def _values(self) -> tuple[object, ...]:
-        return tuple(getattr(self, one.name) for one in fields(self))
+        return tuple(getattr(self, attribute.name) for attribute in fields(self))
 
     if not TYPE_CHECKING:
 
@@ -434,15 +434,15 @@ class Flow(Displayable):
             ('a.csv', 'b.csv')
         """
         where = "Flow.collect(extensions)"
-        wanted = parse_extensions(extensions, where=where)
-        if wanted is None:
+        suffixes = parse_extensions(extensions, where=where)
+        if suffixes is None:
             raise FlowValidationError(
                 "At least one extension is required", where=where, fix='collect(".csv") or collect([".csv", ".xlsx"])'
             )
         check_argument("Flow.collect", "recursive", "bool", recursive)
         folder = None if root is None else author_path(root, where="Flow.collect(root=...)")
         return self._with(
-            Collect(wanted, folder, recursive), use, save_as, label, "Collect Files", "collect", "collect"
+            Collect(suffixes, folder, recursive), use, save_as, label, "Collect Files", "collect", "collect"
         )
 
     @checked_call
