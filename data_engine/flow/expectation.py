@@ -149,7 +149,7 @@ def make_alert(*, to: object, on: object) -> AlertRule:
 
 
 def expectation_words(expectations: Sequence[Expectation]) -> str:
-    """What is expected, in words; "" for nothing.
+    """The expectations in words; "" without any.
 
     Example:
         >>> expectation = make_expectation(by="07:00", every=None, within="30m", grace=None, days="mon-fri", tz="Europe/Berlin")

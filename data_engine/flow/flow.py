@@ -50,7 +50,7 @@ _OTHER_WORDS = {
 
 @frozen
 class MirrorSpec:
-    """Where a flow's mirrored outputs go: the folder here, the text its author wrote, and whether they appear all at once."""
+    """The place of a flow's outputs: the folder here, the text its author wrote, and whether they appear all at once."""
 
     root: Path
     root_as_authored: str
@@ -137,9 +137,9 @@ class Flow(Displayable):
             if name.startswith("_"):
                 raise AttributeError(what)
             near = nearest_name(name, dir(type(self)))
-            meant = next((verb for words, verb in _OTHER_WORDS.items() if name in words), None)
+            example = next((verb for words, verb in _OTHER_WORDS.items() if name in words), None)
             raise UnknownVerbError(
-                f"{what}: write {meant}" if meant else f"{what}: did you mean {near!r}?" if near else what
+                f"{what}: write {example}" if example else f"{what}: did you mean {near!r}?" if near else what
             )
 
     @property
@@ -165,7 +165,7 @@ class Flow(Displayable):
 
     @property
     def title(self) -> str:
-        """What people read: the label, or the name in words."""
+        """The title for people: the label, or the name in words."""
         return self.label or title_words(self.name or "", "Flow")
 
     # -- authoring -------------------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ class NotedPlaces:
         self.publish = places.publish
 
     def enter(self, place: Path, *, is_folder: bool) -> None:
-        """As the other places."""
+        """Prepare the path as the other places do, and note it."""
         self._places.enter(place, is_folder=is_folder)
         self._note(place, is_folder)
 
@@ -312,7 +312,7 @@ class MirrorContext:
 
     @typed_call
     def final(self, path: str | os.PathLike[str]) -> Path:
-        """Where a path of this run will be when the run has ended well; of a mirror that is not staged, the path itself.
+        """The place of a path of this run when the run has ended well; of a mirror that is not staged, the path itself.
 
         Example:
             >>> import tempfile

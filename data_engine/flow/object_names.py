@@ -48,7 +48,7 @@ def saved_twice(steps: Sequence[StepSpec], shown: str | None = None) -> list[str
 
 
 def replaced_unasked(steps: Sequence[StepSpec]) -> dict[int, int]:
-    """For each step that replaces an object it does not take by its name: the step that saved that one; both counted from 0.
+    """The steps that replace an object which they do not take by its name, each with the step that saved it; counted from 0.
 
     Example:
         >>> from data_engine import Flow
@@ -67,7 +67,7 @@ def replaced_unasked(steps: Sequence[StepSpec]) -> dict[int, int]:
 
 
 def taken_later(steps: Sequence[StepSpec]) -> dict[int, int]:
-    """For each step whose result a later one takes by its name, with steps between the two: the last that does; both counted from 0.
+    """The steps whose result a later one, not the next, takes by its name, each with the last that does; counted from 0.
 
     Example:
         >>> from data_engine import Flow

@@ -96,7 +96,7 @@ def _kinds(settings: type) -> dict[str, _Type]:
 def _hints(settings: type) -> dict[str, Any]:
     try:
         return typing.get_type_hints(settings)
-    except NameError:  # a class inside a function, whose names nobody can look up: those that are usual are known here
+    except NameError:  # a class inside a function: its names cannot be looked up, only the usual ones
         names = {kind.__name__: kind for kind in (*_PLAIN, enum.Enum)} | {"Literal": typing.Literal}
         return typing.get_type_hints(settings, localns=names)
 

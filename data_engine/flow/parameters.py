@@ -57,7 +57,7 @@ class Parameter(Record):
 
     @property
     def title(self) -> str:
-        """What a form calls it: its label, or its name in words."""
+        """The title in a form: the label, or the name in words."""
         return self.label or self.name.replace("_", " ").strip().capitalize()
 
     @property

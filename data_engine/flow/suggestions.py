@@ -163,7 +163,7 @@ def checked_call(call: F, *, public: tuple[str, ...] | None = None, example: str
 
 
 def typed_call(call: F, *, title: str | None = None) -> F:
-    """As `checked_call`, and arguments of other types than it declares are refused, too.
+    """`call` as by `checked_call`, which also refuses arguments of other types than it declares.
 
     Example:
         >>> @typed_call

@@ -322,9 +322,9 @@ def _mode(value: object, *, by_clock: bool) -> str:
     """The mode; `by_clock` says that there is a `time` or `cron`."""
     modes = ("manual", "poll", "schedule")
     word = value.strip().lower() if isinstance(value, str) else ""
-    meant = nearest_name(word, modes)
-    if word not in modes and (by_clock or meant):
-        fix = f"write mode={'schedule' if by_clock else meant!r}; the modes are {', '.join(map(repr, modes))}"
+    near = nearest_name(word, modes)
+    if word not in modes and (by_clock or near):
+        fix = f"write mode={'schedule' if by_clock else near!r}; the modes are {', '.join(map(repr, modes))}"
         raise FlowValidationError(f"mode={value!r} is not possible", where=_WHERE, fix=fix)
     return _choice(value, modes, "mode")
 

@@ -1,4 +1,4 @@
-"""What one top-level statement binds, reads, changes and calls, found without executing anything."""
+"""Finds the names that one top-level statement binds, reads, changes and calls, without executing anything."""
 
 from __future__ import annotations
 

@@ -35,8 +35,8 @@ class Body:
 
 @dataclass(slots=True)
 class BodyEffects:
-    """What a body does, itself and through others, to module-level names and to its parameters, as flags; `sql` are the parameters
-    whose text reaches `sql` or the like."""
+    """The effects of a body, by itself and through others, on module-level names and on its parameters, as flags; `sql` are the
+    parameters whose text reaches `sql` or the like."""
 
     names: dict[str, int] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)

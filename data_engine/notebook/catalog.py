@@ -290,8 +290,8 @@ def _how_to_be_a_flow(modules: FlowModules, name: str) -> str | None:
     """The fix where `name` is a scratch notebook or lies in a subfolder; None otherwise."""
     from data_engine.notebook.flow_files import how_to_be_a_flow, no_flow_there, notebooks_in_subfolders
 
-    there = any((modules.content / f"{name}{suffix}").is_file() for suffix in (".py", ".ipynb"))
-    if there and SCRATCH_NAME.fullmatch(name):
+    is_there = any((modules.content / f"{name}{suffix}").is_file() for suffix in (".py", ".ipynb"))
+    if is_there and SCRATCH_NAME.fullmatch(name):
         return how_to_be_a_flow(name, is_scratch=True)
     below = (path for path in notebooks_in_subfolders(modules.content) if Path(path).stem == Path(name).stem)
     return next(map(no_flow_there, below), None)

@@ -118,7 +118,7 @@ class DeploymentStatus(Record):
         return f"to get it back: `{cli_line('restore', flow)}`; {end}"
 
     def as_json(self) -> dict[str, Any]:
-        """As the JSON of a flow holds it: in words under `deployment`, and for programs under `deployment_status`."""
+        """The status in the JSON of a flow: in words under `deployment`, and for programs under `deployment_status`."""
         return {"deployment": self.text, "deployment_status": self.as_dict()}
 
 

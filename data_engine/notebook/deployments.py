@@ -124,7 +124,7 @@ class Deployments:
         self._fetch = fetch
 
     def deployed(self) -> dict[str, Pointer]:
-        """For each deployed flow its set and digest."""
+        """The set and digest of each deployed flow."""
         return dict(self._pointers())
 
     def store(self) -> ModuleSet:
@@ -233,7 +233,7 @@ class Deployments:
         return FlowModules(self._modules.folder, cache_dir=self._modules.cache_dir, content=content)
 
     def diff(self, name: str) -> dict[int, list[str]]:
-        """For each cell of notebook `name` that differs from what is deployed, the lines that went (-) and came (+).
+        """The lines that went (-) and came (+) in each cell of notebook `name` that differs from what is deployed.
 
         Empty when nothing differs, when it is not deployed, or when it does not compile.
         """

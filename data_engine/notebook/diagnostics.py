@@ -50,7 +50,7 @@ def cell_fix(problem: str, line: int) -> str:
 
 @frozen
 class Want:
-    """Who needs a name: the statement and line that use it, before statement `at`. No statement means the flow itself.
+    """The need of a name: the statement and line that use it, before statement `at`. No statement means the flow itself.
 
     `target` is the statement that has the name as its loop or with variable, when nothing else supplies it.
     """
@@ -63,7 +63,7 @@ class Want:
 
     @property
     def label(self) -> str:
-        """How messages call the user."""
+        """The user's name in messages."""
         return self.user.label if self.user else "the flow"
 
     @property
@@ -202,7 +202,7 @@ def _fix_missing(statements: Statements, name: str) -> str:
 
 
 def forbidden(statements: Statements, statement: Statement, want: Want | None) -> Iterator[Diagnostic]:
-    """Why production cannot run a statement it needs, whatever names that uses; `want` is who needs it."""
+    """Why production cannot run a statement that it needs, whatever names that uses; `want` is the need."""
     names = statement.names
     user = f"; {want.label} needs `{want.name}` from it" if want and want.user else ""
     number = statement.number

@@ -108,7 +108,7 @@ def is_setup(name: str) -> bool:
 
 @lru_cache(maxsize=_NAMES)
 def kinds(name: str) -> frozenset[str]:
-    """The kinds of a call: "flow" (it runs one), "read" (data) and "io" (other input or output).
+    """The kinds of a call: "flow" (it runs one), "read" (of data), "io" (other input or output).
 
     Example:
         >>> [sorted(kinds(name)) for name in ("polars.read_csv()", "build().preview()", "math.sqrt()")]

@@ -83,7 +83,7 @@ def no_flow_outside(notebook: Path) -> str:
 
 
 def how_to_move(notebook: Path, folder: Path) -> str:
-    """How a notebook becomes one of `folder`, and what its relative paths mean then.
+    """The fix that moves a notebook into `folder`, and what its relative paths mean then.
 
     Example:
         >>> root = Path("/ws")

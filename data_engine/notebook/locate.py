@@ -100,8 +100,8 @@ def place_of(error: BaseException) -> Place | None:
 
 
 def led_to(frames: Sequence[tuple[str, int]]) -> tuple[str, int] | None:
-    """Of an author's frames (file name and line, the innermost last) the one that led into a helper: the innermost in another
-    notebook cell, else in a module beside it. None where nothing led there.
+    """The author's frame that led into a helper, among these (file name and line, the innermost last): the innermost one in another
+    notebook cell, else in a module beside it. None where none led there.
 
     Example:
         >>> led_to([("/ws/flow_modules/a.ipynb, cell 4", 2), ("/ws/flow_modules/flow_helpers/rates.py", 7)])
@@ -111,10 +111,10 @@ def led_to(frames: Sequence[tuple[str, int]]) -> tuple[str, int] | None:
         >>> led_to([("/ws/flow_modules/flow_helpers/rates.py", 7), ("/ws/flow_modules/a.ipynb, cell 4", 2)]) is None
         True
     """
-    before = [frame for frame in frames[:-1] if frame[0] != frames[-1][0]]
-    cells = [frame for frame in before if _is_cell(frame[0])]
+    callers = [frame for frame in frames[:-1] if frame[0] != frames[-1][0]]
+    cells = [frame for frame in callers if _is_cell(frame[0])]
     if not cells and not _is_cell(frames[-1][0] if frames else ""):
-        cells = [frame for frame in before if Path(frame[0]).parent.name == "flow_modules"]
+        cells = [frame for frame in callers if Path(frame[0]).parent.name == "flow_modules"]
     return next(reversed(cells), None)
 
 

@@ -91,13 +91,13 @@ def reading_order(flows: Mapping[str, Folders]) -> list[str]:
         >>> reading_order({"b": Folders(Path("/x"), (Path("/y"),)), "a": Folders(Path("/y"), (Path("/x"),))})
         ['a', 'b']
     """
-    left = {
+    sources = {
         name: {other for other, own in flows.items() if other != name and is_read(own.mirror, flows[name].reads)}
         for name in sorted(flows)
     }  # whose mirrors each reads
     order: list[str] = []
-    while left:
-        name = next((flow for flow, needs in left.items() if not needs & left.keys()), next(iter(left)))
+    while sources:
+        name = next((flow for flow, needs in sources.items() if not needs & sources.keys()), next(iter(sources)))
         order.append(name)
-        del left[name]
+        del sources[name]
     return order

@@ -180,7 +180,7 @@ def file_facts(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
 
 
 def module_digests(contents: Mapping[str, bytes], folder: Path, *, cache_dir: Path | None) -> dict[str, str]:
-    """For each module of a set a digest of what it runs with: its own code and the `.py` files it imports, and they import.
+    """The digest of each module of a set: of its own code and the `.py` files that it imports, and they import.
 
     A notebook counts by what production takes of it, so a saved output is no edit; one that does not compile by its bytes.
     A module that imports by computed names counts with every `.py` file.

@@ -59,7 +59,7 @@ class Statement:
 
     @property
     def label(self) -> str:
-        """How messages call it: by what it defines, or by its place."""
+        """The statement's name in messages: what it defines, or its place."""
         first = next(iter(self.names.binds), None)
         return f"`{first}` in cell {self.number}" if first else self.place
 
