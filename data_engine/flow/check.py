@@ -107,8 +107,8 @@ class Check:
     def _apart(self, context: FlowContext, judgement: Judgement) -> SplitRows:
         broken = [count for count in judgement.counts if count.failed or count.unknown]
         is_quarantine = self.on_fail == "quarantine"
-        checked = judgement.checked(with_frame=is_quarantine)
-        context.control.checked.append(checked)
+        result = judgement.result(with_frame=is_quarantine)
+        context.control.checked.append(result)
         if wrong := judgement.broken_about_frame if is_quarantine else broken if self.on_fail == "fail" else ():
             fix = _TO_FAIL if self.on_fail == "fail" else _ABOUT_FRAME
             raise self._stopped("is not passed", judgement, wrong, fix)
@@ -117,7 +117,7 @@ class Check:
             what = f"would reject {bad:,} of {plural(rows, 'row')} ({bad / rows:.2%}), more than at_most={self.at_most}"
             raise self._stopped(what, judgement, broken, _TOO_MANY)
         if broken:
-            context.log(checked.finding, level="INFO" if is_quarantine else "WARNING")
+            context.log(result.finding, level="INFO" if is_quarantine else "WARNING")
         rejected = None if self.rejected is None else judgement.rejected_as_given()
         return SplitRows(judgement.good(is_all=not is_quarantine), rejected)
 

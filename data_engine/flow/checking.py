@@ -17,11 +17,11 @@ from data_engine.formatting import first_few, plural
 from data_engine.model import RuleCount
 
 ROW, RULES = "_row", "_rules"
-_OURS = (ROW, RULES, "_check", "_run", "_source")
-_ASKED = "__data_engine_rule_"
+_OWN_COLUMNS = (ROW, RULES, "_check", "_run", "_source")
+_ANSWER_COLUMN = "__data_engine_rule_"
 _MOST_ROWS = 5
 _MOST_COLUMNS = 8
-_SHOWN = 60
+_LONGEST_VALUE = 60
 
 
 def judge(value: Any, check: Rules) -> Judgement:
@@ -31,7 +31,7 @@ def judge(value: Any, check: Rules) -> Judgement:
         FlowValidationError: it is no frame, or a rule cannot be asked of it.
     """
     frame = _frame_of(value, check)
-    if taken := [name for name in _OURS if name in frame.columns]:
+    if taken := [name for name in _OWN_COLUMNS if name in frame.columns]:
         raise _wrong(
             check, f"the frame has a column {taken[0]!r}, as rejected rows get", "drop or rename it before the check"
         )
@@ -95,7 +95,7 @@ class Judgement:
         """The rows that may go on, or all of them, as the kind of frame that came; computed no second time."""
         return self._frame.whole() if is_all or self._is_good is None else self._frame.take(self._is_good)
 
-    def checked(self, *, with_frame: bool) -> CheckResult:
+    def result(self, *, with_frame: bool) -> CheckResult:
         """The result to record."""
         frame = self.rejected_rows() if with_frame and self.rejected else None
         return CheckResult(self._check.label, self.counts, self.rows, self.rejected if with_frame else None, frame)
@@ -147,7 +147,7 @@ class Judgement:
 
 def _shown(value: object) -> str:
     text = "null" if value is None else repr(value) if isinstance(value, str) else str(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 # -- kinds of frames -----------------------------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ class _Relation(_Frame):
 
     def _read(self, sql: Sequence[str] = ()) -> Any:
         if self._table is None:
-            more = "".join(f', ({text}) AS "{_ASKED}{at}"' for at, text in enumerate(sql))
+            more = "".join(f', ({text}) AS "{_ANSWER_COLUMN}{at}"' for at, text in enumerate(sql))
             self._table = self.frame.query("_checked", f"SELECT *{more} FROM _checked").to_arrow_table()
         return self._table
 
@@ -276,7 +276,7 @@ class _Relation(_Frame):
             ) from error
         answers = {}
         for at, name in enumerate(about_rows):
-            rows = pl.Series(pl.from_arrow(table.column(f"{_ASKED}{at}"))).cast(pl.Boolean)
+            rows = pl.Series(pl.from_arrow(table.column(f"{_ANSWER_COLUMN}{at}"))).cast(pl.Boolean)
             words = {word.strip('"').lower() for word in re.findall(r"[^\W\d]\w*|\"[^\"]+\"", texts[name])}
             columns = tuple(column for column in self.columns if column.lower() in words)
             answers[name] = Answer(name, rows, columns=columns)

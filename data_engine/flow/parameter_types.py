@@ -41,7 +41,7 @@ _FROM_JSON: dict[str, Callable[[Any], Any]] = {
     "Decimal": decimal.Decimal,
     "Path": pathlib.Path,
 }
-_KNOWN = "str int float bool date datetime time timedelta Decimal Path Enum Literal list[...] X | None Secret"
+_TYPES = "str int float bool date datetime time timedelta Decimal Path Enum Literal list[...] X | None Secret"
 
 
 class _Type(typing.NamedTuple):
@@ -142,7 +142,7 @@ def _type_of(hint: Any, where: str) -> _Type:
     raise FlowValidationError(
         f"{where} is of type {_type_name(hint)}, which parameters do not support",
         where="Flow.params",
-        fix=f"use one of {_KNOWN}",
+        fix=f"use one of {_TYPES}",
     )
 
 

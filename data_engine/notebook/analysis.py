@@ -38,7 +38,7 @@ MUTATORS = frozenset(
 """Methods that change a list, dict, set or deque in place."""
 
 _ARGUMENT_MUTATORS = frozenset({"shuffle", "heappush", "heappop", "heapify", "heapreplace", "insort", "insort_left"})
-_SAY_IN_PLACE = frozenset({"inplace", "in_place", "out"})
+_IN_PLACE = frozenset({"inplace", "in_place", "out"})
 SQL_CALLS = frozenset({"sql", "query", "execute", "eval"})
 _LATER_CALLS = frozenset(
     {"preview", "run_once", "show", "open", "input", "urlopen", "read_text", "read_bytes", "write_text", "write_bytes",
@@ -600,7 +600,7 @@ class _Visitor:
         if name in _ARGUMENT_MUTATORS:
             self.first_argument_change(node, MUTATE)
         for keyword in node.keywords:
-            if keyword.arg in _SAY_IN_PLACE:
+            if keyword.arg in _IN_PLACE:
                 path = changed_by_keyword(function, keyword)
                 if path[0] and "()" not in path:
                     self.use(path[0], CHANGE, node.lineno)

@@ -25,7 +25,7 @@ from data_engine.notebook.compiled import (
 )
 from data_engine.record import Record, as_json, frozen
 
-_KEPT_IN_MEMORY = 64
+_MOST_IN_MEMORY = 64
 _PYTHON = f"{sys.implementation.cache_tag}-{sys.hexversion:x}"
 _DIGEST_BYTES = 32
 
@@ -73,7 +73,7 @@ def load_artifact(path: Path, data: bytes, *, cache_dir: Path | None) -> Artifac
         artifact = _compiled(path, data, content_hash)
     with _memory_lock:
         _memory[content_hash] = artifact
-        while len(_memory) > _KEPT_IN_MEMORY:
+        while len(_memory) > _MOST_IN_MEMORY:
             _memory.popitem(last=False)
     if file is not None and not is_on_file:
         with suppress(OSError):

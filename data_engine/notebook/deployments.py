@@ -80,7 +80,7 @@ def with_gone(
     return sorted([*in_production(entries, deployments, edited, cache), *gone], key=lambda entry: entry.name)
 
 
-_OTHERS_TAKE_S = 120.0
+_LOCK_WAIT_S = 120.0
 
 
 @frozen
@@ -187,9 +187,9 @@ class Deployments:
         lock = OsLock(self.root / ".keep.lock")
 
         def wait() -> None:
-            if not lock.wait(timeout_s=_OTHERS_TAKE_S):
+            if not lock.wait(timeout_s=_LOCK_WAIT_S):
                 raise WorkspaceError(
-                    f"another process has been deploying for more than {_OTHERS_TAKE_S:g} s",
+                    f"another process has been deploying for more than {_LOCK_WAIT_S:g} s",
                     where=str(self.root),
                     fix="end the other `data-engine deploy`, or wait for it",
                 )
