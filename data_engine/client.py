@@ -1371,7 +1371,7 @@ class Workspace:
         from data_engine.verbs import Flow
 
         deployments = self.home.deployments()
-        there = read_catalog(self.home.modules(), kept=self.home.descriptions())
+        there = read_catalog(self.home.modules(), cache=self.home.descriptions())
         gone = deployments.deployed().keys() - {entry.name for entry in there}
         entries = [*there, *deployed_entries(deployments, gone)]
         if name is not None and check_flow_name(name) not in {entry.name for entry in entries}:

@@ -106,7 +106,7 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
 
     ws = chosen_workspace(ctx)
     with in_flow_modules(ws):
-        there = read_catalog(ws.home.modules(), kept=ws.home.descriptions())
+        there = read_catalog(ws.home.modules(), cache=ws.home.descriptions())
         deployments = ws.home.deployments()
         deployment = deployments.statuses({entry.name for entry in there} | deployments.deployed().keys())
         gone = {name: one for name, one in deployment.items() if one.kind == "gone"}

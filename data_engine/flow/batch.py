@@ -1,4 +1,4 @@
-"""What `collect` and `map` hand from step to step: batches of files, values and item errors."""
+"""The values that `collect` and `map` pass from step to step: batches of files, values and item errors."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class FileRef(os.PathLike[str]):
 
 @frozen
 class ItemError:
-    """What `map(on_error="collect")` puts in the place of an item whose call raised.
+    """The entry of `map(on_error="collect")` in the place of an item whose call raised.
 
     Example:
         >>> print(ItemError("b.csv", ValueError("no rows")))
@@ -139,15 +139,15 @@ class Batch(Generic[T], Displayable):
     _repr_pretty_ = Displayable._repr_pretty_  # IPython takes a class's own `__repr__` for nearer than what it inherits
 
     def __post_init__(self) -> None:
-        given: object = self.items
-        if not isinstance(given, tuple):
-            if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        items: object = self.items
+        if not isinstance(items, tuple):
+            if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
                 raise FlowValidationError(
-                    f"a batch cannot be made from {type(given).__name__} {given!r}",
+                    f"a batch cannot be made from {type(items).__name__} {items!r}",
                     where="Batch(items)",
                     fix="give a tuple or list of items",
                 )
-            object.__setattr__(self, "items", tuple(given))
+            object.__setattr__(self, "items", tuple(items))
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.items)
@@ -260,18 +260,18 @@ def is_lazy_frame(value: object) -> bool:
 
 
 def parquet_rows(path: str) -> int | None:
-    """The rows that a Parquet file says it has, by whichever library is here already; None where none is, or it is no such file."""
+    """The row count of a Parquet file, by a library that is loaded already; None without one, or of no Parquet file."""
     if not path.lower().endswith(_PARQUET):
         return None
-    with suppress(Exception):  # it is damaged, or gone: that is for whoever reads it
+    with suppress(Exception):  # it is damaged, or gone: its reader will fail
         if (parquet := sys.modules.get("pyarrow.parquet")) is not None:
             return int(parquet.read_metadata(path).num_rows)
         if (polars := sys.modules.get("polars")) is not None:
             return int(polars.scan_parquet(path, glob=False).select(polars.len()).collect().item())
         if (duckdb := sys.modules.get("duckdb")) is not None:
             with duckdb.connect() as connection:
-                found = connection.execute("SELECT num_rows FROM parquet_file_metadata(?)", [path]).fetchone()
-                return int(found[0])
+                row = connection.execute("SELECT num_rows FROM parquet_file_metadata(?)", [path]).fetchone()
+                return int(row[0])
     return None
 
 

@@ -1,4 +1,4 @@
-"""A check as a step: which rows may go on, what becomes of the others, and what is told of them."""
+"""A check as a step: it decides which rows go on, and what happens to the others."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ ON_FAIL = tuple(_BECOMES)
 
 
 class SplitRows(NamedTuple):
-    """What a check lets go on, and the rejected rows where they have a name; both as the kind of frame that came."""
+    """The rows that go on, and the rejected rows where they have a name; both as the kind of frame that came."""
 
     good: Any
     rejected: Any
 
     @classmethod
     def pick(cls, value: Any, name: str | None, rejected: str | None) -> Any:
-        """Of a step's value the object of this name; `rejected` is what its check calls the rejected rows."""
+        """The object of this name in a step's value; `rejected` is the check's name for the rejected rows."""
         if not isinstance(value, cls):
             return value
         return value.rejected if name is not None and name == rejected else value.good
 
 
 class WrittenAt(NamedTuple):
-    """Where a check was written, for the errors of its runs: no part of what it is."""
+    """The place where a check was written, for the errors of its runs; it does not count when checks are compared."""
 
     file: str
     line: int
@@ -69,7 +69,7 @@ class WrittenAt(NamedTuple):
 
 @frozen
 class Check:
-    """A step that lets the rows go on of which every rule is true, as `Flow.check` says."""
+    """A step that passes on the rows of which every rule is true, as `Flow.check` says."""
 
     rules: Rules
     on_fail: str = "fail"
@@ -85,13 +85,13 @@ class Check:
 
     @property
     def words(self) -> str:
-        """Its rules, and what becomes of rows that break them, for people."""
+        """The rules, and what happens to rows that break them, for people."""
         most = "" if self.at_most is None else f", at most {self.at_most:.4g} of all rows"
         named = "" if self.rejected is None else f" as {self.rejected}"
         return f"{first_few(self.rules.names, MOST_RULES)}: {_BECOMES[self.on_fail]}{named}{most}"
 
     def apart(self, context: FlowContext) -> SplitRows:
-        """What goes on, and what is rejected where that has a name.
+        """The rows that go on, and the rejected rows where they have a name.
 
         Raises:
             FlowValidationError: the rules cannot be asked, or rows must not go on.
@@ -104,26 +104,26 @@ class Check:
             error.written_at = self.written_at
             raise
 
-    def _apart(self, context: FlowContext, judged: Judgement) -> SplitRows:
-        broken = [one for one in judged.counts if one.failed or one.unknown]
+    def _apart(self, context: FlowContext, judgement: Judgement) -> SplitRows:
+        broken = [count for count in judgement.counts if count.failed or count.unknown]
         is_quarantine = self.on_fail == "quarantine"
-        checked = judged.checked(with_frame=is_quarantine)
-        context.control.checked.append(checked)
-        if wrong := judged.broken_about_frame if is_quarantine else broken if self.on_fail == "fail" else ():
+        result = judgement.result(with_frame=is_quarantine)
+        context.control.checked.append(result)
+        if wrong := judgement.broken_about_frame if is_quarantine else broken if self.on_fail == "fail" else ():
             fix = _TO_FAIL if self.on_fail == "fail" else _ABOUT_FRAME
-            raise self._stopped("is not passed", judged, wrong, fix)
-        if self.at_most is not None and judged.rejected > self.at_most * judged.rows:
-            share = f"{judged.rejected:,} of {plural(judged.rows, 'row')} ({judged.rejected / judged.rows:.2%})"
-            what = f"would reject {share}, more than at_most={self.at_most}"
-            raise self._stopped(what, judged, broken, _TOO_MANY)
+            raise self._stopped("is not passed", judgement, wrong, fix)
+        if self.at_most is not None and judgement.rejected > self.at_most * judgement.rows:
+            bad, rows = judgement.rejected, judgement.rows
+            what = f"would reject {bad:,} of {plural(rows, 'row')} ({bad / rows:.2%}), more than at_most={self.at_most}"
+            raise self._stopped(what, judgement, broken, _TOO_MANY)
         if broken:
-            context.log(checked.finding, level="INFO" if is_quarantine else "WARNING")
-        rejected = None if self.rejected is None else judged.rejected_as_given()
-        return SplitRows(judged.good(is_all=not is_quarantine), rejected)
+            context.log(result.finding, level="INFO" if is_quarantine else "WARNING")
+        rejected = None if self.rejected is None else judgement.rejected_as_given()
+        return SplitRows(judgement.good(is_all=not is_quarantine), rejected)
 
-    def _stopped(self, what: str, judged: Judgement, broken: Sequence[RuleCount], fix: str) -> FlowValidationError:
-        label, told = repr(self.rules.label), "; ".join(judged.words_of(one) for one in broken)
-        return FlowValidationError(f"check {label} {what}: {told}", where=f"Flow.check(..., label={label})", fix=fix)
+    def _stopped(self, what: str, judgement: Judgement, broken: Sequence[RuleCount], fix: str) -> FlowValidationError:
+        label, details = repr(self.rules.label), "; ".join(judgement.words_of(count) for count in broken)
+        return FlowValidationError(f"check {label} {what}: {details}", where=f"Flow.check(..., label={label})", fix=fix)
 
 
 _TO_FAIL = (
@@ -135,10 +135,10 @@ _TOO_MANY = "look at the source: it may be another one than expected; or raise a
 
 
 def make_check(rules: object, *, on_fail: object, at_most: object, rejected: object, label: str) -> Check:
-    """The check that `Flow.check` was asked for.
+    """The check that these options of `Flow.check` mean.
 
     Raises:
-        FlowValidationError: no rules, one that can be none, or an option that is wrong.
+        FlowValidationError: no rules, a value that is no rule, or a wrong option.
     """
     if on_fail not in ON_FAIL:
         raise wrong_option(f"on_fail={on_fail!r} is not possible", "on_fail", f"use {', '.join(map(repr, ON_FAIL))}")
@@ -159,7 +159,7 @@ def make_check(rules: object, *, on_fail: object, at_most: object, rejected: obj
 
 
 def with_rejected_named(steps: Sequence[StepSpec]) -> tuple[StepSpec, ...]:
-    """The steps, whose checks give the rows that they put apart a name where they have none, to be compared."""
+    """The steps, whose checks give their rejected rows a name where they have none, to be compared."""
     return tuple(
         replace(step, fn=replace(step.fn, rejected=f"rejected by {step.label}"))
         if isinstance(step.fn, Check) and step.fn.on_fail == "quarantine" and step.fn.rejected is None
@@ -169,6 +169,6 @@ def with_rejected_named(steps: Sequence[StepSpec]) -> tuple[StepSpec, ...]:
 
 
 def names_saved(step: StepSpec) -> tuple[str, ...]:
-    """The names that a step gives what it makes: its result, and the rejected rows of a check."""
+    """The names under which a step saves: of its result, and of the rejected rows of a check."""
     rejected = step.fn.rejected if isinstance(step.fn, Check) else None
     return tuple(name for name in (step.save_as, rejected) if name is not None)

@@ -1,4 +1,4 @@
-"""Which rows of a frame are good: all rules are asked in one pass, and each kind of frame gives its own kind."""
+"""Finds the good rows of a frame: evaluates all rules in one pass, and returns the kind of frame that came."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from data_engine.formatting import first_few, plural
 from data_engine.model import RuleCount
 
 ROW, RULES = "_row", "_rules"
-_OURS = (ROW, RULES, "_check", "_run", "_source")
-_ASKED = "__data_engine_rule_"
+_OWN_COLUMNS = (ROW, RULES, "_check", "_run", "_source")
+_ANSWER_COLUMN = "__data_engine_rule_"
 _MOST_ROWS = 5
 _MOST_COLUMNS = 8
-_SHOWN = 60
+_LONGEST_VALUE = 60
 
 
-def judge(given: Any, check: Rules) -> Judgement:
+def judge(value: Any, check: Rules) -> Judgement:
     """The frame judged by the rules of the check.
 
     Raises:
         FlowValidationError: it is no frame, or a rule cannot be asked of it.
     """
-    frame = _frame_of(given, check)
-    if taken := [name for name in _OURS if name in frame.columns]:
+    frame = _frame_of(value, check)
+    if taken := [name for name in _OWN_COLUMNS if name in frame.columns]:
         raise _wrong(
             check, f"the frame has a column {taken[0]!r}, as rejected rows get", "drop or rename it before the check"
         )
-    asked = _asked_of_schema(frame, check) if check.schema is not None else frame.ask(check)
-    return Judgement(frame, check, asked)
+    answers = _ask_schema(frame, check) if check.schema is not None else frame.ask(check)
+    return Judgement(frame, check, answers)
 
 
 class Answer(NamedTuple):
-    """What a rule says: of each row, or of the frame as one value; `columns` are those that it reads."""
+    """The answer of a rule: for each row, or one for the frame; `columns` are those that it reads."""
 
     rule: str
     rows: pl.Series | None
@@ -48,7 +48,7 @@ class Answer(NamedTuple):
     columns: tuple[str, ...] = ()
 
     def counted(self, check: str) -> RuleCount:
-        """How often it is false, and null."""
+        """The number of rows for which it is false, and null."""
         if self.rows is None:
             return RuleCount(check, self.rule, 1, int(self.of_frame is False), int(self.of_frame is None))
         unknown = self.rows.null_count()
@@ -58,7 +58,7 @@ class Answer(NamedTuple):
 
 
 class Judgement:
-    """A frame of which each rule was asked."""
+    """A frame with the answers of the rules."""
 
     def __init__(self, frame: _Frame, check: Rules, answers: Sequence[Answer]) -> None:
         self._frame, self._check, self._answers = frame, check, answers
@@ -67,7 +67,7 @@ class Judgement:
 
     @cached_property
     def _is_good(self) -> pl.Series | None:
-        """Of each row whether it may go on; None where all may."""
+        """For each row whether it may go on; None where all may."""
         broken = [
             answer.rows
             for answer, count in zip(self._answers, self.counts, strict=True)
@@ -82,7 +82,7 @@ class Judgement:
 
     @cached_property
     def rejected(self) -> int:
-        """How many rows may not go on."""
+        """The number of rows that may not go on."""
         return 0 if self._is_good is None else self.rows - int(self._is_good.sum())
 
     @property
@@ -95,8 +95,8 @@ class Judgement:
         """The rows that may go on, or all of them, as the kind of frame that came; computed no second time."""
         return self._frame.whole() if is_all or self._is_good is None else self._frame.take(self._is_good)
 
-    def checked(self, *, with_frame: bool) -> CheckResult:
-        """What is recorded of it."""
+    def result(self, *, with_frame: bool) -> CheckResult:
+        """The result to record."""
         frame = self.rejected_rows() if with_frame and self.rejected else None
         return CheckResult(self._check.label, self.counts, self.rows, self.rejected if with_frame else None, frame)
 
@@ -118,106 +118,106 @@ class Judgement:
 
     def _marks(self) -> tuple[pl.Series, pl.Series]:
         numbers = self._is_bad.arg_true().cast(pl.Int64).alias(ROW)
-        rules = [one.rows.alias(one.rule) for one in self._answers if one.rows is not None]
+        rules = [answer.rows.alias(answer.rule) for answer in self._answers if answer.rows is not None]
         if not rules or numbers.is_empty():
             return numbers, pl.Series(RULES, [], pl.List(pl.String))
-        said = pl.DataFrame(rules)[numbers].with_columns(pl.all().fill_null(False))
-        ways = said.unique()  # few ways to be bad, whose rules are named once
+        answers = pl.DataFrame(rules)[numbers].with_columns(pl.all().fill_null(False))
+        ways = answers.unique()  # few ways to be bad, whose rules are named once
         named = [[rule for rule, is_true in way.items() if not is_true] for way in ways.iter_rows(named=True)]
-        found = ways.with_columns(pl.Series(RULES, named, pl.List(pl.String)))
-        return numbers, said.join(found, on=said.columns, how="left", maintain_order="left")[RULES]
+        marks = ways.with_columns(pl.Series(RULES, named, pl.List(pl.String)))
+        return numbers, answers.join(marks, on=answers.columns, how="left", maintain_order="left")[RULES]
 
     def words_of(self, count: RuleCount) -> str:
-        """What a rule has found, with its first rows and the columns that it reads."""
-        answer = next(one for one in self._answers if one.rule == count.rule)
+        """The failure of a rule in words, with the first rows and the columns that it reads."""
+        answer = next(answer for answer in self._answers if answer.rule == count.rule)
         if answer.rows is None:
             return f"{count.rule} is {'unknown' if count.unknown else 'not true'} of the frame of {plural(self.rows, 'row')}"
         is_bad = ~answer.rows.fill_null(False)
         at = is_bad.arg_true().head(_MOST_ROWS)
-        seen = _as_polars(self._frame.take(pl.repeat(False, self.rows, eager=True).scatter(at, True)))
-        columns = [name for name in answer.columns if name in seen.columns][:_MOST_COLUMNS]
-        told = [
+        rows = _as_polars(self._frame.take(pl.repeat(False, self.rows, eager=True).scatter(at, True)))
+        columns = [name for name in answer.columns if name in rows.columns][:_MOST_COLUMNS]
+        lines = [
             f"row {row}" + (f" ({', '.join(f'{name}={_shown(values[name])}' for name in columns)})" if columns else "")
-            for row, values in zip(at, seen.iter_rows(named=True), strict=True)
+            for row, values in zip(at, rows.iter_rows(named=True), strict=True)
         ]
         unknown = f", {count.unknown:,} of them unknown" if count.unknown else ""
         bad = count.failed + count.unknown
-        return f"{count.rule} is not true of {bad:,} of {plural(count.rows, 'row')}{unknown}: {first_few(told, _MOST_ROWS, more=bad - len(told))}"
+        return f"{count.rule} is not true of {bad:,} of {plural(count.rows, 'row')}{unknown}: {first_few(lines, _MOST_ROWS, more=bad - len(lines))}"
 
 
 def _shown(value: object) -> str:
     text = "null" if value is None else repr(value) if isinstance(value, str) else str(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 # -- kinds of frames -----------------------------------------------------------------------------------------------------
 
 
 class _Frame:
-    """A frame of Polars; the other kinds differ in how they are read and in what they give."""
+    """A frame of Polars; the subclasses read and return other kinds."""
 
-    def __init__(self, given: Any) -> None:
-        self.given = given
+    def __init__(self, frame: Any) -> None:
+        self.frame = frame
 
     @property
     def columns(self) -> list[str]:
-        return list(self.given.columns)
+        return list(self.frame.columns)
 
     @property
     def height(self) -> int:
-        return int(self.given.height)
+        return int(self.frame.height)
 
     def polars(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """The frame in Polars; at least these columns."""
-        return self.given  # type: ignore[no-any-return]
+        return self.frame  # type: ignore[no-any-return]
 
     def ask(self, check: Rules) -> list[Answer]:
-        """What each rule says."""
+        """The answer of each rule."""
         rules = {rule.name: _expression(rule, check) for rule in check.each}
         return _ask(self.polars(_read_by(rules, self.columns)), rules, check, self.columns)
 
     def take(self, rows: pl.Series) -> Any:
         """Some of the rows."""
         if 2 * int(rows.sum() or 0) < len(rows):
-            return self.given[rows.arg_true()]
-        return self.given.lazy().filter(rows).collect()  # on all cores
+            return self.frame[rows.arg_true()]
+        return self.frame.lazy().filter(rows).collect()  # on all cores
 
     def whole(self) -> Any:
-        """All of them."""
-        return self.given
+        """All rows."""
+        return self.frame
 
     def marked(self, rows: Any, marks: Sequence[pl.Series]) -> Any:
-        """Rows of it with more columns."""
+        """These rows with more columns."""
         return rows.with_columns(marks)
 
 
 class _Lazy(_Frame):
-    """A LazyFrame, computed once; what it gives is lazy again."""
+    """A LazyFrame, computed once; its rows are lazy again."""
 
-    def __init__(self, given: pl.LazyFrame) -> None:
-        super().__init__(given.collect())
+    def __init__(self, frame: pl.LazyFrame) -> None:
+        super().__init__(frame.collect())
 
     def take(self, rows: pl.Series) -> pl.LazyFrame:
-        return self.given.filter(rows).lazy()  # type: ignore[no-any-return]
+        return self.frame.filter(rows).lazy()  # type: ignore[no-any-return]
 
     def whole(self) -> pl.LazyFrame:
-        return self.given.lazy()  # type: ignore[no-any-return]
+        return self.frame.lazy()  # type: ignore[no-any-return]
 
 
 class _Arrow(_Frame):
     @property
     def columns(self) -> list[str]:
-        return list(self.given.column_names)
+        return list(self.frame.column_names)
 
     @property
     def height(self) -> int:
-        return int(self.given.num_rows)
+        return int(self.frame.num_rows)
 
     def polars(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        return _as_polars(self.given if columns is None else self.given.select(columns))
+        return _as_polars(self.frame if columns is None else self.frame.select(columns))
 
     def take(self, rows: pl.Series) -> Any:
-        return self.given.filter(rows.to_arrow())
+        return self.frame.filter(rows.to_arrow())
 
     def marked(self, rows: Any, marks: Sequence[pl.Series]) -> Any:
         return _with_columns(rows, marks)
@@ -226,30 +226,30 @@ class _Arrow(_Frame):
 class _Pandas(_Frame):
     @property
     def columns(self) -> list[str]:
-        return [str(name) for name in self.given.columns]
+        return [str(name) for name in self.frame.columns]
 
     @property
     def height(self) -> int:
-        return len(self.given)
+        return len(self.frame)
 
     def polars(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        return _as_polars(self.given if columns is None else self.given[list(columns)])
+        return _as_polars(self.frame if columns is None else self.frame[list(columns)])
 
     def take(self, rows: pl.Series) -> Any:
-        return self.given[rows.to_numpy()]
+        return self.frame[rows.to_numpy()]
 
     def marked(self, rows: Any, marks: Sequence[pl.Series]) -> Any:
         return rows.assign(**{mark.name: mark.to_list() for mark in marks})
 
 
 class _Relation(_Frame):
-    """A relation of DuckDB: read once, with what its rules say; what it gives is a relation over what was read."""
+    """A relation of DuckDB, read once together with the answers; its rows are a relation over the table that was read."""
 
     columns: Any = None
 
-    def __init__(self, given: Any) -> None:
-        super().__init__(given)
-        self.columns = list(given.columns)
+    def __init__(self, relation: Any) -> None:
+        super().__init__(relation)
+        self.columns = list(relation.columns)
         self._table: Any = None
 
     @property
@@ -258,8 +258,8 @@ class _Relation(_Frame):
 
     def _read(self, sql: Sequence[str] = ()) -> Any:
         if self._table is None:
-            more = "".join(f', ({text}) AS "{_ASKED}{at}"' for at, text in enumerate(sql))
-            self._table = self.given.query("_checked", f"SELECT *{more} FROM _checked").to_arrow_table()
+            more = "".join(f', ({text}) AS "{_ANSWER_COLUMN}{at}"' for at, text in enumerate(sql))
+            self._table = self.frame.query("_checked", f"SELECT *{more} FROM _checked").to_arrow_table()
         return self._table
 
     def polars(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -276,32 +276,32 @@ class _Relation(_Frame):
             ) from error
         answers = {}
         for at, name in enumerate(about_rows):
-            rows = pl.Series(pl.from_arrow(table.column(f"{_ASKED}{at}"))).cast(pl.Boolean)
+            rows = pl.Series(pl.from_arrow(table.column(f"{_ANSWER_COLUMN}{at}"))).cast(pl.Boolean)
             words = {word.strip('"').lower() for word in re.findall(r"[^\W\d]\w*|\"[^\"]+\"", texts[name])}
             columns = tuple(column for column in self.columns if column.lower() in words)
             answers[name] = Answer(name, rows, columns=columns)
         self._table = read = table.select(self.columns)  # noqa: F841  (DuckDB finds it by its name)
         for name, text in texts.items():
             if name not in answers:
-                value = self.given.query("_checked", f"SELECT ({text}) FROM read").fetchall()[0][0]
+                value = self.frame.query("_checked", f"SELECT ({text}) FROM read").fetchall()[0][0]
                 answers[name] = Answer(name, None, value)
         others = {rule.name: rule.says for rule in check.each if rule.name not in answers}
         if others:
             frame = self.polars(_read_by(others, self.columns))
-            answers |= {one.rule: one for one in _ask(frame, others, check)}
+            answers |= {answer.rule: answer for answer in _ask(frame, others, check)}
         return [answers[rule.name] for rule in check.each]
 
     def _is_about_rows(self, name: str, text: str, check: Rules) -> bool:
-        """Whether a rule has one value for each row: for none of them it has none."""
+        """Whether a rule has one value for each row: then it has no value without rows."""
         try:
-            none = self.given.query("_checked", f"SELECT ({text}) AS said FROM (SELECT * FROM _checked LIMIT 0)")
-            kind, found = str(none.types[0]), none.fetchall()
+            none = self.frame.query("_checked", f"SELECT ({text}) AS said FROM (SELECT * FROM _checked LIMIT 0)")
+            kind, values = str(none.types[0]), none.fetchall()
         except Exception as error:
             unknown = re.search(r'column "([^"]+)"', str(error))
             raise _of_rule(check, name, str(error), unknown and unknown[1], self.columns) from error
         if kind not in ("BOOLEAN", '"NULL"', "NULL"):
             raise _no_booleans(check, name, kind)
-        return not found
+        return not values
 
     def take(self, rows: pl.Series) -> Any:
         return self._relation(self._read().filter(rows.to_arrow()))
@@ -313,13 +313,13 @@ class _Relation(_Frame):
         return self._relation(_with_columns(rows.to_arrow_table(), marks))
 
     def _relation(self, read: Any) -> Any:
-        """A relation of the same connection, with the types that this one has."""
-        kinds = dict(zip(self.columns, map(str, self.given.types), strict=True))
-        told = ", ".join(
+        """A relation of the same connection, with the types of this one."""
+        kinds = dict(zip(self.columns, map(str, self.frame.types), strict=True))
+        columns = ", ".join(
             f"CAST({_quoted(name)} AS {kinds[name]}) AS {_quoted(name)}" if name in kinds else _quoted(name)
             for name in read.column_names
         )
-        return self.given.query("_checked", f"SELECT {told} FROM read")
+        return self.frame.query("_checked", f"SELECT {columns} FROM read")
 
 
 def _with_columns(table: Any, columns: Sequence[pl.Series]) -> Any:
@@ -341,11 +341,11 @@ _KINDS: dict[str, type[_Frame]] = {
 }
 
 
-def _frame_of(given: Any, check: Rules) -> _Frame:
-    for kind in type(given).__mro__:
-        if made := _KINDS.get(f"{kind.__module__.partition('.')[0]}.{kind.__name__}"):
-            return made(given)
-    what = "nothing" if given is None else f"a value of type {type(given).__name__}"
+def _frame_of(value: Any, check: Rules) -> _Frame:
+    for kind in type(value).__mro__:
+        if adapter := _KINDS.get(f"{kind.__module__.partition('.')[0]}.{kind.__name__}"):
+            return adapter(value)
+    what = "nothing" if value is None else f"a value of type {type(value).__name__}"
     raise _wrong(
         check,
         f"it looks at a frame, and was given {what}",
@@ -353,23 +353,24 @@ def _frame_of(given: Any, check: Rules) -> _Frame:
     )
 
 
-def _as_polars(given: Any) -> pl.DataFrame:
+def _as_polars(frame: Any) -> pl.DataFrame:
     """A frame of any kind in Polars; columns that it cannot hold become text."""
-    if isinstance(given, pl.LazyFrame):
-        return given.collect()
-    if isinstance(given, pl.DataFrame):
-        return given
-    if type(given).__name__ == "DuckDBPyRelation":
-        given = given.to_arrow_table()
-    if type(given).__module__.partition(".")[0] == "pyarrow":
-        return pl.DataFrame(pl.from_arrow(given))
+    if isinstance(frame, pl.LazyFrame):
+        return frame.collect()
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    if type(frame).__name__ == "DuckDBPyRelation":
+        frame = frame.to_arrow_table()
+    if type(frame).__module__.partition(".")[0] == "pyarrow":
+        return pl.DataFrame(pl.from_arrow(frame))
     columns = {}
-    for at, name in enumerate(given.columns):
-        column = given.iloc[:, at]
+    for at, name in enumerate(frame.columns):
+        column = frame.iloc[:, at]
         try:
             columns[str(name)] = pl.Series(str(name), pl.from_pandas(column, nan_to_null=True))
         except Exception:  # values of several types
-            columns[str(name)] = pl.Series(str(name), [None if one is None else str(one) for one in column], pl.String)
+            texts = [None if value is None else str(value) for value in column]
+            columns[str(name)] = pl.Series(str(name), texts, pl.String)
     return pl.DataFrame(columns)
 
 
@@ -394,20 +395,20 @@ def _columns_of(expression: pl.Expr) -> tuple[str, ...] | None:
 
 
 def _read_by(rules: Mapping[str, pl.Expr], columns: Sequence[str]) -> list[str] | None:
-    """The columns that are needed for the rules, None for all of them."""
-    found: dict[str, None] = {}
+    """The columns that the rules read, None for all."""
+    reads: dict[str, None] = {}
     for expression in rules.values():
         names = _columns_of(expression)
         if not names or not set(names) <= set(columns):
             return None
-        found.update(dict.fromkeys(names))
-    return list(found)
+        reads.update(dict.fromkeys(names))
+    return list(reads)
 
 
 def _ask(
     frame: pl.DataFrame, rules: Mapping[str, pl.Expr], check: Rules, columns: Sequence[str] | None = None
 ) -> list[Answer]:
-    """What each rule says of the frame, all in one pass; `columns` are all that it has, where only some are here."""
+    """The answer of each rule for the frame, all in one pass; `columns` are all that it has, where only some are here."""
     columns = frame.columns if columns is None else columns
     for name, expression in rules.items():
         for column in _columns_of(expression) or ():
@@ -423,13 +424,13 @@ def _ask(
         raise _which(frame, rules, check, error) from error
     answers = []
     for name, expression in rules.items():
-        said = _booleans(name, (values if name in about_frame else rows)[name], check)
+        series = _booleans(name, (values if name in about_frame else rows)[name], check)
         if name in about_frame:
-            answers.append(Answer(name, None, said[0]))
-        elif len(said) != frame.height:
-            raise _of_length(check, name, len(said), frame.height)
+            answers.append(Answer(name, None, series[0]))
+        elif len(series) != frame.height:
+            raise _of_length(check, name, len(series), frame.height)
         else:
-            answers.append(Answer(name, said, None, _columns_of(expression) or ()))
+            answers.append(Answer(name, series, None, _columns_of(expression) or ()))
     return answers
 
 
@@ -440,28 +441,28 @@ def _booleans(name: str, values: pl.Series, check: Rules) -> pl.Series:
 
 
 def _which(frame: pl.DataFrame, rules: Mapping[str, pl.Expr], check: Rules, error: Exception) -> FlowValidationError:
-    """The error of the rule that cannot be asked."""
+    """The error of the rule that cannot be evaluated."""
     for name, expression in rules.items():
         try:
-            found = frame.select(expression)
+            answer = frame.select(expression)
         except pl.exceptions.ColumnNotFoundError as wrong:
             column = str(wrong).partition("\n")[0].strip('"')
             return _of_rule(check, name, f"there is no column {column!r}", column, frame.columns)
         except Exception as wrong:
             return _of_rule(check, name, str(wrong))
-        if found.width == 1 and found.height not in (1, frame.height):
-            return _of_length(check, name, found.height, frame.height)
-        if found.width != 1:
-            return _of_rule(check, name, f"it gives {found.width} columns: pl.all_horizontal(...) makes one of them")
+        if answer.width == 1 and answer.height not in (1, frame.height):
+            return _of_length(check, name, answer.height, frame.height)
+        if answer.width != 1:
+            return _of_rule(check, name, f"it gives {answer.width} columns: pl.all_horizontal(...) makes one of them")
     return _wrong(check, f"the rules cannot be asked: {error}", "correct them")
 
 
-def _asked_of_schema(frame: _Frame, check: Rules) -> list[Answer]:
-    """What the rules of a dataframely Schema say. A null satisfies what is asked of a nullable column; a value that cannot be read as the
-    column's type breaks the rule `column|dtype`, and no other column's.
+def _ask_schema(frame: _Frame, check: Rules) -> list[Answer]:
+    """The answers of the rules of a dataframely Schema. A null satisfies the rules of a nullable column; a value that cannot be read as
+    the column's type breaks the rule `column|dtype`, and no other column's.
 
-    The rules are taken by `_validation_rules`: dataframely 3.1 gives away those of a column (`Column.validation_rules`), but those of a
-    Schema only by their verdicts (`Schema.filter`), in which null counts as true.
+    The rules come from `_validation_rules`: dataframely 3.1 publishes those of a column (`Column.validation_rules`), but of a Schema
+    only their verdicts (`Schema.filter`), in which null counts as true.
     """
     schema = check.schema
     columns = schema.columns()
@@ -484,22 +485,22 @@ def _asked_of_schema(frame: _Frame, check: Rules) -> list[Answer]:
 def _of_rule(
     check: Rules, name: str, why: str, column: str | None = None, columns: Sequence[str] = ()
 ) -> FlowValidationError:
-    known = "" if column is None else near_offer(column, columns)
-    fix = f"{known}name one of its columns: {first_few(list(columns), 20)}"
+    offer = "" if column is None else near_offer(column, columns)
+    fix = f"{offer}name one of its columns: {first_few(list(columns), 20)}"
     if column is None:
         fix = "correct the rule, or cast what it reads: a column of a CSV is text where one of its values is no number"
-    return _wrong(check, f"rule {_said(check, name)} cannot be asked: {why}", fix)
+    return _wrong(check, f"rule {_rule_words(check, name)} cannot be asked: {why}", fix)
 
 
-def _of_length(check: Rules, name: str, found: int, height: int) -> FlowValidationError:
-    return _of_rule(check, name, f"it gives {plural(found, 'value')} for {plural(height, 'row')}")
+def _of_length(check: Rules, name: str, length: int, height: int) -> FlowValidationError:
+    return _of_rule(check, name, f"it gives {plural(length, 'value')} for {plural(height, 'row')}")
 
 
 def _no_booleans(check: Rules, name: str, kind: str) -> FlowValidationError:
-    return _wrong(check, f"rule {_said(check, name)} gives {kind} and no booleans", 'compare: "amount > 0"')
+    return _wrong(check, f"rule {_rule_words(check, name)} gives {kind} and no booleans", 'compare: "amount > 0"')
 
 
-def _said(check: Rules, name: str) -> str:
+def _rule_words(check: Rules, name: str) -> str:
     text = next((str(rule.says) for rule in check.each if rule.name == name), None)
     return repr(name) if text is None else f"{name!r} ({text})"
 

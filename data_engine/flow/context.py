@@ -1,4 +1,4 @@
-"""What a step receives: the active source, where to write, the objects of earlier steps, and the workspace's files."""
+"""The context that a step receives: the source, where to write, the objects of earlier steps, and the workspace's files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SETTINGS_STEM = "data_engine"
 
 
 _OTHER_LEVELS = {"WARN": "WARNING", "CRITICAL": "ERROR", "FATAL": "ERROR"}
-"""What other libraries call a level."""
+"""Other libraries' names of levels."""
 
 
 @dataclass
@@ -238,7 +238,7 @@ class WorkspaceConfigContext:
         if self._on_read is not None:
             self._on_read(folder)
         try:
-            found = [path for path in folder.iterdir() if path.suffix == ".toml" and path.is_file()]
+            paths = [path for path in folder.iterdir() if path.suffix == ".toml" and path.is_file()]
         except FileNotFoundError:
             return ()
         except OSError as error:
@@ -247,7 +247,7 @@ class WorkspaceConfigContext:
                 where="context.config",
                 fix="check that config is a readable folder",
             ) from error
-        return tuple(sorted(p.stem for p in found if not p.name.startswith(".") and p.stem != SETTINGS_STEM))
+        return tuple(sorted(p.stem for p in paths if not p.name.startswith(".") and p.stem != SETTINGS_STEM))
 
     def get(self, name: str) -> dict[str, Any] | None:
         """The content of `config/<name>.toml` as a fresh dict, or None when there is no such file.
@@ -299,11 +299,11 @@ class WorkspaceConfigContext:
                 where="context.config",
                 fix="keep the notebook in a workspace's flow_modules folder",
             )
-        known = ", ".join(self.names()) or "none"
+        names = ", ".join(self.names()) or "none"
         raise FlowValidationError(
             f"Required config file was not found: {folder / name}.toml",
             where="context.config",
-            fix=f"create it; config files there are: {known}",
+            fix=f"create it; config files there are: {names}",
         )
 
     def all(self) -> dict[str, dict[str, Any]]:

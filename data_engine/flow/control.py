@@ -1,4 +1,4 @@
-"""What a runner hands the steps of a run: where events go, whether it may go on, and how a map spreads its items."""
+"""The controls that a runner gives the steps of a run: where events go, whether it may go on, and how a map spreads its items."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def _always() -> None:
 
 @frozen
 class ItemMap:
-    """The items of one map, for whoever spreads them: what is called for each, at most `max_parallel` at once. With `keep_errors` an
-    `ItemError` takes the place of the result of an item that fails."""
+    """The items of one map and the call for each of them, at most `max_parallel` at once. With `keep_errors` an `ItemError` takes the
+    place of the result of an item that fails."""
 
     call: Callable[[Any], Any]
     items: Sequence[Any]
@@ -58,7 +58,7 @@ def one_by_one(work: ItemMap) -> list[Any]:
 
 
 class ItemCall:
-    """What a map calls for each item where its function takes the context too."""
+    """The call for each item of a map whose function takes the context too."""
 
     __slots__ = ("context", "fn")
 
@@ -83,11 +83,11 @@ class ItemFailed(Exception):
 
 @dataclass(slots=True)
 class StepControl:
-    """What the runner of a flow hands its steps.
+    """The controls of a run, for its steps.
 
     `emit` takes what happens inside a step, live. `may_work` returns when the run may go on; it waits, or raises
     `RunInterrupted`, when it may not. `spread` is how a map spreads its items. `lost` are the names that items have changed in other
-    processes, as far as that was told; `checked` is what its checks have found (`check.Checked`).
+    processes, as far as these reported it; `checked` are the results of its checks (`rules.CheckResult`).
     """
 
     emit: Callable[[Event], None] = _ignore

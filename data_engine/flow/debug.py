@@ -1,4 +1,4 @@
-"""Frames and values of a run kept for a look later, on this machine."""
+"""Keeps frames and values of a run on this machine, to look at later."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from data_engine.secret import knows_any, masked, masked_in
 
 
 class FlowDebugContext:
-    """A place to keep frames and values of a run for a look later, on this machine."""
+    """A place on this machine that keeps frames and values of a run, to look at later."""
 
     def __init__(
         self,
@@ -169,7 +169,8 @@ def _masked_frame(frame: Any) -> Any:
             values = [json_safe(value) for value in column.to_list()]
             hidden = masked_in(values)
             if hidden != values:
-                column = pl.Series(column.name, [None if one is None else str(one) for one in hidden], dtype=pl.String)
+                texts = [None if value is None else str(value) for value in hidden]
+                column = pl.Series(column.name, texts, dtype=pl.String)
         columns.append(column.alias(masked(column.name)))
     return pl.DataFrame(columns)
 

@@ -1,4 +1,4 @@
-"""What is expected of a flow, and who is told of which trouble with it: the values of `Flow.expect` and `Flow.alert`."""
+"""The values of `Flow.expect` and `Flow.alert`: what is expected of a flow, and who gets alerts of which troubles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OF_FLOWS = tuple(kind for kind in TROUBLES if kind not in ("silent_owner", "unre
 """The kinds of trouble that a flow can have; the others are of a whole workspace."""
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-"""As they are written in `days=`; a day's number is its place here."""
+"""The words of `days=`; a day's number is its place here."""
 
 _DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _EXPECT, _ALERT = "Flow.expect", "Flow.alert"
@@ -27,7 +27,7 @@ _DAYS_FIX = 'give days="mon-fri", days="mon,thu" or days=["sat", "sun"]; without
 
 @frozen
 class Expectation:
-    """What one call of `Flow.expect` asks: a success `by` these times of `days` (numbers, Monday is 0; () is every day) in
+    """The expectation of one call of `Flow.expect`: a success `by` these times of `days` (numbers, Monday is 0; () is every day) in
     zone `tz` (None: the workspace's), one within `every` interval, runs no longer than `within`, and slots that begin within
     `grace`. Durations are there as their author wrote them and in seconds.
 
@@ -55,7 +55,7 @@ class Expectation:
 
 @frozen
 class AlertRule:
-    """What one call of `Flow.alert` says: who is told (names of secrets) `on` which kinds; None is what the workspace says."""
+    """The rule of one call of `Flow.alert`: alerts `on` these kinds go `to` these (names of secrets); None: as the workspace says."""
 
     _: KW_ONLY
     to: tuple[str, ...] | None = None
@@ -81,8 +81,8 @@ def make_expectation(
             where=f"{_EXPECT}({name}=...)",
             fix=f'leave {name}= out, or say by="07:00" with it',
         )
-    given = {"every": every, "within": within, "grace": grace}
-    durations = {name: value for name, value in given.items() if value is not None}
+    values = {"every": every, "within": within, "grace": grace}
+    durations = {name: value for name, value in values.items() if value is not None}
     options: dict[str, object] = {name: duration_text(value) for name, value in durations.items()}
     for name, value in durations.items():
         options[f"{name}_s"] = parse_duration(value, where=f"{_EXPECT}({name}=...)", allow_zero=name == "grace")
@@ -93,40 +93,41 @@ def make_expectation(
     return Expectation(**options)  # type: ignore[arg-type]
 
 
-def with_expectation(known: tuple[Expectation, ...], new: Expectation) -> tuple[Expectation, ...]:
-    """What was expected and the new one.
+def with_expectation(expectations: tuple[Expectation, ...], new: Expectation) -> tuple[Expectation, ...]:
+    """The expectations and the new one.
 
     Raises:
-        FlowValidationError: the new one says again what an earlier call has said.
+        FlowValidationError: the new one repeats an earlier one.
     """
     for name in ("every", "within", "grace"):
-        before = next((getattr(one, name) for one in known if getattr(one, name) is not None), None)
+        values = (getattr(expectation, name) for expectation in expectations)
+        before = next((value for value in values if value is not None), None)
         if getattr(new, name) is not None and before is not None:
             raise FlowValidationError(
                 f"{name}= is said twice: {before} and {getattr(new, name)}",
                 where=f"{_EXPECT}({name}=...)",
                 fix=f"say {name}= in one of the calls",
             )
-    for one in known:
-        twice = set(one.by) & set(new.by)
-        has_same_day = not one.days or not new.days or set(one.days) & set(new.days)
-        if twice and one.tz == new.tz and has_same_day:
+    for expectation in expectations:
+        twice = set(expectation.by) & set(new.by)
+        has_same_day = not expectation.days or not new.days or set(expectation.days) & set(new.days)
+        if twice and expectation.tz == new.tz and has_same_day:
             raise FlowValidationError(
                 f"by={min(twice)!r} is said twice for the same days",
                 where=f"{_EXPECT}(by=...)",
                 fix="leave it out of one of the calls, or give other days=",
             )
-    return (*known, new)
+    return (*expectations, new)
 
 
 def check_grace(expectations: Iterable[Expectation], trigger: Trigger | None) -> None:
-    """Return when the flow has slots that could begin late, where that is spoken of.
+    """Return when the flow has slots that could begin late, or `grace` is not used.
 
     Raises:
         FlowValidationError: it has none.
     """
     has_slots = isinstance(trigger, Schedule) and trigger.interval_seconds is None
-    if trigger is not None and not has_slots and any(one.grace_s is not None for one in expectations):
+    if trigger is not None and not has_slots and any(expectation.grace_s is not None for expectation in expectations):
         raise FlowValidationError(
             "grace= is how late a time of a schedule may begin, and this flow has no times",
             where=f"{_EXPECT}(grace=...)",
@@ -148,24 +149,24 @@ def make_alert(*, to: object, on: object) -> AlertRule:
 
 
 def expectation_words(expectations: Sequence[Expectation]) -> str:
-    """What is expected, in words; "" for nothing.
+    """The expectations in words; "" without any.
 
     Example:
-        >>> one = make_expectation(by="07:00", every=None, within="30m", grace=None, days="mon-fri", tz="Europe/Berlin")
-        >>> expectation_words([one])
+        >>> expectation = make_expectation(by="07:00", every=None, within="30m", grace=None, days="mon-fri", tz="Europe/Berlin")
+        >>> expectation_words([expectation])
         'done by 07:00 on business days (Monday to Friday), Europe/Berlin; a run takes no longer than 30m'
     """
     parts: list[str] = []
-    for one in expectations:
-        if one.by:
-            zone = f", {one.tz}" if one.tz else ""
-            parts.append(f"done by {_and(one.by)} {_days_words(one.days)}{zone}")
-        if one.every:
-            parts.append(f"done at least once within every {one.every}")
-        if one.within:
-            parts.append(f"a run takes no longer than {one.within}")
-        if one.grace:
-            parts.append(f"begins within {one.grace} of its time")
+    for expectation in expectations:
+        if expectation.by:
+            zone = f", {expectation.tz}" if expectation.tz else ""
+            parts.append(f"done by {_and(expectation.by)} {_days_words(expectation.days)}{zone}")
+        if expectation.every:
+            parts.append(f"done at least once within every {expectation.every}")
+        if expectation.within:
+            parts.append(f"a run takes no longer than {expectation.within}")
+        if expectation.grace:
+            parts.append(f"begins within {expectation.grace} of its time")
     return "; ".join(parts)
 
 
@@ -189,12 +190,12 @@ def _parse_days(value: object) -> tuple[int, ...]:
     if not isinstance(value, (str, list, tuple, set, frozenset)):
         raise FlowValidationError(f"days cannot be {value!r}", where=where, fix=_DAYS_FIX)
     texts = value.split(",") if isinstance(value, str) else list(value)
-    found: set[int] = set()
+    days: set[int] = set()
     for text in texts:
-        found |= set(_span(text, where))
-    if not found:
+        days |= set(_span(text, where))
+    if not days:
         raise FlowValidationError("days= names no day", where=where, fix=_DAYS_FIX)
-    return () if len(found) == len(DAYS) else tuple(sorted(found))
+    return () if len(days) == len(DAYS) else tuple(sorted(days))
 
 
 def _span(text: object, where: str) -> list[int]:
@@ -220,7 +221,7 @@ def _secret_names(value: object) -> tuple[str, ...]:
     )
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, (list, tuple)) or not all(is_secret_name(name) for name in names):
-        # It may be the address itself, which must not be told anywhere.
+        # It may be the address itself, which no message may show.
         raise FlowValidationError("to= holds something that is not the name of a secret", where=where, fix=fix)
     return tuple(dict.fromkeys(names))
 

@@ -45,12 +45,12 @@ _OTHER_WORDS = {
     ("output", "target"): '.mirror(root="../out")',
     ("add", "add_step", "then"): ".step(...)",
 }
-"""Verbs as one may guess them, with what does it."""
+"""Verbs that people may guess, with the right one."""
 
 
 @frozen
 class MirrorSpec:
-    """Where a flow's mirrored outputs go: the folder here, the text its author wrote, and whether they appear all at once."""
+    """The place of a flow's outputs: the folder here, the text its author wrote, and whether they appear all at once."""
 
     root: Path
     root_as_authored: str
@@ -128,7 +128,7 @@ class Flow(Displayable):
         return hash(self._values())
 
     def _values(self) -> tuple[object, ...]:
-        return tuple(getattr(self, one.name) for one in fields(self))
+        return tuple(getattr(self, attribute.name) for attribute in fields(self))
 
     if not TYPE_CHECKING:
 
@@ -137,9 +137,9 @@ class Flow(Displayable):
             if name.startswith("_"):
                 raise AttributeError(what)
             near = nearest_name(name, dir(type(self)))
-            meant = next((verb for words, verb in _OTHER_WORDS.items() if name in words), None)
+            example = next((verb for words, verb in _OTHER_WORDS.items() if name in words), None)
             raise UnknownVerbError(
-                f"{what}: write {meant}" if meant else f"{what}: did you mean {near!r}?" if near else what
+                f"{what}: write {example}" if example else f"{what}: did you mean {near!r}?" if near else what
             )
 
     @property
@@ -165,7 +165,7 @@ class Flow(Displayable):
 
     @property
     def title(self) -> str:
-        """What people read: the label, or the name in words."""
+        """The title for people: the label, or the name in words."""
         return self.label or title_words(self.name or "", "Flow")
 
     # -- authoring -------------------------------------------------------------------------------------------------
@@ -434,15 +434,15 @@ class Flow(Displayable):
             ('a.csv', 'b.csv')
         """
         where = "Flow.collect(extensions)"
-        wanted = parse_extensions(extensions, where=where)
-        if wanted is None:
+        suffixes = parse_extensions(extensions, where=where)
+        if suffixes is None:
             raise FlowValidationError(
                 "At least one extension is required", where=where, fix='collect(".csv") or collect([".csv", ".xlsx"])'
             )
         check_argument("Flow.collect", "recursive", "bool", recursive)
         folder = None if root is None else author_path(root, where="Flow.collect(root=...)")
         return self._with(
-            Collect(wanted, folder, recursive), use, save_as, label, "Collect Files", "collect", "collect"
+            Collect(suffixes, folder, recursive), use, save_as, label, "Collect Files", "collect", "collect"
         )
 
     @checked_call

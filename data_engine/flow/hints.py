@@ -1,4 +1,4 @@
-"""What helps against an error that a step raised: one table, of which the first row that knows an answer gives the fix.
+"""Finds the fix of an error that a step raised: one table, whose first row with an answer gives the fix.
 
 A row has the names of the errors' types ("" for all), a pattern that the error's text must hold, and the help: a text, into which the named
 groups of the pattern are put, or a function of the `Failure` that answers None where it knows nothing. A near name is offered by the
@@ -40,7 +40,7 @@ from data_engine.workspace.layout import kernel_shell
 SEPARATORS = (";", "\t", "|")
 _LONGEST_TEXT = 20_000
 _LONGEST_VALUE = 60
-_MOST_TOLD = 20
+_MOST_COLUMNS = 20
 _SURE_LETTERS = 5
 _FILES = ("source", "filepath_or_buffer", "io")
 _NO_ITEM = object()
@@ -49,7 +49,7 @@ _COLLECT = 'find them with .collect(".csv") and read each with .map(...), or rea
 
 @frozen
 class Failure:
-    """An error, and what is known of the step that raised it. `before` is the step that ran before this flow's first one, `savers`
+    """An error, and the facts of the step that raised it. `before` is the step that ran before this flow's first one, `savers`
     are the names that earlier steps saved, with their labels; `item` is what a map was at, `source` the file it was for."""
 
     error: BaseException
@@ -66,28 +66,27 @@ class Failure:
         return message_of(self.error)[:_LONGEST_TEXT]
 
     @property
-    def asked(self) -> Any:
+    def owner(self) -> Any:
         """The object that lacks an attribute."""
         return getattr(self.error, "obj", None)
 
     @property
     def name(self) -> str:
-        """The attribute or the name that is lacking."""
+        """The attribute or the name that is missing."""
         return str(getattr(self.error, "name", None) or "")
 
     def frames(self, *libraries: str) -> list[FrameType]:
         """The frames that the error passed, the outermost first: those of these libraries, else those of no code of ours."""
-        frames = [
-            (_library_of(one.f_globals.get("__name__")), one) for one, _ in traceback.walk_tb(self.error.__traceback__)
-        ]
-        return [one for library, one in frames if (library in libraries if libraries else library != "data_engine")]
+        walk = traceback.walk_tb(self.error.__traceback__)
+        frames = [(_library_of(frame.f_globals.get("__name__")), frame) for frame, _ in walk]
+        return [frame for library, frame in frames if (library in libraries if libraries else library != "data_engine")]
 
     def uses(self, *names: str) -> bool:
         """Whether the code of one of the frames uses all of these names."""
         return any({*names} <= {*frame.f_code.co_names} for frame in self.frames())
 
     def option(self, of_polars: str, of_pandas: str) -> str:
-        """How the library that raised calls an option."""
+        """The option's name in the library that raised."""
         return of_pandas if self.frames("pandas") else of_polars
 
 
@@ -113,23 +112,23 @@ def hint_for(failure: Failure) -> tuple[str, str] | None:
         ...     hint_for(Failure(error))
         ('near_name', "did you mean 'upper'?")
     """
-    kinds, text = {one.__name__ for one in type(failure.error).__mro__}, failure.text
+    kinds, text = {kind.__name__ for kind in type(failure.error).__mro__}, failure.text
     for hint in HINTS:
         if hint.errors and kinds.isdisjoint(hint.errors.split()):
             continue
-        if (found := re.search(hint.pattern, text)) is None:
+        if (match := re.search(hint.pattern, text)) is None:
             continue
-        with suppress(Exception):  # of what others' values do when they are looked at
-            said = hint.help.format(**found.groupdict()) if isinstance(hint.help, str) else hint.help(failure, found)
-            if said is not None:
-                return hint.key, said
+        with suppress(Exception):  # other libraries' values may raise when they are read
+            fix = hint.help.format(**match.groupdict()) if isinstance(hint.help, str) else hint.help(failure, match)
+            if fix is not None:
+                return hint.key, fix
     return None
 
 
 def fix_for(failure: Failure) -> str | None:
     """The fix of an error; None where nothing is known."""
-    found = hint_for(failure)
-    return None if found is None else found[1]
+    answer = hint_for(failure)
+    return None if answer is None else answer[1]
 
 
 def plain_words(text: str) -> str:
@@ -148,9 +147,9 @@ _ADVICE = re.compile(
 
 
 def quoted(text: str) -> str:
-    """The text in quotes, as Python reads it; blanks that look like others are told by their numbers."""
+    """The text in quotes, as Python reads it; special blanks are shown by their numbers."""
     return json.dumps(text, ensure_ascii=False).translate(
-        {ord(one): f"\\u{ord(one):04x}" for one in "\ufeff\u00a0\u200b"}
+        {ord(blank): f"\\u{ord(blank):04x}" for blank in "\ufeff\u00a0\u200b"}
     )
 
 
@@ -158,69 +157,69 @@ def _library_of(module: object) -> str:
     return str(module).partition(".")[0]
 
 
-# -- what the step was given --------------------------------------------------------------------------------------------
+# -- the objects of the step --------------------------------------------------------------------------------------------
 
 
-def _no_place(f: Failure, found: re.Match[str]) -> str | None:
+def _no_place(f: Failure, match: re.Match[str]) -> str | None:
     places = (
         ("mirror", MirrorContext, '.mirror(root="../out")'),
         ("source", SourceContext, '.watch(..., source="../in")'),
     )
-    told = [
+    fixes = [
         f"context.{name} is None: add {verb} to the flow"
         for name, kind, verb in places
-        if getattr(f.context, name, kind) is None and found["name"] in (*dir(kind), *kind.__dataclass_fields__)
+        if getattr(f.context, name, kind) is None and match["name"] in (*dir(kind), *kind.__dataclass_fields__)
     ]
-    return "; or ".join(told) or None
+    return "; or ".join(fixes) or None
 
 
 def _is_batch(f: Failure) -> bool:
     return f.context is not None and f.context.source is not None and f.context.source.path is None
 
 
-def _no_file(f: Failure, found: re.Match[str]) -> str | None:
+def _no_file(f: Failure, match: re.Match[str]) -> str | None:
     if not _is_batch(f) or (f.name and f.name not in dir(Path)) or not f.uses("source", "path"):
         return None
     return f'with run_as="batch" a run is for all files of the folder, so context.source.path is None: {_COLLECT}'
 
 
-def _none_returned(f: Failure, found: re.Match[str]) -> str | None:
+def _none_returned(f: Failure, match: re.Match[str]) -> str | None:
     if f.context is None or f.flow is None or f.step is None:
         return None
     current, use = f.context.current, f.step.use
-    has_none = isinstance(current, Batch) and any(one is None for one in current) and f.uses("current")
+    has_none = isinstance(current, Batch) and any(item is None for item in current) and f.uses("current")
     if current is not None and not has_none:
         return None
     steps = f.flow.steps[: f.flow.steps.index(f.step)]
-    giver = ([f.before] + [one for one in steps if use in (None, "current", one.save_as)])[-1]
+    giver = ([f.before] + [step for step in steps if use in (None, "current", step.save_as)])[-1]
     if giver is None:
         return None
-    said = f"step {giver.label!r} before it returned {'a Batch with None in it' if has_none else 'None'}"
-    if not _returns_a_value(getattr(giver.fn, "fn", giver.fn)):  # of a map what it calls for each item
-        return f"{said}: is its `return` missing?"
+    words = f"step {giver.label!r} before it returned {'a Batch with None in it' if has_none else 'None'}"
+    if not _returns_a_value(getattr(giver.fn, "fn", giver.fn)):  # of a map its function
+        return f"{words}: is its `return` missing?"
     go_on = (
         "leave them out, [one for one in context.current if one is not None]"
         if has_none
         else "begin this step with `if context.current is None: return`"
     )
-    return f"{said} by its `return`; where that is meant, {go_on}"
+    return f"{words} by its `return`; where that is meant, {go_on}"
 
 
-def _first_step(f: Failure, found: re.Match[str]) -> str | None:
+def _first_step(f: Failure, match: re.Match[str]) -> str | None:
     if f.context is None or f.context.current is not None or not f.uses("current"):
         return None
-    said = "context.current is None in the first step"
+    words = "context.current is None in the first step"
     if f.context.source is None:
-        return f"{said}: let a step before it give something"
+        return f"{words}: let a step before it give something"
     return (
-        f"{said}, and this run is for all files: {_COLLECT}"
+        f"{words}, and this run is for all files: {_COLLECT}"
         if _is_batch(f)
-        else f"{said}: the file is context.source.path"
+        else f"{words}: the file is context.source.path"
     )
 
 
-def _item_not_context(f: Failure, found: re.Match[str]) -> str | None:
-    if f.step is None or f.asked is not f.item or getattr(unwrap(f.step.fn), "takes_context", False):
+def _item_not_context(f: Failure, match: re.Match[str]) -> str | None:
+    if f.step is None or f.owner is not f.item or getattr(unwrap(f.step.fn), "takes_context", False):
         return None
     if f.name not in (*dir(FlowContext), *FlowContext.__dataclass_fields__):
         return None
@@ -228,10 +227,10 @@ def _item_not_context(f: Failure, found: re.Match[str]) -> str | None:
     return f"map gives {name} the item ({kind}) and not the context: write def {name}(item), or def {name}(context, item), which gets both"
 
 
-def _saved_object(f: Failure, found: re.Match[str]) -> str | None:
-    name = f.name or found[1]
+def _saved_object(f: Failure, match: re.Match[str]) -> str | None:
+    name = f.name or match[1]
     if f.context is None or (
-        isinstance(f.error, AttributeError) and id(f.asked) not in map(id, (f.context, f.context.objects))
+        isinstance(f.error, AttributeError) and id(f.owner) not in map(id, (f.context, f.context.objects))
     ):
         return None
     if name not in f.savers and name not in f.context.objects:
@@ -240,8 +239,8 @@ def _saved_object(f: Failure, found: re.Match[str]) -> str | None:
     return f"{name} is {what}: {how_to_take(name)}"
 
 
-def _context_as_value(f: Failure, found: re.Match[str]) -> str | None:
-    if f.context is None or (isinstance(f.error, AttributeError) and f.asked is not f.context):
+def _context_as_value(f: Failure, match: re.Match[str]) -> str | None:
+    if f.context is None or (isinstance(f.error, AttributeError) and f.owner is not f.context):
         return None
     current, source = f.context.current, f.context.source
     if current is not None and (not f.name or hasattr(current, f.name)) and "PathLike" not in f.text:
@@ -279,62 +278,62 @@ _PANDAS_WORDS = {
     "to_csv": '.write_csv("a.csv"), of a lazy frame .sink_csv("a.csv")',
     "to_excel": '.write_excel("a.xlsx"), of a lazy frame after .collect()',
 }
-"""What Polars writes for a word of pandas."""
+"""The Polars code for a word of pandas."""
 
 _SAME_OPTIONS = {"sep": "separator", "separator": "sep", "dtype": "schema_overrides", "usecols": "columns"}
 """Options that Polars and pandas have for the same thing."""
 
 
-def _pandas_word(f: Failure, found: re.Match[str]) -> str | None:
-    kind = type(f.asked)
+def _pandas_word(f: Failure, match: re.Match[str]) -> str | None:
+    kind = type(f.owner)
     if _library_of(kind.__module__) != "polars" or kind.__name__ not in ("DataFrame", "LazyFrame", "Series", "Expr"):
         return None
-    if kind.__name__ == "DataFrame" and f.name in f.asked.columns:
+    if kind.__name__ == "DataFrame" and f.name in f.owner.columns:
         return f"{f.name} is a column: pl.col({quoted(f.name)}) in an expression, frame[{quoted(f.name)}] by itself"
     return f"in Polars: {_PANDAS_WORDS[f.name]}" if f.name in _PANDAS_WORDS else None
 
 
-def _near_name(f: Failure, found: re.Match[str]) -> str | None:
-    known = dir(f.asked if isinstance(f.error, AttributeError) else sys.modules.get(f.name))
-    near = None if found["name"].startswith("_") else nearest_name(found["name"], known)
+def _near_name(f: Failure, match: re.Match[str]) -> str | None:
+    names = dir(f.owner if isinstance(f.error, AttributeError) else sys.modules.get(f.name))
+    near = None if match["name"].startswith("_") else nearest_name(match["name"], names)
     return None if near is None else f"did you mean {near!r}?"
 
 
 _PACKAGES = {"PIL": "pillow", "bs4": "beautifulsoup4", "sklearn": "scikit-learn", "yaml": "pyyaml"}
-"""Whose name is not that of the package they come in."""
+"""Modules whose name is not that of their package."""
 
 
-def _missing_package(f: Failure, found: re.Match[str]) -> str | None:
+def _missing_package(f: Failure, match: re.Match[str]) -> str | None:
     from importlib.metadata import packages_distributions
     from importlib.util import find_spec
 
-    name = next(filter(None, found.groups())).partition(".")[0]
+    name = next(filter(None, match.groups())).partition(".")[0]
     if name == "flow_helpers" or find_spec(name) is not None:  # it is there, and a part of it is not
         return None
     is_sure = len(name) >= _SURE_LETTERS and name not in _PACKAGES  # `toml` is none of `tomli`
     near = nearest_name(name, packages_distributions()) if is_sure else None
-    said = f"{'' if near is None else f'did you mean {near}? Else, '}if it is a package, "
+    words = f"{'' if near is None else f'did you mean {near}? Else, '}if it is a package, "
     package = _PACKAGES.get(name, name)
     if kernel_shell() is None:
-        return f"{said}install it where this runs: {sys.executable} -m pip install {package}"
+        return f"{words}install it where this runs: {sys.executable} -m pip install {package}"
     return (
-        f"{said}add it to this kernel: %pip install {package}; if the daemon runs flows with another "
+        f"{words}add it to this kernel: %pip install {package}; if the daemon runs flows with another "
         f"Python (Workspace.current().interpreter() names it), install it there too: PYTHON -m pip install {package}"
     )
 
 
-def _near_option(f: Failure, found: re.Match[str]) -> str | None:
-    called, option = found["call"], found["option"]
+def _near_option(f: Failure, match: re.Match[str]) -> str | None:
+    called, option = match["call"], match["option"]
     functions: list[Any] = [
         reduce(lambda value, part: getattr(value, part, None), called.split("."), library)
         for library in map(sys.modules.get, ("polars", "pandas"))
     ]
-    of_them = [signature(one).parameters for one in functions if one is not None]
-    known = next(one for one in of_them if option not in one)
-    if option == "ascending" and "descending" in known:
+    signatures = [signature(function).parameters for function in functions if function is not None]
+    options = next(parameters for parameters in signatures if option not in parameters)
+    if option == "ascending" and "descending" in options:
         return "its option is descending=, which says the opposite"
     same = _SAME_OPTIONS.get(option)
-    near = same if same in known else nearest_name(option, known)
+    near = same if same in options else nearest_name(option, options)
     return None if near is None else f"did you mean {near}=?"
 
 
@@ -342,39 +341,40 @@ def _near_option(f: Failure, found: re.Match[str]) -> str | None:
 
 
 def only_column_fix(columns: Sequence[str], option: str, among: Sequence[str] = SEPARATORS) -> str | None:
-    """The fix of a table whose only column is all columns of its file in one; None of another. `among` is what may stand between them.
+    """The fix of a table whose only column is all columns of its file in one; None of another. `among` are the possible separators.
 
     Example:
         >>> only_column_fix(["city;amount"], "separator"), only_column_fix(["city", "a;b"], "separator")
         ('the only column is "city;amount": the file has ";" between its columns, so read it with separator=";"', None)
     """
-    separator = next((one for one in among if one in columns[0]), None) if len(columns) == 1 else None
+    separator = next((sign for sign in among if sign in columns[0]), None) if len(columns) == 1 else None
     if separator is None:
         return None
-    said = f"the only column is {quoted(beginning(columns[0], _LONGEST_VALUE))}: the file has {quoted(separator)}"
-    return f"{said} between its columns, so read it with {option}={quoted(separator)}"
+    words = f"the only column is {quoted(beginning(columns[0], _LONGEST_VALUE))}: the file has {quoted(separator)}"
+    return f"{words} between its columns, so read it with {option}={quoted(separator)}"
 
 
 def _frame_columns(f: Failure) -> list[str] | None:
     """The columns of the frame that Polars or pandas worked on when it raised."""
-    for value in (one for frame in f.frames("polars", "pandas") for one in frame.f_locals.values()):
-        for one in (value, getattr(value, "obj", None)):  # of a `groupby` of pandas
-            if type(one).__name__ == "DataFrame" and _library_of(type(one).__module__) in ("polars", "pandas"):
-                return [name for name in cast(Any, one).columns if isinstance(name, str)]
+    for value in (value for frame in f.frames("polars", "pandas") for value in frame.f_locals.values()):
+        for table in (value, getattr(value, "obj", None)):  # of a `groupby` of pandas
+            if type(table).__name__ == "DataFrame" and _library_of(type(table).__module__) in ("polars", "pandas"):
+                return [name for name in cast(Any, table).columns if isinstance(name, str)]
     return None
 
 
-def _missing_column(f: Failure, found: re.Match[str]) -> str | None:
-    wanted = next(filter(None, found.groups()))
-    told = re.search(r"(?:valid columns: |Candidate bindings: )([^\n]*)", f.text)
-    columns = _frame_columns(f) if told is None else list(map(json.loads, re.findall(r'"(?:[^"\\]|\\.)*"', told[1])))
-    if columns is None or wanted in columns:
+def _missing_column(f: Failure, match: re.Match[str]) -> str | None:
+    name = next(filter(None, match.groups()))
+    listing = re.search(r"(?:valid columns: |Candidate bindings: )([^\n]*)", f.text)
+    texts = None if listing is None else re.findall(r'"(?:[^"\\]|\\.)*"', listing[1])
+    columns = _frame_columns(f) if texts is None else list(map(json.loads, texts))
+    if columns is None or name in columns:
         return None
     if (together := only_column_fix(columns, f.option("separator", "sep"))) is not None:
         return together
-    if (near := nearest_name(wanted, columns)) is not None:
+    if (near := nearest_name(name, columns)) is not None:
         return f"did you mean {quoted(near)}?" + (" Its name has blanks around it" if near.strip() != near else "")
-    return f"the columns are {first_few([quoted(one) for one in columns], _MOST_TOLD)}" if told is None else None
+    return f"the columns are {first_few(list(map(quoted, columns)), _MOST_COLUMNS)}" if listing is None else None
 
 
 def workbook_fix(path: str | Path) -> str | None:
@@ -386,9 +386,9 @@ def workbook_fix(path: str | Path) -> str | None:
     )
 
 
-def _relative_path(f: Failure, found: re.Match[str]) -> str | None:
-    name = next(filter(None, (getattr(f.error, "filename", None), *found.groups())))
-    if os.path.isabs(name) or any(one in name for one in "*?[:"):
+def _relative_path(f: Failure, match: re.Match[str]) -> str | None:
+    name = next(filter(None, (getattr(f.error, "filename", None), *match.groups())))
+    if os.path.isabs(name) or any(sign in name for sign in "*?[:"):
         return None
     here, root = os.getcwd(), None if f.context is None else f.context.workspace_root
     what = f"{quoted(name)} means {os.path.abspath(name)}: a relative path starts in {here}"
@@ -397,17 +397,17 @@ def _relative_path(f: Failure, found: re.Match[str]) -> str | None:
     return f'{what}; {os.path.abspath(root / name)} is there: write "{Path(os.path.relpath(root / name, here)).as_posix()}"'
 
 
-def _not_utf8(f: Failure, found: re.Match[str]) -> str:
+def _not_utf8(f: Failure, match: re.Match[str]) -> str:
     read = (frame.f_locals.get(name) for frame in f.frames("polars", "pandas") for name in _FILES)
-    path = next((one for one in read if isinstance(one, (str, os.PathLike))), f.source)
-    if path is not None and os.path.isfile(path) and (said := workbook_fix(Path(path))) is not None:
-        return said
+    path = next((value for value in read if isinstance(value, (str, os.PathLike))), f.source)
+    if path is not None and os.path.isfile(path) and (fix := workbook_fix(Path(path))) is not None:
+        return fix
     return (
         'the file is not UTF-8: say what it is, such as encoding="cp1252" (Excel on Windows); or it is not a text file'
     )
 
 
-def _odd_name(f: Failure, found: re.Match[str]) -> str | None:
+def _odd_name(f: Failure, match: re.Match[str]) -> str | None:
     try:
         f"{f.source}{'' if f.item is _NO_ITEM else f.item}".encode()
     except UnicodeEncodeError:
@@ -437,7 +437,7 @@ _MISUSE = "AttributeError TypeError ValueError"
 
 HINTS = (
     Hint("odd_name", "", "", _odd_name),
-    Hint("syntax", "SyntaxError", "", lambda f, found: syntax_fix(f.text)),
+    Hint("syntax", "SyntaxError", "", lambda f, match: syntax_fix(f.text)),
     Hint("no_place", "AttributeError", r"'NoneType' object has no attribute '(?P<name>\w+)'", _no_place),
     Hint("no_file", "", r"NoneType|empty input: paths: \[\]|\.read\(\) method|must be a string or bytes", _no_file),
     Hint("none_returned", "", "NoneType", _none_returned),
@@ -550,19 +550,19 @@ HINTS = (
         " that was copied in part is copied again",
     ),
     Hint("full_drive", "", _FULL_WORDS, "the drive that the step writes to is full: free some space there"),
-    Hint("newer_database", "", "version number", lambda f, found: fix_of_newer(f.text)),
+    Hint("newer_database", "", "version number", lambda f, match: fix_of_newer(f.text)),
 )
-"""The rows, in the order in which they are asked: what the step was given comes before near names, and words of pandas before them too."""
+"""The rows in the order in which they are tried: the objects of the step and words of pandas come before near names."""
 
 
 _NAMES_OF_USE = re.compile(r"collect|sink|write|save|export|\bsql\b|fetch")
-"""Words of what computes a LazyFrame, in the text of a function that may do it by one of its own."""
+"""Words in the text of a function that may compute a LazyFrame, also by a function of its own."""
 
 
 def forgotten_return(step: StepSpec, result: object) -> str | None:
-    """What is said of a saved result that is None where the step's function returns a value nowhere; else None.
+    """The text for a saved result that is None where the step's function returns a value nowhere; else None.
 
-    Who writes `return None` means it. Nothing is said of a function whose text is not at hand, and of a lambda.
+    `return None` is meant. There is no text for a function whose source is not at hand, and for a lambda.
 
     Example:
         >>> def read(context): return None
@@ -575,9 +575,9 @@ def forgotten_return(step: StepSpec, result: object) -> str | None:
 
 
 def never_computed(step: StepSpec, result: object) -> str | None:
-    """What is said of a LazyFrame that the last step gave and does not collect or write itself; None of every other result.
+    """The text for a LazyFrame that the last step returned and does not collect or write itself; None for every other result.
 
-    Nothing is said of a function whose text is not at hand, and of a lambda.
+    There is no text for a function whose source is not at hand, and for a lambda.
 
     Example:
         >>> never_computed(StepSpec(len, None, "raw_df", "Read", "read"), None) is None
@@ -595,7 +595,7 @@ def never_computed(step: StepSpec, result: object) -> str | None:
 
 
 def _body_of(fn: object) -> str | None:
-    """The text of a function; None where nobody can tell, and of a lambda."""
+    """The source text of a function; None where it is not at hand, and of a lambda."""
     import inspect
 
     try:
@@ -610,7 +610,7 @@ def _body_of(fn: object) -> str | None:
 
 
 def _returns_a_value(fn: object) -> bool:
-    """Whether the text of a function has a `return` with a value, which may be None; True where nobody can tell."""
+    """Whether a function has a `return` with a value, which may be None; True where its source is not at hand."""
     from textwrap import dedent
 
     try:
@@ -619,11 +619,11 @@ def _returns_a_value(fn: object) -> bool:
         return True
     if not isinstance(function, ast.FunctionDef):
         return True
-    return any(isinstance(one, ast.Return) and one.value is not None for one in _own_statements(function.body))
+    return any(isinstance(node, ast.Return) and node.value is not None for node in _own_statements(function.body))
 
 
 def _own_statements(nodes: list[ast.stmt]) -> Iterator[ast.AST]:
-    """All below `nodes` that is not part of a function or class defined there."""
+    """All nodes below `nodes` outside of functions and classes defined there."""
     todo: list[ast.AST] = list(nodes)
     while todo:
         node = todo.pop()

@@ -1,4 +1,4 @@
-"""Where a run reads and writes: the path tables of `context.source` and `context.mirror`.
+"""The path tables of `context.source` and `context.mirror`: where a run reads and writes.
 
 For a source root R, mirror root M and the file R/a/b.xlsx:
 
@@ -35,26 +35,26 @@ from data_engine.record import frozen
 
 
 class Places(Protocol):
-    """What a context asks before it hands out a path to write to. May be asked by several threads at once."""
+    """The places where a run writes; a context asks them before it hands out a path, also from several threads at once."""
 
     def root(self, final: Path) -> Path:
         """The folder that stands for the mirror root `final` in this run."""
 
     def enter(self, place: Path, *, is_folder: bool) -> None:
-        """A path below `root` is about to be handed out: a file's, or a folder's with all that is in it."""
+        """Prepare a path below `root` that is about to be handed out: a file, or a folder with all its content."""
 
     def database(self, final: Path, *, read_only: bool) -> Path:
         """The path that stands for the workspace's database `final` in this run."""
 
     def final(self, path: Path) -> Path:
-        """Where a file at `path` will be when the run has ended well; a path that is none of ours as it is."""
+        """The path of the file `path` when the run has ended well; a foreign path is unchanged."""
 
     def publish(self) -> None:
-        """Let everybody see what was written so far."""
+        """Make everything written so far visible."""
 
 
 class InPlace:
-    """Writing goes where it belongs, at once.
+    """The places of a run that writes into the mirror itself, at once.
 
     Example:
         >>> IN_PLACE.root(Path("/out")), IN_PLACE.final(Path("/out/a.csv"))
@@ -66,7 +66,7 @@ class InPlace:
         return final
 
     def enter(self, place: Path, *, is_folder: bool) -> None:
-        """Nothing is to be prepared."""
+        """Prepare nothing."""
 
     def database(self, final: Path, *, read_only: bool) -> Path:
         """The database itself."""
@@ -77,7 +77,7 @@ class InPlace:
         return path
 
     def publish(self) -> None:
-        """Everything is seen already.
+        """Refuse: everything is visible already.
 
         Raises:
             FlowValidationError: always, since the flow's mirror is not staged.
@@ -93,7 +93,7 @@ IN_PLACE = InPlace()
 
 
 class NotedPlaces:
-    """Other `places`, with each path that is handed out told to `note`, and whether it is a folder.
+    """Other `places`, which call `note` with each path that is handed out and whether it is a folder.
 
     Example:
         >>> noted = []
@@ -108,7 +108,7 @@ class NotedPlaces:
         self.publish = places.publish
 
     def enter(self, place: Path, *, is_folder: bool) -> None:
-        """As the other places."""
+        """Prepare the path as the other places do, and note it."""
         self._places.enter(place, is_folder=is_folder)
         self._note(place, is_folder)
 
@@ -312,7 +312,7 @@ class MirrorContext:
 
     @typed_call
     def final(self, path: str | os.PathLike[str]) -> Path:
-        """Where a path of this run will be when the run has ended well; of a mirror that is not staged, the path itself.
+        """The place of a path of this run when the run has ended well; of a mirror that is not staged, the path itself.
 
         Example:
             >>> import tempfile

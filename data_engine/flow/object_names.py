@@ -1,5 +1,4 @@
-"""The names that steps give their results (`save_as=`) and take them by (`use=`): which are hardly meant as they stand, and
-which objects a step changes under another."""
+"""Warns of mistakes in the names of objects (`save_as=`, `use=`), and of steps that change an object which a later one uses."""
 
 from __future__ import annotations
 
@@ -25,10 +24,10 @@ def object_warnings(steps: Sequence[StepSpec]) -> list[str]:
 
 
 def saved_twice(steps: Sequence[StepSpec], shown: str | None = None) -> list[str]:
-    """What is to be told of names that several steps save, where a later one does not take the object by that name.
+    """The warnings of names that several steps save, where a later one does not take the object by that name.
 
-    A step that takes an object and saves it under the same name replaces it on purpose. Of the name of which somebody looks at the
-    object (`shown`), it is told all the same whose result that is.
+    A step that takes an object and saves it under the same name replaces it on purpose. The name of the object on screen (`shown`)
+    gets a warning all the same, which says whose result it is.
 
     Example:
         >>> from data_engine import Flow
@@ -49,7 +48,7 @@ def saved_twice(steps: Sequence[StepSpec], shown: str | None = None) -> list[str
 
 
 def replaced_unasked(steps: Sequence[StepSpec]) -> dict[int, int]:
-    """For each step that replaces an object it does not take by its name: the step that saved that one; both counted from 0.
+    """The steps that replace an object which they do not take by its name, each with the step that saved it; counted from 0.
 
     Example:
         >>> from data_engine import Flow
@@ -57,18 +56,18 @@ def replaced_unasked(steps: Sequence[StepSpec]) -> dict[int, int]:
         {1: 0}
     """
     newest: dict[str, int] = {}
-    found = {}
+    pairs = {}
     for number, step in enumerate(steps):
         if step.save_as is None:
             continue
         if step.save_as in newest and step.use != step.save_as:
-            found[number] = newest[step.save_as]
+            pairs[number] = newest[step.save_as]
         newest[step.save_as] = number
-    return found
+    return pairs
 
 
 def taken_later(steps: Sequence[StepSpec]) -> dict[int, int]:
-    """For each step whose result a later one takes by its name, with steps between the two: the last that does; both counted from 0.
+    """The steps whose result a later one, not the next, takes by its name, each with the last that does; counted from 0.
 
     Example:
         >>> from data_engine import Flow
@@ -78,18 +77,18 @@ def taken_later(steps: Sequence[StepSpec]) -> dict[int, int]:
         {}
     """
     savers: dict[str, int] = {}
-    found = {}
+    takers = {}
     for number, step in enumerate(steps):
         at = savers.get(step.use or "")
         if at is not None and number > at + 1:
-            found[at] = number
+            takers[at] = number
         if step.save_as is not None:
             savers[step.save_as] = number
-    return found
+    return takers
 
 
 def taken_changed(steps: Sequence[StepSpec], index: int, changed: Iterable[str | None]) -> list[str]:
-    """What is said where a later step takes by its name an object that step number `index` (from 0) has `changed`; the first is told.
+    """The warning where a later step takes by its name an object that step number `index` (from 0) has `changed`; only the first.
 
     Example:
         >>> from data_engine import Flow
@@ -110,7 +109,7 @@ def taken_changed(steps: Sequence[StepSpec], index: int, changed: Iterable[str |
 
 
 def how_to_take(name: str) -> str:
-    """How a step takes what an earlier one saved under this name.
+    """The fix that takes an object which an earlier step saved under this name.
 
     Example:
         >>> how_to_take("raw_df")
@@ -137,7 +136,7 @@ def _never_saved(steps: Sequence[StepSpec]) -> list[str]:
 
 def _twice_words(steps: Sequence[StepSpec], name: str, numbers: Sequence[int], *, is_meant: bool) -> str:
     who = first_few([f"step {number + 1} {steps[number].label!r}" for number in numbers], _MOST_STEPS)
-    told = f"{name!r} is saved by {len(numbers)} steps ({who}): it is the result of step {numbers[-1] + 1}"
+    text = f"{name!r} is saved by {len(numbers)} steps ({who}): it is the result of step {numbers[-1] + 1}"
     if is_meant:
-        return told
-    return f"{told}; give the others names of their own, or add use={name!r} to a step that is meant to replace it"
+        return text
+    return f"{text}; give the others names of their own, or add use={name!r} to a step that is meant to replace it"

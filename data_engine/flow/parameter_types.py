@@ -18,7 +18,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.secret import Secret
 
 Facts = tuple[dict[str, Any], Any]
-"""What `Parameter` is made of, and the default as the author wrote it."""
+"""The fields of a `Parameter`, and the default as the author wrote it."""
 
 _PLAIN: dict[Any, str] = {
     str: "str",
@@ -41,11 +41,11 @@ _FROM_JSON: dict[str, Callable[[Any], Any]] = {
     "Decimal": decimal.Decimal,
     "Path": pathlib.Path,
 }
-_KNOWN = "str int float bool date datetime time timedelta Decimal Path Enum Literal list[...] X | None Secret"
+_TYPES = "str int float bool date datetime time timedelta Decimal Path Enum Literal list[...] X | None Secret"
 
 
 class _Type(typing.NamedTuple):
-    """What a field's annotation asks for; `values` are the choices by their texts."""
+    """The type in a field's annotation; `values` are the choices by their texts."""
 
     kind: str
     is_list: bool = False
@@ -71,13 +71,13 @@ def read_fields(settings: object) -> list[Facts]:
             what = f"parameters are declared by a dataclass, not by {type(settings).__name__} {settings!r:.80}"
             fix = "write a class with a line for each of them:\n@dataclass\nclass Settings:\n    month: date = date(2013, 1, 1)"
         raise FlowValidationError(what, where="Flow.params", fix=fix)
-    told, kinds = _docstring_lines(settings), _kinds(settings)
-    fields = {one.name: one for one in dataclasses.fields(settings)}
-    return [(_facts(fields[name], kind, told), _default(fields[name])) for name, kind in kinds.items()]
+    lines, kinds = _docstring_lines(settings), _kinds(settings)
+    fields = {field.name: field for field in dataclasses.fields(settings)}
+    return [(_facts(fields[name], kind, lines), _default(fields[name])) for name, kind in kinds.items()]
 
 
 def instance_of(settings: Any, values: dict[str, Any]) -> Any:
-    """An instance of the dataclass, of values that were checked, as JSON has them."""
+    """An instance of the dataclass from checked values, as JSON has them."""
     kinds = _kinds(settings)
     return settings(**{name: _from_json(kinds[name], value) for name, value in values.items()})
 
@@ -89,60 +89,60 @@ def _kinds(settings: type) -> dict[str, _Type]:
         raise FlowValidationError(
             f"a type of {settings.__name__} cannot be understood: {error}", where="Flow.params", fix="import its name"
         ) from error
-    fields = [one for one in dataclasses.fields(settings) if one.init]
-    return {one.name: _type_of(hints[one.name], f"{settings.__name__}.{one.name}") for one in fields}
+    fields = [field for field in dataclasses.fields(settings) if field.init]
+    return {field.name: _type_of(hints[field.name], f"{settings.__name__}.{field.name}") for field in fields}
 
 
 def _hints(settings: type) -> dict[str, Any]:
     try:
         return typing.get_type_hints(settings)
-    except NameError:  # a class inside a function, whose names nobody can look up: those that are usual are known here
+    except NameError:  # a class inside a function: its names cannot be looked up, only the usual ones
         names = {kind.__name__: kind for kind in (*_PLAIN, enum.Enum)} | {"Literal": typing.Literal}
         return typing.get_type_hints(settings, localns=names)
 
 
-def _facts(one: dataclasses.Field[Any], kind: _Type, told: dict[str, str]) -> dict[str, Any]:
-    has_default = one.default is not dataclasses.MISSING or one.default_factory is not dataclasses.MISSING
+def _facts(field: dataclasses.Field[Any], kind: _Type, lines: dict[str, str]) -> dict[str, Any]:
+    has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
     return {
-        "name": one.name,
+        "name": field.name,
         "kind": kind.kind,
         "choices": tuple(kind.values or ()),
         "aliases": kind.aliases,
         "is_list": kind.is_list,
         "is_optional": kind.is_optional,
         "has_default": has_default or kind.kind == "Secret",
-        "label": str(one.metadata.get("label") or ""),
-        "help": str(one.metadata.get("help") or told.get(one.name, "")),
+        "label": str(field.metadata.get("label") or ""),
+        "help": str(field.metadata.get("help") or lines.get(field.name, "")),
     }
 
 
-def _default(one: dataclasses.Field[Any]) -> Any:
-    if one.default_factory is not dataclasses.MISSING:
-        return one.default_factory()
-    return None if one.default is dataclasses.MISSING else one.default
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
 
 
 def _type_of(hint: Any, where: str) -> _Type:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        others = [one for one in inner if one is not type(None)]
+        others = [part for part in inner if part is not type(None)]
         if len(others) == 1 and len(inner) == 2:
             return _type_of(others[0], where)._replace(is_optional=True)
     elif origin is list and len(inner) == 1:
-        found = _type_of(inner[0], where)
-        if not (found.is_list or found.is_optional or found.kind == "Secret"):
-            return found._replace(is_list=True)
-    elif origin is typing.Literal and all(isinstance(one, (str, int, bool)) for one in inner):
-        return _Type("Literal", values={str(one): one for one in inner})
+        element = _type_of(inner[0], where)
+        if not (element.is_list or element.is_optional or element.kind == "Secret"):
+            return element._replace(is_list=True)
+    elif origin is typing.Literal and all(isinstance(choice, (str, int, bool)) for choice in inner):
+        return _Type("Literal", values={str(choice): choice for choice in inner})
     elif isinstance(hint, type) and issubclass(hint, enum.Enum):
-        aliases = tuple((str(one.value), one.name) for one in hint)
-        return _Type("Enum", values={one.name: one for one in hint}, aliases=aliases)
+        aliases = tuple((str(member.value), member.name) for member in hint)
+        return _Type("Enum", values={member.name: member for member in hint}, aliases=aliases)
     elif hint in _PLAIN:
         return _Type(_PLAIN[hint])
     raise FlowValidationError(
         f"{where} is of type {_type_name(hint)}, which parameters do not support",
         where="Flow.params",
-        fix=f"use one of {_KNOWN}",
+        fix=f"use one of {_TYPES}",
     )
 
 
@@ -155,28 +155,28 @@ def _from_json(kind: _Type, value: Any) -> Any:
     if value is None or isinstance(value, Secret):
         return value
     if kind.is_list:
-        return [_from_json(kind._replace(is_list=False), one) for one in value]
+        return [_from_json(kind._replace(is_list=False), element) for element in value]
     if kind.values is not None:
         return kind.values[value]
     return _FROM_JSON.get(kind.kind, lambda same: same)(value)
 
 
-_TOLD = re.compile(r"^(\s*)(\w+)(?: \([^)]*\))?: +(\S.*)$")
+_FIELD_LINE = re.compile(r"^(\s*)(\w+)(?: \([^)]*\))?: +(\S.*)$")
 
 
 def _docstring_lines(settings: type) -> dict[str, str]:
-    """What the class's docstring says of each of its fields."""
-    names = {one.name for one in dataclasses.fields(settings)}
-    found: dict[str, str] = {}
+    """The line for each field in the class's docstring."""
+    names = {field.name for field in dataclasses.fields(settings)}
+    lines: dict[str, str] = {}
     name, depth = "", 0
     for line in (inspect.cleandoc(settings.__doc__ or "")).splitlines():
-        match = _TOLD.match(line)
+        match = _FIELD_LINE.match(line)
         indent = len(line) - len(line.lstrip())
         if match is not None and match[2] in names:
             name, depth = match[2], indent
-            found[name] = match[3].strip()
+            lines[name] = match[3].strip()
         elif name and line.strip() and indent > depth:
-            found[name] += f" {line.strip()}"
+            lines[name] += f" {line.strip()}"
         else:
             name = ""
-    return found
+    return lines

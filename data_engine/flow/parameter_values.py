@@ -1,4 +1,4 @@
-"""Single values of parameters: what may be given for each type, and how JSON has it."""
+"""Reads single values of parameters: the accepted forms of each type, and their JSON."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from data_engine.record import frozen
 
 @frozen
 class TypedValue:
-    """What a person typed for a parameter: as it is (`raw`), and as flows read it that declare none (`loose`): as JSON
-    where it can be read so.
+    """A value that a person typed for a parameter: as it is (`raw`), and for flows without declared ones (`loose`): as JSON where
+    it can be read so.
 
     Example:
         >>> TypedValue.text("007"), TypedValue.text("15"), TypedValue.value([1])
@@ -30,12 +30,12 @@ class TypedValue:
 
     @classmethod
     def text(cls, text: str) -> TypedValue:
-        """Of a text."""
+        """The value of a text."""
         return cls(text, _loose(text))
 
     @classmethod
     def value(cls, value: Any) -> TypedValue:
-        """Of a value that came as JSON."""
+        """The value of one that came as JSON."""
         return cls(value, value)
 
 
@@ -79,99 +79,99 @@ def _no_constant(name: str) -> Any:
     raise ValueError(name)  # "NaN" and "Infinity" are no JSON; as words they stay texts
 
 
-def _str(given: Any) -> str:
-    if not isinstance(given, str):
-        raise TypeError(given)
-    if "\0" in given or any("\ud800" <= letter <= "\udfff" for letter in given):
-        raise ValueError(given)
-    return given
+def _str(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ValueError(value)
+    return value
 
 
-def _int(given: Any) -> int:
-    if isinstance(given, str):
-        if not _WHOLE.fullmatch(given.strip()):
-            raise ValueError(given)
-        return int(given)
-    if isinstance(given, bool) or not isinstance(given, int):
-        raise TypeError(given)
-    return given
+def _int(value: Any) -> int:
+    if isinstance(value, str):
+        if not _WHOLE.fullmatch(value.strip()):
+            raise ValueError(value)
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(value)
+    return value
 
 
-def _float(given: Any) -> float:
-    if isinstance(given, bool) or not isinstance(given, (str, int, float)):
-        raise TypeError(given)
-    found = float(given)
-    if not math.isfinite(found):
-        raise ValueError(given)
-    return found
+def _float(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise TypeError(value)
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
 
 
-def _decimal(given: Any) -> str:
+def _decimal(value: Any) -> str:
     from decimal import Decimal
 
-    if isinstance(given, bool) or not isinstance(given, (str, int, float, Decimal)):
-        raise TypeError(given)
-    found = Decimal(repr(given) if isinstance(given, float) else given.strip() if isinstance(given, str) else given)
-    if not found.is_finite():
-        raise ValueError(given)
-    return str(found)
+    if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
+        raise TypeError(value)
+    number = Decimal(repr(value) if isinstance(value, float) else value.strip() if isinstance(value, str) else value)
+    if not number.is_finite():
+        raise ValueError(value)
+    return str(number)
 
 
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
-def _bool(given: Any) -> bool:
-    if isinstance(given, bool):
-        return given
-    if isinstance(given, str) and given.strip().lower() in _BOOLEANS:
-        return _BOOLEANS[given.strip().lower()]
-    raise ValueError(given)
+def _bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in _BOOLEANS:
+        return _BOOLEANS[value.strip().lower()]
+    raise ValueError(value)
 
 
-def _date(given: Any) -> str:
+def _date(value: Any) -> str:
     from datetime import date, datetime
 
-    if isinstance(given, date) and not isinstance(given, datetime):
-        return given.isoformat()
-    text = _str(given).strip()
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value.isoformat()
+    text = _str(value).strip()
     if _MONTH.fullmatch(text):
         text += "-01"
     if not _DAY.fullmatch(text):
-        raise ValueError(given)
+        raise ValueError(value)
     return date.fromisoformat(text).isoformat()
 
 
-def _datetime(given: Any) -> str:
+def _datetime(value: Any) -> str:
     from datetime import date, datetime
 
-    if isinstance(given, datetime):
-        return given.isoformat()
-    if isinstance(given, date):
-        raise TypeError(given)
-    return datetime.fromisoformat(_str(given).strip()).isoformat()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, date):
+        raise TypeError(value)
+    return datetime.fromisoformat(_str(value).strip()).isoformat()
 
 
-def _time(given: Any) -> str:
+def _time(value: Any) -> str:
     from datetime import time
 
-    if isinstance(given, time):
-        return given.isoformat()
-    text = _str(given).strip()
+    if isinstance(value, time):
+        return value.isoformat()
+    text = _str(value).strip()
     return time.fromisoformat(f"0{text}" if _SHORT_HOUR.match(text) else text).isoformat()
 
 
-def _timedelta(given: Any) -> str:
+def _timedelta(value: Any) -> str:
     from datetime import timedelta
 
-    if isinstance(given, timedelta):
-        return _duration_text(given.total_seconds())
-    return _duration_text(parse_duration(_str(given), where="params=", allow_zero=True))
+    if isinstance(value, timedelta):
+        return _duration_text(value.total_seconds())
+    return _duration_text(parse_duration(_str(value), where="params=", allow_zero=True))
 
 
-def _path(given: Any) -> str:
-    text = os.fspath(given) if isinstance(given, os.PathLike) else given
+def _path(value: Any) -> str:
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not _str(text).strip():
-        raise ValueError(given)
+        raise ValueError(value)
     return str(text)
 
 
@@ -187,7 +187,7 @@ READERS: Mapping[str, Callable[[Any], Any]] = {
     "timedelta": _timedelta,
     "Path": _path,
 }
-"""Each type that a parameter can be of, and what reads a value of it as JSON has it."""
+"""The reader of each type of parameter; it gives the value as JSON has it."""
 
 _WHOLE = re.compile(r"[+-]?\d+(?:_\d+)*", re.ASCII)
 _MONTH = re.compile(r"\d{4}-\d\d", re.ASCII)

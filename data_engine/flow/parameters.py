@@ -1,4 +1,4 @@
-"""The parameters of a flow: what a dataclass asks for, as a frozen value, and the one grammar of what is given for them.
+"""The parameters of a flow: the fields of a dataclass as a frozen value, and the one grammar of their values.
 
 A value is given as itself (`date(2013, 1, 5)`), as JSON has it, or as a text; all of them are read here, wherever they come
 from. Written as a text:
@@ -15,7 +15,7 @@ from. Written as a text:
     X | None                as X; none, or nothing at all, is None
     Secret                  never: it is asked for by its name; of `Secret | None` one that is missing is None
 
-No code of an author's is needed to read a value, so that a daemon checks what it was sent; only `make` needs the class.
+Reading a value needs no code of an author's, so that a daemon can check a request; only `make` needs the class.
 """
 
 from __future__ import annotations
@@ -57,46 +57,46 @@ class Parameter(Record):
 
     @property
     def title(self) -> str:
-        """What a form calls it: its label, or its name in words."""
+        """The title in a form: the label, or the name in words."""
         return self.label or self.name.replace("_", " ").strip().capitalize()
 
     @property
     def type(self) -> str:
         """The type for people, such as "list of date, or none"."""
-        one = f"one of {', '.join(self.choices)}" if self.choices else self.kind
-        return f"{'list of ' if self.is_list else ''}{one}{', or none' if self.is_optional else ''}"
+        words = f"one of {', '.join(self.choices)}" if self.choices else self.kind
+        return f"{'list of ' if self.is_list else ''}{words}{', or none' if self.is_optional else ''}"
 
-    def parse(self, given: Any) -> Any:
-        """`given` as JSON has it: a text, number, boolean, None, or a list of them.
+    def parse(self, value: Any) -> Any:
+        """`value` as JSON has it: a text, number, boolean, None, or a list of them.
 
         Raises:
             FlowValidationError: it is not of the type; names the parameter.
         """
         if self.kind == "Secret":
-            if isinstance(given, Secret):
+            if isinstance(value, Secret):
                 return MASK
             raise self._refused(
                 "a secret is never given as a value: the flow asks for it by its name",
                 f"data-engine secret set {self.name}",
             )
         if self.is_optional and (
-            given is None or (isinstance(given, str) and given.strip().lower() in ("", "none", "null"))
+            value is None or (isinstance(value, str) and value.strip().lower() in ("", "none", "null"))
         ):
             return None
         if self.is_list:
-            return [self._one(item) for item in _items(self, given)]
-        return self._one(given)
+            return [self._parse_item(item) for item in _items(self, value)]
+        return self._parse_item(value)
 
-    def _one(self, given: Any) -> Any:
+    def _parse_item(self, value: Any) -> Any:
         if self.choices:
-            return self._choice(given)
+            return self._choice(value)
         try:
-            return READERS[self.kind](given)
+            return READERS[self.kind](value)
         except (ValueError, TypeError, ArithmeticError, FlowValidationError) as error:
-            raise self._refused(f"it cannot be {_shown(given)}", _EXAMPLES[self.kind]) from error
+            raise self._refused(f"it cannot be {_shown(value)}", _EXAMPLES[self.kind]) from error
 
-    def _choice(self, given: Any) -> str:
-        text = str(wire_of(given)).strip()
+    def _choice(self, value: Any) -> str:
+        text = str(wire_of(value)).strip()
         text = text if text in self.choices else dict(self.aliases).get(text, text)
         if text in self.choices:
             return text
@@ -109,7 +109,7 @@ class Parameter(Record):
             if near
             else f"give one of {', '.join(self.choices)}"
         )
-        raise self._refused(f"it cannot be {_shown(given)}", fix)
+        raise self._refused(f"it cannot be {_shown(value)}", fix)
 
     def _refused(self, why: str, fix: str) -> FlowValidationError:
         return FlowValidationError(f"parameter {self.name}: {why}", where=f"params[{self.name!r}]", fix=fix)
@@ -117,8 +117,7 @@ class Parameter(Record):
 
 @frozen
 class Parameters:
-    """All parameters of a flow. `make` turns what was given into an instance of the author's class `settings`, where it is
-    at hand.
+    """All parameters of a flow. `make` turns values into an instance of the author's class `settings`, where that is at hand.
 
     Example:
         >>> from datetime import date
@@ -140,29 +139,29 @@ class Parameters:
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The names of those without a default."""
-        return tuple(one.name for one in self.fields if not one.has_default)
+        """The names of parameters without a default."""
+        return tuple(parameter.name for parameter in self.fields if not parameter.has_default)
 
-    def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What was given, each value as JSON has it; those that were not given are left out.
+    def check(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The given values as JSON has them; parameters without one are left out.
 
         Raises:
             FlowValidationError: an unknown name (with the nearest known one), a wrong value, or a missing one.
         """
-        known = {one.name: one for one in self.fields}
-        for name in given:
-            if name not in known:
-                near = nearest_name(name, known)
+        by_name = {parameter.name: parameter for parameter in self.fields}
+        for name in params:
+            if name not in by_name:
+                near = nearest_name(name, by_name)
                 offer = f"did you mean {near}? " if near else ""
                 raise FlowValidationError(
                     f"there is no parameter {name!r}",
                     where=f"params[{name!r}]",
-                    fix=f"{offer}{self.title} has {', '.join(known) or 'none'}",
+                    fix=f"{offer}{self.title} has {', '.join(by_name) or 'none'}",
                 )
-        read = {name: known[name].parse(value) for name, value in given.items()}
+        read = {name: by_name[name].parse(value) for name, value in params.items()}
         missing = [name for name in self.required if name not in read]
         if missing:
-            first = known[missing[0]]
+            first = by_name[missing[0]]
             raise FlowValidationError(
                 f"parameter {first.name} has no default and was not given ({first.type})",
                 where=f"params[{first.name!r}]",
@@ -170,7 +169,7 @@ class Parameters:
             )
         return read
 
-    def make(self, given: Mapping[str, Any], *, secret: Callable[[str], Secret]) -> Any:
+    def make(self, params: Mapping[str, Any], *, secret: Callable[[str], Secret]) -> Any:
         """An instance of the author's class; `secret` gives those that are asked for by name.
 
         Raises:
@@ -178,11 +177,11 @@ class Parameters:
         """
         from data_engine.flow.parameter_types import instance_of
 
-        values = self.check(given)
-        for one in self.fields:
-            if one.kind == "Secret":
-                own = given.get(one.name)
-                values[one.name] = own if isinstance(own, Secret) else _secret(one, secret)
+        values = self.check(params)
+        for parameter in self.fields:
+            if parameter.kind == "Secret":
+                own = params.get(parameter.name)
+                values[parameter.name] = own if isinstance(own, Secret) else _secret(parameter, secret)
         try:
             return instance_of(self.settings, values)
         except (ValueError, TypeError) as error:
@@ -193,17 +192,17 @@ class Parameters:
             ) from error
 
     def as_json(self) -> list[dict[str, Any]]:
-        """For a form, and for a process that has no code of the author's."""
-        return [one.as_dict() for one in self.fields]
+        """The parameters for a form, and for a process without the author's code."""
+        return [parameter.as_dict() for parameter in self.fields]
 
     @classmethod
     def of_json(cls, facts: list[Mapping[str, Any]], title: str = "") -> Parameters:
-        """What `as_json` told of; it checks, and makes nothing."""
+        """The parameters of `as_json`; they check values, but cannot `make`."""
         return cls(tuple(map(Parameter.read, facts)), title)
 
 
 def parameters_of(settings: object) -> Parameters:
-    """What a dataclass asks for.
+    """The parameters that a dataclass declares.
 
     A field's label and help come from `field(metadata={"label": ..., "help": ...})`; without help, from its line in the
     class's docstring (`name: what it is`).
@@ -219,8 +218,8 @@ def parameters_of(settings: object) -> Parameters:
 
 
 def texts_to_params(pairs: Mapping[str, TypedValue], parameters: Parameters | None) -> dict[str, Any]:
-    """What a person typed for each name: as it is for declared parameters, else JSON where it can be read so."""
-    return {name: given.raw if parameters is not None else given.loose for name, given in pairs.items()}
+    """The values that a person typed: as they are for declared parameters, else JSON where it can be read so."""
+    return {name: value.raw if parameters is not None else value.loose for name, value in pairs.items()}
 
 
 def _with_default(parameter: Parameter, default: Any) -> Parameter:
@@ -237,21 +236,21 @@ def _with_default(parameter: Parameter, default: Any) -> Parameter:
         ) from error
 
 
-def _items(parameter: Parameter, given: Any) -> list[Any]:
-    if isinstance(given, str):
-        text = given.strip()
+def _items(parameter: Parameter, value: Any) -> list[Any]:
+    if isinstance(value, str):
+        text = value.strip()
         if text.startswith("["):
             try:
-                found = json.loads(text)
+                elements = json.loads(text)
             except ValueError as error:
                 raise parameter._refused(
-                    f"{_shown(given)} is not a JSON list", 'write a, b, c or ["a", "b"]'
+                    f"{_shown(value)} is not a JSON list", 'write a, b, c or ["a", "b"]'
                 ) from error
-            return list(found)
+            return list(elements)
         return [part.strip() for part in text.split(",")] if text else []
-    if isinstance(given, (list, tuple)):
-        return list(given)
-    raise parameter._refused(f"it cannot be {_shown(given)}", "give a list, or a text such as a, b, c")
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    raise parameter._refused(f"it cannot be {_shown(value)}", "give a list, or a text such as a, b, c")
 
 
 def _secret(parameter: Parameter, secret: Callable[[str], Secret]) -> Secret | None:
@@ -263,8 +262,8 @@ def _secret(parameter: Parameter, secret: Callable[[str], Secret]) -> Secret | N
         return None
 
 
-def _shown(given: Any) -> str:
-    text = repr(given)
+def _shown(value: Any) -> str:
+    text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
@@ -283,14 +282,14 @@ _EXAMPLES = {
 
 
 LOOKED_AT = "\0looked at"
-"""No name of a parameter: a read-only view of a mapping lets nobody else ask it anything."""
+"""A key that is no parameter: through a read-only view of the mapping only `get` can ask for the names looked at."""
 
 
 class GivenParams(dict[str, Any]):
-    """What a run was given, and what of it was looked at; a name it was not given is an error that says how to give it."""
+    """The params of a run, and the names that were looked at; the error for a missing one says how to give it."""
 
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        super().__init__(given)
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        super().__init__(params)
         self._looked_at: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Where a relative path in `source=` or `root=` points, and how it is remembered.
+"""Resolves a path in `source=` or `root=`, and gives it the text that all workstations agree on.
 
 Relative means: relative to the authored `flow_modules` folder whenever the code belongs to a flow module (loaded, run as
 a script, or run in the kernel of a notebook that lives there), otherwise relative to the working directory.
@@ -37,7 +37,7 @@ class AuthoredPath:
 
 @contextmanager
 def module_folder(folder: Path) -> Iterator[None]:
-    """Inside, relative paths are relative to `folder`: a flow module is being imported or its `build()` runs."""
+    """A context in which relative paths start at `folder`: a flow module is being imported or its `build()` runs."""
     token = _module_folder.set(folder)
     try:
         yield
@@ -103,7 +103,7 @@ def author_path(value: object, *, where: str) -> AuthoredPath:
 
 
 def _without_pattern(raw: str, *, is_watched: bool) -> str:
-    """What to write in place of a pattern."""
+    """The fix that replaces a pattern."""
     folder = portable_text(raw).partition("*")[0].rpartition("/")[0]
     give = f'give "{folder}"' if folder else "name the folder"
     suffix = Path(raw).suffix
@@ -166,8 +166,8 @@ def _no_file(text: str, where: str, wrong: tuple[str, str]) -> FlowValidationErr
 
 
 def make_folder(folder: Path, *, workspace: Path | None) -> None:
-    """Make `folder` and what is missing above it, but never the workspace: one that is not there was deleted, or is on a
-    share that is away, and nothing may be written in its place.
+    """Make `folder` and its missing parents, but never the workspace: a missing one was deleted, or is on a share that is away,
+    and nothing may be written in its place.
 
     Raises:
         OSError: the folder cannot be made.

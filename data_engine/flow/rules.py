@@ -1,4 +1,4 @@
-"""Rules as values: what their author wrote, and what they have found."""
+"""The rules of a check and their results, as values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from data_engine.record import frozen
 _EXAMPLE = '.check({"positive": "amount > 0", "unique_id": pl.col("id").is_unique()})'
 MOST_RULES = 5
 ALL_GOOD = ", all good"
-"""How what a check says ends that has found nothing."""
+"""The end of the words of a check that found nothing."""
 
 
 @frozen
@@ -44,12 +44,12 @@ class Rules:
 
     @property
     def names(self) -> list[str]:
-        """What people call them."""
+        """The names of the rules, for people."""
         return [rule.name for rule in self.each] or [self.schema.__name__]
 
 
 class CheckResult(NamedTuple):
-    """What a check has found: its rules with their counts, and the rows that it has put apart (None: it puts none apart) as a Polars frame with `_row` and `_rules`."""
+    """The result of a check: its rules with their counts, and the rejected rows as a Polars frame with `_row` and `_rules`, if any."""
 
     label: str
     rules: tuple[RuleCount, ...]
@@ -59,26 +59,26 @@ class CheckResult(NamedTuple):
 
     @property
     def words(self) -> str:
-        """The check and what it found, in one line."""
+        """The check and its result, in one line."""
         return f"{self.label}: {self.finding}"
 
     @property
     def finding(self) -> str:
-        """What it found."""
-        broken = [one for one in self.rules if one.failed or one.unknown]
+        """The result in words."""
+        broken = [rule for rule in self.rules if rule.failed or rule.unknown]
         if not broken:
             return f"{plural(self.rows, 'row')}{ALL_GOOD}"
-        told = ", ".join(f"{one.rule} {one.failed + one.unknown:,}" for one in broken[:MOST_RULES])
+        words = ", ".join(f"{rule.rule} {rule.failed + rule.unknown:,}" for rule in broken[:MOST_RULES])
         more = f" and {len(broken) - MOST_RULES} more rules" if len(broken) > MOST_RULES else ""
         head = f"{self.rejected:,} of {plural(self.rows, 'row')} rejected" if self.rejected else "broken"
-        return f"{head} ({told}{more})"
+        return f"{head} ({words}{more})"
 
 
 def rules_of(rules: object, label: str) -> Rules:
-    """The rules that `Flow.check` was given.
+    """The rules of `Flow.check`.
 
     Raises:
-        FlowValidationError: there are none, or one can be none.
+        FlowValidationError: there are none, or a value is no rule.
     """
     dataframely, polars = sys.modules.get("dataframely"), sys.modules.get("polars")
     if dataframely is not None and isinstance(rules, type) and issubclass(rules, dataframely.Schema):
@@ -86,7 +86,7 @@ def rules_of(rules: object, label: str) -> Rules:
     if not isinstance(rules, Mapping) or not rules:
         what = "no rules were given" if isinstance(rules, Mapping) else f"the rules cannot be {_kind_of(rules)}"
         raise wrong_option(what, "rules", f"name each rule: {_EXAMPLE}; or give a dataframely Schema")
-    found = []
+    each = []
     for name, says in rules.items():
         if not isinstance(name, str) or not name.strip():
             raise wrong_option(f"a rule is called {name!r}", "rules", f"name it by a text: {_EXAMPLE}")
@@ -97,8 +97,8 @@ def rules_of(rules: object, label: str) -> Rules:
                 "rules",
                 f'write pl.col("amount") > 0 or "amount > 0": {_EXAMPLE}',
             )
-        found.append(Rule(name, says.strip() if isinstance(says, str) else says))
-    return Rules(label, tuple(found))
+        each.append(Rule(name, says.strip() if isinstance(says, str) else says))
+    return Rules(label, tuple(each))
 
 
 def _kind_of(value: object) -> str:

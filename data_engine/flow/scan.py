@@ -1,7 +1,7 @@
-"""Which files of a folder are candidates, and walking a folder for them.
+"""Walks a folder for candidates: the files that may be sources.
 
 Candidates are regular files whose name is not hidden, temporary or a lock file, outside hidden folders. Watching and
-`collect` share this filter, so that what a batch sees is what a watcher would see.
+`collect` share this filter, so that a batch has the files that a watcher would see.
 """
 
 from __future__ import annotations

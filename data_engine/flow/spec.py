@@ -1,4 +1,4 @@
-"""Steps as values: what they call, how they are labelled, and what a function must accept to be one."""
+"""Steps as values, their labels, and the test whether a function can be a step."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Collect:
             )
         resolved = os.path.realpath(root)
         try:
-            found = sorted(
+            files = sorted(
                 (name, entry.is_symlink()) for name, entry in walk(resolved, self.extensions, recursive=self.recursive)
             )
         except OSError as error:
@@ -64,9 +64,9 @@ class Collect:
                 fix="create the folder, or correct root= (relative paths start at the flow_modules folder)",
             ) from error
         lead = resolved if resolved.endswith(os.sep) else resolved + os.sep
-        of = FileRef._resolved
-        paths = ((lead + name.replace("/", os.sep), is_link) for name, is_link in found)
-        return Batch(tuple(FileRef(path) if is_link else of(path) for path, is_link in paths))
+        ref_of = FileRef._resolved
+        paths = ((lead + name.replace("/", os.sep), is_link) for name, is_link in files)
+        return Batch(tuple(FileRef(path) if is_link else ref_of(path) for path, is_link in paths))
 
 
 @frozen

@@ -24,17 +24,17 @@ from data_engine.secret import masked
 
 
 class Earlier(NamedTuple):
-    """What ran before a flow that is a part of a longer one: the step whose result its first step is given, and the names
-    that earlier steps saved, with their labels."""
+    """The steps before a flow that is a part of a longer one: the one whose result its first step gets, and the names that
+    earlier steps saved, with their labels."""
 
     before: StepSpec | None = None
     saved: Mapping[str, str] = {}
 
     @classmethod
     def of(cls, whole: Flow, before: int | None, saved: Mapping[str, int]) -> Earlier:
-        """The same of steps of the longer flow, by their numbers."""
-        given = None if before is None else whole.steps[before]
-        return cls(given, {name: whole.steps[at].label for name, at in saved.items()})
+        """The same from the numbers of steps of the longer flow."""
+        step = None if before is None else whole.steps[before]
+        return cls(step, {name: whole.steps[at].label for name, at in saved.items()})
 
 
 NOTHING_EARLIER = Earlier()
@@ -49,9 +49,9 @@ def run_steps(
     earlier: Earlier = NOTHING_EARLIER,
     is_told: bool = True,
 ) -> Iterator[Event]:
-    """Run the flow's first `stop` steps (all by default) on `context`, yielding what happens, or nothing where it is not to be told.
+    """Run the flow's first `stop` steps (all by default) on `context`, yielding its events, or none without `is_told`.
 
-    What happens inside a step (log lines, progress) goes to `control.emit` as it happens; `earlier` tells of the steps
+    What happens inside a step (log lines, progress) goes to `control.emit` as it happens; `earlier` are the steps
     before, where the flow is a part of a longer one.
 
     Raises:
@@ -89,7 +89,7 @@ def run_steps(
             result = step.fn(context)
         except BaseException as error:
             elapsed_s = clock() - started_s
-            savers = {**earlier.saved, **{one.save_as: one.label for one in flow.steps[:index] if one.save_as}}
+            savers = {**earlier.saved, **{saver.save_as: saver.label for saver in flow.steps[:index] if saver.save_as}}
             raised, status = step_error(flow, step, context, error, earlier.before, savers, used_up)
             yield StepFinished(run_id, index, label, status, time.time(), elapsed_s, str(raised), (), rows_in)
             if raised is error:
@@ -113,22 +113,22 @@ def run_steps(
 
 
 def _used_up(step: StepSpec, current: GeneratorType[Any, Any, Any]) -> str | None:
-    """What is said of a generator that a step is given when an earlier one has read it to its end."""
+    """The warning for a generator that an earlier step has read to its end; else None."""
     if current.gi_frame is not None:
         return None
-    given = "the object before it" if step.use is None else step.use
+    name = "the object before it" if step.use is None else step.use
     return (
-        f"{given} is a generator, which is read once, and gives step {step.label!r} nothing more: "
+        f"{name} is a generator, which is read once, and gives step {step.label!r} nothing more: "
         "let the step that makes it return list(...)"
     )
 
 
 def _missing_object(step: StepSpec, objects: dict[str, Any]) -> FlowValidationError:
-    known = ", ".join(sorted(objects)) or "none"
+    names = ", ".join(sorted(objects)) or "none"
     return FlowValidationError(
         f"Step '{step.label}' requested missing object '{step.use}'",
         where=f"step {step.label!r} (use={step.use!r})",
-        fix=f"{near_offer(str(step.use), objects)}save it with save_as={step.use!r} in an earlier step; saved so far: {known}",
+        fix=f"{near_offer(str(step.use), objects)}save it with save_as={step.use!r} in an earlier step; saved so far: {names}",
     )
 
 
@@ -159,7 +159,7 @@ def step_error(
     savers: Mapping[str, str],
     used_up: str | None,
 ) -> tuple[BaseException, str]:
-    """The error callers get for what a step raised, and the step's status."""
+    """The error for callers when a step raised, and the step's status."""
     item_note = ""
     cause = error
     if isinstance(error, ItemFailed):
@@ -191,6 +191,6 @@ def step_error(
 
 
 def item_words(item: object) -> str:
-    """What a failed item is called in the error."""
+    """The words for a failed item in the error."""
     text = str(item) if isinstance(item, (str, os.PathLike, int, float)) else repr(item)
     return beginning(masked(text), 200)

@@ -1,4 +1,4 @@
-"""The name that was meant by one that is not known, and calls that answer wrong arguments with the option that was meant."""
+"""Finds the known name nearest to an unknown one, and lets calls answer wrong arguments with the nearest option."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., Any])
 
 
-def nearest_name(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was meant by `name`; None when that is not sure. Names with an underscore in front are nobody's guess.
+def nearest_name(name: str, names: Iterable[str]) -> str | None:
+    """The known name nearest to `name`; None when that is not sure. Names with an underscore in front are left out.
 
     It differs only in the case of its letters, or in "-", "_" and blanks; else by one typing mistake in a name of at least three
     letters: one is wrong, missing, too many, or two are swapped. A digit is no mistake: `a_2025` is not `a_2026`.
@@ -35,25 +35,25 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
         >>> nearest_name("nmae", ["name", "stem"]), nearest_name("fillna", ["fill_nan"]), nearest_name("a_2025", ["a_2026"])
         ('name', None, None)
     """
-    guesses = [one for one in known if not one.startswith("_")]
+    guesses = [guess for guess in names if not guess.startswith("_")]
     bare = _bare_name(name)
-    if same := [one for one in guesses if bare and _bare_name(one) == bare]:
+    if same := [guess for guess in guesses if bare and _bare_name(guess) == bare]:
         return same[0]
-    wanted = name.casefold()
-    return next((one for one in guesses if _is_mistyped(wanted, one.casefold())), None)
+    word = name.casefold()
+    return next((guess for guess in guesses if _is_mistyped(word, guess.casefold())), None)
 
 
 def _bare_name(name: str) -> str:
     return re.sub(r"[-_\s\ufeff\u200b]+", "", name).casefold()
 
 
-def _is_mistyped(name: str, meant: str) -> bool:
-    """Whether one typing mistake makes `name` of what was meant."""
-    if max(len(name), len(meant)) < _LEAST_LETTERS or name == meant:
+def _is_mistyped(name: str, word: str) -> bool:
+    """Whether one typing mistake makes `name` of `word`."""
+    if max(len(name), len(word)) < _LEAST_LETTERS or name == word:
         return False
-    letters = zip(name, meant, strict=False)
-    start = next((at for at, (one, other) in enumerate(letters) if one != other), min(len(name), len(meant)))
-    typed, right = name[start:], meant[start:]
+    letters = zip(name, word, strict=False)
+    start = next((at for at, (letter, other) in enumerate(letters) if letter != other), min(len(name), len(word)))
+    typed, right = name[start:], word[start:]
     mistakes = (
         (typed == right[1:], right[:1]),  # missing
         (typed[1:] == right, typed[:1]),  # too many
@@ -64,19 +64,19 @@ def _is_mistyped(name: str, meant: str) -> bool:
 
 
 def nearest_files(name: str, paths: Iterable[str]) -> tuple[str, ...]:
-    """Of these paths those whose files' names are meant by that of `name`, as `nearest_name` says; of very many the first are compared.
+    """The paths whose file names are nearest to that of `name`, by `nearest_name`; of very many only the first are compared.
 
     Example:
         >>> nearest_files("2013/clams-01.csv", ["2013/Claims-01.csv", "2013/Claims-02.csv"]), nearest_files("nowhere.csv", ["leer.csv"])
         (('2013/Claims-01.csv',), ())
     """
-    wanted = name.replace("\\", "/").rpartition("/")[2]
-    near = (one for one in islice(paths, _MOST_COMPARED) if nearest_name(wanted, [one.rpartition("/")[2]]) is not None)
+    file = name.replace("\\", "/").rpartition("/")[2]
+    near = (path for path in islice(paths, _MOST_COMPARED) if nearest_name(file, [path.rpartition("/")[2]]) is not None)
     return tuple(islice(near, _MOST_NEAR))
 
 
-def near_offer(name: str, known: Iterable[str]) -> str:
-    """The beginning of a fix that names the nearest known name; "" when none is like it. A path is read as the name of its file.
+def near_offer(name: str, names: Iterable[str]) -> str:
+    """The beginning of a fix with the nearest known name; "" when none is like it. A path is read as the name of its file.
 
     A name with blanks is quoted as a command takes it.
 
@@ -84,9 +84,9 @@ def near_offer(name: str, known: Iterable[str]) -> str:
         >>> near_offer("clean_d", ["raw_df", "clean_df"]), near_offer("x", ["raw_df"])
         ('did you mean clean_df? Else ', '')
     """
-    known = tuple(known)
+    names = tuple(names)
     file = name.replace("\\", "/").rpartition("/")[2]
-    near = nearest_name(name, known) or nearest_name(file.rpartition(".")[0] or file, known)
+    near = nearest_name(name, names) or nearest_name(file.rpartition(".")[0] or file, names)
     return "" if near is None else f"did you mean {as_typed(near)}? Else "
 
 
@@ -101,7 +101,7 @@ def as_typed(name: str) -> str:
 
 
 def syntax_fix(problem: str) -> str | None:
-    """The fix of what Python says of a text that is no Python; None where nothing is known.
+    """The fix of a syntax error, by Python's message; None where nothing is known.
 
     Example:
         >>> print(syntax_fix("(unicode error) 'unicodeescape' codec can't decode bytes in position 2-3"))
@@ -129,12 +129,12 @@ _SYNTAX = (
     ("inconsistent use of tabs", "begin all lines with blanks, and none with tabs"),
     (r"expected ':'", "end the line with a colon"),
 )
-"""Words of Python for what it cannot parse, and what to write."""
+"""Words in Python's syntax errors, and the fix."""
 
 
 def checked_call(call: F, *, public: tuple[str, ...] | None = None, example: str = "", title: str | None = None) -> F:
-    """`call`, which answers arguments it does not take with an error that has the fix: the option that was meant or an example, and the options
-    that are public. `title` is what people know it by.
+    """`call`, which answers arguments it does not take with an error that has the fix: the nearest option or an example, and the
+    public options. `title` is its name for people.
 
     Example:
         >>> @checked_call
@@ -149,21 +149,21 @@ def checked_call(call: F, *, public: tuple[str, ...] | None = None, example: str
     title = title or _title(call)
 
     @wraps(call)
-    def checked(*args: Any, **given: Any) -> Any:
+    def checked(*args: Any, **keywords: Any) -> Any:
         try:
-            return call(*args, **given)
+            return call(*args, **keywords)
         except TypeError as error:
             trace = error.__traceback__
             if trace is None or trace.tb_next is not None:  # it was raised inside
                 raise
-            wrong = _wrong_call(call, title, args, given, public, example)
+            wrong = _wrong_call(call, title, args, keywords, public, example)
         raise wrong
 
     return checked  # type: ignore[return-value]
 
 
 def typed_call(call: F, *, title: str | None = None) -> F:
-    """As `checked_call`, and arguments of other types than it declares are refused, too.
+    """`call` as by `checked_call`, which also refuses arguments of other types than it declares.
 
     Example:
         >>> @typed_call
@@ -178,9 +178,9 @@ def typed_call(call: F, *, title: str | None = None) -> F:
     inner = checked_call(call, title=title)
 
     @wraps(call)
-    def typed(*args: Any, **given: Any) -> Any:
-        check_arguments(title, call, args, given)
-        return inner(*args, **given)
+    def typed(*args: Any, **keywords: Any) -> Any:
+        check_arguments(title, call, args, keywords)
+        return inner(*args, **keywords)
 
     return typed  # type: ignore[return-value]
 
@@ -190,7 +190,7 @@ def _title(call: Callable[..., Any]) -> str:
 
 
 def typed_verbs(owner: type) -> None:
-    """Let every public method of the class, and of those of ours that it is made of, be a `typed_call`."""
+    """Make every public method of the class and of its bases a `typed_call`."""
     for part in owner.__mro__[:-1]:
         for name, value in list(vars(part).items()):
             of_class = isinstance(value, classmethod)
@@ -205,30 +205,30 @@ def _wrong_call(
     call: Callable[..., Any],
     title: str,
     args: tuple[Any, ...],
-    given: dict[str, Any],
+    keywords: dict[str, Any],
     public: tuple[str, ...] | None,
     example: str,
 ) -> FlowValidationError:
     from inspect import signature
 
-    found = signature(call)
+    spec = signature(call)
     options = [
-        one
-        for one in found.parameters.values()
-        if one.name != "self" and not one.name.startswith("_") and (public is None or one.name in public)
+        parameter
+        for name, parameter in spec.parameters.items()
+        if name != "self" and not name.startswith("_") and (public is None or name in public)
     ]
-    bare = [one.replace(annotation=one.empty) for one in options]
-    shown = str(found.replace(parameters=bare, return_annotation=found.empty))
-    unknown = next((name for name in given if name not in found.parameters), None)
+    bare = [parameter.replace(annotation=parameter.empty) for parameter in options]
+    shown = str(spec.replace(parameters=bare, return_annotation=spec.empty))
+    unknown = next((name for name in keywords if name not in spec.parameters), None)
     if unknown is None:
         takes = f"write {example}; it takes {shown}" if example else f"it takes {shown}"
         misfit = "these arguments do not fit"
         try:
-            found.bind(*args, **given)
+            spec.bind(*args, **keywords)
         except TypeError as error:  # the same words on every Python
             misfit = str(error)
         return FlowValidationError(f"{title}: {misfit}", where=f"{title}(...)", fix=takes)
-    names = [one.name for one in options]
+    names = [parameter.name for parameter in options]
     near = nearest_name(unknown, names)
     offer = f"did you mean {near}=? It" if near else f"write {example}; it" if example else "it"
     return FlowValidationError(

@@ -1,6 +1,6 @@
-"""When a flow runs: by hand, when source files change, or on a schedule. One frozen value for each.
+"""The triggers of a flow: by hand, when source files change, or on a schedule. One frozen value for each.
 
-`make_trigger` chooses which to build; each value says what it needs and refuses what it cannot mean.
+`make_trigger` chooses which to build, and refuses wrong options.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Schedule(_Trigger):
 
     @property
     def skip_name(self) -> str:
-        """Where the days without slots stand, as people call it; "" without such days."""
+        """The name of the place with the days without slots, for people; "" without such days."""
         return "skip=" if self.skip else "" if self.skip_file is None else f"config/{self.skip_file.name}"
 
     def skipped_days(self) -> frozenset[date]:
@@ -120,7 +120,7 @@ Trigger: TypeAlias = Manual | Poll | Schedule
 
 @frozen
 class WatchOptions:
-    """The options of `Flow.watch`, as they were given."""
+    """The options of `Flow.watch`, as the author wrote them."""
 
     mode: object
     run_as: object
@@ -136,52 +136,52 @@ class WatchOptions:
     skip: object
 
 
-def make_trigger(given: WatchOptions) -> Trigger:
+def make_trigger(options: WatchOptions) -> Trigger:
     """The trigger these options of `Flow.watch` mean.
 
     Raises:
         FlowValidationError: an option is wrong, missing, or does not belong to the mode; names it and the fix.
     """
-    word = _mode(given.mode, by_clock=given.time is not None or given.cron is not None)
+    word = _mode(options.mode, by_clock=options.time is not None or options.cron is not None)
     shared: dict[str, Any] = {
-        "run_as": _choice(given.run_as, ("individual", "batch"), "run_as"),
-        "max_parallel": _count(given.max_parallel, "max_parallel"),
+        "run_as": _choice(options.run_as, ("individual", "batch"), "run_as"),
+        "max_parallel": _count(options.max_parallel, "max_parallel"),
     }
-    settle_s = _settle_seconds(given.settle)
+    settle_s = _settle_seconds(options.settle)
     authored: AuthoredPath | None = (
-        None if given.source is None else author_path(given.source, where=f"{_WHERE}(source=...)")
+        None if options.source is None else author_path(options.source, where=f"{_WHERE}(source=...)")
     )
     if authored is not None:
         shared |= {"source": authored.path, "source_as_authored": authored.text}
-    shared["extensions"] = parse_extensions(given.extensions, where=f"{_WHERE}(extensions=...)")
-    catch_up_word = _choice(given.catch_up, CATCH_UPS, "catch_up")
+    shared["extensions"] = parse_extensions(options.extensions, where=f"{_WHERE}(extensions=...)")
+    catch_up_word = _choice(options.catch_up, CATCH_UPS, "catch_up")
 
     if word != "poll" and settle_s != 1:
         raise _misplaced("settle", word, "'poll'")
     if word != "schedule":
         for name in ("time", "cron", "tz", "skip"):
-            if getattr(given, name) is not None:
+            if getattr(options, name) is not None:
                 raise _misplaced(name, word, "'schedule'")
         if catch_up_word != "latest":
             raise _misplaced("catch_up", word, "'schedule'")
     if word == "manual":
-        if given.interval is not None:
+        if options.interval is not None:
             raise _misplaced("interval", word, "'poll' or 'schedule'")
         return Manual(**shared)
     if word == "poll":
-        if authored is None or given.interval is None:
+        if authored is None or options.interval is None:
             missing = "source" if authored is None else "interval"
             raise FlowValidationError(
                 f'mode="poll" requires {missing}=', where=_WHERE, fix='for example source="../in", interval="30s"'
             )
-        seconds = parse_duration(given.interval, where=f"{_WHERE}(interval=...)")
-        return Poll(**shared, interval=duration_text(given.interval), interval_seconds=seconds, settle=settle_s)
+        seconds = parse_duration(options.interval, where=f"{_WHERE}(interval=...)")
+        return Poll(**shared, interval=duration_text(options.interval), interval_seconds=seconds, settle=settle_s)
     by_clock = {
-        "tz": None if given.tz is None else check_zone(given.tz, where=f"{_WHERE}(tz=...)"),
+        "tz": None if options.tz is None else check_zone(options.tz, where=f"{_WHERE}(tz=...)"),
         "catch_up": catch_up_word,
-        **_parse_skip(given.skip),
+        **_parse_skip(options.skip),
     }
-    return _make_schedule(shared, given, by_clock)
+    return _make_schedule(shared, options, by_clock)
 
 
 def _make_schedule(shared: dict[str, Any], options: WatchOptions, by_clock: dict[str, Any]) -> Schedule:
@@ -193,9 +193,9 @@ def _make_schedule(shared: dict[str, Any], options: WatchOptions, by_clock: dict
             fix='for example time="06:30", interval="15m" or cron="0 6 * * 1-5"',
         )
     if interval is not None:
-        given = [name.partition("_file")[0] for name, value in by_clock.items() if value not in (None, "latest", ())]
-        if given:
-            name = given[0]
+        names = [name.partition("_file")[0] for name, value in by_clock.items() if value not in (None, "latest", ())]
+        if names:
+            name = names[0]
             raise FlowValidationError(
                 f"{name}= belongs to wall-clock schedules, not to interval=",
                 where=_WHERE,
@@ -215,7 +215,7 @@ _SKIP_FIX = (
 
 
 def _parse_skip(value: object) -> dict[str, Any]:
-    """The fields of a schedule for days without slots; a file is read, so that what is wrong in it is told now."""
+    """The fields of a schedule for days without slots; a file is read, so that its mistakes show now."""
     from datetime import date
 
     where = f"{_WHERE}(skip=...)"
@@ -228,11 +228,11 @@ def _parse_skip(value: object) -> dict[str, Any]:
         read_days(path)
         return {"skip_file": path}
     days = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
-    found = [one if isinstance(one, date) else _read_day(one) if isinstance(one, str) else None for one in days]
-    for one, day in zip(days, found, strict=True):
+    dates = [day if isinstance(day, date) else _read_day(day) if isinstance(day, str) else None for day in days]
+    for entry, day in zip(days, dates, strict=True):
         if day is None:
-            raise FlowValidationError(f"skip cannot hold {one!r}", where=where, fix=_SKIP_FIX)
-    return {"skip": tuple(sorted({f"{day:%Y-%m-%d}" for day in found if day is not None}))}
+            raise FlowValidationError(f"skip cannot hold {entry!r}", where=where, fix=_SKIP_FIX)
+    return {"skip": tuple(sorted({f"{day:%Y-%m-%d}" for day in dates if day is not None}))}
 
 
 def _read_day(text: str) -> date | None:
@@ -245,7 +245,7 @@ def _read_day(text: str) -> date | None:
 
 
 def skipped_days(skip: Collection[str], skip_file: Path | None) -> frozenset[date]:
-    """As `Schedule.skipped_days`, of these fields of one."""
+    """As `Schedule.skipped_days`, from its fields."""
     return frozenset(filter(None, map(_read_day, skip))) if skip_file is None else read_days(skip_file)
 
 
@@ -269,7 +269,7 @@ def read_days(path: Path) -> frozenset[date]:
 @lru_cache(maxsize=64)
 def _read_days(path: Path, changed_ns: int, size: int) -> frozenset[date]:
     """Read again when the file has another time or size."""
-    found = set()
+    days = set()
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
         if text := line.partition("#")[0].strip():
             day = _read_day(text)
@@ -277,8 +277,8 @@ def _read_days(path: Path, changed_ns: int, size: int) -> frozenset[date]:
                 raise FlowValidationError(
                     f"{text[:40]!r} is not a date", where=f"{path}, line {number}", fix="write it as 2026-12-25"
                 )
-            found.add(day)
-    return frozenset(found)
+            days.add(day)
+    return frozenset(days)
 
 
 def check_zone(value: object, *, where: str) -> str:
@@ -296,11 +296,11 @@ def check_zone(value: object, *, where: str) -> str:
             pass
         else:
             return value
-    known = sorted(zoneinfo.available_timezones())
+    zones = sorted(zoneinfo.available_timezones())
     of_city = {
-        zone.rpartition("/")[2].casefold(): zone for zone in known if "/" in zone and not zone.startswith("Etc/")
+        zone.rpartition("/")[2].casefold(): zone for zone in zones if "/" in zone and not zone.startswith("Etc/")
     }
-    near = of_city.get(str(value).replace(" ", "_").casefold()) or nearest_name(str(value), known)
+    near = of_city.get(str(value).replace(" ", "_").casefold()) or nearest_name(str(value), zones)
     hint = f"did you mean {near}?" if near else 'use an IANA name such as "Europe/Berlin"'
     if offset := re.fullmatch(r"(?:GMT|UTC) ?([+-])(\d{1,2})", str(value), re.IGNORECASE):
         sign, hours = offset[1], int(offset[2])
@@ -319,12 +319,12 @@ def _choice(value: object, allowed: tuple[str, ...], name: str) -> str:
 
 
 def _mode(value: object, *, by_clock: bool) -> str:
-    """The mode; `by_clock` tells that times are given."""
+    """The mode; `by_clock` says that there is a `time` or `cron`."""
     modes = ("manual", "poll", "schedule")
     word = value.strip().lower() if isinstance(value, str) else ""
-    meant = nearest_name(word, modes)
-    if word not in modes and (by_clock or meant):
-        fix = f"write mode={'schedule' if by_clock else meant!r}; the modes are {', '.join(map(repr, modes))}"
+    near = nearest_name(word, modes)
+    if word not in modes and (by_clock or near):
+        fix = f"write mode={'schedule' if by_clock else near!r}; the modes are {', '.join(map(repr, modes))}"
         raise FlowValidationError(f"mode={value!r} is not possible", where=_WHERE, fix=fix)
     return _choice(value, modes, "mode")
 
@@ -436,18 +436,18 @@ _NOT_IN_EACH = re.compile(r"(on the (?:29th|30th|31st) day) of every month")
 
 
 def interval_words(text: str) -> str:
-    """A duration as it was written, with a blank before its unit.
+    """A duration in its author's words, with a blank before its unit.
 
     Example:
         >>> interval_words("5s"), interval_words("15m"), interval_words("2 hours")
         ('5 s', '15 min', '2 hours')
     """
-    found = _INTERVAL.fullmatch(text)
-    return f"{found[1]} {'min' if found[2] == 'm' else found[2]}" if found else text
+    match = _INTERVAL.fullmatch(text)
+    return f"{match[1]} {'min' if match[2] == 'm' else match[2]}" if match else text
 
 
 def schedule_words(schedule: Schedule) -> str:
-    """When it runs, in words; its zone only where it names one.
+    """The times of a schedule in words; with its zone where it names one.
 
     Example:
         >>> schedule_words(Schedule(cron="0 6 * * 1-5", tz="Europe/Berlin"))
@@ -480,7 +480,7 @@ def _cron_words(line: str) -> str:
     from cronsim import CronSim
 
     words = CronSim(line, datetime(2024, 1, 1)).explain()
-    words = _NUMBERED.sub(lambda found: _ordinal(int(found[1])), words[:1].lower() + words[1:])
+    words = _NUMBERED.sub(lambda match: _ordinal(int(match[1])), words[:1].lower() + words[1:])
     words = _NOT_IN_EACH.sub(r"\1, in months that have one (L is the last day)", words)
     return words.replace("on Monday through Friday", "on business days (Monday to Friday)").replace(" through ", " to ")
 

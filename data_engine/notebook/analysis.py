@@ -1,4 +1,4 @@
-"""What one top-level statement binds, reads, changes and calls, found without executing anything."""
+"""Finds the names that one top-level statement binds, reads, changes and calls, without executing anything."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MUTATORS = frozenset(
 """Methods that change a list, dict, set or deque in place."""
 
 _ARGUMENT_MUTATORS = frozenset({"shuffle", "heappush", "heappop", "heapify", "heapreplace", "insort", "insort_left"})
-_SAY_IN_PLACE = frozenset({"inplace", "in_place", "out"})
+_IN_PLACE = frozenset({"inplace", "in_place", "out"})
 SQL_CALLS = frozenset({"sql", "query", "execute", "eval"})
 _LATER_CALLS = frozenset(
     {"preview", "run_once", "show", "open", "input", "urlopen", "read_text", "read_bytes", "write_text", "write_bytes",
@@ -91,7 +91,7 @@ class _Scope:
 
 
 class _Visitor:
-    """One walk over one statement, whose names are met in Python's order; `out` is what is known."""
+    """A walk over one statement in the order in which Python meets its names; `out` collects them."""
 
     def __init__(self) -> None:
         self.out = Names()
@@ -174,7 +174,7 @@ class _Visitor:
         self.blocks[-1].add(name)
 
     def visit_block(self, statements: Iterable[ast.AST], *first: ast.AST | None) -> None:
-        """Visit what may run or not: what it binds is not sure afterwards."""
+        """Visit statements that may or may not run: afterwards it is not sure that their names are bound."""
         self.blocks.append(set())
         self.visit_all(first)
         self.visit_all(statements)
@@ -234,7 +234,7 @@ class _Visitor:
     def note_parameters(
         self, scope: _Scope, parameters: Iterable[ast.arg], copied: Mapping[str, int] = NOTHING
     ) -> None:
-        """Remember what the function just read does with what it is given."""
+        """Remember what the function just read does with its parameters."""
         for parameter in parameters:
             flags = scope.uses.get(parameter.arg, 0)
             if flags & SQL:
@@ -245,7 +245,7 @@ class _Visitor:
                 self.out.changed_parameters = {**changed, parameter.arg: changed.get(parameter.arg, 0) | flags}
 
     def type_parameters(self, node: Any) -> set[str]:
-        """The names of `[T: Base]`; what bounds them is only looked up when somebody asks."""
+        """The names of `[T: Base]`; their bounds are looked up only on demand."""
         parameters = getattr(node, "type_params", ())
         names = {parameter.name for parameter in parameters}
         for parameter in parameters:
@@ -255,7 +255,7 @@ class _Visitor:
         return names
 
     def note_value(self, target: ast.AST, value: ast.expr) -> None:
-        """Remember what a name is bound to: a container, the same as another path, or a type."""
+        """Remember what a name is bound to: a container, the object of another path, or a type."""
         if isinstance(target, ast.Name):
             if isinstance(value, ast.Subscript) and path_of(value.value)[-1] in _GENERICS:
                 self.annotation(value)
@@ -267,18 +267,12 @@ class _Visitor:
             for part, part_value in zip(target.elts, value.elts, strict=False):
                 self.note_value(part, part_value)
 
-    def _function_scope(self) -> _Scope:
-        scope = self.scope
-        while scope.kind != FUNCTION:
-            scope = scope.parent  # type: ignore[assignment]
-        return scope
-
     def note_await(self, line: int) -> None:
         if not self.functions and self.out.await_line is None:
             self.out.await_line = line
 
     def annotation(self, node: ast.expr) -> None:
-        """Names in annotations: never read in function bodies, else read now unless annotations are lazy."""
+        """Use the names in an annotation: never read in function bodies, else read now unless annotations are lazy."""
         flag = HINT if self.scope.kind == FUNCTION else NOTE
         if isinstance(node, ast.Name):  # nearly always
             self.use(node.id, flag, node.lineno)
@@ -451,10 +445,10 @@ class _Visitor:
         self.visit(node.iter)
         self.blocks.append(set())
         self.bind_target(node.target, is_target=True)
-        known = self.elements
-        self.elements = known | elements(node.target, node.iter)
+        outer_elements = self.elements
+        self.elements = outer_elements | elements(node.target, node.iter)
         self.visit_all(node.body)
-        self.elements = known
+        self.elements = outer_elements
         self.blocks.pop()
         self.visit_block(node.orelse)
 
@@ -554,7 +548,10 @@ class _Visitor:
     def visit_Constant(self, node: ast.Constant) -> None:
         value = node.value
         if self.functions and value.__class__ is str and reads_tables(value):
-            self._function_scope().sql_texts.append(value)
+            scope = self.scope
+            while scope.kind != FUNCTION:
+                scope = scope.parent  # type: ignore[assignment]
+            scope.sql_texts.append(value)
 
     def visit_Attribute(self, node: Any) -> None:
         if node.attr in MUTATORS and node.value.__class__ is ast.Name:
@@ -564,7 +561,7 @@ class _Visitor:
         self.visit(node)
 
     def visit_Call(self, node: Any) -> None:
-        """Also the links of a fluent chain, without recursion: flows are chains."""
+        """Visit a call and the links of a fluent chain, without recursion: flows are chains."""
         while True:
             kind = node.__class__
             if kind is ast.Attribute:
@@ -603,7 +600,7 @@ class _Visitor:
         if name in _ARGUMENT_MUTATORS:
             self.first_argument_change(node, MUTATE)
         for keyword in node.keywords:
-            if keyword.arg in _SAY_IN_PLACE:
+            if keyword.arg in _IN_PLACE:
                 path = changed_by_keyword(function, keyword)
                 if path[0] and "()" not in path:
                     self.use(path[0], CHANGE, node.lineno)
@@ -619,14 +616,14 @@ class _Visitor:
             self.out.later_calls.append(path_of(node))
 
     def method_change(self, function: ast.expr, name: str) -> None:
-        """`ROWS.append(1)`; but `FRAMES["a"].sort()` is as likely a frame's sort, which changes nothing."""
+        """Use what `ROWS.append(1)` changes; but `FRAMES["a"].sort()` may be a frame's sort, which changes nothing."""
         path = path_of(function)
         is_whole = len(path) == 2 and path[0] not in self.elements
         if path[0] and (is_whole or name not in ("sort", "reverse", "rotate", "subtract")):
             self.use(path[0], MUTATE, function.lineno)
 
     def first_argument_change(self, call: ast.Call, flags: int) -> None:
-        """`shuffle(ROWS)`, `setattr(config, "a", 1)`."""
+        """Use what `shuffle(ROWS)` or `setattr(config, "a", 1)` changes."""
         if call.args and (root := path_of(call.args[0])[0]):
             self.use(root, flags, call.lineno)
 
@@ -659,7 +656,7 @@ class _Visitor:
     def visit_ListComp(self, node: Any) -> None:
         shadow: set[str] = set()
         self.scope.shadows.append(shadow)
-        known = self.elements
+        outer_elements = self.elements
         for generator in node.generators:
             if generator.is_async:
                 self.note_await(node.lineno)
@@ -673,7 +670,7 @@ class _Visitor:
             self.visit(node.value)
         else:
             self.visit(node.elt)
-        self.elements = known
+        self.elements = outer_elements
         self.scope.shadows.pop()
         if not self.functions:
             self.out.comprehension_targets |= shadow
@@ -713,7 +710,7 @@ _CALLED = re.compile(r"([^\W\d]\w*)\s*\(")
 
 
 def formulas(call: ast.Call) -> list[ast.expr]:
-    """Where a call that takes a formula has it: as its first argument, or as `formula=`."""
+    """The formulas of a call that takes one: its first argument, and `formula=`."""
     return [*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg == "formula")]
 
 
@@ -736,9 +733,9 @@ def _add_sql(scope: _Scope, text: str) -> None:
 
 
 def parameters_of(arguments: ast.arguments) -> list[ast.arg]:
-    found = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
     if arguments.vararg:
-        found.append(arguments.vararg)
+        parameters.append(arguments.vararg)
     if arguments.kwarg:
-        found.append(arguments.kwarg)
-    return found
+        parameters.append(arguments.kwarg)
+    return parameters

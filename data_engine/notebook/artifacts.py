@@ -25,7 +25,7 @@ from data_engine.notebook.compiled import (
 )
 from data_engine.record import Record, as_json, frozen
 
-_KEPT_IN_MEMORY = 64
+_MOST_IN_MEMORY = 64
 _PYTHON = f"{sys.implementation.cache_tag}-{sys.hexversion:x}"
 _DIGEST_BYTES = 32
 
@@ -43,7 +43,7 @@ class Artifact:
 
 
 def load_artifact(path: Path, data: bytes, *, cache_dir: Path | None) -> Artifact:
-    """The artifact of the notebook at `path` with the content `data`; compiled only when nobody did so before.
+    """The artifact of the notebook at `path` with the content `data`; compiled only when no process did so before.
 
     `cache_dir` keeps one artifact file per notebook for other processes (None: only in memory). A damaged or unwritable
     cache is no error.
@@ -73,7 +73,7 @@ def load_artifact(path: Path, data: bytes, *, cache_dir: Path | None) -> Artifac
         artifact = _compiled(path, data, content_hash)
     with _memory_lock:
         _memory[content_hash] = artifact
-        while len(_memory) > _KEPT_IN_MEMORY:
+        while len(_memory) > _MOST_IN_MEMORY:
             _memory.popitem(last=False)
     if file is not None and not is_on_file:
         with suppress(OSError):
@@ -123,7 +123,7 @@ def _read(file: Path, path: Path, content_hash: str) -> Artifact | None:
 
 
 def _write(artifact: Artifact, file: Path) -> None:
-    names = [one.name for one in fields(artifact.compiled) if one.name != "path"]
+    names = [field.name for field in fields(artifact.compiled) if field.name != "path"]
     packed = {name: as_json(getattr(artifact.compiled, name)) for name in names}
     payload = marshal.dumps((packed, artifact.codes))
     private.make_folder(file.parent)

@@ -1,5 +1,5 @@
-"""What is wrong with `build` as it is written, before anything runs: it returns nothing, the name is no function any more, or a call
-in it makes a Flow that nobody keeps."""
+"""Mistakes in `build` that show before it runs: it returns nothing, the name is no function any more, or a call in it makes a Flow
+that nobody keeps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INNER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 
 def trouble_of_build(statement: ast.stmt) -> tuple[str, str] | None:
-    """What a statement that binds `build` does wrong and how it is put right; None where it looks right, or cannot be told.
+    """The mistake of a statement that binds `build`, and its fix; None where it looks right or is unclear.
 
     Example:
         >>> trouble_of_build(ast.parse("build = build()").body[0])
@@ -45,7 +45,7 @@ def trouble_of_build(statement: ast.stmt) -> tuple[str, str] | None:
 
 
 def _value_of(statement: ast.stmt) -> ast.expr | None:
-    """What the statement assigns to `build` alone."""
+    """The value that the statement assigns to `build` alone."""
     if isinstance(statement, ast.Assign):
         names = statement.targets
     elif isinstance(statement, ast.AnnAssign):
@@ -57,7 +57,7 @@ def _value_of(statement: ast.stmt) -> ast.expr | None:
 
 
 def _results(body: list[ast.stmt]) -> Iterator[ast.AST]:
-    """What gives a function a result: `return` with a value, `yield`; not those of functions inside it."""
+    """The statements that give a function a result, `return` with a value and `yield`; not those of functions inside it."""
     for node in _own(body):
         value = node.value if isinstance(node, ast.Return) else None
         is_none = isinstance(value, ast.Constant) and value.value is None
@@ -66,7 +66,7 @@ def _results(body: list[ast.stmt]) -> Iterator[ast.AST]:
 
 
 def _own(body: list[ast.stmt]) -> Iterator[ast.AST]:
-    """All below these statements, but not what stands inside a function or class defined there."""
+    """All nodes below these statements, without those inside a function or class defined there."""
     waiting: list[ast.AST] = list(body)
     while waiting:
         node = waiting.pop()
@@ -77,7 +77,7 @@ def _own(body: list[ast.stmt]) -> Iterator[ast.AST]:
 
 @frozen
 class DroppedCall:
-    """A statement that makes another Flow and keeps it nowhere, its fix, and its line (of a file, a cell or a function)."""
+    """A statement that makes another Flow and drops it, the fix, and its line (of a file, a cell or a function)."""
 
     line: int
     message: str
@@ -85,9 +85,9 @@ class DroppedCall:
 
 
 def dropped_calls(statement: ast.stmt) -> list[DroppedCall]:
-    """The statements of a function that are a call of a Flow's verb and nothing else; none in any other statement.
+    """The statements of a function that only call a verb of a Flow; none of any other statement.
 
-    Names count as flows that are assigned what `Flow(...)` or a flow gives, and in `build` those that it returns.
+    Flows are the names that are assigned the result of `Flow(...)` or of a flow's verb, and in `build` those that it returns.
 
     Example:
         >>> text = "def build():\\n    flow = Flow('A')\\n    flow.step(add, save_as='b')\\n    return flow"
@@ -123,7 +123,7 @@ def _makes_flow(node: ast.expr | None) -> bool:
 
 
 def _chain(node: ast.expr | None) -> tuple[ast.expr | None, list[str]]:
-    """What a chain of calls begins with, and the methods called on it, the last one first."""
+    """The root of a chain of calls, and the methods called on it, the last one first."""
     verbs = []
     while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr != "Flow":
         verbs.append(node.func.attr)

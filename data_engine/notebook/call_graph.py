@@ -1,4 +1,4 @@
-"""What calling the notebook's own functions and classes changes, found in their bodies and in those they call.
+"""The effects of calling the notebook's own functions and classes, from their bodies and those they call.
 
 `reg("a")` runs the body of `reg`; `Check("a")` runs the constructor of a class, `checks.add("a")` a method of it after
 `checks = Checks()`, and `class Positive(Check)` the hooks of a base.
@@ -35,8 +35,8 @@ class Body:
 
 @dataclass(slots=True)
 class BodyEffects:
-    """What a body does, itself and through others, as flags: to module-level names and to what it is given; `sql` are the parameters whose
-    text reaches `sql` or the like."""
+    """The effects of a body, by itself and through others, on module-level names and on its parameters, as flags; `sql` are the
+    parameters whose text reaches `sql` or the like."""
 
     names: dict[str, int] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
@@ -83,31 +83,31 @@ class CallGraph:
                         yield from self.hooks(path_of(keyword.value), ancestor.index, is_metaclass=True)
 
     def effects_of(self, body: Body) -> BodyEffects:
-        """What running a body does."""
+        """The effects of running a body."""
         key = id(body.names)
         if key in self._effects:
             return self._effects[key]
         names = body.names
-        found = self._effects[key] = BodyEffects()  # a body that calls itself finds what is known so far
+        effects = self._effects[key] = BodyEffects()  # a body that calls itself finds what is known so far
         for name, flags in names.later.items():
             if flags & (CHANGE | MUTATE):
-                found.names[name] = flags & (CHANGE | MUTATE)
+                effects.names[name] = flags & (CHANGE | MUTATE)
             if flags & CALL and (whole := self.statements.bound_method(name, END)):
-                found.names[whole] = found.names.get(whole, 0) | MUTATE
-        found.parameters.update({name: names.changed_parameters.get(name, 0) for name in body.parameters})
+                effects.names[whole] = effects.names.get(whole, 0) | MUTATE
+        effects.parameters.update({name: names.changed_parameters.get(name, 0) for name in body.parameters})
         for call in names.inner_calls:
             path = path_of(call)
             if len(path) > 1 and path[-2] in SQL_CALLS:
                 first = call.args[:1] or [keyword.value for keyword in call.keywords]
-                found.sql |= set(body.parameters).intersection(name for value in first for name in names_in(value))
+                effects.sql |= set(body.parameters).intersection(name for value in first for name in names_in(value))
             of_me = body.me and path[0] == body.me
             called = self._called_on(body.owner, path[1:]) if of_me else self.called(path, END)
             for callee in called if of_me or path[0] in names.later else ():
-                self._add(found, body, call, callee)
-        return found
+                self._add(effects, body, call, callee)
+        return effects
 
     def arguments_for(self, call: ast.Call, body: Body, parameter: str) -> Iterator[ast.expr]:
-        """What a call hands to a parameter of the body it runs."""
+        """The arguments of a call for a parameter of the body that it runs."""
         for place, value in enumerate(call.args):
             if parameter == (body.positional[place] if place < len(body.positional) else body.rest):
                 yield value
@@ -116,19 +116,19 @@ class CallGraph:
                 yield keyword.value
 
     def changed_by(self, call: ast.Call, path: Path, body: Body) -> Iterator[tuple[str, int]]:
-        """The names whose objects a call changes because it is called on them or hands them over, with the flags."""
+        """The names whose objects a call changes, as its own object or as arguments, with the flags."""
         for parameter, flags in self.effects_of(body).parameters.items():
             if not flags:
                 continue
             if parameter == body.me and not body.is_constructor:
                 yield path[0], CHANGE
             for value in self.arguments_for(call, body, parameter):
-                given = path_of(value)
-                if is_same_object(given):
-                    yield given[0], flags
+                argument = path_of(value)
+                if is_same_object(argument):
+                    yield argument[0], flags
 
     def sql_in(self, statement: Statement) -> Iterator[tuple[ast.expr, int]]:
-        """What a statement hands to parameters that reach `sql` or the like, and where the names in it are looked up."""
+        """The arguments of a statement for parameters that reach `sql` or the like, and where the names in them are looked up."""
         calls = [(path, call, statement.index) for path, call, _ in statement.names.calls]
         calls += [(path_of(call), call, END) for call in statement.names.inner_calls]
         for path, call, at in calls:
@@ -174,7 +174,7 @@ class CallGraph:
         return body
 
     def _called_on(self, owner: Statement, rest: Path) -> Iterator[Body]:
-        """What `Class()`, `Class.method()`, `Class().method()` and `Class()()` run."""
+        """The bodies that `Class()`, `Class.method()`, `Class().method()` and `Class()()` run."""
         if rest == _CALL_ITSELF:
             yield from self._methods(owner, _CONSTRUCTORS)
         elif rest == ("()", "()"):
@@ -185,44 +185,44 @@ class CallGraph:
                 yield from self._methods(owner, method[:1])
 
     def _methods(self, owner: Statement, names: Iterable[str]) -> Iterator[Body]:
-        wanted = set(names)
+        rest = set(names)
         for ancestor in self._family(owner):
             for node in ancestor.node.body:  # type: ignore[attr-defined]
-                if isinstance(node, FUNCTIONS) and node.name in wanted:
-                    wanted.discard(node.name)
+                if isinstance(node, FUNCTIONS) and node.name in rest:
+                    rest.discard(node.name)
                     is_static = any(path_of(maker) == ("staticmethod",) for maker in node.decorator_list)
                     yield self._body(ancestor, node, me=not is_static)
 
     def _family(self, owner: Statement) -> list[Statement]:
         """The statement of a class, and those of its bases as far as the notebook defines them."""
-        found = [owner]
-        for statement in found:
+        family = [owner]
+        for statement in family:
             for base in statement.node.bases:  # type: ignore[attr-defined]
-                found += [other for other in self._classes(path_of(base), statement.index) if other not in found]
-        return found
+                family += [other for other in self._classes(path_of(base), statement.index) if other not in family]
+        return family
 
     def _classes(self, path: Path, at: int) -> list[Statement]:
         owners = self.statements.reaching(path[0], at)[0] if path[1:] in ((), ("[]",)) else []
         return [owner for owner in owners if isinstance(owner.node, ast.ClassDef)]
 
-    def _add(self, found: BodyEffects, body: Body, call: ast.Call, callee: Body) -> None:
-        """Add what a call inside `body` does: to module-level names, and to what the body was given itself."""
+    def _add(self, effects: BodyEffects, body: Body, call: ast.Call, callee: Body) -> None:
+        """Add the effects of a call inside `body`: on module-level names, and on its own parameters."""
         inner = self.effects_of(callee)
         for name, flags in list(inner.names.items()):
-            found.names[name] = found.names.get(name, 0) | flags
+            effects.names[name] = effects.names.get(name, 0) | flags
         if callee.me and callee.owner is body.owner and body.me:
-            found.parameters[body.me] |= inner.parameters.get(callee.me, 0)
+            effects.parameters[body.me] |= inner.parameters.get(callee.me, 0)
         for parameter, flags in list(inner.parameters.items()):
             for value in self.arguments_for(call, callee, parameter) if flags else ():
                 path = path_of(value)
                 if not is_same_object(path):
                     continue
-                into = found.parameters if path[0] in body.parameters else found.names
+                into = effects.parameters if path[0] in body.parameters else effects.names
                 if path[0] in body.parameters or path[0] in body.names.later:
                     into[path[0]] = into.get(path[0], 0) | flags
         for parameter in sorted(inner.sql):
             for value in self.arguments_for(call, callee, parameter):
-                found.sql |= names_in(value).intersection(body.parameters)
+                effects.sql |= names_in(value).intersection(body.parameters)
 
 
 def _lambda_of(node: ast.stmt) -> ast.Lambda | None:

@@ -74,7 +74,8 @@ class CatalogEntry:
             "options": _options(self.flow),
             "parameters": None if parameters is None else parameters.as_json(),
             "expectations": [
-                {name: value for name, value in asdict(one).items() if value not in (None, ())} for one in expectations
+                {name: value for name, value in asdict(expectation).items() if value not in (None, ())}
+                for expectation in expectations
             ],
             "steps": list(self.steps),
             "warnings": list(self.warnings),
@@ -84,13 +85,13 @@ class CatalogEntry:
 
 
 def _options(flow: Flow | None) -> dict[str, Any]:
-    """What `Flow.watch` was told besides when and where; empty for a flow without a trigger and for a broken module."""
+    """The options of `Flow.watch` besides when and where; empty for a flow without a trigger and for a broken module."""
     trigger = None if flow is None else flow.trigger
     names = ("run_as", "max_parallel", "extensions", "settle", "cron_lines", "tz", "catch_up", "skip", "skip_file")
-    found = {name: getattr(trigger, name, None) for name in names}
+    options = {name: getattr(trigger, name, None) for name in names}
     return {
         name: list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
-        for name, value in found.items()
+        for name, value in options.items()
         if value is not None and (value != () or name != "skip")
     }
 
@@ -101,15 +102,15 @@ def read_catalog(
     begin: Callable[[str], None] | None = None,
     known_bad: Mapping[str, FlowValidationError] = MappingProxyType({}),
     only: str | None = None,
-    kept: Descriptions | None = None,
+    cache: Descriptions | None = None,
     warns: bool = True,
 ) -> tuple[CatalogEntry, ...]:
     """Every flow module of the folder, sorted by name. A broken module costs only its own entry.
 
-    Modules are executed once for one content of theirs and of the helpers; what did not change is remembered in this
-    process. `begin` is told the name of each module before it is executed; `known_bad` ones are not, and have that error.
-    With `only` the one module of that name is read. With `kept` a good module is described as another process found it,
-    while nothing has changed; its flow has no steps then, `entry.steps` are there. Without `warns` nobody is warned of names and mirrors.
+    A module is executed once for each content of it and of the helpers; this process remembers the unchanged ones. `begin`
+    gets the name of each module before it is executed; the `known_bad` are not executed and have that error. `only` reads the
+    one module of that name. With `cache` the description by another process is taken while nothing has changed: such a flow
+    has no steps, only `entry.steps`. Without `warns` there are no warnings of names and mirrors.
 
     Raises:
         FlowValidationError: the folder does not exist or cannot be read.
@@ -129,10 +130,10 @@ def read_catalog(
             entries[name] = ("", entry)
             continue
         key, datas = _content_key(helpers, paths)
-        known = remembered.get(name)
-        if known is not None and known[0] == key:
-            entries[name] = known
-        elif kept is not None and (message := kept.get(name, key)) is not None:
+        record = remembered.get(name)
+        if record is not None and record[0] == key:
+            entries[name] = record
+        elif cache is not None and (message := cache.get(name, key)) is not None:
             described[name] = entry_of_message(message)
             entries.pop(name, None)
         else:
@@ -142,33 +143,33 @@ def read_catalog(
                 from data_engine.notebook.module_sets import python_files
 
                 python = python_files(modules.content)
-            found = _read_entry(modules, name, paths, datas, python)
-            entries[name] = (key, found)
-            if kept is not None and found is not None and found.error is None:
-                kept.put(name, key, entry_message(found))
-    if kept is not None:
-        kept.save()
+            new_entry = _read_entry(modules, name, paths, datas, python)
+            entries[name] = (key, new_entry)
+            if cache is not None and new_entry is not None and new_entry.error is None:
+                cache.put(name, key, entry_message(new_entry))
+    if cache is not None:
+        cache.save()
     _remembered[modules.package] = entries
     read = [entry for _, entry in entries.values() if entry is not None]
-    every = sorted([*read, *described.values()], key=lambda one: one.name)
+    every = sorted([*read, *described.values()], key=lambda entry: entry.name)
     return _with_warnings(every, files) if warns else tuple(every)
 
 
 def _with_warnings(entries: Sequence[CatalogEntry], files: Mapping[str, list[Path]]) -> tuple[CatalogEntry, ...]:
-    """The entries, with what is warned of the folders that flows write, and of names."""
+    """The entries with the warnings of the folders that flows write, and of names."""
     from data_engine.notebook.mirror_warnings import mirror_warnings
 
     warned = mirror_warnings(entry.flow for entry in entries if entry.flow is not None)
-    cases, told = case_warnings(files), []
-    for one in entries:
-        names = name_warnings(one.path, cases, () if one.error is not None else files.get(one.name, ()))
-        found = [*warned.get(one.name, ()), *names]
-        told.append(replace(one, warnings=(*one.warnings, *found)) if found else one)
-    return tuple(told)
+    cases, catalog = case_warnings(files), []
+    for entry in entries:
+        names = name_warnings(entry.path, cases, () if entry.error is not None else files.get(entry.name, ()))
+        texts = [*warned.get(entry.name, ()), *names]
+        catalog.append(replace(entry, warnings=(*entry.warnings, *texts)) if texts else entry)
+    return tuple(catalog)
 
 
 def with_no_steps_refused(entries: Iterable[CatalogEntry]) -> tuple[CatalogEntry, ...]:
-    """The entries, where a flow without steps has its error: there is nothing that production could run."""
+    """The entries, where a flow without steps has an error: production could run nothing of it."""
     return tuple(
         entry
         if entry.flow is None or entry.steps
@@ -178,7 +179,7 @@ def with_no_steps_refused(entries: Iterable[CatalogEntry]) -> tuple[CatalogEntry
 
 
 def no_steps(name: str, where: str) -> FlowValidationError:
-    """The error of a flow that does nothing."""
+    """The error of a flow without steps."""
     return FlowValidationError(
         f"flow {name!r} has no steps: there is nothing to run", where=where, fix="give build() a .step(...) and save it"
     )
@@ -187,21 +188,21 @@ def no_steps(name: str, where: str) -> FlowValidationError:
 def with_unreadable(
     entries: Iterable[CatalogEntry], folder: Path, unreadable: Mapping[str, str]
 ) -> tuple[CatalogEntry, ...]:
-    """The entries with those of the modules in `folder` that cannot be read, by file name why; sorted by name.
+    """The entries and those of the modules in `folder` that cannot be read (the reason by file name); sorted by name.
 
     Example:
         >>> [entry.error.what for entry in with_unreadable((), Path("flows"), {"claims.ipynb": "Permission denied"})]
         ['flows/claims.ipynb cannot be read: Permission denied']
     """
-    found = {entry.name: entry for entry in entries}
+    by_name = {entry.name: entry for entry in entries}
     for name, reason in unreadable.items():
         path = folder / name
         if path.parent == folder and not SCRATCH_NAME.fullmatch(path.stem):
             error = badly_named(path) or FlowValidationError(
                 f"{path} cannot be read: {reason}", where=str(path), fix="check that the file is readable"
             )
-            found[path.stem] = CatalogEntry(path.stem, path, title_words(path.stem, "Flow"), error=error)
-    return tuple(found[name] for name in sorted(found))
+            by_name[path.stem] = CatalogEntry(path.stem, path, title_words(path.stem, "Flow"), error=error)
+    return tuple(by_name[name] for name in sorted(by_name))
 
 
 def find_module(modules: FlowModules, name: str) -> Path:
@@ -223,7 +224,7 @@ def find_module(modules: FlowModules, name: str) -> Path:
         path = modules.authored(files[name][0])
         fix = how_to_be_a_flow(name, is_scratch=False)
         raise FlowValidationError(f"{path.name} is not a flow, so nothing runs it", where=str(path), fix=fix)
-    flows = [stem for stem, found in files.items() if any(is_flow_file(modules, path) for path in found)]
+    flows = [stem for stem, candidates in files.items() if any(is_flow_file(modules, path) for path in candidates)]
     raise unknown_flow(name, modules.folder, flows, fix=_how_to_be_a_flow(modules, name))
 
 
@@ -236,8 +237,8 @@ def unknown_flow(name: str, folder: Path, flows: Collection[str], *, fix: str | 
     """
     from data_engine.notebook.flow_files import outside_words
 
-    known = ", ".join(sorted(flows))
-    available = f" Available flow modules: {known}." if known else ""
+    names = ", ".join(sorted(flows))
+    available = f" Available flow modules: {names}." if names else ""
     near = nearest_name(Path(name).stem, flows)
     what = f"Flow module '{name}' is not available in {folder}.{available}"
     if Path(name).stem in flows:
@@ -249,7 +250,7 @@ def unknown_flow(name: str, folder: Path, flows: Collection[str], *, fix: str | 
         what,
         where=str(folder),
         fix=fix
-        or _as_it_is_written(name, flows)
+        or _spelling_fix(name, flows)
         or (f"did you mean {as_typed(near)}?" if near else None)
         or (
             "a flow is named without folder and ending; `data-engine explain FILE` tells of a file"
@@ -260,13 +261,13 @@ def unknown_flow(name: str, folder: Path, flows: Collection[str], *, fix: str | 
     )
 
 
-def _as_it_is_written(name: str, flows: Iterable[str]) -> str | None:
-    """What to do where the name of one of the flows looks the same, but is written with other letters."""
+def _spelling_fix(name: str, flows: Iterable[str]) -> str | None:
+    """The fix where the name of one of the flows looks the same, but is written with other letters."""
     import unicodedata
 
     stem = Path(name).stem
     form = unicodedata.normalize("NFC", stem)
-    alike = next((one for one in flows if unicodedata.normalize("NFC", one) == form and one != stem), None)
+    alike = next((flow for flow in flows if unicodedata.normalize("NFC", flow) == form and flow != stem), None)
     if alike is None:
         return None
     return f"{alike} is written with other characters that look the same, as on a Mac: rename its file, or type the name as it is: {alike!a}"
@@ -286,11 +287,11 @@ def check_flow_name(name: object) -> str:
 
 
 def _how_to_be_a_flow(modules: FlowModules, name: str) -> str | None:
-    """What to do when `name` is there, for scratch or in a subfolder; None when it is not there."""
+    """The fix where `name` is a scratch notebook or lies in a subfolder; None otherwise."""
     from data_engine.notebook.flow_files import how_to_be_a_flow, no_flow_there, notebooks_in_subfolders
 
-    there = any((modules.content / f"{name}{suffix}").is_file() for suffix in (".py", ".ipynb"))
-    if there and SCRATCH_NAME.fullmatch(name):
+    is_there = any((modules.content / f"{name}{suffix}").is_file() for suffix in (".py", ".ipynb"))
+    if is_there and SCRATCH_NAME.fullmatch(name):
         return how_to_be_a_flow(name, is_scratch=True)
     below = (path for path in notebooks_in_subfolders(modules.content) if Path(path).stem == Path(name).stem)
     return next(map(no_flow_there, below), None)
@@ -378,7 +379,7 @@ def trigger_text(flow: Flow) -> str:
 
 
 def trigger_here(entry: CatalogEntry, timezone: str | None) -> str:
-    """When the flow runs, in a workspace whose settings name this zone: of a schedule by the clock always with one that is named.
+    """When the flow runs, in a workspace whose settings name this zone: a schedule by the clock always names its zone.
 
     Example:
         >>> flow = Flow("A", "nightly").watch(mode="schedule", time="06:30")
@@ -416,8 +417,8 @@ def entry_message(entry: CatalogEntry) -> dict[str, Any]:
             "mirror": None if mirror is None else _texts(asdict(mirror)),
             "workspace_root": str(entry.flow._workspace_root),
             "settings": None if entry.flow.parameters is None else entry.flow.parameters.title,
-            "expectations": [asdict(one) for one in entry.flow.expectations],
-            "alerts": [asdict(one) for one in entry.flow.alerts],
+            "expectations": [asdict(expectation) for expectation in entry.flow.expectations],
+            "alerts": [asdict(rule) for rule in entry.flow.alerts],
         }
     return message
 
@@ -448,23 +449,22 @@ def _flow_of(message: Mapping[str, Any], facts: Mapping[str, Any]) -> Flow:
         message["group"],
         message["name"],
         facts["label"],
-        trigger=None if trigger is None else _made(kinds[trigger["mode"]], trigger["fields"]),
-        mirror_spec=None if facts["mirror"] is None else _made(MirrorSpec, facts["mirror"]),
+        trigger=None if trigger is None else _value_of(kinds[trigger["mode"]], trigger["fields"]),
+        mirror_spec=None if facts["mirror"] is None else _value_of(MirrorSpec, facts["mirror"]),
         _workspace_root=Path(facts["workspace_root"]),
         parameters=None if parameters is None else Parameters.of_json(parameters, facts["settings"]),
-        expectations=tuple(_made(Expectation, one) for one in facts["expectations"]),
-        alerts=tuple(_made(AlertRule, one) for one in facts["alerts"]),
+        expectations=tuple(_value_of(Expectation, fields) for fields in facts["expectations"]),
+        alerts=tuple(_value_of(AlertRule, fields) for fields in facts["alerts"]),
     )
 
 
 _PATHS = ("source", "skip_file", "root")
 
 
-def _made(kind: Any, facts: Mapping[str, Any]) -> Any:
-    """The value with these fields, as JSON has them."""
-    return kind(
-        **{name: Path(one) if one is not None and name in _PATHS else _tuples(one) for name, one in facts.items()}
-    )
+def _value_of(kind: Any, facts: Mapping[str, Any]) -> Any:
+    """The value of this kind with these fields, as JSON has them."""
+    args = {name: Path(fact) if fact is not None and name in _PATHS else _tuples(fact) for name, fact in facts.items()}
+    return kind(**args)
 
 
 def _texts(values: dict[str, Any]) -> dict[str, Any]:
@@ -481,16 +481,16 @@ _LARGEST_BYTES = 16_000_000
 
 
 class Descriptions:
-    """What flow modules are, kept by content for other processes: who only tells of them need not execute them again.
+    """The descriptions of flow modules by their content: another process that only shows them need not execute them.
 
-    What is kept counts while module, helpers, config files, Python and Data Engine are as they were; a broken module is executed
-    each time, so that a repair shows at once. A damaged or unwritable file is no error. It is `file`; `config` is the folder of files that modules may read when they are executed.
+    One holds while module, helpers, the files of `config`, Python and Data Engine are the same; a broken module is executed each
+    time, so that a repair shows at once. They are kept in `file`; a damaged or unwritable one is no error.
 
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
-        >>> kept = Descriptions(folder / "described.json", folder)
-        >>> kept.put("claims", "a1", {"name": "claims"}), kept.save()
+        >>> descriptions = Descriptions(folder / "described.json", folder)
+        >>> descriptions.put("claims", "a1", {"name": "claims"}), descriptions.save()
         (None, None)
         >>> again = Descriptions(folder / "described.json", folder)
         >>> again.get("claims", "a1"), again.get("claims", "b2")
@@ -499,48 +499,48 @@ class Descriptions:
 
     def __init__(self, file: Path, config: Path) -> None:
         self.file, self.config = file, config
-        self._kept: dict[str, tuple[str, dict[str, Any]]] | None = None
-        self._asked: set[str] = set()
+        self._facts: dict[str, tuple[str, dict[str, Any]]] | None = None
+        self._names: set[str] = set()
         self._is_changed = False
-        self._around: str | None = None
+        self._environment: str | None = None
 
     def get(self, name: str, content: str) -> dict[str, Any] | None:
-        """What was kept of the module `name` when it had this content."""
-        self._asked.add(name)
+        """The description of the module `name` with this content; None without one."""
+        self._names.add(name)
         key, message = self._read().get(name, ("", {}))
         return message if key == self._key(content) else None
 
     def put(self, name: str, content: str, message: dict[str, Any]) -> None:
-        """Keep what the module is."""
-        self._asked.add(name)
+        """Add the description of the module `name`."""
+        self._names.add(name)
         self._read()[name] = self._key(content), message
         self._is_changed = True
 
     def save(self) -> None:
-        """Write what is new, without the modules that nobody asked for."""
+        """Write new descriptions; those of modules that nobody asked for are dropped."""
         if not self._is_changed:
             return
-        kept = {name: value for name, value in self._read().items() if name in self._asked}
+        facts = {name: value for name, value in self._read().items() if name in self._names}
         with suppress(OSError):
             private.make_folder(self.file.parent)
-            write_text_atomic(self.file, json.dumps([_FORMAT, kept]), durable=False, mode=private.FILE)
+            write_text_atomic(self.file, json.dumps([_FORMAT, facts]), durable=False, mode=private.FILE)
 
     def _read(self) -> dict[str, tuple[str, dict[str, Any]]]:
-        if self._kept is None:
-            self._kept = {}
+        if self._facts is None:
+            self._facts = {}
             with suppress(OSError, ValueError, TypeError, RecursionError):
                 if os.stat(self.file).st_size <= _LARGEST_BYTES:
-                    number, kept = json.loads(content_of(self.file))
+                    number, facts = json.loads(content_of(self.file))
                     if number == _FORMAT:
-                        self._kept = {str(name): (str(key), dict(message)) for name, (key, message) in kept.items()}
-        return self._kept
+                        self._facts = {str(name): (str(key), dict(message)) for name, (key, message) in facts.items()}
+        return self._facts
 
     def _key(self, content: str) -> str:
-        if self._around is None:
+        if self._environment is None:
             config = []
             with suppress(OSError):
                 for path in sorted(self.config.glob("*.toml")):
                     facts = path.stat()
                     config.append((path.name, facts.st_size, facts.st_mtime_ns))
-            self._around = repr((__version__, sys.version, sys.prefix, config))
-        return hashlib.sha256(f"{content} {self._around}".encode()).hexdigest()
+            self._environment = repr((__version__, sys.version, sys.prefix, config))
+        return hashlib.sha256(f"{content} {self._environment}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""A notebook as the module production runs: the statements `build()` needs, cut out of the cells as they were written."""
+"""Compiles a notebook to the module that production runs: the statements that `build()` needs, as they stand in the cells."""
 
 from __future__ import annotations
 import __future__
@@ -29,7 +29,7 @@ from data_engine.record import frozen
 _BUILD = re.compile(r"^\s*(?:async\s+)?def\s+build\b|^\s*build\s*=", re.MULTILINE)
 
 CellCodes: TypeAlias = tuple[tuple[int, types.CodeType], ...]
-"""Cells' numbers with the code of what was taken of them."""
+"""The numbers of cells, each with the code of its taken statements."""
 
 
 @typed_call
@@ -150,18 +150,18 @@ def _pieces(cell: ParsedCell, taken: Sequence[bool]) -> list[_Piece]:
     return pieces
 
 
-def _code(kept: list[ast.stmt], cell: ParsedCell, path: Path, flags: int) -> types.CodeType:
-    """The code of a cell's kept statements, compiled from the nodes so that columns stay those of the cell."""
+def _code(nodes: list[ast.stmt], cell: ParsedCell, path: Path, flags: int) -> types.CodeType:
+    """The code of a cell's taken statements, compiled from the nodes so that columns stay those of the cell."""
     number = cell.cell.number
     try:
-        module = ast.Module(body=kept, type_ignores=[])
+        module = ast.Module(body=nodes, type_ignores=[])
         code: types.CodeType = compile(module, f"{path}, cell {number}", "exec", flags=flags, dont_inherit=True)
     except SyntaxError as error:
         line, problem = error.lineno or 1, str(error.msg)
     except (RecursionError, MemoryError):
-        line, problem = kept[0].lineno, "it is nested too deeply"
+        line, problem = nodes[0].lineno, "it is nested too deeply"
     except (ValueError, OverflowError, TypeError) as error:
-        line, problem = kept[0].lineno, str(error)
+        line, problem = nodes[0].lineno, str(error)
     else:
         return code
     problem_there = Diagnostic(f"the cell does not compile: {problem}", number, line, cell_fix(problem, line))
@@ -268,7 +268,7 @@ class Slice:
 
 
 def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> Slice:
-    """What `build()` needs of these cells; `texts` are the notebook's other cells.
+    """The slice of these cells that `build()` needs; `texts` are the notebook's other cells.
 
     Example:
         >>> from data_engine.notebook.magics import parse_cell
@@ -290,9 +290,9 @@ def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> 
         problems = [Diagnostic(what, number, line, cell_fix(broken.problem, line))]
         return _failed(statements, problems)
     problems = [*_contradictions(cells)]
-    found, _ = statements.reaching("build", END)
-    if found and (trouble := trouble_of_build(found[0].node)) is not None:
-        problems.append(Diagnostic(trouble[0], found[0].number, found[0].line, trouble[1]))
+    owners, _ = statements.reaching("build", END)
+    if owners and (trouble := trouble_of_build(owners[0].node)) is not None:
+        problems.append(Diagnostic(trouble[0], owners[0].number, owners[0].line, trouble[1]))
     if problems:
         return _failed(statements, problems)
     slicer = Slicer(statements)
@@ -357,7 +357,7 @@ def _decisions(
 
 
 def _why_left(statements: Statements, statement: Statement, followed: Collection[str]) -> str:
-    """Why a statement is left out, "" for no reason but that nothing needs it."""
+    """Why a statement is left out; "" where nothing needs it."""
     if statement.is_skipped:
         return "its cell is marked skip"
     if statement.magic:

@@ -1,4 +1,4 @@
-"""What a compiled notebook is made of: the module's text, and of each statement whether and why it is part of it."""
+"""The values of a compiled notebook: the module's text, and for each statement whether it is part of it, and why."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class CompileWarning(Record):
 
 @frozen
 class CompiledStatement(Record):
-    """What became of one top-level statement; `line` counts in its cell."""
+    """Whether one top-level statement was taken, and why; `line` counts in its cell."""
 
     line: int
     taken: bool
@@ -45,7 +45,7 @@ class CompiledStatement(Record):
 
 @frozen
 class CompiledCell(Record):
-    """What became of one code cell. `number` counts the notebook's code cells from 1."""
+    """The statements of one code cell, taken or not. `number` counts the notebook's code cells from 1."""
 
     number: int
     id: str
@@ -54,7 +54,7 @@ class CompiledCell(Record):
 
 @frozen
 class Chunk(Record):
-    """What one cell gives to the module: `text` has the cell's line numbers, all that is left out is blank.
+    """The part of one cell in the module: `text` has the cell's line numbers, all that is left out is blank.
 
     `original` is the cell as written, for tracebacks.
     """
@@ -67,7 +67,7 @@ class Chunk(Record):
 
 @frozen
 class CompiledNotebook(Displayable):
-    """A notebook as a module. `source` is the whole module text; `cells` say of each statement whether and why.
+    """A notebook as a module. `source` is the whole module text; `cells` say whether each statement was taken, and why.
 
     `is_flow` is False for a notebook without `build` ("scratch"), which gives an empty module.
     """

@@ -1,4 +1,4 @@
-"""The rule that decides when a module goes into production, and whether one may: deploying is a decision."""
+"""Decides whether and when a module goes into production."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from data_engine.record import frozen
 
 @frozen
 class Sighting:
-    """What is known of one module when its deployment is decided.
+    """The facts of one module that decide its deployment.
 
     `current` and `deployed` are digests of the module with all helpers (None: not deployed yet); `error` is why the
     current one is not good; `shares_with` is the deployed flow of another name that already writes its mirror;
@@ -36,7 +36,7 @@ class Sighting:
 
 @frozen
 class UpToDate:
-    """What runs is what is there."""
+    """Production runs the module as it is."""
 
 
 @frozen
@@ -60,8 +60,8 @@ class AwaitsRequest:
 
 @frozen
 class SharesMirror:
-    """A good module that waits for somebody who knows that `other`, which is deployed, writes the same mirror; `is_gone` says
-    that the module of that one is not there any more."""
+    """A good module whose mirror `other`, which is deployed, writes too: a person has to confirm it. `is_gone` says that the
+    module of `other` is gone."""
 
     other: str
     is_gone: bool = False
@@ -76,7 +76,7 @@ class Broken:
 
 @frozen
 class HeldBack:
-    """A good module whose goldens do not hold, which waits for somebody who approves that; `error` says what differs."""
+    """A good module whose goldens do not hold: a person has to approve that. `error` says what differs."""
 
     error: FlowValidationError
 
@@ -84,8 +84,8 @@ class HeldBack:
 Move: TypeAlias = UpToDate | Deploy | Quiet | AwaitsRequest | SharesMirror | Broken | HeldBack
 
 
-def next_move(seen: Sighting, *, mode: str, quiet_s: float) -> Move:
-    """What to do about a module: only what is good is deployed, when it was asked for; with `mode` "auto" also when it is quiet.
+def next_move(sighting: Sighting, *, mode: str, quiet_s: float) -> Move:
+    """The move for a module: a good one is deployed when a person asked; with `mode` "auto" also when it is quiet.
 
     Example:
         >>> next_move(Sighting("b", "a", unchanged_for_s=10), mode="auto", quiet_s=30)
@@ -93,23 +93,23 @@ def next_move(seen: Sighting, *, mode: str, quiet_s: float) -> Move:
         >>> next_move(Sighting("b", None), mode="ask", quiet_s=30)
         AwaitsRequest()
     """
-    if seen.current == seen.deployed:
+    if sighting.current == sighting.deployed:
         return UpToDate()
-    if seen.error is not None:
-        return Broken(seen.error)
-    if seen.shares_with is not None and not seen.is_confirmed:
-        return SharesMirror(seen.shares_with)
-    if seen.is_asked:
+    if sighting.error is not None:
+        return Broken(sighting.error)
+    if sighting.shares_with is not None and not sighting.is_confirmed:
+        return SharesMirror(sighting.shares_with)
+    if sighting.is_asked:
         return Deploy("asked for")
     if mode == "ask":
         return AwaitsRequest()
-    if seen.unchanged_for_s < quiet_s:
-        return Quiet(quiet_s - seen.unchanged_for_s)
+    if sighting.unchanged_for_s < quiet_s:
+        return Quiet(quiet_s - sighting.unchanged_for_s)
     return Deploy("it is good, and unchanged for [deploy] quiet")
 
 
 def not_deployed(name: str, where: str, shares_with: str | None = None) -> FlowValidationError:
-    """The error of a flow that production was never told to run, with both ways on; `shares_with` is whose mirror it would write."""
+    """The error of a flow that was never deployed, with both ways on; `shares_with` is the flow whose mirror it would write."""
     what = f"{name} is not deployed: production runs what somebody deployed, and nothing else"
     if shares_with is not None:
         return FlowValidationError(
@@ -143,18 +143,18 @@ def shared_mirror(name: str, mirror: str | None, live: Iterable[Deployment]) -> 
     """The deployed flow of another name that writes this mirror; None where there is none, or this flow is deployed with it.
 
     Example:
-        >>> one, copy = (Deployment(f, 1, f, "deploy", "s", mirror="../out") for f in ("claims", "claims_2"))
-        >>> shared_mirror("claims_2", "../out", [one]), shared_mirror("claims_2", "../out", [one, copy])
+        >>> claims, copy = (Deployment(f, 1, f, "deploy", "s", mirror="../out") for f in ("claims", "claims_2"))
+        >>> shared_mirror("claims_2", "../out", [claims]), shared_mirror("claims_2", "../out", [claims, copy])
         ('claims', None)
     """
-    there = [] if mirror is None else [one for one in live if one.mirror == mirror]
-    if any(one.flow == name for one in there):
+    writers = [] if mirror is None else [row for row in live if row.mirror == mirror]
+    if any(row.flow == name for row in writers):
         return None
-    return min((one.flow for one in there), default=None)
+    return min((row.flow for row in writers), default=None)
 
 
 def sharing(name: str, status: DeploymentStatus, other: str) -> DeploymentStatus:
-    """The deployment status of the flow `name`, which waits for somebody who knows that `other`, which is deployed, writes the same mirror.
+    """The deployment status of the flow `name` whose mirror `other`, which is deployed, writes too.
 
     Example:
         >>> from data_engine.notebook.deployment_status import NOT_DEPLOYED
@@ -171,8 +171,8 @@ def sharing(name: str, status: DeploymentStatus, other: str) -> DeploymentStatus
 def shares_mirror_error(
     name: str, mirror: str | None, where: str, other: str, *, is_gone: bool = False, is_run: bool = False
 ) -> FlowValidationError:
-    """What somebody must know who lets two flows write one mirror; `is_gone` says that the other's module is, `is_run` that
-    the flow was to run here, and not to be deployed."""
+    """The error for two flows that write one mirror; `is_gone` says that the other's module is gone, `is_run` that the flow was
+    to run here, and not to be deployed."""
     confirmed = cli_line("deploy", name, "--yes")
     if is_gone:
         return FlowValidationError(
@@ -197,7 +197,7 @@ def shares_mirror_error(
 
 
 def mirror_taken_error(back: Deployment, other: str) -> FlowValidationError:
-    """What somebody must know who goes `back` to a deployment whose mirror another flow writes by now."""
+    """The error for a roll back to the deployment `back`, whose mirror another flow writes by now."""
     return FlowValidationError(
         _both_write(back.flow, back.mirror, other),
         where=f"deployment {back.id[:8]}",

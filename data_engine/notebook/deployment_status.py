@@ -1,4 +1,4 @@
-"""How a flow module stands to what production runs; and of the history of deployments which holds, which are kept, and what to go back to."""
+"""The deployment status of a flow module; and from the history of deployments: which holds, which are kept, and what to go back to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from data_engine.record import Record, frozen
 
 @frozen
 class DeploymentStatus(Record):
-    """How a module stands to what is deployed of it. Of an edit: the `cells` and `helpers` that differ, where they are known,
+    """The deployment status of a module. Of an edit: the `cells` and `helpers` that differ, where they are known,
     and the `error` that keeps it from being good. `goes_live_s`, seconds since the epoch, is when it is deployed by itself;
     `shares_with` is the deployed flow whose mirror it would write too, which a person has to confirm. A module that is "gone"
     runs on as it is deployed; `file` is what it was called, and `renamed_to` the module that it is now, as far as that shows;
@@ -104,7 +104,7 @@ class DeploymentStatus(Record):
 
     @property
     def fix(self) -> str | None:
-        """What helps where the module is gone: both ways on; None else."""
+        """The fix where the module is gone, with both ways on; None else."""
         from data_engine.formatting import cli_line
 
         if self.kind != "gone":
@@ -118,7 +118,7 @@ class DeploymentStatus(Record):
         return f"to get it back: `{cli_line('restore', flow)}`; {end}"
 
     def as_json(self) -> dict[str, Any]:
-        """As the JSON of a flow holds it: in words under `deployment`, and for programs under `deployment_status`."""
+        """The status in the JSON of a flow: in words under `deployment`, and for programs under `deployment_status`."""
         return {"deployment": self.text, "deployment_status": self.as_dict()}
 
 
@@ -144,21 +144,21 @@ def live_deployments(history: Iterable[Deployment]) -> dict[str, Deployment]:
     """The deployment that each flow runs: its newest, unless that withdraws it.
 
     Example:
-        >>> one, two = (Deployment(f"d{n}", n, "claims", "deploy", f"s{n}") for n in (1, 2))
-        >>> live_deployments([two, one])["claims"].id, live_deployments([one, Deployment("d3", 3, "claims", "withdraw", "")])
+        >>> first, last = (Deployment(f"d{n}", n, "claims", "deploy", f"s{n}") for n in (1, 2))
+        >>> live_deployments([last, first])["claims"].id, live_deployments([first, Deployment("d3", 3, "claims", "withdraw", "")])
         ('d2', {})
     """
     newest: dict[str, Deployment] = {}
-    for one in history:
-        known = newest.get(one.flow)
-        if known is None or (known.number, known.id) < (one.number, one.id):
-            newest[one.flow] = one
-    return {flow: one for flow, one in newest.items() if one.kind != "withdraw"}
+    for deployment in history:
+        current = newest.get(deployment.flow)
+        if current is None or (current.number, current.id) < (deployment.number, deployment.id):
+            newest[deployment.flow] = deployment
+    return {flow: deployment for flow, deployment in newest.items() if deployment.kind != "withdraw"}
 
 
 @frozen
 class RolledBack:
-    """That somebody let a flow run the deployment `to` again; `digest` is of the module that was deployed last."""
+    """A roll back of a flow to the deployment `to`; `digest` is of the module that was deployed last."""
 
     to: str
     at_utc: str
@@ -166,37 +166,37 @@ class RolledBack:
 
 
 def rollbacks(history: Sequence[Deployment]) -> dict[str, RolledBack]:
-    """How each flow that runs an earlier deployment again came to that; `history` has the newest first.
+    """The roll back of each flow that runs an earlier deployment again; `history` has the newest first.
 
     Example:
-        >>> one, two = (Deployment(f"d{n}", n, "claims", "deploy", f"s{n}", f"c{n}") for n in (1, 2))
+        >>> first, last = (Deployment(f"d{n}", n, "claims", "deploy", f"s{n}", f"c{n}") for n in (1, 2))
         >>> back = Deployment("d3", 3, "claims", "rollback", "s1", "c1", at_utc="2026-01-03", of="d1")
-        >>> rollbacks([back, two, one]), rollbacks([two, one])
+        >>> rollbacks([back, last, first]), rollbacks([last, first])
         ({'claims': RolledBack(to='d1', at_utc='2026-01-03', digest='c2')}, {})
     """
-    found = {}
+    by_flow = {}
     for flow, now in live_deployments(history).items():
-        deploys = (one for one in history if one.flow == flow and one.kind == "deploy" and one.number < now.number)
+        deploys = (row for row in history if row.flow == flow and row.kind == "deploy" and row.number < now.number)
         if now.kind == "rollback" and (before := next(deploys, None)) is not None:
-            found[flow] = RolledBack(now.of or now.id, now.at_utc, before.digest)
-    return found
+            by_flow[flow] = RolledBack(now.of or now.id, now.at_utc, before.digest)
+    return by_flow
 
 
 def ended_deployments(history: Iterable[Deployment]) -> dict[str, Deployment]:
-    """What each flow ran last that runs no more, and did not go on under another name.
+    """The last deployment of each flow that runs no more, and did not go on under another name.
 
     Example:
-        >>> one = Deployment("d1", 1, "claims", "deploy", "s1")
-        >>> ended_deployments([one, Deployment("d2", 2, "claims", "withdraw", "")])["claims"].id
+        >>> first = Deployment("d1", 1, "claims", "deploy", "s1")
+        >>> ended_deployments([first, Deployment("d2", 2, "claims", "withdraw", "")])["claims"].id
         'd1'
-        >>> ended_deployments([one]), ended_deployments([one, Deployment("d2", 2, "claims", "withdraw", "", of="d3")])
+        >>> ended_deployments([first]), ended_deployments([first, Deployment("d2", 2, "claims", "withdraw", "", of="d3")])
         ({}, {})
     """
-    rows = sorted(history, key=lambda one: (one.number, one.id))
-    newest = {one.flow: one for one in rows}
-    ran = {one.flow: one for one in rows if one.kind != "withdraw"}
+    rows = sorted(history, key=lambda row: (row.number, row.id))
+    newest = {row.flow: row for row in rows}
+    ran = {row.flow: row for row in rows if row.kind != "withdraw"}
     return {
-        flow: ran[flow] for flow, one in newest.items() if one.kind == "withdraw" and one.of is None and flow in ran
+        flow: ran[flow] for flow, row in newest.items() if row.kind == "withdraw" and row.of is None and flow in ran
     }
 
 
@@ -211,33 +211,33 @@ def kept_deployments(history: Iterable[Deployment], *, keep: int, since_utc: str
         (['d3'], ['d2', 'd3'])
     """
     by_flow: dict[str, list[Deployment]] = {}
-    for one in sorted(history, key=lambda one: (-one.number, one.id)):
-        by_flow.setdefault(one.flow, []).append(one)
+    for row in sorted(history, key=lambda row: (-row.number, row.id)):
+        by_flow.setdefault(row.flow, []).append(row)
     stays: set[str] = set()
     for rows in by_flow.values():
-        pointing = [one for one in rows if one.kind != "withdraw"]
-        stays |= {one.id for one in pointing[:keep]}
+        pointing = [row for row in rows if row.kind != "withdraw"]
+        stays |= {row.id for row in pointing[:keep]}
         ended_utc = "9999"
-        for one in rows:
-            if one.kind != "withdraw" and ended_utc > since_utc:
-                stays.add(one.id)
-            ended_utc = min(ended_utc, one.at_utc)
+        for row in rows:
+            if row.kind != "withdraw" and ended_utc > since_utc:
+                stays.add(row.id)
+            ended_utc = min(ended_utc, row.at_utc)
     return stays
 
 
 def marked_history(history: Iterable[Deployment], *, kept_ids: Collection[str]) -> list[Deployment]:
-    """The history for people, the newest first, each with whether it holds and can be gone back to."""
-    rows = sorted(history, key=lambda one: (-one.number, one.id))
-    holds = {one.id for one in live_deployments(rows).values()}
+    """The history for people, the newest first, each with whether it holds and can be rolled back to."""
+    rows = sorted(history, key=lambda row: (-row.number, row.id))
+    holds = {row.id for row in live_deployments(rows).values()}
     return [
-        replace(one, is_live=one.id in holds, is_kept=one.kind != "withdraw" and one.id in kept_ids) for one in rows
+        replace(row, is_live=row.id in holds, is_kept=row.kind != "withdraw" and row.id in kept_ids) for row in rows
     ]
 
 
 def to_roll_back_to(history: Sequence[Deployment], flow: str, to: str | None) -> Deployment:
-    """The deployment of `flow` that `to` names by its id or the only beginning of one; without it the one before what runs.
+    """The deployment of `flow` whose id is or begins with `to`; without `to` the one before that which runs.
 
-    `history` is as `told` gives it. What was rolled back from is not gone back to again: who asks twice goes back twice.
+    `history` is that of `marked_history`. A deployment that was rolled back is not chosen again: two roll backs go back twice.
 
     Raises:
         FlowValidationError: there is none, it is not kept, or it is what runs.
@@ -250,11 +250,11 @@ def to_roll_back_to(history: Sequence[Deployment], flow: str, to: str | None) ->
         >>> to_roll_back_to([back, *days], "claims", None).id
         'd1'
     """
-    rows = [one for one in history if one.flow == flow]
+    rows = [row for row in history if row.flow == flow]
     if not rows:
         raise _never_deployed(f"{flow} was never deployed", flow, history)
     now = live_deployments(rows).get(flow)
-    chosen = _before(now, rows, flow) if to is None else _named(to, rows, flow)
+    chosen = _predecessor(now, rows, flow) if to is None else _by_id(to, rows, flow)
     if chosen.kind == "withdraw" or not chosen.is_kept:
         what = f"deployment {chosen.id[:8]} of {flow} is not kept any more"
         raise _no_choice(what, flow, "choose a kept one: {list}; [deploy] keep says how many are")
@@ -264,15 +264,15 @@ def to_roll_back_to(history: Sequence[Deployment], flow: str, to: str | None) ->
 
 
 def to_restore(history: Sequence[Deployment], flow: str, to: str | None) -> Deployment:
-    """The deployment of `flow` that `to` names, else the one that it runs, else the newest that was.
+    """The deployment of `flow` whose id is or begins with `to`; without `to` the one that runs, else the newest.
 
     Raises:
         FlowValidationError: there is none, or it is not kept.
     """
-    rows = [one for one in history if one.flow == flow and one.kind != "withdraw"]
+    rows = [row for row in history if row.flow == flow and row.kind != "withdraw"]
     if not rows:
         raise _never_deployed(f"{flow} was never deployed, so no copy of it is kept", flow, history)
-    chosen = live_deployments(history).get(flow, rows[0]) if to is None else _named(to, rows, flow)
+    chosen = live_deployments(history).get(flow, rows[0]) if to is None else _by_id(to, rows, flow)
     if not chosen.is_kept:
         raise _no_choice(
             f"deployment {chosen.id[:8]} of {flow} is not kept any more", flow, "choose a kept one: {list}"
@@ -281,30 +281,30 @@ def to_restore(history: Sequence[Deployment], flow: str, to: str | None) -> Depl
 
 
 def _never_deployed(what: str, flow: str, history: Sequence[Deployment]) -> FlowValidationError:
-    offer = near_offer(flow, {one.flow for one in history})
+    offer = near_offer(flow, {row.flow for row in history})
     fix = f"{offer}`data-engine deployments` lists what was deployed, and `data-engine list` the flows"
     return FlowValidationError(what, where=f'flow "{flow}"', fix=fix)
 
 
-def _named(to: str, rows: Sequence[Deployment], flow: str) -> Deployment:
-    """The deployment whose id is `to` or is the only one that begins so."""
-    found = [one for one in rows if one.id == to] or [one for one in rows if one.id.startswith(to)]
-    if len(found) != 1:
-        what = f"{len(found)} deployments of {flow} begin" if found else f"no deployment of {flow} begins"
+def _by_id(to: str, rows: Sequence[Deployment], flow: str) -> Deployment:
+    """The deployment whose id is `to`, or the only one that begins with it."""
+    matches = [row for row in rows if row.id == to] or [row for row in rows if row.id.startswith(to)]
+    if len(matches) != 1:
+        what = f"{len(matches)} deployments of {flow} begin" if matches else f"no deployment of {flow} begins"
         raise _no_choice(f"{what} with {to!r}", flow)
-    return found[0]
+    return matches[0]
 
 
-def _before(now: Deployment | None, rows: Sequence[Deployment], flow: str) -> Deployment:
-    """The newest deployment from before what runs, or before what that was rolled back to, of another content."""
-    origin = None if now is None else next((one for one in rows if one.id == (now.of or now.id)), now)
-    for one in rows:
-        is_earlier = origin is None or one.number < origin.number
-        if is_earlier and one.kind == "deploy" and (now is None or one.digest != now.digest):
-            return one
-    others = any(one.is_kept and one.kind != "withdraw" and (now is None or one.digest != now.digest) for one in rows)
+def _predecessor(now: Deployment | None, rows: Sequence[Deployment], flow: str) -> Deployment:
+    """The newest deployment of another content before the one that runs, or before the one that this rolled back to."""
+    origin = None if now is None else next((row for row in rows if row.id == (now.of or now.id)), now)
+    for row in rows:
+        is_earlier = origin is None or row.number < origin.number
+        if is_earlier and row.kind == "deploy" and (now is None or row.digest != now.digest):
+            return row
+    others = any(row.is_kept and row.kind != "withdraw" and (now is None or row.digest != now.digest) for row in rows)
     fix = (
-        "{to_one} takes any that {these} lists"
+        "{rollback} takes any that {command} lists"
         if others
         else "it has only the one that runs: change its notebook and deploy it, or end it in production with {undeploy}"
     )
@@ -312,11 +312,11 @@ def _before(now: Deployment | None, rows: Sequence[Deployment], flow: str) -> De
 
 
 def _no_choice(what: str, flow: str, fix: str = "{list}") -> FlowValidationError:
-    told = cli_line("deployments", flow)
+    listing = cli_line("deployments", flow)
     names = {
-        "list": f"`{told}` lists them",
-        "these": f"`{told}`",
-        "to_one": f"`{cli_line('rollback', flow)} --to ID`",
+        "list": f"`{listing}` lists them",
+        "command": f"`{listing}`",
+        "rollback": f"`{cli_line('rollback', flow)} --to ID`",
         "undeploy": f"`{cli_line('undeploy', flow)}`",
     }
     return FlowValidationError(what, where=f'flow "{flow}"', fix=fix.format_map(names))

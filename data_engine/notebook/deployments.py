@@ -1,4 +1,4 @@
-"""The sets of a workspace on this machine, which flows run from, and how the modules stand to what is deployed.
+"""The sets of a workspace on this machine, from which flows run, and the deployment status of its modules.
 
 A set is a folder named by the hash of everything in it: each flow points to the set it was last deployed from, so a broken
 edit of one notebook keeps its flow on the last good set while the others move on, and a run keeps the set it began with.
@@ -48,44 +48,44 @@ if TYPE_CHECKING:
 
 
 def deployed_entries(
-    deployments: Deployments, names: Iterable[str], kept: Descriptions | None = None
+    deployments: Deployments, names: Iterable[str], cache: Descriptions | None = None
 ) -> list[CatalogEntry]:
-    """The catalog entries of these flows as they are deployed, with `kept` as other processes found them; without those whose
-    deployment cannot be had here."""
-    found = []
+    """The catalog entries of these flows as they are deployed, without those whose deployment cannot be had here; `cache` holds
+    the descriptions by other processes."""
+    entries = []
     for name in sorted(names):
         modules = deployments.modules_of(name)
         if modules is not None:
-            found += [entry for entry in read_catalog(modules, only=name, kept=kept) if entry.name == name]
-    return found
+            entries += [entry for entry in read_catalog(modules, only=name, cache=cache) if entry.name == name]
+    return entries
 
 
 def in_production(
-    entries: Sequence[CatalogEntry], deployments: Deployments, edited: Collection[str], kept: Descriptions
+    entries: Sequence[CatalogEntry], deployments: Deployments, edited: Collection[str], cache: Descriptions
 ) -> list[CatalogEntry]:
-    """The entries of modules, of which those that are `edited` are as they are deployed, where that can be had and is good."""
-    runs = {one.name: one for one in deployed_entries(deployments, edited, kept) if one.error is None}
-    return [runs.get(one.name, one) for one in entries]
+    """The entries of modules, where the `edited` ones are as they are deployed, if that can be had and is good."""
+    runs = {entry.name: entry for entry in deployed_entries(deployments, edited, cache) if entry.error is None}
+    return [runs.get(entry.name, entry) for entry in entries]
 
 
 def with_gone(
     entries: Sequence[CatalogEntry],
     deployments: Deployments,
     statuses: Mapping[str, DeploymentStatus],
-    kept: Descriptions,
+    cache: Descriptions,
 ) -> list[CatalogEntry]:
     """The entries of modules and of those that are gone, by name: as production runs them, where an edit is good."""
-    edited = [one.name for one in entries if one.error is None and statuses[one.name].is_edited]
-    gone = deployed_entries(deployments, [name for name, one in statuses.items() if one.kind == "gone"])
-    return sorted([*in_production(entries, deployments, edited, kept), *gone], key=lambda entry: entry.name)
+    edited = [entry.name for entry in entries if entry.error is None and statuses[entry.name].is_edited]
+    gone = deployed_entries(deployments, [name for name, status in statuses.items() if status.kind == "gone"])
+    return sorted([*in_production(entries, deployments, edited, cache), *gone], key=lambda entry: entry.name)
 
 
-_OTHERS_TAKE_S = 120.0
+_LOCK_WAIT_S = 120.0
 
 
 @frozen
 class Pointer:
-    """The set that a flow runs from, and the digest of its module in it; where somebody rolled it back to that, how."""
+    """The set that a flow runs from, the digest of its module in it, and the roll back that led there, if any."""
 
     set_id: str
     digest: str
@@ -124,7 +124,7 @@ class Deployments:
         self._fetch = fetch
 
     def deployed(self) -> dict[str, Pointer]:
-        """For each deployed flow its set and digest."""
+        """The set and digest of each deployed flow."""
         return dict(self._pointers())
 
     def store(self) -> ModuleSet:
@@ -183,13 +183,13 @@ class Deployments:
         return ModuleSet(name, folder, self._digests(contents), unreadable)
 
     def keeping_sets(self) -> Holding:
-        """Inside, no process removes a set: one that was stored is there when flows are pointed to it."""
+        """A context in which no process removes a set: a stored one is still there when flows are pointed to it."""
         lock = OsLock(self.root / ".keep.lock")
 
         def wait() -> None:
-            if not lock.wait(timeout_s=_OTHERS_TAKE_S):
+            if not lock.wait(timeout_s=_LOCK_WAIT_S):
                 raise WorkspaceError(
-                    f"another process has been deploying for more than {_OTHERS_TAKE_S:g} s",
+                    f"another process has been deploying for more than {_LOCK_WAIT_S:g} s",
                     where=str(self.root),
                     fix="end the other `data-engine deploy`, or wait for it",
                 )
@@ -197,9 +197,9 @@ class Deployments:
         return Holding(lock, wait)
 
     def collect(self, in_use: Collection[str]) -> None:
-        """Remove the sets that no flow points to, but for those in `in_use`: what is on the share can be fetched again.
+        """Remove the sets that no flow points to and that are not `in_use`: they can be fetched from the share again.
 
-        Does nothing while another process is deploying: its set has no flow yet. What is foreign is left and told.
+        Does nothing while another process is deploying: its set has no flow yet. Foreign files stay and are logged.
         """
         keep = OsLock(self.root / ".keep.lock")
         if not keep.try_acquire():
@@ -208,10 +208,10 @@ class Deployments:
             stays = {*in_use, *(pointer.set_id for pointer in self.deployed().values())}
             with opened(self.root.parent, self.root) as place:
                 old = [name for name, kind in place.entries() if kind != "file" and name not in stays]
-            for left in (one for name in old for one in remove_tree(self.root.parent, self.root / name)):
+            for path in (path for name in old for path in remove_tree(self.root.parent, self.root / name)):
                 import logging
 
-                logging.getLogger(__name__).warning("an old deployment was not removed: %s", left)
+                logging.getLogger(__name__).warning("an old deployment was not removed: %s", path)
         except OSError:
             return
         finally:
@@ -233,7 +233,7 @@ class Deployments:
         return FlowModules(self._modules.folder, cache_dir=self._modules.cache_dir, content=content)
 
     def diff(self, name: str) -> dict[int, list[str]]:
-        """For each cell of notebook `name` that differs from what is deployed, the lines that went (-) and came (+).
+        """The lines that went (-) and came (+) in each cell of notebook `name` that differs from what is deployed.
 
         Empty when nothing differs, when it is not deployed, or when it does not compile.
         """
@@ -241,12 +241,12 @@ class Deployments:
         return {} if was is None or now is None else cell_differences(was.chunks, now.chunks)
 
     def statuses(self, names: Iterable[str]) -> dict[str, DeploymentStatus]:
-        """How each of these modules stands to what production runs."""
+        """The deployment status of each of these modules."""
         deployed, edits = self.deployed(), self.edits()
         return {name: edits.get(name, AS_DEPLOYED) if name in deployed else NOT_DEPLOYED for name in names}
 
     def gone(self, name: str) -> FlowValidationError | None:
-        """That the module of a deployed flow is gone, with both ways on; None where it is there, or not deployed."""
+        """The error for a deployed flow whose module is gone, with both ways on; None where it is there, or not deployed."""
         if name not in self.deployed() or any(os.path.lexists(self._modules.content / file) for file in files_of(name)):
             return None
         status = self.where_gone(name, read_contents(self._modules.content)[0])
@@ -262,7 +262,7 @@ class Deployments:
         return Authored(contents, frozenset(contents.keys() | unreadable.keys()), self._digests(contents))
 
     def edits_among(self, authored: Authored) -> dict[str, DeploymentStatus]:
-        """As `edits`, of what was read of the authored folder."""
+        """As `edits`, for an authored folder that was read already."""
         return {
             name: self.edit(name, authored)
             for name, pointer in self.deployed().items()
@@ -282,8 +282,8 @@ class Deployments:
         return replace(status, rolled_back_to=back.to, rolled_back_utc=back.at_utc)
 
     def where_gone(self, name: str, contents: Mapping[str, bytes]) -> DeploymentStatus:
-        """The deployment status of a flow whose module is not among the authored `contents`: what it is called now, or where it lies, as far
-        as that shows."""
+        """The deployment status of a flow whose module is not among the authored `contents`, with its new name or place, as far as that
+        shows."""
         file = self.file_of(name)
         below = (path for path in notebooks_in_subfolders(self._modules.content) if path.rpartition("/")[2] == file)
         return DeploymentStatus(
@@ -296,7 +296,7 @@ class Deployments:
         return self._digests(read_module(folder, name, cache_dir=self._modules.cache_dir)).get(name)
 
     def file_of(self, name: str) -> str:
-        """What the deployed module `name` was called in the authored folder."""
+        """The file name that the deployed module `name` had in the authored folder."""
         pointer = self.deployed().get(name)
         folder = None if pointer is None else self.root / pointer.set_id
         is_python = folder is not None and (folder / f"{name}.py").is_file()
@@ -323,8 +323,8 @@ class Deployments:
             for file, data in contents.items()
             if "/" not in file and Path(file).stem not in deployed and not SCRATCH_NAME.fullmatch(Path(file).stem)
         }
-        found = moved_to(file, old.get(file, b""), new)
-        return None if found is None else Path(found).stem
+        target = moved_to(file, old.get(file, b""), new)
+        return None if target is None else Path(target).stem
 
     def changed_helpers(self, name: str, contents: Mapping[str, bytes]) -> tuple[str, ...]:
         """The `.py` files that flow `name` runs with and that differ from what is deployed."""
@@ -364,7 +364,7 @@ class Deployments:
         was, now = self._compiled_pair(name)
         if was is None:
             return (), ()
-        return tuple(one.text for one in was.chunks), tuple(one.text for one in now.chunks) if now else ()
+        return tuple(chunk.text for chunk in was.chunks), tuple(chunk.text for chunk in now.chunks) if now else ()
 
     def _compiled_pair(self, name: str) -> tuple[CompiledNotebook | None, CompiledNotebook | None]:
         """Notebook `name` as it is deployed and as it is saved; None where it is not there, or does not compile."""
@@ -422,8 +422,8 @@ def cells_that_differ(was: CompiledNotebook, data: bytes, *, path: Path) -> tupl
 
 
 def moved_to(file: str, was: bytes, new: Mapping[str, bytes]) -> str | None:
-    """The one of the `new` files, by name, that the module `file` with the content `was` has become; None where none or
-    several could be.
+    """The name of the file among `new` that the module `file` with the content `was` has become; None where none or several
+    could be.
 
     It runs the same code; or it is a notebook that holds more than half of the other's code cells, by id and text.
 
@@ -464,7 +464,7 @@ def config_of(layout: WorkspaceLayout) -> tuple[tuple[str, str], ...]:
 def changed_config(
     layout: WorkspaceLayout, deployments: Deployments, since: Deployment, edit: Mapping[str, bytes] | None = None
 ) -> tuple[str, ...]:
-    """The config files that are not as they were at a deployment, and that what was deployed may read, or the `edit`, if any."""
+    """The config files that changed since a deployment, and that the deployed code or the `edit` may read."""
     then, now = dict(since.config), dict(config_of(layout))
     changed = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
     if not changed:
@@ -506,20 +506,20 @@ def code_differences(
         >>> code_differences({"a.py": b"x = 1\\n"}, {"a.py": b"x = 2\\n"}, "a", Path("/ws/flow_modules"))
         {'a.py': ['- x = 1', '+ x = 2']}
     """
-    found: dict[str, list[str]] = {}
+    differences: dict[str, list[str]] = {}
     notebook = f"{flow}.ipynb"
     if notebook in old and notebook in new and old[notebook] != new[notebook]:
         was, now = (_compiled(folder / notebook, content[notebook]) for content in (old, new))
         if was is None or now is None:
-            found[notebook] = ["the notebook differs, and one of the two does not compile"]
+            differences[notebook] = ["the notebook differs, and one of the two does not compile"]
         else:
-            found = {f"cell {cell}": lines for cell, lines in cell_differences(was.chunks, now.chunks).items()}
+            differences = {f"cell {cell}": lines for cell, lines in cell_differences(was.chunks, now.chunks).items()}
     data = {name for name in {**old, **new} if "/" in name and not name.endswith(".py")}
     for name in [f"{flow}.py", *sorted(data.union(changed_helpers(old, new, flow, folder)))]:
         before, after = old.get(name, b""), new.get(name, b"")
         if before != after:
-            found[name] = _lines(before.decode("utf-8", "replace"), after.decode("utf-8", "replace")) or [_ENDS]
-    return {name: lines[:_MOST_LINES] for name, lines in found.items()}
+            differences[name] = _lines(before.decode("utf-8", "replace"), after.decode("utf-8", "replace")) or [_ENDS]
+    return {name: lines[:_MOST_LINES] for name, lines in differences.items()}
 
 
 def cell_differences(was: Sequence[Chunk], now: Sequence[Chunk]) -> dict[int, list[str]]:
@@ -557,11 +557,11 @@ def cell_differences(was: Sequence[Chunk], now: Sequence[Chunk]) -> dict[int, li
         last = partner.get(index, last)
     pairs = [(chunk.cell, was[partner[at]].text if at in partner else "", chunk.text) for at, chunk in enumerate(now)]
     pairs += [(was[index].cell, was[index].text, "") for index in free]
-    found: dict[int, list[str]] = {}
+    differences: dict[int, list[str]] = {}
     for cell, before, after in sorted(pairs, key=lambda pair: pair[0]):
         if lines := _lines(before, after):
-            found.setdefault(cell, []).extend(lines)
-    return found
+            differences.setdefault(cell, []).extend(lines)
+    return differences
 
 
 def _code(chunk: Chunk) -> object:

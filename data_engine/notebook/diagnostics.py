@@ -1,4 +1,4 @@
-"""What the compiler tells an author: why a notebook cannot become a module, and what to know about one that can."""
+"""The compiler's messages to an author: why a notebook cannot become a module, and warnings of one that can."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Diagnostic:
 
 
 def cell_fix(problem: str, line: int) -> str:
-    """The fix of a cell that Python does not take, by what it says of this line.
+    """The fix of a cell that does not parse, by Python's message about this line.
 
     Example:
         >>> cell_fix("expected ':'", 2), cell_fix("invalid syntax", 2)
@@ -50,7 +50,7 @@ def cell_fix(problem: str, line: int) -> str:
 
 @frozen
 class Want:
-    """Who needs a name: the statement and line that use it, before statement `at`. No statement means the flow itself.
+    """The need of a name: the statement and line that use it, before statement `at`. No statement means the flow itself.
 
     `target` is the statement that has the name as its loop or with variable, when nothing else supplies it.
     """
@@ -63,7 +63,7 @@ class Want:
 
     @property
     def label(self) -> str:
-        """How messages call the user."""
+        """The user's name in messages."""
         return self.user.label if self.user else "the flow"
 
     @property
@@ -74,7 +74,7 @@ class Want:
 
 @frozen
 class Selection:
-    """What slicing came to: `taken` maps statements to reasons, `followed` are the names needed when the flow runs.
+    """The result of slicing: `taken` maps statements to reasons, `followed` are the names needed when the flow runs.
 
     `changed` maps those that were taken because they change an object in place to its name.
 
@@ -149,25 +149,25 @@ def _made_out_of_reach(statements: Statements, want: Want) -> Diagnostic | None:
     name = want.name
     for statement in statements.all:
         if statement.magic and any(name in re.findall(r"\w+", text) for text in texts_in(statement.node)):
-            found = f"which only {statement.magic} in {statement.place} may make; production does not run that"
+            reason = f"which only {statement.magic} in {statement.place} may make; production does not run that"
             fix = f"give `{name}` its value in plain Python"
         elif statement.is_skipped and name in statement.names.binds:
-            found = f"which is defined only in {statement.place}, and that cell is marked skip"
+            reason = f"which is defined only in {statement.place}, and that cell is marked skip"
             fix = "remove the mark, or move the definition into a cell without it"
         elif name in statement.names.bound_globals:
-            found = f"which only a call of {statement.label} sets; such calls stay in the notebook"
+            reason = f"which only a call of {statement.label} sets; such calls stay in the notebook"
             fix = f"assign `{name}` at the top of a cell, or put `#| keep` at the top of the cell with the call"
         elif name in statement.names.comprehension_targets:
-            found = f"which is only the variable of a comprehension in {statement.place}"
+            reason = f"which is only the variable of a comprehension in {statement.place}"
             fix = _PLAIN_ASSIGNMENT.format(name)
         else:
             continue
-        return Diagnostic(f"{want.label} needs `{name}`, {found}", want.cell, want.line, fix)
+        return Diagnostic(f"{want.label} needs `{name}`, {reason}", want.cell, want.line, fix)
     return None
 
 
 def _saved_by_step(statements: Statements, want: Want) -> Diagnostic | None:
-    """That the name is no variable, but what a step saves its result under."""
+    """The problem of a name that is no variable, but the `save_as` of a step."""
     for statement in statements.all:
         for part in ast.walk(statement.node) if isinstance(statement.node, DEFINITIONS) else ():
             is_saved = isinstance(part, ast.keyword) and part.arg == "save_as" and isinstance(part.value, ast.Constant)
@@ -178,7 +178,7 @@ def _saved_by_step(statements: Statements, want: Want) -> Diagnostic | None:
 
 
 def _stands_in_text(statements: Statements, want: Want) -> Diagnostic | None:
-    """That a Markdown or raw cell, which nobody runs, holds the code that makes the name."""
+    """The problem of a name that only the code in a Markdown or raw cell makes."""
     for text in statements.texts:
         parsed = parse_cell(NotebookCell(text.after + 1, "", text.text))
         if any(want.name in statement.names.binds for statement in parsed.statements):
@@ -197,12 +197,12 @@ def _fix_missing(statements: Statements, name: str) -> str:
     ]
     if runs:
         return f"{fix} (if {runs[0].magic} in {runs[0].place} made it, import it from a module instead)"
-    near = difflib.get_close_matches(name, [known for known in statements.events if known != name], n=1, cutoff=0.75)
+    near = difflib.get_close_matches(name, [other for other in statements.events if other != name], n=1, cutoff=0.75)
     return f"{fix}; did you mean `{near[0]}`?" if near else fix
 
 
 def forbidden(statements: Statements, statement: Statement, want: Want | None) -> Iterator[Diagnostic]:
-    """Why production cannot run a statement it needs, whatever names that uses; `want` is who needs it."""
+    """Why production cannot run a statement that it needs, whatever names that uses; `want` is the need."""
     names = statement.names
     user = f"; {want.label} needs `{want.name}` from it" if want and want.user else ""
     number = statement.number
@@ -253,7 +253,7 @@ def looked_up(statements: Statements, statement: Statement) -> set[str]:
 
 
 def _around_magic(node: ast.stmt, name: str) -> str:
-    """What of the block around a magic gives a name that the magic itself does not, "" when the magic does."""
+    """The words for the block around a magic that makes a name; "" where the magic itself makes it."""
     if not isinstance(node, (ast.For, ast.AsyncFor, ast.While, ast.With, ast.If, ast.Try)):
         return ""
     for part in ast.walk(node):
@@ -266,7 +266,7 @@ def _around_magic(node: ast.stmt, name: str) -> str:
 
 
 def warnings_of(statements: Statements, selection: Selection) -> Iterator[Diagnostic]:
-    """What to know about a notebook that compiles."""
+    """The warnings of a notebook that compiles."""
     yield from _about_cells(statements)
     yield from _about_names(statements, selection)
     with_secrets = {cell.cell.number for cell in statements.cells if may_name_secret(cell.cell.text)}
@@ -385,7 +385,7 @@ def _about_left_out(statements: Statements, statement: Statement, selection: Sel
 
 
 def _may_set_up(statements: Statements, statement: Statement, path: Path, text: str, selection: Selection) -> bool:
-    """Whether a call of what is imported, which stands alone and is left out, may have been there to set something up."""
+    """Whether a left-out call of something imported, which stands alone, may set something up."""
     owners = statements.reaching(path[0], statement.index)[0]
     imported = owners[0].names.imports.get(path[0]) if owners else None
     if imported is None or "()" in path[:-1]:

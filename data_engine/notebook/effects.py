@@ -1,4 +1,4 @@
-"""What calls and assignments at module level do beside giving a value, told by their dotted names.
+"""Judges by their dotted names what calls and assignments at module level do beside giving a value.
 
 A dotted name is an access path with its root resolved through the notebook's imports: `log.setLevel(10)` after
 `log = logging.getLogger()` is "logging.getLogger().setLevel()"; an assignment to `os.environ["A"]` is "os.environ[] =".
@@ -10,7 +10,7 @@ import re
 import sys
 from functools import lru_cache
 
-_NAMES = 4096  # are remembered with what they do: a notebook says the same ones again and again
+_NAMES = 4096  # are remembered: a notebook has the same ones again and again
 _SETUP = re.compile(
     r"""
       os\.environ(\[\])?\ =  |  os\.environ\.(update|setdefault|pop|popitem|clear|__setitem__)\(\)  |  os\.(putenv|unsetenv|umask)\(\)
@@ -73,9 +73,9 @@ _READERS = frozenset(
      "elements", "tolist", "astype", "reshape", "ravel", "flatten", "argsort", "isoformat", "strftime", "timestamp"}
 )  # fmt: skip
 _FILLERS = frozenset({"read_string", "read_dict", "read_file", "read_env"})
-"""Methods that read into their own object, as those of a ConfigParser do."""
+"""Methods that read into their own object, as those of a ConfigParser."""
 _LOOK_OR_WRITE = ("is_", "read_", "scan_", "plot_", "get_", "to_", "write_", "sink_", "print", "pretty", "summar")
-"""How methods begin that leave their own object as it is."""
+"""Beginnings of methods that do not change their own object."""
 _LOOKING_SQL = re.compile(r"\s*(select|from|with|describe|show|summarize|pragma|explain|values|table)\b", re.IGNORECASE)
 _CHANGING_SQL = re.compile(
     r"\b(insert\s+(or\s+\w+\s+)?into|update\s+\S+\s+set|delete\s+from|merge\s+into|(nextval|setseed|setval)\s*\()|^\s*pragma\b[^=]*=",
@@ -89,10 +89,10 @@ _SETUP_VERB = re.compile(
 _SHOWS = re.compile(
     r"theme|style|palette|print|notebook|renderer|backend|display|plot|context|widget|matplotlib|progress"
 )
-"""What functions are called that set up how things are shown."""
+"""Words in the names of functions that set up how things are shown."""
 _REGISTERS = re.compile(r"(.*[._])?register(ed)?(_.*)?(\(\))?")
 _OF_A_NOTEBOOK = re.compile(r"widget|magic", re.IGNORECASE)
-"""What decorators are called that give a notebook its controls and commands: production has neither."""
+"""Words in the names of decorators that give a notebook its controls and commands: production has neither."""
 
 
 @lru_cache(maxsize=_NAMES)
@@ -108,7 +108,7 @@ def is_setup(name: str) -> bool:
 
 @lru_cache(maxsize=_NAMES)
 def kinds(name: str) -> frozenset[str]:
-    """What a call does, of "flow" (it runs one), "read" (data) and "io" (other input or output).
+    """The kinds of a call: "flow" (it runs one), "read" (of data), "io" (other input or output).
 
     Example:
         >>> [sorted(kinds(name)) for name in ("polars.read_csv()", "build().preview()", "math.sqrt()")]
@@ -165,7 +165,7 @@ def sounds_like_setup(imported: str) -> bool:
 
 def may_register(name: str) -> bool:
     """Whether a decorator, base or metaclass of this dotted name may record the definition somewhere: of the standard library only
-    what says so, of all else anything but what a notebook is operated by.
+    those that say so, else all but the controls of a notebook.
 
     Example:
         >>> may_register("flow_helpers.registry.reader()"), may_register("dataclasses.dataclass()"), may_register("atexit.register")

@@ -1,4 +1,4 @@
-"""Which files of flow_modules are flows, by their names and what they define; and what looks like one, is none, and why."""
+"""Finds the flows among the files of flow_modules, and says why files that look like flows are none."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def notebooks_in_subfolders(folder: Path) -> tuple[str, ...]:
         >>> notebooks_in_subfolders(Path("no such folder"))
         ()
     """
-    found = []
+    notebooks = []
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
         if parent != str(folder):
             paths = (Path(parent, name) for name in sorted(names) if name.endswith(".ipynb") and name[0] not in "._")
-            found += [path.relative_to(folder).as_posix() for path in paths if _has_build(path)]
-    return tuple(found)
+            notebooks += [path.relative_to(folder).as_posix() for path in paths if _has_build(path)]
+    return tuple(notebooks)
 
 
 def not_flows(folder: Path, below: Iterable[str]) -> tuple[str, ...]:
-    """What to say of each notebook of `folder` with a `build()` that is no flow: copies as JupyterLab names them, and those
-    `below`, as `notebooks_in_subfolders` finds them.
+    """A text for each notebook of `folder` with a `build()` that is no flow: copies as JupyterLab names them, and those `below`,
+    which `notebooks_in_subfolders` finds.
 
     Example:
         >>> not_flows(Path("no such folder"), [])
@@ -53,7 +53,7 @@ def not_flows(folder: Path, below: Iterable[str]) -> tuple[str, ...]:
 
 
 def no_flow_there(path: str) -> str:
-    """What to say of such a notebook.
+    """The text for a notebook in a subfolder.
 
     Example:
         >>> no_flow_there("old/claims.ipynb")
@@ -63,27 +63,27 @@ def no_flow_there(path: str) -> str:
 
 
 def outside_words(name: str, folder: Path) -> tuple[str, str] | None:
-    """What is said of a notebook of this name that lies beside `folder` (a `flow_modules`), or is this kernel's and lies in no such
-    folder, and what to do; None without one.
+    """The problem and the fix of a notebook of this name that lies beside `folder` (a `flow_modules`), or is this kernel's and lies
+    in no such folder; None without one.
 
     Example:
         >>> outside_words("claims", Path("no such folder/flow_modules")) is None
         True
     """
-    found = folder.parent / f"{Path(name).stem}.ipynb"
-    asking = current_notebook()
-    if asking is not None and asking.path.stem == Path(name).stem and FLOW_MODULES not in asking.path.parts:
-        found = asking.path
-    return (no_flow_outside(found), how_to_move(found, folder)) if found.is_file() else None
+    notebook = folder.parent / f"{Path(name).stem}.ipynb"
+    current = current_notebook()
+    if current is not None and current.path.stem == Path(name).stem and FLOW_MODULES not in current.path.parts:
+        notebook = current.path
+    return (no_flow_outside(notebook), how_to_move(notebook, folder)) if notebook.is_file() else None
 
 
 def no_flow_outside(notebook: Path) -> str:
-    """What is said of a notebook that lies in no `flow_modules`."""
+    """The text for a notebook that lies in no `flow_modules`."""
     return f"{notebook} is not a flow: production runs only notebooks of flow_modules"
 
 
 def how_to_move(notebook: Path, folder: Path) -> str:
-    """How a notebook becomes one of `folder`, and what its relative paths mean then.
+    """The fix that moves a notebook into `folder`, and what its relative paths mean then.
 
     Example:
         >>> root = Path("/ws")
@@ -93,15 +93,15 @@ def how_to_move(notebook: Path, folder: Path) -> str:
     renamed = ""
     if SCRATCH_NAME.fullmatch(notebook.stem):
         renamed = " and rename it (files called _*, Untitled* and *-Copy<n> are never flows)"
-    told = f"move it into {folder} (in JupyterLab drag it there){renamed}"
+    fix = f"move it into {folder} (in JupyterLab drag it there){renamed}"
     with suppress(ValueError):  # another drive of Windows
         before = Path(os.path.relpath(notebook.parent, folder)).as_posix()
-        told += f'; its relative paths begin there then: "inbox" becomes "{before}/inbox"'
-    return told
+        fix += f'; its relative paths begin there then: "inbox" becomes "{before}/inbox"'
+    return fix
 
 
 def how_to_be_a_flow(name: str, *, is_scratch: bool) -> str:
-    """What makes a file of flow_modules a flow that is none: one with a name for scratch, or one without `build()`.
+    """The fix that makes a file of flow_modules a flow: one with a name for scratch, or one without `build()`.
 
     Example:
         >>> how_to_be_a_flow("claims", is_scratch=False)
@@ -128,7 +128,7 @@ def module_files(folder: Path) -> dict[str, list[Path]]:
     Raises:
         FlowValidationError: the folder does not exist or cannot be read.
     """
-    found: dict[str, list[Path]] = {}
+    files: dict[str, list[Path]] = {}
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
@@ -140,12 +140,12 @@ def module_files(folder: Path) -> dict[str, list[Path]]:
     for name in names:
         stem, suffix = os.path.splitext(name)
         if suffix in (".py", ".ipynb") and not name.startswith(".") and not SCRATCH_NAME.fullmatch(stem):
-            found.setdefault(stem, []).append(folder / name)
-    return found
+            files.setdefault(stem, []).append(folder / name)
+    return files
 
 
 def as_filed(folder: Path, name: str) -> str:
-    """A name of a module as its file in the folder has it: a Mac may write an "ä" as two letters, which look like one.
+    """The name of a module in the spelling of its file: a Mac may write an "ä" as two letters, which look like one.
 
     Example:
         >>> as_filed(Path("/nowhere"), "claims")
@@ -168,7 +168,7 @@ def is_flow_file(modules: FlowModules, path: Path) -> bool:
     try:
         return is_flow_content(modules, path, content_of(path))
     except FlowValidationError:
-        return True  # a broken module is still the one meant
+        return True  # a broken module is still a flow
     except OSError:
         return False
 
@@ -212,7 +212,7 @@ def _unparsed(path: Path, error: SyntaxError | ValueError) -> FlowExecutionError
 
 
 def case_warnings(names: Iterable[str]) -> dict[str, str]:
-    """What is warned of modules whose names differ only in upper and lower case, by name.
+    """The warnings of modules whose names differ only in upper and lower case, by name.
 
     Example:
         >>> case_warnings(["claims", "Claims", "parts"])["claims"]
@@ -222,7 +222,7 @@ def case_warnings(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         alike.setdefault(name.casefold(), []).append(name)
     return {
-        name: f"{' and '.join([name, *(one for one in same if one != name)])} differ only in upper and lower case,"
+        name: f"{' and '.join([name, *(other for other in same if other != name)])} differ only in upper and lower case,"
         " and are one file on Windows and macOS: rename one of them"
         for same in alike.values()
         if len(same) > 1
@@ -231,7 +231,7 @@ def case_warnings(names: Iterable[str]) -> dict[str, str]:
 
 
 def twin_warning(files: Iterable[Path], flow: Path) -> str | None:
-    """What is warned of a flow beside which a file of the same name, but another kind, is no flow; None without one.
+    """The warning of a flow beside which a file of the same name, but another kind, is no flow; None without one.
 
     Example:
         >>> twin_warning([Path("claims.ipynb"), Path("claims.py")], Path("claims.ipynb"))
@@ -245,11 +245,11 @@ def twin_warning(files: Iterable[Path], flow: Path) -> str | None:
     )
 
 
-def name_warnings(flow: Path, cases: Mapping[str, str], beside: Iterable[Path]) -> list[str]:
-    """What is warned of the name of a flow: by its case, of those of `case_warnings`, and by the files `beside` it, as `twin_warning`.
+def name_warnings(flow: Path, cases: Mapping[str, str], files: Iterable[Path]) -> list[str]:
+    """The warnings of a flow's name: its own of `cases` (see `case_warnings`), and `twin_warning` of the `files` of its name.
 
     Example:
         >>> name_warnings(Path("claims.ipynb"), case_warnings(["claims", "parts"]), [Path("claims.ipynb")])
         []
     """
-    return [one for one in (cases.get(flow.stem), twin_warning(beside, flow)) if one is not None]
+    return [text for text in (cases.get(flow.stem), twin_warning(files, flow)) if text is not None]

@@ -1,5 +1,4 @@
-"""What is warned of a flow though it stands in no cell of it: secrets and dropped calls in
-the modules it imports, and names that mislead."""
+"""Warnings of a flow about what is outside its cells: secrets and dropped calls in the modules it imports, and misleading names."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ from data_engine.record import frozen
 
 @frozen
 class ModuleWarning:
-    """Something to know of a flow, and its fix; `file` and `line` are where it stands, None where it is no line.
+    """A warning of a flow, and its fix; `file` and `line` are its place, None where it has no line.
 
     Example:
         >>> print(ModuleWarning("`TOKEN` holds a secret", "read it in a step", "flow_helpers/shop.py", 3))
@@ -41,7 +40,7 @@ class ModuleWarning:
 
 
 def module_warnings(modules: FlowModules, path: Path) -> list[ModuleWarning]:
-    """What is warned of the flow in the file `path` of the folder, which compiles; nothing of it is executed.
+    """The warnings of the flow in the file `path` of the folder, which compiles; nothing of it is executed.
 
     Raises:
         OSError, FlowValidationError: the folder or the file cannot be read.
@@ -53,7 +52,7 @@ def module_warnings(modules: FlowModules, path: Path) -> list[ModuleWarning]:
 
 
 def misleading_names(modules: FlowModules, paths: Collection[Path]) -> list[str]:
-    """What is warned of the names of these flow modules and of the files they import; each once, and no secret.
+    """The warnings of the names of these flow modules and of the files they import; each once, and none of secrets.
 
     Raises:
         OSError, FlowValidationError: the folder or a file cannot be read.
@@ -68,19 +67,20 @@ def misleading_names(modules: FlowModules, paths: Collection[Path]) -> list[str]
 
 
 def import_warnings(file: str, code: bytes, python: Mapping[str, bytes]) -> list[ModuleWarning]:
-    """What is warned of the `.py` files that the module in `file`, of this code, runs with; itself where it is one. `python` are
+    """The warnings of the `.py` files that the module in `file`, with this code, runs with (itself where it is one). `python` are
     all of the workspace, by path inside its flow_modules folder.
 
     Example:
         >>> files = {"flow_helpers/shop.py": b"import os\\nTOKEN = 'h4rd-to-guess'", "flow_helpers/other.py": b"PASSWORD = 'x1y2z3'"}
-        >>> [(one.file, one.line) for one in import_warnings("claims.ipynb", b"from flow_helpers.shop import TOKEN", files)]
+        >>> [(warning.file, warning.line) for warning in import_warnings("claims.ipynb", b"from flow_helpers.shop import TOKEN", files)]
         [('flow_helpers/shop.py', 2)]
-        >>> for one in import_warnings("claims.ipynb", b"import statistics", {"statistics.py": b"X = 1"}):
-        ...     print(one)
+        >>> for warning in import_warnings("claims.ipynb", b"import statistics", {"statistics.py": b"X = 1"}):
+        ...     print(warning)
         statistics.py hides the module statistics of Python: `import statistics` means this file here (rename it)
     """
     reached = sorted(reached_files(file, code, python)) if python else []
-    return [*(one for name in reached for one in _lines_warned(name, python[name])), *_hidden_libraries(file, reached)]
+    warnings = [warning for name in reached for warning in _lines_warned(name, python[name])]
+    return [*warnings, *_hidden_libraries(file, reached)]
 
 
 def _hidden_libraries(file: str, reached: Collection[str]) -> Iterator[ModuleWarning]:
@@ -110,7 +110,7 @@ def _lines_warned(file: str, data: bytes) -> tuple[ModuleWarning, ...]:
     try:
         tree = ast.parse(data)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ()  # told where it is imported
+        return ()  # the import itself fails
     places = [(line, *secret_words(name)) for name, line in written_secrets(tree)]
     places += [(call.line, call.message, call.fix) for statement in tree.body for call in dropped_calls(statement)]
     return tuple(ModuleWarning(message, fix, file, line) for line, message, fix in sorted(set(places)))

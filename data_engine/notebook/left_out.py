@@ -1,4 +1,4 @@
-"""What leaving statements out may change, by names only: bare calls of needed objects, random streams, files."""
+"""Warns, by names only, of what leaving statements out may change: bare calls of needed objects, random streams, files."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _DOES_TO_FILES = (
     (re.compile(r"(.*\.)?(to_(?!dict|list|numpy|pandas)\w+|(write|sink|save)_?\w*|dump|imsave|imwrite|urlretrieve|touch)"), "writes"),
     (re.compile(r"shutil\.(copy\w*|make_archive|unpack_archive)|(.*\.)?(ExcelWriter|FileHandler)"), "writes"),
 )  # fmt: skip
-"""What functions and methods do to the files that their arguments name."""
+"""Functions and methods, with what they do to the files that their arguments name."""
 _OPENS = frozenset({"open", "ZipFile", "TarFile", "File", "HDFStore"})
 _SQL = frozenset({"sql", "query", "execute"})
 _COPY_TO = re.compile(r"\b(?:copy|export)\b.*?\bto\s+'([^']+)'", re.IGNORECASE | re.DOTALL)
 _PASSES_ON = frozenset("Path PurePath str join joinpath fspath items values keys enumerate zip sorted".split())
-"""Calls that give the texts they are given."""
+"""Calls whose results hold the texts of their arguments."""
 _FILE = re.compile(r"[^\n*{}]*\w\.\w+")
 _QUOTED = re.compile(r"'([^']+)'|\"([^\"]+)\"")
 _IN_SHELL = re.compile(
@@ -59,7 +59,7 @@ _DEEPEST = 3
 
 
 class LeftOut:
-    """What names tell of the statements that are not among `taken`."""
+    """The warnings, by names only, of the statements that are not among `taken`."""
 
     def __init__(self, statements: Statements, taken: Collection[int]) -> None:
         self.statements = statements
@@ -96,7 +96,7 @@ class LeftOut:
             yield from self._about_cell(cell)
         for stream, places in draws.items():
             number, line, shown = min(places)
-            cells = cells_text(sorted({place[0] for place in places}))  # the draws of one stream are told once
+            cells = cells_text(sorted({place[0] for place in places}))  # one warning for the draws of a stream
             what = f"`{shown}` draws from `{stream}` and is left out ({cells}), so build() gets other numbers from it"
             fix = f"put `#| keep` at the top of {cells}, or give build() a generator of its own"
             yield Diagnostic(what, number, line, fix)
@@ -108,9 +108,9 @@ class LeftOut:
     # bare calls
 
     def _about_bare(self, statement: Statement) -> Iterator[Diagnostic]:
-        """A method that is called for itself, on a needed object of the notebook, and does not plainly look.
+        """Warn of methods that are called for themselves on a needed object of the notebook and do more than look.
 
-        What the last line of a cell gives is shown: there only what sounds like a change is one.
+        The last line of a cell shows its value: there only what sounds like a change counts.
         """
         is_shown = statement.node is statement.cell.statements[-1].node
         for path, line, text in statement.names.bare:
@@ -130,7 +130,7 @@ class LeftOut:
 
     @cached_property
     def _last_reads(self) -> dict[str, int]:
-        """Where each name is read last by what is taken."""
+        """The place where each name is read last by the taken statements."""
         places: dict[str, int] = {}
         for statement in self.taken:
             places.update((name, statement.index) for name, flags in statement.names.now.items() if flags & _READ)
@@ -142,7 +142,7 @@ class LeftOut:
     # random streams
 
     def _stream(self, called: str, node: ast.Call, statement: Statement) -> str:
-        """The seeded stream that a call draws from and something taken draws from later; "" for none."""
+        """The seeded stream that a call draws from, and a taken statement later; "" for none."""
         root, *rest = path_of(node)
         if len(rest) == 2 and rest[0] not in _DRAWS_NOTHING and self._is_seeded_generator(root, statement.index):
             return root if self._last_reads.get(root, -1) > statement.index else ""
@@ -168,7 +168,7 @@ class LeftOut:
 
     @cached_property
     def _streams(self) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
-        """The places where what is taken seeds streams, and where it draws from them, by stream."""
+        """The places where taken statements seed streams, and where they draw from them, by stream."""
         seeded: dict[str, list[int]] = {}
         drawn: dict[str, list[int]] = {}
         for statement in self.taken:
@@ -189,7 +189,7 @@ class LeftOut:
     # files
 
     def _about_files(self, called: str, node: ast.Call, statement: Statement) -> Iterator[Diagnostic]:
-        """The files that a call writes, moves or deletes, and that something taken reads by a text."""
+        """Warn of files that a call writes, moves or deletes, and that a taken statement reads by a text."""
         does, values = self._changes_files(called.removesuffix("()"), node, statement)
         files = {text.rstrip("/") for value in values for text in self._texts_of(value, statement)}
         for file in sorted(files):
@@ -199,7 +199,7 @@ class LeftOut:
                 yield Diagnostic(what, statement.number, node.lineno, _KEEP.format(statement.number))
 
     def _changes_files(self, called: str, node: ast.Call, statement: Statement) -> tuple[str, list[ast.expr]]:
-        """What a call does to files, and the expressions that name them."""
+        """The verb for what a call does to files, and the expressions that name them."""
         last = called.rpartition(".")[2]
         arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
         base = [node.func.value] if isinstance(node.func, ast.Attribute) else []
@@ -222,7 +222,7 @@ class LeftOut:
         return [call.args[0] for call in calls if path_of(call)[-2] == "connect" and call.args]
 
     def _texts_of(self, node: ast.AST, statement: Statement, depth: int = 0) -> Iterator[str]:
-        """The texts in an expression and in the values of its names; the variable of a loop has those that it goes over."""
+        """The texts in an expression and in the values of its names; of a loop's variable those that the loop goes over."""
         if depth > _DEEPEST:
             return
         if isinstance(node, ast.Constant):
@@ -240,7 +240,7 @@ class LeftOut:
                 yield from self._texts_of(part, statement, depth)
 
     def _about_cell(self, cell: ParsedCell) -> Iterator[Diagnostic]:
-        """Cells of `%%writefile` or a shell, and shell lines, whose file something taken names."""
+        """Warn of cells of `%%writefile` or a shell, and of shell lines, whose file a taken statement names."""
         if cell.verdict == "skip":
             return
         for line, shown, file in _files_of_cell(cell):
@@ -250,7 +250,7 @@ class LeftOut:
                 yield Diagnostic(what, cell.cell.number, line, fix)
 
     def _is_read(self, file: str, at: int) -> bool:
-        """Whether something taken names a file after `at`: by the last part of its path, or by a pattern."""
+        """Whether a taken statement names a file after `at`: by the last part of its path, or by a pattern."""
         name = _last_part(file)
         return any(
             place > at and (name == text or ("*" in text and len(text) > 2 and fnmatchcase(name, text)))
@@ -268,7 +268,7 @@ class LeftOut:
                 place = max([place, *(self._last_reads.get(name, -1) for name in names.binds)])
             texts = [f"{imported.partition('.')[0]}.py" for imported in names.imports.values()]
             for text in texts_in(statement.node):
-                texts += [text, *(one or other for one, other in _QUOTED.findall(text))]
+                texts += [text, *(single or double for single, double in _QUOTED.findall(text))]
             for text in texts:
                 places[_last_part(text)] = max(place, places.get(_last_part(text), -1))
         return places

@@ -1,4 +1,4 @@
-"""From a module file to a registered, importable module and its flow.
+"""Loads a module file as a registered, importable module, and builds its flow.
 
 Modules get names of their own for each workspace in `sys.modules` (`data_engine_flows.w<hash>.<name>`), so two workspaces
 with equally named helpers never mix and step functions pickle. The author's text is never rewritten: each module has its
@@ -263,10 +263,10 @@ class _Finder:
         modules = _folders.get(f"{ROOT_PACKAGE}.{package}")
         if modules is None or not dotted:
             return None
-        found = modules.find_file(dotted)
-        if found is None:
+        location = modules.find_file(dotted)
+        if location is None:
             return None
-        file, is_package = found
+        file, is_package = location
         loader = _Loader(modules, file, is_package=is_package)
         spec = importlib.machinery.ModuleSpec(fullname, loader, origin=str(file), is_package=is_package)
         if is_package:
@@ -328,7 +328,7 @@ def _register_package(modules: FlowModules) -> None:
 
 
 def _import_of_workspace(modules: FlowModules, name: str) -> types.ModuleType:
-    """The workspace's module `name`; when it is missing the error calls it as its author does."""
+    """The workspace's module `name`; the error for a missing one has the author's name of it."""
     try:
         return importlib.import_module(f"{modules.package}.{name}")
     except ModuleNotFoundError as error:
@@ -339,9 +339,9 @@ def _import_of_workspace(modules: FlowModules, name: str) -> types.ModuleType:
         raise ModuleNotFoundError(text, name=missing) from None
 
 
-def _require_names(module: types.ModuleType, name: str, wanted: Sequence[str]) -> None:
+def _require_names(module: types.ModuleType, name: str, names: Sequence[str]) -> None:
     """Refuse a name that the workspace's module `name` does not have, in the words of its author; Python would name our package."""
-    missing = (part for part in wanted if part != "*" and not hasattr(module, part))
+    missing = (part for part in names if part != "*" and not hasattr(module, part))
     for part in missing:
         if f"{module.__name__}.{part}" in sys.modules:
             continue
@@ -352,16 +352,16 @@ def _require_names(module: types.ModuleType, name: str, wanted: Sequence[str]) -
 
 
 Importer = Callable[..., types.ModuleType]
-"""What `import` calls: `builtins.__import__` or one in its place."""
+"""The function that `import` calls: `builtins.__import__` or a replacement."""
 
 
 def registered_modules() -> list[tuple[str, Path, Path]]:
     """The packages of this process: their names, authored folders, and where their files are read from."""
-    return [(one.package, one.folder, one.content) for one in _folders.values()]
+    return [(modules.package, modules.folder, modules.content) for modules in _folders.values()]
 
 
 def register_modules(registered: Iterable[tuple[str, Path, Path]]) -> dict[str, Importer]:
-    """Let another process's packages be imported here by their names; for each what `import` calls in its modules."""
+    """Make another process's packages importable here by their names; for each the function that `import` calls in its modules."""
     plain, imports = builtins.__import__, {}
     for package, folder, content in registered:
         modules = FlowModules(folder, content=content, package=package)
@@ -373,7 +373,7 @@ def register_modules(registered: Iterable[tuple[str, Path, Path]]) -> dict[str, 
 
 @wraps(builtins.open)
 def _open(*args: Any, **kwargs: Any) -> Any:
-    return builtins.open(*args, **kwargs)  # as it is now: while a run is watched it is another one
+    return builtins.open(*args, **kwargs)  # looked up now: while a run is watched it is another function
 
 
 _open._records_reads = True  # type: ignore[attr-defined] # what it calls is replaced, and so it need not be
@@ -381,9 +381,7 @@ _open._records_reads = True  # type: ignore[attr-defined] # what it calls is rep
 
 def _builtins_for(modules: FlowModules, plain: Importer | None = None) -> dict[str, Any]:
     namespace = dict(vars(builtins)) | {"open": _open}
-    seen_importlib = importlib_for(
-        lambda name: _import_of_workspace(modules, name) if _is_ours(modules, name) else None
-    )
+    own_importlib = importlib_for(lambda name: _import_of_workspace(modules, name) if _is_ours(modules, name) else None)
 
     def import_here(
         name: str,
@@ -403,8 +401,8 @@ def _builtins_for(modules: FlowModules, plain: Importer | None = None) -> dict[s
                         importlib.import_module(full_name)
             _require_names(module, name, fromlist)
             return module
-        found = (plain or builtins.__import__)(name, globals, locals, fromlist or (), level)
-        return as_seen(found, seen_importlib)
+        plain_module = (plain or builtins.__import__)(name, globals, locals, fromlist or (), level)
+        return with_importlib(plain_module, own_importlib)
 
     namespace["__import__"] = import_here
     namespace.setdefault("display", _display)
@@ -417,36 +415,36 @@ def _is_ours(modules: FlowModules, name: str) -> bool:
 
 
 def _display(*objects: object, **_: object) -> None:
-    """What `display` means in production: the objects' text, on standard output and so in the run's log."""
+    """Print the objects, as `display` does in production: on standard output, and so in the run's log."""
     for item in objects:
         print(item)
 
 
 def _helper_files(folder: Path) -> list[tuple[str, Path]]:
-    found: list[tuple[str, Path]] = []
+    files: list[tuple[str, Path]] = []
     helpers = folder / "flow_helpers"
     for parent, folders, names in os.walk(helpers):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__")))
-        found += [
+        files += [
             (os.path.relpath(path, folder), path) for name in names if (path := Path(parent, name)).suffix == ".py"
         ]
     try:
         with os.scandir(folder) as entries:
-            found += [(entry.name, Path(entry.path)) for entry in entries if entry.name.endswith(".py")]
+            files += [(entry.name, Path(entry.path)) for entry in entries if entry.name.endswith(".py")]
     except OSError:
         pass
-    return sorted(found)
+    return sorted(files)
 
 
 def _ends_more(error: BaseException) -> bool:
-    """Whether it ends more than the loading of a module: a person's interrupt, or the end of a run."""
+    """Whether an error ends more than the loading of a module: a person's interrupt, or the end of a run."""
     from data_engine.flow.control import RunInterrupted
 
     return isinstance(error, (KeyboardInterrupt, RunInterrupted))
 
 
 def _placed(error: BaseException, name: str, phase: str, path: Path) -> FlowValidationError:
-    """The error callers get for what importing or building a module raised, with its cell."""
+    """The error for callers when importing or building a module raised, with its cell."""
     from data_engine.flow.hints import Failure, fix_for
     from data_engine.notebook.locate import annotate
 
@@ -497,7 +495,7 @@ def _description(module: types.ModuleType, name: str) -> str:
 
 
 def badly_named(path: Path) -> FlowValidationError | None:
-    """That a module has a name that a machine of the workspace may not hold; None for a good one."""
+    """The error for a module's name that some machine of the workspace cannot have; None for a good one."""
     from data_engine.notebook.module_sets import trouble_with_name
 
     trouble = trouble_with_name(path.name)
@@ -508,39 +506,39 @@ _RESOURCES = "importlib.resources"
 
 
 def importlib_for(find: Callable[[str], types.ModuleType | None]) -> types.ModuleType:
-    """Another `importlib`; `find` gives the workspace's module of a name, None for a name that is no such module's."""
-    seen, resources = types.ModuleType("importlib"), list[types.ModuleType]()
+    """A replacement of `importlib`; `find` gives the workspace's module of a name, else None."""
+    replacement, resources = types.ModuleType("importlib"), list[types.ModuleType]()
 
     @wraps(importlib.import_module)
     def import_module(name: str, package: str | None = None) -> types.ModuleType:
         ours = None if name.startswith(".") else find(name)
         return importlib.import_module(name, package) if ours is None else ours
 
-    def later(name: str) -> Any:
-        """What of it is imported after this."""
-        found = getattr(importlib, name)
+    def load_attribute(name: str) -> Any:
+        """An attribute that `importlib` loads only when it is asked for."""
+        value = getattr(importlib, name)
         if name != "resources":
-            return found
+            return value
         if not resources:
-            resources.append(_resources_for(find, found))
+            resources.append(_resources_for(find, value))
         return resources[0]
 
-    seen.__dict__.update(vars(importlib))
-    seen.__dict__.pop("resources", None)
-    seen.__dict__.update(import_module=import_module, __getattr__=later)
-    return seen
+    replacement.__dict__.update(vars(importlib))
+    replacement.__dict__.pop("resources", None)
+    replacement.__dict__.update(import_module=import_module, __getattr__=load_attribute)
+    return replacement
 
 
-def as_seen(found: types.ModuleType, seen: types.ModuleType) -> types.ModuleType:
-    """What an `import` that found this gives to modules that are to see `seen` as `importlib`."""
-    if found is importlib:
-        return seen
-    resources: types.ModuleType = seen.resources if found.__name__ == _RESOURCES else found
+def with_importlib(module: types.ModuleType, replacement: types.ModuleType) -> types.ModuleType:
+    """The module that an `import` gives where `replacement` takes the place of `importlib`."""
+    if module is importlib:
+        return replacement
+    resources: types.ModuleType = replacement.resources if module.__name__ == _RESOURCES else module
     return resources
 
 
 class FolderReader:
-    """The files beside a module, as `importlib.resources` asks a loader for them."""
+    """The reader of the files beside a module, for `importlib.resources`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -551,12 +549,12 @@ class FolderReader:
 
 
 def _resources_for(find: Callable[[str], types.ModuleType | None], plain: types.ModuleType) -> types.ModuleType:
-    seen = types.ModuleType(_RESOURCES)
-    seen.__dict__.update(vars(plain))
+    replacement = types.ModuleType(_RESOURCES)
+    replacement.__dict__.update(vars(plain))
     for name, value in vars(plain).items():
         if isinstance(value, types.FunctionType) and name not in ("as_file", "__getattr__"):
-            seen.__dict__[name] = _anchored(value, find)
-    return seen
+            replacement.__dict__[name] = _anchored(value, find)
+    return replacement
 
 
 def _anchored(function: Callable[..., Any], find: Callable[[str], types.ModuleType | None]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""From an exception to the notebook cells (or helper lines) it came through.
+"""Finds the notebook cells (or helper lines) that an exception came through.
 
 Code of a flow module is compiled with file names such as `claims.ipynb, cell 4`; code that runs in a kernel has IPython's
 file names, which are traced back to `In [12]` and from there to the cell of the notebook file.
@@ -35,7 +35,7 @@ ErrorT = TypeVar("ErrorT", bound=FlowValidationError)
 
 
 SEVERAL = "several cells have this text"
-"""The note of code that the saved notebook does hold, and more than once."""
+"""The note of code that the saved notebook holds more than once."""
 
 UNSAVED = "not saved since it ran"
 """The note of a cell that the saved notebook does not hold as it ran."""
@@ -61,7 +61,7 @@ class Place:
     note: str | None = None
 
     def as_places(self) -> tuple[dict[str, Any], ...]:
-        """The cell for whoever leads there, as `FlowValidationError.places` has it; empty where it is none."""
+        """The cell as `FlowValidationError.places` has it; empty where the place is in no cell."""
         if self.path is None or self.cell is None:
             return ()
         return (cell_place(self.path.name, self.cell, self.line),)
@@ -81,14 +81,14 @@ class Place:
 
 
 def show_cells(compiled: CompiledNotebook) -> None:
-    """Let Python's own tracebacks and pdb show the cells' text."""
+    """Make Python's own tracebacks and pdb show the cells' text."""
     for chunk in compiled.chunks:
         name = f"{compiled.path}, cell {chunk.cell}"
         linecache.cache[name] = (len(chunk.original), None, [f"{line}\n" for line in chunk.original.split("\n")], name)
 
 
 def show_file(path: Path, data: bytes) -> None:
-    """Let tracebacks show this text for a `.py` file, whatever the file holds by then."""
+    """Make tracebacks show this text for a `.py` file, whatever the file holds by then."""
     text = decode_source(data)
     linecache.cache[str(path)] = (len(text), None, text.splitlines(keepends=True), str(path))
 
@@ -100,8 +100,8 @@ def place_of(error: BaseException) -> Place | None:
 
 
 def led_to(frames: Sequence[tuple[str, int]]) -> tuple[str, int] | None:
-    """Of an author's frames (file name and line, the innermost last) the one that led into a helper: the innermost in another
-    notebook cell, else in a module beside it. None where nothing led there.
+    """The author's frame that led into a helper, among these (file name and line, the innermost last): the innermost one in another
+    notebook cell, else in a module beside it. None where none led there.
 
     Example:
         >>> led_to([("/ws/flow_modules/a.ipynb, cell 4", 2), ("/ws/flow_modules/flow_helpers/rates.py", 7)])
@@ -111,10 +111,10 @@ def led_to(frames: Sequence[tuple[str, int]]) -> tuple[str, int] | None:
         >>> led_to([("/ws/flow_modules/flow_helpers/rates.py", 7), ("/ws/flow_modules/a.ipynb, cell 4", 2)]) is None
         True
     """
-    before = [frame for frame in frames[:-1] if frame[0] != frames[-1][0]]
-    cells = [frame for frame in before if _is_cell(frame[0])]
+    callers = [frame for frame in frames[:-1] if frame[0] != frames[-1][0]]
+    cells = [frame for frame in callers if _is_cell(frame[0])]
     if not cells and not _is_cell(frames[-1][0] if frames else ""):
-        cells = [frame for frame in before if Path(frame[0]).parent.name == "flow_modules"]
+        cells = [frame for frame in callers if Path(frame[0]).parent.name == "flow_modules"]
     return next(reversed(cells), None)
 
 
@@ -123,7 +123,7 @@ def _is_cell(file_name: str) -> bool:
 
 
 def _frames_to(error: BaseException) -> list[tuple[str, int]]:
-    """The author's frames of an error, the innermost last; of a line that cannot be parsed that line is it."""
+    """The author's frames of an error, the innermost last; that may be a line that cannot be parsed."""
     frames = list(_author_frames(error))
     if isinstance(error, SyntaxError) and error.filename and _is_authored_file(error.filename):
         frames.append((error.filename, error.lineno or 1))
@@ -131,7 +131,7 @@ def _frames_to(error: BaseException) -> list[tuple[str, int]]:
 
 
 def place_of_function(function: object) -> Place | None:
-    """Where a function was defined, with a note when the notebook file does not hold it so; None for what has no code."""
+    """The place where a function was defined, with a note when the notebook file differs; None for what has no code."""
     code = getattr(function, "__code__", None)
     return None if code is None else _place(code.co_filename, code.co_firstlineno)
 
@@ -162,7 +162,7 @@ def annotate(error: ErrorT) -> ErrorT:
 
 
 def _set_place(error: FlowValidationError, place: Place, led: Place | None) -> None:
-    """Say where the error came from, and which line `led` there."""
+    """Write the place of the error into it, and which line `led` there."""
     if not error.places:
         error.places = place.as_places() + (() if led is None else led.as_places())
     through = "" if led is None else f"called in {led}: {led.text.strip()}".removesuffix(": ")
@@ -178,7 +178,7 @@ def _set_place(error: FlowValidationError, place: Place, led: Place | None) -> N
 
 
 def _led(error: FlowValidationError, frames: Sequence[tuple[str, int]]) -> Place | None:
-    """The line that led to the innermost one where that is a helper's; a cell that a person has just run called no helper by it."""
+    """The line that led to the innermost one, where that is in a helper; None for an authoring error in a cell that was just run."""
     outer = led_to(frames)
     if outer is None or (not isinstance(error, FlowExecutionError) and _kernel_count(frames[-1][0]) is not None):
         return None
@@ -199,12 +199,12 @@ def annotate_call(error: FlowValidationError) -> None:
 
 def _trace_lines(error: BaseException) -> Iterator[str]:
     """The author's frames of an error and of what led to it, oldest first, as text; other frames are folded away."""
-    seen: set[int] = set()
+    ids: set[int] = set()
     chain: list[tuple[BaseException, str]] = []
     current: BaseException | None = error.__cause__ if isinstance(error, FlowExecutionError) else error
     link = ""
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
+    while current is not None and id(current) not in ids:
+        ids.add(id(current))
         chain.append((current, link))
         if current.__cause__ is not None:
             current, link = current.__cause__, "which was the direct cause of:"
@@ -212,14 +212,14 @@ def _trace_lines(error: BaseException) -> Iterator[str]:
             current, link = current.__context__, "and while that was handled:"
         else:
             current = None
-    for number, (one, _) in enumerate(reversed(chain)):
+    for number, (cause, _) in enumerate(reversed(chain)):
         if number:
             yield chain[len(chain) - number][1]
-        yield from _frame_lines(one)
-        is_told = isinstance(error, FlowExecutionError) and one is error.__cause__  # its text is in the error's own
-        if one is not error and not is_told:
-            said = masked("".join(traceback.format_exception_only(one))).rstrip("\n")
-            yield from both_ends(said, MOST_TEXT).split("\n")
+        yield from _frame_lines(cause)
+        is_told = isinstance(error, FlowExecutionError) and cause is error.__cause__  # its text is in the error's own
+        if cause is not error and not is_told:
+            text = masked("".join(traceback.format_exception_only(cause))).rstrip("\n")
+            yield from both_ends(text, MOST_TEXT).split("\n")
 
 
 def _frame_lines(error: BaseException) -> Iterator[str]:
@@ -284,20 +284,20 @@ def _kernel_count(file_name: str) -> int | None:
 
 
 def _kernel_place(number: int, line: int, text: str) -> Place:
-    found = current_notebook()
-    if found is None or found.kind != "notebook":
+    notebook = current_notebook()
+    if notebook is None or notebook.kind != "notebook":
         return Place(None, line, text, None, number)
-    if found.problem is not None:
-        return Place(found.path, line, text, None, number, "no notebook of this name is there now")
+    if notebook.problem is not None:
+        return Place(notebook.path, line, text, None, number, "no notebook of this name is there now")
     raw = getattr(getattr(ipython_shell(), "history_manager", None), "input_hist_raw", [])
     ran = raw[number] if number < len(raw) else ""
-    cells = _cells_now(found.path) or ()
+    cells = _cells_now(notebook.path) or ()
     same = [cell for cell in cells if cell.text.rstrip() == ran.rstrip()]
     exact = [cell for cell in same if cell.execution_count == number] or same
     if len(exact) == 1:
-        return Place(found.path, line, text, exact[0].number, number)
+        return Place(notebook.path, line, text, exact[0].number, number)
     note = SEVERAL if same else UNSAVED
-    return Place(found.path, line, text, None, number, note)
+    return Place(notebook.path, line, text, None, number, note)
 
 
 def _cells_now(path: Path) -> tuple[NotebookCell, ...] | None:

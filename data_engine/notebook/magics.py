@@ -1,4 +1,4 @@
-"""From a cell's text to its statements: IPython's magics, shell lines and help are set aside, directives are read.
+"""Parses a cell's text into its statements: IPython's magics, shell lines and help are set aside, directives are read.
 
 A cell is parsed as it is first; only when that fails is it given to IPython's own transformer, whose result keeps the
 cell's line numbers here.
@@ -40,7 +40,7 @@ _transforms = 500  # IPython's own limit
 
 @frozen
 class ParsedStatement:
-    """One top-level statement. `magic` says what of IPython it holds ("the line magic %time"), "" for none."""
+    """One top-level statement. `magic` names the part of IPython in it ("the line magic %time"), "" for none."""
 
     node: ast.stmt
     names: Names
@@ -121,8 +121,8 @@ _quiet = threading.Lock()
 
 @contextmanager
 def quiet_syntax() -> Iterator[None]:
-    """Without Python's warnings on the code that is parsed or compiled: they belong to the notebook, which had them. And without its
-    search for cycles: what is made of a notebook is needed until the end, and looking through it again takes a sixth of the time.
+    """Silence Python's warnings about code that is parsed or compiled: the notebook had them. Also stop its search for cycles: the
+    objects made of a notebook are needed until the end, and searching them takes a sixth of the time.
     """
     with _quiet, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -189,7 +189,7 @@ def _impossible_future(statements: list[ParsedStatement]) -> tuple[str, int]:
 
 
 def _directives(cell: NotebookCell) -> tuple[Verdict | None, tuple[int, str, str] | None]:
-    found = {"keep", "skip"} & cell.tags
+    marks = {"keep", "skip"} & cell.tags
     mistaken = None
     if "#" in cell.text:
         for number, line in enumerate(cell.text.split("\n"), start=1):
@@ -201,16 +201,16 @@ def _directives(cell: NotebookCell) -> tuple[Verdict | None, tuple[int, str, str
                 continue
             word = match[1].lower()
             if word in ("keep", "skip"):
-                found.add(word)
+                marks.add(word)
             elif mistaken is None:
                 import difflib
 
                 near = difflib.get_close_matches(word, ("keep", "skip"), n=1, cutoff=0.7)
                 if near:
                     mistaken = (number, match[1], f"did you mean `#| {near[0]}`?")
-    if len(found) == 2:
+    if len(marks) == 2:
         return "both", mistaken
-    return ("keep" if "keep" in found else "skip" if found else None), mistaken
+    return ("keep" if "keep" in marks else "skip" if marks else None), mistaken
 
 
 def _misplaced(text: str, statements: list[ParsedStatement]) -> tuple[int, str, str] | None:

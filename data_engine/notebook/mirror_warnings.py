@@ -1,4 +1,4 @@
-"""What follows from the folders that flows write and read: a mirror of two flows, flows that feed each other, and the order of flows."""
+"""Compares the folders that flows write and read: mirrors that two flows share, flows that feed each other, and the order of flows."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from data_engine.flow.spec import Collect
 
 
 class Folders(NamedTuple):
-    """Where a flow writes, None where it has no mirror, and the files and folders it reads, as far as it says so."""
+    """The mirror of a flow, None where it has none, and the files and folders it reads, as far as it says so."""
 
     mirror: Path | None = None
     reads: tuple[Path, ...] = ()
 
 
 def mirror_warnings(flows: Iterable[Flow]) -> dict[str, list[str]]:
-    """What to tell of each flow, by its name: whose mirror another one writes too, and which starts itself again through others."""
+    """The warnings of each flow, by its name: another flow writes its mirror too, or it starts itself again through others."""
     places = {flow.name or "": (flow, folders_of(flow)) for flow in flows}
-    told: dict[str, list[str]] = {}
+    warnings: dict[str, list[str]] = {}
     feeds: dict[str, list[str]] = {}
     for name, (_, own) in places.items():
         sharing = [other for other, (_, folders) in places.items() if folders.mirror == own.mirror]
         if own.mirror is not None and len(sharing) > 1:
-            told[name] = [shared_words(own.mirror, sharing)]
+            warnings[name] = [shared_words(own.mirror, sharing)]
         feeds[name] = sorted(
             other
             for other, (flow, folders) in places.items()
@@ -34,27 +34,27 @@ def mirror_warnings(flows: Iterable[Flow]) -> dict[str, list[str]]:
         )
     for name in feeds:
         if circle := _circle(name, feeds):
-            way = ", ".join(f"{one} writes into the folder that {other} watches" for one, other in pairwise(circle))
-            text = f"it starts itself again: {way}; this never ends, unless extensions= keeps their files apart"
-            told.setdefault(name, []).append(text)
-    return told
+            pairs = (f"{writer} writes into the folder that {reader} watches" for writer, reader in pairwise(circle))
+            text = f"it starts itself again: {', '.join(pairs)}; this never ends, unless extensions= keeps their files apart"
+            warnings.setdefault(name, []).append(text)
+    return warnings
 
 
 def _circle(start: str, feeds: Mapping[str, list[str]]) -> list[str]:
-    """The shortest way from a flow over those it feeds back to itself; empty where there is none."""
-    ways, seen = [[start]], set[str]()
+    """The shortest way from a flow back to itself over those it feeds; empty where there is none."""
+    ways, names = [[start]], set[str]()
     for way in ways:
         for other in feeds[way[-1]]:
             if other == start:
                 return [*way, start]
-            if other not in seen:
-                seen.add(other)
+            if other not in names:
+                names.add(other)
                 ways.append([*way, other])
     return []
 
 
 def shared_words(mirror: Path, flows: Collection[str]) -> str:
-    """That these flows write one mirror.
+    """The text for flows that write one mirror.
 
     Example:
         >>> shared_words(Path("out"), ["c", "d"])
@@ -64,21 +64,21 @@ def shared_words(mirror: Path, flows: Collection[str]) -> str:
 
 
 def folders_of(flow: Flow) -> Folders:
-    """Those that a flow names in `watch(source=...)`, `collect(root=...)` and `mirror(root=...)`."""
+    """The folders that a flow names in `watch(source=...)`, `collect(root=...)` and `mirror(root=...)`."""
     source = None if flow.trigger is None or flow.trigger.source is None else Path(flow.trigger.source)
     roots = [step.fn.root.path for step in flow.steps if isinstance(step.fn, Collect) and step.fn.root is not None]
     mirror = None if flow.mirror_spec is None else Path(flow.mirror_spec.root)
-    return Folders(mirror, tuple(Path(one) for one in (source, *roots) if one is not None))
+    return Folders(mirror, tuple(Path(path) for path in (source, *roots) if path is not None))
 
 
 def is_read(mirror: Path | None, places: Iterable[Path]) -> bool:
-    """Whether who reads these files and folders may find there what is written into the mirror: one lies in the other.
+    """Whether a reader of these files and folders may meet files of the mirror: one lies in the other.
 
     Example:
         >>> [is_read(Path("/out/claims"), [Path(place)]) for place in ("/out", "/out/claims/a.csv", "/output")]
         [True, True, False]
     """
-    return mirror is not None and any(mirror.is_relative_to(one) or one.is_relative_to(mirror) for one in places)
+    return mirror is not None and any(mirror.is_relative_to(place) or place.is_relative_to(mirror) for place in places)
 
 
 def reading_order(flows: Mapping[str, Folders]) -> list[str]:
@@ -91,13 +91,13 @@ def reading_order(flows: Mapping[str, Folders]) -> list[str]:
         >>> reading_order({"b": Folders(Path("/x"), (Path("/y"),)), "a": Folders(Path("/y"), (Path("/x"),))})
         ['a', 'b']
     """
-    left = {
-        name: {other for other, one in flows.items() if other != name and is_read(one.mirror, flows[name].reads)}
+    sources = {
+        name: {other for other, own in flows.items() if other != name and is_read(own.mirror, flows[name].reads)}
         for name in sorted(flows)
     }  # whose mirrors each reads
     order: list[str] = []
-    while left:
-        name = next((one for one, before in left.items() if not before & left.keys()), next(iter(left)))
+    while sources:
+        name = next((flow for flow, needs in sources.items() if not needs & sources.keys()), next(iter(sources)))
         order.append(name)
-        del left[name]
+        del sources[name]
     return order

@@ -1,4 +1,4 @@
-"""The modules of a workspace as one immutable set: its files, the id made of them, and what of it each module runs with."""
+"""The modules of a workspace as one immutable set: its files, the id made of them, and the files that each module runs with."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ModuleSet:
 
 
 def set_id(hashes: Mapping[str, str]) -> str:
-    """What a set is called whose files have these SHA-256 hashes, in hex by path.
+    """The id of a set whose files have these SHA-256 hashes, in hex by path.
 
     Example:
         >>> set_id({}), len(set_id({"claims.py": "00" * 32}))
@@ -69,7 +69,7 @@ def is_module_path(path: object) -> bool:
 
 
 def trouble_with_name(path: str) -> tuple[str, str] | None:
-    """What keeps a file of this path from being in a set, which each machine of a workspace holds, and the fix; None for a good one.
+    """The problem of a path that not every machine of a workspace can hold, and the fix; None for a good one.
 
     Example:
         >>> trouble_with_name("who?.ipynb")
@@ -93,44 +93,44 @@ def files_of(name: str) -> set[str]:
 def python_files(folder: Path) -> dict[str, bytes]:
     """The `.py` files of a set by path inside it, as `read_contents` has them; without those that cannot be read."""
     paths = [*folder.glob("*.py"), *(folder / HELPERS).rglob("*.py")]
-    found = {path.relative_to(folder).as_posix(): _read(path) for path in paths}
-    return {name: data for name, data in found.items() if isinstance(data, bytes)}
+    contents = {path.relative_to(folder).as_posix(): _read(path) for path in paths}
+    return {name: data for name, data in contents.items() if isinstance(data, bytes)}
 
 
 def read_contents(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
     """Every file of a set by path inside it: the modules at the top of `folder` and everything under its helpers.
 
-    And of those that cannot be read why: each costs only whoever needs it.
+    And the reason for each that cannot be read: it fails only the modules that need it.
     """
     names = _files_in(folder)
     if len(names) <= _FEW:
-        found = {name: _content(folder, name) for name in names}
+        files = {name: _content(folder, name) for name in names}
     else:
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(_READERS) as readers:
-            found = dict(zip(names, readers.map(lambda name: _content(folder, name), names), strict=True))
-    contents = {name: data for name, data in found.items() if isinstance(data, bytes)}
-    return contents, {name: why for name, why in found.items() if isinstance(why, str)}
+            files = dict(zip(names, readers.map(lambda name: _content(folder, name), names), strict=True))
+    contents = {name: data for name, data in files.items() if isinstance(data, bytes)}
+    return contents, {name: why for name, why in files.items() if isinstance(why, str)}
 
 
 def read_module(folder: Path, name: str, *, cache_dir: Path | None) -> dict[str, bytes]:
-    """Of what `read_contents` reads, the module `name` with the `.py` files that it runs with: its digest is the same among these."""
-    there = frozenset(_files_in(folder))
+    """The part of `read_contents` that is the module `name` and the `.py` files it runs with: its digest is the same among these."""
+    paths = frozenset(_files_in(folder))
     contents: dict[str, bytes] = {}
-    waiting, seen = files_of(name) & there, set[str]()
-    while waiting - seen:
-        seen.add(file := (waiting - seen).pop())
+    waiting, reached = files_of(name) & paths, set[str]()
+    while waiting - reached:
+        reached.add(file := (waiting - reached).pop())
         data = _content(folder, file)
         if isinstance(data, bytes):
             contents[file] = data
-            wanted = imported_files(own_code(folder / file, data, cache_dir), file, there)
-            waiting |= {one for one in there if one.endswith(".py")} if wanted is None else wanted
+            imports = imported_files(own_code(folder / file, data, cache_dir), file, paths)
+            waiting |= {path for path in paths if path.endswith(".py")} if imports is None else imports
     return contents
 
 
 def _files_in(folder: Path) -> list[str]:
-    """The paths of what may be files of a set, the modules first."""
+    """The paths that may be files of a set, the modules first."""
     names = [name for name in sorted(os.listdir(folder)) if name.endswith((".py", ".ipynb"))]
     for parent, folders, files in os.walk(folder / HELPERS):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__")))
@@ -140,7 +140,7 @@ def _files_in(folder: Path) -> list[str]:
 
 
 def _content(folder: Path, name: str) -> bytes | str | None:
-    """A file of a set, else why it cannot be had; None of what is no file, and is needed by nobody."""
+    """The content of a file of a set, else why it cannot be had; None of what is no file and not needed."""
     if (trouble := trouble_with_name(name)) is not None:
         return trouble[0]
     if not is_module_path(name):
@@ -161,7 +161,7 @@ def _read(path: Path) -> bytes | OSError | None:
 
 def file_facts(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
     """Path, size, time and rights of every file that could be part of a set: equal while nobody edits."""
-    found = []
+    rows = []
     for parent, folders, names in os.walk(folder):
         at_top = Path(parent) == folder
         folders[:] = (
@@ -175,12 +175,12 @@ def file_facts(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
                 facts = os.stat(path)
             except OSError:
                 continue
-            found.append((path, facts.st_size, facts.st_mtime_ns, facts.st_mode))
-    return tuple(sorted(found))
+            rows.append((path, facts.st_size, facts.st_mtime_ns, facts.st_mode))
+    return tuple(sorted(rows))
 
 
 def module_digests(contents: Mapping[str, bytes], folder: Path, *, cache_dir: Path | None) -> dict[str, str]:
-    """For each module of a set a digest of what it runs with: its own code and the `.py` files it imports, and they import.
+    """The digest of each module of a set: of its own code and the `.py` files that it imports, and they import.
 
     A notebook counts by what production takes of it, so a saved output is no edit; one that does not compile by its bytes.
     A module that imports by computed names counts with every `.py` file.
@@ -200,7 +200,7 @@ def module_digests(contents: Mapping[str, bytes], folder: Path, *, cache_dir: Pa
 
 
 def _is_only_beside(name: str, contents: Mapping[str, bytes], folder: Path, cache_dir: Path | None) -> bool:
-    """Whether this is the file of two with one stem that is no flow, while the other one is."""
+    """Whether this file is no flow, while the other one with its stem is."""
     stem, suffix = name.rsplit(".", 1)
     other = f"{stem}.{'py' if suffix == 'ipynb' else 'ipynb'}"
     if other not in contents:
@@ -226,12 +226,12 @@ def changed_helpers(old: Mapping[str, bytes], new: Mapping[str, bytes], name: st
 
 def helpers_of(contents: Mapping[str, bytes], name: str, folder: Path) -> dict[str, bytes]:
     """The `.py` files of a set that the module `name` runs with, without itself."""
-    found: dict[str, bytes] = {}
+    helpers: dict[str, bytes] = {}
     for own in (f"{name}.ipynb", f"{name}.py"):
         if own in contents:
             code = own_code(folder / own, contents[own], None)
-            found |= {file: contents[file] for file in reached_files(own, code, contents) if file != own}
-    return found
+            helpers |= {file: contents[file] for file in reached_files(own, code, contents) if file != own}
+    return helpers
 
 
 def reached_files(name: str, code: bytes, contents: Mapping[str, bytes]) -> set[str]:
@@ -245,8 +245,8 @@ def reached_files(name: str, code: bytes, contents: Mapping[str, bytes]) -> set[
     reached = {name} if name.endswith(".py") and name in contents else set()
     waiting = [imported_files(code, name, contents)]
     while waiting:
-        wanted = waiting.pop()
-        for file in ({one for one in contents if one.endswith(".py")} if wanted is None else wanted) - reached:
+        imports = waiting.pop()
+        for file in ({path for path in contents if path.endswith(".py")} if imports is None else imports) - reached:
             reached.add(file)
             waiting.append(imported_files(contents[file], file, contents))
     return reached
@@ -263,18 +263,18 @@ def imported_files(code: bytes, name: str, contents: Collection[str]) -> set[str
     names = _imported_names(code, tuple(name.split("/")[:-1]))
     if names is None:
         return None
-    found = set()
+    files = set()
     for dotted in names:
         parts = dotted.split(".")
         for end in range(1, len(parts) + 1):
             path = "/".join(parts[:end])
-            found |= {file for file in (f"{path}.py", f"{path}/__init__.py") if file in contents}
-    return found
+            files |= {file for file in (f"{path}.py", f"{path}/__init__.py") if file in contents}
+    return files
 
 
 @lru_cache(maxsize=4096)
 def _imported_names(code: bytes, package: tuple[str, ...]) -> frozenset[str] | None:
-    """The dotted names that code in this package imports; None when only running it could tell. What cannot run imports nothing."""
+    """The dotted names that code in this package imports; None when only running it could tell. Broken code imports nothing."""
     import ast
 
     try:
@@ -299,7 +299,7 @@ def _imported_names(code: bytes, package: tuple[str, ...]) -> frozenset[str] | N
 
 
 def own_code(path: Path, data: bytes, cache_dir: Path | None) -> bytes:
-    """What of a module production runs: the slice of a notebook; all of one that does not compile, and of a `.py` file."""
+    """The code of a module that production runs: the slice of a notebook; all of one that does not compile, and of a `.py` file."""
     if path.suffix == ".ipynb":
         from data_engine.notebook.artifacts import load_artifact
 

@@ -1,5 +1,5 @@
-"""What one top-level statement does with names: which it binds, reads, changes in place and calls, now or later; and what expressions
-are by their looks: access paths, containers as written, loop elements, SQL texts.
+"""The names that one top-level statement binds, reads, changes in place and calls, now or later; and the look of expressions:
+access paths, containers as written, loop elements, SQL texts.
 
 "Now" is while the statement runs; "later" is in the bodies of functions it defines.
 """
@@ -26,7 +26,7 @@ MUTATE = 32
 CALL = 64
 """The name itself is called."""
 TYPE = 256
-"""A text annotation or a bound of a type parameter names it: meant if it exists, wherever it is defined."""
+"""A text annotation or a bound of a type parameter has the name: meant if it exists, wherever it is defined."""
 SQL = 128
 """The name's value is given to `sql`, `query`, `execute` or `eval`."""
 
@@ -45,7 +45,7 @@ class Bare(NamedTuple):
 
 
 class Names:
-    """What one statement does with names. Lines are lines of the cell; flags are the constants above."""
+    """The uses of names by one statement. Lines are lines of the cell; flags are the constants above."""
 
     def __init__(self) -> None:
         self.now: dict[str, int] = {}
@@ -63,7 +63,7 @@ class Names:
         self.future: tuple[str, ...] = ()
         self.relative_line: int | None = None
         self.await_line: int | None = None
-        self.changed_parameters = NOTHING  # of its functions: what they change of what they are given
+        self.changed_parameters = NOTHING  # by its functions
         self.sql_parameters = False  # a function that gives a parameter to `sql` or the like
         self.containers: set[str] = set()  # bound to a list, dict, set or the like as written
         self.aliases: dict[str, Path] = {}  # bound to what this path gives
@@ -155,7 +155,7 @@ def first_text(call: ast.Call) -> str:
 
 
 def changed_by_keyword(function: ast.expr, keyword: ast.keyword) -> Path:
-    """What a call says itself that it changes: `frame.dropna(inplace=True)`, `np.power(2, x, out=y)`.
+    """The path that a call says it changes: `frame.dropna(inplace=True)`, `np.power(2, x, out=y)`.
 
     Example:
         >>> call = ast.parse("frame.dropna(inplace=True)", mode="eval").body

@@ -131,12 +131,12 @@ def conflict_line(text: str) -> int | None:
         >>> conflict_line("x = 1\\n<<<<<<< HEAD\\ny = 1\\n"), conflict_line("x = 1")
         (2, None)
     """
-    found = _CONFLICT.search(text)
-    return None if found is None else text.count("\n", 0, found.start()) + 1
+    match = _CONFLICT.search(text)
+    return None if match is None else text.count("\n", 0, match.start()) + 1
 
 
 def _get_it_back(path: Path) -> str:
-    """What helps where JupyterLab cannot open the file either."""
+    """The fix where JupyterLab cannot open the file either."""
     return (
         f"JupyterLab cannot open it either: rename the file (to {path.name}.broken), then `{cli_line('restore', path.stem)}` brings it back"
         " as it was deployed; one that was never deployed is in Git, in a backup or in .ipynb_checkpoints"

@@ -1,4 +1,4 @@
-"""Texts that stand in code under the name of a secret: what is deployed is readable for all who see the workspace."""
+"""Finds texts in code under the name of a secret: all who see the workspace can read what is deployed."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def written_secrets(node: ast.AST) -> Iterator[tuple[str, int]]:
 
 
 def may_name_secret(text: str) -> bool:
-    """Whether a text holds a part of such a name: code without one need not be looked through."""
+    """Whether a text holds a part of such a name; code without one need not be searched."""
     return _PART_OF_NAME.search(text) is not None
 
 
 def secret_words(name: str) -> tuple[str, str]:
-    """What is said of a text that stands under the name of a secret, and the fix."""
+    """The warning of a text under the name of a secret, and the fix."""
     return (
         f"`{name}` holds a secret as plain text: a deployment holds the code, and everybody who sees the workspace's folder can read it",
         'keep it with `data-engine secret set NAME`, and read it in a step with context.secret("NAME"); if it was deployed or'

@@ -1,9 +1,8 @@
 """Follows names from `build` and `DESCRIPTION` to the statements that supply them.
 
-Statements are taken as they stand where a name is read (functions read when they are called, so at the end of the notebook,
-and also where something kept may call them). What changes a needed object, sets up the process, or registers a definition is
-kept beside them. What is kept only because of such a guess never makes a notebook fail: when it cannot be kept it is left out
-with a warning.
+A statement is taken where a name is read (functions read at the end of the notebook, and where a taken statement may call them).
+Statements that change a needed object, set up the process or register a definition are taken too: where that is a guess and fails,
+they are left out with a warning.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from data_engine.notebook.names import (
     sql_words,
     texts_in,
 )
-from data_engine.notebook.statements import DEFINITIONS, DISPLAY_CALLS, END, GIVEN, IMPORTS, Statement, Statements
+from data_engine.notebook.statements import BUILTINS, DEFINITIONS, DISPLAY_CALLS, END, IMPORTS, Statement, Statements
 from data_engine.record import frozen
 
 
@@ -158,14 +157,14 @@ class Slicer:
             self._note_sql(want)
 
     def _note_sql(self, want: Want) -> None:
-        """The names in an SQL text that reaches `sql()` by a module-level name."""
+        """Note the names in an SQL text that reaches `sql()` by a module-level name."""
         for owner in self.statements.reaching(want.name, want.at)[0]:
             if isinstance(owner.node, IMPORTS):
                 continue
             self._note_tables(texts_in(owner.node), want)
 
     def _follow_handed_sql(self, statement: Statement) -> None:
-        """The names in SQL texts that a function of the notebook takes as a parameter: `q("select day from lookup")`."""
+        """Note the names in SQL texts that a function of the notebook takes as a parameter: `q("select day from lookup")`."""
         for value, at in self.call_graph.sql_in(statement):
             texts = list(texts_in(value))
             for part in ast.walk(value):
@@ -200,11 +199,11 @@ class Slicer:
                     self._take_early(owner, at)
         elif weak:
             self.open.append(replace(want, target=weak[0]))
-        elif name not in GIVEN:
+        elif name not in BUILTINS:
             self.open.append(want)
 
     def _take_early(self, owner: Statement, at: int) -> None:
-        """What `owner`'s functions read if they are called at `at` already, before the end of the notebook."""
+        """Take what `owner`'s functions read if they are called at `at` already, before the end of the notebook."""
         waiting = [owner]
         while waiting:
             for statement in self.statements.functions_in(waiting.pop()):
@@ -215,9 +214,9 @@ class Slicer:
                 for name, flags in statement.names.later.items():
                     if flags & LOAD:
                         want = Want(name, at, statement, statement.names.later_lines[name])
-                        for found in self.statements.reaching(name, at)[0]:
-                            self.supply(found, want, f"`{name}` is used by {statement.label}")
-                            waiting.append(found)
+                        for supplier in self.statements.reaching(name, at)[0]:
+                            self.supply(supplier, want, f"`{name}` is used by {statement.label}")
+                            waiting.append(supplier)
 
     def open_problems(self, first: int = 0) -> list[Diagnostic]:
         """Why the wants from number `first` on cannot be met by what is taken."""
@@ -241,7 +240,7 @@ class Slicer:
         return stars[-1] if stars else None
 
     def selection(self) -> Selection:
-        """What it came to."""
+        """The result of slicing."""
         star = self._last_star()
         starred = [(want, star) for want in self.open if want.target is None and star is not None]
         return Selection({**self.taken}, {**self.changed}, [*self.followed], [*self.shadowed], starred)
@@ -378,15 +377,15 @@ class Slicer:
     @cached_property
     def in_runs(self) -> set[int]:
         """The statements a run may call or use: reached from build() without what only a value at module level calls."""
-        found: set[int] = set()
+        indexes: set[int] = set()
         names = ["build", "DESCRIPTION"]
         while names:
             for statement in self.statements.reaching(names.pop(), END)[0]:
-                if statement.index not in found:
-                    found.add(statement.index)
+                if statement.index not in indexes:
+                    indexes.add(statement.index)
                     names += [name for name, flags in statement.names.later.items() if flags & LOAD]
                     names += [name for name, flags in statement.names.now.items() if flags & LOAD and not flags & CALL]
-        return found
+        return indexes
 
     def _changes_needed(self, body: Body, statement: Statement, call: ast.Call | None = None) -> bool:
         """Whether running a body at `statement` changes an object that was taken, by its name or as what `call` hands it.
@@ -406,7 +405,7 @@ class Slicer:
 
 
 def place_of(diagnostic: Diagnostic) -> tuple[int, int]:
-    """Where it is, for sorting."""
+    """The cell and line of a diagnostic, for sorting."""
     return diagnostic.cell, diagnostic.line
 
 

@@ -1,4 +1,4 @@
-"""The top-level statements of a notebook in their order, and which of them may have bound a name last."""
+"""The top-level statements of a notebook in their order, and those that may have bound a name last."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from data_engine.notebook.names import CALL, CHANGE, LOAD, MUTATE, Names, Path, 
 from data_engine.notebook.read import TextCell
 
 END = sys.maxsize
-"""The place after the last statement: what functions see when a flow runs."""
+"""The place after the last statement, where functions look names up when a flow runs."""
 
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -27,7 +27,7 @@ _COMPOUND = {ast.If, ast.Try, ast.TryStar, ast.With, ast.AsyncWith, ast.For, ast
 _DEEPEST_ALIAS = 20
 
 
-GIVEN = frozenset(dir(builtins)) | {
+BUILTINS = frozenset(dir(builtins)) | {
     "__name__", "__file__", "__doc__", "__spec__", "__loader__", "__package__", "__builtins__", "__annotations__",
     "__dict__", "__class__", "display", "get_ipython",
 }  # fmt: skip
@@ -59,7 +59,7 @@ class Statement:
 
     @property
     def label(self) -> str:
-        """How messages call it: by what it defines, or by its place."""
+        """The statement's name in messages: what it defines, or its place."""
         first = next(iter(self.names.binds), None)
         return f"`{first}` in cell {self.number}" if first else self.place
 
@@ -131,8 +131,8 @@ class Statements:
         return strong, weak
 
     def dotted_name(self, name: str) -> str:
-        """What a name that nothing binds is called: by the package of a `*` import, the author's or a library's rather than Python's."""
-        if not self._stars or not name or name in GIVEN:
+        """The dotted name of a name that nothing binds: from the package of a `*` import, rather the author's or a library's than Python's."""
+        if not self._stars or not name or name in BUILTINS:
             return name
         star = next(
             (star for star in reversed(self._stars) if star.partition(".")[0] not in sys.stdlib_module_names),
@@ -143,11 +143,11 @@ class Statements:
     def resolve(self, path: Path, statement: Statement, depth: int = 0) -> str:
         """The dotted name of an access path in `statement`; its root is "?" when it is an object made in the notebook."""
         root = path[0]
-        found, _ = self.reaching(root, statement.index)
-        owner = found[0] if found else statement
-        if found and root in owner.names.imports:
+        owners, _ = self.reaching(root, statement.index)
+        owner = owners[0] if owners else statement
+        if owners and root in owner.names.imports:
             return dotted((owner.names.imports[root], *path[1:]))
-        if not found and root not in statement.names.binds:
+        if not owners and root not in statement.names.binds:
             return dotted((self.dotted_name(root) or "?", *path[1:]))
         alias = owner.names.aliases.get(root)
         if alias and alias[0] != root and depth < _DEEPEST_ALIAS:
@@ -203,15 +203,15 @@ class Statements:
         )
 
     def done_by(self, function: str, at: int) -> set[str]:
-        """What calling a function of the notebook does, itself and through others, of `effects.kinds`."""
+        """The `effects.kinds` of calling a function of the notebook, by itself and through others."""
         done: set[str] = set()
-        seen: set[int] = set()
+        indexes: set[int] = set()
         names = [function]
         while names:
             for owner in self.reaching(names.pop(), at)[0]:
-                if owner.index in seen or not isinstance(owner.node, FUNCTIONS):
+                if owner.index in indexes or not isinstance(owner.node, FUNCTIONS):
                     continue
-                seen.add(owner.index)
+                indexes.add(owner.index)
                 for path in owner.names.later_calls:
                     done |= effects.kinds(self.resolve(path, owner))
                 names += [name for name, flags in owner.names.later.items() if flags & CALL]
@@ -221,13 +221,13 @@ class Statements:
         """The statements whose functions may be called through what `statement` binds: itself, and those it is made from."""
         while len(self._functions) <= statement.index:
             other = self.all[len(self._functions)]
-            found = frozenset({other.index} if other.names.later else ())
+            functions = frozenset({other.index} if other.names.later else ())
             for name, flags in other.names.now.items():
                 if flags & LOAD:
                     for maker in self.reaching(name, other.index)[0]:
-                        if not self._functions[maker.index] <= found:
-                            found |= self._functions[maker.index]
-            self._functions.append(found)
+                        if not self._functions[maker.index] <= functions:
+                            functions |= self._functions[maker.index]
+            self._functions.append(functions)
         return [self.all[index] for index in sorted(self._functions[statement.index])]
 
     def _collect_events(self, live: Iterable[Statement]) -> None:

@@ -242,7 +242,7 @@ def going_live(home: LocalWorkspace, name: str | None = None) -> list[GoingLive]
         FlowValidationError: the modules or the settings cannot be read.
     """
     deployments = home.deployments()
-    entries = with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions(), warns=False))
+    entries = with_no_steps_refused(read_catalog(home.modules(), cache=home.descriptions(), warns=False))
     authored, deployed = deployments.authored(), deployments.deployed()
     edits, there = deployments.edits_among(authored), list(live_deployments(published(home.ledger())).values())
     undeployed, switches = left_out(home, ()), home.ledger().switches()

@@ -140,7 +140,7 @@ class OfflineFacts:
         home, deployments = self.home, self.home.deployments()
         deployed, authored = deployments.deployed(), deployments.authored()
         edits = deployments.edits_among(authored)
-        entries = with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions(), warns=False))
+        entries = with_no_steps_refused(read_catalog(home.modules(), cache=home.descriptions(), warns=False))
         edited = [name for name, one in edits.items() if one.is_edited]
         shown = in_production(entries, deployments, edited, home.deployed_descriptions()) if edited else entries
         there = deployment_status.live_deployments(published(home.ledger())).values() if deployed else ()

@@ -328,7 +328,7 @@ def _entry(home: LocalWorkspace, modules: FlowModules, name: str) -> CatalogEntr
     from data_engine.notebook.catalog import read_catalog
 
     with suppress(FlowValidationError):
-        for entry in read_catalog(modules, only=name, kept=home.descriptions()):
+        for entry in read_catalog(modules, only=name, cache=home.descriptions()):
             if entry.name == name and entry.flow is not None:
                 return entry
     return None

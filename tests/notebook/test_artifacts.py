@@ -171,10 +171,10 @@ def test_what_memory_holds_is_written_for_others(cache: Path) -> None:
 
 def test_memory_is_bounded() -> None:
     """A long-lived process that sees many edits keeps only the latest."""
-    for number in range(artifacts._KEPT_IN_MEMORY + 5):
+    for number in range(artifacts._MOST_IN_MEMORY + 5):
         load_artifact(PATH, notebook_bytes(f"def build(): return {number}"), cache_dir=None)
 
-    assert len(artifacts._memory) == artifacts._KEPT_IN_MEMORY
+    assert len(artifacts._memory) == artifacts._MOST_IN_MEMORY
 
 
 def test_a_notebook_that_does_not_compile_leaves_nothing(cache: Path) -> None:

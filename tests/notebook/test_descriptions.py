@@ -34,7 +34,7 @@ def home(ws: WorkspaceFiles) -> LocalWorkspace:
 def told(home: LocalWorkspace, monkeypatch: pytest.MonkeyPatch) -> CatalogEntry:
     """The entry as a process finds it that has read no module yet."""
     monkeypatch.setattr(catalog, "_remembered", {})
-    (entry,) = read_catalog(home.modules(), kept=home.descriptions())
+    (entry,) = read_catalog(home.modules(), cache=home.descriptions())
     return entry
 
 
