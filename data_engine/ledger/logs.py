@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 
 
 class LogBound(Generic[_T]):
-    """What of a log is kept. Any thread may add to it.
+    """The lines of a log that are kept. Any thread may add to it.
 
     Example:
         >>> bound = LogBound(first_lines=1, last_lines=2)
@@ -97,7 +97,7 @@ def gap(left_out: int) -> str:
 
 
 def end_of_log(left_out: int, last: list[LogLine]) -> list[LogLine]:
-    """The lines that end a log of which so many are left out, with the one that says so."""
+    """The last lines of a log, after a line that says how many are left out."""
     if not left_out or not last:
         return last
     return [last[0]._replace(level="WARNING", message=gap(left_out)), *last]
