@@ -61,9 +61,9 @@ class DeploymentFiles:
         hashes = hashes_of(contents)
         name = set_id(hashes)
         by_hash = {hashes[path]: data for path, data in contents.items()}
-        there = set() if anew else set(self._names(BLOBS))
+        blobs = set() if anew else set(self._names(BLOBS))
         for blob, data in by_hash.items():
-            if blob not in there:
+            if blob not in blobs:
                 self._put(f"{BLOBS}/{blob}", data)
         if anew or f"{name}.json" not in self._names(SETS):
             files = {path: [hashes[path], len(data)] for path, data in contents.items()}

@@ -164,9 +164,13 @@ def runs_of(ledger: Ledger, backfill_id: str, limit: int = 100_000) -> list[Run]
 
 def ends_of_sources(ledger: Ledger, flow: str) -> dict[str, LastEnd]:
     """How the runs of each source ended, by its path inside the flow's folder; for a flow whose sources have no state."""
-    return _last_ends(
-        ledger, "SELECT source_key, status FROM runs WHERE flow_name = ? ORDER BY started_at_utc, rowid", flow
-    )
+    ends: dict[str, LastEnd] = {}
+    query = "SELECT source_key, status FROM runs WHERE flow_name = ? ORDER BY started_at_utc, rowid"
+    for key, status in ledger.rows(query, flow):
+        if key is not None:
+            at = restored(key)
+            ends[at] = LastEnd(status, status == "success" or (at in ends and ends[at].has_success))
+    return ends
 
 
 def ends_of_slots(ledger: Ledger, flow: str) -> dict[tuple[str, str | None], LastEnd]:
@@ -225,15 +229,6 @@ def newest_writer(ledger: Ledger, flow: str) -> Run | None:
     """The newest good run of the flow that wrote files, whatever its params."""
     newest = f"flow_name = ?1 AND status = 'success' AND {_WROTE} ORDER BY finished_at_utc DESC LIMIT 1"
     return next(iter(ledger.runs_where(newest, flow)), None)
-
-
-def _last_ends(ledger: Ledger, query: str, flow: str) -> dict[str, LastEnd]:
-    ends: dict[str, LastEnd] = {}
-    for key, status in ledger.rows(query, flow):
-        if key is not None:
-            at = restored(key)
-            ends[at] = LastEnd(status, status == "success" or (at in ends and ends[at].has_success))
-    return ends
 
 
 def _select(ledger: Ledger, where: str, *parameters: Any) -> list[BackfillRow]:

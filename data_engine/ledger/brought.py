@@ -94,16 +94,12 @@ def put_outputs(ledger: Ledger, flow: str, paths: Collection[str]) -> None:
 
 
 def _state_row(state: SourceState) -> tuple[object, ...]:
-    good = state.success or (None, None, None)
+    good, error = state.success or (None, None, None), state.error and state.error[:LONGEST_ERROR]
     return (
         *(state.flow, *state.key, state.status, *state.last[:2], state.last.content_hash, state.last_run_id),
-        *(state.last_at_utc, _cut(state.error), *good, state.success_run_id, state.success_at_utc),
+        *(state.last_at_utc, error, *good, state.success_run_id, state.success_at_utc),
         state.abandoned_in_a_row,
     )
-
-
-def _cut(text: str | None) -> str | None:
-    return text if text is None else text[:LONGEST_ERROR]
 
 
 _PUT_OUTPUT = "INSERT INTO outputs (flow_name, output_path, rev) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"

@@ -102,9 +102,9 @@ def failures_between(ledger: Ledger, flow: str, since_utc: str, until_utc: str) 
 
 def rejected_by_source(ledger: Ledger, names: Mapping[str, str]) -> dict[tuple[str, str], int]:
     """How many rows the newest good run of each flow and source rejects; `names` has the new name of each renamed flow."""
-    now = json.dumps({storable(old): storable(new) for old, new in names.items()})
+    renamed = json.dumps({storable(old): storable(new) for old, new in names.items()})
     query = f"SELECT flow, source, rejected FROM ({_NEWEST.format('')}) WHERE rejected > 0"
-    rows = ledger.rows(query, future_utc(time.time()), now)
+    rows = ledger.rows(query, future_utc(time.time()), renamed)
     return {(restored(flow), restored(source)): rejected for flow, source, rejected in rows}
 
 

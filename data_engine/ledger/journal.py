@@ -118,10 +118,10 @@ class JournalWriter:
 
     def _size_bytes(self) -> int:
         # Code that closes all files may open one of its own under our number.
-        now = os.fstat(self._file)
-        if (now.st_dev, now.st_ino) != self._identity:
+        facts = os.fstat(self._file)
+        if (facts.st_dev, facts.st_ino) != self._identity:
             raise OSError("the journal was closed")
-        return now.st_size
+        return facts.st_size
 
 
 class JournalReader:
@@ -272,7 +272,7 @@ def replay(connection: sqlite3.Connection, events: Iterable[Event], *, runner_id
     Raises:
         sqlite3.Error: the rows cannot be written.
     """
-    kept: list[Event] = []
+    unrecorded: list[Event] = []
     ended: dict[str, bool] = {}
     lines: dict[str, set[tuple[str, str]]] = {}
     for event in map(storable, events):
@@ -284,8 +284,8 @@ def replay(connection: sqlite3.Connection, events: Iterable[Event], *, runner_id
             lines[run_id] = set(rows.fetchall())
         is_known = type(event) is LogLine and (utc_text(event.at_s), event.message) in lines[run_id]
         if not ended[run_id] and not is_known and type(event) is not StepProgress:
-            kept.append(event)
-    write_events(connection, kept, runner_id=runner_id, rev=rev)
+            unrecorded.append(event)
+    write_events(connection, unrecorded, runner_id=runner_id, rev=rev)
 
 
 def event_line(event: Event) -> bytes:

@@ -159,13 +159,13 @@ def former_roots(folders: Iterable[tuple[str, str]], layout: WorkspaceLayout) ->
     """
     roots: dict[PurePath, None] = {}
     for authored, folder in folders:
-        now = PurePath(os.path.normpath(layout.flow_modules_dir / authored))
-        was = _pure(folder)
-        if not now.is_relative_to(layout.root) or _is_absolute(authored):
+        path = PurePath(os.path.normpath(layout.flow_modules_dir / authored))
+        old = _pure(folder)
+        if not path.is_relative_to(layout.root) or _is_absolute(authored):
             continue
-        inside = now.relative_to(layout.root).parts
-        if inside and _are_same(was.parts[-len(inside) :], inside) and len(was.parts) > len(inside):
-            root = type(was)(*was.parts[: -len(inside)])
+        inside = path.relative_to(layout.root).parts
+        if inside and _are_same(old.parts[-len(inside) :], inside) and len(old.parts) > len(inside):
+            root = type(old)(*old.parts[: -len(inside)])
             if str(root) != str(layout.root):
                 roots[root] = None
     return tuple(roots)
@@ -180,10 +180,10 @@ def current_path(path: str, root: Path, former: Sequence[PurePath]) -> str:
     """
     if not any(path.startswith(str(old_root)) for old_root in former) or Path(path).is_relative_to(root):
         return path
-    was = _pure(path)
+    old = _pure(path)
     for old_root in former:
-        if type(old_root) is type(was) and was.is_relative_to(old_root):
-            return str(root.joinpath(*was.relative_to(old_root).parts))
+        if type(old_root) is type(old) and old.is_relative_to(old_root):
+            return str(root.joinpath(*old.relative_to(old_root).parts))
     return path
 
 

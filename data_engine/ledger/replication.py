@@ -195,12 +195,12 @@ def mark_published(
         connection.executemany(put, [(table, name, batch.newest.get(table)) for table, name in names.items()])
     for table, (olds, name) in folded.items():
         marks = ", ".join("?" * len(olds))
-        there, newest = connection.execute(
+        count, newest = connection.execute(
             f"SELECT count(*), max(newest_utc) FROM taken_segments WHERE shared_table = ? AND name IN ({marks})",
             (table, *olds),
         ).fetchone()
         # A fold of what was not all taken in is taken in itself.
-        if there == len(set(olds)):
+        if count == len(set(olds)):
             connection.execute(put, (table, name, newest))
 
 

@@ -174,7 +174,7 @@ class Share:
             return []
         if news:  # before what was published since is taken in: it is newer than what is lost
             self._account(news, has_history=hydrated >= 0)
-        taken = self._taken()
+        taken: set[tuple[str, str]] = set(self._ledger.rows("SELECT shared_table, name FROM taken_segments"))
         unseen = self._unseen(names, taken)
         if unseen:
             listed_under = generation if owner is None else owner
@@ -309,9 +309,6 @@ class Share:
                 f"{plural(self._rows_left_out, 'row of the shared history was', 'rows of the shared history were')} left out, because no Data Engine"
                 f" writes such rows: {last.table}/{last.name}: {last.why}"
             )
-
-    def _taken(self) -> set[tuple[str, str]]:
-        return set(self._ledger.rows("SELECT shared_table, name FROM taken_segments"))
 
     def _meta(self, key: str) -> int:
         with self._ledger.reading() as connection:
