@@ -334,18 +334,17 @@ def how_over(silence: PursuedAlarm, view: View) -> str:
     may freeze again before it renews: that is the same silence, under the same number. A workspace whose engine nobody runs is
     looked after again when somebody has owned it for the threshold: a deployment from elsewhere owns it for a moment.
     """
-    top, owner = view.top, silence.alarm.owner
-    if top is None or top.number <= silence.alarm.number:
+    top, alarm = view.top, silence.alarm
+    if top is None or top.number <= alarm.number:
         return ""
     if top.kind == "repair":
         return f"{top.by.shown} has repaired the workspace's history"
-    if silence.alarm.has_ended and (
-        is_unattended(view) or (top.is_owned and view.owned_for_s < view.limits.stale_after_s)
-    ):
+    if alarm.has_ended and (is_unattended(view) or (top.is_owned and view.owned_for_s < view.limits.stale_after_s)):
         return ""
     if not top.is_owned:
         return f"{top.by.shown} has given the workspace up"
-    return f"{owner} gives signs of life again" if top.by.shown == owner else f"{top.by.shown} owns the workspace now"
+    by, owner = top.by.shown, alarm.owner
+    return f"{owner} gives signs of life again" if by == owner else f"{by} owns the workspace now"
 
 
 def judge(silence: PursuedAlarm, state: AlarmState, *, is_told: bool, may_begin: bool, now_s: float) -> Move:

@@ -313,8 +313,8 @@ class Observer:
             return None
 
         def check(base: Generation | None) -> None:
-            viewed, stored = (None if generation is None else generation.nonce for generation in (view.top, base))
-            if not is_of_list and viewed != stored:
+            view_nonce, base_nonce = (None if entry is None else entry.nonce for entry in (view.top, base))
+            if not is_of_list and view_nonce != base_nonce:
                 raise Lost("the view is out of date")
             lease = self._heartbeat_files.lease()  # a damaged claim does not tell its limits, but its heartbeat does
             lease_s = 0.0 if lease is None else lease.stale_after_s

@@ -409,7 +409,7 @@ class View:
 
     `available`, `stale` and `mine` may be claimed (`mine`: a claim of this daemon whose answer was lost). `reserved` is
     handed over to somebody who has not taken it yet. When it is `unreachable`, `away` is the drive's error. When it is
-    `damaged`, `damage` says what is; `top` is there where only the heartbeat is, and `silent_s` is for how long this machine
+    `damaged`, `damage` tells of it; `top` is there where only the heartbeat is, and `silent_s` is for how long this machine
     has known of the damage and heard nothing of an owner.
     """
 

@@ -198,7 +198,7 @@ def ends_of_slots(ledger: Ledger, flow: str) -> dict[tuple[str, str | None], Las
 
 
 def is_done_since(ledger: Ledger, row: BackfillRow, planned: PlannedRun) -> bool:
-    """Whether a run of the source or slot outside the backfill has ended well since the backfill was requested."""
+    """Whether a run of the source or slot, by itself or on request, has ended well since the backfill was requested."""
     if planned.scheduled_for is not None:
         query = (
             "SELECT 1 FROM runs WHERE flow_name = ? AND source_key IS ? AND finished_at_utc > ? AND scheduled_for = ?"

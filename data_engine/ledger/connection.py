@@ -197,7 +197,7 @@ class GroupCommit:
 
 
 def as_ledger_error(error: sqlite3.Error, path: Path) -> LedgerError:
-    """An error of SQLite as one with its fix.
+    """An error of SQLite as a `LedgerError` with its fix.
 
     Example:
         >>> print(as_ledger_error(sqlite3.Error("odd"), Path("a.sqlite")))

@@ -112,12 +112,12 @@ def newest_checked(ledger: Ledger, flow: str, *, rejecting_since: str, sources: 
     """The newest good run of each source in `sources`, and of the newest sources that reject rows since then; by the source's path inside
     its folder, "" of a run for all.
     """
-    names = json.dumps([storable(source) for source in sources])
+    text = json.dumps([storable(source) for source in sources])
     rows = ledger.rows(
         f"SELECT coalesce(source_key, ''), {RUN_COLUMNS} FROM runs WHERE rowid IN (SELECT ran FROM"
         f" ({_NEWEST.format(' AND flow_name = ?3')}) WHERE source IN (SELECT value FROM json_each(?4))"
         f" OR (rejected > 0 AND at_utc >= ?5)) ORDER BY finished_at_utc DESC LIMIT {_MOST_SOURCES}",
-        *(future_utc(time.time()), "{}", flow, names, rejecting_since),
+        *(future_utc(time.time()), "{}", flow, text, rejecting_since),
     )
     return {restored(source): run_of(tuple(row)) for source, *row in rows}
 
