@@ -122,7 +122,7 @@ def read_shared(state: Path, older_id: str) -> OlderHistory:
 
 
 def merge(histories: Sequence[OlderHistory]) -> OlderHistory:
-    """One history of these; where two tell of one thing, the newer or longer counts, else the earlier in their order.
+    """Merge histories; of two records of one run or file the newer or longer counts, else the earlier in their order.
 
     Example:
         >>> def old(status, at): return OlderFile("claims", "/in/a.csv", 1, 5, status, "r1", at, None, "r1", at)

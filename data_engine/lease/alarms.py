@@ -36,7 +36,7 @@ KEEP_ALARMS = 8
 """The newest are kept for people to look at, and so that whoever is slow finds what it is looking for."""
 
 MOST_CLAIMS = 144
-"""Of one message: at one claim in ten minutes a day, as long as a message is tried."""
+"""The most claims of one message: at one in ten minutes a day's, as long as a message is tried."""
 
 RIGHT_S = 360.0
 """So long after it began to claim a machine may tell: over before the next may begin, on clocks that run at most 10 % apart."""
@@ -99,7 +99,7 @@ class AlarmClaim:
 
 @frozen
 class AlarmState:
-    """What the share shows of an alarm: how many claims, the nonce of the newest where it can be read, and whether it was sent."""
+    """The state of an alarm on the share: how many claims, the nonce of the newest where it can be read, and whether it was sent."""
 
     claims: int = 0
     nonce: str | None = None
@@ -426,7 +426,7 @@ class Watch:
 
     @property
     def left_alone(self) -> Mapping[str, str]:
-        """What lies among the alarms on the share and is not Data Engine's, with the reason, by its path."""
+        """The reason to leave alone what lies among the alarms on the share and is not Data Engine's, by its path."""
         return self._alarms.left_alone
 
     def may_send(self, message_id: str) -> bool:

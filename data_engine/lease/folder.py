@@ -73,7 +73,7 @@ Kind = Literal["file", "folder", "foreign"]
 
 
 class NotOursError(NotFollowedError):
-    """What is there is none of Data Engine's files: no regular file, too large, or a folder with too many names."""
+    """A path holds none of Data Engine's files: no regular file, too large, or a folder with too many names."""
 
 
 class FileSystem(Protocol):

@@ -744,7 +744,7 @@ def not_published(error: Exception | None) -> WorkspaceError:
 
 
 def lost_to(fenced: Fenced, me: Identity) -> str | None:
-    """Who took the workspace from `me`; None where it was given up, by a release whose answer was lost."""
+    """The name of the machine that took the workspace from `me`; None where it was given up, by a release whose answer was lost."""
     newest = fenced.generation
     if newest is None:
         return "somebody else"

@@ -1,4 +1,4 @@
-"""One daemon's side of the ownership: `Observer` looks, asks and claims; only the `HeldLease` it returns may write.
+"""Look at the ownership, ask for it and claim it, for one daemon: only the `HeldLease` that `Observer.claim` returns may write.
 
 Not thread-safe: one thread does all of it. A hung share then blocks no deadline, because `can_work` asks only memory.
 """
@@ -79,7 +79,7 @@ class Ambient(NamedTuple):
 
 
 class Observer:
-    """One daemon that looks at a shared workspace, and claims it when it may.
+    """Looks at a shared workspace for one daemon, and claims it when it may.
 
     `workspace` names the heartbeat files and must be the same on every machine: the workspace's identity. `limits` are this
     machine's settings; they travel with its claims. `holds_lock` says whether this process holds the local lock of the
@@ -133,7 +133,7 @@ class Observer:
 
     @property
     def left_alone(self) -> Mapping[str, str]:
-        """What lies among our files on the share and is none of them, with the reason why it was not touched."""
+        """The reason to leave alone what lies among our files on the share and is none of them, by its path."""
         return {**self.generations.left_alone, **self._heartbeat_files.left_alone}
 
     def oldest(self) -> int:

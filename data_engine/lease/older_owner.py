@@ -1,4 +1,4 @@
-"""Who owns a workspace in the older system, and the seal after which nobody can own it there any more.
+"""The owner of a workspace in the older system, and the seal after which nobody can own it there any more.
 
     available/<id>/                           its marker: nobody owns
     leased/<id>/                              its marker: one of its daemons owns, or left it behind
@@ -34,7 +34,7 @@ SEAL = "moved-to-data-engine.json"
 """The file in the older system's marker that says the workspace was moved."""
 
 TABLES = ("runs", "step_runs", "logs", "file_state")
-"""What the older system publishes, each as `state/<table>/<id>.parquet`."""
+"""The tables that the older system publishes, each as `state/<table>/<id>.parquet`."""
 
 _STALE_AFTER_S = 90.0
 """The older system's own threshold; its owners write their heartbeat every 30 s."""
@@ -47,7 +47,7 @@ _WITHOUT_A_NAME = "default"
 
 
 class OlderMarker(NamedTuple):
-    """What the older system's markers say of the workspace that it calls `older_id`."""
+    """The state of the workspace `older_id` by the older system's markers."""
 
     older_id: str
     state: Literal["available", "leased", "sealed"]

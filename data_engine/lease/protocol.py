@@ -23,7 +23,7 @@ again. Who knows only an earlier format observes and never owns."""
 
 
 MOST_SEGMENTS = 20_000
-"""Of an entry, in all its tables."""
+"""The most segments of an entry, in all its tables."""
 
 Kind = Literal["genesis", "claim", "commit", "renew", "release", "repair"]
 
@@ -35,7 +35,7 @@ SEGMENT_NAME = re.compile(r"([0-9]{10})-[0-9A-Za-z_-]{1,64}\.parquet")
 
 
 class LeaseOutcome(Exception):
-    """What the protocol may answer besides success; input and output errors stay `OSError`."""
+    """An answer of the protocol besides success; input and output errors stay `OSError`."""
 
 
 class Fenced(LeaseOutcome):
@@ -161,7 +161,7 @@ class Limits:
 
 @frozen
 class Identity:
-    """Who speaks: one daemon of one machine.
+    """The identity of one daemon on one machine.
 
     `daemon_id` is new for every process. `lock_id` is the random id kept beside the local lock of this workspace and
     `host_id` the operating system's own; both empty for a process that never claims.
@@ -387,7 +387,7 @@ State = Literal["available", "reserved", "owned", "mine", "stale", "unreachable"
 
 @frozen
 class Observed:
-    """What one observer has seen so far, in seconds of its own clock. `mark` only ever moves forward.
+    """The observations of one observer so far, in seconds of its own clock. `mark` only ever moves forward.
 
     `moved_s`: when the newest sign of the owner was first seen; `silent_since_s`: since when silence counts, which is
     later after a hole in the looking; `polled_s`: the last successful look; `token_s`: when the token was first seen.
@@ -405,7 +405,7 @@ class Observed:
 
 @frozen
 class View:
-    """What one look showed and what it means here; `limits` are those of the owner, else one's own.
+    """The result of one look and its meaning here; `limits` are those of the owner, else of this machine.
 
     `available`, `stale` and `mine` may be claimed (`mine`: a claim of this daemon whose answer was lost). `reserved` is
     handed over to somebody who has not taken it yet. When it is `unreachable`, `away` is the drive's error. When it is

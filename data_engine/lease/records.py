@@ -36,20 +36,20 @@ from data_engine.lease.protocol import (
 from data_engine.ledger.segments import LARGEST_SEGMENT_BYTES
 
 LARGEST_ENTRY_BYTES = 4_000_000
-"""Of an entry's file; one that lists a thousand segments has 100 kB. Parsed, the worst of this size takes 100 MB for a moment."""
+"""The size of an entry's file: with a thousand segments it has 100 kB. Parsed, the worst of this size takes 100 MB for a moment."""
 
 LARGEST_HEARTBEAT_BYTES = 64_000
-"""Of a heartbeat's or a request's file, which have 400 bytes."""
+"""The size of a heartbeat's or a request's file, which have 400 bytes."""
 
 LONGEST_STALE_AFTER_S = 86_400.0
 """The settings allow no longer one: nobody can be made to wait for ever until an owner may be taken over."""
 
 _LONGEST_TEXT = 1_000
 _LARGEST_NUMBER = 10**10 - 1
-"""As ten digits can say. Generations, tokens, beats and process ids stay far below it."""
+"""The largest number of ten digits. Generations, tokens, beats and process ids stay far below it."""
 
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
-"""What no name of a machine has, and a terminal may take for an order."""
+"""The characters that no name of a machine has, and a terminal may take for an order."""
 
 _TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{16}")

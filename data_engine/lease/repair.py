@@ -31,7 +31,7 @@ from data_engine.record import frozen
 
 @frozen
 class Repaired:
-    """What a repair did: the generation it appended.
+    """The result of a repair: the generation that it appended.
 
     `lost_generations` could not be read or are gone; `lost_segments` (`table/name`) are missing or damaged.
     """

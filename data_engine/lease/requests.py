@@ -31,10 +31,10 @@ LONGEST_S = 600.0
 
 LARGEST_REQUEST_BYTES = 64_000
 LONGEST_ARGUMENTS = 30_000
-"""As JSON, whose quotes and slashes take two letters in the file."""
+"""The length as JSON, whose quotes and slashes take two letters in the file."""
 
 MOST_REQUESTS = 1_000
-"""At once; who finds more looks at the first."""
+"""The most requests at once; of more only the first are read."""
 
 _VERB = re.compile(r"[a-z][a-z-]{0,40}")
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -75,7 +75,7 @@ class Request:
 
 @frozen
 class Seen:
-    """What this owner has seen of a request: since when, its beat, and when that moved last, on its own clock."""
+    """The sighting of a request: since when, its beat, and when that moved last, on this owner's clock."""
 
     since_s: float
     beat: int

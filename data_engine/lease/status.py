@@ -143,7 +143,7 @@ class LeaseStatus(Record):
 
     @property
     def fix(self) -> str:
-        """What helps against the damage."""
+        """The remedy for the damage."""
         return _REPAIR if self.damage is None else self.damage.fix
 
     @property

@@ -136,7 +136,7 @@ def _is_count(value: int) -> bool:
 
 
 def _is_seen(value: str) -> bool:
-    """What `rows.seen_as_text` gives."""
+    """A text of `rows.seen_as_text`."""
     rows = _json_of(value, LONGEST_SEEN)
     return isinstance(rows, list) and all(isinstance(row, list) and _is_seen_source(row) for row in rows)
 
@@ -210,7 +210,7 @@ def _is_rule_counts(value: str) -> bool:
 
 
 def _is_files(value: str) -> bool:
-    """What `rows.files_as_text` gives."""
+    """A text of `rows.files_as_text`."""
     facts = _json_of(value)
     if not isinstance(facts, dict) or not isinstance(facts.get("files"), list) or type(facts.get("more")) is not int:
         return False
@@ -226,7 +226,7 @@ def _is_file(row: list[Any]) -> bool:
 
 
 def _is_publication(value: str) -> bool:
-    """What `rows.publication_as_text` gives: names that stay inside the mirror, which is one folder's name."""
+    """A text of `rows.publication_as_text`: names that stay inside the mirror, which is one folder's name."""
     parts = _json_of(value, LONGEST_SEEN)
     if not isinstance(parts, list) or len(parts) != 4:
         return False

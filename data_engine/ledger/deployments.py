@@ -69,7 +69,7 @@ def has_good_run(ledger: Ledger, flows: Sequence[str], deployments: Sequence[str
 
 
 def published_in(connection: sqlite3.Connection) -> list[Deployment]:
-    """What `published` gives of all flows, over a connection that may only read.
+    """The published deployments of all flows, over a connection that may only read.
 
     Raises:
         sqlite3.Error: it cannot be read, or is older than deployments are.

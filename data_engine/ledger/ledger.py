@@ -118,7 +118,7 @@ class RunsWanted:
 
 
 class Ledger:
-    """What ran in one workspace on this machine. Any thread may use it; several processes may have the file open.
+    """The history of runs of one workspace on this machine. Any thread may use it; several processes may have the file open.
 
     Answers hold what has been written: a run's start and end at once, its steps and log within 200 ms or after
     `flush()`. Every method raises `LedgerError` when the file cannot be used, when the ledger is closed, and in a

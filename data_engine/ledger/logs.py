@@ -25,7 +25,7 @@ WAYS = 2
 """In which a run prints, each within the limit: through Python, and around it to the process's own streams."""
 
 RECORDED_LINES, RECORDED_BYTES = WAYS * MOST_LINES + 1_000, WAYS * MOST_BYTES + 1_000_000
-"""What the ledger takes of one run's log, whoever sends it: above all that keeps within the limit, so its last lines are there."""
+"""The most that the ledger takes of one run's log, whoever sends it: more than a log within the limits has."""
 
 _T = TypeVar("_T")
 
@@ -86,7 +86,7 @@ class LogBound(Generic[_T]):
 
 
 def gap(left_out: int) -> str:
-    """What stands in a log where lines are left out.
+    """The line that stands in a log where others are left out.
 
     Example:
         >>> gap(12_345)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from data_engine.workspace.layout import WorkspaceLayout
 
 MOST_OUTPUTS = 20
-"""Of one name, the first by their paths."""
+"""The most outputs of one name that are shown, the first by their paths."""
 
 MOST_RUNS = 500
 """The newest runs of the flow that are looked through."""

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     import sqlite3
 
 MOST_MEMORY_BYTES = 1_500_000_000
-"""Of a child that reads segments, beyond what it has when it begins: six times the largest fold."""
+"""The limit of a child that reads segments, beyond what it has when it begins: six times the largest fold."""
 
 _LOOK_EVERY_S = 0.2
 _LEAST_CPU_S, _CPU_S_A_BYTE = 120.0, 20e-6
 """To take segments in, twenty times what it takes; time on a processor, so that a machine may sleep or be busy meanwhile."""
 
 LEAST_GROWTH_BYTES, _GROWTH_A_BYTE = 1_000_000_000, 50
-"""Of a ledger by all the segments that are taken in at once; what a Data Engine publishes unfolds to some 10 bytes a byte."""
+"""The growth of a ledger by all the segments that are taken in at once; what a Data Engine publishes unfolds to some 10 bytes a byte."""
 
 _FOLD_CPU_S = 30.0
 """The owner's heartbeat waits for it."""
@@ -97,7 +97,7 @@ def bounds_of(request: Request) -> Bounds | None:
 
 
 def collect_here(request: Request) -> Any:
-    """What `in_child` gives, with `Collect` done in this process: it reads nothing from others.
+    """The reply of `in_child`, with `Collect` done in this process: it reads nothing from others.
 
     Raises:
         RefusedSegmentError, LedgerError: as `perform`.
@@ -106,7 +106,7 @@ def collect_here(request: Request) -> Any:
 
 
 def in_child(request: Request, bounds: Bounds | None = None) -> Any:
-    """What `perform` gives, done by a child process within `bounds`, by default those of the request.
+    """The reply of `perform`, done by a child process within `bounds`, by default those of the request.
 
     Raises:
         LedgerError: what `perform` raised, or the child could not be started or died.
@@ -142,7 +142,7 @@ class WithOwnChild:
         self._timer: threading.Timer | None = None
 
     def __call__(self, request: Request) -> Any:
-        """What `in_child` gives.
+        """The reply of `in_child`.
 
         Raises:
             RefusedSegmentError, LedgerError: as `in_child`.

@@ -57,7 +57,7 @@ _LONG_TEXTS = {
 _JSON_TEXTS = ("started_seen", "cause_data", "params", "inputs", "outputs", "publication", "asked", "detail")
 _BATCH_CHARS = 16_000_000
 _MOST_CHARS = 100_000_000
-"""Of the long texts of one segment: what one transaction of the ledger has written cannot be published in parts."""
+"""The most characters of the long texts of one segment: what one transaction of the ledger has written cannot be published in parts."""
 _CUT_AT = (LONGEST_TEXT, 10_000, 100)
 
 _BULK_BYTES = 500_000
@@ -271,7 +271,7 @@ def abandon_lost(connection: sqlite3.Connection, owner: int | None) -> None:
 
 
 def settle_lost(connection: sqlite3.Connection, *, now_s: float, rev: int) -> list[str]:
-    """As the new owner: close the runs of others that nobody will, with their steps and sources; their ids, oldest first."""
+    """As the new owner: close the runs of others that nobody else will, with steps and sources; returns their ids, oldest first."""
     connection.execute(
         f"UPDATE step_runs SET status = 'started' WHERE status = 'abandoned' AND finished_at_utc IS NULL AND {_OF_PRESUMED}"
     )

@@ -62,7 +62,7 @@ STATE_COLUMNS = (
     " last_error_text, success_size_bytes, success_mtime_ns, success_content_hash, last_success_run_id,"
     " last_success_at_utc, abandoned_in_a_row"
 )
-"""As `SourceStates` takes them."""
+"""In the order of the rows of `SourceStates`."""
 
 
 _T = TypeVar("_T")

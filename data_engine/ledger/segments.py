@@ -45,13 +45,13 @@ LARGEST_FOLD_BYTES = 32_000_000
 """A fold takes no more than this in, and a segment of a quarter of it is not folded again: memory has a bound."""
 
 LARGEST_SEGMENT_BYTES = 128_000_000
-"""As it lies on the share. A commit writes 1 to 100 kB, at worst some ten MB; one segment at a time is in a daemon's memory."""
+"""The size on the share. A commit writes 1 to 100 kB, at worst some ten MB; one segment at a time is in a daemon's memory."""
 
 LARGEST_UNFOLDED_BYTES = 512_000_000
 """The rows of one segment, in all. A commit's are below 100 MB, at the very worst 400; a file of some kB can unfold to any size."""
 
 MOST_ROWS = 16_000_000
-"""Of one segment. A commit has some 100,000; a fold of very short rows the most."""
+"""The most rows of one segment. A commit has some 100,000; a fold of very short rows the most."""
 
 LARGEST_UNFOLDED_FOLD_BYTES = 256_000_000
 MOST_FOLD_ROWS = 2_000_000
@@ -60,7 +60,7 @@ MOST_FOLD_ROWS = 2_000_000
 _MOST_COLUMNS = 1_000
 _MOST_FOOTER_ITEMS = 10_000
 _LONGEST_FOOTER_TEXT = 1_000_000
-"""Of the lists and texts in a file's footer: 16 million rows are 1,000 row groups, and a least or largest value has 4 kB."""
+"""The most of the lists and texts in a file's footer: 16 million rows are 1,000 row groups, and a least or largest value has 4 kB."""
 
 _SMALLEST_TIER_BYTES = 32_000
 _TIER_FACTOR = 8
@@ -254,7 +254,7 @@ def _stretches(sizes: Iterable[tuple[str, int]], tier: int) -> Iterator[list[tup
 
 
 def _fitting(stretch: list[tuple[str, int]]) -> list[tuple[str, int]]:
-    """As many of the first as a fold may take in."""
+    """The first segments, as many as a fold may take in."""
     total = 0
     for number, (_, size) in enumerate(stretch):
         total += size

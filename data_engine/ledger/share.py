@@ -24,7 +24,7 @@ from data_engine.model import utc_text
 log = logging.getLogger(__name__)
 
 LARGEST_SPOOL_BYTES = 4_000_000_000
-"""Of all segments that wait at once to be taken in; a first refresh of years has some hundred MB."""
+"""The size of all segments that wait at once to be taken in; a first refresh of years has some hundred MB."""
 
 Fetch = Callable[[str, str], bytes]
 """The bytes of a segment, by table and name."""

@@ -91,7 +91,7 @@ class Doubted:
 
     @property
     def text(self) -> str:
-        """What is wrong, and what follows.
+        """The doubt in words, and what follows from it.
 
         Example:
             >>> Doubted(401.5 * 86_400.0, 1.5 * 86_400.0).text
@@ -107,7 +107,7 @@ class Doubted:
 
     @property
     def fix(self) -> str:
-        """What to do about it."""
+        """The remedy."""
         waits = "; it is trusted after the daemon has run for a day with it" if self.server_s is None else ""
         return f"correct it, or confirm that it is right: data-engine doctor --accept-clock{waits}"
 

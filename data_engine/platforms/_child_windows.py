@@ -29,7 +29,7 @@ GREETING_BYTES = SECRET_BYTES + 5
 _PIPE_BYTES = 1024 * 1024
 _SOON_S, _LOOK_S, _LONGEST_LOOK_S = 0.001, 0.02, 0.5
 _PIECES = 16
-"""Of what a stream has, taken at one look; other work of the loop comes between two looks."""
+"""The most pieces of a stream that are taken at one look; other work of the loop comes between two looks."""
 _ENDED = 15
 _FOREVER = 0xFFFF_FFFF
 

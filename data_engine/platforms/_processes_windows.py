@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _TERMINATED = 15
 _TERMINATIONS = (9, _TERMINATED)
-"""What Python's own means give as exit code of a process they end: the number of the signal that POSIX would send."""
+"""The exit codes of processes that Python ends: the number of the signal that POSIX would send."""
 
 _ENDED_BY_SYSTEM = frozenset({0x4001_0004, 0xC000_013A, 0xC000_0142})
 """DBG_TERMINATE_PROCESS, STATUS_CONTROL_C_EXIT, STATUS_DLL_INIT_FAILED: how the system ends processes of a session."""

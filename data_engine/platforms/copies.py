@@ -65,7 +65,7 @@ if sys.platform == "linux":
         return True
 
     def writer_of(path: Path) -> str | None:
-        """Who holds the file open for writing, in words; None when nobody does, as far as the system tells."""
+        """The program that holds the file open for writing, in words; None when none does, as far as the system tells."""
         if any(map(_is_writing, _open_here(path))):  # locks do not tell, they are between processes
             return f"this process ({os.getpid()})"
         import fcntl
@@ -105,7 +105,7 @@ elif sys.platform == "win32":
         return False
 
     def writer_of(path: Path) -> str | None:
-        """Who holds the file open for writing, in words; None when nobody does, as far as the system tells."""
+        """The program that holds the file open for writing, in words; None when none does, as far as the system tells."""
         return (who_holds(path) or "another program") if has_writer(str(path)) else None
 
 else:
@@ -127,7 +127,7 @@ else:
         return bool(library.clonefile(os.fsencode(source), os.fsencode(target), 0) == 0)
 
     def writer_of(path: Path) -> str | None:
-        """Who holds the file open for writing, in words; None when nobody does, as far as the system tells."""
+        """The program that holds the file open for writing, in words; None when none does, as far as the system tells."""
         import fcntl
 
         request = struct.pack("qqihh", 0, 0, 0, fcntl.F_RDLCK, os.SEEK_SET)

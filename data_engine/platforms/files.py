@@ -244,7 +244,7 @@ if sys.platform == "win32":
         )
 
     def who_holds(path: str | Path) -> str | None:
-        """Who on this machine has the file open, in words; None where that is nobody, or not known (on another machine).
+        """The programs on this machine that have the file open, in words; None where there are none, or not known (on another machine).
 
         For a message, after an attempt has failed: it takes milliseconds.
         """
@@ -254,7 +254,7 @@ if sys.platform == "win32":
             return None
 
     def who_locks(path: str) -> str | None:
-        """Who has the file open so that nobody else can read it now, in words; None when nobody has, as far as the system tells.
+        """The programs that let nobody else read the file now, in words; None when there are none, as far as the system tells.
 
         Programs that copy a file have it so. One whose content is elsewhere (`files.is_placeholder`) is not opened.
         """
@@ -365,14 +365,14 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
     def who_holds(path: str | Path) -> str | None:
-        """Who on this machine has the file open, in words; None where that is nobody, or not known (on another machine).
+        """The programs on this machine that have the file open, in words; None where there are none, or not known (on another machine).
 
         Only Windows is asked: elsewhere an open file is replaced, and what refuses is a file server.
         """
         return None
 
     def who_locks(path: str) -> str | None:
-        """Who has the file open so that nobody else can read it now, in words; None: only Windows knows such a state."""
+        """The programs that let nobody else read the file now, in words; None: only Windows knows such a state."""
         return None
 
 
