@@ -194,14 +194,12 @@ class HeldLease:
         if self.is_over:
             raise Fenced("this lease is over", self.head)
         top = self._participant.generations.top()
-        if top is None or not self._is_ours(top):
+        daemon_id = self._participant.me.daemon_id
+        if top is None or not (top.is_owned and top.token == self.token and top.by.daemon_id == daemon_id):
             self.is_over = True
             owner = "nobody" if top is None or not top.is_owned else top.by.shown
             raise Fenced(f"the workspace belongs to {owner} now", top)
         self.head = top
-
-    def _is_ours(self, top: Generation) -> bool:
-        return top.is_owned and top.token == self.token and top.by.daemon_id == self._participant.me.daemon_id
 
     def _show(self, status: str) -> None:
         self._beat += 1

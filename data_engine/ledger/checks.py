@@ -69,7 +69,7 @@ def refused_rows(table: str, columns: Sequence[Sequence[Any]], *, token: int) ->
         if bad:
             for number, value in enumerate(column):
                 if value in bad:
-                    out.setdefault(number, f"{name} cannot be {_shown(value)}")
+                    out.setdefault(number, f"{name} cannot be {value[:60] if isinstance(value, str) else value!r}")
     for first, second in _TOGETHER.get(table, ()):
         pair = (columns[list(TABLES[table].columns).index(name)] for name in (first, second))
         for number, (left, right) in enumerate(zip(*pair, strict=True)):
@@ -302,7 +302,3 @@ _OWN_CHECKS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "troubles": {"kind": _is_word},
 }
 _TOGETHER = {"logs": [("run_id", "line_no")], "file_state": [("success_size_bytes", "success_mtime_ns")]}
-
-
-def _shown(value: object) -> str:
-    return repr(value[:60] if isinstance(value, str) else value)

@@ -161,7 +161,7 @@ def former_roots(folders: Iterable[tuple[str, str]], layout: WorkspaceLayout) ->
     for authored, folder in folders:
         path = PurePath(os.path.normpath(layout.flow_modules_dir / authored))
         old = _pure(folder)
-        if not path.is_relative_to(layout.root) or _is_absolute(authored):
+        if not path.is_relative_to(layout.root) or authored[:1] == "/" or PureWindowsPath(authored).is_absolute():
             continue
         inside = path.relative_to(layout.root).parts
         if inside and _are_same(old.parts[-len(inside) :], inside) and len(old.parts) > len(inside):
@@ -246,10 +246,6 @@ def _run_of_stage(
 def _pure(path: str) -> PurePath:
     is_windows = path[1:3] in (":\\", ":/") or path.startswith("\\\\")
     return PureWindowsPath(path) if is_windows else PurePosixPath(path)
-
-
-def _is_absolute(authored: str) -> bool:
-    return authored.startswith("/") or PureWindowsPath(authored).is_absolute()
 
 
 def _are_same(*paths: Sequence[str]) -> bool:

@@ -250,7 +250,8 @@ class Share:
         for table, listed in sizes.items():
             if table not in TABLES or own is None:
                 continue
-            if names := plan_folds([(name, self._fold_size(table, name, size)) for name, size in listed]):
+            sized = [(name, LARGEST_FOLD_BYTES if (table, name) in self._unfoldable else size) for name, size in listed]
+            if names := plan_folds(sized):
                 with tempfile.TemporaryDirectory(prefix="data-engine-") as folder:
                     segments = list(_spooled([(table, name) for name in names], fetch, Path(folder)))
                     try:
@@ -295,9 +296,6 @@ class Share:
     def refused(self) -> frozenset[str]:
         """The names of segments that were read and are none that a Data Engine writes."""
         return frozenset(name for _, name in self._refused)
-
-    def _fold_size(self, table: str, name: str, size: int) -> int:
-        return LARGEST_FOLD_BYTES if (table, name) in self._unfoldable else size
 
     def _tell(self, left_out: Sequence[LeftOut]) -> None:
         for loss in left_out:

@@ -160,7 +160,8 @@ def write_events(connection: sqlite3.Connection, events: Iterable[Event], *, run
             if isinstance(event, RunStarted):
                 end = ends.get(event.run_id)
                 if end is None:
-                    _start_run(connection, event, runner_id, rev)
+                    row = (*_began(event, runner_id), seen_as_text(event.seen), *_about(connection, event, rev), rev)
+                    connection.execute(_START_RUN, row)
                 elif _put_run(connection, event, end, runner_id, rev):
                     whole[event.run_id] = event.flow
             elif whole.pop(event.run_id, None) is not None:
@@ -305,11 +306,6 @@ def _write_steps(
     if rows:
         connection.executemany(_PUT_STEP, rows)
     steps.clear()
-
-
-def _start_run(connection: sqlite3.Connection, event: RunStarted, runner_id: str | None, rev: int) -> None:
-    row = (*_began(event, runner_id), seen_as_text(event.seen), *_about(connection, event, rev), rev)
-    connection.execute(_START_RUN, row)
 
 
 def _began(event: RunStarted, runner_id: str | None) -> tuple[Any, ...]:
