@@ -112,7 +112,7 @@ class DaemonOwner:
     async def handle(self, request: Request) -> tuple[str, dict[str, Any]]:
         """Carry out what another workstation asks for: its outcome, "done" or "failed", and an answer as JSON."""
         await self.daemon.ready.wait()
-        command = command_of(request.verb, request.flow, request.given)
+        command = command_of(request.verb, request.flow, request.values)
         self.refuse(command)
         asker = Asker(request.by, request.host_name, request.file_owner, request.request_id)
         answer = await command.carry_out(replace(self, asks=asker))

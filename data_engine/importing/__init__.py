@@ -1,1 +1,1 @@
-"""Bringing a workspace from the older system: its history, what has run already, and the settings of this machine."""
+"""Bring a workspace from the older system: its history, the state of its sources, and the settings of this machine."""

@@ -1,4 +1,4 @@
-"""Bringing a workspace from the older system: `look` finds what there is and plans, `carry_out` does it.
+"""Bring a workspace from the older system: `look` plans it, `carry_out` does it.
 
 Nothing of the older system's is changed but its marker, which is taken as one of its own owners would take it (`data_engine/lease/older_owner.py`).
 Doing it twice changes nothing; what was interrupted goes on. Rows are published to the other workstations before it returns.
@@ -68,7 +68,7 @@ _STATUS_WORDS = {
 
 @frozen
 class Plan:
-    """What importing does. `runs` and `states` are those that this machine's history lacks, `settings` those that are not set here.
+    """The plan of an import. `runs` and `states` are those that this machine's history lacks, `settings` those that are not set here.
 
     `unplaced` are flow, path and reason of files that cannot be taken over; `notes` are sentences on what else was found.
     """
@@ -99,7 +99,7 @@ class Plan:
         return [(flow, status, count) for (flow, status), count in sorted(counts.items())]
 
     def lines(self) -> Iterator[str]:
-        """What would be done, for people."""
+        """The plan in lines for people."""
         yield from (f"Read, and left as it is: {place}" for place in self.read_from)
         yield "Nothing of the older system is left to take over." if self.is_empty else "This would be done:"
         for lease in self.to_seal:
@@ -120,11 +120,13 @@ class Plan:
         yield from (f"  ({note})" for note in self.notes)
 
     def as_dict(self) -> dict[str, Any]:
-        """As `--json` prints it."""
+        """The plan as `--json` prints it."""
         return {
             "workspace_root": self.root,
             "read_from": list(self.read_from),
-            "older": [{"id": one.older_id, "state": one.state, "owner": one.owner or None} for one in self.leases],
+            "older": [
+                {"id": lease.older_id, "state": lease.state, "owner": lease.owner or None} for lease in self.leases
+            ],
             "runs": len(self.runs),
             "files": len(self.states),
             "by_flow": [{"flow": flow, "status": status, "files": count} for flow, status, count in self.by_flow],
@@ -135,7 +137,7 @@ class Plan:
 
 
 def look(layout: WorkspaceLayout, *, with_history: bool = True, ledger: Path | None = None) -> Plan:
-    """What importing the workspace would do. Modules are executed to learn their sources; nothing is changed.
+    """Plan the import of the workspace. Modules are executed to learn their sources; nothing is changed.
 
     `ledger` is the older system's, where it is not at its usual place.
 
@@ -146,24 +148,24 @@ def look(layout: WorkspaceLayout, *, with_history: bool = True, ledger: Path | N
     ids = older_ids(OsFolder(shared), layout.workspace_id)
     places = find_places(layout.root, ids, ledger)
     leases = look_at_leases(shared, layout.workspace_id)
-    settings, kept = _settings(places)
-    plan = Plan(layout.root, leases=tuple(leases), settings=settings, notes=tuple(kept))
+    settings, notes = _settings(places)
+    plan = Plan(layout.root, leases=tuple(leases), settings=settings, notes=tuple(notes))
     if not with_history:
         return plan
-    history = merge([*map(read_ledger, places.ledgers), *(read_shared(shared, one) for one in ids)])
+    history = merge([*map(read_ledger, places.ledgers), *(read_shared(shared, older_id) for older_id in ids)])
     return _with_history(plan, history, layout)
 
 
 def _with_history(plan: Plan, history: OlderHistory, layout: WorkspaceLayout) -> Plan:
-    """The plan with what of the history this machine lacks."""
+    """The plan with the part of the history that this machine lacks."""
     entries = read_catalog(FlowModules(layout.flow_modules_dir))
     sources = {entry.name: source for entry in entries if (source := _source_of(entry)) is not None}
     broken = [entry.name for entry in entries if entry.error is not None]
-    found = ((name, history.newest_batch(name)) for name, source in sources.items() if source.is_batch)
-    states, unplaced = place(history.files, sources, broken, {name: run for name, run in found if run is not None})
-    known = known_local_layout(layout)
-    here = LocalWorkspace(layout, known).ledger() if known is not None and known.ledger_path.exists() else None
-    forgotten, there = ({}, set()) if here is None else (resets(here), known_runs(here))
+    batches = ((name, history.newest_batch(name)) for name, source in sources.items() if source.is_batch)
+    states, unplaced = place(history.files, sources, broken, {name: run for name, run in batches if run is not None})
+    local = known_local_layout(layout)
+    ledger = LocalWorkspace(layout, local).ledger() if local is not None and local.ledger_path.exists() else None
+    forgotten, run_ids = ({}, set()) if ledger is None else (resets(ledger), known_runs(ledger))
     leases = plan.leases
     if not leases and (history.runs or history.files):
         leases = (OlderLease(layout.workspace_id, "unmarked"),)
@@ -174,9 +176,9 @@ def _with_history(plan: Plan, history: OlderHistory, layout: WorkspaceLayout) ->
         runs=tuple(
             _with_key(run, sources.get(run.began.flow))
             for run_id, run in history.runs.items()
-            if run_id not in there and run.began_utc >= forgotten.get(run.began.flow, "")
+            if run_id not in run_ids and run.began_utc >= forgotten.get(run.began.flow, "")
         ),
-        states=tuple(newer_states(states, {} if here is None else known_states(here), forgotten)),
+        states=tuple(newer_states(states, {} if ledger is None else known_states(ledger), forgotten)),
         unplaced=tuple(unplaced),
         notes=(*plan.notes, *_notes(history, broken)),
     )
@@ -201,7 +203,7 @@ def require_free(layout: WorkspaceLayout) -> None:
 
 
 def carry_out(layout: WorkspaceLayout, plan: Plan) -> tuple[int, int]:
-    """Do what the plan says; how many runs and files were taken over.
+    """Carry the plan out; returns how many runs and files were taken over.
 
     Raises:
         OwnedElsewhereError, WorkspaceError: as `require_free`; another workstation owns it; or the share cannot be written.
@@ -236,38 +238,38 @@ def _source_of(entry: CatalogEntry) -> FlowSource | None:
     if entry.flow is None or trigger is None or trigger.source is None:
         return None
     root = trigger.source
-    found: dict[str, FileHere] = {}
+    files: dict[str, FileHere] = {}
     with suppress(OSError, FlowValidationError):  # not connected now: paths below it are known all the same
         if root.is_dir():
-            found = {portable_text(name): _here(one.path, one.stat()) for name, one in candidates(entry.flow)}
+            files = {portable_text(name): _file_here(file.path, file.stat()) for name, file in candidates(entry.flow)}
         elif root.is_file():
-            found = {"": _here(str(root), root.stat())}
+            files = {"": _file_here(str(root), root.stat())}
     is_batch = trigger.run_as == "batch" and trigger.mode == "poll"
-    return FlowSource(trigger.source_as_authored or "", portable_text(root), is_batch, found)
+    return FlowSource(trigger.source_as_authored or "", portable_text(root), is_batch, files)
 
 
 def _with_key(run: OlderRun, source: FlowSource | None) -> OlderRun:
     return run if source is None else run._replace(began=run.began._replace(key=source.key(run.began.source)))
 
 
-def _here(path: str, facts: os.stat_result) -> FileHere:
+def _file_here(path: str, facts: os.stat_result) -> FileHere:
     return FileHere(facts.st_size, facts.st_mtime_ns, max(facts.st_mtime_ns, changed_ns(path, facts)))
 
 
 def _settings(places: OlderPlaces) -> tuple[dict[str, str], list[str]]:
-    """What of the older settings to keep here, by the keys of this system; and a note on each that stays because it is set here."""
-    here = load_machine_settings()
+    """The older settings to take over, by the keys of this system; and a note on each that is set here already."""
+    settings = load_machine_settings()
     new: dict[str, str] = {}
-    kept: list[str] = []
+    notes: list[str] = []
     for older, key in _SETTINGS.items():
-        value, now = places.settings.get(older, "").strip(), getattr(here, key)
-        if not value or (now is not None and str(now) == value):
+        value, own = places.settings.get(older, "").strip(), getattr(settings, key)
+        if not value or (own is not None and str(own) == value):
             continue
-        if now is not None:
-            kept.append(f"{key} is {value} in the older system, and stays as it is set here")
+        if own is not None:
+            notes.append(f"{key} is {value} in the older system, and stays as it is set here")
         elif key != "collection_root" or os.path.isabs(value):
             new[key] = value
-    return new, kept
+    return new, notes
 
 
 def _notes(history: OlderHistory, broken: Sequence[str]) -> Iterator[str]:
@@ -284,7 +286,7 @@ _MARGIN_NS = 60 * 10**9
 
 
 class FileHere(NamedTuple):
-    """A candidate as it lies there now; `there_since_ns` is since when it surely has."""
+    """A candidate as it is now; `there_since_ns` is since when it surely was there."""
 
     size_bytes: int
     mtime_ns: int
@@ -327,7 +329,7 @@ def place(
     broken: Iterable[str],
     batches: Mapping[str, OlderRun],
 ) -> tuple[list[SourceState], list[tuple[str, str, str]]]:
-    """What is known of `files` as states of the flows' `sources`; and flow, path and reason of what has no place.
+    """The states of the flows' `sources` from `files`; and flow, path and reason of each file without a place.
 
     Flows in `broken` do not load yet.
 
@@ -357,9 +359,9 @@ def place(
             before = states.get((flow, state.key))
             if before is None or (state.last_at_utc or "") > (before.last_at_utc or ""):
                 states[flow, state.key] = state
-    known = {flow for flow, _ in states}
+    flows = {flow for flow, _ in states}
     for flow, run in batches.items():
-        if flow in known:
+        if flow in flows:
             _add_implied(flow, sources[flow], run, states)
     return [*states.values()], unplaced
 
@@ -387,11 +389,11 @@ def _below(root: str, path: str) -> str | None:
 
 
 def _state(key: SourceKey, file: OlderFile) -> SourceState:
-    seen, is_good = Signature(file.size_bytes, file.mtime_ns), file.status == "success"
+    signature, is_good = Signature(file.size_bytes, file.mtime_ns), file.status == "success"
     is_cut = file.status == "abandoned"
     why = None if is_good else file.error or (ENDED if is_cut else None)
-    last = (file.status, seen, file.run_id, file.at_utc, why)
-    good, good_id = (seen, file.run_id) if is_good else (None, file.success_run_id)
+    last = (file.status, signature, file.run_id, file.at_utc, why)
+    good, good_id = (signature, file.run_id) if is_good else (None, file.success_run_id)
     return SourceState(file.flow, key, *last, good, good_id, file.success_at_utc, int(is_cut))
 
 
@@ -399,11 +401,11 @@ def _add_implied(
     flow: str, source: FlowSource, run: OlderRun, states: dict[tuple[str, SourceKey], SourceState]
 ) -> None:
     before_ns = int(run.began.at_s * 1e9) - _MARGIN_NS
-    for name, here in source.files.items():
-        key, seen = SourceKey(source.authored, name), Signature(here.size_bytes, here.mtime_ns)
-        if (flow, key) not in states and here.there_since_ns < before_ns:
+    for name, file in source.files.items():
+        key, signature = SourceKey(source.authored, name), Signature(file.size_bytes, file.mtime_ns)
+        if (flow, key) not in states and file.there_since_ns < before_ns:
             end = run.began.run_id, run.began_utc
-            states[flow, key] = SourceState(flow, key, "success", seen, *end, None, seen, *end, 0)
+            states[flow, key] = SourceState(flow, key, "success", signature, *end, None, signature, *end, 0)
 
 
 _LEDGERS = ("runtime_cache.sqlite", "runtime_ledger.sqlite")
@@ -412,7 +414,7 @@ _OLDER_SETTINGS = "settings/app_settings.sqlite"
 
 @frozen
 class OlderPlaces:
-    """What of the older system was found on this machine."""
+    """The settings and ledgers of the older system on this machine."""
 
     settings: Mapping[str, str] = field(default_factory=dict)
     ledgers: tuple[Path, ...] = ()
@@ -430,13 +432,13 @@ def find_places(root: Path, ids: Iterable[str], ledger: Path | None) -> OlderPla
     if ledger is not None and not ledger.exists():
         raise WorkspaceError(f"{ledger} does not exist", where="--ledger", fix="give the path of a ledger's file")
     roots = _state_roots()
-    found = next((path for folder in roots if (path := folder / _OLDER_SETTINGS).is_file()), None)
-    settings = {} if found is None else _read_settings(found)
+    file = next((path for folder in roots if (path := folder / _OLDER_SETTINGS).is_file()), None)
+    settings = {} if file is None else _read_settings(file)
     others = (settings.get("runtime_root"), os.environ.get("DATA_ENGINE_RUNTIME_ROOT", "").strip())
-    artifacts = [*(folder / "artifacts" for folder in roots), *(Path(one) for one in others if one)]
+    artifacts = [*(folder / "artifacts" for folder in roots), *(Path(other) for other in others if other)]
     texts = [os.path.abspath(root), os.path.realpath(root)]
     spellings = dict.fromkeys([*texts, *(text.casefold() for text in texts)])  # as its versions may have spelt it
-    names = [namespace(one, spelling) for one in (*sorted({*ids, root.name}), "default") for spelling in spellings]
+    names = [namespace(name, spelling) for name in (*sorted({*ids, root.name}), "default") for spelling in spellings]
     folders = [base / "runtime_state" / name for base in artifacts for name in names]
     ledgers = [folder / name for folder in folders for name in _LEDGERS] if ledger is None else [ledger]
     return OlderPlaces(settings, tuple(dict.fromkeys(filter(Path.is_file, ledgers))))
@@ -463,6 +465,6 @@ def _state_roots() -> list[Path]:
     named = (os.environ.get("DATA_ENGINE_STATE_ROOT", "").strip(), f"{app}/.data_engine_state" if app else "")
     usual = (platformdirs.user_state_path, platformdirs.user_data_path)
     return [
-        *(Path(os.path.abspath(with_home(one))) for one in named if one),
+        *(Path(os.path.abspath(with_home(text))) for text in named if text),
         *(folder("data_engine", appauthor=False) for folder in usual),
     ]

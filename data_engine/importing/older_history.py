@@ -1,4 +1,4 @@
-"""What the older system recorded, as this one keeps it: read from its ledger, and from what it published on the share.
+"""Read the history of the older system, as this one keeps it: from its ledger, and from its files on the share.
 
 Nothing is written. A row that cannot be understood is left out and counted.
 """
@@ -41,7 +41,7 @@ class OlderRun(NamedTuple):
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """What happened in it, from start to end."""
+        """Its events, from start to end."""
         return (self.began, *self.steps, *self.lines, self.ended)
 
 
@@ -80,7 +80,7 @@ class OlderHistory:
 
 
 def read_ledger(path: Path) -> OlderHistory:
-    """What the older system's ledger of this machine holds.
+    """The history in the older system's ledger of this machine.
 
     Raises:
         LedgerError: it is locked, damaged, no database, or not the older system's.
@@ -88,9 +88,9 @@ def read_ledger(path: Path) -> OlderHistory:
     try:
         with closing(connect_to_look(path)) as connection:
             connection.row_factory = sqlite3.Row
-            there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            asked = {table: connection.execute(f"SELECT * FROM {table}") for table in TABLES if table in there}
-            return _history(str(path), {table: list(map(dict, rows)) for table, rows in asked.items()})
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            cursors = {table: connection.execute(f"SELECT * FROM {table}") for table in TABLES if table in tables}
+            return _history(str(path), {table: list(map(dict, rows)) for table, rows in cursors.items()})
     except sqlite3.Error as error:
         is_busy = getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
         raise LedgerError(
@@ -101,7 +101,7 @@ def read_ledger(path: Path) -> OlderHistory:
 
 
 def read_shared(state: Path, older_id: str) -> OlderHistory:
-    """What the older system published in the workspace under this id.
+    """The history that the older system published in the workspace under this id.
 
     Raises:
         WorkspaceError: a file of it is no Parquet file, or lacks columns.
@@ -109,36 +109,36 @@ def read_shared(state: Path, older_id: str) -> OlderHistory:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    found: dict[str, list[dict[str, Any]]] = {}
+    tables: dict[str, list[dict[str, Any]]] = {}
     for table in TABLES:
         path = state / "state" / table / f"{older_id}.parquet"
         try:
             if path.is_file():
-                found[table] = pq.ParquetFile(path).read().to_pylist()
+                tables[table] = pq.ParquetFile(path).read().to_pylist()
         except (pa.ArrowException, OSError) as error:
             what = f"what the older system published cannot be read: {str(error).splitlines()[0]}"
             raise WorkspaceError(what, where=str(path), fix=_LEAVE_OUT) from error
-    return _history(str(state / "state"), found) if found else OlderHistory()
+    return _history(str(state / "state"), tables) if tables else OlderHistory()
 
 
 def merge(histories: Sequence[OlderHistory]) -> OlderHistory:
-    """One history of these; where two tell of one thing, the newer or longer counts, else the earlier in their order.
+    """Merge histories; of two records of one run or file the newer or longer counts, else the earlier in their order.
 
     Example:
-        >>> def one(status, at): return OlderFile("claims", "/in/a.csv", 1, 5, status, "r1", at, None, "r1", at)
-        >>> found = merge([OlderHistory(files=(one("success", "2026-04-01"),)), OlderHistory(files=(one("failed", "2026-04-02"),))])
-        >>> [(file.status, file.at_utc) for file in found.files]
+        >>> def old(status, at): return OlderFile("claims", "/in/a.csv", 1, 5, status, "r1", at, None, "r1", at)
+        >>> merged = merge([OlderHistory(files=(old("success", "2026-04-01"),)), OlderHistory(files=(old("failed", "2026-04-02"),))])
+        >>> [(file.status, file.at_utc) for file in merged.files]
         [('failed', '2026-04-02')]
     """
     runs: dict[str, OlderRun] = {}
     for run in (run for history in histories for run in history.runs.values()):
         run_id = run.began.run_id
-        known = runs.get(run_id)
-        if known is None:
+        before = runs.get(run_id)
+        if before is None:
             runs[run_id] = run
             continue
-        first = run if known.ended.status == "abandoned" else known
-        steps, lines = max(known.steps, run.steps, key=len), max(known.lines, run.lines, key=len)
+        first = run if before.ended.status == "abandoned" else before
+        steps, lines = max(before.steps, run.steps, key=len), max(before.lines, run.lines, key=len)
         runs[run_id] = first._replace(steps=steps, lines=lines)
     runs = dict(sorted(runs.items(), key=lambda pair: (pair[1].began_utc, pair[0])))
     last = {(run.began.flow, run.began.source): run for run in runs.values()}
@@ -169,17 +169,17 @@ def _history(where: str, tables: Mapping[str, list[dict[str, Any]]]) -> OlderHis
 
     def read(table: str, make: Callable[[Row], Any]) -> list[Any]:
         nonlocal odd
-        made = []
+        records = []
         try:
             for row in sorted(tables.get(table, []), key=lambda row: row.get("id", 0)):
                 try:
-                    made.append(make(row))
+                    records.append(make(row))
                 except (ValueError, TypeError, OverflowError):
                     odd += 1
         except KeyError as error:
             what = f"the table {table} of the older system has no column {error}: versions 0.1 to 0.3 have it"
             raise WorkspaceError(what, where=where, fix=_LEAVE_OUT) from error
-        return made
+        return records
 
     if "runs" not in tables and "file_state" not in tables:
         what = "it has neither runs nor files of the older system (versions 0.1 to 0.3)"
@@ -236,7 +236,7 @@ def _file(row: Row) -> OlderFile:
 
 
 def _status(value: object) -> str:
-    """The word of this system: what nobody will end any more was abandoned."""
+    """The status in this system: a run that nobody will end any more was abandoned."""
     if value == "started":
         return "abandoned"
     if value not in ("success", "failed", "stopped"):

@@ -1,4 +1,4 @@
-"""Who owns a workspace on a shared folder: one owner at a time, whatever clocks, pauses and drives do.
+"""The ownership of a workspace on a shared folder: one owner at a time, whatever clocks, pauses and drives do.
 
 An append-only list of numbered *generations* decides everything. A generation is a filled folder that appears at its
 number by one rename; each number can be won once. Claiming, committing, renewing and releasing all append the next

@@ -1,4 +1,4 @@
-"""Who tells people that an owner has fallen silent: a claim on the share, won by one rename, and the record that they were told.
+"""Decide which machine tells people of a silent owner: by a claim on the share, won by one rename, and a record that they were told.
 
     alarms/<10 digits>/entry.json              the first claim; the number is that of the generation nobody has gone on from
     alarms/<10 digits>/again-<3 digits>/       the next claim, where the one before has told nobody for ten minutes
@@ -36,7 +36,7 @@ KEEP_ALARMS = 8
 """The newest are kept for people to look at, and so that whoever is slow finds what it is looking for."""
 
 MOST_CLAIMS = 144
-"""Of one message: at one claim in ten minutes a day, as long as a message is tried."""
+"""The most claims of one message: at one in ten minutes a day's, as long as a message is tried."""
 
 RIGHT_S = 360.0
 """So long after it began to claim a machine may tell: over before the next may begin, on clocks that run at most 10 % apart."""
@@ -88,7 +88,7 @@ class Alarm:
 
 @frozen
 class AlarmClaim:
-    """Who has taken it upon itself to tell. `generation` is the nonce of the generation the alarm is about; `at_utc` is shown to people."""
+    """A machine's claim to tell people. `generation` is the nonce of the generation the alarm is about; `at_utc` is shown to people."""
 
     generation: str
     nonce: str
@@ -99,7 +99,7 @@ class AlarmClaim:
 
 @frozen
 class AlarmState:
-    """What the share shows of an alarm: how many claims, the nonce of the newest where it can be read, and whether it was sent."""
+    """The state of an alarm on the share: how many claims, the nonce of the newest where it can be read, and whether it was sent."""
 
     claims: int = 0
     nonce: str | None = None
@@ -107,7 +107,7 @@ class AlarmState:
 
 
 class Teller(Protocol):
-    """How a machine tells people. Nothing of it waits for a channel; what is kept is kept over a crash."""
+    """Tells people for one machine. No method waits for a channel; what is kept is kept over a crash."""
 
     def is_free(self, message_id: str) -> bool:
         """Whether a message may be sent without a claim: it is of no alarm, or somebody has it; memory only."""
@@ -126,19 +126,19 @@ class Teller(Protocol):
         ...
 
     def tell(self, alarm: Alarm) -> None:
-        """Keep the message until it is sent, and the alarm until it has ended; the same once more changes nothing."""
+        """Keep the message until it is sent, and the alarm until it has ended; a second call changes nothing."""
         ...
 
     def kept(self) -> Alarm | None:
-        """What this machine has told last, or was about to, and has not ended."""
+        """The alarm that this machine has told last, or was about to, and has not ended."""
         ...
 
     def is_told(self, alarm: Alarm) -> bool:
-        """Whether one recipient at least has it from this machine."""
+        """Whether one recipient at least has the message from this machine."""
         ...
 
     def end(self, alarm: Alarm, over: str = "") -> None:
-        """Forget it. Let nobody be told any more who has not been; whoever has been is told how it was `over`."""
+        """Forget the alarm. Whoever was not told of it yet never is; whoever was is told how it was `over`."""
         ...
 
     def tell_away(self, why: str) -> None:
@@ -146,7 +146,7 @@ class Teller(Protocol):
         ...
 
     def tell_back(self) -> None:
-        """Tell that it can be again; nothing where `tell_away` was not called before, by this process or an earlier one."""
+        """Tell that the share can be used again; nothing where `tell_away` was not called before, by this process or an earlier one."""
         ...
 
     def is_away_told(self) -> bool:
@@ -185,7 +185,7 @@ class AlarmFiles:
         self._new_id = new_id
 
     def look(self, alarm: Alarm) -> AlarmState:
-        """What is there of it. What lies in its place and is not ours is put aside, untouched.
+        """The state of the alarm on the share. What lies in its place and is not ours is put aside, untouched.
 
         Raises:
             OSError: the share is away, or what is in the way cannot be moved.
@@ -195,7 +195,7 @@ class AlarmFiles:
         except (NotFollowedError, NotADirectoryError):
             self.left_alone |= clear_way(self.folder, alarm.path, self._new_id(), to="folder")
             return AlarmState()
-        claims = max((int(found[1]) + 1 for name in names if (found := _AGAIN.fullmatch(name))), default=0)
+        claims = max((int(match[1]) + 1 for name in names if (match := _AGAIN.fullmatch(name))), default=0)
         claims = claims or int("entry.json" in names)
         nonce = None
         with suppress(FileNotFoundError):
@@ -230,7 +230,7 @@ class AlarmFiles:
         raise InDoubt(f"the claim of {place}")
 
     def note_sent(self, alarm: Alarm, at_utc: str) -> None:
-        """Let all machines know that people were told; nothing where the alarm was removed, which is over long ago."""
+        """Record on the share that people were told; nothing where the alarm was removed: it was over long ago."""
         path, record = f"{alarm.path}/sent.json", encode({"generation": alarm.generation, "at_utc": at_utc})
         with suppress(FileNotFoundError):  # the folder of an alarm appears by a claim alone
             try:
@@ -267,7 +267,7 @@ class AlarmFiles:
         return record.get("generation") == alarm.generation
 
     def _nonce(self, place: str) -> str | None:
-        """Of the claim there; None where it cannot be read.
+        """The nonce of the claim there; None where it cannot be read.
 
         Raises:
             OSError: the share is away; FileNotFoundError where there is none.
@@ -327,38 +327,39 @@ def is_alarming(view: View, me: Identity, *, is_whole: bool) -> bool:
     return (is_silent or is_unattended(view)) and view.silent_s >= view.limits.stale_after_s * (1 if is_whole else 2)
 
 
-def how_over(one: PursuedAlarm, view: View) -> str:
-    """How what people were told has ended, in words; "" where it goes on, or nobody can tell.
+def how_over(silence: PursuedAlarm, view: View) -> str:
+    """How the silence has ended, in words; "" where it goes on, or nobody can tell.
 
     Only a new generation ends it. An owner that was frozen in the middle of a heartbeat shows one beat more when it wakes, and
     may freeze again before it renews: that is the same silence, under the same number. A workspace whose engine nobody runs is
     looked after again when somebody has owned it for the threshold: a deployment from elsewhere owns it for a moment.
     """
-    top, owner = view.top, one.alarm.owner
-    if top is None or top.number <= one.alarm.number:
+    top, alarm = view.top, silence.alarm
+    if top is None or top.number <= alarm.number:
         return ""
     if top.kind == "repair":
         return f"{top.by.shown} has repaired the workspace's history"
-    if one.alarm.has_ended and (is_unattended(view) or (top.is_owned and view.owned_for_s < view.limits.stale_after_s)):
+    if alarm.has_ended and (is_unattended(view) or (top.is_owned and view.owned_for_s < view.limits.stale_after_s)):
         return ""
     if not top.is_owned:
         return f"{top.by.shown} has given the workspace up"
-    return f"{owner} gives signs of life again" if top.by.shown == owner else f"{top.by.shown} owns the workspace now"
+    by, owner = top.by.shown, alarm.owner
+    return f"{owner} gives signs of life again" if by == owner else f"{by} owns the workspace now"
 
 
-def judge(one: PursuedAlarm, state: AlarmState, *, is_told: bool, may_begin: bool, now_s: float) -> Move:
-    """What to do about a silence, after a look at the share that `one` has seen.
+def judge(silence: PursuedAlarm, state: AlarmState, *, is_told: bool, may_begin: bool, now_s: float) -> Move:
+    """The move for a silence, after a look at the share.
 
     `is_told`: this machine has told somebody. `may_begin`: the first claim may be made now.
 
     Example:
-        >>> one = PursuedAlarm(Alarm(7, "9f3c", "EVE-PC", True))
-        >>> judge(one, AlarmState(), is_told=False, may_begin=True, now_s=0.0)
+        >>> silence = PursuedAlarm(Alarm(7, "9f3c", "EVE-PC", True))
+        >>> judge(silence, AlarmState(), is_told=False, may_begin=True, now_s=0.0)
         'claim'
-        >>> one, state = replace(one, claims=1, claim_s=10.0), AlarmState(1, "ab")
-        >>> [judge(one, state, is_told=False, may_begin=True, now_s=now_s) for now_s in (20.0, 610.0)]
+        >>> silence, state = replace(silence, claims=1, claim_s=10.0), AlarmState(1, "ab")
+        >>> [judge(silence, state, is_told=False, may_begin=True, now_s=now_s) for now_s in (20.0, 610.0)]
         ['wait', 'claim']
-        >>> judge(replace(one, nonce="ab", until_s=370.0), state, is_told=False, may_begin=True, now_s=20.0)
+        >>> judge(replace(silence, nonce="ab", until_s=370.0), state, is_told=False, may_begin=True, now_s=20.0)
         'tell'
     """
     if state.is_sent:
@@ -369,18 +370,18 @@ def judge(one: PursuedAlarm, state: AlarmState, *, is_told: bool, may_begin: boo
         return "claim" if may_begin else "wait"
     if state.claims > MOST_CLAIMS:
         return "wait"
-    is_mine = state.nonce is not None and state.nonce == one.nonce
-    if is_mine and now_s < one.until_s:
+    is_mine = state.nonce is not None and state.nonce == silence.nonce
+    if is_mine and now_s < silence.until_s:
         return "tell"
-    wait_s = AGAIN_S * (1 + one.tries) if is_mine else AGAIN_S  # who could not tell lets others go first
-    return "claim" if now_s - one.claim_s >= wait_s else "wait"
+    wait_s = AGAIN_S * (1 + silence.tries) if is_mine else AGAIN_S  # who could not tell lets others go first
+    return "claim" if now_s - silence.claim_s >= wait_s else "wait"
 
 
 # -- what a daemon does ----------------------------------------------------------------------------------------------------
 
 
 class NoWatch:
-    """Of a machine that tells nobody anything."""
+    """The watch of a machine that tells nobody anything."""
 
     left_alone: Mapping[str, str] = MappingProxyType({})
 
@@ -391,12 +392,12 @@ class NoWatch:
         """Nothing."""
 
     def may_send(self, message_id: str) -> bool:
-        """Whatever is there."""
+        """Whether a message may be sent now: always."""
         return True
 
 
 class Watch:
-    """One daemon that watches. `look` is called after every look at the share, by the thread that looks, with what it showed.
+    """Watches for silent owners in one daemon. `look` is called after every look at the share, by the thread that looks, with what it showed.
 
     `oldest` gives the number of the first generation there is; `wake` is called when there is a message to send.
     """
@@ -415,8 +416,8 @@ class Watch:
         self.wake: Callable[[], None] = lambda: None
         self._alarms, self._teller, self._me = alarms, teller, me
         self._oldest, self._new_id, self._utc, self._clock = oldest, new_id, utc, clock
-        kept = teller.kept()
-        self._one = None if kept is None else PursuedAlarm(kept)
+        alarm = teller.kept()
+        self._silence = None if alarm is None else PursuedAlarm(alarm)
         self._right = ("", NEVER)
         self._collect_due_s = NEVER
         self._is_away_told = teller.is_away_told()
@@ -425,7 +426,7 @@ class Watch:
 
     @property
     def left_alone(self) -> Mapping[str, str]:
-        """What lies among the alarms on the share and is not Data Engine's, with the reason, by its path."""
+        """The reason to leave alone what lies among the alarms on the share and is not Data Engine's, by its path."""
         return self._alarms.left_alone
 
     def may_send(self, message_id: str) -> bool:
@@ -438,8 +439,8 @@ class Watch:
         return message_id == own_id and self._clock() < until_s
 
     def is_known(self, view: View) -> bool:
-        """Whether this is what people are being told already: nobody runs the engine, whoever has owned the workspace for a moment."""
-        return self._one is not None and self._one.alarm.has_ended and is_unattended(view)
+        """Whether people are told of this already: nobody runs the engine, whoever has owned the workspace for a moment."""
+        return self._silence is not None and self._silence.alarm.has_ended and is_unattended(view)
 
     def look(self, view: View, held: HeldLease | None) -> None:
         """Do what is due after a look that showed `view`; `held` where this machine owns the workspace.
@@ -463,81 +464,81 @@ class Watch:
             self._see_the_end(view)
             if "silent_owner" in kinds and is_alarming(view, self._me, is_whole=self._teller.is_whole()):
                 self._see_a_silence(view)
-            if self._one is not None and not self._one.is_done:
-                self._go_on(self._one, view)
+            if self._silence is not None and not self._silence.is_done:
+                self._go_on(self._silence, view)
         forget_gone(self._alarms.folder, self._alarms.left_alone)
 
     def _see_a_silence(self, view: View) -> None:
-        top, one = view.top, self._one
+        top, silence = view.top, self._silence
         assert top is not None
-        if one is not None:
-            if one.alarm.number == top.number or self.is_known(view):
+        if silence is not None:
+            if silence.alarm.number == top.number or self.is_known(view):
                 return
-            self._teller.end(one.alarm)
+            self._teller.end(silence.alarm)
         alarm = Alarm(top.number, top.nonce, top.by.shown, top.engine_on, self._utc(), not top.is_owned)
-        self._one = PursuedAlarm(alarm)
+        self._silence = PursuedAlarm(alarm)
 
     def _see_the_end(self, view: View) -> None:
-        one = self._one
-        over = "" if one is None else how_over(one, view)
-        if one is None or not over:
+        silence = self._silence
+        over = "" if silence is None else how_over(silence, view)
+        if silence is None or not over:
             return
-        if not one.is_done and self._teller.is_told(one.alarm):
-            self._alarms.note_sent(one.alarm, self._utc())
-        self._teller.end(one.alarm, over)
-        self._one = None
+        if not silence.is_done and self._teller.is_told(silence.alarm):
+            self._alarms.note_sent(silence.alarm, self._utc())
+        self._teller.end(silence.alarm, over)
+        self._silence = None
         self.wake()
 
-    def _go_on(self, one: PursuedAlarm, view: View) -> None:
+    def _go_on(self, silence: PursuedAlarm, view: View) -> None:
         """Do what is due for the silence."""
-        now_s, is_told = self._clock(), self._teller.is_told(one.alarm)
-        if not is_told and one.until_s <= now_s < one.look_s:
+        now_s, is_told = self._clock(), self._teller.is_told(silence.alarm)
+        if not is_told and silence.until_s <= now_s < silence.look_s:
             return
-        state = self._alarms.look(one.alarm)
-        if state.claims != one.claims:
-            one = replace(one, claims=state.claims, claim_s=now_s)
-        self._one = one = replace(one, look_s=now_s + LOOK_S)
+        state = self._alarms.look(silence.alarm)
+        if state.claims != silence.claims:
+            silence = replace(silence, claims=state.claims, claim_s=now_s)
+        self._silence = silence = replace(silence, look_s=now_s + LOOK_S)
         is_silent = view.state == "stale" or is_unattended(view)
-        may_begin = is_silent and view.top is not None and view.top.nonce == one.alarm.generation
-        self._do(judge(one, state, is_told=is_told, may_begin=may_begin, now_s=now_s), one)
+        may_begin = is_silent and view.top is not None and view.top.nonce == silence.alarm.generation
+        self._do(judge(silence, state, is_told=is_told, may_begin=may_begin, now_s=now_s), silence)
 
-    def _do(self, move: Move, one: PursuedAlarm) -> None:
+    def _do(self, move: Move, silence: PursuedAlarm) -> None:
         if move == "record":
-            self._alarms.note_sent(one.alarm, self._utc())
-            self._one = replace(one, is_done=True)
+            self._alarms.note_sent(silence.alarm, self._utc())
+            self._silence = replace(silence, is_done=True)
         elif move == "done":
-            if not self._teller.is_told(one.alarm):
-                self._teller.end(one.alarm)
-            self._one = replace(one, is_done=True)
+            if not self._teller.is_told(silence.alarm):
+                self._teller.end(silence.alarm)
+            self._silence = replace(silence, is_done=True)
         elif move == "tell":
-            self._tell(one)
+            self._tell(silence)
         elif move == "claim":
-            self._claim(one)
+            self._claim(silence)
 
-    def _tell(self, one: PursuedAlarm) -> None:
-        self._right = self._teller.id_of(one.alarm), one.until_s
-        self._teller.tell(one.alarm)
+    def _tell(self, silence: PursuedAlarm) -> None:
+        self._right = self._teller.id_of(silence.alarm), silence.until_s
+        self._teller.tell(silence.alarm)
         self.wake()
 
-    def _claim(self, one: PursuedAlarm) -> None:
-        """Claim what nobody has, or has told anybody of; the right to tell counts from before."""
+    def _claim(self, silence: PursuedAlarm) -> None:
+        """Claim an alarm that nobody has claimed, or has told anybody of; the right to tell counts from before."""
         nonce, until_s = self._new_id(), self._clock() + RIGHT_S
-        by = AlarmClaim(one.alarm.generation, nonce, self._me.machine_id, self._me.host_name, self._utc())
-        tried = replace(one, nonce=nonce, tries=one.tries + 1, until_s=until_s)
-        self._one = replace(one, look_s=NEVER)
+        by = AlarmClaim(silence.alarm.generation, nonce, self._me.machine_id, self._me.host_name, self._utc())
+        attempt = replace(silence, nonce=nonce, tries=silence.tries + 1, until_s=until_s)
+        self._silence = replace(silence, look_s=NEVER)
         try:
-            is_won = self._alarms.claim(one.alarm, one.claims, by)
+            is_won = self._alarms.claim(silence.alarm, silence.claims, by)
         except InDoubt:
-            self._one = tried
+            self._silence = attempt
             raise
         except OSError as error:
             self._why_unclaimed = f"an owner is not heard of, and the alarm cannot be claimed: {error}"
             raise
         if not is_won:  # somebody else has, or what it is about is gone
             return
-        log.info("this machine tells people that %s is not heard of", one.alarm.owner)
-        self._one = won = replace(tried, claims=one.claims + 1, claim_s=self._clock())
-        if one.claims and self._alarms.look(one.alarm).is_sent:  # by one that was frozen, a moment ago
+        log.info("this machine tells people that %s is not heard of", silence.alarm.owner)
+        self._silence = won = replace(attempt, claims=silence.claims + 1, claim_s=self._clock())
+        if silence.claims and self._alarms.look(silence.alarm).is_sent:  # by one that was frozen, a moment ago
             self._do("done", won)
         elif self._clock() < until_s:
             self._tell(won)

@@ -1,4 +1,4 @@
-"""The sets that flows are deployed from, on the share: content-addressed, so that nothing has to be believed.
+"""The sets of deployed modules on the share: content-addressed, so that each can be checked.
 
     deployments/sets/<set id>.json    {path: [SHA-256, size]}; its id is made of exactly these
     deployments/blobs/<SHA-256>       one file's content
@@ -57,15 +57,13 @@ class DeploymentFiles:
         self._unreferenced_since_s: dict[str, float] = {}
 
     def put(self, contents: Mapping[str, bytes], *, anew: bool = False) -> str:
-        """The id of the set of these files, which is there and whole when this returns; written `anew`, whatever lies there, where
-        something of it is damaged.
-        """
+        """Put the set of these files on the share, whole, and return its id; `anew`: write all of it, whatever lies there."""
         hashes = hashes_of(contents)
         name = set_id(hashes)
         by_hash = {hashes[path]: data for path, data in contents.items()}
-        there = set() if anew else set(self._names(BLOBS))
+        blobs = set() if anew else set(self._names(BLOBS))
         for blob, data in by_hash.items():
-            if blob not in there:
+            if blob not in blobs:
                 self._put(f"{BLOBS}/{blob}", data)
         if anew or f"{name}.json" not in self._names(SETS):
             files = {path: [hashes[path], len(data)] for path, data in contents.items()}
@@ -83,16 +81,16 @@ class DeploymentFiles:
         if self._readers == 1:
             return {file: self._blob(name, file, listed) for file, listed in files.items()}
         with ThreadPoolExecutor(self._readers) as readers:
-            return dict(zip(files, readers.map(lambda one: self._blob(name, *one), files.items()), strict=True))
+            return dict(zip(files, readers.map(lambda entry: self._blob(name, *entry), files.items()), strict=True))
 
     def whole(self, names: Collection[str], is_needed: Callable[[str], bool]) -> dict[str, dict[str, int]]:
-        """Those of the sets of which all that is needed is there as it was deployed, with the sizes of these files by path.
+        """The sets whose needed files are all there as they were deployed, each with the sizes of these files by path.
 
         `is_needed` is asked for each path. A file of several sets is read once.
         """
         with ThreadPoolExecutor(self._readers) as readers:
             listed = {
-                name: {path: one for path, one in files.items() if is_needed(path)}
+                name: {path: entry for path, entry in files.items() if is_needed(path)}
                 for name, files in zip(names, readers.map(self._listed_or_none, names), strict=True)
                 if files is not None
             }
@@ -126,7 +124,7 @@ class DeploymentFiles:
             OSError: the share is away, or something is in use; call again some time.
         """
         names = self._names(SETS)
-        sets = {found[1] for name in names if (found := _SET_NAME.fullmatch(name))}
+        sets = {match[1] for name in names if (match := _SET_NAME.fullmatch(name))}
         gone = self._old(sets - set(kept), now_s)
         named: set[str] = set()
         for name in sets - gone:
@@ -193,7 +191,7 @@ def _files(record: Mapping[str, object]) -> dict[str, tuple[str, int]]:
     files = record.get("files")
     if not isinstance(files, dict) or len(files) > MOST_FILES:
         raise ValueError("it lists no files")
-    found: dict[str, tuple[str, int]] = {}
+    entries: dict[str, tuple[str, int]] = {}
     for path, listed in files.items():
         if not is_module_path(path):
             raise ValueError(f"it lists {json.dumps(path)[:80]}, which is no module's path")
@@ -202,8 +200,8 @@ def _files(record: Mapping[str, object]) -> dict[str, tuple[str, int]]:
         value, size = listed
         if not isinstance(value, str) or not _BLOB_NAME.fullmatch(value) or type(size) is not int or size < 0:
             raise ValueError("it lists a file without its hash and size")
-        found[path] = (value, size)
-    return found
+        entries[path] = (value, size)
+    return entries
 
 
 def _damaged(name: str, path: str, why: str) -> DamagedSetError:

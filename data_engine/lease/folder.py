@@ -1,4 +1,4 @@
-"""The shared folder as the protocol sees it, whether a drive is fit for it, and what this machine is known by.
+"""The shared folder as the protocol sees it, whether a drive is fit for it, and the ids of this machine.
 
 References: RFC 1813 RENAME and rename(2): a folder is renamed atomically and never onto a filled one; NFS answers ESTALE
 where a file was replaced by another client; on Windows, and with EBUSY on an SMB mount of Linux, a name that anything has
@@ -60,10 +60,10 @@ _CLIENT_VARIABLES = {"OneDrive": "OneDrive", "OneDriveCommercial": "OneDrive", "
 
 
 LARGEST_READ_BYTES = 256_000_000
-"""No file of ours is larger; what is, is not read."""
+"""No file of ours is larger; a larger file is not read."""
 
 _GROWN_BYTES = 65536
-"""Read at once of what a file has got since it was looked at."""
+"""The most that is read at once of a file that has grown since it was looked at."""
 
 LARGEST_LISTING = 100_000
 """Names in a folder; of one with more none is believed. Folds and retention keep a table below some hundred segments, and
@@ -73,7 +73,7 @@ Kind = Literal["file", "folder", "foreign"]
 
 
 class NotOursError(NotFollowedError):
-    """What is there is none of Data Engine's files: no regular file, too large, or a folder with too many names."""
+    """A path holds none of Data Engine's files: no regular file, too large, or a folder with too many names."""
 
 
 class FileSystem(Protocol):
@@ -111,7 +111,7 @@ class FileSystem(Protocol):
 
 
 class OsFolder:
-    """The real thing under `root`: durable, readable for colleagues, patient with scanners for up to 1.6 s.
+    """The real folder `root`: durable, readable for colleagues, patient with scanners for up to 1.6 s.
 
     `root` itself may be a link, nothing below it is followed. What Windows cannot do in one step nofollow.py says.
 
@@ -241,9 +241,9 @@ class OsFolder:
     def _names(self, path: str) -> list[str]:
         with (
             opened(self.root, path) as place,
-            os.scandir(place.path if place.descriptor is None else place.descriptor) as found,
+            os.scandir(place.path if place.descriptor is None else place.descriptor) as entries,
         ):
-            names = [entry.name for entry in islice(found, LARGEST_LISTING + 1)]
+            names = [entry.name for entry in islice(entries, LARGEST_LISTING + 1)]
         if len(names) > LARGEST_LISTING:
             raise NotOursError(errno.EFBIG, f"it holds more than {LARGEST_LISTING:,} names", str(self.root / path))
         return names
@@ -268,7 +268,7 @@ def _is_there(place: Place, name: str) -> bool:
 
 
 def probe(folder: FileSystem) -> list[str]:
-    """What this drive does that the protocol cannot live with; empty when it is fit to own a workspace on.
+    """The faults of this drive that the protocol cannot live with; empty when it is fit to own a workspace on.
 
     Example:
         >>> import tempfile
@@ -281,7 +281,7 @@ def probe(folder: FileSystem) -> list[str]:
     except OSError as error:
         return [f"nothing can be written: {drive_words(error)}"]
     try:
-        return list(_wrong_in(folder, base))
+        return list(_faults_in(folder, base))
     except OSError as error:
         return [drive_words(error, base)]
     finally:
@@ -326,20 +326,20 @@ def server_ahead_s(folder: Path) -> float | None:
 
 
 def drive_words(error: OSError, path: str = "") -> str:
-    """What the drive said, and about which file or folder; `path` where it did not say.
+    """The drive's error in words, with its file or folder; `path` where the error names none.
 
     Example:
         >>> drive_words(FileNotFoundError(2, "No such file or directory", "/mnt/team/.workspace_state"))
         'No such file or directory: /mnt/team/.workspace_state'
     """
-    about = error.filename or path
-    return (error.strerror or str(error)) + (f": {about}" if about else "")
+    place = error.filename or path
+    return (error.strerror or str(error)) + (f": {place}" if place else "")
 
 
 def sync_client(path: Path) -> str | None:
     """The product that copies `path` between machines (OneDrive, Dropbox, ...), or None.
 
-    Told by the names of its folders, by the marks such products leave in the folder they copy, and by their variables.
+    Recognised by the names of its folders, by the marks such products leave in the folder they copy, and by their variables.
 
     Example:
         >>> sync_client(Path("/Users/ann/Library/CloudStorage/OneDrive-Acme/claims"))
@@ -414,9 +414,9 @@ def _patient(action: Callable[[], _T], *, is_refused: Callable[[], bool] = lambd
 
 
 def _read_up_to(file: BinaryIO, limit: int, size: int) -> bytes:
-    """What the file has, `limit` + 1 bytes at the most; of a file that grows meanwhile more than its `size`.
+    """The bytes of the file, `limit` + 1 at the most; of a file that grows meanwhile more than its `size`.
 
-    Never asked for more than is there: room for all that is asked for is touched on Windows, 256 MB for a line.
+    Never reads for more than is there: Windows touches room for all that is asked for, 256 MB for a line.
     """
     data = file.read(min(size, limit) + 1)
     while size < len(data) <= limit and (more := file.read(min(_GROWN_BYTES, limit + 1 - len(data)))):
@@ -428,8 +428,8 @@ def _no_file(where: str) -> NotOursError:
     return NotOursError(errno.EINVAL, _NO_FILE, where)
 
 
-def _wrong_in(folder: FileSystem, base: str) -> list[str]:
-    wrong = []
+def _faults_in(folder: FileSystem, base: str) -> list[str]:
+    faults = []
     for name in ("stage-a", "stage-b"):
         folder.mkdir(f"{base}/{name}")
         folder.write(f"{base}/{name}/entry.json", name.encode())
@@ -445,24 +445,24 @@ def _wrong_in(folder: FileSystem, base: str) -> list[str]:
         return ["a folder rename replaced a filled folder"]
     folder.rename_dir(f"{base}/stage-a", f"{base}/stage-b/stage-c")
     if folder.read(f"{base}/stage-b/stage-c/entry.json") != b"stage-a":
-        wrong.append("a renamed folder is not seen under its new name")
+        faults.append("a renamed folder is not seen under its new name")
     try:
         folder.write(f"{base}/stage-b/entry.json", b"x")
     except FileExistsError:
         pass
     else:
-        wrong.append("an exclusive create replaced a file")
+        faults.append("an exclusive create replaced a file")
     try:
         folder.rmdir(f"{base}/stage-b")
     except OSError:
         pass
     else:
-        return [*wrong, "a filled folder was removed"]
+        return [*faults, "a filled folder was removed"]
     folder.write(f"{base}/sent.json", b"2")
     folder.replace(f"{base}/sent.json", f"{base}/stage-b/entry.json")
     if folder.read(f"{base}/stage-b/entry.json") != b"2":
-        wrong.append("a replaced file still shows its old content")
-    return wrong
+        faults.append("a replaced file still shows its old content")
+    return faults
 
 
 NOT_OURS = "not_ours"
@@ -481,7 +481,7 @@ def make(folder: FileSystem, path: str) -> None:
 
 
 def put(folder: FileSystem, path: str, data: bytes, temp_id: str, *, makes_folders: bool = True) -> None:
-    """Let the file be there, whole, with `data` in it; readers never see half of it. Folders above it are made, where they may be.
+    """Write the file whole; readers never see half of it. Folders above it are made, unless not `makes_folders`.
 
     Raises:
         OSError: the share is away, full or read-only; nothing of it is left. FileNotFoundError: a folder above it is not there.
@@ -519,7 +519,7 @@ def unlink(folder: FileSystem, path: str) -> None:
 
 
 def remove(folder: FileSystem, path: str) -> dict[str, str]:
-    """Remove what is ours of a small folder, or a file of ours, unless it is gone; what was left alone, and why.
+    """Remove what is ours of a small folder, or a file of ours, unless it is gone; returns what was left alone, and why.
 
     Inside of folders only names that Data Engine or a file manager puts there are removed; a link never is.
 
@@ -562,7 +562,7 @@ def forget_gone(folder: FileSystem, left_alone: dict[str, str]) -> None:
 
 
 def put_aside(folder: FileSystem, path: str, prefix: str) -> dict[str, str]:
-    """Move what is not ours, untouched, out of a place of ours; where it is now, and why.
+    """Move what is not ours, untouched, out of a place of ours; returns where it is now, and why.
 
     Raises:
         OSError: it cannot be moved, as a mount point cannot.
@@ -584,9 +584,9 @@ def clear_way(folder: FileSystem, path: str, prefix: str, *, to: Literal["file",
     """
     names = path.split("/")
     for count in range(1, len(names) + 1):
-        way, wanted = "/".join(names[:count]), to if count == len(names) else "folder"
+        way, kind = "/".join(names[:count]), to if count == len(names) else "folder"
         try:
-            if folder.kind(way) != wanted:
+            if folder.kind(way) != kind:
                 return put_aside(folder, way, prefix)
         except FileNotFoundError:
             break

@@ -66,14 +66,14 @@ class GenerationList:
         number, newest = self._newest_of(numbers)
         if number != self.known:
             try:
-                known = self.look(self.known)
+                entry = self.look(self.known)
             except FileNotFoundError:  # collected, or lost
                 if number < self.known and not self._tells_of_a_repair(newest):
                     raise ShorterList(f"the list ends at generation {number}, {self.known} was seen before") from None
             else:
-                self._check_same(known, newest)
+                self._check_same(entry, newest)
                 if number < self.known and not self._tells_of_a_repair(newest):
-                    number, newest = self.known, known
+                    number, newest = self.known, entry
         else:
             self._check_same(newest, newest)
         while True:
@@ -101,14 +101,14 @@ class GenerationList:
         last = numbers[-1] if numbers else -1
         raise ShorterList(f"the list ends at generation {last}, and no entry is there")
 
-    def _check_same(self, known: Generation | Damaged, newest: Generation | Damaged) -> None:
-        """Whether what stands at the known number is what was seen there."""
-        is_other = isinstance(known, Generation) and self.nonce not in ("", known.nonce)
+    def _check_same(self, entry: Generation | Damaged, newest: Generation | Damaged) -> None:
+        """Refuse another entry at the known number than was seen there, unless the list tells of a repair."""
+        is_other = isinstance(entry, Generation) and self.nonce not in ("", entry.nonce)
         if is_other and not self._tells_of_a_repair(newest):
             raise Replaced("holds another generation than this machine has seen there", file=path_of(self.known))
 
     def _check_no_hole(self, following: int, numbers: list[int]) -> None:
-        """A folder where the next generation belongs, and no entry in it: it was there and is damaged, or comes to be seen."""
+        """Refuse a folder without an entry where the next generation belongs: it was damaged, or is not seen yet."""
         for number in numbers:
             if number == following:
                 raise ShorterList(f"generation {number} is listed, and its entry is not there")
@@ -117,11 +117,11 @@ class GenerationList:
 
     def _tells_of_a_repair(self, newest: Generation | Damaged) -> bool:
         """Whether the list was repaired since this machine has looked: then what it knew beyond that is lost."""
-        return isinstance(newest, Generation) and any(one.nonce not in self.repairs for one in newest.repairs)
+        return isinstance(newest, Generation) and any(repair.nonce not in self.repairs for repair in newest.repairs)
 
     def _saw(self, newest: Generation) -> None:
         self.known, self.nonce, self.newest = newest.number, newest.nonce, newest
-        self.repairs |= {one.nonce for one in newest.repairs}
+        self.repairs |= {repair.nonce for repair in newest.repairs}
 
     def look(self, number: int) -> Generation | Damaged:
         """The entry at `number`, or why it cannot be read."""
@@ -136,10 +136,10 @@ class GenerationList:
 
     def _relative(self, error: OSError, path: str) -> str:
         """The path below the state folder that the error is about."""
-        about = str(error.filename or "").replace("\\", "/")
+        name = str(error.filename or "").replace("\\", "/")
         parts = path.split("/")
         heads = ["/".join(parts[: count + 1]) for count in range(len(parts))]
-        return next((head for head in heads if about.endswith(f"/{head}")), path)
+        return next((head for head in heads if name.endswith(f"/{head}")), path)
 
     def numbers(self) -> list[int] | None:
         """The numbers the share shows, ascending; None when nobody has ever owned this workspace."""
@@ -199,10 +199,10 @@ class GenerationList:
             self.folder.rmdir(GENERATIONS)  # refused where it is filled
         self.create(first)
         try:
-            found = self.look(first.number)
+            entry = self.look(first.number)
         except FileNotFoundError:
             raise Lost("somebody else has made a new list") from None
-        if not isinstance(found, Generation) or found.nonce != first.nonce:
+        if not isinstance(entry, Generation) or entry.nonce != first.nonce:
             raise Lost("somebody else has made a new list")
         self._saw(first)
 
@@ -233,13 +233,13 @@ class GenerationList:
                 is_moved = True
             except OSError:
                 pass  # taken, refused, or done and the answer was lost: whose nonce is there decides
-            there: Generation | Damaged | None = None
+            entry: Generation | Damaged | None = None
             with suppress(OSError):
-                there = self.look(number)
-            if isinstance(there, Generation) and there.nonce != generation.nonce:
+                entry = self.look(number)
+            if isinstance(entry, Generation) and entry.nonce != generation.nonce:
                 raise Lost(f"generation {number} is taken")
-            if isinstance(there, Generation) or is_moved:
-                if not generation.goes_on_at:  # such a one is only half of a repair
+            if isinstance(entry, Generation) or is_moved:
+                if not generation.goes_on_at:  # else it is only half of a repair
                     self._saw(generation)
                 return
         raise InDoubt(f"{generation.kind} {number}")  # not known, and renaming again had no end either
@@ -255,9 +255,9 @@ class GenerationList:
             OSError: the share is away.
         """
         for table, segments in generation.files.items():
-            there = self._listed(table) if segments else set()
+            names = self._listed(table) if segments else set()
             for segment in segments:
-                if segment.name not in taken or segment.name not in there:
+                if segment.name not in taken or segment.name not in names:
                     self.fetch_listed(table, segment, generation.nonce)
 
     def _listed(self, table: str) -> set[str]:
@@ -343,11 +343,11 @@ class GenerationList:
         live = set(head.names)
         for number in numbers:
             if head.number - KEEP < number < head.number:
-                kept = self.look(number)
-                if isinstance(kept, NewerFormat):
-                    raise kept
-                if isinstance(kept, Generation):  # nobody can read the segments of a damaged one
-                    live |= kept.names
+                generation = self.look(number)
+                if isinstance(generation, NewerFormat):
+                    raise generation
+                if isinstance(generation, Generation):  # nobody can read the segments of a damaged one
+                    live |= generation.names
         for table in TABLES:
             self._collect_segments(table, live, head)
         for number in numbers:
@@ -393,18 +393,18 @@ class GenerationList:
         missing = []
         for number in reversed(numbers):
             try:
-                found = self.look(number)
+                entry = self.look(number)
             except FileNotFoundError:
                 missing.append(number)
                 continue
-            if isinstance(found, NewerFormat):
-                raise found
-            if isinstance(found, Generation):
-                return found, missing
+            if isinstance(entry, NewerFormat):
+                raise entry
+            if isinstance(entry, Generation):
+                return entry, missing
         return None, missing
 
     def give_up(self, number: int) -> None:
-        """Let the missing entry of `number` be missing for ever. An exclusive create tells what a cache cannot.
+        """Make the missing entry of `number` missing for ever. An exclusive create tells what a cache cannot.
 
         Raises:
             Lost: it is there after all, or all of it is gone: what was seen is out of date.
@@ -417,12 +417,12 @@ class GenerationList:
 
     def _check_unchanged(self, number: int, expected: Generation | None) -> None:
         try:
-            found = self.look(number)
+            entry = self.look(number)
         except FileNotFoundError:
             if expected is not None:
                 raise
             return
-        if (found.nonce if isinstance(found, Generation) else None) != (expected.nonce if expected else None):
+        if (entry.nonce if isinstance(entry, Generation) else None) != (expected.nonce if expected else None):
             raise Lost(f"generation {number} was replaced")
 
 

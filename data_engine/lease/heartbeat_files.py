@@ -1,4 +1,4 @@
-"""What people and other machines are told beside the list: heartbeat, request, markers. It informs and never decides.
+"""The heartbeat, request and markers beside the list: they inform people and other machines, and never decide.
 
     leases/<ws>.json             the owner's heartbeat
     control_requests/<ws>.json   the pending request; the last requester wins
@@ -149,7 +149,7 @@ class HeartbeatFiles:
         make(self.folder, path)
 
     def _leave(self, path: str, deed: Callable[[], Mapping[str, str] | None]) -> None:
-        """Do `deed`; what lies in its way and is not ours stays, and is told until it is gone."""
+        """Do `deed`; what lies in its way and is not ours stays, and is in `left_alone` until it is gone."""
         for left in [left for left in self.left_alone if left == path or left.startswith(f"{path}/")]:
             del self.left_alone[left]
         try:

@@ -1,4 +1,4 @@
-"""The workspace is ours: what only its owner may do, under the fencing token that a claim has won.
+"""The lease of an owner: the actions that only it may do, under the fencing token that its claim has won.
 
 Not thread-safe: one thread does all of it. A hung share then blocks no deadline, because `can_work` asks only memory.
 """
@@ -34,7 +34,7 @@ _APPEND_TRIES = 4
 
 @dataclass(frozen=True)
 class Participant:
-    """What an `Observer` and its `HeldLease` work with: the list, the heartbeat files, who they are, and their clocks."""
+    """The parts of an `Observer` and its `HeldLease`: the list, the heartbeat files, who they are, and their clocks."""
 
     generations: GenerationList
     heartbeat_files: HeartbeatFiles
@@ -45,7 +45,7 @@ class Participant:
 
 
 class HeldLease:
-    """The workspace is ours under `token`: the only value that can write the shared state. `Observer.claim` returns it.
+    """The ownership under `token`: the only value that can write the shared state. `Observer.claim` returns it.
 
     Once it is over (fenced or released) every call raises `Fenced`. `head` is the newest generation of this token that
     this machine knows of.
@@ -63,7 +63,7 @@ class HeldLease:
 
     @property
     def work_until(self) -> float:
-        """Until when new work may start, on the clock of this machine; it only asks memory. -inf: not now."""
+        """The time until which new work may start, on this machine's clock; it only asks memory. -inf: not now."""
         return NEVER if self.is_over else self._proved_s + self.limits.work_deadline_s
 
     def can_work(self) -> bool:
@@ -112,18 +112,18 @@ class HeldLease:
         planned_on = self.head
 
         def changes(head: Generation) -> dict[str, object]:
-            files = {table: tuple(segments) for table, segments in head.files.items()}
-            for table, one in (fold or {}).items():
-                there = files.get(table, ())
+            files = {table: tuple(rows) for table, rows in head.files.items()}
+            for table, part in (fold or {}).items():
+                segments = files.get(table, ())
                 try:
-                    is_to_do = folded(table, there, one, None) != there
+                    is_to_do = folded(table, segments, part, None) != segments
                 except ValueError as error:
                     if head.nonce == planned_on.nonce:
                         raise
                     raise Lost(str(error)) from None
                 if is_to_do:
-                    new = None if one.content is None else self._upload(table, head, one.content)
-                    files[table] = folded(table, there, one, new)
+                    new = None if part.content is None else self._upload(table, head, part.content)
+                    files[table] = folded(table, segments, part, new)
             for table, content in (add or {}).items():
                 files[table] = (*files.get(table, ()), self._upload(table, head, content))
             return {"files": files, "engine_on": head.engine_on if engine_on is None else engine_on}
@@ -194,14 +194,12 @@ class HeldLease:
         if self.is_over:
             raise Fenced("this lease is over", self.head)
         top = self._participant.generations.top()
-        if top is None or not self._is_ours(top):
+        daemon_id = self._participant.me.daemon_id
+        if top is None or not (top.is_owned and top.token == self.token and top.by.daemon_id == daemon_id):
             self.is_over = True
             owner = "nobody" if top is None or not top.is_owned else top.by.shown
             raise Fenced(f"the workspace belongs to {owner} now", top)
         self.head = top
-
-    def _is_ours(self, top: Generation) -> bool:
-        return top.is_owned and top.token == self.token and top.by.daemon_id == self._participant.me.daemon_id
 
     def _show(self, status: str) -> None:
         self._beat += 1

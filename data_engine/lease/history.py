@@ -1,4 +1,4 @@
-"""The shared history as this machine has it: publishing what is new, taking in what others published, and repairing damage."""
+"""Publish new rows to the shared history, take in those that others published, and repair damage."""
 
 from __future__ import annotations
 
@@ -61,22 +61,22 @@ class Publisher:
         names = _names_of(batch, published)
         new = published.names - before.names - set(names.values())
         folded = {
-            table: (fold.names, made.name)
+            table: (fold.names, segment.name)
             for table, fold in folds.items()
-            for made in published.files.get(table, ())
-            if made.name in new
+            for segment in published.files.get(table, ())
+            if segment.name in new
         }
-        return self._noted(batch, published, folded)
+        return self._note_published(batch, published, folded)
 
     def publish_again(self, held: HeldLease, broken: Mapping[str, Collection[str]]) -> Generation:
-        """Publish from this ledger what these segments held, in their place; per table their names."""
+        """Publish from this ledger what these segments held, in their place; `broken`: their names per table."""
         self._share.publish_again(broken)
         batch = self._share.unpublished(held.token)
         folds = {table: Fold(tuple(names), None) for table, names in broken.items()}
         published = held.commit({} if batch is None else batch.tables, fold=folds)
-        return self._noted(batch, published, {})
+        return self._note_published(batch, published, {})
 
-    def _noted(
+    def _note_published(
         self, batch: Batch | None, published: Generation, folded: Mapping[str, tuple[Sequence[str], str]]
     ) -> Generation:
         self._share.mark_published(batch, published.number, _names_of(batch, published), folded)
@@ -84,9 +84,9 @@ class Publisher:
         return published
 
     def _folds(self, head: Generation, at: Verdict | None) -> dict[str, Fold]:
-        sizes = {table: [(one.name, one.size_bytes) for one in rows] for table, rows in head.files.items()}
-        made = self._share.folds(sizes, self._observer.fetch)
-        folds = {table: Fold(tuple(names), content) for table, (names, content) in made.items()}
+        sizes = {table: [(segment.name, segment.size_bytes) for segment in rows] for table, rows in head.files.items()}
+        contents = self._share.folds(sizes, self._observer.fetch)
+        folds = {table: Fold(tuple(names), content) for table, (names, content) in contents.items()}
         if isinstance(at, Believed) and self._clock() - self._dropped_s > _DROP_EVERY_S:
             self._dropped_s = self._clock()
             names = {table: [name for name, _ in rows] for table, rows in sizes.items()}
@@ -96,34 +96,34 @@ class Publisher:
 
 
 def _names_of(batch: Batch | None, published: Generation) -> dict[str, str]:
-    """What the segments of the batch are called in the generation that has just published them."""
+    """The names of the batch's segments in the generation that has just published them, by table."""
     return {} if batch is None else {table: published.files[table][-1].name for table in batch.tables}
 
 
 class History:
-    """What of the shared history is here, and what of it is damaged; one thread uses it.
+    """Keeps this ledger level with the shared history, and knows its damage; one thread uses it.
 
-    `here` is the nonce of the newest generation whose rows this ledger holds, `taken_in` that of the last one whose rows came
-    from the share. `damage` is what was noticed of the history beside the list, None while all of it can be read.
+    `nonce` is that of the newest generation whose rows this ledger holds, `taken_in` that of the last one whose rows came
+    from the share. `damage` is that of the history beside the list, None while all of it can be read.
     """
 
     def __init__(self, observer: Observer, share: Share) -> None:
         self._observer = observer
         self._share = share
-        self.here: str | None = None
+        self.nonce: str | None = None
         self.taken_in: str | None = None
         self.damage: Damage | None = None
 
     def remember(self) -> None:
-        """Keep what is known of the list."""
+        """Store the known end of the list."""
         self._share.note_list(*self._observer.known_list)
 
     def is_due(self, view: View) -> bool:
         """Whether the newest generation has rows that are not here, or damage that may have gone."""
-        return view.top is not None and (view.top.nonce != self.here or self.damage is not None)
+        return view.top is not None and (view.top.nonce != self.nonce or self.damage is not None)
 
     def take_in(self, view: View, *, mine: bool = False) -> View:
-        """Take in all that the newest generation of `view` lists; the view it was, for the list may have grown meanwhile.
+        """Take in all that the newest generation of `view` lists; returns the view that it was: the list may have grown.
 
         Raises:
             Damaged: some of it is missing or cannot be read; it is told until it can.
@@ -148,7 +148,7 @@ class History:
             except FileNotFoundError:  # collected while it was read: there is a newer one
                 view = self._observer.poll()
                 continue
-            self.here = self.taken_in = top.nonce
+            self.nonce = self.taken_in = top.nonce
             self.damage = None
             return view
         raise StaleView("the shared history changes faster than it can be read")
@@ -166,7 +166,7 @@ class History:
             self.fix(held, publisher)
 
     def fix(self, held: HeldLease, publisher: Publisher) -> list[str]:
-        """As the owner: publish again, from this machine's ledger, what segments that are missing or damaged held; their names.
+        """As the owner: publish again, from this machine's ledger, the rows of missing or damaged segments; returns their names.
 
         The owner has taken in all that the list holds, so nothing is lost by leaving them out.
 
@@ -181,18 +181,18 @@ class History:
         return [f"{table}/{name}" for table, names in broken.items() for name in names]
 
     def repair(self, view: View) -> Repaired | None:
-        """Go on from what of a damaged list can be read, as `Observer.repair` does."""
+        """Go on from the readable part of a damaged list, as `Observer.repair` does."""
         repaired = self._observer.repair(view, self._share.refused)
         self.remember()
         return repaired
 
     def published(self, generation: Generation) -> None:
-        """This ledger holds all that `generation` lists, because it has published it."""
+        """Note that this ledger holds all that `generation` lists, because it has published it."""
         self.remember()
-        self.here = generation.nonce
+        self.nonce = generation.nonce
 
     def note(self, error: Damaged) -> None:
-        """Tell of the damage from now on, until it has gone."""
+        """Keep the damage until it has gone."""
         if self.damage is None or self.damage.what != str(error):
             self.damage = Damage.of(error, utc_text(time.time()))
             log.warning("the shared history is damaged: %s", error)
@@ -204,7 +204,7 @@ class History:
             self._observer.fetch,
             owner=top.token if top.is_owned else None,
             mine=mine,
-            repairs={one.nonce: (one.base, one.tables) for one in top.repairs},
+            repairs={repair.nonce: (repair.base, repair.tables) for repair in top.repairs},
             token=top.token,
         )
         for run_id in settled:
@@ -212,7 +212,7 @@ class History:
 
 
 def repair_words(repaired: Repaired) -> str:
-    """What a repair did and what is lost, for people.
+    """The result of a repair, and what is lost, in words for people.
 
     Example:
         >>> from data_engine.lease.protocol import Identity

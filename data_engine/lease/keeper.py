@@ -63,7 +63,7 @@ class ShareThread:
         self._tick = tick
         self._due_in_s = due_in_s
         self._failed = failed
-        self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._actions: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="share", daemon=True)
 
     def start(self) -> None:
@@ -71,7 +71,7 @@ class ShareThread:
         self._thread.start()
 
     def ask(self, action: Callable[[], _T]) -> Future[_T]:
-        """Do `action` on the thread; its result or what it raised."""
+        """Do `action` on the thread; the future has its result, or what it raised."""
         future: Future[_T] = Future()
 
         def answer() -> None:
@@ -84,23 +84,23 @@ class ShareThread:
             else:
                 future.set_result(result)
 
-        self._asked.put(answer)
+        self._actions.put(answer)
         return future
 
     def put(self, action: Callable[[], None]) -> None:
         """Do `action` on the thread; nobody waits for it."""
-        self._asked.put(action)
+        self._actions.put(action)
 
     def close(self, timeout_s: float) -> None:
         """End it once all that was asked for is done; what takes longer is left behind."""
-        self._asked.put(None)
+        self._actions.put(None)
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
         while True:
             try:
-                action = self._asked.get(timeout=max(0.0, min(self._due_in_s(), _LONGEST_SLEEP_S)))
+                action = self._actions.get(timeout=max(0.0, min(self._due_in_s(), _LONGEST_SLEEP_S)))
             except queue.Empty:
                 action = self._tick
             if action is None:
@@ -118,12 +118,12 @@ SOON_S = 0.05
 NEVER_DUE = float("inf")
 _TRIES = 3
 _FOREIGN = "foreign"
-"""The trouble that somebody owns the workspace whom the list of generations does not know."""
+"""The trouble that files on the share are not Data Engine's."""
 
 
 @frozen
 class KeeperRules:
-    """What a keeper asks each time: the limits of the lease before each claim, so that an edit of the settings holds from the next one;
+    """The functions that a keeper asks each time: the limits of the lease before each claim, so that an edit of the settings holds from the next one;
     why nobody can own a workspace in this place; whether this machine's clock is believed, once what others have published is here.
 
     An owner looks after the files of the deployments on the share: `check_sets` writes anew what is damaged and says what cannot be,
@@ -179,7 +179,7 @@ class Keeper:
         self._thread = ShareThread(tick=self._tick, due_in_s=self._due_in_s, failed=self._put_off)
 
     def start(self) -> None:
-        """Begin to look; one that is brief only does what it is asked for."""
+        """Begin to look; a brief keeper only does what it is asked for."""
         if self._is_brief:
             self._look_due_s = NEVER_DUE
         self._thread.start()
@@ -198,7 +198,7 @@ class Keeper:
         return self._wants_control or (self.state.token is None and is_watching)
 
     def age_s(self) -> float:
-        """How long ago the share was last looked at."""
+        """The seconds since the last look at the share."""
         return max(0.0, self._clock() - self.state.seen_s)
 
     # -- what is asked for; each is done on the keeper's thread ------------------------------------------------------------------
@@ -259,7 +259,7 @@ class Keeper:
         return self._thread.ask(self._look)
 
     def repair(self) -> Future[str]:
-        """Append to a damaged list from its newest readable generation; what was lost, in words."""
+        """Append to a damaged list from its newest readable generation; the future says what was lost, in words."""
         return self._thread.ask(self._repair)
 
     def close(self, *, release: bool, timeout_s: float = 10.0) -> None:
@@ -278,7 +278,7 @@ class Keeper:
         return due_s - self._clock()
 
     def _put_off(self) -> None:
-        """After an error nobody expected."""
+        """Do all that is due a little later, after an unexpected error."""
         later_s = self._clock() + self.limits.retry_s
         self._look_due_s = max(self._look_due_s, later_s)
         self._beat_due_s, self._commit_due_s = max(self._beat_due_s, later_s), max(self._commit_due_s, later_s)
@@ -320,7 +320,7 @@ class Keeper:
         self._tell()
 
     def _look_at_the_clock(self, view: View) -> None:
-        is_here = view.top is None or self._held is not None or view.top.nonce == self._history.here
+        is_here = view.top is None or self._held is not None or view.top.nonce == self._history.nonce
         is_due = self._clock() >= self._clock_due_s or isinstance(self._believed, Doubted)
         if is_here and is_due and view.state not in ("unreachable", "damaged"):
             self._clock_due_s = self._clock() + _JUDGE_EVERY_S
@@ -376,9 +376,9 @@ class Keeper:
         before = view.top
         self._is_again = before is not None and before.is_owned and before.by.machine_id == self.me.machine_id
         self._history.remember()
-        asked = view.request
-        is_own = asked is not None and asked.requester_daemon_id == self.me.daemon_id  # the claim has answered it
-        self._view = replace(view, state="mine", top=held.head, request=None if is_own else asked)
+        request = view.request
+        is_own = request is not None and request.requester_daemon_id == self.me.daemon_id  # the claim has answered it
+        self._view = replace(view, state="mine", top=held.head, request=None if is_own else request)
         try:
             self._take_in(mine=True)
         except BaseException:
@@ -418,7 +418,7 @@ class Keeper:
         self._tell_what_is_left()
 
     def _tell_what_is_left(self) -> None:
-        """What lies among our files on the share and is none of them is told as long as it is there."""
+        """Note what lies among our files on the share and is none of them, as long as it is there."""
         own = {} if self._held is None else self._observer.left_alone
         left = {**own, **self.watch.left_alone}
         lines = [f"{path} in .workspace_state was left alone: {why}" for path, why in sorted(left.items())]
@@ -597,30 +597,30 @@ class Keeper:
 
     # -- telling ------------------------------------------------------------------------------------------------------
 
-    def _on_the_share(self, about: str, deed: Callable[[], object]) -> None:
-        """Do what another time will do as well: an error is told until it has been done, and nothing else."""
+    def _on_the_share(self, kind: str, deed: Callable[[], object]) -> None:
+        """Do a deed that can be done another time as well: an error is only noted, until the deed succeeds."""
         try:
             deed()
         except Fenced as fenced:
             self._lose(fenced)
         except (LeaseOutcome, OSError, FlowValidationError) as error:
-            if self._troubles.get(about) != str(error):
+            if self._troubles.get(kind) != str(error):
                 log.warning("on the share: %s: %s", type(error).__name__, error)
-            self._note(about, str(error))
+            self._note(kind, str(error))
         else:
-            if about in self._troubles:
-                self._note(about, None)
+            if kind in self._troubles:
+                self._note(kind, None)
 
-    def _note(self, about: str, trouble: str | None) -> None:
-        """What keeps the share from being used, told until the same goes well; None when it does."""
+    def _note(self, kind: str, trouble: str | None) -> None:
+        """Keep the trouble of this kind until the same deed goes well: then it is None."""
         if trouble is None:
-            self._troubles.pop(about, None)
+            self._troubles.pop(kind, None)
         else:
-            self._troubles[about] = trouble
+            self._troubles[kind] = trouble
         self._tell()
 
     def _trouble(self) -> tuple[str | None, tuple[str, ...]]:
-        """What keeps the share from being used in words, and its kinds; what harms nothing comes last."""
+        """The troubles with the share in words, and their kinds; what harms nothing comes last."""
         if not self._troubles:
             return self._share.left_out, () if self._share.left_out is None else ("left_out",)
         kinds = tuple(sorted(self._troubles, key=_FOREIGN.__eq__))
@@ -656,15 +656,14 @@ class Keeper:
 
 @frozen
 class OwnershipState:
-    """What is known of the ownership without asking anybody.
+    """The ownership as this process knows it, in memory.
 
     `token` is the fencing token while this daemon owns the workspace (it may have lapsed), else None. Work may start until
     `work_until_s` on `boot_clock()`. `engine_on` is what the newest generation says of the engine, `is_again` whether the owner
-    before was a daemon of this machine. `lost_to` names who took
-    the workspace from this daemon. `trouble` is what keeps the share from being written, `trouble_kinds` which of our
-    ways to it that concerns. `seen_s` is when `lease` was seen.
-    `clock` says whether this machine's wall clock is believed, None before it was judged. `is_lapsed` is said when no new work
-    may start although the workspace is ours. `history` is the generation whose rows were last taken in from others, by its nonce.
+    before was a daemon of this machine. `lost_to` names who took the workspace from this daemon. `trouble` is what keeps the
+    share from being used, `trouble_kinds` for which deeds. `seen_s` is when `lease` was seen. `clock` says whether this
+    machine's wall clock is believed, None before it was judged. `is_lapsed`: no new work may start although the workspace is
+    ours. `history` is the generation whose rows were last taken in from others, by its nonce.
     """
 
     token: int | None = None
@@ -682,7 +681,7 @@ class OwnershipState:
 
     @property
     def unaged(self) -> tuple[object, ...]:
-        """Equal while nothing happens that anybody has to be told of: a heartbeat and the time that passes are nothing."""
+        """Facts that stay equal while nothing happens that anybody must know: heartbeats and time that passes do not count."""
         facts = (self.token, self.engine_on, self.is_again, self.lost_to, self.trouble, self.is_lapsed, self.history)
         return (*facts, self.lease.unaged, clock_warnings(self.clock))
 
@@ -745,7 +744,7 @@ def not_published(error: Exception | None) -> WorkspaceError:
 
 
 def lost_to(fenced: Fenced, me: Identity) -> str | None:
-    """Who took the workspace from `me`; None where it was given up, by a release whose answer was lost."""
+    """The name of the machine that took the workspace from `me`; None where it was given up, by a release whose answer was lost."""
     newest = fenced.generation
     if newest is None:
         return "somebody else"

@@ -1,4 +1,4 @@
-"""One daemon's side of the ownership: `Observer` looks, asks and claims; only the `HeldLease` it returns may write.
+"""Look at the ownership, ask for it and claim it, for one daemon: only the `HeldLease` that `Observer.claim` returns may write.
 
 Not thread-safe: one thread does all of it. A hung share then blocks no deadline, because `can_work` asks only memory.
 """
@@ -59,19 +59,19 @@ def _new_id() -> str:
 class _Damaged:
     """The same damage since `since_s`: nobody can have appended since then, or it would be another one.
 
-    `heard` is the heartbeat as it was last seen to change, at `heard_s`: an owner that knows another list may be at work.
+    `heartbeat` is as it was last seen to change, at `heard_s`: an owner that knows another list may be at work.
     """
 
     damage: Damage
     since_s: float
-    heard: tuple[int, int] | None
+    heartbeat: tuple[int, int] | None
     heard_s: float
     is_shorter: bool
     is_replaced: bool
 
 
 class Ambient(NamedTuple):
-    """A machine's clock, its time in words for people, and what names what it writes."""
+    """A machine's clock, its time in words for people, and the ids for what it writes."""
 
     clock: Callable[[], float] = boot_clock
     utc: Callable[[], str] = _utc_now
@@ -79,7 +79,7 @@ class Ambient(NamedTuple):
 
 
 class Observer:
-    """One daemon that looks at a shared workspace, and claims it when it may.
+    """Looks at a shared workspace for one daemon, and claims it when it may.
 
     `workspace` names the heartbeat files and must be the same on every machine: the workspace's identity. `limits` are this
     machine's settings; they travel with its claims. `holds_lock` says whether this process holds the local lock of the
@@ -114,9 +114,9 @@ class Observer:
         self.me = me
         self.limits = limits
         self._holds_lock = holds_lock
-        known, nonce, repairs = known_list
+        number, nonce, repairs = known_list
         clock, utc, new_id = ambient or Ambient()
-        self.generations = GenerationList(folder, max(0, known), nonce=nonce, repairs=repairs)
+        self.generations = GenerationList(folder, max(0, number), nonce=nonce, repairs=repairs)
         self._heartbeat_files = HeartbeatFiles(folder, workspace, new_id, utc)
         self._participant = Participant(self.generations, self._heartbeat_files, me, clock, utc, new_id)
         self._seen = Observed()
@@ -133,7 +133,7 @@ class Observer:
 
     @property
     def left_alone(self) -> Mapping[str, str]:
-        """What lies among our files on the share and is none of them, with the reason why it was not touched."""
+        """The reason to leave alone what lies among our files on the share and is none of them, by its path."""
         return {**self.generations.left_alone, **self._heartbeat_files.left_alone}
 
     def oldest(self) -> int:
@@ -313,13 +313,13 @@ class Observer:
             return None
 
         def check(base: Generation | None) -> None:
-            seen, there = (None if one is None else one.nonce for one in (view.top, base))
-            if not is_of_list and seen != there:
+            view_nonce, base_nonce = (None if entry is None else entry.nonce for entry in (view.top, base))
+            if not is_of_list and view_nonce != base_nonce:
                 raise Lost("the view is out of date")
             lease = self._heartbeat_files.lease()  # a damaged claim does not tell its limits, but its heartbeat does
-            spoken_s = 0.0 if lease is None else lease.stale_after_s
+            lease_s = 0.0 if lease is None else lease.stale_after_s
             limits = (base.limits if base is not None else None) or self.limits
-            wait_s = max(spoken_s, limits.stale_after_s, self.limits.stale_after_s)
+            wait_s = max(lease_s, limits.stale_after_s, self.limits.stale_after_s)
             if not is_of_list or view.silent_s >= wait_s:
                 return
             owner = lease.shown if lease is not None else "its owner" if base is None else base.by.shown
@@ -383,21 +383,21 @@ class Observer:
         newest = self.generations.newest
         limits = (newest.limits if newest is not None else None) or self.limits
         is_shorter, damage = isinstance(error, ShorterList), Damage.of(error, self._participant.utc())
-        heard, now_s = self._heard(), self._participant.clock()  # the look may have taken long
-        known = self._damage
-        if known is None or known.damage.what != damage.what:
-            known = _Damaged(damage, now_s, heard, now_s, is_shorter, isinstance(error, Replaced))
-        elif heard != known.heard:
-            known = replace(known, heard=heard, heard_s=now_s)
-        self._damage = known
-        if is_shorter and before_s - known.since_s < _LATE_CACHE * limits.stale_after_s:
+        heartbeat, now_s = self._other_heartbeat(), self._participant.clock()  # the look may have taken long
+        record = self._damage
+        if record is None or record.damage.what != damage.what:
+            record = _Damaged(damage, now_s, heartbeat, now_s, is_shorter, isinstance(error, Replaced))
+        elif heartbeat != record.heartbeat:
+            record = replace(record, heartbeat=heartbeat, heard_s=now_s)
+        self._damage = record
+        if is_shorter and before_s - record.since_s < _LATE_CACHE * limits.stale_after_s:
             lost_after = duration_words(_LATE_CACHE * limits.stale_after_s)
             away = f"{damage.what}; if it does not come back within {lost_after}, `data-engine lease repair` goes on from what this machine has"
             return View("unreachable", limits, away=away)
-        silent_s = max(0.0, before_s - max(known.since_s, known.heard_s))
-        return View("damaged", limits, silent_s=silent_s, damage=known.damage)
+        silent_s = max(0.0, before_s - max(record.since_s, record.heard_s))
+        return View("damaged", limits, silent_s=silent_s, damage=record.damage)
 
-    def _heard(self) -> tuple[int, int] | None:
+    def _other_heartbeat(self) -> tuple[int, int] | None:
         """The heartbeat of somebody else, whatever the list says; None when there is none to be read."""
         try:
             lease = self._heartbeat_files.lease()

@@ -1,4 +1,4 @@
-"""Who owns a workspace in the older system, and the seal after which nobody can own it there any more.
+"""The owner of a workspace in the older system, and the seal after which nobody can own it there any more.
 
     available/<id>/                           its marker: nobody owns
     leased/<id>/                              its marker: one of its daemons owns, or left it behind
@@ -34,7 +34,7 @@ SEAL = "moved-to-data-engine.json"
 """The file in the older system's marker that says the workspace was moved."""
 
 TABLES = ("runs", "step_runs", "logs", "file_state")
-"""What the older system publishes, each as `state/<table>/<id>.parquet`."""
+"""The tables that the older system publishes, each as `state/<table>/<id>.parquet`."""
 
 _STALE_AFTER_S = 90.0
 """The older system's own threshold; its owners write their heartbeat every 30 s."""
@@ -47,7 +47,7 @@ _WITHOUT_A_NAME = "default"
 
 
 class OlderMarker(NamedTuple):
-    """What the older system's markers say of the workspace that it calls `older_id`."""
+    """The state of the workspace `older_id` by the older system's markers."""
 
     older_id: str
     state: Literal["available", "leased", "sealed"]
@@ -58,16 +58,16 @@ def older_markers(folder: FileSystem, workspace_id: str) -> list[OlderMarker]:
 
     A folder among the markers that nothing tells to be the older system's is none.
     """
-    found: dict[str, OlderMarker] = {}
+    markers: dict[str, OlderMarker] = {}
     for name in _markers(folder, "available"):
         if _is_older(folder, name, workspace_id):
-            found[name] = OlderMarker(name, "available")
+            markers[name] = OlderMarker(name, "available")
     for name in _markers(folder, "leased"):
         if SEAL in _names(folder, f"leased/{name}"):
-            found[name] = OlderMarker(name, "sealed")
+            markers[name] = OlderMarker(name, "sealed")
         elif _is_older(folder, name, workspace_id):
-            found[name] = OlderMarker(name, "leased")
-    return [found[name] for name in sorted(found)]
+            markers[name] = OlderMarker(name, "leased")
+    return [markers[name] for name in sorted(markers)]
 
 
 def older_ids(folder: FileSystem, workspace_id: str) -> list[str]:
@@ -79,7 +79,7 @@ def older_ids(folder: FileSystem, workspace_id: str) -> list[str]:
 
 
 def why_not_ours(folder: FileSystem, workspace_id: str) -> str | None:
-    """Why this system must not own the workspace: one of the older one's daemons owns it by its marker, alive or not, or may; what helps.
+    """Why this system must not own the workspace, and what helps: by its marker a daemon of the older system owns it, alive or not, or may.
     None once it was moved, and where it never was."""
     markers = {marker.state: marker.older_id for marker in older_markers(folder, workspace_id)}
     if "leased" in markers:
@@ -107,27 +107,28 @@ class OlderLease:
 def look_at_leases(state: Path, workspace_id: str) -> list[OlderLease]:
     """The older system's leases of a workspace, by id; `state` is the workspace's `.workspace_state`."""
     folder, now_s = OsFolder(state), _server_now_s(state)
-    found = []
+    leases = []
     for marker in older_markers(folder, workspace_id):
         if marker.state != "leased":
-            found.append(OlderLease(marker.older_id, marker.state))
+            leases.append(OlderLease(marker.older_id, marker.state))
             continue
         path = state / f"leases/{marker.older_id}.parquet"
         row = _row(path)
         # A claim makes its marker first and writes its heartbeat then.
-        written = [path] if row else [path, state / "leased" / marker.older_id, state / "leased"]
+        places = [path] if row else [path, state / "leased" / marker.older_id, state / "leased"]
         ages = []
-        for one in written:
+        for place in places:
             with suppress(OSError):
-                ages.append(now_s - os.stat(one).st_mtime)
+                ages.append(now_s - os.stat(place).st_mtime)
         with suppress(ValueError):  # clocks differ: an owner lives when either says so, and the future says nothing
             at = datetime.fromisoformat(str(row.get("last_checkpoint_at_utc")))
             ages.append(abs(time.time() - (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()))
         is_live = row.get("machine_id") != _MOVED and any(age < _STALE_AFTER_S for age in ages)
         owner = str(row.get("machine_id") or row.get("host_name") or "nobody says which")
-        found.append(OlderLease(marker.older_id, "live" if is_live else "left_behind", owner))
-    known = {lease.older_id for lease in found}
-    return found + [OlderLease(one, "unmarked") for one in older_ids(folder, workspace_id) if one not in known]
+        leases.append(OlderLease(marker.older_id, "live" if is_live else "left_behind", owner))
+    ids = {lease.older_id for lease in leases}
+    others = (older_id for older_id in older_ids(folder, workspace_id) if older_id not in ids)
+    return leases + [OlderLease(older_id, "unmarked") for older_id in others]
 
 
 def refuse_live(leases: list[OlderLease]) -> None:
@@ -153,43 +154,43 @@ def seal(state: Path, lease: OlderLease, by: str) -> None:
         OwnedElsewhereError: one of its daemons was quicker.
         WorkspaceError: the share cannot be written.
     """
-    folder, one = OsFolder(state), lease.older_id
-    refuse_live([now for now in look_at_leases(state, one) if now.older_id == one])
+    folder, older_id = OsFolder(state), lease.older_id
+    refuse_live([older for older in look_at_leases(state, older_id) if older.older_id == older_id])
     text = json.dumps({"moved_at_utc": utc_text(time.time()), "by": by, "version": __version__}, indent=2) + "\n"
     try:
         make(OsFolder(state.parent), state.name)
         for name in ("available", "leased", "leases", "stale"):
             make(folder, name)
         if lease.state == "left_behind":  # as the older system does with it
-            folder.rename_dir(f"leased/{one}", f"stale/{one}__{secrets.token_hex(6)}")
-        put(folder, f"leases/{one}.parquet", _heartbeat(one), secrets.token_hex(6))
+            folder.rename_dir(f"leased/{older_id}", f"stale/{older_id}__{secrets.token_hex(6)}")
+        put(folder, f"leases/{older_id}.parquet", _heartbeat(older_id), secrets.token_hex(6))
         if lease.state == "available":
-            folder.rename_dir(f"available/{one}", f"leased/{one}")
+            folder.rename_dir(f"available/{older_id}", f"leased/{older_id}")
         else:
-            folder.mkdir(f"leased/{one}")
-        folder.write(f"leased/{one}/{SEAL}", text.encode())
+            folder.mkdir(f"leased/{older_id}")
+        folder.write(f"leased/{older_id}/{SEAL}", text.encode())
     except (FileNotFoundError, FileExistsError) as error:
         raise OwnedElsewhereError(
             "a daemon of the older system has just taken the workspace",
-            where=f".workspace_state/leased/{one}",
+            where=f".workspace_state/leased/{older_id}",
             fix="end it, then import again",
         ) from error
     except OSError as error:
         raise WorkspaceError(
             f"the older system's marker cannot be taken: {drive_words(error)}",
-            where=str(state / "leased" / one),
+            where=str(state / "leased" / older_id),
             fix="make the workspace writable for this user, then import again",
         ) from error
 
 
 def _markers(folder: FileSystem, place: str) -> list[str]:
     """The names of folders there that this system does not make."""
-    found = []
+    names = []
     for name in _names(folder, place):
         with suppress(OSError):
             if not _OWN_ID.fullmatch(name) and name[0] != "." and folder.kind(f"{place}/{name}") == "folder":
-                found.append(name)
-    return found
+                names.append(name)
+    return names
 
 
 def _is_older(folder: FileSystem, name: str, workspace_id: str) -> bool:
@@ -199,12 +200,12 @@ def _is_older(folder: FileSystem, name: str, workspace_id: str) -> bool:
 
 
 def _is_published(name: str) -> bool:
-    """Whether it is no segment of this system, which have a number and a random part."""
+    """Whether the older system has published the file: a segment of this one has a number and a random part."""
     return name.endswith(".parquet") and SEGMENT_NAME.fullmatch(name) is None and name[0] != "."
 
 
 def _names(folder: FileSystem, path: str) -> list[str]:
-    """The names in a folder; none where it cannot be looked into, which whoever claims is told of."""
+    """The names in a folder; none where it cannot be looked into: a claim reports that."""
     try:
         return folder.listdir(path)
     except OSError:
@@ -212,7 +213,7 @@ def _names(folder: FileSystem, path: str) -> list[str]:
 
 
 def _row(path: Path) -> dict[str, Any]:
-    """The heartbeat; nothing of one that cannot be read, which the older system takes for none."""
+    """The heartbeat; empty where it cannot be read: the older system takes that for none."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

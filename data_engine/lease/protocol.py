@@ -18,12 +18,12 @@ from data_engine.workspace.settings import LEAST_HEARTBEATS
 
 FORMAT = 4
 """2: repairs stand in the list, and a list may go on at a higher number. 3: deployments and requests travel: who does not know
-them would run what nobody deployed. 4: what people were told
-travels: who does not know it would tell it again. Who knows only an earlier format observes and never owns."""
+them would run what nobody deployed. 4: the troubles that people were told of travel: who does not know them would tell them
+again. Who knows only an earlier format observes and never owns."""
 
 
 MOST_SEGMENTS = 20_000
-"""Of an entry, in all its tables."""
+"""The most segments of an entry, in all its tables."""
 
 Kind = Literal["genesis", "claim", "commit", "renew", "release", "repair"]
 
@@ -35,7 +35,7 @@ SEGMENT_NAME = re.compile(r"([0-9]{10})-[0-9A-Za-z_-]{1,64}\.parquet")
 
 
 class LeaseOutcome(Exception):
-    """What the protocol may answer besides success; input and output errors stay `OSError`."""
+    """An answer of the protocol besides success; input and output errors stay `OSError`."""
 
 
 class Fenced(LeaseOutcome):
@@ -105,8 +105,8 @@ class Limits:
     stale_after_s: float = 90.0
 
     def __post_init__(self) -> None:
-        known = all(isinstance(value, (int, float)) for value in (self.heartbeat_s, self.stale_after_s))
-        if not known or not 0 < self.heartbeat_s <= self.stale_after_s / LEAST_HEARTBEATS * (1 + 1e-9) < math.inf:
+        are_numbers = all(isinstance(value, (int, float)) for value in (self.heartbeat_s, self.stale_after_s))
+        if not are_numbers or not 0 < self.heartbeat_s <= self.stale_after_s / LEAST_HEARTBEATS * (1 + 1e-9) < math.inf:
             raise FlowValidationError(
                 f"heartbeat {self.heartbeat_s!r} s and stale_after {self.stale_after_s!r} s cannot be combined",
                 where="[lease]",
@@ -161,7 +161,7 @@ class Limits:
 
 @frozen
 class Identity:
-    """Who speaks: one daemon of one machine.
+    """The identity of one daemon on one machine.
 
     `daemon_id` is new for every process. `lock_id` is the random id kept beside the local lock of this workspace and
     `host_id` the operating system's own; both empty for a process that never claims.
@@ -177,7 +177,7 @@ class Identity:
 
     @property
     def shown(self) -> str:
-        """What people know the machine by."""
+        """The machine's name for people."""
         return self.host_name or self.machine_id
 
 
@@ -205,7 +205,7 @@ class Fold:
 
 @frozen
 class Repair:
-    """That a damaged list was repaired: generation `number` goes on from `base` (-1: from none), so that what was published
+    """A repair of a damaged list: generation `number` goes on from `base` (-1: from none), so that what was published
     between the two, and some segments of `tables`, are lost on the share. Whoever still holds such rows publishes them again.
     """
 
@@ -256,12 +256,12 @@ class Generation:
         return frozenset(segment.name for segments in self.files.values() for segment in segments)
 
     def record(self) -> dict[str, Any]:
-        """What is stored."""
+        """The record as it is stored."""
         by = asdict(self.by)
         limits = {} if self.limits is None else asdict(self.limits)
         files = {table: [[s.name, s.size_bytes, s.digest] for s in rows] for table, rows in self.files.items()}
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NESTED}
-        repairs = [asdict(one) for one in self.repairs]
+        repairs = [asdict(repair) for repair in self.repairs]
         return {"format": FORMAT, **by, **own, **limits, "files": files, "repairs": repairs}
 
 
@@ -288,7 +288,7 @@ class LeaseRecord:
 
     @property
     def shown(self) -> str:
-        """What people know the owner by."""
+        """The owner's name for people."""
         return self.host_name or self.machine_id
 
 
@@ -308,13 +308,13 @@ class Request:
 
     @property
     def shown(self) -> str:
-        """What people know the requester by."""
+        """The requester's name for people."""
         return self.requester_host_name or self.requester_machine_id
 
 
 @frozen
 class Damage:
-    """What of the published state cannot be read as it was written, as this machine has noticed it.
+    """A part of the published state that cannot be read as it was written, as this machine has noticed it.
 
     `file` is where, relative to the state folder, if it is one file; `since_utc` is shown to people. `kind` says what helps:
     a repair, an update of Data Engine ("newer"), or that somebody takes away what lies there ("foreign"). A "heartbeat" is
@@ -359,16 +359,16 @@ def folded(table: str, segments: tuple[Segment, ...], fold: Fold, new: Segment |
     Raises:
         ValueError: some are there and some not, or they are no neighbours; readers go by the order.
     """
-    named = [at for at, segment in enumerate(segments) if segment.name in fold.names]
-    if not named:
+    places = [at for at, segment in enumerate(segments) if segment.name in fold.names]
+    if not places:
         return segments
-    if len(named) != len(set(fold.names)):
-        raise ValueError(f"{table}: {len(set(fold.names)) - len(named)} of the segments to fold are not there")
-    if fold.content is not None and named[-1] - named[0] + 1 != len(named):
+    if len(places) != len(set(fold.names)):
+        raise ValueError(f"{table}: {len(set(fold.names)) - len(places)} of the segments to fold are not there")
+    if fold.content is not None and places[-1] - places[0] + 1 != len(places):
         raise ValueError(f"{table}: the segments to fold are no neighbours")
     put = () if new is None else (new,)
-    rest = tuple(segment for segment in segments[named[0] :] if segment.name not in fold.names)
-    return segments[: named[0]] + put + rest
+    rest = tuple(segment for segment in segments[places[0] :] if segment.name not in fold.names)
+    return segments[: places[0]] + put + rest
 
 
 def segment_number(name: str) -> int | None:
@@ -387,7 +387,7 @@ State = Literal["available", "reserved", "owned", "mine", "stale", "unreachable"
 
 @frozen
 class Observed:
-    """What one observer has seen so far, in seconds of its own clock. `mark` only ever moves forward.
+    """The observations of one observer so far, in seconds of its own clock. `mark` only ever moves forward.
 
     `moved_s`: when the newest sign of the owner was first seen; `silent_since_s`: since when silence counts, which is
     later after a hole in the looking; `polled_s`: the last successful look; `token_s`: when the token was first seen.
@@ -405,11 +405,11 @@ class Observed:
 
 @frozen
 class View:
-    """What one look showed and what it means here; `limits` are those of the owner, else one's own.
+    """The result of one look and its meaning here; `limits` are those of the owner, else of this machine.
 
     `available`, `stale` and `mine` may be claimed (`mine`: a claim of this daemon whose answer was lost). `reserved` is
-    handed over to somebody who has not taken it yet. When it is `unreachable`, `away` is what the drive said. When it is
-    `damaged`, `damage` is what is, where only the heartbeat is `top` is there, and `silent_s` is for how long this machine
+    handed over to somebody who has not taken it yet. When it is `unreachable`, `away` is the drive's error. When it is
+    `damaged`, `damage` tells of it; `top` is there where only the heartbeat is, and `silent_s` is for how long this machine
     has known of the damage and heard nothing of an owner.
     """
 
@@ -426,7 +426,7 @@ class View:
 
     @property
     def why(self) -> str:
-        """What is wrong when it is `unreachable` or `damaged`."""
+        """The reason when it is `unreachable` or `damaged`."""
         return self.away if self.damage is None else self.damage.what
 
     @property
@@ -445,7 +445,7 @@ def observe(
     after_s: float,
     limits: Limits,
 ) -> Observed:
-    """What has been seen after a look that began at `before_s` and ended at `after_s`.
+    """The observations after a look that began at `before_s` and ended at `after_s`.
 
     The rule of silence: it begins anew when (generation, beat under the current token) moves forward, and when nobody
     was looking for longer than `max_gap_s`. A missing or damaged heartbeat, or one with another token, is no news.
@@ -474,7 +474,7 @@ def view_of(
     me: Identity,
     is_dead_here: bool,
 ) -> View:
-    """What a look means to `me`; `is_dead_here`: the owner was a daemon of this machine that is known to be gone."""
+    """The meaning of a look to `me`; `is_dead_here`: the owner was a daemon of this machine that is known to be gone."""
     silent_s = max(0.0, before_s - seen.silent_since_s)
     is_live = request is not None and before_s - seen.request_s < limits.request_expiry_s
     is_own = is_live and request is not None and request.requester_daemon_id == top.by.daemon_id and top.is_owned

@@ -1,4 +1,4 @@
-"""What lies on the share, as bytes: a record is 16 hex digits of a SHA-256, a line feed, and one JSON object.
+"""Encode and decode the records on the share: 16 hex digits of a SHA-256, a line feed, and one JSON object.
 
 Fields nobody knows are ignored; a generation with a higher `format` than ours is not understood. Whoever can write to the share
 can write a record, with its right checksum. So a record is believed only where each field it has is of the field's type and
@@ -36,20 +36,20 @@ from data_engine.lease.protocol import (
 from data_engine.ledger.segments import LARGEST_SEGMENT_BYTES
 
 LARGEST_ENTRY_BYTES = 4_000_000
-"""Of an entry's file; one that lists a thousand segments has 100 kB. Parsed, the worst of this size takes 100 MB for a moment."""
+"""The size of an entry's file: with a thousand segments it has 100 kB. Parsed, the worst of this size takes 100 MB for a moment."""
 
 LARGEST_HEARTBEAT_BYTES = 64_000
-"""Of a heartbeat's or a request's file, which have 400 bytes."""
+"""The size of a heartbeat's or a request's file, which have 400 bytes."""
 
 LONGEST_STALE_AFTER_S = 86_400.0
 """The settings allow no longer one: nobody can be made to wait for ever until an owner may be taken over."""
 
 _LONGEST_TEXT = 1_000
 _LARGEST_NUMBER = 10**10 - 1
-"""As ten digits can say. Generations, tokens, beats and process ids stay far below it."""
+"""The largest number of ten digits. Generations, tokens, beats and process ids stay far below it."""
 
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
-"""What no name of a machine has, and a terminal may take for an order."""
+"""The characters that no name of a machine has, and a terminal may take for an order."""
 
 _TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{16}")
@@ -94,7 +94,7 @@ def checked_name(pattern: re.Pattern[str], text: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """At most a line of it: a number may have thousands of digits, and a list thousands of items."""
+    """The value in at most a line: a number may have thousands of digits, and a list thousands of items."""
     if isinstance(value, str):
         return repr(value[:60])
     is_short = isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**64)
@@ -153,13 +153,13 @@ def generation_of(data: bytes, number: int) -> Generation:
         record = decode(data)
     except Damaged as error:
         raise Damaged(f"generation {number}: {error}") from None
-    written = record.get("format")
-    if isinstance(written, int) and written > FORMAT:
+    version = record.get("format")
+    if isinstance(version, int) and version > FORMAT:
         raise NewerFormat(f"generation {number} was written by Data Engine {_version_shown(record)}".rstrip())
     try:
         limits = Limits(**_known(Limits, record)) if "heartbeat_s" in record else None
-        known = {name: record[name] for name in record if name not in NESTED}
-        generation = Generation(**_known(Generation, known), by=Identity(**_known(Identity, record)), limits=limits)
+        values = {name: record[name] for name in record if name not in NESTED}
+        generation = Generation(**_known(Generation, values), by=Identity(**_known(Identity, record)), limits=limits)
         generation = replace(generation, files=_files(record["files"]), repairs=_repairs(record.get("repairs", [])))
     except (TypeError, ValueError, KeyError) as error:
         raise Damaged(f"generation {number} is no entry: {type(error).__name__}: {error}") from None
@@ -198,13 +198,13 @@ def fields_of(kind: type, data: bytes, name: str, largest: int = LARGEST_HEARTBE
         Damaged: it is none.
     """
     try:
-        known = _known(kind, decode(data, largest))
+        values = _known(kind, decode(data, largest))
     except (TypeError, ValueError) as error:
         raise Damaged(f"no {name}: {error}") from None
-    missing = [one.name for one in fields(kind) if one.default is MISSING and one.name not in known]
+    missing = [field.name for field in fields(kind) if field.default is MISSING and field.name not in values]
     if missing:
         raise Damaged(f"no {name}: it has no {missing[0]}")
-    return known
+    return values
 
 
 def _known(kind: type, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,7 +214,7 @@ def _known(kind: type, record: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def _checks(kind: type) -> dict[str, Callable[[str, Any], Any]]:
-    return {one.name: _CHECKS[str(one.type)] for one in fields(kind) if str(one.type) in _CHECKS}
+    return {field.name: _CHECKS[str(field.type)] for field in fields(kind) if str(field.type) in _CHECKS}
 
 
 def _kind(name: str, value: Any) -> Kind:
@@ -264,8 +264,8 @@ def _repair(row: Any) -> Repair:
     if base != -1:
         checked_number("base", base)
     tables = tuple(checked_name(_TABLE_NAME, table) for table in row["tables"])
-    known = {name: value for name, value in row.items() if name not in ("tables", "base")}
-    return Repair(**_known(Repair, known), base=base, tables=tables)
+    values = {name: value for name, value in row.items() if name not in ("tables", "base")}
+    return Repair(**_known(Repair, values), base=base, tables=tables)
 
 
 def _version_shown(record: Mapping[str, Any]) -> str:

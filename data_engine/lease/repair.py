@@ -1,4 +1,4 @@
-"""Going on after the drive lost or damaged what was published: from the newest generation that can be read.
+"""Repair a list that the drive has lost or damaged: go on from the newest generation that can be read.
 
 The number of a repair is higher than any this machine has ever seen, so that no number, and no token, is used twice. Where
 the list has lost its end, or some of its segments, that stands in every later generation: machines that had seen more
@@ -31,7 +31,7 @@ from data_engine.record import frozen
 
 @frozen
 class Repaired:
-    """What a repair did: the generation it appended.
+    """The result of a repair: the generation that it appended.
 
     `lost_generations` could not be read or are gone; `lost_segments` (`table/name`) are missing or damaged.
     """
@@ -64,31 +64,31 @@ def repair(
         OSError: the share is away, full or read-only.
     """
     generations, me, new_id, at_utc = participant.generations, participant.me, participant.new_id, participant.utc()
-    found = _found(generations, accepts_shorter=accepts_shorter, refused=refused, check=check)
-    if not (found.is_damaged or is_replaced):
+    survey = _survey(generations, accepts_shorter=accepts_shorter, refused=refused, check=check)
+    if not (survey.is_damaged or is_replaced):
         return None
     begin()
-    for number in found.missing:
+    for number in survey.missing:
         generations.give_up(number)
-    tables = tuple(TABLES) if found.lost or is_replaced else tuple(found.broken)
-    fact = Repair(found.target, new_id(), found.first.number, tables, me.shown, at_utc)
+    tables = tuple(TABLES) if survey.lost or is_replaced else tuple(survey.broken)
+    fact = Repair(survey.target, new_id(), survey.first.number, tables, me.shown, at_utc)
     after = next_generation(
-        replace(found.first, number=found.target - 1, goes_on_at=0),
+        replace(survey.first, number=survey.target - 1, goes_on_at=0),
         "repair",
         me,
         new_id(),
         at_utc,
-        files=_without(found.first.files, found.broken),
-        repairs=(*found.first.repairs, fact)[-KEPT_REPAIRS:],
+        files=_without(survey.first.files, survey.broken),
+        repairs=(*survey.first.repairs, fact)[-KEPT_REPAIRS:],
     )
-    _publish(generations, found, after, new_id)
-    segments = tuple(f"{table}/{name}" for table, names in found.broken.items() for name in names)
-    return Repaired(after, found.lost, segments)
+    _publish(generations, survey, after, new_id)
+    segments = tuple(f"{table}/{name}" for table, names in survey.broken.items() for name in names)
+    return Repaired(after, survey.lost, segments)
 
 
 @frozen
-class _Found:
-    """What a damaged list still shows. The repair goes on from `first`, the newest readable generation (an empty one, -1, where
+class _Survey:
+    """The rest of a damaged list. The repair goes on from `first`, the newest readable generation (an empty one, -1, where
     there is none), at `place`, and stands at `target`. `newest` is the highest number there is, `missing` are those above
     `first` without an entry, `lost` those that are gone, `broken` the segments of `first` that are.
     """
@@ -107,49 +107,49 @@ class _Found:
         return bool(self.missing or self.lost or self.broken or self.is_unfinished)
 
 
-def _found(
+def _survey(
     generations: GenerationList,
     *,
     accepts_shorter: bool,
     refused: Collection[str],
     check: Callable[[Generation | None], None],
-) -> _Found:
-    known = generations.known
+) -> _Survey:
+    highest = generations.known
     numbers = _numbers(generations)
     base, missing = generations.newest_readable(numbers)
-    if base is None and known <= 0:
+    if base is None and highest <= 0:
         raise Damaged("no generation can be read, and this machine has never seen one")
     newest = numbers[-1] if numbers else -1
-    if newest < known and not accepts_shorter:
-        raise ShorterList(f"the list ends at generation {newest}, {known} was seen before")
+    if newest < highest and not accepts_shorter:
+        raise ShorterList(f"the list ends at generation {newest}, {highest} was seen before")
     check(base)
     first = base or Generation(-1, "genesis", 0, "", Identity("", ""))
     is_unfinished = first.number == newest and first.goes_on_at > 0
     place = first.goes_on_at if is_unfinished else newest + 1
-    return _Found(
+    return _Survey(
         first,
         newest,
         place,
         # The turn must not be where an owner that does not know of it would go on from, with the next number.
-        target=max(place, known + 2 if place == known else known + 1),
+        target=max(place, highest + 2 if place == highest else highest + 1),
         missing=tuple(missing),
-        lost=tuple(range(first.next_number, max(newest, known) + 1)),
+        lost=tuple(range(first.next_number, max(newest, highest) + 1)),
         broken=generations.broken_segments(first, refused),
         is_unfinished=is_unfinished,
     )
 
 
-def _publish(generations: GenerationList, found: _Found, after: Generation, new_id: Callable[[], str]) -> None:
+def _publish(generations: GenerationList, survey: _Survey, after: Generation, new_id: Callable[[], str]) -> None:
     """Append `after` where the list ends, or behind a turn that says at which number it goes on."""
-    before = found.first if 0 <= found.first.number == found.newest else None
-    if found.newest < 0:
+    before = survey.first if 0 <= survey.first.number == survey.newest else None
+    if survey.newest < 0:
         generations.begin_again(after)
-    elif found.target > found.place:
-        turn = replace(after, number=found.place, token=found.place, nonce=new_id(), goes_on_at=found.target)
-        generations.publish(turn, before, in_number=found.newest)
-        generations.publish(after, turn, in_number=found.place)
+    elif survey.target > survey.place:
+        turn = replace(after, number=survey.place, token=survey.place, nonce=new_id(), goes_on_at=survey.target)
+        generations.publish(turn, before, in_number=survey.newest)
+        generations.publish(after, turn, in_number=survey.place)
     else:
-        generations.publish(after, before, in_number=found.newest)
+        generations.publish(after, before, in_number=survey.newest)
 
 
 def _numbers(generations: GenerationList) -> list[int]:

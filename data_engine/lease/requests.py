@@ -1,4 +1,4 @@
-"""What other workstations ask the owner to do: files on the share, and the decision what becomes of each.
+"""The requests of other workstations to the owner: files on the share, and the decision about each.
 
     requests/<request id>.json    who asks for what, with a beat that the asker renews while it waits
 
@@ -24,17 +24,17 @@ from data_engine.record import frozen
 ROOT = "requests"
 RENEW_S = 30.0
 SILENT_S = 180.0
-"""Of the owner's clock: whose beat has not moved for so long is not there any more."""
+"""By the owner's clock: an asker whose beat has not moved for so long is gone."""
 
 LONGEST_S = 600.0
 """A request that waits for longer, by the owner's clock, is not carried out any more."""
 
 LARGEST_REQUEST_BYTES = 64_000
 LONGEST_ARGUMENTS = 30_000
-"""As JSON, whose quotes and slashes take two letters in the file."""
+"""The length as JSON, whose quotes and slashes take two letters in the file."""
 
 MOST_REQUESTS = 1_000
-"""At once; who finds more looks at the first."""
+"""The most requests at once; of more only the first are read."""
 
 _VERB = re.compile(r"[a-z][a-z-]{0,40}")
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -44,7 +44,7 @@ _TEMP = re.compile(r"[0-9a-f]{32}\.json\.[0-9a-z]+\.tmp")
 
 @frozen
 class Request:
-    """What somebody on another machine asks for. `arguments` is a JSON object; `at_utc` is display only.
+    """A request of somebody on another machine. `arguments` is a JSON object; `at_utc` is display only.
 
     `file_owner` is who owns the file on the share, as far as the system says; `by` is what the request claims.
     """
@@ -61,21 +61,21 @@ class Request:
     file_owner: str = ""
 
     @property
-    def given(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         """The arguments."""
-        found = json.loads(self.arguments)
-        assert isinstance(found, dict)
-        return found
+        values = json.loads(self.arguments)
+        assert isinstance(values, dict)
+        return values
 
     @property
     def set_id(self) -> str:
         """The set that a request to deploy names; "" of any other."""
-        return str(self.given.get("set_id", "")) if self.verb == "deploy" else ""
+        return str(self.values.get("set_id", "")) if self.verb == "deploy" else ""
 
 
 @frozen
 class Seen:
-    """What this owner has seen of a request: since when, its beat, and when that moved last, on its own clock."""
+    """The sighting of a request: since when, its beat, and when that moved last, on this owner's clock."""
 
     since_s: float
     beat: int
@@ -91,11 +91,11 @@ class Answer:
 
 
 Move: TypeAlias = Answer | Literal["take", "remove", "leave"]
-"""Carry it out, after it was published that it is taken; remove the file of one that is answered; or leave one that is being carried out."""
+"""Carry a request out, after it was published as taken; remove the file of an answered one; or leave one that is being carried out."""
 
 
 def judge(seen: Seen, *, state: str | None, is_running: bool, lay_there: bool, now_s: float) -> Move:
-    """What becomes of a request whose file lies there. `state` is what was published of it: "taken", "answered" or nothing;
+    """The move for a request whose file lies there. `state` is what was published of it: "taken", "answered" or nothing;
     `lay_there` says that it did so before this owner looked.
 
     Example:
@@ -128,17 +128,17 @@ INTERRUPTED = "the owner ended while it carried the request out: check what was 
 
 
 def look_again(seen: Mapping[str, Seen], listed: Mapping[str, Request], now_s: float) -> dict[str, Seen]:
-    """What is seen of the requests that lie there now; those that are gone are forgotten."""
-    found: dict[str, Seen] = {}
+    """The sightings of the requests that lie there now; those that are gone are forgotten."""
+    sightings: dict[str, Seen] = {}
     for request_id, request in listed.items():
-        known = seen.get(request_id)
-        if known is None:
-            found[request_id] = Seen(now_s, request.beat, now_s)
+        before = seen.get(request_id)
+        if before is None:
+            sightings[request_id] = Seen(now_s, request.beat, now_s)
         else:
-            found[request_id] = (
-                known if known.beat == request.beat else replace(known, beat=request.beat, moved_s=now_s)
+            sightings[request_id] = (
+                before if before.beat == request.beat else replace(before, beat=request.beat, moved_s=now_s)
             )
-    return found
+    return sightings
 
 
 class RequestFiles:
@@ -152,7 +152,7 @@ class RequestFiles:
         >>> from data_engine.lease.folder import OsFolder
         >>> files = RequestFiles(OsFolder(Path(tempfile.mkdtemp())), iter("abcdef").__next__)
         >>> files.put(Request("0" * 32, "run", "claims", "{}", "anna", "m1", "ANNA-PC", "2026-01-01T00:00:00+00:00"))
-        >>> [one.flow for one in files.listed().values()], files.remove("0" * 32), files.listed()
+        >>> [request.flow for request in files.listed().values()], files.remove("0" * 32), files.listed()
         (['claims'], None, {})
     """
 
@@ -168,14 +168,14 @@ class RequestFiles:
 
     def listed(self) -> dict[str, Request]:
         """The requests that lie there and can be read; a damaged one is none."""
-        found: dict[str, Request] = {}
+        requests: dict[str, Request] = {}
         names = (name for name in names_in(self.folder, ROOT) if _NAME.fullmatch(name))
         for name in sorted(names)[:MOST_REQUESTS]:
             with suppress(FileNotFoundError, NotFollowedError, IsADirectoryError, Damaged):
                 request = request_of(self.folder.read(f"{ROOT}/{name}", LARGEST_REQUEST_BYTES))
                 if f"{request.request_id}.json" == name:
-                    found[request.request_id] = request
-        return found
+                    requests[request.request_id] = request
+        return requests
 
     def remove(self, request_id: str) -> None:
         """Take a request away; nothing where it is gone."""
@@ -190,18 +190,18 @@ def request_of(data: bytes) -> Request:
     """
     record = decode(data, LARGEST_REQUEST_BYTES)
     try:
-        known: dict[str, Any] = {}
-        for one in fields(Request):
-            if one.name in ("beat", "arguments", "file_owner"):
+        values: dict[str, Any] = {}
+        for field in fields(Request):
+            if field.name in ("beat", "arguments", "file_owner"):
                 continue
-            known[one.name] = checked_text(one.name, record[one.name])
-        known["beat"] = checked_number("beat", record["beat"])
+            values[field.name] = checked_text(field.name, record[field.name])
+        values["beat"] = checked_number("beat", record["beat"])
         arguments = record["arguments"]
         if not isinstance(arguments, str) or not isinstance(json.loads(arguments), dict):
             raise TypeError("its arguments are no object")
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise Damaged(f"no request: {type(error).__name__}: {error}") from None
-    request = Request(**known, arguments=arguments)
+    request = Request(**values, arguments=arguments)
     if not _ID.fullmatch(request.request_id) or not _VERB.fullmatch(request.verb):
         raise Damaged("no request: it has no id, or no verb")
     return request

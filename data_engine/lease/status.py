@@ -1,4 +1,4 @@
-"""What people are told about the ownership of a workspace: one word, who, how long, and what could be done next."""
+"""The ownership of a workspace as people see it: one word, who, how long, and what could be done next."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Word = Literal["available", "mine", "owned", "control_requested", "takeover_avai
 
 @frozen
 class Machine(Record):
-    """A workstation as the lease names it: what is known of it."""
+    """A workstation as the lease names it."""
 
     sparse: ClassVar = ("machine_id", "host_name", "daemon_id", "pid", "app_version", "client_kind", "requested_at_utc")
 
@@ -43,7 +43,7 @@ class Machine(Record):
 
 @frozen
 class DamageStatus(Record):
-    """What of the shared state is damaged, since when, and what helps. `kind` is "history", "newer", "foreign" or "heartbeat"."""
+    """The damage of the shared state, since when it is there, and what helps. `kind` is "history", "newer", "foreign" or "heartbeat"."""
 
     what: str = ""
     file: str = ""
@@ -143,7 +143,7 @@ class LeaseStatus(Record):
 
     @property
     def fix(self) -> str:
-        """What helps against the damage."""
+        """The remedy for the damage."""
         return _REPAIR if self.damage is None else self.damage.fix
 
     @property
@@ -188,13 +188,13 @@ class LeaseStatus(Record):
 
 
 def status_of(view: View, me: Identity, damage: Damage | None = None) -> LeaseStatus:
-    """What `view` means to people at this machine; `damage` is what it has noticed of the history beside the list."""
-    found = damage or view.damage
-    if found is None:
+    """The status of `view` for people at this machine; `damage` is that of the history beside the list."""
+    damage = damage or view.damage
+    if damage is None:
         return _undamaged(view, me)
     status = LeaseStatus("damaged") if view.top is None else _undamaged(view, me)
-    damaged = DamageStatus(found.what, found.file, me.shown, found.since_utc, _fix_of(found, view), found.kind)
-    return replace(status, state="damaged", note=found.what, damage=damaged)
+    shown = DamageStatus(damage.what, damage.file, me.shown, damage.since_utc, _fix_of(damage, view), damage.kind)
+    return replace(status, state="damaged", note=damage.what, damage=shown)
 
 
 def _fix_of(damage: Damage, view: View) -> str:
@@ -279,7 +279,7 @@ def why_no_release(status: LeaseStatus, machine_id: str, *, has_daemon: bool) ->
 
 
 def lease_lines(lease: Mapping[str, Any]) -> list[str]:
-    """What a person should know of the ownership that a status tells, a line each; the first says who owns.
+    """The ownership in a status as lines for people; the first says who owns.
 
     Example:
         >>> lease_lines({"words": "owned by this workstation", "lapsed": True, "trouble": "Host is down"})
@@ -305,7 +305,7 @@ def lease_lines(lease: Mapping[str, Any]) -> list[str]:
 
 
 def behind_words(lease: Mapping[str, Any]) -> str:
-    """What is not shown here because no daemon follows the workspace, and what brings it; "" where all of it is.
+    """The sentence that not all is shown here because no daemon follows the workspace, and what brings it; "" where all is.
 
     Example:
         >>> behind_words({"is_behind": True}), behind_words({})
@@ -343,8 +343,8 @@ def _requester(request: Request) -> Machine:
 
 def shown_machine(who: Mapping[str, Any] | None) -> str:
     """The name for people of a workstation that the lease names."""
-    found = who or {}
-    return str(found.get("host_name") or found.get("machine_id") or "another workstation")
+    machine = who or {}
+    return str(machine.get("host_name") or machine.get("machine_id") or "another workstation")
 
 
 def _for(seconds: float) -> str:
@@ -362,7 +362,7 @@ def peek(
     """The ownership as one look shows it: how long the owner has been silent takes longer to see, and is None.
 
     `identity` is the workspace's, `state_root` this machine's for who knows it already. A daemon of this machine that owns it
-    shows as `mine`. `known` is what this machine has kept of the list of generations: one that shows less is told; `taken` are the segments whose rows its ledger has, where that is to be told.
+    shows as `mine`. `known` is what this machine has kept of the list of generations: a list that shows less is reported; `taken` are the segments whose rows its ledger has, where `is_behind` is wanted.
 
     Raises:
         WorkspaceError: this machine's name cannot be kept.
@@ -410,10 +410,10 @@ def _has_no_list(folder: OsFolder) -> bool:
 
 
 def _lists_more(view: View, taken: Collection[str]) -> bool:
-    """Whether segments are published whose rows are not here; of a damaged list its damage is told."""
+    """Whether segments are published whose rows are not here; False for a damaged list."""
     if view.top is None or view.damage is not None:
         return False
-    return any(one.name not in taken for segments in view.top.files.values() for one in segments)
+    return any(segment.name not in taken for segments in view.top.files.values() for segment in segments)
 
 
 def refuse_owned_elsewhere(
@@ -447,7 +447,7 @@ _nobody_else: dict[Path, tuple[object, float]] = {}
 
 
 def _marks(workspace_state_dir: Path) -> tuple[int, ...] | None:
-    """When names in the folders that tell of owners changed last; None where the state of the workspace cannot be looked at."""
+    """The times when names in the folders that show owners last changed; None where the workspace's state cannot be read."""
     try:
         mark = os.stat(workspace_state_dir).st_mtime_ns
         with suppress(OSError):

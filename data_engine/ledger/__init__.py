@@ -6,7 +6,7 @@ logs.py             how much of the log of a run is kept, and what of it counts 
 run_warnings.py     how many warnings runs have, and what they say
 writer.py           a batch of events as rows, inside one transaction
 rows.py             rows as records
-connection.py       SQLite as this house uses it: WAL, transactions with a revision, group commit, errors with a fix
+connection.py       SQLite with WAL, transactions with a revision, group commit, errors with a fix
 migrations.py       the schema and its history
 maintenance.py      abandoning lost runs, reset
 outputs.py          the files that runs wrote, and where they are now

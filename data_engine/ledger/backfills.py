@@ -1,4 +1,4 @@
-"""Backfills in the ledger: what was asked for, run by run, and how far it is. Which of its runs are done is seen from the runs.
+"""Backfills in the ledger: their planned runs and their progress. The runs themselves say which of them are done.
 
 The runs of a backfill carry its id, and an id of their own that follows from it, so that nothing has to be kept in step.
 
@@ -18,13 +18,13 @@ from data_engine.ledger.rows import FLAG, MAPPING, RUN_COLUMNS, RowShape, restor
 from data_engine.model import Backfill, PlannedRun, Run
 from data_engine.record import frozen
 
-# A run without outputs wrote nothing, but for a flow of which none was ever seen: it writes where nobody looks.
+# A run without outputs wrote nothing, unless its flow never has any: then it writes where nobody looks.
 _WROTE = "(outputs IS NOT NULL OR NOT EXISTS (SELECT 1 FROM outputs WHERE flow_name = ?1))"
 
 
 @frozen
 class BackfillRow:
-    """One backfill: `asked` is its range and choice, `round` how often what failed was asked for again.
+    """One backfill: `asked` holds its range and choice, `round` counts how often its failed runs were repeated.
 
     With `is_as_scheduled` its runs have the params of a run that comes by itself.
     """
@@ -93,21 +93,21 @@ def backfill_of(row: BackfillRow) -> Backfill:
 
 
 def add(ledger: Ledger, row: BackfillRow, planned: Sequence[PlannedRun]) -> None:
-    """Keep a backfill with its runs."""
+    """Store a backfill with its planned runs."""
     with ledger.writing() as (connection, rev):
         _SHAPE.insert(connection, rev, [row])
         connection.executemany(
             "INSERT INTO backfill_items (backfill_id, number, source_key, slot_utc, at_utc, rev)"
             " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             [
-                storable((row.backfill_id, number, one.source, one.scheduled_for, row.at_utc, rev))
-                for number, one in enumerate(planned)
+                storable((row.backfill_id, number, run.source, run.scheduled_for, row.at_utc, rev))
+                for number, run in enumerate(planned)
             ],
         )
 
 
 def put(ledger: Ledger, row: BackfillRow) -> None:
-    """Keep how far it is, and its state."""
+    """Store the state and the progress of a backfill."""
     with ledger.writing() as (connection, rev):
         connection.execute(
             "UPDATE backfills SET state = ?, round = ?, ended = ?, failed = ?, rev = ? WHERE backfill_id = ?",
@@ -118,7 +118,7 @@ def put(ledger: Ledger, row: BackfillRow) -> None:
 def newest(ledger: Ledger, flow: str | None = None, limit: int = 20, *, state: str | None = None) -> list[BackfillRow]:
     """The newest backfills, of one flow or of all, the newest first."""
     where = "(?1 IS NULL OR flow_name = ?1) AND (?2 IS NULL OR state = ?2) ORDER BY at_utc DESC, rowid DESC LIMIT ?3"
-    return _asked(ledger, where, flow, state, limit)
+    return _select(ledger, where, flow, state, limit)
 
 
 def known(ledger: Ledger, backfill_id: str) -> BackfillRow | None:
@@ -127,20 +127,20 @@ def known(ledger: Ledger, backfill_id: str) -> BackfillRow | None:
     Raises:
         LedgerError: several ids begin so; the message names them.
     """
-    found = _asked(ledger, "backfill_id = ?", backfill_id)
-    if not found and backfill_id:
+    rows = _select(ledger, "backfill_id = ?", backfill_id)
+    if not rows and backfill_id:
         until = backfill_id + chr(0x10FFFF)
-        found = _asked(ledger, "backfill_id > ? AND backfill_id < ? ORDER BY backfill_id LIMIT 4", backfill_id, until)
-    if len(found) > 1:
-        ids = ", ".join(one.backfill_id for one in found[:3])
+        rows = _select(ledger, "backfill_id > ? AND backfill_id < ? ORDER BY backfill_id LIMIT 4", backfill_id, until)
+    if len(rows) > 1:
+        ids = ", ".join(row.backfill_id for row in rows[:3])
         raise LedgerError(
             f"several backfills begin with {backfill_id!r}: {ids}", where="backfill", fix="give more characters"
         )
-    return found[0] if found else None
+    return rows[0] if rows else None
 
 
 def planned_runs(ledger: Ledger, backfill_id: str) -> list[PlannedRun]:
-    """What it is to run, in order."""
+    """The planned runs of a backfill, in order."""
     rows = ledger.rows(
         "SELECT source_key, slot_utc FROM backfill_items WHERE backfill_id = ? ORDER BY number", backfill_id
     )
@@ -148,7 +148,7 @@ def planned_runs(ledger: Ledger, backfill_id: str) -> list[PlannedRun]:
 
 
 def begun_runs(ledger: Ledger, backfill_id: str) -> dict[str, tuple[str, str | None]]:
-    """The status of each of its runs that was begun and what kind of cause it has, by id."""
+    """The status and the kind of cause of each run that has begun, by run id."""
     rows = ledger.rows(
         "SELECT run_id, status, cause_kind FROM runs WHERE trigger_kind = 'backfill' AND trigger_detail = ?",
         backfill_id,
@@ -157,21 +157,25 @@ def begun_runs(ledger: Ledger, backfill_id: str) -> dict[str, tuple[str, str | N
 
 
 def runs_of(ledger: Ledger, backfill_id: str, limit: int = 100_000) -> list[Run]:
-    """Its runs that were begun, newest first."""
+    """The runs of a backfill that have begun, newest first."""
     mine = "trigger_kind = 'backfill' AND trigger_detail = ? ORDER BY started_at_utc DESC, rowid DESC LIMIT ?"
     return ledger.runs_where(mine, backfill_id, limit)
 
 
 def ends_of_sources(ledger: Ledger, flow: str) -> dict[str, LastEnd]:
-    """How the runs of the flow's sources ended, by their paths inside its folder; for a flow whose sources have no state."""
-    return _last_ends(
-        ledger, "SELECT source_key, status FROM runs WHERE flow_name = ? ORDER BY started_at_utc, rowid", flow
-    )
+    """How the runs of each source ended, by its path inside the flow's folder; for a flow whose sources have no state."""
+    ends: dict[str, LastEnd] = {}
+    query = "SELECT source_key, status FROM runs WHERE flow_name = ? ORDER BY started_at_utc, rowid"
+    for key, status in ledger.rows(query, flow):
+        if key is not None:
+            at = restored(key)
+            ends[at] = LastEnd(status, status == "success" or (at in ends and ends[at].has_success))
+    return ends
 
 
 def ends_of_slots(ledger: Ledger, flow: str) -> dict[tuple[str, str | None], LastEnd]:
-    """How the runs of the flow's slots ended that count for its schedule, by slot and source."""
-    found: dict[tuple[str, str | None], LastEnd] = {}
+    """How the runs that count for the flow's schedule ended, by slot and source."""
+    ends: dict[tuple[str, str | None], LastEnd] = {}
     with ledger.reading() as connection:
         rows = connection.execute(
             "SELECT scheduled_for, source_key, status FROM runs WHERE flow_name = ? AND scheduled_for IS NOT NULL"
@@ -181,37 +185,37 @@ def ends_of_slots(ledger: Ledger, flow: str) -> dict[tuple[str, str | None], Las
         )
         for slot, key, status in rows:
             at = slot, key and restored(key)
-            found[at] = LastEnd(status, status == "success" or (at in found and found[at].has_success))
-        # Of what was served so long ago that its run is forgotten nothing else is known.
+            ends[at] = LastEnd(status, status == "success" or (at in ends and ends[at].has_success))
+        # Of a slot whose run was pruned only this row is left.
         gone = connection.execute(
             "SELECT slot_utc FROM schedule_slots WHERE flow_name = ? AND run_id <> ''"
             " AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.run_id = schedule_slots.run_id)",
             storable((flow,)),
         )
         for (slot,) in gone:
-            found.setdefault((slot, None), LastEnd("success", True))
-    return found
+            ends.setdefault((slot, None), LastEnd("success", True))
+    return ends
 
 
 def is_done_since(ledger: Ledger, row: BackfillRow, planned: PlannedRun) -> bool:
-    """Whether a run of the source or slot that came by itself, or was asked for, has ended well since the backfill was asked for."""
+    """Whether a run of the source or slot, by itself or on request, has ended well since the backfill was requested."""
     if planned.scheduled_for is not None:
-        ask = (
+        query = (
             "SELECT 1 FROM runs WHERE flow_name = ? AND source_key IS ? AND finished_at_utc > ? AND scheduled_for = ?"
             " AND status = 'success' AND trigger_kind = 'slot' LIMIT 1"
         )
-        asked = [row.flow, planned.source, row.at_utc, planned.scheduled_for]
+        values = [row.flow, planned.source, row.at_utc, planned.scheduled_for]
     else:
-        ask = (
+        query = (
             "SELECT 1 FROM file_state WHERE flow_name = ? AND source_key = ? AND last_success_at_utc > ?"
             " AND last_status = 'success' LIMIT 1"
         )
-        asked = [row.flow, planned.source, row.at_utc]
-    return bool(ledger.rows(ask, *asked))
+        values = [row.flow, planned.source, row.at_utc]
+    return bool(ledger.rows(query, *values))
 
 
 def written_with_params(ledger: Ledger, flow: str) -> dict[str | None, Run]:
-    """Of each source the newest good run that was given params and wrote, by its path inside the flow's folder."""
+    """The newest good run of each source that had params and wrote files, by the source's path inside the flow's folder."""
     rows = ledger.rows(
         f"SELECT source_key, {RUN_COLUMNS} FROM runs WHERE rowid IN (SELECT rowid FROM ("
         " SELECT rowid, max(finished_at_utc) FROM runs WHERE flow_name = ?1 AND status = 'success'"
@@ -222,20 +226,11 @@ def written_with_params(ledger: Ledger, flow: str) -> dict[str | None, Run]:
 
 
 def newest_writer(ledger: Ledger, flow: str) -> Run | None:
-    """The newest good run of the flow that wrote, whatever it was given."""
+    """The newest good run of the flow that wrote files, whatever its params."""
     newest = f"flow_name = ?1 AND status = 'success' AND {_WROTE} ORDER BY finished_at_utc DESC LIMIT 1"
     return next(iter(ledger.runs_where(newest, flow)), None)
 
 
-def _last_ends(ledger: Ledger, ask: str, flow: str) -> dict[str, LastEnd]:
-    found: dict[str, LastEnd] = {}
-    for key, status in ledger.rows(ask, flow):
-        if key is not None:
-            at = restored(key)
-            found[at] = LastEnd(status, status == "success" or (at in found and found[at].has_success))
-    return found
-
-
-def _asked(ledger: Ledger, where: str, *parameters: Any) -> list[BackfillRow]:
+def _select(ledger: Ledger, where: str, *parameters: Any) -> list[BackfillRow]:
     with ledger.reading() as connection:
         return _SHAPE.select(connection, where, *parameters)

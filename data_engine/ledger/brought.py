@@ -1,4 +1,4 @@
-"""History that was brought from the older system: put into the ledger beside what is there, each transaction whole or not at all.
+"""Put the history of the older system into the ledger, beside what is there; each transaction whole or not at all.
 
 Rows get the revision of their transaction, so that they are published to the other workstations like any others. What this
 ledger knows already stays, but for a source of which the older system knows something newer; what a reset has forgotten stays so.
@@ -24,53 +24,53 @@ def known_runs(ledger: Ledger) -> set[str]:
 
 
 def resets(ledger: Ledger) -> dict[str, str]:
-    """When a flow's history was forgotten last, by flow."""
+    """The time of the last reset of each flow, by flow."""
     return dict(ledger.rows("SELECT flow_name, reset_at_utc FROM tombstones"))
 
 
 def known_states(ledger: Ledger) -> dict[tuple[str, SourceKey], SourceState]:
-    """What is known of every source of every flow."""
+    """The state of every source of every flow."""
     rows = ledger.rows(f"SELECT flow_name, {STATE_COLUMNS} FROM file_state")
     states = (source_state(flow, tuple(row)) for flow, *row in rows)
     return {(state.flow, state.key): state for state in states}
 
 
 def newer_states(
-    wanted: Iterable[SourceState], known: Mapping[tuple[str, SourceKey], SourceState], forgotten: Mapping[str, str]
+    states: Iterable[SourceState], known: Mapping[tuple[str, SourceKey], SourceState], forgotten: Mapping[str, str]
 ) -> list[SourceState]:
-    """Those of `wanted` that are newer than what is known, and than the reset of their flow.
+    """The states that are newer than the known ones, and than the reset of their flow.
 
     Example:
         >>> from data_engine.model import Signature
         >>> seen = Signature(5, 7)
         >>> old = SourceState("claims", SourceKey("../in", "a.csv"), "success", seen, "r1", "2026-04-01")
         >>> new = old._replace(last_run_id="r2", last_at_utc="2026-04-02")
-        >>> [len(newer_states([one], {("claims", old.key): old}, {})) for one in (old, new)]
+        >>> [len(newer_states([state], {("claims", old.key): old}, {})) for state in (old, new)]
         [0, 1]
         >>> newer_states([new], {}, {"claims": "2026-04-03"})
         []
     """
-    found = []
-    for state in wanted:
+    newer = []
+    for state in states:
         before = known.get((state.flow, state.key))
         at_utc = state.last_at_utc or ""
         if at_utc < forgotten.get(state.flow, "") or (before is not None and at_utc <= (before.last_at_utc or "")):
             continue
-        found.append(state)
-    return found
+        newer.append(state)
+    return newer
 
 
-def put_states(ledger: Ledger, wanted: Sequence[SourceState]) -> int:
-    """Know this of its source from now on, where it is newer than what is known; of how many it was."""
+def put_states(ledger: Ledger, states: Sequence[SourceState]) -> int:
+    """Store the states that are newer than the known ones; returns how many those are."""
     ledger.flush()
-    states = newer_states(wanted, known_states(ledger), resets(ledger))
+    newer = newer_states(states, known_states(ledger), resets(ledger))
     with ledger.writing(durable=True) as (connection, rev):
-        connection.executemany(_PUT_STATE, [storable((*_state_row(state), rev)) for state in states])
-    return len(states)
+        connection.executemany(_PUT_STATE, [storable((*_state_row(state), rev)) for state in newer])
+    return len(newer)
 
 
 def put_runs(ledger: Ledger, runs: Iterable[Sequence[Event]]) -> int:
-    """Add runs, each as its events from start to end, but for those that are there or forgotten; how many were added."""
+    """Add the runs that are neither there nor reset, each as its events from start to end; returns how many."""
     ledger.flush()
     there, forgotten = known_runs(ledger), resets(ledger)
     new = [
@@ -88,22 +88,18 @@ def put_runs(ledger: Ledger, runs: Iterable[Sequence[Event]]) -> int:
 
 
 def put_outputs(ledger: Ledger, flow: str, paths: Collection[str]) -> None:
-    """Know that the flow wrote these files."""
+    """Record that the flow wrote these files."""
     with ledger.writing(durable=True) as (connection, rev):
         connection.executemany(_PUT_OUTPUT, [storable((flow, path, rev)) for path in sorted(paths)])
 
 
 def _state_row(state: SourceState) -> tuple[object, ...]:
-    good = state.success or (None, None, None)
+    good, error = state.success or (None, None, None), state.error and state.error[:LONGEST_ERROR]
     return (
         *(state.flow, *state.key, state.status, *state.last[:2], state.last.content_hash, state.last_run_id),
-        *(state.last_at_utc, _cut(state.error), *good, state.success_run_id, state.success_at_utc),
+        *(state.last_at_utc, error, *good, state.success_run_id, state.success_at_utc),
         state.abandoned_in_a_row,
     )
-
-
-def _cut(text: str | None) -> str | None:
-    return text if text is None else text[:LONGEST_ERROR]
 
 
 _PUT_OUTPUT = "INSERT INTO outputs (flow_name, output_path, rev) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"

@@ -1,9 +1,8 @@
-"""What a row of the shared history may hold: which rows are left out when segments are taken in or folded, and why.
+"""Check the rows of the shared history: which are left out when segments are taken in or folded, and why.
 
-A row is left out where no Data Engine writes such a one: a version that no commit of that generation can have, which would
-beat every later row for ever; a word that is no status, a time that is none, which others would stumble over each time they
-look; a name that leads out of its folder. It is left out alone, and told: the rest of its segment is as good as before, and one
-odd row of one machine must not make the workspace unusable for all.
+A row that no Data Engine writes is left out: with a version that no commit of that generation can have, which would beat
+every later row for ever; with a status or a time that is none, which would fail at each reading; with a name that leads out
+of its folder. It is left out alone, with a warning: one odd row of one machine must not make the workspace unusable for all.
 
 What may be legitimate is let in, and is harmless until somebody uses it: an output lies where its author put it. So nothing
 that is stored is opened unless a person asks for it.
@@ -35,7 +34,7 @@ LARGEST_REV = 2**40
 
 _LONGEST_NAME = 1_000
 _LONGEST_PATH = 40_000
-"""Windows has paths of 32,767 characters; one that is no Unicode is up to six times as long as it looks."""
+"""Windows has paths of 32,767 characters; a path that is no Unicode is up to six times as long as it looks."""
 
 _LARGEST_COUNT = 2**31
 _TIME = re.compile(r"(?:19[7-9]\d|2\d{3})-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?\+00:00", re.ASCII)
@@ -50,7 +49,7 @@ _WORD = re.compile(r"[\w.+-]{1,60}", re.ASCII)
 
 
 def refused_rows(table: str, columns: Sequence[Sequence[Any]], *, token: int) -> dict[int, str]:
-    """The numbers of the rows to leave out, each with why; `token` is that of the generation that lists their segment.
+    """The numbers of the rows to leave out, each with its reason; `token` is that of the generation that lists their segment.
 
     Example:
         >>> columns = [["claims", "claims"], ["out/a.csv", "../../etc/passwd"], [7, 7], [12, 13]]
@@ -70,17 +69,17 @@ def refused_rows(table: str, columns: Sequence[Sequence[Any]], *, token: int) ->
         if bad:
             for number, value in enumerate(column):
                 if value in bad:
-                    out.setdefault(number, f"{name} cannot be {_shown(value)}")
-    for one, other in _TOGETHER.get(table, ()):
-        pair = (columns[list(TABLES[table].columns).index(name)] for name in (one, other))
+                    out.setdefault(number, f"{name} cannot be {value[:60] if isinstance(value, str) else value!r}")
+    for first, second in _TOGETHER.get(table, ()):
+        pair = (columns[list(TABLES[table].columns).index(name)] for name in (first, second))
         for number, (left, right) in enumerate(zip(*pair, strict=True)):
             if (left is None) != (right is None):
-                out.setdefault(number, f"{one} and {other} come together")
+                out.setdefault(number, f"{first} and {second} come together")
     return out
 
 
 def is_absolute(path: str) -> bool:
-    """Whether any system calls it so; the empty path counts."""
+    """Whether any system calls this path absolute; the empty path counts."""
     return not path or path[0] == "/" or path[:2] == "\\\\" or path[1:3] in (":\\", ":/")
 
 
@@ -100,7 +99,7 @@ def _is_text(value: str) -> bool:
 
 
 def _is_name(value: str) -> bool:
-    """The name of a flow: of a file without its ending, or "" of one that has none."""
+    """The name of a flow, which is that of a file without its ending; "" for none."""
     name = restored(value)
     return len(name) <= _LONGEST_NAME and name not in (".", "..") and _NO_NAME.search(name) is None
 
@@ -137,7 +136,7 @@ def _is_count(value: int) -> bool:
 
 
 def _is_seen(value: str) -> bool:
-    """What `rows.seen_as_text` gives."""
+    """A text of `rows.seen_as_text`."""
     rows = _json_of(value, LONGEST_SEEN)
     return isinstance(rows, list) and all(isinstance(row, list) and _is_seen_source(row) for row in rows)
 
@@ -157,21 +156,21 @@ def _is_set(value: str) -> bool:
 
 def _is_list(value: str) -> bool:
     """A short list as JSON, of numbers, texts or pairs of texts."""
-    found = _json_of(value)
-    return isinstance(found, list) and all(_is_item(one) for one in found)
+    entries = _json_of(value)
+    return isinstance(entries, list) and all(_is_item(entry) for entry in entries)
 
 
 def _json_of(value: str, longest: int = LONGEST_TEXT) -> object:
-    """The value of a text in JSON; None of one that is none, or too long."""
+    """The value of a JSON text; None of a text that is too long, or no JSON."""
     with suppress(ValueError, RecursionError):
         return json.loads(value) if len(value) <= longest else None
     return None
 
 
-def _is_item(one: object) -> bool:
-    if isinstance(one, list):
-        return len(one) == 2 and all(isinstance(part, str) for part in one)
-    return isinstance(one, str) or (type(one) is int and 0 <= one < _LARGEST_COUNT)
+def _is_item(entry: object) -> bool:
+    if isinstance(entry, list):
+        return len(entry) == 2 and all(isinstance(part, str) for part in entry)
+    return isinstance(entry, str) or (type(entry) is int and 0 <= entry < _LARGEST_COUNT)
 
 
 def _is_word(value: str) -> bool:
@@ -193,45 +192,45 @@ def is_compared(value: object) -> bool:
     """
     if not isinstance(value, dict):
         return False
-    at_utc, changed, differences = value.get("at_utc", ""), value.get("changed", []), value.get("differences", [])
+    at_utc, cells, differences = value.get("at_utc", ""), value.get("changed", []), value.get("differences", [])
     is_dated = isinstance(at_utc, str) and (at_utc == "" or _is_time(at_utc))
-    is_listed = isinstance(changed, list) and all(type(one) is int and 0 <= one < _LARGEST_COUNT for one in changed)
+    is_listed = isinstance(cells, list) and all(type(cell) is int and 0 <= cell < _LARGEST_COUNT for cell in cells)
     return is_dated and is_listed and isinstance(differences, list) and all(map(is_unicode, differences))
 
 
 def _is_rule_counts(value: str) -> bool:
-    """What the checks of a run have found: names of a check and a rule, and three counts, each."""
-    found, kinds = _json_of(value), [str, str, int, int, int]
-    return isinstance(found, list) and all(
-        isinstance(one, list)
-        and list(map(type, one)) == kinds
-        and all(0 <= count < _LARGEST_COUNT for count in one[2:])
-        for one in found
+    """The counts of a run's checks: rows of a check's name, a rule's name and three counts."""
+    rows, kinds = _json_of(value), [str, str, int, int, int]
+    return isinstance(rows, list) and all(
+        isinstance(row, list)
+        and list(map(type, row)) == kinds
+        and all(0 <= count < _LARGEST_COUNT for count in row[2:])
+        for row in rows
     )
 
 
 def _is_files(value: str) -> bool:
-    """What `rows.files_as_text` gives."""
-    found = _json_of(value)
-    if not isinstance(found, dict) or not isinstance(found.get("files"), list) or type(found.get("more")) is not int:
+    """A text of `rows.files_as_text`."""
+    facts = _json_of(value)
+    if not isinstance(facts, dict) or not isinstance(facts.get("files"), list) or type(facts.get("more")) is not int:
         return False
-    return 0 <= found["more"] < _LARGEST_COUNT and all(
-        isinstance(row, list) and _is_file(row) for row in found["files"]
+    return 0 <= facts["more"] < _LARGEST_COUNT and all(
+        isinstance(row, list) and _is_file(row) for row in facts["files"]
     )
 
 
 def _is_file(row: list[Any]) -> bool:
     if len(row) != 4 or not isinstance(row[0], str) or not _is_path(row[0]):
         return False
-    return all(one is None or (type(one) is int and -(2**63) <= one < 2**63) for one in row[1:])
+    return all(number is None or (type(number) is int and -(2**63) <= number < 2**63) for number in row[1:])
 
 
 def _is_publication(value: str) -> bool:
-    """What `rows.publication_as_text` gives: names that stay inside the mirror, which is one folder's name."""
-    found = _json_of(value, LONGEST_SEEN)
-    if not isinstance(found, list) or len(found) != 4:
+    """A text of `rows.publication_as_text`: names that stay inside the mirror, which is one folder's name."""
+    parts = _json_of(value, LONGEST_SEEN)
+    if not isinstance(parts, list) or len(parts) != 4:
         return False
-    mirror, files, made_of, code = found
+    mirror, files, made_of, code = parts
     is_named = isinstance(mirror, str) and mirror != "" and _is_name(mirror) and isinstance(code, str | None)
     is_listed = isinstance(files, list) and all(isinstance(row, list) and _is_staged(row) for row in files)
     return is_named and is_listed and _is_mark(made_of)
@@ -250,7 +249,7 @@ def _is_mark(pair: Any) -> bool:
     """A size and a time, or None."""
     if pair is None:
         return True
-    if not isinstance(pair, list) or len(pair) != 2 or not all(type(one) is int for one in pair):
+    if not isinstance(pair, list) or len(pair) != 2 or not all(type(number) is int for number in pair):
         return False
     size, time_ns = pair
     return bool(0 <= size < 2**63 and -(2**63) <= time_ns < 2**63)
@@ -303,7 +302,3 @@ _OWN_CHECKS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "troubles": {"kind": _is_word},
 }
 _TOGETHER = {"logs": [("run_id", "line_no")], "file_state": [("success_size_bytes", "success_mtime_ns")]}
-
-
-def _shown(value: object) -> str:
-    return repr(value[:60] if isinstance(value, str) else value)

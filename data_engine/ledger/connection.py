@@ -1,4 +1,4 @@
-"""SQLite as this house uses it: WAL, short transactions that carry a revision, group commit, and errors that say the fix."""
+"""SQLite with WAL, short transactions that carry a revision, group commit, and errors that say the fix."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def connect(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
 
 
 def connect_to_look(path: Path) -> sqlite3.Connection:
-    """A connection that reads and makes no file.
+    """A connection that only reads, and makes no file.
 
     Raises:
         sqlite3.Error: the file cannot be opened, or is not a database.
@@ -92,7 +92,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[int]:
 
 
 class GroupCommit:
-    """Hands the events it was given to `write`, in order, in batches; a batch whose write raised is handed over again.
+    """Writes added events in batches, in their order; a batch whose write raised is written again.
 
     Adding costs about a microsecond. What was added is written at the next flush, at the latest after `every_s`, by one
     thread that sleeps while nothing waits. A write that fails loses nothing: its events wait in front of the later ones
@@ -197,7 +197,7 @@ class GroupCommit:
 
 
 def as_ledger_error(error: sqlite3.Error, path: Path) -> LedgerError:
-    """What SQLite met, as an error with its fix.
+    """An error of SQLite as a `LedgerError` with its fix.
 
     Example:
         >>> print(as_ledger_error(sqlite3.Error("odd"), Path("a.sqlite")))
@@ -213,12 +213,12 @@ def as_ledger_error(error: sqlite3.Error, path: Path) -> LedgerError:
 
 
 def meta(connection: sqlite3.Connection, key: str) -> int:
-    """A number the ledger keeps of itself."""
+    """The number that the ledger keeps under this key."""
     return int(connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0])
 
 
 def known_list(connection: sqlite3.Connection) -> tuple[int, str, frozenset[str]]:
-    """What is kept of the list of generations: the highest number, its nonce, and the nonces of its repairs."""
+    """The known end of the list of generations: the highest number, its nonce, and the nonces of its repairs."""
     number = meta(connection, "known_generation")
     rows = connection.execute("SELECT number, nonce, is_repair FROM known_list").fetchall()
     nonce = next((nonce for at, nonce, is_repair in rows if not is_repair and at == number), "")

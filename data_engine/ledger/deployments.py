@@ -32,7 +32,7 @@ _SHAPE = RowShape(
 
 
 def published(ledger: Ledger, flow: str | None = None) -> list[Deployment]:
-    """What every workstation can see, of one flow when named, the newest first; what is not published yet does not hold."""
+    """The deployments that every workstation can see, of one flow or of all, the newest first; others do not hold yet."""
     with ledger.reading() as connection:
         if flow is not None:
             return _selected(connection, "flow_name = ?", flow)
@@ -40,28 +40,28 @@ def published(ledger: Ledger, flow: str | None = None) -> list[Deployment]:
 
 
 def published_mark(ledger: Ledger) -> tuple[int, int]:
-    """How many deployments are published, and the number of the newest: the same as long as `published` gives the same."""
+    """How many deployments are published, and the newest number: the same as long as `published` gives the same."""
     query = f"SELECT count(*), coalesce(max(number), 0) FROM deployments WHERE {IS_PUBLISHED}"
     ((count, newest),) = ledger.rows(query)
     return count, newest
 
 
 def renamings(ledger: Ledger) -> list[Deployment]:
-    """Of what is published that which tells of renamed flows, the newest first: what ended one under a name, and what it became."""
+    """The published deployments of renamed flows, the newest first: the end under the old name, and the start under the new."""
     ends = "kind = 'withdraw' AND points_to IS NOT NULL"
     with ledger.reading() as connection:
         return _selected(connection, f"{ends} OR deployment_id IN (SELECT points_to FROM deployments WHERE {ends})")
 
 
 def deployments_of(ledger: Ledger, run_ids: Collection[str]) -> dict[str, str]:
-    """The id of the deployment that each of these runs ran, of those that ran one."""
+    """The id of the deployment of each of these runs that has one, by run id."""
     query = "SELECT run_id, deployment_id FROM runs WHERE run_id IN (SELECT value FROM json_each(?)) AND deployment_id IS NOT NULL"
     return dict(ledger.rows(query, json.dumps(list(run_ids))))
 
 
 def has_good_run(ledger: Ledger, flows: Sequence[str], deployments: Sequence[str]) -> bool:
-    """Whether a run of one of these deployments of a flow, by its names, is known to have ended well."""
-    names, ids = (", ".join("?" * len(these)) for these in (flows, deployments))
+    """Whether a run of one of these deployments, under one of the flow's names, has ended well."""
+    names, ids = (", ".join("?" * len(values)) for values in (flows, deployments))
     query = (
         f"SELECT 1 FROM runs WHERE flow_name IN ({names}) AND status = 'success' AND deployment_id IN ({ids}) LIMIT 1"
     )
@@ -69,7 +69,7 @@ def has_good_run(ledger: Ledger, flows: Sequence[str], deployments: Sequence[str
 
 
 def published_in(connection: sqlite3.Connection) -> list[Deployment]:
-    """As `published`, for who only looks at a ledger.
+    """The published deployments of all flows, over a connection that may only read.
 
     Raises:
         sqlite3.Error: it cannot be read, or is older than deployments are.
@@ -82,11 +82,9 @@ def _selected(connection: sqlite3.Connection, where: str, *parameters: str) -> l
 
 
 def add(ledger: Ledger, new: Sequence[Deployment]) -> list[Deployment]:
-    """Add deployments, numbered after all others; as they are then. They hold once they are published. One of an id that is there
-    already stays as it is.
-    """
+    """Add deployments and return them with their numbers; they hold once published. An id that is there keeps its row."""
     with ledger.writing() as (connection, rev):
         (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM deployments").fetchone()
-        numbered = [replace(one, number=last + 1 + at) for at, one in enumerate(new)]
+        numbered = [replace(deployment, number=last + 1 + at) for at, deployment in enumerate(new)]
         _SHAPE.insert(connection, rev, numbered)
         return numbered

@@ -1,5 +1,5 @@
-"""How fresh a flow is, as its runs in the ledger say: which successes count, whether all is good since a failure, and which rows the newest
-good run of each source rejects: what `rejected/` of the workspace holds, without a look at the share.
+"""The freshness of a flow, from its runs in the ledger: which successes count, whether all is good since a failure, and how many rows the
+newest good run of each source rejects: what `rejected/` of the workspace holds, without a look at the share.
 
 A run with other params than a schedule would give it does not count, nor does one of a backfill of files. A run for a slot
 is as old as its slot, whenever it ran.
@@ -20,7 +20,7 @@ from data_engine.ledger.rows import RUN_COLUMNS, restored, run_of, storable
 from data_engine.model import Run, future_utc, utc_text
 
 Counts: TypeAlias = Callable[[Mapping[str, Any]], bool]
-"""Whether a run that was given these params counts."""
+"""Whether a run with these params counts."""
 
 _MOST_ROWS = 1000
 _DAY_S = 86_400.0
@@ -59,20 +59,20 @@ def fresh_of(ledger: Ledger, flow: str, *, counts: Counts, every_s: float | None
 
         slot = _first(newest("scheduled_for", "scheduled_for IS NOT NULL", "scheduled_for"), counts)
         end = _first(newest("finished_at_utc", _BY_ITSELF, "finished_at_utc"), counts)
-        found = None
+        near_end = None
         if every_s is not None:
             rows = newest(
                 "finished_at_utc, started_at_utc, scheduled_for", "scheduled_for IS NOT NULL", "finished_at_utc"
             )
             near = (row for row in rows if _seconds(row[2]) - _seconds(row[3]) <= every_s)
-            found = _first(near, counts)
-    return Fresh(_newest(slot, end), None if every_s is None else _newest(found, end))
+            near_end = _first(near, counts)
+    return Fresh(_newest(slot, end), None if every_s is None else _newest(near_end, end))
 
 
 def is_good_since(ledger: Ledger, flow: str, since_utc: str, *, counts: Counts) -> bool:
-    """Whether the newest run of each source that ran since then ended well, and one did: the flow has recovered.
+    """Whether the flow has recovered: sources ran since then, and the newest run of each ended well.
 
-    Of a flow that runs by slots only the newest slot and what came after it says so.
+    Of a flow that runs by slots only the newest slot and later runs count.
     """
     with ledger.reading() as connection:
         ((floor,),) = connection.execute(
@@ -90,7 +90,7 @@ def is_good_since(ledger: Ledger, flow: str, since_utc: str, *, counts: Counts) 
 
 
 def failures_between(ledger: Ledger, flow: str, since_utc: str, until_utc: str) -> int:
-    """How many runs of the flow have ended badly after the one time and until the other."""
+    """How many runs of the flow ended badly after `since_utc` and until `until_utc`."""
     day_before = utc_text(datetime.fromisoformat(since_utc).timestamp() - _DAY_S)
     ((count,),) = ledger.rows(
         "SELECT count(*) FROM runs WHERE flow_name = ? AND started_at_utc >= ? AND finished_at_utc > ? AND finished_at_utc <= ?"
@@ -101,29 +101,29 @@ def failures_between(ledger: Ledger, flow: str, since_utc: str, until_utc: str) 
 
 
 def rejected_by_source(ledger: Ledger, names: Mapping[str, str]) -> dict[tuple[str, str], int]:
-    """How many rows the newest good run of each flow and source rejects; `names` says of flows that were renamed what they are called now."""
-    now = json.dumps({storable(old): storable(new) for old, new in names.items()})
-    asked = f"SELECT flow, source, rejected FROM ({_NEWEST.format('')}) WHERE rejected > 0"
-    rows = ledger.rows(asked, future_utc(time.time()), now)
+    """How many rows the newest good run of each flow and source rejects; `names` has the new name of each renamed flow."""
+    renamed = json.dumps({storable(old): storable(new) for old, new in names.items()})
+    query = f"SELECT flow, source, rejected FROM ({_NEWEST.format('')}) WHERE rejected > 0"
+    rows = ledger.rows(query, future_utc(time.time()), renamed)
     return {(restored(flow), restored(source)): rejected for flow, source, rejected in rows}
 
 
 def newest_checked(ledger: Ledger, flow: str, *, rejecting_since: str, sources: Iterable[str]) -> dict[str, Run]:
-    """By its path inside the source folder ("" of a run for all) each source of `sources`, and each that rejects rows since then, the
-    newest of them: with its newest good run.
+    """The newest good run of each source in `sources`, and of the newest sources that reject rows since then; by the source's path inside
+    its folder, "" of a run for all.
     """
-    asked = json.dumps([storable(source) for source in sources])
+    text = json.dumps([storable(source) for source in sources])
     rows = ledger.rows(
         f"SELECT coalesce(source_key, ''), {RUN_COLUMNS} FROM runs WHERE rowid IN (SELECT ran FROM"
         f" ({_NEWEST.format(' AND flow_name = ?3')}) WHERE source IN (SELECT value FROM json_each(?4))"
         f" OR (rejected > 0 AND at_utc >= ?5)) ORDER BY finished_at_utc DESC LIMIT {_MOST_SOURCES}",
-        *(future_utc(time.time()), "{}", flow, asked, rejecting_since),
+        *(future_utc(time.time()), "{}", flow, text, rejecting_since),
     )
     return {restored(source): run_of(tuple(row)) for source, *row in rows}
 
 
 def deployed_since(ledger: Ledger, flow: str) -> float | None:
-    """Since when the flow is in production; None where it is not known."""
+    """The time since which the flow is in production; None where it is not known."""
     ((at_utc,),) = ledger.rows(
         "SELECT min(at_utc) FROM deployments WHERE flow_name = ?1 AND number > (SELECT coalesce(max(number), 0)"
         " FROM deployments WHERE flow_name = ?1 AND kind = 'withdraw')",
@@ -133,7 +133,7 @@ def deployed_since(ledger: Ledger, flow: str) -> float | None:
 
 
 def began_at(ledger: Ledger, flow: str, slot_utc: str) -> str | None:
-    """When the first run for this slot began; "" where it was served without one, None where it was not."""
+    """The time when the first run for this slot began; "" where it was served without a run, None where it was not served."""
     ((began,),) = ledger.rows(
         "SELECT min(started_at_utc) FROM runs WHERE flow_name = ? AND scheduled_for = ?", flow, slot_utc
     )
@@ -155,14 +155,14 @@ def _counts(params: str | None, counts: Counts) -> bool:
     if params is None:
         return True
     try:
-        given = json.loads(params)
+        values = json.loads(params)
     except (ValueError, RecursionError):  # what another machine wrote
         return False
-    return isinstance(given, dict) and counts(given)
+    return isinstance(values, dict) and counts(values)
 
 
 def _newest(*times: float | None) -> float | None:
-    return max((one for one in times if one is not None), default=None)
+    return max((at_s for at_s in times if at_s is not None), default=None)
 
 
 def _seconds(utc: str) -> float:

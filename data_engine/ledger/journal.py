@@ -1,4 +1,4 @@
-"""A journal: what happens in one worker, in a file, from the moment it happens until the ledger has it.
+"""The journal of a worker: a file that keeps its events until the ledger has them.
 
 A worker appends each event before it goes on, so that a run's start is kept before its first step and its end before the
 next run, whoever is killed then; no answer is waited for. The daemon reads what is new now and then and records it, many
@@ -15,8 +15,8 @@ whose process died they are read from there.
     last lines = record*, each in the place of the oldest ones
     record     = number of 12 digits, counted from the first line that was held, " ", the line as in a journal
 
-What the file system was told is kept through the end of any process, as SQLite's log with `synchronous = NORMAL` is; after
-a power cut the end of either may be missing.
+What was written is kept through the end of any process, as SQLite's log with `synchronous = NORMAL` is; after a power cut the
+end of either may be missing.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _DIGITS = 12
 
 
 class JournalWriter:
-    """A worker's end. The file is there already; only this appends to it."""
+    """Appends the events of a worker to its journal. The file is there already; only this writes to it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -96,7 +96,7 @@ class JournalWriter:
         )
 
     def append(self, *events: Event) -> None:
-        """Keep what happened in a run, in this order; waits while there is no room, because it has happened.
+        """Keep events of a run, in this order; waits while there is no room, because they have happened.
 
         Raises:
             OSError: the file was closed under us.
@@ -112,22 +112,22 @@ class JournalWriter:
                 time.sleep(_TRY_AGAIN_S)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with suppress(OSError):
             os.close(self._file)
 
     def _size_bytes(self) -> int:
         # Code that closes all files may open one of its own under our number.
-        now = os.fstat(self._file)
-        if (now.st_dev, now.st_ino) != self._identity:
+        facts = os.fstat(self._file)
+        if (facts.st_dev, facts.st_ino) != self._identity:
             raise OSError("the journal was closed")
-        return now.st_size
+        return facts.st_size
 
 
 class JournalReader:
-    """The daemon's end: makes the file, and reads what is new in it.
+    """Makes a journal for the daemon, and reads the new events in it.
 
-    `damage` says what is in the way when there is a line that is no event of ours; nothing after it can be understood.
+    `damage` is the error of a line that is no event of ours; nothing after it can be understood.
     """
 
     def __init__(self, path: Path) -> None:
@@ -137,7 +137,7 @@ class JournalReader:
         self.damage: FlowValidationError | None = None
 
     def read(self) -> list[Event]:
-        """The events that have come since, up to what is damaged."""
+        """The events since the last reading, up to a damaged line."""
         events: list[Event] = []
         size = _READ_BYTES
         while self.damage is None and (data := read_at(self._file, size, self._offset)):
@@ -156,21 +156,21 @@ class JournalReader:
         return events
 
     def clear(self) -> None:
-        """Empty it, between two jobs of its worker: what was read is recorded."""
+        """Empty the file between two jobs of its worker: all that was read is recorded."""
         if self._offset:
             with suppress(OSError):  # it is emptied another time
                 os.ftruncate(self._file, 0)
                 self._offset = 0
 
     def close(self, *, keep: bool = False) -> None:
-        """Let go of the file, and remove it unless something in it is not recorded yet."""
+        """Close the file, and remove it unless `keep`: something in it is not recorded yet."""
         os.close(self._file)
         if not keep:
             remove_tree(self.path.parent.parent, self.path)
 
 
 class LastLinesWriter:
-    """A worker's end. Makes no file before there is a line to keep; on a full disk none is kept."""
+    """Keeps the last log lines of a worker. Makes no file before the first line; on a full disk no line is kept."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -192,7 +192,7 @@ class LastLinesWriter:
         self._offset += len(record)
 
     def clear(self) -> None:
-        """Forget them: another run begins."""
+        """Forget the lines: another run begins."""
         if self._number:
             with suppress(OSError):
                 if self._is_ours():
@@ -200,7 +200,7 @@ class LastLinesWriter:
             self._offset = self._number = 0
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._is_ours():
             os.close(self._file)
         self._file = -1
@@ -214,12 +214,12 @@ class LastLinesWriter:
 
 
 def journal_path(folder: Path, runner_id: str, name: str) -> Path:
-    """Where a worker of the runner has its journal."""
+    """The path of the journal of a worker of this runner."""
     return folder / f"{runner_id}.{name}{_SUFFIX}"
 
 
 def journals_of(folder: Path, runner_id: str) -> list[Path]:
-    """The journals that are there of the runner's workers."""
+    """The existing journals of the runner's workers."""
     try:
         with opened(folder.parent, folder) as place:
             names = [name for name, kind in place.entries() if kind == "file"]
@@ -229,7 +229,7 @@ def journals_of(folder: Path, runner_id: str) -> list[Path]:
 
 
 def recorded_later(path: Path) -> list[Event]:
-    """What a journal holds; a last line that was not finished, and what follows a damaged one, is left out."""
+    """The events in a journal, without an unfinished last line, and without what follows a damaged line."""
     try:
         data = path.read_bytes()
     except OSError:
@@ -238,27 +238,27 @@ def recorded_later(path: Path) -> list[Event]:
 
 
 def last_lines_path(journal: Path) -> Path:
-    """Where the worker of a journal has its last lines."""
+    """The path of the last lines of a journal's worker."""
     return journal.with_suffix(".last")
 
 
 def read_last_lines(path: Path, run_id: str) -> list[LogLine]:
-    """How the log of the run ended, with the line that says how many are left out; nothing without a file."""
+    """The last lines of the run's log, after a line that says how many are left out; nothing without a file."""
     try:
         data = path.read_bytes()
     except OSError:
         return []
-    found: dict[int, LogLine] = {}
+    by_number: dict[int, LogLine] = {}
     for record in data.split(b"\n"):  # the first and the last may be what is left of older ones
         digits, _, rest = record.partition(b" ")
         if len(digits) == _DIGITS and digits.isdigit():
             with suppress(FlowValidationError):
-                found |= {int(digits): one for one in events_in(rest + b"\n") if isinstance(one, LogLine)}
-    newest = max((number for number, line in found.items() if line.run_id == run_id), default=0)
+                by_number |= {int(digits): event for event in events_in(rest + b"\n") if isinstance(event, LogLine)}
+    newest = max((number for number, line in by_number.items() if line.run_id == run_id), default=0)
     lines: list[LogLine] = []
     size_bytes = 0
     for number in range(newest, 0, -1):
-        line = found.get(number)
+        line = by_number.get(number)
         if line is None or line.run_id != run_id or len(lines) == LAST_LINES or size_bytes > LAST_BYTES:
             break
         lines.append(line)
@@ -267,12 +267,12 @@ def read_last_lines(path: Path, run_id: str) -> list[LogLine]:
 
 
 def replay(connection: sqlite3.Connection, events: Iterable[Event], *, runner_id: str, rev: int) -> None:
-    """Write what the ledger lacks of the events, inside a transaction of the caller; runs that have ended stay as they are.
+    """Write the events that the ledger lacks, inside a transaction of the caller; runs that have ended stay as they are.
 
     Raises:
         sqlite3.Error: the rows cannot be written.
     """
-    kept: list[Event] = []
+    unrecorded: list[Event] = []
     ended: dict[str, bool] = {}
     lines: dict[str, set[tuple[str, str]]] = {}
     for event in map(storable, events):
@@ -280,16 +280,16 @@ def replay(connection: sqlite3.Connection, events: Iterable[Event], *, runner_id
         if run_id not in ended:
             row = connection.execute("SELECT status FROM runs WHERE run_id = ?", (run_id,)).fetchone()
             ended[run_id] = row is not None and row[0] != "started"
-            found = connection.execute("SELECT created_at_utc, message FROM logs WHERE run_id = ?", (run_id,))
-            lines[run_id] = set(found.fetchall())
+            rows = connection.execute("SELECT created_at_utc, message FROM logs WHERE run_id = ?", (run_id,))
+            lines[run_id] = set(rows.fetchall())
         is_known = type(event) is LogLine and (utc_text(event.at_s), event.message) in lines[run_id]
         if not ended[run_id] and not is_known and type(event) is not StepProgress:
-            kept.append(event)
-    write_events(connection, kept, runner_id=runner_id, rev=rev)
+            unrecorded.append(event)
+    write_events(connection, unrecorded, runner_id=runner_id, rev=rev)
 
 
 def event_line(event: Event) -> bytes:
-    """An event as a line; of texts nobody can read to the end the two ends are kept.
+    """An event as a line; of very long texts both ends are kept.
 
     Example:
         >>> event_line(StepStarted("3f", 0, "Read", 1.5))
@@ -320,7 +320,7 @@ def events_in(lines: bytes) -> list[Event]:
         packed = json.loads(b"[%b]" % lines[:-1].replace(b"\n", b","))
     except (ValueError, RecursionError) as error:
         raise _refused(f"{lines[:200]!r} is no event") from error
-    return [_event(one) for one in packed]
+    return [_event(entry) for entry in packed]
 
 
 def _up_to_damage(lines: bytes) -> list[Event]:
@@ -332,7 +332,7 @@ def _up_to_damage(lines: bytes) -> list[Event]:
 
 
 def seen_of(packed: Any) -> tuple[SeenSource, ...]:
-    """What a run saw of its sources, from JSON's lists."""
+    """The sources as a run saw them, from JSON's lists."""
     return tuple(SeenSource(SourceKey(*key), Signature(*signature)) for key, signature in packed)
 
 
@@ -358,10 +358,10 @@ def _event(packed: Any) -> Event:
             fields[2:4] = staged_files_of(fields[2]), fields[3] and tuple(fields[3])
         elif kind is RunFinished:
             fields[5:7] = fields[5] and Cause(*fields[5]), seen_of(fields[6])
-            fields[7:] = [one and _spent(*one) for one in fields[7:]]
+            fields[7:] = [part and _spent(*part) for part in fields[7:]]
         elif kind is RunStarted:
             fields[5:7] = fields[5] and SourceKey(*fields[5]), seen_of(fields[6])
-            fields[7:] = [one and RunAbout(*one) for one in fields[7:]]
+            fields[7:] = [part and RunAbout(*part) for part in fields[7:]]
         event: Event = kind(*fields)
     except (TypeError, ValueError, LookupError) as error:
         raise _refused(f"{str(packed)[:200]} is no event") from error
@@ -369,7 +369,7 @@ def _event(packed: Any) -> Event:
 
 
 def _spent(inputs: Any, more_inputs: int, outputs: Any, more_outputs: int, *more: Any) -> RunSpent:
-    files = (tuple(FileFacts(*one) for one in found) for found in (inputs, outputs))
+    files = (tuple(FileFacts(*row) for row in rows) for rows in (inputs, outputs))
     peak, cpu_s, checks, rejected = more
     return RunSpent(
         next(files),
@@ -378,7 +378,7 @@ def _spent(inputs: Any, more_inputs: int, outputs: Any, more_outputs: int, *more
         more_outputs,
         peak,
         cpu_s,
-        tuple(RuleCount(*one) for one in checks),
+        tuple(RuleCount(*row) for row in checks),
         rejected,
     )
 

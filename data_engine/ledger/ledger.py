@@ -1,4 +1,4 @@
-"""The ledger: told what happens, asked what happened."""
+"""The ledger: records what happens, and answers what happened."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ _HANDLED = (*_WRITTEN_AT_ONCE, StepProgress)
 
 @frozen
 class RunsWanted:
-    """Which runs are meant: of one flow, in one status, of one source (its absolute path as recorded), that began in a range with
+    """A choice of runs: of one flow, in one status, of one source (its absolute path as recorded), that began in a range with
     both ends in it; None is any.
     """
 
@@ -92,11 +92,11 @@ class RunsWanted:
     until_utc: str | None = None
 
     def of(self, *, flow: str | None = None, source: str | None = None) -> RunsWanted:
-        """The same of that flow, or of that source."""
+        """The same choice for that flow, or that source."""
         return replace(self, flow=flow, source=source)
 
     def where(self) -> tuple[str, tuple[str, ...]]:
-        """The condition on a row of `runs`, and what it is asked with.
+        """The SQL condition on a row of `runs`, and its parameters.
 
         Raises:
             LedgerError: no run can have that status.
@@ -109,16 +109,16 @@ class RunsWanted:
             raise LedgerError(
                 f"no run has the status {self.status!r}", where="status=", fix=f"use one of {RUN_STATUSES}"
             )
-        asked = (
+        candidates = (
             *(("flow_name = ?", self.flow), ("status = ?", self.status), ("source_path = ?", self.source)),
             *(("started_at_utc >= ?", self.since_utc), ("started_at_utc <= ?", self.until_utc)),
         )
-        given = [(text, value) for text, value in asked if value is not None]
-        return " AND ".join(text for text, _ in given) or "1", tuple(value for _, value in given)
+        conditions = [(text, value) for text, value in candidates if value is not None]
+        return " AND ".join(text for text, _ in conditions) or "1", tuple(value for _, value in conditions)
 
 
 class Ledger:
-    """What ran in one workspace on this machine. Any thread may use it; several processes may have the file open.
+    """The history of runs of one workspace on this machine. Any thread may use it; several processes may have the file open.
 
     Answers hold what has been written: a run's start and end at once, its steps and log within 200 ms or after
     `flush()`. Every method raises `LedgerError` when the file cannot be used, when the ledger is closed, and in a
@@ -177,7 +177,7 @@ class Ledger:
 
     @property
     def runners_dir(self) -> Path:
-        """Where the lock of each process that records runs lies."""
+        """The folder with the lock of each process that records runs."""
         return self.path.parent / "runners"
 
     def new_journal(self) -> JournalReader:
@@ -222,7 +222,7 @@ class Ledger:
             self._commit.add(*stored)
 
     def wait_at_most(self, busy_timeout_s: float) -> None:
-        """From now on a write waits so long for another process's."""
+        """Let each write wait at most so long for that of another process."""
         with self._use() as connection:
             connection.execute(f"PRAGMA busy_timeout = {int(busy_timeout_s * 1000)}")
 
@@ -268,12 +268,12 @@ class Ledger:
         return int(self.rows("PRAGMA data_version")[0][0])
 
     def version(self) -> tuple[int, int]:
-        """Equal while nobody has written, this connection included."""
+        """Two numbers that stay equal while nobody writes, this connection included."""
         with self.reading() as connection:
             return int(connection.execute("PRAGMA data_version").fetchone()[0]), connection.total_changes
 
     def rows(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """What the statement asks; for the other modules of this folder."""
+        """The rows that the SQL statement gives; for the other modules of this folder."""
         self._require_usable()
         with self._use() as connection:
             return connection.execute(statement, storable(parameters)).fetchall()
@@ -284,7 +284,7 @@ class Ledger:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection, to ask; for the other modules of this folder."""
+        """The connection, to read; for the other modules of this folder."""
         self._require_usable()
         with self._use() as connection:
             yield connection
@@ -303,7 +303,7 @@ class Ledger:
                 if durable:
                     connection.execute("PRAGMA synchronous = NORMAL")
 
-    # -- what is asked ----------------------------------------------------------------------------------------------------------
+    # -- questions --------------------------------------------------------------------------------------------------------------
 
     def runs(
         self, flow: str | None = None, limit: int = 100, *, status: str | None = None, source: str | None = None
@@ -325,9 +325,9 @@ class Ledger:
         """
         if limit < 0:
             raise LedgerError(f"the limit {limit} is negative", where="limit=", fix="give how many runs you want")
-        where, given = wanted.where()
+        where, values = wanted.where()
         limit = min(limit, 2**63 - 1)  # as many as SQLite can count
-        return self.runs_where(f"{where} ORDER BY started_at_utc DESC, rowid DESC LIMIT ?", *given, limit)
+        return self.runs_where(f"{where} ORDER BY started_at_utc DESC, rowid DESC LIMIT ?", *values, limit)
 
     def count_wanted(self, wanted: RunsWanted) -> int:
         """How many of these runs there are.
@@ -335,13 +335,13 @@ class Ledger:
         Raises:
             LedgerError: no run can have that status.
         """
-        where, given = wanted.where()
-        return int(self.rows(f"SELECT count(*) FROM runs WHERE {where}", *given)[0][0])
+        where, values = wanted.where()
+        return int(self.rows(f"SELECT count(*) FROM runs WHERE {where}", *values)[0][0])
 
     def sources_called(self, name: str, path: str) -> list[str]:
         """The paths of the sources that ran and have this `path`, or end with `name`: a file's, or its folder's as well."""
         text = "SELECT DISTINCT source_path FROM runs WHERE source_path = ?1 OR substr(source_path, -length(?2)) = ?2"
-        return [found for (found,) in self.rows(text, path, os.sep + name)]
+        return [source for (source,) in self.rows(text, path, os.sep + name)]
 
     def run(self, run_id: str) -> Run | None:
         """The run with this id, or with the only id that begins so; None when there is none.
@@ -349,19 +349,19 @@ class Ledger:
         Raises:
             LedgerError: several ids begin so; the message names them.
         """
-        found = self.runs_where("run_id = ?", run_id)
-        if not found and run_id:
+        runs = self.runs_where("run_id = ?", run_id)
+        if not runs and run_id:
             begins = "run_id > ? AND run_id < ? ORDER BY run_id LIMIT 4"
-            found = self.runs_where(begins, run_id, run_id + chr(0x10FFFF))
-        if len(found) > 1:
-            ids = ", ".join(run.run_id for run in found[:3]) + (", ..." if len(found) > 3 else "")
+            runs = self.runs_where(begins, run_id, run_id + chr(0x10FFFF))
+        if len(runs) > 1:
+            ids = ", ".join(run.run_id for run in runs[:3]) + (", ..." if len(runs) > 3 else "")
             raise LedgerError(
                 f"several runs begin with {run_id!r}: {ids}", where="run id", fix="give more characters of the id"
             )
-        return found[0] if found else None
+        return runs[0] if runs else None
 
     def causes(self, *flows: str, limit: int = 1000) -> dict[str, Cause]:
-        """Why the newest runs of these flows that did not end well ended so, by their ids."""
+        """The causes of the newest runs of these flows that did not end well, by run id."""
         rows = self.rows(
             "SELECT run_id, cause_kind, cause_data, cause FROM runs"
             f" WHERE flow_name IN ({', '.join('?' * len(flows))}) AND cause IS NOT NULL ORDER BY started_at_utc DESC LIMIT ?",
@@ -381,19 +381,19 @@ class Ledger:
 
     def steps_of(self, run_ids: Sequence[str]) -> dict[str, list[StepRun]]:
         """The steps of several good runs, each in its order, by the id of the run."""
-        found: dict[str, list[StepRun]] = {}
+        steps: dict[str, list[StepRun]] = {}
         query = f"SELECT {STEP_COLUMNS} FROM step_runs WHERE run_id IN (SELECT value FROM json_each(?)) ORDER BY run_id, step_index"
         for row in self.rows(query, json.dumps(run_ids)):
-            found.setdefault(row[0], []).append(step_of(row, None))
-        return found
+            steps.setdefault(row[0], []).append(step_of(row, None))
+        return steps
 
     def outputs_of(self, run_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """The files that each of these runs wrote, by its id; of those that wrote none, or are pruned, nothing."""
+        """The files that each of these runs wrote, by run id; without runs that wrote none, or are pruned."""
         query = (
             "SELECT run_id, outputs FROM runs WHERE run_id IN (SELECT value FROM json_each(?)) AND outputs IS NOT NULL"
         )
         rows = self.rows(query, json.dumps(run_ids))
-        return {run_id: tuple(one.path for one in files_of(text)[0]) for run_id, text in rows}
+        return {run_id: tuple(file.path for file in files_of(text)[0]) for run_id, text in rows}
 
     def environment(self, digest: str) -> tuple[str, ...]:
         """The distributions of an environment, "name version" each; empty where its list is not here."""
@@ -407,21 +407,21 @@ class Ledger:
 
     def written(self, most_runs: int) -> list[WrittenFile]:
         """The files that the newest runs wrote, each as its newest run left it, the newest first."""
-        found: dict[str, WrittenFile] = {}
+        files: dict[str, WrittenFile] = {}
         sources: dict[str, dict[str, None]] = {}
         for flow, run_id, ended, text, source, key in self.rows(_WRITTEN, future_utc(time.time()), most_runs):
             where = restored(source) if source else ""
             for file in files_of(text)[0]:
                 path = file.path
-                if path not in found:
+                if path not in files:
                     root = _root_of(where, restored(key) if key else "")
                     facts = (file.size_bytes, file.rows)
-                    found[path] = WrittenFile(path, restored(flow), run_id, ended, *facts, source_root=root)
+                    files[path] = WrittenFile(path, restored(flow), run_id, ended, *facts, source_root=root)
                 sources.setdefault(path, {})[where] = None
-        return [replace(one, sources=tuple(sources[path])) for path, one in found.items()]
+        return [replace(entry, sources=tuple(sources[path])) for path, entry in files.items()]
 
     def source_folders(self) -> list[tuple[str, str]]:
-        """Each folder that runs had their source in: as it was authored, and where it was then."""
+        """Each source folder of past runs: as its author wrote it, and its path then."""
         rows = self.rows(
             "SELECT DISTINCT source_root, rtrim(substr(source_path, 1, length(source_path) - length(source_key)), '/\\')"
             " FROM runs WHERE source_key <> '' AND source_root IS NOT NULL"
@@ -438,7 +438,7 @@ class Ledger:
         return next(iter(self.runs_where(newest, flow, future_utc(time.time()))), None)
 
     def not_good(self) -> list[SourceState]:
-        """What is known of each source whose last run did not end well, of every flow; also of files long gone."""
+        """The state of each source whose last run did not end well, of every flow; also of files long gone."""
         rows = self.rows(f"SELECT flow_name, {STATE_COLUMNS} FROM file_state WHERE last_status != 'success'")
         return [source_state(restored(flow), tuple(row)) for flow, *row in rows]
 
@@ -455,12 +455,12 @@ class Ledger:
 
     def active_runs(self, *, but_of: int | None = None) -> list[ActiveRun]:
         """The runs under way on this machine, but for those of the process `but_of`; oldest first."""
-        found = []
+        runs = []
         for run, pid in self.running_with_pids():
             if pid == but_of:
                 continue
             step = next((step for step in reversed(self.steps(run.run_id)) if step.status == "started"), None)
-            found.append(
+            runs.append(
                 ActiveRun(
                     run_id=run.run_id,
                     flow=run.flow,
@@ -473,10 +473,10 @@ class Ledger:
                     step_started_at_utc=None if step is None else step.started_at_utc,
                 )
             )
-        return found
+        return runs
 
     def source_states(self, flow: str) -> SourceStates:
-        """What is known of each source of the flow that a run has settled."""
+        """The state of each source of the flow that a run has settled."""
         return SourceStates(flow, self.rows(f"SELECT {STATE_COLUMNS} FROM file_state WHERE flow_name = ?", flow))
 
     def outputs(self, flow: str) -> set[str]:
@@ -485,15 +485,15 @@ class Ledger:
 
     def served_slots(self, flow: str, *, since_utc: str = "", by_schedule: bool = False) -> set[str]:
         """The schedule slots of the flow that a run has served, from `since_utc` on; `by_schedule` without those of backfills."""
-        asked = "SELECT slot_utc FROM schedule_slots WHERE flow_name = ? AND slot_utc >= ?"
+        query = "SELECT slot_utc FROM schedule_slots WHERE flow_name = ? AND slot_utc >= ?"
         if by_schedule:
-            asked += " AND coalesce(run_id, '') NOT IN (SELECT run_id FROM runs WHERE trigger_kind = 'backfill')"
-        return {slot for (slot,) in self.rows(asked, flow, since_utc)}
+            query += " AND coalesce(run_id, '') NOT IN (SELECT run_id FROM runs WHERE trigger_kind = 'backfill')"
+        return {slot for (slot,) in self.rows(query, flow, since_utc)}
 
     def slots(self, flow: str, since_utc: str) -> list[tuple[str, str]]:
         """The slots of the flow that count as served from `since_utc` on, each with the id of its run, "" for none."""
-        asked = "SELECT slot_utc, run_id FROM schedule_slots WHERE flow_name = ? AND slot_utc >= ? ORDER BY slot_utc"
-        return [(slot, run_id) for slot, run_id in self.rows(asked, flow, since_utc)]
+        query = "SELECT slot_utc, run_id FROM schedule_slots WHERE flow_name = ? AND slot_utc >= ? ORDER BY slot_utc"
+        return [(slot, run_id) for slot, run_id in self.rows(query, flow, since_utc)]
 
     def serve_slot(self, flow: str, slot_utc: str, run_id: str) -> None:
         """Remember that `run_id` served the slot; the first run that did, and was not abandoned, stays its run."""
@@ -528,11 +528,11 @@ class Ledger:
         }
 
     def switch(self, flow: str) -> Switch:
-        """What somebody said last of this flow; of one that nobody has switched, that it is as its author left it."""
+        """The last switch of this flow; of a flow that nobody has switched, the default: as its author left it."""
         return self.switches().get(flow, Switch())
 
     def set_switch(self, flow: str, switch: Switch) -> None:
-        """Remember that the flow is enabled or disabled, and who said so; disabled again without a note, it keeps the note it has."""
+        """Store that the flow is enabled or disabled, and by whom; disabled again without a note, it keeps its note."""
         switch = switch.after(self.switch(flow))
         row = (flow, int(switch.is_enabled), switch.by, switch.machine, switch.at_utc, switch.note)
         with self.writing() as (connection, rev):
@@ -545,12 +545,12 @@ class Ledger:
             )
 
     def setting(self, key: str) -> str | None:
-        """A small fact this machine keeps beside the history; None when it was never set."""
+        """A setting that this machine keeps beside the history; None when it was never set."""
         rows = self.rows("SELECT value FROM settings WHERE key = ?", key)
         return str(rows[0][0]) if rows else None
 
     def set_setting(self, key: str, value: str) -> None:
-        """Keep a small fact of this machine; it is not published."""
+        """Store a setting of this machine; it is not published."""
         with self.writing() as (connection, _):
             connection.execute(
                 "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
@@ -563,7 +563,7 @@ class Ledger:
         return bool(self.rows(text)[0][0])
 
     def known_list(self) -> tuple[int, str, frozenset[str]]:
-        """What is kept of the shared list of generations: the highest number, its nonce, and the nonces of its repairs."""
+        """The known end of the list of generations: the highest number, its nonce, and the nonces of its repairs."""
         with self.reading() as connection:
             return known_list(connection)
 
@@ -572,8 +572,8 @@ class Ledger:
         return frozenset(name for (name,) in self.rows("SELECT name FROM taken_segments"))
 
     def recover(self, *, now_s: float | None = None, why: Cause | None = None) -> list[str]:
-        """Mark runs whose process is gone as `abandoned`, with their steps and sources; the ids of those runs. `why` it is gone, where
-        that is known.
+        """Mark runs whose process is gone as `abandoned`, with their steps and sources; returns their ids. `why`: the cause, where it
+        is known.
 
         What journals of that process hold is recorded first. A run of a living process, this one included, is never touched.
         """

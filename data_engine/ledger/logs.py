@@ -25,13 +25,13 @@ WAYS = 2
 """In which a run prints, each within the limit: through Python, and around it to the process's own streams."""
 
 RECORDED_LINES, RECORDED_BYTES = WAYS * MOST_LINES + 1_000, WAYS * MOST_BYTES + 1_000_000
-"""What the ledger takes of one run's log, whoever sends it: above all that keeps within the limit, so its last lines are there."""
+"""The most that the ledger takes of one run's log, whoever sends it: more than a log within the limits has."""
 
 _T = TypeVar("_T")
 
 
 class LogBound(Generic[_T]):
-    """What of a log is kept. Any thread may add to it.
+    """The lines of a log that are kept. Any thread may add to it.
 
     Example:
         >>> bound = LogBound(first_lines=1, last_lines=2)
@@ -86,7 +86,7 @@ class LogBound(Generic[_T]):
 
 
 def gap(left_out: int) -> str:
-    """What stands in a log where lines are left out.
+    """The line that stands in a log where others are left out.
 
     Example:
         >>> gap(12_345)
@@ -97,7 +97,7 @@ def gap(left_out: int) -> str:
 
 
 def end_of_log(left_out: int, last: list[LogLine]) -> list[LogLine]:
-    """The lines that end a log of which so many are left out, with the one that says so."""
+    """The last lines of a log, after a line that says how many are left out."""
     if not left_out or not last:
         return last
     return [last[0]._replace(level="WARNING", message=gap(left_out)), *last]

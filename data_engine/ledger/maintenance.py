@@ -1,4 +1,4 @@
-"""What keeps the ledger true: recovering what a dead process left, and reset. Each inside a transaction of the caller."""
+"""Recover what a dead process left, and reset flows; each inside a transaction of the caller."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from data_engine.nofollow import remove_tree
 def recover_runner(
     connection: sqlite3.Connection, runners_dir: Path, runner_id: str, why: Cause | None, *, now_s: float, rev: int
 ) -> list[str]:
-    """Record what the journals of a runner that is gone hold, abandon the runs it left open, and forget it; their ids, oldest first.
+    """Record the journals of a runner that is gone, abandon its open runs, and forget it; returns their ids, oldest first.
 
     Only this machine's runners are known here, so a run published by another machine is never touched.
     """
@@ -80,7 +80,7 @@ def reset(
                 fix="wait for the run to end, or stop it",
             )
     # It counts for all that this ledger has seen of the shared history, and for all it has published itself.
-    seen = max(
+    version = max(
         connection.execute(
             "SELECT (SELECT value FROM meta WHERE key = 'seen_token'), (SELECT value FROM meta WHERE key = 'seen_rev')"
         ).fetchone(),
@@ -92,7 +92,7 @@ def reset(
         " UNION SELECT value FROM json_each(:named)) WHERE true"
         " ON CONFLICT (flow_name) DO UPDATE SET reset_at_utc = excluded.reset_at_utc, rev = excluded.rev,"
         " seen_token = excluded.seen_token, seen_rev = excluded.seen_rev",
-        which | {"at": utc_text(now_s), "rev": rev, "token": seen[0], "seen_rev": seen[1]},
+        which | {"at": utc_text(now_s), "rev": rev, "token": version[0], "seen_rev": version[1]},
     )
     connection.execute(
         "INSERT INTO schedule_slots (flow_name, slot_utc, run_id, rev)"

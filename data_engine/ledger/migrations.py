@@ -402,7 +402,7 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str
 
 
 def _has_foreign_tables(connection: sqlite3.Connection) -> bool:
-    """Whether a file without a version has tables of ours all the same."""
+    """Whether a file without a version has a table of runs, as the older system's has."""
     return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'runs')").fetchone()[0])
 
 

@@ -1,4 +1,4 @@
-"""Messages to people in the ledger until each recipient has got them: put in a caller's commit, tried with growing pauses.
+"""Keep messages to people in the ledger until each recipient has got them: put in a caller's commit, tried with growing pauses.
 
 A delivery is one message for one recipient. It waits until the notifier has answered that it is sent; after a day of tries
 it is given up. Both stay to be seen. What waits is bounded: the oldest is given up for what is new.
@@ -27,7 +27,7 @@ LEAST_TRIES = 12
 MOST_WAITING = 1000
 MOST_WAITING_BYTES = 4 * 1024**2
 KEPT_S = 7 * 24 * 3600.0
-"""So long it is remembered what was sent and what was given up."""
+"""How long messages are remembered that were sent or given up."""
 
 _IS_OVER = (
     "EXISTS (SELECT 1 FROM troubles WHERE troubles.message_id = outbox.message_id) AND NOT EXISTS (SELECT 1 FROM troubles"
@@ -50,7 +50,7 @@ class Delivery:
 
 @frozen
 class Body:
-    """What a notifier sends to a recipient; `has_it` are marks of those behind its address that have it already."""
+    """The content of a message for a notifier; `has_it` are marks of those behind the recipient's address that have it already."""
 
     kind: str
     subject: str
@@ -60,7 +60,7 @@ class Body:
 
 
 def next_try_s(tries: int, put_s: float, now_s: float) -> float | None:
-    """When to try again what has failed `tries` times, the last time now; None when it is given up.
+    """The time of the next try after `tries` failures, the last of them now; None to give up.
 
     Example:
         >>> [next_try_s(tries, 0.0, 0.0) for tries in (1, 2, 3, 20)]
@@ -74,19 +74,19 @@ def next_try_s(tries: int, put_s: float, now_s: float) -> float | None:
 
 
 def put(connection: sqlite3.Connection, messages: Iterable[Message]) -> int:
-    """Keep messages for their recipients, inside a transaction of the caller's; how many were new.
+    """Keep messages for their recipients, inside a transaction of the caller's; returns how many were new.
 
     A message whose id is known already is put once: only recipients it did not have are added. Without recipients it is not kept.
     """
-    news = sum(_put(connection, one) for one in messages if one.to)
+    news = sum(_put(connection, message) for message in messages if message.to)
     if news:
         _make_room(connection)
     return news
 
 
 def due(ledger: Ledger, now_s: float) -> list[Delivery]:
-    """What is to be tried now: first what never was, then what was tried longest ago."""
-    # What is to be tried later than any pause was written before the clock was set back.
+    """The deliveries to try now: first those never tried, then those tried longest ago."""
+    # A next try later than any pause was written before the clock was set back.
     rows = ledger.rows(
         "SELECT message_id, recipient, tries FROM deliveries WHERE state = 'waiting'"
         " AND (next_try_utc <= ? OR next_try_utc > ?) ORDER BY tried_utc IS NOT NULL, tried_utc, put_utc",
@@ -96,7 +96,7 @@ def due(ledger: Ledger, now_s: float) -> list[Delivery]:
 
 
 def next_due_s(ledger: Ledger, now_s: float) -> float | None:
-    """When the next delivery that is not due yet is to be tried; None when there is none."""
+    """The time of the next delivery that is not due yet; None when there is none."""
     ((at_utc,),) = ledger.rows(
         "SELECT min(next_try_utc) FROM deliveries WHERE state = 'waiting' AND next_try_utc > ?", utc_text(now_s)
     )
@@ -104,7 +104,7 @@ def next_due_s(ledger: Ledger, now_s: float) -> float | None:
 
 
 def body(ledger: Ledger, message_id: str, to: str) -> Body | None:
-    """What the message says to this recipient; None when it is gone."""
+    """The content of the message for this recipient; None when it is gone."""
     rows = ledger.rows(
         "SELECT kind, subject, body_text, body_html, has_it FROM outbox JOIN deliveries USING (message_id)"
         " WHERE message_id = ? AND recipient = ?",
@@ -115,7 +115,7 @@ def body(ledger: Ledger, message_id: str, to: str) -> Body | None:
 
 
 def sent(ledger: Ledger, message_id: str, to: str, at_s: float) -> None:
-    """Remember that the recipient has it: it is never tried again. What else waits for the same recipient is due now."""
+    """Record that the recipient has the message: it is never tried again. All else that waits for this recipient is due now."""
     at_utc = utc_text(at_s)
     with ledger.writing(durable=True) as (connection, _):
         connection.execute(
@@ -128,7 +128,7 @@ def sent(ledger: Ledger, message_id: str, to: str, at_s: float) -> None:
 
 
 def hurry(ledger: Ledger, to: str, at_s: float) -> int:
-    """Let what waits for the recipient be due now, because its address works again; how many messages that are."""
+    """Make all that waits for the recipient due now, because its address works again; returns how many messages."""
     with ledger.writing() as (connection, _):
         return _hurry(connection, to, utc_text(at_s))
 
@@ -136,7 +136,7 @@ def hurry(ledger: Ledger, to: str, at_s: float) -> int:
 def failed(
     ledger: Ledger, message_ids: Sequence[str], to: str, at_s: float, error: str, has_it: Sequence[str] = ()
 ) -> None:
-    """Remember that the first of these could not be sent, for which the others were not tried; and when to try each again.
+    """Record that the first of these could not be sent, so that the others were not tried; and when to try each again.
 
     That is later each time, and after a day never. `has_it` are marks of those behind the address that did get the first.
     """
@@ -170,13 +170,13 @@ def failed(
 
 
 def tried(ledger: Ledger) -> set[str]:
-    """The recipients for whom a message waits that they did not get when it was tried."""
+    """The recipients for whom a message waits that was tried without success."""
     rows = ledger.rows("SELECT DISTINCT recipient FROM deliveries WHERE state = 'waiting' AND tries > 0")
     return {restored(to) for (to,) in rows}
 
 
 def give_up(ledger: Ledger, to: str, at_s: float, why: str) -> int:
-    """Try no more what this recipient did not get when it was tried, as people want it; how many messages that are.
+    """Give up the messages to this recipient that were tried without success, as people want it; returns how many.
 
     Only `history` tells of them then.
     """
@@ -192,7 +192,7 @@ def give_up(ledger: Ledger, to: str, at_s: float, why: str) -> int:
 
 
 def undelivered(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
-    """What recipients have not got, the newest first: what waits, and what was given up since a person was shown that.
+    """The messages that recipients have not got, the newest first: those that wait, and those given up that no person has seen.
 
     What was given up is left out when its troubles are over.
     """
@@ -206,11 +206,11 @@ def history(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
 
 
 def are_shown(ledger: Ledger, shown: Iterable[Undelivered], at_s: float) -> None:
-    """Remember that a person was shown these: `undelivered` leaves out those that are given up."""
+    """Record that a person has seen these: `undelivered` leaves out those that are given up."""
     with ledger.writing() as (connection, _):
         connection.executemany(
             "UPDATE deliveries SET answered_utc = ? WHERE message_id = ? AND recipient = ? AND state = 'given_up'",
-            [storable((utc_text(at_s), one.message_id, one.to)) for one in shown],
+            [storable((utc_text(at_s), delivery.message_id, delivery.to)) for delivery in shown],
         )
 
 
@@ -229,29 +229,29 @@ def _newest(ledger: Ledger, which: str, limit: int) -> list[Undelivered]:
 
 def is_sent(connection: sqlite3.Connection, message_id: str) -> bool:
     """Whether one recipient at least has the message."""
-    found = "SELECT 1 FROM deliveries WHERE message_id = ? AND state = 'sent' LIMIT 1"
-    return connection.execute(found, (message_id,)).fetchone() is not None
+    query = "SELECT 1 FROM deliveries WHERE message_id = ? AND state = 'sent' LIMIT 1"
+    return connection.execute(query, (message_id,)).fetchone() is not None
 
 
-def _put(connection: sqlite3.Connection, one: Message) -> int:
-    text, html = storable((one.text, one.html))
-    now_utc = utc_text(one.at.astimezone(UTC).timestamp())
+def _put(connection: sqlite3.Connection, message: Message) -> int:
+    text, html = storable((message.text, message.html))
+    now_utc = utc_text(message.at.astimezone(UTC).timestamp())
     is_new = connection.execute(
         "INSERT INTO outbox (message_id, kind, flow_name, subject, body_text, body_html, size_bytes, at_utc)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        storable((one.id, one.kind, one.flow, one.subject, text, html, _size(text, html), now_utc)),
+        storable((message.id, message.kind, message.flow, message.subject, text, html, _size(text, html), now_utc)),
     ).rowcount
     added = 0
-    for to in one.to:
+    for to in message.to:
         added += connection.execute(
             "INSERT INTO deliveries (message_id, recipient, state, put_utc, next_try_utc) VALUES (?, ?, 'waiting', ?, ?)"
             " ON CONFLICT DO NOTHING",
-            storable((one.id, to, now_utc, now_utc)),
+            storable((message.id, to, now_utc, now_utc)),
         ).rowcount
     if added and not is_new:  # what has ended has no text any more
         connection.execute(
             "UPDATE outbox SET body_text = ?, body_html = ?, size_bytes = ? WHERE message_id = ?",
-            (text, html, _size(text, html), one.id),
+            (text, html, _size(text, html), message.id),
         )
     return is_new
 

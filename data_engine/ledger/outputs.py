@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from data_engine.workspace.layout import WorkspaceLayout
 
 MOST_OUTPUTS = 20
-"""Of one name, the first by their paths."""
+"""The most outputs of one name that are shown, the first by their paths."""
 
 MOST_RUNS = 500
 """The newest runs of the flow that are looked through."""
@@ -46,8 +46,8 @@ class OutputRun:
 
 
 def output_runs(ledger: Ledger, path: str, endings: Sequence[str] = ()) -> list[OutputRun]:
-    """Who wrote the file at this absolute path; where nobody did, who wrote one whose path ends with one of `endings`, such as its name."""
-    found: list[OutputRun] = []
+    """The runs that wrote the file at this absolute path; without any, files whose path ends with one of `endings`, such as its name."""
+    runs: list[OutputRun] = []
     with ledger.reading() as connection:
         rows = connection.execute(
             "SELECT flow_name, output_path FROM outputs WHERE output_path = ?", storable((path,))
@@ -64,17 +64,17 @@ def output_runs(ledger: Ledger, path: str, endings: Sequence[str] = ()) -> list[
                 " ORDER BY started_at_utc DESC, rowid DESC LIMIT 1",
                 (flow, json.dumps(restored(written))),
             ).fetchone()
-            found.append(OutputRun(restored(flow), restored(written), None if run is None else run_of(tuple(run))))
-    return found
+            runs.append(OutputRun(restored(flow), restored(written), None if run is None else run_of(tuple(run))))
+    return runs
 
 
 def outputs_beside_sources(ledger_path: Path, flow: str, root: str) -> frozenset[str]:
-    """The files below the source folder `root` that the flow has written and never read as sources, asked by a process that only looks
-    at the history; none where nobody can look."""
+    """The files below the source folder `root` that the flow has written and never read as sources; the history is only opened to
+    read, and none are known where that fails."""
     lead = root.rstrip(os.sep) + os.sep
     with suppress(sqlite3.Error, OSError), closing(connect_to_look(ledger_path)) as connection:
-        asked = "SELECT output_path FROM outputs WHERE flow_name = ?1 AND substr(output_path, 1, length(?2)) = ?2"
-        outputs = {restored(path) for (path,) in connection.execute(asked, storable((flow, lead)))}
+        query = "SELECT output_path FROM outputs WHERE flow_name = ?1 AND substr(output_path, 1, length(?2)) = ?2"
+        outputs = {restored(path) for (path,) in connection.execute(query, storable((flow, lead)))}
         if outputs:
             keys = connection.execute("SELECT source_key FROM file_state WHERE flow_name = ?", storable((flow,)))
             outputs.difference_update(os.path.join(lead, *restored(key).split("/")) for (key,) in keys)
@@ -96,17 +96,17 @@ Writer: TypeAlias = tuple[str, float]
 def other_writers(
     ledger_path: Path, flow: str, paths: Sequence[str], *, source: str, run_id: str
 ) -> dict[str, list[Writer]]:
-    """By path the other sources for which newest runs of the flow wrote it, the newest first; nothing where nobody can look."""
-    found: dict[str, list[Writer]] = {}
+    """The other sources for which the newest runs of the flow wrote each path, newest first; none where the history cannot be read."""
+    writers: dict[str, list[Writer]] = {}
     with suppress(sqlite3.Error, OSError), closing(connect_to_look(ledger_path)) as connection:
         for path in paths:
             if connection.execute(_BEFORE, storable((flow, path))).fetchone() is None:
                 continue
-            asked = storable((flow, MOST_RUNS, run_id, source, json.dumps(path)[1:-1]))
-            for other, outputs, ended in connection.execute(_WRITERS, asked):
-                if any(one.path == path for one in files_of(outputs)[0]):
-                    found.setdefault(path, []).append((restored(other), datetime.fromisoformat(ended).timestamp()))
-    return found
+            values = storable((flow, MOST_RUNS, run_id, source, json.dumps(path)[1:-1]))
+            for other, outputs, ended in connection.execute(_WRITERS, values):
+                if any(file.path == path for file in files_of(outputs)[0]):
+                    writers.setdefault(path, []).append((restored(other), datetime.fromisoformat(ended).timestamp()))
+    return writers
 
 
 _STAGES = """
@@ -116,7 +116,7 @@ SELECT run_id, flow_name, source_root, source_key, status, runner_id IS NOT NULL
 
 
 class RunOfStage(NamedTuple):
-    """A run as its stage is judged by it: `source` is the identity of its source, `is_own` whether this machine has run it,
+    """The facts of a run by which its stage is judged: `source` is the identity of its source, `is_own` whether this machine has run it,
     `publication` what it was about to publish when it ended."""
 
     run_id: str
@@ -128,68 +128,68 @@ class RunOfStage(NamedTuple):
 
 
 def runs_of_stages(ledger_path: Path, run_ids: Collection[str]) -> Mapping[str, RunOfStage]:
-    """By their ids the runs that the ledger knows; none where it cannot be read, as on a node of a cluster.
+    """The runs that the ledger knows, by id; none where it cannot be read, as on a node of a cluster.
 
     It is opened to read only: a worker has no ledger of its own.
     """
-    asked = json.dumps(list(run_ids))
+    ids = json.dumps(list(run_ids))
     try:
         with closing(sqlite3.connect(f"{ledger_path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            return {row[0]: _run_of_stage(*row) for row in connection.execute(_STAGES, (asked,))}
+            return {row[0]: _run_of_stage(*row) for row in connection.execute(_STAGES, (ids,))}
     except sqlite3.Error:
         return {}
 
 
 _KNOWN_FOR_S = 60.0
 _known: WeakKeyDictionary[Ledger, tuple[Path, float, tuple[PurePath, ...]]] = WeakKeyDictionary()
-"""By its history where a workspace is, when it was asked, and where it was."""
+"""By ledger: the root of its workspace, when its former roots were asked for, and the former roots."""
 
 
 def former_roots(folders: Iterable[tuple[str, str]], layout: WorkspaceLayout) -> tuple[PurePath, ...]:
-    """Where the workspace was, by source folders as they were authored and as runs found them then; not where it is now.
+    """The former roots of the workspace, from its source folders: each as its author wrote it, and its path in past runs.
 
-    Only a relative path of a folder inside the workspace tells it.
+    Only a relative path of a folder inside the workspace shows one.
 
     Example:
         >>> from data_engine.workspace.layout import WorkspaceLayout
         >>> layout = WorkspaceLayout(Path("/new"))
-        >>> found = [("../in", "/old/in"), ("/data", "/data"), ("../in", str(Path("/new/in")))]
-        >>> [root.as_posix() for root in former_roots(found, layout)]
+        >>> folders = [("../in", "/old/in"), ("/data", "/data"), ("../in", str(Path("/new/in")))]
+        >>> [root.as_posix() for root in former_roots(folders, layout)]
         ['/old']
     """
-    found: dict[PurePath, None] = {}
+    roots: dict[PurePath, None] = {}
     for authored, folder in folders:
-        now = PurePath(os.path.normpath(layout.flow_modules_dir / authored))
-        was = _pure(folder)
-        if not now.is_relative_to(layout.root) or _is_absolute(authored):
+        path = PurePath(os.path.normpath(layout.flow_modules_dir / authored))
+        old = _pure(folder)
+        if not path.is_relative_to(layout.root) or authored[:1] == "/" or PureWindowsPath(authored).is_absolute():
             continue
-        inside = now.relative_to(layout.root).parts
-        if inside and _same(was.parts[-len(inside) :], inside) and len(was.parts) > len(inside):
-            root = type(was)(*was.parts[: -len(inside)])
+        inside = path.relative_to(layout.root).parts
+        if inside and _are_same(old.parts[-len(inside) :], inside) and len(old.parts) > len(inside):
+            root = type(old)(*old.parts[: -len(inside)])
             if str(root) != str(layout.root):
-                found[root] = None
-    return tuple(found)
+                roots[root] = None
+    return tuple(roots)
 
 
 def current_path(path: str, root: Path, former: Sequence[PurePath]) -> str:
-    """A file of the workspace by where it is now; any other path as it is.
+    """The current path of a file of the workspace; any other path as it is.
 
     Example:
         >>> PurePath(current_path("/old/out/a.csv", Path("/new"), [PurePosixPath("/old")])).as_posix(), current_path("/x", Path("/new"), [])
         ('/new/out/a.csv', '/x')
     """
-    if not any(path.startswith(str(one)) for one in former) or Path(path).is_relative_to(root):
+    if not any(path.startswith(str(old_root)) for old_root in former) or Path(path).is_relative_to(root):
         return path
-    was = _pure(path)
-    for one in former:
-        if type(one) is type(was) and was.is_relative_to(one):
-            return str(root.joinpath(*was.relative_to(one).parts))
+    old = _pure(path)
+    for old_root in former:
+        if type(old_root) is type(old) and old.is_relative_to(old_root):
+            return str(root.joinpath(*old.relative_to(old_root).parts))
     return path
 
 
 def path_mover(ledger: Ledger, layout: WorkspaceLayout, paths: Iterable[str]) -> Callable[[str], str]:
-    """What makes of a path that is one of these the path that holds now; the history is asked only where one lies elsewhere, and
-    not again within `_KNOWN_FOR_S`: a flow that polls asks each time.
+    """A function from each of these paths to its current path; the history is asked only where one lies elsewhere, and not again
+    within `_KNOWN_FOR_S`: a flow that polls asks each time.
     """
     inside = f"{layout.root}{os.sep}"
     if all(path.startswith(inside) for path in paths):
@@ -203,32 +203,32 @@ def path_mover(ledger: Ledger, layout: WorkspaceLayout, paths: Iterable[str]) ->
 
 
 def own_outputs(ledger: Ledger, layout: WorkspaceLayout, flow: str) -> set[str]:
-    """Every file the flow's steps ever returned, by where it is now."""
+    """The current path of every file that the flow's steps ever returned."""
     outputs = ledger.outputs(flow)
     return set(map(path_mover(ledger, layout, outputs), outputs))
 
 
 def outputs_here(ledger: Ledger, layout: WorkspaceLayout, run_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The files that each of these runs wrote, by where they are now."""
-    found = ledger.outputs_of(run_ids)
-    moved = path_mover(ledger, layout, (path for paths in found.values() for path in paths))
-    return {run_id: tuple(map(moved, paths)) for run_id, paths in found.items()}
+    """The current paths of the files that each of these runs wrote, by run id."""
+    outputs = ledger.outputs_of(run_ids)
+    moved = path_mover(ledger, layout, (path for paths in outputs.values() for path in paths))
+    return {run_id: tuple(map(moved, paths)) for run_id, paths in outputs.items()}
 
 
 def written_here(ledger: Ledger, layout: WorkspaceLayout, most_runs: int) -> list[WrittenFile]:
-    """The files that the newest runs wrote, and their sources, by where they are now; each as its newest run left it."""
+    """The files that the newest runs wrote, and their sources, by their current paths; each as its newest run left it."""
     written = ledger.written(most_runs)
-    moved = path_mover(ledger, layout, (path for one in written for path in (one.path, *filter(None, one.sources))))
-    found: dict[str, WrittenFile] = {}
-    for one in written:
-        path, sources = moved(one.path), tuple(map(moved, one.sources))
-        newer = found.get(path)
+    moved = path_mover(ledger, layout, (path for file in written for path in (file.path, *filter(None, file.sources))))
+    files: dict[str, WrittenFile] = {}
+    for file in written:
+        path, sources = moved(file.path), tuple(map(moved, file.sources))
+        newer = files.get(path)
         if newer is not None:
-            found[path] = replace(newer, sources=tuple(dict.fromkeys((*newer.sources, *sources))))
+            files[path] = replace(newer, sources=tuple(dict.fromkeys((*newer.sources, *sources))))
         else:
-            root = None if one.source_root is None else moved(one.source_root)
-            found[path] = replace(one, path=path, sources=sources, source_root=root)
-    return list(found.values())
+            root = None if file.source_root is None else moved(file.source_root)
+            files[path] = replace(file, path=path, sources=sources, source_root=root)
+    return list(files.values())
 
 
 def _run_of_stage(
@@ -237,7 +237,7 @@ def _run_of_stage(
     publication = None
     if text is not None:
         mirror, packed, made_of, code = json.loads(text)
-        files = tuple(one._replace(name=restored(one.name)) for one in staged_files_of(packed))
+        files = tuple(file._replace(name=restored(file.name)) for file in staged_files_of(packed))
         publication = PublishStarted(run_id, restored(mirror), files, made_of and tuple(made_of), code)
     source = None if root is None or key is None else (restored(root), restored(key))
     return RunOfStage(run_id, restored(flow), source, status, bool(is_own), publication)
@@ -248,9 +248,5 @@ def _pure(path: str) -> PurePath:
     return PureWindowsPath(path) if is_windows else PurePosixPath(path)
 
 
-def _is_absolute(authored: str) -> bool:
-    return authored.startswith("/") or PureWindowsPath(authored).is_absolute()
-
-
-def _same(these: Sequence[str], those: Sequence[str]) -> bool:
-    return [unicodedata.normalize("NFC", one) for one in these] == [unicodedata.normalize("NFC", one) for one in those]
+def _are_same(*paths: Sequence[str]) -> bool:
+    return len({tuple(unicodedata.normalize("NFC", part) for part in path) for path in paths}) == 1

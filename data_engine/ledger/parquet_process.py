@@ -4,7 +4,7 @@ In the daemon PyArrow costs 38 MB for as long as it lives, and a first refresh o
 threads up for a second; a child costs half a second of a core when it begins, so that one that collects stays for what
 follows soon. Requests and replies are pickled over its pipes.
 
-The child is also who unfolds what others have written. It may use so much memory and so much of a processor and no more, and
+The child also unfolds what others have written. It may use so much memory and so much of a processor and no more, and
 when it dies of a file, the file is refused and the daemon lives. The reply stays a pickle: a file that could make the child
 answer with one of its own making already runs as this user, and needs no pickle any more; short of that the child answers
 with what it has read as texts and numbers.
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     import sqlite3
 
 MOST_MEMORY_BYTES = 1_500_000_000
-"""Of a child that reads segments, beyond what it has when it begins: six times the largest fold."""
+"""The limit of a child that reads segments, beyond what it has when it begins: six times the largest fold."""
 
 _LOOK_EVERY_S = 0.2
 _LEAST_CPU_S, _CPU_S_A_BYTE = 120.0, 20e-6
 """To take segments in, twenty times what it takes; time on a processor, so that a machine may sleep or be busy meanwhile."""
 
 LEAST_GROWTH_BYTES, _GROWTH_A_BYTE = 1_000_000_000, 50
-"""Of a ledger by all the segments that are taken in at once; what a Data Engine publishes unfolds to some 10 bytes a byte."""
+"""The growth of a ledger by all the segments that are taken in at once; what a Data Engine publishes unfolds to some 10 bytes a byte."""
 
 _FOLD_CPU_S = 30.0
 """The owner's heartbeat waits for it."""
@@ -49,7 +49,7 @@ LINGER_S = 10.0
 
 
 class Collect(NamedTuple):
-    """Read what was not published yet."""
+    """Read the rows that were not published yet."""
 
     ledger: Path
     token: int
@@ -80,14 +80,14 @@ Request = Collect | TakeIn | Fold
 
 
 class Bounds(NamedTuple):
-    """What a child may have."""
+    """The limits of a child."""
 
     memory_bytes: int
     cpu_s: float
 
 
 def bounds_of(request: Request) -> Bounds | None:
-    """Of whoever reads what others have written; None where it is this machine's own."""
+    """The limits for a request that reads what others have written; None where it reads only this machine's own."""
     if isinstance(request, Collect):
         return None
     if isinstance(request, Fold):
@@ -97,7 +97,7 @@ def bounds_of(request: Request) -> Bounds | None:
 
 
 def collect_here(request: Request) -> Any:
-    """As `in_child`, where what is only written is done here: nothing of it comes from others.
+    """The reply of `in_child`, with `Collect` done in this process: it reads nothing from others.
 
     Raises:
         RefusedSegmentError, LedgerError: as `perform`.
@@ -106,22 +106,22 @@ def collect_here(request: Request) -> Any:
 
 
 def in_child(request: Request, bounds: Bounds | None = None) -> Any:
-    """What `perform` gives, done by a child process within `bounds`, by default those of the request.
+    """The reply of `perform`, done by a child process within `bounds`, by default those of the request.
 
     Raises:
         LedgerError: what `perform` raised, or the child could not be started or died.
         RefusedSegmentError: what `perform` raised, or the child died of a segment, or needed too much for it.
     """
-    child = _started(request)
+    child = _new_child(request)
     with child:
         try:
-            given, errors, ended_for = _watched(child, request, bounds or bounds_of(request))
+            reply, errors, ended_for = _watch(child, request, bounds or bounds_of(request))
         except BaseException:
             child.kill()
             raise
     output = errors.decode(errors="replace").strip()
     if child.returncode == 0:
-        return _given(pickle.loads(given))
+        return _value_of(pickle.loads(reply))
     if not isinstance(request, Collect) and (ended_for or is_crash(child.returncode)):
         table, name = _read_last(request, output)
         why = ended_for or f"reading it ended a process ({child.returncode})"
@@ -130,7 +130,7 @@ def in_child(request: Request, bounds: Bounds | None = None) -> Any:
 
 
 class WithOwnChild:
-    """`in_child`, where a child that collects, which reads nothing of others, is kept for `linger_s`.
+    """`in_child`, with a child for `Collect` that is kept for `linger_s`: it reads nothing from others.
 
     It ends by itself when this process does. Calls may come from several threads.
     """
@@ -142,7 +142,7 @@ class WithOwnChild:
         self._timer: threading.Timer | None = None
 
     def __call__(self, request: Request) -> Any:
-        """What `in_child` gives.
+        """The reply of `in_child`.
 
         Raises:
             RefusedSegmentError, LedgerError: as `in_child`.
@@ -156,11 +156,11 @@ class WithOwnChild:
             self._timer = threading.Timer(self._linger_s, self._leave)
             self._timer.daemon = True
             self._timer.start()
-        return _given(reply)
+        return _value_of(reply)
 
     @property
     def pid(self) -> int | None:
-        """Of the child that is there."""
+        """The process id of the child; None without one."""
         child = self._child
         return None if child is None else child.pid
 
@@ -168,7 +168,7 @@ class WithOwnChild:
         if self._child is not None:
             with suppress(LedgerError):  # somebody ended it meanwhile: another one does it
                 return self._exchange(self._child, request)
-        self._child = _started(request)
+        self._child = _new_child(request)
         return self._exchange(self._child, request)
 
     def _exchange(self, child: subprocess.Popen[bytes], request: Collect) -> Any:
@@ -190,7 +190,7 @@ class WithOwnChild:
                 self._end()
 
     def _end(self) -> str:
-        """The last line that it said."""
+        """End the child; the last line of its error output."""
         child, self._child = self._child, None
         if child is None:
             return ""
@@ -207,9 +207,9 @@ def perform(
     begin: Callable[[str, str], None] = lambda table, name: None,
     least_growth_bytes: int = LEAST_GROWTH_BYTES,
 ) -> Any:
-    """Do it here: a `Batch` or None for `Collect`, the rows left out (`LeftOut`) for `TakeIn`, the bytes for `Fold`.
+    """Carry the request out here: a `Batch` or None for `Collect`, the rows left out (`LeftOut`) for `TakeIn`, the bytes for `Fold`.
 
-    `begin` is told the table and name of each segment before it is read. The ledger may grow by `least_growth_bytes`, and more
+    `begin` gets the table and name of each segment before it is read. The ledger may grow by `least_growth_bytes`, and more
     where segments are large.
 
     Raises:
@@ -268,9 +268,9 @@ def _bytes_of(connection: sqlite3.Connection) -> int:
 
 
 def answer() -> None:
-    """What the child does: a reply to its standard output for each request from its standard input, until that ends.
+    """Run as the child: write a reply to standard output for each request from standard input, until that ends.
 
-    It does without NumPy, which PyArrow imports where it is, and needs for nothing here: that is half of the child's start.
+    NumPy is kept out, which PyArrow imports where it is, and does not need here: that is half of the child's start.
     """
     sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]
     with suppress(EOFError):
@@ -289,7 +289,7 @@ def answer() -> None:
             sys.stdout.buffer.flush()
 
 
-def _started(request: Request) -> subprocess.Popen[bytes]:
+def _new_child(request: Request) -> subprocess.Popen[bytes]:
     """A child that waits for requests.
 
     Raises:
@@ -298,8 +298,8 @@ def _started(request: Request) -> subprocess.Popen[bytes]:
     home = import_folder()
     path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
     # Arrow's own pools take far more address space than memory, and that is what can be limited.
-    wanted = os.environ | {"PYTHONPATH": path, "ARROW_DEFAULT_MEMORY_POOL": "system"}
-    program, environment = program_of(sys.executable, wanted)  # what is bounded is what works, and no launcher
+    variables = os.environ | {"PYTHONPATH": path, "ARROW_DEFAULT_MEMORY_POOL": "system"}
+    program, environment = program_of(sys.executable, variables)  # what is bounded is what works, and no launcher
     try:
         return subprocess.Popen(
             [program, "-P", "-c", "from data_engine.ledger.parquet_process import answer; answer()"],
@@ -313,29 +313,29 @@ def _started(request: Request) -> subprocess.Popen[bytes]:
         raise _no_answer(request, str(error)) from error
 
 
-def _given(reply: Any) -> Any:
+def _value_of(reply: Any) -> Any:
     if isinstance(reply, FlowValidationError):
         raise reply
     return reply
 
 
-def _watched(child: subprocess.Popen[bytes], request: Request, bounds: Bounds | None) -> tuple[bytes, bytes, str]:
-    """What the child has answered and said, and for what it was ended; "" when it ended by itself."""
-    asked: bytes | None = pickle.dumps(request)
+def _watch(child: subprocess.Popen[bytes], request: Request, bounds: Bounds | None) -> tuple[bytes, bytes, str]:
+    """The child's reply and error output, and why it was ended; "" when it ended by itself."""
+    payload: bytes | None = pickle.dumps(request)
     ended_for = ""
     while True:
         try:
-            given, errors = child.communicate(asked, timeout=_LOOK_EVERY_S)
+            reply, errors = child.communicate(payload, timeout=_LOOK_EVERY_S)
         except subprocess.TimeoutExpired:
-            asked = None
+            payload = None
             if bounds is not None and not ended_for and (ended_for := _too_much(child.pid, bounds)):
                 child.kill()
         else:
-            return given, errors, ended_for
+            return reply, errors, ended_for
 
 
 def _too_much(pid: int, bounds: Bounds) -> str:
-    """What the child needs more of than it may have; "" when it is well."""
+    """The limit that the child has passed, in words; "" when none."""
     import psutil
 
     try:

@@ -1,4 +1,4 @@
-"""What a ledger gives to the shared history and takes from it, as statements inside a transaction of the caller.
+"""Select a ledger's rows for the shared history, and take in those of others, inside a transaction of the caller.
 
 One rule decides everywhere: a row that was published is newer than the local one when its version is greater than that of
 the published row the local one was taken from or is based on (`seen_token`, `seen_rev`). So a file state that another
@@ -57,7 +57,7 @@ _LONG_TEXTS = {
 _JSON_TEXTS = ("started_seen", "cause_data", "params", "inputs", "outputs", "publication", "asked", "detail")
 _BATCH_CHARS = 16_000_000
 _MOST_CHARS = 100_000_000
-"""Of the long texts of one segment: what one transaction of the ledger has written cannot be published in parts."""
+"""The most characters of the long texts of one segment: what one transaction of the ledger has written cannot be published in parts."""
 _CUT_AT = (LONGEST_TEXT, 10_000, 100)
 
 _BULK_BYTES = 500_000
@@ -100,7 +100,7 @@ class Incoming(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """So many rows of a segment were not taken in, because each is none a Data Engine writes; `why` is of one of them."""
+    """The number of rows of a segment that were not taken in, because no Data Engine writes such rows; `why`: the reason of one."""
 
     table: str
     name: str
@@ -186,7 +186,7 @@ def mark_published(
     names: Mapping[str, str],
     folded: Mapping[str, tuple[Sequence[str], str]],
 ) -> None:
-    """Remember what everybody can see now, and the segments it is in, so that they are not taken in again."""
+    """Record that a batch is published, and its segments, so that they are not taken in again."""
     connection.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'known_generation'", (generation,))
     put = "INSERT INTO taken_segments VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
     if batch is not None:
@@ -195,12 +195,12 @@ def mark_published(
         connection.executemany(put, [(table, name, batch.newest.get(table)) for table, name in names.items()])
     for table, (olds, name) in folded.items():
         marks = ", ".join("?" * len(olds))
-        there, newest = connection.execute(
+        count, newest = connection.execute(
             f"SELECT count(*), max(newest_utc) FROM taken_segments WHERE shared_table = ? AND name IN ({marks})",
             (table, *olds),
         ).fetchone()
         # A fold of what was not all taken in is taken in itself.
-        if there == len(set(olds)):
+        if count == len(set(olds)):
             connection.execute(put, (table, name, newest))
 
 
@@ -238,7 +238,7 @@ def take_in(
 ) -> list[LeftOut]:
     """Put the rows of these segments in place; what is newer here stays. Resets come first: they say which rows are too old.
 
-    `token` is that of the generation that lists them. `begin` is told each before it is read.
+    `token` is that of the generation that lists them. `begin` gets each segment before it is read.
 
     Raises:
         RefusedSegmentError: a segment is none that a Data Engine writes.
@@ -271,7 +271,7 @@ def abandon_lost(connection: sqlite3.Connection, owner: int | None) -> None:
 
 
 def settle_lost(connection: sqlite3.Connection, *, now_s: float, rev: int) -> list[str]:
-    """As the new owner: close the runs of others that nobody will, with their steps and sources; their ids, oldest first."""
+    """As the new owner: close the runs of others that nobody else will, with steps and sources; returns their ids, oldest first."""
     connection.execute(
         f"UPDATE step_runs SET status = 'started' WHERE status = 'abandoned' AND finished_at_utc IS NULL AND {_OF_PRESUMED}"
     )
@@ -292,12 +292,12 @@ def note_seen(connection: sqlite3.Connection, token: int, rev: int) -> None:
 
 def newest_of(connection: sqlite3.Connection, names: Iterable[tuple[str, str]], *, until_s: float) -> float | None:
     """The time of the newest row in segments that were taken in, by table and name; of those that end until then."""
-    ask = (
+    query = (
         "SELECT CAST(strftime('%s', newest_utc) AS REAL) FROM taken_segments"
         " WHERE shared_table = ? AND name = ? AND newest_utc <= ?"
     )
-    found = [connection.execute(ask, (*name, utc_text(until_s))).fetchone() for name in names]
-    return max((row[0] for row in found if row is not None and row[0] is not None), default=None)
+    rows = [connection.execute(query, (*name, utc_text(until_s))).fetchone() for name in names]
+    return max((row[0] for row in rows if row is not None and row[0] is not None), default=None)
 
 
 _OF_PRESUMED = "run_id IN (SELECT run_id FROM runs WHERE status = 'abandoned' AND finished_at_utc IS NULL)"
@@ -415,10 +415,10 @@ def _change_paths(table: str, columns: list[Any], translate: Callable[[str], str
 
 
 def _with_paths(text: str, translate: Callable[[str], str]) -> str:
-    """The files of a run with their paths as they are there."""
-    found = json.loads(text)
-    files = [[translate(path), *facts] for path, *facts in found["files"]]
-    return json.dumps({"files": files, "more": found["more"]}, separators=(",", ":"))
+    """The files of a run with their paths translated."""
+    content = json.loads(text)
+    files = [[translate(path), *facts] for path, *facts in content["files"]]
+    return json.dumps({"files": files, "more": content["more"]}, separators=(",", ":"))
 
 
 def _encoded(table: str, columns: list[Any]) -> bytes:
@@ -428,7 +428,7 @@ def _encoded(table: str, columns: list[Any]) -> bytes:
         chars = 0
         for name in _LONG_TEXTS.get(table, ()):
             at = names.index(name)
-            columns[at] = [_cut(text, longest) if name not in _JSON_TEXTS else _kept(text) for text in columns[at]]
+            columns[at] = [_cut(text, longest) if name not in _JSON_TEXTS else _whole(text) for text in columns[at]]
             chars += sum(len(text) for text in columns[at] if text is not None)
         if chars <= _MOST_CHARS and len(data := encode(table, columns)) <= LARGEST_SEGMENT_BYTES:
             return data
@@ -439,9 +439,9 @@ def _cut(text: str | None, longest: int) -> str | None:
     return text if text is None or len(text) <= longest else text[: longest - 1] + "…"
 
 
-def _kept(seen: str | None) -> str | None:
-    """The sources of a run that begins; without them a machine that takes over runs them again."""
-    return seen if seen is None or len(seen) <= LONGEST_SEEN else None
+def _whole(text: str | None) -> str | None:
+    """A text in JSON, which cannot be cut; without its sources a machine that takes over does a run again."""
+    return text if text is None or len(text) <= LONGEST_SEEN else None
 
 
 def _outgoing(root: str) -> Callable[[str], str]:

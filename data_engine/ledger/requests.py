@@ -16,7 +16,7 @@ from data_engine.record import Record, frozen
 
 @frozen
 class RequestRow(Record):
-    """What was published of a request: `state` "taken" or "answered", then with its `outcome` and an `answer` in JSON."""
+    """A row of a request: its `state` is "taken", or "answered" with an `outcome` and an `answer` in JSON."""
 
     sparse: ClassVar = ("answer", "file_owner")
 
@@ -53,23 +53,23 @@ class RequestRows:
             _SHAPE.insert(connection, rev, rows)
 
     def known(self, ids: Iterable[str]) -> dict[str, RequestRow]:
-        """What was published of these requests, by id."""
-        wanted = json.dumps(list(ids))
-        found = self._asked("request_id IN (SELECT value FROM json_each(?)) ORDER BY state DESC", wanted)
-        return {one.request_id: one for one in found}  # "answered" comes after "taken"
+        """The last published row of each of these requests, by id."""
+        text = json.dumps(list(ids))
+        rows = self._select("request_id IN (SELECT value FROM json_each(?)) ORDER BY state DESC", text)
+        return {row.request_id: row for row in rows}  # "answered" comes after "taken"
 
     def unanswered(self) -> list[RequestRow]:
-        """Those that were taken, by whichever owner, and not answered."""
+        """The requests that any owner has taken and none has answered."""
         answered = f"SELECT request_id FROM requests WHERE state = 'answered' AND {IS_PUBLISHED}"
-        return self._asked(f"state = 'taken' AND request_id NOT IN ({answered})")
+        return self._select(f"state = 'taken' AND request_id NOT IN ({answered})")
 
     def newest(self, since_utc: str, limit: int = 20) -> list[RequestRow]:
         """The newest requests since then, the newest first."""
         where = "at_utc >= ? ORDER BY at_utc DESC, request_id LIMIT ?"
-        ids = dict.fromkeys(one.request_id for one in self._asked(where, since_utc, 2 * limit))
+        ids = dict.fromkeys(row.request_id for row in self._select(where, since_utc, 2 * limit))
         rows = self.known(ids)
-        return [rows[one] for one in ids][:limit]
+        return [rows[request_id] for request_id in ids][:limit]
 
-    def _asked(self, where: str, *parameters: Any) -> list[RequestRow]:
+    def _select(self, where: str, *parameters: Any) -> list[RequestRow]:
         with self.ledger.reading() as connection:
             return _SHAPE.select(connection, f"{IS_PUBLISHED} AND {where}", *parameters)

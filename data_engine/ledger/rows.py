@@ -62,7 +62,7 @@ STATE_COLUMNS = (
     " last_error_text, success_size_bytes, success_mtime_ns, success_content_hash, last_success_run_id,"
     " last_success_at_utc, abandoned_in_a_row"
 )
-"""As `SourceStates` takes them."""
+"""In the order of the rows of `SourceStates`."""
 
 
 _T = TypeVar("_T")
@@ -70,10 +70,10 @@ Packing: TypeAlias = tuple[Callable[[Any], Any], Callable[[Any], Any]]
 """How a field is stored in a column, and read from it."""
 
 FLAG: Packing = (int, bool)
-MAPPING: Packing = (lambda found: json.dumps(dict(found)), json.loads)
+MAPPING: Packing = (lambda mapping: json.dumps(dict(mapping)), json.loads)
 LIST: Packing = (
     json.dumps,
-    lambda text: tuple(tuple(one) if isinstance(one, list) else one for one in json.loads(text)),
+    lambda text: tuple(tuple(entry) if isinstance(entry, list) else entry for entry in json.loads(text)),
 )
 
 
@@ -93,7 +93,7 @@ class RowShape(Generic[_T]):
         self._table = table
         self._columns = columns
         self._kind = kind
-        names = [one.name for one in fields(kind)][: columns.count(",") + 1]  # type: ignore[arg-type]
+        names = [field.name for field in fields(kind)][: columns.count(",") + 1]  # type: ignore[arg-type]
         self._fields = [(name, *packed.get(name, (_as_it_is, _restored))) for name in names]
 
     def row(self, record: _T) -> tuple[Any, ...]:
@@ -107,11 +107,11 @@ class RowShape(Generic[_T]):
         return self._kind(*(None if value is None else read(value) for value, (_, _, read) in values))
 
     def insert(self, connection: Connection, rev: int, records: Iterable[_T]) -> None:
-        """Add records; one whose key is there already stays as it is."""
+        """Add records; a row whose key is there already stays as it is."""
         marks = ", ".join("?" * (len(self._fields) + 1))
         connection.executemany(
             f"INSERT INTO {self._table} ({self._columns}, rev) VALUES ({marks}) ON CONFLICT DO NOTHING",
-            [storable((*self.row(one), rev)) for one in records],
+            [storable((*self.row(record), rev)) for record in records],
         )
 
     def select(self, connection: Connection, where: str, *parameters: Any) -> list[_T]:
@@ -131,7 +131,7 @@ def _restored(value: Any) -> Any:
 
 
 class SourceStates(Mapping[SourceKey, SourceState]):
-    """What is known of a flow's sources. A folder may have a hundred thousand: each record is made when it is asked for.
+    """The states of a flow's sources. A folder may have a hundred thousand: each record is made when it is asked for.
 
     Example:
         >>> states = SourceStates("claims")
@@ -148,8 +148,8 @@ class SourceStates(Mapping[SourceKey, SourceState]):
         }
 
     def __getitem__(self, key: SourceKey) -> SourceState:
-        known = self._known[key]
-        return known if isinstance(known, SourceState) else source_state(self._flow, known)
+        entry = self._known[key]
+        return entry if isinstance(entry, SourceState) else source_state(self._flow, entry)
 
     def __iter__(self) -> Iterator[SourceKey]:
         return starmap(SourceKey, list(self._known))  # a copy: whoever explains asks while others make some known
@@ -158,30 +158,30 @@ class SourceStates(Mapping[SourceKey, SourceState]):
         return len(self._known)
 
     def put(self, state: SourceState) -> None:
-        """Know this of its source from now on."""
+        """Store the state of its source."""
         self._known[state.key] = state
 
     def is_good(self, key: SourceKey, signature: Signature) -> bool:
         """Whether the source's last run ended well and size and time are to the bit what they were then."""
-        known = self._known.get(key)
-        if known is None:
+        entry = self._known.get(key)
+        if entry is None:
             return False
-        if isinstance(known, SourceState):
-            return known.status == "success" and known.last[:2] == signature[:2]
-        return bool(known[2] == "success" and known[3] == signature[0] and known[4] == signature[1])
+        if isinstance(entry, SourceState):
+            return entry.status == "success" and entry.last[:2] == signature[:2]
+        return bool(entry[2] == "success" and entry[3] == signature[0] and entry[4] == signature[1])
 
     def not_good(self) -> Iterator[SourceState]:
-        """Those whose last run did not end well."""
-        for key, known in self._known.items():
-            if known[2] != "success":  # the status, of a row and of a record
+        """The states of the sources whose last run did not end well."""
+        for key, entry in self._known.items():
+            if entry[2] != "success":  # the status, of a row and of a record
                 yield self[SourceKey(*key)]
 
 
 def run_of(row: tuple[Any, ...]) -> Run:
     """The record of a row of `RUN_COLUMNS`."""
-    run_id, flow, group, source, status, began, ended, elapsed_s, error, cause, kind, data, *about = row
-    trigger, detail, by, params, deployment_id, commit, is_dirty, python, environment, *about = about
-    read, wrote, peak, cpu_s, scheduled_for, checks, rejected = about
+    run_id, flow, group, source, status, began, ended, elapsed_s, error, cause, kind, data, *rest = row
+    trigger, detail, by, params, deployment_id, commit, is_dirty, python, environment, *rest = rest
+    read, wrote, peak, cpu_s, scheduled_for, checks, rejected = rest
     (inputs, more_inputs), (outputs, more_outputs) = files_of(read), files_of(wrote)
     why = cause_from(kind, data, cause)
     is_future = began > future_utc(time.time())
@@ -213,7 +213,7 @@ def run_of(row: tuple[Any, ...]) -> Run:
         peak,
         cpu_s,
         scheduled_for,
-        tuple(RunCheck(*one) for one in json.loads(checks or "[]")),
+        tuple(RunCheck(*check) for check in json.loads(checks or "[]")),
         rejected,
     )
 
@@ -231,7 +231,7 @@ def files_as_text(files: Sequence[FileFacts], more: int) -> str | None:
 
 
 def files_of(text: str | None) -> tuple[tuple[RunFile, ...], int]:
-    """What `files_as_text` was given, as people are told of it; nothing of what cannot be read.
+    """The files in a text of `files_as_text`, with times as texts, and how many more; none where it cannot be read.
 
     Example:
         >>> files_of('{"files":[["/in/a.csv",10,0,3]],"more":2}')[1], files_of("{"), files_of(None)
@@ -241,11 +241,11 @@ def files_of(text: str | None) -> tuple[tuple[RunFile, ...], int]:
         return (), 0
     try:
         packed = json.loads(text)
-        found = tuple(
+        files = tuple(
             RunFile(restored(path), size, None if mtime is None else utc_text(mtime / 1_000_000_000), rows)
             for path, size, mtime, rows in packed["files"]
         )
-        return found, int(packed["more"])
+        return files, int(packed["more"])
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):  # what another machine wrote
         return (), 0
 
@@ -271,12 +271,12 @@ def staged_files_of(packed: Iterable[Any]) -> tuple[StagedFile, ...]:
 
 
 def json_object(text: str | None) -> dict[str, Any] | None:
-    """The object that a column holds; None of what cannot be read, such as what another machine wrote."""
+    """The JSON object in a column; None where it cannot be read, as from another machine."""
     try:
-        found = None if text is None else json.loads(text)
+        value = None if text is None else json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def step_of(row: tuple[Any, ...], cause: Cause | None) -> StepRun:
@@ -296,14 +296,14 @@ def source_state(flow: str, row: tuple[Any, ...]) -> SourceState:
     return SourceState(flow, key, status, last, run_id, at_utc, error, success, good_run_id, good_at_utc, abandoned)
 
 
-def seen_as_text(seen: Iterable[SeenSource]) -> str | None:
+def seen_as_text(sources: Iterable[SeenSource]) -> str | None:
     """The sources of a run that begins, for the column that is read only when the run is abandoned."""
-    rows = [(*one.key, *one.signature) for one in seen]
+    rows = [(*source.key, *source.signature) for source in sources]
     return _to_json(rows) if rows else None
 
 
 def seen_from_text(text: str | None) -> tuple[SeenSource, ...]:
-    """What `seen_as_text` was given.
+    """The sources in a text of `seen_as_text`.
 
     Example:
         >>> seen = (SeenSource(SourceKey("in", "a.csv"), Signature(5, 7)),)
@@ -340,7 +340,7 @@ def restored(text: str) -> str:
         >>> restored("a\\udcff.csv") == "a\udcff.csv"
         True
     """
-    return re.sub(_SURROGATE, lambda found: chr(int(found[1], 16)), text) if "\\udc" in text else text
+    return re.sub(_SURROGATE, lambda match: chr(int(match[1], 16)), text) if "\\udc" in text else text
 
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode  # `dumps` makes an encoder a call

@@ -3,9 +3,9 @@
 How a daemon shares its ledger (`Share` in share.py; nothing here needs to be called for it):
 
     share = Share(ledger, workspace_root)
-    share.known_list, share.note_list(n, nonce, repairs)        what was seen of the list; kept through a power cut
+    share.known_list, share.note_list(n, nonce, repairs)        the known end of the list; kept through a power cut
     share.seen                                                  names of the segments taken in already
-    share.left_out                                              rows that were not taken in, told for people; None
+    share.left_out                                              a sentence about rows that were not taken in; None
     share.hydrate(n, names, fetch, owner=token)                 an observer takes a whole generation in; owner None: nobody
     share.hydrate(n, names, fetch, owner=token, mine=True)      after a claim, before the first commit
     batch = share.unpublished(token)                            None when nothing is new; else batch.tables: {table: bytes}
@@ -45,13 +45,13 @@ LARGEST_FOLD_BYTES = 32_000_000
 """A fold takes no more than this in, and a segment of a quarter of it is not folded again: memory has a bound."""
 
 LARGEST_SEGMENT_BYTES = 128_000_000
-"""As it lies on the share. A commit writes 1 to 100 kB, at worst some ten MB; one segment at a time is in a daemon's memory."""
+"""The size on the share. A commit writes 1 to 100 kB, at worst some ten MB; one segment at a time is in a daemon's memory."""
 
 LARGEST_UNFOLDED_BYTES = 512_000_000
 """The rows of one segment, in all. A commit's are below 100 MB, at the very worst 400; a file of some kB can unfold to any size."""
 
 MOST_ROWS = 16_000_000
-"""Of one segment. A commit has some 100,000; a fold of very short rows the most."""
+"""The most rows of one segment. A commit has some 100,000; a fold of very short rows the most."""
 
 LARGEST_UNFOLDED_FOLD_BYTES = 256_000_000
 MOST_FOLD_ROWS = 2_000_000
@@ -60,7 +60,7 @@ MOST_FOLD_ROWS = 2_000_000
 _MOST_COLUMNS = 1_000
 _MOST_FOOTER_ITEMS = 10_000
 _LONGEST_FOOTER_TEXT = 1_000_000
-"""Of the lists and texts in a file's footer: 16 million rows are 1,000 row groups, and a least or largest value has 4 kB."""
+"""The most of the lists and texts in a file's footer: 16 million rows are 1,000 row groups, and a least or largest value has 4 kB."""
 
 _SMALLEST_TIER_BYTES = 32_000
 _TIER_FACTOR = 8
@@ -162,7 +162,7 @@ def encode(table: str, columns: Sequence[Sequence[Any]]) -> bytes:
         pa.array(map(bool, column) if kind.type == pa.bool_() else column, kind.type)
         for column, kind in zip(columns, schema, strict=True)
     ]
-    return _written(pa.Table.from_arrays(arrays, schema=schema))
+    return _bytes_of(pa.Table.from_arrays(arrays, schema=schema))
 
 
 def decode(table: str, data: bytes, name: str = "") -> Iterator[list[list[Any]]]:
@@ -212,11 +212,11 @@ def fold(
             for index, (key, token, rev) in rows:
                 if index - first + batch.num_rows in out:
                     continue
-                if (known := newest.get(key)) is None or known[:2] < (token, rev):
+                if (before := newest.get(key)) is None or before[:2] < (token, rev):
                     newest[key] = token, rev, index
             batches.append(batch)
     whole = pa.Table.from_batches(batches, schema=_schema(table))
-    return _written(whole.take(pa.array(sorted(index for _, _, index in newest.values()), pa.int64())))
+    return _bytes_of(whole.take(pa.array(sorted(index for _, _, index in newest.values()), pa.int64())))
 
 
 def plan_folds(sizes: Sequence[tuple[str, int]]) -> list[str]:
@@ -254,7 +254,7 @@ def _stretches(sizes: Iterable[tuple[str, int]], tier: int) -> Iterator[list[tup
 
 
 def _fitting(stretch: list[tuple[str, int]]) -> list[tuple[str, int]]:
-    """As many of the first as a fold may take in."""
+    """The first segments, as many as a fold may take in."""
     total = 0
     for number, (_, size) in enumerate(stretch):
         total += size
@@ -271,7 +271,7 @@ def _tier(size: int) -> int:
     return tier
 
 
-def _written(whole: pa.Table) -> bytes:
+def _bytes_of(whole: pa.Table) -> bytes:
     pa, parquet = _arrow()
     sink = pa.BufferOutputStream()
     parquet.write_table(whole, sink, compression="zstd", store_schema=False, row_group_size=_GROUP_ROWS)
@@ -298,11 +298,11 @@ def _batches(table: str, data: bytes, name: str) -> Iterator[pa.RecordBatch]:
         )
         if why := _why_too_large(file.metadata):
             raise RefusedSegmentError(why, table=table, name=name)
-        there = file.schema_arrow
-        if why := _why_another(table, there, schema):
+        file_schema = file.schema_arrow
+        if why := _why_another(table, file_schema, schema):
             raise RefusedSegmentError(why, table=table, name=name)
-        wanted = [column for column in TABLES[table].columns if column in there.names]
-        for batch in file.iter_batches(_ROWS_AT_A_TIME, columns=wanted, use_threads=False):
+        columns = [column for column in TABLES[table].columns if column in file_schema.names]
+        for batch in file.iter_batches(_ROWS_AT_A_TIME, columns=columns, use_threads=False):
             rows, size = rows + batch.num_rows, size + batch.nbytes
             if rows > file.metadata.num_rows or size > LARGEST_UNFOLDED_BYTES:
                 raise RefusedSegmentError(
@@ -311,7 +311,7 @@ def _batches(table: str, data: bytes, name: str) -> Iterator[pa.RecordBatch]:
             batch.validate(full=True)
             yield pa.RecordBatch.from_arrays(
                 [
-                    batch.column(field.name) if field.name in wanted else pa.nulls(batch.num_rows, field.type)
+                    batch.column(field.name) if field.name in columns else pa.nulls(batch.num_rows, field.type)
                     for field in schema
                 ],
                 schema=schema,
@@ -335,21 +335,21 @@ def _why_too_large(footer: Any) -> str | None:
     return f"it has {footer.num_columns:,} columns" if footer.num_columns > _MOST_COLUMNS else None
 
 
-def _why_another(table: str, there: pa.Schema, wanted: pa.Schema) -> str | None:
+def _why_another(table: str, schema: pa.Schema, own: pa.Schema) -> str | None:
     """Why a file with these columns is none of this table."""
     for column in TABLES[table].columns:
-        count = there.names.count(column)
+        count = schema.names.count(column)
         if count > 1:
             return f"column {column} is there {count} times"
         if count == 0 and column in (*TABLES[table].key, "fencing_token", "rev"):
             return f"column {column} is missing"
-        if count == 1 and there.field(column).type != wanted.field(column).type:
+        if count == 1 and schema.field(column).type != own.field(column).type:
             return f"column {column} is of another type"
     return None
 
 
 def _first_line(error: BaseException) -> str:
-    """What a library said, at most a line: it may quote what it read."""
+    """The first line of a library's error, cut and printable: it may quote what it read."""
     line = str(error).strip().partition("\n")[0].encode("ascii", "backslashreplace").decode()
     return f"{type(error).__name__}: {''.join(c for c in line if c.isprintable())[:200]}"
 

@@ -1,4 +1,4 @@
-"""A ledger's side of the shared history: what is new here goes out, what others published comes in.
+"""Exchange a ledger's rows with the shared history: new rows go out, those that others published come in.
 
 segments.py says at its head how a daemon uses this, and what the files hold.
 """
@@ -24,7 +24,7 @@ from data_engine.model import utc_text
 log = logging.getLogger(__name__)
 
 LARGEST_SPOOL_BYTES = 4_000_000_000
-"""Of all segments that wait at once to be taken in; a first refresh of years has some hundred MB."""
+"""The size of all segments that wait at once to be taken in; a first refresh of years has some hundred MB."""
 
 Fetch = Callable[[str, str], bytes]
 """The bytes of a segment, by table and name."""
@@ -32,7 +32,7 @@ Fetch = Callable[[str, str], bytes]
 _DAY_S = 86_400
 
 _REQUESTS_DAYS = 365
-"""A request is remembered so long that no backup brings its file back to be carried out again; a backfill that long too."""
+"""A request is remembered so long that no backup brings its file back to be carried out again; a backfill too."""
 
 
 class Share:
@@ -43,7 +43,7 @@ class Share:
     Every method raises `LedgerError` when the ledger cannot be used. What `fetch` raises comes through, and what was begun is
     then as if it had not been.
 
-    `left_out` tells people of rows that were not taken in, since this began; None when there were none.
+    `left_out` is a sentence about the rows that were not taken in so far; None when there were none.
 
     Example:
         >>> import tempfile
@@ -81,11 +81,11 @@ class Share:
 
     @property
     def known_list(self) -> tuple[int, str, frozenset[str]]:
-        """What is kept of the list of generations: the highest number, its nonce, and the nonces of its repairs."""
+        """The known end of the list of generations: the highest number, its nonce, and the nonces of its repairs."""
         return self._ledger.known_list()
 
     def note_list(self, number: int, nonce: str, repairs: Collection[str]) -> None:
-        """Keep what is known of the list, also through a power cut. It goes back only where a repair made the list shorter."""
+        """Keep the known end of the list, also through a power cut. It goes back only where a repair made the list shorter."""
         before = self._ledger.known_list()
         if (number, nonce, frozenset(repairs)) == before:
             return
@@ -94,7 +94,7 @@ class Share:
             connection.execute("DELETE FROM known_list WHERE NOT is_repair")
             put = "INSERT INTO known_list VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
             connection.execute(put, (number, nonce, False))
-            connection.executemany(put, [(0, one, True) for one in repairs])
+            connection.executemany(put, [(0, repair, True) for repair in repairs])
 
     @property
     def seen(self) -> frozenset[str]:
@@ -118,7 +118,7 @@ class Share:
             return not replication.has_unpublished(connection, rev)
 
     def unpublished(self, token: int, *, limit: int = 100_000) -> Batch | None:
-        """What was written since the last commit, to be published under `token`; None when there is nothing.
+        """The rows that were written since the last commit, to be published under `token`; None when there are none.
 
         About `limit` rows of a table at most: with more, call again after the commit.
         """
@@ -128,9 +128,9 @@ class Share:
                 return None
         with self._ledger.writing() as (connection, rev):
             replication.begin_token(connection, token, rev)
-        found = self._perform(parquet_process.Collect(self._ledger.path, token, self._root, limit))
-        assert found is None or isinstance(found, Batch)
-        return found
+        batch = self._perform(parquet_process.Collect(self._ledger.path, token, self._root, limit))
+        assert batch is None or isinstance(batch, Batch)
+        return batch
 
     def mark_published(
         self,
@@ -174,7 +174,7 @@ class Share:
             return []
         if news:  # before what was published since is taken in: it is newer than what is lost
             self._account(news, has_history=hydrated >= 0)
-        taken = self._taken()
+        taken: set[tuple[str, str]] = set(self._ledger.rows("SELECT shared_table, name FROM taken_segments"))
         unseen = self._unseen(names, taken)
         if unseen:
             listed_under = generation if owner is None else owner
@@ -220,7 +220,7 @@ class Share:
         mine: bool,
         now_s: float,
     ) -> list[str]:
-        """Remember that all of `generation` is here, and close or show as abandoned what its owner does not run."""
+        """Record that all of `generation` is here, and close or show as abandoned what its owner does not run."""
         self._ledger.flush()
         with self._ledger.writing(durable=True) as (connection, rev):
             if (newest_s := replication.newest_of(connection, unseen, until_s=now_s)) is not None:
@@ -246,19 +246,20 @@ class Share:
         For the owner. What cannot be folded stays as it is, so that nothing that lies there keeps it from publishing.
         """
         ((own,),) = self._ledger.rows("SELECT max(token) FROM own_tokens")
-        made: dict[str, tuple[list[str], bytes]] = {}
+        folds: dict[str, tuple[list[str], bytes]] = {}
         for table, listed in sizes.items():
             if table not in TABLES or own is None:
                 continue
-            if names := plan_folds([(name, self._fold_size(table, name, size)) for name, size in listed]):
+            sized = [(name, LARGEST_FOLD_BYTES if (table, name) in self._unfoldable else size) for name, size in listed]
+            if names := plan_folds(sized):
                 with tempfile.TemporaryDirectory(prefix="data-engine-") as folder:
                     segments = list(_spooled([(table, name) for name in names], fetch, Path(folder)))
                     try:
-                        made[table] = names, self._perform(parquet_process.Fold(segments, own))
+                        folds[table] = names, self._perform(parquet_process.Fold(segments, own))
                     except RefusedSegmentError as refused:
                         log.warning("%s stays as it is: %s", refused.where, refused.what)
                         self._unfoldable.add((table, refused.name))
-        return made
+        return folds
 
     def expired(
         self, names: Mapping[str, Collection[str]], *, retention_days: float, at: wall_clock.Believed
@@ -273,8 +274,8 @@ class Share:
                 *(requests_before, before),
             )
         )
-        found = {table: [name for name in listed if (table, name) in old] for table, listed in names.items()}
-        return {table: listed for table, listed in found.items() if listed}
+        segments = {table: [name for name in listed if (table, name) in old] for table, listed in names.items()}
+        return {table: listed for table, listed in segments.items() if listed}
 
     def _account(self, repairs: Mapping[str, tuple[int, Collection[str]]], *, has_history: bool) -> None:
         self._ledger.flush()
@@ -288,30 +289,24 @@ class Share:
     ) -> dict[str, tuple[int, Collection[str]]]:
         if not repairs:
             return {}
-        known = {nonce for (nonce,) in self._ledger.rows("SELECT nonce FROM accounted_repairs")}
-        return {nonce: what for nonce, what in repairs.items() if nonce not in known}
+        nonces = {nonce for (nonce,) in self._ledger.rows("SELECT nonce FROM accounted_repairs")}
+        return {nonce: repair for nonce, repair in repairs.items() if nonce not in nonces}
 
     @property
     def refused(self) -> frozenset[str]:
         """The names of segments that were read and are none that a Data Engine writes."""
         return frozenset(name for _, name in self._refused)
 
-    def _fold_size(self, table: str, name: str, size: int) -> int:
-        return LARGEST_FOLD_BYTES if (table, name) in self._unfoldable else size
-
     def _tell(self, left_out: Sequence[LeftOut]) -> None:
-        for one in left_out:
-            log.warning("%d rows of %s/%s were left out: %s", one.rows, one.table, one.name, one.why)
-            self._rows_left_out += one.rows
+        for loss in left_out:
+            log.warning("%d rows of %s/%s were left out: %s", loss.rows, loss.table, loss.name, loss.why)
+            self._rows_left_out += loss.rows
         if left_out:
             last = left_out[-1]
             self.left_out = (
                 f"{plural(self._rows_left_out, 'row of the shared history was', 'rows of the shared history were')} left out, because no Data Engine"
                 f" writes such rows: {last.table}/{last.name}: {last.why}"
             )
-
-    def _taken(self) -> set[tuple[str, str]]:
-        return set(self._ledger.rows("SELECT shared_table, name FROM taken_segments"))
 
     def _meta(self, key: str) -> int:
         with self._ledger.reading() as connection:

@@ -1,6 +1,6 @@
-"""The troubles that people were told of, in the ledger: shared with all machines, so that a new owner neither repeats nor forgets.
+"""The reported troubles in the ledger: shared with all machines, so that a new owner neither repeats nor forgets a message.
 
-A row is one trouble: what it is of, since when, what was told of it, and whether it is over. It stays when it is closed, and
+A row is one trouble: its key, since when it is there, its messages, and whether it is over. It stays when it is closed, and
 begins anew when the same trouble comes again.
 
 Each function raises `LedgerError` where the ledger cannot be used.
@@ -28,7 +28,7 @@ _COLUMNS = (
 
 
 class TroubleKey(NamedTuple):
-    """What makes a trouble the same one: the flow ("" is the workspace), the kind, and of a failure step, error type and cell."""
+    """The identity of a trouble: the flow ("" is the workspace), the kind, and of a failure step, error type and cell."""
 
     flow: str
     kind: str
@@ -39,7 +39,7 @@ class TroubleKey(NamedTuple):
 
 @frozen
 class Trouble:
-    """A trouble as it stands. `detail` holds what a message says of it.
+    """The state of a trouble. `detail` holds the facts for its message.
 
     It is told when `told_at_utc` is set; until `digest_until_utc` what follows in its flow waits. It is over at
     `recovered_at_utc`, and `is_closed` when that was told too; `again` counts how often it came back before that.
@@ -63,20 +63,21 @@ def all_troubles(ledger: Ledger) -> list[Trouble]:
 
 
 def put(connection: sqlite3.Connection, rev: int, troubles: Iterable[Trouble]) -> None:
-    """Keep troubles as they stand now, inside a transaction of the caller's with its revision."""
+    """Store the state of troubles, inside a transaction of the caller's with its revision."""
     columns = _COLUMNS.split(", ")
     changes = ", ".join(f"{name} = excluded.{name}" for name in [*columns[5:], "rev"])
     connection.executemany(
         f"INSERT INTO troubles ({_COLUMNS}, rev) VALUES ({', '.join('?' * (len(columns) + 1))})"
         f" ON CONFLICT (flow_name, kind, step, error_type, cell) DO UPDATE SET {changes}",
-        [storable((*_values(one), rev)) for one in troubles],
+        [storable((*_values(trouble), rev)) for trouble in troubles],
     )
 
 
-def _values(one: Trouble) -> tuple[Any, ...]:
+def _values(trouble: Trouble) -> tuple[Any, ...]:
     return (
-        *(*one.key, one.since_utc, json.dumps(dict(one.detail), ensure_ascii=True), one.told_at_utc, one.message_id),
-        *(one.digest_until_utc, one.recovered_at_utc, int(one.is_closed), one.again, one.at_utc),
+        *(*trouble.key, trouble.since_utc, json.dumps(dict(trouble.detail), ensure_ascii=True), trouble.told_at_utc),
+        *(trouble.message_id, trouble.digest_until_utc, trouble.recovered_at_utc, int(trouble.is_closed)),
+        *(trouble.again, trouble.at_utc),
     )
 
 
@@ -85,5 +86,5 @@ def _of(row: tuple[Any, ...]) -> Trouble:
         row
     )
     key = TroubleKey(restored(flow), kind, restored(step), restored(error_type), restored(cell))
-    found = json_object(detail) or {}
-    return Trouble(key, since_utc, found, told_at, message_id, until, recovered, bool(closed), again, at)
+    values = json_object(detail) or {}
+    return Trouble(key, since_utc, values, told_at, message_id, until, recovered, bool(closed), again, at)

@@ -1,4 +1,4 @@
-"""Whether this machine's wall clock is believed for removing what is old, as pure decisions over frozen values; and the removal.
+"""Decide whether this machine's wall clock is believed for removing old history, with pure functions; and remove it.
 
 A wrong clock makes all history old at once, so a time is not believed because the machine says it. Where the workspace's
 drive has a clock of its own, that clock decides. Elsewhere a time is believed that is near the newest earlier record, and
@@ -42,7 +42,7 @@ _YEAR_DAYS = 365
 _JUMP_S = 3600.0
 _SETTING = "wall clock"
 
-# Which runs of a backfill are still to come is seen from those that are there, and how many rows are rejected now from those that reject them.
+# The runs of an open backfill show which are still to come, and the newest runs of sources how many rows are rejected now.
 _OLD_RUNS = (
     "FROM runs WHERE started_at_utc < :before AND finished_at_utc < :before AND status != 'started'"
     " AND NOT (trigger_kind IS 'backfill' AND trigger_detail IN"
@@ -55,7 +55,7 @@ _OLD_RUNS = (
 
 @frozen
 class Known:
-    """What a ledger keeps of the clocks it was used under.
+    """The facts that a ledger keeps about the clocks it was used under.
 
     `believed_s` is the newest record: the last time that was believed, or that others published; `highest_s` is the highest
     it ever was. `is_accepted`: a person said so, whatever the file server says. `doubted_s` is the last time of the clock in
@@ -91,29 +91,29 @@ class Doubted:
 
     @property
     def text(self) -> str:
-        """What is wrong, and what follows.
+        """The doubt in words, and what follows from it.
 
         Example:
             >>> Doubted(401.5 * 86_400.0, 1.5 * 86_400.0).text
             'the clock of this machine says 1971-02-06, 400 days after the newest record: no history is removed because of its age'
         """
-        seen = f"the clock of this machine says {_day(self.now_s)}"
+        text = f"the clock of this machine says {_day(self.now_s)}"
         if self.newest_s is not None and not _is_near(self.now_s, self.newest_s):
             side = "after" if self.now_s > self.newest_s else "before"
-            seen += f", {abs(self.now_s - self.newest_s) / 86_400:.0f} days {side} the newest record"
+            text += f", {abs(self.now_s - self.newest_s) / 86_400:.0f} days {side} the newest record"
         if self.server_s is not None:
-            seen += f", and that of the file server {_day(self.server_s)}"
-        return f"{seen}: no history is removed because of its age"
+            text += f", and that of the file server {_day(self.server_s)}"
+        return f"{text}: no history is removed because of its age"
 
     @property
     def fix(self) -> str:
-        """What to do about it."""
+        """The remedy."""
         waits = "; it is trusted after the daemon has run for a day with it" if self.server_s is None else ""
         return f"correct it, or confirm that it is right: data-engine doctor --accept-clock{waits}"
 
 
 def clock_warnings(verdict: Verdict | None) -> tuple[str, ...]:
-    """What a status tells of the clock; nothing where it is believed.
+    """The warnings of a status about the clock; none where it is believed.
 
     Example:
         >>> clock_warnings(Believed(1.0, 1.0)), len(clock_warnings(Doubted(0.0, None)))
@@ -153,12 +153,12 @@ def judge(now_s: float, known: Known, *, server_ahead_s: float | None, went_on_s
 
 
 def after(known: Known, verdict: Verdict, *, server_ahead_s: float | None, went_on_s: float = 0.0) -> Known:
-    """What to keep once a time was judged."""
+    """The facts to keep once a time was judged."""
     now_s = verdict.now_s
     if isinstance(verdict, Doubted):
         doubted = _doubted_before(now_s, known, went_on_s)
-        said_s = doubted.server_ahead_s if server_ahead_s is None else server_ahead_s
-        return replace(known, doubted_s=now_s, ran_s=doubted.ran_s + went_on_s, server_ahead_s=said_s)
+        ahead_s = doubted.server_ahead_s if server_ahead_s is None else server_ahead_s
+        return replace(known, doubted_s=now_s, ran_s=doubted.ran_s + went_on_s, server_ahead_s=ahead_s)
     is_near = known.believed_s is not None and _is_near(now_s, known.believed_s)
     is_server_for_it = server_ahead_s is not None and abs(server_ahead_s) <= FURTHEST_S
     return Known(
@@ -169,12 +169,12 @@ def after(known: Known, verdict: Verdict, *, server_ahead_s: float | None, went_
 
 
 def accepted(known: Known, now_s: float) -> Known:
-    """What to keep once a person has said that `now_s` is right."""
+    """The facts to keep once a person has said that `now_s` is right."""
     return Known(believed_s=now_s, highest_s=max(now_s, known.highest_s or now_s), is_accepted=True)
 
 
 def with_record(known: Known, at_s: float) -> Known:
-    """What to keep once a record of that time was taken in from others."""
+    """The facts to keep once a record of that time was taken in from others."""
     return replace(known, believed_s=max(at_s, known.believed_s or at_s), highest_s=max(at_s, known.highest_s or at_s))
 
 
@@ -197,14 +197,14 @@ def went_on_s(before: tuple[float, float], now: tuple[float, float]) -> float:
 
 
 def read_known(connection: sqlite3.Connection) -> Known:
-    """What the ledger keeps."""
+    """The facts that the ledger keeps about clocks."""
     row = connection.execute("SELECT value FROM settings WHERE key = ?", (_SETTING,)).fetchone()
-    kept = {} if row is None else json.loads(row[0])
-    return Known(**{field.name: kept[field.name] for field in fields(Known) if kept.get(field.name) is not None})
+    values = {} if row is None else json.loads(row[0])
+    return Known(**{field.name: values[field.name] for field in fields(Known) if values.get(field.name) is not None})
 
 
 def keep_known(connection: sqlite3.Connection, known: Known) -> None:
-    """Keep it, in a transaction of the caller's."""
+    """Store these facts, in a transaction of the caller's."""
     connection.execute(
         "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         (_SETTING, json.dumps(asdict(known))),
@@ -330,15 +330,15 @@ def _doubted(now_s: float, newest_s: float | None, server_ahead_s: float | None)
 
 
 def _doubted_before(now_s: float, known: Known, went_on_s: float) -> Known:
-    """What is known of the clock that says `now_s`, where it is the one that was in doubt; else of none."""
+    """The facts about the clock that says `now_s`, where it is the clock in doubt; else none."""
     if known.doubted_s is None:
         return Known()
     is_same = known.doubted_s - FURTHEST_S <= now_s <= known.doubted_s + went_on_s + FURTHEST_S
     return known if is_same else Known()
 
 
-def _is_near(one_s: float, other_s: float) -> bool:
-    return abs(one_s - other_s) <= FURTHEST_S
+def _is_near(at_s: float, other_s: float) -> bool:
+    return abs(at_s - other_s) <= FURTHEST_S
 
 
 def _day(at_s: float) -> str:

@@ -1,4 +1,4 @@
-"""A batch of events as rows, inside one transaction that the caller holds."""
+"""Write a batch of events as rows, inside a transaction of the caller."""
 
 from __future__ import annotations
 
@@ -160,7 +160,8 @@ def write_events(connection: sqlite3.Connection, events: Iterable[Event], *, run
             if isinstance(event, RunStarted):
                 end = ends.get(event.run_id)
                 if end is None:
-                    _start_run(connection, event, runner_id, rev)
+                    row = (*_began(event, runner_id), seen_as_text(event.seen), *_about(connection, event, rev), rev)
+                    connection.execute(_START_RUN, row)
                 elif _put_run(connection, event, end, runner_id, rev):
                     whole[event.run_id] = event.flow
             elif whole.pop(event.run_id, None) is not None:
@@ -237,17 +238,17 @@ def _end_parts(connection: sqlite3.Connection, end: RunFinished, rev: int, *, ha
 def abandon_runs(
     connection: sqlite3.Connection, lost: Iterable[tuple[str, str | None]], *, why: Cause, at_s: float, rev: int
 ) -> list[str]:
-    """Close runs that nobody will, each given with the sources it saw as the ledger has them; the ids of those abandoned.
+    """Close runs that nobody else will, each with the text of the sources it saw; returns the ids of those abandoned.
 
     A run whose own end is known from a source (the source's row came, that of the run was lost) ended so. A source that
     was settled since the run began stays as it is: what is done is not done again for an older run that was cut short.
     """
     ids = []
-    for run_id, seen in lost:
-        sources = storable(seen_from_text(seen))
+    for run_id, text in lost:
+        sources = storable(seen_from_text(text))
         if _end_as_known(connection, run_id, sources, rev):
             continue
-        left = tuple(one for one in sources if not _is_since(_SETTLED_SINCE, connection, run_id, one))
+        left = tuple(source for source in sources if not _is_since(_SETTLED_SINCE, connection, run_id, source))
         end_run(connection, RunFinished(run_id, "abandoned", at_s, 0.0, None, why, left), rev, is_timed=False)
         ids.append(run_id)
     return ids
@@ -307,11 +308,6 @@ def _write_steps(
     steps.clear()
 
 
-def _start_run(connection: sqlite3.Connection, event: RunStarted, runner_id: str | None, rev: int) -> None:
-    row = (*_began(event, runner_id), seen_as_text(event.seen), *_about(connection, event, rev), rev)
-    connection.execute(_START_RUN, row)
-
-
 def _began(event: RunStarted, runner_id: str | None) -> tuple[Any, ...]:
     root, path = event.key or (None, None)
     return event.run_id, event.flow, event.group, event.source, root, path, utc_text(event.at_s), runner_id
@@ -327,7 +323,7 @@ def _about(connection: sqlite3.Connection, event: RunStarted, rev: int) -> tuple
 
 
 _UNKNOWN = (None,) * 10
-"""What is not known of how a run began."""
+"""The columns of a run whose start is not known."""
 
 
 def _spent(spent: RunSpent | None) -> tuple[Any, ...]:
@@ -355,8 +351,8 @@ def _write_lines(connection: sqlite3.Connection, lines: Iterable[LogLine], rev: 
         if number > RECORDED_LINES or size > RECORDED_BYTES:
             # A size above the bound marks the log as closed, also for a ledger that is opened later.
             size = RECORDED_BYTES + 1
-            kept = f"log truncated: {RECORDED_LINES:,} lines or {RECORDED_BYTES:,} bytes of a run are kept"
-            row = (line.flow or None, line.step, "WARNING", kept, utc_text(line.at_s), rev)
+            message = f"log truncated: {RECORDED_LINES:,} lines or {RECORDED_BYTES:,} bytes of a run are kept"
+            row = (line.flow or None, line.step, "WARNING", message, utc_text(line.at_s), rev)
         ends[line.run_id] = number, size
         rows.append((line.run_id, number, size, *row))
     connection.executemany(_PUT_LINE, rows)

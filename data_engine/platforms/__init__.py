@@ -1,4 +1,4 @@
-"""What differs between Linux, macOS and Windows, each difference in one module, and `sys.platform` nowhere else.
+"""The differences between Linux, macOS and Windows, each in one module, and `sys.platform` nowhere else.
 
     files.py        flags to open with, handles that let others read, rename and delete, why an open failed, locks, who has a file open
     processes.py    start detached, the tree and its end, start times, memory, exit codes

@@ -24,18 +24,18 @@ assert sys.platform == "win32"
 
 SECRET_BYTES = 32
 GREETING_BYTES = SECRET_BYTES + 5
-"""Of what a worker says first on each of its two connections: the secret, "c" or "a", its own number."""
+"""The size of a worker's greeting on each of its two connections: the secret, "c" or "a", its own number."""
 
 _PIPE_BYTES = 1024 * 1024
 _SOON_S, _LOOK_S, _LONGEST_LOOK_S = 0.001, 0.02, 0.5
 _PIECES = 16
-"""Of what a stream has, taken at one look; other work of the loop comes between two looks."""
+"""The most pieces of a stream that are taken at one look; other work of the loop comes between two looks."""
 _ENDED = 15
 _FOREVER = 0xFFFF_FFFF
 
 
 class Child:
-    """A process that runs as long as it is here. Everything is called on the thread of the loop.
+    """A worker process, its channels and its streams. Everything is called on the thread of the loop.
 
     `command` gets one more argument, which `parent.join` understands. `on_channels` gets both channels once they are there,
     not blocking; `on_text` the number of a stream, 0 or 1, that has something; `on_exit` is called when the process is gone
@@ -118,7 +118,7 @@ class Child:
         """Nothing: a worker has set a timer that writes where its threads are (`parent.tell_where_after`)."""
 
     def read_text(self, number: int, size: int) -> bytes:
-        """What one of its streams has now; empty when that is nothing."""
+        """The text that one of its streams has now; empty when there is none."""
         if not self._readers:
             return b""
         try:
@@ -135,7 +135,7 @@ class Child:
         return self._process.wait()
 
     def close(self) -> None:
-        """Let go of the streams."""
+        """Close the streams."""
         readers, self._readers = self._readers, []
         for reader in readers:
             _winapi.CloseHandle(reader)
@@ -172,8 +172,8 @@ class Child:
         if self._channels.keys() == {b"c", b"a"}:
             self._join_job(int.from_bytes(greeting[-4:], "big"))
             self._stop_listening()
-            for one in self._channels.values():
-                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for channel in self._channels.values():
+                channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._on_channels(self._channels[b"c"], self._channels[b"a"])
 
     def _join_job(self, pid: int) -> None:
@@ -288,11 +288,11 @@ class Job:
 
     def members(self) -> list[int]:
         """The numbers of the processes in it."""
-        found = _Processes()
+        listing = _Processes()
         _win32.kernel32.QueryInformationJobObject(
-            self._handle, self._PROCESS_LIST, ctypes.byref(found), ctypes.sizeof(found), None
+            self._handle, self._PROCESS_LIST, ctypes.byref(listing), ctypes.sizeof(listing), None
         )
-        return list(found.ProcessIdList[: found.NumberOfProcessIdsInList])
+        return list(listing.ProcessIdList[: listing.NumberOfProcessIdsInList])
 
     def end(self, *, but: set[int] | None = None) -> None:
         """End all that is in it, now, or all but those with a number in `but`."""
@@ -306,7 +306,7 @@ class Job:
                 os.kill(pid, _ENDED)
 
     def close(self) -> None:
-        """End all that is in it and let go of it."""
+        """End all that is in it, and close it."""
         handle, self._handle = self._handle, None
         _win32.close_handle(handle)
 

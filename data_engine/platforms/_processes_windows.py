@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _TERMINATED = 15
 _TERMINATIONS = (9, _TERMINATED)
-"""What Python's own means give as exit code of a process they end: the number of the signal that POSIX would send."""
+"""The exit codes of processes that Python ends: the number of the signal that POSIX would send."""
 
 _ENDED_BY_SYSTEM = frozenset({0x4001_0004, 0xC000_013A, 0xC000_0142})
 """DBG_TERMINATE_PROCESS, STATUS_CONTROL_C_EXIT, STATUS_DLL_INIT_FAILED: how the system ends processes of a session."""
@@ -43,7 +43,7 @@ _CONSOLE_HOST = "conhost.exe"
 
 
 def detached() -> list[dict[str, Any]]:
-    """What `Popen` is told so that the child outlives the process that starts it; the next where one is refused.
+    """Options of `Popen` with which the child outlives the process that starts it; the next where the first are refused.
 
     A job object of a terminal or an editor takes its processes along, unless they may break away; some jobs refuse that.
     """
@@ -52,7 +52,7 @@ def detached() -> list[dict[str, Any]]:
 
 
 def program_of(interpreter: str, environment: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
-    """What to start for the interpreter, and with which environment.
+    """The program to start for the interpreter, and its environment.
 
     In an environment `python.exe` is a launcher that starts the interpreter as its child. Without it there is one process
     less for each of ours, and the one that is started is the one that answers. It is where the launcher looks for it, in `home`:
@@ -63,22 +63,22 @@ def program_of(interpreter: str, environment: Mapping[str, str]) -> tuple[str, M
     settings = os.path.join(os.path.dirname(os.path.dirname(interpreter)), "pyvenv.cfg")
     try:
         with open(settings, encoding="utf-8") as file:
-            found = dict(line.strip().partition(" = ")[::2] for line in file)
+            values = dict(line.strip().partition(" = ")[::2] for line in file)
     except (OSError, UnicodeDecodeError):
         return interpreter, environment
-    base = os.path.join(found.get("home", ""), os.path.basename(interpreter))
+    base = os.path.join(values.get("home", ""), os.path.basename(interpreter))
     if not os.path.isfile(base) or not os.path.isfile(interpreter):  # then the start says which of them is gone
         return interpreter, environment
     return base, {**environment, "__PYVENV_LAUNCHER__": interpreter}
 
 
 def apart() -> dict[str, Any]:
-    """What `Popen` is told so that a helper process shows no window."""
+    """Options of `Popen` with which a helper process shows no window."""
     return {"creationflags": subprocess.CREATE_NO_WINDOW}
 
 
 def become(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Be this program from now on; what it returns is its exit code. Windows has a child for it, which hears Ctrl-C itself."""
+    """Go on as this program; returns its exit code. Windows has a child for it, which hears Ctrl-C itself."""
     child = subprocess.Popen(command, env=environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return child.wait()
@@ -103,18 +103,18 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 def on_end_signals(loop: asyncio.AbstractEventLoop, end: Callable[[], object]) -> None:
     """Call `end` on the running loop when this process is asked to end: Ctrl-C or Ctrl-Break. Once the loop is closed they interrupt."""
 
-    def asked(*_: object) -> None:
+    def ask(*_: object) -> None:
         try:
             loop.call_soon_threadsafe(end)
         except RuntimeError:  # it is closed
             raise KeyboardInterrupt from None
 
     for number in (signal.SIGINT, signal.SIGBREAK, signal.SIGTERM):
-        signal.signal(number, asked)
+        signal.signal(number, ask)
 
 
 def create_time_of(pid: int) -> float:
-    """When the process began, as the system keeps it; 0.0 when it is gone already."""
+    """The time when the process began, as the system keeps it; 0.0 when it is gone already."""
     import psutil
 
     try:
@@ -124,7 +124,7 @@ def create_time_of(pid: int) -> float:
 
 
 def is_zombie(process: psutil.Process) -> bool:
-    """Whether it has ended and is still told of: never here, where a process that has ended is not found."""
+    """Whether it has ended and is still listed: never on Windows."""
     return False
 
 
@@ -195,13 +195,13 @@ def open_files() -> set[str]:
     import psutil
 
     global _files
-    count, known = _handle_count(), _files
-    if count and count == known[0]:
-        return known[1]
+    count, last = _handle_count(), _files
+    if count and count == last[0]:
+        return last[1]
     with suppress(psutil.Error, OSError):
-        found = {file.path for file in psutil.Process().open_files()}
-        _files = _handle_count(), found
-        return found
+        paths = {file.path for file in psutil.Process().open_files()}
+        _files = _handle_count(), paths
+        return paths
     return set()
 
 
@@ -235,7 +235,7 @@ def is_crash(status: int) -> bool:
 
 
 def crash_name(status: int) -> str | None:
-    """What an exit status says of a crash in a few words; None for one that is none."""
+    """The crash behind an exit status in a few words; None where it was none."""
     return _CRASHES.get(status, "it crashed") if status >= _FIRST_CRASH else None
 
 

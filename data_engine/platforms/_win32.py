@@ -78,6 +78,6 @@ def error_of(number: int, path: object = None) -> OSError:
 
 
 def close_handle(handle: int | None) -> None:
-    """Let go of a handle."""
+    """Close a handle."""
     if handle:
         kernel32.CloseHandle(handle)

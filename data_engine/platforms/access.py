@@ -1,4 +1,4 @@
-"""Who may read what is for one user alone.
+"""Keep files and folders private to one user.
 
 POSIX: the mode of each file and folder. Windows: an access list on a private folder that inherits nothing from above and gives
 the user, the system and administrators all rights; what is made inside takes its list from there, so that files need no look.
@@ -93,23 +93,23 @@ if sys.platform == "win32":
         """Nothing: what is made in a private folder is private."""
 
     def owner(path: Path, facts: os.stat_result) -> str | None:
-        """Who owns it, when that is another person; None for this user, the system and administrators."""
-        found = re.match(r"O:([^:]*?)(?:[GDS]:|$)", _description(path, _OWNER))
-        who = found[1] if found else ""
+        """The owner when that is another person; None for this user, the system and administrators."""
+        match = re.match(r"O:([^:]*?)(?:[GDS]:|$)", _description(path, _OWNER))
+        who = match[1] if match else ""
         return who if who and who not in _own_names() else None
 
     def described(path: Path, facts: os.stat_result) -> str:
-        """What others may do, in a few words."""
+        """The rights of others, in a few words."""
         return f"open to {', '.join(_others(path))}"
 
     def closing_line(paths: Sequence[str]) -> str:
-        """What to type to close them by hand."""
+        """The command that closes them by hand."""
         return "; ".join(
             shell_line(["icacls", path, "/inheritance:r", "/grant:r", f"{user_name()}:(OI)(CI)F"]) for path in paths
         )
 
     def user_name() -> str:
-        """What tells this user from others of the machine."""
+        """The name or number that no other user of the machine has."""
         return os.environ.get("USERNAME") or _user_sid()
 
     def _others(path: Path) -> list[str]:
@@ -193,19 +193,19 @@ else:
             os.fchmod(descriptor, FILE)
 
     def owner(path: Path, facts: os.stat_result) -> str | None:
-        """Who owns it, when that is another user."""
+        """The owner when that is another user."""
         return f"uid {facts.st_uid}" if facts.st_uid != os.geteuid() else None
 
     def described(path: Path, facts: os.stat_result) -> str:
-        """What others may do, in a few words."""
+        """The rights of others, in a few words."""
         return f"mode {stat.S_IMODE(facts.st_mode):04o}"
 
     def user_name() -> str:
-        """What tells this user from others of the machine."""
+        """The name or number that no other user of the machine has."""
         return str(os.getuid())
 
     def closing_line(paths: Sequence[str]) -> str:
-        """What to type to close them by hand."""
+        """The command that closes them by hand."""
         return shell_line(["chmod", "-R", "go-rwx", *paths])
 
 

@@ -1,4 +1,4 @@
-"""Keeping the machine from going to sleep by itself. Nobody promises anything for a lid that is closed or an empty battery."""
+"""Keep the machine from going to sleep by itself. A closed lid or an empty battery may still send it to sleep."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if sys.platform == "win32":
             self._is_refused = not ctypes.windll.kernel32.SetThreadExecutionState(_CONTINUOUS | _SYSTEM_REQUIRED)
 
         def trouble(self) -> str | None:
-            """Why it does not, as far as the system has said by now."""
+            """Why the machine does not stay awake, as far as the system has said by now."""
             return "SetThreadExecutionState was refused" if self._is_refused else None
 
         def let_go(self) -> None:
@@ -67,12 +67,12 @@ else:
             self._program = program[0]
 
         def trouble(self) -> str | None:
-            """Why it does not, as far as the system has said by now."""
+            """Why the machine does not stay awake, as far as the system has said by now."""
             if self._process.poll() is None:
                 return None
             assert self._process.stderr is not None
-            said = b"" if self._process.stderr.closed else self._process.stderr.read()
-            lines = said.decode(errors="replace").strip().splitlines()
+            output = b"" if self._process.stderr.closed else self._process.stderr.read()
+            lines = output.decode(errors="replace").strip().splitlines()
             return f"{self._program}: {lines[-1] if lines else f'it ended with exit code {self._process.returncode}'}"
 
         def let_go(self) -> None:

@@ -27,7 +27,7 @@ else:
     from data_engine.platforms import parent, processes
 
     class Child:
-        """A process that runs as long as it is here. Everything is called on the thread of the loop.
+        """A worker process, its channels and its streams. Everything is called on the thread of the loop.
 
         `command` gets one more argument, which `parent.join` understands. `on_channels` gets both channels once they are there,
         not blocking; `on_text` the number of a stream, 0 or 1, that has something; `on_exit` is called when the process is gone
@@ -100,7 +100,7 @@ else:
                 os.kill(self.pid, parent.WHERE_SIGNAL)
 
         def read_text(self, number: int, size: int) -> bytes:
-            """What one of its streams has now; empty when that is nothing."""
+            """The text that one of its streams has now; empty when there is none."""
             text = self._texts[number]
             if text.closed:
                 return b""
@@ -119,7 +119,7 @@ else:
             return self._process.wait()
 
         def close(self) -> None:
-            """Let go of the streams."""
+            """Close the streams."""
             for text in self._texts:
                 self._loop.remove_reader(text.fileno())
                 text.close()

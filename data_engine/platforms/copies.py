@@ -65,30 +65,30 @@ if sys.platform == "linux":
         return True
 
     def writer_of(path: Path) -> str | None:
-        """Who holds the file open for writing, in words; None when nobody does, as far as the system tells."""
+        """The program that holds the file open for writing, in words; None when none does, as far as the system tells."""
         if any(map(_is_writing, _open_here(path))):  # locks do not tell, they are between processes
             return f"this process ({os.getpid()})"
         import fcntl
 
-        asked = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+        request = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
         with _opened(path) as descriptor:
             try:
-                kind, _, _, _, pid = struct.unpack("hhqqi4x", fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+                kind, _, _, _, pid = struct.unpack("hhqqi4x", fcntl.fcntl(descriptor, fcntl.F_GETLK, request))
             except OSError:
                 return None
         return _named(pid) if kind == fcntl.F_WRLCK else None
 
     def _open_here(path: Path) -> list[int]:
         """The descriptors that this process has of the file."""
-        found = []
+        descriptors = []
         with suppress(OSError):
             facts = os.stat(path)
             for name in os.listdir("/proc/self/fd"):
                 with suppress(OSError, ValueError):
                     its = os.stat(f"/proc/self/fd/{name}")
                     if (its.st_ino, its.st_dev) == (facts.st_ino, facts.st_dev):
-                        found.append(int(name))
-        return found
+                        descriptors.append(int(name))
+        return descriptors
 
     def _is_writing(descriptor: int) -> bool:
         with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as file:
@@ -105,7 +105,7 @@ elif sys.platform == "win32":
         return False
 
     def writer_of(path: Path) -> str | None:
-        """Who holds the file open for writing, in words; None when nobody does, as far as the system tells."""
+        """The program that holds the file open for writing, in words; None when none does, as far as the system tells."""
         return (who_holds(path) or "another program") if has_writer(str(path)) else None
 
 else:
@@ -116,7 +116,7 @@ else:
         import psutil
 
         with suppress(OSError, psutil.Error):
-            return [one.fd for one in psutil.Process().open_files() if os.path.samefile(one.path, path)]
+            return [file.fd for file in psutil.Process().open_files() if os.path.samefile(file.path, path)]
         return []
 
     def _clone(source: Path, target: Path) -> bool:
@@ -127,13 +127,13 @@ else:
         return bool(library.clonefile(os.fsencode(source), os.fsencode(target), 0) == 0)
 
     def writer_of(path: Path) -> str | None:
-        """Who holds the file open for writing, in words; None when nobody does, as far as the system tells."""
+        """The program that holds the file open for writing, in words; None when none does, as far as the system tells."""
         import fcntl
 
-        asked = struct.pack("qqihh", 0, 0, 0, fcntl.F_RDLCK, os.SEEK_SET)
+        request = struct.pack("qqihh", 0, 0, 0, fcntl.F_RDLCK, os.SEEK_SET)
         with _opened(path) as descriptor:
             try:
-                _, _, pid, kind, _ = struct.unpack("qqihh", fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+                _, _, pid, kind, _ = struct.unpack("qqihh", fcntl.fcntl(descriptor, fcntl.F_GETLK, request))
             except OSError:
                 return None
         return _named(pid) if kind == fcntl.F_WRLCK else None

@@ -1,4 +1,4 @@
-"""What kind of drive holds a path, where a path that a user gives leads, and the library that watches folders.
+"""The kind of drive that holds a path, where a path that a user gives leads, and the library that watches folders.
 
 On Windows a mapped drive and a UNC path are network drives, `subst` gives a folder another letter, and a junction leads to
 another drive: all of them are resolved first.
@@ -27,7 +27,7 @@ if sys.platform == "win32":
     _DRIVE_REMOTE = 4
 
     def network_drive(path: Path) -> str | None:
-        """What kind of network drive holds `path`, existing or not; None for a local one.
+        """The kind of network drive that holds `path`, existing or not; None for a local one.
 
         Reference: GetDriveTypeW, which takes `\\\\server\\share\\` too. `resolve` follows mapped drives to their UNC path.
         """
@@ -38,8 +38,8 @@ if sys.platform == "win32":
 
     def lasting(path: Path) -> Path:
         """`path` for a process that starts before drives have their letters: a mapped drive by its UNC path."""
-        found = path.resolve()
-        return found if found.anchor.startswith("\\\\") and not found.anchor.startswith("\\\\?") else path
+        target = path.resolve()
+        return target if target.anchor.startswith("\\\\") and not target.anchor.startswith("\\\\?") else path
 
     def new_observer() -> Any:
         """An observer of the library that watches folders, which is not started."""
@@ -57,8 +57,8 @@ if sys.platform == "win32":
             socket, a lock of the interpreter.
             """
 
-            def __init__(self, *given: Any, **options: Any) -> None:
-                super().__init__(*given, **options)
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                super().__init__(*arguments, **options)
                 self._closing = threading.Lock()
 
             def on_thread_stop(self) -> None:
@@ -76,7 +76,7 @@ else:
         return path
 
     def network_drive(path: Path) -> str | None:
-        """What kind of network drive holds `path`, existing or not; None for a local one."""
+        """The kind of network drive that holds `path`, existing or not; None for a local one."""
         return network_file_system(path.resolve(), _mounts())
 
     def _mounts() -> list[tuple[str, str]]:
@@ -87,7 +87,7 @@ else:
         if sys.platform == "linux":
             with suppress(OSError), open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as table:
                 fields = [line.split(" ") for line in table]
-                return [(_plain(one[1]), one[2]) for one in fields]
+                return [(_plain(row[1]), row[2]) for row in fields]
         import psutil
 
         return [(part.mountpoint, part.fstype) for part in psutil.disk_partitions(all=True)]

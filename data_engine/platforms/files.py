@@ -1,6 +1,6 @@
 """Opening files: the flags, handles that leave others their rights, locks, what an error means, and who has a file open.
 
-An error is told by its number and never by its text, which is in the user's language on Windows. Locks are free again when the
+An error is known by its number and never by its text, which is in the user's language on Windows. Locks are free again when the
 descriptor is closed or its process ends, however that is; they belong to the open file and so exclude threads of one process as
 well, and none of their functions waits. Windows refuses to replace a file that somebody has open, and its Restart Manager knows who
 that is, on this machine, for people who have to close it there.
@@ -45,12 +45,12 @@ def in_words(holders: Sequence[tuple[int, str]]) -> str | None:
     """
     if not holders:
         return None
-    words = [_one(number, name) for number, name in holders]
+    words = [_holder_words(number, name) for number, name in holders]
     shown, more = words[:_NAMED], len(words) - _NAMED
     return f"{', '.join(shown)} and {more} more" if more > 0 else " and ".join(shown)
 
 
-def _one(number: int, name: str) -> str:
+def _holder_words(number: int, name: str) -> str:
     if number == os.getpid():
         return f"this process ({number})"
     return f"{name} (process {number})" if name else f"process {number}"
@@ -219,7 +219,7 @@ if sys.platform == "win32":
         _take(descriptor, _AT_ONCE)
 
     def unlock(descriptor: int) -> None:
-        """Let go of it."""
+        """Release the lock."""
         handle = msvcrt.get_osfhandle(descriptor)
         if not _win32.kernel32.UnlockFileEx(handle, 0, _BYTES, 0, ctypes.byref(_win32.Overlapped())):
             raise _win32.last_error()
@@ -244,7 +244,7 @@ if sys.platform == "win32":
         )
 
     def who_holds(path: str | Path) -> str | None:
-        """Who on this machine has the file open, in words; None where that is nobody, or not known (on another machine).
+        """The programs on this machine that have the file open, in words; None where there are none, or not known (on another machine).
 
         For a message, after an attempt has failed: it takes milliseconds.
         """
@@ -254,7 +254,7 @@ if sys.platform == "win32":
             return None
 
     def who_locks(path: str) -> str | None:
-        """Who has the file open so that nobody else can read it now, in words; None when nobody has, as far as the system tells.
+        """The programs that let nobody else read the file now, in words; None when there are none, as far as the system tells.
 
         Programs that copy a file have it so. One whose content is elsewhere (`files.is_placeholder`) is not opened.
         """
@@ -273,13 +273,13 @@ if sys.platform == "win32":
                 return []
             room = 8
             for _ in range(_TRIES):  # others may come meanwhile
-                found, reasons = (_Process * room)(), wintypes.DWORD()
+                holders, reasons = (_Process * room)(), wintypes.DWORD()
                 needed, count = wintypes.UINT(), wintypes.UINT(room)
                 status = manager.RmGetList(
-                    session, ctypes.byref(needed), ctypes.byref(count), found, ctypes.byref(reasons)
+                    session, ctypes.byref(needed), ctypes.byref(count), holders, ctypes.byref(reasons)
                 )
                 if status == 0:
-                    return [(int(one.number), str(one.name)) for one in found[: count.value]]
+                    return [(int(holder.number), str(holder.name)) for holder in holders[: count.value]]
                 if status != _MORE_DATA:
                     break
                 room = needed.value + room
@@ -361,18 +361,18 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     def unlock(descriptor: int) -> None:
-        """Let go of it."""
+        """Release the lock."""
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
     def who_holds(path: str | Path) -> str | None:
-        """Who on this machine has the file open, in words; None where that is nobody, or not known (on another machine).
+        """The programs on this machine that have the file open, in words; None where there are none, or not known (on another machine).
 
         Only Windows is asked: elsewhere an open file is replaced, and what refuses is a file server.
         """
         return None
 
     def who_locks(path: str) -> str | None:
-        """Who has the file open so that nobody else can read it now, in words; None: only Windows knows such a state."""
+        """The programs that let nobody else read the file now, in words; None: only Windows knows such a state."""
         return None
 
 
@@ -396,7 +396,7 @@ def content_of(path: str | Path) -> bytes:
 
 
 def mount_of(descriptor: int) -> bytes:
-    """What tells a mount of an open folder from others of the same drive; empty where nothing does.
+    """The id of the mount of an open folder, among those of the same drive; empty where the system has none.
 
     Reference: `mnt_id` in proc_pid_fdinfo(5).
     """
@@ -411,7 +411,7 @@ def mount_of(descriptor: int) -> bytes:
 
 
 def path_of_folder(descriptor: int) -> str | None:
-    """Where an open folder is; None where the system does not tell.
+    """The path of an open folder; None where the system does not tell.
 
     Reference: `/proc/self/fd` in proc(5); F_GETPATH in fcntl(2) of macOS. Windows opens no folders so.
     """

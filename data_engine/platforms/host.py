@@ -18,7 +18,7 @@ if sys.platform == "win32":
     import winreg
 
     SHELL_ESCAPE = ""
-    """What takes its meaning from the next character in a typed line; none here, where `C:\\data` is a path."""
+    """The character that escapes the next one in a typed line; none here, where `C:\\data` is a path."""
     LONGEST_CALL_S = 1.0
     """How long a call of a person may wait in the system: none that waits is broken off by Ctrl-C, which is heard after it."""
     IS_STYLED_BY_CALLS = True
@@ -34,7 +34,7 @@ if sys.platform == "win32":
         return ""
 
     def host_name() -> str:
-        """What this machine is called."""
+        """The name of this machine."""
         import socket
 
         return socket.gethostname()
@@ -72,7 +72,7 @@ if sys.platform == "win32":
     )
 
     def sleeps_after_s() -> int | None:
-        """After how long without a person this machine sleeps on mains power, 0 for never; None where that is not known.
+        """The time without a person after which this machine sleeps on mains power, 0 for never; None where it is not known.
 
         Reference: PowerReadACValueIndex, GUID_SLEEP_SUBGROUP, GUID_STANDBY_TIMEOUT.
         """
@@ -96,12 +96,12 @@ if sys.platform == "win32":
     STAY_AWAKE = "powercfg /change standby-timeout-ac 0"
 
     MORE_EVENTS = "ask again when this machine has less to do"
-    """What may help where the system tells nothing of a new file."""
+    """The advice where the system does not report new files."""
 
 
 else:
     SHELL_ESCAPE = "\\"
-    """What takes its meaning from the next character in a typed line."""
+    """The character that escapes the next one in a typed line."""
     LONGEST_CALL_S = math.inf
     """How long a call of a person may wait in the system: Ctrl-C breaks each off."""
     IS_STYLED_BY_CALLS = False
@@ -111,7 +111,7 @@ else:
         if sys.platform == "linux"
         else "ask again when this machine has less to do"
     )
-    """What may help where the system tells nothing of a new file."""
+    """The advice where the system does not report new files."""
 
     def system_id() -> str:
         """The operating system's own id; "" where there is none.
@@ -132,7 +132,7 @@ else:
         return "" if is_random else f"{node:012x}"
 
     def host_name() -> str:
-        """What this machine is called; `socket` says the same, and takes longer to import than a look to read."""
+        """The name of this machine; `socket` gives the same, but its import takes longer."""
         return os.uname().nodename
 
     def shell_line(words: Sequence[str]) -> str:
@@ -153,7 +153,7 @@ else:
     LONG_PATHS_FIX = ""
 
     def sleeps_after_s() -> int | None:
-        """After how long without a person this machine sleeps on mains power, 0 for never; None where that is not known.
+        """The time without a person after which this machine sleeps on mains power, 0 for never; None where it is not known.
 
         Reference: pmset(1) of macOS.
         """
@@ -162,9 +162,9 @@ else:
             import subprocess
 
             with suppress(OSError, subprocess.SubprocessError):
-                told = subprocess.run(["pmset", "-g"], capture_output=True, text=True, timeout=5, check=True).stdout
-                if found := re.search(r"^ *sleep +(\d+)", told, re.MULTILINE):
-                    return int(found[1]) * 60
+                text = subprocess.run(["pmset", "-g"], capture_output=True, text=True, timeout=5, check=True).stdout
+                if match := re.search(r"^ *sleep +(\d+)", text, re.MULTILINE):
+                    return int(match[1]) * 60
         return None
 
     STAY_AWAKE = (
@@ -202,7 +202,7 @@ else:
 
     @cache
     def user_name() -> str:
-        """The account's name; of one that has none, as in some containers, its number."""
+        """The account's name, or its number where it has none, as in some containers."""
         import os
         import pwd
 

@@ -1,4 +1,4 @@
-"""File names and paths that a system refuses or takes for others, told before anything is written."""
+"""Find file names and paths that a system refuses or takes for others, before anything is written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _REFUSED = re.compile(r'[<>:"|?*\x00-\x1f]')
 
 
 def why_windows_refuses(relative: str) -> tuple[str, str] | None:
-    """What is wrong for Windows with a relative path, and the fix; None for one that can be a file there.
+    """Why Windows refuses a relative path, and the fix; None where it can be a file there.
 
     Reference: https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 
@@ -25,8 +25,8 @@ def why_windows_refuses(relative: str) -> tuple[str, str] | None:
     for name in re.split(r"[\\/]", relative):
         if name in ("", ".", ".."):
             continue
-        if found := _REFUSED.search(name):
-            return f"Windows allows no {found[0]!r} in the name {name!r}", "leave that character out"
+        if match := _REFUSED.search(name):
+            return f"Windows allows no {match[0]!r} in the name {name!r}", "leave that character out"
         if name[-1] in ". ":
             return f"Windows drops the dot or space at the end of {name!r}", f"name it {name.rstrip('. ')!r}"
         if _RESERVED.fullmatch(name):
@@ -46,11 +46,11 @@ if sys.platform == "win32":
     why_refused = why_windows_refuses
 
     def why_foreign(path: str) -> str | None:
-        """That a path is one of another system, and can be nothing here; None, as Windows takes a path of others for one of its own."""
+        """Why a path of another system can be nothing here; None, as Windows takes such a path for one of its own."""
         return None
 
     def why_too_long(path: str) -> tuple[str, str] | None:
-        """That a path has more letters than this machine takes, and the fix; None for one that has not."""
+        """Why a path is too long for this machine, and the fix; None where it is not."""
         if len(path) <= _MOST_LETTERS or path.startswith("\\\\?\\") or takes_long_paths():
             return None
         fix = "shorten it, or let an administrator turn long paths on (`data-engine doctor` says how)"
@@ -61,7 +61,7 @@ if sys.platform == "win32":
         return len(path) > _MOST_OF_ANY or any(len(name) > _LONGEST_NAME for name in re.split(r"[\\/]", path))
 
     def compared(path: str) -> str:
-        """The path as one that means the same folder is spelled too: names differ in more than case."""
+        """The path in the spelling that all paths of the same folder share: names differ in more than case."""
         return os.path.normcase(path)
 
     def real_path(path: str | os.PathLike[str]) -> str:
@@ -102,7 +102,7 @@ if sys.platform == "win32":
 else:
 
     def why_foreign(path: str) -> str | None:
-        r"""That a path is one of another system, and can be nothing here; None for one that can.
+        r"""Why a path of another system can be nothing here; None where it can.
 
         Example:
             >>> why_foreign(r"C:\data"), why_foreign("C:/data"), why_foreign(r"\\server\in"), why_foreign("/data")
@@ -111,11 +111,11 @@ else:
         return "a path of Windows" if re.match(_OF_WINDOWS, path) else None
 
     def why_refused(relative: str) -> tuple[str, str] | None:
-        """What is wrong with a relative path here, and the fix; None for one that can be a file, as all can."""
+        """Why this system refuses a relative path, and the fix; None, as it refuses none."""
         return None
 
     def why_too_long(path: str) -> tuple[str, str] | None:
-        """That a path has more letters than this machine takes, and the fix; None for one that has not."""
+        """Why a path is too long for this machine, and the fix; None where it is not."""
         return None
 
     def is_too_long(path: str) -> bool:
@@ -129,7 +129,7 @@ else:
         return len(data) > _MOST_OF_ANY or any(len(name) > _LONGEST_NAME for name in data.split(b"/"))
 
     def compared(path: str) -> str:
-        """The path as one that means the same folder is spelled too: names differ in case also (links are resolved first)."""
+        """The path in the spelling that all paths of the same folder share: names differ in case also (links are resolved first)."""
         return path
 
     def real_path(path: str | os.PathLike[str]) -> str:
@@ -151,7 +151,7 @@ else:
 
 
 def lead_of(folder: str | os.PathLike[str]) -> str:
-    """How each real path in this folder begins, as `compared`.
+    """The beginning of each real path in this folder, as `compared`.
 
     Example:
         >>> lead_of(os.sep) == compared(real_path(os.sep))

@@ -31,9 +31,9 @@ if sys.platform == "win32":
         secret = b""
         while len(secret) < SECRET_BYTES and (data := os.read(0, SECRET_BYTES - len(secret))):
             secret += data
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, 0)
-        os.close(nothing)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
         ctypes.windll.kernel32.SetErrorMode(_NO_DIALOGS)
         channels = []
         for kind in (b"c", b"a"):
@@ -44,7 +44,7 @@ if sys.platform == "win32":
         return channels[0], channels[1]
 
     def end_with(pid: int) -> None:
-        """Nothing but to show no dialog when this process crashes: that the parent is gone, its closed pipe tells."""
+        """Show no dialog when this process crashes. That the parent is gone is seen by its closed pipe."""
         ctypes.windll.kernel32.SetErrorMode(_NO_DIALOGS)
 
     def let_daemon_go() -> None:

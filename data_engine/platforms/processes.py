@@ -1,4 +1,4 @@
-"""Processes: started so that they outlive or hide, told from later ones of the same number, ended with what they started."""
+"""Start processes that outlive this one or show no window, tell them from later ones of the same number, end them with all they started."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Usage(NamedTuple):
-    """Since the process began; `peak_bytes` since `forget_peak` where the system can forget it (Linux)."""
+    """The usage since the process began; `peak_bytes` since `forget_peak` where the system can forget it (Linux)."""
 
     cpu_s: float
     peak_bytes: int
@@ -29,7 +29,7 @@ if sys.platform == "win32":
     from data_engine.platforms._processes_windows import *  # noqa: F403
 
     def usage() -> Usage:
-        """What this process has used so far."""
+        """The processor time and memory that this process has used so far."""
         import psutil
 
         process = psutil.Process()
@@ -46,7 +46,7 @@ else:
     _KIB = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
 
     def usage() -> Usage:
-        """What this process has used so far."""
+        """The processor time and memory that this process has used so far."""
         own, ended = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu_s = own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
         return Usage(cpu_s, own.ru_maxrss * _KIB)
@@ -65,19 +65,19 @@ else:
         return False
 
     def detached() -> list[dict[str, Any]]:
-        """What `Popen` is told so that the child outlives the process that starts it; the next where one is refused."""
+        """Options of `Popen` with which the child outlives the process that starts it; the next where the first are refused."""
         return [{"start_new_session": True}]
 
     def program_of(interpreter: str, environment: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
-        """What to start for the interpreter, and with which environment: itself."""
+        """The program to start for the interpreter, and its environment: itself."""
         return interpreter, environment
 
     def apart() -> dict[str, Any]:
-        """What `Popen` is told so that a helper process shows no window."""
+        """Options of `Popen` with which a helper process shows no window."""
         return {}
 
     def become(command: Sequence[str], environment: Mapping[str, str]) -> int:
-        """Be this program from now on; what it returns is its exit code."""
+        """Go on as this program; its exit code is that of this process."""
         sys.stdout.flush()
         os.execve(command[0], list(command), environment)
 
@@ -105,7 +105,7 @@ else:
             loop.add_signal_handler(number, end)
 
     def create_time_of(pid: int) -> float:
-        """When the process began, on a clock that nobody sets; 0.0 when it is gone already.
+        """The time when the process began, on a clock that nobody sets; 0.0 when it is gone already.
 
         Reference: on Linux psutil adds the boot time, which moves when the clock is set, so the start since boot is read:
         proc(5), field 22 of /proc/pid/stat. Elsewhere the system keeps the time at which it began.
@@ -146,7 +146,7 @@ else:
             return bool(psutil.Process().children())
 
     def is_zombie(process: psutil.Process) -> bool:
-        """Whether it has ended and is still told of, because nobody has waited for it."""
+        """Whether it has ended and is still listed, because nobody has waited for it."""
         import psutil
 
         return bool(process.status() == psutil.STATUS_ZOMBIE)
@@ -190,12 +190,12 @@ else:
         """The living processes of the session."""
         import psutil
 
-        found = []
+        pids = []
         for pid in psutil.pids():
             with suppress(OSError, psutil.Error):
                 if os.getsid(pid) == session and not is_zombie(psutil.Process(pid)):
-                    found.append(pid)
-        return found
+                    pids.append(pid)
+        return pids
 
     def memory_bytes() -> int:
         """How much memory this process holds."""
@@ -214,11 +214,11 @@ else:
             import psutil
 
             return {file.path for file in psutil.Process().open_files()}
-        found = set()
+        paths = set()
         for name in os.listdir(folder):
             with suppress(OSError):
-                found.add(os.readlink(f"{folder}/{name}"))
-        return found
+                paths.add(os.readlink(f"{folder}/{name}"))
+        return paths
 
     def limit_memory(most_bytes: int) -> None:
         """Let allocations of this process fail that need so much more than it has now; only Linux can."""
@@ -247,7 +247,7 @@ else:
         return -status in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 
     def crash_name(status: int) -> str | None:
-        """What an exit status says of a crash in a few words; POSIX has signals for that."""
+        """The crash behind an exit status in a few words: None, POSIX has signals for that."""
         return None
 
     def ended_with_session(status: int) -> bool:

@@ -1,4 +1,4 @@
-"""What starts a user's program at logon and again when it dies: systemd, launchd, or the Task Scheduler.
+"""Start a user's program at logon and again when it dies, by systemd, launchd, or the Task Scheduler.
 
 Each definition can be written on every system; only its own manager can install it. `session_id` tells one logon from the next.
 
@@ -28,7 +28,7 @@ _DAEMON_ENDS_WITHIN_S = 90
 
 @frozen
 class Definition:
-    """One service: its `name` among this user's, what people read of it, its command line, and a folder of its own."""
+    """One service: its `name` among this user's, its title for people, its command line, and a folder of its own."""
 
     name: str
     title: str
@@ -38,21 +38,21 @@ class Definition:
 
 @frozen
 class Known:
-    """What a manager knows of a service. `trouble` says what is wrong with it there, if anything is."""
+    """Whether a manager knows a service. `trouble` says what is wrong with it there, if anything is."""
 
     is_known: bool
     trouble: str | None = None
 
 
 class RefusedError(Exception):
-    """A service manager is not there, or did not do what it was asked for; the text is what it said."""
+    """A service manager is not there, or did not do what it was asked for; the text is its output."""
 
 
 class ServiceManager(ABC):
-    """What starts a user's programs at logon and again when they die, as one system has it."""
+    """Starts a user's programs at logon and again when they die, with the means of one system."""
 
     kind: str
-    """What people call it."""
+    """Its name for people."""
 
     why_no_boot: str | None = None
     """Why it cannot start anything before its user logs on; None where it can."""
@@ -62,16 +62,16 @@ class ServiceManager(ABC):
         return python
 
     @abstractmethod
-    def text(self, one: Definition) -> str:
+    def text(self, service: Definition) -> str:
         """The definition as it is stored."""
 
     @abstractmethod
-    def place(self, one: Definition) -> Path:
+    def place(self, service: Definition) -> Path:
         """The file it is stored in."""
 
     @abstractmethod
-    def install(self, one: Definition) -> bool:
-        """Let the service start at logon, and now; whether anything was not so before. What runs of it goes on.
+    def install(self, service: Definition) -> bool:
+        """Let the service start at logon, and now; returns whether that was new. What runs of it goes on.
 
         Raises:
             RefusedError: the manager is not there, or refuses.
@@ -79,16 +79,16 @@ class ServiceManager(ABC):
         """
 
     @abstractmethod
-    def start(self, one: Definition) -> None:
-        """Start it where it does not run.
+    def start(self, service: Definition) -> None:
+        """Start the service where it does not run.
 
         Raises:
             RefusedError: the manager is not there, or refuses.
         """
 
     @abstractmethod
-    def remove(self, one: Definition) -> bool:
-        """Start it no more; whether it was there. What runs of it goes on.
+    def remove(self, service: Definition) -> bool:
+        """Remove the service; returns whether it was there. What runs of it goes on.
 
         Raises:
             RefusedError: the manager is not there, or refuses.
@@ -96,8 +96,8 @@ class ServiceManager(ABC):
         """
 
     @abstractmethod
-    def known(self, one: Definition) -> Known:
-        """What the manager knows of it.
+    def known(self, service: Definition) -> Known:
+        """Whether the manager knows the service.
 
         Raises:
             RefusedError: the manager is not there.
@@ -117,7 +117,7 @@ class ServiceManager(ABC):
 
 
 def ask(*command: str, environment: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """The exit code of the command and what it said, in this environment or the one of this process.
+    """The exit code of the command and its output, in this environment or that of this process.
 
     Raises:
         RefusedError: it is not there, or does not answer.
@@ -143,18 +143,18 @@ def ask(*command: str, environment: Mapping[str, str] | None = None) -> tuple[in
 
 
 def tell(*command: str, environment: Mapping[str, str] | None = None) -> None:
-    """Let the command be done.
+    """Run the command.
 
     Raises:
-        RefusedError: it was not.
+        RefusedError: it failed.
     """
-    code, said = ask(*command, environment=environment)
+    code, output = ask(*command, environment=environment)
     if code:
-        raise RefusedError(f"{' '.join(command[:3])}: {said or f'exit code {code}'}")
+        raise RefusedError(f"{' '.join(command[:3])}: {output or f'exit code {code}'}")
 
 
 def store(path: Path, content: bytes) -> bool:
-    """Write the file where it does not hold this already; whether it was written.
+    """Write the file where it does not hold this already; returns whether it was written.
 
     Raises:
         OSError: it cannot be.
@@ -208,34 +208,34 @@ class Systemd(ServiceManager):
         config = os.environ.get("XDG_CONFIG_HOME", "").strip()
         self._folder = folder or (Path(config) if config else Path.home() / ".config") / "systemd" / "user"
 
-    def text(self, one: Definition) -> str:
+    def text(self, service: Definition) -> str:
         return _UNIT.format(
-            title=one_line(one.title).replace("%", "%%"),
-            command=" ".join(map(_quoted, one.command)),
+            title=one_line(service.title).replace("%", "%%"),
+            command=" ".join(map(_quoted, service.command)),
             ends_within_s=_DAEMON_ENDS_WITHIN_S,
         )
 
-    def place(self, one: Definition) -> Path:
-        return self._folder / _unit(one)
+    def place(self, service: Definition) -> Path:
+        return self._folder / _unit(service)
 
-    def install(self, one: Definition) -> bool:
+    def install(self, service: Definition) -> bool:
         self._require()
-        is_new = store(self.place(one), self.text(one).encode())
+        is_new = store(self.place(service), self.text(service).encode())
         if is_new:
             self._tell("daemon-reload")
-        is_enabled = self._ask("is-enabled", _unit(one))[1] == "enabled"
+        is_enabled = self._ask("is-enabled", _unit(service))[1] == "enabled"
         if not is_enabled:
-            self._tell("enable", _unit(one))
-        is_active = self._ask("is-active", _unit(one))[0] == 0
+            self._tell("enable", _unit(service))
+        is_active = self._ask("is-active", _unit(service))[0] == 0
         if not is_active:
-            self.start(one)
+            self.start(service)
         return is_new or not is_enabled or not is_active
 
-    def start(self, one: Definition) -> None:
-        self._tell("start", "--no-block", _unit(one))
+    def start(self, service: Definition) -> None:
+        self._tell("start", "--no-block", _unit(service))
 
-    def remove(self, one: Definition) -> bool:
-        place = self.place(one)
+    def remove(self, service: Definition) -> bool:
+        place = self.place(service)
         if not os.path.lexists(place):
             return False
         try:
@@ -244,21 +244,21 @@ class Systemd(ServiceManager):
             (place.parent / "default.target.wants" / place.name).unlink(missing_ok=True)
             place.unlink()
             return True
-        self._tell("disable", _unit(one))
+        self._tell("disable", _unit(service))
         place.unlink(missing_ok=True)
         self._tell("daemon-reload")
         return True
 
-    def known(self, one: Definition) -> Known:
-        if not self.place(one).exists():
+    def known(self, service: Definition) -> Known:
+        if not self.place(service).exists():
             return Known(False)
         self._require()
-        enabled = self._ask("is-enabled", _unit(one))[1]
+        enabled = self._ask("is-enabled", _unit(service))[1]
         if enabled != "enabled":
             return Known(True, f"systemd says that the unit is {enabled or 'not known'}")
-        active = self._ask("is-active", _unit(one))[1]
-        if active in ("failed", "activating"):
-            return Known(True, f"systemd cannot keep it running ({active}); journalctl --user -u {_unit(one)} says why")
+        state, unit = self._ask("is-active", _unit(service))[1], _unit(service)
+        if state in ("failed", "activating"):
+            return Known(True, f"systemd cannot keep it running ({state}); journalctl --user -u {unit} says why")
         return Known(True)
 
     def starts_at_boot(self) -> bool:
@@ -279,13 +279,13 @@ class Systemd(ServiceManager):
         return {**({"XDG_RUNTIME_DIR": place} if os.path.isdir(place) else {}), **os.environ}
 
     def _require(self) -> None:
-        code, said = self._ask("show-environment")
+        code, output = self._ask("show-environment")
         if code:
-            raise RefusedError(f"no systemd user manager answers here: {said.splitlines()[-1] if said else code}")
+            raise RefusedError(f"no systemd user manager answers here: {output.splitlines()[-1] if output else code}")
 
 
-def _unit(one: Definition) -> str:
-    return f"{one.name}.service"
+def _unit(service: Definition) -> str:
+    return f"{service.name}.service"
 
 
 def _quoted(word: str) -> str:
@@ -313,65 +313,65 @@ class Launchd(ServiceManager):
         self._domain = f"gui/{user_id}"
         self._folder = folder or Path.home() / "Library" / "LaunchAgents"
 
-    def text(self, one: Definition) -> str:
+    def text(self, service: Definition) -> str:
         import plistlib
 
         return plistlib.dumps(
             {
-                "Label": one.name,
-                "ProgramArguments": list(one.command),
+                "Label": service.name,
+                "ProgramArguments": list(service.command),
                 "RunAtLoad": True,
                 "KeepAlive": {"SuccessfulExit": False},
                 "ThrottleInterval": 10,
                 "ExitTimeOut": _DAEMON_ENDS_WITHIN_S,
                 "ProcessType": "Interactive",  # else macOS slows down what flows compute
-                "StandardErrorPath": str(one.folder / "service.log"),
+                "StandardErrorPath": str(service.folder / "service.log"),
             },
             sort_keys=False,
         ).decode()
 
-    def place(self, one: Definition) -> Path:
-        return self._folder / f"{one.name}.plist"
+    def place(self, service: Definition) -> Path:
+        return self._folder / f"{service.name}.plist"
 
-    def install(self, one: Definition) -> bool:
-        place = self.place(one)
-        is_new = store(place, self.text(one).encode())
-        is_loaded, is_running = self._standing(one)
+    def install(self, service: Definition) -> bool:
+        place = self.place(service)
+        is_new = store(place, self.text(service).encode())
+        is_loaded, is_running = self._standing(service)
         if is_loaded and is_new and not is_running:
-            tell("launchctl", "bootout", self._target(one))
+            tell("launchctl", "bootout", self._target(service))
             is_loaded = False
         if not is_loaded:
             tell("launchctl", "bootstrap", self._domain, str(place))
         elif not is_running:
-            self.start(one)
+            self.start(service)
         return is_new or not is_running
 
-    def start(self, one: Definition) -> None:
-        tell("launchctl", "kickstart", self._target(one))
+    def start(self, service: Definition) -> None:
+        tell("launchctl", "kickstart", self._target(service))
 
-    def remove(self, one: Definition) -> bool:
-        place = self.place(one)
+    def remove(self, service: Definition) -> bool:
+        place = self.place(service)
         was_there = place.exists()
-        is_loaded, is_running = self._standing(one)
+        is_loaded, is_running = self._standing(service)
         place.unlink(missing_ok=True)
         if is_loaded and not is_running:
-            tell("launchctl", "bootout", self._target(one))
+            tell("launchctl", "bootout", self._target(service))
         return was_there
 
-    def known(self, one: Definition) -> Known:
-        if not self.place(one).exists():
+    def known(self, service: Definition) -> Known:
+        if not self.place(service).exists():
             return Known(False)
-        if not self._standing(one)[0]:
-            return Known(True, f"launchd has not loaded it: launchctl bootstrap {self._domain} {self.place(one)}")
+        if not self._standing(service)[0]:
+            return Known(True, f"launchd has not loaded it: launchctl bootstrap {self._domain} {self.place(service)}")
         return Known(True)
 
-    def _standing(self, one: Definition) -> tuple[bool, bool]:
+    def _standing(self, service: Definition) -> tuple[bool, bool]:
         """Whether the agent is loaded, and whether it runs."""
-        code, said = ask("launchctl", "print", self._target(one))
-        return code == 0, code == 0 and re.search(r"^\s*pid = \d+", said, re.MULTILINE) is not None
+        code, output = ask("launchctl", "print", self._target(service))
+        return code == 0, code == 0 and re.search(r"^\s*pid = \d+", output, re.MULTILINE) is not None
 
-    def _target(self, one: Definition) -> str:
-        return f"{self._domain}/{one.name}"
+    def _target(self, service: Definition) -> str:
+        return f"{self._domain}/{service.name}"
 
 
 # Started at the logon of this user (a trigger for anybody's needs an administrator), and again every five minutes from a
@@ -442,42 +442,42 @@ class Tasks(ServiceManager):
         silent = os.path.join(os.path.dirname(python), "pythonw.exe")
         return silent if os.path.exists(silent) else python
 
-    def text(self, one: Definition) -> str:
+    def text(self, service: Definition) -> str:
         from html import escape
 
         return _TASK.format(
-            title=escape(one_line(one.title), quote=False),
+            title=escape(one_line(service.title), quote=False),
             account=escape(self._account, quote=False),
-            program=escape(one.command[0], quote=False),
-            arguments=escape(subprocess.list2cmdline(one.command[1:]), quote=False),
+            program=escape(service.command[0], quote=False),
+            arguments=escape(subprocess.list2cmdline(service.command[1:]), quote=False),
         )
 
-    def place(self, one: Definition) -> Path:
-        return one.folder / "service.xml"
+    def place(self, service: Definition) -> Path:
+        return service.folder / "service.xml"
 
-    def install(self, one: Definition) -> bool:
-        place = self.place(one)
-        is_new = store(place, self.text(one).encode("utf-16")) or not self._is_registered(one)
+    def install(self, service: Definition) -> bool:
+        place = self.place(service)
+        is_new = store(place, self.text(service).encode("utf-16")) or not self._is_registered(service)
         if is_new:
-            tell("schtasks", "/Create", "/TN", one.name, "/XML", str(place), "/F")
-        self.start(one)
+            tell("schtasks", "/Create", "/TN", service.name, "/XML", str(place), "/F")
+        self.start(service)
         return is_new
 
-    def start(self, one: Definition) -> None:
-        tell("schtasks", "/Run", "/TN", one.name)
+    def start(self, service: Definition) -> None:
+        tell("schtasks", "/Run", "/TN", service.name)
 
-    def remove(self, one: Definition) -> bool:
-        is_there = self._is_registered(one)
+    def remove(self, service: Definition) -> bool:
+        is_there = self._is_registered(service)
         if is_there:
-            tell("schtasks", "/Delete", "/TN", one.name, "/F")
-        self.place(one).unlink(missing_ok=True)
+            tell("schtasks", "/Delete", "/TN", service.name, "/F")
+        self.place(service).unlink(missing_ok=True)
         return is_there
 
-    def known(self, one: Definition) -> Known:
-        return Known(self._is_registered(one))
+    def known(self, service: Definition) -> Known:
+        return Known(self._is_registered(service))
 
-    def _is_registered(self, one: Definition) -> bool:
-        return ask("schtasks", "/Query", "/TN", one.name)[0] == 0
+    def _is_registered(self, service: Definition) -> bool:
+        return ask("schtasks", "/Query", "/TN", service.name)[0] == 0
 
 
 if sys.platform == "win32":
@@ -506,23 +506,23 @@ if sys.platform == "win32":
     _THIS_SESSION, _SESSION_INFORMATION = 0xFFFF_FFFF, 24
 
     def service_manager() -> ServiceManager:
-        """The one of this system, for this user."""
+        """The service manager of this system, for this user."""
         return Tasks(account_name())
 
     def session_id() -> str:
-        """What stays the same from one logon of this user to the next, and never comes again; "" where it is not known.
+        """The id of this user's logon, the same until the next one, and never used again; "" where it is not known.
 
         Reference: WTSQuerySessionInformationW, WTSINFOW.LogonTime.
         """
         with suppress(OSError, AttributeError):
             library = ctypes.WinDLL("wtsapi32")
-            found, size = ctypes.POINTER(_SessionInformation)(), wintypes.DWORD()
+            information, size = ctypes.POINTER(_SessionInformation)(), wintypes.DWORD()
             ask = library.WTSQuerySessionInformationW
             ask.argtypes = (wintypes.HANDLE, wintypes.DWORD, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
             library.WTSFreeMemory.argtypes = (ctypes.c_void_p,)
-            if ask(None, _THIS_SESSION, _SESSION_INFORMATION, ctypes.byref(found), ctypes.byref(size)):
-                logged_on = found.contents.LogonTime if size.value >= ctypes.sizeof(_SessionInformation) else ""
-                library.WTSFreeMemory(found)
+            if ask(None, _THIS_SESSION, _SESSION_INFORMATION, ctypes.byref(information), ctypes.byref(size)):
+                logged_on = information.contents.LogonTime if size.value >= ctypes.sizeof(_SessionInformation) else ""
+                library.WTSFreeMemory(information)
                 return str(logged_on)
         return ""
 
@@ -531,20 +531,20 @@ else:
         _OF_A_SESSION = "loginwindow"
 
         def service_manager() -> ServiceManager:
-            """The one of this system, for this user."""
+            """The service manager of this system, for this user."""
             return Launchd(os.getuid())
 
         def _boot_id() -> str:
-            asked = ["sysctl", "-n", "kern.bootsessionuuid"]
+            command = ["sysctl", "-n", "kern.bootsessionuuid"]
             with suppress(OSError, subprocess.SubprocessError):
-                return subprocess.run(asked, capture_output=True, text=True, timeout=5).stdout.strip()
+                return subprocess.run(command, capture_output=True, text=True, timeout=5).stdout.strip()
             return ""
 
     else:
         _OF_A_SESSION = "systemd"
 
         def service_manager() -> ServiceManager:
-            """The one of this system, for this user."""
+            """The service manager of this system, for this user."""
             return Systemd(os.getuid())
 
         def _boot_id() -> str:
@@ -553,7 +553,7 @@ else:
             return ""
 
     def session_id() -> str:
-        """What stays the same from one logon of this user to the next, and never comes again; "" where it is not known.
+        """The id of this user's logon, the same until the next one, and never used again; "" where it is not known.
 
         Reference: the process that a logon session has of its own: the user manager of systemd, macOS's loginwindow.
         """

@@ -24,14 +24,14 @@ _ESCAPE_S = 0.1
 
 
 def keys_of(typed: str) -> list[str]:
-    """The keys by their names, of what a terminal sends for them.
+    """The names of the keys that a terminal has sent.
 
     Example:
         >>> keys_of("r\\x1b[A\\x1b[5~\\x1b"), keys_of("\\x1bOB\\x1b[200z")
         (['r', 'up', 'pageup', 'escape'], ['down', ''])
     """
-    found = _KEY.findall(typed)
-    return [_SEQUENCES.get(sequence, "") if sequence else {"\x1b": "escape"}.get(one, one) for sequence, one in found]
+    keys = _KEY.findall(typed)
+    return [_SEQUENCES.get(code, "") if code else {"\x1b": "escape"}.get(letter, letter) for code, letter in keys]
 
 
 if sys.platform == "win32":
@@ -40,7 +40,7 @@ if sys.platform == "win32":
 
     @contextmanager
     def pressed_keys(stream: TextIO) -> Iterator[Callable[[float], list[str]]]:
-        """Inside, what is called gives the keys that are pressed within so many seconds, without Enter, and not echoed."""
+        """A function that gives the keys pressed within so many seconds, without Enter and not echoed, inside the block."""
         import msvcrt
         import time
 
@@ -75,7 +75,7 @@ else:
 
     @contextmanager
     def pressed_keys(stream: TextIO) -> Iterator[Callable[[float], list[str]]]:
-        """Inside, what is called gives the keys that are pressed within so many seconds, without Enter, and not echoed.
+        """A function that gives the keys pressed within so many seconds, without Enter and not echoed, inside the block.
 
         Raises:
             EOFError: the terminal went away.
@@ -112,7 +112,7 @@ else:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """False where there is no stream, where it is closed, and for the null device, which is nobody.
+    """Whether the stream is a terminal: not where there is none, where it is closed, or for the null device.
 
     Example:
         >>> import os

@@ -77,9 +77,9 @@ def told_by_who_came_too_late(self: AlarmFiles, alarm: Alarm, count: int, by: Al
 def forgotten_when_lost(self: Watch, one: PursuedAlarm, view: View) -> None:
     """What another machine has claimed is that machine's, whatever becomes of it."""
     _go_on(self, one, view)
-    now = self._one
+    now = self._silence
     if now is not None and now.claims and not now.tries:
-        self._one = replace(now, look_s=float("inf"))
+        self._silence = replace(now, look_s=float("inf"))
 
 
 def collected_at_once(self: AlarmFiles, oldest: int) -> None:

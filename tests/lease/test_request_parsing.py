@@ -102,7 +102,7 @@ def test_a_request_with_any_value_in_a_field_is_one_or_damaged(request: Request,
         read = request_of(encode(asdict(request) | {name: value}))
     except Damaged:
         return
-    assert isinstance(read.given, dict)
+    assert isinstance(read.values, dict)
     assert isinstance(read.set_id, str)
 
 
@@ -218,7 +218,7 @@ ARGUMENTS = st.dictionaries(
 def test_any_arguments_are_done_or_refused(request: Request, arguments: dict[str, Any]) -> None:
     object.__setattr__(request, "arguments", json.dumps(arguments))
     try:
-        command = command_of(request.verb, request.flow, request.given)
+        command = command_of(request.verb, request.flow, request.values)
         owner: Any = Accepting()
         answer = run_now(command.carry_out(owner))
     except FlowValidationError:
