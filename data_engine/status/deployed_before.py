@@ -42,13 +42,13 @@ def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment
         str
     ]()  # what ended a flow under a name when it was renamed, and what another one of the name ran since
     for former in before:
-        ends = [at for at, one in enumerate(former) if one.kind == "withdraw" and one.of is not None]
-        left_out |= {one.id for one in former[: next(iter(ends), len(former)) + 1]}
+        ends = [at for at, row in enumerate(former) if row.kind == "withdraw" and row.of is not None]
+        left_out |= {row.id for row in former[: next(iter(ends), len(former)) + 1]}
     rows += chain.from_iterable(before)  # all of them say which of them holds
     return [
-        one
-        for one in deployment_status.marked_history(rows, kept_ids=kept_ids(rows, home.settings_shown()))
-        if one.id not in left_out
+        row
+        for row in deployment_status.marked_history(rows, kept_ids=kept_ids(rows, home.settings_shown()))
+        if row.id not in left_out
     ]
 
 
@@ -56,12 +56,12 @@ def undeployed(rows: Sequence[Deployment], flow: str) -> Undeployed | None:
     """That production ran a flow of this name once; None where it does, or nobody has deployed one. `rows` is the newest first."""
     from data_engine.reasons.kinds import Undeployed
 
-    own = [one for one in rows if one.flow == flow]
+    own = [row for row in rows if row.flow == flow]
     if not own or own[0].kind != "withdraw":
         return None
     last = own[0]
-    now = next((one.flow for one in rows if last.of is not None and one.id == last.of), None)
-    is_kept = any(one.is_kept for one in own)
+    now = next((row.flow for row in rows if last.of is not None and row.id == last.of), None)
+    is_kept = any(row.is_kept for row in own)
     return Undeployed(flow, last.at_utc, last.who, now if now != flow else None, is_kept)
 
 
@@ -99,8 +99,8 @@ def find_to_tidy(home: LocalWorkspace, name: str) -> Path:
     rows, folder = history_of(home), home.layout.flow_modules_dir
     ended, names = undeployed(rows, name), {name, *former_names(rows, name)}
     # under all of its names, without what a deployed flow writes to
-    used = {one.mirror for one in deployment_status.live_deployments(rows).values()}
-    mirrors = {one.mirror for one in rows if one.flow in names and one.mirror is not None} - used
+    used = {row.mirror for row in deployment_status.live_deployments(rows).values()}
+    mirrors = {row.mirror for row in rows if row.flow in names and row.mirror is not None} - used
     left = sorted(path for path in {Path(os.path.normpath(folder / mirror)) for mirror in mirrors} if path.is_dir())
     is_there = any(os.path.lexists(home.layout.flow_modules_dir / file) for file in files_of(name))
     if is_there or ended is None or ended.renamed_to is not None or not left:
@@ -160,12 +160,12 @@ def former_names(rows: Sequence[Deployment], flow: str) -> tuple[str, ...]:
         >>> former_names(rows, "parts"), former_names(rows, "claims")
         (('claims',), ())
     """
-    flow_of = {one.id: one.flow for one in rows}
-    was = {flow_of[one.of]: one.flow for one in rows if one.kind == "withdraw" and one.of in flow_of}
-    found: list[str] = []
-    while (before := was.get(found[-1] if found else flow)) is not None and before not in (flow, *found):
-        found.append(before)
-    return tuple(found)
+    flow_of = {row.id: row.flow for row in rows}
+    was = {flow_of[row.of]: row.flow for row in rows if row.kind == "withdraw" and row.of in flow_of}
+    names: list[str] = []
+    while (before := was.get(names[-1] if names else flow)) is not None and before not in (flow, *names):
+        names.append(before)
+    return tuple(names)
 
 
 def names_of(ledger: Ledger, flow: str) -> tuple[str, ...]:
@@ -187,9 +187,9 @@ def present_name(rows: Sequence[Deployment], flow: str, since_utc: str) -> str:
         ['parts', 'claims']
     """
     flow_of = {one.id: one.flow for one in rows}
-    for one in sorted(rows, key=lambda one: one.number):
-        if one.kind == "withdraw" and one.flow == flow and one.at_utc >= since_utc and one.of in flow_of:
-            flow = flow_of[one.of]
+    for row in sorted(rows, key=lambda row: row.number):
+        if row.kind == "withdraw" and row.flow == flow and row.at_utc >= since_utc and row.of in flow_of:
+            flow = flow_of[row.of]
     return flow
 
 
@@ -202,8 +202,8 @@ def flow_called(rows: Sequence[Deployment], name: str) -> str:
         ['claims', 'claims', 'claims', 'clams.py']
     """
     stem = Path(name).stem
-    known = {one.flow for one in rows}
-    return stem if name not in known and stem in known and Path(name).suffix in (".ipynb", ".py") else name
+    flows = {row.flow for row in rows}
+    return stem if name not in flows and stem in flows and Path(name).suffix in (".ipynb", ".py") else name
 
 
 def left_out(home: LocalWorkspace, but: Collection[str]) -> dict[str, Deployment]:
@@ -212,8 +212,8 @@ def left_out(home: LocalWorkspace, but: Collection[str]) -> dict[str, Deployment
     Raises:
         LedgerError: the history cannot be read.
     """
-    rows = sorted(published(home.ledger()), key=lambda one: (one.number, one.id))
-    newest = {one.flow: one for one in rows}
+    rows = sorted(published(home.ledger()), key=lambda row: (row.number, row.id))
+    newest = {row.flow: row for row in rows}
     left = deployment_status.ended_deployments(rows).keys() & module_files(home.layout.flow_modules_dir).keys() - set(
         but
     )
@@ -262,7 +262,7 @@ def with_earlier_code(history: Sequence[Deployment], flow: str, ran: Mapping[str
     now = live_deployments(history).get(flow)
     if now is None:
         return frozenset()
-    other = {one.id for one in history if one.flow == flow and one.digest != now.digest}
+    other = {row.id for row in history if row.flow == flow and row.digest != now.digest}
     return frozenset(run_id for run_id, deployment in ran.items() if deployment in other)
 
 
@@ -273,38 +273,38 @@ def rolled_back_words(ledger: Ledger, row: Deployment) -> str:
         LedgerError: the history cannot be read.
     """
     history, names = published(ledger), names_of(ledger, row.flow)
-    of = next((one for one in history if one.id == row.of), row)
-    same = [one.id for one in history if of.id in (one.id, one.of)]
-    known = "" if has_good_run(ledger, names, same) else "; no good run of it is known"
-    return f"{row.flow} runs again as it was deployed on {local_time(of.at_utc)} ({of.id[:8]}){known}"
+    of = next((entry for entry in history if entry.id == row.of), row)
+    same = [entry.id for entry in history if of.id in (entry.id, entry.of)]
+    note = "" if has_good_run(ledger, names, same) else "; no good run of it is known"
+    return f"{row.flow} runs again as it was deployed on {local_time(of.at_utc)} ({of.id[:8]}){note}"
 
 
-def deployment_cells(one: Deployment) -> tuple[str, ...]:
+def deployment_cells(row: Deployment) -> tuple[str, ...]:
     """A deployment as a row tells it after its id: flow, when, who, what, what changed, Git, how it compared, note."""
-    state = one.word if one.is_kept or one.kind == "withdraw" else f"{one.word}, not kept"
-    if one.is_live:
-        state = "live, by rollback" if one.kind == "rollback" else "live"
+    state = row.word if row.is_kept or row.kind == "withdraw" else f"{row.word}, not kept"
+    if row.is_live:
+        state = "live, by rollback" if row.kind == "rollback" else "live"
     return (
-        one.flow,
-        local_time(one.at_utc),
-        one.who,
+        row.flow,
+        local_time(row.at_utc),
+        row.who,
         state,
-        changed_words(one),
-        git_words(one),
-        "" if one.compared is None else one.compared.short_words,
-        one.note,
+        changed_words(row),
+        git_words(row),
+        "" if row.compared is None else row.compared.short_words,
+        row.note,
     )
 
 
-def changed_words(one: Deployment) -> str:
+def changed_words(row: Deployment) -> str:
     """What a deployment changed, in a few words."""
-    if one.kind == "withdraw" and one.of is not None:
+    if row.kind == "withdraw" and row.of is not None:
         return "renamed"
-    if one.kind == "rollback":
-        return f"back to {(one.of or '')[:8]}"
-    return ", ".join([*([cells_text(one.cells)] if one.cells else []), *one.helpers])
+    if row.kind == "rollback":
+        return f"back to {(row.of or '')[:8]}"
+    return ", ".join([*([cells_text(row.cells)] if row.cells else []), *row.helpers])
 
 
-def git_words(one: Deployment) -> str:
+def git_words(row: Deployment) -> str:
     """The Git commit in a few words, with a mark where files differed from it."""
-    return "" if one.git_commit is None else f"{one.git_commit[:8]}{'+' if one.git_dirty else ''}"
+    return "" if row.git_commit is None else f"{row.git_commit[:8]}{'+' if row.git_dirty else ''}"

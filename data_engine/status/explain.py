@@ -135,20 +135,20 @@ class Explanation(Record):
     @property
     def reason(self) -> str:
         """The sentence for people."""
-        said = self.why.text
-        if self.run_id is not None and self.run_id[:8] not in said:
-            said = f"{said} (as run {self.run_id[:8]})"
+        words = self.why.text
+        if self.run_id is not None and self.run_id[:8] not in words:
+            words = f"{words} (as run {self.run_id[:8]})"
         if self.abandoned is not None:
             lost = self.abandoned
             run = "" if lost.run_id is None else f" ({lost.run_id[:8]})"
             because = f": {lost.error}" if lost.error else ""
             again = _WHEN.get(self.why.kind, "it runs again then")
-            said = f"{said}; its last run{run} was abandoned{because}; {again}"
+            words = f"{words}; its last run{run} was abandoned{because}; {again}"
         if self.gone:
-            said = f"{said}; {gone_words(self.gone)}"
+            words = f"{words}; {gone_words(self.gone)}"
         if self.written_by is None:
-            return said
-        return f"{said}; last written by run {self.written_by[:8]} with {self.written_with}"
+            return words
+        return f"{words}; last written by run {self.written_by[:8]} with {self.written_with}"
 
     @property
     def fix(self) -> str | None:
@@ -156,31 +156,31 @@ class Explanation(Record):
         return remedy_of(self.why, self.flow, self.source, _mend(self), self.blocked_by, is_batch=self.is_batch)
 
 
-def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
+def explain(source: FactSource, facts: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
     """Why the flow `subject` does or does not run, or the file at `file`, which may be `subject` inside a flow's source; of an
     output which run wrote it last.
 
-    `known` are the facts of the source as they are now.
+    `facts` are the facts of the source as they are now.
 
     Raises:
         FlowValidationError: neither a flow, nor a source file, nor an output.
         LedgerError: the history cannot be read.
     """
-    blocked = {one.entry.name: blocked_by(known, one) for one in known.flows}
-    flows = [one.entry.flow for one in known.flows if one.entry.flow is not None]
+    blocked = {flow.entry.name: blocked_by(facts, flow) for flow in facts.flows}
+    flows = [flow.entry.flow for flow in facts.flows if flow.entry.flow is not None]
     batches = {flow.name for flow in flows if flow.trigger is not None and flow.trigger.run_as == "batch"}
-    rows = tell_earlier(_explained(source, known, subject, file), source.home.ledger())
+    rows = tell_earlier(_explained(source, facts, subject, file), source.home.ledger())
     return [
         replace(row, blocked_by=blocked.get(row.flow, FLOW_GONE), is_batch=row.flow in batches)
         if row.why.kind in DEPEND
         else row
-        for row in _with_gone(source, known, rows)
+        for row in _with_gone(source, facts, rows)
     ]
 
 
-def _with_gone(source: FactSource, known: WorkspaceFacts, rows: list[Explanation]) -> list[Explanation]:
+def _with_gone(source: FactSource, facts: WorkspaceFacts, rows: list[Explanation]) -> list[Explanation]:
     """The rows, each of what is done with the outputs of that run which are gone; of a flow that reads no folder, its last run's."""
-    last = {one.entry.name: one.last_run for one in known.flows}
+    last = {flow.entry.name: flow.last_run for flow in facts.flows}
 
     def run_of(row: Explanation) -> str | None:
         if isinstance(row.why, Done):
@@ -191,12 +191,12 @@ def _with_gone(source: FactSource, known: WorkspaceFacts, rows: list[Explanation
     runs = {number: run_id for number, row in enumerate(rows) if (run_id := run_of(row)) is not None}
     home, run_ids = source.home, list(dict.fromkeys(runs.values()))
     written = outputs_here(home.ledger(), home.layout, run_ids) if run_ids else {}
-    gone = gone_outputs(written, workspace=known.workspace_root)
+    gone = gone_outputs(written, workspace=facts.workspace_root)
     return [replace(row, gone=gone.get(runs.get(number, ""), ())) for number, row in enumerate(rows)] if gone else rows
 
 
-def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
-    flow = flow_meant(known, subject, file)
+def _explained(source: FactSource, facts: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
+    flow = flow_meant(facts, subject, file)
     if flow is not None:
         subject = flow.entry.name
         edit = flow.deployment_status
@@ -205,45 +205,45 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
         rows = [Explanation(subject, None, edited)] if edit.is_edited else []
         if edit.kind == "gone":
             rows = [Explanation(subject, None, ModuleGone(edit.file, edit.renamed_to, edit.moved_to))]
-        asked = [one for one in known.requests if one.flow == subject and one.state != "answered"]
-        rows += [Explanation(subject, None, Requested(one.text)) for one in asked]
-        rows += _with_writers(source, flow, _with_runs(known, _of_flow(source, known, flow)))
-        is_running = any(run.flow == subject for run in known.active)
+        requests = [request for request in facts.requests if request.flow == subject and request.state != "answered"]
+        rows += [Explanation(subject, None, Requested(request.text)) for request in requests]
+        rows += _with_writers(source, flow, _with_runs(facts, _of_flow(source, facts, flow)))
+        is_running = any(run.flow == subject for run in facts.active)
         rows += _of_last_run(flow, is_running=is_running)
         rows += _of_passed_slots(source, flow, is_busy=is_running or flow.waiting is not None)
-        expected = flow_status(known, flow).expected
+        expected = flow_status(facts, flow).expected
         return rows if expected is None else [*rows, Explanation(subject, None, expected)]
-    rows = _of_file(source, known, Path(file), subject)
+    rows = _of_file(source, facts, Path(file), subject)
     for path in () if rows else source.home.ledger().sources_called(subject, file):
-        rows += _of_file(source, known, Path(path), path)
-    rows += _of_output(source, known, subject, file, by_name=not rows)
+        rows += _of_file(source, facts, Path(path), path)
+    rows += _of_output(source, facts, subject, file, by_name=not rows)
     if not rows and (ended := undeployed(history_of(source.home), subject)) is not None:
         rows = [Explanation(subject, None, ended)]
     if not rows:
-        raise why_no_flow(known, subject, file) or _nothing_to_explain(subject, known)
+        raise why_no_flow(facts, subject, file) or _nothing_to_explain(subject, facts)
     return rows
 
 
-def _of_file(source: FactSource, known: WorkspaceFacts, path: Path, subject: str) -> list[Explanation]:
+def _of_file(source: FactSource, facts: WorkspaceFacts, path: Path, subject: str) -> list[Explanation]:
     """The rows of each flow under whose source the file lies."""
     rows = []
-    for one, found, inside, why in flows_of_file(known, path, named=subject):
+    for flow, file, inside, why in flows_of_file(facts, path, named=subject):
         if why is not None:
-            rows.append(Explanation(one.entry.name, str(found), why))
+            rows.append(Explanation(flow.entry.name, str(file), why))
         else:
-            rows += _with_writers(source, one, _with_runs(known, _of_flow(source, known, one, inside or None)))
+            rows += _with_writers(source, flow, _with_runs(facts, _of_flow(source, facts, flow, inside or None)))
     return rows
 
 
 def _of_output(
-    source: FactSource, known: WorkspaceFacts, subject: str, file: str, *, by_name: bool
+    source: FactSource, facts: WorkspaceFacts, subject: str, file: str, *, by_name: bool
 ) -> Iterator[Explanation]:
     """Which run wrote the file last, and that its source has changed since."""
     for name, of, why in last_written(
-        source.home.ledger(), subject, file, workspace=known.workspace_root, by_name=by_name
+        source.home.ledger(), subject, file, workspace=facts.workspace_root, by_name=by_name
     ):
         yield Explanation(name, of, why)
-        for row in [] if of is None else _of_file(source, known, Path(of), of):
+        for row in [] if of is None else _of_file(source, facts, Path(of), of):
             if row.flow == name and isinstance(row.why, _SINCE):
                 yield row
 
@@ -281,13 +281,13 @@ def ways(rows: Sequence[Explanation]) -> list[str]:
         if row.fix is not None and row.fix not in row.why.text:
             alike.setdefault((row.flow, row.why.kind, _mend(row)), []).append(row)
     kinds = Counter((flow, kind) for flow, kind, _ in alike)
-    found = []
+    lines = []
     for (flow, kind, _), some in alike.items():
         way = some[0].fix if len({row.source for row in some}) == 1 else replace(some[0], source=None).fix
         names = [os.path.basename(row.source) for row in some if row.source is not None and kinds[flow, kind] > 1]
         of = f" ({first_few(names, _FEW)})" if names else ""
-        found.append(f"{word_of(some[0].why)}{of}: {way}")
-    return list(dict.fromkeys(found))
+        lines.append(f"{word_of(some[0].why)}{of}: {way}")
+    return list(dict.fromkeys(lines))
 
 
 def _mend(row: Explanation) -> str | None:
@@ -295,7 +295,7 @@ def _mend(row: Explanation) -> str | None:
     return None if row.cause is None else row.cause.get("fix")
 
 
-def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: str | None = None) -> list[Explanation]:
+def _of_flow(source: FactSource, facts: WorkspaceFacts, flow: FlowFacts, path: str | None = None) -> list[Explanation]:
     """Each source of the flow, or the one at `path` inside its folder, or the flow as a whole."""
     entry = flow.entry
     if entry.flow is None:
@@ -304,10 +304,10 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
     watch = PlannedFlow.of(entry.flow)
     under_way: dict[str | None, Reason] = {
         run.source: Stopping(run.run_id) if run.stopping else Running(run.run_id, None if run.in_daemon else run.pid)
-        for run in known.active
+        for run in facts.active
         if run.flow == entry.name
     }
-    blocked = what_blocks(known, flow)
+    blocked = what_blocks(facts, flow)
     if isinstance(watch.trigger, Poll):
         poller = None if blocked is not None else source.poller(entry.name)
         if poller is not None:
@@ -317,7 +317,7 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
     elif isinstance(blocked, NotDeployed) and not under_way:
         return [Explanation(entry.name, None, blocked)]
     if path is not None and watch.trigger.source is not None:
-        return _of_one_file(source, known, flow, watch, blocked, path, under_way)
+        return _of_one_file(source, facts, flow, watch, blocked, path, under_way)
     reasons = _as_a_whole(flow, watch, blocked, list(under_way.values()))
     zone = None if flow.next_run_utc is None else flow.tz
     in_zone = [replace(why, tz=flow.tz) if isinstance(why, NotYet) else why for why in reasons]
@@ -326,7 +326,7 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
 
 def _of_one_file(
     source: FactSource,
-    known: WorkspaceFacts,
+    facts: WorkspaceFacts,
     flow: FlowFacts,
     watch: PlannedFlow,
     blocked: Reason | None,
@@ -337,7 +337,7 @@ def _of_one_file(
     name, root = flow.entry.name, watch.trigger.source
     assert root is not None
     file = str(root / path)
-    if not any(then.source == file for one in known.waiting if one.flow == name for then in one.runs):
+    if not any(run.source == file for queue in facts.waiting if queue.flow == name for run in queue.runs):
         flow = replace(flow, waiting=None)
     own = [under_way[file]] if file in under_way else []
     is_missing = flow.entry.flow is not None and not os.path.lexists(root / path) and root.is_dir()
@@ -351,20 +351,20 @@ def _as_a_whole(
     flow: FlowFacts, watch: PlannedFlow, blocked: Reason | None, under_way: Sequence[Reason]
 ) -> list[Reason]:
     """Why a flow does or does not run that has no sources, or whose sources nobody looks at."""
-    found: list[Reason | None]
+    reasons: list[Reason | None]
     if under_way or flow.waiting is not None:
-        found = [*under_way, flow.waiting]
+        reasons = [*under_way, flow.waiting]
     else:
-        found = [by_hand(flow.switch) if watch.trigger.mode == "manual" else blocked or flow.why]
-    return [one for one in found if one is not None] or [NotLookedAt()]
+        reasons = [by_hand(flow.switch) if watch.trigger.mode == "manual" else blocked or flow.why]
+    return [reason for reason in reasons if reason is not None] or [NotLookedAt()]
 
 
-def what_blocks(known: WorkspaceFacts, flow: FlowFacts) -> Reason | None:
+def what_blocks(facts: WorkspaceFacts, flow: FlowFacts) -> Reason | None:
     """What keeps the whole flow from running by itself, whatever is due; None when nothing does."""
     status = flow.deployment_status
-    if status.kind == "not_deployed" and (known.elsewhere is None or known.is_all_known):
+    if status.kind == "not_deployed" and (facts.elsewhere is None or facts.is_all_known):
         return NotDeployed(flow.entry.name, status.error, status.goes_live_s, status.shares_with)
-    return why_blocked(flow.switch, is_engine_on=known.engine.on is True, unasked=known.unasked)
+    return why_blocked(flow.switch, is_engine_on=facts.engine.on is True, unasked=facts.unasked)
 
 
 def reason_now(
@@ -387,9 +387,9 @@ def reason_now(
     return blocked if isinstance(why, WOULD_RUN) else why
 
 
-def look_now(source: FactSource, watch: PlannedFlow, known: KnownSources | None = None) -> FolderPoller:
-    """A look at the flow's folder now; it hands nothing over, and retries nothing. `known` is what is known, where not as it is now."""
-    memory = known or source.memory(watch.flow)
+def look_now(source: FactSource, watch: PlannedFlow, sources: KnownSources | None = None) -> FolderPoller:
+    """A look at the flow's folder now; it hands nothing over, and retries nothing. `sources` is what is known, where not as it is now."""
+    memory = sources or source.memory(watch.flow)
     poller = FolderPoller(watch, read=lambda: memory, rules=replace(Rules.of(source.home.settings_shown()), retries=0))
     poller.poll()
     while poller.is_scanning:
@@ -397,13 +397,13 @@ def look_now(source: FactSource, watch: PlannedFlow, known: KnownSources | None 
     return poller
 
 
-def _with_runs(known: WorkspaceFacts, rows: list[Explanation]) -> list[Explanation]:
+def _with_runs(facts: WorkspaceFacts, rows: list[Explanation]) -> list[Explanation]:
     """The rows, each of a run that is under way or waits with its id, by which it can be stopped alone."""
     waiting: dict[tuple[str, str | None], str] = {}
-    for one in known.waiting:
-        for then in one.runs:
-            waiting.setdefault((one.flow, then.source), then.run_id)
-            waiting.setdefault((one.flow, None), then.run_id)
+    for queue in facts.waiting:
+        for run in queue.runs:
+            waiting.setdefault((queue.flow, run.source), run.run_id)
+            waiting.setdefault((queue.flow, None), run.run_id)
 
     def run_of(row: Explanation) -> str | None:
         if isinstance(row.why, (Running, Stopping)) and row.why.run_id is not None:
@@ -421,8 +421,8 @@ def _with_writers(source: FactSource, flow: FlowFacts, rows: list[Explanation]) 
         return rows
     from data_engine.engine.params import is_as_scheduled
 
-    found = {key: run for key, run in written.items() if not is_as_scheduled(planned, run.params or {})}
-    writers = _newest_writers(source, flow, planned, found)
+    runs = {key: run for key, run in written.items() if not is_as_scheduled(planned, run.params or {})}
+    writers = _newest_writers(source, flow, planned, runs)
     return [
         replace(row, written_by=writer.run_id, written_with=params_words(writer))
         if (writer := writers.get(row.source)) is not None
@@ -432,18 +432,18 @@ def _with_writers(source: FactSource, flow: FlowFacts, rows: list[Explanation]) 
 
 
 def _newest_writers(
-    source: FactSource, flow: FlowFacts, planned: Flow, found: Mapping[str | None, Run]
+    source: FactSource, flow: FlowFacts, planned: Flow, runs: Mapping[str | None, Run]
 ) -> dict[str | None, Run]:
     """Of runs with other params, by the path in the source, those that are newer than what production did; by source."""
     trigger = planned.trigger
     if not isinstance(trigger, Poll):
         newest = newest_writer(source.home.ledger(), flow.entry.name)
         return (
-            {None: newest} if newest is not None and any(run.run_id == newest.run_id for run in found.values()) else {}
+            {None: newest} if newest is not None and any(run.run_id == newest.run_id for run in runs.values()) else {}
         )
     states = source.memory(flow.entry.name).states
     writers: dict[str | None, Run] = {}
-    for key, run in found.items():
+    for key, run in runs.items():
         state = states.get(SourceKey(trigger.source_as_authored or "", key or ""))
         newest_utc = (None if state is None else state.success_at_utc) or ""
         if (run.finished_at_utc or "") > newest_utc:
@@ -496,31 +496,33 @@ def _rows(
     source: FactSource, poller: FolderPoller, path: str | None, why_of: Callable[[str, Verdict], Reason]
 ) -> list[Explanation]:
     flow, root = poller.planned.flow, poller.root
-    found = list(poller.verdicts(path))
-    if not found:
+    verdicts = list(poller.verdicts(path))
+    if not verdicts:
         nothing = NoFiles() if path is None else poller.why_not_there(path)
         return [Explanation(flow, str(root / (path or "")), nothing)]
     # what somebody may wait for comes first, then goes by path
-    found.sort(key=lambda one: (isinstance(one.why, (Done, OwnOutput)), "" if one.key is None else one.key.path or ""))
+    verdicts.sort(
+        key=lambda verdict: (isinstance(verdict.why, (Done, OwnOutput)), verdict.key.path or "" if verdict.key else "")
+    )
     causes: Mapping[str, Cause] = {}
-    if any(isinstance(verdict.why, (Held, RetryLater)) for verdict in found[:MOST_ROWS]):
+    if any(isinstance(verdict.why, (Held, RetryLater)) for verdict in verdicts[:MOST_ROWS]):
         causes = source.home.ledger().causes(*names_of(source.home.ledger(), flow))
     rows = []
-    for verdict in found[:MOST_ROWS]:
+    for verdict in verdicts[:MOST_ROWS]:
         name = str(root / verdict.key.path) if verdict.key is not None and verdict.key.path else str(root)
         why = why_of(name, verdict)
         cause = causes.get(why.run_id or "") if isinstance(why, (Held, RetryLater)) else None
         is_owed = isinstance(verdict.why, WOULD_RUN) and not isinstance(why, (Running, Stopping, Interrupted))
         lost = abandoned(poller.known(verdict.key.path)) if is_owed and verdict.key is not None else None
         rows.append(Explanation(flow, name, why, cause=cause, abandoned=lost))
-    if len(found) > MOST_ROWS:
-        rows.append(Explanation(flow, None, More(len(found) - MOST_ROWS)))
+    if len(verdicts) > MOST_ROWS:
+        rows.append(Explanation(flow, None, More(len(verdicts) - MOST_ROWS)))
     return rows
 
 
-def _nothing_to_explain(subject: str, known: WorkspaceFacts) -> FlowValidationError:
-    flows = sorted(one.entry.name for one in known.flows)
-    there = (names_there(one.entry.flow) for one in known.flows if one.entry.flow is not None and "." in subject)
+def _nothing_to_explain(subject: str, facts: WorkspaceFacts) -> FlowValidationError:
+    flows = sorted(flow.entry.name for flow in facts.flows)
+    there = (names_there(flow.entry.flow) for flow in facts.flows if flow.entry.flow is not None and "." in subject)
     near = nearest_files(subject, (path for paths in there for path in paths))
     begin = f"did you mean {as_typed(near[0])}? Else " if near else near_offer(subject, flows)
     return FlowValidationError(
@@ -533,18 +535,18 @@ def _nothing_to_explain(subject: str, known: WorkspaceFacts) -> FlowValidationEr
 _SUFFIXES = (".ipynb", ".py")
 
 
-def flow_meant(known: WorkspaceFacts, subject: str, file: str) -> FlowFacts | None:
+def flow_meant(facts: WorkspaceFacts, subject: str, file: str) -> FlowFacts | None:
     """The flow that is called `subject`, or whose module is the file at `file`, or has that file name."""
-    found = known.flow(subject)
-    if found is not None:
-        return found
-    path = _module(known, subject, file)
-    return None if path is None else known.flow(path.stem)
+    flow = facts.flow(subject)
+    if flow is not None:
+        return flow
+    path = _module(facts, subject, file)
+    return None if path is None else facts.flow(path.stem)
 
 
-def why_no_flow(known: WorkspaceFacts, subject: str, file: str) -> FlowValidationError | None:
+def why_no_flow(facts: WorkspaceFacts, subject: str, file: str) -> FlowValidationError | None:
     """Why the file that is meant is no flow, though it lies in `flow_modules`; None where none is meant."""
-    path = _module(known, subject, file)
+    path = _module(facts, subject, file)
     if path is None:
         return None
     fix = how_to_be_a_flow("it", is_scratch=SCRATCH_NAME.fullmatch(path.stem) is not None)
@@ -552,25 +554,25 @@ def why_no_flow(known: WorkspaceFacts, subject: str, file: str) -> FlowValidatio
 
 
 def flows_of_file(
-    known: WorkspaceFacts, path: Path, *, named: str
+    facts: WorkspaceFacts, path: Path, *, named: str
 ) -> Iterator[tuple[FlowFacts, Path, str, NameFiltered | NotListed | OwnOutput | None]]:
     """The flows under whose source the file lies, with the file, its path inside, and why its name rules it out, if it does.
 
     A file at `path`, which is absolute, or one that is `named` by its path inside the source.
     """
-    for flow in sorted(known.flows, key=lambda one: one.entry.name):
+    for flow in sorted(facts.flows, key=lambda flow: flow.entry.name):
         watch = None if flow.entry.flow is None else PlannedFlow.of(flow.entry.flow)
         source = None if watch is None else watch.trigger.source
         if watch is None or source is None:
             continue
-        found = path if path.is_relative_to(source) else Path(os.path.normpath(source / named))
-        if found.is_relative_to(source) and (found == path or (found != source and found.exists())):
-            inside = "" if found == source else found.relative_to(source).as_posix()
-            yield flow, found, inside, why_no_candidate(watch, inside) if inside else None
+        file = path if path.is_relative_to(source) else Path(os.path.normpath(source / named))
+        if file.is_relative_to(source) and (file == path or (file != source and file.exists())):
+            inside = "" if file == source else file.relative_to(source).as_posix()
+            yield flow, file, inside, why_no_candidate(watch, inside) if inside else None
 
 
-def _module(known: WorkspaceFacts, subject: str, file: str) -> Path | None:
-    folder = WorkspaceLayout(Path(known.workspace_root)).flow_modules_dir
+def _module(facts: WorkspaceFacts, subject: str, file: str) -> Path | None:
+    folder = WorkspaceLayout(Path(facts.workspace_root)).flow_modules_dir
     named = [Path(file), folder / subject, *(folder / f"{subject}{suffix}" for suffix in _SUFFIXES)]
     for path in named:
         if path.suffix in _SUFFIXES and path.is_file() and path.parent.resolve() == folder.resolve():
@@ -606,8 +608,8 @@ def passed_slots(
     name = trigger.tz or timezone
     runs = {_seconds(slot): run_id for slot, run_id in served}
     slots = _newest(slots_of(trigger, timezone), max(now_s - LOOK_BACK_S, min(runs)), now_s - _MAY_BEGIN_S)
-    known = set(slots)
-    floor_s = max((at_s for at_s, run_id in runs.items() if not run_id and at_s not in known), default=0.0)
+    times = set(slots)
+    floor_s = max((at_s for at_s, run_id in runs.items() if not run_id and at_s not in times), default=0.0)
     if is_busy:
         slots = slots[:-1]
     if trigger.catch_up == "latest":

@@ -141,10 +141,10 @@ class OfflineFacts:
         deployed, authored = deployments.deployed(), deployments.authored()
         edits = deployments.edits_among(authored)
         entries = with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions(), warns=False))
-        edited = [name for name, one in edits.items() if one.is_edited]
+        edited = [name for name, edit in edits.items() if edit.is_edited]
         shown = in_production(entries, deployments, edited, home.deployed_descriptions()) if edited else entries
         there = deployment_status.live_deployments(published(home.ledger())).values() if deployed else ()
-        found = []
+        pairs = []
         for entry, runs in zip(entries, shown, strict=True):
             new = replace(NOT_DEPLOYED, digest=authored.digests.get(entry.name, ""))
             status = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else new
@@ -154,11 +154,11 @@ class OfflineFacts:
                 from data_engine.engine.run_sources import with_shared_mirror
 
                 status = with_shared_mirror(home, entry, status, there)
-            found.append((runs, status))
-        names = {entry.name for entry, _ in found}
-        gone = {name: one for name, one in edits.items() if one.kind == "gone" and name not in names}
-        found += [(entry, gone[entry.name]) for entry in (deployed_entries(deployments, gone) if gone else ())]
-        return sorted(found, key=lambda one: one[0].name)
+            pairs.append((runs, status))
+        names = {entry.name for entry, _ in pairs}
+        gone = {name: edit for name, edit in edits.items() if edit.kind == "gone" and name not in names}
+        pairs += [(entry, gone[entry.name]) for entry in (deployed_entries(deployments, gone) if gone else ())]
+        return sorted(pairs, key=lambda pair: pair[0].name)
 
 
 def reset_offline(home: LocalWorkspace, flow: str | None) -> int:

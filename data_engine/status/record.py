@@ -314,8 +314,8 @@ class WorkspaceStatus(Displayable, Record):
     not_flows: tuple[str, ...] = ()
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        found = None if cycle or len(printer.stack) > 1 else self._repr_mimebundle_()
-        if found is not None:
-            printer.text(found["text/plain"])
+        bundle = None if cycle or len(printer.stack) > 1 else self._repr_mimebundle_()
+        if bundle is not None:
+            printer.text(bundle["text/plain"])
         else:
             printer.pretty(self.as_dict())

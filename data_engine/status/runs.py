@@ -86,9 +86,10 @@ def checks_words(run: Run) -> str:
     """
     if not run.checks:
         return ""
-    broken = [f"{one.rule}: {bad:,} of {one.rows:,}" for one in run.checks if (bad := one.failed + one.unknown)]
-    told = rejected_words(run) or ("not all rules are true" if broken else "")
-    return f"{told} ({first_few(broken, _FEW)})" if broken else f"{plural(len(run.checks), 'rule')}, all true"
+    bad_rows = ((check, check.failed + check.unknown) for check in run.checks)
+    broken = [f"{check.rule}: {bad:,} of {check.rows:,}" for check, bad in bad_rows if bad]
+    words = rejected_words(run) or ("not all rules are true" if broken else "")
+    return f"{words} ({first_few(broken, _FEW)})" if broken else f"{plural(len(run.checks), 'rule')}, all true"
 
 
 def rejected_words(run: Run) -> str:
@@ -149,8 +150,8 @@ def files_words(files: Sequence[RunFile], more: int) -> str:
         >>> files_words(files[:2], 3), files_words(files, 10)
         ('/in/a.csv, /in/b.csv and 3 more', '/in/a.csv, /in/b.csv, /in/c.csv, /in/d.csv, /in/e.csv and 11 more')
     """
-    rows = ("" if one.rows is None else f" ({plural(one.rows, 'row')})" for one in files)
-    return first_few([f"{one.path}{words}" for one, words in zip(files, rows, strict=True)], _FEW, more=more)
+    rows = ("" if file.rows is None else f" ({plural(file.rows, 'row')})" for file in files)
+    return first_few([f"{file.path}{words}" for file, words in zip(files, rows, strict=True)], _FEW, more=more)
 
 
 def also_read_words(run: Run) -> str:
@@ -164,7 +165,7 @@ def also_read_words(run: Run) -> str:
     if run.source is None:
         return ""
     folder = PurePath(run.source).parent
-    paths = [PurePath(one.path) for one in run.inputs if one.path != run.source]
+    paths = [PurePath(file.path) for file in run.inputs if file.path != run.source]
     others = [path.relative_to(folder).as_posix() for path in paths if path.is_relative_to(folder)]
     if not others:
         return ""
@@ -184,8 +185,8 @@ def rows_words(step: StepRun) -> str:
     """
     if step.rows_in is not None and step.rows_out is not None:
         return f"{step.rows_in:,} → {step.rows_out:,}"
-    told = ((step.rows_in, "in"), (step.rows_out, "out"))
-    return next((f"{count:,} {side}" for count, side in told if count is not None), "")
+    counts = ((step.rows_in, "in"), (step.rows_out, "out"))
+    return next((f"{count:,} {side}" for count, side in counts if count is not None), "")
 
 
 def by_label(steps: Sequence[StepRun]) -> dict[str, StepRun]:
@@ -195,13 +196,13 @@ def by_label(steps: Sequence[StepRun]) -> dict[str, StepRun]:
         >>> list(by_label([StepRun("3f", number, "Clean", "success", "t0") for number in range(2)]))
         ['Clean', 'Clean (2)']
     """
-    found: dict[str, StepRun] = {}
+    steps_by_label: dict[str, StepRun] = {}
     for step in steps:
         name, number = step.label, 2
-        while name in found:
+        while name in steps_by_label:
             name, number = f"{step.label} ({number})", number + 1
-        found[name] = step
-    return found
+        steps_by_label[name] = step
+    return steps_by_label
 
 
 @frozen
@@ -233,11 +234,11 @@ def wanted_runs(status: str | None, since: str | None, until: str | None) -> Run
     from data_engine.planning.slots import zone_of
 
     since_s, until_s = bounds(since, until, zone_of(None), of="runs")
-    since_utc, until_utc = (None if one is None else utc_text(one) for one in (since_s, until_s))
+    since_utc, until_utc = (None if bound_s is None else utc_text(bound_s) for bound_s in (since_s, until_s))
     return RunsWanted(None, status, None, since_utc, until_utc)
 
 
-def find_runs(home: LocalWorkspace, name: str | None, limit: int, wanted: RunsWanted) -> FoundRuns:
+def find_runs(home: LocalWorkspace, name: str | None, limit: int, query: RunsWanted) -> FoundRuns:
     """The newest runs of a flow, also under the names that it had before, or of a source file by its name or path; None: of all.
 
     Raises:
@@ -246,16 +247,16 @@ def find_runs(home: LocalWorkspace, name: str | None, limit: int, wanted: RunsWa
     """
     ledger = home.ledger()
     if name is None:
-        return _of_each(ledger, [wanted], limit)
+        return _of_each(ledger, [query], limit)
     from data_engine.status.deployed_before import names_of
 
-    found = _of_each(ledger, [wanted.of(flow=one) for one in names_of(ledger, name)], limit)
-    if not found.runs:
+    newest = _of_each(ledger, [query.of(flow=flow) for flow in names_of(ledger, name)], limit)
+    if not newest.runs:
         sources = ledger.sources_called(name, os.path.abspath(name))
-        found = _of_each(ledger, [wanted.of(source=one) for one in sources], limit)
+        newest = _of_each(ledger, [query.of(source=source) for source in sources], limit)
         if not sources:
             _require_flow(home, ledger, name)
-    return found
+    return newest
 
 
 def _ended(fix: str | None) -> str:
@@ -263,10 +264,10 @@ def _ended(fix: str | None) -> str:
     return "" if not fix else f"{fix} Else" if fix.endswith("?") else f"{fix}; else"
 
 
-def _of_each(ledger: Ledger, asked: list[RunsWanted], limit: int) -> FoundRuns:
-    found = [run for one in asked for run in ledger.runs_wanted(one, limit)]
-    found = sorted(found, key=lambda run: run.started_at_utc, reverse=True)[:limit] if len(asked) > 1 else found
-    return FoundRuns(found, len(found) if len(found) < limit else sum(map(ledger.count_wanted, asked)))
+def _of_each(ledger: Ledger, queries: list[RunsWanted], limit: int) -> FoundRuns:
+    runs = [run for query in queries for run in ledger.runs_wanted(query, limit)]
+    runs = sorted(runs, key=lambda run: run.started_at_utc, reverse=True)[:limit] if len(queries) > 1 else runs
+    return FoundRuns(runs, len(runs) if len(runs) < limit else sum(map(ledger.count_wanted, queries)))
 
 
 def _require_flow(home: LocalWorkspace, ledger: Ledger, name: str) -> None:
@@ -289,14 +290,14 @@ def slot_zones(home: LocalWorkspace, runs: Iterable[Run]) -> dict[str, str | Non
     return {flow: slot_zone(home, flow) for flow in {run.flow for run in runs if run.scheduled_for is not None}}
 
 
-def shown_runs(home: LocalWorkspace, name: str | None, limit: int, wanted: RunsWanted) -> list[Run]:
+def shown_runs(home: LocalWorkspace, name: str | None, limit: int, query: RunsWanted) -> list[Run]:
     """What `find_runs` finds, each with its warnings, and one that was for a slot with the zone of its flow's schedule.
 
     Raises: as `find_runs`.
     """
     ledger = home.ledger()
     ledger.recover()
-    runs = with_warnings(ledger, find_runs(home, name, limit, wanted).runs)
+    runs = with_warnings(ledger, find_runs(home, name, limit, query).runs)
     zones = slot_zones(home, runs)
     return [run if run.scheduled_for is None else replace(run, tz=zones[run.flow]) for run in runs]
 
@@ -347,11 +348,11 @@ def last_run_words(home: LocalWorkspace, last: Run | None, status: Callable[[], 
     if last.source is not None and ended_badly(last):
         from data_engine.status.sentences import last_status_words
 
-        found = next((flow for flow in status().flows if flow.name == last.flow), None)
-        ended = ended if found is None else last_status_words(replace(found, last_run=last), file_exists)
+        flow = next((flow for flow in status().flows if flow.name == last.flow), None)
+        ended = ended if flow is None else last_status_words(replace(flow, last_run=last), file_exists)
     warned = warned_words(warnings_of(home.ledger(), [last.run_id]).get(last.run_id, 0))
-    told = filter(None, [ended, warned, local_time(last.started_at_utc), duration_words(last.elapsed_s)])
-    return ", ".join([*told, f"run {last.run_id[:8]}"])
+    parts = filter(None, [ended, warned, local_time(last.started_at_utc), duration_words(last.elapsed_s)])
+    return ", ".join([*parts, f"run {last.run_id[:8]}"])
 
 
 def last_run(home: LocalWorkspace, name: str) -> Run | None:

@@ -41,11 +41,11 @@ def never_begins_words(run: Run | None) -> str:
         >>> never_begins_words(Run(source="/in/a.csv", trigger=RunTrigger("file"), **began)).partition(". ")[2]
         'Its file is held: `data-engine retry claims --source /in/a.csv` runs it again.'
     """
-    said = "It was still waiting, and will not start; it is recorded as stopped."
+    words = "It was still waiting, and will not start; it is recorded as stopped."
     if run is None or run.trigger is None or run.trigger.kind not in ("file", "retry"):
-        return said
+        return words
     source = ["--source", run.source] if run.source else []
-    return f"{said} Its file is held: `{cli_line('retry', run.flow, *source)}` runs it again."
+    return f"{words} Its file is held: `{cli_line('retry', run.flow, *source)}` runs it again."
 
 
 def ended_words(statuses: Collection[str]) -> str:
@@ -108,17 +108,17 @@ def told_once(messages: Sequence[Undelivered]) -> list[tuple[Undelivered, int]]:
 
     Example:
         >>> to_ops = [Undelivered(f"m{number}", "ops", error="no such list") for number in range(3)]
-        >>> [(one.message_id, count) for one, count in told_once([*to_ops, Undelivered("m4", "boss", error="no such list")])]
+        >>> [(message.message_id, count) for message, count in told_once([*to_ops, Undelivered("m4", "boss", error="no such list")])]
         [('m0', 3), ('m4', 1)]
     """
-    found: dict[tuple[str, str | None], list[Undelivered]] = {}
-    for one in messages:
-        found.setdefault((one.to, one.error), []).append(one)
-    return [(same[0], len(same)) for same in found.values()]
+    alike: dict[tuple[str, str | None], list[Undelivered]] = {}
+    for message in messages:
+        alike.setdefault((message.to, message.error), []).append(message)
+    return [(same[0], len(same)) for same in alike.values()]
 
 
-def undelivered_words(one: Undelivered, at: Callable[[str | None], str] | None, count: int = 1) -> str:
-    """That alerts do not reach somebody, why, and how many messages; `one` is the newest of them. `at` shows a time: without it no
+def undelivered_words(message: Undelivered, at: Callable[[str | None], str] | None, count: int = 1) -> str:
+    """That alerts do not reach somebody, why, and how many messages; `message` is the newest of them. `at` shows a time: without it no
     times are told.
 
     Example:
@@ -133,16 +133,16 @@ def undelivered_words(one: Undelivered, at: Callable[[str | None], str] | None, 
     """
     messages = plural(count, "message")
     if at is not None:
-        messages += f", {'of' if count == 1 else 'the newest of'} {at(one.since_utc)}"
-    if one.error is None:
-        return f"Alerts to {one.to} wait to be sent: {messages}"
-    why = beginning(" ".join(one.error.split()), _MOST_OF_ERROR)
-    told = f"Alerts do not reach {one.to}: {why}; {messages}"
+        messages += f", {'of' if count == 1 else 'the newest of'} {at(message.since_utc)}"
+    if message.error is None:
+        return f"Alerts to {message.to} wait to be sent: {messages}"
+    why = beginning(" ".join(message.error.split()), _MOST_OF_ERROR)
+    words = f"Alerts do not reach {message.to}: {why}; {messages}"
     if at is None:
-        return told
-    tried = "tried once" if one.tries == 1 else f"tried {one.tries:,} times" if one.tries else "never tried"
-    again = "given up" if one.next_try_utc is None else f"again at {at(one.next_try_utc)}"
-    return f"{told} ({tried}, {again})"
+        return words
+    tried = "tried once" if message.tries == 1 else f"tried {message.tries:,} times" if message.tries else "never tried"
+    again = "given up" if message.next_try_utc is None else f"again at {at(message.next_try_utc)}"
+    return f"{words} ({tried}, {again})"
 
 
 def none_named_words(shown: Backfill) -> str | None:
@@ -214,8 +214,8 @@ def in_the_way(why: Reason | None, *, held: int, last_run: Run | None, is_runnin
         what = data.get("detail") or last_run.cause or (last_run.error or "").partition("\n")[0]
         error = f"its last run {_ENDED[last_run.status]}{step}" + (f": {what}" if what else "")
     held_files = plural(held, "file is held", "files are held") if held else None
-    found = "; ".join(filter(None, (held_files, error)))
-    return found or ("it runs by hand only" if isinstance(why, ByHand) else None)
+    words = "; ".join(filter(None, (held_files, error)))
+    return words or ("it runs by hand only" if isinstance(why, ByHand) else None)
 
 
 _ENDED = {"failed": "failed", "killed": "was killed", "abandoned": "was abandoned", "stopped": "was stopped"}
@@ -230,8 +230,8 @@ def reason_of(flow: FlowStatus) -> str | None:
         'data-engine deploy claims'
     """
     failed = in_the_way(flow.why, held=0, last_run=flow.last_run, is_running=False) if flow.is_failing else None
-    said = failed if isinstance(flow.why, NotYet) and failed is not None else flow.reason
-    return said and said.removeprefix(f"{flow.state}: ")
+    words = failed if isinstance(flow.why, NotYet) and failed is not None else flow.reason
+    return words and words.removeprefix(f"{flow.state}: ")
 
 
 def nothing_words(shown: Backfill) -> str:
@@ -244,13 +244,13 @@ def nothing_words(shown: Backfill) -> str:
         >>> nothing_words(Backfill("", "claims", "planned", since="2026-10", known={"all": 0, "failed": 0, "missing": 0}))
         'Nothing to run: no file is in the range, by the day on which the files changed (by name: --where GLOB).'
     """
-    known, by = shown.known, range_words(shown)
-    if not known["all"]:
+    counts, by = shown.known, range_words(shown)
+    if not counts["all"]:
         what = "no file" if shown.kind == "files" else "nothing"
         return f"Nothing to run: {what} is in the range{f', {by}' if by else ''}."
-    said = f"Nothing to run: {known['all']:,} in the range{f', {by}' if by else ''};"
-    said += " each has succeeded." if shown.reprocess == "missing" else " none failed in its last run or is held."
-    return " ".join([said, *other_words(shown)])
+    words = f"Nothing to run: {counts['all']:,} in the range{f', {by}' if by else ''};"
+    words += " each has succeeded." if shown.reprocess == "missing" else " none failed in its last run or is held."
+    return " ".join([words, *other_words(shown)])
 
 
 def range_words(shown: Backfill) -> str:
@@ -305,9 +305,9 @@ def short_error(error: str | None, cause: Mapping[str, Any] | None) -> str:
 def _through(cause: Mapping[str, Any]) -> str:
     """The helper in which the code of a run raised, and the cell that led there, in brackets; "" where it was in no helper."""
     spots = [cause["helper"]] if cause.get("helper") else []
-    for one in places_of(cause):
-        line = f", line {one['line']}" if one.get("line") else ""
-        spots.append(f"{one.get('notebook')}, cell {one.get('cell')}{line}")
+    for place in places_of(cause):
+        line = f", line {place['line']}" if place.get("line") else ""
+        spots.append(f"{place.get('notebook')}, cell {place.get('cell')}{line}")
     if not cause.get("helper") and len(spots) < 2:
         return ""
     return f" ({', called in '.join(spots[:2])})"
@@ -321,7 +321,7 @@ def short_reason(why: Reason, cause: Mapping[str, Any] | None) -> str:
 
 
 def places_of(
-    told: Mapping[str, Any] | None, *, was: str | None = None, now: str | None = None
+    error: Mapping[str, Any] | None, *, was: str | None = None, now: str | None = None
 ) -> tuple[Mapping[str, Any], ...]:
     """The notebook cells that an error, or the cause of a run, names: `{notebook, cell, line}`, each once.
 
@@ -331,13 +331,13 @@ def places_of(
         >>> places_of({"places": [{"notebook": "claims.ipynb", "cell": 1, "line": 2}]}, was="claims", now="parts")
         ({'notebook': 'parts.ipynb', 'cell': 1, 'line': 2},)
     """
-    found: list[Mapping[str, Any]] = []
-    for place in (told or {}).get("places") or ():
+    places: list[Mapping[str, Any]] = []
+    for place in (error or {}).get("places") or ():
         if was != now and place.get("notebook") == f"{was}.ipynb":
             place = {**place, "notebook": f"{now}.ipynb"}
-        if place not in found:
-            found.append(place)
-    return tuple(found)
+        if place not in places:
+            places.append(place)
+    return tuple(places)
 
 
 def first_line(words: object) -> str:
@@ -350,9 +350,9 @@ def first_line(words: object) -> str:
     return next((line for line in str(words or "").splitlines() if line.strip()), "").strip()
 
 
-def daemon_lines(found: WorkspaceStatus, root: str) -> Iterator[tuple[str, str]]:
+def daemon_lines(status: WorkspaceStatus, root: str) -> Iterator[tuple[str, str]]:
     """Lines of the daemon and its engine, each with its style; one that is there and does not answer is not told as none."""
-    daemon, engine = found.daemon, found.engine
+    daemon, engine = status.daemon, status.engine
     ending = ", ends when its running work is done" if daemon.ending else ""
     if daemon.silent:
         yield f"daemon   pid {daemon.pid} is there, and does not answer", "yellow"
@@ -360,7 +360,7 @@ def daemon_lines(found: WorkspaceStatus, root: str) -> Iterator[tuple[str, str]]
         yield "engine   not known", ""
         return
     yield f"daemon   {f'running, pid {daemon.pid}' if daemon.running else 'not running'}{ending}", ""
-    if daemon.running and not exists(found.workspace_root):
+    if daemon.running and not exists(status.workspace_root):
         moved = f"it runs at the workspace's old place; the workspace is at {root} now: {cli_line('start')}"
         yield f"         {moved}", "yellow"
     if daemon.cluster is not None:

@@ -105,34 +105,34 @@ class FileLists:
         self._under_way: set[str] = set()
 
     def page(
-        self, known: WorkspaceFacts, flow: str, *, search: str = "", group: str = "", limit: int = 300
+        self, workspace: WorkspaceFacts, flow: str, *, search: str = "", group: str = "", limit: int = 300
     ) -> SourceFiles:
         """The first `limit` files of a flow of which each word of `search` is in the name or the reason, of one `group` if
-        given; `known` are the facts as they are now.
+        given; `workspace` are the facts as they are now.
 
         Raises:
             FlowValidationError: no such flow.
             LedgerError: the history cannot be read.
         """
-        facts = known.flow(flow)
+        facts = workspace.flow(flow)
         if facts is None or facts.entry.flow is None:
             raise FlowValidationError(
                 f"{flow!r} has no files: it is not a flow that can run", where="files", fix="name a flow"
             )
-        listed = self._list(known, facts)
-        found = listed.found(search, group)
-        page = [listed.rows[at] for at in found[:limit]]
+        listed = self._list(workspace, facts)
+        places = listed.found(search, group)
+        page = [listed.rows[at] for at in places[:limit]]
         causes: Mapping[str, Cause] = {}
-        if any(one.group == "held" for one in page):
+        if any(row.group == "held" for row in page):
             ledger = self._source.home.ledger()
             causes = ledger.causes(*names_of(ledger, flow))
-        files = tell_earlier([listed.told(one, causes) for one in page], self._source.home.ledger(), flow)
+        files = tell_earlier([listed.told(row, causes) for row in page], self._source.home.ledger(), flow)
         age_s = self._clock() - listed.made_s
         return SourceFiles(
             flow=flow,
             notes=tuple(listed.notes),
             counts={name: listed.counts.get(name, 0) for name in GROUPS},
-            found=len(found),
+            found=len(places),
             files=tuple(files),
             is_looking=listed.is_looking,
             age_s=round(age_s, 3),
@@ -140,46 +140,46 @@ class FileLists:
             again_s=round(max(2.0, _SPARED * listed.took_s - age_s) if listed.took_s > _QUICK_S else 2.0, 3),
         )
 
-    def _list(self, known: WorkspaceFacts, facts: FlowFacts) -> _List:
+    def _list(self, workspace: WorkspaceFacts, facts: FlowFacts) -> _List:
         name, now_s = facts.entry.name, self._clock()
         stamp = (
-            what_blocks(known, facts),
+            what_blocks(workspace, facts),
             facts.entry.source,
             facts.waiting,
         )  # what it depends on beside files and history
-        for other in [one for one, kept in self._kept.items() if now_s - kept.asked_s > _KEPT_S]:
+        for other in [other for other, files in self._kept.items() if now_s - files.asked_s > _KEPT_S]:
             self._kept.pop(other, None)
         kept = self._kept.get(name)
         if kept is None or kept.stamp != stamp or kept.took_s <= _QUICK_S:
             with self._making:
-                kept = self._made(known, facts, stamp)
+                kept = self._made(workspace, facts, stamp)
         elif now_s - kept.made_s > _SPARED * kept.took_s and name not in self._under_way:
             self._under_way.add(name)
             threading.Thread(
-                target=self._make_later, args=(known, facts, stamp), name="data-engine-files", daemon=True
+                target=self._make_later, args=(workspace, facts, stamp), name="data-engine-files", daemon=True
             ).start()
         kept.asked_s = now_s
         return kept
 
-    def _make_later(self, known: WorkspaceFacts, facts: FlowFacts, stamp: object) -> None:
+    def _make_later(self, workspace: WorkspaceFacts, facts: FlowFacts, stamp: object) -> None:
         try:
             with self._making:
-                self._made(known, facts, stamp)
+                self._made(workspace, facts, stamp)
         except Exception:  # whoever asks next gets the error: the list that was is not there any more
             self._kept.pop(facts.entry.name, None)
         finally:
             self._under_way.discard(facts.entry.name)
 
-    def _made(self, known: WorkspaceFacts, facts: FlowFacts, stamp: object) -> _List:
+    def _made(self, workspace: WorkspaceFacts, facts: FlowFacts, stamp: object) -> _List:
         began_s = self._clock()
-        made = _List(self._source, known, facts, stamp)
-        made.made_s = made.asked_s = self._clock()
-        made.took_s = made.made_s - began_s
-        if made.took_s > _QUICK_S:
-            self._kept[facts.entry.name] = made
+        files = _List(self._source, workspace, facts, stamp)
+        files.made_s = files.asked_s = self._clock()
+        files.took_s = files.made_s - began_s
+        if files.took_s > _QUICK_S:
+            self._kept[facts.entry.name] = files
         else:
             self._kept.pop(facts.entry.name, None)
-        return made
+        return files
 
 
 class _Row(NamedTuple):
@@ -197,7 +197,7 @@ class _List:
 
     made_s = asked_s = took_s = 0.0
 
-    def __init__(self, source: FactSource, known: WorkspaceFacts, facts: FlowFacts, stamp: object) -> None:
+    def __init__(self, source: FactSource, workspace: WorkspaceFacts, facts: FlowFacts, stamp: object) -> None:
         assert facts.entry.flow is not None
         watch = PlannedFlow.of(facts.entry.flow)
         self.stamp = stamp
@@ -206,10 +206,10 @@ class _List:
         self._root = watch.trigger.source
         self._known: Callable[[str], SourceState | None] = lambda name: None
         self._holds = facts.entry.mode == "poll"
-        self.rows: list[_Row] = sorted(self._rows(source, known, facts, watch)) if self._root is not None else []
-        self._texts = [one.searched for one in self.rows]
+        self.rows: list[_Row] = sorted(self._rows(source, workspace, facts, watch)) if self._root is not None else []
+        self._texts = [row.searched for row in self.rows]
         self.alike, self._single = _alike(self.rows)
-        self.counts = Counter(one.group for one in self.rows)
+        self.counts = Counter(row.group for row in self.rows)
         if self._root is None:
             self.notes.append("this flow has no source files")
         elif not self.rows and not self.notes:
@@ -240,9 +240,11 @@ class _List:
             return file
         return replace(file, status=state.status, at_utc=state.last_at_utc, run_id=state.last_run_id)
 
-    def _rows(self, source: FactSource, known: WorkspaceFacts, facts: FlowFacts, watch: PlannedFlow) -> Iterator[_Row]:
-        under_way = {run.source for run in known.active if run.flow == watch.flow}
-        blocked = what_blocks(known, facts)
+    def _rows(
+        self, source: FactSource, workspace: WorkspaceFacts, facts: FlowFacts, watch: PlannedFlow
+    ) -> Iterator[_Row]:
+        under_way = {run.source for run in workspace.active if run.flow == watch.flow}
+        blocked = what_blocks(workspace, facts)
         if not isinstance(watch.trigger, Poll):
             blocked = blocked if isinstance(blocked, NotDeployed) else facts.why or ByHand()
             watch = replace(watch, trigger=_as_polled(watch.trigger))
@@ -283,9 +285,9 @@ class _List:
 def _alike(rows: Sequence[_Row]) -> tuple[tuple[AlikeFiles, ...], Sequence[int]]:
     """The many that wait for one reason, and where all others are."""
     waiting: dict[str, list[int]] = {}
-    for at, one in enumerate(rows):
-        if one.group == "waiting" and one.why is not None:
-            waiting.setdefault(one.why.text, []).append(at)
+    for at, row in enumerate(rows):
+        if row.group == "waiting" and row.why is not None:
+            waiting.setdefault(row.why.text, []).append(at)
     many = [places for places in waiting.values() if len(places) > _FEW_ALIKE]
     whys = [rows[places[0]].why for places in many]
     folded = {at for places in many for at in places}
