@@ -42,31 +42,31 @@ def failure(
     Example:
         >>> cause = {"kind": "code_raised", "step": "Clean", "detail": "KeyError: 'amount'",
         ...     "places": [{"notebook": "claims.ipynb", "cell": 4, "line": 3}]}
-        >>> key, said = failure("claims", "failed", cause, "Flow claims failed ...")
+        >>> key, facts = failure("claims", "failed", cause, "Flow claims failed ...")
         >>> key
         TroubleKey(flow='claims', kind='failed', step='Clean', error_type='KeyError', cell='claims.ipynb, cell 4')
-        >>> said["cell"], said["detail"]
+        >>> facts["cell"], facts["detail"]
         ('claims.ipynb, cell 4, line 3', "KeyError: 'amount'")
         >>> failure("claims", "failed", {"kind": "target_held"}, None, again="run")[1]["fix"]
         'close the output in the other program, then: data-engine run claims'
     """
-    told = cause or {}
-    step, detail = str(told.get("step") or ""), masked(str(told.get("detail") or ""))
-    error_type = detail.partition(":")[0].strip() or str(told.get("kind") or "")
-    place = next((one for one in told.get("places") or () if isinstance(one, Mapping)), {})
+    data = cause or {}
+    step, detail = str(data.get("step") or ""), masked(str(data.get("detail") or ""))
+    error_type = detail.partition(":")[0].strip() or str(data.get("kind") or "")
+    place = next((place for place in data.get("places") or () if isinstance(place, Mapping)), {})
     notebook = PurePath(str(place.get("notebook") or "")).name
     cell = ", ".join(filter(None, [notebook, f"cell {place['cell']}" if place.get("cell") is not None else ""]))
     line = f", line {place['line']}" if cell and place.get("line") is not None else ""
     parts = (part[:LONGEST_PART] for part in (step, error_type, cell))
-    to_do = _TO_DO.get(str(told.get("kind")), _SEE_WHY)
-    said = {
+    to_do = _TO_DO.get(str(data.get("kind")), _SEE_WHY)
+    facts = {
         "step": step,
         "cell": f"{cell}{line}",
         "detail": detail[:500],
         "error": masked(error or "")[:_LONGEST_ERROR],
         "fix": f"{to_do.format(explain=cli_line('explain', flow))}, then: {cli_line(again, flow)}",
     }
-    return TroubleKey(flow, kind, *parts), {name: value for name, value in said.items() if value}
+    return TroubleKey(flow, kind, *parts), {name: value for name, value in facts.items() if value}
 
 
 def subject(trouble: Trouble, file: str | None = None) -> str:
@@ -79,9 +79,9 @@ def subject(trouble: Trouble, file: str | None = None) -> str:
         >>> subject(bad, "may.csv")
         "claims failed with may.csv in Clean: KeyError: 'amount'"
     """
-    key, said = trouble.key, trouble.detail
+    key, facts = trouble.key, trouble.detail
     flow = key.flow or "the workspace"
-    what = said.get("detail") or key.error_type
+    what = facts.get("detail") or key.error_type
     if key.kind in ("failed", "held"):
         where = f" in {key.step}" if key.step else ""
         held = "" if key.kind == "failed" else " and is not tried again by itself"
@@ -100,18 +100,18 @@ _STATES = {
 
 def notice(trouble: Trouble, zone: tzinfo | None, *, more: int = 0) -> Notice:
     """The trouble as a message tells it; `zone` is the one of its times (None: this machine's), `more` counts the like."""
-    said = {name: trouble.detail.get(name) for name in _SAID}
+    facts = {name: trouble.detail.get(name) for name in _SAID}
     since = shown_time(trouble.since_utc, zone)
     return Notice(
-        _headline(trouble, said, zone),
+        _headline(trouble, facts, zone),
         flow=trouble.key.flow or None,
-        source=_text(said["source"]),
-        step=_text(said["step"]) or trouble.key.step or None,
-        cell=_text(said["cell"]) or trouble.key.cell or None,
-        error=_text(said["error"]) or _text(said["detail"]),
-        reason=_text(said["reason"]),
+        source=_text(facts["source"]),
+        step=_text(facts["step"]) or trouble.key.step or None,
+        cell=_text(facts["cell"]) or trouble.key.cell or None,
+        error=_text(facts["error"]) or _text(facts["detail"]),
+        reason=_text(facts["reason"]),
         since=since if not trouble.again else f"{since}, and again",
-        fix=_text(said["fix"]) or _fix(trouble.key, said),
+        fix=_text(facts["fix"]) or _fix(trouble.key, facts),
         more=more,
     )
 
@@ -152,7 +152,7 @@ def digest_subject(flow: str, kinds: Sequence[str], failures: int) -> str:
     return f"{flow}: {'; '.join(parts)}"
 
 
-def _headline(trouble: Trouble, said: Mapping[str, Any], zone: tzinfo | None) -> str:
+def _headline(trouble: Trouble, facts: Mapping[str, Any], zone: tzinfo | None) -> str:
     key = trouble.key
     since = shown_time(trouble.since_utc, zone)
     if key.kind == "missed":
@@ -160,18 +160,18 @@ def _headline(trouble: Trouble, said: Mapping[str, Any], zone: tzinfo | None) ->
     if key.kind == "late":
         return f'"{key.flow}" has been late since {since}.'
     if key.kind == "overlong":
-        within_s = said["within_s"]
+        within_s = facts["within_s"]
         limit = f" It may take {duration_words(within_s)}." if isinstance(within_s, (int, float)) else ""
         return f'A run of "{key.flow}" takes too long: it began at {since}.{limit}'
     return f"{subject(trouble)}."
 
 
-def _fix(key: TroubleKey, said: Mapping[str, Any]) -> str:
+def _fix(key: TroubleKey, facts: Mapping[str, Any]) -> str:
     see_why = _SEE_WHY.format(explain=cli_line("explain", key.flow))
     if key.kind in ("failed", "held"):
         return f"{see_why}, then: {cli_line('retry', key.flow)}"
     if key.kind == "overlong":
-        return f"see what it does: data-engine status; end that run: data-engine stop {said['run_id'] or 'RUN'}"
+        return f"see what it does: data-engine status; end that run: data-engine stop {facts['run_id'] or 'RUN'}"
     if key.kind == "rejected":
         return f"see them: {cli_line('rejected', key.flow)}; as a workbook: {cli_line('rejected', key.flow, '--excel', 'FILE')}"
     return see_why

@@ -133,7 +133,7 @@ class Situation:
 
 def first(refusals: Iterable[Refusal | None]) -> Refusal | None:
     """The first reason that holds."""
-    return next((one for one in refusals if one is not None), None)
+    return next((refusal for refusal in refusals if refusal is not None), None)
 
 
 def when(is_so: object, kind: str, sentence: str) -> Refusal | None:
@@ -150,8 +150,8 @@ def unusable_words(lease: Mapping[str, Any]) -> str:
     """That nobody can see who has control, and why."""
     is_away, damage = lease["state"] == "unreachable", lease.get("damage")
     what = "The shared state cannot be reached" if is_away else "The shared state is damaged"
-    told = f"{what}: {lease['note']}" if lease.get("note") else what
-    return f"{told} · {damage['fix']}" if damage else told
+    words = f"{what}: {lease['note']}" if lease.get("note") else what
+    return f"{words} · {damage['fix']}" if damage else words
 
 
 @frozen
@@ -285,10 +285,10 @@ class Command(Generic[A]):
         raise NotImplementedError
 
     @classmethod
-    def read(cls, told: Mapping[str, Any]) -> A:
+    def read(cls, data: Mapping[str, Any]) -> A:
         """The answer that its `as_dict` tells of."""
-        found: A = cls.answer.read(told)
-        return found
+        answer: A = cls.answer.read(data)
+        return answer
 
     def outcome(self, answer: A) -> str:
         """What a request of it came to: "done" or "failed".

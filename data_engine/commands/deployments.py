@@ -45,8 +45,8 @@ class Outcome:
     @property
     def renamed(self) -> dict[str, str]:
         """The new names of flows that production follows, by the old."""
-        new = {one.id: one.flow for one in self.deployments}
-        return {one.flow: new[one.of] for one in self.deployments if one.kind == "withdraw" and one.of in new}
+        new = {row.id: row.flow for row in self.deployments}
+        return {row.flow: new[row.of] for row in self.deployments if row.kind == "withdraw" and row.of in new}
 
     def as_dict(self) -> dict[str, Any]:
         """As it crosses processes."""
@@ -54,23 +54,23 @@ class Outcome:
 
         return {
             "entries": [entry_message(entry) for entry in self.entries],
-            "deployments": [one.as_dict() for one in self.deployments],
+            "deployments": [row.as_dict() for row in self.deployments],
             "withdrawn": list(self.withdrawn),
             "mended": list(self.mended),
             "lost": list(self.lost),
         }
 
     @classmethod
-    def read(cls, told: Mapping[str, Any]) -> Outcome:
+    def read(cls, data: Mapping[str, Any]) -> Outcome:
         """The outcome that `as_dict` tells of; its flows have no steps."""
         from data_engine.notebook.catalog import entry_of_message
 
         return cls(
-            tuple(entry_of_message(entry) for entry in told["entries"]),
-            tuple(Deployment.read(one) for one in told["deployments"]),
-            tuple(told["withdrawn"]),
-            tuple(told.get("mended", ())),  # of the revision before
-            tuple(told.get("lost", ())),
+            tuple(entry_of_message(entry) for entry in data["entries"]),
+            tuple(Deployment.read(row) for row in data["deployments"]),
+            tuple(data["withdrawn"]),
+            tuple(data.get("mended", ())),  # of the revision before
+            tuple(data.get("lost", ())),
         )
 
 
@@ -170,8 +170,8 @@ class Rollback(Command[Deployment]):
         return at.unheard
 
     async def carry_out(self, owner: Owner) -> Deployment:
-        made: Deployment = await owner.production.roll_back(self, owner.asker)
-        return made
+        deployment: Deployment = await owner.production.roll_back(self, owner.asker)
+        return deployment
 
 
 COMMANDS = (Deploy, Undeploy, Rollback)

@@ -62,7 +62,7 @@ Fields: TypeAlias = Mapping[str, Field]
 Answer: TypeAlias = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
-def checked(given: Mapping[str, Any], fields: Fields, where: str) -> dict[str, Any]:
+def checked(values: Mapping[str, Any], fields: Fields, where: str) -> dict[str, Any]:
     """The values of these fields; those nobody asked for are left out.
 
     Raises:
@@ -78,14 +78,14 @@ def checked(given: Mapping[str, Any], fields: Fields, where: str) -> dict[str, A
           where: run
           fix:   give flow as a text
     """
-    return {name: _value(given.get(name), name, field, where) for name, field in fields.items()}
+    return {name: _value(values.get(name), name, field, where) for name, field in fields.items()}
 
 
 def asked(act: Answer, where: str, /, **fields: Field) -> Answer:
     """`act`, called with the checked values of these fields."""
 
-    async def answer(given: dict[str, Any]) -> dict[str, Any]:
-        return await act(checked(given, fields, where))
+    async def answer(body: dict[str, Any]) -> dict[str, Any]:
+        return await act(checked(body, fields, where))
 
     return answer
 
@@ -119,21 +119,21 @@ def arguments_of(command: type[Any]) -> Mapping[str, Argument]:
         ... class Touch:
         ...     flow: str = field(metadata=argument(TEXT, "The flow."))
         ...     note: str = field(default="", metadata=argument(ANY_TEXT, "The reason."))
-        >>> [(name, one.help, one.kind.is_required) for name, one in arguments_of(Touch).items()]
+        >>> [(name, field.help, field.kind.is_required) for name, field in arguments_of(Touch).items()]
         [('flow', 'The flow.', True), ('note', 'The reason.', False)]
     """
     if command in _ARGUMENTS:
         return _ARGUMENTS[command]
-    found = {}
-    for one in fields(command):
-        known: Argument = one.metadata["argument"]
-        if one.default is not MISSING:
-            known = replace(known, kind=known.kind.or_else(one.default))
-        elif one.default_factory is not MISSING:
-            known = replace(known, kind=known.kind.or_else(one.default_factory()))
-        found[one.name] = known
-    _ARGUMENTS[command] = found
-    return found
+    arguments = {}
+    for field in fields(command):
+        argument: Argument = field.metadata["argument"]
+        if field.default is not MISSING:
+            argument = replace(argument, kind=argument.kind.or_else(field.default))
+        elif field.default_factory is not MISSING:
+            argument = replace(argument, kind=argument.kind.or_else(field.default_factory()))
+        arguments[field.name] = argument
+    _ARGUMENTS[command] = arguments
+    return arguments
 
 
 def help_of(command: type[Any], name: str) -> str:
@@ -149,31 +149,35 @@ def help_of(command: type[Any], name: str) -> str:
 
 def kinds_of(command: type[Any]) -> dict[str, Field]:
     """What the JSON of a command may hold."""
-    return {name: one.kind for name, one in arguments_of(command).items()}
+    return {name: argument.kind for name, argument in arguments_of(command).items()}
 
 
-def of_json(command: type[C], told: Mapping[str, Any], where: str) -> C:
+def of_json(command: type[C], data: Mapping[str, Any], where: str) -> C:
     """The command that JSON tells of; what it does not know is left out.
 
     Raises:
         BadRequestError: a field is missing, or of the wrong type.
     """
-    return command(**checked(told, kinds_of(command), where))
+    return command(**checked(data, kinds_of(command), where))
 
 
-def of_request(command: type[C], told: Mapping[str, Any]) -> C:
+def of_request(command: type[C], data: Mapping[str, Any]) -> C:
     """The command that the arguments of a request tell of, checked as what another machine wrote.
 
     Raises:
         FlowValidationError: an argument is missing, or cannot be that.
     """
-    known = arguments_of(command)
-    lacking = [name for name, one in known.items() if one.is_sent and told.get(name) in (None, "")]
+    table = arguments_of(command)
+    lacking = [name for name, argument in table.items() if argument.is_sent and data.get(name) in (None, "")]
     if lacking:
         raise BadRequestError(f"the request names no {lacking[0]}", where="request", fix="ask again")
-    sent = {name: told[name] for name, one in known.items() if told.get(name) not in (None, "") and not one.is_local}
+    sent = {
+        name: data[name]
+        for name, argument in table.items()
+        if data.get(name) not in (None, "") and not argument.is_local
+    }
     read = checked(sent, kinds_of(command), "request")
-    return command(**{name: known[name].kind.sent(value) if name in sent else value for name, value in read.items()})
+    return command(**{name: table[name].kind.sent(value) if name in sent else value for name, value in read.items()})
 
 
 def to_json(command: Any) -> dict[str, Any]:
@@ -187,13 +191,13 @@ def as_given(command: C, call: str) -> C:
     Raises:
         FlowValidationError: a value cannot be that; names the argument.
     """
-    known = arguments_of(type(command))
-    values = {name: getattr(command, name) for name in known}
-    given = {
-        name: value if value is None else known[name].kind.given(value, f"{call}({name}=...)")
+    table = arguments_of(type(command))
+    values = {name: getattr(command, name) for name in table}
+    args = {
+        name: value if value is None else table[name].kind.given(value, f"{call}({name}=...)")
         for name, value in values.items()
     }
-    return command if given == values else replace(command, **given)  # type: ignore[type-var]
+    return command if args == values else replace(command, **args)  # type: ignore[type-var]
 
 
 def given_text(text: object, where: str) -> str:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from data_engine.lease.status import LeaseStatus
 
 
-def _lease(told: Mapping[str, Any]) -> LeaseStatus:
+def _lease(data: Mapping[str, Any]) -> LeaseStatus:
     from data_engine.lease.status import LeaseStatus
 
-    return LeaseStatus.read(told)
+    return LeaseStatus.read(data)
 
 
 @frozen

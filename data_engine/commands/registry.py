@@ -12,7 +12,7 @@ from data_engine.errors import FlowValidationError
 
 _FAMILIES = (deployments, runs, switches, lease)
 
-COMMANDS: dict[str, type[Command[Any]]] = {one.name: one for family in _FAMILIES for one in family.COMMANDS}
+COMMANDS: dict[str, type[Command[Any]]] = {kind.name: kind for family in _FAMILIES for kind in family.COMMANDS}
 """Every command by its name."""
 
 _FORMER: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -63,10 +63,10 @@ def command_at(route: str, body: Mapping[str, Any]) -> type[Command[Any]]:
     """
     own: list[tuple[Mapping[str, Any], type[Command[Any]]]] = [({}, COMMANDS[route])] if route in COMMANDS else []
     former = ((marks, kind) for kind in COMMANDS.values() for at, marks in ways_of(kind.name) if at == route)
-    found = _marked([*own, *former], body)
-    if found is None:
+    command = _marked([*own, *former], body)
+    if command is None:
         raise BadRequestError(f"nothing is asked of {route!r}", where=route, fix="update data-engine here")
-    return found
+    return command
 
 
 def request_of(command: Command[Any]) -> tuple[str, dict[str, Any]]:
@@ -79,15 +79,15 @@ def request_of(command: Command[Any]) -> tuple[str, dict[str, Any]]:
     """
     assert command.asks is not None
     verb, marks = command.asks
-    given = {
+    arguments = {
         name: value
-        for name, one in arguments_of(type(command)).items()
-        if name != "flow" and not one.is_local and (value := getattr(command, name)) is not None
+        for name, argument in arguments_of(type(command)).items()
+        if name != "flow" and not argument.is_local and (value := getattr(command, name)) is not None
     }
-    return verb, given | dict(marks)
+    return verb, arguments | dict(marks)
 
 
-def command_of(verb: str, flow: str, given: dict[str, Any]) -> Command[Any]:
+def command_of(verb: str, flow: str, arguments: dict[str, Any]) -> Command[Any]:
     """The command that a request of another workstation asks for, its arguments checked.
 
     Raises:
@@ -97,16 +97,16 @@ def command_of(verb: str, flow: str, given: dict[str, Any]) -> Command[Any]:
         >>> command_of("deploy", "claims", {"withdraw": True, "note": "moved"}).phrase
         'undeploy claims'
     """
-    known = [(kind.asks[1], kind) for kind in COMMANDS.values() if kind.asks is not None and kind.asks[0] == verb]
-    found = _marked(known, given)
-    if found is None:
+    kinds = [(kind.asks[1], kind) for kind in COMMANDS.values() if kind.asks is not None and kind.asks[0] == verb]
+    command = _marked(kinds, arguments)
+    if command is None:
         raise FlowValidationError(f"there is no request {verb!r}", where="request", fix="update data-engine here")
-    return of_request(found, given | {"flow": flow})
+    return of_request(command, arguments | {"flow": flow})
 
 
 def _marked(
-    known: Iterable[tuple[Mapping[str, Any], type[Command[Any]]]], given: Mapping[str, Any]
+    kinds: Iterable[tuple[Mapping[str, Any], type[Command[Any]]]], body: Mapping[str, Any]
 ) -> type[Command[Any]] | None:
     """The command whose marks are all there; of several the one with the most, of these the first."""
-    there = [(marks, kind) for marks, kind in known if all(given.get(name) == value for name, value in marks.items())]
-    return max(there, key=lambda one: len(one[0]))[1] if there else None
+    there = [(marks, kind) for marks, kind in kinds if all(body.get(name) == value for name, value in marks.items())]
+    return max(there, key=lambda pair: len(pair[0]))[1] if there else None

@@ -310,8 +310,8 @@ class StartBackfill(Command[BackfillAnswer]):
         return replace(self, params=owner.work.checked_params(self.flow, self.params))
 
     async def carry_out(self, owner: Owner) -> BackfillAnswer:
-        found = await owner.work.backfill(self.flow, self.wanted, self.params, is_dry=self.dry_run, digest=self.digest)
-        return BackfillAnswer(found if owner.asker.request_id is None else replace(found, planned=()))
+        answer = await owner.work.backfill(self.flow, self.wanted, self.params, is_dry=self.dry_run, digest=self.digest)
+        return BackfillAnswer(answer if owner.asker.request_id is None else replace(answer, planned=()))
 
 
 @frozen

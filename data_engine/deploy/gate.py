@@ -39,12 +39,12 @@ class GoldenGate:
         """Of the flows with these `digests`, whose modules lie in `content`, those whose goldens do not hold, and why."""
         if self.home.settings().deploy.gate != GATE or is_approved:
             return {}
-        seen = {name: (digests[name], facts) for name, facts in facts_of(self.home, digests).items()}
-        unknown = [name for name, facts in seen.items() if self._known.get(name, (None,))[0] != facts]
+        facts = {name: (digests[name], headers) for name, headers in facts_of(self.home, digests).items()}
+        unknown = [name for name, key in facts.items() if self._known.get(name, (None,))[0] != key]
         if unknown:
-            found = run_goldens(self.home, content, unknown, self.interpreter())
-            self._known |= {name: (seen[name], found.get(name)) for name in unknown}
-        return {name: error for name in seen if (error := self._known[name][1]) is not None}
+            errors = run_goldens(self.home, content, unknown, self.interpreter())
+            self._known |= {name: (facts[name], errors.get(name)) for name in unknown}
+        return {name: error for name in facts if (error := self._known[name][1]) is not None}
 
 
 def golden_facts(home: LocalWorkspace) -> object:
@@ -67,12 +67,12 @@ def facts_of(home: LocalWorkspace, names: Collection[str] | None = None) -> dict
 
 
 def _facts(paths: Collection[Path]) -> tuple[tuple[str, int, int], ...]:
-    found = []
+    stats = []
     for path in paths:
         with suppress(OSError):
             facts = path.stat()
-            found.append((path.name, facts.st_size, facts.st_mtime_ns))
-    return tuple(found)
+            stats.append((path.name, facts.st_size, facts.st_mtime_ns))
+    return tuple(stats)
 
 
 def written_by(command: Sequence[str], *, folder: Path | None, limit_s: float) -> tuple[list[bytes], int | None]:
@@ -123,8 +123,8 @@ def run_goldens(
     if status is not None:
         how = f"the process that ran them ended (exit code {status})"
     try:
-        told: dict[str, Any] = json.loads(lines[-1])
-        results = [GoldenResult.read(one) for one in told["results"]]
+        answer: dict[str, Any] = json.loads(lines[-1])
+        results = [GoldenResult.read(golden) for golden in answer["results"]]
     except (IndexError, ValueError, KeyError, TypeError):
         return {name: _unanswered(name, how) for name in names}
     return {name: not_held(name, bad) for name, bad in worst(results).items()}
@@ -142,7 +142,7 @@ def child(root: str, content: str, *names: str) -> None:
         home.layout.flow_modules_dir, cache_dir=home.local.compiled_flow_modules_dir, content=Path(content)
     )
     results = check_goldens(home, modules, names)
-    answers.write(json.dumps({"results": [one.as_dict() for one in results]}, default=str) + "\n")
+    answers.write(json.dumps({"results": [golden.as_dict() for golden in results]}, default=str) + "\n")
     answers.flush()
 
 

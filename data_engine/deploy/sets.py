@@ -45,9 +45,9 @@ def mend(home: LocalWorkspace, flows: Collection[str] | None = None, *, may_writ
     files, sets = home.deployment_files(), home.deployments()
     live = deployment_status.live_deployments(deployments.published(home.ledger()))
     runs: dict[str, list[str]] = {}
-    for flow, one in live.items():
+    for flow, deployment in live.items():
         if flows is None or flow in flows:
-            runs.setdefault(one.set_id, []).append(flow)
+            runs.setdefault(deployment.set_id, []).append(flow)
 
     def is_needed(path: str) -> bool:
         name = Path(path).stem
@@ -107,8 +107,8 @@ class DeployedSets:
             OSError: the share is away.
         """
         rows = deployments.published(self._home.ledger())
-        kept = kept_ids(rows, self._home.settings())
-        stays = {one.set_id for one in rows if one.id in kept}
+        ids = kept_ids(rows, self._home.settings())
+        stays = {row.set_id for row in rows if row.id in ids}
         stays |= {request.set_id for request in self._requests.listed().values()}
         self._files.collect(stays, now_s=self._clock(), may_go_on=may_go_on)
 
@@ -165,10 +165,10 @@ def put_back(name: str, contents: Mapping[str, bytes], folder: Path) -> tuple[Pa
             where=str(there[0]),
             fix=f"rename it, and ask again; `{cli_line('rollback', name)}` lets production run what it ran before, and leaves the file as it is",
         )
-    wanted = {file: contents[file] for file in sorted(files_of(name) & contents.keys())}
-    wanted |= {file: data for file, data in helpers.items() if not os.path.lexists(folder / file)}
+    files = {file: contents[file] for file in sorted(files_of(name) & contents.keys())}
+    files |= {file: data for file, data in helpers.items() if not os.path.lexists(folder / file)}
     written = []
-    for file, data in wanted.items():
+    for file, data in files.items():
         path = folder / file
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
