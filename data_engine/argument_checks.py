@@ -27,7 +27,7 @@ _OURS = frozenset(("AlertRule", "Expectation", "Flow", "MirrorSpec", "Parameters
 """Classes of ours that arguments are checked for, by name: this floor imports none of them."""
 
 
-def check_arguments(title: str, call: Callable[..., Any], args: tuple[Any, ...], given: Mapping[str, Any]) -> None:
+def check_arguments(title: str, call: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """Refuse an argument of another type than the plain function `call` declares; one whose declared type is none of Python's own kinds
     is left to the function.
 
@@ -51,7 +51,7 @@ def check_arguments(title: str, call: Callable[..., Any], args: tuple[Any, ...],
         elif code.co_flags & _VARARGS:
             name = names[count + code.co_kwonlyargcount]
             check_argument(title, name, annotations.get(name), value)
-    for name, value in given.items():
+    for name, value in kwargs.items():
         check_argument(title, name, annotations.get(name), value)
 
 
@@ -72,13 +72,13 @@ def checked_flags(call: F) -> F:
     at = [(number, name) for number, name in enumerate(code.co_varnames[: code.co_argcount]) if name in flags]
 
     @wraps(call)
-    def checked(*args: Any, **given: Any) -> Any:
+    def checked(*args: Any, **kwargs: Any) -> Any:
         for number, name in at:
             if number < len(args):
                 check_argument(call.__name__, name, "bool", args[number])
-        for name in flags & given.keys():
-            check_argument(call.__name__, name, "bool", given[name])
-        return call(*args, **given)
+        for name in flags & kwargs.keys():
+            check_argument(call.__name__, name, "bool", kwargs[name])
+        return call(*args, **kwargs)
 
     return checked  # type: ignore[return-value]
 
@@ -199,7 +199,7 @@ def _read(node: ast.expr) -> Kind | None:
         of = _read(inside.elts[0] if isinstance(inside, ast.Tuple) else inside)
         return None if of is None else _several(_MANY[name], of)
     if name in _OURS:
-        return f"a {name}", lambda value: any(one.__name__ == name for one in type(value).__mro__)
+        return f"a {name}", lambda value: any(base.__name__ == name for base in type(value).__mro__)
     return _PLAIN.get(name)
 
 

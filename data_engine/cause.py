@@ -131,9 +131,9 @@ def other(text: str) -> Cause:
     return Cause("other", {"text": text})
 
 
-def read_cause(told: Mapping[str, Any]) -> Cause:
+def read_cause(data: Mapping[str, Any]) -> Cause:
     """The cause that a JSON object tells of."""
-    return Cause(str(told.get("kind")), {key: value for key, value in told.items() if key != "kind"})
+    return Cause(str(data.get("kind")), {key: value for key, value in data.items() if key != "kind"})
 
 
 def data_text(cause: Cause | None) -> str | None:
@@ -151,10 +151,10 @@ def cause_from(kind: str | None, data: str | None, text: str | None) -> Cause | 
     if kind is None:
         return None if text is None else other(text)
     try:
-        told = json.loads(data) if data else {}
+        values = json.loads(data) if data else {}
     except (ValueError, RecursionError):  # what another machine wrote
-        told = {}
-    return Cause(kind, told if isinstance(told, dict) else {})
+        values = {}
+    return Cause(kind, values if isinstance(values, dict) else {})
 
 
 def cause_of_death(status: int, *, lacked_memory: bool) -> Cause:

@@ -18,14 +18,14 @@ _DISPLAY, _FORM = "jupyter_extension.display", "jupyter_extension.form"
 
 def bundle_of(value: Any) -> Bundle | None:
     """`value` as HTML, as text and perhaps more, by MIME type; None where nobody shows it better than its `repr`."""
-    found: Bundle | None = import_module(_DISPLAY).bundle(value)
-    return found
+    bundle: Bundle | None = import_module(_DISPLAY).bundle(value)
+    return bundle
 
 
 def text_with_samples(value: Any) -> str:
     """`value` as text for a terminal, with the rows of a comparison that a saved notebook leaves out; else its `str`."""
-    found: Bundle | None = import_module(_DISPLAY).bundle(value, samples=True)
-    return str((found or {}).get("text/plain", value))
+    bundle: Bundle | None = import_module(_DISPLAY).bundle(value, samples=True)
+    return str((bundle or {}).get("text/plain", value))
 
 
 class Hint:
@@ -46,8 +46,8 @@ def hint_here(text: str) -> str:
     """
     if "data-engine " not in text:
         return text
-    found = bundle_of(Hint(text))
-    return text if found is None else str(found["text/plain"])
+    bundle = bundle_of(Hint(text))
+    return text if bundle is None else str(bundle["text/plain"])
 
 
 def form_of(value: Any, **options: Any) -> Any:
@@ -65,9 +65,9 @@ class Displayable:
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         # IPython prefers its own printers of lists, dicts and exceptions to the text of the bundle.
-        found = None if cycle or len(printer.stack) > 1 else self._repr_mimebundle_()
-        if found is not None:
-            printer.text(found["text/plain"])
+        bundle = None if cycle or len(printer.stack) > 1 else self._repr_mimebundle_()
+        if bundle is not None:
+            printer.text(bundle["text/plain"])
         elif isinstance(self, (list, dict)) and not cycle:
             printer.pretty(list(self) if isinstance(self, list) else dict(self))
         else:

@@ -157,9 +157,9 @@ def replace_file(fresh: Path, target: Path, *, before: Callable[[], None] = lamb
         if not is_open_elsewhere(error):
             raise
         holder = who_holds(target)
-        told = f"{holder} has it open" if holder else "another program has it open, or it may not be replaced"
-        told = f"{told} ({error.strerror})"
-        raise OSError(error.errno, told, str(target), getattr(error, "winerror", None)) from error
+        what = f"{holder} has it open" if holder else "another program has it open, or it may not be replaced"
+        what = f"{what} ({error.strerror})"
+        raise OSError(error.errno, what, str(target), getattr(error, "winerror", None)) from error
 
 
 def rename_folder(fresh: Path, target: Path) -> None:
@@ -263,10 +263,10 @@ def file_exists(path: str, look: Callable[[str], bool] = os.path.exists) -> bool
     _stuck[:] = [thread for thread in _stuck if thread.is_alive()]
     if len(_stuck) >= MOST_STUCK:
         return None
-    found: list[bool] = []
-    thread = threading.Thread(target=lambda: found.append(look(path)), name="data-engine-look", daemon=True)
+    answers: list[bool] = []
+    thread = threading.Thread(target=lambda: answers.append(look(path)), name="data-engine-look", daemon=True)
     thread.start()
     thread.join(PATIENCE_S)
-    if not found:
+    if not answers:
         _stuck.append(thread)
-    return found[0] if found else None
+    return answers[0] if answers else None

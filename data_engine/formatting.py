@@ -27,7 +27,7 @@ def visible(text: str) -> str:
         >>> visible("a\\x1b[2J\\nb.csv"), visible("Zürich 1.csv")
         ('a\\\\x1b[2J\\\\nb.csv', 'Zürich 1.csv')
     """
-    return _OBEYED.sub(lambda one: one[0].encode("unicode_escape").decode(), text)
+    return _OBEYED.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def visible_lines(text: str) -> str:
@@ -74,8 +74,8 @@ def first_few(texts: Sequence[str], most: int, between: str = ", ", *, more: int
     return between.join(texts[:most]) + last
 
 
-def plural(number: int, one: str, several: str | None = None) -> str:
-    """The number with its noun; `several` is what stands for all but one where that is not `one` with an "s".
+def plural(number: int, noun: str, several: str | None = None) -> str:
+    """The number with its noun; `several` is what stands for all but one where that is not `noun` with an "s".
 
     Example:
         >>> plural(1, "run"), plural(1200, "run"), plural(0, "failure")
@@ -83,7 +83,7 @@ def plural(number: int, one: str, several: str | None = None) -> str:
         >>> plural(1, "file is", "files are"), plural(2, "file is", "files are")
         ('1 file is', '2 files are')
     """
-    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
+    return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"
 
 
 def cells_text(cells: Sequence[int]) -> str:
@@ -167,7 +167,7 @@ def clock_words(utc: str, tz: str | None = None) -> str:
     from zoneinfo import ZoneInfo
 
     at = datetime.fromisoformat(utc)
-    local, now = (one.astimezone(None if tz is None else ZoneInfo(tz)) for one in (at, datetime.now(UTC)))
+    local, now = (moment.astimezone(None if tz is None else ZoneInfo(tz)) for moment in (at, datetime.now(UTC)))
     words = local.strftime("%H:%M" if local.date() == now.date() else "%a %Y-%m-%d %H:%M")
     return words if tz is None else f"{words} {tz}"
 

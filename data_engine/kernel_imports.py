@@ -19,7 +19,7 @@ from data_engine.workspace.layout import authored_folder, kernel_shell
 def watch_imports() -> None:
     """Let this kernel's cells import so; nothing in any other process, and nothing twice."""
     shell = kernel_shell()
-    if shell is None or any(isinstance(one, AuthoredFinder) for one in sys.meta_path):
+    if shell is None or any(isinstance(finder, AuthoredFinder) for finder in sys.meta_path):
         return
     if "flow" not in shell.magics_manager.magics["line"]:
         shell.register_magic_function(_load_flow, "line", "flow")

@@ -323,10 +323,10 @@ class GroupLock(OsLock, Held["GroupLock"]):
     """
 
     def __init__(self, folder: Path, group: str) -> None:
-        lock, asked = _paths_of_group(folder, group)
+        lock, request = _paths_of_group(folder, group)
         super().__init__(lock)
         self.group = group
-        self._asking = OsLock(asked)
+        self._asking = OsLock(request)
 
     def ask_first(self) -> None:
         """Let nobody begin in the group for what is only due before this has had the lock, or has let go.

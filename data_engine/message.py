@@ -110,9 +110,9 @@ def message(
 
     Example:
         >>> from datetime import UTC, datetime
-        >>> told = message("failed", "claims failed", [Notice("The flow claims failed.", flow="claims", error="no <b>")],
+        >>> mail = message("failed", "claims failed", [Notice("The flow claims failed.", flow="claims", error="no <b>")],
         ...     id="3fa2", to=["ops"], at=datetime(2026, 1, 5, tzinfo=UTC), sender="sales on ws-7")
-        >>> print(told.text)
+        >>> print(mail.text)
         The flow claims failed.
         <BLANKLINE>
         Flow: claims
@@ -121,17 +121,17 @@ def message(
         --
         Data Engine, sales on ws-7
         Message 3fa2
-        >>> "no &lt;b&gt;" in told.html
+        >>> "no &lt;b&gt;" in mail.html
         True
     """
     if kind not in KINDS:
         raise ValueError(f"no message is of the kind {kind!r}: use one of {', '.join(KINDS)}")
     shown, left_out = list(notices[:MOST_NOTICES]), max(0, len(notices) - MOST_NOTICES)
     longest_error = _LONGEST_ERROR if len(shown) == 1 else _LONGEST_OF_MANY
-    told = ["\n\n".join([_line(one.headline), *_facts(one, longest_error)]) for one in shown]
+    paragraphs = ["\n\n".join([_line(notice.headline), *_facts(notice, longest_error)]) for notice in shown]
     end = [] if not left_out else [f"And {left_out:,} more: data-engine status"]
     footer = "\n".join(["--", f"Data Engine, {_line(sender)}", f"Message {_line(id)}"])
-    body = "\n\n".join([*told, *end, footer])
+    body = "\n\n".join([*paragraphs, *end, footer])
     return Message(id, kind, flow, _line(subject, _LONGEST_SUBJECT), body, _as_html(body), tuple(dict.fromkeys(to)), at)
 
 

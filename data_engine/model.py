@@ -531,8 +531,8 @@ class Compared(Record):
     @property
     def words(self) -> str:
         """The comparison in one sentence."""
-        told = "; ".join(self.differences)
-        return f"{self.short_words}: {told}" if told else self.short_words
+        differences = "; ".join(self.differences)
+        return f"{self.short_words}: {differences}" if differences else self.short_words
 
     @property
     def short_words(self) -> str:

@@ -125,13 +125,13 @@ class Place:
 
     def entries(self) -> list[Entry]:
         """Every name in this folder with what it is, sorted; names that went meanwhile are left out."""
-        found = []
+        entries = []
         for name in sorted(self.names()):
             try:
-                found.append(Entry(name, self.kind(name)))
+                entries.append(Entry(name, self.kind(name)))
             except FileNotFoundError:
                 continue
-        return found
+        return entries
 
 
 @contextmanager
@@ -210,7 +210,7 @@ def walk(place: Place, folder: tuple[str, ...] = ()) -> Iterator[FoundFile]:
         >>> (root / "deep").mkdir(), (root / "deep" / "a").write_text("1"), (root / "link").symlink_to("/")
         (None, 1, None)
         >>> with opened(root) as place:
-        ...     [(one.folder, one.name, one.is_regular) for one in walk(place)]
+        ...     [(file.folder, file.name, file.is_regular) for file in walk(place)]
         [((), 'link', False), (('deep',), 'a', True)]
     """
     folders = []
@@ -322,7 +322,8 @@ def _removed(place: Place, name: str, *, with_links: bool) -> Iterator[Leftover]
             os.unlink(place.at(name), dir_fd=place.descriptor)
         elif kind == "folder":
             with inside(place, [name]) as inner:
-                left = [one for entry in sorted(inner.names()) for one in _removed(inner, entry, with_links=with_links)]
+                names = sorted(inner.names())
+                left = [rest for child in names for rest in _removed(inner, child, with_links=with_links)]
             yield from left
             if not left:
                 os.rmdir(place.at(name), dir_fd=place.descriptor)

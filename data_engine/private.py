@@ -190,17 +190,17 @@ def exposures(path: Path) -> list[Leftover]:
         >>> root = Path(tempfile.mkdtemp())
         >>> (root / "a").touch(mode=0o644), (root / "b").touch(mode=0o600)
         (None, None)
-        >>> [one.path.name for one in exposures(root)]
+        >>> [leftover.path.name for leftover in exposures(root)]
         ['a']
     """
     try:
         facts = os.stat(path)
     except OSError:
         return []
-    found = [_as_open(path, facts)] if access.is_open(path, facts) else []
+    leftovers = [_as_open(path, facts)] if access.is_open(path, facts) else []
     if stat.S_ISDIR(facts.st_mode):
-        found += _walk(path, "", is_repairing=False)
-    return found
+        leftovers += _walk(path, "", is_repairing=False)
+    return leftovers
 
 
 def _walk(root: Path, folder: str, *, is_repairing: bool) -> Iterator[Leftover]:

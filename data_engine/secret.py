@@ -130,11 +130,11 @@ def learn_words(*words: str) -> None:
     _hide(_words, words)
 
 
-def _hide(known: set[str], news: Sequence[str]) -> None:
+def _hide(texts: set[str], news: Sequence[str]) -> None:
     global _forms
     with _lock:
-        if not known.issuperset(news):
-            known.update(news)
+        if not texts.issuperset(news):
+            texts.update(news)
             _forms = forms_of(_values, _words)
 
 
@@ -231,15 +231,15 @@ def _spans(text: str, core: str, kind: str, value: str) -> Iterator[tuple[int, i
         first, end = max(0, at - reach), at + reach
         while 0 <= (at := text.find(core, at + 1)) < end:
             end = at + reach
-        while found := pattern.search(text, first, end):
-            yield found.span()
-            first = found.start() + 1
+        while match := pattern.search(text, first, end):
+            yield match.span()
+            first = match.start() + 1
 
 
 @cache
 def _pattern(kind: str, text: str) -> re.Pattern[str]:
     if kind == "base64":
-        return re.compile(re.sub("[+/]", lambda one: _IN_BASE64[one[0]], text))
+        return re.compile(re.sub("[+/]", lambda match: _IN_BASE64[match[0]], text))
     return re.compile(rf"(?<!\w){_written(text)}(?!\w)" if kind == "word" else _written(text))
 
 
@@ -250,14 +250,14 @@ def _written(text: str) -> str:
 
     Hardly a text can be read by it in two ways, and every run has a bound: it is never slow.
     """
-    found, before = [], ""
+    parts, before = [], ""
     for kind, group in groupby(text, _kind):
         letters = "".join(group)
         least, most = len(letters), 4 * len(letters)  # doubled, and that doubled again
         if kind == _LETTER:
-            found.append(letters)
+            parts.append(letters)
         elif kind == _QUOTE:
-            found.append(f"(?:['\"]|{_ways(_QUOTES)}){{{least},{20 * least}}}")
+            parts.append(f"(?:['\"]|{_ways(_QUOTES)}){{{least},{20 * least}}}")
         else:
             ways = f"(?:{_ways(kind)})"
             if kind == _BLANK:
@@ -266,9 +266,9 @@ def _written(text: str) -> str:
                 most = least
             elif "%25" in text:  # which can be read in many ways
                 most = 2 * least if text.count("%25") < 3 else least
-            found.append(f"{before}{ways}(?:{_BACKSLASHES}{ways}){{{least - 1},{most - 1}}}")
+            parts.append(f"{before}{ways}(?:{_BACKSLASHES}{ways}){{{least - 1},{most - 1}}}")
         before = "" if kind == _QUOTE else _BACKSLASHES  # the quotes have taken them
-    return "".join(found)
+    return "".join(parts)
 
 
 _LETTERS = "[^A-Za-z0-9]+"
@@ -308,16 +308,16 @@ def _ways_of(letter: str) -> Iterator[str]:
     if 0x80 <= code < 0x100:
         of_bytes.append(f"{code:x}")  # Latin 1
     of_two = letter.encode("utf-16-be", "surrogatepass").hex(" ", 2)
-    escapes = [[f"x{_hex(one)}" for one in data.split()] for data in of_bytes]
-    escapes += [[f"u{_hex(one)}" for one in of_two.split()], [f"U{_hex(f'{code:08x}')}"]]
-    escapes += [[one] for one in _ESCAPES.get(letter, "")]
+    escapes = [[f"x{_hex(digits)}" for digits in data.split()] for data in of_bytes]
+    escapes += [[f"u{_hex(digits)}" for digits in of_two.split()], [f"U{_hex(f'{code:08x}')}"]]
+    escapes += [[sign] for sign in _ESCAPES.get(letter, "")]
     entities = [f"{_HASH}0*{code}", f"{_HASH}[Xx]0*{_hex(f'{code:x}')}", *_ENTITIES.get(letter, ())]
     yield f"{_AMPERSAND}(?:{'|'.join(entities)}){_END}"
     yield from (_BACKSLASH + f"{_BACKSLASH}{{1,32}}".join(parts) for parts in escapes)
     if letter in _SIGNS:
         yield _SIGNS[letter]
         return
-    yield from (_BACKSLASHES.join(_PERCENT + _hex(one) for one in data.split()) for data in of_bytes)
+    yield from (_BACKSLASHES.join(_PERCENT + _hex(digits) for digits in data.split()) for data in of_bytes)
     if not letter.isspace() and letter not in "'\"":
         yield re.escape(letter) if letter.isascii() else f"[{letter}\ufffd]"
 
@@ -326,7 +326,7 @@ _SIGNS = {"%": "%(?:25){0,4}", "&": _AMPERSAND}
 
 
 def _hex(digits: str) -> str:
-    return "".join(f"[{one}{one.upper()}]" if one.isalpha() else one for one in digits)
+    return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in digits)
 
 
 def _in_base64(value: str) -> Iterator[str]:

@@ -45,8 +45,8 @@ def new_databases_here() -> tuple[str, str] | None:
 
 def wanted_version() -> str:
     """The format of new databases in this context."""
-    found = _wanted.get()
-    return OLDEST if found is None else found[0]
+    choice = _wanted.get()
+    return OLDEST if choice is None else choice[0]
 
 
 def make_missing(path: str) -> None:
@@ -54,9 +54,9 @@ def make_missing(path: str) -> None:
 
     What connects to it then, by whatever options, keeps its format. Where it cannot be made, whoever connects is told why.
     """
-    found = _wanted.get()
-    if found is not None and os.path.realpath(path).startswith(found[1]):
-        make_database(path, found[0])
+    choice = _wanted.get()
+    if choice is not None and os.path.realpath(path).startswith(choice[1]):
+        make_database(path, choice[0])
 
 
 def make_attached(sql: str) -> None:
@@ -74,8 +74,8 @@ def attached_files(sql: str) -> list[str]:
         >>> attached_files("ATTACH 'dbname=x' AS p (TYPE postgres); ATTACH 'md:x'; ATTACH ':memory:' AS m")
         []
     """
-    found = [(path.replace("''", "'"), options.lower()) for path, options in re.findall(_ATTACH, sql)]
-    return [path for path, options in found if not re.search(_OTHERWISE, options) and not re.match(_SCHEME, path)]
+    files = [(path.replace("''", "'"), options.lower()) for path, options in re.findall(_ATTACH, sql)]
+    return [path for path, options in files if not re.search(_OTHERWISE, options) and not re.match(_SCHEME, path)]
 
 
 def make_database(path: str, version: str) -> None:
@@ -116,16 +116,16 @@ def fix_of_newer(message: str) -> str | None:
         >>> fix.partition(": ")[0]
         'it was made by DuckDB 2.0 or newer, and the one here reads what 1.5 and older made'
     """
-    found = re.search(r"version number (\d+), but we can only read versions? (?:between \d+ and )?(\d+)", message)
-    if found is None:
+    match = re.search(r"version number (\d+), but we can only read versions? (?:between \d+ and )?(\d+)", message)
+    if match is None:
         return None
-    made, read = _release(int(found[1])), _release(int(found[2]))
+    writer, reader = _release(int(match[1])), _release(int(match[2]))
     return (
-        f"it was made by DuckDB {made} or newer, and the one here reads what {read} and older made: install the newer one here,"
+        f"it was made by DuckDB {writer} or newer, and the one here reads what {reader} and older made: install the newer one here,"
         " `pip install -U duckdb`; or, on the workstation that made it, copy it into a file that all read:"
         f" ATTACH 'new.duckdb' AS new (STORAGE_VERSION '{OLDEST}'), then COPY FROM DATABASE. What runs make has that format by itself"
     )
 
 
 def _release(number: int) -> str:
-    return next((release for known, release in _RELEASES if number >= known), "1.0")
+    return next((release for oldest, release in _RELEASES if number >= oldest), "1.0")

@@ -65,7 +65,7 @@ class Flow(value.Flow):
             >>> Flow.of(value.Flow("Demo").step(str)).run_once()[0].flow_name
             'flow'
         """
-        return flow if isinstance(flow, cls) else cls(**{one.name: getattr(flow, one.name) for one in fields(flow)})
+        return flow if isinstance(flow, cls) else cls(**{spec.name: getattr(flow, spec.name) for spec in fields(flow)})
 
     @typed_call
     def preview(

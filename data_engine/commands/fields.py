@@ -40,8 +40,8 @@ class Field:
     fits: Callable[[Any], bool]
     default: Any = _REQUIRED
     read: Callable[[Any], Any] = lambda value: value
-    given: Callable[[Any, str], Any] = lambda value, where: value
-    sent: Callable[[Any], Any] = lambda value: value
+    from_python: Callable[[Any, str], Any] = lambda value, where: value
+    from_request: Callable[[Any], Any] = lambda value: value
 
     def or_else(self, default: Any) -> Field:
         """The same for a field that may be missing, or null."""
@@ -176,8 +176,9 @@ def of_request(command: type[C], data: Mapping[str, Any]) -> C:
         for name, argument in table.items()
         if data.get(name) not in (None, "") and not argument.is_local
     }
-    read = checked(sent, kinds_of(command), "request")
-    return command(**{name: table[name].kind.sent(value) if name in sent else value for name, value in read.items()})
+    kinds = kinds_of(command)
+    read = checked(sent, kinds, "request")
+    return command(**{name: kinds[name].from_request(value) if name in sent else value for name, value in read.items()})
 
 
 def to_json(command: Any) -> dict[str, Any]:
@@ -194,7 +195,7 @@ def as_given(command: C, call: str) -> C:
     table = arguments_of(type(command))
     values = {name: getattr(command, name) for name in table}
     args = {
-        name: value if value is None else table[name].kind.given(value, f"{call}({name}=...)")
+        name: value if value is None else table[name].kind.from_python(value, f"{call}({name}=...)")
         for name, value in values.items()
     }
     return command if args == values else replace(command, **args)  # type: ignore[type-var]
@@ -282,13 +283,13 @@ def _flow_name(name: Any, where: str = "") -> str:
     return check_flow_name(name)
 
 
-TEXT = Field("a text", _is_text, given=given_text)
-ANY_TEXT = Field("a text", is_text, given=given_text, sent=lambda text: text[:_LONGEST_TEXT])
-FLOW = Field("a text", _is_text, given=_flow_name, sent=_flow_name)
-DAY = Field("a text", _is_text, given=given_day)
+TEXT = Field("a text", _is_text, from_python=given_text)
+ANY_TEXT = Field("a text", is_text, from_python=given_text, from_request=lambda text: text[:_LONGEST_TEXT])
+FLOW = Field("a text", _is_text, from_python=_flow_name, from_request=_flow_name)
+DAY = Field("a text", _is_text, from_python=given_day)
 SET_ID = Field("the id of a set", lambda value: is_text(value) and bool(_SET_ID.fullmatch(value)))
-PATH = Field("a path", _is_path, given=lambda path, where: os.fspath(path))
-SOURCE = replace(PATH, sent=_inside_source)
+PATH = Field("a path", _is_path, from_python=lambda path, where: os.fspath(path))
+SOURCE = replace(PATH, from_request=_inside_source)
 TEXTS = Field("a list of texts", lambda value: isinstance(value, list) and all(map(_is_text, value)))
 PATHS = Field("a list of paths", lambda value: isinstance(value, list) and all(map(_is_path, value)))
 FLAG = Field("true or false", lambda value: isinstance(value, bool))

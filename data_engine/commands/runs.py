@@ -15,7 +15,7 @@ from data_engine.record import Record, frozen
 if TYPE_CHECKING:
     from data_engine.planning.backfill import Reprocess, Wanted
 
-_PATTERN = replace(PATH, given=given_text)
+_PATTERN = replace(PATH, from_python=given_text)
 
 
 @frozen

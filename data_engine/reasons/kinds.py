@@ -313,7 +313,7 @@ def _owned_elsewhere_text(why: OwnedElsewhere) -> str:
 @reason(
     "owned_elsewhere",
     _owned_elsewhere_text,
-    lambda asked: f"`{asked.command('lease request')}` asks {asked.why.owner} for the workspace",
+    lambda facts: f"`{facts.command('lease request')}` asks {facts.why.owner} for the workspace",
 )
 class OwnedElsewhere(Reason):
     """Another workstation owns the workspace; whether its engine is on, None where that is not known to be so still."""
@@ -322,7 +322,7 @@ class OwnedElsewhere(Reason):
     is_engine_on: bool | None = None
 
 
-@reason("engine_off", "the engine is off", lambda asked: f"{asked.start} lets flows run by themselves")
+@reason("engine_off", "the engine is off", lambda facts: f"{facts.start} lets flows run by themselves")
 class EngineOff(Reason):
     """Nobody has started the engine."""
 
@@ -419,7 +419,7 @@ def _edited_text(why: Edited) -> str:
     return f"{status.text}: what is deployed runs" + (f"\n{why.error}" if why.error else "")
 
 
-@reason("edited", _edited_text, lambda asked: f"{remedies.not_deployed(asked)} as it is now")
+@reason("edited", _edited_text, lambda facts: f"{remedies.not_deployed(facts)} as it is now")
 class Edited(Reason):
     """The module differs from what is deployed, in these cells and helpers where they are known; `error` is why it is broken now,
     or waits for somebody who knows that the deployed flow `shares_with` writes its mirror. Nobody has edited it since production
@@ -435,7 +435,7 @@ class Edited(Reason):
     rolled_back_utc: str | None = None
 
 
-@reason("module_gone", lambda why: why.deployment_status.text, lambda asked: asked.why.deployment_status.fix)
+@reason("module_gone", lambda why: why.deployment_status.text, lambda facts: facts.why.deployment_status.fix)
 class ModuleGone(Reason):
     """The `file` of the flow is not there any more, and what is deployed runs on; `renamed_to` is the flow that it is now,
     `moved_to` where it lies in a subfolder."""
@@ -518,7 +518,7 @@ class Stopping(Reason):
     run_id: str
 
 
-@reason("trouble", "{what}", lambda asked: asked.why.fix or filled("`{command:doctor}` says what is wrong", asked))
+@reason("trouble", "{what}", lambda facts: facts.why.fix or filled("`{command:doctor}` says what is wrong", facts))
 class Trouble(Reason):
     """This machine cannot start or store any work just now; `fix` is what helps."""
 
@@ -700,9 +700,9 @@ def read_reason(facts: Mapping[str, Any]) -> Reason:
         (Settling(left_s=0.5), 'other')
     """
     kind: Any = KINDS.get(str(facts.get("kind")), Other)
-    required = {one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING}
-    found: Reason = kind.read(facts) if facts.keys() >= required else Other(str(facts.get("kind")))
-    return found
+    required = {spec.name for spec in fields(kind) if spec.default is MISSING and spec.default_factory is MISSING}
+    why: Reason = kind.read(facts) if facts.keys() >= required else Other(str(facts.get("kind")))
+    return why
 
 
 def word_of(why: Reason) -> str:

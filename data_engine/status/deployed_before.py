@@ -186,7 +186,7 @@ def present_name(rows: Sequence[Deployment], flow: str, since_utc: str) -> str:
         >>> [present_name(rows, "claims", since_utc) for since_utc in ("2026-01-04", "2026-01-06")]
         ['parts', 'claims']
     """
-    flow_of = {one.id: one.flow for one in rows}
+    flow_of = {row.id: row.flow for row in rows}
     for row in sorted(rows, key=lambda row: row.number):
         if row.kind == "withdraw" and row.flow == flow and row.at_utc >= since_utc and row.of in flow_of:
             flow = flow_of[row.of]

@@ -120,13 +120,13 @@ class FileLists:
                 f"{flow!r} has no files: it is not a flow that can run", where="files", fix="name a flow"
             )
         listed = self._list(workspace, facts)
-        places = listed.found(search, group)
+        places = listed.places(search, group)
         page = [listed.rows[at] for at in places[:limit]]
         causes: Mapping[str, Cause] = {}
         if any(row.group == "held" for row in page):
             ledger = self._source.home.ledger()
             causes = ledger.causes(*names_of(ledger, flow))
-        files = tell_earlier([listed.told(row, causes) for row in page], self._source.home.ledger(), flow)
+        files = tell_earlier([listed.status_of(row, causes) for row in page], self._source.home.ledger(), flow)
         age_s = self._clock() - listed.made_s
         return SourceFiles(
             flow=flow,
@@ -149,17 +149,17 @@ class FileLists:
         )  # what it depends on beside files and history
         for other in [other for other, files in self._kept.items() if now_s - files.asked_s > _KEPT_S]:
             self._kept.pop(other, None)
-        kept = self._kept.get(name)
-        if kept is None or kept.stamp != stamp or kept.took_s <= _QUICK_S:
+        listing = self._kept.get(name)
+        if listing is None or listing.stamp != stamp or listing.took_s <= _QUICK_S:
             with self._making:
-                kept = self._made(workspace, facts, stamp)
-        elif now_s - kept.made_s > _SPARED * kept.took_s and name not in self._under_way:
+                listing = self._made(workspace, facts, stamp)
+        elif now_s - listing.made_s > _SPARED * listing.took_s and name not in self._under_way:
             self._under_way.add(name)
             threading.Thread(
                 target=self._make_later, args=(workspace, facts, stamp), name="data-engine-files", daemon=True
             ).start()
-        kept.asked_s = now_s
-        return kept
+        listing.asked_s = now_s
+        return listing
 
     def _make_later(self, workspace: WorkspaceFacts, facts: FlowFacts, stamp: object) -> None:
         try:
@@ -215,7 +215,7 @@ class _List:
         elif not self.rows and not self.notes:
             self.notes.append(NoFiles().text)
 
-    def found(self, search: str, group: str) -> Sequence[int]:
+    def places(self, search: str, group: str) -> Sequence[int]:
         """Where the files are that pass."""
         if not group and not search.strip():
             return self._single
@@ -226,7 +226,7 @@ class _List:
             passing = [at for at in passing if word in texts[at]]
         return passing
 
-    def told(self, row: _Row, causes: Mapping[str, Cause]) -> SourceStatus:
+    def status_of(self, row: _Row, causes: Mapping[str, Cause]) -> SourceStatus:
         """A file with all that is known of it."""
         assert self._root is not None
         state = self._known(row.name)

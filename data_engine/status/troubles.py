@@ -56,7 +56,7 @@ class Known:
 
     me: str = ""
     failures: Mapping[str, Failure] = field(default_factory=dict)
-    told: Mapping[str, Sequence[Trouble]] = field(default_factory=dict)
+    troubles: Mapping[str, Sequence[Trouble]] = field(default_factory=dict)
     gone: Set[str] = frozenset()
 
 
@@ -86,7 +86,7 @@ def troubles_of(flow: FlowStatus, history: Known) -> tuple[TroubleLine, ...]:
             f"{flow.name} has been {expected.text}" if isinstance(expected, Late) else f"{flow.name}: {expected.text}"
         )
         lines.append(TroubleLine(_id(key), expected.kind, first_line(text), expected.since_utc))
-    return (*lines, *_slots_of(flow, history.told.get(flow.name, ())))
+    return (*lines, *_slots_of(flow, history.troubles.get(flow.name, ())))
 
 
 def has_recovered(flow: FlowStatus, history: Known) -> bool:
@@ -112,7 +112,7 @@ class History:
     def __init__(self, ledger: Ledger, me: str, exists: Callable[[str], bool | None] = file_exists) -> None:
         self.ledger, self._me, self._exists = ledger, me, exists
         self._failures: dict[str, Failure] = {}
-        self._told: tuple[tuple[int, int], dict[str, list[Trouble]]] | None = None
+        self._troubles: tuple[tuple[int, int], dict[str, list[Trouble]]] | None = None
 
     def of(self, status: WorkspaceStatus) -> Known:
         """What goes with this status.
@@ -151,13 +151,13 @@ class History:
 
     def _open(self) -> Mapping[str, Sequence[Trouble]]:
         version = self.ledger.version()
-        if self._told is None or self._told[0] != version:
+        if self._troubles is None or self._troubles[0] != version:
             troubles: dict[str, list[Trouble]] = {}
             for trouble in all_troubles(self.ledger):
                 if not trouble.is_closed and trouble.recovered_at_utc is None:
                     troubles.setdefault(trouble.key.flow, []).append(trouble)
-            self._told = version, troubles
-        return self._told[1]
+            self._troubles = version, troubles
+        return self._troubles[1]
 
 
 def _failure_of(flow: FlowStatus, history: Known) -> Failure | None:
