@@ -1,4 +1,4 @@
-"""The facts of a workspace, the one interface that gives them, and the one status made of them, with a daemon and without."""
+"""The facts of a workspace, their source, and the status made of them, with and without a daemon."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ if TYPE_CHECKING:
 
 @frozen
 class _Around:
-    """What a flow's status depends on beside its own facts: runs of it that are under way (and whether all were asked to end), the
-    engine, why nobody here decides about it, and whether all that other workstations deployed is known here."""
+    """The facts around a flow that its status depends on: its runs under way (`is_stopping`: all were asked to end), the engine,
+    why this machine's daemon was not asked, and whether all that other workstations deployed is known here."""
 
     is_running: bool
     is_stopping: bool
@@ -94,7 +94,7 @@ class _Around:
 
 
 def build_status(facts: WorkspaceFacts) -> WorkspaceStatus:
-    """The whole state.
+    """The status of the workspace.
 
     Example:
         >>> status = build_status(WorkspaceFacts("claims", "/team/claims", flows=()))
@@ -105,7 +105,7 @@ def build_status(facts: WorkspaceFacts) -> WorkspaceStatus:
 
 
 class StatusWriter:
-    """The status as a JSON object, again and again: what is new of no flow is not made again. Nobody may change what it gives.
+    """Write the status as a JSON object, again and again; it reuses unchanged flows, so nobody may change what it returns.
 
     Example:
         >>> StatusWriter().write(WorkspaceFacts("claims", "/team/claims", flows=()))["lease"]["state"]
@@ -116,7 +116,7 @@ class StatusWriter:
         self._written: dict[str, tuple[FlowFacts, _Around, dict[str, Any]]] = {}
 
     def write(self, facts: WorkspaceFacts) -> dict[str, Any]:
-        """As `build_status(known).as_dict()`."""
+        """The same as `build_status(facts).as_dict()`."""
         before, self._written = self._written, {}
         for flow, around in _each(facts, facts.flows):
             name = flow.entry.name
@@ -148,13 +148,13 @@ def _workspace(facts: WorkspaceFacts, *, flows: tuple[FlowStatus, ...]) -> Works
 
 
 def flow_status(facts: WorkspaceFacts, flow: FlowFacts) -> FlowStatus:
-    """One flow of the workspace."""
+    """The status of one flow."""
     ((_, around),) = _each(facts, [flow])
     return _flow(flow, around)
 
 
 def _each(facts: WorkspaceFacts, flows: Iterable[FlowFacts]) -> Iterator[tuple[FlowFacts, _Around]]:
-    """The flows, each with what its status depends on beside its own facts."""
+    """Each flow with the facts around it."""
     at_rest = _Around(
         is_running=False,
         is_stopping=False,
@@ -255,12 +255,13 @@ _SEEN = "another workstation was seen"
 
 @frozen
 class FlowFacts:
-    """One flow as it is known now. `entry` is what production runs, or the module where none of it is deployed.
+    """The facts of one flow now. `entry` is what production runs, or the module where nothing is deployed.
 
-    `deployment_status` tells how the module stands to what is deployed; `held` counts its files that are held, `retried` those that failed and are tried again later; `why` is what planning
-    said last of the flow as a whole; `waiting` is why work of it that could start does not. Of a flow that is not `is_read`
-    only the file is known. `cadence` is how often its folder is looked through, where that is rarer than its interval says.
-    `switch` is what somebody said last of whether it runs by itself. `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings, `warnings` how many its last run has in its log, `rejected` how many rows its checks reject now.
+    `deployment_status` compares the module with what is deployed; `held` counts its held files, `retried` those that failed and
+    are tried again later; `why` is planning's last reason for the whole flow; `waiting` is why work that could start does not.
+    Until it `is_read` only the file is known. `cadence` is how often its folder is scanned, where that is rarer than its interval.
+    `switch` is the last decision whether it runs by itself, `expected` how it meets its expectations, `timezone` that of the
+    settings. `warnings` counts those in the log of its last run, `rejected` the rows that its checks reject now.
     """
 
     entry: CatalogEntry
@@ -286,12 +287,12 @@ class FlowFacts:
 
     @property
     def tz(self) -> str | None:
-        """The zone that its schedule is meant in; None for this machine's, or where it has none."""
+        """The zone of its schedule; None for this machine's, or without a schedule."""
         return clock_zone(self.entry, self.timezone)
 
     @property
     def failed(self) -> LastRunFailed | None:
-        """That the last run of a flow that holds no files failed; None where it did not."""
+        """The failure of the last run of a flow that holds no files; None without one."""
         run = self.last_run
         if run is None or self.entry.mode == "poll" or run.status not in BAD_ENDS:
             return None
@@ -301,15 +302,15 @@ class FlowFacts:
 
     @property
     def warned(self) -> LastRunWarned | None:
-        """That its last run has warnings; None where it has none."""
+        """The warnings of its last run; None without any."""
         run = self.last_run
         return None if run is None or not self.warnings else LastRunWarned(self.warnings, run.run_id)
 
 
 @frozen
 class WorkspaceFacts:
-    """Everything a status is made of. `elsewhere` is said of the workstation that owns the workspace, when it is another one;
-    `warnings` are of the settings (keys nobody reads) and of this machine's clock, `not_flows` of what looks like a flow."""
+    """Everything a status is made of. `elsewhere` is the other workstation that owns the workspace, if any; `warnings` are about
+    the settings (keys nobody reads) and this machine's clock, `not_flows` about files that look like flows."""
 
     workspace_id: str
     workspace_root: str
@@ -331,13 +332,13 @@ class WorkspaceFacts:
 
     @property
     def unasked(self) -> OwnedElsewhere | DaemonSilent | None:
-        """Why what is known of flows is not from this machine's daemon, where one owns the workspace; None where nothing is."""
+        """Why the facts of flows are not from this machine's daemon: another owner, or a silent daemon; None without either."""
         daemon = self.daemon
         return self.elsewhere or (DaemonSilent(daemon.pid) if daemon.silent and daemon.pid is not None else None)
 
     @property
     def is_all_known(self) -> bool:
-        """Whether this machine has all that other workstations have published, and its daemon has read what that deploys."""
+        """Whether this machine has everything that other workstations published, and its daemon has read those deployments."""
         return self.are_deployments_read and not (self.lease.is_behind or self.engine.starting)
 
     def flow(self, name: str) -> FlowFacts | None:
@@ -346,7 +347,7 @@ class WorkspaceFacts:
 
 
 class FactSource(Protocol):
-    """Where the facts of a workspace come from. May be asked from any thread, but for `facts`. The history is that of `home`."""
+    """The source of a workspace's facts. Any thread may ask it, but for `facts`. The history is that of `home`."""
 
     @property
     def home(self) -> LocalWorkspace:
@@ -362,7 +363,7 @@ class FactSource(Protocol):
         ...
 
     def poller(self, flow: str) -> FolderPoller | None:
-        """The engine's own look at the flow's folder; None where nobody looks."""
+        """The engine's poller of the flow's folder; None where nobody scans it."""
         ...
 
     def memory(self, flow: str) -> KnownSources:
@@ -375,7 +376,7 @@ class FactSource(Protocol):
 
 
 def owned_elsewhere(status: LeaseStatus, machine_id: str) -> OwnedElsewhere | None:
-    """The workstation that owns the workspace, when it is another one than this one; what is known of its engine.
+    """The other workstation that owns the workspace, and whether its engine is on; None where none does.
 
     Example:
         >>> owned_elsewhere(LeaseStatus("owned", {"machine_id": "m2", "host_name": "ANNA-PC"}, engine_on=True), "m1").text
@@ -388,7 +389,7 @@ def owned_elsewhere(status: LeaseStatus, machine_id: str) -> OwnedElsewhere | No
 
 
 def blocked_by(facts: WorkspaceFacts, flow: FlowFacts) -> tuple[str, ...]:
-    """The kinds of all that keeps the flow from running by itself, whatever is due."""
+    """The kinds of all reasons that keep the flow from running by itself."""
     is_draft = flow.deployment_status.kind == "not_deployed" and facts.elsewhere is None
     is_off = facts.unasked is None and not facts.engine.on
     causes = (
@@ -401,7 +402,7 @@ def blocked_by(facts: WorkspaceFacts, flow: FlowFacts) -> tuple[str, ...]:
 
 
 def what_does_again(run: Run, flow: Flow) -> str:
-    """What does a run again that was abandoned, as `LastRunFailed.again` calls it; `flow` reads no folder.
+    """What runs an abandoned run again, as a word of `LastRunFailed.again`; `flow` reads no folder.
 
     Example:
         >>> from data_engine import Flow
@@ -423,7 +424,7 @@ def what_does_again(run: Run, flow: Flow) -> str:
 
 
 def requests_told(ledger: Ledger, now_s: float) -> list[RequestStatus]:
-    """The requests of the last day that an owner has seen, the newest first.
+    """The newest requests of the last day that an owner has seen, the newest first.
 
     Raises:
         LedgerError: it cannot be read.
@@ -450,7 +451,7 @@ def requests_told(ledger: Ledger, now_s: float) -> list[RequestStatus]:
 
 
 def backfills_recent(ledger: Ledger, now_s: float) -> list[Backfill]:
-    """The backfills that run, and of each flow the newest of the last day.
+    """The backfills that run, and the newest of each flow in the last day.
 
     Raises:
         LedgerError: it cannot be read.
@@ -464,7 +465,7 @@ def backfills_recent(ledger: Ledger, now_s: float) -> list[Backfill]:
 
 
 def last_runs(ledger: Ledger) -> dict[str, Run]:
-    """The newest run of every flow that ever ran, by its name; of one that was renamed and has not run since, under its name of before.
+    """The newest run of every flow by its name; of a renamed flow that has not run since, the one of its earlier name.
 
     Raises:
         LedgerError: it cannot be read.
@@ -480,7 +481,7 @@ def last_runs(ledger: Ledger) -> dict[str, Run]:
 
 
 def rejected_now(ledger: Ledger) -> dict[tuple[str, str], int]:
-    """How many rows checks reject now, by flow and source; of a flow that was renamed also those of its names of before.
+    """How many rows checks reject now, by flow and source; of a renamed flow also those of its earlier names.
 
     Raises:
         LedgerError: it cannot be read.
@@ -503,17 +504,14 @@ def rejected_by_flow(rejected: Mapping[tuple[str, str], int], gone: Collection[t
 
 
 class OthersSeen:
-    """What of other workstations is known at this machine; it is kept in the ledger, and asked there once.
-
-    `machine_id` is this machine's.
-    """
+    """Whether other workstations were ever seen from this machine (`machine_id`); kept in the ledger, and read there once."""
 
     def __init__(self, ledger: Ledger, machine_id: str) -> None:
         self._ledger, self._machine_id = ledger, machine_id
         self._known: bool | None = None
 
     def complete(self, lease: LeaseStatus) -> LeaseStatus:
-        """The lease with whether another workstation was ever seen.
+        """Add to the lease whether another workstation was ever seen.
 
         Raises:
             LedgerError: the ledger cannot be read.
@@ -531,7 +529,7 @@ _MOST_LOOKS = 1000
 
 
 class HeldFiles:
-    """Tells what is held, and what of that which rejects rows is gone; the history is read again only when somebody has written there."""
+    """The held files, and the sources with rejected rows that are gone; reads the history only when it has changed."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -540,9 +538,9 @@ class HeldFiles:
         self._rejecting: Collection[tuple[str, str]] = ()
 
     def of(self, watches: Iterable[PlannedFlow]) -> dict[str, set[SourceKey]]:
-        """The files of each poll flow that are there, and held as the history has it; flows without one are left out.
+        """The held files of each poll flow that exist; flows without any are left out.
 
-        Of a great many the first thousand are looked at; the others are taken to be there.
+        Of a great many the first thousand are looked at; the others count as existing.
 
         Raises:
             LedgerError: the history cannot be read.
@@ -558,7 +556,7 @@ class HeldFiles:
         return files
 
     def gone(self, flows: Iterable[Flow]) -> frozenset[tuple[str, str]]:
-        """The sources, each with its flow, whose rows checks have rejected and that are gone; of a great many the first are looked at.
+        """The sources with rejected rows that are gone, each with its flow; of a great many the first are looked at.
 
         Raises:
             LedgerError: the history cannot be read.
@@ -588,5 +586,5 @@ def _is_held(watch: PlannedFlow, state: SourceState, *, is_looked_at: bool) -> b
     if signature is None:
         return False
     candidate = Candidate(state.key, signature, 0.0, 0.0)
-    # What else rules decide, such as comparing contents, comes after a file that differs.
+    # Other rules, such as comparing contents, apply only to a file that differs.
     return isinstance(judge(candidate, state, Rules(), settle_s=0.0, now_s=0.0).why, Held)

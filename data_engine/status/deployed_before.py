@@ -1,4 +1,4 @@
-"""The history of a workspace's deployments, as people are told of it, and which flows it knows that are there no more."""
+"""The history of a workspace's deployments for people, and the flows in it that exist no more."""
 
 from __future__ import annotations
 
@@ -38,13 +38,11 @@ def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment
     ledger = home.ledger()
     rows = published(ledger, flow)
     before = [published(ledger, name) for name in (() if flow is None else names_of(ledger, flow)[1:])]
-    left_out = set[
-        str
-    ]()  # what ended a flow under a name when it was renamed, and what another one of the name ran since
+    left_out = set[str]()  # a rename's end of the old name, and what another flow of that name ran since
     for former in before:
         ends = [at for at, row in enumerate(former) if row.kind == "withdraw" and row.of is not None]
         left_out |= {row.id for row in former[: next(iter(ends), len(former)) + 1]}
-    rows += chain.from_iterable(before)  # all of them say which of them holds
+    rows += chain.from_iterable(before)  # which one holds depends on all of them
     return [
         row
         for row in deployment_status.marked_history(rows, kept_ids=kept_ids(rows, home.settings_shown()))
@@ -53,7 +51,7 @@ def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment
 
 
 def undeployed(rows: Sequence[Deployment], flow: str) -> Undeployed | None:
-    """That production ran a flow of this name once; None where it does, or nobody has deployed one. `rows` is the newest first."""
+    """The reason of a flow that production ran once; None where it runs, or was never deployed. `rows`: the newest first."""
     from data_engine.reasons.kinds import Undeployed
 
     own = [row for row in rows if row.flow == flow]
@@ -69,8 +67,8 @@ def find_flow(home: LocalWorkspace, name: str) -> Path:
     """The file of the flow module `name`, as `find_module` finds it.
 
     Raises:
-        FlowValidationError: there is none (lists those there are, and tells of one that was undeployed, or that production runs
-            though its file is gone), or two files share the name; or `name` is no text.
+        FlowValidationError: there is none (lists the others; says when it was undeployed, or runs though its file is gone), or
+            two files share the name; or `name` is no text.
     """
     check_flow_name(name)
     try:
@@ -91,7 +89,7 @@ def find_flow(home: LocalWorkspace, name: str) -> Path:
 
 
 def find_to_tidy(home: LocalWorkspace, name: str) -> Path:
-    """As `find_flow`; of a flow that was undeployed and is gone the error tells in which folders its outputs are.
+    """The same as `find_flow`; for an undeployed flow that is gone the error names the folders of its outputs.
 
     Raises:
         FlowValidationError: there is none.
@@ -116,11 +114,12 @@ def find_to_tidy(home: LocalWorkspace, name: str) -> Path:
 
 
 def refuse_second_copy(home: LocalWorkspace, rows: Sequence[Deployment], name: str, set_id: str) -> None:
-    """Return where the module `name`, as the set `set_id` holds it, lies nowhere under `flow_modules`, or where it belongs; `rows` is the
-    history, the newest first.
+    """Refuse to restore the module `name` of the set `set_id` while it lies in `flow_modules` under another name or in a subfolder.
+
+    `rows` is the history, the newest first.
 
     Raises:
-        FlowValidationError: it has another name now, or lies in a subfolder; says where, and how both are had.
+        FlowValidationError: it does; says where, and how to have both.
     """
     folder, deployments = home.layout.flow_modules_dir, home.deployments()
     contents, unreadable = read_contents(folder)
@@ -142,7 +141,7 @@ def refuse_second_copy(home: LocalWorkspace, rows: Sequence[Deployment], name: s
 
 
 def require_flow(home: LocalWorkspace, name: str) -> None:
-    """Return where a flow of this name is there, or was deployed once.
+    """Refuse a name of which no flow exists or was ever deployed.
 
     Raises:
         FlowValidationError: there is and was none; names the nearest.
@@ -153,7 +152,7 @@ def require_flow(home: LocalWorkspace, name: str) -> None:
 
 
 def former_names(rows: Sequence[Deployment], flow: str) -> tuple[str, ...]:
-    """What the flow was called before, the newest first; `rows` is the history, or what of it tells of renamed flows.
+    """The earlier names of the flow, the newest first; `rows` is the history, or its rows about renamed flows.
 
     Example:
         >>> rows = [Deployment("d2", 2, "parts", "deploy", "s"), Deployment("d3", 3, "claims", "withdraw", "", of="d2")]
@@ -169,7 +168,7 @@ def former_names(rows: Sequence[Deployment], flow: str) -> tuple[str, ...]:
 
 
 def names_of(ledger: Ledger, flow: str) -> tuple[str, ...]:
-    """The flow's name, then those that it had before, the newest first.
+    """The flow's name, then its earlier names, the newest first.
 
     Raises:
         LedgerError: the history cannot be read.
@@ -178,7 +177,7 @@ def names_of(ledger: Ledger, flow: str) -> tuple[str, ...]:
 
 
 def present_name(rows: Sequence[Deployment], flow: str, since_utc: str) -> str:
-    """What a flow is called now that was called so at this time; `rows` is the history, or what of it tells of renamed flows.
+    """The name now of a flow that had this name at that time; `rows` is the history, or its rows about renamed flows.
 
     Example:
         >>> rows = [Deployment("d2", 2, "parts", "deploy", "s"),
@@ -194,7 +193,7 @@ def present_name(rows: Sequence[Deployment], flow: str, since_utc: str) -> str:
 
 
 def flow_called(rows: Sequence[Deployment], name: str) -> str:
-    """The flow that somebody means who may have named its file; `rows` is the history.
+    """The flow that a person means by its name or its file's; `rows` is the history.
 
     Example:
         >>> rows = [Deployment("d1", 1, "claims", "deploy", "s1")]
@@ -207,7 +206,7 @@ def flow_called(rows: Sequence[Deployment], name: str) -> str:
 
 
 def left_out(home: LocalWorkspace, but: Collection[str]) -> dict[str, Deployment]:
-    """The flows that somebody undeployed though their modules are there, but for these: with what let them run no more.
+    """The flows that somebody undeployed though their modules exist, except `but`, each with the row that ended it.
 
     Raises:
         LedgerError: the history cannot be read.
@@ -221,7 +220,7 @@ def left_out(home: LocalWorkspace, but: Collection[str]) -> dict[str, Deployment
 
 
 def kept_ids(rows: Sequence[Deployment], settings: WorkspaceSettings) -> set[str]:
-    """The deployments whose sets stay."""
+    """The ids of the deployments whose sets are kept."""
     since_utc = utc_text(time.time() - settings.history.retention_days * _DAY_S)
     return deployment_status.kept_deployments(rows, keep=settings.deploy.keep, since_utc=since_utc)
 
@@ -230,8 +229,7 @@ _Row = TypeVar("_Row", bound=Any)
 
 
 def tell_earlier(rows: Sequence[_Row], ledger: Ledger, flow: str | None = None) -> list[_Row]:
-    """The rows, all of one `flow` or each of its own, of which those whose `why` is that they are done by the code of an earlier
-    deployment say so."""
+    """The rows, all of one `flow` or each of its own; those that an earlier deployment's code has done say so in their `why`."""
     from data_engine.reasons.kinds import Done
 
     done: dict[str, list[str]] = {}
@@ -251,8 +249,7 @@ def tell_earlier(rows: Sequence[_Row], ledger: Ledger, flow: str | None = None) 
 
 
 def with_earlier_code(history: Sequence[Deployment], flow: str, ran: Mapping[str, str]) -> frozenset[str]:
-    """The runs of the flow that ran another deployment's code than it runs now: of those that `ran`, by their ids, the deployments of theirs
-    that are known.
+    """The runs that ran other code than the flow runs now; `ran` are the deployments of runs by their ids, as far as known.
 
     Example:
         >>> one, two, same = (Deployment(f"d{n}", n, "claims", "deploy", "s", code) for n, code in ((1, "a"), (2, "b"), (3, "b")))
@@ -267,7 +264,7 @@ def with_earlier_code(history: Sequence[Deployment], flow: str, ran: Mapping[str
 
 
 def rolled_back_words(ledger: Ledger, row: Deployment) -> str:
-    """What a flow runs again after a rollback: when that was deployed, and that no good run of it is known.
+    """Say what a flow runs again after a rollback: when that was deployed, and whether no good run of it is known.
 
     Raises:
         LedgerError: the history cannot be read.
@@ -280,7 +277,7 @@ def rolled_back_words(ledger: Ledger, row: Deployment) -> str:
 
 
 def deployment_cells(row: Deployment) -> tuple[str, ...]:
-    """A deployment as a row tells it after its id: flow, when, who, what, what changed, Git, how it compared, note."""
+    """The cells of a deployment's row after its id: flow, when, who, what, what changed, Git, how it compared, note."""
     state = row.word if row.is_kept or row.kind == "withdraw" else f"{row.word}, not kept"
     if row.is_live:
         state = "live, by rollback" if row.kind == "rollback" else "live"

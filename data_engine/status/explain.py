@@ -1,7 +1,7 @@
-"""Why a flow, or each of its sources, does or does not run: planning's own values, a row each.
+"""Explain why a flow, or each of its sources, does or does not run: planning's own reasons, a row each.
 
-`explain` is the only one who answers, over a source of facts: a daemon that runs, or what lies there while none does. With
-an engine that is on the reasons are those its last look was decided by; without one the folder is looked at once, here.
+`explain` reads a source of facts: the running daemon, or the files and the ledger. With the engine on, the reasons are those
+of its last scan; with the engine off, the folder is scanned once, now.
 """
 
 from __future__ import annotations
@@ -81,22 +81,22 @@ from data_engine.status.runs import params_words
 from data_engine.workspace.layout import WorkspaceLayout
 
 MOST_ROWS = 1000
-"""Of one flow; a folder may hold a hundred thousand files."""
+"""Rows for one flow; a folder may hold a hundred thousand files."""
 
 WOULD_RUN = (Running, Settling, WaitsForSettling, Locked, NeedsHash, *get_args(WhyDue))
 _SINCE = (Held, RetryLater, *WOULD_RUN)
-"""What is told of the source of an output: that it has changed since."""
+"""Reasons that show that the source of an output has changed since."""
 _FEW = 2
 
 
 @frozen
 class Explanation(Record):
-    """One line of an explanation; without a source it is about the whole flow. `reason` is `why` in words; `cause` is why the
-    last run of a held source ended as it did. `fix` is what changes it, with the command. `written_by` is the run that wrote last
-    what a run of itself would not write, because it was given `written_with`. `run_id` is the run that is under way, or that waits.
-    `blocked_by` are the kinds of what keeps the whole flow from running now, where the `fix` depends on it. `tz` is the zone that
-    `next_run_utc` is meant in, None for this machine's. `gone` are outputs of the last good run that do not exist any more. A flow that
-    `is_batch` runs for all of its files at once. `abandoned` is the last run of a source that is to be done again, though not now.
+    """One row of an explanation; without a source it is about the whole flow. `reason` is `why` in words, `cause` why the last
+    run of a held source failed, and `fix` the command that changes it. `written_by` is a newer run with other params
+    (`written_with`). `run_id` is the run that is under way, or waits. `blocked_by` are the kinds of reasons that keep the whole
+    flow from running, where the `fix` depends on them. `tz` is the zone of `next_run_utc`, None for this machine's. `gone` are
+    outputs of the last good run that do not exist any more. A flow that `is_batch` runs for all of its files at once.
+    `abandoned` is the last run of a source that is due again, and cannot run now.
 
     Example:
         >>> row = Explanation("claims", "/in/a.csv", Settling(0.5))
@@ -152,15 +152,14 @@ class Explanation(Record):
 
     @property
     def fix(self) -> str | None:
-        """What a person types, or does, to change it; None where it changes by itself, or is as it should be."""
+        """The command or action that changes it; None where it changes by itself, or nothing is wrong."""
         return remedy_of(self.why, self.flow, self.source, _mend(self), self.blocked_by, is_batch=self.is_batch)
 
 
 def explain(source: FactSource, facts: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
-    """Why the flow `subject` does or does not run, or the file at `file`, which may be `subject` inside a flow's source; of an
-    output which run wrote it last.
+    """Explain why the flow `subject` or the file at `file` does or does not run, or which run wrote an output last.
 
-    `facts` are the facts of the source as they are now.
+    `subject` may be the file's path inside a flow's source. `facts` are those of the source, now.
 
     Raises:
         FlowValidationError: neither a flow, nor a source file, nor an output.
@@ -179,7 +178,7 @@ def explain(source: FactSource, facts: WorkspaceFacts, subject: str, file: str) 
 
 
 def _with_gone(source: FactSource, facts: WorkspaceFacts, rows: list[Explanation]) -> list[Explanation]:
-    """The rows, each of what is done with the outputs of that run which are gone; of a flow that reads no folder, its last run's."""
+    """Add the outputs that are gone: of its run to each row that is done, of the last run to a flow that reads no folder."""
     last = {flow.entry.name: flow.last_run for flow in facts.flows}
 
     def run_of(row: Explanation) -> str | None:
@@ -225,7 +224,7 @@ def _explained(source: FactSource, facts: WorkspaceFacts, subject: str, file: st
 
 
 def _of_file(source: FactSource, facts: WorkspaceFacts, path: Path, subject: str) -> list[Explanation]:
-    """The rows of each flow under whose source the file lies."""
+    """The rows of each flow whose source contains the file."""
     rows = []
     for flow, file, inside, why in flows_of_file(facts, path, named=subject):
         if why is not None:
@@ -238,7 +237,7 @@ def _of_file(source: FactSource, facts: WorkspaceFacts, path: Path, subject: str
 def _of_output(
     source: FactSource, facts: WorkspaceFacts, subject: str, file: str, *, by_name: bool
 ) -> Iterator[Explanation]:
-    """Which run wrote the file last, and that its source has changed since."""
+    """The runs that wrote the file last, and their sources that have changed since."""
     for name, of, why in last_written(
         source.home.ledger(), subject, file, workspace=facts.workspace_root, by_name=by_name
     ):
@@ -249,7 +248,7 @@ def _of_output(
 
 
 def _of_last_run(flow: FlowFacts, *, is_running: bool) -> Iterator[Explanation]:
-    """That the last run failed, or has warnings."""
+    """Rows for a last run that failed, or has warnings."""
     name, run = flow.entry.name, flow.last_run
     if flow.failed is not None and run is not None and not is_running:
         yield Explanation(name, None, flow.failed, cause=run.why)
@@ -258,7 +257,7 @@ def _of_last_run(flow: FlowFacts, *, is_running: bool) -> Iterator[Explanation]:
 
 
 def _of_passed_slots(source: FactSource, flow: FlowFacts, *, is_busy: bool) -> Iterator[Explanation]:
-    """That slots of a deployed schedule passed without a run."""
+    """A row for the slots of a deployed schedule that passed without a run."""
     trigger = None if flow.entry.flow is None else flow.entry.flow.trigger
     if isinstance(trigger, Schedule) and flow.deployment_status.kind != "not_deployed":
         name, now_s = flow.entry.name, time.time()
@@ -269,7 +268,7 @@ def _of_passed_slots(source: FactSource, flow: FlowFacts, *, is_busy: bool) -> I
 
 
 def ways(rows: Sequence[Explanation]) -> list[str]:
-    """What changes what these rows say, each once: of several sources with the same reason as one.
+    """The remedies for these rows, one line for each reason, also where several sources share it.
 
     Example:
         >>> from data_engine.reasons.kinds import EngineOff
@@ -291,12 +290,12 @@ def ways(rows: Sequence[Explanation]) -> list[str]:
 
 
 def _mend(row: Explanation) -> str | None:
-    """The fix of the error for which its source is held."""
+    """The fix of the error that holds the source."""
     return None if row.cause is None else row.cause.get("fix")
 
 
 def _of_flow(source: FactSource, facts: WorkspaceFacts, flow: FlowFacts, path: str | None = None) -> list[Explanation]:
-    """Each source of the flow, or the one at `path` inside its folder, or the flow as a whole."""
+    """The rows of each source of the flow, of the one at `path` in its folder, or of the flow as a whole."""
     entry = flow.entry
     if entry.flow is None:
         error = entry.error or FlowValidationError("unknown")
@@ -333,7 +332,7 @@ def _of_one_file(
     path: str,
     under_way: Mapping[str | None, Reason],
 ) -> list[Explanation]:
-    """Of a flow that looks through no folder: what is said of the file at `path` inside it, and not of another that runs."""
+    """The rows of the file at `path` alone, for a flow that scans no folder."""
     name, root = flow.entry.name, watch.trigger.source
     assert root is not None
     file = str(root / path)
@@ -350,7 +349,7 @@ def _of_one_file(
 def _as_a_whole(
     flow: FlowFacts, watch: PlannedFlow, blocked: Reason | None, under_way: Sequence[Reason]
 ) -> list[Reason]:
-    """Why a flow does or does not run that has no sources, or whose sources nobody looks at."""
+    """The reasons of a flow that has no sources, or whose sources nobody scans."""
     reasons: list[Reason | None]
     if under_way or flow.waiting is not None:
         reasons = [*under_way, flow.waiting]
@@ -360,7 +359,7 @@ def _as_a_whole(
 
 
 def what_blocks(facts: WorkspaceFacts, flow: FlowFacts) -> Reason | None:
-    """What keeps the whole flow from running by itself, whatever is due; None when nothing does."""
+    """The reason that keeps the whole flow from running by itself; None without one."""
     status = flow.deployment_status
     if status.kind == "not_deployed" and (facts.elsewhere is None or facts.is_all_known):
         return NotDeployed(flow.entry.name, status.error, status.goes_live_s, status.shares_with)
@@ -370,9 +369,9 @@ def what_blocks(facts: WorkspaceFacts, flow: FlowFacts) -> Reason | None:
 def reason_now(
     why: Reason, *, under_way: Reason | None, blocked: Reason | None = None, waiting: Reason | None = None
 ) -> Reason:
-    """Why a source does or does not run, of the reason it was judged with.
+    """Why a source does or does not run now, from the reason `why` of its verdict.
 
-    `under_way` is said of its run, where there is one, `blocked` is what keeps its whole flow from running, `waiting` why work
+    `under_way` is the reason of its run under way, `blocked` the one that keeps its whole flow from running, `waiting` why work
     that could start does not.
 
     Example:
@@ -388,7 +387,7 @@ def reason_now(
 
 
 def look_now(source: FactSource, watch: PlannedFlow, sources: KnownSources | None = None) -> FolderPoller:
-    """A look at the flow's folder now; it hands nothing over, and retries nothing. `sources` is what is known, where not as it is now."""
+    """Scan the flow's folder now; starts and retries nothing. `sources` is what is known of them, by default as of now."""
     memory = sources or source.memory(watch.flow)
     poller = FolderPoller(watch, read=lambda: memory, rules=replace(Rules.of(source.home.settings_shown()), retries=0))
     poller.poll()
@@ -398,7 +397,7 @@ def look_now(source: FactSource, watch: PlannedFlow, sources: KnownSources | Non
 
 
 def _with_runs(facts: WorkspaceFacts, rows: list[Explanation]) -> list[Explanation]:
-    """The rows, each of a run that is under way or waits with its id, by which it can be stopped alone."""
+    """Add to each row of a run that is under way or waits its id, by which it can be stopped alone."""
     waiting: dict[tuple[str, str | None], str] = {}
     for queue in facts.waiting:
         for run in queue.runs:
@@ -414,7 +413,7 @@ def _with_runs(facts: WorkspaceFacts, rows: list[Explanation]) -> list[Explanati
 
 
 def _with_writers(source: FactSource, flow: FlowFacts, rows: list[Explanation]) -> list[Explanation]:
-    """The rows, each that says nothing of a newer run with other params with that run."""
+    """Add to the row of each source the newer run with other params, if any."""
     planned = flow.entry.flow
     written = {} if planned is None else written_with_params(source.home.ledger(), flow.entry.name)
     if planned is None or not written:
@@ -434,7 +433,7 @@ def _with_writers(source: FactSource, flow: FlowFacts, rows: list[Explanation]) 
 def _newest_writers(
     source: FactSource, flow: FlowFacts, planned: Flow, runs: Mapping[str | None, Run]
 ) -> dict[str | None, Run]:
-    """Of runs with other params, by the path in the source, those that are newer than what production did; by source."""
+    """The `runs` with other params (by path in the source) that are newer than production's, by source."""
     trigger = planned.trigger
     if not isinstance(trigger, Poll):
         newest = newest_writer(source.home.ledger(), flow.entry.name)
@@ -459,8 +458,7 @@ def _as_the_engine_looks(
     waiting: Reason | None,
     under_way: Mapping[str | None, Reason],
 ) -> list[Explanation]:
-    """As the engine judges each source, and how often it looks. `waiting` is why work that could start does not."""
-
+    """The engine's verdict on each source, and how often it scans. `waiting` is why work that could start does not."""
     behind = waiting or (WaitingForOwnRun() if under_way else None)
 
     def why_of(name: str, verdict: Verdict) -> Reason:
@@ -481,7 +479,7 @@ def _as_a_look_shows(
     *,
     under_way: Mapping[str | None, Reason],
 ) -> list[Explanation]:
-    """While nothing of the flow runs by itself, from a look at its folder now: `blocked` is why what would run does not."""
+    """The rows of a flow that does not run by itself (`blocked` says why), from a scan of its folder now."""
 
     def why_of(name: str, verdict: Verdict) -> Reason:
         return reason_now(verdict.why, under_way=under_way.get(name), blocked=each)
@@ -500,7 +498,7 @@ def _rows(
     if not verdicts:
         nothing = NoFiles() if path is None else poller.why_not_there(path)
         return [Explanation(flow, str(root / (path or "")), nothing)]
-    # what somebody may wait for comes first, then goes by path
+    # first what somebody may wait for, then by path
     verdicts.sort(
         key=lambda verdict: (isinstance(verdict.why, (Done, OwnOutput)), verdict.key.path or "" if verdict.key else "")
     )
@@ -536,7 +534,7 @@ _SUFFIXES = (".ipynb", ".py")
 
 
 def flow_meant(facts: WorkspaceFacts, subject: str, file: str) -> FlowFacts | None:
-    """The flow that is called `subject`, or whose module is the file at `file`, or has that file name."""
+    """The flow named `subject`, or the one whose module is the file at `file` or has the file name `subject`."""
     flow = facts.flow(subject)
     if flow is not None:
         return flow
@@ -545,7 +543,7 @@ def flow_meant(facts: WorkspaceFacts, subject: str, file: str) -> FlowFacts | No
 
 
 def why_no_flow(facts: WorkspaceFacts, subject: str, file: str) -> FlowValidationError | None:
-    """Why the file that is meant is no flow, though it lies in `flow_modules`; None where none is meant."""
+    """The error for a file in `flow_modules` that is not a flow; None for any other."""
     path = _module(facts, subject, file)
     if path is None:
         return None
@@ -556,9 +554,9 @@ def why_no_flow(facts: WorkspaceFacts, subject: str, file: str) -> FlowValidatio
 def flows_of_file(
     facts: WorkspaceFacts, path: Path, *, named: str
 ) -> Iterator[tuple[FlowFacts, Path, str, NameFiltered | NotListed | OwnOutput | None]]:
-    """The flows under whose source the file lies, with the file, its path inside, and why its name rules it out, if it does.
+    """The flows whose source contains the file, each with the file, its path inside, and why its name rules it out, if so.
 
-    A file at `path`, which is absolute, or one that is `named` by its path inside the source.
+    The file is at the absolute `path`, or `named` by its path inside the source.
     """
     for flow in sorted(facts.flows, key=lambda flow: flow.entry.name):
         watch = None if flow.entry.flow is None else PlannedFlow.of(flow.entry.flow)
@@ -589,18 +587,18 @@ _MAY_BEGIN_S = 60.0
 def passed_slots(
     trigger: Schedule, served: Sequence[tuple[str, str]], *, timezone: str | None, now_s: float, is_busy: bool = False
 ) -> SlotsPassed | None:
-    """The slots of the last `LOOK_BACK_S` that no run has served and that none will: all with `catch_up="none"`, with "latest"
-    those before the newest that one did; None where there are none.
+    """The slots of the last `LOOK_BACK_S` that no run has served or will serve; None without any.
 
-    `served` are the slots as the ledger has them, each with its run; one without a run that is no time of this schedule is when
-    the schedule was first seen, and nothing before it is told. While the flow `is_busy` the newest may have its run yet.
+    With `catch_up="none"` these are all, with "latest" those before the newest that a run served. `served` are the slots in the
+    ledger, each with its run; one without a run that is no time of this schedule is when the schedule was first seen, and nothing
+    before it counts. While the flow `is_busy` the newest may still get its run.
 
     Example:
         >>> from data_engine.flow.flow import Flow
         >>> daily = Flow("A").watch(mode="schedule", time="07:00", catch_up="none", tz="UTC").trigger
-        >>> known = [("2026-01-05T12:00:00.000000+00:00", ""), ("2026-01-06T07:00:00.000000+00:00", "r1")]
+        >>> served = [("2026-01-05T12:00:00.000000+00:00", ""), ("2026-01-06T07:00:00.000000+00:00", "r1")]
         >>> now_s = datetime.fromisoformat("2026-01-09T08:00+00:00").timestamp()
-        >>> passed_slots(daily, known, timezone=None, now_s=now_s).text.partition(" (")[0]
+        >>> passed_slots(daily, served, timezone=None, now_s=now_s).text.partition(" (")[0]
         '3 slots since 2026-01-07 passed without a run, the last of them 2026-01-09 07:00:00 UTC'
     """
     if trigger.interval_seconds is not None or trigger.catch_up == "all" or not served:
@@ -622,7 +620,7 @@ def passed_slots(
 
 
 def _newest(rule: Slots, after_s: float, until_s: float) -> list[float]:
-    """The slots between these times, in order; of very many those of the newest days."""
+    """The slots between these times, in order; of very many only those of the newest days."""
     slots: list[float] = []
     while until_s > after_s and len(slots) < _MOST:
         begin_s = max(after_s, until_s - _DAY_S)
@@ -643,7 +641,7 @@ _WHEN = {
 
 
 def abandoned(state: SourceState | None) -> Interrupted | None:
-    """The last run of a source, where that was abandoned and is to be done again; None of one that was abandoned twice, too."""
+    """The abandoned last run of a source that runs again; None also after two, which hold the source."""
     if state is None or state.status != "abandoned" or holds(state):
         return None
     return Interrupted(state.last_run_id, (state.error or "").partition("\n")[0] or None)

@@ -1,5 +1,5 @@
-"""What lies where flows read and write: what is wrong with sources and mirrors now, whom flows tell that this machine does not know, why a
-run finds nothing to do, which outputs are gone, and which run wrote a file last, from what and with what."""
+"""Look where flows read and write: what is wrong with sources and mirrors, why a run finds nothing to do, which outputs are
+gone, and which run wrote a file last. Also: the alert recipients that have no secret on this machine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MOST_NAMES = 2_000
 
 
 def source_warnings(flow: Flow) -> list[str]:
-    """What keeps the flow's source or mirror from being used now, each with its fix; it may be there tomorrow.
+    """Why the flow's source or mirror cannot be used now, each with its fix; tomorrow it may be there.
 
     Example:
         >>> flow = Flow("Claims", "claims").watch(mode="poll", source="/nowhere/in", interval="10s")
@@ -53,7 +53,7 @@ def source_warnings(flow: Flow) -> list[str]:
 
 
 def all_source_warnings(flows: Sequence[Flow]) -> list[list[str]]:
-    """The `source_warnings` of each flow, within `LOOK_LIMIT_S` for all together: a drive that hangs is told, and holds up nobody."""
+    """The `source_warnings` of each flow, within `LOOK_LIMIT_S` for all together; a drive that hangs gets a warning."""
     warnings: dict[int, list[str]] = {}
 
     def look(number: int) -> None:
@@ -76,7 +76,7 @@ def all_source_warnings(flows: Sequence[Flow]) -> list[list[str]]:
 
 
 def with_source_warnings(entries: Iterable[CatalogEntry]) -> tuple[CatalogEntry, ...]:
-    """The entries, each with what keeps its source or mirror from being used now among its warnings."""
+    """The entries, each with the `source_warnings` of its flow among its warnings."""
     listed = list(entries)
     flows = [entry.flow for entry in listed if entry.flow is not None]
     warnings = iter(all_source_warnings(flows))
@@ -86,7 +86,7 @@ def with_source_warnings(entries: Iterable[CatalogEntry]) -> tuple[CatalogEntry,
 
 
 def with_recipient_warnings(entries: Iterable[CatalogEntry], others: Collection[str]) -> tuple[CatalogEntry, ...]:
-    """The entries, each with the recipients that this machine does not know among its warnings; `others` are told of other flows.
+    """Warn each entry of alert recipients that have no secret on this machine; `others` are the recipients of other flows.
 
     The keyring is asked only for names that are nowhere else.
     """
@@ -99,7 +99,7 @@ def with_recipient_warnings(entries: Iterable[CatalogEntry], others: Collection[
         stored = {secret.name for secret in stored_secrets()}
         names = {name for entry in catalog if entry.flow is not None for name in recipients_of(entry.flow)}
         here = stored | {name for name in names - stored if has_secret(name)}
-    except FlowValidationError:  # it cannot be known, which `doctor` tells; what is done is done
+    except FlowValidationError:  # nobody can know; `doctor` says so
         return catalog
     warned = []
     for entry in catalog:
@@ -127,7 +127,7 @@ def recipients_of(flow: Flow) -> tuple[str, ...]:
 
 
 def why_nothing(flow: Flow) -> str:
-    """Why a run of the flow for all that lies in its source has no file, and what to do.
+    """Why a run of the flow finds no file in its source, and what to do.
 
     Example:
         >>> import tempfile
@@ -163,7 +163,7 @@ def why_nothing(flow: Flow) -> str:
 
 
 def _source_trouble(source: Path, extensions: tuple[str, ...] | None) -> str | None:
-    """What is wrong with a source, and the fix; None where nothing is."""
+    """What is wrong with a source, and the fix; None without a fault."""
     correct = "or correct source= (relative paths start at the flow_modules folder)"
     try:
         mode = os.stat(source).st_mode
@@ -184,7 +184,7 @@ def _source_trouble(source: Path, extensions: tuple[str, ...] | None) -> str | N
 
 
 def _in_other_letters(source: Path) -> Path | None:
-    """What lies there under a name that differs from the source's in its case, or in a letter; None where nothing does."""
+    """The path that differs from the source only in case or in a letter; None without one."""
     above = next((folder for folder in source.parents if folder.is_dir()), None)
     if above is None:
         return None
@@ -205,9 +205,9 @@ _MOST_NAMED = 3
 
 
 def gone_outputs(written: Mapping[str, tuple[str, ...]], *, workspace: str) -> dict[str, tuple[str, ...]]:
-    """By the id of its run the files `written` that are gone; of what was not looked at within `LOOK_LIMIT_S`, nothing.
+    """The files `written` that are gone, by the id of their run, as far as `LOOK_LIMIT_S` allows.
 
-    Outside the `workspace` nothing is said of a folder that is away with the folder above it: that is a drive, and no loss.
+    Outside the `workspace` a folder that is away with the folder above it does not count: that is a drive, and no loss.
 
     Example:
         >>> gone_outputs({"r1": ("/nowhere/out/a.parquet",)}, workspace="/ws")
@@ -269,7 +269,7 @@ def within_the_limit(look: Callable[[], None]) -> None:
 
 
 def gone_words(paths: Sequence[str]) -> str:
-    """That outputs are gone.
+    """Say that outputs are gone.
 
     Example:
         >>> gone_words(["/out/a.csv"]), gone_words([f"/out/{number}.csv" for number in range(5)])
@@ -282,14 +282,14 @@ def gone_words(paths: Sequence[str]) -> str:
 
 State = Literal["as_written", "changed", "gone", "source_gone", "unknown"]
 _SAME_TIME_S = 2.0
-"""Drives keep times as coarsely as this."""
+"""Drives round times by so much."""
 
 
 def last_written(
     ledger: Ledger, subject: str, file: str, *, workspace: str, by_name: bool
 ) -> Iterator[tuple[str, str | None, LastWritten]]:
-    """The flows that wrote the file, each with the source of the run that did last; `by_name` also where only its name is given, or
-    its path inside the `workspace`.
+    """The flows that wrote the file, each with the source of its last run that did; `by_name` also finds the file by its name
+    or its path inside the `workspace`.
 
     Raises:
         LedgerError: the history cannot be read.
@@ -313,7 +313,7 @@ def last_written(
 
 
 def _now(output: OutputRun, paths: Sequence[str], workspace: str) -> tuple[State, str]:
-    """How the file is now, as far as its drive answers, and where: in a workspace that was moved, at one of `paths`."""
+    """The state of the file now, as far as its drive answers, and its path: in a moved workspace one of `paths`."""
     outputs = () if output.run is None else output.run.outputs
     file = next((file for file in outputs if file.path == output.path), None)
     same = [path for path in paths if os.path.basename(path) == os.path.basename(output.path)]
@@ -329,11 +329,11 @@ def _now(output: OutputRun, paths: Sequence[str], workspace: str) -> tuple[State
 
 
 def state_of(file: RunFile | None, path: str, *, workspace: str) -> State:
-    """How the file at `path` is now, beside what was recorded of it.
+    """The state of the file at `path` now, compared with its record `file`.
 
     Example:
-        >>> kept = RunFile("/out/a.csv", 3, "2026-01-05T06:30:00+00:00")
-        >>> state_of(kept, "/out/a.csv", workspace="/ws"), state_of(None, __file__, workspace="/ws")
+        >>> file = RunFile("/out/a.csv", 3, "2026-01-05T06:30:00+00:00")
+        >>> state_of(file, "/out/a.csv", workspace="/ws"), state_of(None, __file__, workspace="/ws")
         ('gone', 'unknown')
     """
     if file is None or file.size_bytes is None or file.modified_at_utc is None:

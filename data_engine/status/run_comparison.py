@@ -1,5 +1,5 @@
-"""What differs between two runs, the most important first (code, parameters, inputs, environment, rows, durations), and how rows and durations
-of a flow went over its runs."""
+"""Compare two runs, the most important first (code, parameters, inputs, environment, rows, durations), and show how rows and
+durations of a flow developed over its runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NOTHING_READ = (
 
 @frozen
 class Change(Record):
-    """Something by its name, as it was in the first run and in the second; None where it was not there, or is not known."""
+    """A named value in the first run and in the second; None where it did not exist, or is not known."""
 
     name: str
     before: Any = None
@@ -47,9 +47,9 @@ class CodeChange(Record):
 
 @frozen
 class Comparison(Displayable, Record):
-    """What differs between two runs; what is empty does not. `notes` say what cannot be known of them.
+    """The differences between two runs; `notes` say what cannot be known.
 
-    Of each kind the first fifty are there. `durations` has what took a fifth longer or less, and 0.05 s at least, in seconds.
+    Each kind has the first fifty. `durations`, in seconds, has what took a fifth longer or less, and differs by 0.05 s at least.
     """
 
     computed: ClassVar = ("is_equal",)
@@ -71,7 +71,7 @@ class Comparison(Displayable, Record):
         return not (self.code or self.params or self.inputs or self.environment or self.rows)
 
     def lines(self) -> list[tuple[str, str]]:
-        """Each difference by its kind, in words.
+        """Each difference in words, after its kind.
 
         Example:
             >>> Comparison("3f", "4a", "claims", params=(Change("month", "2013-01", "2013-02"),)).lines()
@@ -91,7 +91,7 @@ class Comparison(Displayable, Record):
 
 
 def compare(home: LocalWorkspace, a: Run, b: Run) -> Comparison:
-    """What differs from run `a` to run `b`.
+    """Compare run `a` with run `b`.
 
     Raises:
         LedgerError: the history cannot be read.
@@ -120,7 +120,7 @@ def compare(home: LocalWorkspace, a: Run, b: Run) -> Comparison:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:
-    """What is not the same in two mappings, in their order; the first fifty.
+    """The values that differ between two mappings, in their order; the first fifty.
 
     Example:
         >>> changes({"a": 1, "b": 2}, {"b": 3, "a": 1, "c": 4})
@@ -159,7 +159,7 @@ def _contents(home: LocalWorkspace, row: Deployment) -> Mapping[str, bytes]:
 
 
 def _by_commit(a: Run, b: Run) -> tuple[tuple[CodeChange, ...], tuple[str, ...]]:
-    """Of a run that ran what lay in the folder only the commit is known."""
+    """Compare by Git commit: of a run without a deployment nothing else is known."""
     notes = [
         f"run {run.run_id[:8]} ran the modules as they were in the folder"
         + (f" at commit {run.git_commit[:8]}{', with edits' if run.git_dirty else ''}" if run.git_commit else "")
@@ -232,7 +232,7 @@ SHOWN = 100
 """The newest runs that a trend shows."""
 
 _MOST_RUNS = 300
-"""The newest runs of which those that are alike are taken."""
+"""The newest runs from which the like runs are taken."""
 
 _OFTEN = 0.5
 
@@ -248,8 +248,8 @@ class TrendPoint(Record):
 
 @frozen
 class Trend(Record):
-    """A value over the runs, the oldest first, `of` a "step" by its label (of two alike the second is "Clean (2)"), an "output"
-    by its path or its folder's, or the whole "run", whose `name` is "".
+    """A value over the runs, the oldest first, `of` a "step" by its label (a second one is "Clean (2)"), an "output" by its path
+    or its folder's, or the whole "run", whose `name` is "".
 
     `kind` is "rows" or "duration" (seconds).
     """
@@ -283,7 +283,7 @@ def trends_of(ledger: Ledger, flow: str) -> Trends:
 
 
 def like_runs(newest: Sequence[Run]) -> list[Run]:
-    """Those of the runs that were given what most of them were given, the oldest first.
+    """The runs that have the params of most of them, the oldest first.
 
     Example:
         >>> def run(run_id, **params):

@@ -1,7 +1,7 @@
-"""All files of a flow's source as people look at them: how many are done, wait, failed or are gone, and those a search finds.
+"""List the files of a flow's source for people: how many are done, wait, failed or are gone, and those a search finds.
 
-Like `explain`, over a source of facts: a daemon that runs, or what lies there while none does. A folder may hold a hundred
-thousand files, so a list that took long is kept for a while; who asks meanwhile gets it as it was and is told when to ask again.
+Like `explain` it reads a source of facts: the running daemon, or the files and the ledger. A folder may hold a hundred
+thousand files, so a list that took long is kept for a while; its age and the time of the next one are in the answer.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from data_engine.status.deployed_before import names_of, tell_earlier
 from data_engine.status.explain import look_now, reason_now, what_blocks
 
 GROUPS = ("held", "running", "waiting", "away", "gone", "done", "output")
-"""What files are counted as, those that need somebody first. `away` are those whose folder cannot be read now."""
+"""The groups of files, those that need a person first. `away`: their folder cannot be read now."""
 
 _QUICK_S = 0.1
 """A list that took less is made anew each time."""
 
 _FEW_ALIKE = 10
-"""So many files that wait for the same reason are listed one by one."""
+"""Up to so many files that wait for the same reason are listed one by one."""
 
 _KEPT_S = 60.0
 _SPARED = 20
@@ -68,7 +68,7 @@ class SourceStatus(Record):
 
 @frozen
 class AlikeFiles(Record):
-    """So many files that wait for the same reason."""
+    """The number of files that wait for the same reason."""
 
     why: Reason = field(metadata={"of": read_reason})
     count: int
@@ -76,10 +76,10 @@ class AlikeFiles(Record):
 
 @frozen
 class SourceFiles(Record):
-    """The files of a flow that were asked for.
+    """One page of the files of a flow.
 
-    `counts` has all of its files by group, `found` how many pass the search; `notes` say what holds of all of them.
-    Where nothing is searched for, many that wait for the same reason are `alike` and not among `files`.
+    `counts` has all of its files by group, `found` how many pass the search; `notes` are about all of them.
+    Without a search, many that wait for the same reason are `alike` and not among `files`.
     `is_looking` while the folder is being looked through; the list was made `age_s` ago, and may be newer in `again_s`.
     """
 
@@ -95,7 +95,7 @@ class SourceFiles(Record):
 
 
 class FileLists:
-    """The lists of files of one workspace. May be asked from any thread; makes one list at a time."""
+    """The lists of files of one workspace, for any thread; makes one list at a time."""
 
     def __init__(self, source: FactSource, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._source = source
@@ -107,8 +107,9 @@ class FileLists:
     def page(
         self, workspace: WorkspaceFacts, flow: str, *, search: str = "", group: str = "", limit: int = 300
     ) -> SourceFiles:
-        """The first `limit` files of a flow of which each word of `search` is in the name or the reason, of one `group` if
-        given; `workspace` are the facts as they are now.
+        """The first `limit` files of a flow that have each word of `search` in their name or reason, of one `group` if given.
+
+        `workspace` are the facts of now.
 
         Raises:
             FlowValidationError: no such flow.
@@ -142,11 +143,8 @@ class FileLists:
 
     def _list(self, workspace: WorkspaceFacts, facts: FlowFacts) -> _List:
         name, now_s = facts.entry.name, self._clock()
-        stamp = (
-            what_blocks(workspace, facts),
-            facts.entry.source,
-            facts.waiting,
-        )  # what it depends on beside files and history
+        # what the list depends on beside files and history
+        stamp = what_blocks(workspace, facts), facts.entry.source, facts.waiting
         for other in [other for other, files in self._kept.items() if now_s - files.asked_s > _KEPT_S]:
             self._kept.pop(other, None)
         listing = self._kept.get(name)
@@ -165,7 +163,7 @@ class FileLists:
         try:
             with self._making:
                 self._made(workspace, facts, stamp)
-        except Exception:  # whoever asks next gets the error: the list that was is not there any more
+        except Exception:  # whoever asks next makes the list, and gets the error
             self._kept.pop(facts.entry.name, None)
         finally:
             self._under_way.discard(facts.entry.name)
@@ -183,7 +181,7 @@ class FileLists:
 
 
 class _Row(NamedTuple):
-    """A file of a list. `searched` is what a search looks in; `why` is None for what is done, and made when it is shown."""
+    """A file of a list. A search looks in `searched`; `why` is None for a file that is done, and made when it is shown."""
 
     rank: int
     name: str
@@ -216,7 +214,7 @@ class _List:
             self.notes.append(NoFiles().text)
 
     def places(self, search: str, group: str) -> Sequence[int]:
-        """Where the files are that pass."""
+        """The indexes of the rows that pass."""
         if not group and not search.strip():
             return self._single
         first = sum(self.counts[name] for name in GROUPS[: _RANKS.get(group, 0)])
@@ -227,7 +225,7 @@ class _List:
         return passing
 
     def status_of(self, row: _Row, causes: Mapping[str, Cause]) -> SourceStatus:
-        """A file with all that is known of it."""
+        """The file of a row with all that is known of it."""
         assert self._root is not None
         state = self._known(row.name)
         why = row.why
@@ -283,7 +281,7 @@ class _List:
 
 
 def _alike(rows: Sequence[_Row]) -> tuple[tuple[AlikeFiles, ...], Sequence[int]]:
-    """The many that wait for one reason, and where all others are."""
+    """The groups of files that wait for one reason, and the indexes of all other rows."""
     waiting: dict[str, list[int]] = {}
     for at, row in enumerate(rows):
         if row.group == "waiting" and row.why is not None:
@@ -308,7 +306,7 @@ _GROUPS = {
 
 
 def _as_polled(trigger: Trigger) -> Poll:
-    """The same source as a poll flow would see it: what another flow has of it is listed in the same way."""
+    """The same source with a poll trigger, so that the files of any flow are listed in the same way."""
     return Poll(
         source=trigger.source,
         source_as_authored=trigger.source_as_authored,

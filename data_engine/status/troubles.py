@@ -1,4 +1,4 @@
-"""What people in JupyterLab are notified of: what is wrong with each flow, once for each trouble, but for what they began themselves.
+"""Notifications in JupyterLab: what is wrong with each flow, once for each trouble, except in runs that the reader began.
 
 A trouble has the key that alerts give it (flow, step, error type, cell). A failure and the files that it holds are one trouble.
 """
@@ -23,14 +23,14 @@ from data_engine.status.sentences import first_line, is_source_gone, places_of
 
 _BY_PEOPLE = ("hand", "backfill")
 _HOLDING = ("failed", "abandoned")
-"""How a run ended that holds its file, when nobody ended it on purpose."""
+"""The statuses of runs that hold their file, when nobody ended them on purpose."""
 
 
 @frozen
 class TroubleLine(Record):
-    """A trouble in a line. `id` is the same for the same trouble, `at_utc` when it was seen last, and `cells` are where it leads.
+    """A trouble in a line. `id` is the same for the same trouble, `at_utc` when it was last seen, `cells` are its links.
 
-    `good_utc` is when the flow went well last, where that is known: what was told before that is another trouble.
+    `good_utc` is the last good run, where known: a message before that was about another trouble.
     """
 
     id: str
@@ -43,7 +43,7 @@ class TroubleLine(Record):
 
 @frozen
 class Failure:
-    """The newest run of a flow that failed, and when one went well last."""
+    """The newest failed run of a flow, and when its last good run began."""
 
     run: Run
     good_utc: str | None = None
@@ -51,8 +51,8 @@ class Failure:
 
 @frozen
 class Known:
-    """What the history says of flows beyond their status: failures, what alerts have told, and the flows whose last run failed
-    with a file that is `gone` since. `me` is person@machine."""
+    """What the history knows of flows beyond their status: failures, the open troubles of alerts, and the flows whose last run
+    failed with a file that is `gone` since. `me` is person@machine."""
 
     me: str = ""
     failures: Mapping[str, Failure] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Known:
 
 
 def troubles_of(flow: FlowStatus, history: Known) -> tuple[TroubleLine, ...]:
-    """What is wrong with the flow that its people should hear of.
+    """The troubles of the flow that its people should hear of.
 
     Example:
         >>> from data_engine.cause import Cause
@@ -90,9 +90,9 @@ def troubles_of(flow: FlowStatus, history: Known) -> tuple[TroubleLine, ...]:
 
 
 def has_recovered(flow: FlowStatus, history: Known) -> bool:
-    """Whether no failure of the flow is left: its last run went well, or it failed with a file that is gone, and no other is held.
+    """Whether the flow has no failure any more: its last run went well or failed with a file that is gone, and no other is held.
 
-    While that is not decided, as in a run, it is not.
+    False while that is undecided, as during a run.
 
     Example:
         >>> good = Run("3f", "claims", "G", None, "success", "2026-01-05T06:30:00+00:00")
@@ -107,7 +107,7 @@ def has_recovered(flow: FlowStatus, history: Known) -> bool:
 
 
 class History:
-    """What is known of flows in trouble, kept from one status to the next: the history is read only for what is new."""
+    """The `Known` of one status after the other; reads the history only for what is new."""
 
     def __init__(self, ledger: Ledger, me: str, exists: Callable[[str], bool | None] = file_exists) -> None:
         self.ledger, self._me, self._exists = ledger, me, exists
@@ -115,7 +115,7 @@ class History:
         self._troubles: tuple[tuple[int, int], dict[str, list[Trouble]]] | None = None
 
     def of(self, status: WorkspaceStatus) -> Known:
-        """What goes with this status.
+        """The knowledge that belongs to this status.
 
         Raises:
             LedgerError: the history cannot be read.
@@ -130,7 +130,7 @@ class History:
         )
 
     def _is_gone(self, flow: FlowStatus) -> bool:
-        """Whether the last run failed with a file that is not there any more, in a folder that is."""
+        """Whether the last run failed with a file that is gone from a folder that exists."""
         return flow.last_run is not None and _is_failure(flow.last_run) and is_source_gone(flow, self._exists)
 
     def _failure(self, flow: FlowStatus, before: Failure | None) -> Failure | None:
@@ -138,7 +138,7 @@ class History:
         if has_recovered(flow, Known()):
             return None
         if last is not None and _is_failure(last):
-            if before is not None or flow.mode == "poll":  # of which a good run says nothing of the files that failed
+            if before is not None or flow.mode == "poll":  # where a good run says nothing of the files that failed
                 return Failure(last, None if before is None else before.good_utc)
             good = self.ledger.runs(flow.name, 1, status="success")
             return Failure(last, good[0].started_at_utc if good else None)
@@ -161,7 +161,7 @@ class History:
 
 
 def _failure_of(flow: FlowStatus, history: Known) -> Failure | None:
-    """The failure that stands; None where nothing does, or where that is not decided yet."""
+    """The failure that still holds; None without one, or while that is undecided."""
     last = flow.last_run
     if flow.state_kind == "being_read":
         return None
@@ -171,7 +171,7 @@ def _failure_of(flow: FlowStatus, history: Known) -> Failure | None:
 
 
 def _has_bad_files(flow: FlowStatus) -> bool:
-    """Whether files of it failed and are there: held, or tried again later."""
+    """Whether files of it failed and exist: held, or tried again later."""
     return bool(flow.held or flow.retried)
 
 
@@ -181,7 +181,7 @@ def _is_failure(run: Run) -> bool:
 
 
 def _line_of(bad: Failure, name: str) -> TroubleLine:
-    """The failure of a flow that has this name now."""
+    """The line for a failure of the flow that has this name now."""
     run = bad.run
     why = None if run.why is None else run.why.as_dict()
     key, detail = failure(name, "failed", why, run.error or run.cause)
@@ -198,7 +198,7 @@ def _line_of(bad: Failure, name: str) -> TroubleLine:
 
 
 def _slots_of(flow: FlowStatus, troubles: Iterable[Trouble]) -> Iterable[TroubleLine]:
-    """The slots that did not begin in time, as the owner has told of them, until a run goes well."""
+    """The slots that did not begin in time, from the owner's messages, until a run goes well."""
     last = flow.last_run
     good_utc = last.started_at_utc if last is not None and last.status == "success" else ""
     for trouble in troubles:
