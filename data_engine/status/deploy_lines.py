@@ -1,4 +1,4 @@
-"""What a deploy means: what goes live, what of it starts at once, which files were done before, and the lines that say so."""
+"""The effects of a deploy: what goes live, what starts at once, which files were done before, and the lines that say so."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from data_engine.status.places import count_gone
 from data_engine.status.record import WorkspaceStatus
 
 INDENT = 14
-"""How many characters of a line are the word that says what it is about."""
+"""Characters of a line that the word of its kind takes."""
 
 
 def going_live_lines(going: Sequence[GoingLive], status: Callable[[], WorkspaceStatus]) -> list[str]:
-    """What a deploy would change, a line for each flow; the `status` is asked only where something starts."""
+    """What a deploy would change, a line for each flow; asks `status` only where something starts."""
     is_on = is_engine_on(status()) if any(flow.starting.text for flow in going) else True
     return [flow.text(is_on=is_on) for flow in going]
 
 
 def is_engine_on(status: WorkspaceStatus) -> bool:
-    """Whether what is due runs now; of another workstation's engine that is believed."""
+    """Whether what is due runs now; another workstation's engine is taken to be on."""
     return status.lease.is_elsewhere or status.engine.on is not False
 
 
 def starting_lines(starts: Mapping[str, Starting], status: Callable[[], WorkspaceStatus]) -> list[str]:
-    """A line for each flow of which something starts at once."""
+    """A line for each flow that starts something at once."""
     starts = {flow: start for flow, start in sorted(starts.items()) if start.text}
     is_on = is_engine_on(status()) if starts else True
     return [f"starts        {flow}: {start.when(is_on=is_on, how=cli_line('start'))}" for flow, start in starts.items()]
@@ -59,7 +59,7 @@ def lines_after(
     left: Mapping[str, Deployment],
     status: Callable[[], WorkspaceStatus],
 ) -> tuple[list[str], list[str]]:
-    """What these new deployments start at once, and what they mean for files and for other flows; `left` are the flows that were left out."""
+    """The lines after a deploy: what starts at once, then what it means for files and other flows; `left` were left out."""
     files, switches = files_before(home, new, entries), home.ledger().switches()
     disabled = [flow for flow, switch in switches.items() if not switch.is_enabled]
     is_on = is_engine_on(status()) if any(before.held for before in files.values()) else True
@@ -68,7 +68,7 @@ def lines_after(
 
 
 def undeployed_lines(new: Sequence[Deployment]) -> list[str]:
-    """A line for each flow that these new deployments let run no more.
+    """A line for each flow that these new deployments end.
 
     Example:
         >>> from data_engine.model import Deployment
@@ -96,7 +96,7 @@ def undeployed_lines(new: Sequence[Deployment]) -> list[str]:
 
 
 def disabled_lines(new: Sequence[Deployment], switches: Mapping[str, Switch]) -> list[str]:
-    """A line for each flow that was deployed and does not run by itself, because somebody had disabled it.
+    """A line for each deployed flow that does not run by itself, because somebody had disabled it.
 
     Example:
         >>> from data_engine.model import Switch
@@ -112,7 +112,7 @@ def disabled_lines(new: Sequence[Deployment], switches: Mapping[str, Switch]) ->
 
 
 def left_out_lines(left: Mapping[str, Deployment]) -> list[str]:
-    """A line for each flow that a deploy of everything left as somebody undeployed it.
+    """A line for each flow that a deploy of everything left undeployed.
 
     Example:
         >>> from data_engine.model import Deployment
@@ -132,9 +132,9 @@ def files_before_lines(
     is_engine_on: bool = True,
     command: Callable[..., str] = cli_line,
 ) -> list[str]:
-    """A line for each flow that has files which were done before, by code that may have been another, and one for its held files.
+    """A line for each flow with files that other code may have done before, and one for its held files.
 
-    `command` names what does them again, of a verb and the words behind it.
+    `command` makes the command that does them again, of a verb and its words.
 
     Example:
         >>> files_before_lines({"claims": FilesBefore(done=1204)})
@@ -170,8 +170,7 @@ _MOST_TIMES = 5
 
 @frozen
 class Starting:
-    """How many `files` of a flow are due, in one run where it `is_batch`, and the `slots` that its schedule missed and owes, as
-    people read them."""
+    """The number of due `files` of a flow, in one run where it `is_batch`, and the `slots` that its schedule still owes, in words."""
 
     files: int = 0
     is_batch: bool = False
@@ -179,7 +178,7 @@ class Starting:
 
     @property
     def text(self) -> str:
-        """What runs, in words; "" where nothing does.
+        """The runs to come, in words; "" for none.
 
         Example:
             >>> Starting(2000).text, Starting(12, is_batch=True).text, Starting().text
@@ -193,7 +192,7 @@ class Starting:
         return f"a batch of {files}" if files and self.is_batch else files
 
     def when(self, *, is_on: bool, how: str = "") -> str:
-        """What runs, and when: now, or once the engine is on, for which `how` is typed; "" where nothing does.
+        """The runs to come, and when: now, or once the engine is on, with the command `how`; "" for none.
 
         Example:
             >>> Starting(2000).when(is_on=True), Starting(1).when(is_on=False, how="data-engine start")
@@ -209,8 +208,8 @@ class Starting:
 
 @frozen
 class GoingLive:
-    """A flow that a deploy changes: how its module stands to what is deployed (`deployment_status`), how it runs by itself (`runs`, "" where
-    it does not), what of it is `starting` at once, and whether somebody disabled it."""
+    """A flow that a deploy changes: its `deployment_status`, how it runs by itself (`runs`, "" where it does not), what of it is
+    `starting` at once, and whether somebody disabled it."""
 
     flow: str
     deployment_status: DeploymentStatus
@@ -238,7 +237,7 @@ class GoingLive:
 
 
 def going_live(home: LocalWorkspace, name: str | None = None) -> list[GoingLive]:
-    """What a deploy of the flow `name`, or of everything, changes: what would run, and the flows whose modules are gone.
+    """The flows that a deploy of `name`, or of everything, changes: those that would run, and those whose modules are gone.
 
     Raises:
         FlowValidationError: the modules or the settings cannot be read.
@@ -267,8 +266,8 @@ def going_live(home: LocalWorkspace, name: str | None = None) -> list[GoingLive]
 def starting(
     home: LocalWorkspace, flow: Flow, *, was: str | None = None, before: KnownSources | None = None
 ) -> Starting:
-    """What of the flow starts at once; `was` is what it was called, where what that did counts for it, and `before` what was known
-    of its sources, where some may have run since.
+    """The runs of the flow that start at once; `was` is its earlier name, whose work counts for it, `before` what was known of
+    its sources, where some may have run since.
 
     Raises:
         LedgerError: the history cannot be read.
@@ -296,8 +295,7 @@ def starting_now(
     entries: Iterable[CatalogEntry],
     before: Mapping[str, KnownSources] = MappingProxyType({}),
 ) -> dict[str, Starting]:
-    """What starts at once of the flows that were deployed anew and that nobody has disabled; `before` is what was known of their
-    sources then.
+    """The runs that start at once, by newly deployed flow that nobody has disabled; `before` is what was known of their sources.
 
     Raises:
         LedgerError: the history cannot be read.
@@ -316,8 +314,8 @@ def starting_now(
 
 @frozen
 class FilesBefore:
-    """How many files of a flow were `done` before, so that it does not do them again, and how many are `held`, as their last run
-    failed or was stopped."""
+    """How many files of a flow were `done` before, and so are not done again, and how many are `held`: their last run failed or
+    was stopped."""
 
     done: int = 0
     held: int = 0
@@ -326,9 +324,9 @@ class FilesBefore:
 def files_before(
     home: LocalWorkspace, new: Sequence[Deployment], entries: Iterable[CatalogEntry]
 ) -> dict[str, FilesBefore]:
-    """Of each flow that was deployed anew and has such files, how many; `entries` are the modules as they are deployed.
+    """The numbers for each newly deployed flow that has such files; `entries` are the deployed modules.
 
-    Those that are gone do not count, where a look at all of them is soon over.
+    Files that are gone do not count, where a look at all of them is quick.
     """
     flows = {entry.name: entry.flow for entry in entries}
     names = sorted({row.flow for row in new if row.kind == "deploy"})

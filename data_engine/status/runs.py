@@ -1,4 +1,4 @@
-"""Runs as people read them: what a record says in words, which runs are found, and the zones of their slots."""
+"""Show runs to people: their records in words, how to find them, and the zones of their slots."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _TRIGGERS = {
     "flow": "by another flow",
 }
 _ASKED = ("hand", "backfill")
-"""Where the person who is recorded is the one who asked; else it is the account that the daemon runs as."""
+"""Triggers whose `by` is the person who asked; for others it is the daemon's account."""
 
 
 def facts_of(run: Run, tz: str | None = None) -> list[tuple[str, str]]:
-    """Labels and words, the most telling first; what is not known is left out. `tz` is the zone that a slot is told in.
+    """The facts of a run as labels and words, the most telling first; without unknown ones. `tz` is the zone of its slot.
 
     Example:
         >>> run = Run("3f", "claims", "G", None, "success", "t0", trigger=RunTrigger("backfill", "605d"), by="anna@ANNA-PC",
@@ -76,7 +76,7 @@ def facts_of(run: Run, tz: str | None = None) -> list[tuple[str, str]]:
 
 
 def checks_words(run: Run) -> str:
-    """What the checks of a run found, the rows that it put apart first; "" for a run without checks.
+    """The findings of a run's checks, the rejected rows first; "" without checks.
 
     Example:
         >>> from data_engine.model import RunCheck
@@ -93,12 +93,12 @@ def checks_words(run: Run) -> str:
 
 
 def rejected_words(run: Run) -> str:
-    """How many rows a run has put apart; "" for none."""
+    """How many rows a run has rejected; "" for none."""
     return f"{plural(run.rejected, 'row')} rejected" if run.rejected else ""
 
 
 def slot_words(run: Run, tz: str | None = None) -> str:
-    """The slot that a run is for, in a zone, which is named (None: this machine's); "" for a run without one."""
+    """The slot of a run in the zone `tz` (None: this machine's), which is named; "" for a run without one."""
     return zoned_words(run.scheduled_for, tz).replace(":00 ", " ", 1)
 
 
@@ -111,7 +111,7 @@ def _started_words(run: Run, tz: str | None) -> str:
 
 
 def trigger_words(trigger: RunTrigger | None) -> str:
-    """Why a run was begun, in a few words; "" where that is not known."""
+    """What began a run, in a few words; "" where that is not known."""
     if trigger is None:
         return ""
     words = _TRIGGERS.get(trigger.kind, trigger.kind)
@@ -119,7 +119,7 @@ def trigger_words(trigger: RunTrigger | None) -> str:
 
 
 def params_words(run: Run) -> str:
-    """What a run was given, as it could be typed; "" for nothing."""
+    """The params of a run, as a person types them; "" for none."""
     if not run.params:
         return ""
     from data_engine.engine.params import value_words
@@ -128,7 +128,7 @@ def params_words(run: Run) -> str:
 
 
 def source_names(sources: Iterable[str], root: Path) -> dict[str, str]:
-    """Each source by its name, or where several have that name by its path seen from the workspace.
+    """The name to show for each source: the file's, or its path seen from the workspace where several share that.
 
     Example:
         >>> list(source_names(["/team/in/north/may.csv", "/team/in/south/may.csv", "/team/in/june.csv"], Path("/team")).values())
@@ -155,7 +155,7 @@ def files_words(files: Sequence[RunFile], more: int) -> str:
 
 
 def also_read_words(run: Run) -> str:
-    """That a run for one file read other files of its folder, as one that collects them does; "" where it did not.
+    """Say that a run for one file also read others of its folder, as a `collect` step does; "" where it did not.
 
     Example:
         >>> files = tuple(RunFile(f"/in/{name}.csv") for name in "abc")
@@ -175,7 +175,7 @@ def also_read_words(run: Run) -> str:
 
 
 def rows_words(step: StepRun) -> str:
-    """The rows that went into a step and came out; what is not known is left out, as of a step that is given a file.
+    """The rows that went into a step and came out; without an unknown count, as of a step that reads a file.
 
     Example:
         >>> rows_words(StepRun("3f", 0, "Clean", "success", "t0", rows_in=1200, rows_out=1150))
@@ -190,7 +190,7 @@ def rows_words(step: StepRun) -> str:
 
 
 def by_label(steps: Sequence[StepRun]) -> dict[str, StepRun]:
-    """The steps of a run by their labels; of two with one label the second is called so.
+    """The steps of a run by their labels; a number is added to a label that is there already.
 
     Example:
         >>> list(by_label([StepRun("3f", number, "Clean", "success", "t0") for number in range(2)]))
@@ -207,7 +207,7 @@ def by_label(steps: Sequence[StepRun]) -> dict[str, StepRun]:
 
 @frozen
 class FoundRuns:
-    """The newest runs that are meant, newest first, and the `total` of them."""
+    """The newest runs of a search, the newest first, and the `total` of those that match."""
 
     runs: list[Run]
     total: int
@@ -219,7 +219,7 @@ class FoundRuns:
 
 
 def wanted_runs(status: str | None, since: str | None, until: str | None) -> RunsWanted:
-    """The runs in a status that began in a range of days, months or times of this machine, as their start is told; both ends are in it.
+    """A query for runs by status and by their begin, in a range of days, months or times of this machine, both ends included.
 
     Raises:
         FlowValidationError: a text is no day, or the range ends before it begins.
@@ -242,7 +242,7 @@ def find_runs(home: LocalWorkspace, name: str | None, limit: int, query: RunsWan
     """The newest runs of a flow, also under the names that it had before, or of a source file by its name or path; None: of all.
 
     Raises:
-        LedgerError: the history cannot be read, or what is wanted is not possible.
+        LedgerError: the history cannot be read, or the query is not possible.
         FlowValidationError: nothing in the history is called so, nor any flow; names the nearest.
     """
     ledger = home.ledger()
@@ -260,7 +260,7 @@ def find_runs(home: LocalWorkspace, name: str | None, limit: int, query: RunsWan
 
 
 def _ended(fix: str | None) -> str:
-    """A fix with its end, and what joins another to it."""
+    """A fix with the words that join another to it."""
     return "" if not fix else f"{fix} Else" if fix.endswith("?") else f"{fix}; else"
 
 
@@ -271,7 +271,7 @@ def _of_each(ledger: Ledger, queries: list[RunsWanted], limit: int) -> FoundRuns
 
 
 def _require_flow(home: LocalWorkspace, ledger: Ledger, name: str) -> None:
-    """Refuse a name that is neither a flow's nor anything's in the history, with what tells of a run where it is the id of one."""
+    """Refuse a name that neither a flow nor the history has; for the id of a run the fix shows that run."""
     from data_engine.status.deployed_before import require_flow
 
     try:
@@ -286,12 +286,12 @@ def _require_flow(home: LocalWorkspace, ledger: Ledger, name: str) -> None:
 
 
 def slot_zones(home: LocalWorkspace, runs: Iterable[Run]) -> dict[str, str | None]:
-    """By flow the zone of its schedule, of those that have run for a slot; None is this machine's."""
+    """The zone of the schedule of each flow that has run for a slot; None is this machine's."""
     return {flow: slot_zone(home, flow) for flow in {run.flow for run in runs if run.scheduled_for is not None}}
 
 
 def shown_runs(home: LocalWorkspace, name: str | None, limit: int, query: RunsWanted) -> list[Run]:
-    """What `find_runs` finds, each with its warnings, and one that was for a slot with the zone of its flow's schedule.
+    """The runs of `find_runs`, each with its warnings, and with the zone of its schedule if it was for a slot.
 
     Raises: as `find_runs`.
     """
@@ -303,9 +303,9 @@ def shown_runs(home: LocalWorkspace, name: str | None, limit: int, query: RunsWa
 
 
 def slot_zone(home: LocalWorkspace, name: str) -> str | None:
-    """The zone of the flow's schedule, of one whose module is gone or broken as it was deployed last; None is this machine's.
+    """The zone of the flow's schedule, for a gone or broken module that of its last deployment; None is this machine's.
 
-    Where nothing of it is left here, that of the workspace.
+    Where nothing of the flow is left here, that of the workspace.
     """
     from data_engine.notebook.catalog import clock_zone
 
@@ -325,7 +325,7 @@ def _deployed_last(home: LocalWorkspace, name: str) -> CatalogEntry | None:
 
 
 def _entry(home: LocalWorkspace, modules: FlowModules, name: str) -> CatalogEntry | None:
-    """Of the flow of this name among the modules; None where it is not there, or broken."""
+    """The entry of the flow of this name among the modules; None where it is missing or broken."""
     from data_engine.notebook.catalog import read_catalog
 
     with suppress(FlowValidationError):
@@ -336,12 +336,12 @@ def _entry(home: LocalWorkspace, modules: FlowModules, name: str) -> CatalogEntr
 
 
 def started(run: Run) -> str:
-    """When a run began, for people; one that a wrong clock dated later than now is marked."""
+    """When a run began, for people; marked where a wrong clock dated it later than now."""
     return f"{local_time(run.started_at_utc)}{' (from the future)' if run.from_the_future else ''}"
 
 
 def last_run_words(home: LocalWorkspace, last: Run | None, status: Callable[[], WorkspaceStatus]) -> str:
-    """How the last run of a flow on this machine ended, and when it began; the `status` is asked only where its file may be gone."""
+    """How the last run of a flow on this machine ended, and when it began; asks `status` only where its file may be gone."""
     if last is None:
         return "never on this machine"
     ended = last.status
@@ -356,14 +356,14 @@ def last_run_words(home: LocalWorkspace, last: Run | None, status: Callable[[], 
 
 
 def last_run(home: LocalWorkspace, name: str) -> Run | None:
-    """The newest run of the flow, after those whose process died were taken out."""
+    """The newest run of the flow, after runs of dead processes were marked as abandoned."""
     ledger = home.ledger()
     ledger.recover()
     return ledger.last_run(name)
 
 
 def no_run(ledger: Ledger, run_id: object, what: str, fix: str) -> FlowValidationError:
-    """That there is no run of this id; of a flow's name with the id that it may have been meant for: of the newest one, before all of one under way."""
+    """The error for an id without a run; for a flow's name the fix has the id of its newest run, or of one under way."""
     if isinstance(run_id, str) and run_id and (own := ledger.runs(run_id, limit=1)):
         (run,) = ledger.runs(run_id, limit=1, status="started") or own
         ended = "under way" if run.status == "started" else run.status
