@@ -1,11 +1,11 @@
-"""What is to be told now, once: of what is seen of a flow, and what was told before. Pure: values in, values out.
+"""Decide which messages about a flow's troubles to send now, each once. Pure: values in, values out.
 
-a trouble that is new                told at once; what follows in its flow within `digest` waits
+a new trouble                        sent at once; later ones of its flow within `digest` wait
 the same trouble again               nothing
-more rejected rows than were told    told as a new one
-what followed, when `digest` is over one message, when anything did
-good again                           told to those who were told of the trouble
-nobody to be told                    nothing is kept
+more rejected rows than in a message sent as a new one
+the end of `digest`                  one message, if troubles waited
+good again                           sent to those who had a message about the trouble
+no recipients                        nothing is kept
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from data_engine.record import frozen
 from data_engine.workspace.settings import AlertSettings
 
 MOST_OF_A_FLOW = 20
-"""Troubles that are open at once; what differs beyond that is one more trouble."""
+"""Open troubles of a flow; all further ones are one more."""
 
 MOST_AT_ONCE = 5
-"""More first messages than that to the same people at one moment are one message."""
+"""More first messages than this to the same people at one moment become one message."""
 
 OF_FAILURES = ("failed", "held")
 _ORDER = (*OF_FAILURES, "missed", "overlong", "late", "rejected")
@@ -36,13 +36,13 @@ _ORDER = (*OF_FAILURES, "missed", "overlong", "late", "rejected")
 
 @frozen
 class Recipients:
-    """Who is told of a flow's troubles: the workspace's `[alerts]`, or what the flow says in their place."""
+    """The recipients of a flow's alerts: those of the workspace's `[alerts]`, or of the flow's own rules."""
 
     settings: AlertSettings
     rules: tuple[AlertRule, ...] = ()
 
     def of(self, kind: str, *, and_of: str | None = None) -> tuple[str, ...]:
-        """The secrets of those who are told of this kind (and of the other one too).
+        """The secrets of the recipients of this kind (who also get the kind `and_of`, if given).
 
         Example:
             >>> settings = AlertSettings(to=("ops",))
@@ -59,13 +59,13 @@ class Recipients:
 
     @property
     def are_any(self) -> bool:
-        """Whether anybody is told of anything."""
+        """Whether there are any recipients."""
         return any((self.settings.to if rule.to is None else rule.to) for rule in self.rules or (AlertRule(),))
 
 
 @frozen
 class Telling:
-    """A message to come: the same `id` whoever decides on it."""
+    """A message to send; its `id` is the same, whichever machine decides on it."""
 
     kind: str
     flow: str | None
@@ -78,7 +78,7 @@ class Telling:
 
 @frozen
 class Decision:
-    """What to keep of a flow's troubles, what to tell, and when to decide again by itself (None: when something happens)."""
+    """The troubles to keep, the messages to send, and when to decide again (None: when something happens)."""
 
     changed: tuple[Trouble, ...] = ()
     tellings: tuple[Telling, ...] = ()
@@ -96,10 +96,10 @@ def decide(
     now_s: float,
     zone: tzinfo | None = None,
 ) -> Decision:
-    """What to do about one flow now.
+    """Decide about one flow now.
 
-    `known` are its troubles as they are kept, `seen` those that are there now as far as they were looked for, `over` says of
-    troubles when they ended. `failures` counts the runs that failed since the first message of a digest.
+    `known` are its kept troubles, `seen` those of now, as far as anybody looked, `over` the times when troubles ended.
+    `failures` counts the runs that failed since the first message of a digest.
     """
     before = {trouble.key: trouble for trouble in known}
     after = _with_seen(before, seen, recipients, now_s)
@@ -120,7 +120,7 @@ def decide(
 
 
 def rejection(source: str, run: Run) -> Trouble:
-    """That the newest good run of a source rejects rows."""
+    """The trouble of a source whose newest good run rejects rows."""
     rules = Counter[str]()
     for check in run.checks:
         rules[check.rule] += check.failed + check.unknown
@@ -132,7 +132,7 @@ def rejection(source: str, run: Run) -> Trouble:
 
 
 def gathered(tellings: Sequence[Telling], workspace: str) -> list[Telling]:
-    """The tellings, the first messages to the same people as one where many flows fail at one moment."""
+    """Merge the first messages to the same people into one where many flows fail at one moment."""
     by_people: dict[tuple[str, ...], list[Telling]] = {}
     for telling in tellings:
         if telling.is_first:
@@ -171,7 +171,7 @@ def _with_seen(
 
 
 def _more_rejected(before: Trouble, seen: Trouble) -> Trouble | None:
-    """The trouble as it is to be told again, where a later run rejects more rows by one of the rules than people were told of."""
+    """The trouble to send again, where a later run rejects more rows by a rule than the last message said; else None."""
     broken = before.detail.get("rules")
     if before.key != seen.key or seen.key.kind != "rejected" or not isinstance(broken, dict):
         return None
@@ -210,7 +210,7 @@ def _tell_first(
     now_s: float,
     zone: tzinfo | None,
 ) -> tuple[dict[TroubleKey, Trouble], list[Telling]]:
-    """Tell what is new, and what is good again, while nothing waits for a digest."""
+    """Send new troubles, and those that are good again, while no digest is open."""
     after, tellings = dict(troubles), list[Telling]()
     news, over = list[Trouble](), list[Trouble]()
     for trouble in _ordered(troubles.values()):
@@ -246,7 +246,7 @@ def _end_digest(
     now_s: float,
     zone: tzinfo | None,
 ) -> tuple[dict[TroubleKey, Trouble], list[Telling]]:
-    """Tell as one what has followed the first message, when anything did."""
+    """Send what followed the first message as one message, if anything did."""
     opener = next(trouble for trouble in troubles.values() if trouble.digest_until_utc is not None)
     ordered = [trouble for trouble in _ordered(troubles.values()) if not trouble.is_closed]
     there = [trouble for trouble in ordered if trouble.recovered_at_utc is None]
@@ -280,7 +280,7 @@ def _digests(
     failures: int,
     zone: tzinfo | None,
 ) -> list[Telling]:
-    """What is new or came again of the troubles that are there, and how many runs failed besides; [] where nothing did."""
+    """The messages of a digest: new and repeated troubles, and how many more runs failed; [] for none."""
     follows = [trouble for trouble in there if trouble.told_at_utc is None or trouble.again]
     more = [trouble for trouble in there if failures and trouble.key == opener.key and opener.key.kind in OF_FAILURES]
     tellings = []
@@ -321,7 +321,7 @@ def _recovered(
 def _by_people(
     troubles: Iterable[Trouble], recipients: Recipients, and_of: str | None = None
 ) -> list[tuple[tuple[str, ...], list[Trouble]]]:
-    """The troubles by who is told of them; of what nobody is told now people are told when somebody is there again."""
+    """The troubles by their recipients; those without any wait until there are some."""
     groups: dict[tuple[str, ...], list[Trouble]] = {}
     for trouble in troubles:
         groups.setdefault(recipients.of(trouble.key.kind, and_of=and_of), []).append(trouble)

@@ -1,7 +1,7 @@
-"""What is expected of a flow, judged: when the next success is due, since when one is late, which runs take too long.
+"""Judge a flow by its expectations: when the next success is due, since when one is late, which runs take too long.
 
-Decided by `judge` from plain values: what the flow has done and the time are arguments; `look` asks the history for them. Times of day are slots, so that days on which the clock is set are
-taken as a schedule takes them.
+`judge` decides from plain values: the flow's past and the time are arguments; `look` reads them from the history. Times of day
+are slots, so days on which the clock changes are treated as in a schedule.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GRACE_S = 300.0
 """How late a slot may begin, where `Flow.expect` does not say."""
 
 LONGEST_LOOK_BACK_S = 40 * 86_400.0
-"""Nobody is told that something is late for longer."""
+"""Nothing counts as late for longer."""
 
 _DAY_S = 86_400.0
 _LONGEST_DAY_S = _DAY_S + 4 * 3600.0
@@ -35,7 +35,7 @@ _MOST_STEPS = 3000
 
 @frozen
 class Judgement:
-    """How a flow stands to what is expected of it; by itself that changes at `next_s` at the earliest (None: never)."""
+    """How a flow meets its expectations; without events that changes at `next_s` at the earliest (None: never)."""
 
     late: Late | None = None
     overlong: tuple[Overlong, ...] = ()
@@ -44,7 +44,7 @@ class Judgement:
 
     @property
     def fact(self) -> Late | Overlong | Expected | None:
-        """What people are shown: the worst of it."""
+        """The worst of it, to show to people."""
         return self.late or next(iter(self.overlong), None) or self.due
 
 
@@ -58,9 +58,9 @@ def judge(
     active: Mapping[str, float],
     now_s: float,
 ) -> Judgement:
-    """How the flow stands at `now_s`.
+    """Judge the flow at `now_s`.
 
-    `timezone` is the workspace's. What was due before `known_since_s`, when the flow came into production, is not owed.
+    `timezone` is the workspace's. Nothing is owed from before `known_since_s`, when the flow came into production.
     `active` are its runs under way, by id, with the time when each began.
 
     Example:
@@ -110,9 +110,9 @@ def slot_to_check(
 
 
 def owed_since(deadline_s: float, deadlines: Slots, slots: Slots | None) -> float:
-    """From when on a success counts for the deadline, one of `deadlines`: the day it is on, or the deadline before on that day.
+    """The time from which a success counts for a deadline of `deadlines`: midnight, or the earlier deadline of that day.
 
-    Where the flow has no slot in that time, its newest slot before counts: a run at 23:50 is for a deadline at 00:30.
+    Where the flow has no slot in between, its newest slot before counts: a run at 23:50 is for a deadline at 00:30.
     """
     there = datetime.fromtimestamp(deadline_s, deadlines.zone)
     midnight_s = there.replace(hour=0, minute=0, second=0, microsecond=0, fold=0).timestamp()
@@ -130,7 +130,7 @@ def owed_since(deadline_s: float, deadlines: Slots, slots: Slots | None) -> floa
 def _by(
     rule: Expectation, trigger: Trigger | None, timezone: str | None, fresh: Fresh, known_since_s: float, now_s: float
 ) -> float | None:
-    """The first deadline that no success counts for; late when it is past."""
+    """The first deadline without a success; late when it is past."""
     if not rule.by:
         return None
     days = ",".join(str((day + 1) % 7) for day in rule.days) or "*"  # cron counts from Sunday
@@ -172,16 +172,16 @@ def _time(deadline: tuple[float, str | None]) -> float:
     return deadline[0]
 
 
-# -- what a flow's history says of it ----------------------------------------------------------------------------------------
+# -- from the history --------------------------------------------------------------------------------------------------------
 
 
 def counts_of(flow: Flow) -> Callable[[Mapping[str, Any]], bool]:
-    """Tells whether a run with these params counts for what is expected: they are those of a run that comes by itself."""
+    """A test whether a run with these params counts for expectations: they are those of a run that comes by itself."""
     return lambda params: is_as_scheduled(flow, params)
 
 
 def freshness(ledger: Ledger, flow: Flow) -> Fresh:
-    """How fresh the flow is.
+    """The flow's newest successes.
 
     Raises:
         LedgerError: the history cannot be read.
@@ -191,7 +191,7 @@ def freshness(ledger: Ledger, flow: Flow) -> Fresh:
 
 
 def look(ledger: Ledger, flow: Flow, *, timezone: str | None, active: Mapping[str, float], now_s: float) -> Judgement:
-    """How the flow stands to what is expected of it; of one that is not in production nothing is owed yet.
+    """Judge the flow from its history; one that is not in production owes nothing yet.
 
     Raises:
         LedgerError: the history cannot be read.
@@ -213,8 +213,8 @@ def look(ledger: Ledger, flow: Flow, *, timezone: str | None, active: Mapping[st
 def late_slot(
     ledger: Ledger, flow: Flow, *, timezone: str | None, after_s: float, now_s: float
 ) -> tuple[float | None, str | None, float | None]:
-    """The newest slot after `after_s` that did not begin in time and has no success, when its run began after all (None: it
-    has not), and when the next slot is to be looked at.
+    """The newest slot after `after_s` that did not begin in time and has no success, the begin of its late run (None: it has
+    none), and when to check the next slot.
 
     Raises:
         LedgerError: the history cannot be read.

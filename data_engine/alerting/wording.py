@@ -1,4 +1,4 @@
-"""The words of what people are told of a trouble: its subject, its line, and the facts below it."""
+"""The words of a message about a trouble: its subject, its line, and the facts below it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TO_DO = {
     "target_held": "close the output in the other program",
     "time_limit": "find out what takes so long, or give it more time ([limits] run_timeout)",
 }
-"""What helps against a failure, by the kind of its cause."""
+"""The remedy for a failure, by the kind of its cause."""
 
 
 def failure(
@@ -35,9 +35,9 @@ def failure(
     *,
     again: Literal["retry", "run"] = "retry",
 ) -> tuple[TroubleKey, dict[str, Any]]:
-    """The key of a failure and what is said of it, of the cause of its run and the error's text.
+    """The key of a failure and its facts, from the cause of its run and the error's text.
 
-    `again` is the command that runs it once more: a file that is held is tried again, anything else is run.
+    `again` is the command that runs it once more: "retry" for a held file, "run" for anything else.
 
     Example:
         >>> cause = {"kind": "code_raised", "step": "Clean", "detail": "KeyError: 'amount'",
@@ -70,7 +70,7 @@ def failure(
 
 
 def subject(trouble: Trouble, file: str | None = None) -> str:
-    """The trouble in a few words, for the first line of a mail; of a failure also with which `file`.
+    """The trouble in a few words, for the first line of a mail; a failure with its `file`.
 
     Example:
         >>> bad = Trouble(TroubleKey("claims", "failed", "Clean", "KeyError"), "", {"detail": "KeyError: 'amount'"})
@@ -99,7 +99,7 @@ _STATES = {
 
 
 def notice(trouble: Trouble, zone: tzinfo | None, *, more: int = 0) -> Notice:
-    """The trouble as a message tells it; `zone` is the one of its times (None: this machine's), `more` counts the like."""
+    """The notice about a trouble; `zone` is that of its times (None: this machine's), `more` counts like ones."""
     facts = {name: trouble.detail.get(name) for name in _SAID}
     since = shown_time(trouble.since_utc, zone)
     return Notice(
@@ -117,7 +117,7 @@ def notice(trouble: Trouble, zone: tzinfo | None, *, more: int = 0) -> Notice:
 
 
 def good_again(trouble: Trouble, zone: tzinfo | None, *, is_all_good: bool = True) -> Notice:
-    """That a trouble is over; and whether all of the flow's are."""
+    """The notice that a trouble is over, and whether all of its flow's are."""
     how = "has recovered" if is_all_good else "no longer has this trouble, but still has others"
     lasted_s = seconds_of(trouble.recovered_at_utc) - seconds_of(trouble.since_utc)
     return Notice(
@@ -137,7 +137,7 @@ _STATES_OVER = {"failed": "it failed", "held": "it was held", "missed": "it did 
 
 
 def digest_subject(flow: str, kinds: Sequence[str], failures: int) -> str:
-    """What followed the first message about a flow.
+    """The subject of the message after the first one about a flow.
 
     Example:
         >>> digest_subject("claims", ["late"], 9_999), digest_subject("claims", ["failed", "late"], 0)
@@ -182,7 +182,7 @@ def _text(value: Any) -> str | None:
 
 
 def shown_time(utc: str, zone: tzinfo | None) -> str:
-    """A stored time as people read it, on the clock of `zone` (None: this machine's); what is no time stays as it is.
+    """A stored time for people, in `zone` (None: this machine's); any other text stays as it is.
 
     Example:
         >>> from datetime import UTC
@@ -197,7 +197,7 @@ def shown_time(utc: str, zone: tzinfo | None) -> str:
 
 
 def seconds_of(utc: str | None) -> float:
-    """A stored time; 0 for what is none, as another machine may have written it."""
+    """A stored time in seconds; 0 for any other text, as another machine may have written it."""
     try:
         return datetime.fromisoformat(utc or "").timestamp()
     except ValueError:
@@ -218,7 +218,7 @@ def has_form(text: str) -> bool:
 
 
 def address_fix(name: str) -> str:
-    """How the secret `name`, which holds no address that Apprise knows, is given one.
+    """The fix for the secret `name` that holds no address that Apprise knows.
 
     Example:
         >>> address_fix("ops").partition(",")[0]
