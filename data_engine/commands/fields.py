@@ -1,6 +1,6 @@
-"""What a field of a command or of a question may hold, and the one codec: from Python, from JSON and to JSON, each value checked.
+"""The kinds of fields of commands and queries, and their one codec: from Python, from JSON and to JSON, each value checked.
 
-A field of a command is `field(metadata=argument(TEXT, "one line of help"))`; what only asks has a table of kinds by name.
+A field of a command is `field(metadata=argument(TEXT, "one line of help"))`; a query has a table of kinds by name.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class BadRequestError(FlowValidationError):
 
 @frozen
 class Field:
-    """A value of a request: `words` name its type, `fits` says whether JSON's value is of it, `read` makes of it what is used, `given`
-    of what a caller in Python gave, who is told `where` it is wrong, and `sent` of what another workstation sent."""
+    """A kind of value: `words` name its type, `fits` checks a JSON value, and `read` converts it; `from_python` converts a caller's value
+    (its error says `where` it is wrong), `from_request` one that another workstation sent."""
 
     words: str
     fits: Callable[[Any], bool]
@@ -63,7 +63,7 @@ Answer: TypeAlias = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 def checked(values: Mapping[str, Any], fields: Fields, where: str) -> dict[str, Any]:
-    """The values of these fields; those nobody asked for are left out.
+    """The checked values of these fields; other names are left out.
 
     Raises:
         BadRequestError: one is missing, or of the wrong type.
@@ -92,8 +92,8 @@ def asked(act: Answer, where: str, /, **fields: Field) -> Answer:
 
 @frozen
 class Argument:
-    """What a field of a command is: its kind, its line of help, whether it `is_local`, of this machine only, so that no request has it, and
-    whether it `is_sent`, so that every request has it."""
+    """A field of a command: its kind and its line of help. One that `is_local` is for this machine only and in no request; one that
+    `is_sent` is in every request."""
 
     kind: Field
     help: str
@@ -102,7 +102,7 @@ class Argument:
 
 
 _ARGUMENTS: dict[type[Any], Mapping[str, Argument]] = {}
-"""Of each command, once it was asked for."""
+"""The arguments of each command, once they were read."""
 
 
 def argument(kind: Field, help: str, *, is_local: bool = False, is_sent: bool = False) -> dict[str, Argument]:
@@ -148,12 +148,12 @@ def help_of(command: type[Any], name: str) -> str:
 
 
 def kinds_of(command: type[Any]) -> dict[str, Field]:
-    """What the JSON of a command may hold."""
+    """The kind of each field in a command's JSON."""
     return {name: argument.kind for name, argument in arguments_of(command).items()}
 
 
 def of_json(command: type[C], data: Mapping[str, Any], where: str) -> C:
-    """The command that JSON tells of; what it does not know is left out.
+    """The command in a JSON object; unknown fields are left out.
 
     Raises:
         BadRequestError: a field is missing, or of the wrong type.
@@ -162,10 +162,10 @@ def of_json(command: type[C], data: Mapping[str, Any], where: str) -> C:
 
 
 def of_request(command: type[C], data: Mapping[str, Any]) -> C:
-    """The command that the arguments of a request tell of, checked as what another machine wrote.
+    """The command of a request's arguments, checked as input from another machine.
 
     Raises:
-        FlowValidationError: an argument is missing, or cannot be that.
+        FlowValidationError: an argument is missing or wrong.
     """
     table = arguments_of(command)
     lacking = [name for name, argument in table.items() if argument.is_sent and data.get(name) in (None, "")]
@@ -182,15 +182,15 @@ def of_request(command: type[C], data: Mapping[str, Any]) -> C:
 
 
 def to_json(command: Any) -> dict[str, Any]:
-    """The fields of a command that hold something, as JSON has them."""
+    """The fields of a command that are not None, for JSON."""
     return {name: value for name in arguments_of(type(command)) if (value := getattr(command, name)) is not None}
 
 
 def as_given(command: C, call: str) -> C:
-    """The command with what a caller of the Python method `call` gave for its fields, checked.
+    """The command with its fields converted from the values of a caller of the Python method `call`.
 
     Raises:
-        FlowValidationError: a value cannot be that; names the argument.
+        FlowValidationError: a value is wrong; names the argument.
     """
     table = arguments_of(type(command))
     values = {name: getattr(command, name) for name in table}
@@ -202,10 +202,10 @@ def as_given(command: C, call: str) -> C:
 
 
 def given_text(text: object, where: str) -> str:
-    """A text of some words.
+    """A text of a few words.
 
     Raises:
-        FlowValidationError: any other type, or longer than anybody reads.
+        FlowValidationError: any other type, or too long.
     """
     if not isinstance(text, str) or len(text) > _LONGEST_TEXT:
         shown = repr(text)[:60]

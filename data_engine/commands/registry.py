@@ -1,4 +1,4 @@
-"""The only list of commands, how a request on the share tells of one, and by which routes of a daemon one is asked for."""
+"""The only list of commands, their form in a request on the share, and their routes at a daemon."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _FORMER: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "repair-lease": ("lease", {"do": "repair"}),
     "start": ("look", {}),
 }
-"""Routes of the revision before, and what marks a command in their bodies. A daemon goes on while it has work, and a kernel while it is open,
-when another revision is installed."""
+"""Routes of the previous revision, and what marks a command in their bodies: a daemon with work and an open kernel outlive the
+installation of another revision."""
 
 
 def ways_of(name: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """The routes that a command is asked for by, and what marks it in their bodies; that of this revision first.
+    """The routes of a command, and what marks it in their bodies; that of this revision first.
 
     Example:
         >>> ways_of("disable"), ways_of("enable"), ways_of("retry")
@@ -47,15 +47,15 @@ def ways_of(name: str) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def routes() -> set[str]:
-    """Every route, of this revision and of the one before."""
+    """Every route, of this revision and of the previous one."""
     return {route for name in COMMANDS for route, _ in ways_of(name)}
 
 
 def command_at(route: str, body: Mapping[str, Any]) -> type[Command[Any]]:
-    """The command that is asked for by a route with this body.
+    """The command of a route with this body.
 
     Raises:
-        BadRequestError: none is.
+        BadRequestError: there is none.
 
     Example:
         >>> command_at("enable", {"enabled": False}).name, command_at("enable", {}).name, command_at("engine", {"on": True}).name
@@ -70,7 +70,7 @@ def command_at(route: str, body: Mapping[str, Any]) -> type[Command[Any]]:
 
 
 def request_of(command: Command[Any]) -> tuple[str, dict[str, Any]]:
-    """The verb and the arguments of a request for the command, but for its flow, which a request names itself.
+    """The verb and the arguments of a request for the command, without its flow, which a request names itself.
 
     Example:
         >>> from data_engine.commands.deployments import Undeploy
@@ -88,10 +88,10 @@ def request_of(command: Command[Any]) -> tuple[str, dict[str, Any]]:
 
 
 def command_of(verb: str, flow: str, arguments: dict[str, Any]) -> Command[Any]:
-    """The command that a request of another workstation asks for, its arguments checked.
+    """The command of a request from another workstation, its arguments checked.
 
     Raises:
-        FlowValidationError: nobody does that, or an argument is missing or wrong.
+        FlowValidationError: there is no such request, or an argument is missing or wrong.
 
     Example:
         >>> command_of("deploy", "claims", {"withdraw": True, "note": "moved"}).phrase
@@ -107,6 +107,6 @@ def command_of(verb: str, flow: str, arguments: dict[str, Any]) -> Command[Any]:
 def _marked(
     kinds: Iterable[tuple[Mapping[str, Any], type[Command[Any]]]], body: Mapping[str, Any]
 ) -> type[Command[Any]] | None:
-    """The command whose marks are all there; of several the one with the most, of these the first."""
+    """The command whose marks the body has; of several the one with the most, of these the first."""
     there = [(marks, kind) for marks, kind in kinds if all(body.get(name) == value for name, value in marks.items())]
     return max(there, key=lambda pair: len(pair[0]))[1] if there else None

@@ -1,5 +1,5 @@
-"""How a deploy, an undeploy and a rollback are carried out, from a look at the modules to the rows that say what production runs: once, for
-a daemon and for a process that owns the workspace for one commit."""
+"""Carry out a deploy, an undeploy and a rollback, from a look at the modules to the rows that say what production runs: the same
+code for a daemon and for a process that owns the workspace for one commit."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ T = TypeVar("T")
 
 @frozen
 class Looked:
-    """The modules as they were found: the set they are stored in, and what becomes of each; the names of those that were `moved` to
-    where flows are not looked for."""
+    """The modules at one look: the set they are stored in, the entry of each, and the names of those that were `moved` to where flows
+    are not looked for."""
 
     stored: ModuleSet
     entries: Mapping[str, CatalogEntry]
@@ -64,9 +64,9 @@ class Looked:
 
 @frozen
 class Decision:
-    """The move of each module; the flows `going` live and those `gone`, which run no more; the new names of flows by which production
-    follows them (`renames`: old by new), the flows that somebody had undeployed; and of those that stay as they were deployed and of
-    which files were damaged those `mended`, and those `lost`, of which no whole copy is left."""
+    """The move of each module; the flows `going` live, and those `gone`, which end; the `renames` that production follows (old name by
+    new); the flows that somebody had undeployed; and of the flows that stay as deployed and had damaged files those `mended`, and
+    those `lost`, without a whole copy."""
 
     moves: Mapping[str, Move]
     going: frozenset[str]
@@ -78,8 +78,8 @@ class Decision:
 
 
 class Production(ABC):
-    """What a workspace runs, as its owner changes it. An owner says how it owns the workspace, looks at modules and publishes, and where
-    it does what blocks; `gate` holds back what its goldens do not let go live."""
+    """Changes what a workspace runs. Each kind of owner says how it owns the workspace, looks at modules, publishes, and where it runs
+    blocking calls; `gate` refuses flows whose goldens do not hold."""
 
     __slots__ = ()
 
@@ -88,7 +88,7 @@ class Production(ABC):
 
     @abstractmethod
     def owned(self, look: Callable[[], Coroutine[Any, Any, T]]) -> AbstractAsyncContextManager[T]:
-        """Own the workspace until the end of the block, which gets what `look` gives.
+        """Own the workspace until the end of the block, which gets the value of `look`.
 
         Raises:
             OwnedElsewhereError: another workstation owns it, or the share cannot be used.
@@ -96,11 +96,11 @@ class Production(ABC):
 
     @abstractmethod
     async def look(self, command: Deploy) -> Looked:
-        """The modules as they are now, or as they are in the set that is asked for."""
+        """The modules as they are now, or in the set that the command names."""
 
     @abstractmethod
     async def publish(self, rows: list[Deployment]) -> None:
-        """Put the sets of these deployments on the share, and let them be what flows run.
+        """Put the sets of these deployments on the share, and let flows run them.
 
         Raises:
             FlowValidationError: it cannot be published.
@@ -109,18 +109,18 @@ class Production(ABC):
 
     @abstractmethod
     async def call(self, work: Callable[..., T], *args: object) -> T:
-        """What `work` gives, which may block."""
+        """Call `work`, which may block; its value."""
 
     @abstractmethod
     async def follow(self) -> None:
-        """Show what was published, where somebody sees it."""
+        """Show what was published, where there is a screen."""
 
     def unchanged_for_s(self, name: str, digest: str) -> float:
-        """How long a module has had a digest, as far as that counts."""
+        """How long a module has had this digest, where that counts."""
         return 0.0
 
     async def deploy(self, command: Deploy, asker: Asker) -> Outcome:
-        """Deploy the module that was asked for, or every one.
+        """Deploy the module that the command names, or every one.
 
         Raises:
             FlowValidationError: there is no such module, or it cannot be published.
@@ -147,7 +147,7 @@ class Production(ABC):
         )
 
     async def undeploy(self, command: Undeploy, asker: Asker) -> Outcome:
-        """Run a flow no more.
+        """Stop running a flow in production.
 
         Raises:
             FlowValidationError: it is not deployed, or would be deployed again by itself.
@@ -167,7 +167,7 @@ class Production(ABC):
         async with self.owned(_nothing):
             await self.take_over_local()
             rows = await self.call(ledger_rows.published, self.home.ledger(), command.flow)
-            row = next((row for row in rows if row.id == command.id), None)  # what came of this very request before
+            row = next((row for row in rows if row.id == command.id), None)  # of the same request, made before
             if row is None:
                 row = await self.call(make)
                 await self.publish([row])
@@ -177,13 +177,13 @@ class Production(ABC):
     async def decide(
         self, looked: Looked, command: Deploy | None, *, by_itself: bool = False, damaged: Collection[str] = ()
     ) -> Decision:
-        """What to do about the modules: of what somebody `asked` for, or by the rule alone, by which something goes live only `by_itself`.
+        """Decide about the modules: by a `command`, or by the rule alone, which lets modules go live only `by_itself`.
 
-        Where every flow is deployed, one whose module is gone runs no more. Reads the history, the sets and, as a gate, the goldens, which
-        follow a flow that was renamed; changes nothing else but files of what flows run that are `damaged`, which are written anew.
+        Where every flow is deployed, one whose module is gone ends. Reads the history, the sets and, as a gate, the goldens, which
+        follow a renamed flow; changes nothing, but repairs the `damaged` files of flows.
 
         Raises:
-            FlowValidationError: what was asked for cannot be.
+            FlowValidationError: the command is not possible.
         """
         return await self.call(self._decision, looked, command, by_itself, damaged)
 
@@ -226,7 +226,7 @@ class Production(ABC):
     def _held_back(
         self, looked: Looked, going: Mapping[str, str | None], command: Deploy | None
     ) -> dict[str, FlowValidationError]:
-        """Why those of the flows `going` live whose goldens do not hold may not; goldens follow a flow by its old name, None where it has none."""
+        """The errors of flows `going` live whose goldens do not hold; `going` has their old names, which goldens follow, or None."""
         for new, old in going.items():
             if old is not None:
                 from data_engine.plan.golden import follow_rename
@@ -244,8 +244,8 @@ class Production(ABC):
         live: Iterable[Deployment],
         renames: Mapping[str, str],
     ) -> dict[str, Move]:
-        """What to do about each module that was found; `deployed` are the digests of what flows run, `live` the deployments that stay, and
-        `renames` what a module was called that production is to follow. What was `undeployed` goes live only when it is asked for by name."""
+        """The move of each module; `deployed` are the digests of what flows run, `live` the deployments that stay, `renames` the old
+        names that production follows. An `undeployed` flow goes live only by name."""
         settings, there = self.home.settings().deploy, list(live)
         moves: dict[str, Move] = {}
         for name, entry in sorted(looked.entries.items()):
@@ -253,7 +253,7 @@ class Production(ABC):
             is_asked = (
                 command is not None and command.is_about(name) and not (command.flow is None and name in undeployed)
             )
-            others = [row for row in there if row.flow != renames.get(name)]  # which it takes the place of
+            others = [row for row in there if row.flow != renames.get(name)]  # without the one it replaces
             sighting = Sighting(
                 current=digest,
                 deployed=deployed.get(name),
@@ -267,14 +267,14 @@ class Production(ABC):
             if isinstance(move, SharesMirror):
                 move = replace(move, is_gone=move.other not in looked.stored.digests)
             moves[name] = move
-            if isinstance(move, GoesLive):  # of two that are asked for at once the second is told of the first
+            if isinstance(move, GoesLive):  # the second of two in one command is refused for the first
                 there = [*others, Deployment("", 0, name, "deploy", "", mirror=mirror)]
         return moves
 
     async def put_live(
         self, looked: Looked, decided: Decision, command: Deploy | None, asker: Asker
     ) -> list[Deployment]:
-        """Publish what was decided; the rows that say it.
+        """Publish a decision; its rows.
 
         Raises:
             FlowValidationError: it cannot be published.
@@ -286,10 +286,10 @@ class Production(ABC):
         return rows
 
     async def take_over_local(self) -> None:
-        """Let what was deployed on this machine, before deployments travelled, be the first of the workspace's; once.
+        """Publish, once, what this machine deployed before deployments travelled.
 
         Raises:
-            OwnedElsewhereError, WorkspaceError: it cannot be published; another time it is.
+            OwnedElsewhereError, WorkspaceError: it cannot be published now.
         """
         rows = await self.call(_deployed_locally, self.home)
         if rows:
@@ -300,12 +300,11 @@ class Production(ABC):
 
 
 async def _nothing() -> None:
-    """There is nothing to look at."""
+    """Look at nothing."""
 
 
 def _damaged(home: LocalWorkspace, command: Deploy) -> set[str]:
-    """The flows that are asked for of which a file of what they run is missing or damaged; none where the share is away, which is told
-    by what needs it."""
+    """The flows of the command that run a set with missing or damaged files; none where the share is away, which fails later."""
     flows = list(filter(command.is_about, home.deployments().deployed()))
     with suppress(OSError):
         if flows:
@@ -315,7 +314,7 @@ def _damaged(home: LocalWorkspace, command: Deploy) -> set[str]:
 
 
 def _deployed_locally(home: LocalWorkspace) -> list[Deployment]:
-    """The rows for what this machine alone had deployed; of no flow that has a history already, nor without its set."""
+    """The rows for what this machine alone had deployed; without flows that have a history already, or no set."""
     try:
         values = json.loads(_local_list(home).read_text(encoding="utf-8"))
         pointers = {str(name): (str(value["set"]), str(value["digest"])) for name, value in values.items()}
@@ -337,8 +336,8 @@ def _local_list(home: LocalWorkspace) -> Path:
 
 
 def answered(looked: Looked, decided: Decision, command: Deploy) -> tuple[CatalogEntry, ...]:
-    """The modules that a person asked for, each with why it was not deployed; who asks for every one did not ask for those that
-    somebody undeployed. What a refusal says of two flows and their mirror is not said again as a warning."""
+    """The entries of the command's modules, each with the error why it was not deployed; a command for every flow leaves out the
+    undeployed ones. A refusal about two flows with one mirror is not repeated as a warning."""
     left_out, moves = decided.undeployed if command.flow is None else (), decided.moves
     about = {name: entry for name, entry in looked.entries.items() if command.is_about(name) and name not in left_out}
     warnings = {
@@ -351,7 +350,7 @@ def answered(looked: Looked, decided: Decision, command: Deploy) -> tuple[Catalo
 
 
 def _refused(entry: CatalogEntry, move: Move | None) -> CatalogEntry:
-    """The entry with its error where it was asked for and a person has to say more."""
+    """The entry, with an error where its move needs a decision by a person."""
     if isinstance(move, HeldBack):
         return replace(entry, error=move.error)
     if isinstance(move, SharesMirror):
@@ -368,11 +367,11 @@ def renames_of(
     *,
     command: Deploy | None,
 ) -> dict[str, str]:
-    """Of each module that a flow has become by a new file name, the old name: a flow that is deployed, or that somebody undeployed
-    before. A good one writes where that one does; or somebody who `asked` says so. `rows` is the history.
+    """The old name of each module that is a renamed flow, deployed or undeployed before, by its new name. A good module must write
+    where the old flow did, unless the `command` names the rename. `rows` is the history.
 
     Raises:
-        FlowValidationError: what somebody says cannot be so.
+        FlowValidationError: the rename of the command is not possible.
     """
     renames = _renames_seen(home, looked, pointers, rows, may_fetch=command is not None)
     if command is None or command.replaces is None:
@@ -384,10 +383,10 @@ def renames_of(
 def require_replaceable(
     command: Deploy, looked: Looked, pointers: Mapping[str, Pointer], rows: Sequence[Deployment]
 ) -> tuple[str, str]:
-    """The flow that is asked for, and the one whose place it is to take.
+    """The new and the old flow of a `--replaces`.
 
     Raises:
-        FlowValidationError: none is named, it runs itself, or the other was never deployed or has its module.
+        FlowValidationError: the new one is not named or is deployed, or the old one was never deployed or has its module.
     """
     new, old = command.flow, command.replaces or ""
     ran = {*pointers, *deployment_status.ended_deployments(rows)}
@@ -424,7 +423,7 @@ def _renames_seen(
     *,
     may_fetch: bool,
 ) -> dict[str, str]:
-    """The renames that show by what the modules hold; `may_fetch` that sets are brought from the share."""
+    """The renames that the modules' contents show; `may_fetch`: sets may be read from the share."""
     there = looked.stored.digests
     ran = {name: row for name, row in deployment_status.ended_deployments(rows).items() if name not in there}
     was = {name: row for name, row in deployment_status.live_deployments(rows).items() if name not in there}
@@ -437,7 +436,7 @@ def _renames_seen(
     for name, row in (*sorted(ran.items(), key=lambda pair: pair[1].number), *sorted(was.items())):
         new = deployments.became(name, row.set_id, contents, may_fetch=may_fetch and name in ran)
         if new is None or new not in looked.entries or (name in ran and newest.get(new, 0) > row.number):
-            continue  # what was deployed itself since then is a flow of its own
+            continue  # deployed itself since then: a flow of its own
         now[new] = row
     return {
         new: row.flow
@@ -449,22 +448,22 @@ def _renames_seen(
 def leaving(
     pointers: Mapping[str, Pointer], looked: Looked, renames: Mapping[str, str], going: Collection[str], *, is_all: bool
 ) -> set[str]:
-    """The flows that production runs no more: those whose new name goes live, and where `is_all` those whose module is gone; one
-    that was renamed runs on until its new name is good."""
+    """The flows that production ends: those whose new name goes live, and where `is_all` those whose module is gone; a renamed flow
+    runs on until its new name is good."""
     followed = {old for new, old in renames.items() if new in going}
     return followed | (gone_of(pointers, looked) - set(renames.values()) if is_all else set())
 
 
 def gone_of(pointers: Mapping[str, Pointer], looked: Looked) -> set[str]:
-    """The deployed flows whose module was deleted: of those that were moved somebody has to say it."""
+    """The deployed flows whose module was deleted; for a moved one a person has to say that it ends."""
     return set(pointers.keys() - looked.entries.keys() - looked.moved)
 
 
 def new_deployments(
     home: LocalWorkspace, looked: Looked, decided: Decision, command: Deploy | None, asker: Asker
 ) -> list[Deployment]:
-    """The rows that let the flows that go live run from what was found, and those that are gone from nothing any more; where a flow
-    was renamed, that row points to the one of its new name."""
+    """The rows of a decision: one for each flow that goes live, and one that ends each flow that is gone; for a renamed flow it
+    points to the row of its new name."""
     from data_engine.proof.kept import compared_in
 
     deployments, renames = home.deployments(), decided.renames
@@ -498,17 +497,17 @@ def new_deployments(
 
 
 def _mirror(home: LocalWorkspace, entry: CatalogEntry) -> str | None:
-    """Where the flow writes, as every workstation calls it."""
+    """The key of the flow's mirror, the same on every workstation."""
     return mirror_key(entry.mirror, home.layout.flow_modules_dir)
 
 
 def _watched(entry: CatalogEntry, folder: Path) -> str | None:
-    """Where the flow reads by itself, likewise."""
+    """The key of the source that the flow reads by itself, likewise."""
     return None if entry.mode == "manual" else mirror_key(entry.source, folder)
 
 
 def withdrawal(home: LocalWorkspace, command: Undeploy, asker: Asker) -> Deployment:
-    """The row that lets a flow run from nothing any more, as a person asked for.
+    """The row that ends a flow in production.
 
     Raises:
         FlowValidationError: it is not deployed, or would be deployed again by itself.
@@ -535,7 +534,7 @@ def _withdrawn(base: Deployment, name: str, of: str | None = None) -> Deployment
 
 
 def write_deployments(home: LocalWorkspace, rows: list[Deployment], put: Collection[str] = ()) -> None:
-    """Put the sets of these deployments on the share, but for those just `put`, and then the rows that point to them into the ledger.
+    """Put the sets of these deployments on the share, except those just `put`, and then their rows into the ledger.
 
     Raises:
         OSError: the share is away, full or read-only.
@@ -560,7 +559,7 @@ def write_deployments(home: LocalWorkspace, rows: list[Deployment], put: Collect
 
 
 def rolled_back(home: LocalWorkspace, command: Rollback, asker: Asker) -> Deployment:
-    """The row that lets a flow run what it ran before, or the deployment that was asked for.
+    """The row that lets a flow run its last deployment again, or the one that the command names.
 
     Raises:
         FlowValidationError: there is nothing to go back to, or another flow that is deployed writes its mirror now.
@@ -586,7 +585,7 @@ def rolled_back(home: LocalWorkspace, command: Rollback, asker: Asker) -> Deploy
 
 
 def _row(asker: Asker, note: str) -> Deployment:
-    """A row of now, for whoever asks."""
+    """A new row, for the asker."""
     return Deployment(
         "",
         0,
@@ -602,7 +601,7 @@ def _row(asker: Asker, note: str) -> Deployment:
 
 
 def carry_over(ledger: Ledger, old: str, new: str) -> None:
-    """Let flow `new` know the sources, outputs and switch of flow `old`, where it knows nothing newer; the runs stay where they are.
+    """Copy the sources, outputs and switch of flow `old` to flow `new`, where it has nothing newer; the runs stay with `old`.
 
     Raises:
         LedgerError: the ledger cannot be written.
