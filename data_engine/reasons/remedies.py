@@ -1,4 +1,4 @@
-"""What a row of the table of reasons is: how its sentence is filled, and the remedies that depend on more than its fields."""
+"""A row of the table of reasons: how its sentence is filled, and the remedies that depend on more than its fields."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from data_engine.marks import IDLE, Look, Mark
 from data_engine.record import Record, frozen
 
 DAEMON_ENDING = "daemon_ending"
-"""The kind of what keeps flows from running that is no reason of its own: the daemon only waits for its running work."""
+"""The kind of a block that is no reason of its own: the daemon only waits for its running work."""
 
 FLOW_GONE = ("undeployed",)
-"""What keeps a flow from running that is neither in production nor a notebook any more."""
+"""The block of a flow that is neither in production nor a notebook any more."""
 
 DEPEND = frozenset(
     ("held", "held_slot", "retry_later", "done", "disabled", "engine_off", "last_run_failed", "last_written")
@@ -24,10 +24,10 @@ DEPEND = frozenset(
 """The kinds of reasons whose remedy depends on what else keeps the flow from running."""
 
 SILENT_FIX = f"wait until it answers, or end it: `{cli_line('kill')}`"
-"""What can be done about a daemon that is there and does not answer."""
+"""The remedy for a daemon that does not answer."""
 
 STOPS_AT = "next step, map item, context.log or context.progress"
-"""Where a run that was asked to stop ends, for people: what asks `may_work` of `data_engine/flow/control.py` before it goes on."""
+"""Where a run that was asked to stop ends, for people: each place that calls `may_work` of `data_engine/flow/control.py`."""
 
 STOP_RUN = f"`{{on_run:stop}}` ends it at its {STOPS_AT}"
 SEE_STATUS = "`{command:status}` shows what runs"
@@ -40,8 +40,8 @@ CORRECT_SOURCE = (
 
 @frozen
 class RemedyFacts:
-    """What a remedy is made of: the reason with its flow and source, what corrects the code (`mend`), and what else keeps the flow
-    from running (`blocked_by`, kinds)."""
+    """The facts that a remedy is made of: the reason with its flow and source, the fix of the code (`mend`), and the kinds of what
+    else keeps the flow from running (`blocked_by`)."""
 
     why: Any
     flow: str
@@ -59,7 +59,7 @@ class RemedyFacts:
         return cli_line(*verb.split(), self.flow, *words)
 
     def on_source(self, verb: str) -> str:
-        """The command for the source alone; without one for all."""
+        """The command for the source, or for all without one."""
         return self.on_flow(verb, *(["--source", self.source] if self.source else []))
 
     def on_run(self, verb: str) -> str:
@@ -68,18 +68,18 @@ class RemedyFacts:
 
     @property
     def run_verb(self) -> str:
-        """What runs the flow as it stands: one that is not deployed runs here, once."""
+        """The command that runs the flow: one that is not deployed runs here, once."""
         return "run --once" if "not_deployed" in self.blocked_by else "run"
 
     @property
     def start(self) -> str:
-        """What starts the engine."""
+        """The command that starts the engine."""
         ending = f", once the daemon has ended (it waits for its running work; `{cli_line('kill')}` ends it now),"
         return f"`{cli_line('start')}`" + (ending if DAEMON_ENDING in self.blocked_by else "")
 
     @property
     def fix(self) -> str:
-        """What corrects the code, before what runs it again."""
+        """The fix of the code, before the command that runs it again."""
         return f"; {self.mend}" if self.mend else ""
 
 
@@ -92,11 +92,11 @@ def remedy_of(
     *,
     is_batch: bool = False,
 ) -> str | None:
-    """What changes it, with the command; None where it changes by itself, or is as it should be.
+    """The remedy for a reason, with the command; None where it changes by itself, or nothing is wrong.
 
-    `mend` is the fix of the error of a source that is held. Without a `source` the words are about any of them. `blocked_by`
-    are the kinds of what keeps the whole flow from running, so that a command that cannot work now is not named alone. A flow that
-    `is_batch` runs for all of its files at once.
+    `mend` is the fix of the error of a held source. Without a `source` the words are about any of them. `blocked_by` are the kinds
+    of what keeps the whole flow from running, so that a command that cannot work now is not named alone. A flow that `is_batch`
+    runs for all of its files at once.
 
     Example:
         >>> from data_engine.reasons.kinds import Disabled, HeldSlot, Settling
@@ -113,7 +113,7 @@ def remedy_of(
 
 
 def retried(facts: RemedyFacts) -> str:
-    """What tries again what is held, as things are now."""
+    """The command that retries what is held, by the flow's state."""
     it = "it" if facts.source or facts.why.kind == "held_slot" else "all of them"
     if "not_deployed" in facts.blocked_by:
         if facts.is_batch:
@@ -128,14 +128,14 @@ def retried(facts: RemedyFacts) -> str:
 
 
 def held(facts: RemedyFacts) -> str:
-    """Of a source whose run failed first where its error is seen."""
+    """The retry; after a failure first the command that shows the error."""
     if facts.why.status != "failed" or facts.why.run_id is None:
         return retried(facts)
     return f"`{facts.on_run('log')}` shows the whole error{facts.fix}; {retried(facts)}"
 
 
 def last_run_failed(facts: RemedyFacts) -> str:
-    """Where its error is seen, and what runs it again."""
+    """The commands that show its error, and run it again."""
     shows = "shows how far it got" if facts.why.status == "abandoned" else "shows the whole error"
     return f"`{facts.on_run('log')}` {shows}{facts.fix}; `{facts.on_flow(facts.run_verb)}` runs it again"
 
@@ -148,14 +148,14 @@ def slots_passed(facts: RemedyFacts) -> str:
 
 
 def end_run(facts: RemedyFacts) -> str | None:
-    """What ends a run that is under way, by where it is."""
+    """The way to end a run, by the process it is in."""
     if facts.why.pid is not None:
         return _end_it_there(facts.why.pid)
     return filled(STOP_RUN, facts) if facts.why.run_id else None
 
 
 def waits_for_group(facts: RemedyFacts) -> str:
-    """What ends the run that it waits for."""
+    """The way to end the run that it waits for."""
     runs = facts.why.runs
     if not runs:
         return filled(SEE_STATUS, facts)
@@ -169,13 +169,13 @@ def _end_it_there(pid: int) -> str:
 
 
 def disabled(facts: RemedyFacts) -> str:
-    """Enabling it, and starting the engine where that is off."""
+    """The commands that enable it, and start an engine that is off."""
     enable = f"`{facts.on_flow('enable')}` lets it run by itself"
     return f"{enable}, and {facts.start} starts the engine" if "engine_off" in facts.blocked_by else enable
 
 
 def done(facts: RemedyFacts) -> str:
-    """What runs it again."""
+    """The command that runs it again."""
     if facts.is_batch:
         return f"`{facts.on_flow(facts.run_verb)}` runs it again, for all of its files"
     if facts.why.by_earlier:
@@ -186,7 +186,7 @@ def done(facts: RemedyFacts) -> str:
 
 
 def not_deployed(facts: RemedyFacts) -> str:
-    """What is to be corrected first, and the deploy."""
+    """The correction it needs first, and the deploy."""
     error, shared = facts.why.error, facts.why.shares_with
     deploy = f"`{facts.on_flow('deploy')}` lets production run it"
     if getattr(facts.why, "rolled_back_to", None) is not None and not error:  # who went back does not want it as it is
@@ -198,7 +198,7 @@ def not_deployed(facts: RemedyFacts) -> str:
 
 
 def last_written(facts: RemedyFacts) -> str | None:
-    """The log of the run that wrote it; of an output that is gone also what makes it again."""
+    """The log of the run that wrote it; for an output that is gone also the command that makes it again."""
     if facts.why.run_id is None:
         return None
     shown = f"`{facts.on_run('log')}` shows all of it"
@@ -211,14 +211,14 @@ def last_written(facts: RemedyFacts) -> str | None:
 
 
 def name_filtered(facts: RemedyFacts) -> str:
-    """Another name, but for what Excel and Word make and remove themselves."""
+    """Another name, except for files that Excel and Word make and remove themselves."""
     if facts.why.part.startswith("~$"):
         return "nothing: Excel or Word made it beside a file that is open there, and removes it when that is closed"
     return "give it another name"
 
 
 def undeployed(facts: RemedyFacts) -> str:
-    """Where it is now, or what brings it back."""
+    """The command that shows it under its new name, or brings it back."""
     if facts.why.renamed_to is not None:
         return f"`{cli_line('explain', facts.why.renamed_to)}` shows it"
     if not facts.why.is_kept:
@@ -228,10 +228,10 @@ def undeployed(facts: RemedyFacts) -> str:
 
 R = TypeVar("R", bound="Reason")
 Words: TypeAlias = str | Callable[[Any], str | None]
-"""A sentence with its fields in braces, or what makes one of the value."""
+"""A sentence with its fields in braces, or a function that makes one from the reason."""
 
 SHORT_ID = 8
-"""So many letters of a run's id are shown."""
+"""Letters of a run's id that are shown."""
 
 _FORMS: Mapping[str, Callable[[Any, Any], str]] = {
     "": lambda value, of: str(value),
@@ -249,9 +249,9 @@ _FIELD = re.compile(r"\{(\w+)(?::([^{}]*))?\}")
 
 
 def filled(sentence: str, of: object) -> str:
-    """A sentence with the fields of a value. A part in brackets with a field stands only where all fields in it hold something.
+    """A sentence filled with the fields of a value. A part in brackets with fields stays only where none of them is empty.
 
-    `{at_utc:time}` is a form of `_FORMS`, else a format of Python's; of a method the form is the argument.
+    `{at_utc:time}` is a form of `_FORMS`, else a format of Python's; a method gets the form as its argument.
 
     Example:
         >>> from types import SimpleNamespace
@@ -270,7 +270,7 @@ def filled(sentence: str, of: object) -> str:
 
 @cache
 def _parts(sentence: str) -> tuple[tuple[tuple[str, ...], tuple[tuple[str | None, str], ...]], ...]:
-    """The parts of a sentence, each with the fields that it needs, and as texts (no name) and fields with their forms."""
+    """The parts of a sentence, each with the fields that it needs, as texts (no name) and fields with their forms."""
     parts = []
     for number, text in enumerate(_OPTIONAL.split(sentence)):
         pieces = _FIELD.split(text)  # text, name, form, text, ...
@@ -292,7 +292,7 @@ def _shown(of: object, name: str, form: str) -> str:
 
 @frozen
 class Row:
-    """What the table says of one kind of reason: its `sentence`, the `remedy` (None where it changes by itself) and its `look`."""
+    """The table's row for one kind of reason: its `sentence`, the `remedy` (None where it changes by itself) and its `look`."""
 
     sentence: Words
     remedy: Words | None = None
