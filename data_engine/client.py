@@ -402,9 +402,10 @@ class Workspace:
         return self.deployment_status(name).text
 
     def restore(self, name: str, to: str | None = None, *, copy: bool = False) -> tuple[Path, ...]:
-        """The module of the flow `name` as it was deployed last, or in the deployment `to`, put back into `flow_modules`; what was
-        written: the module, and those of its helpers that are not there. What production runs stays as it is. The name may be that
-        of the module's file, or its path. A notebook that was renamed, or moved into a subfolder, is written a second time only as a `copy`.
+        """Restore the module of the flow `name` to `flow_modules`, as it was deployed last or in the deployment `to`; the paths written.
+
+        Its missing helpers are written too. What production runs stays as it is. The name may be that of the module's file, or its
+        path. A notebook that was renamed, or moved into a subfolder, is written a second time only as a `copy`.
 
         Raises:
             FlowValidationError: a module of this name is there, nothing is overwritten; it lies elsewhere now; or it was never deployed,
@@ -504,9 +505,9 @@ class Workspace:
         return self.wait(begun.run_ids) if wait else list(begun.run_ids)
 
     def wait(self, run_ids: Sequence[str]) -> list[Run]:
-        """The runs that `run(..., wait=False)` asked for, when all have ended, in the order of their ids.
+        """Wait for the runs of `run(..., wait=False)`; the ended runs, in the order of their ids.
 
-        What they wait for is said on standard error.
+        Standard error says what they wait for.
 
         Raises:
             WorkspaceError: the daemon ended before one of them began, or it is there and does not answer.
@@ -531,11 +532,11 @@ class Workspace:
         return self._records(ids)
 
     def parameters(self, name: str) -> Parameters | None:
-        """What the deployed flow declares with `Flow.params`; None for one that takes any. Its daemon is asked (started if need be).
+        """The parameters that the deployed flow declares with `Flow.params`; None for one that takes any. Asks its daemon (started if need be).
 
         Raises:
             FlowValidationError: no such flow.
-            WorkspaceError: the daemon, which is asked, cannot be started.
+            WorkspaceError: the daemon cannot be started.
 
         Example:
             >>> import tempfile
@@ -885,7 +886,7 @@ class Workspace:
         return compare(self.home, a, b)
 
     def trends(self, flow: str) -> Trends:
-        """How many rows the flow's outputs and steps had and how long they took, over its newest good runs that were given the same.
+        """How many rows the flow's outputs and steps had and how long they took, over its newest good runs with the same params.
 
         Raises:
             FlowValidationError: there is no such flow, neither as a module nor in the history.
@@ -1310,7 +1311,7 @@ class Workspace:
     # -- parts --------------------------------------------------------------------------------------------------------------
 
     def _do(self, command: Command[T], wait: bool = True) -> T | None:
-        """What came of the command; None where its owner was asked, and the answer is not waited for."""
+        """Carry out the command; its answer, None where another owner was asked and nobody waits for it."""
         from data_engine.commands.fields import as_given
 
         command = as_given(command, command.name.replace("-", "_"))
@@ -1318,13 +1319,13 @@ class Workspace:
         return self.link.carry_out(command, waits=wait)
 
     def _done(self, command: Command[T]) -> T:
-        """What came of a command that is always waited for."""
+        """Carry out a command and wait; its answer."""
         answer = self._do(command)
         assert answer is not None
         return answer
 
     def _sendable(self, name: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
-        """What a daemon can be sent; what is declared is asked for where that decides how a text or a date is taken."""
+        """Params that can be sent to a daemon; asks for the flow's declaration where that decides how a text or a date is taken."""
         from data_engine.engine.params import check_params, taken
         from data_engine.flow.parameter_values import TypedValue
 
@@ -1348,7 +1349,7 @@ class Workspace:
         )
 
     def _in_zone(self, backfill: Backfill) -> Backfill:
-        """With the zone that its slots are told in."""
+        """The backfill with the zone of its slots."""
         from data_engine.status.runs import slot_zone
 
         return replace(backfill, tz=slot_zone(self.home, backfill.flow)) if backfill.kind == "slots" else backfill
@@ -1380,7 +1381,7 @@ class Workspace:
 
 
 def outcome_of(ws: Workspace, command: Deploy, wait: bool = True) -> Outcome | None:
-    """What came of a deploy, its entries with what they are warned of; None where its owner was asked, and the answer is not waited for.
+    """The outcome of a deploy, its entries with their warnings; None where another owner was asked and nobody waits for it.
 
     Raises:
         FlowValidationError, RequestFailedError, RequestExpiredError: as `Workspace.deploy`.

@@ -21,10 +21,10 @@ else:
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(kind: type[V]) -> type[V]:
-    """As `dataclass(frozen=True, slots=True)`, in a twentieth of the time: fields and `__init__` are made when they are first asked for.
+    """The same as `dataclass(frozen=True, slots=True)`, in a twentieth of the time: fields and `__init__` are made at their first use.
 
-    Most classes of a process never get a value, and what compiles six functions for each of them is most of its start.
-    No field is keyword-only, and what is no field is annotated `ClassVar`. It may have a `cached_property`.
+    Most classes of a process never get a value, and compiling six functions for each would take most of its start.
+    No field is keyword-only; any other annotation is a `ClassVar`. The class may have a `cached_property`.
 
     Example:
         >>> @frozen
@@ -61,7 +61,7 @@ _PARAMS = dataclass(init=False, repr=False, eq=False)(type("_Plain", (), {"__doc
 
 
 class _Fields:
-    """The `__dataclass_fields__` of a class, made by `dataclass` when they are first asked for."""
+    """The `__dataclass_fields__` of a class, made by `dataclass` at their first use."""
 
     def __init__(self, types: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         self._types, self._defaults = types, defaults
@@ -79,7 +79,7 @@ class _Fields:
 
 
 class _Init:
-    """The `__init__` of a class, compiled when it is first asked for."""
+    """The `__init__` of a class, compiled at its first use."""
 
     def __set_name__(self, kind: Any, name: str) -> None:
         self._kind = kind
@@ -108,7 +108,7 @@ class _Init:
 
 
 def _declared(kind: type) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The fields of a class and of those above it, as they are written: their types, and what they are without a value."""
+    """The declared fields of a class and its bases: their types, and their defaults."""
     types: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
     for part in reversed(kind.__mro__):
@@ -163,7 +163,7 @@ class Record(_Base):
     __slots__ = ()
     computed: ClassVar[tuple[str, ...]] = ()
     sparse: ClassVar[tuple[str, ...]] = ()
-    """Keys that are left out where they hold nothing."""
+    """Keys that are left out where their value is empty."""
 
     def __getitem__(self, key: str) -> Any:
         if key not in _keys(type(self)):
@@ -221,7 +221,7 @@ class Record(_Base):
 
     @classmethod
     def read(cls: type[R], data: Mapping[str, Any]) -> R:
-        """The value that a JSON object tells of: what it lacks has its default, keys that are not known are left out."""
+        """The record of a JSON object: missing keys get their defaults, unknown keys are ignored."""
         values = {}
         for name, of in _readers(cls):
             if name in data:
@@ -272,7 +272,7 @@ def _nested(kind: Any) -> tuple[str, ...]:
 
 @cache
 def _values(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
-    """What gets the values of all keys of a record at once."""
+    """A function that gets the values of all keys of a record at once."""
     keys = _keys(kind)
     return attrgetter(*keys) if len(keys) > 1 else lambda record: tuple(getattr(record, key) for key in keys)
 
@@ -289,6 +289,6 @@ def _compared_fields(kind: Any) -> Callable[[Any], Any]:
 
 
 def _compared(value: Any) -> Any:
-    """What equality and hash of a value go by."""
+    """The values that equality and hash compare."""
     kind: Any = type(value)
     return _compared_fields(kind)(value)

@@ -1,4 +1,4 @@
-"""Runs made here, in the caller's process: once, as they become due, or to show a result."""
+"""Run flows in the caller's process: once, as they become due, or to show a result."""
 
 from __future__ import annotations
 
@@ -282,7 +282,7 @@ def _with_shared_mirror_refused(where: LocalWorkspace, entry: CatalogEntry) -> C
 
 
 def _prune_when_due(where: LocalWorkspace) -> None:
-    """Drop history past its retention, at most once an hour on this machine, where its clock is believed; asked every minute at most."""
+    """Drop history past its retention, if the clock is believed: at most once an hour on this machine, checked once a minute."""
     ledger = where.ledger()
     if time.monotonic() - _asked_to_prune.get(ledger, float("-inf")) < _ASK_TO_PRUNE_EVERY_S:
         return
@@ -297,10 +297,10 @@ def _prune_when_due(where: LocalWorkspace) -> None:
 
 
 def run_sources(runs: RunPass, sources: Sequence[Source], *, keeps_errors: bool) -> list[FlowContext]:
-    """The contexts of all sources in order, run inside the flow's group, which is left between two of them where somebody goes first.
+    """Run all sources inside the flow's group, which is left between two of them where somebody goes first; their contexts in order.
 
-    Unless errors are kept, nothing more begins after the first failure; it is raised when what runs has ended, that of the
-    first source in order with `.completed`. At a Ctrl-C what runs beside others ends at its next step.
+    Unless errors are kept, nothing more begins after the first failure; when the running ones have ended, the error of the first
+    source in order is raised, with `.completed`. At a Ctrl-C parallel runs end at their next step.
 
     Raises:
         FlowExecutionError, FlowStoppedError: a run failed or was stopped, and errors are not kept.

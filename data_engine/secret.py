@@ -26,7 +26,7 @@ SHORTEST = 6
 """Characters of a secret: a shorter one would be found, and hidden, everywhere."""
 
 listeners: list[Callable[[str], None]] = []
-"""Told each value before whoever asked for it has it: a worker lets the daemon know what to hide in texts of its own."""
+"""Called with each value before its reader gets it: a worker tells the daemon what to hide in its own texts."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}", re.ASCII)
 _values: set[str] = set()
@@ -102,7 +102,7 @@ class Secret:
 
 @contextmanager
 def travelling() -> Iterator[None]:
-    """Inside, secrets may be pickled: for what goes to a worker of ours over its pipe, and nowhere else."""
+    """Inside, secrets may be pickled: only for what goes to our own worker over its pipe."""
     token = _travelling.set(True)
     try:
         yield
@@ -126,7 +126,7 @@ def learn(*values: str) -> None:
 
 
 def learn_words(*words: str) -> None:
-    """Hide these from now on where they stand as words of their own: what is too short to be hidden everywhere."""
+    """Hide these from now on where they stand as whole words: they are too short to be hidden everywhere."""
     _hide(_words, words)
 
 
@@ -139,7 +139,7 @@ def _hide(texts: set[str], news: Sequence[str]) -> None:
 
 
 def is_secret_name(name: object) -> bool:
-    """Whether a secret can be called so.
+    """Whether a secret can have this name.
 
     Example:
         >>> is_secret_name("ops-mail"), is_secret_name("mailto://ops")
@@ -188,7 +188,7 @@ def _masked_in(value: Any) -> Any:
 
 
 def hidden(text: str, forms: Sequence[Form]) -> str:
-    """`text` with `***` for all that is one of the forms of `forms_of`.
+    """`text` with `***` for each of the forms of `forms_of`.
 
     Example:
         >>> hidden("from abcdefghi on", forms_of(["abcdef", "defghi"]))
@@ -207,8 +207,8 @@ def hidden(text: str, forms: Sequence[Form]) -> str:
 
 
 def forms_of(values: Iterable[str], words: Iterable[str] = ()) -> tuple[Form, ...]:
-    """The forms of each of the values, however it is written, and of each of the words where it stands alone: a part that is in whatever is
-    written for it, so that most texts need no search, the kind and the whole.
+    """The forms of the values, however they are written, and of the words where they stand alone: each a core that every spelling
+    contains, so that most texts need no search, its kind, and the whole.
 
     Example:
         >>> forms = forms_of(["it's 5 < 6"])
@@ -224,7 +224,7 @@ def forms_of(values: Iterable[str], words: Iterable[str] = ()) -> tuple[Form, ..
 
 
 def _spans(text: str, core: str, kind: str, value: str) -> Iterator[tuple[int, int]]:
-    """Where the form is in the text: only around its core is searched."""
+    """The places of the form in the text; searches only around its core."""
     pattern, reach = _pattern(kind, value), _LONGEST_WAY * (len(value) + 2)
     at = text.find(core)
     while at >= 0:
@@ -244,11 +244,11 @@ def _pattern(kind: str, text: str) -> re.Pattern[str]:
 
 
 def _written(text: str) -> str:
-    """What finds the text in all its written forms: letters and digits as they are; another character as its escape, percent-encoded, as
-    an entity, doubled or behind backslashes. Those that escape each other, quotes and backslashes, stand for each other; and so do
+    """A pattern that finds the text in all its spellings: letters and digits as they are; any other character as its escape, percent-
+    encoded, as an entity, doubled or behind backslashes. Quotes and backslashes, which escape each other, match each other, and so do
     blanks, which a form writes as `+` and a message joins.
 
-    Hardly a text can be read by it in two ways, and every run has a bound: it is never slow.
+    Hardly any text matches in two ways, and every repetition has a bound: it is never slow.
     """
     parts, before = [], ""
     for kind, group in groupby(text, _kind):
@@ -330,8 +330,8 @@ def _hex(digits: str) -> str:
 
 
 def _in_base64(value: str) -> Iterator[str]:
-    """What base64 makes of it, in UTF-8 and as `requests` does in Latin 1: it may begin anywhere in what was encoded."""
-    import base64  # nobody who has no secrets waits for it
+    """The base64 of the value, in UTF-8 and, as `requests` does, in Latin 1; the value may begin anywhere in the encoded data."""
+    import base64  # only with secrets
 
     for raw in {value.encode("utf-8", "surrogatepass"), value.encode("latin-1", "replace")}:
         for before in range(3):
