@@ -1,4 +1,4 @@
-"""The display hook of a notebook: values ask `jupyter_extension`, which is imported when the first one is shown, for their picture or table."""
+"""The display hook of a notebook: values get their picture or table from `jupyter_extension`, imported when the first one is shown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DISPLAY, _FORM = "jupyter_extension.display", "jupyter_extension.form"
 
 
 def bundle_of(value: Any) -> Bundle | None:
-    """`value` as HTML, as text and perhaps more, by MIME type; None where nobody shows it better than its `repr`."""
+    """`value` as HTML, as text and perhaps more, by MIME type; None where its `repr` is best."""
     bundle: Bundle | None = import_module(_DISPLAY).bundle(value)
     return bundle
 
@@ -29,7 +29,7 @@ def text_with_samples(value: Any) -> str:
 
 
 class Hint:
-    """A text that may name commands of ours: who shows values words them for the cell that its reader types in."""
+    """A text that may name our commands: the display words them for the cell that its reader types in."""
 
     __slots__ = ("text",)
 
@@ -38,7 +38,7 @@ class Hint:
 
 
 def hint_here(text: str) -> str:
-    """`text`, with the commands in it as they are typed where it is read: in a notebook its cells have some of their own.
+    """`text` with its commands as its reader types them: a notebook's cells have some of their own.
 
     Example:
         >>> hint_here("not deployed: data-engine deploy claims")

@@ -76,8 +76,8 @@ def judge(
         deadlines = (_by(rule, trigger, timezone, fresh, known_since_s, now_s), _every(rule, fresh, known_since_s))
         at += [(at_s, rule.tz or timezone) for at_s in deadlines if at_s is not None]
     overlong, looks = _overlong(expectations, active, timezone, now_s)
-    late = min((pair for pair in at if pair[0] <= now_s), default=None, key=_time)
-    due = min((pair for pair in at if pair[0] > now_s), default=None, key=_time)
+    late = min((pair for pair in at if pair[0] <= now_s), default=None, key=lambda pair: pair[0])
+    due = min((pair for pair in at if pair[0] > now_s), default=None, key=lambda pair: pair[0])
     return Judgement(
         None if late is None else Late(utc_text(late[0]), late[1]),
         overlong,
@@ -166,10 +166,6 @@ def _overlong(
     over = [(end_s - within_s, run_id) for end_s, run_id in ends if end_s <= now_s]
     runs = tuple(Overlong(utc_text(began_s), within_s, run_id, timezone) for began_s, run_id in over)
     return runs, [end_s for end_s, _ in ends if end_s > now_s]
-
-
-def _time(deadline: tuple[float, str | None]) -> float:
-    return deadline[0]
 
 
 # -- from the history --------------------------------------------------------------------------------------------------------

@@ -247,12 +247,11 @@ class Production(ABC):
         """The move of each module; `deployed` are the digests of what flows run, `live` the deployments that stay, `renames` the old
         names that production follows. An `undeployed` flow goes live only by name."""
         settings, there = self.home.settings().deploy, list(live)
+        left_out = undeployed if command is None or command.flow is None else ()
         moves: dict[str, Move] = {}
         for name, entry in sorted(looked.entries.items()):
             digest, mirror = looked.stored.digests.get(name, ""), _mirror(self.home, entry)
-            is_asked = (
-                command is not None and command.is_about(name) and not (command.flow is None and name in undeployed)
-            )
+            is_asked = command is not None and command.is_about(name) and name not in left_out
             others = [row for row in there if row.flow != renames.get(name)]  # without the one it replaces
             sighting = Sighting(
                 current=digest,

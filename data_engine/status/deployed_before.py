@@ -213,9 +213,8 @@ def left_out(home: LocalWorkspace, but: Collection[str]) -> dict[str, Deployment
     """
     rows = sorted(published(home.ledger()), key=lambda row: (row.number, row.id))
     newest = {row.flow: row for row in rows}
-    left = deployment_status.ended_deployments(rows).keys() & module_files(home.layout.flow_modules_dir).keys() - set(
-        but
-    )
+    modules = module_files(home.layout.flow_modules_dir).keys()
+    left = (deployment_status.ended_deployments(rows).keys() & modules) - set(but)
     return {flow: newest[flow] for flow in sorted(left)}
 
 
