@@ -171,11 +171,7 @@ def of_request(command: type[C], data: Mapping[str, Any]) -> C:
     lacking = [name for name, argument in table.items() if argument.is_sent and data.get(name) in (None, "")]
     if lacking:
         raise BadRequestError(f"the request names no {lacking[0]}", where="request", fix="ask again")
-    sent = {
-        name: data[name]
-        for name, argument in table.items()
-        if data.get(name) not in (None, "") and not argument.is_local
-    }
+    sent = {name: data[name] for name in table if data.get(name) not in (None, "") and not table[name].is_local}
     kinds = kinds_of(command)
     read = checked(sent, kinds, "request")
     return command(**{name: kinds[name].from_request(value) if name in sent else value for name, value in read.items()})

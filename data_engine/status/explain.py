@@ -437,9 +437,8 @@ def _newest_writers(
     trigger = planned.trigger
     if not isinstance(trigger, Poll):
         newest = newest_writer(source.home.ledger(), flow.entry.name)
-        return (
-            {None: newest} if newest is not None and any(run.run_id == newest.run_id for run in runs.values()) else {}
-        )
+        run_ids = {run.run_id for run in runs.values()}
+        return {None: newest} if newest is not None and newest.run_id in run_ids else {}
     states = source.memory(flow.entry.name).states
     writers: dict[str | None, Run] = {}
     for key, run in runs.items():
@@ -500,7 +499,7 @@ def _rows(
         return [Explanation(flow, str(root / (path or "")), nothing)]
     # first what somebody may wait for, then by path
     verdicts.sort(
-        key=lambda verdict: (isinstance(verdict.why, (Done, OwnOutput)), verdict.key.path or "" if verdict.key else "")
+        key=lambda verdict: (isinstance(verdict.why, (Done, OwnOutput)), verdict.key.path if verdict.key else "")
     )
     causes: Mapping[str, Cause] = {}
     if any(isinstance(verdict.why, (Held, RetryLater)) for verdict in verdicts[:MOST_ROWS]):
