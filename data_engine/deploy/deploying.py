@@ -558,7 +558,7 @@ def write_deployments(home: LocalWorkspace, rows: list[Deployment], put: Collect
 
 
 def rolled_back(home: LocalWorkspace, command: Rollback, asker: Asker) -> Deployment:
-    """The row that lets a flow run its last deployment again, or the one that the command names.
+    """The row that lets a flow run its previous deployment again, or the one that the command names.
 
     Raises:
         FlowValidationError: there is nothing to go back to, or another flow that is deployed writes its mirror now.
