@@ -477,6 +477,7 @@ def new_deployments(
     compared = {**compared_in(home, contents, going), **{flow: Compared.read(data) for flow, data in values.items()}}
     rows = []
     for name in going:
+        entry = looked.entries[name]
         row = replace(
             base,
             id=uuid.uuid4().hex,
@@ -486,8 +487,8 @@ def new_deployments(
             digest=looked.stored.digests[name],
             cells=deployments.changed_cells(name, looked.stored.id) or (),
             helpers=deployments.changed_helpers(name, contents),
-            mirror=_mirror(home, looked.entries[name]),
-            watches=_watched(looked.entries[name], home.layout.flow_modules_dir),
+            mirror=_mirror(home, entry),
+            watches=None if entry.mode == "manual" else mirror_key(entry.source, home.layout.flow_modules_dir),
             compared=compared.get(name),
         )
         rows.append(row)
@@ -498,11 +499,6 @@ def new_deployments(
 def _mirror(home: LocalWorkspace, entry: CatalogEntry) -> str | None:
     """The key of the flow's mirror, the same on every workstation."""
     return mirror_key(entry.mirror, home.layout.flow_modules_dir)
-
-
-def _watched(entry: CatalogEntry, folder: Path) -> str | None:
-    """The key of the source that the flow reads by itself, likewise."""
-    return None if entry.mode == "manual" else mirror_key(entry.source, folder)
 
 
 def withdrawal(home: LocalWorkspace, command: Undeploy, asker: Asker) -> Deployment:

@@ -603,7 +603,7 @@ def passed_slots(
     if trigger.interval_seconds is not None or trigger.catch_up == "all" or not served:
         return None
     name = trigger.tz or timezone
-    runs = {_seconds(slot): run_id for slot, run_id in served}
+    runs = {datetime.fromisoformat(slot_utc).timestamp(): run_id for slot_utc, run_id in served}
     slots = _newest(slots_of(trigger, timezone), max(now_s - LOOK_BACK_S, min(runs)), now_s - _MAY_BEGIN_S)
     times = set(slots)
     floor_s = max((at_s for at_s, run_id in runs.items() if not run_id and at_s not in times), default=0.0)
@@ -626,10 +626,6 @@ def _newest(rule: Slots, after_s: float, until_s: float) -> list[float]:
         slots = [*rule.between(begin_s, until_s), *slots]
         until_s = begin_s
     return slots
-
-
-def _seconds(utc: str) -> float:
-    return datetime.fromisoformat(utc).timestamp()
 
 
 _WHEN = {
