@@ -1,4 +1,4 @@
-"""Whether an argument is what its function declares: the annotations, as they are written, are the table of what it takes."""
+"""Check arguments against the annotations of their function, as they are written."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., Any])
     Kind: TypeAlias = tuple[str, Callable[[Any], bool]]
-    """What is taken, in words, and whether a value is that."""
+    """A kind of value in words, and its test."""
 
 
 _LONGEST_SHOWN = 80
 _VARARGS = 0x04
 _LARGEST = 2**63 - 1
 _OURS = frozenset(("AlertRule", "Expectation", "Flow", "MirrorSpec", "Parameters", "StepSpec", "Workspace"))
-"""Classes of ours that arguments are checked for, by name: this floor imports none of them."""
+"""Our classes that arguments are checked for, by name: this floor imports none of them."""
 
 
-def check_arguments(title: str, call: Callable[..., Any], args: tuple[Any, ...], given: Mapping[str, Any]) -> None:
-    """Refuse an argument of another type than the plain function `call` declares; one whose declared type is none of Python's own kinds
-    is left to the function.
+def check_arguments(title: str, call: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Refuse an argument of another type than the plain function `call` declares; a declared type that is none of the known kinds is
+    left to the function.
 
     Raises:
         FlowValidationError: names the argument.
@@ -51,12 +51,12 @@ def check_arguments(title: str, call: Callable[..., Any], args: tuple[Any, ...],
         elif code.co_flags & _VARARGS:
             name = names[count + code.co_kwonlyargcount]
             check_argument(title, name, annotations.get(name), value)
-    for name, value in given.items():
+    for name, value in kwargs.items():
         check_argument(title, name, annotations.get(name), value)
 
 
 def checked_flags(call: F) -> F:
-    """`call`, which refuses what is neither True nor False for those of its arguments that are.
+    """A `call` that refuses values other than True and False for its bool arguments.
 
     Example:
         >>> @checked_flags
@@ -72,22 +72,22 @@ def checked_flags(call: F) -> F:
     at = [(number, name) for number, name in enumerate(code.co_varnames[: code.co_argcount]) if name in flags]
 
     @wraps(call)
-    def checked(*args: Any, **given: Any) -> Any:
+    def checked(*args: Any, **kwargs: Any) -> Any:
         for number, name in at:
             if number < len(args):
                 check_argument(call.__name__, name, "bool", args[number])
-        for name in flags & given.keys():
-            check_argument(call.__name__, name, "bool", given[name])
-        return call(*args, **given)
+        for name in flags & kwargs.keys():
+            check_argument(call.__name__, name, "bool", kwargs[name])
+        return call(*args, **kwargs)
 
     return checked  # type: ignore[return-value]
 
 
 def check_argument(title: str, name: str, annotation: object, value: object) -> None:
-    """As `check_arguments`, of one.
+    """The same as `check_arguments`, for one argument.
 
     Raises:
-        FlowValidationError: names it.
+        FlowValidationError: names the argument.
     """
     kind = _kind(annotation) if isinstance(annotation, str) else None
     if kind is None or kind[1](value):
@@ -114,7 +114,7 @@ def value_text(value: object) -> str:
 
 
 def is_text(value: object) -> TypeGuard[str]:
-    """Whether it is a text that a file, a database and another process take: names of files that are no UTF-8 are among them.
+    """Whether a file, a database and another process accept the text; file names that are no UTF-8 are accepted.
 
     Example:
         >>> is_text("ü"), is_text("a\\0"), is_text("\\ud800"), is_text(b"a")
@@ -130,7 +130,7 @@ def is_text(value: object) -> TypeGuard[str]:
 
 
 def is_unicode(value: object) -> TypeGuard[str]:
-    """Whether it is a text that also DuckDB and Polars take, which know no names of files that are no UTF-8.
+    """Whether DuckDB and Polars accept the text, too, which excludes file names that are no UTF-8.
 
     Example:
         >>> is_unicode("ü"), is_unicode("\\udcff")
@@ -177,7 +177,7 @@ _MANY: dict[str, Any] = {"list": list, "tuple": tuple, "set": (set, frozenset), 
 
 @cache
 def _kind(annotation: str) -> Kind | None:
-    """What an annotation means; None where it is none of these kinds, or may be another one, too."""
+    """The kind of an annotation; None where it is, or may be, any other."""
     import ast
 
     return _read(ast.parse(annotation, mode="eval").body)
@@ -199,7 +199,7 @@ def _read(node: ast.expr) -> Kind | None:
         of = _read(inside.elts[0] if isinstance(inside, ast.Tuple) else inside)
         return None if of is None else _several(_MANY[name], of)
     if name in _OURS:
-        return f"a {name}", lambda value: any(one.__name__ == name for one in type(value).__mro__)
+        return f"a {name}", lambda value: any(base.__name__ == name for base in type(value).__mro__)
     return _PLAIN.get(name)
 
 

@@ -112,7 +112,7 @@ class Cause(Record):
         return {"kind": self.kind, **self.data}
 
     def where(self, **data: Any) -> Cause:
-        """The cause that also tells where it was met: `step`, `detail`, `helper`, `places`; None tells nothing."""
+        """The cause with its place: `step`, `detail`, `helper`, `places`; None adds nothing."""
         return Cause(self.kind, {**self.data, **{name: value for name, value in data.items() if value}})
 
 
@@ -127,13 +127,13 @@ def signalled(number: int, name: str | None) -> Cause:
 
 
 def other(text: str) -> Cause:
-    """A cause that is known by its sentence only."""
+    """A cause of which only the sentence is known."""
     return Cause("other", {"text": text})
 
 
-def read_cause(told: Mapping[str, Any]) -> Cause:
-    """The cause that a JSON object tells of."""
-    return Cause(str(told.get("kind")), {key: value for key, value in told.items() if key != "kind"})
+def read_cause(data: Mapping[str, Any]) -> Cause:
+    """The cause in a JSON object."""
+    return Cause(str(data.get("kind")), {key: value for key, value in data.items() if key != "kind"})
 
 
 def data_text(cause: Cause | None) -> str | None:
@@ -142,7 +142,7 @@ def data_text(cause: Cause | None) -> str | None:
 
 
 def cause_from(kind: str | None, data: str | None, text: str | None) -> Cause | None:
-    """The cause that the ledger keeps in three columns; rows from before it had kinds have only the text.
+    """The cause from the ledger's three columns; rows older than the kinds have only the text.
 
     Example:
         >>> cause_from("time_limit", '{"limit_s":90.0}', None).text, cause_from(None, None, "stopped"), cause_from(None, None, None)
@@ -151,14 +151,14 @@ def cause_from(kind: str | None, data: str | None, text: str | None) -> Cause | 
     if kind is None:
         return None if text is None else other(text)
     try:
-        told = json.loads(data) if data else {}
+        values = json.loads(data) if data else {}
     except (ValueError, RecursionError):  # what another machine wrote
-        told = {}
-    return Cause(kind, told if isinstance(told, dict) else {})
+        values = {}
+    return Cause(kind, values if isinstance(values, dict) else {})
 
 
 def cause_of_death(status: int, *, lacked_memory: bool) -> Cause:
-    """What a process has died of, by its exit status; `lacked_memory` is whether the system has killed for lack of memory in the meantime.
+    """Why a process died, by its exit status; `lacked_memory`: the system has killed for lack of memory in the meantime.
 
     Example:
         >>> cause_of_death(-11, lacked_memory=False).text, cause_of_death(3, lacked_memory=False).text
@@ -181,7 +181,7 @@ def cause_of_death(status: int, *, lacked_memory: bool) -> Cause:
 
 
 def how_it_ended(status: str) -> str:
-    """How a run of this status ended, as a sentence about its flow says it.
+    """How a run with this status ended, for a sentence about its flow.
 
     Example:
         >>> how_it_ended("killed"), how_it_ended("failed")

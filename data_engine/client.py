@@ -353,7 +353,7 @@ class Workspace:
             >>> import tempfile
             >>> ws = Workspace.create(tempfile.mkdtemp())
             >>> _ = ws.deploy("example", note="first")
-            >>> [(one.note, one.is_live) for one in ws.deployments("example")]
+            >>> [(row.note, row.is_live) for row in ws.deployments("example")]
             [('first', True)]
         """
         from data_engine.notebook.catalog import check_flow_name
@@ -402,9 +402,10 @@ class Workspace:
         return self.deployment_status(name).text
 
     def restore(self, name: str, to: str | None = None, *, copy: bool = False) -> tuple[Path, ...]:
-        """The module of the flow `name` as it was deployed last, or in the deployment `to`, put back into `flow_modules`; what was
-        written: the module, and those of its helpers that are not there. What production runs stays as it is. The name may be that
-        of the module's file, or its path. A notebook that was renamed, or moved into a subfolder, is written a second time only as a `copy`.
+        """Restore the module of the flow `name` to `flow_modules`, as it was deployed last or in the deployment `to`; the paths written.
+
+        Its missing helpers are written too. What production runs stays as it is. The name may be that of the module's file, or its
+        path. A notebook that was renamed, or moved into a subfolder, is written a second time only as a `copy`.
 
         Raises:
             FlowValidationError: a module of this name is there, nothing is overwritten; it lies elsewhere now; or it was never deployed,
@@ -504,9 +505,9 @@ class Workspace:
         return self.wait(begun.run_ids) if wait else list(begun.run_ids)
 
     def wait(self, run_ids: Sequence[str]) -> list[Run]:
-        """The runs that `run(..., wait=False)` asked for, when all have ended, in the order of their ids.
+        """Wait for the runs of `run(..., wait=False)`; the ended runs, in the order of their ids.
 
-        What they wait for is said on standard error.
+        Standard error says what they wait for.
 
         Raises:
             WorkspaceError: the daemon ended before one of them began, or it is there and does not answer.
@@ -520,22 +521,22 @@ class Workspace:
             >>> [run.status for run in ws.wait(run_ids)], ws.kill()
             (['success'], True)
         """
-        wanted = list(run_ids)
+        ids = list(run_ids)
         try:
-            self.link.wait_for_runs(wanted, lambda why: print(why, file=sys.stderr))
+            self.link.wait_for_runs(ids, lambda why: print(why, file=sys.stderr))
         except KeyboardInterrupt:
-            what = f"run {wanted[0][:8]} goes" if len(wanted) == 1 else f"{len(wanted)} runs go"
+            what = f"run {ids[0][:8]} goes" if len(ids) == 1 else f"{len(ids)} runs go"
             raise ShortInterrupt(
                 f"interrupted here only: {what} on in the daemon; `data-engine status` shows what runs, `data-engine stop RUN` ends it"
             ) from None
-        return self._records(wanted)
+        return self._records(ids)
 
     def parameters(self, name: str) -> Parameters | None:
-        """What the deployed flow declares with `Flow.params`; None for one that takes any. Its daemon is asked (started if need be).
+        """The parameters that the deployed flow declares with `Flow.params`; None for one that takes any. Asks its daemon (started if need be).
 
         Raises:
             FlowValidationError: no such flow.
-            WorkspaceError: the daemon, which is asked, cannot be started.
+            WorkspaceError: the daemon cannot be started.
 
         Example:
             >>> import tempfile
@@ -547,8 +548,8 @@ class Workspace:
         from data_engine.flow.parameters import Parameters
         from data_engine.notebook.catalog import check_flow_name
 
-        told = self.link.start().get("/flow", name=check_flow_name(name))
-        return None if told.get("parameters") is None else Parameters.of_json(told["parameters"], name)
+        answer = self.link.start().get("/flow", name=check_flow_name(name))
+        return None if answer.get("parameters") is None else Parameters.of_json(answer["parameters"], name)
 
     def stop_flow(self, name: str) -> bool:
         """Ask all runs of the flow in the daemon to end at their next step, map item, `context.log` or `context.progress`, and begin none that waits.
@@ -670,7 +671,7 @@ class Workspace:
             >>> _ = (ws.root / "in" / "a.csv").write_text("1")
             >>> _ = ws.deploy("daily")
             >>> listed = ws.backfill("daily", reprocess="missing", dry_run=True)
-            >>> [one.source for one in listed.planned]
+            >>> [run.source for run in listed.planned]
             ['a.csv']
             >>> begun = ws.backfill("daily", reprocess="missing", digest=listed.digest)
             >>> begun.total, ws.backfill_status(begun.id).id == begun.id, ws.kill()
@@ -680,9 +681,9 @@ class Workspace:
         from data_engine.commands.runs import StartBackfill
 
         days = given_day(since, "backfill(since=...)"), given_day(until, "backfill(until=...)")
-        given = self._sendable(name, params)
-        told = self._do(StartBackfill(name, *days, where, reprocess, given, dry_run, digest), wait)
-        return None if told is None else self._in_zone(told.backfill)
+        values = self._sendable(name, params)
+        answer = self._do(StartBackfill(name, *days, where, reprocess, values, dry_run, digest), wait)
+        return None if answer is None else self._in_zone(answer.backfill)
 
     def backfills(self, name: str | None = None) -> list[Backfill]:
         """The newest backfills, of one flow when named, the newest first, each with how far it is.
@@ -738,8 +739,8 @@ class Workspace:
         """
         from data_engine.commands.runs import StopBackfill
 
-        told = self._do(StopBackfill(backfill_id), wait)
-        return None if told is None else self._in_zone(told.backfill)
+        answer = self._do(StopBackfill(backfill_id), wait)
+        return None if answer is None else self._in_zone(answer.backfill)
 
     def retry_backfill(self, backfill_id: str, wait: bool = True) -> Backfill | None:
         """Run again what failed of a backfill that has ended, and what a stop left out; it keeps its id.
@@ -761,8 +762,8 @@ class Workspace:
         """
         from data_engine.commands.runs import RetryBackfill
 
-        told = self._do(RetryBackfill(backfill_id), wait)
-        return None if told is None else self._in_zone(told.backfill)
+        answer = self._do(RetryBackfill(backfill_id), wait)
+        return None if answer is None else self._in_zone(answer.backfill)
 
     # -- the history --------------------------------------------------------------------------------------------------------
 
@@ -802,11 +803,11 @@ class Workspace:
 
             flow = check_flow_name(flow)
         days = given_day(since, "runs(since=...)"), given_day(until, "runs(until=...)")
-        wanted = wanted_runs(None if status is None else given_text(status, "runs(status=...)"), *days)
+        query = wanted_runs(None if status is None else given_text(status, "runs(status=...)"), *days)
         if limit < 0:
             what = f"limit={limit!r} must be a whole number"
             raise FlowValidationError(what, where="Workspace.runs", fix="limit=100")
-        return Listing(shown_runs(self.home, flow, limit, wanted))
+        return Listing(shown_runs(self.home, flow, limit, query))
 
     def run_record(self, run_id: str) -> Run:
         """The run with this id, or with the only id that begins so.
@@ -827,9 +828,9 @@ class Workspace:
             from data_engine.status.runs import no_run
 
             what = f"there is no run {run_id!r} in the history of {self.root.name}"
-            known = "take an id from `data-engine runs`"
+            advice = "take an id from `data-engine runs`"
             behind = self.link.behind_words()
-            raise no_run(self.home.ledger(), run_id, what, f"{behind}; else {known}" if behind else known)
+            raise no_run(self.home.ledger(), run_id, what, f"{behind}; else {advice}" if behind else advice)
         return run
 
     def log(self, run_id: str) -> list[LogEntry]:
@@ -885,7 +886,7 @@ class Workspace:
         return compare(self.home, a, b)
 
     def trends(self, flow: str) -> Trends:
-        """How many rows the flow's outputs and steps had and how long they took, over its newest good runs that were given the same.
+        """How many rows the flow's outputs and steps had and how long they took, over its newest good runs with the same params.
 
         Raises:
             FlowValidationError: there is no such flow, neither as a module nor in the history.
@@ -895,8 +896,8 @@ class Workspace:
             >>> import tempfile
             >>> ws = Workspace.create(tempfile.mkdtemp())
             >>> _ = [ws.load_flow("example").run_once() for _ in range(2)]
-            >>> found = ws.trends("example")
-            >>> found.runs, [(one.name, [point.value for point in one.points]) for one in found.trends if one.kind == "rows"]
+            >>> trends = ws.trends("example")
+            >>> trends.runs, [(trend.name, [point.value for point in trend.points]) for trend in trends.trends if trend.kind == "rows"]
             (2, [('Make Sales', [3.0, 3.0]), ('Add Up', [2.0, 2.0])])
         """
         from data_engine.notebook.catalog import check_flow_name, find_module
@@ -925,9 +926,9 @@ class Workspace:
         from data_engine.engine.quarantine import rejected_rows
         from data_engine.notebook.catalog import check_flow_name
 
-        found = rejected_rows(self.layout.root, None if name is None else check_flow_name(name))
-        gone = gone_sources(((one.flow, one.source) for one in found), self._in_production() if found else ())
-        return [one for one in found if (one.flow, one.source) not in gone]
+        rows = rejected_rows(self.layout.root, None if name is None else check_flow_name(name))
+        gone = gone_sources(((row.flow, row.source) for row in rows), self._in_production() if rows else ())
+        return [row for row in rows if (row.flow, row.source) not in gone]
 
     def reset(self, flow: str | None = None) -> int:
         """Forget the history and freshness of `flow` (of every flow without one) on this machine; how many runs were removed.
@@ -1033,10 +1034,10 @@ class Workspace:
         from data_engine.status.explain import Explanation, explain
 
         subject = os.fspath(flow_or_path)
-        asked = {"subject": subject, "file": str(Path(with_home(subject)).resolve())}
+        query = {"subject": subject, "file": str(Path(with_home(subject)).resolve())}
         rows = self.link.ask(
-            lambda daemon: map(Explanation.read, daemon.get("/explain", timeout_s=LONG_S, **asked)["reasons"]),
-            otherwise=lambda: explain(source := self.link.offline(), source.facts(), **asked),
+            lambda daemon: map(Explanation.read, daemon.get("/explain", timeout_s=LONG_S, **query)["reasons"]),
+            otherwise=lambda: explain(source := self.link.offline(), source.facts(), **query),
         )
         return Listing(rows)
 
@@ -1310,7 +1311,7 @@ class Workspace:
     # -- parts --------------------------------------------------------------------------------------------------------------
 
     def _do(self, command: Command[T], wait: bool = True) -> T | None:
-        """What came of the command; None where its owner was asked, and the answer is not waited for."""
+        """Carry out the command; its answer, None where another owner was asked and nobody waits for it."""
         from data_engine.commands.fields import as_given
 
         command = as_given(command, command.name.replace("-", "_"))
@@ -1318,13 +1319,13 @@ class Workspace:
         return self.link.carry_out(command, waits=wait)
 
     def _done(self, command: Command[T]) -> T:
-        """What came of a command that is always waited for."""
+        """Carry out a command and wait; its answer."""
         answer = self._do(command)
         assert answer is not None
         return answer
 
     def _sendable(self, name: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
-        """What a daemon can be sent; what is declared is asked for where that decides how a text or a date is taken."""
+        """Params that can be sent to a daemon; asks for the flow's declaration where that decides how a text or a date is taken."""
         from data_engine.engine.params import check_params, taken
         from data_engine.flow.parameter_values import TypedValue
 
@@ -1333,8 +1334,8 @@ class Workspace:
         if not is_typed and why_no_json(params) is None:
             return dict(params)
         declared = self.parameters(name)
-        given = taken(params, declared)
-        return params_argument(given if declared is None else declared.check(given))
+        values = taken(params, declared)
+        return params_argument(values if declared is None else declared.check(values))
 
     def _backfills(self, name: str | None, backfill_id: str | None) -> list[Backfill]:
         from data_engine.daemon.backfiller import newest_backfills
@@ -1342,16 +1343,16 @@ class Workspace:
 
         return self.link.ask(
             lambda daemon: [
-                Backfill.read(one) for one in daemon.get("/backfills", flow=name, id=backfill_id)["backfills"]
+                Backfill.read(row) for row in daemon.get("/backfills", flow=name, id=backfill_id)["backfills"]
             ],
             otherwise=lambda: newest_backfills(self.home.ledger(), (), name, backfill_id),
         )
 
-    def _in_zone(self, found: Backfill) -> Backfill:
-        """With the zone that its slots are told in."""
+    def _in_zone(self, backfill: Backfill) -> Backfill:
+        """The backfill with the zone of its slots."""
         from data_engine.status.runs import slot_zone
 
-        return replace(found, tz=slot_zone(self.home, found.flow)) if found.kind == "slots" else found
+        return replace(backfill, tz=slot_zone(self.home, backfill.flow)) if backfill.kind == "slots" else backfill
 
     def _records(self, run_ids: Sequence[str]) -> list[Run]:
         """These runs, with the number of their warnings."""
@@ -1376,11 +1377,11 @@ class Workspace:
         entries = [*there, *deployed_entries(deployments, gone)]
         if name is not None and check_flow_name(name) not in {entry.name for entry in entries}:
             find_to_tidy(self.home, name)
-        return [Flow.of(one.flow) for one in entries if one.flow is not None and name in (None, one.name)]
+        return [Flow.of(entry.flow) for entry in entries if entry.flow is not None and name in (None, entry.name)]
 
 
-def outcome_of(ws: Workspace, asked: Deploy, wait: bool = True) -> Outcome | None:
-    """What came of a deploy, its entries with what they are warned of; None where its owner was asked, and the answer is not waited for.
+def outcome_of(ws: Workspace, command: Deploy, wait: bool = True) -> Outcome | None:
+    """The outcome of a deploy, its entries with their warnings; None where another owner was asked and nobody waits for it.
 
     Raises:
         FlowValidationError, RequestFailedError, RequestExpiredError: as `Workspace.deploy`.
@@ -1389,12 +1390,12 @@ def outcome_of(ws: Workspace, asked: Deploy, wait: bool = True) -> Outcome | Non
     from data_engine.status.places import with_recipient_warnings, with_source_warnings
     from data_engine.workspace.layout import kernel_shell
 
-    if asked.flow is not None and kernel_shell() is not None:
+    if command.flow is not None and kernel_shell() is not None:
         from data_engine.proof.kernel import require_as_in_kernel
         from data_engine.status.deployed_before import find_flow
 
-        require_as_in_kernel(ws.home, find_flow(ws.home, asked.flow), may_differ=asked.force)
-    outcome = ws._do(asked, wait)
+        require_as_in_kernel(ws.home, find_flow(ws.home, command.flow), may_differ=command.force)
+    outcome = ws._do(command, wait)
     if outcome is None:
         return None
     entries = with_unsettled(ws.home, with_source_warnings(outcome.entries))

@@ -1,4 +1,4 @@
-"""What a caller of the Python face gave, checked before anything is done with it."""
+"""Check the arguments of the Python face before anything is done with them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,8 @@ def folder_argument(path: object, where: str) -> Path:
     if isinstance(path, (str, os.PathLike)) and str(path).strip() and "\0" not in str(path):
         try:
             return resolve(Path(path).expanduser())
-        except (
-            OSError,
-            RuntimeError,
-            UnicodeError,
-        ) as error:  # too long, a loop of links, no such user, no file's name
+        # too long, a loop of links, no such user, no file's name
+        except (OSError, RuntimeError, UnicodeError) as error:
             wrong = error
     why = "" if wrong is None else f": {getattr(wrong, 'strerror', None) or wrong}"
     raise WorkspaceError(
@@ -36,10 +33,10 @@ def folder_argument(path: object, where: str) -> Path:
 
 
 def workspace_argument(path: object) -> Path:
-    """The folder of a workspace that is there.
+    """The folder of an existing workspace.
 
     Raises:
-        WorkspaceError: it is none.
+        WorkspaceError: it is no workspace.
     """
     root = folder_argument(path, "Workspace(path)")
     if is_workspace(root):
@@ -56,12 +53,11 @@ def workspace_argument(path: object) -> Path:
 
 
 def params_argument(params: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What a daemon can be sent: it and its workers are other processes.
+    """Params that can be sent to a daemon, whose workers are other processes.
 
     Raises:
         FlowValidationError: no mapping, or no JSON.
     """
-
     from data_engine.engine.params import check_params
 
     checked = dict(check_params(params))
@@ -76,7 +72,7 @@ def params_argument(params: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def why_no_json(params: Mapping[str, Any]) -> str | None:
-    """Why JSON cannot have it; None where it can."""
+    """Why the params are no JSON; None where they are."""
     try:
         json.dumps(params)
     except (TypeError, ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""A clock that counts sleep and never goes back: for what must not be done after a certain moment."""
+"""A clock that counts sleep and never goes back, for deadlines."""
 
 from __future__ import annotations
 

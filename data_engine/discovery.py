@@ -1,4 +1,4 @@
-"""The flows of a workspace by name, for a script or a notebook that needs nothing else of it."""
+"""Load the flows of a workspace by name, in a script or a notebook that needs nothing else of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The display hook of a notebook: values ask `jupyter_extension`, which is imported when the first one is shown, for their picture or table."""
+"""The display hook of a notebook: values get their picture or table from `jupyter_extension`, imported when the first one is shown."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _DISPLAY, _FORM = "jupyter_extension.display", "jupyter_extension.form"
 
 
 def bundle_of(value: Any) -> Bundle | None:
-    """`value` as HTML, as text and perhaps more, by MIME type; None where nobody shows it better than its `repr`."""
-    found: Bundle | None = import_module(_DISPLAY).bundle(value)
-    return found
+    """`value` as HTML, as text and perhaps more, by MIME type; None where its `repr` is best."""
+    bundle: Bundle | None = import_module(_DISPLAY).bundle(value)
+    return bundle
 
 
 def text_with_samples(value: Any) -> str:
     """`value` as text for a terminal, with the rows of a comparison that a saved notebook leaves out; else its `str`."""
-    found: Bundle | None = import_module(_DISPLAY).bundle(value, samples=True)
-    return str((found or {}).get("text/plain", value))
+    bundle: Bundle | None = import_module(_DISPLAY).bundle(value, samples=True)
+    return str((bundle or {}).get("text/plain", value))
 
 
 class Hint:
-    """A text that may name commands of ours: who shows values words them for the cell that its reader types in."""
+    """A text that may name our commands: the display words them for the cell that its reader types in."""
 
     __slots__ = ("text",)
 
@@ -38,7 +38,7 @@ class Hint:
 
 
 def hint_here(text: str) -> str:
-    """`text`, with the commands in it as they are typed where it is read: in a notebook its cells have some of their own.
+    """`text` with its commands as its reader types them: a notebook's cells have some of their own.
 
     Example:
         >>> hint_here("not deployed: data-engine deploy claims")
@@ -46,8 +46,8 @@ def hint_here(text: str) -> str:
     """
     if "data-engine " not in text:
         return text
-    found = bundle_of(Hint(text))
-    return text if found is None else str(found["text/plain"])
+    bundle = bundle_of(Hint(text))
+    return text if bundle is None else str(bundle["text/plain"])
 
 
 def form_of(value: Any, **options: Any) -> Any:
@@ -65,9 +65,9 @@ class Displayable:
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         # IPython prefers its own printers of lists, dicts and exceptions to the text of the bundle.
-        found = None if cycle or len(printer.stack) > 1 else self._repr_mimebundle_()
-        if found is not None:
-            printer.text(found["text/plain"])
+        bundle = None if cycle or len(printer.stack) > 1 else self._repr_mimebundle_()
+        if bundle is not None:
+            printer.text(bundle["text/plain"])
         elif isinstance(self, (list, dict)) and not cycle:
             printer.pretty(list(self) if isinstance(self, list) else dict(self))
         else:

@@ -47,20 +47,20 @@ _placing: list[Callable[[FlowValidationError], object]] = []
 
 
 def place_with(place: Callable[[FlowValidationError], object]) -> None:
-    """Let `place` say which cell an error came from when a notebook shows one that does not know."""
+    """Let `place` find the cell of an error that a notebook shows without one."""
     _placing.append(place)
 
 
 class ShortInterrupt(KeyboardInterrupt):
-    """A call of ours was interrupted, and says what becomes of it; a notebook shows its one line in place of every frame."""
+    """A call of ours was interrupted; its text says what goes on. A notebook shows this one line in place of every frame."""
 
     def _render_traceback_(self) -> list[str]:
         return [hint_here(f"KeyboardInterrupt: {self}")]
 
 
 class FlowValidationError(Displayable, ValueError):
-    """A mistake with its fix: `what` is wrong, `where` it is, and the `fix`. Secrets in its text are masked; of a text that
-    nobody reads to its end both ends are kept.
+    """A mistake with its fix: `what` is wrong, `where` it is, and the `fix`. Secrets in its text are masked; a very long text keeps
+    both ends.
 
     `places` are the notebook cells it came from, each `{notebook, cell, line}`, where they are known.
     When `run_once()` raises it, `completed` holds the contexts of the sources that finished before. `trace` is the
@@ -78,7 +78,7 @@ class FlowValidationError(Displayable, ValueError):
     """
 
     written_at: tuple[str, int, str] | None = None
-    """File, line and module where the author wrote what it is about, where no code of the author's has raised it."""
+    """File, line and module of the author's code that the error is about, where that code did not raise it."""
 
     def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
         what = _shown(what)
@@ -132,7 +132,7 @@ class FlowValidationError(Displayable, ValueError):
 
 
 def _beside_place(where: str, trace: tuple[str, ...]) -> str:
-    """What `where` says beside the place and its line, with which the trace ends."""
+    """The part of `where` beside the place and its line, with which the trace ends."""
     place, text = (trace[-2], trace[-1].strip()) if len(trace) > 1 else ("", "")
     spot, is_there, rest = where.partition(f": {text}")
     return rest.strip().removeprefix("(").removesuffix(")") if text and is_there and place.startswith(spot) else where
@@ -151,7 +151,7 @@ class FlowExecutionError(FlowValidationError):
 
     `phase` is "step", "build", "import" or "compile"; `detail` is "<ExceptionClass>: <message>"; `cell` places the
     failure in the notebook ("claims.ipynb, cell 4 (In [12]), line 3") and `source_line` is that line's text. `ended` is how the run
-    ended, in words: of one that was killed nothing failed.
+    ended, in words: "failed", or "was killed".
 
     Example:
         >>> error = FlowExecutionError(
@@ -259,7 +259,7 @@ class UnknownVerbError(FlowValidationError, AttributeError):
 
 
 class NotHeldBackError(FlowValidationError):
-    """What was asked for would run steps for real, since they write elsewhere than through their context."""
+    """A call would run steps for real, since they write elsewhere than through their context."""
 
 
 class WorkspaceError(FlowValidationError):
@@ -267,7 +267,7 @@ class WorkspaceError(FlowValidationError):
 
 
 class SettingsError(WorkspaceError):
-    """A settings file holds something it cannot mean; `where` names the file and the key."""
+    """A settings file holds an invalid value; `where` names the file and the key."""
 
 
 class DamagedSetError(WorkspaceError):
@@ -321,14 +321,14 @@ class ClusterError(FlowValidationError):
 class NotSentError(FlowValidationError):
     """A message to people was not sent, or nobody knows whether it was: no address, no Apprise, a refusal, no answer in time.
 
-    `has_it` are marks of those behind the address that got it all the same.
+    `has_it` marks the recipients behind the address that got it all the same.
     """
 
     has_it: tuple[str, ...] = ()
 
 
 class SecretMissingError(FlowValidationError):
-    """A secret that is asked for is not on this machine."""
+    """A requested secret is not on this machine."""
 
 
 class GroupBusyError(FlowValidationError):
@@ -340,7 +340,7 @@ class OwnedElsewhereError(FlowValidationError):
 
 
 class RequestFailedError(FlowValidationError):
-    """What the owner on another workstation was asked to do was refused there, or failed."""
+    """The owner on another workstation refused a request, or it failed there."""
 
 
 class RequestExpiredError(OwnedElsewhereError):
@@ -363,7 +363,7 @@ class FlowStoppedError(RuntimeError):
 
 
 def cell_place(notebook: str, cell: int, line: int | None = None) -> dict[str, Any]:
-    """A notebook's cell for whoever leads there, as `places` of an error and of a run's cause have it.
+    """A link to a notebook's cell, as in `places` of an error and of a run's cause.
 
     Example:
         >>> cell_place("claims.ipynb", 4, 3)
@@ -373,7 +373,7 @@ def cell_place(notebook: str, cell: int, line: int | None = None) -> dict[str, A
 
 
 def error_of(parts: Mapping[str, Any], kind: type[FlowValidationError] | None = None) -> FlowValidationError:
-    """The error whose parts another process told of, as `as_dict` gives them.
+    """The error from the parts that another process sent, as `as_dict` gives them.
 
     Example:
         >>> error_of({"what": "interval is -5 s", "where": "Flow.watch", "fix": None}).where
@@ -386,7 +386,7 @@ def error_of(parts: Mapping[str, Any], kind: type[FlowValidationError] | None = 
 
 
 def message_of(error: BaseException) -> str:
-    """What an exception says; also of one that cannot say it.
+    """The text of an exception, even if its `__str__` fails.
 
     Example:
         >>> message_of(KeyError("total"))

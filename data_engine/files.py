@@ -1,4 +1,4 @@
-"""Files another process may read: atomic replace, exclusive create, durable writes, bounded retries.
+"""Write files that another process may read: atomic replace, exclusive create, durable writes, bounded retries.
 
 Reference: POSIX rename(2) replaces its target atomically; on Windows `os.replace` fails with WinError 5, 32 or 33
 while anything has the target open, on an SMB mount of Linux with EBUSY, so it is tried again for a bounded time.
@@ -19,7 +19,7 @@ from data_engine.platforms.names import real_path
 
 _RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.4)
 _PLAIN = 0o666
-"""What a plain `open` asks for; the umask takes from it."""
+"""The mode of a plain `open`, before the umask."""
 
 
 def resolve(path: Path) -> Path:
@@ -43,9 +43,9 @@ def atomic_target(
 ) -> Iterator[Path]:
     """A fresh path beside `target` to write to; on a clean exit it replaces `target`, on any error `target` stays.
 
-    The file gets the mode a plain `open` gives, so colleagues on a shared folder can read it; with another `mode` it is
-    there, empty, with that one. The name begins with a dot and ends in `.tmp`, which watching and collecting skip. A link
-    at `target` is replaced, and never followed.
+    The file gets the mode of a plain `open`, so colleagues on a shared folder can read it; with another `mode` it is made
+    first, empty, with that one. The name begins with a dot and ends in `.tmp`, which watching and collecting skip. A link
+    at `target` is replaced, never followed.
 
     Raises:
         OSError: the folder cannot be written or the disk is full; nothing is left behind.
@@ -141,10 +141,10 @@ def _create_without_link(target: Path, text: str, mode: int) -> bool:
 def replace_file(fresh: Path, target: Path, *, before: Callable[[], None] = lambda: None) -> None:
     """`os.replace`, tried again for up to 0.8 s while a reader on Windows or on SMB has the target open.
 
-    `before` is called before each try, and may raise what ends it.
+    `before` is called before each try, and may raise to give up.
 
     Raises:
-        OSError: it cannot be replaced; says so when somebody has it open still, and who, where that is known.
+        OSError: it cannot be replaced; says whether somebody still has it open, and who, where known.
     """
 
     def replace() -> None:
@@ -157,23 +157,23 @@ def replace_file(fresh: Path, target: Path, *, before: Callable[[], None] = lamb
         if not is_open_elsewhere(error):
             raise
         holder = who_holds(target)
-        told = f"{holder} has it open" if holder else "another program has it open, or it may not be replaced"
-        told = f"{told} ({error.strerror})"
-        raise OSError(error.errno, told, str(target), getattr(error, "winerror", None)) from error
+        what = f"{holder} has it open" if holder else "another program has it open, or it may not be replaced"
+        what = f"{what} ({error.strerror})"
+        raise OSError(error.errno, what, str(target), getattr(error, "winerror", None)) from error
 
 
 def rename_folder(fresh: Path, target: Path) -> None:
-    """`os.rename`, tried again for up to 0.8 s: Windows renames no folder in which anybody, as a virus scanner that looks
-    at what was just written, has a file open.
+    """`os.rename`, tried again for up to 0.8 s: Windows renames no folder in which any program, such as a virus scanner, has a
+    file open.
 
     Raises:
-        OSError: it cannot be renamed, as where there is another.
+        OSError: it cannot be renamed, for example onto another folder.
     """
     _try_again(lambda: os.rename(fresh, target))
 
 
 def _try_again(change: Callable[[], None]) -> None:
-    """Make the change, for up to 0.8 s again and again while somebody has open what it changes."""
+    """Make the change; try again for up to 0.8 s while somebody has the file open."""
     for delay_s in _RETRY_DELAYS_S:
         try:
             change()
@@ -209,7 +209,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def is_full(error: Exception) -> bool:
-    """Whether it says that a disk has no room now.
+    """Whether the error says that the disk is full.
 
     Example:
         >>> is_full(OSError(errno.ENOSPC, "No space left on device")), is_full(ValueError())
@@ -219,7 +219,7 @@ def is_full(error: Exception) -> bool:
 
 
 def trouble_of(error: Exception) -> str:
-    """What is in the way, in words a person can act on.
+    """The reason of an error, in words a person can act on.
 
     Example:
         >>> trouble_of(OSError(errno.ENOSPC, "No space left on device")), trouble_of(PermissionError(13, "Permission denied"))
@@ -231,8 +231,8 @@ def trouble_of(error: Exception) -> str:
 
 
 def identity_of(path: str | Path) -> tuple[int, int, int] | None:
-    """Size, modification time and number of the file; None when it is gone, or no file can have that name. Another file in its place
-    has another number."""
+    """Size, modification time and inode number of the file, which differ for another file in its place; None when it is gone, or no
+    file can have that name."""
     try:
         facts = os.stat(path)
     except (OSError, ValueError):
@@ -254,7 +254,7 @@ _stuck: list[threading.Thread] = []
 
 
 def file_exists(path: str, look: Callable[[str], bool] = os.path.exists) -> bool | None:
-    """Whether it is there; None when its drive does not say so in a second, or others still wait for an answer.
+    """Whether the file exists; None when its drive does not answer within a second, or too many others still wait for an answer.
 
     Example:
         >>> file_exists(os.curdir), file_exists("no such file")
@@ -263,10 +263,10 @@ def file_exists(path: str, look: Callable[[str], bool] = os.path.exists) -> bool
     _stuck[:] = [thread for thread in _stuck if thread.is_alive()]
     if len(_stuck) >= MOST_STUCK:
         return None
-    found: list[bool] = []
-    thread = threading.Thread(target=lambda: found.append(look(path)), name="data-engine-look", daemon=True)
+    answers: list[bool] = []
+    thread = threading.Thread(target=lambda: answers.append(look(path)), name="data-engine-look", daemon=True)
     thread.start()
     thread.join(PATIENCE_S)
-    if not found:
+    if not answers:
         _stuck.append(thread)
-    return found[0] if found else None
+    return answers[0] if answers else None

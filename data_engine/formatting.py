@@ -1,4 +1,4 @@
-"""Texts for people: cut to what is read, counted, dated, and commands as they are typed."""
+"""Texts for people: cut to a readable length, counted, dated, and commands to type."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from pathlib import Path
 from data_engine.platforms.host import shell_line
 
 MOST_TEXT = 20_000
-"""Characters of one text, such as an error's, that people are shown."""
+"""Characters of one text, such as an error's, that are shown."""
 
 MOST_CELL = 4_000
 """Characters of one cell of a table, or of one line of code."""
 
 
 _OBEYED = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""Control characters but for the tab, and what lets text run the other way."""
+"""Control characters except the tab, and those that reverse the direction of text."""
 
 
 def visible(text: str) -> str:
-    """`text` as one line that can be printed whoever wrote it: a name of a file may hold what clears a screen or turns words around.
+    """`text` as one line that is safe to print: a file's name may hold characters that clear a screen or reverse words.
 
     Example:
         >>> visible("a\\x1b[2J\\nb.csv"), visible("Zürich 1.csv")
         ('a\\\\x1b[2J\\\\nb.csv', 'Zürich 1.csv')
     """
-    return _OBEYED.sub(lambda one: one[0].encode("unicode_escape").decode(), text)
+    return _OBEYED.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def visible_lines(text: str) -> str:
-    """`text` likewise, but for its ends of lines."""
+    """`text` likewise, with its line ends."""
     return "\n".join(visible(line.removesuffix("\r")) for line in text.split("\n"))
 
 
 def both_ends(text: str, most: int) -> str:
-    """The text, or of one that is longer than `most` its two ends: an error says at its end what it is.
+    """The text, or both ends of one that is longer than `most`: an error's message is at its end.
 
     Example:
         >>> both_ends("a" * 100 + "KeyError: 3", 90)
@@ -51,7 +51,7 @@ def both_ends(text: str, most: int) -> str:
 
 
 def beginning(text: str, most: int) -> str:
-    """The text, or of one that is longer than `most` its beginning with an ellipsis.
+    """The text, or the beginning of one that is longer than `most`, with an ellipsis.
 
     Example:
         >>> beginning("supplier", 8), beginning("suppliers", 8)
@@ -61,7 +61,7 @@ def beginning(text: str, most: int) -> str:
 
 
 def first_few(texts: Sequence[str], most: int, between: str = ", ", *, more: int = 0) -> str:
-    """The first `most` of the texts in one line, and how many more there are; `more` of them are not among the texts.
+    """The first `most` of the texts in one line, and the number of the others; `more` counts those that are not in `texts`.
 
     Example:
         >>> first_few("abc", 3), first_few("abcde", 3), first_few("abcde", 3, "; ")
@@ -74,8 +74,8 @@ def first_few(texts: Sequence[str], most: int, between: str = ", ", *, more: int
     return between.join(texts[:most]) + last
 
 
-def plural(number: int, one: str, several: str | None = None) -> str:
-    """The number with its noun; `several` is what stands for all but one where that is not `one` with an "s".
+def plural(number: int, noun: str, several: str | None = None) -> str:
+    """A count with its noun; `several` is the plural, by default the `noun` with an "s".
 
     Example:
         >>> plural(1, "run"), plural(1200, "run"), plural(0, "failure")
@@ -83,7 +83,7 @@ def plural(number: int, one: str, several: str | None = None) -> str:
         >>> plural(1, "file is", "files are"), plural(2, "file is", "files are")
         ('1 file is', '2 files are')
     """
-    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
+    return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"
 
 
 def cells_text(cells: Sequence[int]) -> str:
@@ -97,7 +97,7 @@ def cells_text(cells: Sequence[int]) -> str:
 
 
 def path_in(root: Path, path: str) -> str:
-    """A path as it is seen from `root` where it lies in it, else as it is.
+    """A path relative to `root` where it lies in it, else unchanged.
 
     Example:
         >>> path_in(Path("/team/claims"), "/team/claims/data/in"), path_in(Path("/team/claims"), "/data")
@@ -125,9 +125,9 @@ def time_words(utc: str | None) -> str:
 
 
 def zoned_words(utc: str | None, tz: str | None = None) -> str:
-    """A stored time of a schedule in the zone that it is meant in, which is named; "" for None.
+    """A stored time of a schedule in its zone, which is named; "" for None.
 
-    Where none is given, as this machine's clock shows it, with how far that clock is from UTC: the machine may be far from who reads it.
+    Without a zone by this machine's clock, with its offset from UTC: the machine may be far from its reader.
 
     Example:
         >>> zoned_words("2026-01-05T06:30:00+00:00", "Europe/Berlin")
@@ -144,7 +144,7 @@ def zoned_words(utc: str | None, tz: str | None = None) -> str:
 
 
 def offset_words(at: datetime) -> str:
-    """How far the zone of a time is from UTC then.
+    """The offset of a time from UTC.
 
     Example:
         >>> [offset_words(datetime.fromisoformat(f"2026-01-05T06:00:00{zone}")) for zone in ("+01:00", "-09:30", "+00:00")]
@@ -156,9 +156,9 @@ def offset_words(at: datetime) -> str:
 
 
 def clock_words(utc: str, tz: str | None = None) -> str:
-    """A stored time in a zone (None: this machine's): the time alone on the day that it is there now, else with its date.
+    """A stored time in a zone (None: this machine's): the time alone if it is today there, else with its date.
 
-    The zone is named, but this machine's own.
+    The zone is named, except this machine's own.
 
     Example:
         >>> clock_words("2026-01-05T06:00:00+00:00", "Europe/Berlin")
@@ -167,13 +167,13 @@ def clock_words(utc: str, tz: str | None = None) -> str:
     from zoneinfo import ZoneInfo
 
     at = datetime.fromisoformat(utc)
-    local, now = (one.astimezone(None if tz is None else ZoneInfo(tz)) for one in (at, datetime.now(UTC)))
+    local, now = (moment.astimezone(None if tz is None else ZoneInfo(tz)) for moment in (at, datetime.now(UTC)))
     words = local.strftime("%H:%M" if local.date() == now.date() else "%a %Y-%m-%d %H:%M")
     return words if tz is None else f"{words} {tz}"
 
 
 def local_time(utc: str | None) -> str:
-    """The same; "" for None."""
+    """A stored time as this machine's clock shows it; "" for None."""
     return "" if utc is None else time_words(utc)
 
 

@@ -1,8 +1,8 @@
-"""How a notebook's cells import what lies beside it: as production does, wherever the kernel works, and as it is now.
+"""Let a notebook's cells import the modules beside it as production does, from any working directory, and as they are now.
 
-Once `Flow` was imported in a kernel, `flow_helpers` and the modules of the notebook's `flow_modules` folder are found though
-the kernel was started elsewhere; `%flow` loads itself; and before each cell, helpers whose files have changed are forgotten, so that running the
-cell that imports one takes the edited one, the first time.
+Once a kernel has imported `Flow`, `flow_helpers` and the modules of the notebook's `flow_modules` folder are found wherever the
+kernel was started, and `%flow` loads itself. Before each cell, helpers whose files have changed are forgotten, so that the cell
+that imports one gets the edited helper at once.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from data_engine.workspace.layout import authored_folder, kernel_shell
 
 
 def watch_imports() -> None:
-    """Let this kernel's cells import so; nothing in any other process, and nothing twice."""
+    """Install these imports in this kernel, once; does nothing in any other process."""
     shell = kernel_shell()
-    if shell is None or any(isinstance(one, AuthoredFinder) for one in sys.meta_path):
+    if shell is None or any(isinstance(finder, AuthoredFinder) for finder in sys.meta_path):
         return
     if "flow" not in shell.magics_manager.magics["line"]:
         shell.register_magic_function(_load_flow, "line", "flow")
@@ -28,19 +28,19 @@ def watch_imports() -> None:
 
 
 def _load_flow(line: str) -> Any:
-    """What data_engine gives as a magic, loaded when it is first used: `%load_ext data_engine`."""
+    """The magic of data_engine, loaded at its first use: `%load_ext data_engine`."""
     shell = kernel_shell()
     shell.run_line_magic("load_ext", "data_engine")
     return shell.run_line_magic("flow", line)
 
 
 class AuthoredFinder:
-    """Finds a module in the `flow_modules` folder of this kernel's notebook that was found nowhere else."""
+    """Finds modules in the `flow_modules` folder of this kernel's notebook, after all other places."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Where the module lies; None for one inside a package, and without a notebook in such a folder."""
+        """The place of the module; None for one inside a package, and without a notebook in such a folder."""
         folder = None if path is not None else authored_folder()
         return None if folder is None else PathFinder.find_spec(name, [str(folder)])
 

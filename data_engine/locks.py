@@ -1,4 +1,4 @@
-"""OS locks that end with their process, however it ends: one per runner, one per group; and Ctrl-C that waits meanwhile.
+"""OS locks that end with their process, however it ends: one per runner, one per group; Ctrl-C waits while one is taken.
 
 The files stay empty; only the lock on them means something. They are private: whoever can open one, be it to read, can
 hold its lock and with it a group or a start for ever. A lock is never shared with a forked child, so a step that
@@ -39,11 +39,11 @@ _RAISES = signal.default_int_handler
 
 
 class InterruptsHeld:
-    """Inside, a Ctrl-C of the main thread waits; it is raised where this ends. Others are left to whoever handles them.
+    """Inside, a Ctrl-C of the main thread waits; it is raised at the end. Other handlers stay as they are.
 
-    So what is acquired in several steps is not left half acquired. A `with` over a generator would have moments in which what
-    the generator holds is held and nobody is there yet to let go of it: what is raised then keeps the generator, and so the
-    lock, for as long as somebody keeps the traceback, as IPython does.
+    So nothing is left half acquired. A `with` over a generator has moments in which the generator holds the lock and nobody
+    can release it yet: an exception then keeps the generator, and so the lock, for as long as somebody keeps the traceback,
+    as IPython does.
 
     Reference: https://docs.python.org/3/library/signal.html, handlers run in the main thread, between any two instructions.
 
@@ -84,10 +84,10 @@ class InterruptsHeld:
 
 
 class Held(ABC, Generic[T]):
-    """A `with` over what is acquired: whatever strikes while it is, it is let go.
+    """A `with` that also lets go when an exception strikes while it acquires.
 
-    A class and no generator: what is raised between a generator's `yield` and the first line inside keeps it suspended, and
-    what it holds held, for as long as somebody keeps the traceback.
+    A class and no generator: an exception between a generator's `yield` and the first line inside keeps it suspended, and its
+    locks held, for as long as somebody keeps the traceback.
 
     Example:
         >>> class Door(Held[str]):
@@ -106,11 +106,11 @@ class Held(ABC, Generic[T]):
 
     @abstractmethod
     def take(self) -> T:
-        """Acquire it; what is returned is given to the `with`."""
+        """Acquire it; the value of the `with`."""
 
     @abstractmethod
     def let_go(self) -> None:
-        """Let go of what was taken, if anything was."""
+        """Release what was taken, if anything was."""
 
     def __enter__(self) -> T:
         try:
@@ -131,20 +131,20 @@ _LONGEST_PAUSE_S = 0.05
 
 
 class OsLock:
-    """A lock on the file `path`, free again when its holder lets go or its process ends.
+    """A lock on the file `path`, free again when its holder releases it or its process ends.
 
     Two objects exclude each other, also in one thread. Any thread may release.
 
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "a.lock"
-        >>> one, two = OsLock(path), OsLock(path)
-        >>> one.try_acquire(), two.try_acquire()
+        >>> first, second = OsLock(path), OsLock(path)
+        >>> first.try_acquire(), second.try_acquire()
         (True, False)
-        >>> one.release()
-        >>> two.try_acquire()
+        >>> first.release()
+        >>> second.try_acquire()
         True
-        >>> two.release()
+        >>> second.release()
     """
 
     def __init__(self, path: Path) -> None:
@@ -323,21 +323,21 @@ class GroupLock(OsLock, Held["GroupLock"]):
     """
 
     def __init__(self, folder: Path, group: str) -> None:
-        lock, asked = _paths_of_group(folder, group)
+        lock, request = _paths_of_group(folder, group)
         super().__init__(lock)
         self.group = group
-        self._asking = OsLock(asked)
+        self._asking = OsLock(request)
 
     def ask_first(self) -> None:
-        """Let nobody begin in the group for what is only due before this has had the lock, or has let go.
+        """Go first: no run that is only due begins in the group until this has had the lock, or has let go.
 
-        For what a person waits for; one waits so at a time, the others a little longer.
+        For runs that a person waits for; of several one goes first, the others wait a little longer.
         """
         self._asking.try_acquire()
 
     @property
     def gives_way(self) -> bool:
-        """Whether another one waits for the group for what a person asked for."""
+        """Whether another run, which a person asked for, goes first in the group."""
         return not self._asking.is_held and os.access(self._asking.path, os.F_OK) and not _is_free(self._asking.path)
 
     def try_acquire(self) -> bool:

@@ -1,4 +1,4 @@
-"""A message to people: the facts it tells, and the plain text and the HTML that one function makes of them.
+"""A message to people: its facts, and the plain text and the HTML that one function makes of them.
 
 Everything in it is one line or cut to a length, masked (`data_engine/secret.py`) and free of control characters; in the
 HTML it is escaped.
@@ -15,13 +15,13 @@ from data_engine.record import Record, frozen
 from data_engine.secret import masked
 
 TROUBLES = ("failed", "held", "missed", "late", "overlong", "silent_owner", "unreachable", "rejected", "recovered")
-"""What people can choose to be told of."""
+"""The kinds of troubles that people can choose to get messages about."""
 
 KINDS = (*TROUBLES, "digest", "test")
 """Every kind a message can be of."""
 
 MOST_NOTICES = 20
-"""So many things are told one by one in a message; the rest is counted."""
+"""Notices shown in a message; the rest is counted."""
 
 _LONGEST_SUBJECT = 150
 _LONGEST_ERROR = 4000
@@ -31,9 +31,9 @@ _LONGEST_LINE = 500
 
 @frozen
 class Notice:
-    """One thing that people are told: what happened in one line, and the facts that are known of it.
+    """One notice in a message: what happened in one line, and the known facts.
 
-    `reason` is what was in the way, `since` a time as people read it, `fix` what to do, `more` how often the like happened besides.
+    `reason` is what prevented it, `since` a time as people read it, `fix` what to do, `more` how often the like happened besides.
     """
 
     headline: str
@@ -50,7 +50,7 @@ class Notice:
 
 @frozen
 class Message:
-    """What goes to people. `id` is the same for the same trouble told again; `to` names the secrets that hold the addresses."""
+    """A message to people. `id` is the same for the same trouble, sent again; `to` names the secrets that hold the addresses."""
 
     id: str
     kind: str
@@ -64,10 +64,10 @@ class Message:
 
 @frozen
 class Undelivered(Record):
-    """A message that one of its recipients has not got: `state` is "waiting" or "given_up" (in a history also "sent"), `error` what
-    the last try met.
+    """A message that one of its recipients has not received: `state` is "waiting" or "given_up" (in a history also "sent"), `error`
+    that of the last try.
 
-    `to` is the name of the secret that holds the address; `next_try_utc` is None where nothing more is tried.
+    `to` is the name of the secret that holds the address; `next_try_utc` is None after the last try.
     """
 
     message_id: str = ""
@@ -83,7 +83,7 @@ class Undelivered(Record):
 
 
 def message_id(*parts: object) -> str:
-    """The id of a message: the same whoever derives it from the same parts.
+    """The id of a message: the same parts give the same id on every machine.
 
     Example:
         >>> message_id("failed", "claims", 3) == message_id("failed", "claims", 3) != message_id("failed", "claims", 4)
@@ -103,16 +103,16 @@ def message(
     sender: str,
     flow: str | None = None,
 ) -> Message:
-    """The message that tells these notices; those above a bound are only counted. `sender` says where it is from ("sales on ws-7").
+    """The message with these notices; those above a limit are only counted. `sender` says where it is from ("sales on ws-7").
 
     Raises:
         ValueError: `kind` is no kind of message.
 
     Example:
         >>> from datetime import UTC, datetime
-        >>> told = message("failed", "claims failed", [Notice("The flow claims failed.", flow="claims", error="no <b>")],
+        >>> mail = message("failed", "claims failed", [Notice("The flow claims failed.", flow="claims", error="no <b>")],
         ...     id="3fa2", to=["ops"], at=datetime(2026, 1, 5, tzinfo=UTC), sender="sales on ws-7")
-        >>> print(told.text)
+        >>> print(mail.text)
         The flow claims failed.
         <BLANKLINE>
         Flow: claims
@@ -121,22 +121,22 @@ def message(
         --
         Data Engine, sales on ws-7
         Message 3fa2
-        >>> "no &lt;b&gt;" in told.html
+        >>> "no &lt;b&gt;" in mail.html
         True
     """
     if kind not in KINDS:
         raise ValueError(f"no message is of the kind {kind!r}: use one of {', '.join(KINDS)}")
     shown, left_out = list(notices[:MOST_NOTICES]), max(0, len(notices) - MOST_NOTICES)
     longest_error = _LONGEST_ERROR if len(shown) == 1 else _LONGEST_OF_MANY
-    told = ["\n\n".join([_line(one.headline), *_facts(one, longest_error)]) for one in shown]
+    paragraphs = ["\n\n".join([_line(notice.headline), *_facts(notice, longest_error)]) for notice in shown]
     end = [] if not left_out else [f"And {left_out:,} more: data-engine status"]
     footer = "\n".join(["--", f"Data Engine, {_line(sender)}", f"Message {_line(id)}"])
-    body = "\n\n".join([*told, *end, footer])
+    body = "\n\n".join([*paragraphs, *end, footer])
     return Message(id, kind, flow, _line(subject, _LONGEST_SUBJECT), body, _as_html(body), tuple(dict.fromkeys(to)), at)
 
 
 def clean(text: str, longest: int) -> str:
-    """`text` as it may leave this machine: masked, with control characters made visible, as UTF-8 can hold it, cut to a length.
+    """`text` as it may leave this machine: masked, with control characters made visible, valid in UTF-8, cut to a length.
 
     Example:
         >>> clean("a\\x1b[31m\\r\\nb", 100), clean("x" * 12, 10)
@@ -151,7 +151,7 @@ def _line(text: str, longest: int = _LONGEST_LINE) -> str:
 
 
 def _facts(notice: Notice, longest_error: int) -> list[str]:
-    """The lines of what is known beside the headline, as one paragraph; none where nothing is."""
+    """The facts of a notice below its headline, as one paragraph; empty without any."""
     error = None if notice.error is None else clean(notice.error.strip(), longest_error)
     if error is not None and "\n" in error:
         error = "\n" + "\n".join(f"    {line}" for line in error.split("\n"))
@@ -171,7 +171,7 @@ def _facts(notice: Notice, longest_error: int) -> list[str]:
 
 
 def _as_html(text: str) -> str:
-    """The text with line breaks, of which a mail program that shows no HTML can make the plain text again."""
+    """The text as HTML with line breaks, from which a mail program that shows no HTML can make the plain text again."""
     from html import escape
 
     return "<br>".join(escape(line).replace("  ", "&nbsp; ") for line in text.split("\n"))

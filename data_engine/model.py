@@ -33,10 +33,10 @@ class StagedFile(NamedTuple):
 
 
 class PublishStarted(NamedTuple):
-    """These files of the run's stage are about to take their place in the folder called `mirror`; told before the first does.
+    """These files of the run's stage are about to take their place in the folder called `mirror`; sent before the first does.
 
-    `made_of` is the size and time of the source; `code` stands for the flow's code where nothing but the publishing failed:
-    its steps need not run again then. Without files all that was told before has taken its place.
+    `made_of` is the size and time of the source; `code` stands for the flow's code where only the publishing failed: its steps
+    need not run again then. An event without files says that all earlier ones have taken their place.
     """
 
     run_id: str
@@ -83,15 +83,15 @@ class SeenSource(NamedTuple):
 
 
 TRIGGERS = ("slot", "file", "hand", "retry", "backfill", "flow")
-"""What a run can be begun by: a time of its schedule, a file, a person, a failure that is tried again, a backfill, a flow."""
+"""What can begin a run: a time of its schedule, a file, a person, a retry of a failure, a backfill, a flow."""
 
 
 class RunAbout(NamedTuple):
-    """Who began a run, why, and with what: told when it begins, as far as it is known then.
+    """Who began a run, why, and with what; sent when it begins, as far as known then.
 
-    `trigger` is one of `TRIGGERS`, `detail` what more there is to say of it (of a backfill its id); `by` is person@machine,
-    `params` JSON with secrets as "***". `environment` is the digest of Python and the installed distributions, and
-    `distributions` their list as JSON, told once for each digest. `scheduled_for` is the slot that the run is for, in UTC.
+    `trigger` is one of `TRIGGERS`, `detail` more about it (the id of a backfill); `by` is person@machine, `params` JSON with
+    secrets as "***". `environment` is the digest of Python and the installed distributions, `distributions` their list as JSON,
+    sent once for each digest. `scheduled_for` is the slot of the run, in UTC.
     """
 
     trigger: str = "hand"
@@ -117,8 +117,8 @@ class FileFacts(NamedTuple):
 
 
 class RuleCount(NamedTuple):
-    """What one rule of a check has found: of `rows` rows `failed` for which it is false, and `unknown` for which it is null. A rule
-    about the frame judges one value: `rows` is 1."""
+    """The result of one rule of a check: of `rows` rows it is false for `failed`, and null for `unknown`. A rule about the frame judges
+    one value: `rows` is 1."""
 
     check: str
     rule: str
@@ -128,9 +128,9 @@ class RuleCount(NamedTuple):
 
 
 class RunSpent(NamedTuple):
-    """What a run took and made, told at its end: the first files it read and wrote, how many more there were of each, the
-    most memory its process held, the CPU seconds the process used meanwhile, and what its checks have found; `rejected` are the rows that
-    they have put apart, None without a check that does."""
+    """What a run used and made, sent at its end: the first files it read and wrote, how many more of each, the peak memory of its
+    process, the CPU seconds meanwhile, and the results of its checks; `rejected` counts the rows they kept apart, None without such a
+    check."""
 
     inputs: tuple[FileFacts, ...] = ()
     more_inputs: int = 0
@@ -143,7 +143,7 @@ class RunSpent(NamedTuple):
 
 
 class RunStarted(NamedTuple):
-    """A run begins. `source` is the file's (or batch root's) absolute path for people; `key` is its lasting identity."""
+    """A run begins. `source` is the absolute path of the file (or batch root) for people; `key` is its lasting identity."""
 
     run_id: str
     flow: str
@@ -165,7 +165,7 @@ class StepStarted(NamedTuple):
 
 
 class StepProgress(NamedTuple):
-    """A step says how far it is; `total` is None when it cannot know."""
+    """A step reports its progress; `total` is None where it cannot know."""
 
     run_id: str
     step_index: int
@@ -178,7 +178,7 @@ class StepProgress(NamedTuple):
 class StepFinished(NamedTuple):
     """A step ended with `status` "success", "failed" or "stopped"; `outputs` are the files it returned, as absolute paths.
 
-    `rows_in` and `rows_out` are those of the frame, table or batch it was given and gave, where they are known.
+    `rows_in` and `rows_out` count the rows of the frame, table or batch that went in and came out, where known.
     """
 
     run_id: str
@@ -231,7 +231,7 @@ Event: TypeAlias = RunStarted | StepStarted | StepProgress | StepFinished | LogL
 
 @frozen
 class RunTrigger(Record):
-    """What a run was begun by: its `kind`, one of `TRIGGERS`, and what more there is to say of it."""
+    """What began a run: its `kind`, one of `TRIGGERS`, and more about it (`detail`)."""
 
     kind: str
     detail: str | None = None
@@ -239,7 +239,7 @@ class RunTrigger(Record):
 
 @frozen
 class RunFile(Record):
-    """A file that a run read or wrote, as it was then; what is not known of it is None."""
+    """A file that a run read or wrote, as it was then; None for unknown values."""
 
     path: str
     size_bytes: int | None = None
@@ -264,7 +264,7 @@ class WrittenFile(Record):
 
 @frozen
 class RunCheck(Record):
-    """What one rule of a check has found in a run: of `rows` rows `failed` for which it is false, and `unknown` for which it is null."""
+    """The result of one rule of a check in a run: of `rows` rows it is false for `failed`, and null for `unknown`."""
 
     check: str
     rule: str
@@ -277,16 +277,16 @@ class RunCheck(Record):
 class Run(Record):
     """One execution as the ledger keeps it. Times are UTC ISO-8601 with offset; `elapsed_s` is None while it runs.
 
-    `status` is one of `RUN_STATUSES`; `error` is the whole rendered text; `why` says why the status is what it is, by its
-    kind and data, and `cause` in a few words ("its code raised an error", "stopped by request", ...). `from_the_future`: it began
-    later than the clock says now, so a clock was wrong; it is shown where its time sorts it, and is never the newest.
+    `status` is one of `RUN_STATUSES`; `error` is the whole rendered text; `why` is the cause of the status, by its kind and data,
+    and `cause` in a few words ("its code raised an error", "stopped by request", ...). `from_the_future`: it began later than the
+    clock says now, so a clock was wrong; it is shown where its time sorts it, and is never the newest.
 
-    `trigger` and `by` say why it ran and who began it, `params` what it was given (a secret as "***"), `deployment_id`,
-    `git_commit` and `git_dirty` which code it ran, `python` and `environment` (a digest) with what. `inputs` and `outputs`
-    are the first files it read and wrote, `more_inputs` and `more_outputs` count the others. `scheduled_for` is the slot of
-    its schedule that it ran for; `checks` what its checks have found, and `rejected` the rows that they have put apart. All of it is None or empty of runs that an older Data Engine recorded, or whose process died.
-    `warnings` counts those in its log, None where nobody has counted; `tz` is the zone that its slot is told in, None for this
-    machine's.
+    `trigger` and `by` say why it ran and who began it, `params` are its parameters (a secret as "***"), `deployment_id`,
+    `git_commit` and `git_dirty` name its code, `python` and `environment` (a digest) its packages. `inputs` and `outputs` are the
+    first files it read and wrote, `more_inputs` and `more_outputs` count the others. `scheduled_for` is the slot that it ran for,
+    `checks` the results of its checks, `rejected` the number of rows they kept apart. These are None or empty for runs that an older
+    Data Engine recorded, or whose process died. `warnings` counts those in its log, None where nobody counted; `tz` is the zone of
+    its slot, None for this machine's.
 
     Example:
         >>> run = Run("3f", "claims", "Claims", None, "stopped", utc_text(0), why=Cause("stop_requested"))
@@ -340,7 +340,7 @@ class Run(Record):
 
 
 def ended_badly(run: Run | None) -> bool:
-    """Whether the run ended so that somebody should look: not one that a person ended.
+    """Whether the run ended badly, and not because a person ended it.
 
     Example:
         >>> ended_badly(Run("3f", "claims", "Claims", None, "killed", "", why=Cause("kill_requested")))
@@ -401,13 +401,13 @@ class PlannedRun(Record):
 
 @frozen
 class Backfill(Displayable, Record):
-    """Runs that somebody asked for once more, as one thing with an `id`: it can be stopped, and goes on after a crash.
+    """Runs of a range that somebody requested again, with one `id`: a backfill can be stopped, and goes on after a crash.
 
-    `state` is "planned" (only listed), "running", "done" or "stopped". Of `total` runs `ended` have ended, `failed` of them
-    badly; `left_s` is about how long the others take. `planned` are the runs, where they were asked for, and `runs` those
-    that were begun, newest first. `known` counts what lies in the range: "all", "missing" (without a success) and "failed".
-    `tz` is the zone that its slots are told in, None for this machine's. `nearest` are files of the source where `where` names
-    none of them: those whose names are most like it, else the first.
+    `state` is "planned" (only listed), "running", "done" or "stopped". Of `total` runs `ended` have ended, `failed` of them badly;
+    `left_s` estimates the time of the others. `planned` are the runs, where they were requested, and `runs` those that began, the
+    newest first. `known` counts the range: "all", "missing" (without a success) and "failed". `tz` is the zone of its slots, None
+    for this machine's. `nearest` are files of the source where `where` matches none: those with the most similar names, else the
+    first.
 
     Example:
         >>> Backfill("b7", "claims", "running", total=3000, ended=214, failed=3, left_s=240.0).text
@@ -466,7 +466,7 @@ class LogEntry(Record):
 
 
 class SourceState(NamedTuple):
-    """What is known of one source of one flow; a named tuple, because a folder may have a hundred thousand.
+    """The state of one source of one flow; a named tuple, because a folder may have a hundred thousand.
 
     `last` is the signature of the last run that ended, with its `status`, run and error; `success` the signature of the
     last run that ended well, None when there was none. `abandoned_in_a_row` counts the newest runs that were abandoned.
@@ -486,9 +486,9 @@ class SourceState(NamedTuple):
 
 
 def future_utc(now_s: float) -> str:
-    """What begins later than this is from the future.
+    """The time after which a run counts as from the future.
 
-    Two machines of a team may be some minutes apart and neither is wrong: a domain lets nobody in who is further away.
+    The clocks of a team may differ by some minutes and neither is wrong: a domain admits no machine that is further off.
 
     Reference: RFC 4120 section 7.5.1 on clock skew.
 
@@ -531,12 +531,12 @@ class Compared(Record):
     @property
     def words(self) -> str:
         """The comparison in one sentence."""
-        told = "; ".join(self.differences)
-        return f"{self.short_words}: {told}" if told else self.short_words
+        differences = "; ".join(self.differences)
+        return f"{self.short_words}: {differences}" if differences else self.short_words
 
     @property
     def short_words(self) -> str:
-        """The same without what differed: "as in the kernel of 10:32", of another day with its date."""
+        """The comparison without the differences: "as in the kernel of 10:32", on another day with its date."""
         if not self.at_utc:
             return "never compared with a kernel"
         if self.changed:
@@ -546,7 +546,7 @@ class Compared(Record):
 
     @property
     def kernel_words(self) -> str:
-        """Which kernel it was: "the kernel of 10:32"."""
+        """The kernel in words: "the kernel of 10:32"."""
         at = datetime.fromisoformat(self.at_utc).astimezone()
         is_today = at.date() == datetime.now().astimezone().date()
         return f"the kernel of {at:%H:%M}" if is_today else f"the kernel of {at:%Y-%m-%d %H:%M}"
@@ -556,12 +556,12 @@ class Compared(Record):
 class Deployment(Record):
     """A decision about what production runs of one flow: `kind` is "deploy", "rollback" or "withdraw".
 
-    `number` counts the workspace's decisions, the highest of a flow holds. `by` is who says to have decided, on `machine`;
-    `asked_by` who owns the request's file on the share, where it came as one. `cells` and `helpers` are what differed from
-    what ran before, `git_commit` and `git_dirty` the state of the folder's Git repository, `config` the SHA-256 of each
-    config file then, `of` the deployment that a rollback points back to, `mirror` the
-    folder it writes to and `watches` the folder or file that it polls or a slot reads, seen from `flow_modules`, `compared` how the
-    notebook compared with its kernel (None where that is not known). `is_live` says that it holds, `is_kept` that it can be rolled back to.
+    `number` counts the workspace's decisions; the highest of a flow holds. `by` is the person who claims to have decided, on
+    `machine`; `asked_by` owns the request's file on the share, if it came as one. `cells` and `helpers` differ from what ran
+    before; `git_commit` and `git_dirty` are the state of the folder's Git repository, `config` the SHA-256 of each config file,
+    `of` the deployment that a rollback points to. `mirror` is the folder it writes to, `watches` the folder or file that it polls
+    or a slot reads, seen from `flow_modules`; `compared` is how the notebook compared with its kernel (None: not known). `is_live`
+    says that it holds, `is_kept` that it can be rolled back to.
 
     Example:
         >>> Deployment("d1", 1, "claims", "deploy", "5f0c", by="anna", machine="ANNA-PC").who
@@ -606,9 +606,9 @@ class Deployment(Record):
 
 @frozen
 class Switch:
-    """Whether a flow runs by itself, as somebody said last: `by` whom on which `machine`, when, and a `note` why.
+    """The last decision whether a flow runs by itself: `by` whom on which `machine`, when, and a `note` why.
 
-    What an older version has written tells only whether; a flow that nobody has switched is as its author left it.
+    A switch of an older version has no more than `is_enabled`; a flow that nobody switched runs as its author wrote it.
 
     Example:
         >>> Switch(False, "anna", "ANNA-PC").who, Switch().is_enabled
@@ -623,11 +623,11 @@ class Switch:
 
     @classmethod
     def now(cls, is_enabled: bool, by: str, machine: str, *, note: str = "") -> Self:
-        """What a person at a machine says at this moment."""
+        """The switch that a person on a machine makes now."""
         return cls(is_enabled, by, machine, utc_text(time.time()), note)
 
     def after(self, before: Switch) -> Switch:
-        """This, said after `before`: to disable again without a note leaves the note of before.
+        """This switch, made after `before`: to disable again without a note keeps the earlier note.
 
         Example:
             >>> Switch(False, "ben").after(Switch(False, "anna", note="until Monday")).note

@@ -1,8 +1,8 @@
 """Folders of ours, used without following a link, a junction or a mount point that somebody put into them.
 
-Each function takes a `root`, which is the user's choice and followed wherever it leads, and a path below it, of which
+Each function takes a `root`, which is the user's choice and followed wherever it leads, and a path below it, in which
 nothing is followed: a symbolic link, a junction, or a folder where something else is mounted is *foreign*, left as it is,
-and told.
+and reported.
 
 On POSIX every folder on the way is opened by its own name in the one above, so that nothing that is exchanged meanwhile
 leads elsewhere. On Windows every folder on the way is held by a handle that lets nobody rename or remove it, and looked at
@@ -41,7 +41,7 @@ _FOLDER_ONLY = FOLDER_ONLY | OWN | NO_FOLLOW
 _NAME_SURROGATE = 0x20000000
 
 FOREIGN = "a link or a mount point"
-"""Why a `Leftover` was left that is foreign."""
+"""Why a foreign `Leftover` was left."""
 
 _LINK, _MOUNT = "it is a link, which is not followed here", "something else is mounted there"
 
@@ -51,7 +51,7 @@ class NotFollowedError(OSError):
 
     @classmethod
     def link(cls, path: str | os.PathLike[str]) -> NotFollowedError:
-        """Of the link at `path`."""
+        """The error for the link at `path`."""
         return cls(errno.ELOOP, _LINK, os.fspath(path))
 
 
@@ -78,7 +78,7 @@ _Device: TypeAlias = tuple[int, bytes]
 
 @frozen
 class Place:
-    """A folder that was reached without following anything. Use it while it is open:
+    """A folder that was opened without following anything. Use it while it is open:
     `os.unlink(place.at(name), dir_fd=place.descriptor)`, and likewise `open`, `mkdir`, `rmdir`, `rename`, `stat`.
     """
 
@@ -87,10 +87,10 @@ class Place:
     _device: _Device
     _sees_binds: bool = True
     _handle: int | None = None
-    """What holds it where it is, where it has no descriptor."""
+    """The handle that holds the folder in its place, where it has no descriptor."""
 
     def at(self, name: str) -> str:
-        """What to call `name` in this folder in a function that takes `dir_fd=place.descriptor`."""
+        """The path of `name` in this folder for a function that takes `dir_fd=place.descriptor`."""
         return name if self.descriptor is not None else os.path.join(self.path, name)
 
     def names(self) -> list[str]:
@@ -98,14 +98,14 @@ class Place:
         return os.listdir(self.path if self.descriptor is None else self.descriptor)
 
     def facts(self, name: str) -> os.stat_result | None:
-        """What is at `name`, a link itself; None where nothing is."""
+        """The facts of `name`, of a link itself; None where nothing is."""
         try:
             return os.stat(self.at(name), dir_fd=self.descriptor, follow_symlinks=False)
         except FileNotFoundError:
             return None
 
     def kind(self, name: str) -> Literal["file", "folder", "foreign"]:
-        """What `name` is.
+        """The kind of `name`.
 
         Raises:
             OSError: it cannot be looked at; FileNotFoundError where it is not there.
@@ -124,22 +124,22 @@ class Place:
             return "folder"
 
     def entries(self) -> list[Entry]:
-        """Every name in this folder with what it is, sorted; names that went meanwhile are left out."""
-        found = []
+        """Every name in this folder with its kind, sorted; names that went meanwhile are left out."""
+        entries = []
         for name in sorted(self.names()):
             try:
-                found.append(Entry(name, self.kind(name)))
+                entries.append(Entry(name, self.kind(name)))
             except FileNotFoundError:
                 continue
-        return found
+        return entries
 
 
 @contextmanager
 def opened(root: Path, folder: str | os.PathLike[str] = "", *, sees_binds: bool = True) -> Iterator[Place]:
-    """The folder `folder` below `root`, given relative to it or as a path that begins with it.
+    """Open the folder `folder` below `root`, given relative to it or as a path that begins with it.
 
-    Without `sees_binds` a folder of the same drive that an administrator has mounted on the way is not told, which costs
-    half as much: for those who only rename, which is refused there.
+    Without `sees_binds` a folder of the same drive that an administrator has mounted on the way is not noticed, which costs
+    half as much: for callers that only rename, which fails there.
 
     Raises:
         NotFollowedError: a link, a junction or a mount point is on the way below `root`.
@@ -175,7 +175,7 @@ def opened(root: Path, folder: str | os.PathLike[str] = "", *, sees_binds: bool 
 def inside(
     place: Place, names: Sequence[str], *, make: bool = False, mode: int = 0o777, flags: int = os.O_RDONLY
 ) -> Iterator[Place]:
-    """The folder that `names` lead to from an open one; made where it is missing with `make`.
+    """Open the folder that `names` lead to from an open one; with `make` missing folders are made.
 
     Raises:
         NotFollowedError: a link, a junction or a mount point is on the way.
@@ -189,7 +189,7 @@ def inside(
 
 
 class FoundFile(NamedTuple):
-    """What lies below a folder and is none itself: the names of the folders that lead to it, its name, and what it is."""
+    """Anything below a folder that is no folder: the names of the folders that lead to it, its name, and its facts."""
 
     folder: tuple[str, ...]
     name: str
@@ -202,7 +202,7 @@ class FoundFile(NamedTuple):
 
 
 def walk(place: Place, folder: tuple[str, ...] = ()) -> Iterator[FoundFile]:
-    """All that lies below an open folder and is no folder, in sort order; what goes meanwhile is left out.
+    """Everything below an open folder that is no folder, in sort order; what goes meanwhile is left out.
 
     Example:
         >>> import tempfile
@@ -210,7 +210,7 @@ def walk(place: Place, folder: tuple[str, ...] = ()) -> Iterator[FoundFile]:
         >>> (root / "deep").mkdir(), (root / "deep" / "a").write_text("1"), (root / "link").symlink_to("/")
         (None, 1, None)
         >>> with opened(root) as place:
-        ...     [(one.folder, one.name, one.is_regular) for one in walk(place)]
+        ...     [(file.folder, file.name, file.is_regular) for file in walk(place)]
         [((), 'link', False), (('deep',), 'a', True)]
     """
     folders = []
@@ -245,15 +245,15 @@ def opened_file(place: Place, name: str) -> Iterator[int]:
 
 
 def move(here: Place, name: str, there: Place, new_name: str | None = None) -> None:
-    """Let `name` in one open folder be `new_name` in another from now on, in place of what is there; a link is moved itself."""
+    """Move `name` from one open folder to another as `new_name`, replacing what is there; a link is moved itself."""
     target = there.at(new_name or name)
     os.replace(here.at(name), target, src_dir_fd=here.descriptor, dst_dir_fd=there.descriptor)
 
 
 def check_own(root: Path, path: str | os.PathLike[str]) -> None:
-    """Nothing when neither `path` nor a folder between it and `root` is foreign, whether they are there or not.
+    """Check that neither `path` nor a folder between it and `root` is foreign, whether they exist or not.
 
-    For a library that takes a path and follows it; what is exchanged after this is not seen.
+    For a library that takes a path and follows it; later changes are not seen.
 
     Raises:
         NotFollowedError: the first that is.
@@ -289,10 +289,10 @@ def is_link(path: str | os.PathLike[str]) -> bool:
 
 
 def remove_tree(root: Path, path: str | os.PathLike[str], *, with_links: bool = False) -> list[Leftover]:
-    """Remove the file or folder `path` below `root` with all in it; what was not removed. Nothing when it is not there.
+    """Remove the file or folder `path` below `root` with all in it; what was not removed. Does nothing when it is missing.
 
-    What is foreign, and whatever the drive refuses to remove, is left where it is, and with it the folders around it; all
-    else goes. `with_links`: links are removed themselves, and nothing of where they lead.
+    What is foreign, or cannot be removed, stays with the folders around it; all else goes. `with_links`: links are removed
+    themselves, and nothing of where they lead.
 
     Example:
         >>> import tempfile
@@ -322,7 +322,8 @@ def _removed(place: Place, name: str, *, with_links: bool) -> Iterator[Leftover]
             os.unlink(place.at(name), dir_fd=place.descriptor)
         elif kind == "folder":
             with inside(place, [name]) as inner:
-                left = [one for entry in sorted(inner.names()) for one in _removed(inner, entry, with_links=with_links)]
+                names = sorted(inner.names())
+                left = [rest for child in names for rest in _removed(inner, child, with_links=with_links)]
             yield from left
             if not left:
                 os.rmdir(place.at(name), dir_fd=place.descriptor)
@@ -409,5 +410,5 @@ def _leads_away(facts: os.stat_result) -> bool:
 
 
 def _device(descriptor: int, sees_binds: bool) -> _Device:
-    """What an open folder is mounted on. Folders only: of a file, an overlay names the drive beneath it."""
+    """The drive and mount of an open folder. Folders only: for a file, an overlay names the drive beneath it."""
     return os.fstat(descriptor).st_dev, mount_of(descriptor) if sees_binds else b""

@@ -1,7 +1,7 @@
-"""What this machine keeps is for one user alone: folders 0700 and files 0600, whatever the umask and whoever made them.
+"""Keep this machine's state for one user alone: folders 0700 and files 0600, whatever the umask and whoever made them.
 
-A *private root* is a folder no other user can enter, this machine's state root first of all. The modes of what is in it are
-a second line, for the day it is moved or copied. Below a private root nothing is followed (`data_engine.nofollow`).
+A *private root* is a folder no other user can enter, this machine's state root first of all. The modes inside it are a second
+line of defence, for the day it is moved or copied. Below a private root nothing is followed (`data_engine.nofollow`).
 
 On Windows a private root has an access list for this user, and what is made in it takes its list from there
 (`platforms.access`).
@@ -41,13 +41,13 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _TOO_MUCH = {"folder": _OTHERS, "file": _OTHERS | stat.S_IXUSR}
 
 _roots: set[Path] = set()
-"""What is followed: the private roots of this process, and what the user chose besides. Nothing below them is."""
+"""The folders that are followed: the private roots of this process, and other folders of the user's choice. Nothing below is."""
 _stay_open: set[Path] = set()
-"""Those on a drive that keeps no modes."""
+"""Paths on a drive that keeps no modes."""
 
 
 def settle(root: Path) -> None:
-    """Make the private root, or fix one that is open to others with all that is in it. One look at it where all is well.
+    """Make the private root, or fix one that is open to others with all that is in it. Costs one `stat` where all is well.
 
     Raises:
         WorkspaceError: it belongs to another user.
@@ -66,7 +66,7 @@ def settle(root: Path) -> None:
 
 
 def check_owner(root: Path) -> None:
-    """Nothing where the private root is this user's, or not there.
+    """Check that the private root is this user's, or missing.
 
     Raises:
         WorkspaceError: it belongs to another user.
@@ -82,7 +82,7 @@ def check_owner(root: Path) -> None:
 
 
 def fix_if_open(path: Path) -> None:
-    """`fix` a folder or a file that is open to others; one look at it where it is not, or not there.
+    """`fix` a folder or a file that is open to others; costs one `stat` where it is closed or missing.
 
     Raises:
         OSError: it cannot be closed.
@@ -95,12 +95,12 @@ def fix_if_open(path: Path) -> None:
 
 
 def follow(root: Path) -> None:
-    """Take a folder for a root that is the user's choice, wherever it leads and whoever may read it."""
+    """Accept a folder of the user's choice as a root, wherever it leads and whoever may read it."""
     _roots.add(root)
 
 
 def make_folder(path: Path) -> None:
-    """Make a private folder and what is missing above it; nothing where it is there.
+    """Make a private folder and what is missing above it, unless it exists.
 
     Raises:
         NotFollowedError: a link, a junction or a mount point is in its place, or on the way from its private root.
@@ -116,7 +116,7 @@ def make_folder(path: Path) -> None:
 
 
 def open_file(path: str | Path, flags: int) -> int:
-    """A descriptor of the private file `path`; one that is made or was open to others is this user's alone now.
+    """Open the private file `path`; a new one, or one that was open to others, is this user's alone now.
 
     Also an `opener` for `open`.
 
@@ -148,9 +148,9 @@ def open_file(path: str | Path, flags: int) -> int:
 
 
 def make_file(path: Path) -> None:
-    """Make the private file `path`, empty, for a library that opens it by its path; close one that is there to others.
+    """Make the private file `path`, empty, for a library that opens it by its path; an existing one is closed to others.
 
-    One that is there is not opened: closing it would end the locks this process has on it.
+    An existing file is not opened: closing it would end the locks this process has on it.
 
     Raises:
         NotFollowedError: a link is in its place, or in its folder's.
@@ -183,24 +183,24 @@ def fix(path: Path) -> list[Leftover]:
 
 
 def exposures(path: Path) -> list[Leftover]:
-    """What other users could open of `path`, a folder with all in it or a file, and what is foreign there; only looks.
+    """What other users could open in `path`, a folder with all in it or a file, and what is foreign there; changes nothing.
 
     Example:
         >>> import tempfile
         >>> root = Path(tempfile.mkdtemp())
         >>> (root / "a").touch(mode=0o644), (root / "b").touch(mode=0o600)
         (None, None)
-        >>> [one.path.name for one in exposures(root)]
+        >>> [leftover.path.name for leftover in exposures(root)]
         ['a']
     """
     try:
         facts = os.stat(path)
     except OSError:
         return []
-    found = [_as_open(path, facts)] if access.is_open(path, facts) else []
+    leftovers = [_as_open(path, facts)] if access.is_open(path, facts) else []
     if stat.S_ISDIR(facts.st_mode):
-        found += _walk(path, "", is_repairing=False)
-    return found
+        leftovers += _walk(path, "", is_repairing=False)
+    return leftovers
 
 
 def _walk(root: Path, folder: str, *, is_repairing: bool) -> Iterator[Leftover]:

@@ -21,10 +21,10 @@ else:
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(kind: type[V]) -> type[V]:
-    """As `dataclass(frozen=True, slots=True)`, in a twentieth of the time: fields and `__init__` are made when they are first asked for.
+    """The same as `dataclass(frozen=True, slots=True)`, in a twentieth of the time: fields and `__init__` are made at their first use.
 
-    Most classes of a process never get a value, and what compiles six functions for each of them is most of its start.
-    No field is keyword-only, and what is no field is annotated `ClassVar`. It may have a `cached_property`.
+    Most classes of a process never get a value, and compiling six functions for each would take most of its start.
+    No field is keyword-only; any other annotation is a `ClassVar`. The class may have a `cached_property`.
 
     Example:
         >>> @frozen
@@ -35,8 +35,8 @@ def frozen(kind: type[V]) -> type[V]:
         (Point(x=3, y=0), True, True)
     """
     own = dict(vars(kind))
-    told = own.get("__annotations__", {}).items()
-    names = {name: of for name, of in told if not str(of).startswith(("ClassVar", "KW_ONLY"))}
+    annotations = own.get("__annotations__", {}).items()
+    names = {name: of for name, of in annotations if not str(of).startswith(("ClassVar", "KW_ONLY"))}
     defaults = {name: own.pop(name) for name in names if name in own}
     inherited = {name for base in kind.__mro__[1:] for name in getattr(base, "__slots__", ())}
     own.pop("__dict__", None)
@@ -50,10 +50,10 @@ def frozen(kind: type[V]) -> type[V]:
     own.setdefault("__repr__", _repr)
     if kind.__eq__ is object.__eq__:
         own |= {"__eq__": _is_equal, "__hash__": _hash}
-    made: Any = type(kind)
-    made = made(kind.__name__, kind.__bases__, own | {"__dataclass_fields__": _Fields(names, defaults)})
-    made.__qualname__ = kind.__qualname__
-    done: type[V] = made
+    copy: Any = type(kind)
+    copy = copy(kind.__name__, kind.__bases__, own | {"__dataclass_fields__": _Fields(names, defaults)})
+    copy.__qualname__ = kind.__qualname__
+    done: type[V] = copy
     return done
 
 
@@ -61,7 +61,7 @@ _PARAMS = dataclass(init=False, repr=False, eq=False)(type("_Plain", (), {"__doc
 
 
 class _Fields:
-    """The `__dataclass_fields__` of a class, made by `dataclass` when they are first asked for."""
+    """The `__dataclass_fields__` of a class, made by `dataclass` at their first use."""
 
     def __init__(self, types: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         self._types, self._defaults = types, defaults
@@ -73,13 +73,13 @@ class _Fields:
         own = self._kind
         body = {"__annotations__": self._types, "__doc__": "fields", "__module__": own.__module__, **self._defaults}
         twin: Any = dataclass(init=False, repr=False, eq=False)(type(own.__name__, own.__bases__, body))
-        found: dict[str, Any] = twin.__dataclass_fields__
-        own.__dataclass_fields__ = found
-        return found
+        table: dict[str, Any] = twin.__dataclass_fields__
+        own.__dataclass_fields__ = table
+        return table
 
 
 class _Init:
-    """The `__init__` of a class, compiled when it is first asked for."""
+    """The `__init__` of a class, compiled at its first use."""
 
     def __set_name__(self, kind: Any, name: str) -> None:
         self._kind = kind
@@ -89,9 +89,9 @@ class _Init:
         names: dict[str, Any] = {"__MISSING": MISSING}
         types, defaults = _declared(own)
         for name in types:
-            given, value_of = defaults.get(name, MISSING), name
-            is_told = isinstance(given, Field)
-            default, new = (given.default, given.default_factory) if is_told else (given, MISSING)
+            entry, value_of = defaults.get(name, MISSING), name
+            is_field = isinstance(entry, Field)
+            default, new = (entry.default, entry.default_factory) if is_field else (entry, MISSING)
             names |= {f"__set_{name}": getattr(own, name).__set__, f"__default_{name}": default}
             if new is not MISSING:
                 names[f"__new_{name}"] = new
@@ -101,20 +101,20 @@ class _Init:
         if hasattr(own, "__post_init__"):
             lines.append(" self.__post_init__()")
         exec("\n".join([f"def __init__({', '.join(words)}):", *(lines or [" pass"])]), names)
-        own.__init__ = made = names["__init__"]
-        made.__qualname__, made.__module__ = f"{own.__qualname__}.__init__", own.__module__
-        made.__annotations__ = types
-        return made if value is None else made.__get__(value, kind)
+        own.__init__ = init = names["__init__"]
+        init.__qualname__, init.__module__ = f"{own.__qualname__}.__init__", own.__module__
+        init.__annotations__ = types
+        return init if value is None else init.__get__(value, kind)
 
 
 def _declared(kind: type) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The fields of a class and of those above it, as they are written: their types, and what they are without a value."""
+    """The declared fields of a class and its bases: their types, and their defaults."""
     types: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
     for part in reversed(kind.__mro__):
-        told = vars(part).get("__frozen__", ({}, {}))
-        types |= told[0]
-        defaults |= told[1]
+        own = vars(part).get("__frozen__", ({}, {}))
+        types |= own[0]
+        defaults |= own[1]
     return types, defaults
 
 
@@ -123,16 +123,16 @@ def _refuse_change(self: object, name: str, value: object = None) -> None:
 
 
 def _state(self: Any) -> list[Any]:
-    return [getattr(self, one.name) for one in fields(self)]
+    return [getattr(self, spec.name) for spec in fields(self)]
 
 
 def _set_state(self: Any, state: list[Any]) -> None:
-    for one, value in zip(fields(self), state, strict=True):
-        object.__setattr__(self, one.name, value)
+    for spec, value in zip(fields(self), state, strict=True):
+        object.__setattr__(self, spec.name, value)
 
 
 def _repr(self: Any) -> str:
-    shown = (f"{one.name}={getattr(self, one.name)!r}" for one in fields(self) if one.repr)
+    shown = (f"{spec.name}={getattr(self, spec.name)!r}" for spec in fields(self) if spec.repr)
     return f"{type(self).__qualname__}({', '.join(shown)})"
 
 
@@ -163,7 +163,7 @@ class Record(_Base):
     __slots__ = ()
     computed: ClassVar[tuple[str, ...]] = ()
     sparse: ClassVar[tuple[str, ...]] = ()
-    """Keys that are left out where they hold nothing."""
+    """Keys that are left out where their value is empty."""
 
     def __getitem__(self, key: str) -> Any:
         if key not in _keys(type(self)):
@@ -210,24 +210,24 @@ class Record(_Base):
     def as_dict(self) -> dict[str, Any]:
         """Every key with its value, as plain JSON values."""
         kind = type(self)
-        found = dict(zip(_keys(kind), _values(kind)(self), strict=True))
+        values = dict(zip(_keys(kind), _values(kind)(self), strict=True))
         for key in _nested(kind):
-            found[key] = as_json(found[key])
-        return {key: found[key] for key in self._present()} if self.sparse else found
+            values[key] = as_json(values[key])
+        return {key: values[key] for key in self._present()} if self.sparse else values
 
     def _present(self) -> tuple[str, ...]:
         keys = _keys(type(self))
         return tuple(key for key in keys if key not in self.sparse or getattr(self, key)) if self.sparse else keys
 
     @classmethod
-    def read(cls: type[R], told: Mapping[str, Any]) -> R:
-        """The value that a JSON object tells of: what it lacks has its default, keys that are not known are left out."""
-        given = {}
+    def read(cls: type[R], data: Mapping[str, Any]) -> R:
+        """The record of a JSON object: missing keys get their defaults, unknown keys are ignored."""
+        values = {}
         for name, of in _readers(cls):
-            if name in told:
-                value = told[name]
-                given[name] = value if value.__class__ in _PLAIN else _read(of, value)
-        return cls(**given)
+            if name in data:
+                value = data[name]
+                values[name] = value if value.__class__ in _PLAIN else _read(of, value)
+        return cls(**values)
 
 
 Mapping.register(Record)
@@ -244,7 +244,7 @@ def as_json(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: as_json(item) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        return {one.name: as_json(getattr(value, one.name)) for one in fields(value)}
+        return {spec.name: as_json(getattr(value, spec.name)) for spec in fields(value)}
     return value
 
 
@@ -252,43 +252,43 @@ _PLAIN = frozenset({str, int, float, bool, type(None)})
 _PLAIN_NAMES = frozenset({"str", "int", "float", "bool", "None"})
 
 
-def _read(of: Any, told: Any) -> Any:
-    if isinstance(told, (list, tuple)):
-        return tuple(_read(of, one) for one in told)
-    return told if of is None or told is None else of(told)
+def _read(of: Any, data: Any) -> Any:
+    if isinstance(data, (list, tuple)):
+        return tuple(_read(of, part) for part in data)
+    return data if of is None or data is None else of(data)
 
 
 @cache
 def _keys(kind: Any) -> tuple[str, ...]:
-    return (*kind.computed, *(one.name for one in fields(kind)))
+    return (*kind.computed, *(spec.name for spec in fields(kind)))
 
 
 @cache
 def _nested(kind: Any) -> tuple[str, ...]:
     """The keys whose values need not be plain."""
-    plain = {one.name for one in fields(kind) if set(str(one.type).split(" | ")) <= _PLAIN_NAMES}
+    plain = {spec.name for spec in fields(kind) if set(str(spec.type).split(" | ")) <= _PLAIN_NAMES}
     return tuple(key for key in _keys(kind) if key not in plain)
 
 
 @cache
 def _values(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
-    """What gets the values of all keys of a record at once."""
+    """A function that gets the values of all keys of a record at once."""
     keys = _keys(kind)
     return attrgetter(*keys) if len(keys) > 1 else lambda record: tuple(getattr(record, key) for key in keys)
 
 
 @cache
 def _readers(kind: Any) -> tuple[tuple[str, Any], ...]:
-    return tuple((one.name, one.metadata.get("of")) for one in fields(kind))
+    return tuple((spec.name, spec.metadata.get("of")) for spec in fields(kind))
 
 
 @cache
 def _compared_fields(kind: Any) -> Callable[[Any], Any]:
-    names = [one.name for one in fields(kind) if one.compare]
+    names = [spec.name for spec in fields(kind) if spec.compare]
     return attrgetter(*names) if names else lambda value: ()
 
 
 def _compared(value: Any) -> Any:
-    """What equality and hash of a value go by."""
+    """The values that equality and hash compare."""
     kind: Any = type(value)
     return _compared_fields(kind)(value)

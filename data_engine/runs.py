@@ -1,4 +1,4 @@
-"""Runs made here, in the caller's process: once, as they become due, or to show a result."""
+"""Run flows in the caller's process: once, as they become due, or to show a result."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def run_once(
         flow = settle_flow(flow)
         return _run_once(flow, source, params, on_error, listen, force)
     except KeyboardInterrupt:
-        kept = "" if workspace_of(flow) is None else "; what had begun is recorded as stopped"
-        raise ShortInterrupt(f"the run of {flow.name or 'the flow'} was interrupted{kept}") from None
+        note = "" if workspace_of(flow) is None else "; what had begun is recorded as stopped"
+        raise ShortInterrupt(f"the run of {flow.name or 'the flow'} was interrupted{note}") from None
     except FlowValidationError as error:
         annotate_call(error)
         raise
@@ -93,7 +93,7 @@ def _run_once(
             f"on_error={on_error!r} is not possible", where="Flow.run_once", fix="use 'raise' or 'continue'"
         )
     require_steps(flow)
-    given = params_for(flow, params)
+    values = params_for(flow, params)
     sources = startup_sources(flow) if source is None else (pick_to_run(flow, source),)
     where = workspace_of(flow)
     if where is not None and not force:
@@ -114,7 +114,7 @@ def _run_once(
                 if listen is not None:
                     listen(event)
 
-    runs = RunPass(flow, home=where, sink=sink, params=given, hears_all=several or listen is not None)
+    runs = RunPass(flow, home=where, sink=sink, params=values, hears_all=several or listen is not None)
     watched = readers_watched() if several else contextlib.nullcontext()
     try:
         with watched:
@@ -192,17 +192,17 @@ def run_workspace(
         find_flow(where, name)
     _refuse_owned_elsewhere(where, "running flows here")
     good: dict[str, Flow] = {}
-    seen: object = None
+    facts: object = None
     looked_s = float("-inf")
     is_any_broken = False
     stepless: list[FlowValidationError] = []
 
     def reread() -> list[Flow] | None:
-        nonlocal seen, looked_s, is_any_broken
+        nonlocal facts, looked_s, is_any_broken
         if time.monotonic() - looked_s < _REREAD_EVERY_S:
             return None
-        looked_s, before, seen = time.monotonic(), seen, file_facts(where.layout.flow_modules_dir)
-        if before == seen:
+        looked_s, before, facts = time.monotonic(), facts, file_facts(where.layout.flow_modules_dir)
+        if before == facts:
             return None
         there = set()
         for entry in read_catalog(where.modules()):
@@ -257,9 +257,9 @@ def show(flow: Flow) -> Any:
             where="Flow.show",
             fix="use preview(source=...) for one file, or run_once() for all",
         )
-    found = run_once(settled)[0].current
-    bound_display(found)
-    return found
+    value = run_once(settled)[0].current
+    bound_display(value)
+    return value
 
 
 def _refuse_owned_elsewhere(where: LocalWorkspace, what: str) -> None:
@@ -282,7 +282,7 @@ def _with_shared_mirror_refused(where: LocalWorkspace, entry: CatalogEntry) -> C
 
 
 def _prune_when_due(where: LocalWorkspace) -> None:
-    """Drop history past its retention, at most once an hour on this machine, where its clock is believed; asked every minute at most."""
+    """Drop history past its retention, if the clock is believed: at most once an hour on this machine, checked once a minute."""
     ledger = where.ledger()
     if time.monotonic() - _asked_to_prune.get(ledger, float("-inf")) < _ASK_TO_PRUNE_EVERY_S:
         return
@@ -297,10 +297,10 @@ def _prune_when_due(where: LocalWorkspace) -> None:
 
 
 def run_sources(runs: RunPass, sources: Sequence[Source], *, keeps_errors: bool) -> list[FlowContext]:
-    """The contexts of all sources in order, run inside the flow's group, which is left between two of them where somebody goes first.
+    """Run all sources inside the flow's group, which is left between two of them where somebody goes first; their contexts in order.
 
-    Unless errors are kept, nothing more begins after the first failure; it is raised when what runs has ended, that of the
-    first source in order with `.completed`. At a Ctrl-C what runs beside others ends at its next step.
+    Unless errors are kept, nothing more begins after the first failure; when the running ones have ended, the error of the first
+    source in order is raised, with `.completed`. At a Ctrl-C parallel runs end at their next step.
 
     Raises:
         FlowExecutionError, FlowStoppedError: a run failed or was stopped, and errors are not kept.
@@ -314,8 +314,8 @@ def run_sources(runs: RunPass, sources: Sequence[Source], *, keeps_errors: bool)
     waiting = iter(sources)
     while len(finished) < len(sources):
         with holding_group(flow, home, by_hand=True) as gives_way:
-            for one in waiting:
-                context = runs.run(one)
+            for source in waiting:
+                context = runs.run(source)
                 if context.error is not None and not keeps_errors:
                     raise _with_completed(context.error, finished)
                 finished.append(context)

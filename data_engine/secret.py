@@ -26,7 +26,7 @@ SHORTEST = 6
 """Characters of a secret: a shorter one would be found, and hidden, everywhere."""
 
 listeners: list[Callable[[str], None]] = []
-"""Told each value before whoever asked for it has it: a worker lets the daemon know what to hide in texts of its own."""
+"""Called with each value before its reader gets it: a worker tells the daemon what to hide in its own texts."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}", re.ASCII)
 _values: set[str] = set()
@@ -102,7 +102,7 @@ class Secret:
 
 @contextmanager
 def travelling() -> Iterator[None]:
-    """Inside, secrets may be pickled: for what goes to a worker of ours over its pipe, and nowhere else."""
+    """Inside, secrets may be pickled: only for what goes to our own worker over its pipe."""
     token = _travelling.set(True)
     try:
         yield
@@ -126,20 +126,20 @@ def learn(*values: str) -> None:
 
 
 def learn_words(*words: str) -> None:
-    """Hide these from now on where they stand as words of their own: what is too short to be hidden everywhere."""
+    """Hide these from now on where they stand as whole words: they are too short to be hidden everywhere."""
     _hide(_words, words)
 
 
-def _hide(known: set[str], news: Sequence[str]) -> None:
+def _hide(texts: set[str], news: Sequence[str]) -> None:
     global _forms
     with _lock:
-        if not known.issuperset(news):
-            known.update(news)
+        if not texts.issuperset(news):
+            texts.update(news)
             _forms = forms_of(_values, _words)
 
 
 def is_secret_name(name: object) -> bool:
-    """Whether a secret can be called so.
+    """Whether a secret can have this name.
 
     Example:
         >>> is_secret_name("ops-mail"), is_secret_name("mailto://ops")
@@ -188,7 +188,7 @@ def _masked_in(value: Any) -> Any:
 
 
 def hidden(text: str, forms: Sequence[Form]) -> str:
-    """`text` with `***` for all that is one of the forms of `forms_of`.
+    """`text` with `***` for each of the forms of `forms_of`.
 
     Example:
         >>> hidden("from abcdefghi on", forms_of(["abcdef", "defghi"]))
@@ -207,8 +207,8 @@ def hidden(text: str, forms: Sequence[Form]) -> str:
 
 
 def forms_of(values: Iterable[str], words: Iterable[str] = ()) -> tuple[Form, ...]:
-    """The forms of each of the values, however it is written, and of each of the words where it stands alone: a part that is in whatever is
-    written for it, so that most texts need no search, the kind and the whole.
+    """The forms of the values, however they are written, and of the words where they stand alone: each a core that every spelling
+    contains, so that most texts need no search, its kind, and the whole.
 
     Example:
         >>> forms = forms_of(["it's 5 < 6"])
@@ -224,40 +224,40 @@ def forms_of(values: Iterable[str], words: Iterable[str] = ()) -> tuple[Form, ..
 
 
 def _spans(text: str, core: str, kind: str, value: str) -> Iterator[tuple[int, int]]:
-    """Where the form is in the text: only around its core is searched."""
+    """The places of the form in the text; searches only around its core."""
     pattern, reach = _pattern(kind, value), _LONGEST_WAY * (len(value) + 2)
     at = text.find(core)
     while at >= 0:
         first, end = max(0, at - reach), at + reach
         while 0 <= (at := text.find(core, at + 1)) < end:
             end = at + reach
-        while found := pattern.search(text, first, end):
-            yield found.span()
-            first = found.start() + 1
+        while match := pattern.search(text, first, end):
+            yield match.span()
+            first = match.start() + 1
 
 
 @cache
 def _pattern(kind: str, text: str) -> re.Pattern[str]:
     if kind == "base64":
-        return re.compile(re.sub("[+/]", lambda one: _IN_BASE64[one[0]], text))
+        return re.compile(re.sub("[+/]", lambda match: _IN_BASE64[match[0]], text))
     return re.compile(rf"(?<!\w){_written(text)}(?!\w)" if kind == "word" else _written(text))
 
 
 def _written(text: str) -> str:
-    """What finds the text in all its written forms: letters and digits as they are; another character as its escape, percent-encoded, as
-    an entity, doubled or behind backslashes. Those that escape each other, quotes and backslashes, stand for each other; and so do
+    """A pattern that finds the text in all its spellings: letters and digits as they are; any other character as its escape, percent-
+    encoded, as an entity, doubled or behind backslashes. Quotes and backslashes, which escape each other, match each other, and so do
     blanks, which a form writes as `+` and a message joins.
 
-    Hardly a text can be read by it in two ways, and every run has a bound: it is never slow.
+    Hardly any text matches in two ways, and every repetition has a bound: it is never slow.
     """
-    found, before = [], ""
+    parts, before = [], ""
     for kind, group in groupby(text, _kind):
         letters = "".join(group)
         least, most = len(letters), 4 * len(letters)  # doubled, and that doubled again
         if kind == _LETTER:
-            found.append(letters)
+            parts.append(letters)
         elif kind == _QUOTE:
-            found.append(f"(?:['\"]|{_ways(_QUOTES)}){{{least},{20 * least}}}")
+            parts.append(f"(?:['\"]|{_ways(_QUOTES)}){{{least},{20 * least}}}")
         else:
             ways = f"(?:{_ways(kind)})"
             if kind == _BLANK:
@@ -266,9 +266,9 @@ def _written(text: str) -> str:
                 most = least
             elif "%25" in text:  # which can be read in many ways
                 most = 2 * least if text.count("%25") < 3 else least
-            found.append(f"{before}{ways}(?:{_BACKSLASHES}{ways}){{{least - 1},{most - 1}}}")
+            parts.append(f"{before}{ways}(?:{_BACKSLASHES}{ways}){{{least - 1},{most - 1}}}")
         before = "" if kind == _QUOTE else _BACKSLASHES  # the quotes have taken them
-    return "".join(found)
+    return "".join(parts)
 
 
 _LETTERS = "[^A-Za-z0-9]+"
@@ -308,16 +308,16 @@ def _ways_of(letter: str) -> Iterator[str]:
     if 0x80 <= code < 0x100:
         of_bytes.append(f"{code:x}")  # Latin 1
     of_two = letter.encode("utf-16-be", "surrogatepass").hex(" ", 2)
-    escapes = [[f"x{_hex(one)}" for one in data.split()] for data in of_bytes]
-    escapes += [[f"u{_hex(one)}" for one in of_two.split()], [f"U{_hex(f'{code:08x}')}"]]
-    escapes += [[one] for one in _ESCAPES.get(letter, "")]
+    escapes = [[f"x{_hex(digits)}" for digits in data.split()] for data in of_bytes]
+    escapes += [[f"u{_hex(digits)}" for digits in of_two.split()], [f"U{_hex(f'{code:08x}')}"]]
+    escapes += [[sign] for sign in _ESCAPES.get(letter, "")]
     entities = [f"{_HASH}0*{code}", f"{_HASH}[Xx]0*{_hex(f'{code:x}')}", *_ENTITIES.get(letter, ())]
     yield f"{_AMPERSAND}(?:{'|'.join(entities)}){_END}"
     yield from (_BACKSLASH + f"{_BACKSLASH}{{1,32}}".join(parts) for parts in escapes)
     if letter in _SIGNS:
         yield _SIGNS[letter]
         return
-    yield from (_BACKSLASHES.join(_PERCENT + _hex(one) for one in data.split()) for data in of_bytes)
+    yield from (_BACKSLASHES.join(_PERCENT + _hex(digits) for digits in data.split()) for data in of_bytes)
     if not letter.isspace() and letter not in "'\"":
         yield re.escape(letter) if letter.isascii() else f"[{letter}\ufffd]"
 
@@ -326,12 +326,12 @@ _SIGNS = {"%": "%(?:25){0,4}", "&": _AMPERSAND}
 
 
 def _hex(digits: str) -> str:
-    return "".join(f"[{one}{one.upper()}]" if one.isalpha() else one for one in digits)
+    return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in digits)
 
 
 def _in_base64(value: str) -> Iterator[str]:
-    """What base64 makes of it, in UTF-8 and as `requests` does in Latin 1: it may begin anywhere in what was encoded."""
-    import base64  # nobody who has no secrets waits for it
+    """The base64 of the value, in UTF-8 and, as `requests` does, in Latin 1; the value may begin anywhere in the encoded data."""
+    import base64  # only with secrets
 
     for raw in {value.encode("utf-8", "surrogatepass"), value.encode("latin-1", "replace")}:
         for before in range(3):

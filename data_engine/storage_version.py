@@ -1,4 +1,4 @@
-"""The format of DuckDB databases: new ones are made in one that every workstation can open, and one that is too new is told."""
+"""The format of DuckDB databases: new ones get a format that every workstation can open; a file that is too new is reported."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 OLDEST = "v1.5.0"
-"""The oldest DuckDB that `pyproject.toml` allows; its format is that of new databases, unless a workspace says another."""
+"""The oldest DuckDB that `pyproject.toml` allows; new databases have its format, unless a workspace sets another."""
 
 _OPTION = "storage_compatibility_version"
 _RELEASES = ((69, "2.0"), (68, "1.5"), (67, "1.4"), (66, "1.3"), (65, "1.2"), (64, "1.0"))
@@ -24,13 +24,13 @@ _wanted: ContextVar[tuple[str, str] | None] = ContextVar("storage_version", defa
 
 
 def lead_below(folder: Path) -> str:
-    """How each real path in this folder begins, for `new_databases`."""
+    """The beginning of each real path in this folder, for `new_databases`."""
     return os.path.join(os.path.realpath(folder), "")
 
 
 @contextmanager
 def new_databases(version: str, lead: str) -> Iterator[None]:
-    """Inside, the databases that this context makes below a folder (`lead_below`) have the format of that DuckDB; map threads inherit it."""
+    """Inside, new databases below a folder (its `lead_below`) have the format of this DuckDB version; map threads inherit that."""
     token = _wanted.set((version, lead))
     try:
         yield
@@ -39,34 +39,34 @@ def new_databases(version: str, lead: str) -> Iterator[None]:
 
 
 def new_databases_here() -> tuple[str, str] | None:
-    """With what `new_databases` was called in this context."""
+    """The arguments of `new_databases` in this context; None outside."""
     return _wanted.get()
 
 
 def wanted_version() -> str:
     """The format of new databases in this context."""
-    found = _wanted.get()
-    return OLDEST if found is None else found[0]
+    choice = _wanted.get()
+    return OLDEST if choice is None else choice[0]
 
 
 def make_missing(path: str) -> None:
-    """Make the database that this context is about to make, where it is below the folder of `new_databases`; nothing for one that is there.
+    """Make a database that is about to be connected to, if it is below the folder of `new_databases` and missing.
 
-    What connects to it then, by whatever options, keeps its format. Where it cannot be made, whoever connects is told why.
+    A later connection, with whatever options, keeps its format. Where it cannot be made, that connection fails with the reason.
     """
-    found = _wanted.get()
-    if found is not None and os.path.realpath(path).startswith(found[1]):
-        make_database(path, found[0])
+    choice = _wanted.get()
+    if choice is not None and os.path.realpath(path).startswith(choice[1]):
+        make_database(path, choice[0])
 
 
 def make_attached(sql: str) -> None:
-    """As `make_missing`, of the databases that the ATTACH statements of a text would make."""
+    """The same as `make_missing` for the databases that the ATTACH statements of a text would make."""
     for path in attached_files(sql) if _wanted.get() is not None else ():
         make_missing(path)
 
 
 def attached_files(sql: str) -> list[str]:
-    """The DuckDB files that a text attaches, but for those whose format, or another kind, it says itself.
+    """The DuckDB files that a text attaches, without those whose format or kind it names itself.
 
     Example:
         >>> attached_files("ATTACH IF NOT EXISTS 'a.duckdb' AS a; attach 'b' (read_only)")
@@ -74,12 +74,12 @@ def attached_files(sql: str) -> list[str]:
         >>> attached_files("ATTACH 'dbname=x' AS p (TYPE postgres); ATTACH 'md:x'; ATTACH ':memory:' AS m")
         []
     """
-    found = [(path.replace("''", "'"), options.lower()) for path, options in re.findall(_ATTACH, sql)]
-    return [path for path, options in found if not re.search(_OTHERWISE, options) and not re.match(_SCHEME, path)]
+    files = [(path.replace("''", "'"), options.lower()) for path, options in re.findall(_ATTACH, sql)]
+    return [path for path, options in files if not re.search(_OTHERWISE, options) and not re.match(_SCHEME, path)]
 
 
 def make_database(path: str, version: str) -> None:
-    """Make an empty database of that format; nothing where a file is, or where this machine's DuckDB does not know the format."""
+    """Make an empty database of that format, unless a file is there or this machine's DuckDB does not know the format."""
     import duckdb
 
     if not os.path.lexists(path) and os.path.isdir(os.path.dirname(os.path.abspath(path))):
@@ -88,12 +88,12 @@ def make_database(path: str, version: str) -> None:
 
 
 def is_made_here(config: object) -> bool:
-    """Whether who connects says the format himself."""
+    """Whether the options of a connection name the format."""
     return isinstance(config, dict) and _OPTION in config
 
 
 def number_of(path: str | os.PathLike[str]) -> int | None:
-    """The number of a database's format, which is in its bytes 12 to 20; None for a file that is none.
+    """The number of a database's format, from its bytes 12 to 20; None for any other file.
 
     Example:
         >>> import tempfile
@@ -109,23 +109,23 @@ def number_of(path: str | os.PathLike[str]) -> int | None:
 
 
 def fix_of_newer(message: str) -> str | None:
-    """What helps against DuckDB's refusal of a file that a newer one made, with both versions; None for any other message.
+    """The fix for DuckDB's refusal of a file from a newer version, with both versions; None for any other message.
 
     Example:
         >>> fix = fix_of_newer("read a database file with version number 69, but we can only read versions between 64 and 68.")
         >>> fix.partition(": ")[0]
         'it was made by DuckDB 2.0 or newer, and the one here reads what 1.5 and older made'
     """
-    found = re.search(r"version number (\d+), but we can only read versions? (?:between \d+ and )?(\d+)", message)
-    if found is None:
+    match = re.search(r"version number (\d+), but we can only read versions? (?:between \d+ and )?(\d+)", message)
+    if match is None:
         return None
-    made, read = _release(int(found[1])), _release(int(found[2]))
+    writer, reader = _release(int(match[1])), _release(int(match[2]))
     return (
-        f"it was made by DuckDB {made} or newer, and the one here reads what {read} and older made: install the newer one here,"
+        f"it was made by DuckDB {writer} or newer, and the one here reads what {reader} and older made: install the newer one here,"
         " `pip install -U duckdb`; or, on the workstation that made it, copy it into a file that all read:"
         f" ATTACH 'new.duckdb' AS new (STORAGE_VERSION '{OLDEST}'), then COPY FROM DATABASE. What runs make has that format by itself"
     )
 
 
 def _release(number: int) -> str:
-    return next((release for known, release in _RELEASES if number >= known), "1.0")
+    return next((release for oldest, release in _RELEASES if number >= oldest), "1.0")

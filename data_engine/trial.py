@@ -1,4 +1,4 @@
-"""Whether this process only tries a notebook out: production's verbs are refused then."""
+"""Refuse production's verbs in a process that only tries a notebook out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TRIAL_VARIABLE = "DATA_ENGINE_TRIAL"
 
 
 def refuse_in_trial(verb: str) -> None:
-    """Return where this process may do what production sees.
+    """Refuse a verb that production sees, in a trial.
 
     Raises:
         FlowValidationError: its notebook is only tried out, by `data-engine compile NAME --run`.

@@ -1,9 +1,9 @@
-"""What an atomic write leaves behind when its process is killed: known by a note from before, and removed by whoever comes next.
+"""Remove what an atomic write leaves behind when its process is killed, by a note that was made before.
 
 A kill in the middle leaves a hidden file beside the target, `.a.parquet.<12 hex digits>.tmp`, in a folder of the user's that
-nobody looks through. So its path is written down first, on this machine, under a lock that ends with the writer. A note whose
-lock is free is a dead writer's: the file is removed, and then the note. Nothing is guessed from names or times, and no file
-is touched that no writer of this machine and user has noted; what it made on a drive that is away is removed when it is back.
+nobody scans. So its path is noted first, on this machine, under a lock that ends with the writer. A note whose lock is free is
+a dead writer's: the file is removed, and then the note. Nothing is guessed from names or times, and only files that a writer of
+this machine and user has noted are touched; a file on a drive that is away is removed when the drive is back.
 
     notes = <state root>/unfinished/<id>.json, <id>.lock
     note  = {"path": the file, "device": the device number of its folder}
@@ -32,7 +32,7 @@ _swept: set[Path] = set()
 
 @contextmanager
 def noted_target(target: Path) -> Iterator[Path]:
-    """As `files.atomic_target`, and what a kill leaves behind goes with the next write, or with the daemon.
+    """The same as `files.atomic_target`; what a kill leaves behind is removed by the next write, or by the daemon.
 
     Example:
         >>> import tempfile
@@ -65,7 +65,7 @@ def remove_unfinished() -> None:
 
 @contextmanager
 def _noted(fresh: Path) -> Iterator[None]:
-    """A note of `fresh` until it is there no more; a machine that keeps none is no reason not to write."""
+    """Keep a note of `fresh` until it is gone; a machine that cannot keep notes writes all the same."""
     folder = _folder()
     if folder not in _swept:
         _swept.add(folder)
@@ -77,7 +77,7 @@ def _noted(fresh: Path) -> Iterator[None]:
         facts = {"path": str(fresh.absolute()), "device": fresh.parent.stat().st_dev}
         with open(note, "w", encoding="ascii", opener=private.open_file) as file:
             json.dump(facts, file)
-        # In this order: who removes holds the lock and takes the note away first, so a note that is still there is under ours.
+        # In this order: a remover holds the lock and takes the note away first, so a note that is still there is under our lock.
         if not lock.try_acquire() or not note.exists():
             _forget(note, lock)
     except (OSError, FlowValidationError):  # a full or read-only state root
@@ -124,7 +124,7 @@ def _lock(folder: Path, identity: str) -> OsLock:
 
 
 def _folder() -> Path:
-    """Here and not in `workspace.machine`: an author's script writes without any workspace."""
+    """The folder of the notes; found here and not in `workspace.machine`, as an author's script writes without any workspace."""
     base = os.environ.get("DATA_ENGINE_STATE_ROOT", "").strip()
     if not base:
         import platformdirs

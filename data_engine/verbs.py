@@ -1,4 +1,4 @@
-"""What a flow can do: `Flow`, the value of `flow/` with the verbs that lead into the engine and the runs made here."""
+"""The public `Flow`: the value of `flow/` with the verbs that lead into the engine and the runs in this process."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Flow(value.Flow):
             >>> Flow.of(value.Flow("Demo").step(str)).run_once()[0].flow_name
             'flow'
         """
-        return flow if isinstance(flow, cls) else cls(**{one.name: getattr(flow, one.name) for one in fields(flow)})
+        return flow if isinstance(flow, cls) else cls(**{spec.name: getattr(flow, spec.name) for spec in fields(flow)})
 
     @typed_call
     def preview(
@@ -237,7 +237,7 @@ class Flow(value.Flow):
 
 
 def check_against(against: object, *, key: object, write: bool) -> None:
-    """Refuse what does not go together.
+    """Refuse arguments of a preview that do not go together.
 
     Raises:
         FlowValidationError: `against` is not "deployed", `key` without it, or `write` with it.

@@ -1,1 +1,1 @@
-"""Telling people of trouble: what is expected of flows, and what is to be told now, once. Decisions only; nothing is sent here."""
+"""Decide which messages about troubles people get: the expectations of flows, and each message once. Nothing is sent here."""

@@ -1,7 +1,7 @@
-"""What is expected of a flow, judged: when the next success is due, since when one is late, which runs take too long.
+"""Judge a flow by its expectations: when the next success is due, since when one is late, which runs take too long.
 
-Decided by `judge` from plain values: what the flow has done and the time are arguments; `look` asks the history for them. Times of day are slots, so that days on which the clock is set are
-taken as a schedule takes them.
+`judge` decides from plain values: the flow's past and the time are arguments; `look` reads them from the history. Times of day
+are slots, so days on which the clock changes are treated as in a schedule.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GRACE_S = 300.0
 """How late a slot may begin, where `Flow.expect` does not say."""
 
 LONGEST_LOOK_BACK_S = 40 * 86_400.0
-"""Nobody is told that something is late for longer."""
+"""Nothing counts as late for longer."""
 
 _DAY_S = 86_400.0
 _LONGEST_DAY_S = _DAY_S + 4 * 3600.0
@@ -35,7 +35,7 @@ _MOST_STEPS = 3000
 
 @frozen
 class Judgement:
-    """How a flow stands to what is expected of it; by itself that changes at `next_s` at the earliest (None: never)."""
+    """How a flow meets its expectations; without events that changes at `next_s` at the earliest (None: never)."""
 
     late: Late | None = None
     overlong: tuple[Overlong, ...] = ()
@@ -44,7 +44,7 @@ class Judgement:
 
     @property
     def fact(self) -> Late | Overlong | Expected | None:
-        """What people are shown: the worst of it."""
+        """The worst of it, to show to people."""
         return self.late or next(iter(self.overlong), None) or self.due
 
 
@@ -58,26 +58,26 @@ def judge(
     active: Mapping[str, float],
     now_s: float,
 ) -> Judgement:
-    """How the flow stands at `now_s`.
+    """Judge the flow at `now_s`.
 
-    `timezone` is the workspace's. What was due before `known_since_s`, when the flow came into production, is not owed.
+    `timezone` is the workspace's. Nothing is owed from before `known_since_s`, when the flow came into production.
     `active` are its runs under way, by id, with the time when each began.
 
     Example:
         >>> from data_engine.flow.flow import Flow
         >>> flow = Flow("Claims").expect(by="07:00", tz="Europe/Berlin")
         >>> at_s = datetime.fromisoformat("2026-01-05T08:00:00+01:00").timestamp()
-        >>> found = judge(flow.expectations, None, timezone=None, fresh=Fresh(), known_since_s=at_s - 7200, active={}, now_s=at_s)
-        >>> found.late.since_utc
+        >>> judgement = judge(flow.expectations, None, timezone=None, fresh=Fresh(), known_since_s=at_s - 7200, active={}, now_s=at_s)
+        >>> judgement.late.since_utc
         '2026-01-05T06:00:00.000000+00:00'
     """
     at: list[tuple[float, str | None]] = []
-    for one in expectations:
-        deadlines = (_by(one, trigger, timezone, fresh, known_since_s, now_s), _every(one, fresh, known_since_s))
-        at += [(found, one.tz or timezone) for found in deadlines if found is not None]
+    for rule in expectations:
+        deadlines = (_by(rule, trigger, timezone, fresh, known_since_s, now_s), _every(rule, fresh, known_since_s))
+        at += [(at_s, rule.tz or timezone) for at_s in deadlines if at_s is not None]
     overlong, looks = _overlong(expectations, active, timezone, now_s)
-    late = min((one for one in at if one[0] <= now_s), default=None, key=_time)
-    due = min((one for one in at if one[0] > now_s), default=None, key=_time)
+    late = min((pair for pair in at if pair[0] <= now_s), default=None, key=lambda pair: pair[0])
+    due = min((pair for pair in at if pair[0] > now_s), default=None, key=lambda pair: pair[0])
     return Judgement(
         None if late is None else Late(utc_text(late[0]), late[1]),
         overlong,
@@ -88,7 +88,7 @@ def judge(
 
 def grace_of(expectations: Iterable[Expectation]) -> float:
     """How late a slot of the flow may begin, in seconds."""
-    return next((one.grace_s for one in expectations if one.grace_s is not None), GRACE_S)
+    return next((rule.grace_s for rule in expectations if rule.grace_s is not None), GRACE_S)
 
 
 def slot_to_check(
@@ -99,8 +99,8 @@ def slot_to_check(
     Example:
         >>> trigger = Schedule(times=("06:00",), time_slots=((6, 0),), tz="UTC")
         >>> six_s = datetime.fromisoformat("2026-01-05T06:00:00+00:00").timestamp()
-        >>> found = [slot_to_check(trigger, timezone=None, grace_s=300, after_s=six_s - 60, now_s=six_s + s)[0] for s in (299, 300)]
-        >>> found == [None, six_s]
+        >>> slots = [slot_to_check(trigger, timezone=None, grace_s=300, after_s=six_s - 60, now_s=six_s + s)[0] for s in (299, 300)]
+        >>> slots == [None, six_s]
         True
     """
     slots = slots_of(trigger, timezone)
@@ -110,9 +110,9 @@ def slot_to_check(
 
 
 def owed_since(deadline_s: float, deadlines: Slots, slots: Slots | None) -> float:
-    """From when on a success counts for the deadline, one of `deadlines`: the day it is on, or the deadline before on that day.
+    """The time from which a success counts for a deadline of `deadlines`: midnight, or the earlier deadline of that day.
 
-    Where the flow has no slot in that time, its newest slot before counts: a run at 23:50 is for a deadline at 00:30.
+    Where the flow has no slot in between, its newest slot before counts: a run at 23:50 is for a deadline at 00:30.
     """
     there = datetime.fromtimestamp(deadline_s, deadlines.zone)
     midnight_s = there.replace(hour=0, minute=0, second=0, microsecond=0, fold=0).timestamp()
@@ -128,70 +128,66 @@ def owed_since(deadline_s: float, deadlines: Slots, slots: Slots | None) -> floa
 
 
 def _by(
-    one: Expectation, trigger: Trigger | None, timezone: str | None, fresh: Fresh, known_since_s: float, now_s: float
+    rule: Expectation, trigger: Trigger | None, timezone: str | None, fresh: Fresh, known_since_s: float, now_s: float
 ) -> float | None:
-    """The first deadline that no success counts for; late when it is past."""
-    if not one.by:
+    """The first deadline without a success; late when it is past."""
+    if not rule.by:
         return None
-    days = ",".join(str((day + 1) % 7) for day in one.days) or "*"  # cron counts from Sunday
-    lines = tuple(f"{minute} {hour} * * {days}" for hour, minute in one.times)
-    deadlines = Slots(lines, zone_of(one.tz or timezone))
+    days = ",".join(str((day + 1) % 7) for day in rule.days) or "*"  # cron counts from Sunday
+    lines = tuple(f"{minute} {hour} * * {days}" for hour, minute in rule.times)
+    deadlines = Slots(lines, zone_of(rule.tz or timezone))
     slots = None
     if isinstance(trigger, Schedule) and trigger.cron_lines:
         slots = slots_of(trigger, timezone)
     done_s = float("-inf") if fresh.for_s is None else fresh.for_s
     deadline_s = max(known_since_s, done_s, now_s - LONGEST_LOOK_BACK_S)
     for _ in range(_MOST_STEPS):
-        found = deadlines.next(deadline_s)
-        if found is None or found - _LONGEST_DAY_S > done_s or owed_since(found, deadlines, slots) > done_s:
-            return found
-        deadline_s = found
+        next_s = deadlines.next(deadline_s)
+        if next_s is None or next_s - _LONGEST_DAY_S > done_s or owed_since(next_s, deadlines, slots) > done_s:
+            return next_s
+        deadline_s = next_s
     return None
 
 
-def _every(one: Expectation, fresh: Fresh, known_since_s: float) -> float | None:
-    if one.every_s is None:
+def _every(rule: Expectation, fresh: Fresh, known_since_s: float) -> float | None:
+    if rule.every_s is None:
         return None
-    return (known_since_s if fresh.ended_s is None else fresh.ended_s) + one.every_s
+    return (known_since_s if fresh.ended_s is None else fresh.ended_s) + rule.every_s
 
 
 def _overlong(
     expectations: Sequence[Expectation], active: Mapping[str, float], timezone: str | None, now_s: float
 ) -> tuple[tuple[Overlong, ...], list[float]]:
     """The runs that take too long, the longest first, and when others will."""
-    within_s = min((one.within_s for one in expectations if one.within_s is not None), default=None)
+    within_s = min((rule.within_s for rule in expectations if rule.within_s is not None), default=None)
     if within_s is None:
         return (), []
     ends = sorted((began_s + within_s, run_id) for run_id, began_s in active.items())
     over = [(end_s - within_s, run_id) for end_s, run_id in ends if end_s <= now_s]
-    found = tuple(Overlong(utc_text(began_s), within_s, run_id, timezone) for began_s, run_id in over)
-    return found, [end_s for end_s, _ in ends if end_s > now_s]
+    runs = tuple(Overlong(utc_text(began_s), within_s, run_id, timezone) for began_s, run_id in over)
+    return runs, [end_s for end_s, _ in ends if end_s > now_s]
 
 
-def _time(found: tuple[float, str | None]) -> float:
-    return found[0]
-
-
-# -- what a flow's history says of it ----------------------------------------------------------------------------------------
+# -- from the history --------------------------------------------------------------------------------------------------------
 
 
 def counts_of(flow: Flow) -> Callable[[Mapping[str, Any]], bool]:
-    """Tells whether a run with these params counts for what is expected: they are those of a run that comes by itself."""
-    return lambda given: is_as_scheduled(flow, given)
+    """A test whether a run with these params counts for expectations: they are those of a run that comes by itself."""
+    return lambda params: is_as_scheduled(flow, params)
 
 
 def freshness(ledger: Ledger, flow: Flow) -> Fresh:
-    """How fresh the flow is.
+    """The flow's newest successes.
 
     Raises:
         LedgerError: the history cannot be read.
     """
-    every_s = next((one.every_s for one in flow.expectations if one.every_s is not None), None)
+    every_s = next((rule.every_s for rule in flow.expectations if rule.every_s is not None), None)
     return fresh_of(ledger, flow.name or "", counts=counts_of(flow), every_s=every_s)
 
 
 def look(ledger: Ledger, flow: Flow, *, timezone: str | None, active: Mapping[str, float], now_s: float) -> Judgement:
-    """How the flow stands to what is expected of it; of one that is not in production nothing is owed yet.
+    """Judge the flow from its history; one that is not in production owes nothing yet.
 
     Raises:
         LedgerError: the history cannot be read.
@@ -213,8 +209,8 @@ def look(ledger: Ledger, flow: Flow, *, timezone: str | None, active: Mapping[st
 def late_slot(
     ledger: Ledger, flow: Flow, *, timezone: str | None, after_s: float, now_s: float
 ) -> tuple[float | None, str | None, float | None]:
-    """The newest slot after `after_s` that did not begin in time and has no success, when its run began after all (None: it
-    has not), and when the next slot is to be looked at.
+    """The newest slot after `after_s` that did not begin in time and has no success, the begin of its late run (None: it has
+    none), and when to check the next slot.
 
     Raises:
         LedgerError: the history cannot be read.

@@ -1,4 +1,4 @@
-"""The words of what people are told of a trouble: its subject, its line, and the facts below it."""
+"""The words of a message about a trouble: its subject, its line, and the facts below it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TO_DO = {
     "target_held": "close the output in the other program",
     "time_limit": "find out what takes so long, or give it more time ([limits] run_timeout)",
 }
-"""What helps against a failure, by the kind of its cause."""
+"""The remedy for a failure, by the kind of its cause."""
 
 
 def failure(
@@ -35,42 +35,42 @@ def failure(
     *,
     again: Literal["retry", "run"] = "retry",
 ) -> tuple[TroubleKey, dict[str, Any]]:
-    """The key of a failure and what is said of it, of the cause of its run and the error's text.
+    """The key of a failure and its facts, from the cause of its run and the error's text.
 
-    `again` is the command that runs it once more: a file that is held is tried again, anything else is run.
+    `again` is the command that runs it once more: "retry" for a held file, "run" for anything else.
 
     Example:
         >>> cause = {"kind": "code_raised", "step": "Clean", "detail": "KeyError: 'amount'",
         ...     "places": [{"notebook": "claims.ipynb", "cell": 4, "line": 3}]}
-        >>> key, said = failure("claims", "failed", cause, "Flow claims failed ...")
+        >>> key, facts = failure("claims", "failed", cause, "Flow claims failed ...")
         >>> key
         TroubleKey(flow='claims', kind='failed', step='Clean', error_type='KeyError', cell='claims.ipynb, cell 4')
-        >>> said["cell"], said["detail"]
+        >>> facts["cell"], facts["detail"]
         ('claims.ipynb, cell 4, line 3', "KeyError: 'amount'")
         >>> failure("claims", "failed", {"kind": "target_held"}, None, again="run")[1]["fix"]
         'close the output in the other program, then: data-engine run claims'
     """
-    told = cause or {}
-    step, detail = str(told.get("step") or ""), masked(str(told.get("detail") or ""))
-    error_type = detail.partition(":")[0].strip() or str(told.get("kind") or "")
-    place = next((one for one in told.get("places") or () if isinstance(one, Mapping)), {})
+    data = cause or {}
+    step, detail = str(data.get("step") or ""), masked(str(data.get("detail") or ""))
+    error_type = detail.partition(":")[0].strip() or str(data.get("kind") or "")
+    place = next((place for place in data.get("places") or () if isinstance(place, Mapping)), {})
     notebook = PurePath(str(place.get("notebook") or "")).name
     cell = ", ".join(filter(None, [notebook, f"cell {place['cell']}" if place.get("cell") is not None else ""]))
     line = f", line {place['line']}" if cell and place.get("line") is not None else ""
     parts = (part[:LONGEST_PART] for part in (step, error_type, cell))
-    to_do = _TO_DO.get(str(told.get("kind")), _SEE_WHY)
-    said = {
+    to_do = _TO_DO.get(str(data.get("kind")), _SEE_WHY)
+    facts = {
         "step": step,
         "cell": f"{cell}{line}",
         "detail": detail[:500],
         "error": masked(error or "")[:_LONGEST_ERROR],
         "fix": f"{to_do.format(explain=cli_line('explain', flow))}, then: {cli_line(again, flow)}",
     }
-    return TroubleKey(flow, kind, *parts), {name: value for name, value in said.items() if value}
+    return TroubleKey(flow, kind, *parts), {name: value for name, value in facts.items() if value}
 
 
 def subject(trouble: Trouble, file: str | None = None) -> str:
-    """The trouble in a few words, for the first line of a mail; of a failure also with which `file`.
+    """The trouble in a few words, for the first line of a mail; a failure with its `file`.
 
     Example:
         >>> bad = Trouble(TroubleKey("claims", "failed", "Clean", "KeyError"), "", {"detail": "KeyError: 'amount'"})
@@ -79,9 +79,9 @@ def subject(trouble: Trouble, file: str | None = None) -> str:
         >>> subject(bad, "may.csv")
         "claims failed with may.csv in Clean: KeyError: 'amount'"
     """
-    key, said = trouble.key, trouble.detail
+    key, facts = trouble.key, trouble.detail
     flow = key.flow or "the workspace"
-    what = said.get("detail") or key.error_type
+    what = facts.get("detail") or key.error_type
     if key.kind in ("failed", "held"):
         where = f" in {key.step}" if key.step else ""
         held = "" if key.kind == "failed" else " and is not tried again by itself"
@@ -99,25 +99,25 @@ _STATES = {
 
 
 def notice(trouble: Trouble, zone: tzinfo | None, *, more: int = 0) -> Notice:
-    """The trouble as a message tells it; `zone` is the one of its times (None: this machine's), `more` counts the like."""
-    said = {name: trouble.detail.get(name) for name in _SAID}
+    """The notice about a trouble; `zone` is that of its times (None: this machine's), `more` counts like ones."""
+    facts = {name: trouble.detail.get(name) for name in _SAID}
     since = shown_time(trouble.since_utc, zone)
     return Notice(
-        _headline(trouble, said, zone),
+        _headline(trouble, facts, zone),
         flow=trouble.key.flow or None,
-        source=_text(said["source"]),
-        step=_text(said["step"]) or trouble.key.step or None,
-        cell=_text(said["cell"]) or trouble.key.cell or None,
-        error=_text(said["error"]) or _text(said["detail"]),
-        reason=_text(said["reason"]),
+        source=_text(facts["source"]),
+        step=_text(facts["step"]) or trouble.key.step or None,
+        cell=_text(facts["cell"]) or trouble.key.cell or None,
+        error=_text(facts["error"]) or _text(facts["detail"]),
+        reason=_text(facts["reason"]),
         since=since if not trouble.again else f"{since}, and again",
-        fix=_text(said["fix"]) or _fix(trouble.key, said),
+        fix=_text(facts["fix"]) or _fix(trouble.key, facts),
         more=more,
     )
 
 
 def good_again(trouble: Trouble, zone: tzinfo | None, *, is_all_good: bool = True) -> Notice:
-    """That a trouble is over; and whether all of the flow's are."""
+    """The notice that a trouble is over, and whether all of its flow's are."""
     how = "has recovered" if is_all_good else "no longer has this trouble, but still has others"
     lasted_s = seconds_of(trouble.recovered_at_utc) - seconds_of(trouble.since_utc)
     return Notice(
@@ -137,7 +137,7 @@ _STATES_OVER = {"failed": "it failed", "held": "it was held", "missed": "it did 
 
 
 def digest_subject(flow: str, kinds: Sequence[str], failures: int) -> str:
-    """What followed the first message about a flow.
+    """The subject of the message after the first one about a flow.
 
     Example:
         >>> digest_subject("claims", ["late"], 9_999), digest_subject("claims", ["failed", "late"], 0)
@@ -152,7 +152,7 @@ def digest_subject(flow: str, kinds: Sequence[str], failures: int) -> str:
     return f"{flow}: {'; '.join(parts)}"
 
 
-def _headline(trouble: Trouble, said: Mapping[str, Any], zone: tzinfo | None) -> str:
+def _headline(trouble: Trouble, facts: Mapping[str, Any], zone: tzinfo | None) -> str:
     key = trouble.key
     since = shown_time(trouble.since_utc, zone)
     if key.kind == "missed":
@@ -160,18 +160,18 @@ def _headline(trouble: Trouble, said: Mapping[str, Any], zone: tzinfo | None) ->
     if key.kind == "late":
         return f'"{key.flow}" has been late since {since}.'
     if key.kind == "overlong":
-        within_s = said["within_s"]
+        within_s = facts["within_s"]
         limit = f" It may take {duration_words(within_s)}." if isinstance(within_s, (int, float)) else ""
         return f'A run of "{key.flow}" takes too long: it began at {since}.{limit}'
     return f"{subject(trouble)}."
 
 
-def _fix(key: TroubleKey, said: Mapping[str, Any]) -> str:
+def _fix(key: TroubleKey, facts: Mapping[str, Any]) -> str:
     see_why = _SEE_WHY.format(explain=cli_line("explain", key.flow))
     if key.kind in ("failed", "held"):
         return f"{see_why}, then: {cli_line('retry', key.flow)}"
     if key.kind == "overlong":
-        return f"see what it does: data-engine status; end that run: data-engine stop {said['run_id'] or 'RUN'}"
+        return f"see what it does: data-engine status; end that run: data-engine stop {facts['run_id'] or 'RUN'}"
     if key.kind == "rejected":
         return f"see them: {cli_line('rejected', key.flow)}; as a workbook: {cli_line('rejected', key.flow, '--excel', 'FILE')}"
     return see_why
@@ -182,7 +182,7 @@ def _text(value: Any) -> str | None:
 
 
 def shown_time(utc: str, zone: tzinfo | None) -> str:
-    """A stored time as people read it, on the clock of `zone` (None: this machine's); what is no time stays as it is.
+    """A stored time for people, in `zone` (None: this machine's); any other text stays as it is.
 
     Example:
         >>> from datetime import UTC
@@ -197,7 +197,7 @@ def shown_time(utc: str, zone: tzinfo | None) -> str:
 
 
 def seconds_of(utc: str | None) -> float:
-    """A stored time; 0 for what is none, as another machine may have written it."""
+    """A stored time in seconds; 0 for any other text, as another machine may have written it."""
     try:
         return datetime.fromisoformat(utc or "").timestamp()
     except ValueError:
@@ -218,7 +218,7 @@ def has_form(text: str) -> bool:
 
 
 def address_fix(name: str) -> str:
-    """How the secret `name`, which holds no address that Apprise knows, is given one.
+    """The fix for the secret `name` that holds no address that Apprise knows.
 
     Example:
         >>> address_fix("ops").partition(",")[0]

@@ -1,4 +1,4 @@
-"""A command as a value: its fields, why it cannot be carried out now, how a request tells of it, and what its owner does."""
+"""A command as a value: its fields, its reasons to be refused, its form in a request, and what its owner does."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ UNUSABLE = ("unreachable", "damaged")
 
 @frozen
 class Refusal:
-    """Why a command is not carried out now: its button cannot be pressed, and who asks all the same learns what came of it."""
+    """Why a command is not carried out now: its button is disabled, and asking for it all the same fails."""
 
     kind: str
     sentence: str
     fix: str = ""
 
     def error(self, where: str) -> FlowValidationError:
-        """The same as an error."""
+        """The refusal as an error."""
         kind = OwnedElsewhereError if self.kind == "owned_elsewhere" else FlowValidationError
         return kind(self.sentence, where=where, fix=self.fix or None)
 
 
 class Situation:
-    """A status, as this machine, whose id is `machine_id`, reads it; `look` makes it once something of it is needed."""
+    """The status as this machine (`machine_id`) reads it; `look` makes it when it is first needed."""
 
     def __init__(self, look: Callable[[], WorkspaceStatus], machine_id: str | None = None) -> None:
         self._look, self.machine_id = look, machine_id
@@ -50,7 +50,7 @@ class Situation:
 
     @property
     def elsewhere(self) -> Refusal | None:
-        """That another workstation has control, or that nobody can see who has."""
+        """The refusal while another workstation has control, or nobody can see who has."""
         lease = self.status.lease
         if lease.state in UNUSABLE:
             return Refusal("owned_elsewhere", unusable_words(lease))
@@ -60,7 +60,7 @@ class Situation:
 
     @property
     def unheard(self) -> Refusal | None:
-        """The same where the workstation that has control cannot be asked to do it: it is not heard of."""
+        """The refusal while the workstation that has control cannot be asked, because it is silent."""
         return None if self.status.lease.state in ("owned", "control_requested") else self.elsewhere
 
     @property
@@ -76,7 +76,7 @@ class Situation:
 
     @property
     def no_daemon(self) -> Refusal | None:
-        """That there is none."""
+        """The refusal without a daemon."""
         return unless(self.status.daemon.running, "no_daemon", "no daemon runs here")
 
     @property
@@ -86,7 +86,7 @@ class Situation:
 
     @property
     def leaving(self) -> Refusal | None:
-        """That the daemon only waits for its running work."""
+        """The refusal while the daemon only waits for its running work."""
         if not self.is_leaving:
             return None
         fix = "wait until it has ended and start it again, or end it now with `data-engine kill`"
@@ -103,7 +103,7 @@ class Situation:
         return tuple(run for run in self.status.active_runs if name in (None, run.flow))
 
     def not_runnable(self, name: str) -> Refusal | None:
-        """That production cannot run the flow, or its owner cannot be asked."""
+        """The refusal where production cannot run the flow, or its owner cannot be asked."""
         flow = self.flow(name)
         if (unheard := self.unheard) is not None or flow is None:
             return unheard
@@ -112,14 +112,14 @@ class Situation:
         return when(flow.state_kind == "not_deployed", "not_deployed", "it is not deployed: deploy it first")
 
     def gone(self, name: str | None) -> Refusal | None:
-        """That the notebook of the flow is gone, and what to do with it where it lies now."""
+        """The refusal for a flow whose notebook is gone, with what to do where it lies elsewhere now."""
         flow = self.flow(name)
         if flow is None or flow.deployment_status.kind != "gone":
             return None
         return self.found_again(name) or Refusal("gone", "its notebook is gone: restore it, or undeploy the flow")
 
     def found_again(self, name: str | None) -> Refusal | None:
-        """What to do with the notebook of the flow where it lies now, of which nobody needs a second copy."""
+        """The refusal of a second copy for a flow whose notebook lies elsewhere now; says what to do with it."""
         flow = self.flow(name)
         status = None if flow is None else flow.deployment_status
         if status is None:
@@ -132,31 +132,31 @@ class Situation:
 
 
 def first(refusals: Iterable[Refusal | None]) -> Refusal | None:
-    """The first reason that holds."""
-    return next((one for one in refusals if one is not None), None)
+    """The first refusal, if any."""
+    return next((refusal for refusal in refusals if refusal is not None), None)
 
 
 def when(is_so: object, kind: str, sentence: str) -> Refusal | None:
-    """The reason, where it is so."""
+    """A refusal if `is_so`."""
     return Refusal(kind, sentence) if is_so else None
 
 
 def unless(is_so: object, kind: str, sentence: str) -> Refusal | None:
-    """The reason, where it is not so."""
+    """A refusal if not `is_so`."""
     return None if is_so else Refusal(kind, sentence)
 
 
 def unusable_words(lease: Mapping[str, Any]) -> str:
-    """That nobody can see who has control, and why."""
+    """Say that nobody can see who has control, and why."""
     is_away, damage = lease["state"] == "unreachable", lease.get("damage")
     what = "The shared state cannot be reached" if is_away else "The shared state is damaged"
-    told = f"{what}: {lease['note']}" if lease.get("note") else what
-    return f"{told} · {damage['fix']}" if damage else told
+    words = f"{what}: {lease['note']}" if lease.get("note") else what
+    return f"{words} · {damage['fix']}" if damage else words
 
 
 @frozen
 class Asker:
-    """Who asks: a person on a machine; of a request of another workstation also who owns its file there, and its id."""
+    """Who asks: a person on a machine; for a request from another workstation also the owner of its file there, and its id."""
 
     by: str
     machine: str
@@ -165,28 +165,28 @@ class Asker:
 
     @property
     def who(self) -> str:
-        """As a run and a deployment name who began it."""
+        """The person and machine, as a run and a deployment name who began them."""
         return f"{self.by}@{self.machine}"
 
     @classmethod
     def here(cls) -> Asker:
-        """The person whom this process belongs to."""
+        """The person who owns this process."""
         from data_engine.workspace.machine import person
 
         return cls(*person())
 
 
 class Owner(Protocol):
-    """What commands are carried out with. Each method raises `FlowValidationError` where the owner refuses, as it finds things under its
-    lock; `OwnedElsewhereError` where the workspace is another's."""
+    """Carries out commands. Each method raises `FlowValidationError` where the owner refuses, by its state under its lock;
+    `OwnedElsewhereError` where the workspace is another's."""
 
     @property
     def asker(self) -> Asker:
-        """Who asks for what is carried out."""
+        """Who asks for the command."""
 
     @property
     def work(self) -> Any:
-        """What only a daemon does, runs and backfills: `daemon.owner.DaemonOwner`; a process for one commit has none."""
+        """Runs and backfills, which only a daemon has: `daemon.owner.DaemonOwner`; a process for one commit has none."""
 
     @property
     def production(self) -> Any:
@@ -196,16 +196,16 @@ class Owner(Protocol):
         """Let a flow run by itself, or not."""
 
     async def stop_flow(self, flow: str) -> tuple[list[str], bool]:
-        """Ask the runs of a flow to end, and begin none that waits; their ids, and whether it was disabled for that."""
+        """Ask the runs of a flow to end, and drop those that wait; their ids, and whether the flow was disabled for that."""
 
     async def end_run(self, run_id: str, *, kill: bool) -> tuple[str, bool]:
-        """Ask a run to end, or end its process; its id, and whether it had not begun."""
+        """Ask a run to end, or end its process; its id, and whether it was still waiting."""
 
     async def retry(self, flow: str | None, source: str | None) -> int:
-        """Hold sources no longer; how many were."""
+        """Free held sources; their number."""
 
     async def reset(self, flow: str | None) -> int:
-        """Forget history and freshness; how many runs went."""
+        """Forget history and freshness; the number of runs removed."""
 
     async def turn_engine(self, *, is_on: bool) -> None:
         """Let flows run by themselves, or not."""
@@ -220,7 +220,7 @@ class Owner(Protocol):
         """Look at the modules, and at what is deployed."""
 
     async def lease(self, do: str, *, now: bool = False, client: str = "ui") -> tuple[LeaseStatus, str | None]:
-        """Do something about the ownership; the lease as it is then, and what is said of it."""
+        """Change the ownership; the lease afterwards, and a sentence about it."""
 
 
 A = TypeVar("A")
@@ -234,9 +234,9 @@ class Done(Record):
 class Command(Generic[A]):
     """A verb: a frozen dataclass whose fields say, by `argument`, what they hold; its docstring's first line says what it does.
 
-    `name` is its route, `answer` the class of what comes of it. `asks` is how a request to another
-    workstation tells of it: a verb, and what marks it among those of this verb; None where nobody else can be asked. Without a daemon
-    one is started for it where it `needs_daemon`, else this process does it. One that `is_urgent` does not wait until flows are known.
+    `name` is its route, `answer` the class of its answer. `asks` is its form in a request to another workstation: a verb, and what
+    marks it among those of this verb; None where nobody else can be asked. Without a daemon, one is started for it if it
+    `needs_daemon`, else this process carries it out. One that `is_urgent` does not wait until flows are known.
     """
 
     __slots__ = ()
@@ -249,15 +249,15 @@ class Command(Generic[A]):
     timeout_s: ClassVar[float] = 60.0
 
     def check(self, at: Situation) -> Refusal | None:
-        """Why it cannot be carried out, or would change nothing, as far as the status says; None where it can."""
+        """Why the status says that it cannot be carried out, or would change nothing; None where it can."""
         return None
 
     def refusal(self, at: Situation) -> Refusal | None:
-        """What of `check` its owner refuses at once; of the rest it looks first: who owns, what was saved a moment ago."""
+        """The part of `check` by which its owner refuses at once; for the rest it looks first: who owns, what was just saved."""
         return None
 
     def require_valid(self) -> None:
-        """Return when its fields fit together.
+        """Check that its fields fit together.
 
         Raises:
             FlowValidationError: they do not.
@@ -277,7 +277,7 @@ class Command(Generic[A]):
         return self
 
     async def carry_out(self, owner: Owner) -> A:
-        """Do it.
+        """Carry out the command.
 
         Raises:
             FlowValidationError: it is refused.
@@ -285,13 +285,13 @@ class Command(Generic[A]):
         raise NotImplementedError
 
     @classmethod
-    def read(cls, told: Mapping[str, Any]) -> A:
-        """The answer that its `as_dict` tells of."""
-        found: A = cls.answer.read(told)
-        return found
+    def read(cls, data: Mapping[str, Any]) -> A:
+        """The answer from its `as_dict`."""
+        answer: A = cls.answer.read(data)
+        return answer
 
     def outcome(self, answer: A) -> str:
-        """What a request of it came to: "done" or "failed".
+        """The outcome of a request for it: "done" or "failed".
 
         Raises:
             FlowValidationError: the answer says why it was refused.
@@ -300,7 +300,7 @@ class Command(Generic[A]):
 
     @property
     def phrase(self) -> str:
-        """What it is to do, in words: "enable claims".
+        """The command in words: "enable claims".
 
         Example:
             >>> from data_engine.commands.switches import Enable

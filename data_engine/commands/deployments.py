@@ -1,4 +1,4 @@
-"""What production runs: deploy, undeploy, roll back."""
+"""The commands that change what production runs: deploy, undeploy, roll back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COMPARED = Field(
     "an object of comparisons", lambda value: isinstance(value, dict) and all(map(is_compared, value.values()))
 )
 GATE_S = 660.0
-"""A deploy whose goldens are its gate may take as long as these may, and what comes after it waits; a daemon that dies is heard of at once."""
+"""A deploy behind a gate may take as long as its goldens, and later commands wait; the death of a daemon is noticed at once."""
 
 
 def _new_id() -> str:
@@ -32,9 +32,9 @@ def _new_id() -> str:
 
 @frozen
 class Outcome:
-    """What came of it: the `entries` that were asked for, each with its error where it was not deployed; the `deployments`
-    that were made; the names of flows that were `withdrawn`, and of those that were `renamed` the new one by the old. Of flows
-    that are as deployed before, and of which files were damaged, those `mended`, and those `lost`, which nothing can mend."""
+    """The outcome of a deploy: the `entries` of its modules, each with its error where it was not deployed; the new `deployments`;
+    the flows that were `withdrawn`, and the new names of `renamed` ones. Of flows that stay as deployed and had damaged files those
+    `mended`, and those `lost`, which nothing can mend."""
 
     entries: tuple[CatalogEntry, ...] = ()
     deployments: tuple[Deployment, ...] = ()
@@ -44,33 +44,33 @@ class Outcome:
 
     @property
     def renamed(self) -> dict[str, str]:
-        """The new names of flows that production follows, by the old."""
-        new = {one.id: one.flow for one in self.deployments}
-        return {one.flow: new[one.of] for one in self.deployments if one.kind == "withdraw" and one.of in new}
+        """The new names of renamed flows, by the old."""
+        new = {row.id: row.flow for row in self.deployments}
+        return {row.flow: new[row.of] for row in self.deployments if row.kind == "withdraw" and row.of in new}
 
     def as_dict(self) -> dict[str, Any]:
-        """As it crosses processes."""
+        """The outcome as JSON, for another process."""
         from data_engine.notebook.catalog import entry_message
 
         return {
             "entries": [entry_message(entry) for entry in self.entries],
-            "deployments": [one.as_dict() for one in self.deployments],
+            "deployments": [row.as_dict() for row in self.deployments],
             "withdrawn": list(self.withdrawn),
             "mended": list(self.mended),
             "lost": list(self.lost),
         }
 
     @classmethod
-    def read(cls, told: Mapping[str, Any]) -> Outcome:
-        """The outcome that `as_dict` tells of; its flows have no steps."""
+    def read(cls, data: Mapping[str, Any]) -> Outcome:
+        """The outcome from its `as_dict`; its flows have no steps."""
         from data_engine.notebook.catalog import entry_of_message
 
         return cls(
-            tuple(entry_of_message(entry) for entry in told["entries"]),
-            tuple(Deployment.read(one) for one in told["deployments"]),
-            tuple(told["withdrawn"]),
-            tuple(told.get("mended", ())),  # of the revision before
-            tuple(told.get("lost", ())),
+            tuple(entry_of_message(entry) for entry in data["entries"]),
+            tuple(Deployment.read(row) for row in data["deployments"]),
+            tuple(data["withdrawn"]),
+            tuple(data.get("mended", ())),  # of the revision before
+            tuple(data.get("lost", ())),
         )
 
 
@@ -102,7 +102,7 @@ class Deploy(Command[Outcome]):
     )
 
     def is_about(self, name: str) -> bool:
-        """Whether this module is asked for."""
+        """Whether the command is for this module."""
         return self.flow in (None, name)
 
     def check(self, at: Situation) -> Refusal | None:
@@ -170,8 +170,8 @@ class Rollback(Command[Deployment]):
         return at.unheard
 
     async def carry_out(self, owner: Owner) -> Deployment:
-        made: Deployment = await owner.production.roll_back(self, owner.asker)
-        return made
+        deployment: Deployment = await owner.production.roll_back(self, owner.asker)
+        return deployment
 
 
 COMMANDS = (Deploy, Undeploy, Rollback)

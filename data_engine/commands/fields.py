@@ -1,6 +1,6 @@
-"""What a field of a command or of a question may hold, and the one codec: from Python, from JSON and to JSON, each value checked.
+"""The kinds of fields of commands and queries, and their one codec: from Python, from JSON and to JSON, each value checked.
 
-A field of a command is `field(metadata=argument(TEXT, "one line of help"))`; what only asks has a table of kinds by name.
+A field of a command is `field(metadata=argument(TEXT, "one line of help"))`; a query has a table of kinds by name.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class BadRequestError(FlowValidationError):
 
 @frozen
 class Field:
-    """A value of a request: `words` name its type, `fits` says whether JSON's value is of it, `read` makes of it what is used, `given`
-    of what a caller in Python gave, who is told `where` it is wrong, and `sent` of what another workstation sent."""
+    """A kind of value: `words` name its type, `fits` checks a JSON value, and `read` converts it; `from_python` converts a caller's value
+    (its error says `where` it is wrong), `from_request` one that another workstation sent."""
 
     words: str
     fits: Callable[[Any], bool]
     default: Any = _REQUIRED
     read: Callable[[Any], Any] = lambda value: value
-    given: Callable[[Any, str], Any] = lambda value, where: value
-    sent: Callable[[Any], Any] = lambda value: value
+    from_python: Callable[[Any, str], Any] = lambda value, where: value
+    from_request: Callable[[Any], Any] = lambda value: value
 
     def or_else(self, default: Any) -> Field:
         """The same for a field that may be missing, or null."""
@@ -62,8 +62,8 @@ Fields: TypeAlias = Mapping[str, Field]
 Answer: TypeAlias = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
-def checked(given: Mapping[str, Any], fields: Fields, where: str) -> dict[str, Any]:
-    """The values of these fields; those nobody asked for are left out.
+def checked(values: Mapping[str, Any], fields: Fields, where: str) -> dict[str, Any]:
+    """The checked values of these fields; other names are left out.
 
     Raises:
         BadRequestError: one is missing, or of the wrong type.
@@ -78,22 +78,22 @@ def checked(given: Mapping[str, Any], fields: Fields, where: str) -> dict[str, A
           where: run
           fix:   give flow as a text
     """
-    return {name: _value(given.get(name), name, field, where) for name, field in fields.items()}
+    return {name: _value(values.get(name), name, field, where) for name, field in fields.items()}
 
 
 def asked(act: Answer, where: str, /, **fields: Field) -> Answer:
     """`act`, called with the checked values of these fields."""
 
-    async def answer(given: dict[str, Any]) -> dict[str, Any]:
-        return await act(checked(given, fields, where))
+    async def answer(body: dict[str, Any]) -> dict[str, Any]:
+        return await act(checked(body, fields, where))
 
     return answer
 
 
 @frozen
 class Argument:
-    """What a field of a command is: its kind, its line of help, whether it `is_local`, of this machine only, so that no request has it, and
-    whether it `is_sent`, so that every request has it."""
+    """A field of a command: its kind and its line of help. One that `is_local` is for this machine only and in no request; one that
+    `is_sent` is in every request."""
 
     kind: Field
     help: str
@@ -102,7 +102,7 @@ class Argument:
 
 
 _ARGUMENTS: dict[type[Any], Mapping[str, Argument]] = {}
-"""Of each command, once it was asked for."""
+"""The arguments of each command, once they were read."""
 
 
 def argument(kind: Field, help: str, *, is_local: bool = False, is_sent: bool = False) -> dict[str, Argument]:
@@ -119,21 +119,21 @@ def arguments_of(command: type[Any]) -> Mapping[str, Argument]:
         ... class Touch:
         ...     flow: str = field(metadata=argument(TEXT, "The flow."))
         ...     note: str = field(default="", metadata=argument(ANY_TEXT, "The reason."))
-        >>> [(name, one.help, one.kind.is_required) for name, one in arguments_of(Touch).items()]
+        >>> [(name, field.help, field.kind.is_required) for name, field in arguments_of(Touch).items()]
         [('flow', 'The flow.', True), ('note', 'The reason.', False)]
     """
     if command in _ARGUMENTS:
         return _ARGUMENTS[command]
-    found = {}
-    for one in fields(command):
-        known: Argument = one.metadata["argument"]
-        if one.default is not MISSING:
-            known = replace(known, kind=known.kind.or_else(one.default))
-        elif one.default_factory is not MISSING:
-            known = replace(known, kind=known.kind.or_else(one.default_factory()))
-        found[one.name] = known
-    _ARGUMENTS[command] = found
-    return found
+    arguments = {}
+    for field in fields(command):
+        argument: Argument = field.metadata["argument"]
+        if field.default is not MISSING:
+            argument = replace(argument, kind=argument.kind.or_else(field.default))
+        elif field.default_factory is not MISSING:
+            argument = replace(argument, kind=argument.kind.or_else(field.default_factory()))
+        arguments[field.name] = argument
+    _ARGUMENTS[command] = arguments
+    return arguments
 
 
 def help_of(command: type[Any], name: str) -> str:
@@ -148,59 +148,60 @@ def help_of(command: type[Any], name: str) -> str:
 
 
 def kinds_of(command: type[Any]) -> dict[str, Field]:
-    """What the JSON of a command may hold."""
-    return {name: one.kind for name, one in arguments_of(command).items()}
+    """The kind of each field in a command's JSON."""
+    return {name: argument.kind for name, argument in arguments_of(command).items()}
 
 
-def of_json(command: type[C], told: Mapping[str, Any], where: str) -> C:
-    """The command that JSON tells of; what it does not know is left out.
+def of_json(command: type[C], data: Mapping[str, Any], where: str) -> C:
+    """The command in a JSON object; unknown fields are left out.
 
     Raises:
         BadRequestError: a field is missing, or of the wrong type.
     """
-    return command(**checked(told, kinds_of(command), where))
+    return command(**checked(data, kinds_of(command), where))
 
 
-def of_request(command: type[C], told: Mapping[str, Any]) -> C:
-    """The command that the arguments of a request tell of, checked as what another machine wrote.
+def of_request(command: type[C], data: Mapping[str, Any]) -> C:
+    """The command of a request's arguments, checked as input from another machine.
 
     Raises:
-        FlowValidationError: an argument is missing, or cannot be that.
+        FlowValidationError: an argument is missing or wrong.
     """
-    known = arguments_of(command)
-    lacking = [name for name, one in known.items() if one.is_sent and told.get(name) in (None, "")]
+    table = arguments_of(command)
+    lacking = [name for name, argument in table.items() if argument.is_sent and data.get(name) in (None, "")]
     if lacking:
         raise BadRequestError(f"the request names no {lacking[0]}", where="request", fix="ask again")
-    sent = {name: told[name] for name, one in known.items() if told.get(name) not in (None, "") and not one.is_local}
-    read = checked(sent, kinds_of(command), "request")
-    return command(**{name: known[name].kind.sent(value) if name in sent else value for name, value in read.items()})
+    sent = {name: data[name] for name in table if data.get(name) not in (None, "") and not table[name].is_local}
+    kinds = kinds_of(command)
+    read = checked(sent, kinds, "request")
+    return command(**{name: kinds[name].from_request(value) if name in sent else value for name, value in read.items()})
 
 
 def to_json(command: Any) -> dict[str, Any]:
-    """The fields of a command that hold something, as JSON has them."""
+    """The fields of a command that are not None, for JSON."""
     return {name: value for name in arguments_of(type(command)) if (value := getattr(command, name)) is not None}
 
 
 def as_given(command: C, call: str) -> C:
-    """The command with what a caller of the Python method `call` gave for its fields, checked.
+    """The command with its fields converted from the values of a caller of the Python method `call`.
 
     Raises:
-        FlowValidationError: a value cannot be that; names the argument.
+        FlowValidationError: a value is wrong; names the argument.
     """
-    known = arguments_of(type(command))
-    values = {name: getattr(command, name) for name in known}
-    given = {
-        name: value if value is None else known[name].kind.given(value, f"{call}({name}=...)")
+    table = arguments_of(type(command))
+    values = {name: getattr(command, name) for name in table}
+    args = {
+        name: value if value is None else table[name].kind.from_python(value, f"{call}({name}=...)")
         for name, value in values.items()
     }
-    return command if given == values else replace(command, **given)  # type: ignore[type-var]
+    return command if args == values else replace(command, **args)  # type: ignore[type-var]
 
 
 def given_text(text: object, where: str) -> str:
-    """A text of some words.
+    """A text of a few words.
 
     Raises:
-        FlowValidationError: any other type, or longer than anybody reads.
+        FlowValidationError: any other type, or too long.
     """
     if not isinstance(text, str) or len(text) > _LONGEST_TEXT:
         shown = repr(text)[:60]
@@ -278,13 +279,13 @@ def _flow_name(name: Any, where: str = "") -> str:
     return check_flow_name(name)
 
 
-TEXT = Field("a text", _is_text, given=given_text)
-ANY_TEXT = Field("a text", is_text, given=given_text, sent=lambda text: text[:_LONGEST_TEXT])
-FLOW = Field("a text", _is_text, given=_flow_name, sent=_flow_name)
-DAY = Field("a text", _is_text, given=given_day)
+TEXT = Field("a text", _is_text, from_python=given_text)
+ANY_TEXT = Field("a text", is_text, from_python=given_text, from_request=lambda text: text[:_LONGEST_TEXT])
+FLOW = Field("a text", _is_text, from_python=_flow_name, from_request=_flow_name)
+DAY = Field("a text", _is_text, from_python=given_day)
 SET_ID = Field("the id of a set", lambda value: is_text(value) and bool(_SET_ID.fullmatch(value)))
-PATH = Field("a path", _is_path, given=lambda path, where: os.fspath(path))
-SOURCE = replace(PATH, sent=_inside_source)
+PATH = Field("a path", _is_path, from_python=lambda path, where: os.fspath(path))
+SOURCE = replace(PATH, from_request=_inside_source)
 TEXTS = Field("a list of texts", lambda value: isinstance(value, list) and all(map(_is_text, value)))
 PATHS = Field("a list of paths", lambda value: isinstance(value, list) and all(map(_is_path, value)))
 FLAG = Field("true or false", lambda value: isinstance(value, bool))

@@ -1,4 +1,4 @@
-"""Who owns the workspace: ask for it, give it up, take it over, put its history right."""
+"""The commands about ownership: ask for the workspace, give it up, take it over, repair its history."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from data_engine.lease.status import LeaseStatus
 
 
-def _lease(told: Mapping[str, Any]) -> LeaseStatus:
+def _lease(data: Mapping[str, Any]) -> LeaseStatus:
     from data_engine.lease.status import LeaseStatus
 
-    return LeaseStatus.read(told)
+    return LeaseStatus.read(data)
 
 
 @frozen
 class LeaseAnswer(Record):
-    """The lease as it is then, and what is said of what was done."""
+    """The lease afterwards, and a sentence about what was done."""
 
     lease: LeaseStatus = field(metadata={"of": _lease})
     said: str | None = None
@@ -30,7 +30,7 @@ class LeaseAnswer(Record):
 
 @frozen
 class _OfLease(Command[LeaseAnswer]):
-    """`does` is what the owner is asked for, with the fields of the command."""
+    """A command about ownership; `does` is the verb of `Owner.lease`, which gets the fields of the command."""
 
     answer: ClassVar = LeaseAnswer
     does: ClassVar[str]

@@ -1,4 +1,4 @@
-"""The only list of commands, how a request on the share tells of one, and by which routes of a daemon one is asked for."""
+"""The only list of commands, their form in a request on the share, and their routes at a daemon."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from data_engine.errors import FlowValidationError
 
 _FAMILIES = (deployments, runs, switches, lease)
 
-COMMANDS: dict[str, type[Command[Any]]] = {one.name: one for family in _FAMILIES for one in family.COMMANDS}
+COMMANDS: dict[str, type[Command[Any]]] = {kind.name: kind for family in _FAMILIES for kind in family.COMMANDS}
 """Every command by its name."""
 
 _FORMER: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -31,12 +31,12 @@ _FORMER: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "repair-lease": ("lease", {"do": "repair"}),
     "start": ("look", {}),
 }
-"""Routes of the revision before, and what marks a command in their bodies. A daemon goes on while it has work, and a kernel while it is open,
-when another revision is installed."""
+"""Routes of the previous revision, and what marks a command in their bodies: a daemon with work and an open kernel outlive the
+installation of another revision."""
 
 
 def ways_of(name: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """The routes that a command is asked for by, and what marks it in their bodies; that of this revision first.
+    """The routes of a command, and what marks it in their bodies; that of this revision first.
 
     Example:
         >>> ways_of("disable"), ways_of("enable"), ways_of("retry")
@@ -47,15 +47,15 @@ def ways_of(name: str) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def routes() -> set[str]:
-    """Every route, of this revision and of the one before."""
+    """Every route, of this revision and of the previous one."""
     return {route for name in COMMANDS for route, _ in ways_of(name)}
 
 
 def command_at(route: str, body: Mapping[str, Any]) -> type[Command[Any]]:
-    """The command that is asked for by a route with this body.
+    """The command of a route with this body.
 
     Raises:
-        BadRequestError: none is.
+        BadRequestError: there is none.
 
     Example:
         >>> command_at("enable", {"enabled": False}).name, command_at("enable", {}).name, command_at("engine", {"on": True}).name
@@ -63,14 +63,14 @@ def command_at(route: str, body: Mapping[str, Any]) -> type[Command[Any]]:
     """
     own: list[tuple[Mapping[str, Any], type[Command[Any]]]] = [({}, COMMANDS[route])] if route in COMMANDS else []
     former = ((marks, kind) for kind in COMMANDS.values() for at, marks in ways_of(kind.name) if at == route)
-    found = _marked([*own, *former], body)
-    if found is None:
+    command = _marked([*own, *former], body)
+    if command is None:
         raise BadRequestError(f"nothing is asked of {route!r}", where=route, fix="update data-engine here")
-    return found
+    return command
 
 
 def request_of(command: Command[Any]) -> tuple[str, dict[str, Any]]:
-    """The verb and the arguments of a request for the command, but for its flow, which a request names itself.
+    """The verb and the arguments of a request for the command, without its flow, which a request names itself.
 
     Example:
         >>> from data_engine.commands.deployments import Undeploy
@@ -79,34 +79,34 @@ def request_of(command: Command[Any]) -> tuple[str, dict[str, Any]]:
     """
     assert command.asks is not None
     verb, marks = command.asks
-    given = {
+    arguments = {
         name: value
-        for name, one in arguments_of(type(command)).items()
-        if name != "flow" and not one.is_local and (value := getattr(command, name)) is not None
+        for name, argument in arguments_of(type(command)).items()
+        if name != "flow" and not argument.is_local and (value := getattr(command, name)) is not None
     }
-    return verb, given | dict(marks)
+    return verb, arguments | dict(marks)
 
 
-def command_of(verb: str, flow: str, given: dict[str, Any]) -> Command[Any]:
-    """The command that a request of another workstation asks for, its arguments checked.
+def command_of(verb: str, flow: str, arguments: dict[str, Any]) -> Command[Any]:
+    """The command of a request from another workstation, its arguments checked.
 
     Raises:
-        FlowValidationError: nobody does that, or an argument is missing or wrong.
+        FlowValidationError: there is no such request, or an argument is missing or wrong.
 
     Example:
         >>> command_of("deploy", "claims", {"withdraw": True, "note": "moved"}).phrase
         'undeploy claims'
     """
-    known = [(kind.asks[1], kind) for kind in COMMANDS.values() if kind.asks is not None and kind.asks[0] == verb]
-    found = _marked(known, given)
-    if found is None:
+    kinds = [(kind.asks[1], kind) for kind in COMMANDS.values() if kind.asks is not None and kind.asks[0] == verb]
+    command = _marked(kinds, arguments)
+    if command is None:
         raise FlowValidationError(f"there is no request {verb!r}", where="request", fix="update data-engine here")
-    return of_request(found, given | {"flow": flow})
+    return of_request(command, arguments | {"flow": flow})
 
 
 def _marked(
-    known: Iterable[tuple[Mapping[str, Any], type[Command[Any]]]], given: Mapping[str, Any]
+    kinds: Iterable[tuple[Mapping[str, Any], type[Command[Any]]]], body: Mapping[str, Any]
 ) -> type[Command[Any]] | None:
-    """The command whose marks are all there; of several the one with the most, of these the first."""
-    there = [(marks, kind) for marks, kind in known if all(given.get(name) == value for name, value in marks.items())]
-    return max(there, key=lambda one: len(one[0]))[1] if there else None
+    """The command whose marks the body has; of several the one with the most, of these the first."""
+    there = [(marks, kind) for marks, kind in kinds if all(body.get(name) == value for name, value in marks.items())]
+    return max(there, key=lambda pair: len(pair[0]))[1] if there else None

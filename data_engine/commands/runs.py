@@ -1,4 +1,4 @@
-"""Runs: begin them, one flow's or a backfill's for a range, end them, try again what failed, forget them."""
+"""The commands about runs: begin them, for a flow or a backfill, end them, retry failures, forget history."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from data_engine.record import Record, frozen
 if TYPE_CHECKING:
     from data_engine.planning.backfill import Reprocess, Wanted
 
-_PATTERN = replace(PATH, given=given_text)
+_PATTERN = replace(PATH, from_python=given_text)
 
 
 @frozen
 class RunsBegun(Record):
-    """The ids of the runs, which may still wait for their turn; of those that another workstation has run also how they ended."""
+    """The ids of the runs, which may still wait for their turn; with their statuses where another workstation ran them."""
 
     sparse: ClassVar = ("statuses",)
 
@@ -30,7 +30,7 @@ class RunsBegun(Record):
 
 @frozen
 class FlowStopped(Record):
-    """The runs that had begun and end at their next step or item; whether the flow was disabled, so that it begins none by itself."""
+    """The runs that end at their next step or item, and whether the flow was disabled, so that it begins none by itself."""
 
     run_ids: tuple[str, ...] = ()
     disabled: bool = False
@@ -38,7 +38,7 @@ class FlowStopped(Record):
 
 @frozen
 class RunEnded(Record):
-    """A run that ends, or that `waited` for its turn and does not begin."""
+    """A run that ends, or does not begin because it still `waited` for its turn."""
 
     run_id: str
     waited: bool = False
@@ -46,14 +46,14 @@ class RunEnded(Record):
 
 @frozen
 class Freed(Record):
-    """How many sources are held no longer."""
+    """The number of sources that are no longer held."""
 
     freed: int = 0
 
 
 @frozen
 class Forgotten(Record):
-    """How many runs were removed from the history."""
+    """The number of runs removed from the history."""
 
     count: int = 0
 
@@ -174,7 +174,7 @@ class Retry(Command[Freed]):
             yield unless(flow.held or flow.retried, "nothing_held", "no file of it is held")
 
     def _unknown(self, at: Situation) -> Refusal | None:
-        """That there is no such flow to run, which its owner finds out."""
+        """The refusal where there is no such flow to run; its owner finds that out."""
         if self.flow is None:
             return None
         return at.not_runnable(self.flow) or unless(at.flow(self.flow), "unknown", "there is no such flow")
@@ -234,7 +234,7 @@ class Reset(Command[Forgotten]):
 
 
 def engine_off() -> Refusal:
-    """That a retry waits for the engine, and what starts it."""
+    """The refusal of a retry while the engine is off; says what starts it."""
     fix = f"start it with `{cli_line('start')}`, which tries whatever is held"
     return Refusal("engine_off", "the engine is off: nothing is tried again before it is started", fix)
 
@@ -253,7 +253,7 @@ def _not_to_end(flow: str, at: Situation) -> Iterator[Refusal | None]:
 
 @frozen
 class BackfillAnswer(Record):
-    """A backfill as it is now; of one that was only listed what would run."""
+    """A backfill as it is now; one that is only listed has the runs to come."""
 
     backfill: Backfill = field(metadata={"of": Backfill.read})
 
@@ -292,7 +292,7 @@ class StartBackfill(Command[BackfillAnswer]):
         return Wanted(self.since, self.until, self.where, cast("Reprocess", self.reprocess))
 
     def require_valid(self) -> None:
-        """Return when its range can be one."""
+        """Check its range."""
         _ = self.wanted
 
     @property
@@ -310,8 +310,8 @@ class StartBackfill(Command[BackfillAnswer]):
         return replace(self, params=owner.work.checked_params(self.flow, self.params))
 
     async def carry_out(self, owner: Owner) -> BackfillAnswer:
-        found = await owner.work.backfill(self.flow, self.wanted, self.params, is_dry=self.dry_run, digest=self.digest)
-        return BackfillAnswer(found if owner.asker.request_id is None else replace(found, planned=()))
+        answer = await owner.work.backfill(self.flow, self.wanted, self.params, is_dry=self.dry_run, digest=self.digest)
+        return BackfillAnswer(answer if owner.asker.request_id is None else replace(answer, planned=()))
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""What runs by itself: flows, the engine and this machine's daemon are turned on and off; and with which Python runs begin."""
+"""The commands that turn flows, the engine and this machine's daemon on and off, and choose the Python of runs."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""How a deploy, an undeploy and a rollback are carried out, from a look at the modules to the rows that say what production runs: once, for
-a daemon and for a process that owns the workspace for one commit."""
+"""Carry out a deploy, an undeploy and a rollback, from a look at the modules to the rows that say what production runs: the same
+code for a daemon and for a process that owns the workspace for one commit."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ T = TypeVar("T")
 
 @frozen
 class Looked:
-    """The modules as they were found: the set they are stored in, and what becomes of each; the names of those that were `moved` to
-    where flows are not looked for."""
+    """The modules at one look: the set they are stored in, the entry of each, and the names of those that were `moved` to where flows
+    are not looked for."""
 
     stored: ModuleSet
     entries: Mapping[str, CatalogEntry]
@@ -64,9 +64,9 @@ class Looked:
 
 @frozen
 class Decision:
-    """The move of each module; the flows `going` live and those `gone`, which run no more; the new names of flows by which production
-    follows them (`renames`: old by new), the flows that somebody had undeployed; and of those that stay as they were deployed and of
-    which files were damaged those `mended`, and those `lost`, of which no whole copy is left."""
+    """The move of each module; the flows `going` live, and those `gone`, which end; the `renames` that production follows (old name by
+    new); the flows that somebody had undeployed; and of the flows that stay as deployed and had damaged files those `mended`, and
+    those `lost`, without a whole copy."""
 
     moves: Mapping[str, Move]
     going: frozenset[str]
@@ -78,8 +78,8 @@ class Decision:
 
 
 class Production(ABC):
-    """What a workspace runs, as its owner changes it. An owner says how it owns the workspace, looks at modules and publishes, and where
-    it does what blocks; `gate` holds back what its goldens do not let go live."""
+    """Changes what a workspace runs. Each kind of owner says how it owns the workspace, looks at modules, publishes, and where it runs
+    blocking calls; `gate` refuses flows whose goldens do not hold."""
 
     __slots__ = ()
 
@@ -88,19 +88,19 @@ class Production(ABC):
 
     @abstractmethod
     def owned(self, look: Callable[[], Coroutine[Any, Any, T]]) -> AbstractAsyncContextManager[T]:
-        """Own the workspace until the end of the block, which gets what `look` gives.
+        """Own the workspace until the end of the block, which gets the value of `look`.
 
         Raises:
             OwnedElsewhereError: another workstation owns it, or the share cannot be used.
         """
 
     @abstractmethod
-    async def look(self, asked: Deploy) -> Looked:
-        """The modules as they are now, or as they are in the set that is asked for."""
+    async def look(self, command: Deploy) -> Looked:
+        """The modules as they are now, or in the set that the command names."""
 
     @abstractmethod
     async def publish(self, rows: list[Deployment]) -> None:
-        """Put the sets of these deployments on the share, and let them be what flows run.
+        """Put the sets of these deployments on the share, and let flows run them.
 
         Raises:
             FlowValidationError: it cannot be published.
@@ -108,66 +108,66 @@ class Production(ABC):
         """
 
     @abstractmethod
-    async def call(self, work: Callable[..., T], *given: object) -> T:
-        """What `work` gives, which may block."""
+    async def call(self, work: Callable[..., T], *args: object) -> T:
+        """Call `work`, which may block; its value."""
 
     @abstractmethod
     async def follow(self) -> None:
-        """Show what was published, where somebody sees it."""
+        """Show what was published, where there is a screen."""
 
     def unchanged_for_s(self, name: str, digest: str) -> float:
-        """How long a module has had a digest, as far as that counts."""
+        """How long a module has had this digest, where that counts."""
         return 0.0
 
-    async def deploy(self, asked: Deploy, asker: Asker) -> Outcome:
-        """Deploy the module that was asked for, or every one.
+    async def deploy(self, command: Deploy, asker: Asker) -> Outcome:
+        """Deploy the module that the command names, or every one.
 
         Raises:
             FlowValidationError: there is no such module, or it cannot be published.
             DamagedSetError: the set on the share is not what its name says.
         """
-        if asked.flow is not None and asked.set_id is None:
-            await self.call(find_flow, self.home, asked.flow)
-        damaged = await self.call(_damaged, self.home, asked)  # before the modules are put on the share again
-        async with self.owned(lambda: self.look(asked)) as looked:
+        if command.flow is not None and command.set_id is None:
+            await self.call(find_flow, self.home, command.flow)
+        damaged = await self.call(_damaged, self.home, command)  # before the modules are put on the share again
+        async with self.owned(lambda: self.look(command)) as looked:
             await self.take_over_local()
-            if asked.flow is not None and asked.flow not in looked.entries:
-                place = self.home.layout.flow_modules_dir if asked.set_id is None else f"the set {asked.set_id[:8]}"
-                what = f"there is no flow {asked.flow!r} to deploy"
+            if command.flow is not None and command.flow not in looked.entries:
+                place = self.home.layout.flow_modules_dir if command.set_id is None else f"the set {command.set_id[:8]}"
+                what = f"there is no flow {command.flow!r} to deploy"
                 raise FlowValidationError(what, where=str(place), fix="save the notebook first")
-            decided = await self.decide(looked, asked, damaged=damaged)
-            rows = await self.put_live(looked, decided, asked, asker)
+            decided = await self.decide(looked, command, damaged=damaged)
+            rows = await self.put_live(looked, decided, command, asker)
         await self.follow()
         return Outcome(
-            answered(looked, decided, asked),
+            answered(looked, decided, command),
             tuple(rows),
             tuple(sorted(decided.gone)),
             mended=tuple(sorted(decided.mended)),
             lost=tuple(sorted(decided.lost)),
         )
 
-    async def undeploy(self, asked: Undeploy, asker: Asker) -> Outcome:
-        """Run a flow no more.
+    async def undeploy(self, command: Undeploy, asker: Asker) -> Outcome:
+        """Stop running a flow in production.
 
         Raises:
             FlowValidationError: it is not deployed, or would be deployed again by itself.
         """
-        row = await self._add(asked, lambda: withdrawal(self.home, asked, asker))
+        row = await self._add(command, lambda: withdrawal(self.home, command, asker))
         return Outcome((), (row,), (row.flow,))
 
-    async def roll_back(self, asked: Rollback, asker: Asker) -> Deployment:
+    async def roll_back(self, command: Rollback, asker: Asker) -> Deployment:
         """Let a flow run what it ran before.
 
         Raises:
             FlowValidationError: there is nothing to go back to.
         """
-        return await self._add(asked, lambda: rolled_back(self.home, asked, asker))
+        return await self._add(command, lambda: rolled_back(self.home, command, asker))
 
-    async def _add(self, asked: Undeploy | Rollback, make: Callable[[], Deployment]) -> Deployment:
+    async def _add(self, command: Undeploy | Rollback, make: Callable[[], Deployment]) -> Deployment:
         async with self.owned(_nothing):
             await self.take_over_local()
-            known = await self.call(ledger_rows.published, self.home.ledger(), asked.flow)
-            row = next((one for one in known if one.id == asked.id), None)  # what came of this very request before
+            rows = await self.call(ledger_rows.published, self.home.ledger(), command.flow)
+            row = next((row for row in rows if row.id == command.id), None)  # of the same request, made before
             if row is None:
                 row = await self.call(make)
                 await self.publish([row])
@@ -175,40 +175,40 @@ class Production(ABC):
         return row
 
     async def decide(
-        self, looked: Looked, asked: Deploy | None, *, by_itself: bool = False, damaged: Collection[str] = ()
+        self, looked: Looked, command: Deploy | None, *, by_itself: bool = False, damaged: Collection[str] = ()
     ) -> Decision:
-        """What to do about the modules: of what somebody `asked` for, or by the rule alone, by which something goes live only `by_itself`.
+        """Decide about the modules: by a `command`, or by the rule alone, which lets modules go live only `by_itself`.
 
-        Where every flow is deployed, one whose module is gone runs no more. Reads the history, the sets and, as a gate, the goldens, which
-        follow a flow that was renamed; changes nothing else but files of what flows run that are `damaged`, which are written anew.
+        Where every flow is deployed, one whose module is gone ends. Reads the history, the sets and, as a gate, the goldens, which
+        follow a renamed flow; changes nothing, but repairs the `damaged` files of flows.
 
         Raises:
-            FlowValidationError: what was asked for cannot be.
+            FlowValidationError: the command is not possible.
         """
-        return await self.call(self._decision, looked, asked, by_itself, damaged)
+        return await self.call(self._decision, looked, command, by_itself, damaged)
 
-    def _decision(self, looked: Looked, asked: Deploy | None, by_itself: bool, damaged: Collection[str]) -> Decision:
+    def _decision(self, looked: Looked, command: Deploy | None, by_itself: bool, damaged: Collection[str]) -> Decision:
         home = self.home
         past, pointers = ledger_rows.published(home.ledger()), home.deployments().deployed()
-        is_all = by_itself if asked is None else asked.flow is None and asked.set_id is None
-        renames = renames_of(home, looked, pointers, past, asked=asked)
+        is_all = by_itself if command is None else command.flow is None and command.set_id is None
+        renames = renames_of(home, looked, pointers, past, command=command)
         undeployed = looked.entries.keys() & deployment_status.ended_deployments(past).keys()
         digests = looked.stored.digests
         # any other is put whole anyway
-        again = {name for name, one in pointers.items() if name in damaged and digests.get(name) == one.digest}
+        again = {name for name, pointer in pointers.items() if name in damaged and digests.get(name) == pointer.digest}
         lost = set[str]()
         with suppress(OSError):  # a share that is away is told by what needs it
             if again:
                 lost = set(mend(home, again).lost)
         live = [*deployment_status.live_deployments(past).values()]
-        if is_all and asked is not None:  # by itself the other one goes first
+        if is_all and command is not None:  # by itself the other one goes first
             going_away = gone_of(pointers, looked) - set(renames.values())
-            live = [one for one in live if one.flow not in going_away]
-        deployed = {name: one.digest for name, one in pointers.items() if name not in lost}
-        moves = self._moves(looked, asked, undeployed, deployed, live, renames)
-        going = {name for name, move in moves.items() if isinstance(move, GoesLive)} if asked or by_itself else set()
+            live = [row for row in live if row.flow not in going_away]
+        deployed = {name: pointer.digest for name, pointer in pointers.items() if name not in lost}
+        moves = self._moves(looked, command, undeployed, deployed, live, renames)
+        going = {name for name, move in moves.items() if isinstance(move, GoesLive)} if command or by_itself else set()
         if going:
-            held = self._held_back(looked, {new: renames.get(new) for new in going}, asked)
+            held = self._held_back(looked, {new: renames.get(new) for new in going}, command)
             moves |= {name: HeldBack(error) for name, error in held.items()}
             going -= held.keys()
         gone = leaving(pointers, looked, renames, going, is_all=is_all)
@@ -224,34 +224,35 @@ class Production(ABC):
         )
 
     def _held_back(
-        self, looked: Looked, going: Mapping[str, str | None], asked: Deploy | None
+        self, looked: Looked, going: Mapping[str, str | None], command: Deploy | None
     ) -> dict[str, FlowValidationError]:
-        """Why those of the flows `going` live whose goldens do not hold may not; goldens follow a flow by its old name, None where it has none."""
+        """The errors of flows `going` live whose goldens do not hold; `going` has their old names, which goldens follow, or None."""
         for new, old in going.items():
             if old is not None:
                 from data_engine.plan.golden import follow_rename
 
                 follow_rename(self.home, old, new)
         digests = {name: looked.stored.digests[name] for name in going}
-        return self.gate.refuse(looked.stored.folder, digests, is_approved=asked is not None and asked.approve)
+        return self.gate.refuse(looked.stored.folder, digests, is_approved=command is not None and command.approve)
 
     def _moves(
         self,
         looked: Looked,
-        asked: Deploy | None,
+        command: Deploy | None,
         undeployed: Collection[str],
         deployed: Mapping[str, str],
         live: Iterable[Deployment],
         renames: Mapping[str, str],
     ) -> dict[str, Move]:
-        """What to do about each module that was found; `deployed` are the digests of what flows run, `live` the deployments that stay, and
-        `renames` what a module was called that production is to follow. What was `undeployed` goes live only when it is asked for by name."""
+        """The move of each module; `deployed` are the digests of what flows run, `live` the deployments that stay, `renames` the old
+        names that production follows. An `undeployed` flow goes live only by name."""
         settings, there = self.home.settings().deploy, list(live)
+        left_out = undeployed if command is None or command.flow is None else ()
         moves: dict[str, Move] = {}
         for name, entry in sorted(looked.entries.items()):
             digest, mirror = looked.stored.digests.get(name, ""), _mirror(self.home, entry)
-            is_asked = asked is not None and asked.is_about(name) and not (asked.flow is None and name in undeployed)
-            others = [one for one in there if one.flow != renames.get(name)]  # which it takes the place of
+            is_asked = command is not None and command.is_about(name) and name not in left_out
+            others = [row for row in there if row.flow != renames.get(name)]  # without the one it replaces
             sighting = Sighting(
                 current=digest,
                 deployed=deployed.get(name),
@@ -259,33 +260,35 @@ class Production(ABC):
                 shares_with=shared_mirror(name, mirror, others),
                 unchanged_for_s=self.unchanged_for_s(name, digest),
                 is_asked=is_asked,
-                is_confirmed=is_asked and asked is not None and asked.force,
+                is_confirmed=is_asked and command is not None and command.force,
             )
             move = next_move(sighting, mode=settings.mode, quiet_s=settings.quiet_s)
             if isinstance(move, SharesMirror):
                 move = replace(move, is_gone=move.other not in looked.stored.digests)
             moves[name] = move
-            if isinstance(move, GoesLive):  # of two that are asked for at once the second is told of the first
+            if isinstance(move, GoesLive):  # the second of two in one command is refused for the first
                 there = [*others, Deployment("", 0, name, "deploy", "", mirror=mirror)]
         return moves
 
-    async def put_live(self, looked: Looked, decided: Decision, asked: Deploy | None, asker: Asker) -> list[Deployment]:
-        """Publish what was decided; the rows that say it.
+    async def put_live(
+        self, looked: Looked, decided: Decision, command: Deploy | None, asker: Asker
+    ) -> list[Deployment]:
+        """Publish a decision; its rows.
 
         Raises:
             FlowValidationError: it cannot be published.
         """
         if not (decided.going or decided.gone):
             return []
-        rows = await self.call(new_deployments, self.home, looked, decided, asked, asker)
+        rows = await self.call(new_deployments, self.home, looked, decided, command, asker)
         await self.publish(rows)
         return rows
 
     async def take_over_local(self) -> None:
-        """Let what was deployed on this machine, before deployments travelled, be the first of the workspace's; once.
+        """Publish, once, what this machine deployed before deployments travelled.
 
         Raises:
-            OwnedElsewhereError, WorkspaceError: it cannot be published; another time it is.
+            OwnedElsewhereError, WorkspaceError: it cannot be published now.
         """
         rows = await self.call(_deployed_locally, self.home)
         if rows:
@@ -296,35 +299,34 @@ class Production(ABC):
 
 
 async def _nothing() -> None:
-    """There is nothing to look at."""
+    """Look at nothing."""
 
 
-def _damaged(home: LocalWorkspace, asked: Deploy) -> set[str]:
-    """The flows that are asked for of which a file of what they run is missing or damaged; none where the share is away, which is told
-    by what needs it."""
-    flows = list(filter(asked.is_about, home.deployments().deployed()))
+def _damaged(home: LocalWorkspace, command: Deploy) -> set[str]:
+    """The flows of the command that run a set with missing or damaged files; none where the share is away, which fails later."""
+    flows = list(filter(command.is_about, home.deployments().deployed()))
     with suppress(OSError):
         if flows:
-            found = mend(home, flows, may_write=False)
-            return {*found.mended, *found.lost}
+            sets = mend(home, flows, may_write=False)
+            return {*sets.mended, *sets.lost}
     return set()
 
 
 def _deployed_locally(home: LocalWorkspace) -> list[Deployment]:
-    """The rows for what this machine alone had deployed; of no flow that has a history already, nor without its set."""
+    """The rows for what this machine alone had deployed; without flows that have a history already, or no set."""
     try:
-        found = json.loads(_local_list(home).read_text(encoding="utf-8"))
-        pointers = {str(name): (str(value["set"]), str(value["digest"])) for name, value in found.items()}
+        values = json.loads(_local_list(home).read_text(encoding="utf-8"))
+        pointers = {str(name): (str(value["set"]), str(value["digest"])) for name, value in values.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return []
-    known = {one.flow for one in ledger_rows.published(home.ledger())}
+    flows = {row.flow for row in ledger_rows.published(home.ledger())}
     sets = home.deployments()
     there = {set_id for set_id in {set_id for set_id, _ in pointers.values()} if sets.contents_of(set_id) is not None}
     note, at_utc = "was deployed on this machine before deployments travelled", utc_text(time.time())
     return [
         Deployment(uuid.uuid4().hex, 0, name, "deploy", set_id, digest, *person(), at_utc, note)
         for name, (set_id, digest) in sorted(pointers.items())
-        if name not in known and set_id in there
+        if name not in flows and set_id in there
     ]
 
 
@@ -332,22 +334,22 @@ def _local_list(home: LocalWorkspace) -> Path:
     return home.local.runtime_dir / "deployments" / "deployed.json"
 
 
-def answered(looked: Looked, decided: Decision, asked: Deploy) -> tuple[CatalogEntry, ...]:
-    """The modules that a person asked for, each with why it was not deployed; who asks for every one did not ask for those that
-    somebody undeployed. What a refusal says of two flows and their mirror is not said again as a warning."""
-    left_out, moves = decided.undeployed if asked.flow is None else (), decided.moves
-    about = {name: one for name, one in looked.entries.items() if asked.is_about(name) and name not in left_out}
-    told = {
+def answered(looked: Looked, decided: Decision, command: Deploy) -> tuple[CatalogEntry, ...]:
+    """The entries of the command's modules, each with the error why it was not deployed; a command for every flow leaves out the
+    undeployed ones. A refusal about two flows with one mirror is not repeated as a warning."""
+    left_out, moves = decided.undeployed if command.flow is None else (), decided.moves
+    about = {name: entry for name, entry in looked.entries.items() if command.is_about(name) and name not in left_out}
+    warnings = {
         shared_words(Path(entry.mirror), (name, move.other))
         for name, entry in about.items()
         if isinstance(move := moves.get(name), SharesMirror) and entry.mirror is not None
     }
     entries = (_refused(entry, moves.get(name)) for name, entry in sorted(about.items()))
-    return tuple(replace(one, warnings=tuple(w for w in one.warnings if w not in told)) for one in entries)
+    return tuple(replace(entry, warnings=tuple(w for w in entry.warnings if w not in warnings)) for entry in entries)
 
 
 def _refused(entry: CatalogEntry, move: Move | None) -> CatalogEntry:
-    """The entry with its error where it was asked for and a person has to say more."""
+    """The entry, with an error where its move needs a decision by a person."""
     if isinstance(move, HeldBack):
         return replace(entry, error=move.error)
     if isinstance(move, SharesMirror):
@@ -362,30 +364,30 @@ def renames_of(
     pointers: Mapping[str, Pointer],
     rows: Sequence[Deployment],
     *,
-    asked: Deploy | None,
+    command: Deploy | None,
 ) -> dict[str, str]:
-    """Of each module that a flow has become by a new file name, the old name: a flow that is deployed, or that somebody undeployed
-    before. A good one writes where that one does; or somebody who `asked` says so. `rows` is the history.
+    """The old name of each module that is a renamed flow, deployed or undeployed before, by its new name. A good module must write
+    where the old flow did, unless the `command` names the rename. `rows` is the history.
 
     Raises:
-        FlowValidationError: what somebody says cannot be so.
+        FlowValidationError: the rename of the command is not possible.
     """
-    found = _renames_seen(home, looked, pointers, rows, may_fetch=asked is not None)
-    if asked is None or asked.replaces is None:
-        return found
-    new, old = require_replaceable(asked, looked, pointers, rows)
-    return {name: was for name, was in found.items() if was != old} | {new: old}
+    renames = _renames_seen(home, looked, pointers, rows, may_fetch=command is not None)
+    if command is None or command.replaces is None:
+        return renames
+    new, old = require_replaceable(command, looked, pointers, rows)
+    return {name: was for name, was in renames.items() if was != old} | {new: old}
 
 
 def require_replaceable(
-    asked: Deploy, looked: Looked, pointers: Mapping[str, Pointer], rows: Sequence[Deployment]
+    command: Deploy, looked: Looked, pointers: Mapping[str, Pointer], rows: Sequence[Deployment]
 ) -> tuple[str, str]:
-    """The flow that is asked for, and the one whose place it is to take.
+    """The new and the old flow of a `--replaces`.
 
     Raises:
-        FlowValidationError: none is named, it runs itself, or the other was never deployed or has its module.
+        FlowValidationError: the new one is not named or is deployed, or the old one was never deployed or has its module.
     """
-    new, old = asked.flow, asked.replaces or ""
+    new, old = command.flow, command.replaces or ""
     ran = {*pointers, *deployment_status.ended_deployments(rows)}
     if new is None:
         what, fix = (
@@ -397,7 +399,7 @@ def require_replaceable(
             f"the module of {old} is still there",
             f"leave --replaces out; `{cli_line('undeploy', old)}` ends {old}",
         )
-    elif old not in ran and any(one.flow == old for one in rows):
+    elif old not in ran and any(row.flow == old for row in rows):
         what, fix = (
             "production follows it under another name already",
             f"`{cli_line('deployments', old)}` shows what became of it",
@@ -420,61 +422,62 @@ def _renames_seen(
     *,
     may_fetch: bool,
 ) -> dict[str, str]:
-    """The renames that show by what the modules hold; `may_fetch` that sets are brought from the share."""
+    """The renames that the modules' contents show; `may_fetch`: sets may be read from the share."""
     there = looked.stored.digests
-    ran = {name: one for name, one in deployment_status.ended_deployments(rows).items() if name not in there}
-    was = {name: one for name, one in deployment_status.live_deployments(rows).items() if name not in there}
+    ran = {name: row for name, row in deployment_status.ended_deployments(rows).items() if name not in there}
+    was = {name: row for name, row in deployment_status.live_deployments(rows).items() if name not in there}
     if not (ran or was) or not looked.entries.keys() - pointers.keys():
         return {}
     deployments = home.deployments()
     contents = deployments.contents_of(looked.stored.id) or {}
-    newest = {one.flow: one.number for one in sorted(rows, key=lambda one: one.number)}
+    newest = {row.flow: row.number for row in sorted(rows, key=lambda row: row.number)}
     now: dict[str, Deployment] = {}
-    for name, one in (*sorted(ran.items(), key=lambda item: item[1].number), *sorted(was.items())):
-        new = deployments.became(name, one.set_id, contents, may_fetch=may_fetch and name in ran)
-        if new is None or new not in looked.entries or (name in ran and newest.get(new, 0) > one.number):
-            continue  # what was deployed itself since then is a flow of its own
-        now[new] = one
+    for name, row in (*sorted(ran.items(), key=lambda pair: pair[1].number), *sorted(was.items())):
+        new = deployments.became(name, row.set_id, contents, may_fetch=may_fetch and name in ran)
+        if new is None or new not in looked.entries or (name in ran and newest.get(new, 0) > row.number):
+            continue  # deployed itself since then: a flow of its own
+        now[new] = row
     return {
-        new: one.flow
-        for new, one in now.items()
-        if looked.entries[new].error is not None or _mirror(home, looked.entries[new]) == one.mirror
+        new: row.flow
+        for new, row in now.items()
+        if looked.entries[new].error is not None or _mirror(home, looked.entries[new]) == row.mirror
     }
 
 
 def leaving(
     pointers: Mapping[str, Pointer], looked: Looked, renames: Mapping[str, str], going: Collection[str], *, is_all: bool
 ) -> set[str]:
-    """The flows that production runs no more: those whose new name goes live, and where `is_all` those whose module is gone; one
-    that was renamed runs on until its new name is good."""
+    """The flows that production ends: those whose new name goes live, and where `is_all` those whose module is gone; a renamed flow
+    runs on until its new name is good."""
     followed = {old for new, old in renames.items() if new in going}
     return followed | (gone_of(pointers, looked) - set(renames.values()) if is_all else set())
 
 
 def gone_of(pointers: Mapping[str, Pointer], looked: Looked) -> set[str]:
-    """The deployed flows whose module was deleted: of those that were moved somebody has to say it."""
+    """The deployed flows whose module was deleted; for a moved one a person has to say that it ends."""
     return set(pointers.keys() - looked.entries.keys() - looked.moved)
 
 
 def new_deployments(
-    home: LocalWorkspace, looked: Looked, decided: Decision, asked: Deploy | None, asker: Asker
+    home: LocalWorkspace, looked: Looked, decided: Decision, command: Deploy | None, asker: Asker
 ) -> list[Deployment]:
-    """The rows that let the flows that go live run from what was found, and those that are gone from nothing any more; where a flow
-    was renamed, that row points to the one of its new name."""
+    """The rows of a decision: one for each flow that goes live, and one that ends each flow that is gone; for a renamed flow it
+    points to the row of its new name."""
     from data_engine.proof.kept import compared_in
 
     deployments, renames = home.deployments(), decided.renames
     contents = deployments.contents_of(looked.stored.id) or {}
     commit, is_dirty = git_state(home.layout.flow_modules_dir)
-    note = '[deploy] mode = "auto"' if asked is None else asked.note
-    if asked is not None and asked.approve:
+    note = '[deploy] mode = "auto"' if command is None else command.note
+    if command is not None and command.approve:
         note = f"{note} [goldens approved by {asker.who}]".lstrip()
     base = replace(_row(asker, note), git_commit=commit, git_dirty=is_dirty, config=config_of(home.layout))
-    told = {} if asked is None else asked.compared or {}
+    values = {} if command is None else command.compared or {}
     going = sorted(decided.going)
-    compared = {**compared_in(home, contents, going), **{flow: Compared.read(one) for flow, one in told.items()}}
+    compared = {**compared_in(home, contents, going), **{flow: Compared.read(data) for flow, data in values.items()}}
     rows = []
     for name in going:
+        entry = looked.entries[name]
         row = replace(
             base,
             id=uuid.uuid4().hex,
@@ -484,8 +487,8 @@ def new_deployments(
             digest=looked.stored.digests[name],
             cells=deployments.changed_cells(name, looked.stored.id) or (),
             helpers=deployments.changed_helpers(name, contents),
-            mirror=_mirror(home, looked.entries[name]),
-            watches=_watched(looked.entries[name], home.layout.flow_modules_dir),
+            mirror=_mirror(home, entry),
+            watches=None if entry.mode == "manual" else mirror_key(entry.source, home.layout.flow_modules_dir),
             compared=compared.get(name),
         )
         rows.append(row)
@@ -494,22 +497,17 @@ def new_deployments(
 
 
 def _mirror(home: LocalWorkspace, entry: CatalogEntry) -> str | None:
-    """Where the flow writes, as every workstation calls it."""
+    """The key of the flow's mirror, the same on every workstation."""
     return mirror_key(entry.mirror, home.layout.flow_modules_dir)
 
 
-def _watched(entry: CatalogEntry, folder: Path) -> str | None:
-    """Where the flow reads by itself, likewise."""
-    return None if entry.mode == "manual" else mirror_key(entry.source, folder)
-
-
-def withdrawal(home: LocalWorkspace, asked: Undeploy, asker: Asker) -> Deployment:
-    """The row that lets a flow run from nothing any more, as a person asked for.
+def withdrawal(home: LocalWorkspace, command: Undeploy, asker: Asker) -> Deployment:
+    """The row that ends a flow in production.
 
     Raises:
         FlowValidationError: it is not deployed, or would be deployed again by itself.
     """
-    name, looked = asked.flow, module_files(home.layout.flow_modules_dir)
+    name, looked = command.flow, module_files(home.layout.flow_modules_dir)
     if name not in home.deployments().deployed():
         near = "" if name in looked else near_offer(name, home.deployments().deployed())
         raise FlowValidationError(
@@ -523,7 +521,7 @@ def withdrawal(home: LocalWorkspace, asked: Undeploy, asker: Asker) -> Deploymen
             where="undeploy",
             fix=f"take the module out of flow_modules, or let it run by hand only: {cli_line('disable', name)}",
         )
-    return replace(_withdrawn(_row(asker, asked.note), name), id=asked.id)
+    return replace(_withdrawn(_row(asker, command.note), name), id=command.id)
 
 
 def _withdrawn(base: Deployment, name: str, of: str | None = None) -> Deployment:
@@ -531,7 +529,7 @@ def _withdrawn(base: Deployment, name: str, of: str | None = None) -> Deployment
 
 
 def write_deployments(home: LocalWorkspace, rows: list[Deployment], put: Collection[str] = ()) -> None:
-    """Put the sets of these deployments on the share, but for those just `put`, and then the rows that point to them into the ledger.
+    """Put the sets of these deployments on the share, except those just `put`, and then their rows into the ledger.
 
     Raises:
         OSError: the share is away, full or read-only.
@@ -555,34 +553,34 @@ def write_deployments(home: LocalWorkspace, rows: list[Deployment], put: Collect
     ledger_rows.add(home.ledger(), rows)
 
 
-def rolled_back(home: LocalWorkspace, asked: Rollback, asker: Asker) -> Deployment:
-    """The row that lets a flow run what it ran before, or the deployment that was asked for.
+def rolled_back(home: LocalWorkspace, command: Rollback, asker: Asker) -> Deployment:
+    """The row that lets a flow run its previous deployment again, or the one that the command names.
 
     Raises:
         FlowValidationError: there is nothing to go back to, or another flow that is deployed writes its mirror now.
         DamagedSetError: its set is not what was deployed.
     """
     rows = history_of(home)
-    chosen = deployment_status.to_roll_back_to(rows, asked.flow, asked.to)
-    other = shared_mirror(asked.flow, chosen.mirror, deployment_status.live_deployments(rows).values())
+    chosen = deployment_status.to_roll_back_to(rows, command.flow, command.to)
+    other = shared_mirror(command.flow, chosen.mirror, deployment_status.live_deployments(rows).values())
     if other is not None:
         raise mirror_taken_error(chosen, other)
     home.deployments().copy_of(chosen.set_id)
     return replace(
         chosen,
-        id=asked.id,
+        id=command.id,
         kind="rollback",
         of=chosen.of or chosen.id,
         by=asker.by,
         machine=asker.machine,
         asked_by=asker.file_owner,
-        note=asked.note,
+        note=command.note,
         at_utc=utc_text(time.time()),
     )
 
 
 def _row(asker: Asker, note: str) -> Deployment:
-    """A row of now, for whoever asks."""
+    """A new row, for the asker."""
     return Deployment(
         "",
         0,
@@ -598,7 +596,7 @@ def _row(asker: Asker, note: str) -> Deployment:
 
 
 def carry_over(ledger: Ledger, old: str, new: str) -> None:
-    """Let flow `new` know the sources, outputs and switch of flow `old`, where it knows nothing newer; the runs stay where they are.
+    """Copy the sources, outputs and switch of flow `old` to flow `new`, where it has nothing newer; the runs stay with `old`.
 
     Raises:
         LedgerError: the ledger cannot be written.

@@ -1,7 +1,7 @@
-"""The gate of a deploy, `[deploy] gate = "golden"`: whether what is to go live may, by its goldens.
+"""The gate of a deploy, `[deploy] gate = "golden"`: a flow goes live only if its goldens hold.
 
-They run in a process of their own: no line of an author's code runs in the daemon, and code that hangs or ends its process holds up its own
-deploy only. What reads and runs goldens is imported where there is such a gate.
+They run in a process of their own: no author's code runs in the daemon, and code that hangs or ends its process delays its own
+deploy only. The code that reads and runs goldens is imported only with such a gate.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ _CODE = "import sys; sys.path.append(sys.argv[1]); from data_engine.deploy.gate 
 
 @dataclass(slots=True)
 class GoldenGate:
-    """Whether flows may go live by their goldens, which `interpreter` runs. What was found is remembered as long as code and goldens stay the same."""
+    """Refuses flows whose goldens do not hold; `interpreter` runs them. Remembers each answer while code and goldens are the same."""
 
     home: LocalWorkspace
     interpreter: Callable[[], str] = lambda: sys.executable
     _known: dict[str, tuple[object, FlowValidationError | None]] = field(default_factory=dict)
 
     def refuse(self, content: Path, digests: dict[str, str], *, is_approved: bool) -> dict[str, FlowValidationError]:
-        """Of the flows with these `digests`, whose modules lie in `content`, those whose goldens do not hold, and why."""
+        """The errors of the flows whose goldens do not hold, by name; their modules lie in `content`, `digests` are theirs."""
         if self.home.settings().deploy.gate != GATE or is_approved:
             return {}
-        seen = {name: (digests[name], facts) for name, facts in facts_of(self.home, digests).items()}
-        unknown = [name for name, facts in seen.items() if self._known.get(name, (None,))[0] != facts]
+        facts = {name: (digests[name], headers) for name, headers in facts_of(self.home, digests).items()}
+        unknown = [name for name, key in facts.items() if self._known.get(name, (None,))[0] != key]
         if unknown:
-            found = run_goldens(self.home, content, unknown, self.interpreter())
-            self._known |= {name: (seen[name], found.get(name)) for name in unknown}
-        return {name: error for name in seen if (error := self._known[name][1]) is not None}
+            errors = run_goldens(self.home, content, unknown, self.interpreter())
+            self._known |= {name: (facts[name], errors.get(name)) for name in unknown}
+        return {name: error for name in facts if (error := self._known[name][1]) is not None}
 
 
 def golden_facts(home: LocalWorkspace) -> object:
-    """What tells that goldens were kept or updated, where they are a gate."""
+    """A value that changes when goldens are kept or updated; None where they are no gate."""
     if home.settings().deploy.gate != GATE:
         return None
     return facts_of(home)
 
 
 def facts_of(home: LocalWorkspace, names: Collection[str] | None = None) -> dict[str, object]:
-    """Of each flow with goldens, or of these, their headers as they are: equal while nobody keeps or updates one."""
+    """The state of the golden headers of each flow, or of `names`: equal while nobody keeps or updates one."""
     from data_engine.plan.golden import flows_with_goldens, goldens_folder, goldens_of
 
     goldens = goldens_folder(home)
@@ -67,17 +67,17 @@ def facts_of(home: LocalWorkspace, names: Collection[str] | None = None) -> dict
 
 
 def _facts(paths: Collection[Path]) -> tuple[tuple[str, int, int], ...]:
-    found = []
+    stats = []
     for path in paths:
         with suppress(OSError):
             facts = path.stat()
-            found.append((path.name, facts.st_size, facts.st_mtime_ns))
-    return tuple(found)
+            stats.append((path.name, facts.st_size, facts.st_mtime_ns))
+    return tuple(stats)
 
 
 def written_by(command: Sequence[str], *, folder: Path | None, limit_s: float) -> tuple[list[bytes], int | None]:
-    """The lines that a Python process writes which runs authors' code in `folder`, and its exit code; None where it was ended, with all it
-    started, after `limit_s`.
+    """Run authors' code in a Python process in `folder`: its output lines and exit code, None where it and all it started was ended
+    after `limit_s`.
 
     Raises:
         OSError: it cannot be started.
@@ -107,9 +107,9 @@ def written_by(command: Sequence[str], *, folder: Path | None, limit_s: float) -
 def run_goldens(
     home: LocalWorkspace, content: Path, names: Collection[str], interpreter: str
 ) -> dict[str, FlowValidationError]:
-    """Run the goldens of these flows in a process of their own; for each flow whose goldens do not hold the error.
+    """Run the goldens of these flows in a process of their own; the error of each flow whose goldens do not hold.
 
-    Without an answer within the limit of a plan all of them are in question.
+    Without an answer within the limit of a plan each flow has an error.
     """
     from data_engine.plan.golden import GoldenResult, not_held, worst
     from data_engine.plan.plan import LIMIT_S
@@ -123,15 +123,15 @@ def run_goldens(
     if status is not None:
         how = f"the process that ran them ended (exit code {status})"
     try:
-        told: dict[str, Any] = json.loads(lines[-1])
-        results = [GoldenResult.read(one) for one in told["results"]]
+        answer: dict[str, Any] = json.loads(lines[-1])
+        results = [GoldenResult.read(golden) for golden in answer["results"]]
     except (IndexError, ValueError, KeyError, TypeError):
         return {name: _unanswered(name, how) for name in names}
     return {name: not_held(name, bad) for name, bad in worst(results).items()}
 
 
 def child(root: str, content: str, *names: str) -> None:
-    """The child's part: run them, and print what was found."""
+    """Run the goldens in the child process, and print the results."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what steps print is not the answer
     from data_engine.notebook.load import FlowModules
@@ -142,7 +142,7 @@ def child(root: str, content: str, *names: str) -> None:
         home.layout.flow_modules_dir, cache_dir=home.local.compiled_flow_modules_dir, content=Path(content)
     )
     results = check_goldens(home, modules, names)
-    answers.write(json.dumps({"results": [one.as_dict() for one in results]}, default=str) + "\n")
+    answers.write(json.dumps({"results": [golden.as_dict() for golden in results]}, default=str) + "\n")
     answers.flush()
 
 

@@ -1,5 +1,7 @@
-"""The deployments' files on the share, as the owner looks after them: whole as long as a flow runs them, gone when none may;
-and a module put back from them into the authored folder, where what lies there is never replaced."""
+"""Maintain the deployments' files on the share: repair those that flows run, and remove those that nothing needs.
+
+Also restores a module from them into the authored folder, where no existing file is replaced.
+"""
 
 from __future__ import annotations
 
@@ -26,17 +28,17 @@ from data_engine.status.deployed_before import flow_called, history_of, kept_ids
 
 @frozen
 class MendedSets:
-    """Flows of which a file of what they run was missing or damaged: those `mended`, and those of which no whole copy is left."""
+    """The flows with missing or damaged files in their set: those `mended`, and those `lost`, without a whole copy."""
 
     mended: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
 
 
 def mend(home: LocalWorkspace, flows: Collection[str] | None = None, *, may_write: bool = True) -> MendedSets:
-    """Write anew what is damaged of what `flows` (None: all) run, on the share from this machine's copy and here from the share's.
+    """Repair the sets that `flows` (None: all) run, on the share from this machine's copy and here from the share's.
 
-    Of named flows their own modules are looked at and what is no flow's, as helpers; of all every file of their sets.
-    Without `may_write` it is only looked: what could be mended is told as `mended`.
+    For named flows it checks their own modules and files of no flow, as helpers; for all every file of their sets.
+    Without `may_write` it only looks: `mended` are then those that could be.
 
     Raises:
         OSError: the share is away.
@@ -45,9 +47,9 @@ def mend(home: LocalWorkspace, flows: Collection[str] | None = None, *, may_writ
     files, sets = home.deployment_files(), home.deployments()
     live = deployment_status.live_deployments(deployments.published(home.ledger()))
     runs: dict[str, list[str]] = {}
-    for flow, one in live.items():
+    for flow, deployment in live.items():
         if flows is None or flow in flows:
-            runs.setdefault(one.set_id, []).append(flow)
+            runs.setdefault(deployment.set_id, []).append(flow)
 
     def is_needed(path: str) -> bool:
         name = Path(path).stem
@@ -63,7 +65,7 @@ def mend(home: LocalWorkspace, flows: Collection[str] | None = None, *, may_writ
                 continue
             mended += of
             if may_write:
-                with suppress(FlowValidationError):  # told by who wants to run it
+                with suppress(FlowValidationError):  # reported when it is to run
                     sets.copy_of(set_id)
         elif (contents := sets.contents_of(set_id)) is None:
             lost += of
@@ -83,7 +85,7 @@ def _has_all(folder: Path, sizes: Mapping[str, int]) -> bool:
 
 
 class DeployedSets:
-    """The sets of one workspace; `clock` tells how long nothing has pointed to one."""
+    """The sets of one workspace; `clock` measures how long nothing has pointed to one."""
 
     def __init__(self, home: LocalWorkspace, clock: Callable[[], float] = boot_clock) -> None:
         self._home = home
@@ -92,7 +94,7 @@ class DeployedSets:
         self._clock = clock
 
     def check(self) -> str | None:
-        """Write anew from this machine's own copy what is damaged of what flows run; in words what cannot be.
+        """Repair the sets that flows run; the words about those that cannot be.
 
         Raises:
             OSError: the share is away.
@@ -101,20 +103,20 @@ class DeployedSets:
         return lost_words(lost) if lost else None
 
     def collect(self, may_go_on: Callable[[], bool]) -> None:
-        """Remove the sets that neither a deployment that is kept nor a request names, and the blobs that no set names.
+        """Remove the sets that no kept deployment and no request names, and the blobs that no set names.
 
         Raises:
             OSError: the share is away.
         """
         rows = deployments.published(self._home.ledger())
-        kept = kept_ids(rows, self._home.settings())
-        stays = {one.set_id for one in rows if one.id in kept}
+        ids = kept_ids(rows, self._home.settings())
+        stays = {row.set_id for row in rows if row.id in ids}
         stays |= {request.set_id for request in self._requests.listed().values()}
         self._files.collect(stays, now_s=self._clock(), may_go_on=may_go_on)
 
 
 def lost_words(flows: Collection[str]) -> str:
-    """That no whole copy is left of what these flows run, and what lets them run again.
+    """Say that no whole copy is left of what these flows run, and what lets them run again.
 
     Example:
         >>> lost_words(["claims"])
@@ -127,12 +129,12 @@ def lost_words(flows: Collection[str]) -> str:
 
 
 def restore(home: LocalWorkspace, name: str, to: str | None, *, copy: bool) -> tuple[Path, ...]:
-    """Put the module of a flow back as it was deployed, with those of its helpers that are not there; what was written. `copy`: also
-    where the notebook has another name or place now.
+    """Restore the module of a flow as it was deployed, with its missing helpers; the paths written. `copy`: also where the notebook
+    has another name or place now.
 
     Raises:
         FlowValidationError: it was not deployed, a module of this name is there, or it cannot be written.
-        DamagedSetError: what was deployed cannot be had whole.
+        DamagedSetError: no whole copy of the deployment is left.
     """
     rows, deployments = history_of(home), home.deployments()
     name = flow_called(rows, check_flow_name(name))
@@ -144,8 +146,7 @@ def restore(home: LocalWorkspace, name: str, to: str | None, *, copy: bool) -> t
 
 
 def put_back(name: str, contents: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
-    """Put the module `name` of a set with these `contents` into the authored `folder`, and those of its helpers that are not
-    there; what was written.
+    """Write the module `name` of a set with these `contents` into the authored `folder`, with its missing helpers; the paths written.
 
     Raises:
         FlowValidationError: a module of this name is there, or it cannot be written.
@@ -165,10 +166,10 @@ def put_back(name: str, contents: Mapping[str, bytes], folder: Path) -> tuple[Pa
             where=str(there[0]),
             fix=f"rename it, and ask again; `{cli_line('rollback', name)}` lets production run what it ran before, and leaves the file as it is",
         )
-    wanted = {file: contents[file] for file in sorted(files_of(name) & contents.keys())}
-    wanted |= {file: data for file, data in helpers.items() if not os.path.lexists(folder / file)}
+    files = {file: contents[file] for file in sorted(files_of(name) & contents.keys())}
+    files |= {file: data for file, data in helpers.items() if not os.path.lexists(folder / file)}
     written = []
-    for file, data in wanted.items():
+    for file, data in files.items():
         path = folder / file
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

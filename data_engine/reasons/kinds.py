@@ -1,7 +1,7 @@
-"""The table of reasons: of each kind its fields, its sentence for people, its remedy and its look.
+"""The table of reasons: the fields of each kind, its sentence for people, its remedy and its look.
 
-The planner returns them, and so `explain`, the panel and the engine's own choice cannot disagree. Programs read `kind` and the
-fields; nothing reads the words. How a sentence is filled is in `data_engine/reasons/remedies.py`.
+The planner returns them, so `explain`, the panel and the engine's own choice cannot disagree. Programs read `kind` and the
+fields, never the words. `data_engine/reasons/remedies.py` fills the sentences.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def _running_text(why: Running) -> str:
 
 @reason("running", _running_text, remedies.end_run, LIVE)
 class Running(Reason):
-    """A run for it is under way, the one of this id, or next in line; `pid` is another process than the daemon's that it is in."""
+    """A run for it is under way (`run_id`), or next in line; `pid` is its process where that is not the daemon's."""
 
     run_id: str | None = field(default=None, compare=False)
     pid: int | None = field(default=None, compare=False)
@@ -313,24 +313,24 @@ def _owned_elsewhere_text(why: OwnedElsewhere) -> str:
 @reason(
     "owned_elsewhere",
     _owned_elsewhere_text,
-    lambda asked: f"`{asked.command('lease request')}` asks {asked.why.owner} for the workspace",
+    lambda facts: f"`{facts.command('lease request')}` asks {facts.why.owner} for the workspace",
 )
 class OwnedElsewhere(Reason):
-    """Another workstation owns the workspace; whether its engine is on, None where that is not known to be so still."""
+    """Another workstation owns the workspace; whether its engine is on, None where that is not known any more."""
 
     owner: str
     is_engine_on: bool | None = None
 
 
-@reason("engine_off", "the engine is off", lambda asked: f"{asked.start} lets flows run by themselves")
+@reason("engine_off", "the engine is off", lambda facts: f"{facts.start} lets flows run by themselves")
 class EngineOff(Reason):
     """Nobody has started the engine."""
 
 
 @frozen
 class GroupRun(Record):
-    """A run that keeps its group busy, in the process `pid`; `in_daemon` where that is the daemon, which alone it can be asked of to
-    end it."""
+    """A run that keeps its group busy, in the process `pid`; `in_daemon` where that is the daemon, which alone can end a run by
+    request."""
 
     flow: str
     run_id: str
@@ -368,7 +368,7 @@ class WaitingForWorker(Reason):
     PENDING,
 )
 class WaitingForShare(Reason):
-    """This machine owns the workspace, and cannot prove it just now."""
+    """This machine owns the workspace, but cannot write its heartbeat now."""
 
 
 @reason(
@@ -392,7 +392,7 @@ def _looks_text(why: Looks) -> str:
 
 @reason("looks", _looks_text)
 class Looks(Reason):
-    """How often a poll flow's folder is looked through, as measured; `wakes` when file events come in between."""
+    """How often a poll flow's folder is scanned, as measured; `wakes` when file events come in between."""
 
     every_s: float
     took_s: float = 0.0
@@ -406,7 +406,7 @@ class Looks(Reason):
     FAILED,
 )
 class Broken(Reason):
-    """The module does not become a flow: the parts of its error."""
+    """The module is no flow: the parts of its error."""
 
     what: str
     where: str | None = None
@@ -419,11 +419,11 @@ def _edited_text(why: Edited) -> str:
     return f"{status.text}: what is deployed runs" + (f"\n{why.error}" if why.error else "")
 
 
-@reason("edited", _edited_text, lambda asked: f"{remedies.not_deployed(asked)} as it is now")
+@reason("edited", _edited_text, lambda facts: f"{remedies.not_deployed(facts)} as it is now")
 class Edited(Reason):
-    """The module differs from what is deployed, in these cells and helpers where they are known; `error` is why it is broken now,
-    or waits for somebody who knows that the deployed flow `shares_with` writes its mirror. Nobody has edited it since production
-    was `rolled_back_to` an earlier deployment, where that is given."""
+    """The module differs from what is deployed, in these cells and helpers where known; `error` is why it is broken now, or needs a
+    confirmation because the deployed flow `shares_with` writes its mirror. With `rolled_back_to`, the deployment that production
+    went back to, nobody has edited it since then."""
 
     sparse: ClassVar = ("rolled_back_to", "rolled_back_utc")
 
@@ -435,7 +435,7 @@ class Edited(Reason):
     rolled_back_utc: str | None = None
 
 
-@reason("module_gone", lambda why: why.deployment_status.text, lambda asked: asked.why.deployment_status.fix)
+@reason("module_gone", lambda why: why.deployment_status.text, lambda facts: facts.why.deployment_status.fix)
 class ModuleGone(Reason):
     """The `file` of the flow is not there any more, and what is deployed runs on; `renamed_to` is the flow that it is now,
     `moved_to` where it lies in a subfolder."""
@@ -446,7 +446,7 @@ class ModuleGone(Reason):
 
     @property
     def deployment_status(self) -> DeploymentStatus:
-        """The same as a deployment status, which words it."""
+        """The reason as a deployment status, which has its words."""
         return DeploymentStatus("gone", file=self.file, renamed_to=self.renamed_to, moved_to=self.moved_to)
 
 
@@ -459,8 +459,8 @@ def _undeployed_text(why: Undeployed) -> str:
 
 @reason("undeployed", _undeployed_text, remedies.undeployed)
 class Undeployed(Reason):
-    """The `flow` ran here once, and its module is gone; `by` let it run no more. `renamed_to` is the flow that goes on in its
-    place, `is_kept` says that its code is still there."""
+    """The `flow` ran here once, and its module is gone; the person `by` ended it. `renamed_to` is the flow that replaces it, `is_kept`
+    says that its code is kept."""
 
     flow: str
     at_utc: str
@@ -494,14 +494,14 @@ class NotDeployed(Reason):
 
     @property
     def in_short(self) -> NotDeployed:
-        """The same as each of its files says it, where the flow itself tells what to do."""
+        """The reason for each of its files, without the remedy, which the flow's own row has."""
         error = None if self.error is None or self.shares_with is not None else self.error.partition("\n")[0]
         return replace(self, error=error)
 
 
 @reason("requested", "{said}", "`{command:status}` shows the answer")
 class Requested(Reason):
-    """Somebody has asked the owner, on another workstation, to do something with the flow; `said` is how far that is."""
+    """Somebody has asked the owner, on another workstation, to do something with the flow; `said` is its progress in words."""
 
     said: str
 
@@ -518,7 +518,7 @@ class Stopping(Reason):
     run_id: str
 
 
-@reason("trouble", "{what}", lambda asked: asked.why.fix or filled("`{command:doctor}` says what is wrong", asked))
+@reason("trouble", "{what}", lambda facts: facts.why.fix or filled("`{command:doctor}` says what is wrong", facts))
 class Trouble(Reason):
     """This machine cannot start or store any work just now; `fix` is what helps."""
 
@@ -533,7 +533,7 @@ class NotLookedAt(Reason):
 
 @reason("daemon_silent", "the daemon (pid {pid}) does not answer", remedies.SILENT_FIX)
 class DaemonSilent(Reason):
-    """This machine's daemon is there and does not answer, so nobody knows what it does: it is frozen, or its machine swaps."""
+    """This machine's daemon does not answer, so its state is unknown: it is frozen, or its machine swaps."""
 
     pid: int | None
 
@@ -546,7 +546,7 @@ def _expected_text(why: Expected) -> str:
 
 @reason("expected", _expected_text, look=READY)
 class Expected(Reason):
-    """When the next success is due, as `Flow.expect` says. `tz` is the zone that time is meant in, None for this machine's."""
+    """When the next success is due by `Flow.expect`. `tz` is the zone of that time, None for this machine's."""
 
     due_utc: str
     tz: str | None = None
@@ -554,7 +554,7 @@ class Expected(Reason):
 
 @reason("late", "late since {since_utc:clock}[: {reason}]", remedies.RUN_NOW, LOST)
 class Late(Reason):
-    """No success by the time that `Flow.expect` says, and `reason` is what is in the way, as far as that is known."""
+    """No success by the time of `Flow.expect`; `reason` is what prevents it, as far as known."""
 
     since_utc: str
     tz: str | None = None
@@ -570,8 +570,8 @@ class Late(Reason):
     DOUBTFUL,
 )
 class Overlong(Reason):
-    """A run that has begun at `since_utc` takes longer than the `within_s` that `Flow.expect` gives it; `pid` is its process, where
-    that is not the daemon's."""
+    """A run that began at `since_utc` takes longer than the `within_s` of `Flow.expect`; `pid` is its process where that is not the
+    daemon's."""
 
     since_utc: str
     within_s: float
@@ -587,7 +587,7 @@ _DONE_AGAIN: Mapping[str | None, str] = {
     "backfill": "its backfill goes on as soon as a daemon runs",
     "nothing": "nothing runs it again by itself",
 }
-"""What follows for a run that was abandoned."""
+"""What runs an abandoned run again, in words."""
 
 
 def _last_run_failed_text(why: LastRunFailed) -> str:
@@ -598,8 +598,8 @@ def _last_run_failed_text(why: LastRunFailed) -> str:
 
 @reason("last_run_failed", _last_run_failed_text, remedies.last_run_failed, FAILED)
 class LastRunFailed(Reason):
-    """The last run of a flow that holds no files did not end well; `error` is the first line of why. `again` says of one that was
-    abandoned what does it again: "slot", "newest_slot", "interval", "backfill" or "nothing"."""
+    """The last run of a flow that holds no files did not end well; `error` is the first line of why. `again` is what runs an abandoned
+    one again: "slot", "newest_slot", "interval", "backfill" or "nothing"."""
 
     status: str
     run_id: str
@@ -628,8 +628,9 @@ def _last_written_text(why: LastWritten) -> str:
 
 @reason("last_written", _last_written_text, remedies.last_written)
 class LastWritten(Reason):
-    """Which run wrote the file at `path` last, with which `params`; of a run without a source its `inputs`, and how many `more`. `state`
-    is how the file is now: "as_written", "changed", "gone", "source_gone" (with the source that it was made of) or "unknown". A run that is forgotten has no id."""
+    """The run that wrote the file at `path` last, with its `params`; for a run without a source also its `inputs`, and how many `more`.
+    `state` of the file now: "as_written", "changed", "gone", "source_gone" (it and its source) or "unknown". A run that the history has
+    forgotten has no id."""
 
     path: str
     run_id: str | None = None
@@ -646,7 +647,7 @@ class LastWritten(Reason):
     "`{on_run:log}` shows them",
 )
 class LastRunWarned(Reason):
-    """The flow's last run has so many warnings in its log."""
+    """The flow's last run has `count` warnings in its log."""
 
     count: int
     run_id: str
@@ -654,14 +655,14 @@ class LastRunWarned(Reason):
 
 @reason("more", "and {count:,} more: ask for one by its path")
 class More(Reason):
-    """So many more sources than are listed."""
+    """The `count` of sources that are not listed."""
 
     count: int
 
 
 @reason("other", "{said}")
 class Other(Reason):
-    """A reason that this version does not know, in the words of the daemon that told it."""
+    """A reason that this version does not know, in the words of the daemon that sent it."""
 
     said: str = ""
 
@@ -675,7 +676,7 @@ def _slots_passed_text(why: SlotsPassed) -> str:
 
 @reason("slots_passed", _slots_passed_text, remedies.slots_passed)
 class SlotsPassed(Reason):
-    """So many slots of the schedule passed without a run, and none will have one by itself, from `first_utc` to `last_utc`."""
+    """`count` slots of the schedule passed without a run and will not get one by themselves, from `first_utc` to `last_utc`."""
 
     count: int
     first_utc: str
@@ -693,20 +694,20 @@ WhyDue: TypeAlias = New | Changed | Interrupted | Freed | Retried | Slot | Tick 
 
 
 def read_reason(facts: Mapping[str, Any]) -> Reason:
-    """The reason that a JSON object tells of.
+    """The reason in a JSON object.
 
     Example:
         >>> read_reason(Settling(0.5).as_dict()), read_reason({"kind": "of tomorrow"}).kind
         (Settling(left_s=0.5), 'other')
     """
     kind: Any = KINDS.get(str(facts.get("kind")), Other)
-    required = {one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING}
-    found: Reason = kind.read(facts) if facts.keys() >= required else Other(str(facts.get("kind")))
-    return found
+    required = {spec.name for spec in fields(kind) if spec.default is MISSING and spec.default_factory is MISSING}
+    why: Reason = kind.read(facts) if facts.keys() >= required else Other(str(facts.get("kind")))
+    return why
 
 
 def word_of(why: Reason) -> str:
-    """What the remedy of a reason begins with.
+    """The words that begin a reason's remedy.
 
     Example:
         >>> word_of(EngineOff()), word_of(Undeployed("claims", "2026-01-05T06:00:00+00:00", "anna", "parts"))
@@ -718,12 +719,12 @@ def word_of(why: Reason) -> str:
 
 
 MOST_NAMED = 20
-"""Of a flow; a folder may hold a hundred thousand files."""
+"""Waiting runs named for one flow; a folder may hold a hundred thousand files."""
 
 
 @frozen
 class NextRun(Record):
-    """A run that waits: the id that it will have, and the `source` that it is for."""
+    """A waiting run: its later id, and its `source`."""
 
     run_id: str
     source: str | None = None
@@ -736,8 +737,8 @@ class NextRun(Record):
 
 @frozen
 class WaitingRuns(Record):
-    """Runs of one flow that wait in this daemon for the same thing: `count` of them, the next for `source`, and `why`; None
-    where it is about to begin. `runs` are the first of them, by which each can be stopped alone.
+    """Runs of one flow that wait in this daemon for the same reason: `count` of them, the next for `source`, and `why` (None: about to
+    begin). `runs` are the first of them, each with the id to stop it by.
 
     Example:
         >>> from data_engine.reasons.kinds import ByHand
@@ -756,7 +757,7 @@ class WaitingRuns(Record):
 
     @property
     def reason(self) -> str:
-        """What it waits for, in words."""
+        """The reason that they wait for, in words."""
         return "about to begin" if self.why is None else self.why.text
 
     @property

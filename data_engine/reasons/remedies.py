@@ -1,4 +1,4 @@
-"""What a row of the table of reasons is: how its sentence is filled, and the remedies that depend on more than its fields."""
+"""A row of the table of reasons: how its sentence is filled, and the remedies that depend on more than its fields."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from data_engine.marks import IDLE, Look, Mark
 from data_engine.record import Record, frozen
 
 DAEMON_ENDING = "daemon_ending"
-"""The kind of what keeps flows from running that is no reason of its own: the daemon only waits for its running work."""
+"""The kind of a block that is no reason of its own: the daemon only waits for its running work."""
 
 FLOW_GONE = ("undeployed",)
-"""What keeps a flow from running that is neither in production nor a notebook any more."""
+"""The block of a flow that is neither in production nor a notebook any more."""
 
 DEPEND = frozenset(
     ("held", "held_slot", "retry_later", "done", "disabled", "engine_off", "last_run_failed", "last_written")
@@ -24,10 +24,10 @@ DEPEND = frozenset(
 """The kinds of reasons whose remedy depends on what else keeps the flow from running."""
 
 SILENT_FIX = f"wait until it answers, or end it: `{cli_line('kill')}`"
-"""What can be done about a daemon that is there and does not answer."""
+"""The remedy for a daemon that does not answer."""
 
 STOPS_AT = "next step, map item, context.log or context.progress"
-"""Where a run that was asked to stop ends, for people: what asks `may_work` of `data_engine/flow/control.py` before it goes on."""
+"""Where a run that was asked to stop ends, for people: each place that calls `may_work` of `data_engine/flow/control.py`."""
 
 STOP_RUN = f"`{{on_run:stop}}` ends it at its {STOPS_AT}"
 SEE_STATUS = "`{command:status}` shows what runs"
@@ -39,9 +39,9 @@ CORRECT_SOURCE = (
 
 
 @frozen
-class Asked:
-    """What a remedy is made of: the reason with its flow and source, what corrects the code (`mend`), and what else keeps the flow
-    from running (`blocked_by`, kinds)."""
+class RemedyFacts:
+    """The facts that a remedy is made of: the reason with its flow and source, the fix of the code (`mend`), and the kinds of what
+    else keeps the flow from running (`blocked_by`)."""
 
     why: Any
     flow: str
@@ -59,7 +59,7 @@ class Asked:
         return cli_line(*verb.split(), self.flow, *words)
 
     def on_source(self, verb: str) -> str:
-        """The command for the source alone; without one for all."""
+        """The command for the source, or for all without one."""
         return self.on_flow(verb, *(["--source", self.source] if self.source else []))
 
     def on_run(self, verb: str) -> str:
@@ -68,18 +68,18 @@ class Asked:
 
     @property
     def run_verb(self) -> str:
-        """What runs the flow as it stands: one that is not deployed runs here, once."""
+        """The command that runs the flow: one that is not deployed runs here, once."""
         return "run --once" if "not_deployed" in self.blocked_by else "run"
 
     @property
     def start(self) -> str:
-        """What starts the engine."""
+        """The command that starts the engine."""
         ending = f", once the daemon has ended (it waits for its running work; `{cli_line('kill')}` ends it now),"
         return f"`{cli_line('start')}`" + (ending if DAEMON_ENDING in self.blocked_by else "")
 
     @property
     def fix(self) -> str:
-        """What corrects the code, before what runs it again."""
+        """The fix of the code, before the command that runs it again."""
         return f"; {self.mend}" if self.mend else ""
 
 
@@ -92,11 +92,11 @@ def remedy_of(
     *,
     is_batch: bool = False,
 ) -> str | None:
-    """What changes it, with the command; None where it changes by itself, or is as it should be.
+    """The remedy for a reason, with the command; None where it changes by itself, or nothing is wrong.
 
-    `mend` is the fix of the error of a source that is held. Without a `source` the words are about any of them. `blocked_by`
-    are the kinds of what keeps the whole flow from running, so that a command that cannot work now is not named alone. A flow that
-    `is_batch` runs for all of its files at once.
+    `mend` is the fix of the error of a held source. Without a `source` the words are about any of them. `blocked_by` are the kinds
+    of what keeps the whole flow from running, so that a command that cannot work now is not named alone. A flow that `is_batch`
+    runs for all of its files at once.
 
     Example:
         >>> from data_engine.reasons.kinds import Disabled, HeldSlot, Settling
@@ -108,57 +108,57 @@ def remedy_of(
     remedy = why.row.remedy
     if remedy is None:
         return None
-    asked = Asked(why, flow, source, mend, blocked_by, is_batch)
-    return filled(remedy, asked) if isinstance(remedy, str) else remedy(asked)
+    facts = RemedyFacts(why, flow, source, mend, blocked_by, is_batch)
+    return filled(remedy, facts) if isinstance(remedy, str) else remedy(facts)
 
 
-def retried(asked: Asked) -> str:
-    """What tries again what is held, as things are now."""
-    it = "it" if asked.source or asked.why.kind == "held_slot" else "all of them"
-    if "not_deployed" in asked.blocked_by:
-        if asked.is_batch:
-            return f"`{asked.on_flow('run --once')}` runs it for all of its files here, once"
-        return f"`{asked.on_source('run --once')}` runs {it} here, once"
-    first = f"`{asked.on_flow('enable')}`, then " if "disabled" in asked.blocked_by else ""
-    if "engine_off" in asked.blocked_by:
-        return f"{first}{asked.start} tries {it} again, with all that is held"
-    when = "now" if asked.why.kind == "retry_later" else "again"
-    change = ", or a change," if asked.why.kind == "held" else ""
-    return f"{first}`{asked.on_source('retry')}`{change} tries {it} {when}"
+def retried(facts: RemedyFacts) -> str:
+    """The command that retries what is held, by the flow's state."""
+    it = "it" if facts.source or facts.why.kind == "held_slot" else "all of them"
+    if "not_deployed" in facts.blocked_by:
+        if facts.is_batch:
+            return f"`{facts.on_flow('run --once')}` runs it for all of its files here, once"
+        return f"`{facts.on_source('run --once')}` runs {it} here, once"
+    first = f"`{facts.on_flow('enable')}`, then " if "disabled" in facts.blocked_by else ""
+    if "engine_off" in facts.blocked_by:
+        return f"{first}{facts.start} tries {it} again, with all that is held"
+    when = "now" if facts.why.kind == "retry_later" else "again"
+    change = ", or a change," if facts.why.kind == "held" else ""
+    return f"{first}`{facts.on_source('retry')}`{change} tries {it} {when}"
 
 
-def held(asked: Asked) -> str:
-    """Of a source whose run failed first where its error is seen."""
-    if asked.why.status != "failed" or asked.why.run_id is None:
-        return retried(asked)
-    return f"`{asked.on_run('log')}` shows the whole error{asked.fix}; {retried(asked)}"
+def held(facts: RemedyFacts) -> str:
+    """The retry; after a failure first the command that shows the error."""
+    if facts.why.status != "failed" or facts.why.run_id is None:
+        return retried(facts)
+    return f"`{facts.on_run('log')}` shows the whole error{facts.fix}; {retried(facts)}"
 
 
-def last_run_failed(asked: Asked) -> str:
-    """Where its error is seen, and what runs it again."""
-    shows = "shows how far it got" if asked.why.status == "abandoned" else "shows the whole error"
-    return f"`{asked.on_run('log')}` {shows}{asked.fix}; `{asked.on_flow(asked.run_verb)}` runs it again"
+def last_run_failed(facts: RemedyFacts) -> str:
+    """The commands that show its error, and run it again."""
+    shows = "shows how far it got" if facts.why.status == "abandoned" else "shows the whole error"
+    return f"`{facts.on_run('log')}` {shows}{facts.fix}; `{facts.on_flow(facts.run_verb)}` runs it again"
 
 
-def slots_passed(asked: Asked) -> str:
+def slots_passed(facts: RemedyFacts) -> str:
     """The backfill that runs them."""
-    since, until = asked.why.days
+    since, until = facts.why.days
     words = ("--since", since, "--until", until, "--reprocess", "missing")
-    return f"`{asked.on_flow('backfill', *words)}` runs them"
+    return f"`{facts.on_flow('backfill', *words)}` runs them"
 
 
-def end_run(asked: Asked) -> str | None:
-    """What ends a run that is under way, by where it is."""
-    if asked.why.pid is not None:
-        return _end_it_there(asked.why.pid)
-    return filled(STOP_RUN, asked) if asked.why.run_id else None
+def end_run(facts: RemedyFacts) -> str | None:
+    """The way to end a run, by the process it is in."""
+    if facts.why.pid is not None:
+        return _end_it_there(facts.why.pid)
+    return filled(STOP_RUN, facts) if facts.why.run_id else None
 
 
-def waits_for_group(asked: Asked) -> str:
-    """What ends the run that it waits for."""
-    runs = asked.why.runs
+def waits_for_group(facts: RemedyFacts) -> str:
+    """The way to end the run that it waits for."""
+    runs = facts.why.runs
     if not runs:
-        return filled(SEE_STATUS, asked)
+        return filled(SEE_STATUS, facts)
     if not runs[0].in_daemon:
         return _end_it_there(runs[0].pid)
     return f"`{cli_line('stop', runs[0].run_id[:SHORT_ID])}` ends what it waits for, at its {STOPS_AT}"
@@ -168,70 +168,70 @@ def _end_it_there(pid: int) -> str:
     return f"end it where it runs, in process {pid}: with Ctrl-C, or by an interrupt of the kernel"
 
 
-def disabled(asked: Asked) -> str:
-    """Enabling it, and starting the engine where that is off."""
-    enable = f"`{asked.on_flow('enable')}` lets it run by itself"
-    return f"{enable}, and {asked.start} starts the engine" if "engine_off" in asked.blocked_by else enable
+def disabled(facts: RemedyFacts) -> str:
+    """The commands that enable it, and start an engine that is off."""
+    enable = f"`{facts.on_flow('enable')}` lets it run by itself"
+    return f"{enable}, and {facts.start} starts the engine" if "engine_off" in facts.blocked_by else enable
 
 
-def done(asked: Asked) -> str:
-    """What runs it again."""
-    if asked.is_batch:
-        return f"`{asked.on_flow(asked.run_verb)}` runs it again, for all of its files"
-    if asked.why.by_earlier:
-        return f"`{asked.on_flow('backfill', '--reprocess', 'all')}` runs all files again"
-    if asked.source:
-        return f"`{asked.on_source(asked.run_verb)}` runs it again"
-    return f"`{asked.on_flow(asked.run_verb)} --source FILE` runs it again"
+def done(facts: RemedyFacts) -> str:
+    """The command that runs it again."""
+    if facts.is_batch:
+        return f"`{facts.on_flow(facts.run_verb)}` runs it again, for all of its files"
+    if facts.why.by_earlier:
+        return f"`{facts.on_flow('backfill', '--reprocess', 'all')}` runs all files again"
+    if facts.source:
+        return f"`{facts.on_source(facts.run_verb)}` runs it again"
+    return f"`{facts.on_flow(facts.run_verb)} --source FILE` runs it again"
 
 
-def not_deployed(asked: Asked) -> str:
-    """What is to be corrected first, and the deploy."""
-    error, shared = asked.why.error, asked.why.shares_with
-    deploy = f"`{asked.on_flow('deploy')}` lets production run it"
-    if getattr(asked.why, "rolled_back_to", None) is not None and not error:  # who went back does not want it as it is
+def not_deployed(facts: RemedyFacts) -> str:
+    """The correction it needs first, and the deploy."""
+    error, shared = facts.why.error, facts.why.shares_with
+    deploy = f"`{facts.on_flow('deploy')}` lets production run it"
+    if getattr(facts.why, "rolled_back_to", None) is not None and not error:  # who went back does not want it as it is
         return f"correct what made you go back, then {deploy}"
     if shared is not None:
-        both = f"`{asked.on_flow('deploy', '--yes')}` lets both write there"
+        both = f"`{facts.on_flow('deploy', '--yes')}` lets both write there"
         return f"give it another mirror(root=...) than that of {shared}, then {deploy}; {both}"
     return f"correct what is wrong, then {deploy}" if error else deploy
 
 
-def last_written(asked: Asked) -> str | None:
-    """The log of the run that wrote it; of an output that is gone also what makes it again."""
-    if asked.why.run_id is None:
+def last_written(facts: RemedyFacts) -> str | None:
+    """The log of the run that wrote it; for an output that is gone also the command that makes it again."""
+    if facts.why.run_id is None:
         return None
-    shown = f"`{asked.on_run('log')}` shows all of it"
-    if asked.why.state == "source_gone":
-        return f"`{asked.on_flow('tidy', '--back')}` moves back what was moved aside last; {shown}"
-    if asked.why.state != "gone" or "undeployed" in asked.blocked_by:
+    shown = f"`{facts.on_run('log')}` shows all of it"
+    if facts.why.state == "source_gone":
+        return f"`{facts.on_flow('tidy', '--back')}` moves back what was moved aside last; {shown}"
+    if facts.why.state != "gone" or "undeployed" in facts.blocked_by:
         return shown
-    again = "makes it again, where it is given those parameters" if asked.why.params else "makes it again"
-    return f"`{asked.on_source(asked.run_verb)}` {again}; {shown}"
+    again = "makes it again, where it is given those parameters" if facts.why.params else "makes it again"
+    return f"`{facts.on_source(facts.run_verb)}` {again}; {shown}"
 
 
-def name_filtered(asked: Asked) -> str:
-    """Another name, but for what Excel and Word make and remove themselves."""
-    if asked.why.part.startswith("~$"):
+def name_filtered(facts: RemedyFacts) -> str:
+    """Another name, except for files that Excel and Word make and remove themselves."""
+    if facts.why.part.startswith("~$"):
         return "nothing: Excel or Word made it beside a file that is open there, and removes it when that is closed"
     return "give it another name"
 
 
-def undeployed(asked: Asked) -> str:
-    """Where it is now, or what brings it back."""
-    if asked.why.renamed_to is not None:
-        return f"`{cli_line('explain', asked.why.renamed_to)}` shows it"
-    if not asked.why.is_kept:
-        return f"`{asked.on_flow('runs')}` shows what it did"
-    return f"`{asked.on_flow('restore')}` brings its notebook back, `{asked.on_flow('rollback')}` lets production run it again"
+def undeployed(facts: RemedyFacts) -> str:
+    """The command that shows it under its new name, or brings it back."""
+    if facts.why.renamed_to is not None:
+        return f"`{cli_line('explain', facts.why.renamed_to)}` shows it"
+    if not facts.why.is_kept:
+        return f"`{facts.on_flow('runs')}` shows what it did"
+    return f"`{facts.on_flow('restore')}` brings its notebook back, `{facts.on_flow('rollback')}` lets production run it again"
 
 
 R = TypeVar("R", bound="Reason")
 Words: TypeAlias = str | Callable[[Any], str | None]
-"""A sentence with its fields in braces, or what makes one of the value."""
+"""A sentence with its fields in braces, or a function that makes one from the reason."""
 
 SHORT_ID = 8
-"""So many letters of a run's id are shown."""
+"""Letters of a run's id that are shown."""
 
 _FORMS: Mapping[str, Callable[[Any, Any], str]] = {
     "": lambda value, of: str(value),
@@ -249,9 +249,9 @@ _FIELD = re.compile(r"\{(\w+)(?::([^{}]*))?\}")
 
 
 def filled(sentence: str, of: object) -> str:
-    """A sentence with the fields of a value. A part in brackets with a field stands only where all fields in it hold something.
+    """A sentence filled with the fields of a value. A part in brackets with fields stays only where none of them is empty.
 
-    `{at_utc:time}` is a form of `_FORMS`, else a format of Python's; of a method the form is the argument.
+    `{at_utc:time}` is a form of `_FORMS`, else a format of Python's; a method gets the form as its argument.
 
     Example:
         >>> from types import SimpleNamespace
@@ -261,17 +261,17 @@ def filled(sentence: str, of: object) -> str:
 
     if "{" not in sentence:
         return sentence
-    found: list[str] = []
+    pieces: list[str] = []
     for needed, part in _parts(sentence):
         if not needed or all(getattr(of, name) for name in needed):
-            found += [text if name is None else _shown(of, name, text) for name, text in part]
-    return "".join(found)
+            pieces += [text if name is None else _shown(of, name, text) for name, text in part]
+    return "".join(pieces)
 
 
 @cache
 def _parts(sentence: str) -> tuple[tuple[tuple[str, ...], tuple[tuple[str | None, str], ...]], ...]:
-    """The parts of a sentence, each with the fields that it needs, and as texts (no name) and fields with their forms."""
-    found = []
+    """The parts of a sentence, each with the fields that it needs, as texts (no name) and fields with their forms."""
+    parts = []
     for number, text in enumerate(_OPTIONAL.split(sentence)):
         pieces = _FIELD.split(text)  # text, name, form, text, ...
         part: list[tuple[str | None, str]] = []
@@ -279,8 +279,8 @@ def _parts(sentence: str) -> tuple[tuple[tuple[str, ...], tuple[tuple[str | None
             part.append((None, pieces[at]))
             part += [(pieces[at + 1], pieces[at + 2] or "")] if at + 1 < len(pieces) else []
         needs = tuple(name for name, _ in part if name is not None) if number % 2 else ()
-        found.append((needs, tuple(part)))
-    return tuple(found)
+        parts.append((needs, tuple(part)))
+    return tuple(parts)
 
 
 def _shown(of: object, name: str, form: str) -> str:
@@ -292,7 +292,7 @@ def _shown(of: object, name: str, form: str) -> str:
 
 @frozen
 class Row:
-    """What the table says of one kind of reason: its `sentence`, the `remedy` (None where it changes by itself) and its `look`."""
+    """The table's row for one kind of reason: its `sentence`, the `remedy` (None where it changes by itself) and its `look`."""
 
     sentence: Words
     remedy: Words | None = None
@@ -327,9 +327,9 @@ def reason(kind: str, sentence: Words, remedy: Words | None = None, look: Look =
     """Make a class of fields a row of the table."""
 
     def listed(fields: type[R]) -> type[R]:
-        made = frozen(fields)
-        made.kind, made.row = kind, Row(sentence, remedy, look)
-        KINDS[kind] = made
-        return made
+        cls = frozen(fields)
+        cls.kind, cls.row = kind, Row(sentence, remedy, look)
+        KINDS[kind] = cls
+        return cls
 
     return listed

@@ -1,4 +1,4 @@
-"""The facts of a workspace, the one interface that gives them, and the one status made of them, with a daemon and without."""
+"""The facts of a workspace, their source, and the status made of them, with and without a daemon."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ if TYPE_CHECKING:
 
 @frozen
 class _Around:
-    """What a flow's status depends on beside its own facts: runs of it that are under way (and whether all were asked to end), the
-    engine, why nobody here decides about it, and whether all that other workstations deployed is known here."""
+    """The facts around a flow that its status depends on: its runs under way (`is_stopping`: all were asked to end), the engine,
+    why this machine's daemon was not asked, and whether all that other workstations deployed is known here."""
 
     is_running: bool
     is_stopping: bool
@@ -93,19 +93,19 @@ class _Around:
     is_known: bool
 
 
-def build_status(known: WorkspaceFacts) -> WorkspaceStatus:
-    """The whole state.
+def build_status(facts: WorkspaceFacts) -> WorkspaceStatus:
+    """The status of the workspace.
 
     Example:
         >>> status = build_status(WorkspaceFacts("claims", "/team/claims", flows=()))
         >>> status["daemon"]["running"], status["engine"]["on"], status["lease"]["state"], status["flows"]
         (False, False, 'available', [])
     """
-    return _workspace(known, flows=tuple(_flow(flow, around) for flow, around in _each(known, known.flows)))
+    return _workspace(facts, flows=tuple(_flow(flow, around) for flow, around in _each(facts, facts.flows)))
 
 
 class StatusWriter:
-    """The status as a JSON object, again and again: what is new of no flow is not made again. Nobody may change what it gives.
+    """Write the status as a JSON object, again and again; it reuses unchanged flows, so nobody may change what it returns.
 
     Example:
         >>> StatusWriter().write(WorkspaceFacts("claims", "/team/claims", flows=()))["lease"]["state"]
@@ -115,54 +115,54 @@ class StatusWriter:
     def __init__(self) -> None:
         self._written: dict[str, tuple[FlowFacts, _Around, dict[str, Any]]] = {}
 
-    def write(self, known: WorkspaceFacts) -> dict[str, Any]:
-        """As `build_status(known).as_dict()`."""
+    def write(self, facts: WorkspaceFacts) -> dict[str, Any]:
+        """The same as `build_status(facts).as_dict()`."""
         before, self._written = self._written, {}
-        for flow, around in _each(known, known.flows):
+        for flow, around in _each(facts, facts.flows):
             name = flow.entry.name
             last = before.get(name)
             if last is None or last[0] != flow or last[1] != around:
                 last = flow, around, _flow(flow, around).as_dict()
             self._written[name] = last
-        return _workspace(known, flows=()).as_dict() | {"flows": [flow for _, _, flow in self._written.values()]}
+        return _workspace(facts, flows=()).as_dict() | {"flows": [flow for _, _, flow in self._written.values()]}
 
 
-def _workspace(known: WorkspaceFacts, *, flows: tuple[FlowStatus, ...]) -> WorkspaceStatus:
+def _workspace(facts: WorkspaceFacts, *, flows: tuple[FlowStatus, ...]) -> WorkspaceStatus:
     return WorkspaceStatus(
-        workspace_id=known.workspace_id,
-        workspace_root=known.workspace_root,
-        daemon=known.daemon,
-        engine=known.engine,
-        lease=known.lease,
-        trouble=Problem.of(known.trouble),
-        warnings=tuple(known.warnings),
+        workspace_id=facts.workspace_id,
+        workspace_root=facts.workspace_root,
+        daemon=facts.daemon,
+        engine=facts.engine,
+        lease=facts.lease,
+        trouble=Problem.of(facts.trouble),
+        warnings=tuple(facts.warnings),
         flows=flows,
-        active_runs=tuple(known.active),
-        waiting_runs=tuple(known.waiting),
-        requests=tuple(known.requests),
-        backfills=tuple(known.backfills),
-        service=known.service,
-        undelivered=tuple(known.undelivered),
-        not_flows=tuple(known.not_flows),
+        active_runs=tuple(facts.active),
+        waiting_runs=tuple(facts.waiting),
+        requests=tuple(facts.requests),
+        backfills=tuple(facts.backfills),
+        service=facts.service,
+        undelivered=tuple(facts.undelivered),
+        not_flows=tuple(facts.not_flows),
     )
 
 
-def flow_status(known: WorkspaceFacts, flow: FlowFacts) -> FlowStatus:
-    """One flow of the workspace."""
-    ((_, around),) = _each(known, [flow])
+def flow_status(facts: WorkspaceFacts, flow: FlowFacts) -> FlowStatus:
+    """The status of one flow."""
+    ((_, around),) = _each(facts, [flow])
     return _flow(flow, around)
 
 
-def _each(known: WorkspaceFacts, flows: Iterable[FlowFacts]) -> Iterator[tuple[FlowFacts, _Around]]:
-    """The flows, each with what its status depends on beside its own facts."""
+def _each(facts: WorkspaceFacts, flows: Iterable[FlowFacts]) -> Iterator[tuple[FlowFacts, _Around]]:
+    """Each flow with the facts around it."""
     at_rest = _Around(
         is_running=False,
         is_stopping=False,
-        is_engine_on=known.engine.on is True,
-        unasked=known.unasked,
-        is_known=known.is_all_known,
+        is_engine_on=facts.engine.on is True,
+        unasked=facts.unasked,
+        is_known=facts.is_all_known,
     )
-    running, going_on = {run.flow for run in known.active}, {run.flow for run in known.active if not run.stopping}
+    running, going_on = {run.flow for run in facts.active}, {run.flow for run in facts.active if not run.stopping}
     for flow in flows:
         name = flow.entry.name
         if name in running:
@@ -171,16 +171,16 @@ def _each(known: WorkspaceFacts, flows: Iterable[FlowFacts]) -> Iterator[tuple[F
             yield flow, at_rest
 
 
-def _flow(known: FlowFacts, around: _Around) -> FlowStatus:
-    entry, trigger = known.entry, trigger_here(known.entry, known.timezone)
+def _flow(facts: FlowFacts, around: _Around) -> FlowStatus:
+    entry, trigger = facts.entry, trigger_here(facts.entry, facts.timezone)
     is_running = around.is_running
     blocked = None
     if entry.flow is not None:
-        blocked = why_blocked(known.switch, is_engine_on=around.is_engine_on, unasked=around.unasked)
+        blocked = why_blocked(facts.switch, is_engine_on=around.is_engine_on, unasked=around.unasked)
     is_doubtful = not around.is_known and isinstance(blocked, OwnedElsewhere)  # who owns knows better what is deployed
-    why, expected = _why(known, blocked, is_running=is_running, is_doubtful=is_doubtful), known.expected
+    why, expected = _why(facts, blocked, is_running=is_running, is_doubtful=is_doubtful), facts.expected
     if isinstance(expected, Late):
-        reason = in_the_way(why, held=known.held, last_run=known.last_run, is_running=is_running)
+        reason = in_the_way(why, held=facts.held, last_run=facts.last_run, is_running=is_running)
         expected = replace(expected, reason=reason)
     under_way: State = "stopping" if around.is_stopping else "running"
     return FlowStatus(
@@ -188,45 +188,45 @@ def _flow(known: FlowFacts, around: _Around) -> FlowStatus:
         group=entry.group,
         title=entry.title,
         mode=entry.mode,
-        trigger=trigger if known.cadence is None else f"{trigger}; {known.cadence.text}",
-        enabled=known.is_enabled,
-        state_kind=under_way if is_running else _state(known, blocked, is_doubtful=is_doubtful),
+        trigger=trigger if facts.cadence is None else f"{trigger}; {facts.cadence.text}",
+        enabled=facts.is_enabled,
+        state_kind=under_way if is_running else _state(facts, blocked, is_doubtful=is_doubtful),
         why=why,
-        deployment_status=known.deployment_status,
-        held=known.held,
-        next_run_utc=known.next_run_utc,
-        last_run=known.last_run,
+        deployment_status=facts.deployment_status,
+        held=facts.held,
+        next_run_utc=facts.next_run_utc,
+        last_run=facts.last_run,
         error=Problem.of(entry.error),
         expected=expected,
-        warned=known.warned,
-        tz=known.tz,
-        disabled=disabled_by(known.switch),
-        retried=known.retried,
-        rejected=known.rejected,
+        warned=facts.warned,
+        tz=facts.tz,
+        disabled=disabled_by(facts.switch),
+        retried=facts.retried,
+        rejected=facts.rejected,
     )
 
 
-def _state(known: FlowFacts, blocked: Reason | None, *, is_doubtful: bool) -> State:
-    mode = known.entry.mode
-    if not known.is_read:
+def _state(facts: FlowFacts, blocked: Reason | None, *, is_doubtful: bool) -> State:
+    mode = facts.entry.mode
+    if not facts.is_read:
         return "being_read"
-    if known.entry.flow is None:
+    if facts.entry.flow is None:
         return "broken"
-    if known.deployment_status.kind == "not_deployed" and not is_doubtful:
+    if facts.deployment_status.kind == "not_deployed" and not is_doubtful:
         return "not_deployed"
-    if not known.is_enabled and mode != "manual":
+    if not facts.is_enabled and mode != "manual":
         return "disabled"
-    is_edit_broken = known.deployment_status.is_edit_broken
+    is_edit_broken = facts.deployment_status.is_edit_broken
     if mode == "manual" or blocked is not None:
         return "edit_broken" if is_edit_broken else _AT_REST[mode]
-    if isinstance(known.why, Unreachable):
+    if isinstance(facts.why, Unreachable):
         return "unreachable"
-    is_bad_slot = mode == "schedule" and (ended_badly(known.last_run) or isinstance(known.why, HeldSlot))
-    if known.held or known.retried or is_bad_slot:
+    is_bad_slot = mode == "schedule" and (ended_badly(facts.last_run) or isinstance(facts.why, HeldSlot))
+    if facts.held or facts.retried or is_bad_slot:
         return "failing"
     if is_edit_broken:
         return "edit_broken"
-    if known.deployment_status.kind == "gone":
+    if facts.deployment_status.kind == "gone":
         return "module_gone"
     return "polling" if mode == "poll" else "scheduled"
 
@@ -234,18 +234,18 @@ def _state(known: FlowFacts, blocked: Reason | None, *, is_doubtful: bool) -> St
 _AT_REST: Mapping[str, State] = {"manual": "manual", "poll": "poll_ready", "schedule": "schedule_ready"}
 
 
-def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool, is_doubtful: bool) -> Reason | None:
-    entry = known.entry
+def _why(facts: FlowFacts, blocked: Reason | None, *, is_running: bool, is_doubtful: bool) -> Reason | None:
+    entry = facts.entry
     if entry.flow is None:
         error = entry.error
         return None if error is None else Broken(error.what, error.where, error.fix)
     if is_running:
         return None
-    of = known.deployment_status
+    of = facts.deployment_status
     if of.kind == "not_deployed" and not (is_doubtful and entry.mode != "manual"):
         return NotDeployed(entry.name, of.error, of.goes_live_s, of.shares_with, is_doubtful)
-    why = known.waiting or (by_hand(known.switch) if entry.mode == "manual" else blocked or known.why)
-    return replace(why, tz=known.tz) if isinstance(why, NotYet) else why
+    why = facts.waiting or (by_hand(facts.switch) if entry.mode == "manual" else blocked or facts.why)
+    return replace(why, tz=facts.tz) if isinstance(why, NotYet) else why
 
 
 _DAY_S = 86_400.0
@@ -255,12 +255,13 @@ _SEEN = "another workstation was seen"
 
 @frozen
 class FlowFacts:
-    """One flow as it is known now. `entry` is what production runs, or the module where none of it is deployed.
+    """The facts of one flow now. `entry` is what production runs, or the module where nothing is deployed.
 
-    `deployment_status` tells how the module stands to what is deployed; `held` counts its files that are held, `retried` those that failed and are tried again later; `why` is what planning
-    said last of the flow as a whole; `waiting` is why work of it that could start does not. Of a flow that is not `is_read`
-    only the file is known. `cadence` is how often its folder is looked through, where that is rarer than its interval says.
-    `switch` is what somebody said last of whether it runs by itself. `expected` is how it stands to what is expected of it. `timezone` is that of the workspace's settings, `warnings` how many its last run has in its log, `rejected` how many rows its checks reject now.
+    `deployment_status` compares the module with what is deployed; `held` counts its held files, `retried` those that failed and
+    are tried again later; `why` is planning's last reason for the whole flow; `waiting` is why work that could start does not.
+    Until it `is_read` only the file is known. `cadence` is how often its folder is scanned, where that is rarer than its interval.
+    `switch` is the last decision whether it runs by itself, `expected` how it meets its expectations, `timezone` that of the
+    settings. `warnings` counts those in the log of its last run, `rejected` the rows that its checks reject now.
     """
 
     entry: CatalogEntry
@@ -286,12 +287,12 @@ class FlowFacts:
 
     @property
     def tz(self) -> str | None:
-        """The zone that its schedule is meant in; None for this machine's, or where it has none."""
+        """The zone of its schedule; None for this machine's, or without a schedule."""
         return clock_zone(self.entry, self.timezone)
 
     @property
     def failed(self) -> LastRunFailed | None:
-        """That the last run of a flow that holds no files failed; None where it did not."""
+        """The failure of the last run of a flow that holds no files; None without one."""
         run = self.last_run
         if run is None or self.entry.mode == "poll" or run.status not in BAD_ENDS:
             return None
@@ -301,15 +302,15 @@ class FlowFacts:
 
     @property
     def warned(self) -> LastRunWarned | None:
-        """That its last run has warnings; None where it has none."""
+        """The warnings of its last run; None without any."""
         run = self.last_run
         return None if run is None or not self.warnings else LastRunWarned(self.warnings, run.run_id)
 
 
 @frozen
 class WorkspaceFacts:
-    """Everything a status is made of. `elsewhere` is said of the workstation that owns the workspace, when it is another one;
-    `warnings` are of the settings (keys nobody reads) and of this machine's clock, `not_flows` of what looks like a flow."""
+    """Everything a status is made of. `elsewhere` is the other workstation that owns the workspace, if any; `warnings` are about
+    the settings (keys nobody reads) and this machine's clock, `not_flows` about files that look like flows."""
 
     workspace_id: str
     workspace_root: str
@@ -331,22 +332,22 @@ class WorkspaceFacts:
 
     @property
     def unasked(self) -> OwnedElsewhere | DaemonSilent | None:
-        """Why what is known of flows is not from this machine's daemon, where one owns the workspace; None where nothing is."""
+        """Why the facts of flows are not from this machine's daemon: another owner, or a silent daemon; None without either."""
         daemon = self.daemon
         return self.elsewhere or (DaemonSilent(daemon.pid) if daemon.silent and daemon.pid is not None else None)
 
     @property
     def is_all_known(self) -> bool:
-        """Whether this machine has all that other workstations have published, and its daemon has read what that deploys."""
+        """Whether this machine has everything that other workstations published, and its daemon has read those deployments."""
         return self.are_deployments_read and not (self.lease.is_behind or self.engine.starting)
 
     def flow(self, name: str) -> FlowFacts | None:
         """The flow of this name."""
-        return next((one for one in self.flows if one.entry.name == name), None)
+        return next((flow for flow in self.flows if flow.entry.name == name), None)
 
 
 class FactSource(Protocol):
-    """Where the facts of a workspace come from. May be asked from any thread, but for `facts`. The history is that of `home`."""
+    """The source of a workspace's facts. Any thread may ask it, but for `facts`. The history is that of `home`."""
 
     @property
     def home(self) -> LocalWorkspace:
@@ -362,7 +363,7 @@ class FactSource(Protocol):
         ...
 
     def poller(self, flow: str) -> FolderPoller | None:
-        """The engine's own look at the flow's folder; None where nobody looks."""
+        """The engine's poller of the flow's folder; None where nobody scans it."""
         ...
 
     def memory(self, flow: str) -> KnownSources:
@@ -375,7 +376,7 @@ class FactSource(Protocol):
 
 
 def owned_elsewhere(status: LeaseStatus, machine_id: str) -> OwnedElsewhere | None:
-    """The workstation that owns the workspace, when it is another one than this one; what is known of its engine.
+    """The other workstation that owns the workspace, and whether its engine is on; None where none does.
 
     Example:
         >>> owned_elsewhere(LeaseStatus("owned", {"machine_id": "m2", "host_name": "ANNA-PC"}, engine_on=True), "m1").text
@@ -387,21 +388,21 @@ def owned_elsewhere(status: LeaseStatus, machine_id: str) -> OwnedElsewhere | No
     return OwnedElsewhere(shown_machine(status.owner), status.engine_there)
 
 
-def blocked_by(known: WorkspaceFacts, flow: FlowFacts) -> tuple[str, ...]:
-    """The kinds of all that keeps the flow from running by itself, whatever is due."""
-    is_draft = flow.deployment_status.kind == "not_deployed" and known.elsewhere is None
-    is_off = known.unasked is None and not known.engine.on
-    found = (
+def blocked_by(facts: WorkspaceFacts, flow: FlowFacts) -> tuple[str, ...]:
+    """The kinds of all reasons that keep the flow from running by itself."""
+    is_draft = flow.deployment_status.kind == "not_deployed" and facts.elsewhere is None
+    is_off = facts.unasked is None and not facts.engine.on
+    causes = (
         (NotDeployed.kind, is_draft),
         (Disabled.kind, not flow.is_enabled),
         (EngineOff.kind, is_off),
-        (DAEMON_ENDING, is_off and known.daemon.ending),
+        (DAEMON_ENDING, is_off and facts.daemon.ending),
     )
-    return tuple(kind for kind, is_so in found if is_so)
+    return tuple(kind for kind, is_so in causes if is_so)
 
 
 def what_does_again(run: Run, flow: Flow) -> str:
-    """What does a run again that was abandoned, as `LastRunFailed.again` calls it; `flow` reads no folder.
+    """What runs an abandoned run again, as a word of `LastRunFailed.again`; `flow` reads no folder.
 
     Example:
         >>> from data_engine import Flow
@@ -423,64 +424,64 @@ def what_does_again(run: Run, flow: Flow) -> str:
 
 
 def requests_told(ledger: Ledger, now_s: float) -> list[RequestStatus]:
-    """The requests of the last day that an owner has seen, the newest first.
+    """The newest requests of the last day that an owner has seen, the newest first.
 
     Raises:
         LedgerError: it cannot be read.
     """
-    found = []
+    requests = []
     for row in RequestRows(ledger).newest(utc_text(now_s - _DAY_S), _MOST_REQUESTS):
         answer = json.loads(row.answer) if row.answer else {}
         what = answer.get("what") if isinstance(answer, dict) else None
-        told = None if what is None else str(what)
-        found.append(
+        words = None if what is None else str(what)
+        requests.append(
             RequestStatus(
                 request_id=row.request_id,
                 verb=row.verb,
                 flow=row.flow,
                 state=row.state,
                 outcome=row.outcome,
-                what=told,
+                what=words,
                 by=row.by,
                 machine=row.machine,
                 at_utc=row.at_utc,
             )
         )
-    return found
+    return requests
 
 
 def backfills_recent(ledger: Ledger, now_s: float) -> list[Backfill]:
-    """The backfills that run, and of each flow the newest of the last day.
+    """The backfills that run, and the newest of each flow in the last day.
 
     Raises:
         LedgerError: it cannot be read.
     """
-    since_utc, seen, found = utc_text(now_s - _DAY_S), set[str](), []
+    since_utc, flows, recent = utc_text(now_s - _DAY_S), set[str](), []
     for row in backfills.newest(ledger):
-        if row.state == "running" or (row.at_utc >= since_utc and row.flow not in seen):
-            found.append(backfills.backfill_of(row))
-        seen.add(row.flow)
-    return found
+        if row.state == "running" or (row.at_utc >= since_utc and row.flow not in flows):
+            recent.append(backfills.backfill_of(row))
+        flows.add(row.flow)
+    return recent
 
 
 def last_runs(ledger: Ledger) -> dict[str, Run]:
-    """The newest run of every flow that ever ran, by its name; of one that was renamed and has not run since, under its name of before.
+    """The newest run of every flow by its name; of a renamed flow that has not run since, the one of its earlier name.
 
     Raises:
         LedgerError: it cannot be read.
     """
-    found, rows = ledger.last_runs(), renamings(ledger)
-    for flow in {one.flow for one in rows} - found.keys():
+    runs, rows = ledger.last_runs(), renamings(ledger)
+    for flow in {row.flow for row in rows} - runs.keys():
         from data_engine.status.deployed_before import former_names
 
-        before = next((found[name] for name in former_names(rows, flow) if name in found), None)
+        before = next((runs[name] for name in former_names(rows, flow) if name in runs), None)
         if before is not None:
-            found[flow] = before
-    return found
+            runs[flow] = before
+    return runs
 
 
 def rejected_now(ledger: Ledger) -> dict[tuple[str, str], int]:
-    """How many rows checks reject now, by flow and source; of a flow that was renamed also those of its names of before.
+    """How many rows checks reject now, by flow and source; of a renamed flow also those of its earlier names.
 
     Raises:
         LedgerError: it cannot be read.
@@ -489,38 +490,35 @@ def rejected_now(ledger: Ledger) -> dict[tuple[str, str], int]:
     if rows:
         from data_engine.status.deployed_before import former_names
 
-        ended = {one.flow for one in rows if one.kind == "withdraw"}
-        names = {was: flow for flow in {one.flow for one in rows} - ended for was in former_names(rows, flow)}
+        ended = {row.flow for row in rows if row.kind == "withdraw"}
+        names = {was: flow for flow in {row.flow for row in rows} - ended for was in former_names(rows, flow)}
     return rejected_by_source(ledger, names)
 
 
 def rejected_by_flow(rejected: Mapping[tuple[str, str], int], gone: Collection[tuple[str, str]]) -> Counter[str]:
     """How many rows of each flow are rejected now, without those of sources that are `gone`."""
-    found = Counter[str]()
+    counts = Counter[str]()
     for source, rows in rejected.items():
-        found[source[0]] += 0 if source in gone else rows
-    return found
+        counts[source[0]] += 0 if source in gone else rows
+    return counts
 
 
 class OthersSeen:
-    """What of other workstations is known at this machine; it is kept in the ledger, and asked there once.
-
-    `machine_id` is this machine's.
-    """
+    """Whether other workstations were ever seen from this machine (`machine_id`); kept in the ledger, and read there once."""
 
     def __init__(self, ledger: Ledger, machine_id: str) -> None:
         self._ledger, self._machine_id = ledger, machine_id
         self._known: bool | None = None
 
     def complete(self, lease: LeaseStatus) -> LeaseStatus:
-        """The lease with whether another workstation was ever seen.
+        """Add to the lease whether another workstation was ever seen.
 
         Raises:
             LedgerError: the ledger cannot be read.
         """
         if self._known is None:
             self._known = self._ledger.setting(_SEEN) is not None or self._ledger.has_rows_of_others()
-        who = [one["machine_id"] for one in (lease.owner, lease.requested_by) if one is not None]
+        who = [holder["machine_id"] for holder in (lease.owner, lease.requested_by) if holder is not None]
         if not self._known and (lease.lost_to or any(machine != self._machine_id for machine in who)):
             self._known = True
             self._ledger.set_setting(_SEEN, "yes")
@@ -531,7 +529,7 @@ _MOST_LOOKS = 1000
 
 
 class HeldFiles:
-    """Tells what is held, and what of that which rejects rows is gone; the history is read again only when somebody has written there."""
+    """The held files, and the sources with rejected rows that are gone; reads the history only when it has changed."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -540,9 +538,9 @@ class HeldFiles:
         self._rejecting: Collection[tuple[str, str]] = ()
 
     def of(self, watches: Iterable[PlannedFlow]) -> dict[str, set[SourceKey]]:
-        """The files of each poll flow that are there, and held as the history has it; flows without one are left out.
+        """The held files of each poll flow that exist; flows without any are left out.
 
-        Of a great many the first thousand are looked at; the others are taken to be there.
+        Of a great many the first thousand are looked at; the others count as existing.
 
         Raises:
             LedgerError: the history cannot be read.
@@ -551,14 +549,14 @@ class HeldFiles:
         if not polled:
             return {}
         self._read()
-        found: dict[str, set[SourceKey]] = {}
+        files: dict[str, set[SourceKey]] = {}
         for number, state in enumerate(state for state in self._bad if state.flow in polled):
             if _is_held(polled[state.flow], state, is_looked_at=number < _MOST_LOOKS):
-                found.setdefault(state.flow, set()).add(state.key)
-        return found
+                files.setdefault(state.flow, set()).add(state.key)
+        return files
 
     def gone(self, flows: Iterable[Flow]) -> frozenset[tuple[str, str]]:
-        """The sources, each with its flow, whose rows checks have rejected and that are gone; of a great many the first are looked at.
+        """The sources with rejected rows that are gone, each with its flow; of a great many the first are looked at.
 
         Raises:
             LedgerError: the history cannot be read.
@@ -587,6 +585,6 @@ def _is_held(watch: PlannedFlow, state: SourceState, *, is_looked_at: bool) -> b
     signature = signature_of(trigger.source / path) if is_looked_at else state.last
     if signature is None:
         return False
-    seen = Candidate(state.key, signature, 0.0, 0.0)
-    # What else rules decide, such as comparing contents, comes after a file that differs.
-    return isinstance(judge(seen, state, Rules(), settle_s=0.0, now_s=0.0).why, Held)
+    candidate = Candidate(state.key, signature, 0.0, 0.0)
+    # Other rules, such as comparing contents, apply only to a file that differs.
+    return isinstance(judge(candidate, state, Rules(), settle_s=0.0, now_s=0.0).why, Held)

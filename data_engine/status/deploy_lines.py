@@ -1,4 +1,4 @@
-"""What a deploy means: what goes live, what of it starts at once, which files were done before, and the lines that say so."""
+"""The effects of a deploy: what goes live, what starts at once, which files were done before, and the lines that say so."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ from data_engine.status.places import count_gone
 from data_engine.status.record import WorkspaceStatus
 
 INDENT = 14
-"""How many characters of a line are the word that says what it is about."""
+"""Characters of a line that the word of its kind takes."""
 
 
 def going_live_lines(going: Sequence[GoingLive], status: Callable[[], WorkspaceStatus]) -> list[str]:
-    """What a deploy would change, a line for each flow; the `status` is asked only where something starts."""
-    is_on = is_engine_on(status()) if any(one.starting.text for one in going) else True
-    return [one.text(is_on=is_on) for one in going]
+    """What a deploy would change, a line for each flow; asks `status` only where something starts."""
+    is_on = is_engine_on(status()) if any(flow.starting.text for flow in going) else True
+    return [flow.text(is_on=is_on) for flow in going]
 
 
 def is_engine_on(status: WorkspaceStatus) -> bool:
-    """Whether what is due runs now; of another workstation's engine that is believed."""
+    """Whether what is due runs now; another workstation's engine is taken to be on."""
     return status.lease.is_elsewhere or status.engine.on is not False
 
 
 def starting_lines(starts: Mapping[str, Starting], status: Callable[[], WorkspaceStatus]) -> list[str]:
-    """A line for each flow of which something starts at once."""
-    told = {flow: one for flow, one in sorted(starts.items()) if one.text}
-    is_on = is_engine_on(status()) if told else True
-    return [f"starts        {flow}: {one.when(is_on=is_on, how=cli_line('start'))}" for flow, one in told.items()]
+    """A line for each flow that starts something at once."""
+    starts = {flow: start for flow, start in sorted(starts.items()) if start.text}
+    is_on = is_engine_on(status()) if starts else True
+    return [f"starts        {flow}: {start.when(is_on=is_on, how=cli_line('start'))}" for flow, start in starts.items()]
 
 
 def lines_after(
@@ -59,16 +59,16 @@ def lines_after(
     left: Mapping[str, Deployment],
     status: Callable[[], WorkspaceStatus],
 ) -> tuple[list[str], list[str]]:
-    """What these new deployments start at once, and what they mean for files and for other flows; `left` are the flows that were left out."""
+    """The lines after a deploy: what starts at once, then what it means for files and other flows; `left` were left out."""
     files, switches = files_before(home, new, entries), home.ledger().switches()
     disabled = [flow for flow, switch in switches.items() if not switch.is_enabled]
-    is_on = is_engine_on(status()) if any(one.held for one in files.values()) else True
+    is_on = is_engine_on(status()) if any(before.held for before in files.values()) else True
     lines = (*undeployed_lines(new), *left_out_lines(left), *disabled_lines(new, switches))
     return starting_lines(starts, status), [*lines, *files_before_lines(files, disabled=disabled, is_engine_on=is_on)]
 
 
 def undeployed_lines(new: Sequence[Deployment]) -> list[str]:
-    """A line for each flow that these new deployments let run no more.
+    """A line for each flow that these new deployments end.
 
     Example:
         >>> from data_engine.model import Deployment
@@ -77,26 +77,26 @@ def undeployed_lines(new: Sequence[Deployment]) -> list[str]:
         >>> undeployed_lines([Deployment("d1", 1, "parts", "deploy", "s1"), Deployment("d2", 2, "claims", "withdraw", "", of="d1")])
         ['renamed       claims is parts now: production runs that in its place, and what claims has done counts as done']
     """
-    names = {one.id: one.flow for one in new}
+    names = {row.id: row.flow for row in new}
     lines = []
-    for one in new:
-        if one.kind != "withdraw":
+    for row in new:
+        if row.kind != "withdraw":
             continue
-        if one.of in names:
-            now = names[one.of]
+        if row.of in names:
+            now = names[row.of]
             lines.append(
-                f"renamed       {one.flow} is {now} now: production runs that in its place, and what {one.flow} has done counts as done"
+                f"renamed       {row.flow} is {now} now: production runs that in its place, and what {row.flow} has done counts as done"
             )
         else:
             lines.append(
-                f"undeployed    {one.flow}: its module is gone, so production does not run it any more."
-                f" To let it run again as it was deployed: {cli_line('rollback', one.flow)}"
+                f"undeployed    {row.flow}: its module is gone, so production does not run it any more."
+                f" To let it run again as it was deployed: {cli_line('rollback', row.flow)}"
             )
     return sorted(lines)
 
 
 def disabled_lines(new: Sequence[Deployment], switches: Mapping[str, Switch]) -> list[str]:
-    """A line for each flow that was deployed and does not run by itself, because somebody had disabled it.
+    """A line for each deployed flow that does not run by itself, because somebody had disabled it.
 
     Example:
         >>> from data_engine.model import Switch
@@ -106,13 +106,13 @@ def disabled_lines(new: Sequence[Deployment], switches: Mapping[str, Switch]) ->
     """
     return [
         f"disabled      {flow}: it stays disabled, and runs by hand only. To let it run by itself: {cli_line('enable', flow)}"
-        for flow in sorted({one.flow for one in new if one.kind != "withdraw"})
+        for flow in sorted({row.flow for row in new if row.kind != "withdraw"})
         if flow in switches and not switches[flow].is_enabled
     ]
 
 
 def left_out_lines(left: Mapping[str, Deployment]) -> list[str]:
-    """A line for each flow that a deploy of everything left as somebody undeployed it.
+    """A line for each flow that a deploy of everything left undeployed.
 
     Example:
         >>> from data_engine.model import Deployment
@@ -120,21 +120,21 @@ def left_out_lines(left: Mapping[str, Deployment]) -> list[str]:
         ['left out      claims: anna@ANNA-PC undeployed it. To let production run it again, as it is now: data-engine deploy claims']
     """
     return [
-        f"left out      {flow}: {one.who} undeployed it. To let production run it again, as it is now: {cli_line('deploy', flow)}"
-        for flow, one in left.items()
+        f"left out      {flow}: {row.who} undeployed it. To let production run it again, as it is now: {cli_line('deploy', flow)}"
+        for flow, row in left.items()
     ]
 
 
 def files_before_lines(
-    found: Mapping[str, FilesBefore],
+    before: Mapping[str, FilesBefore],
     *,
     disabled: Iterable[str] = (),
     is_engine_on: bool = True,
     command: Callable[..., str] = cli_line,
 ) -> list[str]:
-    """A line for each flow that has files which were done before, by code that may have been another, and one for its held files.
+    """A line for each flow with files that other code may have done before, and one for its held files.
 
-    `command` names what does them again, of a verb and the words behind it.
+    `command` makes the command that does them again, of a verb and its words.
 
     Example:
         >>> files_before_lines({"claims": FilesBefore(done=1204)})
@@ -146,19 +146,21 @@ def files_before_lines(
     """
     off = set(disabled)
     lines = []
-    for flow, files in sorted(found.items()):
+    for flow, files in sorted(before.items()):
         if files.done:
-            one = files.done == 1
-            told = "1 file was done before and counts" if one else f"{files.done:,} files were done before and count"
+            is_one = files.done == 1
+            words = (
+                "1 file was done before and counts" if is_one else f"{files.done:,} files were done before and count"
+            )
             again = command("backfill", flow, "--reprocess", "all")
-            lines.append(f"not again     {flow}: {told} as done. To do {'it' if one else 'them'} again: {again}")
+            lines.append(f"not again     {flow}: {words} as done. To do {'it' if is_one else 'them'} again: {again}")
         if files.held:
-            one = files.held == 1
-            told = f"{plural(files.held, 'file is', 'files are')} held, as {'its' if one else 'their'} last run failed or was stopped"
+            is_one = files.held == 1
+            words = f"{plural(files.held, 'file is', 'files are')} held, as {'its' if is_one else 'their'} last run failed or was stopped"
             ways = [command("enable", flow)] if flow in off else []
             ways.append(command("retry", flow) if is_engine_on else command("start"))
             lines.append(
-                f"held          {flow}: {told}. To try {'it' if one else 'them'} again: {', then '.join(ways)}"
+                f"held          {flow}: {words}. To try {'it' if is_one else 'them'} again: {', then '.join(ways)}"
             )
     return lines
 
@@ -168,8 +170,7 @@ _MOST_TIMES = 5
 
 @frozen
 class Starting:
-    """How many `files` of a flow are due, in one run where it `is_batch`, and the `slots` that its schedule missed and owes, as
-    people read them."""
+    """The number of due `files` of a flow, in one run where it `is_batch`, and the `slots` that its schedule still owes, in words."""
 
     files: int = 0
     is_batch: bool = False
@@ -177,7 +178,7 @@ class Starting:
 
     @property
     def text(self) -> str:
-        """What runs, in words; "" where nothing does.
+        """The runs to come, in words; "" for none.
 
         Example:
             >>> Starting(2000).text, Starting(12, is_batch=True).text, Starting().text
@@ -191,7 +192,7 @@ class Starting:
         return f"a batch of {files}" if files and self.is_batch else files
 
     def when(self, *, is_on: bool, how: str = "") -> str:
-        """What runs, and when: now, or once the engine is on, for which `how` is typed; "" where nothing does.
+        """The runs to come, and when: now, or once the engine is on, with the command `how`; "" for none.
 
         Example:
             >>> Starting(2000).when(is_on=True), Starting(1).when(is_on=False, how="data-engine start")
@@ -199,16 +200,16 @@ class Starting:
         """
         if not self.text:
             return ""
-        one = self.is_batch or len(self.slots) == 1 or self.files == 1
+        is_one = self.is_batch or len(self.slots) == 1 or self.files == 1
         at = "now" if is_on else f"once the engine is on ({how})" if how else "once the engine is on"
         what, colon, times = self.text.partition(":")
-        return f"{what} {'runs' if one else 'run'} {at}{colon}{times}"
+        return f"{what} {'runs' if is_one else 'run'} {at}{colon}{times}"
 
 
 @frozen
 class GoingLive:
-    """A flow that a deploy changes: how its module stands to what is deployed (`deployment_status`), how it runs by itself (`runs`, "" where
-    it does not), what of it is `starting` at once, and whether somebody disabled it."""
+    """A flow that a deploy changes: its `deployment_status`, how it runs by itself (`runs`, "" where it does not), what of it is
+    `starting` at once, and whether somebody disabled it."""
 
     flow: str
     deployment_status: DeploymentStatus
@@ -227,16 +228,16 @@ class GoingLive:
         """
         if self.deployment_status.kind == "gone":
             return self.deployment_status.text.replace("runs on", "ran on")
-        told = ["by hand only" if not self.runs else f"disabled, else {self.runs}" if self.is_disabled else self.runs]
+        words = ["by hand only" if not self.runs else f"disabled, else {self.runs}" if self.is_disabled else self.runs]
         if not self.is_disabled:
-            told += filter(None, [self.starting.when(is_on=is_on)])
+            words += filter(None, [self.starting.when(is_on=is_on)])
         if (other := self.deployment_status.shares_with) is not None:
-            told.append(f"only with --yes, as {other}, which is deployed, writes to the same mirror")
-        return f"{self.flow} ({self.deployment_status.text}): {'; '.join(told)}"
+            words.append(f"only with --yes, as {other}, which is deployed, writes to the same mirror")
+        return f"{self.flow} ({self.deployment_status.text}): {'; '.join(words)}"
 
 
 def going_live(home: LocalWorkspace, name: str | None = None) -> list[GoingLive]:
-    """What a deploy of the flow `name`, or of everything, changes: what would run, and the flows whose modules are gone.
+    """The flows that a deploy of `name`, or of everything, changes: those that would run, and those whose modules are gone.
 
     Raises:
         FlowValidationError: the modules or the settings cannot be read.
@@ -246,9 +247,9 @@ def going_live(home: LocalWorkspace, name: str | None = None) -> list[GoingLive]
     authored, deployed = deployments.authored(), deployments.deployed()
     edits, there = deployments.edits_among(authored), list(live_deployments(published(home.ledger())).values())
     undeployed, switches = left_out(home, ()), home.ledger().switches()
-    gone = {flow: one for flow, one in edits.items() if one.kind == "gone"}
-    was = {one.renamed_to: flow for flow, one in gone.items() if one.renamed_to is not None}
-    found = []
+    gone = {flow: edit for flow, edit in edits.items() if edit.kind == "gone"}
+    was = {edit.renamed_to: flow for flow, edit in gone.items() if edit.renamed_to is not None}
+    going = []
     for entry in entries:
         status = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else NOT_DEPLOYED
         is_asked = entry.name == name or (name is None and entry.name not in undeployed)
@@ -257,16 +258,16 @@ def going_live(home: LocalWorkspace, name: str | None = None) -> list[GoingLive]
         status = with_shared_mirror(home, entry, status, there)
         start = starting(home, entry.flow, was=was.get(entry.name))
         off = entry.name in switches and not switches[entry.name].is_enabled
-        found.append(GoingLive(entry.name, status, "" if entry.trigger == "-" else entry.trigger, start, off))
+        going.append(GoingLive(entry.name, status, "" if entry.trigger == "-" else entry.trigger, start, off))
     ends = [flow for flow in gone if name is None or was.get(name) == flow]
-    return [*found, *(GoingLive(flow, gone[flow]) for flow in sorted(ends))]
+    return [*going, *(GoingLive(flow, gone[flow]) for flow in sorted(ends))]
 
 
 def starting(
     home: LocalWorkspace, flow: Flow, *, was: str | None = None, before: KnownSources | None = None
 ) -> Starting:
-    """What of the flow starts at once; `was` is what it was called, where what that did counts for it, and `before` what was known
-    of its sources, where some may have run since.
+    """The runs of the flow that start at once; `was` is its earlier name, whose work counts for it, `before` what was known of
+    its sources, where some may have run since.
 
     Raises:
         LedgerError: the history cannot be read.
@@ -285,7 +286,7 @@ def starting(
     if watch.trigger.run_as != "batch" or not due:
         return Starting(due)
     gone = (NotThere, OwnOutput, Unreachable)
-    return Starting(sum(one is None or not isinstance(one.why, gone) for one in verdicts), is_batch=True)
+    return Starting(sum(verdict is None or not isinstance(verdict.why, gone) for verdict in verdicts), is_batch=True)
 
 
 def starting_now(
@@ -294,28 +295,27 @@ def starting_now(
     entries: Iterable[CatalogEntry],
     before: Mapping[str, KnownSources] = MappingProxyType({}),
 ) -> dict[str, Starting]:
-    """What starts at once of the flows that were deployed anew and that nobody has disabled; `before` is what was known of their
-    sources then.
+    """The runs that start at once, by newly deployed flow that nobody has disabled; `before` is what was known of their sources.
 
     Raises:
         LedgerError: the history cannot be read.
         FlowValidationError: the settings cannot be read.
     """
-    switches, followed = home.ledger().switches(), {one.of for one in new if one.kind == "withdraw"}
+    switches, followed = home.ledger().switches(), {row.of for row in new if row.kind == "withdraw"}
     flows = {entry.name: entry.flow for entry in entries}
-    found = {}
-    for one in new:
-        flow, switch = flows.get(one.flow), switches.get(one.flow)
-        if one.kind == "deploy" and flow is not None and (switch is None or switch.is_enabled):
-            known = None if one.id in followed else before.get(one.flow)
-            found[one.flow] = starting(home, flow, before=known)
-    return found
+    starts = {}
+    for row in new:
+        flow, switch = flows.get(row.flow), switches.get(row.flow)
+        if row.kind == "deploy" and flow is not None and (switch is None or switch.is_enabled):
+            sources = None if row.id in followed else before.get(row.flow)
+            starts[row.flow] = starting(home, flow, before=sources)
+    return starts
 
 
 @frozen
 class FilesBefore:
-    """How many files of a flow were `done` before, so that it does not do them again, and how many are `held`, as their last run
-    failed or was stopped."""
+    """How many files of a flow were `done` before, and so are not done again, and how many are `held`: their last run failed or
+    was stopped."""
 
     done: int = 0
     held: int = 0
@@ -324,20 +324,19 @@ class FilesBefore:
 def files_before(
     home: LocalWorkspace, new: Sequence[Deployment], entries: Iterable[CatalogEntry]
 ) -> dict[str, FilesBefore]:
-    """Of each flow that was deployed anew and has such files, how many; `entries` are the modules as they are deployed.
+    """The numbers for each newly deployed flow that has such files; `entries` are the deployed modules.
 
-    Those that are gone do not count, where a look at all of them is soon over.
+    Files that are gone do not count, where a look at all of them is quick.
     """
     flows = {entry.name: entry.flow for entry in entries}
-    found = {
-        one: _of_flow(home, one, flows.get(one)) for one in sorted({one.flow for one in new if one.kind == "deploy"})
-    }
-    return {name: files for name, files in found.items() if files.done or files.held}
+    names = sorted({row.flow for row in new if row.kind == "deploy"})
+    before = {name: _of_flow(home, name, flows.get(name)) for name in names}
+    return {name: files for name, files in before.items() if files.done or files.held}
 
 
 def _of_flow(home: LocalWorkspace, name: str, flow: Flow | None) -> FilesBefore:
     ledger = home.ledger()
-    done = [key for key, one in ledger.source_states(name).items() if one.status == "success"]
+    done = [key for key, state in ledger.source_states(name).items() if state.status == "success"]
     held = 0
     if flow is not None and isinstance(flow.trigger, Poll):
         watch = PlannedFlow.of(flow)

@@ -1,4 +1,4 @@
-"""The history of a workspace's deployments, as people are told of it, and which flows it knows that are there no more."""
+"""The history of a workspace's deployments for people, and the flows in it that exist no more."""
 
 from __future__ import annotations
 
@@ -38,30 +38,28 @@ def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment
     ledger = home.ledger()
     rows = published(ledger, flow)
     before = [published(ledger, name) for name in (() if flow is None else names_of(ledger, flow)[1:])]
-    left_out = set[
-        str
-    ]()  # what ended a flow under a name when it was renamed, and what another one of the name ran since
+    left_out = set[str]()  # a rename's end of the old name, and what another flow of that name ran since
     for former in before:
-        ends = [at for at, one in enumerate(former) if one.kind == "withdraw" and one.of is not None]
-        left_out |= {one.id for one in former[: next(iter(ends), len(former)) + 1]}
-    rows += chain.from_iterable(before)  # all of them say which of them holds
+        ends = [at for at, row in enumerate(former) if row.kind == "withdraw" and row.of is not None]
+        left_out |= {row.id for row in former[: next(iter(ends), len(former)) + 1]}
+    rows += chain.from_iterable(before)  # which one holds depends on all of them
     return [
-        one
-        for one in deployment_status.marked_history(rows, kept_ids=kept_ids(rows, home.settings_shown()))
-        if one.id not in left_out
+        row
+        for row in deployment_status.marked_history(rows, kept_ids=kept_ids(rows, home.settings_shown()))
+        if row.id not in left_out
     ]
 
 
 def undeployed(rows: Sequence[Deployment], flow: str) -> Undeployed | None:
-    """That production ran a flow of this name once; None where it does, or nobody has deployed one. `rows` is the newest first."""
+    """The reason of a flow that production ran once; None where it runs, or was never deployed. `rows`: the newest first."""
     from data_engine.reasons.kinds import Undeployed
 
-    own = [one for one in rows if one.flow == flow]
+    own = [row for row in rows if row.flow == flow]
     if not own or own[0].kind != "withdraw":
         return None
     last = own[0]
-    now = next((one.flow for one in rows if last.of is not None and one.id == last.of), None)
-    is_kept = any(one.is_kept for one in own)
+    now = next((row.flow for row in rows if last.of is not None and row.id == last.of), None)
+    is_kept = any(row.is_kept for row in own)
     return Undeployed(flow, last.at_utc, last.who, now if now != flow else None, is_kept)
 
 
@@ -69,8 +67,8 @@ def find_flow(home: LocalWorkspace, name: str) -> Path:
     """The file of the flow module `name`, as `find_module` finds it.
 
     Raises:
-        FlowValidationError: there is none (lists those there are, and tells of one that was undeployed, or that production runs
-            though its file is gone), or two files share the name; or `name` is no text.
+        FlowValidationError: there is none (lists the others; says when it was undeployed, or runs though its file is gone), or
+            two files share the name; or `name` is no text.
     """
     check_flow_name(name)
     try:
@@ -91,7 +89,7 @@ def find_flow(home: LocalWorkspace, name: str) -> Path:
 
 
 def find_to_tidy(home: LocalWorkspace, name: str) -> Path:
-    """As `find_flow`; of a flow that was undeployed and is gone the error tells in which folders its outputs are.
+    """The same as `find_flow`; for an undeployed flow that is gone the error names the folders of its outputs.
 
     Raises:
         FlowValidationError: there is none.
@@ -99,8 +97,8 @@ def find_to_tidy(home: LocalWorkspace, name: str) -> Path:
     rows, folder = history_of(home), home.layout.flow_modules_dir
     ended, names = undeployed(rows, name), {name, *former_names(rows, name)}
     # under all of its names, without what a deployed flow writes to
-    used = {one.mirror for one in deployment_status.live_deployments(rows).values()}
-    mirrors = {one.mirror for one in rows if one.flow in names and one.mirror is not None} - used
+    used = {row.mirror for row in deployment_status.live_deployments(rows).values()}
+    mirrors = {row.mirror for row in rows if row.flow in names and row.mirror is not None} - used
     left = sorted(path for path in {Path(os.path.normpath(folder / mirror)) for mirror in mirrors} if path.is_dir())
     is_there = any(os.path.lexists(home.layout.flow_modules_dir / file) for file in files_of(name))
     if is_there or ended is None or ended.renamed_to is not None or not left:
@@ -116,11 +114,12 @@ def find_to_tidy(home: LocalWorkspace, name: str) -> Path:
 
 
 def refuse_second_copy(home: LocalWorkspace, rows: Sequence[Deployment], name: str, set_id: str) -> None:
-    """Return where the module `name`, as the set `set_id` holds it, lies nowhere under `flow_modules`, or where it belongs; `rows` is the
-    history, the newest first.
+    """Refuse to restore the module `name` of the set `set_id` while it lies in `flow_modules` under another name or in a subfolder.
+
+    `rows` is the history, the newest first.
 
     Raises:
-        FlowValidationError: it has another name now, or lies in a subfolder; says where, and how both are had.
+        FlowValidationError: it does; says where, and how to have both.
     """
     folder, deployments = home.layout.flow_modules_dir, home.deployments()
     contents, unreadable = read_contents(folder)
@@ -142,7 +141,7 @@ def refuse_second_copy(home: LocalWorkspace, rows: Sequence[Deployment], name: s
 
 
 def require_flow(home: LocalWorkspace, name: str) -> None:
-    """Return where a flow of this name is there, or was deployed once.
+    """Refuse a name of which no flow exists or was ever deployed.
 
     Raises:
         FlowValidationError: there is and was none; names the nearest.
@@ -153,23 +152,23 @@ def require_flow(home: LocalWorkspace, name: str) -> None:
 
 
 def former_names(rows: Sequence[Deployment], flow: str) -> tuple[str, ...]:
-    """What the flow was called before, the newest first; `rows` is the history, or what of it tells of renamed flows.
+    """The earlier names of the flow, the newest first; `rows` is the history, or its rows about renamed flows.
 
     Example:
         >>> rows = [Deployment("d2", 2, "parts", "deploy", "s"), Deployment("d3", 3, "claims", "withdraw", "", of="d2")]
         >>> former_names(rows, "parts"), former_names(rows, "claims")
         (('claims',), ())
     """
-    flow_of = {one.id: one.flow for one in rows}
-    was = {flow_of[one.of]: one.flow for one in rows if one.kind == "withdraw" and one.of in flow_of}
-    found: list[str] = []
-    while (before := was.get(found[-1] if found else flow)) is not None and before not in (flow, *found):
-        found.append(before)
-    return tuple(found)
+    flow_of = {row.id: row.flow for row in rows}
+    was = {flow_of[row.of]: row.flow for row in rows if row.kind == "withdraw" and row.of in flow_of}
+    names: list[str] = []
+    while (before := was.get(names[-1] if names else flow)) is not None and before not in (flow, *names):
+        names.append(before)
+    return tuple(names)
 
 
 def names_of(ledger: Ledger, flow: str) -> tuple[str, ...]:
-    """The flow's name, then those that it had before, the newest first.
+    """The flow's name, then its earlier names, the newest first.
 
     Raises:
         LedgerError: the history cannot be read.
@@ -178,7 +177,7 @@ def names_of(ledger: Ledger, flow: str) -> tuple[str, ...]:
 
 
 def present_name(rows: Sequence[Deployment], flow: str, since_utc: str) -> str:
-    """What a flow is called now that was called so at this time; `rows` is the history, or what of it tells of renamed flows.
+    """The name now of a flow that had this name at that time; `rows` is the history, or its rows about renamed flows.
 
     Example:
         >>> rows = [Deployment("d2", 2, "parts", "deploy", "s"),
@@ -186,15 +185,15 @@ def present_name(rows: Sequence[Deployment], flow: str, since_utc: str) -> str:
         >>> [present_name(rows, "claims", since_utc) for since_utc in ("2026-01-04", "2026-01-06")]
         ['parts', 'claims']
     """
-    flow_of = {one.id: one.flow for one in rows}
-    for one in sorted(rows, key=lambda one: one.number):
-        if one.kind == "withdraw" and one.flow == flow and one.at_utc >= since_utc and one.of in flow_of:
-            flow = flow_of[one.of]
+    flow_of = {row.id: row.flow for row in rows}
+    for row in sorted(rows, key=lambda row: row.number):
+        if row.kind == "withdraw" and row.flow == flow and row.at_utc >= since_utc and row.of in flow_of:
+            flow = flow_of[row.of]
     return flow
 
 
 def flow_called(rows: Sequence[Deployment], name: str) -> str:
-    """The flow that somebody means who may have named its file; `rows` is the history.
+    """The flow that a person means by its name or its file's; `rows` is the history.
 
     Example:
         >>> rows = [Deployment("d1", 1, "claims", "deploy", "s1")]
@@ -202,26 +201,25 @@ def flow_called(rows: Sequence[Deployment], name: str) -> str:
         ['claims', 'claims', 'claims', 'clams.py']
     """
     stem = Path(name).stem
-    known = {one.flow for one in rows}
-    return stem if name not in known and stem in known and Path(name).suffix in (".ipynb", ".py") else name
+    flows = {row.flow for row in rows}
+    return stem if name not in flows and stem in flows and Path(name).suffix in (".ipynb", ".py") else name
 
 
 def left_out(home: LocalWorkspace, but: Collection[str]) -> dict[str, Deployment]:
-    """The flows that somebody undeployed though their modules are there, but for these: with what let them run no more.
+    """The flows that somebody undeployed though their modules exist, except `but`, each with the row that ended it.
 
     Raises:
         LedgerError: the history cannot be read.
     """
-    rows = sorted(published(home.ledger()), key=lambda one: (one.number, one.id))
-    newest = {one.flow: one for one in rows}
-    left = deployment_status.ended_deployments(rows).keys() & module_files(home.layout.flow_modules_dir).keys() - set(
-        but
-    )
+    rows = sorted(published(home.ledger()), key=lambda row: (row.number, row.id))
+    newest = {row.flow: row for row in rows}
+    modules = module_files(home.layout.flow_modules_dir).keys()
+    left = (deployment_status.ended_deployments(rows).keys() & modules) - set(but)
     return {flow: newest[flow] for flow in sorted(left)}
 
 
 def kept_ids(rows: Sequence[Deployment], settings: WorkspaceSettings) -> set[str]:
-    """The deployments whose sets stay."""
+    """The ids of the deployments whose sets are kept."""
     since_utc = utc_text(time.time() - settings.history.retention_days * _DAY_S)
     return deployment_status.kept_deployments(rows, keep=settings.deploy.keep, since_utc=since_utc)
 
@@ -230,8 +228,7 @@ _Row = TypeVar("_Row", bound=Any)
 
 
 def tell_earlier(rows: Sequence[_Row], ledger: Ledger, flow: str | None = None) -> list[_Row]:
-    """The rows, all of one `flow` or each of its own, of which those whose `why` is that they are done by the code of an earlier
-    deployment say so."""
+    """The rows, all of one `flow` or each of its own; those that an earlier deployment's code has done say so in their `why`."""
     from data_engine.reasons.kinds import Done
 
     done: dict[str, list[str]] = {}
@@ -251,8 +248,7 @@ def tell_earlier(rows: Sequence[_Row], ledger: Ledger, flow: str | None = None) 
 
 
 def with_earlier_code(history: Sequence[Deployment], flow: str, ran: Mapping[str, str]) -> frozenset[str]:
-    """The runs of the flow that ran another deployment's code than it runs now: of those that `ran`, by their ids, the deployments of theirs
-    that are known.
+    """The runs that ran other code than the flow runs now; `ran` are the deployments of runs by their ids, as far as known.
 
     Example:
         >>> one, two, same = (Deployment(f"d{n}", n, "claims", "deploy", "s", code) for n, code in ((1, "a"), (2, "b"), (3, "b")))
@@ -262,49 +258,49 @@ def with_earlier_code(history: Sequence[Deployment], flow: str, ran: Mapping[str
     now = live_deployments(history).get(flow)
     if now is None:
         return frozenset()
-    other = {one.id for one in history if one.flow == flow and one.digest != now.digest}
+    other = {row.id for row in history if row.flow == flow and row.digest != now.digest}
     return frozenset(run_id for run_id, deployment in ran.items() if deployment in other)
 
 
 def rolled_back_words(ledger: Ledger, row: Deployment) -> str:
-    """What a flow runs again after a rollback: when that was deployed, and that no good run of it is known.
+    """Say what a flow runs again after a rollback: when that was deployed, and whether no good run of it is known.
 
     Raises:
         LedgerError: the history cannot be read.
     """
     history, names = published(ledger), names_of(ledger, row.flow)
-    of = next((one for one in history if one.id == row.of), row)
-    same = [one.id for one in history if of.id in (one.id, one.of)]
-    known = "" if has_good_run(ledger, names, same) else "; no good run of it is known"
-    return f"{row.flow} runs again as it was deployed on {local_time(of.at_utc)} ({of.id[:8]}){known}"
+    of = next((entry for entry in history if entry.id == row.of), row)
+    same = [entry.id for entry in history if of.id in (entry.id, entry.of)]
+    note = "" if has_good_run(ledger, names, same) else "; no good run of it is known"
+    return f"{row.flow} runs again as it was deployed on {local_time(of.at_utc)} ({of.id[:8]}){note}"
 
 
-def deployment_cells(one: Deployment) -> tuple[str, ...]:
-    """A deployment as a row tells it after its id: flow, when, who, what, what changed, Git, how it compared, note."""
-    state = one.word if one.is_kept or one.kind == "withdraw" else f"{one.word}, not kept"
-    if one.is_live:
-        state = "live, by rollback" if one.kind == "rollback" else "live"
+def deployment_cells(row: Deployment) -> tuple[str, ...]:
+    """The cells of a deployment's row after its id: flow, when, who, what, what changed, Git, how it compared, note."""
+    state = row.word if row.is_kept or row.kind == "withdraw" else f"{row.word}, not kept"
+    if row.is_live:
+        state = "live, by rollback" if row.kind == "rollback" else "live"
     return (
-        one.flow,
-        local_time(one.at_utc),
-        one.who,
+        row.flow,
+        local_time(row.at_utc),
+        row.who,
         state,
-        changed_words(one),
-        git_words(one),
-        "" if one.compared is None else one.compared.short_words,
-        one.note,
+        changed_words(row),
+        git_words(row),
+        "" if row.compared is None else row.compared.short_words,
+        row.note,
     )
 
 
-def changed_words(one: Deployment) -> str:
+def changed_words(row: Deployment) -> str:
     """What a deployment changed, in a few words."""
-    if one.kind == "withdraw" and one.of is not None:
+    if row.kind == "withdraw" and row.of is not None:
         return "renamed"
-    if one.kind == "rollback":
-        return f"back to {(one.of or '')[:8]}"
-    return ", ".join([*([cells_text(one.cells)] if one.cells else []), *one.helpers])
+    if row.kind == "rollback":
+        return f"back to {(row.of or '')[:8]}"
+    return ", ".join([*([cells_text(row.cells)] if row.cells else []), *row.helpers])
 
 
-def git_words(one: Deployment) -> str:
+def git_words(row: Deployment) -> str:
     """The Git commit in a few words, with a mark where files differed from it."""
-    return "" if one.git_commit is None else f"{one.git_commit[:8]}{'+' if one.git_dirty else ''}"
+    return "" if row.git_commit is None else f"{row.git_commit[:8]}{'+' if row.git_dirty else ''}"

@@ -1,7 +1,7 @@
-"""Why a flow, or each of its sources, does or does not run: planning's own values, a row each.
+"""Explain why a flow, or each of its sources, does or does not run: planning's own reasons, a row each.
 
-`explain` is the only one who answers, over a source of facts: a daemon that runs, or what lies there while none does. With
-an engine that is on the reasons are those its last look was decided by; without one the folder is looked at once, here.
+`explain` reads a source of facts: the running daemon, or the files and the ledger. With the engine on, the reasons are those
+of its last scan; with the engine off, the folder is scanned once, now.
 """
 
 from __future__ import annotations
@@ -81,22 +81,22 @@ from data_engine.status.runs import params_words
 from data_engine.workspace.layout import WorkspaceLayout
 
 MOST_ROWS = 1000
-"""Of one flow; a folder may hold a hundred thousand files."""
+"""Rows for one flow; a folder may hold a hundred thousand files."""
 
 WOULD_RUN = (Running, Settling, WaitsForSettling, Locked, NeedsHash, *get_args(WhyDue))
 _SINCE = (Held, RetryLater, *WOULD_RUN)
-"""What is told of the source of an output: that it has changed since."""
+"""Reasons that show that the source of an output has changed since."""
 _FEW = 2
 
 
 @frozen
 class Explanation(Record):
-    """One line of an explanation; without a source it is about the whole flow. `reason` is `why` in words; `cause` is why the
-    last run of a held source ended as it did. `fix` is what changes it, with the command. `written_by` is the run that wrote last
-    what a run of itself would not write, because it was given `written_with`. `run_id` is the run that is under way, or that waits.
-    `blocked_by` are the kinds of what keeps the whole flow from running now, where the `fix` depends on it. `tz` is the zone that
-    `next_run_utc` is meant in, None for this machine's. `gone` are outputs of the last good run that do not exist any more. A flow that
-    `is_batch` runs for all of its files at once. `abandoned` is the last run of a source that is to be done again, though not now.
+    """One row of an explanation; without a source it is about the whole flow. `reason` is `why` in words, `cause` why the last
+    run of a held source failed, and `fix` the command that changes it. `written_by` is a newer run with other params
+    (`written_with`). `run_id` is the run that is under way, or waits. `blocked_by` are the kinds of reasons that keep the whole
+    flow from running, where the `fix` depends on them. `tz` is the zone of `next_run_utc`, None for this machine's. `gone` are
+    outputs of the last good run that do not exist any more. A flow that `is_batch` runs for all of its files at once.
+    `abandoned` is the last run of a source that is due again, and cannot run now.
 
     Example:
         >>> row = Explanation("claims", "/in/a.csv", Settling(0.5))
@@ -135,52 +135,51 @@ class Explanation(Record):
     @property
     def reason(self) -> str:
         """The sentence for people."""
-        said = self.why.text
-        if self.run_id is not None and self.run_id[:8] not in said:
-            said = f"{said} (as run {self.run_id[:8]})"
+        words = self.why.text
+        if self.run_id is not None and self.run_id[:8] not in words:
+            words = f"{words} (as run {self.run_id[:8]})"
         if self.abandoned is not None:
             lost = self.abandoned
             run = "" if lost.run_id is None else f" ({lost.run_id[:8]})"
             because = f": {lost.error}" if lost.error else ""
             again = _WHEN.get(self.why.kind, "it runs again then")
-            said = f"{said}; its last run{run} was abandoned{because}; {again}"
+            words = f"{words}; its last run{run} was abandoned{because}; {again}"
         if self.gone:
-            said = f"{said}; {gone_words(self.gone)}"
+            words = f"{words}; {gone_words(self.gone)}"
         if self.written_by is None:
-            return said
-        return f"{said}; last written by run {self.written_by[:8]} with {self.written_with}"
+            return words
+        return f"{words}; last written by run {self.written_by[:8]} with {self.written_with}"
 
     @property
     def fix(self) -> str | None:
-        """What a person types, or does, to change it; None where it changes by itself, or is as it should be."""
+        """The command or action that changes it; None where it changes by itself, or nothing is wrong."""
         return remedy_of(self.why, self.flow, self.source, _mend(self), self.blocked_by, is_batch=self.is_batch)
 
 
-def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
-    """Why the flow `subject` does or does not run, or the file at `file`, which may be `subject` inside a flow's source; of an
-    output which run wrote it last.
+def explain(source: FactSource, facts: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
+    """Explain why the flow `subject` or the file at `file` does or does not run, or which run wrote an output last.
 
-    `known` are the facts of the source as they are now.
+    `subject` may be the file's path inside a flow's source. `facts` are those of the source, now.
 
     Raises:
         FlowValidationError: neither a flow, nor a source file, nor an output.
         LedgerError: the history cannot be read.
     """
-    blocked = {one.entry.name: blocked_by(known, one) for one in known.flows}
-    flows = [one.entry.flow for one in known.flows if one.entry.flow is not None]
+    blocked = {flow.entry.name: blocked_by(facts, flow) for flow in facts.flows}
+    flows = [flow.entry.flow for flow in facts.flows if flow.entry.flow is not None]
     batches = {flow.name for flow in flows if flow.trigger is not None and flow.trigger.run_as == "batch"}
-    rows = tell_earlier(_explained(source, known, subject, file), source.home.ledger())
+    rows = tell_earlier(_explained(source, facts, subject, file), source.home.ledger())
     return [
         replace(row, blocked_by=blocked.get(row.flow, FLOW_GONE), is_batch=row.flow in batches)
         if row.why.kind in DEPEND
         else row
-        for row in _with_gone(source, known, rows)
+        for row in _with_gone(source, facts, rows)
     ]
 
 
-def _with_gone(source: FactSource, known: WorkspaceFacts, rows: list[Explanation]) -> list[Explanation]:
-    """The rows, each of what is done with the outputs of that run which are gone; of a flow that reads no folder, its last run's."""
-    last = {one.entry.name: one.last_run for one in known.flows}
+def _with_gone(source: FactSource, facts: WorkspaceFacts, rows: list[Explanation]) -> list[Explanation]:
+    """Add the outputs that are gone: of its run to each row that is done, of the last run to a flow that reads no folder."""
+    last = {flow.entry.name: flow.last_run for flow in facts.flows}
 
     def run_of(row: Explanation) -> str | None:
         if isinstance(row.why, Done):
@@ -191,12 +190,12 @@ def _with_gone(source: FactSource, known: WorkspaceFacts, rows: list[Explanation
     runs = {number: run_id for number, row in enumerate(rows) if (run_id := run_of(row)) is not None}
     home, run_ids = source.home, list(dict.fromkeys(runs.values()))
     written = outputs_here(home.ledger(), home.layout, run_ids) if run_ids else {}
-    gone = gone_outputs(written, workspace=known.workspace_root)
+    gone = gone_outputs(written, workspace=facts.workspace_root)
     return [replace(row, gone=gone.get(runs.get(number, ""), ())) for number, row in enumerate(rows)] if gone else rows
 
 
-def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
-    flow = flow_meant(known, subject, file)
+def _explained(source: FactSource, facts: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
+    flow = flow_meant(facts, subject, file)
     if flow is not None:
         subject = flow.entry.name
         edit = flow.deployment_status
@@ -205,51 +204,51 @@ def _explained(source: FactSource, known: WorkspaceFacts, subject: str, file: st
         rows = [Explanation(subject, None, edited)] if edit.is_edited else []
         if edit.kind == "gone":
             rows = [Explanation(subject, None, ModuleGone(edit.file, edit.renamed_to, edit.moved_to))]
-        asked = [one for one in known.requests if one.flow == subject and one.state != "answered"]
-        rows += [Explanation(subject, None, Requested(one.text)) for one in asked]
-        rows += _with_writers(source, flow, _with_runs(known, _of_flow(source, known, flow)))
-        is_running = any(run.flow == subject for run in known.active)
+        requests = [request for request in facts.requests if request.flow == subject and request.state != "answered"]
+        rows += [Explanation(subject, None, Requested(request.text)) for request in requests]
+        rows += _with_writers(source, flow, _with_runs(facts, _of_flow(source, facts, flow)))
+        is_running = any(run.flow == subject for run in facts.active)
         rows += _of_last_run(flow, is_running=is_running)
         rows += _of_passed_slots(source, flow, is_busy=is_running or flow.waiting is not None)
-        expected = flow_status(known, flow).expected
+        expected = flow_status(facts, flow).expected
         return rows if expected is None else [*rows, Explanation(subject, None, expected)]
-    rows = _of_file(source, known, Path(file), subject)
+    rows = _of_file(source, facts, Path(file), subject)
     for path in () if rows else source.home.ledger().sources_called(subject, file):
-        rows += _of_file(source, known, Path(path), path)
-    rows += _of_output(source, known, subject, file, by_name=not rows)
+        rows += _of_file(source, facts, Path(path), path)
+    rows += _of_output(source, facts, subject, file, by_name=not rows)
     if not rows and (ended := undeployed(history_of(source.home), subject)) is not None:
         rows = [Explanation(subject, None, ended)]
     if not rows:
-        raise why_no_flow(known, subject, file) or _nothing_to_explain(subject, known)
+        raise why_no_flow(facts, subject, file) or _nothing_to_explain(subject, facts)
     return rows
 
 
-def _of_file(source: FactSource, known: WorkspaceFacts, path: Path, subject: str) -> list[Explanation]:
-    """The rows of each flow under whose source the file lies."""
+def _of_file(source: FactSource, facts: WorkspaceFacts, path: Path, subject: str) -> list[Explanation]:
+    """The rows of each flow whose source contains the file."""
     rows = []
-    for one, found, inside, why in flows_of_file(known, path, named=subject):
+    for flow, file, inside, why in flows_of_file(facts, path, named=subject):
         if why is not None:
-            rows.append(Explanation(one.entry.name, str(found), why))
+            rows.append(Explanation(flow.entry.name, str(file), why))
         else:
-            rows += _with_writers(source, one, _with_runs(known, _of_flow(source, known, one, inside or None)))
+            rows += _with_writers(source, flow, _with_runs(facts, _of_flow(source, facts, flow, inside or None)))
     return rows
 
 
 def _of_output(
-    source: FactSource, known: WorkspaceFacts, subject: str, file: str, *, by_name: bool
+    source: FactSource, facts: WorkspaceFacts, subject: str, file: str, *, by_name: bool
 ) -> Iterator[Explanation]:
-    """Which run wrote the file last, and that its source has changed since."""
+    """The runs that wrote the file last, and their sources that have changed since."""
     for name, of, why in last_written(
-        source.home.ledger(), subject, file, workspace=known.workspace_root, by_name=by_name
+        source.home.ledger(), subject, file, workspace=facts.workspace_root, by_name=by_name
     ):
         yield Explanation(name, of, why)
-        for row in [] if of is None else _of_file(source, known, Path(of), of):
+        for row in [] if of is None else _of_file(source, facts, Path(of), of):
             if row.flow == name and isinstance(row.why, _SINCE):
                 yield row
 
 
 def _of_last_run(flow: FlowFacts, *, is_running: bool) -> Iterator[Explanation]:
-    """That the last run failed, or has warnings."""
+    """Rows for a last run that failed, or has warnings."""
     name, run = flow.entry.name, flow.last_run
     if flow.failed is not None and run is not None and not is_running:
         yield Explanation(name, None, flow.failed, cause=run.why)
@@ -258,7 +257,7 @@ def _of_last_run(flow: FlowFacts, *, is_running: bool) -> Iterator[Explanation]:
 
 
 def _of_passed_slots(source: FactSource, flow: FlowFacts, *, is_busy: bool) -> Iterator[Explanation]:
-    """That slots of a deployed schedule passed without a run."""
+    """A row for the slots of a deployed schedule that passed without a run."""
     trigger = None if flow.entry.flow is None else flow.entry.flow.trigger
     if isinstance(trigger, Schedule) and flow.deployment_status.kind != "not_deployed":
         name, now_s = flow.entry.name, time.time()
@@ -269,7 +268,7 @@ def _of_passed_slots(source: FactSource, flow: FlowFacts, *, is_busy: bool) -> I
 
 
 def ways(rows: Sequence[Explanation]) -> list[str]:
-    """What changes what these rows say, each once: of several sources with the same reason as one.
+    """The remedies for these rows, one line for each reason, also where several sources share it.
 
     Example:
         >>> from data_engine.reasons.kinds import EngineOff
@@ -281,22 +280,22 @@ def ways(rows: Sequence[Explanation]) -> list[str]:
         if row.fix is not None and row.fix not in row.why.text:
             alike.setdefault((row.flow, row.why.kind, _mend(row)), []).append(row)
     kinds = Counter((flow, kind) for flow, kind, _ in alike)
-    found = []
+    lines = []
     for (flow, kind, _), some in alike.items():
         way = some[0].fix if len({row.source for row in some}) == 1 else replace(some[0], source=None).fix
         names = [os.path.basename(row.source) for row in some if row.source is not None and kinds[flow, kind] > 1]
         of = f" ({first_few(names, _FEW)})" if names else ""
-        found.append(f"{word_of(some[0].why)}{of}: {way}")
-    return list(dict.fromkeys(found))
+        lines.append(f"{word_of(some[0].why)}{of}: {way}")
+    return list(dict.fromkeys(lines))
 
 
 def _mend(row: Explanation) -> str | None:
-    """The fix of the error for which its source is held."""
+    """The fix of the error that holds the source."""
     return None if row.cause is None else row.cause.get("fix")
 
 
-def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: str | None = None) -> list[Explanation]:
-    """Each source of the flow, or the one at `path` inside its folder, or the flow as a whole."""
+def _of_flow(source: FactSource, facts: WorkspaceFacts, flow: FlowFacts, path: str | None = None) -> list[Explanation]:
+    """The rows of each source of the flow, of the one at `path` in its folder, or of the flow as a whole."""
     entry = flow.entry
     if entry.flow is None:
         error = entry.error or FlowValidationError("unknown")
@@ -304,10 +303,10 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
     watch = PlannedFlow.of(entry.flow)
     under_way: dict[str | None, Reason] = {
         run.source: Stopping(run.run_id) if run.stopping else Running(run.run_id, None if run.in_daemon else run.pid)
-        for run in known.active
+        for run in facts.active
         if run.flow == entry.name
     }
-    blocked = what_blocks(known, flow)
+    blocked = what_blocks(facts, flow)
     if isinstance(watch.trigger, Poll):
         poller = None if blocked is not None else source.poller(entry.name)
         if poller is not None:
@@ -317,7 +316,7 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
     elif isinstance(blocked, NotDeployed) and not under_way:
         return [Explanation(entry.name, None, blocked)]
     if path is not None and watch.trigger.source is not None:
-        return _of_one_file(source, known, flow, watch, blocked, path, under_way)
+        return _of_one_file(source, facts, flow, watch, blocked, path, under_way)
     reasons = _as_a_whole(flow, watch, blocked, list(under_way.values()))
     zone = None if flow.next_run_utc is None else flow.tz
     in_zone = [replace(why, tz=flow.tz) if isinstance(why, NotYet) else why for why in reasons]
@@ -326,18 +325,18 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
 
 def _of_one_file(
     source: FactSource,
-    known: WorkspaceFacts,
+    facts: WorkspaceFacts,
     flow: FlowFacts,
     watch: PlannedFlow,
     blocked: Reason | None,
     path: str,
     under_way: Mapping[str | None, Reason],
 ) -> list[Explanation]:
-    """Of a flow that looks through no folder: what is said of the file at `path` inside it, and not of another that runs."""
+    """The rows of the file at `path` alone, for a flow that scans no folder."""
     name, root = flow.entry.name, watch.trigger.source
     assert root is not None
     file = str(root / path)
-    if not any(then.source == file for one in known.waiting if one.flow == name for then in one.runs):
+    if not any(run.source == file for queue in facts.waiting if queue.flow == name for run in queue.runs):
         flow = replace(flow, waiting=None)
     own = [under_way[file]] if file in under_way else []
     is_missing = flow.entry.flow is not None and not os.path.lexists(root / path) and root.is_dir()
@@ -350,29 +349,29 @@ def _of_one_file(
 def _as_a_whole(
     flow: FlowFacts, watch: PlannedFlow, blocked: Reason | None, under_way: Sequence[Reason]
 ) -> list[Reason]:
-    """Why a flow does or does not run that has no sources, or whose sources nobody looks at."""
-    found: list[Reason | None]
+    """The reasons of a flow that has no sources, or whose sources nobody scans."""
+    reasons: list[Reason | None]
     if under_way or flow.waiting is not None:
-        found = [*under_way, flow.waiting]
+        reasons = [*under_way, flow.waiting]
     else:
-        found = [by_hand(flow.switch) if watch.trigger.mode == "manual" else blocked or flow.why]
-    return [one for one in found if one is not None] or [NotLookedAt()]
+        reasons = [by_hand(flow.switch) if watch.trigger.mode == "manual" else blocked or flow.why]
+    return [reason for reason in reasons if reason is not None] or [NotLookedAt()]
 
 
-def what_blocks(known: WorkspaceFacts, flow: FlowFacts) -> Reason | None:
-    """What keeps the whole flow from running by itself, whatever is due; None when nothing does."""
+def what_blocks(facts: WorkspaceFacts, flow: FlowFacts) -> Reason | None:
+    """The reason that keeps the whole flow from running by itself; None without one."""
     status = flow.deployment_status
-    if status.kind == "not_deployed" and (known.elsewhere is None or known.is_all_known):
+    if status.kind == "not_deployed" and (facts.elsewhere is None or facts.is_all_known):
         return NotDeployed(flow.entry.name, status.error, status.goes_live_s, status.shares_with)
-    return why_blocked(flow.switch, is_engine_on=known.engine.on is True, unasked=known.unasked)
+    return why_blocked(flow.switch, is_engine_on=facts.engine.on is True, unasked=facts.unasked)
 
 
 def reason_now(
     why: Reason, *, under_way: Reason | None, blocked: Reason | None = None, waiting: Reason | None = None
 ) -> Reason:
-    """Why a source does or does not run, of the reason it was judged with.
+    """Why a source does or does not run now, from the reason `why` of its verdict.
 
-    `under_way` is said of its run, where there is one, `blocked` is what keeps its whole flow from running, `waiting` why work
+    `under_way` is the reason of its run under way, `blocked` the one that keeps its whole flow from running, `waiting` why work
     that could start does not.
 
     Example:
@@ -387,9 +386,9 @@ def reason_now(
     return blocked if isinstance(why, WOULD_RUN) else why
 
 
-def look_now(source: FactSource, watch: PlannedFlow, known: KnownSources | None = None) -> FolderPoller:
-    """A look at the flow's folder now; it hands nothing over, and retries nothing. `known` is what is known, where not as it is now."""
-    memory = known or source.memory(watch.flow)
+def look_now(source: FactSource, watch: PlannedFlow, sources: KnownSources | None = None) -> FolderPoller:
+    """Scan the flow's folder now; starts and retries nothing. `sources` is what is known of them, by default as of now."""
+    memory = sources or source.memory(watch.flow)
     poller = FolderPoller(watch, read=lambda: memory, rules=replace(Rules.of(source.home.settings_shown()), retries=0))
     poller.poll()
     while poller.is_scanning:
@@ -397,13 +396,13 @@ def look_now(source: FactSource, watch: PlannedFlow, known: KnownSources | None 
     return poller
 
 
-def _with_runs(known: WorkspaceFacts, rows: list[Explanation]) -> list[Explanation]:
-    """The rows, each of a run that is under way or waits with its id, by which it can be stopped alone."""
+def _with_runs(facts: WorkspaceFacts, rows: list[Explanation]) -> list[Explanation]:
+    """Add to each row of a run that is under way or waits its id, by which it can be stopped alone."""
     waiting: dict[tuple[str, str | None], str] = {}
-    for one in known.waiting:
-        for then in one.runs:
-            waiting.setdefault((one.flow, then.source), then.run_id)
-            waiting.setdefault((one.flow, None), then.run_id)
+    for queue in facts.waiting:
+        for run in queue.runs:
+            waiting.setdefault((queue.flow, run.source), run.run_id)
+            waiting.setdefault((queue.flow, None), run.run_id)
 
     def run_of(row: Explanation) -> str | None:
         if isinstance(row.why, (Running, Stopping)) and row.why.run_id is not None:
@@ -414,15 +413,15 @@ def _with_runs(known: WorkspaceFacts, rows: list[Explanation]) -> list[Explanati
 
 
 def _with_writers(source: FactSource, flow: FlowFacts, rows: list[Explanation]) -> list[Explanation]:
-    """The rows, each that says nothing of a newer run with other params with that run."""
+    """Add to the row of each source the newer run with other params, if any."""
     planned = flow.entry.flow
     written = {} if planned is None else written_with_params(source.home.ledger(), flow.entry.name)
     if planned is None or not written:
         return rows
     from data_engine.engine.params import is_as_scheduled
 
-    found = {key: run for key, run in written.items() if not is_as_scheduled(planned, run.params or {})}
-    writers = _newest_writers(source, flow, planned, found)
+    runs = {key: run for key, run in written.items() if not is_as_scheduled(planned, run.params or {})}
+    writers = _newest_writers(source, flow, planned, runs)
     return [
         replace(row, written_by=writer.run_id, written_with=params_words(writer))
         if (writer := writers.get(row.source)) is not None
@@ -432,18 +431,17 @@ def _with_writers(source: FactSource, flow: FlowFacts, rows: list[Explanation]) 
 
 
 def _newest_writers(
-    source: FactSource, flow: FlowFacts, planned: Flow, found: Mapping[str | None, Run]
+    source: FactSource, flow: FlowFacts, planned: Flow, runs: Mapping[str | None, Run]
 ) -> dict[str | None, Run]:
-    """Of runs with other params, by the path in the source, those that are newer than what production did; by source."""
+    """The `runs` with other params (by path in the source) that are newer than production's, by source."""
     trigger = planned.trigger
     if not isinstance(trigger, Poll):
         newest = newest_writer(source.home.ledger(), flow.entry.name)
-        return (
-            {None: newest} if newest is not None and any(run.run_id == newest.run_id for run in found.values()) else {}
-        )
+        run_ids = {run.run_id for run in runs.values()}
+        return {None: newest} if newest is not None and newest.run_id in run_ids else {}
     states = source.memory(flow.entry.name).states
     writers: dict[str | None, Run] = {}
-    for key, run in found.items():
+    for key, run in runs.items():
         state = states.get(SourceKey(trigger.source_as_authored or "", key or ""))
         newest_utc = (None if state is None else state.success_at_utc) or ""
         if (run.finished_at_utc or "") > newest_utc:
@@ -459,8 +457,7 @@ def _as_the_engine_looks(
     waiting: Reason | None,
     under_way: Mapping[str | None, Reason],
 ) -> list[Explanation]:
-    """As the engine judges each source, and how often it looks. `waiting` is why work that could start does not."""
-
+    """The engine's verdict on each source, and how often it scans. `waiting` is why work that could start does not."""
     behind = waiting or (WaitingForOwnRun() if under_way else None)
 
     def why_of(name: str, verdict: Verdict) -> Reason:
@@ -481,7 +478,7 @@ def _as_a_look_shows(
     *,
     under_way: Mapping[str | None, Reason],
 ) -> list[Explanation]:
-    """While nothing of the flow runs by itself, from a look at its folder now: `blocked` is why what would run does not."""
+    """The rows of a flow that does not run by itself (`blocked` says why), from a scan of its folder now."""
 
     def why_of(name: str, verdict: Verdict) -> Reason:
         return reason_now(verdict.why, under_way=under_way.get(name), blocked=each)
@@ -496,31 +493,33 @@ def _rows(
     source: FactSource, poller: FolderPoller, path: str | None, why_of: Callable[[str, Verdict], Reason]
 ) -> list[Explanation]:
     flow, root = poller.planned.flow, poller.root
-    found = list(poller.verdicts(path))
-    if not found:
+    verdicts = list(poller.verdicts(path))
+    if not verdicts:
         nothing = NoFiles() if path is None else poller.why_not_there(path)
         return [Explanation(flow, str(root / (path or "")), nothing)]
-    # what somebody may wait for comes first, then goes by path
-    found.sort(key=lambda one: (isinstance(one.why, (Done, OwnOutput)), "" if one.key is None else one.key.path or ""))
+    # first what somebody may wait for, then by path
+    verdicts.sort(
+        key=lambda verdict: (isinstance(verdict.why, (Done, OwnOutput)), verdict.key.path if verdict.key else "")
+    )
     causes: Mapping[str, Cause] = {}
-    if any(isinstance(verdict.why, (Held, RetryLater)) for verdict in found[:MOST_ROWS]):
+    if any(isinstance(verdict.why, (Held, RetryLater)) for verdict in verdicts[:MOST_ROWS]):
         causes = source.home.ledger().causes(*names_of(source.home.ledger(), flow))
     rows = []
-    for verdict in found[:MOST_ROWS]:
+    for verdict in verdicts[:MOST_ROWS]:
         name = str(root / verdict.key.path) if verdict.key is not None and verdict.key.path else str(root)
         why = why_of(name, verdict)
         cause = causes.get(why.run_id or "") if isinstance(why, (Held, RetryLater)) else None
         is_owed = isinstance(verdict.why, WOULD_RUN) and not isinstance(why, (Running, Stopping, Interrupted))
         lost = abandoned(poller.known(verdict.key.path)) if is_owed and verdict.key is not None else None
         rows.append(Explanation(flow, name, why, cause=cause, abandoned=lost))
-    if len(found) > MOST_ROWS:
-        rows.append(Explanation(flow, None, More(len(found) - MOST_ROWS)))
+    if len(verdicts) > MOST_ROWS:
+        rows.append(Explanation(flow, None, More(len(verdicts) - MOST_ROWS)))
     return rows
 
 
-def _nothing_to_explain(subject: str, known: WorkspaceFacts) -> FlowValidationError:
-    flows = sorted(one.entry.name for one in known.flows)
-    there = (names_there(one.entry.flow) for one in known.flows if one.entry.flow is not None and "." in subject)
+def _nothing_to_explain(subject: str, facts: WorkspaceFacts) -> FlowValidationError:
+    flows = sorted(flow.entry.name for flow in facts.flows)
+    there = (names_there(flow.entry.flow) for flow in facts.flows if flow.entry.flow is not None and "." in subject)
     near = nearest_files(subject, (path for paths in there for path in paths))
     begin = f"did you mean {as_typed(near[0])}? Else " if near else near_offer(subject, flows)
     return FlowValidationError(
@@ -533,18 +532,18 @@ def _nothing_to_explain(subject: str, known: WorkspaceFacts) -> FlowValidationEr
 _SUFFIXES = (".ipynb", ".py")
 
 
-def flow_meant(known: WorkspaceFacts, subject: str, file: str) -> FlowFacts | None:
-    """The flow that is called `subject`, or whose module is the file at `file`, or has that file name."""
-    found = known.flow(subject)
-    if found is not None:
-        return found
-    path = _module(known, subject, file)
-    return None if path is None else known.flow(path.stem)
+def flow_meant(facts: WorkspaceFacts, subject: str, file: str) -> FlowFacts | None:
+    """The flow named `subject`, or the one whose module is the file at `file` or has the file name `subject`."""
+    flow = facts.flow(subject)
+    if flow is not None:
+        return flow
+    path = _module(facts, subject, file)
+    return None if path is None else facts.flow(path.stem)
 
 
-def why_no_flow(known: WorkspaceFacts, subject: str, file: str) -> FlowValidationError | None:
-    """Why the file that is meant is no flow, though it lies in `flow_modules`; None where none is meant."""
-    path = _module(known, subject, file)
+def why_no_flow(facts: WorkspaceFacts, subject: str, file: str) -> FlowValidationError | None:
+    """The error for a file in `flow_modules` that is not a flow; None for any other."""
+    path = _module(facts, subject, file)
     if path is None:
         return None
     fix = how_to_be_a_flow("it", is_scratch=SCRATCH_NAME.fullmatch(path.stem) is not None)
@@ -552,25 +551,25 @@ def why_no_flow(known: WorkspaceFacts, subject: str, file: str) -> FlowValidatio
 
 
 def flows_of_file(
-    known: WorkspaceFacts, path: Path, *, named: str
+    facts: WorkspaceFacts, path: Path, *, named: str
 ) -> Iterator[tuple[FlowFacts, Path, str, NameFiltered | NotListed | OwnOutput | None]]:
-    """The flows under whose source the file lies, with the file, its path inside, and why its name rules it out, if it does.
+    """The flows whose source contains the file, each with the file, its path inside, and why its name rules it out, if so.
 
-    A file at `path`, which is absolute, or one that is `named` by its path inside the source.
+    The file is at the absolute `path`, or `named` by its path inside the source.
     """
-    for flow in sorted(known.flows, key=lambda one: one.entry.name):
+    for flow in sorted(facts.flows, key=lambda flow: flow.entry.name):
         watch = None if flow.entry.flow is None else PlannedFlow.of(flow.entry.flow)
         source = None if watch is None else watch.trigger.source
         if watch is None or source is None:
             continue
-        found = path if path.is_relative_to(source) else Path(os.path.normpath(source / named))
-        if found.is_relative_to(source) and (found == path or (found != source and found.exists())):
-            inside = "" if found == source else found.relative_to(source).as_posix()
-            yield flow, found, inside, why_no_candidate(watch, inside) if inside else None
+        file = path if path.is_relative_to(source) else Path(os.path.normpath(source / named))
+        if file.is_relative_to(source) and (file == path or (file != source and file.exists())):
+            inside = "" if file == source else file.relative_to(source).as_posix()
+            yield flow, file, inside, why_no_candidate(watch, inside) if inside else None
 
 
-def _module(known: WorkspaceFacts, subject: str, file: str) -> Path | None:
-    folder = WorkspaceLayout(Path(known.workspace_root)).flow_modules_dir
+def _module(facts: WorkspaceFacts, subject: str, file: str) -> Path | None:
+    folder = WorkspaceLayout(Path(facts.workspace_root)).flow_modules_dir
     named = [Path(file), folder / subject, *(folder / f"{subject}{suffix}" for suffix in _SUFFIXES)]
     for path in named:
         if path.suffix in _SUFFIXES and path.is_file() and path.parent.resolve() == folder.resolve():
@@ -587,27 +586,27 @@ _MAY_BEGIN_S = 60.0
 def passed_slots(
     trigger: Schedule, served: Sequence[tuple[str, str]], *, timezone: str | None, now_s: float, is_busy: bool = False
 ) -> SlotsPassed | None:
-    """The slots of the last `LOOK_BACK_S` that no run has served and that none will: all with `catch_up="none"`, with "latest"
-    those before the newest that one did; None where there are none.
+    """The slots of the last `LOOK_BACK_S` that no run has served or will serve; None without any.
 
-    `served` are the slots as the ledger has them, each with its run; one without a run that is no time of this schedule is when
-    the schedule was first seen, and nothing before it is told. While the flow `is_busy` the newest may have its run yet.
+    With `catch_up="none"` these are all, with "latest" those before the newest that a run served. `served` are the slots in the
+    ledger, each with its run; one without a run that is no time of this schedule is when the schedule was first seen, and nothing
+    before it counts. While the flow `is_busy` the newest may still get its run.
 
     Example:
         >>> from data_engine.flow.flow import Flow
         >>> daily = Flow("A").watch(mode="schedule", time="07:00", catch_up="none", tz="UTC").trigger
-        >>> known = [("2026-01-05T12:00:00.000000+00:00", ""), ("2026-01-06T07:00:00.000000+00:00", "r1")]
+        >>> served = [("2026-01-05T12:00:00.000000+00:00", ""), ("2026-01-06T07:00:00.000000+00:00", "r1")]
         >>> now_s = datetime.fromisoformat("2026-01-09T08:00+00:00").timestamp()
-        >>> passed_slots(daily, known, timezone=None, now_s=now_s).text.partition(" (")[0]
+        >>> passed_slots(daily, served, timezone=None, now_s=now_s).text.partition(" (")[0]
         '3 slots since 2026-01-07 passed without a run, the last of them 2026-01-09 07:00:00 UTC'
     """
     if trigger.interval_seconds is not None or trigger.catch_up == "all" or not served:
         return None
     name = trigger.tz or timezone
-    runs = {_seconds(slot): run_id for slot, run_id in served}
+    runs = {datetime.fromisoformat(slot_utc).timestamp(): run_id for slot_utc, run_id in served}
     slots = _newest(slots_of(trigger, timezone), max(now_s - LOOK_BACK_S, min(runs)), now_s - _MAY_BEGIN_S)
-    known = set(slots)
-    floor_s = max((at_s for at_s, run_id in runs.items() if not run_id and at_s not in known), default=0.0)
+    times = set(slots)
+    floor_s = max((at_s for at_s, run_id in runs.items() if not run_id and at_s not in times), default=0.0)
     if is_busy:
         slots = slots[:-1]
     if trigger.catch_up == "latest":
@@ -620,17 +619,13 @@ def passed_slots(
 
 
 def _newest(rule: Slots, after_s: float, until_s: float) -> list[float]:
-    """The slots between these times, in order; of very many those of the newest days."""
+    """The slots between these times, in order; of very many only those of the newest days."""
     slots: list[float] = []
     while until_s > after_s and len(slots) < _MOST:
         begin_s = max(after_s, until_s - _DAY_S)
         slots = [*rule.between(begin_s, until_s), *slots]
         until_s = begin_s
     return slots
-
-
-def _seconds(utc: str) -> float:
-    return datetime.fromisoformat(utc).timestamp()
 
 
 _WHEN = {
@@ -641,7 +636,7 @@ _WHEN = {
 
 
 def abandoned(state: SourceState | None) -> Interrupted | None:
-    """The last run of a source, where that was abandoned and is to be done again; None of one that was abandoned twice, too."""
+    """The abandoned last run of a source that runs again; None also after two, which hold the source."""
     if state is None or state.status != "abandoned" or holds(state):
         return None
     return Interrupted(state.last_run_id, (state.error or "").partition("\n")[0] or None)

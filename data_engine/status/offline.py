@@ -1,4 +1,4 @@
-"""The facts of a workspace that no daemon runs for: from the deployments, the ledger and one look."""
+"""The facts of a workspace without a daemon: from the deployments, the ledger and one look at the folders."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 @frozen
 class OfflineFacts:
-    """`daemon` is what is known of one that was not asked: the recorded interpreter of the workers, and whether it is there and
-    silent. `was_engine_on` is what the last daemon left to the next one, `service` what would start it."""
+    """A source of facts that asks no daemon. `daemon` is what is known without asking: the recorded interpreter of the workers,
+    and whether one is there and silent. `was_engine_on` is for the next daemon, `service` would start it."""
 
     home: LocalWorkspace
     daemon: DaemonFacts = field(default_factory=DaemonFacts)
@@ -122,7 +122,7 @@ class OfflineFacts:
     def _expected(
         self, entry: CatalogEntry, status: DeploymentStatus, active: Sequence[ActiveRun], timezone: str | None
     ) -> Expected | Late | Overlong | None:
-        """How the flow stands to what is expected of it; of one that is not in production nothing is."""
+        """How the flow meets its expectations; None for one without any, or not in production."""
         flow = entry.flow
         if flow is None or not flow.expectations or status.kind == "not_deployed":
             return None
@@ -134,17 +134,17 @@ class OfflineFacts:
         return replace(fact, pid=own[fact.run_id].pid) if isinstance(fact, Overlong) else fact
 
     def _stands(self) -> list[tuple[CatalogEntry, DeploymentStatus]]:
-        """Each flow as the next daemon finds it: what is deployed, else the module, and how that stands to it; by name."""
+        """Each flow as the next daemon finds it, by name: the deployed entry, else the module's, and its deployment status."""
         from data_engine.notebook.deployments import deployed_entries, in_production
 
         home, deployments = self.home, self.home.deployments()
         deployed, authored = deployments.deployed(), deployments.authored()
         edits = deployments.edits_among(authored)
         entries = with_no_steps_refused(read_catalog(home.modules(), cache=home.descriptions(), warns=False))
-        edited = [name for name, one in edits.items() if one.is_edited]
+        edited = [name for name, edit in edits.items() if edit.is_edited]
         shown = in_production(entries, deployments, edited, home.deployed_descriptions()) if edited else entries
         there = deployment_status.live_deployments(published(home.ledger())).values() if deployed else ()
-        found = []
+        pairs = []
         for entry, runs in zip(entries, shown, strict=True):
             new = replace(NOT_DEPLOYED, digest=authored.digests.get(entry.name, ""))
             status = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else new
@@ -154,15 +154,15 @@ class OfflineFacts:
                 from data_engine.engine.run_sources import with_shared_mirror
 
                 status = with_shared_mirror(home, entry, status, there)
-            found.append((runs, status))
-        names = {entry.name for entry, _ in found}
-        gone = {name: one for name, one in edits.items() if one.kind == "gone" and name not in names}
-        found += [(entry, gone[entry.name]) for entry in (deployed_entries(deployments, gone) if gone else ())]
-        return sorted(found, key=lambda one: one[0].name)
+            pairs.append((runs, status))
+        names = {entry.name for entry, _ in pairs}
+        gone = {name: edit for name, edit in edits.items() if edit.kind == "gone" and name not in names}
+        pairs += [(entry, gone[entry.name]) for entry in (deployed_entries(deployments, gone) if gone else ())]
+        return sorted(pairs, key=lambda pair: pair[0].name)
 
 
 def reset_offline(home: LocalWorkspace, flow: str | None) -> int:
-    """Forget the history and freshness of `flow` (of every flow without one); how many runs went.
+    """Forget the history and freshness of `flow`, or of every flow; the number of runs removed.
 
     Raises:
         FlowValidationError: no such flow, neither as a module nor in the history; a run of it is under way.

@@ -1,5 +1,5 @@
-"""What lies where flows read and write: what is wrong with sources and mirrors now, whom flows tell that this machine does not know, why a
-run finds nothing to do, which outputs are gone, and which run wrote a file last, from what and with what."""
+"""Look where flows read and write: what is wrong with sources and mirrors, why a run finds nothing to do, which outputs are
+gone, and which run wrote a file last. Also: the alert recipients that have no secret on this machine."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ _MOST_NAMES = 2_000
 
 
 def source_warnings(flow: Flow) -> list[str]:
-    """What keeps the flow's source or mirror from being used now, each with its fix; it may be there tomorrow.
+    """Why the flow's source or mirror cannot be used now, each with its fix; tomorrow it may be there.
 
     Example:
         >>> flow = Flow("Claims", "claims").watch(mode="poll", source="/nowhere/in", interval="10s")
         >>> source_warnings(flow)[0].partition(";")[0]
         'claims: its source /nowhere/in does not exist'
     """
-    found = []
+    warnings = []
     trigger, mirror = flow.trigger, flow.mirror_spec
     if trigger is not None and trigger.source is not None:
         trouble = _source_trouble(trigger.source, trigger.extensions)
-        found += [] if trouble is None else [f"{flow.name}: its source {trouble}"]
+        warnings += [] if trouble is None else [f"{flow.name}: its source {trouble}"]
     if mirror is not None and mirror.root.is_file():
-        found.append(f"{flow.name}: its mirror root {mirror.root} is a file; name a folder in mirror(root=...)")
-    return found
+        warnings.append(f"{flow.name}: its mirror root {mirror.root} is a file; name a folder in mirror(root=...)")
+    return warnings
 
 
 def all_source_warnings(flows: Sequence[Flow]) -> list[list[str]]:
-    """The `source_warnings` of each flow, within `LOOK_LIMIT_S` for all together: a drive that hangs is told, and holds up nobody."""
-    found: dict[int, list[str]] = {}
+    """The `source_warnings` of each flow, within `LOOK_LIMIT_S` for all together; a drive that hangs gets a warning."""
+    warnings: dict[int, list[str]] = {}
 
     def look(number: int) -> None:
-        found[number] = source_warnings(flows[number])
+        warnings[number] = source_warnings(flows[number])
 
     until_s = time.monotonic() + LOOK_LIMIT_S
     threads = [threading.Thread(target=look, args=(number,), daemon=True) for number in range(len(flows))]
@@ -65,7 +65,7 @@ def all_source_warnings(flows: Sequence[Flow]) -> list[list[str]]:
         thread.start()
     for thread in threads:
         thread.join(max(0.0, until_s - time.monotonic()))
-    answered = dict(found)
+    answered = dict(warnings)
     for number, flow in enumerate(flows):
         if number not in answered:
             source = None if flow.trigger is None else flow.trigger.source
@@ -76,44 +76,44 @@ def all_source_warnings(flows: Sequence[Flow]) -> list[list[str]]:
 
 
 def with_source_warnings(entries: Iterable[CatalogEntry]) -> tuple[CatalogEntry, ...]:
-    """The entries, each with what keeps its source or mirror from being used now among its warnings."""
-    known = list(entries)
-    flows = [entry.flow for entry in known if entry.flow is not None]
+    """The entries, each with the `source_warnings` of its flow among its warnings."""
+    listed = list(entries)
+    flows = [entry.flow for entry in listed if entry.flow is not None]
     warnings = iter(all_source_warnings(flows))
     return tuple(
-        entry if entry.flow is None else replace(entry, warnings=(*entry.warnings, *next(warnings))) for entry in known
+        entry if entry.flow is None else replace(entry, warnings=(*entry.warnings, *next(warnings))) for entry in listed
     )
 
 
 def with_recipient_warnings(entries: Iterable[CatalogEntry], others: Collection[str]) -> tuple[CatalogEntry, ...]:
-    """The entries, each with the recipients that this machine does not know among its warnings; `others` are told of other flows.
+    """Warn each entry of alert recipients that have no secret on this machine; `others` are the recipients of other flows.
 
     The keyring is asked only for names that are nowhere else.
     """
-    known = tuple(entries)
-    if not any(entry.flow is not None and entry.flow.alerts for entry in known):
-        return known
+    catalog = tuple(entries)
+    if not any(entry.flow is not None and entry.flow.alerts for entry in catalog):
+        return catalog
     from data_engine.workspace.secret_store import has_secret, stored_secrets
 
     try:
-        stored = {one.name for one in stored_secrets()}
-        wanted = {name for entry in known if entry.flow is not None for name in recipients_of(entry.flow)}
-        here = stored | {name for name in wanted - stored if has_secret(name)}
-    except FlowValidationError:  # it cannot be known, which `doctor` tells; what is done is done
-        return known
-    found = []
-    for entry in known:
+        stored = {secret.name for secret in stored_secrets()}
+        names = {name for entry in catalog if entry.flow is not None for name in recipients_of(entry.flow)}
+        here = stored | {name for name in names - stored if has_secret(name)}
+    except FlowValidationError:  # nobody can know; `doctor` says so
+        return catalog
+    warned = []
+    for entry in catalog:
         unknown = [] if entry.flow is None else [name for name in recipients_of(entry.flow) if name not in here]
-        told = []
+        warnings = []
         for name in unknown:
             known_here = sorted(stored | {*others} - {name})
             fix = f"{near_offer(name, known_here)}`{cli_line('secret', 'set', name)}` stores its address"
             listed = f"; known here: {', '.join(known_here)}" if known_here else ""
-            told.append(
+            warnings.append(
                 f"{entry.name}: Flow.alert(to=...) names {name!r}, and this machine has no such secret: {fix}{listed}"
             )
-        found.append(replace(entry, warnings=(*entry.warnings, *told)))
-    return tuple(found)
+        warned.append(replace(entry, warnings=(*entry.warnings, *warnings)))
+    return tuple(warned)
 
 
 def recipients_of(flow: Flow) -> tuple[str, ...]:
@@ -127,7 +127,7 @@ def recipients_of(flow: Flow) -> tuple[str, ...]:
 
 
 def why_nothing(flow: Flow) -> str:
-    """Why a run of the flow for all that lies in its source has no file, and what to do.
+    """Why a run of the flow finds no file in its source, and what to do.
 
     Example:
         >>> import tempfile
@@ -155,7 +155,7 @@ def why_nothing(flow: Flow) -> str:
     if is_empty:
         return f"{start}: the folder is empty; put files there, or correct source="
     if endings and trigger.extensions is not None:
-        shown = ", ".join(one or "nameless" for one in endings[:_MOST_ENDINGS])
+        shown = ", ".join(ending or "nameless" for ending in endings[:_MOST_ENDINGS])
         more = " and other" if len(endings) > _MOST_ENDINGS else ""
         takes = ", ".join(trigger.extensions)
         return f"{start}: there are only {shown}{more} files, and the flow takes {takes}; correct extensions=, or put such files there"
@@ -163,12 +163,12 @@ def why_nothing(flow: Flow) -> str:
 
 
 def _source_trouble(source: Path, extensions: tuple[str, ...] | None) -> str | None:
-    """What is wrong with a source, and the fix; None where nothing is."""
+    """What is wrong with a source, and the fix; None without a fault."""
     correct = "or correct source= (relative paths start at the flow_modules folder)"
     try:
         mode = os.stat(source).st_mode
     except (FileNotFoundError, NotADirectoryError):  # Windows does not tell them apart
-        above = next((one for one in source.parents if one.is_file()), None)
+        above = next((folder for folder in source.parents if folder.is_file()), None)
         if above is not None:
             return f"{source} cannot exist, because {above} is a file; name another folder, {correct}"
         if "\\" in str(source) and os.sep == "/":
@@ -184,8 +184,8 @@ def _source_trouble(source: Path, extensions: tuple[str, ...] | None) -> str | N
 
 
 def _in_other_letters(source: Path) -> Path | None:
-    """What lies there under a name that differs from the source's in its case, or in a letter; None where nothing does."""
-    above = next((one for one in source.parents if one.is_dir()), None)
+    """The path that differs from the source only in case or in a letter; None without one."""
+    above = next((folder for folder in source.parents if folder.is_dir()), None)
     if above is None:
         return None
     missing, *rest = source.relative_to(above).parts
@@ -196,8 +196,8 @@ def _in_other_letters(source: Path) -> Path | None:
         return None
     alike = [name for name in names if name.casefold() == missing.casefold()]
     near = next(iter(alike or get_close_matches(missing, names, n=1, cutoff=0.8)), None)
-    found = None if near is None else above.joinpath(near, *rest)
-    return found if found is not None and found.exists() else None
+    path = None if near is None else above.joinpath(near, *rest)
+    return path if path is not None and path.exists() else None
 
 
 _MOST_LOOKS = 2_000
@@ -205,15 +205,15 @@ _MOST_NAMED = 3
 
 
 def gone_outputs(written: Mapping[str, tuple[str, ...]], *, workspace: str) -> dict[str, tuple[str, ...]]:
-    """By the id of its run the files `written` that are gone; of what was not looked at within `LOOK_LIMIT_S`, nothing.
+    """The files `written` that are gone, by the id of their run, as far as `LOOK_LIMIT_S` allows.
 
-    Outside the `workspace` nothing is said of a folder that is away with the folder above it: that is a drive, and no loss.
+    Outside the `workspace` a folder that is away with the folder above it does not count: that is a drive, and no loss.
 
     Example:
         >>> gone_outputs({"r1": ("/nowhere/out/a.parquet",)}, workspace="/ws")
         {}
     """
-    found: dict[str, tuple[str, ...]] = {}
+    gone_by_run: dict[str, tuple[str, ...]] = {}
 
     def look() -> None:
         looks = 0
@@ -223,11 +223,11 @@ def gone_outputs(written: Mapping[str, tuple[str, ...]], *, workspace: str) -> d
                 return
             gone = tuple(path for path in paths if is_gone(path, workspace=workspace))
             if gone:
-                found[run_id] = gone
+                gone_by_run[run_id] = gone
 
     if written:
         within_the_limit(look)
-    return dict(found)
+    return dict(gone_by_run)
 
 
 def count_gone(paths: Sequence[Path]) -> int:
@@ -237,14 +237,14 @@ def count_gone(paths: Sequence[Path]) -> int:
         >>> count_gone([Path(__file__), Path("/nowhere/a.csv")])
         1
     """
-    found: list[int] = []
+    counts: list[int] = []
 
     def look() -> None:
-        found.append(sum(not os.path.lexists(path) for path in paths))
+        counts.append(sum(not os.path.lexists(path) for path in paths))
 
     if paths and len(paths) <= _MOST_LOOKS:
         within_the_limit(look)
-    return sum(found)
+    return sum(counts)
 
 
 def is_gone(path: str, *, workspace: str) -> bool:
@@ -269,7 +269,7 @@ def within_the_limit(look: Callable[[], None]) -> None:
 
 
 def gone_words(paths: Sequence[str]) -> str:
-    """That outputs are gone.
+    """Say that outputs are gone.
 
     Example:
         >>> gone_words(["/out/a.csv"]), gone_words([f"/out/{number}.csv" for number in range(5)])
@@ -282,63 +282,65 @@ def gone_words(paths: Sequence[str]) -> str:
 
 State = Literal["as_written", "changed", "gone", "source_gone", "unknown"]
 _SAME_TIME_S = 2.0
-"""Drives keep times as coarsely as this."""
+"""Drives round times by so much."""
 
 
 def last_written(
     ledger: Ledger, subject: str, file: str, *, workspace: str, by_name: bool
 ) -> Iterator[tuple[str, str | None, LastWritten]]:
-    """The flows that wrote the file, each with the source of the run that did last; `by_name` also where only its name is given, or
-    its path inside the `workspace`.
+    """The flows that wrote the file, each with the source of its last run that did; `by_name` also finds the file by its name
+    or its path inside the `workspace`.
 
     Raises:
         LedgerError: the history cannot be read.
     """
     inside = [os.path.relpath(file, workspace)] if Path(file).is_relative_to(workspace) else []
-    endings = [one for one in dict.fromkeys([os.path.normpath(subject), *inside]) if not one.startswith(os.pardir)]
-    asked = [file, os.path.join(workspace, subject)]
-    for one in output_runs(ledger, file, endings if by_name else ()):
-        run = one.run
+    names = dict.fromkeys([os.path.normpath(subject), *inside])
+    endings = [name for name in names if not name.startswith(os.pardir)]
+    paths = [file, os.path.join(workspace, subject)]
+    for output in output_runs(ledger, file, endings if by_name else ()):
+        run = output.run
         if run is None:
-            yield one.flow, None, LastWritten(one.path)
+            yield output.flow, None, LastWritten(output.path)
             continue
         read = () if run.source is not None else tuple(part.path for part in run.inputs)
         with_ = params_words(run)
-        state, path = _now(one, asked, workspace)
+        state, path = _now(output, paths, workspace)
         if state == "gone" and run.source is not None and is_gone(run.source, workspace=workspace):
             state = "source_gone"
         why = LastWritten(path, run.run_id, run.finished_at_utc, with_, read, run.more_inputs if read else 0, state)
-        yield one.flow, run.source, why
+        yield output.flow, run.source, why
 
 
-def _now(one: OutputRun, asked: Sequence[str], workspace: str) -> tuple[State, str]:
-    """How the file is now, as far as its drive answers, and where: where its workspace was moved, as it was `asked` for."""
-    kept = next((part for part in one.run.outputs if part.path == one.path), None) if one.run is not None else None
-    same = [path for path in asked if os.path.basename(path) == os.path.basename(one.path)]
-    found: list[tuple[State, str]] = []
+def _now(output: OutputRun, paths: Sequence[str], workspace: str) -> tuple[State, str]:
+    """The state of the file now, as far as its drive answers, and its path: in a moved workspace one of `paths`."""
+    outputs = () if output.run is None else output.run.outputs
+    file = next((file for file in outputs if file.path == output.path), None)
+    same = [path for path in paths if os.path.basename(path) == os.path.basename(output.path)]
+    states: list[tuple[State, str]] = []
 
     def look() -> None:
-        at = next(filter(os.path.lexists, (one.path, *same)), one.path)
-        found.append((state_of(kept, at, workspace=workspace), at))
+        at = next(filter(os.path.lexists, (output.path, *same)), output.path)
+        states.append((state_of(file, at, workspace=workspace), at))
 
-    if kept is not None:
+    if file is not None:
         within_the_limit(look)
-    return found[0] if found else ("unknown", one.path)
+    return states[0] if states else ("unknown", output.path)
 
 
-def state_of(kept: RunFile | None, path: str, *, workspace: str) -> State:
-    """How the file at `path` is now, beside what was recorded of it.
+def state_of(file: RunFile | None, path: str, *, workspace: str) -> State:
+    """The state of the file at `path` now, compared with its record `file`.
 
     Example:
-        >>> kept = RunFile("/out/a.csv", 3, "2026-01-05T06:30:00+00:00")
-        >>> state_of(kept, "/out/a.csv", workspace="/ws"), state_of(None, __file__, workspace="/ws")
+        >>> file = RunFile("/out/a.csv", 3, "2026-01-05T06:30:00+00:00")
+        >>> state_of(file, "/out/a.csv", workspace="/ws"), state_of(None, __file__, workspace="/ws")
         ('gone', 'unknown')
     """
-    if kept is None or kept.size_bytes is None or kept.modified_at_utc is None:
+    if file is None or file.size_bytes is None or file.modified_at_utc is None:
         return "unknown"
     try:
         facts = os.stat(path)
     except OSError:
         return "gone" if is_gone(path, workspace=workspace) else "unknown"
-    later_s = facts.st_mtime - datetime.fromisoformat(kept.modified_at_utc).timestamp()
-    return "changed" if facts.st_size != kept.size_bytes or abs(later_s) > _SAME_TIME_S else "as_written"
+    later_s = facts.st_mtime - datetime.fromisoformat(file.modified_at_utc).timestamp()
+    return "changed" if facts.st_size != file.size_bytes or abs(later_s) > _SAME_TIME_S else "as_written"

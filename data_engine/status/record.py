@@ -1,6 +1,6 @@
-"""The state of a workspace as one value: what `Workspace.status()`, `data-engine status --json` and the panel show.
+"""The state of a workspace as one value, for `Workspace.status()`, `data-engine status --json` and the panel.
 
-The records are frozen and read like the JSON objects they become; `data_engine/status/build.py` fills them, from facts, by keyword.
+The records are frozen and read like the JSON objects they become; `data_engine/status/build.py` fills them from facts.
 """
 
 from __future__ import annotations
@@ -37,11 +37,10 @@ State: TypeAlias = Literal[
     "schedule_ready",
     "being_read",
 ]
-"""What a flow does; the words for people are in `STATE_WORDS`. "stopping" has runs that were all asked to end. "edit_broken" runs as
-deployed, and its module is broken now, also with the engine off. Of one that runs by itself: "failing" holds files that failed or tries
-them again later, or its last slot did not end well; "unreachable" cannot read its source; "module_gone" runs as deployed, and its module
-is there no more. "poll_ready" and "schedule_ready" would run by themselves, and the whole
-of them is kept from it; "being_read" is a flow of which only the file is known yet."""
+"""What a flow does; the words for people are in `STATE_WORDS`. "stopping": all of its runs were asked to end. "edit_broken": it runs
+as deployed, and its module is broken now, also with the engine off. "failing": it holds failed files or tries them again later, or its
+last slot did not end well. "unreachable": its source cannot be read. "module_gone": it runs as deployed, and its module is gone.
+"poll_ready" and "schedule_ready": something keeps the whole flow from running by itself. "being_read": only its file is known yet."""
 
 
 STATE_WORDS: Mapping[str, str] = {
@@ -49,7 +48,7 @@ STATE_WORDS: Mapping[str, str] = {
     "schedule_ready": "idle",
     "edit_broken": "edit has errors",
 }
-"""What people read for the kind of a flow's state, where it is not the kind itself with spaces."""
+"""The words for a flow's state, where they are not its kind with spaces."""
 
 
 @frozen
@@ -71,8 +70,8 @@ class Problem(Record):
 
 @frozen
 class RequestStatus(Record):
-    """What somebody on another workstation asked the owner to do, or what this one asked: `state` is "waiting" until the
-    owner has "taken" it, then "answered" with an `outcome` ("done", "refused", "failed", "expired", "interrupted")."""
+    """A request to the owner, from another workstation or from this one: `state` is "waiting" until the owner has "taken" it,
+    then "answered" with an `outcome` ("done", "refused", "failed", "expired", "interrupted")."""
 
     computed: ClassVar = ("text",)
 
@@ -99,8 +98,8 @@ class RequestStatus(Record):
 
 @frozen
 class ClusterFacts(Record):
-    """The Dask cluster that the daemon's runs go to: its scheduler and dashboard, its workers, their threads and those
-    that run something; `trouble` says why nothing can be given to it."""
+    """The Dask cluster that the daemon's runs go to: its scheduler and dashboard, its workers, their threads and those in use;
+    `trouble` says why it takes no runs."""
 
     computed: ClassVar = ("text",)
 
@@ -119,9 +118,8 @@ class ClusterFacts(Record):
 
 @frozen
 class DaemonFacts(Record):
-    """This machine's daemon; all None without one. One that is `silent` is there and does not answer: what is told of the
-    workspace was then read without it. `interpreter` is the Python its workers run with, `cluster` where whole runs go when
-    they do not stay on this machine."""
+    """This machine's daemon; all None without one. A `silent` one does not answer: the status was then read without it.
+    `interpreter` is the Python of its workers, `cluster` where whole runs go when they do not stay on this machine."""
 
     sparse: ClassVar = ("silent",)
 
@@ -137,13 +135,13 @@ class DaemonFacts(Record):
 
     @property
     def answers(self) -> bool:
-        """Whether there is one that can be asked."""
+        """Whether a daemon runs and answers."""
         return self.running and not self.silent
 
 
 ServiceState: TypeAlias = Literal["serving", "waiting", "stopped", "off"]
-"""What an installed service does: this daemon is its own; it waits to succeed one that somebody else has started; a person
-has stopped the daemon, until the next logon; nothing of it runs."""
+"""What an installed service does: it keeps this daemon; it waits to succeed one that somebody started; a person has stopped the
+daemon, until the next logon; nothing of it runs."""
 
 
 _SERVICE_WORDS: Mapping[str, str] = {
@@ -156,8 +154,8 @@ _SERVICE_WORDS: Mapping[str, str] = {
 
 @frozen
 class ServiceFacts(Record):
-    """What starts this machine's daemon at logon (with `boot`: with the machine) and again when it dies, with which Python.
-    `kind` and `place` are its definition in the system, where that was asked; `trouble` says why it will not, with its `fix`."""
+    """The service that starts this machine's daemon at logon (with `boot`: with the machine) and again when it dies, and its Python.
+    `kind` and `place` are its definition in the system, where that was read; `trouble` says why it fails, with its `fix`."""
 
     computed: ClassVar = ("text",)
 
@@ -180,8 +178,8 @@ class ServiceFacts(Record):
 
 @frozen
 class EngineFacts(Record):
-    """Whether flows run by themselves, None where the daemon does not answer; `starting` while the daemon reads them,
-    `stopping` while it ends.
+    """Whether flows run by themselves (`on`, None: the daemon does not answer); `starting` while the daemon reads them, `stopping`
+    while it ends.
 
     `goes_on` without a daemon: the last one died with its engine on, and the next one turns it on by itself.
     """
@@ -194,14 +192,14 @@ class EngineFacts(Record):
 
 @frozen
 class FlowStatus(Record):
-    """One flow. `state` is its `state_kind` in words; `reason` is `why` it does not run now, in words; `held` of its files
-    failed and wait for an edit or for a person.
+    """The status of one flow. `state` is its `state_kind` in words; `reason` is `why` it does not run now, in words; `held` of its
+    files failed and wait for an edit or a person.
 
-    `deployment_status` is how the module stands to what production runs, `deployment` says it in one line, and `edit` also holds the
-    error of an edit that is broken, and what to do where the module is gone. `warned` tells of warnings of its last run. `tz` is the zone that `next_run_utc` is meant in, None for
-    this machine's. `expected` is how it stands to what `Flow.expect` says, None where that says nothing. `disabled` tells who
-    disabled it and when, also while another reason comes first. `retried` of its files failed and are tried again by themselves; `rejected` rows
-    are kept apart by its checks now.
+    `deployment_status` compares the module with what production runs, `deployment` says it in one line, `edit` adds the error of
+    a broken edit, or what to do where the module is gone. `warned` counts the warnings of its last run. `tz` is the zone of
+    `next_run_utc`, None for this machine's. `expected` is how it meets `Flow.expect`, None without that. `disabled` says who
+    disabled it and when, also while another reason comes first. `retried` of its files failed and are tried again by
+    themselves; `rejected` rows are kept apart by its checks now.
     """
 
     computed: ClassVar[tuple[str, ...]] = ("state", "reason", "deployment", "edit")
@@ -234,7 +232,7 @@ class FlowStatus(Record):
 
     @property
     def state_text(self) -> str:
-        """The same with what is bad besides a last run that may have ended well.
+        """The state with what is wrong besides the last run.
 
         Example:
             >>> FlowStatus("claims", state_kind="failing", held=2).state_text, FlowStatus("claims", state_kind="polling").state_text
@@ -253,7 +251,7 @@ class FlowStatus(Record):
 
     @property
     def mark(self) -> Mark:
-        """The mark of what it does: one that fails is neither good nor at rest, whatever it does besides.
+        """The mark of its state; a failing flow is never marked as good or idle.
 
         Example:
             >>> [FlowStatus("claims", state_kind="polling", held=held).mark.tone for held in (0, 2)]
@@ -280,12 +278,12 @@ class FlowStatus(Record):
 
     @property
     def deployment(self) -> str:
-        """How the module stands to what production runs, in a line."""
+        """The deployment status in a line."""
         return self.deployment_status.text
 
     @property
     def edit(self) -> str | None:
-        """The edit that is not deployed, with its error; or that the module is gone, with both ways on."""
+        """The edit that is not deployed, with its error; for a gone module both ways on."""
         return self.deployment_status.edit
 
 
@@ -316,8 +314,8 @@ class WorkspaceStatus(Displayable, Record):
     not_flows: tuple[str, ...] = ()
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        found = None if cycle or len(printer.stack) > 1 else self._repr_mimebundle_()
-        if found is not None:
-            printer.text(found["text/plain"])
+        bundle = None if cycle or len(printer.stack) > 1 else self._repr_mimebundle_()
+        if bundle is not None:
+            printer.text(bundle["text/plain"])
         else:
             printer.pretty(self.as_dict())

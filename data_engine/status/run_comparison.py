@@ -1,5 +1,5 @@
-"""What differs between two runs, the most important first (code, parameters, inputs, environment, rows, durations), and how rows and durations
-of a flow went over its runs."""
+"""Compare two runs, the most important first (code, parameters, inputs, environment, rows, durations), and show how rows and
+durations of a flow developed over its runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NOTHING_READ = (
 
 @frozen
 class Change(Record):
-    """Something by its name, as it was in the first run and in the second; None where it was not there, or is not known."""
+    """A named value in the first run and in the second; None where it did not exist, or is not known."""
 
     name: str
     before: Any = None
@@ -47,9 +47,9 @@ class CodeChange(Record):
 
 @frozen
 class Comparison(Displayable, Record):
-    """What differs between two runs; what is empty does not. `notes` say what cannot be known of them.
+    """The differences between two runs; `notes` say what cannot be known.
 
-    Of each kind the first fifty are there. `durations` has what took a fifth longer or less, and 0.05 s at least, in seconds.
+    Each kind has the first fifty. `durations`, in seconds, has what took a fifth longer or less, and differs by 0.05 s at least.
     """
 
     computed: ClassVar = ("is_equal",)
@@ -71,7 +71,7 @@ class Comparison(Displayable, Record):
         return not (self.code or self.params or self.inputs or self.environment or self.rows)
 
     def lines(self) -> list[tuple[str, str]]:
-        """Each difference by its kind, in words.
+        """Each difference in words, after its kind.
 
         Example:
             >>> Comparison("3f", "4a", "claims", params=(Change("month", "2013-01", "2013-02"),)).lines()
@@ -80,8 +80,8 @@ class Comparison(Displayable, Record):
         return list(self._lines())
 
     def _lines(self) -> Iterator[tuple[str, str]]:
-        for one in self.code:
-            yield "code", "\n".join([one.name, *(f"    {line}" for line in one.lines)])
+        for cell in self.code:
+            yield "code", "\n".join([cell.name, *(f"    {line}" for line in cell.lines)])
         for kind in ("params", "inputs", "environment", "rows", "durations"):
             for change in getattr(self, kind):
                 words = _seconds if kind == "durations" else _words
@@ -91,7 +91,7 @@ class Comparison(Displayable, Record):
 
 
 def compare(home: LocalWorkspace, a: Run, b: Run) -> Comparison:
-    """What differs from run `a` to run `b`.
+    """Compare run `a` with run `b`.
 
     Raises:
         LedgerError: the history cannot be read.
@@ -120,7 +120,7 @@ def compare(home: LocalWorkspace, a: Run, b: Run) -> Comparison:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:
-    """What is not the same in two mappings, in their order; the first fifty.
+    """The values that differ between two mappings, in their order; the first fifty.
 
     Example:
         >>> changes({"a": 1, "b": 2}, {"b": 3, "a": 1, "c": 4})
@@ -135,8 +135,8 @@ def _code(home: LocalWorkspace, a: Run, b: Run) -> tuple[tuple[CodeChange, ...],
         return _by_commit(a, b)
     if a.deployment_id == b.deployment_id:
         return (), ()
-    known = {one.id: one for one in ledger_rows.published(home.ledger())}
-    was, now = known.get(a.deployment_id), known.get(b.deployment_id)
+    rows = {row.id: row for row in ledger_rows.published(home.ledger())}
+    was, now = rows.get(a.deployment_id), rows.get(b.deployment_id)
     if was is None or now is None:
         return (), (
             f"the deployments {a.deployment_id[:8]} and {b.deployment_id[:8]} are not both in the history here",
@@ -144,22 +144,22 @@ def _code(home: LocalWorkspace, a: Run, b: Run) -> tuple[tuple[CodeChange, ...],
     if (was.set_id, was.digest) == (now.set_id, now.digest):
         return (), ()
     try:
-        old, new = (_contents(home, one) for one in (was, now))
+        old, new = (_contents(home, row) for row in (was, now))
     except (FlowValidationError, OSError) as error:
         what = error.what if isinstance(error, FlowValidationError) else str(error)
         return (), (f"the code of the two deployments cannot be read: {what}",)
-    found = code_differences(old, new, b.flow, home.layout.flow_modules_dir)
-    return tuple(CodeChange(name, tuple(lines)) for name, lines in list(found.items())[:_MOST]), ()
+    differences = code_differences(old, new, b.flow, home.layout.flow_modules_dir)
+    return tuple(CodeChange(name, tuple(lines)) for name, lines in list(differences.items())[:_MOST]), ()
 
 
-def _contents(home: LocalWorkspace, one: Deployment) -> Mapping[str, bytes]:
+def _contents(home: LocalWorkspace, row: Deployment) -> Mapping[str, bytes]:
     deployments = home.deployments()
-    deployments.copy_of(one.set_id)
-    return deployments.contents_of(one.set_id) or {}
+    deployments.copy_of(row.set_id)
+    return deployments.contents_of(row.set_id) or {}
 
 
 def _by_commit(a: Run, b: Run) -> tuple[tuple[CodeChange, ...], tuple[str, ...]]:
-    """Of a run that ran what lay in the folder only the commit is known."""
+    """Compare by Git commit: of a run without a deployment nothing else is known."""
     notes = [
         f"run {run.run_id[:8]} ran the modules as they were in the folder"
         + (f" at commit {run.git_commit[:8]}{', with edits' if run.git_dirty else ''}" if run.git_commit else "")
@@ -172,43 +172,43 @@ def _by_commit(a: Run, b: Run) -> tuple[tuple[CodeChange, ...], tuple[str, ...]]
 
 
 def _inputs(a: Run, b: Run) -> tuple[Change, ...]:
-    before, after = ({one.path: _file(one) for one in run.inputs} for run in (a, b))
-    found = changes(before, after)
+    before, after = ({file.path: _file(file) for file in run.inputs} for run in (a, b))
+    differences = changes(before, after)
     if a.more_inputs != b.more_inputs:
-        found = (*found, Change("further files", a.more_inputs, b.more_inputs))
-    return found
+        differences = (*differences, Change("further files", a.more_inputs, b.more_inputs))
+    return differences
 
 
-def _file(one: RunFile) -> str:
-    size = "gone" if one.size_bytes is None else f"{one.size_bytes:,} bytes"
-    return f"{size}, {(one.modified_at_utc or '?')[:19]}"
+def _file(file: RunFile) -> str:
+    size = "gone" if file.size_bytes is None else f"{file.size_bytes:,} bytes"
+    return f"{size}, {(file.modified_at_utc or '?')[:19]}"
 
 
 def _environment(a: Run, b: Run, before: Sequence[str], after: Sequence[str]) -> tuple[Change, ...]:
     if a.environment == b.environment:
         return ()
-    found = changes({"Python": a.python}, {"Python": b.python})
+    differences = changes({"Python": a.python}, {"Python": b.python})
     if a.environment and b.environment and (not before or not after):
-        return (*found, Change("packages", a.environment, b.environment))
-    lists: list[dict[str, Any]] = [dict(one.partition(" ")[::2] for one in listed) for listed in (before, after)]
-    return (*found, *changes(*lists))[:_MOST] if before and after else found
+        return (*differences, Change("packages", a.environment, b.environment))
+    lists: list[dict[str, Any]] = [dict(line.partition(" ")[::2] for line in part) for part in (before, after)]
+    return (*differences, *changes(*lists))[:_MOST] if before and after else differences
 
 
 def _rows(a: Run, b: Run, before: Mapping[str, StepRun], after: Mapping[str, StepRun]) -> tuple[Change, ...]:
     steps = [
-        {f"{label} {word}": getattr(one, f"rows_{word}") for label, one in found.items() for word in ("in", "out")}
-        for found in (before, after)
+        {f"{label} {word}": getattr(step, f"rows_{word}") for label, step in part.items() for word in ("in", "out")}
+        for part in (before, after)
     ]
-    outputs = [{one.path: one.rows for one in run.outputs} for run in (a, b)]
+    outputs = [{file.path: file.rows for file in run.outputs} for run in (a, b)]
     return (*changes(*steps), *changes(*outputs))[:_MOST]
 
 
 def _durations(a: Run, b: Run, before: Mapping[str, StepRun], after: Mapping[str, StepRun]) -> tuple[Change, ...]:
     times = [
-        {"the run": run.elapsed_s, **{label: one.elapsed_s for label, one in steps.items()}}
+        {"the run": run.elapsed_s, **{label: step.elapsed_s for label, step in steps.items()}}
         for run, steps in ((a, before), (b, after))
     ]
-    return tuple(one for one in changes(*times) if _is_telling(one.before, one.after))
+    return tuple(change for change in changes(*times) if _is_telling(change.before, change.after))
 
 
 def _is_telling(before: float | None, after: float | None) -> bool:
@@ -232,7 +232,7 @@ SHOWN = 100
 """The newest runs that a trend shows."""
 
 _MOST_RUNS = 300
-"""The newest runs of which those that are alike are taken."""
+"""The newest runs from which the like runs are taken."""
 
 _OFTEN = 0.5
 
@@ -248,8 +248,8 @@ class TrendPoint(Record):
 
 @frozen
 class Trend(Record):
-    """A value over the runs, the oldest first, `of` a "step" by its label (of two alike the second is "Clean (2)"), an "output"
-    by its path or its folder's, or the whole "run", whose `name` is "".
+    """A value over the runs, the oldest first, `of` a "step" by its label (a second one is "Clean (2)"), an "output" by its path
+    or its folder's, or the whole "run", whose `name` is "".
 
     `kind` is "rows" or "duration" (seconds).
     """
@@ -283,23 +283,23 @@ def trends_of(ledger: Ledger, flow: str) -> Trends:
 
 
 def like_runs(newest: Sequence[Run]) -> list[Run]:
-    """Those of the runs that were given what most of them were given, the oldest first.
+    """The runs that have the params of most of them, the oldest first.
 
     Example:
         >>> def run(run_id, **params):
         ...     return Run(run_id, "claims", "Claims", None, "success", "2026-01-05T06:30:00+00:00", params=params)
-        >>> [one.run_id for one in like_runs([run("c"), run("b", month="2013-01"), run("a")])]
+        >>> [like.run_id for like in like_runs([run("c"), run("b", month="2013-01"), run("a")])]
         ['a', 'c']
     """
-    given = [json.dumps(run.params or {}, sort_keys=True, default=str) for run in newest]
-    if not given:
+    texts = [json.dumps(run.params or {}, sort_keys=True, default=str) for run in newest]
+    if not texts:
         return []
-    [(most, _)] = Counter(given).most_common(1)
-    return [run for run, params in zip(newest, given, strict=True) if params == most][::-1]
+    [(most, _)] = Counter(texts).most_common(1)
+    return [run for run, params in zip(newest, texts, strict=True) if params == most][::-1]
 
 
-def _trend(name: str, kind: str, told: Sequence[tuple[Run, float]], *, of: str = "step") -> Trend:
-    newest = (TrendPoint(run.run_id, run.started_at_utc, value) for run, value in told[-SHOWN:])
+def _trend(name: str, kind: str, values: Sequence[tuple[Run, float]], *, of: str = "step") -> Trend:
+    newest = (TrendPoint(run.run_id, run.started_at_utc, value) for run, value in values[-SHOWN:])
     return Trend(name, kind, tuple(newest), of)
 
 
@@ -308,22 +308,22 @@ def _trends(runs: Sequence[Run], steps: Mapping[str, Sequence[StepRun]]) -> Iter
     written: dict[str, list[tuple[Run, float]]] = {}
     for run, name, rows in _written(runs):
         written.setdefault(name, []).append((run, rows))
-    told: dict[tuple[str, str], list[tuple[Run, float]]] = {}
+    by_step: dict[tuple[str, str], list[tuple[Run, float]]] = {}
     for run in runs:
         for label, step in by_label(steps.get(run.run_id, ())).items():
             if step.rows_out is not None:
-                told.setdefault((label, "rows"), []).append((run, float(step.rows_out)))
+                by_step.setdefault((label, "rows"), []).append((run, float(step.rows_out)))
             if step.elapsed_s is not None:
-                told.setdefault((label, "duration"), []).append((run, step.elapsed_s))
+                by_step.setdefault((label, "duration"), []).append((run, step.elapsed_s))
     yield from (_trend(name, "rows", values, of="output") for name, values in written.items() if len(values) > 1)
     yield from (
-        _trend(name, kind, values) for (name, kind), values in told.items() if kind == "rows" and len(values) > 1
+        _trend(name, kind, values) for (name, kind), values in by_step.items() if kind == "rows" and len(values) > 1
     )
     whole = [(run, run.elapsed_s) for run in runs if run.elapsed_s is not None]
     if len(whole) > 1:
         yield _trend("", "duration", whole, of="run")
     yield from (
-        _trend(name, kind, values) for (name, kind), values in told.items() if kind != "rows" and len(values) > 1
+        _trend(name, kind, values) for (name, kind), values in by_step.items() if kind != "rows" and len(values) > 1
     )
 
 

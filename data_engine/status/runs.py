@@ -1,4 +1,4 @@
-"""Runs as people read them: what a record says in words, which runs are found, and the zones of their slots."""
+"""Show runs to people: their records in words, how to find them, and the zones of their slots."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _TRIGGERS = {
     "flow": "by another flow",
 }
 _ASKED = ("hand", "backfill")
-"""Where the person who is recorded is the one who asked; else it is the account that the daemon runs as."""
+"""Triggers whose `by` is the person who asked; for others it is the daemon's account."""
 
 
 def facts_of(run: Run, tz: str | None = None) -> list[tuple[str, str]]:
-    """Labels and words, the most telling first; what is not known is left out. `tz` is the zone that a slot is told in.
+    """The facts of a run as labels and words, the most telling first; without unknown ones. `tz` is the zone of its slot.
 
     Example:
         >>> run = Run("3f", "claims", "G", None, "success", "t0", trigger=RunTrigger("backfill", "605d"), by="anna@ANNA-PC",
@@ -76,7 +76,7 @@ def facts_of(run: Run, tz: str | None = None) -> list[tuple[str, str]]:
 
 
 def checks_words(run: Run) -> str:
-    """What the checks of a run found, the rows that it put apart first; "" for a run without checks.
+    """The findings of a run's checks, the rejected rows first; "" without checks.
 
     Example:
         >>> from data_engine.model import RunCheck
@@ -86,18 +86,19 @@ def checks_words(run: Run) -> str:
     """
     if not run.checks:
         return ""
-    broken = [f"{one.rule}: {bad:,} of {one.rows:,}" for one in run.checks if (bad := one.failed + one.unknown)]
-    told = rejected_words(run) or ("not all rules are true" if broken else "")
-    return f"{told} ({first_few(broken, _FEW)})" if broken else f"{plural(len(run.checks), 'rule')}, all true"
+    bad_rows = ((check, check.failed + check.unknown) for check in run.checks)
+    broken = [f"{check.rule}: {bad:,} of {check.rows:,}" for check, bad in bad_rows if bad]
+    words = rejected_words(run) or ("not all rules are true" if broken else "")
+    return f"{words} ({first_few(broken, _FEW)})" if broken else f"{plural(len(run.checks), 'rule')}, all true"
 
 
 def rejected_words(run: Run) -> str:
-    """How many rows a run has put apart; "" for none."""
+    """How many rows a run has rejected; "" for none."""
     return f"{plural(run.rejected, 'row')} rejected" if run.rejected else ""
 
 
 def slot_words(run: Run, tz: str | None = None) -> str:
-    """The slot that a run is for, in a zone, which is named (None: this machine's); "" for a run without one."""
+    """The slot of a run in the zone `tz` (None: this machine's), which is named; "" for a run without one."""
     return zoned_words(run.scheduled_for, tz).replace(":00 ", " ", 1)
 
 
@@ -110,7 +111,7 @@ def _started_words(run: Run, tz: str | None) -> str:
 
 
 def trigger_words(trigger: RunTrigger | None) -> str:
-    """Why a run was begun, in a few words; "" where that is not known."""
+    """What began a run, in a few words; "" where that is not known."""
     if trigger is None:
         return ""
     words = _TRIGGERS.get(trigger.kind, trigger.kind)
@@ -118,7 +119,7 @@ def trigger_words(trigger: RunTrigger | None) -> str:
 
 
 def params_words(run: Run) -> str:
-    """What a run was given, as it could be typed; "" for nothing."""
+    """The params of a run, as a person types them; "" for none."""
     if not run.params:
         return ""
     from data_engine.engine.params import value_words
@@ -127,7 +128,7 @@ def params_words(run: Run) -> str:
 
 
 def source_names(sources: Iterable[str], root: Path) -> dict[str, str]:
-    """Each source by its name, or where several have that name by its path seen from the workspace.
+    """The name to show for each source: the file's, or its path seen from the workspace where several share that.
 
     Example:
         >>> list(source_names(["/team/in/north/may.csv", "/team/in/south/may.csv", "/team/in/june.csv"], Path("/team")).values())
@@ -149,12 +150,12 @@ def files_words(files: Sequence[RunFile], more: int) -> str:
         >>> files_words(files[:2], 3), files_words(files, 10)
         ('/in/a.csv, /in/b.csv and 3 more', '/in/a.csv, /in/b.csv, /in/c.csv, /in/d.csv, /in/e.csv and 11 more')
     """
-    rows = ("" if one.rows is None else f" ({plural(one.rows, 'row')})" for one in files)
-    return first_few([f"{one.path}{words}" for one, words in zip(files, rows, strict=True)], _FEW, more=more)
+    rows = ("" if file.rows is None else f" ({plural(file.rows, 'row')})" for file in files)
+    return first_few([f"{file.path}{words}" for file, words in zip(files, rows, strict=True)], _FEW, more=more)
 
 
 def also_read_words(run: Run) -> str:
-    """That a run for one file read other files of its folder, as one that collects them does; "" where it did not.
+    """Say that a run for one file also read others of its folder, as a `collect` step does; "" where it did not.
 
     Example:
         >>> files = tuple(RunFile(f"/in/{name}.csv") for name in "abc")
@@ -164,7 +165,7 @@ def also_read_words(run: Run) -> str:
     if run.source is None:
         return ""
     folder = PurePath(run.source).parent
-    paths = [PurePath(one.path) for one in run.inputs if one.path != run.source]
+    paths = [PurePath(file.path) for file in run.inputs if file.path != run.source]
     others = [path.relative_to(folder).as_posix() for path in paths if path.is_relative_to(folder)]
     if not others:
         return ""
@@ -174,7 +175,7 @@ def also_read_words(run: Run) -> str:
 
 
 def rows_words(step: StepRun) -> str:
-    """The rows that went into a step and came out; what is not known is left out, as of a step that is given a file.
+    """The rows that went into a step and came out; without an unknown count, as of a step that reads a file.
 
     Example:
         >>> rows_words(StepRun("3f", 0, "Clean", "success", "t0", rows_in=1200, rows_out=1150))
@@ -184,29 +185,29 @@ def rows_words(step: StepRun) -> str:
     """
     if step.rows_in is not None and step.rows_out is not None:
         return f"{step.rows_in:,} → {step.rows_out:,}"
-    told = ((step.rows_in, "in"), (step.rows_out, "out"))
-    return next((f"{count:,} {side}" for count, side in told if count is not None), "")
+    counts = ((step.rows_in, "in"), (step.rows_out, "out"))
+    return next((f"{count:,} {side}" for count, side in counts if count is not None), "")
 
 
 def by_label(steps: Sequence[StepRun]) -> dict[str, StepRun]:
-    """The steps of a run by their labels; of two with one label the second is called so.
+    """The steps of a run by their labels; a number is added to a label that is there already.
 
     Example:
         >>> list(by_label([StepRun("3f", number, "Clean", "success", "t0") for number in range(2)]))
         ['Clean', 'Clean (2)']
     """
-    found: dict[str, StepRun] = {}
+    steps_by_label: dict[str, StepRun] = {}
     for step in steps:
         name, number = step.label, 2
-        while name in found:
+        while name in steps_by_label:
             name, number = f"{step.label} ({number})", number + 1
-        found[name] = step
-    return found
+        steps_by_label[name] = step
+    return steps_by_label
 
 
 @frozen
 class FoundRuns:
-    """The newest runs that are meant, newest first, and the `total` of them."""
+    """The newest runs of a search, the newest first, and the `total` of those that match."""
 
     runs: list[Run]
     total: int
@@ -218,7 +219,7 @@ class FoundRuns:
 
 
 def wanted_runs(status: str | None, since: str | None, until: str | None) -> RunsWanted:
-    """The runs in a status that began in a range of days, months or times of this machine, as their start is told; both ends are in it.
+    """A query for runs by status and by their begin, in a range of days, months or times of this machine, both ends included.
 
     Raises:
         FlowValidationError: a text is no day, or the range ends before it begins.
@@ -233,44 +234,44 @@ def wanted_runs(status: str | None, since: str | None, until: str | None) -> Run
     from data_engine.planning.slots import zone_of
 
     since_s, until_s = bounds(since, until, zone_of(None), of="runs")
-    since_utc, until_utc = (None if one is None else utc_text(one) for one in (since_s, until_s))
+    since_utc, until_utc = (None if bound_s is None else utc_text(bound_s) for bound_s in (since_s, until_s))
     return RunsWanted(None, status, None, since_utc, until_utc)
 
 
-def find_runs(home: LocalWorkspace, name: str | None, limit: int, wanted: RunsWanted) -> FoundRuns:
+def find_runs(home: LocalWorkspace, name: str | None, limit: int, query: RunsWanted) -> FoundRuns:
     """The newest runs of a flow, also under the names that it had before, or of a source file by its name or path; None: of all.
 
     Raises:
-        LedgerError: the history cannot be read, or what is wanted is not possible.
+        LedgerError: the history cannot be read, or the query is not possible.
         FlowValidationError: nothing in the history is called so, nor any flow; names the nearest.
     """
     ledger = home.ledger()
     if name is None:
-        return _of_each(ledger, [wanted], limit)
+        return _of_each(ledger, [query], limit)
     from data_engine.status.deployed_before import names_of
 
-    found = _of_each(ledger, [wanted.of(flow=one) for one in names_of(ledger, name)], limit)
-    if not found.runs:
+    newest = _of_each(ledger, [query.of(flow=flow) for flow in names_of(ledger, name)], limit)
+    if not newest.runs:
         sources = ledger.sources_called(name, os.path.abspath(name))
-        found = _of_each(ledger, [wanted.of(source=one) for one in sources], limit)
+        newest = _of_each(ledger, [query.of(source=source) for source in sources], limit)
         if not sources:
             _require_flow(home, ledger, name)
-    return found
+    return newest
 
 
 def _ended(fix: str | None) -> str:
-    """A fix with its end, and what joins another to it."""
+    """A fix with the words that join another to it."""
     return "" if not fix else f"{fix} Else" if fix.endswith("?") else f"{fix}; else"
 
 
-def _of_each(ledger: Ledger, asked: list[RunsWanted], limit: int) -> FoundRuns:
-    found = [run for one in asked for run in ledger.runs_wanted(one, limit)]
-    found = sorted(found, key=lambda run: run.started_at_utc, reverse=True)[:limit] if len(asked) > 1 else found
-    return FoundRuns(found, len(found) if len(found) < limit else sum(map(ledger.count_wanted, asked)))
+def _of_each(ledger: Ledger, queries: list[RunsWanted], limit: int) -> FoundRuns:
+    runs = [run for query in queries for run in ledger.runs_wanted(query, limit)]
+    runs = sorted(runs, key=lambda run: run.started_at_utc, reverse=True)[:limit] if len(queries) > 1 else runs
+    return FoundRuns(runs, len(runs) if len(runs) < limit else sum(map(ledger.count_wanted, queries)))
 
 
 def _require_flow(home: LocalWorkspace, ledger: Ledger, name: str) -> None:
-    """Refuse a name that is neither a flow's nor anything's in the history, with what tells of a run where it is the id of one."""
+    """Refuse a name that neither a flow nor the history has; for the id of a run the fix shows that run."""
     from data_engine.status.deployed_before import require_flow
 
     try:
@@ -285,26 +286,26 @@ def _require_flow(home: LocalWorkspace, ledger: Ledger, name: str) -> None:
 
 
 def slot_zones(home: LocalWorkspace, runs: Iterable[Run]) -> dict[str, str | None]:
-    """By flow the zone of its schedule, of those that have run for a slot; None is this machine's."""
+    """The zone of the schedule of each flow that has run for a slot; None is this machine's."""
     return {flow: slot_zone(home, flow) for flow in {run.flow for run in runs if run.scheduled_for is not None}}
 
 
-def shown_runs(home: LocalWorkspace, name: str | None, limit: int, wanted: RunsWanted) -> list[Run]:
-    """What `find_runs` finds, each with its warnings, and one that was for a slot with the zone of its flow's schedule.
+def shown_runs(home: LocalWorkspace, name: str | None, limit: int, query: RunsWanted) -> list[Run]:
+    """The runs of `find_runs`, each with its warnings, and with the zone of its schedule if it was for a slot.
 
     Raises: as `find_runs`.
     """
     ledger = home.ledger()
     ledger.recover()
-    runs = with_warnings(ledger, find_runs(home, name, limit, wanted).runs)
+    runs = with_warnings(ledger, find_runs(home, name, limit, query).runs)
     zones = slot_zones(home, runs)
     return [run if run.scheduled_for is None else replace(run, tz=zones[run.flow]) for run in runs]
 
 
 def slot_zone(home: LocalWorkspace, name: str) -> str | None:
-    """The zone of the flow's schedule, of one whose module is gone or broken as it was deployed last; None is this machine's.
+    """The zone of the flow's schedule, for a gone or broken module that of its last deployment; None is this machine's.
 
-    Where nothing of it is left here, that of the workspace.
+    Where nothing of the flow is left here, that of the workspace.
     """
     from data_engine.notebook.catalog import clock_zone
 
@@ -324,7 +325,7 @@ def _deployed_last(home: LocalWorkspace, name: str) -> CatalogEntry | None:
 
 
 def _entry(home: LocalWorkspace, modules: FlowModules, name: str) -> CatalogEntry | None:
-    """Of the flow of this name among the modules; None where it is not there, or broken."""
+    """The entry of the flow of this name among the modules; None where it is missing or broken."""
     from data_engine.notebook.catalog import read_catalog
 
     with suppress(FlowValidationError):
@@ -335,34 +336,34 @@ def _entry(home: LocalWorkspace, modules: FlowModules, name: str) -> CatalogEntr
 
 
 def started(run: Run) -> str:
-    """When a run began, for people; one that a wrong clock dated later than now is marked."""
+    """When a run began, for people; marked where a wrong clock dated it later than now."""
     return f"{local_time(run.started_at_utc)}{' (from the future)' if run.from_the_future else ''}"
 
 
 def last_run_words(home: LocalWorkspace, last: Run | None, status: Callable[[], WorkspaceStatus]) -> str:
-    """How the last run of a flow on this machine ended, and when it began; the `status` is asked only where its file may be gone."""
+    """How the last run of a flow on this machine ended, and when it began; asks `status` only where its file may be gone."""
     if last is None:
         return "never on this machine"
     ended = last.status
     if last.source is not None and ended_badly(last):
         from data_engine.status.sentences import last_status_words
 
-        found = next((flow for flow in status().flows if flow.name == last.flow), None)
-        ended = ended if found is None else last_status_words(replace(found, last_run=last), file_exists)
+        flow = next((flow for flow in status().flows if flow.name == last.flow), None)
+        ended = ended if flow is None else last_status_words(replace(flow, last_run=last), file_exists)
     warned = warned_words(warnings_of(home.ledger(), [last.run_id]).get(last.run_id, 0))
-    told = filter(None, [ended, warned, local_time(last.started_at_utc), duration_words(last.elapsed_s)])
-    return ", ".join([*told, f"run {last.run_id[:8]}"])
+    parts = filter(None, [ended, warned, local_time(last.started_at_utc), duration_words(last.elapsed_s)])
+    return ", ".join([*parts, f"run {last.run_id[:8]}"])
 
 
 def last_run(home: LocalWorkspace, name: str) -> Run | None:
-    """The newest run of the flow, after those whose process died were taken out."""
+    """The newest run of the flow, after runs of dead processes were marked as abandoned."""
     ledger = home.ledger()
     ledger.recover()
     return ledger.last_run(name)
 
 
 def no_run(ledger: Ledger, run_id: object, what: str, fix: str) -> FlowValidationError:
-    """That there is no run of this id; of a flow's name with the id that it may have been meant for: of the newest one, before all of one under way."""
+    """The error for an id without a run; for a flow's name the fix has the id of its newest run, or of one under way."""
     if isinstance(run_id, str) and run_id and (own := ledger.runs(run_id, limit=1)):
         (run,) = ledger.runs(run_id, limit=1, status="started") or own
         ended = "under way" if run.status == "started" else run.status

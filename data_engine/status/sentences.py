@@ -1,4 +1,4 @@
-"""Sentences that several screens say of the same facts: the command line, the cards in a notebook, the panel."""
+"""Sentences that several screens share: the command line, the cards in a notebook, the panel."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from data_engine.reasons.remedies import SHORT_ID, SILENT_FIX, STOPS_AT, Reason
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 
 GOES_ON = "the daemon is not running; the engine is on again as soon as a daemon starts"
-"""What is said where the last daemon died with its engine on: the next one turns it on by itself."""
+"""For a daemon that died with its engine on: the next one turns it on by itself."""
 
 
 def ends_words(flow: str | None = None) -> str:
-    """When a run ends that was asked to stop, or all runs of a flow.
+    """Say when a run that was asked to stop ends, or all runs of a flow.
 
     Example:
         >>> ends_words(), ends_words("claims")[:26]
@@ -31,7 +31,7 @@ def ends_words(flow: str | None = None) -> str:
 
 
 def never_begins_words(run: Run | None) -> str:
-    """What is said where a run was ended that waited for its turn; `run` is what is recorded of it by now.
+    """Say what becomes of a run that was ended while it waited for its turn; `run` is its record by now.
 
     Example:
         >>> from data_engine.model import RunTrigger
@@ -41,15 +41,15 @@ def never_begins_words(run: Run | None) -> str:
         >>> never_begins_words(Run(source="/in/a.csv", trigger=RunTrigger("file"), **began)).partition(". ")[2]
         'Its file is held: `data-engine retry claims --source /in/a.csv` runs it again.'
     """
-    said = "It was still waiting, and will not start; it is recorded as stopped."
+    words = "It was still waiting, and will not start; it is recorded as stopped."
     if run is None or run.trigger is None or run.trigger.kind not in ("file", "retry"):
-        return said
+        return words
     source = ["--source", run.source] if run.source else []
-    return f"{said} Its file is held: `{cli_line('retry', run.flow, *source)}` runs it again."
+    return f"{words} Its file is held: `{cli_line('retry', run.flow, *source)}` runs it again."
 
 
 def ended_words(statuses: Collection[str]) -> str:
-    """How many runs there were, and how many of them did not end well.
+    """Count the runs, and those that did not end well.
 
     Example:
         >>> ended_words(["success"]), ended_words(["success", "failed"]), ended_words(["stopped"] * 4)
@@ -68,12 +68,12 @@ def ended_words(statuses: Collection[str]) -> str:
 
 
 _MOST_OF_ERROR = 200
-"""Characters of what a server said; the daemon's log and `status --json` have more of it."""
+"""Characters of a server's answer; the daemon's log and `status --json` have more of it."""
 
 
 def held_words(flow: str, count: int, beside: str | None = None) -> str | None:
-    """Why files of a flow are held and how they run again, beside the state that says how many they are; None for none, and where something
-    else keeps the flow from running. `beside` is the kind of reason told of the flow.
+    """Say why files of a flow are held and what runs them again; None for no files, and where something else keeps the flow
+    from running. `beside` is the kind of the flow's own reason.
 
     Example:
         >>> held_words("claims", 1), held_words("claims", 2, "disabled")
@@ -92,7 +92,7 @@ def held_words(flow: str, count: int, beside: str | None = None) -> str | None:
 
 
 def freed_words(count: int) -> str:
-    """What a retry says that has freed so many sources.
+    """Say how many sources a retry has freed.
 
     Example:
         >>> freed_words(2), freed_words(0)
@@ -104,22 +104,21 @@ def freed_words(count: int) -> str:
 
 
 def told_once(messages: Sequence[Undelivered]) -> list[tuple[Undelivered, int]]:
-    """The newest message that each recipient has not got for each reason, and how many it stands for.
+    """The newest undelivered message for each recipient and error, and how many it stands for.
 
     Example:
         >>> to_ops = [Undelivered(f"m{number}", "ops", error="no such list") for number in range(3)]
-        >>> [(one.message_id, count) for one, count in told_once([*to_ops, Undelivered("m4", "boss", error="no such list")])]
+        >>> [(message.message_id, count) for message, count in told_once([*to_ops, Undelivered("m4", "boss", error="no such list")])]
         [('m0', 3), ('m4', 1)]
     """
-    found: dict[tuple[str, str | None], list[Undelivered]] = {}
-    for one in messages:
-        found.setdefault((one.to, one.error), []).append(one)
-    return [(same[0], len(same)) for same in found.values()]
+    alike: dict[tuple[str, str | None], list[Undelivered]] = {}
+    for message in messages:
+        alike.setdefault((message.to, message.error), []).append(message)
+    return [(same[0], len(same)) for same in alike.values()]
 
 
-def undelivered_words(one: Undelivered, at: Callable[[str | None], str] | None, count: int = 1) -> str:
-    """That alerts do not reach somebody, why, and how many messages; `one` is the newest of them. `at` shows a time: without it no
-    times are told.
+def undelivered_words(message: Undelivered, at: Callable[[str | None], str] | None, count: int = 1) -> str:
+    """Say that alerts do not reach somebody, why, and how many; `message` is the newest. `at` formats a time, None leaves times out.
 
     Example:
         >>> waits = Undelivered("3fa2", "mail_team", subject="claims failed", since_utc="10:02", tries=2, error="refused",
@@ -133,20 +132,20 @@ def undelivered_words(one: Undelivered, at: Callable[[str | None], str] | None, 
     """
     messages = plural(count, "message")
     if at is not None:
-        messages += f", {'of' if count == 1 else 'the newest of'} {at(one.since_utc)}"
-    if one.error is None:
-        return f"Alerts to {one.to} wait to be sent: {messages}"
-    why = beginning(" ".join(one.error.split()), _MOST_OF_ERROR)
-    told = f"Alerts do not reach {one.to}: {why}; {messages}"
+        messages += f", {'of' if count == 1 else 'the newest of'} {at(message.since_utc)}"
+    if message.error is None:
+        return f"Alerts to {message.to} wait to be sent: {messages}"
+    why = beginning(" ".join(message.error.split()), _MOST_OF_ERROR)
+    words = f"Alerts do not reach {message.to}: {why}; {messages}"
     if at is None:
-        return told
-    tried = "tried once" if one.tries == 1 else f"tried {one.tries:,} times" if one.tries else "never tried"
-    again = "given up" if one.next_try_utc is None else f"again at {at(one.next_try_utc)}"
-    return f"{told} ({tried}, {again})"
+        return words
+    tried = "tried once" if message.tries == 1 else f"tried {message.tries:,} times" if message.tries else "never tried"
+    again = "given up" if message.next_try_utc is None else f"again at {at(message.next_try_utc)}"
+    return f"{words} ({tried}, {again})"
 
 
 def none_named_words(shown: Backfill) -> str | None:
-    """That no file of the source is named as was asked for, and which are most like it; None where one is.
+    """Say that no file of the source has the requested name, and which are most like it; None where one has.
 
     Example:
         >>> none_named_words(Backfill("", "claims", "planned", where="clams-*.csv", nearest=("claims-01.csv",)))
@@ -162,8 +161,8 @@ GONE = "its file is gone"
 
 
 def is_source_gone(flow: FlowStatus, exists: Callable[[str], bool | None]) -> bool:
-    """Whether the last run of a poll flow ended badly with a file that is not there any more, in a folder that is, and no other
-    file of it is bad. `exists` is asked of both; None is not known.
+    """Whether the last run of a poll flow ended badly with a file that is gone from an existing folder, and no other file is
+    bad. `exists` is asked for both; its None means not known.
 
     Example:
         >>> from data_engine.model import Run
@@ -179,7 +178,7 @@ def is_source_gone(flow: FlowStatus, exists: Callable[[str], bool | None]) -> bo
 
 
 def last_status_words(flow: FlowStatus, exists: Callable[[str], bool | None]) -> str:
-    """How the flow's last run ended, and that its file is gone where that is all there is to a failure; "" without one.
+    """How the flow's last run ended, and whether the file of its failure is gone; "" without a run.
 
     Example:
         >>> last_status_words(FlowStatus("claims"), lambda path: True)
@@ -192,7 +191,7 @@ def last_status_words(flow: FlowStatus, exists: Callable[[str], bool | None]) ->
 
 
 def in_the_way(why: Reason | None, *, held: int, last_run: Run | None, is_running: bool) -> str | None:
-    """What keeps a flow from the success that is expected of it, in a line; None where nothing is known to.
+    """What keeps a flow from its expected success, in a line; None where nothing is known.
 
     `why` is why it does not run now.
 
@@ -214,15 +213,15 @@ def in_the_way(why: Reason | None, *, held: int, last_run: Run | None, is_runnin
         what = data.get("detail") or last_run.cause or (last_run.error or "").partition("\n")[0]
         error = f"its last run {_ENDED[last_run.status]}{step}" + (f": {what}" if what else "")
     held_files = plural(held, "file is held", "files are held") if held else None
-    found = "; ".join(filter(None, (held_files, error)))
-    return found or ("it runs by hand only" if isinstance(why, ByHand) else None)
+    words = "; ".join(filter(None, (held_files, error)))
+    return words or ("it runs by hand only" if isinstance(why, ByHand) else None)
 
 
 _ENDED = {"failed": "failed", "killed": "was killed", "abandoned": "was abandoned", "stopped": "was stopped"}
 
 
 def reason_of(flow: FlowStatus) -> str | None:
-    """Why a flow does not run now, as a row of the status says it beside its state; of one that only waits for its time, which NEXT tells, and whose last run failed, why that did.
+    """Why a flow does not run now, for its row in the status; of one that waits for its time why its last run failed, if it did.
 
     Example:
         >>> from data_engine.reasons.kinds import NotDeployed
@@ -230,12 +229,12 @@ def reason_of(flow: FlowStatus) -> str | None:
         'data-engine deploy claims'
     """
     failed = in_the_way(flow.why, held=0, last_run=flow.last_run, is_running=False) if flow.is_failing else None
-    said = failed if isinstance(flow.why, NotYet) and failed is not None else flow.reason
-    return said and said.removeprefix(f"{flow.state}: ")
+    words = failed if isinstance(flow.why, NotYet) and failed is not None else flow.reason
+    return words and words.removeprefix(f"{flow.state}: ")
 
 
 def nothing_words(shown: Backfill) -> str:
-    """That nothing is to run of what lies in the range, and which option runs what of it.
+    """Say that a backfill has nothing to run in its range, and which option runs what of it.
 
     Example:
         >>> from data_engine.model import Backfill
@@ -244,17 +243,17 @@ def nothing_words(shown: Backfill) -> str:
         >>> nothing_words(Backfill("", "claims", "planned", since="2026-10", known={"all": 0, "failed": 0, "missing": 0}))
         'Nothing to run: no file is in the range, by the day on which the files changed (by name: --where GLOB).'
     """
-    known, by = shown.known, range_words(shown)
-    if not known["all"]:
+    counts, by = shown.known, range_words(shown)
+    if not counts["all"]:
         what = "no file" if shown.kind == "files" else "nothing"
         return f"Nothing to run: {what} is in the range{f', {by}' if by else ''}."
-    said = f"Nothing to run: {known['all']:,} in the range{f', {by}' if by else ''};"
-    said += " each has succeeded." if shown.reprocess == "missing" else " none failed in its last run or is held."
-    return " ".join([said, *other_words(shown)])
+    words = f"Nothing to run: {counts['all']:,} in the range{f', {by}' if by else ''};"
+    words += " each has succeeded." if shown.reprocess == "missing" else " none failed in its last run or is held."
+    return " ".join([words, *other_words(shown)])
 
 
 def range_words(shown: Backfill) -> str:
-    """By what a range goes, and how files are chosen by name; "" where no range was given.
+    """Say what a range selects by, and how to select files by name; "" without a range.
 
     Example:
         >>> from data_engine.model import Backfill
@@ -275,7 +274,7 @@ def range_words(shown: Backfill) -> str:
 
 
 def other_words(shown: Backfill) -> Iterator[str]:
-    """Which option runs those of the range that were not chosen."""
+    """Say which option runs those in the range that were not selected."""
     every, missing, failed = (shown.known[name] for name in ("all", "missing", "failed"))
     if shown.reprocess == "failed" and missing > failed:
         yield f"--reprocess missing runs those that never succeeded: {missing:,}."
@@ -303,11 +302,11 @@ def short_error(error: str | None, cause: Mapping[str, Any] | None) -> str:
 
 
 def _through(cause: Mapping[str, Any]) -> str:
-    """The helper in which the code of a run raised, and the cell that led there, in brackets; "" where it was in no helper."""
+    """The helper that raised, and the cell that called it, in brackets; "" without a helper."""
     spots = [cause["helper"]] if cause.get("helper") else []
-    for one in places_of(cause):
-        line = f", line {one['line']}" if one.get("line") else ""
-        spots.append(f"{one.get('notebook')}, cell {one.get('cell')}{line}")
+    for place in places_of(cause):
+        line = f", line {place['line']}" if place.get("line") else ""
+        spots.append(f"{place.get('notebook')}, cell {place.get('cell')}{line}")
     if not cause.get("helper") and len(spots) < 2:
         return ""
     return f" ({', called in '.join(spots[:2])})"
@@ -321,23 +320,23 @@ def short_reason(why: Reason, cause: Mapping[str, Any] | None) -> str:
 
 
 def places_of(
-    told: Mapping[str, Any] | None, *, was: str | None = None, now: str | None = None
+    error: Mapping[str, Any] | None, *, was: str | None = None, now: str | None = None
 ) -> tuple[Mapping[str, Any], ...]:
     """The notebook cells that an error, or the cause of a run, names: `{notebook, cell, line}`, each once.
 
-    A notebook that `was` called so then is told as it is called `now`.
+    The notebook of a flow that `was` renamed gets its name of `now`.
 
     Example:
         >>> places_of({"places": [{"notebook": "claims.ipynb", "cell": 1, "line": 2}]}, was="claims", now="parts")
         ({'notebook': 'parts.ipynb', 'cell': 1, 'line': 2},)
     """
-    found: list[Mapping[str, Any]] = []
-    for place in (told or {}).get("places") or ():
+    places: list[Mapping[str, Any]] = []
+    for place in (error or {}).get("places") or ():
         if was != now and place.get("notebook") == f"{was}.ipynb":
             place = {**place, "notebook": f"{now}.ipynb"}
-        if place not in found:
-            found.append(place)
-    return tuple(found)
+        if place not in places:
+            places.append(place)
+    return tuple(places)
 
 
 def first_line(words: object) -> str:
@@ -350,9 +349,9 @@ def first_line(words: object) -> str:
     return next((line for line in str(words or "").splitlines() if line.strip()), "").strip()
 
 
-def daemon_lines(found: WorkspaceStatus, root: str) -> Iterator[tuple[str, str]]:
-    """Lines of the daemon and its engine, each with its style; one that is there and does not answer is not told as none."""
-    daemon, engine = found.daemon, found.engine
+def daemon_lines(status: WorkspaceStatus, root: str) -> Iterator[tuple[str, str]]:
+    """Lines about the daemon and its engine, each with its style; a silent daemon is not shown as missing."""
+    daemon, engine = status.daemon, status.engine
     ending = ", ends when its running work is done" if daemon.ending else ""
     if daemon.silent:
         yield f"daemon   pid {daemon.pid} is there, and does not answer", "yellow"
@@ -360,7 +359,7 @@ def daemon_lines(found: WorkspaceStatus, root: str) -> Iterator[tuple[str, str]]
         yield "engine   not known", ""
         return
     yield f"daemon   {f'running, pid {daemon.pid}' if daemon.running else 'not running'}{ending}", ""
-    if daemon.running and not exists(found.workspace_root):
+    if daemon.running and not exists(status.workspace_root):
         moved = f"it runs at the workspace's old place; the workspace is at {root} now: {cli_line('start')}"
         yield f"         {moved}", "yellow"
     if daemon.cluster is not None:
@@ -371,7 +370,7 @@ def daemon_lines(found: WorkspaceStatus, root: str) -> Iterator[tuple[str, str]]
 
 
 def ending_words(flow: FlowStatus, runs: Sequence[ActiveRun]) -> str | None:
-    """Of a flow whose runs were asked to end, when they do, and what ends the first of them now."""
+    """Say when the runs of a stopping flow end, and what ends the first of them now; None for other flows."""
     run_id = next((run.run_id for run in runs if run.flow == flow.name and run.stopping), None)
     if flow.state_kind != "stopping" or run_id is None:
         return None

@@ -1,7 +1,7 @@
-"""All files of a flow's source as people look at them: how many are done, wait, failed or are gone, and those a search finds.
+"""List the files of a flow's source for people: how many are done, wait, failed or are gone, and those a search finds.
 
-Like `explain`, over a source of facts: a daemon that runs, or what lies there while none does. A folder may hold a hundred
-thousand files, so a list that took long is kept for a while; who asks meanwhile gets it as it was and is told when to ask again.
+Like `explain` it reads a source of facts: the running daemon, or the files and the ledger. A folder may hold a hundred
+thousand files, so a list that took long is kept for a while; its age and the time of the next one are in the answer.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from data_engine.status.deployed_before import names_of, tell_earlier
 from data_engine.status.explain import look_now, reason_now, what_blocks
 
 GROUPS = ("held", "running", "waiting", "away", "gone", "done", "output")
-"""What files are counted as, those that need somebody first. `away` are those whose folder cannot be read now."""
+"""The groups of files, those that need a person first. `away`: their folder cannot be read now."""
 
 _QUICK_S = 0.1
 """A list that took less is made anew each time."""
 
 _FEW_ALIKE = 10
-"""So many files that wait for the same reason are listed one by one."""
+"""Up to so many files that wait for the same reason are listed one by one."""
 
 _KEPT_S = 60.0
 _SPARED = 20
@@ -68,7 +68,7 @@ class SourceStatus(Record):
 
 @frozen
 class AlikeFiles(Record):
-    """So many files that wait for the same reason."""
+    """The number of files that wait for the same reason."""
 
     why: Reason = field(metadata={"of": read_reason})
     count: int
@@ -76,10 +76,10 @@ class AlikeFiles(Record):
 
 @frozen
 class SourceFiles(Record):
-    """The files of a flow that were asked for.
+    """One page of the files of a flow.
 
-    `counts` has all of its files by group, `found` how many pass the search; `notes` say what holds of all of them.
-    Where nothing is searched for, many that wait for the same reason are `alike` and not among `files`.
+    `counts` has all of its files by group, `found` how many pass the search; `notes` are about all of them.
+    Without a search, many that wait for the same reason are `alike` and not among `files`.
     `is_looking` while the folder is being looked through; the list was made `age_s` ago, and may be newer in `again_s`.
     """
 
@@ -95,7 +95,7 @@ class SourceFiles(Record):
 
 
 class FileLists:
-    """The lists of files of one workspace. May be asked from any thread; makes one list at a time."""
+    """The lists of files of one workspace, for any thread; makes one list at a time."""
 
     def __init__(self, source: FactSource, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._source = source
@@ -105,34 +105,35 @@ class FileLists:
         self._under_way: set[str] = set()
 
     def page(
-        self, known: WorkspaceFacts, flow: str, *, search: str = "", group: str = "", limit: int = 300
+        self, workspace: WorkspaceFacts, flow: str, *, search: str = "", group: str = "", limit: int = 300
     ) -> SourceFiles:
-        """The first `limit` files of a flow of which each word of `search` is in the name or the reason, of one `group` if
-        given; `known` are the facts as they are now.
+        """The first `limit` files of a flow that have each word of `search` in their name or reason, of one `group` if given.
+
+        `workspace` are the facts of now.
 
         Raises:
             FlowValidationError: no such flow.
             LedgerError: the history cannot be read.
         """
-        facts = known.flow(flow)
+        facts = workspace.flow(flow)
         if facts is None or facts.entry.flow is None:
             raise FlowValidationError(
                 f"{flow!r} has no files: it is not a flow that can run", where="files", fix="name a flow"
             )
-        listed = self._list(known, facts)
-        found = listed.found(search, group)
-        page = [listed.rows[at] for at in found[:limit]]
+        listed = self._list(workspace, facts)
+        places = listed.places(search, group)
+        page = [listed.rows[at] for at in places[:limit]]
         causes: Mapping[str, Cause] = {}
-        if any(one.group == "held" for one in page):
+        if any(row.group == "held" for row in page):
             ledger = self._source.home.ledger()
             causes = ledger.causes(*names_of(ledger, flow))
-        files = tell_earlier([listed.told(one, causes) for one in page], self._source.home.ledger(), flow)
+        files = tell_earlier([listed.status_of(row, causes) for row in page], self._source.home.ledger(), flow)
         age_s = self._clock() - listed.made_s
         return SourceFiles(
             flow=flow,
             notes=tuple(listed.notes),
             counts={name: listed.counts.get(name, 0) for name in GROUPS},
-            found=len(found),
+            found=len(places),
             files=tuple(files),
             is_looking=listed.is_looking,
             age_s=round(age_s, 3),
@@ -140,50 +141,47 @@ class FileLists:
             again_s=round(max(2.0, _SPARED * listed.took_s - age_s) if listed.took_s > _QUICK_S else 2.0, 3),
         )
 
-    def _list(self, known: WorkspaceFacts, facts: FlowFacts) -> _List:
+    def _list(self, workspace: WorkspaceFacts, facts: FlowFacts) -> _List:
         name, now_s = facts.entry.name, self._clock()
-        stamp = (
-            what_blocks(known, facts),
-            facts.entry.source,
-            facts.waiting,
-        )  # what it depends on beside files and history
-        for other in [one for one, kept in self._kept.items() if now_s - kept.asked_s > _KEPT_S]:
+        # what the list depends on beside files and history
+        stamp = what_blocks(workspace, facts), facts.entry.source, facts.waiting
+        for other in [other for other, files in self._kept.items() if now_s - files.asked_s > _KEPT_S]:
             self._kept.pop(other, None)
-        kept = self._kept.get(name)
-        if kept is None or kept.stamp != stamp or kept.took_s <= _QUICK_S:
+        listing = self._kept.get(name)
+        if listing is None or listing.stamp != stamp or listing.took_s <= _QUICK_S:
             with self._making:
-                kept = self._made(known, facts, stamp)
-        elif now_s - kept.made_s > _SPARED * kept.took_s and name not in self._under_way:
+                listing = self._made(workspace, facts, stamp)
+        elif now_s - listing.made_s > _SPARED * listing.took_s and name not in self._under_way:
             self._under_way.add(name)
             threading.Thread(
-                target=self._make_later, args=(known, facts, stamp), name="data-engine-files", daemon=True
+                target=self._make_later, args=(workspace, facts, stamp), name="data-engine-files", daemon=True
             ).start()
-        kept.asked_s = now_s
-        return kept
+        listing.asked_s = now_s
+        return listing
 
-    def _make_later(self, known: WorkspaceFacts, facts: FlowFacts, stamp: object) -> None:
+    def _make_later(self, workspace: WorkspaceFacts, facts: FlowFacts, stamp: object) -> None:
         try:
             with self._making:
-                self._made(known, facts, stamp)
-        except Exception:  # whoever asks next gets the error: the list that was is not there any more
+                self._made(workspace, facts, stamp)
+        except Exception:  # whoever asks next makes the list, and gets the error
             self._kept.pop(facts.entry.name, None)
         finally:
             self._under_way.discard(facts.entry.name)
 
-    def _made(self, known: WorkspaceFacts, facts: FlowFacts, stamp: object) -> _List:
+    def _made(self, workspace: WorkspaceFacts, facts: FlowFacts, stamp: object) -> _List:
         began_s = self._clock()
-        made = _List(self._source, known, facts, stamp)
-        made.made_s = made.asked_s = self._clock()
-        made.took_s = made.made_s - began_s
-        if made.took_s > _QUICK_S:
-            self._kept[facts.entry.name] = made
+        files = _List(self._source, workspace, facts, stamp)
+        files.made_s = files.asked_s = self._clock()
+        files.took_s = files.made_s - began_s
+        if files.took_s > _QUICK_S:
+            self._kept[facts.entry.name] = files
         else:
             self._kept.pop(facts.entry.name, None)
-        return made
+        return files
 
 
 class _Row(NamedTuple):
-    """A file of a list. `searched` is what a search looks in; `why` is None for what is done, and made when it is shown."""
+    """A file of a list. A search looks in `searched`; `why` is None for a file that is done, and made when it is shown."""
 
     rank: int
     name: str
@@ -197,7 +195,7 @@ class _List:
 
     made_s = asked_s = took_s = 0.0
 
-    def __init__(self, source: FactSource, known: WorkspaceFacts, facts: FlowFacts, stamp: object) -> None:
+    def __init__(self, source: FactSource, workspace: WorkspaceFacts, facts: FlowFacts, stamp: object) -> None:
         assert facts.entry.flow is not None
         watch = PlannedFlow.of(facts.entry.flow)
         self.stamp = stamp
@@ -206,17 +204,17 @@ class _List:
         self._root = watch.trigger.source
         self._known: Callable[[str], SourceState | None] = lambda name: None
         self._holds = facts.entry.mode == "poll"
-        self.rows: list[_Row] = sorted(self._rows(source, known, facts, watch)) if self._root is not None else []
-        self._texts = [one.searched for one in self.rows]
+        self.rows: list[_Row] = sorted(self._rows(source, workspace, facts, watch)) if self._root is not None else []
+        self._texts = [row.searched for row in self.rows]
         self.alike, self._single = _alike(self.rows)
-        self.counts = Counter(one.group for one in self.rows)
+        self.counts = Counter(row.group for row in self.rows)
         if self._root is None:
             self.notes.append("this flow has no source files")
         elif not self.rows and not self.notes:
             self.notes.append(NoFiles().text)
 
-    def found(self, search: str, group: str) -> Sequence[int]:
-        """Where the files are that pass."""
+    def places(self, search: str, group: str) -> Sequence[int]:
+        """The indexes of the rows that pass."""
         if not group and not search.strip():
             return self._single
         first = sum(self.counts[name] for name in GROUPS[: _RANKS.get(group, 0)])
@@ -226,8 +224,8 @@ class _List:
             passing = [at for at in passing if word in texts[at]]
         return passing
 
-    def told(self, row: _Row, causes: Mapping[str, Cause]) -> SourceStatus:
-        """A file with all that is known of it."""
+    def status_of(self, row: _Row, causes: Mapping[str, Cause]) -> SourceStatus:
+        """The file of a row with all that is known of it."""
         assert self._root is not None
         state = self._known(row.name)
         why = row.why
@@ -240,9 +238,11 @@ class _List:
             return file
         return replace(file, status=state.status, at_utc=state.last_at_utc, run_id=state.last_run_id)
 
-    def _rows(self, source: FactSource, known: WorkspaceFacts, facts: FlowFacts, watch: PlannedFlow) -> Iterator[_Row]:
-        under_way = {run.source for run in known.active if run.flow == watch.flow}
-        blocked = what_blocks(known, facts)
+    def _rows(
+        self, source: FactSource, workspace: WorkspaceFacts, facts: FlowFacts, watch: PlannedFlow
+    ) -> Iterator[_Row]:
+        under_way = {run.source for run in workspace.active if run.flow == watch.flow}
+        blocked = what_blocks(workspace, facts)
         if not isinstance(watch.trigger, Poll):
             blocked = blocked if isinstance(blocked, NotDeployed) else facts.why or ByHand()
             watch = replace(watch, trigger=_as_polled(watch.trigger))
@@ -281,11 +281,11 @@ class _List:
 
 
 def _alike(rows: Sequence[_Row]) -> tuple[tuple[AlikeFiles, ...], Sequence[int]]:
-    """The many that wait for one reason, and where all others are."""
+    """The groups of files that wait for one reason, and the indexes of all other rows."""
     waiting: dict[str, list[int]] = {}
-    for at, one in enumerate(rows):
-        if one.group == "waiting" and one.why is not None:
-            waiting.setdefault(one.why.text, []).append(at)
+    for at, row in enumerate(rows):
+        if row.group == "waiting" and row.why is not None:
+            waiting.setdefault(row.why.text, []).append(at)
     many = [places for places in waiting.values() if len(places) > _FEW_ALIKE]
     whys = [rows[places[0]].why for places in many]
     folded = {at for places in many for at in places}
@@ -306,7 +306,7 @@ _GROUPS = {
 
 
 def _as_polled(trigger: Trigger) -> Poll:
-    """The same source as a poll flow would see it: what another flow has of it is listed in the same way."""
+    """The same source with a poll trigger, so that the files of any flow are listed in the same way."""
     return Poll(
         source=trigger.source,
         source_as_authored=trigger.source_as_authored,

@@ -1,4 +1,4 @@
-"""What people in JupyterLab are notified of: what is wrong with each flow, once for each trouble, but for what they began themselves.
+"""Notifications in JupyterLab: what is wrong with each flow, once for each trouble, except in runs that the reader began.
 
 A trouble has the key that alerts give it (flow, step, error type, cell). A failure and the files that it holds are one trouble.
 """
@@ -23,14 +23,14 @@ from data_engine.status.sentences import first_line, is_source_gone, places_of
 
 _BY_PEOPLE = ("hand", "backfill")
 _HOLDING = ("failed", "abandoned")
-"""How a run ended that holds its file, when nobody ended it on purpose."""
+"""The statuses of runs that hold their file, when nobody ended them on purpose."""
 
 
 @frozen
 class TroubleLine(Record):
-    """A trouble in a line. `id` is the same for the same trouble, `at_utc` when it was seen last, and `cells` are where it leads.
+    """A trouble in a line. `id` is the same for the same trouble, `at_utc` when it was last seen, `cells` are its links.
 
-    `good_utc` is when the flow went well last, where that is known: what was told before that is another trouble.
+    `good_utc` is the last good run, where known: a message before that was about another trouble.
     """
 
     id: str
@@ -43,7 +43,7 @@ class TroubleLine(Record):
 
 @frozen
 class Failure:
-    """The newest run of a flow that failed, and when one went well last."""
+    """The newest failed run of a flow, and when its last good run began."""
 
     run: Run
     good_utc: str | None = None
@@ -51,17 +51,17 @@ class Failure:
 
 @frozen
 class Known:
-    """What the history says of flows beyond their status: failures, what alerts have told, and the flows whose last run failed
-    with a file that is `gone` since. `me` is person@machine."""
+    """What the history knows of flows beyond their status: failures, the open troubles of alerts, and the flows whose last run
+    failed with a file that is `gone` since. `me` is person@machine."""
 
     me: str = ""
     failures: Mapping[str, Failure] = field(default_factory=dict)
-    told: Mapping[str, Sequence[Trouble]] = field(default_factory=dict)
+    troubles: Mapping[str, Sequence[Trouble]] = field(default_factory=dict)
     gone: Set[str] = frozenset()
 
 
-def troubles_of(flow: FlowStatus, known: Known) -> tuple[TroubleLine, ...]:
-    """What is wrong with the flow that its people should hear of.
+def troubles_of(flow: FlowStatus, history: Known) -> tuple[TroubleLine, ...]:
+    """The troubles of the flow that its people should hear of.
 
     Example:
         >>> from data_engine.cause import Cause
@@ -70,29 +70,29 @@ def troubles_of(flow: FlowStatus, known: Known) -> tuple[TroubleLine, ...]:
         >>> [line.text for line in troubles_of(FlowStatus("claims", mode="schedule", last_run=run), Known())]
         ['claims failed in Clean: KeyError: 3']
     """
-    found = []
+    lines = []
     if isinstance(flow.why, HeldSlot):
         at_utc = flow.why.since_utc or flow.why.slot_utc
         key = TroubleKey(flow.name, "held", error_type="abandoned")
-        found.append(TroubleLine(_id(key), "failed", f"{flow.name}: {flow.why.text}", at_utc))
-    elif (bad := _failure_of(flow, known)) is not None and not (
-        bad.run.trigger is not None and bad.run.trigger.kind in _BY_PEOPLE and bad.run.by == known.me
+        lines.append(TroubleLine(_id(key), "failed", f"{flow.name}: {flow.why.text}", at_utc))
+    elif (bad := _failure_of(flow, history)) is not None and not (
+        bad.run.trigger is not None and bad.run.trigger.kind in _BY_PEOPLE and bad.run.by == history.me
     ):  # its end is shown where this person began it
-        found.append(_line_of(bad, flow.name))
+        lines.append(_line_of(bad, flow.name))
     expected = flow.expected
     if isinstance(expected, (Late, Overlong)):
         key = TroubleKey(flow.name, expected.kind)
         text = (
             f"{flow.name} has been {expected.text}" if isinstance(expected, Late) else f"{flow.name}: {expected.text}"
         )
-        found.append(TroubleLine(_id(key), expected.kind, first_line(text), expected.since_utc))
-    return (*found, *_slots_of(flow, known.told.get(flow.name, ())))
+        lines.append(TroubleLine(_id(key), expected.kind, first_line(text), expected.since_utc))
+    return (*lines, *_slots_of(flow, history.troubles.get(flow.name, ())))
 
 
-def has_recovered(flow: FlowStatus, known: Known) -> bool:
-    """Whether no failure of the flow is left: its last run went well, or it failed with a file that is gone, and no other is held.
+def has_recovered(flow: FlowStatus, history: Known) -> bool:
+    """Whether the flow has no failure any more: its last run went well or failed with a file that is gone, and no other is held.
 
-    While that is not decided, as in a run, it is not.
+    False while that is undecided, as during a run.
 
     Example:
         >>> good = Run("3f", "claims", "G", None, "success", "2026-01-05T06:30:00+00:00")
@@ -103,34 +103,34 @@ def has_recovered(flow: FlowStatus, known: Known) -> bool:
     """
     if flow.state_kind == "being_read" or _has_bad_files(flow) or isinstance(flow.why, HeldSlot):
         return False
-    return flow.last_run is None or flow.last_run.status == "success" or flow.name in known.gone
+    return flow.last_run is None or flow.last_run.status == "success" or flow.name in history.gone
 
 
 class History:
-    """What is known of flows in trouble, kept from one status to the next: the history is read only for what is new."""
+    """The `Known` of one status after the other; reads the history only for what is new."""
 
     def __init__(self, ledger: Ledger, me: str, exists: Callable[[str], bool | None] = file_exists) -> None:
         self.ledger, self._me, self._exists = ledger, me, exists
         self._failures: dict[str, Failure] = {}
-        self._told: tuple[tuple[int, int], dict[str, list[Trouble]]] | None = None
+        self._troubles: tuple[tuple[int, int], dict[str, list[Trouble]]] | None = None
 
     def of(self, status: WorkspaceStatus) -> Known:
-        """What goes with this status.
+        """The knowledge that belongs to this status.
 
         Raises:
             LedgerError: the history cannot be read.
         """
         before, self._failures = self._failures, {}
         for flow in status.flows:
-            found = self._failure(flow, before.get(flow.name))
-            if found is not None:
-                self._failures[flow.name] = found
+            failure = self._failure(flow, before.get(flow.name))
+            if failure is not None:
+                self._failures[flow.name] = failure
         return Known(
             self._me, self._failures, self._open(), {flow.name for flow in status.flows if self._is_gone(flow)}
         )
 
     def _is_gone(self, flow: FlowStatus) -> bool:
-        """Whether the last run failed with a file that is not there any more, in a folder that is."""
+        """Whether the last run failed with a file that is gone from a folder that exists."""
         return flow.last_run is not None and _is_failure(flow.last_run) and is_source_gone(flow, self._exists)
 
     def _failure(self, flow: FlowStatus, before: Failure | None) -> Failure | None:
@@ -138,40 +138,40 @@ class History:
         if has_recovered(flow, Known()):
             return None
         if last is not None and _is_failure(last):
-            if before is not None or flow.mode == "poll":  # of which a good run says nothing of the files that failed
+            if before is not None or flow.mode == "poll":  # where a good run says nothing of the files that failed
                 return Failure(last, None if before is None else before.good_utc)
             good = self.ledger.runs(flow.name, 1, status="success")
             return Failure(last, good[0].started_at_utc if good else None)
         if before is not None or not flow.held:
             return before
-        held = [one for one in self.ledger.not_good() if one.flow == flow.name and one.status in _HOLDING]
-        newest = max(held, key=lambda one: one.last_at_utc or "", default=None)
+        held = [state for state in self.ledger.not_good() if state.flow == flow.name and state.status in _HOLDING]
+        newest = max(held, key=lambda state: state.last_at_utc or "", default=None)
         run = None if newest is None or newest.last_run_id is None else self.ledger.run(newest.last_run_id)
         return None if run is None else Failure(run)
 
     def _open(self) -> Mapping[str, Sequence[Trouble]]:
         version = self.ledger.version()
-        if self._told is None or self._told[0] != version:
-            found: dict[str, list[Trouble]] = {}
-            for one in all_troubles(self.ledger):
-                if not one.is_closed and one.recovered_at_utc is None:
-                    found.setdefault(one.key.flow, []).append(one)
-            self._told = version, found
-        return self._told[1]
+        if self._troubles is None or self._troubles[0] != version:
+            troubles: dict[str, list[Trouble]] = {}
+            for trouble in all_troubles(self.ledger):
+                if not trouble.is_closed and trouble.recovered_at_utc is None:
+                    troubles.setdefault(trouble.key.flow, []).append(trouble)
+            self._troubles = version, troubles
+        return self._troubles[1]
 
 
-def _failure_of(flow: FlowStatus, known: Known) -> Failure | None:
-    """The failure that stands; None where nothing does, or where that is not decided yet."""
+def _failure_of(flow: FlowStatus, history: Known) -> Failure | None:
+    """The failure that still holds; None without one, or while that is undecided."""
     last = flow.last_run
     if flow.state_kind == "being_read":
         return None
     if last is not None and _is_failure(last) and (flow.mode != "poll" or _has_bad_files(flow)):
-        return known.failures.get(flow.name) or Failure(last)
-    return known.failures.get(flow.name) if flow.held else None
+        return history.failures.get(flow.name) or Failure(last)
+    return history.failures.get(flow.name) if flow.held else None
 
 
 def _has_bad_files(flow: FlowStatus) -> bool:
-    """Whether files of it failed and are there: held, or tried again later."""
+    """Whether files of it failed and exist: held, or tried again later."""
     return bool(flow.held or flow.retried)
 
 
@@ -181,32 +181,32 @@ def _is_failure(run: Run) -> bool:
 
 
 def _line_of(bad: Failure, name: str) -> TroubleLine:
-    """The failure of a flow that has this name now."""
+    """The line for a failure of the flow that has this name now."""
     run = bad.run
     why = None if run.why is None else run.why.as_dict()
-    key, said = failure(name, "failed", why, run.error or run.cause)
+    key, detail = failure(name, "failed", why, run.error or run.cause)
     at_utc = run.last_at_utc
     file = None if run.source is None else basename(run.source)
     return TroubleLine(
         _id(key),
         "failed",
-        first_line(subject(Trouble(key, at_utc, said), file)),
+        first_line(subject(Trouble(key, at_utc, detail), file)),
         at_utc,
         bad.good_utc,
         places_of(why, was=run.flow, now=name),
     )
 
 
-def _slots_of(flow: FlowStatus, told: Iterable[Trouble]) -> Iterable[TroubleLine]:
-    """The slots that did not begin in time, as the owner has told of them, until a run goes well."""
+def _slots_of(flow: FlowStatus, troubles: Iterable[Trouble]) -> Iterable[TroubleLine]:
+    """The slots that did not begin in time, from the owner's messages, until a run goes well."""
     last = flow.last_run
     good_utc = last.started_at_utc if last is not None and last.status == "success" else ""
-    for one in told:
-        is_of_slot = one.key.kind == "missed" or (one.key.kind == "late" and one.key.step == "slot")
-        if is_of_slot and one.since_utc > good_utc:
-            words = notice(one, None)
+    for trouble in troubles:
+        is_of_slot = trouble.key.kind == "missed" or (trouble.key.kind == "late" and trouble.key.step == "slot")
+        if is_of_slot and trouble.since_utc > good_utc:
+            words = notice(trouble, None)
             text = " ".join(filter(None, [words.headline, words.reason]))
-            yield TroubleLine(_id(one.key), one.key.kind, first_line(text), one.since_utc)
+            yield TroubleLine(_id(trouble.key), trouble.key.kind, first_line(text), trouble.since_utc)
 
 
 def _id(key: TroubleKey) -> str:

@@ -196,4 +196,7 @@ def test_the_history_is_asked_only_for_what_is_new(tmp_path: Path) -> None:
         ]
 
     assert [bool(one.failures) for one in found] == [True, True, False, False]
-    assert [[one.key.kind for one in found[0].told.get(name, ())] for name in ("claims", "other")] == [["missed"], []]
+    assert [[one.key.kind for one in found[0].troubles.get(name, ())] for name in ("claims", "other")] == [
+        ["missed"],
+        [],
+    ]
