@@ -256,12 +256,10 @@ def _provision(root: str | None, path: str) -> Any:
         if collection is None:
             raise WorkspaceError(f"{text!r} is not an absolute path", where="the panel", fix="give the full path")
         text = str(collection / text)
-    workspace = provision_workspace(text)
-    names = ", ".join(
-        str(path.relative_to(workspace.root)) for path in workspace.created if workspace.root in path.parents
-    )
-    message = f"Workspace {workspace.root.name}: {f'created {names}' if names else 'nothing was missing'}."
-    return {"root": str(workspace.root), "said": message}
+    report = provision_workspace(text)
+    names = ", ".join(str(path.relative_to(report.root)) for path in report.created if report.root in path.parents)
+    message = f"Workspace {report.root.name}: {f'created {names}' if names else 'nothing was missing'}."
+    return {"root": str(report.root), "said": message}
 
 
 def _is_sort(value: Any) -> bool:
@@ -272,19 +270,14 @@ def _is_sort(value: Any) -> bool:
 
 
 def _is_filters(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(entry, dict) and isinstance(entry.get("column"), str) and isinstance(entry.get("op"), str)
-        for entry in value
-    )
+    return isinstance(value, list) and all(map(_holds(column=ANY_TEXT, op=ANY_TEXT), value))
 
 
 def _holds(**fields: Field) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, dict) and all(field.fits(value.get(name)) for name, field in fields.items())
 
 
-_NAMES = Field(
-    "a list of names", lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value)
-)
+_NAMES = Field("a list of names", lambda value: isinstance(value, list) and all(map(ANY_TEXT.fits, value)))
 _LOOK: Fields = {
     "path": PATH,
     "sheet": ANY_TEXT.optional,
@@ -367,16 +360,14 @@ def flow_outputs(ws: Workspace, *, flow: str = "", search: str, limit: int) -> O
         listing = _listings[ws.root] = (version, written_here(ledger, ws.layout, MOST_RUNS))
     root = f"{ws.root}{os.sep}"
     words = search.replace(root, "").casefold().split()
-    listed = [file for file in listing[1] if flow in ("", file.flow)]
+    listed = [row for row in listing[1] if flow in ("", row.flow)]
     matches = [
-        file
-        for file in listed
-        if all(word in f"{file.path.removeprefix(root)} {file.flow}".casefold() for word in words)
+        row for row in listed if all(word in f"{row.path.removeprefix(root)} {row.flow}".casefold() for word in words)
     ]
     page = matches[:limit]
-    there = _states_of([file for file in page if not is_on_another_host(file.path, ws.root)])
+    there = _states_of([row for row in page if not is_on_another_host(row.path, ws.root)])
     return OutputsView(
-        len(listed), len(matches), tuple(_view(file, ws.root, *there.get(file.path, _UNKNOWN)) for file in page)
+        len(listed), len(matches), tuple(_view(row, ws.root, *there.get(row.path, _UNKNOWN)) for row in page)
     )
 
 

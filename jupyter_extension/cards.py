@@ -99,11 +99,9 @@ def backfill_card(backfill: Backfill) -> Card:
         ]
         parts = (table(("Status", "Slot", "Source", "Run", "Why"), rows, total=len(bad)),) if bad else ()
         return Card(f"{backfill.flow}: backfill", facts, parts)
-    planned = [
-        (zoned_words(entry.scheduled_for, backfill.tz), Code(entry.source or ""))
-        for entry in backfill.planned[:MOST_ROWS]
-    ]
-    return Card(f"{backfill.flow}: backfill", facts, (table(("Slot", "Source"), planned, total=len(backfill.planned)),))
+    runs, zone = backfill.planned, backfill.tz
+    slots = [(zoned_words(run.scheduled_for, zone), Code(run.source or "")) for run in runs[:MOST_ROWS]]
+    return Card(f"{backfill.flow}: backfill", facts, (table(("Slot", "Source"), slots, total=len(runs)),))
 
 
 def backfills_card(backfills: Sequence[Backfill]) -> Card:
@@ -112,11 +110,8 @@ def backfills_card(backfills: Sequence[Backfill]) -> Card:
         (Code(entry.id[:8], entry.id), entry.flow, entry.by, local_time(entry.at_utc), entry.text)
         for entry in backfills[:MOST_ROWS]
     ]
-    return Card(
-        plural(len(backfills), "backfill"),
-        (),
-        (table(("Backfill", "Flow", "Asked by", "At", "Progress"), rows, total=len(backfills)),),
-    )
+    columns = ("Backfill", "Flow", "Asked by", "At", "Progress")
+    return Card(plural(len(backfills), "backfill"), (), (table(columns, rows, total=len(backfills)),))
 
 
 def steps_card(steps: Sequence[StepRun], *, now_s: float) -> Card:
@@ -233,8 +228,7 @@ def status_card(status: WorkspaceStatus) -> Card:
         parts.insert(0, Note(Mark(status.trouble.what, "bad", "cross"), status.trouble.fix or ""))
     parts += [_warning(warning) for warning in status.warnings]
     parts += [
-        _warning(undelivered_words(message, local_time, count))
-        for message, count in told_once(status.undelivered)[:MOST_ROWS]
+        _warning(undelivered_words(alert, local_time, n)) for alert, n in told_once(status.undelivered)[:MOST_ROWS]
     ]
     if status.active_runs:
         active = [

@@ -1,4 +1,4 @@
-"""The Jupyter server of `data-engine panel`: it serves the panel's page and what that asks for, and nothing else.
+"""The Jupyter server of `data-engine panel`: it serves the panel's page and its requests, and nothing else.
 
 No kernels, terminals, files or other extensions: who operates flows needs none of them. Who may see the page, by token or
 password, and over which certificate, is what this person's Jupyter settings say.
@@ -26,13 +26,13 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class PanelServer(ServerApp):
     """A server that has only this package's extension."""
 
-    default_services = ("auth", "security")  # type: ignore[assignment]  # as many as one likes
+    default_services = ("auth", "security")  # type: ignore[assignment]  # any number is allowed
 
     def find_server_extensions(self) -> None:
-        """None is looked for."""
+        """Look for none."""
 
     def init_server_extensions(self) -> None:
-        """This package's, whatever the settings name."""
+        """Use this package's only, whatever the settings name."""
         self.jpserver_extensions = {EXTENSION: True}
         super().init_server_extensions()
 
@@ -52,7 +52,7 @@ class PanelServer(ServerApp):
             )
 
     def start_app(self) -> None:
-        """Serve, and say where; Jupyter's own words are of kernels and files."""
+        """Serve, and say where; Jupyter's own message names kernels and files."""
         provider: Any = self.identity_provider
         url, is_generated = self._page_url(), provider.token_generated
         provider.token_generated = False
