@@ -270,14 +270,16 @@ def _is_sort(value: Any) -> bool:
 
 
 def _is_filters(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_holds(column=ANY_TEXT, op=ANY_TEXT), value))
+    return isinstance(value, list) and all(
+        isinstance(row, dict) and isinstance(row.get("column"), str) and isinstance(row.get("op"), str) for row in value
+    )
 
 
 def _holds(**fields: Field) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, dict) and all(field.fits(value.get(name)) for name, field in fields.items())
 
 
-_NAMES = Field("a list of names", lambda value: isinstance(value, list) and all(map(ANY_TEXT.fits, value)))
+_NAMES = Field("a list of names", lambda value: isinstance(value, list) and all(isinstance(key, str) for key in value))
 _LOOK: Fields = {
     "path": PATH,
     "sheet": ANY_TEXT.optional,
