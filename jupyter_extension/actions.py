@@ -499,7 +499,7 @@ def plan_view(ws: Workspace, flow: str, *, sources: int, key: str, yes: bool) ->
     options = [
         "--sources",
         str(sources),
-        *(part for column in given_key(key) for part in ("--key", column)),
+        *(part for column in key_columns(key) for part in ("--key", column)),
         *(["--yes"] if yes else []),
     ]
     live = next((deployment.id for deployment in ws.deployments(flow) if deployment.is_live), None)
@@ -520,11 +520,11 @@ def plan_view(ws: Workspace, flow: str, *, sources: int, key: str, yes: bool) ->
     return PlanView(flow, mark_of_plan(plan), text, cells, data, live=live, digest=digest)
 
 
-def given_key(text: str) -> tuple[str, ...]:
+def key_columns(text: str) -> tuple[str, ...]:
     """The columns that a person typed, separated by commas.
 
     Example:
-        >>> given_key(" id, day ,"), given_key("")
+        >>> key_columns(" id, day ,"), key_columns("")
         (('id', 'day'), ())
     """
     return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -59,7 +59,7 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
             duration_words(run.elapsed_s),
             params_words(run),
             Code(run.run_id[:8], run.run_id),
-            _warned(run.warnings, rejected_words(run)),
+            _log_mark(run.warnings, rejected_words(run)),
             short_error(run.error or run.cause, run.why),
         )
         for run in runs[:MOST_ROWS]
@@ -75,7 +75,7 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
     return Card(plural(len(runs), "run"), (outcome_words(runs),), tuple(parts))
 
 
-def _warned(warnings: int | None, rejected: str) -> Cell:
+def _log_mark(warnings: int | None, rejected: str) -> Cell:
     words = ", ".join(filter(None, [rejected, warned_words(warnings or 0)]))
     return Mark(words, "warn", "triangle") if words else ""
 
@@ -183,7 +183,7 @@ def _context_row(context: FlowContext) -> tuple[Cell, ...]:
         _item(context.current) if context.error is None else "",
         Code(", ".join(context.objects)),
         Code(f"{Path(wrote[0]).name}{more}", "\n".join(wrote[:MOST_ROWS])) if wrote else "",
-        _warned(context.warnings, "; ".join(check.words for check in context.control.checked if check.rejected)),
+        _log_mark(context.warnings, "; ".join(check.words for check in context.control.checked if check.rejected)),
         "" if context.error is None else first_line(str(context.error)),
     )
 
@@ -317,7 +317,7 @@ def reasons_card(reasons: Sequence[Explanation]) -> Card:
 
 
 def entries_card(entries: Sequence[CatalogEntry], deployment: Mapping[str, str]) -> Card:
-    """Flow modules: which are good, how they stand to what is deployed, and what is wrong with the others."""
+    """Flow modules with their state in production, and the errors of broken ones."""
     rows = [
         (
             mark_of("good" if entry.error is None else "broken"),

@@ -159,7 +159,7 @@ def _backfill(ws: Workspace, args: Args) -> dict[str, Any]:
     except FlowValidationError as error:
         raise of_form(error) from error
     if backfill is None:
-        return {"said": _owner_asked(ws, f"backfill {args['flow']}") or "Its owner was asked."}
+        return {"said": _owner_message(ws, f"backfill {args['flow']}") or "Its owner was asked."}
     if args["dry_run"]:
         return {
             "total": backfill.total,
@@ -344,7 +344,7 @@ def _run(ws: Workspace, args: Args) -> dict[str, Any]:
     else:
         sources = [args["source"]]
     run_ids = [run_id for source in sources for run_id in ws.run(name, wait=False, source=source, params=params)]
-    if not run_ids and (message := _owner_asked(ws, f"run {name}")):
+    if not run_ids and (message := _owner_message(ws, f"run {name}")):
         return {"run_ids": [], "said": message}
     if not run_ids:
         return {"run_ids": [], "said": f"{name} has no source file to run with."}
@@ -364,7 +364,7 @@ def _run_question(ws: Workspace, name: str) -> Question | None:
     return run_question(entry["title"], counts, may_choose=not ws.lease().is_elsewhere)
 
 
-def _owner_asked(ws: Workspace, what: str) -> str | None:
+def _owner_message(ws: Workspace, what: str) -> str | None:
     """The message that the owner was asked, where that is another workstation; its answer comes with the status."""
     lease = ws.lease()
     if lease.owner is None or lease.is_mine:

@@ -152,7 +152,7 @@ def _deploy(args: Namespace, names: UserNames) -> Any:
     memories = {} if name is None else {name: OfflineFacts(ws.home).memory(name)}
     command = Deploy(name, args.note or "", args.yes, args.approve, args.replaces)
     try:
-        with _comparison_printed(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
+        with _print_comparison(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
             outcome = outcome_of(ws, command)
     except NotAsInKernelError:
         again = magic_line("deploy", name or "", "--yes")
@@ -211,7 +211,7 @@ def _lines_of(verdict: Verdict, path: Path, before: Verdict | None) -> list[str]
 
 
 @contextmanager
-def _comparison_printed(home: LocalWorkspace, path: Path) -> Iterator[None]:
+def _print_comparison(home: LocalWorkspace, path: Path) -> Iterator[None]:
     """Print the verdict of a comparison made in the block; of an equal one only its notes."""
     from data_engine.proof.kept import kept
 

@@ -50,7 +50,7 @@ def bundle(value: Any, *, samples: bool = False) -> dict[str, Any] | None:
     with_samples = kind.card(value, True)
     if with_samples is None or with_samples == card:
         return shown
-    return shown | _unsaved(html(with_samples))
+    return shown | _widget(html(with_samples))
 
 
 def _as_typed_here(content: str, *, is_html: bool = False) -> str:
@@ -64,7 +64,7 @@ def _as_typed_here(content: str, *, is_html: bool = False) -> str:
     return in_cell(content, MAGICS if "flow" in shell.magics_manager.magics["line"] else {}, command)
 
 
-def _unsaved(content: str) -> dict[str, Any]:
+def _widget(content: str) -> dict[str, Any]:
     """A widget that shows this HTML; a notebook keeps its id and not its content."""
     from ipywidgets import HTML
 

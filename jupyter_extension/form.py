@@ -66,12 +66,9 @@ class FlowForm(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 value = self.flow.preview(use=self._use, source=self._source, params=self.values)
                 display(value)  # type: ignore[no-untyped-call]
         except FlowValidationError as error:
-            self._say(error)
+            self.message.value = f'<div role="alert"><b>{escape(error.what)}</b><br>{escape(error.fix or "")}</div>'
         finally:
             self.button.disabled = False
-
-    def _say(self, error: FlowValidationError) -> None:
-        self.message.value = f'<div role="alert"><b>{escape(error.what)}</b><br>{escape(error.fix or "")}</div>'
 
 
 def form(flow: Any, *, use: str | None = None, source: Any = None) -> FlowForm | None:

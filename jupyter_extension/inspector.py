@@ -90,7 +90,7 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
         if path.is_dir():
             _pages.pop(key, None)  # a file below it may have changed
         if (cells := request.get("copy")) is not None:
-            return facts | _copied(_page(chosen, schema, request, key)[1], cells)
+            return facts | _cell_text(_page(chosen, schema, request, key)[1], cells)
         return (
             facts
             | {
@@ -226,7 +226,7 @@ def _chunk(schema: pl.Schema, request: Mapping[str, Any], total: int, page: pl.D
     }
 
 
-def _copied(page: pl.DataFrame, cells: Mapping[str, Any]) -> dict[str, Any]:
+def _cell_text(page: pl.DataFrame, cells: Mapping[str, Any]) -> dict[str, Any]:
     """Cells as text, whole: a line for each row, with tabs between the columns, as a spreadsheet takes them."""
     import polars as pl
 

@@ -54,7 +54,8 @@ class PanelServer(ServerApp):
     def start_app(self) -> None:
         """Serve, and say where; Jupyter's own message names kernels and files."""
         provider: Any = self.identity_provider
-        url, is_generated = self._page_url(), provider.token_generated
+        url = self.local_url if self.ip in _LOOPBACK else self.connect_url
+        is_generated = provider.token_generated
         provider.token_generated = False
         super().start_app()
         provider.token_generated = is_generated
@@ -62,9 +63,6 @@ class PanelServer(ServerApp):
         if self.ip not in _LOOPBACK:
             print("Other machines can reach it: anyone with its token or password can run flows as you.")
         print("Ctrl-C ends this page; the daemon and its runs go on.", flush=True)
-
-    def _page_url(self) -> str:
-        return str(self.local_url if self.ip in _LOOPBACK else self.connect_url)
 
 
 def main(arguments: Sequence[str]) -> int:

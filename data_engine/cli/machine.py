@@ -21,7 +21,6 @@ from data_engine.model import utc_text
 from data_engine.platforms.terminals import is_terminal
 
 if TYPE_CHECKING:
-    from data_engine.client import Workspace
     from data_engine.daemon.notifier import Tried
     from data_engine.engine.local_workspace import LocalWorkspace
 
@@ -138,6 +137,7 @@ def alert_app() -> typer.Typer:
 def send_test(ctx: typer.Context, name: Recipient = None, as_json: AsJson = False) -> int:
     """Send a message now, and say for each recipient what became of it. Exits 1 where one was not reached."""
     from data_engine.daemon.notifier import trial_message, try_all
+    from data_engine.ledger.outbox import hurry
     from data_engine.workspace.machine import person
     from data_engine.workspace.secret_store import find_secret
 
@@ -152,7 +152,7 @@ def send_test(ctx: typer.Context, name: Recipient = None, as_json: AsJson = Fals
             fix='data-engine secret set ops, with an address such as mailtos://USER:PASSWORD@HOST; then write to = ["ops"] below [alerts]',
         )
     trials = try_all(trial_message(f"{ws.workspace_id} on {person()[1]}", to))
-    due = {trial.to: _hurry(ws, trial.to) for trial in trials if trial.sent}
+    due = {trial.to: hurry(ws.home.ledger(), trial.to, time.time()) for trial in trials if trial.sent}
     if as_json:
         print_json({"sent": all(trial.sent for trial in trials), "recipients": [trial.as_dict() for trial in trials]})
     else:
@@ -201,12 +201,6 @@ def _say_trial(trial: Tried, due: int) -> None:
     complain(f"{trial.to}: not sent: {trial.what}", style="red")
     if trial.fix:
         complain(f"  fix: {trial.fix}")
-
-
-def _hurry(ws: Workspace, to: str) -> int:
-    from data_engine.ledger.outbox import hurry
-
-    return hurry(ws.home.ledger(), to, time.time())
 
 
 Boot = Annotated[

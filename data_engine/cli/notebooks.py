@@ -74,7 +74,7 @@ def compile_flows(
     if run:
         return _run_and_compare(ws, name, as_json)
     if name is not None and not check:
-        return _compile_one(ws, name, as_json)
+        return _compile_flow(ws, name, as_json)
     entries = _built(ws, name)
     statuses = ws.home.deployments().statuses(entry.name for entry in entries)
     modules = [_Module(entry, statuses[entry.name]) for entry in entries]
@@ -146,7 +146,7 @@ def _built(ws: Workspace, name: str | None) -> Sequence[CatalogEntry]:
     return [entry for entry in entries if entry.name == name]
 
 
-def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
+def _compile_flow(ws: Workspace, name: str, as_json: bool) -> int:
     from data_engine.notebook.compile import compile_notebook
     from data_engine.notebook.import_lint import module_warnings
     from data_engine.proof.kept import compared, unsettled
@@ -302,7 +302,7 @@ def plan(
             except NotHeldBackError as error:
                 if not as_json:
                     raise
-                steps = [step.as_dict() for step in _escaping(ws, flow)]
+                steps = [step.as_dict() for step in _unheld_steps(ws, flow)]
                 print_json({"error": error.as_dict(), "not_held_back": steps})
                 return 2
             plans.append(edit)
@@ -329,16 +329,16 @@ def _is_confirmed(ws: Workspace, name: str, as_json: bool) -> bool:
     """Ask once, at a terminal, whether steps that cannot be held back may run."""
     if as_json or not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
         return False
-    escaping = _escaping(ws, name)
-    if not escaping:
+    steps = _unheld_steps(ws, name)
+    if not steps:
         return False
     complain(f"A plan of {name} runs these steps for real, once for each version:", style="yellow")
-    for step in escaping:
+    for step in steps:
         complain(f"  {step.text}", style="yellow")
     return bool(typer.confirm("Run them?", default=False))
 
 
-def _escaping(ws: Workspace, name: str) -> Sequence[NotHeldBack]:
+def _unheld_steps(ws: Workspace, name: str) -> Sequence[NotHeldBack]:
     from data_engine.plan.making import deployed_flow, escapes
 
     try:

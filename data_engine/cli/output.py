@@ -241,13 +241,13 @@ def _lenient(stream: TextIO | None, lost: list[OSError]) -> TextIO:
     )
 
 
-def _replaced(error: UnicodeError) -> tuple[str, int]:
+def _substitute(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
     lost = error.object[error.start : error.end]
     return "".join(f"\\u{ord(letter):x}" if "\ud800" <= letter <= "\udfff" else "?" for letter in lost), error.end
 
 
-codecs.register_error(_LENIENT, _replaced)
+codecs.register_error(_LENIENT, _substitute)
 
 
 def _keep_descriptor(lost: list[OSError]) -> BinaryIO | None:

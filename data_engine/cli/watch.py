@@ -263,7 +263,7 @@ class WatchScreen:
         if status is None:
             return Group(Text(visible(self._trouble) or "Reading the workspace...", "red" if self._trouble else ""))
         head = list(self._head(status))
-        running = list(_running(status))
+        running = list(_run_rows(status))
         bottom = self._bottom(status)
         high = self._console.size.height - len(head) - len(running) - _ASKED_ROWS - 3
         screen = Layout()
@@ -370,7 +370,7 @@ def question_of(key: str, flow: FlowStatus, status: WorkspaceStatus, ws: Workspa
         disables = flow.mode != "manual" and flow.enabled
         then = f" It runs by itself, so it is disabled until `{cli_line('enable', name)}`." if disables else ""
         text = f"Stop the runs of {name}? They end at their {STOPS_AT}.{then}"
-        return Question(text, f"Asked to stop {name}", lambda: _stopped(ws, name))
+        return Question(text, f"Asked to stop {name}", lambda: _stop(ws, name))
     where = [] if status.daemon.running else ["No daemon runs on this machine: one is started for it."]
     if key == "t":
         files = "the held file" if flow.held == 1 else f"the {flow.held:,} held files"
@@ -378,20 +378,20 @@ def question_of(key: str, flow: FlowStatus, status: WorkspaceStatus, ws: Workspa
         return Question(text, f"Asked to try {name} again", lambda: freed_words(ws.retry(name)))
     edit = [f"What is deployed runs, without your edit ({flow.edit})."] if flow.deployment_status.is_edited else []
     text = " ".join([f"Run {name} now?", *edit, *where])
-    return Question(text, f"Asked to run {name}", lambda: _begun(ws, name))
+    return Question(text, f"Asked to run {name}", lambda: _begin(ws, name))
 
 
-def _begun(ws: Workspace, name: str) -> str:
+def _begin(ws: Workspace, name: str) -> str:
     runs: list[Any] = ws.run(name, wait=False)
     return f"{plural(len(runs), 'run')} of {name} {'begins' if len(runs) == 1 else 'begin'}."
 
 
-def _stopped(ws: Workspace, name: str) -> str:
+def _stop(ws: Workspace, name: str) -> str:
     then = f" It is disabled: `{cli_line('enable', name)}` lets it run by itself again." if ws.stop_flow(name) else ""
     return f"{ends_words(name)}{then}"
 
 
-def _running(status: WorkspaceStatus) -> Iterator[Text]:
+def _run_rows(status: WorkspaceStatus) -> Iterator[Text]:
     """The runs under way, one a line."""
     if status.active_runs:
         yield Text(f"RUNNING ({len(status.active_runs)})", "dim")

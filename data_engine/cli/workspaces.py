@@ -93,7 +93,7 @@ def list_workspaces(ctx: typer.Context, as_json: AsJson = False) -> int:
     named = os.environ.get("DATA_ENGINE_WORKSPACE_COLLECTION_ROOT", "").strip()
     collection = named or load_machine_settings().collection_root
     layouts = discover_workspaces(collection) if collection else ()
-    selected = _selected(ctx.find_root().params.get("workspace"))
+    selected = _selection(ctx.find_root().params.get("workspace"))
     if selected is not None and selected not in layouts:
         layouts = (*layouts, selected)
     if as_json:
@@ -122,7 +122,7 @@ def list_workspaces(ctx: typer.Context, as_json: AsJson = False) -> int:
     return 0
 
 
-def _selected(named: str | None) -> WorkspaceLayout | None:
+def _selection(named: str | None) -> WorkspaceLayout | None:
     from data_engine.workspace.select import select_workspace
 
     try:
@@ -155,7 +155,7 @@ def use(
     else:
         say(f"Selected default workspace: {layout.workspace_id} ({layout.root})")
         say(f"  wrote collection_root and default_workspace to {machine_settings_path()}")
-        here = _selected(None)
+        here = _selection(None)
         if here is not None and here.root != layout.root:
             variables = ("DATA_ENGINE_WORKSPACE_ROOT", "DATA_ENGINE_WORKSPACE_ID")
             named = next(filter(os.environ.get, variables), None)

@@ -58,7 +58,7 @@ class Feed:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._connection: http.client.HTTPConnection | None = None
-        self._looked: tuple[Any, ...] | None = None
+        self._facts: tuple[Any, ...] | None = None
         self._status: WorkspaceStatus | None = None
         self._starts_until_s = 0.0
         self._telling = threading.Lock()
@@ -78,7 +78,7 @@ class Feed:
 
     def look(self) -> None:
         """Look now: somebody has just changed something."""
-        self._looked = None
+        self._facts = None
         self._wake.set()
 
     def while_starts(self, start: Callable[[], Answer]) -> Answer:
@@ -114,7 +114,7 @@ class Feed:
             if not self._listeners:
                 self._thread = None
                 self._view = None
-                self._looked = None
+                self._facts = None
                 return False
             return True
 
@@ -125,7 +125,7 @@ class Feed:
                 client = DaemonClient.connect(self._ws.home.local)
                 if client is not None:
                     client.close()
-                    self._looked = None
+                    self._facts = None
                     try:
                         for status in self._stream(client.endpoint):
                             self._tell(status)
@@ -169,18 +169,18 @@ class Feed:
     def _look_without_daemon(self) -> None:
         home = self._ws.home
         ledger = home.ledger()
-        looked = (
+        facts = (
             file_facts(home.layout.flow_modules_dir),
             ledger.data_version(),
             _mtime(home.layout.settings_path),
             silent_daemon(home.local),
         )
-        if looked == self._looked:
+        if facts == self._facts:
             return
-        if self._looked is None and self._status is None:
+        if self._facts is None and self._status is None:
             self._tell(self.known(), keep=False)
         status = WorkspaceStatus.read(from_child(self._ws.root, "status"))
-        self._looked = looked
+        self._facts = facts
         self._tell(status)
 
     def known(self) -> WorkspaceStatus:
