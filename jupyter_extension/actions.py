@@ -469,7 +469,7 @@ def new_flow_notebook(folder: Path, name: str = "new_flow") -> Path:
 
 
 LIMIT_S = 1800.0
-"""Two versions at their limits, and the time around them."""
+"""The time of two versions at their limits, with a margin."""
 
 
 @frozen

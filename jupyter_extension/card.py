@@ -51,7 +51,7 @@ class Link:
 
 @frozen
 class Marked:
-    """Text in the fixed font of which some parts are marked: each part with whether it is."""
+    """Text in the fixed font with marked parts: each part, and whether it is marked."""
 
     parts: tuple[tuple[str, bool], ...]
 
@@ -225,7 +225,7 @@ def _short(text: str) -> str:
 
 
 def _bounded(lines: Iterable[str]) -> list[str]:
-    """The lines that are shown, and how many are not."""
+    """The lines up to a limit, and the number of the rest."""
     shown, room, left_out = list[str](), _MOST_LINES, 0
     for line in lines:
         if room > 0:

@@ -376,7 +376,7 @@ def _without_year(utc: str) -> str:
 
 
 def _next_run(flow: FlowStatus) -> str:
-    """In the zone that its schedule is meant in, without the year and the seconds."""
+    """The next run in the zone of its schedule, without the year and the seconds."""
     day, _, rest = zoned_words(flow.next_run_utc, flow.tz).partition(" ")
     time, _, zone = rest.partition(" ")
     return f"{day[len('2026-') :]} {time[: len('06:30')]} {zone}" if zone else ""

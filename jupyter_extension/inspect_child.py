@@ -32,8 +32,8 @@ _COMMAND = (sys.executable, "-P", "-m", "jupyter_extension.inspector")
 
 
 class InspectChild:
-    """One child process, of `command`. A question waits for the one before it, and ends it when that has taken `patience_s`
-    already; without patience it waits as long as that one may."""
+    """One child process, of `command`. A request waits for the one before it, and ends that one after `patience_s`; without
+    patience it waits until that one ends."""
 
     def __init__(self, command: Sequence[str] = _COMMAND, *, patience_s: float | None = PATIENCE_S) -> None:
         self._command = command
@@ -145,7 +145,7 @@ def _read_lines(pipe: IO[bytes], lines: SimpleQueue[bytes]) -> None:
 
 _child = InspectChild()
 _exports = InspectChild(patience_s=None)
-"""Writes workbooks, which may take minutes, while the other one goes on answering."""
+"""Writes workbooks, which may take minutes, while `_child` goes on answering."""
 
 atexit.register(_child.close)
 atexit.register(_exports.close)

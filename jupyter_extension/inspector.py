@@ -312,7 +312,7 @@ OPS = (*_TEXT_OPS, *_ORDER_OPS, "in", "blank", "not blank")
 
 
 def condition_code(schema: pl.Schema, entry: Mapping[str, Any]) -> str:
-    """The expression of entry filter, {column, op, value}. Text ignores case and is no pattern.
+    """The expression of one filter, {column, op, value}. Text ignores case and is no pattern.
 
     Raises:
         FlowValidationError: there is no such column or filter, or the value does not fit.
@@ -377,7 +377,7 @@ def condition(schema: pl.Schema, entry: Mapping[str, Any]) -> pl.Expr:
 
 
 SHEET_ROWS = 1_048_575
-"""What a sheet of Excel holds below its header."""
+"""Rows of an Excel sheet below its header."""
 
 PART_BYTES = 4 * 1024 * 1024
 _FITTED_ROWS = 10_000

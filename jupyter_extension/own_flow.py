@@ -116,7 +116,7 @@ def unsaved_words(names: UserNames, path: Path) -> str:
 
 
 def require_saved(name: str, names: UserNames, path: Path) -> None:
-    """Return where the file of the notebook holds what its cells ran.
+    """Require that the file of the notebook holds what its cells ran.
 
     Raises:
         FlowValidationError: `path` is this kernel's notebook, and has unsaved edits.

@@ -315,7 +315,7 @@ def run_in_daemon(
 
 
 def _say_why_nothing(ws: Workspace, name: str) -> None:
-    """Why the deployed flow had no file to run for, as its source lies there now."""
+    """Print why the deployed flow has no file to run for now."""
     from data_engine.notebook.deployments import deployed_entries
     from data_engine.status.places import why_nothing
 

@@ -331,7 +331,7 @@ def _drawn(shown: Table) -> rich.table.Table:
 
 
 class _Path:
-    """A path of which the end is shown where there is no room for all of it: the file's name tells more than its folders."""
+    """A path that is cut at its beginning where it is too long: the file's name says more than its folders."""
 
     def __init__(self, text: str) -> None:
         self._text = text

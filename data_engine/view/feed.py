@@ -212,7 +212,7 @@ class Feed:
         return render(status, problem=problem, machine_id=machine_id(), known=known).as_dict()
 
     def _tell(self, status: WorkspaceStatus, *, problem: str | None = None, keep: bool = True) -> None:
-        with self._telling:  # starting the engine tells, too, beside the thread that follows
+        with self._telling:  # starting the engine tells listeners, too, beside the thread that follows
             status = while_starting(status, self._status, is_asked=False)
             if status.engine.on:
                 self._starts_until_s = 0.0

@@ -105,7 +105,7 @@ class PanelFlow(FlowStatus):
 
     @property
     def is_failing(self) -> bool:
-        """Whether somebody should look: also at an edit that is broken."""
+        """Whether a person should look at it, also because of a broken edit."""
         return super(PanelFlow, self).is_failing or self.deployment_status.is_edit_broken  # noqa: UP008 - slots make a class anew
 
     @property
