@@ -221,7 +221,7 @@ def _workspaces(root: str | None, near: list[str]) -> Any:
         root = None
     for folder in filter(None, [root, selected]):
         names[real_path(folder)] = Path(real_path(folder)).name
-    for place in filter(None, places):
+    for place in [path for path in places if path]:
         for layout in discover_workspaces(place):
             names.setdefault(real_path(layout.root), Path(real_path(layout.root)).name)
     first = next(iter(names)) if root or selected or len(names) == 1 else None
