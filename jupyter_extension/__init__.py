@@ -1,1 +1,1 @@
-"""What JupyterLab sees of Data Engine."""
+"""The part of Data Engine in Jupyter: displays, `%flow`, the panel and its server."""

@@ -1,6 +1,6 @@
-"""What the panel can ask for, by name: one table of requests, used by the Jupyter server and by the kernel.
+"""The requests of the panel by name: one table, used by the Jupyter server and by the kernel.
 
-Every request takes JSON and gives JSON. It runs in a thread of the caller's and imports no code of an author's.
+Every request takes JSON and gives JSON. It runs in a thread of the caller and imports no author's code.
 """
 
 from __future__ import annotations
@@ -59,17 +59,17 @@ def answer(root: str | None, action: str, args: Args) -> dict[str, Any]:
         "the panel knows no action 'dance'"
     """
     try:
-        given = check(action, args)
+        values = check(action, args)
         if action in _ANYWHERE:
-            return {"result": _ANYWHERE[action][0](root, **given)}
+            return {"result": _ANYWHERE[action][0](root, **values)}
         if root is None:
             raise WorkspaceError("no workspace is chosen", where="the panel", fix="choose one at the top of the panel")
         ws = Workspace(root)
         if action in _IN_WORKSPACE:
-            return {"result": as_json(_IN_WORKSPACE[action][0](ws, **given))}
+            return {"result": as_json(_IN_WORKSPACE[action][0](ws, **values))}
         act = command_action(action)
         assert act is not None, "it was checked"
-        return {"result": as_json(act[0](ws, given))}
+        return {"result": as_json(act[0](ws, values))}
     except FlowValidationError as error:
         return {"error": error.as_dict()}
     except Exception as error:  # whatever it is, the page must be told
@@ -78,13 +78,13 @@ def answer(root: str | None, action: str, args: Args) -> dict[str, Any]:
 
 
 def answer_and_look(feed: Feed | None, root: str | None, action: str, args: Args) -> dict[str, Any]:
-    """The same, of which the feed that follows the workspace tells at once where it changes something."""
+    """Answer a request, and let the workspace's feed look at once where it changes something."""
     if feed is None or not changes(action):
         return answer(root, action, args)
-    given = partial(answer, root, action, args)
-    found = feed.while_starts(given) if action == "start_engine" else given()
+    ask = partial(answer, root, action, args)
+    response = feed.while_starts(ask) if action == "start_engine" else ask()
     feed.look()
-    return found
+    return response
 
 
 def check(action: str, args: Args) -> Args:
@@ -109,7 +109,7 @@ def check(action: str, args: Args) -> Args:
 
 
 def place_of(ws: Workspace) -> dict[str, str]:
-    """What tells this workspace, as this machine keeps it, from any other place of the same name."""
+    """Identify this workspace and its state on this machine."""
     local = ws.home.local
     return {
         "root": str(ws.root),
@@ -140,10 +140,10 @@ def _restore(ws: Workspace, flow: str) -> str:
 
 def _today(ws: Workspace) -> Any:
     """The runs that began today, by this machine's clock, by flow; the newest first."""
-    found: dict[str, list[RunView]] = {}
+    runs: dict[str, list[RunView]] = {}
     for run in ws.runs(limit=_MOST_TODAY, since=date.today()):
-        found.setdefault(run.flow, []).append(run_view(run))
-    return found
+        runs.setdefault(run.flow, []).append(run_view(run))
+    return runs
 
 
 def _clear_debug(ws: Workspace) -> str:
@@ -162,8 +162,8 @@ def _clear_debug(ws: Workspace) -> str:
             count += name.endswith(".json")
         else:
             left += 1
-    said = f"Removed {plural(count, 'saved frame')}."
-    return f"{said} Not removed, because Data Engine did not write them: {left} in {folder}." if left else said
+    message = f"Removed {plural(count, 'saved frame')}."
+    return f"{message} Not removed, because Data Engine did not write them: {left} in {folder}." if left else message
 
 
 def _inspect(ws: Workspace, path: str, **request: Any) -> Any:
@@ -196,7 +196,7 @@ def _settings(ws: Workspace) -> Any:
 
 
 def _reload(ws: Workspace) -> str:
-    """Whoever reads the modules looks every second by itself; this is for a drive that tells of changes late."""
+    """List the modules' folder once, for a drive that reports changes late: readers look every second anyway."""
     os.listdir(ws.layout.flow_modules_dir)
     return "Reloaded flow definitions."
 
@@ -208,8 +208,8 @@ def _set_interpreter(ws: Workspace, path: str) -> str:
 
 
 def _workspaces(root: str | None, near: list[str]) -> Any:
-    """The workspaces that could be meant: of the collection, beside the one shown, and under the places given; each once, where it really is."""
-    found: dict[str, str] = {}
+    """The workspaces of the collection, beside the current one and under `near`; each once, by its real path."""
+    names: dict[str, str] = {}
     machine = load_machine_settings()
     collection = os.environ.get("DATA_ENGINE_WORKSPACE_COLLECTION_ROOT") or machine.collection_root
     places: list[Path | str | None] = [collection, Path(root).parent if root else None, *near]
@@ -219,18 +219,18 @@ def _workspaces(root: str | None, near: list[str]) -> Any:
         places.append(Path(selected).parent)
     if root is not None and not is_workspace(root):
         root = None
-    for given in filter(None, [root, selected]):
-        found[real_path(given)] = Path(real_path(given)).name
-    for place in [one for one in places if one]:
+    for folder in filter(None, [root, selected]):
+        names[real_path(folder)] = Path(real_path(folder)).name
+    for place in [path for path in places if path]:
         for layout in discover_workspaces(place):
-            found.setdefault(real_path(layout.root), Path(real_path(layout.root)).name)
-    first = next(iter(found)) if root or selected or len(found) == 1 else None
-    listed = [{"root": path, "id": name} for path, name in sorted(found.items(), key=lambda item: item[1].casefold())]
+            names.setdefault(real_path(layout.root), Path(real_path(layout.root)).name)
+    first = next(iter(names)) if root or selected or len(names) == 1 else None
+    listed = [{"root": path, "id": name} for path, name in sorted(names.items(), key=lambda item: item[1].casefold())]
     return {"workspaces": listed, "selected": first, "machine_id": machine_id()}
 
 
 def _save_settings(root: str | None, collection_root: str) -> str:
-    """Keep where this machine's workspaces lie, a folder that is there; an empty text forgets it."""
+    """Save this machine's folder of workspaces, which must exist; an empty text removes it."""
     text = collection_root.strip()
     folder = with_home(text)
     if os.path.isabs(folder) and not os.path.isdir(folder):
@@ -243,35 +243,35 @@ def _save_settings(root: str | None, collection_root: str) -> str:
 
 
 def _use(root: str | None, path: str) -> str:
-    """Mean this workspace from now on."""
+    """Make this workspace the default one."""
     layout = use_workspace(Path(path))
     return f"{layout.workspace_id} is the default workspace from now on."
 
 
 def _provision(root: str | None, path: str) -> Any:
-    """Create a workspace, or what one lacks."""
+    """Create a workspace, or its missing parts."""
     text = with_home(path)
     if not os.path.isabs(text):
         collection = load_machine_settings().collection_root
         if collection is None:
             raise WorkspaceError(f"{text!r} is not an absolute path", where="the panel", fix="give the full path")
         text = str(collection / text)
-    made = provision_workspace(text)
-    names = ", ".join(str(path.relative_to(made.root)) for path in made.created if made.root in path.parents)
-    said = f"Workspace {made.root.name}: {f'created {names}' if names else 'nothing was missing'}."
-    return {"root": str(made.root), "said": said}
+    report = provision_workspace(text)
+    names = ", ".join(str(path.relative_to(report.root)) for path in report.created if report.root in path.parents)
+    message = f"Workspace {report.root.name}: {f'created {names}' if names else 'nothing was missing'}."
+    return {"root": str(report.root), "said": message}
 
 
 def _is_sort(value: Any) -> bool:
     return isinstance(value, list) and all(
-        isinstance(one, list) and len(one) == 2 and isinstance(one[0], str) and isinstance(one[1], bool)
-        for one in value
+        isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], bool)
+        for pair in value
     )
 
 
 def _is_filters(value: Any) -> bool:
     return isinstance(value, list) and all(
-        isinstance(one, dict) and isinstance(one.get("column"), str) and isinstance(one.get("op"), str) for one in value
+        isinstance(row, dict) and isinstance(row.get("column"), str) and isinstance(row.get("op"), str) for row in value
     )
 
 
@@ -279,7 +279,7 @@ def _holds(**fields: Field) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, dict) and all(field.fits(value.get(name)) for name, field in fields.items())
 
 
-_NAMES = Field("a list of names", lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value))
+_NAMES = Field("a list of names", lambda value: isinstance(value, list) and all(isinstance(key, str) for key in value))
 _LOOK: Fields = {
     "path": PATH,
     "sheet": ANY_TEXT.optional,
@@ -300,13 +300,13 @@ _LOOKS = frozenset(
 
 
 def fields_of(action: str) -> Fields | None:
-    """What an action takes; None where there is none of this name."""
-    found = _ANYWHERE.get(action) or _IN_WORKSPACE.get(action) or command_action(action)
-    return None if found is None else found[1]
+    """The fields of an action; None for an unknown one."""
+    entry = _ANYWHERE.get(action) or _IN_WORKSPACE.get(action) or command_action(action)
+    return None if entry is None else entry[1]
 
 
 def changes(action: str) -> bool:
-    """Whether the status may be another one after the action."""
+    """Whether the action may change the status."""
     return action not in _LOOKS
 
 
@@ -316,15 +316,15 @@ def all_actions() -> list[str]:
 
 
 MOST_RUNS = 20_000
-"""The newest runs, whose files are listed."""
+"""Files of so many newest runs are listed."""
 
-_known: dict[Path, tuple[int, list[WrittenFile]]] = {}
+_listings: dict[Path, tuple[int, list[WrittenFile]]] = {}
 
 
 @frozen
 class OutputView:
     """A file that a flow wrote, as its newest run left it. `folder` is below the workspace where it lies there; `is_there` is None
-    where its drive was not asked, or does not say; `is_source_gone` that every source it was written for is known to be gone."""
+    where its drive was not asked, or gives no answer; `is_source_gone`: every source it was written for is known to be gone."""
 
     path: str
     name: str
@@ -350,49 +350,49 @@ class OutputsView:
 def flow_outputs(ws: Workspace, *, flow: str = "", search: str, limit: int) -> OutputsView:
     """The files of `flow`, else of all flows, of which each word of `search` is in the path or the flow's name.
 
-    Where the workspace is does not count: its folder is in every path. A whole path that is pasted finds its file.
+    The workspace's own folder does not count, because it is in every path. A pasted whole path finds its file.
 
     Raises:
         LedgerError: the history cannot be read.
     """
     ledger = ws.home.ledger()
     version = ledger.data_version()
-    known = _known.get(ws.root)
-    if known is None or known[0] != version:
-        known = _known[ws.root] = (version, written_here(ledger, ws.layout, MOST_RUNS))
+    listing = _listings.get(ws.root)
+    if listing is None or listing[0] != version:
+        listing = _listings[ws.root] = (version, written_here(ledger, ws.layout, MOST_RUNS))
     root = f"{ws.root}{os.sep}"
     words = search.replace(root, "").casefold().split()
-    listed = [one for one in known[1] if flow in ("", one.flow)]
-    found = [
-        one for one in listed if all(word in f"{one.path.removeprefix(root)} {one.flow}".casefold() for word in words)
+    listed = [row for row in listing[1] if flow in ("", row.flow)]
+    matches = [
+        row for row in listed if all(word in f"{row.path.removeprefix(root)} {row.flow}".casefold() for word in words)
     ]
-    page = found[:limit]
-    there = _looked([one for one in page if not is_on_another_host(one.path, ws.root)])
+    page = matches[:limit]
+    there = _states_of([row for row in page if not is_on_another_host(row.path, ws.root)])
     return OutputsView(
-        len(listed), len(found), tuple(_view(one, ws.root, *there.get(one.path, _UNKNOWN)) for one in page)
+        len(listed), len(matches), tuple(_view(row, ws.root, *there.get(row.path, _UNKNOWN)) for row in page)
     )
 
 
 _UNKNOWN: tuple[bool | None, bool] = (None, False)
 
 
-def _looked(files: Sequence[WrittenFile]) -> dict[str, tuple[bool | None, bool]]:
-    """Of each path whether it is there, and whether its source is gone, as far as their drives say so in a second."""
-    found: dict[str, tuple[bool | None, bool]] = {}
+def _states_of(files: Sequence[WrittenFile]) -> dict[str, tuple[bool | None, bool]]:
+    """Whether each path exists, and whether its source is gone, as far as the drives answer within a second."""
+    states: dict[str, tuple[bool | None, bool]] = {}
 
     def look(_: str) -> bool:
-        found.update((one.path, (os.path.exists(one.path), is_source_gone(one))) for one in files)
+        states.update((file.path, (os.path.exists(file.path), is_source_gone(file))) for file in files)
         return True
 
     file_exists("", look)
-    return dict(found)
+    return dict(states)
 
 
-def _view(one: WrittenFile, root: Path, is_there: bool | None, is_source_gone: bool) -> OutputView:
-    folder, name = os.path.split(one.path)
+def _view(file: WrittenFile, root: Path, is_there: bool | None, is_source_gone: bool) -> OutputView:
+    folder, name = os.path.split(file.path)
     inside = os.path.relpath(folder, root) if Path(folder).is_relative_to(root) else folder
-    size = (one.size_bytes, one.rows)
-    return OutputView(one.path, name, inside, one.flow, one.run_id, one.at_utc, *size, is_there, is_source_gone)
+    size = (file.size_bytes, file.rows)
+    return OutputView(file.path, name, inside, file.flow, file.run_id, file.at_utc, *size, is_there, is_source_gone)
 
 
 _CELLS: tuple[tuple[str, str, str], ...] = (
@@ -469,7 +469,7 @@ def new_flow_notebook(folder: Path, name: str = "new_flow") -> Path:
 
 
 LIMIT_S = 1800.0
-"""Two versions at their limits, and the time around them."""
+"""The time of two versions at their limits, with a margin."""
 
 
 @frozen
@@ -499,32 +499,32 @@ def plan_view(ws: Workspace, flow: str, *, sources: int, key: str, yes: bool) ->
     options = [
         "--sources",
         str(sources),
-        *(part for one in given_key(key) for part in ("--key", one)),
+        *(part for column in key_columns(key) for part in ("--key", column)),
         *(["--yes"] if yes else []),
     ]
-    live = next((one.id for one in ws.deployments(flow) if one.is_live), None)
+    live = next((deployment.id for deployment in ws.deployments(flow) if deployment.is_live), None)
     digest = ws.home.deployments().digest_of(flow)
-    found = child_json(ws.root, "plan", flow, *options, timeout_s=LIMIT_S)
-    if "error" in found:
-        if needs := found.get("not_held_back"):
-            texts = tuple(f"{one['step']}: {one['why']}" for one in needs)
-            mark, what = Mark("asks first", "warn", "triangle"), str(found["error"]["what"])
+    plan_json = child_json(ws.root, "plan", flow, *options, timeout_s=LIMIT_S)
+    if "error" in plan_json:
+        if needs := plan_json.get("not_held_back"):
+            texts = tuple(f"{need['step']}: {need['why']}" for need in needs)
+            mark, what = Mark("asks first", "warn", "triangle"), str(plan_json["error"]["what"])
             return PlanView(flow, mark, what, needs=texts, live=live, digest=digest)
-        raise error_of(found["error"])
-    plan = Plan.read(found)
+        raise error_of(plan_json["error"])
+    plan = Plan.read(plan_json)
     path = ws.layout.flow_modules_dir / f"{flow}.ipynb"
     verdict = compared_now(ws.home, path)
     text = plan.text if verdict is None else f"{plan.text}; {flow}.ipynb: {verdict.words}"
-    cells = tuple((one.where, one.lines) for one in plan.cells)
+    cells = tuple((cell.where, cell.lines) for cell in plan.cells)
     data = html(plan_data_card(plan, samples=True))
     return PlanView(flow, mark_of_plan(plan), text, cells, data, live=live, digest=digest)
 
 
-def given_key(text: str) -> tuple[str, ...]:
+def key_columns(text: str) -> tuple[str, ...]:
     """The columns that a person typed, separated by commas.
 
     Example:
-        >>> given_key(" id, day ,"), given_key("")
+        >>> key_columns(" id, day ,"), key_columns("")
         (('id', 'day'), ())
     """
     return tuple(part.strip() for part in text.split(",") if part.strip())
@@ -562,7 +562,7 @@ _IN_WORKSPACE: dict[str, tuple[Callable[..., Any], Fields]] = {
     "settings": (_settings, {}),
     "set_interpreter": (_set_interpreter, {"path": ANY_TEXT.or_else("")}),
 }
-"""What is no command for the owner."""
+"""Actions of a workspace that are no commands for its owner."""
 _ANYWHERE: dict[str, tuple[Callable[..., Any], Fields]] = {
     "workspaces": (_workspaces, {"near": PATHS.or_else([])}),
     "save_settings": (_save_settings, {"collection_root": ANY_TEXT.or_else("")}),

@@ -17,7 +17,7 @@ _ANY_BASE = '{"baseUrl": "/"}'
 
 
 def panel_js() -> str:
-    """One ES module that carries the panel's modules as texts: `load()` links and imports them, `render` is anywidget's.
+    """One ES module with the panel's modules as texts: `load()` links and imports them, `render` is anywidget's.
 
     A notebook's widget reaches the page as one text, from which no relative import leads anywhere; `loader.js` says how the
     modules find each other all the same.
@@ -33,13 +33,13 @@ def panel_js() -> str:
 
 
 def without_types(code: str) -> str:
-    """The code without the comments that tell its types, a sixth of it, which no page needs; its lines keep their numbers.
+    """The code without its type comments (a sixth of it), which no page needs; its lines keep their numbers.
 
     Example:
         >>> without_types("/** @param {string} text */\\nfunction say(text) {}  // aloud\\n")
         '\\nfunction say(text) {}  // aloud\\n'
     """
-    return _TYPES.sub(lambda found: "\n" * found[0].count("\n"), code)
+    return _TYPES.sub(lambda match: "\n" * match[0].count("\n"), code)
 
 
 def panel_css() -> str:

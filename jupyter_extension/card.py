@@ -1,4 +1,4 @@
-"""What is shown in a cell, as a value: a title, facts, pictures and tables; as HTML and, for a terminal, as text.
+"""The card that a cell shows, as a value: a title, facts, pictures and tables; as HTML and, for a terminal, as text.
 
 The HTML stands alone: no scripts, nothing loaded, colours from the theme around it. Texts that nobody reads to their end are
 cut, and say how much was left out: what a value holds must not fill the notebook that shows it.
@@ -51,7 +51,7 @@ class Link:
 
 @frozen
 class Marked:
-    """Text in the fixed font of which some parts are marked: each part with whether it is."""
+    """Text in the fixed font with marked parts: each part, and whether it is marked."""
 
     parts: tuple[tuple[str, bool], ...]
 
@@ -76,7 +76,7 @@ class Table:
 
 @frozen
 class Picture:
-    """An SVG element, safe to embed, and the same in words (none where a table tells it anyway)."""
+    """An SVG element, safe to embed, and the same in words (none where a table says it anyway)."""
 
     svg: str
     text: str = ""
@@ -84,7 +84,7 @@ class Picture:
 
 @frozen
 class Note:
-    """A sentence with a mark in front, and below it the way out."""
+    """A sentence with a mark in front, and its fix below."""
 
     mark: Mark
     fix: str = ""
@@ -104,7 +104,7 @@ class Lines:
 
 @frozen
 class Pairs:
-    """Names with what they stand for, one under the other; those that stand for nothing are left out."""
+    """Names with their values, one below the other; those without a value are left out."""
 
     pairs: tuple[tuple[str, Cell], ...]
 
@@ -134,11 +134,11 @@ class Card:
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Sequence[str] = (), total: int = 0
 ) -> Table:
-    """A table without the columns that are empty in every row; `total` counts all rows when only some are given."""
-    given = [tuple(row) for row in rows]
-    full = [n for n in range(len(columns)) if not given or any(_plain(row[n]) for row in given)]
-    kept = tuple(tuple(row[n] for n in full) for row in given)
-    return Table(tuple(columns[n] for n in full), kept, tuple(right), max(0, total - len(given)))
+    """A table without the columns that are empty in every row; `total` counts all rows when `rows` are only some."""
+    data = [tuple(row) for row in rows]
+    full = [n for n in range(len(columns)) if not data or any(_plain(row[n]) for row in data)]
+    cells = tuple(tuple(row[n] for n in full) for row in data)
+    return Table(tuple(columns[n] for n in full), cells, tuple(right), max(0, total - len(data)))
 
 
 # -- as HTML -------------------------------------------------------------------------------------------------------
@@ -170,16 +170,16 @@ def _part(part: Part) -> str:
         inside = "".join(map(_part, part.parts))
         return f'<details class="de-part"{is_open}><summary>{_cell(part.title)}</summary>{inside}</details>'
     if isinstance(part, Pairs):
-        given = [(name, _cell(cell)) for name, cell in part.pairs]
-        return f'<dl class="de-pairs">{"".join(f"<dt>{clean(name)}</dt><dd>{cell}</dd>" for name, cell in given if cell)}</dl>'
+        pairs = [(name, _cell(cell)) for name, cell in part.pairs]
+        return f'<dl class="de-pairs">{"".join(f"<dt>{clean(name)}</dt><dd>{cell}</dd>" for name, cell in pairs if cell)}</dl>'
     return _table(part)
 
 
 def _table(part: Table) -> str:
     right = [column in part.right for column in part.columns]
     head = "".join(
-        f'<th scope="col"{_kind(at, False)}>{clean(column)}</th>'
-        for at, column in zip(right, part.columns, strict=True)
+        f'<th scope="col"{_kind(is_right, False)}>{clean(column)}</th>'
+        for is_right, column in zip(right, part.columns, strict=True)
     )
     rows = "".join(f"<tr>{''.join(map(_td, part.columns, right, row))}</tr>" for row in part.rows)
     more = f'<div class="de-more">and {part.more:,} more</div>' if part.more else ""
@@ -187,8 +187,8 @@ def _table(part: Table) -> str:
 
 
 def _td(column: str, is_right: bool, cell: Cell) -> str:
-    of = f' data-of="{clean(column)}"' if column else ""  # names it where there is no room for a head
-    return f"<td{of}{_kind(is_right, len(_plain(cell)) > _SHORT)}>{_cell(cell)}</td>"
+    attribute = f' data-of="{clean(column)}"' if column else ""  # names it where there is no room for a head
+    return f"<td{attribute}{_kind(is_right, len(_plain(cell)) > _SHORT)}>{_cell(cell)}</td>"
 
 
 def _kind(is_right: bool, may_wrap: bool) -> str:
@@ -225,7 +225,7 @@ def _short(text: str) -> str:
 
 
 def _bounded(lines: Iterable[str]) -> list[str]:
-    """The lines that are shown, and how many are not."""
+    """The lines up to a limit, and the number of the rest."""
     shown, room, left_out = list[str](), _MOST_LINES, 0
     for line in lines:
         if room > 0:
@@ -319,9 +319,9 @@ def _text_part(part: Part) -> str:
             title, inside = _plain(part.title), "\n".join(filter(None, map(_text_part, part.parts)))
             return f"{title}\n{textwrap.indent(inside, '  ')}" if inside else title
         case Pairs():
-            told = [(name, cell) for name, cell in ((name, _plain(cell)) for name, cell in part.pairs) if cell]
-            widest = max((_cells_wide(name) for name, _ in told), default=0)
-            return "\n".join(f"{_pad(name, widest, False)}  {cell}" for name, cell in told)
+            pairs = [(name, cell) for name, cell in ((name, _plain(cell)) for name, cell in part.pairs) if cell]
+            widest = max((_cells_wide(name) for name, _ in pairs), default=0)
+            return "\n".join(f"{_pad(name, widest, False)}  {cell}" for name, cell in pairs)
         case Table():
             return _text_table(part)
 
@@ -339,8 +339,8 @@ def _text_table(table: Table) -> str:
 
 def _plain(cell: Cell) -> str:
     whole = cell if isinstance(cell, str) else cell.word if isinstance(cell, Mark) else cell.text
-    found = both_ends(whole, MOST_CELL)
-    return " ".join(found.split()) if "\n" in found else found
+    line = both_ends(whole, MOST_CELL)
+    return " ".join(line.split()) if "\n" in line else line
 
 
 def _pad(cell: str, width: int, right: bool) -> str:
@@ -349,4 +349,4 @@ def _pad(cell: str, width: int, right: bool) -> str:
 
 
 def _cells_wide(cell: str) -> int:
-    return len(cell) if cell.isascii() else sum(1 + (unicodedata.east_asian_width(one) in "WF") for one in cell)
+    return len(cell) if cell.isascii() else sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in cell)

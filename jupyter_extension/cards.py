@@ -59,7 +59,7 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
             duration_words(run.elapsed_s),
             params_words(run),
             Code(run.run_id[:8], run.run_id),
-            _warned(run.warnings, rejected_words(run)),
+            _log_mark(run.warnings, rejected_words(run)),
             short_error(run.error or run.cause, run.why),
         )
         for run in runs[:MOST_ROWS]
@@ -75,22 +75,22 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
     return Card(plural(len(runs), "run"), (outcome_words(runs),), tuple(parts))
 
 
-def _warned(warnings: int | None, rejected: str) -> Cell:
-    told = ", ".join(filter(None, [rejected, warned_words(warnings or 0)]))
-    return Mark(told, "warn", "triangle") if told else ""
+def _log_mark(warnings: int | None, rejected: str) -> Cell:
+    words = ", ".join(filter(None, [rejected, warned_words(warnings or 0)]))
+    return Mark(words, "warn", "triangle") if words else ""
 
 
-def backfill_card(found: Backfill) -> Card:
-    """One backfill: how far it is, and what it would run or did not run well."""
-    bad = [run for run in found.runs if run.status not in ("success", "started")]
-    facts: tuple[Cell, ...] = (found.text, Code(found.id[:8], found.id)) if found.id else (found.text,)
-    if (none := none_named_words(found)) is not None:
-        return Card(f"{found.flow}: backfill", facts, (Note(Mark(none, "warn", "triangle")),))
-    if bad or not found.planned:
+def backfill_card(backfill: Backfill) -> Card:
+    """One backfill: its progress, and the planned runs or those that did not succeed."""
+    bad = [run for run in backfill.runs if run.status not in ("success", "started")]
+    facts: tuple[Cell, ...] = (backfill.text, Code(backfill.id[:8], backfill.id)) if backfill.id else (backfill.text,)
+    if (none := none_named_words(backfill)) is not None:
+        return Card(f"{backfill.flow}: backfill", facts, (Note(Mark(none, "warn", "triangle")),))
+    if bad or not backfill.planned:
         rows = [
             (
                 mark_of(run.status),
-                zoned_words(run.scheduled_for, found.tz),
+                zoned_words(run.scheduled_for, backfill.tz),
                 _file(run.source),
                 Code(run.run_id[:8], run.run_id),
                 short_error(run.error or run.cause, run.why),
@@ -98,19 +98,20 @@ def backfill_card(found: Backfill) -> Card:
             for run in bad[:MOST_ROWS]
         ]
         parts = (table(("Status", "Slot", "Source", "Run", "Why"), rows, total=len(bad)),) if bad else ()
-        return Card(f"{found.flow}: backfill", facts, parts)
-    planned = [(zoned_words(one.scheduled_for, found.tz), Code(one.source or "")) for one in found.planned[:MOST_ROWS]]
-    return Card(f"{found.flow}: backfill", facts, (table(("Slot", "Source"), planned, total=len(found.planned)),))
+        return Card(f"{backfill.flow}: backfill", facts, parts)
+    runs, zone = backfill.planned, backfill.tz
+    slots = [(zoned_words(run.scheduled_for, zone), Code(run.source or "")) for run in runs[:MOST_ROWS]]
+    return Card(f"{backfill.flow}: backfill", facts, (table(("Slot", "Source"), slots, total=len(runs)),))
 
 
-def backfills_card(found: Sequence[Backfill]) -> Card:
-    """Backfills with how far they are, the newest first."""
-    rows = [(Code(one.id[:8], one.id), one.flow, one.by, local_time(one.at_utc), one.text) for one in found[:MOST_ROWS]]
-    return Card(
-        plural(len(found), "backfill"),
-        (),
-        (table(("Backfill", "Flow", "Asked by", "At", "Progress"), rows, total=len(found)),),
-    )
+def backfills_card(backfills: Sequence[Backfill]) -> Card:
+    """Backfills with their progress, the newest first."""
+    rows = [
+        (Code(entry.id[:8], entry.id), entry.flow, entry.by, local_time(entry.at_utc), entry.text)
+        for entry in backfills[:MOST_ROWS]
+    ]
+    columns = ("Backfill", "Flow", "Asked by", "At", "Progress")
+    return Card(plural(len(backfills), "backfill"), (), (table(columns, rows, total=len(backfills)),))
 
 
 def steps_card(steps: Sequence[StepRun], *, now_s: float) -> Card:
@@ -132,22 +133,22 @@ def steps_card(steps: Sequence[StepRun], *, now_s: float) -> Card:
     return Card(plural(len(steps), "step"), facts, (picture, table(columns, rows, right=("Time", "Rows"))))
 
 
-def comparison_card(found: Comparison) -> Card:
+def comparison_card(comparison: Comparison) -> Card:
     """What differs between two runs; differences in code with their lines, folded."""
-    rows = [(kind, Code(words.partition("\n")[0])) for kind, words in found.lines()]
+    rows = [(kind, Code(words.partition("\n")[0])) for kind, words in comparison.lines()]
     parts: list[Part] = (
         [table(("What", "Difference"), rows)] if rows else [Note(Mark("nothing differs", "good", "disc"))]
     )
-    parts += [Lines(one.lines, one.name) for one in found.code[:_MOST_ERRORS]]
-    return Card(f"{found.flow}: {found.run_a[:8]} → {found.run_b[:8]}", (), tuple(parts))
+    parts += [Lines(part.lines, part.name) for part in comparison.code[:_MOST_ERRORS]]
+    return Card(f"{comparison.flow}: {comparison.run_a[:8]} → {comparison.run_b[:8]}", (), tuple(parts))
 
 
 def log_card(lines: Sequence[LogEntry]) -> Card:
     """What a run printed and logged; the last lines when there are many."""
     most = 5 * MOST_ROWS
     rows = [
-        (local_time(one.created_at_utc), Faint(one.step or ""), _level(one.level), Code(one.message))
-        for one in lines[-most:]
+        (local_time(line.created_at_utc), Faint(line.step or ""), _level(line.level), Code(line.message))
+        for line in lines[-most:]
     ]
     facts = (f"the last {most}",) if len(lines) > most else ()
     return Card(plural(len(lines), "log line"), facts, (table(("Time", "Step", "Level", "Message"), rows),))
@@ -165,7 +166,7 @@ def contexts_card(contexts: Sequence[FlowContext]) -> Card:
 
 
 def context_card(context: FlowContext) -> Card:
-    """The same of one source."""
+    """The card of one context."""
     return contexts_card([context])
 
 
@@ -182,7 +183,7 @@ def _context_row(context: FlowContext) -> tuple[Cell, ...]:
         _item(context.current) if context.error is None else "",
         Code(", ".join(context.objects)),
         Code(f"{Path(wrote[0]).name}{more}", "\n".join(wrote[:MOST_ROWS])) if wrote else "",
-        _warned(context.warnings, "; ".join(one.words for one in context.control.checked if one.rejected)),
+        _log_mark(context.warnings, "; ".join(check.words for check in context.control.checked if check.rejected)),
         "" if context.error is None else first_line(str(context.error)),
     )
 
@@ -209,7 +210,7 @@ def _item(item: object) -> Cell:
 
 
 def status_card(status: WorkspaceStatus) -> Card:
-    """A workspace's status: daemon, engine, lease, each flow, and what runs now."""
+    """A workspace's status: daemon, engine, lease, each flow, and the active runs."""
     daemon, engine, lease = status.daemon, status.engine, status.lease
     facts: list[Cell] = [*_daemon_marks(status)]
     if lease.state not in ("available", "mine"):
@@ -227,7 +228,7 @@ def status_card(status: WorkspaceStatus) -> Card:
         parts.insert(0, Note(Mark(status.trouble.what, "bad", "cross"), status.trouble.fix or ""))
     parts += [_warning(warning) for warning in status.warnings]
     parts += [
-        _warning(undelivered_words(one, local_time, count)) for one, count in told_once(status.undelivered)[:MOST_ROWS]
+        _warning(undelivered_words(alert, local_time, n)) for alert, n in told_once(status.undelivered)[:MOST_ROWS]
     ]
     if status.active_runs:
         active = [
@@ -244,13 +245,13 @@ def status_card(status: WorkspaceStatus) -> Card:
     if status.waiting_runs:
         waiting = [
             (
-                Mark(one.flow, "live", "half"),
-                f"{one.count:,}",
-                _file(one.source),
-                one.reason,
-                Code(one.runs[0].run_id[:8], one.runs[0].run_id) if one.runs else "",
+                Mark(group.flow, "live", "half"),
+                f"{group.count:,}",
+                _file(group.source),
+                group.reason,
+                Code(group.runs[0].run_id[:8], group.runs[0].run_id) if group.runs else "",
             )
-            for one in status.waiting_runs[:MOST_ROWS]
+            for group in status.waiting_runs[:MOST_ROWS]
         ]
         parts.append(
             table(("Waiting", "Runs", "Next source", "Why", "Next run"), waiting, total=len(status.waiting_runs))
@@ -259,7 +260,7 @@ def status_card(status: WorkspaceStatus) -> Card:
 
 
 def _daemon_marks(status: WorkspaceStatus) -> tuple[Mark, Mark]:
-    """Of the engine, and of its daemon."""
+    """The marks of the engine and of its daemon."""
     daemon, engine = status.daemon, status.engine
     if daemon.silent:
         return Mark("engine not known"), Mark(DaemonSilent(daemon.pid).text, "warn", "triangle")
@@ -298,7 +299,7 @@ def deployments_card(deployments: Sequence[Deployment]) -> Card:
     from data_engine.status.deployed_before import deployment_cells
 
     rows: list[tuple[str | Code, ...]] = [
-        (Code(one.id[:8], one.id), *deployment_cells(one)) for one in deployments[:MOST_ROWS]
+        (Code(row.id[:8], row.id), *deployment_cells(row)) for row in deployments[:MOST_ROWS]
     ]
     columns = ("Id", "Flow", "When", "Who", "What", "Changed", "Git", "Compared", "Note")
     return Card(plural(len(deployments), "deployment"), (), (table(columns, rows, total=len(deployments)),))
@@ -307,16 +308,16 @@ def deployments_card(deployments: Sequence[Deployment]) -> Card:
 def reasons_card(reasons: Sequence[Explanation]) -> Card:
     """What `explain` says, a line for each candidate or tick."""
     rows = [
-        (one.flow, _file(one.source), one.why.mark(short_reason(one.why, one.cause)))
-        for one in reasons[: 5 * MOST_ROWS]
+        (reason.flow, _file(reason.source), reason.why.mark(short_reason(reason.why, reason.cause)))
+        for reason in reasons[: 5 * MOST_ROWS]
     ]
     shown = table(("Flow", "Source", "Reason"), rows, total=len(reasons))
-    changes = Pairs(tuple((kind, way) for kind, _, way in (one.partition(": ") for one in ways(reasons))))
+    changes = Pairs(tuple((kind, way) for kind, _, way in (line.partition(": ") for line in ways(reasons))))
     return Card("Why it runs, or does not", (), (shown, changes))
 
 
 def entries_card(entries: Sequence[CatalogEntry], deployment: Mapping[str, str]) -> Card:
-    """Flow modules: which are good, how they stand to what is deployed, and what is wrong with the others."""
+    """Flow modules with their state in production, and the errors of broken ones."""
     rows = [
         (
             mark_of("good" if entry.error is None else "broken"),
@@ -328,10 +329,10 @@ def entries_card(entries: Sequence[CatalogEntry], deployment: Mapping[str, str])
         for entry in entries
     ]
     parts: list[Part] = [table(("Module", "File", "Group", "Production", "Error"), rows)] if rows else []
-    told: set[str] = set()
+    warnings: set[str] = set()
     for entry in entries:
-        parts += [_warning(warning) for warning in entry.warnings if warning not in told]
-        told.update(entry.warnings)
+        parts += [_warning(warning) for warning in entry.warnings if warning not in warnings]
+        warnings.update(entry.warnings)
         if entry.error is not None:
             parts.append(Pairs(_places(entry.error)))
     if len(rows) == 1 and entries[0].error is None:
@@ -375,14 +376,14 @@ def _without_year(utc: str) -> str:
 
 
 def _next_run(flow: FlowStatus) -> str:
-    """In the zone that its schedule is meant in, without the year and the seconds."""
+    """The next run in the zone of its schedule, without the year and the seconds."""
     day, _, rest = zoned_words(flow.next_run_utc, flow.tz).partition(" ")
     time, _, zone = rest.partition(" ")
     return f"{day[len('2026-') :]} {time[: len('06:30')]} {zone}" if zone else ""
 
 
 _LIBRARIES = frozenset({"polars", "duckdb", "pyarrow", "pandas", "numpy", "_duckdb"})
-"""The text of their values is long, or even runs a query: they are told by type and shape."""
+"""The text of their values is long, or even runs a query: they are described by type and shape."""
 
 
 class _Short(reprlib.Repr):

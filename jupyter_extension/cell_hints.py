@@ -37,22 +37,22 @@ def in_cell(text: str, magics: Mapping[str, Collection[str]], shell: str = ON_PA
         '`!/venv/bin/python -P -m data_engine retry claims`'
     """
 
-    def of_cell(found: re.Match[str]) -> str:
-        tick, word, rest = found.groups()
+    def of_cell(match: re.Match[str]) -> str:
+        tick, word, rest = match.groups()
         options = _OPTION.findall(rest)
         if word in magics and set(options) <= {*magics[word]}:
             return f"{tick}%flow {word}{rest}"
-        if not tick or any(one in _ONLY_IN_A_TERMINAL for one in (word, *options)):
-            return found[0]
+        if not tick or any(part in _ONLY_IN_A_TERMINAL for part in (word, *options)):
+            return match[0]
         return f"`{shell} {word}{rest}"
 
     return _HINT.sub(of_cell, text)
 
 
-def shell_of(python: str, found: str | None, scripts: str) -> str:
-    """What a cell calls the command line of its kernel's environment with.
+def shell_of(python: str, command: str | None, scripts: str) -> str:
+    """The words by which a cell calls the command line of its kernel's environment.
 
-    `python` is the kernel's interpreter, `scripts` the folder for the commands of its environment, `found` the `data-engine`
+    `python` is the kernel's interpreter, `scripts` the folder for the commands of its environment, `command` the `data-engine`
     that the shell finds, with its links followed; None where it finds none. One of another environment is not called: it may
     be of another version and lack the libraries of the flows.
 
@@ -62,7 +62,7 @@ def shell_of(python: str, found: str | None, scripts: str) -> str:
         >>> shell_of("/venv/bin/python", "/other/bin/data-engine", "/venv/bin")
         '!/venv/bin/python -P -m data_engine'
     """
-    if found is not None and _folder(found) in (_folder(python), os.path.normcase(scripts)):
+    if command is not None and _folder(command) in (_folder(python), os.path.normcase(scripts)):
         return ON_PATH
     # -P: no module of the notebook's folder stands in for a library
     line = shell_line([python, "-P", "-m", "data_engine"])
@@ -70,17 +70,17 @@ def shell_of(python: str, found: str | None, scripts: str) -> str:
 
 
 def shell_here() -> str:
-    """What stands before the words of a command in a cell of this kernel; looked up once for each PATH."""
+    """The words by which a cell of this kernel calls the command line; looked up once for each PATH."""
     return _shell_with(os.environ.get("PATH", ""))
 
 
 @functools.cache
 def _shell_with(path: str) -> str:
-    found = shutil.which("data-engine", path=path)
+    command = shutil.which("data-engine", path=path)
     folder, name = os.path.split(sys.executable)
     python = os.path.join(os.path.realpath(folder), name)  # the interpreter itself may be a link out of its environment
     scripts = os.path.realpath(sysconfig.get_path("scripts"))
-    return shell_of(python, None if found is None else os.path.realpath(found), scripts)
+    return shell_of(python, None if command is None else os.path.realpath(command), scripts)
 
 
 def _folder(path: str) -> str:

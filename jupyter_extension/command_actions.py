@@ -1,4 +1,4 @@
-"""What the panel asks a workspace's owner for: each command of the registry, what is said of what came of it, and what is asked back first."""
+"""The panel's actions for a workspace's owner: each command of the registry, the message of its outcome, and the question before it."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ Args: TypeAlias = Mapping[str, Any]
 Act: TypeAlias = Callable[[Workspace, Args], Any]
 Say: TypeAlias = Callable[[Workspace, Any, Any], Any]
 Question: TypeAlias = dict[str, Any]
-"""What a person is asked: a `text`, and `answers`: a label and what the action is then given."""
+"""A question to a person: a `text`, and `answers`, each a label and the argument that the action then gets."""
 _MOST_LISTED = 12
 
 
 def carry_out(ws: Workspace, kind: type[Command[Any]], args: Args) -> Any:
-    """Let the owner do it; what the panel says of what came of it, or that another workstation was asked, whose answer comes with the status."""
+    """Send a command to the owner; the message of its outcome, or that another workstation was asked, whose answer comes with the status."""
     command = of_json(kind, args, kind.name)
-    told = ws.link.send(command, waits=False)
-    if isinstance(told, Left):
-        return f"{told.owner} was asked to {command.phrase}."
+    answer = ws.link.send(command, waits=False)
+    if isinstance(answer, Left):
+        return f"{answer.owner} was asked to {command.phrase}."
     say = _SAYS.get(kind.name)
-    return f"Done: {command.phrase}." if say is None else say(ws, command, told)
+    return f"Done: {command.phrase}." if say is None else say(ws, command, answer)
 
 
-# -- what is said --------------------------------------------------------------------------------------------------------
+# -- messages -----------------------------------------------------------------------------------------------------------
 
 
-def _engine_started(ws: Workspace, command: Any, told: Any) -> str:
+def _engine_started(ws: Workspace, command: Any, answer: Any) -> str:
     flows = ws.status().flows
     undeployed = [flow.name for flow in flows if flow.state_kind == "not_deployed"]
     edited = [
@@ -60,46 +60,46 @@ def _engine_started(ws: Workspace, command: Any, told: Any) -> str:
         for flow in flows
         if flow.deployment_status.is_edited and flow.deployment_status.rolled_back_to is None
     ]
-    said = ["The engine is on."]
+    sentences = ["The engine is on."]
     if undeployed:
         what = "is not deployed yet, so it does" if len(undeployed) == 1 else "are not deployed yet, so they do"
-        said.append(f"{first_few(undeployed, 3)} {what} not run: open the flow and press Deploy.")
+        sentences.append(f"{first_few(undeployed, 3)} {what} not run: open the flow and press Deploy.")
     if edited:
         what = "was edited and runs as it was" if len(edited) == 1 else "were edited and run as they were"
-        said.append(f"{first_few(edited, 3)} {what} deployed before.")
-    return " ".join(said)
+        sentences.append(f"{first_few(edited, 3)} {what} deployed before.")
+    return " ".join(sentences)
 
 
 _SAYS: Mapping[str, Say] = {
-    "start": lambda ws, command, told: "The daemon runs; it outlives this kernel and JupyterLab.",
+    "start": lambda ws, command, answer: "The daemon runs; it outlives this kernel and JupyterLab.",
     "start-engine": _engine_started,
-    "stop-engine": lambda ws, command, told: "The engine is off; running work finishes.",
-    "stop-flow": lambda ws, command, told: (
-        f"{ends_words(command.flow)}{' It is disabled until you enable it again.' if told.disabled else ''}"
+    "stop-engine": lambda ws, command, answer: "The engine is off; running work finishes.",
+    "stop-flow": lambda ws, command, answer: (
+        f"{ends_words(command.flow)}{' It is disabled until you enable it again.' if answer.disabled else ''}"
     ),
-    "retry": lambda ws, command, told: freed_words(told.freed),
-    "enable": lambda ws, command, told: f"{command.flow} runs by itself when the engine is on.",
-    "disable": lambda ws, command, told: f"{command.flow} runs by hand only.",
-    "reset": lambda ws, command, told: (
-        f"Forgot {plural(told.count, 'run')} of {command.flow or 'every flow'}; its files are new again."
+    "retry": lambda ws, command, answer: freed_words(answer.freed),
+    "enable": lambda ws, command, answer: f"{command.flow} runs by itself when the engine is on.",
+    "disable": lambda ws, command, answer: f"{command.flow} runs by hand only.",
+    "reset": lambda ws, command, answer: (
+        f"Forgot {plural(answer.count, 'run')} of {command.flow or 'every flow'}; its files are new again."
     ),
-    "undeploy": lambda ws, command, told: (
+    "undeploy": lambda ws, command, answer: (
         f"Production does not run {command.flow} any more."
         f" To let it run again as it was deployed: {cli_line('rollback', command.flow)}"
     ),
-    "rollback": lambda ws, command, told: f"{rolled_back_words(ws.home.ledger(), told)}.",
-    "stop-backfill": lambda ws, command, told: (
+    "rollback": lambda ws, command, answer: f"{rolled_back_words(ws.home.ledger(), answer)}.",
+    "stop-backfill": lambda ws, command, answer: (
         "The backfill starts no more runs; runs that have begun go on to their end."
     ),
-    "retry-backfill": lambda ws, command, told: "The backfill goes on with the runs that are left.",
-    "request-control": lambda ws, command, told: "Control requested: this workstation gets it when the owner agrees.",
-    "withdraw-request": lambda ws, command, told: "The request for control is withdrawn.",
-    "take-over": lambda ws, command, told: "This workstation has control.",
-    "repair-lease": lambda ws, command, told: str(told.said),
+    "retry-backfill": lambda ws, command, answer: "The backfill goes on with the runs that are left.",
+    "request-control": lambda ws, command, answer: "Control requested: this workstation gets it when the owner agrees.",
+    "withdraw-request": lambda ws, command, answer: "The request for control is withdrawn.",
+    "take-over": lambda ws, command, answer: "This workstation has control.",
+    "repair-lease": lambda ws, command, answer: str(answer.said),
 }
 
 
-# -- what asks back first, or does more than one command -------------------------------------------------------------------
+# -- actions that ask first, or carry out several commands -------------------------------------------------------------------
 
 
 def _shutdown(ws: Workspace, args: Args) -> str:
@@ -135,22 +135,22 @@ def _run_ids(ws: Workspace, args: Args) -> list[str]:
         return [args["run_id"]]
     flow, daemon = of_json(StopFlow, args, "stop_run").flow, ws.link.find()
     active = [] if daemon is None else daemon.get("/status")["active_runs"]
-    found = [run["run_id"] for run in active if run["flow"] == flow and run["in_daemon"]]
-    if not found:
+    run_ids = [run["run_id"] for run in active if run["flow"] == flow and run["in_daemon"]]
+    if not run_ids:
         raise FlowValidationError(f"no run of {flow} is under way", where="the panel", fix="it has just ended")
-    return found
+    return run_ids
 
 
 def _backfill(ws: Workspace, args: Args) -> dict[str, Any]:
-    """What would run, or that it has begun."""
-    given = {key: TypedValue.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
+    """The runs of a backfill that is asked about, or the message that it has begun."""
+    params = {key: TypedValue.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
     try:
-        found = ws.backfill(
+        backfill = ws.backfill(
             args["flow"],
             args["since"],
             args["until"],
             args["where"],
-            given,
+            params,
             args["reprocess"],
             dry_run=args["dry_run"],
             digest=args["digest"],
@@ -158,16 +158,16 @@ def _backfill(ws: Workspace, args: Args) -> dict[str, Any]:
         )
     except FlowValidationError as error:
         raise of_form(error) from error
-    if found is None:
-        return {"said": _owner_asked(ws, f"backfill {args['flow']}") or "Its owner was asked."}
+    if backfill is None:
+        return {"said": _owner_message(ws, f"backfill {args['flow']}") or "Its owner was asked."}
     if args["dry_run"]:
         return {
-            "total": found.total,
-            "digest": found.digest,
-            "known": found.known,
-            "planned": found.planned[:50],
+            "total": backfill.total,
+            "digest": backfill.digest,
+            "known": backfill.known,
+            "planned": backfill.planned[:50],
         }
-    return {"said": f"{found.flow}: {plural(found.total, 'run')}, after everything that is due."}
+    return {"said": f"{backfill.flow}: {plural(backfill.total, 'run')}, after everything that is due."}
 
 
 _FIELDS = {"since": "From", "until": "To the end of", "where": "Files"}
@@ -195,8 +195,8 @@ def of_form(error: FlowValidationError) -> FlowValidationError:
 
 
 def _deploy(ws: Workspace, args: Args) -> Any:
-    """Let production run the modules as they are. What the panel had `shown` of the flow may be another than what is deployed now; what
-    a deploy of everything would change is asked first, until that was `listed`."""
+    """Let production run the modules as they are. `shown` is the digest that the panel showed: a newer edit may be deployed now. A deploy
+    of everything asks first, until its changes were `listed`."""
     if not args["listed"] and (question := _deploy_question(ws, args["flow"])) is not None:
         return {"question": question}
     flow, force, approve, note = args["flow"], args["force"], args["approve"], given_text(args["note"], "the note")
@@ -214,74 +214,75 @@ def _deploy(ws: Workspace, args: Args) -> Any:
         raise refused[0]
     files = files_before(ws.home, outcome.deployments, outcome.entries)
     starts = starting_now(ws.home, outcome.deployments, outcome.entries)
-    is_told = any(one.held for one in files.values()) or any(one.text for one in starts.values())
+    is_told = any(state.held for state in files.values()) or any(start.text for start in starts.values())
     is_on = bool(daemon.get("/status")["engine"]["on"]) if is_told else False
     left = {} if flow is not None else left_out(ws.home, {entry.name for entry in outcome.entries})
-    said = [_outcome_words(flow, outcome), *_starts_and_left(starts, left, is_on=is_on)]
-    return _with_what_follows(ws, said, files, flow, args["shown"], is_engine_on=is_on)
+    sentences = [_outcome_words(flow, outcome), *_starts_and_left(starts, left, is_on=is_on)]
+    return _with_what_follows(ws, sentences, files, flow, args["shown"], is_engine_on=is_on)
 
 
 def _deploy_question(ws: Workspace, flow: str | None) -> dict[str, Any] | None:
-    """What is asked before a flow, or everything, is deployed; None where there is nothing to ask."""
+    """The question before a flow, or everything, is deployed; None where there is nothing to ask."""
     if flow is not None:
         return _kernel_question(ws, flow)
-    found = from_child(ws.root, "deploy", "--dry-run")
-    if not found:
+    changes = from_child(ws.root, "deploy", "--dry-run")
+    if not changes:
         return None
-    text = first_few([f"\u2022 {one['text']}" for one in found], _MOST_LISTED, "\n")
+    text = first_few([f"\u2022 {change['text']}" for change in changes], _MOST_LISTED, "\n")
     return {
         "text": f"This would change:\n{text}",
-        "answers": [["Deploy it" if len(found) == 1 else f"Deploy all {len(found)}", "listed"]],
+        "answers": [["Deploy it" if len(changes) == 1 else f"Deploy all {len(changes)}", "listed"]],
     }
 
 
 def _kernel_question(ws: Workspace, flow: str) -> dict[str, Any] | None:
-    """What is asked where these very cells were compared with their kernel, now where this process is it, and something differed."""
+    """The question where these cells differ from their kernel; compared now where this process is that kernel."""
     from data_engine.proof.kernel import compared_now
 
     path = ws.layout.flow_modules_dir / f"{flow}.ipynb"
     verdict = compared_now(ws.home, path)
     if verdict is None or not verdict.differences:
         return None
-    differences = first_few([f"\u2022 {one}" for one in verdict.differences], _MOST_LISTED, "\n")
+    differences = first_few([f"\u2022 {line}" for line in verdict.differences], _MOST_LISTED, "\n")
     text = f"{flow}.ipynb is not as in {verdict.kernel_words}:\n{differences}"
     return {"text": text, "answers": [["Deploy it all the same", "listed"]]}
 
 
 def _starts_and_left(starts: Mapping[str, Starting], left: Mapping[str, Deployment], *, is_on: bool) -> Iterator[str]:
-    """What starts at once, and what a deploy of everything left out."""
-    yield from (f"{flow}: {one.when(is_on=is_on)}." for flow, one in sorted(starts.items()) if one.text)
+    """Sentences of the flows that start at once, and of those that a deploy of everything left out."""
+    yield from (f"{flow}: {start.when(is_on=is_on)}." for flow, start in sorted(starts.items()) if start.text)
     if left:
         yield f"Left out (undeployed): {', '.join(left)}; a flow's own Deploy lets production run it again."
 
 
 def _without_a_daemon(ws: Workspace, flow: str | None, options: list[str], shown: str | None) -> Any:
     entries = from_child(ws.root, "deploy", *([] if flow is None else [flow]), *options)
-    told_of = [entry["error"] for entry in entries if entry["error"] is not None]
-    if flow is not None and told_of:
-        raise error_of(told_of[0])
-    files = {one["name"]: FilesBefore(**one["files_before"]) for one in entries}
-    starts = {one["name"]: Starting(**one["starts"]) for one in entries}
-    left = {} if flow is not None else left_out(ws.home, {one["name"] for one in entries if one["left_out"] is None})
-    said = [_runs_now(flow), *_starts_and_left(starts, left, is_on=False)]
-    return _with_what_follows(ws, said, files, flow, shown, is_engine_on=False)
+    errors = [entry["error"] for entry in entries if entry["error"] is not None]
+    if flow is not None and errors:
+        raise error_of(errors[0])
+    files = {entry["name"]: FilesBefore(**entry["files_before"]) for entry in entries}
+    starts = {entry["name"]: Starting(**entry["starts"]) for entry in entries}
+    names = {entry["name"] for entry in entries if entry["left_out"] is None}
+    left = {} if flow is not None else left_out(ws.home, names)
+    sentences = [_runs_now(flow), *_starts_and_left(starts, left, is_on=False)]
+    return _with_what_follows(ws, sentences, files, flow, shown, is_engine_on=False)
 
 
 _BUTTONS = {"backfill": "Backfill", "retry": "Retry", "enable": "Enable", "start": "Start engine"}
-"""What the panel calls a command."""
+"""The panel's label of a command."""
 
 
 def _with_what_follows(
     ws: Workspace,
-    said: Sequence[str],
+    sentences: Sequence[str],
     files: Mapping[str, FilesBefore],
     flow: str | None,
     shown: str | None,
     *,
     is_engine_on: bool,
 ) -> str | dict[str, Any]:
-    """What was said, and that it was a newer edit than the panel had shown; with `again`, the flow whose files count as done as they were
-    done before, of which Backfill does them again, and with `held` the one of which Retry tries held files again."""
+    """The message, also of an edit newer than the panel had shown; with `again`, the flow whose files count as done by the code before
+    (Backfill runs them again), and with `held`, the flow whose held files Retry tries again."""
     pointer = ws.home.deployments().deployed().get(flow or "")
     switches = ws.home.ledger().switches()
     disabled = [name for name in files if name in switches and not switches[name].is_enabled]
@@ -289,10 +290,10 @@ def _with_what_follows(
         files, disabled=disabled, is_engine_on=is_engine_on, command=lambda verb, *words: _BUTTONS[verb]
     )
     newer = _newer_words(shown, None if pointer is None else pointer.digest).strip()
-    text = " ".join(filter(None, [*said, newer, *(f"{line[INDENT:]}." for line in lines)]))
+    text = " ".join(filter(None, [*sentences, newer, *(f"{line[INDENT:]}." for line in lines)]))
     if not lines:
         return text
-    done, held = (any(getattr(one, name) for one in files.values()) for name in ("done", "held"))
+    done, held = (any(getattr(state, name) for state in files.values()) for name in ("done", "held"))
     return {
         "said": text,
         "again": flow if done else None,
@@ -323,12 +324,12 @@ def _runs_now(flow: str | None) -> str:
 
 
 def _run(ws: Workspace, args: Args) -> dict[str, Any]:
-    """Run a flow; asked to `take` what it asks first, it asks where a polled flow has more than one file, or one that is done, and where
+    """Run a flow. With `take="ask"` it asks first where a polled flow has more than one file, or one that is done, and where
     files of it are `unsaved` in JupyterLab."""
     name, take = args["flow"], args["take"]
     if take not in ("ask", "due", "all"):
         raise FlowValidationError(f"a run cannot take {take!r}", where="the panel", fix="reload the page")
-    given = {key: TypedValue.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
+    params = {key: TypedValue.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
     if take == "ask":
         question = None if args["source"] is not None else _run_question(ws, name)
         if args["unsaved"] and name in ws.home.deployments().deployed():  # edits that are not saved, which no run takes
@@ -336,22 +337,22 @@ def _run(ws: Workspace, args: Args) -> dict[str, Any]:
         if question is not None:
             return {"run_ids": [], "question": question}
     if take == "due":
-        found = (flow_files(ws, name, search="", group=group, limit=MOST_DUE) for group in _DUE)
-        sources: list[str | None] = [one.path for files in found for one in files.files]
+        views = (flow_files(ws, name, search="", group=group, limit=MOST_DUE) for group in _DUE)
+        sources: list[str | None] = [file.path for view in views for file in view.files]
         if not sources:
             return {"run_ids": [], "said": f"No file of {name} is due any more."}
     else:
         sources = [args["source"]]
-    run_ids = [run_id for one in sources for run_id in ws.run(name, wait=False, source=one, params=given)]
-    if not run_ids and (told := _owner_asked(ws, f"run {name}")):
-        return {"run_ids": [], "said": told}
+    run_ids = [run_id for source in sources for run_id in ws.run(name, wait=False, source=source, params=params)]
+    if not run_ids and (message := _owner_message(ws, f"run {name}")):
+        return {"run_ids": [], "said": message}
     if not run_ids:
         return {"run_ids": [], "said": f"{name} has no source file to run with."}
     return {"run_ids": run_ids, "said": f"{name}: {plural(len(run_ids), 'run')} started."}
 
 
 def _run_question(ws: Workspace, name: str) -> Question | None:
-    """What is asked before the flow runs for its files; None where it is not polled, or runs once for all of them."""
+    """The question before the flow runs for its files; None where it is not polled, or runs once for all of them."""
     try:
         entry = flow_entry(ws, name)
         if entry["mode"] != "poll" or (entry.get("options") or {}).get("run_as") == "batch":
@@ -363,8 +364,8 @@ def _run_question(ws: Workspace, name: str) -> Question | None:
     return run_question(entry["title"], counts, may_choose=not ws.lease().is_elsewhere)
 
 
-def _owner_asked(ws: Workspace, what: str) -> str | None:
-    """That the owner was asked to do it, where that is another workstation; its answer comes with the status."""
+def _owner_message(ws: Workspace, what: str) -> str | None:
+    """The message that the owner was asked, where that is another workstation; its answer comes with the status."""
     lease = ws.lease()
     if lease.owner is None or lease.is_mine:
         return None
@@ -386,7 +387,7 @@ _NOT_HERE = frozenset({"look", "set_interpreter"})
 
 
 def command_action(name: str) -> tuple[Act, Fields] | None:
-    """What the panel does for a command by the name of its action, and what that takes; None where there is no such command."""
+    """The panel's action of a command by its name, and its fields; None where there is no such command."""
     kind = COMMANDS.get(name.replace("_", "-"))
     if kind is None or name in _NOT_HERE:
         return None
@@ -394,22 +395,22 @@ def command_action(name: str) -> tuple[Act, Fields] | None:
 
 
 def command_actions() -> list[str]:
-    """The names of those actions."""
+    """The names of all actions that are commands."""
     return [action for name in COMMANDS if command_action(action := name.replace("-", "_")) is not None]
 
 
 TO_RUN = ("held", "running", "waiting", "done")
-"""The groups of files that a run by hand takes: all that are there, whatever is known of them."""
+"""The groups of files that a run by hand takes: all that exist, whatever their state."""
 
 _DUE = ("held", "waiting")
 MOST_DUE = 200
-"""So many files at most are asked for one by one."""
+"""At most so many files are run one by one."""
 
 
 def run_question(title: str, counts: Mapping[str, int], *, may_choose: bool = True) -> Question | None:
-    """What is asked before a polled flow with so many files of each group runs; None where one file runs that is not done.
+    """The question before a polled flow with so many files of each group runs; None where one file runs that is not done.
 
-    Where one `may_choose`, those that are due can be run alone.
+    With `may_choose`, those that are due can be run alone.
 
     Example:
         >>> run_question("Sales", {"waiting": 3, "done": 4})
@@ -425,8 +426,8 @@ def run_question(title: str, counts: Mapping[str, int], *, may_choose: bool = Tr
     held, running = counts.get("held", 0), counts.get("running", 0)
     parts = [(due - held, "due"), (held, "held"), (running, "running"), (done - running, "done")]
     (first, group), *rest = [(count, word) for count, word in parts if count]
-    told = [f"{plural(first, 'file is', 'files are')} {group}"]
-    text = ", ".join([*told, *(f"{plural(count, 'is', 'are')} {word}" for count, word in rest)])
+    lead = f"{plural(first, 'file is', 'files are')} {group}"
+    text = ", ".join([lead, *(f"{plural(count, 'is', 'are')} {word}" for count, word in rest)])
     some = "due" if not held else "held" if held == due else "due or held"
     again = " again" if due == 0 else ""
     everything = f"Run {'it' if total == 1 else 'both' if total == 2 else f'all {total:,}'}{again}"
@@ -437,7 +438,7 @@ def run_question(title: str, counts: Mapping[str, int], *, may_choose: bool = Tr
 
 
 def with_unsaved(question: Question | None, files: Sequence[str]) -> Question:
-    """What is asked where these files of the flow have edits that are not saved, and the flow runs without them.
+    """The question where files of the flow have edits that are not saved, and the flow runs without them.
 
     Example:
         >>> with_unsaved(None, ["sales.ipynb"])
@@ -445,7 +446,7 @@ def with_unsaved(question: Question | None, files: Sequence[str]) -> Question:
         >>> with_unsaved(run_question("Sales", {"done": 2}), ["sales.ipynb"])["text"]
         'sales.ipynb has unsaved edits: the flow runs as it is deployed, without them. Run Sales: 2 files are done.'
     """
-    told = f"{', '.join(files)} {'has' if len(files) == 1 else 'have'} unsaved edits: the flow runs as it is deployed, without them."
+    warning = f"{', '.join(files)} {'has' if len(files) == 1 else 'have'} unsaved edits: the flow runs as it is deployed, without them."
     if question is None:
-        return {"text": told, "answers": [("Run it", "all")]}
-    return question | {"text": f"{told} {question['text']}"}
+        return {"text": warning, "answers": [("Run it", "all")]}
+    return question | {"text": f"{warning} {question['text']}"}

@@ -59,7 +59,7 @@ class Command:
 
     @property
     def usage(self) -> str:
-        """How it is written."""
+        """The line that the help shows."""
         takes = {
             "flow": " [NAME]",
             "flow or file": " [NAME or FILE]",
@@ -73,46 +73,46 @@ class Command:
         return f"%flow {self.name}{takes}{''.join(options)}{pairs}"
 
 
-def _preview(given: Namespace, names: UserNames) -> Any:
-    flow = own_flow(names, "preview") if given.subject is None else _workspace().load_flow(given.subject)
-    options = {"use": given.use, "source": given.source, "params": params_of(given), "fresh": given.fresh}
-    if given.against is not None or given.key:
-        options |= {"against": given.against, "key": given.key}
-    return flow.preview(**options, write=given.write, force=given.force)
+def _preview(args: Namespace, names: UserNames) -> Any:
+    flow = own_flow(names, "preview") if args.subject is None else _workspace().load_flow(args.subject)
+    options = {"use": args.use, "source": args.source, "params": params_of(args), "fresh": args.fresh}
+    if args.against is not None or args.key:
+        options |= {"against": args.against, "key": args.key}
+    return flow.preview(**options, write=args.write, force=args.force)
 
 
-def _plan(given: Namespace, names: UserNames) -> Any:
-    name = given.subject or own_name(names, "plan")
+def _plan(args: Namespace, names: UserNames) -> Any:
+    name = args.subject or own_name(names, "plan")
     ws = _workspace()
     tell_unsaved(names, ws.layout.flow_modules_dir / f"{name}.ipynb")
     for line in _plan_lines(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
         print(line)
-    sources = 3 if given.sources is None else whole(given.sources, "--sources")
-    return ws.plan(name, sources, given.use, given.key, params_of(given), given.yes, given.fresh)
+    sources = 3 if args.sources is None else whole(args.sources, "--sources")
+    return ws.plan(name, sources, args.use, args.key, params_of(args), args.yes, args.fresh)
 
 
-def _golden(given: Namespace, names: UserNames) -> Any:
-    flow = own_flow(names, "golden") if given.subject is None else _workspace().load_flow(given.subject)
-    options = {"drop": given.drop or (), "share": given.share, "name": given.name, "update": given.update}
-    return flow.golden(given.use, given.source, params_of(given), given.key, **options)
+def _golden(args: Namespace, names: UserNames) -> Any:
+    flow = own_flow(names, "golden") if args.subject is None else _workspace().load_flow(args.subject)
+    options = {"drop": args.drop or (), "share": args.share, "name": args.name, "update": args.update}
+    return flow.golden(args.use, args.source, params_of(args), args.key, **options)
 
 
-def _test(given: Namespace, names: UserNames) -> Any:
-    name = None if given.all else given.subject or own_name(names, "test")
+def _test(args: Namespace, names: UserNames) -> Any:
+    name = None if args.all else args.subject or own_name(names, "test")
     ws = _workspace()
     if name is not None:
         tell_unsaved(names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    return ws.test(name, given.update)
+    return ws.test(name, args.update)
 
 
-def _compile(given: Namespace, names: UserNames) -> Any:
+def _compile(args: Namespace, names: UserNames) -> Any:
     from data_engine.notebook.compile import compile_notebook
     from data_engine.notebook.flow_files import require_parsed
     from data_engine.notebook.import_lint import module_warnings
     from data_engine.proof.kept import compared, unsettled
     from data_engine.status.deployed_before import find_flow
 
-    name = given.subject or own_name(names, "compile")
+    name = args.subject or own_name(names, "compile")
     home = _workspace().home
     path = find_flow(home, name)
     compiled = None
@@ -122,7 +122,7 @@ def _compile(given: Namespace, names: UserNames) -> Any:
     else:
         tell_unsaved(names, path)
         compiled = compile_notebook(path)
-        if given.compare:
+        if args.compare:
             print(*_comparison_lines(home, path, names), sep="\n")
         elif verdict := compared(home, path):
             print(f"{path.name}: {verdict.words}")
@@ -132,37 +132,36 @@ def _compile(given: Namespace, names: UserNames) -> Any:
     return compiled
 
 
-def _deploy(given: Namespace, names: UserNames) -> Any:
+def _deploy(args: Namespace, names: UserNames) -> Any:
     from data_engine.client import outcome_of
-    from data_engine.commands.deployments import Deploy
     from data_engine.display_hook import Listing
     from data_engine.status import deploy_lines
     from data_engine.status.deployed_before import left_out
     from data_engine.status.offline import OfflineFacts
 
-    if given.all and given.subject:
+    if args.all and args.subject:
         raise FlowValidationError(
-            f"--all and the name {given.subject!r} cannot be combined",
+            f"--all and the name {args.subject!r} cannot be combined",
             where="%flow deploy",
-            fix=f"{magic_line('deploy', given.subject)}, or %flow deploy --all",
+            fix=f"{magic_line('deploy', args.subject)}, or %flow deploy --all",
         )
     ws = _workspace()
-    name = None if given.all else given.subject or own_name(names, "deploy")
-    if not _is_deploy_wanted(ws, name, given, names):
+    name = None if args.all else args.subject or own_name(names, "deploy")
+    if not _is_deploy_wanted(ws, name, args, names):
         return None
-    known = {} if name is None else {name: OfflineFacts(ws.home).memory(name)}
-    asked = Deploy(name, given.note or "", given.yes, given.approve, given.replaces)
+    memories = {} if name is None else {name: OfflineFacts(ws.home).memory(name)}
+    command = Deploy(name, args.note or "", args.yes, args.approve, args.replaces)
     try:
-        with _comparison_printed(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
-            outcome = outcome_of(ws, asked)
+        with _print_comparison(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
+            outcome = outcome_of(ws, command)
     except NotAsInKernelError:
         again = magic_line("deploy", name or "", "--yes")
         print(f"Nothing was deployed. Keep the cells that are named (`#| keep`), or {again}")
         return None
     assert outcome is not None  # it is waited for
     entries, new = Listing(outcome.entries), outcome.deployments
-    starts = deploy_lines.starting_now(ws.home, new, entries, known)
-    left = left_out(ws.home, {one.name for one in entries}) if name is None else {}
+    starts = deploy_lines.starting_now(ws.home, new, entries, memories)
+    left = left_out(ws.home, {entry.name for entry in entries}) if name is None else {}
     for line in chain(*deploy_lines.lines_after(ws.home, new, entries, starts, left, ws.status)):
         print(in_this_kernel(line[deploy_lines.INDENT :]))
     if name is not None and entries and (error := entries[0].error) is not None:
@@ -170,11 +169,11 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     return entries
 
 
-def _is_deploy_wanted(ws: Workspace, name: str | None, given: Namespace, names: UserNames) -> bool:
-    """Whether a deploy goes on: what stands in its way is shown, or raised; a cell cannot be asked."""
+def _is_deploy_wanted(ws: Workspace, name: str | None, args: Namespace, names: UserNames) -> bool:
+    """Whether a deploy goes on; an obstacle is printed or raised, because a cell cannot be asked."""
     from data_engine.status.deploy_lines import going_live, going_live_lines
 
-    if given.yes:
+    if args.yes:
         return True
     if name is not None:
         require_saved(name, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
@@ -186,7 +185,7 @@ def _is_deploy_wanted(ws: Workspace, name: str | None, given: Namespace, names: 
 
 
 def _comparison_lines(home: LocalWorkspace, path: Path, names: UserNames) -> list[str]:
-    """What a comparison of this kernel with its notebook's slice says, made now.
+    """Compare this kernel with its notebook's slice now, as lines.
 
     Raises:
         FlowValidationError: this is not the notebook's kernel, or its slice cannot be executed.
@@ -205,15 +204,15 @@ def _comparison_lines(home: LocalWorkspace, path: Path, names: UserNames) -> lis
 
 
 def _lines_of(verdict: Verdict, path: Path, before: Verdict | None) -> list[str]:
-    """A verdict made now, in lines; notes that were told of the one `before` are left out."""
-    differences = [] if verdict.is_same else [f"  {one}" for one in verdict.sentences()]
+    """Format a new verdict as lines, without the notes of the verdict `before`."""
+    differences = [] if verdict.is_same else [f"  {sentence}" for sentence in verdict.sentences()]
     same = "the same" if verdict.is_same else "not the same"
     return [f"{path.name}: {same} in this kernel and in production", *differences, *verdict.notes(before)]
 
 
 @contextmanager
-def _comparison_printed(home: LocalWorkspace, path: Path) -> Iterator[None]:
-    """What a comparison in the block finds is printed; of what is the same only its notes."""
+def _print_comparison(home: LocalWorkspace, path: Path) -> Iterator[None]:
+    """Print the verdict of a comparison made in the block; of an equal one only its notes."""
     from data_engine.proof.kept import kept
 
     before = kept(home, path.stem)
@@ -227,7 +226,7 @@ def _comparison_printed(home: LocalWorkspace, path: Path) -> Iterator[None]:
 
 
 def _plan_lines(home: LocalWorkspace, path: Path) -> list[str]:
-    """How the notebook compares where this is its kernel, else how it did last; nothing of a module."""
+    """The lines of a comparison: made now in the notebook's own kernel, else the last one; none for a module."""
     from data_engine.proof.kept import compared, kept
     from data_engine.proof.kernel import compare_here
 
@@ -238,19 +237,19 @@ def _plan_lines(home: LocalWorkspace, path: Path) -> list[str]:
     return [] if last is None else [f"{path.name}: {last.words}"]
 
 
-def _rollback(given: Namespace, names: UserNames) -> Any:
+def _rollback(args: Namespace, names: UserNames) -> Any:
     from data_engine.status.deployed_before import rolled_back_words
 
-    name = given.subject or own_name(names, "rollback")
-    row = _workspace().rollback(name, given.to, given.note or "")
+    name = args.subject or own_name(names, "rollback")
+    row = _workspace().rollback(name, args.to, args.note or "")
     assert row is not None, "the answer was waited for"
     print(f"{rolled_back_words(_workspace().home.ledger(), row)}. The notebook stays as it is.")
     return None
 
 
-def _undeploy(given: Namespace, names: UserNames) -> Any:
-    name = given.subject or own_name(names, "undeploy")
-    row = _workspace().undeploy(name, given.note or "")
+def _undeploy(args: Namespace, names: UserNames) -> Any:
+    name = args.subject or own_name(names, "undeploy")
+    row = _workspace().undeploy(name, args.note or "")
     assert row is not None, "the answer was waited for"
     print(
         f"Production does not run {name} any more. {magic_line('rollback', name)} lets it run again as it was deployed."
@@ -258,97 +257,97 @@ def _undeploy(given: Namespace, names: UserNames) -> Any:
     return None
 
 
-def _restore(given: Namespace, names: UserNames) -> Any:
-    for path in _workspace().restore(given.subject or own_name(names, "restore"), given.to, copy=given.copy):
+def _restore(args: Namespace, names: UserNames) -> Any:
+    for path in _workspace().restore(args.subject or own_name(names, "restore"), args.to, copy=args.copy):
         print(f"wrote {path}")
     return None
 
 
-def _run(given: Namespace, names: UserNames) -> Any:
+def _run(args: Namespace, names: UserNames) -> Any:
     from data_engine.ledger.run_warnings import warning_texts
     from data_engine.status.runs import also_read_words
 
-    params = params_of(given)
-    if given.once:
-        flow = own_flow(names, "run") if given.subject is None else _workspace().load_flow(given.subject)
-        return flow.run_once(source=given.source, params=params, on_error="continue")
-    name = given.subject or own_name(names, "run")
+    params = params_of(args)
+    if args.once:
+        flow = own_flow(names, "run") if args.subject is None else _workspace().load_flow(args.subject)
+        return flow.run_once(source=args.source, params=params, on_error="continue")
+    name = args.subject or own_name(names, "run")
     ws = _workspace()
-    if given.subject is None:
+    if args.subject is None:
         tell_unsaved(names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    run_ids: list[Any] = ws.run(name, wait=False, source=given.source, params=params)
+    run_ids: list[Any] = ws.run(name, wait=False, source=args.source, params=params)
     status = ws.deployment_status(name)
     if status.is_edited:
         print(
             f"{status.text}: what is deployed runs. To run the edit: {magic_line('deploy', name)} first, or %flow run --once"
         )
-    if given.no_wait:
+    if args.no_wait:
         return run_ids
     runs = ws.wait(run_ids)
     for text in warning_texts(ws.home.ledger(), runs):
         print(f"warning: {text}")
-    for run in runs if given.source is not None else ():
+    for run in runs if args.source is not None else ():
         if words := also_read_words(run):
             print(f"{run.flow}: {words}")
     return runs
 
 
-def _backfill(given: Namespace, names: UserNames) -> Any:
-    """List the runs of a backfill, or begin it; or tell of one, end it, or run again what failed of it."""
+def _backfill(args: Namespace, names: UserNames) -> Any:
+    """List the runs of a backfill, or begin, report, end or retry one."""
     from data_engine.status.sentences import none_named_words, nothing_words
 
     ws = _workspace()
-    if given.status:
-        return ws.backfills() if given.subject is None else ws.backfill_status(given.subject)
-    if given.stop or given.retry:
-        if given.subject is None:
-            do = "--stop" if given.stop else "--retry"
+    if args.status:
+        return ws.backfills() if args.subject is None else ws.backfill_status(args.subject)
+    if args.stop or args.retry:
+        if args.subject is None:
+            do = "--stop" if args.stop else "--retry"
             fix = f"%flow backfill ID {do}; %flow backfill --status lists their ids"
             raise FlowValidationError("which backfill?", where="%flow backfill", fix=fix)
-        return ws.stop_backfill(given.subject) if given.stop else ws.retry_backfill(given.subject)
-    name = given.subject or own_name(names, "backfill")
-    reprocess: Any = given.reprocess or "failed"
-    params = params_of(given)
-    shown = ws.backfill(name, given.since, given.until, given.where, params, reprocess, dry_run=True)
+        return ws.stop_backfill(args.subject) if args.stop else ws.retry_backfill(args.subject)
+    name = args.subject or own_name(names, "backfill")
+    reprocess: Any = args.reprocess or "failed"
+    params = params_of(args)
+    shown = ws.backfill(name, args.since, args.until, args.where, params, reprocess, dry_run=True)
     assert shown is not None
     if not shown.total:
         print(none_named_words(shown) or nothing_words(shown))
         return shown
-    if not given.yes:
+    if not args.yes:
         print("Nothing was started. Repeat it with --yes to run exactly these, after everything that is due.")
         return shown
-    return ws.backfill(name, given.since, given.until, given.where, params, reprocess, digest=shown.digest)
+    return ws.backfill(name, args.since, args.until, args.where, params, reprocess, digest=shown.digest)
 
 
-def _show(given: Namespace, names: UserNames) -> Any:
+def _show(args: Namespace, names: UserNames) -> Any:
     from data_engine.status.runs import last_run, last_run_words
 
-    flow = own_flow(names, "show") if given.subject is None else _workspace().load_flow(given.subject)
-    name = given.subject or own_name(names, "show")
+    flow = own_flow(names, "show") if args.subject is None else _workspace().load_flow(args.subject)
+    name = args.subject or own_name(names, "show")
     ws = _workspace()
     print(f"production: {ws.deployment(name)}")
     print(f"last run:   {last_run_words(ws.home, last_run(ws.home, name), ws.status)}")
     return flow
 
 
-def _start(given: Namespace, names: UserNames) -> Any:
+def _start(args: Namespace, names: UserNames) -> Any:
     ws = _workspace()
-    if given.no_engine and ws.link.find() is None:
+    if args.no_engine and ws.link.find() is None:
         ws.stop_engine()  # else it would come back where an earlier daemon died with its engine on
     ws.start()
-    if not given.no_engine:
+    if not args.no_engine:
         ws.start_engine()
     print("It keeps running when this kernel or JupyterLab ends. %flow stop ends it when its running work is done.")
     return ws.status()
 
 
-def _stop(given: Namespace, names: UserNames) -> None:
+def _stop(args: Namespace, names: UserNames) -> None:
     ws = _workspace()
-    if given.subject is not None:
-        enable = in_this_kernel(f"`{cli_line('enable', given.subject)}`")
+    if args.subject is not None:
+        enable = in_this_kernel(f"`{cli_line('enable', args.subject)}`")
         then = f" It is disabled: Enable in the panel, or {enable}, lets it run by itself again."
-        is_disabled = ws.stop_flow(given.subject)
-        print(f"{ends_words(given.subject)}{then if is_disabled else ''}")
+        is_disabled = ws.stop_flow(args.subject)
+        print(f"{ends_words(args.subject)}{then if is_disabled else ''}")
         return
     was_running = ws.link.find_heard() is not None
     ws.stop_engine()
@@ -356,26 +355,26 @@ def _stop(given: Namespace, names: UserNames) -> None:
     print("The daemon ends when its running work is done." if was_running else "No daemon was running.")
 
 
-def _runs(given: Namespace, names: UserNames) -> Any:
-    limit = {} if given.limit is None else {"limit": whole(given.limit, "--limit")}
-    return _workspace().runs(given.subject, **limit, status=given.status, since=given.since, until=given.until)
+def _runs(args: Namespace, names: UserNames) -> Any:
+    limit = {} if args.limit is None else {"limit": whole(args.limit, "--limit")}
+    return _workspace().runs(args.subject, **limit, status=args.status, since=args.since, until=args.until)
 
 
-def _log(given: Namespace, names: UserNames) -> Any:
-    if given.subject is None:
+def _log(args: Namespace, names: UserNames) -> Any:
+    if args.subject is None:
         raise FlowValidationError("which run?", where="%flow log", fix="%flow log RUN; %flow runs shows their ids")
-    return _workspace().log(given.subject)
+    return _workspace().log(args.subject)
 
 
-def _status(given: Namespace, names: UserNames) -> Any:
+def _status(args: Namespace, names: UserNames) -> Any:
     return _workspace().status()
 
 
-def _explain(given: Namespace, names: UserNames) -> Any:
-    return _workspace().explain(given.subject or own_name(names, "explain"))
+def _explain(args: Namespace, names: UserNames) -> Any:
+    return _workspace().explain(args.subject or own_name(names, "explain"))
 
 
-def _panel(given: Namespace, names: UserNames) -> Any:
+def _panel(args: Namespace, names: UserNames) -> Any:
     try:
         from jupyter_extension.panel import panel
     except ImportError as error:
@@ -387,15 +386,15 @@ def _panel(given: Namespace, names: UserNames) -> Any:
     return panel()
 
 
-def _cache(given: Namespace, names: UserNames) -> None:
+def _cache(args: Namespace, names: UserNames) -> None:
     from data_engine.engine.preview import cached_bytes, clear_preview_cache
 
-    kept = cached_bytes()
-    if given.subject == "clear":
+    size = cached_bytes()
+    if args.subject == "clear":
         clear_preview_cache()
-        print(f"Forgot {size_words(kept)} of previewed results.")
+        print(f"Forgot {size_words(size)} of previewed results.")
     else:
-        print(f"Previews keep {size_words(kept)} of results in this kernel. %flow cache clear forgets them.")
+        print(f"Previews keep {size_words(size)} of results in this kernel. %flow cache clear forgets them.")
 
 
 CLAIMS = '"claims"'
@@ -508,7 +507,7 @@ COMMANDS = {
             "deployments",
             "The history of what production runs: who, when, what changed.",
             'Workspace.current().deployments("claims")',
-            lambda given, names: _workspace().deployments(given.subject),
+            lambda args, names: _workspace().deployments(args.subject),
             "flow",
         ),
         Command(
@@ -645,10 +644,10 @@ def all_commands() -> dict[str, Command]:
 
 
 def _of_owner(kind: type[OwnerCommand[Any]]) -> Command:
-    arguments = {name: one for name, one in arguments_of(kind).items() if not one.is_local}
+    arguments = {name: argument for name, argument in arguments_of(kind).items() if not argument.is_local}
     options = tuple(
-        Option(f"--{name.replace('_', '-')}", one.help, "" if one.kind.fits is FLAG.fits else name.upper())
-        for name, one in arguments.items()
+        Option(f"--{name.replace('_', '-')}", argument.help, "" if argument.kind.fits is FLAG.fits else name.upper())
+        for name, argument in arguments.items()
         if name != "flow"
     )
     of_flow = "flow" in arguments
@@ -657,20 +656,20 @@ def _of_owner(kind: type[OwnerCommand[Any]]) -> Command:
     return Command(kind.name, summary, twin, partial(_carry_out, kind), "flow" if of_flow else "", options)
 
 
-def _carry_out(kind: type[OwnerCommand[Any]], given: Namespace, names: UserNames) -> None:
+def _carry_out(kind: type[OwnerCommand[Any]], args: Namespace, names: UserNames) -> None:
     arguments = arguments_of(kind)
-    told = {name: value for name in arguments if (value := getattr(given, name, None)) is not None}
+    values = {name: value for name in arguments if (value := getattr(args, name, None)) is not None}
     if "flow" in arguments:
         is_required = arguments["flow"].kind.is_required
-        told["flow"] = given.subject or (own_name(names, kind.name) if is_required else None)
-    command = as_given(kind(**told), kind.name.replace("-", "_"))
+        values["flow"] = args.subject or (own_name(names, kind.name) if is_required else None)
+    command = as_given(kind(**values), kind.name.replace("-", "_"))
     answer = _workspace().link.carry_out(command)
-    found = "" if answer is None else ", ".join(f"{name}: {value}" for name, value in answer.as_dict().items())
-    print(f"Done: {command.phrase}" + (f" ({found})." if found else "."))
+    details = "" if answer is None else ", ".join(f"{name}: {value}" for name, value in answer.as_dict().items())
+    print(f"Done: {command.phrase}" + (f" ({details})." if details else "."))
 
 
 def in_this_kernel(text: str) -> str:
-    """The text, with the commands in it as a cell of this kernel takes them where `%flow` is loaded."""
+    """The text, with its commands as a cell of this kernel takes them where `%flow` is loaded."""
     return in_cell(text, MAGICS, shell_here())
 
 
@@ -685,17 +684,17 @@ MAGICS = {command.name: tuple(option.name for option in command.options) for com
 
 
 def whole(text: str, option: str) -> int:
-    """The whole number that an option was given."""
+    """Read an option's whole number."""
     try:
         return int(text)
     except ValueError:
         raise FlowValidationError(f"{text!r} is not a whole number", where=option, fix=f"{option} 3") from None
 
 
-def params_of(given: Namespace) -> dict[str, TypedValue]:
-    """The parameters of a run that were given."""
-    if not given.set:
+def params_of(args: Namespace) -> dict[str, TypedValue]:
+    """Read the parameters of a run."""
+    if not args.set:
         return {}
     from data_engine.flow.parameter_values import read_params
 
-    return read_params(given.set)
+    return read_params(args.set)

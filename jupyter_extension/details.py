@@ -1,4 +1,4 @@
-"""What the panel shows of one flow, and of one run, when somebody looks closely."""
+"""The panel's details of one flow and of one run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _NO_ANSWER = "the drive of its output does not answer"
 
 @frozen
 class StepView:
-    """A step with what its newest run says, `rows` of what went in and came out. `output` is the newest file it returned;
+    """A step with the state of its newest run; `rows` counts what went in and came out. `output` is the newest file it returned;
     `inspect` why it cannot be looked at."""
 
     label: str
@@ -91,9 +91,9 @@ class DeploymentView:
 
 @frozen
 class FlowView:
-    """One flow, closely. `about` are label and value pairs; `parameters` what it declares, None where it takes any,
-    `last_params` what was given last; `changes` has the changed lines of each cell or file that differs from what is
-    deployed, `gate` what holds a deploy up,
+    """One flow in detail. `about` are label and value pairs; `parameters` what it declares, None where it takes any,
+    `last_params` the newest of a run; `changes` has the changed lines of each cell or file that differs from what is
+    deployed, `gate` is the setting for deploys,
     `deployments` the history of what production ran of it; `digest` changes with the code that is shown, None where there is none."""
 
     name: str
@@ -121,7 +121,7 @@ def flow_details(ws: Workspace, flow: str, *, limit: int = 100) -> FlowView:
     Raises:
         FlowValidationError: there is no such flow.
     """
-    # before what is shown is read: what is saved meanwhile counts as another
+    # first: an edit that is saved while the rest is read then counts as another
     digest = ws.home.deployments().digest_of(flow)
     entry = flow_entry(ws, flow)
     runs = ws.runs(flow, limit)
@@ -141,30 +141,30 @@ def flow_details(ws: Workspace, flow: str, *, limit: int = 100) -> FlowView:
         warnings=unsettled_texts(ws.home, Path(entry["path"]), entry["warnings"]),
         steps=_steps(ws, entry["steps"], newest, runs),
         run_id=None if newest is None else newest.run_id,
-        runs=tuple(one if one.source is None else replace(one, source_name=names[one.source]) for one in views),
-        changes=tuple((one.where, one.lines) for one in code_changes(ws.home.deployments(), ws.home, flow)),
+        runs=tuple(view if view.source is None else replace(view, source_name=names[view.source]) for view in views),
+        changes=tuple((change.where, change.lines) for change in code_changes(ws.home.deployments(), ws.home, flow)),
         gate=ws.home.settings_shown().deploy.gate,
-        deployments=tuple(deployment_view(one, flow) for one in ws.deployments(flow)[:MOST_DEPLOYMENTS]),
+        deployments=tuple(deployment_view(row, flow) for row in ws.deployments(flow)[:MOST_DEPLOYMENTS]),
         error=error,
         error_cells=places_of(error),
         digest=digest,
     )
 
 
-def deployment_view(one: Deployment, flow: str) -> DeploymentView:
+def deployment_view(row: Deployment, flow: str) -> DeploymentView:
     """A deployment as a line of the panel's history of a flow, which may have had another name then."""
-    why = "it is what runs" if one.is_live else None if one.is_kept else "it is not kept any more"
-    if one.flow != flow:
-        why = f"the flow was called {one.flow} then"
-    word = "live" if one.is_live else one.word
-    compared = "" if one.compared is None else one.compared.words
+    why = "it is what runs" if row.is_live else None if row.is_kept else "it is not kept any more"
+    if row.flow != flow:
+        why = f"the flow was called {row.flow} then"
+    word = "live" if row.is_live else row.word
+    compared = "" if row.compared is None else row.compared.words
     return DeploymentView(
-        one.id, word, one.at_utc, one.who, changed_words(one), git_words(one), one.note, why, compared
+        row.id, word, row.at_utc, row.who, changed_words(row), git_words(row), row.note, why, compared
     )
 
 
 def run_view(run: Run, warnings: int = 0, now: str | None = None) -> RunView:
-    """A run of the ledger, which warned so often, as a line of the panel's history; its flow is called otherwise `now`."""
+    """A run of the ledger as a line of the panel's history; `now` is the present name of a flow that was renamed."""
     error = run.error or None
     return RunView(
         run_id=run.run_id,
@@ -208,7 +208,7 @@ def run_details(ws: Workspace, run_id: str) -> dict[str, Any]:
 
 
 def _slot_zone(ws: Workspace, run: Run) -> str | None:
-    """The zone of the flow's schedule, in which a run's slot is told; of a flow that is gone that of the workspace."""
+    """The zone in which a run's slot is shown: that of the flow's schedule, or of the workspace where the flow is gone."""
     if run.scheduled_for is None:
         return None
     zones = {flow.name: flow.tz for flow in ws.status().flows}
@@ -217,33 +217,33 @@ def _slot_zone(ws: Workspace, run: Run) -> str | None:
 
 def debug_frames(ws: Workspace) -> list[dict[str, Any]]:
     """What steps saved with `context.debug`, the newest first."""
-    found = []
+    frames = []
     for path in ws.home.local.debug_dir.glob("*__*.json"):
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             facts = json.loads(path.read_text(encoding="utf-8"))["debug"]
             names = ("flow_name", "step_name", "run_id", "source_path", "artifact_kind", "saved_at_utc", "rows")
             saved = str(facts["artifact_path"])
             label = Path(saved).stem.split("__")[3:] or [""]
-            found.append({name: facts.get(name) for name in names} | {"path": saved, "label": label[0]})
-    return sorted(found, key=lambda one: str(one["saved_at_utc"]), reverse=True)
+            frames.append({name: facts.get(name) for name in names} | {"path": saved, "label": label[0]})
+    return sorted(frames, key=lambda frame: str(frame["saved_at_utc"]), reverse=True)
 
 
-_listed: dict[Path, tuple[Any, dict[str, Any]]] = {}
+_listings: dict[Path, tuple[Any, dict[str, Any]]] = {}
 
 
 def flow_entry(ws: Workspace, name: str) -> dict[str, Any]:
-    """What the flow is: as the daemon runs it, else as a child process reads it."""
+    """The facts of a flow: as the daemon runs it, else as a child process reads it."""
     daemon = ws.link.find()
     if daemon is not None:
         return daemon.get("/flow", name=name)
     folder = ws.layout.flow_modules_dir
     facts = file_facts(folder)
-    known = _listed.get(ws.root)
-    if known is None or known[0] != facts:
-        known = _listed[ws.root] = (facts, {entry["name"]: entry for entry in from_child(ws.root, "list")})
-    if name not in known[1]:
-        raise unknown_flow(name, folder, known[1])
-    entry: dict[str, Any] = known[1][name]
+    listing = _listings.get(ws.root)
+    if listing is None or listing[0] != facts:
+        listing = _listings[ws.root] = (facts, {entry["name"]: entry for entry in from_child(ws.root, "list")})
+    if name not in listing[1]:
+        raise unknown_flow(name, folder, listing[1])
+    entry: dict[str, Any] = listing[1][name]
     return entry
 
 
@@ -289,7 +289,7 @@ def _about(entry: Mapping[str, Any], times: str, root: Path) -> tuple[tuple[str,
 
 def _expected(entry: Mapping[str, Any]) -> str:
     calls: list[dict[str, Any]] = [
-        {name: tuple(one) if isinstance(one, list) else one for name, one in call.items()}
+        {name: tuple(value) if isinstance(value, list) else value for name, value in call.items()}
         for call in entry.get("expectations") or ()
     ]
     return expectation_words([Expectation(**call) for call in calls])
@@ -308,7 +308,7 @@ def _steps(ws: Workspace, labels: list[str], newest: Run | None, runs: list[Run]
 def is_on_another_host(output: str, root: Path) -> bool:
     r"""Whether a look at an output that another machine may have named would speak to a host, or to a device, of its choice.
 
-    Such a look is for a person to ask for.
+    Only a person may ask for such a look.
 
     Example:
         >>> here = Path("/srv/ws")

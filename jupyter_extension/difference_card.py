@@ -36,7 +36,7 @@ def _parts_of(difference: Difference, samples: bool) -> Iterator[Part]:
         return
     yield Pairs((("what", difference.text),))
     if difference.changed_values and difference.kind == "table":
-        counts = sorted(difference.changed_values.items(), key=lambda one: -one[1])
+        counts = sorted(difference.changed_values.items(), key=lambda pair: -pair[1])
         rows = [(Code(name), f"{number:,}") for name, number in counts[:MOST_ROWS]]
         yield table(("Column", "Values changed"), rows, right=("Values changed",), total=len(counts))
     if samples:
@@ -53,7 +53,7 @@ def _parts_of(difference: Difference, samples: bool) -> Iterator[Part]:
 
 
 def _details(difference: Difference, samples: bool) -> Iterator[Part]:
-    """What a title does not tell already."""
+    """The samples and parts below a title."""
     if samples:
         yield from sample_tables(difference)
     for name, part in difference.parts.items():
@@ -64,7 +64,7 @@ def _details(difference: Difference, samples: bool) -> Iterator[Part]:
 def sample_tables(difference: Difference) -> Iterator[Part]:
     """Rows that differ, a table for each kind; only columns that differ, numbers aligned, changes in long texts marked."""
     for kind in ("changed", "removed", "added"):
-        rows = [one for one in difference.samples if one.kind == kind]
+        rows = [sample for sample in difference.samples if sample.kind == kind]
         if rows:
             yield _changed(rows) if kind == "changed" else _whole(rows, kind)
 
@@ -82,7 +82,7 @@ def _changed(rows: Sequence[Sample]) -> Part:
         for name in names:
             cells += _pair(*row.differs[name]) if name in row.differs else ("", "")
         shown.append(cells)
-    plain = {name for name in names if all(map(_is_number, chain(*(one.differs.get(name, ()) for one in rows))))}
+    plain = {name for name in names if all(map(_is_number, chain(*(sample.differs.get(name, ()) for sample in rows))))}
     numbers = [f"{name} {side}" for name in names for side in ("before", "after") if name in plain]
     numbers += [name for name in key if all(_is_number(row.key.get(name)) for row in rows)]
     return _rows(columns, shown, numbers, len(all_names) - len(names))
@@ -94,10 +94,10 @@ def _whole(rows: Sequence[Sample], kind: str) -> Part:
     names = all_names[:_MOST_COLUMNS]
     values = [{**row.key, **{name: pair[side] for name, pair in row.differs.items()}} for row in rows]
     shown: list[list[Cell]] = [
-        [Mark(kind, "warn", "cross" if kind == "removed" else "disc"), *(_value(one.get(name)) for name in names)]
-        for one in values
+        [Mark(kind, "warn", "cross" if kind == "removed" else "disc"), *(_value(row.get(name)) for name in names)]
+        for row in values
     ]
-    numbers = [name for name in names if all(_is_number(one.get(name)) for one in values)]
+    numbers = [name for name in names if all(_is_number(row.get(name)) for row in values)]
     return _rows(names, shown, numbers, len(all_names) - len(names))
 
 
@@ -121,14 +121,14 @@ def marked(before: str, after: str) -> tuple[Marked, Marked]:
     """Two texts with the part that differs marked, and of long ones only what is around it.
 
     Example:
-        >>> [one.text for one in marked("Main Street 5", "Main Road 5")]
+        >>> [side.text for side in marked("Main Street 5", "Main Road 5")]
         ['Main [Street] 5', 'Main [Road] 5']
     """
     start = _alike(before, after)
     end = _alike(before[start:][::-1], after[start:][::-1])
     is_long = max(len(before), len(after)) > _LONG
 
-    def of(text: str) -> Marked:
+    def mark(text: str) -> Marked:
         lead, middle, tail = text[:start], text[start : len(text) - end], text[len(text) - end :]
         if is_long:
             lead = f"…{lead[-_AROUND:]}" if len(lead) > _AROUND else lead
@@ -136,19 +136,19 @@ def marked(before: str, after: str) -> tuple[Marked, Marked]:
             middle = beginning(middle, _LONG)
         return Marked(tuple(part for part in ((lead, False), (middle, True), (tail, False)) if part[0]))
 
-    return of(before), of(after)
+    return mark(before), mark(after)
 
 
-def _alike(one: str, other: str) -> int:
-    """How many letters the two begin with alike, by halves: a text may have millions."""
-    known, most = 0, min(len(one), len(other))
-    while known < most:
-        middle = (known + most + 1) // 2
-        if one[known:middle] == other[known:middle]:
-            known = middle
+def _alike(text: str, other: str) -> int:
+    """The length of the common beginning, by bisection: a text may have millions of letters."""
+    length, most = 0, min(len(text), len(other))
+    while length < most:
+        middle = (length + most + 1) // 2
+        if text[length:middle] == other[length:middle]:
+            length = middle
         else:
             most = middle - 1
-    return known
+    return length
 
 
 def _value(value: object) -> Cell:
@@ -172,12 +172,12 @@ def _value(value: object) -> Cell:
 def plan_card(plan: Plan, *, samples: bool) -> Card:
     """What a deploy would change: the code, then the data."""
     facts: tuple[Cell, ...] = (mark_of_plan(plan), *_how(plan))
-    code = (Section(f"Code: {one.where}", (Lines(one.lines),)) for one in plan.cells)
+    code = (Section(f"Code: {cell.where}", (Lines(cell.lines),)) for cell in plan.cells)
     return Card(f"Plan of {plan.flow}", facts, (*_notes(plan), *code, *_data(plan, samples)))
 
 
 def mark_of_plan(plan: Plan) -> Mark:
-    """What the edit mends, else that it fails, else whether it gives the same."""
+    """The mark of a plan: the edit mends something, fails, or gives equal or different data."""
     if plan.mends:
         return Mark(plan.mends, "good", "disc")
     if plan.is_worse:
@@ -186,7 +186,7 @@ def mark_of_plan(plan: Plan) -> Mark:
 
 
 def plan_data_card(plan: Plan, *, samples: bool) -> Card:
-    """What a deploy would do to the data, for who sees the code beside it."""
+    """The changes of a deploy in the data, where the code stands beside the card."""
     return Card("Data", _how(plan), (*_notes(plan), *_data(plan, samples)))
 
 
@@ -196,8 +196,8 @@ def _how(plan: Plan) -> tuple[Cell, ...]:
 
 
 def _notes(plan: Plan) -> Iterator[Part]:
-    yield from (Note(Mark(visible(one.text), "bad", "cross")) for one in plan.errors[:MOST_ROWS])
-    yield from (Note(Mark(f"ran for real: {one.text}", "warn", "triangle")) for one in plan.not_held_back)
+    yield from (Note(Mark(visible(error.text), "bad", "cross")) for error in plan.errors[:MOST_ROWS])
+    yield from (Note(Mark(f"ran for real: {step.text}", "warn", "triangle")) for step in plan.not_held_back)
     yield from (Note(Mark(note, "idle", "ring")) for note in plan.notes)
     if plan.config:
         yield Note(Mark(f"config changed since it was deployed: {', '.join(plan.config)}", "idle", "ring"))
@@ -207,21 +207,21 @@ def _data(plan: Plan, samples: bool) -> Iterator[Part]:
     yield from _compared("Data", plan.objects, samples)
     yield from _compared("Output", plan.outputs, samples)
     if any(source.seen_at_utc for source in plan.sources):
-        rows = [(Code(one.name, one.path or ""), local_time(one.seen_at_utc)) for one in plan.sources[:MOST_ROWS]]
+        rows = [(Code(row.name, row.path or ""), local_time(row.seen_at_utc)) for row in plan.sources[:MOST_ROWS]]
         shown = table(("Source", "Read by production"), rows, total=len(plan.sources))
         yield Section("Sources", (shown,), is_folded=True)
 
 
-def _compared(title: str, found: Mapping[str, Difference], samples: bool) -> Iterator[Part]:
-    """What differs, a part each; what does not in one line."""
-    different = [(name, one) for name, one in found.items() if not one.equal]
-    for name, one in different[:_MOST_PARTS]:
-        told = Mark(visible(f"{name}: {one.text}"), "warn", "triangle")
-        details = tuple(_details(one, samples))
-        yield Section(told, details, is_folded=not samples) if details else Note(told)
+def _compared(title: str, differences: Mapping[str, Difference], samples: bool) -> Iterator[Part]:
+    """A part for each difference; what is equal in one line."""
+    different = [(name, difference) for name, difference in differences.items() if not difference.equal]
+    for name, difference in different[:_MOST_PARTS]:
+        mark = Mark(visible(f"{name}: {difference.text}"), "warn", "triangle")
+        details = tuple(_details(difference, samples))
+        yield Section(mark, details, is_folded=not samples) if details else Note(mark)
     for what, names in (
         ("differ", [name for name, _ in different[_MOST_PARTS:]]),
-        ("equal", [name for name, one in found.items() if one.equal]),
+        ("equal", [name for name, difference in differences.items() if difference.equal]),
     ):
         if names:
             yield Note(Mark(visible(f"{title}, {what}: {first_few(names, MOST_ROWS)}"), *_LOOKS[what]))
@@ -244,24 +244,25 @@ def golden_card(golden: Golden) -> Card:
 
 
 def goldens_card(results: Sequence[GoldenResult], *, samples: bool) -> Card:
-    """Which goldens hold; for those that do not what differs, and what to type when that is right."""
-    bad = [one for one in results if one.is_bad]
+    """Which goldens hold; for the others the difference, and the command that accepts it."""
+    bad = [golden for golden in results if golden.is_bad]
     rows = [
-        (mark_of(one.status), one.flow, Code(one.name), duration_words(one.elapsed_s), one.text)
-        for one in (*bad, *(one for one in results if not one.is_bad))
+        (mark_of(golden.status), golden.flow, Code(golden.name), duration_words(golden.elapsed_s), golden.text)
+        for golden in (*bad, *(golden for golden in results if not golden.is_bad))
     ]
     shown = table(("", "Flow", "Golden", "Time", "What"), rows[: 5 * MOST_ROWS], right=("Time",), total=len(rows))
     parts: list[Part] = [shown]
-    for one in bad[:_MOST_PARTS]:
-        details = tuple(_details(one.difference, samples)) if one.difference is not None else ()
+    for golden in bad[:_MOST_PARTS]:
+        details = tuple(_details(golden.difference, samples)) if golden.difference is not None else ()
         if details:
-            parts.append(Section(Mark(f"{one.flow}/{one.name}", "warn", "triangle"), details, is_folded=not samples))
-    kinds = [one.status for one in results]
+            mark = Mark(f"{golden.flow}/{golden.name}", "warn", "triangle")
+            parts.append(Section(mark, details, is_folded=not samples))
+    kinds = [golden.status for golden in results]
     facts = tuple(
         f"{kinds.count(word)} {word}"
         for word in ("holds", "differs", "failed", "not compared", "updated")
         if word in kinds
     )
-    if any(one.status == "differs" for one in bad):
+    if any(golden.status == "differs" for golden in bad):
         parts.append(Pairs((("when that is right", Code("%flow test --update, data-engine test --update")),)))
     return Card(plural(len(results), "golden"), facts, tuple(parts), tone="warn" if bad else "")

@@ -1,6 +1,6 @@
-"""What a notebook shows for our values: the one place that knows which value becomes which card.
+"""The display of our values in a notebook: which value becomes which card.
 
-What draws a value is imported when the first value of its class is shown: a picture of a flow needs little of the house.
+A card's module is imported when the first value of its class is shown: a picture of a flow needs little of the package.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 
 def bundle(value: Any, *, samples: bool = False) -> dict[str, Any] | None:
-    """`value` as HTML and as text; None for what shows itself as it is.
+    """`value` as HTML and as text; None for a value without a card.
 
     Samples of a comparison are rows of somebody's data. A live notebook shows them, in a widget whose content is not saved;
-    what is saved with the notebook is without, unless `samples` are asked for.
+    the saved output has none, unless `samples` are asked for.
     """
     if isinstance(value, Hint):
         return {"text/plain": _as_typed_here(value.text)}
@@ -50,11 +50,11 @@ def bundle(value: Any, *, samples: bool = False) -> dict[str, Any] | None:
     with_samples = kind.card(value, True)
     if with_samples is None or with_samples == card:
         return shown
-    return shown | _unsaved(html(with_samples))
+    return shown | _widget(html(with_samples))
 
 
 def _as_typed_here(content: str, *, is_html: bool = False) -> str:
-    """The content with its commands as a cell of this notebook takes them; as it is where no cell is."""
+    """The content with its commands as a cell of this notebook takes them; unchanged outside of a notebook."""
     shell = ipython_shell()
     if shell is None or "data-engine " not in content:
         return content
@@ -64,34 +64,34 @@ def _as_typed_here(content: str, *, is_html: bool = False) -> str:
     return in_cell(content, MAGICS if "flow" in shell.magics_manager.magics["line"] else {}, command)
 
 
-def _unsaved(content: str) -> dict[str, Any]:
+def _widget(content: str) -> dict[str, Any]:
     """A widget that shows this HTML; a notebook keeps its id and not its content."""
     from ipywidgets import HTML
 
-    found = HTML(content)._repr_mimebundle_()
-    data: dict[str, Any] = found[0] if isinstance(found, tuple) else found or {}
+    output = HTML(content)._repr_mimebundle_()
+    data: dict[str, Any] = output[0] if isinstance(output, tuple) else output or {}
     return {mime: value for mime, value in data.items() if mime.startswith("application/")}
 
 
 def _kind_of(value: Any) -> _Kind | None:
-    """How a value of ours is shown, None for one that has no card; of a listing by what all its elements are."""
+    """The kind of a value, None where it has no card; of a listing by the class of all its elements."""
     if not isinstance(value, Listing):
-        return next((kind for one in type(value).__mro__ if (kind := _KINDS.get(_name_of(one))) is not None), None)
+        return next((kind for cls in type(value).__mro__ if (kind := _KINDS.get(_name_of(cls))) is not None), None)
     classes = set(map(type, value))
     return _LISTINGS.get(_name_of(classes.pop())) if len(classes) == 1 else None
 
 
-def _name_of(one: type) -> str:
-    return f"{one.__module__}.{one.__qualname__}"
+def _name_of(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def cell_link(error: FlowValidationError) -> str | None:
-    """Where JupyterLab finds the cell an error names, seen from this kernel's notebook; None when that cannot be known."""
+    """The link to the cell that an error names, relative to this kernel's notebook; None where it is not known."""
     place = error.places[0] if isinstance(error, FlowExecutionError) and error.places else None
-    found = current_notebook()
-    if place is None or found is None or found.problem is not None:
+    notebook = current_notebook()
+    if place is None or notebook is None or notebook.problem is not None:
         return None
-    path = found.path.parent / place["notebook"]
+    path = notebook.path.parent / place["notebook"]
     try:
         cells = read_cells(path.read_bytes(), path=path)
     except (OSError, FlowValidationError):
@@ -107,7 +107,7 @@ def _flow(flow: Flow) -> Card:
     settled, live, zone = _whereabouts(flow)
     source = None if settled.trigger is None else settled.trigger.source
     is_there = None if source is None else file_exists(str(source))
-    trouble = _of_no_use(flow)
+    trouble = _trouble_of(flow)
     return flow_card(settled, now_s=time.time(), live=live, zone=zone, is_source_there=is_there, trouble=trouble)
 
 
@@ -145,16 +145,16 @@ def cell_lines(path: Path) -> dict[int, list[str]]:
         return {}
 
 
-def _of_no_use(flow: Flow) -> str | None:
-    """Why a flow drawn in this kernel is none of its workspace: its notebook lies in a subfolder."""
-    found, folder = current_notebook(), authored_folder()
-    if flow.name is not None or found is None or folder is None or found.path.parent == folder:
+def _trouble_of(flow: Flow) -> str | None:
+    """Why a flow of this kernel does not belong to the workspace: its notebook lies in a subfolder."""
+    notebook, folder = current_notebook(), authored_folder()
+    if flow.name is not None or notebook is None or folder is None or notebook.path.parent == folder:
         return None
-    return no_flow_there(found.path.relative_to(folder).as_posix())
+    return no_flow_there(notebook.path.relative_to(folder).as_posix())
 
 
 def _whereabouts(flow: Flow) -> tuple[Flow, FlowStatus | None, str | None]:
-    """The flow with its name, what its daemon says of it, and its workspace's zone: as far as they can be known."""
+    """The flow with its name, its entry in the daemon's status, and its workspace's zone; None where not known."""
     from data_engine.engine.local_workspace import settle_flow, workspace_of
 
     try:
@@ -170,10 +170,10 @@ def _whereabouts(flow: Flow) -> tuple[Flow, FlowStatus | None, str | None]:
             return flow, None, zone
         from data_engine.client import Workspace
 
-        found = Workspace(home.layout.root).status().flows
+        flows = Workspace(home.layout.root).status().flows
     except FlowValidationError:  # a picture needs none of it
         return flow, None, None
-    return flow, next((one for one in found if one.name == flow.name), None), zone
+    return flow, next((entry for entry in flows if entry.name == flow.name), None), zone
 
 
 _MOST_STATEMENTS = 200
@@ -189,8 +189,8 @@ def compile_card(
 ) -> Card:
     """Each statement with whether production takes it and why; warnings before, the module's text after, folded.
 
-    `texts` are the cells' lines by cell number, `deployment` how it stands to what is deployed, `diff` the lines of each
-    cell that went and came since.
+    `texts` are the cells' lines by cell number, `deployment` its state in production, `diff` the lines of each
+    cell that were removed and added since.
     """
     rows: list[tuple[Cell, ...]] = []
     taken = total = 0
@@ -211,8 +211,8 @@ def compile_card(
             )
     parts: list[Part] = []
     for warning in compiled.warnings:
-        told = Mark(f"cell {warning.cell}, line {warning.line}: {warning.message}", "warn", "triangle")
-        parts.append(Note(told, warning.fix or ""))
+        mark = Mark(f"cell {warning.cell}, line {warning.line}: {warning.message}", "warn", "triangle")
+        parts.append(Note(mark, warning.fix or ""))
     if rows:
         columns = ("Cell", "Line", "", "Statement", "Why")
         parts.append(table(columns, rows[:_MOST_STATEMENTS], right=("Cell", "Line"), total=len(rows)))
@@ -236,8 +236,8 @@ def compile_card(
 
 @frozen
 class _Kind:
-    """How values of a class are shown: the function of this package that draws them (`module.function`), and what it is given besides;
-    whether the card names what to type, and may have samples."""
+    """How values of a class are shown: the `function` of this package that makes their card (`module.function`); whether the card
+    names commands, may have samples, or needs the time."""
 
     function: str
     has_hints: bool = False

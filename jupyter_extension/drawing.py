@@ -1,5 +1,4 @@
-"""How everything shown looks, displays and panel alike: the shapes of marks, texts that fit, which nobody can measure before the page does,
-and colours and fonts that look as if they belonged there.
+"""The look of displays and panel: the shapes of marks, texts cut to an estimated width, and the theme's colours and fonts.
 
 Each colour is VS Code's where there is VS Code, else Jupyter's, else light or dark as the system is. VS Code goes first because its
 notebooks define some of Jupyter's names too, and not all of them for the theme that is on.
@@ -26,10 +25,10 @@ _NARROWEST = 0.3
 
 
 def _drawings() -> dict[Shape, str]:
-    """The drawing of each shape. Its home is a module of the panel's that is JSON but for its first two words."""
+    """The drawing of each shape. They stand in a module of the panel, which is JSON after its first two words."""
     module = (Path(__file__).parent / "static" / "shapes.js").read_text(encoding="utf-8")
-    found: dict[Shape, str] = json.loads(module.removeprefix("export default "))
-    return found
+    shapes: dict[Shape, str] = json.loads(module.removeprefix("export default "))
+    return shapes
 
 
 _PATHS = _drawings()
@@ -66,9 +65,7 @@ def fit(text: str, room: float, size: float = 13.0, *, is_mono: bool = False) ->
         >>> fit("Build the yearly summary", 90)
         'Build the y…'
     """
-    most = (
-        int(room / (size * _NARROWEST)) + 2
-    )  # letters that could fit, so that a long text costs no more than a short one
+    most = int(room / (size * _NARROWEST)) + 2  # letters that could fit: a long text costs no more
     text = " ".join(text[: 4 * most].split())[:most]
     if width(text, size, is_mono=is_mono) <= room:
         return text
@@ -95,12 +92,12 @@ def _mono_em(letter: str) -> float:
 
 @frozen
 class Token:
-    """A colour (or font) by what it is for, and the theme's names it is taken from: the first that there is."""
+    """A colour or font by its purpose, and the theme's names for it: the first that exists is taken."""
 
     name: str
     themes: str
     plain: str
-    """Where there is none."""
+    """The value where none exists."""
     dark: str = ""
     """The same where the system is dark, if it differs."""
 
@@ -135,7 +132,7 @@ TOKENS = (
     Token("font", "--vscode-font-family --jp-ui-font-family", "system-ui,sans-serif"),
     Token("mono", "--vscode-editor-font-family --jp-code-font-family", "monospace"),
 )
-"""What is read: the displays have no more."""
+"""The colours and fonts of texts; the displays have no others."""
 
 CONTROLS = (
     Token("link", "--vscode-textLink-foreground --jp-content-link-color", "#1976d2", "#64b5f6"),
@@ -146,11 +143,11 @@ CONTROLS = (
     Token("asks", "--vscode-statusBarItem-errorBackground --jp-warn-color-normal", "#d32f2f"),
     Token("on-asks", "--vscode-statusBarItem-errorForeground", "#fff"),
 )
-"""What is pressed and typed into: the panel's."""
+"""The colours of the panel's controls."""
 
 
 def rules(selector: str, tokens: Sequence[Token] = TOKENS) -> str:
-    """The CSS rules that declare `tokens` as `--de-...` on what `selector` finds.
+    """The CSS rules that declare `tokens` as `--de-...` for `selector`.
 
     Example:
         >>> rules("p", [Token("back", "--vscode-editor-background", "white", "black")])

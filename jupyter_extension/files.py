@@ -1,4 +1,4 @@
-"""What the panel shows of a flow's source files: how many of which kind, those a search finds, and what can be done with each.
+"""The source files of a flow as the panel shows them: counts by kind, the matches of a search, and what can be done with each.
 
 While no daemon runs a process of its own lists them, as `python -m jupyter_extension.files`: reading a flow may run its author's code.
 """
@@ -36,7 +36,7 @@ _OF_THE_FLOW = {
     NotDeployed.kind: "waits until its flow is deployed",
     Disabled.kind: "waits until its flow is enabled",
 }
-"""What holds of all files stands above them, with all that is known of it."""
+"""Reasons that hold of all files: the page shows them in full above the list."""
 _GONE = "the file is not there any more"
 _AWAY = _OF_THE_FLOW[Unreachable.kind]
 
@@ -69,8 +69,8 @@ class AlikeView:
 
 @frozen
 class FilesView:
-    """The files that were asked for; many that wait alike are one of `alike`. `groups` are kind, word and count of those there are, `total` counts all, `found` those
-    that pass; `notes` hold of all of them. `progress` is in words and as a share (0 to 1) how far a pass is."""
+    """The files of a request; many that wait alike are one entry of `alike`. `groups` are kind, word and count; `total` counts all, `found`
+    the matches; `notes` hold of all. `progress` (words) and `share` (0 to 1) say how far a pass is."""
 
     flow: str
     total: int
@@ -85,18 +85,18 @@ class FilesView:
 
 
 def flow_files(ws: Workspace, flow: str, *, search: str, group: str, limit: int) -> FilesView:
-    """The files of a flow, as the daemon judges them, or as a look by a process of ours shows them.
+    """The files of a flow, as the daemon judges them, else as a child process reads them.
 
     Raises:
         FlowValidationError: no such flow; the folder cannot be looked through.
     """
-    asked = {"flow": flow, "search": search, "group": group if group in GROUPS else "", "limit": limit}
+    request = {"flow": flow, "search": search, "group": group if group in GROUPS else "", "limit": limit}
     daemon = ws.link.find()
     if daemon is not None:
-        told = daemon.get("/files", LONG_S, **asked)
+        answer = daemon.get("/files", LONG_S, **request)
     else:
-        told = reader.ask(asked | {"root": str(ws.root)}, timeout_s=LONG_S)
-    return files_view(SourceFiles.read(told))
+        answer = reader.ask(request | {"root": str(ws.root)}, timeout_s=LONG_S)
+    return files_view(SourceFiles.read(answer))
 
 
 def files_view(listed: SourceFiles) -> FilesView:
@@ -116,8 +116,8 @@ def files_view(listed: SourceFiles) -> FilesView:
         total=total,
         groups=tuple((group, _WORDS[group], counts[group]) for group in GROUPS if counts[group]),
         found=listed.found,
-        files=tuple(_file(one) for one in listed.files),
-        alike=tuple(AlikeView(one.why.mark(""), _reason(one.why), one.count) for one in listed.alike),
+        files=tuple(_file(file) for file in listed.files),
+        alike=tuple(AlikeView(group.why.mark(""), _reason(group.why), group.count) for group in listed.alike),
         notes=listed.notes,
         progress=progress,
         share=share,
@@ -129,27 +129,27 @@ def _reason(why: Reason, cause: Mapping[str, Any] | None = None) -> str:
     return _OF_THE_FLOW.get(why.kind) or short_reason(why, cause)
 
 
-def _file(one: SourceStatus) -> FileView:
-    reason = _reason(one.why, one.cause)
-    mark = one.why.mark(reason)
-    if isinstance(one.why, Done) and one.why.by_earlier:
+def _file(file: SourceStatus) -> FileView:
+    reason = _reason(file.why, file.cause)
+    mark = file.why.mark(reason)
+    if isinstance(file.why, Done) and file.why.by_earlier:
         reason += "; Backfill, all files, runs it again"
-    if one.group == "gone":
+    if file.group == "gone":
         mark = Mark(reason, "warn", "bar", mark.kind)
-    elif isinstance(one.why, Running):
-        reason = one.group if one.group == "running" else "next in line"
-        mark = Mark(reason, "live", "play" if one.group == "running" else "half", mark.kind)
+    elif isinstance(file.why, Running):
+        reason = file.group if file.group == "running" else "next in line"
+        mark = Mark(reason, "live", "play" if file.group == "running" else "half", mark.kind)
     return FileView(
-        path=one.path,
-        name=one.name,
+        path=file.path,
+        name=file.name,
         mark=mark,
         reason=reason,
-        why=one.why.as_dict(),
-        last=None if one.status is None else mark_of(one.status),
-        last_at_utc=one.at_utc,
-        run_id=one.run_id,
-        retry=None if one.group == "held" else "it is not held",
-        read=_GONE if one.group == "gone" else _AWAY if one.group == "away" else None,
+        why=file.why.as_dict(),
+        last=None if file.status is None else mark_of(file.status),
+        last_at_utc=file.at_utc,
+        run_id=file.run_id,
+        retry=None if file.group == "held" else "it is not held",
+        read=_GONE if file.group == "gone" else _AWAY if file.group == "away" else None,
     )
 
 
@@ -167,8 +167,8 @@ def read_files(request: Mapping[str, Any]) -> dict[str, Any]:
     root = str(request["root"])
     facts = OfflineFacts(Workspace(root).home)
     lists = _lists.setdefault(root, FileLists(facts))
-    asked = {name: request[name] for name in ("search", "group", "limit")}
-    return lists.page(facts.facts(), str(request["flow"]), **asked).as_dict()
+    options = {name: request[name] for name in ("search", "group", "limit")}
+    return lists.page(facts.facts(), str(request["flow"]), **options).as_dict()
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ class Line:
 
     @property
     def is_lost(self) -> bool:
-        """Whether it uses what nobody saved."""
+        """Whether it uses an object that no step saved."""
         return bool(self.uses) and self.origin is None
 
     @property
@@ -76,7 +76,7 @@ def flow_card(
 ) -> Card:
     """The picture of `flow`; `live` is its entry in the daemon's status, None when no daemon runs.
 
-    What the flow is is drawn of the notebook; what `live` tells is production's, and marked so. `zone` is the one of the
+    The flow is drawn as the notebook has it; what `live` says is production's, and marked so. `zone` is that of the
     workspace, for schedules that name none; a source that is not there is marked, None where that is not known. `trouble` is
     why it cannot be a flow of the workspace.
 
@@ -175,10 +175,10 @@ def _step_words(step: StepSpec) -> str:
 def _next_lines(flow: Flow, now_s: float, live: FlowStatus | None, zone: str | None) -> Iterator[Line]:
     trigger = flow.trigger or Manual()
     if live is None:
-        if not isinstance(trigger, Manual):  # that it runs by hand is told of its trigger
+        if not isinstance(trigger, Manual):  # its trigger says that it runs by hand
             yield Line("next", "", _next_without_daemon(trigger, now_s, zone))
         return
-    if live.deployment_status.kind == "not_deployed":  # production has nothing to tell of it
+    if live.deployment_status.kind == "not_deployed":  # production knows nothing of it
         words = "by hand, once it is deployed" if isinstance(trigger, Manual) else "once it is deployed"
         yield Line("next", "", words, state=mark_of("not deployed"))
         return
@@ -212,8 +212,7 @@ def _next_without_daemon(trigger: Poll | Schedule, now_s: float, zone: str | Non
     slot_s = slots.next(now_s)
     if slot_s is None:
         return "no further time"
-    at = slot_words([slot_s], slots.zone)
-    return f"{at}, if it is deployed and the engine is on by then"
+    return f"{slot_words([slot_s], slots.zone)}, if it is deployed and the engine is on by then"
 
 
 _NAMES = {
@@ -291,33 +290,33 @@ def _svg(title: str, lines: Sequence[Line], words: str) -> str:
     steps = [words for line, words in zip(lines, shown, strict=True) if line.is_step]
     columns: list[float] = [left]
     for part in ("text", "detail", "uses"):
-        widest = max((getattr(one, f"{part}_wide") for one in steps), default=0.0)
+        widest = max((getattr(texts, f"{part}_wide") for texts in steps), default=0.0)
         columns.append(columns[-1] + widest + (_GAP if widest else 0))
     ends, parts = [left + 100.0], []
-    for row, (line, one) in enumerate(zip(lines, shown, strict=True)):
+    for row, (line, texts) in enumerate(zip(lines, shown, strict=True)):
         y = row * _ROW + _ROW / 2
         parts.append(_node(line, trunk, y))
         x: float = left
         if line.kind in _OF_RUNS:
             parts.append(_text(x, y, _NAMES[line.kind], "de-d"))
             x += _LABEL_WIDE
-        parts.append(_text(x, y, one.text, "de-h" if line.is_step else "", line.text))
-        x += one.text_wide + _GAP
+        parts.append(_text(x, y, texts.text, "de-h" if line.is_step else "", line.text))
+        x += texts.text_wide + _GAP
         if line.state is not None:
             parts.append(shape_svg(line.state, x - 8, y - 6) + _text(x + 10, y, line.state.word, "de-d"))
             x += 10 + width(line.state.word, 12) + _GAP
-        if one.detail:
+        if texts.detail:
             x = columns[1] if line.is_step else x
-            parts.append(_text(x, y, one.detail, "de-d", line.detail))
-            x += one.detail_wide + _GAP
-        if one.uses:
+            parts.append(_text(x, y, texts.detail, "de-d", line.detail))
+            x += texts.detail_wide + _GAP
+        if texts.uses:
             x = columns[2]
-            parts.append(_uses(x, y, one.uses, line))
-            x += one.uses_wide + _GAP
-        if one.saves:
+            parts.append(_uses(x, y, texts.uses, line))
+            x += texts.uses_wide + _GAP
+        if texts.saves:
             x = columns[3]
-            parts.append(_chip(x, y, one.saves, line.saves))
-            x += _chip_wide(one.saves) + _GAP
+            parts.append(_chip(x, y, texts.saves, line.saves))
+            x += _chip_wide(texts.saves) + _GAP
         if line.again:
             parts.append(_text(x - 12, y, line.again, "de-d de-b"))
             x += width(line.again, 12) + _GAP - 12

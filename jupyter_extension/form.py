@@ -1,4 +1,4 @@
-"""The form of a flow in a notebook: a field for each parameter, and a button that previews with what is in them."""
+"""The form of a flow in a notebook: a field for each parameter, and a button that previews with their values."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ class FlowForm(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def __init__(self, flow: Flow, *, use: str | None = None, source: Any = None) -> None:
         self.flow, self._use, self._source = flow, use, source
         parameters = () if flow.parameters is None else flow.parameters.fields
-        self.fields: dict[str, Any] = {one.name: _field(one) for one in parameters}
+        self.fields: dict[str, Any] = {parameter.name: _field(parameter) for parameter in parameters}
         self._first = {name: field.value for name, field in self.fields.items()}
-        self.said = widgets.HTML()
+        self.message = widgets.HTML()
         self.shown = widgets.Output()
         self.button = widgets.Button(description="Preview", button_style="primary", tooltip="Preview with these values")
         self.button.on_click(lambda button: self.preview())
         rows: list[Any] = []
-        for one in parameters:
-            rows.append(self.fields[one.name])
-            if one.help:
-                rows.append(widgets.HTML(f'<small style="margin-left:168px;opacity:.75">{escape(one.help)}</small>'))
-        super().__init__([*rows, self.button, self.said, self.shown])
+        for name, text in ((parameter.name, parameter.help) for parameter in parameters):
+            rows.append(self.fields[name])
+            if text:
+                rows.append(widgets.HTML(f'<small style="margin-left:168px;opacity:.75">{escape(text)}</small>'))
+        super().__init__([*rows, self.button, self.message, self.shown])
 
     @property
     def values(self) -> dict[str, Any]:
-        """What is in the fields that somebody has changed, for `params=`."""
+        """The values of the changed fields, for `params=`."""
         return {
             name: field.value
             for name, field in self.fields.items()
@@ -57,8 +57,8 @@ class FlowForm(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         }
 
     def preview(self) -> None:
-        """Preview the flow with these values, and show the object below; a mistake is told in a line."""
-        self.said.value = ""
+        """Preview the flow with these values, and show the object below; an error is shown in a line."""
+        self.message.value = ""
         self.button.disabled = True
         try:
             self.shown.clear_output(wait=True)
@@ -66,12 +66,9 @@ class FlowForm(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 value = self.flow.preview(use=self._use, source=self._source, params=self.values)
                 display(value)  # type: ignore[no-untyped-call]
         except FlowValidationError as error:
-            self._say(error)
+            self.message.value = f'<div role="alert"><b>{escape(error.what)}</b><br>{escape(error.fix or "")}</div>'
         finally:
             self.button.disabled = False
-
-    def _say(self, error: FlowValidationError) -> None:
-        self.said.value = f'<div role="alert"><b>{escape(error.what)}</b><br>{escape(error.fix or "")}</div>'
 
 
 def form(flow: Any, *, use: str | None = None, source: Any = None) -> FlowForm | None:
@@ -79,17 +76,18 @@ def form(flow: Any, *, use: str | None = None, source: Any = None) -> FlowForm |
     return FlowForm(flow, use=use, source=source) if isinstance(flow, Flow) else None
 
 
-def _field(one: Parameter) -> Any:
-    described = {"description": one.title, "tooltip": one.help, "layout": _WIDE, "style": _STYLE}
-    if one.kind == "Secret":
-        state = "is on this machine" if has_secret(one.name) else f"is missing: data-engine secret set {one.name}"
-        return widgets.HTML(value=f"the secret {escape(one.name)} {escape(state)}", **described)
-    if one.kind == "bool" and not (one.is_list or one.is_optional):
-        return widgets.Checkbox(value=bool(one.default), indent=True, **described)
-    if one.choices and not one.is_list:
-        options = [*([("", "")] if one.is_optional or not one.has_default else []), *((c, c) for c in one.choices)]
-        return widgets.Dropdown(options=options, value=one.default or options[0][1], **described)
-    return widgets.Text(value=text_of(one.default), placeholder=one.type, continuous_update=True, **described)
+def _field(field: Parameter) -> Any:
+    common = {"description": field.title, "tooltip": field.help, "layout": _WIDE, "style": _STYLE}
+    if field.kind == "Secret":
+        state = "is on this machine" if has_secret(field.name) else f"is missing: data-engine secret set {field.name}"
+        return widgets.HTML(value=f"the secret {escape(field.name)} {escape(state)}", **common)
+    if field.kind == "bool" and not (field.is_list or field.is_optional):
+        return widgets.Checkbox(value=bool(field.default), indent=True, **common)
+    if field.choices and not field.is_list:
+        blank = [("", "")] if field.is_optional or not field.has_default else []
+        options = [*blank, *((choice, choice) for choice in field.choices)]
+        return widgets.Dropdown(options=options, value=field.default or options[0][1], **common)
+    return widgets.Text(value=text_of(field.default), placeholder=field.type, continuous_update=True, **common)
 
 
 def text_of(value: Any) -> str:

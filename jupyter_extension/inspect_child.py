@@ -1,5 +1,5 @@
-"""A process that looks into files for the panel, kept warm between questions and ended when nobody asks any more, and what it does: one
-JSON request a line on standard input, one JSON answer a line out.
+"""A child process that reads files for the panel, kept between requests and ended when idle: one JSON request a line on standard
+input, one JSON answer a line on standard output.
 
 It may hang where nothing can end it, on a drive that does not answer: it is then left alone, and a new one answers.
 """
@@ -32,8 +32,8 @@ _COMMAND = (sys.executable, "-P", "-m", "jupyter_extension.inspector")
 
 
 class InspectChild:
-    """One child process, of `command`. A question waits for the one before it, and ends it when that has taken `patience_s`
-    already; without patience it waits as long as that one may."""
+    """One child process, of `command`. A request waits for the one before it, and ends that one after `patience_s`; without
+    patience it waits until that one ends."""
 
     def __init__(self, command: Sequence[str] = _COMMAND, *, patience_s: float | None = PATIENCE_S) -> None:
         self._command = command
@@ -79,15 +79,14 @@ class InspectChild:
                     where=str(request.get("path") or request.get("flow")),
                     fix="sort or filter less, or open the file in a cell",
                 )
-            found = json.loads(line)
-            if found.get("is_last"):  # it took too much memory
+            answer = json.loads(line)
+            if answer.get("is_last"):  # it took too much memory
                 self.close()
             else:
                 self._rest()
-        if "error" in found:
-            parts = found["error"]
-            raise error_of(parts)
-        result: dict[str, Any] = found["result"]
+        if "error" in answer:
+            raise error_of(answer["error"])
+        result: dict[str, Any] = answer["result"]
         return result
 
     def close(self) -> None:
@@ -101,7 +100,7 @@ class InspectChild:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_END_S)
             self._stuck.append(process)
-        self._stuck = [one for one in self._stuck if one.poll() is None]
+        self._stuck = [child for child in self._stuck if child.poll() is None]
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._timer is not None:
@@ -137,7 +136,7 @@ class InspectChild:
 
 
 def _read_lines(pipe: IO[bytes], lines: SimpleQueue[bytes]) -> None:
-    """Each line the child writes, and b"" at its end; in a thread of its own, which a child that hangs holds up alone."""
+    """Put each line of the child, and b"" at its end, into `lines`; in a thread of its own, which alone waits for a child that hangs."""
     with pipe:
         while line := pipe.readline():
             lines.put(line)
@@ -146,7 +145,7 @@ def _read_lines(pipe: IO[bytes], lines: SimpleQueue[bytes]) -> None:
 
 _child = InspectChild()
 _exports = InspectChild(patience_s=None)
-"""Writes workbooks, which may take minutes, while the other one goes on answering."""
+"""Writes workbooks, which may take minutes, while `_child` goes on answering."""
 
 atexit.register(_child.close)
 atexit.register(_exports.close)
@@ -173,7 +172,7 @@ def most_memory_bytes() -> int:
 def serve(
     answer: Callable[[Mapping[str, Any]], Mapping[str, Any]], *, failed: str, most_bytes: int | None = None
 ) -> None:
-    """Answer requests until standard input ends. `failed` begins what is said of an error that nobody foresaw. A request that takes
+    """Answer requests until standard input ends. `failed` begins the message of an unexpected error. A request that takes
     more memory than `most_bytes` is refused, and ends the process, which alone gives it back.
     """
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
@@ -181,14 +180,14 @@ def serve(
     if most_bytes is not None:
         threading.Thread(target=_end_when_full, args=(answers, most_bytes), name="memory", daemon=True).start()
     for line in sys.stdin:
-        found: dict[str, Any]
+        response: dict[str, Any]
         try:
-            found = {"result": answer(json.loads(line))}
+            response = {"result": answer(json.loads(line))}
         except FlowValidationError as error:
-            found = {"error": error.as_dict()}
+            response = {"error": error.as_dict()}
         except Exception as error:
-            found = {"error": {"what": f"{failed}: {type(error).__name__}: {error}", "where": None, "fix": None}}
-        answers.write(json.dumps(found, ensure_ascii=True) + "\n")
+            response = {"error": {"what": f"{failed}: {type(error).__name__}: {error}", "where": None, "fix": None}}
+        answers.write(json.dumps(response, ensure_ascii=True) + "\n")
 
 
 def _end_when_full(answers: TextIO, most_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""Looks into output files in a process of its own: a page of rows at a time, sorted and filtered by Polars.
+"""Reads output files in a process of its own: a page of rows at a time, sorted and filtered by Polars.
 
 Run as `python -m jupyter_extension.inspector`; see `inspect_child` for how it is asked.
 """
@@ -41,9 +41,9 @@ _TEXT = (".txt", ".log", ".md", ".yaml", ".yml", ".xml", ".html", ".sql", ".py",
 _LONGEST = 500
 _SAMPLE_ROWS = 100
 _COPIES = 3
-"""So often a table is in memory while it is sorted."""
-_kept: dict[str, tuple[int, pl.DataFrame]] = {}
-"""The page that was asked for last, by what it was asked with."""
+"""So many copies of a table are in memory while it is sorted."""
+_pages: dict[str, tuple[int, pl.DataFrame]] = {}
+"""The last page, by its request."""
 
 
 def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,23 +62,23 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     """
     import polars as pl
 
-    if wanted := request.get("part"):
-        return part(str(wanted["name"]), int(wanted["offset"]))
+    if piece := request.get("part"):
+        return part(str(piece["name"]), int(piece["offset"]))
     text = str(request["path"])
     if text[:4].replace("\\", "/") == "//./":  # on Windows a pipe answers when it is looked for
         raise FlowValidationError(
             f"{text} is a device; only regular files are shown", where=text, fix="choose an output file of a flow"
         )
     path = Path(text)
-    looked = _looked_at(path)
-    facts = {"path": str(path), "name": path.name, "size_bytes": looked.st_size}
+    state = _state_of(path)
+    facts = {"path": str(path), "name": path.name, "size_bytes": state.st_size}
     suffix = path.suffix.lower()
     if suffix not in (*TABLES, *EXCEL) and not path.is_dir():
         return facts | _text(path, suffix, wants_code=bool(request.get("code")))
     try:
         frame, sheets = scan(path, request.get("sheet"))
         schema = frame.collect_schema()
-        chosen = frame.filter(*(condition(schema, one) for one in request.get("filters") or ()))
+        chosen = frame.filter(*(condition(schema, entry) for entry in request.get("filters") or ()))
         if request.get("code"):
             return facts | {"kind": "code", "code": _code(path, schema, request, sheets)}
         if column := request.get("distinct"):
@@ -86,13 +86,11 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
         if request.get("export"):
             _require_room(chosen, schema, request)
             return facts | export(_ordered(chosen, schema, request), _no_type_in_a_sheet(schema))
-        key = json.dumps(
-            [str(path), looked.st_mtime_ns, looked.st_size, {name: request.get(name) for name in _OF_PAGE}]
-        )
+        key = json.dumps([str(path), state.st_mtime_ns, state.st_size, {name: request.get(name) for name in _OF_PAGE}])
         if path.is_dir():
-            _kept.pop(key, None)  # a file below it may have changed
+            _pages.pop(key, None)  # a file below it may have changed
         if (cells := request.get("copy")) is not None:
-            return facts | _copied(_page(chosen, schema, request, key)[1], cells)
+            return facts | _cell_text(_page(chosen, schema, request, key)[1], cells)
         return (
             facts
             | {
@@ -117,10 +115,10 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
 _OF_PAGE = ("sheet", "sort", "filters", "offset", "limit")
 
 
-def _looked_at(path: Path) -> os.stat_result:
-    """What is known of a file or folder that may be opened; its name may come from another machine."""
+def _state_of(path: Path) -> os.stat_result:
+    """The state of a regular file or a folder; its name may come from another machine."""
     try:
-        found = path.stat()
+        state = path.stat()
     except FileNotFoundError:
         fix = "check its folder and its name; what a flow wrote comes again when the flow runs again"
         raise FlowValidationError(f"there is no file {path}", where=str(path), fix=fix) from None
@@ -130,10 +128,10 @@ def _looked_at(path: Path) -> os.stat_result:
             where=str(path),
             fix="check the path and its links",
         ) from error
-    if stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode):
-        return found
+    if stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode):
+        return state
     kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
-    kind = kinds.get(stat.S_IFMT(found.st_mode), "not a regular file")
+    kind = kinds.get(stat.S_IFMT(state.st_mode), "not a regular file")
     raise FlowValidationError(
         f"{path} is {kind}; only regular files are shown", where=str(path), fix="choose an output file of a flow"
     )
@@ -150,18 +148,18 @@ def _ordered(frame: pl.LazyFrame, schema: pl.Schema, request: Mapping[str, Any])
 def _code(path: Path, schema: pl.Schema, request: Mapping[str, Any], sheets: list[str]) -> str:
     """The cell that makes the table as it is shown: read, filtered and sorted."""
     lines = [reading_code(path, sheets[0] if sheets else None)]
-    conditions = [condition_code(schema, one) for one in request.get("filters") or ()]
-    lines += [f".filter({one})" for one in conditions]
+    conditions = [condition_code(schema, entry) for entry in request.get("filters") or ()]
+    lines += [f".filter({text})" for text in conditions]
     sort = [(str(name), bool(down)) for name, down in request.get("sort") or () if name in schema]
     if sort:
         names, downs = zip(*sort, strict=True)
         lines.append(f".sort({list(names)!r}, descending={list(downs)!r}, nulls_last=True)")
-    made = lines[0] if len(lines) == 1 else "(\n    " + "\n    ".join(lines) + "\n)"
-    needs = ["import json"] if any(NESTED in one for one in conditions) else []
-    needs += ["from pathlib import Path"] if "Path(" in made else []
+    table = lines[0] if len(lines) == 1 else "(\n    " + "\n    ".join(lines) + "\n)"
+    needs = ["import json"] if any(NESTED in text for text in conditions) else []
+    needs += ["from pathlib import Path"] if "Path(" in table else []
     if request["code"] == "quak":
-        return "\n".join([*needs, "import polars as pl", "import quak", "", f"quak.Widget({made})"])
-    return "\n".join([*needs, "import polars as pl", "", made])
+        return "\n".join([*needs, "import polars as pl", "import quak", "", f"quak.Widget({table})"])
+    return "\n".join([*needs, "import polars as pl", "", table])
 
 
 def _no_type_in_a_sheet(schema: pl.Schema) -> dict[str, pl.Expr]:
@@ -180,19 +178,18 @@ def _page(frame: pl.LazyFrame, schema: pl.Schema, request: Mapping[str, Any], ke
     """How many rows pass, and those of the page; the last page is kept, because its chunks are asked for one after another."""
     import polars as pl
 
-    if key not in _kept:
+    if key not in _pages:
         offset = max(int(request.get("offset", 0)), 0)
         limit = min(max(int(request.get("limit", 200)), 1), MOST_ROWS)
         _require_room(frame, schema, request, offset + limit)
         total, page = pl.collect_all([frame.select(pl.len()), _ordered(frame, schema, request).slice(offset, limit)])
-        _kept.clear()
-        _kept[key] = (int(total.item()), page)
-    return _kept[key]
+        _pages.clear()
+        _pages[key] = (int(total.item()), page)
+    return _pages[key]
 
 
 def _require_room(frame: pl.LazyFrame, schema: pl.Schema, request: Mapping[str, Any], rows: int | None = None) -> None:
-    """Return when so many rows, by default all, and what they are sorted by fit into the memory they may take: a small file can hold
-    gigabytes of texts.
+    """Require that so many rows, by default all, fit into memory with their sort keys: a small file can hold gigabytes of texts.
 
     Raises:
         FlowValidationError: they do not.
@@ -204,8 +201,8 @@ def _require_room(frame: pl.LazyFrame, schema: pl.Schema, request: Mapping[str, 
         return
     sample = frame.head(_SAMPLE_ROWS).collect()
     total = len(sample) if len(sample) < _SAMPLE_ROWS else int(frame.select(pl.len()).collect().item())
-    kept = total if rows is None else min(rows, total)
-    bytes_needed = (sample.estimated_size() * kept + sample.select(keys).estimated_size() * total) / max(len(sample), 1)
+    rows = total if rows is None else min(rows, total)
+    bytes_needed = (sample.estimated_size() * rows + sample.select(keys).estimated_size() * total) / max(len(sample), 1)
     if bytes_needed > most_memory_bytes() / _COPIES:
         raise FlowValidationError(
             f"{total:,} rows take about {bytes_needed / 2**30:.1f} GB of memory, more than the panel takes for a table",
@@ -229,7 +226,7 @@ def _chunk(schema: pl.Schema, request: Mapping[str, Any], total: int, page: pl.D
     }
 
 
-def _copied(page: pl.DataFrame, cells: Mapping[str, Any]) -> dict[str, Any]:
+def _cell_text(page: pl.DataFrame, cells: Mapping[str, Any]) -> dict[str, Any]:
     """Cells as text, whole: a line for each row, with tabs between the columns, as a spreadsheet takes them."""
     import polars as pl
 
@@ -286,7 +283,7 @@ def _text(path: Path, suffix: str, *, wants_code: bool = False) -> dict[str, Any
     descriptor = os.open(path, os.O_RDONLY | NO_WAIT)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            _looked_at(path)  # it was another one a moment ago
+            _state_of(path)  # it was another file a moment ago
         data = file.read(MOST_TEXT_BYTES + 1)
     if suffix not in (*_TEXT, ".json") and b"\0" in data[:4096]:
         return {"kind": "note", "note": f"{suffix or 'this kind of file'} cannot be previewed here"}
@@ -300,7 +297,7 @@ def _text(path: Path, suffix: str, *, wants_code: bool = False) -> dict[str, Any
 NESTED = (
     'lambda item: json.dumps(item.to_list() if hasattr(item, "to_list") else item, default=str, ensure_ascii=False)'
 )
-"""How a list or a struct reads."""
+"""The code that writes a list or a struct as text."""
 
 _TEXT_OPS = {
     "equals": "{lower} == {text!r}",
@@ -314,7 +311,7 @@ _ORDER_OPS = (">=", "<=", ">", "<")
 OPS = (*_TEXT_OPS, *_ORDER_OPS, "in", "blank", "not blank")
 
 
-def condition_code(schema: pl.Schema, one: Mapping[str, Any]) -> str:
+def condition_code(schema: pl.Schema, entry: Mapping[str, Any]) -> str:
     """The expression of one filter, {column, op, value}. Text ignores case and is no pattern.
 
     Raises:
@@ -325,7 +322,7 @@ def condition_code(schema: pl.Schema, one: Mapping[str, Any]) -> str:
         >>> condition_code(pl.Schema({"amount": pl.Int64}), {"column": "amount", "op": ">=", "value": "3"})
         "pl.col('amount') >= 3"
     """
-    name, op, value = str(one.get("column")), str(one.get("op")), one.get("value")
+    name, op, value = str(entry.get("column")), str(entry.get("op")), entry.get("value")
     if name not in schema:
         raise FlowValidationError(f"there is no column {name!r}", where="the filter", fix="choose another column")
     column = f"pl.col({name!r})"
@@ -366,8 +363,8 @@ def _number(text: str, column: str) -> int | float:
     raise FlowValidationError(what, where=f"filter of {column}", fix="give a number such as -12.5")
 
 
-def condition(schema: pl.Schema, one: Mapping[str, Any]) -> pl.Expr:
-    """The filter itself, of its code.
+def condition(schema: pl.Schema, entry: Mapping[str, Any]) -> pl.Expr:
+    """The expression of a filter, from its code.
 
     Raises:
         FlowValidationError: as `condition_code`.
@@ -375,20 +372,20 @@ def condition(schema: pl.Schema, one: Mapping[str, Any]) -> pl.Expr:
     import polars as pl
 
     names = {"pl": pl, "json": json, "__builtins__": {"str": str, "hasattr": hasattr}}
-    found: pl.Expr = eval(condition_code(schema, one), names)  # values stand in it as Python literals only
-    return found
+    expression: pl.Expr = eval(condition_code(schema, entry), names)  # values stand in it as Python literals only
+    return expression
 
 
 SHEET_ROWS = 1_048_575
-"""What a sheet of Excel holds below its header."""
+"""Rows of an Excel sheet below its header."""
 
 PART_BYTES = 4 * 1024 * 1024
 _FITTED_ROWS = 10_000
 
 
 def export(frame: pl.LazyFrame, as_text: Mapping[str, pl.Expr], *, sheet_rows: int = SHEET_ROWS) -> dict[str, Any]:
-    """Write the rows; `as_text` are the columns a sheet has no type for, and of what a sheet would round it has the text too. The answer
-    names the file, for `part`.
+    """Write the rows as a workbook; the answer names the file, for `part`. `as_text` are the columns that a sheet has no type for;
+    numbers that a sheet would round become texts, too.
 
     Raises:
         FlowValidationError: a text is too long for a cell, or two columns are one to Excel.
@@ -402,12 +399,12 @@ def export(frame: pl.LazyFrame, as_text: Mapping[str, pl.Expr], *, sheet_rows: i
     parts = {f"Sheet{number}": rows.slice(first, sheet_rows) for number, first in enumerate(firsts, 1)}
     write_sheets(parts, scratch() / name, autofit=len(rows) <= _FITTED_ROWS)
     sheets = len(parts)
-    said = f"Saved {plural(len(rows), 'row')}" + (f" in {sheets} sheets." if sheets > 1 else ".")
-    return {"kind": "file", "name": name, "size_bytes": (scratch() / name).stat().st_size, "said": said}
+    message = f"Saved {plural(len(rows), 'row')}" + (f" in {sheets} sheets." if sheets > 1 else ".")
+    return {"kind": "file", "name": name, "size_bytes": (scratch() / name).stat().st_size, "said": message}
 
 
 def part(name: str, offset: int) -> dict[str, Any]:
-    """The next bytes of a workbook that was written, in base64; the last ones take it away.
+    """The next bytes of a workbook that was written, in base64; the last ones remove it.
 
     Raises:
         FlowValidationError: there is no such file any more.

@@ -1,4 +1,4 @@
-"""What a kernel has from `%load_ext data_engine` on; the rest of `%flow` is imported when it is first used."""
+"""The kernel's part of `%load_ext data_engine`; the rest of `%flow` is imported at its first use."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def load(shell: Any) -> None:
 
 
 def unload(shell: Any) -> None:
-    """Take `%flow` away again; does nothing where it is not."""
+    """Remove `%flow`; without it nothing happens."""
     shell.magics_manager.magics["line"].pop(_NAME, None)
     matchers = shell.Completer.custom_matchers
-    matchers[:] = [one for one in matchers if getattr(one, "matcher_identifier", None) != IDENTIFIER]
-    for one in (tell_wrong_build, note_changes):
-        if one in shell.events.callbacks["post_run_cell"]:
-            shell.events.unregister("post_run_cell", one)
+    matchers[:] = [matcher for matcher in matchers if getattr(matcher, "matcher_identifier", None) != IDENTIFIER]
+    for hook in (tell_wrong_build, note_changes):
+        if hook in shell.events.callbacks["post_run_cell"]:
+            shell.events.unregister("post_run_cell", hook)
 
 
 def note_changes(result: Any) -> None:
@@ -50,13 +50,13 @@ def note_changes(result: Any) -> None:
 
 
 def tell_wrong_build(result: Any) -> None:
-    """Say below a cell that `build` is wrong as the cell binds it: no flow would come of the notebook."""
+    """Print below a cell that its `build` is wrong: the notebook would give no flow."""
     text = getattr(result.info, "raw_cell", None) or ""
     if "build" not in text:
         return
     try:
         body = ast.parse(text).body
-    except (SyntaxError, ValueError):  # magics, or a mistake that Python has told of
+    except (SyntaxError, ValueError):  # magics, or a mistake that Python reports
         return
     from data_engine.notebook.build_function import trouble_of_build
 
@@ -71,7 +71,7 @@ def _overview() -> str:
 
 
 def _matcher(names: dict[str, Any]) -> Any:
-    """What IPython's completer asks; where it has an answer, only that is offered."""
+    """The matcher for IPython's completer; where it has completions, only those are offered."""
     from IPython.core.completer import SimpleCompletion, context_matcher
 
     def match(context: Any) -> Any:
@@ -81,7 +81,7 @@ def _matcher(names: dict[str, Any]) -> Any:
         from jupyter_extension.magics import complete
 
         words = (word for word in complete(before, names) if word.startswith(context.token))
-        found = [SimpleCompletion(word, type="flow") for word in words]
-        return {"completions": found, "suppress": bool(found), "ordered": True}
+        completions = [SimpleCompletion(word, type="flow") for word in words]
+        return {"completions": completions, "suppress": bool(completions), "ordered": True}
 
     return context_matcher(identifier=IDENTIFIER)(match)

@@ -1,6 +1,5 @@
-"""What each kernel of a Jupyter server that has our extension executes first, as PYTHONSTARTUP, also after a restart: `%flow` is there,
-loaded at once in a kernel of `data-engine lab` and elsewhere when it is first used. Then comes what the person's own such file says. It
-leaves no name of its own."""
+"""The PYTHONSTARTUP of each kernel of a Jupyter server with our extension, also after a restart: it gives `%flow`, loaded at once in a
+kernel of `data-engine lab` and elsewhere at its first use, then runs the person's own start-up file. It leaves no name of its own."""
 
 
 def _start(names: dict[str, object]) -> None:

@@ -26,7 +26,7 @@ _PARAMETER = re.compile(r"[A-Za-z_]\w*=")
 
 
 def run_line(line: str, names: UserNames) -> Any:
-    """What `%flow <line>` gives in a notebook with these names; the cell shows it.
+    """Run `%flow <line>` with the notebook's names; the cell shows the value.
 
     Raises:
         FlowValidationError: a mistake in the line or in what it asks for; a notebook shows the message and no frames.
@@ -45,8 +45,8 @@ def run_line(line: str, names: UserNames) -> Any:
             print(overview())
             return None
         command = _command(words[0], line.strip())
-        given = _parse(command, words[1:])
-        return None if given is None else command.do(given, names)
+        args = _parse(command, words[1:])
+        return None if args is None else command.do(args, names)
     except KeyboardInterrupt as raised:
         if isinstance(raised, ShortInterrupt):
             raise
@@ -108,14 +108,14 @@ ONLY_IN_THE_SHELL = frozenset(
 def _command(word: str, line: str) -> Command:
     if word in all_commands():
         return all_commands()[word]
-    known = ", ".join(all_commands())
+    names = ", ".join(all_commands())
     if word in ONLY_IN_THE_SHELL:
-        told = in_this_kernel(f"`{_in_the_shell(line)}`")
-        fix = f"type {told}" if "`!" in told else f"type {told} in a terminal"
+        command = in_this_kernel(f"`{_in_the_shell(line)}`")
+        fix = f"type {command}" if "`!" in command else f"type {command} in a terminal"
         raise FlowValidationError(f"%flow has no {word!r}: it is a command of the shell", where=f"%{_NAME}", fix=fix)
     near = nearest_name(word, all_commands())
     fix = f"did you mean %flow {near}? " if near else ""
-    raise FlowValidationError(f"%flow knows no {word!r}", where=f"%{_NAME}", fix=f"{fix}It knows {known}")
+    raise FlowValidationError(f"%flow knows no {word!r}", where=f"%{_NAME}", fix=f"{fix}It knows {names}")
 
 
 def _in_the_shell(line: str) -> str:
@@ -166,16 +166,16 @@ def _parser_of(command: Command) -> _Parser:
 
 
 def _parse(command: Command, words: Sequence[str]) -> argparse.Namespace | None:
-    """What the words mean; None when they asked for help, which is printed."""
+    """Parse the words; None when they asked for help, which is printed."""
     parser = _parser_of(command)
-    given, unknown = parser.parse_known_intermixed_args(list(words))
-    if given.help:
+    args, unknown = parser.parse_known_intermixed_args(list(words))
+    if args.help:
         print(_help(command))
         return None
-    if "set" in given:
-        given.set += [word for word in given.subjects if _PARAMETER.match(word)]
-        given.subjects = [word for word in given.subjects if not _PARAMETER.match(word)]
-    subjects = [*given.subjects, *(word for word in unknown if not word.startswith("-"))]
+    if "set" in args:
+        args.set += [word for word in args.subjects if _PARAMETER.match(word)]
+        args.subjects = [word for word in args.subjects if not _PARAMETER.match(word)]
+    subjects = [*args.subjects, *(word for word in unknown if not word.startswith("-"))]
     for word in unknown:
         if word.startswith("-"):
             raise _unknown_option(command, word.partition("=")[0])
@@ -187,12 +187,12 @@ def _parse(command: Command, words: Sequence[str]) -> argparse.Namespace | None:
             where=f"%flow {command.name}",
             fix=f"write {command.usage}",
         )
-    given.subject = _as_filed(subjects[0]) if subjects else None
-    if command.takes == "clear or info" and given.subject not in (None, "clear", "info"):
+    args.subject = _as_filed(subjects[0]) if subjects else None
+    if command.takes == "clear or info" and args.subject not in (None, "clear", "info"):
         raise FlowValidationError(
-            f"%flow {command.name} does not know {given.subject!r}", where=f"%flow {command.name}", fix=command.usage
+            f"%flow {command.name} does not know {args.subject!r}", where=f"%flow {command.name}", fix=command.usage
         )
-    return given
+    return args
 
 
 def _refuse_params(command: Command, subjects: Sequence[str]) -> None:
@@ -200,7 +200,7 @@ def _refuse_params(command: Command, subjects: Sequence[str]) -> None:
     pairs = [word for word in subjects if _PARAMETER.match(word)]
     if not pairs or command.takes != "flow":
         return
-    fix = f"leave it out; {', '.join(one.name for one in all_commands().values() if one.takes_params)} take parameters"
+    fix = f"leave it out; {', '.join(entry.name for entry in all_commands().values() if entry.takes_params)} take parameters"
     if command.name == "test":
         fix = f"leave it out: a golden is tested with the parameters that it was kept with; {magic_line('golden', *pairs)} keeps one with these"
     raise FlowValidationError(
@@ -211,9 +211,9 @@ def _refuse_params(command: Command, subjects: Sequence[str]) -> None:
 
 
 def _unknown_option(command: Command, word: str) -> FlowValidationError:
-    known = [option.name for option in command.options]
-    near = nearest_name(word, known)
-    fix = f"did you mean {near}?" if near else f"it has {', '.join(known)}" if known else "leave it out"
+    names = [option.name for option in command.options]
+    near = nearest_name(word, names)
+    fix = f"did you mean {near}?" if near else f"it has {', '.join(names)}" if names else "leave it out"
     return FlowValidationError(f"%flow {command.name} has no option {word}", where=f"%flow {command.name}", fix=fix)
 
 
@@ -221,7 +221,7 @@ def _help(command: Command) -> str:
     options = [(f"{option.name} {option.value}".rstrip(), option.help) for option in command.options]
     wide = max((len(name) for name, _ in options), default=0)
     lines = [command.usage, "", *textwrap.wrap(command.summary, 100), ""]
-    lines += [f"  {name:{wide}}  {told}" for name, told in options] + [""] * bool(options)
+    lines += [f"  {name:{wide}}  {text}" for name, text in options] + [""] * bool(options)
     return "\n".join([*lines, "In plain Python:", f"  {command.twin}"])
 
 
@@ -283,10 +283,10 @@ def _saved_names(flow: str | None, names: UserNames) -> list[str]:
     """The objects the text of the flow saves, in its order: of the module, or of the notebook's own build()."""
     if flow is None:
         try:
-            found = inspect.getsource(names["build"])
+            source = inspect.getsource(names["build"])
         except (KeyError, TypeError):
             return []
-        return _saved_in(found)
+        return _saved_in(source)
     from data_engine.notebook.read import read_cells
 
     notebook = select_workspace().flow_modules_dir / f"{flow}.ipynb"

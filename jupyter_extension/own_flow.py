@@ -1,4 +1,4 @@
-"""The flow that this kernel's notebook is: what its cells build, how it is called, and whether its file holds the same."""
+"""The flow of this kernel's notebook: what its cells build, its name, and whether its file holds the same."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UserNames: TypeAlias = Mapping[str, Any]
 
 
 def own_flow(names: UserNames, command: str) -> Flow:
-    """What `build()` of the notebook's cells gives.
+    """Call the `build()` of the notebook's cells.
 
     Raises:
         FlowValidationError: there is none, or it gives no flow.
@@ -45,7 +45,7 @@ def own_flow(names: UserNames, command: str) -> Flow:
 
 
 def own_name(names: UserNames, command: str) -> str:
-    """The name of the flow this kernel's notebook is.
+    """The name of the flow of this kernel's notebook.
 
     Raises:
         FlowValidationError: it is none.
@@ -81,7 +81,7 @@ def _nearest_modules(path: Path) -> Path:
     from data_engine.workspace.layout import FLOW_MODULES
     from data_engine.workspace.select import select_workspace
 
-    around = next((one / FLOW_MODULES for one in path.parents if (one / FLOW_MODULES).is_dir()), None)
+    around = next((folder / FLOW_MODULES for folder in path.parents if (folder / FLOW_MODULES).is_dir()), None)
     if around is not None:
         return around
     with suppress(FlowValidationError):
@@ -91,12 +91,12 @@ def _nearest_modules(path: Path) -> Path:
 
 def tell_unsaved(names: UserNames, path: Path) -> None:
     """Say when `path` is this kernel's notebook and its file does not hold the flow as its cells ran."""
-    if ran := unsaved_words(names, path):
-        print(f"{ran}: save it, so that this uses the same code.")
+    if words := unsaved_words(names, path):
+        print(f"{words}: save it, so that this uses the same code.")
 
 
 def unsaved_words(names: UserNames, path: Path) -> str:
-    """That `path` is this kernel's notebook and was not saved since cells ran that make its flow; "" where that is not so."""
+    """The message that `path`, this kernel's notebook, was not saved since cells ran that make its flow; "" where it was."""
     from data_engine.notebook.locate import SEVERAL, place_of_function
     from data_engine.workspace.layout import current_notebook
 
@@ -105,12 +105,10 @@ def unsaved_words(names: UserNames, path: Path) -> str:
     if place is None or place.problem is not None or place.path != path or build is None:
         return ""
     functions = [build]
-    try:
+    with suppress(Exception):  # the command itself reports it
         functions += [getattr(step.fn, "fn", step.fn) for step in own_flow(names, "deploy").steps]
-    except Exception:  # it will be told by what is asked for
-        functions = [build]
-    made = [spot for function in functions if (spot := place_of_function(function)) is not None]
-    not_held = [spot for spot in made if spot.note and spot.note != SEVERAL]
+    spots = [spot for function in functions if (spot := place_of_function(function)) is not None]
+    not_held = [spot for spot in spots if spot.note and spot.note != SEVERAL]
     unsaved = sorted({spot.execution_count for spot in not_held if spot.execution_count is not None})
     if not unsaved:
         return ""
@@ -118,14 +116,14 @@ def unsaved_words(names: UserNames, path: Path) -> str:
 
 
 def require_saved(name: str, names: UserNames, path: Path) -> None:
-    """Return where the file of the notebook holds what its cells ran.
+    """Require that the file of the notebook holds what its cells ran.
 
     Raises:
         FlowValidationError: `path` is this kernel's notebook, and has unsaved edits.
     """
-    if ran := unsaved_words(names, path):
+    if words := unsaved_words(names, path):
         raise FlowValidationError(
-            f"{ran}: production would get older code than these cells hold, so nothing was deployed",
+            f"{words}: production would get older code than these cells hold, so nothing was deployed",
             where=magic_line("deploy", name),
             fix=f"save the notebook (Ctrl+S) and ask again; or, for the file as it is saved: {magic_line('deploy', name, '--yes')}",
         )

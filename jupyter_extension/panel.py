@@ -50,7 +50,7 @@ def panel(workspace: Workspace | str | os.PathLike[str] | None = None) -> Panel:
 
 
 class Panel(anywidget.AnyWidget):
-    """The panel as a widget. What the page asks of the kernel is answered in threads, and prints nothing."""
+    """The panel as a widget. Requests of the page to the kernel are answered in threads, and print nothing."""
 
     _esm = traitlets.Unicode(panel_js()).tag(sync=True)
     _css = traitlets.Unicode(panel_css()).tag(sync=True)
@@ -70,8 +70,8 @@ class Panel(anywidget.AnyWidget):
         from jupyter_extension.card import html, text
         from jupyter_extension.cards import status_card
 
-        found = super()._repr_mimebundle_(**kwargs)
-        data, metadata = found if isinstance(found, tuple) else (found or {}, {})
+        output = super()._repr_mimebundle_(**kwargs)
+        data, metadata = output if isinstance(output, tuple) else (output or {}, {})
         at_utc = utc_text(time.time())
         status, view = first_look(self.workspace)
         card = status_card(status)
@@ -99,9 +99,9 @@ class Panel(anywidget.AnyWidget):
 
     def _do(self, message: dict[str, Any]) -> None:
         args = message.get("args")
-        given = args if isinstance(args, dict) else {}
-        found = answer_and_look(self._feed, message.get("root"), str(message.get("action")), given)
-        self._tell({"kind": "answer", "id": message.get("id"), "answer": found})
+        options = args if isinstance(args, dict) else {}
+        answer = answer_and_look(self._feed, message.get("root"), str(message.get("action")), options)
+        self._tell({"kind": "answer", "id": message.get("id"), "answer": answer})
 
     def _follow(self, root: str) -> None:
         self._stop_following()
@@ -137,19 +137,19 @@ class Panel(anywidget.AnyWidget):
 
 
 def first_look(ws: Workspace) -> tuple[WorkspaceStatus, View]:
-    """The workspace's status and view as far as they can be known at once: no flow's code is run for it."""
-    known: list[View] = []
+    """The workspace's status and view as far as they are known at once: no flow's code runs for it."""
+    views: list[View] = []
     came = threading.Event()
 
     def listen(view: View) -> None:
-        known.append(view)
+        views.append(view)
         came.set()
 
     feed = Feed(ws)
     leave = feed.listen(listen)
     came.wait(_FIRST_VIEW_S)
     leave()
-    return feed.known(), known[-1] if known else feed.view_of(feed.known())
+    return feed.known(), views[-1] if views else feed.view_of(feed.known())
 
 
 def snapshot(view: View) -> View:
@@ -159,8 +159,8 @@ def snapshot(view: View) -> View:
         >>> snapshot({"flows": {}, "groups": [], "active": [], "notices": []})["flows"]
         {}
     """
-    names = sorted(view["flows"], key=lambda name: view["flows"][name]["mark"]["tone"] not in ("bad", "live"))
-    kept = set(names[:SNAPSHOT_FLOWS])
-    flows = {name: row for name, row in view["flows"].items() if name in kept}
-    groups = [group | {"flows": [name for name in group["flows"] if name in kept]} for group in view["groups"]]
+    ordered = sorted(view["flows"], key=lambda name: view["flows"][name]["mark"]["tone"] not in ("bad", "live"))
+    names = set(ordered[:SNAPSHOT_FLOWS])
+    flows = {name: row for name, row in view["flows"].items() if name in names}
+    groups = [group | {"flows": [name for name in group["flows"] if name in names]} for group in view["groups"]]
     return view | {"flows": flows, "groups": [group for group in groups if group["flows"]], "active": [], "notices": []}

@@ -1,4 +1,4 @@
-"""The Jupyter server of `data-engine panel`: it serves the panel's page and what that asks for, and nothing else.
+"""The Jupyter server of `data-engine panel`: it serves the panel's page and its requests, and nothing else.
 
 No kernels, terminals, files or other extensions: who operates flows needs none of them. Who may see the page, by token or
 password, and over which certificate, is what this person's Jupyter settings say.
@@ -26,13 +26,13 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class PanelServer(ServerApp):
     """A server that has only this package's extension."""
 
-    default_services = ("auth", "security")  # type: ignore[assignment]  # as many as one likes
+    default_services = ("auth", "security")  # type: ignore[assignment]  # any number is allowed
 
     def find_server_extensions(self) -> None:
-        """None is looked for."""
+        """Look for none."""
 
     def init_server_extensions(self) -> None:
-        """This package's, whatever the settings name."""
+        """Use this package's only, whatever the settings name."""
         self.jpserver_extensions = {EXTENSION: True}
         super().init_server_extensions()
 
@@ -52,9 +52,10 @@ class PanelServer(ServerApp):
             )
 
     def start_app(self) -> None:
-        """Serve, and say where; Jupyter's own words are of kernels and files."""
+        """Serve, and say where; Jupyter's own message names kernels and files."""
         provider: Any = self.identity_provider
-        url, is_generated = self._page_url(), provider.token_generated
+        url = self.local_url if self.ip in _LOOPBACK else self.connect_url
+        is_generated = provider.token_generated
         provider.token_generated = False
         super().start_app()
         provider.token_generated = is_generated
@@ -62,9 +63,6 @@ class PanelServer(ServerApp):
         if self.ip not in _LOOPBACK:
             print("Other machines can reach it: anyone with its token or password can run flows as you.")
         print("Ctrl-C ends this page; the daemon and its runs go on.", flush=True)
-
-    def _page_url(self) -> str:
-        return str(self.local_url if self.ip in _LOOPBACK else self.connect_url)
 
 
 def main(arguments: Sequence[str]) -> int:

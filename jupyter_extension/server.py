@@ -45,8 +45,8 @@ _feeds: dict[Path, Feed] = {}
 
 
 class _Handler(APIHandler):
-    async def in_thread(self, work: Callable[..., Any], *given: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(_pool, work, *given)
+    async def in_thread(self, work: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(_pool, work, *args)
 
     def body(self, **fields: Field) -> dict[str, Any]:
         """The values of these fields of the body.
@@ -55,15 +55,15 @@ class _Handler(APIHandler):
             BadRequestError: it is not JSON object, or one of them is of the wrong type.
         """
         try:
-            found = json.loads(self.request.body or b"{}")
+            values = json.loads(self.request.body or b"{}")
         except (ValueError, RecursionError) as error:
             raise BadRequestError(f"the body is not JSON: {error}", where="the request", fix=_AS_JSON) from error
-        if not isinstance(found, dict):
+        if not isinstance(values, dict):
             raise BadRequestError("the body is not a JSON object", where="the request", fix=_AS_JSON)
-        return checked(found, fields, "the request") if fields else found
+        return checked(values, fields, "the request") if fields else values
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """A wrong request is refused in the shape of every other error."""
+        """Refuse a wrong request in the shape of every other error."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, web.HTTPError) and status_code == 400:
             error = BadRequestError(error.log_message or "it is malformed", where="the request", fix=_AS_JSON)
@@ -74,7 +74,7 @@ class _Handler(APIHandler):
         self.finish(json.dumps({"error": error.as_dict()}))
 
     def log_exception(self, kind: Any, error: Any, trace: Any) -> None:
-        """A wrong request is the caller's matter: it leaves no traceback in the server's log."""
+        """Leave no traceback of a wrong request in the server's log: it is the caller's matter."""
         if not isinstance(error, BadRequestError):
             super().log_exception(kind, error, trace)
 
@@ -89,12 +89,12 @@ class Hello(_Handler):
         path = body["path"].rpartition(":")[2]
         near = [root_dir, *_folders_above(Path(root_dir), path)]
         root = await self.in_thread(_workspace_around, Path(root_dir), path)
-        found = await self.in_thread(answer, root or body["root"], "workspaces", {"near": near})
+        workspaces = await self.in_thread(answer, root or body["root"], "workspaces", {"near": near})
         lab = cli_line("--workspace", body["root"], "lab") if body["root"] else cli_line("lab")
         served = await self.in_thread(real_path, root_dir)  # workspaces are called by where they really are
         links = await self.in_thread(_links_in, root_dir)
         here = {"version": __version__, "root_dir": served, "links": links, "lab": lab}
-        self.finish(json.dumps(here | found.get("result", found)))
+        self.finish(json.dumps(here | workspaces.get("result", workspaces)))
 
 
 class Match(_Handler):
@@ -106,7 +106,7 @@ class Match(_Handler):
 
 
 class Do(_Handler):
-    """One action of the panel. What a person got wrong is an answer too, so it is no HTTP error; a wrong type is one."""
+    """One action of the panel. A person's mistake is an answer, too, and no HTTP error; a wrong type is one."""
 
     @web.authenticated
     async def post(self) -> None:
@@ -127,7 +127,7 @@ class Events(_Handler):
         self._views: asyncio.Queue[View | None] = asyncio.Queue()
 
     def on_connection_close(self) -> None:
-        """The page is gone: nobody follows for it any more."""
+        """Stop following for a page that is gone."""
         self._views.put_nowait(None)
 
     @web.authenticated
@@ -230,20 +230,22 @@ _PAGE_POLICY = (
 
 
 def _links_in(folder: str) -> dict[str, str]:
-    """The links in a folder that lead to folders: where each really leads, by its name."""
-    found: dict[str, str] = {}
+    """The links in a folder that lead to folders: the real path of each, by its name."""
+    links: dict[str, str] = {}
     with suppress(OSError), os.scandir(folder) as entries:
-        found.update((one.name, real_path(one.path)) for one in entries if one.is_dir() and not is_folder_itself(one))
-    return found
+        links.update(
+            (link.name, real_path(link.path)) for link in entries if link.is_dir() and not is_folder_itself(link)
+        )
+    return links
 
 
 def _folders_above(root_dir: Path, path: str) -> list[str]:
-    found = []
+    folders = []
     for folder in (root_dir / path.lstrip("/")).parents:
         if folder == root_dir or not folder.is_relative_to(root_dir):
             break
-        found.append(str(folder))
-    return found
+        folders.append(str(folder))
+    return folders
 
 
 def _workspace_around(root_dir: Path, path: str) -> str | None:
@@ -305,7 +307,7 @@ class Documentation(JupyterHandler, web.StaticFileHandler):
         super().initialize(path=root, default_filename=site.FIRST)
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
-        """An address that is no UTF-8 is one of no file, too."""
+        """Accept an address that is not UTF-8, as that of no file."""
         return value.decode("utf-8", "surrogateescape")
 
     @web.authenticated
@@ -322,11 +324,11 @@ class Documentation(JupyterHandler, web.StaticFileHandler):
 
     @web.authenticated
     def head(self, path: str) -> Awaitable[None] | None:  # type: ignore[override]
-        """What `get` has, without the file itself."""
+        """Answer as `get`, without the file itself."""
         return self.get(path, include_body=False)
 
     def compute_etag(self) -> str | None:
-        """Files are told from older ones by their time."""
+        """Give none: a changed file has another time."""
         return None
 
     def set_extra_headers(self, path: str) -> None:
@@ -340,7 +342,7 @@ _PRIVATE = 0o600
 
 
 def moved_path(path: str, before: str, now: str) -> str | None:
-    """What a file is called after the rename of it or of a folder above it; None when it is another one.
+    """The path of a file after a rename of it or of a folder above it; None when the rename does not concern it.
 
     Names are those of Jupyter's API, below the server's root; a session that is shared has a word and a colon before its own.
 
@@ -350,8 +352,8 @@ def moved_path(path: str, before: str, now: str) -> str | None:
         >>> moved_path("RTC:daily.ipynb", "daily.ipynb", "weekly.ipynb"), moved_path("daily.ipynb", "day", "night")
         ('weekly.ipynb', None)
     """
-    path, before, now = (one.rpartition(":")[2].strip("/") for one in (path, before, now))
-    if path in (before, now):  # the session was told already
+    path, before, now = (name.rpartition(":")[2].strip("/") for name in (path, before, now))
+    if path in (before, now):  # the session has the new path already
         return now
     if path.startswith(f"{now}/"):
         return path
@@ -361,8 +363,8 @@ def moved_path(path: str, before: str, now: str) -> str | None:
 class Renames:
     """Follows the renames of one Jupyter server for the kernels that it runs itself.
 
-    JupyterLab renames or moves a file, or a folder above it, by the contents service, whose event tells both names, and tells the
-    session only then. A kernel knows the name that it was started with, so the new one is put beside its connection file, which it
+    JupyterLab renames or moves a file, or a folder above it, by the contents service, whose event holds both names; the
+    session gets the new one only then. A kernel knows the name that it was started with, so the new one is put beside its connection file, which it
     knows too, in the same private folder. Nothing is known of kernels on other machines, nor of files that lie in no folder.
     """
 
@@ -370,7 +372,7 @@ class Renames:
         self._root, self._sessions, self._connection_dir = root, sessions, connection_dir
 
     async def renamed(self, logger: object, schema_id: str, data: dict[str, Any]) -> None:
-        """A file or a folder was given another name."""
+        """Keep the new path of each notebook that a rename concerns, for its kernel."""
         if data.get("action") != "rename":
             return
         for session in await self._sessions.list_sessions():
@@ -379,7 +381,7 @@ class Renames:
                 self._keep(session["kernel"]["id"], path)
 
     async def ended(self, logger: object, schema_id: str, data: dict[str, Any]) -> None:
-        """A kernel was shut down: nobody asks any more."""
+        """Forget the path of a kernel that was shut down."""
         if data.get("action") == "shutdown" and "kernel_id" in data:
             with suppress(OSError):
                 os.unlink(self._file(data["kernel_id"]))

@@ -1,6 +1,6 @@
 """Which output files are tables, and how each is read: as one Polars frame, and as the code that reads it in a cell.
 
-A CSV file tells by its first lines which separator, encoding and decimal mark it has, as Excel writes it in many countries.
+The first lines of a CSV file show its separator, encoding and decimal mark, which Excel writes differently in many countries.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _CHECKED_BYTES = 64 * 1024 * 1024
 _SEPARATORS = (",", ";", "\t", "|")
 _COMMA_NUMBER = re.compile(r"[+-]?\d+(?:\.\d{3})*,\d+")
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+")
-"""With points between thousands, or three digits behind one: it tells nothing."""
+"""With points between thousands, or three digits behind a point: ambiguous."""
 _WITH_THOUSANDS = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)(?:,\d+)?")
 _POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+")
 _excel: dict[tuple[str, int, str | None], Any] = {}
@@ -86,7 +86,7 @@ def dialect_of(path: Path) -> Dialect:
     if len(head) == _HEAD_BYTES:
         lines = lines[:-1]  # it was cut
     is_tsv = path.suffix.lower() == ".tsv"
-    separator = "\t" if is_tsv else max(_SEPARATORS, key=lambda one: _fits(one, lines))
+    separator = "\t" if is_tsv else max(_SEPARATORS, key=lambda letter: _fits(letter, lines))
     fields = [field.strip() for line in lines[1:] for field in line.split(separator)]
     commas = sum(_COMMA_NUMBER.fullmatch(field) is not None for field in fields)
     points = sum(_POINT_NUMBER.fullmatch(field) is not None and not _GROUPED.fullmatch(field) for field in fields)
@@ -141,7 +141,7 @@ def reading_code(path: Path, sheet: str | None = None) -> str:
     return _call(path, repr(str(path)), sheet, is_literal=_GLOB.search(str(path)) is not None)
 
 
-def _call(path: Path, given: str, sheet: str | None = None, *, is_literal: bool) -> str:
+def _call(path: Path, argument: str, sheet: str | None = None, *, is_literal: bool) -> str:
     """The call that reads a file; one that `is_literal` has a name that Polars would take for a pattern."""
     suffix = path.suffix.lower()
     options: dict[str, Any] = {}
@@ -152,9 +152,9 @@ def _call(path: Path, given: str, sheet: str | None = None, *, is_literal: bool)
     if is_literal and suffix in (*CSV, ".parquet"):
         options["glob"] = False
     elif is_literal and suffix in _SCANS:
-        given = f"Path({given}).read_bytes()"  # of these no reader has glob=
+        argument = f"Path({argument}).read_bytes()"  # of these no reader has glob=
     name = "csv" if suffix in CSV else "excel" if suffix in EXCEL else "json" if suffix == ".json" else _SCANS[suffix]
-    read = f"pl.read_{name}({', '.join([given, *(f'{option}={value!r}' for option, value in options.items())])})"
+    read = f"pl.read_{name}({', '.join([argument, *(f'{option}={value!r}' for option, value in options.items())])})"
     columns = dialect_of(path).thousands if suffix in CSV else ()
     if not columns:
         return read
@@ -165,11 +165,11 @@ def _call(path: Path, given: str, sheet: str | None = None, *, is_literal: bool)
 def _encoding_of(head: bytes, file: Any) -> str:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    decoder, data, seen = codecs.getincrementaldecoder("utf-8")(), head, 0
+    decoder, data, size = codecs.getincrementaldecoder("utf-8")(), head, 0
     try:
-        while data and seen < _CHECKED_BYTES:
+        while data and size < _CHECKED_BYTES:
             decoder.decode(data)
-            seen += len(data)
+            size += len(data)
             data = file.read(4 * _HEAD_BYTES)
     except UnicodeDecodeError:
         return "cp1252"
@@ -218,7 +218,7 @@ def _scan_folder(folder: Path) -> pl.LazyFrame:
     files = _files_of(folder)
     if files[0].lower().endswith(".parquet"):
         return pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore", glob=False)
-    return pl.concat([_scan_file(Path(one)) for one in files], how="diagonal_relaxed")
+    return pl.concat([_scan_file(Path(file)) for file in files], how="diagonal_relaxed")
 
 
 def _files_of(folder: Path) -> list[str]:
@@ -228,7 +228,7 @@ def _files_of(folder: Path) -> list[str]:
         FlowValidationError: there is none, or there are too many.
     """
     files = list(islice(_tables_under(folder), MOST_FILES + 1))
-    kinds = Counter(os.path.splitext(one)[1].lower() for one in files)
+    kinds = Counter(os.path.splitext(file)[1].lower() for file in files)
     if not 0 < len(files) <= MOST_FILES:
         raise FlowValidationError(
             f"{folder} holds {'no' if not files else f'more than {MOST_FILES:,}'} files that are a table"
@@ -237,7 +237,7 @@ def _files_of(folder: Path) -> list[str]:
             fix="choose a file, or a folder that holds some",
         )
     kind = ".parquet" if ".parquet" in kinds else kinds.most_common(1)[0][0]
-    return [one for one in files if one.lower().endswith(kind)]
+    return [file for file in files if file.lower().endswith(kind)]
 
 
 def _tables_under(folder: Path) -> Iterator[str]:
@@ -256,12 +256,12 @@ def _scan_excel(path: Path, sheet: Any) -> tuple[pl.LazyFrame, list[str]]:
     import polars as pl
 
     names = fastexcel.read_excel(path).sheet_names
-    wanted = sheet if sheet in names else names[0]
-    key = (str(path), path.stat().st_mtime_ns, wanted)
+    sheet = sheet if sheet in names else names[0]
+    key = (str(path), path.stat().st_mtime_ns, sheet)
     if key not in _excel:
         _excel.clear()
-        _excel[key] = pl.read_excel(path, sheet_name=wanted)
-    return _excel[key].lazy(), [wanted, *(name for name in names if name != wanted)]
+        _excel[key] = pl.read_excel(path, sheet_name=sheet)
+    return _excel[key].lazy(), [sheet, *(name for name in names if name != sheet)]
 
 
 @lru_cache(maxsize=1)

@@ -60,8 +60,8 @@ def runs_picture(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = Non
         parts.append(_label(flow, y))
         parts.append(f'<path class="de-l" d="M{axis.left:g} {y:g}H{WIDE - _SPOT / 2:g}"/>')
         parts += _lane([run for run in shown if run.flow == flow], axis, y)
-    told = f"{plural(len(shown), 'run')} by time: {outcome_words(shown)}"
-    return _svg(told, parts, len(flows) * _ROW + 20)
+    title = f"{plural(len(shown), 'run')} by time: {outcome_words(shown)}"
+    return _svg(title, parts, len(flows) * _ROW + 20)
 
 
 def steps_picture(steps: Sequence[StepRun], *, now_s: float) -> str:
@@ -103,9 +103,9 @@ def outcome_words(runs: Sequence[Run]) -> str:
         '2 failed'
     """
     statuses = [run.status for run in runs]
-    known = [word for word in _BY_WEIGHT if word in statuses]
+    words = [word for word in _BY_WEIGHT if word in statuses]
     others = sorted(set(statuses) - set(_BY_WEIGHT))
-    return ", ".join(f"{statuses.count(word):,} {word}" for word in [*known, *others]) or "none"
+    return ", ".join(f"{statuses.count(word):,} {word}" for word in [*words, *others]) or "none"
 
 
 class _Axis:
@@ -166,27 +166,27 @@ def _lane(runs: Sequence[Run], axis: _Axis, y: float) -> Iterator[str]:
     for run in runs:
         spots.setdefault(int(axis.x(_start_s(run)) / _SPOT), []).append(run)
     for spot in sorted(spots):
-        here = spots[spot]
-        worst = min(here, key=lambda run: (weights.get(run.status, len(weights)), _start_s(run)))
-        tip = f"{plural(len(here), 'run')}: {outcome_words(here)}" if len(here) > 1 else _run_words(worst, axis.zone)
+        group = spots[spot]
+        worst = min(group, key=lambda run: (weights.get(run.status, len(weights)), _start_s(run)))
+        tip = f"{plural(len(group), 'run')}: {outcome_words(group)}" if len(group) > 1 else _run_words(worst, axis.zone)
         yield shape_svg(mark_of(worst.status), axis.x(_start_s(worst)) - 6, y - 6, title=clean(tip))
 
 
 def _run_words(run: Run, zone: tzinfo | None) -> str:
-    at = datetime.fromisoformat(run.started_at_utc).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+    start = datetime.fromisoformat(run.started_at_utc).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
     source = "" if run.source is None else f", {run.source.replace(chr(92), '/').rpartition('/')[2]}"
     took = f", {duration_words(run.elapsed_s)}" if run.elapsed_s is not None else ""
-    return f"{run.status} {at}{took}{source}{f': {first_line(run.error)}' if run.error else ''}"
+    return f"{run.status} {start}{took}{source}{f': {first_line(run.error)}' if run.error else ''}"
 
 
-def _start_s(one: Run | StepRun) -> float:
-    return datetime.fromisoformat(one.started_at_utc).timestamp()
+def _start_s(run: Run | StepRun) -> float:
+    return datetime.fromisoformat(run.started_at_utc).timestamp()
 
 
-def _end_s(one: Run | StepRun, now_s: float) -> float:
-    start = _start_s(one)
-    if one.elapsed_s is not None:
-        return start + max(0.0, one.elapsed_s)
+def _end_s(run: Run | StepRun, now_s: float) -> float:
+    start = _start_s(run)
+    if run.elapsed_s is not None:
+        return start + max(0.0, run.elapsed_s)
     return max(start, now_s)
 
 
@@ -196,11 +196,11 @@ def _label(words: str, y: float, x: float = 0) -> str:
     return f'<text x="{x:g}" y="{y + 4.5:g}">{clean(short)}{tip}</text>'
 
 
-def _svg(told: str, parts: Sequence[str], high: float) -> str:
+def _svg(title: str, parts: Sequence[str], high: float) -> str:
     return (
-        f'<svg class="de-time" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{clean(told)}"'
+        f'<svg class="de-time" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{clean(title)}"'
         f' width="{WIDE}" height="{high:g}" viewBox="0 0 {WIDE} {high:g}">'
-        f"<desc>{clean(told)}</desc>{_PICTURE_STYLE}{''.join(parts)}</svg>"
+        f"<desc>{clean(title)}</desc>{_PICTURE_STYLE}{''.join(parts)}</svg>"
     )
 
 

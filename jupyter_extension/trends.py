@@ -28,7 +28,7 @@ class TrendRow:
 
 @frozen
 class TrendsView:
-    """All trends of a flow; `said` is what they are of."""
+    """All trends of a flow; `said` names their runs."""
 
     said: str
     rows: tuple[TrendRow, ...]
@@ -36,52 +36,51 @@ class TrendsView:
 
 @frozen
 class RejectedView:
-    """What checks of a flow reject now, by source; and of each rule how it went over the last runs."""
+    """What checks of a flow reject now, by source; and the trend of each rule over the last runs."""
 
     sources: tuple[RejectedRows, ...]
     rules: tuple[TrendRow, ...]
 
 
-def rejected_view(found: Sequence[RejectedRows], runs: Sequence[Run]) -> RejectedView:
-    """`found` is rejected now; of `runs`, the newest first, those count that checked rows."""
+def rejected_view(sources: Sequence[RejectedRows], runs: Sequence[Run]) -> RejectedView:
+    """The rejected rows of `sources`, with the trend of each rule over those of `runs` (newest first) that checked rows."""
     checked = [run for run in reversed(runs) if run.checks]
     rows = []
-    for rule in dict.fromkeys(
-        [*(one for source in found for one in source.rules), *(one.rule for run in checked[-1:] for one in run.checks)]
-    ):
+    broken = [rule for source in sources for rule in source.rules]
+    for rule in dict.fromkeys([*broken, *(check.rule for run in checked[-1:] for check in run.checks)]):
         counts = [(run, sum(c.failed + c.unknown for c in run.checks if c.rule == rule)) for run in checked]
         trend = Trend(rule, "rows", tuple(TrendPoint(run.run_id, run.last_at_utc, bad) for run, bad in counts))
-        now = sum(source.rules.get(rule, 0) for source in found)
+        now = sum(source.rules.get(rule, 0) for source in sources)
         words = f"{plural(now, 'row')} now · over {plural(len(counts), 'run')}"
         rows.append(TrendRow(rule, words, trend_picture(trend) if counts else ""))
-    return RejectedView(tuple(found), tuple(rows))
+    return RejectedView(tuple(sources), tuple(rows))
 
 
-def trends_view(found: Trends) -> TrendsView:
+def trends_view(trends: Trends) -> TrendsView:
     """The trends as the panel shows them."""
-    files = short_names([one.name for one in found.trends if one.of == "output"])
-    given = ", ".join(f"{name}={value_words(value)}" for name, value in found.params.items())
-    said = f"{plural(found.runs, 'good run')}{f' given {given}' if given else ''}"
-    names = [files[one.name] if one.of == "output" else one.name or "whole run" for one in found.trends]
+    files = short_names([trend.name for trend in trends.trends if trend.of == "output"])
+    params = ", ".join(f"{name}={value_words(value)}" for name, value in trends.params.items())
+    heading = f"{plural(trends.runs, 'good run')}{f' given {params}' if params else ''}"
+    names = [files[trend.name] if trend.of == "output" else trend.name or "whole run" for trend in trends.trends]
     rows = (
-        TrendRow(f"{name}: {one.kind}", " · ".join(_words(one)), trend_picture(one))
-        for name, one in zip(names, found.trends, strict=True)
+        TrendRow(f"{name}: {trend.kind}", " · ".join(_words(trend)), trend_picture(trend))
+        for name, trend in zip(names, trends.trends, strict=True)
     )
-    return TrendsView(said, tuple(rows))
+    return TrendsView(heading, tuple(rows))
 
 
-def trends_card(found: Trends) -> Card:
+def trends_card(trends: Trends) -> Card:
     """The trends as a card, a picture for each; in the card's text the words of each."""
-    view = trends_view(found)
+    view = trends_view(trends)
     parts: list[Part] = (
         [] if view.rows else [Note(Mark("nothing to show", "idle", "ring"), "A trend needs two good runs.")]
     )
     parts += [Section(row.name, (Picture(row.picture), Pairs((("", row.words),)))) for row in view.rows]
-    return Card(f"{found.flow}: trends", (view.said,), tuple(parts))
+    return Card(f"{trends.flow}: trends", (view.said,), tuple(parts))
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:
-    """Each path with the end of it that no other one has: its name, and as many of its folders as it takes.
+    """The shortest end of each path that no other path has: its name, with as many folders as needed.
 
     Example:
         >>> list(short_names(["/out/2013/sum.parquet", "/out/2014/sum.parquet", r"C:\\out\\days.parquet"]).values())
@@ -90,7 +89,7 @@ def short_names(paths: Sequence[str]) -> dict[str, str]:
     parts = {path: re.split(r"[/\\]+", path.rstrip("/\\")) for path in paths}
     names = {}
     for path, own in parts.items():
-        others = [other for one, other in parts.items() if one != path]
+        others = [other for key, other in parts.items() if key != path]
         tails = (own[-length:] for length in range(1, len(own) + 1))
         names[path] = "/".join(next((tail for tail in tails if all(o[-len(tail) :] != tail for o in others)), own))
     return names
@@ -118,10 +117,10 @@ def trend_picture(trend: Trend) -> str:
     line = " ".join(f"{x(number):.1f},{y(value):.1f}" for number, value in enumerate(values))
     at, last = local_time(trend.points[-1].at_utc)[: len("2026-01-05 06:30")], len(values) - 1
     tip = clean(f"{at}: {_value(trend, values[-1])}")
-    told = clean(f"{trend.kind} of {trend.name or 'the whole run'} over {plural(len(values), 'run')}")
+    label = clean(f"{trend.kind} of {trend.name or 'the whole run'} over {plural(len(values), 'run')}")
     return (
-        f'<svg class="de-trend" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{told}" width="{_WIDE}"'
-        f' height="{_HIGH}" viewBox="0 0 {_WIDE} {_HIGH}"><desc>{told}</desc>{_STYLE}'
+        f'<svg class="de-trend" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}" width="{_WIDE}"'
+        f' height="{_HIGH}" viewBox="0 0 {_WIDE} {_HIGH}"><desc>{label}</desc>{_STYLE}'
         f'<polyline class="de-ty" points="{line}"/>'
         f'<circle class="de-te" cx="{x(last):.1f}" cy="{y(values[-1]):.1f}" r="4"><title>{tip}</title></circle></svg>'
     )

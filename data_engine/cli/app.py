@@ -1,4 +1,4 @@
-"""The command `data-engine`: its commands, its exit codes, and how errors are told.
+"""The command `data-engine`: its commands, its exit codes, and how errors are shown.
 
 0 done; 1 it ran and failed; 2 the request was wrong; 3 another workstation holds the lease; 130 interrupted. A Python
 traceback is shown only with `--debug` or DATA_ENGINE_DEBUG=1. The module of a command is loaded when the command is called.
@@ -76,12 +76,12 @@ def main() -> NoReturn:
     """Run the command line with this process's arguments, and end the process with its exit code."""
     code = run(sys.argv[1:])
     if not gc.isenabled():
-        os._exit(code)  # a look has closed what it opened, and the system takes all back faster than Python does
+        os._exit(code)  # a look has closed what it opened, and the system frees memory faster than Python does
     sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Do what `arguments` ask, print what there is to say, and return the exit code."""
+    """Run the command of `arguments`, and return its exit code."""
     own = list(arguments[: list(arguments).index("--")] if "--" in arguments else arguments)
     with lenient_streams() as lost:
         if "--json" in own:
@@ -137,13 +137,13 @@ class LazyCommand(TyperCommand):
     def loaded(self) -> Any:
         """The command with its options and arguments."""
         module, function = self._home.split(":")
-        found = getattr(import_module(f"data_engine.cli.{module}"), function)
+        target = getattr(import_module(f"data_engine.cli.{module}"), function)
         if function.endswith("_app"):
-            command = light(get_command(found()))
+            command = light(get_command(target()))
             command.name = self.name
             return command
         app = command_group("")
-        app.command(self.name)(found)
+        app.command(self.name)(target)
         return light(get_command(app))
 
     def make_context(self, *arguments: Any, **named: Any) -> Any:
@@ -167,7 +167,7 @@ def make_command() -> TyperGroup:
     """The command `data-engine` with all its commands.
 
     Example:
-        >>> sorted(one.opts[0] for one in make_command().commands["undeploy"].loaded().params)
+        >>> sorted(param.opts[0] for param in make_command().commands["undeploy"].loaded().params)
         ['--json', '--note', '--wait', 'name']
     """
     app = command_group("Write a data flow in a JupyterLab notebook; run the same notebook in production.")

@@ -1,4 +1,4 @@
-"""`demo`, `lab`, `panel` and `docs`: a workspace with real data, and what shows it: JupyterLab, the panel as a page, the documentation."""
+"""`demo`, `lab`, `panel` and `docs`: a workspace with real data, JupyterLab, the panel as a page, and the documentation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LOOPBACK = "127.0.0.1"
 
 
 def lab_app() -> typer.Typer:
-    """The command, which passes on what it does not know."""
+    """The command `lab`, which passes unknown options on."""
     app = command_group("")
     app.command("lab", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(lab)
     return app
@@ -60,25 +60,25 @@ def lab_command(layout: WorkspaceLayout, extra: Sequence[str] = ()) -> list[str]
 
 
 def lab_hint(root: Path) -> str:
-    """What to type to open the workspace at `root` from the working directory, as a shell takes it."""
+    """The shell command that opens the workspace at `root` from the working directory."""
     return command_hint(root, "lab")
 
 
 def command_hint(root: Path, *command: str) -> str:
-    """What to type for a command about the workspace at `root`, from the working directory, as a shell takes it."""
+    """The shell command for the workspace at `root` from the working directory."""
     return shell_line([_program(), "--workspace", _near(root), *command])
 
 
 def _program() -> str:
-    """`data-engine`, or the path it was called by when the shell would not find it by its name."""
+    """`data-engine`, or the path of this call where the shell would not find it by its name."""
     import shutil
 
-    called = Path(sys.argv[0])
-    is_ours = called.stem == "data-engine" and called.is_file()
-    found = shutil.which("data-engine")
-    if not is_ours or (found is not None and os.path.samefile(found, called)):
+    script = Path(sys.argv[0])
+    is_ours = script.stem == "data-engine" and script.is_file()
+    program = shutil.which("data-engine")
+    if not is_ours or (program is not None and os.path.samefile(program, script)):
         return "data-engine"
-    return _near(called)
+    return _near(script)
 
 
 def _near(path: Path) -> str:
@@ -120,7 +120,7 @@ def panel(
 def panel_command(layout: WorkspaceLayout, *, opens: bool, port: int | None, ip: str) -> list[str]:
     """The command that serves the panel's page of a workspace.
 
-    What it names goes before this person's Jupyter settings, so that a server of theirs that others reach makes no such panel.
+    Its options win over this person's Jupyter settings: a server that others reach does not make such a panel.
     """
     return [
         sys.executable,
@@ -155,7 +155,7 @@ def docs(
 
 @frozen
 class DemoStep:
-    """What one step did over all sources: the `rows` that came out (None where none were counted), seconds and files."""
+    """The work of one step over all sources: the `rows` that came out (None where none were counted), seconds and files."""
 
     label: str
     rows: int | None
@@ -165,7 +165,7 @@ class DemoStep:
 
 @frozen
 class DemoRun:
-    """What one of the demo's flows did."""
+    """The work of one of the demo's flows."""
 
     flow: str
     title: str
@@ -245,7 +245,7 @@ def _say_done(done: Sequence[DemoRun], root: Path) -> None:
 
 
 def _where(outputs: Sequence[str], root: Path) -> str:
-    """The file when it is one, else their number and folder."""
+    """The path of a single file, else the number of files and their folders."""
     inside = [Path(path).relative_to(root) for path in outputs]
     if len(inside) == 1:
         return inside[0].as_posix()

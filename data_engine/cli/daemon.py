@@ -51,7 +51,7 @@ def start(
 ) -> int:
     """Start the daemon and its engine. They keep running when this shell or kernel ends."""
     ws = chosen_workspace(ctx)
-    ws.settings()  # nothing is started by settings that cannot be used; the status tells of their warnings
+    ws.settings()  # nothing is started by settings that cannot be used; the status has their warnings
     if not engine and ws.link.find() is None:
         ws.stop_engine()  # else it would come back where an earlier daemon died with its engine on
     ws.start()
@@ -65,21 +65,21 @@ def start(
 
 
 def _start_engine(ws: Workspace) -> None:
-    """Start it; where the older system owns the workspace the error names the machine, which the daemon does not look up."""
+    """Start the engine; where the older system owns the workspace, the error names the machine."""
     try:
         ws.start_engine()
     except OwnedElsewhereError as error:
         from data_engine.lease.older_owner import look_at_leases
 
-        found = look_at_leases(ws.layout.workspace_state_dir, ws.layout.workspace_id)
-        owners = [one.owner for one in found if one.state in ("live", "left_behind")]
+        leases = look_at_leases(ws.layout.workspace_state_dir, ws.layout.workspace_id)
+        owners = [lease.owner for lease in leases if lease.state in ("live", "left_behind")]
         if not owners:
             raise
         raise OwnedElsewhereError(f"{error.what} ({', '.join(owners)})", where=error.where, fix=error.fix) from error
 
 
-def started_lines(found: WorkspaceStatus) -> tuple[str, str]:
-    """What there is to say of a daemon that was started: itself, and its engine with how many flows run by themselves.
+def started_lines(status: WorkspaceStatus) -> tuple[str, str]:
+    """The lines about a started daemon: itself, and its engine with the number of flows that run by themselves.
 
     Example:
         >>> from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
@@ -88,13 +88,13 @@ def started_lines(found: WorkspaceStatus) -> tuple[str, str]:
         >>> started_lines(WorkspaceStatus("c", "/c", daemon=daemon, engine=engine, flows=flows))
         ('The daemon runs (pid 7).', 'The engine is on: 1 of 2 flows runs by itself.')
     """
-    daemon = f"The daemon runs (pid {found.daemon.pid})."
-    if not found.engine.on:
+    daemon, flows = f"The daemon runs (pid {status.daemon.pid}).", status.flows
+    if not status.engine.on:
         return daemon, f"The engine is off: `{cli_line('start')}` turns it on."
     count = sum(
-        flow.mode != "manual" and flow.enabled and flow.deployment_status.kind != "not_deployed" for flow in found.flows
+        flow.mode != "manual" and flow.enabled and flow.deployment_status.kind != "not_deployed" for flow in flows
     )
-    of_all = f"{count:,} of {plural(len(found.flows), 'flow')}"
+    of_all = f"{count:,} of {plural(len(flows), 'flow')}"
     return daemon, f"The engine is on: {of_all} {'runs by itself' if count == 1 else 'run by themselves'}."
 
 
@@ -120,7 +120,7 @@ def stop(
 
 
 def _is_run(ws: Workspace, name: str) -> bool:
-    """Whether a name is meant as the id of a run: it looks like one, and no flow is called so."""
+    """Whether a name is the id of a run: it looks like one, and no flow has this name."""
     from data_engine.status.deployed_before import find_flow
 
     if re.fullmatch(r"[0-9a-f-]{2,}", name) is None:
@@ -133,23 +133,23 @@ def _is_run(ws: Workspace, name: str) -> bool:
 
 
 def _stop_engine(ws: Workspace, as_json: bool) -> int:
-    was_running, found = ws.link.find_heard() is not None, None
+    was_running, status = ws.link.find_heard() is not None, None
     if was_running:
-        with suppress(FlowValidationError):  # what cannot tell of itself is stopped all the same
-            found = ws.status()
+        with suppress(FlowValidationError):  # a daemon without a status is stopped all the same
+            status = ws.status()
     ws.stop_engine()
     ws.shutdown()
     if as_json:
         print_json({"was_running": was_running})
     else:
-        running = [run for run in found.active_runs if run.in_daemon] if found is not None else []
-        is_ending = found is not None and found.daemon.ending
+        running = [run for run in status.active_runs if run.in_daemon] if status is not None else []
+        is_ending = status is not None and status.daemon.ending
         say(stopping_words(running, is_ending=is_ending) if was_running else "No daemon was running.")
     return 0
 
 
 def ending_now_words(run_ids: Sequence[str]) -> str:
-    """What ends runs now that were asked to end, with a blank before it; "" without one.
+    """The commands that end stopping runs at once, after a blank; "" without runs.
 
     Example:
         >>> ending_now_words(["3f9c12ab77"]), ending_now_words([])
@@ -198,7 +198,7 @@ def kill(
     try:
         ws = chosen_workspace(ctx)
         if ws.link.find(tells=False) is not None:
-            with suppress(FlowValidationError):  # what cannot tell of itself is ended all the same
+            with suppress(FlowValidationError):  # a daemon without a status is ended all the same
                 running = [run for run in ws.status().active_runs if run.in_daemon]
             if not (yes or as_json or _is_confirmed(running)):
                 say("Nothing was ended.")
@@ -216,13 +216,13 @@ def kill(
 
 
 def _is_confirmed(running: Sequence[ActiveRun]) -> bool:
-    """Whether somebody at a terminal says yes; where nobody can be asked it was meant."""
+    """Whether somebody at a terminal says yes; without a terminal it counts as yes."""
     runs = f", and with it {plural(len(running), 'run')}" if running else ""
     return not is_terminal(sys.stdin) or typer.confirm(f"End the daemon now{runs}?", err=True)
 
 
 def _kill_left_behind(root: Path) -> bool:
-    """End the daemons of workspaces that were at `root` and are there no more; whether there was one."""
+    """End the daemons of workspaces that were at `root` before; whether there was one."""
     from data_engine.daemon.start import kill_daemon
     from data_engine.engine.local_workspace import LocalWorkspace
     from data_engine.workspace.identity import layouts_seen_at
@@ -253,7 +253,7 @@ def retry(
 
 
 def is_not_deployed(ws: Workspace, name: str) -> bool:
-    """Whether nothing of the flow runs by itself before it is deployed; not where who knows is elsewhere."""
+    """Whether the flow is not deployed; False where another workstation owns the workspace."""
     return not is_owned_elsewhere(ws) and ws.deployment_status(name).kind == "not_deployed"
 
 
@@ -287,15 +287,15 @@ def run_in_daemon(
             "which flow?", where="data-engine run", fix="name it: data-engine run NAME; `data-engine list` shows them"
         )
     goes_on = engine_goes_on(ws)
-    found = _ask_for_runs(ws, name, source, params, wait)
+    answer = _ask_for_runs(ws, name, source, params, wait)
     if goes_on:
         complain(
             "The engine was on when the last daemon died, and is on again: data-engine stop turns it off.",
             style="yellow",
         )
-    if not wait and not found:
+    if not wait and not answer:
         return say_left(as_json)
-    runs = found if found and not isinstance(found[0], str) else _wait_for(ws, name, found)
+    runs = answer if answer and not isinstance(answer[0], str) else _wait_for(ws, name, answer)
     failed = sum(run.status != "success" for run in runs)
     if as_json:
         print_json({"runs": runs_as_json(ws.home.ledger(), runs)})
@@ -315,7 +315,7 @@ def run_in_daemon(
 
 
 def _say_why_nothing(ws: Workspace, name: str) -> None:
-    """Why the deployed flow had no file to run for, as its source lies there now."""
+    """Print why the deployed flow has no file to run for now."""
     from data_engine.notebook.deployments import deployed_entries
     from data_engine.status.places import why_nothing
 
@@ -339,7 +339,7 @@ def engine_goes_on(ws: Workspace) -> bool:
 
 
 def _ask_for_runs(ws: Workspace, name: str, source: str | None, params: Mapping[str, Any], wait: bool) -> list[Any]:
-    """The ids of the runs to come; the ended runs where the owner, on another workstation, was asked for them."""
+    """Ask for runs: their ids, or the ended runs where the owner is another workstation."""
     try:
         return ws.run(name, wait=wait and is_owned_elsewhere(ws), source=source, params=params)
     except FlowValidationError as error:
@@ -388,7 +388,7 @@ def enable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson 
     """Let flows run by themselves again."""
     ws = chosen_workspace(ctx)
     _require_known(ws, names)
-    told: list[dict[str, Any]] = []
+    facts: list[dict[str, Any]] = []
     lines: list[str] = []
     before = ws.status()
     manual = _manual(before)
@@ -397,7 +397,7 @@ def enable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson 
         starts = _starting(ws, name) if name in disabled else None
         ws.enable(name, wait)
         slots, files = ((), 0) if starts is None else (starts.slots, starts.files)
-        told.append({"flow": name, "enabled": True, "slots": slots, "files": files})
+        facts.append({"flow": name, "enabled": True, "slots": slots, "files": files})
         if is_not_deployed(ws, name):
             lines.append(f"{name} is enabled, but runs by itself only when it is deployed: {cli_line('deploy', name)}")
         elif name in manual:
@@ -411,7 +411,7 @@ def enable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson 
                 if starts is not None and starts.text
                 else []
             )
-    return done(told[0] if len(told) == 1 else told, "\n".join(lines), as_json)
+    return done(facts[0] if len(facts) == 1 else facts, "\n".join(lines), as_json)
 
 
 def disable(
@@ -424,12 +424,12 @@ def disable(
     """Let flows run by hand only. Who disabled them, and when, is recorded and shown."""
     ws = chosen_workspace(ctx)
     _require_known(ws, names)
-    told: list[dict[str, Any]] = []
+    facts: list[dict[str, Any]] = []
     lines: list[str] = []
     manual = _manual(ws.status())
     for name in dict.fromkeys(names):
         ws.disable(name, wait, note)
-        told.append({"flow": name, "enabled": False})
+        facts.append({"flow": name, "enabled": False})
         if is_not_deployed(ws, name):
             lines.append(
                 f"{name} is not deployed, so nothing of it runs by itself. Once it is deployed, it runs by hand only, until you enable it: {cli_line('enable', name)}"
@@ -440,16 +440,16 @@ def disable(
             )
         else:
             lines.append(f"{name} runs by hand only, until it is enabled: {cli_line('enable', name)}")
-    return done(told[0] if len(told) == 1 else told, "\n".join(lines), as_json)
+    return done(facts[0] if len(facts) == 1 else facts, "\n".join(lines), as_json)
 
 
 def _manual(status: WorkspaceStatus) -> set[str]:
-    """The flows that nothing but people run."""
+    """The flows that only people run."""
     return {flow.name for flow in status.flows if flow.mode == "manual"}
 
 
 def _require_known(ws: Workspace, names: Sequence[str]) -> None:
-    """Return when there is each of several flows, so that a misspelt name among them does not leave half of them switched."""
+    """Require that each of several flows exists: a misspelt name must not leave half of them switched."""
     from data_engine.status.deployed_before import find_flow
 
     if len(names) > 1:
@@ -460,7 +460,7 @@ def _require_known(ws: Workspace, names: Sequence[str]) -> None:
 
 
 def _starting(ws: Workspace, name: str) -> Starting:
-    """What of a disabled flow starts once it is enabled; nothing where that cannot be told."""
+    """What starts once a disabled flow is enabled; nothing where that is not known."""
     from data_engine.notebook.deployments import deployed_entries
     from data_engine.status.deploy_lines import Starting, starting
 

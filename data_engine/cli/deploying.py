@@ -1,4 +1,4 @@
-"""`deploy`, `undeploy`, `deployments`, `rollback` and `restore`: what production runs, what of the modules it does not, what it ran, and how that comes back."""
+"""`deploy`, `undeploy`, `deployments`, `rollback` and `restore`: what production runs and ran, the modules that it does not run, and how to go back."""
 
 from __future__ import annotations
 
@@ -74,16 +74,16 @@ def deploy(
         return 1
     from data_engine.status.offline import OfflineFacts
 
-    known = {} if name is None else {name: OfflineFacts(ws.home).memory(name)}
+    memories = {} if name is None else {name: OfflineFacts(ws.home).memory(name)}
     with in_flow_modules(ws):
         outcome = outcome_of(ws, Deploy(name, note, yes, approve, replaces), wait)
-    return say_left(as_json) if outcome is None else _tell(ws, name, outcome, known, note, as_json)
+    return say_left(as_json) if outcome is None else _tell(ws, name, outcome, memories, note, as_json)
 
 
 def _tell(
-    ws: Workspace, name: str | None, outcome: Outcome, known: Mapping[str, KnownSources], note: str, as_json: bool
+    ws: Workspace, name: str | None, outcome: Outcome, memories: Mapping[str, KnownSources], note: str, as_json: bool
 ) -> int:
-    """Say what came of it; the exit code."""
+    """Print the outcome; the exit code."""
     from data_engine.deploy.sets import lost_words
     from data_engine.status.deploy_lines import starting_now
     from data_engine.status.deployed_before import left_out
@@ -91,7 +91,7 @@ def _tell(
     entries, new = outcome.entries, outcome.deployments
     refused = [entry for entry in entries if entry.error is not None]
     left = left_out(ws.home, {entry.name for entry in entries}) if name is None else {}
-    starts = starting_now(ws.home, new, entries, known)
+    starts = starting_now(ws.home, new, entries, memories)
     if as_json:
         print_json([*_as_json(ws, outcome, starts), *_left_as_json(ws, left)])
     else:
@@ -113,7 +113,7 @@ def _tell(
 
 
 def _is_wanted(ws: Workspace) -> bool:
-    """Whether everything is to go live, as somebody says who has seen what that is; without a terminal it is."""
+    """Whether everything is to go live: somebody at a terminal saw the changes and says yes; without a terminal it is."""
     if not is_terminal(sys.stdin):
         return True
     going = _say_going_live(ws, None, as_json=False)
@@ -121,7 +121,7 @@ def _is_wanted(ws: Workspace) -> bool:
 
 
 def _say_going_live(ws: Workspace, name: str | None, as_json: bool) -> int:
-    """What a deploy would change, a line for each flow; how many lines."""
+    """Print what a deploy would change, a line for each flow; the number of lines."""
     from data_engine.status.deploy_lines import going_live
 
     with in_flow_modules(ws):
@@ -130,8 +130,8 @@ def _say_going_live(ws: Workspace, name: str | None, as_json: bool) -> int:
         is_on = is_engine_on(ws.status())
         print_json(
             [
-                asdict(one) | {"deployment_status": one.deployment_status.as_dict(), "text": one.text(is_on=is_on)}
-                for one in going
+                asdict(row) | {"deployment_status": row.deployment_status.as_dict(), "text": row.text(is_on=is_on)}
+                for row in going
             ]
         )
         return len(going)
@@ -143,10 +143,10 @@ def _say_going_live(ws: Workspace, name: str | None, as_json: bool) -> int:
 
 
 def _as_json(ws: Workspace, outcome: Outcome, starts: Mapping[str, Starting]) -> list[dict[str, Any]]:
-    """What came of each module, for programs."""
+    """The outcome of each module, for programs."""
     from data_engine.status.deploy_lines import files_before
 
-    changed = {one.flow for one in outcome.deployments}
+    changed = {row.flow for row in outcome.deployments}
     files = files_before(ws.home, outcome.deployments, outcome.entries)
     statuses = ws.home.deployments().statuses(entry.name for entry in outcome.entries)
     return [
@@ -175,7 +175,7 @@ def _left_as_json(ws: Workspace, left: Mapping[str, Deployment]) -> list[dict[st
 
 
 def _row(flow: str, path: str, files: FilesBefore | None = None, starts: Starting | None = None) -> dict[str, Any]:
-    """A module that nothing came of."""
+    """The row of a module without an outcome."""
     from data_engine.status.deploy_lines import FilesBefore, Starting
 
     plain: dict[str, Any] = {"warnings": [], "error": None, "changed": False, "mended": False, "left_out": None}
@@ -184,14 +184,14 @@ def _row(flow: str, path: str, files: FilesBefore | None = None, starts: Startin
 
 
 def _say_entries(ws: Workspace, outcome: Outcome, *, is_named: bool) -> None:
-    """What came of each module; of those that are as they were, if there are several, how many. Those that were mended are told elsewhere."""
+    """Print the outcome of each module; several unchanged ones as a number. The repaired ones are printed elsewhere."""
     from data_engine.proof.kept import compared
 
-    changed = {one.flow for one in outcome.deployments}
-    told = {*changed, *outcome.mended, *outcome.lost}
+    changed = {row.flow for row in outcome.deployments}
+    names = {*changed, *outcome.mended, *outcome.lost}
     verdicts = [compared(ws.home, entry.path) for entry in outcome.entries] if is_named else []
     how = "".join(f"; {verdict.words}" for verdict in verdicts if verdict)
-    as_before = [entry for entry in outcome.entries if entry.error is None and entry.name not in told]
+    as_before = [entry for entry in outcome.entries if entry.error is None and entry.name not in names]
     for entry in outcome.entries:
         if entry.error is not None:
             complain(f"not deployed  {entry.path.name}: {entry.error}", style="red")
@@ -217,7 +217,7 @@ def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = T
 
 
 def _unknown_elsewhere(ws: Workspace) -> Iterator[str]:
-    """That the share is away or damaged, so that other workstations do not know yet what is deployed."""
+    """Warn that the share is away or damaged: other workstations do not know yet what is deployed."""
     lease = ws.lease()
     if lease.state in ("unreachable", "damaged"):
         fix = f"; fix: {lease.fix}" if lease.damage is not None else ""
@@ -225,7 +225,7 @@ def _unknown_elsewhere(ws: Workspace) -> Iterator[str]:
 
 
 def say_left(as_json: bool) -> int:
-    """That the owner was asked, and where its answer is told; exit code 0."""
+    """Say that the owner was asked, and what shows its answer; exit code 0."""
     return done({"asked": True}, "The owner was asked; `data-engine status` shows the answer.", as_json)
 
 
@@ -237,20 +237,20 @@ def deployments(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson =
     from data_engine.status.deployed_before import find_flow
 
     ws = chosen_workspace(ctx)
-    found = ws.deployments(name)
-    if not found and name is not None:  # it may be the id of one
-        found = [one for one in ws.deployments() if one.id.startswith(name)]
-        if not found:
+    history = ws.deployments(name)
+    if not history and name is not None:  # it may be the id of one
+        history = [row for row in ws.deployments() if row.id.startswith(name)]
+        if not history:
             find_flow(ws.home, name)
     if as_json:
-        print_json([one.as_dict() for one in found])
+        print_json([row.as_dict() for row in history])
         return 0
-    if not found:
+    if not history:
         say("Nothing was deployed yet." if name is None else f"{name} was not deployed yet.")
         return 0
     shown = table("ID", "FLOW", "WHEN", "WHO", "WHAT", "CHANGED", "GIT", "COMPARED", "NOTE", wrap=("COMPARED",))
-    for one in found:
-        shown.add_row(one.id[:8], *deployment_cells(one))
+    for row in history:
+        shown.add_row(row.id[:8], *deployment_cells(row))
     say(shown)
     return 0
 

@@ -1,5 +1,5 @@
-"""`compare`, `rejected`, `tidy`, `reset` and `backfill`: what differed between runs, what they rejected and left behind, forgetting them, and
-doing them again for a range."""
+"""`compare`, `rejected`, `tidy`, `reset` and `backfill`: differences of runs, the rows and outputs that they rejected and left behind, and
+how to forget them or run them again for a range."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ def compare(
     """What differs between two runs, the most important first: code, params, inputs, environment, rows, durations."""
     ws = chosen_workspace(ctx)
     ws.home.ledger().recover()
-    found = ws.compare(run_a, run_b)
+    comparison = ws.compare(run_a, run_b)
     if as_json:
-        print_json(found.as_dict())
+        print_json(comparison.as_dict())
         return 0
     a, b = ws.run_record(run_a), ws.run_record(run_b)
     for letter, run in (("A", a), ("B", b)):
         say(
             f"{letter}  run {run.run_id[:8]}  {run.flow}  {run.status}, {started(run)}, {duration_words(run.elapsed_s)}"
         )
-    lines = found.lines()
+    lines = comparison.lines()
     if all(kind == "note" for kind, _ in lines):
         say("Nothing that was recorded differs.")
     kind = ""
@@ -80,21 +80,21 @@ def rejected(
     as_json: AsJson = False,
 ) -> int:
     """The rows that checks reject now, with the rules they break; `--excel` gives them to whoever owns the data."""
-    found = chosen_workspace(ctx).rejected(name)
-    if not as_json and not found:
+    entries = chosen_workspace(ctx).rejected(name)
+    if not as_json and not entries:
         say("No rows are rejected.")
     path = None
-    if excel is not None and found:
+    if excel is not None and entries:
         from data_engine.engine.quarantine import write_workbook
 
-        path = write_workbook(found, excel)
+        path = write_workbook(entries, excel)
     if as_json:
-        print_json([one.as_dict() for one in found])
-    elif found:
+        print_json([entry.as_dict() for entry in entries])
+    elif entries:
         shown = table("FLOW", "SOURCE", "ROWS", "RULES", right=("ROWS",), cut=("SOURCE", "RULES"))
-        for one in found:
-            rules = ", ".join(f"{rule} {count:,}" for rule, count in one.rules.items())
-            shown.add_row(one.flow, one.source or "", f"{one.rows:,}", rules)
+        for entry in entries:
+            rules = ", ".join(f"{rule} {count:,}" for rule, count in entry.rules.items())
+            shown.add_row(entry.flow, entry.source or "", f"{entry.rows:,}", rules)
         say(shown)
         if path is not None:
             say(f"wrote {path}")
@@ -154,31 +154,31 @@ def _put_back(ws: Workspace, name: str | None, as_json: bool) -> int:
 def _set_aside(ws: Workspace, name: str | None, yes: bool, as_json: bool) -> int:
     from data_engine.engine.left_behind import readers_of
 
-    found = ws.left_behind(name)
+    rows = ws.left_behind(name)
     elsewhere = _elsewhere(ws, name)
     if as_json:
         moved = ws.set_aside(name) if yes else []
         print_json(
-            {"left": [one.as_dict() for one in found], "moved": [str(path) for path in moved], "elsewhere": elsewhere}
+            {"left": [row.as_dict() for row in rows], "moved": [str(path) for path in moved], "elsewhere": elsewhere}
         )
         return 0
     if elsewhere:
         complain(elsewhere_words(elsewhere), style="yellow")
-    if not found:
+    if not rows:
         say("No output is left of a source that is gone.")
         return 0
     shown = table("FLOW", "OUTPUT", "WRITTEN", "SOURCE, WHICH IS GONE")
-    for one in found:
-        shown.add_row(one.flow, short_path(one.path, ws.root), local_time(one.at_utc), short_path(one.source, ws.root))
+    for row in rows:
+        shown.add_row(row.flow, short_path(row.path, ws.root), local_time(row.at_utc), short_path(row.source, ws.root))
     say(shown)
     again = cli_line("tidy", *([] if name is None else [name]))
     can_ask = is_terminal(sys.stdin)
-    if not yes and not (can_ask and typer.confirm(f"Move {plural(len(found), 'file')} aside?", err=True)):
+    if not yes and not (can_ask and typer.confirm(f"Move {plural(len(rows), 'file')} aside?", err=True)):
         complain(f"Nothing was moved. To move them aside: {again} --yes", style="yellow")
         return 0
     moved = ws.set_aside(name)
     say(f"Moved {plural(len(moved), 'file')} aside. To have them back: {again} --back")
-    for reader in readers_of({Path(one.mirror) for one in found}, ws.flows()):
+    for reader in readers_of({Path(row.mirror) for row in rows}, ws.flows()):
         complain(
             f"{reader} reads there, but does not become due; to run it again: {cli_line('run', reader)}", style="yellow"
         )
@@ -186,24 +186,24 @@ def _set_aside(ws: Workspace, name: str | None, yes: bool, as_json: bool) -> int
 
 
 def _elsewhere(ws: Workspace, name: str | None) -> list[str]:
-    """The outputs that are known only by a path where nothing is any more."""
+    """The outputs that are known only by a former path."""
     from data_engine.engine.left_behind import MOST_RUNS, known_elsewhere
     from data_engine.ledger.outputs import written_here
 
     flows = [flow for flow in ws.flows() if name is None or flow.name == name]
-    return [one.path for one in known_elsewhere(written_here(ws.home.ledger(), ws.layout, MOST_RUNS), flows)]
+    return [file.path for file in known_elsewhere(written_here(ws.home.ledger(), ws.layout, MOST_RUNS), flows)]
 
 
 def elsewhere_words(paths: Sequence[str]) -> str:
-    """What is said of outputs that nothing is known of.
+    """The sentence about outputs that are known only by a former path.
 
     Example:
         >>> elsewhere_words(["/old/a.csv"])
         '1 output is known only by its former path, whose folder does not exist any more, and is not listed: /old/a.csv'
     """
-    known = "is known only by its former path" if len(paths) == 1 else "are known only by their former paths"
+    words = "is known only by its former path" if len(paths) == 1 else "are known only by their former paths"
     listed = "is not listed" if len(paths) == 1 else "are not listed"
-    return f"{plural(len(paths), 'output')} {known}, whose folder does not exist any more, and {listed}: {first_few(paths, 3)}"
+    return f"{plural(len(paths), 'output')} {words}, whose folder does not exist any more, and {listed}: {first_few(paths, 3)}"
 
 
 _SHOWN = 20
@@ -249,7 +249,7 @@ def backfill(
     First it shows exactly what would run, and asks. Then the daemon does the runs, after everything that is due; `--status`
     shows the progress. It goes on after a crash or a hand-over.
     """
-    chosen = _one_of({"--status": status, "--stop": stop, "--retry": retry})
+    chosen = _single_option({"--status": status, "--stop": stop, "--retry": retry})
     ws = chosen_workspace(ctx)
     if chosen == "--status":
         return _tell(ws, name, as_json)
@@ -260,10 +260,10 @@ def backfill(
             fix="data-engine backfill NAME" if chosen is None else f"data-engine backfill {chosen} ID",
         )
     if chosen is not None:
-        found = ws.stop_backfill(name, wait) if chosen == "--stop" else ws.retry_backfill(name, wait)
-        if found is None:
+        answer = ws.stop_backfill(name, wait) if chosen == "--stop" else ws.retry_backfill(name, wait)
+        if answer is None:
             return say_left(as_json)
-        return _say_one(found, as_json) if as_json else _say_done(found, chosen)
+        return _say_backfill(answer, as_json) if as_json else _say_done(answer, chosen)
     params = read_params(param)
     with _daemon_only_if_needed(ws) as needed:
         shown = ws.backfill(name, since, until, where, params, reprocess, dry_run=True)
@@ -283,31 +283,31 @@ def backfill(
     begun = ws.backfill(name, since, until, where, params, reprocess, wait=wait, digest=shown.digest)
     if begun is None:
         return say_left(as_json)
-    told = f"Backfill {begun.id[:8]} of {begun.flow}: {plural(begun.total, 'run')}, after everything that is due."
-    return done(begun.as_dict(), f"{told}\n{_how_far(begun)}", as_json)
+    text = f"Backfill {begun.id[:8]} of {begun.flow}: {plural(begun.total, 'run')}, after everything that is due."
+    return done(begun.as_dict(), f"{text}\n{_how_far(begun)}", as_json)
 
 
-def _how_far(one: Backfill) -> str:
-    short = one.id[:8]
+def _how_far(backfill: Backfill) -> str:
+    short = backfill.id[:8]
     return (
         f"Its progress: {cli_line('backfill', '--status', short)}; to end it: {cli_line('backfill', '--stop', short)}"
     )
 
 
-def _say_done(one: Backfill, option: str) -> int:
-    """What became of a backfill that was stopped, or whose failed runs were asked for again."""
-    short = one.id[:8]
+def _say_done(backfill: Backfill, option: str) -> int:
+    """Print the state of a backfill that was stopped or retried."""
+    short = backfill.id[:8]
     if option == "--stop":
         say(
-            f"Backfill {short} of {one.flow} is stopped after {one.ended:,} of {plural(one.total, 'run')}: no more runs begin, and a run that has begun goes on to its end."
+            f"Backfill {short} of {backfill.flow} is stopped after {backfill.ended:,} of {plural(backfill.total, 'run')}: no more runs begin, and a run that has begun goes on to its end."
         )
         say(f"To run the rest, and the failed runs again: {cli_line('backfill', '--retry', short)}")
     else:
-        again = plural(one.total - one.ended + one.failed, "run")
+        again = plural(backfill.total - backfill.ended + backfill.failed, "run")
         say(
-            f"Backfill {short} of {one.flow} goes on: {again} that failed or did not begin, after everything that is due."
+            f"Backfill {short} of {backfill.flow} goes on: {again} that failed or did not begin, after everything that is due."
         )
-        say(_how_far(one))
+        say(_how_far(backfill))
     return 0
 
 
@@ -315,14 +315,14 @@ def _say_done(one: Backfill, option: str) -> int:
 def _daemon_only_if_needed(ws: Workspace) -> Iterator[Event]:
     """End the daemon that the block starts to look, unless the event is set, or the daemon has other work by then."""
     needed = Event()
-    before = _pid_of_daemon(ws)  # one that is about to leave is not the one that the block finds
+    before = _pid_of_daemon(ws)  # a daemon that is about to end is not the one that the block finds
     try:
         yield needed
     finally:
         if not needed.is_set() and _pid_of_daemon(ws) not in (before, None):
             with suppress(FlowValidationError):
-                found = ws.status()
-                if not (found.engine.on or found.service.installed or found.active_runs or found.waiting_runs):
+                status = ws.status()
+                if not (status.engine.on or status.service.installed or status.active_runs or status.waiting_runs):
                     ws.shutdown()
 
 
@@ -331,19 +331,19 @@ def _pid_of_daemon(ws: Workspace) -> int | None:
     return None if daemon is None else daemon.endpoint.pid
 
 
-def _one_of(options: Mapping[str, bool]) -> str | None:
-    """The one option that was given; None without one."""
-    given = [option for option, is_given in options.items() if is_given]
-    if len(given) > 1:
-        what = f"{' and '.join(given)} cannot be combined"
+def _single_option(options: Mapping[str, bool]) -> str | None:
+    """The single option that is set; None without one."""
+    names = [option for option, is_given in options.items() if is_given]
+    if len(names) > 1:
+        what = f"{' and '.join(names)} cannot be combined"
         raise FlowValidationError(what, where="data-engine backfill", fix="give one")
-    return given[0] if given else None
+    return names[0] if names else None
 
 
 def _say_plan(shown: Backfill) -> None:
-    for one in shown.planned[:_SHOWN]:
+    for run in shown.planned[:_SHOWN]:
         say(
-            f"  {'  '.join(filter(None, [zoned_words(one.scheduled_for, shown.tz), one.source]))}".rstrip()
+            f"  {'  '.join(filter(None, [zoned_words(run.scheduled_for, shown.tz), run.source]))}".rstrip()
             or "  (the whole folder)"
         )
     if len(shown.planned) > _SHOWN:
@@ -362,31 +362,32 @@ def _say_plan(shown: Backfill) -> None:
 
 def _tell(ws: Workspace, which: str | None, as_json: bool) -> int:
     if which is not None and not any(flow.name == which for flow in ws.status().flows):
-        return _say_one(ws.backfill_status(which), as_json)
-    found = ws.backfills(which)
+        return _say_backfill(ws.backfill_status(which), as_json)
+    entries = ws.backfills(which)
     if as_json:
-        print_json([one.as_dict() for one in found])
-    elif not found:
+        print_json([entry.as_dict() for entry in entries])
+    elif not entries:
         say("No backfills.")
     else:
         shown = table("BACKFILL", "FLOW", "ASKED BY", "AT", "PROGRESS")
-        for one in found:
-            shown.add_row(one.id[:8], one.flow, one.by, local_time(one.at_utc), one.text)
+        for entry in entries:
+            shown.add_row(entry.id[:8], entry.flow, entry.by, local_time(entry.at_utc), entry.text)
         say(shown)
     return 0
 
 
-def _say_one(one: Backfill, as_json: bool) -> int:
+def _say_backfill(backfill: Backfill, as_json: bool) -> int:
     if as_json:
-        print_json(one.as_dict())
+        print_json(backfill.as_dict())
         return 0
-    say(f"backfill {one.id}  {one.flow}  asked by {one.by}, {local_time(one.at_utc)}")
-    say(one.text)
-    bad = [run for run in one.runs if run.status not in ("success", "started")]
+    say(f"backfill {backfill.id}  {backfill.flow}  asked by {backfill.by}, {local_time(backfill.at_utc)}")
+    say(backfill.text)
+    bad = [run for run in backfill.runs if run.status not in ("success", "started")]
     for run in bad[:_SHOWN]:
-        at = zoned_words(run.scheduled_for, one.tz)
+        slot = zoned_words(run.scheduled_for, backfill.tz)
         why = (run.error or run.cause or "").partition("\n")[0]
-        complain(f"  {run.status:9} {'  '.join(filter(None, [at, run.source]))}  run {run.run_id[:8]}  {why}")
-    if one.failed and one.state != "running":
-        say(f"To run the {plural(one.failed, 'failed run')} again: {cli_line('backfill', '--retry', one.id[:8])}")
+        complain(f"  {run.status:9} {'  '.join(filter(None, [slot, run.source]))}  run {run.run_id[:8]}  {why}")
+    if backfill.failed and backfill.state != "running":
+        again = cli_line("backfill", "--retry", backfill.id[:8])
+        say(f"To run the {plural(backfill.failed, 'failed run')} again: {again}")
     return 0

@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 RunStatus: TypeAlias = Literal["started", "success", "failed", "stopped", "killed", "abandoned"]
 
 MOST_RUNS = 20
-"""How many runs are told without `--limit`."""
+"""How many runs are listed without `--limit`."""
 
 _ID_LENGTH = 8
 _LONGEST_ERROR = 160
-"""Of one held source among others, in letters."""
+"""Letters of the error of one held source among others."""
 _MOST_UNDELIVERED = 5
 _MOST_WAITING = 5
 """Runs of one flow that are listed, each to be stopped alone; `status --json` has more."""
@@ -76,24 +76,24 @@ def status(
 
 def tell_status(ws: Workspace, as_json: bool) -> int:
     """What the daemon, its engine and each flow do, what runs now, and what waits and why."""
-    found = fresh_status(ws)
+    status = fresh_status(ws)
     if as_json:
-        print_json(found.as_dict())
+        print_json(status.as_dict())
         return 0
-    _say_workspace(found, ws)
-    for number, request in enumerate(found.requests):
+    _say_workspace(status, ws)
+    for number, request in enumerate(status.requests):
         say(f"{'' if number else 'asked':<8} {request.text}")
-    for one in found.backfills:
-        if one.state == "running" or one.failed:
-            say(f"backfill {one.flow}: {one.text}  ({one.id[:8]})")
+    for backfill in status.backfills:
+        if backfill.state == "running" or backfill.failed:
+            say(f"backfill {backfill.flow}: {backfill.text}  ({backfill.id[:8]})")
     say("")
-    _say_flows(found.flows, found.active_runs)
-    if found.active_runs:
+    _say_flows(status.flows, status.active_runs)
+    if status.active_runs:
         say("")
-        _say_active(found.active_runs)
-    if found.waiting_runs:
+        _say_active(status.active_runs)
+    if status.waiting_runs:
         say("")
-        _say_waiting(found.waiting_runs)
+        _say_waiting(status.waiting_runs)
     return 0
 
 
@@ -109,7 +109,7 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
         there = read_catalog(ws.home.modules(), cache=ws.home.descriptions())
         deployments = ws.home.deployments()
         deployment = deployments.statuses({entry.name for entry in there} | deployments.deployed().keys())
-        gone = {name: one for name, one in deployment.items() if one.kind == "gone"}
+        gone = {name: state for name, state in deployment.items() if state.kind == "gone"}
         entries = with_gone(there, deployments, deployment, ws.home.deployed_descriptions())
         coming, stands = ws.next_runs(), expected_of(ws, entries)
     say_settings(ws)
@@ -132,8 +132,8 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
     lease = ws.lease()
     is_unknown = lease.is_elsewhere and ws.link.find() is None
     texts = {
-        name: "not known here" if is_unknown and one.kind == "not_deployed" else one.text
-        for name, one in deployment.items()
+        name: "not known here" if is_unknown and state.kind == "not_deployed" else state.text
+        for name, state in deployment.items()
     }
     say(_flows_table(ws, entries, coming, texts, stands))
     for entry in entries:
@@ -194,12 +194,12 @@ def disabled_flows(ws: Workspace) -> dict[str, Disabled]:
     """Who disabled flows, and when, by the flows' names."""
     from data_engine.planning.due import disabled_by
 
-    found = {flow: disabled_by(switch) for flow, switch in ws.home.ledger().switches().items()}
-    return {flow: why for flow, why in found.items() if why is not None}
+    reasons = {flow: disabled_by(switch) for flow, switch in ws.home.ledger().switches().items()}
+    return {flow: why for flow, why in reasons.items() if why is not None}
 
 
 def expected_of(ws: Workspace, entries: Sequence[CatalogEntry]) -> dict[str, Reason]:
-    """How the flows stand to what is expected of them, by name; asked only where anything is."""
+    """The state of each flow's expectation, by name; looked up only where there are any."""
     if not any(entry.flow is not None and entry.flow.expectations for entry in entries):
         return {}
     return {flow.name: flow.expected for flow in ws.status().flows if flow.expected is not None}
@@ -214,56 +214,56 @@ def _expected(entry: CatalogEntry, stands: Mapping[str, Reason]) -> str:
 
 
 def _say_behind(ws: Workspace) -> None:
-    """Tell where more was published than this machine has; a daemon takes it in."""
+    """Warn where more was published than this machine has; a daemon fetches it."""
     if words := ws.link.behind_words():
         complain(words, style="yellow")
 
 
-def bounded_reason(one: Explanation) -> str:
-    """The reason in words; of what is held the error only as far as it tells what failed, and not where its source lies."""
+def bounded_reason(reason: Explanation) -> str:
+    """The reason in words; of a held source only the beginning of its error, without the place of the source."""
     from dataclasses import replace
 
     from data_engine.reasons.kinds import Held, LastRunFailed, RetryLater
     from data_engine.status.sentences import short_error
 
-    if not isinstance(one.why, (Held, RetryLater, LastRunFailed)) or not one.why.error:
-        return one.reason
-    error = beginning(short_error(one.why.error, one.cause), _LONGEST_ERROR)
-    return replace(one, why=replace(one.why, error=error)).reason
+    if not isinstance(reason.why, (Held, RetryLater, LastRunFailed)) or not reason.why.error:
+        return reason.reason
+    error = beginning(short_error(reason.why.error, reason.cause), _LONGEST_ERROR)
+    return replace(reason, why=replace(reason.why, error=error)).reason
 
 
-def _say_workspace(found: WorkspaceStatus, ws: Workspace) -> None:
+def _say_workspace(status: WorkspaceStatus, ws: Workspace) -> None:
     from data_engine.lease.status import lease_lines
     from data_engine.status.sentences import daemon_lines
 
-    say(f"{found.workspace_id}  {found.workspace_root}")
-    for text, style in daemon_lines(found, str(ws.root)):
+    say(f"{status.workspace_id}  {status.workspace_root}")
+    for text, style in daemon_lines(status, str(ws.root)):
         say(text, style=style)
-    if found.service.installed:
-        say(f"service  {found.service.text}", style="red" if found.service.trouble else "")
-        if found.service.fix is not None:
-            say(f"         fix: {found.service.fix}")
-    for number, line in enumerate(lease_lines(found.lease) if found.lease.is_worth_words else ()):
+    if status.service.installed:
+        say(f"service  {status.service.text}", style="red" if status.service.trouble else "")
+        if status.service.fix is not None:
+            say(f"         fix: {status.service.fix}")
+    for number, line in enumerate(lease_lines(status.lease) if status.lease.is_worth_words else ()):
         say(f"{'' if number else 'lease':<8} {line}")
-    if found.trouble is not None:
-        say(f"trouble  {found.trouble.what}", style="red")
+    if status.trouble is not None:
+        say(f"trouble  {status.trouble.what}", style="red")
         for part in ("where", "fix"):
-            if found.trouble[part]:
-                say(f"         {part}: {found.trouble[part]}")
-    for warning in found.warnings:
+            if status.trouble[part]:
+                say(f"         {part}: {status.trouble[part]}")
+    for warning in status.warnings:
         say(f"warning  {warning}", style="yellow")
-    _say_unsent(found)
+    _say_unsent(status)
 
 
-def _say_unsent(found: WorkspaceStatus) -> None:
+def _say_unsent(status: WorkspaceStatus) -> None:
     from data_engine.status.sentences import told_once, undelivered_words
 
-    unsent = told_once(found.undelivered)
-    for number, (one, count) in enumerate(unsent[:_MOST_UNDELIVERED]):
-        say(f"{'' if number else 'unsent':<8} {undelivered_words(one, local_time, count)}", style="red")
+    unsent = told_once(status.undelivered)
+    for number, (message, count) in enumerate(unsent[:_MOST_UNDELIVERED]):
+        say(f"{'' if number else 'unsent':<8} {undelivered_words(message, local_time, count)}", style="red")
     if (more := len(unsent) - _MOST_UNDELIVERED) > 0:
         say(f"         and {more:,} more")
-    if any(one.state == "given_up" for one, _ in unsent):
+    if any(message.state == "given_up" for message, _ in unsent):
         say(
             f"         {cli_line('alert', 'history')} shows all of them; after that, those that were given up are left out here"
         )
@@ -285,7 +285,7 @@ def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
         expected = None if flow.expected is None else flow.expected.text
         ending = ending_words(flow, runs)
         notes = filter(None, [flow.edit, ending or reason_of(flow), held, expected])
-        note = "; ".join(one.partition("\n")[0] for one in notes)
+        note = "; ".join(text.partition("\n")[0] for text in notes)
         row = (flow.name, flow.group or "", flow.state_text, zoned_words(flow.next_run_utc, flow.tz), ended, note)
         shown.add_row(*row, style="red" if flow.is_failing or flow.deployment_status.is_edit_broken else "")
     say(shown)
@@ -307,16 +307,16 @@ def _say_waiting(runs: Sequence[WaitingRuns]) -> None:
     columns = ("WAITING", "RUNS", "NEXT RUN", "SOURCE", "WHY")
     whole = f"`{cli_line('explain')} FLOW` shows it in full, and what to do."
     waiting = table(*columns, right=("RUNS",), cut=("WAITING", "SOURCE", "WHY"), whole=whole)
-    for one in runs:
-        first = one.runs[0].run_id if one.runs else ""
-        waiting.add_row(one.flow, f"{one.count:,}", first[:_ID_LENGTH], one.source_name, one.reason)
-        for then in one.runs[1:_MOST_WAITING]:
+    for group in runs:
+        first = group.runs[0].run_id if group.runs else ""
+        waiting.add_row(group.flow, f"{group.count:,}", first[:_ID_LENGTH], group.source_name, group.reason)
+        for then in group.runs[1:_MOST_WAITING]:
             waiting.add_row("", "", then.run_id[:_ID_LENGTH], then.source_name, "")
     say(waiting)
 
 
-def _row(run: Run, warnings: int, told: str) -> tuple[str, ...]:
-    """A run as a row, with its source or slot as it is `told`."""
+def _row(run: Run, warnings: int, source: str) -> tuple[str, ...]:
+    """A run as a row; `source` is the text of its source or slot."""
     from data_engine.ledger.logs import warned_words
     from data_engine.status.runs import rejected_words, started
     from data_engine.status.sentences import short_error
@@ -324,7 +324,7 @@ def _row(run: Run, warnings: int, told: str) -> tuple[str, ...]:
     return (
         run.run_id[:_ID_LENGTH],
         run.flow,
-        told,
+        source,
         ", ".join(filter(None, [run.status, rejected_words(run), warned_words(warnings)])),
         started(run),
         duration_words(run.elapsed_s),
@@ -337,23 +337,23 @@ _LOOK_S = 2.0
 
 
 def fresh_status(ws: Workspace) -> WorkspaceStatus:
-    """The status. A daemon looks at once where the module of a deployed flow is not in flow_modules any more and it does not say so."""
-    found = ws.status()
-    if not found.daemon.answers or found.engine.starting or not _is_any_missing(found, ws):
-        return found
+    """The status. A daemon looks at once where the module of a deployed flow is gone from flow_modules and it does not say so."""
+    status = ws.status()
+    if not status.daemon.answers or status.engine.starting or not _is_any_missing(status, ws):
+        return status
     with suppress(FlowValidationError):
         ws.link.ask(lambda daemon: daemon.post("/look", timeout_s=_LOOK_S), otherwise=dict)
         return ws.status()
-    return found
+    return status
 
 
-def _is_any_missing(found: WorkspaceStatus, ws: Workspace) -> bool:
+def _is_any_missing(status: WorkspaceStatus, ws: Workspace) -> bool:
     try:
         there = {os.path.splitext(name)[0] for name in os.listdir(ws.layout.flow_modules_dir)}
     except OSError:
         return False
     return any(
-        flow.name not in there for flow in found.flows if flow.deployment_status.kind in ("as_deployed", "edited")
+        flow.name not in there for flow in status.flows if flow.deployment_status.kind in ("as_deployed", "edited")
     )
 
 
@@ -373,7 +373,7 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     last = last_run(ws.home, entry.name)
     coming = ws.next_runs().get(entry.name)
     deployment = ws.deployment_status(entry.name)
-    runs = next((one for one in ws.deployments(entry.name) if one.is_live), None)
+    runs = next((row for row in ws.deployments(entry.name) if row.is_live), None)
     compared = None if runs is None else runs.compared
     timezone = ws.home.settings_shown().timezone
     slots, zone = _next_slots(module.flow, timezone)
@@ -418,7 +418,7 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
 
 
 def _say_flow(flow: Flow, description: str | None, facts: Mapping[str, str], last: Sequence[tuple[str, str]]) -> None:
-    """A flow with its facts and steps, and what is known of its last run."""
+    """Print a flow with its facts, its steps and the facts of its last run."""
     say(flow.title, style="bold")
     if description:
         say(description)
@@ -449,8 +449,8 @@ def _next_slots(flow: Flow, timezone: str | None) -> tuple[list[float], tzinfo]:
 
 
 def _words(name: str | None, options: Mapping[str, object]) -> list[str]:
-    """The name and the options that were given, as words of a command."""
-    return [*filter(None, [name]), *(str(one) for pair in options.items() if pair[1] is not None for one in pair)]
+    """The name and the options that are set, as words of a command."""
+    return [*filter(None, [name]), *(str(word) for pair in options.items() if pair[1] is not None for word in pair)]
 
 
 def runs(
@@ -485,20 +485,20 @@ def runs(
     ws = chosen_workspace(ctx)
     ledger = ws.home.ledger()
     ledger.recover()
-    asked = find_runs(ws.home, name, MOST_RUNS if limit is None else limit, wanted_runs(status, since, until))
-    found = asked.runs
-    given = {"--limit": asked.total, "--status": status, "--since": since, "--until": until}
-    again = cli_line("runs", *_words(name, given), *(["--json"] if as_json else []))
-    left = f"The newest {len(found):,} of {asked.total:,} runs: `{again}` shows all." if asked.cut else ""
+    page = find_runs(ws.home, name, MOST_RUNS if limit is None else limit, wanted_runs(status, since, until))
+    newest = page.runs
+    options = {"--limit": page.total, "--status": status, "--since": since, "--until": until}
+    again = cli_line("runs", *_words(name, options), *(["--json"] if as_json else []))
+    left = f"The newest {len(newest):,} of {page.total:,} runs: `{again}` shows all." if page.cut else ""
     if as_json:
-        print_json(runs_as_json(ledger, found))
+        print_json(runs_as_json(ledger, newest))
         if left and limit is None:  # who gives a limit knows of it
             complain(left)
-    elif not found:
+    elif not newest:
         say("No such runs on this machine.")
         _say_behind(ws)
     else:
-        warned = warnings_of(ledger, [run.run_id for run in found])
+        warned = warnings_of(ledger, [run.run_id for run in newest])
         shown = table(
             *("RUN", "FLOW", "SOURCE", "STATUS", "STARTED", "TIME", "ERROR"),
             right=("TIME",),
@@ -506,11 +506,11 @@ def runs(
             spare=("TIME",),
             whole=f"`{cli_line('log')} RUN` shows all of a run; `--json` shows these runs in full.",
         )
-        names = source_names((run.source for run in found if run.source is not None), ws.root)
-        zones = slot_zones(ws.home, (run for run in found if run.source is None))
-        for run in found:
-            told = slot_words(run, zones.get(run.flow)) if run.source is None else names[run.source]
-            row = _row(run, warned.get(run.run_id, 0), told)
+        names = source_names((run.source for run in newest if run.source is not None), ws.root)
+        zones = slot_zones(ws.home, (run for run in newest if run.source is None))
+        for run in newest:
+            source = slot_words(run, zones.get(run.flow)) if run.source is None else names[run.source]
+            row = _row(run, warned.get(run.run_id, 0), source)
             shown.add_row(*row, style=status_style(run.status) if run.status != "success" else "")
         say(shown)
         if left:
@@ -586,22 +586,21 @@ def explain(
             _say_behind(ws)
         raise
     if as_json:
-        print_json([one.as_dict() for one in reasons])
+        print_json([reason.as_dict() for reason in reasons])
         return 0
     from data_engine.status.explain import ways
 
-    has_next = any(one.next_run_utc is not None for one in reasons)
+    has_next = any(reason.next_run_utc is not None for reason in reasons)
     shown = table(
         *("FLOW", "SOURCE", "REASON", *(["NEXT"] if has_next else [])),
         cut=("FLOW", "SOURCE"),
         wrap=("REASON",),
         whole=f"`{cli_line('explain', subject, '--json')}` shows it in full.",
     )
-    for one in reasons:
-        source = "" if one.source is None else short_path(one.source, ws.root)
-        shown.add_row(
-            one.flow, source, bounded_reason(one), *([zoned_words(one.next_run_utc, one.tz)] if has_next else [])
-        )
+    for reason in reasons:
+        source = "" if reason.source is None else short_path(reason.source, ws.root)
+        next_run = [zoned_words(reason.next_run_utc, reason.tz)] if has_next else []
+        shown.add_row(reason.flow, source, bounded_reason(reason), *next_run)
     say(shown)
     for number, way in enumerate(ways(reasons)):
         say(way if number else f"\n{way}")
@@ -610,7 +609,7 @@ def explain(
 
 
 def say_misleading_names(ws: Workspace, paths: Sequence[Path]) -> None:
-    """Which of these modules are named like something else, so that another one is imported than was meant."""
+    """Warn of modules with the name of another module, which would be imported in their place."""
     from data_engine.notebook.import_lint import misleading_names
 
     with suppress(OSError, FlowValidationError):  # it was there a moment ago
@@ -619,15 +618,15 @@ def say_misleading_names(ws: Workspace, paths: Sequence[Path]) -> None:
 
 
 def say_what_is_wrong(entries: Sequence[CatalogEntry], gone: Mapping[str, DeploymentStatus]) -> None:
-    """What of sources is not there, which modules are gone, and what is wrong with broken ones."""
+    """Print missing sources, modules that are gone, and the errors of broken ones."""
     from data_engine.status.places import all_source_warnings
 
     flows = [entry.flow for entry in entries if entry.flow is not None]
     for warning in (warning for warnings in all_source_warnings(flows) for warning in warnings):
         complain(f"warning: {warning}", style="yellow")
-    for _, one in sorted(gone.items()):
+    for _, state in sorted(gone.items()):
         complain()
-        complain(one.edit or "", style="yellow")
+        complain(state.edit or "", style="yellow")
     for entry in entries:
         if entry.error is not None:
             complain()

@@ -1,4 +1,4 @@
-"""`secret`, `alert`, `service` and `doctor`: this person's secrets, who is told of troubles, the daemon at logon, and what drive and machine do.
+"""`secret`, `alert`, `service` and `doctor`: this person's secrets, the recipients of alerts, the daemon at logon, and checks of drive and machine.
 
 The value of a secret is read from a prompt or standard input, and never printed.
 """
@@ -21,7 +21,6 @@ from data_engine.model import utc_text
 from data_engine.platforms.terminals import is_terminal
 
 if TYPE_CHECKING:
-    from data_engine.client import Workspace
     from data_engine.daemon.notifier import Tried
     from data_engine.engine.local_workspace import LocalWorkspace
 
@@ -52,11 +51,11 @@ def keep_secret(ctx: typer.Context, name: SecretName, as_json: AsJson = False) -
             fix=f"data-engine secret set {name}, which asks for it; or let a program write it to standard input",
         )
     refuse_twin(name)
-    given = _asked(name)
-    place = set_secret(name, given)
-    is_named = name in _told_of_alerts(ctx)
+    value = _read_value(name)
+    place = set_secret(name, value)
+    is_named = name in _alert_secrets(ctx)
     warning = None
-    if is_named and not has_form(given):
+    if is_named and not has_form(value):
         warning = f"[alerts] to names {name}, and what it holds now is no address that a message can be sent to: {address_fix(name)}"
     if as_json:
         print_json({"name": name, "place": place, "warning": warning})
@@ -64,13 +63,13 @@ def keep_secret(ctx: typer.Context, name: SecretName, as_json: AsJson = False) -
     say(f"Kept the secret {name} in {place}.")
     if warning is not None:
         complain(f"warning: {warning}", style="yellow")
-    elif has_form(given):
+    elif has_form(value):
         say(f"{'Alerts' if is_named else 'If alerts'} go to it: `{cli_line('alert', 'test', name)}` sends one now.")
     return 0
 
 
-def _told_of_alerts(ctx: typer.Context) -> tuple[str, ...]:
-    """The secrets that [alerts] names in the workspace that is meant; none where there is no workspace, or it cannot be read."""
+def _alert_secrets(ctx: typer.Context) -> tuple[str, ...]:
+    """The secrets that [alerts] of the chosen workspace names; none without a workspace that can be read."""
     with suppress(FlowValidationError, OSError):
         return chosen_workspace(ctx).settings().alerts.to
     return ()
@@ -80,14 +79,15 @@ def list_secrets(as_json: AsJson = False) -> int:
     """The names of the secrets that are here, and where each is. Values are not shown, nor asked for."""
     from data_engine.workspace.secret_store import keyring_trouble, stored_secrets
 
-    found, trouble = stored_secrets(), keyring_trouble()
+    secrets, trouble = stored_secrets(), keyring_trouble()
     if as_json:
-        print_json({"secrets": [{"name": one.name, "place": one.place} for one in found], "keyring": trouble})
+        facts = [{"name": secret.name, "place": secret.place} for secret in secrets]
+        print_json({"secrets": facts, "keyring": trouble})
         return 0
-    if found:
+    if secrets:
         shown = table("NAME", "PLACE")
-        for one in found:
-            shown.add_row(one.name, one.place)
+        for secret in secrets:
+            shown.add_row(secret.name, secret.place)
         say(shown)
     else:
         say("There are no secrets here yet: data-engine secret set NAME")
@@ -101,17 +101,17 @@ def forget_secret(name: SecretName, as_json: AsJson = False) -> int:
     from data_engine.flow.suggestions import nearest_name
     from data_engine.workspace.secret_store import remove_secret, stored_secrets
 
-    known = [one.name for one in stored_secrets() if one.place != "environment"]
+    names = [secret.name for secret in stored_secrets() if secret.place != "environment"]
     if not remove_secret(name):
-        near = nearest_name(name, known)
-        fix = f"did you mean {near}?" if near else f"there are: {', '.join(known) or 'none'}"
+        near = nearest_name(name, names)
+        fix = f"did you mean {near}?" if near else f"there are: {', '.join(names) or 'none'}"
         raise FlowValidationError(
             f"there is no secret {name!r} here to forget", where="data-engine secret remove", fix=fix
         )
     return done({"name": name, "removed": True}, f"Forgot the secret {name}.", as_json)
 
 
-def _asked(name: str) -> str:
+def _read_value(name: str) -> str:
     if is_terminal(sys.stdin):
         return str(typer.prompt(f"Value of {name}", hide_input=True, confirmation_prompt=True, err=True))
     text = "" if sys.stdin is None else sys.stdin.read()
@@ -137,29 +137,28 @@ def alert_app() -> typer.Typer:
 def send_test(ctx: typer.Context, name: Recipient = None, as_json: AsJson = False) -> int:
     """Send a message now, and say for each recipient what became of it. Exits 1 where one was not reached."""
     from data_engine.daemon.notifier import trial_message, try_all
+    from data_engine.ledger.outbox import hurry
     from data_engine.workspace.machine import person
     from data_engine.workspace.secret_store import find_secret
 
     ws = chosen_workspace(ctx)
     to = (name,) if name is not None else ws.settings().alerts.to
     if name is not None:
-        find_secret(
-            name, f"data-engine alert test {name}"
-        )  # of a name that is not there the person is to hear before anything else
+        find_secret(name, f"data-engine alert test {name}")  # a missing name is reported before anything else
     if not to:
         raise FlowValidationError(
             "nobody is told of troubles: [alerts] to is empty",
             where=str(ws.layout.settings_path),
             fix='data-engine secret set ops, with an address such as mailtos://USER:PASSWORD@HOST; then write to = ["ops"] below [alerts]',
         )
-    tried = try_all(trial_message(f"{ws.workspace_id} on {person()[1]}", to))
-    due = {one.to: _hurry(ws, one.to) for one in tried if one.sent}
+    trials = try_all(trial_message(f"{ws.workspace_id} on {person()[1]}", to))
+    due = {trial.to: hurry(ws.home.ledger(), trial.to, time.time()) for trial in trials if trial.sent}
     if as_json:
-        print_json({"sent": all(one.sent for one in tried), "recipients": [one.as_dict() for one in tried]})
+        print_json({"sent": all(trial.sent for trial in trials), "recipients": [trial.as_dict() for trial in trials]})
     else:
-        for one in tried:
-            _say_tried(one, due.get(one.to, 0))
-    return 0 if all(one.sent for one in tried) else 1
+        for trial in trials:
+            _say_trial(trial, due.get(trial.to, 0))
+    return 0 if all(trial.sent for trial in trials) else 1
 
 
 def alert_history(
@@ -171,11 +170,11 @@ def alert_history(
     from data_engine.ledger import outbox
 
     ledger = chosen_workspace(ctx).home.ledger()
-    found = outbox.history(ledger, limit)
+    messages = outbox.history(ledger, limit)
     if as_json:
-        print_json([one.as_dict() for one in found])
+        print_json([message.as_dict() for message in messages])
         return 0
-    if not found:
+    if not messages:
         say("No messages were sent from this machine in the last week.")
         return 0
     shown = table(
@@ -183,31 +182,25 @@ def alert_history(
         cut=("MESSAGE", "ERROR"),
         whole="`data-engine alert history --json` shows it in full.",
     )
-    for one in found:
-        style = "red" if one.state == "given_up" else ""
-        error = "" if one.state == "sent" else " ".join((one.error or "").split())
-        shown.add_row(local_time(one.since_utc), one.to, one.state.replace("_", " "), one.subject, error, style=style)
+    for row in messages:
+        style = "red" if row.state == "given_up" else ""
+        error = "" if row.state == "sent" else " ".join((row.error or "").split())
+        shown.add_row(local_time(row.since_utc), row.to, row.state.replace("_", " "), row.subject, error, style=style)
     say(shown)
-    outbox.are_shown(ledger, found, time.time())
-    if left := sum(one.state == "given_up" for one in outbox.undelivered(ledger, 10_000)):
+    outbox.are_shown(ledger, messages, time.time())
+    if left := sum(message.state == "given_up" for message in outbox.undelivered(ledger, 10_000)):
         say(f"{left:,} more were given up: --limit {limit + left} shows them too.")
     return 0
 
 
-def _say_tried(one: Tried, due: int) -> None:
-    if one.sent:
+def _say_trial(trial: Tried, due: int) -> None:
+    if trial.sent:
         waiting = "" if not due else f"; {due} that waited {'is' if due == 1 else 'are'} sent now, if a daemon runs"
-        say(f"{one.to}: sent ({one.service}, {one.took_s:.1f} s){waiting}")
+        say(f"{trial.to}: sent ({trial.service}, {trial.took_s:.1f} s){waiting}")
         return
-    complain(f"{one.to}: not sent: {one.what}", style="red")
-    if one.fix:
-        complain(f"  fix: {one.fix}")
-
-
-def _hurry(ws: Workspace, to: str) -> int:
-    from data_engine.ledger.outbox import hurry
-
-    return hurry(ws.home.ledger(), to, time.time())
+    complain(f"{trial.to}: not sent: {trial.what}", style="red")
+    if trial.fix:
+        complain(f"  fix: {trial.fix}")
 
 
 Boot = Annotated[
@@ -258,20 +251,20 @@ def service_status(ctx: typer.Context, as_json: AsJson = False) -> int:
     from data_engine.daemon.service import examined
 
     ws = chosen_workspace(ctx)
-    found = examined(ws.home, ws.status().service)
+    service = examined(ws.home, ws.status().service)
     if as_json:
-        print_json(found.as_dict())
+        print_json(service.as_dict())
     else:
-        say(found.text)
-        if found.fix is not None:
-            say(f"fix: {found.fix}")
-        if not found.installed:
+        say(service.text)
+        if service.fix is not None:
+            say(f"fix: {service.fix}")
+        if not service.installed:
             say("install it: data-engine service install")
-        elif found.kind is not None:
-            say(f"{found.kind}, {'with the machine' if found.boot else 'at logon'}: {found.place}")
-        if found.installed:
-            say(f"Python: {found.python}")
-    return 1 if found.trouble else 0
+        elif service.kind is not None:
+            say(f"{service.kind}, {'with the machine' if service.boot else 'at logon'}: {service.place}")
+        if service.installed:
+            say(f"Python: {service.python}")
+    return 1 if service.trouble else 0
 
 
 def uninstall(ctx: typer.Context, as_json: AsJson = False) -> int:
@@ -294,7 +287,7 @@ def uninstall(ctx: typer.Context, as_json: AsJson = False) -> int:
 
 
 def _homes(ctx: typer.Context) -> list[LocalWorkspace]:
-    """The workspace; where it is gone, what this machine has kept for those that were there."""
+    """The workspace; where it is gone, the files that this machine keeps for those that were there."""
     named = ctx.find_root().params.get("workspace")
     try:
         return [chosen_workspace(ctx).home]
@@ -342,7 +335,7 @@ def doctor(ctx: typer.Context, accept_clock: AcceptClock = False, as_json: AsJso
             {
                 "ok": not wrong,
                 "findings": [
-                    {"name": one.name, "ok": one.ok, "measured": one.measured, "fix": one.fix} for one in findings
+                    {"name": row.name, "ok": row.ok, "measured": row.measured, "fix": row.fix} for row in findings
                 ],
             }
         )

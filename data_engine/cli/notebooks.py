@@ -74,28 +74,29 @@ def compile_flows(
     if run:
         return _run_and_compare(ws, name, as_json)
     if name is not None and not check:
-        return _compile_one(ws, name, as_json)
+        return _compile_flow(ws, name, as_json)
     entries = _built(ws, name)
     statuses = ws.home.deployments().statuses(entry.name for entry in entries)
     modules = [_Module(entry, statuses[entry.name]) for entry in entries]
     if as_json:
         print_json([module.as_json() for module in modules])
     else:
-        told: set[str] = set()
+        warnings: set[str] = set()
         for module in modules:
             if not check or module.is_remarkable:
-                module.say(told)
+                module.say(warnings)
         if name is None:
             say_not_flows(ws)
-        broken, warned = sum(one.is_broken for one in modules), sum(bool(one.entry.warnings) for one in modules)
-        edited = sum(one.deployment_status.is_edited for one in modules)
+        broken = sum(module.is_broken for module in modules)
+        warned = sum(bool(module.entry.warnings) for module in modules)
+        edited = sum(module.deployment_status.is_edited for module in modules)
         say(f"{plural(len(modules), 'module')}, {broken} broken, {warned} with warnings, {edited} edited")
     is_stale = any(module.deployment_status.is_edited for module in modules)
     return 1 if any(module.is_broken for module in modules) or (check and is_stale) else 0
 
 
 class _Module(NamedTuple):
-    """A flow module, built, and how it stands to what production runs."""
+    """A flow module, built, with its state in production."""
 
     entry: CatalogEntry
     deployment_status: DeploymentStatus
@@ -106,7 +107,7 @@ class _Module(NamedTuple):
 
     @property
     def is_remarkable(self) -> bool:
-        """Whether somebody should look at it."""
+        """Whether a person should look at it."""
         return self.is_broken or self.deployment_status.is_edited or bool(self.entry.warnings)
 
     def as_json(self) -> dict[str, Any]:
@@ -118,17 +119,17 @@ class _Module(NamedTuple):
             "error": None if entry.error is None else entry.error.as_dict(),
         } | self.deployment_status.as_json()
 
-    def say(self, told: set[str]) -> None:
-        """Say how it is; a warning that was `told` of another module is not repeated whole."""
+    def say(self, warnings: set[str]) -> None:
+        """Print its state and add its warnings to `warnings`; a warning that is there already is not repeated whole."""
         entry, words = self.entry, self.deployment_status.text
         if entry.error is not None:
             complain(f"broken  {entry.path.name} ({words}): {entry.error}", style="red")
             return
         say(f"good    {entry.path.name} ({words})")
         for warning in entry.warnings:
-            words = f"as above: {warning.partition(': ')[0]}" if warning in told else warning
+            words = f"as above: {warning.partition(': ')[0]}" if warning in warnings else warning
             say(f"        warning: {words}", style="yellow")
-        told.update(entry.warnings)
+        warnings.update(entry.warnings)
 
 
 def _built(ws: Workspace, name: str | None) -> Sequence[CatalogEntry]:
@@ -145,7 +146,7 @@ def _built(ws: Workspace, name: str | None) -> Sequence[CatalogEntry]:
     return [entry for entry in entries if entry.name == name]
 
 
-def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
+def _compile_flow(ws: Workspace, name: str, as_json: bool) -> int:
     from data_engine.notebook.compile import compile_notebook
     from data_engine.notebook.import_lint import module_warnings
     from data_engine.proof.kept import compared, unsettled
@@ -225,7 +226,7 @@ def _whole_module(ws: Workspace, path: Path, as_json: bool) -> int:
 
 def _warnings_as_json(warned: Sequence[ModuleWarning]) -> list[dict[str, Any]]:
     return [
-        {"message": one.message, "cell": None, "line": one.line, "fix": one.fix, "file": one.file} for one in warned
+        {"message": row.message, "cell": None, "line": row.line, "fix": row.fix, "file": row.file} for row in warned
     ]
 
 
@@ -294,57 +295,57 @@ def plan(
     names = [name] if name is not None else sorted(ws.home.deployments().edits())
     plans = []
     with in_flow_modules(ws):
-        for one in names:
-            is_confirmed = yes or _is_confirmed(ws, one, as_json)
+        for flow in names:
+            is_confirmed = yes or _is_confirmed(ws, flow, as_json)
             try:
-                found = ws.plan(one, sources, use, key or None, params, is_confirmed)
+                edit = ws.plan(flow, sources, use, key or None, params, is_confirmed)
             except NotHeldBackError as error:
                 if not as_json:
                     raise
-                steps = [step.as_dict() for step in _escaping(ws, one)]
+                steps = [step.as_dict() for step in _unheld_steps(ws, flow)]
                 print_json({"error": error.as_dict(), "not_held_back": steps})
                 return 2
-            plans.append(found)
+            plans.append(edit)
             if not as_json:
-                _say_plan(found)
-                if verdict := compared(ws.home, ws.layout.flow_modules_dir / f"{one}.ipynb"):
-                    say(f"{one}.ipynb: {verdict.words}")
+                _say_plan(edit)
+                if verdict := compared(ws.home, ws.layout.flow_modules_dir / f"{flow}.ipynb"):
+                    say(f"{flow}.ipynb: {verdict.words}")
     if as_json:
-        print_json(plans[0].as_dict() if name is not None else [found.as_dict() for found in plans])
+        print_json(plans[0].as_dict() if name is not None else [edit.as_dict() for edit in plans])
     elif not names:
         say("No deployed flow was edited.")
-    return 1 if any(found.is_worse for found in plans) else 0
+    return 1 if any(edit.is_worse for edit in plans) else 0
 
 
-def _say_plan(found: Plan) -> None:
-    say(text_with_samples(found))
-    if found.is_worse:
+def _say_plan(plan: Plan) -> None:
+    say(text_with_samples(plan))
+    if plan.is_worse:
         say("Correct the edit first: nothing was deployed, and production still runs what is deployed.")
-    elif not found.equal or found.cells:
-        say(f"To let production run it: {cli_line('deploy', found.flow)}")
+    elif not plan.equal or plan.cells:
+        say(f"To let production run it: {cli_line('deploy', plan.flow)}")
 
 
 def _is_confirmed(ws: Workspace, name: str, as_json: bool) -> bool:
     """Ask once, at a terminal, whether steps that cannot be held back may run."""
     if as_json or not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
         return False
-    escaping = _escaping(ws, name)
-    if not escaping:
+    steps = _unheld_steps(ws, name)
+    if not steps:
         return False
     complain(f"A plan of {name} runs these steps for real, once for each version:", style="yellow")
-    for one in escaping:
-        complain(f"  {one.text}", style="yellow")
+    for step in steps:
+        complain(f"  {step.text}", style="yellow")
     return bool(typer.confirm("Run them?", default=False))
 
 
-def _escaping(ws: Workspace, name: str) -> Sequence[NotHeldBack]:
+def _unheld_steps(ws: Workspace, name: str) -> Sequence[NotHeldBack]:
     from data_engine.plan.making import deployed_flow, escapes
 
     try:
         flows = [deployed_flow(ws.home, name), ws.load_flow(name)]
     except FlowExecutionError:
         return ()
-    return tuple(dict.fromkeys(one for flow in flows for one in escapes(flow)))
+    return tuple(dict.fromkeys(step for flow in flows for step in escapes(flow)))
 
 
 def check(
@@ -359,9 +360,9 @@ def check(
     ws = chosen_workspace(ctx)
     with in_flow_modules(ws):
         results = ws.test(name, update)
-    bad = [one for one in results if one.is_bad]
+    bad = [golden for golden in results if golden.is_bad]
     if as_json:
-        print_json([one.as_dict() for one in results])
+        print_json([golden.as_dict() for golden in results])
     elif not results:
         say('There are no goldens. Keep one in a notebook: build().golden(use="...", key="...")')
     else:
@@ -429,24 +430,24 @@ def preview(
 
 
 def _compare(flow: Flow, options: dict[str, Any], against: str | None, write: bool, as_json: bool) -> int:
-    """Say what differs from the deployed flow's object."""
+    """Print the difference to the deployed flow's object."""
     from data_engine.plan.making import against_deployed
     from data_engine.verbs import check_against
 
     check_against(against, key=options["key"], write=write)
     try:
-        found = against_deployed(flow, **options)
+        difference = against_deployed(flow, **options)
     except FlowExecutionError as error:
         raise Failed(error) from error
     if as_json:
-        print_json(found.as_dict())
+        print_json(difference.as_dict())
     else:
-        say(text_with_samples(found))
+        say(text_with_samples(difference))
     return 0
 
 
 def object_facts(value: object, *, is_lazy: bool = False) -> dict[str, Any]:
-    """What `--json` prints of an object: a frame's columns, first rows and height, anything else's type and value.
+    """The JSON of an object: columns, first rows and height of a frame, type and value of anything else.
 
     `height` is None for the first rows of a lazy frame, which nobody has counted.
 

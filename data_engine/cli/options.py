@@ -1,4 +1,4 @@
-"""What several commands take, the workspace they are about, `--json`, `--set`, a source named in the shell; and groups of commands."""
+"""What several commands share: the workspace, `--json`, `--set`, a source named in the shell; and groups of commands."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def named(ctx: typer.Context, value: Any) -> Any:
 
     try:
         folder = chosen_workspace(ctx).layout.flow_modules_dir
-    except FlowValidationError:  # whoever needs one says so
+    except FlowValidationError:  # a command that needs one says so
         return value
-    found = [as_filed(folder, name) for name in names]
-    return found[0] if isinstance(value, str) else found
+    stems = [as_filed(folder, name) for name in names]
+    return stems[0] if isinstance(value, str) else stems
 
 
-_ONE = "The flow: its file's name without the ending."
-FlowName = Annotated[str, typer.Argument(metavar="NAME", callback=named, help=_ONE)]
-SomeFlowName = Annotated[str | None, typer.Argument(metavar="NAME", callback=named, help=_ONE)]
+_NAME_HELP = "The flow: its file's name without the ending."
+FlowName = Annotated[str, typer.Argument(metavar="NAME", callback=named, help=_NAME_HELP)]
+SomeFlowName = Annotated[str | None, typer.Argument(metavar="NAME", callback=named, help=_NAME_HELP)]
 FlowNames = Annotated[
     list[str] | None,
     typer.Argument(metavar="NAME", callback=named, help="The flows: their files' names without the ending."),
@@ -116,20 +116,20 @@ def source_from_shell(source: str | None) -> str | None:
 
 
 def say_not_flows(ws: Workspace) -> None:
-    """Name the notebooks that are no flows because of where they lie or what they are called."""
+    """Warn of notebooks that are no flows because of their folder or name."""
     from data_engine.notebook.flow_files import not_flows, notebooks_in_subfolders
 
     folder = ws.layout.flow_modules_dir
-    for one in not_flows(folder, notebooks_in_subfolders(folder)):
-        complain(f"{one}.", style="yellow")
+    for text in not_flows(folder, notebooks_in_subfolders(folder)):
+        complain(f"{text}.", style="yellow")
 
 
 @contextmanager
 def in_flow_modules(ws: Workspace) -> Iterator[None]:
     """Inside, the working directory is the authored folder, as for every run that is not in the caller's own process."""
     try:
-        going = chdir(ws.layout.flow_modules_dir)
-        going.__enter__()
+        change = chdir(ws.layout.flow_modules_dir)
+        change.__enter__()
     except OSError as error:
         raise FlowValidationError(
             f"the flow_modules folder cannot be entered: {error.strerror}",
@@ -139,18 +139,18 @@ def in_flow_modules(ws: Workspace) -> Iterator[None]:
     try:
         yield
     finally:
-        going.__exit__(None, None, None)
+        change.__exit__(None, None, None)
 
 
 def say_settings(ws: Workspace) -> None:
-    """Tell of settings nobody reads, or that cannot be used, where nothing is run by them."""
+    """Warn of settings that nobody reads, or that cannot be used."""
     error = ws.home.settings_error()
     for warning in ws.settings().warnings if error is None else (error,):
         complain(f"warning: {warning}", style="yellow")
 
 
 def done(facts: Any, text: str, as_json: bool) -> int:
-    """Say what was done, or print it for programs; exit code 0."""
+    """Print the text, or the facts for programs; exit code 0."""
     if as_json:
         print_json(facts)
     else:
@@ -179,19 +179,19 @@ def light(command: Any) -> Any:
     for param in command.get_params(typer.Context(command)):
         if (own := getattr(param, "get_runtime_param", None)) is not None:  # older ones do without Pydantic
             param.get_runtime_param = partial(_Converter, own)
-    for one in getattr(command, "commands", {}).values():
-        light(one)
+    for child in getattr(command, "commands", {}).values():
+        light(child)
     return command
 
 
 class _Converter:
-    """Gives texts, and what was not given, as they are; `own` is Typer's converter of the rest."""
+    """Returns texts and missing values unchanged; `own` is Typer's converter of the rest."""
 
     def __init__(self, own: Callable[[], Any]) -> None:
         self._own = own
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """The value of what was typed for a parameter."""
+        """Convert the text of a parameter."""
         kind, has_several = param.type_descriptor.annotation, param.multiple or param.nargs == -1
         if value is None:
             return () if has_several else None

@@ -1,4 +1,4 @@
-"""What a command prints: lines and tables for people, or one JSON document for programs; and how one ends that did not succeed.
+"""The output of a command: lines and tables for people, or one JSON document for programs; and its exit code after an error.
 
 Neither a closed pipe nor a terminal that lacks our letters ends a command: what cannot be shown is left out, and the
 work goes on.
@@ -46,7 +46,7 @@ _NARROWEST = 16
 _OF_PATHS = ("SOURCE", "OUTPUT")
 """Columns whose texts are paths."""
 _PIPED = 120
-"""How wide a table is where no terminal says it."""
+"""The width of a table without a terminal."""
 _STATUS_STYLES = {"success": "green", "failed": "red", "killed": "red", "abandoned": "red", "stopped": "yellow"}
 
 _OBEYED_IN_JSON = r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
@@ -78,8 +78,8 @@ class Table:
     """Columns by name, those in `right` aligned so, and rows of texts; a row may have a style.
 
     Where the table is too wide, the texts of the columns in `cut` are cut, and those in `wrap` go on in further lines. On a
-    terminal that is too narrow for that the columns in `spare` are left out, the first one first. `whole` says what tells whole
-    what was cut or left out.
+    terminal that is too narrow for that the columns in `spare` are left out, the first one first. `whole` names the
+    command that shows what was cut or left out.
     """
 
     columns: tuple[str, ...]
@@ -97,7 +97,7 @@ class Table:
         self.rows.append((tuple(visible_lines(text) if wraps else visible(text) for text, wraps in texts), style))
 
     def least_width(self, width_of: Callable[[str], int]) -> int:
-        """How many columns of a terminal it takes where as much is cut and wrapped as may be."""
+        """The width in columns of a terminal, where all that may be cut or wrapped is."""
         taken = _GAP * (len(self.columns) - 1)
         for number, name in enumerate(self.columns):
             widest = max(width_of(row[number]) for row in [self.columns, *(cells for cells, _ in self.rows)])
@@ -139,7 +139,7 @@ def status_style(status: str) -> str:
 def print_json(value: object, *, indent: int | None = 2) -> None:
     """Print `value` as one JSON document in UTF-8, whatever the terminal's encoding; on one line without `indent`."""
     text = json.dumps(plain(value), ensure_ascii=False, indent=indent, allow_nan=False)
-    text = re.sub(_OBEYED_IN_JSON, lambda one: f"\\u{ord(one[0]):04x}", text) + "\n"  # the same data
+    text = re.sub(_OBEYED_IN_JSON, lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"  # the same data
     data = text.encode("utf-8", "backslashreplace")  # a file name that is no Unicode: \udcff, as JSON writes it
     answer = _answer or sys.stdout.buffer
     answer.write(data)
@@ -173,23 +173,23 @@ def only_json(lost: list[OSError]) -> Iterator[None]:
     `lost` is that of `lenient_streams`.
     """
     global _answer
-    kept = _keep_descriptor(lost)
+    output = _keep_descriptor(lost)
     before = _answer
-    _answer = kept or sys.stdout.buffer
+    _answer = output or sys.stdout.buffer
     try:
         with redirect_stdout(sys.stderr):
             yield
     finally:
         _answer = before
-        if kept is not None:
-            os.dup2(kept.fileno(), 1)
-            kept.close()
+        if output is not None:
+            os.dup2(output.fileno(), 1)
+            output.close()
 
 
 @contextmanager
 def lenient_streams() -> Iterator[list[OSError]]:
     """Inside, nothing that prints fails: letters the terminal lacks become "?", bytes of a file name that are no
-    UTF-8 are told as \\udcff, what nobody can take is dropped.
+    UTF-8 are written as \\udcff, what no stream takes is dropped.
 
     What could not be written is collected (a full disk); a reader that went away is not worth a word.
     """
@@ -241,13 +241,13 @@ def _lenient(stream: TextIO | None, lost: list[OSError]) -> TextIO:
     )
 
 
-def _replaced(error: UnicodeError) -> tuple[str, int]:
+def _substitute(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
     lost = error.object[error.start : error.end]
-    return "".join(f"\\u{ord(one):x}" if "\ud800" <= one <= "\udfff" else "?" for one in lost), error.end
+    return "".join(f"\\u{ord(letter):x}" if "\ud800" <= letter <= "\udfff" else "?" for letter in lost), error.end
 
 
-codecs.register_error(_LENIENT, _replaced)
+codecs.register_error(_LENIENT, _substitute)
 
 
 def _keep_descriptor(lost: list[OSError]) -> BinaryIO | None:
@@ -258,9 +258,9 @@ def _keep_descriptor(lost: list[OSError]) -> BinaryIO | None:
     except (OSError, ValueError):
         return None
     sys.stdout.flush()
-    kept = io.BufferedWriter(_OpenEnd(os.dup(1), lost, closefd=True))
+    output = io.BufferedWriter(_OpenEnd(os.dup(1), lost, closefd=True))
     os.dup2(2, 1)
-    return kept
+    return output
 
 
 def _print(text: str, style: str, stream: TextIO) -> None:
@@ -331,7 +331,7 @@ def _drawn(shown: Table) -> rich.table.Table:
 
 
 class _Path:
-    """A path of which the end is shown where there is no room for all of it: the file's name tells more than its folders."""
+    """A path that is cut at its beginning where it is too long: the file's name says more than its folders."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -415,7 +415,7 @@ def _facts(error: BaseException) -> dict[str, str | None]:
 
 
 def _usage_facts(error: Any) -> dict[str, str | None]:
-    """What Typer says of a line that it cannot read."""
+    """Typer's message about a line that it cannot read."""
     path = error.ctx.command_path if error.ctx is not None else "data-engine"
     misplaced = _GLOBAL_OPTIONS.get(getattr(error, "option_name", ""))  # of an option the command does not know
     fix = f"see `{path} --help`" if misplaced is None else f"write it before the command: {misplaced}"
@@ -423,5 +423,5 @@ def _usage_facts(error: Any) -> dict[str, str | None]:
 
 
 def _is_usage_error(error: BaseException) -> bool:
-    # typer brings its own click or uses the installed one: the errors of both know how to word themselves.
+    # typer brings its own click or uses the installed one: the errors of both have a message of their own.
     return hasattr(error, "format_message") and hasattr(error, "exit_code")

@@ -110,7 +110,7 @@ def run(
 
 
 class Report:
-    """Listens to runs and says a line for each as it ends; counts what went wrong.
+    """Listens to runs, prints a line for each as it ends, and counts failures.
 
     `broken` are the flows that could not be run at all, with their errors. `run_ids` are those of all runs, where they are
     kept.
@@ -125,7 +125,7 @@ class Report:
         self._quiet = quiet
         self._keeps_ids = keep_ids
         self._started: dict[str, RunStarted] = {}
-        self._told: dict[str, list[str]] = {}
+        self._outputs: dict[str, list[str]] = {}
         self._lines: dict[str, list[LogLine]] = {}
         self._warned = 0
         self._elapsed_s = 0.0
@@ -139,7 +139,7 @@ class Report:
             self._started[event.run_id] = event
         elif isinstance(event, StepFinished) and event.outputs:
             more = f" and {len(event.outputs) - 1} more" if len(event.outputs) > 1 else ""
-            self._told.setdefault(event.run_id, []).append(f"wrote {event.outputs[0]}{more}")
+            self._outputs.setdefault(event.run_id, []).append(f"wrote {event.outputs[0]}{more}")
         elif isinstance(event, LogLine) and counts_as_warning(event.level, "success"):
             self._lines.setdefault(event.run_id, []).append(event)
         elif isinstance(event, RunFinished):
@@ -154,37 +154,37 @@ class Report:
                 self._say_run(started, event, warnings)
 
     def say_broken(self, flow: str, error: FlowValidationError, word: str = "broken") -> None:
-        """A flow could not be run: `word` says whether its module is broken, or it was refused."""
+        """Print that a flow could not run: `word` says whether its module is broken, or it was refused."""
         self.broken.append({"flow": flow, "error": error.as_dict()})
         if not self._quiet:
             self._say_failure(word, flow, str(error))
 
     def say_nothing_to_do(self, flow: Flow) -> None:
-        """A flow had no sources."""
+        """Print that a flow had no sources."""
         if not self._quiet:
             from data_engine.status.places import why_nothing
 
             say(f"{'-':9} {flow.name}  {why_nothing(flow)}")
 
     def say_sum(self) -> None:
-        """The last line."""
+        """Print the sums."""
         broken = f", {plural(len(self.broken), 'flow')} could not run" if self.broken else ""
         done, failed = self.started - self.failed - len(self._started), self.failed - self.stopped
         stopped = f", {self.stopped} stopped" if self.stopped else ""
         cut = f", {len(self._started)} cut short" if self._started else ""
         warned = f", {warned_words(self._warned)}" if self._warned else ""
-        told = f"{plural(self.started, 'run')}: {done} success, {failed} failed{stopped}{cut}{broken}{warned}"
-        say(f"{told}, {duration_words(self._elapsed_s)}")
+        counts = f"{plural(self.started, 'run')}: {done} success, {failed} failed{stopped}{cut}{broken}{warned}"
+        say(f"{counts}, {duration_words(self._elapsed_s)}")
 
     def _say_run(self, started: RunStarted, finished: RunFinished, warnings: Sequence[LogLine]) -> None:
         source = visible(source_name(started))
         line = f"{started.flow}{f'  {source}' if source else ''}  {duration_words(finished.elapsed_s)}"
         if warnings:
             line += f", {warned_words(len(warnings))}"
-        told = self._told.pop(finished.run_id, [])
+        outputs = self._outputs.pop(finished.run_id, [])
         if finished.status == "success":
             say(f"{finished.status:9} {line}")
-            for text in [*told, *(f"warning: {one.message}" for one in warnings)]:
+            for text in [*outputs, *(f"warning: {warning.message}" for warning in warnings)]:
                 _say_indented(text)
         else:
             self._say_failure(finished.status, line, finished.error or finished.cause or "", started.source)
@@ -205,13 +205,13 @@ def _say_indented(text: str) -> None:
 
 
 def _refuse_beside_watch(*, once: bool, source: str | None, param: list[str] | None, on_error: str) -> None:
-    given = {
+    options = {
         "--once": once,
         "--source": source is not None,
         "--set": bool(param),
         "--on-error": on_error != "continue",
     }
-    wrong = [option for option, is_given in given.items() if is_given]
+    wrong = [option for option, is_given in options.items() if is_given]
     if wrong:
         raise FlowValidationError(
             f"{' and '.join(wrong)} cannot be combined with --watch",
@@ -283,7 +283,7 @@ def _run_here(
 
         pick_to_run(flow, source)
     params_for(flow, params)
-    _run_one(flow, report, params, on_error, source)
+    _run_flow(flow, report, params, on_error, source)
 
 
 def _run_all(
@@ -292,16 +292,16 @@ def _run_all(
     from data_engine.notebook.mirror_warnings import Folders, folders_of, reading_order
 
     entries = {entry.name: entry for entry in ws.catalog()}
-    folders = {name: Folders() if one.flow is None else folders_of(one.flow) for name, one in entries.items()}
+    folders = {name: Folders() if module.flow is None else folders_of(module.flow) for name, module in entries.items()}
     for entry in (entries[name] for name in reading_order(folders)):
         if entry.flow is None:
             assert entry.error is not None
             report.say_broken(entry.name, entry.error)
         else:
-            _run_one(entry.flow, report, params, on_error)
+            _run_flow(entry.flow, report, params, on_error)
 
 
-def _run_one(
+def _run_flow(
     flow: Flow,
     report: Report,
     params: Mapping[str, TypedValue],
@@ -317,7 +317,7 @@ def _run_one(
     except (WorkspaceError, OwnedElsewhereError):
         raise  # the workspace, not the flow: the next one would meet it again
     except (FlowValidationError, FlowStoppedError) as error:
-        if report.failed == failed:  # otherwise its run has been told
+        if report.failed == failed:  # otherwise its run was printed
             if isinstance(error, FlowStoppedError):
                 raise
             report.say_broken(flow.name or "", error, "not run")

@@ -49,7 +49,7 @@ KEYS = {
 }
 """Each key with its word, and what it does."""
 _LOOK_S, _LOOK_ALONE_S = 1.0, 4.0
-"""How often the workspace is looked at, with a daemon that answers and without one."""
+"""The pause between looks at the workspace, with a daemon that answers and without one."""
 _TICK_S = 0.5
 _PAGE = 10
 _MOST_RUNNING, _MOST_WARNINGS, _MOST_LOG_LINES = 5, 3, 2000
@@ -61,7 +61,7 @@ _LEVELS = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow"}
 
 @frozen
 class Question:
-    """What is done when somebody presses y, and what is said until it is done."""
+    """A question to a person: the `action` of the key y, and the text while it is `busy`."""
 
     text: str
     busy: str
@@ -79,7 +79,7 @@ class OpenLog:
 
 
 class WatchScreen:
-    """A workspace in a terminal: what is known of it, what a person does with it, and how both are drawn."""
+    """A workspace in a terminal: its status, the keys of a person, and how both are drawn."""
 
     def __init__(self, ws: Workspace, console: Console) -> None:
         self._ws = ws
@@ -110,9 +110,9 @@ class WatchScreen:
             before: object = None
             try:
                 while True:
-                    if (seen := self._seen()) != before:
+                    if (state := self._drawn_state()) != before:
                         live.update(self.drawn(), refresh=True)
-                        before = seen
+                        before = state
                     if not all(self.press(key) for key in wait(_TICK_S)):
                         break
             except EOFError:  # a terminal that went away
@@ -121,13 +121,13 @@ class WatchScreen:
                 self._has_left = True
                 self._wake.set()
         doing, busy = self._doing, self._busy
-        if doing is not None:  # nobody leaves without the answer to what they said yes to
+        if doing is not None:  # nobody leaves without the answer to a question that was confirmed
             say(f"{busy}: waiting for the answer")
             doing.join()
             say(self._message.plain)
         return 0
 
-    # -- what is known
+    # -- the status
 
     def look(self) -> None:
         """Read the status, and the log that is open."""
@@ -229,9 +229,9 @@ class WatchScreen:
         last = max(len(log.lines or ()) - page, 0)
         at = last if log.at is None else log.at
         to = {"up": at - 1, "k": at - 1, "down": at + 1, "j": at + 1, "pageup": at - page, "pagedown": at + page}
-        wanted = (to | {"home": 0, "end": last}).get(key)
-        if wanted is not None:
-            self._log = replace(log, at=max(wanted, 0) if wanted < last else None)
+        first = (to | {"home": 0, "end": last}).get(key)
+        if first is not None:
+            self._log = replace(log, at=max(first, 0) if first < last else None)
 
     def _move(self, key: str) -> None:
         names = [flow.name for flow in self._status.flows] if self._status is not None else []
@@ -240,8 +240,8 @@ class WatchScreen:
             return
         at = names.index(flow.name)
         to = {"up": at - 1, "k": at - 1, "down": at + 1, "j": at + 1, "pageup": at - _PAGE, "pagedown": at + _PAGE}
-        wanted = (to | {"home": 0, "end": len(names)}).get(key, at)
-        self._chosen, self._message = names[min(max(wanted, 0), len(names) - 1)], Text()
+        row = (to | {"home": 0, "end": len(names)}).get(key, at)
+        self._chosen, self._message = names[min(max(row, 0), len(names) - 1)], Text()
 
     def _chosen_flow(self) -> FlowStatus | None:
         flows = self._status.flows if self._status is not None else ()
@@ -249,8 +249,8 @@ class WatchScreen:
 
     # -- drawing
 
-    def _seen(self) -> object:
-        """All that a picture depends on: while it stays, none is drawn. What runs is shown with its seconds."""
+    def _drawn_state(self) -> object:
+        """All that the screen depends on: while it is equal, nothing is drawn. Active runs are shown with their seconds."""
         running_s = time.time() // 1 if self._status is not None and self._status.active_runs else None
         keys = (self._chosen, self._question, self._message, self._busy, self._log, self._shows_keys)
         return self._status, self._trouble, keys, self._console.size, running_s
@@ -263,7 +263,7 @@ class WatchScreen:
         if status is None:
             return Group(Text(visible(self._trouble) or "Reading the workspace...", "red" if self._trouble else ""))
         head = list(self._head(status))
-        running = list(_running(status))
+        running = list(_run_rows(status))
         bottom = self._bottom(status)
         high = self._console.size.height - len(head) - len(running) - _ASKED_ROWS - 3
         screen = Layout()
@@ -309,14 +309,14 @@ class WatchScreen:
                 flow.state_text,
                 zoned_words(flow.next_run_utc, flow.tz),
                 last_run_line(flow, file_exists),
-                "; ".join(one.partition("\n")[0] for one in (flow.edit, reason_of(flow)) if one),
+                "; ".join(text.partition("\n")[0] for text in (flow.edit, reason_of(flow)) if text),
             ]
             style = "red" if flow.is_failing else "green" if flow.state_kind == "running" else ""
             shown.add_row(*(Text(visible(cell or "")) for cell in cells), style=f"bold {style}" if is_chosen else style)
         return shown
 
     def _bottom(self, status: WorkspaceStatus) -> RenderableType:
-        """A question, the keys, or the whole reason of the chosen flow and what was said last."""
+        """A question, the keys, or the whole reason of the chosen flow and the last message."""
         rule = Text("-" * self._console.size.width, "dim")
         if self._question is not None:
             return Group(rule, Text(visible(self._question.text), "bold yellow"))
@@ -339,8 +339,8 @@ class WatchScreen:
     def _drawn_log(self, log: OpenLog) -> RenderableType:
         width, high = self._console.size.width, max(self._console.size.height - 3, 1)
         lines = [Text("Reading...")] if log.lines is None else log.lines
-        kept = lines[-high:] if log.at is None else lines[log.at : log.at + high]
-        rows = [row for line in kept for row in line.wrap(self._console, width)]
+        part = lines[-high:] if log.at is None else lines[log.at : log.at + high]
+        rows = [row for line in part for row in line.wrap(self._console, width)]
         screen = Layout()
         screen.split_column(
             Layout(Group(Text(log.title, "bold"), Text("-" * width, "dim")), size=2),
@@ -364,13 +364,13 @@ def why_not(key: str, flow: FlowStatus, status: WorkspaceStatus) -> str | None:
 
 
 def question_of(key: str, flow: FlowStatus, status: WorkspaceStatus, ws: Workspace) -> Question:
-    """What is asked before a flow is run, stopped or tried again."""
+    """The question before a flow is run, stopped or tried again."""
     name = flow.name
     if key == "s":
         disables = flow.mode != "manual" and flow.enabled
         then = f" It runs by itself, so it is disabled until `{cli_line('enable', name)}`." if disables else ""
         text = f"Stop the runs of {name}? They end at their {STOPS_AT}.{then}"
-        return Question(text, f"Asked to stop {name}", lambda: _stopped(ws, name))
+        return Question(text, f"Asked to stop {name}", lambda: _stop(ws, name))
     where = [] if status.daemon.running else ["No daemon runs on this machine: one is started for it."]
     if key == "t":
         files = "the held file" if flow.held == 1 else f"the {flow.held:,} held files"
@@ -378,20 +378,20 @@ def question_of(key: str, flow: FlowStatus, status: WorkspaceStatus, ws: Workspa
         return Question(text, f"Asked to try {name} again", lambda: freed_words(ws.retry(name)))
     edit = [f"What is deployed runs, without your edit ({flow.edit})."] if flow.deployment_status.is_edited else []
     text = " ".join([f"Run {name} now?", *edit, *where])
-    return Question(text, f"Asked to run {name}", lambda: _begun(ws, name))
+    return Question(text, f"Asked to run {name}", lambda: _begin(ws, name))
 
 
-def _begun(ws: Workspace, name: str) -> str:
+def _begin(ws: Workspace, name: str) -> str:
     runs: list[Any] = ws.run(name, wait=False)
     return f"{plural(len(runs), 'run')} of {name} {'begins' if len(runs) == 1 else 'begin'}."
 
 
-def _stopped(ws: Workspace, name: str) -> str:
+def _stop(ws: Workspace, name: str) -> str:
     then = f" It is disabled: `{cli_line('enable', name)}` lets it run by itself again." if ws.stop_flow(name) else ""
     return f"{ends_words(name)}{then}"
 
 
-def _running(status: WorkspaceStatus) -> Iterator[Text]:
+def _run_rows(status: WorkspaceStatus) -> Iterator[Text]:
     """The runs under way, one a line."""
     if status.active_runs:
         yield Text(f"RUNNING ({len(status.active_runs)})", "dim")
@@ -406,7 +406,7 @@ def _running(status: WorkspaceStatus) -> Iterator[Text]:
 
 
 def _row(text: str, style: str = "") -> Text:
-    """One row of the screen, whoever wrote the text."""
+    """One row of the screen, its control characters made visible."""
     return Text(visible(text), style, no_wrap=True, overflow="ellipsis")
 
 
@@ -426,7 +426,7 @@ def _ended_by_signal() -> Iterator[None]:
 
 @contextmanager
 def _kept_output() -> Iterator[None]:
-    """Inside, nothing but the screen is printed; what was complained of is told afterwards."""
+    """Inside, nothing but the screen is printed; complaints are printed afterwards."""
     complaints = io.StringIO()
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(complaints):

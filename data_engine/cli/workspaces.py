@@ -45,30 +45,30 @@ def create(path: FolderPath, as_json: AsJson = False) -> int:
     """Make a workspace, or add what one lacks. Nothing that exists is changed, and no other workspace is chosen."""
     from data_engine.workspace.provision import provision_workspace
 
-    made = provision_workspace(path)
+    report = provision_workspace(path)
     if as_json:
         print_json(
             {
-                "workspace_id": made.root.name,
-                "workspace_root": made.root,
-                "created": made.created,
-                "preserved": made.preserved,
-                "skipped": made.skipped,
+                "workspace_id": report.root.name,
+                "workspace_root": report.root,
+                "created": report.created,
+                "preserved": report.preserved,
+                "skipped": report.skipped,
             }
         )
         return 0
-    say(f"Created workspace: {made.root}" if made.created else f"Workspace is complete already: {made.root}")
-    for item in made.created:
-        say(f"  + {os.path.relpath(item, made.root)}")
-    for item in made.skipped:
-        say(f"  - {os.path.relpath(item, made.root)} (its folder is read-only)")
-    for line in _next_steps(made.root):
+    say(f"Created workspace: {report.root}" if report.created else f"Workspace is complete already: {report.root}")
+    for item in report.created:
+        say(f"  + {os.path.relpath(item, report.root)}")
+    for item in report.skipped:
+        say(f"  - {os.path.relpath(item, report.root)} (its folder is read-only)")
+    for line in _next_steps(report.root):
         say(line)
     return 0
 
 
 def _next_steps(root: Path) -> list[str]:
-    """How to get to work in the workspace, from where the command was given."""
+    """The commands that lead into the workspace from the working directory."""
     from data_engine.workspace.select import select_workspace
 
     here = cli_line("lab")
@@ -92,10 +92,10 @@ def list_workspaces(ctx: typer.Context, as_json: AsJson = False) -> int:
 
     named = os.environ.get("DATA_ENGINE_WORKSPACE_COLLECTION_ROOT", "").strip()
     collection = named or load_machine_settings().collection_root
-    found = discover_workspaces(collection) if collection else ()
-    selected = _selected(ctx.find_root().params.get("workspace"))
-    if selected is not None and selected not in found:
-        found = (*found, selected)
+    layouts = discover_workspaces(collection) if collection else ()
+    selected = _selection(ctx.find_root().params.get("workspace"))
+    if selected is not None and selected not in layouts:
+        layouts = (*layouts, selected)
     if as_json:
         print_json(
             {
@@ -106,23 +106,23 @@ def list_workspaces(ctx: typer.Context, as_json: AsJson = False) -> int:
                         "workspace_root": layout.root,
                         "selected": layout == selected,
                     }
-                    for layout in found
+                    for layout in layouts
                 ],
             }
         )
         return 0
-    if not found:
+    if not layouts:
         say("There is no workspace yet: data-engine workspace create PATH, or data-engine demo")
         return 0
     shown = table("", "WORKSPACE", "FOLDER")
-    for layout in found:
+    for layout in layouts:
         is_selected = layout == selected
         shown.add_row("*" if is_selected else "", layout.workspace_id, str(layout.root), style="bold" * is_selected)
     say(shown)
     return 0
 
 
-def _selected(named: str | None) -> WorkspaceLayout | None:
+def _selection(named: str | None) -> WorkspaceLayout | None:
     from data_engine.workspace.select import select_workspace
 
     try:
@@ -155,7 +155,7 @@ def use(
     else:
         say(f"Selected default workspace: {layout.workspace_id} ({layout.root})")
         say(f"  wrote collection_root and default_workspace to {machine_settings_path()}")
-        here = _selected(None)
+        here = _selection(None)
         if here is not None and here.root != layout.root:
             variables = ("DATA_ENGINE_WORKSPACE_ROOT", "DATA_ENGINE_WORKSPACE_ID")
             named = next(filter(os.environ.get, variables), None)
@@ -242,8 +242,8 @@ def take_over(ctx: typer.Context, as_json: AsJson = False) -> int:
 
 def repair(ctx: typer.Context, as_json: AsJson = False) -> int:
     """Fix a damaged list of generations from its newest readable one, and say what was lost."""
-    said = chosen_workspace(ctx).repair_lease()
-    return done({"repaired": said}, said, as_json)
+    message = chosen_workspace(ctx).repair_lease()
+    return done({"repaired": message}, message, as_json)
 
 
 def _tell(lease: LeaseStatus, as_json: bool) -> int:

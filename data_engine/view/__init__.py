@@ -1,1 +1,1 @@
-"""What the panel shows of a workspace: its status with words, marks and buttons, and how it follows the workspace."""
+"""The panel's view of a workspace: its status with words, marks and buttons, and the feed that follows it."""

@@ -1,4 +1,4 @@
-"""A workspace's status as it changes: the daemon's stream while one runs, else what a child process reads now and then.
+"""A workspace's status as it changes: from the daemon's stream, else from a child process now and then.
 
 The author's code is never imported here: a Jupyter server or a kernel follows a workspace without running any of it.
 """
@@ -35,10 +35,10 @@ from data_engine.view.panel import render
 from data_engine.workspace.machine import machine_id, person
 
 View: TypeAlias = dict[str, Any]
-"""A panel's view as JSON: what a page is sent."""
+"""A panel's view as JSON, as a page receives it."""
 
 Listener: TypeAlias = Callable[[View], None]
-Answered: TypeAlias = dict[str, Any]
+Answer: TypeAlias = dict[str, Any]
 
 PAUSE_S = 0.2
 LOOK_EVERY_S = 1.0
@@ -48,7 +48,7 @@ STARTS_WITHIN_S = 30.0
 
 
 class Feed:
-    """Tells its listeners of a workspace's view, now and whenever it changes, from a thread of its own."""
+    """Sends a workspace's view to its listeners, now and whenever it changes, from a thread of its own."""
 
     def __init__(self, ws: Workspace) -> None:
         self._ws = ws
@@ -58,14 +58,14 @@ class Feed:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._connection: http.client.HTTPConnection | None = None
-        self._looked: tuple[Any, ...] | None = None
+        self._facts: tuple[Any, ...] | None = None
         self._status: WorkspaceStatus | None = None
         self._starts_until_s = 0.0
         self._telling = threading.Lock()
         self._history: History | None = None
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Call `listener` with each view from now on, the known one at once; what is returned ends that."""
+        """Call `listener` with each view from now on, the last one at once; the returned function ends that."""
         with self._lock:
             self._listeners.append(listener)
             if self._view is not None:
@@ -78,20 +78,20 @@ class Feed:
 
     def look(self) -> None:
         """Look now: somebody has just changed something."""
-        self._looked = None
+        self._facts = None
         self._wake.set()
 
-    def while_starts(self, start: Callable[[], Answered]) -> Answered:
-        """What `start` answers, which starts the engine: until the daemon says that it is on it is told as starting."""
+    def while_starts(self, start: Callable[[], Answer]) -> Answer:
+        """Call `start`, which starts the engine: the view shows it as starting until the daemon says that it is on."""
         self._starts_until_s = time.monotonic() + STARTS_WITHIN_S
         if self._listeners:
             self._tell(self.known(), keep=False)
-        found = start()
-        if "error" in found:
+        answer = start()
+        if "error" in answer:
             self._starts_until_s = 0.0
             if self._listeners:
                 self._tell(self.known(), keep=False)
-        return found
+        return answer
 
     def _leave(self, listener: Listener) -> None:
         with self._lock:
@@ -114,7 +114,7 @@ class Feed:
             if not self._listeners:
                 self._thread = None
                 self._view = None
-                self._looked = None
+                self._facts = None
                 return False
             return True
 
@@ -125,14 +125,14 @@ class Feed:
                 client = DaemonClient.connect(self._ws.home.local)
                 if client is not None:
                     client.close()
-                    self._looked = None
+                    self._facts = None
                     try:
                         for status in self._stream(client.endpoint):
                             self._tell(status)
                             if not self._listeners:
                                 break
                     finally:
-                        began_s = time.monotonic()  # no look took so long: what comes next is looked for soon
+                        began_s = time.monotonic()  # no look took so long: the next one comes soon
                 else:
                     self._look_without_daemon()
             except FlowValidationError as error:
@@ -147,7 +147,7 @@ class Feed:
                 self._wake.clear()
 
     def _stream(self, endpoint: Endpoint) -> Iterator[WorkspaceStatus]:
-        """Each status the daemon tells of, until it ends."""
+        """Each status that the daemon sends, until it ends."""
         token = read_token(self._ws.home.local)
         connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=SILENT_AFTER_S)
         self._connection = connection
@@ -169,22 +169,22 @@ class Feed:
     def _look_without_daemon(self) -> None:
         home = self._ws.home
         ledger = home.ledger()
-        looked = (
+        facts = (
             file_facts(home.layout.flow_modules_dir),
             ledger.data_version(),
             _mtime(home.layout.settings_path),
             silent_daemon(home.local),
         )
-        if looked == self._looked:
+        if facts == self._facts:
             return
-        if self._looked is None and self._status is None:
+        if self._facts is None and self._status is None:
             self._tell(self.known(), keep=False)
         status = WorkspaceStatus.read(from_child(self._ws.root, "status"))
-        self._looked = looked
+        self._facts = facts
         self._tell(status)
 
     def known(self) -> WorkspaceStatus:
-        """The status as it was last told of; before that the modules by their files, with nothing run."""
+        """The last status; before the first one the modules by their files, with nothing run."""
         if self._status is not None:
             return self._status
         try:
@@ -212,7 +212,7 @@ class Feed:
         return render(status, problem=problem, machine_id=machine_id(), known=known).as_dict()
 
     def _tell(self, status: WorkspaceStatus, *, problem: str | None = None, keep: bool = True) -> None:
-        with self._telling:  # who starts the engine tells of it beside the thread that follows
+        with self._telling:  # starting the engine tells listeners, too, beside the thread that follows
             status = while_starting(status, self._status, is_asked=False)
             if status.engine.on:
                 self._starts_until_s = 0.0
@@ -227,8 +227,8 @@ class Feed:
                 listener(view)
 
 
-def while_starting(told: WorkspaceStatus, last: WorkspaceStatus | None, *, is_asked: bool) -> WorkspaceStatus:
-    """What is shown while a daemon or its engine starts: the flows as they were known last, and the engine as starting.
+def while_starting(status: WorkspaceStatus, last: WorkspaceStatus | None, *, is_asked: bool) -> WorkspaceStatus:
+    """The status while a daemon or its engine starts: the flows of the last one, and the engine as starting.
 
     A daemon that has just begun knows no flow yet. `is_asked` where somebody waits for the engine to be on.
 
@@ -241,11 +241,11 @@ def while_starting(told: WorkspaceStatus, last: WorkspaceStatus | None, *, is_as
         >>> while_starting(last, None, is_asked=True).engine.starting
         True
     """
-    if told.engine.starting and not told.flows and last is not None:
-        told = replace(told, flows=last.flows)
-    if is_asked and not told.engine.on:
-        told = replace(told, engine=replace(told.engine, starting=True))
-    return told
+    if status.engine.starting and not status.flows and last is not None:
+        status = replace(status, flows=last.flows)
+    if is_asked and not status.engine.on:
+        status = replace(status, engine=replace(status.engine, starting=True))
+    return status
 
 
 def from_child(root: Path, *arguments: str) -> Any:
@@ -254,15 +254,14 @@ def from_child(root: Path, *arguments: str) -> Any:
     Raises:
         FlowValidationError: the command's own error, or that it took too long.
     """
-    found = child_json(root, *arguments)
-    if isinstance(found, dict) and "error" in found and "name" not in found:
-        parts = found["error"]
-        raise error_of(parts)
-    return found
+    answer = child_json(root, *arguments)
+    if isinstance(answer, dict) and "error" in answer and "name" not in answer:
+        raise error_of(answer["error"])
+    return answer
 
 
 def child_json(root: Path, *arguments: str, timeout_s: float | None = None) -> Any:
-    """The same, where an error of the command is an answer, too.
+    """The same, where an error of the command is returned, too.
 
     Raises:
         FlowValidationError: it took too long, or gave no answer.

@@ -1,6 +1,6 @@
-"""What the panel shows: one value made of a workspace's status, its facts in words, marks, and which buttons work decided here.
+"""The view of the panel: one value made of a workspace's status, with words, marks, and which buttons can be used.
 
-The front-end only draws it. A button that cannot be used now says why: its value is that reason, and None when it can.
+The front-end only draws it. The value of a button is the reason why it cannot be used now, and None when it can.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MARKS = {
 
 
 def lease_line(lease: Mapping[str, Any], *, machine_id: str | None = None) -> str:
-    """Who owns the workspace, in a sentence; "" where one works alone and all is well.
+    """Who owns the workspace, in a sentence; "" for an owner who works alone without trouble.
 
     Example:
         >>> lease_line({"state": "owned", "owner": {"host_name": "ann-pc"}, "takeover_in_s": 12.4, "is_overdue": True})
@@ -76,8 +76,8 @@ def is_mine(lease: Mapping[str, Any]) -> bool:
 _MOST_REQUESTS = 3
 _MOST_UNDELIVERED = 3
 _MOST_NOT_FLOWS = 5
-_TOLD = "done for another workstation, which was told so; nothing is asked of you here"
-"""Told at the panel's head: the newest."""
+"""So many are shown at the panel's head: the newest."""
+_FOR_ANOTHER = "done for another workstation, which was told so; nothing is asked of you here"
 
 
 @frozen
@@ -105,12 +105,12 @@ class PanelFlow(FlowStatus):
 
     @property
     def is_failing(self) -> bool:
-        """Whether somebody should look: also at an edit that is broken."""
+        """Whether a person should look at it, also because of a broken edit."""
         return super(PanelFlow, self).is_failing or self.deployment_status.is_edit_broken  # noqa: UP008 - slots make a class anew
 
     @property
     def reason(self) -> str | None:
-        """Why it does not run now; of a source that cannot be read with what helps."""
+        """Why it does not run now, with the remedy where a source cannot be read."""
         remedy = remedy_of(self.why, self.name) if isinstance(self.why, Unreachable) else None
         return "; ".join(filter(None, (super(PanelFlow, self).reason, remedy))) or None  # noqa: UP008
 
@@ -125,7 +125,7 @@ class PanelFlow(FlowStatus):
 
     @property
     def expected_text(self) -> str | None:
-        """How it stands to what is expected of it; how much time is left is told by the page, where it goes by."""
+        """The state of its expectation, in words; the page itself shows the time that is left."""
         expected = self.expected
         if isinstance(expected, Expected):
             return f"due by {clock_words(expected.due_utc, expected.tz)}"
@@ -154,7 +154,7 @@ class Notice(Record):
 
 @frozen
 class PanelView(Record):
-    """Everything the panel shows of a workspace but for the flow that is looked at closely.
+    """Everything the panel shows of a workspace but the details of the chosen flow.
 
     `lease_line` says who owns it; `details` say more of what they are named after.
     """
@@ -188,14 +188,14 @@ def render(
     machine_id: str | None = None,
     known: Known | None = None,
 ) -> PanelView:
-    """The panel of a workspace with this status.
+    """The panel's view of a workspace with this status.
 
-    `problem` says why the status may be old; `machine_id` is this machine's, which tells a request of its own from a
+    `problem` says why the status may be old; `machine_id` is this machine's, by which a request of its own differs from a
     colleague's. `known` is what the history says of flows in trouble.
     """
     daemon, engine, lease = status.daemon, status.engine, status.lease
     known = known or Known()
-    flows = {flow.name: _shown(flow, status, known) for flow in status.flows}
+    flows = {flow.name: _panel_flow(flow, status, known) for flow in status.flows}
     not_flows, more = status.not_flows[:_MOST_NOT_FLOWS], len(status.not_flows) - _MOST_NOT_FLOWS
     if more > 0:
         not_flows = (*not_flows, f"and {more:,} more that `{cli_line('list')}` names")
@@ -238,7 +238,7 @@ def run_mark(status: str, why: Cause | None = None) -> Mark:
 
 
 def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """What turns one view (as JSON) into another: changed parts, changed flows, and the flows that are gone.
+    """The difference of two views (as JSON): changed parts, changed flows, and the flows that are gone.
 
     Example:
         >>> delta({"engine": 1, "flows": {"a": 1, "b": 2}}, {"engine": 2, "flows": {"a": 1, "c": 3}})
@@ -251,14 +251,14 @@ def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
     return {key: value for key, value in (("set", parts), ("flows", flows), ("gone", gone)) if value}
 
 
-def _shown(flow: FlowStatus, status: WorkspaceStatus, known: Known) -> PanelFlow:
+def _panel_flow(flow: FlowStatus, status: WorkspaceStatus, known: Known) -> PanelFlow:
     last = flow.last_run and replace(flow.last_run, error=None)  # which is long, and its cause is shown
-    backfill = next((one for one in status.backfills if one.flow == flow.name), None)
+    backfill = next((entry for entry in status.backfills if entry.flow == flow.name), None)
     return PanelFlow(
-        **{one.name: getattr(flow, one.name) for one in fields(FlowStatus) if one.name != "last_run"},
+        **{column.name: getattr(flow, column.name) for column in fields(FlowStatus) if column.name != "last_run"},
         last_run=last,
         buttons=flow_buttons(flow, status),
-        waiting=sum(one.count for one in status.waiting_runs if one.flow == flow.name),
+        waiting=sum(entry.count for entry in status.waiting_runs if entry.flow == flow.name),
         backfill=None if backfill is None or (backfill.state == "done" and not backfill.failed) else backfill,
         troubles=troubles_of(flow, known),
         has_recovered=has_recovered(flow, known),
@@ -319,27 +319,27 @@ def _notices(status: WorkspaceStatus, problem: str | None) -> Iterable[Notice]:
         yield Notice("bad", lease.trouble, drive_fix if lease.damage is None else lease.fix)
     if lease.is_behind:
         yield Notice("warn", NOT_ALL_HERE[0].upper() + NOT_ALL_HERE[1:], FETCHED_BY)
-    yield from _of_requests(status)
+    yield from _request_notices(status)
     if lease.lost_to:
         yield Notice("warn", f"{lease.lost_to} has taken this workspace over")
 
 
-def _of_requests(status: WorkspaceStatus) -> Iterable[Notice]:
-    """What somebody asked the owner to do and is not done, in words for the owner, or for who asked."""
-    fix = _TOLD if is_mine(status.lease) else "ask again, or ask for the workspace"
-    for one in status.requests[:_MOST_REQUESTS]:
-        if one.state != "answered":
-            yield Notice("warn", one.text)
-        elif one.outcome != "done":
-            yield Notice("bad", one.text, fix, one.request_id, one.at_utc)
+def _request_notices(status: WorkspaceStatus) -> Iterable[Notice]:
+    """Requests to the owner that are not done, in words for the owner, or for who asked."""
+    fix = _FOR_ANOTHER if is_mine(status.lease) else "ask again, or ask for the workspace"
+    for request in status.requests[:_MOST_REQUESTS]:
+        if request.state != "answered":
+            yield Notice("warn", request.text)
+        elif request.outcome != "done":
+            yield Notice("bad", request.text, fix, request.request_id, request.at_utc)
 
 
 WhyNot: TypeAlias = str | None
 """Why a button cannot be used now; None when it can."""
 
 _UNASKED, _UNASKED_OF_FLOW = ("kill",), ("plan", "restore")
-"""The buttons that ask no daemon, so that one which does not answer keeps nobody from them."""
-_CALLED = {
+"""The buttons that need no daemon: they work while it does not answer."""
+_BUTTON_NAMES = {
     "start": "start_daemon",
     "request-control": "request",
     "withdraw-request": "withdraw",
@@ -347,7 +347,7 @@ _CALLED = {
     "repair-lease": "repair",
     "stop-flow": "stop",
 }
-"""Buttons that are not called as their command is."""
+"""Buttons that have another name than their command."""
 
 
 def _plan(name: str, at: Situation) -> Refusal | None:
@@ -379,45 +379,45 @@ _OF_FLOW: Mapping[str, Callable[[str, Situation], Refusal | None]] = {
     "plan": _plan,
     "restore": lambda name, at: unless(at.gone(name), "there", "its notebook is there") or at.found_again(name),
 }
-"""Those behind which there is no command for the owner, or one that is checked as another one."""
+"""Buttons without a command for the owner, or with one that is checked as another command."""
 
 
 def workspace_buttons(status: WorkspaceStatus, *, machine_id: str | None) -> dict[str, WhyNot]:
     """Each button of the workspace; `machine_id` is this machine's."""
     at = Situation(lambda: status, machine_id)
-    found = {name: why(at) for name, why in _OF_WORKSPACE.items()}
-    found |= {name: kind().check(at) for name, kind in _kinds(of_flow=False)}
-    return _answered(found, status, but=_UNASKED)
+    buttons = {name: why(at) for name, why in _OF_WORKSPACE.items()}
+    buttons |= {name: kind().check(at) for name, kind in _kinds(of_flow=False)}
+    return _why_not(buttons, status, usable=_UNASKED)
 
 
 def flow_buttons(flow: FlowStatus, status: WorkspaceStatus) -> dict[str, WhyNot]:
     """Each button of a flow."""
     at = Situation(lambda: status)
-    found = {name: why(flow.name, at) for name, why in _OF_FLOW.items()}
-    found |= {name: kind(flow=flow.name).check(at) for name, kind in _kinds(of_flow=True)}
-    return _answered(found, status, but=_UNASKED_OF_FLOW)
+    buttons = {name: why(flow.name, at) for name, why in _OF_FLOW.items()}
+    buttons |= {name: kind(flow=flow.name).check(at) for name, kind in _kinds(of_flow=True)}
+    return _why_not(buttons, status, usable=_UNASKED_OF_FLOW)
 
 
 def _kinds(*, of_flow: bool) -> list[tuple[str, Callable[..., Command[Any]]]]:
-    """The buttons of the commands that a flow alone, or nothing, says all of, and that are not always possible."""
-    found: list[tuple[str, Callable[..., Command[Any]]]] = []
+    """The buttons of commands that need a flow only, or nothing, and are not always possible."""
+    kinds: list[tuple[str, Callable[..., Command[Any]]]] = []
     for kind in COMMANDS.values():
         arguments = arguments_of(kind)
-        required = {name for name, one in arguments.items() if one.kind.is_required}
+        required = {name for name, argument in arguments.items() if argument.kind.is_required}
         is_of_any = "flow" in arguments and required <= {"flow"}
         if kind.check is not Command.check and (is_of_any if of_flow else not required):
-            name = _CALLED.get(kind.name, kind.name.replace("-", "_"))
-            found.append((f"{name}_all" if is_of_any and not of_flow else name, kind))
-    return found
+            name = _BUTTON_NAMES.get(kind.name, kind.name.replace("-", "_"))
+            kinds.append((f"{name}_all" if is_of_any and not of_flow else name, kind))
+    return kinds
 
 
-def _answered(
-    buttons: Mapping[str, Refusal | None], status: WorkspaceStatus, *, but: Collection[str]
+def _why_not(
+    buttons: Mapping[str, Refusal | None], status: WorkspaceStatus, *, usable: Collection[str]
 ) -> dict[str, WhyNot]:
-    """What the buttons say, of which none works but these while this machine's daemon does not answer."""
-    told = {name: None if refusal is None else refusal.sentence for name, refusal in buttons.items()}
+    """The texts of the buttons; only the `usable` ones work while this machine's daemon does not answer."""
+    texts = {name: None if refusal is None else refusal.sentence for name, refusal in buttons.items()}
     daemon = status.daemon
     if not daemon.silent:
-        return told
+        return texts
     why = f"{DaemonSilent(daemon.pid).text}; `{cli_line('kill')}` ends it"
-    return {name: reason if name in but else why for name, reason in told.items()}
+    return {name: reason if name in usable else why for name, reason in texts.items()}

@@ -40,7 +40,7 @@ def test_a_mistake_is_told_below_and_names_the_field() -> None:
     form.fields["days"].value = "<few>"
     form.button.click()
 
-    assert "parameter days: it cannot be &#x27;&lt;few&gt;&#x27;" in form.said.value
+    assert "parameter days: it cannot be &#x27;&lt;few&gt;&#x27;" in form.message.value
     assert not form.button.disabled
 
 

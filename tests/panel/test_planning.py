@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from data_engine.client import Workspace
-from jupyter_extension.actions import answer, given_key
+from jupyter_extension.actions import answer, key_columns
 from tests.panel.lab import Lab, Page
 from tests.panel.test_pictures import look
 from tests.plan.production import FLOW, Production, cells
@@ -77,7 +77,7 @@ def test_a_gate_is_told_and_can_be_approved(production: Production) -> None:
 
 
 def test_key_columns_are_typed_with_commas() -> None:
-    assert given_key("id, day") == ("id", "day")
+    assert key_columns("id, day") == ("id", "day")
 
 
 GO = """
