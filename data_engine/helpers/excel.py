@@ -110,9 +110,9 @@ def _check_fits(df: pl.DataFrame) -> None:
             where="df=",
             fix="write Parquet, or split the frame",
         )
-    seen: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name in df.columns:
-        other = seen.setdefault(name.casefold(), name)
+        other = names.setdefault(name.casefold(), name)
         if other != name or not name:
             raise FlowValidationError(
                 f'Excel treats the columns "{other}" and "{name}" as one' if name else "df has a column without a name",
@@ -146,7 +146,7 @@ def misfit(series: pl.Series) -> tuple[str, str] | None:
         return "Excel rounds decimals of more than 15 digits", f"round it: {column}.round(2)"
     if kind in (pl.String, pl.Categorical, pl.Enum) or kind.is_nested():
         texts = (
-            pl.Series([str(one) for one in series.to_list()], dtype=pl.String)
+            pl.Series([str(value) for value in series.to_list()], dtype=pl.String)
             if kind.is_nested()
             else series.cast(pl.String)
         )
