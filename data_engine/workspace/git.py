@@ -1,4 +1,4 @@
-"""The state of the Git repository that a folder belongs to, as far as it can be asked without running anything of its owner's."""
+"""Read the state of a folder's Git repository without running any program that the repository names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FLAGS = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}", "-
 
 
 class GitState(NamedTuple):
-    """The commit that is checked out, and whether files of the folder differ from it; None what is not known."""
+    """The commit that is checked out, and whether files of the folder differ from it; None where unknown."""
 
     commit: str | None = None
     is_dirty: bool | None = None
