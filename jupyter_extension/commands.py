@@ -191,7 +191,7 @@ def _comparison_lines(home: LocalWorkspace, path: Path, names: UserNames) -> lis
     Raises:
         FlowValidationError: this is not the notebook's kernel, or its slice cannot be executed.
     """
-    from data_engine.proof.kept import kept
+    from data_engine.proof.kept import last_verdict
     from data_engine.proof.kernel import compare_kernel, is_own_notebook
 
     if not is_own_notebook(names, path):
@@ -200,7 +200,7 @@ def _comparison_lines(home: LocalWorkspace, path: Path, names: UserNames) -> lis
             where=magic_line("compile", path.stem, "--compare"),
             fix=f"run the cells of {path.name} and ask there; or, in a terminal, `{cli_line('compile', path.stem, '--run')}`",
         )
-    before = kept(home, path.stem)
+    before = last_verdict(home, path.stem)
     return _lines_of(compare_kernel(home, path, names), path, before)
 
 
@@ -214,13 +214,13 @@ def _lines_of(verdict: Verdict, path: Path, before: Verdict | None) -> list[str]
 @contextmanager
 def _comparison_printed(home: LocalWorkspace, path: Path) -> Iterator[None]:
     """What a comparison in the block finds is printed; of what is the same only its notes."""
-    from data_engine.proof.kept import kept
+    from data_engine.proof.kept import last_verdict
 
-    before = kept(home, path.stem)
+    before = last_verdict(home, path.stem)
     try:
         yield
     finally:
-        verdict = kept(home, path.stem)
+        verdict = last_verdict(home, path.stem)
         if verdict is not None and verdict != before:
             for line in verdict.notes(before) if verdict.is_same else _lines_of(verdict, path, before):
                 print(line)
@@ -228,10 +228,10 @@ def _comparison_printed(home: LocalWorkspace, path: Path) -> Iterator[None]:
 
 def _plan_lines(home: LocalWorkspace, path: Path) -> list[str]:
     """How the notebook compares where this is its kernel, else how it did last; nothing of a module."""
-    from data_engine.proof.kept import compared, kept
+    from data_engine.proof.kept import compared, last_verdict
     from data_engine.proof.kernel import compare_here
 
-    before = kept(home, path.stem)
+    before = last_verdict(home, path.stem)
     if (verdict := compare_here(home, path)) is not None:
         return _lines_of(verdict, path, before)
     last = compared(home, path)

@@ -112,8 +112,8 @@ def _sqlite(connection: Any, doubt: Doubt) -> Sequence[Any]:
         if rows > _MOST_ROWS:
             doubt("a database of more rows than are compared")
             return tables
-        kept = ("user_version", "application_id")
-        return [*connection.iterdump(), *(connection.execute(f"PRAGMA {one}").fetchone() for one in kept)]
+        pragmas = ("user_version", "application_id")
+        return [*connection.iterdump(), *(connection.execute(f"PRAGMA {pragma}").fetchone() for pragma in pragmas)]
     except Exception:
         doubt("a connection that is closed, or used by another thread")
         return []
@@ -140,15 +140,15 @@ def _tables(cursor: Any, doubt: Doubt) -> Sequence[Any]:
     files = cursor.execute(
         "SELECT database_name, path FROM duckdb_databases() WHERE NOT internal ORDER BY ALL"
     ).fetchall()
-    found: list[Any] = [views, files]
+    content: list[Any] = [views, files]
     if sum(row[3] for row in tables) > _MOST_ROWS:
         doubt("a database of more rows than are compared")
-        return [*found, tables]
+        return [*content, tables]
     for database, schema, table, _, sql in tables:
         name = ".".join('"' + part.replace('"', '""') + '"' for part in (database, schema, table))
         row = cursor.execute(f"SELECT count(*), sum(hash(t)::HUGEINT) FROM {name} AS t").fetchone()
-        found.append([schema, table, sql, *map(str, row)])
-    return found
+        content.append([schema, table, sql, *map(str, row)])
+    return content
 
 
 def stream_state(module: str) -> Any:
@@ -184,8 +184,8 @@ def remembered_by(kind: type) -> frozenset[str]:
     return frozenset(
         name
         for base in kind.__mro__
-        for name, made in vars(base).items()
-        if type(made).__name__ in ("cached_property", "CachedAttribute", "CachedProperty")
+        for name, attribute in vars(base).items()
+        if type(attribute).__name__ in ("cached_property", "CachedAttribute", "CachedProperty")
     )
 
 
@@ -202,7 +202,7 @@ def name_in_library(value: Any, kind: type) -> str:
     while module:
         space = dict(vars(sys.modules[module])) if module in sys.modules else {}
         if module != "numpy.random.mtrand" and id(value) in map(id, space.values()):
-            return f"{module}.{next(name for name, found in space.items() if found is value)}"
+            return f"{module}.{next(name for name, content in space.items() if content is value)}"
         module = module.rpartition(".")[0]
     return ""
 
@@ -250,10 +250,10 @@ def _array(value: Any) -> bytes | None:
         return repr(value).encode() if isinstance(value, numpy.dtype) else None
     if value.dtype.hasobject:
         return None
-    found = hashlib.sha256(_dtype_text(value.dtype) + repr(value.shape).encode())
+    digest = hashlib.sha256(_dtype_text(value.dtype) + repr(value.shape).encode())
     for part in _plain_fields(value) if value.size else ():
-        found.update(memoryview(numpy.ascontiguousarray(part).reshape(-1).view(numpy.uint8)))
-    return found.digest()
+        digest.update(memoryview(numpy.ascontiguousarray(part).reshape(-1).view(numpy.uint8)))
+    return digest.digest()
 
 
 def _plain_fields(value: Any) -> list[Any]:

@@ -59,8 +59,8 @@ def trace(namespace: Mapping[str, Any], names: Collection[str]) -> Tracer:
     Example:
         >>> space = {"__name__": "__main__", "RATE": 2}
         >>> exec("def build(): return RATE", space)
-        >>> found = trace(space, {"RATE", "build"})
-        >>> sorted(found.fingerprint().parts), found.details(["RATE"])["RATE"].shown
+        >>> tracer = trace(space, {"RATE", "build"})
+        >>> sorted(tracer.fingerprint().parts), tracer.details(["RATE"])["RATE"].shown
         (['RATE', 'build()'], '2')
     """
     tracer = Tracer(frozenset(names))
@@ -84,7 +84,7 @@ class Tracer(CodeTracer):
         self._objects = 0
 
     def fingerprint(self) -> Fingerprint:
-        """What was found."""
+        """The fingerprint of what was followed."""
         parts = {label: digest for label, digest in self.parts.items() if not label.startswith("library ")}
         return Fingerprint(parts, self.code, self.doubts)
 
@@ -203,11 +203,11 @@ class Tracer(CodeTracer):
             return b""
         if isinstance(reduced, str):
             return reduced.encode()
-        made, given, *more = reduced
+        maker, arguments, *more = reduced
         state = more[0] if more else None
         if isinstance(state, dict):
             state = {key: part for key, part in state.items() if not data.is_remembered(kind, key)}
-        pieces: list[Any] = [made, *given, state]
+        pieces: list[Any] = [maker, *arguments, state]
         pieces += [list(items) for items in more[1:3] if items is not None]
         texts, self.texts = self.texts, QueryTexts()  # what a library keeps are no queries
         try:
@@ -252,11 +252,11 @@ class Tracer(CodeTracer):
         return self._items(pieces, tuple, name) + (data.of_library(value, base) or b"")
 
     def _inner(self, value: Any) -> dict[str, tuple[bytes, str]]:
-        found = {}
+        inner = {}
         for key, part in data.parts_of(value):
             with suppress(Exception):
-                found[key] = (Tracer(self.names).value(part, key), show(part))
-        return found
+                inner[key] = (Tracer(self.names).value(part, key), show(part))
+        return inner
 
 
 def show(value: Any) -> str:
