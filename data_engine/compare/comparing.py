@@ -429,7 +429,7 @@ def _tables_of(path: Path) -> dict[str, Frame]:
         tables = {}
         for schema, name in names:
             quoted = ".".join('"' + part.replace('"', '""') + '"' for part in (schema, name))
-            shown = name if schema == "main" else f"{schema}.{name}"
+            label = name if schema == "main" else f"{schema}.{name}"
             frame = pl.DataFrame(connection.sql(f"select * from {quoted}").to_arrow_table())
-            tables[shown] = Frame(frame)
+            tables[label] = Frame(frame)
     return tables

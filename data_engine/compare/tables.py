@@ -407,8 +407,8 @@ def _shape(table: Table) -> str:
 
 
 def _unused(name: str, names: Iterable[str]) -> str:
-    there = set(names)
-    while name in there:
+    names = set(names)
+    while name in names:
         name += "_"
     return name
 
@@ -556,11 +556,11 @@ def _check_key(sides: _Sides, key: tuple[str, ...]) -> None:
         before, after = sides.before.schema.get(name), sides.after.schema.get(name)
         for dtype, side in ((before, "before"), (after, "after")):
             if dtype is None:
-                there = ", ".join(sides.before.schema if side == "before" else sides.after.schema) or "none"
+                columns = ", ".join(sides.before.schema if side == "before" else sides.after.schema) or "none"
                 raise FlowValidationError(
                     f"the key {name!r} is not a column of what was there {side}",
                     where="key=",
-                    fix=f"name columns that both sides have; there are: {there}",
+                    fix=f"name columns that both sides have; there are: {columns}",
                 )
         if name not in sides.forms:
             raise FlowValidationError(

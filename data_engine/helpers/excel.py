@@ -159,6 +159,6 @@ def _digits(series: pl.Series) -> int:
     """The most digits a value needs."""
     import polars as pl
 
-    written = series.cast(pl.String).str.replace("-", "", literal=True)
-    digits = written.str.replace(r"(\.\d*?)0*$", "$1").str.replace(".", "", literal=True).str.strip_chars_start("0")
+    texts = series.cast(pl.String).str.replace("-", "", literal=True)
+    digits = texts.str.replace(r"(\.\d*?)0*$", "$1").str.replace(".", "", literal=True).str.strip_chars_start("0")
     return digits.str.len_chars().max() or 0  # type: ignore[return-value]

@@ -267,8 +267,8 @@ class TableSchema:
             >>> TableSchema(columns=["Claim Id"]).normalize_column_names(pl.DataFrame({"Claim Id": [1], "Note": [2]})).columns
             ['claim_id', 'Note']
         """
-        named = [*self.columns, *self.dtypes, *self.rename, *self.drop]
-        return normalize_column_names(df, named or None)
+        names = [*self.columns, *self.dtypes, *self.rename, *self.drop]
+        return normalize_column_names(df, names or None)
 
 
 def _part(kind: Callable[..., Any], argument: str, value: Any) -> Any:

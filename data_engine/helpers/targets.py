@@ -77,8 +77,8 @@ def local_path(value: object, *, argument: str, fix: str) -> Path:
         raise FlowValidationError(
             f"{path} cannot be a file: {error.strerror}", where=f"{argument}=", fix=fix
         ) from error
-    if (wrong := why_too_long(str(path))) is not None:
-        raise FlowValidationError(f"{path} cannot be a file: {wrong[0]}", where=f"{argument}=", fix=wrong[1])
+    if (problem := why_too_long(str(path))) is not None:
+        raise FlowValidationError(f"{path} cannot be a file: {problem[0]}", where=f"{argument}=", fix=problem[1])
     return path
 
 

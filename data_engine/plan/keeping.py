@@ -133,8 +133,8 @@ def _keep_golden(flow: Flow, home: LocalWorkspace, golden: Golden, spec: GoldenS
     """Run the flow for the source, and keep the result with what it was made from; as `keep`."""
     stop = steps_until(flow, spec.use)
     chosen = pick_source(flow, spec.source) if spec.source is not None else first_source(flow)
-    shown = None if chosen.path is None else (chosen.key.path if chosen.key else "") or chosen.path.name
-    golden = dataclasses.replace(golden, name=safe_name(spec.name) if spec.name else golden_name(spec.use, shown))
+    label = None if chosen.path is None else (chosen.key.path if chosen.key else "") or chosen.path.name
+    golden = dataclasses.replace(golden, name=safe_name(spec.name) if spec.name else golden_name(spec.use, label))
     goldens = goldens_folder(home)
     if golden.header(goldens).exists() and not spec.is_update:
         raise FlowValidationError(
@@ -254,16 +254,16 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def source_of(golden: Golden, there: Source, folder: Path) -> Source:
-    """The source to run for: the kept copy in `folder`, or the one `there` where it is not kept."""
+def source_of(golden: Golden, original: Source, folder: Path) -> Source:
+    """The source to run for: the kept copy in `folder`, or the one `original` where it is not kept."""
     source = golden.source
     if source is None or not source.is_copied:
-        return there
+        return original
     copies, key = folder / _SOURCE, SourceKey(source.root, source.path)
     if source.is_batch:
         return Source(copies, None, key)
-    inside = source.files[0].path
-    return Source(there.root or copies, copies / inside, key, Path(inside))  # what lies beside it is read as it is now
+    inside = source.files[0].path  # what lies beside it is read as it is now
+    return Source(original.root or copies, copies / inside, key, Path(inside))
 
 
 def _source_there(flow: Flow, golden: Golden) -> Source:
@@ -284,9 +284,9 @@ def why_not_there(flow: Flow, golden: Golden, folder: Path) -> str | None:
     source = golden.source
     if source is None:
         return None
-    there = _source_there(flow, golden)
+    original = _source_there(flow, golden)
     for file in source.files:
-        place = folder / _SOURCE / file.path if file.is_copied else (there.root or Path()) / file.path
+        place = folder / _SOURCE / file.path if file.is_copied else (original.root or Path()) / file.path
         try:
             is_same = place.stat().st_size == file.size_bytes and (file.is_copied or sha256_of(place) == file.sha256)
         except OSError:

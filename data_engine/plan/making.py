@@ -162,16 +162,16 @@ def not_confirmed(name: str, steps: Sequence[NotHeldBack]) -> NotHeldBackError:
 
 
 def _require_object(flows: Mapping[str, Flow], use: str | None) -> None:
-    wrong: FlowValidationError | None = None
+    failure: FlowValidationError | None = None
     for flow in flows.values():
         try:
             steps_until(flow, use)
         except FlowValidationError as error:
-            wrong = error
+            failure = error
         else:
             return
-    if wrong is not None:
-        raise wrong
+    if failure is not None:
+        raise failure
 
 
 class _Run:
@@ -225,12 +225,12 @@ class _Run:
     def _values(self, side: Side, source: Source) -> dict[str, Any] | None:
         use = self._wish.use
         try:
-            here = source if source.path is None or side.of == "deployed" else pick_source(side.flow, source.path)
+            own = source if source.path is None or side.of == "deployed" else pick_source(side.flow, source.path)
             stop = len(side.flow.steps) if use is None else steps_until(side.flow, use)
             names = _names(side.flow) if use is None else [use]
             return {
                 name: value
-                for name, value in side.run(here, stop, names).items()
+                for name, value in side.run(own, stop, names).items()
                 if name != CURRENT or not _is_output(value)
             }
         except FlowValidationError as error:
@@ -417,8 +417,8 @@ def name_of(source: Source) -> str:
     """What people call a source: its path inside the source folder."""
     if source.key is not None and source.key.path:
         return source.key.path
-    shown = source.path or source.root
-    return "" if shown is None else shown.name
+    path = source.path or source.root
+    return "" if path is None else path.name
 
 
 def sources_seen(flow: Flow, home: LocalWorkspace, count: int) -> Selection:

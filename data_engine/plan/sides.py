@@ -100,7 +100,7 @@ class Side:
     def outputs(self) -> dict[str, Path]:
         """The files it has written by what people call them: the path in the mirror, or below `databases/`."""
         mirror = None if self.flow.mirror_spec is None else self.flow.mirror_spec.root
-        return {_shown(final, mirror, self._home): path for final, path in sorted(self.scratch.written.items())}
+        return {_label(final, mirror, self._home): path for final, path in sorted(self.scratch.written.items())}
 
     def end(self) -> None:
         """End the side, and remove what earlier plans left in its folder."""
@@ -130,7 +130,7 @@ def side_error(of: str, source: str | None, raised: BaseException) -> SideError:
     raise raised
 
 
-def _shown(final: Path, mirror: Path | None, home: LocalWorkspace) -> str:
+def _label(final: Path, mirror: Path | None, home: LocalWorkspace) -> str:
     for root, lead in ((mirror, ""), (home.layout.root, "")):
         if root is not None and final.is_relative_to(root):
             return f"{lead}{final.relative_to(root).as_posix()}"

@@ -80,7 +80,7 @@ class Tracer(CodeTracer):
         self.doubts: dict[str, str] = {}
         self.code: dict[str, bytes] = {}
         self._values: dict[str, Any] = {}
-        self._around = ""  # the named value that is followed now
+        self._owner = ""  # the named value that is followed now
         self._objects = 0
 
     def fingerprint(self) -> Fingerprint:
@@ -104,7 +104,7 @@ class Tracer(CodeTracer):
 
     def doubt(self, why: str) -> None:
         """Note that what is followed now cannot be compared."""
-        self.doubts.setdefault(self._around, why)
+        self.doubts.setdefault(self._owner, why)
 
     # names
 
@@ -119,12 +119,12 @@ class Tracer(CodeTracer):
 
     def named(self, value: Any, name: str) -> str:
         """A value with a name of its own: what differs is told by that name."""
-        around, self._around = self._around, self._around or name
+        outer, self._owner = self._owner, self._owner or name
         try:
             reference = self.reference(value, name)
             if reference:
                 return reference
-            self._around = name
+            self._owner = name
             label, number = name, 2
             digest = self.value(value, name)
             while self.parts.get(label, digest) != digest:
@@ -133,14 +133,14 @@ class Tracer(CodeTracer):
             self._values[label] = value
             return label
         finally:
-            self._around = around
+            self._owner = outer
 
     def function(self, fn: types.FunctionType, label: str) -> str:
-        around, self._around = self._around, fn.__name__
+        outer, self._owner = self._owner, fn.__name__
         try:
             label = super().function(fn, f"{fn.__qualname__.replace('<locals>.', '')}()")
         finally:
-            self._around = around
+            self._owner = outer
         facts = code_facts(fn.__code__)
         self.code[label] = facts.digest
         if is_authored(fn.__globals__.get("__name__", "__main__")):

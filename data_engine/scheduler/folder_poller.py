@@ -270,14 +270,14 @@ class FolderPoller:
                 yield key.path, NotDue(key, self.unreachable)
             return
         now_s = self._clock()
-        there = set()
+        keys = set()
         for name, signature in self._scanner.files():
             key = self._names.key(name)
-            there.add(key)
+            keys.add(key)
             is_good = self._memory.states.is_good(key, signature) and key not in self._handed and name not in self._open
             yield name, None if is_good else self._verdict(name, signature, now_s)
         for key in self._memory.under(self._names.root_as_authored):
-            if key not in there:
+            if key not in keys:
                 yield key.path, NotDue(key, self.why_not_there(key.path))
 
     def state(self, name: str) -> SourceState | None:

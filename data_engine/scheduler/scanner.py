@@ -223,8 +223,8 @@ class Scanner:
                 scan.troubles[prefix] = _reason(error)
                 yield
                 continue
-            for gone in before - children:
-                self._drop(gone, scan)
+            for child in before - children:
+                self._drop(child, scan)
             folder.children = children
             ordered = sorted(children, reverse=True)  # the last one is taken next
             prefixes.extend(sorted(ordered, key=self._changed_ns) if newest_first else ordered)

@@ -48,7 +48,7 @@ def git_state(folder: Path) -> GitState:
 def _ask(git: str, folder: Path, *words: str) -> str | None:
     """What Git answers; None where it does not, or says that something is wrong; "" also where nothing was found."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [git, *_FLAGS, "-C", str(folder), *words],
             capture_output=True,
             stdin=subprocess.DEVNULL,
@@ -61,4 +61,4 @@ def _ask(git: str, folder: Path, *words: str) -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 or words[0] == "config" else None
+    return process.stdout.strip() if process.returncode == 0 or words[0] == "config" else None

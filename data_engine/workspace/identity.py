@@ -109,15 +109,15 @@ def _identity_before(layout: WorkspaceLayout, places: Path) -> str | None:
     A workspace that was made in the place of another has no file that was there when that one's history was written last.
     """
     root = os.path.realpath(layout.root)
-    written = [
+    histories = [
         (max(times), path.stem)
         for path in places.glob("*.json")
         if root in _known_roots(places, path.stem)
         and (times := _written_s(layout_of(layout.root, path.stem).ledger_path))
     ]
-    if not written:
+    if not histories:
         return None
-    last_s, identity = max(written)
+    last_s, identity = max(histories)
     if not any(made_s < last_s for made_s in _made_s(layout)):
         return None
     import logging

@@ -242,16 +242,16 @@ def notebook_here(
     `cell_id` is what the cell that is running came with. A notebook that is gone is taken for the only other in its folder with
     this cell.
     """
-    if named := environ.get(NOTEBOOK_VARIABLE, "").strip():
-        path = os.path.normpath(os.path.join(starting_dir, with_home(named)))
+    if value := environ.get(NOTEBOOK_VARIABLE, "").strip():
+        path = os.path.normpath(os.path.join(starting_dir, with_home(value)))
         return _notebook_at(
             path, f"{NOTEBOOK_VARIABLE} names a file that does not exist", f"correct {NOTEBOOK_VARIABLE}, or unset it"
         )
     code = user_ns.get("__vsc_ipynb_file__")
     if isinstance(code, str) and code.endswith(".ipynb"):
         path = os.path.normpath(os.path.join(starting_dir, code))
-        if shown := _shown_in_editor(cell_id):
-            _renamings[path] = shown
+        if editor_path := _editor_path(cell_id):
+            _renamings[path] = editor_path
         if os.path.isfile(new_path := _renamings.get(path, "")):
             path = new_path
     else:
@@ -264,8 +264,8 @@ def notebook_here(
             path = server_path
     if not os.path.isfile(path):
         path = _renamed(path, cell_id)
-    gone = "this notebook is no longer there: it was renamed or moved since the kernel started"
-    return _notebook_at(path, gone, "restart the kernel", was_here=os.path.isdir(os.path.dirname(path)))
+    problem = "this notebook is no longer there: it was renamed or moved since the kernel started"
+    return _notebook_at(path, problem, "restart the kernel", was_here=os.path.isdir(os.path.dirname(path)))
 
 
 def renamed_file(connection_file: str) -> str:
@@ -290,7 +290,7 @@ def _server_path(connection_file: str) -> str:
     return path if os.path.isabs(path) and path.endswith(".ipynb") else ""
 
 
-def _shown_in_editor(cell_id: str) -> str:
+def _editor_path(cell_id: str) -> str:
     """The file that VS Code shows the running cell of; "" where it does not say."""
     if not cell_id.startswith(_EDITOR_CELL):
         return ""

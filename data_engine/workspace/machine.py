@@ -50,8 +50,8 @@ def state_root() -> Path:
 
     Reference: SQLite needs file locks that network drives do not keep, https://www.sqlite.org/faq.html#q5
     """
-    if named := os.environ.get("DATA_ENGINE_STATE_ROOT", "").strip():
-        base, where = absolute_folder(named, where="DATA_ENGINE_STATE_ROOT"), "DATA_ENGINE_STATE_ROOT"
+    if value := os.environ.get("DATA_ENGINE_STATE_ROOT", "").strip():
+        base, where = absolute_folder(value, where="DATA_ENGINE_STATE_ROOT"), "DATA_ENGINE_STATE_ROOT"
     elif stored := load_machine_settings().state_root:
         base, where = stored, f"{machine_settings_path()}: state_root"
     else:
@@ -97,8 +97,8 @@ def machine_id(root: Path | None = None) -> str:
     Raises:
         WorkspaceError: the name cannot be kept, or what was kept is not a name.
     """
-    if named := os.environ.get("DATA_ENGINE_MACHINE_ID", "").strip():
-        return _checked_machine_id(named, where="DATA_ENGINE_MACHINE_ID")
+    if value := os.environ.get("DATA_ENGINE_MACHINE_ID", "").strip():
+        return _checked_machine_id(value, where="DATA_ENGINE_MACHINE_ID")
     path = (root or state_root()) / "machine_id"
     try:
         if not path.exists():

@@ -240,9 +240,9 @@ def _has_module(layout: WorkspaceLayout) -> bool:
 def _refuse_in_the_way(path: Path, *, is_folder: bool) -> None:
     if not os.path.lexists(path) or (os.path.isdir(path) if is_folder else os.path.isfile(path)):
         return
-    there = "a link to nothing" if not os.path.exists(path) else "a folder" if os.path.isdir(path) else "a file"
+    kind = "a link to nothing" if not os.path.exists(path) else "a folder" if os.path.isdir(path) else "a file"
     raise WorkspaceError(
-        f"{path} is {there}, where a {'folder' if is_folder else 'file'} belongs",
+        f"{path} is {kind}, where a {'folder' if is_folder else 'file'} belongs",
         where=str(path),
         fix="move it away or choose another folder; nothing was made",
     )
@@ -279,13 +279,13 @@ def notebook_text(cells: Iterable[tuple[str, str, str]]) -> str:
         >>> json.loads(notebook_text([("code", "one", "1 + 1")]))["cells"][0]["source"]
         ['1 + 1']
     """
-    written: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for kind, name, source in cells:
         cell: dict[str, Any] = {"cell_type": kind, "id": name, "metadata": {}}
         if kind == "code":
             cell = {"cell_type": kind, "execution_count": None, "id": name, "metadata": {}, "outputs": []}
-        written.append(cell | {"source": source.splitlines(keepends=True)})
-    return _text({"cells": written, "metadata": _of_this_python(), "nbformat": 4, "nbformat_minor": 5})
+        entries.append(cell | {"source": source.splitlines(keepends=True)})
+    return _text({"cells": entries, "metadata": _of_this_python(), "nbformat": 4, "nbformat_minor": 5})
 
 
 def for_this_python(text: str) -> str:

@@ -61,10 +61,10 @@ def select_workspace(explicit: Path | str | None = None) -> WorkspaceLayout:
     authored = authored_folder()
     if authored is not None and is_workspace(authored.parent):
         return WorkspaceLayout(authored.parent)
-    if named := os.environ.get(_ROOT_VARIABLE, "").strip():
-        return _workspace_at(named, where=_ROOT_VARIABLE)
-    around = _workspace_around(_absolute("."))
-    return around or _from_collection(load_machine_settings())
+    if value := os.environ.get(_ROOT_VARIABLE, "").strip():
+        return _workspace_at(value, where=_ROOT_VARIABLE)
+    outer = _workspace_around(_absolute("."))
+    return outer or _from_collection(load_machine_settings())
 
 
 def named_workspace(path_or_id: Path | str) -> WorkspaceLayout:
@@ -125,8 +125,8 @@ def _workspace_at(path: Path | str, *, where: str) -> WorkspaceLayout:
         what, fix = f"{root} is a file, not a workspace", "name the workspace's folder"
     elif not os.path.isdir(root):
         what, fix = f"{root} does not exist or cannot be reached", f"correct the path, or make it with {_CREATE}"
-    elif around := _workspace_around(root):
-        what, fix = f"{root} is a folder inside a workspace", f"name the workspace itself: {around.root}"
+    elif outer := _workspace_around(root):
+        what, fix = f"{root} is a folder inside a workspace", f"name the workspace itself: {outer.root}"
     elif inside := discover_workspaces(root):
         what = f"{root} is not a workspace, but a folder of workspaces"
         fix = f"name one of them: {_names(inside)}"
@@ -194,8 +194,8 @@ def _named_in_collection(name: str) -> WorkspaceLayout | None:
 
 
 def _collection_root(settings: MachineSettings) -> tuple[Path | None, str]:
-    if named := os.environ.get(_COLLECTION_VARIABLE, "").strip():
-        return _absolute(named), _COLLECTION_VARIABLE
+    if value := os.environ.get(_COLLECTION_VARIABLE, "").strip():
+        return _absolute(value), _COLLECTION_VARIABLE
     return settings.collection_root, f"{machine_settings_path()}: collection_root"
 
 

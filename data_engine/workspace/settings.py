@@ -554,13 +554,13 @@ def ignored_key(key: str, value: object, keys: Iterable[str], *, text: str, wher
     section, dot, _ = key.rpartition(".")
     if isinstance(value, dict) and not dot:
         sections = tuple(dict.fromkeys(name.partition(".")[0] for name in names if "." in name))
-        near = difflib.get_close_matches(key, sections, n=1)
-        meant = f"did you mean [{near[0]}]? " if near else ""
-        there = ", ".join(f"[{name}]" for name in sections)
-        return f"{place}: unknown section [{key}], which is ignored: {meant}The sections are {there}"
-    what, _, meant = unknown_key(key, names).partition(": ")
+        nearest = difflib.get_close_matches(key, sections, n=1)
+        hint = f"did you mean [{nearest[0]}]? " if nearest else ""
+        headers = ", ".join(f"[{name}]" for name in sections)
+        return f"{place}: unknown section [{key}], which is ignored: {hint}The sections are {headers}"
+    what, _, hint = unknown_key(key, names).partition(": ")
     siblings = ", ".join(name.rpartition(".")[2] for name in names if name.rpartition(".")[0] == section)
-    return f"{place}: {what}, which is ignored: {meant} {f'[{section}] takes' if dot else 'Above the sections are'} {siblings}"
+    return f"{place}: {what}, which is ignored: {hint} {f'[{section}] takes' if dot else 'Above the sections are'} {siblings}"
 
 
 def _line_of(text: str, dotted_key: str) -> int | None:

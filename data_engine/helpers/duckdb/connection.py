@@ -120,13 +120,13 @@ class Database:
         intervals: list[str] = []
         if any(kind in _READ_AS or "INTERVAL" in kind for kind in kinds):
             relation = relation.project("*")  # names each column apart
-            named = list(zip(relation.columns, kinds, strict=True))
+            columns = list(zip(relation.columns, kinds, strict=True))
             for name, kind in zip(relation.columns, relation.types, strict=True):
                 _refuse_nested_interval(name, kind)
             changed = [
-                f"{_READ_AS[kind].format(quoted(name))} AS {quoted(name)}" for name, kind in named if kind in _READ_AS
+                f"{_READ_AS[kind].format(quoted(name))} AS {quoted(name)}" for name, kind in columns if kind in _READ_AS
             ]
-            intervals = [name for name, kind in named if kind == "INTERVAL"]
+            intervals = [name for name, kind in columns if kind == "INTERVAL"]
             if changed:
                 relation = relation.project(f"* REPLACE ({', '.join(changed)})")
         frame: pl.DataFrame = relation.pl()

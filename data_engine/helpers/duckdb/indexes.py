@@ -61,9 +61,9 @@ def indexes_of(database: Database, table: Table) -> list[Index]:
 
 def put_back(database: Database, table: Table, indexes: Sequence[Index]) -> None:
     """Make those of the indexes that are not there."""
-    there = {folded(index.name) for index in indexes_of(database, table)}
+    names = {folded(index.name) for index in indexes_of(database, table)}
     for index in indexes:
-        if folded(index.name) not in there:
+        if folded(index.name) not in names:
             database.execute(index.create_sql(table))
 
 
@@ -124,15 +124,15 @@ def ensure_index(
         )
     with writing(db_path, wait=wait, create=False) as database:
         target = database.table(table)
-        listed = own_columns(target, database.known_columns(target), names, argument="columns")
+        own = own_columns(target, database.known_columns(target), names, argument="columns")
         if name is None:
-            text = "|".join(folded(part) for part in (target.schema, target.name, *listed))
+            text = "|".join(folded(part) for part in (target.schema, target.name, *own))
             name = f"idx_de_{hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:12]}"
         indexes = _all_indexes(database, target.schema)
         existing = next((index for index in indexes if folded(index.name) == folded(name)), None)
         if existing is None:
-            database.execute(f"CREATE INDEX {quoted(name)} ON {target.sql} ({', '.join(map(quoted, listed))})")
-        elif folded(existing.table) != folded(target.name) or not existing.is_on(listed):
+            database.execute(f"CREATE INDEX {quoted(name)} ON {target.sql} ({', '.join(map(quoted, own))})")
+        elif folded(existing.table) != folded(target.name) or not existing.is_on(own):
             raise FlowValidationError(
                 f'there is an index "{name}" already, on {", ".join(existing.items)} of "{existing.table}"',
                 where="name=",

@@ -109,7 +109,7 @@ def may_lose(source: str, target: str) -> bool:
     if target == "FLOAT":
         return source != "FLOAT" and _bits(source) > 16
     if _kind(target) == "decimal":
-        return any(needed > there for needed, there in zip(_decimal(source), _decimal(target), strict=True))
+        return any(need > room for need, room in zip(_decimal(source), _decimal(target), strict=True))
     # A DATE and each coarser moment reach further than the next finer one.
     return source != target and (target in _NAIVE or target in _ZONED)
 
