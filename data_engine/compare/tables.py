@@ -43,7 +43,7 @@ _DAY_NS = 86_400_000_000_000
 
 @frozen
 class Form:
-    """How values of two types are kept to be compared: as `dtype`, or by what `kind` says; `inner` forms of nested ones.
+    """The form in which values of two types are compared: as `dtype`, or by what `kind` says; `inner` forms of nested ones.
 
     `matters` is False where two different types hold the same things.
     """

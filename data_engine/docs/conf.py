@@ -1,4 +1,4 @@
-"""How Sphinx makes the site: Markdown by MyST, the reference by autodoc, and nothing that a page would fetch from elsewhere."""
+"""Configure Sphinx to make the site: Markdown by MyST, the reference by autodoc, and nothing that a page would fetch from elsewhere."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def _check_fits(df: pl.DataFrame) -> None:
 
 
 def misfit(series: pl.Series) -> tuple[str, str] | None:
-    """What of the column does not fit the cells of a sheet, and what helps; None where all of it does."""
+    """The reason why a column does not fit the cells of a sheet, and its remedy; None where it does."""
     import polars as pl
 
     kind, column = series.dtype, f'pl.col("{series.name}")'

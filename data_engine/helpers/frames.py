@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _FRAMES = ("df", "lf", "frame")
-"""What the functions call the frame they take."""
+"""The names by which functions take their frame."""
 
 
 def register_frames(functions: Callable[[], dict[str, Any]]) -> None:

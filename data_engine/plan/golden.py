@@ -42,7 +42,7 @@ class KeptFile(Record):
 
 @frozen
 class GoldenSource(Record):
-    """What a golden was made from: the source folder as authored, the file in it ("" for a batch or a single file)."""
+    """The source of a golden: the source folder as authored, the file in it ("" for a batch or a single file)."""
 
     root: str
     path: str = ""
@@ -51,7 +51,7 @@ class GoldenSource(Record):
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its name for people."""
         if self.is_batch or not self.files:
             return PurePosixPath(self.root).name
         return self.path or self.files[0].path
@@ -97,7 +97,7 @@ class Golden(Displayable, Record):
         return goldens / self.flow / f"{self.name}.toml"
 
     def folder(self, goldens: Path) -> Path:
-        """Where its data is."""
+        """The folder of its data."""
         return goldens / self.flow / ("shared" if self.share else "data") / (self.data or self.name)
 
     def result(self, goldens: Path) -> Path:
@@ -117,7 +117,7 @@ class Golden(Displayable, Record):
 
 
 def golden_name(use: str | None, source: str | None) -> str:
-    """What a golden is called when nobody says: by its object and its source.
+    """The default name of a golden, by its object and its source.
 
     Example:
         >>> golden_name("clean_df", "2013/may 1.csv"), golden_name(None, None)

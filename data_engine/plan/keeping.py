@@ -255,7 +255,7 @@ def sha256_of(path: Path) -> str:
 
 
 def source_of(golden: Golden, original: Source, folder: Path) -> Source:
-    """The source to run for: the kept copy in `folder`, or the one `original` where it is not kept."""
+    """The source to run for: the kept copy in `folder`, or the `original` where it is not kept."""
     source = golden.source
     if source is None or not source.is_copied:
         return original

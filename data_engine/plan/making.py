@@ -306,7 +306,7 @@ def _leaves(differences: Sequence[Difference]) -> Iterator[Difference]:
 
 
 def code_changes(deployments: Deployments, home: LocalWorkspace, name: str) -> tuple[CodeChange, ...]:
-    """What differs between the code of the authored flow and what is deployed of it, by cell, then by helper."""
+    """The differences between the code of the authored flow and the deployed one, by cell, then by helper."""
     pointer = live_deployments(published(home.ledger(), name)).get(name)
     if pointer is None or deployments.digest_of(name) == pointer.digest:
         return ()  # and no other module is read
@@ -329,7 +329,7 @@ _TALKERS = frozenset(
 
 _REASONS = {"the network": "talks to the network", "a subprocess": "starts a program"}
 _WRITERS = frozenset({"to_sql", "to_gbq", "write_database"})
-"""What writes a frame to a server, by whatever library."""
+"""Methods that write a frame to a server, of any library."""
 
 
 def escapes(flow: Flow) -> tuple[NotHeldBack, ...]:
@@ -414,7 +414,7 @@ class Selection:
 
 
 def name_of(source: Source) -> str:
-    """What people call a source: its path inside the source folder."""
+    """The name of a source for people: its path inside the source folder."""
     if source.key is not None and source.key.path:
         return source.key.path
     path = source.path or source.root
@@ -541,7 +541,7 @@ def against_deployed(
     fresh: bool = False,
     force: bool = False,
 ) -> Difference:
-    """What differs between the object `use` of the deployed flow (before) and of `flow` (after), for one source.
+    """The difference of the object `use` between the deployed flow (before) and `flow` (after), for one source.
 
     Both write to scratch folders of their own, which begin as production is.
 

@@ -13,7 +13,7 @@ from data_engine.record import Record, frozen
 
 _MOST_NAMES = 3
 LIMIT_S = 600.0
-"""How long a version may take without `[limits] run_timeout`."""
+"""The time that a version may take without `[limits] run_timeout`."""
 
 SIDES = {"deployed": "the deployed version", "current": "the edit"}
 
@@ -75,7 +75,7 @@ class Elapsed(Record):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Plan(Displayable, Record):
-    """What deploying a flow would change: `cells` of code, and by name the saved `objects` and the `outputs`.
+    """The changes that deploying a flow would make: `cells` of code, and by name the saved `objects` and the `outputs`.
 
     Both versions ran over the `sources` in order, each into a scratch folder of its own that began as production is. What
     failed is in `errors`; `config` names the config files that the flow may read and that changed since the deployment: both read them as they are now.

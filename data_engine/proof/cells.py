@@ -166,7 +166,7 @@ def _before(cell: Sequence[_StatementNames], names: Set[str], *, is_whole: bool 
 
 
 CHANGES = CellChanges()
-"""What the cells of this kernel changed."""
+"""The changes by cells of this kernel."""
 
 
 def after_cell(namespace: Mapping[str, Any], cell: str) -> None:
@@ -176,7 +176,7 @@ def after_cell(namespace: Mapping[str, Any], cell: str) -> None:
 
 
 def _mark(value: Any) -> object:
-    """What stands for a value; of one that cannot be looked at, its identity."""
+    """The mark of a value; of one that cannot be looked at, its identity."""
     try:
         return quick_mark(value)
     except Exception:
@@ -184,7 +184,7 @@ def _mark(value: Any) -> object:
 
 
 def quick_mark(value: Any, depth: int = 0) -> object:
-    """What stands for a value as far as it is looked at; equal as long as nothing of that has changed.
+    """The mark of a value as far as it is looked at; equal as long as nothing of that has changed.
 
     Example:
         >>> rows = [1, 2]

@@ -222,7 +222,7 @@ def shape_of(value: Any) -> str | None:
 
 
 def parts_of(value: Any) -> list[tuple[str, Any]]:
-    """What a value holds under names: keys, columns, attributes; at most some of them.
+    """The parts that a value holds under names: keys, columns, attributes; at most some of them.
 
     Example:
         >>> parts_of({"a": 1, 2: 3})

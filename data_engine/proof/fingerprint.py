@@ -37,7 +37,7 @@ _DEFAULT_DATABASE = frozenset({"sql", "query", "execute", "table", "view"})
 
 @frozen
 class Fingerprint:
-    """What `build` reaches: `parts` by name, each with a digest; `code` are the digests of functions' own code, `doubts` what
+    """The content that `build` reaches: `parts` by name, each with a digest; `code` are the digests of functions' own code, `doubts` what
     cannot be compared, by name, and why."""
 
     parts: Mapping[str, bytes] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Detail:
 
 
 def trace(namespace: Mapping[str, Any], names: Collection[str]) -> Tracer:
-    """What `build` and `DESCRIPTION` reach in a namespace; `names` are those that the slice binds.
+    """Trace what `build` and `DESCRIPTION` reach in a namespace; `names` are those that the slice binds.
 
     Example:
         >>> space = {"__name__": "__main__", "RATE": 2}
@@ -193,7 +193,7 @@ class Tracer(CodeTracer):
         return title + content
 
     def _reduced(self, value: Any, kind: type, name: str) -> bytes:
-        """What `__reduce_ex__` takes an object of a library apart into; of what a library itself holds, its name."""
+        """The parts that `__reduce_ex__` gives of a library's object; of one that the library itself holds, its name."""
         if reference := data.name_in_library(value, kind):
             return reference.encode()
         try:

@@ -26,7 +26,7 @@ class ValueDifference(Record):
     cells: tuple[int, ...] = ()
 
     def __str__(self) -> str:
-        """What differs, in one sentence.
+        """The difference in one sentence.
 
         Example:
             >>> print(ValueDifference("RATES", "{'EUR': 1.1}", "{'EUR': 1.0}", (7,)))
@@ -125,7 +125,7 @@ def differing(kernel: Fingerprint, production: Fingerprint) -> list[str]:
 
 
 def doubts_of(kernel: Fingerprint, production: Fingerprint, again: Fingerprint) -> list[str]:
-    """What cannot be compared, and the seeded streams of random numbers that the kernel has drawn from since."""
+    """The values that cannot be compared, and the seeded streams of random numbers that the kernel has drawn from since."""
     doubts = [f"`{name.removesuffix('()')}`, {why}" for name, why in {**production.doubts, **kernel.doubts}.items()]
     for label, state in production.parts.items():
         if label.startswith(STREAM) and again.parts.get(label) == state != kernel.parts.get(label):

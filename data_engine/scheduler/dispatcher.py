@@ -255,7 +255,7 @@ class Dispatcher(Generic[_E]):
         }
 
     def why_none_began(self, run_ids: Collection[str]) -> Reason | None:
-        """What these runs, asked for by hand, wait for; None when one of them runs or is about to."""
+        """The reason why these runs, asked for by hand, wait; None when one of them runs or is about to."""
         work = next((work for work in self._queue.waiting() if work.item.run_id in run_ids), None)
         if work is None or any(run_id in self.active for run_id in run_ids):
             return None
@@ -680,7 +680,7 @@ class Scheduler(Generic[_E]):
         self.dispatcher: Dispatcher[_E] = Dispatcher(home, make_executor, around, self.triggers, loop=loop)
 
     def beat(self) -> None:
-        """Called every few seconds: notice what other processes have written, and that trouble is over.
+        """Notice what other processes have written, and that trouble is over; called every few seconds.
 
         Raises:
             LedgerError: the history cannot be read or written.

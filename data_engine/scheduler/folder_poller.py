@@ -214,7 +214,7 @@ class FolderPoller:
 
     @property
     def troubles(self) -> dict[str, str]:
-        """What of the folder could not be read, and why."""
+        """The subfolders that could not be read, and why."""
         return self._scans.troubles
 
     @property
@@ -239,7 +239,7 @@ class FolderPoller:
 
     @property
     def slow_looks(self) -> Looks | None:
-        """The same where that is much rarer than every `interval`: looks take so long, or file events make them needless."""
+        """The looks where they are much rarer than every `interval`: looks take so long, or file events make them needless."""
         return self.looks if self.cadence_s > max(_RARER * self._trigger.interval_seconds, 1.0) else None
 
     def verdicts(self, path: str | None = None) -> Iterator[Verdict]:
@@ -285,7 +285,7 @@ class FolderPoller:
         return self._memory.states.get(self._names.key(name))
 
     def why_not_there(self, path: str) -> NotThere:
-        """What is known of the file at `path` inside the root, of which there is no verdict."""
+        """The reason why the file at `path` inside the root has no verdict."""
         return why_not_there(self.state(path), path, (name for name, _ in self._scanner.files()))
 
     def close(self) -> None:
@@ -427,7 +427,7 @@ class FolderPoller:
             self._open[name] = SeenFile(now, self._clock(), self._clock())
 
     def _lose(self, name: str) -> None:
-        """It cannot be read. The next scan that sees it takes it for new, and may come soon."""
+        """Forget a file that cannot be read: the next scan that sees it takes it for new, and may come soon."""
         self._open.pop(name, None)
         self._note_why(self._names.key(name), None)
         self._scanner.forget(name)
@@ -660,7 +660,7 @@ def spellings(name: str) -> set[str]:
 
 
 class KnownSources(NamedTuple):
-    """What is known of a flow's sources, and the files its steps returned, as absolute paths.
+    """The known states of a flow's sources, and the files its steps returned, as absolute paths.
 
     `others` is how often runs of other processes had been noticed when it was read.
     """

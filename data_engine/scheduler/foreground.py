@@ -149,7 +149,7 @@ class _ForegroundRun:
         self.loop.call_soon_threadsafe(self._set_flows, changes)
 
     def beat(self, reread: Callable[[], Sequence[Flow] | None] | None, upkeep: Callable[[], None] | None) -> None:
-        """Called twice a second: notice what others wrote, and that flows or settings were edited."""
+        """Notice what others wrote, and that flows or settings were edited; called twice a second."""
         try:
             if reread is not None and (flows := reread()) is not None:
                 self.set_flows(flows)
@@ -345,7 +345,7 @@ class _Part:
         self._whole.tell_change(f"settings {self._home.layout.root}", "" if error is None else f"warning: {error}")
 
     def beat(self) -> None:
-        """Called twice a second: let triggers go by the settings and switches as they are now, and tell what is wrong."""
+        """Let triggers go by the settings and switches as they are now, and tell what is wrong; called twice a second."""
         if not self._has_settings:  # nothing runs by settings that were never good
             return
         dispatcher, triggers = self.scheduler.dispatcher, self.scheduler.triggers

@@ -46,7 +46,7 @@ class Work:
 
 @frozen
 class Item:
-    """What one piece of waiting work is for; `due` is None for what somebody asked for, of which `about` says by whom and why.
+    """The source, run id and reason of a work; `due` is None for what somebody asked for, of which `about` says by whom and why.
 
     `others` is how often runs of other processes had been noticed when it was found due.
     """
@@ -196,7 +196,7 @@ class RunQueue:
         return over
 
     def waiting(self, flow: str | None = None) -> list[Work]:
-        """What waits, of one flow or of all."""
+        """The works that wait, of one flow or of all."""
         lanes = self._lanes.values() if flow is None else filter(None, [self._lanes.get(flow)])
         return [work for lane in lanes for line in lane.lines for work in line.works]
 

@@ -382,7 +382,7 @@ class TriggerSet:
         self._file_events.close()
 
     def beat(self) -> None:
-        """Called every few seconds: a flow whose folder does not answer holds up no other."""
+        """Let no flow wait for another whose folder does not answer; called every few seconds."""
         self._trigger_loop.beat()
 
     @property
@@ -431,7 +431,7 @@ class TriggerSet:
         return trigger is not None and not isinstance(trigger.planner, FolderPoller) and trigger.why is None
 
     def why(self, name: str) -> Reason | None:
-        """What planning said last of the flow as a whole: its next slot, a slot that is held, a source out of reach."""
+        """The last reason that planning gave for the flow as a whole: its next slot, a slot that is held, a source out of reach."""
         trigger = self._triggers.get(name)
         if trigger is None:
             return None
@@ -452,7 +452,7 @@ class TriggerSet:
         return {name: retries for name, poller in pollers if (retries := poller.retries_to_come)}
 
     def source_troubles(self) -> dict[str, str]:
-        """What keeps sources from being looked at, of each polled flow in one line; "" where nothing does."""
+        """The troubles of each polled flow's folder, in one line; "" where there is none."""
         planners = [(name, trigger.planner) for name, trigger in self._triggers.items()]
         return {name: _source_trouble(poller) for name, poller in planners if isinstance(poller, FolderPoller)}
 
@@ -471,7 +471,7 @@ class TriggerSet:
         self._recalled = {name: states for name, states in self._recalled.items() if name in self._triggers}
 
     def known_sources(self, name: str) -> KnownSources:
-        """What is known of the flow's sources.
+        """The known states of the flow's sources.
 
         Raises:
             LedgerError: the history cannot be read.
@@ -566,7 +566,7 @@ class TriggerSet:
     # -- planner ---------------------------------------------------------------------------------------------------
 
     def _settings_used_by(self, planned: PlannedFlow) -> object:
-        """What of the settings decides when something of the flow is due."""
+        """The settings that decide when something of the flow is due."""
         settings = self._workspace_settings()
         if not isinstance(planned.trigger, Schedule):
             return Rules.of(settings)

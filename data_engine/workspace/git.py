@@ -46,7 +46,7 @@ def git_state(folder: Path) -> GitState:
 
 
 def _ask(git: str, folder: Path, *words: str) -> str | None:
-    """What Git answers; None where it does not, or says that something is wrong; "" also where nothing was found."""
+    """Git's answer; None where it has none, or says that something is wrong; "" also where nothing was found."""
     try:
         process = subprocess.run(
             [git, *_FLAGS, "-C", str(folder), *words],

@@ -69,7 +69,7 @@ class WorkspaceLayout:
 
     @cached_property
     def workspace_state_dir(self) -> Path:
-        """What the workstations share about the workspace: its identity, the lease, the published history."""
+        """The folder of what the workstations share: its identity, the lease, the published history."""
         return self.root / ".workspace_state"
 
     @property
@@ -106,7 +106,7 @@ class LocalLayout:
 
     @cached_property
     def artifacts_dir(self) -> Path:
-        """What every workspace of this machine keeps here."""
+        """The folder of all that this machine's workspaces keep."""
         return self.artifacts_override or self.state_root / "artifacts"
 
     @property
@@ -136,7 +136,7 @@ class LocalLayout:
 
     @property
     def daemon_endpoint_path(self) -> Path:
-        """Where the daemon says how it is reached."""
+        """The file in which the daemon writes how it is reached."""
         return self.runtime_dir / "daemon.json"
 
     @property
@@ -156,12 +156,12 @@ class LocalLayout:
 
     @property
     def service_path(self) -> Path:
-        """What the service of this workspace starts on this machine, while one is installed."""
+        """The definition of this workspace's service on this machine, while one is installed."""
         return self.runtime_dir / "service.json"
 
     @property
     def daemon_stopped_path(self) -> Path:
-        """In which logon session the daemon was stopped on purpose last."""
+        """The logon session in which the daemon was stopped on purpose last."""
         return self.runtime_dir / ".daemon-stopped"
 
     @property
@@ -279,7 +279,7 @@ def renamed_file(connection_file: str) -> str:
 
 
 def _server_path(connection_file: str) -> str:
-    """What the notebook is called since the Jupyter server renamed it; "" where it did not."""
+    """The notebook's path since the Jupyter server renamed it; "" where it did not."""
     if not connection_file:
         return ""
     try:
@@ -313,7 +313,7 @@ _renamings: dict[str, str] = {}
 
 
 def _renamed(path: str, cell_id: str) -> str:
-    """What the notebook at `path` is called now; `path` where nothing tells."""
+    """The path now of the notebook at `path`; `path` itself where nothing tells."""
     if os.path.isfile(new_path := _renamings.get(path, "")):
         return new_path
     if not cell_id.replace("-", "").replace("_", "").isalnum():

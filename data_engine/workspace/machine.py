@@ -1,4 +1,4 @@
-"""This machine: where it keeps its state, what it is called, and its settings file.
+"""This machine's state folder, name and settings file.
 
 Example of `settings.toml` in the machine's config folder:
 
@@ -250,7 +250,7 @@ def _parsed(text: str, where: str) -> MachineSettings:
 
 
 def _requests(daemon: object, where: str) -> str:
-    """What others may ask this machine's daemons to do."""
+    """The kinds of requests that others may send this machine's daemons."""
     value = daemon.get("requests", "all") if isinstance(daemon, dict) else None
     if value not in REQUESTS:
         raise SettingsError(

@@ -25,11 +25,11 @@ from data_engine.secret import SHORTEST, Secret, is_secret_name
 from data_engine.workspace.machine import private_state_root, state_root
 
 SERVICE = "data-engine"
-"""What the entries in the keyring are called."""
+"""The service of the entries in the keyring."""
 
 _LOCK_TIMEOUT_S = 10.0
 PREFIX = "DATA_ENGINE_SECRET_"
-"""Of the environment variables that hold secrets."""
+"""The beginning of environment variables that hold secrets."""
 
 _ABOUT = (
     "Secrets of this user's Data Engine. This machine has no keyring, so the values below are in plain text: only the"

@@ -93,7 +93,7 @@ class Database:
         return self.conn.execute(sql, list(parameters)).fetchall()
 
     def frame(self, sql: str, parameters: object = None) -> pl.DataFrame:
-        """What a query gives, as a frame, exactly: an INTERVAL becomes a Duration, what Polars has no type for becomes text.
+        """The exact rows of a query, as a frame: an INTERVAL becomes a Duration, what Polars has no type for becomes text.
 
         Raises:
             FlowValidationError: no query, a table that is not there, or a value that Polars cannot hold: months in an interval,
@@ -135,7 +135,7 @@ class Database:
         return frame.with_columns(by_name(intervals).cast(pl.Duration("us"))) if intervals else frame
 
     def name(self) -> str:
-        """What DuckDB calls the database: after its file. A schema may have the same name, so dotted names begin with it."""
+        """The database's name in DuckDB, which is its file's. A schema may have the same name, so dotted names begin with it."""
         ((name,),) = self.execute("SELECT current_database()")
         return str(name)
 
@@ -424,7 +424,7 @@ _FIXES = (
     ("Catalog Error", "fix the name, or make what it names first"),
     ("Out of KnownSources", "read fewer rows or columns at once"),
 )
-"""What stands in DuckDB's message, and what helps then; the first counts."""
+"""A part of DuckDB's message, and its remedy; the first that is found counts."""
 
 
 def refusal(error: Exception, path: Path) -> FlowValidationError:

@@ -34,7 +34,7 @@ def text_literal(text: str) -> str:
 
 
 def folded(name: str) -> str:
-    """What DuckDB compares of a name: A to Z are the same as a to z, all other letters only equal themselves.
+    """The form of a name that DuckDB compares: A to Z are the same as a to z, all other letters only equal themselves.
 
     Example:
         >>> folded("Straße ID") == folded("straße id"), folded("É") == folded("é")
