@@ -100,8 +100,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def _functions() -> dict[str, Any]:
-    return {name: __getattr__(name) for name in __all__}
-
-
-register_frames(_functions)
+register_frames(lambda: {name: __getattr__(name) for name in __all__})

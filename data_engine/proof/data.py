@@ -46,7 +46,8 @@ def taken_apart(value: Any, kind: type, doubt: Doubt) -> Sequence[Any] | None:
             doubt("a generator in the middle of another one")
         names = [name for name in frame.f_locals if not name.startswith(".")]
         outer = [frame.f_locals[name] for name in frame.f_locals if name.startswith(".")]
-        function = types.FunctionType(value.gi_code, frame.f_globals, closure=_closure_of(value.gi_code))
+        cells = tuple(types.CellType() for _ in value.gi_code.co_freevars)
+        function = types.FunctionType(value.gi_code, frame.f_globals, closure=cells)
         return [function, frame.f_lasti, *outer, *((name, frame.f_locals[name]) for name in names)]
     if isinstance(value, (io.StringIO, io.BytesIO)):
         return ["closed"] if value.closed else [value.getvalue(), value.tell()]
@@ -86,10 +87,6 @@ def _python_objects(value: Any, kind: type) -> Sequence[Any] | None:
     if library == "numpy" and kind.__name__ == "ndarray":
         return [value.shape, value.tolist()]
     return None
-
-
-def _closure_of(code: types.CodeType) -> tuple[types.CellType, ...]:
-    return tuple(types.CellType() for _ in code.co_freevars)
 
 
 def _file(value: Any, doubt: Doubt) -> Sequence[Any]:
@@ -267,10 +264,6 @@ def _dtype_text(dtype: Any) -> bytes:
     return (dtype.str if dtype.names is None else repr(dtype)).encode()
 
 
-def _numpy(value: Any, kind: type) -> bytes | None:
-    return _array(value)
-
-
 def _polars_series(series: Any) -> bytes:
     """A column by its values: what stands below nulls and how it is cut into chunks do not count."""
     dtype = series.dtype
@@ -369,7 +362,7 @@ def _pandas_column_of_index(index: Any) -> bytes | None:
 
 
 _LIBRARIES: dict[str, Callable[[Any, type], bytes | None]] = {
-    "numpy": _numpy,
+    "numpy": lambda value, kind: _array(value),
     "polars": _polars,
     "pyarrow": _arrow,
     "pandas": _pandas,

@@ -90,17 +90,13 @@ class DeploySettings:
     gate: str = "none"
 
 
-def _cores() -> int:
-    return os.cpu_count() or 1
-
-
 @frozen
 class ExecutorSettings:
     kind: str = "threads"
     runs: str = "local"
     scheduler: str | None = None
     scheduler_file: str | None = None
-    workers: int = field(default_factory=_cores)
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
 
 
 @frozen
