@@ -539,7 +539,7 @@ class Dispatcher(Generic[_E]):
             self._never_run(work, why)
 
     def _never_run(self, work: Work, why: Cause) -> None:
-        """Record a work asked for by hand as stopped, without a run. A backfill goes on with it another time."""
+        """Record a work asked for by hand as stopped: it never runs. A backfill goes on with it another time."""
         if work.turn is Turn.BACKFILL:
             self.backfills.dropped(work)
         elif not came_by_itself(work):
