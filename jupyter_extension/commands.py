@@ -190,7 +190,7 @@ def _comparison_lines(home: LocalWorkspace, path: Path, names: UserNames) -> lis
     Raises:
         FlowValidationError: this is not the notebook's kernel, or its slice cannot be executed.
     """
-    from data_engine.proof.kept import kept
+    from data_engine.proof.kept import last_verdict
     from data_engine.proof.kernel import compare_kernel, is_own_notebook
 
     if not is_own_notebook(names, path):
@@ -199,7 +199,7 @@ def _comparison_lines(home: LocalWorkspace, path: Path, names: UserNames) -> lis
             where=magic_line("compile", path.stem, "--compare"),
             fix=f"run the cells of {path.name} and ask there; or, in a terminal, `{cli_line('compile', path.stem, '--run')}`",
         )
-    before = kept(home, path.stem)
+    before = last_verdict(home, path.stem)
     return _lines_of(compare_kernel(home, path, names), path, before)
 
 
@@ -213,13 +213,13 @@ def _lines_of(verdict: Verdict, path: Path, before: Verdict | None) -> list[str]
 @contextmanager
 def _print_comparison(home: LocalWorkspace, path: Path) -> Iterator[None]:
     """Print the verdict of a comparison made in the block; of an equal one only its notes."""
-    from data_engine.proof.kept import kept
+    from data_engine.proof.kept import last_verdict
 
-    before = kept(home, path.stem)
+    before = last_verdict(home, path.stem)
     try:
         yield
     finally:
-        verdict = kept(home, path.stem)
+        verdict = last_verdict(home, path.stem)
         if verdict is not None and verdict != before:
             for line in verdict.notes(before) if verdict.is_same else _lines_of(verdict, path, before):
                 print(line)
@@ -227,10 +227,10 @@ def _print_comparison(home: LocalWorkspace, path: Path) -> Iterator[None]:
 
 def _plan_lines(home: LocalWorkspace, path: Path) -> list[str]:
     """The lines of a comparison: made now in the notebook's own kernel, else the last one; none for a module."""
-    from data_engine.proof.kept import compared, kept
+    from data_engine.proof.kept import compared, last_verdict
     from data_engine.proof.kernel import compare_here
 
-    before = kept(home, path.stem)
+    before = last_verdict(home, path.stem)
     if (verdict := compare_here(home, path)) is not None:
         return _lines_of(verdict, path, before)
     last = compared(home, path)

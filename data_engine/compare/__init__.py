@@ -1,1 +1,1 @@
-"""What differs between two values: frames, files, objects. A difference is a frozen value; drawing lies elsewhere."""
+"""The differences between two values: frames, files, objects. A difference is a frozen value; drawing lies elsewhere."""

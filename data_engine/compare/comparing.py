@@ -1,4 +1,4 @@
-"""The difference of any two values: which of them are tables, files or parts, and how each kind is compared."""
+"""Compare any two values, as tables, files, values or parts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def compare(
     tolerance: float = TOLERANCE,
     is_strict: bool = True,
 ) -> Difference:
-    """What differs between two values: frames, Arrow, relations, files by their paths, scalars, and lists and dicts of these.
+    """The difference of two values: frames, Arrow, relations, files by their paths, scalars, and lists and dicts of these.
 
     Tables are compared by the columns `key`, without one as a multiset of rows. Floats are equal within the relative
     `tolerance`, rows as wholes by about three digits more than it says. Other objects are compared by `==`. A table for
@@ -78,14 +78,14 @@ def keys(key: str | Sequence[str] | None) -> tuple[str, ...]:
     Raises:
         FlowValidationError: it is no name, or names one twice.
     """
-    given = () if key is None else (key,) if isinstance(key, str) else key
-    if not isinstance(given, Sequence) or not all(isinstance(one, str) and one for one in given):
+    columns = () if key is None else (key,) if isinstance(key, str) else key
+    if not isinstance(columns, Sequence) or not all(isinstance(column, str) and column for column in columns):
         raise FlowValidationError(
             f"key={key!r} names no columns", where="key=", fix='write key="id" or key=["day", "store"]'
         )
-    if len(set(given)) < len(given):
+    if len(set(columns)) < len(columns):
         raise FlowValidationError(f"key={key!r} names a column twice", where="key=", fix="name each once")
-    return tuple(given)
+    return tuple(columns)
 
 
 @frozen
@@ -101,19 +101,19 @@ class _Comparison:
             return _one_sided(before, after)
         then: Content = _content(before)
         now: Content = _content(after)
-        told = (words(before), words(after))
+        texts = (words(before), words(after))
         if isinstance(then, (Frame, ParquetFile)) and isinstance(now, (Frame, ParquetFile)):
             return self._tables(then, now)
         if isinstance(then, Several) and isinstance(now, Several):
-            return self._parts(then.things, now.things, told)
+            return self._parts(then.things, now.things, texts)
         if isinstance(then, Json) and isinstance(now, Json):
-            return self._value(then.value, now.value, told)
-        opaque = [one for one in (then, now) if isinstance(one, Opaque)]
+            return self._value(then.value, now.value, texts)
+        opaque = [side for side in (then, now) if isinstance(side, Opaque)]
         if opaque:
-            notes = tuple(dict.fromkeys(one.why for one in opaque if one.why))
+            notes = tuple(dict.fromkeys(side.why for side in opaque if side.why))
             is_same = len(opaque) == 2 and filecmp.cmp(opaque[0].path, opaque[1].path, shallow=False)
-            return Difference("file", *told, is_same=is_same, notes=notes)
-        return Difference("value", *told, is_same=False, notes=(f"it is {told[1]}, was {told[0]}",))
+            return Difference("file", *texts, is_same=is_same, notes=notes)
+        return Difference("value", *texts, is_same=False, notes=(f"it is {texts[1]}, was {texts[0]}",))
 
     def _tables(self, before: Table, after: Table) -> Difference:
         try:
@@ -124,32 +124,32 @@ class _Comparison:
             without = compare_tables(before, after, tolerance=self.tolerance)
             return replace(without, notes=(f"compared without the key: {wrong.what}",))
 
-    def _parts(self, before: Mapping[str, Any], after: Mapping[str, Any], told: tuple[str, str]) -> Difference:
+    def _parts(self, before: Mapping[str, Any], after: Mapping[str, Any], texts: tuple[str, str]) -> Difference:
         names = dict.fromkeys([*before, *after])
         each = replace(self, is_strict=False)
         parts = {name: each.of(before.get(name, MISSING), after.get(name, MISSING)) for name in names}
-        return Difference("parts", *told, parts=Named(parts))
+        return Difference("parts", *texts, parts=Named(parts))
 
-    def _value(self, before: object, after: object, told: tuple[str, str]) -> Difference:
+    def _value(self, before: object, after: object, texts: tuple[str, str]) -> Difference:
         """Values as JSON has them: the places at which they differ."""
         before, after = _unwrapped(before), _unwrapped(after)
         if _holds_more(before) or _holds_more(after):
-            named = [_named_parts(one) for one in (before, after)]
+            named = [_named_parts(value) for value in (before, after)]
             if type(before) is type(after) and named[0] is not None and named[1] is not None:
-                return self._parts(named[0], named[1], told)
+                return self._parts(named[0], named[1], texts)
         places = list(_places(before, after, "", self.tolerance))
-        unlike = [one for one in places if one.why]
-        if unlike:
-            return Difference("unknown", *told, is_same=False, notes=tuple(dict.fromkeys(one.why for one in unlike)))
+        notes = tuple(dict.fromkeys(place.why for place in places if place.why))
+        if notes:
+            return Difference("unknown", *texts, is_same=False, notes=notes)
         samples = tuple(
-            Sample(one.kind, Named({"path": one.path}), Named({"value": (one.before, one.after)}))
-            for one in places[:MOST_SAMPLES]
+            Sample(place.kind, Named({"path": place.path}), Named({"value": (place.before, place.after)}))
+            for place in places[:MOST_SAMPLES]
         )
-        return Difference("value", *told, rows=Rows(changed=len(places)), samples=samples, is_same=not places)
+        return Difference("value", *texts, rows=Rows(changed=len(places)), samples=samples, is_same=not places)
 
 
 def _content(value: object) -> Content:
-    """What a value is to be compared as."""
+    """The form in which a value is compared."""
     table = table_of(value)
     if table is not None:
         return table
@@ -158,7 +158,7 @@ def _content(value: object) -> Content:
         if path.is_file():
             return read_file(path)
         if path.is_dir():
-            files = {str(one.relative_to(path)): one for one in sorted(path.rglob("*")) if one.is_file()}
+            files = {str(file.relative_to(path)): file for file in sorted(path.rglob("*")) if file.is_file()}
             return Several(files)
         return Json(str(path))
     return Json(value)
@@ -244,10 +244,10 @@ def _places(before: object, after: object, path: str, tolerance: float) -> Itera
         for number in range(max(len(before), len(after))):
             inside = f"{path}[{number}]"
             if number >= len(before) or number >= len(after):
-                one = (before, after)[number < len(after)][number]
+                part = (before, after)[number < len(after)][number]
                 is_added = number < len(after)
                 yield _Place(
-                    inside, None if is_added else _plain(one), _plain(one) if is_added else None,
+                    inside, None if is_added else _plain(part), _plain(part) if is_added else None,
                     "added" if is_added else "removed",
                 )  # fmt: skip
             else:
@@ -280,14 +280,14 @@ def _unwrapped(value: object) -> object:
     if isinstance(value, ItemError):
         return {"item": _unwrapped(value.item), "error": f"{type(value.error).__name__}: {message_of(value.error)}"}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
+        return {part.name: getattr(value, part.name) for part in dataclasses.fields(value)}
     if isinstance(value, enum.Enum):
         return f"{type(value).__qualname__}.{value.name}"
     if isinstance(value, (set, frozenset)):
         return (
             value
-            if not all(isinstance(one, _PLAIN) for one in value)
-            else sorted(value, key=lambda one: (str(type(one)), one))
+            if not all(isinstance(part, _PLAIN) for part in value)
+            else sorted(value, key=lambda part: (str(type(part)), part))
         )
     if isinstance(value, os.PathLike) and not isinstance(value, (str, bytes)):
         path = Path(os.fspath(value))
@@ -302,7 +302,7 @@ def _holds_more(value: object) -> bool:
         inside = list(value.values())
     elif isinstance(value, (list, tuple)):
         inside = value
-    return any(_is_part(_unwrapped(one)) for one in inside)
+    return any(_is_part(_unwrapped(part)) for part in inside)
 
 
 def _is_part(value: object) -> bool:
@@ -315,9 +315,9 @@ def _is_part(value: object) -> bool:
 
 def _named_parts(value: object) -> dict[str, Any] | None:
     if isinstance(value, Mapping):
-        return {str(name): one for name, one in value.items()}
+        return {str(name): part for name, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return {f"[{number}]": one for number, one in enumerate(value)}
+        return {f"[{number}]": part for number, part in enumerate(value)}
     return None
 
 
@@ -332,21 +332,21 @@ _FLOATS = r"^(?:[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|NaN|[+-
 
 @frozen
 class Several:
-    """It holds several things by name: the sheets of a workbook, the tables of a database, the files of a folder."""
+    """Several things by name: the sheets of a workbook, the tables of a database, the files of a folder."""
 
     things: Mapping[str, Any]
 
 
 @frozen
 class Json:
-    """It is a value as JSON has them."""
+    """A value as JSON has them."""
 
     value: object
 
 
 @frozen
 class Opaque:
-    """Nothing is known of it but its bytes; `why` it is not what its name says."""
+    """A file that is compared by its bytes; `why` it is not what its name says."""
 
     path: Path
     why: str = ""
@@ -356,7 +356,7 @@ Content = Table | Several | Json | Opaque
 
 
 def read_file(path: Path) -> Content:
-    """What the file is to be compared as; one that cannot be read as what its name says is compared by its bytes.
+    """The form in which a file is compared; one that cannot be read as what its name says is compared by its bytes.
 
     Example:
         >>> import tempfile
@@ -423,13 +423,13 @@ def _tables_of(path: Path) -> dict[str, Frame]:
     import duckdb
 
     with duckdb.connect(str(path), read_only=True) as connection:
-        found = connection.execute(
+        names = connection.execute(
             "select schema_name, table_name from duckdb_tables() where not internal order by all"
         ).fetchall()
         tables = {}
-        for schema, name in found:
-            quoted = ".".join('"' + one.replace('"', '""') + '"' for one in (schema, name))
-            shown = name if schema == "main" else f"{schema}.{name}"
+        for schema, name in names:
+            quoted = ".".join('"' + part.replace('"', '""') + '"' for part in (schema, name))
+            label = name if schema == "main" else f"{schema}.{name}"
             frame = pl.DataFrame(connection.sql(f"select * from {quoted}").to_arrow_table())
-            tables[shown] = Frame(frame)
+            tables[label] = Frame(frame)
     return tables

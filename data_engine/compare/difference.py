@@ -1,4 +1,4 @@
-"""The difference of two values as a frozen value: what of it there is to know, for programs and for people."""
+"""The difference of two values as a frozen value, for programs and for people."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ class Named(Mapping[str, T], Generic[T]):
         (Named({'b': 1, 'a': 2}), True, Named({}))
     """
 
-    __slots__ = ("_found",)
+    __slots__ = ("_values",)
 
-    def __init__(self, found: Mapping[str, T] | None = None) -> None:
-        self._found: dict[str, T] = dict(found or {})
+    def __init__(self, values: Mapping[str, T] | None = None) -> None:
+        self._values: dict[str, T] = dict(values or {})
 
     def __getitem__(self, name: str) -> T:
-        return self._found[name]
+        return self._values[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._values)
 
     def __hash__(self) -> int:
-        return hash(tuple(self._found))
+        return hash(tuple(self._values))
 
     def __repr__(self) -> str:
-        return f"Named({self._found!r})"
+        return f"Named({self._values!r})"
 
 
 @frozen
@@ -71,7 +71,7 @@ class Columns(Record):
     @property
     def are_equal(self) -> bool:
         """Whether both sides have the same columns, as far as that matters."""
-        return not self.added and not self.removed and not any(one.matters for one in self.retyped)
+        return not self.added and not self.removed and not any(column.matters for column in self.retyped)
 
 
 @frozen
@@ -120,7 +120,7 @@ class Sample(Record):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Difference(Displayable, Record):
-    """What differs between two values, one `before` and one `after`, which are told in a few words.
+    """The difference of two values, one `before` and one `after`, which are given in a few words.
 
     `kind` is "table", "value" (JSON and what equals it, where `samples` are the places that differ), "file" (compared by its
     bytes), "parts" (a list, a workbook, a database: `parts` has the difference of each), "missing" (it is on one side only) or
@@ -130,10 +130,10 @@ class Difference(Displayable, Record):
         >>> import polars as pl
         >>> from data_engine.compare.comparing import compare
         >>> before = pl.DataFrame({"id": [1, 2, 3], "amount": [10, 20, 30]})
-        >>> found = compare(before, pl.DataFrame({"id": [1, 2], "amount": [10, 25]}), key=["id"])
-        >>> found.equal, found.rows.removed, dict(found.changed_values), str(found)
+        >>> difference = compare(before, pl.DataFrame({"id": [1, 2], "amount": [10, 25]}), key=["id"])
+        >>> difference.equal, difference.rows.removed, dict(difference.changed_values), str(difference)
         (False, 1, {'amount': 1}, '1 row removed, 1 changed (amount 1)')
-        >>> found.samples[-1].differs["amount"], found["rows"]["before"]
+        >>> difference.samples[-1].differs["amount"], difference["rows"]["before"]
         ((20, 25), 3)
     """
 
@@ -149,7 +149,7 @@ class Difference(Displayable, Record):
     samples: tuple[Sample, ...] = field(default=(), metadata={"of": Sample.read})
     key: tuple[str, ...] = ()
     duplicates: Duplicates = field(default_factory=Duplicates, metadata={"of": Duplicates.read})
-    parts: Mapping[str, Difference] = field(default_factory=Named, metadata={"of": lambda told: read_differences(told)})
+    parts: Mapping[str, Difference] = field(default_factory=Named, metadata={"of": lambda data: read_differences(data)})
     notes: tuple[str, ...] = ()
     is_same: bool = True
 
@@ -171,33 +171,33 @@ class Difference(Displayable, Record):
         return f"<Difference: {self.text}>"
 
 
-def read_differences(told: Mapping[str, Any]) -> Named[Difference]:
-    """The differences by name, as they were told."""
-    return Named({name: Difference.read(one) for name, one in told.items()})
+def read_differences(values: Mapping[str, Any]) -> Named[Difference]:
+    """The differences by name, read from plain values."""
+    return Named({name: Difference.read(value) for name, value in values.items()})
 
 
 # -- in words --------------------------------------------------------------------------------------------------------------
 
 
-def _in_words(told: Difference) -> str:
-    """What there is to say, the most telling first: one line."""
+def _in_words(difference: Difference) -> str:
+    """The difference in one line, the most telling first."""
     words = [
-        *_kind_words(told),
-        *_column_words(told.columns),
-        *_row_words(told),
-        *_part_words(told.parts, not told.rows.are_equal),
+        *_kind_words(difference),
+        *_column_words(difference.columns),
+        *_row_words(difference),
+        *_part_words(difference.parts, not difference.rows.are_equal),
     ]
-    if not words and not (told.kind == "missing" and told.notes):
-        words = ["equal" if told.equal else "differs"]
-    return ", ".join([*words, *_aside_words(told), *told.notes])
+    if not words and not (difference.kind == "missing" and difference.notes):
+        words = ["equal" if difference.equal else "differs"]
+    return ", ".join([*words, *_aside_words(difference), *difference.notes])
 
 
-def _kind_words(told: Difference) -> Iterator[str]:
-    if told.kind == "value" and not told.is_same and told.rows.changed:
-        yield plural(told.rows.changed, "value differs", "values differ")
-    elif told.kind == "file" and not told.equal:
+def _kind_words(difference: Difference) -> Iterator[str]:
+    if difference.kind == "value" and not difference.is_same and difference.rows.changed:
+        yield plural(difference.rows.changed, "value differs", "values differ")
+    elif difference.kind == "file" and not difference.equal:
         yield "its bytes differ"
-    elif told.kind == "unknown":
+    elif difference.kind == "unknown":
         yield "cannot be compared"
 
 
@@ -205,16 +205,16 @@ def _column_words(columns: Columns) -> Iterator[str]:
     for word, names in (("removed", columns.removed), ("added", columns.added)):
         if names:
             yield f"{'column' if len(names) == 1 else 'columns'} {_names(names)} {word}"
-    for one in columns.retyped:
-        if one.matters:
-            yield f"{one.column} is {one.after}, was {one.before}{'' if one.is_compared else ' (values not compared)'}"
+    for column in columns.retyped:
+        if column.matters:
+            yield f"{column.column} is {column.after}, was {column.before}{'' if column.is_compared else ' (values not compared)'}"
 
 
-def _row_words(told: Difference) -> Iterator[str]:
-    if told.kind not in ("table", "parts"):
+def _row_words(difference: Difference) -> Iterator[str]:
+    if difference.kind not in ("table", "parts"):
         return
-    rows, noun = told.rows, " row"
-    by_count = sorted(told.changed_values.items(), key=lambda one: -one[1])
+    rows, noun = difference.rows, " row"
+    by_count = sorted(difference.changed_values.items(), key=lambda pair: -pair[1])
     changed = f"changed ({_names(f'{name} {number:,}' for name, number in by_count)})"
     for number, word in ((rows.removed, "removed"), (rows.added, "added"), (rows.changed, changed)):
         if number:
@@ -233,21 +233,21 @@ def _part_words(parts: Mapping[str, Difference], is_summed: bool) -> Iterator[st
         yield f"{_names(different)} differ"
 
 
-def _aside_words(told: Difference) -> Iterator[str]:
-    """What does not matter, and is told all the same."""
-    if told.order.columns:
+def _aside_words(difference: Difference) -> Iterator[str]:
+    """The differences that do not matter."""
+    if difference.order.columns:
         yield "columns in another order"
-    if told.order.rows:
+    if difference.order.rows:
         yield "rows in another order"
-    for one in told.columns.retyped:
-        if not one.matters:
-            yield f"{one.column} is kept as {one.after}, was {one.before}"
-    twice = max(told.duplicates.before, told.duplicates.after)
+    for column in difference.columns.retyped:
+        if not column.matters:
+            yield f"{column.column} is kept as {column.after}, was {column.before}"
+    twice = max(difference.duplicates.before, difference.duplicates.after)
     if twice:
         yield plural(twice, "key occurs more than once", "keys occur more than once")
 
 
 def _names(names: Iterable[str]) -> str:
-    given = list(names)
-    more = len(given) - _MOST_NAMES
-    return ", ".join(given[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    texts = list(names)
+    more = len(texts) - _MOST_NAMES
+    return ", ".join(texts[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""What differs between two tables, column by column: memory is needed for the keys, or one number a row, and for one column.
+"""Compare two tables column by column: memory is needed for the keys, or one number a row, and for one column.
 
 Rows are paired by their key, or counted as wholes without one. A whole row is known by a number of 64 bits made of its values:
 of a million rows that differ, one in ten million times one is taken for equal to another.
@@ -43,7 +43,7 @@ _DAY_NS = 86_400_000_000_000
 
 @frozen
 class Form:
-    """How values of two types are kept to be compared: as `dtype`, or by what `kind` says; `inner` forms of nested ones.
+    """The form in which values of two types are compared: as `dtype`, or by what `kind` says; `inner` forms of nested ones.
 
     `matters` is False where two different types hold the same things.
     """
@@ -57,7 +57,7 @@ class Form:
     @property
     def has_floats(self) -> bool:
         """Whether any value in it is a float."""
-        return self.kind == "float" or any(one.has_floats for one in self.inner)
+        return self.kind == "float" or any(form.has_floats for form in self.inner)
 
 
 def common_form(before: Any, after: Any) -> Form | None:
@@ -90,14 +90,14 @@ def common_form(before: Any, after: Any) -> Form | None:
 
 def _of_numbers(before: Any, after: Any) -> Form:
     both = (before, after)
-    if any(one.is_float() for one in both):
+    if any(dtype.is_float() for dtype in both):
         return Form("float", pl.Float64)
-    if any(one == pl.Decimal for one in both):
+    if any(dtype == pl.Decimal for dtype in both):
         return Form("cast", before) if before == after else Form("decimal")
     if before == after:
         return Form("cast", before)
-    kinds = {one for one in both if one != pl.Boolean}
-    if any(one == pl.UInt128 for one in kinds):
+    kinds = {dtype for dtype in both if dtype != pl.Boolean}
+    if any(dtype == pl.UInt128 for dtype in kinds):
         return Form("decimal")
     if pl.Int128 in kinds or (pl.UInt64 in kinds and kinds != {pl.UInt64}):
         return Form("cast", pl.Int128)
@@ -105,10 +105,10 @@ def _of_numbers(before: Any, after: Any) -> Form:
 
 
 def _of_times(before: Any, after: Any) -> Form | None:
-    is_aware = [getattr(one, "time_zone", None) is not None for one in (before, after)]
+    is_aware = [getattr(dtype, "time_zone", None) is not None for dtype in (before, after)]
     if is_aware[0] != is_aware[1]:
         return None
-    units = {getattr(one, "time_unit", "day") for one in (before, after)}
+    units = {getattr(dtype, "time_unit", "day") for dtype in (before, after)}
     matters = type(before) is not type(after) or len(units) > 1
     if len(units) == 1:
         return Form("cast", pl.Int64, matters=matters)
@@ -121,20 +121,20 @@ def _of_nested(before: Any, after: Any) -> Form | None:
         inner = [common_form(then[name], now[name]) for name in then if name in now]
         if then.keys() != now.keys() or None in inner:
             return None
-        forms = tuple(one for one in inner if one is not None)
-        if any(one.kind == "python" for one in forms):
+        forms = tuple(form for form in inner if form is not None)
+        if any(form.kind == "python" for form in forms):
             return Form("python", matters=before != after)
         return Form("struct", inner=forms, fields=tuple(then), matters=before != after)
     if pl.Struct in (before, after):
         return None
-    one = common_form(before.inner, after.inner)
-    if one is None or one.kind == "python":
-        return one
-    return Form("list", inner=(one,), matters=before != after)
+    form = common_form(before.inner, after.inner)
+    if form is None or form.kind == "python":
+        return form
+    return Form("list", inner=(form,), matters=before != after)
 
 
 def _fields_of(dtype: Any) -> list[tuple[str, Any]]:
-    return [(one.name, one.dtype) for one in dtype.fields]
+    return [(part.name, part.dtype) for part in dtype.fields]
 
 
 def _is_number(dtype: Any) -> bool:
@@ -152,9 +152,8 @@ def _is_nested(dtype: Any) -> bool:
 def in_form(values: pl.Series, form: Form) -> pl.Series:
     """The values as they are compared."""
     if form.kind == "python":
-        return pl.Series(
-            values.name, [None if one is None else f"{type(one).__qualname__} {one!r}" for one in values], pl.String
-        )
+        texts = [None if value is None else f"{type(value).__qualname__} {value!r}" for value in values]
+        return pl.Series(values.name, texts, pl.String)
     if form.kind == "cast" and values.dtype == form.dtype:
         return values
     return values.to_frame().select(_in_form(pl.col(values.name), values.dtype, form)).to_series()
@@ -176,11 +175,11 @@ def _in_form(value: pl.Expr, dtype: Any, form: Form) -> pl.Expr:
     if form.kind == "struct":
         types = dict(_fields_of(dtype))
         fields = [
-            _in_form(value.struct.field(name), types[name], one).alias(name)
-            for name, one in zip(form.fields, form.inner, strict=True)
+            _in_form(value.struct.field(name), types[name], inner).alias(name)
+            for name, inner in zip(form.fields, form.inner, strict=True)
         ]
-        made = pl.struct(fields) if fields else value
-        return pl.when(value.is_not_null()).then(made)
+        struct = pl.struct(fields) if fields else value
+        return pl.when(value.is_not_null()).then(struct)
     if dtype in (pl.Date, pl.Datetime, pl.Duration):
         return value.to_physical().cast(form.dtype)
     return value.cast(form.dtype)
@@ -191,24 +190,24 @@ def _dtype_of(form: Form) -> Any:
     if form.kind == "list":
         return pl.List(_dtype_of(form.inner[0]))
     if form.kind == "struct":
-        return pl.Struct({name: _dtype_of(one) for name, one in zip(form.fields, form.inner, strict=True)})
+        return pl.Struct({name: _dtype_of(inner) for name, inner in zip(form.fields, form.inner, strict=True)})
     return pl.String if form.kind in ("decimal", "python") else form.dtype
 
 
 def differing(before: pl.Series, after: pl.Series, form: Form, tolerance: float = TOLERANCE) -> pl.Series:
     """For each pair of values in their form whether they differ."""
-    found = before.ne_missing(after)
-    if not form.has_floats or not found.any():
-        return found
-    at = found.arg_true()
+    mask = before.ne_missing(after)
+    if not form.has_floats or not mask.any():
+        return mask
+    at = mask.arg_true()
     then, now = before.gather(at), after.gather(at)
     if form.kind == "float":
-        kept = _float_differs(then, now, tolerance)
+        flags = _float_differs(then, now, tolerance)
     else:
         pairs = zip(then.to_list(), now.to_list(), strict=True)
-        kept = pl.Series([not are_equal(one, other, tolerance) for one, other in pairs], dtype=pl.Boolean)
-    still = at.filter(kept)
-    return found if len(still) == len(at) else pl.select(pl.repeat(False, len(found))).to_series().scatter(still, True)
+        flags = pl.Series([not are_equal(value, other, tolerance) for value, other in pairs], dtype=pl.Boolean)
+    still = at.filter(flags)
+    return mask if len(still) == len(at) else pl.select(pl.repeat(False, len(mask))).to_series().scatter(still, True)
 
 
 def _float_differs(then: pl.Series, now: pl.Series, tolerance: float) -> pl.Series:
@@ -236,8 +235,8 @@ def _rounded(value: pl.Expr, dtype: Any, form: Form, digits: int) -> pl.Expr:
     if form.kind == "struct" and form.has_floats:
         types = dict(_fields_of(dtype))
         fields = [
-            _rounded(value.struct.field(name), types[name], one, digits).alias(name)
-            for name, one in zip(form.fields, form.inner, strict=True)
+            _rounded(value.struct.field(name), types[name], inner, digits).alias(name)
+            for name, inner in zip(form.fields, form.inner, strict=True)
         ]
         return pl.when(value.is_not_null()).then(pl.struct(fields))
     return value
@@ -254,7 +253,7 @@ def are_equal(before: Any, after: Any, tolerance: float = TOLERANCE) -> bool:
         return before.keys() == after.keys() and all(are_equal(before[key], after[key], tolerance) for key in before)
     if isinstance(before, (list, tuple)) and isinstance(after, (list, tuple)):
         pairs = zip(before, after, strict=False)
-        return len(before) == len(after) and all(are_equal(one, other, tolerance) for one, other in pairs)
+        return len(before) == len(after) and all(are_equal(value, other, tolerance) for value, other in pairs)
     if isinstance(before, float) or isinstance(after, float):
         return _are_close(before, after, tolerance)
     return bool(before == after)
@@ -262,16 +261,16 @@ def are_equal(before: Any, after: Any, tolerance: float = TOLERANCE) -> bool:
 
 def _are_close(before: Any, after: Any, tolerance: float) -> bool:
     try:
-        one, other = float(before), float(after)
+        then, now = float(before), float(after)
     except (TypeError, ValueError, OverflowError):
         return bool(before == after)
     if isinstance(before, str) or isinstance(after, str):
         return False
-    if math.isnan(one) or math.isnan(other):
-        return math.isnan(one) and math.isnan(other)
-    if math.isinf(one) or math.isinf(other):
-        return one == other
-    return abs(one - other) <= tolerance * max(abs(one), abs(other))
+    if math.isnan(then) or math.isnan(now):
+        return math.isnan(then) and math.isnan(now)
+    if math.isinf(then) or math.isinf(now):
+        return then == now
+    return abs(then - now) <= tolerance * max(abs(then), abs(now))
 
 
 _FACTOR = 0x9E3779B97F4A7C15
@@ -321,11 +320,11 @@ class ParquetFile:
     def rows(self, numbers: Sequence[int], names: Sequence[str]) -> pl.DataFrame:
         """These rows, found by one pass over the file."""
         row = _unused("row", names)
-        wanted = pl.DataFrame({row: list(numbers)}, schema={row: pl.UInt32})
+        order = pl.DataFrame({row: list(numbers)}, schema={row: pl.UInt32})
         lowest, highest = min(numbers, default=0), max(numbers, default=-1)
         part = self._scan.select(names).slice(lowest, highest - lowest + 1).with_row_index(row, lowest)
-        found = part.filter(pl.col(row).is_in(list(numbers))).collect(engine="streaming")
-        return wanted.join(found, on=row, how="left", maintain_order="left").drop(row)
+        matches = part.filter(pl.col(row).is_in(list(numbers))).collect(engine="streaming")
+        return order.join(matches, on=row, how="left", maintain_order="left").drop(row)
 
 
 Table = Frame | ParquetFile
@@ -339,7 +338,7 @@ def compare_tables(
     key: Sequence[str] = (),
     tolerance: float = TOLERANCE,
 ) -> Difference:
-    """What differs between two tables.
+    """The difference of two tables.
 
     Raises:
         FlowValidationError: a column of the key is missing, holds floats, or is of types that do not compare.
@@ -350,19 +349,19 @@ def compare_tables(
     columns = _columns(before.schema, after.schema, forms)
     both = {name: form for name, form in forms.items() if form is not None}
     sides = _Sides(before, after, both, tolerance)
-    found = _by_key(sides, tuple(key)) if key else _as_wholes(sides)
+    changes = _by_key(sides, tuple(key)) if key else _as_wholes(sides)
     others = [name for name in after.schema if name in forms]
-    order = Order(found.is_other_order, others != list(forms))
+    order = Order(changes.is_other_order, others != list(forms))
     return Difference(
         before=_shape(before),
         after=_shape(after),
         columns=columns,
         order=order,
-        rows=found.rows,
-        changed_values=Named(found.changed),
-        samples=found.samples,
+        rows=changes.rows,
+        changed_values=Named(changes.changed),
+        samples=changes.samples,
         key=tuple(key),
-        duplicates=found.duplicates,
+        duplicates=changes.duplicates,
     )
 
 
@@ -384,7 +383,7 @@ class _Sides:
 
 
 @frozen
-class _Found:
+class _RowChanges:
     rows: Rows
     is_other_order: bool = False
     changed: Mapping[str, int] = field(default_factory=Named)
@@ -408,18 +407,18 @@ def _shape(table: Table) -> str:
 
 
 def _unused(name: str, names: Iterable[str]) -> str:
-    there = set(names)
-    while name in there:
+    names = set(names)
+    while name in names:
         name += "_"
     return name
 
 
-def _as_wholes(sides: _Sides) -> _Found:
+def _as_wholes(sides: _Sides) -> _RowChanges:
     before, after = sides.before, sides.after
     then, now = _row_numbers(sides, None)
     if len(then) == len(now) and (then == now).all():
         rows = Rows(before.height, after.height)
-        return _Found(rows)
+        return _RowChanges(rows)
     more = _counted(then, now)
     removed, added = more.filter(pl.col("n") > 0), more.filter(pl.col("n") < 0).with_columns(-pl.col("n"))
     rows = Rows(before.height, after.height, int(added["n"].sum() or 0), int(removed["n"].sum() or 0))
@@ -430,7 +429,7 @@ def _as_wholes(sides: _Sides) -> _Found:
     samples = (*_whole_rows(before, gone, "removed"), *_whole_rows(after, came, "added"))
     different = more["h"]
     stayed = [side.filter(~side.is_in(different.implode())) if len(different) else side for side in (then, now)]
-    return _Found(rows, not stayed[0].equals(stayed[1]), samples=samples)
+    return _RowChanges(rows, not stayed[0].equals(stayed[1]), samples=samples)
 
 
 def _row_numbers(sides: _Sides, at: tuple[pl.Series, pl.Series] | None) -> tuple[pl.Series, pl.Series]:
@@ -459,27 +458,27 @@ def _counted(then: pl.Series, now: pl.Series) -> pl.DataFrame:
     return pl.concat(sides).group_by("h").agg(pl.col("n").sum()).filter(pl.col("n") != 0).collect(engine="streaming")
 
 
-def _first_rows(numbers: pl.Series, wanted: pl.DataFrame) -> list[int]:
-    """Where the first rows are that are wanted, each number as often as it says, a sample of them."""
-    if wanted.is_empty():
+def _first_rows(numbers: pl.Series, tally: pl.DataFrame) -> list[int]:
+    """The places of the first rows with a number of the `tally`, each as often as it says; a sample of them."""
+    if tally.is_empty():
         return []
-    counts = dict(zip(wanted["h"].to_list(), wanted["n"].to_list(), strict=True)) if wanted.height < 10_000 else None
-    found: list[int] = []
-    for at in numbers.is_in(wanted["h"].implode()).arg_true().head(50 * MOST_SAMPLES).to_list():
+    counts = dict(zip(tally["h"].to_list(), tally["n"].to_list(), strict=True)) if tally.height < 10_000 else None
+    places: list[int] = []
+    for at in numbers.is_in(tally["h"].implode()).arg_true().head(50 * MOST_SAMPLES).to_list():
         if counts is not None:
             left = counts[numbers[at]]
             if not left:
                 continue
             counts[numbers[at]] = left - 1
-        found.append(at)
-        if len(found) == MOST_SAMPLES:
+        places.append(at)
+        if len(places) == MOST_SAMPLES:
             break
-    return found
+    return places
 
 
 def _whole_rows(table: Table, numbers: Sequence[int], kind: str, key: Sequence[str] = ()) -> tuple[Sample, ...]:
     is_added = kind == "added"
-    found = table.rows(numbers, list(table.schema)).to_dicts() if numbers else []
+    rows = table.rows(numbers, list(table.schema)).to_dicts() if numbers else []
     return tuple(
         Sample(
             kind,
@@ -488,7 +487,7 @@ def _whole_rows(table: Table, numbers: Sequence[int], kind: str, key: Sequence[s
                 {name: (None, value) if is_added else (value, None) for name, value in row.items() if name not in key}
             ),
         )
-        for row in found
+        for row in rows
     )
 
 
@@ -520,7 +519,7 @@ class _Pairs:
         return before.to_list(), after.to_list()
 
 
-def _by_key(sides: _Sides, key: tuple[str, ...]) -> _Found:
+def _by_key(sides: _Sides, key: tuple[str, ...]) -> _RowChanges:
     _check_key(sides, key)
     pairs = _pairs(sides, key)
     is_changed = pl.select(pl.repeat(False, pairs.count)).to_series()
@@ -549,7 +548,7 @@ def _by_key(sides: _Sides, key: tuple[str, ...]) -> _Found:
         *_whole_rows(sides.after, [*pairs.added.head(share).to_list(), *twice[1]][:share], "added", key),
         *_changed_rows(sides, key, pairs, is_changed.arg_true().head(share), list(changed)),
     )
-    return _Found(rows, pairs.is_other_order, changed, samples, pairs.duplicates)
+    return _RowChanges(rows, pairs.is_other_order, changed, samples, pairs.duplicates)
 
 
 def _check_key(sides: _Sides, key: tuple[str, ...]) -> None:
@@ -557,11 +556,11 @@ def _check_key(sides: _Sides, key: tuple[str, ...]) -> None:
         before, after = sides.before.schema.get(name), sides.after.schema.get(name)
         for dtype, side in ((before, "before"), (after, "after")):
             if dtype is None:
-                there = ", ".join(sides.before.schema if side == "before" else sides.after.schema) or "none"
+                columns = ", ".join(sides.before.schema if side == "before" else sides.after.schema) or "none"
                 raise FlowValidationError(
                     f"the key {name!r} is not a column of what was there {side}",
                     where="key=",
-                    fix=f"name columns that both sides have; there are: {there}",
+                    fix=f"name columns that both sides have; there are: {columns}",
                 )
         if name not in sides.forms:
             raise FlowValidationError(
@@ -587,7 +586,7 @@ def _pairs(sides: _Sides, key: tuple[str, ...]) -> _Pairs:
     if are_unique[0] and then.equals(now):
         return _Pairs(None, None, then.height, empty, empty, twice, duplicates)
     if not all(are_unique):
-        repeated = [one.filter(one.is_duplicated()).unique() for one in (then, now)]
+        repeated = [side.filter(side.is_duplicated()).unique() for side in (then, now)]
         duplicates = Duplicates(repeated[0].height, repeated[1].height)
         several = pl.concat(repeated).unique()
         twice = _among(left, several, key)[i], _among(right, several, key)[j]
@@ -602,8 +601,8 @@ def _pairs(sides: _Sides, key: tuple[str, ...]) -> _Pairs:
     else:
         aligned = _aligned(stayed, came_from, key, i, j)
         return _Pairs(*aligned, len(aligned[0]), removed, added, twice, duplicates, is_other_order=True)
-    is_whole = [len(one) == height for one, height in zip(numbers, heights, strict=True)]
-    before, after = (None if whole else one for one, whole in zip(numbers, is_whole, strict=True))
+    is_whole = [len(side) == height for side, height in zip(numbers, heights, strict=True)]
+    before, after = (None if whole else side for side, whole in zip(numbers, is_whole, strict=True))
     return _Pairs(before, after, stayed.height, removed, added, twice, duplicates)
 
 
@@ -625,8 +624,8 @@ def _is_unique(keys: pl.DataFrame) -> bool:
 def _among(rows: pl.DataFrame, others: pl.DataFrame, key: Sequence[str], *, is_in: bool = True) -> pl.DataFrame:
     """The rows, in their order, whose key is among those of the others, or is not."""
     if len(key) == 1:
-        found = rows[key[0]].is_in(others[key[0]].implode(), nulls_equal=True)
-        return rows.filter(found if is_in else ~found)
+        mask = rows[key[0]].is_in(others[key[0]].implode(), nulls_equal=True)
+        return rows.filter(mask if is_in else ~mask)
     return rows.join(others, on=list(key), how="semi" if is_in else "anti", nulls_equal=True, maintain_order="left")
 
 
@@ -652,5 +651,5 @@ def _changed_rows(
 
 
 def _item(values: pl.Series, at: int) -> Any:
-    found = values[at]
-    return found.to_list() if isinstance(found, pl.Series) else found
+    value = values[at]
+    return value.to_list() if isinstance(value, pl.Series) else value

@@ -1,4 +1,4 @@
-"""What the demo workspace holds, and laying it out in a folder."""
+"""Lay the demo workspace out in a folder: its data, flow modules and config."""
 
 from __future__ import annotations
 

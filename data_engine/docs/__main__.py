@@ -11,10 +11,10 @@ from data_engine.errors import FlowValidationError
 
 
 def main() -> int:
-    """0 when the site is there; 1, and why, when it cannot be made."""
-    asked = argparse.ArgumentParser(prog="python -m data_engine.docs", description="Make the documentation as a site.")
-    asked.add_argument("folder", nargs="?", type=Path, help="where; without it, where this machine keeps it")
-    folder = asked.parse_args().folder
+    """The exit code: 0 when the site is there; 1 when it cannot be made, which is printed."""
+    parser = argparse.ArgumentParser(prog="python -m data_engine.docs", description="Make the documentation as a site.")
+    parser.add_argument("folder", nargs="?", type=Path, help="where; without it, where this machine keeps it")
+    folder = parser.parse_args().folder
     try:
         if folder is not None:
             site.build(folder.absolute())

@@ -1,4 +1,4 @@
-"""How Sphinx makes the site: Markdown by MyST, the reference by autodoc, and nothing that a page would fetch from elsewhere."""
+"""Configure Sphinx to make the site: Markdown by MyST, the reference by autodoc, and nothing that a page would fetch from elsewhere."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _EXAMPLE = re.compile(r"(?=^ *>>>)", re.MULTILINE)
 
 def setup(app: Any) -> None:
     """Read what stands between backticks in our docstrings as Markdown does: as it is, also before a letter ("the `Flow`s")."""
-    app.connect("autodoc-process-docstring", lambda *given: as_restructured(given[-1]))
+    app.connect("autodoc-process-docstring", lambda *arguments: as_restructured(arguments[-1]))
     app.connect(
         "html-page-context", lambda app, name, *_: name == "search" and app.add_js_file("search.js", priority=900)
     )
@@ -64,5 +64,5 @@ def as_restructured(lines: list[str]) -> None:
     """
     paragraphs = [_EXAMPLE.split(paragraph, maxsplit=1) for paragraph in "\n".join(lines).split("\n\n")]
     for parts in paragraphs:
-        parts[0] = _CODE.sub(lambda found: f"``{found[1]}``" + (f"\\ {found[2]}" if found[2] else ""), parts[0])
+        parts[0] = _CODE.sub(lambda match: f"``{match[1]}``" + (f"\\ {match[2]}" if match[2] else ""), parts[0])
     lines[:] = "\n\n".join("".join(parts) for parts in paragraphs).split("\n")

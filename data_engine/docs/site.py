@@ -36,8 +36,8 @@ def sources() -> dict[str, str]:
     """Each file that the site is made of: its name among the site's sources, and where it is in the checkout.
 
     Example:
-        >>> found = sources()
-        >>> found["index.md"], found["guides/01_first_flow.md"]
+        >>> places = sources()
+        >>> places["index.md"], places["guides/01_first_flow.md"]
         ('data_engine/docs/pages/index.md', 'notebooks/01_first_flow.ipynb')
     """
     pages = [path.relative_to(HERE / "pages").as_posix() for path in sorted((HERE / "pages").rglob("*.md"))]
@@ -107,10 +107,10 @@ def contents(pages: Iterable[str], first: str) -> str:
         "Reference": sorted((name for name in names if name.startswith("reference/") or "/" not in name), key=_place),
     }
     lists = []
-    for caption, found in parts.items():
+    for caption, stems in parts.items():
         option = ":hidden:" if caption == _QUESTIONS else ":maxdepth: 1"
         lists.append(
-            f"\n```{{toctree}}\n{option}\n:caption: {caption}\n\n" + "\n".join(found) + "\n```\n" if found else ""
+            f"\n```{{toctree}}\n{option}\n:caption: {caption}\n\n" + "\n".join(stems) + "\n```\n" if stems else ""
         )
     return "".join(lists)
 
@@ -120,18 +120,18 @@ def _place(name: str) -> tuple[bool, bool, str]:
     return name != "glossary", "/" not in name, name
 
 
-def linked(text: str, name: str, found: Mapping[str, str]) -> str:
+def linked(text: str, name: str, places: Mapping[str, str]) -> str:
     """A page with its links as the site has them: what it calls by its place in the project is called by its page.
 
     Example:
-        >>> found = {"topics/a.md": "docs/topics/a.md", "guides/1.md": "notebooks/1.ipynb"}
-        >>> linked("[one](../../notebooks/1.ipynb), [none](b.md), [out](https://example.org)", "topics/a.md", found)
+        >>> places = {"topics/a.md": "docs/topics/a.md", "guides/1.md": "notebooks/1.ipynb"}
+        >>> linked("[one](../../notebooks/1.ipynb), [none](b.md), [out](https://example.org)", "topics/a.md", places)
         '[one](../guides/1.md), [none](b.md), [out](https://example.org)'
     """
-    pages = {place: page for page, place in found.items()}
+    pages = {place: page for page, place in places.items()}
 
     def of_site(match: re.Match[str]) -> str:
-        page = pages.get(posixpath.normpath(posixpath.join(posixpath.dirname(found[name]), match[1])))
+        page = pages.get(posixpath.normpath(posixpath.join(posixpath.dirname(places[name]), match[1])))
         if page is None:
             return match[0]
         return f"]({posixpath.relpath(page, posixpath.dirname(name) or '.')}{match[2]})"
@@ -153,16 +153,16 @@ def searched(text: str) -> str:
         <BLANKLINE>
     """
 
-    def entries(found: re.Match[str]) -> str:
-        return f"```{{index}} {', '.join(f'! {word.strip()}' for word in found[1].split(','))}\n```"
+    def entries(match: re.Match[str]) -> str:
+        return f"```{{index}} {', '.join(f'! {word.strip()}' for word in match[1].split(','))}\n```"
 
     return _SEARCHED.sub(entries, text)
 
 
 def lay_out(folder: Path) -> None:
     """Write the site's sources into an empty folder."""
-    found = sources()
-    for name, place in found.items():
+    places = sources()
+    for name, place in places.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if not name.endswith(".md"):
@@ -172,14 +172,14 @@ def lay_out(folder: Path) -> None:
         if place.endswith(".ipynb"):
             text = guide_page(text)
         elif name == _FIRST_PAGE:
-            text += contents(found, text)
+            text += contents(places, text)
         elif name == "CHANGELOG.md":  # it has every word, and answers no question
             text = f"---\nnosearch: true\n---\n\n{text}"
-        target.write_text(searched(linked(text, name, found)), encoding="utf-8")
+        target.write_text(searched(linked(text, name, places)), encoding="utf-8")
 
 
 def require_builder() -> None:
-    """Go on where what builds the site is installed.
+    """Refuse to go on where the packages that build the site are missing.
 
     Raises:
         FlowValidationError: it is not; names the extra.
@@ -206,10 +206,10 @@ def build(folder: Path) -> None:
     require_builder()
     from sphinx.cmd.build import build_main
 
-    with tempfile.TemporaryDirectory(prefix="data-engine-docs-") as made:
-        pages, kept = Path(made) / "pages", Path(made) / "doctrees"
+    with tempfile.TemporaryDirectory(prefix="data-engine-docs-") as scratch:
+        pages, doctrees = Path(scratch) / "pages", Path(scratch) / "doctrees"
         lay_out(pages)
-        options = ["-b", "html", "-q", "-W", "--keep-going", "-c", str(HERE), "-d", str(kept)]
+        options = ["-b", "html", "-q", "-W", "--keep-going", "-c", str(HERE), "-d", str(doctrees)]
         code = build_main([*options, str(pages), str(folder)])
     if code:
         raise FlowValidationError(
@@ -266,9 +266,9 @@ def _put(fresh: Path, target: Path) -> None:
 
 
 def _digest() -> str:
-    """What the site is made of, in short: the pages and the modules with docstrings, by their size and time."""
-    found = hashlib.sha1(__version__.encode(), usedforsecurity=False)
+    """The digest of the site's sources: the pages and the modules with docstrings, by their size and time."""
+    digest = hashlib.sha1(__version__.encode(), usedforsecurity=False)
     for path in (*(_ROOT / place for place in sources().values()), *sorted(HERE.parent.rglob("*.py"))):
         facts = path.stat()
-        found.update(f"\0{path.name} {facts.st_size} {facts.st_mtime_ns}".encode())
-    return found.hexdigest()[:16]
+        digest.update(f"\0{path.name} {facts.st_size} {facts.st_mtime_ns}".encode())
+    return digest.hexdigest()[:16]

@@ -89,7 +89,7 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"data_engine.helpers.{name}")
     if name in __all__:
-        for module in (import_module(f"data_engine.helpers.{one}") for one in _MODULES):
+        for module in (import_module(f"data_engine.helpers.{stem}") for stem in _MODULES):
             if name in module.__all__:
                 globals()[name] = getattr(module, name)
                 return globals()[name]
@@ -100,8 +100,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def _functions() -> dict[str, Any]:
-    return {name: __getattr__(name) for name in __all__}
-
-
-register_frames(_functions)
+register_frames(lambda: {name: __getattr__(name) for name in __all__})

@@ -110,9 +110,9 @@ def _check_fits(df: pl.DataFrame) -> None:
             where="df=",
             fix="write Parquet, or split the frame",
         )
-    seen: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name in df.columns:
-        other = seen.setdefault(name.casefold(), name)
+        other = names.setdefault(name.casefold(), name)
         if other != name or not name:
             raise FlowValidationError(
                 f'Excel treats the columns "{other}" and "{name}" as one' if name else "df has a column without a name",
@@ -127,7 +127,7 @@ def _check_fits(df: pl.DataFrame) -> None:
 
 
 def misfit(series: pl.Series) -> tuple[str, str] | None:
-    """What of the column does not fit the cells of a sheet, and what helps; None where all of it does."""
+    """The reason why a column does not fit the cells of a sheet, and its remedy; None where it does."""
     import polars as pl
 
     kind, column = series.dtype, f'pl.col("{series.name}")'
@@ -146,7 +146,7 @@ def misfit(series: pl.Series) -> tuple[str, str] | None:
         return "Excel rounds decimals of more than 15 digits", f"round it: {column}.round(2)"
     if kind in (pl.String, pl.Categorical, pl.Enum) or kind.is_nested():
         texts = (
-            pl.Series([str(one) for one in series.to_list()], dtype=pl.String)
+            pl.Series([str(value) for value in series.to_list()], dtype=pl.String)
             if kind.is_nested()
             else series.cast(pl.String)
         )
@@ -159,6 +159,6 @@ def _digits(series: pl.Series) -> int:
     """The most digits a value needs."""
     import polars as pl
 
-    written = series.cast(pl.String).str.replace("-", "", literal=True)
-    digits = written.str.replace(r"(\.\d*?)0*$", "$1").str.replace(".", "", literal=True).str.strip_chars_start("0")
+    texts = series.cast(pl.String).str.replace("-", "", literal=True)
+    digits = texts.str.replace(r"(\.\d*?)0*$", "$1").str.replace(".", "", literal=True).str.strip_chars_start("0")
     return digits.str.len_chars().max() or 0  # type: ignore[return-value]

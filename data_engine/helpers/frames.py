@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _FRAMES = ("df", "lf", "frame")
-"""What the functions call the frame they take."""
+"""The names by which functions take their frame."""
 
 
 def register_frames(functions: Callable[[], dict[str, Any]]) -> None:
@@ -38,7 +38,7 @@ class _AfterPolars:
         if name != "polars":
             return None
         others = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
-        spec = next((found for finder in others if (found := finder.find_spec(name, path, target))), None)
+        spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
         if spec is None or spec.loader is None:
             return spec
         execute = spec.loader.exec_module
@@ -63,7 +63,7 @@ def _register(polars: Any, functions: Callable[[], dict[str, Any]]) -> None:
 
 
 class _Namespace:
-    """Data Engine's helpers with this frame as their frame; those that give expressions are here for the reach of a Tab key."""
+    """Data Engine's helpers with this frame as their frame; those that give expressions are here for completion."""
 
     _kind: str
     _functions: Callable[[], dict[str, Any]]
@@ -85,7 +85,7 @@ def _method(function: Any, kind: str) -> Any:
     annotations = getattr(function, "__annotations__", {})
     if annotations.get("return") == "pl.Expr":
         return staticmethod(function)
-    name = next((one for one in _FRAMES if one in annotations), None)
+    name = next((argument for argument in _FRAMES if argument in annotations), None)
     if name is None or annotations[name] not in ("Frame", f"pl.{kind}", "pl.DataFrame | pl.LazyFrame"):
         return None
     parameters = inspect.signature(function).parameters

@@ -230,10 +230,10 @@ def visit_counter(
     import polars as pl
 
     visited, groups, keys = _expression(value, "value"), _columns(by, "by"), _columns(sort_by, "sort_by")
-    for one in (visited, *groups, *keys):
-        if one.meta.has_multiple_outputs():
+    for expr in (visited, *groups, *keys):
+        if expr.meta.has_multiple_outputs():
             raise FlowValidationError(
-                f"{one} stands for several columns", where="visit_counter", fix='list them: by=["a", "b"]'
+                f"{expr} stands for several columns", where="visit_counter", fix='list them: by=["a", "b"]'
             )
     row = pl.int_range(pl.len(), dtype=pl.UInt32)
     # Each row's place in time within its group ...
@@ -245,7 +245,7 @@ def visit_counter(
     place = row.sort_by(order)
     # ... and the rows of one value of one group side by side, in time: a visit begins where the places are no neighbours.
     # A literal is one value, which is gathered only once it stands on every row.
-    parts = [one if one.meta.is_column() else pl.when(row >= 0).then(one) for one in (*groups, visited)]
+    parts = [expr if expr.meta.is_column() else pl.when(row >= 0).then(expr) for expr in (*groups, visited)]
     by_value = pl.arg_sort_by([*parts, place])
     is_other = pl.any_horizontal(
         [row == 0, *(part.gather(by_value).ne_missing(part.gather(by_value).shift(1)) for part in parts)]
@@ -352,19 +352,19 @@ def sink_parquet_atomic(lf: pl.LazyFrame, path: str | PathLike[str], **options: 
     return target
 
 
-def _day(given: object, argument: str) -> pl.Expr:
+def _day(day: object, argument: str) -> pl.Expr:
     from datetime import date, datetime
 
     import polars as pl
 
-    if isinstance(given, datetime):
-        return pl.lit(given.date())
-    if isinstance(given, date):
-        return pl.lit(given)
-    if isinstance(given, (str, pl.Expr)):
+    if isinstance(day, datetime):
+        return pl.lit(day.date())
+    if isinstance(day, date):
+        return pl.lit(day)
+    if isinstance(day, (str, pl.Expr)):
         # A column of nulls alone may have no type yet; with a typed null beside it, it has one.
-        return pl.coalesce(_expression(given, argument), pl.lit(None, dtype=pl.Date)).dt.date()
-    raise TypeError(f"{argument} must be a column, an expression or a date, not {given!r}")
+        return pl.coalesce(_expression(day, argument), pl.lit(None, dtype=pl.Date)).dt.date()
+    raise TypeError(f"{argument} must be a column, an expression or a date, not {day!r}")
 
 
 def _count(days: object) -> pl.Expr:
@@ -387,7 +387,7 @@ def _mask(mask: object) -> list[bool]:
     if isinstance(mask, (str, bytes)) or not isinstance(mask, Iterable):
         raise TypeError(f"mask must be exactly seven bools, Monday first, not {mask!r}")
     week = list(mask)
-    if not all(isinstance(one, bool) for one in week):
+    if not all(isinstance(flag, bool) for flag in week):
         raise TypeError(f"mask must be exactly seven bools, Monday first, not {week!r}")
     if len(week) != 7 or not any(week):
         what = "has no working day" if len(week) == 7 else f"is {len(week)} long"
@@ -405,19 +405,19 @@ def _holidays(holidays: object) -> list[date]:
     if isinstance(holidays, (str, bytes)) or not isinstance(holidays, Iterable):
         raise TypeError(f"holidays must be a list of dates, not {holidays!r}")
     days = set()
-    for one in holidays:
-        if isinstance(one, str):
+    for day in holidays:
+        if isinstance(day, str):
             try:
-                one = datetime.fromisoformat(one)
+                day = datetime.fromisoformat(day)
             except ValueError as error:
                 raise FlowValidationError(
-                    f"{one!r} is not a date", where="holidays=", fix='write "2026-12-25"'
+                    f"{day!r} is not a date", where="holidays=", fix='write "2026-12-25"'
                 ) from error
-        if isinstance(one, datetime):
-            one = one.date()
-        if not isinstance(one, date):
-            raise TypeError(f"a holiday must be a date, a datetime or an ISO text, not {one!r}")
-        days.add(one)
+        if isinstance(day, datetime):
+            day = day.date()
+        if not isinstance(day, date):
+            raise TypeError(f"a holiday must be a date, a datetime or an ISO text, not {day!r}")
+        days.add(day)
     return sorted(days)
 
 
@@ -431,21 +431,20 @@ def _sorted(
     ignore_nulls: bool,
 ) -> pl.Expr:
     """The values of a group that count, in order."""
-
     values, keys = _expression(value, "value"), _columns(sort_by, "sort_by")
     counted = None if where is None else _expression(where, "where")
     if ignore_nulls:
         counted = values.is_not_null() if counted is None else counted & values.is_not_null()
-    chosen: list[pl.Expr] = [values, *keys] if counted is None else [one.filter(counted) for one in (values, *keys)]
+    chosen = [values, *keys] if counted is None else [expr.filter(counted) for expr in (values, *keys)]
     return chosen[0].sort_by(
         chosen[1:], descending=_flags(descending, keys), nulls_last=_flags(nulls_last, keys), maintain_order=True
     )
 
 
-def _flags(given: object, keys: Sequence[pl.Expr]) -> list[bool]:
-    flags = [given] * len(keys) if isinstance(given, bool) else list(given) if isinstance(given, Iterable) else [given]
+def _flags(value: object, keys: Sequence[pl.Expr]) -> list[bool]:
+    flags = [value] * len(keys) if isinstance(value, bool) else list(value) if isinstance(value, Iterable) else [value]
     if not all(isinstance(flag, bool) for flag in flags):
-        raise TypeError(f"descending and nulls_last must be a bool or a list of bools, not {given!r}")
+        raise TypeError(f"descending and nulls_last must be a bool or a list of bools, not {value!r}")
     if len(flags) != len(keys):
         raise FlowValidationError(
             f"{len(flags)} directions for {len(keys)} columns",
@@ -455,22 +454,22 @@ def _flags(given: object, keys: Sequence[pl.Expr]) -> list[bool]:
     return list(map(bool, flags))
 
 
-def _columns(given: object, argument: str) -> list[pl.Expr]:
+def _columns(value: object, argument: str) -> list[pl.Expr]:
     import polars as pl
 
-    if isinstance(given, (str, pl.Expr)) or not isinstance(given, Iterable):
-        return [_expression(given, argument)]
-    columns = [_expression(one, argument) for one in given]
+    if isinstance(value, (str, pl.Expr)) or not isinstance(value, Iterable):
+        return [_expression(value, argument)]
+    columns = [_expression(part, argument) for part in value]
     if not columns:
         raise FlowValidationError(f"{argument} needs at least one column", where=f"{argument}=", fix="name a column")
     return columns
 
 
-def _expression(given: object, argument: str) -> pl.Expr:
+def _expression(value: object, argument: str) -> pl.Expr:
     import polars as pl
 
-    if isinstance(given, pl.Expr):
-        return given
-    if is_unicode(given):
-        return pl.col(given)
-    raise TypeError(f"{argument} must be a column's name or an expression, not {given!r}")
+    if isinstance(value, pl.Expr):
+        return value
+    if is_unicode(value):
+        return pl.col(value)
+    raise TypeError(f"{argument} must be a column's name or an expression, not {value!r}")

@@ -1,4 +1,4 @@
-"""Column names made alike, and what a table should look like as one value."""
+"""Normalize column names, and describe a table's columns as one value."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ def normalize_column_names(frame: Frame, columns: Iterable[str] | None = None) -
     names = _names(frame)
     if isinstance(columns, (str, bytes)) or not (columns is None or isinstance(columns, Iterable)):
         raise TypeError(f"columns must be a list of names, not {columns!r}")
-    wanted = names if columns is None else [name for name in columns if name in names]
-    return frame.rename(_renames(list(dict.fromkeys(wanted)), names))
+    columns = names if columns is None else [name for name in columns if name in names]
+    return frame.rename(_renames(list(dict.fromkeys(columns)), names))
 
 
-def _renames(wanted: list[str], names: list[str]) -> dict[str, str]:
-    renames = {name: normal for name in wanted if (normal := normalize_column_name(name)) != name}
+def _renames(columns: list[str], names: list[str]) -> dict[str, str]:
+    renames = {name: normal for name in columns if (normal := normalize_column_name(name)) != name}
     taken: dict[str, str] = {}
     for name in names:
         new = renames.get(name, name)
@@ -154,28 +154,26 @@ class Dtypes(dict[str, "Any"]):
             ) from error
 
 
-def _as_kind(name: str, kind: Any, wanted: Any) -> pl.Expr:
+def _as_kind(name: str, kind: Any, dtype: Any) -> pl.Expr:
     """A cast; text becomes a date or a time by its ISO form, which Polars does not call a cast."""
     import polars as pl
     from polars.selectors import by_name
 
     column = by_name(name).as_expr()
-    if kind == pl.String and wanted == pl.Date:
+    if kind == pl.String and dtype == pl.Date:
         return column.str.to_date("%Y-%m-%d")
-    if kind == pl.String and wanted == pl.Datetime:
-        is_plain = wanted is pl.Datetime
+    if kind == pl.String and dtype == pl.Datetime:
+        is_plain = dtype is pl.Datetime
         # Polars guesses the form, and takes 01/02/2024 for the first of February.
         return column.str.replace(r"^\s*(\d{1,2}[./-])", "no ISO form: $1").str.to_datetime(
-            time_unit="us" if is_plain else wanted.time_unit, time_zone=None if is_plain else wanted.time_zone
+            time_unit="us" if is_plain else dtype.time_unit, time_zone=None if is_plain else dtype.time_zone
         )
-    if kind == pl.String and wanted == pl.Time:
+    if kind == pl.String and dtype == pl.Time:
         return column.str.to_time()
-    if kind.is_float() and _kind(wanted).is_integer():
+    if kind.is_float() and _kind(dtype).is_integer():
         # A cast would cut what is behind the point; NaN is what it refuses.
-        return (
-            pl.when(column == column.round(0)).then(column).when(column.is_not_null()).then(float("nan")).cast(wanted)
-        )
-    return column.cast(wanted)
+        return pl.when(column == column.round(0)).then(column).when(column.is_not_null()).then(float("nan")).cast(dtype)
+    return column.cast(dtype)
 
 
 class Rename(dict[str, str]):
@@ -269,25 +267,25 @@ class TableSchema:
             >>> TableSchema(columns=["Claim Id"]).normalize_column_names(pl.DataFrame({"Claim Id": [1], "Note": [2]})).columns
             ['claim_id', 'Note']
         """
-        named = [*self.columns, *self.dtypes, *self.rename, *self.drop]
-        return normalize_column_names(df, named or None)
+        names = [*self.columns, *self.dtypes, *self.rename, *self.drop]
+        return normalize_column_names(df, names or None)
 
 
-def _part(kind: Callable[..., Any], argument: str, given: Any) -> Any:
-    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
-        raise TypeError(f"{argument} cannot be {given!r}")
-    items = list(given.items()) if isinstance(given, Mapping) else list(given)
+def _part(kind: Callable[..., Any], argument: str, value: Any) -> Any:
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise TypeError(f"{argument} cannot be {value!r}")
+    items = list(value.items()) if isinstance(value, Mapping) else list(value)
     is_mapping = argument in ("dtypes", "rename")
-    if is_mapping and not all(isinstance(one, tuple) and len(one) == 2 for one in items):
-        raise TypeError(f"{argument} must be a dict, not {given!r}")
-    named: list[list[Any]] = [[one[0] for one in items] if is_mapping else items]
+    if is_mapping and not all(isinstance(pair, tuple) and len(pair) == 2 for pair in items):
+        raise TypeError(f"{argument} must be a dict, not {value!r}")
+    named: list[list[Any]] = [[pair[0] for pair in items] if is_mapping else items]
     if argument == "rename":
-        named.append([one[1] for one in items])
+        named.append([pair[1] for pair in items])
     if not all(isinstance(name, str) for names in named for name in names):
-        raise TypeError(f"{argument} must name columns by texts, not {given!r}")
+        raise TypeError(f"{argument} must name columns by texts, not {value!r}")
     if argument == "dtypes":
-        for _, wanted in items:
-            _kind(wanted)
+        for _, dtype in items:
+            _kind(dtype)
     _check_names(argument, named)
     return kind(items)
 
@@ -307,7 +305,7 @@ def _check_names(argument: str, named: list[list[str]]) -> None:
             raise FlowValidationError(f"{argument} holds {_listed(doubles)} twice", where=where, fix="name each once")
 
 
-def _kind(wanted: Any) -> Any:
+def _kind(dtype: Any) -> Any:
     """The type of Polars that is meant, also by a type of Python.
 
     Raises:
@@ -315,17 +313,17 @@ def _kind(wanted: Any) -> Any:
     """
     import polars as pl
 
-    if isinstance(wanted, (pl.DataType, type(pl.Int64))):
-        return wanted
+    if isinstance(dtype, (pl.DataType, type(pl.Int64))):
+        return dtype
     try:
-        return pl.DataType.from_python(wanted)
+        return pl.DataType.from_python(dtype)
     except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
-        raise TypeError(f"a column's type must be one of Polars, such as pl.Int64, not {wanted!r}") from error
+        raise TypeError(f"a column's type must be one of Polars, such as pl.Int64, not {dtype!r}") from error
 
 
-def _require(frame: object, wanted: Iterable[str], part: str) -> list[str]:
+def _require(frame: object, columns: Iterable[str], part: str) -> list[str]:
     names = _names(frame)
-    missing = [name for name in wanted if name not in names]
+    missing = [name for name in columns if name not in names]
     if missing:
         raise FlowValidationError(
             f"the frame has no column {_listed(missing)}", where=f"TableSchema.{part}", fix=f"it has {_listed(names)}"

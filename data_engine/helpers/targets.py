@@ -1,4 +1,4 @@
-"""Where a file is to be written, and one kind of error when it is not."""
+"""The path to write a file to, and one kind of error when that fails."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def target_of(path: object) -> Path:
 
 @contextmanager
 def whole_or_nothing(target: Path, *also: type[Exception]) -> Iterator[None]:
-    """Say what failed about writing `target`, in one kind of error; `also` are a library's own."""
+    """Turn what fails in writing `target` into one kind of error; `also` are a library's own."""
     from polars.exceptions import PolarsError
 
     try:
@@ -53,16 +53,16 @@ def whole_or_nothing(target: Path, *also: type[Exception]) -> Iterator[None]:
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:[/\\]|(md|motherduck):", re.IGNORECASE)
 
 
-def local_path(given: object, *, argument: str, fix: str) -> Path:
+def local_path(value: object, *, argument: str, fix: str) -> Path:
     """The path of a file on this machine or a share, absolute; whether there is one, nobody has looked.
 
     Raises:
         TypeError: no path, or one of bytes.
         FlowValidationError: blank, too long or with a NUL; an address such as `s3://bucket/a.parquet`, which would become folders.
     """
-    if not isinstance(given, (str, os.PathLike)) or not isinstance(os.fspath(given), str):
-        raise TypeError(f"{argument} must be a path, not {type(given).__name__} {given!r}")
-    text = str(os.fspath(given))
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
+        raise TypeError(f"{argument} must be a path, not {type(value).__name__} {value!r}")
+    text = str(os.fspath(value))
     if not text.strip() or text.startswith(":memory:") or not is_text(text):
         raise FlowValidationError(f"{text!r} names no file", where=f"{argument}=", fix=fix)
     if _ADDRESS.match(text):
@@ -77,8 +77,8 @@ def local_path(given: object, *, argument: str, fix: str) -> Path:
         raise FlowValidationError(
             f"{path} cannot be a file: {error.strerror}", where=f"{argument}=", fix=fix
         ) from error
-    if (wrong := why_too_long(str(path))) is not None:
-        raise FlowValidationError(f"{path} cannot be a file: {wrong[0]}", where=f"{argument}=", fix=wrong[1])
+    if (problem := why_too_long(str(path))) is not None:
+        raise FlowValidationError(f"{path} cannot be a file: {problem[0]}", where=f"{argument}=", fix=problem[1])
     return path
 
 

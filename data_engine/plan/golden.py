@@ -1,4 +1,4 @@
-"""A golden: a result that was right, with its source and params, kept in the workspace's `goldens/` folder; and how it fared.
+"""A golden: a result that was right, with its source and params, kept in the workspace's `goldens/` folder; and how its test ends.
 
 goldens/<flow>/<name>.toml            the header, to read and review
 goldens/<flow>/data/<name>/           the result, and source/ with what it was made from; Git leaves it out
@@ -42,7 +42,7 @@ class KeptFile(Record):
 
 @frozen
 class GoldenSource(Record):
-    """What a golden was made from: the source folder as authored, the file in it ("" for a batch or a single file)."""
+    """The source of a golden: the source folder as authored, the file in it ("" for a batch or a single file)."""
 
     root: str
     path: str = ""
@@ -51,7 +51,7 @@ class GoldenSource(Record):
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its name for people."""
         if self.is_batch or not self.files:
             return PurePosixPath(self.root).name
         return self.path or self.files[0].path
@@ -59,7 +59,7 @@ class GoldenSource(Record):
     @property
     def is_copied(self) -> bool:
         """Whether all of it is kept."""
-        return all(one.is_copied for one in self.files)
+        return all(file.is_copied for file in self.files)
 
 
 @frozen
@@ -97,7 +97,7 @@ class Golden(Displayable, Record):
         return goldens / self.flow / f"{self.name}.toml"
 
     def folder(self, goldens: Path) -> Path:
-        """Where its data is."""
+        """The folder of its data."""
         return goldens / self.flow / ("shared" if self.share else "data") / (self.data or self.name)
 
     def result(self, goldens: Path) -> Path:
@@ -106,7 +106,7 @@ class Golden(Displayable, Record):
 
     @property
     def text(self) -> str:
-        """In a few words: what of what it keeps."""
+        """The object, its source and its rows, in a few words."""
         of = f" of {self.source.name}" if self.source is not None else ""
         size = f", {plural(self.rows, 'row')}" if self.rows is not None else ""
         return f"{self.use or 'the last result'}{of}{size}"
@@ -117,7 +117,7 @@ class Golden(Displayable, Record):
 
 
 def golden_name(use: str | None, source: str | None) -> str:
-    """What a golden is called when nobody says: by its object and its source.
+    """The default name of a golden, by its object and its source.
 
     Example:
         >>> golden_name("clean_df", "2013/may 1.csv"), golden_name(None, None)
@@ -138,7 +138,7 @@ def goldens_folder(home: LocalWorkspace) -> Path:
 
 
 def require_goldens(goldens: Path, flow: str) -> None:
-    """Return when the flow has goldens.
+    """Refuse a flow without goldens.
 
     Raises:
         FlowValidationError: it has none.
@@ -186,9 +186,9 @@ def read_golden(path: Path) -> Golden:
         text = read_toml_text(path)
         if text is None:
             raise SettingsError("the file is not there", where=str(path))
-        found = parse_toml(text, where=str(path))
+        content = parse_toml(text, where=str(path))
         golden = Golden.read(
-            {**found, "params": Named(found.get("params")), "flow": path.parent.name, "name": path.stem}
+            {**content, "params": Named(content.get("params")), "flow": path.parent.name, "name": path.stem}
         )
         _check(golden)
     except SettingsError as error:
@@ -209,9 +209,9 @@ def header_text(golden: Golden) -> str:
 
     document = tomlkit.document()
     document.add(tomlkit.comment(f"What {golden.use or 'the last result'} must be; `data-engine test` compares it."))
-    told = golden.as_dict()
+    values = golden.as_dict()
     for name in ("use", "kind", "rows", "columns", "drop", "key", "tolerance", "share", "data", "file"):
-        value = told[name]
+        value = values[name]
         if value not in (None, [], ""):
             document.add(name, tomlkit.item(value).multiline(True) if name == "columns" else tomlkit.item(value))
     document.add("kept_at_utc", tomlkit.item(golden.kept_at_utc))
@@ -221,10 +221,10 @@ def header_text(golden: Golden) -> str:
     if golden.source is not None:
         source = tomlkit.table()
         for name in ("root", "path", "is_batch"):
-            source.add(name, told["source"][name])
+            source.add(name, values["source"][name])
         files = tomlkit.aot()
-        for one in told["source"]["files"]:
-            files.append(tomlkit.item(one))
+        for file in values["source"]["files"]:
+            files.append(tomlkit.item(file))
         source.add("files", files)
         document.add("source", source)
     return tomlkit.dumps(document)
@@ -235,7 +235,7 @@ def _check(golden: Golden) -> None:
     paths = [
         golden.file,
         golden.data,
-        *(one.path for one in (golden.source.files if golden.source is not None else ())),
+        *(file.path for file in (golden.source.files if golden.source is not None else ())),
     ]
     for path in paths:
         if (
@@ -250,7 +250,7 @@ def _check(golden: Golden) -> None:
     if golden.kind not in ("table", "value", "file"):
         raise ValueError(f"kind = {golden.kind!r} is none of table, value, file")
     texts = [*golden.columns, *golden.key, *golden.drop]
-    if not all(isinstance(one, str) for one in texts) or not isinstance(golden.tolerance, (int, float)):
+    if not all(isinstance(text, str) for text in texts) or not isinstance(golden.tolerance, (int, float)):
         raise ValueError("columns, key and drop are lists of texts, tolerance is a number")
     if golden.kept_at_utc:
         datetime.fromisoformat(golden.kept_at_utc)
@@ -270,7 +270,7 @@ STATUSES = ("holds", "differs", "failed", "not compared", "updated")
 
 @frozen
 class GoldenResult(Record):
-    """How one golden fared. `status` is one of `STATUSES`: `difference` says what differs, `why` what failed, or what kept it
+    """The result of testing one golden. `status` is one of `STATUSES`: `difference` says what differs, `why` what failed, or what kept it
     from being compared, at `where`.
 
     Example:
@@ -297,7 +297,7 @@ class GoldenResult(Record):
 
     @property
     def text(self) -> str:
-        """What there is to say beside the status."""
+        """The reason for the status."""
         if self.difference is not None and not self.difference.equal:
             return self.difference.text
         return f"{self.why} ({self.where})" if self.why and self.where else self.why or ""
@@ -305,18 +305,18 @@ class GoldenResult(Record):
 
 def worst(results: Iterable[GoldenResult]) -> dict[str, list[GoldenResult]]:
     """The goldens that do not hold, by flow."""
-    found: dict[str, list[GoldenResult]] = {}
-    for one in results:
-        if one.is_bad:
-            found.setdefault(one.flow, []).append(one)
-    return found
+    failures: dict[str, list[GoldenResult]] = {}
+    for result in results:
+        if result.is_bad:
+            failures.setdefault(result.flow, []).append(result)
+    return failures
 
 
 def not_held(flow: str, results: list[GoldenResult]) -> FlowValidationError:
     """The error of a deploy whose goldens do not hold."""
-    told = "; ".join(f"{one.name} {one.status}: {one.text}" for one in results)
+    text = "; ".join(f"{result.name} {result.status}: {result.text}" for result in results)
     return FlowValidationError(
-        f"{flow} is not deployed: {len(results)} of its goldens {'does' if len(results) == 1 else 'do'} not hold: {told}",
+        f"{flow} is not deployed: {len(results)} of its goldens {'does' if len(results) == 1 else 'do'} not hold: {text}",
         where=f'flow "{flow}", [deploy] gate = "golden"',
         fix=f"see `{cli_line('test', flow)}`; when the new result is right, `{cli_line('test', flow, '--update')}`, or deploy with --approve",
     )

@@ -1,4 +1,4 @@
-"""Keeps goldens, a result with the source it was made from, as files that people review; and makes each again to compare it."""
+"""Keep goldens, results with their sources, as files that people review; and make each again to compare it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ _CURRENT = "current"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GoldenSpec:
-    """What is to be kept, as `Flow.golden` takes it."""
+    """The arguments of `Flow.golden`."""
 
     use: str | None = None
     source: str | os.PathLike[str] | None = None
@@ -133,8 +133,8 @@ def _keep_golden(flow: Flow, home: LocalWorkspace, golden: Golden, spec: GoldenS
     """Run the flow for the source, and keep the result with what it was made from; as `keep`."""
     stop = steps_until(flow, spec.use)
     chosen = pick_source(flow, spec.source) if spec.source is not None else first_source(flow)
-    shown = None if chosen.path is None else (chosen.key.path if chosen.key else "") or chosen.path.name
-    golden = dataclasses.replace(golden, name=safe_name(spec.name) if spec.name else golden_name(spec.use, shown))
+    label = None if chosen.path is None else (chosen.key.path if chosen.key else "") or chosen.path.name
+    golden = dataclasses.replace(golden, name=safe_name(spec.name) if spec.name else golden_name(spec.use, label))
     goldens = goldens_folder(home)
     if golden.header(goldens).exists() and not spec.is_update:
         raise FlowValidationError(
@@ -144,14 +144,14 @@ def _keep_golden(flow: Flow, home: LocalWorkspace, golden: Golden, spec: GoldenS
             " or give another name=",
         )
     try:
-        return _kept(flow, home, golden, chosen, stop)
+        return _store(flow, home, golden, chosen, stop)
     except FlowExecutionError as error:
         if spec.source is None:
             say_first(error, flow, chosen)
         raise
 
 
-def _kept(flow: Flow, home: LocalWorkspace, golden: Golden, chosen: Source, stop: int) -> Golden:
+def _store(flow: Flow, home: LocalWorkspace, golden: Golden, chosen: Source, stop: int) -> Golden:
     goldens = goldens_folder(home)
     golden = dataclasses.replace(golden, data="")
     if golden.folder(goldens).exists():
@@ -214,14 +214,14 @@ def keep_again(flow: Flow, home: LocalWorkspace, golden: Golden, *, by: str) -> 
     """
     goldens = goldens_folder(home)
     again = dataclasses.replace(golden, kept_at_utc=utc_text(time.time()), kept_by=by)
-    return _kept(flow, home, again, place_of(flow, golden, golden.folder(goldens)), steps_until(flow, golden.use))
+    return _store(flow, home, again, place_of(flow, golden, golden.folder(goldens)), steps_until(flow, golden.use))
 
 
 # -- the source ------------------------------------------------------------------------------------------------------------
 
 
 def keep_source(flow: Flow, chosen: Source, folder: Path) -> GoldenSource | None:
-    """Keep what the flow is to run for: copies of small files, of others size and hash."""
+    """Keep the source that the flow is to run for: copies of small files, of others size and hash."""
     if chosen.root is None or chosen.key is None:
         return None
     is_batch = chosen.path is None
@@ -234,8 +234,8 @@ def keep_source(flow: Flow, chosen: Source, folder: Path) -> GoldenSource | None
     else:
         assert chosen.path is not None
         files = {chosen.key.path or chosen.path.name: chosen.path}
-    kept = tuple(_keep_file(name, path, folder) for name, path in files.items())
-    return GoldenSource(chosen.key.root, "" if is_batch else chosen.key.path, is_batch, kept)
+    entries = tuple(_keep_file(name, path, folder) for name, path in files.items())
+    return GoldenSource(chosen.key.root, "" if is_batch else chosen.key.path, is_batch, entries)
 
 
 def _keep_file(name: str, path: Path, folder: Path) -> KeptFile:
@@ -254,16 +254,16 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def source_of(golden: Golden, there: Source, folder: Path) -> Source:
-    """What to run for: the kept copy in `folder`, or what is `there` where the source is not kept."""
+def source_of(golden: Golden, original: Source, folder: Path) -> Source:
+    """The source to run for: the kept copy in `folder`, or the `original` where it is not kept."""
     source = golden.source
     if source is None or not source.is_copied:
-        return there
+        return original
     copies, key = folder / _SOURCE, SourceKey(source.root, source.path)
     if source.is_batch:
         return Source(copies, None, key)
-    inside = source.files[0].path
-    return Source(there.root or copies, copies / inside, key, Path(inside))  # what lies beside it is read as it is now
+    inside = source.files[0].path  # what lies beside it is read as it is now
+    return Source(original.root or copies, copies / inside, key, Path(inside))
 
 
 def _source_there(flow: Flow, golden: Golden) -> Source:
@@ -278,27 +278,26 @@ def _source_there(flow: Flow, golden: Golden) -> Source:
 
 
 def why_not_there(flow: Flow, golden: Golden, folder: Path) -> str | None:
-    """What keeps the golden from being compared: its data, or its source, is not what it was; None when all is."""
+    """Why the golden cannot be compared: its data, or its source, is not what it was; None when all is."""
     if not folder.is_dir():
         return "its data is not here: Git leaves it out; keep it again, or with share=True"
     source = golden.source
     if source is None:
         return None
-    there = _source_there(flow, golden)
-    for one in source.files:
-        kept = folder / _SOURCE / one.path
-        place = kept if one.is_copied else (there.root or Path()) / one.path
+    original = _source_there(flow, golden)
+    for file in source.files:
+        place = folder / _SOURCE / file.path if file.is_copied else (original.root or Path()) / file.path
         try:
-            is_same = place.stat().st_size == one.size_bytes and (one.is_copied or sha256_of(place) == one.sha256)
+            is_same = place.stat().st_size == file.size_bytes and (file.is_copied or sha256_of(place) == file.sha256)
         except OSError:
-            return f"its source {one.path} is not there any more"
+            return f"its source {file.path} is not there any more"
         if not is_same:
-            return f"its source {one.path} has changed since"
+            return f"its source {file.path} has changed since"
     return None
 
 
 def place_of(flow: Flow, golden: Golden, folder: Path) -> Source:
-    """What to run for when the golden is compared."""
+    """The source to run for when the golden is compared."""
     return source_of(golden, _source_there(flow, golden), folder)
 
 
@@ -338,7 +337,7 @@ def keep_result(golden: Golden, value: object, folder: Path) -> Golden:
 
 
 def _require_no_secret(kind: str, content: Any) -> None:
-    """Return when no text of a secret is in what is to be kept.
+    """Refuse to keep a result that holds the text of a secret.
 
     Raises:
         FlowValidationError: one is.
@@ -406,13 +405,13 @@ def _json_value(value: object, where: str) -> Any:
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(name): _json_value(one, f"{where}[{name!r}]") for name, one in value.items()}
+        return {str(name): _json_value(part, f"{where}[{name!r}]") for name, part in value.items()}
     if isinstance(value, (list, tuple, Batch)):
-        return [_json_value(one, f"{where}[{number}]") for number, one in enumerate(value)]
+        return [_json_value(part, f"{where}[{number}]") for number, part in enumerate(value)]
     if isinstance(value, (set, frozenset)):
-        return sorted((_json_value(one, where) for one in value), key=repr)
+        return sorted((_json_value(part, where) for part in value), key=repr)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {one.name: _json_value(getattr(value, one.name), where) for one in dataclasses.fields(value)}
+        return {part.name: _json_value(getattr(value, part.name), where) for part in dataclasses.fields(value)}
     raise FlowValidationError(
         f"{where} is {type(value).__name__}, which cannot be kept",
         where="Flow.golden(use=...)",
@@ -475,8 +474,8 @@ def check_goldens(
     With `update_by` those that differ are kept as they are now, by that person. `begin` is told each flow before it is loaded.
     """
     goldens = goldens_folder(home)
-    found = flows_with_goldens(goldens) if names is None else names
-    return [result for name in found for result in _of_flow(home, modules, goldens, name, update_by, begin)]
+    flows = flows_with_goldens(goldens) if names is None else names
+    return [result for name in flows for result in _of_flow(home, modules, goldens, name, update_by, begin)]
 
 
 def _of_flow(
@@ -525,8 +524,8 @@ def _checked(home: LocalWorkspace, flow: Flow, goldens: Path, header: Path, upda
             return result(status, golden=golden, difference=difference)
         return result("updated", golden=keep_again(flow, home, golden, by=update_by), difference=difference)
     except Exception as raised:
-        told: SideError = side_error(_CURRENT, None, raised)
-        return result("failed", golden=golden, why=told.error, where=told.where)
+        failure: SideError = side_error(_CURRENT, None, raised)
+        return result("failed", golden=golden, why=failure.error, where=failure.where)
 
 
 def _difference(home: LocalWorkspace, flow: Flow, golden: Golden, goldens: Path) -> Difference:
@@ -538,7 +537,6 @@ def _difference(home: LocalWorkspace, flow: Flow, golden: Golden, goldens: Path)
         source = place_of(flow, golden, golden.folder(goldens))
         value = side.run(source, steps_until(flow, golden.use), [use])[use]
         _, now = as_kept(value, golden.drop)
-        kept = golden.result(goldens)
-        return compare(kept, now, key=golden.key, tolerance=golden.tolerance)
+        return compare(golden.result(goldens), now, key=golden.key, tolerance=golden.tolerance)
     finally:
         side.end()

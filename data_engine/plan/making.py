@@ -1,4 +1,4 @@
-"""Makes a plan, both versions of a flow over what production saw, compared as they go; or compares one object of both."""
+"""Make a plan: run both versions of a flow over what production saw, and compare them; or compare one object of both."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ CURRENT = "current"
 
 @frozen
 class Wish:
-    """What a plan is to be of: `sources` how many, `use` only this object, `key` the columns by which rows are paired.
+    """The options of a plan: `sources` how many, `use` only this object, `key` the columns by which rows are paired.
 
     `is_confirmed`: steps that cannot be held back may run. `source` is the one to run for instead of those production saw.
     """
@@ -95,7 +95,7 @@ def deployed_flow(home: LocalWorkspace, name: str) -> Flow:
 
 
 def make_plan(home: LocalWorkspace, name: str, wish: Wish, sink: Callable[[Event], None] = lambda event: None) -> Plan:
-    """What deploying the flow `name` as it is now would change.
+    """The plan of deploying the flow `name` as it is now.
 
     A version that does not load, or fails for a source, is in `errors`; Ctrl-C leaves nothing behind.
 
@@ -113,25 +113,25 @@ def make_plan(home: LocalWorkspace, name: str, wish: Wish, sink: Callable[[Event
         errors.append(side_error(CURRENT, None, error))
     flows = {"deployed": before} | ({} if after is None else {CURRENT: after})
     _require_object(flows, wish.use)
-    found = tuple(dict.fromkeys(one for flow in flows.values() for one in escapes(flow)))
-    if found and not wish.is_confirmed:
-        raise not_confirmed(name, found)
+    steps = tuple(dict.fromkeys(step for flow in flows.values() for step in escapes(flow)))
+    if steps and not wish.is_confirmed:
+        raise not_confirmed(name, steps)
     if wish.source is None:
-        chosen = sources_seen(before, home, wish.sources)
+        selection = sources_seen(before, home, wish.sources)
     else:
         source = pick_source(before, wish.source)
-        chosen = Chosen((Seen(source),))
+        selection = Selection((PastSource(source),))
     run = _Run(flows, home, wish, sink, errors)
     try:
-        objects = run.objects(chosen)
+        objects = run.objects(selection)
         outputs = run.outputs()
         run.end()
     except BaseException:
         run.forget()
         raise
     outside = tuple(NotHeldBack(path, "is a new file outside the context's folders") for path in run.outside())
-    notes = [*chosen.notes]
-    if wish.key and not any(one.key for one in _leaves([*objects.values(), *outputs.values()])):
+    notes = [*selection.notes]
+    if wish.key and not any(difference.key for difference in _leaves([*objects.values(), *outputs.values()])):
         if run.wrong_key is not None:
             raise run.wrong_key
         notes.append(f"no table has the key {', '.join(wish.key)}: whole rows were compared")
@@ -141,37 +141,37 @@ def make_plan(home: LocalWorkspace, name: str, wish: Wish, sink: Callable[[Event
         name,
         deployment=live.id,
         cells=code_changes(home.deployments(), home, name),
-        sources=tuple(PlannedSource(one.name, one.source.text, one.at_utc or None) for one in chosen.seen),
+        sources=tuple(PlannedSource(past.name, past.source.text, past.at_utc or None) for past in selection.sources),
         objects=Named(objects),
         outputs=Named(outputs),
         errors=tuple(run.errors),
-        not_held_back=(*found, *outside),
+        not_held_back=(*steps, *outside),
         elapsed_s=run.elapsed(),
         notes=tuple(notes),
         config=changed_config(home.layout, home.deployments(), live, edit),
     )
 
 
-def not_confirmed(name: str, found: Sequence[NotHeldBack]) -> NotHeldBackError:
+def not_confirmed(name: str, steps: Sequence[NotHeldBack]) -> NotHeldBackError:
     """The error of a plan that would do for real, twice, what it cannot hold back."""
     return NotHeldBackError(
-        f"a plan of {name} would run for real, once for each version: {'; '.join(one.text for one in found)}",
+        f"a plan of {name} would run for real, once for each version: {'; '.join(step.text for step in steps)}",
         where=f'flow "{name}"',
         fix=f"`{cli_line('plan', name, '--yes')}` (in Python yes=True) when that does no harm, or use= an earlier object",
     )
 
 
 def _require_object(flows: Mapping[str, Flow], use: str | None) -> None:
-    wrong: FlowValidationError | None = None
+    failure: FlowValidationError | None = None
     for flow in flows.values():
         try:
             steps_until(flow, use)
         except FlowValidationError as error:
-            wrong = error
+            failure = error
         else:
             return
-    if wrong is not None:
-        raise wrong
+    if failure is not None:
+        raise failure
 
 
 class _Run:
@@ -194,13 +194,13 @@ class _Run:
             for named in [replace(flow, steps=with_rejected_named(flow.steps))]
         ]
 
-    def objects(self, chosen: Chosen) -> dict[str, Difference]:
+    def objects(self, selection: Selection) -> dict[str, Difference]:
         """The difference of each saved object."""
-        found: dict[str, dict[str, Difference]] = {}
-        for seen in chosen.seen:
-            for name, one in self._of_source(seen.source).items():
-                found.setdefault(name, {})[seen.name or name] = one
-        return {name: combined(parts) for name, parts in found.items()}
+        differences: dict[str, dict[str, Difference]] = {}
+        for past in selection.sources:
+            for name, difference in self._of_source(past.source).items():
+                differences.setdefault(name, {})[past.name or name] = difference
+        return {name: combined(parts) for name, parts in differences.items()}
 
     def _of_source(self, source: Source) -> dict[str, Difference]:
         from data_engine.compare.comparing import MISSING
@@ -225,12 +225,12 @@ class _Run:
     def _values(self, side: Side, source: Source) -> dict[str, Any] | None:
         use = self._wish.use
         try:
-            here = source if source.path is None or side.of == "deployed" else pick_source(side.flow, source.path)
+            own = source if source.path is None or side.of == "deployed" else pick_source(side.flow, source.path)
             stop = len(side.flow.steps) if use is None else steps_until(side.flow, use)
             names = _names(side.flow) if use is None else [use]
             return {
                 name: value
-                for name, value in side.run(here, stop, names).items()
+                for name, value in side.run(own, stop, names).items()
                 if name != CURRENT or not _is_output(value)
             }
         except FlowValidationError as error:
@@ -260,29 +260,28 @@ class _Run:
         return Elapsed(**{side.of: side.elapsed_s for side in self._sides})
 
     def end(self) -> None:
-        """All is compared."""
+        """End both sides: all is compared."""
         for side in self._sides:
             side.end()
 
     def forget(self) -> None:
-        """Leave nothing."""
+        """Remove what both sides left."""
         for side in self._sides:
             side.forget()
 
 
 def combined(parts: Mapping[str, Difference]) -> Difference:
-    """The difference of one thing over several sources: that of the one, or all of them with their sum."""
+    """The difference of one object over several sources: of one source its own, of more all with their sum."""
     if len(parts) == 1:
         return next(iter(parts.values()))
-    found = list(parts.values())
+    values = list(parts.values())
     changed: dict[str, int] = {}
-    for one in found:
-        for name, number in one.changed_values.items():
+    for part in values:
+        for name, number in part.changed_values.items():
             changed[name] = changed.get(name, 0) + number
-    rows = Rows(
-        *(sum(getattr(one.rows, name) for one in found) for name in ("before", "after", "added", "removed", "changed"))
-    )
-    columns = next((one.columns for one in found if not one.columns.are_equal), Columns())
+    counts = ("before", "after", "added", "removed", "changed")
+    rows = Rows(*(sum(getattr(part.rows, name) for part in values) for name in counts))
+    columns = next((part.columns for part in values if not part.columns.are_equal), Columns())
     return Difference("parts", rows=rows, columns=columns, changed_values=Named(changed), parts=Named(parts))
 
 
@@ -295,28 +294,28 @@ def _is_output(value: object) -> bool:
     """Whether a last result is nothing but files, which are compared as outputs."""
     if isinstance(value, os.PathLike):
         return True
-    return bool(isinstance(value, (list, tuple)) and value and all(isinstance(one, os.PathLike) for one in value))
+    return bool(isinstance(value, (list, tuple)) and value and all(isinstance(path, os.PathLike) for path in value))
 
 
-def _leaves(found: Sequence[Difference]) -> Iterator[Difference]:
-    for one in found:
-        if one.parts:
-            yield from _leaves(list(one.parts.values()))
+def _leaves(differences: Sequence[Difference]) -> Iterator[Difference]:
+    for difference in differences:
+        if difference.parts:
+            yield from _leaves(list(difference.parts.values()))
         else:
-            yield one
+            yield difference
 
 
 def code_changes(deployments: Deployments, home: LocalWorkspace, name: str) -> tuple[CodeChange, ...]:
-    """What differs between the code of the authored flow and what is deployed of it, by cell, then by helper."""
+    """The differences between the code of the authored flow and the deployed one, by cell, then by helper."""
     pointer = live_deployments(published(home.ledger(), name)).get(name)
     if pointer is None or deployments.digest_of(name) == pointer.digest:
         return ()  # and no other module is read
     old = deployments.contents_of(pointer.set_id)
     folder = home.layout.flow_modules_dir
-    found = {} if old is None else code_differences(old, read_contents(folder)[0], name, folder)
+    changes = {} if old is None else code_differences(old, read_contents(folder)[0], name, folder)
     return tuple(
         CodeChange(where, tuple(lines), int(where[5:]) if where.startswith("cell ") else None)
-        for where, lines in found.items()
+        for where, lines in changes.items()
     )
 
 
@@ -330,7 +329,7 @@ _TALKERS = frozenset(
 
 _REASONS = {"the network": "talks to the network", "a subprocess": "starts a program"}
 _WRITERS = frozenset({"to_sql", "to_gbq", "write_database"})
-"""What writes a frame to a server, by whatever library."""
+"""Methods that write a frame to a server, of any library."""
 
 
 def escapes(flow: Flow) -> tuple[NotHeldBack, ...]:
@@ -393,7 +392,7 @@ _MOST_FAILED = 3
 
 
 @frozen
-class Seen:
+class PastSource:
     """A source that production has read well, as it was then (None: not known), and when ("": it has not)."""
 
     source: Source
@@ -407,22 +406,22 @@ class Seen:
 
 
 @frozen
-class Chosen:
-    """The sources to run for, with what is to be told of those that are not."""
+class Selection:
+    """The sources to run for, with notes on those that are left out."""
 
-    seen: tuple[Seen, ...]
+    sources: tuple[PastSource, ...]
     notes: tuple[str, ...] = ()
 
 
 def name_of(source: Source) -> str:
-    """What people call a source: its path inside the source folder."""
+    """The name of a source for people: its path inside the source folder."""
     if source.key is not None and source.key.path:
         return source.key.path
-    shown = source.path or source.root
-    return "" if shown is None else shown.name
+    path = source.path or source.root
+    return "" if path is None else path.name
 
 
-def sources_seen(flow: Flow, home: LocalWorkspace, count: int) -> Chosen:
+def sources_seen(flow: Flow, home: LocalWorkspace, count: int) -> Selection:
     """The last `count` sources that production has read well, newest first, and a few whose last run failed.
 
     Raises:
@@ -430,15 +429,15 @@ def sources_seen(flow: Flow, home: LocalWorkspace, count: int) -> Chosen:
     """
     trigger = flow.trigger
     if trigger is None or trigger.source is None:
-        return Chosen((Seen(Source()),))
-    seen = sorted(_seen(flow, trigger, home), key=lambda one: one.at_utc, reverse=True)
+        return Selection((PastSource(Source()),))
+    past = sorted(_past_sources(flow, trigger, home), key=lambda source: source.at_utc, reverse=True)
     if trigger.run_as == "batch":
-        return _batch(flow, seen)
-    chosen, notes = choose(seen, count)
-    failed = [one for one in _failed(flow, trigger, home) if one not in [good.source for good in chosen]]
+        return _batch(flow, past)
+    chosen, notes = choose(past, count)
+    failed = [source for source in _failed(flow, trigger, home) if source not in [good.source for good in chosen]]
     few = failed[: min(count, _MOST_FAILED)]
-    if len(chosen) == count < len(seen):
-        notes.append(f"of the {len(seen):,} sources that production has read, the last {count}; --sources N takes more")
+    if len(chosen) == count < len(past):
+        notes.append(f"of the {len(past):,} sources that production has read, the last {count}; --sources N takes more")
     if few:
         notes.append(f"also {len(few)} of {plural(len(failed), 'source')} whose last run failed")
     elif not chosen:
@@ -450,7 +449,7 @@ def sources_seen(flow: Flow, home: LocalWorkspace, count: int) -> Chosen:
             where=f'flow "{flow.name}"',
             fix="put a file there that production would read",
         )
-    return Chosen((*chosen, *map(Seen, few)), tuple(notes))
+    return Selection((*chosen, *map(PastSource, few)), tuple(notes))
 
 
 def _failed(flow: Flow, trigger: Trigger, home: LocalWorkspace) -> list[Source]:
@@ -460,76 +459,76 @@ def _failed(flow: Flow, trigger: Trigger, home: LocalWorkspace) -> list[Source]:
         state for state in states if state.key.root == (trigger.source_as_authored or "") and state.status == "failed"
     ]
     of_error: Counter[str] = Counter()
-    found: list[tuple[int, int, Source]] = []
-    for state in sorted(ours, key=lambda one: one.key.path):
+    entries: list[tuple[int, int, Source]] = []
+    for state in sorted(ours, key=lambda state: state.key.path):
         source = listed_source(trigger, state.key.path)
         if source.path is not None and signature_of(source.path) is not None:
             error = (state.error or "").replace(source.text or "", "")
             of_error[error] += 1
-            found.append((of_error[error], len(found), source))
-    return [source for _, _, source in sorted(found)]
+            entries.append((of_error[error], len(entries), source))
+    return [source for _, _, source in sorted(entries)]
 
 
-def choose(seen: Iterable[Seen], count: int) -> tuple[list[Seen], list[str]]:
-    """The first `count` that are still what production saw, and what to tell of newer ones that are not."""
-    chosen: list[Seen] = []
+def choose(sources: Iterable[PastSource], count: int) -> tuple[list[PastSource], list[str]]:
+    """The first `count` that are still what production saw, and notes on newer ones that are not."""
+    chosen: list[PastSource] = []
     gone: list[str] = []
     changed: list[str] = []
-    for one in seen:
+    for past in sources:
         if len(chosen) == count:
             break
-        path = one.source.path
+        path = past.source.path
         if path is None or signature_of(path) is None:
-            gone.append(one.name)
-        elif (one.signature is not None and not is_unchanged(path, one.signature)) or (
-            one.signature is None and _is_newer(path, one.at_utc)
+            gone.append(past.name)
+        elif (past.signature is not None and not is_unchanged(path, past.signature)) or (
+            past.signature is None and _is_newer(path, past.at_utc)
         ):
-            changed.append(one.name)
+            changed.append(past.name)
         else:
-            chosen.append(one)
-    told = ((gone, "not there any more"), (changed, "changed since production read it"))
-    return chosen, [f"not planned with {first_few(names, _MOST_NAMES)}: {why}" for names, why in told if names]
+            chosen.append(past)
+    reasons = ((gone, "not there any more"), (changed, "changed since production read it"))
+    return chosen, [f"not planned with {first_few(names, _MOST_NAMES)}: {why}" for names, why in reasons if names]
 
 
-def _seen(flow: Flow, trigger: Trigger, home: LocalWorkspace) -> list[Seen]:
+def _past_sources(flow: Flow, trigger: Trigger, home: LocalWorkspace) -> list[PastSource]:
     """The sources whose last good run is known: by the state of each, else by the runs themselves."""
     ledger = home.ledger()
-    found = [
-        Seen(listed_source(trigger, state.key.path), state.success_at_utc or "", state.success)
+    sources = [
+        PastSource(listed_source(trigger, state.key.path), state.success_at_utc or "", state.success)
         for state in ledger.source_states(flow.name or "").values()
         if state.success is not None and state.key.root == (trigger.source_as_authored or "")
     ]
-    if found:
-        return found
+    if sources:
+        return sources
     assert trigger.source is not None
-    newest: dict[str, Seen] = {}
+    newest: dict[str, PastSource] = {}
     for run in ledger.runs(flow.name, _MOST_RUNS):
         path = None if run.source is None else Path(run.source)
         if run.status != "success" or path is None or run.source in newest:
             continue
         if path == trigger.source:
-            newest[str(path)] = Seen(listed_source(trigger, ""), run.started_at_utc)
+            newest[str(path)] = PastSource(listed_source(trigger, ""), run.started_at_utc)
         elif path.is_relative_to(trigger.source):
             name = path.relative_to(trigger.source).as_posix()
-            newest[str(path)] = Seen(listed_source(trigger, name), run.started_at_utc)
+            newest[str(path)] = PastSource(listed_source(trigger, name), run.started_at_utc)
     return list(newest.values())
 
 
-def _batch(flow: Flow, seen: list[Seen]) -> Chosen:
+def _batch(flow: Flow, sources: list[PastSource]) -> Selection:
     (source,) = startup_sources(flow)
     changed = [
-        one.name
-        for one in seen
-        if one.signature is not None and (one.source.path is None or not is_unchanged(one.source.path, one.signature))
+        past.name
+        for past in sources
+        if past.signature and (past.source.path is None or not is_unchanged(past.source.path, past.signature))
     ]
     notes = (f"changed since production read it: {first_few(changed, _MOST_NAMES)}",) if changed else ()
-    at_utc = max((one.at_utc for one in seen), default="")
-    return Chosen((Seen(source, at_utc),), notes)
+    at_utc = max((past.at_utc for past in sources), default="")
+    return Selection((PastSource(source, at_utc),), notes)
 
 
 def _is_newer(path: Path, at_utc: str) -> bool:
-    found = signature_of(path)
-    return found is None or (bool(at_utc) and found.mtime_ns > datetime.fromisoformat(at_utc).timestamp() * 1e9)
+    signature = signature_of(path)
+    return signature is None or (bool(at_utc) and signature.mtime_ns > datetime.fromisoformat(at_utc).timestamp() * 1e9)
 
 
 def against_deployed(
@@ -542,7 +541,7 @@ def against_deployed(
     fresh: bool = False,
     force: bool = False,
 ) -> Difference:
-    """What differs between the object `use` of the deployed flow (before) and of `flow` (after), for one source.
+    """The difference of the object `use` between the deployed flow (before) and `flow` (after), for one source.
 
     Both write to scratch folders of their own, which begin as production is.
 
@@ -558,24 +557,24 @@ def against_deployed(
         home = _require_home(flow)
         before = deployed_flow(home, flow.name or "")
         stops = {"deployed": steps_until(before, use), CURRENT: steps_until(flow, use)}
-        wanted = keys(key)
-        given = {"deployed": params_for(before, params), CURRENT: params_for(flow, params)}
+        columns = keys(key)
+        side_params = {"deployed": params_for(before, params), CURRENT: params_for(flow, params)}
         chosen = pick_source(flow, source) if source is not None else first_source(flow)
-        found = tuple(dict.fromkeys((*escapes(before), *escapes(flow))))
-        if found and not force:
-            raise not_confirmed(flow.name or "", found)
+        steps = tuple(dict.fromkeys((*escapes(before), *escapes(flow))))
+        if steps and not force:
+            raise not_confirmed(flow.name or "", steps)
     except FlowValidationError as wrong:
         annotate_call(wrong)
         raise
     line = ProgressLine()
     sides = [
-        Side(of, one, home, params=given[of], fresh=fresh, sink=line)
-        for of, one in (("deployed", before), (CURRENT, flow))
+        Side(of, side_flow, home, params=side_params[of], fresh=fresh, sink=line)
+        for of, side_flow in (("deployed", before), (CURRENT, flow))
     ]
     name = use or CURRENT
     try:
         then, now = (_of_side(side, chosen, stops[side.of], name) for side in sides)
-        difference = compare(then, now, key=wanted)
+        difference = compare(then, now, key=columns)
         for side in sides:
             side.end()
     except BaseException as error:

@@ -13,7 +13,7 @@ from data_engine.record import Record, frozen
 
 _MOST_NAMES = 3
 LIMIT_S = 600.0
-"""How long a version may take without `[limits] run_timeout`."""
+"""The time that a version may take without `[limits] run_timeout`."""
 
 SIDES = {"deployed": "the deployed version", "current": "the edit"}
 
@@ -38,7 +38,7 @@ class PlannedSource(Record):
 
 @frozen
 class SideError(Record):
-    """What kept a version, "deployed" or "current", from running for a source (None: for all)."""
+    """The error that kept a version, "deployed" or "current", from running for a source (None: for all)."""
 
     side: str
     source: str | None
@@ -47,7 +47,7 @@ class SideError(Record):
 
     @property
     def text(self) -> str:
-        """In one line."""
+        """The error in one line."""
         place = f" at {self.where}" if self.where else ""
         return f"{SIDES[self.side]} fails{f' on {self.source}' if self.source else ''}{place}: {self.error}"
 
@@ -61,7 +61,7 @@ class NotHeldBack(Record):
 
     @property
     def text(self) -> str:
-        """In one line."""
+        """The step and the reason in one line."""
         return f"{self.step}: {self.why}"
 
 
@@ -75,7 +75,7 @@ class Elapsed(Record):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Plan(Displayable, Record):
-    """What deploying a flow would change: `cells` of code, and by name the saved `objects` and the `outputs`.
+    """The changes that deploying a flow would make: `cells` of code, and by name the saved `objects` and the `outputs`.
 
     Both versions ran over the `sources` in order, each into a scratch folder of its own that began as production is. What
     failed is in `errors`; `config` names the config files that the flow may read and that changed since the deployment: both read them as they are now.
@@ -103,7 +103,7 @@ class Plan(Displayable, Record):
     @property
     def equal(self) -> bool:
         """Whether both versions ran and gave the same."""
-        return not self.errors and all(one.equal for one in (*self.objects.values(), *self.outputs.values()))
+        return not self.errors and all(part.equal for part in (*self.objects.values(), *self.outputs.values()))
 
     @property
     def mends(self) -> str:
@@ -124,18 +124,18 @@ class Plan(Displayable, Record):
     @property
     def _failed(self) -> tuple[set[str | None], ...]:
         """The sources on which each version fails."""
-        return tuple({one.source for one in self.errors if one.side == side} for side in SIDES)
+        return tuple({error.source for error in self.errors if error.side == side} for side in SIDES)
 
     @property
     def text(self) -> str:
         """The plan in a few words."""
-        found = [
+        parts = [
             *filter(None, [self.mends]),
             *_failures(self.errors, len(self.sources)),
-            *_told("", self.objects),
-            *_told("output ", self.outputs),
+            *_difference_texts("", self.objects),
+            *_difference_texts("output ", self.outputs),
         ]
-        return "; ".join(found) or f"no difference in {plural(len(self.sources), 'source')}"
+        return "; ".join(parts) or f"no difference in {plural(len(self.sources), 'source')}"
 
     def __str__(self) -> str:
         return self.text
@@ -146,14 +146,14 @@ class Plan(Displayable, Record):
 
 def _failures(errors: tuple[SideError, ...], sources: int) -> Iterator[str]:
     for side in SIDES:
-        of_side = [one for one in errors if one.side == side]
+        of_side = [error for error in errors if error.side == side]
         if of_side:
             on = f" on {len(of_side)} of {sources}" if sources > 1 and of_side[0].source else ""
             first = of_side[0]
             yield first.text if not on else f"{SIDES[side]} fails{on}: {first.where or first.error}"
 
 
-def _told(lead: str, found: Mapping[str, Difference]) -> Iterator[str]:
-    for name, one in found.items():
-        if not one.equal:
-            yield f"{lead}{name}: {one.text}"
+def _difference_texts(lead: str, differences: Mapping[str, Difference]) -> Iterator[str]:
+    for name, difference in differences.items():
+        if not difference.equal:
+            yield f"{lead}{name}: {difference.text}"

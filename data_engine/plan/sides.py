@@ -28,7 +28,7 @@ from data_engine.platforms.processes import interrupt_main_thread
 class Side:
     """One version of a flow: `flow` is settled, `of` tells it from the other one. `outside` are files it wrote outside the context's folders.
 
-    With `keeps` its scratch folder stays for the next plan of this process, so that steps which wrote there can be reused.
+    Its scratch folder stays for the next plan of this process, so that steps which wrote there can be reused.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Side:
         )
         try:
             with _ended_after(left_s, self._limit_s):
-                found = runner.run(stop, names)
+                objects = runner.run(stop, names)
         except BaseException as raised:
             error = outcome_of(raised)[2]
             if error is raised:
@@ -95,26 +95,26 @@ class Side:
             preview_files(self._home).add(runner.outside)
         if not self.scratch.go_on():
             self._fresh = True  # a step that starts over could not find everything as it was
-        return found
+        return objects
 
     def outputs(self) -> dict[str, Path]:
         """The files it has written by what people call them: the path in the mirror, or below `databases/`."""
         mirror = None if self.flow.mirror_spec is None else self.flow.mirror_spec.root
-        return {_shown(final, mirror, self._home): path for final, path in sorted(self.scratch.written.items())}
+        return {_label(final, mirror, self._home): path for final, path in sorted(self.scratch.written.items())}
 
     def end(self) -> None:
-        """It is over: what earlier plans left in its folder is removed."""
+        """End the side, and remove what earlier plans left in its folder."""
         self._items.close()
         self.scratch.end()
 
     def forget(self) -> None:
-        """Leave nothing of it."""
+        """Remove all that it left."""
         self._items.close()
         forget_scratch(self.scratch)
 
 
 def side_error(of: str, source: str | None, raised: BaseException) -> SideError:
-    """What a plan tells of what kept one version from running.
+    """The error that kept one version from running, as a plan shows it.
 
     Raises:
         KeyboardInterrupt: that is what was raised.
@@ -130,7 +130,7 @@ def side_error(of: str, source: str | None, raised: BaseException) -> SideError:
     raise raised
 
 
-def _shown(final: Path, mirror: Path | None, home: LocalWorkspace) -> str:
+def _label(final: Path, mirror: Path | None, home: LocalWorkspace) -> str:
     for root, lead in ((mirror, ""), (home.layout.root, "")):
         if root is not None and final.is_relative_to(root):
             return f"{lead}{final.relative_to(root).as_posix()}"

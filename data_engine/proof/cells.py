@@ -1,4 +1,4 @@
-"""Which cell changed what: after each cell the values of all names are looked at, quickly, and those that changed are noted.
+"""Find the cell that changed a name: after each cell the values of all names are looked at, quickly, and changes noted.
 
 A value is looked at as far as a bound: of huge ones the identity, the size and some samples. What a slice reaches is compared
 whole when a comparison is asked for; this only says after which cell a name had changed.
@@ -61,7 +61,7 @@ class CellChanges:
     def cells_behind(
         self, name: str, namespace: Mapping[str, Any], bound: Collection[str], left: Collection[str]
     ) -> list[str]:
-        """Of the texts `left` of left-out cells those that must be kept for what a name stands for to be as it is.
+        """The texts among `left`, of left-out cells, that must be kept for the value of a name to be as it is.
 
         From the last run back: what changed the value, under any name, then what changed what these cells and those that made it
         read or drew random numbers from. A cell that does no more than bind what is wanted is taken without being named. Where
@@ -69,51 +69,51 @@ class CellChanges:
         """
         value = namespace.get(name)
         values = list(namespace.items())
-        same = {name, *(other for other, found in values if found is value and type(value) not in _PLAIN)}
-        streams = {other for other, found in values if type(found).__name__ in _GENERATORS}
+        same = {name, *(other for other, target in values if target is value and type(value) not in _PLAIN)}
+        streams = {other for other, target in values if type(target).__name__ in _GENERATORS}
         near = {*same, *bound, *_STREAMS}
         _, made_of = self._walk(same, left, streams, held=set(), named=set())
         walks = (
-            self._walk(wanted, left, streams, held=made_of - streams, named=named)[0]
-            for wanted, named in ((same, set[str]()), (near, near))
+            self._walk(names, left, streams, held=made_of - streams, named=named)[0]
+            for names, named in ((same, set[str]()), (near, near))
         )
         return next(filter(None, walks), [])
 
     def _walk(
-        self, wanted: Set[str], left: Collection[str], streams: Set[str], held: Set[str], named: Set[str]
+        self, names: Set[str], left: Collection[str], streams: Set[str], held: Set[str], named: Set[str]
     ) -> tuple[list[str], Set[str]]:
-        """The texts among `left` behind what is wanted, and all names that it was made of: a value may hold those that are `held`,
+        """The texts among `left` behind the `names`, and all names that these were made of: a value may hold those that are `held`,
         so that a later change of them counts, too; and so does each cell that changed a name in `named`."""
         behind: dict[str, None] = {}
-        made_of = set(wanted)
+        made_of = set(names)
         for text, changed in reversed(self._runs):
             cell = _statements_in(text)
-            unbound = changed - {name for one in cell for name in one.binds}
-            hit = changed & wanted | unbound & held
-            held = held - {name for one in cell if one.is_sure for name in one.binds}
+            unbound = changed - {name for statement in cell for name in statement.binds}
+            hit = changed & names | unbound & held
+            held = held - {name for statement in cell if statement.is_sure for name in statement.binds}
             if not hit:
                 continue
-            before, is_touched = _before(cell, wanted)
+            before, is_touched = _before(cell, names)
             is_unbound = not hit.isdisjoint(unbound)
-            is_drawn = any(hit & streams & one.reads for one in cell)
+            is_drawn = any(hit & streams & statement.reads for statement in cell)
             if text in left and (is_touched or is_unbound or is_drawn or not hit.isdisjoint(named)):
                 behind[text] = None
             if text in behind or is_unbound:
-                before, _ = _before(cell, wanted, is_whole=True)
-            wanted = self._with_later(before | (changed & _STREAMS.keys()))
+                before, _ = _before(cell, names, is_whole=True)
+            names = self._with_later(before | (changed & _STREAMS.keys()))
             if _SEEDS.search(text):
-                wanted -= _STREAMS.keys()
-            made_of |= wanted
+                names -= _STREAMS.keys()
+            made_of |= names
         return list(behind), made_of - _STREAMS.keys()
 
     def _with_later(self, names: Collection[str]) -> set[str]:
         """These names, and those that functions and classes among them read."""
-        statements = (one for text, _ in self._runs for one in _statements_in(text))
-        later = {name: one.later for one in statements for name in one.binds}
-        found, more = set(names), set(names)
-        while more := {name for one in more for name in later.get(one, ())} - found:
-            found |= more
-        return found
+        statements = (statement for text, _ in self._runs for statement in _statements_in(text))
+        later = {name: statement.later for statement in statements for name in statement.binds}
+        closure, more = set(names), set(names)
+        while more := {name for reader in more for name in later.get(reader, ())} - closure:
+            closure |= more
+        return closure
 
 
 @frozen
@@ -135,38 +135,38 @@ def _statements_in(text: str) -> tuple[_StatementNames, ...]:
     from data_engine.notebook.read import NotebookCell
     from data_engine.notebook.statements import DEFINITIONS
 
-    found = []
+    entries = []
     with quiet_syntax():
         statements = parse_cell(NotebookCell(1, "", text)).statements
-    for one in statements:
-        names, is_definition = one.names, isinstance(one.node, DEFINITIONS)
-        is_sure = is_definition or not (hasattr(one.node, "body") or hasattr(one.node, "cases"))
+    for statement in statements:
+        names, is_definition = statement.names, isinstance(statement.node, DEFINITIONS)
+        is_sure = is_definition or not (hasattr(statement.node, "body") or hasattr(statement.node, "cases"))
         reads = names.now.keys() if is_definition else names.now.keys() | names.later.keys()
         calls = [bare for bare in names.bare if len(bare.path) > 2]
         touches = {bare.path[0] for bare in calls if not effects.only_looks(bare.path[-2], bare.text)}
         touches |= {path[0] for path, *_ in names.calls if len(path) > 2 and CHANGES.match(path[-2])}
         touches |= {path[0] for path, *_ in names.writes} | names.targets
-        found.append(_StatementNames(reads, names.binds.keys(), touches, names.later.keys(), is_sure))
-    return tuple(found)
+        entries.append(_StatementNames(reads, names.binds.keys(), touches, names.later.keys(), is_sure))
+    return tuple(entries)
 
 
-def _before(cell: Sequence[_StatementNames], wanted: Set[str], *, is_whole: bool = False) -> tuple[Set[str], bool]:
-    """What was wanted before a cell, of whose statements all count or those that made what is wanted after it; and whether one
-    of them may have changed that in place."""
-    holders, is_touched = set(wanted), False
-    for one in cell:
-        is_touched = is_touched or not one.touches.isdisjoint(holders)
-        if not one.reads.isdisjoint(holders):
-            holders |= one.binds
-    for one in reversed(cell):
-        is_touched = is_touched or not wanted.isdisjoint(one.touches)
-        if is_whole or not wanted.isdisjoint(one.binds | one.touches):
-            wanted = (wanted - one.binds if one.is_sure else wanted) | one.reads
-    return wanted, is_touched
+def _before(cell: Sequence[_StatementNames], names: Set[str], *, is_whole: bool = False) -> tuple[Set[str], bool]:
+    """The names needed before a cell, of whose statements all count or those that made the `names` needed after it; and whether
+    one of them may have changed these in place."""
+    holders, is_touched = set(names), False
+    for statement in cell:
+        is_touched = is_touched or not statement.touches.isdisjoint(holders)
+        if not statement.reads.isdisjoint(holders):
+            holders |= statement.binds
+    for statement in reversed(cell):
+        is_touched = is_touched or not names.isdisjoint(statement.touches)
+        if is_whole or not names.isdisjoint(statement.binds | statement.touches):
+            names = (names - statement.binds if statement.is_sure else names) | statement.reads
+    return names, is_touched
 
 
 CHANGES = CellChanges()
-"""What the cells of this kernel changed."""
+"""The changes by cells of this kernel."""
 
 
 def after_cell(namespace: Mapping[str, Any], cell: str) -> None:
@@ -176,7 +176,7 @@ def after_cell(namespace: Mapping[str, Any], cell: str) -> None:
 
 
 def _mark(value: Any) -> object:
-    """What stands for a value; of one that cannot be looked at, its identity."""
+    """The mark of a value; of one that cannot be looked at, its identity."""
     try:
         return quick_mark(value)
     except Exception:
@@ -184,7 +184,7 @@ def _mark(value: Any) -> object:
 
 
 def quick_mark(value: Any, depth: int = 0) -> object:
-    """What stands for a value as far as it is looked at; equal as long as nothing of that has changed.
+    """The mark of a value as far as it is looked at; equal as long as nothing of that has changed.
 
     Example:
         >>> rows = [1, 2]

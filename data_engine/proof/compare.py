@@ -1,4 +1,4 @@
-"""Compares what `build` reaches in a kernel with the compiled slice, executed in a process of its own: what the kernel has set up or
+"""Compare what `build` reaches in a kernel with the compiled slice, executed in a process of its own: what the kernel has set up or
 seeded is not there."""
 
 from __future__ import annotations
@@ -111,15 +111,15 @@ class SliceProcess:
         self._process.wait()
 
     def fingerprint(self) -> Fingerprint:
-        """What `build` reaches there.
+        """The fingerprint of what `build` reaches there.
 
         Raises:
             FlowExecutionError: the slice cannot be executed.
         """
-        found = self._receive()
-        if isinstance(found, Fingerprint):
-            return found
-        raise self._failed(*found)
+        message = self._receive()
+        if isinstance(message, Fingerprint):
+            return message
+        raise self._failed(*message)
 
     def details(self, labels: Iterable[str]) -> Mapping[str, Detail]:
         """The values of these names in short; asked once, after `fingerprint`.
@@ -128,8 +128,8 @@ class SliceProcess:
             FlowExecutionError: the process has ended.
         """
         self._send(list(labels))
-        found: Mapping[str, Detail] = self._receive()
-        return found
+        details: Mapping[str, Detail] = self._receive()
+        return details
 
     def _send(self, message: object) -> None:
         with suppress(OSError):

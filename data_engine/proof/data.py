@@ -46,7 +46,8 @@ def taken_apart(value: Any, kind: type, doubt: Doubt) -> Sequence[Any] | None:
             doubt("a generator in the middle of another one")
         names = [name for name in frame.f_locals if not name.startswith(".")]
         outer = [frame.f_locals[name] for name in frame.f_locals if name.startswith(".")]
-        function = types.FunctionType(value.gi_code, frame.f_globals, closure=_closure_of(value.gi_code))
+        cells = tuple(types.CellType() for _ in value.gi_code.co_freevars)
+        function = types.FunctionType(value.gi_code, frame.f_globals, closure=cells)
         return [function, frame.f_lasti, *outer, *((name, frame.f_locals[name]) for name in names)]
     if isinstance(value, (io.StringIO, io.BytesIO)):
         return ["closed"] if value.closed else [value.getvalue(), value.tell()]
@@ -88,10 +89,6 @@ def _python_objects(value: Any, kind: type) -> Sequence[Any] | None:
     return None
 
 
-def _closure_of(code: types.CodeType) -> tuple[types.CellType, ...]:
-    return tuple(types.CellType() for _ in code.co_freevars)
-
-
 def _file(value: Any, doubt: Doubt) -> Sequence[Any]:
     if value.closed:
         return [str(getattr(value, "name", "")), "closed"]
@@ -112,8 +109,8 @@ def _sqlite(connection: Any, doubt: Doubt) -> Sequence[Any]:
         if rows > _MOST_ROWS:
             doubt("a database of more rows than are compared")
             return tables
-        kept = ("user_version", "application_id")
-        return [*connection.iterdump(), *(connection.execute(f"PRAGMA {one}").fetchone() for one in kept)]
+        pragmas = ("user_version", "application_id")
+        return [*connection.iterdump(), *(connection.execute(f"PRAGMA {pragma}").fetchone() for pragma in pragmas)]
     except Exception:
         doubt("a connection that is closed, or used by another thread")
         return []
@@ -140,15 +137,15 @@ def _tables(cursor: Any, doubt: Doubt) -> Sequence[Any]:
     files = cursor.execute(
         "SELECT database_name, path FROM duckdb_databases() WHERE NOT internal ORDER BY ALL"
     ).fetchall()
-    found: list[Any] = [views, files]
+    content: list[Any] = [views, files]
     if sum(row[3] for row in tables) > _MOST_ROWS:
         doubt("a database of more rows than are compared")
-        return [*found, tables]
+        return [*content, tables]
     for database, schema, table, _, sql in tables:
         name = ".".join('"' + part.replace('"', '""') + '"' for part in (database, schema, table))
         row = cursor.execute(f"SELECT count(*), sum(hash(t)::HUGEINT) FROM {name} AS t").fetchone()
-        found.append([schema, table, sql, *map(str, row)])
-    return found
+        content.append([schema, table, sql, *map(str, row)])
+    return content
 
 
 def stream_state(module: str) -> Any:
@@ -184,8 +181,8 @@ def remembered_by(kind: type) -> frozenset[str]:
     return frozenset(
         name
         for base in kind.__mro__
-        for name, made in vars(base).items()
-        if type(made).__name__ in ("cached_property", "CachedAttribute", "CachedProperty")
+        for name, attribute in vars(base).items()
+        if type(attribute).__name__ in ("cached_property", "CachedAttribute", "CachedProperty")
     )
 
 
@@ -202,7 +199,7 @@ def name_in_library(value: Any, kind: type) -> str:
     while module:
         space = dict(vars(sys.modules[module])) if module in sys.modules else {}
         if module != "numpy.random.mtrand" and id(value) in map(id, space.values()):
-            return f"{module}.{next(name for name, found in space.items() if found is value)}"
+            return f"{module}.{next(name for name, content in space.items() if content is value)}"
         module = module.rpartition(".")[0]
     return ""
 
@@ -222,7 +219,7 @@ def shape_of(value: Any) -> str | None:
 
 
 def parts_of(value: Any) -> list[tuple[str, Any]]:
-    """What a value holds under names: keys, columns, attributes; at most some of them.
+    """The parts that a value holds under names: keys, columns, attributes; at most some of them.
 
     Example:
         >>> parts_of({"a": 1, 2: 3})
@@ -250,10 +247,10 @@ def _array(value: Any) -> bytes | None:
         return repr(value).encode() if isinstance(value, numpy.dtype) else None
     if value.dtype.hasobject:
         return None
-    found = hashlib.sha256(_dtype_text(value.dtype) + repr(value.shape).encode())
+    digest = hashlib.sha256(_dtype_text(value.dtype) + repr(value.shape).encode())
     for part in _plain_fields(value) if value.size else ():
-        found.update(memoryview(numpy.ascontiguousarray(part).reshape(-1).view(numpy.uint8)))
-    return found.digest()
+        digest.update(memoryview(numpy.ascontiguousarray(part).reshape(-1).view(numpy.uint8)))
+    return digest.digest()
 
 
 def _plain_fields(value: Any) -> list[Any]:
@@ -265,10 +262,6 @@ def _plain_fields(value: Any) -> list[Any]:
 @lru_cache(maxsize=1000)
 def _dtype_text(dtype: Any) -> bytes:
     return (dtype.str if dtype.names is None else repr(dtype)).encode()
-
-
-def _numpy(value: Any, kind: type) -> bytes | None:
-    return _array(value)
 
 
 def _polars_series(series: Any) -> bytes:
@@ -369,7 +362,7 @@ def _pandas_column_of_index(index: Any) -> bytes | None:
 
 
 _LIBRARIES: dict[str, Callable[[Any, type], bytes | None]] = {
-    "numpy": _numpy,
+    "numpy": lambda value, kind: _array(value),
     "polars": _polars,
     "pyarrow": _arrow,
     "pandas": _pandas,

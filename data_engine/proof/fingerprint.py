@@ -37,7 +37,7 @@ _DEFAULT_DATABASE = frozenset({"sql", "query", "execute", "table", "view"})
 
 @frozen
 class Fingerprint:
-    """What `build` reaches: `parts` by name, each with a digest; `code` are the digests of functions' own code, `doubts` what
+    """The content that `build` reaches: `parts` by name, each with a digest; `code` are the digests of functions' own code, `doubts` what
     cannot be compared, by name, and why."""
 
     parts: Mapping[str, bytes] = field(default_factory=dict)
@@ -54,13 +54,13 @@ class Detail:
 
 
 def trace(namespace: Mapping[str, Any], names: Collection[str]) -> Tracer:
-    """What `build` and `DESCRIPTION` reach in a namespace; `names` are those that the slice binds.
+    """Trace what `build` and `DESCRIPTION` reach in a namespace; `names` are those that the slice binds.
 
     Example:
         >>> space = {"__name__": "__main__", "RATE": 2}
         >>> exec("def build(): return RATE", space)
-        >>> found = trace(space, {"RATE", "build"})
-        >>> sorted(found.fingerprint().parts), found.details(["RATE"])["RATE"].shown
+        >>> tracer = trace(space, {"RATE", "build"})
+        >>> sorted(tracer.fingerprint().parts), tracer.details(["RATE"])["RATE"].shown
         (['RATE', 'build()'], '2')
     """
     tracer = Tracer(frozenset(names))
@@ -80,11 +80,11 @@ class Tracer(CodeTracer):
         self.doubts: dict[str, str] = {}
         self.code: dict[str, bytes] = {}
         self._values: dict[str, Any] = {}
-        self._around = ""  # the named value that is followed now
+        self._owner = ""  # the named value that is followed now
         self._objects = 0
 
     def fingerprint(self) -> Fingerprint:
-        """What was found."""
+        """The fingerprint of what was followed."""
         parts = {label: digest for label, digest in self.parts.items() if not label.startswith("library ")}
         return Fingerprint(parts, self.code, self.doubts)
 
@@ -104,7 +104,7 @@ class Tracer(CodeTracer):
 
     def doubt(self, why: str) -> None:
         """Note that what is followed now cannot be compared."""
-        self.doubts.setdefault(self._around, why)
+        self.doubts.setdefault(self._owner, why)
 
     # names
 
@@ -119,12 +119,12 @@ class Tracer(CodeTracer):
 
     def named(self, value: Any, name: str) -> str:
         """A value with a name of its own: what differs is told by that name."""
-        around, self._around = self._around, self._around or name
+        outer, self._owner = self._owner, self._owner or name
         try:
             reference = self.reference(value, name)
             if reference:
                 return reference
-            self._around = name
+            self._owner = name
             label, number = name, 2
             digest = self.value(value, name)
             while self.parts.get(label, digest) != digest:
@@ -133,14 +133,14 @@ class Tracer(CodeTracer):
             self._values[label] = value
             return label
         finally:
-            self._around = around
+            self._owner = outer
 
     def function(self, fn: types.FunctionType, label: str) -> str:
-        around, self._around = self._around, fn.__name__
+        outer, self._owner = self._owner, fn.__name__
         try:
             label = super().function(fn, f"{fn.__qualname__.replace('<locals>.', '')}()")
         finally:
-            self._around = around
+            self._owner = outer
         facts = code_facts(fn.__code__)
         self.code[label] = facts.digest
         if is_authored(fn.__globals__.get("__name__", "__main__")):
@@ -193,7 +193,7 @@ class Tracer(CodeTracer):
         return title + content
 
     def _reduced(self, value: Any, kind: type, name: str) -> bytes:
-        """What `__reduce_ex__` takes an object of a library apart into; of what a library itself holds, its name."""
+        """The parts that `__reduce_ex__` gives of a library's object; of one that the library itself holds, its name."""
         if reference := data.name_in_library(value, kind):
             return reference.encode()
         try:
@@ -203,11 +203,11 @@ class Tracer(CodeTracer):
             return b""
         if isinstance(reduced, str):
             return reduced.encode()
-        made, given, *more = reduced
+        maker, arguments, *more = reduced
         state = more[0] if more else None
         if isinstance(state, dict):
             state = {key: part for key, part in state.items() if not data.is_remembered(kind, key)}
-        pieces: list[Any] = [made, *given, state]
+        pieces: list[Any] = [maker, *arguments, state]
         pieces += [list(items) for items in more[1:3] if items is not None]
         texts, self.texts = self.texts, QueryTexts()  # what a library keeps are no queries
         try:
@@ -252,11 +252,11 @@ class Tracer(CodeTracer):
         return self._items(pieces, tuple, name) + (data.of_library(value, base) or b"")
 
     def _inner(self, value: Any) -> dict[str, tuple[bytes, str]]:
-        found = {}
+        inner = {}
         for key, part in data.parts_of(value):
             with suppress(Exception):
-                found[key] = (Tracer(self.names).value(part, key), show(part))
-        return found
+                inner[key] = (Tracer(self.names).value(part, key), show(part))
+        return inner
 
 
 def show(value: Any) -> str:

@@ -33,7 +33,7 @@ def keep(home: LocalWorkspace, name: str, verdict: Verdict) -> None:
     home.ledger().set_setting(_KEY.format(name), json.dumps(verdict.as_dict()))
 
 
-def kept(home: LocalWorkspace, name: str) -> Verdict | None:
+def last_verdict(home: LocalWorkspace, name: str) -> Verdict | None:
     """The last verdict on the notebook of this name.
 
     Raises:
@@ -58,7 +58,7 @@ def compared(home: LocalWorkspace, path: Path, data: bytes | None = None) -> Com
     """
     if path.suffix != ".ipynb" or (data is None and not os.path.isfile(path)):
         return None
-    verdict = kept(home, path.stem)
+    verdict = last_verdict(home, path.stem)
     if verdict is None:
         return Compared()
     from data_engine.proof.verdict import cells_in
@@ -77,8 +77,8 @@ def compared_in(home: LocalWorkspace, contents: Mapping[str, bytes], names: Iter
     """
     files = {name: f"{name}.ipynb" for name in names}
     folder = home.layout.flow_modules_dir
-    found = {name: compared(home, folder / file, contents[file]) for name, file in files.items() if file in contents}
-    return {name: one for name, one in found.items() if one is not None}
+    answers = {name: compared(home, folder / file, contents[file]) for name, file in files.items() if file in contents}
+    return {name: answer for name, answer in answers.items() if answer is not None}
 
 
 def unsettled(home: LocalWorkspace, path: Path, warnings: Iterable[CompileWarning]) -> tuple[CompileWarning, ...]:
@@ -87,11 +87,11 @@ def unsettled(home: LocalWorkspace, path: Path, warnings: Iterable[CompileWarnin
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    verdict, last = kept(home, path.stem), compared(home, path)
+    verdict, last = last_verdict(home, path.stem), compared(home, path)
     if verdict is None or last is None or last.changed or last.differences:
         return tuple(warnings)
     doubted = " ".join(verdict.doubts)
-    return tuple(one for one in warnings if not one.may_change or f"`{one.may_change}`" in doubted)
+    return tuple(warning for warning in warnings if not warning.may_change or f"`{warning.may_change}`" in doubted)
 
 
 def unsettled_texts(home: LocalWorkspace, path: Path, texts: Collection[str]) -> tuple[str, ...]:
@@ -103,8 +103,8 @@ def unsettled_texts(home: LocalWorkspace, path: Path, texts: Collection[str]) ->
     settled: set[str] = set()
     if texts and path.suffix == ".ipynb":
         with suppress(OSError, FlowValidationError):
-            told = load_artifact(path, content_of(path), cache_dir=home.modules().cache_dir).compiled.warnings
-            settled = {*map(str, told)} - {*map(str, unsettled(home, path, told))}
+            warnings = load_artifact(path, content_of(path), cache_dir=home.modules().cache_dir).compiled.warnings
+            settled = {*map(str, warnings)} - {*map(str, unsettled(home, path, warnings))}
     return tuple(text for text in texts if text not in settled)
 
 

@@ -62,7 +62,7 @@ def compare_kernel(home: LocalWorkspace, path: Path, namespace: Mapping[str, Any
         raise
     if not verdict.is_same:
         behind = LeftOutCells(path, data, namespace)
-        named = (replace(one, cells=behind.behind(re.split(r"[.\[]", one.name)[0])) for one in verdict.differences)
+        named = (replace(diff, cells=behind.behind(re.split(r"[.\[]", diff.name)[0])) for diff in verdict.differences)
         verdict = replace(verdict, differences=tuple(named))
     compared_values[path.stem] = SliceValues.of(verdict, path, data, namespace)
     keep(home, path.stem, verdict)
@@ -81,13 +81,13 @@ class SliceValues:
 
     @classmethod
     def of(cls, verdict: Verdict, path: Path, data: bytes, namespace: Mapping[str, Any]) -> Self:
-        """Those that were the same; not what is named by code, for whose digests more counts than its content."""
+        """The values that were the same, but for those named by code, for whose digests more counts than their content."""
         artifact = load_artifact(path, data, cache_dir=None)
-        told = " ".join((*(one.name for one in verdict.differences), *verdict.varying, *verdict.doubts))
-        names = (names_of(artifact) & namespace.keys()) - set(_WORD.findall(told))
+        text = " ".join((*(difference.name for difference in verdict.differences), *verdict.varying, *verdict.doubts))
+        names = (names_of(artifact) & namespace.keys()) - set(_WORD.findall(text))
         digests = {name: digest for name in names if (digest := _plain_digest(namespace[name], name)) is not None}
         shown = {name: show(namespace[name]) for name in digests}
-        return cls(tuple(one.text for one in artifact.compiled.chunks), namespace, digests, shown)
+        return cls(tuple(chunk.text for chunk in artifact.compiled.chunks), namespace, digests, shown)
 
     def what_differs(self, slice_texts: tuple[str, ...], parts: Mapping[str, bytes]) -> str:
         """As `ComparedValues`."""
@@ -95,12 +95,12 @@ class SliceValues:
             return ""
         moved = [name for name, digest in self.digests.items() if parts.get(f"constant {name}", digest) != digest]
         values = {name: self.namespace[name] for name in sorted(moved) if name in self.namespace}
-        told = [
+        sentences = [
             str(ValueDifference(name, show(value), self.shown[name]))
             for name, value in values.items()
             if _plain_digest(value, name) == parts[f"constant {name}"]  # else it is a helper's of the same name
         ]
-        return first_few(told, _MOST_IN_A_CAPTION, "; ")
+        return first_few(sentences, _MOST_IN_A_CAPTION, "; ")
 
 
 def _plain_digest(value: Any, name: str) -> bytes | None:
@@ -138,7 +138,7 @@ def compare_own(root: str, path: str) -> None:
 
 
 def require_as_in_kernel(home: LocalWorkspace, path: Path, *, may_differ: bool) -> None:
-    """Compare where this process is the notebook's kernel, and return unless something differs that may not.
+    """Compare where this process is the notebook's kernel, and refuse what differs unless it may.
 
     Raises:
         NotAsInKernelError: it does.
@@ -161,13 +161,13 @@ class LeftOutCells:
         self._artifact = load_artifact(path, data, cache_dir=None)
         self._namespace = namespace
         cells = self._artifact.compiled.cells
-        parts_left = {cell.number for cell in cells if not all(one.taken for one in cell.statements)}
+        parts_left = {cell.number for cell in cells if not all(statement.taken for statement in cell.statements)}
         self._left = {
             cell.text.strip(): cell.number for cell in read_cells(data, path=path) if cell.number in parts_left
         }
 
     def behind(self, name: str) -> tuple[int, ...]:
-        """Those that this kernel ran for what the name stands for to be as it is."""
+        """The left-out cells that made the value of the name in this kernel."""
         texts = CHANGES.cells_behind(name, self._namespace, names_of(self._artifact), self._left)
         return tuple(sorted({self._left[text] for text in texts}))
 
@@ -207,8 +207,8 @@ def run_and_compare(home: LocalWorkspace, path: Path) -> Verdict:
         raise _does_not_run(path, f"{error.ename}: {error.evalue}") from error
     except (nbclient.exceptions.CellTimeoutError, nbclient.exceptions.DeadKernelError) as error:
         raise _does_not_run(path, str(error)) from error
-    told = "".join(output.get("text", "") for output in notebook.cells[-1].outputs)
-    return Verdict.read(json.loads(told.partition(_MARK)[2].partition("\n")[0]))
+    text = "".join(output.get("text", "") for output in notebook.cells[-1].outputs)
+    return Verdict.read(json.loads(text.partition(_MARK)[2].partition("\n")[0]))
 
 
 def compare_in_kernel(root: str, path: str, namespace: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from data_engine.notebook.read import read_cells
 from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint
 from data_engine.record import Record, frozen
 
-_MOST_TOLD = 5
+_MOST_SENTENCES = 5
 _NO_DETAIL = Detail()
 
 
@@ -26,7 +26,7 @@ class ValueDifference(Record):
     cells: tuple[int, ...] = ()
 
     def __str__(self) -> str:
-        """What differs, in one sentence.
+        """The difference in one sentence.
 
         Example:
             >>> print(ValueDifference("RATES", "{'EUR': 1.1}", "{'EUR': 1.0}", (7,)))
@@ -68,7 +68,7 @@ class Verdict(Record):
         return not self.differences
 
     def compared(self, cells: Sequence[str]) -> Compared:
-        """What is told of it where the notebook has these cells now; of a cell that was added or removed, those behind it changed.
+        """The verdict on the notebook with these cells now; where a cell was added or removed, those behind it changed.
 
         Example:
             >>> verdict = Verdict("2026-01-05T09:32:00+00:00", cells_of(["a = 1", "b = 2"]))
@@ -80,21 +80,21 @@ class Verdict(Record):
         before = set(self.cells)
         changed = [number for number, digest in enumerate(cells, start=1) if digest not in before]
         if not changed and tuple(cells) != self.cells:
-            same = (one == other for one, other in zip(cells, self.cells, strict=False))
+            same = (own == other for own, other in zip(cells, self.cells, strict=False))
             changed = [next((n for n, is_same in enumerate(same, start=1) if not is_same), len(self.cells))]
         return Compared(self.at_utc, () if changed else tuple(self.sentences()), tuple(changed))
 
     def sentences(self) -> list[str]:
-        """What differs, in sentences, of many the first ones."""
-        first = [str(one) for one in self.differences[:_MOST_TOLD]]
+        """The differences in sentences, the first of many."""
+        first = [str(difference) for difference in self.differences[:_MOST_SENTENCES]]
         more = len(self.differences) - len(first)
         return [*first, f"and {more} more"] if more else first
 
     def notes(self, before: Verdict | None = None) -> list[str]:
-        """What is told once, and asked of nobody: but for what the verdict `before` told."""
-        told = () if before is None else (*before.varying, *before.doubts)
-        varying = ", ".join(f"`{name}`" for name in self.varying if name not in told)
-        doubts = [f"not compared: {doubt}" for doubt in self.doubts if doubt not in told]
+        """The notes to tell once, without those of the verdict `before`."""
+        earlier = () if before is None else (*before.varying, *before.doubts)
+        varying = ", ".join(f"`{name}`" for name in self.varying if name not in earlier)
+        doubts = [f"not compared: {doubt}" for doubt in self.doubts if doubt not in earlier]
         return [f"{varying}: made anew each time", *doubts] if varying else doubts
 
 
@@ -104,7 +104,7 @@ def cells_of(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def cells_in(path: Path, data: bytes) -> tuple[str, ...]:
-    """The same of all code cells of the notebook at `path`, whose content is `data`.
+    """The digests of all code cells of the notebook at `path`, whose content is `data`.
 
     Raises:
         FlowValidationError: it cannot be read.
@@ -125,37 +125,37 @@ def differing(kernel: Fingerprint, production: Fingerprint) -> list[str]:
 
 
 def doubts_of(kernel: Fingerprint, production: Fingerprint, again: Fingerprint) -> list[str]:
-    """What cannot be compared, and the seeded streams of random numbers that the kernel has drawn from since."""
-    found = [f"`{name.removesuffix('()')}`, {why}" for name, why in {**production.doubts, **kernel.doubts}.items()]
+    """The values that cannot be compared, and the seeded streams of random numbers that the kernel has drawn from since."""
+    doubts = [f"`{name.removesuffix('()')}`, {why}" for name, why in {**production.doubts, **kernel.doubts}.items()]
     for label, state in production.parts.items():
         if label.startswith(STREAM) and again.parts.get(label) == state != kernel.parts.get(label):
-            found.append(f"`{label.removeprefix(STREAM)}`, the kernel has drawn from it since its seed")
-    return found
+            doubts.append(f"`{label.removeprefix(STREAM)}`, the kernel has drawn from it since its seed")
+    return doubts
 
 
 def differences_of(
     labels: Collection[str],
     kernel: Fingerprint,
-    here: Mapping[str, Detail],
-    there: Mapping[str, Detail],
+    kernel_values: Mapping[str, Detail],
+    slice_values: Mapping[str, Detail],
 ) -> list[ValueDifference]:
-    """What differs, by name, key, column or attribute, as people read it."""
-    found = []
+    """The differences by name, key, column or attribute, as people read them."""
+    differences = []
     for label in labels:
         name = label.partition("#")[0]
-        one, other = here.get(label, _NO_DETAIL), there.get(label, _NO_DETAIL)
+        detail, other = kernel_values.get(label, _NO_DETAIL), slice_values.get(label, _NO_DETAIL)
         if label not in kernel.parts:
-            found.append(ValueDifference(name.removesuffix("()"), _ABSENT, other.shown))
+            differences.append(ValueDifference(name.removesuffix("()"), _ABSENT, other.shown))
             continue
-        if label in kernel.code or not (one.shown or other.shown):
-            found.append(ValueDifference(name.removesuffix("()"), _OTHER_CODE, ""))
+        if label in kernel.code or not (detail.shown or other.shown):
+            differences.append(ValueDifference(name.removesuffix("()"), _OTHER_CODE, ""))
             continue
-        keys = [key for key in {**other.inner, **one.inner} if one.inner.get(key) != other.inner.get(key)]
-        if len(keys) == 1 or (keys and one.shown == other.shown):
+        keys = [key for key in {**other.inner, **detail.inner} if detail.inner.get(key) != other.inner.get(key)]
+        if len(keys) == 1 or (keys and detail.shown == other.shown):
             key = keys[0]
             name += key
-            one_shown = one.inner[key][1] if key in one.inner else "missing"
-            found.append(ValueDifference(name, one_shown, other.inner[key][1] if key in other.inner else "missing"))
+            shown = detail.inner[key][1] if key in detail.inner else "missing"
+            differences.append(ValueDifference(name, shown, other.inner[key][1] if key in other.inner else "missing"))
         else:
-            found.append(ValueDifference(name, one.shown or "missing", other.shown or "missing"))
-    return list(dict.fromkeys(found))
+            differences.append(ValueDifference(name, detail.shown or "missing", other.shown or "missing"))
+    return list(dict.fromkeys(differences))

@@ -1,4 +1,4 @@
-"""The runs of one workspace: what waits is handed to an executor, and how it ended is told. Everything on the loop's thread."""
+"""Hand the waiting runs of one workspace to an executor, and record how they end. Everything on the loop's thread."""
 
 from __future__ import annotations
 
@@ -64,8 +64,7 @@ _TROUBLE_PAUSE_S = 1.0
 
 @frozen
 class ReadyFlow:
-    """A flow that can run: as planning knows it, the folder of the deployed set its module is in (None: as authored), and
-    the deployment that says so."""
+    """A flow that can run, the folder of its deployed set (None: as authored), and the deployment that chose it."""
 
     flow: Flow
     content: Path | None = None
@@ -73,7 +72,7 @@ class ReadyFlow:
 
 
 class Surroundings(Protocol):
-    """What decides, around a scheduler, whether and what it may run: the daemon, or a `run` in the caller's process."""
+    """The host of a scheduler, which decides what may run: the daemon, or a `run` in the caller's process."""
 
     def may_begin(self) -> bool:
         """Whether new runs may begin now."""
@@ -85,17 +84,17 @@ class Surroundings(Protocol):
         """The flows that can run, by name."""
 
     def tell(self) -> None:
-        """Something changed that people see."""
+        """Note that something changed that people see."""
 
 
 class Backfills:
-    """Who feeds the works of backfills, one after the other, and is told what became of them; this one has none."""
+    """Feeds the works of backfills, one after the other, and hears how they end; this default has none."""
 
     def ended(self, flow: str, event: RunFinished) -> None:
-        """A run of the flow has ended, and that is recorded; it may be one of a backfill."""
+        """Note the recorded end of a run of the flow, which may be one of a backfill."""
 
     def dropped(self, work: Work) -> None:
-        """A work of a backfill waits no more, and has no run."""
+        """Note that a work of a backfill waits no more, and has no run."""
 
     def wants(self, work: Work) -> bool:
         """Whether a work of a backfill that was handed out and not begun shall wait again."""
@@ -103,14 +102,14 @@ class Backfills:
 
 
 class Alerts:
-    """Who hears of runs to tell people of their troubles; this one tells nobody."""
+    """Hears what happens in runs, to alert people; this default alerts nobody."""
 
     def heard(self, flow: str, events: Sequence[Event]) -> None:
-        """Something happened in runs of the flow, and is recorded."""
+        """Take recorded events of the flow's runs."""
 
 
 class Dispatcher(Generic[_E]):
-    """What waits, what runs, and the executor it runs in, which `make_executor` builds around this.
+    """Holds what waits and what runs, and the executor, which `make_executor` builds around this.
 
     Without a `home` nothing is recorded, and no other process has a group to wait for. `loop` keeps the time.
     """
@@ -140,14 +139,14 @@ class Dispatcher(Generic[_E]):
     # -- asked from around ---------------------------------------------------------------------------------------
 
     def add(self, works: Sequence[Work]) -> None:
-        """Let this wait for its turn, and hand out what can run; what a person asked for goes before all that is due."""
+        """Queue works, and hand out what can run; what a person asked for goes before all that is due."""
         for work in works:
             self._queue.add(work)
         self.dispatch()
         self.let_first_go_first()
 
     def drop(self, flow: str | None = None, *, only: Callable[[Work], bool] = lambda work: True) -> list[Work]:
-        """Let nothing (of `flow`, and for which `only` holds) wait any more; what was dropped."""
+        """Drop the waiting works (of `flow`, and for which `only` holds); gives them."""
         dropped = self._queue.drop(flow, only=only)
         for group in {work.group for work in dropped} - self._queue.asked_groups():
             if group in self._locks and not self._locks[group].is_held:
@@ -161,11 +160,11 @@ class Dispatcher(Generic[_E]):
 
     @property
     def are_under_way(self) -> bool:
-        """Whether the executor has any."""
+        """Whether the executor has any job."""
         return bool(self._jobs)
 
     def handed_out(self) -> list[Work]:
-        """What the executor has."""
+        """The works that the executor has."""
         return [work for job in self._jobs.values() for work in job.works]
 
     def sets_in_use(self) -> set[str]:
@@ -203,28 +202,28 @@ class Dispatcher(Generic[_E]):
         return WaitingForOwnRun() if any(run.flow == flow for run in self.active.values()) else None
 
     def waiting(self, others: Sequence[ActiveRun]) -> list[WaitingRuns]:
-        """What waits of each flow, what was handed to a worker ahead of its turn too, and why; `others` are runs of other processes."""
+        """The waiting runs of each flow, with those that a worker was handed ahead, and why; `others` are runs of other processes."""
         ahead: dict[str, list[Work]] = {}
         for job in self._jobs.values():
             if works := job.not_begun():
                 ahead.setdefault(works[0].flow, []).extend(works)
         counts = self._queue.counts()
-        found = []
+        runs = []
         for flow in sorted({*ahead, *counts}):
             works = ahead.get(flow, [])
             is_running = any(run.flow == flow for run in self.active.values())
             why = self.why_waiting(flow, others) or (WaitingForOwnRun() if works and is_running else None)
             queued = self._queue.next_of(flow, MOST_NAMED)
-            found.append(waiting_runs([*works, *queued], len(works) + counts.get(flow, 0), why))
-        return found
+            runs.append(waiting_runs([*works, *queued], len(works) + counts.get(flow, 0), why))
+        return runs
 
     def ids_waiting(self) -> list[str]:
-        """The ids that the runs will have that wait, or that a worker was handed and has not begun."""
+        """The ids of the runs that wait, or that a worker was handed and has not begun."""
         ahead = [work for job in self._jobs.values() for work in job.not_begun()]
         return [work.item.run_id for work in (*ahead, *self._queue.waiting())]
 
     def stop_waiting(self, run_id: str, why: Cause) -> bool:
-        """Let one run that waits for its turn not begin; it is recorded as stopped, and its file held. Whether it waited.
+        """Stop one waiting run: it is recorded as stopped, and its file held. Whether it waited.
 
         Raises:
             LedgerError: that cannot be recorded now; it waits as before.
@@ -241,7 +240,7 @@ class Dispatcher(Generic[_E]):
         return False
 
     def note_stop(self, run_id: str) -> None:
-        """The run was asked to end: it is shown so from now on."""
+        """Show the run as stopping from now on."""
         if (run := self.active.get(run_id)) is not None:
             run.is_stopping = True
             self._around.tell()
@@ -256,7 +255,7 @@ class Dispatcher(Generic[_E]):
         }
 
     def why_none_began(self, run_ids: Collection[str]) -> Reason | None:
-        """Whom these runs, asked for by hand, wait for; None when one of them runs or is about to."""
+        """The reason why these runs, asked for by hand, wait; None when one of them runs or is about to."""
         work = next((work for work in self._queue.waiting() if work.item.run_id in run_ids), None)
         if work is None or any(run_id in self.active for run_id in run_ids):
             return None
@@ -311,7 +310,7 @@ class Dispatcher(Generic[_E]):
             self._rest(error)
             return
         flows = self._around.ready_flows()
-        limits = {name: PlannedFlow.of(one.flow).trigger.max_parallel for name, one in flows.items()}
+        limits = {name: PlannedFlow.of(ready.flow).trigger.max_parallel for name, ready in flows.items()}
         for job in self._queue.take(free=self.executor.free(), max_parallel=limits, may_start=self._may_start):
             self._hand_out(job, flows.get(job.works[0].flow))
 
@@ -357,7 +356,7 @@ class Dispatcher(Generic[_E]):
         return False
 
     def _judged_anew(self, group: str) -> bool:
-        """Whether work of the group was due by what another process has done meanwhile; it waits no more.
+        """Drop work of the group that another process may have done meanwhile; whether there was any.
 
         Raises:
             LedgerError: the history cannot be read.
@@ -413,7 +412,7 @@ class Dispatcher(Generic[_E]):
     # -- trouble ---------------------------------------------------------------------------------------------------
 
     def say_trouble(self, trouble: FlowValidationError) -> None:
-        """What happens cannot be stored just now; it is kept and tried again."""
+        """Note that events cannot be stored now; they are kept and tried again."""
         if self.trouble is None or self.trouble.what != trouble.what:
             log.error("what waits and what happens is kept and tried again: %s", trouble)
         self.trouble = trouble
@@ -464,7 +463,7 @@ class Dispatcher(Generic[_E]):
                 self._end_trouble()
 
     def on_events(self, job: Job, events: Sequence[Event]) -> None:
-        """Hear what has happened in a job's runs, after it was recorded."""
+        """Take recorded events of a job's runs."""
         running = self._jobs.get(job.job_id)
         for event in events:
             if isinstance(event, RunStarted):
@@ -485,7 +484,7 @@ class Dispatcher(Generic[_E]):
         self._around.tell()
 
     def on_done(self, job: Job, end: JobEnd) -> None:
-        """Hear that a job has ended: what has no run waits again or is recorded as failed, and the next is handed out."""
+        """End a job: a work without a run waits again or is recorded as failed, and the next is handed out."""
         running = self._jobs.pop(job.job_id)
         flow = running.works[0].flow
         self._triggers.job_ended(flow, [work.item.run_id for work in running.works])
@@ -533,14 +532,14 @@ class Dispatcher(Generic[_E]):
             self._queue.add(work, again=True)
 
     def _drop_stopped(self, work: Work, why: Cause) -> None:
-        """What was asked for by hand will not run; what is due by itself is judged anew when the flow may run again."""
+        """Record a work asked for by hand as stopped; what is due by itself is judged anew when the flow may run again."""
         if came_by_itself(work):
             self._triggers.take_back(work)
         else:
             self._never_run(work, why)
 
     def _never_run(self, work: Work, why: Cause) -> None:
-        """What somebody asked for by hand will not run: that is its run. A backfill goes on with it another time."""
+        """Record a work asked for by hand as stopped: it never runs. A backfill goes on with it another time."""
         if work.turn is Turn.BACKFILL:
             self.backfills.dropped(work)
         elif not came_by_itself(work):
@@ -599,31 +598,31 @@ class HandedOut:
     """Why what it has not begun is not to run any more."""
 
     def not_begun(self) -> list[Work]:
-        """What of it has no run yet."""
+        """Its works that have no run yet."""
         return [work for work in self.works if work.item.run_id not in self.began]
 
 
 def waiting_runs(works: Sequence[Work], count: int, why: Reason | None) -> WaitingRuns:
-    """What is told of runs of one flow that wait: `count` of them, of which `works` are the first."""
+    """The summary of `count` waiting runs of one flow, of which `works` are the first."""
     first = works[0]
     runs = tuple(NextRun(work.item.run_id, work.item.source.text) for work in works[:MOST_NAMED])
     return WaitingRuns(first.flow, first.group, count, first.item.source.text, why, runs)
 
 
 def never_begun(work: Work, status: str, text: str, why: Cause, now_s: float) -> tuple[Event, ...]:
-    """The run of a work that never begins: it ends as it is begun, for this reason."""
+    """The events of a run that ends as it begins, for this reason."""
     item: Item = work.item
-    seen = () if item.due is None else item.due.seen
+    sources = () if item.due is None else item.due.seen
     about = about_work(work, None)._replace(params=params_text(item.params))
     return (
-        RunStarted(item.run_id, work.flow, work.group, item.source.text, now_s, item.source.key, seen, about),
+        RunStarted(item.run_id, work.flow, work.group, item.source.text, now_s, item.source.key, sources, about),
         LogLine(item.run_id, work.flow, None, "ERROR", text, now_s),
-        RunFinished(item.run_id, status, now_s, 0.0, text, why, seen),
+        RunFinished(item.run_id, status, now_s, 0.0, text, why, sources),
     )
 
 
 def about_work(work: Work, deployment: Deployment | None) -> RunAbout:
-    """What is known of the run of this work before it begins; `deployment` says which code it runs."""
+    """Who began the run of this work, and why; `deployment` says which code it runs."""
     about: RunAbout | None = work.item.about
     if about is None:
         why = None if work.item.due is None else work.item.due.why
@@ -653,7 +652,7 @@ def why_begun(why: WhyDue) -> tuple[str, str | None]:
 
 
 class Scheduler(Generic[_E]):
-    """What is due in one workspace (None: of flows that belong to none), and its runs in the executor that is made for it.
+    """Finds what is due in one workspace (None: of flows that belong to none), and runs it in an executor of its own.
 
     `say` gets what people should know of a flow, a name and a line.
     """
@@ -681,7 +680,7 @@ class Scheduler(Generic[_E]):
         self.dispatcher: Dispatcher[_E] = Dispatcher(home, make_executor, around, self.triggers, loop=loop)
 
     def beat(self) -> None:
-        """Called every few seconds: notice what other processes have written, and that trouble is over.
+        """Notice what other processes have written, and that trouble is over; called every few seconds.
 
         Raises:
             LedgerError: the history cannot be read or written.

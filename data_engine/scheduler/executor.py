@@ -1,4 +1,4 @@
-"""What runs handed-out work: the interface, and the values that go in and come back.
+"""The interface of what runs handed-out work, and the values that go in and come back.
 
 There are two: the daemon's pool of worker processes (`daemon.worker_pool`), and the caller's own process
 (`scheduler.foreground`). Each is built around the dispatcher's callbacks: `on_events(job, events)` gets what happens in a
@@ -58,7 +58,7 @@ class Job:
     abouts: tuple[RunAbout, ...] = ()
 
     def about(self, number: int) -> RunAbout | None:
-        """Of the source with this number."""
+        """Who began the run of the source with this number, and why."""
         return self.abouts[number] if self.abouts else None
 
 

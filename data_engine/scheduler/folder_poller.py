@@ -1,4 +1,4 @@
-"""Polling the folder of one flow: scan, compare, and hand over what is due; told how the runs ended.
+"""Poll the folder of one flow: scan, compare, hand over what is due, and hear how its runs end.
 
 It knows nothing of how runs are made. One thread calls `poll`; `note`, `give_back`, `hint`, `reload` and `free` may be
 called from any, and take effect at the next poll.
@@ -75,7 +75,7 @@ _RARER = 1.5
 
 
 class FolderPoller:
-    """What of a poll flow's source is due.
+    """Finds the due files of a poll flow's source.
 
     `read` gives what earlier runs left, and is asked again after `reload()`; `rules` the workspace's settings. `events` wakes it
     between scans; `wake` is called when there is something to look at. `under_way` are the ids of the flow's runs that were
@@ -130,7 +130,7 @@ class FolderPoller:
     # -- any thread ------------------------------------------------------------------------------------------------
 
     def note(self, *events: Event) -> None:
-        """What happens in runs of this flow; there is something to look at when one has ended."""
+        """Take events of this flow's runs; when a run has ended there is something to look at."""
         noted = [event for event in events if isinstance(event, (RunStarted, StepFinished, RunFinished))]
         self._under_way.update(event.run_id for event in noted if isinstance(event, RunStarted))
         if noted:
@@ -141,24 +141,24 @@ class FolderPoller:
             self.wake()
 
     def give_back(self, due: Due) -> None:
-        """What was due is not run: it has changed, or cannot be run now; it will be judged again."""
+        """Take back what was due and is not run: it will be judged again."""
         self._post(partial(self._reopen, due))
 
     def hint(self, path: str) -> None:
-        """Something may have happened at this path."""
+        """Look at this path at the next poll."""
         self._scans.hint(path)
         self.wake()
 
     def reload(self) -> None:
-        """Others have written what `read` gives: judge everything anew."""
+        """Read again, and judge everything anew: others have written."""
         self._post(self._remember, self._judge_all_again)
 
     def expect_new_code(self) -> None:
-        """What the flow's code writes is not known any more: it was edited."""
+        """Forget where the flow's code writes: it was edited."""
         self._outputs.expect_new_code()
 
     def use_rules(self, rules: Rules) -> None:
-        """The workspace's settings were edited: judge everything by them from now on."""
+        """Judge everything by these settings of the workspace from now on."""
         self._post(partial(self._memory.use_rules, rules), self._judge_all_again)
 
     def free(self, keys: frozenset[SourceKey] | None = None) -> None:
@@ -178,8 +178,8 @@ class FolderPoller:
     @property
     def retries_to_come(self) -> list[tuple[str, RetryLater]]:
         """The files that `[retry]` tries again later, each with when and why, as they were last judged; the soonest first."""
-        found = [(str(self._scanner.path(key.path)), why) for key, why in list(self._paused.items())]
-        return sorted(found, key=lambda one: one[1].at_utc)
+        retries = [(str(self._scanner.path(key.path)), why) for key, why in list(self._paused.items())]
+        return sorted(retries, key=lambda retry: retry[1].at_utc)
 
     # -- the one thread --------------------------------------------------------------------------------------------
 
@@ -214,7 +214,7 @@ class FolderPoller:
 
     @property
     def troubles(self) -> dict[str, str]:
-        """What of the folder could not be read, and why."""
+        """The subfolders that could not be read, and why."""
         return self._scans.troubles
 
     @property
@@ -239,7 +239,7 @@ class FolderPoller:
 
     @property
     def slow_looks(self) -> Looks | None:
-        """The same where that is much rarer than every `interval`: looks take so long, or file events make them needless."""
+        """The looks where they are much rarer than every `interval`: looks take so long, or file events make them needless."""
         return self.looks if self.cadence_s > max(_RARER * self._trigger.interval_seconds, 1.0) else None
 
     def verdicts(self, path: str | None = None) -> Iterator[Verdict]:
@@ -253,8 +253,8 @@ class FolderPoller:
         now_s = self._clock()
         if path:
             signature, key = self._scanner.signature(path), self._names.key(path)
-            named = self._scanner.files() if signature is None else [(path, signature)]
-            yield from (self._verdict(name, one, now_s) for name, one in named if self._names.key(name) == key)
+            files = self._scanner.files() if signature is None else [(path, signature)]
+            yield from (self._verdict(*file, now_s) for file in files if self._names.key(file[0]) == key)
             return
         verdicts = [self._verdict(name, signature, now_s) for name, signature in self._scanner.files()]
         yield from verdicts
@@ -270,23 +270,23 @@ class FolderPoller:
                 yield key.path, NotDue(key, self.unreachable)
             return
         now_s = self._clock()
-        there = set()
+        keys = set()
         for name, signature in self._scanner.files():
             key = self._names.key(name)
-            there.add(key)
+            keys.add(key)
             is_good = self._memory.states.is_good(key, signature) and key not in self._handed and name not in self._open
             yield name, None if is_good else self._verdict(name, signature, now_s)
         for key in self._memory.under(self._names.root_as_authored):
-            if key not in there:
+            if key not in keys:
                 yield key.path, NotDue(key, self.why_not_there(key.path))
 
-    def known(self, name: str) -> SourceState | None:
-        """What is known of the file at this path inside the root from earlier runs."""
+    def state(self, name: str) -> SourceState | None:
+        """The state that earlier runs left of the file at this path inside the root."""
         return self._memory.states.get(self._names.key(name))
 
     def why_not_there(self, path: str) -> NotThere:
-        """What is known of the file at `path` inside the root, of which there is no verdict."""
-        return why_not_there(self.known(path), path, (name for name, _ in self._scanner.files()))
+        """The reason why the file at `path` inside the root has no verdict."""
+        return why_not_there(self.state(path), path, (name for name, _ in self._scanner.files()))
 
     def close(self) -> None:
         """Listen to events no longer."""
@@ -294,19 +294,19 @@ class FolderPoller:
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
-    def _take(self, found: Scan) -> None:
+    def _take(self, scan: Scan) -> None:
         now_s = self._clock()
-        for name in found.gone:
+        for name in scan.gone:
             self._open.pop(name, None)
             self._note_why(self._names.key(name), None)
-        for name, signature in found.seen.items():
+        for name, signature in scan.seen.items():
             key = self._names.key(name)
             if self._memory.states.is_good(key, signature):
                 self._open.pop(name, None)
                 self._note_why(key, None)
                 continue
-            known = self._open.get(name)
-            if (known is None or known.signature[:2] != signature[:2]) and not self._is_handed(name):
+            file = self._open.get(name)
+            if (file is None or file.signature[:2] != signature[:2]) and not self._is_handed(name):
                 self._open[name] = SeenFile(signature, now_s, now_s)
 
     def _is_handed(self, name: str) -> bool:
@@ -427,7 +427,7 @@ class FolderPoller:
             self._open[name] = SeenFile(now, self._clock(), self._clock())
 
     def _lose(self, name: str) -> None:
-        """It cannot be read. The next scan that sees it takes it for new, and may come soon."""
+        """Forget a file that cannot be read: the next scan that sees it takes it for new, and may come soon."""
         self._open.pop(name, None)
         self._note_why(self._names.key(name), None)
         self._scanner.forget(name)
@@ -457,20 +457,20 @@ class FolderPoller:
         elif isinstance(event, RunFinished):
             if event.status == "success":
                 self._outputs.run_went_well()
-            for seen in event.seen:
-                self._record_end(seen, event)
-            for key in {seen.key for seen in event.seen} & self._handed.keys():
+            for source in event.seen:
+                self._record_end(source, event)
+            for key in {source.key for source in event.seen} & self._handed.keys():
                 self._reopen(self._handed[key])
             batch = self._handed.get(self.planned.key(""))
             if batch is not None and self._is_batch:
                 self._reopen(batch)
 
-    def _record_end(self, seen: SeenSource, end: RunFinished) -> None:
-        state = self._memory.record(seen, end)
+    def _record_end(self, source: SeenSource, end: RunFinished) -> None:
+        state, key = self._memory.record(source, end), source.key
         # What was handed over is judged anew; what somebody ran by hand is not.
-        is_here = seen.key == self._names.key(seen.key.path) and self._scanner.signature(seen.key.path) is not None
-        (self._held.add if is_here and holds(state) else self._held.discard)(seen.key)
-        self._paused.pop(seen.key, None)
+        is_here = key == self._names.key(key.path) and self._scanner.signature(key.path) is not None
+        (self._held.add if is_here and holds(state) else self._held.discard)(key)
+        self._paused.pop(key, None)
 
     def _is_written(self, path: str, run_id: str) -> bool:
         """Whether the run wrote the file it returned: steps also return the very source they were given."""
@@ -492,17 +492,17 @@ class FolderPoller:
             for other, signature in self._scanner.files():
                 self._open.setdefault(other, SeenFile(signature, now_s, now_s, frozenset()))
         elif name is not None:
-            for one in spellings(name):
-                self._open_again(one, now_s)
+            for spelling in spellings(name):
+                self._open_again(spelling, now_s)
 
     def _open_again(self, name: str, now_s: float) -> None:
         if self._scanner.signature(name) is None:
             return
-        known = self._scanner.see_again(name)
-        if known is None:
+        signature = self._scanner.see_again(name)
+        if signature is None:
             self._lose(name)
-        elif not self._memory.states.is_good(self._names.key(name), known):
-            self._open[name] = SeenFile(known, now_s, now_s, frozenset())
+        elif not self._memory.states.is_good(self._names.key(name), signature):
+            self._open[name] = SeenFile(signature, now_s, now_s, frozenset())
 
     def _remember(self) -> None:
         outputs = self._memory.read()
@@ -558,15 +558,15 @@ class OwnOutputs:
         self._written |= set(paths) - self._only_read
 
     def returned(self, path: str, *, is_written: bool) -> None:
-        """A step has returned this path: of a file that its run wrote, or of one that it read."""
+        """Note the path that a step returned: of a file that its run wrote, or of one that it read."""
         (self._written if is_written else self._only_read).add(path)
 
     def run_went_well(self) -> None:
-        """Where the flow writes has been seen."""
+        """Note that where the flow writes was seen."""
         self._is_known = True
 
     def expect_new_code(self) -> None:
-        """The flow was edited: where it writes has to be seen again."""
+        """Forget where the flow writes: it was edited."""
         self._is_known = False
 
     def may_be_written_by(self, suspects: Set[str], live: Set[str], *, is_parallel: bool) -> bool:
@@ -596,7 +596,7 @@ def look_for_all_s(deadlines: Iterable[float]) -> float | None:
     """
     times = list(deadlines)
     latest = min(times, default=0.0) + _TOGETHER_S
-    return max((one for one in times if one <= latest), default=None)
+    return max((at_s for at_s in times if at_s <= latest), default=None)
 
 
 class SeenFile(NamedTuple):
@@ -617,10 +617,10 @@ class SeenFile(NamedTuple):
         """When to see whether it is still the same; None once it was so for as long as a flow's `settle_s`.
 
         Example:
-            >>> one = SeenFile(Signature(7, 1), since_s=10.0, last_s=10.0)
-            >>> one.second_look_s(5.0), one._replace(last_s=15.0).second_look_s(5.0)
+            >>> file = SeenFile(Signature(7, 1), since_s=10.0, last_s=10.0)
+            >>> file.second_look_s(5.0), file._replace(last_s=15.0).second_look_s(5.0)
             (15.0, None)
-            >>> one._replace(locked_by="EXCEL.EXE").second_look_s(0.2)
+            >>> file._replace(locked_by="EXCEL.EXE").second_look_s(0.2)
             11.0
         """
         if self.locked_by is not None:
@@ -635,7 +635,7 @@ class SourceNames:
         self._scanner, self.root_as_authored = scanner, root_as_authored
 
     def key(self, name: str) -> SourceKey:
-        """The same on every workstation, however its drive spells it; of two files that only differ in that, its own."""
+        """The key on every workstation, however its drive spells the name; of two files that only differ in that, its own."""
         portable = name if name.isascii() else portable_text(name)
         is_taken = portable != name and self._scanner.signature(portable) is not None
         return SourceKey(self.root_as_authored, name if is_taken else portable)
@@ -650,7 +650,7 @@ class SourceNames:
 
 
 def spellings(name: str) -> set[str]:
-    """The name, and those a drive may take for another file though people read the same.
+    """The name in each Unicode form: a drive may take them for different files, though people read the same.
 
     Example:
         >>> spellings("a.csv"), len(spellings("caf\u00e9.csv"))
@@ -660,7 +660,7 @@ def spellings(name: str) -> set[str]:
 
 
 class KnownSources(NamedTuple):
-    """What is known of a flow's sources, and the files its steps returned, as absolute paths.
+    """The known states of a flow's sources, and the files its steps returned, as absolute paths.
 
     `others` is how often runs of other processes had been noticed when it was read.
     """
@@ -671,7 +671,7 @@ class KnownSources(NamedTuple):
 
 
 class SourceMemory:
-    """What `read` gives of a flow's sources, with what has happened since; and the `rules` of its workspace."""
+    """The states of a flow's sources, from `read` and from runs since; and the `rules` of its workspace."""
 
     def __init__(self, flow: str, *, read: Callable[[], KnownSources], rules: Rules) -> None:
         self._flow = flow
@@ -687,10 +687,10 @@ class SourceMemory:
         return [key for key in self.states if key.root == root]
 
     def read(self) -> frozenset[str] | set[str]:
-        """Know what others have written; the files that steps of the flow have returned."""
-        known = self._read()
-        self.states, self.others = known.states, known.others
-        return known.outputs
+        """Read what others have written; the files that steps of the flow have returned."""
+        sources = self._read()
+        self.states, self.others = sources.states, sources.others
+        return sources.outputs
 
     def use_rules(self, rules: Rules) -> None:
         """Judge by these from now on; what was freed and has failed stays so."""
@@ -705,17 +705,17 @@ class SourceMemory:
         }
         self._rules = replace(self._rules, freed=frozenset(self._freed))
 
-    def record(self, seen: SeenSource, end: RunFinished) -> SourceState:
-        """A run of the source has ended; what is known of it now."""
-        before = self.states.get(seen.key)
-        state = state_after(before, self._flow, seen, end)
+    def record(self, source: SeenSource, end: RunFinished) -> SourceState:
+        """Record the end of a run of the source; its state now."""
+        before = self.states.get(source.key)
+        state = state_after(before, self._flow, source, end)
         self.states.put(state)
         if is_retryable(end):
-            is_again = before is not None and before.last[:2] == seen.signature[:2]
-            self._failures[seen.key] = self._failures.get(seen.key, 0) + 1 if is_again else 1
+            is_again = before is not None and before.last[:2] == source.signature[:2]
+            self._failures[source.key] = self._failures.get(source.key, 0) + 1 if is_again else 1
             self._rules = replace(self._rules, failures=self._failures)
         else:
-            self._failures.pop(seen.key, None)
+            self._failures.pop(source.key, None)
         return state
 
     def judge(self, candidate: Candidate, *, settle_s: float, now_s: float) -> Verdict:

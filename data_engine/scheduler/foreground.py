@@ -111,7 +111,7 @@ class _ForegroundRun:
         self.loop = asyncio.new_event_loop()
         self._listen = listen
         self._lock = threading.Lock()
-        self._told: dict[str, str] = {}
+        self._lines: dict[str, str] = {}
         self._parts: dict[Path | None, _Part] = {}
         self._is_closing = False
         self._idle = threading.Event()
@@ -123,15 +123,15 @@ class _ForegroundRun:
     # -- in the caller's thread ------------------------------------------------------------------------------------
 
     def set_flows(self, flows: Iterable[Flow]) -> None:
-        """Run these flows from now on: those that changed anew, those that are no longer there not at all.
+        """Run these flows from now on: changed ones afresh, missing ones no longer.
 
         Raises:
             FlowValidationError: two flows have one name.
             GroupBusyError: the group of one is running further up in this very call.
         """
-        wanted: dict[Path | None, dict[str, Flow]] = {root: {} for root in self._parts}
+        parts: dict[Path | None, dict[str, Flow]] = {root: {} for root in self._parts}
         for flow in map(settle_flow, flows):
-            named = wanted.setdefault(flow._workspace_root, {})
+            named = parts.setdefault(flow._workspace_root, {})
             if (flow.name or "") in named:
                 raise FlowValidationError(
                     f"two flows are named {flow.name!r}; the names must be unique",
@@ -140,16 +140,16 @@ class _ForegroundRun:
                 )
             named[flow.name or ""] = flow
             refuse_inside_group(flow, workspace_of(flow))
-        for root, named in wanted.items():
+        for root, named in parts.items():
             if root not in self._parts:
                 self._parts[root] = _Part(self, next(iter(named.values())))
-        changes = [(self._parts[root], named) for root, named in wanted.items()]
+        changes = [(self._parts[root], named) for root, named in parts.items()]
         for part, _ in changes:
             part.refresh_settings()
         self.loop.call_soon_threadsafe(self._set_flows, changes)
 
     def beat(self, reread: Callable[[], Sequence[Flow] | None] | None, upkeep: Callable[[], None] | None) -> None:
-        """Called twice a second: notice what others wrote, and that flows or settings were edited."""
+        """Notice what others wrote, and that flows or settings were edited; called twice a second."""
         try:
             if reread is not None and (flows := reread()) is not None:
                 self.set_flows(flows)
@@ -196,20 +196,20 @@ class _ForegroundRun:
         """Say one line about a flow, unless it was the last one said of it."""
         self.tell_change(f"flow {flow}", text and f'flow "{flow}": {text}')
 
-    def tell_change(self, about: str, text: str) -> None:
+    def tell_change(self, matter: str, text: str) -> None:
         """Say a line, unless it was the last one said of that matter; with "" the matter is settled."""
         with self._lock:
-            is_new, self._told[about] = bool(text) and text != self._told.get(about), text
+            is_new, self._lines[matter] = bool(text) and text != self._lines.get(matter), text
         if is_new:
             _tell(text)
 
     def heard(self, event: Event) -> None:
-        """Something happened in a run."""
+        """Pass on an event of a run."""
         with self._lock:
             self._listen(event)
 
     def finished(self, context: FlowContext) -> None:
-        """A run has ended."""
+        """Take the context of a run that has ended."""
         if not self.once:
             return
         if context.error is None:
@@ -218,7 +218,7 @@ class _ForegroundRun:
             self.failed(context.error)
 
     def failed(self, error: BaseException) -> None:
-        """Something other than the author's code went wrong, or with `once` a run."""
+        """Take an error from outside the author's code, or with `once` of a run."""
         if self.once:
             self.error = self.error or error
             self.stop()
@@ -228,7 +228,7 @@ class _ForegroundRun:
     # -- on the loop -----------------------------------------------------------------------------------------------
 
     def changed(self) -> None:
-        """Something ended: whether this is done."""
+        """Check whether everything has ended."""
         is_quiet = all(part.is_quiet for part in self._parts.values())
         if self.once and is_quiet and all(part.scheduler.dispatcher.is_idle for part in self._parts.values()):
             self.is_done = True
@@ -295,11 +295,11 @@ class _Part:
     # -- what the scheduler asks -----------------------------------------------------------------------------------
 
     def may_begin(self) -> bool:
-        """Until everything stops."""
+        """Whether nothing was stopped yet."""
         return not self._whole.is_stopping
 
     def keeps_workspace(self) -> bool:
-        """It was asked when the run began."""
+        """True: it was checked when the run began."""
         return True
 
     def ready_flows(self) -> Mapping[str, ReadyFlow]:
@@ -307,7 +307,7 @@ class _Part:
         return self._flows
 
     def tell(self) -> None:
-        """Something ended, or waits."""
+        """Check whether everything has ended."""
         self._whole.changed()
 
     # -- what is run -----------------------------------------------------------------------------------------------
@@ -323,8 +323,8 @@ class _Part:
             self.scheduler.triggers.set_flow(name, None, version=None, frees_held=False)
             self.scheduler.dispatcher.drop(name)
         for name, flow in flows.items():
-            known = self._flows.get(name)
-            if known is None or known.flow != flow:
+            ready = self._flows.get(name)
+            if ready is None or ready.flow != flow:
                 self._versions[name] = object()
         self._flows = {name: ReadyFlow(flow) for name, flow in flows.items()}
         for name, flow in flows.items():
@@ -345,7 +345,7 @@ class _Part:
         self._whole.tell_change(f"settings {self._home.layout.root}", "" if error is None else f"warning: {error}")
 
     def beat(self) -> None:
-        """Called twice a second: let triggers go by the settings and switches as they are now, and tell what is wrong."""
+        """Let triggers go by the settings and switches as they are now, and tell what is wrong; called twice a second."""
         if not self._has_settings:  # nothing runs by settings that were never good
             return
         dispatcher, triggers = self.scheduler.dispatcher, self.scheduler.triggers
@@ -369,7 +369,7 @@ class _Part:
             self._begun.add(name)
 
     def tell_who_is_waited_for(self) -> None:
-        """Say once for whom a group waits, in whatever process."""
+        """Say once which process a group waits for."""
         held_elsewhere = self.scheduler.dispatcher.groups_held_elsewhere()
         for group, flow in held_elsewhere.items():
             if group not in self._waits and self._home is not None and flow in self._flows:
@@ -380,7 +380,7 @@ class _Part:
         self._waits = set(held_elsewhere)
 
     def _find_sources(self, flow: Flow) -> None:
-        """In a thread of its own: what a manual flow runs for."""
+        """Find the sources of a manual flow, in a thread of its own."""
         sources: Sequence[Source] = ()
         try:
             sources = startup_sources(flow)
@@ -423,7 +423,7 @@ class InProcess:
         self._loaded: dict[str, _Loaded] = {}
 
     def free(self) -> int:
-        """As many as one likes: the flows and their `max_parallel` set the limit."""
+        """No limit of its own: the flows and their `max_parallel` set it."""
         return _MOST_JOBS
 
     def submit(self, job: Job) -> None:
@@ -443,8 +443,8 @@ class InProcess:
         """Execute the module afresh when its flow runs again."""
         with self._load_lock:
             self._loaded = {
-                name: one._replace(pass_number=None) if one.pass_number == pass_number else one
-                for name, one in self._loaded.items()
+                name: loaded._replace(pass_number=None) if loaded.pass_number == pass_number else loaded
+                for name, loaded in self._loaded.items()
             }
 
     def wind_down(self, *, stop_for: Cause | None = None) -> None:
@@ -547,10 +547,10 @@ class InProcess:
         if self._whole.load is None or self._home is None:
             return planned
         with self._load_lock:
-            known = self._loaded.get(name)
-            if known is not None and known.pass_number == job.pass_number and known.planned is planned:
-                return known.flow
-            last = known.flow if known is not None and known.planned is planned else planned
+            loaded = self._loaded.get(name)
+            if loaded is not None and loaded.pass_number == job.pass_number and loaded.planned is planned:
+                return loaded.flow
+            last = loaded.flow if loaded is not None and loaded.planned is planned else planned
             try:
                 flow = self._whole.load(name)
             except FlowValidationError as error:
@@ -563,7 +563,7 @@ class InProcess:
 
 
 class _Loaded(NamedTuple):
-    """A flow as its module was executed last, for the pass it was executed for, and as it was when it was planned."""
+    """A flow from the last execution of its module, the pass that was for, and the flow as it was planned."""
 
     pass_number: int | None
     planned: Flow

@@ -1,4 +1,4 @@
-"""Which work is handed out next: what a person asked for before what is due, that before backfills, flows of one group one at
+"""Choose the work to hand out next: what a person asked for before what is due, that before backfills, flows of one group one at
 a time, fairly, and never more than the executor can take.
 
 Nothing here runs anything; the queue is told what waits and what ended, and says what to start.
@@ -23,7 +23,7 @@ _AHEAD_S = 0.2
 
 
 class Turn(IntEnum):
-    """Who goes first: what a person asked for, what is due, and of a backfill what neither of them needs a place for."""
+    """The order of work: what a person asked for, what is due, and backfills in the places that are left."""
 
     ASKED = 0
     DUE = 1
@@ -46,7 +46,7 @@ class Work:
 
 @frozen
 class Item:
-    """What one piece of waiting work is for; `due` is None for what somebody asked for, of which `about` says by whom and why.
+    """The source, run id and reason of a work; `due` is None for what somebody asked for, of which `about` says by whom and why.
 
     `others` is how often runs of other processes had been noticed when it was found due.
     """
@@ -75,7 +75,7 @@ class HandOut(NamedTuple):
 
 @dataclass(slots=True)
 class _Pass:
-    """What shares one execution of a flow's module: `left` works at the head of their line, and `jobs` that are out."""
+    """One execution of a flow's module: `left` works at the head of their line, and `jobs` that are out."""
 
     number: int
     batch: Hashable
@@ -172,7 +172,7 @@ class RunQueue:
     def ended(
         self, flow: str, *, pass_number: int | None = None, seconds: float | None = None, runs: int = 0
     ) -> str | None:
-        """A job of `flow` has ended, and what comes back of it was added; the group when it is free now.
+        """Count a job of `flow` as ended, once what comes back of it was added; the group when it is free now.
 
         `seconds` and `runs` teach how long its runs take.
         """
@@ -190,13 +190,13 @@ class RunQueue:
 
     def ended_passes(self) -> list[int]:
         """The passes that are over since this was asked last."""
-        over = [number for number, one in self._passes.items() if one.is_over]
+        over = [number for number, pass_ in self._passes.items() if pass_.is_over]
         for number in over:
             del self._passes[number]
         return over
 
     def waiting(self, flow: str | None = None) -> list[Work]:
-        """What waits, of one flow or of all."""
+        """The works that wait, of one flow or of all."""
         lanes = self._lanes.values() if flow is None else filter(None, [self._lanes.get(flow)])
         return [work for lane in lanes for line in lane.lines for work in line.works]
 
@@ -216,30 +216,30 @@ class RunQueue:
 
     def turns(self) -> dict[str, Turn]:
         """The groups in which something waits, each with the first turn among it."""
-        found: dict[str, Turn] = {}
+        turns: dict[str, Turn] = {}
         for flow, lane in self._lanes.items():
             if (turn := lane.turn) is not None:
                 group = self._groups[flow]
-                found[group] = min(turn, found.get(group, turn))
-        return found
+                turns[group] = min(turn, turns.get(group, turn))
+        return turns
 
     def flows_waiting(self, group: str) -> list[str]:
         """The flows of the group of which something waits."""
         return [flow for flow, lane in self._lanes.items() if lane.next.works and self._groups[flow] == group]
 
     def first(self, flow: str, turn: Turn | None = None) -> Work | None:
-        """What of the flow (and of that turn) is next in line; None when nothing waits."""
+        """The next work of the flow (and of that turn); None when nothing waits."""
         lane = self._lanes.get(flow)
         line = _Line() if lane is None else lane.next if turn is None else lane.lines[turn]
         return line.works[0] if line.works else None
 
     def next_of(self, flow: str, most: int) -> list[Work]:
-        """Up to so many works of the flow that wait, what is next in line first."""
+        """The first `most` waiting works of the flow, in order."""
         lane = self._lanes.get(flow)
         return [] if lane is None else list(islice((work for line in lane.lines for work in line.works), most))
 
     def drop(self, flow: str | None = None, *, only: Callable[[Work], bool] = lambda work: True) -> list[Work]:
-        """Let nothing (of `flow`, and for which `only` holds) wait any more; what was dropped."""
+        """Drop the waiting works (of `flow`, and for which `only` holds); gives them."""
         dropped = [work for work in self.waiting(flow) if only(work)]
         for name, lane in self._lanes.items():
             if flow in (None, name):
@@ -259,7 +259,7 @@ class RunQueue:
             if lane.turn is not None and lane.turn is turns[group]:  # what goes after that waits until it has run
                 waiting.setdefault(group, []).append(name)
         for group in sorted(
-            waiting, key=lambda one: (turns[one], min(self._turns.get(flow, -1) for flow in waiting[one]))
+            waiting, key=lambda group: (turns[group], min(self._turns.get(flow, -1) for flow in waiting[group]))
         ):
             flow = self._flow_of(group, waiting[group], max_parallel)
             if flow is None or not may_start(group):

@@ -1,4 +1,4 @@
-"""Seeing the files of a source: what is new, changed or gone since the last look, by `os.scandir`; and when to look.
+"""Scan the files of a source with `os.scandir` for what is new, changed or gone, and choose the times of the scans.
 
 File-system events only say where to look, the scan decides. Network drives tell nobody about what other machines do, so they get no
 events; their scans come by the clock. On Windows the library of events is kept below 7 (pyproject.toml): from 7.0 on it hands events
@@ -30,7 +30,7 @@ _HIDDEN = (".", "~$")
 
 
 class Scan(NamedTuple):
-    """What a look found. Names are paths inside the root with forward slashes; a single file is "".
+    """The changes that a look found. Names are paths inside the root with forward slashes; a single file is "".
 
     `seen` are the candidates that are new or changed, with their signatures; `troubles` says of each folder that could
     not be read ("" is the root) why. Without access to the root nothing else is known.
@@ -85,10 +85,10 @@ class Scanner:
     def scan(self) -> Scan:
         """Look at everything."""
         whole = Scan({}, [], {})
-        for found in self.scan_by_folder():
-            whole.seen.update(found.seen)
-            whole.gone.extend(found.gone)
-            whole.troubles.update(found.troubles)
+        for scan in self.scan_by_folder():
+            whole.seen.update(scan.seen)
+            whole.gone.extend(scan.gone)
+            whole.troubles.update(scan.troubles)
         return whole
 
     def scan_by_folder(self, *, newest_first: bool = False) -> Iterator[Scan]:
@@ -96,27 +96,27 @@ class Scanner:
 
         `newest_first` takes first the subfolder in which a name was added or removed last: there new files are.
         """
-        found = Scan({}, [], {})
+        scan = Scan({}, [], {})
         try:
             facts = os.stat(self.root)
         except OSError as error:
-            found.troubles[""] = _reason(error)
-            yield found
+            scan.troubles[""] = _reason(error)
+            yield scan
             return
         if not stat.S_ISDIR(facts.st_mode):
-            self._drop("", found)
+            self._drop("", scan)
             signature = Signature(facts.st_size, facts.st_mtime_ns)
             if signature != self._single:
-                self._single = found.seen[""] = signature
-            yield found
+                self._single = scan.seen[""] = signature
+            yield scan
             return
         if self._single is not None:
             self._single = None
-            found.gone.append("")
-        for _ in self._walk([""], found, newest_first=newest_first):
-            if found.seen or found.gone or found.troubles:
-                yield Scan(found.seen.copy(), found.gone.copy(), found.troubles.copy())
-                for part in found:
+            scan.gone.append("")
+        for _ in self._walk([""], scan, newest_first=newest_first):
+            if scan.seen or scan.gone or scan.troubles:
+                yield Scan(scan.seen.copy(), scan.gone.copy(), scan.troubles.copy())
+                for part in scan:
                     part.clear()
 
     def look_at(self, paths: Iterable[str]) -> Scan:
@@ -124,15 +124,15 @@ class Scanner:
 
         A folder is looked through with all below it: it may be another one than before, or have changed elsewhere.
         """
-        found = Scan({}, [], {})
+        scan = Scan({}, [], {})
         walked = None
         for path in sorted(paths):
             if path == self.root:
                 return self.scan()
             is_below = walked is not None and path.startswith(walked)
-            if not is_below and path.startswith(self.root.rstrip(os.sep) + os.sep) and self._look_at(path, found):
+            if not is_below and path.startswith(self.root.rstrip(os.sep) + os.sep) and self._look_at(path, scan):
                 walked = path + os.sep
-        return found
+        return scan
 
     def who_locks(self, name: str) -> str | None:
         """Who has the candidate open so that nobody else can read it now, in words; None when nobody has."""
@@ -146,7 +146,7 @@ class Scanner:
             return False
 
     def see_again(self, name: str) -> Signature | None:
-        """The candidate as it is now, which is kept; None when it is gone."""
+        """The candidate's signature now, which is kept; None when it is gone."""
         path = self.path(name)
         try:
             facts = os.stat(path)
@@ -164,13 +164,13 @@ class Scanner:
         return signature
 
     def forget(self, name: str) -> None:
-        """The next look that sees the candidate takes it for new."""
+        """Forget the candidate: the next look that sees it takes it for new."""
         if not name:
             self._single = None
         elif (folder := self._folders.get(_split(name)[0])) is not None:
             folder.files.pop(_split(name)[1], None)
 
-    def _look_at(self, path: str, found: Scan) -> bool:
+    def _look_at(self, path: str, scan: Scan) -> bool:
         """Look at one path; whether all below it was looked through."""
         name = path[len(self.root.rstrip(os.sep)) + 1 :].replace(os.sep, "/")
         prefix, last = _split(name)
@@ -181,33 +181,33 @@ class Scanner:
             while prefix and _split(prefix[:-1])[0] not in self._folders:
                 prefix = _split(prefix[:-1])[0]
             if prefix and os.path.isdir(self.path(prefix)):
-                self._look_through(prefix, found)
+                self._look_through(prefix, scan)
             return False
         folder = self._folders[prefix]
         try:
             facts = os.stat(path)
         except OSError:
             if folder.files.pop(last, None) is not None:
-                found.gone.append(name)
+                scan.gone.append(name)
             if f"{name}/" in folder.children:
                 folder.children.discard(f"{name}/")
-                self._drop(f"{name}/", found)
+                self._drop(f"{name}/", scan)
             return False
         if stat.S_ISDIR(facts.st_mode):
             if not is_link(path):
-                self._look_through(f"{name}/", found)
+                self._look_through(f"{name}/", scan)
                 return True
         elif stat.S_ISREG(facts.st_mode) and self._is_wanted(last):
             signature = Signature(facts.st_size, facts.st_mtime_ns)
             if folder.files.get(last) != signature:
-                folder.files[last] = found.seen[name] = signature
+                folder.files[last] = scan.seen[name] = signature
         return False
 
-    def _look_through(self, prefix: str, found: Scan) -> None:
+    def _look_through(self, prefix: str, scan: Scan) -> None:
         self._folders[_split(prefix[:-1])[0]].children.add(prefix)
-        deque(self._walk([prefix], found), maxlen=0)
+        deque(self._walk([prefix], scan), maxlen=0)
 
-    def _walk(self, prefixes: list[str], found: Scan, *, newest_first: bool = False) -> Iterator[None]:
+    def _walk(self, prefixes: list[str], scan: Scan, *, newest_first: bool = False) -> Iterator[None]:
         """Look through the folders and those below them; a pause after each."""
         while prefixes:
             prefix = prefixes.pop()
@@ -216,15 +216,15 @@ class Scanner:
                 folder = self._folders[prefix] = _Folder()
             before = folder.children
             try:
-                children = self._read(prefix, folder, found)
+                children = self._read(prefix, folder, scan)
             except OSError as error:
                 if prefix and isinstance(error, FileNotFoundError):
                     continue  # gone since its parent was read: the parent's next listing says so
-                found.troubles[prefix] = _reason(error)
+                scan.troubles[prefix] = _reason(error)
                 yield
                 continue
-            for gone in before - children:
-                self._drop(gone, found)
+            for child in before - children:
+                self._drop(child, scan)
             folder.children = children
             ordered = sorted(children, reverse=True)  # the last one is taken next
             prefixes.extend(sorted(ordered, key=self._changed_ns) if newest_first else ordered)
@@ -236,7 +236,7 @@ class Scanner:
         except OSError:
             return 0
 
-    def _read(self, prefix: str, folder: _Folder, found: Scan) -> set[str]:
+    def _read(self, prefix: str, folder: _Folder, scan: Scan) -> set[str]:
         """Compare one folder with what is known of it; the prefixes of its subfolders."""
         files, passed_over = folder.files, folder.passed_over
         present: list[str] = []
@@ -245,27 +245,27 @@ class Scanner:
         with os.scandir(self.path(prefix)) as entries:
             for entry in entries:
                 name = entry.name
-                known = files.get(name)
-                if known is not None:
+                signature = files.get(name)
+                if signature is not None:
                     try:
                         facts = entry.stat()
                     except OSError:
                         continue
                     if not stat.S_ISREG(facts.st_mode):
                         continue
-                    if facts.st_mtime_ns != known[1] or facts.st_size != known[0]:
-                        files[name] = found.seen[prefix + name] = Signature(facts.st_size, facts.st_mtime_ns)
+                    if facts.st_mtime_ns != signature[1] or facts.st_size != signature[0]:
+                        files[name] = scan.seen[prefix + name] = Signature(facts.st_size, facts.st_mtime_ns)
                     present.append(name)
                 elif name in passed_over:
                     passed.append(name)
                 elif (signature := self._meet(entry, prefix, passed, children)) is not None:
-                    files[name] = found.seen[prefix + name] = signature
+                    files[name] = scan.seen[prefix + name] = signature
                     present.append(name)
         if len(present) != len(files):
             for name in files.keys() - present:
                 del files[name]
-                found.seen.pop(prefix + name, None)
-                found.gone.append(prefix + name)
+                scan.seen.pop(prefix + name, None)
+                scan.gone.append(prefix + name)
         if len(passed) != len(passed_over):
             folder.passed_over = set(passed)
         return children
@@ -294,12 +294,12 @@ class Scanner:
     def _is_skipped(self, path: str) -> bool:
         return self._skip is not None and (path == self._skip or path.startswith(self._skip + os.sep))
 
-    def _drop(self, prefix: str, found: Scan) -> None:
+    def _drop(self, prefix: str, scan: Scan) -> None:
         folder = self._folders.pop(prefix, None)
         if folder is not None:
-            found.gone.extend(prefix + name for name in folder.files)
+            scan.gone.extend(prefix + name for name in folder.files)
             for child in folder.children:
-                self._drop(child, found)
+                self._drop(child, scan)
 
 
 class _Folder:
@@ -358,7 +358,7 @@ class FolderScans:
         return self._scanning is not None
 
     def hint(self, path: str) -> None:
-        """Something may have happened at this path."""
+        """Look at this path at the next look."""
         self._hints.append(path)
 
     def look(self) -> None:
@@ -395,12 +395,12 @@ class FolderScans:
             parts = self._scanner.scan_by_folder(newest_first=self._is_first)
             self._scanning = _Scanning(parts, now_s, has_events)
         scanning = self._scanning
-        for found in scanning.parts:
-            scanning.has_changed = scanning.has_changed or bool(found.seen or found.gone)
-            self.troubles |= found.troubles
-            if "" in found.troubles:
+        for scan in scanning.parts:
+            scanning.has_changed = scanning.has_changed or bool(scan.seen or scan.gone)
+            self.troubles |= scan.troubles
+            if "" in scan.troubles:
                 break
-            self._take(found)
+            self._take(scan)
             if self._is_first and self._in_parts and self._clock() >= now_s + _PART_S:
                 return
         self._scanning = None
@@ -465,7 +465,7 @@ class ScanPace:
         self.took_s = 0.0
 
     def hear(self) -> None:
-        """Events have come."""
+        """Note that events have come."""
         self._has_heard_since = self._trusts_events = True
 
     def scan_soon(self, at_s: float | None = None) -> None:
@@ -473,7 +473,7 @@ class ScanPace:
         self.next_s = min(self.next_s, self._may_scan_s if at_s is None else max(at_s, self._may_scan_s))
 
     def end_scan(self, began_s: float, *, took_s: float, has_changed: bool, is_first: bool, has_events: bool) -> None:
-        """A scan has ended; `has_events` where events came all the time since the one before."""
+        """Plan the next scan after one; `has_events` where events came all the time since the one before."""
         self.took_s = took_s
         if has_changed and not is_first and not self._has_heard_since:
             self._trusts_events = False
@@ -613,7 +613,7 @@ class FolderEvents:
 
 
 class _Watched:
-    """A folder that is watched, and who is told; what the library calls a handler needs no more than `dispatch`."""
+    """A watched folder and its callbacks; what the library calls a handler needs no more than `dispatch`."""
 
     def __init__(self) -> None:
         self.watch: Any = None

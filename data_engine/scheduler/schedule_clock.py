@@ -25,7 +25,7 @@ _DEATHS_LOOKED_AT = 50
 
 
 class ScheduleClock:
-    """What of a schedule is due. Without a ledger what was served is known until the process ends.
+    """Finds the due slots of a schedule. Without a ledger the served ones are known until the process ends.
 
     `now_s` is wall time; `local_s` is a clock that only goes forward, and when the first look is made on it the intervals
     begin. With `frees_held` (a person started the engine) held slots are tried again. `held` is the slot that is held, when
@@ -103,8 +103,7 @@ class ScheduleClock:
         )
 
     def free(self) -> int:
-        """Hold no slot any longer; each that was held is tried once: how many. From any thread; it takes effect at the next
-        look.
+        """Free the held slots, each to be tried once; how many. From any thread; it takes effect at the next look.
 
         Raises:
             LedgerError: the history cannot be read.
@@ -127,7 +126,7 @@ class ScheduleClock:
             self._note_held()
 
     def begin(self, due: Due, *, now_s: float) -> None:
-        """Its runs begin: of a tick, so that the next interval counts from its place; of a slot, so that their deaths count.
+        """Note that runs begin: the next interval counts from their tick, and their deaths count for their slot.
 
         Raises:
             LedgerError: it cannot be kept.
@@ -140,7 +139,7 @@ class ScheduleClock:
                 self._ledger.set_setting(setting, f"{due.why.slot_utc} {utc_text(now_s)}")
 
     def serve(self, due: Due, run_id: str) -> None:
-        """The slot's runs have ended, the last of them `run_id` ("" when there was nothing to run).
+        """Record that the slot's runs have ended, the last of them `run_id` ("" when there was nothing to run).
 
         Raises:
             LedgerError: it cannot be kept.
@@ -155,13 +154,13 @@ class ScheduleClock:
                 self._freed.popleft()
 
     def _held_slots(self) -> list[tuple[str, Run]]:
-        """What a person can free: with `catch_up="all"` every held slot, else only one that no later one has replaced."""
+        """The slots that a person can free: with `catch_up="all"` all that are held, else one that no later one has replaced."""
         if self._trigger.interval_seconds is not None or self._ledger is None:
             return []
         future = future_utc(self._seen_s)
-        held = [one for one in self._ledger.abandoned_slots(self.planned.flow) if one[0] <= future]
+        held = [(slot, run) for slot, run in self._ledger.abandoned_slots(self.planned.flow) if slot <= future]
         is_owed = self._trigger.catch_up == "all"
-        return [one for one in held if is_owed or _seconds(one[0]) >= self._served_until_s]
+        return [(slot, run) for slot, run in held if is_owed or _seconds(slot) >= self._served_until_s]
 
     def _note_held(self) -> None:
         held = self._held_slots()

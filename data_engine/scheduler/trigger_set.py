@@ -1,4 +1,4 @@
-"""What looks for what is due in one workspace: a trigger for each flow that runs by itself.
+"""Look for what is due in one workspace: a trigger for each flow that runs by itself.
 
 One thread looks at all flows, each when its time has come (`TriggerLoop`). A look that takes long has a thread of its own, so that a
 share that hangs holds up no other flow. What is due is handed over; everything else happens on the loop's thread.
@@ -52,7 +52,7 @@ Planner: TypeAlias = FolderPoller | ScheduleClock
 
 
 class Trigger:
-    """Looks for what of one flow is due, until it is closed; `deliver(trigger, dues)` is called from the thread that looks.
+    """Looks for what is due of one flow, until it is closed; `deliver(trigger, dues)` is called from the thread that looks.
 
     `make` gives the planner; it is called by the first look, because it may read a slow share. A schedule's slot is delivered
     once, and the next one only after `settled`; `why` is what planning said last of it. What goes wrong is told to
@@ -101,12 +101,12 @@ class Trigger:
         self._loop.wake(self)
 
     def settled(self) -> None:
-        """The slot or tick that was delivered is done with."""
+        """Note that the delivered slot or tick is done."""
         self._is_pending = False
         self.wake()
 
     def check_anew(self) -> None:
-        """The slot that was delivered is not run: see whether another process has served it."""
+        """Check whether another process has served the delivered slot, which is not run."""
         self._is_outdated = True
         self.settled()
 
@@ -267,23 +267,23 @@ _KNOWN_RUNS = 100
 
 
 class _History:
-    """What this engine knows of a flow's runs: `others` is how often it has noticed one that was another process's."""
+    """The runs of a flow that this engine knows: `others` counts those of other processes that it noticed."""
 
     def __init__(self) -> None:
         self.others = 0
-        self._known: deque[str] = deque(maxlen=_KNOWN_RUNS)
+        self._run_ids: deque[str] = deque(maxlen=_KNOWN_RUNS)
         self._lock = threading.Lock()
 
     def note_own(self, run_id: str) -> None:
         with self._lock:
-            self._known.append(run_id)
+            self._run_ids.append(run_id)
 
     def notice(self, newest: Run | None) -> bool:
         """Whether the flow's newest run is another process's, and was not noticed before."""
         with self._lock:
-            if newest is None or newest.run_id in self._known:
+            if newest is None or newest.run_id in self._run_ids:
                 return False
-            self._known.append(newest.run_id)
+            self._run_ids.append(newest.run_id)
             self.others += 1
             return True
 
@@ -382,20 +382,22 @@ class TriggerSet:
         self._file_events.close()
 
     def beat(self) -> None:
-        """Called every few seconds: a flow whose folder does not answer holds up no other."""
+        """Let no flow wait for another whose folder does not answer; called every few seconds."""
         self._trigger_loop.beat()
 
     @property
     def are_outdated(self) -> bool:
         """Whether one of them looks by settings that were edited since."""
-        return any(self._settings[name] != self._settings_used_by(one.planned) for name, one in self._triggers.items())
+        return any(
+            self._settings[name] != self._settings_used_by(trigger.planned) for name, trigger in self._triggers.items()
+        )
 
     def names(self) -> list[str]:
         """The flows that are looked at."""
         return list(self._triggers)
 
     def reload(self) -> None:
-        """Others have written the history: judge everything anew."""
+        """Judge everything anew: others have written the history."""
         for trigger in self._triggers.values():
             if isinstance(trigger.planner, FolderPoller):
                 trigger.planner.reload()
@@ -414,7 +416,7 @@ class TriggerSet:
     # -- what is known of them -------------------------------------------------------------------------------------
 
     def planner(self, name: str) -> Planner | None:
-        """What decides about the flow now."""
+        """The planner that decides when the flow is due."""
         trigger = self._triggers.get(name)
         return None if trigger is None else trigger.planner
 
@@ -429,7 +431,7 @@ class TriggerSet:
         return trigger is not None and not isinstance(trigger.planner, FolderPoller) and trigger.why is None
 
     def why(self, name: str) -> Reason | None:
-        """What planning said last of the flow as a whole: its next slot, a slot that is held, a source out of reach."""
+        """The last reason that planning gave for the flow as a whole: its next slot, a slot that is held, a source out of reach."""
         trigger = self._triggers.get(name)
         if trigger is None:
             return None
@@ -445,13 +447,14 @@ class TriggerSet:
 
     def retries_to_come(self) -> dict[str, list[tuple[str, RetryLater]]]:
         """The failed files of polled flows that `[retry]` tries again later, by flow."""
-        pollers = {name: one.planner for name, one in self._triggers.items() if isinstance(one.planner, FolderPoller)}
-        return {name: found for name, poller in pollers.items() if (found := poller.retries_to_come)}
+        planners = [(name, trigger.planner) for name, trigger in self._triggers.items()]
+        pollers = [(name, planner) for name, planner in planners if isinstance(planner, FolderPoller)]
+        return {name: retries for name, poller in pollers if (retries := poller.retries_to_come)}
 
     def source_troubles(self) -> dict[str, str]:
-        """What keeps sources from being looked at, of each polled flow in one line; "" where nothing does."""
-        pollers = {name: one.planner for name, one in self._triggers.items() if isinstance(one.planner, FolderPoller)}
-        return {name: _source_trouble(poller) for name, poller in pollers.items()}
+        """The troubles of each polled flow's folder, in one line; "" where there is none."""
+        planners = [(name, trigger.planner) for name, trigger in self._triggers.items()]
+        return {name: _source_trouble(poller) for name, poller in planners if isinstance(poller, FolderPoller)}
 
     # -- what is remembered ----------------------------------------------------------------------------------------
 
@@ -468,15 +471,15 @@ class TriggerSet:
         self._recalled = {name: states for name, states in self._recalled.items() if name in self._triggers}
 
     def known_sources(self, name: str) -> KnownSources:
-        """What is known of the flow's sources.
+        """The known states of the flow's sources.
 
         Raises:
             LedgerError: the history cannot be read.
         """
         if self._ledger is None or self._home is None:
             return KnownSources(SourceStates(name))
-        known = self._recalled.pop(name, None) or self._states(self._ledger, name)
-        return known._replace(outputs=own_outputs(self._ledger, self._home.layout, name))
+        sources = self._recalled.pop(name, None) or self._states(self._ledger, name)
+        return sources._replace(outputs=own_outputs(self._ledger, self._home.layout, name))
 
     def _states(self, ledger: Ledger, name: str) -> KnownSources:
         # In this order: what is read knows at least of the runs that were noticed.
@@ -493,7 +496,7 @@ class TriggerSet:
         self._under_way.setdefault(name, set()).update(run_ids)
 
     def heard(self, name: str, events: Sequence[Event]) -> None:
-        """Something happened in runs of the flow."""
+        """Take events of the flow's runs."""
         for event in events:
             if isinstance(event, RunStarted):
                 self._histories[name].note_own(event.run_id)
@@ -508,7 +511,7 @@ class TriggerSet:
         )
 
     def job_ended(self, name: str, run_ids: Sequence[str]) -> None:
-        """None of these runs is under way any more, and all that happened in them was heard."""
+        """Note that these runs have ended, and that all their events were heard."""
         left = self._under_way.setdefault(name, set())
         if not left.isdisjoint(run_ids):
             left.difference_update(run_ids)
@@ -533,7 +536,7 @@ class TriggerSet:
         return history.others
 
     def take_back(self, work: Work) -> bool:
-        """Work that was due has no run: whether it shall wait again; a file or a slot is judged anew instead."""
+        """Take back due work that has no run: whether it shall wait again; a file is judged anew instead."""
         planner = self.planner(work.flow)
         if isinstance(planner, FolderPoller):
             planner.give_back(work.item.due)
@@ -541,7 +544,7 @@ class TriggerSet:
         return work.flow in self._triggers
 
     def judge_anew(self, work: Work) -> None:
-        """Work that waited is dropped, because another process may have done it."""
+        """Judge anew dropped work, which another process may have done."""
         slot = self._slots.pop(work.item.slot, None)
         if slot is None:
             self.take_back(work)
@@ -550,7 +553,7 @@ class TriggerSet:
             trigger.check_anew()
 
     def settled(self, work: Work) -> None:
-        """The work is done with; its slot is when all of it is."""
+        """Note that the work is done; its slot is when all its works are."""
         number = work.item.slot
         slot = self._slots.get(number)
         if slot is None:
@@ -563,7 +566,7 @@ class TriggerSet:
     # -- planner ---------------------------------------------------------------------------------------------------
 
     def _settings_used_by(self, planned: PlannedFlow) -> object:
-        """What of the settings decides when something of the flow is due."""
+        """The settings that decide when something of the flow is due."""
         settings = self._workspace_settings()
         if not isinstance(planned.trigger, Schedule):
             return Rules.of(settings)

@@ -510,7 +510,7 @@ def _rows(
         why = why_of(name, verdict)
         cause = causes.get(why.run_id or "") if isinstance(why, (Held, RetryLater)) else None
         is_owed = isinstance(verdict.why, WOULD_RUN) and not isinstance(why, (Running, Stopping, Interrupted))
-        lost = abandoned(poller.known(verdict.key.path)) if is_owed and verdict.key is not None else None
+        lost = abandoned(poller.state(verdict.key.path)) if is_owed and verdict.key is not None else None
         rows.append(Explanation(flow, name, why, cause=cause, abandoned=lost))
     if len(verdicts) > MOST_ROWS:
         rows.append(Explanation(flow, None, More(len(verdicts) - MOST_ROWS)))

@@ -251,7 +251,7 @@ class _List:
             poller = look_now(source, watch)
             if blocked is not None:
                 self.notes.append(blocked.text)
-        self._known, self.is_looking = poller.known, poller.is_scanning
+        self._known, self.is_looking = poller.state, poller.is_scanning
         if poller.unreachable is not None:
             self.notes.append(poller.unreachable.text)
         self.notes += [f"{folder}: {why}" for folder, why in sorted(poller.troubles.items()) if folder]

@@ -1,4 +1,4 @@
-"""The state of the Git repository that a folder belongs to, as far as it can be asked without running anything of its owner's."""
+"""Read the state of a folder's Git repository without running any program that the repository names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FLAGS = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}", "-
 
 
 class GitState(NamedTuple):
-    """The commit that is checked out, and whether files of the folder differ from it; None what is not known."""
+    """The commit that is checked out, and whether files of the folder differ from it; None where unknown."""
 
     commit: str | None = None
     is_dirty: bool | None = None
@@ -46,9 +46,9 @@ def git_state(folder: Path) -> GitState:
 
 
 def _ask(git: str, folder: Path, *words: str) -> str | None:
-    """What Git answers; None where it does not, or says that something is wrong; "" also where nothing was found."""
+    """Git's answer; None where it has none, or says that something is wrong; "" also where nothing was found."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [git, *_FLAGS, "-C", str(folder), *words],
             capture_output=True,
             stdin=subprocess.DEVNULL,
@@ -61,4 +61,4 @@ def _ask(git: str, folder: Path, *words: str) -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 or words[0] == "config" else None
+    return process.stdout.strip() if process.returncode == 0 or words[0] == "config" else None

@@ -1,4 +1,4 @@
-"""Who a workspace is: an identity kept in the shared folder, so that a move keeps its history and a copy starts anew.
+"""Keep a workspace's identity in the shared folder, so that a move keeps its history and a copy starts anew.
 
 `.workspace_state/identity.json` holds the identity and the inode of the folder it was made in. Each machine remembers
 under its state root where it has seen which identity. When an identity turns up in a second place while the first is
@@ -46,7 +46,7 @@ def local_layout(layout: WorkspaceLayout) -> LocalLayout:
 
 
 def known_local_layout(layout: WorkspaceLayout) -> LocalLayout | None:
-    """What this machine keeps for the workspace already, None when it has not settled its identity; nothing is made.
+    """This machine's folder for the workspace, None when it has not settled its identity; nothing is made.
 
     Raises:
         WorkspaceError: as `local_layout`.
@@ -60,7 +60,7 @@ def known_local_layout(layout: WorkspaceLayout) -> LocalLayout | None:
 
 
 def layout_of(root: Path, identity: str) -> LocalLayout:
-    """What this machine keeps for the workspace of this identity, which is or will be at `root`; nothing is looked at there.
+    """This machine's folder for the workspace of this identity, which is or will be at `root`; nothing there is read.
 
     Raises:
         WorkspaceError: an override is no absolute path, or lies on a network drive.
@@ -75,7 +75,7 @@ def layout_of(root: Path, identity: str) -> LocalLayout:
 
 
 def layouts_seen_at(root: Path) -> list[LocalLayout]:
-    """What this machine keeps for the workspaces it has seen at `root`, also when nothing is there any more."""
+    """This machine's folders for the workspaces it has seen at `root`, also when nothing is there any more."""
     place, places = os.path.realpath(root), state_root() / "workspaces"
     identities = sorted(path.stem for path in places.glob("*.json"))
     return [layout_of(root, identity) for identity in identities if place in _known_roots(places, identity)]
@@ -109,15 +109,15 @@ def _identity_before(layout: WorkspaceLayout, places: Path) -> str | None:
     A workspace that was made in the place of another has no file that was there when that one's history was written last.
     """
     root = os.path.realpath(layout.root)
-    written = [
+    histories = [
         (max(times), path.stem)
         for path in places.glob("*.json")
         if root in _known_roots(places, path.stem)
         and (times := _written_s(layout_of(layout.root, path.stem).ledger_path))
     ]
-    if not written:
+    if not histories:
         return None
-    last_s, identity = max(written)
+    last_s, identity = max(histories)
     if not any(made_s < last_s for made_s in _made_s(layout)):
         return None
     import logging
@@ -127,16 +127,16 @@ def _identity_before(layout: WorkspaceLayout, places: Path) -> str | None:
 
 
 def _written_s(ledger: Path) -> list[float]:
-    """When the history was written, as its files tell."""
-    found = []
+    """The times when the history's files were written."""
+    times = []
     for path in (ledger, ledger.with_name(f"{ledger.name}-wal")):
         with suppress(OSError):
-            found.append(path.stat().st_mtime)
-    return found
+            times.append(path.stat().st_mtime)
+    return times
 
 
 def _made_s(layout: WorkspaceLayout) -> Iterator[float]:
-    """Since when files of the workspace are as they are; on Windows when they were made. Nobody sets these times."""
+    """The times when the workspace's files changed; on Windows when they were made. Nobody sets these times."""
     for folder in (layout.flow_modules_dir, layout.config_dir):
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
@@ -190,7 +190,7 @@ class _Record:
 
 
 def _check_private(local: LocalLayout) -> None:
-    """No link where its folders belong, and nothing of it open to others. What lies below these folders is looked at again when it is used."""
+    """Refuse a link where its folders belong, and close what is open to others. What lies below these folders is checked when it is used."""
     root = local.artifacts_override or local.state_root
     ledger = local.ledger_override
     for chosen in (local.artifacts_override, *((ledger, ledger.parent) if ledger else ())):
@@ -215,9 +215,7 @@ def _settle(layout: WorkspaceLayout, root: str, places: Path) -> str:
         raise WorkspaceError(
             "the workspace's identity vanished while it was looked at", where=str(layout.root), fix="try again"
         )
-    others = [
-        WorkspaceLayout(Path(known)) for known in _known_roots(places, record.identity) if _still_at(known, record)
-    ]
+    others = [WorkspaceLayout(Path(path)) for path in _known_roots(places, record.identity) if _still_at(path, record)]
     same = [other for other in others if _is_one_folder(layout.workspace_state_dir, other.workspace_state_dir)]
     if others and not same and (not _was_made_in(layout, record) or any(_was_made_in(o, record) for o in others)):
         try:
@@ -236,10 +234,10 @@ def _settle(layout: WorkspaceLayout, root: str, places: Path) -> str:
 
 def _still_at(root: str, record: _Record) -> bool:
     try:
-        found = _read(WorkspaceLayout(Path(root)))
+        current = _read(WorkspaceLayout(Path(root)))
     except WorkspaceError:
         return False
-    return found is not None and found.identity == record.identity
+    return current is not None and current.identity == record.identity
 
 
 def _was_made_in(layout: WorkspaceLayout, record: _Record) -> bool:
@@ -249,11 +247,11 @@ def _was_made_in(layout: WorkspaceLayout, record: _Record) -> bool:
         return False
 
 
-def _is_one_folder(one: Path, other: Path) -> bool:
+def _is_one_folder(folder: Path, other: Path) -> bool:
     with suppress(OSError):
-        if os.path.samefile(one, other):
+        if os.path.samefile(folder, other):
             return True
-    for written, watched in ((one, other), (other, one)):
+    for written, watched in ((folder, other), (other, folder)):
         name = f".probe-{os.urandom(6).hex()}.tmp"
         try:
             with opened(written.parent, written.name) as place:
@@ -288,7 +286,7 @@ def _fork(layout: WorkspaceLayout, root: str, places: Path) -> str:
     except OSError as error:
         raise _unwritable(folder, error, "make the workspace writable") from error
     if old is not None:
-        _remember(places, old.identity, [known for known in _known_roots(places, old.identity) if known != root])
+        _remember(places, old.identity, [path for path in _known_roots(places, old.identity) if path != root])
     _remember(places, identity, [root])
     return identity
 
@@ -297,7 +295,7 @@ def _set_aside(layout: WorkspaceLayout, aside: str) -> None:
     with opened(layout.root, layout.workspace_state_dir) as place:
         at = place.descriptor
         stays = ("before_", ".probe-", layout.identity_path.name)
-        entries = [one for one in place.entries() if not one.name.startswith(stays)]
+        entries = [entry for entry in place.entries() if not entry.name.startswith(stays)]
         moved = [name for name, kind in entries if kind != "foreign"]
         for name in (name for name, kind in entries if kind == "foreign"):
             import logging
@@ -313,14 +311,14 @@ def _set_aside(layout: WorkspaceLayout, aside: str) -> None:
 
 def _make(layout: WorkspaceLayout, identity: str | None = None) -> _Record | None:
     folder = layout.workspace_state_dir
-    made = False
+    is_new = False
     try:
-        made = not folder.exists()
+        is_new = not folder.exists()
         make_folder(layout.root, folder)
         record = {"identity": identity or _new_identity(), "folder": folder.stat().st_ino}
         create_exclusive(layout.identity_path, json.dumps(record) + "\n")
     except OSError as error:
-        if made:
+        if is_new:
             with suppress(OSError):
                 folder.rmdir()
         if error.errno in _READ_ONLY:

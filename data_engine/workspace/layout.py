@@ -69,7 +69,7 @@ class WorkspaceLayout:
 
     @cached_property
     def workspace_state_dir(self) -> Path:
-        """What the workstations share about the workspace: its identity, the lease, the published history."""
+        """The folder of what the workstations share: its identity, the lease, the published history."""
         return self.root / ".workspace_state"
 
     @property
@@ -106,7 +106,7 @@ class LocalLayout:
 
     @cached_property
     def artifacts_dir(self) -> Path:
-        """What every workspace of this machine keeps here."""
+        """The folder of all that this machine's workspaces keep."""
         return self.artifacts_override or self.state_root / "artifacts"
 
     @property
@@ -136,7 +136,7 @@ class LocalLayout:
 
     @property
     def daemon_endpoint_path(self) -> Path:
-        """Where the daemon says how it is reached."""
+        """The file in which the daemon writes how it is reached."""
         return self.runtime_dir / "daemon.json"
 
     @property
@@ -156,12 +156,12 @@ class LocalLayout:
 
     @property
     def service_path(self) -> Path:
-        """What the service of this workspace starts on this machine, while one is installed."""
+        """The definition of this workspace's service on this machine, while one is installed."""
         return self.runtime_dir / "service.json"
 
     @property
     def daemon_stopped_path(self) -> Path:
-        """In which logon session the daemon was stopped on purpose last."""
+        """The logon session in which the daemon was stopped on purpose last."""
         return self.runtime_dir / ".daemon-stopped"
 
     @property
@@ -224,10 +224,10 @@ def current_notebook() -> CurrentNotebook | None:
 def authored_folder() -> Path | None:
     """The `flow_modules` folder of `current_notebook()`, also from deeper inside it; None when it is in none.
 
-    A renamed notebook still stands for the folder its kernel was started in; `current_notebook().problem` tells of the renaming.
+    A renamed notebook stands for the folder its kernel was started in; `current_notebook().problem` tells of the renaming.
     """
-    found = current_notebook()
-    return _flow_modules_above(found.path) if found else None
+    notebook = current_notebook()
+    return _flow_modules_above(notebook.path) if notebook else None
 
 
 def notebook_here(
@@ -237,35 +237,35 @@ def notebook_here(
     cell_id: str = "",
     connection_file: str = "",
 ) -> CurrentNotebook | None:
-    """The notebook these globals and variables speak of; `starting_dir` is where the kernel was started.
+    """The notebook that these globals and variables name; `starting_dir` is where the kernel was started.
 
-    `cell_id` is what the cell that is running came with. One that is gone from its folder is the other one there that has this
-    cell, where there is just one.
+    `cell_id` is what the cell that is running came with. A notebook that is gone is taken for the only other in its folder with
+    this cell.
     """
-    if named := environ.get(NOTEBOOK_VARIABLE, "").strip():
-        path = os.path.normpath(os.path.join(starting_dir, with_home(named)))
-        return _found(
+    if value := environ.get(NOTEBOOK_VARIABLE, "").strip():
+        path = os.path.normpath(os.path.join(starting_dir, with_home(value)))
+        return _notebook_at(
             path, f"{NOTEBOOK_VARIABLE} names a file that does not exist", f"correct {NOTEBOOK_VARIABLE}, or unset it"
         )
     code = user_ns.get("__vsc_ipynb_file__")
     if isinstance(code, str) and code.endswith(".ipynb"):
         path = os.path.normpath(os.path.join(starting_dir, code))
-        if shown := _shown_in_editor(cell_id):
-            _renamings[path] = shown
-        if os.path.isfile(known := _renamings.get(path, "")):
-            path = known
+        if editor_path := _editor_path(cell_id):
+            _renamings[path] = editor_path
+        if os.path.isfile(new_path := _renamings.get(path, "")):
+            path = new_path
     else:
         session = environ.get("JPY_SESSION_NAME", "")
         if not session.endswith(".ipynb"):  # a console or a test: its kernel has no notebook
             return None
         path = _session_path(session, starting_dir)
-        told = _told_by_server(connection_file)
-        if told and (os.path.isfile(told) or not os.path.isfile(path)):
-            path = told
+        server_path = _server_path(connection_file)
+        if server_path and (os.path.isfile(server_path) or not os.path.isfile(path)):
+            path = server_path
     if not os.path.isfile(path):
         path = _renamed(path, cell_id)
-    gone = "this notebook is no longer there: it was renamed or moved since the kernel started"
-    return _found(path, gone, "restart the kernel", was_here=os.path.isdir(os.path.dirname(path)))
+    problem = "this notebook is no longer there: it was renamed or moved since the kernel started"
+    return _notebook_at(path, problem, "restart the kernel", was_here=os.path.isdir(os.path.dirname(path)))
 
 
 def renamed_file(connection_file: str) -> str:
@@ -278,8 +278,8 @@ def renamed_file(connection_file: str) -> str:
     return f"{connection_file.removesuffix('.json')}.notebook"
 
 
-def _told_by_server(connection_file: str) -> str:
-    """What the notebook is called since the Jupyter server renamed it; "" where it did not."""
+def _server_path(connection_file: str) -> str:
+    """The notebook's path since the Jupyter server renamed it; "" where it did not."""
     if not connection_file:
         return ""
     try:
@@ -290,7 +290,7 @@ def _told_by_server(connection_file: str) -> str:
     return path if os.path.isabs(path) and path.endswith(".ipynb") else ""
 
 
-def _shown_in_editor(cell_id: str) -> str:
+def _editor_path(cell_id: str) -> str:
     """The file that VS Code shows the running cell of; "" where it does not say."""
     if not cell_id.startswith(_EDITOR_CELL):
         return ""
@@ -303,7 +303,7 @@ def _shown_in_editor(cell_id: str) -> str:
     return path if path.endswith(".ipynb") and os.path.isabs(path) and os.path.isfile(path) else ""
 
 
-def _found(path: str, problem: str, fix: str, *, was_here: bool = False) -> CurrentNotebook:
+def _notebook_at(path: str, problem: str, fix: str, *, was_here: bool = False) -> CurrentNotebook:
     if os.path.isfile(path):
         return CurrentNotebook(Path(path), "notebook")
     return CurrentNotebook(Path(path), "notebook", problem, fix, was_here)
@@ -313,24 +313,24 @@ _renamings: dict[str, str] = {}
 
 
 def _renamed(path: str, cell_id: str) -> str:
-    """What the notebook at `path` is called now; `path` where nothing tells."""
-    if os.path.isfile(known := _renamings.get(path, "")):
-        return known
+    """The path now of the notebook at `path`; `path` itself where nothing tells."""
+    if os.path.isfile(new_path := _renamings.get(path, "")):
+        return new_path
     if not cell_id.replace("-", "").replace("_", "").isalnum():
         return path
-    mark, found = f'"id": "{cell_id}"'.encode(), []
+    mark, paths = f'"id": "{cell_id}"'.encode(), []
     folder = os.path.dirname(path)
     try:
         names = [name for name in os.listdir(folder) if name.endswith(".ipynb")]
         for name in names:
             with open_to_read(os.path.join(folder, name)) as file:
                 if mark in file.read():
-                    found.append(os.path.join(folder, name))
+                    paths.append(os.path.join(folder, name))
     except OSError:
         return path
-    if len(found) == 1:  # a copy has the same cells
-        _renamings[path] = found[0]
-        return found[0]
+    if len(paths) == 1:  # a copy has the same cells
+        _renamings[path] = paths[0]
+        return paths[0]
     return path
 
 
@@ -355,7 +355,7 @@ def ipython_shell() -> Any:
 
 
 def kernel_shell() -> Any:
-    """The same, when it is a Jupyter kernel's: only that one has the attribute `kernel`."""
+    """The IPython shell of a Jupyter kernel, or None: only that one has the attribute `kernel`."""
     shell = ipython_shell()
     return shell if getattr(shell, "kernel", None) is not None else None
 
@@ -363,7 +363,7 @@ def kernel_shell() -> Any:
 def _cell_id(shell: Any) -> str:
     """The id of the cell that is running as JupyterLab and Notebook 7 send it, the URI as VS Code does; "" where nobody does."""
     try:
-        found = shell.get_parent()["metadata"]["cellId"]
+        cell_id = shell.get_parent()["metadata"]["cellId"]
     except (AttributeError, KeyError, TypeError, LookupError):
         return ""
-    return found if isinstance(found, str) else ""
+    return cell_id if isinstance(cell_id, str) else ""

@@ -1,4 +1,4 @@
-"""This machine: where it keeps its state, what it is called, and its settings file.
+"""This machine's state folder, name and settings file.
 
 Example of `settings.toml` in the machine's config folder:
 
@@ -50,8 +50,8 @@ def state_root() -> Path:
 
     Reference: SQLite needs file locks that network drives do not keep, https://www.sqlite.org/faq.html#q5
     """
-    if named := os.environ.get("DATA_ENGINE_STATE_ROOT", "").strip():
-        base, where = absolute_folder(named, where="DATA_ENGINE_STATE_ROOT"), "DATA_ENGINE_STATE_ROOT"
+    if value := os.environ.get("DATA_ENGINE_STATE_ROOT", "").strip():
+        base, where = absolute_folder(value, where="DATA_ENGINE_STATE_ROOT"), "DATA_ENGINE_STATE_ROOT"
     elif stored := load_machine_settings().state_root:
         base, where = stored, f"{machine_settings_path()}: state_root"
     else:
@@ -92,13 +92,13 @@ def person() -> tuple[str, str]:
 def machine_id(root: Path | None = None) -> str:
     """DATA_ENGINE_MACHINE_ID, else a name made once per state root: a new state root is a new machine.
 
-    `root` is the state root, for who knows it already.
+    `root` is the state root, for callers that know it.
 
     Raises:
         WorkspaceError: the name cannot be kept, or what was kept is not a name.
     """
-    if named := os.environ.get("DATA_ENGINE_MACHINE_ID", "").strip():
-        return _checked_machine_id(named, where="DATA_ENGINE_MACHINE_ID")
+    if value := os.environ.get("DATA_ENGINE_MACHINE_ID", "").strip():
+        return _checked_machine_id(value, where="DATA_ENGINE_MACHINE_ID")
     path = (root or state_root()) / "machine_id"
     try:
         if not path.exists():
@@ -115,7 +115,7 @@ def machine_id(root: Path | None = None) -> str:
 
 
 def load_machine_settings() -> MachineSettings:
-    """What this machine's settings.toml says; all None without the file.
+    """The settings in this machine's settings.toml; all None without the file.
 
     Raises:
         SettingsError: not TOML, a value that is no text, or a folder that is no absolute path.
@@ -126,7 +126,7 @@ def load_machine_settings() -> MachineSettings:
 
 
 def save_machine_settings(**changes: Path | str | None) -> MachineSettings:
-    """settings.toml with these keys changed, its comments and order kept; None takes a key out.
+    """Change these keys of settings.toml, its comments and order kept; None takes a key out.
 
     Raises:
         SettingsError: an unknown key or a wrong value; the file stays as it was.
@@ -170,7 +170,7 @@ def absolute_folder(text: str | Path, *, where: str) -> Path:
 
 
 def refuse_network_drive(path: Path, *, where: str) -> None:
-    """Nothing for a path on a local drive, existing or not.
+    """Refuse a path on a network drive, existing or not.
 
     Raises:
         WorkspaceError: the path lies on a network drive.
@@ -191,8 +191,8 @@ def host_folder_name(host: str) -> str:
         >>> host_folder_name("Ann's Mac.local"), host_folder_name("")
         ('ann-s-mac.local', 'host')
     """
-    kept = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in host.strip().lower())
-    return kept.strip(".-") or "host"
+    name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in host.strip().lower())
+    return name.strip(".-") or "host"
 
 
 def _platform_state_root() -> Path:
@@ -220,10 +220,10 @@ def _checked_machine_id(text: str, *, where: str) -> str:
 
 
 def _parsed(text: str, where: str) -> MachineSettings:
-    found = parse_toml(text, where=where)
+    document = parse_toml(text, where=where)
     values: dict[str, str] = {}
     for key in _KEYS:
-        value = found.get(key, "")
+        value = document.get(key, "")
         if not isinstance(value, str):
             raise SettingsError(
                 f"{key} is {value!r}, which is not a text", where=f"{where}: {key}", fix=f'write {key} = "..."'
@@ -240,17 +240,17 @@ def _parsed(text: str, where: str) -> MachineSettings:
         collection_root=folders.get("collection_root"),
         default_workspace=values.get("default_workspace"),
         state_root=folders.get("state_root"),
-        requests=_requests(found.get("daemon", {}), where),
+        requests=_requests(document.get("daemon", {}), where),
         warnings=tuple(
             ignored_key(key, value, (*_KEYS, "daemon.requests"), text=text, where=where)
-            for key, value in found.items()
+            for key, value in document.items()
             if key not in (*_KEYS, "daemon")
         ),
     )
 
 
 def _requests(daemon: object, where: str) -> str:
-    """What others may ask this machine's daemons to do."""
+    """The kinds of requests that others may send this machine's daemons."""
     value = daemon.get("requests", "all") if isinstance(daemon, dict) else None
     if value not in REQUESTS:
         raise SettingsError(

@@ -84,7 +84,7 @@ _EXAMPLE_CELLS: tuple[tuple[str, str, str], ...] = (
 
 @frozen
 class Provisioned:
-    """What was made and what was there already, both in the order of the tree; `skipped` could not be made and is not
+    """The paths that were made and those that were there, both in the order of the tree; `skipped` could not be made and is not
     needed: editor settings beside a workspace whose parent folder is read-only.
     """
 
@@ -118,7 +118,7 @@ def provision_workspace(root: Path | str, *, example: bool = True) -> Provisione
         raise WorkspaceError(f"{value_text(text)} is not a path", where="workspace create", fix="give a folder's path")
     layout = WorkspaceLayout(Path(os.path.abspath(with_home(text))))
     check_workspace_id(layout.workspace_id)
-    folders, files = _wanted(layout, example=example)
+    folders, files = _contents(layout, example=example)
     optional = _optional(layout)
     for folder in folders:
         _refuse_in_the_way(folder, is_folder=True)
@@ -188,8 +188,8 @@ def is_example(path: Path) -> bool:
     return sources == [source for _, _, source in _EXAMPLE_CELLS]
 
 
-def _wanted(layout: WorkspaceLayout, *, example: bool) -> tuple[list[Path], dict[Path, str]]:
-    beside, has_beside = _beside(layout), lies_in_collection(layout.root)
+def _contents(layout: WorkspaceLayout, *, example: bool) -> tuple[list[Path], dict[Path, str]]:
+    outer, has_outer = _outer_settings(layout), lies_in_collection(layout.root)
     missing_parents = [folder for folder in layout.root.parents if not os.path.isdir(folder)]
     folders = [
         *reversed(missing_parents),
@@ -199,7 +199,7 @@ def _wanted(layout: WorkspaceLayout, *, example: bool) -> tuple[list[Path], dict
         layout.config_dir,
         layout.databases_dir,
         layout.vscode_settings_path.parent,
-        *((beside.parent,) if has_beside else ()),
+        *((outer.parent,) if has_outer else ()),
     ]
     files = {
         layout.gitignore_path: GITIGNORE_TEXT,
@@ -207,26 +207,26 @@ def _wanted(layout: WorkspaceLayout, *, example: bool) -> tuple[list[Path], dict
         layout.flow_helpers_dir / "__init__.py": _HELPERS_TEXT,
         layout.vscode_settings_path: _vscode_settings(layout),
     }
-    if has_beside:
+    if has_outer:
         environment = {"DATA_ENGINE_WORKSPACE_COLLECTION_ROOT": "${workspaceFolder}"}
-        files[beside] = _json(_editor_settings("**/.workspace_state", environment))
+        files[outer] = _json(_editor_settings("**/.workspace_state", environment))
     if example and not _has_module(layout):
         files[layout.flow_modules_dir / _EXAMPLE] = example_notebook()
     return folders, files
 
 
-def _beside(layout: WorkspaceLayout) -> Path:
+def _outer_settings(layout: WorkspaceLayout) -> Path:
     return layout.root.parent / ".vscode" / "settings.json"
 
 
 def _optional(layout: WorkspaceLayout) -> tuple[Path, ...]:
     # A workspace folder of one's own in an administrator's read-only folder is usual on a share.
-    beside = _beside(layout)
+    outer = _outer_settings(layout)
     if not os.path.isdir(layout.root):
         return ()
-    if os.path.isdir(beside.parent):
-        return () if os.access(beside.parent, os.W_OK) else (beside,)
-    return () if os.access(layout.root.parent, os.W_OK) else (beside.parent, beside)
+    if os.path.isdir(outer.parent):
+        return () if os.access(outer.parent, os.W_OK) else (outer,)
+    return () if os.access(layout.root.parent, os.W_OK) else (outer.parent, outer)
 
 
 def _has_module(layout: WorkspaceLayout) -> bool:
@@ -240,9 +240,9 @@ def _has_module(layout: WorkspaceLayout) -> bool:
 def _refuse_in_the_way(path: Path, *, is_folder: bool) -> None:
     if not os.path.lexists(path) or (os.path.isdir(path) if is_folder else os.path.isfile(path)):
         return
-    there = "a link to nothing" if not os.path.exists(path) else "a folder" if os.path.isdir(path) else "a file"
+    kind = "a link to nothing" if not os.path.exists(path) else "a folder" if os.path.isdir(path) else "a file"
     raise WorkspaceError(
-        f"{path} is {there}, where a {'folder' if is_folder else 'file'} belongs",
+        f"{path} is {kind}, where a {'folder' if is_folder else 'file'} belongs",
         where=str(path),
         fix="move it away or choose another folder; nothing was made",
     )
@@ -279,17 +279,17 @@ def notebook_text(cells: Iterable[tuple[str, str, str]]) -> str:
         >>> json.loads(notebook_text([("code", "one", "1 + 1")]))["cells"][0]["source"]
         ['1 + 1']
     """
-    written: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for kind, name, source in cells:
         cell: dict[str, Any] = {"cell_type": kind, "id": name, "metadata": {}}
         if kind == "code":
             cell = {"cell_type": kind, "execution_count": None, "id": name, "metadata": {}, "outputs": []}
-        written.append(cell | {"source": source.splitlines(keepends=True)})
-    return _text({"cells": written, "metadata": _of_this_python(), "nbformat": 4, "nbformat_minor": 5})
+        entries.append(cell | {"source": source.splitlines(keepends=True)})
+    return _text({"cells": entries, "metadata": _of_this_python(), "nbformat": 4, "nbformat_minor": 5})
 
 
 def for_this_python(text: str) -> str:
-    """The notebook, saying of Python what the kernel of this one will.
+    """The notebook with the metadata that a kernel of this Python gives it.
 
     JupyterLab puts that in when it opens a notebook, which then counts as unsaved.
 

@@ -1,4 +1,4 @@
-"""Where this person's secrets are: the environment, the keyring of their system, or a private file where it has none.
+"""Find and keep this person's secrets: in the environment, the keyring of their system, or a private file without one.
 
     DATA_ENGINE_SECRET_DWH    comes first, and is for machines without a person: services, containers, tests
     the keyring               entries of the service "data-engine"
@@ -25,11 +25,11 @@ from data_engine.secret import SHORTEST, Secret, is_secret_name
 from data_engine.workspace.machine import private_state_root, state_root
 
 SERVICE = "data-engine"
-"""What the entries in the keyring are called."""
+"""The service of the entries in the keyring."""
 
 _LOCK_TIMEOUT_S = 10.0
 PREFIX = "DATA_ENGINE_SECRET_"
-"""Of the environment variables that hold secrets."""
+"""The beginning of environment variables that hold secrets."""
 
 _ABOUT = (
     "Secrets of this user's Data Engine. This machine has no keyring, so the values below are in plain text: only the"
@@ -54,16 +54,16 @@ def find_secret(name: str, where: str | None = None) -> Secret:
         WorkspaceError: the keyring or the private file cannot be read.
     """
     check_name(name)
-    given = os.environ.get(variable_of(name))
-    if given:
-        return _secret(name, given, variable_of(name))
+    value = os.environ.get(variable_of(name))
+    if value:
+        return _secret(name, value, variable_of(name))
     keyring = _keyring()
-    found = None if keyring is None else _asked(lambda: keyring.get_password(SERVICE, name), name)
-    if found:
-        return _secret(name, str(found), "the keyring")
-    kept = _read().get("secrets", {}).get(name)
-    if kept:
-        return _secret(name, str(kept), str(_path()))
+    password = None if keyring is None else _answer(lambda: keyring.get_password(SERVICE, name), name)
+    if password:
+        return _secret(name, str(password), "the keyring")
+    text = _read().get("secrets", {}).get(name)
+    if text:
+        return _secret(name, str(text), str(_path()))
     raise SecretMissingError(
         f"the secret {name!r} is not on this machine",
         where=where or f"context.secret({name!r})",
@@ -75,8 +75,8 @@ def _near(name: str) -> str:
     """The beginning of a fix that names the secret that was meant; "" where none is like it."""
     from difflib import get_close_matches
 
-    found = get_close_matches(name, [one.name for one in stored_secrets()], n=1)
-    return f"did you mean {found[0]}? Else " if found else ""
+    names = get_close_matches(name, [secret.name for secret in stored_secrets()], n=1)
+    return f"did you mean {names[0]}? Else " if names else ""
 
 
 def has_secret(name: str) -> bool:
@@ -89,7 +89,7 @@ def has_secret(name: str) -> bool:
 
 
 def set_secret(name: str, value: str) -> str:
-    """Keep the secret; where, in words.
+    """Keep the secret; gives the place, in words.
 
     Raises:
         FlowValidationError: no such name can be, or the value is too short to be hidden.
@@ -99,10 +99,10 @@ def set_secret(name: str, value: str) -> str:
     _secret(name, value, "secret set")
     keyring = _keyring()
     if keyring is not None:
-        _asked(lambda: keyring.set_password(SERVICE, name, value), name)
-        _change(lambda kept: kept["keyring"].append(name) if name not in kept["keyring"] else None, also=name)
+        _answer(lambda: keyring.set_password(SERVICE, name, value), name)
+        _change(lambda store: store["keyring"].append(name) if name not in store["keyring"] else None, also=name)
         return f"the keyring ({getattr(keyring, 'name', '') or type(keyring).__module__})"
-    _change(lambda kept: kept["secrets"].update({name: value}))
+    _change(lambda store: store["secrets"].update({name: value}))
     return f"the private file {_path()}, in plain text: {keyring_trouble()}"
 
 
@@ -116,13 +116,13 @@ def remove_secret(name: str) -> bool:
     check_name(name)
     keyring = _keyring()
     was_there = False
-    if keyring is not None and _asked(lambda: keyring.get_password(SERVICE, name), name) is not None:
-        _asked(lambda: keyring.delete_password(SERVICE, name), name)
+    if keyring is not None and _answer(lambda: keyring.get_password(SERVICE, name), name) is not None:
+        _answer(lambda: keyring.delete_password(SERVICE, name), name)
         was_there = True
-    kept = _read()
-    if name in kept["secrets"] or name in kept["keyring"]:
-        was_there = was_there or name in kept["secrets"]
-        _change(lambda kept: kept["keyring"].remove(name) if name in kept["keyring"] else None, also=name)
+    store = _read()
+    if name in store["secrets"] or name in store["keyring"]:
+        was_there = was_there or name in store["secrets"]
+        _change(lambda store: store["keyring"].remove(name) if name in store["keyring"] else None, also=name)
     return was_there
 
 
@@ -132,14 +132,14 @@ def stored_secrets() -> list[StoredSecret]:
     Raises:
         WorkspaceError: the private file cannot be read.
     """
-    kept = _read()
-    found = dict.fromkeys(kept["secrets"], "private file") | dict.fromkeys(kept["keyring"], "keyring")
+    store = _read()
+    places = dict.fromkeys(store["secrets"], "private file") | dict.fromkeys(store["keyring"], "keyring")
     for variable in os.environ:
         if variable.startswith(PREFIX) and len(variable) > len(PREFIX):
-            same = [name for name in found if variable_of(name) == variable]
+            same = [name for name in places if variable_of(name) == variable]
             name = same[0] if same else variable.removeprefix(PREFIX).lower()
-            found[name] = "environment"
-    return [StoredSecret(name, place) for name, place in sorted(found.items())]
+            places[name] = "environment"
+    return [StoredSecret(name, place) for name, place in sorted(places.items())]
 
 
 def keyring_trouble() -> str | None:
@@ -178,17 +178,17 @@ def check_name(name: object) -> str:
 
 
 def refuse_twin(name: str) -> None:
-    """Return when a secret may be kept by this name: none by another has the same environment variable.
+    """Refuse a name whose environment variable is that of another secret.
 
     Raises:
         FlowValidationError: one has, or no secret can be called so.
         WorkspaceError: the private file cannot be read.
     """
     check_name(name)
-    kept = _read()
-    known = {*kept["secrets"], *kept["keyring"]}
-    twin = next((one for one in sorted(known) if variable_of(one) == variable_of(name)), None)
-    if name not in known and twin is not None:
+    store = _read()
+    names = {*store["secrets"], *store["keyring"]}
+    twin = next((other for other in sorted(names) if variable_of(other) == variable_of(name)), None)
+    if name not in names and twin is not None:
         raise FlowValidationError(
             f"the secret {twin!r} is here already, and {name!r} is the same environment variable, {variable_of(name)}",
             where="data-engine secret set",
@@ -215,7 +215,7 @@ def _keyring() -> Any | None:
     return keyring.get_keyring()
 
 
-def _asked(ask: Any, name: str) -> Any:
+def _answer(ask: Any, name: str) -> Any:
     try:
         return ask()
     except Exception as error:  # each backend has errors of its own
@@ -234,7 +234,7 @@ def _read() -> dict[str, Any]:
     path = _path()
     empty: dict[str, Any] = {"about": _ABOUT, "keyring": [], "secrets": {}}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return empty
     except (OSError, ValueError) as error:
@@ -243,7 +243,7 @@ def _read() -> dict[str, Any]:
             where=str(path),
             fix="remove it, and set the secrets again",
         ) from None
-    return empty | found if isinstance(found, dict) else empty
+    return empty | content if isinstance(content, dict) else empty
 
 
 def _change(change: Any, *, also: str | None = None) -> None:
@@ -253,11 +253,11 @@ def _change(change: Any, *, also: str | None = None) -> None:
     lock = OsLock(path.with_suffix(".lock"))
     try:
         lock.wait(timeout_s=_LOCK_TIMEOUT_S)
-        kept = _read()
-        change(kept)
+        store = _read()
+        change(store)
         if also is not None:
-            kept["secrets"].pop(also, None)
-        write_text_atomic(path, json.dumps(kept, indent=2) + "\n", mode=private.FILE)
+            store["secrets"].pop(also, None)
+        write_text_atomic(path, json.dumps(store, indent=2) + "\n", mode=private.FILE)
     except OSError as error:
         raise WorkspaceError(
             f"the file of secrets cannot be written: {trouble_of(error)}", where=str(path), fix="free some space there"

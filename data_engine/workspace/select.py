@@ -1,4 +1,4 @@
-"""Which workspace is meant.
+"""Select the workspace that is meant.
 
 The first of these that says anything decides, and a wrong answer is an error, never a reason to ask the next one:
 
@@ -61,10 +61,10 @@ def select_workspace(explicit: Path | str | None = None) -> WorkspaceLayout:
     authored = authored_folder()
     if authored is not None and is_workspace(authored.parent):
         return WorkspaceLayout(authored.parent)
-    if named := os.environ.get(_ROOT_VARIABLE, "").strip():
-        return _workspace_at(named, where=_ROOT_VARIABLE)
-    around = _workspace_around(_absolute("."))
-    return around or _from_collection(load_machine_settings())
+    if value := os.environ.get(_ROOT_VARIABLE, "").strip():
+        return _workspace_at(value, where=_ROOT_VARIABLE)
+    outer = _workspace_around(_absolute("."))
+    return outer or _from_collection(load_machine_settings())
 
 
 def named_workspace(path_or_id: Path | str) -> WorkspaceLayout:
@@ -78,7 +78,7 @@ def named_workspace(path_or_id: Path | str) -> WorkspaceLayout:
 
 
 def use_workspace(path_or_id: Path | str) -> WorkspaceLayout:
-    """The workspace from now on selected where nothing nearer names one: kept in the machine's settings.toml.
+    """Select the workspace from now on where nothing nearer names one: kept in the machine's settings.toml.
 
     Raises:
         WorkspaceError: neither a workspace's path nor an id in the collection; nothing is kept.
@@ -94,7 +94,7 @@ def lies_in_collection(root: Path) -> bool:
     with suppress(WorkspaceError):
         collection, _ = _collection_root(load_machine_settings())
         if collection is not None and os.path.realpath(collection) == os.path.realpath(folder):
-            return any(found.root.name != root.name for found in discover_workspaces(folder))
+            return any(layout.root.name != root.name for layout in discover_workspaces(folder))
     return False
 
 
@@ -125,8 +125,8 @@ def _workspace_at(path: Path | str, *, where: str) -> WorkspaceLayout:
         what, fix = f"{root} is a file, not a workspace", "name the workspace's folder"
     elif not os.path.isdir(root):
         what, fix = f"{root} does not exist or cannot be reached", f"correct the path, or make it with {_CREATE}"
-    elif around := _workspace_around(root):
-        what, fix = f"{root} is a folder inside a workspace", f"name the workspace itself: {around.root}"
+    elif outer := _workspace_around(root):
+        what, fix = f"{root} is a folder inside a workspace", f"name the workspace itself: {outer.root}"
     elif inside := discover_workspaces(root):
         what = f"{root} is not a workspace, but a folder of workspaces"
         fix = f"name one of them: {_names(inside)}"
@@ -151,51 +151,51 @@ def _from_collection(settings: MachineSettings) -> WorkspaceLayout:
             fix=f"go to a workspace, give its path (`--workspace PATH`), name one for always "
             f"(`data-engine workspace use PATH`), or make one ({_CREATE})",
         )
-    found = discover_workspaces(collection)
-    if not found:
+    layouts = discover_workspaces(collection)
+    if not layouts:
         raise WorkspaceError(
             f"{collection} holds no workspace or cannot be reached",
             where=where,
             fix=f"correct it, or make a workspace there with {_CREATE}",
         )
-    wanted, asked_by = os.environ.get(_ID_VARIABLE, "").strip(), _ID_VARIABLE
-    if not wanted and settings.default_workspace:
-        wanted, asked_by = settings.default_workspace, f"{machine_settings_path()}: default_workspace"
-    if wanted:
-        check_workspace_id(wanted)
-        for layout in found:
-            if layout.workspace_id == wanted:
+    workspace_id, asked_by = os.environ.get(_ID_VARIABLE, "").strip(), _ID_VARIABLE
+    if not workspace_id and settings.default_workspace:
+        workspace_id, asked_by = settings.default_workspace, f"{machine_settings_path()}: default_workspace"
+    if workspace_id:
+        check_workspace_id(workspace_id)
+        for layout in layouts:
+            if layout.workspace_id == workspace_id:
                 return layout
         raise WorkspaceError(
-            f'{collection} has no workspace "{wanted}"', where=asked_by, fix=f"use one of: {_names(found)}"
+            f'{collection} has no workspace "{workspace_id}"', where=asked_by, fix=f"use one of: {_names(layouts)}"
         )
-    if len(found) > 1:
+    if len(layouts) > 1:
         raise WorkspaceError(
-            f"{collection} holds {len(found)} workspaces and none is chosen",
+            f"{collection} holds {len(layouts)} workspaces and none is chosen",
             where=where,
-            fix=f"set {_ID_VARIABLE} or call `data-engine workspace use` with one of: {_names(found)}",
+            fix=f"set {_ID_VARIABLE} or call `data-engine workspace use` with one of: {_names(layouts)}",
         )
-    return found[0]
+    return layouts[0]
 
 
 def _named_in_collection(name: str) -> WorkspaceLayout | None:
     if os.sep in name or (os.altsep and os.altsep in name):
         return None
     collection, _ = _collection_root(load_machine_settings())
-    found = discover_workspaces(collection) if collection else ()
-    named = next((layout for layout in found if layout.workspace_id == name), None)
-    if named is None and found and not os.path.exists(name):
+    layouts = discover_workspaces(collection) if collection else ()
+    named = next((layout for layout in layouts if layout.workspace_id == name), None)
+    if named is None and layouts and not os.path.exists(name):
         raise WorkspaceError(
             f'"{name}" is neither a workspace in {collection} nor a path',
             where=name,
-            fix=f"use a workspace's path or one of: {_names(found)}",
+            fix=f"use a workspace's path or one of: {_names(layouts)}",
         )
     return named
 
 
 def _collection_root(settings: MachineSettings) -> tuple[Path | None, str]:
-    if named := os.environ.get(_COLLECTION_VARIABLE, "").strip():
-        return _absolute(named), _COLLECTION_VARIABLE
+    if value := os.environ.get(_COLLECTION_VARIABLE, "").strip():
+        return _absolute(value), _COLLECTION_VARIABLE
     return settings.collection_root, f"{machine_settings_path()}: collection_root"
 
 

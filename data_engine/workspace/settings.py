@@ -1,4 +1,4 @@
-"""What a workspace's `config/data_engine.toml` says, checked; and edits of a settings file that keep its comments.
+"""Read and check a workspace's `config/data_engine.toml`, and edit a settings file without losing its comments.
 
     timezone, freshness
     [deploy] mode, quiet, keep, gate
@@ -90,17 +90,13 @@ class DeploySettings:
     gate: str = "none"
 
 
-def _cores() -> int:
-    return os.cpu_count() or 1
-
-
 @frozen
 class ExecutorSettings:
     kind: str = "threads"
     runs: str = "local"
     scheduler: str | None = None
     scheduler_file: str | None = None
-    workers: int = field(default_factory=_cores)
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
 
 
 @frozen
@@ -179,7 +175,7 @@ class WorkspaceSettings:
 
 
 def load_settings(layout: WorkspaceLayout) -> WorkspaceSettings:
-    """What the workspace's settings file says now; the defaults without one.
+    """The settings in the workspace's file now; the defaults without one.
 
     Raises:
         SettingsError: not TOML, or a wrong type or value; names the file, the key and the fix.
@@ -191,7 +187,7 @@ def load_settings(layout: WorkspaceLayout) -> WorkspaceSettings:
 
 
 def look_at_settings(layout: WorkspaceLayout) -> tuple[WorkspaceSettings, SettingsError | None]:
-    """What of the workspace's settings file can be used now, and what cannot."""
+    """The usable settings of the workspace's file, and the error of the others."""
     try:
         text = read_toml_text(layout.settings_path)
     except SettingsError as error:
@@ -200,7 +196,7 @@ def look_at_settings(layout: WorkspaceLayout) -> tuple[WorkspaceSettings, Settin
 
 
 def usable_settings(text: str, *, where: str) -> tuple[WorkspaceSettings, SettingsError | None]:
-    """What of the settings in `text` can be used, with defaults for the rest, and what cannot: of several what stops runs.
+    """The usable settings in `text`, with defaults for the rest, and the error: of several one that stops runs.
 
     Example:
         >>> settings, error = usable_settings('[executor]\\nkind = "proceses"\\nworkers = 3', where="data_engine.toml")
@@ -278,10 +274,10 @@ def _duration(*, allow_zero: bool = False) -> _Reader:
     return read
 
 
-def _that(is_right: Callable[[Any], object], wanted: str) -> _Reader:
+def _that(is_right: Callable[[Any], object], form: str) -> _Reader:
     def read(value: object, where: str) -> Any:
         if not is_right(value):
-            raise _wrong(value, where, wanted)
+            raise _wrong(value, where, form)
         return value
 
     return read
@@ -298,8 +294,8 @@ def _whole(least: int, most: int) -> _Reader:
     )
 
 
-def _like(pattern: str, wanted: str) -> _Reader:
-    return _that(lambda value: isinstance(value, str) and re.fullmatch(pattern, value), wanted)
+def _like(pattern: str, form: str) -> _Reader:
+    return _that(lambda value: isinstance(value, str) and re.fullmatch(pattern, value), form)
 
 
 def _timezone(value: object, where: str) -> str:
@@ -322,10 +318,10 @@ def _nearest_zone(text: str) -> str:
 
 
 def _secret_names(value: object, where: str) -> tuple[str, ...]:
-    wanted = 'a list of names of secrets such as ["ops"]'
+    form = 'a list of names of secrets such as ["ops"]'
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list) or any(not isinstance(name, str) for name in names):
-        raise _wrong(value, where, wanted)
+        raise _wrong(value, where, form)
     for name in names:
         if not is_secret_name(name):
             # It may be the address itself, which must not be told anywhere.
@@ -339,9 +335,9 @@ def _secret_names(value: object, where: str) -> tuple[str, ...]:
 
 
 def _kinds(value: object, where: str) -> tuple[str, ...]:
-    wanted = "a list of: " + ", ".join(f'"{kind}"' for kind in TROUBLES)
+    form = "a list of: " + ", ".join(f'"{kind}"' for kind in TROUBLES)
     if not isinstance(value, list) or any(kind not in TROUBLES for kind in value):
-        raise _wrong(value, where, wanted)
+        raise _wrong(value, where, form)
     return tuple(kind for kind in TROUBLES if kind in value)
 
 
@@ -376,7 +372,7 @@ _READERS: Mapping[str, _Reader] = {
     "alerts.digest": _duration(allow_zero=True),
 }
 _SECTIONS: Mapping[str, Callable[..., Any]] = {
-    one.name: one.default_factory for one in fields(WorkspaceSettings) if one.default_factory is not MISSING
+    part.name: part.default_factory for part in fields(WorkspaceSettings) if part.default_factory is not MISSING
 }
 _NOT_OF_RUNS = ("deploy", "retry", "history", "lease", "daemon", "preview", "alerts")
 _LEAST_HEARTBEAT_S = 0.1
@@ -386,13 +382,13 @@ _LONGEST_STALE_AFTER_S = 86_400.0
 
 def _arguments(values: Mapping[str, Any], kind: Any, section: str = "") -> dict[str, Any]:
     """The values of a section by the names of its fields, which end with their units."""
-    names = {one.name.removesuffix("_s").removesuffix("_bytes"): one.name for one in fields(kind)}
+    names = {setting.name.removesuffix("_s").removesuffix("_bytes"): setting.name for setting in fields(kind)}
     split = ((key.rpartition("."), value) for key, value in values.items())
     return {names[name]: value for (of, _, name), value in split if of == section}
 
 
 def _flat(document: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
-    known: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     unknown: list[tuple[str, Any]] = []
     for name, value in document.items():
         if name in _SECTIONS and not isinstance(value, dict):
@@ -400,10 +396,10 @@ def _flat(document: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list
         entries = {f"{name}.{key}": inner for key, inner in value.items()} if name in _SECTIONS else {name: value}
         for key, inner in entries.items():
             if key in _READERS:
-                known[key] = inner
+                settings[key] = inner
             else:
                 unknown.append((key, inner))
-    return known, unknown
+    return settings, unknown
 
 
 def _check_together(settings: WorkspaceSettings, where: str) -> None:
@@ -435,9 +431,9 @@ def _check_together(settings: WorkspaceSettings, where: str) -> None:
         )
 
 
-def _wrong(value: object, where: str, wanted: str) -> SettingsError:
+def _wrong(value: object, where: str, form: str) -> SettingsError:
     key = where.rpartition(": ")[2].rpartition(".")[2]
-    return SettingsError(f"{key} cannot be {value!r}", where=where, fix=f"write {wanted}")
+    return SettingsError(f"{key} cannot be {value!r}", where=where, fix=f"write {form}")
 
 
 _HEADER = r"\s*\[\s*([\w-]+)\s*\]"
@@ -519,7 +515,7 @@ def changed_toml(text: str, dotted_key: str, value: str | int | None, *, where: 
         raise SettingsError(f"not a TOML file: {error}", where=where, fix="correct that line") from error
 
 
-def unknown_key(key: str, known: Iterable[str]) -> str:
+def unknown_key(key: str, keys: Iterable[str]) -> str:
     """The sentence about a key that does not exist, with the known key that looks most like it.
 
     Example:
@@ -530,13 +526,13 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     """
     import difflib
 
-    names = tuple(known)
+    names = tuple(keys)
     same_end = [name for name in names if name.rpartition(".")[2] == key.rpartition(".")[2]]
     nearest = difflib.get_close_matches(key, same_end or names, n=1, cutoff=0.0)[0]
     return f'unknown setting "{key}": did you mean "{nearest}"?'
 
 
-def ignored_key(key: str, value: object, known: Iterable[str], *, text: str, where: str) -> str:
+def ignored_key(key: str, value: object, keys: Iterable[str], *, text: str, where: str) -> str:
     """The warning of a key or a section of the file `where`, which holds `text`, that nobody reads: its line, what was meant,
     and what there is.
 
@@ -549,18 +545,18 @@ def ignored_key(key: str, value: object, known: Iterable[str], *, text: str, whe
     """
     import difflib
 
-    names, line = tuple(known), _line_of(text, key)
+    names, line = tuple(keys), _line_of(text, key)
     place = where if line is None else f"{where}, line {line}"
     section, dot, _ = key.rpartition(".")
     if isinstance(value, dict) and not dot:
         sections = tuple(dict.fromkeys(name.partition(".")[0] for name in names if "." in name))
-        near = difflib.get_close_matches(key, sections, n=1)
-        meant = f"did you mean [{near[0]}]? " if near else ""
-        there = ", ".join(f"[{name}]" for name in sections)
-        return f"{place}: unknown section [{key}], which is ignored: {meant}The sections are {there}"
-    what, _, meant = unknown_key(key, names).partition(": ")
-    beside = ", ".join(name.rpartition(".")[2] for name in names if name.rpartition(".")[0] == section)
-    return f"{place}: {what}, which is ignored: {meant} {f'[{section}] takes' if dot else 'Above the sections are'} {beside}"
+        nearest = difflib.get_close_matches(key, sections, n=1)
+        hint = f"did you mean [{nearest[0]}]? " if nearest else ""
+        headers = ", ".join(f"[{name}]" for name in sections)
+        return f"{place}: unknown section [{key}], which is ignored: {hint}The sections are {headers}"
+    what, _, hint = unknown_key(key, names).partition(": ")
+    siblings = ", ".join(name.rpartition(".")[2] for name in names if name.rpartition(".")[0] == section)
+    return f"{place}: {what}, which is ignored: {hint} {f'[{section}] takes' if dot else 'Above the sections are'} {siblings}"
 
 
 def _line_of(text: str, dotted_key: str) -> int | None:

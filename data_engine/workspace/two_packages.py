@@ -21,7 +21,7 @@ _FOLDERS = ("py_data_engine-", "py-data-engine-")
 
 
 def older_version(folders: Iterable[str] | None = None) -> str | None:
-    """The version of the older system in this environment, told by the names in its folders; None where it is not there.
+    """The version of the older system in this environment, found by the names in its folders; None where it is not there.
 
     Example:
         >>> import tempfile
@@ -46,7 +46,7 @@ def older_version(folders: Iterable[str] | None = None) -> str | None:
 
 
 def two_packages_words() -> str | None:
-    """What is wrong with this environment, and its fix, in one line; None where it is not."""
+    """The problem of two packages in this environment, and its fix, in one line; None without it."""
     version = older_version()
     if version is None:
         return None

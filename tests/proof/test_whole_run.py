@@ -8,7 +8,7 @@ import pytest
 
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.errors import FlowExecutionError, FlowValidationError
-from data_engine.proof.kept import compared, kept
+from data_engine.proof.kept import compared, last_verdict
 from data_engine.proof.kernel import run_and_compare
 from data_engine.trial import TRIAL_VARIABLE
 from tests.support import WorkspaceFiles
@@ -30,7 +30,7 @@ def test_a_notebook_is_executed_and_compared_and_its_verdict_is_kept(ws: Workspa
     assert [str(one) for one in verdict.differences] == [
         "`RATES['EUR']` is 1.1 here, 1.0 in production: cell 3 changes it and is left out"
     ]
-    assert kept(home, "claims") == verdict
+    assert last_verdict(home, "claims") == verdict
     found = compared(home, path)
     assert found is not None
     assert found.differences == tuple(map(str, verdict.differences))
@@ -44,7 +44,7 @@ def test_productions_verbs_are_refused_there(ws: WorkspaceFiles) -> None:
     with pytest.raises(FlowExecutionError, match="run_once is refused"):
         run_and_compare(home, path)
 
-    assert kept(home, "claims") is None
+    assert last_verdict(home, "claims") is None
 
 
 @pytest.mark.parametrize("verb", ["deploy", "run", "enable", "rollback"])

@@ -303,7 +303,7 @@ def test_a_file_that_another_process_has_run_since_it_was_found_due_is_not_run_a
     place.ledger().record(started, RunFinished("other", "success", time.time(), 1.0, None, None, handed.seen))
     if noticed == "by the beat":
         triggers.reload()
-        until(lambda: watched.known("a.csv") is not None)
+        until(lambda: watched.state("a.csv") is not None)
     elif noticed == "when the one before was to begin":
         assert triggers.notice_others("p") == 1
     for _ in range(20):
@@ -311,7 +311,7 @@ def test_a_file_that_another_process_has_run_since_it_was_found_due_is_not_run_a
         time.sleep(0.01)
 
     assert stage.out() == []
-    assert watched.known("a.csv") is not None
+    assert watched.state("a.csv") is not None
     triggers.close()
 
 

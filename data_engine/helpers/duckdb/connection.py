@@ -70,14 +70,14 @@ def own_columns(table: Table, existing: Iterable[str], names: Iterable[str], *, 
         FlowValidationError: one is not there; names those there are.
     """
     existing = list(existing)
-    found = {name: find(name, existing) for name in names}
-    if missing := [name for name, own in found.items() if own is None]:
+    columns = {name: find(name, existing) for name in names}
+    if missing := [name for name, own in columns.items() if own is None]:
         raise FlowValidationError(
             f'the table "{table.name}" has no column {names_text(missing)}',
             where=f"{argument}=",
             fix=f"it has {names_text(existing)}",
         )
-    return [own for own in found.values() if own is not None]
+    return [own for own in columns.values() if own is not None]
 
 
 @frozen
@@ -93,7 +93,7 @@ class Database:
         return self.conn.execute(sql, list(parameters)).fetchall()
 
     def frame(self, sql: str, parameters: object = None) -> pl.DataFrame:
-        """What a query gives, as a frame, exactly: an INTERVAL becomes a Duration, what Polars has no type for becomes text.
+        """The exact rows of a query, as a frame: an INTERVAL becomes a Duration, what Polars has no type for becomes text.
 
         Raises:
             FlowValidationError: no query, a table that is not there, or a value that Polars cannot hold: months in an interval,
@@ -120,13 +120,13 @@ class Database:
         intervals: list[str] = []
         if any(kind in _READ_AS or "INTERVAL" in kind for kind in kinds):
             relation = relation.project("*")  # names each column apart
-            named = list(zip(relation.columns, kinds, strict=True))
+            columns = list(zip(relation.columns, kinds, strict=True))
             for name, kind in zip(relation.columns, relation.types, strict=True):
                 _refuse_nested_interval(name, kind)
             changed = [
-                f"{_READ_AS[kind].format(quoted(name))} AS {quoted(name)}" for name, kind in named if kind in _READ_AS
+                f"{_READ_AS[kind].format(quoted(name))} AS {quoted(name)}" for name, kind in columns if kind in _READ_AS
             ]
-            intervals = [name for name, kind in named if kind == "INTERVAL"]
+            intervals = [name for name, kind in columns if kind == "INTERVAL"]
             if changed:
                 relation = relation.project(f"* REPLACE ({', '.join(changed)})")
         frame: pl.DataFrame = relation.pl()
@@ -135,7 +135,7 @@ class Database:
         return frame.with_columns(by_name(intervals).cast(pl.Duration("us"))) if intervals else frame
 
     def name(self) -> str:
-        """What DuckDB calls the database: after its file. A schema may have the same name, so dotted names begin with it."""
+        """The database's name in DuckDB, which is its file's. A schema may have the same name, so dotted names begin with it."""
         ((name,),) = self.execute("SELECT current_database()")
         return str(name)
 
@@ -208,14 +208,14 @@ class Database:
 def _refuse_nested_interval(name: str, kind: Any) -> None:
     """Polars panics at one, and goes on with a broken frame."""
     inner = [child for _, child in kind.children if hasattr(child, "id")] if kind.id in _NESTED else []
-    for one in inner:
-        if one.id == "interval":
+    for child in inner:
+        if child.id == "interval":
             raise FlowValidationError(
                 f'the column "{name}" is {kind}: Polars cannot hold an interval inside another type',
                 where=f"column {name!r}",
                 fix=f"split it in SQL, such as epoch_us({quoted(name)}[1])",
             )
-        _refuse_nested_interval(name, one)
+        _refuse_nested_interval(name, child)
 
 
 def _refuse_infinite(series: pl.Series) -> None:
@@ -352,10 +352,10 @@ def _connect(
 def _identity(path: Path) -> tuple[int, int, int] | None:
     """Which file is there; its time tells it from an earlier one whose number it was given."""
     try:
-        found = os.stat(path)
+        facts = os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns
+    return facts.st_dev, facts.st_ino, facts.st_mtime_ns
 
 
 def _in_use(path: Path, reason: str) -> FlowValidationError:
@@ -381,11 +381,11 @@ def _deadline_s(wait: object) -> float:
 def _require_file(path: Path) -> None:
     if path.is_file():
         return
-    beside: list[str] = []
+    names: list[str] = []
     with suppress(OSError):
-        beside = sorted(one.name for one in path.parent.iterdir() if one.is_file() and one.suffix == path.suffix)
+        names = sorted(file.name for file in path.parent.iterdir() if file.is_file() and file.suffix == path.suffix)
     raise FlowValidationError(
-        f"there is no database {path}", where="db_path=", fix=f"in its folder there are {names_text(beside)}"
+        f"there is no database {path}", where="db_path=", fix=f"in its folder there are {names_text(names)}"
     )
 
 
@@ -424,7 +424,7 @@ _FIXES = (
     ("Catalog Error", "fix the name, or make what it names first"),
     ("Out of KnownSources", "read fewer rows or columns at once"),
 )
-"""What stands in DuckDB's message, and what helps then; the first counts."""
+"""A part of DuckDB's message, and its remedy; the first that is found counts."""
 
 
 def refusal(error: Exception, path: Path) -> FlowValidationError:
@@ -438,6 +438,6 @@ def refusal(error: Exception, path: Path) -> FlowValidationError:
           fix:   fix the rows that the table's constraint refuses; the table was not changed
     """
     what = str(error).strip().split("\n\n")[0]
-    known = next((fix for words, fix in _FIXES if words in what), "try it with DuckDB itself, which may say more")
-    fix = fix_of_newer(what) or known
+    remedy = next((fix for words, fix in _FIXES if words in what), "try it with DuckDB itself, which may say more")
+    fix = fix_of_newer(what) or remedy
     return FlowValidationError(f"DuckDB refused it: {what}", where=str(path), fix=fix)

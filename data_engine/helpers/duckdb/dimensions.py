@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from data_engine.argument_checks import checked_flags
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, own_columns, reading, writing
-from data_engine.helpers.duckdb.fit import Kept, fit
+from data_engine.helpers.duckdb.fit import Rest, fit
 from data_engine.helpers.duckdb.incoming import SOURCE, Column, as_arrow, as_frame, frame_column, new_column, register
 from data_engine.helpers.duckdb.names import column_list, find, free_name, names_text, quoted, table_parts
 from data_engine.helpers.duckdb.types import is_same_kind, kept_by, tried
@@ -117,9 +117,9 @@ def attach_dimension(
         target = database.table(table)
         existing = database.known_columns(target)
         own = own_columns(target, existing, natural, argument="on")
-        (found,) = own_columns(target, existing, [key], argument="key_column")
+        (own_key,) = own_columns(target, existing, [key], argument="key_column")
         probed = register(database, probing, arrow, name=_PROBE)
-        keys = _looked_up(database, target, existing, probed, own, {found: key}, len(frame))
+        keys = _looked_up(database, target, existing, probed, own, {own_key: key}, len(frame))
     return _attached(frame, keys, natural if drop_key else [])
 
 
@@ -219,14 +219,14 @@ def denormalize_columns(
     table_parts(table)
     frame = as_frame(df)
     key = frame_column(frame, key_column, argument="key_column")
-    wanted = column_list(select, argument="select")
+    columns = column_list(select, argument="select")
     probing = _probing(frame, [key])
     arrow = as_arrow(probing)
     with reading(db_path, wait=wait) as database:
         target = database.table(table)
         existing = database.known_columns(target)
         (own_key,) = own_columns(target, existing, [key], argument="key_column")
-        brought = _brought(target, existing, own_key, wanted)
+        brought = _brought(target, existing, own_key, columns)
         taken = [name for name in frame.columns if not (drop_key and name == key)]
         brought = {own: f"{name}_right" if name in taken else name for own, name in brought.items()}
         for name in brought.values():
@@ -235,20 +235,20 @@ def denormalize_columns(
                     f'the frame has a column "{name}" already', where="df=", fix="rename it, or narrow select="
                 )
         probed = register(database, probing, arrow, name=_PROBE)
-        found = _looked_up(database, target, existing, probed, [own_key], brought, len(frame), null_matches=False)
-    return _attached(frame, found, [key] if drop_key else [])
+        values = _looked_up(database, target, existing, probed, [own_key], brought, len(frame), null_matches=False)
+    return _attached(frame, values, [key] if drop_key else [])
 
 
-def _brought(table: Table, existing: dict[str, str], key: str, wanted: list[str]) -> dict[str, str]:
-    """The dimension's columns to bring, by the names they were asked for by."""
-    if wanted == ["*"]:
+def _brought(table: Table, existing: dict[str, str], key: str, columns: list[str]) -> dict[str, str]:
+    """The dimension's columns to bring, with their new names."""
+    if columns == ["*"]:
         brought = {name: name for name in existing if name != key}
         if not brought:
             raise FlowValidationError(
                 f'the table "{table.name}" has no column except its key "{key}"', where="table=", fix="name a dimension"
             )
         return brought
-    brought = dict(zip(own_columns(table, existing, wanted, argument="select"), wanted, strict=True))
+    brought = dict(zip(own_columns(table, existing, columns, argument="select"), columns, strict=True))
     if key in brought:
         raise FlowValidationError(
             f'select must not include the key column "{key}"', where="select=", fix="leave it out; the frame has it"
@@ -296,7 +296,7 @@ def _add_missing(database: Database, table: str, columns: Sequence[Column], key:
             where="table=",
             fix="name another table, or its key with key_column=",
         )
-    values = fit(database, target, existing, columns, widen=True, kept=Kept())
+    values = fit(database, target, existing, columns, widen=True, rest=Rest())
     names = ", ".join(map(quoted, values))
     distinct = (
         f"SELECT DISTINCT {', '.join(f'{value} AS {quoted(name)}' for name, value in values.items())} FROM {SOURCE}"
@@ -321,12 +321,12 @@ def _mapping(database: Database, table: Table, frame: pl.DataFrame, names: dict[
 
     selected = ", ".join(f"d.{quoted(own)} AS {quoted(name)}" for name, own in names.items())
     same = " AND ".join(f"d.{quoted(own)} IS NOT DISTINCT FROM s.{quoted(name)}" for name, own in names.items())
-    found = database.frame(
+    mapping = database.frame(
         f"SELECT {selected}, d.{quoted(key)} AS {quoted(key)} FROM {table.sql} AS d"
         f" WHERE EXISTS (SELECT 1 FROM {SOURCE} AS s WHERE {same}) ORDER BY {_in_order(names)}"
     )
-    return found.with_columns(
-        by_name(name).cast(kind) for name, kind in frame.schema.items() if found.schema[name] != kind
+    return mapping.with_columns(
+        by_name(name).cast(kind) for name, kind in frame.schema.items() if mapping.schema[name] != kind
     )
 
 
@@ -355,21 +355,21 @@ def _looked_up(
             value = tried(value, column.kind, kind)
         conditions.append(f"d.{quoted(name)} {'IS NOT DISTINCT FROM' if null_matches else '='} {value}")
     selected = ", ".join(f"d.{quoted(name)} AS {quoted(new)}" for name, new in brought.items())
-    found = database.frame(
+    matches = database.frame(
         f"SELECT p.{row.value} AS {number}, {selected} FROM {_PROBE} AS p LEFT JOIN {table.sql} AS d ON {' AND '.join(conditions)}"
     )
-    if len(found) != rows:
+    if len(matches) != rows:
         raise FlowValidationError(
             f'rows of the frame match more than one row of the table "{table.name}"',
             where=str(database.path),
             fix="name all columns of its natural key, or fix the table: each of its rows must be there once",
         )
-    if not found[number].is_sorted():
-        found = found.sort(number)
-    return found.drop(number)
+    if not matches[number].is_sorted():
+        matches = matches.sort(number)
+    return matches.drop(number)
 
 
-def _attached(frame: pl.DataFrame, found: pl.DataFrame, dropped: Sequence[str]) -> pl.DataFrame:
+def _attached(frame: pl.DataFrame, columns: pl.DataFrame, dropped: Sequence[str]) -> pl.DataFrame:
     from polars.selectors import by_name
 
-    return frame.drop(by_name(dropped)).hstack(found)
+    return frame.drop(by_name(dropped)).hstack(columns)

@@ -1,4 +1,4 @@
-"""An incoming frame meets a table: columns it lacks are added, narrower types widened, and whatever would be lost refused.
+"""Fit a table to an incoming frame: missing columns are added, narrower types widened, and what would be lost is refused.
 
 For a column of both whose types differ, the first of these that holds:
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @frozen
-class Kept:
+class Rest:
     """The rows of a table that a call leaves in place, as an SQL condition and its parameters."""
 
     condition: str = "TRUE"
@@ -55,7 +55,7 @@ class _Meeting:
     name: str
     kind: str
     column: Column
-    kept: Kept
+    rest: Rest
 
 
 def check_widen(widen: object) -> None:
@@ -69,7 +69,7 @@ def check_widen(widen: object) -> None:
 
 
 def fit(
-    database: Database, table: Table, existing: dict[str, str], columns: Sequence[Column], *, widen: Widen, kept: Kept
+    database: Database, table: Table, existing: dict[str, str], columns: Sequence[Column], *, widen: Widen, rest: Rest
 ) -> dict[str, str]:
     """Make room in the table for `columns`; the SQL for the value of each of the table's columns that gets one.
 
@@ -85,7 +85,7 @@ def fit(
         elif existing[name] == column.kind:
             values[name] = column.value
         else:
-            meeting = _Meeting(database, table, name, existing[name], column, kept)
+            meeting = _Meeting(database, table, name, existing[name], column, rest)
             change = _decide(meeting, widen)
             kind = meeting.kind if change is None else change.kind
             values[name] = f"CAST({column.value} AS {kind})"
@@ -149,13 +149,13 @@ def _fits(meeting: _Meeting, kind: str) -> bool:
 
 
 def _rows_fit(meeting: _Meeting, kind: str) -> bool:
-    """The same for the rows that are there."""
+    """Whether every value of the remaining rows comes back the same from `kind`."""
     if not may_lose(meeting.kind, kind):
         return True
-    kept = kept_by(f"d.{quoted(meeting.name)}", meeting.kind, kind)
+    condition = kept_by(f"d.{quoted(meeting.name)}", meeting.kind, kind)
     ((lost,),) = meeting.database.execute(
-        f"SELECT count(*) FROM {meeting.table.sql} AS d WHERE NOT {kept} AND {meeting.kept.condition}",
-        meeting.kept.parameters,
+        f"SELECT count(*) FROM {meeting.table.sql} AS d WHERE NOT {condition} AND {meeting.rest.condition}",
+        meeting.rest.parameters,
     )
     return bool(lost == 0)
 
@@ -163,8 +163,8 @@ def _rows_fit(meeting: _Meeting, kind: str) -> bool:
 def _counts(meeting: _Meeting) -> tuple[int, int]:
     """How many values the column holds outside of the rows to be replaced, and how many rows the table has."""
     ((values, rows),) = meeting.database.execute(
-        f"SELECT count(d.{quoted(meeting.name)}) FILTER (WHERE {meeting.kept.condition}), count(*) FROM {meeting.table.sql} AS d",
-        meeting.kept.parameters,
+        f"SELECT count(d.{quoted(meeting.name)}) FILTER (WHERE {meeting.rest.condition}), count(*) FROM {meeting.table.sql} AS d",
+        meeting.rest.parameters,
     )
     return values, rows
 

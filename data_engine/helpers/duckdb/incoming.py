@@ -45,9 +45,9 @@ def as_frame(df: object, *, argument: str = "df") -> pl.DataFrame:
         raise TypeError(f"{argument} must be a Polars DataFrame or LazyFrame, not {type(df).__name__}")
     if not df.columns:
         raise FlowValidationError(f"{argument} has no columns", where=f"{argument}=", fix="give it at least one column")
-    seen: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name in df.columns:
-        other = seen.setdefault(folded(name), name)
+        other = names.setdefault(folded(name), name)
         if other != name:
             raise FlowValidationError(
                 f'DuckDB treats the columns "{other}" and "{name}" as the same: it ignores upper and lower case',
@@ -70,12 +70,12 @@ def frame_column(frame: pl.DataFrame, name: object, *, argument: str) -> str:
         TypeError: not a text.
         FlowValidationError: blank, or no such column; names those there are.
     """
-    found = find(_name(name, argument), frame.columns)
-    if found is None:
+    column = find(_name(name, argument), frame.columns)
+    if column is None:
         raise FlowValidationError(
             f'the frame has no column "{name}"', where=f"{argument}={name!r}", fix=f"it has {names_text(frame.columns)}"
         )
-    return found
+    return column
 
 
 def new_column(name: object, taken: Sequence[str], *, argument: str) -> str:
@@ -146,7 +146,7 @@ def _homeless(kind: Any, *, is_nested: bool = False) -> str | None:
     if isinstance(kind, pl.Struct) and any(not field.name for field in kind.fields):
         return "a field without a name comes back under another, or not at all"
     inner = [field.dtype for field in kind.fields] if isinstance(kind, pl.Struct) else [getattr(kind, "inner", None)]
-    return next((why for one in inner if one is not None and (why := _homeless(one, is_nested=True))), None)
+    return next((why for dtype in inner if dtype is not None and (why := _homeless(dtype, is_nested=True))), None)
 
 
 def _storable(kind: Any) -> Any:

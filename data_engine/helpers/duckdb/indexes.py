@@ -1,4 +1,4 @@
-"""The indexes of a table, and making one."""
+"""Find the indexes of a table, and make one."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def _plain(item: str) -> str:
 
 def indexes_of(database: Database, table: Table) -> list[Index]:
     """The indexes made on the table, by name; those behind constraints are not among them."""
-    return [one for one in _all_indexes(database, table.schema) if folded(one.table) == folded(table.name)]
+    return [index for index in _all_indexes(database, table.schema) if folded(index.table) == folded(table.name)]
 
 
 def put_back(database: Database, table: Table, indexes: Sequence[Index]) -> None:
     """Make those of the indexes that are not there."""
-    there = {folded(index.name) for index in indexes_of(database, table)}
+    names = {folded(index.name) for index in indexes_of(database, table)}
     for index in indexes:
-        if folded(index.name) not in there:
+        if folded(index.name) not in names:
             database.execute(index.create_sql(table))
 
 
@@ -73,9 +73,9 @@ def _all_indexes(database: Database, schema: str) -> list[Index]:
         " WHERE database_name = current_database() AND sql IS NOT NULL ORDER BY index_name"
     )
     return [
-        Index(catalog, found, name, on, _items(expressions), bool(unique))
-        for catalog, found, name, on, expressions, unique in rows
-        if folded(found) == folded(schema)
+        Index(catalog, schema_name, name, on, _items(expressions), bool(unique))
+        for catalog, schema_name, name, on, expressions, unique in rows
+        if folded(schema_name) == folded(schema)
     ]
 
 
@@ -115,7 +115,7 @@ def ensure_index(
         'by_id'
     """
     table_parts(table)
-    wanted = column_list(columns, argument="columns")
+    names = column_list(columns, argument="columns")
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a text, not {name!r}")
     if name is not None and (not name.strip() or "\0" in name):
@@ -124,16 +124,17 @@ def ensure_index(
         )
     with writing(db_path, wait=wait, create=False) as database:
         target = database.table(table)
-        listed = own_columns(target, database.known_columns(target), wanted, argument="columns")
+        own = own_columns(target, database.known_columns(target), names, argument="columns")
         if name is None:
-            text = "|".join(folded(one) for one in (target.schema, target.name, *listed))
+            text = "|".join(folded(part) for part in (target.schema, target.name, *own))
             name = f"idx_de_{hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:12]}"
-        there = next((one for one in _all_indexes(database, target.schema) if folded(one.name) == folded(name)), None)
-        if there is None:
-            database.execute(f"CREATE INDEX {quoted(name)} ON {target.sql} ({', '.join(map(quoted, listed))})")
-        elif folded(there.table) != folded(target.name) or not there.is_on(listed):
+        indexes = _all_indexes(database, target.schema)
+        existing = next((index for index in indexes if folded(index.name) == folded(name)), None)
+        if existing is None:
+            database.execute(f"CREATE INDEX {quoted(name)} ON {target.sql} ({', '.join(map(quoted, own))})")
+        elif folded(existing.table) != folded(target.name) or not existing.is_on(own):
             raise FlowValidationError(
-                f'there is an index "{name}" already, on {", ".join(there.items)} of "{there.table}"',
+                f'there is an index "{name}" already, on {", ".join(existing.items)} of "{existing.table}"',
                 where="name=",
                 fix="choose another name, or leave it out",
             )

@@ -34,7 +34,7 @@ def text_literal(text: str) -> str:
 
 
 def folded(name: str) -> str:
-    """What DuckDB compares of a name: A to Z are the same as a to z, all other letters only equal themselves.
+    """The form of a name that DuckDB compares: A to Z are the same as a to z, all other letters only equal themselves.
 
     Example:
         >>> folded("Straße ID") == folded("straße id"), folded("É") == folded("é")
@@ -53,8 +53,8 @@ def find(name: str, names: Iterable[str]) -> str | None:
     names = list(names)
     if name in names:
         return name
-    wanted = folded(name)
-    return next((one for one in names if folded(one) == wanted), None)
+    key = folded(name)
+    return next((candidate for candidate in names if folded(candidate) == key), None)
 
 
 def free_name(name: str, taken: Iterable[str]) -> str:
@@ -105,19 +105,19 @@ def table_parts(table: object) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def column_list(given: object, *, argument: str) -> list[str]:
+def column_list(value: object, *, argument: str) -> list[str]:
     """One name or several as a list of names, without doubles.
 
     Raises:
         TypeError: not a text or texts.
         FlowValidationError: none, or a blank one.
     """
-    names: list[object] = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    names: list[object] = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
     if not all(isinstance(name, str) for name in names):
-        raise TypeError(f"{argument} must be a column name or a list of them, not {given!r}")
+        raise TypeError(f"{argument} must be a column name or a list of them, not {value!r}")
     texts = [str(name) for name in names]
     if not texts or not all(name.strip() for name in texts):
-        raise FlowValidationError(f"{argument} needs at least one non-empty column name", where=f"{argument}={given!r}")
+        raise FlowValidationError(f"{argument} needs at least one non-empty column name", where=f"{argument}={value!r}")
     return list(dict.fromkeys(texts))
 
 

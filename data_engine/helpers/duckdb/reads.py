@@ -1,4 +1,4 @@
-"""Reading tables into frames; nothing is made, locked or changed."""
+"""Read tables into frames; nothing is made, locked or changed."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def read_table(
         there is no table "sale" - the database holds "sales"
     """
     table_parts(table)
-    wanted = column_list(select, argument="select")
+    columns = column_list(select, argument="select")
     if where is not None and not isinstance(where, str):
         raise TypeError(f"where must be an SQL condition, not {where!r}")
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool)):
@@ -128,7 +128,7 @@ def read_table(
     with reading(db_path, wait=wait) as database:
         target = database.table(table)
         # No alias of ours: in `where` a name before a dot is the table's own, or a column's that is a struct.
-        sql = f"SELECT {_selected(target, database.known_columns(target), wanted)} FROM {target.sql}"
+        sql = f"SELECT {_selected(target, database.known_columns(target), columns)} FROM {target.sql}"
         if where is not None and where.strip():
             sql += f" WHERE (\n{where}\n)"  # on lines of its own: it may end in a comment
         if limit is not None:
@@ -170,7 +170,7 @@ def read_rows_by_values(
         [(3,), (2,)]
     """
     table_parts(table)
-    wanted = column_list(select, argument="select")
+    columns = column_list(select, argument="select")
     (name,) = column_list([column], argument="column")
     lookup = _lookup(is_in)
     arrow = as_arrow(lookup)
@@ -178,7 +178,7 @@ def read_rows_by_values(
         target = database.table(table)
         existing = database.known_columns(target)
         (own,) = own_columns(target, existing, [name], argument="column")
-        selected = _selected(target, existing, wanted, prefix="d.")
+        selected = _selected(target, existing, columns, prefix="d.")
         _, values = register(database, lookup, arrow, name=_LOOKUP)
         looked_up = _LOOKUP
         if values.kind != existing[own]:  # then several of the values may be one in the table
@@ -208,13 +208,13 @@ def _lookup(is_in: object) -> pl.DataFrame:
     elif isinstance(is_in, (str, bytes, pl.DataFrame)) or not isinstance(is_in, Iterable):
         raise TypeError(f"is_in must be a list of values or a Series, not {type(is_in).__name__} {is_in!r}")
     else:
-        given = list(is_in)
-        if {type(one) for one in given} - {type(None)} == {int, float} and all(
-            one is None or one == float(one) for one in given
+        entries = list(is_in)
+        if {type(entry) for entry in entries} - {type(None)} == {int, float} and all(
+            entry is None or entry == float(entry) for entry in entries
         ):
-            given = [None if one is None else float(one) for one in given]
+            entries = [None if entry is None else float(entry) for entry in entries]
         try:
-            values = pl.Series("value", given)
+            values = pl.Series("value", entries)
         except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
             raise TypeError(f"is_in must hold values of one type: {error}") from error
     if values.dtype == pl.Object:
@@ -232,13 +232,13 @@ def _has_row_numbers(database: Database, table: Table) -> bool:
     return True
 
 
-def _selected(table: Table, existing: dict[str, str], wanted: list[str], *, prefix: str = "") -> str:
-    if wanted == ["*"]:
-        wanted = list(existing)
-    found: dict[str, str] = {}
-    for name, own in zip(wanted, own_columns(table, existing, wanted, argument="select"), strict=True):
-        found.setdefault(own, name)  # one column asked for in two spellings comes once, in the first
-    return ", ".join(f"{prefix}{quoted(own)} AS {quoted(name)}" for own, name in found.items())
+def _selected(table: Table, existing: dict[str, str], columns: list[str], *, prefix: str = "") -> str:
+    if columns == ["*"]:
+        columns = list(existing)
+    names: dict[str, str] = {}
+    for name, own in zip(columns, own_columns(table, existing, columns, argument="select"), strict=True):
+        names.setdefault(own, name)  # one column asked for in two spellings comes once, in the first
+    return ", ".join(f"{prefix}{quoted(own)} AS {quoted(name)}" for own, name in names.items())
 
 
 def _parameters(params: object) -> object:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from data_engine.argument_checks import checked_flags
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, own_columns, writing
-from data_engine.helpers.duckdb.fit import Kept, check_widen, fit
+from data_engine.helpers.duckdb.fit import Rest, check_widen, fit
 from data_engine.helpers.duckdb.incoming import SOURCE, Column, as_arrow, as_frame, frame_column, new_column, register
 from data_engine.helpers.duckdb.names import find, quoted, table_parts, text_literal
 from data_engine.helpers.duckdb.types import kept_by, tried
@@ -81,15 +81,15 @@ def replace_rows_by_file(
         if existing is None:
             _create(database, target, columns)
         else:
-            there = find(name, existing)
+            own = find(name, existing)
             condition = (
                 "TRUE"
-                if there is None
-                else f"CAST(d.{quoted(there)} AS VARCHAR) IS DISTINCT FROM {text_literal(file_hash)}"
+                if own is None
+                else f"CAST(d.{quoted(own)} AS VARCHAR) IS DISTINCT FROM {text_literal(file_hash)}"
             )
-            values = fit(database, target, existing, columns, widen=widen, kept=Kept(condition))
-            if there is not None:
-                database.execute(f"DELETE FROM {target.sql} WHERE {quoted(there)} = {values[there]}")
+            values = fit(database, target, existing, columns, widen=widen, rest=Rest(condition))
+            if own is not None:
+                database.execute(f"DELETE FROM {target.sql} WHERE {quoted(own)} = {values[own]}")
             if len(frame):
                 _append(database, target, values)
     if not return_df:
@@ -150,13 +150,13 @@ def replace_rows_by_values(
         if existing is None:
             _create(database, target, columns)
         else:
-            (there,) = own_columns(target, existing, [name], argument="column")
-            incoming = next(one for one in columns if one.name == name)
-            kept = Kept(_none_of(f"d.{quoted(there)}", existing[there], incoming))
-            values = fit(database, target, existing, columns, widen=widen, kept=kept)
+            (own,) = own_columns(target, existing, [name], argument="column")
+            incoming = columns[frame.columns.index(name)]
+            rest = Rest(_none_of(f"d.{quoted(own)}", existing[own], incoming))
+            values = fit(database, target, existing, columns, widen=widen, rest=rest)
             database.execute(
-                f"DELETE FROM {target.sql} AS d USING (SELECT DISTINCT {values[there]} AS v FROM {SOURCE}) AS k"
-                f" WHERE d.{quoted(there)} IS NOT DISTINCT FROM k.v"
+                f"DELETE FROM {target.sql} AS d USING (SELECT DISTINCT {values[own]} AS v FROM {SOURCE}) AS k"
+                f" WHERE d.{quoted(own)} IS NOT DISTINCT FROM k.v"
             )
             _append(database, target, values)
     return frame if return_df else None

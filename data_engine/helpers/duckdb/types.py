@@ -1,4 +1,4 @@
-"""Which DuckDB type holds the values of two, and what is lost on the way: plain functions over type names."""
+"""Find the DuckDB type that holds the values of two, and what a cast loses: plain functions over type names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FIRST_NS, _LAST_NS = "TIMESTAMP '1677-09-22'", "TIMESTAMP '2262-04-11'"
 _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 
 
-def common_type(one: str, other: str) -> str | None:
+def common_type(kind: str, other: str) -> str | None:
     """The narrowest type for the values of both, of whole numbers, decimals, floats, dates and times; else None.
 
     Text is no common type: it holds everything and means nothing.
@@ -27,31 +27,31 @@ def common_type(one: str, other: str) -> str | None:
         >>> common_type("UBIGINT", "INTEGER"), common_type("DECIMAL(5,2)", "BIGINT"), common_type("INTEGER[]", "BIGINT[]")
         ('HUGEINT', 'DECIMAL(22,2)', 'BIGINT[]')
     """
-    if one == other:
-        return one
-    if one.endswith("[]") and other.endswith("[]"):
-        inner = common_type(one[:-2], other[:-2])
+    if kind == other:
+        return kind
+    if kind.endswith("[]") and other.endswith("[]"):
+        inner = common_type(kind[:-2], other[:-2])
         return None if inner is None else f"{inner}[]"
     for ladder in (_NAIVE, _ZONED, _TIMES):
-        if one in ladder and other in ladder:
-            return max(one, other, key=ladder.index)
-    return _common_number(one, other)
+        if kind in ladder and other in ladder:
+            return max(kind, other, key=ladder.index)
+    return _common_number(kind, other)
 
 
-def _common_number(one: str, other: str) -> str | None:
-    kinds = {_kind(one), _kind(other)}
+def _common_number(kind: str, other: str) -> str | None:
+    kinds = {_kind(kind), _kind(other)}
     if None in kinds:
         return None
     if "float" in kinds:
-        small = all(name == "FLOAT" or _bits(name) <= 16 for name in (one, other))
+        small = all(name == "FLOAT" or _bits(name) <= 16 for name in (kind, other))
         return "FLOAT" if small else "DOUBLE"
     if "decimal" in kinds:
-        (digits, scale), (other_digits, other_scale) = _decimal(one), _decimal(other)
+        (digits, scale), (other_digits, other_scale) = _decimal(kind), _decimal(other)
         scale = max(scale, other_scale)
         return f"DECIMAL({min(38, max(digits, other_digits) + scale)},{scale})"
     if kinds == {"signed"} or kinds == {"unsigned"}:
-        return max(one, other, key=_bits)
-    signed, unsigned = (one, other) if one in _SIGNED else (other, one)
+        return max(kind, other, key=_bits)
+    signed, unsigned = (kind, other) if kind in _SIGNED else (other, kind)
     bits = max(_SIGNED[signed], _UNSIGNED[unsigned] * 2)
     return next((name for name, size in _SIGNED.items() if size >= bits), None)
 
@@ -76,18 +76,18 @@ def _decimal(name: str) -> tuple[int, int]:
     return (int(match[1]) - int(match[2]), int(match[2])) if match else (_DIGITS[_bits(name)], 0)
 
 
-def is_same_kind(one: str, other: str) -> bool:
+def is_same_kind(kind: str, other: str) -> bool:
     """Whether both are whole numbers, decimals, floats, times of one kind: types that differ in size or grain only.
 
     Example:
         >>> is_same_kind("INTEGER", "UBIGINT"), is_same_kind("INTEGER", "DOUBLE"), is_same_kind("DATE", "TIMESTAMP")
         (True, False, False)
     """
-    if one.endswith("[]") and other.endswith("[]"):
-        return is_same_kind(one[:-2], other[:-2])
-    if any(one in ladder and other in ladder for ladder in (_NAIVE[1:], _ZONED, _TIMES)):
+    if kind.endswith("[]") and other.endswith("[]"):
+        return is_same_kind(kind[:-2], other[:-2])
+    if any(kind in ladder and other in ladder for ladder in (_NAIVE[1:], _ZONED, _TIMES)):
         return True
-    kinds = {_kind(one), _kind(other)}
+    kinds = {_kind(kind), _kind(other)}
     return None not in kinds and (len(kinds) == 1 or kinds == {"signed", "unsigned"})
 
 
@@ -109,19 +109,19 @@ def may_lose(source: str, target: str) -> bool:
     if target == "FLOAT":
         return source != "FLOAT" and _bits(source) > 16
     if _kind(target) == "decimal":
-        return any(needed > there for needed, there in zip(_decimal(source), _decimal(target), strict=True))
+        return any(need > room for need, room in zip(_decimal(source), _decimal(target), strict=True))
     # A DATE and each coarser moment reach further than the next finer one.
     return source != target and (target in _NAIVE or target in _ZONED)
 
 
-def is_comparable(one: str, other: str) -> bool:
+def is_comparable(kind: str, other: str) -> bool:
     """Whether values of the two can be the same: a moment in a zone is no clock's reading.
 
     Example:
         >>> is_comparable("DATE", "TIMESTAMP WITH TIME ZONE"), is_comparable("VARCHAR", "INTEGER")
         (False, True)
     """
-    return not ((one in _NAIVE and other in _ZONED) or (one in _ZONED and other in _NAIVE))
+    return not ((kind in _NAIVE and other in _ZONED) or (kind in _ZONED and other in _NAIVE))
 
 
 def tried(value: str, source: str, target: str) -> str:

@@ -1,4 +1,4 @@
-"""Giving space back: DuckDB reuses the room of deleted rows but never returns it, so a smaller copy takes the file's place."""
+"""Give space back: DuckDB reuses the room of deleted rows but never returns it, so a smaller copy takes the file's place."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def compact_database(
     """
     import polars as pl
 
-    wanted = _wanted(tables)
+    names = _table_names(tables)
     with exclusive(db_path, wait=wait, config=_ALONE) as database:
         before_bytes = _size_bytes(database.path)
-        targets = _targets(database, wanted)
+        targets = _targets(database, names)
         uses = _uses(database)
         dropped = {
             table: _drop_null_columns(database, table, uses) if drop_all_null_columns else _Dropped()
@@ -108,17 +108,17 @@ def compact_database(
         {
             "db_path": str(path),
             "table": table.name if table.schema == "main" else f"{table.schema}.{table.name}",
-            "dropped_column_count": len(went.columns),
-            "dropped_columns": list(went.columns),
-            "indexes_dropped": list(went.indexes),
-            "indexes_recreated": list(went.recreated),
-            "indexes_skipped": [name for name in went.indexes if name not in went.recreated],
+            "dropped_column_count": len(loss.columns),
+            "dropped_columns": list(loss.columns),
+            "indexes_dropped": list(loss.indexes),
+            "indexes_recreated": list(loss.recreated),
+            "indexes_skipped": [name for name in loss.indexes if name not in loss.recreated],
             "vacuum_requested": vacuum,
             "vacuumed": vacuum,
             "size_before_bytes": before_bytes,
             "size_after_bytes": after_bytes,
         }
-        for table, went in dropped.items()
+        for table, loss in dropped.items()
     ]
     texts = pl.List(pl.String)
     return pl.DataFrame(
@@ -139,7 +139,7 @@ def compact_database(
     )
 
 
-def _wanted(tables: object) -> list[str] | None:
+def _table_names(tables: object) -> list[str] | None:
     if tables is None:
         return None
     if isinstance(tables, str):
@@ -152,25 +152,25 @@ def _wanted(tables: object) -> list[str] | None:
     return names
 
 
-def _targets(database: Database, wanted: list[str] | None) -> list[Table]:
-    """The base tables meant, in the order of their names."""
+def _targets(database: Database, names: list[str] | None) -> list[Table]:
+    """The base tables to look at, in the order of their names."""
     rows = database.execute(
         "SELECT database_name, schema_name, table_name FROM duckdb_tables()"
         " WHERE database_name = current_database() AND NOT temporary ORDER BY schema_name, table_name"
     )
     tables = [Table(schema, name, ".".join(map(quoted, (catalog, schema, name)))) for catalog, schema, name in rows]
-    if wanted is None:
+    if names is None:
         return tables
     by_name = {(folded(table.schema), folded(table.name)): table for table in tables}
-    asked = [(one, database.table(one)) for one in wanted]
-    missing = [one for one, table in asked if (folded(table.schema), folded(table.name)) not in by_name]
+    choice = [(name, database.table(name)) for name in names]
+    missing = [name for name, table in choice if (folded(table.schema), folded(table.name)) not in by_name]
     if missing:
         raise FlowValidationError(
             f"all tables must exist; there is no table {names_text(missing)}",
             where="tables=",
             fix=f"the database holds {names_text(database.table_names())}",
         )
-    keys = dict.fromkeys((folded(table.schema), folded(table.name)) for _, table in asked)
+    keys = dict.fromkeys((folded(table.schema), folded(table.name)) for _, table in choice)
     return [by_name[key] for key in keys]
 
 
@@ -210,8 +210,8 @@ def _drop_null_columns(database: Database, table: Table, uses: str) -> _Dropped:
             database.execute("BEGIN TRANSACTION")
         for name in dropped:
             database.execute(f"ALTER TABLE {table.sql} DROP COLUMN {quoted(name)}")
-        kept = [index for index in indexes if index not in gone]
-        for index in kept:
+        rest = [index for index in indexes if index not in gone]
+        for index in rest:
             database.execute(index.create_sql(table))
         database.execute("COMMIT")
     except BaseException:
@@ -219,7 +219,7 @@ def _drop_null_columns(database: Database, table: Table, uses: str) -> _Dropped:
             database.execute("ROLLBACK")
         put_back(database, table, indexes)
         raise
-    return _Dropped(tuple(dropped), tuple(index.name for index in indexes), tuple(index.name for index in kept))
+    return _Dropped(tuple(dropped), tuple(index.name for index in indexes), tuple(index.name for index in rest))
 
 
 class _OvertakenError(Exception):
@@ -237,8 +237,8 @@ def _write_anew(database: Database) -> bool:
     try:
         remove_tree(path.parent, folder, with_links=True)  # a killed call may have left one; nobody else is here now
         folder.mkdir(mode=0o700)  # others may write beside the database, and put a link where the copy is to be
-        kept = text_literal(database.storage_version())
-        database.execute(f"ATTACH {text_literal(str(copy))} AS {_COPY} (STORAGE_VERSION {kept})")
+        version = text_literal(database.storage_version())
+        database.execute(f"ATTACH {text_literal(str(copy))} AS {_COPY} (STORAGE_VERSION {version})")
         _copy(database, database.name())
         database.execute(f"DETACH {_COPY}")
         if _size_bytes(copy) >= _size_bytes(path):  # a small file without free space: the copy's own blocks cost more
@@ -295,10 +295,10 @@ def _copy(database: Database, name: str) -> None:
     sources = {kind: "duckdb_indexes" if kind == "index" else f"duckdb_{kind}s" for kind in kinds}
 
     def contents(catalog: str) -> list[tuple[object, ...]]:
-        found: list[tuple[object, ...]] = []
+        entries: list[tuple[object, ...]] = []
         for kind, source in sources.items():
             internal = "" if kind in ("index", "sequence") else " AND NOT internal"
-            found += database.execute(
+            entries += database.execute(
                 f"SELECT '{kind}', schema_name, {kind}_name FROM {source}() WHERE database_name = ?{internal} ORDER BY ALL",
                 [catalog],
             )
@@ -311,7 +311,7 @@ def _copy(database: Database, name: str) -> None:
             )
             if entry[0] == "table"
             else entry
-            for entry in found
+            for entry in entries
         ]
 
     old, new = contents(name), contents(_COPY)
@@ -330,7 +330,7 @@ def _not_copied(database: Database, why: str) -> FlowValidationError:
 
 def _size_bytes(path: Path) -> int:
     total = 0
-    for one in (path, path.with_name(path.name + ".wal")):
+    for file in (path, path.with_name(path.name + ".wal")):
         with suppress(OSError):
-            total += one.stat().st_size
+            total += file.stat().st_size
     return total
