@@ -102,7 +102,7 @@ class Link:
     @property
     def threads(self) -> int:
         """How many threads the nodes have together."""
-        return sum(one.threads for one in self.nodes.values())
+        return sum(process.threads for process in self.nodes.values())
 
     def connect(self) -> None:
         """Return when the cluster is reached.
@@ -130,7 +130,7 @@ class Link:
 
     def busy(self) -> Counter[str]:
         """How many attempts each node has."""
-        return Counter(one.address for one in self.attempts.values())
+        return Counter(attempt.address for attempt in self.attempts.values())
 
     def begin(
         self,
@@ -147,8 +147,8 @@ class Link:
         assert connection is not None
         attempt = Attempt(address, self.nodes[address].process, on_frame, on_end)
         threads_at: Counter[str] = Counter()
-        for one, there in self.nodes.items():
-            threads_at[host_of(one)] += there.threads
+        for node_address, process in self.nodes.items():
+            threads_at[host_of(node_address)] += process.threads
         content = pickle.dumps(
             Assignment(
                 attempt.key,
@@ -207,16 +207,16 @@ class Link:
         return connection, connection.workers()
 
     def _connected(
-        self, found: tuple[Connection, dict[str, dict[str, Any]]] | None, error: BaseException | None
+        self, cluster: tuple[Connection, dict[str, dict[str, Any]]] | None, error: BaseException | None
     ) -> None:
         if self._closed.is_set():
             return
-        if found is None:
+        if cluster is None:
             self.trouble = error if isinstance(error, FlowValidationError) else ClusterError(f"no cluster: {error}")
             log.warning("%s", self.trouble)
             self._look_s = time.monotonic() + _CONNECT_AGAIN_S
             return
-        self.connection, workers = found
+        self.connection, workers = cluster
         log.info("the cluster at %s has %d nodes", self.connection.scheduler.name, len(workers))
         self._looked(workers, None)
 
@@ -231,7 +231,8 @@ class Link:
         if connection is None:
             self._on_change()
         elif connection.is_there and not any(
-            one.future is not None and one.future.status in ("lost", "cancelled") for one in self.attempts.values()
+            attempt.future is not None and attempt.future.status in ("lost", "cancelled")
+            for attempt in self.attempts.values()
         ):
             self._call(self._looked, connection.checked_workers, is_look=True)
         else:
@@ -244,8 +245,8 @@ class Link:
             return
         self.trouble = None
         self.nodes = {
-            address: Node(int(one["nthreads"]), str(one["local_directory"]), one["others"])
-            for address, one in workers.items()
+            address: Node(int(facts["nthreads"]), str(facts["local_directory"]), facts["others"])
+            for address, facts in workers.items()
         }
         self._nodes_changed()
 
@@ -335,9 +336,9 @@ class Link:
                 result = call()
             except BaseException as raised:
                 error = raised
-            self._deliver(lambda: taken(result, error))
+            self._deliver(lambda: finish(result, error))
 
-        def taken(result: Any, error: BaseException | None) -> None:
+        def finish(result: Any, error: BaseException | None) -> None:
             if is_look:
                 self._is_looking = False
             take(result, error)
@@ -377,4 +378,4 @@ class Suspects(Generic[T]):
         left = list(rest)
         if left and left[0] in self.lost_at:
             return left[:1]
-        return list(islice(takewhile(lambda one: one not in self.lost_at, left), most))
+        return list(islice(takewhile(lambda work: work not in self.lost_at, left), most))

@@ -134,11 +134,13 @@ class ClusterRuns:
 
     def running(self) -> dict[str, Job]:
         """The runs that have begun and not ended, with their jobs."""
-        return {one.run.run_id: one.job for one in self._placed.values() if one.run is not None}
+        return {placed.run.run_id: placed.job for placed in self._placed.values() if placed.run is not None}
 
     def where(self, run_id: str) -> str | None:
         """The node of a run."""
-        return next((one.address for one in self._placed.values() if one.run and one.run.run_id == run_id), None)
+        return next(
+            (placed.address for placed in self._placed.values() if placed.run and placed.run.run_id == run_id), None
+        )
 
     @property
     def is_busy(self) -> bool:
@@ -192,7 +194,7 @@ class ClusterRuns:
             return
         job, nodes, busy = placed.job, self.link.nodes, self.link.busy()
         open_at = self._passes.get(job.pass_number, set()) if job.pass_number is not None else set()
-        free = [address for address, one in nodes.items() if busy[address] < one.threads]
+        free = [address for address, node in nodes.items() if busy[address] < node.threads]
         if not free:
             self._waiting.append(placed)
             return
@@ -208,7 +210,7 @@ class ClusterRuns:
         part = placed.next_part(address)
         ready = self._flows().get(job.flow or "")
         mirror = None if ready is None else ready.flow.mirror_spec
-        places = [("source", one.root) for one in part.sources if one.root is not None]
+        places = [("source", source.root) for source in part.sources if source.root is not None]
         places += [] if mirror is None else [("mirror", str(mirror.root))]
         number = None if job.pass_number is None else self._pass_base + job.pass_number
         try:
@@ -250,7 +252,7 @@ class ClusterRuns:
         """Answer a node that asks how long steps may go on there."""
         number, address, attempts = frame
         remaining_s = None if self._work_until is None else self._work_until - boot_clock()
-        unknown = [one for one in attempts if one not in self._placed]
+        unknown = [key for key in attempts if key not in self._placed]
         self._command(address, ("permission", number, remaining_s, unknown))
 
     def _tell(self, job: Job, events: list[Event]) -> None:
@@ -272,7 +274,11 @@ class ClusterRuns:
         parts, end = ([], JobEnd("refused", error=result.error.as_dict())) if isinstance(result, Refused) else result
         for number, part in enumerate(parts):
             self._tell(placed.job, placed.take(number, part))
-        if end.status == "done" and all(one.run_id in placed.ended for one in placed.sources) and placed.next_sources():
+        if (
+            end.status == "done"
+            and all(source.run_id in placed.ended for source in placed.sources)
+            and placed.next_sources()
+        ):
             self._place(placed)  # what comes after a run that was tried on its own
         else:
             self._tell_done(placed.job, replace(end, not_begun=placed.not_begun))
@@ -317,27 +323,27 @@ class PlacedJob:
     @property
     def not_begun(self) -> tuple[JobSource, ...]:
         """The sources whose runs nobody has begun."""
-        return tuple(one for one in self.job.sources if one.run_id not in self.begun)
+        return tuple(source for source in self.job.sources if source.run_id not in self.begun)
 
     def has(self, run_id: str) -> bool:
         """Whether a run is in it, begun or not, and has not ended."""
-        return run_id not in self.ended and any(one.run_id == run_id for one in self.job.sources)
+        return run_id not in self.ended and any(source.run_id == run_id for source in self.job.sources)
 
     def next_sources(self) -> tuple[JobSource, ...]:
         """What the next attempt is given: a suspect on its own, else all that comes before one; empty where all have ended."""
-        rest = {one.run_id: one for one in self.job.sources if one.run_id not in self.ended}
-        return tuple(rest[one] for one in self.suspects.next_of(rest))
+        rest = {source.run_id: source for source in self.job.sources if source.run_id not in self.ended}
+        return tuple(rest[run_id] for run_id in self.suspects.next_of(rest))
 
     def next_part(self, address: str) -> Job:
         """The job of the next attempt, with its sources, for the node with this address."""
         self.address, self.taken, self.sources = address, 0, self.next_sources()
-        numbers = [number for number, one in enumerate(self.job.sources) if one in self.sources]
+        numbers = [number for number, source in enumerate(self.job.sources) if source in self.sources]
         abouts = tuple(self.job.abouts[number] for number in numbers) if self.job.abouts else ()
         return replace(self.job, sources=self.sources, abouts=abouts)
 
     def lose(self) -> JobSource | None:
         """Note that the process of the attempt is gone: whose run was tried twice by now, None where all may be tried again."""
-        rest = {one.run_id: one for one in self.sources if one.run_id not in self.ended}
+        rest = {source.run_id: source for source in self.sources if source.run_id not in self.ended}
         had = list(rest) if self.run is None else [self.run.run_id]
         twice = self.suspects.lose(had, self.address)
         return None if twice is None else rest[twice]
@@ -351,16 +357,16 @@ class PlacedJob:
 
     def end_run(self, source: JobSource | None, group: str, status: str, cause: Cause) -> list[Event]:
         """How the run under way ends whose node is gone; that of `source`, where nobody has heard that it began."""
-        told: list[Event] = []
+        events: list[Event] = []
         if self.run is None and source is not None:
             about = self.job.about(self.job.sources.index(source))
             seen, where = source.seen or (), source.path or source.root
             run_id, flow = source.run_id or "", self.job.flow or ""
-            told = self._take([RunStarted(run_id, flow, group, where, time.time(), source.key, seen, about)])
+            events = self._take([RunStarted(run_id, flow, group, where, time.time(), source.key, seen, about)])
         if self.run is not None:
             self.ended.add(self.run.run_id)
             self.report.end_run(status, cause, ())
-        return told + self._take([])
+        return events + self._take([])
 
     def _take(self, events: list[Event]) -> list[Event]:
         report = self.report

@@ -129,14 +129,14 @@ def read_endpoint(local: LocalLayout) -> Endpoint | None:
     if text is None:
         return None
     try:
-        found = json.loads(text)
+        record = json.loads(text)
         return Endpoint(
-            int(found["pid"]),
-            float(found["create_time"]),
-            int(found["port"]),
-            str(found["version"]),
-            str(found["daemon_id"]),
-            str(found["workspace_root"]),
+            int(record["pid"]),
+            float(record["create_time"]),
+            int(record["port"]),
+            str(record["version"]),
+            str(record["daemon_id"]),
+            str(record["workspace_root"]),
         )
     except (ValueError, TypeError, KeyError):
         return None
@@ -250,10 +250,10 @@ class DaemonClient:
         is_silent = time.monotonic() < _silent_until_s.get(endpoint.daemon_id, 0.0)
         patience_s = PING_S if timeout_s is None else timeout_s
         try:
-            said = client.get(_PING, min(patience_s, _AGAIN_S) if is_silent else patience_s)
-            if said.get("daemon_id") == endpoint.daemon_id:
+            answer = client.get(_PING, min(patience_s, _AGAIN_S) if is_silent else patience_s)
+            if answer.get("daemon_id") == endpoint.daemon_id:
                 _silent_until_s.pop(endpoint.daemon_id, None)
-                client.is_ending = said.get("ending") is True
+                client.is_ending = answer.get("ending") is True
                 return client
         except FlowValidationError:
             pass  # gone, or somebody else who does not know this token
@@ -262,9 +262,9 @@ class DaemonClient:
 
     def get(self, path: str, timeout_s: float = 5.0, **query: Any) -> dict[str, Any]:
         """The daemon's answer to a question."""
-        given = {key: value for key, value in query.items() if value is not None}
-        asked = urlencode(given, errors="surrogateescape")  # the name of a file may be no UTF-8
-        return self._request("GET", f"{path}?{asked}" if given else path, None, timeout_s)
+        fields = {key: value for key, value in query.items() if value is not None}
+        text = urlencode(fields, errors="surrogateescape")  # the name of a file may be no UTF-8
+        return self._request("GET", f"{path}?{text}" if fields else path, None, timeout_s)
 
     def post(self, path: str, body: dict[str, Any] | None = None, *, timeout_s: float = LONG_S) -> dict[str, Any]:
         """The daemon's answer to a request."""
@@ -281,8 +281,8 @@ class DaemonClient:
         """Let the connections go."""
         with self._lock:
             self._is_closed = True
-            kept, self._kept = self._kept, []
-        for connection in kept:
+            connections, self._kept = self._kept, []
+        for connection in connections:
             connection.close()
 
     def _request(self, method: str, path: str, body: dict[str, Any] | None, timeout_s: float) -> dict[str, Any]:
@@ -402,9 +402,9 @@ class DaemonClient:
 
 def _as_error(answer: Any) -> FlowValidationError:
     """The error a daemon sent, as the class it was there."""
-    found = answer if isinstance(answer, dict) else {}
-    parts = found.get("error", {})
-    kind = getattr(data_engine.errors, str(found.get("kind")), None)
+    reply = answer if isinstance(answer, dict) else {}
+    parts = reply.get("error", {})
+    kind = getattr(data_engine.errors, str(reply.get("kind")), None)
     if not (isinstance(kind, type) and issubclass(kind, FlowValidationError)) or issubclass(kind, FlowExecutionError):
         kind = FlowValidationError  # those of a run need more than what, where and fix
     return error_of({"what": "the daemon refused the request"} | parts, kind)

@@ -85,12 +85,14 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
 
         def workers(dispatcher: Dispatcher[RunExecutor]) -> RunExecutor:
-            told: dict[str, Any] = {
+            callbacks: dict[str, Any] = {
                 "store": dispatcher.store,
                 "on_events": dispatcher.on_events,
                 "on_done": dispatcher.on_done,
             }
-            return RunExecutor(home, make_workers(**told), flows=self.ready_flows, wake=dispatcher.dispatch, **told)
+            return RunExecutor(
+                home, make_workers(**callbacks), flows=self.ready_flows, wake=dispatcher.dispatch, **callbacks
+            )
 
         self.scheduler = Scheduler(
             home, workers, self, loop=self._loop, say=lambda flow, text: log.info("%s: %s", flow, text)
@@ -255,7 +257,7 @@ class Daemon:
         if await self.deployer.refresh() or self.triggers.are_outdated:
             self.flows_changed()
         is_owner = self.ownership.is_held
-        flows = [one.entry.flow for one in self.deployer.flows.values() if one.entry.flow is not None]
+        flows = [deployed.entry.flow for deployed in self.deployer.flows.values() if deployed.entry.flow is not None]
         if self.is_engine_on and self._stages.is_due(is_owner=is_owner):
             await asyncio.to_thread(self._stages.sweep, flows, is_owner=is_owner)
         at_rest = self._at_rest()
@@ -408,9 +410,9 @@ class Daemon:
         """What production runs."""
         flows = self.deployer.flows.items()
         return {
-            name: ReadyFlow(one.entry.flow, one.content, one.deployment)
-            for name, one in flows
-            if one.is_live and one.entry.flow
+            name: ReadyFlow(deployed.entry.flow, deployed.content, deployed.deployment)
+            for name, deployed in flows
+            if deployed.is_live and deployed.entry.flow
         }
 
     # -- seeing ----------------------------------------------------------------------------------------------------
@@ -559,12 +561,12 @@ class KeepsAwake:
 
     Example:
         >>> from types import SimpleNamespace
-        >>> said = []
-        >>> system = SimpleNamespace(trouble=lambda: None, let_go=lambda: said.append("sleeps"))
-        >>> keeps = KeepsAwake("claims", lambda why: said.append(why) or system)
+        >>> calls = []
+        >>> system = SimpleNamespace(trouble=lambda: None, let_go=lambda: calls.append("sleeps"))
+        >>> keeps = KeepsAwake("claims", lambda why: calls.append(why) or system)
         >>> keeps.look(is_active=True, is_set=True)
         >>> keeps.look(is_active=False, is_set=True)
-        >>> said
+        >>> calls
         ['runs of claims', 'sleeps']
     """
 

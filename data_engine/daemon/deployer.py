@@ -162,9 +162,9 @@ class Deployer(Production):
         async with self.ownership.for_one_commit():
             await self.ownership.publish(lambda: write_deployments(self.home, rows))
 
-    async def call(self, work: Callable[..., T], *given: object) -> T:
+    async def call(self, work: Callable[..., T], *arguments: object) -> T:
         """What `work` gives, which others do not wait for."""
-        return await asyncio.to_thread(work, *given)
+        return await asyncio.to_thread(work, *arguments)
 
     async def follow(self) -> None:
         """Show what runs now, and let who runs it know."""
@@ -250,8 +250,8 @@ class Deployer(Production):
         return self._current
 
     async def _described(self, stored: ModuleSet) -> Looked:
-        told = await self._entries_of(stored.id, stored.folder)
-        entries = with_unreadable(told.values(), self.home.layout.flow_modules_dir, stored.unreadable)
+        catalog = await self._entries_of(stored.id, stored.folder)
+        entries = with_unreadable(catalog.values(), self.home.layout.flow_modules_dir, stored.unreadable)
         return Looked(stored, {entry.name: entry for entry in with_no_steps_refused(entries)})
 
     async def _entries_of(self, set_id: str, folder: Path) -> dict[str, CatalogEntry]:
@@ -259,9 +259,9 @@ class Deployer(Production):
             self._entries[set_id] = {entry.name: entry for entry in await self.describe(folder)}
         return self._entries[set_id]
 
-    def _away_for_a_moment(self, gone: Collection[str], found: Looked) -> set[str]:
+    def _away_for_a_moment(self, gone: Collection[str], looked: Looked) -> set[str]:
         """Of the flows that would be withdrawn by themselves, those whose module has not been away for the quiet time yet."""
-        for name in found.entries:
+        for name in looked.entries:
             self._first_seen_s.pop(f"{name} {_AWAY}", None)
         quiet_s = self.home.settings().deploy.quiet_s
         stay = {name for name in gone if self.unchanged_for_s(name, _AWAY) < quiet_s}
@@ -284,13 +284,13 @@ class Deployer(Production):
         for name, pointer in pointers.items():
             try:
                 stored = await asyncio.to_thread(self._copy_of, pointer.set_id)
-                told = await self._entries_of(pointer.set_id, stored)
+                catalog = await self._entries_of(pointer.set_id, stored)
             except FlowValidationError as error:
                 log.warning("%s cannot be run: %s", name, error)
                 path = self.home.layout.flow_modules_dir / name
                 flows[name] = Deployed(CatalogEntry(name, path, title_words(name, "Flow"), error=error), None)
                 continue
-            entry = told.get(name)
+            entry = catalog.get(name)
             if entry is None:
                 continue
             edit = None
@@ -306,7 +306,7 @@ class Deployer(Production):
                 status = replace(NOT_DEPLOYED, digest=self._current.stored.digests.get(name, ""))
                 flows[name] = Deployed(entry, None, _with_move(name, status, moves.get(name)))
         used = {pointer.set_id for pointer in pointers.values()} | {self._current.stored.id}
-        self._entries = {set_id: told for set_id, told in self._entries.items() if set_id in used}
+        self._entries = {set_id: catalog for set_id, catalog in self._entries.items() if set_id in used}
         self.flows, self.shown_mark = flows, mark
 
     def _copy_of(self, set_id: str) -> Path:

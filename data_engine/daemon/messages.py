@@ -92,7 +92,7 @@ class Frames:
 
 def pack_job(job: Job) -> Message:
     """A job as JSON can hold it."""
-    sources = [[one.root, one.path, one.key, one.run_id, one.seen] for one in job.sources]
+    sources = [[source.root, source.path, source.key, source.run_id, source.seen] for source in job.sources]
     return {"kind": "job", "job": vars(job) | {"sources": sources}}
 
 
@@ -108,7 +108,7 @@ def unpack_job(message: Message) -> Job:
             JobSource(root, path, key and SourceKey(*key), run_id, None if seen is None else seen_of(seen))
             for root, path, key, run_id, seen in fields.pop("sources")
         ]
-        abouts = tuple(RunAbout(*one) for one in fields.pop("abouts", ()))
+        abouts = tuple(RunAbout(*values) for values in fields.pop("abouts", ()))
         return Job(**fields, sources=tuple(sources), abouts=abouts)
     except (TypeError, ValueError, KeyError) as error:
         raise _refused(f"{str(message)[:200]} is not a job") from error

@@ -122,13 +122,13 @@ class ProcessProduction(Production):
     @asynccontextmanager
     async def owned(self, look: Callable[[], Coroutine[Any, Any, T]]) -> AsyncIterator[T]:
         """Own the workspace until the end of the block."""
-        found: list[T] = []
+        looks: list[T] = []
 
         def meanwhile() -> None:
-            found.append(run_now(look()))
+            looks.append(run_now(look()))
 
         with self.home.deployments().keeping_sets(), owning(self.home, meanwhile) as self._keeper:
-            yield found[0]
+            yield looks[0]
 
     async def look(self, asked: Deploy) -> Looked:
         """The modules as they are now; they are put on the share already."""
@@ -139,7 +139,7 @@ class ProcessProduction(Production):
         with suppress(OSError):  # told where it is needed
             self.home.deployment_files().put(deployments.contents_of(stored.id) or {})
             self._put.add(stored.id)
-        entries = {one.name: one for one in with_no_steps_refused(read) if asked.is_about(one.name)}
+        entries = {entry.name: entry for entry in with_no_steps_refused(read) if asked.is_about(entry.name)}
         moved = frozenset(Path(path).stem for path in notebooks_in_subfolders(modules.folder))
         return Looked(stored, entries, moved)
 
@@ -148,9 +148,9 @@ class ProcessProduction(Production):
         assert self._keeper is not None
         publish(self._keeper, lambda: write_deployments(self.home, rows, self._put))
 
-    async def call(self, work: Callable[..., T], *given: object) -> T:
+    async def call(self, work: Callable[..., T], *arguments: object) -> T:
         """What `work` gives."""
-        return work(*given)
+        return work(*arguments)
 
     async def follow(self) -> None:
         """Nobody sees it here."""
@@ -168,8 +168,8 @@ def run_now(work: Coroutine[Any, Any, T]) -> T:
     try:
         work.send(None)
     except StopIteration as end:
-        found: T = end.value
-        return found
+        value: T = end.value
+        return value
     work.close()
     raise RuntimeError("it waits for something")
 
@@ -234,12 +234,12 @@ def no_retry_here(home: LocalWorkspace, flow: str | None, source: str | None) ->
     Raises:
         FlowValidationError: there is no such flow.
     """
-    known = OfflineFacts(home).facts()
-    found = None if flow is None else _flow(home, known, flow)
-    if found is not None and known.elsewhere is None:
-        refusal = Retry(flow, source).refusal(Situation(lambda: build_status(known)))
+    facts = OfflineFacts(home).facts()
+    flow_facts = None if flow is None else _flow(home, facts, flow)
+    if flow_facts is not None and facts.elsewhere is None:
+        refusal = Retry(flow, source).refusal(Situation(lambda: build_status(facts)))
         refused = None if refusal is None else refusal.error("retry")
-        if (error := _of_draft(found) or refused) is not None:
+        if (error := _of_draft(flow_facts) or refused) is not None:
             return error
     return no_daemon(home, f"start it with `{cli_line('start')}`, which tries whatever is held")
 
@@ -250,12 +250,16 @@ def no_stop_here(home: LocalWorkspace, flow: str) -> FlowValidationError:
     Raises:
         FlowValidationError: there is no such flow.
     """
-    known = OfflineFacts(home).facts()
-    found = _flow(home, known, flow)
-    if there := [run for run in known.active if run.flow == flow]:
+    facts = OfflineFacts(home).facts()
+    flow_facts = _flow(home, facts, flow)
+    if there := [run for run in facts.active if run.flow == flow]:
         where = f"end its run where it runs, in process {there[0].pid}: with Ctrl-C, or by an interrupt of the kernel"
         return no_daemon(home, where)
-    if found.entry.mode == "manual" or found.deployment_status.kind == "not_deployed" or not found.is_enabled:
+    if (
+        flow_facts.entry.mode == "manual"
+        or flow_facts.deployment_status.kind == "not_deployed"
+        or not flow_facts.is_enabled
+    ):
         return no_daemon(home, f"there is nothing to stop: nothing of {flow} runs, and it does not run by itself")
     later = f"to keep it from running by itself later: `{cli_line('disable', flow)}`"
     return no_daemon(home, f"nothing of {flow} runs; {later}")
@@ -284,22 +288,22 @@ def not_here(run: Run) -> FlowValidationError:
     )
 
 
-def _flow(home: LocalWorkspace, known: WorkspaceFacts, name: str) -> FlowFacts:
-    found = known.flow(name)
-    if found is None:
+def _flow(home: LocalWorkspace, facts: WorkspaceFacts, name: str) -> FlowFacts:
+    flow = facts.flow(name)
+    if flow is None:
         find_flow(home, name)
         raise FlowValidationError(f"there is no flow {name!r}", where="flow name", fix=cli_line("list"))
-    return found
+    return flow
 
 
-def _of_draft(found: FlowFacts) -> FlowValidationError | None:
+def _of_draft(flow: FlowFacts) -> FlowValidationError | None:
     """The error of a flow that production cannot run."""
-    entry = found.entry
+    entry = flow.entry
     if entry.flow is None:
         return entry.error
-    if found.deployment_status.kind != "not_deployed":
+    if flow.deployment_status.kind != "not_deployed":
         return None
-    return not_deployed(entry.name, str(entry.path), found.deployment_status.shares_with)
+    return not_deployed(entry.name, str(entry.path), flow.deployment_status.shares_with)
 
 
 def no_daemon(home: LocalWorkspace, fix: str | None = None) -> WorkspaceError:

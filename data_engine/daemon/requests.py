@@ -44,7 +44,7 @@ from data_engine.workspace.machine import load_machine_settings, machine_id, per
 log = logging.getLogger(__name__)
 
 _LAPSED_S = 0.1
-_DEPLOYS = frozenset(one.asks[0] for one in deployments.COMMANDS)
+_DEPLOYS = frozenset(command.asks[0] for command in deployments.COMMANDS)
 
 
 Handle = Callable[[Request], Awaitable[tuple[str, dict[str, Any]]]]
@@ -128,7 +128,7 @@ class RequestInbox:
             if move == "take":
                 await self._take(request)
             elif isinstance(move, Answer):
-                await self._publish(answered(request, move.outcome, {"what": move.why}))
+                await self._publish(answer_row(request, move.outcome, {"what": move.why}))
                 await self._in_thread(self._files.remove, request_id)
             elif move == "remove":
                 await self._in_thread(self._files.remove, request_id)
@@ -144,11 +144,11 @@ class RequestInbox:
     async def _take(self, request: Request) -> None:
         setting = self._setting()
         if why := refusal(request, setting):
-            await self._publish(answered(request, "refused", {"what": why, "is_off": True}))
+            await self._publish(answer_row(request, "refused", {"what": why, "is_off": True}))
             await self._in_thread(self._files.remove, request.request_id)
             return
         request = replace(request, file_owner=await self._in_thread(self._file_owner, request.request_id))
-        await self._publish(taken(request))
+        await self._publish(taken_row(request))
         self._running.add(request.request_id)
         self._spawn(self._carry_out(request, self._owner.token))
 
@@ -167,7 +167,7 @@ class RequestInbox:
                 outcome, answer = "failed", {"what": f"{type(error).__name__}: {error}"}
             log.info("%s of %s, asked by %s@%s: %s", request.verb, request.flow, request.by, request.host_name, outcome)
             try:
-                await self._publish(answered(request, outcome, answer))
+                await self._publish(answer_row(request, outcome, answer))
                 await self._in_thread(self._files.remove, request.request_id)
             except (FlowValidationError, OSError) as error:  # whoever owns next says that it was interrupted
                 log.warning("the answer to a request was not published: %s", error)
@@ -211,7 +211,7 @@ def run_id_of(request_id: str, number: int) -> str:
     return hashlib.sha256(f"{request_id} {number}".encode()).hexdigest()[:32]
 
 
-def taken(request: Request) -> RequestRow:
+def taken_row(request: Request) -> RequestRow:
     """The row that says it is about to be carried out."""
     return RequestRow(
         request.request_id,
@@ -226,10 +226,10 @@ def taken(request: Request) -> RequestRow:
     )
 
 
-def answered(request: Request, outcome: str, answer: dict[str, Any]) -> RequestRow:
+def answer_row(request: Request, outcome: str, answer: dict[str, Any]) -> RequestRow:
     """The row that says what came of it."""
     return replace(
-        taken(request),
+        taken_row(request),
         state="answered",
         outcome=outcome,
         answer=json.dumps(answer),
@@ -277,7 +277,7 @@ class RequestSender:
     @property
     def is_waiting(self) -> bool:
         """Whether an answer is waited for."""
-        return any(one.given_up is None for one in self.sent.values())
+        return any(sent.given_up is None for sent in self.sent.values())
 
     async def send(self, verb: str, flow: str | None, arguments: dict[str, Any], *, waits: bool = True) -> SentRequest:
         """Leave a request; without `waits` it is not renewed, and expires 3 min after the owner has seen it.
@@ -338,8 +338,8 @@ class RequestSender:
 
     def _forget_old(self) -> None:
         """Of those that were given up the newest stay, for who asks what came of them."""
-        given_up = [request_id for request_id, one in self.sent.items() if one.given_up is not None]
-        for request_id in given_up[:-_MOST_GIVEN_UP]:
+        ids = [request_id for request_id, sent in self.sent.items() if sent.given_up is not None]
+        for request_id in ids[:-_MOST_GIVEN_UP]:
             del self.sent[request_id]
 
     def _row(self, request_id: str) -> RequestRow | None:

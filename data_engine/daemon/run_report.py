@@ -74,8 +74,8 @@ class RunReport:
             if run.written.is_full:
                 left = lines[number:]
                 run.written.leave_out(max(len(left) - LAST_LINES, 0))
-                for one in left[-LAST_LINES:]:
-                    run.written.hold(_Written(level, step, at_s, one), len(one))
+                for last_line in left[-LAST_LINES:]:
+                    run.written.hold(_Written(level, step, at_s, last_line), len(last_line))
                 break
             entry = self._as_line(run, _Written(level, step, at_s, line))
             if entry is not None and run.written.takes(size_of(entry.message)):
@@ -133,7 +133,7 @@ class RunReport:
     def _end_log(self, run: CurrentRun) -> None:
         """The last lines that were written; what is told of the run's end comes after them."""
         left_out, last = run.written.rest()
-        lines = [line for one in last if (line := self._as_line(run, one)) is not None]
+        lines = [line for written in last if (line := self._as_line(run, written)) is not None]
         self.events += end_of_log(left_out, lines)
 
     def _as_line(self, run: CurrentRun, written: _Written) -> LogLine | None:

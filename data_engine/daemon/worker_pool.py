@@ -130,7 +130,9 @@ class WorkerPool:
 
     def free(self) -> int:
         """How many more jobs may be started now."""
-        return max(0, self._limit - sum(1 for one in self._handles if one.job is not None and one.job.kind == "run"))
+        return max(
+            0, self._limit - sum(1 for handle in self._handles if handle.job is not None and handle.job.kind == "run")
+        )
 
     def submit(self, job: Job) -> None:
         """Start the job, on a warm worker at once, else on a new one.
@@ -232,7 +234,7 @@ class WorkerPool:
     @property
     def has_spare(self) -> bool:
         """Whether more than one worker does nothing."""
-        return sum(1 for one in self._handles if one.is_free) > 1
+        return sum(1 for handle in self._handles if handle.is_free) > 1
 
     def on_events(self, worker: WorkerHandle, job: Job, events: list[Event]) -> None:
         """This has happened in runs of the job."""
@@ -282,7 +284,7 @@ class WorkerPool:
         frame = encode(pack_job(job) | {"bad": bad})
         idle = [handle for handle in self._handles if handle.takes(job)]
         try:
-            handle = min(idle, key=lambda one: one.rank(job)) if idle else self._new_handle()
+            handle = min(idle, key=lambda worker: worker.rank(job)) if idle else self._new_handle()
         except Exception as error:
             is_passing = _is_passing(error)
             if not is_passing:
@@ -322,7 +324,7 @@ class WorkerPool:
     def keep_one_ready(self) -> None:
         """Start a worker where none waits for its next job."""
         is_hopeless = self.failed_starts >= _MOST_FAILED_STARTS  # until a job's own worker starts
-        if self.is_closing or is_hopeless or any(one.is_free and not one.is_outdated for one in self._handles):
+        if self.is_closing or is_hopeless or any(handle.is_free and not handle.is_outdated for handle in self._handles):
             return
         try:
             self._new_handle()
@@ -654,9 +656,9 @@ class WorkerHandle:
             self._pool.assign(job, self._bad, is_last_try=True)
             return
         if job.kind == "describe" and self._describing is not None and self._describing not in self._bad:
-            found = {"detail": cause.text, "cell": self._place()}
+            end = {"detail": cause.text, "cell": self._place()}
             if not self._pool.is_closing:
-                self._pool.assign(job, self._bad | {self._describing: found})
+                self._pool.assign(job, self._bad | {self._describing: end})
                 return
         self._pool.on_done(job, self._end_of(job, cause, has_begun=has_begun))
 

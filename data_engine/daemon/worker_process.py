@@ -82,7 +82,7 @@ class WorkerProcess:
         self._channel: socket.socket | None = None
         self._answers: socket.socket | None = None
         self._texts = [_Text("INFO"), _Text(STDERR)]
-        with beginning(folder) as kept:
+        with beginning(folder) as descriptor:
             self._child = Child(
                 [interpreter, "-P", "-m", "data_engine.daemon.worker", str(journal.path)],
                 environment=environment,
@@ -91,7 +91,7 @@ class WorkerProcess:
                 on_channels=self._connected,
                 on_text=self._read_channel_and_text,
                 on_exit=self._ended,
-                kept=kept,
+                kept=descriptor,
             )
         self.pid = self._child.pid
         self.create_time = create_time_of(self.pid)
@@ -156,7 +156,7 @@ class WorkerProcess:
         """The notebook cells of that line and of the one that called it; empty where they are in none."""
         frames = frames_in(self._stderr_tail.decode(errors="replace"), folder)
         return tuple(
-            place for found in (*frames[-1:], led_to(frames)) if found is not None for place in places_of(*found)
+            place for frame in (*frames[-1:], led_to(frames)) if frame is not None for place in places_of(*frame)
         )
 
     def read_texts(self) -> None:
@@ -310,7 +310,7 @@ def frames_in(traceback: str, folder: Path) -> list[tuple[str, int]]:
     """The file name and line of each frame in `folder`, the innermost last, of the first thread that has one, in the text
     `faulthandler` writes."""
     for thread in _THREAD.split(traceback):
-        frames = [(found["file"], int(found["line"])) for found in _FRAME.finditer(thread)]
+        frames = [(match["file"], int(match["line"])) for match in _FRAME.finditer(thread)]
         if ours := [frame for frame in frames if frame[0].startswith(f"{folder}{os.sep}")]:
             return ours[::-1]
     return []
