@@ -81,12 +81,9 @@ class Connection:
         if self._id not in (None, info.get("id")):
             self._is_lost = True
         self._id = info.get("id")
-        tasks = self.client.processing()
+        tasks = {address: list(map(str, keys)) for address, keys in self.client.processing().items()}
         return {
-            address: {
-                **facts,
-                "others": sum(not key.startswith(self.topic) for key in map(str, tasks.get(address, ()))),
-            }
+            address: {**facts, "others": sum(not key.startswith(self.topic) for key in tasks.get(address, ()))}
             for address, facts in info["workers"].items()
         }
 
@@ -166,7 +163,7 @@ def own_facts() -> dict[str, str]:
 
 
 def _facts_by_value() -> Callable[[], dict[str, str]]:
-    """`own_facts` as a function that names nothing of ours."""
+    """`own_facts` as a function that imports nothing of ours."""
 
     def facts() -> dict[str, str]:
         import platform

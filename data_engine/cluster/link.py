@@ -1,4 +1,4 @@
-"""The owner's side of jobs on a Dask cluster: its nodes, attempts at jobs, and what becomes of them.
+"""The owner's side of jobs on a Dask cluster: its nodes, and attempts at jobs with their ends.
 
 Each attempt is a task that is bound to one process of a node, so that nothing but its owner decides where it runs, and whether
 it runs again: Dask begins the tasks of a lost process again, also in one that has come back under its address, and that one
@@ -228,12 +228,10 @@ class Link:
         connection = self.connection
         if self._closed.is_set() or self._is_looking or time.monotonic() < self._look_s:
             return
+        futures = [attempt.future for attempt in self.attempts.values() if attempt.future is not None]
         if connection is None:
             self._on_change()
-        elif connection.is_there and not any(
-            attempt.future is not None and attempt.future.status in ("lost", "cancelled")
-            for attempt in self.attempts.values()
-        ):
+        elif connection.is_there and not any(future.status in ("lost", "cancelled") for future in futures):
             self._call(self._looked, connection.checked_workers, is_look=True)
         else:
             self._scheduler_lost(connection)
@@ -327,7 +325,7 @@ class Link:
             self._call(_note, lambda: connection.client.cancel([future], force=True))
 
     def _call(self, take: Take, call: Callable[[], Any], *, is_look: bool = False) -> None:
-        """Call this where the client may be waited for, and take what it gave."""
+        """Do the call on the thread that may wait for the client, and `take` its result."""
         self._is_looking |= is_look
 
         def work() -> None:
@@ -368,13 +366,13 @@ class Suspects(Generic[T]):
         self.lost_at: dict[T, str] = {}
 
     def lose(self, had: Sequence[T], address: str) -> T | None:
-        """Note that the process at this address was lost with these: the one that was tried twice by now, None where all may be tried again."""
+        """Note that the process at this address was lost with these; the work that was tried twice by now, or None."""
         twice = had[0] if len(had) == 1 and had[0] in self.lost_at else None
         self.lost_at |= dict.fromkeys(had, address)
         return twice
 
     def next_of(self, rest: Iterable[T], most: int | None = None) -> list[T]:
-        """What the next attempt is given of the rest: a suspect on its own, else at most so many of those before the next suspect."""
+        """The part of the rest for the next attempt: a suspect on its own, else at most so many of those before the next suspect."""
         left = list(rest)
         if left and left[0] in self.lost_at:
             return left[:1]

@@ -123,7 +123,7 @@ class LocalCluster:
 
 
 def scheduler_of(settings: ExecutorSettings, root: Path, folder: Path, *, is_daemon: bool = False) -> Scheduler:
-    """Where the scheduler is that the settings of the workspace at `root` name.
+    """The scheduler that the settings of the workspace at `root` name.
 
     A local cluster is the daemon's, which tells in `folder` where it is; a process starts its own where there is none.
 

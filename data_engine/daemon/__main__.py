@@ -113,7 +113,7 @@ def main() -> int:
 
 
 def _let_starter_go(path: Path) -> None:
-    """From now on what is written to the standard streams goes into a file: whoever started this hears it no longer."""
+    """Send the standard streams to a file from now on: whoever started this daemon reads them no longer."""
     try:
         file = private.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     except OSError:  # the disk is full, or a link is in its place; the log is what counts
@@ -235,7 +235,7 @@ class _Idleness:
 
 
 def _look_at_place(where: LocalWorkspace) -> str:
-    """What is where the workspace was, in a few words."""
+    """Whether the workspace is still in its place, in a few words."""
     try:
         if not where.layout.flow_modules_dir.is_dir():
             return _GONE

@@ -1,8 +1,8 @@
-"""What people are told of the flows of a daemon: runs that end and times that come are decided on, and kept with the messages.
+"""The alerts of a daemon's flows: decides on runs that end and times that come, and keeps the messages.
 
 Only the owner tells of flows. Nothing here holds up a run: what happened is noted, and decided on a moment later. While
-nothing happens, each beat of the daemon compares one time. What is wrong with a flow, and whether it is good again, is found in its
-history, its files and its triggers.
+nothing happens, each beat of the daemon compares one time. The troubles of a flow, and their ends, are found in its history,
+its files and its triggers.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _FIRST_LOOK_S = 5.0
 
 @frozen
 class _Concern:
-    """A flow that somebody is told of, or of which something is expected."""
+    """A flow with recipients of alerts, or with expectations."""
 
     flow: Flow
     recipients: Recipients
@@ -72,8 +72,8 @@ class _Concern:
 
 @dataclass(slots=True)
 class _News:
-    """What has happened in runs of a flow since it was last decided about: failures, when one ended well (in time), and whether one
-    had a check that puts rows apart."""
+    """What runs of a flow have reported since the last decision: failures, when one ended well (and in time), and whether one
+    had a check that rejects rows."""
 
     failures: dict[TroubleKey, Trouble] = field(default_factory=dict)
     good_utc: str | None = None
@@ -82,7 +82,7 @@ class _News:
 
 
 class Alerter(Alerts):
-    """Hears of runs, looks when a time has come, and keeps what is told. Everything on the daemon's loop.
+    """Decides when a run ends or a time has come, and keeps troubles and messages. Everything on the daemon's loop.
 
     `sender` is what messages say they are from; `on_messages` is called when new ones wait in the outbox.
     """
@@ -122,11 +122,11 @@ class Alerter(Alerts):
         dispatcher.alerts = self
 
     def tells_by(self, notifier: Notifier) -> None:
-        """Let the notifier send what is kept here, and ask here who is still told of anything."""
+        """Let the notifier send the messages kept here, and ask here for the recipients of today."""
         self.on_messages, notifier.recipients = notifier.wake, self._recipients
 
     def _recipients(self) -> Collection[str] | None:
-        """The secrets of all who are told of anything; None where the settings or a deployed flow cannot be read just now."""
+        """The secrets of all recipients; None where the settings or a deployed flow cannot be read just now."""
         flows = self._around.ready_flows()
         if not self._home.is_settings_file_read() or self._home.deployments().deployed().keys() - flows.keys():
             return None
@@ -136,7 +136,7 @@ class Alerter(Alerts):
     # -- told by the dispatcher ------------------------------------------------------------------------------------
 
     def heard(self, flow: str, events: Sequence[Event]) -> None:
-        """Something happened in runs of the flow, and is recorded."""
+        """Take events of the flow's runs, which are recorded."""
         concern = self._concerns.get(flow)
         for event in events:
             if isinstance(event, RunFinished):
@@ -191,14 +191,14 @@ class Alerter(Alerts):
             self._look_at(flow, self._clock() + _FIRST_LOOK_S)
 
     def owner_changed(self) -> None:
-        """The workspace is ours now, or is not any more: what was told is read again from what travelled."""
+        """Read again what was told: the workspace has become ours, or is ours no more."""
         self._troubles = None
         self._caught_up.clear()
         self._news.clear()
         self._settings = None  # the next beat begins anew
 
     def flows_changed(self) -> None:
-        """What production runs has changed, or whom people named in the settings."""
+        """Take up what production runs now, and the recipients in the settings."""
         settings, now_s = self._home.settings(), self._clock()
         self._settings = settings.alerts, settings.timezone
         concerns = {}
@@ -236,7 +236,7 @@ class Alerter(Alerts):
             self._look_at_what_has_come(self._clock())
 
     def files_changed(self, flows: Iterable[str]) -> None:
-        """Files of these flows are held or gone that were not."""
+        """Look at flows that have newly held or gone files."""
         for flow in flows:
             if flow in self._concerns and self._concerns[flow].recipients.are_any:
                 self._look_soon(flow)
@@ -387,9 +387,9 @@ class Alerter(Alerts):
     def _keep(self, decided: Mapping[str, Decision]) -> None:
         """What was decided, and its messages, in one commit."""
         changed = [trouble for decision in decided.values() for trouble in decision.changed]
-        tellings = [telling for decision in decided.values() for telling in decision.tellings]
+        tellings = [note for decision in decided.values() for note in decision.tellings]
         if changed or tellings:
-            messages = [self._message(telling) for telling in gathered(tellings, self._home.layout.workspace_id)]
+            messages = [self._message(note) for note in gathered(tellings, self._home.layout.workspace_id)]
             with self._ledger.writing(durable=bool(messages)) as (connection, rev):
                 trouble_rows.put(connection, rev, changed)
                 news = outbox.put(connection, messages)
@@ -403,17 +403,10 @@ class Alerter(Alerts):
             if decision.next_s is not None:
                 self._look_at(flow, decision.next_s)
 
-    def _message(self, telling: Telling) -> Message:
+    def _message(self, note: Telling) -> Message:
         at = datetime.fromtimestamp(self._clock(), UTC)
         return message(
-            telling.kind,
-            telling.subject,
-            telling.notices,
-            id=telling.id,
-            to=telling.to,
-            at=at,
-            sender=self._sender,
-            flow=telling.flow,
+            note.kind, note.subject, note.notices, id=note.id, to=note.to, at=at, sender=self._sender, flow=note.flow
         )
 
     # -- what was told ---------------------------------------------------------------------------------------------
@@ -422,7 +415,7 @@ class Alerter(Alerts):
         return self._by_flow().setdefault(flow, {})
 
     def _by_flow(self) -> dict[str, dict[TroubleKey, Trouble]]:
-        """What is kept of each flow, by its name."""
+        """The troubles on record, by flow and key."""
         if self._troubles is None:
             self._troubles = {}
             for trouble in trouble_rows.all_troubles(self._ledger):
@@ -455,7 +448,7 @@ _ON_ITS_OWN = ("failed", "abandoned")
 
 
 class Around(Protocol):
-    """What decides, around an alerter, whether and of what it tells: the daemon."""
+    """What an alerter asks of its daemon."""
 
     is_engine_on: bool
 
@@ -532,7 +525,7 @@ class TroubleFinder:
         return [Trouble(key, utc_text(slot_s), {"reason": reason})], next_s
 
     async def in_history(self, flow: Flow, open_kinds: Sequence[str], *, kind: str, now_s: float) -> list[Trouble]:
-        """What failed and is not told of: before this machine owned, or files that were given up on after their retries.
+        """Failures that nobody was told of: before this machine owned, or of files after their last retry.
 
         `open_kinds` are the kinds of trouble that are known, `kind` is what a failure of the flow is.
 
@@ -549,7 +542,7 @@ class TroubleFinder:
         return [] if not bad else self._held_file(flow, max(bad, key=_at), "held" if has_retries else kind)
 
     def _failed_last(self, flow: Flow, since_utc: str) -> list[Trouble]:
-        """That the flow's last run failed, when it did since then."""
+        """The trouble of the flow's last run, where it failed since then."""
         last = self._ledger.last_run(flow.name or "")
         if last is None or last.status != "failed" or not is_as_scheduled(flow, last.params or {}):
             return []
@@ -558,7 +551,7 @@ class TroubleFinder:
         return [trouble] if trouble.since_utc >= since_utc else []
 
     def _held_file(self, flow: Flow, state: SourceState, kind: str) -> list[Trouble]:
-        """That a file is held as its last run left it."""
+        """The trouble of a file that is held, from its last run."""
         run = None if state.last_run_id is None else self._ledger.run(state.last_run_id)
         if run is not None and not is_as_scheduled(flow, run.params or {}):
             return []
@@ -568,7 +561,7 @@ class TroubleFinder:
     def rejected(
         self, flow: Flow, known: Iterable[Trouble], *, now_s: float
     ) -> tuple[list[Trouble], dict[TroubleKey, str]]:
-        """What checks reject now, a trouble for each source; and of which `known` ones no rows are rejected any more, each with when.
+        """The trouble of each source with rejected rows; and the `known` ones that are over, each with when.
 
         It is read from the history, so that of a run which ended just before its daemon died the next one tells.
 
@@ -654,7 +647,7 @@ def _at(state: SourceState) -> str:
 
 
 class Expecting:
-    """Judges flows and keeps it until it may be another. On the daemon's loop; `active` are the runs under way that count."""
+    """Judges flows, and keeps each judgement until it may change. On the daemon's loop; `active` are the runs that count."""
 
     def __init__(
         self,
@@ -689,7 +682,7 @@ class Expecting:
         self._judged.pop(flow, None)
 
     def have_others_written(self, *, is_owner: bool) -> bool:
-        """Whether the history is another than when this was last asked; all is judged anew then.
+        """Whether the history has changed since the last call; if so, all is judged anew.
 
         Of an owner what it writes itself does not count: it has heard of that.
 
@@ -705,7 +698,7 @@ class Expecting:
 
 
 def _is_over(judgement: Judgement, now_s: float) -> bool:
-    """Whether a time has come that it changes at; or the clock was set back over it."""
+    """Whether the time has come when the judgement may change, or the clock was set back."""
     if judgement.next_s is not None and now_s >= judgement.next_s:
         return True
     return judgement.late is not None and now_s < datetime.fromisoformat(judgement.late.since_utc).timestamp()

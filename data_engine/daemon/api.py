@@ -1,5 +1,4 @@
-"""What the daemon answers: each request checked, handed to the engine, and its answer as JSON; and the control channel that asks it, a
-small HTTP API on loopback, authenticated, that refuses what it does not know."""
+"""The daemon's HTTP API on loopback: authenticates and checks each request, hands it to the engine, and answers in JSON."""
 
 from __future__ import annotations
 
@@ -82,7 +81,7 @@ class DaemonApi:
     # -- questions -------------------------------------------------------------------------------------------------
 
     async def ping(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Who answers; it does not count as somebody being there."""
+        """The daemon's facts; a ping does not count as a client."""
         return self._facts().as_dict() | {"workspace_root": str(self.daemon.home.layout.root)}
 
     async def status(self, fields: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +141,7 @@ class DaemonApi:
             await self.daemon.wait_for_change(left_s)
 
     async def answer(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """What came of a request that was left with another workstation, at the latest after `timeout_s` (30 s at most)."""
+        """The answer to a request that was left with another workstation, at the latest after `timeout_s` (30 s at most)."""
         self._noticed()
         return await self.daemon.sender.answer(fields["request_id"], min(fields["timeout_s"], LONGEST_WAIT_S))
 
@@ -175,7 +174,7 @@ class DaemonApi:
         return self.daemon.number, self._status()
 
     def watcher(self, change: int) -> None:
-        """One more or one less client listens."""
+        """Count one more or one less client that listens."""
         self.watchers += change
         self._noticed()
 
@@ -343,7 +342,7 @@ class _Call(_Authenticated):
 class _Events(_Authenticated):
     """Server-sent events: the whole status first, then each new one; a comment now and then shows who is still there.
 
-    With `pause_s` at most one in so many seconds: what changes meanwhile is told together.
+    With `pause_s` at most one in so many seconds: what changes meanwhile is sent together.
     """
 
     async def get(self) -> None:

@@ -32,7 +32,7 @@ _KEEP_EVERY_S = 5.0
 _GOES_ON_AFTER = frozenset(
     ("handed_over", "taken_over", "owned_meanwhile", "no_longer_owner", "owner_lost", "session_ended")
 )
-"""Why runs were stopped of which nobody has said that they shall not run."""
+"""The causes of stops that no person asked for: such a run waits again."""
 
 
 @dataclass(slots=True)
@@ -100,7 +100,7 @@ class Backfiller(Backfills):
         planned: Sequence[PlannedRun],
         publish: Callable[[Callable[[], None]], Awaitable[None]],
     ) -> None:
-        """Begin with it once everybody knows of it; one that is not known to be published is stopped.
+        """Publish the backfill and begin with it; where publishing fails it is stopped.
 
         Raises: as `publish`.
         """
@@ -115,7 +115,7 @@ class Backfiller(Backfills):
         self.take_up()
 
     def take_up(self) -> None:
-        """Go on with all that run, as the history says.
+        """Go on with all backfills that run, as the history says.
 
         Raises:
             LedgerError: it cannot be read.
@@ -131,7 +131,7 @@ class Backfiller(Backfills):
         self._of_run.clear()
 
     def beat(self) -> None:
-        """Called every few seconds: notice what was lost, keep how far it is, and feed.
+        """Called every few seconds: notice lost runs, record the progress, and feed.
 
         Raises:
             LedgerError: the history cannot be read or written.
@@ -147,7 +147,7 @@ class Backfiller(Backfills):
         self.take_up()
 
     def stop(self, backfill_id: str) -> BackfillRow:
-        """Begin no more of its runs; what runs of it ends by itself.
+        """Begin no more runs of the backfill; those that run end by themselves.
 
         Raises:
             LedgerError: it cannot be kept.
@@ -171,7 +171,7 @@ class Backfiller(Backfills):
         return row
 
     def retry(self, backfill_id: str) -> BackfillRow:
-        """Run again what failed of it, and what a stop left out.
+        """Run the failed runs of the backfill again, and those that a stop left out.
 
         Raises:
             LedgerError: it cannot be kept.
@@ -199,17 +199,16 @@ class Backfiller(Backfills):
     # -- feeding -------------------------------------------------------------------------------------------------------
 
     def feed(self) -> None:
-        """Let some more runs wait for their turn, where few do.
+        """Queue some more runs of each backfill that has few in the queue.
 
         Raises:
             LedgerError: the history cannot be read.
         """
         works: list[Work] = []
         for backfill in self._running.values():
-            ready = self._flows().get(backfill.row.flow)
-            backfill.waits_for = (
-                None if ready is not None else f"waits until {backfill.row.flow} is deployed and not broken"
-            )
+            flow = backfill.row.flow
+            ready = self._flows().get(flow)
+            backfill.waits_for = None if ready is not None else f"waits until {flow} is deployed and not broken"
             if ready is None or len(backfill.out) >= _LEAST_AHEAD:
                 continue
             while backfill.waiting and len(backfill.out) < _MOST_AHEAD:
@@ -222,10 +221,9 @@ class Backfiller(Backfills):
             self._dispatcher.add(works)
 
     def _is_done_meanwhile(self, backfill: _Running, number: int) -> bool:
-        """Whether what was missing or had failed has been done by itself since: due work goes first."""
-        return _leaves_what_is_done(backfill.row) and rows.is_done_since(
-            self._ledger, backfill.row, backfill.planned[number]
-        )
+        """Whether a due run has done this one meanwhile: due work goes first."""
+        row = backfill.row
+        return _leaves_what_is_done(row) and rows.is_done_since(self._ledger, row, backfill.planned[number])
 
     def _work(self, backfill: _Running, number: int, flow: Flow) -> Work:
         planned, row = backfill.planned[number], backfill.row
@@ -239,7 +237,7 @@ class Backfiller(Backfills):
     # -- told by the dispatcher ----------------------------------------------------------------------------------------
 
     def ended(self, flow: str, event: RunFinished) -> None:
-        """A run of the flow has ended, and that is recorded; it may be one of a backfill."""
+        """Take the recorded end of a run of the flow, which may be one of a backfill."""
         backfill_id = self._of_run.pop(event.run_id, None)
         backfill = self._running.get(backfill_id or "")
         if backfill is None:
@@ -258,7 +256,7 @@ class Backfiller(Backfills):
             log.warning("%s", error)
 
     def _drop_done(self, flow: str, paths: Collection[str]) -> None:
-        """These sources were done by themselves: where they failed or were missing, a backfill leaves them."""
+        """Drop the runs of these sources, which due runs have done, where a backfill wants only failed or missing ones."""
         for backfill_id in self.running_of(flow):
             backfill = self._running[backfill_id]
             if not _leaves_what_is_done(backfill.row):
@@ -270,7 +268,7 @@ class Backfiller(Backfills):
                 backfill.ended += 1
 
     def dropped(self, work: Work) -> None:
-        """A work of a backfill waits no more, and has no run."""
+        """Let a work of a backfill wait here again, which was dropped without a run."""
         backfill_id = self._of_run.pop(work.item.run_id, None)
         backfill = self._running.get(backfill_id or "")
         if backfill is not None:
@@ -283,13 +281,12 @@ class Backfiller(Backfills):
     # -- telling -------------------------------------------------------------------------------------------------------
 
     def under_way(self) -> list[Backfill]:
-        """Those that run, as far as they are now."""
+        """The backfills that run, with their progress."""
         return [self._progress(backfill) for backfill in self._running.values()]
 
     def _progress(self, backfill: _Running) -> Backfill:
-        return replace(
-            backfill_of(self._row_of(backfill)), left_s=backfill.left_s(self._clock()), waits_for=backfill.waits_for
-        )
+        row, left_s = self._row_of(backfill), backfill.left_s(self._clock())
+        return replace(backfill_of(row), left_s=left_s, waits_for=backfill.waits_for)
 
     def _row_of(self, backfill: _Running) -> BackfillRow:
         return replace(backfill.row, ended=backfill.ended, failed=backfill.failed)
@@ -309,7 +306,7 @@ class Backfiller(Backfills):
         self._running[row.backfill_id] = backfill
 
     def _recall(self, backfill: _Running, number: int, begun: Mapping[str, tuple[str, str | None]]) -> None:
-        """What came of a run, over all its tries; it waits where none of this round counts."""
+        """Take a run's end from the history of its tries; it waits where none of this round counts."""
         row, tries = backfill.row, list[str]()
         for round_ in range(row.round + 1):
             tries = _tries(begun, row.backfill_id, number, round_)
@@ -330,7 +327,7 @@ class Backfiller(Backfills):
             backfill.waiting.append(number)
 
     def _count(self, backfill: _Running, number: int, run_id: str, status: str, cause: str | None) -> None:
-        """A run has ended so: it counts, or waits again because it was cut short."""
+        """Count a run that has ended, or let it wait again because it was cut short."""
         slot = backfill.planned[number].scheduled_for
         backfill.deaths[number] = backfill.deaths.get(number, 0) + (status == "abandoned")
         is_cut_short = status == "abandoned" or (status in ("stopped", "killed") and cause in _GOES_ON_AFTER)
@@ -348,7 +345,7 @@ class Backfiller(Backfills):
                 self._serve(backfill, slot, run_id)
 
     def _serve(self, backfill: _Running, slot: str, run_id: str) -> None:
-        """All of the slot ran well, as its schedule would have run it."""
+        """Record the slot as served: all its runs succeeded, as its schedule would have run them."""
         if not backfill.row.is_as_scheduled or backfill.row.asked.get("where") is not None:
             return
         try:
@@ -404,7 +401,7 @@ def newest_backfills(
     """The newest backfills, of one flow or all; or the one with this id, with its runs. `running` says how far those are.
 
     Raises:
-        FlowValidationError: there is no such one.
+        FlowValidationError: it does not exist.
     """
     live = {backfill.id: backfill for backfill in running}
     if backfill_id is None:

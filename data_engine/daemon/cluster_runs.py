@@ -1,4 +1,4 @@
-"""Whole runs on a Dask cluster: which node gets a job, what comes home of it, and what follows when a node is lost.
+"""Whole runs on a Dask cluster: places jobs on nodes, takes their events, and tries again what a lost node had.
 
 The daemon plans, records and owns as ever; a node only runs. What a lost process had begun is tried once more on another one,
 under the same run, and fails with the node's end when that is lost too. Where the scheduler is lost, what ran is abandoned,
@@ -138,9 +138,8 @@ class ClusterRuns:
 
     def where(self, run_id: str) -> str | None:
         """The node of a run."""
-        return next(
-            (placed.address for placed in self._placed.values() if placed.run and placed.run.run_id == run_id), None
-        )
+        addresses = {placed.run.run_id: placed.address for placed in self._placed.values() if placed.run}
+        return addresses.get(run_id)
 
     @property
     def is_busy(self) -> bool:
@@ -175,7 +174,7 @@ class ClusterRuns:
         self._wake()
 
     def _process_lost(self, placed: PlacedJob) -> None:
-        """Try what the process had once more elsewhere; what was tried twice fails."""
+        """Try the job of a lost process once more elsewhere; a run that was tried twice fails."""
         cause = Cause("worker_lost", {"worker": placed.address})
         tried_twice = placed.lose()
         if tried_twice is not None:
@@ -262,7 +261,7 @@ class ClusterRuns:
             self._tell_events(job, events)
 
     def _ended(self, placed: PlacedJob, result: Any) -> None:
-        """Take how the newest attempt at a job ended."""
+        """Take the result of the newest attempt at a job."""
         assert placed.attempt is not None
         del self._placed[placed.attempt.key]
         if result is Lost.PROCESS:
@@ -274,11 +273,8 @@ class ClusterRuns:
         parts, end = ([], JobEnd("refused", error=result.error.as_dict())) if isinstance(result, Refused) else result
         for number, part in enumerate(parts):
             self._tell(placed.job, placed.take(number, part))
-        if (
-            end.status == "done"
-            and all(source.run_id in placed.ended for source in placed.sources)
-            and placed.next_sources()
-        ):
+        are_over = all(source.run_id in placed.ended for source in placed.sources)
+        if end.status == "done" and are_over and placed.next_sources():
             self._place(placed)  # what comes after a run that was tried on its own
         else:
             self._tell_done(placed.job, replace(end, not_begun=placed.not_begun))
@@ -286,12 +282,12 @@ class ClusterRuns:
         self._wake()
 
     def _end_run(self, placed: PlacedJob, status: str, cause: Cause, source: JobSource | None = None) -> None:
-        """Give the run of a job whose node is gone its end."""
+        """End the run of a job whose node is gone."""
         ready = self._flows().get(placed.job.flow or "")
         self._tell(placed.job, placed.end_run(source, "" if ready is None else ready.flow.group, status, cause))
 
     def _end(self, placed: PlacedJob, status: str, cause: Cause) -> None:
-        """Give the run of a job that nobody runs any more its end, and the job too."""
+        """End a job that nobody runs any more, and its run."""
         self._placed.pop(placed.attempt.key if placed.attempt else "", None)
         self._end_run(placed, status, cause)
         self._tell_done(placed.job, JobEnd("crashed", not_begun=placed.not_begun))
@@ -342,21 +338,21 @@ class PlacedJob:
         return replace(self.job, sources=self.sources, abouts=abouts)
 
     def lose(self) -> JobSource | None:
-        """Note that the process of the attempt is gone: whose run was tried twice by now, None where all may be tried again."""
+        """Note that the attempt's process is gone; the source whose run was tried twice by now, or None."""
         rest = {source.run_id: source for source in self.sources if source.run_id not in self.ended}
         had = list(rest) if self.run is None else [self.run.run_id]
         twice = self.suspects.lose(had, self.address)
         return None if twice is None else rest[twice]
 
     def take(self, number: int, part: bytes) -> list[Event]:
-        """The events of the next part; none where it was taken before, or one before it is missing, which the result of the attempt has."""
+        """The events of the next part; none where it was taken before, or comes too early: the attempt's result has it then."""
         if number != self.taken:
             return []
         self.taken += 1
         return self._take(pickle.loads(part))
 
     def end_run(self, source: JobSource | None, group: str, status: str, cause: Cause) -> list[Event]:
-        """How the run under way ends whose node is gone; that of `source`, where nobody has heard that it began."""
+        """The events that end the run of a lost node: the run under way, or that of `source`, whose begin nobody heard."""
         events: list[Event] = []
         if self.run is None and source is not None:
             about = self.job.about(self.job.sources.index(source))

@@ -143,8 +143,7 @@ def read_endpoint(local: LocalLayout) -> Endpoint | None:
 
 
 def silent_daemon(local: LocalLayout) -> Endpoint | None:
-    """The daemon that is there, of one that was asked and did not answer: it is frozen, or its machine swaps. None where it is
-    gone, or about to be: it listens no more."""
+    """The daemon that runs and did not answer (it is frozen, or its machine swaps); None where it is gone, or listens no more."""
     endpoint = read_endpoint(local)
     return endpoint if endpoint is not None and endpoint.is_alive() and endpoint.listens() else None
 
@@ -184,7 +183,7 @@ def remember_engine(ledger: Ledger, *, is_on: bool) -> None:
 
 
 def remember_stop(local: LocalLayout) -> None:
-    """A person ends the daemon: until the next logon no service starts it again by itself."""
+    """Record that a person ends the daemon: until the next logon no service starts it again by itself."""
     from data_engine.platforms.service import session_id
 
     with suppress(OSError):  # a full disk keeps nobody from ending a daemon
@@ -193,7 +192,7 @@ def remember_stop(local: LocalLayout) -> None:
 
 
 def forget_stop(local: LocalLayout) -> None:
-    """A person starts the daemon."""
+    """Forget that a person has ended the daemon: one starts it."""
     with suppress(OSError):
         local.daemon_stopped_path.unlink(missing_ok=True)
 

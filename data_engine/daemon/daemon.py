@@ -85,14 +85,12 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
 
         def workers(dispatcher: Dispatcher[RunExecutor]) -> RunExecutor:
-            callbacks: dict[str, Any] = {
+            hooks: dict[str, Any] = {
                 "store": dispatcher.store,
                 "on_events": dispatcher.on_events,
                 "on_done": dispatcher.on_done,
             }
-            return RunExecutor(
-                home, make_workers(**callbacks), flows=self.ready_flows, wake=dispatcher.dispatch, **callbacks
-            )
+            return RunExecutor(home, make_workers(**hooks), flows=self.ready_flows, wake=dispatcher.dispatch, **hooks)
 
         self.scheduler = Scheduler(
             home, workers, self, loop=self._loop, say=lambda flow, text: log.info("%s: %s", flow, text)
@@ -310,7 +308,7 @@ class Daemon:
         remember_backfill(self.ledger, is_on=self.backfiller.is_busy)
 
     def flows_changed(self) -> None:
-        """What is deployed has changed: triggers follow."""
+        """Let triggers and alerts follow what is deployed now."""
         if self.is_engine_on:
             for flow in {*self.triggers.names(), *self.deployer.flows}:
                 self.set_trigger(flow, frees_held=False)
@@ -320,7 +318,7 @@ class Daemon:
     # -- owning ----------------------------------------------------------------------------------------------------
 
     def owned(self, *, engine_on: bool, is_again: bool) -> None:
-        """The workspace is ours now, or is so again; `engine_on` travelled with it.
+        """Take up the workspace, which is ours now, or again; `engine_on` travelled with it.
 
         Of a daemon of this machine it is older than what is remembered here: somebody may have ended it on purpose.
         """
@@ -339,18 +337,18 @@ class Daemon:
             self._turn_on(by_person=False)
 
     def lost(self, to: str) -> None:
-        """Somebody else owns the workspace: what runs ends at its next step, and nothing starts."""
+        """End what runs at its next step, and start nothing: somebody else owns the workspace."""
         log.warning("%s owns the workspace now", to)
         self.alerter.owner_changed()
         remember_backfill(self.ledger, is_on=False)
         self._wind_down(Cause("taken_over", {"by": to}), stop=True)
 
     def may_work_until(self, boot_s: float) -> None:
-        """Steps and items may begin until then."""
+        """Let steps and items begin until then."""
         self.workers.set_work_until(max(0.0, boot_s))
 
     def noticed(self) -> None:
-        """Something about the ownership changed."""
+        """Follow a change of the ownership."""
         self.dispatcher.dispatch()
         self.tell()
 
@@ -471,7 +469,7 @@ class Daemon:
     # -- telling ---------------------------------------------------------------------------------------------------
 
     def tell(self) -> None:
-        """Something changed: whoever waits for it looks again, a moment later for all that changes meanwhile."""
+        """Wake whoever waits for a change, a moment later for all that changes meanwhile."""
         self.number += 1
         if not self._is_telling:
             self._is_telling = True
@@ -505,8 +503,9 @@ async def resume_engine(
     take_over_local: Callable[[], Awaitable[None]],
     recall: Callable[[], None],
 ) -> bool:
-    """Own the workspace for the engine that the last daemon of this machine had on, however late its share answers; whether it may be
-    turned on: it is ours, and what is deployed is known.
+    """Own the workspace for the engine that the last daemon of this machine had on, however late its share answers.
+
+    Returns whether it may be turned on: the workspace is ours, and what is deployed is known.
 
     A person who stops the engine, or starts it, is quicker. `take_over_local` publishes what was deployed here alone; `recall`
     reads, in a thread, what is known of sources.

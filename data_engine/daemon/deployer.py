@@ -1,4 +1,4 @@
-"""What a workspace runs, as a daemon keeps it by the rule of `notebook.deploy`, without importing a line of the authors' code."""
+"""The deployed flows of a daemon, by the rule of `notebook.deploy`, without importing a line of the authors' code."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ class Deployed:
 
 @dataclass(slots=True)
 class Deployer(Production):
-    """The deployed flows of one workspace. `describe` lets a worker tell of the modules in a folder, `in_use` gives the sets
+    """The deployed flows of one workspace. `describe` lets a worker describe the modules in a folder, `in_use` gives the sets
     that running work holds; all other sets nobody points to are removed when flows are deployed. `ownership` publishes deployments,
     `may_publish` says whether what is due by itself may be deployed from here, `interpreter` what runs the goldens that hold a deploy back;
-    `on_change` is told after a person changed what runs.
+    `on_change` is called after a person changed what runs.
 
     `flows` holds every deployed flow, and every module that is not deployed with no content; `not_flows` tells of notebooks that
     look like flows and are none. `shown_mark` is that of the published deployments (`published_mark`) that `flows` shows.
@@ -152,7 +152,7 @@ class Deployer(Production):
             yield await look()
 
     async def look(self, asked: Deploy) -> Looked:
-        """The modules as they are now, or as they are in the set that is asked for; a worker tells of them."""
+        """The modules as they are now, or as they are in the set that is asked for, described by a worker."""
         if asked.set_id is None:
             return await self._look()
         return await self._described(await self.call(self.home.deployments().copy_of, asked.set_id))
@@ -163,11 +163,11 @@ class Deployer(Production):
             await self.ownership.publish(lambda: write_deployments(self.home, rows))
 
     async def call(self, work: Callable[..., T], *arguments: object) -> T:
-        """What `work` gives, which others do not wait for."""
+        """Do `work` in a thread: others do not wait for it."""
         return await asyncio.to_thread(work, *arguments)
 
     async def follow(self) -> None:
-        """Show what runs now, and let who runs it know."""
+        """Show what runs now, and let the daemon follow."""
         await self.settled()
         self.on_change()
 
@@ -199,7 +199,7 @@ class Deployer(Production):
         return rows
 
     async def _put_live_by_itself(self, looked: Looked) -> None:
-        """Do what the rule says of the modules, whom nobody asked for."""
+        """Deploy by the rule what nobody asked for."""
         is_auto = self.home.settings().deploy.mode == "auto" and self.home.settings_error() is None
         by_itself = is_auto and self.may_publish()
         decided = await self.decide(looked, None, by_itself=by_itself)
@@ -219,7 +219,7 @@ class Deployer(Production):
         return self._known_pointers
 
     def _unread_helpers(self) -> FlowValidationError | None:
-        """The helpers that cannot be read; modules that cannot be tell it themselves."""
+        """The trouble of helpers that cannot be read; unreadable modules have an error of their own."""
         unread = {} if self._current is None else self._current.stored.unreadable
         helpers = {name: why for name, why in unread.items() if "/" in name}
         if not helpers:

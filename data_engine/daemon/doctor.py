@@ -1,4 +1,4 @@
-"""What a workspace needs of its drive and of this machine, measured: each check tells what it saw and what to set.
+"""The checks of `data-engine doctor` of a drive and a machine: each says what it measured and what to set.
 
 Everything is tried in a hidden folder that is removed again; what exists is only looked at.
 """
@@ -89,7 +89,7 @@ _OTHER_SHARE = "keep the workspace on a drive that has this: a local drive, SMB 
 
 
 def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
-    """Every check of the workspace and this machine, each told when it is done; nothing raises."""
+    """Do every check of the workspace and this machine; each finding comes when it is done, nothing raises."""
     settings = WorkspaceSettings()
     try:
         settings = load_settings(layout)
@@ -169,7 +169,7 @@ def check_sync_client(root: Path) -> Finding:
 
 
 def check_drive(root: Path, lease: LeaseSettings) -> Iterator[Finding]:
-    """What the workspace's drive keeps of what the lease and the scans rely on."""
+    """Whether the workspace's drive does what the lease and the scans rely on."""
     kind = network_drive(root)
     try:
         with probe_folder(root) as folder:

@@ -1,4 +1,4 @@
-"""What `data-engine doctor` looks at of this machine, a workspace's code and its cluster, each check a finding; nothing is changed."""
+"""The checks of `data-engine doctor` of this machine, a workspace's code and its cluster; nothing is changed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _TRIPS = 5
 
 
 def check_system(takes_long_paths: bool | None, sleeps_after_s: int | None) -> Iterator[Finding]:
-    """What of this system concerns flows; nothing of what is no question on it, or not known. Sleep is told and no fault.
+    """Findings about long paths and sleep, where they are known; that a machine sleeps is no fault.
 
     Example:
         >>> next(check_system(None, 1800)).measured
@@ -91,8 +91,8 @@ def check_config(layout: WorkspaceLayout) -> Finding:
 def check_secrets(local: LocalLayout) -> Finding:
     """Whether each secret that a deployed flow asks for is on this machine; the history is only looked at."""
     try:
-        secrets = _secrets_of_deployed(local)
-        missing = {name: flows for name, flows in secrets.items() if not has_secret(name)}
+        uses = _secrets_of_deployed(local)
+        missing = {name: flows for name, flows in uses.items() if not has_secret(name)}
     except (FlowValidationError, OSError, sqlite3.Error) as error:
         return Finding("secrets", None, f"they cannot be checked: {error}")
     trouble = keyring_trouble()
@@ -102,9 +102,7 @@ def check_secrets(local: LocalLayout) -> Finding:
         return Finding(
             "secrets", False, f"missing on this machine: {text}", f"data-engine secret set {min(missing)}, and so on"
         )
-    return Finding(
-        "secrets", True, f"{len(secrets)} used by deployed flows, all on this machine; they are kept {place}"
-    )
+    return Finding("secrets", True, f"{len(uses)} used by deployed flows, all on this machine; they are kept {place}")
 
 
 def secrets_in(name: str, data: bytes) -> set[str]:
@@ -123,9 +121,7 @@ def secrets_in(name: str, data: bytes) -> set[str]:
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "secret":
                 names |= {
-                    argument.value
-                    for argument in node.args[:1]
-                    if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+                    arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
                 }
             elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and _is_secret(node.annotation):
                 names.add(node.target.id)
@@ -184,20 +180,18 @@ def _check_recipient(name: str) -> Finding:
     return Finding(f"alerts to {name}", True, f"its secret is here and leads to: {service}")
 
 
-def check_service(service: ServiceFacts) -> Finding:
+def check_service(facts: ServiceFacts) -> Finding:
     """Whether the service, where one is installed, can do what it is for. None installed is no fault.
 
     Example:
         >>> check_service(ServiceFacts()).measured
         'not installed: after a reboot nothing starts by itself'
     """
-    if service.trouble is not None:
-        return Finding("service", False, service.trouble, service.fix)
-    if not service.installed:
-        return Finding("service", True, service.text)
-    return Finding(
-        "service", True, f"{service.kind}, {'with the machine' if service.boot else 'at logon'}: {service.place}"
-    )
+    if facts.trouble is not None:
+        return Finding("service", False, facts.trouble, facts.fix)
+    if not facts.installed:
+        return Finding("service", True, facts.text)
+    return Finding("service", True, f"{facts.kind}, {'with the machine' if facts.boot else 'at logon'}: {facts.place}")
 
 
 _NEWEST = """
@@ -245,7 +239,7 @@ def _release(number: str) -> tuple[int, ...]:
 
 
 def check_packages(version: str | None) -> Finding:
-    """Whether the older system's distribution is in this environment; `version` is what was found of it.
+    """Whether the older system's distribution is in this environment; `version` is its version there.
 
     Example:
         >>> check_packages(None).ok, check_packages("0.3.9").measured
@@ -271,7 +265,7 @@ class Finding:
 
 
 def check_cluster(layout: WorkspaceLayout, local: LocalLayout | None, settings: ExecutorSettings) -> Iterator[Finding]:
-    """What is measured of the Dask cluster that `[executor]` names: reached, versions, what its workers see and may write, clocks."""
+    """Findings about the Dask cluster that `[executor]` names: reached, versions, what its workers see and may write, clocks."""
     if "dask" not in (settings.kind, settings.runs):
         return
     scheduler: Scheduler | None = named_scheduler(settings, layout.root)
@@ -298,9 +292,9 @@ def check_cluster(layout: WorkspaceLayout, local: LocalLayout | None, settings: 
     yield Finding("cluster", True, reached)
     yield judge_round_trip([_round_trip_s(connection.client) for _ in range(_TRIPS)])
     asked_s = time.time()
-    answers = connection.client.run(_look_by_value(), str(layout.root), on_error="ignore")
-    yield judge_sight(answers, layout.root)
-    yield judge_clocks(answers, asked_s, time.time())
+    replies = connection.client.run(_look_by_value(), str(layout.root), on_error="ignore")
+    yield judge_sight(replies, layout.root)
+    yield judge_clocks(replies, asked_s, time.time())
     if scheduler.address is not None and not scheduler.address.startswith("tls"):
         yield Finding(
             "cluster security",
@@ -326,17 +320,17 @@ def judge_round_trip(times_s: list[float]) -> Finding:
     )
 
 
-def judge_sight(answers: Mapping[str, Mapping[str, Any]], root: Path) -> Finding:
+def judge_sight(replies: Mapping[str, Mapping[str, Any]], root: Path) -> Finding:
     """Whether all workers see the workspace and may write where it is."""
-    blind = sorted(address for address, answer in answers.items() if not answer["sees"])
+    blind = sorted(address for address, reply in replies.items() if not reply["sees"])
     if blind:
         return Finding(
             "cluster workspace",
             False,
-            f"{', '.join(blind[:5])} do not see the workspace at {answers[blind[0]]['root']}",
+            f"{', '.join(blind[:5])} do not see the workspace at {replies[blind[0]]['root']}",
             "mount it there under the same path, or set DATA_ENGINE_WORKSPACE_ROOT in the workers' environment",
         )
-    readers = sorted(address for address, answer in answers.items() if not answer["writes"])
+    readers = sorted(address for address, reply in replies.items() if not reply["writes"])
     if readers:
         return Finding(
             "cluster workspace",
@@ -344,19 +338,17 @@ def judge_sight(answers: Mapping[str, Mapping[str, Any]], root: Path) -> Finding
             f"{', '.join(readers[:5])} may not write to {root}",
             "let the workers run as a user who may write there",
         )
-    return Finding("cluster workspace", True, f"all {len(answers)} workers see it and may write there")
+    return Finding("cluster workspace", True, f"all {len(replies)} workers see it and may write there")
 
 
-def judge_clocks(answers: Mapping[str, Mapping[str, Any]], before_s: float, after_s: float) -> Finding:
+def judge_clocks(replies: Mapping[str, Mapping[str, Any]], before_s: float, after_s: float) -> Finding:
     """Whether the clocks of all workers agree with this machine's; each was read between these two times.
 
     Example:
         >>> judge_clocks({"tcp://a:1": {"now_s": 100.2}}, 100.0, 100.5).ok
         True
     """
-    off = {
-        address: max(before_s - answer["now_s"], answer["now_s"] - after_s, 0.0) for address, answer in answers.items()
-    }
+    off = {address: max(before_s - reply["now_s"], reply["now_s"] - after_s, 0.0) for address, reply in replies.items()}
     address = max(off, key=lambda worker: off[worker], default="")
     if not off or off[address] <= _CLOCKS_AGREE_S:
         return Finding("cluster clocks", True, "all agree with this machine's clock")
@@ -375,7 +367,7 @@ def _round_trip_s(client: Any) -> float:
 
 
 def _look_by_value() -> Callable[[str], dict[str, Any]]:
-    """A function that names nothing of ours: what a worker sees of the workspace, and its clock."""
+    """A function that imports nothing of ours, for a worker: what it sees of the workspace, and its clock."""
 
     def look(root: str) -> dict[str, Any]:
         import os

@@ -69,7 +69,7 @@ class DaemonLink:
         return daemon
 
     def refuse_silent(self) -> None:
-        """Refuse what cannot be asked of the daemon, of one that was asked and did not answer, and does not end either.
+        """Refuse to go on where the daemon did not answer, and does not end either.
 
         Raises:
             DaemonGoneError: it is there; says how to end it.
@@ -113,7 +113,7 @@ class DaemonLink:
         return daemon
 
     def carry_out(self, command: Command[T], *, waits: bool = True) -> T | None:
-        """What came of the command, done here or by the owner that was asked, whose answer is waited for; None where it is not.
+        """The command's answer, from here or from the owner that was asked; None where nobody `waits` for the owner's.
 
         Raises:
             FlowValidationError: it is refused.
@@ -126,8 +126,8 @@ class DaemonLink:
         return self._answer(command, answer) if waits else None
 
     def send(self, command: Command[T], *, waits: bool) -> T | LeftRequest:
-        """What came of the command: of this machine's daemon, which is started where it needs one, or of this process; or the request
-        that was left with another owner, who carries it out while somebody `waits` for it.
+        """The command's answer, from this machine's daemon (started where it needs one) or this process; or the request that was
+        left with another owner, who carries it out while somebody `waits` for it.
 
         A daemon that is coming or going is waited for, and one is started to ask another owner.
 
@@ -179,7 +179,7 @@ class DaemonLink:
         return run_now(command.carry_out(ProcessOwner(self.home)))
 
     def _answer(self, command: Command[T], left: LeftRequest) -> T:
-        """What the owner made of a request that was left with it."""
+        """The owner's answer to a request that was left with it."""
         owner = left.owner
         print(f"{owner} owns the workspace: it was asked, waiting for its answer", file=sys.stderr)
         while True:
@@ -198,7 +198,7 @@ class DaemonLink:
         raise RequestFailedError(f"{owner} did not do it: {what}", where=answer.get("where") or owner, fix=fix)
 
     def ask(self, question: Callable[[DaemonClient], T], *, otherwise: Callable[[], T]) -> T:
-        """What the daemon answers; without one, or where it is just leaving, what is done here instead."""
+        """The daemon's answer; without one, or where it is just leaving, that of `otherwise`."""
         daemon = self.find()
         if daemon is not None:
             with suppress(DaemonGoneError):
@@ -226,7 +226,7 @@ class DaemonLink:
         return OfflineFacts(self.home, daemon, was_engine_on(ledger), service)
 
     def behind_words(self) -> str:
-        """That more was published than this machine has, and what fetches it; "" where a daemon follows the workspace, or nothing is known of it."""
+        """The words for what was published and is not here yet; "" where a daemon follows the workspace, or nothing is known."""
         from data_engine.lease.status import behind_words
 
         with suppress(FlowValidationError):
@@ -280,7 +280,7 @@ class DaemonLink:
             )
 
     def _client(self) -> DaemonClient | None:
-        """The client that is kept, where its daemon is the one that runs and lives."""
+        """The open client, where its daemon is the one that runs."""
         client = _clients.get(self.home.layout.root)
         if client is None or (read_endpoint(self.home.local) == client.endpoint and client.endpoint.is_alive()):
             return client

@@ -35,7 +35,7 @@ from data_engine.workspace.machine import machine_id
 
 @frozen
 class HistoryFacts:
-    """What a status takes from the ledger: of each flow its last run, switch, warnings and rejected rows; what others run and ask for."""
+    """A status's facts from the ledger: each flow's last run, switch, warnings and rejected rows; what others run and ask for."""
 
     last: Mapping[str, Run] = field(default_factory=dict)
     switches: Mapping[str, Switch] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class HistoryFacts:
 
 
 class LiveFacts:
-    """The facts of one daemon; `about` tells of the daemon itself."""
+    """The facts of one daemon; `about` gives those of the daemon itself."""
 
     def __init__(self, daemon: Daemon, about: Callable[[], DaemonFacts]) -> None:
         self.home = daemon.home

@@ -1,4 +1,4 @@
-"""What the daemon and its workers say to each other over a private socket: JSON, never pickles.
+"""The messages between the daemon and its workers over a private socket: JSON, never pickles.
 
     frame   = size content            size: 4 bytes, big-endian; content: that many bytes of JSON, an object
     daemon  = hello | job | stop | leave | end_pass | work_until | bye
@@ -23,7 +23,7 @@ from data_engine.model import RunAbout, SourceKey
 from data_engine.scheduler.executor import Job, JobSource
 
 LOAD_TIMEOUT_S = 120.0
-"""How long a module may take to be imported, unless a pool is told another limit."""
+"""How long a module may take to be imported, unless a pool has another limit."""
 DESCRIBE_TIMEOUT_S = 30.0
 """The same of each module when all are described: all others wait for it when the daemon starts."""
 MAX_FRAME_BYTES = 256 * 1024 * 1024

@@ -1,8 +1,8 @@
 """The node's side of whole runs on a Dask cluster: a job drives a pool of workers, as the daemon's own.
 
-All that is told of a job goes home at once, numbered; its result holds it once more, so that nothing depends on it. What the
-owner says (stop, kill) comes under the workspace's identity. Whether steps may go on is asked of the owner again and again: who
-hears nothing waits at its next step or item.
+A job's events go home at once, numbered; its result holds them once more, so that none is lost. The owner's messages (stop,
+kill) come under the workspace's identity. The owner is asked again and again whether steps may go on: without an answer they
+wait.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RunJob(NamedTuple):
     frame: bytes
 
     def carry_out(self, attempt: NodeAttempt) -> tuple[list[bytes], JobEnd]:
-        """What happened in the job, in numbered parts, and its end."""
+        """Run the job; its events in numbered parts, and its end."""
         pool = _pool_of(attempt)
         (message,) = Frames().feed(self.frame)
         there = unpack_job(message)
@@ -106,7 +106,7 @@ class _Pool:
         self._identity = attempt.identity
         self._jobs: dict[str, _JobEvents] = {}
         self._sets: dict[str, Path] = {}
-        self._questions: dict[str, float] = {}
+        self._times: dict[str, float] = {}
         self._journals = Path(tempfile.mkdtemp(prefix="data-engine-node-"))
         self._until = 0.0
         self._loop = new_event_loop()
@@ -123,7 +123,7 @@ class _Pool:
         """The deployed set on this node; fetched and verified the first time it is asked for.
 
         Raises:
-            WorkspaceError: it cannot be had.
+            WorkspaceError: it cannot be fetched.
         """
         folder = self._sets.get(set_id)
         if folder is None or not folder.is_dir():
@@ -206,9 +206,7 @@ class _Pool:
         """Ask the owner how long steps may go on; it counts from now."""
         number = uuid.uuid4().hex
         now_s = boot_clock()
-        self._questions = {question: at_s for question, at_s in self._questions.items() if now_s - at_s < 60.0} | {
-            number: now_s
-        }
+        self._times = {key: at_s for key, at_s in self._times.items() if now_s - at_s < 60.0} | {number: now_s}
         jobs = list(self._jobs.values())
         attempt = jobs[-1].attempt
         attempt.tell((number, attempt.address, [job.attempt.key for job in jobs]), key=self._identity)
@@ -216,9 +214,9 @@ class _Pool:
     def _take(self, message: tuple[Any, ...]) -> None:
         match message:
             case ("permission", number, remaining_s, unknown):
-                if number not in self._questions:
+                if number not in self._times:
                     return
-                self._until = float("inf") if remaining_s is None else self._questions.pop(number) + remaining_s
+                self._until = float("inf") if remaining_s is None else self._times.pop(number) + remaining_s
                 self._pool.set_work_until(None if remaining_s is None else self._until)
                 for job_id, job_events in self._jobs.items():
                     if job_events.attempt.key in unknown:  # it was given to another node meanwhile

@@ -70,15 +70,15 @@ class Channel:
                 f"no process that sends could be started: {error.strerror}", where=self._where
             ) from error
         try:
-            answer = self._ask({"to": to}, start_limit_s)
-            if "service" not in answer:
+            reply = self._ask({"to": to}, start_limit_s)
+            if "service" not in reply:
                 raise NotSentError(
-                    str(answer.get("what")), where=answer.get("where") or self._where, fix=answer.get("fix")
+                    str(reply.get("what")), where=reply.get("where") or self._where, fix=reply.get("fix")
                 )
         except BaseException:
             self.close()
             raise
-        self.service = str(answer["service"])
+        self.service = str(reply["service"])
 
     def send(self, message_id: str, body: Body) -> None:
         """Send one message; returns when the other side has taken it.
@@ -96,13 +96,13 @@ class Channel:
         }
         has_it: list[str] = []
         try:
-            answer = self._ask(message, self._send_limit_s)
-            while "has_it" in answer:  # one after the other, each within the limit
-                has_it.append(str(answer["has_it"]))
+            reply = self._ask(message, self._send_limit_s)
+            while "has_it" in reply:  # one after the other, each within the limit
+                has_it.append(str(reply["has_it"]))
                 with self._within(self._send_limit_s):
-                    answer = self._answer(self._send_limit_s)
-            if answer.get("error") is not None:
-                raise NotSentError(str(answer["error"]), where=self._where, fix=try_it(self.to))
+                    reply = self._answer(self._send_limit_s)
+            if reply.get("error") is not None:
+                raise NotSentError(str(reply["error"]), where=self._where, fix=try_it(self.to))
         except NotSentError as error:
             error.has_it = tuple(has_it)
             raise
@@ -164,7 +164,7 @@ class Channel:
 
 
 def try_it(to: str) -> str:
-    """What a person types to try a recipient."""
+    """The command that tries a recipient."""
     return cli_line("alert", "test", to)
 
 
@@ -185,7 +185,7 @@ _AT_ONCE = 4
 
 @frozen
 class Tried(Record):
-    """What became of a message to one recipient; `what` and `fix` say why it was not sent. `service` is what its address leads to."""
+    """The outcome of a message to one recipient; `what` and `fix` say why it was not sent. `service` is what its address leads to."""
 
     to: str = ""
     sent: bool = False
@@ -196,7 +196,7 @@ class Tried(Record):
 
 
 def trial_message(sender: str, to: Sequence[str]) -> Message:
-    """What is sent; `sender` says where it is from."""
+    """The test message; `sender` says where it is from."""
     text = "This is a test: Data Engine can tell you when a flow of this workspace needs attention."
     return message(
         "test",
@@ -272,7 +272,7 @@ class Notifier:
         self._gate = gate or NoWatch()
         self._gate.wake = self.wake
         self.recipients: Callable[[], Collection[str] | None] = lambda: None
-        """Who is still told of anything; None where that is not known just now."""
+        """The recipients of today; None where they are not known just now."""
         self._awake = threading.Event()
         self._closing = threading.Event()
         self._lock = threading.Lock()
@@ -287,7 +287,7 @@ class Notifier:
         self._start(self._look_again_and_again, "notifier")
 
     def wake(self) -> None:
-        """Something was put into the outbox."""
+        """Look at the outbox now."""
         self._awake.set()
 
     def close(self) -> None:
@@ -338,7 +338,7 @@ class Notifier:
             self._awake.clear()
 
     def _look(self) -> float:
-        """Begin what is due; how long there is nothing more to do."""
+        """Begin what is due; the seconds until the next look."""
         now_s = self._now()
         self._give_up_whom_nobody_names(now_s)
         due: dict[str, list[Delivery]] = {}
@@ -354,7 +354,7 @@ class Notifier:
         return min(_LOOK_EVERY_S, max(0.01, next_s - now_s))
 
     def _give_up_whom_nobody_names(self, now_s: float) -> None:
-        """Try no more what did not reach a recipient whom people have taken out of the settings since."""
+        """Give up the messages to recipients whom people have taken out of the settings since."""
         waiting = outbox.tried(self._ledger)
         recipients = self.recipients() if waiting else None
         if recipients is None:
@@ -404,7 +404,7 @@ class Notifier:
             channel.close()
 
     def _send_all(self, channel: Channel, deliveries: Sequence[Delivery]) -> None:
-        """One after the other; where the first is not taken, the others would not be either."""
+        """Send one after the other; where the first is not taken, the others are not tried."""
         has_worked = False
         for number, delivery in enumerate(deliveries):
             if self._closing.is_set():
@@ -435,7 +435,7 @@ class Notifier:
         log.info("message %s was sent to %s", delivery.message_id, delivery.to)
 
     def _record_failure(self, deliveries: Sequence[Delivery], error: FlowValidationError) -> None:
-        """The first of `deliveries` did not arrive, so the others of the same recipient were not tried."""
+        """Record that the first did not arrive, so that the others of the same recipient were not tried."""
         at_s, why = self._now(), "; ".join(filter(None, (error.what, error.fix)))
         ids, to = [delivery.message_id for delivery in deliveries], deliveries[0].to
         has_it = error.has_it if isinstance(error, NotSentError) else ()
@@ -443,7 +443,7 @@ class Notifier:
         log.warning("message %s was not sent to %s: %s", deliveries[0].message_id, deliveries[0].to, why)
 
     def _record(self, write: Callable[[], None]) -> None:
-        """Try until it is written: what was sent must not be sent again."""
+        """Write, and try again until it succeeds: what was sent must not be sent again."""
         while True:
             try:
                 write()

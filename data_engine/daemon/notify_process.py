@@ -37,7 +37,7 @@ _PLAIN_WORDS = frozenset(
     "insecure starttls ssl html text markdown yes no true false split upstream truncate get post put localhost".split()
 )
 _SERVERS = ("smtp",)
-"""Parameters that name a server, which may be told."""
+"""Parameters that name a server, which may be shown."""
 
 
 class _AppriseLog(logging.Handler):
@@ -103,7 +103,7 @@ class Address:
         return clean(str(self._service.service_name or "unknown"), 60)
 
     def send(self, message: Mapping[str, Any], report: Callable[[str], object]) -> str | None:
-        """Send it; None when the other side has taken it, else why not. `report` gets the mark of each of several who has it."""
+        """Send the message; None when it was taken, else why not. `report` gets the mark of each of several people who has it."""
         if not self._targets:
             return self._send(message)
         errors = []
@@ -185,7 +185,7 @@ def _private_parts(url: str) -> Iterator[str]:
 
 
 def _listen() -> _AppriseLog:
-    """What Apprise logs goes to us, and nowhere else."""
+    """Send what Apprise logs to us, and nowhere else."""
     handler, logger = _AppriseLog(), logging.getLogger("apprise")
     logger.handlers = [handler]
     logger.propagate = False
@@ -194,7 +194,7 @@ def _listen() -> _AppriseLog:
 
 
 def _own_output() -> IO[str]:
-    """Where answers go; what a library prints goes nowhere."""
+    """The stream for answers; what a library prints goes nowhere."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)

@@ -1,4 +1,4 @@
-"""A daemon as the owner of its workspace: what it does for the commands of people here and of other workstations."""
+"""A daemon as the owner of its workspace: carries out the commands of people here and of other workstations."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def known_run(ledger: Ledger, run_id: str) -> Run:
 
 
 class _Now(Situation):
-    """How things stand in a daemon, whose status is made only for a command that needs more than whether it leaves."""
+    """The situation of a daemon, whose status is made only for a command that needs more than whether it leaves."""
 
     def __init__(self, owner: DaemonOwner) -> None:
         super().__init__(owner.status)
@@ -100,11 +100,11 @@ class DaemonOwner:
 
     @property
     def work(self) -> DaemonOwner:
-        """A daemon does all of it."""
+        """The daemon does the work itself."""
         return self
 
     def refuse(self, command: Command[Any]) -> None:
-        """Return when nothing that is known in memory speaks against the command."""
+        """Refuse a command that what is known in memory speaks against."""
         refusal = command.refusal(_Now(self))
         if refusal is not None:
             raise refusal.error(command.name)
@@ -126,7 +126,7 @@ class DaemonOwner:
         return self.daemon.deployer
 
     async def switch(self, name: str, switch: Switch) -> None:
-        """Let a flow run by itself, or not, and publish that and who said so."""
+        """Let a flow run by itself, or not, and publish that and who decided it."""
         await self.named(name)
         async with self.daemon.ownership.for_one_commit():
             await self.daemon.ownership.publish(lambda: self.daemon.ledger.set_switch(name, switch))
@@ -140,7 +140,7 @@ class DaemonOwner:
             self.daemon.flows_changed()
 
     async def put_set(self) -> str:
-        """The authored modules as they are now, put where the owner finds them; the id of their set."""
+        """Put the authored modules as they are now where the owner finds them; the id of their set."""
         return await asyncio.to_thread(self._put_set)
 
     def _put_set(self) -> str:
@@ -156,7 +156,7 @@ class DaemonOwner:
             ) from error
 
     async def compared(self, set_id: str, flow: str | None) -> dict[str, Any]:
-        """How the notebook of the flow, or each one, compared with its kernel on this machine, by its content in the set."""
+        """The verdict of the flow's notebook, or of each, on this machine, by its content in the set."""
         return await asyncio.to_thread(self._compared, set_id, flow)
 
     def _compared(self, set_id: str, flow: str | None) -> dict[str, Any]:
@@ -165,9 +165,8 @@ class DaemonOwner:
         home = self.daemon.home
         contents = home.deployments().contents_of(set_id) or {}
         names = [name.removesuffix(".ipynb") for name in contents] if flow is None else [flow]
-        return {
-            name: verdict.as_dict() for name, verdict in compared_in(home, contents, names).items() if verdict.at_utc
-        }
+        verdicts = compared_in(home, contents, names)
+        return {name: verdict.as_dict() for name, verdict in verdicts.items() if verdict.at_utc}
 
     # -- which flow ------------------------------------------------------------------------------------------------------
 
@@ -238,10 +237,8 @@ class DaemonOwner:
             else:
                 sources = (await asyncio.to_thread(pick_to_run, flow, source),)
             batch = uuid.uuid4().hex
-            about, request_id = RunAbout("hand", None, self.asker.who), self.asker.request_id
-            run_ids = [
-                uuid.uuid4().hex if request_id is None else run_id_of(request_id, n) for n, _ in enumerate(sources)
-            ]
+            about, request = RunAbout("hand", None, self.asker.who), self.asker.request_id
+            run_ids = [uuid.uuid4().hex if request is None else run_id_of(request, n) for n, _ in enumerate(sources)]
             items = [Item(entry, run_id, params, about=about) for entry, run_id in zip(sources, run_ids, strict=True)]
             self.daemon.dispatcher.add([Work(name, flow.group, item, batch, Turn.ASKED) for item in items])
         return run_ids
@@ -291,7 +288,7 @@ class DaemonOwner:
         return run_ids, runs_by_itself
 
     async def retry(self, flow: str | None, source: str | None) -> int:
-        """Hold the sources of `flow` (of all, or only `source`) no longer; how many were held."""
+        """Free the held sources of `flow` (of all, or only `source`); how many were held."""
         if flow is not None:
             await self.named(flow)
         self.daemon.ownership.require_not_elsewhere()
@@ -348,7 +345,7 @@ class DaemonOwner:
         is_dry: bool = False,
         digest: str | None = None,
     ) -> Backfill:
-        """Run `name` again for what is wanted, after all that is due; with `is_dry` only list it.
+        """Run `name` again for what is `wanted`, after all that is due; with `is_dry` only list it.
 
         With `digest` exactly the runs that it stands for, or none."""
         await self.daemon.deployer.settled()
@@ -417,7 +414,7 @@ class DaemonOwner:
         self.daemon.tell()
 
     async def lease(self, do: str, *, now: bool = False, client: str = "ui") -> tuple[LeaseStatus, str | None]:
-        """Ask for the workspace, withdraw that, give it up, take it over, or repair its list; the lease as it is then, and what is said."""
+        """Ask for the workspace, withdraw that, give it up, take it over, or repair its list; the new lease, and the repair's report."""
         ownership, text = self.daemon.ownership, None
         match do:
             case "request":
@@ -434,7 +431,7 @@ class DaemonOwner:
 
 
 def choose(home: LocalWorkspace, flow: Flow, wanted: Wanted) -> Chosen:
-    """The runs that are wanted, exactly; looks at the folder, and at the history.
+    """The runs of a backfill, exactly, from the folder and the history.
 
     Raises:
         FlowValidationError: the flow has neither files nor slots, a text is no day, or the folder cannot be read.

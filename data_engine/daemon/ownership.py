@@ -1,5 +1,5 @@
-"""What owning the workspace means for one daemon: when it asks to own, what follows when it does, and when it does not; and how it tells
-people of a silent owner, and of a share that it cannot use itself, by messages in its own outbox.
+"""The ownership of one daemon: asking for the workspace, and what follows when it has it or loses it; and alerts about a silent owner
+and about a share that this machine cannot use, by messages in its own outbox.
 
 The keeper's thread talks to the share; everything here happens on the daemon's loop. A process that owns for one commit makes a
 keeper by `keeper_of` and has no loop: asyncio, which takes a tenth of its start, is imported where there is one.
@@ -69,18 +69,18 @@ _MOST_NAMED = 5
 
 
 class Engine(Protocol):
-    """What the ownership lets go on, holds up or ends."""
+    """The work that the ownership lets go on, holds up or ends."""
 
     def owned(self, *, engine_on: bool, is_again: bool) -> None:
-        """The workspace is ours now, or is so again; `engine_on` travelled with it."""
+        """Take up the workspace, which is ours now, or again; `engine_on` travelled with it."""
         ...
 
     def lost(self, to: str) -> None:
-        """Somebody else owns it: end what runs at its next step, and start nothing."""
+        """End what runs at its next step, and start nothing: somebody else owns the workspace."""
         ...
 
     def may_work_until(self, boot_s: float) -> None:
-        """Steps and items may begin until then."""
+        """Let steps and items begin until then."""
         ...
 
     def give_up(self, *, now: bool, why: Cause | None = None) -> None:
@@ -88,7 +88,7 @@ class Engine(Protocol):
         ...
 
     def noticed(self) -> None:
-        """Something about the ownership changed."""
+        """Follow a change of the ownership."""
         ...
 
     @property
@@ -98,7 +98,7 @@ class Engine(Protocol):
 
 
 class Ownership:
-    """The ownership as one daemon has it, by its `keeper`, which is started by whoever made it; until then nothing can be owned."""
+    """One daemon's ownership, by its `keeper`, which is started by whoever made it; until then nothing can be owned."""
 
     def __init__(self, keeper: Keeper, engine: Engine) -> None:
         import asyncio
@@ -157,7 +157,7 @@ class Ownership:
         return self._is_brief
 
     def lease(self) -> LeaseStatus:
-        """The lease as a status tells of it."""
+        """The lease as a status shows it."""
         state = self.keeper.state
         return replace(
             aged(state.lease, self.keeper.age_s()),
@@ -291,7 +291,7 @@ class Ownership:
         await asyncio.to_thread(self.keeper.close, release=release)
 
     async def done(self, future: Future[_T]) -> _T:
-        """What came of something that the keeper was asked for.
+        """The keeper's answer to a request.
 
         Raises:
             OwnedElsewhereError: the share has not answered in time.
@@ -460,12 +460,12 @@ class AlarmTeller:
     # -- what the watch asks ------------------------------------------------------------------------------------------
 
     def kinds(self) -> Collection[str]:
-        """The kinds this machine can tell now, and people want to hear."""
+        """The kinds of alerts that this machine can send now, and people want."""
         self._look_when_due()
         return self._home.settings().alerts.on if self._to else ()
 
     def is_whole(self) -> bool:
-        """Whether it reaches all who are to be told."""
+        """Whether this machine reaches all recipients."""
         return self._to == self._recipients
 
     def id_of(self, alarm: Alarm) -> str:
@@ -479,7 +479,7 @@ class AlarmTeller:
         self._keep(alert, _TOLD, json.dumps([asdict(alarm)]))
 
     def kept(self) -> Alarm | None:
-        """What this machine has told last, or was about to, and has not ended."""
+        """The alarm that this machine told last, or was about to tell, and that has not ended."""
         try:
             record = json.loads(self._ledger.setting(_TOLD) or "null")
             return None if record is None else Alarm(**{name: value for part in record for name, value in part.items()})
@@ -495,7 +495,7 @@ class AlarmTeller:
         return is_sent
 
     def end(self, alarm: Alarm, over: str = "") -> None:
-        """Forget it. Let nobody be told any more who has not been; whoever has been is told how it was `over`."""
+        """Forget the alarm: withdraw messages not sent yet, and tell those who have one how it was `over`."""
         own_id, alert = self.id_of(alarm), None
         if over and "recovered" in self.kinds() and self.is_told(alarm):
             headline = f"the workspace {self._home.layout.workspace_id} has a working owner again: {over}"
@@ -509,7 +509,7 @@ class AlarmTeller:
             connection.execute("DELETE FROM settings WHERE key = ?", (_TOLD,))
 
     def tell_away(self, why: str) -> None:
-        """Tell that the share cannot be used, as a trouble of this machine."""
+        """Tell people that this machine cannot use the share."""
         at = datetime.now(UTC)
         own_id = message_id(self._home.local.identity, "unreachable", machine_id(self._home.local.state_root), at)
         notice = Notice(
@@ -521,7 +521,7 @@ class AlarmTeller:
         self._keep(alert, _AWAY, json.dumps([own_id, at.isoformat()]))
 
     def tell_back(self) -> None:
-        """Tell that it can be again, where people were told that it cannot."""
+        """Tell people that it can be used again, where they were told that it cannot."""
         before = self._ledger.setting(_AWAY)
         if not before:
             return
@@ -566,7 +566,7 @@ class AlarmTeller:
 
 
 def silent_owner(alarm: Alarm, workspace: str, zone: tzinfo | None = None, in_trouble: Sequence[str] = ()) -> Notice:
-    """What is told of an owner that is not heard of; times are on the clock of `zone` (None: this machine's).
+    """The notice about an owner that is not heard of; times are on the clock of `zone` (None: this machine's).
 
     `in_trouble` are flows whose trouble it has told last: a message that still waited there is sent by nobody else.
 

@@ -1,5 +1,5 @@
-"""Requests between workstations: the owner's daemon carries each out at most once, with an answer; one that observes leaves them, renews
-them, and waits for what came of them."""
+"""Requests between workstations: the owner's daemon carries each out at most once, with an answer; an observer's daemon leaves them,
+renews them, and waits for the answers."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class RequestInbox:
         self._token = token
 
     async def _answer_interrupted(self) -> None:
-        """What an earlier owner has taken and not answered is not begun, nor begun again."""
+        """Answer what an earlier owner has taken and not answered: it is not begun again."""
         for row in self._rows.unanswered():
             if row.request_id not in self._running:
                 answer = json.dumps({"what": INTERRUPTED})
@@ -212,7 +212,7 @@ def run_id_of(request_id: str, number: int) -> str:
 
 
 def taken_row(request: Request) -> RequestRow:
-    """The row that says it is about to be carried out."""
+    """The row of a request that is about to be carried out."""
     return RequestRow(
         request.request_id,
         request.verb,
@@ -227,7 +227,7 @@ def taken_row(request: Request) -> RequestRow:
 
 
 def answer_row(request: Request, outcome: str, answer: dict[str, Any]) -> RequestRow:
-    """The row that says what came of it."""
+    """The row of a request with its outcome and answer."""
     return replace(
         taken_row(request),
         state="answered",
@@ -321,7 +321,7 @@ class RequestSender:
         return sent
 
     async def answer(self, request_id: str, timeout_s: float) -> dict[str, Any]:
-        """What came of the request: its `state`, `outcome` and `answer`; "pending" after `timeout_s` without any."""
+        """The request's `state`, `outcome` and `answer`; "pending" after `timeout_s` without any."""
         until_s = time.monotonic() + timeout_s
         while True:
             row = self._row(request_id)
@@ -337,7 +337,7 @@ class RequestSender:
             await asyncio.sleep(min(0.2, timeout_s))
 
     def _forget_old(self) -> None:
-        """Of those that were given up the newest stay, for who asks what came of them."""
+        """Forget all but the newest of the requests that were given up."""
         ids = [request_id for request_id, sent in self.sent.items() if sent.given_up is not None]
         for request_id in ids[:-_MOST_GIVEN_UP]:
             del self.sent[request_id]

@@ -50,7 +50,7 @@ class ServiceRecord:
 
 @frozen
 class Installed:
-    """What an installation has done; `why_no_boot` where the service cannot start before its user logs on."""
+    """The outcome of an installation; `why_no_boot` where the service cannot start before its user logs on."""
 
     changed: bool
     place: Path
@@ -96,7 +96,7 @@ def install(home: LocalWorkspace, *, boot: bool = False, manager: ServiceManager
 
 
 def uninstall(home: LocalWorkspace, *, manager: ServiceManager | None = None) -> bool:
-    """Start the daemon no more by itself; whether it was so. One that runs goes on, and ends itself when it is idle.
+    """Remove the service, so that no daemon starts by itself; whether there was one. A daemon that runs goes on until it is idle.
 
     Raises:
         WorkspaceError: the system's manager refuses.
@@ -122,7 +122,7 @@ def start_service(local: LocalLayout, *, manager: ServiceManager | None = None) 
 
 
 def service_facts(home: LocalWorkspace, *, is_serving: bool | None = None) -> ServiceFacts:
-    """What is known of the workspace's service without asking its manager; `is_serving` where the daemon itself knows."""
+    """The facts of the workspace's service, without asking its manager; `is_serving` where the daemon itself knows."""
     local, record = home.local, read_record(home.local.service_path)
     if record is None:
         return ServiceFacts()
@@ -164,7 +164,7 @@ def examined(home: LocalWorkspace, facts: ServiceFacts, *, manager: ServiceManag
 
 
 def record_of(home: LocalWorkspace) -> ServiceRecord:
-    """What a service of this workspace starts, when this Python installs it with this environment."""
+    """The record of a service of this workspace that this Python installs with this environment."""
     return ServiceRecord(
         str(lasting(home.layout.root)),
         home.local.identity,
@@ -184,7 +184,7 @@ def write_record(local: LocalLayout, record: ServiceRecord) -> None:
 
 
 def read_record(path: Path) -> ServiceRecord | None:
-    """What the service at this record starts; None where none is installed."""
+    """The record of the service at this path; None where none is installed."""
     try:
         return ServiceRecord(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -202,7 +202,7 @@ def why_unusable(python: str) -> str | None:
 
 
 def command_of(record_path: Path, python: str) -> tuple[str, ...]:
-    """What the manager runs."""
+    """The command line that the manager runs."""
     return (python, "-P", "-m", "data_engine.daemon", "--service", str(record_path))
 
 

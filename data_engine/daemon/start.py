@@ -35,7 +35,7 @@ WAIT_S = 20.0
 START_S = 60.0
 """For a daemon that lives and does not answer yet, or ends without work: after a log-on, when all is read and scanned, it is slow."""
 _SILENT_S = 2.0
-"""After which somebody is told of a daemon that is waited for."""
+"""After so long a wait for a daemon, the person who waits is told of it."""
 _POLL_S = 0.01
 _SAYS_POLL_S = 0.1
 """While a daemon that was started may still say why it cannot; that it can is heard at once."""
@@ -209,7 +209,7 @@ def _popen_detached(command: list[str], **options: Any) -> subprocess.Popen[byte
 
 
 class _LastWords:
-    """What a daemon says before it works by itself; it lets go of this pipe once it does."""
+    """The output of a daemon until it works by itself, and so lets go of this pipe."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self._pipe = pipe

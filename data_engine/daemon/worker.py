@@ -208,7 +208,7 @@ class Worker:
                 self._jobs.put(message)
 
     def _run(self, job: Job) -> Message:
-        """Run every source of the job; what to answer."""
+        """Run every source of the job; the answer."""
         self._begun = 0
         self._job_id = job.job_id
         parent.tell_where_after(self._load_timeout_s)
@@ -438,7 +438,7 @@ class _Loaded(NamedTuple):
 
 
 def _kept_threads() -> set[int]:
-    """Those of the way to a cluster, which stays open for the next run."""
+    """The threads of the connections to clusters, which stay open for the next run."""
     module = sys.modules.get("data_engine.cluster.connection")
     return set() if module is None else module.kept_threads()
 
@@ -451,14 +451,14 @@ def _home(hello: Message) -> LocalWorkspace:
 
 
 def _leave(error: OSError) -> NoReturn:
-    """Nobody hears this process any more."""
+    """End this process, which nobody hears any more."""
     os.write(2, f"the connection to the daemon is lost: {error}\n".encode())
     end_session(os.getpid())
     os._exit(1)
 
 
 def _refusal(raised: BaseException, begun: int) -> Message:
-    """What to answer when no (further) run could begin."""
+    """The answer when no (further) run could begin."""
     if isinstance(raised, FlowValidationError):
         error = raised.as_dict()
     elif isinstance(raised, OSError):
@@ -535,7 +535,7 @@ class ProcessState:
 
 
 def leaks(own_threads: set[int], own_files: set[str], root: Path, base_bytes: int) -> list[str]:
-    """Why this process should not be used again, in a few words each; empty when it is as good as new.
+    """The reasons not to use this process again, in a few words each; empty when it is as good as new.
 
     `own_threads` and `own_files` are the worker's, `root` is the workspace, `base_bytes` its memory before the first job.
     """
@@ -547,7 +547,7 @@ def leaks(own_threads: set[int], own_files: set[str], root: Path, base_bytes: in
 
 
 def grown(base_bytes: int) -> list[str]:
-    """That this process holds much more memory than `base_bytes`; empty when it does not."""
+    """The reason that this process holds much more memory than `base_bytes`; empty when it does not."""
     growth = memory_bytes() - base_bytes
     return [f"{growth // (1024 * 1024)} MB more memory"] if growth > MOST_GROWTH_BYTES else []
 

@@ -57,7 +57,7 @@ class WorkerSetup:
     """What worker processes are started with. What a run reports is in the journal of its worker (`new_journal` makes one) from the
     moment it happens.
 
-    `remember` is told the pid and start time of a worker before it is used (with an OSError of it there is no worker). A module that
+    `remember` gets the pid and start time of a worker before it is used (with an OSError of it there is no worker). A module that
     takes longer than `load_timeout_s` to import is given up. `environment` is added to that of the workers.
     """
 
@@ -81,7 +81,7 @@ class WorkerPool:
 
     At most `limit` jobs of kind "run" at once. `store` gets what runs report some time after it is in their journal, and with
     `LedgerError` it says that it will store it when it can. `on_events` gets the same afterwards. `on_done` gets the end of each job.
-    `forget` is told the pid of a worker when it is gone with all it started; what is still remembered when a daemon starts is
+    `forget` gets the pid of a worker when it is gone with all it started; what is still remembered when a daemon starts is
     for `end_orphans`.
     """
 
@@ -130,9 +130,8 @@ class WorkerPool:
 
     def free(self) -> int:
         """How many more jobs may be started now."""
-        return max(
-            0, self._limit - sum(1 for handle in self._handles if handle.job is not None and handle.job.kind == "run")
-        )
+        busy = [handle for handle in self._handles if handle.job is not None and handle.job.kind == "run"]
+        return max(0, self._limit - len(busy))
 
     def submit(self, job: Job) -> None:
         """Start the job, on a warm worker at once, else on a new one.
@@ -237,7 +236,7 @@ class WorkerPool:
         return sum(1 for handle in self._handles if handle.is_free) > 1
 
     def on_events(self, worker: WorkerHandle, job: Job, events: list[Event]) -> None:
-        """This has happened in runs of the job."""
+        """Store events of the job's runs, and pass them on."""
         try:
             self._store(job, events)
         except LedgerError:  # the ledger keeps it and tries again
@@ -248,7 +247,7 @@ class WorkerPool:
         self._tell_events(job, events)
 
     def on_done(self, job: Job, end: JobEnd) -> None:
-        """The job is over."""
+        """Pass on the end of the job."""
         described = self._descriptions.pop(job.job_id, None)
         if described is None:
             self._tell_done(job, end)
@@ -256,7 +255,7 @@ class WorkerPool:
             described.set_result(end)
 
     def on_gone(self, worker: WorkerHandle) -> None:
-        """The process of a worker has ended."""
+        """Forget a worker whose process has ended."""
         if worker in self._handles:
             self._handles.remove(worker)
         self._forget(worker.pid)
@@ -305,7 +304,7 @@ class WorkerPool:
         self.keep_one_ready()
 
     def _look_again(self) -> None:
-        """Slow runs are shown as they are, though nothing they do wakes anybody."""
+        """Take events now and then: nothing that a slow run does wakes anybody."""
         self._look_timer = None
         wait_s = _LOOK_SOON_S if self._look() else _LOOK_EVERY_S
         if any(handle.job is not None for handle in self._handles):
@@ -408,12 +407,12 @@ class WorkerHandle:
 
     @property
     def pid(self) -> int:
-        """Of its process."""
+        """The pid of its process."""
         return self._process.pid
 
     @property
     def run_id(self) -> str | None:
-        """Of the run it is in."""
+        """The id of the run it is in."""
         return None if self._report.run is None else self._report.run.started.run_id
 
     @property
@@ -493,7 +492,7 @@ class WorkerHandle:
         self._loop.call_later(_GOODBYE_S, self._process.end)
 
     def caught_up(self) -> None:
-        """All that it told is stored, also what could not be before: no journal is needed for it any more."""
+        """Clear the journal: all that it reported is stored, also what could not be before."""
         if self.is_behind:
             self.is_behind = False
             if self.job is None:
@@ -663,7 +662,7 @@ class WorkerHandle:
         self._pool.on_done(job, self._end_of(job, cause, has_begun=has_begun))
 
     def _end_run(self, cause: Cause) -> None:
-        """Give the run of a worker that is gone its end."""
+        """End the run of a worker that is gone."""
         status = "failed" if self._killed_for is None else "killed"
         if self._is_abandoned:
             status = "abandoned"

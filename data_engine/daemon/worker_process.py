@@ -153,7 +153,7 @@ class WorkerProcess:
         return place_in(self._stderr_tail.decode(errors="replace"), folder)
 
     def places(self, folder: Path) -> tuple[dict[str, Any], ...]:
-        """The notebook cells of that line and of the one that called it; empty where they are in none."""
+        """The notebook cells of the line of `place` and of the line that called it; empty where they are in none."""
         frames = frames_in(self._stderr_tail.decode(errors="replace"), folder)
         return tuple(
             place for frame in (*frames[-1:], led_to(frames)) if frame is not None for place in places_of(*frame)
@@ -368,7 +368,7 @@ def end_orphans(recorded: Iterable[tuple[int, float]]) -> list[int]:
 
 
 def _wait_until_gone(session: int, timeout_s: float = 5.0) -> None:
-    """A process that is just writing to a disk dies a moment after its kill; until then it can still write."""
+    """Wait for the end of a session: a process that is just writing to a disk still writes for a moment after its kill."""
     deadline_s = time.monotonic() + timeout_s
     while session_members(session) and time.monotonic() < deadline_s:
         time.sleep(0.01)
