@@ -133,7 +133,7 @@ class Alerter(Alerts):
         rules = [rule for ready in flows.values() for rule in ready.flow.alerts]
         return {*self._home.settings().alerts.to, *(to for rule in rules for to in rule.to or ())}
 
-    # -- told by the dispatcher ------------------------------------------------------------------------------------
+    # -- called by the dispatcher ----------------------------------------------------------------------------------
 
     def heard(self, flow: str, events: Sequence[Event]) -> None:
         """Take events of the flow's runs, which are recorded."""
@@ -181,7 +181,7 @@ class Alerter(Alerts):
         gives_up = isinstance(concern.flow.trigger, Poll) and not self._home.settings().retry.retries
         return "held" if gives_up and not concern.recipients.of("failed") else "failed"
 
-    # -- told by the daemon ----------------------------------------------------------------------------------------
+    # -- called by the daemon --------------------------------------------------------------------------------------
 
     def engine_started(self, *, was_off: bool) -> None:
         """The engine is on; what passed while a person had it off is not missed."""
@@ -317,44 +317,44 @@ class Alerter(Alerts):
         if not concern.recipients.are_any and not self._of(flow):
             return Decision()
         now_s = self._clock()
-        seen, next_s = self._finder.now(concern.flow, self._sources, on_since_s=self._on_since_s, now_s=now_s)
+        troubles, next_s = self._finder.now(concern.flow, self._sources, on_since_s=self._on_since_s, now_s=now_s)
         if next_s is not None:
             self._look_at(flow, next_s)
-        known, rejected, good_again = self._of(flow), list[Trouble](), dict[TroubleKey, str]()
-        if news.has_checked or flow not in self._caught_up or any(key.kind == "rejected" for key in known):
+        records, rejected, good_again = self._of(flow), list[Trouble](), dict[TroubleKey, str]()
+        if news.has_checked or flow not in self._caught_up or any(key.kind == "rejected" for key in records):
             look = self._finder.rejected
-            rejected, good_again = await asyncio.to_thread(look, concern.flow, [*known.values()], now_s=now_s)
-        seen = [*news.failures.values(), *rejected, *seen]
+            rejected, good_again = await asyncio.to_thread(look, concern.flow, [*records.values()], now_s=now_s)
+        troubles = [*news.failures.values(), *rejected, *troubles]
         if flow not in self._caught_up or self._around.held(flow):
-            kinds = [trouble.key.kind for trouble in seen]
-            kinds += [trouble.key.kind for trouble in known.values() if not trouble.is_closed]
+            kinds = [trouble.key.kind for trouble in troubles]
+            kinds += [trouble.key.kind for trouble in records.values() if not trouble.is_closed]
             kind = self._kind_of_failure(concern)
-            seen += await self._finder.in_history(concern.flow, kinds, kind=kind, now_s=now_s)
-        over = good_again | await self._over(flow, concern, news, seen, now_s)
+            troubles += await self._finder.in_history(concern.flow, kinds, kind=kind, now_s=now_s)
+        over = good_again | await self._over(flow, concern, news, troubles, now_s)
         timezone = self._home.settings().timezone
-        known = self._of(flow)
+        records = self._of(flow)
         return decide(
             flow,
-            known.values(),
-            seen,
+            records.values(),
+            troubles,
             over,
             concern.recipients,
-            failures=self._failures(flow, known.values(), now_s),
+            failures=self._failures(flow, records.values(), now_s),
             now_s=now_s,
             zone=None if timezone is None else zone_of(timezone),
         )
 
     async def _over(
-        self, flow: str, concern: _Concern, news: _News, seen: Sequence[Trouble], now_s: float
+        self, flow: str, concern: _Concern, news: _News, troubles: Sequence[Trouble], now_s: float
     ) -> dict[TroubleKey, str]:
         """Which of the flow's troubles are over, each with when."""
-        known = [row for row in self._of(flow).values() if not row.is_closed and row.recovered_at_utc is None]
-        over = self._finder.over(concern.flow, known, seen, now_s)
-        there = {row.key.kind for row in seen}
+        open_rows = [row for row in self._of(flow).values() if not row.is_closed and row.recovered_at_utc is None]
+        over = self._finder.over(concern.flow, open_rows, troubles, now_s)
+        there = {row.key.kind for row in troubles}
         in_time_utc = utc_text(now_s) if concern.within_s is None else news.in_time_utc
         if in_time_utc is not None and "overlong" not in there:
-            over |= {row.key: in_time_utc for row in known if row.key.kind == "overlong"}
-        bad = [row for row in known if row.key.kind in OF_FAILURES]
+            over |= {row.key: in_time_utc for row in open_rows if row.key.kind == "overlong"}
+        bad = [row for row in open_rows if row.key.kind in OF_FAILURES]
         if news.good_utc is not None and (bad or news.failures):
             is_good = await self._is_good(concern, news, there, bad)
             if is_good:
@@ -372,15 +372,15 @@ class Alerter(Alerts):
             return False
         return await self._finder.is_good(concern.flow, min(trouble.since_utc for trouble in bad))
 
-    def _failures(self, flow: str, known: Iterable[Trouble], now_s: float) -> int:
+    def _failures(self, flow: str, records: Iterable[Trouble], now_s: float) -> int:
         """How many runs have failed until the end of a digest, when that has come, besides those its first message told of."""
-        opener = next((row for row in known if row.digest_until_utc is not None), None)
+        opener = next((row for row in records if row.digest_until_utc is not None), None)
         until_utc = None if opener is None else opener.digest_until_utc
         if opener is None or opener.told_at_utc is None or until_utc is None or until_utc > utc_text(now_s):
             return 0
         if opener.key.kind not in OF_FAILURES:
             return failures_between(self._ledger, flow, opener.told_at_utc, until_utc)
-        failures = [row for row in known if row.message_id == opener.message_id and row.key.kind in OF_FAILURES]
+        failures = [row for row in records if row.message_id == opener.message_id and row.key.kind in OF_FAILURES]
         first_utc = min(row.since_utc for row in failures)  # many may have failed by when it was told
         return max(0, failures_between(self._ledger, flow, first_utc, until_utc) - (len(failures) - 1))
 
@@ -409,7 +409,7 @@ class Alerter(Alerts):
             note.kind, note.subject, note.notices, id=note.id, to=note.to, at=at, sender=self._sender, flow=note.flow
         )
 
-    # -- what was told ---------------------------------------------------------------------------------------------
+    # -- troubles on record ----------------------------------------------------------------------------------------
 
     def _of(self, flow: str) -> dict[TroubleKey, Trouble]:
         return self._by_flow().setdefault(flow, {})
@@ -559,17 +559,17 @@ class TroubleFinder:
         return [Trouble(key, _at(state), detail | {"source": state.key.path or None, "run_id": state.last_run_id})]
 
     def rejected(
-        self, flow: Flow, known: Iterable[Trouble], *, now_s: float
+        self, flow: Flow, records: Iterable[Trouble], *, now_s: float
     ) -> tuple[list[Trouble], dict[TroubleKey, str]]:
-        """The trouble of each source with rejected rows; and the `known` ones that are over, each with when.
+        """The trouble of each source with rejected rows; and the `records` ones that are over, each with when.
 
         It is read from the history, so that of a run which ended just before its daemon died the next one tells.
 
         Raises:
             LedgerError: the history cannot be read.
         """
-        open_ones = [trouble for trouble in known if trouble.key.kind == "rejected" and not trouble.is_closed]
-        open_keys = {str(trouble.detail.get("key")): trouble.key for trouble in open_ones}
+        open_rows = [trouble for trouble in records if trouble.key.kind == "rejected" and not trouble.is_closed]
+        open_keys = {str(trouble.detail.get("key")): trouble.key for trouble in open_rows}
         since_utc, name = utc_text(now_s - LOOK_BACK_S), flow.name or ""
         by_source = newest_checked(self._ledger, name, rejecting_since=since_utc, sources=open_keys)
         runs = {source: run for source, run in by_source.items() if is_as_scheduled(flow, run.params or {})}
@@ -593,15 +593,15 @@ class TroubleFinder:
         return is_good_since(self._ledger, name, since_utc, counts=counts_of(flow))
 
     def over(
-        self, flow: Flow, known: Sequence[Trouble], seen: Sequence[Trouble], now_s: float
+        self, flow: Flow, records: Sequence[Trouble], troubles: Sequence[Trouble], now_s: float
     ) -> dict[TroubleKey, str]:
         """Which of the known troubles that come with time are over, each with when.
 
         Raises:
             LedgerError: the history cannot be read.
         """
-        there, times = {trouble.key for trouble in seen}, {}
-        for trouble in known:
+        there, times = {trouble.key for trouble in troubles}, {}
+        for trouble in records:
             if trouble.key.kind not in ("missed", "late") or trouble.key in there:
                 continue
             if trouble.key.kind == "missed" or trouble.key.step == "slot":

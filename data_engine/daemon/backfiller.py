@@ -234,7 +234,7 @@ class Backfiller(Backfills):
         item = Item(_source(flow, planned), run_id, dict(row.params), about=about)
         return Work(row.flow, flow.group, item, row.backfill_id, Turn.BACKFILL)
 
-    # -- told by the dispatcher ----------------------------------------------------------------------------------------
+    # -- called by the dispatcher --------------------------------------------------------------------------------------
 
     def ended(self, flow: str, event: RunFinished) -> None:
         """Take the recorded end of a run of the flow, which may be one of a backfill."""
@@ -278,7 +278,7 @@ class Backfiller(Backfills):
         """Whether a work of a backfill that was handed out and not begun shall wait again."""
         return work.item.run_id in self._of_run
 
-    # -- telling -------------------------------------------------------------------------------------------------------
+    # -- progress ------------------------------------------------------------------------------------------------------
 
     def under_way(self) -> list[Backfill]:
         """The backfills that run, with their progress."""

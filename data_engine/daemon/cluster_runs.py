@@ -169,7 +169,7 @@ class ClusterRuns:
 
     def _nodes_seen(self) -> None:
         if self.link.connection is not None:
-            self.link.subscribe(self._identity, self._asked)
+            self.link.subscribe(self._identity, self._answer_node)
         self._place_again()
         self._wake()
 
@@ -247,7 +247,7 @@ class ClusterRuns:
     def _heard(self, placed: PlacedJob, frame: tuple[int, bytes]) -> None:
         self._tell(placed.job, placed.take(*frame))
 
-    def _asked(self, frame: tuple[str, str, list[str]]) -> None:
+    def _answer_node(self, frame: tuple[str, str, list[str]]) -> None:
         """Answer a node that asks how long steps may go on there."""
         number, address, attempts = frame
         remaining_s = None if self._work_until is None else self._work_until - boot_clock()

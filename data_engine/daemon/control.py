@@ -235,7 +235,7 @@ class DaemonClient:
         self.is_ending = False
         self._token = token
         self._lock = threading.Lock()
-        self._kept: list[http.client.HTTPConnection] = []
+        self._connections: list[http.client.HTTPConnection] = []
         self._is_closed = False
 
     @classmethod
@@ -280,7 +280,7 @@ class DaemonClient:
         """Let the connections go."""
         with self._lock:
             self._is_closed = True
-            connections, self._kept = self._kept, []
+            connections, self._connections = self._connections, []
         for connection in connections:
             connection.close()
 
@@ -296,7 +296,7 @@ class DaemonClient:
                 fix="put large values into a file, and give its path",
             )
         with self._lock:  # whoever waits long for an answer keeps its own connection, and nobody else
-            connection = self._kept.pop() if self._kept else None
+            connection = self._connections.pop() if self._connections else None
         try:
             try:
                 status, data = self._exchange(
@@ -348,7 +348,7 @@ class DaemonClient:
             with self._lock:
                 is_kept = not (response.will_close or self._is_closed)
                 if is_kept:
-                    self._kept.append(connection)
+                    self._connections.append(connection)
             return response.status, data
         finally:
             if not is_kept:

@@ -411,7 +411,7 @@ def why_unfit(layout: WorkspaceLayout) -> str | None:
     return None if not wrong else f"its drive cannot guarantee a single owner: {'; '.join(wrong)}"
 
 
-# -- what people are told ----------------------------------------------------------------------------------------------
+# -- alerts ------------------------------------------------------------------------------------------------------------
 
 
 class AlarmTeller:

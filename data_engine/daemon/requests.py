@@ -87,7 +87,7 @@ class RequestInbox:
         self._in_thread, self._pause, self._clock = pace.in_thread, pace.pause, pace.clock
         self._setting = setting
         self._file_owner = file_owner
-        self._seen: dict[str, Seen] = {}
+        self._sightings: dict[str, Seen] = {}
         self._token: int | None = None
         self._looked_s = 0.0
         self._running: set[str] = set()
@@ -109,9 +109,9 @@ class RequestInbox:
             return
         listed = await self._in_thread(self._files.listed)
         is_first, now_s = token != self._token, self._clock()
-        before = {} if is_first else self._seen
+        before = {} if is_first else self._sightings
         has_paused = now_s - self._looked_s >= SILENT_S  # what is new after that may have been given up long ago
-        self._seen, self._looked_s = look_again(before, listed, now_s), now_s
+        self._sightings, self._looked_s = look_again(before, listed, now_s), now_s
         if is_first:
             await self._answer_interrupted()
         for request_id, request in listed.items():
@@ -119,7 +119,7 @@ class RequestInbox:
             row = self._rows.known([request_id]).get(request_id)  # now: others were waited for meanwhile
             state = None if row is None else row.state
             move = judge(
-                self._seen[request_id],
+                self._sightings[request_id],
                 state=state,
                 is_running=is_running,
                 lay_there=is_first or (has_paused and request_id not in before),

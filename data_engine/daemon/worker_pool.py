@@ -228,7 +228,7 @@ class WorkerPool:
             self._all_gone = asyncio.get_running_loop().create_future()
             await self._all_gone
 
-    # -- what workers tell ---------------------------------------------------------------------------------------------
+    # -- what workers report -------------------------------------------------------------------------------------------
 
     @property
     def has_spare(self) -> bool:
@@ -529,7 +529,7 @@ class WorkerHandle:
         if self.is_free and self._pool.has_spare:
             self.retire()
 
-    # -- what it tells ---------------------------------------------------------------------------------------------------
+    # -- what it reports -------------------------------------------------------------------------------------------------
 
     def _take_messages(self, messages: Iterator[Message]) -> None:
         if self._is_given_up:
