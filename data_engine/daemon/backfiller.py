@@ -206,24 +206,19 @@ class Backfiller(Backfills):
         """
         works: list[Work] = []
         for backfill in self._running.values():
-            flow = backfill.row.flow
-            ready = self._flows().get(flow)
-            backfill.waits_for = None if ready is not None else f"waits until {flow} is deployed and not broken"
+            row = backfill.row
+            ready = self._flows().get(row.flow)
+            backfill.waits_for = None if ready is not None else f"waits until {row.flow} is deployed and not broken"
             if ready is None or len(backfill.out) >= _LEAST_AHEAD:
                 continue
             while backfill.waiting and len(backfill.out) < _MOST_AHEAD:
                 number = backfill.waiting.popleft()
-                if self._is_done_meanwhile(backfill, number):
-                    backfill.ended += 1
+                if _leaves_what_is_done(row) and rows.is_done_since(self._ledger, row, backfill.planned[number]):
+                    backfill.ended += 1  # by a due run, which goes first
                 else:
                     works.append(self._work(backfill, number, ready.flow))
         if works:
             self._dispatcher.add(works)
-
-    def _is_done_meanwhile(self, backfill: _Running, number: int) -> bool:
-        """Whether a due run has done this one meanwhile: due work goes first."""
-        row = backfill.row
-        return _leaves_what_is_done(row) and rows.is_done_since(self._ledger, row, backfill.planned[number])
 
     def _work(self, backfill: _Running, number: int, flow: Flow) -> Work:
         planned, row = backfill.planned[number], backfill.row

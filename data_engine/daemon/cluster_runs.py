@@ -222,7 +222,7 @@ class ClusterRuns:
             run_job,
             address,
             places=dict.fromkeys(places),
-            on_frame=lambda frame: self._heard(placed, frame),
+            on_frame=lambda frame: self._tell(placed.job, placed.take(*frame)),
             on_end=lambda result: self._ended(placed, result),
         )
         self._placed[placed.attempt.key] = placed
@@ -243,9 +243,6 @@ class ClusterRuns:
         self.link.send(self._identity, message, address)
 
     # -- what comes home -----------------------------------------------------------------------------------------------
-
-    def _heard(self, placed: PlacedJob, frame: tuple[int, bytes]) -> None:
-        self._tell(placed.job, placed.take(*frame))
 
     def _answer_node(self, frame: tuple[str, str, list[str]]) -> None:
         """Answer a node that asks how long steps may go on there."""

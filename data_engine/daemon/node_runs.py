@@ -156,7 +156,7 @@ class _Pool:
                 interpreter=sys.executable,
                 workspace_root=self.home.layout.root,
                 local=self.home.local,
-                new_journal=self._new_journal,
+                new_journal=lambda: JournalReader(journal_path(self._journals, "node", uuid.uuid4().hex)),
                 remember=lambda pid, created: None,
                 work_until=0.0,
                 environment=environment,
@@ -179,9 +179,6 @@ class _Pool:
             await asyncio.sleep(_ASK_EVERY_S)
             if self._jobs:
                 self._ask()
-
-    def _new_journal(self) -> JournalReader:
-        return JournalReader(journal_path(self._journals, "node", uuid.uuid4().hex))
 
     def _submit(self, job_events: _JobEvents, job: Job) -> None:
         self._jobs[job.job_id] = job_events
