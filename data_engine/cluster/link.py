@@ -45,7 +45,7 @@ class Node(NamedTuple):
 
 
 class Lost(Enum):
-    """What was lost of an attempt that has no result: the process that it was given to, or the scheduler."""
+    """The loss that ends an attempt without a result: of the process that it was given to, or of the scheduler."""
 
     PROCESS = "process"
     SCHEDULER = "scheduler"
@@ -258,7 +258,7 @@ class Link:
     # -- what becomes of attempts --------------------------------------------------------------------------------------
 
     def _submit(self, connection: Connection, attempt: Attempt, content: bytes, shared: Any) -> Any:
-        """On the thread of the calls."""
+        """Submit the task, on the thread of the calls."""
         future = connection.client.submit(
             node.run_job,
             content,

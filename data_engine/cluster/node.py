@@ -44,7 +44,7 @@ class Assignment(NamedTuple):
 
 
 class NodeJob(Protocol):
-    """What a node carries out: a class that both sides have, whose values pickle."""
+    """A job for a node: a class that both sides have, whose values pickle."""
 
     def carry_out(self, attempt: NodeAttempt) -> Any:
         """The result, which pickles and is not None.

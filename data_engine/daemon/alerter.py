@@ -191,7 +191,7 @@ class Alerter(Alerts):
             self._look_at(flow, self._clock() + _FIRST_LOOK_S)
 
     def owner_changed(self) -> None:
-        """Read again what was told: the workspace has become ours, or is ours no more."""
+        """Read the troubles again: the workspace has become ours, or is ours no more."""
         self._troubles = None
         self._caught_up.clear()
         self._news.clear()
@@ -282,7 +282,7 @@ class Alerter(Alerts):
             self._is_working = False
 
     async def _decide_all(self, concerns: Mapping[str, _Concern]) -> None:
-        """Decide about these flows and keep it; what goes wrong with one of them keeps no other from being told of."""
+        """Decide about these flows and store it; an error with one of them does not hold up the others."""
         taken = {flow: self._news.pop(flow, _News()) for flow in concerns}
         decided: dict[str, Decision] = {}
         left: dict[str, FlowValidationError] = {}
@@ -373,7 +373,7 @@ class Alerter(Alerts):
         return await self._finder.is_good(concern.flow, min(trouble.since_utc for trouble in bad))
 
     def _failures(self, flow: str, records: Iterable[Trouble], now_s: float) -> int:
-        """How many runs have failed until the end of a digest, when that has come, besides those its first message told of."""
+        """How many runs have failed until the end of a digest, when that has come, besides those in its first message."""
         opener = next((row for row in records if row.digest_until_utc is not None), None)
         until_utc = None if opener is None else opener.digest_until_utc
         if opener is None or opener.told_at_utc is None or until_utc is None or until_utc > utc_text(now_s):
@@ -385,7 +385,7 @@ class Alerter(Alerts):
         return max(0, failures_between(self._ledger, flow, first_utc, until_utc) - (len(failures) - 1))
 
     def _keep(self, decided: Mapping[str, Decision]) -> None:
-        """What was decided, and its messages, in one commit."""
+        """Store what was decided, and its messages, in one commit."""
         changed = [trouble for decision in decided.values() for trouble in decision.changed]
         tellings = [note for decision in decided.values() for note in decision.tellings]
         if changed or tellings:
@@ -441,7 +441,7 @@ def _is_as_scheduled(flow: Flow, event: RunStarted) -> bool:
 
 
 LOOK_BACK_S = 86_400.0
-"""What went wrong longer ago is not told when somebody begins to own, or to be told."""
+"""How far back troubles are told to a new owner, or to new recipients."""
 
 _ON_ITS_OWN = ("failed", "abandoned")
 """How a run that holds a file has ended, when nobody ended it on purpose."""
@@ -465,7 +465,7 @@ class Around(Protocol):
         ...
 
     def tell(self) -> None:
-        """Something changed that people see."""
+        """Note that something has changed that people see."""
         ...
 
 
@@ -487,7 +487,7 @@ class TroubleFinder:
     def now(
         self, flow: Flow, sources: Mapping[str, str], *, on_since_s: float, now_s: float
     ) -> tuple[list[Trouble], float | None]:
-        """What is late, missed or overlong now, and a slot that is held; and when that may be otherwise by itself.
+        """The troubles that come with time: late, missed, overlong, and a slot that is held; and when they may change by themselves.
 
         `sources` are those of the runs under way. Slots before `on_since_s`, since when the engine is on, are not missed.
 

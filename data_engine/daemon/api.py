@@ -128,7 +128,7 @@ class DaemonApi:
         return {"backfills": [row.as_dict() for row in rows]}
 
     async def wait(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Those of `run_ids` that have not ended, at the latest after `timeout_s` (30 s at most); `why` none of them runs."""
+        """The `run_ids` that have not ended, at the latest after `timeout_s` (30 s at most); `why` none of them runs."""
         self._noticed()
         run_ids = fields["run_ids"]
         until_s, dispatcher = time.monotonic() + min(fields["timeout_s"], LONGEST_WAIT_S), self.daemon.dispatcher

@@ -147,7 +147,7 @@ class ClusterRuns:
         return bool(self._placed or self._waiting)
 
     def facts(self, scheduler: str) -> ClusterFacts:
-        """What people see of the cluster."""
+        """The facts of the cluster for a status."""
         link = self.link
         dashboard = None if link.connection is None else link.connection.dashboard
         trouble = None if link.trouble is None else link.trouble.what
@@ -294,7 +294,7 @@ class ClusterRuns:
 class PlacedJob:
     """A job, and its newest attempt, which was given `sources`.
 
-    `suspects` are the runs that a lost process may have begun and not ended; `taken` counts the parts that were told of the attempt.
+    `suspects` are the runs that a lost process may have begun and not ended; `taken` counts the parts of the attempt taken so far.
     """
 
     job: Job
@@ -323,7 +323,7 @@ class PlacedJob:
         return run_id not in self.ended and any(source.run_id == run_id for source in self.job.sources)
 
     def next_sources(self) -> tuple[JobSource, ...]:
-        """What the next attempt is given: a suspect on its own, else all that comes before one; empty where all have ended."""
+        """The sources of the next attempt: a suspect on its own, else all that come before one; empty where all have ended."""
         rest = {source.run_id: source for source in self.job.sources if source.run_id not in self.ended}
         return tuple(rest[run_id] for run_id in self.suspects.next_of(rest))
 

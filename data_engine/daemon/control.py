@@ -37,7 +37,7 @@ MAX_BODY_BYTES = 1_000_000
 _MOST_PATH_BYTES = 60_000
 PING_S = 5.0
 TOLD_AFTER_S = 3.0
-"""After which a person who waits is told of a daemon that does not answer."""
+"""After so long a person who waits hears that a daemon does not answer."""
 GIVEN_UP_AFTER_S = 20.0
 """A daemon that answers no ping for so long is silent, whatever it was asked."""
 _HEARS_S = 2.0
@@ -51,7 +51,7 @@ _AGAIN_S, _STAYS_SILENT_S = 0.5, 10.0
 """A daemon that has kept somebody waiting in vain is given only so long to answer the next ping of this process, for so long."""
 _silent_until_s: dict[str, float] = {}
 _told_silent: set[str] = set()
-"""The daemons that a person was told of, until they answer again."""
+"""The silent daemons that a person has heard of, until they answer again."""
 
 _ENGINE = "engine_is_on"
 _BACKFILL = "backfill"
@@ -355,7 +355,7 @@ class DaemonClient:
                 connection.close()
 
     def _wait_for_answer(self, sock: socket.socket, path: str, timeout_s: float) -> None:
-        """Return when the answer begins, or when it may soon be too late for it; who waits is told of a daemon that is silent.
+        """Return when the answer begins, or when it may soon be too late for it; who waits hears that a daemon is silent.
 
         Raises:
             TimeoutError: it has been silent for too long.

@@ -416,7 +416,7 @@ class Daemon:
     # -- seeing ----------------------------------------------------------------------------------------------------
 
     def planned_flow(self, flow: str) -> PlannedFlow | None:
-        """What planning knows of a flow that production can run; None for any other."""
+        """The flow for planning, where production can run it; None for any other."""
         deployed = self.deployer.flows.get(flow)
         if deployed is None or not deployed.is_live or deployed.entry.flow is None:
             return None
@@ -434,7 +434,7 @@ class Daemon:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What people should know of this machine."""
+        """Warnings about this machine."""
         return () if self._awake.trouble is None else (self._awake.trouble,)
 
     @property

@@ -73,7 +73,7 @@ class Deployer(Production):
     `may_publish` says whether what is due by itself may be deployed from here, `interpreter` what runs the goldens that hold a deploy back;
     `on_change` is called after a person changed what runs.
 
-    `flows` holds every deployed flow, and every module that is not deployed with no content; `not_flows` tells of notebooks that
+    `flows` holds every deployed flow, and every module that is not deployed with no content; `not_flows` names notebooks that
     look like flows and are none. `shown_mark` is that of the published deployments (`published_mark`) that `flows` shows.
     """
 
@@ -174,7 +174,7 @@ class Deployer(Production):
     async def decide(
         self, looked: Looked, asked: Deploy | None, *, by_itself: bool = False, damaged: Collection[str] = ()
     ) -> Decision:
-        """What to do about the modules; what nobody asked for waits for its quiet time."""
+        """Decide about the modules; what nobody asked for waits for its quiet time."""
         decided = await Production.decide(self, looked, asked, by_itself=by_itself, damaged=damaged)
         self._is_quiet = any(isinstance(move, Quiet) for move in decided.moves.values())
         if asked is None:
@@ -260,7 +260,7 @@ class Deployer(Production):
         return self._entries[set_id]
 
     def _away_for_a_moment(self, gone: Collection[str], looked: Looked) -> set[str]:
-        """Of the flows that would be withdrawn by themselves, those whose module has not been away for the quiet time yet."""
+        """The flows to be withdrawn by themselves whose module has not been away for the quiet time yet."""
         for name in looked.entries:
             self._first_seen_s.pop(f"{name} {_AWAY}", None)
         quiet_s = self.home.settings().deploy.quiet_s

@@ -593,7 +593,7 @@ def _foreign(state_dir: Path) -> Finding:
 
 
 def _known_list(ledger: Path) -> tuple[int, str, frozenset[str]]:
-    """What this machine's ledger knows of the list; nothing where there is no ledger that says so."""
+    """The list of generations as this machine's ledger knows it; nothing without such a ledger."""
     nothing: tuple[int, str, frozenset[str]] = (-1, "", frozenset())
     if not ledger.exists():
         return nothing

@@ -57,7 +57,7 @@ def without_kernel(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def environment_of_workers(environment: Mapping[str, str]) -> dict[str, str]:
-    """What workers get of the daemon's environment: all but what a kernel has put there.
+    """The environment of workers: the daemon's without what a kernel has put there.
 
     Example:
         >>> sorted(environment_of_workers({"PATH": "/bin", "JPY_SESSION_NAME": "a.ipynb", "MPLBACKEND": "agg"}))

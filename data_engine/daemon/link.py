@@ -207,7 +207,7 @@ class DaemonLink:
         return otherwise()
 
     def offline(self) -> OfflineFacts:
-        """What is known of the workspace without asking its daemon."""
+        """The facts of the workspace without asking its daemon."""
         from data_engine.daemon.control import was_engine_on
         from data_engine.daemon.environment import recorded_interpreter
         from data_engine.status.offline import OfflineFacts
@@ -234,7 +234,7 @@ class DaemonLink:
         return ""
 
     def wait_for_runs(self, run_ids: Sequence[str], say: Callable[[str], None]) -> None:
-        """Return when all these runs have ended; `say` is told, once each, why none of them runs.
+        """Return when all these runs have ended; `say` gets, once each, why none of them runs.
 
         Raises:
             WorkspaceError: the daemon ended before one of them began, or it is there and does not answer.

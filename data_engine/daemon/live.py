@@ -113,7 +113,7 @@ class LiveFacts:
         )
 
     def _history_now(self) -> HistoryFacts:
-        """What the ledger says, read again only when somebody has written there."""
+        """The facts from the ledger, read again only when somebody has written there."""
         ledger = self._daemon.ledger
         version = ledger.version()
         if version != self._version:
@@ -182,7 +182,7 @@ def own_runs(daemon: Daemon) -> list[ActiveRun]:
 
 
 def waiting_runs(daemon: Daemon, others: Sequence[ActiveRun]) -> list[WaitingRuns]:
-    """What waits for its turn, and the failed files of polled flows that wait for their next try; `others` are runs of
+    """The runs that wait for their turn, and the failed files of polled flows that wait for their next try; `others` are runs of
     other processes."""
     waiting = daemon.dispatcher.waiting(others)
     for name, retries in sorted(daemon.triggers.retries_to_come().items()):

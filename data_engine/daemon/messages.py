@@ -6,8 +6,8 @@
 
 Each object has its kind under "kind". What happens in runs is not sent: the worker keeps it in its journal
 (`ledger.journal`), where the daemon looks before it takes a frame or a written text, and now and then. So a fast run wakes
-nobody, and what a worker that dies has told is there all the same. After `texts` the worker waits for a byte on a socket of
-its own: what it has written so far was taken, and it may tell of its step's end. Likewise after `secret`, the value of one
+nobody, and what a worker that dies has reported is there all the same. After `texts` the worker waits for a byte on a socket of
+its own: what it has written so far was taken, and it may report its step's end. Likewise after `secret`, the value of one
 that a step asked for: from then on the daemon hides it in what the worker, and what it started, write to their streams.
 """
 
@@ -25,7 +25,7 @@ from data_engine.scheduler.executor import Job, JobSource
 LOAD_TIMEOUT_S = 120.0
 """How long a module may take to be imported, unless a pool has another limit."""
 DESCRIBE_TIMEOUT_S = 30.0
-"""The same of each module when all are described: all others wait for it when the daemon starts."""
+"""The same for each module when all are described: the others wait for it when the daemon starts."""
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 IMPORT_FIX = "move what takes long or ends the process out of the module's top level, into a step"
 _SIZE_BYTES = 4

@@ -138,7 +138,7 @@ class Channel:
 
     @contextmanager
     def _within(self, limit_s: float) -> Iterator[None]:
-        """Inside, the process is ended when it takes longer: also one that does not read what it is told."""
+        """End the process where the block takes longer, also because it does not read."""
         timer = threading.Timer(limit_s, self._give_up)
         timer.daemon = True
         timer.start()

@@ -41,7 +41,7 @@ _SERVERS = ("smtp",)
 
 
 class _AppriseLog(logging.Handler):
-    """What Apprise says of the message that is being sent: its warnings, and the exceptions it hides among its details."""
+    """Apprise's log of the message that is being sent: its warnings, and the exceptions it hides among its details."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -99,7 +99,7 @@ class Address:
 
     @property
     def service(self) -> str:
-        """What it leads to, such as "E-Mail"."""
+        """The kind of service it leads to, such as "E-Mail"."""
         return clean(str(self._service.service_name or "unknown"), 60)
 
     def send(self, message: Mapping[str, Any], report: Callable[[str], object]) -> str | None:
@@ -153,7 +153,7 @@ def _reason(text: str) -> str:
 
 
 def private_parts(url: str) -> tuple[list[str], list[str]]:
-    """What is private in an address: values to hide everywhere, and words that are too short for that.
+    """The private parts of an address: values to hide everywhere, and words that are too short for that.
 
     Example:
         >>> private_parts("mailto://ann:pass1@example.org?smtp=mail.example.org&to=team-leads@example.org")

@@ -62,7 +62,7 @@ class ProcessOwner:
 
     @property
     def production(self) -> Production:
-        """What the workspace runs, changed by this process."""
+        """The deployed flows, changed by this process."""
         return ProcessProduction(self.home)
 
     async def switch(self, flow: str, switch: Switch) -> None:
@@ -112,7 +112,7 @@ class ProcessOwner:
 
 
 class ProcessProduction(Production):
-    """What a workspace runs, as this process changes it while it owns the workspace. The share answers while modules are looked at."""
+    """The deployed flows, which this process changes while it owns the workspace. The share answers while modules are looked at."""
 
     def __init__(self, home: LocalWorkspace) -> None:
         self.home, self.gate = home, GoldenGate(home)

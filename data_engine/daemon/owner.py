@@ -95,7 +95,7 @@ class DaemonOwner:
 
     @property
     def asker(self) -> Asker:
-        """Who asks for what is carried out."""
+        """The person who asks."""
         return self.asks or Asker.here()
 
     @property

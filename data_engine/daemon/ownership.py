@@ -57,7 +57,7 @@ PATIENCE_S = 20.0
 _T = TypeVar("_T")
 
 PREFIX = "silence."
-"""What the ids of these messages begin with: they may be sent only as long as this machine's claim lasts."""
+"""The beginning of the ids of these messages: they may be sent only as long as this machine's claim lasts."""
 
 _LOOK_S, _LOOK_AGAIN_S = 600.0, 60.0
 """How often secrets are looked for: where all were found, and where some were not."""

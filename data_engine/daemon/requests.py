@@ -179,7 +179,7 @@ class RequestInbox:
 
 
 def owner_of_file(folder: Path, request_id: str) -> str:
-    """Who owns a request's file, as far as the system says."""
+    """The owner of a request's file, as far as the system says."""
     path = folder / "requests" / f"{request_id}.json"
     with suppress(OSError):
         return access.owner(path, os.stat(path, follow_symlinks=False)) or access.user_name()

@@ -1,4 +1,4 @@
-"""Where the daemon's runs go, by `[executor]`: its own workers, or a cluster. One face for both.
+"""The executor of the daemon's runs, by `[executor]`: its own workers, or a cluster. One face for both.
 
 Describing modules is always done by a worker of this machine.
 """
@@ -156,7 +156,7 @@ class RunExecutor:
         return self._cluster
 
     def _connect(self) -> Connection:
-        """Where the client may be waited for; a cluster of this machine is started."""
+        """Connect, on a thread that may wait for the client; a cluster of this machine is started."""
         from data_engine.cluster.connection import connected
         from data_engine.cluster.local import scheduler_of
 

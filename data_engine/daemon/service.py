@@ -29,7 +29,7 @@ _VARIABLES = (
     "PATH PYTHONUTF8 LANG LC_ALL TZ XDG_CONFIG_HOME XDG_STATE_HOME XDG_DATA_HOME DATA_ENGINE_STATE_ROOT "
     "DATA_ENGINE_RUNTIME_ROOT DATA_ENGINE_RUNTIME_DB_PATH DATA_ENGINE_MACHINE_ID"
 ).split()
-"""What of the environment decides where things are; nothing else is kept, so that no secret is."""
+"""The variables that decide where things are; no others are kept, so that no secret is."""
 _INSTALL_AGAIN = "run `data-engine service install` in the right environment"
 KEYRING_NOTE = (
     "before a person logs on, a keyring may be locked: flows that run then find secrets only in "
@@ -39,7 +39,7 @@ KEYRING_NOTE = (
 
 @frozen
 class ServiceRecord:
-    """What the service starts. `turned_boot_on`: before `--boot` this user's services did not start with the machine."""
+    """The daemon that a service starts. `turned_boot_on`: before `--boot` this user's services did not start with the machine."""
 
     workspace_root: str
     identity: str

@@ -35,7 +35,7 @@ WAIT_S = 20.0
 START_S = 60.0
 """For a daemon that lives and does not answer yet, or ends without work: after a log-on, when all is read and scanned, it is slow."""
 _SILENT_S = 2.0
-"""After so long a wait for a daemon, the person who waits is told of it."""
+"""After so long a person hears that a daemon is waited for."""
 _POLL_S = 0.01
 _SAYS_POLL_S = 0.1
 """While a daemon that was started may still say why it cannot; that it can is heard at once."""

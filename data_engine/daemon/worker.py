@@ -317,7 +317,7 @@ class Worker:
             raise RunInterrupted("stopped", self._left_for)
 
     def _wait_until_allowed(self, job: Job | None = None) -> None:
-        """Until the daemon may let work go on; a stop ends the run that waits, and what is left of a job may be left."""
+        """Wait until the daemon lets work go on; a stop ends the run that waits, and the rest of a job may be left."""
         with self._renewed:
             while self._work_until is not None and boot_clock() >= self._work_until:
                 self._report(None)  # what waits for the next event

@@ -54,8 +54,7 @@ BadModules = dict[str, dict[str, str | None]]
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSetup:
-    """What worker processes are started with. What a run reports is in the journal of its worker (`new_journal` makes one) from the
-    moment it happens.
+    """The setup of worker processes. Events are in the journal of a worker (`new_journal` makes one) from the moment they happen.
 
     `remember` gets the pid and start time of a worker before it is used (with an OSError of it there is no worker). A module that
     takes longer than `load_timeout_s` to import is given up. `environment` is added to that of the workers.
@@ -340,7 +339,7 @@ class WorkerHandle:
     """A worker process and what it is doing. Everything is called on the thread of the running loop.
 
     `job` is None while it does nothing, `begun` says how many of the job's runs have begun. `is_outdated`: it goes on with
-    the passes it is in, and takes nothing else. `is_behind`: the ledger has not stored all that it told.
+    the passes it is in, and takes nothing else. `is_behind`: the ledger has not stored all that it reported.
 
     Raises:
         OSError: no process can be started.
