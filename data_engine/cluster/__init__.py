@@ -2,6 +2,6 @@
 
 connection.py  one client a scheduler, and the check of the nodes' versions
 local.py       the cluster of this machine
-link.py        the owner's side: which nodes there are, attempts at jobs, and what becomes of them
-node.py        the node's side: takes an attempt, and what owner and job say to each other meanwhile
+link.py        the owner's side: which nodes there are, and attempts at jobs with their ends
+node.py        the node's side: takes an attempt, and carries messages between owner and job
 """

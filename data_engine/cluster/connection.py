@@ -77,14 +77,14 @@ class Connection:
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """The cluster's workers by address, each with the number of tasks of `others` that it has; waits for the scheduler."""
-        told = self.client.scheduler_info(n_workers=-1)
-        if self._id not in (None, told.get("id")):
+        info = self.client.scheduler_info(n_workers=-1)
+        if self._id not in (None, info.get("id")):
             self._is_lost = True
-        self._id = told.get("id")
-        tasks = self.client.processing()
+        self._id = info.get("id")
+        tasks = {address: list(map(str, keys)) for address, keys in self.client.processing().items()}
         return {
-            address: {**one, "others": sum(not key.startswith(self.topic) for key in map(str, tasks.get(address, ())))}
-            for address, one in told["workers"].items()
+            address: {**facts, "others": sum(not key.startswith(self.topic) for key in tasks.get(address, ()))}
+            for address, facts in info["workers"].items()
         }
 
     def subscribe(self, key: str, hearer: Callable[[Any], None] | None) -> None:
@@ -100,19 +100,19 @@ class Connection:
         Raises:
             ClusterError: one cannot; names it and why.
         """
-        workers = {address: str(one["local_directory"]) for address, one in self.workers().items()}
+        workers = {address: str(worker["local_directory"]) for address, worker in self.workers().items()}
         new = [address for address, process in workers.items() if process not in self._checked]
         if not new:
             return
         try:
-            told = self.client.run(_facts_by_value(), workers=new, on_error="ignore")
+            answers = self.client.run(_facts_by_value(), workers=new, on_error="ignore")
         except Exception as error:
             raise ClusterError(
                 f"the workers of {self.scheduler.name} cannot be asked for their versions: {error}",
                 where=self.scheduler.name,
                 fix="see the workers' logs",
             ) from error
-        for address, facts in told.items():
+        for address, facts in answers.items():
             refuse_mismatch(address, facts)
             self._checked.add(workers[address])
 
@@ -163,23 +163,23 @@ def own_facts() -> dict[str, str]:
 
 
 def _facts_by_value() -> Callable[[], dict[str, str]]:
-    """`own_facts` as a function that names nothing of ours."""
+    """`own_facts` as a function that imports nothing of ours."""
 
     def facts() -> dict[str, str]:
         import platform
         from importlib.metadata import PackageNotFoundError, version
 
-        found = {"Python": ".".join(platform.python_version_tuple()[:2])}
+        versions = {"Python": ".".join(platform.python_version_tuple()[:2])}
         for name, distribution, parts in (
             ("Data Engine", "data-engine", None),
             ("cloudpickle", "cloudpickle", 1),
             ("Polars", "polars", 1),
         ):
             try:
-                found[name] = ".".join(version(distribution).split(".")[:parts])
+                versions[name] = ".".join(version(distribution).split(".")[:parts])
             except PackageNotFoundError:
                 continue
-        return found
+        return versions
 
     return facts
 
@@ -200,14 +200,14 @@ def connected(scheduler: Scheduler) -> Connection:
         ) from error
     assert distributed
     with _lock:
-        known = _connections.get(scheduler)
-        if known is None or not known.is_there:
-            if known is not None:
-                known.close()
+        connection = _connections.get(scheduler)
+        if connection is None or not connection.is_there:
+            if connection is not None:
+                connection.close()
             logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a lost connection is an error of ours
-            known = _connections[scheduler] = Connection(scheduler)
-    known.check_versions()
-    return known
+            connection = _connections[scheduler] = Connection(scheduler)
+    connection.check_versions()
+    return connection
 
 
 def kept_threads() -> set[int]:

@@ -1,4 +1,4 @@
-"""The owner's side of jobs on a Dask cluster: its nodes, attempts at jobs, and what becomes of them.
+"""The owner's side of jobs on a Dask cluster: its nodes, and attempts at jobs with their ends.
 
 Each attempt is a task that is bound to one process of a node, so that nothing but its owner decides where it runs, and whether
 it runs again: Dask begins the tasks of a lost process again, also in one that has come back under its address, and that one
@@ -45,7 +45,7 @@ class Node(NamedTuple):
 
 
 class Lost(Enum):
-    """What was lost of an attempt that has no result: the process that it was given to, or the scheduler."""
+    """The loss that ends an attempt without a result: of the process that it was given to, or of the scheduler."""
 
     PROCESS = "process"
     SCHEDULER = "scheduler"
@@ -102,7 +102,7 @@ class Link:
     @property
     def threads(self) -> int:
         """How many threads the nodes have together."""
-        return sum(one.threads for one in self.nodes.values())
+        return sum(process.threads for process in self.nodes.values())
 
     def connect(self) -> None:
         """Return when the cluster is reached.
@@ -130,7 +130,7 @@ class Link:
 
     def busy(self) -> Counter[str]:
         """How many attempts each node has."""
-        return Counter(one.address for one in self.attempts.values())
+        return Counter(attempt.address for attempt in self.attempts.values())
 
     def begin(
         self,
@@ -147,8 +147,8 @@ class Link:
         assert connection is not None
         attempt = Attempt(address, self.nodes[address].process, on_frame, on_end)
         threads_at: Counter[str] = Counter()
-        for one, there in self.nodes.items():
-            threads_at[host_of(one)] += there.threads
+        for node_address, process in self.nodes.items():
+            threads_at[host_of(node_address)] += process.threads
         content = pickle.dumps(
             Assignment(
                 attempt.key,
@@ -207,16 +207,16 @@ class Link:
         return connection, connection.workers()
 
     def _connected(
-        self, found: tuple[Connection, dict[str, dict[str, Any]]] | None, error: BaseException | None
+        self, cluster: tuple[Connection, dict[str, dict[str, Any]]] | None, error: BaseException | None
     ) -> None:
         if self._closed.is_set():
             return
-        if found is None:
+        if cluster is None:
             self.trouble = error if isinstance(error, FlowValidationError) else ClusterError(f"no cluster: {error}")
             log.warning("%s", self.trouble)
             self._look_s = time.monotonic() + _CONNECT_AGAIN_S
             return
-        self.connection, workers = found
+        self.connection, workers = cluster
         log.info("the cluster at %s has %d nodes", self.connection.scheduler.name, len(workers))
         self._looked(workers, None)
 
@@ -228,11 +228,10 @@ class Link:
         connection = self.connection
         if self._closed.is_set() or self._is_looking or time.monotonic() < self._look_s:
             return
+        futures = [attempt.future for attempt in self.attempts.values() if attempt.future is not None]
         if connection is None:
             self._on_change()
-        elif connection.is_there and not any(
-            one.future is not None and one.future.status in ("lost", "cancelled") for one in self.attempts.values()
-        ):
+        elif connection.is_there and not any(future.status in ("lost", "cancelled") for future in futures):
             self._call(self._looked, connection.checked_workers, is_look=True)
         else:
             self._scheduler_lost(connection)
@@ -244,8 +243,8 @@ class Link:
             return
         self.trouble = None
         self.nodes = {
-            address: Node(int(one["nthreads"]), str(one["local_directory"]), one["others"])
-            for address, one in workers.items()
+            address: Node(int(facts["nthreads"]), str(facts["local_directory"]), facts["others"])
+            for address, facts in workers.items()
         }
         self._nodes_changed()
 
@@ -259,7 +258,7 @@ class Link:
     # -- what becomes of attempts --------------------------------------------------------------------------------------
 
     def _submit(self, connection: Connection, attempt: Attempt, content: bytes, shared: Any) -> Any:
-        """On the thread of the calls."""
+        """Submit the task, on the thread of the calls."""
         future = connection.client.submit(
             node.run_job,
             content,
@@ -326,7 +325,7 @@ class Link:
             self._call(_note, lambda: connection.client.cancel([future], force=True))
 
     def _call(self, take: Take, call: Callable[[], Any], *, is_look: bool = False) -> None:
-        """Call this where the client may be waited for, and take what it gave."""
+        """Do the call on the thread that may wait for the client, and `take` its result."""
         self._is_looking |= is_look
 
         def work() -> None:
@@ -335,9 +334,9 @@ class Link:
                 result = call()
             except BaseException as raised:
                 error = raised
-            self._deliver(lambda: taken(result, error))
+            self._deliver(lambda: finish(result, error))
 
-        def taken(result: Any, error: BaseException | None) -> None:
+        def finish(result: Any, error: BaseException | None) -> None:
             if is_look:
                 self._is_looking = False
             take(result, error)
@@ -367,14 +366,14 @@ class Suspects(Generic[T]):
         self.lost_at: dict[T, str] = {}
 
     def lose(self, had: Sequence[T], address: str) -> T | None:
-        """Note that the process at this address was lost with these: the one that was tried twice by now, None where all may be tried again."""
+        """Note that the process at this address was lost with these; the work that was tried twice by now, or None."""
         twice = had[0] if len(had) == 1 and had[0] in self.lost_at else None
         self.lost_at |= dict.fromkeys(had, address)
         return twice
 
     def next_of(self, rest: Iterable[T], most: int | None = None) -> list[T]:
-        """What the next attempt is given of the rest: a suspect on its own, else at most so many of those before the next suspect."""
+        """The part of the rest for the next attempt: a suspect on its own, else at most so many of those before the next suspect."""
         left = list(rest)
         if left and left[0] in self.lost_at:
             return left[:1]
-        return list(islice(takewhile(lambda one: one not in self.lost_at, left), most))
+        return list(islice(takewhile(lambda work: work not in self.lost_at, left), most))

@@ -58,12 +58,12 @@ def main() -> None:
         dashboard_address="127.0.0.1:0",
         silence_logs=50,
     )
-    told = {
+    facts = {
         "address": cluster.scheduler_address,
         "dashboard": cluster.dashboard_link,
         "secured": {name: getattr(security, name) for name in ("tls_ca_file", "tls_client_cert", "tls_client_key")},
     }
-    print(json.dumps(told), flush=True)
+    print(json.dumps(facts), flush=True)
     while sys.stdin.buffer.read(4096):
         pass
     end_session(os.getpid())
@@ -96,9 +96,9 @@ class LocalCluster:
                 where='[executor] scheduler = "local"',
                 fix="see what it wrote to standard error; pip install 'data-engine[dask]' installs what it needs",
             )
-        told = json.loads(line)
-        self.dashboard = str(told["dashboard"])
-        self.scheduler = Scheduler(told["address"], None, tuple(sorted(told["secured"].items())))
+        facts = json.loads(line)
+        self.dashboard = str(facts["dashboard"])
+        self.scheduler = Scheduler(facts["address"], None, tuple(sorted(facts["secured"].items())))
 
     @property
     def is_there(self) -> bool:
@@ -123,7 +123,7 @@ class LocalCluster:
 
 
 def scheduler_of(settings: ExecutorSettings, root: Path, folder: Path, *, is_daemon: bool = False) -> Scheduler:
-    """Where the scheduler is that the settings of the workspace at `root` name.
+    """The scheduler that the settings of the workspace at `root` name.
 
     A local cluster is the daemon's, which tells in `folder` where it is; a process starts its own where there is none.
 
@@ -148,10 +148,10 @@ def named_scheduler(settings: ExecutorSettings, root: Path) -> Scheduler:
 def announced_cluster(folder: Path) -> Scheduler | None:
     """The local cluster that a daemon has announced; None when it has ended."""
     try:
-        told = json.loads((folder / _FILE).read_bytes())
-        if create_time_of(told["pid"]) != told["created"]:
+        facts = json.loads((folder / _FILE).read_bytes())
+        if create_time_of(facts["pid"]) != facts["created"]:
             return None
-        return Scheduler(told["address"], None, tuple(sorted(told["secured"].items())))
+        return Scheduler(facts["address"], None, tuple(sorted(facts["secured"].items())))
     except (OSError, ValueError, KeyError):
         return None
 

@@ -44,7 +44,7 @@ class Assignment(NamedTuple):
 
 
 class NodeJob(Protocol):
-    """What a node carries out: a class that both sides have, whose values pickle."""
+    """A job for a node: a class that both sides have, whose values pickle."""
 
     def carry_out(self, attempt: NodeAttempt) -> Any:
         """The result, which pickles and is not None.
@@ -70,10 +70,8 @@ class NodeAttempt:
 
     def __init__(self, assignment: Assignment, worker: Any, shared: bytes) -> None:
         self.key, self.identity, self.shared = assignment.attempt, assignment.identity, shared
-        self.owner_root, self.root = (
-            assignment.root,
-            workspace_here(assignment.root, assignment.identity, worker.address),
-        )
+        self.owner_root = assignment.root
+        self.root = workspace_here(assignment.root, assignment.identity, worker.address)
         self.address: str = worker.address
         self.threads: int = worker.state.nthreads
         self.threads_at_host = max(assignment.threads_at.get(host_of(worker.address), 1), self.threads)
@@ -196,13 +194,13 @@ def workspace_here(root: str, identity: str, address: str) -> Path:
     Raises:
         ClusterError: nowhere.
     """
-    said = os.environ.get("DATA_ENGINE_WORKSPACE_ROOT", "").strip()
-    tried = [Path(one) for one in (said, root) if one]
-    for place in tried:
+    own_root = os.environ.get("DATA_ENGINE_WORKSPACE_ROOT", "").strip()
+    places = [Path(path) for path in (own_root, root) if path]
+    for place in places:
         if (place / "flow_modules").is_dir() and _identity_at(place) in (None, identity):
             return place
     raise ClusterError(
-        f"the cluster's worker {address} does not see the workspace at {' or '.join(map(str, tried))}",
+        f"the cluster's worker {address} does not see the workspace at {' or '.join(map(str, places))}",
         where=address,
         fix="mount it there under the same path, or set DATA_ENGINE_WORKSPACE_ROOT in the worker's environment to its path",
     )

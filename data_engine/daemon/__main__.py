@@ -86,8 +86,8 @@ def main() -> int:
         os.chdir(where.local.runtime_dir)
         _log_to(where.local.daemon_log_path)
         for place in where.local.private_places:
-            for left in private.fix(place):
-                log.warning("not ours alone: %s", left)
+            for exposure in private.fix(place):
+                log.warning("not ours alone: %s", exposure)
         gc.freeze()
         gc.set_threshold(_GARBAGE_THRESHOLD)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -112,10 +112,10 @@ def main() -> int:
     return 0
 
 
-def _let_starter_go(said: Path) -> None:
-    """From now on what is written to the standard streams goes into a file: whoever started this hears it no longer."""
+def _let_starter_go(path: Path) -> None:
+    """Send the standard streams to a file from now on: whoever started this daemon reads them no longer."""
     try:
-        file = private.open_file(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+        file = private.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     except OSError:  # the disk is full, or a link is in its place; the log is what counts
         file = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
@@ -131,10 +131,10 @@ def _interpreter(ledger: Ledger, started_by: str | None) -> str:
     """
     if started_by is not None:
         note_start(ledger, started_by)
-    found = recorded_interpreter(ledger)
-    if found is None or found == sys.executable:
+    path = recorded_interpreter(ledger)
+    if path is None or path == sys.executable:
         return sys.executable
-    return checked_interpreter(found)
+    return checked_interpreter(path)
 
 
 async def _serve(where: LocalWorkspace, started_by: str | None, *, by_service: bool) -> None:
@@ -220,11 +220,11 @@ class _Idleness:
 
     def _is_gone(self, now_s: float) -> bool:
         if self._looking is not None and self._looking.done():
-            found, self._looking = self._looking.result(), None
-            if found != self._place:
-                level = logging.INFO if found == _HERE else logging.ERROR
-                log.log(level, "%s %s", self._where.layout.root, found)
-            self._place = found
+            state, self._looking = self._looking.result(), None
+            if state != self._place:
+                level = logging.INFO if state == _HERE else logging.ERROR
+                log.log(level, "%s %s", self._where.layout.root, state)
+            self._place = state
         if self._looking is None and now_s >= self._look_s:  # a share that hangs holds up this look, and nothing else
             self._look_s = now_s + _PLACE_LOOK_S
             self._looking = asyncio.ensure_future(asyncio.to_thread(_look_at_place, self._where))
@@ -235,7 +235,7 @@ class _Idleness:
 
 
 def _look_at_place(where: LocalWorkspace) -> str:
-    """What is where the workspace was, in a few words."""
+    """Whether the workspace is still in its place, in a few words."""
     try:
         if not where.layout.flow_modules_dir.is_dir():
             return _GONE

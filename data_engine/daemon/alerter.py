@@ -1,8 +1,8 @@
-"""What people are told of the flows of a daemon: runs that end and times that come are decided on, and kept with the messages.
+"""The alerts of a daemon's flows: decides on runs that end and times that come, and keeps the messages.
 
 Only the owner tells of flows. Nothing here holds up a run: what happened is noted, and decided on a moment later. While
-nothing happens, each beat of the daemon compares one time. What is wrong with a flow, and whether it is good again, is found in its
-history, its files and its triggers.
+nothing happens, each beat of the daemon compares one time. The troubles of a flow, and their ends, are found in its history,
+its files and its triggers.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from data_engine.engine.params import is_as_scheduled
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
-from data_engine.ledger import outbox, troubles
+from data_engine.ledger import outbox
+from data_engine.ledger import troubles as trouble_rows
 from data_engine.ledger.freshness import failures_between, is_good_since, newest_checked
 from data_engine.ledger.troubles import Trouble, TroubleKey
 from data_engine.message import Message, message
@@ -62,7 +63,7 @@ _FIRST_LOOK_S = 5.0
 
 @frozen
 class _Concern:
-    """A flow that somebody is told of, or of which something is expected."""
+    """A flow with recipients of alerts, or with expectations."""
 
     flow: Flow
     recipients: Recipients
@@ -71,8 +72,8 @@ class _Concern:
 
 @dataclass(slots=True)
 class _News:
-    """What has happened in runs of a flow since it was last decided about: failures, when one ended well (in time), and whether one
-    had a check that puts rows apart."""
+    """What runs of a flow have reported since the last decision: failures, when one ended well (and in time), and whether one
+    had a check that rejects rows."""
 
     failures: dict[TroubleKey, Trouble] = field(default_factory=dict)
     good_utc: str | None = None
@@ -81,7 +82,7 @@ class _News:
 
 
 class Alerter(Alerts):
-    """Hears of runs, looks when a time has come, and keeps what is told. Everything on the daemon's loop.
+    """Decides when a run ends or a time has come, and keeps troubles and messages. Everything on the daemon's loop.
 
     `sender` is what messages say they are from; `on_messages` is called when new ones wait in the outbox.
     """
@@ -109,7 +110,7 @@ class Alerter(Alerts):
         self._finder = TroubleFinder(home, dispatcher, triggers, around, self.expecting)
         self._settings: tuple[AlertSettings, str | None] | None = None
         self._concerns: dict[str, _Concern] = {}
-        self._known: dict[str, dict[TroubleKey, Trouble]] | None = None
+        self._troubles: dict[str, dict[TroubleKey, Trouble]] | None = None
         self._news: dict[str, _News] = {}
         self._sources: dict[str, str] = {}
         self._to_look: set[str] = set()
@@ -121,21 +122,21 @@ class Alerter(Alerts):
         dispatcher.alerts = self
 
     def tells_by(self, notifier: Notifier) -> None:
-        """Let the notifier send what is kept here, and ask here who is still told of anything."""
-        self.on_messages, notifier.named = notifier.wake, self._named
+        """Let the notifier send the messages kept here, and ask here for the recipients of today."""
+        self.on_messages, notifier.recipients = notifier.wake, self._recipients
 
-    def _named(self) -> Collection[str] | None:
-        """The secrets of all who are told of anything; None where the settings or a deployed flow cannot be read just now."""
+    def _recipients(self) -> Collection[str] | None:
+        """The secrets of all recipients; None where the settings or a deployed flow cannot be read just now."""
         flows = self._around.ready_flows()
         if not self._home.is_settings_file_read() or self._home.deployments().deployed().keys() - flows.keys():
             return None
-        rules = [rule for one in flows.values() for rule in one.flow.alerts]
+        rules = [rule for ready in flows.values() for rule in ready.flow.alerts]
         return {*self._home.settings().alerts.to, *(to for rule in rules for to in rule.to or ())}
 
-    # -- told by the dispatcher ------------------------------------------------------------------------------------
+    # -- called by the dispatcher ----------------------------------------------------------------------------------
 
     def heard(self, flow: str, events: Sequence[Event]) -> None:
-        """Something happened in runs of the flow, and is recorded."""
+        """Take events of the flow's runs, which are recorded."""
         concern = self._concerns.get(flow)
         for event in events:
             if isinstance(event, RunFinished):
@@ -169,10 +170,10 @@ class Alerter(Alerts):
                 news.in_time_utc = news.good_utc
         elif _is_failure(event):
             kind, error = self._kind_of_failure(concern), event.error or event.cause
-            key, said = failure(flow, kind, event.why, error, again=command_again(concern.flow))
+            key, detail = failure(flow, kind, event.why, error, again=command_again(concern.flow))
             if key not in news.failures and len(news.failures) <= MOST_OF_A_FLOW:
                 about = {"run_id": event.run_id} | ({"source": source} if source else {})
-                news.failures[key] = Trouble(key, utc_text(event.at_s), said | about)
+                news.failures[key] = Trouble(key, utc_text(event.at_s), detail | about)
         self._look_soon(flow)
 
     def _kind_of_failure(self, concern: _Concern) -> str:
@@ -180,7 +181,7 @@ class Alerter(Alerts):
         gives_up = isinstance(concern.flow.trigger, Poll) and not self._home.settings().retry.retries
         return "held" if gives_up and not concern.recipients.of("failed") else "failed"
 
-    # -- told by the daemon ----------------------------------------------------------------------------------------
+    # -- called by the daemon --------------------------------------------------------------------------------------
 
     def engine_started(self, *, was_off: bool) -> None:
         """The engine is on; what passed while a person had it off is not missed."""
@@ -190,28 +191,28 @@ class Alerter(Alerts):
             self._look_at(flow, self._clock() + _FIRST_LOOK_S)
 
     def owner_changed(self) -> None:
-        """The workspace is ours now, or is not any more: what was told is read again from what travelled."""
-        self._known = None
+        """Read the troubles again: the workspace has become ours, or is ours no more."""
+        self._troubles = None
         self._caught_up.clear()
         self._news.clear()
         self._settings = None  # the next beat begins anew
 
     def flows_changed(self) -> None:
-        """What production runs has changed, or whom people named in the settings."""
+        """Take up what production runs now, and the recipients in the settings."""
         settings, now_s = self._home.settings(), self._clock()
         self._settings = settings.alerts, settings.timezone
-        found = {}
+        concerns = {}
         for name, ready in self._around.ready_flows().items():
-            within_s = next((one.within_s for one in ready.flow.expectations if one.within_s is not None), None)
+            within_s = next((rule.within_s for rule in ready.flow.expectations if rule.within_s is not None), None)
             concern = _Concern(ready.flow, Recipients(settings.alerts, ready.flow.alerts), within_s)
             if concern.recipients.are_any or ready.flow.expectations:
-                found[name] = concern
+                concerns[name] = concern
                 if self._concerns.get(name) != concern or name not in self._caught_up:
                     self._look_at(name, now_s)
-        for gone in self._concerns.keys() - found.keys():
+        for gone in self._concerns.keys() - concerns.keys():
             self.expecting.forget(gone)
-        self._concerns = found
-        self._next = {name: at_s for name, at_s in self._next.items() if name in found}
+        self._concerns = concerns
+        self._next = {name: at_s for name, at_s in self._next.items() if name in concerns}
 
     def beat(self) -> None:
         """Called every two seconds: look at the flows whose time has come, and at those in trouble when others have written
@@ -227,15 +228,15 @@ class Alerter(Alerts):
             return
         is_owner = self._around.tells_of_flows()
         if self.expecting.have_others_written(is_owner=is_owner) and is_owner:
-            for flow, known in self._kept().items():
-                if any(not one.is_closed for one in known.values()):
+            for flow, by_key in self._by_flow().items():
+                if any(not trouble.is_closed for trouble in by_key.values()):
                     self._news.setdefault(flow, _News()).good_utc = utc_text(self._clock())
                     self._look_soon(flow)
         if self._clock() >= self._soonest_s:
             self._look_at_what_has_come(self._clock())
 
     def files_changed(self, flows: Iterable[str]) -> None:
-        """Files of these flows are held or gone that were not."""
+        """Look at flows that have newly held or gone files."""
         for flow in flows:
             if flow in self._concerns and self._concerns[flow].recipients.are_any:
                 self._look_soon(flow)
@@ -281,7 +282,7 @@ class Alerter(Alerts):
             self._is_working = False
 
     async def _decide_all(self, concerns: Mapping[str, _Concern]) -> None:
-        """Decide about these flows and keep it; what goes wrong with one of them keeps no other from being told of."""
+        """Decide about these flows and store it; an error with one of them does not hold up the others."""
         taken = {flow: self._news.pop(flow, _News()) for flow in concerns}
         decided: dict[str, Decision] = {}
         left: dict[str, FlowValidationError] = {}
@@ -316,48 +317,48 @@ class Alerter(Alerts):
         if not concern.recipients.are_any and not self._of(flow):
             return Decision()
         now_s = self._clock()
-        seen, next_s = self._finder.now(concern.flow, self._sources, on_since_s=self._on_since_s, now_s=now_s)
+        troubles, next_s = self._finder.now(concern.flow, self._sources, on_since_s=self._on_since_s, now_s=now_s)
         if next_s is not None:
             self._look_at(flow, next_s)
-        known, rejected, good_again = self._of(flow), list[Trouble](), dict[TroubleKey, str]()
-        if news.has_checked or flow not in self._caught_up or any(key.kind == "rejected" for key in known):
+        records, rejected, good_again = self._of(flow), list[Trouble](), dict[TroubleKey, str]()
+        if news.has_checked or flow not in self._caught_up or any(key.kind == "rejected" for key in records):
             look = self._finder.rejected
-            rejected, good_again = await asyncio.to_thread(look, concern.flow, [*known.values()], now_s=now_s)
-        seen = [*news.failures.values(), *rejected, *seen]
+            rejected, good_again = await asyncio.to_thread(look, concern.flow, [*records.values()], now_s=now_s)
+        troubles = [*news.failures.values(), *rejected, *troubles]
         if flow not in self._caught_up or self._around.held(flow):
-            kinds = [one.key.kind for one in seen]
-            kinds += [one.key.kind for one in known.values() if not one.is_closed]
+            kinds = [trouble.key.kind for trouble in troubles]
+            kinds += [trouble.key.kind for trouble in records.values() if not trouble.is_closed]
             kind = self._kind_of_failure(concern)
-            seen += await self._finder.in_history(concern.flow, kinds, kind=kind, now_s=now_s)
-        over = good_again | await self._over(flow, concern, news, seen, now_s)
+            troubles += await self._finder.in_history(concern.flow, kinds, kind=kind, now_s=now_s)
+        over = good_again | await self._over(flow, concern, news, troubles, now_s)
         timezone = self._home.settings().timezone
-        known = self._of(flow)
+        records = self._of(flow)
         return decide(
             flow,
-            known.values(),
-            seen,
+            records.values(),
+            troubles,
             over,
             concern.recipients,
-            failures=self._failures(flow, known.values(), now_s),
+            failures=self._failures(flow, records.values(), now_s),
             now_s=now_s,
             zone=None if timezone is None else zone_of(timezone),
         )
 
     async def _over(
-        self, flow: str, concern: _Concern, news: _News, seen: Sequence[Trouble], now_s: float
+        self, flow: str, concern: _Concern, news: _News, troubles: Sequence[Trouble], now_s: float
     ) -> dict[TroubleKey, str]:
         """Which of the flow's troubles are over, each with when."""
-        known = [one for one in self._of(flow).values() if not one.is_closed and one.recovered_at_utc is None]
-        over = self._finder.over(concern.flow, known, seen, now_s)
-        there = {one.key.kind for one in seen}
+        open_rows = [row for row in self._of(flow).values() if not row.is_closed and row.recovered_at_utc is None]
+        over = self._finder.over(concern.flow, open_rows, troubles, now_s)
+        there = {row.key.kind for row in troubles}
         in_time_utc = utc_text(now_s) if concern.within_s is None else news.in_time_utc
         if in_time_utc is not None and "overlong" not in there:
-            over |= {one.key: in_time_utc for one in known if one.key.kind == "overlong"}
-        bad = [one for one in known if one.key.kind in OF_FAILURES]
+            over |= {row.key: in_time_utc for row in open_rows if row.key.kind == "overlong"}
+        bad = [row for row in open_rows if row.key.kind in OF_FAILURES]
         if news.good_utc is not None and (bad or news.failures):
             is_good = await self._is_good(concern, news, there, bad)
             if is_good:
-                over |= {one.key: news.good_utc for one in bad}
+                over |= {row.key: news.good_utc for row in bad}
             elif is_good is None:
                 self._news.setdefault(flow, _News()).good_utc = news.good_utc
                 self._look_at(flow, now_s + _AGAIN_S)
@@ -369,57 +370,57 @@ class Alerter(Alerts):
             return None
         if not there.isdisjoint(OF_FAILURES):
             return False
-        return await self._finder.is_good(concern.flow, min(one.since_utc for one in bad))
+        return await self._finder.is_good(concern.flow, min(trouble.since_utc for trouble in bad))
 
-    def _failures(self, flow: str, known: Iterable[Trouble], now_s: float) -> int:
-        """How many runs have failed until the end of a digest, when that has come, besides those its first message told of."""
-        opener = next((one for one in known if one.digest_until_utc is not None), None)
+    def _failures(self, flow: str, records: Iterable[Trouble], now_s: float) -> int:
+        """How many runs have failed until the end of a digest, when that has come, besides those in its first message."""
+        opener = next((row for row in records if row.digest_until_utc is not None), None)
         until_utc = None if opener is None else opener.digest_until_utc
         if opener is None or opener.told_at_utc is None or until_utc is None or until_utc > utc_text(now_s):
             return 0
         if opener.key.kind not in OF_FAILURES:
             return failures_between(self._ledger, flow, opener.told_at_utc, until_utc)
-        told = [one for one in known if one.message_id == opener.message_id and one.key.kind in OF_FAILURES]
-        first_utc = min(one.since_utc for one in told)  # many may have failed by when it was told
-        return max(0, failures_between(self._ledger, flow, first_utc, until_utc) - (len(told) - 1))
+        failures = [row for row in records if row.message_id == opener.message_id and row.key.kind in OF_FAILURES]
+        first_utc = min(row.since_utc for row in failures)  # many may have failed by when it was told
+        return max(0, failures_between(self._ledger, flow, first_utc, until_utc) - (len(failures) - 1))
 
     def _keep(self, decided: Mapping[str, Decision]) -> None:
-        """What was decided, and its messages, in one commit."""
-        changed = [one for decision in decided.values() for one in decision.changed]
-        tellings = [one for decision in decided.values() for one in decision.tellings]
+        """Store what was decided, and its messages, in one commit."""
+        changed = [trouble for decision in decided.values() for trouble in decision.changed]
+        tellings = [note for decision in decided.values() for note in decision.tellings]
         if changed or tellings:
-            messages = [self._message(one) for one in gathered(tellings, self._home.layout.workspace_id)]
+            messages = [self._message(note) for note in gathered(tellings, self._home.layout.workspace_id)]
             with self._ledger.writing(durable=bool(messages)) as (connection, rev):
-                troubles.put(connection, rev, changed)
+                trouble_rows.put(connection, rev, changed)
                 news = outbox.put(connection, messages)
             if news:
                 self.on_messages()
             self._around.tell()
-        for one in changed:
-            self._of(one.key.flow)[one.key] = one
+        for trouble in changed:
+            self._of(trouble.key.flow)[trouble.key] = trouble
         for flow, decision in decided.items():
             self._caught_up.add(flow)
             if decision.next_s is not None:
                 self._look_at(flow, decision.next_s)
 
-    def _message(self, one: Telling) -> Message:
+    def _message(self, note: Telling) -> Message:
         at = datetime.fromtimestamp(self._clock(), UTC)
         return message(
-            one.kind, one.subject, one.notices, id=one.id, to=one.to, at=at, sender=self._sender, flow=one.flow
+            note.kind, note.subject, note.notices, id=note.id, to=note.to, at=at, sender=self._sender, flow=note.flow
         )
 
-    # -- what was told ---------------------------------------------------------------------------------------------
+    # -- troubles on record ----------------------------------------------------------------------------------------
 
     def _of(self, flow: str) -> dict[TroubleKey, Trouble]:
-        return self._kept().setdefault(flow, {})
+        return self._by_flow().setdefault(flow, {})
 
-    def _kept(self) -> dict[str, dict[TroubleKey, Trouble]]:
-        """What is kept of each flow, by its name."""
-        if self._known is None:
-            self._known = {}
-            for one in troubles.all_troubles(self._ledger):
-                self._known.setdefault(one.key.flow, {})[one.key] = one
-        return self._known
+    def _by_flow(self) -> dict[str, dict[TroubleKey, Trouble]]:
+        """The troubles on record, by flow and key."""
+        if self._troubles is None:
+            self._troubles = {}
+            for trouble in trouble_rows.all_troubles(self._ledger):
+                self._troubles.setdefault(trouble.key.flow, {})[trouble.key] = trouble
+        return self._troubles
 
 
 def _is_failure(event: RunFinished) -> bool:
@@ -433,21 +434,21 @@ def _is_as_scheduled(flow: Flow, event: RunStarted) -> bool:
     if params is None:
         return True
     try:
-        given = json.loads(params)
+        values = json.loads(params)
     except ValueError:
         return False
-    return isinstance(given, dict) and is_as_scheduled(flow, given)
+    return isinstance(values, dict) and is_as_scheduled(flow, values)
 
 
 LOOK_BACK_S = 86_400.0
-"""What went wrong longer ago is not told when somebody begins to own, or to be told."""
+"""How far back troubles are told to a new owner, or to new recipients."""
 
 _ON_ITS_OWN = ("failed", "abandoned")
 """How a run that holds a file has ended, when nobody ended it on purpose."""
 
 
 class Around(Protocol):
-    """What decides, around an alerter, whether and of what it tells: the daemon."""
+    """What an alerter asks of its daemon."""
 
     is_engine_on: bool
 
@@ -464,7 +465,7 @@ class Around(Protocol):
         ...
 
     def tell(self) -> None:
-        """Something changed that people see."""
+        """Note that something has changed that people see."""
         ...
 
 
@@ -486,7 +487,7 @@ class TroubleFinder:
     def now(
         self, flow: Flow, sources: Mapping[str, str], *, on_since_s: float, now_s: float
     ) -> tuple[list[Trouble], float | None]:
-        """What is late, missed or overlong now, and a slot that is held; and when that may be otherwise by itself.
+        """The troubles that come with time: late, missed, overlong, and a slot that is held; and when they may change by themselves.
 
         `sources` are those of the runs under way. Slots before `on_since_s`, since when the engine is on, are not missed.
 
@@ -495,22 +496,22 @@ class TroubleFinder:
         """
         name = flow.name or ""
         judged = self._expecting.of(flow)
-        looks, found = [judged.next_s], list[Trouble]()
+        looks, troubles = [judged.next_s], list[Trouble]()
         if judged.late is not None:
-            found.append(Trouble(TroubleKey(name, "late"), judged.late.since_utc, {"reason": self.in_the_way(name)}))
-        for one in judged.overlong[:1]:
-            said = {"run_id": one.run_id, "within_s": one.within_s, "source": sources.get(one.run_id)}
-            found.append(Trouble(TroubleKey(name, "overlong"), one.since_utc, said))
+            troubles.append(Trouble(TroubleKey(name, "late"), judged.late.since_utc, {"reason": self.in_the_way(name)}))
+        for run in judged.overlong[:1]:
+            detail = {"run_id": run.run_id, "within_s": run.within_s, "source": sources.get(run.run_id)}
+            troubles.append(Trouble(TroubleKey(name, "overlong"), run.since_utc, detail))
         if self._around.is_engine_on and name in self._triggers.names():
             late, next_s = self._late_slot(flow, max(on_since_s, now_s - LOOK_BACK_S), now_s)
             looks.append(next_s)
-            found += late
+            troubles += late
             why = self._triggers.why(name)
             if isinstance(why, HeldSlot):
-                said = {"reason": why.text, "detail": why.cause}
+                detail = {"reason": why.text, "detail": why.cause}
                 key = TroubleKey(name, "held", error_type="abandoned")
-                found.append(Trouble(key, why.since_utc or why.slot_utc, said))
-        return found, min((at_s for at_s in looks if at_s is not None), default=None)
+                troubles.append(Trouble(key, why.since_utc or why.slot_utc, detail))
+        return troubles, min((at_s for at_s in looks if at_s is not None), default=None)
 
     def _late_slot(self, flow: Flow, after_s: float, now_s: float) -> tuple[list[Trouble], float | None]:
         """A slot that has not begun: it is late where it waits for its turn, else missed."""
@@ -524,7 +525,7 @@ class TroubleFinder:
         return [Trouble(key, utc_text(slot_s), {"reason": reason})], next_s
 
     async def in_history(self, flow: Flow, open_kinds: Sequence[str], *, kind: str, now_s: float) -> list[Trouble]:
-        """What failed and is not told of: before this machine owned, or files that were given up on after their retries.
+        """Failures that nobody was told of: before this machine owned, or of files after their last retry.
 
         `open_kinds` are the kinds of trouble that are known, `kind` is what a failure of the flow is.
 
@@ -537,47 +538,45 @@ class TroubleFinder:
         has_retries = bool(self._home.settings().retry.retries)
         if "held" in open_kinds or ("failed" in open_kinds and not has_retries):
             return []
-        bad = [one for one in await self._bad_files(flow) if _at(one) >= since_utc]
-        return [] if not bad else self._given_up(flow, max(bad, key=_at), "held" if has_retries else kind)
+        bad = [state for state in await self._bad_files(flow) if _at(state) >= since_utc]
+        return [] if not bad else self._held_file(flow, max(bad, key=_at), "held" if has_retries else kind)
 
     def _failed_last(self, flow: Flow, since_utc: str) -> list[Trouble]:
-        """That the flow's last run failed, when it did since then."""
+        """The trouble of the flow's last run, where it failed since then."""
         last = self._ledger.last_run(flow.name or "")
         if last is None or last.status != "failed" or not is_as_scheduled(flow, last.params or {}):
             return []
-        at_utc = last.last_at_utc
-        key, said = failure(last.flow, "failed", last.why, last.error, again=command_again(flow))
-        return (
-            [Trouble(key, at_utc, said | {"source": last.source, "run_id": last.run_id})] if at_utc >= since_utc else []
-        )
+        key, detail = failure(last.flow, "failed", last.why, last.error, again=command_again(flow))
+        trouble = Trouble(key, last.last_at_utc, detail | {"source": last.source, "run_id": last.run_id})
+        return [trouble] if trouble.since_utc >= since_utc else []
 
-    def _given_up(self, flow: Flow, state: SourceState, kind: str) -> list[Trouble]:
-        """That a file is held as its last run left it."""
+    def _held_file(self, flow: Flow, state: SourceState, kind: str) -> list[Trouble]:
+        """The trouble of a file that is held, from its last run."""
         run = None if state.last_run_id is None else self._ledger.run(state.last_run_id)
         if run is not None and not is_as_scheduled(flow, run.params or {}):
             return []
-        key, said = failure(state.flow, kind, None if run is None else run.why, state.error)
-        return [Trouble(key, _at(state), said | {"source": state.key.path or None, "run_id": state.last_run_id})]
+        key, detail = failure(state.flow, kind, None if run is None else run.why, state.error)
+        return [Trouble(key, _at(state), detail | {"source": state.key.path or None, "run_id": state.last_run_id})]
 
     def rejected(
-        self, flow: Flow, known: Iterable[Trouble], *, now_s: float
+        self, flow: Flow, records: Iterable[Trouble], *, now_s: float
     ) -> tuple[list[Trouble], dict[TroubleKey, str]]:
-        """What checks reject now, a trouble for each source; and of which `known` ones no rows are rejected any more, each with when.
+        """The trouble of each source with rejected rows; and the `records` ones that are over, each with when.
 
         It is read from the history, so that of a run which ended just before its daemon died the next one tells.
 
         Raises:
             LedgerError: the history cannot be read.
         """
-        open_ones = [one for one in known if one.key.kind == "rejected" and not one.is_closed]
-        open_keys = {str(one.detail.get("key")): one.key for one in open_ones}
+        open_rows = [trouble for trouble in records if trouble.key.kind == "rejected" and not trouble.is_closed]
+        open_keys = {str(trouble.detail.get("key")): trouble.key for trouble in open_rows}
         since_utc, name = utc_text(now_s - LOOK_BACK_S), flow.name or ""
-        found = newest_checked(self._ledger, name, rejecting_since=since_utc, sources=open_keys)
-        runs = {source: run for source, run in found.items() if is_as_scheduled(flow, run.params or {})}
+        by_source = newest_checked(self._ledger, name, rejecting_since=since_utc, sources=open_keys)
+        runs = {source: run for source, run in by_source.items() if is_as_scheduled(flow, run.params or {})}
         gone = {source for _, source in gone_sources(((name, source) for source in runs), [flow])}
-        seen = [rejection(source, run) for source, run in runs.items() if run.rejected and source not in gone]
+        troubles = [rejection(source, run) for source, run in runs.items() if run.rejected and source not in gone]
         over = {open_keys[source]: run.last_at_utc for source, run in runs.items() if not run.rejected}
-        return seen, over | {open_keys[source]: utc_text(now_s) for source in gone & open_keys.keys()}
+        return troubles, over | {open_keys[source]: utc_text(now_s) for source in gone & open_keys.keys()}
 
     async def is_good(self, flow: Flow, since_utc: str) -> bool | None:
         """Whether no file of the flow is held by a failure, or its newest slot has gone well; None while that is worked on.
@@ -594,23 +593,23 @@ class TroubleFinder:
         return is_good_since(self._ledger, name, since_utc, counts=counts_of(flow))
 
     def over(
-        self, flow: Flow, known: Sequence[Trouble], seen: Sequence[Trouble], now_s: float
+        self, flow: Flow, records: Sequence[Trouble], troubles: Sequence[Trouble], now_s: float
     ) -> dict[TroubleKey, str]:
         """Which of the known troubles that come with time are over, each with when.
 
         Raises:
             LedgerError: the history cannot be read.
         """
-        there, found = {one.key for one in seen}, {}
-        for one in known:
-            if one.key.kind not in ("missed", "late") or one.key in there:
+        there, times = {trouble.key for trouble in troubles}, {}
+        for trouble in records:
+            if trouble.key.kind not in ("missed", "late") or trouble.key in there:
                 continue
-            if one.key.kind == "missed" or one.key.step == "slot":
+            if trouble.key.kind == "missed" or trouble.key.step == "slot":
                 done_s = freshness(self._ledger, flow).for_s
-                if done_s is None or done_s < seconds_of(one.since_utc):
+                if done_s is None or done_s < seconds_of(trouble.since_utc):
                     continue
-            found[one.key] = utc_text(now_s)
-        return found
+            times[trouble.key] = utc_text(now_s)
+        return times
 
     async def _bad_files(self, flow: Flow) -> list[SourceState]:
         """The files of a poll flow that are held by a run that nobody ended on purpose."""
@@ -619,7 +618,7 @@ class TroubleFinder:
     def _look_at_files(self, flow: Flow) -> list[SourceState]:
         held = self._held_files.of([PlannedFlow.of(flow)]).get(flow.name or "", set())
         states = self._ledger.not_good() if held else []
-        return [one for one in states if one.flow == flow.name and one.key in held and one.status in _ON_ITS_OWN]
+        return [file for file in states if file.flow == flow.name and file.key in held and file.status in _ON_ITS_OWN]
 
     def in_the_way(self, flow: str) -> str | None:
         """What keeps the flow from a success, in a line.
@@ -648,7 +647,7 @@ def _at(state: SourceState) -> str:
 
 
 class Expecting:
-    """Judges flows and keeps it until it may be another. On the daemon's loop; `active` are the runs under way that count."""
+    """Judges flows, and keeps each judgement until it may change. On the daemon's loop; `active` are the runs that count."""
 
     def __init__(
         self,
@@ -670,20 +669,20 @@ class Expecting:
         if flow is None or not flow.expectations or flow.name is None:
             return Judgement()
         now_s, timezone = self._clock(), self._home.settings().timezone
-        known = self._judged.get(flow.name)
-        if known is not None and known[:2] == (flow, timezone) and not _is_over(known[2], now_s):
-            return known[2]
+        entry = self._judged.get(flow.name)
+        if entry is not None and entry[:2] == (flow, timezone) and not _is_over(entry[2], now_s):
+            return entry[2]
         runs = {run.run_id: run.started_at_s for run in self._active() if run.flow == flow.name}
-        found = look(self._ledger, flow, timezone=timezone, active=runs, now_s=now_s)
-        self._judged[flow.name] = flow, timezone, found
-        return found
+        judgement = look(self._ledger, flow, timezone=timezone, active=runs, now_s=now_s)
+        self._judged[flow.name] = flow, timezone, judgement
+        return judgement
 
     def forget(self, flow: str) -> None:
         """A run of the flow has begun or ended."""
         self._judged.pop(flow, None)
 
     def have_others_written(self, *, is_owner: bool) -> bool:
-        """Whether the history is another than when this was last asked; all is judged anew then.
+        """Whether the history has changed since the last call; if so, all is judged anew.
 
         Of an owner what it writes itself does not count: it has heard of that.
 
@@ -698,8 +697,8 @@ class Expecting:
         return True
 
 
-def _is_over(found: Judgement, now_s: float) -> bool:
-    """Whether a time has come that it changes at; or the clock was set back over it."""
-    if found.next_s is not None and now_s >= found.next_s:
+def _is_over(judgement: Judgement, now_s: float) -> bool:
+    """Whether the time has come when the judgement may change, or the clock was set back."""
+    if judgement.next_s is not None and now_s >= judgement.next_s:
         return True
-    return found.late is not None and now_s < datetime.fromisoformat(found.late.since_utc).timestamp()
+    return judgement.late is not None and now_s < datetime.fromisoformat(judgement.late.since_utc).timestamp()

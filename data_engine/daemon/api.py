@@ -1,5 +1,4 @@
-"""What the daemon answers: each request checked, handed to the engine, and its answer as JSON; and the control channel that asks it, a
-small HTTP API on loopback, authenticated, that refuses what it does not know."""
+"""The daemon's HTTP API on loopback: authenticates and checks each request, hands it to the engine, and answers in JSON."""
 
 from __future__ import annotations
 
@@ -81,84 +80,79 @@ class DaemonApi:
 
     # -- questions -------------------------------------------------------------------------------------------------
 
-    async def ping(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Who answers; it does not count as somebody being there."""
+    async def ping(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """The daemon's facts; a ping does not count as a client."""
         return self._facts().as_dict() | {"workspace_root": str(self.daemon.home.layout.root)}
 
-    async def status(self, given: dict[str, Any]) -> dict[str, Any]:
+    async def status(self, fields: dict[str, Any]) -> dict[str, Any]:
         """The whole state: daemon, engine, flows and active runs."""
         self._noticed()
         return self._status()
 
-    async def runs(self, given: dict[str, Any]) -> dict[str, Any]:
+    async def runs(self, fields: dict[str, Any]) -> dict[str, Any]:
         """The newest runs, of one `flow` when given."""
         self._noticed()
-        return {"runs": [run.as_dict() for run in self.daemon.ledger.runs(given["flow"], given["limit"])]}
+        return {"runs": [run.as_dict() for run in self.daemon.ledger.runs(fields["flow"], fields["limit"])]}
 
-    async def flow(self, given: dict[str, Any]) -> dict[str, Any]:
+    async def flow(self, fields: dict[str, Any]) -> dict[str, Any]:
         """One flow as it is deployed: its module, steps, source and mirror."""
         self._noticed()
         await self.daemon.ready.wait()
-        name = given["name"]
+        name = fields["name"]
         return (await self.owner.named(name)).entry.as_dict()
 
-    async def explain(self, given: dict[str, Any]) -> dict[str, Any]:
+    async def explain(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Why a flow, or each flow that could take a file, does or does not run."""
         self._noticed()
         await self.daemon.ready.wait()
-        subject = given["subject"]
+        subject = fields["subject"]
         if os.sep not in subject:
             await self.owner.notice(subject)
-        file = given["file"] or subject
+        file = fields["file"] or subject
         rows = await asyncio.to_thread(explain, self._source, self._source.facts(), subject, file)
         return {"reasons": [row.as_dict() for row in rows]}
 
-    async def files(self, given: dict[str, Any]) -> dict[str, Any]:
+    async def files(self, fields: dict[str, Any]) -> dict[str, Any]:
         """The files of a flow's source: how many of which kind, and those a search finds."""
         self._noticed()
         await self.daemon.ready.wait()
-        await self.owner.notice(given["flow"])
-        known = self._source.facts()
-        page = await asyncio.to_thread(self._files.page, known, given.pop("flow"), **given)
+        await self.owner.notice(fields["flow"])
+        facts = self._source.facts()
+        page = await asyncio.to_thread(self._files.page, facts, fields.pop("flow"), **fields)
         return page.as_dict()
 
-    async def backfills(self, given: dict[str, Any]) -> dict[str, Any]:
+    async def backfills(self, fields: dict[str, Any]) -> dict[str, Any]:
         """The newest backfills, of one `flow` when given; or the one with this `id`, with its runs."""
         self._noticed()
-        found = newest_backfills(self.daemon.ledger, self.daemon.backfiller.under_way(), given["flow"], given["id"])
-        return {"backfills": [one.as_dict() for one in found]}
+        rows = newest_backfills(self.daemon.ledger, self.daemon.backfiller.under_way(), fields["flow"], fields["id"])
+        return {"backfills": [row.as_dict() for row in rows]}
 
-    async def wait(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Those of `run_ids` that have not ended, at the latest after `timeout_s` (30 s at most); `why` none of them runs."""
+    async def wait(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """The `run_ids` that have not ended, at the latest after `timeout_s` (30 s at most); `why` none of them runs."""
         self._noticed()
-        run_ids = given["run_ids"]
-        until_s = time.monotonic() + min(given["timeout_s"], LONGEST_WAIT_S)
+        run_ids = fields["run_ids"]
+        until_s, dispatcher = time.monotonic() + min(fields["timeout_s"], LONGEST_WAIT_S), self.daemon.dispatcher
         while True:
-            pending = [
-                one for one in run_ids if self.daemon.dispatcher.is_to_come(one) or one in self.daemon.dispatcher.active
-            ]
+            pending = [run_id for run_id in run_ids if dispatcher.is_to_come(run_id) or run_id in dispatcher.active]
             left_s = until_s - time.monotonic()
             if not pending or left_s <= 0:
-                why = self.daemon.dispatcher.why_none_began(pending)
-                return {
-                    "pending": pending,
-                    "why": None if why is None else {"text": why.text} | why.as_dict(),
-                }
+                why = dispatcher.why_none_began(pending)
+                return {"pending": pending, "why": None if why is None else {"text": why.text} | why.as_dict()}
             await self.daemon.wait_for_change(left_s)
 
-    async def answer(self, given: dict[str, Any]) -> dict[str, Any]:
-        """What came of a request that was left with another workstation, at the latest after `timeout_s` (30 s at most)."""
+    async def answer(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a request that was left with another workstation, at the latest after `timeout_s` (30 s at most)."""
         self._noticed()
-        return await self.daemon.sender.answer(given["request_id"], min(given["timeout_s"], LONGEST_WAIT_S))
+        return await self.daemon.sender.answer(fields["request_id"], min(fields["timeout_s"], LONGEST_WAIT_S))
 
     # -- commands --------------------------------------------------------------------------------------------------
 
-    async def _command(self, route: str, told: dict[str, Any]) -> dict[str, Any]:
+    async def _command(self, route: str, fields: dict[str, Any]) -> dict[str, Any]:
         """Carry a command out; or leave a request for it where another workstation owns the workspace: its id, and the owner."""
         self._noticed()
-        kind = command_at(route, told)
-        command = of_json(kind, told, kind.name)
-        waits = checked(told, {"wait": FLAG.or_else(True)}, kind.name)["wait"]
+        kind = command_at(route, fields)
+        command = of_json(kind, fields, kind.name)
+        waits = checked(fields, {"wait": FLAG.or_else(True)}, kind.name)["wait"]
         if not kind.is_urgent:
             await self.daemon.ready.wait()
         self.owner.refuse(command)
@@ -180,7 +174,7 @@ class DaemonApi:
         return self.daemon.number, self._status()
 
     def watcher(self, change: int) -> None:
-        """One more or one less client listens."""
+        """Count one more or one less client that listens."""
         self.watchers += change
         self._noticed()
 
@@ -282,10 +276,10 @@ class _Authenticated(tornado.web.RequestHandler):
 
     def prepare(self) -> None:
         host = self.request.host.rpartition(":")[0] or self.request.host
-        given = self.request.headers.get("Authorization", "")
+        header = self.request.headers.get("Authorization", "")
         if host not in ("127.0.0.1", "localhost"):
             self._refuse(403, "this host name is not served", "call 127.0.0.1")
-        elif not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+        elif not hmac.compare_digest(header.encode(), f"Bearer {self._token}".encode()):
             self._refuse(401, "the token is missing or wrong", "send the token of the private file as a bearer token")
         else:
             self.application.settings["known"].add(self.request.connection.stream)  # type: ignore[union-attr]
@@ -325,13 +319,13 @@ class _Call(_Authenticated):
             return
         await self._answer(self.requests.commands, name, body)
 
-    async def _answer(self, known: dict[str, Answer], name: str, given: dict[str, Any]) -> None:
-        answer = known.get(name)
+    async def _answer(self, answers: dict[str, Answer], name: str, fields: dict[str, Any]) -> None:
+        answer = answers.get(name)
         if answer is None:
-            self._refuse(404, f"there is no request {name!r}", f"known requests: {', '.join(sorted(known))}")
+            self._refuse(404, f"there is no request {name!r}", f"known requests: {', '.join(sorted(answers))}")
             return
         try:
-            value = await answer(given)
+            value = await answer(fields)
         except FlowValidationError as error:
             self._send(
                 400 if isinstance(error, BadRequestError) else 422,
@@ -348,7 +342,7 @@ class _Call(_Authenticated):
 class _Events(_Authenticated):
     """Server-sent events: the whole status first, then each new one; a comment now and then shows who is still there.
 
-    With `pause_s` at most one in so many seconds: what changes meanwhile is told together.
+    With `pause_s` at most one in so many seconds: what changes meanwhile is sent together.
     """
 
     async def get(self) -> None:

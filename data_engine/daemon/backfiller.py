@@ -32,7 +32,7 @@ _KEEP_EVERY_S = 5.0
 _GOES_ON_AFTER = frozenset(
     ("handed_over", "taken_over", "owned_meanwhile", "no_longer_owner", "owner_lost", "session_ended")
 )
-"""Why runs were stopped of which nobody has said that they shall not run."""
+"""The causes of stops that no person asked for: such a run waits again."""
 
 
 @dataclass(slots=True)
@@ -86,11 +86,11 @@ class Backfiller(Backfills):
     @property
     def is_busy(self) -> bool:
         """Whether one has work that can be done here."""
-        return any(one.waits_for is None for one in self._running.values())
+        return any(backfill.waits_for is None for backfill in self._running.values())
 
     def running_of(self, flow: str) -> list[str]:
         """The ids of the flow's backfills that run."""
-        return [one for one, found in self._running.items() if found.row.flow == flow]
+        return [backfill_id for backfill_id, backfill in self._running.items() if backfill.row.flow == flow]
 
     # -- beginning and ending ------------------------------------------------------------------------------------------
 
@@ -100,7 +100,7 @@ class Backfiller(Backfills):
         planned: Sequence[PlannedRun],
         publish: Callable[[Callable[[], None]], Awaitable[None]],
     ) -> None:
-        """Begin with it once everybody knows of it; one that is not known to be published is stopped.
+        """Publish the backfill and begin with it; where publishing fails it is stopped.
 
         Raises: as `publish`.
         """
@@ -115,7 +115,7 @@ class Backfiller(Backfills):
         self.take_up()
 
     def take_up(self) -> None:
-        """Go on with all that run, as the history says.
+        """Go on with all backfills that run, as the history says.
 
         Raises:
             LedgerError: it cannot be read.
@@ -131,23 +131,23 @@ class Backfiller(Backfills):
         self._of_run.clear()
 
     def beat(self) -> None:
-        """Called every few seconds: notice what was lost, keep how far it is, and feed.
+        """Called every few seconds: notice lost runs, record the progress, and feed.
 
         Raises:
             LedgerError: the history cannot be read or written.
         """
-        for backfill_id, one in list(self._running.items()):
-            if one.ended == one.ended_before:  # where they end one after the other nothing is lost
-                for run_id in list(one.out):
+        for backfill_id, backfill in list(self._running.items()):
+            if backfill.ended == backfill.ended_before:  # where they end one after the other nothing is lost
+                for run_id in list(backfill.out):
                     if run_id not in self._dispatcher.active and not self._dispatcher.is_to_come(run_id):
-                        self._settle_lost(one, run_id)
-            one.ended_before = one.ended
-            self._keep(one)
+                        self._settle_lost(backfill, run_id)
+            backfill.ended_before = backfill.ended
+            self._keep(backfill)
             self._end_if_over(backfill_id)
         self.take_up()
 
     def stop(self, backfill_id: str) -> BackfillRow:
-        """Begin no more of its runs; what runs of it ends by itself.
+        """Begin no more runs of the backfill; those that run end by themselves.
 
         Raises:
             LedgerError: it cannot be kept.
@@ -160,18 +160,18 @@ class Backfiller(Backfills):
                 where="backfill",
                 fix="`data-engine backfill --status` lists those that run",
             )
-        one = self._running.pop(row.backfill_id, None)
-        if one is not None:
-            row = self._row_of(one)
+        backfill = self._running.pop(row.backfill_id, None)
+        if backfill is not None:
+            row = self._row_of(backfill)
         rows.put(self._ledger, row := replace(row, state="stopped"))
         self._dispatcher.withdraw(row.backfill_id)
-        for run_id in [] if one is None else one.out:
+        for run_id in [] if backfill is None else backfill.out:
             self._of_run.pop(run_id, None)
         self._tell()
         return row
 
     def retry(self, backfill_id: str) -> BackfillRow:
-        """Run again what failed of it, and what a stop left out.
+        """Run the failed runs of the backfill again, and those that a stop left out.
 
         Raises:
             LedgerError: it cannot be kept.
@@ -199,180 +199,178 @@ class Backfiller(Backfills):
     # -- feeding -------------------------------------------------------------------------------------------------------
 
     def feed(self) -> None:
-        """Let some more runs wait for their turn, where few do.
+        """Queue some more runs of each backfill that has few in the queue.
 
         Raises:
             LedgerError: the history cannot be read.
         """
         works: list[Work] = []
-        for one in self._running.values():
-            ready = self._flows().get(one.row.flow)
-            one.waits_for = None if ready is not None else f"waits until {one.row.flow} is deployed and not broken"
-            if ready is None or len(one.out) >= _LEAST_AHEAD:
+        for backfill in self._running.values():
+            row = backfill.row
+            ready = self._flows().get(row.flow)
+            backfill.waits_for = None if ready is not None else f"waits until {row.flow} is deployed and not broken"
+            if ready is None or len(backfill.out) >= _LEAST_AHEAD:
                 continue
-            while one.waiting and len(one.out) < _MOST_AHEAD:
-                number = one.waiting.popleft()
-                if self._is_done_meanwhile(one, number):
-                    one.ended += 1
+            while backfill.waiting and len(backfill.out) < _MOST_AHEAD:
+                number = backfill.waiting.popleft()
+                if _leaves_what_is_done(row) and rows.is_done_since(self._ledger, row, backfill.planned[number]):
+                    backfill.ended += 1  # by a due run, which goes first
                 else:
-                    works.append(self._work(one, number, ready.flow))
+                    works.append(self._work(backfill, number, ready.flow))
         if works:
             self._dispatcher.add(works)
 
-    def _is_done_meanwhile(self, one: _Running, number: int) -> bool:
-        """Whether what was missing or had failed has been done by itself since: due work goes first."""
-        return _leaves_what_is_done(one.row) and rows.is_done_since(self._ledger, one.row, one.planned[number])
-
-    def _work(self, one: _Running, number: int, flow: Flow) -> Work:
-        planned, row = one.planned[number], one.row
-        run_id = run_id_of(row.backfill_id, number, row.round, one.attempts.get(number, 0))
-        one.out[run_id] = number
+    def _work(self, backfill: _Running, number: int, flow: Flow) -> Work:
+        planned, row = backfill.planned[number], backfill.row
+        run_id = run_id_of(row.backfill_id, number, row.round, backfill.attempts.get(number, 0))
+        backfill.out[run_id] = number
         self._of_run[run_id] = row.backfill_id
         about = RunAbout("backfill", row.backfill_id, row.by, scheduled_for=planned.scheduled_for)
         item = Item(_source(flow, planned), run_id, dict(row.params), about=about)
         return Work(row.flow, flow.group, item, row.backfill_id, Turn.BACKFILL)
 
-    # -- told by the dispatcher ----------------------------------------------------------------------------------------
+    # -- called by the dispatcher --------------------------------------------------------------------------------------
 
     def ended(self, flow: str, event: RunFinished) -> None:
-        """A run of the flow has ended, and that is recorded; it may be one of a backfill."""
+        """Take the recorded end of a run of the flow, which may be one of a backfill."""
         backfill_id = self._of_run.pop(event.run_id, None)
-        one = self._running.get(backfill_id or "")
-        if one is None:
+        backfill = self._running.get(backfill_id or "")
+        if backfill is None:
             if event.status == "success" and event.seen:
-                self._drop_done(flow, {seen.key.path for seen in event.seen})
+                self._drop_done(flow, {source.key.path for source in event.seen})
             return
-        number = one.out.pop(event.run_id)
-        self._count(one, number, event.run_id, event.status, None if event.why is None else event.why.kind)
-        one.times.append(self._clock())
+        number = backfill.out.pop(event.run_id)
+        self._count(backfill, number, event.run_id, event.status, None if event.why is None else event.why.kind)
+        backfill.times.append(self._clock())
         try:
-            if len(one.out) < _LEAST_AHEAD and one.waiting:
+            if len(backfill.out) < _LEAST_AHEAD and backfill.waiting:
                 self.feed()
-            if one.is_over:
-                self._end_if_over(one.row.backfill_id)
+            if backfill.is_over:
+                self._end_if_over(backfill.row.backfill_id)
         except LedgerError as error:  # the next beat tries it again
             log.warning("%s", error)
 
     def _drop_done(self, flow: str, paths: Collection[str]) -> None:
-        """These sources were done by themselves: where they failed or were missing, a backfill leaves them."""
+        """Drop the runs of these sources, which due runs have done, where a backfill wants only failed or missing ones."""
         for backfill_id in self.running_of(flow):
-            one = self._running[backfill_id]
-            if not _leaves_what_is_done(one.row):
+            backfill = self._running[backfill_id]
+            if not _leaves_what_is_done(backfill.row):
                 continue
-            ids = {run_id for run_id, number in one.out.items() if one.planned[number].source in paths}
+            ids = {run_id for run_id, number in backfill.out.items() if backfill.planned[number].source in paths}
             for work in self._dispatcher.drop(flow, only=lambda work, ids=ids: work.item.run_id in ids):  # type: ignore[misc]
                 self._of_run.pop(work.item.run_id, None)
-                del one.out[work.item.run_id]
-                one.ended += 1
+                del backfill.out[work.item.run_id]
+                backfill.ended += 1
 
     def dropped(self, work: Work) -> None:
-        """A work of a backfill waits no more, and has no run."""
+        """Let a work of a backfill wait here again, which was dropped without a run."""
         backfill_id = self._of_run.pop(work.item.run_id, None)
-        one = self._running.get(backfill_id or "")
-        if one is not None:
-            one.waiting.appendleft(one.out.pop(work.item.run_id))
+        backfill = self._running.get(backfill_id or "")
+        if backfill is not None:
+            backfill.waiting.appendleft(backfill.out.pop(work.item.run_id))
 
     def wants(self, work: Work) -> bool:
         """Whether a work of a backfill that was handed out and not begun shall wait again."""
         return work.item.run_id in self._of_run
 
-    # -- telling -------------------------------------------------------------------------------------------------------
+    # -- progress ------------------------------------------------------------------------------------------------------
 
     def under_way(self) -> list[Backfill]:
-        """Those that run, as far as they are now."""
-        return [self._progress(one) for one in self._running.values()]
+        """The backfills that run, with their progress."""
+        return [self._progress(backfill) for backfill in self._running.values()]
 
-    def _progress(self, one: _Running) -> Backfill:
-        return replace(backfill_of(self._row_of(one)), left_s=one.left_s(self._clock()), waits_for=one.waits_for)
+    def _progress(self, backfill: _Running) -> Backfill:
+        row, left_s = self._row_of(backfill), backfill.left_s(self._clock())
+        return replace(backfill_of(row), left_s=left_s, waits_for=backfill.waits_for)
 
-    def _row_of(self, one: _Running) -> BackfillRow:
-        return replace(one.row, ended=one.ended, failed=one.failed)
+    def _row_of(self, backfill: _Running) -> BackfillRow:
+        return replace(backfill.row, ended=backfill.ended, failed=backfill.failed)
 
     # -- what the history says -----------------------------------------------------------------------------------------
 
     def _begin(self, row: BackfillRow) -> None:
         begun = rows.begun_runs(self._ledger, row.backfill_id)
-        one = _Running(row, rows.planned_runs(self._ledger, row.backfill_id))
-        for planned in one.planned:
+        backfill = _Running(row, rows.planned_runs(self._ledger, row.backfill_id))
+        for planned in backfill.planned:
             if planned.scheduled_for is not None:
                 slot = planned.scheduled_for
-                one.left_of_slot[slot] = one.left_of_slot.get(slot, 0) + 1
-        for number in range(len(one.planned)):
-            self._recall(one, number, begun)
-        one.kept_s = self._clock()
-        self._running[row.backfill_id] = one
+                backfill.left_of_slot[slot] = backfill.left_of_slot.get(slot, 0) + 1
+        for number in range(len(backfill.planned)):
+            self._recall(backfill, number, begun)
+        backfill.kept_s = self._clock()
+        self._running[row.backfill_id] = backfill
 
-    def _recall(self, one: _Running, number: int, begun: Mapping[str, tuple[str, str | None]]) -> None:
-        """What came of a run, over all its tries; it waits where none of this round counts."""
-        row, tries = one.row, list[str]()
+    def _recall(self, backfill: _Running, number: int, begun: Mapping[str, tuple[str, str | None]]) -> None:
+        """Take a run's end from the history of its tries; it waits where none of this round counts."""
+        row, tries = backfill.row, list[str]()
         for round_ in range(row.round + 1):
             tries = _tries(begun, row.backfill_id, number, round_)
             for run_id in tries:
                 if begun[run_id][0] == "success":
-                    self._count(one, number, run_id, "success", None)
+                    self._count(backfill, number, run_id, "success", None)
                     return
                 if begun[run_id][0] == "started":
-                    one.out[run_id] = number
+                    backfill.out[run_id] = number
                     self._of_run[run_id] = row.backfill_id
-                    one.attempts[number] = len(tries) - 1
+                    backfill.attempts[number] = len(tries) - 1
                     return
-        one.attempts[number] = max(0, len(tries) - 1)
-        one.deaths[number] = sum(begun[run_id][0] == "abandoned" for run_id in tries[:-1])
+        backfill.attempts[number] = max(0, len(tries) - 1)
+        backfill.deaths[number] = sum(begun[run_id][0] == "abandoned" for run_id in tries[:-1])
         if tries:
-            self._count(one, number, tries[-1], *begun[tries[-1]])
+            self._count(backfill, number, tries[-1], *begun[tries[-1]])
         else:
-            one.waiting.append(number)
+            backfill.waiting.append(number)
 
-    def _count(self, one: _Running, number: int, run_id: str, status: str, cause: str | None) -> None:
-        """A run has ended so: it counts, or waits again because it was cut short."""
-        slot = one.planned[number].scheduled_for
-        one.deaths[number] = one.deaths.get(number, 0) + (status == "abandoned")
+    def _count(self, backfill: _Running, number: int, run_id: str, status: str, cause: str | None) -> None:
+        """Count a run that has ended, or let it wait again because it was cut short."""
+        slot = backfill.planned[number].scheduled_for
+        backfill.deaths[number] = backfill.deaths.get(number, 0) + (status == "abandoned")
         is_cut_short = status == "abandoned" or (status in ("stopped", "killed") and cause in _GOES_ON_AFTER)
-        if is_cut_short and one.deaths[number] < _MOST_DEATHS:
-            one.attempts[number] = one.attempts.get(number, 0) + 1
-            one.waiting.append(number)
+        if is_cut_short and backfill.deaths[number] < _MOST_DEATHS:
+            backfill.attempts[number] = backfill.attempts.get(number, 0) + 1
+            backfill.waiting.append(number)
             return
-        one.ended += 1
-        one.failed += status != "success"
+        backfill.ended += 1
+        backfill.failed += status != "success"
         if slot is not None:
-            one.left_of_slot[slot] -= 1
+            backfill.left_of_slot[slot] -= 1
             if status != "success":
-                one.bad_slots.add(slot)
-            elif not one.left_of_slot[slot] and slot not in one.bad_slots:
-                self._serve(one, slot, run_id)
+                backfill.bad_slots.add(slot)
+            elif not backfill.left_of_slot[slot] and slot not in backfill.bad_slots:
+                self._serve(backfill, slot, run_id)
 
-    def _serve(self, one: _Running, slot: str, run_id: str) -> None:
-        """All of the slot ran well, as its schedule would have run it."""
-        if not one.row.is_as_scheduled or one.row.asked.get("where") is not None:
+    def _serve(self, backfill: _Running, slot: str, run_id: str) -> None:
+        """Record the slot as served: all its runs succeeded, as its schedule would have run them."""
+        if not backfill.row.is_as_scheduled or backfill.row.asked.get("where") is not None:
             return
         try:
-            self._ledger.serve_slot(one.row.flow, slot, run_id)
+            self._ledger.serve_slot(backfill.row.flow, slot, run_id)
         except LedgerError as error:
             log.warning("the slot of %s is not known to be served: %s", slot, error)
 
-    def _settle_lost(self, one: _Running, run_id: str) -> None:
+    def _settle_lost(self, backfill: _Running, run_id: str) -> None:
         run = self._ledger.run(run_id)
-        number = one.out.pop(run_id)
+        number = backfill.out.pop(run_id)
         self._of_run.pop(run_id, None)
         if run is None:
-            one.waiting.appendleft(number)
+            backfill.waiting.appendleft(number)
         else:
             status = "abandoned" if run.status == "started" else run.status
-            self._count(one, number, run_id, status, None if run.why is None else run.why.kind)
+            self._count(backfill, number, run_id, status, None if run.why is None else run.why.kind)
 
-    def _keep(self, one: _Running) -> None:
+    def _keep(self, backfill: _Running) -> None:
         now_s = self._clock()
-        is_new = (one.ended, one.failed) != (one.row.ended, one.row.failed)
-        if is_new and now_s - one.kept_s >= _KEEP_EVERY_S:
-            one.row, one.kept_s = self._row_of(one), now_s
-            rows.put(self._ledger, one.row)
+        is_new = (backfill.ended, backfill.failed) != (backfill.row.ended, backfill.row.failed)
+        if is_new and now_s - backfill.kept_s >= _KEEP_EVERY_S:
+            backfill.row, backfill.kept_s = self._row_of(backfill), now_s
+            rows.put(self._ledger, backfill.row)
 
     def _end_if_over(self, backfill_id: str) -> None:
-        one = self._running[backfill_id]
-        if one.is_over:
-            rows.put(self._ledger, replace(self._row_of(one), state="done"))
+        backfill = self._running[backfill_id]
+        if backfill.is_over:
+            rows.put(self._ledger, replace(self._row_of(backfill), state="done"))
             del self._running[backfill_id]
-            log.info("backfill %s of %s: %s", backfill_id[:8], one.row.flow, self._progress(one).text)
+            log.info("backfill %s of %s: %s", backfill_id[:8], backfill.row.flow, self._progress(backfill).text)
             self._tell()
 
 
@@ -398,9 +396,9 @@ def newest_backfills(
     """The newest backfills, of one flow or all; or the one with this id, with its runs. `running` says how far those are.
 
     Raises:
-        FlowValidationError: there is no such one.
+        FlowValidationError: it does not exist.
     """
-    live = {one.id: one for one in running}
+    live = {backfill.id: backfill for backfill in running}
     if backfill_id is None:
         return [live.get(row.backfill_id) or backfill_of(row) for row in rows.newest(ledger, flow)]
     row = known_backfill(ledger, backfill_id)

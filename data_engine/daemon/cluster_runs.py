@@ -1,4 +1,4 @@
-"""Whole runs on a Dask cluster: which node gets a job, what comes home of it, and what follows when a node is lost.
+"""Whole runs on a Dask cluster: places jobs on nodes, takes their events, and tries again what a lost node had.
 
 The daemon plans, records and owns as ever; a node only runs. What a lost process had begun is tried once more on another one,
 under the same run, and fails with the node's end when that is lost too. Where the scheduler is lost, what ran is abandoned,
@@ -134,11 +134,12 @@ class ClusterRuns:
 
     def running(self) -> dict[str, Job]:
         """The runs that have begun and not ended, with their jobs."""
-        return {one.run.run_id: one.job for one in self._placed.values() if one.run is not None}
+        return {placed.run.run_id: placed.job for placed in self._placed.values() if placed.run is not None}
 
     def where(self, run_id: str) -> str | None:
         """The node of a run."""
-        return next((one.address for one in self._placed.values() if one.run and one.run.run_id == run_id), None)
+        addresses = {placed.run.run_id: placed.address for placed in self._placed.values() if placed.run}
+        return addresses.get(run_id)
 
     @property
     def is_busy(self) -> bool:
@@ -146,7 +147,7 @@ class ClusterRuns:
         return bool(self._placed or self._waiting)
 
     def facts(self, scheduler: str) -> ClusterFacts:
-        """What people see of the cluster."""
+        """The facts of the cluster for a status."""
         link = self.link
         dashboard = None if link.connection is None else link.connection.dashboard
         trouble = None if link.trouble is None else link.trouble.what
@@ -168,12 +169,12 @@ class ClusterRuns:
 
     def _nodes_seen(self) -> None:
         if self.link.connection is not None:
-            self.link.subscribe(self._identity, self._asked)
+            self.link.subscribe(self._identity, self._answer_node)
         self._place_again()
         self._wake()
 
     def _process_lost(self, placed: PlacedJob) -> None:
-        """Try what the process had once more elsewhere; what was tried twice fails."""
+        """Try the job of a lost process once more elsewhere; a run that was tried twice fails."""
         cause = Cause("worker_lost", {"worker": placed.address})
         tried_twice = placed.lose()
         if tried_twice is not None:
@@ -192,7 +193,7 @@ class ClusterRuns:
             return
         job, nodes, busy = placed.job, self.link.nodes, self.link.busy()
         open_at = self._passes.get(job.pass_number, set()) if job.pass_number is not None else set()
-        free = [address for address, one in nodes.items() if busy[address] < one.threads]
+        free = [address for address, node in nodes.items() if busy[address] < node.threads]
         if not free:
             self._waiting.append(placed)
             return
@@ -208,7 +209,7 @@ class ClusterRuns:
         part = placed.next_part(address)
         ready = self._flows().get(job.flow or "")
         mirror = None if ready is None else ready.flow.mirror_spec
-        places = [("source", one.root) for one in part.sources if one.root is not None]
+        places = [("source", source.root) for source in part.sources if source.root is not None]
         places += [] if mirror is None else [("mirror", str(mirror.root))]
         number = None if job.pass_number is None else self._pass_base + job.pass_number
         try:
@@ -221,7 +222,7 @@ class ClusterRuns:
             run_job,
             address,
             places=dict.fromkeys(places),
-            on_frame=lambda frame: self._heard(placed, frame),
+            on_frame=lambda frame: self._tell(placed.job, placed.take(*frame)),
             on_end=lambda result: self._ended(placed, result),
         )
         self._placed[placed.attempt.key] = placed
@@ -243,14 +244,11 @@ class ClusterRuns:
 
     # -- what comes home -----------------------------------------------------------------------------------------------
 
-    def _heard(self, placed: PlacedJob, frame: tuple[int, bytes]) -> None:
-        self._tell(placed.job, placed.take(*frame))
-
-    def _asked(self, frame: tuple[str, str, list[str]]) -> None:
+    def _answer_node(self, frame: tuple[str, str, list[str]]) -> None:
         """Answer a node that asks how long steps may go on there."""
         number, address, attempts = frame
         remaining_s = None if self._work_until is None else self._work_until - boot_clock()
-        unknown = [one for one in attempts if one not in self._placed]
+        unknown = [key for key in attempts if key not in self._placed]
         self._command(address, ("permission", number, remaining_s, unknown))
 
     def _tell(self, job: Job, events: list[Event]) -> None:
@@ -260,7 +258,7 @@ class ClusterRuns:
             self._tell_events(job, events)
 
     def _ended(self, placed: PlacedJob, result: Any) -> None:
-        """Take how the newest attempt at a job ended."""
+        """Take the result of the newest attempt at a job."""
         assert placed.attempt is not None
         del self._placed[placed.attempt.key]
         if result is Lost.PROCESS:
@@ -272,7 +270,8 @@ class ClusterRuns:
         parts, end = ([], JobEnd("refused", error=result.error.as_dict())) if isinstance(result, Refused) else result
         for number, part in enumerate(parts):
             self._tell(placed.job, placed.take(number, part))
-        if end.status == "done" and all(one.run_id in placed.ended for one in placed.sources) and placed.next_sources():
+        are_over = all(source.run_id in placed.ended for source in placed.sources)
+        if end.status == "done" and are_over and placed.next_sources():
             self._place(placed)  # what comes after a run that was tried on its own
         else:
             self._tell_done(placed.job, replace(end, not_begun=placed.not_begun))
@@ -280,12 +279,12 @@ class ClusterRuns:
         self._wake()
 
     def _end_run(self, placed: PlacedJob, status: str, cause: Cause, source: JobSource | None = None) -> None:
-        """Give the run of a job whose node is gone its end."""
+        """End the run of a job whose node is gone."""
         ready = self._flows().get(placed.job.flow or "")
         self._tell(placed.job, placed.end_run(source, "" if ready is None else ready.flow.group, status, cause))
 
     def _end(self, placed: PlacedJob, status: str, cause: Cause) -> None:
-        """Give the run of a job that nobody runs any more its end, and the job too."""
+        """End a job that nobody runs any more, and its run."""
         self._placed.pop(placed.attempt.key if placed.attempt else "", None)
         self._end_run(placed, status, cause)
         self._tell_done(placed.job, JobEnd("crashed", not_begun=placed.not_begun))
@@ -295,7 +294,7 @@ class ClusterRuns:
 class PlacedJob:
     """A job, and its newest attempt, which was given `sources`.
 
-    `suspects` are the runs that a lost process may have begun and not ended; `taken` counts the parts that were told of the attempt.
+    `suspects` are the runs that a lost process may have begun and not ended; `taken` counts the parts of the attempt taken so far.
     """
 
     job: Job
@@ -317,50 +316,50 @@ class PlacedJob:
     @property
     def not_begun(self) -> tuple[JobSource, ...]:
         """The sources whose runs nobody has begun."""
-        return tuple(one for one in self.job.sources if one.run_id not in self.begun)
+        return tuple(source for source in self.job.sources if source.run_id not in self.begun)
 
     def has(self, run_id: str) -> bool:
         """Whether a run is in it, begun or not, and has not ended."""
-        return run_id not in self.ended and any(one.run_id == run_id for one in self.job.sources)
+        return run_id not in self.ended and any(source.run_id == run_id for source in self.job.sources)
 
     def next_sources(self) -> tuple[JobSource, ...]:
-        """What the next attempt is given: a suspect on its own, else all that comes before one; empty where all have ended."""
-        rest = {one.run_id: one for one in self.job.sources if one.run_id not in self.ended}
-        return tuple(rest[one] for one in self.suspects.next_of(rest))
+        """The sources of the next attempt: a suspect on its own, else all that come before one; empty where all have ended."""
+        rest = {source.run_id: source for source in self.job.sources if source.run_id not in self.ended}
+        return tuple(rest[run_id] for run_id in self.suspects.next_of(rest))
 
     def next_part(self, address: str) -> Job:
         """The job of the next attempt, with its sources, for the node with this address."""
         self.address, self.taken, self.sources = address, 0, self.next_sources()
-        numbers = [number for number, one in enumerate(self.job.sources) if one in self.sources]
+        numbers = [number for number, source in enumerate(self.job.sources) if source in self.sources]
         abouts = tuple(self.job.abouts[number] for number in numbers) if self.job.abouts else ()
         return replace(self.job, sources=self.sources, abouts=abouts)
 
     def lose(self) -> JobSource | None:
-        """Note that the process of the attempt is gone: whose run was tried twice by now, None where all may be tried again."""
-        rest = {one.run_id: one for one in self.sources if one.run_id not in self.ended}
+        """Note that the attempt's process is gone; the source whose run was tried twice by now, or None."""
+        rest = {source.run_id: source for source in self.sources if source.run_id not in self.ended}
         had = list(rest) if self.run is None else [self.run.run_id]
         twice = self.suspects.lose(had, self.address)
         return None if twice is None else rest[twice]
 
     def take(self, number: int, part: bytes) -> list[Event]:
-        """The events of the next part; none where it was taken before, or one before it is missing, which the result of the attempt has."""
+        """The events of the next part; none where it was taken before, or comes too early: the attempt's result has it then."""
         if number != self.taken:
             return []
         self.taken += 1
         return self._take(pickle.loads(part))
 
     def end_run(self, source: JobSource | None, group: str, status: str, cause: Cause) -> list[Event]:
-        """How the run under way ends whose node is gone; that of `source`, where nobody has heard that it began."""
-        told: list[Event] = []
+        """The events that end the run of a lost node: the run under way, or that of `source`, whose begin nobody heard."""
+        events: list[Event] = []
         if self.run is None and source is not None:
             about = self.job.about(self.job.sources.index(source))
             seen, where = source.seen or (), source.path or source.root
             run_id, flow = source.run_id or "", self.job.flow or ""
-            told = self._take([RunStarted(run_id, flow, group, where, time.time(), source.key, seen, about)])
+            events = self._take([RunStarted(run_id, flow, group, where, time.time(), source.key, seen, about)])
         if self.run is not None:
             self.ended.add(self.run.run_id)
             self.report.end_run(status, cause, ())
-        return told + self._take([])
+        return events + self._take([])
 
     def _take(self, events: list[Event]) -> list[Event]:
         report = self.report

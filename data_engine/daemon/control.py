@@ -37,7 +37,7 @@ MAX_BODY_BYTES = 1_000_000
 _MOST_PATH_BYTES = 60_000
 PING_S = 5.0
 TOLD_AFTER_S = 3.0
-"""After which a person who waits is told of a daemon that does not answer."""
+"""After so long a person who waits hears that a daemon does not answer."""
 GIVEN_UP_AFTER_S = 20.0
 """A daemon that answers no ping for so long is silent, whatever it was asked."""
 _HEARS_S = 2.0
@@ -51,7 +51,7 @@ _AGAIN_S, _STAYS_SILENT_S = 0.5, 10.0
 """A daemon that has kept somebody waiting in vain is given only so long to answer the next ping of this process, for so long."""
 _silent_until_s: dict[str, float] = {}
 _told_silent: set[str] = set()
-"""The daemons that a person was told of, until they answer again."""
+"""The silent daemons that a person has heard of, until they answer again."""
 
 _ENGINE = "engine_is_on"
 _BACKFILL = "backfill"
@@ -129,22 +129,21 @@ def read_endpoint(local: LocalLayout) -> Endpoint | None:
     if text is None:
         return None
     try:
-        found = json.loads(text)
+        record = json.loads(text)
         return Endpoint(
-            int(found["pid"]),
-            float(found["create_time"]),
-            int(found["port"]),
-            str(found["version"]),
-            str(found["daemon_id"]),
-            str(found["workspace_root"]),
+            int(record["pid"]),
+            float(record["create_time"]),
+            int(record["port"]),
+            str(record["version"]),
+            str(record["daemon_id"]),
+            str(record["workspace_root"]),
         )
     except (ValueError, TypeError, KeyError):
         return None
 
 
 def silent_daemon(local: LocalLayout) -> Endpoint | None:
-    """The daemon that is there, of one that was asked and did not answer: it is frozen, or its machine swaps. None where it is
-    gone, or about to be: it listens no more."""
+    """The daemon that runs and did not answer (it is frozen, or its machine swaps); None where it is gone, or listens no more."""
     endpoint = read_endpoint(local)
     return endpoint if endpoint is not None and endpoint.is_alive() and endpoint.listens() else None
 
@@ -184,7 +183,7 @@ def remember_engine(ledger: Ledger, *, is_on: bool) -> None:
 
 
 def remember_stop(local: LocalLayout) -> None:
-    """A person ends the daemon: until the next logon no service starts it again by itself."""
+    """Record that a person ends the daemon: until the next logon no service starts it again by itself."""
     from data_engine.platforms.service import session_id
 
     with suppress(OSError):  # a full disk keeps nobody from ending a daemon
@@ -193,7 +192,7 @@ def remember_stop(local: LocalLayout) -> None:
 
 
 def forget_stop(local: LocalLayout) -> None:
-    """A person starts the daemon."""
+    """Forget that a person has ended the daemon: one starts it."""
     with suppress(OSError):
         local.daemon_stopped_path.unlink(missing_ok=True)
 
@@ -236,7 +235,7 @@ class DaemonClient:
         self.is_ending = False
         self._token = token
         self._lock = threading.Lock()
-        self._kept: list[http.client.HTTPConnection] = []
+        self._connections: list[http.client.HTTPConnection] = []
         self._is_closed = False
 
     @classmethod
@@ -250,10 +249,10 @@ class DaemonClient:
         is_silent = time.monotonic() < _silent_until_s.get(endpoint.daemon_id, 0.0)
         patience_s = PING_S if timeout_s is None else timeout_s
         try:
-            said = client.get(_PING, min(patience_s, _AGAIN_S) if is_silent else patience_s)
-            if said.get("daemon_id") == endpoint.daemon_id:
+            answer = client.get(_PING, min(patience_s, _AGAIN_S) if is_silent else patience_s)
+            if answer.get("daemon_id") == endpoint.daemon_id:
                 _silent_until_s.pop(endpoint.daemon_id, None)
-                client.is_ending = said.get("ending") is True
+                client.is_ending = answer.get("ending") is True
                 return client
         except FlowValidationError:
             pass  # gone, or somebody else who does not know this token
@@ -262,9 +261,9 @@ class DaemonClient:
 
     def get(self, path: str, timeout_s: float = 5.0, **query: Any) -> dict[str, Any]:
         """The daemon's answer to a question."""
-        given = {key: value for key, value in query.items() if value is not None}
-        asked = urlencode(given, errors="surrogateescape")  # the name of a file may be no UTF-8
-        return self._request("GET", f"{path}?{asked}" if given else path, None, timeout_s)
+        fields = {key: value for key, value in query.items() if value is not None}
+        text = urlencode(fields, errors="surrogateescape")  # the name of a file may be no UTF-8
+        return self._request("GET", f"{path}?{text}" if fields else path, None, timeout_s)
 
     def post(self, path: str, body: dict[str, Any] | None = None, *, timeout_s: float = LONG_S) -> dict[str, Any]:
         """The daemon's answer to a request."""
@@ -281,8 +280,8 @@ class DaemonClient:
         """Let the connections go."""
         with self._lock:
             self._is_closed = True
-            kept, self._kept = self._kept, []
-        for connection in kept:
+            connections, self._connections = self._connections, []
+        for connection in connections:
             connection.close()
 
     def _request(self, method: str, path: str, body: dict[str, Any] | None, timeout_s: float) -> dict[str, Any]:
@@ -297,7 +296,7 @@ class DaemonClient:
                 fix="put large values into a file, and give its path",
             )
         with self._lock:  # whoever waits long for an answer keeps its own connection, and nobody else
-            connection = self._kept.pop() if self._kept else None
+            connection = self._connections.pop() if self._connections else None
         try:
             try:
                 status, data = self._exchange(
@@ -349,14 +348,14 @@ class DaemonClient:
             with self._lock:
                 is_kept = not (response.will_close or self._is_closed)
                 if is_kept:
-                    self._kept.append(connection)
+                    self._connections.append(connection)
             return response.status, data
         finally:
             if not is_kept:
                 connection.close()
 
     def _wait_for_answer(self, sock: socket.socket, path: str, timeout_s: float) -> None:
-        """Return when the answer begins, or when it may soon be too late for it; who waits is told of a daemon that is silent.
+        """Return when the answer begins, or when it may soon be too late for it; who waits hears that a daemon is silent.
 
         Raises:
             TimeoutError: it has been silent for too long.
@@ -402,9 +401,9 @@ class DaemonClient:
 
 def _as_error(answer: Any) -> FlowValidationError:
     """The error a daemon sent, as the class it was there."""
-    found = answer if isinstance(answer, dict) else {}
-    parts = found.get("error", {})
-    kind = getattr(data_engine.errors, str(found.get("kind")), None)
+    reply = answer if isinstance(answer, dict) else {}
+    parts = reply.get("error", {})
+    kind = getattr(data_engine.errors, str(reply.get("kind")), None)
     if not (isinstance(kind, type) and issubclass(kind, FlowValidationError)) or issubclass(kind, FlowExecutionError):
         kind = FlowValidationError  # those of a run need more than what, where and fix
     return error_of({"what": "the daemon refused the request"} | parts, kind)

@@ -85,12 +85,12 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
 
         def workers(dispatcher: Dispatcher[RunExecutor]) -> RunExecutor:
-            told: dict[str, Any] = {
+            hooks: dict[str, Any] = {
                 "store": dispatcher.store,
                 "on_events": dispatcher.on_events,
                 "on_done": dispatcher.on_done,
             }
-            return RunExecutor(home, make_workers(**told), flows=self.ready_flows, wake=dispatcher.dispatch, **told)
+            return RunExecutor(home, make_workers(**hooks), flows=self.ready_flows, wake=dispatcher.dispatch, **hooks)
 
         self.scheduler = Scheduler(
             home, workers, self, loop=self._loop, say=lambda flow, text: log.info("%s: %s", flow, text)
@@ -255,7 +255,7 @@ class Daemon:
         if await self.deployer.refresh() or self.triggers.are_outdated:
             self.flows_changed()
         is_owner = self.ownership.is_held
-        flows = [one.entry.flow for one in self.deployer.flows.values() if one.entry.flow is not None]
+        flows = [deployed.entry.flow for deployed in self.deployer.flows.values() if deployed.entry.flow is not None]
         if self.is_engine_on and self._stages.is_due(is_owner=is_owner):
             await asyncio.to_thread(self._stages.sweep, flows, is_owner=is_owner)
         at_rest = self._at_rest()
@@ -308,7 +308,7 @@ class Daemon:
         remember_backfill(self.ledger, is_on=self.backfiller.is_busy)
 
     def flows_changed(self) -> None:
-        """What is deployed has changed: triggers follow."""
+        """Let triggers and alerts follow what is deployed now."""
         if self.is_engine_on:
             for flow in {*self.triggers.names(), *self.deployer.flows}:
                 self.set_trigger(flow, frees_held=False)
@@ -318,7 +318,7 @@ class Daemon:
     # -- owning ----------------------------------------------------------------------------------------------------
 
     def owned(self, *, engine_on: bool, is_again: bool) -> None:
-        """The workspace is ours now, or is so again; `engine_on` travelled with it.
+        """Take up the workspace, which is ours now, or again; `engine_on` travelled with it.
 
         Of a daemon of this machine it is older than what is remembered here: somebody may have ended it on purpose.
         """
@@ -337,18 +337,18 @@ class Daemon:
             self._turn_on(by_person=False)
 
     def lost(self, to: str) -> None:
-        """Somebody else owns the workspace: what runs ends at its next step, and nothing starts."""
+        """End what runs at its next step, and start nothing: somebody else owns the workspace."""
         log.warning("%s owns the workspace now", to)
         self.alerter.owner_changed()
         remember_backfill(self.ledger, is_on=False)
         self._wind_down(Cause("taken_over", {"by": to}), stop=True)
 
     def may_work_until(self, boot_s: float) -> None:
-        """Steps and items may begin until then."""
+        """Let steps and items begin until then."""
         self.workers.set_work_until(max(0.0, boot_s))
 
     def noticed(self) -> None:
-        """Something about the ownership changed."""
+        """Follow a change of the ownership."""
         self.dispatcher.dispatch()
         self.tell()
 
@@ -408,15 +408,15 @@ class Daemon:
         """What production runs."""
         flows = self.deployer.flows.items()
         return {
-            name: ReadyFlow(one.entry.flow, one.content, one.deployment)
-            for name, one in flows
-            if one.is_live and one.entry.flow
+            name: ReadyFlow(deployed.entry.flow, deployed.content, deployed.deployment)
+            for name, deployed in flows
+            if deployed.is_live and deployed.entry.flow
         }
 
     # -- seeing ----------------------------------------------------------------------------------------------------
 
     def planned_flow(self, flow: str) -> PlannedFlow | None:
-        """What planning knows of a flow that production can run; None for any other."""
+        """The flow for planning, where production can run it; None for any other."""
         deployed = self.deployer.flows.get(flow)
         if deployed is None or not deployed.is_live or deployed.entry.flow is None:
             return None
@@ -434,7 +434,7 @@ class Daemon:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What people should know of this machine."""
+        """Warnings about this machine."""
         return () if self._awake.trouble is None else (self._awake.trouble,)
 
     @property
@@ -469,7 +469,7 @@ class Daemon:
     # -- telling ---------------------------------------------------------------------------------------------------
 
     def tell(self) -> None:
-        """Something changed: whoever waits for it looks again, a moment later for all that changes meanwhile."""
+        """Wake whoever waits for a change, a moment later for all that changes meanwhile."""
         self.number += 1
         if not self._is_telling:
             self._is_telling = True
@@ -503,8 +503,9 @@ async def resume_engine(
     take_over_local: Callable[[], Awaitable[None]],
     recall: Callable[[], None],
 ) -> bool:
-    """Own the workspace for the engine that the last daemon of this machine had on, however late its share answers; whether it may be
-    turned on: it is ours, and what is deployed is known.
+    """Own the workspace for the engine that the last daemon of this machine had on, however late its share answers.
+
+    Returns whether it may be turned on: the workspace is ours, and what is deployed is known.
 
     A person who stops the engine, or starts it, is quicker. `take_over_local` publishes what was deployed here alone; `recall`
     reads, in a thread, what is known of sources.
@@ -559,12 +560,12 @@ class KeepsAwake:
 
     Example:
         >>> from types import SimpleNamespace
-        >>> said = []
-        >>> system = SimpleNamespace(trouble=lambda: None, let_go=lambda: said.append("sleeps"))
-        >>> keeps = KeepsAwake("claims", lambda why: said.append(why) or system)
+        >>> calls = []
+        >>> system = SimpleNamespace(trouble=lambda: None, let_go=lambda: calls.append("sleeps"))
+        >>> keeps = KeepsAwake("claims", lambda why: calls.append(why) or system)
         >>> keeps.look(is_active=True, is_set=True)
         >>> keeps.look(is_active=False, is_set=True)
-        >>> said
+        >>> calls
         ['runs of claims', 'sleeps']
     """
 

@@ -1,4 +1,4 @@
-"""What a workspace runs, as a daemon keeps it by the rule of `notebook.deploy`, without importing a line of the authors' code."""
+"""The deployed flows of a daemon, by the rule of `notebook.deploy`, without importing a line of the authors' code."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ class Deployed:
 
 @dataclass(slots=True)
 class Deployer(Production):
-    """The deployed flows of one workspace. `describe` lets a worker tell of the modules in a folder, `in_use` gives the sets
+    """The deployed flows of one workspace. `describe` lets a worker describe the modules in a folder, `in_use` gives the sets
     that running work holds; all other sets nobody points to are removed when flows are deployed. `ownership` publishes deployments,
     `may_publish` says whether what is due by itself may be deployed from here, `interpreter` what runs the goldens that hold a deploy back;
-    `on_change` is told after a person changed what runs.
+    `on_change` is called after a person changed what runs.
 
-    `flows` holds every deployed flow, and every module that is not deployed with no content; `not_flows` tells of notebooks that
+    `flows` holds every deployed flow, and every module that is not deployed with no content; `not_flows` names notebooks that
     look like flows and are none. `shown_mark` is that of the published deployments (`published_mark`) that `flows` shows.
     """
 
@@ -152,7 +152,7 @@ class Deployer(Production):
             yield await look()
 
     async def look(self, asked: Deploy) -> Looked:
-        """The modules as they are now, or as they are in the set that is asked for; a worker tells of them."""
+        """The modules as they are now, or as they are in the set that is asked for, described by a worker."""
         if asked.set_id is None:
             return await self._look()
         return await self._described(await self.call(self.home.deployments().copy_of, asked.set_id))
@@ -162,19 +162,19 @@ class Deployer(Production):
         async with self.ownership.for_one_commit():
             await self.ownership.publish(lambda: write_deployments(self.home, rows))
 
-    async def call(self, work: Callable[..., T], *given: object) -> T:
-        """What `work` gives, which others do not wait for."""
-        return await asyncio.to_thread(work, *given)
+    async def call(self, work: Callable[..., T], *arguments: object) -> T:
+        """Do `work` in a thread: others do not wait for it."""
+        return await asyncio.to_thread(work, *arguments)
 
     async def follow(self) -> None:
-        """Show what runs now, and let who runs it know."""
+        """Show what runs now, and let the daemon follow."""
         await self.settled()
         self.on_change()
 
     async def decide(
         self, looked: Looked, asked: Deploy | None, *, by_itself: bool = False, damaged: Collection[str] = ()
     ) -> Decision:
-        """What to do about the modules; what nobody asked for waits for its quiet time."""
+        """Decide about the modules; what nobody asked for waits for its quiet time."""
         decided = await Production.decide(self, looked, asked, by_itself=by_itself, damaged=damaged)
         self._is_quiet = any(isinstance(move, Quiet) for move in decided.moves.values())
         if asked is None:
@@ -199,7 +199,7 @@ class Deployer(Production):
         return rows
 
     async def _put_live_by_itself(self, looked: Looked) -> None:
-        """Do what the rule says of the modules, whom nobody asked for."""
+        """Deploy by the rule what nobody asked for."""
         is_auto = self.home.settings().deploy.mode == "auto" and self.home.settings_error() is None
         by_itself = is_auto and self.may_publish()
         decided = await self.decide(looked, None, by_itself=by_itself)
@@ -219,7 +219,7 @@ class Deployer(Production):
         return self._known_pointers
 
     def _unread_helpers(self) -> FlowValidationError | None:
-        """The helpers that cannot be read; modules that cannot be tell it themselves."""
+        """The trouble of helpers that cannot be read; unreadable modules have an error of their own."""
         unread = {} if self._current is None else self._current.stored.unreadable
         helpers = {name: why for name, why in unread.items() if "/" in name}
         if not helpers:
@@ -250,8 +250,8 @@ class Deployer(Production):
         return self._current
 
     async def _described(self, stored: ModuleSet) -> Looked:
-        told = await self._entries_of(stored.id, stored.folder)
-        entries = with_unreadable(told.values(), self.home.layout.flow_modules_dir, stored.unreadable)
+        catalog = await self._entries_of(stored.id, stored.folder)
+        entries = with_unreadable(catalog.values(), self.home.layout.flow_modules_dir, stored.unreadable)
         return Looked(stored, {entry.name: entry for entry in with_no_steps_refused(entries)})
 
     async def _entries_of(self, set_id: str, folder: Path) -> dict[str, CatalogEntry]:
@@ -259,9 +259,9 @@ class Deployer(Production):
             self._entries[set_id] = {entry.name: entry for entry in await self.describe(folder)}
         return self._entries[set_id]
 
-    def _away_for_a_moment(self, gone: Collection[str], found: Looked) -> set[str]:
-        """Of the flows that would be withdrawn by themselves, those whose module has not been away for the quiet time yet."""
-        for name in found.entries:
+    def _away_for_a_moment(self, gone: Collection[str], looked: Looked) -> set[str]:
+        """The flows to be withdrawn by themselves whose module has not been away for the quiet time yet."""
+        for name in looked.entries:
             self._first_seen_s.pop(f"{name} {_AWAY}", None)
         quiet_s = self.home.settings().deploy.quiet_s
         stay = {name for name in gone if self.unchanged_for_s(name, _AWAY) < quiet_s}
@@ -284,13 +284,13 @@ class Deployer(Production):
         for name, pointer in pointers.items():
             try:
                 stored = await asyncio.to_thread(self._copy_of, pointer.set_id)
-                told = await self._entries_of(pointer.set_id, stored)
+                catalog = await self._entries_of(pointer.set_id, stored)
             except FlowValidationError as error:
                 log.warning("%s cannot be run: %s", name, error)
                 path = self.home.layout.flow_modules_dir / name
                 flows[name] = Deployed(CatalogEntry(name, path, title_words(name, "Flow"), error=error), None)
                 continue
-            entry = told.get(name)
+            entry = catalog.get(name)
             if entry is None:
                 continue
             edit = None
@@ -306,7 +306,7 @@ class Deployer(Production):
                 status = replace(NOT_DEPLOYED, digest=self._current.stored.digests.get(name, ""))
                 flows[name] = Deployed(entry, None, _with_move(name, status, moves.get(name)))
         used = {pointer.set_id for pointer in pointers.values()} | {self._current.stored.id}
-        self._entries = {set_id: told for set_id, told in self._entries.items() if set_id in used}
+        self._entries = {set_id: catalog for set_id, catalog in self._entries.items() if set_id in used}
         self.flows, self.shown_mark = flows, mark
 
     def _copy_of(self, set_id: str) -> Path:

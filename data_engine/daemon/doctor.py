@@ -1,4 +1,4 @@
-"""What a workspace needs of its drive and of this machine, measured: each check tells what it saw and what to set.
+"""The checks of `data-engine doctor` of a drive and a machine: each says what it measured and what to set.
 
 Everything is tried in a hidden folder that is removed again; what exists is only looked at.
 """
@@ -89,7 +89,7 @@ _OTHER_SHARE = "keep the workspace on a drive that has this: a local drive, SMB 
 
 
 def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
-    """Every check of the workspace and this machine, each told when it is done; nothing raises."""
+    """Do every check of the workspace and this machine; each finding comes when it is done, nothing raises."""
     settings = WorkspaceSettings()
     try:
         settings = load_settings(layout)
@@ -141,13 +141,13 @@ def check_deployed(home: LocalWorkspace) -> Finding:
     if not home.local.ledger_path.exists():
         return Finding("deployed", True, "nothing is deployed")
     try:
-        found = mend(home, may_write=False)
+        report = mend(home, may_write=False)
     except (OSError, FlowValidationError) as error:
         return Finding("deployed", None, f"it cannot be read: {error}")
-    if found.lost:
-        return Finding("deployed", False, lost_words(found.lost), cli_line("deploy"))
-    if found.mended:
-        names = first_few(list(found.mended), 3)
+    if report.lost:
+        return Finding("deployed", False, lost_words(report.lost), cli_line("deploy"))
+    if report.mended:
+        names = first_few(list(report.mended), 3)
         measured = (
             f"files of the deployed version of {names} are missing or damaged in .workspace_state or on this machine"
         )
@@ -169,7 +169,7 @@ def check_sync_client(root: Path) -> Finding:
 
 
 def check_drive(root: Path, lease: LeaseSettings) -> Iterator[Finding]:
-    """What the workspace's drive keeps of what the lease and the scans rely on."""
+    """Whether the workspace's drive does what the lease and the scans rely on."""
     kind = network_drive(root)
     try:
         with probe_folder(root) as folder:
@@ -203,7 +203,7 @@ def judge_stamps(step_s: float | None) -> Finding:
     """Whether modification times are fine enough to tell one writing of a file from the next."""
     if step_s is not None and step_s <= _COARSEST_STAMP_S:
         return Finding("time stamps", True, f"a new time within {duration_words(step_s)}")
-    seen = (
+    text = (
         "no new time while a file was written for 2 s"
         if step_s is None
         else f"a new time only after {duration_words(step_s)}"
@@ -211,7 +211,7 @@ def judge_stamps(step_s: float | None) -> Finding:
     return Finding(
         "time stamps",
         False,
-        seen,
+        text,
         "a file that is written again within this time, with the same size, counts as unchanged: "
         "write sources under new names, or keep them on a drive with finer times",
     )
@@ -291,16 +291,16 @@ def check_private(places: Sequence[Path] = ()) -> Finding:
         return _of_error("other users", error)
     except OSError as error:
         return Finding("other users", None, f"{error.filename} cannot be checked: {error.strerror}")
-    found = [one for place in dict.fromkeys([root, *places]) for one in private.exposures(place)]
-    if not found:
+    exposures = [exposure for place in dict.fromkeys([root, *places]) for exposure in private.exposures(place)]
+    if not exposures:
         return Finding("other users", True, f"none of them can open what is kept in {root}")
-    listed = first_few(list(map(str, found)), _SHOWN, "; ")
-    is_open = [one for one in found if one.why != nofollow.FOREIGN]
+    listed = first_few(list(map(str, exposures)), _SHOWN, "; ")
+    is_open = [exposure for exposure in exposures if exposure.why != nofollow.FOREIGN]
     repairs = []
     if is_open:
         where = [str(place) for place in dict.fromkeys([root, *places]) if private.exposures(place)]
         repairs.append(f"close it: {closing_line(where)}; a start of the daemon does so too")
-    if len(is_open) < len(found):
+    if len(is_open) < len(exposures):
         repairs.append("remove what is not Data Engine's own folder or file; Data Engine never follows or removes it")
     return Finding("other users", False, f"open to other users: {listed}", "; ".join(repairs))
 
@@ -323,15 +323,15 @@ def check_ledger(path: Path | None, *, limit_s: float = 2.0) -> Finding:
     if path is None or not path.exists():
         return Finding("run history", True, "none on this machine yet")
     try:
-        said, version = _quick_check(path, limit_s)
+        verdict, version = _quick_check(path, limit_s)
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
             size = size_words(path.stat().st_size)
             return Finding("run history", None, f"{path} opens; its {size} were not fully checked within {limit_s:g} s")
         return _of_error("run history", as_ledger_error(error, path))
-    if said != "ok":
+    if verdict != "ok":
         fix = "move the file away; a new history begins without it"
-        return Finding("run history", False, f"{path} is damaged: {said.splitlines()[-1]}", fix)
+        return Finding("run history", False, f"{path} is damaged: {verdict.splitlines()[-1]}", fix)
     if version > newest_version():
         return Finding("run history", False, f"{path} was written by a newer Data Engine", "update data-engine")
     return Finding("run history", True, f"{path} is whole")
@@ -387,12 +387,12 @@ def check_modules(folder: Path, *, limit_s: float = 20.0) -> Generator[Finding, 
     if "entries" not in answer:
         yield Finding("flow modules", False, f"{begun or 'the process that imports them'} {end}", _SLOW_FIX)
         return []
-    broken = {one["name"]: one["error"] for one in answer["entries"] if one["error"] is not None}
+    broken = {entry["name"]: entry["error"] for entry in answer["entries"] if entry["error"] is not None}
     count, took = len(answer["entries"]), duration_words(time.monotonic() - began_s)
     yield Finding("flow modules", not broken, f"{count - len(broken)} of {count} import, in {took}")
     for name, error in broken.items():
         yield _of_error(f"flow module {name}", error_of(error))
-    return [name for one in answer["entries"] for name in one["alerts_to"]]
+    return [name for entry in answer["entries"] for name in entry["alerts_to"]]
 
 
 def _imported(folder: Path, limit_s: float) -> tuple[str, dict[str, Any], str]:
@@ -447,11 +447,11 @@ def _one_owner(folder: Path) -> Finding:
 def _events(folder: Path, kind: str | None) -> Finding:
     if kind is not None:
         return Finding("file-system events", True, f"not expected on a network drive ({kind}); scans find what changed")
-    told, path, events = threading.Event(), folder / "told", FileEvents()
+    signal, path, events = threading.Event(), folder / "told", FileEvents()
     try:
-        if events.watch(folder, lambda changed: told.set() if changed == str(path) else None, recursive=False):
+        if events.watch(folder, lambda changed: signal.set() if changed == str(path) else None, recursive=False):
             path.write_bytes(b"x")
-            if told.wait(_EVENT_WITHIN_S):
+            if signal.wait(_EVENT_WITHIN_S):
                 return Finding("file-system events", True, "the drive tells of a new file")
     finally:
         events.close()
@@ -477,13 +477,13 @@ def _quick_check(path: Path, limit_s: float) -> tuple[str, int]:
     try:
         until_s = time.monotonic() + limit_s
         connection.set_progress_handler(lambda: time.monotonic() > until_s, 10_000)
-        said = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        verdict = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     finally:
         connection.close()
-    if said != "ok" and not is_in_use and Path(f"{path}-wal").exists():
+    if verdict != "ok" and not is_in_use and Path(f"{path}-wal").exists():
         return _quick_check(path, limit_s)  # somebody opened it meanwhile, and it was no longer immutable
-    return said, version
+    return verdict, version
 
 
 def _tail(path: Path) -> str:
@@ -516,8 +516,8 @@ _LOOKED_INTO = 50
 def check_shared_history(layout: WorkspaceLayout, local: LocalLayout) -> Iterator[Finding]:
     """The list of generations against what this machine has seen, each segment it lists, the heartbeat, and links."""
     folder = OsFolder(layout.workspace_state_dir)
-    known, nonce, repairs = _known_list(local.ledger_path)
-    generations = GenerationList(folder, max(0, known), nonce=nonce, repairs=repairs)
+    number, nonce, repairs = _known_list(local.ledger_path)
+    generations = GenerationList(folder, max(0, number), nonce=nonce, repairs=repairs)
     try:
         top = generations.top()
         yield _list(generations, top)
@@ -529,9 +529,9 @@ def check_shared_history(layout: WorkspaceLayout, local: LocalLayout) -> Iterato
         yield Finding("shared history", False, damage.what, fix.get(damage.kind, _REPAIR))
     except OSError as error:
         if not layout.workspace_state_dir.exists():
-            if known > 0:
+            if number > 0:
                 yield Finding(
-                    "shared history", False, f".workspace_state is gone, generation {known} was seen before", _REPAIR
+                    "shared history", False, f".workspace_state is gone, generation {number} was seen before", _REPAIR
                 )
                 return
             yield _list(generations, None)
@@ -573,7 +573,7 @@ def _heartbeat(folder: OsFolder, workspace: str, top: Generation) -> Finding:
 
 def _foreign(state_dir: Path) -> Finding:
     """Links and mount points among the shared files, which nothing follows, and what was found there before."""
-    found: list[str] = []
+    paths: list[str] = []
     places = [*_PLACES, NOT_OURS]
     for place in places:
         try:
@@ -583,17 +583,17 @@ def _foreign(state_dir: Path) -> Finding:
             continue
         inside = [f"{place}/{entry.name}".lstrip("/") for entry in entries if entry.kind == "folder"]
         places += inside[:_LOOKED_INTO] if place == GENERATIONS else []
-        found += [
+        paths += [
             f"{place}/{entry.name}".lstrip("/") for entry in entries if entry.kind == "foreign" or place == NOT_OURS
         ]
-    if not found:
+    if not paths:
         return Finding("links", True, "none among the shared files")
-    named = first_few(list(dict.fromkeys(found)), _NAMED)
+    named = first_few(list(dict.fromkeys(paths)), _NAMED)
     return Finding("links", False, f"in {state_dir}, not Data Engine's and left alone: {named}", "take them away")
 
 
 def _known_list(ledger: Path) -> tuple[int, str, frozenset[str]]:
-    """What this machine's ledger knows of the list; nothing where there is no ledger that says so."""
+    """The list of generations as this machine's ledger knows it; nothing without such a ledger."""
     nothing: tuple[int, str, frozenset[str]] = (-1, "", frozenset())
     if not ledger.exists():
         return nothing

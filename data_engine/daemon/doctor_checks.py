@@ -1,4 +1,4 @@
-"""What `data-engine doctor` looks at of this machine, a workspace's code and its cluster, each check a finding; nothing is changed."""
+"""The checks of `data-engine doctor` of this machine, a workspace's code and its cluster; nothing is changed."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ from data_engine.workspace.two_packages import OLDER, ORDER
 _NEVER = 0
 _CLOCKS_AGREE_S = 5.0
 _SLOW_S = 0.25
-_ASKED = 5
+_TRIPS = 5
 
 
 def check_system(takes_long_paths: bool | None, sleeps_after_s: int | None) -> Iterator[Finding]:
-    """What of this system concerns flows; nothing of what is no question on it, or not known. Sleep is told and no fault.
+    """Findings about long paths and sleep, where they are known; that a machine sleeps is no fault.
 
     Example:
         >>> next(check_system(None, 1800)).measured
@@ -91,18 +91,18 @@ def check_config(layout: WorkspaceLayout) -> Finding:
 def check_secrets(local: LocalLayout) -> Finding:
     """Whether each secret that a deployed flow asks for is on this machine; the history is only looked at."""
     try:
-        asked = _asked_by_deployed(local)
-        missing = {name: flows for name, flows in asked.items() if not has_secret(name)}
+        uses = _secrets_of_deployed(local)
+        missing = {name: flows for name, flows in uses.items() if not has_secret(name)}
     except (FlowValidationError, OSError, sqlite3.Error) as error:
         return Finding("secrets", None, f"they cannot be checked: {error}")
     trouble = keyring_trouble()
     place = "in this system's keyring" if trouble is None else f"in a private file, as {trouble}"
     if missing:
-        told = "; ".join(f"{name} ({', '.join(sorted(flows))})" for name, flows in sorted(missing.items()))
+        text = "; ".join(f"{name} ({', '.join(sorted(flows))})" for name, flows in sorted(missing.items()))
         return Finding(
-            "secrets", False, f"missing on this machine: {told}", f"data-engine secret set {min(missing)}, and so on"
+            "secrets", False, f"missing on this machine: {text}", f"data-engine secret set {min(missing)}, and so on"
         )
-    return Finding("secrets", True, f"{len(asked)} used by deployed flows, all on this machine; they are kept {place}")
+    return Finding("secrets", True, f"{len(uses)} used by deployed flows, all on this machine; they are kept {place}")
 
 
 def secrets_in(name: str, data: bytes) -> set[str]:
@@ -112,7 +112,7 @@ def secrets_in(name: str, data: bytes) -> set[str]:
         >>> sorted(secrets_in("a.py", b"class S:\\n  dwh: Secret\\ndef f(c):\\n  c.secret('mail')"))
         ['dwh', 'mail']
     """
-    found: set[str] = set()
+    names: set[str] = set()
     for text in _texts(name, data):
         try:
             tree = ast.parse(text)
@@ -120,12 +120,12 @@ def secrets_in(name: str, data: bytes) -> set[str]:
             continue
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "secret":
-                found |= {
-                    one.value for one in node.args[:1] if isinstance(one, ast.Constant) and isinstance(one.value, str)
+                names |= {
+                    arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
                 }
             elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and _is_secret(node.annotation):
-                found.add(node.target.id)
-    return found
+                names.add(node.target.id)
+    return names
 
 
 def _is_secret(annotation: ast.expr) -> bool:
@@ -144,20 +144,20 @@ def _texts(name: str, data: bytes) -> Iterator[str]:
         return
 
 
-def _asked_by_deployed(local: LocalLayout) -> dict[str, set[str]]:
+def _secrets_of_deployed(local: LocalLayout) -> dict[str, set[str]]:
     if not local.ledger_path.exists():
         return {}
     with closing(connect_to_look(local.ledger_path)) as connection:
         deployed = live_deployments(published_in(connection))
-    asked: dict[str, set[str]] = {}
+    secrets: dict[str, set[str]] = {}
     for flow, deployment in deployed.items():
         folder = local.runtime_dir / "deployments" / deployment.set_id
         contents = read_contents(folder)[0] if folder.is_dir() else {}
         for name, data in contents.items():
             if Path(name).stem == flow or "/" in name:
                 for secret in secrets_in(name, data):
-                    asked.setdefault(secret, set()).add(flow)
-    return asked
+                    secrets.setdefault(secret, set()).add(flow)
+    return secrets
 
 
 _RECIPIENTS_AT_ONCE = 4
@@ -180,18 +180,18 @@ def _check_recipient(name: str) -> Finding:
     return Finding(f"alerts to {name}", True, f"its secret is here and leads to: {service}")
 
 
-def check_service(found: ServiceFacts) -> Finding:
+def check_service(facts: ServiceFacts) -> Finding:
     """Whether the service, where one is installed, can do what it is for. None installed is no fault.
 
     Example:
         >>> check_service(ServiceFacts()).measured
         'not installed: after a reboot nothing starts by itself'
     """
-    if found.trouble is not None:
-        return Finding("service", False, found.trouble, found.fix)
-    if not found.installed:
-        return Finding("service", True, found.text)
-    return Finding("service", True, f"{found.kind}, {'with the machine' if found.boot else 'at logon'}: {found.place}")
+    if facts.trouble is not None:
+        return Finding("service", False, facts.trouble, facts.fix)
+    if not facts.installed:
+        return Finding("service", True, facts.text)
+    return Finding("service", True, f"{facts.kind}, {'with the machine' if facts.boot else 'at logon'}: {facts.place}")
 
 
 _NEWEST = """
@@ -202,16 +202,16 @@ _NEWEST = """
 
 def check_duckdb(local: LocalLayout, storage_version: str) -> Finding:
     """Whether each workstation that ran flows has a DuckDB that opens what the others make."""
-    found: dict[str, str] = {"here": version("duckdb")}
+    versions: dict[str, str] = {"here": version("duckdb")}
     with suppress(sqlite3.Error, ValueError), closing(connect_to_look(local.ledger_path)) as connection:
         for run_by, distributions, _ in connection.execute(_NEWEST):
-            for name, _, number in (str(one).partition(" ") for one in json.loads(distributions)):
+            for name, _, number in (str(text).partition(" ") for text in json.loads(distributions)):
                 if name.lower() == "duckdb":
-                    found[run_by] = number
-    return judge_duckdb(found, storage_version)
+                    versions[run_by] = number
+    return judge_duckdb(versions, storage_version)
 
 
-def judge_duckdb(found: dict[str, str], storage_version: str) -> Finding:
+def judge_duckdb(versions: dict[str, str], storage_version: str) -> Finding:
     """The finding about the versions of DuckDB, by who ran with them.
 
     Example:
@@ -221,15 +221,15 @@ def judge_duckdb(found: dict[str, str], storage_version: str) -> Finding:
         '[databases] storage_version = "v1.5.0" in config/data_engine.toml, or install a newer DuckDB for ann@ws2'
     """
     by_version: dict[str, list[str]] = {}
-    for who, number in found.items():
+    for who, number in versions.items():
         by_version.setdefault(number, []).append(who)
-    told = "; ".join(f"{number} ({', '.join(who)})" for number, who in sorted(by_version.items()))
-    measured = f"{told}; databases that runs make have the format of {storage_version}"
+    text = "; ".join(f"{number} ({', '.join(who)})" for number, who in sorted(by_version.items()))
+    measured = f"{text}; databases that runs make have the format of {storage_version}"
     old = [number for number in by_version if _release(number) < _release(storage_version)]
     if not old:
         return Finding("duckdb versions", True, measured)
     oldest = ".".join(map(str, min(map(_release, old))))
-    who = ", ".join(one for number in old for one in by_version[number])
+    who = ", ".join(name for number in old for name in by_version[number])
     fix = f'[databases] storage_version = "v{oldest}.0" in config/data_engine.toml, or install a newer DuckDB for {who}'
     return Finding("duckdb versions", False, measured, fix)
 
@@ -239,7 +239,7 @@ def _release(number: str) -> tuple[int, ...]:
 
 
 def check_packages(version: str | None) -> Finding:
-    """Whether the older system's distribution is in this environment; `version` is what was found of it.
+    """Whether the older system's distribution is in this environment; `version` is its version there.
 
     Example:
         >>> check_packages(None).ok, check_packages("0.3.9").measured
@@ -265,7 +265,7 @@ class Finding:
 
 
 def check_cluster(layout: WorkspaceLayout, local: LocalLayout | None, settings: ExecutorSettings) -> Iterator[Finding]:
-    """What is measured of the Dask cluster that `[executor]` names: reached, versions, what its workers see and may write, clocks."""
+    """Findings about the Dask cluster that `[executor]` names: reached, versions, what its workers see and may write, clocks."""
     if "dask" not in (settings.kind, settings.runs):
         return
     scheduler: Scheduler | None = named_scheduler(settings, layout.root)
@@ -287,14 +287,14 @@ def check_cluster(layout: WorkspaceLayout, local: LocalLayout | None, settings: 
         fix = f"start one: dask worker {scheduler.address or '...'}"
         yield Finding("cluster", False, f"{scheduler.name} has no worker", fix)
         return
-    threads = sum(one["nthreads"] for one in workers.values())
+    threads = sum(worker["nthreads"] for worker in workers.values())
     reached = f"{scheduler.name}: {len(workers)} workers with {threads} threads, and matching versions"
     yield Finding("cluster", True, reached)
-    yield judge_round_trip([_round_trip_s(connection.client) for _ in range(_ASKED)])
+    yield judge_round_trip([_round_trip_s(connection.client) for _ in range(_TRIPS)])
     asked_s = time.time()
-    told = connection.client.run(_look_by_value(), str(layout.root), on_error="ignore")
-    yield judge_sight(told, layout.root)
-    yield judge_clocks(told, asked_s, time.time())
+    replies = connection.client.run(_look_by_value(), str(layout.root), on_error="ignore")
+    yield judge_sight(replies, layout.root)
+    yield judge_clocks(replies, asked_s, time.time())
     if scheduler.address is not None and not scheduler.address.startswith("tls"):
         yield Finding(
             "cluster security",
@@ -320,36 +320,36 @@ def judge_round_trip(times_s: list[float]) -> Finding:
     )
 
 
-def judge_sight(told: Mapping[str, Mapping[str, Any]], root: Path) -> Finding:
+def judge_sight(replies: Mapping[str, Mapping[str, Any]], root: Path) -> Finding:
     """Whether all workers see the workspace and may write where it is."""
-    blind = sorted(address for address, one in told.items() if not one["sees"])
+    blind = sorted(address for address, reply in replies.items() if not reply["sees"])
     if blind:
         return Finding(
             "cluster workspace",
             False,
-            f"{', '.join(blind[:5])} do not see the workspace at {told[blind[0]]['root']}",
+            f"{', '.join(blind[:5])} do not see the workspace at {replies[blind[0]]['root']}",
             "mount it there under the same path, or set DATA_ENGINE_WORKSPACE_ROOT in the workers' environment",
         )
-    kept = sorted(address for address, one in told.items() if not one["writes"])
-    if kept:
+    readers = sorted(address for address, reply in replies.items() if not reply["writes"])
+    if readers:
         return Finding(
             "cluster workspace",
             False,
-            f"{', '.join(kept[:5])} may not write to {root}",
+            f"{', '.join(readers[:5])} may not write to {root}",
             "let the workers run as a user who may write there",
         )
-    return Finding("cluster workspace", True, f"all {len(told)} workers see it and may write there")
+    return Finding("cluster workspace", True, f"all {len(replies)} workers see it and may write there")
 
 
-def judge_clocks(told: Mapping[str, Mapping[str, Any]], before_s: float, after_s: float) -> Finding:
+def judge_clocks(replies: Mapping[str, Mapping[str, Any]], before_s: float, after_s: float) -> Finding:
     """Whether the clocks of all workers agree with this machine's; each was read between these two times.
 
     Example:
         >>> judge_clocks({"tcp://a:1": {"now_s": 100.2}}, 100.0, 100.5).ok
         True
     """
-    off = {address: max(before_s - one["now_s"], one["now_s"] - after_s, 0.0) for address, one in told.items()}
-    address = max(off, key=lambda one: off[one], default="")
+    off = {address: max(before_s - reply["now_s"], reply["now_s"] - after_s, 0.0) for address, reply in replies.items()}
+    address = max(off, key=lambda worker: off[worker], default="")
     if not off or off[address] <= _CLOCKS_AGREE_S:
         return Finding("cluster clocks", True, "all agree with this machine's clock")
     return Finding(
@@ -367,26 +367,26 @@ def _round_trip_s(client: Any) -> float:
 
 
 def _look_by_value() -> Callable[[str], dict[str, Any]]:
-    """A function that names nothing of ours: what a worker sees of the workspace, and its clock."""
+    """A function that imports nothing of ours, for a worker: what it sees of the workspace, and its clock."""
 
     def look(root: str) -> dict[str, Any]:
         import os
         import tempfile
         import time
 
-        found: dict[str, Any] = {
+        facts: dict[str, Any] = {
             "now_s": time.time(),
             "root": os.environ.get("DATA_ENGINE_WORKSPACE_ROOT", "").strip() or root,
         }
-        sees = os.path.isdir(os.path.join(found["root"], "flow_modules"))
+        sees = os.path.isdir(os.path.join(facts["root"], "flow_modules"))
         writes = False
         if sees:
             try:
-                with tempfile.TemporaryFile(dir=found["root"], prefix=".data-engine-probe-"):
+                with tempfile.TemporaryFile(dir=facts["root"], prefix=".data-engine-probe-"):
                     writes = True
             except OSError:
                 pass
-        return {**found, "sees": sees, "writes": writes}
+        return {**facts, "sees": sees, "writes": writes}
 
     return look
 
@@ -444,10 +444,10 @@ def visibility_delay_s(folder: Path, *, limit_s: float = 5.0) -> float | None:
                 raise OSError("another process cannot list the folder")
             (folder / name).write_bytes(b"x")
             written_s = time.monotonic()  # one clock for all processes of a machine, on every platform we know
-            seen = looker.stdout.readline().strip()
+            line = looker.stdout.readline().strip()
         finally:
             looker.kill()
-    return max(0.0, float(seen) - written_s) if seen else None
+    return max(0.0, float(line) - written_s) if line else None
 
 
 def ends_with_its_parent(*, watch_s: float = 0.1) -> str | None:

@@ -57,7 +57,7 @@ def without_kernel(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def environment_of_workers(environment: Mapping[str, str]) -> dict[str, str]:
-    """What workers get of the daemon's environment: all but what a kernel has put there.
+    """The environment of workers: the daemon's without what a kernel has put there.
 
     Example:
         >>> sorted(environment_of_workers({"PATH": "/bin", "JPY_SESSION_NAME": "a.ipynb", "MPLBACKEND": "agg"}))
@@ -72,16 +72,16 @@ def import_path(environment: Mapping[str, str]) -> dict[str, str]:
     An installed package is found by its own interpreter; its folder would give another one libraries that are not its own.
     """
     folder = import_folder()
-    known = environment.get("PYTHONPATH", "")
+    before = environment.get("PYTHONPATH", "")
     if os.path.basename(folder) in ("site-packages", "dist-packages"):
         return {}
-    return {"PYTHONPATH": os.pathsep.join(filter(None, [folder, known]))}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [folder, before]))}
 
 
 _TRY_S = 60.0
 
 
-def tried(python: str, code: str, environment: Mapping[str, str]) -> tuple[str, str | None]:
+def try_python(python: str, code: str, environment: Mapping[str, str]) -> tuple[str, str | None]:
     """The last line that `code` prints in a fresh process of that Python, in an empty folder; and why it failed, None where it
     did not."""
     program, started_in = program_of(python, environment)
@@ -163,9 +163,9 @@ def checked_interpreter(path: str | os.PathLike[str]) -> str:
         raise unusable(full, "it does not exist")
     if os.path.isdir(full) or not os.access(full, os.X_OK):
         raise unusable(full, "it is not a program")
-    found, why = tried(full, _TRY, environment_of_workers(os.environ) | import_path(os.environ))
-    if why is None and found != __version__:
-        why = f"it has version {found or '?'}, and this is {__version__}"
+    version, why = try_python(full, _TRY, environment_of_workers(os.environ) | import_path(os.environ))
+    if why is None and version != __version__:
+        why = f"it has version {version or '?'}, and this is {__version__}"
     if why is not None:
         raise unusable(full, why)
     return full

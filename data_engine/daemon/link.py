@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 @frozen
-class Left:
+class LeftRequest:
     """A request that was left with the `owner` of the workspace, which is another workstation."""
 
     owner: str
@@ -55,7 +55,7 @@ class DaemonLink:
 
     def find(self, *, tells: bool = True) -> DaemonClient | None:
         """A client of the daemon that runs; None without one, or where it does not answer, which it `tells` who waits."""
-        return self._kept() or self._keep(DaemonClient.connect(self.home.local, tells=tells))
+        return self._client() or self._keep(DaemonClient.connect(self.home.local, tells=tells))
 
     def find_heard(self) -> DaemonClient | None:
         """A client of the daemon that runs; None without one.
@@ -69,7 +69,7 @@ class DaemonLink:
         return daemon
 
     def refuse_silent(self) -> None:
-        """Refuse what cannot be asked of the daemon, of one that was asked and did not answer, and does not end either.
+        """Refuse to go on where the daemon did not answer, and does not end either.
 
         Raises:
             DaemonGoneError: it is there; says how to end it.
@@ -91,9 +91,9 @@ class DaemonLink:
         from data_engine.daemon.start import fits, start_daemon
 
         refuse_in_trial("the daemon")
-        known = self._kept()
-        if known is not None and known.answers() and fits(known, self.home):
-            return known
+        client = self._client()
+        if client is not None and client.answers() and fits(client, self.home):
+            return client
         self._forget()
         client = start_daemon(self.home, interpreter=sys.executable)
         self._keep(client)
@@ -113,21 +113,21 @@ class DaemonLink:
         return daemon
 
     def carry_out(self, command: Command[T], *, waits: bool = True) -> T | None:
-        """What came of the command, done here or by the owner that was asked, whose answer is waited for; None where it is not.
+        """The command's answer, from here or from the owner that was asked; None where nobody `waits` for the owner's.
 
         Raises:
             FlowValidationError: it is refused.
             RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
             DaemonGoneError: this machine's daemon does not answer.
         """
-        told = self.send(command, waits=waits)
-        if not isinstance(told, Left):
-            return told
-        return self._answer(command, told) if waits else None
+        answer = self.send(command, waits=waits)
+        if not isinstance(answer, LeftRequest):
+            return answer
+        return self._answer(command, answer) if waits else None
 
-    def send(self, command: Command[T], *, waits: bool) -> T | Left:
-        """What came of the command: of this machine's daemon, which is started where it needs one, or of this process; or the request
-        that was left with another owner, who carries it out while somebody `waits` for it.
+    def send(self, command: Command[T], *, waits: bool) -> T | LeftRequest:
+        """The command's answer, from this machine's daemon (started where it needs one) or this process; or the request that was
+        left with another owner, who carries it out while somebody `waits` for it.
 
         A daemon that is coming or going is waited for, and one is started to ask another owner.
 
@@ -148,7 +148,7 @@ class DaemonLink:
                 if daemon is None:
                     return self._here(command)
                 route, marks = ways[0]
-                told = daemon.post(f"/{route}", {**body, **marks}, timeout_s=command.timeout_s)
+                answer = daemon.post(f"/{route}", {**body, **marks}, timeout_s=command.timeout_s)
             except KeyboardInterrupt:  # it was asked, and nobody has heard the answer
                 raise ShortInterrupt(
                     f"interrupted here only: the daemon was asked to {command.phrase}, and does it; `data-engine status` shows what runs"
@@ -168,9 +168,9 @@ class DaemonLink:
                     raise
                 is_to_start = True
             else:
-                if "request_id" in told:
-                    return Left(told["owner"], told["request_id"])
-                return command.read(told)
+                if "request_id" in answer:
+                    return LeftRequest(answer["owner"], answer["request_id"])
+                return command.read(answer)
 
     def _here(self, command: Command[T]) -> T:
         from data_engine.daemon.one_commit import ProcessOwner, run_now
@@ -178,27 +178,27 @@ class DaemonLink:
         self.refuse_silent()
         return run_now(command.carry_out(ProcessOwner(self.home)))
 
-    def _answer(self, command: Command[T], left: Left) -> T:
-        """What the owner made of a request that was left with it."""
+    def _answer(self, command: Command[T], left: LeftRequest) -> T:
+        """The owner's answer to a request that was left with it."""
         owner = left.owner
         print(f"{owner} owns the workspace: it was asked, waiting for its answer", file=sys.stderr)
         while True:
             body = {"request_id": left.request_id, "timeout_s": min(_ANSWER_S, LONGEST_CALL_S)}
-            told = self.require().post("/answer", body)
-            if told["state"] == "answered":
+            reply = self.require().post("/answer", body)
+            if reply["state"] == "answered":
                 break
-        answer = told["answer"]
+        answer = reply["answer"]
         what = str(answer.get("what", "it failed there"))
-        if told["outcome"] == "expired" or answer.get("is_off"):
+        if reply["outcome"] == "expired" or answer.get("is_off"):
             fix = "ask again, or ask for the workspace: `data-engine lease request`"
             raise RequestExpiredError(f"{owner} did not do it: {what}", where=owner, fix=fix)
-        if told["outcome"] == "done" or "run_ids" in answer:
+        if reply["outcome"] == "done" or "run_ids" in answer:
             return command.read(answer)
         fix = answer.get("fix") or "`data-engine status` shows what was done"
         raise RequestFailedError(f"{owner} did not do it: {what}", where=answer.get("where") or owner, fix=fix)
 
     def ask(self, question: Callable[[DaemonClient], T], *, otherwise: Callable[[], T]) -> T:
-        """What the daemon answers; without one, or where it is just leaving, what is done here instead."""
+        """The daemon's answer; without one, or where it is just leaving, that of `otherwise`."""
         daemon = self.find()
         if daemon is not None:
             with suppress(DaemonGoneError):
@@ -207,7 +207,7 @@ class DaemonLink:
         return otherwise()
 
     def offline(self) -> OfflineFacts:
-        """What is known of the workspace without asking its daemon."""
+        """The facts of the workspace without asking its daemon."""
         from data_engine.daemon.control import was_engine_on
         from data_engine.daemon.environment import recorded_interpreter
         from data_engine.status.offline import OfflineFacts
@@ -226,7 +226,7 @@ class DaemonLink:
         return OfflineFacts(self.home, daemon, was_engine_on(ledger), service)
 
     def behind_words(self) -> str:
-        """That more was published than this machine has, and what fetches it; "" where a daemon follows the workspace, or nothing is known of it."""
+        """The words for what was published and is not here yet; "" where a daemon follows the workspace, or nothing is known."""
         from data_engine.lease.status import behind_words
 
         with suppress(FlowValidationError):
@@ -234,12 +234,12 @@ class DaemonLink:
         return ""
 
     def wait_for_runs(self, run_ids: Sequence[str], say: Callable[[str], None]) -> None:
-        """Return when all these runs have ended; `say` is told, once each, why none of them runs.
+        """Return when all these runs have ended; `say` gets, once each, why none of them runs.
 
         Raises:
             WorkspaceError: the daemon ended before one of them began, or it is there and does not answer.
         """
-        said: set[str] = set()
+        texts: set[str] = set()
         pending, timeout_s = list(run_ids), _QUIET_S
         silent_since_s = None
         while pending:
@@ -258,8 +258,8 @@ class DaemonLink:
                 continue
             silent_since_s = None
             pending, why = answer["pending"], answer["why"]
-            if why is not None and why["text"] not in said:
-                said.add(why["text"])
+            if why is not None and why["text"] not in texts:
+                texts.add(why["text"])
                 say(why["text"])
             timeout_s = min(_WAIT_S, LONGEST_CALL_S)
 
@@ -279,11 +279,11 @@ class DaemonLink:
                 fix="ask for it again; `data-engine runs` shows what did run",
             )
 
-    def _kept(self) -> DaemonClient | None:
-        """The client that is kept, where its daemon is the one that runs and lives."""
-        known = _clients.get(self.home.layout.root)
-        if known is None or (read_endpoint(self.home.local) == known.endpoint and known.endpoint.is_alive()):
-            return known
+    def _client(self) -> DaemonClient | None:
+        """The open client, where its daemon is the one that runs."""
+        client = _clients.get(self.home.layout.root)
+        if client is None or (read_endpoint(self.home.local) == client.endpoint and client.endpoint.is_alive()):
+            return client
         self._forget()
         return None
 
@@ -293,6 +293,6 @@ class DaemonLink:
         return client
 
     def _forget(self) -> None:
-        known = _clients.pop(self.home.layout.root, None)
-        if known is not None:
-            known.close()
+        client = _clients.pop(self.home.layout.root, None)
+        if client is not None:
+            client.close()

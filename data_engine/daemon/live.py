@@ -35,7 +35,7 @@ from data_engine.workspace.machine import machine_id
 
 @frozen
 class HistoryFacts:
-    """What a status takes from the ledger: of each flow its last run, switch, warnings and rejected rows; what others run and ask for."""
+    """A status's facts from the ledger: each flow's last run, switch, warnings and rejected rows; what others run and ask for."""
 
     last: Mapping[str, Run] = field(default_factory=dict)
     switches: Mapping[str, Switch] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class HistoryFacts:
 
 
 class LiveFacts:
-    """The facts of one daemon; `about` tells of the daemon itself."""
+    """The facts of one daemon; `about` gives those of the daemon itself."""
 
     def __init__(self, daemon: Daemon, about: Callable[[], DaemonFacts]) -> None:
         self.home = daemon.home
@@ -65,24 +65,24 @@ class LiveFacts:
             LedgerError: the history cannot be read.
         """
         daemon, layout = self._daemon, self._daemon.home.layout
-        found = self._history_now()
+        history = self._history_now()
         timezone = daemon.home.settings().timezone
-        running = {one.id: one for one in daemon.backfiller.under_way()}
-        retries, rejected = daemon.triggers.retries_to_come(), rejected_by_flow(found.rejected, daemon.gone)
+        running = {backfill.id: backfill for backfill in daemon.backfiller.under_way()}
+        retries, rejected = daemon.triggers.retries_to_come(), rejected_by_flow(history.rejected, daemon.gone)
         flows = [
             FlowFacts(
                 entry=deployed.entry,
                 deployment_status=deployed.edit or (NOT_DEPLOYED if deployed.content is None else AS_DEPLOYED),
-                switch=found.switches.get(name),
-                last_run=(run := found.last.get(name)),
-                warnings=0 if run is None else found.warned.get(run.run_id, 0),
+                switch=history.switches.get(name),
+                last_run=(run := history.last.get(name)),
+                warnings=0 if run is None else history.warned.get(run.run_id, 0),
                 next_run_utc=daemon.triggers.next_utc(name),
                 held=daemon.held(name),
                 retried=len(retries.get(name, ())),
                 rejected=rejected[name],
                 why=daemon.triggers.why(name),
                 cadence=daemon.triggers.slow_looks(name),
-                waiting=daemon.dispatcher.why_waiting(name, found.others),
+                waiting=daemon.dispatcher.why_waiting(name, history.others),
                 timezone=timezone,
                 expected=daemon.alerter.expecting.of(deployed.entry.flow if deployed.is_live else None).fact,
             )
@@ -92,19 +92,19 @@ class LiveFacts:
             workspace_id=layout.workspace_id,
             workspace_root=str(layout.root),
             flows=flows,
-            active=[*own_runs(daemon), *found.others],
-            waiting=waiting_runs(daemon, found.others),
+            active=[*own_runs(daemon), *history.others],
+            waiting=waiting_runs(daemon, history.others),
             daemon=self._about(),
             engine=EngineFacts(on=daemon.is_engine_on, stopping=daemon.is_stopping, starting=not daemon.ready.is_set()),
             lease=self._others.complete(daemon.ownership.lease()),
             elsewhere=daemon.ownership.elsewhere,
             trouble=daemon.trouble,
             service=daemon.service,
-            requests=[*(_waiting(one) for one in daemon.sender.sent.values()), *found.requests],
-            backfills=[running.get(one.id, one) for one in found.backfills],
-            undelivered=found.undelivered,
+            requests=[*(_waiting(sent) for sent in daemon.sender.sent.values()), *history.requests],
+            backfills=[running.get(backfill.id, backfill) for backfill in history.backfills],
+            undelivered=history.undelivered,
             not_flows=daemon.deployer.not_flows,
-            are_deployments_read=daemon.deployer.shown_mark == found.published,
+            are_deployments_read=daemon.deployer.shown_mark == history.published,
             warnings=(
                 *daemon.home.settings().warnings,
                 *clock_warnings(daemon.ownership.keeper.state.clock),
@@ -113,7 +113,7 @@ class LiveFacts:
         )
 
     def _history_now(self) -> HistoryFacts:
-        """What the ledger says, read again only when somebody has written there."""
+        """The facts from the ledger, read again only when somebody has written there."""
         ledger = self._daemon.ledger
         version = ledger.version()
         if version != self._version:
@@ -182,11 +182,11 @@ def own_runs(daemon: Daemon) -> list[ActiveRun]:
 
 
 def waiting_runs(daemon: Daemon, others: Sequence[ActiveRun]) -> list[WaitingRuns]:
-    """What waits for its turn, and the failed files of polled flows that wait for their next try; `others` are runs of
+    """The runs that wait for their turn, and the failed files of polled flows that wait for their next try; `others` are runs of
     other processes."""
-    found = daemon.dispatcher.waiting(others)
+    waiting = daemon.dispatcher.waiting(others)
     for name, retries in sorted(daemon.triggers.retries_to_come().items()):
         deployed = daemon.deployer.flows.get(name)
         path, why = retries[0]
-        found.append(WaitingRuns(name, (deployed and deployed.entry.group) or "", len(retries), path, why))
-    return found
+        waiting.append(WaitingRuns(name, (deployed and deployed.entry.group) or "", len(retries), path, why))
+    return waiting

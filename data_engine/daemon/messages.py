@@ -1,4 +1,4 @@
-"""What the daemon and its workers say to each other over a private socket: JSON, never pickles.
+"""The messages between the daemon and its workers over a private socket: JSON, never pickles.
 
     frame   = size content            size: 4 bytes, big-endian; content: that many bytes of JSON, an object
     daemon  = hello | job | stop | leave | end_pass | work_until | bye
@@ -6,8 +6,8 @@
 
 Each object has its kind under "kind". What happens in runs is not sent: the worker keeps it in its journal
 (`ledger.journal`), where the daemon looks before it takes a frame or a written text, and now and then. So a fast run wakes
-nobody, and what a worker that dies has told is there all the same. After `texts` the worker waits for a byte on a socket of
-its own: what it has written so far was taken, and it may tell of its step's end. Likewise after `secret`, the value of one
+nobody, and what a worker that dies has reported is there all the same. After `texts` the worker waits for a byte on a socket of
+its own: what it has written so far was taken, and it may report its step's end. Likewise after `secret`, the value of one
 that a step asked for: from then on the daemon hides it in what the worker, and what it started, write to their streams.
 """
 
@@ -23,9 +23,9 @@ from data_engine.model import RunAbout, SourceKey
 from data_engine.scheduler.executor import Job, JobSource
 
 LOAD_TIMEOUT_S = 120.0
-"""How long a module may take to be imported, unless a pool is told another limit."""
+"""How long a module may take to be imported, unless a pool has another limit."""
 DESCRIBE_TIMEOUT_S = 30.0
-"""The same of each module when all are described: all others wait for it when the daemon starts."""
+"""The same for each module when all are described: the others wait for it when the daemon starts."""
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 IMPORT_FIX = "move what takes long or ends the process out of the module's top level, into a step"
 _SIZE_BYTES = 4
@@ -92,7 +92,7 @@ class Frames:
 
 def pack_job(job: Job) -> Message:
     """A job as JSON can hold it."""
-    sources = [[one.root, one.path, one.key, one.run_id, one.seen] for one in job.sources]
+    sources = [[source.root, source.path, source.key, source.run_id, source.seen] for source in job.sources]
     return {"kind": "job", "job": vars(job) | {"sources": sources}}
 
 
@@ -108,7 +108,7 @@ def unpack_job(message: Message) -> Job:
             JobSource(root, path, key and SourceKey(*key), run_id, None if seen is None else seen_of(seen))
             for root, path, key, run_id, seen in fields.pop("sources")
         ]
-        abouts = tuple(RunAbout(*one) for one in fields.pop("abouts", ()))
+        abouts = tuple(RunAbout(*values) for values in fields.pop("abouts", ()))
         return Job(**fields, sources=tuple(sources), abouts=abouts)
     except (TypeError, ValueError, KeyError) as error:
         raise _refused(f"{str(message)[:200]} is not a job") from error

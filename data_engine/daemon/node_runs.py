@@ -1,8 +1,8 @@
 """The node's side of whole runs on a Dask cluster: a job drives a pool of workers, as the daemon's own.
 
-All that is told of a job goes home at once, numbered; its result holds it once more, so that nothing depends on it. What the
-owner says (stop, kill) comes under the workspace's identity. Whether steps may go on is asked of the owner again and again: who
-hears nothing waits at its next step or item.
+A job's events go home at once, numbered; its result holds them once more, so that none is lost. The owner's messages (stop,
+kill) come under the workspace's identity. The owner is asked again and again whether steps may go on: without an answer they
+wait.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RunJob(NamedTuple):
     frame: bytes
 
     def carry_out(self, attempt: NodeAttempt) -> tuple[list[bytes], JobEnd]:
-        """What happened in the job, in numbered parts, and its end."""
+        """Run the job; its events in numbered parts, and its end."""
         pool = _pool_of(attempt)
         (message,) = Frames().feed(self.frame)
         there = unpack_job(message)
@@ -54,7 +54,7 @@ class RunJob(NamedTuple):
         def here(path: str | None) -> str | None:
             return None if path is None else attempt.node_path(path)
 
-        sources = tuple(replace(one, root=here(one.root), path=here(one.path)) for one in there.sources)
+        sources = tuple(replace(source, root=here(source.root), path=here(source.path)) for source in there.sources)
         content = None if there.content is None else str(pool.set_of(Path(there.content).name))
         return pool.run(attempt, replace(there, sources=sources, content=content))
 
@@ -69,13 +69,13 @@ class _JobEvents:
 
     def add(self, events: list[Event]) -> None:
         """Send a part home, with paths as the owner has them."""
-        told: list[Event] = []
+        copies: list[Event] = []
         for event in events:
-            told.append(as_owner_has_it(event, self.attempt))
+            copies.append(as_owner_has_it(event, self.attempt))
             if isinstance(event, RunStarted):
                 text = f"runs on {self.attempt.address}; Polars, OpenMP and DuckDB use {self.share.threads} threads"
-                told.append(LogLine(event.run_id, event.flow, None, "INFO", text, event.at_s))
-        part = pickle.dumps(told)
+                copies.append(LogLine(event.run_id, event.flow, None, "INFO", text, event.at_s))
+        part = pickle.dumps(copies)
         self.parts.append(part)
         self.attempt.tell((len(self.parts) - 1, part))
 
@@ -89,7 +89,7 @@ def as_owner_has_it(event: Event, attempt: NodeAttempt) -> Event:
         return event._replace(outputs=tuple(map(there, event.outputs)))
     if isinstance(event, RunFinished) and event.spent is not None:
         inputs, outputs = (
-            tuple(one._replace(path=there(one.path)) for one in files)
+            tuple(file._replace(path=there(file.path)) for file in files)
             for files in (event.spent.inputs, event.spent.outputs)
         )
         return event._replace(spent=event.spent._replace(inputs=inputs, outputs=outputs))
@@ -104,9 +104,9 @@ class _Pool:
         self.home = LocalWorkspace(layout, local_layout(layout), keeps_settings=True)
         self._share = Share.of(attempt.threads_at_host)
         self._identity = attempt.identity
-        self._told: dict[str, _JobEvents] = {}
+        self._jobs: dict[str, _JobEvents] = {}
         self._sets: dict[str, Path] = {}
-        self._asked: dict[str, float] = {}
+        self._times: dict[str, float] = {}
         self._journals = Path(tempfile.mkdtemp(prefix="data-engine-node-"))
         self._until = 0.0
         self._loop = new_event_loop()
@@ -123,23 +123,23 @@ class _Pool:
         """The deployed set on this node; fetched and verified the first time it is asked for.
 
         Raises:
-            WorkspaceError: it cannot be had.
+            WorkspaceError: it cannot be fetched.
         """
-        known = self._sets.get(set_id)
-        if known is None or not known.is_dir():
-            known = self._sets[set_id] = self.home.deployments().copy_of(set_id).folder
-        return known
+        folder = self._sets.get(set_id)
+        if folder is None or not folder.is_dir():
+            folder = self._sets[set_id] = self.home.deployments().copy_of(set_id).folder
+        return folder
 
     def run(self, attempt: NodeAttempt, job: Job) -> tuple[list[bytes], JobEnd]:
         """Run the job; on the thread of its task."""
-        told = _JobEvents(attempt, self._share)
-        self._loop.call_soon_threadsafe(self._submit, told, job)
+        job_events = _JobEvents(attempt, self._share)
+        self._loop.call_soon_threadsafe(self._submit, job_events, job)
 
         def end() -> None:
             self._loop.call_soon_threadsafe(self._end_job, job.job_id, Cause("daemon_killed"))
 
         attempt.on_cancelled = end
-        return told.parts, replace(told.end.result(), not_begun=())
+        return job_events.parts, replace(job_events.end.result(), not_begun=())
 
     # -- on the loop's thread --------------------------------------------------------------------------------------
 
@@ -156,7 +156,7 @@ class _Pool:
                 interpreter=sys.executable,
                 workspace_root=self.home.layout.root,
                 local=self.home.local,
-                new_journal=self._new_journal,
+                new_journal=lambda: JournalReader(journal_path(self._journals, "node", uuid.uuid4().hex)),
                 remember=lambda pid, created: None,
                 work_until=0.0,
                 environment=environment,
@@ -177,14 +177,11 @@ class _Pool:
         self._ready.set_result(None)
         while True:
             await asyncio.sleep(_ASK_EVERY_S)
-            if self._told:
+            if self._jobs:
                 self._ask()
 
-    def _new_journal(self) -> JournalReader:
-        return JournalReader(journal_path(self._journals, "node", uuid.uuid4().hex))
-
-    def _submit(self, told: _JobEvents, job: Job) -> None:
-        self._told[job.job_id] = told
+    def _submit(self, job_events: _JobEvents, job: Job) -> None:
+        self._jobs[job.job_id] = job_events
         if boot_clock() + _ASK_EVERY_S > self._until:
             self._ask()
         try:
@@ -193,33 +190,33 @@ class _Pool:
             self._done(job, JobEnd("refused", error=error.as_dict()))
 
     def _store(self, job: Job, events: list[Event]) -> None:
-        told = self._told.get(job.job_id)
-        if told is not None:
-            told.add(events)
+        job_events = self._jobs.get(job.job_id)
+        if job_events is not None:
+            job_events.add(events)
 
     def _done(self, job: Job, end: JobEnd) -> None:
-        told = self._told.pop(job.job_id, None)
-        if told is not None:
-            told.end.set_result(end)
+        job_events = self._jobs.pop(job.job_id, None)
+        if job_events is not None:
+            job_events.end.set_result(end)
 
     def _ask(self) -> None:
         """Ask the owner how long steps may go on; it counts from now."""
         number = uuid.uuid4().hex
         now_s = boot_clock()
-        self._asked = {one: at_s for one, at_s in self._asked.items() if now_s - at_s < 60.0} | {number: now_s}
-        told = list(self._told.values())
-        attempt = told[-1].attempt
-        attempt.tell((number, attempt.address, [one.attempt.key for one in told]), key=self._identity)
+        self._times = {key: at_s for key, at_s in self._times.items() if now_s - at_s < 60.0} | {number: now_s}
+        jobs = list(self._jobs.values())
+        attempt = jobs[-1].attempt
+        attempt.tell((number, attempt.address, [job.attempt.key for job in jobs]), key=self._identity)
 
     def _take(self, message: tuple[Any, ...]) -> None:
         match message:
             case ("permission", number, remaining_s, unknown):
-                if number not in self._asked:
+                if number not in self._times:
                     return
-                self._until = float("inf") if remaining_s is None else self._asked.pop(number) + remaining_s
+                self._until = float("inf") if remaining_s is None else self._times.pop(number) + remaining_s
                 self._pool.set_work_until(None if remaining_s is None else self._until)
-                for job_id, told in self._told.items():
-                    if told.attempt.key in unknown:  # it was given to another node meanwhile
+                for job_id, job_events in self._jobs.items():
+                    if job_events.attempt.key in unknown:  # it was given to another node meanwhile
                         self._end_job(job_id, Cause("ended_with_another"))
             case ("stop", run_id, cause):
                 self._pool.stop(run_id, cause)

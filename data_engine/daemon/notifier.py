@@ -70,13 +70,15 @@ class Channel:
                 f"no process that sends could be started: {error.strerror}", where=self._where
             ) from error
         try:
-            told = self._ask({"to": to}, start_limit_s)
-            if "service" not in told:
-                raise NotSentError(str(told.get("what")), where=told.get("where") or self._where, fix=told.get("fix"))
+            reply = self._ask({"to": to}, start_limit_s)
+            if "service" not in reply:
+                raise NotSentError(
+                    str(reply.get("what")), where=reply.get("where") or self._where, fix=reply.get("fix")
+                )
         except BaseException:
             self.close()
             raise
-        self.service = str(told["service"])
+        self.service = str(reply["service"])
 
     def send(self, message_id: str, body: Body) -> None:
         """Send one message; returns when the other side has taken it.
@@ -94,13 +96,13 @@ class Channel:
         }
         has_it: list[str] = []
         try:
-            told = self._ask(message, self._send_limit_s)
-            while "has_it" in told:  # one after the other, each within the limit
-                has_it.append(str(told["has_it"]))
+            reply = self._ask(message, self._send_limit_s)
+            while "has_it" in reply:  # one after the other, each within the limit
+                has_it.append(str(reply["has_it"]))
                 with self._within(self._send_limit_s):
-                    told = self._answer(self._send_limit_s)
-            if told.get("error") is not None:
-                raise NotSentError(str(told["error"]), where=self._where, fix=try_it(self.to))
+                    reply = self._answer(self._send_limit_s)
+            if reply.get("error") is not None:
+                raise NotSentError(str(reply["error"]), where=self._where, fix=try_it(self.to))
         except NotSentError as error:
             error.has_it = tuple(has_it)
             raise
@@ -126,17 +128,17 @@ class Channel:
     ) -> None:
         self.close()
 
-    def _ask(self, told: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
+    def _ask(self, request: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
         with self._within(limit_s):
             assert self._child.stdin is not None
             with suppress(OSError):  # it has ended, which its answer tells
-                self._child.stdin.write(json.dumps(told).encode() + b"\n")
+                self._child.stdin.write(json.dumps(request).encode() + b"\n")
                 self._child.stdin.flush()
             return self._answer(limit_s)
 
     @contextmanager
     def _within(self, limit_s: float) -> Iterator[None]:
-        """Inside, the process is ended when it takes longer: also one that does not read what it is told."""
+        """End the process where the block takes longer, also because it does not read."""
         timer = threading.Timer(limit_s, self._give_up)
         timer.daemon = True
         timer.start()
@@ -162,18 +164,18 @@ class Channel:
 
 
 def try_it(to: str) -> str:
-    """What a person types to try a recipient."""
+    """The command that tries a recipient."""
     return cli_line("alert", "test", to)
 
 
 def _environment(to: str) -> dict[str, str]:
     """This process's environment without the secrets of others."""
-    kept = {
+    environment = {
         name: value
         for name, value in without_kernel(os.environ).items()
         if not name.startswith(PREFIX) or name == variable_of(to)
     }
-    return kept | import_path(kept)
+    return environment | import_path(environment)
 
 
 # -- a message to try whether people are reached ---------------------------------------------------------------------------
@@ -183,7 +185,7 @@ _AT_ONCE = 4
 
 @frozen
 class Tried(Record):
-    """What became of a message to one recipient; `what` and `fix` say why it was not sent. `service` is what its address leads to."""
+    """The outcome of a message to one recipient; `what` and `fix` say why it was not sent. `service` is what its address leads to."""
 
     to: str = ""
     sent: bool = False
@@ -194,7 +196,7 @@ class Tried(Record):
 
 
 def trial_message(sender: str, to: Sequence[str]) -> Message:
-    """What is sent; `sender` says where it is from."""
+    """The test message; `sender` says where it is from."""
     text = "This is a test: Data Engine can tell you when a flow of this workspace needs attention."
     return message(
         "test",
@@ -207,7 +209,7 @@ def trial_message(sender: str, to: Sequence[str]) -> Message:
     )
 
 
-def try_all(told: Message, open_channel: Callable[[str], Channel] = Channel) -> list[Tried]:
+def try_all(trial: Message, open_channel: Callable[[str], Channel] = Channel) -> list[Tried]:
     """Send the message to all its recipients, each by itself; in their order."""
 
     def send(to: str) -> Tried:
@@ -216,7 +218,7 @@ def try_all(told: Message, open_channel: Callable[[str], Channel] = Channel) -> 
         try:
             with open_channel(to) as channel:
                 service = channel.service
-                channel.send(told.id, Body(told.kind, told.subject, told.text, told.html))
+                channel.send(trial.id, Body(trial.kind, trial.subject, trial.text, trial.html))
         except FlowValidationError as error:
             another = f"check the server, and the address: `{cli_line('secret', 'set', to)}` sets another address"
             fix = another if error.fix == try_it(to) else error.fix  # which is what is done here
@@ -224,7 +226,7 @@ def try_all(told: Message, open_channel: Callable[[str], Channel] = Channel) -> 
         return Tried(to, True, service, took_s=time.monotonic() - began_s)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(send, told.to))
+        return list(pool.map(send, trial.to))
 
 
 def look_at(to: str, open_channel: Callable[[str], Channel] = Channel) -> str:
@@ -269,8 +271,8 @@ class Notifier:
         self._open_channel, self._now = open_channel, now
         self._gate = gate or NoWatch()
         self._gate.wake = self.wake
-        self.named: Callable[[], Collection[str] | None] = lambda: None
-        """Who is still told of anything; None where that is not known just now."""
+        self.recipients: Callable[[], Collection[str] | None] = lambda: None
+        """The recipients of today; None where they are not known just now."""
         self._awake = threading.Event()
         self._closing = threading.Event()
         self._lock = threading.Lock()
@@ -285,7 +287,7 @@ class Notifier:
         self._start(self._look_again_and_again, "notifier")
 
     def wake(self) -> None:
-        """Something was put into the outbox."""
+        """Look at the outbox now."""
         self._awake.set()
 
     def close(self) -> None:
@@ -336,13 +338,13 @@ class Notifier:
             self._awake.clear()
 
     def _look(self) -> float:
-        """Begin what is due; how long there is nothing more to do."""
+        """Begin what is due; the seconds until the next look."""
         now_s = self._now()
         self._give_up_whom_nobody_names(now_s)
         due: dict[str, list[Delivery]] = {}
-        for one in outbox.due(self._ledger, now_s):
-            if self._gate.may_send(one.message_id):
-                due.setdefault(one.to, []).append(one)
+        for delivery in outbox.due(self._ledger, now_s):
+            if self._gate.may_send(delivery.message_id):
+                due.setdefault(delivery.to, []).append(delivery)
         for to in due.keys() - self._in_use:
             self._begin(to, due[to])
         next_s = outbox.next_due_s(self._ledger, now_s)
@@ -352,12 +354,12 @@ class Notifier:
         return min(_LOOK_EVERY_S, max(0.01, next_s - now_s))
 
     def _give_up_whom_nobody_names(self, now_s: float) -> None:
-        """Try no more what did not reach a recipient whom people have taken out of the settings since."""
+        """Give up the messages to recipients whom people have taken out of the settings since."""
         waiting = outbox.tried(self._ledger)
-        named = self.named() if waiting else None
-        if named is None:
+        recipients = self.recipients() if waiting else None
+        if recipients is None:
             return
-        for to in sorted(waiting - set(named)):
+        for to in sorted(waiting - set(recipients)):
             count = outbox.give_up(
                 self._ledger, to, now_s, f"{NOT_NAMED}: neither by [alerts] to nor by a flow's .alert(to=...)"
             )
@@ -402,46 +404,46 @@ class Notifier:
             channel.close()
 
     def _send_all(self, channel: Channel, deliveries: Sequence[Delivery]) -> None:
-        """One after the other; where the first is not taken, the others would not be either."""
+        """Send one after the other; where the first is not taken, the others are not tried."""
         has_worked = False
-        for number, one in enumerate(deliveries):
+        for number, delivery in enumerate(deliveries):
             if self._closing.is_set():
                 return
-            if not self._gate.may_send(one.message_id):
+            if not self._gate.may_send(delivery.message_id):
                 continue
-            body = outbox.body(self._ledger, one.message_id, one.to)
+            body = outbox.body(self._ledger, delivery.message_id, delivery.to)
             try:
                 if body is None:
                     raise NotSentError("its text is gone")
-                channel.send(one.message_id, body)
+                channel.send(delivery.message_id, body)
             except NotSentError as error:
                 if self._closing.is_set() and not channel.is_open and not error.has_it:
                     return  # ended from here
                 if not has_worked:
                     self._record_failure(deliveries[number:], error)
                     return
-                self._record_failure([one], error)
+                self._record_failure([delivery], error)
                 if not channel.is_open:
                     return
             else:
                 has_worked = True
-                self._record_success(one)
+                self._record_success(delivery)
 
-    def _record_success(self, one: Delivery) -> None:
+    def _record_success(self, delivery: Delivery) -> None:
         at_s = self._now()
-        self._record(lambda: outbox.sent(self._ledger, one.message_id, one.to, at_s))
-        log.info("message %s was sent to %s", one.message_id, one.to)
+        self._record(lambda: outbox.sent(self._ledger, delivery.message_id, delivery.to, at_s))
+        log.info("message %s was sent to %s", delivery.message_id, delivery.to)
 
-    def _record_failure(self, tried: Sequence[Delivery], error: FlowValidationError) -> None:
-        """The first of `tried` did not arrive, so the others of the same recipient were not tried."""
+    def _record_failure(self, deliveries: Sequence[Delivery], error: FlowValidationError) -> None:
+        """Record that the first did not arrive, so that the others of the same recipient were not tried."""
         at_s, why = self._now(), "; ".join(filter(None, (error.what, error.fix)))
-        ids, to = [one.message_id for one in tried], tried[0].to
+        ids, to = [delivery.message_id for delivery in deliveries], deliveries[0].to
         has_it = error.has_it if isinstance(error, NotSentError) else ()
         self._record(lambda: outbox.failed(self._ledger, ids, to, at_s, why, has_it))
-        log.warning("message %s was not sent to %s: %s", tried[0].message_id, tried[0].to, why)
+        log.warning("message %s was not sent to %s: %s", deliveries[0].message_id, deliveries[0].to, why)
 
     def _record(self, write: Callable[[], None]) -> None:
-        """Try until it is written: what was sent must not be sent again."""
+        """Write, and try again until it succeeds: what was sent must not be sent again."""
         while True:
             try:
                 write()

@@ -37,11 +37,11 @@ _PLAIN_WORDS = frozenset(
     "insecure starttls ssl html text markdown yes no true false split upstream truncate get post put localhost".split()
 )
 _SERVERS = ("smtp",)
-"""Parameters that name a server, which may be told."""
+"""Parameters that name a server, which may be shown."""
 
 
 class _AppriseLog(logging.Handler):
-    """What Apprise says of the message that is being sent: its warnings, and the exceptions it hides among its details."""
+    """Apprise's log of the message that is being sent: its warnings, and the exceptions it hides among its details."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -76,34 +76,34 @@ class Address:
                 what, fix = f"{what}, and {no_address}", f"{INSTALL}; then {address_fix(to)}"
             raise FlowValidationError(what, where=where, fix=fix) from None
         self._apprise: Any = apprise
-        self._said = _listen()
+        self._log = _listen()
         values, words = private_parts(url)
         learn(*values)
         learn_words(*words)
         asset = apprise.AppriseAsset(app_id="Data Engine", app_desc="Data Engine", app_url="")
-        found = None
+        service = None
         if has_form(url):
-            found = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
-        if found is None:
+            service = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
+        if service is None:
             raise FlowValidationError(no_address, where=where, fix=address_fix(to))
         query = url.partition("?")[2]
         if "cto=" not in query:
-            found.socket_connect_timeout = SOCKET_LIMIT_S
+            service.socket_connect_timeout = SOCKET_LIMIT_S
         if "rto=" not in query:
-            found.socket_read_timeout = SOCKET_LIMIT_S
-        self._service: Any = found
-        targets = getattr(found, "targets", None)
+            service.socket_read_timeout = SOCKET_LIMIT_S
+        self._service: Any = service
+        targets = getattr(service, "targets", None)
         self._targets: list[Any] = list(targets) if isinstance(targets, list) and len(targets) > 1 else []
         self._sender = apprise.Apprise(asset=asset)
-        self._sender.add(found)
+        self._sender.add(service)
 
     @property
     def service(self) -> str:
-        """What it leads to, such as "E-Mail"."""
+        """The kind of service it leads to, such as "E-Mail"."""
         return clean(str(self._service.service_name or "unknown"), 60)
 
-    def send(self, message: Mapping[str, Any], told: Callable[[str], object]) -> str | None:
-        """Send it; None when the other side has taken it, else why not. `told` gets the mark of each of several who has it."""
+    def send(self, message: Mapping[str, Any], report: Callable[[str], object]) -> str | None:
+        """Send the message; None when it was taken, else why not. `report` gets the mark of each of several people who has it."""
         if not self._targets:
             return self._send(message)
         errors = []
@@ -114,13 +114,13 @@ class Address:
             self._service.targets = [target]
             error = self._send(message)
             if error is None:
-                told(mark)
+                report(mark)
             else:
                 errors.append(error)
         return None if not errors else _reason("; ".join(dict.fromkeys(errors)))
 
     def _send(self, message: Mapping[str, Any]) -> str | None:
-        self._said.lines = []
+        self._log.lines = []
         is_html = self._takes_html()
         headers = getattr(self._service, "headers", None)
         if isinstance(headers, dict):
@@ -138,7 +138,7 @@ class Address:
             return _reason(f"{type(error).__name__}: {error}")
         if is_sent:
             return None
-        reasons = list(dict.fromkeys(line.strip() for line in self._said.lines))[-_MOST_REASONS:]
+        reasons = list(dict.fromkeys(line.strip() for line in self._log.lines))[-_MOST_REASONS:]
         return _reason("; ".join(reasons) or "it was not taken, and Apprise does not say why")
 
     def _takes_html(self) -> bool:
@@ -153,7 +153,7 @@ def _reason(text: str) -> str:
 
 
 def private_parts(url: str) -> tuple[list[str], list[str]]:
-    """What is private in an address: values to hide everywhere, and words that are too short for that.
+    """The private parts of an address: values to hide everywhere, and words that are too short for that.
 
     Example:
         >>> private_parts("mailto://ann:pass1@example.org?smtp=mail.example.org&to=team-leads@example.org")
@@ -185,16 +185,16 @@ def _private_parts(url: str) -> Iterator[str]:
 
 
 def _listen() -> _AppriseLog:
-    """What Apprise logs goes to us, and nowhere else."""
-    said, logger = _AppriseLog(), logging.getLogger("apprise")
-    logger.handlers = [said]
+    """Send what Apprise logs to us, and nowhere else."""
+    handler, logger = _AppriseLog(), logging.getLogger("apprise")
+    logger.handlers = [handler]
     logger.propagate = False
     logger.setLevel(logging.DEBUG)
-    return said
+    return handler
 
 
 def _own_output() -> IO[str]:
-    """Where answers go; what a library prints goes nowhere."""
+    """The stream for answers; what a library prints goes nowhere."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
@@ -207,8 +207,8 @@ def main() -> None:
     end_with(int(sys.argv[1]))
     answers = _own_output()
 
-    def answer(**told: Any) -> None:
-        answers.write(json.dumps(told) + "\n")
+    def answer(**fields: Any) -> None:
+        answers.write(json.dumps(fields) + "\n")
         answers.flush()
 
     to = json.loads(sys.stdin.buffer.readline())["to"]

@@ -1,5 +1,5 @@
-"""A process as the owner of a workspace, without a daemon: for one commit, and for what is remembered for the next daemon; and why a
-retry or a stop cannot be done now, with a daemon and without one."""
+"""A process as the owner of a workspace, without a daemon: for one commit, and for settings of the next daemon; and the refusals of
+a retry or a stop that cannot be done now."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ class ProcessOwner:
 
     @property
     def work(self) -> Any:
-        """It has none."""
+        """Refuse: only a daemon has work."""
         raise no_daemon(self.home)
 
     @property
     def production(self) -> Production:
-        """What the workspace runs, changed by this process."""
+        """The deployed flows, changed by this process."""
         return ProcessProduction(self.home)
 
     async def switch(self, flow: str, switch: Switch) -> None:
@@ -74,18 +74,18 @@ class ProcessOwner:
             publish(keeper, lambda: home.ledger().set_switch(flow, switch))
 
     async def stop_flow(self, flow: str) -> tuple[list[str], bool]:
-        """No run is its own."""
+        """Refuse: this process has no run."""
         raise no_stop_here(self.home, flow)
 
     async def end_run(self, run_id: str, *, kill: bool) -> tuple[str, bool]:
-        """No run is its own: as far as it is known it has ended, or another process has it."""
+        """Refuse: the run has ended, or another process has it."""
         ledger = self.home.ledger()
         ledger.recover()
         run = ledger.run(run_id)
         raise no_daemon(self.home) if run is None else not_here(run)
 
     async def retry(self, flow: str | None, source: str | None) -> int:
-        """Nothing is tried again without a daemon."""
+        """Refuse: nothing is tried again without a daemon."""
         raise no_retry_here(self.home, flow, source)
 
     async def reset(self, flow: str | None) -> int:
@@ -101,10 +101,10 @@ class ProcessOwner:
         remember_stop(self.home.local)
 
     async def use_interpreter(self, path: str) -> None:
-        """The next daemon reads which was recorded."""
+        """Do nothing: the next daemon reads the recorded one."""
 
     async def look(self) -> None:
-        """The next daemon looks by itself."""
+        """Do nothing: the next daemon looks by itself."""
 
     async def lease(self, do: str, *, now: bool = False, client: str = "ui") -> tuple[LeaseStatus, str | None]:
         """The lease as one look shows it: there is nothing of this machine to withdraw or to give up."""
@@ -112,7 +112,7 @@ class ProcessOwner:
 
 
 class ProcessProduction(Production):
-    """What a workspace runs, as this process changes it while it owns the workspace. The share answers while modules are looked at."""
+    """The deployed flows, which this process changes while it owns the workspace. The share answers while modules are looked at."""
 
     def __init__(self, home: LocalWorkspace) -> None:
         self.home, self.gate = home, GoldenGate(home)
@@ -122,13 +122,13 @@ class ProcessProduction(Production):
     @asynccontextmanager
     async def owned(self, look: Callable[[], Coroutine[Any, Any, T]]) -> AsyncIterator[T]:
         """Own the workspace until the end of the block."""
-        found: list[T] = []
+        looks: list[T] = []
 
         def meanwhile() -> None:
-            found.append(run_now(look()))
+            looks.append(run_now(look()))
 
         with self.home.deployments().keeping_sets(), owning(self.home, meanwhile) as self._keeper:
-            yield found[0]
+            yield looks[0]
 
     async def look(self, asked: Deploy) -> Looked:
         """The modules as they are now; they are put on the share already."""
@@ -139,7 +139,7 @@ class ProcessProduction(Production):
         with suppress(OSError):  # told where it is needed
             self.home.deployment_files().put(deployments.contents_of(stored.id) or {})
             self._put.add(stored.id)
-        entries = {one.name: one for one in with_no_steps_refused(read) if asked.is_about(one.name)}
+        entries = {entry.name: entry for entry in with_no_steps_refused(read) if asked.is_about(entry.name)}
         moved = frozenset(Path(path).stem for path in notebooks_in_subfolders(modules.folder))
         return Looked(stored, entries, moved)
 
@@ -148,16 +148,16 @@ class ProcessProduction(Production):
         assert self._keeper is not None
         publish(self._keeper, lambda: write_deployments(self.home, rows, self._put))
 
-    async def call(self, work: Callable[..., T], *given: object) -> T:
-        """What `work` gives."""
-        return work(*given)
+    async def call(self, work: Callable[..., T], *arguments: object) -> T:
+        """Do `work`."""
+        return work(*arguments)
 
     async def follow(self) -> None:
-        """Nobody sees it here."""
+        """Do nothing: nobody sees it here."""
 
 
 def run_now(work: Coroutine[Any, Any, T]) -> T:
-    """What a coroutine gives that waits for nothing; the thread may have an event loop that runs.
+    """The result of a coroutine that waits for nothing; the thread may have an event loop that runs.
 
     Example:
         >>> async def three() -> int:
@@ -168,8 +168,8 @@ def run_now(work: Coroutine[Any, Any, T]) -> T:
     try:
         work.send(None)
     except StopIteration as end:
-        found: T = end.value
-        return found
+        value: T = end.value
+        return value
     work.close()
     raise RuntimeError("it waits for something")
 
@@ -234,28 +234,28 @@ def no_retry_here(home: LocalWorkspace, flow: str | None, source: str | None) ->
     Raises:
         FlowValidationError: there is no such flow.
     """
-    known = OfflineFacts(home).facts()
-    found = None if flow is None else _flow(home, known, flow)
-    if found is not None and known.elsewhere is None:
-        refusal = Retry(flow, source).refusal(Situation(lambda: build_status(known)))
+    workspace = OfflineFacts(home).facts()
+    facts = None if flow is None else _flow(home, workspace, flow)
+    if facts is not None and workspace.elsewhere is None:
+        refusal = Retry(flow, source).refusal(Situation(lambda: build_status(workspace)))
         refused = None if refusal is None else refusal.error("retry")
-        if (error := _of_draft(found) or refused) is not None:
+        if (error := _of_draft(facts) or refused) is not None:
             return error
     return no_daemon(home, f"start it with `{cli_line('start')}`, which tries whatever is held")
 
 
 def no_stop_here(home: LocalWorkspace, flow: str) -> FlowValidationError:
-    """That nothing of the flow runs in a daemon here, and what keeps it from running by itself.
+    """The error that nothing of the flow runs in a daemon here, with what keeps it from running by itself.
 
     Raises:
         FlowValidationError: there is no such flow.
     """
-    known = OfflineFacts(home).facts()
-    found = _flow(home, known, flow)
-    if there := [run for run in known.active if run.flow == flow]:
+    workspace = OfflineFacts(home).facts()
+    facts = _flow(home, workspace, flow)
+    if there := [run for run in workspace.active if run.flow == flow]:
         where = f"end its run where it runs, in process {there[0].pid}: with Ctrl-C, or by an interrupt of the kernel"
         return no_daemon(home, where)
-    if found.entry.mode == "manual" or found.deployment_status.kind == "not_deployed" or not found.is_enabled:
+    if facts.entry.mode == "manual" or facts.deployment_status.kind == "not_deployed" or not facts.is_enabled:
         return no_daemon(home, f"there is nothing to stop: nothing of {flow} runs, and it does not run by itself")
     later = f"to keep it from running by itself later: `{cli_line('disable', flow)}`"
     return no_daemon(home, f"nothing of {flow} runs; {later}")
@@ -284,26 +284,26 @@ def not_here(run: Run) -> FlowValidationError:
     )
 
 
-def _flow(home: LocalWorkspace, known: WorkspaceFacts, name: str) -> FlowFacts:
-    found = known.flow(name)
-    if found is None:
+def _flow(home: LocalWorkspace, workspace: WorkspaceFacts, name: str) -> FlowFacts:
+    flow = workspace.flow(name)
+    if flow is None:
         find_flow(home, name)
         raise FlowValidationError(f"there is no flow {name!r}", where="flow name", fix=cli_line("list"))
-    return found
+    return flow
 
 
-def _of_draft(found: FlowFacts) -> FlowValidationError | None:
+def _of_draft(flow: FlowFacts) -> FlowValidationError | None:
     """The error of a flow that production cannot run."""
-    entry = found.entry
+    entry = flow.entry
     if entry.flow is None:
         return entry.error
-    if found.deployment_status.kind != "not_deployed":
+    if flow.deployment_status.kind != "not_deployed":
         return None
-    return not_deployed(entry.name, str(entry.path), found.deployment_status.shares_with)
+    return not_deployed(entry.name, str(entry.path), flow.deployment_status.shares_with)
 
 
 def no_daemon(home: LocalWorkspace, fix: str | None = None) -> WorkspaceError:
-    """That no daemon runs here, and what starts it, or another `fix`."""
+    """The error that no daemon runs here, with what starts it, or another `fix`."""
     return WorkspaceError(
         f"no daemon of {home.layout.workspace_id} runs on this machine",
         where=str(home.layout.root),

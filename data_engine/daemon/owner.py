@@ -1,4 +1,4 @@
-"""A daemon as the owner of its workspace: what it does for the commands of people here and of other workstations."""
+"""A daemon as the owner of its workspace: carries out the commands of people here and of other workstations."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def known_run(ledger: Ledger, run_id: str) -> Run:
 
 
 class _Now(Situation):
-    """How things stand in a daemon, whose status is made only for a command that needs more than whether it leaves."""
+    """The situation of a daemon, whose status is made only for a command that needs more than whether it leaves."""
 
     def __init__(self, owner: DaemonOwner) -> None:
         super().__init__(owner.status)
@@ -95,16 +95,16 @@ class DaemonOwner:
 
     @property
     def asker(self) -> Asker:
-        """Who asks for what is carried out."""
+        """The person who asks."""
         return self.asks or Asker.here()
 
     @property
     def work(self) -> DaemonOwner:
-        """A daemon does all of it."""
+        """The daemon does the work itself."""
         return self
 
     def refuse(self, command: Command[Any]) -> None:
-        """Return when nothing that is known in memory speaks against the command."""
+        """Refuse a command that what is known in memory speaks against."""
         refusal = command.refusal(_Now(self))
         if refusal is not None:
             raise refusal.error(command.name)
@@ -126,7 +126,7 @@ class DaemonOwner:
         return self.daemon.deployer
 
     async def switch(self, name: str, switch: Switch) -> None:
-        """Let a flow run by itself, or not, and publish that and who said so."""
+        """Let a flow run by itself, or not, and publish that and who decided it."""
         await self.named(name)
         async with self.daemon.ownership.for_one_commit():
             await self.daemon.ownership.publish(lambda: self.daemon.ledger.set_switch(name, switch))
@@ -140,7 +140,7 @@ class DaemonOwner:
             self.daemon.flows_changed()
 
     async def put_set(self) -> str:
-        """The authored modules as they are now, put where the owner finds them; the id of their set."""
+        """Put the authored modules as they are now where the owner finds them; the id of their set."""
         return await asyncio.to_thread(self._put_set)
 
     def _put_set(self) -> str:
@@ -156,7 +156,7 @@ class DaemonOwner:
             ) from error
 
     async def compared(self, set_id: str, flow: str | None) -> dict[str, Any]:
-        """How the notebook of the flow, or each one, compared with its kernel on this machine, by its content in the set."""
+        """The verdict of the flow's notebook, or of each, on this machine, by its content in the set."""
         return await asyncio.to_thread(self._compared, set_id, flow)
 
     def _compared(self, set_id: str, flow: str | None) -> dict[str, Any]:
@@ -165,7 +165,8 @@ class DaemonOwner:
         home = self.daemon.home
         contents = home.deployments().contents_of(set_id) or {}
         names = [name.removesuffix(".ipynb") for name in contents] if flow is None else [flow]
-        return {name: one.as_dict() for name, one in compared_in(home, contents, names).items() if one.at_utc}
+        verdicts = compared_in(home, contents, names)
+        return {name: verdict.as_dict() for name, verdict in verdicts.items() if verdict.at_utc}
 
     # -- which flow ------------------------------------------------------------------------------------------------------
 
@@ -188,10 +189,10 @@ class DaemonOwner:
 
     def deployed(self, name: str) -> Deployed:
         """The deployed flow `name`."""
-        found = self.daemon.deployer.flows.get(name)
-        if found is None:
+        flow = self.daemon.deployer.flows.get(name)
+        if flow is None:
             raise unknown_flow(name, self.daemon.home.layout.flow_modules_dir, self.daemon.deployer.flows)
-        return found
+        return flow
 
     def good_flow(self, deployed: Deployed) -> Flow:
         """The flow of a deployed module."""
@@ -228,7 +229,7 @@ class DaemonOwner:
         """Let `name`, as it is deployed now, run once for each of its sources, or for one; the ids of the runs to come."""
         await self.daemon.deployer.settled()
         flow = self.good_flow(await self.named(name))
-        given = dict(params_for(flow, params))
+        params = dict(params_for(flow, params))
         async with self.daemon.ownership.in_use():
             await self.daemon.ownership.own()
             if source is None:
@@ -236,25 +237,25 @@ class DaemonOwner:
             else:
                 sources = (await asyncio.to_thread(pick_to_run, flow, source),)
             batch = uuid.uuid4().hex
-            about, asked = RunAbout("hand", None, self.asker.who), self.asker.request_id
-            run_ids = [uuid.uuid4().hex if asked is None else run_id_of(asked, n) for n, _ in enumerate(sources)]
-            items = [Item(one, run_id, given, about=about) for one, run_id in zip(sources, run_ids, strict=True)]
+            about, request = RunAbout("hand", None, self.asker.who), self.asker.request_id
+            run_ids = [uuid.uuid4().hex if request is None else run_id_of(request, n) for n, _ in enumerate(sources)]
+            items = [Item(entry, run_id, params, about=about) for entry, run_id in zip(sources, run_ids, strict=True)]
             self.daemon.dispatcher.add([Work(name, flow.group, item, batch, Turn.ASKED) for item in items])
         return run_ids
 
     async def ends_of(self, run_ids: list[str]) -> list[str | None]:
         """The status of each run, when all have ended."""
         dispatcher, ledger = self.daemon.dispatcher, self.daemon.ledger
-        while any(dispatcher.is_to_come(one) or one in dispatcher.active for one in run_ids):
+        while any(dispatcher.is_to_come(run_id) or run_id in dispatcher.active for run_id in run_ids):
             await self.daemon.wait_for_change(1.0)
         ledger.flush()
-        return [None if (run := ledger.run(one)) is None else run.status for one in run_ids]
+        return [None if (run := ledger.run(run_id)) is None else run.status for run_id in run_ids]
 
     async def end_run(self, run_id: str, *, kill: bool) -> tuple[str, bool]:
         """Ask a run to end at its next step or item, or end its process; its id, and whether it had not begun."""
         workers, dispatcher = self.daemon.workers, self.daemon.dispatcher
         end = workers.kill if kill else workers.stop
-        waiting = [one for one in dispatcher.ids_waiting() if one.startswith(run_id)] if run_id else []
+        waiting = [full_id for full_id in dispatcher.ids_waiting() if full_id.startswith(run_id)] if run_id else []
         if len(waiting) > 1 and run_id not in waiting:
             ids = ", ".join(waiting[:3]) + (", ..." if len(waiting) > 3 else "")
             what = f"several runs that wait begin with {run_id!r}: {ids}"
@@ -287,7 +288,7 @@ class DaemonOwner:
         return run_ids, runs_by_itself
 
     async def retry(self, flow: str | None, source: str | None) -> int:
-        """Hold the sources of `flow` (of all, or only `source`) no longer; how many were held."""
+        """Free the held sources of `flow` (of all, or only `source`); how many were held."""
         if flow is not None:
             await self.named(flow)
         self.daemon.ownership.require_not_elsewhere()
@@ -301,18 +302,18 @@ class DaemonOwner:
         flows = [planned for name in names if (planned := self.daemon.planned_flow(name))]
         held = await asyncio.to_thread(self.daemon.held_files.of, flows)
         slots = sum(self.daemon.triggers.free(name, keys) for name in names)
-        return slots + sum(len(found if keys is None else found & keys) for found in held.values())
+        return slots + sum(len(files if keys is None else files & keys) for files in held.values())
 
     async def reset(self, flow: str | None) -> int:
         """Forget the history and freshness of `flow`, or of every flow; how many runs went. Every source is due again."""
         if flow is not None and not self.daemon.ledger.runs(flow, 1):
             await self.named(flow)
         self.daemon.ownership.require_not_elsewhere()
-        for one in backfills.newest(self.daemon.ledger, flow, state="running"):
+        for row in backfills.newest(self.daemon.ledger, flow, state="running"):
             raise FlowValidationError(
-                f'a backfill of flow "{one.flow}" is running, so the flow cannot be reset',
-                where=f'flow "{one.flow}"',
-                fix=f"wait until it has ended, or stop it: data-engine backfill --stop {one.backfill_id[:8]}",
+                f'a backfill of flow "{row.flow}" is running, so the flow cannot be reset',
+                where=f'flow "{row.flow}"',
+                fix=f"wait until it has ended, or stop it: data-engine backfill --stop {row.backfill_id[:8]}",
             )
         busy = next((work for work in self.daemon.dispatcher.handed_out() if flow in (None, work.flow)), None)
         if busy is not None:
@@ -344,31 +345,31 @@ class DaemonOwner:
         is_dry: bool = False,
         digest: str | None = None,
     ) -> Backfill:
-        """Run `name` again for what is wanted, after all that is due; with `is_dry` only list it.
+        """Run `name` again for what is `wanted`, after all that is due; with `is_dry` only list it.
 
         With `digest` exactly the runs that it stands for, or none."""
         await self.daemon.deployer.settled()
         flow = self.good_flow(await self.named(name))
-        given = dict(params_for(flow, params))
+        params = dict(params_for(flow, params))
         chosen = await asyncio.to_thread(choose, self.daemon.home, flow, wanted)
-        row = new_row(flow, wanted, chosen, given, by=self.asker.who, backfill_id=self.asker.request_id)
-        found = replace(backfill_of(row), planned=chosen.planned, known=chosen.known, digest=chosen.digest)
+        row = new_row(flow, wanted, chosen, params, by=self.asker.who, backfill_id=self.asker.request_id)
+        backfill = replace(backfill_of(row), planned=chosen.planned, known=chosen.known, digest=chosen.digest)
         if is_dry:
-            return replace(found, id="", state="planned", nearest=chosen.nearest)
+            return replace(backfill, id="", state="planned", nearest=chosen.nearest)
         if digest is not None and digest != chosen.digest:
             raise FlowValidationError(
-                f"what would run has changed since it was shown: {found.total:,} runs now",
+                f"what would run has changed since it was shown: {backfill.total:,} runs now",
                 where=f"backfill {name}",
                 fix="look at it again, and ask once more",
             )
         if not chosen.planned:
-            return replace(found, id="", state="done", nearest=chosen.nearest)
+            return replace(backfill, id="", state="done", nearest=chosen.nearest)
         async with self.daemon.ownership.in_use():
             await self.daemon.ownership.own()
             await self.daemon.backfiller.begin(row, chosen.planned, self.daemon.ownership.publish)
             remember_backfill(self.daemon.ledger, is_on=True)
         self.daemon.tell()
-        return found
+        return backfill
 
     async def stop_backfill(self, backfill_id: str) -> Backfill:
         """Begin no more runs of a backfill."""
@@ -413,8 +414,8 @@ class DaemonOwner:
         self.daemon.tell()
 
     async def lease(self, do: str, *, now: bool = False, client: str = "ui") -> tuple[LeaseStatus, str | None]:
-        """Ask for the workspace, withdraw that, give it up, take it over, or repair its list; the lease as it is then, and what is said."""
-        ownership, said = self.daemon.ownership, None
+        """Ask for the workspace, withdraw that, give it up, take it over, or repair its list; the new lease, and the repair's report."""
+        ownership, text = self.daemon.ownership, None
         match do:
             case "request":
                 await ownership.done(ownership.keeper.request(client))
@@ -425,12 +426,12 @@ class DaemonOwner:
             case "take-over":
                 await ownership.take_over()
             case "repair":
-                said = await ownership.done(ownership.keeper.repair())
-        return ownership.lease(), said
+                text = await ownership.done(ownership.keeper.repair())
+        return ownership.lease(), text
 
 
 def choose(home: LocalWorkspace, flow: Flow, wanted: Wanted) -> Chosen:
-    """The runs that are wanted, exactly; looks at the folder, and at the history.
+    """The runs of a backfill, exactly, from the folder and the history.
 
     Raises:
         FlowValidationError: the flow has neither files nor slots, a text is no day, or the folder cannot be read.
@@ -438,7 +439,7 @@ def choose(home: LocalWorkspace, flow: Flow, wanted: Wanted) -> Chosen:
     trigger, ledger, name = flow.trigger, home.ledger(), flow.name or ""
     timezone = home.settings().timezone
     if isinstance(trigger, Schedule) and has_slots(trigger):
-        paths = [None if one.key is None else one.key.path for one in startup_sources(flow)]
+        paths = [None if source.key is None else source.key.path for source in startup_sources(flow)]
         if wanted.where is not None and trigger.source is None:
             raise _no_files(name, "where")
         return choose_slots(trigger, paths, ends_of_slots(ledger, name), wanted, timezone, now_s=time.time())
@@ -453,9 +454,9 @@ def choose(home: LocalWorkspace, flow: Flow, wanted: Wanted) -> Chosen:
         files = [SeenFile("", signature_of(trigger.source))]
         return choose_files(files, ends_of_sources(ledger, name), wanted, zone)
     if trigger.run_as == "batch":
-        for given in ("since", "until", "where"):
-            if getattr(wanted, given) is not None:
-                raise _no_files(name, given)
+        for field in ("since", "until", "where"):
+            if getattr(wanted, field) is not None:
+                raise _no_files(name, field)
         return choose_files([SeenFile("", None)], ends_of_sources(ledger, name), wanted, zone)
     files = [SeenFile(portable_text(path), _signature(entry)) for path, entry in candidates(flow)]
     if isinstance(trigger, Poll):
@@ -469,12 +470,12 @@ def new_row(
     flow: Flow, wanted: Wanted, chosen: Chosen, params: Mapping[str, Any], *, by: str, backfill_id: str | None
 ) -> BackfillRow:
     """A backfill of these runs, about to begin."""
-    asked = {"since": wanted.since, "until": wanted.until, "where": wanted.where, "reprocess": wanted.reprocess}
+    request = {"since": wanted.since, "until": wanted.until, "where": wanted.where, "reprocess": wanted.reprocess}
     return BackfillRow(
         backfill_id or uuid.uuid4().hex,
         flow.name or "",
         chosen.kind,
-        asked,
+        request,
         params,
         is_as_scheduled(flow, params),
         by,
@@ -491,9 +492,9 @@ def _signature(entry: Any) -> Signature | None:
     return Signature(facts.st_size, facts.st_mtime_ns)
 
 
-def _no_files(name: str, given: str) -> FlowValidationError:
+def _no_files(name: str, field: str) -> FlowValidationError:
     return FlowValidationError(
-        f"{name} does not run file by file, and {given} chooses files",
-        where=f"backfill({given}=...)",
-        fix=f"leave {given} out",
+        f"{name} does not run file by file, and {field} chooses files",
+        where=f"backfill({field}=...)",
+        fix=f"leave {field} out",
     )

@@ -1,5 +1,5 @@
-"""What owning the workspace means for one daemon: when it asks to own, what follows when it does, and when it does not; and how it tells
-people of a silent owner, and of a share that it cannot use itself, by messages in its own outbox.
+"""The ownership of one daemon: asking for the workspace, and what follows when it has it or loses it; and alerts about a silent owner
+and about a share that this machine cannot use, by messages in its own outbox.
 
 The keeper's thread talks to the share; everything here happens on the daemon's loop. A process that owns for one commit makes a
 keeper by `keeper_of` and has no loop: asyncio, which takes a tenth of its start, is imported where there is one.
@@ -57,7 +57,7 @@ PATIENCE_S = 20.0
 _T = TypeVar("_T")
 
 PREFIX = "silence."
-"""What the ids of these messages begin with: they may be sent only as long as this machine's claim lasts."""
+"""The beginning of the ids of these messages: they may be sent only as long as this machine's claim lasts."""
 
 _LOOK_S, _LOOK_AGAIN_S = 600.0, 60.0
 """How often secrets are looked for: where all were found, and where some were not."""
@@ -69,18 +69,18 @@ _MOST_NAMED = 5
 
 
 class Engine(Protocol):
-    """What the ownership lets go on, holds up or ends."""
+    """The work that the ownership lets go on, holds up or ends."""
 
     def owned(self, *, engine_on: bool, is_again: bool) -> None:
-        """The workspace is ours now, or is so again; `engine_on` travelled with it."""
+        """Take up the workspace, which is ours now, or again; `engine_on` travelled with it."""
         ...
 
     def lost(self, to: str) -> None:
-        """Somebody else owns it: end what runs at its next step, and start nothing."""
+        """End what runs at its next step, and start nothing: somebody else owns the workspace."""
         ...
 
     def may_work_until(self, boot_s: float) -> None:
-        """Steps and items may begin until then."""
+        """Let steps and items begin until then."""
         ...
 
     def give_up(self, *, now: bool, why: Cause | None = None) -> None:
@@ -88,7 +88,7 @@ class Engine(Protocol):
         ...
 
     def noticed(self) -> None:
-        """Something about the ownership changed."""
+        """Follow a change of the ownership."""
         ...
 
     @property
@@ -98,7 +98,7 @@ class Engine(Protocol):
 
 
 class Ownership:
-    """The ownership as one daemon has it, by its `keeper`, which is started by whoever made it; until then nothing can be owned."""
+    """One daemon's ownership, by its `keeper`, which is started by whoever made it; until then nothing can be owned."""
 
     def __init__(self, keeper: Keeper, engine: Engine) -> None:
         import asyncio
@@ -157,7 +157,7 @@ class Ownership:
         return self._is_brief
 
     def lease(self) -> LeaseStatus:
-        """The lease as a status tells of it."""
+        """The lease as a status shows it."""
         state = self.keeper.state
         return replace(
             aged(state.lease, self.keeper.age_s()),
@@ -290,8 +290,8 @@ class Ownership:
         self.keeper.on_change = lambda: None
         await asyncio.to_thread(self.keeper.close, release=release)
 
-    async def done(self, asked: Future[_T]) -> _T:
-        """What came of something that the keeper was asked for.
+    async def done(self, future: Future[_T]) -> _T:
+        """The keeper's answer to a request.
 
         Raises:
             OwnedElsewhereError: the share has not answered in time.
@@ -300,7 +300,7 @@ class Ownership:
         import asyncio
 
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(asked), PATIENCE_S)
+            return await asyncio.wait_for(asyncio.wrap_future(future), PATIENCE_S)
         except TimeoutError as silence:
             raise share_silent(PATIENCE_S) from silence
 
@@ -411,7 +411,7 @@ def why_unfit(layout: WorkspaceLayout) -> str | None:
     return None if not wrong else f"its drive cannot guarantee a single owner: {'; '.join(wrong)}"
 
 
-# -- what people are told ----------------------------------------------------------------------------------------------
+# -- alerts ------------------------------------------------------------------------------------------------------------
 
 
 class AlarmTeller:
@@ -430,7 +430,7 @@ class AlarmTeller:
     ) -> None:
         self._home, self._ledger = home, home.ledger()
         self._has, self._clock = has, clock
-        self._wanted: tuple[str, ...] = ()
+        self._recipients: tuple[str, ...] = ()
         self._to: tuple[str, ...] = ()
         self._look_s = float("-inf")
         self._looking: threading.Thread | None = None
@@ -442,13 +442,13 @@ class AlarmTeller:
 
     def look_for_secrets(self) -> None:
         """Look which of the recipients this machine can reach; it may take long."""
-        wanted = self._home.settings().alerts.to
-        found = tuple(name for name in wanted if self._has(name))
-        self._wanted, self._to = wanted, found
-        self._look_s = self._clock() + (_LOOK_S if found == wanted else _LOOK_AGAIN_S)
+        names = self._home.settings().alerts.to
+        available = tuple(name for name in names if self._has(name))
+        self._recipients, self._to = names, available
+        self._look_s = self._clock() + (_LOOK_S if available == names else _LOOK_AGAIN_S)
 
     def _look_when_due(self) -> None:
-        is_due = self._home.settings().alerts.to != self._wanted or self._clock() >= self._look_s
+        is_due = self._home.settings().alerts.to != self._recipients or self._clock() >= self._look_s
         if is_due and (self._looking is None or not self._looking.is_alive()):
             self._looking = threading.Thread(target=self.look_for_secrets, name="secrets of alerts", daemon=True)
             self._looking.start()
@@ -460,13 +460,13 @@ class AlarmTeller:
     # -- what the watch asks ------------------------------------------------------------------------------------------
 
     def kinds(self) -> Collection[str]:
-        """The kinds this machine can tell now, and people want to hear."""
+        """The kinds of alerts that this machine can send now, and people want."""
         self._look_when_due()
         return self._home.settings().alerts.on if self._to else ()
 
     def is_whole(self) -> bool:
-        """Whether it reaches all who are to be told."""
-        return self._to == self._wanted
+        """Whether this machine reaches all recipients."""
+        return self._to == self._recipients
 
     def id_of(self, alarm: Alarm) -> str:
         """The id of the message: the same on every machine."""
@@ -475,41 +475,41 @@ class AlarmTeller:
     def tell(self, alarm: Alarm) -> None:
         """Keep the message until it is sent, and the alarm until it has ended; the same once more changes nothing."""
         notice = silent_owner(alarm, self._home.layout.workspace_id, self._zone(), self._in_trouble())
-        told = self._message("silent_owner", self.id_of(alarm), notice)
-        self._keep(told, _TOLD, json.dumps([asdict(alarm)]))
+        alert = self._message("silent_owner", self.id_of(alarm), notice)
+        self._keep(alert, _TOLD, json.dumps([asdict(alarm)]))
 
     def kept(self) -> Alarm | None:
-        """What this machine has told last, or was about to, and has not ended."""
+        """The alarm that this machine told last, or was about to tell, and that has not ended."""
         try:
-            kept = json.loads(self._ledger.setting(_TOLD) or "null")
-            return None if kept is None else Alarm(**{name: value for part in kept for name, value in part.items()})
+            record = json.loads(self._ledger.setting(_TOLD) or "null")
+            return None if record is None else Alarm(**{name: value for part in record for name, value in part.items()})
         except (FlowValidationError, ValueError, TypeError, LookupError):
             return None
 
     def is_told(self, alarm: Alarm) -> bool:
         """Whether one recipient at least has it from this machine."""
         with self._ledger.reading() as connection:
-            found = outbox.is_sent(connection, self.id_of(alarm))
-        if found:
+            is_sent = outbox.is_sent(connection, self.id_of(alarm))
+        if is_sent:
             self._sent_ids = {*self._sent_ids, self.id_of(alarm)}
-        return found
+        return is_sent
 
     def end(self, alarm: Alarm, over: str = "") -> None:
-        """Forget it. Let nobody be told any more who has not been; whoever has been is told how it was `over`."""
-        own_id, told = self.id_of(alarm), None
+        """Forget the alarm: withdraw messages not sent yet, and tell those who have one how it was `over`."""
+        own_id, alert = self.id_of(alarm), None
         if over and "recovered" in self.kinds() and self.is_told(alarm):
             headline = f"the workspace {self._home.layout.workspace_id} has a working owner again: {over}"
             notice = Notice(headline, since=shown_time(alarm.since_utc, self._zone()) or None)
-            told = self._message("recovered", message_id(own_id, "recovered"), notice)
-        with self._ledger.writing(durable=told is not None) as (connection, _):
+            alert = self._message("recovered", message_id(own_id, "recovered"), notice)
+        with self._ledger.writing(durable=alert is not None) as (connection, _):
             if not outbox.is_sent(connection, own_id):
                 connection.execute("DELETE FROM deliveries WHERE message_id = ?", (own_id,))
                 connection.execute("DELETE FROM outbox WHERE message_id = ?", (own_id,))
-            outbox.put(connection, [] if told is None else [told])
+            outbox.put(connection, [] if alert is None else [alert])
             connection.execute("DELETE FROM settings WHERE key = ?", (_TOLD,))
 
     def tell_away(self, why: str) -> None:
-        """Tell that the share cannot be used, as a trouble of this machine."""
+        """Tell people that this machine cannot use the share."""
         at = datetime.now(UTC)
         own_id = message_id(self._home.local.identity, "unreachable", machine_id(self._home.local.state_root), at)
         notice = Notice(
@@ -517,21 +517,21 @@ class AlarmTeller:
             error=why,
             fix="check whether its drive is connected and has room; `data-engine doctor` there measures it",
         )
-        told = replace(self._message("unreachable", own_id, notice), at=at)
-        self._keep(told, _AWAY, json.dumps([own_id, at.isoformat()]))
+        alert = replace(self._message("unreachable", own_id, notice), at=at)
+        self._keep(alert, _AWAY, json.dumps([own_id, at.isoformat()]))
 
     def tell_back(self) -> None:
-        """Tell that it can be again, where people were told that it cannot."""
+        """Tell people that it can be used again, where they were told that it cannot."""
         before = self._ledger.setting(_AWAY)
         if not before:
             return
-        (own_id, at_utc), told = json.loads(before), None
+        (own_id, at_utc), alert = json.loads(before), None
         if "recovered" in self.kinds():
             headline = f"{_host()} can use the shared folder of the workspace {self._home.layout.workspace_id} again"
             notice = Notice(headline, since=shown_time(at_utc, self._zone()) or None)
-            told = self._message("recovered", message_id(own_id, "recovered"), notice)
+            alert = self._message("recovered", message_id(own_id, "recovered"), notice)
         with self._ledger.writing(durable=True) as (connection, _):
-            outbox.put(connection, [] if told is None else [told])
+            outbox.put(connection, [] if alert is None else [alert])
             connection.execute("DELETE FROM settings WHERE key = ?", (_AWAY,))
 
     def is_away_told(self) -> bool:
@@ -541,10 +541,10 @@ class AlarmTeller:
         except FlowValidationError:
             return False
 
-    def _keep(self, told: Message, key: str, value: str) -> None:
+    def _keep(self, alert: Message, key: str, value: str) -> None:
         """Put the message into the outbox, with what is remembered of it."""
         with self._ledger.writing(durable=True) as (connection, _):
-            outbox.put(connection, [told])
+            outbox.put(connection, [alert])
             connection.execute(
                 "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
                 (key, value),
@@ -556,8 +556,8 @@ class AlarmTeller:
 
     def _in_trouble(self) -> list[str]:
         """The flows that were in trouble, as far as their owner has published it."""
-        troubles = (one for one in all_troubles(self._ledger) if not one.is_closed and one.recovered_at_utc is None)
-        flows = sorted({one.key.flow for one in troubles})
+        troubles = (row for row in all_troubles(self._ledger) if not row.is_closed and row.recovered_at_utc is None)
+        flows = sorted({row.key.flow for row in troubles})
         return [flow for flow in flows if deployed_since(self._ledger, flow) is not None]
 
     def _message(self, kind: str, own_id: str, notice: Notice) -> Message:
@@ -566,15 +566,15 @@ class AlarmTeller:
 
 
 def silent_owner(alarm: Alarm, workspace: str, zone: tzinfo | None = None, in_trouble: Sequence[str] = ()) -> Notice:
-    """What is told of an owner that is not heard of; times are on the clock of `zone` (None: this machine's).
+    """The notice about an owner that is not heard of; times are on the clock of `zone` (None: this machine's).
 
     `in_trouble` are flows whose trouble it has told last: a message that still waited there is sent by nobody else.
 
     Example:
-        >>> told = silent_owner(Alarm(7, "9f3c", "EVE-PC", True, "2026-01-05T03:12:00+00:00"), "sales", UTC, ["claims"])
-        >>> told.headline, told.since
+        >>> notice = silent_owner(Alarm(7, "9f3c", "EVE-PC", True, "2026-01-05T03:12:00+00:00"), "sales", UTC, ["claims"])
+        >>> notice.headline, notice.since
         ('EVE-PC, which owns the workspace sales, has fallen silent', '2026-01-05 03:12:00 UTC (noticed)')
-        >>> told.reason
+        >>> notice.reason
         'its engine was on: no flow runs by itself until it is back or taken over; in trouble when it was last heard of: claims'
     """
     engine = "its engine was on: no flow runs by itself until it is back or taken over"

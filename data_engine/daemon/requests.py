@@ -1,5 +1,5 @@
-"""Requests between workstations: the owner's daemon carries each out at most once, with an answer; one that observes leaves them, renews
-them, and waits for what came of them."""
+"""Requests between workstations: the owner's daemon carries each out at most once, with an answer; an observer's daemon leaves them,
+renews them, and waits for the answers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from data_engine.workspace.machine import load_machine_settings, machine_id, per
 log = logging.getLogger(__name__)
 
 _LAPSED_S = 0.1
-_DEPLOYS = frozenset(one.asks[0] for one in deployments.COMMANDS)
+_DEPLOYS = frozenset(command.asks[0] for command in deployments.COMMANDS)
 
 
 Handle = Callable[[Request], Awaitable[tuple[str, dict[str, Any]]]]
@@ -87,7 +87,7 @@ class RequestInbox:
         self._in_thread, self._pause, self._clock = pace.in_thread, pace.pause, pace.clock
         self._setting = setting
         self._file_owner = file_owner
-        self._seen: dict[str, Seen] = {}
+        self._sightings: dict[str, Seen] = {}
         self._token: int | None = None
         self._looked_s = 0.0
         self._running: set[str] = set()
@@ -109,9 +109,9 @@ class RequestInbox:
             return
         listed = await self._in_thread(self._files.listed)
         is_first, now_s = token != self._token, self._clock()
-        before = {} if is_first else self._seen
+        before = {} if is_first else self._sightings
         has_paused = now_s - self._looked_s >= SILENT_S  # what is new after that may have been given up long ago
-        self._seen, self._looked_s = look_again(before, listed, now_s), now_s
+        self._sightings, self._looked_s = look_again(before, listed, now_s), now_s
         if is_first:
             await self._answer_interrupted()
         for request_id, request in listed.items():
@@ -119,7 +119,7 @@ class RequestInbox:
             row = self._rows.known([request_id]).get(request_id)  # now: others were waited for meanwhile
             state = None if row is None else row.state
             move = judge(
-                self._seen[request_id],
+                self._sightings[request_id],
                 state=state,
                 is_running=is_running,
                 lay_there=is_first or (has_paused and request_id not in before),
@@ -128,14 +128,14 @@ class RequestInbox:
             if move == "take":
                 await self._take(request)
             elif isinstance(move, Answer):
-                await self._publish(answered(request, move.outcome, {"what": move.why}))
+                await self._publish(answer_row(request, move.outcome, {"what": move.why}))
                 await self._in_thread(self._files.remove, request_id)
             elif move == "remove":
                 await self._in_thread(self._files.remove, request_id)
         self._token = token
 
     async def _answer_interrupted(self) -> None:
-        """What an earlier owner has taken and not answered is not begun, nor begun again."""
+        """Answer what an earlier owner has taken and not answered: it is not begun again."""
         for row in self._rows.unanswered():
             if row.request_id not in self._running:
                 answer = json.dumps({"what": INTERRUPTED})
@@ -144,11 +144,11 @@ class RequestInbox:
     async def _take(self, request: Request) -> None:
         setting = self._setting()
         if why := refusal(request, setting):
-            await self._publish(answered(request, "refused", {"what": why, "is_off": True}))
+            await self._publish(answer_row(request, "refused", {"what": why, "is_off": True}))
             await self._in_thread(self._files.remove, request.request_id)
             return
         request = replace(request, file_owner=await self._in_thread(self._file_owner, request.request_id))
-        await self._publish(taken(request))
+        await self._publish(taken_row(request))
         self._running.add(request.request_id)
         self._spawn(self._carry_out(request, self._owner.token))
 
@@ -167,7 +167,7 @@ class RequestInbox:
                 outcome, answer = "failed", {"what": f"{type(error).__name__}: {error}"}
             log.info("%s of %s, asked by %s@%s: %s", request.verb, request.flow, request.by, request.host_name, outcome)
             try:
-                await self._publish(answered(request, outcome, answer))
+                await self._publish(answer_row(request, outcome, answer))
                 await self._in_thread(self._files.remove, request.request_id)
             except (FlowValidationError, OSError) as error:  # whoever owns next says that it was interrupted
                 log.warning("the answer to a request was not published: %s", error)
@@ -179,7 +179,7 @@ class RequestInbox:
 
 
 def owner_of_file(folder: Path, request_id: str) -> str:
-    """Who owns a request's file, as far as the system says."""
+    """The owner of a request's file, as far as the system says."""
     path = folder / "requests" / f"{request_id}.json"
     with suppress(OSError):
         return access.owner(path, os.stat(path, follow_symlinks=False)) or access.user_name()
@@ -211,8 +211,8 @@ def run_id_of(request_id: str, number: int) -> str:
     return hashlib.sha256(f"{request_id} {number}".encode()).hexdigest()[:32]
 
 
-def taken(request: Request) -> RequestRow:
-    """The row that says it is about to be carried out."""
+def taken_row(request: Request) -> RequestRow:
+    """The row of a request that is about to be carried out."""
     return RequestRow(
         request.request_id,
         request.verb,
@@ -226,10 +226,10 @@ def taken(request: Request) -> RequestRow:
     )
 
 
-def answered(request: Request, outcome: str, answer: dict[str, Any]) -> RequestRow:
-    """The row that says what came of it."""
+def answer_row(request: Request, outcome: str, answer: dict[str, Any]) -> RequestRow:
+    """The row of a request with its outcome and answer."""
     return replace(
-        taken(request),
+        taken_row(request),
         state="answered",
         outcome=outcome,
         answer=json.dumps(answer),
@@ -277,7 +277,7 @@ class RequestSender:
     @property
     def is_waiting(self) -> bool:
         """Whether an answer is waited for."""
-        return any(one.given_up is None for one in self.sent.values())
+        return any(sent.given_up is None for sent in self.sent.values())
 
     async def send(self, verb: str, flow: str | None, arguments: dict[str, Any], *, waits: bool = True) -> SentRequest:
         """Leave a request; without `waits` it is not renewed, and expires 3 min after the owner has seen it.
@@ -321,7 +321,7 @@ class RequestSender:
         return sent
 
     async def answer(self, request_id: str, timeout_s: float) -> dict[str, Any]:
-        """What came of the request: its `state`, `outcome` and `answer`; "pending" after `timeout_s` without any."""
+        """The request's `state`, `outcome` and `answer`; "pending" after `timeout_s` without any."""
         until_s = time.monotonic() + timeout_s
         while True:
             row = self._row(request_id)
@@ -337,9 +337,9 @@ class RequestSender:
             await asyncio.sleep(min(0.2, timeout_s))
 
     def _forget_old(self) -> None:
-        """Of those that were given up the newest stay, for who asks what came of them."""
-        given_up = [request_id for request_id, one in self.sent.items() if one.given_up is not None]
-        for request_id in given_up[:-_MOST_GIVEN_UP]:
+        """Forget all but the newest of the requests that were given up."""
+        ids = [request_id for request_id, sent in self.sent.items() if sent.given_up is not None]
+        for request_id in ids[:-_MOST_GIVEN_UP]:
             del self.sent[request_id]
 
     def _row(self, request_id: str) -> RequestRow | None:

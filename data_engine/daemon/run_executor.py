@@ -1,4 +1,4 @@
-"""Where the daemon's runs go, by `[executor]`: its own workers, or a cluster. One face for both.
+"""The executor of the daemon's runs, by `[executor]`: its own workers, or a cluster. One face for both.
 
 Describing modules is always done by a worker of this machine.
 """
@@ -97,36 +97,36 @@ class RunExecutor:
 
     def stop(self, run_id: str) -> bool:
         """Ask a run to end at its next step, item, progress or log line; whether anybody has it."""
-        return any(one.stop(run_id, STOP_REQUESTED) for one in self._both)
+        return any(executor.stop(run_id, STOP_REQUESTED) for executor in self._both)
 
     def kill(self, run_id: str) -> bool:
         """End a run's process now, with all it started; whether anybody has it."""
-        return any(one.kill(run_id, KILL_REQUESTED) for one in self._both)
+        return any(executor.kill(run_id, KILL_REQUESTED) for executor in self._both)
 
     def leave(self, job_id: str, *, stop_for: Cause | None = None) -> None:
         """Let the job begin no further run; with `stop_for`, the cause, the one that it is in ends at its next step or item."""
-        for one in self._both:
-            one.leave(job_id, stop_for=stop_for)
+        for executor in self._both:
+            executor.leave(job_id, stop_for=stop_for)
 
     def end_pass(self, pass_number: int) -> None:
         """Let go of the modules of a pass that is over."""
-        for one in self._both:
-            one.end_pass(pass_number)
+        for executor in self._both:
+            executor.end_pass(pass_number)
 
     def wind_down(self, *, stop_for: Cause | None = None) -> None:
         """Let no job begin another run; with `stop_for`, the cause, those that run end at their next step or item."""
-        for one in self._both:
-            one.wind_down(stop_for=stop_for)
+        for executor in self._both:
+            executor.wind_down(stop_for=stop_for)
 
     def set_work_until(self, boot_s: float | None) -> None:
         """Let every worker wait at its next step or item once `boot_clock()` is past this, until it is set anew."""
         self._work_until = boot_s
-        for one in self._both:
-            one.set_work_until(boot_s)
+        for executor in self._both:
+            executor.set_work_until(boot_s)
 
     def running(self) -> dict[str, Job]:
         """The runs that have begun and not ended, with their jobs."""
-        return {run_id: job for one in self._both for run_id, job in one.running().items()}
+        return {run_id: job for executor in self._both for run_id, job in executor.running().items()}
 
     async def close(self, *, kill: bool = False) -> None:
         """Let running jobs end, or kill them, and return when no worker is left."""
@@ -156,7 +156,7 @@ class RunExecutor:
         return self._cluster
 
     def _connect(self) -> Connection:
-        """Where the client may be waited for; a cluster of this machine is started."""
+        """Connect, on a thread that may wait for the client; a cluster of this machine is started."""
         from data_engine.cluster.connection import connected
         from data_engine.cluster.local import scheduler_of
 

@@ -1,4 +1,4 @@
-"""What a worker's run tells, in order: its events with the lines that were written meanwhile, within the bounds of a log."""
+"""The report of a worker's run: its events in order, with the lines that were written meanwhile, within the bounds of a log."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RunReport:
         self._early.clear()
 
     def begin_run(self, started: RunStarted) -> CurrentRun:
-        """Lines written since the last run, as by a module's import, are the first ones of its log."""
+        """Begin a run; lines written since the last one, as by a module's import, are the first of its log."""
         self.run = run = CurrentRun(started, LogBound(), time.monotonic())
         now_s = time.time()
         lines = (LogLine(started.run_id, started.flow, None, level, line, now_s) for level, line in self._early)
@@ -46,7 +46,7 @@ class RunReport:
         return run
 
     def take(self, event: Event) -> None:
-        """Take what happened in the run; an event of any other run is none of this one's."""
+        """Take an event of the run; those of other runs are left out."""
         run = self.run
         if run is None or run.started.run_id != event.run_id:
             return
@@ -74,15 +74,15 @@ class RunReport:
             if run.written.is_full:
                 left = lines[number:]
                 run.written.leave_out(max(len(left) - LAST_LINES, 0))
-                for one in left[-LAST_LINES:]:
-                    run.written.hold(_Written(level, step, at_s, one), len(one))
+                for last_line in left[-LAST_LINES:]:
+                    run.written.hold(_Written(level, step, at_s, last_line), len(last_line))
                 break
             entry = self._as_line(run, _Written(level, step, at_s, line))
             if entry is not None and run.written.takes(size_of(entry.message)):
                 self.events.append(entry)
 
     def abandon(self, started: RunStarted) -> None:
-        """Give a run an end that began after its worker was given up."""
+        """Report a run that began after its worker was given up, and end it."""
         end = RunFinished(started.run_id, "abandoned", time.time(), 0.0, BYSTANDER.text, BYSTANDER, started.seen)
         self.events += [started, end]
 
@@ -95,7 +95,7 @@ class RunReport:
         cell: str | None = None,
         places: Sequence[Mapping[str, object]] = (),
     ) -> None:
-        """Give the run of a worker that is gone its end, after the last lines of its log; `cell` and `places` say where it was."""
+        """End the run of a worker that is gone, after the last lines of its log; `cell` and `places` say where it was."""
         run = self.run
         assert run is not None
         started, step = run.started, run.step
@@ -131,9 +131,9 @@ class RunReport:
         self.run = None
 
     def _end_log(self, run: CurrentRun) -> None:
-        """The last lines that were written; what is told of the run's end comes after them."""
+        """Report the last lines that were written, before the events of the run's end."""
         left_out, last = run.written.rest()
-        lines = [line for one in last if (line := self._as_line(run, one)) is not None]
+        lines = [line for written in last if (line := self._as_line(run, written)) is not None]
         self.events += end_of_log(left_out, lines)
 
     def _as_line(self, run: CurrentRun, written: _Written) -> LogLine | None:

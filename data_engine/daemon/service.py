@@ -25,11 +25,11 @@ from data_engine.record import frozen
 from data_engine.status.record import ServiceFacts, ServiceState
 from data_engine.workspace.layout import LocalLayout, is_workspace
 
-_KEPT = (
+_VARIABLES = (
     "PATH PYTHONUTF8 LANG LC_ALL TZ XDG_CONFIG_HOME XDG_STATE_HOME XDG_DATA_HOME DATA_ENGINE_STATE_ROOT "
     "DATA_ENGINE_RUNTIME_ROOT DATA_ENGINE_RUNTIME_DB_PATH DATA_ENGINE_MACHINE_ID"
 ).split()
-"""What of the environment decides where things are; nothing else is kept, so that no secret is."""
+"""The variables that decide where things are; no others are kept, so that no secret is."""
 _INSTALL_AGAIN = "run `data-engine service install` in the right environment"
 KEYRING_NOTE = (
     "before a person logs on, a keyring may be locked: flows that run then find secrets only in "
@@ -39,7 +39,7 @@ KEYRING_NOTE = (
 
 @frozen
 class ServiceRecord:
-    """What the service starts. `turned_boot_on`: before `--boot` this user's services did not start with the machine."""
+    """The daemon that a service starts. `turned_boot_on`: before `--boot` this user's services did not start with the machine."""
 
     workspace_root: str
     identity: str
@@ -50,7 +50,7 @@ class ServiceRecord:
 
 @frozen
 class Installed:
-    """What an installation has done; `why_no_boot` where the service cannot start before its user logs on."""
+    """The outcome of an installation; `why_no_boot` where the service cannot start before its user logs on."""
 
     changed: bool
     place: Path
@@ -96,7 +96,7 @@ def install(home: LocalWorkspace, *, boot: bool = False, manager: ServiceManager
 
 
 def uninstall(home: LocalWorkspace, *, manager: ServiceManager | None = None) -> bool:
-    """Start the daemon no more by itself; whether it was so. One that runs goes on, and ends itself when it is idle.
+    """Remove the service, so that no daemon starts by itself; whether there was one. A daemon that runs goes on until it is idle.
 
     Raises:
         WorkspaceError: the system's manager refuses.
@@ -122,7 +122,7 @@ def start_service(local: LocalLayout, *, manager: ServiceManager | None = None) 
 
 
 def service_facts(home: LocalWorkspace, *, is_serving: bool | None = None) -> ServiceFacts:
-    """What is known of the workspace's service without asking its manager; `is_serving` where the daemon itself knows."""
+    """The facts of the workspace's service, without asking its manager; `is_serving` where the daemon itself knows."""
     local, record = home.local, read_record(home.local.service_path)
     if record is None:
         return ServiceFacts()
@@ -148,28 +148,28 @@ def examined(home: LocalWorkspace, facts: ServiceFacts, *, manager: ServiceManag
     manager = manager or service_manager()
     definition = _definition(manager, home.local, read_record(home.local.service_path))
     place = str(manager.place(definition))
-    found = replace(facts, kind=manager.kind, place=place)
-    if found.trouble is None and (why := why_unusable(str(facts.python))):
-        found = replace(found, trouble=f"its Python cannot run Data Engine: {why}", fix=_INSTALL_AGAIN)
+    facts = replace(facts, kind=manager.kind, place=place)
+    if facts.trouble is None and (why := why_unusable(str(facts.python))):
+        facts = replace(facts, trouble=f"its Python cannot run Data Engine: {why}", fix=_INSTALL_AGAIN)
     try:
-        known = manager.known(definition)
-        found = replace(found, boot=manager.starts_at_boot())
+        state = manager.known(definition)
+        facts = replace(facts, boot=manager.starts_at_boot())
     except RefusedError as error:
-        return found if found.trouble else replace(found, trouble=str(error), fix=_NO_MANAGER)
-    if found.trouble is None and not known.is_known:
-        found = replace(found, trouble=f"the {manager.kind} is not there any more", fix="data-engine service install")
-    elif found.trouble is None and known.trouble:
-        found = replace(found, trouble=known.trouble, fix="data-engine service install")
-    return found
+        return facts if facts.trouble else replace(facts, trouble=str(error), fix=_NO_MANAGER)
+    if facts.trouble is None and not state.is_known:
+        facts = replace(facts, trouble=f"the {manager.kind} is not there any more", fix="data-engine service install")
+    elif facts.trouble is None and state.trouble:
+        facts = replace(facts, trouble=state.trouble, fix="data-engine service install")
+    return facts
 
 
 def record_of(home: LocalWorkspace) -> ServiceRecord:
-    """What a service of this workspace starts, when this Python installs it with this environment."""
+    """The record of a service of this workspace that this Python installs with this environment."""
     return ServiceRecord(
         str(lasting(home.layout.root)),
         home.local.identity,
         sys.executable,
-        {name: value for name in _KEPT if (value := os.environ.get(name))},
+        {name: value for name in _VARIABLES if (value := os.environ.get(name))},
     )
 
 
@@ -184,27 +184,25 @@ def write_record(local: LocalLayout, record: ServiceRecord) -> None:
 
 
 def read_record(path: Path) -> ServiceRecord | None:
-    """What the service at this record starts; None where none is installed."""
+    """The record of the service at this path; None where none is installed."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        record = ServiceRecord(**told)
+        return ServiceRecord(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    return record
 
 
 def why_unusable(python: str) -> str | None:
     """Why this Python does not run Data Engine with nothing but its own libraries; None where it does."""
-    from data_engine.daemon.environment import tried
+    from data_engine.daemon.environment import try_python
 
     if not os.path.exists(python):
         return f"there is no {python}"
     alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return tried(python, "import data_engine.daemon.daemon", alone)[1]
+    return try_python(python, "import data_engine.daemon.daemon", alone)[1]
 
 
 def command_of(record_path: Path, python: str) -> tuple[str, ...]:
-    """What the manager runs."""
+    """The command line that the manager runs."""
     return (python, "-P", "-m", "data_engine.daemon", "--service", str(record_path))
 
 

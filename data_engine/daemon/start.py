@@ -35,7 +35,7 @@ WAIT_S = 20.0
 START_S = 60.0
 """For a daemon that lives and does not answer yet, or ends without work: after a log-on, when all is read and scanned, it is slow."""
 _SILENT_S = 2.0
-"""After which somebody is told of a daemon that is waited for."""
+"""After so long a person hears that a daemon is waited for."""
 _POLL_S = 0.01
 _SAYS_POLL_S = 0.1
 """While a daemon that was started may still say why it cannot; that it can is heard at once."""
@@ -71,7 +71,7 @@ def _start(home: LocalWorkspace, interpreter: str | None) -> DaemonClient:
         raise _failed(home, "another process has been starting it for too long")
     try:
         client = _settled(home)
-        if client is None or (not fits(client, home) and _replaced(client, home)):
+        if client is None or (not fits(client, home) and _replace(client, home)):
             forget_stop(home.local)
             client = _spawn(home, interpreter)
             start_service(home.local)
@@ -126,14 +126,14 @@ def _why_it_stays(home: LocalWorkspace, *, answers: bool) -> str:
     return f"the one before it{pid} {does}"
 
 
-def _replaced(client: DaemonClient, home: LocalWorkspace) -> bool:
+def _replace(client: DaemonClient, home: LocalWorkspace) -> bool:
     """End a daemon of another version when it is idle, or one whose workspace was moved; whether it is gone."""
     if _was_left_behind(client, home):
         print(
             f"the daemon (pid {client.endpoint.pid}) is ended: {client.endpoint.workspace_root} is gone",
             file=sys.stderr,
         )
-        return _ended(client, home)
+        return _end(client, home)
     status = client.get("/status")
     own = [run for run in status.get("active_runs", ()) if run.get("in_daemon", True)]
     if own or status.get("engine", {}).get("on") or not status.get("daemon", {}).get("idle", True):
@@ -143,10 +143,10 @@ def _replaced(client: DaemonClient, home: LocalWorkspace) -> bool:
             file=sys.stderr,
         )
         return False
-    return _ended(client, home)
+    return _end(client, home)
 
 
-def _ended(client: DaemonClient, home: LocalWorkspace) -> bool:
+def _end(client: DaemonClient, home: LocalWorkspace) -> bool:
     client.post("/shutdown")
     client.close()
     return wait_until_gone(home, START_S)
@@ -209,7 +209,7 @@ def _popen_detached(command: list[str], **options: Any) -> subprocess.Popen[byte
 
 
 class _LastWords:
-    """What a daemon says before it works by itself; it lets go of this pipe once it does."""
+    """The output of a daemon until it works by itself, and so lets go of this pipe."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self._pipe = pipe
@@ -262,9 +262,9 @@ def kill_daemon(home: LocalWorkspace, *, timeout_s: float = 0.5) -> bool:
     with suppress(psutil.Error):
         process = psutil.Process(endpoint.pid)
         family = [process, *process.children(recursive=True)]
-        for one in family:
+        for member in family:
             with suppress(psutil.Error):
-                one.kill()
+                member.kill()
         psutil.wait_procs(family, timeout=2)
     home.local.daemon_endpoint_path.unlink(missing_ok=True)
     if ledger is not None:

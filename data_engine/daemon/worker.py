@@ -155,7 +155,7 @@ class Worker:
         self._send({"kind": "ready"})
         while (message := self._jobs.get()) is not None:
             if message["kind"] == "end_pass":
-                ended = [name for name, one in self._loaded.items() if one.pass_number == message["pass_number"]]
+                ended = [name for name, loaded in self._loaded.items() if loaded.pass_number == message["pass_number"]]
             else:
                 job = unpack_job(message)
                 self._send(self._describe(job, message["bad"]) if job.kind == "describe" else self._run(job))
@@ -169,8 +169,8 @@ class Worker:
                 gc.freeze()
             # What a module holds on to is judged when its pass is over: until then its sources share it.
             threads = own_threads | _kept_threads()
-            found = leaks(threads, own_files, self._home.layout.root, base_bytes) if ended else grown(base_bytes)
-            self._send({"kind": "idle", "leaks": found})
+            reasons = leaks(threads, own_files, self._home.layout.root, base_bytes) if ended else grown(base_bytes)
+            self._send({"kind": "idle", "leaks": reasons})
 
     def listen(self) -> None:
         """Take what the daemon sends, until it is gone."""
@@ -208,7 +208,7 @@ class Worker:
                 self._jobs.put(message)
 
     def _run(self, job: Job) -> Message:
-        """Run every source of the job; what to answer."""
+        """Run every source of the job; the answer."""
         self._begun = 0
         self._job_id = job.job_id
         parent.tell_where_after(self._load_timeout_s)
@@ -317,7 +317,7 @@ class Worker:
             raise RunInterrupted("stopped", self._left_for)
 
     def _wait_until_allowed(self, job: Job | None = None) -> None:
-        """Until the daemon may let work go on; a stop ends the run that waits, and what is left of a job may be left."""
+        """Wait until the daemon lets work go on; a stop ends the run that waits, and the rest of a job may be left."""
         with self._renewed:
             while self._work_until is not None and boot_clock() >= self._work_until:
                 self._report(None)  # what waits for the next event
@@ -330,11 +330,11 @@ class Worker:
     def _describe(self, job: Job, bad: dict[str, dict[str, str | None]]) -> Message:
         """The entries of every module, or of the job's; `bad` are those that ended a worker before."""
         known_bad = {}
-        for name, one in bad.items():
+        for name, end in bad.items():
             known_bad[name] = FlowExecutionError(
-                flow_name=name, phase="import", detail=str(one["detail"]), fix=IMPORT_FIX
+                flow_name=name, phase="import", detail=str(end["detail"]), fix=IMPORT_FIX
             )
-            known_bad[name].set_place(one["cell"])
+            known_bad[name].set_place(end["cell"])
         try:
             os.chdir(self._home.layout.flow_modules_dir)
             modules = self._modules_in(job.content)
@@ -352,17 +352,17 @@ class Worker:
 
     def _modules_in(self, content: str | None) -> FlowModules:
         folder = None if content is None else Path(content)
-        known = self._modules
-        if known is None or known.content != (folder or known.folder):
-            if known is not None:
+        modules = self._modules
+        if modules is None or modules.content != (folder or modules.folder):
+            if modules is not None:
                 self._loaded.clear()
-                for name in [name for name in sys.modules if name.startswith(known.package + ".")]:
+                for name in [name for name in sys.modules if name.startswith(modules.package + ".")]:
                     del sys.modules[name]
             layout, local = self._home.layout, self._home.local
-            known = self._modules = FlowModules(
+            modules = self._modules = FlowModules(
                 layout.flow_modules_dir, cache_dir=local.compiled_flow_modules_dir, content=folder
             )
-        return known
+        return modules
 
     def _flow_of(self, job: Job) -> Flow:
         """The job's flow: of the module as its pass has executed it here, else of one that is executed now."""
@@ -389,7 +389,7 @@ class Worker:
         """Keep the event, after a step's end that waits; what `waits` is kept with the next event, which comes before any code of the
         author's runs. One thread at a time tells; without a journal there is nothing to work for."""
         with self._journal_lock:
-            events = [one for one in (self._ended_step, None if waits else event) if one is not None]
+            events = [entry for entry in (self._ended_step, None if waits else event) if entry is not None]
             self._ended_step = event if waits and isinstance(event, StepFinished) else None
             try:
                 if events:
@@ -438,7 +438,7 @@ class _Loaded(NamedTuple):
 
 
 def _kept_threads() -> set[int]:
-    """Those of the way to a cluster, which stays open for the next run."""
+    """The threads of the connections to clusters, which stay open for the next run."""
     module = sys.modules.get("data_engine.cluster.connection")
     return set() if module is None else module.kept_threads()
 
@@ -451,14 +451,14 @@ def _home(hello: Message) -> LocalWorkspace:
 
 
 def _leave(error: OSError) -> NoReturn:
-    """Nobody hears this process any more."""
+    """End this process, which nobody hears any more."""
     os.write(2, f"the connection to the daemon is lost: {error}\n".encode())
     end_session(os.getpid())
     os._exit(1)
 
 
 def _refusal(raised: BaseException, begun: int) -> Message:
-    """What to answer when no (further) run could begin."""
+    """The answer when no (further) run could begin."""
     if isinstance(raised, FlowValidationError):
         error = raised.as_dict()
     elif isinstance(raised, OSError):
@@ -535,19 +535,19 @@ class ProcessState:
 
 
 def leaks(own_threads: set[int], own_files: set[str], root: Path, base_bytes: int) -> list[str]:
-    """Why this process should not be used again, in a few words each; empty when it is as good as new.
+    """The reasons not to use this process again, in a few words each; empty when it is as good as new.
 
     `own_threads` and `own_files` are the worker's, `root` is the workspace, `base_bytes` its memory before the first job.
     """
-    found = [f"thread {thread.name}" for thread in threading.enumerate() if thread.ident not in own_threads]
+    reasons = [f"thread {thread.name}" for thread in threading.enumerate() if thread.ident not in own_threads]
     if has_children():
-        found.append("a child process")
-    found += [f"open file {path}" for path in open_files() - own_files if path.startswith(f"{root}{os.sep}")]
-    return found + grown(base_bytes)
+        reasons.append("a child process")
+    reasons += [f"open file {path}" for path in open_files() - own_files if path.startswith(f"{root}{os.sep}")]
+    return reasons + grown(base_bytes)
 
 
 def grown(base_bytes: int) -> list[str]:
-    """That this process holds much more memory than `base_bytes`; empty when it does not."""
+    """The reason that this process holds much more memory than `base_bytes`; empty when it does not."""
     growth = memory_bytes() - base_bytes
     return [f"{growth // (1024 * 1024)} MB more memory"] if growth > MOST_GROWTH_BYTES else []
 

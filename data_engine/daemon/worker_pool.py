@@ -54,10 +54,9 @@ BadModules = dict[str, dict[str, str | None]]
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSetup:
-    """What worker processes are started with. What a run reports is in the journal of its worker (`new_journal` makes one) from the
-    moment it happens.
+    """The setup of worker processes. Events are in the journal of a worker (`new_journal` makes one) from the moment they happen.
 
-    `remember` is told the pid and start time of a worker before it is used (with an OSError of it there is no worker). A module that
+    `remember` gets the pid and start time of a worker before it is used (with an OSError of it there is no worker). A module that
     takes longer than `load_timeout_s` to import is given up. `environment` is added to that of the workers.
     """
 
@@ -81,7 +80,7 @@ class WorkerPool:
 
     At most `limit` jobs of kind "run" at once. `store` gets what runs report some time after it is in their journal, and with
     `LedgerError` it says that it will store it when it can. `on_events` gets the same afterwards. `on_done` gets the end of each job.
-    `forget` is told the pid of a worker when it is gone with all it started; what is still remembered when a daemon starts is
+    `forget` gets the pid of a worker when it is gone with all it started; what is still remembered when a daemon starts is
     for `end_orphans`.
     """
 
@@ -130,7 +129,8 @@ class WorkerPool:
 
     def free(self) -> int:
         """How many more jobs may be started now."""
-        return max(0, self._limit - sum(1 for one in self._handles if one.job is not None and one.job.kind == "run"))
+        busy = [handle for handle in self._handles if handle.job is not None and handle.job.kind == "run"]
+        return max(0, self._limit - len(busy))
 
     def submit(self, job: Job) -> None:
         """Start the job, on a warm worker at once, else on a new one.
@@ -227,15 +227,15 @@ class WorkerPool:
             self._all_gone = asyncio.get_running_loop().create_future()
             await self._all_gone
 
-    # -- what workers tell ---------------------------------------------------------------------------------------------
+    # -- what workers report -------------------------------------------------------------------------------------------
 
     @property
     def has_spare(self) -> bool:
         """Whether more than one worker does nothing."""
-        return sum(1 for one in self._handles if one.is_free) > 1
+        return sum(1 for handle in self._handles if handle.is_free) > 1
 
     def on_events(self, worker: WorkerHandle, job: Job, events: list[Event]) -> None:
-        """This has happened in runs of the job."""
+        """Store events of the job's runs, and pass them on."""
         try:
             self._store(job, events)
         except LedgerError:  # the ledger keeps it and tries again
@@ -246,7 +246,7 @@ class WorkerPool:
         self._tell_events(job, events)
 
     def on_done(self, job: Job, end: JobEnd) -> None:
-        """The job is over."""
+        """Pass on the end of the job."""
         described = self._descriptions.pop(job.job_id, None)
         if described is None:
             self._tell_done(job, end)
@@ -254,7 +254,7 @@ class WorkerPool:
             described.set_result(end)
 
     def on_gone(self, worker: WorkerHandle) -> None:
-        """The process of a worker has ended."""
+        """Forget a worker whose process has ended."""
         if worker in self._handles:
             self._handles.remove(worker)
         self._forget(worker.pid)
@@ -282,7 +282,7 @@ class WorkerPool:
         frame = encode(pack_job(job) | {"bad": bad})
         idle = [handle for handle in self._handles if handle.takes(job)]
         try:
-            handle = min(idle, key=lambda one: one.rank(job)) if idle else self._new_handle()
+            handle = min(idle, key=lambda worker: worker.rank(job)) if idle else self._new_handle()
         except Exception as error:
             is_passing = _is_passing(error)
             if not is_passing:
@@ -303,7 +303,7 @@ class WorkerPool:
         self.keep_one_ready()
 
     def _look_again(self) -> None:
-        """Slow runs are shown as they are, though nothing they do wakes anybody."""
+        """Take events now and then: nothing that a slow run does wakes anybody."""
         self._look_timer = None
         wait_s = _LOOK_SOON_S if self._look() else _LOOK_EVERY_S
         if any(handle.job is not None for handle in self._handles):
@@ -322,7 +322,7 @@ class WorkerPool:
     def keep_one_ready(self) -> None:
         """Start a worker where none waits for its next job."""
         is_hopeless = self.failed_starts >= _MOST_FAILED_STARTS  # until a job's own worker starts
-        if self.is_closing or is_hopeless or any(one.is_free and not one.is_outdated for one in self._handles):
+        if self.is_closing or is_hopeless or any(handle.is_free and not handle.is_outdated for handle in self._handles):
             return
         try:
             self._new_handle()
@@ -339,7 +339,7 @@ class WorkerHandle:
     """A worker process and what it is doing. Everything is called on the thread of the running loop.
 
     `job` is None while it does nothing, `begun` says how many of the job's runs have begun. `is_outdated`: it goes on with
-    the passes it is in, and takes nothing else. `is_behind`: the ledger has not stored all that it told.
+    the passes it is in, and takes nothing else. `is_behind`: the ledger has not stored all that it reported.
 
     Raises:
         OSError: no process can be started.
@@ -406,12 +406,12 @@ class WorkerHandle:
 
     @property
     def pid(self) -> int:
-        """Of its process."""
+        """The pid of its process."""
         return self._process.pid
 
     @property
     def run_id(self) -> str | None:
-        """Of the run it is in."""
+        """The id of the run it is in."""
         return None if self._report.run is None else self._report.run.started.run_id
 
     @property
@@ -491,7 +491,7 @@ class WorkerHandle:
         self._loop.call_later(_GOODBYE_S, self._process.end)
 
     def caught_up(self) -> None:
-        """All that it told is stored, also what could not be before: no journal is needed for it any more."""
+        """Clear the journal: all that it reported is stored, also what could not be before."""
         if self.is_behind:
             self.is_behind = False
             if self.job is None:
@@ -528,7 +528,7 @@ class WorkerHandle:
         if self.is_free and self._pool.has_spare:
             self.retire()
 
-    # -- what it tells ---------------------------------------------------------------------------------------------------
+    # -- what it reports -------------------------------------------------------------------------------------------------
 
     def _take_messages(self, messages: Iterator[Message]) -> None:
         if self._is_given_up:
@@ -654,14 +654,14 @@ class WorkerHandle:
             self._pool.assign(job, self._bad, is_last_try=True)
             return
         if job.kind == "describe" and self._describing is not None and self._describing not in self._bad:
-            found = {"detail": cause.text, "cell": self._place()}
+            end = {"detail": cause.text, "cell": self._place()}
             if not self._pool.is_closing:
-                self._pool.assign(job, self._bad | {self._describing: found})
+                self._pool.assign(job, self._bad | {self._describing: end})
                 return
         self._pool.on_done(job, self._end_of(job, cause, has_begun=has_begun))
 
     def _end_run(self, cause: Cause) -> None:
-        """Give the run of a worker that is gone its end."""
+        """End the run of a worker that is gone."""
         status = "failed" if self._killed_for is None else "killed"
         if self._is_abandoned:
             status = "abandoned"

@@ -82,7 +82,7 @@ class WorkerProcess:
         self._channel: socket.socket | None = None
         self._answers: socket.socket | None = None
         self._texts = [_Text("INFO"), _Text(STDERR)]
-        with beginning(folder) as kept:
+        with beginning(folder) as descriptor:
             self._child = Child(
                 [interpreter, "-P", "-m", "data_engine.daemon.worker", str(journal.path)],
                 environment=environment,
@@ -91,7 +91,7 @@ class WorkerProcess:
                 on_channels=self._connected,
                 on_text=self._read_channel_and_text,
                 on_exit=self._ended,
-                kept=kept,
+                kept=descriptor,
             )
         self.pid = self._child.pid
         self.create_time = create_time_of(self.pid)
@@ -153,10 +153,10 @@ class WorkerProcess:
         return place_in(self._stderr_tail.decode(errors="replace"), folder)
 
     def places(self, folder: Path) -> tuple[dict[str, Any], ...]:
-        """The notebook cells of that line and of the one that called it; empty where they are in none."""
+        """The notebook cells of the line of `place` and of the line that called it; empty where they are in none."""
         frames = frames_in(self._stderr_tail.decode(errors="replace"), folder)
         return tuple(
-            place for found in (*frames[-1:], led_to(frames)) if found is not None for place in places_of(*found)
+            place for frame in (*frames[-1:], led_to(frames)) if frame is not None for place in places_of(*frame)
         )
 
     def read_texts(self) -> None:
@@ -310,7 +310,7 @@ def frames_in(traceback: str, folder: Path) -> list[tuple[str, int]]:
     """The file name and line of each frame in `folder`, the innermost last, of the first thread that has one, in the text
     `faulthandler` writes."""
     for thread in _THREAD.split(traceback):
-        frames = [(found["file"], int(found["line"])) for found in _FRAME.finditer(thread)]
+        frames = [(match["file"], int(match["line"])) for match in _FRAME.finditer(thread)]
         if ours := [frame for frame in frames if frame[0].startswith(f"{folder}{os.sep}")]:
             return ours[::-1]
     return []
@@ -368,7 +368,7 @@ def end_orphans(recorded: Iterable[tuple[int, float]]) -> list[int]:
 
 
 def _wait_until_gone(session: int, timeout_s: float = 5.0) -> None:
-    """A process that is just writing to a disk dies a moment after its kill; until then it can still write."""
+    """Wait for the end of a session: a process that is just writing to a disk still writes for a moment after its kill."""
     deadline_s = time.monotonic() + timeout_s
     while session_members(session) and time.monotonic() < deadline_s:
         time.sleep(0.01)

@@ -147,20 +147,20 @@ def test_who_is_still_told_of_anything_is_said_only_where_it_is_known(home: Loca
 
     async def scene(made: Scene) -> None:
         made.alerter.tells_by(notifier)
-        found.append(notifier.named())
+        found.append(notifier.recipients())
         for text in ("[alerts]\nto = []\n", "[alerts\n"):
             home.layout.settings_path.write_text(text)
             home.refresh_settings()
-            found.append(notifier.named())
+            found.append(notifier.recipients())
         home.layout.settings_path.unlink()
         home.refresh_settings()
-        found.append(notifier.named())
+        found.append(notifier.recipients())
         home.layout.settings_path.write_text("")
         home.refresh_settings()
         module = home.layout.flow_modules_dir / "unread.py"
         module.write_text("from data_engine import Flow\ndef build():\n    return Flow(group='G').step(print)\n")
         Workspace(home.layout.root).deploy("unread")
-        found.append(notifier.named())
+        found.append(notifier.recipients())
 
     play(home, around, scene)
 

@@ -199,7 +199,7 @@ def test_what_did_not_reach_somebody_who_is_named_no_more_is_given_up_and_told_n
     until(lambda: not notifier._awake.is_set())
     assert waiting(ledger) == 3
 
-    notifier.named = lambda: {"anna"}
+    notifier.recipients = lambda: {"anna"}
     put(ledger, told("3", "ops"))
     notifier.wake()
 

@@ -135,10 +135,10 @@ def test_questions_and_commands_are_answered(client: DaemonClient) -> None:
 
 def test_one_connection_serves_many_requests(client: DaemonClient) -> None:
     client.get("/ping")
-    (before,) = client._kept
+    (before,) = client._connections
     for _ in range(5):
         client.get("/ping")
-    assert client._kept == [before]
+    assert client._connections == [before]
 
 
 def test_errors_arrive_as_what_they_were(client: DaemonClient) -> None:
