@@ -10,7 +10,6 @@ from data_engine.engine.local_workspace import local_workspace
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.proof.kept import compared, last_verdict
 from data_engine.proof.kernel import run_and_compare
-from data_engine.trial import TRIAL_VARIABLE
 from tests.support import WorkspaceFiles
 
 CELLS = (
@@ -55,7 +54,7 @@ def test_each_verb_of_production_is_refused_in_a_trial(
     from data_engine import Workspace
 
     ws.notebook("claims", *CELLS[:2])
-    monkeypatch.setenv(TRIAL_VARIABLE, "1")
+    monkeypatch.setattr("data_engine.trial._is_trial", True)
 
     with pytest.raises(FlowValidationError, match="is refused while"):
         getattr(Workspace(ws.root), verb)("claims")
