@@ -7,11 +7,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 
 from data_engine.errors import FlowValidationError
 from data_engine.helpers import ensure_index, read_rows_by_values, read_sql, read_table, replace_table
+from data_engine.helpers.duckdb.connection import refusal
 
 
 @pytest.fixture
@@ -392,3 +394,13 @@ def test_an_index_makes_no_database(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is no database"):
         ensure_index(tmp_path / "x" / "mart.duckdb", "sales", columns="id")
     assert not (tmp_path / "x").exists()
+
+
+def test_a_lack_of_memory_says_to_read_less(tmp_path: Path) -> None:
+    """DuckDB's own error, with what helps."""
+    connection = duckdb.connect()
+    connection.execute("SET memory_limit = '5MB'; SET temp_directory = ''")
+
+    with pytest.raises(duckdb.OutOfMemoryException) as caught:
+        connection.execute("SELECT * FROM range(10_000_000) AS a ORDER BY random()").fetchall()
+    assert "fewer rows or columns" in str(refusal(caught.value, tmp_path / "mart.duckdb"))

@@ -422,7 +422,7 @@ _FIXES = (
     ("Parser Error", "fix the SQL in sql= or where=; write texts in single quotes, names in double quotes"),
     ("Binder Error", "fix the SQL in sql= or where=; it may use the table's own columns and DuckDB's functions"),
     ("Catalog Error", "fix the name, or make what it names first"),
-    ("Out of KnownSources", "read fewer rows or columns at once"),
+    ("Out of Memory", "read fewer rows or columns at once"),
 )
 """A part of DuckDB's message, and its remedy; the first that is found counts."""
 
