@@ -62,7 +62,7 @@ class Line:
     @property
     def is_step(self) -> bool:
         """Whether the line is a step's."""
-        return self.kind in ("step", "each")
+        return self.kind in ("step", "each", "check")
 
 
 def flow_card(
@@ -413,12 +413,13 @@ def _chip(x: float, y: float, name: str, whole: str) -> str:
 def _node(line: Line, x: float, y: float) -> str:
     if line.kind in _OF_RUNS:
         return ""
-    if line.kind in ("step", "each"):
-        second = f'<circle class="de-k" cx="{x + 3:g}" cy="{y:g}" r="8.5"/>' if line.kind == "each" else ""
-        return (
-            f'{second}<circle class="de-k" cx="{x:g}" cy="{y:g}" r="8.5"/>'
-            f'<text class="de-n" x="{x:g}" y="{y + 4:g}">{line.node}</text>'
-        )
+    if line.is_step:
+        shape = f'<circle class="de-k" cx="{x:g}" cy="{y:g}" r="8.5"/>'
+        if line.kind == "each":
+            shape = f'<circle class="de-k" cx="{x + 3:g}" cy="{y:g}" r="8.5"/>{shape}'
+        elif line.kind == "check":
+            shape = f'<rect class="de-k" x="{x - 8:g}" y="{y - 8:g}" width="16" height="16" rx="3"/>'
+        return f'{shape}<text class="de-n" x="{x:g}" y="{y + 4:g}">{line.node}</text>'
     return f'<g class="de-k" transform="translate({x - 8:g} {y - 8:g})">{_ICONS[line.node if line.kind == "trigger" else line.kind]}</g>'
 
 

@@ -695,6 +695,10 @@ def test_a_check_stands_in_the_picture_with_its_rules_and_what_becomes_of_other_
 
     assert (line.node, line.text) == ("2", "Check")
     assert line.detail == "positive, known: other rows are kept apart as bad_df"
+    shown = bundle(flow)
+    assert shown is not None
+    checked(shown["text/html"])
+    assert "step 2   Check" in shown["text/plain"]
 
 
 @pytest.mark.parametrize("name", [*display._KINDS, *display._LISTINGS])
