@@ -39,16 +39,7 @@ def of_library(value: Any, kind: type) -> bytes | None:
 def taken_apart(value: Any, kind: type, doubt: Doubt) -> Sequence[Any] | None:
     """The pieces that stand for what Python can take apart only so: generators, files, databases; None for any other value."""
     if isinstance(value, types.GeneratorType):
-        frame = value.gi_frame
-        if frame is None:
-            return ["ended"]
-        if value.gi_yieldfrom is not None:
-            doubt("a generator in the middle of another one")
-        names = [name for name in frame.f_locals if not name.startswith(".")]
-        outer = [frame.f_locals[name] for name in frame.f_locals if name.startswith(".")]
-        cells = tuple(types.CellType() for _ in value.gi_code.co_freevars)
-        function = types.FunctionType(value.gi_code, frame.f_globals, closure=cells)
-        return [function, frame.f_lasti, *outer, *((name, frame.f_locals[name]) for name in names)]
+        return _generator(value, doubt)
     if isinstance(value, (io.StringIO, io.BytesIO)):
         return ["closed"] if value.closed else [value.getvalue(), value.tell()]
     if isinstance(value, io.IOBase):
@@ -69,6 +60,20 @@ def taken_apart(value: Any, kind: type, doubt: Doubt) -> Sequence[Any] | None:
     if kind.__module__.partition(".")[0] in ("duckdb", "_duckdb"):
         return _duckdb(value, kind, doubt)
     return None
+
+
+def _generator(value: types.GeneratorType[Any, Any, Any], doubt: Doubt) -> Sequence[Any]:
+    """The code, place and locals of a generator."""
+    frame = value.gi_frame
+    if frame is None:
+        return ["ended"]
+    if value.gi_yieldfrom is not None:
+        doubt("a generator in the middle of another one")
+    names = [name for name in frame.f_locals if not name.startswith(".")]
+    outer = [frame.f_locals[name] for name in frame.f_locals if name.startswith(".")]
+    cells = tuple(types.CellType() for _ in value.gi_code.co_freevars)
+    function = types.FunctionType(value.gi_code, frame.f_globals, closure=cells)
+    return [function, frame.f_lasti, *outer, *((name, frame.f_locals[name]) for name in names)]
 
 
 def _python_objects(value: Any, kind: type) -> Sequence[Any] | None:

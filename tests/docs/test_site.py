@@ -16,7 +16,7 @@ import pytest
 
 from data_engine.docs import site
 from data_engine.errors import FlowValidationError, WorkspaceError
-from data_engine.private import told
+from data_engine.private import exposures
 from data_engine.workspace.settings import DEFAULT_SETTINGS_TEXT
 
 REPOSITORY = Path(__file__).parents[2]
@@ -185,7 +185,7 @@ def test_the_site_is_made_once_for_its_content(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(site, "build", build)
     first = site.make()
     assert (first / site.FIRST).read_text() == "here"
-    assert told(first) == []  # other users cannot open it, as doctor asks of all that is kept here
+    assert exposures(first) == []  # other users cannot open it, as doctor asks of all that is kept here
     assert site.make() == first
     assert len(built) == 1
     monkeypatch.setattr(site, "_digest", lambda: "other")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from data_engine.daemon.requests import RequestInbox, answered, taken
+from data_engine.daemon.requests import RequestInbox, answer_row, taken_row
 from data_engine.lease.deployment_files import BLOBS, SETS, DeploymentFiles
 from data_engine.lease.folder import unlink
 from data_engine.lease.requests import Move, Request, Seen, judge
@@ -37,7 +37,7 @@ async def begun_before_taken(self: RequestInbox, request: Request) -> None:
     """It is begun before it is published that it is taken."""
     self._running.add(request.request_id)
     self._spawn(self._carry_out(request, self._owner.token))
-    await self._publish(taken(request))
+    await self._publish(taken_row(request))
 
 
 def old_file_carried_out(seen: Seen, *, state: str | None, is_running: bool, lay_there: bool, now_s: float) -> Move:
@@ -66,7 +66,7 @@ def runs_what_lies_there(world: World, owner: Owner, files: DeploymentFiles) -> 
 async def carried_when_fenced(self: RequestInbox, request: Request, token: int | None) -> None:
     """It is begun although the lease has lapsed since it was taken, or is somebody else's."""
     outcome, answer = await self._handle(request)
-    await self._publish(answered(request, outcome, answer))
+    await self._publish(answer_row(request, outcome, answer))
 
 
 MUTANTS: dict[str, tuple[Any, str, Any]] = {
