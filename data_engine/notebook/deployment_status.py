@@ -105,8 +105,6 @@ class DeploymentStatus(Record):
     @property
     def fix(self) -> str | None:
         """The fix where the module is gone, with both ways on; None else."""
-        from data_engine.formatting import cli_line
-
         if self.kind != "gone":
             return None
         flow = self.file.rpartition(".")[0]

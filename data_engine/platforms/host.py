@@ -178,8 +178,6 @@ if sys.platform == "win32":
     @cache
     def user_name() -> str:
         """The account's name; "somebody" where it has none."""
-        import os
-
         try:
             return os.getlogin() or "somebody"  # GetUserNameW, which asks the process's token
         except OSError:
@@ -203,7 +201,6 @@ else:
     @cache
     def user_name() -> str:
         """The account's name, or its number where it has none, as in some containers."""
-        import os
         import pwd
 
         try:

@@ -164,7 +164,6 @@ def child() -> None:
     path, data, names, cache_dir = pickle.load(questions)
     from data_engine.notebook.load import FlowModules
     from data_engine.notebook.locate import place_of
-    from data_engine.proof.fingerprint import trace
 
     def answer(message: object) -> None:
         pickle.dump(message, answers)
