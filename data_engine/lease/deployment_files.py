@@ -13,10 +13,9 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 from data_engine.errors import DamagedSetError
-from data_engine.lease.folder import FileSystem, names_in, put, unlink
+from data_engine.lease.folder import FileSystem, names_in, put, read_each, unlink
 from data_engine.lease.protocol import Damaged
 from data_engine.lease.records import decode, encode
 from data_engine.nofollow import NotFollowedError
@@ -37,7 +36,7 @@ _TEMP = re.compile(r"[0-9a-f.json]+\.[0-9a-z]+\.tmp")
 
 
 class DeploymentFiles:
-    """The sets of one workspace on the share; `new_id` names what is being written, `readers` read at once.
+    """The sets of one workspace on the share; `new_id` names what is being written.
 
     Every method raises `OSError` where the share is away, full or read-only.
 
@@ -50,10 +49,9 @@ class DeploymentFiles:
         ('2d9e92e4f80b9fb1ce4aabf3', {'claims.py': b'one'})
     """
 
-    def __init__(self, folder: FileSystem, new_id: Callable[[], str], *, readers: int = 8) -> None:
+    def __init__(self, folder: FileSystem, new_id: Callable[[], str]) -> None:
         self.folder = folder
         self._new_id = new_id
-        self._readers = readers
         self._unreferenced_since_s: dict[str, float] = {}
 
     def put(self, contents: Mapping[str, bytes], *, anew: bool = False) -> str:
@@ -78,24 +76,23 @@ class DeploymentFiles:
             OSError: the share is away.
         """
         files = self._listed(name)
-        if self._readers == 1:
-            return {file: self._blob(name, file, listed) for file, listed in files.items()}
-        with ThreadPoolExecutor(self._readers) as readers:
-            return dict(zip(files, readers.map(lambda entry: self._blob(name, *entry), files.items()), strict=True))
+        contents = read_each(self.folder, lambda entry: self._blob(name, *entry), files.items())
+        return dict(zip(files, contents, strict=True))
 
     def whole(self, names: Collection[str], is_needed: Callable[[str], bool]) -> dict[str, dict[str, int]]:
         """The sets whose needed files are all there as they were deployed, each with the sizes of these files by path.
 
         `is_needed` is asked for each path. A file of several sets is read once.
         """
-        with ThreadPoolExecutor(self._readers) as readers:
-            listed = {
-                name: {path: entry for path, entry in files.items() if is_needed(path)}
-                for name, files in zip(names, readers.map(self._listed_or_none, names), strict=True)
-                if files is not None
-            }
-            blobs = sorted({blob for files in listed.values() for blob in files.values()})
-            good = {blob for blob, is_good in zip(blobs, readers.map(self._is_good, blobs), strict=True) if is_good}
+        listed = {
+            name: {path: entry for path, entry in files.items() if is_needed(path)}
+            for name, files in zip(names, read_each(self.folder, self._listed_or_none, names), strict=True)
+            if files is not None
+        }
+        blobs = sorted({blob for files in listed.values() for blob in files.values()})
+        good = {
+            blob for blob, is_good in zip(blobs, read_each(self.folder, self._is_good, blobs), strict=True) if is_good
+        }
         return {
             name: {path: size for path, (_, size) in files.items()}
             for name, files in listed.items()

@@ -12,7 +12,8 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -31,6 +32,7 @@ GENERATIONS = "state/generations"
 
 _RETRY_DELAYS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 _T = TypeVar("_T")
+_Entry = TypeVar("_Entry")
 
 _CLIENT_NAMES = {
     "OneDrive": r"OneDrive([ -].*)?",
@@ -79,8 +81,12 @@ class NotOursError(NotFollowedError):
 class FileSystem(Protocol):
     """The nine operations the protocol needs. Paths use '/' and are relative to the state folder; all raise OSError.
 
-    A link, a junction or a mount point on the way, or at its end, is never followed: `NotFollowedError`.
+    A link, a junction or a mount point on the way, or at its end, is never followed: `NotFollowedError`. `readers` is how
+    many files may be read at once.
     """
+
+    @property
+    def readers(self) -> int: ...
 
     def read(self, path: str, limit: int = LARGEST_READ_BYTES) -> bytes:
         """The whole file, of `limit` bytes at most."""
@@ -123,6 +129,8 @@ class OsFolder:
         >>> folder.rename_dir("a", "b"), folder.read("b/entry"), folder.listdir(""), folder.kind("b")
         (None, b'1', ['b'], 'folder')
     """
+
+    readers = 8
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -502,6 +510,14 @@ def put(folder: FileSystem, path: str, data: bytes, temp_id: str, *, makes_folde
         with suppress(OSError):
             folder.unlink(temp)
         raise
+
+
+def read_each(folder: FileSystem, read: Callable[[_Entry], _T], entries: Collection[_Entry]) -> list[_T]:
+    """`read` of each entry, as many at once as the folder's readers."""
+    if folder.readers == 1 or len(entries) < 2:
+        return [read(entry) for entry in entries]
+    with ThreadPoolExecutor(folder.readers) as readers:
+        return list(readers.map(read, entries))
 
 
 def names_in(folder: FileSystem, path: str) -> list[str]:

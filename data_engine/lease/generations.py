@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import suppress
+from functools import partial
 
-from data_engine.lease.folder import GENERATIONS, FileSystem, forget_gone, make, names_in, put_aside, remove
+from data_engine.lease.folder import GENERATIONS, FileSystem, forget_gone, make, names_in, put_aside, read_each, remove
 from data_engine.lease.protocol import (
     Damaged,
     Generation,
@@ -256,9 +257,19 @@ class GenerationList:
         """
         for table, segments in generation.files.items():
             names = self._listed(table) if segments else set()
-            for segment in segments:
-                if segment.name not in taken or segment.name not in names:
+            unread = [segment for segment in segments if segment.name not in taken or segment.name not in names]
+            for segment, is_there in zip(
+                unread, read_each(self.folder, partial(self._is_there, table), unread), strict=True
+            ):
+                if not is_there:
                     self.fetch_listed(table, segment, generation.nonce)
+
+    def _is_there(self, table: str, segment: Segment) -> bool:
+        try:
+            self.fetch(table, segment)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _listed(self, table: str) -> set[str]:
         try:

@@ -81,6 +81,8 @@ class Bench:
 class Folder:
     """One machine's way to the share; `before` sees every operation and may raise, `after` may raise when it was done."""
 
+    readers = 1
+
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self.before: Interfere = lambda name, args: None

@@ -154,7 +154,7 @@ def daemon(world: World, machine: Machine, memory: Memory, truth: Truth) -> None
     """A daemon around the product: it observes, claims, deploys, runs what is deployed, asks and answers."""
     rng, observer = world.rng, world.observer(machine)
     folder = SimulatedFolder(world, machine)
-    files = DeploymentFiles(folder, world.new_id, readers=1)
+    files = DeploymentFiles(folder, world.new_id)
     asks = RequestFiles(folder, world.new_id)
     owner = Owner(world, machine, memory, truth)
 
@@ -341,7 +341,7 @@ def check_it_goes_on(world: World, memories: dict[str, Memory], truth: Truth) ->
     def own_alone(world: World, machine: Machine) -> None:
         memory = memories[machine.name]
         observer, folder = world.observer(machine), SimulatedFolder(world, machine)
-        files, asks = DeploymentFiles(folder, world.new_id, readers=1), RequestFiles(folder, world.new_id)
+        files, asks = DeploymentFiles(folder, world.new_id), RequestFiles(folder, world.new_id)
         while not (view := observer.poll()).is_claimable:
             world.sleep(machine, view.limits.poll_s)
         machine.held = observer.claim(view)

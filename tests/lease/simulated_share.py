@@ -418,6 +418,8 @@ class World:
 class SimulatedFolder:
     """The product's `FileSystem` as one machine sees it."""
 
+    readers = 1
+
     def __init__(self, world: World, machine: Machine) -> None:
         self._world = world
         self._machine = machine

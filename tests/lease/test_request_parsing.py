@@ -110,7 +110,7 @@ def test_a_request_with_any_value_in_a_field_is_one_or_damaged(request: Request,
 def sets() -> Iterator[DeploymentFiles]:
     with tempfile.TemporaryDirectory() as folder:
         numbers = iter(range(10**9))
-        yield DeploymentFiles(OsFolder(Path(folder)), lambda: f"{next(numbers)}", readers=1)
+        yield DeploymentFiles(OsFolder(Path(folder)), lambda: f"{next(numbers)}")
 
 
 @given(contents=st.dictionaries(MODULE_PATHS, st.binary(max_size=20), max_size=4))
