@@ -107,7 +107,7 @@ class RunPass:
         self.hears_all = hears_all or home is not None or bool(taken_later(flow.steps))
         self.saving = [step for step in flow.steps if step.save_as is not None]
         self.in_kernel = kernel_shell() is not None
-        self.lead_of = lru_cache(16)(lead_of)
+        self.lead_of = lead_of if flow.trigger is None else lru_cache(16)(lead_of)  # a manual pass is one run
         self.quarantine = None if home is None else quarantine_of(home.layout.root, flow)
 
     @cached_property
