@@ -238,7 +238,7 @@ def parts_of(value: Any) -> list[tuple[str, Any]]:
             return [(f"[{name!r}]", value[name]) for name in list(value.columns)[:_MOST_PARTS]]
     state = getattr(value, "__dict__", None)
     if isinstance(state, dict) and not isinstance(value, (type, types.ModuleType, types.FunctionType)):
-        return [(f".{name}", part) for name, part in list(state.items())[:_MOST_PARTS]]
+        return [(f".{name}", part) for name, part in list(state.items())[:_MOST_PARTS] if not is_remembered(kind, name)]
     return []
 
 

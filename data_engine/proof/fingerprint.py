@@ -47,7 +47,7 @@ class Fingerprint:
 
 @frozen
 class Detail:
-    """A value in short, and digests of what it holds by key, column or attribute."""
+    """A value in short, and digests of what it holds by key, column or attribute, and of what that holds, each in short."""
 
     shown: str = ""
     inner: Mapping[str, tuple[bytes, str]] = field(default_factory=dict)
@@ -251,11 +251,13 @@ class Tracer(CodeTracer):
         base = next((base for base in kind.__mro__ if not is_authored(base.__module__)), object)
         return self._items(pieces, tuple, name) + (data.of_library(value, base) or b"")
 
-    def _inner(self, value: Any) -> dict[str, tuple[bytes, str]]:
-        inner = {}
+    def _inner(self, value: Any, name: str = "", depth: int = 2) -> dict[str, tuple[bytes, str]]:
+        inner: dict[str, tuple[bytes, str]] = {}
         for key, part in data.parts_of(value):
             with suppress(Exception):
-                inner[key] = (Tracer(self.names).value(part, key), show(part))
+                inner[name + key] = (Tracer(self.names).value(part, key), show(part))
+                if depth > 1:
+                    inner |= self._inner(part, name + key, depth - 1)
         return inner
 
 

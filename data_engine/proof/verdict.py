@@ -151,6 +151,11 @@ def differences_of(
             differences.append(ValueDifference(name.removesuffix("()"), _OTHER_CODE, ""))
             continue
         keys = [key for key in {**other.inner, **detail.inner} if detail.inner.get(key) != other.inner.get(key)]
+        keys = [
+            key
+            for key in keys
+            if not any(len(deeper) > len(key) and deeper.startswith((f"{key}.", f"{key}[")) for deeper in keys)
+        ]
         if len(keys) == 1 or (keys and detail.shown == other.shown):
             key = keys[0]
             name += key

@@ -55,6 +55,17 @@ def test_a_value_that_a_left_out_cell_changes_is_named(tmp_path: Path) -> None:
     assert [str(one) for one in verdict.differences] == ["`RATES['EUR']` is 1.1 here, 1.0 in production"]
 
 
+def test_a_part_of_a_part_is_named(tmp_path: Path) -> None:
+    """Where both print alike, such as a fitted model after `summary()`, the path says what is other; a cache is none."""
+    make = "from types import SimpleNamespace as Space\nFIT = Space(model=Space(rate=1, _cache={}))"
+    later = "vars(FIT.model).update(notes='seen', _cache={1: 2})"
+    verdict = compared(tmp_path, make, later, "def build():\n    return FIT")
+
+    assert [str(difference) for difference in verdict.differences] == [
+        "`FIT.model.notes` is 'seen' here, missing in production"
+    ]
+
+
 def test_what_the_kernel_has_seeded_is_not_seeded_there(tmp_path: Path) -> None:
     """The slice runs in a fresh process: what a skipped cell seeded is missing."""
     seed = "#| skip\nimport random\nrandom.seed(7)"
