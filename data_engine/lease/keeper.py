@@ -1,4 +1,4 @@
-"""The one thread of a daemon that talks to the share: it looks, claims, beats, publishes, refreshes and hands over.
+"""The one thread of a daemon that keeps its lease: it looks, claims, beats, publishes, refreshes and hands over.
 
 Everybody else reads `Keeper.state`, a value in memory, or asks for something and gets a future. A share that hangs holds up
 this thread only: whether work may start is decided by a deadline in memory.
