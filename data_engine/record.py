@@ -122,13 +122,19 @@ def _refuse_change(self: object, name: str, value: object = None) -> None:
     raise FrozenInstanceError(f"cannot assign to field {name!r}")
 
 
+@cache
+def _slots(kind: Any) -> tuple[Any, ...]:
+    """The descriptors of a class's fields, in order."""
+    return tuple(getattr(kind, spec.name) for spec in fields(kind))
+
+
 def _state(self: Any) -> list[Any]:
-    return [getattr(self, spec.name) for spec in fields(self)]
+    return [slot.__get__(self) for slot in _slots(type(self))]
 
 
 def _set_state(self: Any, state: list[Any]) -> None:
-    for spec, value in zip(fields(self), state, strict=True):
-        object.__setattr__(self, spec.name, value)
+    for slot, value in zip(_slots(type(self)), state, strict=True):
+        slot.__set__(self, value)
 
 
 def _repr(self: Any) -> str:

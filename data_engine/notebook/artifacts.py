@@ -5,25 +5,19 @@ from __future__ import annotations
 import hashlib
 import marshal
 import os
+import pickle
 import sys
 import threading
 import types
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from data_engine import nofollow, private
 from data_engine.files import write_bytes_atomic
-from data_engine.notebook.compiled import (
-    FORMAT,
-    Chunk,
-    CompiledCell,
-    CompiledNotebook,
-    CompileWarning,
-)
-from data_engine.record import Record, as_json, frozen
+from data_engine.notebook.compiled import FORMAT, CompiledNotebook
+from data_engine.record import frozen
 
 _MOST_IN_MEMORY = 64
 _PYTHON = f"{sys.implementation.cache_tag}-{sys.hexversion:x}"
@@ -113,19 +107,15 @@ def _read(file: Path, path: Path, content_hash: str) -> Artifact | None:
     except OSError:
         return None
     payload = data[_DIGEST_BYTES:]
-    # marshal trusts what it reads, so nothing damaged may reach it
+    # marshal and pickle trust what they read, so nothing damaged may reach them
     if _digest(payload, content_hash) != data[:_DIGEST_BYTES]:
         return None
-    packed, codes = marshal.loads(payload)
-    records: dict[str, type[Record]] = {"warnings": CompileWarning, "cells": CompiledCell, "chunks": Chunk}
-    lists: dict[str, Any] = {name: tuple(map(kind.read, packed[name])) for name, kind in records.items()}
-    return Artifact(CompiledNotebook(path=path, **(packed | lists)), codes, content_hash)
+    compiled, codes = marshal.loads(payload)
+    return Artifact(replace(pickle.loads(compiled), path=path), codes, content_hash)
 
 
 def _write(artifact: Artifact, file: Path) -> None:
-    names = [field.name for field in fields(artifact.compiled) if field.name != "path"]
-    packed = {name: as_json(getattr(artifact.compiled, name)) for name in names}
-    payload = marshal.dumps((packed, artifact.codes))
+    payload = marshal.dumps((pickle.dumps(artifact.compiled), artifact.codes))
     private.make_folder(file.parent)
     write_bytes_atomic(file, _digest(payload, artifact.content_hash) + payload, durable=False, mode=private.FILE)
     prefix = _prefix(artifact.compiled.path)
