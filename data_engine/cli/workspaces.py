@@ -86,7 +86,7 @@ def _next_steps(root: Path) -> list[str]:
 
 
 def list_workspaces(ctx: typer.Context, as_json: AsJson = False) -> int:
-    """The workspaces there are; the one that is used here has a mark."""
+    """The workspaces that this machine knows: the one that is used here, which has a mark, and those beside the one that `workspace use` selected last."""
     from data_engine.workspace.machine import load_machine_settings
     from data_engine.workspace.select import discover_workspaces
 
@@ -112,7 +112,9 @@ def list_workspaces(ctx: typer.Context, as_json: AsJson = False) -> int:
         )
         return 0
     if not layouts:
-        say("There is no workspace yet: data-engine workspace create PATH, or data-engine demo")
+        say("This machine knows no workspace yet.")
+        say("To list one that exists, and those beside it: data-engine workspace use PATH")
+        say("To make one: data-engine workspace create PATH, or data-engine demo")
         return 0
     shown = table("", "WORKSPACE", "FOLDER")
     for layout in layouts:
