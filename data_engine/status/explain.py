@@ -546,7 +546,7 @@ def why_no_flow(facts: WorkspaceFacts, subject: str, file: str) -> FlowValidatio
     path = _module(facts, subject, file)
     if path is None:
         return None
-    fix = how_to_be_a_flow("it", is_scratch=SCRATCH_NAME.fullmatch(path.stem) is not None)
+    fix = how_to_be_a_flow("it", path, is_scratch=SCRATCH_NAME.fullmatch(path.stem) is not None)
     return FlowValidationError(f"{path.name} is not a flow, so nothing runs it", where=str(path), fix=fix)
 
 
