@@ -140,6 +140,18 @@ def set_aside(outputs: Sequence[LeftBehind], *, now_s: float | None = None) -> l
     return moved
 
 
+def is_set_aside(path: Path) -> bool:
+    """Whether the output that was at `path` lies where `set_aside` moved it to."""
+    with suppress(OSError):
+        folders = [folder for folder in path.parents if (folder / SET_ASIDE).is_dir()]
+        return any(
+            os.path.lexists(stamp / path.relative_to(folder))
+            for folder in folders
+            for stamp in (folder / SET_ASIDE).iterdir()
+        )
+    return False
+
+
 def put_back(mirrors: Iterable[Path]) -> list[Path]:
     """Move back the files that were moved out of these mirrors last, where their place is still free; where they are now.
 
