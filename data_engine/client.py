@@ -1386,7 +1386,7 @@ def outcome_of(ws: Workspace, command: Deploy, wait: bool = True) -> Outcome | N
     Raises:
         FlowValidationError, RequestFailedError, RequestExpiredError: as `Workspace.deploy`.
     """
-    from data_engine.proof.kept import with_unsettled
+    from data_engine.proof.verdict_store import with_unsettled
     from data_engine.status.places import with_recipient_warnings, with_source_warnings
     from data_engine.workspace.layout import kernel_shell
 

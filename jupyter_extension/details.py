@@ -24,7 +24,7 @@ from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.module_sets import file_facts
 from data_engine.plan.making import code_changes
 from data_engine.planning.slots import Slots, slot_words, zone_of
-from data_engine.proof.kept import unsettled_texts
+from data_engine.proof.verdict_store import unsettled_texts
 from data_engine.record import frozen
 from data_engine.status.deployed_before import changed_words, git_words, present_name
 from data_engine.status.runs import facts_of, params_words, rows_words, source_names, trigger_words

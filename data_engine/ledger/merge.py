@@ -1,4 +1,4 @@
-"""Put the history of the older system into the ledger, beside what is there; each transaction whole or not at all.
+"""Merge runs, states of sources and outputs from elsewhere, such as the older system, into the ledger; each transaction whole or not at all.
 
 Rows get the revision of their transaction, so that they are published to the other workstations like any others. What this
 ledger knows already stays, but for a source of which the older system knows something newer; what a reset has forgotten stays so.
