@@ -1327,7 +1327,7 @@ class Workspace:
     def _sendable(self, name: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
         """Params that can be sent to a daemon; asks for the flow's declaration where that decides how a text or a date is taken."""
         from data_engine.engine.params import check_params, taken
-        from data_engine.flow.parameter_values import TypedValue
+        from data_engine.flow.parameters import TypedValue
 
         params = check_params(params)
         is_typed = any(isinstance(value, TypedValue) for value in params.values())

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from data_engine.client import Workspace
     from data_engine.engine.local_workspace import LocalWorkspace
-    from data_engine.flow.parameter_values import TypedValue
+    from data_engine.flow.parameters import TypedValue
     from data_engine.proof.verdict import Verdict
 
 
@@ -695,6 +695,6 @@ def params_of(args: Namespace) -> dict[str, TypedValue]:
     """Read the parameters of a run."""
     if not args.set:
         return {}
-    from data_engine.flow.parameter_values import read_params
+    from data_engine.flow.parameters import read_params
 
     return read_params(args.set)

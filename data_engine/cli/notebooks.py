@@ -33,7 +33,7 @@ from data_engine.errors import (
     OwnedElsewhereError,
     WorkspaceError,
 )
-from data_engine.flow.parameter_values import read_params
+from data_engine.flow.parameters import read_params
 from data_engine.formatting import both_ends, cli_line, plural, visible
 from data_engine.platforms.terminals import is_terminal
 
