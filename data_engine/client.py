@@ -1372,9 +1372,9 @@ class Workspace:
         from data_engine.verbs import Flow
 
         deployments = self.home.deployments()
-        there = read_catalog(self.home.modules(), cache=self.home.descriptions())
-        gone = deployments.deployed().keys() - {entry.name for entry in there}
-        entries = [*there, *deployed_entries(deployments, gone)]
+        modules = read_catalog(self.home.modules(), cache=self.home.descriptions())
+        gone = deployments.deployed().keys() - {entry.name for entry in modules}
+        entries = [*modules, *deployed_entries(deployments, gone)]
         if name is not None and check_flow_name(name) not in {entry.name for entry in entries}:
             find_to_tidy(self.home, name)
         return [Flow.of(entry.flow) for entry in entries if entry.flow is not None and name in (None, entry.name)]

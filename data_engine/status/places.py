@@ -98,12 +98,12 @@ def with_recipient_warnings(entries: Iterable[CatalogEntry], others: Collection[
     try:
         stored = {secret.name for secret in stored_secrets()}
         names = {name for entry in catalog if entry.flow is not None for name in recipients_of(entry.flow)}
-        here = stored | {name for name in names - stored if has_secret(name)}
+        secrets = stored | {name for name in names - stored if has_secret(name)}
     except FlowValidationError:  # nobody can know; `doctor` says so
         return catalog
     warned = []
     for entry in catalog:
-        unknown = [] if entry.flow is None else [name for name in recipients_of(entry.flow) if name not in here]
+        unknown = [] if entry.flow is None else [name for name in recipients_of(entry.flow) if name not in secrets]
         warnings = []
         for name in unknown:
             known_here = sorted(stored | {*others} - {name})
