@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_engine.errors import FlowExecutionError, FlowValidationError
-from data_engine.flow.suggestions import nearest_name
 from data_engine.platforms.files import content_of
 from data_engine.workspace.layout import FLOW_MODULES, current_notebook
 
@@ -109,9 +108,11 @@ def how_to_be_a_flow(name: str, path: Path, *, is_scratch: bool) -> str:
         >>> how_to_be_a_flow("claims", Path("no such file"), is_scratch=False)
         'let claims define build(): without it, it is a scratch notebook or a module to import from'
     """
+    from data_engine.flow.suggestions import nearest_name
+
     if is_scratch:
         return f"rename {name}: files called _*, Untitled* and *-Copy<n> are never flows"
-    functions = [found.decode("utf-8", "replace") for found in _FUNCTION.findall(_content(path))]
+    functions = [function.decode("utf-8", "replace") for function in _FUNCTION.findall(_content(path))]
     near = nearest_name("build", (function for function in functions if function != "build"))
     offer = "" if near is None else f"rename its {near}() to build(), or "
     return f"{offer}let {name} define build(): without it, it is a scratch notebook or a module to import from"
