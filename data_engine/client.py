@@ -1327,7 +1327,7 @@ class Workspace:
     def _sendable(self, name: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
         """Params that can be sent to a daemon; asks for the flow's declaration where that decides how a text or a date is taken."""
         from data_engine.engine.params import check_params, taken
-        from data_engine.flow.parameter_values import TypedValue
+        from data_engine.flow.parameters import TypedValue
 
         params = check_params(params)
         is_typed = any(isinstance(value, TypedValue) for value in params.values())
@@ -1372,9 +1372,9 @@ class Workspace:
         from data_engine.verbs import Flow
 
         deployments = self.home.deployments()
-        there = read_catalog(self.home.modules(), cache=self.home.descriptions())
-        gone = deployments.deployed().keys() - {entry.name for entry in there}
-        entries = [*there, *deployed_entries(deployments, gone)]
+        modules = read_catalog(self.home.modules(), cache=self.home.descriptions())
+        gone = deployments.deployed().keys() - {entry.name for entry in modules}
+        entries = [*modules, *deployed_entries(deployments, gone)]
         if name is not None and check_flow_name(name) not in {entry.name for entry in entries}:
             find_to_tidy(self.home, name)
         return [Flow.of(entry.flow) for entry in entries if entry.flow is not None and name in (None, entry.name)]
@@ -1386,7 +1386,7 @@ def outcome_of(ws: Workspace, command: Deploy, wait: bool = True) -> Outcome | N
     Raises:
         FlowValidationError, RequestFailedError, RequestExpiredError: as `Workspace.deploy`.
     """
-    from data_engine.proof.kept import with_unsettled
+    from data_engine.proof.verdict_store import with_unsettled
     from data_engine.status.places import with_recipient_warnings, with_source_warnings
     from data_engine.workspace.layout import kernel_shell
 

@@ -244,10 +244,10 @@ def opened_file(place: Place, name: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def move(here: Place, name: str, there: Place, new_name: str | None = None) -> None:
+def move(origin: Place, name: str, target: Place, new_name: str | None = None) -> None:
     """Move `name` from one open folder to another as `new_name`, replacing what is there; a link is moved itself."""
-    target = there.at(new_name or name)
-    os.replace(here.at(name), target, src_dir_fd=here.descriptor, dst_dir_fd=there.descriptor)
+    path = target.at(new_name or name)
+    os.replace(origin.at(name), path, src_dir_fd=origin.descriptor, dst_dir_fd=target.descriptor)
 
 
 def check_own(root: Path, path: str | os.PathLike[str]) -> None:

@@ -204,11 +204,11 @@ def run_workspace(
         looked_s, before, facts = time.monotonic(), facts, file_facts(where.layout.flow_modules_dir)
         if before == facts:
             return None
-        there = set()
+        module_names = set()
         for entry in read_catalog(where.modules()):
             if names and entry.name not in names:
                 continue
-            there.add(entry.name)
+            module_names.add(entry.name)
             if entry.flow is not None and not entry.steps:
                 stepless.append(no_steps(entry.name, str(entry.path)))
                 entry = replace(entry, flow=None, error=stepless[-1])
@@ -221,7 +221,7 @@ def run_workspace(
                 good.pop(entry.name, None)
                 continue
             good[entry.name] = entry.flow
-        for name in good.keys() - there:
+        for name in good.keys() - module_names:
             del good[name]
         return list(good.values())
 

@@ -367,9 +367,9 @@ def flow_outputs(ws: Workspace, *, flow: str = "", search: str, limit: int) -> O
         row for row in listed if all(word in f"{row.path.removeprefix(root)} {row.flow}".casefold() for word in words)
     ]
     page = matches[:limit]
-    there = _states_of([row for row in page if not is_on_another_host(row.path, ws.root)])
+    states = _states_of([row for row in page if not is_on_another_host(row.path, ws.root)])
     return OutputsView(
-        len(listed), len(matches), tuple(_view(row, ws.root, *there.get(row.path, _UNKNOWN)) for row in page)
+        len(listed), len(matches), tuple(_view(row, ws.root, *states.get(row.path, _UNKNOWN)) for row in page)
     )
 
 

@@ -14,7 +14,7 @@ from data_engine.commands.registry import COMMANDS
 from data_engine.commands.runs import Run, StartBackfill, StopFlow
 from data_engine.daemon.link import Left
 from data_engine.errors import FlowValidationError, error_of
-from data_engine.flow.parameter_values import TypedValue
+from data_engine.flow.parameters import TypedValue
 from data_engine.formatting import cli_line, first_few, plural
 from data_engine.model import Deployment
 from data_engine.status.deploy_lines import (

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from data_engine.client import Workspace
     from data_engine.engine.local_workspace import LocalWorkspace
-    from data_engine.flow.parameter_values import TypedValue
+    from data_engine.flow.parameters import TypedValue
     from data_engine.proof.verdict import Verdict
 
 
@@ -109,7 +109,7 @@ def _compile(args: Namespace, names: UserNames) -> Any:
     from data_engine.notebook.compile import compile_notebook
     from data_engine.notebook.flow_files import require_parsed
     from data_engine.notebook.import_lint import module_warnings
-    from data_engine.proof.kept import compared, unsettled
+    from data_engine.proof.verdict_store import compared, unsettled
     from data_engine.status.deployed_before import find_flow
 
     name = args.subject or own_name(names, "compile")
@@ -190,8 +190,8 @@ def _comparison_lines(home: LocalWorkspace, path: Path, names: UserNames) -> lis
     Raises:
         FlowValidationError: this is not the notebook's kernel, or its slice cannot be executed.
     """
-    from data_engine.proof.kept import last_verdict
     from data_engine.proof.kernel import compare_kernel, is_own_notebook
+    from data_engine.proof.verdict_store import last_verdict
 
     if not is_own_notebook(names, path):
         raise FlowValidationError(
@@ -213,7 +213,7 @@ def _lines_of(verdict: Verdict, path: Path, before: Verdict | None) -> list[str]
 @contextmanager
 def _print_comparison(home: LocalWorkspace, path: Path) -> Iterator[None]:
     """Print the verdict of a comparison made in the block; of an equal one only its notes."""
-    from data_engine.proof.kept import last_verdict
+    from data_engine.proof.verdict_store import last_verdict
 
     before = last_verdict(home, path.stem)
     try:
@@ -227,8 +227,8 @@ def _print_comparison(home: LocalWorkspace, path: Path) -> Iterator[None]:
 
 def _plan_lines(home: LocalWorkspace, path: Path) -> list[str]:
     """The lines of a comparison: made now in the notebook's own kernel, else the last one; none for a module."""
-    from data_engine.proof.kept import compared, last_verdict
     from data_engine.proof.kernel import compare_here
+    from data_engine.proof.verdict_store import compared, last_verdict
 
     before = last_verdict(home, path.stem)
     if (verdict := compare_here(home, path)) is not None:
@@ -695,6 +695,6 @@ def params_of(args: Namespace) -> dict[str, TypedValue]:
     """Read the parameters of a run."""
     if not args.set:
         return {}
-    from data_engine.flow.parameter_values import read_params
+    from data_engine.flow.parameters import read_params
 
     return read_params(args.set)

@@ -24,7 +24,7 @@ from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.module_sets import file_facts
 from data_engine.plan.making import code_changes
 from data_engine.planning.slots import Slots, slot_words, zone_of
-from data_engine.proof.kept import unsettled_texts
+from data_engine.proof.verdict_store import unsettled_texts
 from data_engine.record import frozen
 from data_engine.status.deployed_before import changed_words, git_words, present_name
 from data_engine.status.runs import facts_of, params_words, rows_words, source_names, trigger_words
@@ -321,8 +321,8 @@ def is_on_another_host(output: str, root: Path) -> bool:
 def _step(step: StepRun | None, root: Path, label: str = "", output: str | None = None) -> StepView:
     output = (None if step is None else step.output_path) or output
     is_unasked = output is not None and is_on_another_host(output, root)
-    there = True if is_unasked else file_exists(output) if output else False
-    why = None if there else _NO_ANSWER if there is None else "no output is available for this step yet"
+    exists = True if is_unasked else file_exists(output) if output else False
+    why = None if exists else _NO_ANSWER if exists is None else "no output is available for this step yet"
     if step is None:
         return StepView(label, Mark("not run"), None, None, None, output, why)
     mark = run_mark(step.status)

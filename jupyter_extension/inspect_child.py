@@ -107,8 +107,8 @@ class InspectChild:
             self._timer.cancel()
         if self._process is None or self._process.poll() is not None:
             self.close()
-            here = str(Path(__file__).parent.parent)
-            path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
+            package_root = str(Path(__file__).parent.parent)
+            path = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH", "")]))
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,

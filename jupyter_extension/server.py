@@ -93,8 +93,8 @@ class Hello(_Handler):
         lab = cli_line("--workspace", body["root"], "lab") if body["root"] else cli_line("lab")
         served = await self.in_thread(real_path, root_dir)  # workspaces are called by where they really are
         links = await self.in_thread(_links_in, root_dir)
-        here = {"version": __version__, "root_dir": served, "links": links, "lab": lab}
-        self.finish(json.dumps(here | workspaces.get("result", workspaces)))
+        facts = {"version": __version__, "root_dir": served, "links": links, "lab": lab}
+        self.finish(json.dumps(facts | workspaces.get("result", workspaces)))
 
 
 class Match(_Handler):
@@ -250,8 +250,8 @@ def _folders_above(root_dir: Path, path: str) -> list[str]:
 
 def _workspace_around(root_dir: Path, path: str) -> str | None:
     """The workspace that holds a file the page has open, given by its path below the server's root."""
-    here = (root_dir / path.lstrip("/")) if path else root_dir
-    for folder in (here, *here.parents):
+    place = (root_dir / path.lstrip("/")) if path else root_dir
+    for folder in (place, *place.parents):
         if folder.name == "flow_modules" and os.path.isdir(folder):
             return str(folder.parent.resolve())
         if os.path.isdir(folder / "flow_modules"):  # of a name that no folder can have, too

@@ -249,10 +249,10 @@ def _end_digest(
     """Send what followed the first message as one message, if anything did."""
     opener = next(trouble for trouble in troubles.values() if trouble.digest_until_utc is not None)
     ordered = [trouble for trouble in _ordered(troubles.values()) if not trouble.is_closed]
-    there = [trouble for trouble in ordered if trouble.recovered_at_utc is None]
-    over = [trouble for trouble in ordered if trouble not in there and (trouble.told_at_utc or trouble.message_id)]
-    tellings = _digests(flow, opener, there, recipients, failures, zone)
-    tellings += _recovered(flow, over, recipients, is_all_good=not there, zone=zone, failures=failures)
+    ongoing = [trouble for trouble in ordered if trouble.recovered_at_utc is None]
+    over = [trouble for trouble in ordered if trouble not in ongoing and (trouble.told_at_utc or trouble.message_id)]
+    tellings = _digests(flow, opener, ongoing, recipients, failures, zone)
+    tellings += _recovered(flow, over, recipients, is_all_good=not ongoing, zone=zone, failures=failures)
     message = tellings[0].id if tellings else None
     at_utc = utc_text(now_s)
     return {key: _after_digest(trouble, message, recipients, at_utc) for key, trouble in troubles.items()}, tellings
@@ -275,16 +275,16 @@ def _after_digest(trouble: Trouble, message: str | None, recipients: Recipients,
 def _digests(
     flow: str,
     opener: Trouble,
-    there: Sequence[Trouble],
+    ongoing: Sequence[Trouble],
     recipients: Recipients,
     failures: int,
     zone: tzinfo | None,
 ) -> list[Telling]:
     """The messages of a digest: new and repeated troubles, and how many more runs failed; [] for none."""
-    follows = [trouble for trouble in there if trouble.told_at_utc is None or trouble.again]
-    more = [trouble for trouble in there if failures and trouble.key == opener.key and opener.key.kind in OF_FAILURES]
+    follows = [trouble for trouble in ongoing if trouble.told_at_utc is None or trouble.again]
+    more = [trouble for trouble in ongoing if failures and trouble.key == opener.key and opener.key.kind in OF_FAILURES]
     tellings = []
-    for to, group in _by_people([trouble for trouble in there if trouble in follows or trouble in more], recipients):
+    for to, group in _by_people([trouble for trouble in ongoing if trouble in follows or trouble in more], recipients):
         first = next((trouble for trouble in group if trouble.key.kind in OF_FAILURES), None)
         count = 0 if first is None else failures
         notices = tuple(notice(trouble, zone, more=count if trouble is first else 0) for trouble in group)

@@ -114,8 +114,8 @@ def owed_since(deadline_s: float, deadlines: Slots, slots: Slots | None) -> floa
 
     Where the flow has no slot in between, its newest slot before counts: a run at 23:50 is for a deadline at 00:30.
     """
-    there = datetime.fromtimestamp(deadline_s, deadlines.zone)
-    midnight_s = there.replace(hour=0, minute=0, second=0, microsecond=0, fold=0).timestamp()
+    deadline = datetime.fromtimestamp(deadline_s, deadlines.zone)
+    midnight_s = deadline.replace(hour=0, minute=0, second=0, microsecond=0, fold=0).timestamp()
     before_s = deadlines.newest(midnight_s, deadline_s - 1)
     since_s = min(midnight_s if before_s is None else before_s, deadline_s)
     if slots is None:

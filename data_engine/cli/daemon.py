@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.model import ActiveRun, Run
     from data_engine.status.deploy_lines import Starting
-    from data_engine.status.record import WorkspaceStatus
+    from data_engine.status.record import FlowStatus, WorkspaceStatus
 
 
 _MOST_NAMED = 3
@@ -54,6 +54,7 @@ def start(
     ws.settings()  # nothing is started by settings that cannot be used; the status has their warnings
     if not engine and ws.link.find() is None:
         ws.stop_engine()  # else it would come back where an earlier daemon died with its engine on
+    before = ws.status() if engine and not as_json and ws.link.find() is not None else None
     ws.start()
     if engine:
         _start_engine(ws)
@@ -61,6 +62,8 @@ def start(
         return tell_status(ws, as_json=True)
     for line in started_lines(ws.status()):
         say(line)
+    if before is not None and (words := tried_again_words(before.flows)):
+        say(words)
     return 0
 
 
@@ -96,6 +99,21 @@ def started_lines(status: WorkspaceStatus) -> tuple[str, str]:
     )
     of_all = f"{count:,} of {plural(len(flows), 'flow')}"
     return daemon, f"The engine is on: {of_all} {'runs by itself' if count == 1 else 'run by themselves'}."
+
+
+def tried_again_words(flows: Sequence[FlowStatus]) -> str:
+    """The line about what a person who starts the engine lets run again; "" for nothing. `flows` are as they were before.
+
+    Example:
+        >>> from data_engine.status.record import FlowStatus
+        >>> tried_again_words([FlowStatus("claims", held=2), FlowStatus("parts"), FlowStatus("rates", retried=1)])
+        'What was held, or waited to be tried again, runs again now: claims (2 files), rates (1 file).'
+    """
+    counts = {flow.name: flow.held + flow.retried for flow in flows if flow.enabled}
+    again = [f"{name} ({plural(count, 'file')})" for name, count in counts.items() if count]
+    return (
+        f"What was held, or waited to be tried again, runs again now: {first_few(again, _MOST_NAMED)}." if again else ""
+    )
 
 
 def stop(
@@ -286,8 +304,11 @@ def run_in_daemon(
         raise FlowValidationError(
             "which flow?", where="data-engine run", fix="name it: data-engine run NAME; `data-engine list` shows them"
         )
-    goes_on = engine_goes_on(ws)
+    is_daemon_missing = _has_no_daemon(ws)
+    goes_on = is_daemon_missing and _died_with_its_engine_on(ws)
     answer = _ask_for_runs(ws, name, source, params, wait)
+    if is_daemon_missing:
+        complain(f"No daemon ran: one was started for this. `{cli_line('stop')}` ends it.", style="yellow")
     if goes_on:
         complain(
             "The engine was on when the last daemon died, and is on again: data-engine stop turns it off.",
@@ -330,12 +351,18 @@ def is_owned_elsewhere(ws: Workspace) -> bool:
     return ws.lease().is_elsewhere
 
 
-def engine_goes_on(ws: Workspace) -> bool:
+def _died_with_its_engine_on(ws: Workspace) -> bool:
     """Whether the last daemon died with its engine on, so that the next one turns it on by itself."""
-    from data_engine.daemon.control import silent_daemon, was_engine_on
+    from data_engine.daemon.control import was_engine_on
 
-    is_none = was_engine_on(ws.home.ledger()) and ws.link.find() is None and silent_daemon(ws.home.local) is None
-    return is_none and not is_owned_elsewhere(ws)
+    return was_engine_on(ws.home.ledger()) and not is_owned_elsewhere(ws)
+
+
+def _has_no_daemon(ws: Workspace) -> bool:
+    """Whether no daemon runs here, not even one that does not answer."""
+    from data_engine.daemon.control import silent_daemon
+
+    return ws.link.find() is None and silent_daemon(ws.home.local) is None
 
 
 def _ask_for_runs(ws: Workspace, name: str, source: str | None, params: Mapping[str, Any], wait: bool) -> list[Any]:

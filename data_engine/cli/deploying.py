@@ -185,7 +185,7 @@ def _row(flow: str, path: str, files: FilesBefore | None = None, starts: Startin
 
 def _say_entries(ws: Workspace, outcome: Outcome, *, is_named: bool) -> None:
     """Print the outcome of each module; several unchanged ones as a number. The repaired ones are printed elsewhere."""
-    from data_engine.proof.kept import compared
+    from data_engine.proof.verdict_store import compared
 
     changed = {row.flow for row in outcome.deployments}
     names = {*changed, *outcome.mended, *outcome.lost}

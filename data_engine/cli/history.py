@@ -30,7 +30,7 @@ from data_engine.commands.fields import help_of
 from data_engine.commands.runs import StartBackfill
 from data_engine.engine.params import value_words
 from data_engine.errors import FlowValidationError
-from data_engine.flow.parameter_values import read_params
+from data_engine.flow.parameters import read_params
 from data_engine.formatting import cli_line, duration_words, first_few, local_time, plural, zoned_words
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.runs import started

@@ -106,11 +106,11 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
 
     ws = chosen_workspace(ctx)
     with in_flow_modules(ws):
-        there = read_catalog(ws.home.modules(), cache=ws.home.descriptions())
+        modules = read_catalog(ws.home.modules(), cache=ws.home.descriptions())
         deployments = ws.home.deployments()
-        deployment = deployments.statuses({entry.name for entry in there} | deployments.deployed().keys())
+        deployment = deployments.statuses({entry.name for entry in modules} | deployments.deployed().keys())
         gone = {name: state for name, state in deployment.items() if state.kind == "gone"}
-        entries = with_gone(there, deployments, deployment, ws.home.deployed_descriptions())
+        entries = with_gone(modules, deployments, deployment, ws.home.deployed_descriptions())
         coming, stands = ws.next_runs(), expected_of(ws, entries)
     say_settings(ws)
     off = disabled_flows(ws)
@@ -143,10 +143,10 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
         complain(
             f"What {shown_machine(lease.owner)} deployed is known here after a daemon has started: data-engine start --no-engine"
         )
-    say_misleading_names(ws, [entry.path for entry in there if entry.error is None])
+    say_misleading_names(ws, [entry.path for entry in modules if entry.error is None])
     say_what_is_wrong(entries, gone)
     if warned := [
-        f"{entry.name} ({len(entry.warnings)})" for entry in there if entry.warnings
+        f"{entry.name} ({len(entry.warnings)})" for entry in modules if entry.warnings
     ]:  # all would bury the list
         complain()
         complain(f"warnings of {first_few(warned, 5)}: `data-engine compile` shows them", style="yellow")
@@ -349,11 +349,11 @@ def fresh_status(ws: Workspace) -> WorkspaceStatus:
 
 def _is_any_missing(status: WorkspaceStatus, ws: Workspace) -> bool:
     try:
-        there = {os.path.splitext(name)[0] for name in os.listdir(ws.layout.flow_modules_dir)}
+        modules = {os.path.splitext(name)[0] for name in os.listdir(ws.layout.flow_modules_dir)}
     except OSError:
         return False
     return any(
-        flow.name not in there for flow in status.flows if flow.deployment_status.kind in ("as_deployed", "edited")
+        flow.name not in modules for flow in status.flows if flow.deployment_status.kind in ("as_deployed", "edited")
     )
 
 

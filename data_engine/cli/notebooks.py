@@ -33,7 +33,7 @@ from data_engine.errors import (
     OwnedElsewhereError,
     WorkspaceError,
 )
-from data_engine.flow.parameter_values import read_params
+from data_engine.flow.parameters import read_params
 from data_engine.formatting import both_ends, cli_line, plural, visible
 from data_engine.platforms.terminals import is_terminal
 
@@ -134,7 +134,7 @@ class _Module(NamedTuple):
 
 def _built(ws: Workspace, name: str | None) -> Sequence[CatalogEntry]:
     """Every module of the workspace, or the one of this name."""
-    from data_engine.proof.kept import with_unsettled
+    from data_engine.proof.verdict_store import with_unsettled
 
     with in_flow_modules(ws):
         entries = with_unsettled(ws.home, ws.catalog())
@@ -149,7 +149,7 @@ def _built(ws: Workspace, name: str | None) -> Sequence[CatalogEntry]:
 def _compile_flow(ws: Workspace, name: str, as_json: bool) -> int:
     from data_engine.notebook.compile import compile_notebook
     from data_engine.notebook.import_lint import module_warnings
-    from data_engine.proof.kept import compared, unsettled
+    from data_engine.proof.verdict_store import compared, unsettled
     from data_engine.status.deployed_before import find_flow
 
     path = find_flow(ws.home, name)
@@ -288,7 +288,7 @@ def plan(
     Without NAME, for each deployed flow that was edited. Both versions run into scratch; nothing is recorded, or changed in
     production. Ends with 0 even if there are differences, with 1 when an edit fails where what is deployed does not, or everywhere.
     """
-    from data_engine.proof.kept import compared
+    from data_engine.proof.verdict_store import compared
 
     ws = chosen_workspace(ctx)
     params = read_params(param)

@@ -45,6 +45,8 @@ _NARROWEST = 16
 """Of a column whose texts are cut or wrapped."""
 _OF_PATHS = ("SOURCE", "OUTPUT")
 """Columns whose texts are paths."""
+_OF_IDS = ("RUN", "NEXT RUN", "BACKFILL", "ID")
+"""Columns whose texts are ids, which people copy: no terminal is too narrow for one in a line."""
 _PIPED = 120
 """The width of a table without a terminal."""
 _STATUS_STYLES = {"success": "green", "failed": "red", "killed": "red", "abandoned": "red", "stopped": "yellow"}
@@ -288,7 +290,7 @@ def _print_table(shown: Table, stream: TextIO) -> None:
     else:
         while shown.least_width(cell_len) > console.width and (name := next(iter(shown.left_out_first()), None)):
             shown = shown.without(name)
-    drawn = _drawn(shown)
+    drawn = _drawn(shown, is_squeezed=shown.least_width(cell_len) > console.width)
     is_narrow = console.measure(drawn, options=console.options.update(width=_WIDE)).maximum > console.width
     if console.is_terminal:
         console.print(drawn)
@@ -308,15 +310,15 @@ def _is_cut(shown: Table, drawn: rich.table.Table, console: Console) -> bool:
     return any(cells[number] not in text for cells, _ in shown.rows for number in at)
 
 
-def _drawn(shown: Table) -> rich.table.Table:
-    """The table as Rich draws it."""
+def _drawn(shown: Table, *, is_squeezed: bool) -> rich.table.Table:
+    """The table as Rich draws it. Of one that `is_squeezed`, as its terminal is too narrow, the texts of all columns but ids may wrap."""
     import rich.table
     from rich.box import SIMPLE_HEAD
     from rich.text import Text
 
     drawn = rich.table.Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
     for name in shown.columns:
-        may_shrink = name in shown.cut or name in shown.wrap
+        may_shrink = name in shown.cut or name in shown.wrap or (is_squeezed and name not in _OF_IDS)
         justify: Literal["left", "right"] = "right" if name in shown.right else "left"
         drawn.add_column(name, justify=justify, no_wrap=not may_shrink, overflow="fold")
     for cells, style in shown.rows:

@@ -23,7 +23,7 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import complain, print_json, say, status_style
 from data_engine.errors import FlowStoppedError, FlowValidationError, OwnedElsewhereError, WorkspaceError
-from data_engine.flow.parameter_values import read_params
+from data_engine.flow.parameters import read_params
 from data_engine.formatting import duration_words, plural, visible
 from data_engine.ledger.logs import counts_as_warning, warned_words
 from data_engine.ledger.run_warnings import runs_as_json
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from data_engine.client import Workspace
     from data_engine.flow.flow import Flow
-    from data_engine.flow.parameter_values import TypedValue
+    from data_engine.flow.parameters import TypedValue
     from data_engine.notebook.catalog import CatalogEntry
 
 OnError = Annotated[

@@ -71,22 +71,22 @@ def _next_steps(root: Path) -> list[str]:
     """The commands that lead into the workspace from the working directory."""
     from data_engine.workspace.select import select_workspace
 
-    here = cli_line("lab")
+    lab = cli_line("lab")
     try:
         is_meant = select_workspace().root == root
     except WorkspaceError:
         is_meant = False
     if is_meant:
-        return [f"Next: {here}"]
-    there = os.path.relpath(root) if root.is_relative_to(os.getcwd()) else str(root)
+        return [f"Next: {lab}"]
+    folder = os.path.relpath(root) if root.is_relative_to(os.getcwd()) else str(root)
     return [
-        f"Next: {shell_line(['cd', there])}, then {here}",
+        f"Next: {shell_line(['cd', folder])}, then {lab}",
         f"To use it from any folder: {cli_line('workspace', 'use', str(root))}",
     ]
 
 
 def list_workspaces(ctx: typer.Context, as_json: AsJson = False) -> int:
-    """The workspaces there are; the one that is used here has a mark."""
+    """The workspaces that this machine knows: the one that is used here, which has a mark, and those beside the one that `workspace use` selected last."""
     from data_engine.workspace.machine import load_machine_settings
     from data_engine.workspace.select import discover_workspaces
 
@@ -112,7 +112,9 @@ def list_workspaces(ctx: typer.Context, as_json: AsJson = False) -> int:
         )
         return 0
     if not layouts:
-        say("There is no workspace yet: data-engine workspace create PATH, or data-engine demo")
+        say("This machine knows no workspace yet.")
+        say("To list one that exists, and those beside it: data-engine workspace use PATH")
+        say("To make one: data-engine workspace create PATH, or data-engine demo")
         return 0
     shown = table("", "WORKSPACE", "FOLDER")
     for layout in layouts:
@@ -155,13 +157,13 @@ def use(
     else:
         say(f"Selected default workspace: {layout.workspace_id} ({layout.root})")
         say(f"  wrote collection_root and default_workspace to {machine_settings_path()}")
-        here = _selection(None)
-        if here is not None and here.root != layout.root:
+        selected = _selection(None)
+        if selected is not None and selected.root != layout.root:
             variables = ("DATA_ENGINE_WORKSPACE_ROOT", "DATA_ENGINE_WORKSPACE_ID")
             named = next(filter(os.environ.get, variables), None)
             why = "this folder is inside it" if named is None else f"{named} names it"
             complain(
-                f"Here {here.workspace_id} ({here.root}) is still used: {why}. To use the other one here:"
+                f"Here {selected.workspace_id} ({selected.root}) is still used: {why}. To use the other one here:"
                 f" {cli_line('--workspace', str(layout.root))} COMMAND",
                 style="yellow",
             )

@@ -250,8 +250,8 @@ class Link:
 
     def _nodes_changed(self) -> None:
         for attempt in list(self.attempts.values()):
-            there = self.nodes.get(attempt.address)
-            if there is None or there.process != attempt.process:
+            node = self.nodes.get(attempt.address)
+            if node is None or node.process != attempt.process:
                 self._lose(attempt)
         self._on_change()
 

@@ -108,5 +108,5 @@ def _marked(
     kinds: Iterable[tuple[Mapping[str, Any], type[Command[Any]]]], body: Mapping[str, Any]
 ) -> type[Command[Any]] | None:
     """The command whose marks the body has; of several the one with the most, of these the first."""
-    there = [(marks, kind) for marks, kind in kinds if all(body.get(name) == value for name, value in marks.items())]
-    return max(there, key=lambda pair: len(pair[0]))[1] if there else None
+    matches = [(marks, kind) for marks, kind in kinds if all(body.get(name) == value for name, value in marks.items())]
+    return max(matches, key=lambda pair: len(pair[0]))[1] if matches else None

@@ -577,8 +577,8 @@ def _foreign(state_dir: Path) -> Finding:
     places = [*_PLACES, NOT_OURS]
     for place in places:
         try:
-            with opened(state_dir, place) as there:
-                entries = there.entries()
+            with opened(state_dir, place) as folder:
+                entries = folder.entries()
         except OSError:  # not there; or a link, which is named by the folder above it
             continue
         inside = [f"{place}/{entry.name}".lstrip("/") for entry in entries if entry.kind == "folder"]

@@ -10,7 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from data_engine.daemon.control import DaemonClient, DaemonGoneError, UnknownRouteError, read_endpoint, silent_daemon
+from data_engine.cause import Cause
+from data_engine.daemon.control import (
+    DaemonClient,
+    DaemonGoneError,
+    UnknownRouteError,
+    read_endpoint,
+    silent_daemon,
+    was_stopped,
+)
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import (
     FlowValidationError,
@@ -265,8 +273,11 @@ class DaemonLink:
 
     def _require_they_ended(self, run_ids: Sequence[str]) -> None:
         ledger, until_s = self.home.ledger(), time.monotonic() + _DYING_S
+        why = (
+            Cause("daemon_killed") if was_stopped(self.home.local) else None
+        )  # one that is only stopped ends its runs first
         while True:
-            ledger.recover()
+            ledger.recover(why=why)
             runs = {run_id: ledger.run(run_id) for run_id in run_ids}
             if not any(run and run.status == "started" for run in runs.values()) or time.monotonic() > until_s:
                 break

@@ -49,14 +49,14 @@ class RunJob(NamedTuple):
         """Run the job; its events in numbered parts, and its end."""
         pool = _pool_of(attempt)
         (message,) = Frames().feed(self.frame)
-        there = unpack_job(message)
+        job = unpack_job(message)
 
         def here(path: str | None) -> str | None:
             return None if path is None else attempt.node_path(path)
 
-        sources = tuple(replace(source, root=here(source.root), path=here(source.path)) for source in there.sources)
-        content = None if there.content is None else str(pool.set_of(Path(there.content).name))
-        return pool.run(attempt, replace(there, sources=sources, content=content))
+        sources = tuple(replace(source, root=here(source.root), path=here(source.path)) for source in job.sources)
+        content = None if job.content is None else str(pool.set_of(Path(job.content).name))
+        return pool.run(attempt, replace(job, sources=sources, content=content))
 
 
 class _JobEvents:
@@ -82,14 +82,14 @@ class _JobEvents:
 
 def as_owner_has_it(event: Event, attempt: NodeAttempt) -> Event:
     """The event with the paths below this node's workspace as the owner has them."""
-    there = attempt.owner_path
+    owner_path = attempt.owner_path
     if isinstance(event, RunStarted) and event.source is not None:
-        return event._replace(source=there(event.source))
+        return event._replace(source=owner_path(event.source))
     if isinstance(event, StepFinished) and event.outputs:
-        return event._replace(outputs=tuple(map(there, event.outputs)))
+        return event._replace(outputs=tuple(map(owner_path, event.outputs)))
     if isinstance(event, RunFinished) and event.spent is not None:
         inputs, outputs = (
-            tuple(file._replace(path=there(file.path)) for file in files)
+            tuple(file._replace(path=owner_path(file.path)) for file in files)
             for files in (event.spent.inputs, event.spent.outputs)
         )
         return event._replace(spent=event.spent._replace(inputs=inputs, outputs=outputs))

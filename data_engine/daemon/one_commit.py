@@ -252,8 +252,8 @@ def no_stop_here(home: LocalWorkspace, flow: str) -> FlowValidationError:
     """
     workspace = OfflineFacts(home).facts()
     facts = _flow(home, workspace, flow)
-    if there := [run for run in workspace.active if run.flow == flow]:
-        where = f"end its run where it runs, in process {there[0].pid}: with Ctrl-C, or by an interrupt of the kernel"
+    if runs := [run for run in workspace.active if run.flow == flow]:
+        where = f"end its run where it runs, in process {runs[0].pid}: with Ctrl-C, or by an interrupt of the kernel"
         return no_daemon(home, where)
     if facts.entry.mode == "manual" or facts.deployment_status.kind == "not_deployed" or not facts.is_enabled:
         return no_daemon(home, f"there is nothing to stop: nothing of {flow} runs, and it does not run by itself")

@@ -160,7 +160,7 @@ class DaemonOwner:
         return await asyncio.to_thread(self._compared, set_id, flow)
 
     def _compared(self, set_id: str, flow: str | None) -> dict[str, Any]:
-        from data_engine.proof.kept import compared_in
+        from data_engine.proof.verdict_store import compared_in
 
         home = self.daemon.home
         contents = home.deployments().contents_of(set_id) or {}

@@ -583,16 +583,16 @@ def silent_owner(alarm: Alarm, workspace: str, zone: tzinfo | None = None, in_tr
         engine if alarm.engine_on else "its engine was off",
         f"in trouble when it was last heard of: {named}" if named else "",
     )
-    here = "`data-engine lease take-over` takes the workspace over"
+    remedy = "`data-engine lease take-over` takes the workspace over"
     if alarm.has_ended:
-        here = "`data-engine start` runs the engine there"
+        remedy = "`data-engine start` runs the engine there"
     return Notice(
         f"nobody owns the workspace {workspace}: {alarm.owner} has ended"
         if alarm.has_ended
         else f"{alarm.owner}, which owns the workspace {workspace}, has fallen silent",
         reason="; ".join(filter(None, parts)),
         since=f"{shown_time(alarm.since_utc, zone)} (noticed)",
-        fix=f"check that this machine is on and reaches the shared folder; on another one, {here}",
+        fix=f"check that this machine is on and reaches the shared folder; on another one, {remedy}",
     )
 
 

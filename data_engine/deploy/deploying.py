@@ -23,8 +23,8 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import near_offer
 from data_engine.formatting import cli_line
 from data_engine.ledger import deployments as ledger_rows
-from data_engine.ledger.brought import known_states, put_outputs, put_states
 from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.merge import known_states, put_outputs, put_states
 from data_engine.model import Compared, Deployment, utc_text
 from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import CatalogEntry
@@ -463,7 +463,7 @@ def new_deployments(
 ) -> list[Deployment]:
     """The rows of a decision: one for each flow that goes live, and one that ends each flow that is gone; for a renamed flow it
     points to the row of its new name."""
-    from data_engine.proof.kept import compared_in
+    from data_engine.proof.verdict_store import compared_in
 
     deployments, renames = home.deployments(), decided.renames
     contents = deployments.contents_of(looked.stored.id) or {}

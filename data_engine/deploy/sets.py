@@ -159,11 +159,11 @@ def put_back(name: str, contents: Mapping[str, bytes], folder: Path) -> tuple[Pa
                 where=str(path),
                 fix=f"bring back what it points to ({_target(path)}), or remove the link, and ask again: `{cli_line('restore', name)}`",
             )
-    there = [folder / file for file in sorted(files_of(name)) if os.path.lexists(folder / file)]
-    if there:
+    paths = [folder / file for file in sorted(files_of(name)) if os.path.lexists(folder / file)]
+    if paths:
         raise FlowValidationError(
-            f"{there[0].name} is there, and nothing is overwritten",
-            where=str(there[0]),
+            f"{paths[0].name} is there, and nothing is overwritten",
+            where=str(paths[0]),
             fix=f"rename it, and ask again; `{cli_line('rollback', name)}` lets production run what it ran before, and leaves the file as it is",
         )
     files = {file: contents[file] for file in sorted(files_of(name) & contents.keys())}

@@ -222,12 +222,21 @@ def pick_to_run(flow: Flow, choice: str | os.PathLike[str]) -> Source:
     """The one source `choice` names, for a run of it alone.
 
     Raises:
-        FlowValidationError: as `pick_source`; or the flow runs for all of its files at once, and `choice` is one of them.
+        FlowValidationError: as `pick_source`; its extension is none of the flow's; or the flow runs for all of its files at once, and
+            `choice` is one of them.
     """
-    source = pick_source(flow, choice)
-    if flow.trigger is None or flow.trigger.run_as != "batch" or source.key is None or not source.key.path:
+    source, name = pick_source(flow, choice), flow.name or "the flow"
+    if flow.trigger is None or source.key is None or not source.key.path:
         return source
-    name = flow.name or "the flow"
+    extensions = flow.trigger.extensions
+    if extensions is not None and not source.key.path.lower().endswith(extensions):
+        raise FlowValidationError(
+            f"{name} does not run for {source.key.path}: it takes {', '.join(extensions)}",
+            where="source=...",
+            fix="name a file of these, or add the extension to watch(extensions=...)",
+        )
+    if flow.trigger.run_as != "batch":
+        return source
     way = f"; `{cli_line('run', flow.name)}` runs it for all of them" if flow.name else ""
     raise FlowValidationError(
         f'{name} runs for all files of its source at once (run_as="batch"), so it cannot run for {source.key.path} alone',

@@ -65,11 +65,11 @@ def left_behind(written: Iterable[WrittenFile], flows: Iterable[Flow]) -> list[L
 
 def rejected_left_behind(root: Path, flows: Sequence[Flow]) -> list[LeftBehind]:
     """The rejected rows in the workspace at `root` whose source is gone, as outputs in the mirror `rejected/<flow>`."""
-    there = rejected_rows(root)
-    gone = gone_sources(((entry.flow, entry.source) for entry in there), flows)
+    entries = rejected_rows(root)
+    gone = gone_sources(((entry.flow, entry.source) for entry in entries), flows)
     folders = {flow.name or "": flow.trigger.source for flow in flows if flow.trigger is not None}
     outputs = []
-    for entry in there:
+    for entry in entries:
         if (entry.flow, entry.source) in gone:
             source, facts = os.path.join(folders[entry.flow] or "", entry.source or ""), os.stat(entry.path)
             mirror, at_utc = str(rejected_folder(root, entry.flow)), utc_text(facts.st_mtime)
@@ -123,21 +123,33 @@ def set_aside(outputs: Sequence[LeftBehind], *, now_s: float | None = None) -> l
     for output in outputs:
         mirror, path = Path(output.mirror), Path(output.path)
         *folders, name = path.relative_to(mirror).parts
-        aside = (SET_ASIDE, stamp, mirror.name, *folders)
-        target = mirror.parent.joinpath(*aside, name)
+        new_folders = (SET_ASIDE, stamp, mirror.name, *folders)
+        target = mirror.parent.joinpath(*new_folders, name)
         try:
             if ".." in folders:
                 raise OSError(errno.EINVAL, "its path leads out of its mirror")
-            with opened(mirror.parent) as beside, inside(beside, (mirror.name, *folders)) as here:
-                facts = here.facts(name)
+            with opened(mirror.parent) as parent, inside(parent, (mirror.name, *folders)) as origin:
+                facts = origin.facts(name)
                 if facts is None or not stat.S_ISREG(facts.st_mode):
                     continue
-                with inside(beside, aside, make=True) as there:
-                    move(here, name, there)
+                with inside(parent, new_folders, make=True) as destination:
+                    move(origin, name, destination)
         except OSError as error:
             raise _cannot_move(path, target, error) from error
         moved.append(target)
     return moved
+
+
+def is_set_aside(path: Path) -> bool:
+    """Whether the output that was at `path` lies where `set_aside` moved it to."""
+    with suppress(OSError):
+        folders = [folder for folder in path.parents if (folder / SET_ASIDE).is_dir()]
+        return any(
+            os.path.lexists(stamp / path.relative_to(folder))
+            for folder in folders
+            for stamp in (folder / SET_ASIDE).iterdir()
+        )
+    return False
 
 
 def put_back(mirrors: Iterable[Path]) -> list[Path]:
@@ -149,36 +161,36 @@ def put_back(mirrors: Iterable[Path]) -> list[Path]:
     moved = []
     for mirror in sorted(set(mirrors)):
         try:
-            with opened(mirror.parent) as beside, inside(beside, (SET_ASIDE,)) as aside:
-                stamps = [(at_s, name) for name in aside.names() if (at_s := _when_s(name)) is not None]
+            with opened(mirror.parent) as parent, inside(parent, (SET_ASIDE,)) as store:
+                stamps = [(at_s, name) for name in store.names() if (at_s := _when_s(name)) is not None]
                 for _, stamp in sorted(stamps, reverse=True):
-                    back = list(_put_back_from(beside, (SET_ASIDE, stamp, mirror.name), mirror))
-                    _remove_empty(aside, stamp)
+                    back = list(_put_back_from(parent, (SET_ASIDE, stamp, mirror.name), mirror))
+                    _remove_empty(store, stamp)
                     moved += back
                     if back:
                         break
-                os.rmdir(beside.at(SET_ASIDE), dir_fd=beside.descriptor)
+                os.rmdir(parent.at(SET_ASIDE), dir_fd=parent.descriptor)
         except OSError:  # nothing was moved aside, or more lies there still
             continue
     return moved
 
 
-def _put_back_from(beside: Place, names: tuple[str, ...], mirror: Path) -> Iterator[Path]:
+def _put_back_from(parent: Place, names: tuple[str, ...], mirror: Path) -> Iterator[Path]:
     try:
-        with inside(beside, names) as there:
-            files = [file for file in walk(there) if file.is_regular]
+        with inside(parent, names) as origin:
+            files = [file for file in walk(origin) if file.is_regular]
     except OSError:  # of another mirror, or a link
         return
     for folder, name, _ in files:
         target = mirror.joinpath(*folder, name)
         try:
             with (
-                inside(beside, (*names, *folder)) as here,
-                inside(beside, (mirror.name, *folder), make=True) as there,
+                inside(parent, (*names, *folder)) as origin,
+                inside(parent, (mirror.name, *folder), make=True) as destination,
             ):
-                if there.facts(name) is not None:
+                if destination.facts(name) is not None:
                     continue
-                move(here, name, there)
+                move(origin, name, destination)
         except OSError as error:
             raise _cannot_move(mirror.parent.joinpath(*names, *folder, name), target, error) from error
         yield target
@@ -217,7 +229,7 @@ def _cannot_move(path: Path, target: Path, error: OSError) -> FlowValidationErro
 def _remove_empty(place: Place, name: str) -> None:
     """Remove the folder `name` with the folders in it, as far as they hold nothing else."""
     with suppress(OSError):
-        with inside(place, (name,)) as here:
-            for child in here.names():
-                _remove_empty(here, child)
+        with inside(place, (name,)) as folder:
+            for child in folder.names():
+                _remove_empty(folder, child)
         os.rmdir(place.at(name), dir_fd=place.descriptor)

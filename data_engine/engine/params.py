@@ -10,8 +10,7 @@ from typing import Any
 
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
-from data_engine.flow.parameter_values import TypedValue, wire_of
-from data_engine.flow.parameters import LOOKED_AT, GivenParams, Parameters, texts_to_params
+from data_engine.flow.parameters import LOOKED_AT, GivenParams, Parameters, TypedValue, texts_to_params, wire_of
 from data_engine.formatting import beginning
 from data_engine.secret import MASK, Secret, masked, masked_in
 

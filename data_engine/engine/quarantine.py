@@ -73,13 +73,13 @@ class Quarantine:
         if not checks:
             return
         try:
-            with not_logged(), opened(self._root) as root, inside(root, self._folders, make=True) as here:
+            with not_logged(), opened(self._root) as root, inside(root, self._folders, make=True) as folder:
                 with suppress(FileExistsError), (self._root / FOLDER / ".gitignore").open("x") as file:
                     file.write("*\n")
-                for left in here.names():  # of a run that died
+                for left in folder.names():  # of a run that died
                     if left.startswith(f".{self._name}.") and left.endswith(".tmp"):
-                        os.unlink(here.at(left), dir_fd=here.descriptor)
-                with atomic_target(here.path / self._name) as fresh:
+                        os.unlink(folder.at(left), dir_fd=folder.descriptor)
+                with atomic_target(folder.path / self._name) as fresh:
                     self._write(checks, fresh)
         except OSError as error:
             path = self._root.joinpath(*self._folders, self._name)
@@ -91,11 +91,11 @@ class Quarantine:
 
     def forget(self, *, but_of: str | None = None) -> None:
         """Remove what an earlier run has left there, unless that is the run `but_of`."""
-        with suppress(OSError), opened(self._root) as root, inside(root, self._folders) as here:
-            with opened_file(here, self._name) as descriptor:
+        with suppress(OSError), opened(self._root) as root, inside(root, self._folders) as folder:
+            with opened_file(folder, self._name) as descriptor:
                 footer = _footer_of(descriptor)
             if footer.get("run") not in (self._run_id, but_of):
-                os.unlink(here.at(self._name), dir_fd=here.descriptor)
+                os.unlink(folder.at(self._name), dir_fd=folder.descriptor)
 
     def _write(self, checks: Sequence[CheckResult], fresh: Path) -> None:
         import polars as pl
@@ -130,7 +130,7 @@ def rejected_rows(root: Path, flow: str | None = None) -> list[RejectedRows]:
             if not is_kept or not file.is_regular or not file.name.endswith(".parquet") or file.name.startswith("."):
                 continue
             footer: Mapping[str, Any] = {}
-            with suppress(OSError), inside(place, file.folder) as here, opened_file(here, file.name) as descriptor:
+            with suppress(OSError), inside(place, file.folder) as folder, opened_file(folder, file.name) as descriptor:
                 footer = _footer_of(descriptor)
             if footer:
                 facts = footer["source"], footer["rows"], footer.get("rules", {}), footer["run"]

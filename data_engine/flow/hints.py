@@ -370,8 +370,8 @@ def _missing_column(f: Failure, match: re.Match[str]) -> str | None:
     columns = _frame_columns(f) if texts is None else list(map(json.loads, texts))
     if columns is None or name in columns:
         return None
-    if (together := only_column_fix(columns, f.option("separator", "sep"))) is not None:
-        return together
+    if (fix := only_column_fix(columns, f.option("separator", "sep"))) is not None:
+        return fix
     if (near := nearest_name(name, columns)) is not None:
         return f"did you mean {quoted(near)}?" + (" Its name has blanks around it" if near.strip() != near else "")
     return f"the columns are {first_few(list(map(quoted, columns)), _MOST_COLUMNS)}" if listing is None else None
@@ -390,11 +390,11 @@ def _relative_path(f: Failure, match: re.Match[str]) -> str | None:
     name = next(filter(None, (getattr(f.error, "filename", None), *match.groups())))
     if os.path.isabs(name) or any(sign in name for sign in "*?[:"):
         return None
-    here, root = os.getcwd(), None if f.context is None else f.context.workspace_root
-    what = f"{quoted(name)} means {os.path.abspath(name)}: a relative path starts in {here}"
+    folder, root = os.getcwd(), None if f.context is None else f.context.workspace_root
+    what = f"{quoted(name)} means {os.path.abspath(name)}: a relative path starts in {folder}"
     if root is None or not (root / name).is_file():
         return what
-    return f'{what}; {os.path.abspath(root / name)} is there: write "{Path(os.path.relpath(root / name, here)).as_posix()}"'
+    return f'{what}; {os.path.abspath(root / name)} is there: write "{Path(os.path.relpath(root / name, folder)).as_posix()}"'
 
 
 def _not_utf8(f: Failure, match: re.Match[str]) -> str:

@@ -34,7 +34,8 @@ from data_engine.importing.older_history import (
 )
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.older_owner import OlderLease, look_at_leases, older_ids, refuse_live, seal
-from data_engine.ledger.brought import (
+from data_engine.ledger.connection import connect_to_look
+from data_engine.ledger.merge import (
     known_runs,
     known_states,
     newer_states,
@@ -42,7 +43,6 @@ from data_engine.ledger.brought import (
     put_states,
     resets,
 )
-from data_engine.ledger.connection import connect_to_look
 from data_engine.model import Signature, SourceKey, SourceState
 from data_engine.notebook.catalog import CatalogEntry, read_catalog
 from data_engine.notebook.load import FlowModules

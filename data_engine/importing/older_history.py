@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from data_engine.errors import LedgerError, WorkspaceError
 from data_engine.lease.older_owner import TABLES
-from data_engine.ledger.brought import LONGEST_ERROR
 from data_engine.ledger.connection import connect_to_look
+from data_engine.ledger.merge import LONGEST_ERROR
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, utc_text
 from data_engine.record import frozen
 

@@ -584,13 +584,13 @@ def put_aside(folder: FileSystem, path: str, prefix: str) -> dict[str, str]:
     Raises:
         OSError: it cannot be moved, as a mount point cannot.
     """
-    aside = f"{NOT_OURS}/{prefix}-{path.rpartition('/')[2]}"
+    target = f"{NOT_OURS}/{prefix}-{path.rpartition('/')[2]}"
     make(folder, NOT_OURS)
     if folder.kind(path) == "folder":
-        folder.rename_dir(path, aside)
+        folder.rename_dir(path, target)
     else:
-        folder.replace(path, aside)
-    return {aside: f"it was {path}, and is not Data Engine's"}
+        folder.replace(path, target)
+    return {target: f"it was {path}, and is not Data Engine's"}
 
 
 def clear_way(folder: FileSystem, path: str, prefix: str, *, to: Literal["file", "folder"]) -> dict[str, str]:

@@ -392,8 +392,8 @@ class Observer:
         self._damage = record
         if is_shorter and before_s - record.since_s < _LATE_CACHE * limits.stale_after_s:
             lost_after = duration_words(_LATE_CACHE * limits.stale_after_s)
-            away = f"{damage.what}; if it does not come back within {lost_after}, `data-engine lease repair` goes on from what this machine has"
-            return View("unreachable", limits, away=away)
+            words = f"{damage.what}; if it does not come back within {lost_after}, `data-engine lease repair` goes on from what this machine has"
+            return View("unreachable", limits, away=words)
         silent_s = max(0.0, before_s - max(record.since_s, record.heard_s))
         return View("damaged", limits, silent_s=silent_s, damage=record.damage)
 

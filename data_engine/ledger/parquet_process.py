@@ -252,9 +252,9 @@ def perform(
 
             history = [[segment] for segment in segments if segment.table in HISTORY]
             left_out = []
-            for together in ([segment for segment in segments if segment.table not in HISTORY], *history):
+            for batch in ([segment for segment in segments if segment.table not in HISTORY], *history):
                 with transaction(connection):
-                    left_out += take_in(connection, together, request.root, token=request.token, begin=begin_with)
+                    left_out += take_in(connection, batch, request.root, token=request.token, begin=begin_with)
             return left_out
         finally:
             connection.close()

@@ -24,11 +24,13 @@ class WarningCounts:
     def of(self, runs: Iterable[Run]) -> dict[str, int]:
         """The count of each run with warnings, by run id."""
         runs = list(runs)
-        known = {run.run_id: self._known[run.run_id] for run in runs if run.run_id in self._known}
-        new = dict.fromkeys((run.run_id for run in runs if run.run_id not in known), 0)
+        counts = {run.run_id: self._known[run.run_id] for run in runs if run.run_id in self._known}
+        new = dict.fromkeys((run.run_id for run in runs if run.run_id not in counts), 0)
         new |= warnings_of(self._ledger, new)
-        self._known = known | {run.run_id: new[run.run_id] for run in runs if run.run_id in new and run.finished_at_utc}
-        return {run_id: count for run_id, count in (known | new).items() if count}
+        self._known = counts | {
+            run.run_id: new[run.run_id] for run in runs if run.run_id in new and run.finished_at_utc
+        }
+        return {run_id: count for run_id, count in (counts | new).items() if count}
 
 
 def runs_as_json(ledger: Ledger, runs: Sequence[Run]) -> list[dict[str, Any]]:

@@ -222,7 +222,7 @@ def find_module(modules: FlowModules, name: str) -> Path:
         raise _two_files(name, paths)
     if files.get(name):
         path = modules.authored(files[name][0])
-        fix = how_to_be_a_flow(name, is_scratch=False)
+        fix = how_to_be_a_flow(name, path, is_scratch=False)
         raise FlowValidationError(f"{path.name} is not a flow, so nothing runs it", where=str(path), fix=fix)
     flows = [stem for stem, candidates in files.items() if any(is_flow_file(modules, path) for path in candidates)]
     raise unknown_flow(name, modules.folder, flows, fix=_how_to_be_a_flow(modules, name))
@@ -290,9 +290,10 @@ def _how_to_be_a_flow(modules: FlowModules, name: str) -> str | None:
     """The fix where `name` is a scratch notebook or lies in a subfolder; None otherwise."""
     from data_engine.notebook.flow_files import how_to_be_a_flow, no_flow_there, notebooks_in_subfolders
 
-    is_there = any((modules.content / f"{name}{suffix}").is_file() for suffix in (".py", ".ipynb"))
-    if is_there and SCRATCH_NAME.fullmatch(name):
-        return how_to_be_a_flow(name, is_scratch=True)
+    files = (modules.content / f"{name}{suffix}" for suffix in (".py", ".ipynb"))
+    path = next((file for file in files if file.is_file()), None)
+    if path is not None and SCRATCH_NAME.fullmatch(name):
+        return how_to_be_a_flow(name, path, is_scratch=True)
     below = (path for path in notebooks_in_subfolders(modules.content) if Path(path).stem == Path(name).stem)
     return next(map(no_flow_there, below), None)
 

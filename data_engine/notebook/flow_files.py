@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _COPY = re.compile(r"[^._].*-Copy\d+\.ipynb", re.DOTALL)
 _BUILD = re.compile(rb"def build\(")
+_FUNCTION = re.compile(rb"def (\w+)\(")
 
 
 def notebooks_in_subfolders(folder: Path) -> tuple[str, ...]:
@@ -100,23 +101,33 @@ def how_to_move(notebook: Path, folder: Path) -> str:
     return fix
 
 
-def how_to_be_a_flow(name: str, *, is_scratch: bool) -> str:
-    """The fix that makes a file of flow_modules a flow: one with a name for scratch, or one without `build()`.
+def how_to_be_a_flow(name: str, path: Path, *, is_scratch: bool) -> str:
+    """The fix that makes the file at `path` a flow: one with a name for scratch, or one without `build()`, which may be misspelt there.
 
     Example:
-        >>> how_to_be_a_flow("claims", is_scratch=False)
+        >>> how_to_be_a_flow("claims", Path("no such file"), is_scratch=False)
         'let claims define build(): without it, it is a scratch notebook or a module to import from'
     """
+    from data_engine.flow.suggestions import nearest_name
+
     if is_scratch:
         return f"rename {name}: files called _*, Untitled* and *-Copy<n> are never flows"
-    return f"let {name} define build(): without it, it is a scratch notebook or a module to import from"
+    functions = [function.decode("utf-8", "replace") for function in _FUNCTION.findall(_content(path))]
+    near = nearest_name("build", (function for function in functions if function != "build"))
+    offer = "" if near is None else f"rename its {near}() to build(), or "
+    return f"{offer}let {name} define build(): without it, it is a scratch notebook or a module to import from"
 
 
 def _has_build(path: Path) -> bool:
+    return _BUILD.search(_content(path)) is not None
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of the file; none where it cannot be read."""
     try:
-        return _BUILD.search(content_of(path)) is not None
+        return content_of(path)
     except OSError:
-        return False
+        return b""
 
 
 SCRATCH_NAME = re.compile(r"_.*|Untitled.*|.*-Copy\d+", re.DOTALL)

@@ -49,9 +49,9 @@ class MachineZone(tzinfo):
 
     def fromutc(self, dt: datetime) -> datetime:
         """The local time of a UTC time."""
-        there = dt.replace(tzinfo=UTC).astimezone()
-        local = there.replace(tzinfo=self, fold=0)
-        return local if self.utcoffset(local) == there.utcoffset() else local.replace(fold=1)
+        moment = dt.replace(tzinfo=UTC).astimezone()
+        local = moment.replace(tzinfo=self, fold=0)
+        return local if self.utcoffset(local) == moment.utcoffset() else local.replace(fold=1)
 
 
 _OF_MACHINE = MachineZone()

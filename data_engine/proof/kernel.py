@@ -23,8 +23,8 @@ from data_engine.platforms.files import content_of
 from data_engine.proof.cells import CHANGES
 from data_engine.proof.compare import compare, names_of
 from data_engine.proof.fingerprint import show
-from data_engine.proof.kept import compared, keep
 from data_engine.proof.verdict import ValueDifference, Verdict
+from data_engine.proof.verdict_store import compared, keep
 from data_engine.record import frozen
 from data_engine.trial import TRIAL_VARIABLE, refuse_in_trial
 from data_engine.workspace.layout import NOTEBOOK_VARIABLE, current_notebook, kernel_shell

@@ -269,7 +269,12 @@ class NotYet(Reason):
         return 0.0 if self.next_utc is None else datetime.fromisoformat(self.next_utc).timestamp() - now_s
 
 
-@reason("days_unknown", "{error}[: {where}]", "correct the file, or skip= of the flow", LOST)
+@reason(
+    "days_unknown",
+    "{error}[: {where}]; correct the file, or skip= of the flow",
+    "correct the file, or skip= of the flow",
+    LOST,
+)
 class DaysUnknown(Reason):
     """The days on which a schedule has no slots cannot be read, so that it does not run."""
 
@@ -611,6 +616,7 @@ class LastRunFailed(Reason):
 _NOW = {
     "gone": "; it is gone",
     "source_gone": "; it is gone, and so is its source",
+    "set_aside": "; it was moved aside, as its source is gone",
     "changed": "; it has changed since",
     "as_written": ", and has not changed since",
 }
@@ -629,8 +635,8 @@ def _last_written_text(why: LastWritten) -> str:
 @reason("last_written", _last_written_text, remedies.last_written)
 class LastWritten(Reason):
     """The run that wrote the file at `path` last, with its `params`; for a run without a source also its `inputs`, and how many `more`.
-    `state` of the file now: "as_written", "changed", "gone", "source_gone" (it and its source) or "unknown". A run that the history has
-    forgotten has no id."""
+    `state` of the file now: "as_written", "changed", "gone", "source_gone" (it and its source), "set_aside" (by `tidy`) or "unknown". A run
+    that the history has forgotten has no id."""
 
     path: str
     run_id: str | None = None

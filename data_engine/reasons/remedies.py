@@ -202,7 +202,7 @@ def last_written(facts: RemedyFacts) -> str | None:
     if facts.why.run_id is None:
         return None
     shown = f"`{facts.on_run('log')}` shows all of it"
-    if facts.why.state == "source_gone":
+    if facts.why.state == "set_aside":
         return f"`{facts.on_flow('tidy', '--back')}` moves back what was moved aside last; {shown}"
     if facts.why.state != "gone" or "undeployed" in facts.blocked_by:
         return shown

@@ -41,6 +41,7 @@ from data_engine.planning.due import (
 from data_engine.reasons.kinds import (
     Broken,
     DaemonSilent,
+    DaysUnknown,
     Disabled,
     EngineOff,
     Expected,
@@ -221,7 +222,7 @@ def _state(facts: FlowFacts, blocked: Reason | None, *, is_doubtful: bool) -> St
         return "edit_broken" if is_edit_broken else _AT_REST[mode]
     if isinstance(facts.why, Unreachable):
         return "unreachable"
-    is_bad_slot = mode == "schedule" and (ended_badly(facts.last_run) or isinstance(facts.why, HeldSlot))
+    is_bad_slot = mode == "schedule" and (ended_badly(facts.last_run) or isinstance(facts.why, (DaysUnknown, HeldSlot)))
     if facts.held or facts.retried or is_bad_slot:
         return "failing"
     if is_edit_broken:

@@ -245,7 +245,7 @@ def going_live(home: LocalWorkspace, name: str | None = None) -> list[GoingLive]
     deployments = home.deployments()
     entries = with_no_steps_refused(read_catalog(home.modules(), cache=home.descriptions(), warns=False))
     authored, deployed = deployments.authored(), deployments.deployed()
-    edits, there = deployments.edits_among(authored), list(live_deployments(published(home.ledger())).values())
+    edits, live = deployments.edits_among(authored), list(live_deployments(published(home.ledger())).values())
     undeployed, switches = left_out(home, ()), home.ledger().switches()
     gone = {flow: edit for flow, edit in edits.items() if edit.kind == "gone"}
     was = {edit.renamed_to: flow for flow, edit in gone.items() if edit.renamed_to is not None}
@@ -255,7 +255,7 @@ def going_live(home: LocalWorkspace, name: str | None = None) -> list[GoingLive]
         is_asked = entry.name == name or (name is None and entry.name not in undeployed)
         if entry.flow is None or not is_asked or status == AS_DEPLOYED:
             continue
-        status = with_shared_mirror(home, entry, status, there)
+        status = with_shared_mirror(home, entry, status, live)
         start = starting(home, entry.flow, was=was.get(entry.name))
         off = entry.name in switches and not switches[entry.name].is_enabled
         going.append(GoingLive(entry.name, status, "" if entry.trigger == "-" else entry.trigger, start, off))

@@ -83,8 +83,10 @@ def find_flow(home: LocalWorkspace, name: str) -> Path:
             raise
         from data_engine.reasons.remedies import remedy_of
 
-        there = ended.renamed_to
-        fix = remedy_of(ended, name) if there is None else f"use its new name: `{cli_line('show', there)}` shows it"
+        new_name = ended.renamed_to
+        fix = (
+            remedy_of(ended, name) if new_name is None else f"use its new name: `{cli_line('show', new_name)}` shows it"
+        )
         raise FlowValidationError(f"{name}: {ended.text}", where=error.where, fix=fix) from error
 
 
@@ -125,13 +127,13 @@ def refuse_second_copy(home: LocalWorkspace, rows: Sequence[Deployment], name: s
     contents, unreadable = read_contents(folder)
     if files_of(name) & (contents.keys() | unreadable.keys()):
         return
-    there = {Path(file).stem: file for file in contents if "/" not in file}
+    files = {Path(file).stem: file for file in contents if "/" not in file}
     status, ended = deployments.where_gone(name, contents), undeployed(rows, name)
-    followed = None if ended is None or ended.renamed_to not in there else ended.renamed_to
+    followed = None if ended is None or ended.renamed_to not in files else ended.renamed_to
     now = status.renamed_to or followed or deployments.became(name, set_id, contents)
     again = f"to write a second copy: `{cli_line('restore', name, '--copy')}`"
     if now is not None:
-        at, verb = there[now], "show" if now in deployments.deployed() else "deploy"
+        at, verb = files[now], "show" if now in deployments.deployed() else "deploy"
         fix = f"to go on with it: `{cli_line(verb, now)}`; {again}"
     elif status.moved_to is not None:
         at, fix = status.moved_to, f"to go on with it: move it back into flow_modules itself; {again}"

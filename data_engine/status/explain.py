@@ -519,8 +519,8 @@ def _rows(
 
 def _nothing_to_explain(subject: str, facts: WorkspaceFacts) -> FlowValidationError:
     flows = sorted(flow.entry.name for flow in facts.flows)
-    there = (names_there(flow.entry.flow) for flow in facts.flows if flow.entry.flow is not None and "." in subject)
-    near = nearest_files(subject, (path for paths in there for path in paths))
+    listings = (names_there(flow.entry.flow) for flow in facts.flows if flow.entry.flow is not None and "." in subject)
+    near = nearest_files(subject, (path for paths in listings for path in paths))
     begin = f"did you mean {as_typed(near[0])}? Else " if near else near_offer(subject, flows)
     return FlowValidationError(
         f"{subject!r} is neither a flow nor a file of any flow's source, nor an output of a run",
@@ -546,7 +546,7 @@ def why_no_flow(facts: WorkspaceFacts, subject: str, file: str) -> FlowValidatio
     path = _module(facts, subject, file)
     if path is None:
         return None
-    fix = how_to_be_a_flow("it", is_scratch=SCRATCH_NAME.fullmatch(path.stem) is not None)
+    fix = how_to_be_a_flow("it", path, is_scratch=SCRATCH_NAME.fullmatch(path.stem) is not None)
     return FlowValidationError(f"{path.name} is not a flow, so nothing runs it", where=str(path), fix=fix)
 
 

@@ -143,17 +143,17 @@ class OfflineFacts:
         entries = with_no_steps_refused(read_catalog(home.modules(), cache=home.descriptions(), warns=False))
         edited = [name for name, edit in edits.items() if edit.is_edited]
         shown = in_production(entries, deployments, edited, home.deployed_descriptions()) if edited else entries
-        there = deployment_status.live_deployments(published(home.ledger())).values() if deployed else ()
+        live = deployment_status.live_deployments(published(home.ledger())).values() if deployed else ()
         pairs = []
         for entry, runs in zip(entries, shown, strict=True):
             new = replace(NOT_DEPLOYED, digest=authored.digests.get(entry.name, ""))
             status = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else new
             if status.is_edited and entry.error is not None:
                 status = replace(status, error=str(entry.error))
-            if there and status.kind in ("not_deployed", "edited"):
+            if live and status.kind in ("not_deployed", "edited"):
                 from data_engine.engine.run_sources import with_shared_mirror
 
-                status = with_shared_mirror(home, entry, status, there)
+                status = with_shared_mirror(home, entry, status, live)
             pairs.append((runs, status))
         names = {entry.name for entry, _ in pairs}
         gone = {name: edit for name, edit in edits.items() if edit.kind == "gone" and name not in names}

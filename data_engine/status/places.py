@@ -98,12 +98,12 @@ def with_recipient_warnings(entries: Iterable[CatalogEntry], others: Collection[
     try:
         stored = {secret.name for secret in stored_secrets()}
         names = {name for entry in catalog if entry.flow is not None for name in recipients_of(entry.flow)}
-        here = stored | {name for name in names - stored if has_secret(name)}
+        secrets = stored | {name for name in names - stored if has_secret(name)}
     except FlowValidationError:  # nobody can know; `doctor` says so
         return catalog
     warned = []
     for entry in catalog:
-        unknown = [] if entry.flow is None else [name for name in recipients_of(entry.flow) if name not in here]
+        unknown = [] if entry.flow is None else [name for name in recipients_of(entry.flow) if name not in secrets]
         warnings = []
         for name in unknown:
             known_here = sorted(stored | {*others} - {name})
@@ -280,7 +280,7 @@ def gone_words(paths: Sequence[str]) -> str:
     return f"its outputs {first_few(paths, _MOST_NAMED)} are gone"
 
 
-State = Literal["as_written", "changed", "gone", "source_gone", "unknown"]
+State = Literal["as_written", "changed", "gone", "source_gone", "set_aside", "unknown"]
 _SAME_TIME_S = 2.0
 """Drives round times by so much."""
 
@@ -294,6 +294,8 @@ def last_written(
     Raises:
         LedgerError: the history cannot be read.
     """
+    from data_engine.engine.left_behind import is_set_aside
+
     inside = [os.path.relpath(file, workspace)] if Path(file).is_relative_to(workspace) else []
     names = dict.fromkeys([os.path.normpath(subject), *inside])
     endings = [name for name in names if not name.startswith(os.pardir)]
@@ -307,7 +309,7 @@ def last_written(
         with_ = params_words(run)
         state, path = _now(output, paths, workspace)
         if state == "gone" and run.source is not None and is_gone(run.source, workspace=workspace):
-            state = "source_gone"
+            state = "set_aside" if is_set_aside(Path(path)) else "source_gone"
         why = LastWritten(path, run.run_id, run.finished_at_utc, with_, read, run.more_inputs if read else 0, state)
         yield output.flow, run.source, why
 

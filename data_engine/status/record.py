@@ -38,8 +38,8 @@ State: TypeAlias = Literal[
     "being_read",
 ]
 """What a flow does; the words for people are in `STATE_WORDS`. "stopping": all of its runs were asked to end. "edit_broken": it runs
-as deployed, and its module is broken now, also with the engine off. "failing": it holds failed files or tries them again later, or its
-last slot did not end well. "unreachable": its source cannot be read. "module_gone": it runs as deployed, and its module is gone.
+as deployed, and its module is broken now, also with the engine off. "failing": it holds failed files or tries them again later, its
+last slot did not end well, or its days without slots cannot be read. "unreachable": its source cannot be read. "module_gone": it runs as deployed, and its module is gone.
 "poll_ready" and "schedule_ready": something keeps the whole flow from running by itself. "being_read": only its file is known yet."""
 
 

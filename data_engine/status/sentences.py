@@ -71,9 +71,9 @@ _MOST_OF_ERROR = 200
 """Characters of a server's answer; the daemon's log and `status --json` have more of it."""
 
 
-def held_words(flow: str, count: int, beside: str | None = None) -> str | None:
+def held_words(flow: str, count: int, reason: str | None = None) -> str | None:
     """Say why files of a flow are held and what runs them again; None for no files, and where something else keeps the flow
-    from running. `beside` is the kind of the flow's own reason.
+    from running. `reason` is the kind of the flow's own reason.
 
     Example:
         >>> held_words("claims", 1), held_words("claims", 2, "disabled")
@@ -86,9 +86,9 @@ def held_words(flow: str, count: int, beside: str | None = None) -> str | None:
         return None
     why = "its last run failed or was stopped" if count == 1 else "their last runs failed or were stopped"
     again = f"{'it' if count == 1 else 'them'} again"
-    if beside is None:
+    if reason is None:
         return f"{why}: `{cli_line('retry', flow)}`, or a change, runs {again}"
-    return f"{why}: starting the engine tries {again}" if beside == EngineOff.kind else None
+    return f"{why}: starting the engine tries {again}" if reason == EngineOff.kind else None
 
 
 def freed_words(count: int) -> str:
@@ -153,8 +153,8 @@ def none_named_words(shown: Backfill) -> str | None:
     """
     if not shown.nearest:
         return None
-    there = f"{'is' if len(shown.nearest) == 1 else 'are'} {', '.join(shown.nearest)}"
-    return f"Nothing to run: no file of the source of {shown.flow} is named {shown.where!r}. There {there}."
+    nearest = f"{'is' if len(shown.nearest) == 1 else 'are'} {', '.join(shown.nearest)}"
+    return f"Nothing to run: no file of the source of {shown.flow} is named {shown.where!r}. There {nearest}."
 
 
 GONE = "its file is gone"

@@ -291,7 +291,7 @@ def _fork(layout: WorkspaceLayout, root: str, places: Path) -> str:
     return identity
 
 
-def _set_aside(layout: WorkspaceLayout, aside: str) -> None:
+def _set_aside(layout: WorkspaceLayout, folder: str) -> None:
     with opened(layout.root, layout.workspace_state_dir) as place:
         at = place.descriptor
         stays = ("before_", ".probe-", layout.identity_path.name)
@@ -304,9 +304,9 @@ def _set_aside(layout: WorkspaceLayout, aside: str) -> None:
                 "%s is a link or a mount point, and is left where it is", place.path / name
             )
         if moved:
-            os.mkdir(place.at(aside), dir_fd=at)
+            os.mkdir(place.at(folder), dir_fd=at)
         for name in moved:
-            os.rename(place.at(name), os.path.join(place.at(aside), name), src_dir_fd=at, dst_dir_fd=at)
+            os.rename(place.at(name), os.path.join(place.at(folder), name), src_dir_fd=at, dst_dir_fd=at)
 
 
 def _make(layout: WorkspaceLayout, identity: str | None = None) -> _Record | None:

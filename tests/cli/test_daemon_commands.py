@@ -385,6 +385,9 @@ def test_a_retry_says_whether_anything_was_held(daemon: Cli, ws: WorkspaceFiles)
     until(lambda: any(flow["held"] for flow in daemon("status", "--json").json["flows"]))
     told = daemon("status").out
     assert ("failing, 1 held" in told, "its last run failed" in told) == (True, True)
+    assert "waited to be tried again, runs again now: polled (1 file)." in daemon("start").out
+    until(lambda: len(Workspace(ws.root).runs("polled")) == 2)
+    until(lambda: any(flow["held"] for flow in daemon("status", "--json").json["flows"]))
     assert "1 held source runs again. `data-engine runs polled` shows the result." in daemon("retry", "polled").out
 
 
@@ -592,4 +595,5 @@ def test_a_run_says_that_the_engine_goes_on_where_the_daemon_died(daemon: Cli, w
     first, second = daemon("run", "claims"), daemon("run", "claims")
 
     assert "is on again: data-engine stop turns it off" in first.err
-    assert "is on again" not in second.err
+    assert "No daemon ran: one was started for this. `data-engine stop` ends it." in first.err
+    assert ("is on again" in second.err, "was started" in second.err) == (False, False)

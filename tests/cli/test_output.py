@@ -131,6 +131,21 @@ def test_no_terminal_is_too_narrow_for_a_table(
     assert (note == f"… {WHOLE}") is (width < 100)
 
 
+@pytest.mark.parametrize("width", range(40, 130, 10))
+@pytest.mark.parametrize("column", ["RUN", "ID", "BACKFILL"])
+def test_an_id_can_be_copied_from_any_terminal(
+    width: int, column: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What else does not fit goes on in further lines."""
+    made = table(column, "FLOW", "WHEN", "WHO", "WHAT")
+    made.add_row("3f9c12ab", "claims_of_the_north", "2026-01-05 06:30:00", "anna@ANNA-PC", "deployed by hand")
+
+    lines = shown_on(width, made, monkeypatch, capsys)
+
+    assert "3f9c12ab" in [line.split(" ")[0] for line in lines]
+    assert max(map(len, lines)) <= width
+
+
 def test_paths_that_are_cut_keep_their_files_names(capsys: pytest.CaptureFixture[str]) -> None:
     """As of runs before a workspace was moved: cut at their ends, they would all look the same."""
     made = table("RUN", "SOURCE", "ERROR", cut=("SOURCE", "ERROR"))

@@ -203,6 +203,20 @@ def test_a_source_is_named_as_the_shell_or_its_folder_sees_it(cli: Cli, ws: Work
     assert [run.source for run in Workspace(ws.root).runs()] == [str(ws.root / "in" / "1.txt")]
 
 
+def test_a_file_of_another_extension_is_refused_before_anything_runs(cli: Cli, ws: WorkspaceFiles) -> None:
+    """As the engine would pass it over; the fix takes it in."""
+    filled(ws, "a")
+    ws.source("in/1.csv")
+
+    answer = cli("run", "--once", "claims", "--source", "1.csv")
+
+    assert answer.code == 2
+    assert "claims does not run for 1.csv: it takes .txt" in answer.err
+    assert "add the extension to watch(extensions=...)" in answer.err
+    assert Workspace(ws.root).runs() == []
+    assert cli("run", "--once", "claims", "--source", "0.txt").code == 0
+
+
 def test_one_file_of_a_batch_is_refused_before_anything_runs(cli: Cli, ws: WorkspaceFiles) -> None:
     """It would be a run of all of them, that counts for one; the fix runs it, and `explain` names it so."""
     filled(ws, "a", "b")

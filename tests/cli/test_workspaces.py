@@ -69,7 +69,7 @@ def test_list_and_use(cli: Cli, tmp_path: Path) -> None:
     assert "no workspace yet" in cli("workspace", "list").out
     for name in ("a", "b"):
         cli("workspace", "create", tmp_path / "team" / name)
-    assert "no workspace yet" in cli("workspace", "list").out
+    assert "knows no workspace yet.\nTo list one that exists, and those beside it:" in cli("workspace", "list").out
     cli("workspace", "use", tmp_path / "team" / "b")
 
     assert [line.split() for line in cli("workspace", "list").out.splitlines()[2:]] == [

@@ -77,7 +77,7 @@ WRONG = {
     "a file without build() by its name": (
         ["deploy", "biuld"],
         "biuld.ipynb is not a flow",
-        "let biuld define build()",
+        "rename its biuld() to build(), or let biuld define build()",
     ),
     "a copy to explain": (
         ["explain", "flow_modules/claims-Copy1.ipynb"],

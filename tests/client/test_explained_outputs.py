@@ -133,14 +133,17 @@ def test_of_an_output_that_is_gone_with_its_flow_no_command_is_told_that_cannot_
 
 
 def test_of_an_output_whose_source_is_gone_too_no_run_is_offered(workspace: Workspace) -> None:
-    """It cannot make it again; what was moved aside comes back."""
-    (workspace.root / "in" / "a.csv").unlink()
+    """It cannot make it again; what was moved aside comes back, and what somebody has deleted does not."""
+    for name in ("a", "b"):
+        (workspace.root / "in" / f"{name}.csv").unlink()
+    (workspace.root / "out" / "b.txt").unlink()
     workspace.set_aside("texts")
 
-    row = only(workspace, "out/a.txt")
+    aside, deleted = only(workspace, "out/a.txt"), only(workspace, "out/b.txt")
 
-    assert row.why.state == "source_gone"
-    assert (row.fix or "").startswith("`data-engine tidy texts --back` moves back")
+    assert (aside.why.state, deleted.why.state) == ("set_aside", "source_gone")
+    assert (aside.fix or "").startswith("`data-engine tidy texts --back` moves back")
+    assert "tidy" not in (deleted.fix or "")
 
 
 def test_of_an_output_whose_source_has_changed_and_failed_that_is_told(workspace: Workspace) -> None:

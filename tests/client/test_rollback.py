@@ -17,8 +17,8 @@ from data_engine.formatting import local_time
 from data_engine.model import Compared
 from data_engine.notebook.catalog import find_module
 from data_engine.notebook.deployments import changed_config
-from data_engine.proof.kept import keep
 from data_engine.proof.verdict import Verdict, cells_in
+from data_engine.proof.verdict_store import keep
 from data_engine.status.deployed_before import history_of, rolled_back_words
 from tests.support import WorkspaceFiles
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +17,7 @@ from data_engine.daemon import control, link
 from data_engine.daemon.control import DaemonClient, DaemonGoneError, UnknownRouteError
 from data_engine.daemon.link import DaemonLink
 from data_engine.errors import ShortInterrupt
+from tests.cli.conftest import REPOSITORY
 from tests.support import WorkspaceFiles, until
 
 
@@ -166,3 +169,26 @@ def test_a_daemon_that_does_not_know_a_request_says_so(ws: WorkspaceFiles) -> No
         assert workspace.status().engine.on
     finally:
         workspace.kill()
+
+
+@pytest.mark.parametrize("by_person", [True, False])
+def test_who_waits_for_a_run_is_told_whether_its_daemon_was_killed_or_died(ws: WorkspaceFiles, by_person: bool) -> None:
+    """Also where that is seen before whoever killed the daemon has recorded it."""
+    workspace = Workspace(ws.root)
+    workspace.home.ledger()
+    record = (
+        "import os, sys\nfrom data_engine import Workspace\nfrom tests.ledger.events import start\n"
+        "ledger = Workspace(sys.argv[1]).home.ledger()\nledger.record(start('3f9c'))\nledger.flush()\nos._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", record, str(ws.root)], cwd=REPOSITORY, check=False)
+    if by_person:
+        control.remember_stop(workspace.home.local)
+
+    (run,) = workspace.wait(["3f9c"])
+
+    assert run.status == "abandoned"
+    assert (
+        run.cause == "the daemon was killed, and its runs with it"
+        if by_person
+        else "its process died" in str(run.cause)
+    )

@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 
 from data_engine import FlowValidationError, Workspace
-from data_engine.flow.parameter_values import TypedValue
+from data_engine.flow.parameters import TypedValue
 from tests.support import AUTO, WorkspaceFiles
 
 FLOW = """

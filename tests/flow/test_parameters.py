@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_engine import Flow, FlowContext, FlowValidationError, Secret
-from data_engine.flow.parameter_values import TypedValue
-from data_engine.flow.parameters import Parameters, parameters_of, texts_to_params
+from data_engine.flow.parameters import Parameters, TypedValue, parameters_of, texts_to_params
 
 
 class Pace(Enum):

@@ -7,8 +7,8 @@ import pytest
 from data_engine import Workspace
 from data_engine.engine.preview import last_report
 from data_engine.errors import FlowValidationError, NotAsInKernelError
-from data_engine.proof.kept import compared
 from data_engine.proof.kernel import compare_own
+from data_engine.proof.verdict_store import compared
 from jupyter_extension.actions import answer
 from tests.jupyter.conftest import Shell
 from tests.support import WorkspaceFiles

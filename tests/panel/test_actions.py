@@ -627,8 +627,8 @@ def test_a_run_of_a_polled_flow_asks_before_it_takes_files_that_are_done(workspa
 
 def test_a_deploy_is_asked_where_the_notebook_was_not_as_in_its_kernel(workspace: Workspace) -> None:
     """What differed is shown; the answer deploys it, and where nothing differed nothing is asked."""
-    from data_engine.proof.kept import keep
     from data_engine.proof.verdict import ValueDifference, Verdict, cells_in
+    from data_engine.proof.verdict_store import keep
 
     path = workspace.layout.flow_modules_dir / "compared.ipynb"
     path.write_bytes(

@@ -15,8 +15,8 @@ from data_engine.errors import FlowExecutionError
 from data_engine.model import Compared
 from data_engine.notebook.compile import compile_notebook
 from data_engine.proof.compare import compare
-from data_engine.proof.kept import keep, unsettled, unsettled_texts
 from data_engine.proof.verdict import Verdict, cells_of
+from data_engine.proof.verdict_store import keep, unsettled, unsettled_texts
 from tests.support import WorkspaceFiles
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.errors import FlowExecutionError, FlowValidationError
-from data_engine.proof.kept import compared, last_verdict
 from data_engine.proof.kernel import run_and_compare
+from data_engine.proof.verdict_store import compared, last_verdict
 from tests.support import WorkspaceFiles
 
 CELLS = (

@@ -177,7 +177,7 @@ VARIANTS: tuple[Reason, ...] = (
     LastWritten("/out/a.csv", RUN, NOON, "month=2026-06", ("/in/a.csv",), 2, "changed"),
     LastWritten("/out/a.csv", RUN, NOON, "", ("/in/a.csv", "/b", "/c", "/d", "/e"), 0, "gone"),
     LastWritten("/out/a.csv", RUN, NOON, "month=2026-06", state="gone"),
-    LastWritten("/out/a.csv", RUN, NOON, state="source_gone"),
+    *(LastWritten("/out/a.csv", RUN, NOON, state=state) for state in ("source_gone", "set_aside")),
     LastWritten("/out/a.csv", RUN, NOON, state="as_written"),
     LastRunWarned(1, RUN),
     LastRunWarned(1200, RUN),

@@ -16,6 +16,7 @@ from data_engine.model import ActiveRun, Run, Switch
 from data_engine.notebook.catalog import CatalogEntry, describe
 from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, DeploymentStatus
 from data_engine.reasons.kinds import (
+    DaysUnknown,
     GroupRun,
     HeldSlot,
     Late,
@@ -169,6 +170,12 @@ def shown(
             "failing",
             HeldSlot(NOON, NOON, "it died").text,
             id="a held slot",
+        ),
+        pytest.param(
+            replace(SCHEDULE, why=DaysUnknown("'31.12.' is not a date", "holidays.txt, line 2")),
+            *(True, False, None, "failing"),
+            "'31.12.' is not a date: holidays.txt, line 2; correct the file, or skip= of the flow",
+            id="a schedule that cannot be due is not called scheduled",
         ),
         pytest.param(
             replace(POLL, why=Unreachable(NOON, "gone")),

@@ -1,4 +1,4 @@
-"""Put the history of the older system into the ledger, beside what is there; each transaction whole or not at all.
+"""Merge runs, states of sources and outputs from elsewhere, such as the older system, into the ledger; each transaction whole or not at all.
 
 Rows get the revision of their transaction, so that they are published to the other workstations like any others. What this
 ledger knows already stays, but for a source of which the older system knows something newer; what a reset has forgotten stays so.
@@ -72,12 +72,12 @@ def put_states(ledger: Ledger, states: Sequence[SourceState]) -> int:
 def put_runs(ledger: Ledger, runs: Iterable[Sequence[Event]]) -> int:
     """Add the runs that are neither there nor reset, each as its events from start to end; returns how many."""
     ledger.flush()
-    there, forgotten = known_runs(ledger), resets(ledger)
+    run_ids, forgotten = known_runs(ledger), resets(ledger)
     new = [
         events
         for events in runs
         if isinstance(began := events[0], RunStarted)
-        and began.run_id not in there
+        and began.run_id not in run_ids
         and utc_text(began.at_s) >= forgotten.get(began.flow, "")
     ]
     with ledger.writing(durable=True) as (connection, rev):
