@@ -156,7 +156,7 @@ class _Spread:
                 seen_s = now_s
             elif not is_told and now_s - seen_s > _WAIT_FOR_WORKERS_S:
                 is_told = True
-                self._far.say(f"waits for a worker at {self._connection.scheduler.name}: it has none", "WARNING")
+                step.log(f"waits for a worker at {self._connection.scheduler.name}: it has none", "WARNING")
             if self._outcomes.done > done:
                 done = self._outcomes.done
                 step.progress(done, len(self._items))
