@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from hashlib import sha256
@@ -132,7 +133,7 @@ class PreviewRunner:
         flow_place = self.place(0)[:4]
         in_order = self.fresh or self.cache.needs_order(flow_place)
         fresh = self.fresh
-        with self.interceptors, guarding(self.guard), captured(self.control, prints=False), not_logged():
+        with closing(self.interceptors), guarding(self.guard), captured(self.control, prints=False), not_logged():
             while True:
                 try:
                     objects = _Attempt(self, in_order=in_order, fresh=fresh).run(stop, names)
