@@ -218,11 +218,6 @@ class FolderPoller:
         return self._scans.troubles
 
     @property
-    def cadence_s(self) -> float:
-        """The time between two looks through the folder."""
-        return self._pace.cadence_s
-
-    @property
     def next_scan_s(self) -> float:
         """When the folder is looked through next, on the clock it was given."""
         return self._pace.next_s
@@ -240,7 +235,7 @@ class FolderPoller:
     @property
     def slow_looks(self) -> Looks | None:
         """The looks where they are much rarer than every `interval`: looks take so long, or file events make them needless."""
-        return self.looks if self.cadence_s > max(_RARER * self._trigger.interval_seconds, 1.0) else None
+        return self.looks if self._pace.cadence_s > max(_RARER * self._trigger.interval_seconds, 1.0) else None
 
     def verdicts(self, path: str | None = None) -> Iterator[Verdict]:
         """Why each candidate is due or not, and for a batch its folder; as planned, from the last look.
@@ -676,11 +671,11 @@ class SourceMemory:
     def __init__(self, flow: str, *, read: Callable[[], KnownSources], rules: Rules) -> None:
         self._flow = flow
         self._read = read
-        self._rules = rules
         self.states = SourceStates(flow)
         self.others = 0
         self._failures: dict[SourceKey, int] = {}
         self._freed: set[str] = set()
+        self.use_rules(rules)
 
     def under(self, root: str) -> list[SourceKey]:
         """The sources that are known under this root, as authored; another thread may make some known meanwhile."""
@@ -694,7 +689,7 @@ class SourceMemory:
 
     def use_rules(self, rules: Rules) -> None:
         """Judge by these from now on; what was freed and has failed stays so."""
-        self._rules = replace(rules, freed=self._rules.freed, failures=self._failures)
+        self._rules = replace(rules, freed=self._freed, failures=self._failures)
 
     def free(self, keys: frozenset[SourceKey] | None) -> None:
         """Hold these sources (all without) no longer for how their last run ended."""
@@ -703,7 +698,6 @@ class SourceMemory:
             for state in self.states.not_good()
             if state.status in _FREED and state.last_run_id is not None and (keys is None or state.key in keys)
         }
-        self._rules = replace(self._rules, freed=frozenset(self._freed))
 
     def record(self, source: SeenSource, end: RunFinished) -> SourceState:
         """Record the end of a run of the source; its state now."""
@@ -713,7 +707,6 @@ class SourceMemory:
         if is_retryable(end):
             is_again = before is not None and before.last[:2] == source.signature[:2]
             self._failures[source.key] = self._failures.get(source.key, 0) + 1 if is_again else 1
-            self._rules = replace(self._rules, failures=self._failures)
         else:
             self._failures.pop(source.key, None)
         return state
