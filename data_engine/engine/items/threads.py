@@ -131,22 +131,21 @@ _lock = threading.Lock()
 
 @frozen
 class Share:
-    """The threads that each of so many processes gets for its libraries.
+    """The threads that a process gets for its libraries.
 
     Example:
         >>> Share.of(3, cores=8), Share.of(8, cores=2).threads
-        (Share(processes=3, threads=2), 1)
+        (Share(threads=2), 1)
         >>> Share.of(2, cores=8).environment({"OMP_NUM_THREADS": "1"})
         {'POLARS_MAX_THREADS': '4', 'DATA_ENGINE_DUCKDB_THREADS': '4'}
     """
 
-    processes: int
     threads: int
 
     @classmethod
     def of(cls, processes: int, *, cores: int | None = None) -> Share:
         """The share of one of `processes`, of `cores` (those of this machine by default)."""
-        return cls(processes, max(1, (cores or os.cpu_count() or 1) // max(1, processes)))
+        return cls(max(1, (cores or os.cpu_count() or 1) // max(1, processes)))
 
     def environment(self, variables: Mapping[str, str]) -> dict[str, str]:
         """The variables to add to the environment of such a process."""
