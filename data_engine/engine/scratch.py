@@ -21,6 +21,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -142,7 +143,7 @@ class Scratch:
                 self._bring(lambda: self._fill(place))
             else:
                 self._paths.files.setdefault(place)
-                self._bring(lambda: self._bring_file(place, self._final(place)))
+                self._bring(lambda: self._bring_file(place))
 
     def database(self, final: Path, *, read_only: bool) -> Path:
         """A copy of the database with what its log holds; with `read_only` production's own file.
@@ -156,9 +157,10 @@ class Scratch:
         place = self._databases / final.relative_to(self._database_root)
         with self._lock:
             place.parent.mkdir(parents=True, exist_ok=True)
-            for beside in ("", *BESIDE):
-                self._paths.files.setdefault(Path(f"{place}{beside}"))
-            self._bring(lambda: self._bring_database(place, final))
+            files = [Path(f"{place}{beside}") for beside in ("", *BESIDE)]
+            self._paths.files |= dict.fromkeys(files)
+            make = partial(copy_database, final, place, lambda size: self._allow(final, size))
+            self._bring(lambda: self._bring_new(files, make))
         return place
 
     def final(self, path: Path) -> Path:
@@ -325,17 +327,27 @@ class Scratch:
             )
             raise RunInterrupted("stopped", Cause("preview_refused", {"what": refused.what}), refused) from None
 
-    def _bring_file(self, place: Path, final: Path) -> None:
-        if place in self._entered:
+    def _bring_file(self, place: Path) -> None:
+        final = self._final(place)
+        self._bring_new([place], lambda: clone_or_copy(final, place, lambda size: self._allow(final, size)))
+
+    def _bring_new(self, places: list[Path], make: Callable[[], None]) -> None:
+        """Bring the first of these files, with what lies beside it, unless it has been brought; `make` makes what production has."""
+        if places[0] in self._entered:
             return
+        final = self._final(places[0])
         self.read(final)
-        if not self._is_still_pristine(place, final):
-            _remove(place)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            self._origins[place] = _origin(final)
+        if not all(self._is_still_pristine(place, self._final(place)) for place in places):
+            if len(places) > 1:
+                self._require_closed(places[0])
+            for place in places:
+                _remove(place)
+                self._origins[place] = _origin(self._final(place))
+            places[0].parent.mkdir(parents=True, exist_ok=True)
             if final.is_file():
-                clone_or_copy(final, place, lambda size: self._allow(final, size))
-        self._note_pristine(place)
+                make()
+        for place in places:
+            self._note_pristine(place)
 
     def _is_still_pristine(self, place: Path, final: Path) -> bool:
         """Whether an earlier preview has brought just what production has now, and nobody has changed it."""
@@ -349,39 +361,24 @@ class Scratch:
         self._entered[place] = facts = identity_of(place)
         self._left[place] = _PRISTINE, facts
 
-    def _bring_database(self, place: Path, final: Path) -> None:
-        if place in self._entered:
-            return
-        paths = [Path(f"{place}{beside}") for beside in ("", *BESIDE)]
-        self.read(final)
-        if all(self._is_still_pristine(path, self._final(path)) for path in paths):
-            for path in paths:
-                self._note_pristine(path)
-            return
-        if place.exists() and (writer_of(place) is not None or is_locked(str(place), to_write=True)):
+    def _require_closed(self, database: Path) -> None:
+        if database.exists() and (writer_of(database) is not None or is_locked(str(database), to_write=True)):
             raise FlowValidationError(
-                f"the copy of {final.name} that an earlier preview made is still open in this kernel",
+                f"the copy of {database.name} that an earlier preview made is still open in this kernel",
                 where="context.database",
                 fix="close its connection (with duckdb.connect(...) as con: does so), or restart the kernel",
             )
-        for path in paths:
-            _remove(path)
-            self._origins[path] = _origin(self._final(path))
-        if final.is_file():
-            copy_database(final, place, lambda size: self._allow(final, size))
-        for path in paths:
-            self._note_pristine(path)
 
     def _fill(self, place: Path) -> None:
         final = self._final(place)
         self.read(final)
         place.mkdir(parents=True, exist_ok=True)
-        there = {place / path.relative_to(final): path for path in files_below(final)}
+        there = {place / path.relative_to(final): None for path in files_below(final)}
         for path in [*files_below(place)]:
             if path not in self._entered and path not in there:
                 _remove(path)
-        for path, from_production in there.items():
-            self._bring_file(path, from_production)
+        for path in there:
+            self._bring_file(path)
 
     def _allow(self, final: Path, size: int) -> None:
         if self._copied_bytes + size > self._limit_bytes:

@@ -701,9 +701,9 @@ class LateEvents(FileEvents):
         super().__init__()
         self.before = before
 
-    def watch(self, folder: Path, tell: Callable[[str], None], *, recursive: bool) -> bool:
+    def watch(self, folder: Path, tell: Callable[[str], None], *, recursive: bool) -> Callable[[], None]:
         self.before()
-        return True
+        return lambda: None
 
 
 def test_what_comes_before_the_first_event_and_after_the_first_scan_is_seen_at_once(tmp_path: Path) -> None:
