@@ -260,7 +260,7 @@ class Scratch:
         with self._lock:
             for path, file in files.items():
                 if file.token == _PRISTINE:
-                    if path not in self._entered and self._is_still_pristine(path, self._final(path)):
+                    if path not in self._entered and self._is_still_pristine(path):
                         self._note_pristine(path)  # a step that is not run again was given it; its result may name it
                     continue
                 is_there = self._left.get(path) == (file.token, identity_of(path)) and self._versions.get(path) is None
@@ -317,15 +317,16 @@ class Scratch:
         try:
             with not_logged():
                 bring()
+                return
         except FlowValidationError as error:
-            raise RunInterrupted("stopped", Cause("preview_refused", {"what": error.what}), error) from None
+            refused = error
         except OSError as error:
             refused = FlowValidationError(
                 f"the preview cannot copy what production has: {trouble_of(error)}",
                 where=str(error.filename or self.folder),
                 fix="make room on this machine, or preview an object of an earlier step with use=",
             )
-            raise RunInterrupted("stopped", Cause("preview_refused", {"what": refused.what}), refused) from None
+        raise RunInterrupted("stopped", Cause("preview_refused", {"what": refused.what}), refused)
 
     def _bring_file(self, place: Path) -> None:
         final = self._final(place)
@@ -337,7 +338,7 @@ class Scratch:
             return
         final = self._final(places[0])
         self.read(final)
-        if not all(self._is_still_pristine(place, self._final(place)) for place in places):
+        if not all(map(self._is_still_pristine, places)):
             if len(places) > 1:
                 self._require_closed(places[0])
             for place in places:
@@ -349,9 +350,9 @@ class Scratch:
         for place in places:
             self._note_pristine(place)
 
-    def _is_still_pristine(self, place: Path, final: Path) -> bool:
+    def _is_still_pristine(self, place: Path) -> bool:
         """Whether an earlier preview has brought just what production has now, and nobody has changed it."""
-        now, origin = identity_of(place), _origin(final)
+        now, origin = identity_of(place), _origin(self._final(place))
         if now is None and origin is None:
             return True
         is_ours = self._left.get(place) == (_PRISTINE, now)
