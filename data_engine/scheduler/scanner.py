@@ -16,7 +16,6 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -350,7 +349,7 @@ class FolderScans:
         self._in_parts, self._take, self._clock, self._wall = in_parts, take, clock, wall
         self._hints: deque[str] = deque()
         self._is_first = True
-        self._scanning: _Scanning | None = None
+        self._scanning: Iterator[None] | None = None
 
     @property
     def is_under_way(self) -> bool:
@@ -372,7 +371,9 @@ class FolderScans:
             hints = set()
         was_in_parts = self.is_under_way
         if was_in_parts or now_s >= self._pace.next_s:
-            self._scan(now_s)
+            self._scanning = self._scanning or self._scan(now_s)
+            if all(self._clock() < now_s + _PART_S for _ in self._scanning):
+                self._scanning = None
             if not was_in_parts:
                 hints = set()
         if self.is_under_way:
@@ -387,50 +388,27 @@ class FolderScans:
             if self._events.listen():  # what came between the first scan and now was seen by neither
                 self._pace.scan_soon()
 
-    def _scan(self, now_s: float) -> None:
-        """Scan all, or a part of a first scan: what it has found by then need not wait for the rest."""
-        if self._scanning is None:
-            self.troubles = {}
-            has_events = self.has_listened and self._events.listen()
-            parts = self._scanner.scan_by_folder(newest_first=self._is_first)
-            self._scanning = _Scanning(parts, now_s, has_events)
-        scanning = self._scanning
-        for scan in scanning.parts:
-            scanning.has_changed = scanning.has_changed or bool(scan.seen or scan.gone)
+    def _scan(self, began_s: float) -> Iterator[None]:
+        """Scan all, with a pause where a first scan may: what it has found by then need not wait for the rest."""
+        self.troubles = {}
+        has_changed, is_first = False, self._is_first
+        has_events = self.has_listened and self._events.listen()
+        for scan in self._scanner.scan_by_folder(newest_first=is_first):
+            has_changed = has_changed or bool(scan.seen or scan.gone)
             self.troubles |= scan.troubles
             if "" in scan.troubles:
                 break
             self._take(scan)
-            if self._is_first and self._in_parts and self._clock() >= now_s + _PART_S:
-                return
-        self._scanning = None
-        self._end_scan(scanning)
-
-    def _end_scan(self, scanning: _Scanning) -> None:
-        self._pace.end_scan(
-            scanning.began_s,
-            took_s=self._clock() - scanning.began_s,
-            has_changed=scanning.has_changed,
-            is_first=self._is_first,
-            has_events=scanning.has_events,
-        )
-        self._is_first = not self.has_listened
-        if "" in self.troubles:
-            if self.unreachable is None:
-                self.unreachable = Unreachable(utc_text(self._wall()), self.troubles[""], self._scanner.root)
-            self._is_first = True
-            return
-        self.unreachable = None
-
-
-@dataclass(slots=True)
-class _Scanning:
-    """A look through the folder that is under way; `parts` go on with it."""
-
-    parts: Iterator[Scan]
-    began_s: float
-    has_events: bool
-    has_changed: bool = False
+            if is_first and self._in_parts:
+                yield
+        took_s = self._clock() - began_s
+        self._pace.end_scan(began_s, took_s=took_s, has_changed=has_changed, is_first=is_first, has_events=has_events)
+        is_away = "" in self.troubles
+        self._is_first = is_away or not self.has_listened
+        if not is_away:
+            self.unreachable = None
+        elif self.unreachable is None:
+            self.unreachable = Unreachable(utc_text(self._wall()), self.troubles[""], self._scanner.root)
 
 
 _SHARE_OF_TIME = 10

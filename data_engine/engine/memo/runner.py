@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import wraps
@@ -111,7 +111,7 @@ class PreviewRunner:
         self.cache = results.cache
         self.limit_bytes = results.limit_bytes
         self.fresh = results.fresh
-        self.sink = control.emit
+        self.sink, control.emit = control.emit, self._emit
         self.scratch = scratch
         self.ours = ours
         self.guard = guard
@@ -123,7 +123,6 @@ class PreviewRunner:
         self.needs_order = False
         self.interceptors = Interceptors()
         self.warned: list[str] = []
-        control.emit = self._noting_warnings(control.emit)
 
     def run(self, stop: int, names: Collection[str]) -> dict[str, Any]:
         """The objects `names` that the first `stop` steps save; under "current" the last result.
@@ -143,15 +142,11 @@ class PreviewRunner:
                     self.cache.set_order(flow_place, needed=self.needs_order)
                     return objects
 
-    def _noting_warnings(self, emit: Callable[[Event], None]) -> Callable[[Event], None]:
-        """`emit`, which also leaves the warnings of the step that runs in `warned`."""
-
-        def noting(event: Event) -> None:
-            if isinstance(event, LogLine) and counts_as_warning(event.level, "success"):
-                self.warned.append(beginning(masked(event.message), _LONGEST_WARNING))
-            emit(event)
-
-        return noting
+    def _emit(self, event: Event) -> None:
+        """Pass an event on; the warnings of the step that runs are left in `warned`."""
+        if isinstance(event, LogLine) and counts_as_warning(event.level, "success"):
+            self.warned.append(beginning(masked(event.message), _LONGEST_WARNING))
+        self.sink(event)
 
     @property
     def outside(self) -> tuple[str, ...]:
