@@ -20,7 +20,6 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -72,14 +71,6 @@ class ScratchFile:
         return self.token != _PRISTINE
 
 
-@dataclass(slots=True)
-class _Paths:
-    """The paths that one step has asked for: single files, and folders with all in them."""
-
-    files: dict[Path, None] = field(default_factory=dict)
-    folders: dict[Path, None] = field(default_factory=dict)
-
-
 class Scratch:
     """The places of a flow's previews in this process. `begin` starts one, in which nothing was written yet.
 
@@ -111,7 +102,7 @@ class Scratch:
         self._entered: dict[Path, _Facts | None] = {}
         self._left: dict[Path, tuple[str, _Facts | None]] = {}
         self._origins: dict[Path, _Facts | None] = {}
-        self._paths = _Paths()
+        self._asked: dict[Path, bool] = {}  # by the step, and whether for a folder with all in it
         self._copies: weakref.WeakValueDictionary[str, KeptCopy] = weakref.WeakValueDictionary()
         self._held: weakref.WeakValueDictionary[Path, KeptCopy] = weakref.WeakValueDictionary()
         self._start: dict[Path, ScratchFile] = {}
@@ -138,12 +129,8 @@ class Scratch:
             RunInterrupted: it is too much to copy, or cannot be; its `error` says what would help.
         """
         with self._lock:
-            if is_folder:
-                self._paths.folders.setdefault(place)
-                self._bring(lambda: self._fill(place))
-            else:
-                self._paths.files.setdefault(place)
-                self._bring(lambda: self._bring_file(place))
+            self._asked[place] = is_folder or self._asked.get(place, False)
+            self._bring(partial(self._fill if is_folder else self._bring_file, place))
 
     def database(self, final: Path, *, read_only: bool) -> Path:
         """A copy of the database with what its log holds; with `read_only` production's own file.
@@ -158,7 +145,7 @@ class Scratch:
         with self._lock:
             place.parent.mkdir(parents=True, exist_ok=True)
             files = [Path(f"{place}{beside}") for beside in ("", *BESIDE)]
-            self._paths.files |= dict.fromkeys(files)
+            self._asked |= dict.fromkeys(files, False)
             make = partial(copy_database, final, place, lambda size: self._allow(final, size))
             self._bring(lambda: self._bring_new(files, make))
         return place
@@ -175,7 +162,7 @@ class Scratch:
     def begin(self) -> None:
         """Begin a preview: all is as in production, or as `go_on` found it."""
         with self._lock:
-            self._versions, self._paths = {path: file.token for path, file in self._start.items()}, _Paths()
+            self._versions, self._asked = {path: file.token for path, file in self._start.items()}, {}
             self._held.clear()
             for path, file in self._start.items():
                 self._hold(path, file.copy)
@@ -233,7 +220,7 @@ class Scratch:
     def begin_step(self) -> None:
         """Begin a step; what it asks for from now on counts as its own."""
         with self._lock:
-            self._paths, self.was_asked = _Paths(), False
+            self._asked, self.was_asked = {}, False
 
     def end_step(self) -> dict[Path, ScratchFile]:
         """The files that the step asked for or made, as it left them; those it wrote are copied where that is cheap."""
@@ -401,8 +388,8 @@ class Scratch:
     # -- keeping ----------------------------------------------------------------------------------------------------------
 
     def _asked_files(self) -> Iterable[Path]:
-        files = dict(self._paths.files)
-        for folder in self._paths.folders:
+        files = {path: None for path, is_folder in self._asked.items() if not is_folder}
+        for folder in [path for path, is_folder in self._asked.items() if is_folder]:
             files.update(dict.fromkeys(files_below(folder)))
             files.update(dict.fromkeys(path for path in self._entered if path.is_relative_to(folder)))
         return files

@@ -32,7 +32,6 @@ from data_engine.engine.memo.cache import (
     DEFAULT_CACHE_BYTES,
     CacheEntry,
     Comparisons,
-    Input,
     Place,
     PreviewCache,
     Reads,
@@ -190,11 +189,9 @@ class _Step:
         return _name(self.spec)
 
     @property
-    def inputs(self) -> dict[str | Input, int]:
-        """The numbers of the steps whose results it may be given."""
-        inputs: dict[str | Input, int] = {} if self.before is None else {Input.CURRENT: self.before}
-        inputs.update(self.saved)
-        return inputs
+    def inputs(self) -> dict[str, int]:
+        """The numbers of the steps whose results it may be given; no step saves an object as "current"."""
+        return ({} if self.before is None else {"current": self.before}) | self.saved
 
 
 class _Attempt:
