@@ -235,7 +235,7 @@ class _Attempt:
         code = code_fingerprint(spec, self.traces)
         self.world = world()  # a trace may import libraries, which set variables
         consumed = {} if before is None else {self.steps[before].name: self.steps[before].entry.out_key}
-        if code.names_objects:
+        if "objects" in code.mentions:
             consumed |= {f"{name} (saved)": self.steps[at].entry.out_key for name, at in saved.items()}
         consumed["params"] = self.params or b""
         makeup = StepMakeup({**code.parts, **self.world}, consumed)
@@ -299,7 +299,7 @@ class _Attempt:
         if step.code.odd_metadata:
             return "metadata that differs from run to run"
         for name, at in step.saved.items():
-            if self.steps[at].entry.is_stateful and (step.code.names_objects or at == step.before):
+            if self.steps[at].entry.is_stateful and ("objects" in step.code.mentions or at == step.before):
                 return f"the state of {name}"
         return "params whose content cannot be compared" if self.params is None else None
 
@@ -384,7 +384,7 @@ class _Attempt:
         """Give a step its inputs, and those saved objects that it may look at."""
         step = self.steps[index]
         code, use = step.code, step.spec.use if step.spec.use != "current" else None
-        is_open = code.names_objects or code.odd_metadata or self.in_order or use not in (None, *step.saved)
+        is_open = "objects" in code.mentions or code.odd_metadata or self.in_order or use not in (None, *step.saved)
         if code.odd_metadata:
             for at in range(index):
                 self._value(at)
