@@ -126,10 +126,7 @@ class PreviewCache:
 
     def set_order(self, place: Place, *, needed: bool) -> None:
         """Remember whether a step did."""
-        with self._lock:
-            self._in_order.discard(place)
-            if needed:
-                self._in_order.add(place)
+        (self._in_order.add if needed else self._in_order.discard)(place)
 
     def past(self, place: Place, now: StepMakeup) -> StepMakeup | None:
         """The last makeup of the step at `place`; from now on it is `now`."""
