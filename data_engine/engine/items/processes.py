@@ -104,10 +104,10 @@ class ItemProcess:
 
     def __init__(self, folder: Path | None, environment: Mapping[str, str]) -> None:
         self._memory_kills = memory_kills()
-        self._folder = folder
         program, variables = program_of(sys.executable, environment)
+        command = [program, "-P", "-m", "data_engine.engine.items.worker", str(os.getpid())]
         self._process: subprocess.Popen[bytes] = subprocess.Popen(
-            [program, "-P", "-m", "data_engine.engine.items.worker", str(os.getpid())],
+            command if folder is None else [*command, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=_stderr(),
@@ -117,8 +117,6 @@ class ItemProcess:
         self.pid = self._process.pid
         self._tasks: set[int] = set()
         self._is_killed = self._is_running = False
-        with suppress(OSError):
-            self._send("hello", folder)
 
     @property
     def is_there(self) -> bool:
@@ -153,8 +151,6 @@ class ItemProcess:
                 case ("ask", question, arguments):
                     with suppress(OSError):
                         self._send("answer", *home.answer(question, arguments))
-                case ("ready",):
-                    pass
                 case _:
                     home.tell(frame)
         raise ProcessEnded(self._cause())
