@@ -126,7 +126,7 @@ def preview(
     notes = (
         *_no_candidate(flow, chosen, is_named=source is not None),
         *_notes_of_code(flow, use),
-        *filter(None, [never_computed(flow.steps[-1], value) if stop == len(flow.steps) else None]),
+        *_not_computed(flow, stop, value),
         *map(str, helpers),
         *_moved_kernel(home),
         *moved,
@@ -271,6 +271,12 @@ def _no_candidate(flow: Flow, chosen: Source, *, is_named: bool) -> tuple[str, .
     if why is None:
         return ()
     return (f"in production no run takes {Path(chosen.key.path).name} unless it is named: {why.text}",)
+
+
+def _not_computed(flow: Flow, stop: int, value: object) -> tuple[str, ...]:
+    """The note that a run computes nothing of the LazyFrame that the last step of the flow gives."""
+    warning = never_computed(flow.steps[stop - 1], value) if stop == len(flow.steps) else None
+    return () if warning is None else (warning,)
 
 
 def _moved_kernel(home: LocalWorkspace | None) -> tuple[str, ...]:
