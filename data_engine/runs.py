@@ -313,7 +313,7 @@ def run_sources(runs: RunPass, sources: Sequence[Source], *, keeps_errors: bool)
     finished: list[FlowContext] = Listing()
     waiting = iter(sources)
     while len(finished) < len(sources):
-        with holding_group(flow, home, by_hand=True) as gives_way:
+        with holding_group(flow, home) as gives_way:
             for source in waiting:
                 context = runs.run(source)
                 if context.error is not None and not keeps_errors:
@@ -348,7 +348,7 @@ def _side_by_side(runs: RunPass, sources: Sequence[Source], at_once: int, *, kee
     with ThreadPoolExecutor(at_once, thread_name_prefix=f"run {flow.name}") as pool:
         try:
             while waiting and not failed:
-                with holding_group(flow, home, by_hand=True) as gives_way:
+                with holding_group(flow, home) as gives_way:
                     has_begun = False
                     while running or (waiting and not failed and not (has_begun and gives_way())):
                         while waiting and len(running) < at_once and not failed and not (has_begun and gives_way()):

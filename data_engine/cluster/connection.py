@@ -94,18 +94,16 @@ class Connection:
         else:
             self._hearers[key] = hearer
 
-    def check_versions(self) -> None:
-        """Return when all workers can work with this machine.
+    def checked_workers(self) -> dict[str, dict[str, Any]]:
+        """The workers, after their versions were checked: all can work with this machine.
 
         Raises:
             ClusterError: one cannot; names it and why.
         """
-        workers = {address: str(worker["local_directory"]) for address, worker in self.workers().items()}
-        new = [address for address, process in workers.items() if process not in self._checked]
-        if not new:
-            return
+        workers = self.workers()
+        new = [address for address, facts in workers.items() if facts["local_directory"] not in self._checked]
         try:
-            answers = self.client.run(_facts_by_value(), workers=new, on_error="ignore")
+            answers = self.client.run(_facts_by_value(), workers=new, on_error="ignore") if new else {}
         except Exception as error:
             raise ClusterError(
                 f"the workers of {self.scheduler.name} cannot be asked for their versions: {error}",
@@ -114,16 +112,8 @@ class Connection:
             ) from error
         for address, facts in answers.items():
             refuse_mismatch(address, facts)
-            self._checked.add(workers[address])
-
-    def checked_workers(self) -> dict[str, dict[str, Any]]:
-        """The workers, after their versions were checked.
-
-        Raises:
-            ClusterError: one does not.
-        """
-        self.check_versions()
-        return self.workers()
+            self._checked.add(workers[address]["local_directory"])
+        return workers
 
     def close(self) -> None:
         """Close the client."""
@@ -206,7 +196,7 @@ def connected(scheduler: Scheduler) -> Connection:
                 connection.close()
             logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a lost connection is an error of ours
             connection = _connections[scheduler] = Connection(scheduler)
-    connection.check_versions()
+    connection.checked_workers()
     return connection
 
 

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice, takewhile
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -51,16 +52,15 @@ class Lost(Enum):
     SCHEDULER = "scheduler"
 
 
+@dataclass(eq=False, slots=True)
 class Attempt:
-    """An attempt at a job in one process of a node. `on_frame` is called with each frame it sends, `on_end` with its result or with `Lost`."""
+    """An attempt at a job in one process of a node. `on_end` is called with its result or with `Lost`."""
 
-    def __init__(
-        self, address: str, process: str, on_frame: Callable[[Any], None], on_end: Callable[[Any], None]
-    ) -> None:
-        self.key = uuid.uuid4().hex
-        self.address, self.process = address, process
-        self.on_frame, self.on_end = on_frame, on_end
-        self.future: Any = None
+    address: str
+    process: str
+    on_end: Callable[[Any], None]
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+    future: Any = None
 
 
 class Link:
@@ -145,7 +145,7 @@ class Link:
         """Begin an attempt at the job on a node; `places` are what it works with, `shared` is what several jobs have in common, or Dask's future of it."""
         connection = self.connection
         assert connection is not None
-        attempt = Attempt(address, self.nodes[address].process, on_frame, on_end)
+        attempt = Attempt(address, self.nodes[address].process, on_end)
         threads_at: Counter[str] = Counter()
         for node_address, process in self.nodes.items():
             threads_at[host_of(node_address)] += process.threads

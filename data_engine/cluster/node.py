@@ -12,7 +12,6 @@ import logging
 import os
 import pickle
 import threading
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -141,14 +140,14 @@ def _carry_out(assignment: Assignment, worker: Any, shared: bytes) -> Any:
     attempt = NodeAttempt(assignment, worker, shared)
     require_places([(what, Path(attempt.node_path(place))) for what, place in assignment.places], worker.address)
     job: NodeJob = pickle.loads(assignment.job)
-    _attempts[attempt.key] = attempt
     subscribe(attempt.key, attempt.take)
-    _begin_to_watch()
+    is_over = threading.Event()
+    threading.Thread(target=_watch, args=(attempt, is_over), name="data-engine-watch", daemon=True).start()
     try:
         return job.carry_out(attempt)
     finally:
+        is_over.set()
         subscribe(attempt.key, None)
-        del _attempts[attempt.key]
 
 
 def take_message(key: str, message: Any) -> None:
@@ -167,25 +166,12 @@ def subscribe(key: str, hearer: Callable[[Any], None] | None) -> None:
 
 
 _hearers: dict[str, Callable[[Any], None]] = {}
-_attempts: dict[str, NodeAttempt] = {}
-_watcher: threading.Thread | None = None
-_lock = threading.Lock()
 
 
-def _begin_to_watch() -> None:
-    global _watcher
-    with _lock:
-        if _watcher is None:
-            _watcher = threading.Thread(target=_watch, name="data-engine-watch", daemon=True)
-            _watcher.start()
-
-
-def _watch() -> None:
-    while True:
-        time.sleep(_LOOK_EVERY_S)
-        for attempt in list(_attempts.values()):
-            if attempt.is_cancelled:
-                attempt.on_cancelled()
+def _watch(attempt: NodeAttempt, is_over: threading.Event) -> None:
+    while not is_over.wait(_LOOK_EVERY_S):
+        if attempt.is_cancelled:
+            attempt.on_cancelled()
 
 
 def workspace_here(root: str, identity: str, address: str) -> Path:

@@ -22,20 +22,15 @@ _held: ContextVar[frozenset[tuple[Path, str]]] = ContextVar("held_groups", defau
 class holding_group(Held[Callable[[], bool]]):
     """Inside, no other flow of the group runs on this machine. A flow that belongs to no workspace has no group to wait for.
 
-    What runs `by_hand` goes before all that is only due, in whatever process. `waiting` is called again and again while it
-    waits, and may raise to give up. It gives a function: whether a run waits that goes first.
+    It goes before all that is only due, in whatever process. It gives a function: whether a run waits that goes first.
 
     Raises (on entering):
         GroupBusyError: the group is running further up in this call, or in a process that started this one.
     """
 
-    def __init__(
-        self, flow: Flow, home: LocalWorkspace | None, *, by_hand: bool, waiting: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, flow: Flow, home: LocalWorkspace | None) -> None:
         self._flow = flow
         self._home = home
-        self._by_hand = by_hand
-        self._waiting = waiting
         self._lock: GroupLock | None = None
         self._token: Token[frozenset[tuple[Path, str]]] | None = None
 
@@ -48,7 +43,7 @@ class holding_group(Held[Callable[[], bool]]):
         lock = self._lock = GroupLock(home.local.locks_dir, flow.group)
         if not lock.try_acquire():
             tell_whom_we_wait_for(flow, home)
-            lock.acquire(self._wait)
+            lock.acquire(lock.ask_first)
         with InterruptsHeld():
             self._token = _held.set(_held.get() | {_key(flow, home)})
         return lambda: lock.gives_way
@@ -66,12 +61,6 @@ class holding_group(Held[Callable[[], bool]]):
                 if token is not None:
                     _held.reset(token)
                 self._lock.release()
-
-    def _wait(self) -> None:
-        if self._by_hand and self._lock is not None:
-            self._lock.ask_first()
-        if self._waiting is not None:
-            self._waiting()
 
 
 @contextmanager

@@ -55,18 +55,13 @@ class RecordedPass:
         root, env = self.home.layout.root, environment()
         git = GitState(about.git_commit, about.git_dirty) if about.deployment_id is not None else self._git
         is_listed = (root, env.digest) in _listed
-        return RunAbout(
-            about.trigger,
-            about.detail,
-            about.by,
-            self._params,
-            about.deployment_id,
-            git.commit,
-            git.is_dirty,
-            env.python,
-            env.digest,
-            None if is_listed else json.dumps(env.distributions, separators=(",", ":")),
-            about.scheduled_for,
+        return about._replace(
+            params=self._params,
+            git_commit=git.commit,
+            git_dirty=git.is_dirty,
+            python=env.python,
+            environment=env.digest,
+            distributions=None if is_listed else json.dumps(env.distributions, separators=(",", ":")),
         )
 
     def is_begun(self) -> None:

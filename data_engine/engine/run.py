@@ -278,7 +278,7 @@ class _Run:
             require_source(flow, self.source)
         context.params = as_steps_see(flow, self.params, secret=context.secret)
         if self.recording is not None and (text := defaults_words(context.params, self.params)) is not None:
-            self._log("INFO", text)
+            self.control.log(text)
         with captured(self.control):
             if stage is None and self.recording is None and self.guard is None:
                 self._take_steps()
@@ -323,7 +323,7 @@ class _Run:
             sink(event)
             if isinstance(event, StepFinished) and event.status == "success":
                 for warning in copies.after(event.step_index, self.context.objects):
-                    self._log("WARNING", warning)
+                    self.control.log(warning, "WARNING")
 
     def _with_outputs(self, event: StepFinished, guard: OwnSources) -> StepFinished:
         """The event with the files that the step has written and not returned.
@@ -344,7 +344,7 @@ class _Run:
         """Report its failure; the error for callers."""
         status, why, error = outcome_of(raised)
         if status == "failed":
-            self._log("ERROR", message_of(error))
+            self.control.log(message_of(error), "ERROR")
         self._finish(status, why, message_of(error))
         return error
 
@@ -352,21 +352,21 @@ class _Run:
         """Report its success, with the warnings."""
         path, seen = self.source.path, self.seen
         if self.guard is not None and (taken := list(self.guard.taken)):
-            self._log("INFO", f"moved or removed {first_few(taken, _MOST_TAKEN)}, of the flow's own sources")
+            self.control.log(f"moved or removed {first_few(taken, _MOST_TAKEN)}, of the flow's own sources")
         if path is not None and seen and not is_unchanged(path, seen[0].signature):
-            self._log("WARNING", _changed_words(path))
+            self.control.log(_changed_words(path), "WARNING")
         for warning in () if self.recording is None else self.recording.warnings():
-            self._log("WARNING", warning)
+            self.control.log(warning, "WARNING")
         objects = self.context.objects
         for step in self.of.saving:
             forgotten = None if step.save_as not in objects else forgotten_return(step, objects[step.save_as])
             if forgotten is not None:
-                self._log("WARNING", forgotten)
+                self.control.log(forgotten, "WARNING")
         lazy = None if self.of.in_kernel else never_computed(self.flow.steps[-1], self.context.current)
         if lazy is not None:  # in a cell its author may collect it
-            self._log("WARNING", lazy)
+            self.control.log(lazy, "WARNING")
         if names := unread(self.context.params, self.params):
-            self._log("WARNING", f"no step has read the params {', '.join(names)}, which the run was given")
+            self.control.log(f"no step has read the params {', '.join(names)}, which the run was given", "WARNING")
         self._finish("success", None, None)
 
     def close(self) -> None:
@@ -375,13 +375,10 @@ class _Run:
         if self.stage is not None:
             self.stage.close()
 
-    def _log(self, level: str, text: str) -> None:
-        self.sink(LogLine(self.run_id, self.name, self.control.label, level, text, time.time()))
-
     def _finish(self, status: str, why: Cause | None, error: str | None) -> None:
         elapsed_s = time.perf_counter() - self.started_s
         for doubt in () if self.recording is None else self.recording.doubts():
-            self._log("WARNING", doubt)
+            self.control.log(doubt, "WARNING")
         self.sink.end_log()
         if not self.of.hears_all:
             return

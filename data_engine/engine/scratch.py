@@ -20,7 +20,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -71,14 +71,6 @@ class ScratchFile:
         return self.token != _PRISTINE
 
 
-@dataclass(slots=True)
-class _Paths:
-    """The paths that one step has asked for: single files, and folders with all in them."""
-
-    files: dict[Path, None] = field(default_factory=dict)
-    folders: dict[Path, None] = field(default_factory=dict)
-
-
 class Scratch:
     """The places of a flow's previews in this process. `begin` starts one, in which nothing was written yet.
 
@@ -110,7 +102,7 @@ class Scratch:
         self._entered: dict[Path, _Facts | None] = {}
         self._left: dict[Path, tuple[str, _Facts | None]] = {}
         self._origins: dict[Path, _Facts | None] = {}
-        self._paths = _Paths()
+        self._asked: dict[Path, bool] = {}  # by the step, and whether for a folder with all in it
         self._copies: weakref.WeakValueDictionary[str, KeptCopy] = weakref.WeakValueDictionary()
         self._held: weakref.WeakValueDictionary[Path, KeptCopy] = weakref.WeakValueDictionary()
         self._start: dict[Path, ScratchFile] = {}
@@ -137,12 +129,8 @@ class Scratch:
             RunInterrupted: it is too much to copy, or cannot be; its `error` says what would help.
         """
         with self._lock:
-            if is_folder:
-                self._paths.folders.setdefault(place)
-                self._bring(lambda: self._fill(place))
-            else:
-                self._paths.files.setdefault(place)
-                self._bring(lambda: self._bring_file(place, self._final(place)))
+            self._asked[place] = is_folder or self._asked.get(place, False)
+            self._bring(partial(self._fill if is_folder else self._bring_file, place))
 
     def database(self, final: Path, *, read_only: bool) -> Path:
         """A copy of the database with what its log holds; with `read_only` production's own file.
@@ -156,9 +144,10 @@ class Scratch:
         place = self._databases / final.relative_to(self._database_root)
         with self._lock:
             place.parent.mkdir(parents=True, exist_ok=True)
-            for beside in ("", *BESIDE):
-                self._paths.files.setdefault(Path(f"{place}{beside}"))
-            self._bring(lambda: self._bring_database(place, final))
+            files = [Path(f"{place}{beside}") for beside in ("", *BESIDE)]
+            self._asked |= dict.fromkeys(files, False)
+            make = partial(copy_database, final, place, lambda size: self._allow(final, size))
+            self._bring(lambda: self._bring_new(files, make))
         return place
 
     def final(self, path: Path) -> Path:
@@ -173,7 +162,7 @@ class Scratch:
     def begin(self) -> None:
         """Begin a preview: all is as in production, or as `go_on` found it."""
         with self._lock:
-            self._versions, self._paths = {path: file.token for path, file in self._start.items()}, _Paths()
+            self._versions, self._asked = {path: file.token for path, file in self._start.items()}, {}
             self._held.clear()
             for path, file in self._start.items():
                 self._hold(path, file.copy)
@@ -231,7 +220,7 @@ class Scratch:
     def begin_step(self) -> None:
         """Begin a step; what it asks for from now on counts as its own."""
         with self._lock:
-            self._paths, self.was_asked = _Paths(), False
+            self._asked, self.was_asked = {}, False
 
     def end_step(self) -> dict[Path, ScratchFile]:
         """The files that the step asked for or made, as it left them; those it wrote are copied where that is cheap."""
@@ -258,7 +247,7 @@ class Scratch:
         with self._lock:
             for path, file in files.items():
                 if file.token == _PRISTINE:
-                    if path not in self._entered and self._is_still_pristine(path, self._final(path)):
+                    if path not in self._entered and self._is_still_pristine(path):
                         self._note_pristine(path)  # a step that is not run again was given it; its result may name it
                     continue
                 is_there = self._left.get(path) == (file.token, identity_of(path)) and self._versions.get(path) is None
@@ -315,31 +304,42 @@ class Scratch:
         try:
             with not_logged():
                 bring()
+                return
         except FlowValidationError as error:
-            raise RunInterrupted("stopped", Cause("preview_refused", {"what": error.what}), error) from None
+            refused = error
         except OSError as error:
             refused = FlowValidationError(
                 f"the preview cannot copy what production has: {trouble_of(error)}",
                 where=str(error.filename or self.folder),
                 fix="make room on this machine, or preview an object of an earlier step with use=",
             )
-            raise RunInterrupted("stopped", Cause("preview_refused", {"what": refused.what}), refused) from None
+        raise RunInterrupted("stopped", Cause("preview_refused", {"what": refused.what}), refused)
 
-    def _bring_file(self, place: Path, final: Path) -> None:
-        if place in self._entered:
+    def _bring_file(self, place: Path) -> None:
+        final = self._final(place)
+        self._bring_new([place], lambda: clone_or_copy(final, place, lambda size: self._allow(final, size)))
+
+    def _bring_new(self, places: list[Path], make: Callable[[], None]) -> None:
+        """Bring the first of these files, with what lies beside it, unless it has been brought; `make` makes what production has."""
+        if places[0] in self._entered:
             return
+        final = self._final(places[0])
         self.read(final)
-        if not self._is_still_pristine(place, final):
-            _remove(place)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            self._origins[place] = _origin(final)
+        if not all(map(self._is_still_pristine, places)):
+            if len(places) > 1:
+                self._require_closed(places[0])
+            for place in places:
+                _remove(place)
+                self._origins[place] = _origin(self._final(place))
+            places[0].parent.mkdir(parents=True, exist_ok=True)
             if final.is_file():
-                clone_or_copy(final, place, lambda size: self._allow(final, size))
-        self._note_pristine(place)
+                make()
+        for place in places:
+            self._note_pristine(place)
 
-    def _is_still_pristine(self, place: Path, final: Path) -> bool:
+    def _is_still_pristine(self, place: Path) -> bool:
         """Whether an earlier preview has brought just what production has now, and nobody has changed it."""
-        now, origin = identity_of(place), _origin(final)
+        now, origin = identity_of(place), _origin(self._final(place))
         if now is None and origin is None:
             return True
         is_ours = self._left.get(place) == (_PRISTINE, now)
@@ -349,39 +349,24 @@ class Scratch:
         self._entered[place] = facts = identity_of(place)
         self._left[place] = _PRISTINE, facts
 
-    def _bring_database(self, place: Path, final: Path) -> None:
-        if place in self._entered:
-            return
-        paths = [Path(f"{place}{beside}") for beside in ("", *BESIDE)]
-        self.read(final)
-        if all(self._is_still_pristine(path, self._final(path)) for path in paths):
-            for path in paths:
-                self._note_pristine(path)
-            return
-        if place.exists() and (writer_of(place) is not None or is_locked(str(place), to_write=True)):
+    def _require_closed(self, database: Path) -> None:
+        if database.exists() and (writer_of(database) is not None or is_locked(str(database), to_write=True)):
             raise FlowValidationError(
-                f"the copy of {final.name} that an earlier preview made is still open in this kernel",
+                f"the copy of {database.name} that an earlier preview made is still open in this kernel",
                 where="context.database",
                 fix="close its connection (with duckdb.connect(...) as con: does so), or restart the kernel",
             )
-        for path in paths:
-            _remove(path)
-            self._origins[path] = _origin(self._final(path))
-        if final.is_file():
-            copy_database(final, place, lambda size: self._allow(final, size))
-        for path in paths:
-            self._note_pristine(path)
 
     def _fill(self, place: Path) -> None:
         final = self._final(place)
         self.read(final)
         place.mkdir(parents=True, exist_ok=True)
-        there = {place / path.relative_to(final): path for path in files_below(final)}
+        there = {place / path.relative_to(final): None for path in files_below(final)}
         for path in [*files_below(place)]:
             if path not in self._entered and path not in there:
                 _remove(path)
-        for path, from_production in there.items():
-            self._bring_file(path, from_production)
+        for path in there:
+            self._bring_file(path)
 
     def _allow(self, final: Path, size: int) -> None:
         if self._copied_bytes + size > self._limit_bytes:
@@ -403,8 +388,8 @@ class Scratch:
     # -- keeping ----------------------------------------------------------------------------------------------------------
 
     def _asked_files(self) -> Iterable[Path]:
-        files = dict(self._paths.files)
-        for folder in self._paths.folders:
+        files = {path: None for path, is_folder in self._asked.items() if not is_folder}
+        for folder in [path for path, is_folder in self._asked.items() if is_folder]:
             files.update(dict.fromkeys(files_below(folder)))
             files.update(dict.fromkeys(path for path in self._entered if path.is_relative_to(folder)))
         return files

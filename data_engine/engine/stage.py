@@ -57,7 +57,7 @@ from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.formatting import first_few, plural
 from data_engine.ledger.outputs import RunOfStage, runs_of_stages
-from data_engine.model import LogLine, PublishStarted, SeenSource
+from data_engine.model import PublishStarted, SeenSource
 from data_engine.nofollow import FoundFile, Place, inside, is_link, opened, walk
 from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, changed_ns
 from data_engine.platforms.host import host_name
@@ -394,14 +394,11 @@ def staged_run(
     made_of = seen[0].signature[:2] if source.path is not None and seen else None
     key = None if source.key is None else (source.key.root, source.key.path)
 
-    def log(text: str, level: str = "INFO") -> None:
-        control.emit(LogLine(control.run_id, flow.name or "", control.label, level, text, time.time()))
-
     def runs(run_ids: Collection[str]) -> Mapping[str, RunOfStage]:
         return {} if home is None else runs_of_stages(home.local.ledger_path, run_ids)
 
     maker = Maker(machine, control.run_id, made_of)
-    return Stage(flow, maker, key, runs=runs, record=control.emit, log=log, before=before)
+    return Stage(flow, maker, key, runs=runs, record=control.emit, log=control.log, before=before)
 
 
 def _names(text: str, folder: Path) -> bool:

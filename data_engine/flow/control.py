@@ -10,7 +10,7 @@ from typing import Any
 from data_engine.cause import Cause
 from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.flow.batch import ItemError
-from data_engine.model import Event, StepProgress
+from data_engine.model import Event, LogLine, StepProgress
 from data_engine.record import frozen
 
 PROGRESS_INTERVAL_S = 0.05
@@ -100,6 +100,10 @@ class StepControl:
     last_progress_s: float = 0.0
     lost: set[str] = field(default_factory=set)
     checked: list[Any] = field(default_factory=list)
+
+    def log(self, text: str, level: str = "INFO") -> None:
+        """Add a line to the run's log."""
+        self.emit(LogLine(self.run_id, self.flow, self.label, level, text, time.time()))
 
     def progress(self, done: int, total: int | None) -> None:
         """Report progress at most twenty times a second, and always the last item."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta, tzinfo
 from fnmatch import fnmatchcase
+from itertools import takewhile
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from data_engine.errors import FlowValidationError
@@ -21,7 +22,7 @@ from data_engine.flow.trigger import Schedule, Trigger
 from data_engine.ledger.backfills import LastEnd
 from data_engine.model import PlannedRun, Signature, SourceKey, SourceState, utc_text
 from data_engine.planning.due import HELD_STATUSES, holds, matches
-from data_engine.planning.slots import Slots, slots_of
+from data_engine.planning.slots import slots_of
 from data_engine.record import frozen
 
 Reprocess: TypeAlias = Literal["failed", "missing", "all"]
@@ -171,7 +172,10 @@ def choose_slots(
                 fix="give the first day: --since 2013-03-01, since=date(2013, 3, 1)",
             )
         since_s = datetime.fromisoformat(first).timestamp()
-    slots = _slots(rule, since_s, until_s)
+    slots: list[float] = []
+    for slot in takewhile(lambda slot: slot <= until_s, rule.after(since_s - _TICK_S)):
+        slots.append(slot)
+        _refuse_too_many(len(slots))
     names = [source for source in sources if is_named(source or "", wanted.where)]
     planned = [PlannedRun(name, utc_text(slot)) for slot in slots for name in names]
 
@@ -181,22 +185,6 @@ def choose_slots(
 
     chosen = _chosen("slots", planned, wanted, end_of)
     return chosen if names else replace(chosen, nearest=nearest([source or "" for source in sources], wanted.where))
-
-
-def _slots(rule: Slots, since_s: float, until_s: float) -> list[float]:
-    """As `Slots.between`, with both ends; by the week, so that too many are noticed before all are made."""
-    slots: list[float] = []
-    at_s = since_s - 1.0
-    while at_s < until_s:
-        end_s = min(at_s + 7 * 86_400.0, until_s)
-        part = rule.between(at_s, end_s)
-        slots += [slot for slot in part if slot >= since_s]
-        _refuse_too_many(len(slots))
-        at_s = end_s
-        if not part:  # a line may fire once in years
-            coming = rule.next(end_s)
-            at_s = until_s if coming is None else max(end_s, coming - 1.0)
-    return slots
 
 
 def is_named(path: str, where: str | None) -> bool:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import field, replace
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -361,11 +362,10 @@ def plan_slots(
 def owed_slots(trigger: Schedule, slots: Slots, *, after_s: float, now_s: float, retention_s: float) -> Iterator[float]:
     """The wall-clock slots after `after_s` that are run at `now_s`, in their order: all within `retention_s` with
     `catch_up="all"`, otherwise the newest alone. To have the first costs no look at the others."""
-    is_all = trigger.catch_up == "all"
-    first_s = slots.next(max(after_s, now_s - retention_s)) if is_all else slots.newest(after_s, now_s)
-    if first_s is not None and first_s <= now_s:
-        yield first_s
-        yield from slots.between(first_s, now_s) if is_all else ()
+    if trigger.catch_up == "all":
+        return takewhile(lambda slot_s: slot_s <= now_s, slots.after(max(after_s, now_s - retention_s)))
+    newest_s = slots.newest(after_s, now_s)
+    return iter(() if newest_s is None else (newest_s,))
 
 
 def plan_interval(

@@ -9,8 +9,10 @@ Reference: cronsim follows Debian's cron, https://manpages.debian.org/cron.8
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from itertools import groupby, islice, takewhile
 
 from data_engine.errors import FlowValidationError
 from data_engine.flow.trigger import Schedule
@@ -81,25 +83,19 @@ class Slots:
             >>> len(Slots(("30 2 * * *",), berlin, frozenset({date(2026, 3, 28)})).between(begin, begin + 172800))
             1
         """
-        slots: set[float] = set()
-        for line in self.lines:
-            for slot_s in self._fires(line, after_s):
-                if slot_s > until_s:
-                    break
-                slots.add(slot_s)
-        return sorted(slots)
+        return list(takewhile(lambda slot_s: slot_s <= until_s, self.after(after_s)))
+
+    def after(self, after_s: float) -> Iterator[float]:
+        """Every slot after `after_s`, in order, each once; it ends where there are no more in fifty years."""
+        return (slot_s for slot_s, _ in groupby(heapq.merge(*(self._fires(line, after_s) for line in self.lines))))
 
     def next(self, after_s: float) -> float | None:
         """The first slot after `after_s`; None when there is none in fifty years."""
-        firsts = (next(self._fires(line, after_s), None) for line in self.lines)
-        return min((first for first in firsts if first is not None), default=None)
+        return next(self.after(after_s), None)
 
     def upcoming(self, after_s: float, count: int = 5) -> list[float]:
         """The first `count` slots after `after_s`; fewer where there are no more in fifty years."""
-        slots: list[float] = []
-        while len(slots) < count and (slot_s := self.next(slots[-1] if slots else after_s)) is not None:
-            slots.append(slot_s)
-        return slots
+        return list(islice(self.after(after_s), count))
 
     def newest(self, after_s: float, until_s: float) -> float | None:
         """The last slot after `after_s` and not after `until_s`; None when there is none."""
@@ -118,13 +114,9 @@ class Slots:
         if not self.without:
             return None
         coming_s = self.next(now_s)
-        every = Slots(self.lines, self.zone)
-        first_s = every.next(now_s - _DAY_S)
-        while first_s is not None and (coming_s is None or first_s < coming_s):
-            if datetime.fromtimestamp(first_s, self.zone).date() in self.without:
-                return first_s
-            first_s = every.next(first_s)
-        return None
+        every = Slots(self.lines, self.zone).after(now_s - _DAY_S)
+        before = takewhile(lambda slot_s: coming_s is None or slot_s < coming_s, every)
+        return next((at_s for at_s in before if datetime.fromtimestamp(at_s, self.zone).date() in self.without), None)
 
     def _fires(self, line: str, after_s: float) -> Iterator[float]:
         from cronsim import CronSim

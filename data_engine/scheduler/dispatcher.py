@@ -173,11 +173,7 @@ class Dispatcher(Generic[_E]):
 
     def is_to_come(self, run_id: str) -> bool:
         """Whether the run waits, or has not ended in its worker."""
-        if any(work.item.run_id == run_id for work in self._queue.waiting()):
-            return True
-        return any(
-            work.item.run_id == run_id and run_id not in job.ended for job in self._jobs.values() for work in job.works
-        )
+        return run_id in self.active or run_id in self.ids_waiting()
 
     def why_waiting(self, flow: str, others: Sequence[ActiveRun]) -> Waiting | None:
         """Why the flow's next work does not start; None when nothing of it waits. `others` are runs of other processes."""
@@ -474,8 +470,6 @@ class Dispatcher(Generic[_E]):
                     run.is_stopping = running.stopped is not None
             elif isinstance(event, RunFinished):
                 self.active.pop(event.run_id, None)
-                if running is not None:
-                    running.ended.add(event.run_id)
                 self.backfills.ended(job.flow or "", event)
             elif isinstance(event, (StepStarted, StepProgress)) and event.run_id in self.active:
                 self.active[event.run_id].show_step(event)
@@ -593,7 +587,6 @@ class HandedOut:
     started_s: float
     pass_number: int
     began: set[str] = field(default_factory=set)
-    ended: set[str] = field(default_factory=set)
     stopped: Cause | None = None
     """Why what it has not begun is not to run any more."""
 

@@ -102,7 +102,7 @@ class FolderPoller:
         self.next_look_s = clock()
         self._trigger = trigger
         self._scanner = Scanner(trigger.source, trigger.extensions, skip=planned.mirror)
-        self._names = SourceNames(self._scanner, planned.key("").root)
+        self._root_as_authored = planned.key("").root
         self._clock, self._wall, self.wake = clock, wall, wake
         self._under_way: set[str] = set() if under_way is None else under_way
         self._live: frozenset[str] = frozenset()
@@ -218,11 +218,6 @@ class FolderPoller:
         return self._scans.troubles
 
     @property
-    def cadence_s(self) -> float:
-        """The time between two looks through the folder."""
-        return self._pace.cadence_s
-
-    @property
     def next_scan_s(self) -> float:
         """When the folder is looked through next, on the clock it was given."""
         return self._pace.next_s
@@ -240,7 +235,7 @@ class FolderPoller:
     @property
     def slow_looks(self) -> Looks | None:
         """The looks where they are much rarer than every `interval`: looks take so long, or file events make them needless."""
-        return self.looks if self.cadence_s > max(_RARER * self._trigger.interval_seconds, 1.0) else None
+        return self.looks if self._pace.cadence_s > max(_RARER * self._trigger.interval_seconds, 1.0) else None
 
     def verdicts(self, path: str | None = None) -> Iterator[Verdict]:
         """Why each candidate is due or not, and for a batch its folder; as planned, from the last look.
@@ -252,9 +247,9 @@ class FolderPoller:
             return
         now_s = self._clock()
         if path:
-            signature, key = self._scanner.signature(path), self._names.key(path)
+            signature, key = self._scanner.signature(path), self._key(path)
             files = self._scanner.files() if signature is None else [(path, signature)]
-            yield from (self._verdict(*file, now_s) for file in files if self._names.key(file[0]) == key)
+            yield from (self._verdict(*file, now_s) for file in files if self._key(file[0]) == key)
             return
         verdicts = [self._verdict(name, signature, now_s) for name, signature in self._scanner.files()]
         yield from verdicts
@@ -266,23 +261,23 @@ class FolderPoller:
         """Each candidate by its path inside the root, in no order, with its verdict: None where the last good run saw it as it
         is. Then each file that is known from earlier runs and not there any more."""
         if self.unreachable is not None:
-            for key in self._memory.under(self._names.root_as_authored):
+            for key in self._memory.under(self._root_as_authored):
                 yield key.path, NotDue(key, self.unreachable)
             return
         now_s = self._clock()
         keys = set()
         for name, signature in self._scanner.files():
-            key = self._names.key(name)
+            key = self._key(name)
             keys.add(key)
             is_good = self._memory.states.is_good(key, signature) and key not in self._handed and name not in self._open
             yield name, None if is_good else self._verdict(name, signature, now_s)
-        for key in self._memory.under(self._names.root_as_authored):
+        for key in self._memory.under(self._root_as_authored):
             if key not in keys:
                 yield key.path, NotDue(key, self.why_not_there(key.path))
 
     def state(self, name: str) -> SourceState | None:
         """The state that earlier runs left of the file at this path inside the root."""
-        return self._memory.states.get(self._names.key(name))
+        return self._memory.states.get(self._key(name))
 
     def why_not_there(self, path: str) -> NotThere:
         """The reason why the file at `path` inside the root has no verdict."""
@@ -298,9 +293,9 @@ class FolderPoller:
         now_s = self._clock()
         for name in scan.gone:
             self._open.pop(name, None)
-            self._note_why(self._names.key(name), None)
+            self._note_why(self._key(name), None)
         for name, signature in scan.seen.items():
-            key = self._names.key(name)
+            key = self._key(name)
             if self._memory.states.is_good(key, signature):
                 self._open.pop(name, None)
                 self._note_why(key, None)
@@ -311,7 +306,7 @@ class FolderPoller:
 
     def _is_handed(self, name: str) -> bool:
         # A batch that runs has its own list; what changes meanwhile is judged when it has ended.
-        return bool(self._handed) and not self._is_batch and self._names.key(name) in self._handed
+        return bool(self._handed) and not self._is_batch and self._key(name) in self._handed
 
     # -- judging ---------------------------------------------------------------------------------------------------
 
@@ -355,7 +350,7 @@ class FolderPoller:
             verdict = self._judge_as(name, self._open[name]._replace(signature=signature))
         if isinstance(verdict, NotDue) and not isinstance(verdict.why, _WAITS):
             del self._open[name]
-        self._note_why(self._names.key(name), verdict.why)
+        self._note_why(self._key(name), verdict.why)
         return verdict
 
     def _note_why(self, key: SourceKey, why: Reason | None) -> None:
@@ -380,7 +375,7 @@ class FolderPoller:
 
     def _seen_of_all(self) -> Iterator[SeenSource]:
         for name, signature in self._scanner.files():
-            key = self._names.key(name)
+            key = self._key(name)
             state = self._memory.states.get(key)
             if state is None and self._is_output(name):
                 continue
@@ -389,7 +384,7 @@ class FolderPoller:
             yield SeenSource(key, signature)
 
     def _judge(self, name: str, seen_file: SeenFile) -> Verdict:
-        key = self._names.key(name)
+        key = self._key(name)
         state = self._memory.states.get(key)
         is_output = state is None and self._is_output(name)
         is_parallel = self._trigger.max_parallel != 1
@@ -400,7 +395,7 @@ class FolderPoller:
         return self._memory.judge(candidate, settle_s=self._trigger.settle, now_s=self._wall())
 
     def _verdict(self, name: str, signature: Signature, now_s: float) -> Verdict:
-        key = self._names.key(name)
+        key = self._key(name)
         if key in self._handed:
             return NotDue(key, Running())
         seen_file = self._open.get(name) or SeenFile(signature, now_s - self._trigger.settle, now_s, frozenset())
@@ -429,7 +424,7 @@ class FolderPoller:
     def _lose(self, name: str) -> None:
         """Forget a file that cannot be read: the next scan that sees it takes it for new, and may come soon."""
         self._open.pop(name, None)
-        self._note_why(self._names.key(name), None)
+        self._note_why(self._key(name), None)
         self._scanner.forget(name)
         self._pace.scan_soon(self._clock() + self._trigger.interval_seconds)
 
@@ -441,9 +436,7 @@ class FolderPoller:
             second_look_s = seen_file.second_look_s(self._trigger.settle)
             if second_look_s is not None:
                 yield second_look_s
-            elif (
-                state := self._memory.states.get(self._names.key(name))
-            ) is not None and state.last_at_utc is not None:
+            elif (state := self._memory.states.get(self._key(name))) is not None and state.last_at_utc is not None:
                 verdict = self._judge(name, seen_file)
                 if isinstance(verdict.why, RetryLater):
                     yield now_s + max(0.0, datetime.fromisoformat(verdict.why.at_utc).timestamp() - wall_s)
@@ -468,13 +461,13 @@ class FolderPoller:
     def _record_end(self, source: SeenSource, end: RunFinished) -> None:
         state, key = self._memory.record(source, end), source.key
         # What was handed over is judged anew; what somebody ran by hand is not.
-        is_here = key == self._names.key(key.path) and self._scanner.signature(key.path) is not None
+        is_here = key == self._key(key.path) and self._scanner.signature(key.path) is not None
         (self._held.add if is_here and holds(state) else self._held.discard)(key)
         self._paused.pop(key, None)
 
     def _is_written(self, path: str, run_id: str) -> bool:
         """Whether the run wrote the file it returned: steps also return the very source they were given."""
-        name = self._names.inside(path)
+        name = self._inside(path)
         if name is None or path in self._outputs:
             return name is not None
         seen_file = self._open.get(name)
@@ -501,22 +494,36 @@ class FolderPoller:
         signature = self._scanner.see_again(name)
         if signature is None:
             self._lose(name)
-        elif not self._memory.states.is_good(self._names.key(name), signature):
+        elif not self._memory.states.is_good(self._key(name), signature):
             self._open[name] = SeenFile(signature, now_s, now_s, frozenset())
 
     def _remember(self) -> None:
         outputs = self._memory.read()
-        self._outputs.remember(path for path in outputs if self._names.inside(path) is not None)
+        self._outputs.remember(path for path in outputs if self._inside(path) is not None)
 
     def _judge_all_again(self) -> None:
         now_s = self._clock()
         for name, signature in self._scanner.files():
-            if self._memory.states.is_good(self._names.key(name), signature):
-                self._note_why(self._names.key(name), None)
+            if self._memory.states.is_good(self._key(name), signature):
+                self._note_why(self._key(name), None)
             elif name not in self._open and not self._is_handed(name):
                 self._open[name] = SeenFile(signature, now_s, now_s, frozenset())
 
     # -- names -----------------------------------------------------------------------------------------------------
+
+    def _key(self, name: str) -> SourceKey:
+        """The key on every workstation, however its drive spells the name; of two files that only differ in that, its own."""
+        portable = name if name.isascii() else portable_text(name)
+        is_taken = portable != name and self._scanner.signature(portable) is not None
+        return SourceKey(self._root_as_authored, name if is_taken else portable)
+
+    def _inside(self, path: str) -> str | None:
+        """The name of a candidate at this absolute path; None when it lies elsewhere."""
+        root = self._scanner.root
+        if path == root:
+            return ""
+        lead = root.rstrip(os.sep) + os.sep
+        return path[len(lead) :].replace(os.sep, "/") if path.startswith(lead) else None
 
     @property
     def _is_batch(self) -> bool:
@@ -628,27 +635,6 @@ class SeenFile(NamedTuple):
         return self.since_s + settle_s if settling_s(self.since_s, self.last_s, settle_s) else None
 
 
-class SourceNames:
-    """The names of the files that a scanner has found below a root as it was authored."""
-
-    def __init__(self, scanner: Scanner, root_as_authored: str) -> None:
-        self._scanner, self.root_as_authored = scanner, root_as_authored
-
-    def key(self, name: str) -> SourceKey:
-        """The key on every workstation, however its drive spells the name; of two files that only differ in that, its own."""
-        portable = name if name.isascii() else portable_text(name)
-        is_taken = portable != name and self._scanner.signature(portable) is not None
-        return SourceKey(self.root_as_authored, name if is_taken else portable)
-
-    def inside(self, path: str) -> str | None:
-        """The name of a candidate at this absolute path; None when it lies elsewhere."""
-        root = self._scanner.root
-        if path == root:
-            return ""
-        lead = root.rstrip(os.sep) + os.sep
-        return path[len(lead) :].replace(os.sep, "/") if path.startswith(lead) else None
-
-
 def spellings(name: str) -> set[str]:
     """The name in each Unicode form: a drive may take them for different files, though people read the same.
 
@@ -676,11 +662,11 @@ class SourceMemory:
     def __init__(self, flow: str, *, read: Callable[[], KnownSources], rules: Rules) -> None:
         self._flow = flow
         self._read = read
-        self._rules = rules
         self.states = SourceStates(flow)
         self.others = 0
         self._failures: dict[SourceKey, int] = {}
         self._freed: set[str] = set()
+        self.use_rules(rules)
 
     def under(self, root: str) -> list[SourceKey]:
         """The sources that are known under this root, as authored; another thread may make some known meanwhile."""
@@ -694,7 +680,7 @@ class SourceMemory:
 
     def use_rules(self, rules: Rules) -> None:
         """Judge by these from now on; what was freed and has failed stays so."""
-        self._rules = replace(rules, freed=self._rules.freed, failures=self._failures)
+        self._rules = replace(rules, freed=self._freed, failures=self._failures)
 
     def free(self, keys: frozenset[SourceKey] | None) -> None:
         """Hold these sources (all without) no longer for how their last run ended."""
@@ -703,7 +689,6 @@ class SourceMemory:
             for state in self.states.not_good()
             if state.status in _FREED and state.last_run_id is not None and (keys is None or state.key in keys)
         }
-        self._rules = replace(self._rules, freed=frozenset(self._freed))
 
     def record(self, source: SeenSource, end: RunFinished) -> SourceState:
         """Record the end of a run of the source; its state now."""
@@ -713,7 +698,6 @@ class SourceMemory:
         if is_retryable(end):
             is_again = before is not None and before.last[:2] == source.signature[:2]
             self._failures[source.key] = self._failures.get(source.key, 0) + 1 if is_again else 1
-            self._rules = replace(self._rules, failures=self._failures)
         else:
             self._failures.pop(source.key, None)
         return state

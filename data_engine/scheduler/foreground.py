@@ -416,9 +416,7 @@ class InProcess:
         self._home, self._ledger = home, None if home is None else home.ledger()
         self._dispatcher, self._whole, self._flows = dispatcher, whole, flows
         self._jobs: set[str] = set()
-        self._left: set[str] = set()
-        self._stopped: dict[str, Cause] = {}
-        self._stop_cause: Cause | None = None
+        self._left: dict[str, Cause | None] = {}
         self._load_lock = threading.Lock()
         self._loaded: dict[str, _Loaded] = {}
 
@@ -435,9 +433,7 @@ class InProcess:
 
     def leave(self, job_id: str, *, stop_for: Cause | None = None) -> None:
         """Let the job begin no further run; with `stop_for`, the cause, the one that it is in ends at its next step or item."""
-        self._left.add(job_id)
-        if stop_for is not None:
-            self._stopped[job_id] = stop_for
+        self._left[job_id] = stop_for or self._left.get(job_id)
 
     def end_pass(self, pass_number: int) -> None:
         """Execute the module afresh when its flow runs again."""
@@ -449,8 +445,8 @@ class InProcess:
 
     def wind_down(self, *, stop_for: Cause | None = None) -> None:
         """Let no job begin another run; with `stop_for`, the cause, those that run end at their next step or item."""
-        self._left |= self._jobs
-        self._stop_cause = stop_for or self._stop_cause
+        for job_id in self._jobs:
+            self.leave(job_id, stop_for=stop_for)
 
     def leave_behind(self, cause: Cause) -> None:
         """Record the runs that are under way as killed: nobody waits for them any longer."""
@@ -475,7 +471,7 @@ class InProcess:
 
     def _end(self, job: Job, end: JobEnd) -> None:
         self._jobs.discard(job.job_id)
-        self._left.discard(job.job_id)
+        self._left.pop(job.job_id, None)
         self._dispatcher.on_done(job, end)
 
     def _run_all(self, job: Job, flow: Flow | None) -> JobEnd:
@@ -483,7 +479,7 @@ class InProcess:
             return JobEnd("done")
         current = self._flow_of(job, flow)
         for number, source in enumerate(job.sources):
-            if job.job_id in self._left or self._stop_cause is not None:
+            if job.job_id in self._left:
                 break
             path = source.as_source().path
             if path is not None and source.seen and not is_unchanged(path, source.seen[0].signature):
@@ -538,7 +534,7 @@ class InProcess:
         self._whole.heard(event)
 
     def _may_work(self, job_id: str) -> None:
-        if (cause := self._stopped.get(job_id, self._stop_cause)) is not None:
+        if (cause := self._left.get(job_id)) is not None:
             raise RunInterrupted("stopped", cause)
 
     def _flow_of(self, job: Job, planned: Flow) -> Flow:

@@ -13,10 +13,9 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -350,7 +349,7 @@ class FolderScans:
         self._in_parts, self._take, self._clock, self._wall = in_parts, take, clock, wall
         self._hints: deque[str] = deque()
         self._is_first = True
-        self._scanning: _Scanning | None = None
+        self._scanning: Iterator[None] | None = None
 
     @property
     def is_under_way(self) -> bool:
@@ -372,7 +371,9 @@ class FolderScans:
             hints = set()
         was_in_parts = self.is_under_way
         if was_in_parts or now_s >= self._pace.next_s:
-            self._scan(now_s)
+            self._scanning = self._scanning or self._scan(now_s)
+            if all(self._clock() < now_s + _PART_S for _ in self._scanning):
+                self._scanning = None
             if not was_in_parts:
                 hints = set()
         if self.is_under_way:
@@ -387,50 +388,27 @@ class FolderScans:
             if self._events.listen():  # what came between the first scan and now was seen by neither
                 self._pace.scan_soon()
 
-    def _scan(self, now_s: float) -> None:
-        """Scan all, or a part of a first scan: what it has found by then need not wait for the rest."""
-        if self._scanning is None:
-            self.troubles = {}
-            has_events = self.has_listened and self._events.listen()
-            parts = self._scanner.scan_by_folder(newest_first=self._is_first)
-            self._scanning = _Scanning(parts, now_s, has_events)
-        scanning = self._scanning
-        for scan in scanning.parts:
-            scanning.has_changed = scanning.has_changed or bool(scan.seen or scan.gone)
+    def _scan(self, began_s: float) -> Iterator[None]:
+        """Scan all, with a pause where a first scan may: what it has found by then need not wait for the rest."""
+        self.troubles = {}
+        has_changed, is_first = False, self._is_first
+        has_events = self.has_listened and self._events.listen()
+        for scan in self._scanner.scan_by_folder(newest_first=is_first):
+            has_changed = has_changed or bool(scan.seen or scan.gone)
             self.troubles |= scan.troubles
             if "" in scan.troubles:
                 break
             self._take(scan)
-            if self._is_first and self._in_parts and self._clock() >= now_s + _PART_S:
-                return
-        self._scanning = None
-        self._end_scan(scanning)
-
-    def _end_scan(self, scanning: _Scanning) -> None:
-        self._pace.end_scan(
-            scanning.began_s,
-            took_s=self._clock() - scanning.began_s,
-            has_changed=scanning.has_changed,
-            is_first=self._is_first,
-            has_events=scanning.has_events,
-        )
-        self._is_first = not self.has_listened
-        if "" in self.troubles:
-            if self.unreachable is None:
-                self.unreachable = Unreachable(utc_text(self._wall()), self.troubles[""], self._scanner.root)
-            self._is_first = True
-            return
-        self.unreachable = None
-
-
-@dataclass(slots=True)
-class _Scanning:
-    """A look through the folder that is under way; `parts` go on with it."""
-
-    parts: Iterator[Scan]
-    began_s: float
-    has_events: bool
-    has_changed: bool = False
+            if is_first and self._in_parts:
+                yield
+        took_s = self._clock() - began_s
+        self._pace.end_scan(began_s, took_s=took_s, has_changed=has_changed, is_first=is_first, has_events=has_events)
+        is_away = "" in self.troubles
+        self._is_first = is_away or not self.has_listened
+        if not is_away:
+            self.unreachable = None
+        elif self.unreachable is None:
+            self.unreachable = Unreachable(utc_text(self._wall()), self.troubles[""], self._scanner.root)
 
 
 _SHARE_OF_TIME = 10
@@ -508,50 +486,45 @@ class FileEvents:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._observer: Any = None
-        self._watched: dict[tuple[str, bool], _Watched] = {}
+        self._handlers: Counter[Any] = Counter()
 
-    def watch(self, folder: Path, tell: Callable[[str], None], *, recursive: bool) -> bool:
-        """Call `tell` with the path of whatever changes under `folder`; whether events come at all.
+    def watch(self, folder: Path, tell: Callable[[str], None], *, recursive: bool) -> Callable[[], None] | None:
+        """Call `tell` with the path of whatever changes under `folder`, until what this gives is called; None where no events come.
 
         They do not for a network drive, for a folder that is not there, and when the system's watches are used up.
         """
         if network_drive(folder) is not None:
-            return False
+            return None
+        handler = _Handler(tell)
         with self._lock:
-            key = (str(folder), recursive)
-            watched = self._watched.get(key)
-            if watched is None:
-                watched = _Watched()
-                try:
-                    watched.watch = self._schedule(watched, *key)
-                except OSError:
-                    return False
-                self._watched[key] = watched
-            watched.tells.add(tell)
-            return True
+            try:
+                watch = self._schedule(handler, str(folder), recursive)
+            except OSError:
+                return None
+            self._handlers[watch] += 1
 
-    def forget(self, folder: Path, tell: Callable[[str], None], *, recursive: bool) -> None:
-        """No longer call `tell`."""
-        with self._lock:
-            key = (str(folder), recursive)
-            watched = self._watched.get(key)
-            if watched is not None:
-                watched.tells.discard(tell)
-                if not watched.tells:
-                    del self._watched[key]
-                    with suppress(KeyError, OSError):
-                        self._observer.unschedule(watched.watch)
+        def forget() -> None:
+            with self._lock, suppress(KeyError, OSError):
+                self._handlers[watch] -= 1
+                if self._observer is None:
+                    return
+                if self._handlers[watch]:
+                    self._observer.remove_handler_for_watch(handler, watch)
+                else:
+                    self._observer.unschedule(watch)
+
+        return forget
 
     def close(self) -> None:
         """End the watcher's threads."""
         with self._lock:
             observer, self._observer = self._observer, None
-            self._watched.clear()
+            self._handlers.clear()
         if observer is not None:
             observer.stop()
             observer.join()
 
-    def _schedule(self, handler: _Watched, folder: str, recursive: bool) -> Any:
+    def _schedule(self, handler: _Handler, folder: str, recursive: bool) -> Any:
         import watchdog.events
 
         from data_engine.platforms.drives import new_observer
@@ -576,7 +549,8 @@ class FolderEvents:
 
     def __init__(self, events: FileEvents | None, root: Path, tell: Callable[[str], None]) -> None:
         self._events, self._root, self._tell = events, root, tell
-        self._heard: tuple[Path, bool, tuple[int, int]] | None = None
+        self._heard: tuple[Path, tuple[int, int]] | None = None
+        self._stop: Callable[[], None] = lambda: None
 
     @property
     def come(self) -> bool:
@@ -589,38 +563,36 @@ class FolderEvents:
             return False
         try:
             facts = os.stat(self._root)
-            folder, is_deep = self._root, True
+            folder = self._root
             if not stat.S_ISDIR(facts.st_mode):
-                folder, is_deep = self._root.parent, False
+                folder = self._root.parent
                 facts = os.stat(folder)
         except OSError:
             self.forget()
             return False
-        place = (folder, is_deep, (facts.st_dev, facts.st_ino))
+        place = (folder, (facts.st_dev, facts.st_ino))
         if self._heard != place:
             self.forget()
-            if not self._events.watch(folder, self._tell, recursive=is_deep):
+            stop = self._events.watch(folder, self._tell, recursive=folder is self._root)
+            if stop is None:
                 return False
-            self._heard = place
+            self._heard, self._stop = place, stop
         return True
 
     def forget(self) -> None:
         """Listen no longer."""
-        if self._heard is not None and self._events is not None:
-            folder, is_deep, _ = self._heard
-            self._events.forget(folder, self._tell, recursive=is_deep)
+        if self._heard is not None:
             self._heard = None
+            self._stop()
 
 
-class _Watched:
-    """A watched folder and its callbacks; what the library calls a handler needs no more than `dispatch`."""
+class _Handler:
+    """The handler of a watch; the library needs no more of it than `dispatch`."""
 
-    def __init__(self) -> None:
-        self.watch: Any = None
-        self.tells: set[Callable[[str], None]] = set()
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
 
     def dispatch(self, event: Any) -> None:
         """Tell of the path, and of the new one when something moved: a writer that renames shows only so."""
         for path in filter(None, (event.src_path, event.dest_path)):
-            for tell in tuple(self.tells):
-                tell(os.fsdecode(path))
+            self._tell(os.fsdecode(path))

@@ -56,8 +56,11 @@ class Trigger:
 
     `make` gives the planner; it is called by the first look, because it may read a slow share. A schedule's slot is delivered
     once, and the next one only after `settled`; `why` is what planning said last of it. What goes wrong is told to
-    `tell_trouble`, and tried again.
+    `tell_trouble`, and tried again. `settings` are those that it looks by, `version` is that of the flow's code.
     """
+
+    settings: object
+    version: object
 
     def __init__(
         self,
@@ -267,10 +270,11 @@ _KNOWN_RUNS = 100
 
 
 class _History:
-    """The runs of a flow that this engine knows: `others` counts those of other processes that it noticed."""
+    """The runs of a flow that this engine knows: those that are `under_way` here; `others` counts those of other processes."""
 
     def __init__(self) -> None:
         self.others = 0
+        self.under_way: set[str] = set()
         self._run_ids: deque[str] = deque(maxlen=_KNOWN_RUNS)
         self._lock = threading.Lock()
 
@@ -326,13 +330,10 @@ class TriggerSet:
         self._say_trouble, self._say = say_trouble, say
         self._trigger_loop = TriggerLoop()
         self._triggers: dict[str, Trigger] = {}
-        self._settings: dict[str, object] = {}
-        self._versions: dict[str, object] = {}
         self._recalled: dict[str, KnownSources] = {}
         self._slots: dict[int, _Slot] = {}
         self._numbers = itertools.count(1)
         self._file_events = FileEvents()
-        self._under_way: dict[str, set[str]] = {}
         self._histories: defaultdict[str, _History] = defaultdict(_History)
 
     # -- which flows are looked at ---------------------------------------------------------------------------------
@@ -348,18 +349,18 @@ class TriggerSet:
             planned = None
         trigger = self._triggers.get(name)
         if trigger is not None:
-            if self._versions.get(name) != version and isinstance(trigger.planner, FolderPoller):
+            if trigger.version != version and isinstance(trigger.planner, FolderPoller):
                 trigger.planner.expect_new_code()
-            self._versions[name] = version
+            trigger.version = version
             if planned is not None and trigger.planned == planned and self._uses_settings_of_now(trigger):
                 if frees_held:
                     self.free(name)
                 return
             self.forget(name)
         if flow is not None and planned is not None:
-            self._settings[name], self._versions[name] = self._settings_used_by(planned), version
             make, deliver = self._maker(planned, frees_held), self._deliverer(flow)
-            self._triggers[name] = Trigger(self._trigger_loop, planned, make, deliver, self._tell_trouble)
+            trigger = self._triggers[name] = Trigger(self._trigger_loop, planned, make, deliver, self._tell_trouble)
+            trigger.settings, trigger.version = self._settings_used_by(planned), version
 
     def forget(self, name: str) -> None:
         """Look at the flow no more, and let nothing of it wait that came by itself."""
@@ -388,9 +389,7 @@ class TriggerSet:
     @property
     def are_outdated(self) -> bool:
         """Whether one of them looks by settings that were edited since."""
-        return any(
-            self._settings[name] != self._settings_used_by(trigger.planned) for name, trigger in self._triggers.items()
-        )
+        return any(trigger.settings != self._settings_used_by(trigger.planned) for trigger in self._triggers.values())
 
     def names(self) -> list[str]:
         """The flows that are looked at."""
@@ -398,9 +397,8 @@ class TriggerSet:
 
     def reload(self) -> None:
         """Judge everything anew: others have written the history."""
-        for trigger in self._triggers.values():
-            if isinstance(trigger.planner, FolderPoller):
-                trigger.planner.reload()
+        for poller in self._pollers().values():
+            poller.reload()
 
     def free(self, name: str, keys: frozenset[SourceKey] | None = None) -> int:
         """Hold these sources of the flow (all without) no longer; of a schedule its slots: how many of those were held."""
@@ -447,14 +445,15 @@ class TriggerSet:
 
     def retries_to_come(self) -> dict[str, list[tuple[str, RetryLater]]]:
         """The failed files of polled flows that `[retry]` tries again later, by flow."""
-        planners = [(name, trigger.planner) for name, trigger in self._triggers.items()]
-        pollers = [(name, planner) for name, planner in planners if isinstance(planner, FolderPoller)]
-        return {name: retries for name, poller in pollers if (retries := poller.retries_to_come)}
+        return {name: retries for name, poller in self._pollers().items() if (retries := poller.retries_to_come)}
 
     def source_troubles(self) -> dict[str, str]:
         """The troubles of each polled flow's folder, in one line; "" where there is none."""
+        return {name: _source_trouble(poller) for name, poller in self._pollers().items()}
+
+    def _pollers(self) -> dict[str, FolderPoller]:
         planners = [(name, trigger.planner) for name, trigger in self._triggers.items()]
-        return {name: _source_trouble(poller) for name, poller in planners if isinstance(poller, FolderPoller)}
+        return {name: planner for name, planner in planners if isinstance(planner, FolderPoller)}
 
     # -- what is remembered ----------------------------------------------------------------------------------------
 
@@ -493,7 +492,7 @@ class TriggerSet:
 
     def handed_out(self, name: str, run_ids: Sequence[str]) -> None:
         """These runs of the flow are about to begin: from now on any file may be one they write."""
-        self._under_way.setdefault(name, set()).update(run_ids)
+        self._histories[name].under_way.update(run_ids)
 
     def heard(self, name: str, events: Sequence[Event]) -> None:
         """Take events of the flow's runs."""
@@ -506,13 +505,12 @@ class TriggerSet:
         elif trigger is not None and trigger.planner is None:
             trigger.has_missed_events = True  # it is reading the history just now
         # In this order: the poller has a run's report before the run counts as ended.
-        self._under_way.setdefault(name, set()).difference_update(
-            event.run_id for event in events if isinstance(event, RunFinished)
-        )
+        ended = [event.run_id for event in events if isinstance(event, RunFinished)]
+        self._histories[name].under_way.difference_update(ended)
 
     def job_ended(self, name: str, run_ids: Sequence[str]) -> None:
         """Note that these runs have ended, and that all their events were heard."""
-        left = self._under_way.setdefault(name, set())
+        left = self._histories[name].under_way
         if not left.isdisjoint(run_ids):
             left.difference_update(run_ids)
             planner = self.planner(name)
@@ -576,13 +574,10 @@ class TriggerSet:
     def _uses_settings_of_now(self, trigger: Trigger) -> bool:
         """Whether it goes by the settings as they are; a poller that is there is given them, and keeps what it knows."""
         used = self._settings_used_by(trigger.planned)
-        if self._settings[trigger.flow] == used:
-            return True
-        if not isinstance(trigger.planner, FolderPoller) or not isinstance(used, Rules):
-            return False
-        trigger.planner.use_rules(used)
-        self._settings[trigger.flow] = used
-        return True
+        if trigger.settings != used and isinstance(trigger.planner, FolderPoller) and isinstance(used, Rules):
+            trigger.planner.use_rules(used)
+            trigger.settings = used
+        return trigger.settings == used
 
     def _workspace_settings(self) -> WorkspaceSettings:
         return WorkspaceSettings() if self._home is None else self._home.settings()
@@ -604,7 +599,7 @@ class TriggerSet:
                 planned,
                 read=lambda: self.known_sources(planned.flow),
                 rules=Rules.of(settings),
-                under_way=self._under_way.setdefault(planned.flow, set()),
+                under_way=self._histories[planned.flow].under_way,
                 events=self._file_events,
                 wake=wake,
             )
@@ -643,14 +638,8 @@ class TriggerSet:
             if isinstance(due.why, Slot) and due.why.skipped_before_utc is not None:
                 self._say(name, due.why.text)
         if isinstance(planner, ScheduleClock):
-            under_way = next(
-                (
-                    slot
-                    for slot in self._slots.values()
-                    if slot.flow == name and _slot_utc(slot.due) == _slot_utc(dues[0]) is not None
-                ),
-                None,
-            )
+            slots = [slot for slot in self._slots.values() if slot.flow == name]
+            under_way = next((slot for slot in slots if _slot_utc(slot.due) == _slot_utc(dues[0]) is not None), None)
             if under_way is not None:  # begun before the engine was stopped and started: one run is enough
                 under_way.waiting.append(trigger)
                 return

@@ -71,8 +71,7 @@ def strike_everywhere(make: Make, check: Callable[[], None]) -> None:
     check()
 
 
-@pytest.mark.parametrize("by_hand", [True, False])
-def test_a_group_is_free_again(ws: WorkspaceFiles, by_hand: bool) -> None:
+def test_a_group_is_free_again(ws: WorkspaceFiles) -> None:
     home = Workspace(ws.root).home
     flow = Flow(group="G", name="claims")
 
@@ -80,10 +79,10 @@ def test_a_group_is_free_again(ws: WorkspaceFiles, by_hand: bool) -> None:
         lock = GroupLock(home.local.locks_dir, "G")
         assert lock.try_acquire()
         lock.release()
-        with holding_group(flow, home, by_hand=by_hand):
+        with holding_group(flow, home):
             pass
 
-    strike_everywhere(lambda: holding_group(flow, home, by_hand=by_hand), check)
+    strike_everywhere(lambda: holding_group(flow, home), check)
 
 
 def test_the_streams_of_the_process_are_back() -> None:

@@ -86,7 +86,7 @@ def compare(kind: Kind, path: str, before: Signature) -> Signature | None:
 
 def _file_signature(path: str, now_ns: int) -> Signature:
     facts = _stat(path)
-    if _is_folder(facts):
+    if stat.S_ISDIR(facts.st_mode):
         return _tree_signature(path, now_ns)
     if not stat.S_ISREG(facts.st_mode):
         return UNREADABLE
@@ -138,7 +138,7 @@ def _entries_signature(folders: list[str], now_ns: int, *, is_deep: bool) -> Sig
             except OSError:
                 rows.append((entry.path, "broken"))
                 continue
-            if _is_folder(facts):
+            if stat.S_ISDIR(facts.st_mode):
                 rows.append((entry.path, _realpath(entry.path) if entry.is_symlink() else "folder"))
                 if is_deep:
                     folders.append(entry.path)
@@ -172,10 +172,6 @@ def _joined(facts: object, signatures: list[Signature], now_ns: int) -> Signatur
 def _fresh(path: str, facts: os.stat_result, now_ns: int) -> int:
     newest_ns = max(facts.st_mtime_ns, changed_ns(path, facts))
     return newest_ns if newest_ns > now_ns - _RACY_NS else 0
-
-
-def _is_folder(facts: os.stat_result) -> bool:
-    return stat.S_ISDIR(facts.st_mode)
 
 
 def _numbers(path: str, facts: os.stat_result) -> tuple[int, ...]:

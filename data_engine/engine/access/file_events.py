@@ -38,6 +38,7 @@ class FileGuard:
 
     def __init__(self) -> None:
         self.refused: list[ChangeRefusedError] = []
+        self._new: dict[str, None] = {}
 
     def about_to_write(self, path: str) -> None:
         """A file is about to be made, written, emptied or replaced; of a folder, files in it."""
@@ -63,10 +64,12 @@ class FileGuard:
 
     def written(self) -> tuple[str, ...]:
         """The files that were written since the last call: an item in another process sends them home."""
-        return ()
+        new, self._new = self._new, {}
+        return tuple(new)
 
     def note_written(self, paths: Iterable[str]) -> None:
         """Note the files that a copy in another process has seen written."""
+        self._new.update(dict.fromkeys(paths))
 
 
 def guarding(guard: FileGuard | None) -> AbstractContextManager[None]:

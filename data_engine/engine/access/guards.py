@@ -18,7 +18,7 @@ import stat
 import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache, partial
 from itertools import islice
@@ -79,7 +79,6 @@ class OwnSources(FileGuard):
         super().__init__()
         self.taken: dict[str, None] = {}
         self._written: dict[str, None] = {}
-        self._new: dict[str, None] = {}
         self._handed_out: dict[str, tuple[int, int, int] | None] = {}
 
     # -- what is about to happen (file_events.py) -----------------------------------------------------------------------------
@@ -133,15 +132,6 @@ class OwnSources(FileGuard):
                 paths[path] = None
                 del self._handed_out[path]
         return tuple(paths)
-
-    def written(self) -> tuple[str, ...]:
-        """The files that were written since the last call."""
-        new, self._new = self._new, {}
-        return tuple(new)
-
-    def note_written(self, paths: Iterable[str]) -> None:
-        """Note what an item in another process has written."""
-        self._new.update(dict.fromkeys(paths))
 
     # -- which files are sources -----------------------------------------------------------------------------------------------
 
@@ -259,7 +249,7 @@ def sql_watched() -> Iterator[None]:
     """Inside, the files that this context's queries write are shown to the guard first; what a step imports is not replaced any more,
     so DuckDB is imported before."""
     importlib.import_module("duckdb")
-    with Interceptors() as interceptors, interceptors.intercept(ReadLog()):
+    with closing(Interceptors()) as interceptors, interceptors.intercept(ReadLog()):
         yield
 
 
@@ -304,7 +294,6 @@ class PreviewGuard(FileGuard):
         super().__init__()
         self._touched: dict[str, None] = {}
         self._folders: set[str] = set()
-        self._unsent: list[str] = []
 
     def is_free(self, path: str) -> bool:
         """Whether anything may be done with this path."""
@@ -340,8 +329,7 @@ class PreviewGuard(FileGuard):
         elif not self._is_ours(real) and not _is_log(real):
             self._refuse(f"change {path}, which exists", path)
         if real not in self._touched:
-            self._touched[real] = None
-            self._unsent.append(real)
+            self._touched[real] = self._new[real] = None
 
     def about_to_remove(self, path: str) -> None:
         """Refuse to remove what no preview has made."""
@@ -387,11 +375,6 @@ class PreviewGuard(FileGuard):
         )
         there = (file for file in files if os.path.isfile(file) and not self.is_free(file))
         return tuple(dict.fromkeys(islice(there, _MOST_KEPT)))
-
-    def written(self) -> tuple[str, ...]:
-        """The files that were written since the last call."""
-        paths, self._unsent = self._unsent, []
-        return tuple(paths)
 
     def note_written(self, paths: Iterable[str]) -> None:
         """Note what an item in another process has written: it is this preview's."""

@@ -38,8 +38,8 @@ _lock = threading.RLock()
 
 
 class Interceptors:
-    """The entry points that are replaced for a preview: `with Interceptors() as interceptors`, and `interceptors.intercept(...)` around
-    each step. Or those `of_runs`, which name the files of a run or write them, from `open()` to `close()`.
+    """The entry points that are replaced for a preview, until `close()`: `interceptors.intercept(...)` around each step. Or those
+    `of_runs`, which name the files of a run or write them, from `open()` to `close()`.
 
     Of classes a run needs only what writes files: it is called once a file, while a method that reads may be called for each row.
     """
@@ -48,12 +48,6 @@ class Interceptors:
         self._of_runs = of_runs
         self._opened: list[_EntryPoint] = []
         self._count = 0
-
-    def __enter__(self) -> Interceptors:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def open(self, captured: Iterable[tuple[Namespace, str]] = (), *, recheck: bool = False) -> None:
         """Replace the entry points of imported libraries; opened again, of those imported since. `captured` are names in the author's

@@ -12,10 +12,12 @@ import tempfile
 import threading
 import time
 import uuid
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
@@ -156,7 +158,7 @@ class _Spread:
                 seen_s = now_s
             elif not is_told and now_s - seen_s > _WAIT_FOR_WORKERS_S:
                 is_told = True
-                self._far.say(f"waits for a worker at {self._connection.scheduler.name}: it has none", "WARNING")
+                step.log(f"waits for a worker at {self._connection.scheduler.name}: it has none", "WARNING")
             if self._outcomes.done > done:
                 done = self._outcomes.done
                 step.progress(done, len(self._items))
@@ -310,7 +312,7 @@ def _run_item(attempt: NodeAttempt, run: str, task: Task, item: Parcel, home: Ho
     def begun(process: ItemProcess) -> None:
         attempt.on_cancelled = process.kill
 
-    with _here().pool(attempt, run) as pool:
+    with _HERE.pool(attempt, run) as pool:
         try:
             is_done, content = pool.run(task, item, home, lambda cause: attempt.tell(("again", item, cause)), begun)
         except ProcessEnded as ended:
@@ -337,7 +339,7 @@ def _content(files: dict[str, bytes]) -> Path:
     digest = hashlib.sha256(
         repr(sorted((name, hashlib.sha256(data).digest()) for name, data in files.items())).encode()
     )
-    folder = _here().folder / digest.hexdigest()[:24]
+    folder = _HERE.folder / digest.hexdigest()[:24]
     if not folder.is_dir():
         making = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
         for name, data in files.items():
@@ -353,52 +355,61 @@ def _content(files: dict[str, bytes]) -> Path:
     return folder
 
 
+@dataclass(slots=True)
+class _RunPool:
+    """The processes of a run on this node; `used_s` is when the last of its `active` items ended."""
+
+    pool: ProcessPool
+    active: int = 0
+    used_s: float = float("inf")
+
+
 class _Here:
     """The processes of this node: a pool for each run, and one of fresh processes for the next run."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="data-engine-node-"))
         self._lock = threading.Lock()
-        self._pools: dict[str, ProcessPool] = {}
-        self._active: Counter[str] = Counter()
-        self._used_s: dict[str, float] = {}
+        self._runs: dict[str, _RunPool] = {}
         self._fresh: ProcessPool | None = None
         self._maker = ThreadPoolExecutor(1, thread_name_prefix="data-engine-pools")
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder of modules on this node."""
+        return Path(tempfile.mkdtemp(prefix="data-engine-node-"))
 
     @contextmanager
     def pool(self, attempt: NodeAttempt, run: str) -> Iterator[ProcessPool]:
         """The pool of the attempt's run."""
         with self._lock:
-            if run not in self._pools:
-                self._pools[run] = self._fresh or ProcessPool(Share.of(attempt.threads_at_host))
+            entry = self._runs.get(run)
+            if entry is None:
+                entry = self._runs[run] = _RunPool(self._fresh or ProcessPool(Share.of(attempt.threads_at_host)))
                 self._fresh = None
                 node.subscribe(run, lambda message: self._close_run(run, attempt))
                 self._close_when_idle(run, attempt)
-            pool = self._pools[run]
-            self._active[run] += 1
+            entry.active += 1
         try:
-            yield pool
+            yield entry.pool
         finally:
             with self._lock:
-                self._active[run] -= 1
-                self._used_s[run] = time.monotonic()
+                entry.active -= 1
+                entry.used_s = time.monotonic()
 
     def _close_run(self, run: str, attempt: NodeAttempt) -> None:
         """End the processes of the run, and make as many fresh ones ready."""
         node.subscribe(run, None)
         with self._lock:
-            ended = self._pools.pop(run, None)
-            self._active.pop(run, None)
-            self._used_s.pop(run, None)
+            ended = self._runs.pop(run, None)
         if ended is not None:
-            self._maker.submit(self._after_run, ended, attempt)
+            self._maker.submit(self._after_run, ended.pool, attempt)
 
     def _close_when_idle(self, run: str, attempt: NodeAttempt) -> None:
         """Close a run whose owner never does."""
-        idle_s = time.monotonic() - self._used_s.get(run, float("inf"))
-        if idle_s > _IDLE_S and not self._active[run]:
+        entry = self._runs.get(run)
+        if entry is not None and not entry.active and time.monotonic() - entry.used_s > _IDLE_S:
             self._close_run(run, attempt)
-        elif run in self._pools:
+        elif entry is not None:
             timer = threading.Timer(_IDLE_S, self._close_when_idle, [run, attempt])
             timer.daemon = True
             timer.start()
@@ -410,13 +421,4 @@ class _Here:
         self._fresh = fresh
 
 
-def _here() -> _Here:
-    global _only
-    with _making:
-        if _only is None:
-            _only = _Here()
-        return _only
-
-
-_only: _Here | None = None
-_making = threading.Lock()
+_HERE = _Here()

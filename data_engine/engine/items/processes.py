@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -39,7 +38,6 @@ from data_engine.engine.items.travel import (
 from data_engine.errors import ProcessDiedError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemCall, ItemMap, StepControl
-from data_engine.model import LogLine
 from data_engine.notebook.load import registered_modules
 from data_engine.platforms.processes import detached, end_session, memory_kills, program_of
 from data_engine.secret import learn
@@ -106,10 +104,10 @@ class ItemProcess:
 
     def __init__(self, folder: Path | None, environment: Mapping[str, str]) -> None:
         self._memory_kills = memory_kills()
-        self._folder = folder
         program, variables = program_of(sys.executable, environment)
+        command = [program, "-P", "-m", "data_engine.engine.items.worker", str(os.getpid())]
         self._process: subprocess.Popen[bytes] = subprocess.Popen(
-            [program, "-P", "-m", "data_engine.engine.items.worker", str(os.getpid())],
+            command if folder is None else [*command, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=_stderr(),
@@ -119,8 +117,6 @@ class ItemProcess:
         self.pid = self._process.pid
         self._tasks: set[int] = set()
         self._is_killed = self._is_running = False
-        with suppress(OSError):
-            self._send("hello", folder)
 
     @property
     def is_there(self) -> bool:
@@ -155,8 +151,6 @@ class ItemProcess:
                 case ("ask", question, arguments):
                     with suppress(OSError):
                         self._send("answer", *home.answer(question, arguments))
-                case ("ready",):
-                    pass
                 case _:
                     home.tell(frame)
         raise ProcessEnded(self._cause())
@@ -322,7 +316,7 @@ class Processes:
             self._pool = ProcessPool(self._share, self._folder)
         pool = self._pool
         pool.warm(at_once)
-        self._share.tell_once(far.say, at_once)
+        self._share.tell_once(work.step.log, at_once)
         try:
             far_work = replace(work, call=lambda item: _run(pool, far, item), max_parallel=at_once)
             return threads.spread(far_work, give_up=pool.kill)
@@ -417,14 +411,9 @@ class FarCall:
             self._guard.refused.append(error)
         raise error
 
-    def say(self, text: str, level: str = "INFO") -> None:
-        """Add a line to the run's log."""
-        step = self._step
-        step.emit(LogLine(step.run_id, step.flow, step.label, level, text, time.time()))
-
     def say_again(self, item: Any, cause: Cause) -> None:
         """Log that an item is tried once more."""
-        self.say(f"item {str(item)[:200]} is tried once more: {cause.text}", "WARNING")
+        self._step.log(f"item {str(item)[:200]} is tried once more: {cause.text}", "WARNING")
 
     def tell(self, frame: Frame) -> None:
         """Handle a frame of an item: an event, a text it wrote, a log record."""
@@ -438,7 +427,7 @@ class FarCall:
                 for name in names:
                     if name not in self._step.lost:
                         self._step.lost.add(name)
-                        self.say(
+                        self._step.log(
                             f"items changed {name}, and ran in other processes: what they change there does not come back."
                             " Let the function return it, and put it together in a step behind the map",
                             "WARNING",

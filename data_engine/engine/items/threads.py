@@ -13,6 +13,7 @@ import importlib.util
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -58,17 +59,36 @@ def spread(work: ItemMap, *, give_up: Callable[[], None] | None = None) -> list[
     """
     if work.max_parallel <= 1 or len(work.items) <= 1:
         return one_by_one(work)
-    going = _Spread(work)
+    items, step, outcomes = work.items, work.step, Outcomes(work)
+    running: dict[Future[Any], int] = {}
+    waiting = deque(range(len(items)))
+
+    def call(item: Any) -> Any:
+        step.may_work()
+        return work.call(item)
+
     with ThreadPoolExecutor(work.max_parallel, thread_name_prefix="map") as pool:
         try:
-            going.run(pool)
+            while running or (waiting and not outcomes.failed):
+                while waiting and not outcomes.failed and len(running) < work.max_parallel:
+                    step.may_work()
+                    index = waiting.popleft()
+                    running[pool.submit(copy_context().run, call, items[index])] = index
+                ended, _ = wait(running, timeout=_CHECK_EVERY_S, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    error = future.exception()
+                    outcomes.take(running.pop(future), None if error else future.result(), error)
+                if ended:
+                    step.progress(outcomes.done, len(items))
+                else:
+                    step.may_work()
         except RunInterrupted:
             raise
         except BaseException:
             if give_up is not None:
                 give_up()
             raise
-    return going.outcomes.all()
+    return outcomes.all()
 
 
 class Outcomes:
@@ -101,45 +121,6 @@ class Outcomes:
         raise ItemFailed(index, len(self.items), self.items[index], error) from error
 
 
-class _Spread:
-    """The items of one map on their way through a pool."""
-
-    def __init__(self, work: ItemMap) -> None:
-        self.work, self.items, self.step = work, work.items, work.step
-        self.outcomes = Outcomes(work)
-        self.running: dict[Future[Any], int] = {}
-        self.started = 0
-
-    @property
-    def may_start(self) -> bool:
-        """Whether another item is to be started."""
-        return self.started < len(self.items) and not self.outcomes.failed
-
-    def run(self, pool: ThreadPoolExecutor) -> None:
-        """Go through the items, until all have ended; after a failure only those that run."""
-        while self.running or self.may_start:
-            while self.may_start and len(self.running) < self.work.max_parallel:
-                self.step.may_work()
-                self._start(pool)
-            ended, _ = wait(self.running, timeout=_CHECK_EVERY_S, return_when=FIRST_COMPLETED)
-            for future in ended:
-                error = future.exception()
-                self.outcomes.take(self.running.pop(future), None if error else future.result(), error)
-            if ended:
-                self.step.progress(self.outcomes.done, len(self.items))
-            else:
-                self.step.may_work()
-
-    def _start(self, pool: ThreadPoolExecutor) -> None:
-        future = pool.submit(copy_context().run, self._guarded, self.items[self.started])
-        self.running[future] = self.started
-        self.started += 1
-
-    def _guarded(self, item: Any) -> Any:
-        self.step.may_work()
-        return self.work.call(item)
-
-
 VARIABLES = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS")
 DUCKDB_THREADS = "DATA_ENGINE_DUCKDB_THREADS"
 """The variable that tells a process of ours how many threads DuckDB may use in it."""
@@ -150,22 +131,21 @@ _lock = threading.Lock()
 
 @frozen
 class Share:
-    """The threads that each of so many processes gets for its libraries.
+    """The threads that a process gets for its libraries.
 
     Example:
         >>> Share.of(3, cores=8), Share.of(8, cores=2).threads
-        (Share(processes=3, threads=2), 1)
+        (Share(threads=2), 1)
         >>> Share.of(2, cores=8).environment({"OMP_NUM_THREADS": "1"})
         {'POLARS_MAX_THREADS': '4', 'DATA_ENGINE_DUCKDB_THREADS': '4'}
     """
 
-    processes: int
     threads: int
 
     @classmethod
     def of(cls, processes: int, *, cores: int | None = None) -> Share:
         """The share of one of `processes`, of `cores` (those of this machine by default)."""
-        return cls(processes, max(1, (cores or os.cpu_count() or 1) // max(1, processes)))
+        return cls(max(1, (cores or os.cpu_count() or 1) // max(1, processes)))
 
     def environment(self, variables: Mapping[str, str]) -> dict[str, str]:
         """The variables to add to the environment of such a process."""

@@ -56,25 +56,32 @@ def main() -> None:
     os.dup2(2, 1)
     faulthandler.enable(file=2)
     parent.end_with(int(sys.argv[1]))
-    worker = _Worker(open(hear, "rb"), open(tell, "wb"))  # noqa: SIM115 - for the life of the process
+    folder = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+    worker = _Worker(open(hear, "rb"), open(tell, "wb"), folder)  # noqa: SIM115 - for the life of the process
     threading.Thread(target=worker.listen, name="run", daemon=True).start()
     worker.work()
 
 
 class _Worker:
-    def __init__(self, hear: io.BufferedReader, tell: io.BufferedWriter) -> None:
-        self._hear, self._tell = hear, tell
+    """The process's side of the connection. It puts large results into files in `folder`, where the run sees one."""
+
+    def __init__(self, hear: io.BufferedReader, tell: io.BufferedWriter, folder: Path | None) -> None:
+        self._hear, self._tell, self._folder = hear, tell, folder
         self._inbox: SimpleQueue[Frame] = SimpleQueue()
         self._answers: SimpleQueue[Frame] = SimpleQueue()
         self._tell_lock, self._ask_lock = threading.Lock(), threading.Lock()
         self._tasks: dict[int, Callable[[Any], Any]] = {}
         self._changes: dict[int, LostChanges] = {}
-        self._folder: Any = None
         self._root: Path | None = None
         self._with_secrets = True
         self._is_in_item = False
         self._ask_every_s = self._asked_s = 0.0
+        self._imports = _Imports()
         self._texts = (_Text(self, "out"), _Text(self, "err"))
+        sys.stdout, sys.stderr = self._texts
+        logging.root.addHandler(_Records(self))
+        secret.listeners.append(self._tell_secret)
+        limit_duckdb()
 
     def listen(self) -> None:
         """Take the frames of the run; when it is gone, end with all that was started here."""
@@ -88,24 +95,13 @@ class _Worker:
         """Handle one frame after the other."""
         while True:
             kind, *content = self._inbox.get()
-            if kind == "hello":
-                self._begin(*content)
-            elif kind == "forget":
+            if kind == "forget":
                 self._tasks.pop(content[0], None)
                 self._changes.pop(content[0], None)
             elif kind == "task":
                 self._tasks[content[0]] = self._task(*content)
             else:
                 self._item(*content)
-
-    def _begin(self, folder: Path | None) -> None:
-        self._folder = folder
-        sys.stdout, sys.stderr = self._texts
-        logging.root.addHandler(_Records(self))
-        self._imports = _Imports()
-        secret.listeners.append(self._tell_secret)
-        limit_duckdb()
-        self.tell("ready")
 
     def _task(
         self, number: int, content: Parcel, names: dict[str, Any], around: dict[str, Any]

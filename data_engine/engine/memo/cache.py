@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import os
 import threading
 from collections import OrderedDict
@@ -29,12 +28,6 @@ Place = tuple[str, ...]
 """The place of a step, whatever its code: workspace, flow, group, source, name and number among its namesakes."""
 
 
-class Input(enum.Enum):
-    """The input of a step that is `context.current`; its other inputs have names."""
-
-    CURRENT = enum.auto()
-
-
 @dataclass(slots=True)
 class CacheEntry:
     """The result of one run of a step, and all it depended on beside its key.
@@ -54,7 +47,7 @@ class CacheEntry:
     needs_order: bool = False
     scratch: dict[Path, ScratchFile] = field(default_factory=dict)
     is_stateful: bool = False
-    same_as: str | Input | None = None
+    same_as: str | None = None
     shares: bool = False
     classes: frozenset[type] = frozenset()
     value: Any = None
@@ -133,10 +126,7 @@ class PreviewCache:
 
     def set_order(self, place: Place, *, needed: bool) -> None:
         """Remember whether a step did."""
-        with self._lock:
-            self._in_order.discard(place)
-            if needed:
-                self._in_order.add(place)
+        (self._in_order.add if needed else self._in_order.discard)(place)
 
     def past(self, place: Place, now: StepMakeup) -> StepMakeup | None:
         """The last makeup of the step at `place`; from now on it is `now`."""

@@ -108,11 +108,6 @@ class CodeTracer(ContentTracer):
         """The tables of a context among the attributes it reads."""
         return {"objects", "metadata"} & self.mentions
 
-    @property
-    def names_objects(self) -> bool:
-        """Whether it may take saved objects from the context."""
-        return "objects" in self.mentions
-
     def is_as_it_was(self) -> bool:
         """Whether a trace would find the same now; False, too, where only a trace can tell."""
         return (

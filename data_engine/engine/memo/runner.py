@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from hashlib import sha256
@@ -31,7 +32,6 @@ from data_engine.engine.memo.cache import (
     DEFAULT_CACHE_BYTES,
     CacheEntry,
     Comparisons,
-    Input,
     Place,
     PreviewCache,
     Reads,
@@ -110,7 +110,7 @@ class PreviewRunner:
         self.cache = results.cache
         self.limit_bytes = results.limit_bytes
         self.fresh = results.fresh
-        self.sink = control.emit
+        self.sink, control.emit = control.emit, self._emit
         self.scratch = scratch
         self.ours = ours
         self.guard = guard
@@ -122,7 +122,6 @@ class PreviewRunner:
         self.needs_order = False
         self.interceptors = Interceptors()
         self.warned: list[str] = []
-        control.emit = self._noting_warnings(control.emit)
 
     def run(self, stop: int, names: Collection[str]) -> dict[str, Any]:
         """The objects `names` that the first `stop` steps save; under "current" the last result.
@@ -132,7 +131,7 @@ class PreviewRunner:
         flow_place = self.place(0)[:4]
         in_order = self.fresh or self.cache.needs_order(flow_place)
         fresh = self.fresh
-        with self.interceptors, guarding(self.guard), captured(self.control, prints=False), not_logged():
+        with closing(self.interceptors), guarding(self.guard), captured(self.control, prints=False), not_logged():
             while True:
                 try:
                     objects = _Attempt(self, in_order=in_order, fresh=fresh).run(stop, names)
@@ -142,15 +141,11 @@ class PreviewRunner:
                     self.cache.set_order(flow_place, needed=self.needs_order)
                     return objects
 
-    def _noting_warnings(self, emit: Callable[[Event], None]) -> Callable[[Event], None]:
-        """`emit`, which also leaves the warnings of the step that runs in `warned`."""
-
-        def noting(event: Event) -> None:
-            if isinstance(event, LogLine) and counts_as_warning(event.level, "success"):
-                self.warned.append(beginning(masked(event.message), _LONGEST_WARNING))
-            emit(event)
-
-        return noting
+    def _emit(self, event: Event) -> None:
+        """Pass an event on; the warnings of the step that runs are left in `warned`."""
+        if isinstance(event, LogLine) and counts_as_warning(event.level, "success"):
+            self.warned.append(beginning(masked(event.message), _LONGEST_WARNING))
+        self.sink(event)
 
     @property
     def outside(self) -> tuple[str, ...]:
@@ -194,11 +189,9 @@ class _Step:
         return _name(self.spec)
 
     @property
-    def inputs(self) -> dict[str | Input, int]:
-        """The numbers of the steps whose results it may be given."""
-        inputs: dict[str | Input, int] = {} if self.before is None else {Input.CURRENT: self.before}
-        inputs.update(self.saved)
-        return inputs
+    def inputs(self) -> dict[str, int]:
+        """The numbers of the steps whose results it may be given; no step saves an object as "current"."""
+        return ({} if self.before is None else {"current": self.before}) | self.saved
 
 
 class _Attempt:
@@ -242,7 +235,7 @@ class _Attempt:
         code = code_fingerprint(spec, self.traces)
         self.world = world()  # a trace may import libraries, which set variables
         consumed = {} if before is None else {self.steps[before].name: self.steps[before].entry.out_key}
-        if code.names_objects:
+        if "objects" in code.mentions:
             consumed |= {f"{name} (saved)": self.steps[at].entry.out_key for name, at in saved.items()}
         consumed["params"] = self.params or b""
         makeup = StepMakeup({**code.parts, **self.world}, consumed)
@@ -306,7 +299,7 @@ class _Attempt:
         if step.code.odd_metadata:
             return "metadata that differs from run to run"
         for name, at in step.saved.items():
-            if self.steps[at].entry.is_stateful and (step.code.names_objects or at == step.before):
+            if self.steps[at].entry.is_stateful and ("objects" in step.code.mentions or at == step.before):
                 return f"the state of {name}"
         return "params whose content cannot be compared" if self.params is None else None
 
@@ -391,7 +384,7 @@ class _Attempt:
         """Give a step its inputs, and those saved objects that it may look at."""
         step = self.steps[index]
         code, use = step.code, step.spec.use if step.spec.use != "current" else None
-        is_open = code.names_objects or code.odd_metadata or self.in_order or use not in (None, *step.saved)
+        is_open = "objects" in code.mentions or code.odd_metadata or self.in_order or use not in (None, *step.saved)
         if code.odd_metadata:
             for at in range(index):
                 self._value(at)
