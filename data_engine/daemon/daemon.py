@@ -352,7 +352,7 @@ class Daemon:
         self.dispatcher.dispatch()
         self.tell()
 
-    def give_up(self, *, now: bool, why: Cause | None = None) -> None:
+    def give_up(self, *, now: bool) -> None:
         """Let somebody else own the workspace: when the running work is done, or after stopping it at its next step.
 
         Does nothing where it is not ours. The engine goes on at whoever has asked for the workspace, if anybody has.
@@ -362,7 +362,7 @@ class Daemon:
         self.ownership.is_releasing = True
         if not self.ownership.is_requested:
             self.ownership.keeper.set_engine(False)
-        self._wind_down(why or Cause("handed_over"), stop=now)
+        self._wind_down(Cause("handed_over"), stop=now)
         self._spawn(self._release_when_done())
 
     async def _release_when_done(self) -> None:

@@ -22,7 +22,6 @@ from functools import cache
 from typing import Protocol, TypeVar
 
 from data_engine.alerting.wording import shown_time
-from data_engine.cause import Cause
 from data_engine.clock import boot_clock
 from data_engine.deploy.sets import DeployedSets
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -36,6 +35,7 @@ from data_engine.lease.older_owner import why_not_ours
 from data_engine.lease.protocol import NEVER, Identity, Limits
 from data_engine.lease.status import LeaseStatus, aged
 from data_engine.ledger import outbox, parquet_process
+from data_engine.ledger.connection import put_setting
 from data_engine.ledger.freshness import deployed_since
 from data_engine.ledger.share import Share
 from data_engine.ledger.troubles import all_troubles
@@ -81,10 +81,6 @@ class Engine(Protocol):
 
     def may_work_until(self, boot_s: float) -> None:
         """Let steps and items begin until then."""
-        ...
-
-    def give_up(self, *, now: bool, why: Cause | None = None) -> None:
-        """End what runs, at its next step if `now`, and then let somebody else own the workspace."""
         ...
 
     def noticed(self) -> None:
@@ -434,11 +430,6 @@ class AlarmTeller:
         self._to: tuple[str, ...] = ()
         self._look_s = float("-inf")
         self._looking: threading.Thread | None = None
-        with self._ledger.reading() as connection:
-            ids = connection.execute(
-                "SELECT DISTINCT message_id FROM deliveries WHERE state = 'sent' AND message_id LIKE ?", (f"{PREFIX}%",)
-            )
-            self._sent_ids = {str(message_id) for (message_id,) in ids}
 
     def look_for_secrets(self) -> None:
         """Look which of the recipients this machine can reach; it may take long."""
@@ -455,7 +446,7 @@ class AlarmTeller:
 
     def is_free(self, message_id: str) -> bool:
         """Whether a message may be sent without a claim: it is of no alarm, or somebody has it."""
-        return not message_id.startswith(PREFIX) or message_id in self._sent_ids
+        return not message_id.startswith(PREFIX) or self._is_sent(message_id)
 
     # -- what the watch asks ------------------------------------------------------------------------------------------
 
@@ -488,11 +479,7 @@ class AlarmTeller:
 
     def is_told(self, alarm: Alarm) -> bool:
         """Whether one recipient at least has it from this machine."""
-        with self._ledger.reading() as connection:
-            is_sent = outbox.is_sent(connection, self.id_of(alarm))
-        if is_sent:
-            self._sent_ids = {*self._sent_ids, self.id_of(alarm)}
-        return is_sent
+        return self._is_sent(self.id_of(alarm))
 
     def end(self, alarm: Alarm, over: str = "") -> None:
         """Forget the alarm: withdraw messages not sent yet, and tell those who have one how it was `over`."""
@@ -541,14 +528,15 @@ class AlarmTeller:
         except FlowValidationError:
             return False
 
+    def _is_sent(self, message_id: str) -> bool:
+        with self._ledger.reading() as connection:
+            return outbox.is_sent(connection, message_id)
+
     def _keep(self, alert: Message, key: str, value: str) -> None:
         """Put the message into the outbox, with what is remembered of it."""
         with self._ledger.writing(durable=True) as (connection, _):
             outbox.put(connection, [alert])
-            connection.execute(
-                "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                (key, value),
-            )
+            put_setting(connection, key, value)
 
     def _zone(self) -> tzinfo | None:
         timezone = self._home.settings().timezone

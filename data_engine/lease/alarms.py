@@ -110,7 +110,7 @@ class Teller(Protocol):
     """Tells people for one machine. No method waits for a channel; what is kept is kept over a crash."""
 
     def is_free(self, message_id: str) -> bool:
-        """Whether a message may be sent without a claim: it is of no alarm, or somebody has it; memory only."""
+        """Whether a message may be sent without a claim: it is of no alarm, or somebody has it."""
         ...
 
     def kinds(self) -> Collection[str]:
@@ -430,7 +430,7 @@ class Watch:
         return self._alarms.left_alone
 
     def may_send(self, message_id: str) -> bool:
-        """Whether a message may be sent now; asked right before it is, memory only."""
+        """Whether a message may be sent now; asked right before it is."""
         return self._teller.is_free(message_id) or self.may_tell(message_id)
 
     def may_tell(self, message_id: str) -> bool:

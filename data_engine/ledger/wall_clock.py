@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from data_engine.clock import boot_clock
+from data_engine.ledger.connection import put_setting
 from data_engine.model import utc_text
 from data_engine.record import frozen
 
@@ -205,10 +206,7 @@ def read_known(connection: sqlite3.Connection) -> Known:
 
 def keep_known(connection: sqlite3.Connection, known: Known) -> None:
     """Store these facts, in a transaction of the caller's."""
-    connection.execute(
-        "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        (_SETTING, json.dumps(asdict(known))),
-    )
+    put_setting(connection, _SETTING, json.dumps(asdict(known)))
 
 
 class WallClock:
