@@ -36,14 +36,6 @@ class Definition:
     folder: Path
 
 
-@frozen
-class Known:
-    """Whether a manager knows a service. `trouble` says what is wrong with it there, if anything is."""
-
-    is_known: bool
-    trouble: str | None = None
-
-
 class RefusedError(Exception):
     """A service manager is not there, or did not do what it was asked for; the text is its output."""
 
@@ -96,12 +88,15 @@ class ServiceManager(ABC):
         """
 
     @abstractmethod
-    def known(self, service: Definition) -> Known:
-        """Whether the manager knows the service.
+    def trouble(self, service: Definition) -> str | None:
+        """What is wrong with the service by its manager, as that it is not there; None where all is well.
 
         Raises:
             RefusedError: the manager is not there.
         """
+
+    def _gone(self) -> str:
+        return f"the {self.kind} is not there any more"
 
     def starts_at_boot(self) -> bool:
         """Whether this user's services start with the machine, before anybody logs on."""
@@ -249,17 +244,17 @@ class Systemd(ServiceManager):
         self._tell("daemon-reload")
         return True
 
-    def known(self, service: Definition) -> Known:
+    def trouble(self, service: Definition) -> str | None:
         if not self.place(service).exists():
-            return Known(False)
+            return self._gone()
         self._require()
         enabled = self._ask("is-enabled", _unit(service))[1]
         if enabled != "enabled":
-            return Known(True, f"systemd says that the unit is {enabled or 'not known'}")
+            return f"systemd says that the unit is {enabled or 'not known'}"
         state, unit = self._ask("is-active", _unit(service))[1], _unit(service)
         if state in ("failed", "activating"):
-            return Known(True, f"systemd cannot keep it running ({state}); journalctl --user -u {unit} says why")
-        return Known(True)
+            return f"systemd cannot keep it running ({state}); journalctl --user -u {unit} says why"
+        return None
 
     def starts_at_boot(self) -> bool:
         return ask("loginctl", "show-user", str(self._user_id), "--property=Linger", "--value")[1] == "yes"
@@ -358,12 +353,12 @@ class Launchd(ServiceManager):
             tell("launchctl", "bootout", self._target(service))
         return was_there
 
-    def known(self, service: Definition) -> Known:
+    def trouble(self, service: Definition) -> str | None:
         if not self.place(service).exists():
-            return Known(False)
+            return self._gone()
         if not self._standing(service)[0]:
-            return Known(True, f"launchd has not loaded it: launchctl bootstrap {self._domain} {self.place(service)}")
-        return Known(True)
+            return f"launchd has not loaded it: launchctl bootstrap {self._domain} {self.place(service)}"
+        return None
 
     def _standing(self, service: Definition) -> tuple[bool, bool]:
         """Whether the agent is loaded, and whether it runs."""
@@ -473,8 +468,8 @@ class Tasks(ServiceManager):
         self.place(service).unlink(missing_ok=True)
         return is_there
 
-    def known(self, service: Definition) -> Known:
-        return Known(self._is_registered(service))
+    def trouble(self, service: Definition) -> str | None:
+        return None if self._is_registered(service) else self._gone()
 
     def _is_registered(self, service: Definition) -> bool:
         return ask("schtasks", "/Query", "/TN", service.name)[0] == 0
