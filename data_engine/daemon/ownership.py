@@ -27,7 +27,7 @@ from data_engine.deploy.sets import DeployedSets
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.formatting import first_few
-from data_engine.lease.alarms import Alarm, AlarmFiles, NoWatch, Watch
+from data_engine.lease.alarms import Alarm, AlarmFiles, Watch
 from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, server_ahead_s, sync_client
 from data_engine.lease.keeper import Keeper, KeeperRules
 from data_engine.lease.observer import Observer
@@ -367,7 +367,7 @@ def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) 
         check_sets=sets.check,
         collect_sets=sets.collect,
     )
-    watch = NoWatch() if is_brief else _watch(where, me, observer)
+    watch = None if is_brief else _watch(where, me, observer)
     return Keeper(observer, share, rules, watch=watch, is_brief=is_brief)
 
 

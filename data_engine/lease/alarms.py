@@ -17,7 +17,6 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
-from types import MappingProxyType
 from typing import Literal, Protocol, TypeAlias
 
 from data_engine.clock import boot_clock
@@ -378,22 +377,6 @@ def judge(silence: PursuedAlarm, state: AlarmState, *, is_told: bool, may_begin:
 
 
 # -- what a daemon does ----------------------------------------------------------------------------------------------------
-
-
-class NoWatch:
-    """The watch of a machine that tells nobody anything."""
-
-    left_alone: Mapping[str, str] = MappingProxyType({})
-
-    def __init__(self) -> None:
-        self.wake: Callable[[], None] = lambda: None
-
-    def look(self, view: View, held: HeldLease | None) -> None:
-        """Nothing."""
-
-    def may_send(self, message_id: str) -> bool:
-        """Whether a message may be sent now: always."""
-        return True
 
 
 class Watch:

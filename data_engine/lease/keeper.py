@@ -19,7 +19,7 @@ from typing import TypeVar
 from data_engine.clock import boot_clock
 from data_engine.errors import FlowValidationError, LedgerError, OwnedElsewhereError, WorkspaceError
 from data_engine.formatting import first_few
-from data_engine.lease.alarms import NoWatch, Watch
+from data_engine.lease.alarms import Watch
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.history import HEALTHY, History, Publisher, repair_words
 from data_engine.lease.observer import Observer
@@ -142,7 +142,7 @@ class KeeperRules:
 class Keeper:
     """Keeps one workspace for one daemon. `on_change` is called from the keeper's thread when `state.unaged` or its deadline changed.
 
-    `watch` tells people of a silent owner. `is_brief` says that it owns for one commit only.
+    `watch` tells people of a silent owner, if anybody does. `is_brief` says that it owns for one commit only.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Keeper:
         share: Share,
         rules: KeeperRules,
         *,
-        watch: Watch | NoWatch | None = None,
+        watch: Watch | None = None,
         is_brief: bool = False,
         clock: Callable[[], float] = boot_clock,
     ) -> None:
@@ -163,7 +163,7 @@ class Keeper:
         self._rules = rules
         self._history = History(observer, share)
         self._publisher = Publisher(observer, share, rules.retention_days, clock)
-        self.watch = watch or NoWatch()
+        self.watch = watch
         self._is_brief = is_brief
         self._believed: Verdict | None = None
         self._clock_due_s = NEVER
@@ -314,7 +314,8 @@ class Keeper:
                 view, self.me, wants_control=self._wants_control, takes_over=self._rules.takes_over_by_itself
             ):
                 self._on_the_share("claim", lambda: self._claim(view))
-        self._on_the_share("watch", lambda: self.watch.look(view, self._held))
+        if (watch := self.watch) is not None:
+            self._on_the_share("watch", lambda: watch.look(view, self._held))
         self._tell_what_is_left()
         self._look_at_the_clock(view)
         self._tell()
@@ -420,7 +421,7 @@ class Keeper:
     def _tell_what_is_left(self) -> None:
         """Note what lies among our files on the share and is none of them, as long as it is there."""
         own = {} if self._held is None else self._observer.left_alone
-        left = {**own, **self.watch.left_alone}
+        left = own if self.watch is None else {**own, **self.watch.left_alone}
         lines = [f"{path} in .workspace_state was left alone: {why}" for path, why in sorted(left.items())]
         self._note(_FOREIGN, first_few(lines, 3, "; ") or None)
 
