@@ -117,6 +117,7 @@ _JUDGE_EVERY_S = 600.0
 SOON_S = 0.05
 NEVER_DUE = float("inf")
 _TRIES = 3
+_LEASE = "the workspace's lease"
 _FOREIGN = "foreign"
 """The trouble that files on the share are not Data Engine's."""
 
@@ -366,7 +367,11 @@ class Keeper:
     def _require_fit(self) -> None:
         unfit = self._rules.unfit()
         if unfit is not None:
-            raise only_observed_here(unfit)
+            raise OwnedElsewhereError(
+                f"this machine can only observe the workspace: {unfit}",
+                where="the workspace's folder",
+                fix="see `data-engine doctor`",
+            )
 
     def _claim(self, view: View) -> None:
         self._require_fit()
@@ -400,7 +405,16 @@ class Keeper:
         self._tell()
 
     def _not_here(self, why: str = "") -> OwnedElsewhereError:
-        return not_owned_here(self._lease_status(), why)
+        """The error that says who owns instead, or what is in the way, and what helps."""
+        status = self._lease_status()
+        fix = {
+            "owned": "ask for it: `data-engine lease request`, or Workspace.request_control()",
+            "control_requested": "wait until its owner agrees, or until its lease is free",
+            "takeover_available": "take it over: `data-engine lease take-over`, or Workspace.take_over()",
+            "damaged": status.fix,
+        }.get(status.state, "check whether the drive is connected and writable; `data-engine doctor` measures it")
+        what = f"this machine does not own the workspace: {status.words}"
+        return OwnedElsewhereError(f"{what} ({why})" if why else what, where=_LEASE, fix=fix)
 
     def _beat(self) -> None:
         held = self._held
@@ -468,7 +482,13 @@ class Keeper:
         if held is None:
             raise self._not_here()
         if not held.can_work():
-            raise late_here(self._troubles.get("heartbeat"))
+            trouble_words = self._troubles.get("heartbeat")
+            why = f": {trouble_words}" if trouble_words else ""
+            raise OwnedElsewhereError(
+                f"this machine owns the workspace, but its heartbeat could not be written in time{why}",
+                where=_LEASE,
+                fix="nothing was changed; try again once the drive answers (`data-engine doctor` measures it)",
+            )
         trouble: Exception | None = None
         try:
             write()
@@ -486,7 +506,11 @@ class Keeper:
             raise self._not_here() from fenced
         except OSError as error:  # of `write`: what it puts on the share before it says so
             trouble = error
-        raise not_published(trouble) from trouble
+        raise WorkspaceError(
+            f"it may not have been published: {trouble}",
+            where="the shared folder",
+            fix="once the drive answers, check whether it was published (`data-engine deployments`); if not, ask again",
+        ) from trouble
 
     def _check(self) -> None:
         held = self._held
@@ -566,7 +590,7 @@ class Keeper:
             self._look()
             raise WorkspaceError(
                 f"the shared history cannot be repaired just now: {error}",
-                where="the workspace's lease",
+                where=_LEASE,
                 fix="look again with `data-engine lease status`; where it is still damaged, repair it again",
             ) from error
 
@@ -702,46 +726,6 @@ def claims_by_itself(view: View, me: Identity, *, wants_control: bool, takes_ove
     is_given = view.state == "available" and (top.handoff_to == me.machine_id or wants_control)
     is_silent = view.state == "stale" and (wants_control or (takes_over() and top.engine_on))
     return is_given or is_silent or view.state == "mine"
-
-
-def not_owned_here(status: LeaseStatus, why: str = "") -> OwnedElsewhereError:
-    """The error that says who owns instead, or what is in the way, and what helps."""
-    fix = {
-        "owned": "ask for it: `data-engine lease request`, or Workspace.request_control()",
-        "control_requested": "wait until its owner agrees, or until its lease is free",
-        "takeover_available": "take it over: `data-engine lease take-over`, or Workspace.take_over()",
-        "damaged": status.fix,
-    }.get(status.state, "check whether the drive is connected and writable; `data-engine doctor` measures it")
-    what = f"this machine does not own the workspace: {status.words}"
-    return OwnedElsewhereError(f"{what} ({why})" if why else what, where="the workspace's lease", fix=fix)
-
-
-def late_here(trouble: str | None) -> OwnedElsewhereError:
-    """The error of an owner whose heartbeat could not be written in time, so that it may change nothing now."""
-    why = f": {trouble}" if trouble else ""
-    return OwnedElsewhereError(
-        f"this machine owns the workspace, but its heartbeat could not be written in time{why}",
-        where="the workspace's lease",
-        fix="nothing was changed; try again once the drive answers (`data-engine doctor` measures it)",
-    )
-
-
-def only_observed_here(unfit: str) -> OwnedElsewhereError:
-    """The error that says why nobody can own a workspace in this place."""
-    return OwnedElsewhereError(
-        f"this machine can only observe the workspace: {unfit}",
-        where="the workspace's folder",
-        fix="see `data-engine doctor`",
-    )
-
-
-def not_published(error: Exception | None) -> WorkspaceError:
-    """The error of a decision that nobody may have seen yet."""
-    return WorkspaceError(
-        f"it may not have been published: {error}",
-        where="the shared folder",
-        fix="once the drive answers, check whether it was published (`data-engine deployments`); if not, ask again",
-    )
 
 
 def lost_to(fenced: Fenced, me: Identity) -> str | None:
