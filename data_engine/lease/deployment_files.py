@@ -59,13 +59,14 @@ class DeploymentFiles:
         hashes = hashes_of(contents)
         name = set_id(hashes)
         by_hash = {hashes[path]: data for path, data in contents.items()}
-        blobs = set() if anew else set(self._names(BLOBS))
+        blobs = set() if anew else set(names_in(self.folder, BLOBS))
         for blob, data in by_hash.items():
             if blob not in blobs:
-                self._put(f"{BLOBS}/{blob}", data)
-        if anew or f"{name}.json" not in self._names(SETS):
+                put(self.folder, f"{BLOBS}/{blob}", data, self._new_id())
+        if anew or f"{name}.json" not in names_in(self.folder, SETS):
             files = {path: [hashes[path], len(data)] for path, data in contents.items()}
-            self._put(f"{SETS}/{name}.json", encode({"format": 1, "files": files}))
+            record = encode({"format": 1, "files": files})
+            put(self.folder, f"{SETS}/{name}.json", record, self._new_id())
         return name
 
     def read(self, name: str) -> dict[str, bytes]:
@@ -120,7 +121,7 @@ class DeploymentFiles:
         Raises:
             OSError: the share is away, or something is in use; call again some time.
         """
-        names = self._names(SETS)
+        names = names_in(self.folder, SETS)
         sets = {match[1] for name in names if (match := _SET_NAME.fullmatch(name))}
         gone = self._old(sets - set(kept), now_s)
         named: set[str] = set()
@@ -129,7 +130,7 @@ class DeploymentFiles:
                 named |= {value for value, _ in self._listed(name).values()}
             except DamagedSetError:
                 return  # what it names is not known, so nothing can be said to be unnamed
-        blobs = {name for name in self._names(BLOBS) if _BLOB_NAME.fullmatch(name)}
+        blobs = {name for name in names_in(self.folder, BLOBS) if _BLOB_NAME.fullmatch(name)}
         unnamed = self._old(blobs - named, now_s)
         self._unreferenced_since_s = {
             name: since_s
@@ -144,7 +145,7 @@ class DeploymentFiles:
                 return
             unlink(self.folder, path)
         for folder in (SETS, BLOBS):
-            drafts = {name for name in self._names(folder) if _TEMP.fullmatch(name)}
+            drafts = {name for name in names_in(self.folder, folder) if _TEMP.fullmatch(name)}
             for name in sorted(self._old(drafts, now_s)):
                 unlink(self.folder, f"{folder}/{name}")
 
@@ -176,12 +177,6 @@ class DeploymentFiles:
         if len(data) != size or hashlib.sha256(data).hexdigest() != value:
             raise _damaged(name, path, f"{file} is not what was deployed")
         return data
-
-    def _names(self, folder: str) -> list[str]:
-        return names_in(self.folder, folder)
-
-    def _put(self, path: str, data: bytes) -> None:
-        put(self.folder, path, data, self._new_id())
 
 
 def _files(record: Mapping[str, object]) -> dict[str, tuple[str, int]]:
