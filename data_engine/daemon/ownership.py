@@ -47,7 +47,6 @@ from data_engine.platforms.host import host_name
 from data_engine.reasons.kinds import OwnedElsewhere
 from data_engine.status.build import owned_elsewhere
 from data_engine.version import __version__
-from data_engine.workspace.layout import WorkspaceLayout
 from data_engine.workspace.machine import machine_id, person
 from data_engine.workspace.secret_store import has_secret
 
@@ -344,7 +343,15 @@ def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) 
 
     @cache
     def why_unfit_place() -> str | None:
-        return None if is_brief and share.has_owned else why_unfit(where.layout)
+        if is_brief and share.has_owned:  # the drive was tried then
+            return None
+        if (client := sync_client(where.layout.root)) is not None:
+            return (
+                f"{client} copies this folder between machines, which keeps no order between them; "
+                "put the workspace on a network drive or a local one"
+            )
+        wrong = probe(folder)
+        return None if not wrong else f"its drive cannot guarantee a single owner: {'; '.join(wrong)}"
 
     share = Share(where.ledger(), where.layout.root, perform=perform)
     observer = Observer(
@@ -367,20 +374,11 @@ def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) 
         check_sets=sets.check,
         collect_sets=sets.collect,
     )
-    watch = None if is_brief else _watch(where, me, observer)
+    watch = None
+    if not is_brief:
+        alarms, teller = AlarmFiles(folder, _new_id), AlarmTeller(where)
+        watch = Watch(alarms, teller, me, oldest=observer.oldest, new_id=_new_id, utc=lambda: utc_text(time.time()))
     return Keeper(observer, share, rules, watch=watch, is_brief=is_brief)
-
-
-def _watch(where: LocalWorkspace, me: Identity, observer: Observer) -> Watch:
-    folder = OsFolder(where.layout.workspace_state_dir)
-    return Watch(
-        AlarmFiles(folder, _new_id),
-        AlarmTeller(where),
-        me,
-        oldest=observer.oldest,
-        new_id=_new_id,
-        utc=lambda: utc_text(time.time()),
-    )
 
 
 def _new_id() -> str:
@@ -394,17 +392,6 @@ def share_silent(for_s: float) -> OwnedElsewhereError:
         where="the workspace's lease",
         fix="check whether its drive is connected; `data-engine doctor` measures it",
     )
-
-
-def why_unfit(layout: WorkspaceLayout) -> str | None:
-    """Why nobody can own a workspace in this place; None when it can be owned."""
-    if (client := sync_client(layout.root)) is not None:
-        return (
-            f"{client} copies this folder between machines, which keeps no order between them; "
-            "put the workspace on a network drive or a local one"
-        )
-    wrong = probe(OsFolder(layout.workspace_state_dir))
-    return None if not wrong else f"its drive cannot guarantee a single owner: {'; '.join(wrong)}"
 
 
 # -- alerts ------------------------------------------------------------------------------------------------------------
