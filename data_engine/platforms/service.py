@@ -500,10 +500,6 @@ if sys.platform == "win32":
 
     _THIS_SESSION, _SESSION_INFORMATION = 0xFFFF_FFFF, 24
 
-    def service_manager() -> ServiceManager:
-        """The service manager of this system, for this user."""
-        return Tasks(account_name())
-
     def session_id() -> str:
         """The id of this user's logon, the same until the next one, and never used again; "" where it is not known.
 
@@ -522,30 +518,16 @@ if sys.platform == "win32":
         return ""
 
 else:
-    if sys.platform == "darwin":
-        _OF_A_SESSION = "loginwindow"
+    _OF_A_SESSION = "loginwindow" if sys.platform == "darwin" else "systemd"
 
-        def service_manager() -> ServiceManager:
-            """The service manager of this system, for this user."""
-            return Launchd(os.getuid())
-
-        def _boot_id() -> str:
-            command = ["sysctl", "-n", "kern.bootsessionuuid"]
-            with suppress(OSError, subprocess.SubprocessError):
+    def _boot_id() -> str:
+        with suppress(OSError, subprocess.SubprocessError):
+            if sys.platform == "darwin":
+                command = ["sysctl", "-n", "kern.bootsessionuuid"]
                 return subprocess.run(command, capture_output=True, text=True, timeout=5).stdout.strip()
-            return ""
-
-    else:
-        _OF_A_SESSION = "systemd"
-
-        def service_manager() -> ServiceManager:
-            """The service manager of this system, for this user."""
-            return Systemd(os.getuid())
-
-        def _boot_id() -> str:
-            with suppress(OSError):
+            else:  # noqa: RET505 - what is not of this system is not checked
                 return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-            return ""
+        return ""
 
     def session_id() -> str:
         """The id of this user's logon, the same until the next one, and never used again; "" where it is not known.
@@ -564,3 +546,13 @@ else:
             and process.info["uids"].real == os.getuid()
         )
         return "/".join([_boot_id(), *map(str, began)])
+
+
+def service_manager() -> ServiceManager:
+    """The service manager of this system, for this user."""
+    if sys.platform == "win32":
+        return Tasks(account_name())
+    elif sys.platform == "darwin":  # noqa: RET505 - what is not of this system is not checked
+        return Launchd(os.getuid())
+    else:
+        return Systemd(os.getuid())
