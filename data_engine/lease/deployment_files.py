@@ -13,6 +13,8 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
+from itertools import compress
+from typing import TypeVar
 
 from data_engine.errors import DamagedSetError
 from data_engine.lease.folder import FileSystem, names_in, put, read_each, unlink
@@ -20,6 +22,8 @@ from data_engine.lease.protocol import Damaged
 from data_engine.lease.records import decode, encode
 from data_engine.nofollow import NotFollowedError
 from data_engine.notebook.module_sets import hashes_of, is_module_path, set_id
+
+_T = TypeVar("_T")
 
 ROOT = "deployments"
 SETS, BLOBS = f"{ROOT}/sets", f"{ROOT}/blobs"
@@ -85,33 +89,20 @@ class DeploymentFiles:
 
         `is_needed` is asked for each path. A file of several sets is read once.
         """
+        sets = read_each(self.folder, lambda name: _or_none(lambda: self._listed(name)), names)
         listed = {
             name: {path: entry for path, entry in files.items() if is_needed(path)}
-            for name, files in zip(names, read_each(self.folder, self._listed_or_none, names), strict=True)
+            for name, files in zip(names, sets, strict=True)
             if files is not None
         }
         blobs = sorted({blob for files in listed.values() for blob in files.values()})
-        good = {
-            blob for blob, is_good in zip(blobs, read_each(self.folder, self._is_good, blobs), strict=True) if is_good
-        }
+        are_good = read_each(self.folder, lambda blob: _or_none(lambda: self._blob("", "", blob)) is not None, blobs)
+        good = set(compress(blobs, are_good))
         return {
             name: {path: size for path, (_, size) in files.items()}
             for name, files in listed.items()
             if good.issuperset(files.values())
         }
-
-    def _listed_or_none(self, name: str) -> dict[str, tuple[str, int]] | None:
-        try:
-            return self._listed(name)
-        except DamagedSetError:
-            return None
-
-    def _is_good(self, listed: tuple[str, int]) -> bool:
-        try:
-            self._blob("", "", listed)
-        except DamagedSetError:
-            return False
-        return True
 
     def collect(self, kept: Collection[str], *, now_s: float, may_go_on: Callable[[], bool]) -> None:
         """Remove the sets not in `kept` and then the blobs that no set names, each when it has been so for an hour here.
@@ -179,6 +170,14 @@ class DeploymentFiles:
         return data
 
 
+def _or_none(read: Callable[[], _T]) -> _T | None:
+    """What is read; None where it is damaged."""
+    try:
+        return read()
+    except DamagedSetError:
+        return None
+
+
 def _files(record: Mapping[str, object]) -> dict[str, tuple[str, int]]:
     files = record.get("files")
     if not isinstance(files, dict) or len(files) > MOST_FILES:
@@ -187,9 +186,7 @@ def _files(record: Mapping[str, object]) -> dict[str, tuple[str, int]]:
     for path, listed in files.items():
         if not is_module_path(path):
             raise ValueError(f"it lists {json.dumps(path)[:80]}, which is no module's path")
-        if not isinstance(listed, list) or len(listed) != 2:
-            raise ValueError("it lists a file without its hash and size")
-        value, size = listed
+        value, size = listed if isinstance(listed, list) and len(listed) == 2 else (None, None)
         if not isinstance(value, str) or not _BLOB_NAME.fullmatch(value) or type(size) is not int or size < 0:
             raise ValueError("it lists a file without its hash and size")
         entries[path] = (value, size)
