@@ -293,6 +293,7 @@ def paper() -> None:
 
 async def _simulated(home: LocalWorkspace) -> tuple[float, int]:
     from data_engine.daemon.cluster_runs import ClusterRuns
+    from data_engine.daemon.worker_pool import JobCallbacks
     from data_engine.model import RunFinished, RunStarted, StepFinished, StepStarted
     from data_engine.scheduler.executor import Job, JobEnd, JobSource
 
@@ -337,10 +338,8 @@ async def _simulated(home: LocalWorkspace) -> tuple[float, int]:
     runs = ClusterRuns(
         home,
         lambda: far,
+        JobCallbacks(lambda job, events: ledger.record(*events, has_begun=True), lambda job, events: None, told),
         flows=dict,
-        store=lambda job, events: ledger.record(*events, has_begun=True),
-        on_events=lambda job, events: None,
-        on_done=told,
         wake=lambda: None,
     )
     runs.free()

@@ -81,29 +81,25 @@ class DaemonApi:
     # -- questions -------------------------------------------------------------------------------------------------
 
     async def ping(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """The daemon's facts; a ping does not count as a client."""
+        """The daemon's facts."""
         return self._facts().as_dict() | {"workspace_root": str(self.daemon.home.layout.root)}
 
     async def status(self, fields: dict[str, Any]) -> dict[str, Any]:
         """The whole state: daemon, engine, flows and active runs."""
-        self._noticed()
         return self._status()
 
     async def runs(self, fields: dict[str, Any]) -> dict[str, Any]:
         """The newest runs, of one `flow` when given."""
-        self._noticed()
         return {"runs": [run.as_dict() for run in self.daemon.ledger.runs(fields["flow"], fields["limit"])]}
 
     async def flow(self, fields: dict[str, Any]) -> dict[str, Any]:
         """One flow as it is deployed: its module, steps, source and mirror."""
-        self._noticed()
         await self.daemon.ready.wait()
         name = fields["name"]
         return (await self.owner.named(name)).entry.as_dict()
 
     async def explain(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Why a flow, or each flow that could take a file, does or does not run."""
-        self._noticed()
         await self.daemon.ready.wait()
         subject = fields["subject"]
         if os.sep not in subject:
@@ -114,7 +110,6 @@ class DaemonApi:
 
     async def files(self, fields: dict[str, Any]) -> dict[str, Any]:
         """The files of a flow's source: how many of which kind, and those a search finds."""
-        self._noticed()
         await self.daemon.ready.wait()
         await self.owner.notice(fields["flow"])
         facts = self._source.facts()
@@ -123,13 +118,11 @@ class DaemonApi:
 
     async def backfills(self, fields: dict[str, Any]) -> dict[str, Any]:
         """The newest backfills, of one `flow` when given; or the one with this `id`, with its runs."""
-        self._noticed()
         rows = newest_backfills(self.daemon.ledger, self.daemon.backfiller.under_way(), fields["flow"], fields["id"])
         return {"backfills": [row.as_dict() for row in rows]}
 
     async def wait(self, fields: dict[str, Any]) -> dict[str, Any]:
         """The `run_ids` that have not ended, at the latest after `timeout_s` (30 s at most); `why` none of them runs."""
-        self._noticed()
         run_ids = fields["run_ids"]
         until_s, dispatcher = time.monotonic() + min(fields["timeout_s"], LONGEST_WAIT_S), self.daemon.dispatcher
         while True:
@@ -142,14 +135,12 @@ class DaemonApi:
 
     async def answer(self, fields: dict[str, Any]) -> dict[str, Any]:
         """The answer to a request that was left with another workstation, at the latest after `timeout_s` (30 s at most)."""
-        self._noticed()
         return await self.daemon.sender.answer(fields["request_id"], min(fields["timeout_s"], LONGEST_WAIT_S))
 
     # -- commands --------------------------------------------------------------------------------------------------
 
     async def _command(self, route: str, fields: dict[str, Any]) -> dict[str, Any]:
         """Carry a command out; or leave a request for it where another workstation owns the workspace: its id, and the owner."""
-        self._noticed()
         kind = command_at(route, fields)
         command = of_json(kind, fields, kind.name)
         waits = checked(fields, {"wait": FLAG.or_else(True)}, kind.name)["wait"]
@@ -176,7 +167,7 @@ class DaemonApi:
     def watcher(self, change: int) -> None:
         """Count one more or one less client that listens."""
         self.watchers += change
-        self._noticed()
+        self.last_request_s = time.monotonic()
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
@@ -186,9 +177,6 @@ class DaemonApi:
 
     def _is_leaving(self) -> bool:
         return self._is_ending or self.daemon.is_stopping
-
-    def _noticed(self) -> None:
-        self.last_request_s = time.monotonic()
 
     def _status(self) -> dict[str, Any]:
         return self._writer.write(self._source.facts())
@@ -324,6 +312,8 @@ class _Call(_Authenticated):
         if answer is None:
             self._refuse(404, f"there is no request {name!r}", f"known requests: {', '.join(sorted(answers))}")
             return
+        if name != "ping":  # which does not count as a client
+            self.requests.last_request_s = time.monotonic()
         try:
             value = await answer(fields)
         except FlowValidationError as error:

@@ -26,6 +26,7 @@ from data_engine.cluster.node import Refused
 from data_engine.daemon.messages import encode, pack_job
 from data_engine.daemon.node_runs import RunJob
 from data_engine.daemon.run_report import RunReport
+from data_engine.daemon.worker_pool import JobCallbacks
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.model import Event, LogLine, RunFinished, RunStarted
@@ -41,23 +42,19 @@ _LOOK_EVERY_S = 0.1
 class ClusterRuns:
     """Jobs on the cluster that `connect` leads to. Everything but `connect` happens on the thread of the running loop.
 
-    `store`, `on_events` and `on_done` are as of `WorkerPool`; `flows` gives those that can run; `wake` is called when there is
-    room for more.
+    `flows` gives those that can run; `wake` is called when there is room for more.
     """
 
     def __init__(
         self,
         home: LocalWorkspace,
         connect: Callable[[], Connection],
+        callbacks: JobCallbacks,
         *,
         flows: Callable[[], Mapping[str, ReadyFlow]],
-        store: Callable[[Job, list[Event]], None],
-        on_events: Callable[[Job, list[Event]], None],
-        on_done: Callable[[Job, JobEnd], None],
         wake: Callable[[], None],
     ) -> None:
-        self._home, self._flows = home, flows
-        self._store, self._tell_events, self._tell_done, self._wake = store, on_events, on_done, wake
+        self._home, self._callbacks, self._flows, self._wake = home, callbacks, flows, wake
         self._loop = asyncio.get_running_loop()
         self._identity = home.local.identity
         self.link = Link(
@@ -216,7 +213,7 @@ class ClusterRuns:
             run_job = RunJob(encode(pack_job(replace(part, pass_number=number))))
         except FlowValidationError as error:
             end = JobEnd("refused", error=error.as_dict(), not_begun=placed.not_begun)
-            self._loop.call_soon(self._tell_done, job, end)
+            self._loop.call_soon(self._callbacks.on_done, job, end)
             return
         placed.attempt = self.link.begin(
             run_job,
@@ -254,8 +251,8 @@ class ClusterRuns:
     def _tell(self, job: Job, events: list[Event]) -> None:
         if events:
             with suppress(LedgerError):  # the ledger keeps them and tries again
-                self._store(job, events)
-            self._tell_events(job, events)
+                self._callbacks.store(job, events)
+            self._callbacks.on_events(job, events)
 
     def _ended(self, placed: PlacedJob, result: Any) -> None:
         """Take the result of the newest attempt at a job."""
@@ -274,7 +271,7 @@ class ClusterRuns:
         if end.status == "done" and are_over and placed.next_sources():
             self._place(placed)  # what comes after a run that was tried on its own
         else:
-            self._tell_done(placed.job, replace(end, not_begun=placed.not_begun))
+            self._callbacks.on_done(placed.job, replace(end, not_begun=placed.not_begun))
         self._place_again()
         self._wake()
 
@@ -287,7 +284,7 @@ class ClusterRuns:
         """End a job that nobody runs any more, and its run."""
         self._placed.pop(placed.attempt.key if placed.attempt else "", None)
         self._end_run(placed, status, cause)
-        self._tell_done(placed.job, JobEnd("crashed", not_begun=placed.not_begun))
+        self._callbacks.on_done(placed.job, JobEnd("crashed", not_begun=placed.not_begun))
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ from data_engine.daemon.ownership import PATIENCE_S, Ownership
 from data_engine.daemon.requests import Handle, RequestInbox, RequestSender, owner_of_file
 from data_engine.daemon.run_executor import RunExecutor
 from data_engine.daemon.service import service_facts
-from data_engine.daemon.worker_pool import WorkerPool
+from data_engine.daemon.worker_pool import JobCallbacks, WorkerPool
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.publication import tidy
 from data_engine.engine.quarantine import puts_apart
@@ -58,13 +58,13 @@ _EVERY_S = 3600.0
 
 
 class Daemon:
-    """The engine of one workspace on this machine. `make_workers` builds its workers around the callbacks it is given;
+    """The engine of one workspace on this machine. `make_workers` builds its workers around its callbacks;
     `by_service` where the service of the workspace has started it."""
 
     def __init__(
         self,
         home: LocalWorkspace,
-        make_workers: Callable[..., WorkerPool],
+        make_workers: Callable[[JobCallbacks], WorkerPool],
         keeper: Keeper,
         *,
         by_service: bool = False,
@@ -85,12 +85,9 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
 
         def workers(dispatcher: Dispatcher[RunExecutor]) -> RunExecutor:
-            hooks: dict[str, Any] = {
-                "store": dispatcher.store,
-                "on_events": dispatcher.on_events,
-                "on_done": dispatcher.on_done,
-            }
-            return RunExecutor(home, make_workers(**hooks), flows=self.ready_flows, wake=dispatcher.dispatch, **hooks)
+            callbacks = JobCallbacks(dispatcher.store, dispatcher.on_events, dispatcher.on_done)
+            pool = make_workers(callbacks)
+            return RunExecutor(home, pool, callbacks, flows=self.ready_flows, wake=dispatcher.dispatch)
 
         self.scheduler = Scheduler(
             home, workers, self, loop=self._loop, say=lambda flow, text: log.info("%s: %s", flow, text)
@@ -352,7 +349,7 @@ class Daemon:
         self.dispatcher.dispatch()
         self.tell()
 
-    def give_up(self, *, now: bool, why: Cause | None = None) -> None:
+    def give_up(self, *, now: bool) -> None:
         """Let somebody else own the workspace: when the running work is done, or after stopping it at its next step.
 
         Does nothing where it is not ours. The engine goes on at whoever has asked for the workspace, if anybody has.
@@ -362,7 +359,7 @@ class Daemon:
         self.ownership.is_releasing = True
         if not self.ownership.is_requested:
             self.ownership.keeper.set_engine(False)
-        self._wind_down(why or Cause("handed_over"), stop=now)
+        self._wind_down(Cause("handed_over"), stop=now)
         self._spawn(self._release_when_done())
 
     async def _release_when_done(self) -> None:

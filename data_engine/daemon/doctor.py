@@ -33,6 +33,7 @@ from data_engine.daemon.doctor_checks import (
     check_service,
     check_system,
     ends_with_its_parent,
+    judged,
     stamp_step_s,
     visibility_delay_s,
 )
@@ -192,29 +193,23 @@ def judge_clock(offset_s: float) -> Finding:
     """Whether the clock of the drive agrees with this machine's."""
     side = "ahead of" if offset_s > 0 else "behind"
     measured = f"the drive's clock is {abs(offset_s):.2f} s {side} this machine's"
-    if abs(offset_s) <= _CLOCKS_AGREE_S:
-        return Finding(
-            "clock", True, measured if round(offset_s, 2) else "the drive's clock agrees with this machine's"
-        )
-    return Finding("clock", False, measured, "let both take the time from the network (NTP); slots go by these clocks")
+    if not round(offset_s, 2):
+        measured = "the drive's clock agrees with this machine's"
+    fix = "let both take the time from the network (NTP); slots go by these clocks"
+    return judged("clock", abs(offset_s) <= _CLOCKS_AGREE_S, measured, fix)
 
 
 def judge_stamps(step_s: float | None) -> Finding:
     """Whether modification times are fine enough to tell one writing of a file from the next."""
-    if step_s is not None and step_s <= _COARSEST_STAMP_S:
-        return Finding("time stamps", True, f"a new time within {duration_words(step_s)}")
-    text = (
-        "no new time while a file was written for 2 s"
-        if step_s is None
-        else f"a new time only after {duration_words(step_s)}"
-    )
-    return Finding(
-        "time stamps",
-        False,
-        text,
+    is_fine, measured = False, "no new time while a file was written for 2 s"
+    if step_s is not None:
+        is_fine = step_s <= _COARSEST_STAMP_S
+        measured = f"a new time {'within' if is_fine else 'only after'} {duration_words(step_s)}"
+    fix = (
         "a file that is written again within this time, with the same size, counts as unchanged: "
-        "write sources under new names, or keep them on a drive with finer times",
+        "write sources under new names, or keep them on a drive with finer times"
     )
+    return judged("time stamps", is_fine, measured, fix)
 
 
 def smallest_stale_after_s(delay_s: float, heartbeat_s: float) -> int:
@@ -241,9 +236,8 @@ def judge_visibility(delay_s: float | None, lease: LeaseSettings) -> Finding:
         f"another process lists a new file after {duration_words(delay_s)}; smallest safe stale_after {smallest_s} s, "
         f"set is {lease.stale_after_s:g} s"
     )
-    if lease.stale_after_s >= smallest_s:
-        return Finding("visibility", True, measured)
-    return Finding("visibility", False, measured, f'write stale_after = "{smallest_s}s" below [lease]')
+    fix = f'write stale_after = "{smallest_s}s" below [lease]'
+    return judged("visibility", lease.stale_after_s >= smallest_s, measured, fix)
 
 
 def check_databases(folder: Path) -> Finding:
@@ -310,12 +304,11 @@ def check_daemon_survives() -> Finding:
 
     def judge() -> Finding:
         reason = ends_with_its_parent()
-        if reason is None:
-            return Finding("daemon outlives its parent", True, "a detached process went on when its parent ended")
         fix = "run `data-engine start` from a terminal or a service instead of from here"
-        return Finding("daemon outlives its parent", False, reason, fix)
+        return judged(name, reason is None, reason or "a detached process went on when its parent ended", fix)
 
-    return _measured("daemon outlives its parent", judge)
+    name = "daemon outlives its parent"
+    return _measured(name, judge)
 
 
 def check_ledger(path: Path | None, *, limit_s: float = 2.0) -> Finding:
@@ -437,11 +430,9 @@ def describe(folder: str) -> None:
 
 def _one_owner(folder: Path) -> Finding:
     wrong = probe(OsFolder(folder))
-    if not wrong:
-        return Finding(
-            "one owner", True, "folder renames, exclusive creates and replacements are atomic and seen at once"
-        )
-    return Finding("one owner", False, f"the workspace can only be observed here: {'; '.join(wrong)}", _OTHER_SHARE)
+    good = "folder renames, exclusive creates and replacements are atomic and seen at once"
+    measured = f"the workspace can only be observed here: {'; '.join(wrong)}" if wrong else good
+    return judged("one owner", not wrong, measured, _OTHER_SHARE)
 
 
 def _events(folder: Path, kind: str | None) -> Finding:
@@ -501,9 +492,8 @@ def _of_error(name: str, error: FlowValidationError) -> Finding:
 
 
 def _of_warnings(name: str, where: str, warnings: tuple[str, ...]) -> Finding:
-    if not warnings:
-        return Finding(name, True, f"{where}: no unknown keys")
-    return Finding(name, False, "; ".join(warnings), "correct the key, or remove it")
+    measured = "; ".join(warnings) or f"{where}: no unknown keys"
+    return judged(name, not warnings, measured, "correct the key, or remove it")
 
 
 _REPAIR = "data-engine lease repair"
@@ -586,10 +576,9 @@ def _foreign(state_dir: Path) -> Finding:
         paths += [
             f"{place}/{entry.name}".lstrip("/") for entry in entries if entry.kind == "foreign" or place == NOT_OURS
         ]
-    if not paths:
-        return Finding("links", True, "none among the shared files")
     named = first_few(list(dict.fromkeys(paths)), _NAMED)
-    return Finding("links", False, f"in {state_dir}, not Data Engine's and left alone: {named}", "take them away")
+    foreign = f"in {state_dir}, not Data Engine's and left alone: {named}"
+    return judged("links", not paths, foreign if paths else "none among the shared files", "take them away")
 
 
 def _known_list(ledger: Path) -> tuple[int, str, frozenset[str]]:

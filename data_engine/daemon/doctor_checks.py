@@ -81,11 +81,13 @@ def check_config(layout: WorkspaceLayout) -> Finding:
             config.get(name)
         except FlowValidationError as error:
             wrong.append(error.what)
-    if wrong:
-        return Finding("config", False, first_few(wrong, _SHOWN, "; "), "correct that line: runs that read it fail")
-    if not names:
-        return Finding("config", True, f"no files in {layout.config_dir} other than the settings")
-    return Finding("config", True, f"{first_few(names, _SHOWN)} can be read")
+    good = (
+        f"{first_few(names, _SHOWN)} can be read"
+        if names
+        else f"no files in {layout.config_dir} other than the settings"
+    )
+    measured = first_few(wrong, _SHOWN, "; ") or good
+    return judged("config", not wrong, measured, "correct that line: runs that read it fail")
 
 
 def check_secrets(local: LocalLayout) -> Finding:
@@ -261,6 +263,11 @@ class Finding:
     fix: str | None = None
 
 
+def judged(name: str, ok: bool, measured: str, fix: str) -> Finding:
+    """The finding of what was measured; the fix counts where it is not ok."""
+    return Finding(name, ok, measured, None if ok else fix)
+
+
 # -- the cluster -------------------------------------------------------------------------------------------------------
 
 
@@ -313,32 +320,24 @@ def judge_round_trip(times_s: list[float]) -> Finding:
     """
     middle_s = statistics.median(times_s)
     measured = f"a task and its answer take {middle_s * 1000:.0f} ms"
-    if middle_s <= _SLOW_S:
-        return Finding("cluster round trip", True, measured)
-    return Finding(
-        "cluster round trip", False, measured, "put the scheduler on the workers' network; give each item more work"
-    )
+    fix = "put the scheduler on the workers' network; give each item more work"
+    return judged("cluster round trip", middle_s <= _SLOW_S, measured, fix)
 
 
 def judge_sight(replies: Mapping[str, Mapping[str, Any]], root: Path) -> Finding:
     """Whether all workers see the workspace and may write where it is."""
     blind = sorted(address for address, reply in replies.items() if not reply["sees"])
-    if blind:
-        return Finding(
-            "cluster workspace",
-            False,
-            f"{', '.join(blind[:5])} do not see the workspace at {replies[blind[0]]['root']}",
-            "mount it there under the same path, or set DATA_ENGINE_WORKSPACE_ROOT in the workers' environment",
-        )
     readers = sorted(address for address, reply in replies.items() if not reply["writes"])
-    if readers:
-        return Finding(
-            "cluster workspace",
-            False,
-            f"{', '.join(readers[:5])} may not write to {root}",
-            "let the workers run as a user who may write there",
-        )
-    return Finding("cluster workspace", True, f"all {len(replies)} workers see it and may write there")
+    measured, fix = (
+        f"all {len(replies)} workers see it and may write there",
+        "let the workers run as a user who may write there",
+    )
+    if blind:
+        measured = f"{', '.join(blind[:5])} do not see the workspace at {replies[blind[0]]['root']}"
+        fix = "mount it there under the same path, or set DATA_ENGINE_WORKSPACE_ROOT in the workers' environment"
+    elif readers:
+        measured = f"{', '.join(readers[:5])} may not write to {root}"
+    return judged("cluster workspace", not readers, measured, fix)
 
 
 def judge_clocks(replies: Mapping[str, Mapping[str, Any]], before_s: float, after_s: float) -> Finding:
@@ -350,14 +349,9 @@ def judge_clocks(replies: Mapping[str, Mapping[str, Any]], before_s: float, afte
     """
     off = {address: max(before_s - reply["now_s"], reply["now_s"] - after_s, 0.0) for address, reply in replies.items()}
     address = max(off, key=lambda worker: off[worker], default="")
-    if not off or off[address] <= _CLOCKS_AGREE_S:
-        return Finding("cluster clocks", True, "all agree with this machine's clock")
-    return Finding(
-        "cluster clocks",
-        False,
-        f"{address} is {off[address]:.1f} s off",
-        "let all take the time from the network (NTP)",
-    )
+    do_agree = not off or off[address] <= _CLOCKS_AGREE_S
+    measured = "all agree with this machine's clock" if do_agree else f"{address} is {off[address]:.1f} s off"
+    return judged("cluster clocks", do_agree, measured, "let all take the time from the network (NTP)")
 
 
 def _round_trip_s(client: Any) -> float:

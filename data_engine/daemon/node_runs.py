@@ -25,7 +25,7 @@ from data_engine.clock import boot_clock
 from data_engine.cluster import node
 from data_engine.cluster.node import NodeAttempt
 from data_engine.daemon.messages import Frames, unpack_job
-from data_engine.daemon.worker_pool import WorkerPool, WorkerSetup
+from data_engine.daemon.worker_pool import JobCallbacks, WorkerPool, WorkerSetup
 from data_engine.engine.items.threads import ON_NODE, Share
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
@@ -163,10 +163,8 @@ class _Pool:
             )
             self._pool = WorkerPool(
                 setup,
+                JobCallbacks(self._store, lambda job, events: None, self._done),
                 limit=_MOST_JOBS,
-                store=self._store,
-                on_events=lambda job, events: None,
-                on_done=self._done,
                 forget=lambda pid: None,
             )
             private.make_folder(self.home.local.runtime_dir)

@@ -19,14 +19,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from data_engine.daemon.environment import import_path, without_kernel
 from data_engine.errors import FlowValidationError, LedgerError, NotSentError
 from data_engine.formatting import cli_line
-from data_engine.lease.alarms import NoWatch, Watch
+from data_engine.lease.alarms import Watch
 from data_engine.ledger import outbox
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import Body, Delivery
@@ -262,29 +261,30 @@ class Notifier:
         self,
         ledger: Ledger,
         changed: Callable[[], object],
-        gate: Watch | NoWatch | None = None,
+        gate: Watch | None = None,
         *,
         open_channel: Callable[[str], Channel] = Channel,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._ledger, self._changed = ledger, changed
         self._open_channel, self._now = open_channel, now
-        self._gate = gate or NoWatch()
-        self._gate.wake = self.wake
+        self._gate = gate
+        if gate is not None:
+            gate.wake = self.wake
         self.recipients: Callable[[], Collection[str] | None] = lambda: None
         """The recipients of today; None where they are not known just now."""
         self._awake = threading.Event()
         self._closing = threading.Event()
-        self._lock = threading.Lock()
-        self._in_use: set[str] = set()
+        self._looker: threading.Thread | None = None
+        self._senders: dict[str, threading.Thread] = {}
         self._channels: dict[str, Channel] = {}
-        self._threads: set[threading.Thread] = set()
         self.is_waiting = False
         """Whether something in the outbox is still to be tried."""
 
     def start(self) -> None:
         """Begin to look."""
-        self._start(self._look_again_and_again, "notifier")
+        self._looker = threading.Thread(target=self._look_again_and_again, name="notifier", daemon=True)
+        self._looker.start()
 
     def wake(self) -> None:
         """Look at the outbox now."""
@@ -294,35 +294,18 @@ class Notifier:
         """Begin nothing more; what is being sent may take some seconds more, and is tried again by the next daemon where it needs more."""
         self._closing.set()
         self._awake.set()
-        until_s = time.monotonic() + _END_WITHIN_S
-        for thread in self._running():
-            thread.join(max(0.0, until_s - time.monotonic()))
-        with self._lock:
-            left = list(self._channels.values())
-        for channel in left:
+        self._wait_for_threads(_END_WITHIN_S)
+        for channel in list(self._channels.values()):
             channel.end()
-        until_s = time.monotonic() + _ENDED_WITHIN_S
-        for thread in self._running():
-            thread.join(max(0.0, until_s - time.monotonic()))
+        self._wait_for_threads(_ENDED_WITHIN_S)
 
-    def _running(self) -> list[threading.Thread]:
-        with self._lock:
-            return list(self._threads)
-
-    def _start(self, work: Callable[[], None], name: str) -> None:
-        def run() -> None:
-            try:
-                work()
-            except Exception:
-                log.exception("the notifier failed")
-            finally:
-                with self._lock:
-                    self._threads.discard(thread)
-
-        thread = threading.Thread(target=run, name=name, daemon=True)
-        with self._lock:
-            thread.start()
-            self._threads.add(thread)
+    def _wait_for_threads(self, timeout_s: float) -> None:
+        until_s = time.monotonic() + timeout_s
+        if self._looker is not None:  # first: it begins with others
+            self._looker.join(timeout_s)
+        for thread in list(self._senders.values()):
+            with suppress(RuntimeError):  # it is just about to begin
+                thread.join(max(0.0, until_s - time.monotonic()))
 
     def _look_again_and_again(self) -> None:
         while not self._closing.is_set():
@@ -343,15 +326,19 @@ class Notifier:
         self._give_up_whom_nobody_names(now_s)
         due: dict[str, list[Delivery]] = {}
         for delivery in outbox.due(self._ledger, now_s):
-            if self._gate.may_send(delivery.message_id):
+            if self._may_send(delivery):
                 due.setdefault(delivery.to, []).append(delivery)
-        for to in due.keys() - self._in_use:
-            self._begin(to, due[to])
+        for to, deliveries in due.items():
+            if to not in self._senders:
+                self._begin(to, deliveries)
         next_s = outbox.next_due_s(self._ledger, now_s)
         self.is_waiting = bool(due) or next_s is not None
         if next_s is None:  # the end of a channel wakes
             return _LOOK_EVERY_S
         return min(_LOOK_EVERY_S, max(0.01, next_s - now_s))
+
+    def _may_send(self, delivery: Delivery) -> bool:
+        return self._gate is None or self._gate.may_send(delivery.message_id)
 
     def _give_up_whom_nobody_names(self, now_s: float) -> None:
         """Give up the messages to recipients whom people have taken out of the settings since."""
@@ -369,11 +356,12 @@ class Notifier:
                     self._changed()
 
     def _begin(self, to: str, deliveries: Sequence[Delivery]) -> None:
-        self._in_use.add(to)
+        thread = threading.Thread(target=self._use, args=(to, deliveries), name=f"notifier of {to}", daemon=True)
+        self._senders[to] = thread
         try:
-            self._start(partial(self._use, to, deliveries), f"notifier of {to}")
+            thread.start()
         except BaseException:  # the system gives no thread now
-            self._in_use.discard(to)
+            del self._senders[to]
             raise
 
     def _use(self, to: str, deliveries: Sequence[Delivery]) -> None:
@@ -383,7 +371,7 @@ class Notifier:
             log.exception("messages to %s failed", to)
             self._record_failure(deliveries, NotSentError(f"{type(error).__name__}: {error}"))
         finally:
-            self._in_use.discard(to)
+            del self._senders[to]
             self._awake.set()
             with suppress(RuntimeError):  # the loop of the daemon has ended
                 self._changed()
@@ -394,13 +382,11 @@ class Notifier:
         except FlowValidationError as error:
             self._record_failure(deliveries, error)
             return
-        with self._lock:
-            self._channels[to] = channel
+        self._channels[to] = channel
         try:
             self._send_all(channel, deliveries)
         finally:
-            with self._lock:
-                del self._channels[to]
+            del self._channels[to]
             channel.close()
 
     def _send_all(self, channel: Channel, deliveries: Sequence[Delivery]) -> None:
@@ -409,7 +395,7 @@ class Notifier:
         for number, delivery in enumerate(deliveries):
             if self._closing.is_set():
                 return
-            if not self._gate.may_send(delivery.message_id):
+            if not self._may_send(delivery):
                 continue
             body = outbox.body(self._ledger, delivery.message_id, delivery.to)
             try:

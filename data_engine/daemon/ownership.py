@@ -22,13 +22,12 @@ from functools import cache
 from typing import Protocol, TypeVar
 
 from data_engine.alerting.wording import shown_time
-from data_engine.cause import Cause
 from data_engine.clock import boot_clock
 from data_engine.deploy.sets import DeployedSets
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.formatting import first_few
-from data_engine.lease.alarms import Alarm, AlarmFiles, NoWatch, Watch
+from data_engine.lease.alarms import Alarm, AlarmFiles, Watch
 from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, server_ahead_s, sync_client
 from data_engine.lease.keeper import Keeper, KeeperRules
 from data_engine.lease.observer import Observer
@@ -36,6 +35,7 @@ from data_engine.lease.older_owner import why_not_ours
 from data_engine.lease.protocol import NEVER, Identity, Limits
 from data_engine.lease.status import LeaseStatus, aged
 from data_engine.ledger import outbox, parquet_process
+from data_engine.ledger.connection import put_setting
 from data_engine.ledger.freshness import deployed_since
 from data_engine.ledger.share import Share
 from data_engine.ledger.troubles import all_troubles
@@ -47,7 +47,6 @@ from data_engine.platforms.host import host_name
 from data_engine.reasons.kinds import OwnedElsewhere
 from data_engine.status.build import owned_elsewhere
 from data_engine.version import __version__
-from data_engine.workspace.layout import WorkspaceLayout
 from data_engine.workspace.machine import machine_id, person
 from data_engine.workspace.secret_store import has_secret
 
@@ -81,10 +80,6 @@ class Engine(Protocol):
 
     def may_work_until(self, boot_s: float) -> None:
         """Let steps and items begin until then."""
-        ...
-
-    def give_up(self, *, now: bool, why: Cause | None = None) -> None:
-        """End what runs, at its next step if `now`, and then let somebody else own the workspace."""
         ...
 
     def noticed(self) -> None:
@@ -348,7 +343,15 @@ def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) 
 
     @cache
     def why_unfit_place() -> str | None:
-        return None if is_brief and share.has_owned else why_unfit(where.layout)
+        if is_brief and share.has_owned:  # the drive was tried then
+            return None
+        if (client := sync_client(where.layout.root)) is not None:
+            return (
+                f"{client} copies this folder between machines, which keeps no order between them; "
+                "put the workspace on a network drive or a local one"
+            )
+        wrong = probe(folder)
+        return None if not wrong else f"its drive cannot guarantee a single owner: {'; '.join(wrong)}"
 
     share = Share(where.ledger(), where.layout.root, perform=perform)
     observer = Observer(
@@ -371,20 +374,11 @@ def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) 
         check_sets=sets.check,
         collect_sets=sets.collect,
     )
-    watch = NoWatch() if is_brief else _watch(where, me, observer)
+    watch = None
+    if not is_brief:
+        alarms, teller = AlarmFiles(folder, _new_id), AlarmTeller(where)
+        watch = Watch(alarms, teller, me, oldest=observer.oldest, new_id=_new_id, utc=lambda: utc_text(time.time()))
     return Keeper(observer, share, rules, watch=watch, is_brief=is_brief)
-
-
-def _watch(where: LocalWorkspace, me: Identity, observer: Observer) -> Watch:
-    folder = OsFolder(where.layout.workspace_state_dir)
-    return Watch(
-        AlarmFiles(folder, _new_id),
-        AlarmTeller(where),
-        me,
-        oldest=observer.oldest,
-        new_id=_new_id,
-        utc=lambda: utc_text(time.time()),
-    )
 
 
 def _new_id() -> str:
@@ -398,17 +392,6 @@ def share_silent(for_s: float) -> OwnedElsewhereError:
         where="the workspace's lease",
         fix="check whether its drive is connected; `data-engine doctor` measures it",
     )
-
-
-def why_unfit(layout: WorkspaceLayout) -> str | None:
-    """Why nobody can own a workspace in this place; None when it can be owned."""
-    if (client := sync_client(layout.root)) is not None:
-        return (
-            f"{client} copies this folder between machines, which keeps no order between them; "
-            "put the workspace on a network drive or a local one"
-        )
-    wrong = probe(OsFolder(layout.workspace_state_dir))
-    return None if not wrong else f"its drive cannot guarantee a single owner: {'; '.join(wrong)}"
 
 
 # -- alerts ------------------------------------------------------------------------------------------------------------
@@ -434,11 +417,6 @@ class AlarmTeller:
         self._to: tuple[str, ...] = ()
         self._look_s = float("-inf")
         self._looking: threading.Thread | None = None
-        with self._ledger.reading() as connection:
-            ids = connection.execute(
-                "SELECT DISTINCT message_id FROM deliveries WHERE state = 'sent' AND message_id LIKE ?", (f"{PREFIX}%",)
-            )
-            self._sent_ids = {str(message_id) for (message_id,) in ids}
 
     def look_for_secrets(self) -> None:
         """Look which of the recipients this machine can reach; it may take long."""
@@ -455,7 +433,7 @@ class AlarmTeller:
 
     def is_free(self, message_id: str) -> bool:
         """Whether a message may be sent without a claim: it is of no alarm, or somebody has it."""
-        return not message_id.startswith(PREFIX) or message_id in self._sent_ids
+        return not message_id.startswith(PREFIX) or self._is_sent(message_id)
 
     # -- what the watch asks ------------------------------------------------------------------------------------------
 
@@ -488,11 +466,7 @@ class AlarmTeller:
 
     def is_told(self, alarm: Alarm) -> bool:
         """Whether one recipient at least has it from this machine."""
-        with self._ledger.reading() as connection:
-            is_sent = outbox.is_sent(connection, self.id_of(alarm))
-        if is_sent:
-            self._sent_ids = {*self._sent_ids, self.id_of(alarm)}
-        return is_sent
+        return self._is_sent(self.id_of(alarm))
 
     def end(self, alarm: Alarm, over: str = "") -> None:
         """Forget the alarm: withdraw messages not sent yet, and tell those who have one how it was `over`."""
@@ -541,14 +515,15 @@ class AlarmTeller:
         except FlowValidationError:
             return False
 
+    def _is_sent(self, message_id: str) -> bool:
+        with self._ledger.reading() as connection:
+            return outbox.is_sent(connection, message_id)
+
     def _keep(self, alert: Message, key: str, value: str) -> None:
         """Put the message into the outbox, with what is remembered of it."""
         with self._ledger.writing(durable=True) as (connection, _):
             outbox.put(connection, [alert])
-            connection.execute(
-                "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                (key, value),
-            )
+            put_setting(connection, key, value)
 
     def _zone(self) -> tzinfo | None:
         timezone = self._home.settings().timezone

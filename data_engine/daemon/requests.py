@@ -370,14 +370,10 @@ class RequestSender:
             self._tell()
 
     def _renew(self, request: Request) -> None:
-        try:
+        with suppress(OSError):
             if request.request_id in self._files.listed():  # an owner that has answered it has taken it away
                 self._files.put(request)
-        except OSError:
-            return
 
     def _remove(self, request_id: str) -> None:
-        try:
+        with suppress(OSError):
             self._files.remove(request_id)
-        except OSError:
-            return

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from data_engine.cause import Cause
-from data_engine.daemon.worker_pool import KILL_REQUESTED, STOP_REQUESTED, WorkerPool
+from data_engine.daemon.worker_pool import KILL_REQUESTED, STOP_REQUESTED, JobCallbacks, WorkerPool
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
-from data_engine.model import Event
 from data_engine.scheduler.dispatcher import ReadyFlow
-from data_engine.scheduler.executor import Job, JobEnd
+from data_engine.scheduler.executor import Job
 from data_engine.status.record import ClusterFacts
 from data_engine.workspace.settings import ExecutorSettings
 
@@ -35,22 +33,13 @@ class RunExecutor:
         self,
         home: LocalWorkspace,
         pool: WorkerPool,
+        callbacks: JobCallbacks,
         *,
         flows: Callable[[], Mapping[str, ReadyFlow]],
         wake: Callable[[], None],
-        store: Callable[[Job, list[Event]], None],
-        on_events: Callable[[Job, list[Event]], None],
-        on_done: Callable[[Job, JobEnd], None],
     ) -> None:
         self.pool = pool
-        self._home, self._wake = home, wake
-        self._callbacks: dict[str, Any] = {
-            "flows": flows,
-            "store": store,
-            "on_events": on_events,
-            "on_done": on_done,
-            "wake": wake,
-        }
+        self._home, self._callbacks, self._flows, self._wake = home, callbacks, flows, wake
         self._loop = asyncio.get_running_loop()
         self._cluster: ClusterRuns | None = None
         self._of: ExecutorSettings | None = None
@@ -151,7 +140,7 @@ class RunExecutor:
             if self._cluster is not None:
                 self._loop.create_task(self._cluster.close())
             self._of = settings
-            self._cluster = ClusterRuns(self._home, self._connect, **self._callbacks)
+            self._cluster = ClusterRuns(self._home, self._connect, self._callbacks, flows=self._flows, wake=self._wake)
             self._cluster.set_work_until(self._work_until)
         return self._cluster
 

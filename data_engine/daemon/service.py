@@ -152,14 +152,12 @@ def examined(home: LocalWorkspace, facts: ServiceFacts, *, manager: ServiceManag
     if facts.trouble is None and (why := why_unusable(str(facts.python))):
         facts = replace(facts, trouble=f"its Python cannot run Data Engine: {why}", fix=_INSTALL_AGAIN)
     try:
-        state = manager.known(definition)
+        trouble = manager.trouble(definition)
         facts = replace(facts, boot=manager.starts_at_boot())
     except RefusedError as error:
         return facts if facts.trouble else replace(facts, trouble=str(error), fix=_NO_MANAGER)
-    if facts.trouble is None and not state.is_known:
-        facts = replace(facts, trouble=f"the {manager.kind} is not there any more", fix="data-engine service install")
-    elif facts.trouble is None and state.trouble:
-        facts = replace(facts, trouble=state.trouble, fix="data-engine service install")
+    if facts.trouble is None and trouble is not None:
+        facts = replace(facts, trouble=trouble, fix="data-engine service install")
     return facts
 
 

@@ -27,6 +27,7 @@ from data_engine.ledger.journal import JournalReader, last_lines_path, read_last
 from data_engine.model import Event, RunStarted
 from data_engine.notebook.catalog import CatalogEntry, entry_of_message
 from data_engine.platforms.processes import ended_with_session, memory_kills, was_killed
+from data_engine.record import frozen
 from data_engine.scheduler.executor import Job, JobEnd, JobSource
 from data_engine.secret import learn
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
@@ -75,30 +76,34 @@ class WorkerSetup:
         return WorkspaceLayout(self.workspace_root).flow_modules_dir
 
 
+@frozen
+class JobCallbacks:
+    """The functions that hear of jobs. `store` gets what runs report some time after it happened, and with `LedgerError` it says that it
+    will store it when it can. `on_events` gets the same afterwards. `on_done` gets the end of each job.
+    """
+
+    store: Callable[[Job, list[Event]], None]
+    on_events: Callable[[Job, list[Event]], None]
+    on_done: Callable[[Job, JobEnd], None]
+
+
 class WorkerPool:
     """The worker processes of one workspace. Everything happens on the thread of the loop it was made in.
 
-    At most `limit` jobs of kind "run" at once. `store` gets what runs report some time after it is in their journal, and with
-    `LedgerError` it says that it will store it when it can. `on_events` gets the same afterwards. `on_done` gets the end of each job.
-    `forget` gets the pid of a worker when it is gone with all it started; what is still remembered when a daemon starts is
-    for `end_orphans`.
+    At most `limit` jobs of kind "run" at once. `forget` gets the pid of a worker when it is gone with all it started; what is still
+    remembered when a daemon starts is for `end_orphans`.
     """
 
     def __init__(
         self,
         setup: WorkerSetup,
+        callbacks: JobCallbacks,
         *,
         limit: int,
-        store: Callable[[Job, list[Event]], None],
-        on_events: Callable[[Job, list[Event]], None],
-        on_done: Callable[[Job, JobEnd], None],
         forget: Callable[[int], None],
     ) -> None:
-        self._setup = setup
+        self._setup, self._callbacks = setup, callbacks
         self._limit = limit
-        self._store = store
-        self._tell_events = on_events
-        self._tell_done = on_done
         self._forget = forget
         self._handles: list[WorkerHandle] = []
         self.is_closing = False
@@ -237,19 +242,19 @@ class WorkerPool:
     def on_events(self, worker: WorkerHandle, job: Job, events: list[Event]) -> None:
         """Store events of the job's runs, and pass them on."""
         try:
-            self._store(job, events)
+            self._callbacks.store(job, events)
         except LedgerError:  # the ledger keeps it and tries again
             worker.is_behind = True
         else:
             for handle in self._handles:
                 handle.caught_up()
-        self._tell_events(job, events)
+        self._callbacks.on_events(job, events)
 
     def on_done(self, job: Job, end: JobEnd) -> None:
         """Pass on the end of the job."""
         described = self._descriptions.pop(job.job_id, None)
         if described is None:
-            self._tell_done(job, end)
+            self._callbacks.on_done(job, end)
         elif not described.done():
             described.set_result(end)
 

@@ -17,7 +17,6 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
-from types import MappingProxyType
 from typing import Literal, Protocol, TypeAlias
 
 from data_engine.clock import boot_clock
@@ -110,7 +109,7 @@ class Teller(Protocol):
     """Tells people for one machine. No method waits for a channel; what is kept is kept over a crash."""
 
     def is_free(self, message_id: str) -> bool:
-        """Whether a message may be sent without a claim: it is of no alarm, or somebody has it; memory only."""
+        """Whether a message may be sent without a claim: it is of no alarm, or somebody has it."""
         ...
 
     def kinds(self) -> Collection[str]:
@@ -380,22 +379,6 @@ def judge(silence: PursuedAlarm, state: AlarmState, *, is_told: bool, may_begin:
 # -- what a daemon does ----------------------------------------------------------------------------------------------------
 
 
-class NoWatch:
-    """The watch of a machine that tells nobody anything."""
-
-    left_alone: Mapping[str, str] = MappingProxyType({})
-
-    def __init__(self) -> None:
-        self.wake: Callable[[], None] = lambda: None
-
-    def look(self, view: View, held: HeldLease | None) -> None:
-        """Nothing."""
-
-    def may_send(self, message_id: str) -> bool:
-        """Whether a message may be sent now: always."""
-        return True
-
-
 class Watch:
     """Watches for silent owners in one daemon. `look` is called after every look at the share, by the thread that looks, with what it showed.
 
@@ -430,7 +413,7 @@ class Watch:
         return self._alarms.left_alone
 
     def may_send(self, message_id: str) -> bool:
-        """Whether a message may be sent now; asked right before it is, memory only."""
+        """Whether a message may be sent now; asked right before it is."""
         return self._teller.is_free(message_id) or self.may_tell(message_id)
 
     def may_tell(self, message_id: str) -> bool:

@@ -13,6 +13,8 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
+from itertools import compress
+from typing import TypeVar
 
 from data_engine.errors import DamagedSetError
 from data_engine.lease.folder import FileSystem, names_in, put, read_each, unlink
@@ -20,6 +22,8 @@ from data_engine.lease.protocol import Damaged
 from data_engine.lease.records import decode, encode
 from data_engine.nofollow import NotFollowedError
 from data_engine.notebook.module_sets import hashes_of, is_module_path, set_id
+
+_T = TypeVar("_T")
 
 ROOT = "deployments"
 SETS, BLOBS = f"{ROOT}/sets", f"{ROOT}/blobs"
@@ -59,13 +63,14 @@ class DeploymentFiles:
         hashes = hashes_of(contents)
         name = set_id(hashes)
         by_hash = {hashes[path]: data for path, data in contents.items()}
-        blobs = set() if anew else set(self._names(BLOBS))
+        blobs = set() if anew else set(names_in(self.folder, BLOBS))
         for blob, data in by_hash.items():
             if blob not in blobs:
-                self._put(f"{BLOBS}/{blob}", data)
-        if anew or f"{name}.json" not in self._names(SETS):
+                put(self.folder, f"{BLOBS}/{blob}", data, self._new_id())
+        if anew or f"{name}.json" not in names_in(self.folder, SETS):
             files = {path: [hashes[path], len(data)] for path, data in contents.items()}
-            self._put(f"{SETS}/{name}.json", encode({"format": 1, "files": files}))
+            record = encode({"format": 1, "files": files})
+            put(self.folder, f"{SETS}/{name}.json", record, self._new_id())
         return name
 
     def read(self, name: str) -> dict[str, bytes]:
@@ -84,33 +89,20 @@ class DeploymentFiles:
 
         `is_needed` is asked for each path. A file of several sets is read once.
         """
+        sets = read_each(self.folder, lambda name: _or_none(lambda: self._listed(name)), names)
         listed = {
             name: {path: entry for path, entry in files.items() if is_needed(path)}
-            for name, files in zip(names, read_each(self.folder, self._listed_or_none, names), strict=True)
+            for name, files in zip(names, sets, strict=True)
             if files is not None
         }
         blobs = sorted({blob for files in listed.values() for blob in files.values()})
-        good = {
-            blob for blob, is_good in zip(blobs, read_each(self.folder, self._is_good, blobs), strict=True) if is_good
-        }
+        are_good = read_each(self.folder, lambda blob: _or_none(lambda: self._blob("", "", blob)) is not None, blobs)
+        good = set(compress(blobs, are_good))
         return {
             name: {path: size for path, (_, size) in files.items()}
             for name, files in listed.items()
             if good.issuperset(files.values())
         }
-
-    def _listed_or_none(self, name: str) -> dict[str, tuple[str, int]] | None:
-        try:
-            return self._listed(name)
-        except DamagedSetError:
-            return None
-
-    def _is_good(self, listed: tuple[str, int]) -> bool:
-        try:
-            self._blob("", "", listed)
-        except DamagedSetError:
-            return False
-        return True
 
     def collect(self, kept: Collection[str], *, now_s: float, may_go_on: Callable[[], bool]) -> None:
         """Remove the sets not in `kept` and then the blobs that no set names, each when it has been so for an hour here.
@@ -120,7 +112,7 @@ class DeploymentFiles:
         Raises:
             OSError: the share is away, or something is in use; call again some time.
         """
-        names = self._names(SETS)
+        names = names_in(self.folder, SETS)
         sets = {match[1] for name in names if (match := _SET_NAME.fullmatch(name))}
         gone = self._old(sets - set(kept), now_s)
         named: set[str] = set()
@@ -129,7 +121,7 @@ class DeploymentFiles:
                 named |= {value for value, _ in self._listed(name).values()}
             except DamagedSetError:
                 return  # what it names is not known, so nothing can be said to be unnamed
-        blobs = {name for name in self._names(BLOBS) if _BLOB_NAME.fullmatch(name)}
+        blobs = {name for name in names_in(self.folder, BLOBS) if _BLOB_NAME.fullmatch(name)}
         unnamed = self._old(blobs - named, now_s)
         self._unreferenced_since_s = {
             name: since_s
@@ -144,7 +136,7 @@ class DeploymentFiles:
                 return
             unlink(self.folder, path)
         for folder in (SETS, BLOBS):
-            drafts = {name for name in self._names(folder) if _TEMP.fullmatch(name)}
+            drafts = {name for name in names_in(self.folder, folder) if _TEMP.fullmatch(name)}
             for name in sorted(self._old(drafts, now_s)):
                 unlink(self.folder, f"{folder}/{name}")
 
@@ -177,11 +169,13 @@ class DeploymentFiles:
             raise _damaged(name, path, f"{file} is not what was deployed")
         return data
 
-    def _names(self, folder: str) -> list[str]:
-        return names_in(self.folder, folder)
 
-    def _put(self, path: str, data: bytes) -> None:
-        put(self.folder, path, data, self._new_id())
+def _or_none(read: Callable[[], _T]) -> _T | None:
+    """What is read; None where it is damaged."""
+    try:
+        return read()
+    except DamagedSetError:
+        return None
 
 
 def _files(record: Mapping[str, object]) -> dict[str, tuple[str, int]]:
@@ -192,9 +186,7 @@ def _files(record: Mapping[str, object]) -> dict[str, tuple[str, int]]:
     for path, listed in files.items():
         if not is_module_path(path):
             raise ValueError(f"it lists {json.dumps(path)[:80]}, which is no module's path")
-        if not isinstance(listed, list) or len(listed) != 2:
-            raise ValueError("it lists a file without its hash and size")
-        value, size = listed
+        value, size = listed if isinstance(listed, list) and len(listed) == 2 else (None, None)
         if not isinstance(value, str) or not _BLOB_NAME.fullmatch(value) or type(size) is not int or size < 0:
             raise ValueError("it lists a file without its hash and size")
         entries[path] = (value, size)

@@ -19,7 +19,7 @@ from typing import TypeVar
 from data_engine.clock import boot_clock
 from data_engine.errors import FlowValidationError, LedgerError, OwnedElsewhereError, WorkspaceError
 from data_engine.formatting import first_few
-from data_engine.lease.alarms import NoWatch, Watch
+from data_engine.lease.alarms import Watch
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.history import HEALTHY, History, Publisher, repair_words
 from data_engine.lease.observer import Observer
@@ -117,6 +117,7 @@ _JUDGE_EVERY_S = 600.0
 SOON_S = 0.05
 NEVER_DUE = float("inf")
 _TRIES = 3
+_LEASE = "the workspace's lease"
 _FOREIGN = "foreign"
 """The trouble that files on the share are not Data Engine's."""
 
@@ -142,7 +143,7 @@ class KeeperRules:
 class Keeper:
     """Keeps one workspace for one daemon. `on_change` is called from the keeper's thread when `state.unaged` or its deadline changed.
 
-    `watch` tells people of a silent owner. `is_brief` says that it owns for one commit only.
+    `watch` tells people of a silent owner, if anybody does. `is_brief` says that it owns for one commit only.
     """
 
     def __init__(
@@ -151,7 +152,7 @@ class Keeper:
         share: Share,
         rules: KeeperRules,
         *,
-        watch: Watch | NoWatch | None = None,
+        watch: Watch | None = None,
         is_brief: bool = False,
         clock: Callable[[], float] = boot_clock,
     ) -> None:
@@ -163,7 +164,7 @@ class Keeper:
         self._rules = rules
         self._history = History(observer, share)
         self._publisher = Publisher(observer, share, rules.retention_days, clock)
-        self.watch = watch or NoWatch()
+        self.watch = watch
         self._is_brief = is_brief
         self._believed: Verdict | None = None
         self._clock_due_s = NEVER
@@ -314,7 +315,8 @@ class Keeper:
                 view, self.me, wants_control=self._wants_control, takes_over=self._rules.takes_over_by_itself
             ):
                 self._on_the_share("claim", lambda: self._claim(view))
-        self._on_the_share("watch", lambda: self.watch.look(view, self._held))
+        if (watch := self.watch) is not None:
+            self._on_the_share("watch", lambda: watch.look(view, self._held))
         self._tell_what_is_left()
         self._look_at_the_clock(view)
         self._tell()
@@ -365,7 +367,11 @@ class Keeper:
     def _require_fit(self) -> None:
         unfit = self._rules.unfit()
         if unfit is not None:
-            raise only_observed_here(unfit)
+            raise OwnedElsewhereError(
+                f"this machine can only observe the workspace: {unfit}",
+                where="the workspace's folder",
+                fix="see `data-engine doctor`",
+            )
 
     def _claim(self, view: View) -> None:
         self._require_fit()
@@ -399,7 +405,16 @@ class Keeper:
         self._tell()
 
     def _not_here(self, why: str = "") -> OwnedElsewhereError:
-        return not_owned_here(self._lease_status(), why)
+        """The error that says who owns instead, or what is in the way, and what helps."""
+        status = self._lease_status()
+        fix = {
+            "owned": "ask for it: `data-engine lease request`, or Workspace.request_control()",
+            "control_requested": "wait until its owner agrees, or until its lease is free",
+            "takeover_available": "take it over: `data-engine lease take-over`, or Workspace.take_over()",
+            "damaged": status.fix,
+        }.get(status.state, "check whether the drive is connected and writable; `data-engine doctor` measures it")
+        what = f"this machine does not own the workspace: {status.words}"
+        return OwnedElsewhereError(f"{what} ({why})" if why else what, where=_LEASE, fix=fix)
 
     def _beat(self) -> None:
         held = self._held
@@ -420,7 +435,7 @@ class Keeper:
     def _tell_what_is_left(self) -> None:
         """Note what lies among our files on the share and is none of them, as long as it is there."""
         own = {} if self._held is None else self._observer.left_alone
-        left = {**own, **self.watch.left_alone}
+        left = own if self.watch is None else {**own, **self.watch.left_alone}
         lines = [f"{path} in .workspace_state was left alone: {why}" for path, why in sorted(left.items())]
         self._note(_FOREIGN, first_few(lines, 3, "; ") or None)
 
@@ -467,7 +482,13 @@ class Keeper:
         if held is None:
             raise self._not_here()
         if not held.can_work():
-            raise late_here(self._troubles.get("heartbeat"))
+            trouble_words = self._troubles.get("heartbeat")
+            why = f": {trouble_words}" if trouble_words else ""
+            raise OwnedElsewhereError(
+                f"this machine owns the workspace, but its heartbeat could not be written in time{why}",
+                where=_LEASE,
+                fix="nothing was changed; try again once the drive answers (`data-engine doctor` measures it)",
+            )
         trouble: Exception | None = None
         try:
             write()
@@ -485,7 +506,11 @@ class Keeper:
             raise self._not_here() from fenced
         except OSError as error:  # of `write`: what it puts on the share before it says so
             trouble = error
-        raise not_published(trouble) from trouble
+        raise WorkspaceError(
+            f"it may not have been published: {trouble}",
+            where="the shared folder",
+            fix="once the drive answers, check whether it was published (`data-engine deployments`); if not, ask again",
+        ) from trouble
 
     def _check(self) -> None:
         held = self._held
@@ -565,7 +590,7 @@ class Keeper:
             self._look()
             raise WorkspaceError(
                 f"the shared history cannot be repaired just now: {error}",
-                where="the workspace's lease",
+                where=_LEASE,
                 fix="look again with `data-engine lease status`; where it is still damaged, repair it again",
             ) from error
 
@@ -701,46 +726,6 @@ def claims_by_itself(view: View, me: Identity, *, wants_control: bool, takes_ove
     is_given = view.state == "available" and (top.handoff_to == me.machine_id or wants_control)
     is_silent = view.state == "stale" and (wants_control or (takes_over() and top.engine_on))
     return is_given or is_silent or view.state == "mine"
-
-
-def not_owned_here(status: LeaseStatus, why: str = "") -> OwnedElsewhereError:
-    """The error that says who owns instead, or what is in the way, and what helps."""
-    fix = {
-        "owned": "ask for it: `data-engine lease request`, or Workspace.request_control()",
-        "control_requested": "wait until its owner agrees, or until its lease is free",
-        "takeover_available": "take it over: `data-engine lease take-over`, or Workspace.take_over()",
-        "damaged": status.fix,
-    }.get(status.state, "check whether the drive is connected and writable; `data-engine doctor` measures it")
-    what = f"this machine does not own the workspace: {status.words}"
-    return OwnedElsewhereError(f"{what} ({why})" if why else what, where="the workspace's lease", fix=fix)
-
-
-def late_here(trouble: str | None) -> OwnedElsewhereError:
-    """The error of an owner whose heartbeat could not be written in time, so that it may change nothing now."""
-    why = f": {trouble}" if trouble else ""
-    return OwnedElsewhereError(
-        f"this machine owns the workspace, but its heartbeat could not be written in time{why}",
-        where="the workspace's lease",
-        fix="nothing was changed; try again once the drive answers (`data-engine doctor` measures it)",
-    )
-
-
-def only_observed_here(unfit: str) -> OwnedElsewhereError:
-    """The error that says why nobody can own a workspace in this place."""
-    return OwnedElsewhereError(
-        f"this machine can only observe the workspace: {unfit}",
-        where="the workspace's folder",
-        fix="see `data-engine doctor`",
-    )
-
-
-def not_published(error: Exception | None) -> WorkspaceError:
-    """The error of a decision that nobody may have seen yet."""
-    return WorkspaceError(
-        f"it may not have been published: {error}",
-        where="the shared folder",
-        fix="once the drive answers, check whether it was published (`data-engine deployments`); if not, ask again",
-    )
 
 
 def lost_to(fenced: Fenced, me: Identity) -> str | None:

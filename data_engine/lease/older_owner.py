@@ -21,7 +21,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
 from data_engine.lease.folder import FileSystem, OsFolder, drive_words, make, put, server_ahead_s
@@ -46,42 +46,33 @@ _WITHOUT_A_NAME = "default"
 """Its id of a workspace that is its collection at the same time."""
 
 
-class OlderMarker(NamedTuple):
-    """The state of the workspace `older_id` by the older system's markers."""
-
-    older_id: str
-    state: Literal["available", "leased", "sealed"]
-
-
-def older_markers(folder: FileSystem, workspace_id: str) -> list[OlderMarker]:
-    """The markers of the older system in a workspace's state folder, by id; `workspace_id` is the name of its folder.
-
-    A folder among the markers that nothing tells to be the older system's is none.
+def older_markers(folder: FileSystem, workspace_id: str) -> list[tuple[str, str]]:
+    """The markers of the older system in a workspace's state folder: each id with "available", "leased" or "sealed"; `workspace_id` is
+    the name of its folder. A folder among the markers that nothing tells to be the older system's is none.
     """
-    markers: dict[str, OlderMarker] = {}
-    for name in _markers(folder, "available"):
-        if _is_older(folder, name, workspace_id):
-            markers[name] = OlderMarker(name, "available")
-    for name in _markers(folder, "leased"):
-        if SEAL in _names(folder, f"leased/{name}"):
-            markers[name] = OlderMarker(name, "sealed")
-        elif _is_older(folder, name, workspace_id):
-            markers[name] = OlderMarker(name, "leased")
-    return [markers[name] for name in sorted(markers)]
+    known = {workspace_id.casefold(), _WITHOUT_A_NAME}
+    markers: dict[str, str] = {}
+    for state in ("available", "leased"):
+        for name in _names(folder, state):
+            if _OWN_ID.fullmatch(name) or name[0] == ".":
+                continue
+            is_sealed = state == "leased" and SEAL in _names(folder, f"leased/{name}")
+            with suppress(OSError):
+                is_older = is_sealed or name.casefold() in known or name in _published_ids(folder)
+                if is_older and folder.kind(f"{state}/{name}") == "folder":
+                    markers[name] = "sealed" if is_sealed else state
+    return sorted(markers.items())
 
 
 def older_ids(folder: FileSystem, workspace_id: str) -> list[str]:
     """The ids under which the older system has left anything in the state folder."""
-    ids = {marker.older_id for marker in older_markers(folder, workspace_id)}
-    for place in ("leases", *(f"state/{table}" for table in TABLES)):
-        ids |= {name.removesuffix(".parquet") for name in _names(folder, place) if _is_published(name)}
-    return sorted(ids)
+    return sorted({older_id for older_id, _ in older_markers(folder, workspace_id)} | _published_ids(folder))
 
 
 def why_not_ours(folder: FileSystem, workspace_id: str) -> str | None:
     """Why this system must not own the workspace, and what helps: by its marker a daemon of the older system owns it, alive or not, or may.
     None once it was moved, and where it never was."""
-    markers = {marker.state: marker.older_id for marker in older_markers(folder, workspace_id)}
+    markers = {state: older_id for older_id, state in older_markers(folder, workspace_id)}
     if "leased" in markers:
         return (
             f"the older system's marker leased/{markers['leased']} says that one of its daemons owns the workspace;"
@@ -108,14 +99,14 @@ def look_at_leases(state: Path, workspace_id: str) -> list[OlderLease]:
     """The older system's leases of a workspace, by id; `state` is the workspace's `.workspace_state`."""
     folder, now_s = OsFolder(state), _server_now_s(state)
     leases = []
-    for marker in older_markers(folder, workspace_id):
-        if marker.state != "leased":
-            leases.append(OlderLease(marker.older_id, marker.state))
+    for older_id, marker in older_markers(folder, workspace_id):
+        if marker != "leased":
+            leases.append(OlderLease(older_id, marker))
             continue
-        path = state / f"leases/{marker.older_id}.parquet"
+        path = state / f"leases/{older_id}.parquet"
         row = _row(path)
         # A claim makes its marker first and writes its heartbeat then.
-        places = [path] if row else [path, state / "leased" / marker.older_id, state / "leased"]
+        places = [path] if row else [path, state / "leased" / older_id, state / "leased"]
         ages = []
         for place in places:
             with suppress(OSError):
@@ -125,9 +116,8 @@ def look_at_leases(state: Path, workspace_id: str) -> list[OlderLease]:
             ages.append(abs(time.time() - (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()))
         is_live = row.get("machine_id") != _MOVED and any(age < _STALE_AFTER_S for age in ages)
         owner = str(row.get("machine_id") or row.get("host_name") or "nobody says which")
-        leases.append(OlderLease(marker.older_id, "live" if is_live else "left_behind", owner))
-    ids = {lease.older_id for lease in leases}
-    others = (older_id for older_id in older_ids(folder, workspace_id) if older_id not in ids)
+        leases.append(OlderLease(older_id, "live" if is_live else "left_behind", owner))
+    others = sorted(_published_ids(folder) - {lease.older_id for lease in leases})
     return leases + [OlderLease(older_id, "unmarked") for older_id in others]
 
 
@@ -183,25 +173,11 @@ def seal(state: Path, lease: OlderLease, by: str) -> None:
         ) from error
 
 
-def _markers(folder: FileSystem, place: str) -> list[str]:
-    """The names of folders there that this system does not make."""
-    names = []
-    for name in _names(folder, place):
-        with suppress(OSError):
-            if not _OWN_ID.fullmatch(name) and name[0] != "." and folder.kind(f"{place}/{name}") == "folder":
-                names.append(name)
-    return names
-
-
-def _is_older(folder: FileSystem, name: str, workspace_id: str) -> bool:
-    published = ("leases", *(f"state/{table}" for table in TABLES))
-    is_named = name.casefold() in (workspace_id.casefold(), _WITHOUT_A_NAME)
-    return is_named or any(f"{name}.parquet" in _names(folder, place) for place in published)
-
-
-def _is_published(name: str) -> bool:
-    """Whether the older system has published the file: a segment of this one has a number and a random part."""
-    return name.endswith(".parquet") and SEGMENT_NAME.fullmatch(name) is None and name[0] != "."
+def _published_ids(folder: FileSystem) -> set[str]:
+    """The ids under which the older system has published files: a segment of this one has a number and a random part."""
+    names = (name for place in ("leases", *(f"state/{table}" for table in TABLES)) for name in _names(folder, place))
+    own = (name for name in names if name.endswith(".parquet") and not SEGMENT_NAME.fullmatch(name) and name[0] != ".")
+    return {name.removesuffix(".parquet") for name in own}
 
 
 def _names(folder: FileSystem, path: str) -> list[str]:

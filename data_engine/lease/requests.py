@@ -131,13 +131,9 @@ def look_again(seen: Mapping[str, Seen], listed: Mapping[str, Request], now_s: f
     """The sightings of the requests that lie there now; those that are gone are forgotten."""
     sightings: dict[str, Seen] = {}
     for request_id, request in listed.items():
-        before = seen.get(request_id)
-        if before is None:
-            sightings[request_id] = Seen(now_s, request.beat, now_s)
-        else:
-            sightings[request_id] = (
-                before if before.beat == request.beat else replace(before, beat=request.beat, moved_s=now_s)
-            )
+        before = seen.get(request_id, Seen(now_s, request.beat, now_s))
+        has_moved = before.beat != request.beat
+        sightings[request_id] = replace(before, beat=request.beat, moved_s=now_s) if has_moved else before
     return sightings
 
 

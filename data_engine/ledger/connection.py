@@ -217,6 +217,14 @@ def meta(connection: sqlite3.Connection, key: str) -> int:
     return int(connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0])
 
 
+def put_setting(connection: sqlite3.Connection, key: str, value: str) -> None:
+    """Store a setting of this machine, in a transaction of the caller's."""
+    connection.execute(
+        "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (key, value),
+    )
+
+
 def known_list(connection: sqlite3.Connection) -> tuple[int, str, frozenset[str]]:
     """The known end of the list of generations: the highest number, its nonce, and the nonces of its repairs."""
     number = meta(connection, "known_generation")

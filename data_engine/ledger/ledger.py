@@ -18,7 +18,7 @@ from data_engine import private
 from data_engine.cause import Cause, cause_from
 from data_engine.errors import LedgerError
 from data_engine.files import trouble_of
-from data_engine.ledger.connection import GroupCommit, as_ledger_error, connect, known_list, transaction
+from data_engine.ledger.connection import GroupCommit, as_ledger_error, connect, known_list, put_setting, transaction
 from data_engine.ledger.migrations import migrate
 from data_engine.ledger.rows import (
     LOG_COLUMNS,
@@ -552,10 +552,7 @@ class Ledger:
     def set_setting(self, key: str, value: str) -> None:
         """Store a setting of this machine; it is not published."""
         with self.writing() as (connection, _):
-            connection.execute(
-                "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                storable((key, value)),
-            )
+            put_setting(connection, *storable((key, value)))
 
     def has_rows_of_others(self) -> bool:
         """Whether any run was taken from the shared history that this machine has not published itself."""

@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import compress
 from pathlib import Path
@@ -25,7 +25,6 @@ from data_engine.ledger.connection import meta
 from data_engine.ledger.rows import IS_PUBLISHED, storable
 from data_engine.ledger.segments import LARGEST_SEGMENT_BYTES, TABLES, decode, encode
 from data_engine.ledger.writer import abandon_runs
-from data_engine.model import utc_text
 
 HISTORY = ("step_runs", "logs")
 """Tables that only tell more about runs: taken in after all others, a segment at a time, so that nobody waits for them."""
@@ -179,31 +178,6 @@ def unpublished(connection: sqlite3.Connection, token: int, root: Path, *, limit
     return Batch(token, last, count, tables, newest) if tables else None
 
 
-def mark_published(
-    connection: sqlite3.Connection,
-    batch: Batch | None,
-    generation: int,
-    names: Mapping[str, str],
-    folded: Mapping[str, tuple[Sequence[str], str]],
-) -> None:
-    """Record that a batch is published, and its segments, so that they are not taken in again."""
-    connection.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'known_generation'", (generation,))
-    put = "INSERT INTO taken_segments VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-    if batch is not None:
-        connection.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'published_rev'", (batch.rev,))
-        note_seen(connection, batch.token, batch.rev)
-        connection.executemany(put, [(table, name, batch.newest.get(table)) for table, name in names.items()])
-    for table, (olds, name) in folded.items():
-        marks = ", ".join("?" * len(olds))
-        count, newest = connection.execute(
-            f"SELECT count(*), max(newest_utc) FROM taken_segments WHERE shared_table = ? AND name IN ({marks})",
-            (table, *olds),
-        ).fetchone()
-        # A fold of what was not all taken in is taken in itself.
-        if count == len(set(olds)):
-            connection.execute(put, (table, name, newest))
-
-
 def publish_again(
     connection: sqlite3.Connection, tables: Collection[str], rev: int, *, after: int | None = None
 ) -> None:
@@ -288,16 +262,6 @@ def note_seen(connection: sqlite3.Connection, token: int, rev: int) -> None:
     if (token, rev) > (meta(connection, "seen_token"), meta(connection, "seen_rev")):
         connection.execute("UPDATE meta SET value = ? WHERE key = 'seen_token'", (token,))
         connection.execute("UPDATE meta SET value = ? WHERE key = 'seen_rev'", (rev,))
-
-
-def newest_of(connection: sqlite3.Connection, names: Iterable[tuple[str, str]], *, until_s: float) -> float | None:
-    """The time of the newest row in segments that were taken in, by table and name; of those that end until then."""
-    query = (
-        "SELECT CAST(strftime('%s', newest_utc) AS REAL) FROM taken_segments"
-        " WHERE shared_table = ? AND name = ? AND newest_utc <= ?"
-    )
-    rows = [connection.execute(query, (*name, utc_text(until_s))).fetchone() for name in names]
-    return max((row[0] for row in rows if row is not None and row[0] is not None), default=None)
 
 
 _OF_PRESUMED = "run_id IN (SELECT run_id FROM runs WHERE status = 'abandoned' AND finished_at_utc IS NULL)"

@@ -5,6 +5,7 @@ segments.py says at its head how a daemon uses this, and what the files hold.
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 import time
@@ -28,6 +29,13 @@ LARGEST_SPOOL_BYTES = 4_000_000_000
 
 Fetch = Callable[[str, str], bytes]
 """The bytes of a segment, by table and name."""
+
+_RAISE = "UPDATE meta SET value = max(value, ?) WHERE key = ?"
+_NEWEST = (
+    "SELECT CAST(strftime('%s', newest_utc) AS REAL) FROM taken_segments"
+    " WHERE shared_table = ? AND name = ? AND newest_utc <= ?"
+)
+"""The time of the newest row in a segment that was taken in, where it is not in the future."""
 
 _DAY_S = 86_400
 
@@ -143,8 +151,23 @@ class Share:
 
         `names`: what the batch's segments are called now; `folded`: per table the names that were folded and the new one.
         """
+        put = "INSERT INTO taken_segments VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
         with self._ledger.writing(durable=True) as (connection, _):
-            replication.mark_published(connection, batch, generation, names or {}, folded or {})
+            connection.execute(_RAISE, (generation, "known_generation"))
+            if batch is not None:
+                connection.execute(_RAISE, (batch.rev, "published_rev"))
+                replication.note_seen(connection, batch.token, batch.rev)
+                rows = [(table, name, batch.newest.get(table)) for table, name in (names or {}).items()]
+                connection.executemany(put, rows)
+            for table, (olds, name) in (folded or {}).items():
+                count, newest = connection.execute(
+                    "SELECT count(*), max(newest_utc) FROM taken_segments WHERE shared_table = ?"
+                    " AND name IN (SELECT value FROM json_each(?))",
+                    (table, json.dumps(olds)),
+                ).fetchone()
+                # A fold of what was not all taken in is taken in itself.
+                if count == len(set(olds)):
+                    connection.execute(put, (table, name, newest))
 
     def hydrate(
         self,
@@ -223,11 +246,12 @@ class Share:
         """Record that all of `generation` is here, and close or show as abandoned what its owner does not run."""
         self._ledger.flush()
         with self._ledger.writing(durable=True) as (connection, rev):
-            if (newest_s := replication.newest_of(connection, unseen, until_s=now_s)) is not None:
+            newest = [connection.execute(_NEWEST, (*key, utc_text(now_s))).fetchone() for key in unseen]
+            if (newest_s := max((row[0] for row in newest if row and row[0] is not None), default=None)) is not None:
                 wall_clock.keep_known(connection, wall_clock.with_record(wall_clock.read_known(connection), newest_s))
             connection.executemany("DELETE FROM taken_segments WHERE shared_table = ? AND name = ?", list(gone))
             connection.execute("UPDATE meta SET value = ? WHERE key = 'hydrated_generation'", (generation,))
-            connection.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'known_generation'", (generation,))
+            connection.execute(_RAISE, (generation, "known_generation"))
             if mine and owner is not None:
                 replication.begin_token(connection, owner, rev)
                 return replication.settle_lost(connection, now_s=now_s, rev=rev)

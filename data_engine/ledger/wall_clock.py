@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from data_engine.clock import boot_clock
+from data_engine.ledger.connection import put_setting
 from data_engine.model import utc_text
 from data_engine.record import frozen
 
@@ -178,13 +179,6 @@ def with_record(known: Known, at_s: float) -> Known:
     return replace(known, believed_s=max(at_s, known.believed_s or at_s), highest_s=max(at_s, known.highest_s or at_s))
 
 
-def doubt_of(known: Known, now_s: float) -> Doubted | None:
-    """The doubt that was kept of the clock that says `now_s`; None where it was believed, or another clock was meant."""
-    if known.doubted_s is None or not _is_near(now_s, known.doubted_s):
-        return None
-    return _doubted(now_s, known.believed_s, known.server_ahead_s)
-
-
 def went_on_s(before: tuple[float, float], now: tuple[float, float]) -> float:
     """How long one wall clock went on between two looks, each a wall time and a time of `boot_clock()`; 0 where it was set.
 
@@ -205,10 +199,7 @@ def read_known(connection: sqlite3.Connection) -> Known:
 
 def keep_known(connection: sqlite3.Connection, known: Known) -> None:
     """Store these facts, in a transaction of the caller's."""
-    connection.execute(
-        "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        (_SETTING, json.dumps(asdict(known))),
-    )
+    put_setting(connection, _SETTING, json.dumps(asdict(known)))
 
 
 class WallClock:
@@ -253,8 +244,10 @@ class WallClock:
 
         with self._ledger.reading() as connection:
             verdict = judged(read_known(connection))
-        is_set = self._runs and self._kept is not None and same_clock_s == 0.0 and boot_s > self._kept[1]
-        if self._is_worth_keeping(verdict, boot_s, is_set=is_set):
+        is_known = self._kept is not None and type(verdict) is type(self._last)
+        since_s = 0.0 if self._kept is None else boot_s - self._kept[1]
+        was_set = self._runs and same_clock_s == 0.0 and since_s > 0
+        if not is_known or was_set or since_s >= _KEEP_EVERY_S:
             with self._ledger.writing() as (connection, _):
                 known = read_known(connection)  # another process may have kept something meanwhile
                 verdict = judged(known)
@@ -262,14 +255,6 @@ class WallClock:
             self._kept = now
         self._tell(verdict)
         return verdict
-
-    def _is_worth_keeping(self, verdict: Verdict, boot_s: float, *, is_set: bool) -> bool:
-        return (
-            self._kept is None
-            or type(verdict) is not type(self._last)
-            or boot_s - self._kept[1] >= _KEEP_EVERY_S
-            or is_set
-        )
 
     def _tell(self, verdict: Verdict) -> None:
         if type(verdict) is not type(self._last):
@@ -291,9 +276,12 @@ def accept_clock(ledger: Ledger, now_s: float) -> None:
 
 
 def kept_doubt(ledger: Ledger, now_s: float) -> Doubted | None:
-    """The doubt about this machine's clock that a process has kept; asks nobody."""
+    """The doubt about the clock that says `now_s` that a process has kept; None where it was believed, or another clock was meant."""
     with ledger.reading() as connection:
-        return doubt_of(read_known(connection), now_s)
+        known = read_known(connection)
+    if known.doubted_s is None or not _is_near(now_s, known.doubted_s):
+        return None
+    return _doubted(now_s, known.believed_s, known.server_ahead_s)
 
 
 def prune(ledger: Ledger, *, retention_days: float, at: Believed) -> int:

@@ -12,6 +12,6 @@
     awake.py        keeping the machine from going to sleep
     host.py         the system's own id, who runs this process, the shell people type into, what it says of sleep and long paths
 
-A module that is short has both implementations in it; others are a face over `_NAME_posix.py` and `_NAME_windows.py`.
+What is the same on all systems is said once, below the implementations. The long one of `child.py` for Windows is `_child_windows.py`.
 `data_engine/clock.py` has the clocks. Nothing here knows flows, runs or the ledger.
 """

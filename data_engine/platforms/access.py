@@ -89,9 +89,6 @@ if sys.platform == "win32":
         finally:
             _win32.kernel32.LocalFree(descriptor)
 
-    def close_descriptor(descriptor: int) -> None:
-        """Nothing: what is made in a private folder is private."""
-
     def owner(path: Path, facts: os.stat_result) -> str | None:
         """The owner when that is another person; None for this user, the system and administrators."""
         match = re.match(r"O:([^:]*?)(?:[GDS]:|$)", _description(path, _OWNER))
@@ -182,16 +179,6 @@ else:
         """
         os.chmod(path, FOLDER if stat.S_ISDIR(facts.st_mode) else FILE, dir_fd=dir_fd)
 
-    def close_descriptor(descriptor: int) -> None:
-        """Close an open file to other users.
-
-        Raises:
-            OSError: it cannot be closed.
-        """
-        facts = os.fstat(descriptor)
-        if facts.st_mode & _OTHERS and stat.S_ISREG(facts.st_mode):
-            os.fchmod(descriptor, FILE)
-
     def owner(path: Path, facts: os.stat_result) -> str | None:
         """The owner when that is another user."""
         return f"uid {facts.st_uid}" if facts.st_uid != os.geteuid() else None
@@ -207,6 +194,18 @@ else:
     def closing_line(paths: Sequence[str]) -> str:
         """The command that closes them by hand."""
         return shell_line(["chmod", "-R", "go-rwx", *paths])
+
+
+def close_descriptor(descriptor: int) -> None:
+    """Close an open file to other users; nothing on Windows, where what is made in a private folder is private.
+
+    Raises:
+        OSError: it cannot be closed.
+    """
+    if sys.platform != "win32":
+        facts = os.fstat(descriptor)
+        if facts.st_mode & _OTHERS and stat.S_ISREG(facts.st_mode):
+            os.fchmod(descriptor, FILE)
 
 
 def is_private(descriptor: int) -> bool:

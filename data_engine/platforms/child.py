@@ -21,7 +21,6 @@ else:
     import threading
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import suppress
-    from functools import partial
     from pathlib import Path
 
     from data_engine.platforms import parent, processes
@@ -83,8 +82,7 @@ else:
             for number, text in enumerate(self._texts):
                 os.set_blocking(text.fileno(), False)
                 loop.add_reader(text.fileno(), on_text, number)
-            self._stop_watching: Callable[[], None] | None = None
-            self._watch_exit()
+            threading.Thread(target=self._wait_for_exit, name=f"worker {self.pid}", daemon=True).start()
 
         def end(self) -> None:
             """End it now, with everything it started."""
@@ -124,41 +122,19 @@ else:
                 self._loop.remove_reader(text.fileno())
                 text.close()
 
-        def _watch_exit(self) -> None:
+        def _wait_for_exit(self) -> None:
             """Call `on_exit` once the process has ended, leaving its status for later."""
             if sys.platform == "darwin":
                 queue = select.kqueue()
                 exit_of = select.kevent(self.pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)
-                try:
-                    queue.control([exit_of], 0)
-                except OSError:  # it has ended already
-                    queue.close()
-                    self._loop.call_soon(self._on_exit)
-                    return
-                self._stop_watching = queue.close
-                self._loop.add_reader(queue.fileno(), self._exited, queue.fileno())
+                with suppress(OSError):  # it has ended already
+                    queue.control([exit_of], 1)
+                queue.close()
             else:
-                try:
-                    watched = os.pidfd_open(self.pid)
-                except OSError:  # an old kernel, or a container that refuses it
-                    threading.Thread(target=self._wait_for_exit, name=f"worker {self.pid}", daemon=True).start()
-                    return
-                self._stop_watching = partial(os.close, watched)
-                self._loop.add_reader(watched, self._exited, watched)
-
-        def _exited(self, watched: int) -> None:
-            stop, self._stop_watching = self._stop_watching, None
-            if stop is not None:
-                self._loop.remove_reader(watched)
-                stop()
-                self._on_exit()
-
-        def _wait_for_exit(self) -> None:
-            if sys.platform != "darwin":
                 with suppress(ChildProcessError):
                     os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-                with suppress(RuntimeError):  # the loop is closed already
-                    self._loop.call_soon_threadsafe(self._on_exit)
+            with suppress(RuntimeError):  # the loop is closed already
+                self._loop.call_soon_threadsafe(self._on_exit)
 
 
 __all__ = ["Child"]

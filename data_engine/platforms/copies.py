@@ -49,53 +49,7 @@ def copy(source: Path, target: Path) -> int:
     return offset
 
 
-if sys.platform == "linux":
-    import struct
-
-    _FICLONE = 0x40049409
-
-    def _clone(source: Path, target: Path) -> bool:
-        import fcntl
-
-        with _opened(source) as reader, open(target, "wb") as writer:
-            try:
-                fcntl.ioctl(writer.fileno(), _FICLONE, reader)
-            except OSError:
-                return False
-        return True
-
-    def writer_of(path: Path) -> str | None:
-        """The program that holds the file open for writing, in words; None when none does, as far as the system tells."""
-        if any(map(_is_writing, _open_here(path))):  # locks do not tell, they are between processes
-            return f"this process ({os.getpid()})"
-        import fcntl
-
-        request = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
-        with _opened(path) as descriptor:
-            try:
-                kind, _, _, _, pid = struct.unpack("hhqqi4x", fcntl.fcntl(descriptor, fcntl.F_GETLK, request))
-            except OSError:
-                return None
-        return _named(pid) if kind == fcntl.F_WRLCK else None
-
-    def _open_here(path: Path) -> list[int]:
-        """The descriptors that this process has of the file."""
-        descriptors = []
-        with suppress(OSError):
-            facts = os.stat(path)
-            for name in os.listdir("/proc/self/fd"):
-                with suppress(OSError, ValueError):
-                    its = os.stat(f"/proc/self/fd/{name}")
-                    if (its.st_ino, its.st_dev) == (facts.st_ino, facts.st_dev):
-                        descriptors.append(int(name))
-        return descriptors
-
-    def _is_writing(descriptor: int) -> bool:
-        with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as file:
-            flags = next(int(line.split()[1], 8) for line in file if line.startswith("flags:"))
-        return bool(flags & (os.O_WRONLY | os.O_RDWR))
-
-elif sys.platform == "win32":
+if sys.platform == "win32":
     from data_engine.platforms.files import has_writer, who_holds
 
     def _open_here(path: Path) -> list[int]:
@@ -109,34 +63,64 @@ elif sys.platform == "win32":
         return (who_holds(path) or "another program") if has_writer(str(path)) else None
 
 else:
+    import fcntl
     import struct
 
-    def _open_here(path: Path) -> list[int]:
-        """The descriptors that this process has of the file."""
-        import psutil
-
-        with suppress(OSError, psutil.Error):
-            return [file.fd for file in psutil.Process().open_files() if os.path.samefile(file.path, path)]
-        return []
-
-    def _clone(source: Path, target: Path) -> bool:
-        import ctypes
-
-        target.unlink(missing_ok=True)
-        library = ctypes.CDLL(None, use_errno=True)
-        return bool(library.clonefile(os.fsencode(source), os.fsencode(target), 0) == 0)
+    _FLOCK, _KIND, _HOLDER = ("hhqqi4x", 0, 4) if sys.platform == "linux" else ("qqihh", 3, 2)
+    """The fields of `struct flock`, and which of them are the kind of the lock and the number of its holder."""
 
     def writer_of(path: Path) -> str | None:
         """The program that holds the file open for writing, in words; None when none does, as far as the system tells."""
-        import fcntl
-
-        request = struct.pack("qqihh", 0, 0, 0, fcntl.F_RDLCK, os.SEEK_SET)
+        for own in _open_here(path):  # locks do not tell, they are between processes
+            if fcntl.fcntl(own, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR):
+                return f"this process ({os.getpid()})"
+        request = struct.pack(_FLOCK, *(fcntl.F_RDLCK if field == _KIND else 0 for field in range(5)))
         with _opened(path) as descriptor:
             try:
-                _, _, pid, kind, _ = struct.unpack("qqihh", fcntl.fcntl(descriptor, fcntl.F_GETLK, request))
+                lock = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, request))
             except OSError:
                 return None
-        return _named(pid) if kind == fcntl.F_WRLCK else None
+        return _named(lock[_HOLDER]) if lock[_KIND] == fcntl.F_WRLCK else None
+
+    if sys.platform == "linux":
+        _FICLONE = 0x40049409
+
+        def _clone(source: Path, target: Path) -> bool:
+            with _opened(source) as reader, open(target, "wb") as writer:
+                try:
+                    fcntl.ioctl(writer.fileno(), _FICLONE, reader)
+                except OSError:
+                    return False
+            return True
+
+        def _open_here(path: Path) -> list[int]:
+            """The descriptors that this process has of the file."""
+            descriptors = []
+            with suppress(OSError):
+                facts = os.stat(path)
+                for name in os.listdir("/proc/self/fd"):
+                    with suppress(OSError, ValueError):
+                        its = os.stat(f"/proc/self/fd/{name}")
+                        if (its.st_ino, its.st_dev) == (facts.st_ino, facts.st_dev):
+                            descriptors.append(int(name))
+            return descriptors
+
+    else:
+
+        def _open_here(path: Path) -> list[int]:
+            """The descriptors that this process has of the file."""
+            import psutil
+
+            with suppress(OSError, psutil.Error):
+                return [file.fd for file in psutil.Process().open_files() if os.path.samefile(file.path, path)]
+            return []
+
+        def _clone(source: Path, target: Path) -> bool:
+            import ctypes
+
+            target.unlink(missing_ok=True)
+            library = ctypes.CDLL(None, use_errno=True)
+            return bool(library.clonefile(os.fsencode(source), os.fsencode(target), 0) == 0)
 
 
 def head_of(path: Path, size: int) -> bytes:

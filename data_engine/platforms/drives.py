@@ -36,11 +36,6 @@ if sys.platform == "win32":
             return "network drive"
         return "network drive" if _win32.kernel32.GetDriveTypeW(anchor) == _DRIVE_REMOTE else None
 
-    def lasting(path: Path) -> Path:
-        """`path` for a process that starts before drives have their letters: a mapped drive by its UNC path."""
-        target = path.resolve()
-        return target if target.anchor.startswith("\\\\") and not target.anchor.startswith("\\\\?") else path
-
     def new_observer() -> Any:
         """An observer of the library that watches folders, which is not started."""
         import threading
@@ -71,10 +66,6 @@ if sys.platform == "win32":
 
 else:
 
-    def lasting(path: Path) -> Path:
-        """`path` for a process that starts before drives have their letters; here they have none."""
-        return path
-
     def network_drive(path: Path) -> str | None:
         """The kind of network drive that holds `path`, existing or not; None for a local one."""
         return network_file_system(path.resolve(), _mounts())
@@ -97,6 +88,12 @@ else:
         from watchdog.observers import Observer
 
         return Observer()
+
+
+def lasting(path: Path) -> Path:
+    """`path` for a process that starts before drives of Windows have their letters: a mapped drive by its UNC path."""
+    target = path.resolve() if sys.platform == "win32" else path
+    return target if target.anchor.startswith("\\\\") and not target.anchor.startswith("\\\\?") else path
 
 
 def _plain(folder: str) -> str:

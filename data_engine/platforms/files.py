@@ -33,6 +33,12 @@ NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)
 PLACEHOLDER = 0x1000 | 0x4_0000 | 0x40_0000
 """FILE_ATTRIBUTE_OFFLINE, _RECALL_ON_OPEN, _RECALL_ON_DATA_ACCESS: its content is in a cloud or an archive."""
 
+_DATALESS = 0x4000_0000
+_ON_WINDOWS = sys.platform == "win32"
+_SHARING_VIOLATION, _LOCK_VIOLATION, _ACCESS_DENIED, _USER_MAPPED = 32, 33, 5, 1224
+_SYMLINK, _JUNCTION = 0xA000_000C, 0xA000_0003
+"""IO_REPARSE_TAG_SYMLINK, and _MOUNT_POINT, which a junction and a drive in a folder have; folders of OneDrive have others."""
+
 _NAMED = 2
 
 
@@ -66,14 +72,13 @@ if sys.platform == "win32":
     OWN = os.O_BINARY | os.O_NOINHERIT
     """For `os.open`: bytes as they are, and no child of ours gets the descriptor."""
 
-    _SHARING_VIOLATION, _LOCK_VIOLATION, _ACCESS_DENIED, _USER_MAPPED = 32, 33, 5, 1224
     _CREATE_NEW, _CREATE_ALWAYS, _OPEN_EXISTING, _OPEN_ALWAYS, _TRUNCATE_EXISTING = 1, 2, 3, 4, 5
     _NORMAL, _BACKUP_SEMANTICS, _REPARSE_POINT_ITSELF = 0x80, 0x0200_0000, 0x0020_0000
     _LIST_FOLDER = 0x1
-    _SYMLINK, _JUNCTION = 0xA000_000C, 0xA000_0003
-    """IO_REPARSE_TAG_SYMLINK, and _MOUNT_POINT, which a junction and a drive in a folder have; folders of OneDrive have others."""
+    _IN_USE = (errno.EBUSY, errno.EACCES)
+    _ALONE, _TOGETHER = 3, 1
+    """LOCKFILE_FAIL_IMMEDIATELY, the first with _EXCLUSIVE_LOCK."""
 
-    _AT_ONCE, _EXCLUSIVE = 1, 2
     _BYTES = 1
 
     _MORE_DATA = 234
@@ -94,16 +99,22 @@ if sys.platform == "win32":
         access = _win32.GENERIC_READ
         if flags & (os.O_WRONLY | os.O_RDWR):
             access = _win32.GENERIC_WRITE | (_win32.GENERIC_READ if flags & os.O_RDWR else _win32.READ_ATTRIBUTES)
-        handle = _win32.kernel32.CreateFileW(
-            str(path), access, _win32.SHARE_ALL, None, _disposition(flags), _NORMAL, None
-        )
-        if handle == _win32.INVALID_HANDLE:
-            raise _win32.last_error(path)
+        handle = _opened(path, access, how=_disposition(flags))
         try:
             return msvcrt.open_osfhandle(handle, flags & (os.O_APPEND | os.O_WRONLY | os.O_RDWR) | OWN)
         except OSError:
             _win32.close_handle(handle)
             raise
+
+    def _opened(
+        path: str | Path, access: int, *, how: int = _OPEN_EXISTING, flags: int = _NORMAL, denied: int = 0
+    ) -> int:
+        """A handle, while which is open others may use the file in each way that is not `denied`."""
+        share = _win32.SHARE_ALL & ~denied
+        handle = _win32.kernel32.CreateFileW(str(path), access, share, None, how, flags, None)
+        if handle == _win32.INVALID_HANDLE:
+            raise _win32.last_error(path)
+        return int(handle)
 
     def _disposition(flags: int) -> int:
         if flags & os.O_CREAT:
@@ -129,44 +140,12 @@ if sys.platform == "win32":
             OSError: it cannot be opened.
         """
         flags = _BACKUP_SEMANTICS | (0 if is_followed else _REPARSE_POINT_ITSELF)
-        share = _win32.SHARE_ALL & ~_win32.SHARE_DELETE
         # Without a right to its content, how it is shared would not count.
-        handle = _win32.kernel32.CreateFileW(str(path), _LIST_FOLDER, share, None, _OPEN_EXISTING, flags, None)
-        if handle == _win32.INVALID_HANDLE:
-            raise _win32.last_error(path)
-        return int(handle)
+        return _opened(path, _LIST_FOLDER, flags=flags, denied=_win32.SHARE_DELETE)
 
     def let_go_of_folder(handle: int | None) -> None:
         """Let others rename and remove the folder again."""
         _win32.close_handle(handle)
-
-    def is_open_elsewhere(error: OSError) -> bool:
-        """Whether it says that somebody has the file open, so that the same may work in a moment.
-
-        "Access denied" says that too: of a target that is open, and of a name that is being deleted.
-        """
-        number: int | None = error.winerror
-        if number is None:  # of the C runtime, which knows no more
-            return error.errno in (errno.EBUSY, errno.EACCES)
-        return number in (_SHARING_VIOLATION, _LOCK_VIOLATION, _ACCESS_DENIED, _USER_MAPPED)
-
-    def is_locked(path: str, *, to_write: bool = False) -> bool:
-        """Whether somebody has the file open so that it cannot be read (or written) now, as copying programs do."""
-        access = _win32.GENERIC_READ | (_win32.GENERIC_WRITE if to_write else 0)
-        handle = _win32.kernel32.CreateFileW(path, access, _win32.SHARE_ALL, None, _OPEN_EXISTING, _NORMAL, None)
-        if handle == _win32.INVALID_HANDLE:
-            return _win32.last_error(path).winerror in (_SHARING_VIOLATION, _LOCK_VIOLATION)
-        _win32.close_handle(handle)
-        return False
-
-    def has_writer(path: str) -> bool:
-        """Whether somebody has the file open to write it, or so that it cannot be read; who only reads it does not count."""
-        share = _win32.SHARE_ALL & ~_win32.SHARE_WRITE
-        handle = _win32.kernel32.CreateFileW(path, _win32.GENERIC_READ, share, None, _OPEN_EXISTING, _NORMAL, None)
-        if handle == _win32.INVALID_HANDLE:
-            return _win32.last_error(path).winerror in (_SHARING_VIOLATION, _LOCK_VIOLATION)
-        _win32.close_handle(handle)
-        return False
 
     def changed_ns(path: str, facts: os.stat_result) -> int:
         """When the file or folder was last changed in any way, also by a program that sets its time back.
@@ -174,10 +153,9 @@ if sys.platform == "win32":
         Reference: FILE_BASIC_INFO.ChangeTime; what `os.stat` calls so on Windows is when it was made.
         """
         information = _win32.BasicInformation()
-        handle = _win32.kernel32.CreateFileW(
-            path, _win32.READ_ATTRIBUTES, _win32.SHARE_ALL, None, _OPEN_EXISTING, _BACKUP_SEMANTICS, None
-        )
-        if handle == _win32.INVALID_HANDLE:
+        try:
+            handle = _opened(path, _win32.READ_ATTRIBUTES, flags=_BACKUP_SEMANTICS)
+        except OSError:
             return facts.st_mtime_ns
         try:
             is_told = _win32.kernel32.GetFileInformationByHandleEx(
@@ -187,36 +165,13 @@ if sys.platform == "win32":
             _win32.close_handle(handle)
         return (information.ChangeTime - _EPOCH_1601) * 100 if is_told else facts.st_mtime_ns
 
-    def is_placeholder(facts: os.stat_result) -> bool:
-        """Whether the file's content is elsewhere (OneDrive, an archive), so that opening it may fetch it."""
-        return bool(facts.st_file_attributes & PLACEHOLDER)
-
-    def is_folder_itself(entry: os.DirEntry[str]) -> bool:
-        """Whether the entry is a folder and no link to one: a junction may lead to a folder above it, and round for ever."""
-        return entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_reparse_tag != _JUNCTION
-
-    def is_link(path: str) -> bool:
-        """Whether the path is a link, or a junction."""
+    def _is_refused(path: str, access: int, *, denied: int = 0) -> bool:
+        """Whether the file cannot be opened so, because of how somebody else has it open."""
         try:
-            return os.lstat(path).st_reparse_tag in (_SYMLINK, _JUNCTION)
-        except OSError:
-            return False
-
-    def lock(descriptor: int) -> None:
-        """Take the lock for this descriptor alone.
-
-        Raises:
-            OSError: somebody has it.
-        """
-        _take(descriptor, _AT_ONCE | _EXCLUSIVE)
-
-    def lock_shared(descriptor: int) -> None:
-        """Take the lock together with all who take it so.
-
-        Raises:
-            OSError: somebody has it alone.
-        """
-        _take(descriptor, _AT_ONCE)
+            _win32.close_handle(_opened(path, access, denied=denied))
+        except OSError as error:
+            return error.winerror in (_SHARING_VIOLATION, _LOCK_VIOLATION)
+        return False
 
     def unlock(descriptor: int) -> None:
         """Release the lock."""
@@ -242,27 +197,6 @@ if sys.platform == "win32":
             ("session", wintypes.DWORD),
             ("is_restartable", wintypes.BOOL),
         )
-
-    def who_holds(path: str | Path) -> str | None:
-        """The programs on this machine that have the file open, in words; None where there are none, or not known (on another machine).
-
-        For a message, after an attempt has failed: it takes milliseconds.
-        """
-        try:
-            return in_words(_listed(ctypes.WinDLL("rstrtmgr"), os.path.abspath(path)))
-        except (OSError, AttributeError):  # there is none here
-            return None
-
-    def who_locks(path: str) -> str | None:
-        """The programs that let nobody else read the file now, in words; None when there are none, as far as the system tells.
-
-        Programs that copy a file have it so. One whose content is elsewhere (`files.is_placeholder`) is not opened.
-        """
-        try:
-            is_elsewhere = is_placeholder(os.stat(path))
-        except OSError:
-            return None
-        return None if is_elsewhere or not is_locked(path) else who_holds(path) or "another program"
 
     def _listed(manager: ctypes.WinDLL, path: str) -> list[tuple[int, str]]:
         session, key = wintypes.DWORD(), ctypes.create_unicode_buffer(_KEY_LETTERS)
@@ -310,70 +244,117 @@ else:
     def let_go_of_folder(handle: int | None) -> None:
         """Nothing likewise."""
 
-    read_at = os.pread
-    write_at = os.pwrite
+    read_at, write_at = os.pread, os.pwrite
 
-    def is_open_elsewhere(error: OSError) -> bool:
-        """Whether it says that somebody has the file open, so that the same may work in a moment (on SMB)."""
-        return error.errno == errno.EBUSY
-
-    def is_locked(path: str, *, to_write: bool = False) -> bool:
-        """Whether somebody has the file open so that it cannot be read (or written) now; only Windows knows such a state."""
-        return False
-
-    def has_writer(path: str) -> bool:
-        """Whether somebody has the file open to write it; only Windows tells so by how it may be opened."""
-        return False
-
-    def changed_ns(path: str, facts: os.stat_result) -> int:
-        """When the file or folder was last changed in any way, also by a program that sets its time back."""
-        return facts.st_ctime_ns
-
-    def is_placeholder(facts: os.stat_result) -> bool:
-        """Whether the file's content is elsewhere (iCloud), so that opening it may fetch it.
-
-        Reference: chflags(2), SF_DATALESS of macOS.
-        """
-        return bool(getattr(facts, "st_flags", 0) & 0x4000_0000)
-
-    def is_folder_itself(entry: os.DirEntry[str]) -> bool:
-        """Whether the entry is a folder and no link to one."""
-        return entry.is_dir(follow_symlinks=False)
-
-    def is_link(path: str) -> bool:
-        """Whether the path is a link."""
-        return os.path.islink(path)
-
-    def lock(descriptor: int) -> None:
-        """Take the lock for this descriptor alone.
-
-        Raises:
-            OSError: somebody has it.
-        """
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def lock_shared(descriptor: int) -> None:
-        """Take the lock together with all who take it so.
-
-        Raises:
-            OSError: somebody has it alone.
-        """
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    _IN_USE = (errno.EBUSY,)
+    _ALONE, _TOGETHER = fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_SH | fcntl.LOCK_NB
+    _take = fcntl.flock
 
     def unlock(descriptor: int) -> None:
         """Release the lock."""
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
-    def who_holds(path: str | Path) -> str | None:
-        """The programs on this machine that have the file open, in words; None where there are none, or not known (on another machine).
+    def changed_ns(path: str, facts: os.stat_result) -> int:
+        """When the file or folder was last changed in any way, also by a program that sets its time back."""
+        return facts.st_ctime_ns
 
-        Only Windows is asked: elsewhere an open file is replaced, and what refuses is a file server.
-        """
-        return None
 
-    def who_locks(path: str) -> str | None:
-        """The programs that let nobody else read the file now, in words; None: only Windows knows such a state."""
+def lock(descriptor: int) -> None:
+    """Take the lock for this descriptor alone.
+
+    Raises:
+        OSError: somebody has it.
+    """
+    _take(descriptor, _ALONE)
+
+
+def lock_shared(descriptor: int) -> None:
+    """Take the lock together with all who take it so.
+
+    Raises:
+        OSError: somebody has it alone.
+    """
+    _take(descriptor, _TOGETHER)
+
+
+def is_open_elsewhere(error: OSError) -> bool:
+    """Whether it says that somebody has the file open, so that the same may work in a moment: on Windows, and on SMB.
+
+    "Access denied" of Windows says that too: of a target that is open, and of a name that is being deleted.
+    """
+    number = getattr(error, "winerror", None)
+    if number is None:  # of POSIX, or of the C runtime of Windows, which knows no more
+        return error.errno in _IN_USE
+    return number in (_SHARING_VIOLATION, _LOCK_VIOLATION, _ACCESS_DENIED, _USER_MAPPED)
+
+
+def is_locked(path: str, *, to_write: bool = False) -> bool:
+    """Whether somebody has the file open so that it cannot be read (or written) now, as copying programs do on Windows; elsewhere
+    there is no such state."""
+    if sys.platform == "win32":
+        return _is_refused(path, _win32.GENERIC_READ | (_win32.GENERIC_WRITE if to_write else 0))
+    else:  # noqa: RET505 - what is not of this system is not checked
+        return False
+
+
+def has_writer(path: str) -> bool:
+    """Whether somebody has the file open to write it, or so that it cannot be read; who only reads it does not count. Only Windows
+    tells so by how it may be opened."""
+    if sys.platform == "win32":
+        return _is_refused(path, _win32.GENERIC_READ, denied=_win32.SHARE_WRITE)
+    else:  # noqa: RET505 - what is not of this system is not checked
+        return False
+
+
+def who_holds(path: str | Path) -> str | None:
+    """The programs on this machine that have the file open, in words; None where there are none, or not known (on another machine).
+
+    For a message, after an attempt has failed: it takes milliseconds. Only Windows is asked: elsewhere an open file is replaced, and
+    what refuses is a file server.
+    """
+    if sys.platform == "win32":
+        with suppress(OSError, AttributeError):  # there is no such library
+            return in_words(_listed(ctypes.WinDLL("rstrtmgr"), os.path.abspath(path)))
+    return None
+
+
+def who_locks(path: str) -> str | None:
+    """The programs that let nobody else read the file now, in words; None when there are none, as far as the system tells.
+
+    Programs that copy a file have it so. One whose content is elsewhere (`is_placeholder`) is not opened.
+    """
+    if not _ON_WINDOWS:
         return None
+    try:
+        is_elsewhere = is_placeholder(os.stat(path))
+    except OSError:
+        return None
+    return None if is_elsewhere or not is_locked(path) else who_holds(path) or "another program"
+
+
+def is_placeholder(facts: os.stat_result) -> bool:
+    """Whether the file's content is elsewhere (OneDrive, iCloud, an archive), so that opening it may fetch it.
+
+    Reference: chflags(2), SF_DATALESS of macOS.
+    """
+    return bool(getattr(facts, "st_file_attributes", 0) & PLACEHOLDER or getattr(facts, "st_flags", 0) & _DATALESS)
+
+
+def is_folder_itself(entry: os.DirEntry[str]) -> bool:
+    """Whether the entry is a folder and no link to one: a junction may lead to a folder above it, and round for ever."""
+    if not _ON_WINDOWS or not entry.is_dir(follow_symlinks=False):
+        return entry.is_dir(follow_symlinks=False)
+    tag: int = getattr(entry.stat(follow_symlinks=False), "st_reparse_tag", 0)
+    return tag != _JUNCTION
+
+
+def is_link(path: str) -> bool:
+    """Whether the path is a link, or a junction of Windows."""
+    if not _ON_WINDOWS:
+        return os.path.islink(path)
+    with suppress(OSError):
+        return getattr(os.lstat(path), "st_reparse_tag", 0) in (_SYMLINK, _JUNCTION)
+    return False
 
 
 def open_to_read(path: str | Path) -> io.BufferedReader:

@@ -13,16 +13,38 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+_ON_WINDOWS = sys.platform == "win32"
+
+SHELL_ESCAPE = "" if _ON_WINDOWS else "\\"
+"""The character that escapes the next one in a typed line; none on Windows, where `C:\\data` is a path."""
+
+LONGEST_CALL_S = 1.0 if _ON_WINDOWS else math.inf
+"""How long a call of a person may wait in the system: Ctrl-C breaks none off on Windows, and is heard after it."""
+
+IS_STYLED_BY_CALLS = _ON_WINDOWS
+"""Whether a terminal may want calls of the system for its colours: older consoles show escape codes as letters."""
+
+LONG_PATHS_FIX = (
+    "in PowerShell as administrator: New-ItemProperty -Path HKLM:\\SYSTEM\\CurrentControlSet\\Control\\FileSystem "
+    "-Name LongPathsEnabled -Value 1 -PropertyType DWord -Force; then restart what is running"
+)
+
+STAY_AWAKE = {
+    "win32": "powercfg /change standby-timeout-ac 0",
+    "darwin": "`caffeinate -s` in a terminal that stays open, or `sudo pmset -c sleep 0`",
+}.get(sys.platform, "")
+"""How to let the machine stay awake."""
+
+MORE_EVENTS = (
+    "raise fs.inotify.max_user_watches and fs.inotify.max_user_instances"
+    if sys.platform == "linux"
+    else "ask again when this machine has less to do"
+)
+"""The advice where the system does not report new files."""
+
 if sys.platform == "win32":
     import subprocess
     import winreg
-
-    SHELL_ESCAPE = ""
-    """The character that escapes the next one in a typed line; none here, where `C:\\data` is a path."""
-    LONGEST_CALL_S = 1.0
-    """How long a call of a person may wait in the system: none that waits is broken off by Ctrl-C, which is heard after it."""
-    IS_STYLED_BY_CALLS = True
-    """Whether a terminal may want calls of the system for its colours: older consoles show escape codes as letters."""
 
     def system_id() -> str:
         """The operating system's own id; "" where there is none.
@@ -66,11 +88,6 @@ if sys.platform == "win32":
             return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
         return False
 
-    LONG_PATHS_FIX = (
-        "in PowerShell as administrator: New-ItemProperty -Path HKLM:\\SYSTEM\\CurrentControlSet\\Control\\FileSystem "
-        "-Name LongPathsEnabled -Value 1 -PropertyType DWord -Force; then restart what is running"
-    )
-
     def sleeps_after_s() -> int | None:
         """The time without a person after which this machine sleeps on mains power, 0 for never; None where it is not known.
 
@@ -93,25 +110,28 @@ if sys.platform == "win32":
             ctypes.windll.kernel32.LocalFree(scheme)
         return None if wrong else seconds.value
 
-    STAY_AWAKE = "powercfg /change standby-timeout-ac 0"
+    @cache
+    def user_name() -> str:
+        """The account's name; "somebody" where it has none."""
+        try:
+            return os.getlogin() or "somebody"  # GetUserNameW, which asks the process's token
+        except OSError:
+            return "somebody"
 
-    MORE_EVENTS = "ask again when this machine has less to do"
-    """The advice where the system does not report new files."""
+    def account_name() -> str:
+        """The account with its domain or machine, as the system's own settings name it: `DOMAIN\\name`.
 
+        Reference: GetUserNameExW, NameSamCompatible.
+        """
+        import ctypes
+
+        size = ctypes.c_uint32(512)
+        text = ctypes.create_unicode_buffer(size.value)
+        if ctypes.WinDLL("secur32").GetUserNameExW(2, text, ctypes.byref(size)) and text.value:
+            return text.value
+        return user_name()
 
 else:
-    SHELL_ESCAPE = "\\"
-    """The character that escapes the next one in a typed line."""
-    LONGEST_CALL_S = math.inf
-    """How long a call of a person may wait in the system: Ctrl-C breaks each off."""
-    IS_STYLED_BY_CALLS = False
-    """Whether a terminal may want calls of the system for its colours."""
-    MORE_EVENTS = (
-        "raise fs.inotify.max_user_watches and fs.inotify.max_user_instances"
-        if sys.platform == "linux"
-        else "ask again when this machine has less to do"
-    )
-    """The advice where the system does not report new files."""
 
     def system_id() -> str:
         """The operating system's own id; "" where there is none.
@@ -150,8 +170,6 @@ else:
         """Whether programs that ask for it may use paths of more than 260 characters; None where that is no question."""
         return None
 
-    LONG_PATHS_FIX = ""
-
     def sleeps_after_s() -> int | None:
         """The time without a person after which this machine sleeps on mains power, 0 for never; None where it is not known.
 
@@ -166,37 +184,6 @@ else:
                 if match := re.search(r"^ *sleep +(\d+)", text, re.MULTILINE):
                     return int(match[1]) * 60
         return None
-
-    STAY_AWAKE = (
-        "`caffeinate -s` in a terminal that stays open, or `sudo pmset -c sleep 0`" if sys.platform == "darwin" else ""
-    )
-    """How to let the machine stay awake."""
-
-
-if sys.platform == "win32":
-
-    @cache
-    def user_name() -> str:
-        """The account's name; "somebody" where it has none."""
-        try:
-            return os.getlogin() or "somebody"  # GetUserNameW, which asks the process's token
-        except OSError:
-            return "somebody"
-
-    def account_name() -> str:
-        """The account with its domain or machine, as the system's own settings name it: `DOMAIN\\name`.
-
-        Reference: GetUserNameExW, NameSamCompatible.
-        """
-        import ctypes
-
-        size = ctypes.c_uint32(512)
-        text = ctypes.create_unicode_buffer(size.value)
-        if ctypes.WinDLL("secur32").GetUserNameExW(2, text, ctypes.byref(size)) and text.value:
-            return text.value
-        return user_name()
-
-else:
 
     @cache
     def user_name() -> str:

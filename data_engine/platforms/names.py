@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Sequence, Sized
+
+from data_engine.platforms.host import takes_long_paths
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9\u00b9\u00b2\u00b3])[ ]*(\..*)?", re.IGNORECASE)
 _OF_WINDOWS = r"[A-Za-z]:[\\/]|\\\\[^\\]"
@@ -34,120 +37,89 @@ def why_windows_refuses(relative: str) -> tuple[str, str] | None:
     return None
 
 
+_ON_WINDOWS = sys.platform == "win32"
 _LONGEST_NAME = 255
-_MOST_OF_ANY = 32_767 if sys.platform == "win32" else 4_000
+_MOST_OF_ANY = 32_767 if _ON_WINDOWS else 4_000
+_MOST_LETTERS = 259
+_VERBATIM, _VERBATIM_SERVER = "\\\\?\\", "\\\\?\\UNC\\"
 
-if sys.platform == "win32":
-    from data_engine.platforms.host import takes_long_paths
 
-    _MOST_LETTERS = 259
-    _VERBATIM, _VERBATIM_SERVER = "\\\\?\\", "\\\\?\\UNC\\"
+def why_refused(relative: str) -> tuple[str, str] | None:
+    """Why this system refuses a relative path, and the fix; None where it can be a file here, as elsewhere than on Windows."""
+    return why_windows_refuses(relative) if _ON_WINDOWS else None
 
-    why_refused = why_windows_refuses
 
-    def why_foreign(path: str) -> str | None:
-        """Why a path of another system can be nothing here; None, as Windows takes such a path for one of its own."""
+def why_foreign(path: str) -> str | None:
+    r"""Why a path of another system can be nothing here; None where it can, and on Windows, which takes such a path for one of its own.
+
+    Example:
+        >>> why = why_foreign("C:/data")
+        >>> why == why_foreign(r"C:\data") == why_foreign(r"\\server\in"), why in (None, "a path of Windows"), why_foreign("/data")
+        (True, True, None)
+    """
+    return "a path of Windows" if not _ON_WINDOWS and re.match(_OF_WINDOWS, path) else None
+
+
+def why_too_long(path: str) -> tuple[str, str] | None:
+    """Why a path is too long for this machine, and the fix; None where it is not: only Windows has such a setting."""
+    if not _ON_WINDOWS or len(path) <= _MOST_LETTERS or path.startswith(_VERBATIM) or takes_long_paths():
         return None
+    fix = "shorten it, or let an administrator turn long paths on (`data-engine doctor` says how)"
+    return f"its path has {len(path)} characters and Windows takes {_MOST_LETTERS} here", fix
 
-    def why_too_long(path: str) -> tuple[str, str] | None:
-        """Why a path is too long for this machine, and the fix; None where it is not."""
-        if len(path) <= _MOST_LETTERS or path.startswith("\\\\?\\") or takes_long_paths():
-            return None
-        fix = "shorten it, or let an administrator turn long paths on (`data-engine doctor` says how)"
-        return f"its path has {len(path)} characters and Windows takes {_MOST_LETTERS} here", fix
 
-    def is_too_long(path: str) -> bool:
-        """Whether no file of this system can have the path, or one of its names; a name takes 255 letters."""
-        return len(path) > _MOST_OF_ANY or any(len(name) > _LONGEST_NAME for name in re.split(r"[\\/]", path))
+def is_too_long(path: str) -> bool:
+    """Whether no file of this system can have the path, or one of its names; a name takes 255 letters on Windows, else bytes.
 
-    def compared(path: str) -> str:
-        """The path in the spelling that all paths of the same folder share: names differ in more than case."""
-        return os.path.normcase(path)
+    Example:
+        >>> is_too_long("claims"), is_too_long("x" * 300), is_too_long("x/" * 17_000)
+        (False, True, True)
+    """
+    data = path.encode("utf-8", "surrogatepass")
+    whole: Sized = path if _ON_WINDOWS else data
+    names: Sequence[Sized] = re.split(r"[\\/]", path) if _ON_WINDOWS else data.split(b"/")
+    return len(whole) > _MOST_OF_ANY or any(len(name) > _LONGEST_NAME for name in names)
 
-    def real_path(path: str | os.PathLike[str]) -> str:
-        r"""The path with its links followed, as `os.path.realpath`, and spelled in one way.
 
-        Python leaves `\\?\` in front when a folder of the path is made in the moment it looks, as another thread may.
+def compared(path: str) -> str:
+    """The path in the spelling that all paths of the same folder share, once links are resolved: on Windows names differ in more than case."""
+    return os.path.normcase(path)
 
-        Example:
-            >>> real_path("C:/nowhere/../a.csv")
-            'C:\\a.csv'
-        """
-        text, resolved = os.fspath(path), os.path.realpath(path)
-        if not resolved.startswith(_VERBATIM) or text.startswith(_VERBATIM):
-            return resolved
-        if resolved.startswith(_VERBATIM_SERVER):
-            return "\\\\" + resolved.removeprefix(_VERBATIM_SERVER)
-        return resolved.removeprefix(_VERBATIM)
 
-    def as_listed(path: str) -> str:
-        """A file's path as its folders list it, which is how a scan knows it: a person may type it in other case."""
-        real = real_path(path)
-        return real if compared(real) == compared(path) else path
+def real_path(path: str | os.PathLike[str]) -> str:
+    r"""The path with its links followed, as `os.path.realpath`, and spelled in one way.
 
-    def with_home(path: str | os.PathLike[str]) -> str:
-        """The path with `~` in front as this user's home.
+    On Windows Python leaves `\\?\` in front when a folder of the path is made in the moment it looks, as another thread may.
+    """
+    text, resolved = os.fspath(path), os.path.realpath(path)
+    if not resolved.startswith(_VERBATIM) or text.startswith(_VERBATIM):
+        return resolved
+    if resolved.startswith(_VERBATIM_SERVER):
+        return "\\\\" + resolved.removeprefix(_VERBATIM_SERVER)
+    return resolved.removeprefix(_VERBATIM)
 
-        Python takes each `~name` for a home there, whether or not there is such a user: `~$a.xlsx` is a lock file of Excel.
 
-        Reference: https://docs.python.org/3/library/os.path.html#os.path.expanduser
-
-        Example:
-            >>> with_home("~$a.xlsx"), with_home("~/a.xlsx") == os.path.expanduser("~/a.xlsx")
-            ('~$a.xlsx', True)
-        """
-        text = os.fspath(path)
-        return os.path.expanduser(text) if text[:2] in ("~", "~/", "~\\") else text
-
-else:
-
-    def why_foreign(path: str) -> str | None:
-        r"""Why a path of another system can be nothing here; None where it can.
-
-        Example:
-            >>> why_foreign(r"C:\data"), why_foreign("C:/data"), why_foreign(r"\\server\in"), why_foreign("/data")
-            ('a path of Windows', 'a path of Windows', 'a path of Windows', None)
-        """
-        return "a path of Windows" if re.match(_OF_WINDOWS, path) else None
-
-    def why_refused(relative: str) -> tuple[str, str] | None:
-        """Why this system refuses a relative path, and the fix; None, as it refuses none."""
-        return None
-
-    def why_too_long(path: str) -> tuple[str, str] | None:
-        """Why a path is too long for this machine, and the fix; None where it is not."""
-        return None
-
-    def is_too_long(path: str) -> bool:
-        """Whether no file of this system can have the path, or one of its names; a name takes 255 bytes.
-
-        Example:
-            >>> is_too_long("claims"), is_too_long("x" * 300), is_too_long("x/" * 3000)
-            (False, True, True)
-        """
-        data = path.encode("utf-8", "surrogatepass")
-        return len(data) > _MOST_OF_ANY or any(len(name) > _LONGEST_NAME for name in data.split(b"/"))
-
-    def compared(path: str) -> str:
-        """The path in the spelling that all paths of the same folder share: names differ in case also (links are resolved first)."""
+def as_listed(path: str) -> str:
+    """A file's path as its folders list it, which is how a scan knows it: on Windows a person may type it in other case."""
+    if not _ON_WINDOWS:
         return path
+    real = real_path(path)
+    return real if compared(real) == compared(path) else path
 
-    def real_path(path: str | os.PathLike[str]) -> str:
-        """The path with its links followed, as `os.path.realpath`, and spelled in one way."""
-        return os.path.realpath(path)
 
-    def as_listed(path: str) -> str:
-        """A file's path as its folders list it, which is how a scan knows it; here it is typed so."""
-        return path
+def with_home(path: str | os.PathLike[str]) -> str:
+    """The path with `~` or `~user` in front as that user's home; on Windows only `~`.
 
-    def with_home(path: str | os.PathLike[str]) -> str:
-        """The path with `~` or `~user` in front as that user's home.
+    Python takes each `~name` for a home there, whether or not there is such a user: `~$a.xlsx` is a lock file of Excel.
 
-        Example:
-            >>> with_home("~$a.xlsx"), with_home("~/a.xlsx") == os.path.expanduser("~/a.xlsx")
-            ('~$a.xlsx', True)
-        """
-        return os.path.expanduser(path)
+    Reference: https://docs.python.org/3/library/os.path.html#os.path.expanduser
+
+    Example:
+        >>> with_home("~$a.xlsx"), with_home("~/a.xlsx") == os.path.expanduser("~/a.xlsx")
+        ('~$a.xlsx', True)
+    """
+    text = os.fspath(path)
+    return text if _ON_WINDOWS and text[:2] not in ("~", "~/", "~\\") else os.path.expanduser(text)
 
 
 def lead_of(folder: str | os.PathLike[str]) -> str:

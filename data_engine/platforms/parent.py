@@ -14,10 +14,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+_NO_DIALOGS = 0x1 | 0x2
+_kept: list[int] = []
+"""What `Child` keeps open here; on Windows nothing: a job object ends this process with its daemon."""
+
 if sys.platform == "win32":
     import ctypes
-
-    _NO_DIALOGS = 0x1 | 0x2
 
     def join(way: str) -> tuple[socket.socket, socket.socket]:
         """The channel to the daemon and the one for its answers; `way` is the argument that `Child` has added.
@@ -42,27 +44,6 @@ if sys.platform == "win32":
             channel.sendall(secret + kind + os.getpid().to_bytes(4, "big"))
             channels.append(channel)
         return channels[0], channels[1]
-
-    def end_with(pid: int) -> None:
-        """Show no dialog when this process crashes. That the parent is gone is seen by its closed pipe."""
-        ctypes.windll.kernel32.SetErrorMode(_NO_DIALOGS)
-
-    def let_daemon_go() -> None:
-        """Nothing: a job object ends this process with its daemon."""
-
-    def tell_where_on_signal() -> None:
-        """Nothing: there are no such signals."""
-
-    def tell_where_after(limit_s: float | None) -> None:
-        """Write to standard error, in `limit_s`, where the threads are, unless another limit is set before; None: not."""
-        if limit_s is None:
-            faulthandler.cancel_dump_traceback_later()
-        else:
-            faulthandler.dump_traceback_later(max(limit_s, 0.001), file=2)
-
-    def may_be_unread(descriptor: int) -> bool:
-        """Whether the pipe may hold what the daemon has not taken; this end does not know."""
-        return True
 
     def flush_of_c() -> Callable[[], object]:
         """C's `fflush` for all its streams, after taking the buffer of C's standard output, so that a crash loses none.
@@ -97,53 +78,6 @@ else:
         _kept.append(kept)
         return channel, answers
 
-    def let_daemon_go() -> None:
-        """Close what `Child` keeps open here: from now on this process sees by itself that its daemon is gone."""
-        while _kept:
-            os.close(_kept.pop())
-
-    _kept: list[int] = []
-
-    def end_with(pid: int) -> None:
-        """Let the system end this process when its parent `pid` ends, and find what runs away from its parent as our child.
-
-        The thread of the parent that started it must live as long.
-
-        Reference: prctl(2), PR_SET_PDEATHSIG and PR_SET_CHILD_SUBREAPER.
-        """
-        if sys.platform == "linux":
-            import ctypes
-
-            set_death_signal, set_child_subreaper = 1, 36
-            library = ctypes.CDLL(None)
-            library.prctl(set_death_signal, signal.SIGKILL)
-            library.prctl(set_child_subreaper, 1)
-        if os.getppid() != pid:
-            os._exit(0)
-
-    def tell_where_on_signal() -> None:
-        """Write to standard error where the threads are whenever `Child.tell_where` asks."""
-        faulthandler.register(WHERE_SIGNAL, file=2)
-
-    def tell_where_after(limit_s: float | None) -> None:
-        """Nothing: the daemon asks by a signal."""
-
-    def may_be_unread(descriptor: int) -> bool:
-        """Whether the pipe may hold what the daemon has not taken; only Linux knows at this end.
-
-        Reference: pipe(7), FIONREAD.
-        """
-        if sys.platform == "linux":
-            import fcntl
-            import termios
-
-            try:
-                return fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)) != bytes(4)
-            except OSError:
-                return False
-        else:
-            return True
-
     def flush_of_c() -> Callable[[], object]:
         """C's `fflush` for all its streams, after making C's standard output give each line at once, so that a crash loses none."""
         import ctypes
@@ -154,3 +88,64 @@ else:
         with suppress(ValueError):
             library.setvbuf(ctypes.c_void_p.in_dll(library, name), None, line_buffered, 0)
         return partial(library.fflush, None)
+
+
+def end_with(pid: int) -> None:
+    """Let the system end this process when its parent `pid` ends, and find what runs away from its parent as our child.
+
+    The thread of the parent that started it must live as long. On Windows the closed pipe shows that the parent is gone; there no
+    dialog is shown when this process crashes.
+
+    Reference: prctl(2), PR_SET_PDEATHSIG and PR_SET_CHILD_SUBREAPER.
+    """
+    import ctypes
+
+    if sys.platform == "win32":
+        ctypes.windll.kernel32.SetErrorMode(_NO_DIALOGS)
+    else:
+        if sys.platform == "linux":
+            set_death_signal, set_child_subreaper = 1, 36
+            library = ctypes.CDLL(None)
+            library.prctl(set_death_signal, signal.SIGKILL)
+            library.prctl(set_child_subreaper, 1)
+        if os.getppid() != pid:
+            os._exit(0)
+
+
+def let_daemon_go() -> None:
+    """Close what `Child` keeps open here: from now on this process sees by itself that its daemon is gone."""
+    while _kept:
+        os.close(_kept.pop())
+
+
+def tell_where_on_signal() -> None:
+    """Write to standard error where the threads are whenever `Child.tell_where` asks; Windows has no such signals."""
+    if sys.platform != "win32":
+        faulthandler.register(WHERE_SIGNAL, file=2)
+
+
+def tell_where_after(limit_s: float | None) -> None:
+    """Write to standard error, in `limit_s`, where the threads are, unless another limit is set before; None: not. Elsewhere than on
+    Windows the daemon asks by a signal."""
+    if sys.platform == "win32":
+        if limit_s is None:
+            faulthandler.cancel_dump_traceback_later()
+        else:
+            faulthandler.dump_traceback_later(max(limit_s, 0.001), file=2)
+
+
+def may_be_unread(descriptor: int) -> bool:
+    """Whether the pipe may hold what the daemon has not taken; only Linux knows at this end.
+
+    Reference: pipe(7), FIONREAD.
+    """
+    if sys.platform == "linux":
+        import fcntl
+        import termios
+
+        try:
+            return fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)) != bytes(4)
+        except OSError:
+            return False
+    else:
+        return True

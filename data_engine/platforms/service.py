@@ -36,14 +36,6 @@ class Definition:
     folder: Path
 
 
-@frozen
-class Known:
-    """Whether a manager knows a service. `trouble` says what is wrong with it there, if anything is."""
-
-    is_known: bool
-    trouble: str | None = None
-
-
 class RefusedError(Exception):
     """A service manager is not there, or did not do what it was asked for; the text is its output."""
 
@@ -96,12 +88,15 @@ class ServiceManager(ABC):
         """
 
     @abstractmethod
-    def known(self, service: Definition) -> Known:
-        """Whether the manager knows the service.
+    def trouble(self, service: Definition) -> str | None:
+        """What is wrong with the service by its manager, as that it is not there; None where all is well.
 
         Raises:
             RefusedError: the manager is not there.
         """
+
+    def _gone(self) -> str:
+        return f"the {self.kind} is not there any more"
 
     def starts_at_boot(self) -> bool:
         """Whether this user's services start with the machine, before anybody logs on."""
@@ -249,17 +244,17 @@ class Systemd(ServiceManager):
         self._tell("daemon-reload")
         return True
 
-    def known(self, service: Definition) -> Known:
+    def trouble(self, service: Definition) -> str | None:
         if not self.place(service).exists():
-            return Known(False)
+            return self._gone()
         self._require()
         enabled = self._ask("is-enabled", _unit(service))[1]
         if enabled != "enabled":
-            return Known(True, f"systemd says that the unit is {enabled or 'not known'}")
+            return f"systemd says that the unit is {enabled or 'not known'}"
         state, unit = self._ask("is-active", _unit(service))[1], _unit(service)
         if state in ("failed", "activating"):
-            return Known(True, f"systemd cannot keep it running ({state}); journalctl --user -u {unit} says why")
-        return Known(True)
+            return f"systemd cannot keep it running ({state}); journalctl --user -u {unit} says why"
+        return None
 
     def starts_at_boot(self) -> bool:
         return ask("loginctl", "show-user", str(self._user_id), "--property=Linger", "--value")[1] == "yes"
@@ -358,12 +353,12 @@ class Launchd(ServiceManager):
             tell("launchctl", "bootout", self._target(service))
         return was_there
 
-    def known(self, service: Definition) -> Known:
+    def trouble(self, service: Definition) -> str | None:
         if not self.place(service).exists():
-            return Known(False)
+            return self._gone()
         if not self._standing(service)[0]:
-            return Known(True, f"launchd has not loaded it: launchctl bootstrap {self._domain} {self.place(service)}")
-        return Known(True)
+            return f"launchd has not loaded it: launchctl bootstrap {self._domain} {self.place(service)}"
+        return None
 
     def _standing(self, service: Definition) -> tuple[bool, bool]:
         """Whether the agent is loaded, and whether it runs."""
@@ -473,8 +468,8 @@ class Tasks(ServiceManager):
         self.place(service).unlink(missing_ok=True)
         return is_there
 
-    def known(self, service: Definition) -> Known:
-        return Known(self._is_registered(service))
+    def trouble(self, service: Definition) -> str | None:
+        return None if self._is_registered(service) else self._gone()
 
     def _is_registered(self, service: Definition) -> bool:
         return ask("schtasks", "/Query", "/TN", service.name)[0] == 0
@@ -505,10 +500,6 @@ if sys.platform == "win32":
 
     _THIS_SESSION, _SESSION_INFORMATION = 0xFFFF_FFFF, 24
 
-    def service_manager() -> ServiceManager:
-        """The service manager of this system, for this user."""
-        return Tasks(account_name())
-
     def session_id() -> str:
         """The id of this user's logon, the same until the next one, and never used again; "" where it is not known.
 
@@ -527,30 +518,16 @@ if sys.platform == "win32":
         return ""
 
 else:
-    if sys.platform == "darwin":
-        _OF_A_SESSION = "loginwindow"
+    _OF_A_SESSION = "loginwindow" if sys.platform == "darwin" else "systemd"
 
-        def service_manager() -> ServiceManager:
-            """The service manager of this system, for this user."""
-            return Launchd(os.getuid())
-
-        def _boot_id() -> str:
-            command = ["sysctl", "-n", "kern.bootsessionuuid"]
-            with suppress(OSError, subprocess.SubprocessError):
+    def _boot_id() -> str:
+        with suppress(OSError, subprocess.SubprocessError):
+            if sys.platform == "darwin":
+                command = ["sysctl", "-n", "kern.bootsessionuuid"]
                 return subprocess.run(command, capture_output=True, text=True, timeout=5).stdout.strip()
-            return ""
-
-    else:
-        _OF_A_SESSION = "systemd"
-
-        def service_manager() -> ServiceManager:
-            """The service manager of this system, for this user."""
-            return Systemd(os.getuid())
-
-        def _boot_id() -> str:
-            with suppress(OSError):
+            else:  # noqa: RET505 - what is not of this system is not checked
                 return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-            return ""
+        return ""
 
     def session_id() -> str:
         """The id of this user's logon, the same until the next one, and never used again; "" where it is not known.
@@ -569,3 +546,13 @@ else:
             and process.info["uids"].real == os.getuid()
         )
         return "/".join([_boot_id(), *map(str, began)])
+
+
+def service_manager() -> ServiceManager:
+    """The service manager of this system, for this user."""
+    if sys.platform == "win32":
+        return Tasks(account_name())
+    elif sys.platform == "darwin":  # noqa: RET505 - what is not of this system is not checked
+        return Launchd(os.getuid())
+    else:
+        return Systemd(os.getuid())

@@ -107,9 +107,6 @@ else:
         finally:
             termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
-    def _is_console(stream: TextIO) -> bool:
-        return True
-
 
 def is_terminal(stream: TextIO | None) -> bool:
     """Whether the stream is a terminal: not where there is none, where it is closed, or for the null device.
@@ -121,6 +118,6 @@ def is_terminal(stream: TextIO | None) -> bool:
         (False, False)
     """
     try:
-        return stream is not None and stream.isatty() and _is_console(stream)
+        return stream is not None and stream.isatty() and (sys.platform != "win32" or _is_console(stream))
     except (OSError, ValueError):
         return False

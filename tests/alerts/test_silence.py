@@ -7,13 +7,15 @@ import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from data_engine.daemon.notifier import Notifier
 from data_engine.daemon.ownership import AlarmTeller
 from data_engine.engine.local_workspace import local_workspace
-from data_engine.lease.alarms import Alarm, NoWatch
+from data_engine.lease.alarms import Alarm
 from data_engine.ledger import deployments, outbox, troubles
 from data_engine.ledger.troubles import Trouble, TroubleKey
 from data_engine.model import Deployment
@@ -164,8 +166,7 @@ def test_what_may_not_be_sent_now_waits_without_a_try(team: WorkspaceFiles) -> N
         opened.append(to)
         return Channel()
 
-    gate = NoWatch()
-    gate.may_send = teller.is_free  # type: ignore[method-assign]
+    gate: Any = SimpleNamespace(may_send=teller.is_free)
     notifier = Notifier(ledger, lambda: None, gate, open_channel=open_channel)
     notifier._look()
     notifier.close()

@@ -213,7 +213,9 @@ class _Terminal(io.StringIO):
 def test_on_a_terminal_reset_asks(cli: Cli, monkeypatch: pytest.MonkeyPatch, typed: str, code: int, left: int) -> None:
     """Only a yes forgets; an end of input is as good as Ctrl-C."""
     monkeypatch.setattr("sys.stdin", _Terminal(typed))
-    monkeypatch.setattr("data_engine.platforms.terminals._is_console", lambda stream: True)  # Windows is asked, too
+    monkeypatch.setattr(
+        "data_engine.platforms.terminals._is_console", lambda stream: True, raising=False
+    )  # Windows is asked, too
 
     answer = cli("reset", "--all")
 

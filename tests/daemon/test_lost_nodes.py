@@ -17,6 +17,7 @@ from data_engine.cluster import link, node
 from data_engine.cluster.node import Assignment
 from data_engine.daemon.cluster_runs import ClusterRuns
 from data_engine.daemon.messages import Frames, unpack_job
+from data_engine.daemon.worker_pool import JobCallbacks
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepStarted
 from data_engine.scheduler.executor import Job, JobEnd, JobSource
@@ -112,10 +113,12 @@ class Owner:
         self.runs = ClusterRuns(
             home,
             lambda: self.cluster,  # type: ignore[arg-type, return-value]
+            JobCallbacks(
+                lambda job, events: None,
+                lambda job, events: self.events.extend(events),
+                lambda job, end: self.ends.append(end),
+            ),
             flows=dict,
-            store=lambda job, events: None,
-            on_events=lambda job, events: self.events.extend(events),
-            on_done=lambda job, end: self.ends.append(end),
             wake=lambda: None,
         )
 

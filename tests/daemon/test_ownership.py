@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from data_engine.cause import Cause
 from data_engine.clock import boot_clock
 from data_engine.daemon.ownership import Ownership
 from data_engine.lease.protocol import Limits
@@ -34,9 +33,6 @@ class FakeEngine:
 
     def may_work_until(self, boot_s: float) -> None:
         self.deadlines.append(boot_s)
-
-    def give_up(self, *, now: bool, why: Cause | None = None) -> None:
-        self.told.append(f"give up {'now' if now else 'when done'}: {why and why.text}")
 
     def noticed(self) -> None:
         self.told.append("noticed")

@@ -447,7 +447,7 @@ DAEMON = """
 import asyncio, itertools, sys, os
 from pathlib import Path
 from data_engine.scheduler.executor import Job, JobSource
-from data_engine.daemon.worker_pool import WorkerPool, WorkerSetup
+from data_engine.daemon.worker_pool import JobCallbacks, WorkerPool, WorkerSetup
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.ledger.journal import JournalReader
 
@@ -459,7 +459,7 @@ async def main():
         remember=lambda pid, create_time: print(pid, create_time, flush=True),
     )
     nothing = lambda *told: None
-    workers = WorkerPool(setup, limit=2, store=nothing, on_events=nothing, on_done=nothing, forget=nothing)
+    workers = WorkerPool(setup, JobCallbacks(nothing, nothing, nothing), limit=2, forget=nothing)
     await workers.start()
     workers.submit(Job("job", "run", "a", None, (JobSource(),)))
     await asyncio.sleep(600)

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from data_engine.daemon.worker_pool import WorkerPool, WorkerSetup
+from data_engine.daemon.worker_pool import JobCallbacks, WorkerPool, WorkerSetup
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.ledger.journal import JournalReader, journal_path
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
@@ -51,10 +51,10 @@ class Shop:
         )
         self.workers = WorkerPool(
             setup,
+            JobCallbacks(
+                self._store, lambda job, events: None, lambda job, end: self.ends.__setitem__(job.job_id, end)
+            ),
             limit=limit,
-            store=self._store,
-            on_events=lambda job, events: None,
-            on_done=lambda job, end: self.ends.__setitem__(job.job_id, end),
             forget=self.forgotten.append,
         )
 

@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
 from data_engine.errors import OwnedElsewhereError
-from data_engine.lease.alarms import NoWatch
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper, KeeperRules
 from data_engine.lease.observer import Observer
@@ -101,7 +101,7 @@ def test_an_owner_may_work_and_publishes_what_it_records(machine: Callable[..., 
 
 def test_what_a_watch_has_put_aside_is_told(machine: Callable[..., Machine]) -> None:
     """By an observer too, as long as it is there."""
-    watch = NoWatch()
+    watch = SimpleNamespace(look=lambda *seen: None)
     watch.left_alone = {"not_ours/a-alarms": "it was alarms, and is not Data Engine's"}
     anna = machine("anna", watch=watch)
 

@@ -56,7 +56,7 @@ def test_ctrl_c_interrupts_once_the_loop_is_closed() -> None:
 @pytest.mark.parametrize("name", ["SIGINT", "SIGBREAK", "SIGTERM"])
 def test_on_windows_all_three_end_the_loop_and_interrupt_later(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Handlers of Python stay when a loop is closed there: with nothing to end they interrupt."""
-    processes = as_windows(monkeypatch, "data_engine.platforms._processes_windows")
+    processes = as_windows(monkeypatch, "data_engine.platforms.processes")
     number = getattr(signal, name)
 
     assert is_heard(processes.new_event_loop(), processes.on_end_signals, number)

@@ -15,10 +15,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "win32", reason="what only Windo
 def test_open_files_are_looked_for_when_there_are_more_or_fewer_handles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from data_engine.platforms import _processes_windows
-
     handles = [100]
-    monkeypatch.setattr(_processes_windows, "_handle_count", lambda: handles[0])
+    monkeypatch.setattr(processes, "_handle_count", lambda: handles[0])
     path = tmp_path.resolve() / "a.txt"
     before = processes.open_files()
     with path.open("w"):

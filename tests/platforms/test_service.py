@@ -13,7 +13,6 @@ import pytest
 
 from data_engine.platforms.service import (
     Definition,
-    Known,
     Launchd,
     RefusedError,
     ServiceManager,
@@ -159,10 +158,10 @@ def test_a_service_is_installed_once_and_taken_away_whole(kind: str, tmp_path: P
     manager, one = managers(tmp_path)[kind], definition(tmp_path / "own")
     place = manager.place(one)
 
-    assert manager.known(one) == Known(False)
+    assert manager.trouble(one) == f"the {manager.kind} is not there any more"
     assert manager.install(one) is True
     assert system.told() == [line.format(place=place) for line in INSTALLS[kind]]
-    assert manager.known(one) == Known(True)
+    assert manager.trouble(one) is None
     system.asked()
 
     assert manager.install(one) is False
@@ -171,7 +170,7 @@ def test_a_service_is_installed_once_and_taken_away_whole(kind: str, tmp_path: P
     assert manager.remove(one) is True
     assert system.told() == REMOVES[kind]
     assert not place.exists()
-    assert manager.known(one) == Known(False)
+    assert manager.trouble(one) == f"the {manager.kind} is not there any more"
     assert manager.remove(one) is False
     assert not any(name.startswith(("enabled", "task")) for name in system.left())
 

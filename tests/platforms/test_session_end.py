@@ -11,7 +11,7 @@ import pytest
 from data_engine.daemon import start
 from tests.platforms.as_windows import CONSTANTS, as_windows
 
-PROCESSES = "data_engine.platforms._processes_windows"
+PROCESSES = "data_engine.platforms.processes"
 
 
 @pytest.mark.parametrize(
