@@ -211,9 +211,9 @@ class Flow(Displayable):
             >>> flow.trigger.interval_seconds, flow.trigger.extensions
             (30.0, ('.xlsx',))
         """
-        from data_engine.flow.trigger import WatchOptions, make_trigger
+        from data_engine.flow.trigger import make_trigger
 
-        options = WatchOptions(
+        trigger = make_trigger(
             mode=mode,
             run_as=run_as,
             max_parallel=max_parallel,
@@ -227,7 +227,7 @@ class Flow(Displayable):
             catch_up=catch_up,
             skip=skip,
         )
-        return replace(self, trigger=make_trigger(options))
+        return replace(self, trigger=trigger)
 
     @checked_call
     def mirror(self, *, root: PathText, staged: bool = False) -> Self:
