@@ -9,7 +9,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from datetime import time as day_time
@@ -17,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_engine.compare.difference import Named
+from data_engine.compare.difference import Difference, Named
 from data_engine.engine.candidates import Source, candidates, pick_source
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.params import params_for
@@ -29,43 +29,35 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.paths import portable_text
 from data_engine.model import SourceKey, utc_text
 from data_engine.nofollow import check_own, is_link, remove_tree
+from data_engine.notebook.catalog import check_flow_name, find_module
+from data_engine.notebook.load import FlowModules
 from data_engine.notebook.locate import annotate_call
+from data_engine.notebook.module_sets import read_contents
 from data_engine.plan.golden import (
     Golden,
+    GoldenResult,
     GoldenSource,
     KeptFile,
+    flows_with_goldens,
+    follow_rename,
     golden_name,
     goldens_folder,
     goldens_of,
     header_text,
+    read_golden,
+    require_goldens,
     safe_name,
 )
-from data_engine.plan.sides import Side
+from data_engine.plan.plan import SideError
+from data_engine.plan.sides import Side, side_error
 from data_engine.platforms.copies import copy
 from data_engine.platforms.files import content_of, open_to_read
 from data_engine.secret import knows_any, masked
+from data_engine.status.deployed_before import find_flow
 from data_engine.workspace.machine import person
 
 if TYPE_CHECKING:
     import polars as pl
-
-
-from collections.abc import Callable, Iterable, Iterator
-
-from data_engine.compare.difference import Difference
-from data_engine.notebook.catalog import check_flow_name, find_module
-from data_engine.notebook.load import FlowModules
-from data_engine.notebook.module_sets import read_contents
-from data_engine.plan.golden import (
-    GoldenResult,
-    flows_with_goldens,
-    follow_rename,
-    read_golden,
-    require_goldens,
-)
-from data_engine.plan.plan import SideError
-from data_engine.plan.sides import side_error
-from data_engine.status.deployed_before import find_flow
 
 COPIED_BYTES = 10 * 1024**2
 """A source file of up to so many bytes is kept as a copy, a larger one by its path and hash."""
