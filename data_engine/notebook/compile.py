@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from data_engine.errors import FlowValidationError, NotebookCompileError, cell_place
+from data_engine.errors import NotebookCompileError, cell_place
 from data_engine.flow.suggestions import typed_call
 from data_engine.notebook.build_function import dropped_calls, trouble_of_build
 from data_engine.notebook.compiled import Chunk, CompiledCell, CompiledNotebook, CompiledStatement, CompileWarning
@@ -60,7 +60,11 @@ def compile_notebook(path: str | os.PathLike[str]) -> CompiledNotebook:
             return rate
         <BLANKLINE>
     """
-    file = _checked_path(path)
+    file = Path(os.path.abspath(with_home(path)))
+    if file.suffix == ".py":
+        raise NotebookCompileError(
+            flow_name=file.stem, detail="it is a Python module, which runs whole", cell=str(file), fix="load it as it is"
+        )  # fmt: skip
     try:
         data = content_of(file)
     except (OSError, ValueError) as error:
@@ -123,21 +127,6 @@ def compile_with_codes(
         is_flow=sliced.is_flow,
     )
     return compiled, tuple(codes)
-
-
-def _checked_path(path: object) -> Path:
-    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
-        raise FlowValidationError(
-            f"a notebook is given by its path, not by {type(path).__name__} {path!r:.80}",
-            where="compile_notebook(path)",
-            fix='give a path such as "flow_modules/claims.ipynb"',
-        )
-    file = Path(os.path.abspath(with_home(path)))
-    if file.suffix == ".py":
-        raise NotebookCompileError(
-            flow_name=file.stem, detail="it is a Python module, which runs whole", cell=str(file), fix="load it as it is"
-        )  # fmt: skip
-    return file
 
 
 def _pieces(cell: ParsedCell, taken: Sequence[bool]) -> list[_Piece]:
