@@ -9,7 +9,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from datetime import time as day_time
@@ -459,40 +459,24 @@ def check_goldens(
     names: Iterable[str] | None = None,
     *,
     update_by: str | None = None,
-    begin: Callable[[str], None] = lambda name: None,
 ) -> list[GoldenResult]:
     """Every golden of the flows `names` (of all without), made by `modules` and compared.
 
-    With `update_by` those that differ are kept as they are now, by that person. `begin` is told each flow before it is loaded.
+    With `update_by` those that differ are kept as they are now, by that person.
     """
-    goldens = goldens_folder(home)
-    flows = flows_with_goldens(goldens) if names is None else names
-    return [result for name in flows for result in _of_flow(home, modules, goldens, name, update_by, begin)]
-
-
-def _of_flow(
-    home: LocalWorkspace,
-    modules: FlowModules,
-    goldens: Path,
-    name: str,
-    update_by: str | None,
-    begin: Callable[[str], None],
-) -> Iterator[GoldenResult]:
-    headers = goldens_of(goldens, name)
-    if not headers:
-        return
-    begin(name)
-    flow, broken = None, None
-    try:
-        flow = modules.load(find_module(modules, name)).flow
-    except FlowValidationError as error:
-        broken = side_error(_CURRENT, None, error)
-    for header in headers:
-        if flow is None:
-            assert broken is not None
-            yield GoldenResult(name, header.stem, "failed", why=broken.error, where=broken.where)
+    goldens, results = goldens_folder(home), list[GoldenResult]()
+    for name in flows_with_goldens(goldens) if names is None else names:
+        if not (headers := goldens_of(goldens, name)):
+            continue
+        try:
+            flow = modules.load(find_module(modules, name)).flow
+        except FlowValidationError as error:
+            broken = side_error(_CURRENT, None, error)
+            failed = (GoldenResult(name, path.stem, "failed", why=broken.error, where=broken.where) for path in headers)
+            results.extend(failed)
         else:
-            yield _checked(home, flow, goldens, header, update_by)
+            results += [_checked(home, flow, goldens, header, update_by) for header in headers]
+    return results
 
 
 def _checked(home: LocalWorkspace, flow: Flow, goldens: Path, header: Path, update_by: str | None) -> GoldenResult:
