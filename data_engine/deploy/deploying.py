@@ -208,7 +208,11 @@ class Production(ABC):
             held = self._held_back(looked, {new: renames.get(new) for new in going}, command)
             moves |= {name: Move("held_back", error=error) for name, error in held.items()}
             going -= held.keys()
-        gone = leaving(pointers, looked, renames, going, is_all=is_all)
+        gone = {
+            old for new, old in renames.items() if new in going
+        }  # a renamed flow runs on until its new name is good
+        if is_all:
+            gone |= gone_of(pointers, looked) - set(renames.values())
         again -= going
         return Decision(
             moves,
@@ -441,15 +445,6 @@ def _renames_seen(
     }
 
 
-def leaving(
-    pointers: Mapping[str, Pointer], looked: Looked, renames: Mapping[str, str], going: Collection[str], *, is_all: bool
-) -> set[str]:
-    """The flows that production ends: those whose new name goes live, and where `is_all` those whose module is gone; a renamed flow
-    runs on until its new name is good."""
-    followed = {old for new, old in renames.items() if new in going}
-    return followed | (gone_of(pointers, looked) - set(renames.values()) if is_all else set())
-
-
 def gone_of(pointers: Mapping[str, Pointer], looked: Looked) -> set[str]:
     """The deployed flows whose module was deleted; for a moved one a person has to say that it ends."""
     return set(pointers.keys() - looked.entries.keys() - looked.moved)
@@ -468,7 +463,13 @@ def new_deployments(
     note = '[deploy] mode = "auto"' if command is None else command.note
     if command is not None and command.approve:
         note = f"{note} [goldens approved by {asker.who}]".lstrip()
-    base = replace(_row(asker, note), git_commit=commit, git_dirty=is_dirty, config=config_of(home.layout))
+    facts: dict[str, Any] = {
+        "git_commit": commit,
+        "git_dirty": is_dirty,
+        "config": config_of(home.layout),
+        **_asked(asker, note),
+    }
+    base = Deployment("", 0, "", "deploy", "", **facts)
     values = {} if command is None else command.compared or {}
     going = sorted(decided.going)
     compared = {**compared_in(home, contents, going), **{flow: Compared.read(data) for flow, data in values.items()}}
@@ -518,7 +519,7 @@ def withdrawal(home: LocalWorkspace, command: Undeploy, asker: Asker) -> Deploym
             where="undeploy",
             fix=f"take the module out of flow_modules, or let it run by hand only: {cli_line('disable', name)}",
         )
-    return replace(_withdrawn(_row(asker, command.note), name), id=command.id)
+    return replace(_withdrawn(Deployment("", 0, "", "", "", **_asked(asker, command.note)), name), id=command.id)
 
 
 def _withdrawn(base: Deployment, name: str, of: str | None = None) -> Deployment:
@@ -568,28 +569,14 @@ def rolled_back(home: LocalWorkspace, command: Rollback, asker: Asker) -> Deploy
         id=command.id,
         kind="rollback",
         of=chosen.of or chosen.id,
-        by=asker.by,
-        machine=asker.machine,
-        asked_by=asker.file_owner,
-        note=command.note,
-        at_utc=utc_text(time.time()),
+        **_asked(asker, command.note),
     )
 
 
-def _row(asker: Asker, note: str) -> Deployment:
-    """A new row, for the asker."""
-    return Deployment(
-        "",
-        0,
-        "",
-        "deploy",
-        "",
-        by=asker.by,
-        machine=asker.machine,
-        at_utc=utc_text(time.time()),
-        note=note,
-        asked_by=asker.file_owner,
-    )
+def _asked(asker: Asker, note: str) -> dict[str, Any]:
+    """The fields of a row that say who asked for it, now."""
+    who = {"by": asker.by, "machine": asker.machine, "asked_by": asker.file_owner}
+    return {**who, "at_utc": utc_text(time.time()), "note": note}
 
 
 def carry_over(ledger: Ledger, old: str, new: str) -> None:

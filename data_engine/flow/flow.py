@@ -16,6 +16,7 @@ from data_engine.flow.spec import (
     Collect,
     Map,
     StepSpec,
+    check_count,
     check_step,
     default_label,
     function_name,
@@ -392,14 +393,8 @@ class Flow(Displayable):
             ((1.0,), 1)
         """
         takes_context = map_takes_context(fn)
-        if max_parallel is not None and (
-            not isinstance(max_parallel, int) or isinstance(max_parallel, bool) or max_parallel < 1
-        ):
-            raise FlowValidationError(
-                f"max_parallel={max_parallel!r} must be a whole number greater than or equal to one",
-                where="Flow.map",
-                fix="max_parallel=4, or leave it out",
-            )
+        if max_parallel is not None:
+            check_count(max_parallel, "max_parallel", "Flow.map")
         check_argument("Flow.map", "on_error", "Literal['raise', 'collect']", on_error)
         call = Map(fn, takes_context, max_parallel, on_error == "collect")
         return self._with(call, use, save_as, label, default_label(fn), function_name(fn), "map")

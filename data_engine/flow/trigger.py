@@ -16,6 +16,7 @@ from data_engine.duration import is_timedelta, parse_duration
 from data_engine.errors import FlowValidationError
 from data_engine.flow.paths import AuthoredPath, author_path
 from data_engine.flow.scan import parse_extensions
+from data_engine.flow.spec import check_count
 from data_engine.flow.suggestions import nearest_name
 from data_engine.record import frozen
 
@@ -127,7 +128,7 @@ def make_trigger(**options: Any) -> Trigger:
     word = _mode(options["mode"], by_clock=options["time"] is not None or options["cron"] is not None)
     shared: dict[str, Any] = {
         "run_as": _choice(options["run_as"], ("individual", "batch"), "run_as"),
-        "max_parallel": _count(options["max_parallel"], "max_parallel"),
+        "max_parallel": check_count(options["max_parallel"], "max_parallel", _WHERE),
     }
     settle_s = _settle_seconds(options["settle"])
     authored: AuthoredPath | None = (
@@ -309,14 +310,6 @@ def _mode(value: object, *, by_clock: bool) -> str:
         fix = f"write mode={'schedule' if by_clock else near!r}; the modes are {', '.join(map(repr, modes))}"
         raise FlowValidationError(f"mode={value!r} is not possible", where=_WHERE, fix=fix)
     return _choice(value, modes, "mode")
-
-
-def _count(value: object, name: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise FlowValidationError(
-            f"{name}={value!r} must be a whole number greater than or equal to one", where=_WHERE, fix=f"{name}=1"
-        )
-    return value
 
 
 def _settle_seconds(value: object) -> float:
