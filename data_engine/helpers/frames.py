@@ -89,15 +89,12 @@ def _method(function: Any, kind: str) -> Any:
     if name is None or annotations[name] not in ("Frame", f"pl.{kind}", "pl.DataFrame | pl.LazyFrame"):
         return None
     parameters = inspect.signature(function).parameters
+    is_keyword = parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
 
-    if parameters[name].kind is inspect.Parameter.KEYWORD_ONLY:
-
-        def method(self: _Namespace, *args: Any, **options: Any) -> Any:
+    def method(self: _Namespace, *args: Any, **options: Any) -> Any:
+        if is_keyword:
             return function(*args, **{name: self._frame}, **options)
-    else:
-
-        def method(self: _Namespace, *args: Any, **options: Any) -> Any:
-            return function(self._frame, *args, **options)
+        return function(self._frame, *args, **options)
 
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
     rest = [parameter for parameter in parameters.values() if parameter.name != name]
