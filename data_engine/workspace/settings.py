@@ -340,23 +340,28 @@ def usable_settings(text: str, *, where: str) -> tuple[WorkspaceSettings, Settin
         >>> settings.executor.workers, str(error).partition("\\n")[0]
         (3, "kind cannot be 'proceses'")
     """
-    known, errors = _settings(), list[SettingsError]()
+    known, errors, warnings = _settings(), list[SettingsError](), list[str]()
     values: dict[str, dict[str, Any]] = {section: {} for section in ("", *_SECTIONS)}
     try:
-        written, unknown = _flat(parse_toml(text, where=where), where)
+        document = parse_toml(text, where=where)
     except SettingsError as error:
         return WorkspaceSettings(), error
-    for key, value in written.items():
-        section, name, read = known[key]
-        try:
-            values[section][name] = read(value, f"{where}: {key}")
-        except SettingsError as error:
-            errors.append(error)
-    settings = WorkspaceSettings(
-        **values[""],
-        **{name: kind(**values[name]) for name, kind in _SECTIONS.items()},
-        warnings=tuple(ignored_key(key, value, known, text=text, where=where) for key, value in unknown),
-    )
+    for name, value in document.items():
+        if name in _SECTIONS and not isinstance(value, dict):
+            form = f"a table: a line [{name}] and its settings below it"
+            return WorkspaceSettings(), _wrong(value, f"{where}: {name}", form)
+        entries = {f"{name}.{key}": inner for key, inner in value.items()} if name in _SECTIONS else {name: value}
+        for key, inner in entries.items():
+            if key not in known:
+                warnings.append(ignored_key(key, inner, known, text=text, where=where))
+                continue
+            section, field_name, read = known[key]
+            try:
+                values[section][field_name] = read(inner, f"{where}: {key}")
+            except SettingsError as error:
+                errors.append(error)
+    parts = {name: kind(**values[name]) for name, kind in _SECTIONS.items()}
+    settings = WorkspaceSettings(**values[""], **parts, warnings=tuple(warnings))
     try:
         _check_together(settings, where)
     except SettingsError as error:
@@ -375,21 +380,6 @@ def stops_runs(error: WorkspaceError) -> bool:
     """
     section = (error.where or "").rpartition(": ")[2].partition(".")[0]
     return section not in _NOT_OF_RUNS and not isinstance(error.__cause__, OSError)
-
-
-def _flat(document: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
-    settings: dict[str, Any] = {}
-    unknown: list[tuple[str, Any]] = []
-    for name, value in document.items():
-        if name in _SECTIONS and not isinstance(value, dict):
-            raise _wrong(value, f"{where}: {name}", f"a table: a line [{name}] and its settings below it")
-        entries = {f"{name}.{key}": inner for key, inner in value.items()} if name in _SECTIONS else {name: value}
-        for key, inner in entries.items():
-            if key in _settings():
-                settings[key] = inner
-            else:
-                unknown.append((key, inner))
-    return settings, unknown
 
 
 def _check_together(settings: WorkspaceSettings, where: str) -> None:
