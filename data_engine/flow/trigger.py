@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY
 from functools import lru_cache
 from pathlib import Path
@@ -446,7 +446,17 @@ def _times_words(times: tuple[str, ...]) -> str:
     if len(times) > _MOST_TIMES:
         shown = times[: _MOST_TIMES - 1]
         return f"{', '.join(shown)} and {len(times) - len(shown)} more times until {times[-1]}"
-    return " and ".join(filter(None, (", ".join(times[:-1]), times[-1])))
+    return and_words(times)
+
+
+def and_words(words: Sequence[str]) -> str:
+    """One or more words as people list them.
+
+    Example:
+        >>> and_words(["Monday"]), and_words(["06:30", "12:00", "18:00"])
+        ('Monday', '06:30, 12:00 and 18:00')
+    """
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _cron_words(line: str) -> str:
