@@ -88,7 +88,7 @@ def is_flow(path: Path, data: bytes, cache_dir: Path | None) -> bool:
     Raises:
         FlowExecutionError: the notebook cannot become a module, or the Python module does not parse.
     """
-    from data_engine.notebook.build_function import defines_build
+    from data_engine.notebook.mistakes import defines_build
 
     if path.suffix == ".ipynb":
         return load_artifact(path, data, cache_dir=cache_dir).compiled.is_flow

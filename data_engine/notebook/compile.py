@@ -14,11 +14,11 @@ from typing import TypeAlias
 
 from data_engine.errors import NotebookCompileError, cell_place
 from data_engine.flow.suggestions import typed_call
-from data_engine.notebook.build_function import dropped_calls, trouble_of_build
 from data_engine.notebook.compiled import Chunk, CompiledCell, CompiledNotebook, CompiledStatement, CompileWarning
 from data_engine.notebook.diagnostics import Diagnostic, cell_fix, warnings_of
 from data_engine.notebook.left_out import LeftOut
 from data_engine.notebook.magics import ParsedCell, first_line, parse_cell, quiet_syntax
+from data_engine.notebook.mistakes import dropped_calls, trouble_of_build
 from data_engine.notebook.read import NotebookCell, TextCell, read_notebook
 from data_engine.notebook.slicer import Slicer, place_of
 from data_engine.notebook.statements import END, IMPORTS, Statement, Statements
