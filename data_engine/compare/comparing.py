@@ -189,9 +189,9 @@ def table_of(value: object) -> Table | None:
 def _one_sided(before: object, after: object) -> Difference:
     if before is after:
         return Difference("missing")
-    texts = ("" if value is MISSING else words(value) for value in (before, after))
+    left, right = ("" if value is MISSING else words(value) for value in (before, after))
     side = "after" if before is MISSING else "before"
-    return Difference("missing", *texts, is_same=False, notes=(f"only {side}",))
+    return Difference("missing", left, right, is_same=False, notes=(f"only {side}",))
 
 
 def words(value: object) -> str:

@@ -274,7 +274,7 @@ def _part(kind: Callable[..., Any], argument: str, value: Any) -> Any:
     is_mapping = argument in ("dtypes", "rename")
     if is_mapping and not all(isinstance(pair, tuple) and len(pair) == 2 for pair in items):
         raise TypeError(f"{argument} must be a dict, not {value!r}")
-    named = [[pair[0] for pair in items] if is_mapping else items]
+    named: list[list[Any]] = [[pair[0] for pair in items] if is_mapping else items]
     if argument == "rename":
         named.append([pair[1] for pair in items])
     if not all(isinstance(name, str) for names in named for name in names):

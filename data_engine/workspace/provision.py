@@ -94,7 +94,7 @@ class Provisioned:
     skipped: tuple[Path, ...] = ()
 
 
-def provision_workspace(root: Path | str, *, example: bool = True) -> Provisioned:
+def provision_workspace(root: str | os.PathLike[str], *, example: bool = True) -> Provisioned:
     """A workspace at `root`, with what it lacked added: folders, settings, `.gitignore`, VS Code settings here and in
     the parent folder, and one example notebook (with `example`, when no module is there).
 
