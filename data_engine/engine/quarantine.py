@@ -23,8 +23,9 @@ from data_engine.engine.access.access_log import not_logged
 from data_engine.engine.candidates import Source
 from data_engine.errors import FlowValidationError
 from data_engine.files import atomic_target, rename_folder, trouble_of
-from data_engine.flow.check import Check, CheckResult
+from data_engine.flow.check import Check
 from data_engine.flow.flow import Flow
+from data_engine.flow.rules import CheckResult
 from data_engine.nofollow import inside, opened, opened_file, walk
 from data_engine.platforms.files import read_at
 from data_engine.record import Record, frozen

@@ -22,8 +22,8 @@ from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import params_text
 from data_engine.flow.batch import parquet_rows
-from data_engine.flow.check import CheckResult
 from data_engine.flow.flow import Flow
+from data_engine.flow.rules import CheckResult
 from data_engine.flow.spec import Collect
 from data_engine.formatting import first_few, path_in
 from data_engine.ledger.outputs import Writer, other_writers

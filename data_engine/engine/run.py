@@ -37,7 +37,6 @@ from data_engine.errors import (
     SecretMissingError,
     message_of,
 )
-from data_engine.flow.check import CheckResult
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import ItemMap, RunInterrupted, StepControl
 from data_engine.flow.debug import FlowDebugContext
@@ -45,6 +44,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.hints import forgotten_return, never_computed
 from data_engine.flow.locations import IN_PLACE, NotedPlaces, Places
 from data_engine.flow.object_names import taken_changed, taken_later
+from data_engine.flow.rules import CheckResult
 from data_engine.flow.spec import StepSpec
 from data_engine.flow.steps import run_steps, step_error
 from data_engine.flow.trigger import Schedule

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from data_engine.errors import FlowValidationError
-from data_engine.flow.check import CheckResult, Rule, Rules
+from data_engine.flow.rules import CheckResult, Rule, Rules
 from data_engine.flow.suggestions import near_offer
 from data_engine.formatting import first_few, plural
 from data_engine.model import RuleCount

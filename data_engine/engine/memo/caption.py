@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from data_engine.flow.check import ALL_GOOD
+from data_engine.flow.rules import ALL_GOOD
 from data_engine.formatting import MOST_CELL, beginning, both_ends, duration_words, first_few, visible
 from data_engine.ledger.logs import warned_words
 from data_engine.record import frozen
