@@ -208,11 +208,7 @@ class Production(ABC):
             held = self._held_back(looked, {new: renames.get(new) for new in going}, command)
             moves |= {name: Move("held_back", error=error) for name, error in held.items()}
             going -= held.keys()
-        gone = {
-            old for new, old in renames.items() if new in going
-        }  # a renamed flow runs on until its new name is good
-        if is_all:
-            gone |= gone_of(pointers, looked) - set(renames.values())
+        gone = leaving(pointers, looked, renames, going, is_all=is_all)
         again -= going
         return Decision(
             moves,
@@ -443,6 +439,15 @@ def _renames_seen(
         for new, row in now.items()
         if looked.entries[new].error is not None or _mirror(home, looked.entries[new]) == row.mirror
     }
+
+
+def leaving(
+    pointers: Mapping[str, Pointer], looked: Looked, renames: Mapping[str, str], going: Collection[str], *, is_all: bool
+) -> set[str]:
+    """The flows that production ends: those whose new name goes live, and where `is_all` those whose module is gone; a renamed flow
+    runs on until its new name is good."""
+    followed = {old for new, old in renames.items() if new in going}
+    return followed | (gone_of(pointers, looked) - set(renames.values()) if is_all else set())
 
 
 def gone_of(pointers: Mapping[str, Pointer], looked: Looked) -> set[str]:
