@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -10,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data_engine.client_arguments import folder_argument, params_argument, why_no_json, workspace_argument
 from data_engine.display_hook import Listing
 from data_engine.errors import FlowValidationError, ShortInterrupt
+from data_engine.files import resolve
 from data_engine.flow.suggestions import typed_verbs
 from data_engine.platforms.names import with_home
 from data_engine.workspace.layout import WorkspaceLayout
@@ -58,7 +59,9 @@ class Workspace:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.root = workspace_argument(path)
+        from data_engine.workspace.select import select_workspace
+
+        self.root = resolve(select_workspace(path).root)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> Workspace:
@@ -75,7 +78,7 @@ class Workspace:
         """
         from data_engine.workspace.provision import provision_workspace
 
-        return cls(provision_workspace(folder_argument(path, "Workspace.create(path)")).root)
+        return cls(provision_workspace(path).root)
 
     @classmethod
     def current(cls) -> Workspace:
@@ -1331,11 +1334,20 @@ class Workspace:
 
         params = check_params(params)
         is_typed = any(isinstance(value, TypedValue) for value in params.values())
-        if not is_typed and why_no_json(params) is None:
+        if not is_typed and _why_no_json(params) is None:
             return dict(params)
         declared = self.parameters(name)
-        values = taken(params, declared)
-        return params_argument(values if declared is None else declared.check(values))
+        values = dict(taken(params, declared))
+        if declared is not None:
+            return declared.check(values)
+        if (why := _why_no_json(values)) is not None:
+            raise FlowValidationError(
+                f"params cannot be sent to the daemon: {why}",
+                where="params=",
+                fix="give texts, numbers, true, false, null, lists and mappings of them; a date as text, or declare it with"
+                " Flow.params",
+            )
+        return values
 
     def _backfills(self, name: str | None, backfill_id: str | None) -> list[Backfill]:
         from data_engine.daemon.backfiller import newest_backfills
@@ -1400,6 +1412,15 @@ def outcome_of(ws: Workspace, command: Deploy, wait: bool = True) -> Outcome | N
         return None
     entries = with_unsettled(ws.home, with_source_warnings(outcome.entries))
     return replace(outcome, entries=with_recipient_warnings(entries, ws.home.settings().alerts.to))
+
+
+def _why_no_json(params: Mapping[str, Any]) -> str | None:
+    """Why the params are no JSON; None where they are."""
+    try:
+        json.dumps(params)
+    except (TypeError, ValueError, RecursionError) as error:
+        return str(error)
+    return None
 
 
 typed_verbs(Workspace)

@@ -124,11 +124,8 @@ class FlowValidationError(Displayable, ValueError):
         parts: dict[str, Any] = {"what": self.what, "where": self.where, "fix": self.fix}
         return parts | {"places": list(self.places)} if self.places else parts
 
-    def _arguments(self) -> dict[str, Any]:
-        return {"what": self.what, "where": self.where, "fix": self.fix}
-
     def __reduce__(self) -> tuple[Callable[..., BaseException], tuple[Any, ...], dict[str, Any]]:
-        return _rebuild, (type(self), self._arguments()), self.__dict__
+        return _rebuild, (type(self), *self.args), self.__dict__
 
 
 def _beside_place(where: str, trace: tuple[str, ...]) -> str:
@@ -142,8 +139,8 @@ def _shown(text: str) -> str:
     return both_ends(masked(text), MOST_TEXT)
 
 
-def _rebuild(kind: type[BaseException], arguments: dict[str, Any]) -> BaseException:
-    return kind(**arguments)
+def _rebuild(kind: type[BaseException], *args: Any) -> BaseException:
+    return kind.__new__(kind, *args)  # all else is in its `__dict__`
 
 
 class FlowExecutionError(FlowValidationError):
@@ -217,10 +214,6 @@ class FlowExecutionError(FlowValidationError):
         line = (self.source_line or "").strip()
         return f"{self.cell}: {line}" if line else self.cell or ""
 
-    def _arguments(self) -> dict[str, Any]:
-        names = ("flow_name", "phase", "detail", "step_label", "function_name", "source_path", "ended")
-        return {name: getattr(self, name) for name in names} | {"fix": self.fix}
-
 
 class NotebookCompileError(FlowExecutionError):
     """A notebook cannot become a module. `cell` and `detail` name the place and the reason, `fix` the way out.
@@ -244,10 +237,6 @@ class NotebookCompileError(FlowExecutionError):
     ) -> None:
         super().__init__(flow_name=flow_name, phase="compile", detail=detail, fix=fix)
         self.set_place(cell, source_line)
-
-    def _arguments(self) -> dict[str, Any]:
-        names = ("flow_name", "detail", "cell", "source_line", "fix")
-        return {name: getattr(self, name) for name in names}
 
 
 class MissingParamError(FlowValidationError, KeyError):
@@ -305,9 +294,6 @@ class RefusedSegmentError(FlowValidationError):
             fix="`data-engine lease repair` goes on without that file; check who else may write to the shared folder",
         )
         self.why, self.table, self.name = why, table, name
-
-    def _arguments(self) -> dict[str, Any]:
-        return {"why": self.why, "table": self.table, "name": self.name}
 
 
 class ProcessDiedError(FlowValidationError):

@@ -102,30 +102,26 @@ def create_exclusive(target: Path, text: str, *, mode: int = _PLAIN) -> bool:
     The content is complete whenever the name is visible on file systems with hard links; elsewhere the name comes
     first (O_EXCL) and the content an instant later.
     """
-    fresh = target.with_name(f".{target.name}.{os.urandom(6).hex()}.tmp")
+    fresh = fresh_name(target)
     try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_new(fresh, text, mode)
         try:
             os.link(fresh, target)
         except FileExistsError:
-            return False
-        except OSError:
-            return _create_without_link(target, text, mode)
-        return True
+            raise
+        except OSError:  # this drive has no hard links
+            _write_new(target, text, mode)
+    except FileExistsError:
+        return False
     finally:
         with suppress(OSError):
             fresh.unlink()
+    return True
 
 
-def _create_without_link(target: Path, text: str, mode: int) -> bool:
-    try:
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except FileExistsError:
-        return False
+def _write_new(path: Path, text: str, mode: int) -> None:
+    """Write a file that must not exist, and keep it through a power cut; it is gone again where that fails."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             file.write(text)
@@ -133,9 +129,8 @@ def _create_without_link(target: Path, text: str, mode: int) -> bool:
             os.fsync(file.fileno())
     except BaseException:
         with suppress(OSError):
-            target.unlink()
+            path.unlink()
         raise
-    return True
 
 
 def replace_file(fresh: Path, target: Path, *, before: Callable[[], None] = lambda: None) -> None:

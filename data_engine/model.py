@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
 from data_engine.cause import Cause, read_cause
 from data_engine.display_hook import Displayable
-from data_engine.formatting import duration_words, plural
+from data_engine.formatting import cells_text, duration_words, plural
 from data_engine.record import Record, frozen
 
 
@@ -540,8 +540,7 @@ class Compared(Record):
         if not self.at_utc:
             return "never compared with a kernel"
         if self.changed:
-            listed = ", ".join(map(str, self.changed))
-            return f"not compared with a kernel since cell{'s' if len(self.changed) > 1 else ''} {listed} changed"
+            return f"not compared with a kernel since {cells_text(self.changed)} changed"
         return f"{'not as' if self.differences else 'as'} in {self.kernel_words}"
 
     @property

@@ -20,23 +20,9 @@ from data_engine import nofollow
 from data_engine.errors import WorkspaceError
 from data_engine.nofollow import Leftover, NotFollowedError
 from data_engine.platforms import access
-from data_engine.platforms.access import FILE, FOLDER
 from data_engine.platforms.files import NO_FOLLOW, open_shared
 
-__all__ = [
-    "FILE",
-    "FOLDER",
-    "check_owner",
-    "exposures",
-    "fix",
-    "fix_if_open",
-    "follow",
-    "make_file",
-    "make_folder",
-    "open_file",
-    "settle",
-]
-
+FILE, FOLDER = access.FILE, access.FOLDER
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _TOO_MUCH = {"folder": _OTHERS, "file": _OTHERS | stat.S_IXUSR}
 

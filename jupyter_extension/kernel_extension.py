@@ -58,7 +58,7 @@ def tell_wrong_build(result: Any) -> None:
         body = ast.parse(text).body
     except (SyntaxError, ValueError):  # magics, or a mistake that Python reports
         return
-    from data_engine.notebook.build_function import trouble_of_build
+    from data_engine.notebook.mistakes import trouble_of_build
 
     for what, fix in filter(None, map(trouble_of_build, body)):
         print(f"{what}. {fix[0].upper()}{fix[1:]}.")

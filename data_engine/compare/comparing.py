@@ -187,16 +187,11 @@ def table_of(value: object) -> Table | None:
 
 
 def _one_sided(before: object, after: object) -> Difference:
-    side, value = ("after", after) if before is MISSING else ("before", before)
-    if value is MISSING:
+    if before is after:
         return Difference("missing")
-    return Difference(
-        "missing",
-        words(before) if side == "before" else "",
-        words(after) if side == "after" else "",
-        is_same=False,
-        notes=(f"only {side}",),
-    )
+    left, right = ("" if value is MISSING else words(value) for value in (before, after))
+    side = "after" if before is MISSING else "before"
+    return Difference("missing", left, right, is_same=False, notes=(f"only {side}",))
 
 
 def words(value: object) -> str:
@@ -243,13 +238,10 @@ def _places(before: object, after: object, path: str, tolerance: float) -> Itera
     if isinstance(before, (list, tuple)) and isinstance(after, (list, tuple)):
         for number in range(max(len(before), len(after))):
             inside = f"{path}[{number}]"
-            if number >= len(before) or number >= len(after):
-                part = (before, after)[number < len(after)][number]
-                is_added = number < len(after)
-                yield _Place(
-                    inside, None if is_added else _plain(part), _plain(part) if is_added else None,
-                    "added" if is_added else "removed",
-                )  # fmt: skip
+            if number >= len(before):
+                yield _Place(inside, None, _plain(after[number]), "added")
+            elif number >= len(after):
+                yield _Place(inside, _plain(before[number]), None, "removed")
             else:
                 yield from _places(before[number], after[number], inside, tolerance)
         return

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
 from data_engine.display_hook import Displayable
-from data_engine.formatting import plural
+from data_engine.formatting import first_few, plural
 from data_engine.record import Record, frozen
 
 T = TypeVar("T")
@@ -204,7 +204,7 @@ def _kind_words(difference: Difference) -> Iterator[str]:
 def _column_words(columns: Columns) -> Iterator[str]:
     for word, names in (("removed", columns.removed), ("added", columns.added)):
         if names:
-            yield f"{'column' if len(names) == 1 else 'columns'} {_names(names)} {word}"
+            yield f"{'column' if len(names) == 1 else 'columns'} {first_few(names, _MOST_NAMES)} {word}"
     for column in columns.retyped:
         if column.matters:
             yield f"{column.column} is {column.after}, was {column.before}{'' if column.is_compared else ' (values not compared)'}"
@@ -215,7 +215,7 @@ def _row_words(difference: Difference) -> Iterator[str]:
         return
     rows, noun = difference.rows, " row"
     by_count = sorted(difference.changed_values.items(), key=lambda pair: -pair[1])
-    changed = f"changed ({_names(f'{name} {number:,}' for name, number in by_count)})"
+    changed = f"changed ({first_few([f'{name} {number:,}' for name, number in by_count], _MOST_NAMES)})"
     for number, word in ((rows.removed, "removed"), (rows.added, "added"), (rows.changed, changed)):
         if number:
             yield f"{number:,}{noun}{'s' if noun and number != 1 else ''} {word}"
@@ -228,9 +228,9 @@ def _part_words(parts: Mapping[str, Difference], is_summed: bool) -> Iterator[st
         ((name, part),) = different.items()
         yield f"{name}: {_in_words(part)}"
     elif different and is_summed:
-        yield f"in {len(different)} of {len(parts)} ({_names(different)})"
+        yield f"in {len(different)} of {len(parts)} ({first_few(list(different), _MOST_NAMES)})"
     elif different:
-        yield f"{_names(different)} differ"
+        yield f"{first_few(list(different), _MOST_NAMES)} differ"
 
 
 def _aside_words(difference: Difference) -> Iterator[str]:
@@ -245,9 +245,3 @@ def _aside_words(difference: Difference) -> Iterator[str]:
     twice = max(difference.duplicates.before, difference.duplicates.after)
     if twice:
         yield plural(twice, "key occurs more than once", "keys occur more than once")
-
-
-def _names(names: Iterable[str]) -> str:
-    texts = list(names)
-    more = len(texts) - _MOST_NAMES
-    return ", ".join(texts[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -419,15 +419,14 @@ def _as_wholes(sides: _Sides) -> _RowChanges:
     if len(then) == len(now) and (then == now).all():
         rows = Rows(before.height, after.height)
         return _RowChanges(rows)
-    more = _counted(then, now)
-    removed, added = more.filter(pl.col("n") > 0), more.filter(pl.col("n") < 0).with_columns(-pl.col("n"))
+    removed, added = _counted(then, now)
     rows = Rows(before.height, after.height, int(added["n"].sum() or 0), int(removed["n"].sum() or 0))
     first_then, first_now = _first_rows(then, removed), _first_rows(now, added)
     half = MOST_SAMPLES // 2
     gone = first_then[: max(half, MOST_SAMPLES - len(first_now))]
     came = first_now[: MOST_SAMPLES - len(gone)]
     samples = (*_whole_rows(before, gone, "removed"), *_whole_rows(after, came, "added"))
-    different = more["h"]
+    different = pl.concat([removed["h"], added["h"]])
     stayed = [side.filter(~side.is_in(different.implode())) if len(different) else side for side in (then, now)]
     return _RowChanges(rows, not stayed[0].equals(stayed[1]), samples=samples)
 
@@ -445,17 +444,19 @@ def _row_numbers(sides: _Sides, at: tuple[pl.Series, pl.Series] | None) -> tuple
     return sums[0], sums[1]
 
 
-def _counted(then: pl.Series, now: pl.Series) -> pl.DataFrame:
-    """The numbers that do not occur equally often, with how much more often before (less than 0: after)."""
+def _counted(then: pl.Series, now: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The numbers that occur more often before, and those that do after, each with how much more often."""
     if then.n_unique() == len(then) and now.n_unique() == len(now):
         gone, came = then.filter(~then.is_in(now.implode())), now.filter(~now.is_in(then.implode()))
-        weights = [pl.repeat(weight, len(side), dtype=pl.Int32, eager=True) for weight, side in ((1, gone), (-1, came))]
-        return pl.DataFrame({"h": pl.concat([gone, came]), "n": pl.concat(weights)})
+        once = (pl.repeat(1, len(side), dtype=pl.Int32, eager=True) for side in (gone, came))
+        before, after = (pl.DataFrame({"h": side, "n": n}) for side, n in zip((gone, came), once, strict=True))
+        return before, after
     sides = [
         side.alias("h").to_frame().lazy().select("h", pl.lit(weight, pl.Int32).alias("n"))
         for side, weight in ((then, 1), (now, -1))
     ]
-    return pl.concat(sides).group_by("h").agg(pl.col("n").sum()).filter(pl.col("n") != 0).collect(engine="streaming")
+    more = pl.concat(sides).group_by("h").agg(pl.col("n").sum()).filter(pl.col("n") != 0).collect(engine="streaming")
+    return more.filter(pl.col("n") > 0), more.filter(pl.col("n") < 0).with_columns(-pl.col("n"))
 
 
 def _first_rows(numbers: pl.Series, tally: pl.DataFrame) -> list[int]:
@@ -530,13 +531,12 @@ def _by_key(sides: _Sides, key: tuple[str, ...]) -> _RowChanges:
             if number := int(differs.sum() or 0):
                 changed[name] = number
                 is_changed = is_changed | differs
-    more = _counted(*_row_numbers(sides, pairs.twice)) if len(pairs.twice[0]) + len(pairs.twice[1]) else None
     removed, added = len(pairs.removed), len(pairs.added)
     twice: tuple[list[int], list[int]] = ([], [])
-    if more is not None:
-        gone, came = more.filter(pl.col("n") > 0), more.filter(pl.col("n") < 0).with_columns(-pl.col("n"))
-        removed, added = removed + int(gone["n"].sum() or 0), added + int(came["n"].sum() or 0)
+    if len(pairs.twice[0]) + len(pairs.twice[1]):
         numbers = _row_numbers(sides, pairs.twice)
+        gone, came = _counted(*numbers)
+        removed, added = removed + int(gone["n"].sum() or 0), added + int(came["n"].sum() or 0)
         twice = (
             pairs.twice[0].gather(_first_rows(numbers[0], gone)).to_list(),
             pairs.twice[1].gather(_first_rows(numbers[1], came)).to_list(),

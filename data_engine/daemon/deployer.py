@@ -24,16 +24,7 @@ from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Deployment
 from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import CatalogEntry, with_no_steps_refused, with_unreadable
-from data_engine.notebook.deploy import (
-    Broken,
-    HeldBack,
-    Move,
-    Quiet,
-    SharesMirror,
-    UpToDate,
-    sharing,
-)
-from data_engine.notebook.deploy import Deploy as GoesLive
+from data_engine.notebook.deploy import Move, sharing
 from data_engine.notebook.deployment_status import NOT_DEPLOYED, DeploymentStatus
 from data_engine.notebook.deployments import Pointer
 from data_engine.notebook.flow_files import not_flows, notebooks_in_subfolders
@@ -176,7 +167,7 @@ class Deployer(Production):
     ) -> Decision:
         """Decide about the modules; what nobody asked for waits for its quiet time."""
         decided = await Production.decide(self, looked, asked, by_itself=by_itself, damaged=damaged)
-        self._is_quiet = any(isinstance(move, Quiet) for move in decided.moves.values())
+        self._is_quiet = any(move.kind == "quiet" for move in decided.moves.values())
         if asked is None:
             away = self._away_for_a_moment(decided.gone - set(decided.renames.values()), looked)
             decided = replace(decided, gone=decided.gone - away)
@@ -294,8 +285,8 @@ class Deployer(Production):
             if entry is None:
                 continue
             edit = None
-            move = moves.get(name, UpToDate() if name in entries else None)
-            if not isinstance(move, (UpToDate, GoesLive)):  # only those need a look at the share
+            move = moves.get(name, Move("up_to_date") if name in entries else None)
+            if move is None or move.kind not in ("up_to_date", "deploy"):  # only those need a look at the share
                 if authored is None:
                     authored = await asyncio.to_thread(deployments.authored)
                 edit = await asyncio.to_thread(deployments.edit, name, authored)
@@ -316,10 +307,12 @@ class Deployer(Production):
 
 def _with_move(name: str, status: DeploymentStatus, move: Move | None) -> DeploymentStatus:
     """The deployment status with what the rule says of it: its error, or when it goes live by itself."""
-    if isinstance(move, Broken):  # of a module that is not deployed the entry has it
-        return replace(status, error=move.error) if status.is_edited else status
-    if isinstance(move, HeldBack):
+    if move is None:
+        return status
+    if move.kind == "broken":  # of a module that is not deployed the entry has it
+        return replace(status, error=str(move.error)) if status.is_edited else status
+    if move.kind == "held_back" and move.error is not None:
         return replace(status, error=move.error.what)
-    if isinstance(move, Quiet):
+    if move.kind == "quiet":
         return replace(status, goes_live_s=time.time() + move.left_s)
-    return sharing(name, status, move.other) if isinstance(move, SharesMirror) else status
+    return sharing(name, status, move.other) if move.kind == "shares_mirror" else status

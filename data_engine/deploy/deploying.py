@@ -28,11 +28,8 @@ from data_engine.ledger.merge import known_states, put_outputs, put_states
 from data_engine.model import Compared, Deployment, utc_text
 from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import CatalogEntry
-from data_engine.notebook.deploy import Deploy as GoesLive
 from data_engine.notebook.deploy import (
-    HeldBack,
     Move,
-    SharesMirror,
     Sighting,
     mirror_key,
     mirror_taken_error,
@@ -206,10 +203,10 @@ class Production(ABC):
             live = [row for row in live if row.flow not in going_away]
         deployed = {name: pointer.digest for name, pointer in pointers.items() if name not in lost}
         moves = self._moves(looked, command, undeployed, deployed, live, renames)
-        going = {name for name, move in moves.items() if isinstance(move, GoesLive)} if command or by_itself else set()
+        going = {name for name, move in moves.items() if move.kind == "deploy"} if command or by_itself else set()
         if going:
             held = self._held_back(looked, {new: renames.get(new) for new in going}, command)
-            moves |= {name: HeldBack(error) for name, error in held.items()}
+            moves |= {name: Move("held_back", error=error) for name, error in held.items()}
             going -= held.keys()
         gone = leaving(pointers, looked, renames, going, is_all=is_all)
         again -= going
@@ -256,17 +253,17 @@ class Production(ABC):
             sighting = Sighting(
                 current=digest,
                 deployed=deployed.get(name),
-                error=None if entry.error is None else str(entry.error),
+                error=entry.error,
                 shares_with=shared_mirror(name, mirror, others),
                 unchanged_for_s=self.unchanged_for_s(name, digest),
                 is_asked=is_asked,
                 is_confirmed=is_asked and command is not None and command.force,
             )
             move = next_move(sighting, mode=settings.mode, quiet_s=settings.quiet_s)
-            if isinstance(move, SharesMirror):
+            if move.kind == "shares_mirror":
                 move = replace(move, is_gone=move.other not in looked.stored.digests)
             moves[name] = move
-            if isinstance(move, GoesLive):  # the second of two in one command is refused for the first
+            if move.kind == "deploy":  # the second of two in one command is refused for the first
                 there = [*others, Deployment("", 0, name, "deploy", "", mirror=mirror)]
         return moves
 
@@ -342,7 +339,7 @@ def answered(looked: Looked, decided: Decision, command: Deploy) -> tuple[Catalo
     warnings = {
         shared_words(Path(entry.mirror), (name, move.other))
         for name, entry in about.items()
-        if isinstance(move := moves.get(name), SharesMirror) and entry.mirror is not None
+        if (move := moves.get(name)) is not None and move.kind == "shares_mirror" and entry.mirror is not None
     }
     entries = (_refused(entry, moves.get(name)) for name, entry in sorted(about.items()))
     return tuple(replace(entry, warnings=tuple(w for w in entry.warnings if w not in warnings)) for entry in entries)
@@ -350,9 +347,9 @@ def answered(looked: Looked, decided: Decision, command: Deploy) -> tuple[Catalo
 
 def _refused(entry: CatalogEntry, move: Move | None) -> CatalogEntry:
     """The entry, with an error where its move needs a decision by a person."""
-    if isinstance(move, HeldBack):
+    if move is not None and move.kind == "held_back":
         return replace(entry, error=move.error)
-    if isinstance(move, SharesMirror):
+    if move is not None and move.kind == "shares_mirror":
         error = shares_mirror_error(entry.name, entry.mirror, str(entry.path), move.other, is_gone=move.is_gone)
         return replace(entry, error=error)
     return entry
@@ -471,7 +468,13 @@ def new_deployments(
     note = '[deploy] mode = "auto"' if command is None else command.note
     if command is not None and command.approve:
         note = f"{note} [goldens approved by {asker.who}]".lstrip()
-    base = replace(_row(asker, note), git_commit=commit, git_dirty=is_dirty, config=config_of(home.layout))
+    facts: dict[str, Any] = {
+        "git_commit": commit,
+        "git_dirty": is_dirty,
+        "config": config_of(home.layout),
+        **_asked(asker, note),
+    }
+    base = Deployment("", 0, "", "deploy", "", **facts)
     values = {} if command is None else command.compared or {}
     going = sorted(decided.going)
     compared = {**compared_in(home, contents, going), **{flow: Compared.read(data) for flow, data in values.items()}}
@@ -521,7 +524,7 @@ def withdrawal(home: LocalWorkspace, command: Undeploy, asker: Asker) -> Deploym
             where="undeploy",
             fix=f"take the module out of flow_modules, or let it run by hand only: {cli_line('disable', name)}",
         )
-    return replace(_withdrawn(_row(asker, command.note), name), id=command.id)
+    return replace(_withdrawn(Deployment("", 0, "", "", "", **_asked(asker, command.note)), name), id=command.id)
 
 
 def _withdrawn(base: Deployment, name: str, of: str | None = None) -> Deployment:
@@ -571,28 +574,14 @@ def rolled_back(home: LocalWorkspace, command: Rollback, asker: Asker) -> Deploy
         id=command.id,
         kind="rollback",
         of=chosen.of or chosen.id,
-        by=asker.by,
-        machine=asker.machine,
-        asked_by=asker.file_owner,
-        note=command.note,
-        at_utc=utc_text(time.time()),
+        **_asked(asker, command.note),
     )
 
 
-def _row(asker: Asker, note: str) -> Deployment:
-    """A new row, for the asker."""
-    return Deployment(
-        "",
-        0,
-        "",
-        "deploy",
-        "",
-        by=asker.by,
-        machine=asker.machine,
-        at_utc=utc_text(time.time()),
-        note=note,
-        asked_by=asker.file_owner,
-    )
+def _asked(asker: Asker, note: str) -> dict[str, Any]:
+    """The fields of a row that say who asked for it, now."""
+    who = {"by": asker.by, "machine": asker.machine, "asked_by": asker.file_owner}
+    return {**who, "at_utc": utc_text(time.time()), "note": note}
 
 
 def carry_over(ledger: Ledger, old: str, new: str) -> None:

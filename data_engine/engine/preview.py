@@ -35,8 +35,8 @@ from data_engine.flow.object_names import saved_twice
 from data_engine.flow.spec import Map
 from data_engine.flow.suggestions import near_offer, typed_call
 from data_engine.formatting import cells_text
-from data_engine.notebook.build_function import DroppedCall, dropped_calls
 from data_engine.notebook.locate import annotate_call
+from data_engine.notebook.mistakes import DroppedCall, dropped_calls
 from data_engine.trial import refuse_in_trial
 from data_engine.workspace.layout import current_notebook, kernel_shell
 from data_engine.workspace.settings import PreviewSettings

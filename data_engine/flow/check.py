@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,39 +43,16 @@ class SplitRows(NamedTuple):
         return value.rejected if name is not None and name == rejected else value.good
 
 
-class WrittenAt(NamedTuple):
-    """The place where a check was written, for the errors of its runs; it does not count when checks are compared."""
-
-    file: str
-    line: int
-    module: str
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, WrittenAt)
-
-    def __hash__(self) -> int:
-        return 0
-
-    @classmethod
-    def here(cls) -> WrittenAt | None:
-        """The line outside of this package that is being executed."""
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None and frame.f_code.co_filename.startswith(_OWN_FOLDER):
-            frame = frame.f_back
-        if frame is None:
-            return None
-        return cls(frame.f_code.co_filename, frame.f_lineno, str(frame.f_globals.get("__name__", "")))
-
-
 @frozen
 class Check:
-    """A step that passes on the rows of which every rule is true, as `Flow.check` says."""
+    """A step that passes on the rows of which every rule is true, as `Flow.check` says. `written_at` is the file, line and module where
+    it was written, for the errors of its runs."""
 
     rules: Rules
     on_fail: str = "fail"
     at_most: float | None = None
     rejected: str | None = None
-    written_at: WrittenAt | None = None
+    written_at: tuple[str, int, str] | None = field(default=None, repr=False, compare=False)
 
     def __call__(self, context: FlowContext) -> Any:
         good, rejected = self.apart(context)
@@ -155,7 +132,17 @@ def make_check(rules: object, *, on_fail: object, at_most: object, rejected: obj
     if rejected is not None and (not isinstance(rejected, str) or not name or name == "current"):
         raise wrong_option(f"rejected={rejected!r} is no name of an object", "rejected", 'rejected="bad_df"')
     limit = None if at_most is None else float(at_most)
-    return Check(rules_of(rules, label), str(on_fail), limit, name, WrittenAt.here())
+    return Check(rules_of(rules, label), str(on_fail), limit, name, _author_line())
+
+
+def _author_line() -> tuple[str, int, str] | None:
+    """The file, line and module outside of this package that is being executed."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_OWN_FOLDER):
+        frame = frame.f_back
+    if frame is None:
+        return None
+    return frame.f_code.co_filename, frame.f_lineno, str(frame.f_globals.get("__name__", ""))
 
 
 def with_rejected_named(steps: Sequence[StepSpec]) -> tuple[StepSpec, ...]:

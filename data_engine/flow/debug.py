@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,25 +20,16 @@ from data_engine.model import utc_text
 from data_engine.secret import knows_any, masked, masked_in
 
 
+@dataclass(eq=False)
 class FlowDebugContext:
     """A place on this machine that keeps frames and values of a run, to look at later."""
 
-    def __init__(
-        self,
-        root: Path,
-        *,
-        workspace_id: str,
-        flow_name: str,
-        run_id: str,
-        source_path: str | None,
-        control: StepControl | None = None,
-    ) -> None:
-        self.root = root
-        self.workspace_id = workspace_id
-        self.flow_name = flow_name
-        self.run_id = run_id
-        self.source_path = source_path
-        self.control = control
+    root: Path
+    workspace_id: str
+    flow_name: str
+    run_id: str
+    source_path: str | None
+    control: StepControl | None = None
 
     @property
     def step_name(self) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import KW_ONLY
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import near_offer
-from data_engine.flow.trigger import Schedule, Trigger, check_zone, duration_text, parse_times
+from data_engine.flow.trigger import Schedule, Trigger, and_words, check_zone, duration_text, parse_times
 from data_engine.message import TROUBLES
 from data_engine.record import frozen
 from data_engine.secret import is_secret_name
@@ -160,7 +160,7 @@ def expectation_words(expectations: Sequence[Expectation]) -> str:
     for expectation in expectations:
         if expectation.by:
             zone = f", {expectation.tz}" if expectation.tz else ""
-            parts.append(f"done by {_and(expectation.by)} {_days_words(expectation.days)}{zone}")
+            parts.append(f"done by {and_words(expectation.by)} {_days_words(expectation.days)}{zone}")
         if expectation.every:
             parts.append(f"done at least once within every {expectation.every}")
         if expectation.within:
@@ -175,11 +175,7 @@ def _days_words(days: tuple[int, ...]) -> str:
         return "every day"
     if days == (0, 1, 2, 3, 4):
         return "on business days (Monday to Friday)"
-    return f"on {_and([_DAY_NAMES[day] for day in days])}"
-
-
-def _and(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+    return f"on {and_words([_DAY_NAMES[day] for day in days])}"
 
 
 def _parse_days(value: object) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from data_engine.flow.spec import (
     Collect,
     Map,
     StepSpec,
+    check_count,
     check_step,
     default_label,
     function_name,
@@ -211,9 +212,9 @@ class Flow(Displayable):
             >>> flow.trigger.interval_seconds, flow.trigger.extensions
             (30.0, ('.xlsx',))
         """
-        from data_engine.flow.trigger import WatchOptions, make_trigger
+        from data_engine.flow.trigger import make_trigger
 
-        options = WatchOptions(
+        trigger = make_trigger(
             mode=mode,
             run_as=run_as,
             max_parallel=max_parallel,
@@ -227,7 +228,7 @@ class Flow(Displayable):
             catch_up=catch_up,
             skip=skip,
         )
-        return replace(self, trigger=make_trigger(options))
+        return replace(self, trigger=trigger)
 
     @checked_call
     def mirror(self, *, root: PathText, staged: bool = False) -> Self:
@@ -392,14 +393,8 @@ class Flow(Displayable):
             ((1.0,), 1)
         """
         takes_context = map_takes_context(fn)
-        if max_parallel is not None and (
-            not isinstance(max_parallel, int) or isinstance(max_parallel, bool) or max_parallel < 1
-        ):
-            raise FlowValidationError(
-                f"max_parallel={max_parallel!r} must be a whole number greater than or equal to one",
-                where="Flow.map",
-                fix="max_parallel=4, or leave it out",
-            )
+        if max_parallel is not None:
+            check_count(max_parallel, "max_parallel", "Flow.map")
         check_argument("Flow.map", "on_error", "Literal['raise', 'collect']", on_error)
         call = Map(fn, takes_context, max_parallel, on_error == "collect")
         return self._with(call, use, save_as, label, default_label(fn), function_name(fn), "map")

@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Any, ClassVar
 
+from data_engine.argument_checks import value_text
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError, MissingParamError
 from data_engine.flow.suggestions import nearest_name
@@ -97,7 +98,7 @@ class Parameter(Record):
         try:
             return _READERS[self.kind](value)
         except (ValueError, TypeError, ArithmeticError, FlowValidationError) as error:
-            raise self._refused(f"it cannot be {_shown(value)}", _EXAMPLES[self.kind]) from error
+            raise self._refused(f"it cannot be {value_text(value)}", _EXAMPLES[self.kind]) from error
 
     def _choice(self, value: Any) -> str:
         text = str(wire_of(value)).strip()
@@ -113,7 +114,7 @@ class Parameter(Record):
             if near
             else f"give one of {', '.join(self.choices)}"
         )
-        raise self._refused(f"it cannot be {_shown(value)}", fix)
+        raise self._refused(f"it cannot be {value_text(value)}", fix)
 
     def _refused(self, why: str, fix: str) -> FlowValidationError:
         return FlowValidationError(f"parameter {self.name}: {why}", where=f"params[{self.name!r}]", fix=fix)
@@ -323,13 +324,13 @@ def _items(parameter: Parameter, value: Any) -> list[Any]:
                 elements = json.loads(text)
             except ValueError as error:
                 raise parameter._refused(
-                    f"{_shown(value)} is not a JSON list", 'write a, b, c or ["a", "b"]'
+                    f"{value_text(value)} is not a JSON list", 'write a, b, c or ["a", "b"]'
                 ) from error
             return list(elements)
         return [part.strip() for part in text.split(",")] if text else []
     if isinstance(value, (list, tuple)):
         return list(value)
-    raise parameter._refused(f"it cannot be {_shown(value)}", "give a list, or a text such as a, b, c")
+    raise parameter._refused(f"it cannot be {value_text(value)}", "give a list, or a text such as a, b, c")
 
 
 def _secret(parameter: Parameter, secret: Callable[[str], Secret]) -> Secret | None:
@@ -339,11 +340,6 @@ def _secret(parameter: Parameter, secret: Callable[[str], Secret]) -> Secret | N
         if not parameter.is_optional:
             raise
         return None
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 _EXAMPLES = {

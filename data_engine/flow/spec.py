@@ -117,6 +117,18 @@ def _batch_items(current: object) -> tuple[Any, ...]:
     return items
 
 
+def check_count(value: object, name: str, where: str) -> int:
+    """`value`, when it is a whole number from 1.
+
+    Raises:
+        FlowValidationError: it is none; names it and `where`.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        what = f"{name}={value!r} must be a whole number greater than or equal to one"
+        raise FlowValidationError(what, where=where, fix=f"{name}=1")
+    return value
+
+
 def check_step(fn: object, verb: str) -> None:
     """Refuse what cannot be called with one context.
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from data_engine.duration import is_timedelta, parse_duration
 from data_engine.errors import FlowValidationError
 from data_engine.flow.paths import AuthoredPath, author_path
 from data_engine.flow.scan import parse_extensions
+from data_engine.flow.spec import check_count
 from data_engine.flow.suggestions import nearest_name
 from data_engine.record import frozen
 
@@ -118,74 +119,56 @@ class Schedule(_Trigger):
 Trigger: TypeAlias = Manual | Poll | Schedule
 
 
-@frozen
-class WatchOptions:
-    """The options of `Flow.watch`, as the author wrote them."""
-
-    mode: object
-    run_as: object
-    max_parallel: object
-    source: object
-    interval: object
-    time: object
-    cron: object
-    tz: object
-    extensions: object
-    settle: object
-    catch_up: object
-    skip: object
-
-
-def make_trigger(options: WatchOptions) -> Trigger:
-    """The trigger these options of `Flow.watch` mean.
+def make_trigger(**options: Any) -> Trigger:
+    """The trigger that the options of `Flow.watch`, all of them, mean.
 
     Raises:
         FlowValidationError: an option is wrong, missing, or does not belong to the mode; names it and the fix.
     """
-    word = _mode(options.mode, by_clock=options.time is not None or options.cron is not None)
+    word = _mode(options["mode"], by_clock=options["time"] is not None or options["cron"] is not None)
     shared: dict[str, Any] = {
-        "run_as": _choice(options.run_as, ("individual", "batch"), "run_as"),
-        "max_parallel": _count(options.max_parallel, "max_parallel"),
+        "run_as": _choice(options["run_as"], ("individual", "batch"), "run_as"),
+        "max_parallel": check_count(options["max_parallel"], "max_parallel", _WHERE),
     }
-    settle_s = _settle_seconds(options.settle)
+    settle_s = _settle_seconds(options["settle"])
     authored: AuthoredPath | None = (
-        None if options.source is None else author_path(options.source, where=f"{_WHERE}(source=...)")
+        None if options["source"] is None else author_path(options["source"], where=f"{_WHERE}(source=...)")
     )
     if authored is not None:
         shared |= {"source": authored.path, "source_as_authored": authored.text}
-    shared["extensions"] = parse_extensions(options.extensions, where=f"{_WHERE}(extensions=...)")
-    catch_up_word = _choice(options.catch_up, CATCH_UPS, "catch_up")
+    shared["extensions"] = parse_extensions(options["extensions"], where=f"{_WHERE}(extensions=...)")
+    catch_up_word = _choice(options["catch_up"], CATCH_UPS, "catch_up")
 
     if word != "poll" and settle_s != 1:
         raise _misplaced("settle", word, "'poll'")
     if word != "schedule":
         for name in ("time", "cron", "tz", "skip"):
-            if getattr(options, name) is not None:
+            if options[name] is not None:
                 raise _misplaced(name, word, "'schedule'")
         if catch_up_word != "latest":
             raise _misplaced("catch_up", word, "'schedule'")
     if word == "manual":
-        if options.interval is not None:
+        if options["interval"] is not None:
             raise _misplaced("interval", word, "'poll' or 'schedule'")
         return Manual(**shared)
     if word == "poll":
-        if authored is None or options.interval is None:
+        if authored is None or options["interval"] is None:
             missing = "source" if authored is None else "interval"
             raise FlowValidationError(
                 f'mode="poll" requires {missing}=', where=_WHERE, fix='for example source="../in", interval="30s"'
             )
-        seconds = parse_duration(options.interval, where=f"{_WHERE}(interval=...)")
-        return Poll(**shared, interval=duration_text(options.interval), interval_seconds=seconds, settle=settle_s)
+        seconds = parse_duration(options["interval"], where=f"{_WHERE}(interval=...)")
+        return Poll(**shared, interval=duration_text(options["interval"]), interval_seconds=seconds, settle=settle_s)
     by_clock = {
-        "tz": None if options.tz is None else check_zone(options.tz, where=f"{_WHERE}(tz=...)"),
+        "tz": None if options["tz"] is None else check_zone(options["tz"], where=f"{_WHERE}(tz=...)"),
         "catch_up": catch_up_word,
-        **_parse_skip(options.skip),
+        **_parse_skip(options["skip"]),
     }
     return _make_schedule(shared, options, by_clock)
 
 
-def _make_schedule(shared: dict[str, Any], options: WatchOptions, by_clock: dict[str, Any]) -> Schedule:
-    interval, time, cron = options.interval, options.time, options.cron
+def _make_schedule(shared: dict[str, Any], options: Mapping[str, Any], by_clock: dict[str, Any]) -> Schedule:
+    interval, time, cron = options["interval"], options["time"], options["cron"]
     if sum(value is not None for value in (interval, time, cron)) != 1:
         raise FlowValidationError(
             'mode="schedule" takes exactly one of interval=, time= and cron=',
@@ -329,14 +312,6 @@ def _mode(value: object, *, by_clock: bool) -> str:
     return _choice(value, modes, "mode")
 
 
-def _count(value: object, name: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise FlowValidationError(
-            f"{name}={value!r} must be a whole number greater than or equal to one", where=_WHERE, fix=f"{name}=1"
-        )
-    return value
-
-
 def _settle_seconds(value: object) -> float:
     where = f"{_WHERE}(settle=...)"
     if isinstance(value, str) or is_timedelta(value):
@@ -471,7 +446,17 @@ def _times_words(times: tuple[str, ...]) -> str:
     if len(times) > _MOST_TIMES:
         shown = times[: _MOST_TIMES - 1]
         return f"{', '.join(shown)} and {len(times) - len(shown)} more times until {times[-1]}"
-    return " and ".join(filter(None, (", ".join(times[:-1]), times[-1])))
+    return and_words(times)
+
+
+def and_words(words: Sequence[str]) -> str:
+    """One or more words as people list them.
+
+    Example:
+        >>> and_words(["Monday"]), and_words(["06:30", "12:00", "18:00"])
+        ('Monday', '06:30, 12:00 and 18:00')
+    """
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _cron_words(line: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.targets import asking
@@ -210,7 +210,7 @@ class Drop(tuple[str, ...]):
         return df.drop(by_name([name for name in self if name in names]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class TableSchema:
     """What a table should look like: four parts, each applied on its own, in the order a flow needs.
 
@@ -234,10 +234,10 @@ class TableSchema:
         [(1, '2')]
     """
 
-    columns: Columns = field(default=Columns())
-    dtypes: Dtypes = field(default_factory=Dtypes)
-    rename: Rename = field(default_factory=Rename)
-    drop: Drop = field(default=Drop())
+    columns: Columns
+    dtypes: Dtypes
+    rename: Rename
+    drop: Drop
 
     def __init__(
         self,
@@ -246,14 +246,10 @@ class TableSchema:
         rename: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         drop: Iterable[str] = (),
     ) -> None:
-        parts = {
-            "columns": _part(Columns, "columns", columns),
-            "dtypes": _part(Dtypes, "dtypes", dtypes),
-            "rename": _part(Rename, "rename", rename),
-            "drop": _part(Drop, "drop", drop),
-        }
-        for name, part in parts.items():
-            object.__setattr__(self, name, part)
+        object.__setattr__(self, "columns", _part(Columns, "columns", columns))
+        object.__setattr__(self, "dtypes", _part(Dtypes, "dtypes", dtypes))
+        object.__setattr__(self, "rename", _part(Rename, "rename", rename))
+        object.__setattr__(self, "drop", _part(Drop, "drop", drop))
 
     def normalize_column_names(self, df: Frame) -> Frame:
         """The frame with normal names for those of its columns that this schema names anywhere, or for all if it names none.

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_engine import nofollow, private
+from data_engine.errors import FlowExecutionError
 from data_engine.files import write_bytes_atomic
 from data_engine.notebook.compiled import FORMAT, CompiledNotebook
 from data_engine.record import frozen
@@ -79,14 +80,25 @@ def is_flow(path: Path, data: bytes, cache_dir: Path | None) -> bool:
     """Whether the module at `path` with the content `data` defines `build`.
 
     Raises:
-        NotebookCompileError: the notebook cannot become a module.
-        SyntaxError, ValueError: the Python module does not parse.
+        FlowExecutionError: the notebook cannot become a module, or the Python module does not parse.
     """
-    from data_engine.notebook.build_function import defines_build
+    from data_engine.notebook.mistakes import defines_build
 
     if path.suffix == ".ipynb":
         return load_artifact(path, data, cache_dir=cache_dir).compiled.is_flow
-    return b"build" in data and defines_build(data)
+    try:
+        return b"build" in data and defines_build(data)
+    except (SyntaxError, ValueError) as error:
+        raise unparsed(path, error) from error
+
+
+def unparsed(path: Path, error: SyntaxError | ValueError) -> FlowExecutionError:
+    """The error of a Python module that does not parse; names the line."""
+    line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+    detail = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
+    wrong = FlowExecutionError(flow_name=path.stem, phase="import", detail=detail)
+    wrong.set_place(f"{path.name}{line}", error.text if isinstance(error, SyntaxError) else None)
+    return wrong
 
 
 def _compiled(path: Path, data: bytes, content_hash: str) -> Artifact:

@@ -24,7 +24,6 @@ from data_engine.flow.trigger import Poll, Schedule
 from data_engine.notebook.flow_files import (
     SCRATCH_NAME,
     case_warnings,
-    is_flow_content,
     is_flow_file,
     module_files,
     name_warnings,
@@ -320,6 +319,7 @@ def _read_entry(
     modules: FlowModules, name: str, paths: list[Path], datas: list[bytes | OSError], python: Mapping[str, bytes]
 ) -> CatalogEntry | None:
     """The entry of a module; None of one that is no flow. `python` are the `.py` files it may import."""
+    from data_engine.notebook.artifacts import is_flow
     from data_engine.notebook.import_lint import import_warnings
     from data_engine.notebook.module_sets import own_code
 
@@ -330,7 +330,7 @@ def _read_entry(
                 raise FlowValidationError(
                     f"{path} cannot be read: {data.strerror}", where=str(path), fix="check that the file is readable"
                 )
-            if is_flow_content(modules, path, data):
+            if is_flow(modules.authored(path), data, modules.cache_dir):
                 flow_files.append((path, data))
         if not flow_files:
             return None

@@ -12,13 +12,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from data_engine.errors import FlowValidationError, NotebookCompileError, cell_place
+from data_engine.errors import NotebookCompileError, cell_place
 from data_engine.flow.suggestions import typed_call
-from data_engine.notebook.build_function import dropped_calls, trouble_of_build
 from data_engine.notebook.compiled import Chunk, CompiledCell, CompiledNotebook, CompiledStatement, CompileWarning
 from data_engine.notebook.diagnostics import Diagnostic, cell_fix, warnings_of
 from data_engine.notebook.left_out import LeftOut
 from data_engine.notebook.magics import ParsedCell, first_line, parse_cell, quiet_syntax
+from data_engine.notebook.mistakes import dropped_calls, trouble_of_build
 from data_engine.notebook.read import NotebookCell, TextCell, read_notebook
 from data_engine.notebook.slicer import Slicer, place_of
 from data_engine.notebook.statements import END, IMPORTS, Statement, Statements
@@ -60,7 +60,11 @@ def compile_notebook(path: str | os.PathLike[str]) -> CompiledNotebook:
             return rate
         <BLANKLINE>
     """
-    file = _checked_path(path)
+    file = Path(os.path.abspath(with_home(path)))
+    if file.suffix == ".py":
+        raise NotebookCompileError(
+            flow_name=file.stem, detail="it is a Python module, which runs whole", cell=str(file), fix="load it as it is"
+        )  # fmt: skip
     try:
         data = content_of(file)
     except (OSError, ValueError) as error:
@@ -92,8 +96,8 @@ def compile_with_codes(
     with quiet_syntax():
         parsed = [parse_cell(cell) for cell in cells]
         sliced = slice_cells(parsed, texts)
-        if sliced.problem is not None:
-            raise _error(sliced.problem, cells, path)
+        if isinstance(sliced, Diagnostic):
+            raise _error(sliced, cells, path)
         flags = 0
         for name in sliced.future:
             flags |= getattr(__future__, name).compiler_flag
@@ -123,21 +127,6 @@ def compile_with_codes(
         is_flow=sliced.is_flow,
     )
     return compiled, tuple(codes)
-
-
-def _checked_path(path: object) -> Path:
-    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
-        raise FlowValidationError(
-            f"a notebook is given by its path, not by {type(path).__name__} {path!r:.80}",
-            where="compile_notebook(path)",
-            fix='give a path such as "flow_modules/claims.ipynb"',
-        )
-    file = Path(os.path.abspath(with_home(path)))
-    if file.suffix == ".py":
-        raise NotebookCompileError(
-            flow_name=file.stem, detail="it is a Python module, which runs whole", cell=str(file), fix="load it as it is"
-        )  # fmt: skip
-    return file
 
 
 def _pieces(cell: ParsedCell, taken: Sequence[bool]) -> list[_Piece]:
@@ -256,19 +245,17 @@ def _module_text(path: Path, sliced: Slice, parts: Sequence[str]) -> str:
 class Slice:
     """The decisions, one tuple per cell and one entry per statement of the cell.
 
-    `is_flow` is False for a notebook without `build`; `problem` says why there can be no module; `future` are the
-    `from __future__` features that hold for the whole module.
+    `is_flow` is False for a notebook without `build`; `future` are the `from __future__` features that hold for the whole module.
     """
 
     decisions: tuple[tuple[CompiledStatement, ...], ...]
     warnings: tuple[Diagnostic, ...] = ()
-    problem: Diagnostic | None = None
     future: tuple[str, ...] = ()
     is_flow: bool = True
 
 
-def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> Slice:
-    """The slice of these cells that `build()` needs; `texts` are the notebook's other cells.
+def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> Slice | Diagnostic:
+    """The slice of these cells that `build()` needs, or why there can be no module; `texts` are the notebook's other cells.
 
     Example:
         >>> from data_engine.notebook.magics import parse_cell
@@ -287,14 +274,13 @@ def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> 
         number = broken.cell.number
         what = f"cell {number}, which holds build(), does not parse: {broken.problem}"
         line = broken.problem_line
-        problems = [Diagnostic(what, number, line, cell_fix(broken.problem, line))]
-        return _failed(statements, problems)
+        return Diagnostic(what, number, line, cell_fix(broken.problem, line))
     problems = [*_contradictions(cells)]
     owners, _ = statements.reaching("build", END)
     if owners and (trouble := trouble_of_build(owners[0].node)) is not None:
         problems.append(Diagnostic(trouble[0], owners[0].number, owners[0].line, trouble[1]))
     if problems:
-        return _failed(statements, problems)
+        return min(problems, key=place_of)
     slicer = Slicer(statements)
     slicer.take_roots()
     refused: list[Diagnostic] = []
@@ -302,7 +288,7 @@ def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> 
         refused = slicer.try_the_probable()
         problems = slicer.problems or slicer.open_problems()
     if problems:
-        return _failed(statements, problems)
+        return min(problems, key=place_of)
     selection = slicer.selection()
     warnings = sorted(
         [
@@ -320,11 +306,6 @@ def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> 
     )
     decisions = _decisions(statements, selection.taken, "build() does not need it", selection.followed)
     return Slice(decisions, tuple(dict.fromkeys(warnings)), future=statements.future)
-
-
-def _failed(statements: Statements, problems: Iterable[Diagnostic]) -> Slice:
-    decisions = _decisions(statements, {}, "the notebook does not compile")
-    return Slice(decisions, problem=min(problems, key=place_of), future=statements.future)
 
 
 def _contradictions(cells: Iterable[ParsedCell]) -> Iterator[Diagnostic]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal
 
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import cli_line
@@ -27,7 +27,7 @@ class Sighting:
 
     current: str
     deployed: str | None
-    error: str | None = None
+    error: FlowValidationError | None = None
     shares_with: str | None = None
     unchanged_for_s: float = 0.0
     is_asked: bool = False
@@ -35,77 +35,48 @@ class Sighting:
 
 
 @frozen
-class UpToDate:
-    """Production runs the module as it is."""
+class Move:
+    """The move for a module, by its `kind`:
 
+    - "up_to_date": production runs the module as it is
+    - "deploy": it goes live now
+    - "quiet": it is good, and must stay unchanged for another `left_s`, because editors save half an edit
+    - "awaits_request": it is good, and waits for somebody to ask
+    - "shares_mirror": it is good, but `other`, which is deployed, writes its mirror too: a person has to confirm it. `is_gone` says
+      that the module of `other` is gone
+    - "broken": it does not compile or build, or has no steps (`error`); the last good deployment goes on
+    - "held_back": it is good, but its goldens do not hold (`error`): a person has to approve that
+    """
 
-@frozen
-class Deploy:
-    """Deploy now; `why` in a few words."""
-
-    why: str
-
-
-@frozen
-class Quiet:
-    """A good module that must stay unchanged for another `left_s`, because editors save half an edit."""
-
-    left_s: float
-
-
-@frozen
-class AwaitsRequest:
-    """A good module that waits for somebody to ask."""
-
-
-@frozen
-class SharesMirror:
-    """A good module whose mirror `other`, which is deployed, writes too: a person has to confirm it. `is_gone` says that the
-    module of `other` is gone."""
-
-    other: str
+    kind: Literal["up_to_date", "deploy", "quiet", "awaits_request", "shares_mirror", "broken", "held_back"]
+    left_s: float = 0.0
+    other: str = ""
     is_gone: bool = False
-
-
-@frozen
-class Broken:
-    """A module that does not compile or build, or has no steps; the last good deployment goes on."""
-
-    error: str
-
-
-@frozen
-class HeldBack:
-    """A good module whose goldens do not hold: a person has to approve that. `error` says what differs."""
-
-    error: FlowValidationError
-
-
-Move: TypeAlias = UpToDate | Deploy | Quiet | AwaitsRequest | SharesMirror | Broken | HeldBack
+    error: FlowValidationError | None = None
 
 
 def next_move(sighting: Sighting, *, mode: str, quiet_s: float) -> Move:
     """The move for a module: a good one is deployed when a person asked; with `mode` "auto" also when it is quiet.
 
     Example:
-        >>> next_move(Sighting("b", "a", unchanged_for_s=10), mode="auto", quiet_s=30)
-        Quiet(left_s=20)
-        >>> next_move(Sighting("b", None), mode="ask", quiet_s=30)
-        AwaitsRequest()
+        >>> next_move(Sighting("b", "a", unchanged_for_s=10), mode="auto", quiet_s=30).left_s
+        20
+        >>> next_move(Sighting("b", None), mode="ask", quiet_s=30).kind
+        'awaits_request'
     """
     if sighting.current == sighting.deployed:
-        return UpToDate()
+        return Move("up_to_date")
     if sighting.error is not None:
-        return Broken(sighting.error)
+        return Move("broken", error=sighting.error)
     if sighting.shares_with is not None and not sighting.is_confirmed:
-        return SharesMirror(sighting.shares_with)
+        return Move("shares_mirror", other=sighting.shares_with)
     if sighting.is_asked:
-        return Deploy("asked for")
+        return Move("deploy")
     if mode == "ask":
-        return AwaitsRequest()
+        return Move("awaits_request")
     if sighting.unchanged_for_s < quiet_s:
-        return Quiet(quiet_s - sighting.unchanged_for_s)
-    return Deploy("it is good, and unchanged for [deploy] quiet")
+        return Move("quiet", quiet_s - sighting.unchanged_for_s)
+    return Move("deploy")
 
 
 def not_deployed(name: str, where: str, shares_with: str | None = None) -> FlowValidationError:

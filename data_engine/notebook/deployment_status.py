@@ -86,10 +86,10 @@ class DeploymentStatus(Record):
 
     @property
     def _edited_words(self) -> str:
+        where = ", ".join([*([cells_text(self.cells)] if self.cells else []), *self.helpers])
         if self.rolled_back_to is None:
-            return edited_words(self.cells, self.helpers)
+            return f"edited, not deployed: {where}" if where else "edited, not deployed"
         what = "the notebook differs" if self.cells or not self.helpers else "the helpers differ"
-        where = _where(self.cells, self.helpers)
         utc = self.rolled_back_utc
         when = "?" if utc is None else f"{datetime.fromisoformat(utc).astimezone():%Y-%m-%d %H:%M}"
         back = f"rolled back to {self.rolled_back_to[:8]} on {when}; {what}"
@@ -121,21 +121,6 @@ class DeploymentStatus(Record):
 
 
 AS_DEPLOYED, NOT_DEPLOYED = DeploymentStatus("as_deployed"), DeploymentStatus("not_deployed")
-
-
-def edited_words(cells: Sequence[int], helpers: Sequence[str] = ()) -> str:
-    """An edit that is not deployed, for people.
-
-    Example:
-        >>> edited_words((3, 7)), edited_words((), ["flow_helpers/rates.py"]), edited_words(())
-        ('edited, not deployed: cells 3, 7', 'edited, not deployed: flow_helpers/rates.py', 'edited, not deployed')
-    """
-    what = _where(cells, helpers)
-    return f"edited, not deployed: {what}" if what else "edited, not deployed"
-
-
-def _where(cells: Sequence[int], helpers: Sequence[str]) -> str:
-    return ", ".join([*([cells_text(cells)] if cells else []), *helpers])
 
 
 def live_deployments(history: Iterable[Deployment]) -> dict[str, Deployment]:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.errors import FlowValidationError
 from data_engine.platforms.files import content_of
 from data_engine.workspace.layout import FLOW_MODULES, current_notebook
 
@@ -176,28 +176,14 @@ def as_filed(folder: Path, name: str) -> str:
 
 def is_flow_file(modules: FlowModules, path: Path) -> bool:
     """Whether the file is a flow, or is meant to be one and is broken."""
+    from data_engine.notebook.artifacts import is_flow
+
     try:
-        return is_flow_content(modules, path, content_of(path))
+        return is_flow(modules.authored(path), content_of(path), modules.cache_dir)
     except FlowValidationError:
         return True  # a broken module is still a flow
     except OSError:
         return False
-
-
-def is_flow_content(modules: FlowModules, path: Path, data: bytes) -> bool:
-    """Whether a file with this content is a flow: it defines `build`.
-
-    Raises:
-        FlowValidationError: it cannot be read as what it is.
-    """
-    from data_engine.notebook.artifacts import is_flow
-
-    try:
-        return is_flow(modules.authored(path), data, modules.cache_dir)
-    except FlowValidationError:
-        raise
-    except (SyntaxError, ValueError) as error:
-        raise _unparsed(path, error) from error
 
 
 def require_parsed(path: Path) -> None:
@@ -208,18 +194,12 @@ def require_parsed(path: Path) -> None:
     """
     import ast
 
+    from data_engine.notebook.artifacts import unparsed
+
     try:
         ast.parse(content_of(path))
     except (SyntaxError, ValueError) as error:
-        raise _unparsed(path, error) from error
-
-
-def _unparsed(path: Path, error: SyntaxError | ValueError) -> FlowExecutionError:
-    line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-    detail = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
-    wrong = FlowExecutionError(flow_name=path.stem, phase="import", detail=detail)
-    wrong.set_place(f"{path.name}{line}", error.text if isinstance(error, SyntaxError) else None)
-    return wrong
+        raise unparsed(path, error) from error
 
 
 def case_warnings(names: Iterable[str]) -> dict[str, str]:

@@ -9,11 +9,10 @@ from functools import lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from data_engine.notebook.build_function import dropped_calls
 from data_engine.notebook.flow_files import case_warnings, module_files, name_warnings, twin_warning
 from data_engine.notebook.load import FlowModules
+from data_engine.notebook.mistakes import dropped_calls, secret_words, written_secrets
 from data_engine.notebook.module_sets import own_code, python_files, reached_files
-from data_engine.notebook.secrets_written import secret_words, written_secrets
 from data_engine.platforms.files import content_of
 from data_engine.record import frozen
 

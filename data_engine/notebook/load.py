@@ -18,6 +18,7 @@ import sys
 import threading
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, wraps
 from pathlib import Path
@@ -27,6 +28,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError, message_
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import module_folder
 from data_engine.flow.spec import title_words
+from data_engine.notebook.module_sets import python_names, trouble_with_name
 from data_engine.platforms.files import content_of
 from data_engine.record import frozen
 
@@ -150,12 +152,10 @@ class FlowModules:
 
     def _helpers_digest(self) -> str:
         digest = hashlib.sha256()
-        for name, path in _helper_files(self.content):
-            digest.update(name.encode() + b"\0")
-            try:
-                digest.update(hashlib.sha256(content_of(path)).digest())
-            except OSError:
-                digest.update(b"unreadable")
+        for name in python_names(self.content):
+            digest.update(name.encode("utf-8", "surrogatepass") + b"\0")
+            with suppress(OSError):
+                digest.update(hashlib.sha256(content_of(self.content / name)).digest())
         return digest.hexdigest()
 
     def find_file(self, dotted: str) -> tuple[Path, bool] | None:
@@ -420,22 +420,6 @@ def _display(*objects: object, **_: object) -> None:
         print(item)
 
 
-def _helper_files(folder: Path) -> list[tuple[str, Path]]:
-    files: list[tuple[str, Path]] = []
-    helpers = folder / "flow_helpers"
-    for parent, folders, names in os.walk(helpers):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__")))
-        files += [
-            (os.path.relpath(path, folder), path) for name in names if (path := Path(parent, name)).suffix == ".py"
-        ]
-    try:
-        with os.scandir(folder) as entries:
-            files += [(entry.name, Path(entry.path)) for entry in entries if entry.name.endswith(".py")]
-    except OSError:
-        pass
-    return sorted(files)
-
-
 def _ends_more(error: BaseException) -> bool:
     """Whether an error ends more than the loading of a module: a person's interrupt, or the end of a run."""
     from data_engine.flow.control import RunInterrupted
@@ -496,8 +480,6 @@ def _description(module: types.ModuleType, name: str) -> str:
 
 def badly_named(path: Path) -> FlowValidationError | None:
     """The error for a module's name that some machine of the workspace cannot have; None for a good one."""
-    from data_engine.notebook.module_sets import trouble_with_name
-
     trouble = trouble_with_name(path.name)
     return None if trouble is None else FlowValidationError(trouble[0], where=str(path), fix=trouble[1])
 

@@ -90,10 +90,16 @@ def files_of(name: str) -> set[str]:
     return {f"{name}.py", f"{name}.ipynb"}
 
 
+def python_names(folder: Path) -> list[str]:
+    """The paths of the `.py` files of a set inside it; none where the folder is gone."""
+    with suppress(OSError):
+        return [name for name in _files_in(folder) if name.endswith(".py")]
+    return []
+
+
 def python_files(folder: Path) -> dict[str, bytes]:
     """The `.py` files of a set by path inside it, as `read_contents` has them; without those that cannot be read."""
-    paths = [*folder.glob("*.py"), *(folder / HELPERS).rglob("*.py")]
-    contents = {path.relative_to(folder).as_posix(): _read(path) for path in paths}
+    contents = {name: _read(folder / name) for name in python_names(folder)}
     return {name: data for name, data in contents.items() if isinstance(data, bytes)}
 
 
@@ -161,22 +167,14 @@ def _read(path: Path) -> bytes | OSError | None:
 
 def file_facts(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
     """Path, size, time and rights of every file that could be part of a set: equal while nobody edits."""
-    rows = []
-    for parent, folders, names in os.walk(folder):
-        at_top = Path(parent) == folder
-        folders[:] = (
-            [name for name in folders if name == HELPERS] if at_top else [n for n in folders if n[0] not in "._"]
-        )
-        for name in names:
-            if at_top and not name.endswith((".py", ".ipynb")):
-                continue
-            path = os.path.join(parent, name)
-            try:
-                facts = os.stat(path)
-            except OSError:
-                continue
-            rows.append((path, facts.st_size, facts.st_mtime_ns, facts.st_mode))
-    return tuple(sorted(rows))
+    rows, names = [], list[str]()
+    with suppress(OSError):
+        names = _files_in(folder)
+    for name in names:
+        with suppress(OSError):
+            facts = os.stat(os.path.join(folder, name))
+            rows.append((name, facts.st_size, facts.st_mtime_ns, facts.st_mode))
+    return tuple(rows)
 
 
 def module_digests(contents: Mapping[str, bytes], folder: Path, *, cache_dir: Path | None) -> dict[str, str]:
@@ -214,7 +212,7 @@ def _is_flow(name: str, data: bytes, folder: Path, cache_dir: Path | None) -> bo
 
     try:
         return is_flow(folder / name, data, cache_dir)
-    except (FlowValidationError, SyntaxError, ValueError):
+    except FlowValidationError:
         return True
 
 

@@ -42,15 +42,6 @@ from data_engine.notebook.names import (
     texts_in,
 )
 from data_engine.notebook.statements import BUILTINS, DEFINITIONS, DISPLAY_CALLS, END, IMPORTS, Statement, Statements
-from data_engine.record import frozen
-
-
-@frozen
-class _Soft:
-    """A name that is meant if it exists: from SQL, a text annotation or a guarded read."""
-
-    want: Want
-    is_table: bool
 
 
 class Slicer:
@@ -65,7 +56,9 @@ class Slicer:
         self.early: dict[tuple[int, int], None] = {}
         self.open: list[Want] = []
         self.shadowed: list[Want] = []
-        self.soft: list[_Soft] = []
+        self.soft: list[
+            tuple[Want, bool]
+        ] = []  # meant if it exists: by SQL (and whether as a table), an annotation, a guarded read
         self.problems: list[Diagnostic] = []
         self.work: list[Statement] = []
         self.call_graph = CallGraph(statements)
@@ -140,7 +133,7 @@ class Slicer:
             for name, flags in names.later.items():
                 self._follow_name(Want(name, END, statement, names.later_lines[name]), flags, bool(flags & LOAD))
             for name in looked_up(self.statements, statement):
-                self.soft.append(_Soft(Want(name, END, statement, statement.line), is_table=False))
+                self.soft.append((Want(name, END, statement, statement.line), False))
             if self.has_sql_wrappers:
                 self._follow_handed_sql(statement)
             if names.later and not isinstance(statement.node, DEFINITIONS):
@@ -150,9 +143,9 @@ class Slicer:
         if is_read:
             self.need(want)
         if flags & (NOTE | TYPE):
-            self.soft.append(_Soft(replace(want, at=END), is_table=False))
+            self.soft.append((replace(want, at=END), False))
         if flags & (HINT | TABLE):
-            self.soft.append(_Soft(want, bool(flags & TABLE)))
+            self.soft.append((want, bool(flags & TABLE)))
         if flags & SQL:
             self._note_sql(want)
 
@@ -179,7 +172,7 @@ class Slicer:
         for text in texts:
             tables, words = sql_words(text)
             for word in sorted(words & self.statements.events.keys()):
-                self.soft.append(_Soft(replace(want, name=word), word in tables))
+                self.soft.append((replace(want, name=word), word in tables))
 
     def need(self, want: Want) -> None:
         """Take all that may supply a name where it is read."""
@@ -280,7 +273,7 @@ class Slicer:
                     refused[statement.index] = (why, problem)
             while tried < len(self.soft) and not self.problems:
                 tried += 1
-                self._try_soft(self.soft[tried - 1])
+                self._try_soft(*self.soft[tried - 1])
         warnings = []
         for index, (why, problem) in refused.items():
             statement = self.statements.all[index]
@@ -291,14 +284,13 @@ class Slicer:
                 warnings.append(Diagnostic(what, statement.number, line, fix))
         return warnings
 
-    def _try_soft(self, soft: _Soft) -> None:
-        want = soft.want
+    def _try_soft(self, want: Want, is_table: bool) -> None:
         strong, weak = self.statements.reaching(want.name, want.at)
-        if not strong and weak and soft.is_table and weak[0].index not in self.taken:
+        if not strong and weak and is_table and weak[0].index not in self.taken:
             self.problems.append(unsupplied(self.statements, replace(want, target=weak[0])))
         for owner in strong:
             problem = self.attempt(owner, f"`{want.name}` is named by {want.label}", want)
-            if problem and soft.is_table:
+            if problem and is_table:
                 self.problems.append(problem)
 
     def _registrations(self) -> Iterator[tuple[Statement, str]]:

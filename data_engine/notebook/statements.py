@@ -6,7 +6,7 @@ import ast
 import builtins
 import sys
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from data_engine.notebook import effects
 from data_engine.notebook.analysis import MUTATORS, analyse
@@ -154,32 +154,27 @@ class Statements:
             return dotted((self.resolve(alias, owner, depth + 1), *path[1:]))
         return dotted((root if root == "build" else "?", *path[1:]))
 
-    def is_container(self, name: str, at: int, depth: int = 0) -> bool:
+    def is_container(self, name: str, at: int) -> bool:
         """Whether `name` is a list, dict, set or deque as the notebook wrote it."""
-        for owner in self.reaching(name, at)[0]:
-            if name in owner.names.containers:
-                return True
-            alias = owner.names.aliases.get(name)
-            is_same = alias and (is_same_object(alias) or alias[1:] == ("copy", "()"))
-            if alias and is_same and depth < _DEEPEST_ALIAS and self.is_container(alias[0], owner.index, depth + 1):
-                return True
-        return False
+        return any(own in owner.names.containers for owner, own in self._makers(name, at, with_copies=True))
 
     def is_changed(self, name: str, flags: int, at: int, taken: Collection[int]) -> bool:
         """Whether flags say that what `name` means at statement `at` is changed, and a statement of `taken` made that."""
         if not flags & CHANGE and not (flags & MUTATE and self.is_container(name, at)):
             return False
-        return self._is_made_by(taken, name, at, 0)
+        return any(owner.index in taken for owner, _ in self._makers(name, at))
 
-    def _is_made_by(self, taken: Collection[int], name: str, at: int, depth: int) -> bool:
+    def _makers(
+        self, name: str, at: int, *, with_copies: bool = False, depth: int = 0
+    ) -> Iterator[tuple[Statement, str]]:
+        """The statements that may have made the object called `name` at statement `at`, under this and its other names, or what it
+        is a copy of; each with its name there."""
         for owner in self.reaching(name, at)[0]:
-            if owner.index in taken:
-                return True
+            yield owner, name
             alias = owner.names.aliases.get(name)
-            is_same = alias and is_same_object(alias) and depth < _DEEPEST_ALIAS
-            if alias and is_same and self._is_made_by(taken, alias[0], owner.index, depth + 1):
-                return True
-        return False
+            is_same = alias and (is_same_object(alias) or (with_copies and alias[1:] == ("copy", "()")))
+            if alias and is_same and depth < _DEEPEST_ALIAS:
+                yield from self._makers(alias[0], owner.index, with_copies=with_copies, depth=depth + 1)
 
     def bound_method(self, name: str, at: int) -> str:
         """The container that calling `name` changes, after `add = ROWS.append`; "" for none."""

@@ -207,27 +207,15 @@ def header_text(golden: Golden) -> str:
     """
     import tomlkit
 
-    document = tomlkit.document()
-    document.add(tomlkit.comment(f"What {golden.use or 'the last result'} must be; `data-engine test` compares it."))
     values = golden.as_dict()
-    for name in ("use", "kind", "rows", "columns", "drop", "key", "tolerance", "share", "data", "file"):
-        value = values[name]
-        if value not in (None, [], ""):
-            document.add(name, tomlkit.item(value).multiline(True) if name == "columns" else tomlkit.item(value))
-    document.add("kept_at_utc", tomlkit.item(golden.kept_at_utc))
-    document.add("kept_by", tomlkit.item(golden.kept_by))
-    if golden.params:
-        document.add("params", tomlkit.item(dict(golden.params)))
-    if golden.source is not None:
-        source = tomlkit.table()
-        for name in ("root", "path", "is_batch"):
-            source.add(name, values["source"][name])
-        files = tomlkit.aot()
-        for file in values["source"]["files"]:
-            files.append(tomlkit.item(file))
-        source.add("files", files)
-        document.add("source", source)
-    return tomlkit.dumps(document)
+    names = ("use", "kind", "rows", "columns", "drop", "key", "tolerance", "share", "data", "file")
+    shown = {name: values[name] for name in names if values[name] not in (None, [], "")}
+    if golden.columns:
+        shown["columns"] = tomlkit.item(values["columns"]).multiline(True)
+    shown |= {"kept_at_utc": golden.kept_at_utc, "kept_by": golden.kept_by}
+    shown |= {name: values[name] for name in ("params", "source") if values[name]}
+    head = f"# What {golden.use or 'the last result'} must be; `data-engine test` compares it.\n"
+    return head + tomlkit.dumps(shown)
 
 
 def _check(golden: Golden) -> None:

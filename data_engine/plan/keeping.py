@@ -9,7 +9,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from datetime import time as day_time
@@ -17,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_engine.compare.difference import Named
+from data_engine.compare.difference import Difference, Named
 from data_engine.engine.candidates import Source, candidates, pick_source
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.params import params_for
@@ -29,43 +29,35 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.paths import portable_text
 from data_engine.model import SourceKey, utc_text
 from data_engine.nofollow import check_own, is_link, remove_tree
+from data_engine.notebook.catalog import check_flow_name, find_module
+from data_engine.notebook.load import FlowModules
 from data_engine.notebook.locate import annotate_call
+from data_engine.notebook.module_sets import read_contents
 from data_engine.plan.golden import (
     Golden,
+    GoldenResult,
     GoldenSource,
     KeptFile,
+    flows_with_goldens,
+    follow_rename,
     golden_name,
     goldens_folder,
     goldens_of,
     header_text,
+    read_golden,
+    require_goldens,
     safe_name,
 )
-from data_engine.plan.sides import Side
+from data_engine.plan.plan import SideError
+from data_engine.plan.sides import Side, side_error
 from data_engine.platforms.copies import copy
 from data_engine.platforms.files import content_of, open_to_read
 from data_engine.secret import knows_any, masked
+from data_engine.status.deployed_before import find_flow
 from data_engine.workspace.machine import person
 
 if TYPE_CHECKING:
     import polars as pl
-
-
-from collections.abc import Callable, Iterable, Iterator
-
-from data_engine.compare.difference import Difference
-from data_engine.notebook.catalog import check_flow_name, find_module
-from data_engine.notebook.load import FlowModules
-from data_engine.notebook.module_sets import read_contents
-from data_engine.plan.golden import (
-    GoldenResult,
-    flows_with_goldens,
-    follow_rename,
-    read_golden,
-    require_goldens,
-)
-from data_engine.plan.plan import SideError
-from data_engine.plan.sides import side_error
-from data_engine.status.deployed_before import find_flow
 
 COPIED_BYTES = 10 * 1024**2
 """A source file of up to so many bytes is kept as a copy, a larger one by its path and hash."""
@@ -467,40 +459,24 @@ def check_goldens(
     names: Iterable[str] | None = None,
     *,
     update_by: str | None = None,
-    begin: Callable[[str], None] = lambda name: None,
 ) -> list[GoldenResult]:
     """Every golden of the flows `names` (of all without), made by `modules` and compared.
 
-    With `update_by` those that differ are kept as they are now, by that person. `begin` is told each flow before it is loaded.
+    With `update_by` those that differ are kept as they are now, by that person.
     """
-    goldens = goldens_folder(home)
-    flows = flows_with_goldens(goldens) if names is None else names
-    return [result for name in flows for result in _of_flow(home, modules, goldens, name, update_by, begin)]
-
-
-def _of_flow(
-    home: LocalWorkspace,
-    modules: FlowModules,
-    goldens: Path,
-    name: str,
-    update_by: str | None,
-    begin: Callable[[str], None],
-) -> Iterator[GoldenResult]:
-    headers = goldens_of(goldens, name)
-    if not headers:
-        return
-    begin(name)
-    flow, broken = None, None
-    try:
-        flow = modules.load(find_module(modules, name)).flow
-    except FlowValidationError as error:
-        broken = side_error(_CURRENT, None, error)
-    for header in headers:
-        if flow is None:
-            assert broken is not None
-            yield GoldenResult(name, header.stem, "failed", why=broken.error, where=broken.where)
+    goldens, results = goldens_folder(home), list[GoldenResult]()
+    for name in flows_with_goldens(goldens) if names is None else names:
+        if not (headers := goldens_of(goldens, name)):
+            continue
+        try:
+            flow = modules.load(find_module(modules, name)).flow
+        except FlowValidationError as error:
+            broken = side_error(_CURRENT, None, error)
+            failed = (GoldenResult(name, path.stem, "failed", why=broken.error, where=broken.where) for path in headers)
+            results.extend(failed)
         else:
-            yield _checked(home, flow, goldens, header, update_by)
+            results += [_checked(home, flow, goldens, header, update_by) for header in headers]
+    return results
 
 
 def _checked(home: LocalWorkspace, flow: Flow, goldens: Path, header: Path, update_by: str | None) -> GoldenResult:

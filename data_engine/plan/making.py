@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -122,14 +123,11 @@ def make_plan(home: LocalWorkspace, name: str, wish: Wish, sink: Callable[[Event
         source = pick_source(before, wish.source)
         selection = Selection((PastSource(source),))
     run = _Run(flows, home, wish, sink, errors)
-    try:
+    with _ended(run.sides):
         objects = run.objects(selection)
         outputs = run.outputs()
-        run.end()
-    except BaseException:
-        run.forget()
-        raise
-    outside = tuple(NotHeldBack(path, "is a new file outside the context's folders") for path in run.outside())
+    paths = dict.fromkeys(path for side in run.sides for path in side.outside)
+    outside = tuple(NotHeldBack(path, "is a new file outside the context's folders") for path in paths)
     notes = [*selection.notes]
     if wish.key and not any(difference.key for difference in _leaves([*objects.values(), *outputs.values()])):
         if run.wrong_key is not None:
@@ -146,7 +144,7 @@ def make_plan(home: LocalWorkspace, name: str, wish: Wish, sink: Callable[[Event
         outputs=Named(outputs),
         errors=tuple(run.errors),
         not_held_back=(*steps, *outside),
-        elapsed_s=run.elapsed(),
+        elapsed_s=Elapsed(**{side.of: side.elapsed_s for side in run.sides}),
         notes=tuple(notes),
         config=changed_config(home.layout, home.deployments(), live, edit),
     )
@@ -188,7 +186,7 @@ class _Run:
         self.errors = errors
         self.wrong_key: FlowValidationError | None = None
         self._wish = wish
-        self._sides = [
+        self.sides = [
             Side(of, named, home, params=params_for(flow, wish.params), fresh=wish.fresh, sink=sink)
             for of, flow in flows.items()
             for named in [replace(flow, steps=with_rejected_named(flow.steps))]
@@ -205,7 +203,7 @@ class _Run:
     def _of_source(self, source: Source) -> dict[str, Difference]:
         from data_engine.compare.comparing import MISSING
 
-        values = {side.of: self._values(side, source) for side in self._sides}
+        values = {side.of: self._values(side, source) for side in self.sides}
         before, after = values.get("deployed"), values.get(CURRENT)
         if before is None or after is None:
             return {}
@@ -245,29 +243,24 @@ class _Run:
         """The difference of each file that a version has written."""
         from data_engine.compare.comparing import MISSING
 
-        if len(self._sides) < 2 or self._wish.use is not None:
+        if len(self.sides) < 2 or self._wish.use is not None:
             return {}
-        before, after = (side.outputs() for side in self._sides)
+        before, after = (side.outputs() for side in self.sides)
         names = dict.fromkeys([*before, *after])
         return {name: self._compared(before.get(name, MISSING), after.get(name, MISSING)) for name in names}
 
-    def outside(self) -> dict[str, None]:
-        """The files that were written outside the context's folders."""
-        return {path: None for side in self._sides for path in side.outside}
 
-    def elapsed(self) -> Elapsed:
-        """The seconds each version took."""
-        return Elapsed(**{side.of: side.elapsed_s for side in self._sides})
-
-    def end(self) -> None:
-        """End both sides: all is compared."""
-        for side in self._sides:
+@contextmanager
+def _ended(sides: Sequence[Side]) -> Iterator[None]:
+    """Compare inside: then the sides end, or where that failed they leave nothing."""
+    try:
+        yield
+        for side in sides:
             side.end()
-
-    def forget(self) -> None:
-        """Remove what both sides left."""
-        for side in self._sides:
+    except BaseException:
+        for side in sides:
             side.forget()
+        raise
 
 
 def combined(parts: Mapping[str, Difference]) -> Difference:
@@ -573,15 +566,12 @@ def against_deployed(
     ]
     name = use or CURRENT
     try:
-        then, now = (_of_side(side, chosen, stops[side.of], name) for side in sides)
-        difference = compare(then, now, key=columns)
-        for side in sides:
-            side.end()
+        with _ended(sides):
+            then, now = (_of_side(side, chosen, stops[side.of], name) for side in sides)
+            difference = compare(then, now, key=columns)
     except BaseException as error:
         if source is None:
             say_first(error, flow, chosen)
-        for side in sides:
-            side.forget()
         raise
     finally:
         line.close()

@@ -131,9 +131,9 @@ def side_error(of: str, source: str | None, raised: BaseException) -> SideError:
 
 
 def _label(final: Path, mirror: Path | None, home: LocalWorkspace) -> str:
-    for root, lead in ((mirror, ""), (home.layout.root, "")):
+    for root in (mirror, home.layout.root):
         if root is not None and final.is_relative_to(root):
-            return f"{lead}{final.relative_to(root).as_posix()}"
+            return final.relative_to(root).as_posix()
     return str(final)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 
+from data_engine.formatting import cells_text
 from data_engine.model import Compared
 from data_engine.notebook.read import read_cells
 from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint
@@ -41,9 +42,8 @@ class ValueDifference(Record):
             words = f"`{self.name}` is another {self.kernel.removeprefix('a ')} here than in production"
         if not self.cells:
             return words
-        is_one = len(self.cells) == 1
-        cells = f"cell {self.cells[0]}" if is_one else f"cells {', '.join(map(str, self.cells))}"
-        return f"{words}: {cells} {'changes it and is' if is_one else 'change it and are'} left out"
+        change = "changes it and is" if len(self.cells) == 1 else "change it and are"
+        return f"{words}: {cells_text(self.cells)} {change} left out"
 
 
 _ABSENT, _OTHER_CODE = "absent", "other code"

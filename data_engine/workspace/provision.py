@@ -94,7 +94,7 @@ class Provisioned:
     skipped: tuple[Path, ...] = ()
 
 
-def provision_workspace(root: Path | str, *, example: bool = True) -> Provisioned:
+def provision_workspace(root: str | os.PathLike[str], *, example: bool = True) -> Provisioned:
     """A workspace at `root`, with what it lacked added: folders, settings, `.gitignore`, VS Code settings here and in
     the parent folder, and one example notebook (with `example`, when no module is there).
 
@@ -118,12 +118,9 @@ def provision_workspace(root: Path | str, *, example: bool = True) -> Provisione
         raise WorkspaceError(f"{value_text(text)} is not a path", where="workspace create", fix="give a folder's path")
     layout = WorkspaceLayout(Path(os.path.abspath(with_home(text))))
     check_workspace_id(layout.workspace_id)
-    folders, files = _contents(layout, example=example)
-    optional = _optional(layout)
-    for folder in folders:
-        _refuse_in_the_way(folder, is_folder=True)
-    for file in files:
-        _refuse_in_the_way(file, is_folder=False)
+    contents, optional = _contents(layout, example=example), _optional(layout)
+    for path, content in contents.items():
+        _refuse_in_the_way(path, is_folder=content is None)
     inside = next((path for path in (layout.root, *layout.root.parents) if path.name == FLOW_MODULES), None)
     if inside is not None and is_workspace(inside.parent):
         raise WorkspaceError(
@@ -136,21 +133,16 @@ def provision_workspace(root: Path | str, *, example: bool = True) -> Provisione
     preserved: list[Path] = []
     skipped: list[Path] = []
     try:
-        for folder in folders:
-            if os.path.isdir(folder):
-                preserved.append(folder)
-            elif folder in optional:
-                skipped.append(folder)
+        for path, content in contents.items():
+            if os.path.isdir(path) if content is None else os.path.isfile(path):
+                preserved.append(path)
+            elif path in optional:
+                skipped.append(path)
+            elif content is None:
+                path.mkdir()
+                created.append(path)
             else:
-                folder.mkdir()
-                created.append(folder)
-        for file, content in files.items():
-            if os.path.isfile(file):
-                preserved.append(file)
-            elif file in optional:
-                skipped.append(file)
-            else:
-                (created if create_exclusive(file, content) else preserved).append(file)
+                (created if create_exclusive(path, content) else preserved).append(path)
     except OSError as error:
         for path in reversed(created):
             with suppress(OSError):
@@ -188,7 +180,8 @@ def is_example(path: Path) -> bool:
     return sources == [source for _, _, source in _EXAMPLE_CELLS]
 
 
-def _contents(layout: WorkspaceLayout, *, example: bool) -> tuple[list[Path], dict[Path, str]]:
+def _contents(layout: WorkspaceLayout, *, example: bool) -> dict[Path, str | None]:
+    """The folders (without a text) and the files of a workspace, in the order in which they are made."""
     outer, has_outer = _outer_settings(layout), lies_in_collection(layout.root)
     missing_parents = [folder for folder in layout.root.parents if not os.path.isdir(folder)]
     folders = [
@@ -201,7 +194,8 @@ def _contents(layout: WorkspaceLayout, *, example: bool) -> tuple[list[Path], di
         layout.vscode_settings_path.parent,
         *((outer.parent,) if has_outer else ()),
     ]
-    files = {
+    contents: dict[Path, str | None] = {
+        **dict.fromkeys(folders),
         layout.gitignore_path: GITIGNORE_TEXT,
         layout.settings_path: DEFAULT_SETTINGS_TEXT,
         layout.flow_helpers_dir / "__init__.py": _HELPERS_TEXT,
@@ -209,10 +203,10 @@ def _contents(layout: WorkspaceLayout, *, example: bool) -> tuple[list[Path], di
     }
     if has_outer:
         environment = {"DATA_ENGINE_WORKSPACE_COLLECTION_ROOT": "${workspaceFolder}"}
-        files[outer] = _json(_editor_settings("**/.workspace_state", environment))
+        contents[outer] = _json(_editor_settings("**/.workspace_state", environment))
     if example and not _has_module(layout):
-        files[layout.flow_modules_dir / _EXAMPLE] = example_notebook()
-    return folders, files
+        contents[layout.flow_modules_dir / _EXAMPLE] = example_notebook()
+    return contents
 
 
 def _outer_settings(layout: WorkspaceLayout) -> Path:

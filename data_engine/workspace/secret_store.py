@@ -12,6 +12,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +102,12 @@ def set_secret(name: str, value: str) -> str:
     keyring = _keyring()
     if keyring is not None:
         _answer(lambda: keyring.set_password(SERVICE, name, value), name)
-        _change(lambda store: store["keyring"].append(name) if name not in store["keyring"] else None, also=name)
+        with _changing() as store:
+            store["keyring"] = [*(other for other in store["keyring"] if other != name), name]
+            store["secrets"].pop(name, None)
         return f"the keyring ({getattr(keyring, 'name', '') or type(keyring).__module__})"
-    _change(lambda store: store["secrets"].update({name: value}))
+    with _changing() as store:
+        store["secrets"][name] = value
     return f"the private file {_path()}, in plain text: {keyring_trouble()}"
 
 
@@ -122,7 +127,9 @@ def remove_secret(name: str) -> bool:
     store = _read()
     if name in store["secrets"] or name in store["keyring"]:
         was_there = was_there or name in store["secrets"]
-        _change(lambda store: store["keyring"].remove(name) if name in store["keyring"] else None, also=name)
+        with _changing() as store:
+            store["keyring"] = [other for other in store["keyring"] if other != name]
+            store["secrets"].pop(name, None)
     return was_there
 
 
@@ -246,17 +253,16 @@ def _read() -> dict[str, Any]:
     return empty | content if isinstance(content, dict) else empty
 
 
-def _change(change: Any, *, also: str | None = None) -> None:
-    """Write the private file with a change; the value of `also` goes out of it."""
+@contextmanager
+def _changing() -> Iterator[dict[str, Any]]:
+    """The content of the private file, which is written with the changes made inside."""
     private_state_root()
     path = _path()
     lock = OsLock(path.with_suffix(".lock"))
     try:
         lock.wait(timeout_s=_LOCK_TIMEOUT_S)
         store = _read()
-        change(store)
-        if also is not None:
-            store["secrets"].pop(also, None)
+        yield store
         write_text_atomic(path, json.dumps(store, indent=2) + "\n", mode=private.FILE)
     except OSError as error:
         raise WorkspaceError(

@@ -48,7 +48,7 @@ def discover_workspaces(collection_root: Path | str) -> tuple[WorkspaceLayout, .
     )
 
 
-def select_workspace(explicit: Path | str | None = None) -> WorkspaceLayout:
+def select_workspace(explicit: str | os.PathLike[str] | None = None) -> WorkspaceLayout:
     """The workspace that is meant, by the order at the top of this module.
 
     Raises:
@@ -57,7 +57,7 @@ def select_workspace(explicit: Path | str | None = None) -> WorkspaceLayout:
         SettingsError: the machine's settings.toml is wrong.
     """
     if explicit is not None:
-        return _workspace_at(explicit, where=str(explicit))
+        return _workspace_at(explicit, where=os.fspath(explicit))
     authored = authored_folder()
     if authored is not None and is_workspace(authored.parent):
         return WorkspaceLayout(authored.parent)
@@ -117,7 +117,7 @@ def check_workspace_id(text: object) -> str:
     return text
 
 
-def _workspace_at(path: Path | str, *, where: str) -> WorkspaceLayout:
+def _workspace_at(path: str | os.PathLike[str], *, where: str) -> WorkspaceLayout:
     root = _absolute(path)
     if is_workspace(root):
         return WorkspaceLayout(root)
@@ -199,7 +199,7 @@ def _collection_root(settings: MachineSettings) -> tuple[Path | None, str]:
     return settings.collection_root, f"{machine_settings_path()}: collection_root"
 
 
-def _absolute(path: Path | str) -> Path:
+def _absolute(path: str | os.PathLike[str]) -> Path:
     text = os.fspath(path)
     if not text.strip() or "\0" in text:
         raise WorkspaceError(f"{text!r} is not a path", where="workspace path", fix="give a folder's path")

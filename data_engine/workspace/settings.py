@@ -18,6 +18,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,163 +83,15 @@ DEFAULT_SETTINGS_TEXT = """\
 """
 
 
-@frozen
-class DeploySettings:
-    mode: str = "ask"
-    quiet_s: float = 30.0
-    keep: int = 20
-    gate: str = "none"
+_Reader = Callable[[Any, str], Any]
 
 
-@frozen
-class ExecutorSettings:
-    kind: str = "threads"
-    runs: str = "local"
-    scheduler: str | None = None
-    scheduler_file: str | None = None
-    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+def _setting(default: Any, read: _Reader) -> Any:
+    """A field of this default, whose value in the file `read` checks."""
+    return field(default=default, metadata={"read": read})
 
 
-@frozen
-class RetrySettings:
-    retries: int = 0
-    delay_s: float = 30.0
-
-
-@frozen
-class LimitSettings:
-    run_timeout_s: float | None = None
-
-
-@frozen
-class HistorySettings:
-    retention_days: int = 30
-
-
-LEAST_HEARTBEATS = 3
-"""How many heartbeats an owner may miss, at least, before it counts as silent."""
-
-
-@frozen
-class LeaseSettings:
-    heartbeat_s: float = 30.0
-    stale_after_s: float = 90.0
-    takeover: str = "ask"
-
-
-@frozen
-class DaemonSettings:
-    idle_exit_s: float = 600.0
-    keep_awake: bool = False
-
-
-@frozen
-class PreviewSettings:
-    cache_bytes: int = 1024**3
-    copy_limit_bytes: int = 1024**3
-
-
-@frozen
-class DatabaseSettings:
-    storage_version: str = OLDEST
-
-
-@frozen
-class AlertSettings:
-    to: tuple[str, ...] = ()
-    on: tuple[str, ...] = TROUBLES
-    digest_s: float = 300.0
-
-
-@frozen
-class WorkspaceSettings:
-    """The whole file with its defaults. `timezone` None is the machine's zone; `warnings` name unknown keys.
-
-    Example:
-        >>> WorkspaceSettings().lease
-        LeaseSettings(heartbeat_s=30.0, stale_after_s=90.0, takeover='ask')
-    """
-
-    timezone: str | None = None
-    freshness: str = "signature"
-    deploy: DeploySettings = field(default_factory=DeploySettings)
-    executor: ExecutorSettings = field(default_factory=ExecutorSettings)
-    retry: RetrySettings = field(default_factory=RetrySettings)
-    limits: LimitSettings = field(default_factory=LimitSettings)
-    history: HistorySettings = field(default_factory=HistorySettings)
-    lease: LeaseSettings = field(default_factory=LeaseSettings)
-    daemon: DaemonSettings = field(default_factory=DaemonSettings)
-    preview: PreviewSettings = field(default_factory=PreviewSettings)
-    databases: DatabaseSettings = field(default_factory=DatabaseSettings)
-    alerts: AlertSettings = field(default_factory=AlertSettings)
-    warnings: tuple[str, ...] = ()
-
-
-def load_settings(layout: WorkspaceLayout) -> WorkspaceSettings:
-    """The settings in the workspace's file now; the defaults without one.
-
-    Raises:
-        SettingsError: not TOML, or a wrong type or value; names the file, the key and the fix.
-    """
-    settings, error = look_at_settings(layout)
-    if error is not None:
-        raise error
-    return settings
-
-
-def look_at_settings(layout: WorkspaceLayout) -> tuple[WorkspaceSettings, SettingsError | None]:
-    """The usable settings of the workspace's file, and the error of the others."""
-    try:
-        text = read_toml_text(layout.settings_path)
-    except SettingsError as error:
-        return WorkspaceSettings(), error
-    return (WorkspaceSettings(), None) if text is None else usable_settings(text, where=str(layout.settings_path))
-
-
-def usable_settings(text: str, *, where: str) -> tuple[WorkspaceSettings, SettingsError | None]:
-    """The usable settings in `text`, with defaults for the rest, and the error: of several one that stops runs.
-
-    Example:
-        >>> settings, error = usable_settings('[executor]\\nkind = "proceses"\\nworkers = 3', where="data_engine.toml")
-        >>> settings.executor.workers, str(error).partition("\\n")[0]
-        (3, "kind cannot be 'proceses'")
-    """
-    values, errors = dict[str, Any](), list[SettingsError]()
-    try:
-        written, unknown = _flat(parse_toml(text, where=where), where)
-    except SettingsError as error:
-        return WorkspaceSettings(), error
-    for key, value in written.items():
-        try:
-            values[key] = _READERS[key](value, f"{where}: {key}")
-        except SettingsError as error:
-            errors.append(error)
-    settings = WorkspaceSettings(
-        **_arguments(values, WorkspaceSettings),
-        **{name: kind(**_arguments(values, kind, name)) for name, kind in _SECTIONS.items()},
-        warnings=tuple(ignored_key(key, value, _READERS, text=text, where=where) for key, value in unknown),
-    )
-    try:
-        _check_together(settings, where)
-    except SettingsError as error:
-        errors.append(error)
-    return settings, max(errors, key=stops_runs, default=None)
-
-
-def stops_runs(error: WorkspaceError) -> bool:
-    """Whether no run may start while the settings file has this error: it is in what runs go by, or the file is no TOML.
-
-    What else cannot be used, or a file that its drive does not give, leaves runs to the settings read last.
-
-    Example:
-        >>> [stops_runs(SettingsError("", where=f"a.toml: {key}")) for key in ("executor.kind", "alerts.digest")]
-        [True, False]
-    """
-    section = (error.where or "").rpartition(": ")[2].partition(".")[0]
-    return section not in _NOT_OF_RUNS and not isinstance(error.__cause__, OSError)
-
-
-def parse_size(value: object, *, where: str) -> int:
+def parse_size(value: object, where: str) -> int:
     """Bytes meant by a text such as "512MiB", "1.5 GB" or "0B".
 
     Raises:
@@ -255,9 +108,6 @@ def parse_size(value: object, *, where: str) -> int:
     if not math.isfinite(size):
         raise _wrong(value, where, 'a size such as "512MiB" or "1GiB"')
     return int(size)
-
-
-_Reader = Callable[[Any, str], Any]
 
 
 def _duration(*, allow_zero: bool = False) -> _Reader:
@@ -341,36 +191,102 @@ def _kinds(value: object, where: str) -> tuple[str, ...]:
     return tuple(kind for kind in TROUBLES if kind in value)
 
 
-_READERS: Mapping[str, _Reader] = {
-    "timezone": _timezone,
-    "freshness": _one_of("signature", "content"),
-    "deploy.mode": _one_of("auto", "ask"),
-    "deploy.quiet": _duration(allow_zero=True),
-    "deploy.keep": _whole(1, 10_000),
-    "deploy.gate": _one_of("none", "golden"),
-    "executor.kind": _one_of("threads", "processes", "dask"),
-    "executor.runs": _one_of("local", "dask"),
-    "executor.scheduler": _like(
-        r"local|[a-z]+://\S+", 'the address of a Dask scheduler such as "tcp://host:8786", or "local"'
-    ),
-    "executor.scheduler_file": _like(r"(?s).*\S.*", "a path"),
-    "executor.workers": _whole(1, 10_000),
-    "retry.retries": _whole(0, 100),
-    "retry.delay": _duration(allow_zero=True),
-    "limits.run_timeout": _duration(),
-    "history.retention_days": _whole(1, 36_500),
-    "lease.heartbeat": _duration(),
-    "lease.stale_after": _duration(),
-    "lease.takeover": _one_of("ask", "auto"),
-    "daemon.idle_exit": _duration(),
-    "daemon.keep_awake": _that(lambda value: isinstance(value, bool), "true or false"),
-    "preview.cache": lambda value, where: parse_size(value, where=where),
-    "preview.copy_limit": lambda value, where: parse_size(value, where=where),
-    "databases.storage_version": _like(r"v[1-9]\d?(\.\d{1,2}){2}", f'a version of DuckDB such as "{OLDEST}"'),
-    "alerts.to": _secret_names,
-    "alerts.on": _kinds,
-    "alerts.digest": _duration(allow_zero=True),
-}
+@frozen
+class DeploySettings:
+    mode: str = _setting("ask", _one_of("auto", "ask"))
+    quiet_s: float = _setting(30.0, _duration(allow_zero=True))
+    keep: int = _setting(20, _whole(1, 10_000))
+    gate: str = _setting("none", _one_of("none", "golden"))
+
+
+@frozen
+class ExecutorSettings:
+    kind: str = _setting("threads", _one_of("threads", "processes", "dask"))
+    runs: str = _setting("local", _one_of("local", "dask"))
+    scheduler: str | None = _setting(
+        None, _like(r"local|[a-z]+://\S+", 'the address of a Dask scheduler such as "tcp://host:8786", or "local"')
+    )
+    scheduler_file: str | None = _setting(None, _like(r"(?s).*\S.*", "a path"))
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1, metadata={"read": _whole(1, 10_000)})
+
+
+@frozen
+class RetrySettings:
+    retries: int = _setting(0, _whole(0, 100))
+    delay_s: float = _setting(30.0, _duration(allow_zero=True))
+
+
+@frozen
+class LimitSettings:
+    run_timeout_s: float | None = _setting(None, _duration())
+
+
+@frozen
+class HistorySettings:
+    retention_days: int = _setting(30, _whole(1, 36_500))
+
+
+LEAST_HEARTBEATS = 3
+"""How many heartbeats an owner may miss, at least, before it counts as silent."""
+
+
+@frozen
+class LeaseSettings:
+    heartbeat_s: float = _setting(30.0, _duration())
+    stale_after_s: float = _setting(90.0, _duration())
+    takeover: str = _setting("ask", _one_of("ask", "auto"))
+
+
+@frozen
+class DaemonSettings:
+    idle_exit_s: float = _setting(600.0, _duration())
+    keep_awake: bool = _setting(False, _that(lambda value: isinstance(value, bool), "true or false"))
+
+
+@frozen
+class PreviewSettings:
+    cache_bytes: int = _setting(1024**3, parse_size)
+    copy_limit_bytes: int = _setting(1024**3, parse_size)
+
+
+@frozen
+class DatabaseSettings:
+    storage_version: str = _setting(
+        OLDEST, _like(r"v[1-9]\d?(\.\d{1,2}){2}", f'a version of DuckDB such as "{OLDEST}"')
+    )
+
+
+@frozen
+class AlertSettings:
+    to: tuple[str, ...] = _setting((), _secret_names)
+    on: tuple[str, ...] = _setting(TROUBLES, _kinds)
+    digest_s: float = _setting(300.0, _duration(allow_zero=True))
+
+
+@frozen
+class WorkspaceSettings:
+    """The whole file with its defaults. `timezone` None is the machine's zone; `warnings` name unknown keys.
+
+    Example:
+        >>> WorkspaceSettings().lease
+        LeaseSettings(heartbeat_s=30.0, stale_after_s=90.0, takeover='ask')
+    """
+
+    timezone: str | None = _setting(None, _timezone)
+    freshness: str = _setting("signature", _one_of("signature", "content"))
+    deploy: DeploySettings = field(default_factory=DeploySettings)
+    executor: ExecutorSettings = field(default_factory=ExecutorSettings)
+    retry: RetrySettings = field(default_factory=RetrySettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    history: HistorySettings = field(default_factory=HistorySettings)
+    lease: LeaseSettings = field(default_factory=LeaseSettings)
+    daemon: DaemonSettings = field(default_factory=DaemonSettings)
+    preview: PreviewSettings = field(default_factory=PreviewSettings)
+    databases: DatabaseSettings = field(default_factory=DatabaseSettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
+    warnings: tuple[str, ...] = ()
+
+
 _SECTIONS: Mapping[str, Callable[..., Any]] = {
     part.name: part.default_factory for part in fields(WorkspaceSettings) if part.default_factory is not MISSING
 }
@@ -380,26 +296,90 @@ _LONGEST_STALE_AFTER_S = 86_400.0
 """A machine whose newest generation says more is not believed: the same as in the lease's protocol."""
 
 
-def _arguments(values: Mapping[str, Any], kind: Any, section: str = "") -> dict[str, Any]:
-    """The values of a section by the names of its fields, which end with their units."""
-    names = {setting.name.removesuffix("_s").removesuffix("_bytes"): setting.name for setting in fields(kind)}
-    split = ((key.rpartition("."), value) for key, value in values.items())
-    return {names[name]: value for (of, _, name), value in split if of == section}
+@cache
+def _settings() -> dict[str, tuple[str, str, _Reader]]:
+    """The section, the field (a name there ends with its unit) and the reader of each key."""
+    return {
+        f"{section}.{spec.name.removesuffix('_s').removesuffix('_bytes')}".lstrip("."): (
+            section,
+            spec.name,
+            spec.metadata["read"],
+        )
+        for section, kind in {"": WorkspaceSettings, **_SECTIONS}.items()
+        for spec in fields(kind)  # type: ignore[arg-type]
+        if "read" in spec.metadata
+    }
 
 
-def _flat(document: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
-    settings: dict[str, Any] = {}
-    unknown: list[tuple[str, Any]] = []
+def load_settings(layout: WorkspaceLayout) -> WorkspaceSettings:
+    """The settings in the workspace's file now; the defaults without one.
+
+    Raises:
+        SettingsError: not TOML, or a wrong type or value; names the file, the key and the fix.
+    """
+    settings, error = look_at_settings(layout)
+    if error is not None:
+        raise error
+    return settings
+
+
+def look_at_settings(layout: WorkspaceLayout) -> tuple[WorkspaceSettings, SettingsError | None]:
+    """The usable settings of the workspace's file, and the error of the others."""
+    try:
+        text = read_toml_text(layout.settings_path)
+    except SettingsError as error:
+        return WorkspaceSettings(), error
+    return (WorkspaceSettings(), None) if text is None else usable_settings(text, where=str(layout.settings_path))
+
+
+def usable_settings(text: str, *, where: str) -> tuple[WorkspaceSettings, SettingsError | None]:
+    """The usable settings in `text`, with defaults for the rest, and the error: of several one that stops runs.
+
+    Example:
+        >>> settings, error = usable_settings('[executor]\\nkind = "proceses"\\nworkers = 3', where="data_engine.toml")
+        >>> settings.executor.workers, str(error).partition("\\n")[0]
+        (3, "kind cannot be 'proceses'")
+    """
+    known, errors, warnings = _settings(), list[SettingsError](), list[str]()
+    values: dict[str, dict[str, Any]] = {section: {} for section in ("", *_SECTIONS)}
+    try:
+        document = parse_toml(text, where=where)
+    except SettingsError as error:
+        return WorkspaceSettings(), error
     for name, value in document.items():
         if name in _SECTIONS and not isinstance(value, dict):
-            raise _wrong(value, f"{where}: {name}", f"a table: a line [{name}] and its settings below it")
+            form = f"a table: a line [{name}] and its settings below it"
+            return WorkspaceSettings(), _wrong(value, f"{where}: {name}", form)
         entries = {f"{name}.{key}": inner for key, inner in value.items()} if name in _SECTIONS else {name: value}
         for key, inner in entries.items():
-            if key in _READERS:
-                settings[key] = inner
-            else:
-                unknown.append((key, inner))
-    return settings, unknown
+            if key not in known:
+                warnings.append(ignored_key(key, inner, known, text=text, where=where))
+                continue
+            section, field_name, read = known[key]
+            try:
+                values[section][field_name] = read(inner, f"{where}: {key}")
+            except SettingsError as error:
+                errors.append(error)
+    parts = {name: kind(**values[name]) for name, kind in _SECTIONS.items()}
+    settings = WorkspaceSettings(**values[""], **parts, warnings=tuple(warnings))
+    try:
+        _check_together(settings, where)
+    except SettingsError as error:
+        errors.append(error)
+    return settings, max(errors, key=stops_runs, default=None)
+
+
+def stops_runs(error: WorkspaceError) -> bool:
+    """Whether no run may start while the settings file has this error: it is in what runs go by, or the file is no TOML.
+
+    What else cannot be used, or a file that its drive does not give, leaves runs to the settings read last.
+
+    Example:
+        >>> [stops_runs(SettingsError("", where=f"a.toml: {key}")) for key in ("executor.kind", "alerts.digest")]
+        [True, False]
+    """
+    section = (error.where or "").rpartition(": ")[2].partition(".")[0]
+    return section not in _NOT_OF_RUNS and not isinstance(error.__cause__, OSError)
 
 
 def _check_together(settings: WorkspaceSettings, where: str) -> None:

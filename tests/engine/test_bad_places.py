@@ -114,8 +114,12 @@ def test_a_workspace_path_that_is_a_file_or_missing_is_refused(tmp_path: Path) -
     file = tmp_path / "file"
     file.write_text("x")
 
-    for path in (file, tmp_path / "missing", tmp_path):
-        with pytest.raises(FlowValidationError, match="is not a workspace"):
+    for path, why in (
+        (file, "not a workspace"),
+        (tmp_path / "missing", "does not exist"),
+        (tmp_path, "not a workspace"),
+    ):
+        with pytest.raises(FlowValidationError, match=why):
             Workspace(path)
     assert os.listdir(tmp_path / "here") == []
 

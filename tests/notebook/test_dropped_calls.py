@@ -9,8 +9,8 @@ from textwrap import dedent
 import pytest
 
 from data_engine import Workspace
-from data_engine.notebook.build_function import dropped_calls
 from data_engine.notebook.compile import compile_notebook
+from data_engine.notebook.mistakes import dropped_calls
 from tests.support import WorkspaceFiles
 
 

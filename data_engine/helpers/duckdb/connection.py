@@ -7,7 +7,6 @@ Reference: https://duckdb.org/docs/stable/connect/concurrency
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from data_engine.argument_checks import is_unicode
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
+from data_engine.files import identity_of
 from data_engine.helpers.duckdb.names import find, folded, names_text, quoted, table_parts
 from data_engine.helpers.targets import local_path
 from data_engine.platforms.files import is_locked
@@ -318,7 +318,7 @@ def _connect(
     pause_s = _FIRST_PAUSE_S
     free_looks = 0
     while True:
-        before = _identity(path)
+        before = identity_of(path)
         if before is None and not read_only:
             make_database(str(path), wanted_version())
         try:
@@ -339,7 +339,7 @@ def _connect(
                 raise
         else:
             # compact_database may have put a new file in place between the opening and the lock.
-            if read_only or before is None or before == _identity(path):
+            if read_only or before is None or before == identity_of(path):
                 return conn
             conn.close()
             continue
@@ -347,15 +347,6 @@ def _connect(
             raise _in_use(path, reason)
         time.sleep(pause_s * random.uniform(0.5, 1.0))
         pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
-
-
-def _identity(path: Path) -> tuple[int, int, int] | None:
-    """Which file is there; its time tells it from an earlier one whose number it was given."""
-    try:
-        facts = os.stat(path)
-    except OSError:
-        return None
-    return facts.st_dev, facts.st_ino, facts.st_mtime_ns
 
 
 def _in_use(path: Path, reason: str) -> FlowValidationError:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from data_engine.argument_checks import checked_flags
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, own_columns, reading, writing
-from data_engine.helpers.duckdb.fit import Rest, fit
+from data_engine.helpers.duckdb.fit import fit
 from data_engine.helpers.duckdb.incoming import SOURCE, Column, as_arrow, as_frame, frame_column, new_column, register
 from data_engine.helpers.duckdb.names import column_list, find, free_name, names_text, quoted, table_parts
 from data_engine.helpers.duckdb.types import is_same_kind, kept_by, tried
@@ -296,7 +296,7 @@ def _add_missing(database: Database, table: str, columns: Sequence[Column], key:
             where="table=",
             fix="name another table, or its key with key_column=",
         )
-    values = fit(database, target, existing, columns, widen=True, rest=Rest())
+    values = fit(database, target, existing, columns, widen=True, rest="TRUE")
     names = ", ".join(map(quoted, values))
     distinct = (
         f"SELECT DISTINCT {', '.join(f'{value} AS {quoted(name)}' for name, value in values.items())} FROM {SOURCE}"

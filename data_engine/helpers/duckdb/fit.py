@@ -25,17 +25,9 @@ from data_engine.record import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Literal
+    from typing import Literal
 
     Widen = bool | Literal["text"]
-
-
-@frozen
-class Rest:
-    """The rows of a table that a call leaves in place, as an SQL condition and its parameters."""
-
-    condition: str = "TRUE"
-    parameters: Sequence[Any] = ()
 
 
 @frozen
@@ -55,7 +47,8 @@ class _Meeting:
     name: str
     kind: str
     column: Column
-    rest: Rest
+    rest: str
+    """An SQL condition for the rows that the call leaves in place."""
 
 
 def check_widen(widen: object) -> None:
@@ -69,9 +62,10 @@ def check_widen(widen: object) -> None:
 
 
 def fit(
-    database: Database, table: Table, existing: dict[str, str], columns: Sequence[Column], *, widen: Widen, rest: Rest
+    database: Database, table: Table, existing: dict[str, str], columns: Sequence[Column], *, widen: Widen, rest: str
 ) -> dict[str, str]:
-    """Make room in the table for `columns`; the SQL for the value of each of the table's columns that gets one.
+    """Make room in the table for `columns`; the SQL for the value of each of the table's columns that gets one. `rest` is an SQL
+    condition for the rows that the call leaves in place.
 
     Raises:
         FlowValidationError: a value would be lost; the table is unchanged.
@@ -154,8 +148,7 @@ def _rows_fit(meeting: _Meeting, kind: str) -> bool:
         return True
     condition = kept_by(f"d.{quoted(meeting.name)}", meeting.kind, kind)
     ((lost,),) = meeting.database.execute(
-        f"SELECT count(*) FROM {meeting.table.sql} AS d WHERE NOT {condition} AND {meeting.rest.condition}",
-        meeting.rest.parameters,
+        f"SELECT count(*) FROM {meeting.table.sql} AS d WHERE NOT {condition} AND {meeting.rest}"
     )
     return bool(lost == 0)
 
@@ -163,8 +156,7 @@ def _rows_fit(meeting: _Meeting, kind: str) -> bool:
 def _counts(meeting: _Meeting) -> tuple[int, int]:
     """How many values the column holds outside of the rows to be replaced, and how many rows the table has."""
     ((values, rows),) = meeting.database.execute(
-        f"SELECT count(d.{quoted(meeting.name)}) FILTER (WHERE {meeting.rest.condition}), count(*) FROM {meeting.table.sql} AS d",
-        meeting.rest.parameters,
+        f"SELECT count(d.{quoted(meeting.name)}) FILTER (WHERE {meeting.rest}), count(*) FROM {meeting.table.sql} AS d"
     )
     return values, rows
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from data_engine.argument_checks import checked_flags
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, own_columns, writing
-from data_engine.helpers.duckdb.fit import Rest, check_widen, fit
+from data_engine.helpers.duckdb.fit import check_widen, fit
 from data_engine.helpers.duckdb.incoming import SOURCE, Column, as_arrow, as_frame, frame_column, new_column, register
 from data_engine.helpers.duckdb.names import find, quoted, table_parts, text_literal
 from data_engine.helpers.duckdb.types import kept_by, tried
@@ -87,7 +87,7 @@ def replace_rows_by_file(
                 if own is None
                 else f"CAST(d.{quoted(own)} AS VARCHAR) IS DISTINCT FROM {text_literal(file_hash)}"
             )
-            values = fit(database, target, existing, columns, widen=widen, rest=Rest(condition))
+            values = fit(database, target, existing, columns, widen=widen, rest=condition)
             if own is not None:
                 database.execute(f"DELETE FROM {target.sql} WHERE {quoted(own)} = {values[own]}")
             if len(frame):
@@ -152,7 +152,7 @@ def replace_rows_by_values(
         else:
             (own,) = own_columns(target, existing, [name], argument="column")
             incoming = columns[frame.columns.index(name)]
-            rest = Rest(_none_of(f"d.{quoted(own)}", existing[own], incoming))
+            rest = _none_of(f"d.{quoted(own)}", existing[own], incoming)
             values = fit(database, target, existing, columns, widen=widen, rest=rest)
             database.execute(
                 f"DELETE FROM {target.sql} AS d USING (SELECT DISTINCT {values[own]} AS v FROM {SOURCE}) AS k"
