@@ -28,7 +28,6 @@ from data_engine.cli.output import complain, say, status_style
 from data_engine.errors import FlowValidationError
 from data_engine.files import file_exists
 from data_engine.formatting import cli_line, duration_words, local_time, plural, visible, zoned_words
-from data_engine.lease.status import lease_lines
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
 from data_engine.platforms.terminals import is_terminal, pressed_keys
 from data_engine.reasons.remedies import STOPS_AT
@@ -282,7 +281,7 @@ class WatchScreen:
         for text, style in daemon_lines(status, str(self._ws.root)):
             yield _row(text, style)
         if status.lease.is_worth_words:
-            yield from (_row(line) for line in lease_lines(status.lease))
+            yield from (_row(line) for line in status.lease.lines)
         for warning in status.warnings[:_MOST_WARNINGS]:
             yield _row(f"warning  {warning}", "yellow")
         if self._trouble:

@@ -247,9 +247,7 @@ def repair(ctx: typer.Context, as_json: AsJson = False) -> int:
 
 
 def _tell(lease: LeaseStatus, as_json: bool) -> int:
-    from data_engine.lease.status import lease_lines
-
-    return done(lease.as_dict(), "\n".join(lease_lines(lease)), as_json)
+    return done(lease.as_dict(), "\n".join(lease.lines), as_json)
 
 
 def import_workspace(
