@@ -71,7 +71,7 @@ def test_the_notebook_from_the_tile_is_renamed_and_previewed(lab: Lab, page: Pag
     page.page.wait_for_function("() => window.jupyterapp.shell.currentWidget.context.path.endsWith('monthly.ipynb')")
     page.page.evaluate(
         """() => window.jupyterapp.shell.currentWidget.content.model.sharedModel.addCell(
-            { cell_type: "code", source: "build().preview(use='raw_df')" })"""
+            { cell_type: "code", source: "build().preview(use='sales')" })"""
     )
 
     page.run_all()
