@@ -25,7 +25,7 @@ from data_engine.status.deploy_lines import (
     files_before_lines,
     starting_now,
 )
-from data_engine.status.deployed_before import left_out, rolled_back_words
+from data_engine.status.deployed_before import left_out, rolled_back_words, undeployed_words
 from data_engine.status.sentences import ends_words, freed_words, never_begins_words
 from data_engine.view.feed import from_child
 from jupyter_extension.details import flow_entry
@@ -83,10 +83,7 @@ _SAYS: Mapping[str, Say] = {
     "reset": lambda ws, command, answer: (
         f"Forgot {plural(answer.count, 'run')} of {command.flow or 'every flow'}; its files are new again."
     ),
-    "undeploy": lambda ws, command, answer: (
-        f"Production does not run {command.flow} any more."
-        f" To let it run again as it was deployed: {cli_line('rollback', command.flow)}"
-    ),
+    "undeploy": lambda ws, command, answer: f"{undeployed_words(command.flow)} {cli_line('rollback', command.flow)}",
     "rollback": lambda ws, command, answer: f"{rolled_back_words(ws.home.ledger(), answer)}.",
     "stop-backfill": lambda ws, command, answer: (
         "The backfill starts no more runs; runs that have begun go on to their end."

@@ -248,12 +248,12 @@ def _rollback(args: Namespace, names: UserNames) -> Any:
 
 
 def _undeploy(args: Namespace, names: UserNames) -> Any:
+    from data_engine.status.deployed_before import undeployed_words
+
     name = args.subject or own_name(names, "undeploy")
     row = _workspace().undeploy(name, args.note or "")
     assert row is not None, "the answer was waited for"
-    print(
-        f"Production does not run {name} any more. {magic_line('rollback', name)} lets it run again as it was deployed."
-    )
+    print(f"{undeployed_words(name)} {magic_line('rollback', name)}")
     return None
 
 

@@ -139,13 +139,9 @@ def _stop_engine(ws: Workspace, as_json: bool) -> int:
             status = ws.status()
     ws.stop_engine()
     ws.shutdown()
-    if as_json:
-        print_json({"was_running": was_running})
-    else:
-        running = [run for run in status.active_runs if run.in_daemon] if status is not None else []
-        is_ending = status is not None and status.daemon.ending
-        say(stopping_words(running, is_ending=is_ending) if was_running else "No daemon was running.")
-    return 0
+    running = [run for run in status.active_runs if run.in_daemon] if status is not None else []
+    text = stopping_words(running, is_ending=status is not None and status.daemon.ending)
+    return done({"was_running": was_running}, text if was_running else "No daemon was running.", as_json)
 
 
 def ending_now_words(run_ids: Sequence[str]) -> str:

@@ -46,25 +46,17 @@ def create(path: FolderPath, as_json: AsJson = False) -> int:
     from data_engine.workspace.provision import provision_workspace
 
     report = provision_workspace(path)
-    if as_json:
-        print_json(
-            {
-                "workspace_id": report.root.name,
-                "workspace_root": report.root,
-                "created": report.created,
-                "preserved": report.preserved,
-                "skipped": report.skipped,
-            }
-        )
-        return 0
-    say(f"Created workspace: {report.root}" if report.created else f"Workspace is complete already: {report.root}")
-    for item in report.created:
-        say(f"  + {os.path.relpath(item, report.root)}")
-    for item in report.skipped:
-        say(f"  - {os.path.relpath(item, report.root)} (its folder is read-only)")
-    for line in _next_steps(report.root):
-        say(line)
-    return 0
+    facts = {
+        "workspace_id": report.root.name,
+        "workspace_root": report.root,
+        "created": report.created,
+        "preserved": report.preserved,
+        "skipped": report.skipped,
+    }
+    lines = [f"Created workspace: {report.root}" if report.created else f"Workspace is complete already: {report.root}"]
+    lines += [f"  + {os.path.relpath(item, report.root)}" for item in report.created]
+    lines += [f"  - {os.path.relpath(item, report.root)} (its folder is read-only)" for item in report.skipped]
+    return done(facts, "\n".join([*lines, *_next_steps(report.root)]), as_json)
 
 
 def _next_steps(root: Path) -> list[str]:
