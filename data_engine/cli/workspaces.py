@@ -262,17 +262,17 @@ def import_workspace(
     First it shows exactly what it would do, and asks. Of the older system only its marker of the owner is changed.
     Running it again changes nothing.
     """
-    from data_engine.importing import move
+    from data_engine import importing
 
     ws = selected(path)
     named = ledger and Path(os.path.abspath(with_home(ledger)))  # as the shell means it
     with in_flow_modules(ws):
-        plan = move.look(ws.layout, with_history=not without_history, ledger=named)
+        plan = importing.look(ws.layout, with_history=not without_history, ledger=named)
     if not as_json:
         for line in plan.lines():
             say(line)
     if not dry_run:
-        move.require_free(ws.layout)
+        importing.require_free(ws.layout)
     runs = files = 0
     if not (dry_run or plan.is_empty):
         if as_json and not yes:
@@ -282,7 +282,7 @@ def import_workspace(
         if not (yes or is_confirmed("Take it over now?", "history and settings would be taken over", "import")):
             say("Nothing was changed.")
             return 1
-        runs, files = move.carry_out(ws.layout, plan)
+        runs, files = importing.carry_out(ws.layout, plan)
     if as_json:
         print_json(plan.as_dict() | ({} if dry_run else {"done": {"runs": runs, "files": files}}))
     elif not dry_run:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from data_engine.importing.move import FlowSource
+from data_engine.importing import FlowSource
 
 
 @pytest.mark.parametrize(
