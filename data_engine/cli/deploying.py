@@ -24,10 +24,10 @@ from data_engine.cli.output import complain, print_json, say, table
 from data_engine.client import outcome_of
 from data_engine.commands.deployments import Deploy
 from data_engine.commands.fields import help_of
-from data_engine.formatting import cli_line
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.deploy_lines import going_live_lines, is_engine_on, lines_after
-from data_engine.status.deployed_before import deployment_cells, rolled_back_words, undeployed_words
+from data_engine.status.deployed_before import deployment_cells, rolled_back_words
+from data_engine.status.sentences import undeployed_words
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -207,7 +207,7 @@ def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = T
     row = chosen_workspace(ctx).undeploy(name, note, wait)
     if row is None:
         return say_left(as_json)
-    return done(row.as_dict(), f"{undeployed_words(name)} {cli_line('rollback', name)}", as_json)
+    return done(row.as_dict(), undeployed_words(name), as_json)
 
 
 def _unknown_elsewhere(ws: Workspace) -> Iterator[str]:

@@ -262,11 +262,6 @@ def with_earlier_code(history: Sequence[Deployment], flow: str, ran: Mapping[str
     return frozenset(run_id for run_id, deployment in ran.items() if deployment in other)
 
 
-def undeployed_words(flow: str) -> str:
-    """Say that a flow was undeployed; what brings it back follows."""
-    return f"Production does not run {flow} any more. To let it run again as it was deployed:"
-
-
 def rolled_back_words(ledger: Ledger, row: Deployment) -> str:
     """Say what a flow runs again after a rollback: when that was deployed, and whether no good run of it is known.
 

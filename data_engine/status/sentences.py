@@ -91,6 +91,12 @@ def held_words(flow: str, count: int, beside: str | None = None) -> str | None:
     return f"{why}: starting the engine tries {again}" if beside == EngineOff.kind else None
 
 
+def undeployed_words(flow: str) -> str:
+    """Say that a flow was undeployed, and what lets it run again."""
+    again = cli_line("rollback", flow)
+    return f"Production does not run {flow} any more. To let it run again as it was deployed: {again}"
+
+
 def freed_words(count: int) -> str:
     """Say how many sources a retry has freed.
 
