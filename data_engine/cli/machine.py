@@ -82,8 +82,7 @@ def list_secrets(as_json: AsJson = False) -> int:
 
     secrets, trouble = stored_secrets(), keyring_trouble()
     if as_json:
-        facts = [{"name": secret.name, "place": secret.place} for secret in secrets]
-        print_json({"secrets": facts, "keyring": trouble})
+        print_json({"secrets": [asdict(secret) for secret in secrets], "keyring": trouble})
         return 0
     if secrets:
         shown = table("NAME", "PLACE")
