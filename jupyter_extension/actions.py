@@ -34,7 +34,6 @@ from data_engine.workspace.layout import is_workspace
 from data_engine.workspace.machine import (
     load_machine_settings,
     machine_id,
-    machine_settings_path,
     save_machine_settings,
 )
 from data_engine.workspace.provision import example_notebook, provision_workspace
@@ -173,20 +172,12 @@ def _inspect(ws: Workspace, path: str, **request: Any) -> Any:
 
 
 def _settings(ws: Workspace) -> Any:
-    settings, error, machine = ws.home.settings_shown(), ws.home.settings_error(), load_machine_settings()
-    executable, collection = ws.interpreter(), machine.collection_root  # the Python that workers use
+    settings, error = ws.home.settings_shown(), ws.home.settings_error()
+    executable, collection = ws.interpreter(), load_machine_settings().collection_root
     is_venv = (Path(executable).parent.parent / "pyvenv.cfg").is_file()
     return {
-        "machine": {
-            "file": str(machine_settings_path()),
-            "collection_root": None if collection is None else str(collection),
-            "default_workspace": machine.default_workspace,
-            "machine_id": machine_id(),
-        },
-        "interpreter": {
-            "executable": executable,
-            "kind": "virtual environment" if is_venv else "system or global",
-        },
+        "machine": {"collection_root": None if collection is None else str(collection)},
+        "interpreter": {"executable": executable, "kind": "virtual environment" if is_venv else "system or global"},
         "workspace": {
             "file": str(ws.layout.settings_path),
             "warnings": [*settings.warnings] if error is None else [f"{error.where}: {error.what}; fix: {error.fix}"],
@@ -226,7 +217,7 @@ def _workspaces(root: str | None, near: list[str]) -> Any:
             names.setdefault(real_path(layout.root), Path(real_path(layout.root)).name)
     first = next(iter(names)) if root or selected or len(names) == 1 else None
     listed = [{"root": path, "id": name} for path, name in sorted(names.items(), key=lambda item: item[1].casefold())]
-    return {"workspaces": listed, "selected": first, "machine_id": machine_id()}
+    return {"workspaces": listed, "selected": first}
 
 
 def _save_settings(root: str | None, collection_root: str) -> str:

@@ -28,7 +28,7 @@ from data_engine.status.deploy_lines import (
 from data_engine.status.deployed_before import left_out
 from data_engine.status.sentences import ends_words, never_begins_words
 from data_engine.view.feed import from_child
-from jupyter_extension.commands import said
+from jupyter_extension.commands import outcome_message
 from jupyter_extension.details import flow_entry
 from jupyter_extension.files import flow_files
 
@@ -45,7 +45,7 @@ def carry_out(ws: Workspace, kind: type[Command[Any]], args: Args) -> Any:
     answer = ws.link.send(command, waits=False)
     if isinstance(answer, Left):
         return f"{answer.owner} was asked to {command.phrase}."
-    return said(ws, command, answer)
+    return outcome_message(ws, command, answer)
 
 
 # -- actions that ask first, or carry out several commands -------------------------------------------------------------------

@@ -643,7 +643,7 @@ _SAYS: Mapping[str, Callable[[Workspace, Any, Any], str]] = {
 }
 
 
-def said(ws: Workspace, command: OwnerCommand[Any], answer: Any) -> str:
+def outcome_message(ws: Workspace, command: OwnerCommand[Any], answer: Any) -> str:
     """The message of a command that its owner has carried out."""
     say = _SAYS.get(command.name)
     return f"Done: {command.phrase}." if say is None else say(ws, command, answer)
@@ -684,7 +684,7 @@ def _carry_out(kind: type[OwnerCommand[Any]], args: Namespace, names: UserNames)
         values["flow"] = args.subject or (own_name(names, kind.name) if is_required else None)
     command = as_given(kind(**values), kind.name.replace("-", "_"))
     ws = _workspace()
-    print(in_this_kernel(said(ws, command, ws.link.carry_out(command))))
+    print(in_this_kernel(outcome_message(ws, command, ws.link.carry_out(command))))
 
 
 def in_this_kernel(text: str) -> str:

@@ -129,7 +129,6 @@ class PanelView(Record):
     lease: Mark
     lease_line: str
     heartbeat_age_s: float | None
-    takeover_in_s: float | None
     buttons: Mapping[str, WhyNot]
     groups: tuple[Group, ...]
     flows: Mapping[str, PanelFlow]
@@ -174,7 +173,6 @@ def render(
         lease=_MARKS["mine" if lease.is_mine else lease.state],
         lease_line=lease.line[0].upper() + lease.line[1:] if lease.is_worth_words else "",
         heartbeat_age_s=lease.heartbeat_age_s,
-        takeover_in_s=lease.takeover_in_s,
         buttons=workspace_buttons(status, machine_id=machine_id),
         groups=_groups(flows),
         flows=flows,
