@@ -9,9 +9,9 @@ from data_engine.client import Workspace
 from data_engine.commands.command import Command
 from data_engine.commands.deployments import Deploy, Outcome
 from data_engine.commands.fields import FLAG, TEXT, TEXTS, Fields, given_text, kinds_of, of_json
-from data_engine.commands.lease import ReleaseControl
 from data_engine.commands.registry import COMMANDS
 from data_engine.commands.runs import Run, StartBackfill, StopFlow
+from data_engine.commands.switches import ReleaseControl
 from data_engine.daemon.link import Left
 from data_engine.errors import FlowValidationError, error_of
 from data_engine.flow.parameter_values import TypedValue
