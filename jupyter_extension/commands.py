@@ -324,10 +324,7 @@ def _start(args: Namespace, names: UserNames) -> Any:
 def _stop(args: Namespace, names: UserNames) -> None:
     ws = _workspace()
     if args.subject is not None:
-        enable = in_this_kernel(f"`{cli_line('enable', args.subject)}`")
-        then = f" It is disabled: Enable in the panel, or {enable}, lets it run by itself again."
-        is_disabled = ws.stop_flow(args.subject)
-        print(f"{ends_words(args.subject)}{then if is_disabled else ''}")
+        print(in_this_kernel(ends_words(args.subject, is_disabled=ws.stop_flow(args.subject))))
         return
     was_running = ws.link.find_heard() is not None
     ws.stop_engine()
@@ -621,9 +618,7 @@ _SAYS: Mapping[str, Callable[[Workspace, Any, Any], str]] = {
     "start": lambda ws, command, answer: "The daemon runs; it outlives this kernel and JupyterLab.",
     "start-engine": _engine_started,
     "stop-engine": lambda ws, command, answer: "The engine is off; running work finishes.",
-    "stop-flow": lambda ws, command, answer: (
-        f"{ends_words(command.flow)}{' It is disabled until you enable it again.' if answer.disabled else ''}"
-    ),
+    "stop-flow": lambda ws, command, answer: ends_words(command.flow, is_disabled=answer.disabled),
     "retry": lambda ws, command, answer: freed_words(answer.freed),
     "enable": lambda ws, command, answer: f"{command.flow} runs by itself when the engine is on.",
     "disable": lambda ws, command, answer: f"{command.flow} runs by hand only.",

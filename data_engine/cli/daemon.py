@@ -114,8 +114,7 @@ def stop(
         return _stop_run(ws, name, as_json)
     is_disabled = ws.stop_flow(name)
     ending = [run.run_id for run in ws.status().active_runs if run.flow == name and run.in_daemon]
-    then = f" It is disabled: {cli_line('enable', name)} lets it run by itself again." if is_disabled else ""
-    text = f"{ends_words(name)}{ending_now_words(ending)}{then}"
+    text = f"{ends_words(name, is_disabled=is_disabled)}{ending_now_words(ending)}"
     return done({"flow": name, "disabled": is_disabled}, text, as_json)
 
 

@@ -369,7 +369,7 @@ def question_of(key: str, flow: FlowStatus, status: WorkspaceStatus, ws: Workspa
         disables = flow.mode != "manual" and flow.enabled
         then = f" It runs by itself, so it is disabled until `{cli_line('enable', name)}`." if disables else ""
         text = f"Stop the runs of {name}? They end at their {STOPS_AT}.{then}"
-        return Question(text, f"Asked to stop {name}", lambda: _stop(ws, name))
+        return Question(text, f"Asked to stop {name}", lambda: ends_words(name, is_disabled=ws.stop_flow(name)))
     where = [] if status.daemon.running else ["No daemon runs on this machine: one is started for it."]
     if key == "t":
         files = "the held file" if flow.held == 1 else f"the {flow.held:,} held files"
@@ -383,11 +383,6 @@ def question_of(key: str, flow: FlowStatus, status: WorkspaceStatus, ws: Workspa
 def _begin(ws: Workspace, name: str) -> str:
     runs: list[Any] = ws.run(name, wait=False)
     return f"{plural(len(runs), 'run')} of {name} {'begins' if len(runs) == 1 else 'begin'}."
-
-
-def _stop(ws: Workspace, name: str) -> str:
-    then = f" It is disabled: `{cli_line('enable', name)}` lets it run by itself again." if ws.stop_flow(name) else ""
-    return f"{ends_words(name)}{then}"
 
 
 def _run_rows(status: WorkspaceStatus) -> Iterator[Text]:

@@ -20,14 +20,17 @@ GOES_ON = "the daemon is not running; the engine is on again as soon as a daemon
 """For a daemon that died with its engine on: the next one turns it on by itself."""
 
 
-def ends_words(flow: str | None = None) -> str:
-    """Say when a run that was asked to stop ends, or all runs of a flow.
+def ends_words(flow: str | None = None, *, is_disabled: bool = False) -> str:
+    """Say when a run that was asked to stop ends, or all runs of a flow, which may be disabled by that.
 
     Example:
         >>> ends_words(), ends_words("claims")[:26]
         ('It ends at its next step, map item, context.log or context.progress.', 'The runs of claims end at ')
     """
-    return f"It ends at its {STOPS_AT}." if flow is None else f"The runs of {flow} end at their {STOPS_AT}."
+    if flow is None:
+        return f"It ends at its {STOPS_AT}."
+    then = f" It is disabled: `{cli_line('enable', flow)}` lets it run by itself again." if is_disabled else ""
+    return f"The runs of {flow} end at their {STOPS_AT}.{then}"
 
 
 def never_begins_words(run: Run | None) -> str:
