@@ -381,6 +381,8 @@ Names = Annotated[
 
 def enable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson = False) -> int:
     """Let flows run by themselves again."""
+    from data_engine.status.deploy_lines import Starting
+
     ws = chosen_workspace(ctx)
     _require_known(ws, names)
     facts: list[dict[str, Any]] = []
@@ -389,10 +391,9 @@ def enable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson 
     manual = _manual(before)
     disabled = set() if is_owned_elsewhere(ws) else {flow.name for flow in before.flows if not flow.enabled}
     for name in dict.fromkeys(names):
-        starts = _starting(ws, name) if name in disabled else None
+        starts = _starting(ws, name) if name in disabled else Starting()
         ws.enable(name, wait)
-        slots, files = ((), 0) if starts is None else (starts.slots, starts.files)
-        facts.append({"flow": name, "enabled": True, "slots": slots, "files": files})
+        facts.append({"flow": name, "enabled": True, "slots": starts.slots, "files": starts.files})
         if is_not_deployed(ws, name):
             lines.append(f"{name} is enabled, but runs by itself only when it is deployed: {cli_line('deploy', name)}")
         elif name in manual:
@@ -401,11 +402,7 @@ def enable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson 
             )
         else:
             lines.append(f"{name} is enabled: it runs as its trigger says while the engine is on.")
-            lines += (
-                [starts.when(is_on=before.engine.on is True, how=cli_line("start"))]
-                if starts is not None and starts.text
-                else []
-            )
+            lines += filter(None, [starts.when(is_on=before.engine.on is True, how=cli_line("start"))])
     return done(facts[0] if len(facts) == 1 else facts, "\n".join(lines), as_json)
 
 
