@@ -310,21 +310,9 @@ class FlowSource:
     is_batch: bool
     files: Mapping[str, FileHere]
 
-    def inside(self, path: str) -> str | None:
-        """The path inside the source of an absolute `path`; "" is the source itself, None what lies elsewhere.
-
-        Example:
-            >>> source = FlowSource("../in", "/team/in", False, {})
-            >>> source.inside("/team/in/a/b.csv"), source.inside("/team/in"), source.inside("/team/inside/b.csv")
-            ('a/b.csv', '', None)
-            >>> FlowSource("../in", "//srv/team/Straße", False, {}).inside("//SRV/Team/STRASSE/a.csv")
-            'a.csv'
-        """
-        return _below(self.root, path)
-
     def key(self, path: str | None) -> SourceKey | None:
         """The source that this absolute path is; None for what lies elsewhere."""
-        inside = None if path is None else self.inside(path)
+        inside = None if path is None else below(self.root, path)
         return None if inside is None else SourceKey(self.authored, inside)
 
 
@@ -352,11 +340,11 @@ def place(
             why = "its module does not load yet" if flow in broken else "no flow of this name has a source"
             unplaced += [(flow, file.path, why) for file in of_flow]
             continue
-        other = _folder_elsewhere([file for file in of_flow if source.inside(file.path) is None], source)
+        other = _folder_elsewhere([file for file in of_flow if below(source.root, file.path) is None], source)
         for file in of_flow:
-            inside = source.inside(file.path)
+            inside = below(source.root, file.path)
             if inside is None and other is not None:
-                inside = _below(other, file.path)
+                inside = below(other, file.path)
             if inside is None:
                 unplaced.append((flow, file.path, f"it is not below {source.root}"))
                 continue
@@ -384,8 +372,16 @@ def _folder_elsewhere(strangers: Sequence[OlderFile], source: FlowSource) -> str
     return votes.most_common(1)[0][0] if votes else None
 
 
-def _below(root: str, path: str) -> str | None:
-    """The path below the root; drives and servers of Windows do not tell case apart."""
+def below(root: str, path: str) -> str | None:
+    """The path below the root of an absolute `path`; "" is the root itself, None what lies elsewhere. Drives and servers of Windows do not
+    tell case apart.
+
+    Example:
+        >>> below("/team/in", "/team/in/a/b.csv"), below("/team/in", "/team/in"), below("/team/in", "/team/inside/b.csv")
+        ('a/b.csv', '', None)
+        >>> below("//srv/team/Straße", "//SRV/Team/STRASSE/a.csv")
+        'a.csv'
+    """
     is_windows = root[1:2] == ":" or root.startswith("//")
     above, names = root.rstrip("/").split("/"), path.split("/")
     head, rest = names[: len(above)], names[len(above) :]
@@ -519,12 +515,9 @@ class OlderHistory:
 
     def newest_batch(self, flow: str) -> OlderRun | None:
         """The newest good run of the flow that was for no single file."""
-        whole = [
-            run
-            for run in self.runs.values()
-            if (run.began.flow, run.began.source, run.ended.status) == (flow, None, "success")
-        ]
-        return max(whole, key=lambda run: run.began_utc, default=None)
+        good = (flow, None, "success")
+        runs = reversed(self.runs.values())
+        return next((run for run in runs if (run.began.flow, run.began.source, run.ended.status) == good), None)
 
 
 def read_ledger(path: Path) -> OlderHistory:
