@@ -28,9 +28,9 @@ from data_engine.status.deploy_lines import (
 from data_engine.status.deployed_before import left_out
 from data_engine.status.sentences import ends_words, never_begins_words
 from data_engine.view.feed import from_child
-from jupyter_extension.commands import outcome_message
 from jupyter_extension.details import flow_entry
 from jupyter_extension.files import flow_files
+from jupyter_extension.outcomes import outcome_message
 
 Args: TypeAlias = Mapping[str, Any]
 Act: TypeAlias = Callable[[Workspace, Args], Any]

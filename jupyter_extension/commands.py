@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,9 +16,9 @@ from data_engine.commands.deployments import Deploy, Rollback
 from data_engine.commands.fields import FLAG, arguments_of, as_given, help_of
 from data_engine.commands.runs import Run, StartBackfill
 from data_engine.errors import FlowValidationError, NotAsInKernelError
-from data_engine.formatting import cli_line, first_few, magic_line, plural, size_words
+from data_engine.formatting import cli_line, magic_line, size_words
 from data_engine.record import frozen
-from data_engine.status.sentences import ends_words, freed_words, undeployed_words
+from data_engine.status.sentences import ends_words
 from jupyter_extension.cell_hints import in_cell, shell_here
 from jupyter_extension.own_flow import UserNames, own_flow, own_name, require_saved, tell_unsaved
 
@@ -590,60 +590,6 @@ COMMANDS = {
 }
 
 
-def _engine_started(ws: Workspace, command: Any, answer: Any) -> str:
-    flows = ws.status().flows
-    undeployed = [flow.name for flow in flows if flow.state_kind == "not_deployed"]
-    edited = [
-        flow.name
-        for flow in flows
-        if flow.deployment_status.is_edited and flow.deployment_status.rolled_back_to is None
-    ]
-    sentences = ["The engine is on."]
-    if undeployed:
-        what = "is not deployed yet, so it does" if len(undeployed) == 1 else "are not deployed yet, so they do"
-        sentences.append(f"{first_few(undeployed, 3)} {what} not run: open the flow and press Deploy.")
-    if edited:
-        what = "was edited and runs as it was" if len(edited) == 1 else "were edited and run as they were"
-        sentences.append(f"{first_few(edited, 3)} {what} deployed before.")
-    return " ".join(sentences)
-
-
-def _rolled_back(ws: Workspace, command: Any, answer: Any) -> str:
-    from data_engine.status.deployed_before import rolled_back_words
-
-    return f"{rolled_back_words(ws.home.ledger(), answer)}. The notebook stays as it is."
-
-
-_SAYS: Mapping[str, Callable[[Workspace, Any, Any], str]] = {
-    "start": lambda ws, command, answer: "The daemon runs; it outlives this kernel and JupyterLab.",
-    "start-engine": _engine_started,
-    "stop-engine": lambda ws, command, answer: "The engine is off; running work finishes.",
-    "stop-flow": lambda ws, command, answer: ends_words(command.flow, is_disabled=answer.disabled),
-    "retry": lambda ws, command, answer: freed_words(answer.freed),
-    "enable": lambda ws, command, answer: f"{command.flow} runs by itself when the engine is on.",
-    "disable": lambda ws, command, answer: f"{command.flow} runs by hand only.",
-    "reset": lambda ws, command, answer: (
-        f"Forgot {plural(answer.count, 'run')} of {command.flow or 'every flow'}; its files are new again."
-    ),
-    "undeploy": lambda ws, command, answer: undeployed_words(command.flow),
-    "rollback": _rolled_back,
-    "stop-backfill": lambda ws, command, answer: (
-        "The backfill starts no more runs; runs that have begun go on to their end."
-    ),
-    "retry-backfill": lambda ws, command, answer: "The backfill goes on with the runs that are left.",
-    "request-control": lambda ws, command, answer: "Control requested: this workstation gets it when the owner agrees.",
-    "withdraw-request": lambda ws, command, answer: "The request for control is withdrawn.",
-    "take-over": lambda ws, command, answer: "This workstation has control.",
-    "repair-lease": lambda ws, command, answer: str(answer.said),
-}
-
-
-def outcome_message(ws: Workspace, command: OwnerCommand[Any], answer: Any) -> str:
-    """The message of a command that its owner has carried out."""
-    say = _SAYS.get(command.name)
-    return f"Done: {command.phrase}." if say is None else say(ws, command, answer)
-
-
 _NOT_HERE = frozenset(
     "start-engine stop-engine shutdown stop-flow stop-backfill retry-backfill set-interpreter look stop-run kill-run reset"
     " request-control withdraw-request release-control take-over repair-lease".split()
@@ -672,6 +618,8 @@ def _of_owner(kind: type[OwnerCommand[Any]]) -> Command:
 
 
 def _carry_out(kind: type[OwnerCommand[Any]], args: Namespace, names: UserNames) -> None:
+    from jupyter_extension.outcomes import outcome_message
+
     arguments = arguments_of(kind)
     values = {name: value for name in arguments if (value := getattr(args, name, None)) is not None}
     if "flow" in arguments:

@@ -32,7 +32,7 @@ from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinis
 from data_engine.status.runs import also_read_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from data_engine.client import Workspace
     from data_engine.flow.flow import Flow
@@ -96,8 +96,7 @@ def run(
     go = partial(run_once, source=source, params=params, on_error=on_error, listen=report)
     try:
         with in_flow_modules(ws):
-            for flow in _flows(ws, name, source, params, report):
-                _run_flow(flow, report, go)
+            _run_each(_flows(ws, name, source, params, report), report, go)
     except KeyboardInterrupt:
         if not as_json:
             report.say_sum()
@@ -295,17 +294,18 @@ def _flows(
             yield entry.flow
 
 
-def _run_flow(flow: Flow, report: Report, run_once: Callable[[Flow], object]) -> None:
-    failed, runs = report.failed, report.started
-    try:
-        run_once(flow)
-    except (WorkspaceError, OwnedElsewhereError):
-        raise  # the workspace, not the flow: the next one would meet it again
-    except (FlowValidationError, FlowStoppedError) as error:
-        if report.failed == failed:  # otherwise its run was printed
-            if isinstance(error, FlowStoppedError):
-                raise
-            report.say_broken(flow.name or "", error, "not run")
-        return
-    if report.started == runs:
-        report.say_nothing_to_do(flow)
+def _run_each(flows: Iterable[Flow], report: Report, run_once: Callable[[Flow], object]) -> None:
+    for flow in flows:
+        failed, runs = report.failed, report.started
+        try:
+            run_once(flow)
+        except (WorkspaceError, OwnedElsewhereError):
+            raise  # the workspace, not the flow: the next one would meet it again
+        except (FlowValidationError, FlowStoppedError) as error:
+            if report.failed == failed:  # otherwise its run was printed
+                if isinstance(error, FlowStoppedError):
+                    raise
+                report.say_broken(flow.name or "", error, "not run")
+        else:
+            if report.started == runs:
+                report.say_nothing_to_do(flow)
