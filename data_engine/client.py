@@ -1240,7 +1240,7 @@ class Workspace:
             >>> ws.request_control().state, ws.kill()
             ('mine', True)
         """
-        from data_engine.commands.lease import RequestControl
+        from data_engine.commands.switches import RequestControl
 
         return self._done(RequestControl("python")).lease
 
@@ -1253,7 +1253,7 @@ class Workspace:
             >>> ws.withdraw_request().state
             'available'
         """
-        from data_engine.commands.lease import WithdrawRequest
+        from data_engine.commands.switches import WithdrawRequest
 
         return self._done(WithdrawRequest()).lease
 
@@ -1270,7 +1270,7 @@ class Workspace:
             >>> ws.release_control().said
             'no owner of the workspace is seen, it is available: nothing was given up'
         """
-        from data_engine.commands.lease import ReleaseControl
+        from data_engine.commands.switches import ReleaseControl
         from data_engine.lease.status import why_no_release
         from data_engine.workspace.machine import machine_id
 
@@ -1291,7 +1291,7 @@ class Workspace:
             >>> ws.take_over().state, ws.kill()
             ('mine', True)
         """
-        from data_engine.commands.lease import TakeOver
+        from data_engine.commands.switches import TakeOver
 
         return self._done(TakeOver()).lease
 
@@ -1307,7 +1307,7 @@ class Workspace:
             >>> ws.repair_lease(), ws.kill()
             ('nothing of the shared history is damaged: nothing was changed', True)
         """
-        from data_engine.commands.lease import RepairLease
+        from data_engine.commands.switches import RepairLease
 
         return str(self._done(RepairLease()).said)
 

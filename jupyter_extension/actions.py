@@ -34,10 +34,9 @@ from data_engine.workspace.layout import is_workspace
 from data_engine.workspace.machine import (
     load_machine_settings,
     machine_id,
-    machine_settings_path,
     save_machine_settings,
 )
-from data_engine.workspace.provision import notebook_text, provision_workspace
+from data_engine.workspace.provision import example_notebook, provision_workspace
 from data_engine.workspace.select import discover_workspaces, select_workspace, use_workspace
 from jupyter_extension.card import html
 from jupyter_extension.command_actions import command_action, command_actions
@@ -173,20 +172,12 @@ def _inspect(ws: Workspace, path: str, **request: Any) -> Any:
 
 
 def _settings(ws: Workspace) -> Any:
-    settings, error, machine = ws.home.settings_shown(), ws.home.settings_error(), load_machine_settings()
-    executable, collection = ws.interpreter(), machine.collection_root  # the Python that workers use
+    settings, error = ws.home.settings_shown(), ws.home.settings_error()
+    executable, collection = ws.interpreter(), load_machine_settings().collection_root
     is_venv = (Path(executable).parent.parent / "pyvenv.cfg").is_file()
     return {
-        "machine": {
-            "file": str(machine_settings_path()),
-            "collection_root": None if collection is None else str(collection),
-            "default_workspace": machine.default_workspace,
-            "machine_id": machine_id(),
-        },
-        "interpreter": {
-            "executable": executable,
-            "kind": "virtual environment" if is_venv else "system or global",
-        },
+        "machine": {"collection_root": None if collection is None else str(collection)},
+        "interpreter": {"executable": executable, "kind": "virtual environment" if is_venv else "system or global"},
         "workspace": {
             "file": str(ws.layout.settings_path),
             "warnings": [*settings.warnings] if error is None else [f"{error.where}: {error.what}; fix: {error.fix}"],
@@ -226,7 +217,7 @@ def _workspaces(root: str | None, near: list[str]) -> Any:
             names.setdefault(real_path(layout.root), Path(real_path(layout.root)).name)
     first = next(iter(names)) if root or selected or len(names) == 1 else None
     listed = [{"root": path, "id": name} for path, name in sorted(names.items(), key=lambda item: item[1].casefold())]
-    return {"workspaces": listed, "selected": first, "machine_id": machine_id()}
+    return {"workspaces": listed, "selected": first}
 
 
 def _save_settings(root: str | None, collection_root: str) -> str:
@@ -395,53 +386,6 @@ def _view(file: WrittenFile, root: Path, is_there: bool | None, is_source_gone: 
     return OutputView(file.path, name, inside, file.flow, file.run_id, file.at_utc, *size, is_there, is_source_gone)
 
 
-_CELLS: tuple[tuple[str, str, str], ...] = (
-    (
-        "markdown",
-        "about",
-        "# A new flow\n"
-        "\n"
-        "Rename this notebook: its name is the flow's. `build()` says what runs; what `build()` needs goes to\n"
-        "production; use all other cells to explore.",
-    ),
-    (
-        "code",
-        "steps",
-        "import polars as pl\n"
-        "\n"
-        "from data_engine import Flow\n"
-        "\n"
-        "\n"
-        "def read(context):\n"
-        '    return pl.DataFrame({"item": ["a", "b", "a"], "amount": [1.0, 2.0, 3.0]})\n'
-        "\n"
-        "\n"
-        "def total(context):\n"
-        '    return context.current.group_by("item").agg(pl.col("amount").sum()).sort("item")',
-    ),
-    (
-        "code",
-        "build",
-        "def build():\n"
-        "    return (\n"
-        '        Flow(group="New")\n'
-        '        .watch(mode="manual")\n'
-        '        .step(read, save_as="raw_df")\n'
-        '        # .check({"positive": "amount > 0"}, on_fail="quarantine")  # bad rows go to rejected/ and not on\n'
-        '        .step(total, use="raw_df", save_as="total_df")\n'
-        "    )",
-    ),
-    ("code", "preview", 'build().preview(use="total_df")'),
-    (
-        "markdown",
-        "deploy",
-        "A preview changes nothing in production, and neither does saving. When it looks right, `%flow deploy` lets\n"
-        "production run this notebook as it is saved; `%flow rollback` undoes that. `%flow start` lets deployed flows run by\n"
-        "themselves. (`%load_ext data_engine` gives `%flow`; the panel in the right side bar has the same.)",
-    ),
-)
-
-
 def new_flow_notebook(folder: Path, name: str = "new_flow") -> Path:
     """A runnable notebook in `folder`, called `name` or, where that is taken, `name_2`, `name_3`, ...; its path.
 
@@ -460,7 +404,7 @@ def new_flow_notebook(folder: Path, name: str = "new_flow") -> Path:
         stem, number = f"{name}_{number}", number + 1
     path = folder / f"{stem}.ipynb"
     try:
-        create_exclusive(path, notebook_text(_CELLS))
+        create_exclusive(path, example_notebook("New"))
     except OSError as error:
         raise WorkspaceError(
             f"{path} cannot be written: {error.strerror}", where=str(folder), fix="make the folder writable"

@@ -15,7 +15,7 @@ from data_engine.files import file_exists
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
 from data_engine.formatting import beginning, duration_words, local_time, plural, zoned_words
-from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE, LeaseStatus, shown_machine
+from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE
 from data_engine.ledger.logs import warned_words
 from data_engine.marks import Mark, mark_of
 from data_engine.model import Backfill, Deployment, LogEntry, Run, StepRun
@@ -214,7 +214,7 @@ def status_card(status: WorkspaceStatus) -> Card:
     daemon, engine, lease = status.daemon, status.engine, status.lease
     facts: list[Cell] = [*_daemon_marks(status)]
     if lease.state not in ("available", "mine"):
-        facts.append(Mark(_lease_words(lease), "warn", "triangle"))
+        facts.append(Mark(lease.line, "warn", "triangle"))
     rows = [_flow_row(flow) for flow in status.flows[: 5 * MOST_ROWS]]
     columns = ("Flow", "Group", "State", "Next run", "Last run", "", "Note")
     parts: list[Part] = [table(columns, rows, total=len(status.flows))] if rows else []
@@ -268,12 +268,6 @@ def _daemon_marks(status: WorkspaceStatus) -> tuple[Mark, Mark]:
     if engine.stopping:
         on = Mark("engine stopping", "warn", "square")
     return on, Mark(f"daemon runs, pid {daemon.pid}", "good", "disc") if daemon.running else Mark("daemon not running")
-
-
-def _lease_words(lease: LeaseStatus) -> str:
-    engine = ", its engine is on" if lease.engine_there else ""
-    is_owned = lease.state == "owned" and lease.owner is not None
-    return f"owned by {shown_machine(lease.owner)}{engine}" if is_owned else lease.state.replace("_", " ")
 
 
 def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:

@@ -1,4 +1,4 @@
-"""The panel's actions for a workspace's owner: each command of the registry, the message of its outcome, and the question before it."""
+"""The panel's actions for a workspace's owner: each command of the registry, and the question before it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from data_engine.client import Workspace
 from data_engine.commands.command import Command
 from data_engine.commands.deployments import Deploy, Outcome
 from data_engine.commands.fields import FLAG, TEXT, TEXTS, Fields, given_text, kinds_of, of_json
-from data_engine.commands.lease import ReleaseControl
 from data_engine.commands.registry import COMMANDS
 from data_engine.commands.runs import Run, StartBackfill, StopFlow
+from data_engine.commands.switches import ReleaseControl
 from data_engine.daemon.link import Left
 from data_engine.errors import FlowValidationError, error_of
 from data_engine.flow.parameters import TypedValue
-from data_engine.formatting import cli_line, first_few, plural
+from data_engine.formatting import first_few, plural
 from data_engine.model import Deployment
 from data_engine.status.deploy_lines import (
     INDENT,
@@ -25,15 +25,15 @@ from data_engine.status.deploy_lines import (
     files_before_lines,
     starting_now,
 )
-from data_engine.status.deployed_before import left_out, rolled_back_words
-from data_engine.status.sentences import ends_words, freed_words, never_begins_words
+from data_engine.status.deployed_before import left_out
+from data_engine.status.sentences import ends_words, never_begins_words
 from data_engine.view.feed import from_child
 from jupyter_extension.details import flow_entry
 from jupyter_extension.files import flow_files
+from jupyter_extension.outcomes import outcome_message
 
 Args: TypeAlias = Mapping[str, Any]
 Act: TypeAlias = Callable[[Workspace, Args], Any]
-Say: TypeAlias = Callable[[Workspace, Any, Any], Any]
 Question: TypeAlias = dict[str, Any]
 """A question to a person: a `text`, and `answers`, each a label and the argument that the action then gets."""
 _MOST_LISTED = 12
@@ -45,58 +45,7 @@ def carry_out(ws: Workspace, kind: type[Command[Any]], args: Args) -> Any:
     answer = ws.link.send(command, waits=False)
     if isinstance(answer, Left):
         return f"{answer.owner} was asked to {command.phrase}."
-    say = _SAYS.get(kind.name)
-    return f"Done: {command.phrase}." if say is None else say(ws, command, answer)
-
-
-# -- messages -----------------------------------------------------------------------------------------------------------
-
-
-def _engine_started(ws: Workspace, command: Any, answer: Any) -> str:
-    flows = ws.status().flows
-    undeployed = [flow.name for flow in flows if flow.state_kind == "not_deployed"]
-    edited = [
-        flow.name
-        for flow in flows
-        if flow.deployment_status.is_edited and flow.deployment_status.rolled_back_to is None
-    ]
-    sentences = ["The engine is on."]
-    if undeployed:
-        what = "is not deployed yet, so it does" if len(undeployed) == 1 else "are not deployed yet, so they do"
-        sentences.append(f"{first_few(undeployed, 3)} {what} not run: open the flow and press Deploy.")
-    if edited:
-        what = "was edited and runs as it was" if len(edited) == 1 else "were edited and run as they were"
-        sentences.append(f"{first_few(edited, 3)} {what} deployed before.")
-    return " ".join(sentences)
-
-
-_SAYS: Mapping[str, Say] = {
-    "start": lambda ws, command, answer: "The daemon runs; it outlives this kernel and JupyterLab.",
-    "start-engine": _engine_started,
-    "stop-engine": lambda ws, command, answer: "The engine is off; running work finishes.",
-    "stop-flow": lambda ws, command, answer: (
-        f"{ends_words(command.flow)}{' It is disabled until you enable it again.' if answer.disabled else ''}"
-    ),
-    "retry": lambda ws, command, answer: freed_words(answer.freed),
-    "enable": lambda ws, command, answer: f"{command.flow} runs by itself when the engine is on.",
-    "disable": lambda ws, command, answer: f"{command.flow} runs by hand only.",
-    "reset": lambda ws, command, answer: (
-        f"Forgot {plural(answer.count, 'run')} of {command.flow or 'every flow'}; its files are new again."
-    ),
-    "undeploy": lambda ws, command, answer: (
-        f"Production does not run {command.flow} any more."
-        f" To let it run again as it was deployed: {cli_line('rollback', command.flow)}"
-    ),
-    "rollback": lambda ws, command, answer: f"{rolled_back_words(ws.home.ledger(), answer)}.",
-    "stop-backfill": lambda ws, command, answer: (
-        "The backfill starts no more runs; runs that have begun go on to their end."
-    ),
-    "retry-backfill": lambda ws, command, answer: "The backfill goes on with the runs that are left.",
-    "request-control": lambda ws, command, answer: "Control requested: this workstation gets it when the owner agrees.",
-    "withdraw-request": lambda ws, command, answer: "The request for control is withdrawn.",
-    "take-over": lambda ws, command, answer: "This workstation has control.",
-    "repair-lease": lambda ws, command, answer: str(answer.said),
-}
+    return outcome_message(ws, command, answer)
 
 
 # -- actions that ask first, or carry out several commands -------------------------------------------------------------------

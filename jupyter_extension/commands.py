@@ -237,26 +237,6 @@ def _plan_lines(home: LocalWorkspace, path: Path) -> list[str]:
     return [] if last is None else [f"{path.name}: {last.words}"]
 
 
-def _rollback(args: Namespace, names: UserNames) -> Any:
-    from data_engine.status.deployed_before import rolled_back_words
-
-    name = args.subject or own_name(names, "rollback")
-    row = _workspace().rollback(name, args.to, args.note or "")
-    assert row is not None, "the answer was waited for"
-    print(f"{rolled_back_words(_workspace().home.ledger(), row)}. The notebook stays as it is.")
-    return None
-
-
-def _undeploy(args: Namespace, names: UserNames) -> Any:
-    name = args.subject or own_name(names, "undeploy")
-    row = _workspace().undeploy(name, args.note or "")
-    assert row is not None, "the answer was waited for"
-    print(
-        f"Production does not run {name} any more. {magic_line('rollback', name)} lets it run again as it was deployed."
-    )
-    return None
-
-
 def _restore(args: Namespace, names: UserNames) -> Any:
     for path in _workspace().restore(args.subject or own_name(names, "restore"), args.to, copy=args.copy):
         print(f"wrote {path}")
@@ -344,10 +324,7 @@ def _start(args: Namespace, names: UserNames) -> Any:
 def _stop(args: Namespace, names: UserNames) -> None:
     ws = _workspace()
     if args.subject is not None:
-        enable = in_this_kernel(f"`{cli_line('enable', args.subject)}`")
-        then = f" It is disabled: Enable in the panel, or {enable}, lets it run by itself again."
-        is_disabled = ws.stop_flow(args.subject)
-        print(f"{ends_words(args.subject)}{then if is_disabled else ''}")
+        print(in_this_kernel(ends_words(args.subject, is_disabled=ws.stop_flow(args.subject))))
         return
     was_running = ws.link.find_heard() is not None
     ws.stop_engine()
@@ -511,22 +488,6 @@ COMMANDS = {
             "flow",
         ),
         Command(
-            "rollback",
-            "Let production run what it ran before.",
-            'Workspace.current().rollback("claims")',
-            _rollback,
-            "flow",
-            (Option("--to", help_of(Rollback, "to"), "ID"), _NOTE),
-        ),
-        Command(
-            "undeploy",
-            "Stop running a flow in production.",
-            'Workspace.current().undeploy("claims")',
-            _undeploy,
-            "flow",
-            (_NOTE,),
-        ),
-        Command(
             "restore",
             "Bring back a notebook that is gone, as it was deployed.",
             'Workspace.current().restore("claims")',
@@ -657,15 +618,16 @@ def _of_owner(kind: type[OwnerCommand[Any]]) -> Command:
 
 
 def _carry_out(kind: type[OwnerCommand[Any]], args: Namespace, names: UserNames) -> None:
+    from jupyter_extension.outcomes import outcome_message
+
     arguments = arguments_of(kind)
     values = {name: value for name in arguments if (value := getattr(args, name, None)) is not None}
     if "flow" in arguments:
         is_required = arguments["flow"].kind.is_required
         values["flow"] = args.subject or (own_name(names, kind.name) if is_required else None)
     command = as_given(kind(**values), kind.name.replace("-", "_"))
-    answer = _workspace().link.carry_out(command)
-    details = "" if answer is None else ", ".join(f"{name}: {value}" for name, value in answer.as_dict().items())
-    print(f"Done: {command.phrase}" + (f" ({details})." if details else "."))
+    ws = _workspace()
+    print(in_this_kernel(outcome_message(ws, command, ws.link.carry_out(command))))
 
 
 def in_this_kernel(text: str) -> str:

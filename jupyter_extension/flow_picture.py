@@ -23,8 +23,7 @@ from data_engine.reasons.kinds import ByHand
 from data_engine.record import frozen
 from data_engine.status.record import FlowStatus
 from data_engine.status.sentences import short_error
-from jupyter_extension.card import Card, Cell, Code, Picture, clean
-from jupyter_extension.drawing import fit, shape_svg, width
+from jupyter_extension.card import Card, Cell, Code, Picture, clean, fit, shape_svg, width
 
 _ROW = 28
 _LANE = 12

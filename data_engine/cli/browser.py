@@ -6,9 +6,8 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,7 +18,6 @@ from data_engine.formatting import duration_words, plural
 from data_engine.model import Event, StepFinished
 from data_engine.platforms.host import shell_line
 from data_engine.platforms.processes import become
-from data_engine.record import frozen
 from data_engine.workspace.layout import WorkspaceLayout
 from data_engine.workspace.select import named_workspace
 
@@ -153,27 +151,6 @@ def docs(
     return done({"page": str(first)}, first.as_uri(), as_json)
 
 
-@frozen
-class DemoStep:
-    """The work of one step over all sources: the `rows` that came out (None where none were counted), seconds and files."""
-
-    label: str
-    rows: int | None
-    elapsed_s: float
-    outputs: tuple[str, ...]
-
-
-@frozen
-class DemoRun:
-    """The work of one of the demo's flows."""
-
-    flow: str
-    title: str
-    sources: int
-    elapsed_s: float
-    steps: tuple[DemoStep, ...]
-
-
 def demo(
     path: Annotated[str, typer.Argument(metavar="PATH", help="Where to put the workspace.")] = "data-engine-demo",
     as_json: AsJson = False,
@@ -193,21 +170,22 @@ def demo(
         done = [_run(ws, name) for name in FLOWS]
     if as_json:
         hint = lab_hint(ws.root)
-        print_json({"workspace_root": ws.root, "flows": [asdict(run) for run in done], "open_with": hint})
+        print_json({"workspace_root": ws.root, "flows": done, "open_with": hint})
     else:
         _say_done(done, ws.root)
     return 0
 
 
-def _run(ws: Workspace, name: str) -> DemoRun:
+def _run(ws: Workspace, name: str) -> dict[str, Any]:
+    """Run one of the demo's flows; its facts, and for each step the rows that came out (None where none were counted), seconds and files."""
     from data_engine.runs import run_once
 
     flow = load_module(ws, name).flow
-    ended: dict[int, list[StepFinished]] = {}
+    ended: list[list[StepFinished]] = [[] for _ in flow.steps]
 
     def listen(event: Event) -> None:
         if isinstance(event, StepFinished):
-            ended.setdefault(event.step_index, []).append(event)
+            ended[event.step_index].append(event)
 
     started_s = time.perf_counter()
     try:
@@ -215,23 +193,24 @@ def _run(ws: Workspace, name: str) -> DemoRun:
     except FlowValidationError as error:
         raise Failed(error) from error
     elapsed_s = time.perf_counter() - started_s
-    steps = tuple(_step(step.label, ended.get(index, [])) for index, step in enumerate(flow.steps))
-    return DemoRun(name, flow.title, len(contexts), elapsed_s, steps)
+    steps = [_step(step.label, events) for step, events in zip(flow.steps, ended, strict=True)]
+    return {"flow": name, "title": flow.title, "sources": len(contexts), "elapsed_s": elapsed_s, "steps": steps}
 
 
-def _step(label: str, events: Sequence[StepFinished]) -> DemoStep:
-    outputs = tuple(dict.fromkeys(path for event in events for path in event.outputs))
+def _step(label: str, events: Sequence[StepFinished]) -> dict[str, Any]:
+    outputs = list(dict.fromkeys(path for event in events for path in event.outputs))
     counted = [event.rows_out for event in events if event.rows_out is not None]
-    return DemoStep(label, sum(counted) if counted else None, sum(event.elapsed_s for event in events), outputs)
+    elapsed_s = sum(event.elapsed_s for event in events)
+    return {"label": label, "rows": sum(counted) if counted else None, "elapsed_s": elapsed_s, "outputs": outputs}
 
 
-def _say_done(done: Sequence[DemoRun], root: Path) -> None:
+def _say_done(done: Sequence[dict[str, Any]], root: Path) -> None:
     for run in done:
-        say(f"{run.title} ({plural(run.sources, 'run')}, {duration_words(run.elapsed_s)})", style="bold")
+        say(f"{run['title']} ({plural(run['sources'], 'run')}, {duration_words(run['elapsed_s'])})", style="bold")
         shown = table("STEP", "ROWS", "TIME", "OUTPUT", right=("ROWS", "TIME"))
-        for step in run.steps:
-            rows = "" if step.rows is None else f"{step.rows:,}"
-            shown.add_row(step.label, rows, duration_words(step.elapsed_s), _where(step.outputs, root))
+        for step in run["steps"]:
+            rows = "" if step["rows"] is None else f"{step['rows']:,}"
+            shown.add_row(step["label"], rows, duration_words(step["elapsed_s"]), _where(step["outputs"], root))
         say(shown)
         say("")
     say("Open it in JupyterLab:")

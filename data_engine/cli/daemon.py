@@ -132,8 +132,7 @@ def stop(
         return _stop_run(ws, name, as_json)
     is_disabled = ws.stop_flow(name)
     ending = [run.run_id for run in ws.status().active_runs if run.flow == name and run.in_daemon]
-    then = f" It is disabled: {cli_line('enable', name)} lets it run by itself again." if is_disabled else ""
-    text = f"{ends_words(name)}{ending_now_words(ending)}{then}"
+    text = f"{ends_words(name, is_disabled=is_disabled)}{ending_now_words(ending)}"
     return done({"flow": name, "disabled": is_disabled}, text, as_json)
 
 
@@ -157,13 +156,9 @@ def _stop_engine(ws: Workspace, as_json: bool) -> int:
             status = ws.status()
     ws.stop_engine()
     ws.shutdown()
-    if as_json:
-        print_json({"was_running": was_running})
-    else:
-        running = [run for run in status.active_runs if run.in_daemon] if status is not None else []
-        is_ending = status is not None and status.daemon.ending
-        say(stopping_words(running, is_ending=is_ending) if was_running else "No daemon was running.")
-    return 0
+    running = [run for run in status.active_runs if run.in_daemon] if status is not None else []
+    text = stopping_words(running, is_ending=status is not None and status.daemon.ending)
+    return done({"was_running": was_running}, text if was_running else "No daemon was running.", as_json)
 
 
 def ending_now_words(run_ids: Sequence[str]) -> str:
@@ -413,6 +408,8 @@ Names = Annotated[
 
 def enable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson = False) -> int:
     """Let flows run by themselves again."""
+    from data_engine.status.deploy_lines import Starting
+
     ws = chosen_workspace(ctx)
     _require_known(ws, names)
     facts: list[dict[str, Any]] = []
@@ -421,10 +418,9 @@ def enable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson 
     manual = _manual(before)
     disabled = set() if is_owned_elsewhere(ws) else {flow.name for flow in before.flows if not flow.enabled}
     for name in dict.fromkeys(names):
-        starts = _starting(ws, name) if name in disabled else None
+        starts = _starting(ws, name) if name in disabled else Starting()
         ws.enable(name, wait)
-        slots, files = ((), 0) if starts is None else (starts.slots, starts.files)
-        facts.append({"flow": name, "enabled": True, "slots": slots, "files": files})
+        facts.append({"flow": name, "enabled": True, "slots": starts.slots, "files": starts.files})
         if is_not_deployed(ws, name):
             lines.append(f"{name} is enabled, but runs by itself only when it is deployed: {cli_line('deploy', name)}")
         elif name in manual:
@@ -433,11 +429,7 @@ def enable(ctx: typer.Context, names: Names, wait: Wait = True, as_json: AsJson 
             )
         else:
             lines.append(f"{name} is enabled: it runs as its trigger says while the engine is on.")
-            lines += (
-                [starts.when(is_on=before.engine.on is True, how=cli_line("start"))]
-                if starts is not None and starts.text
-                else []
-            )
+            lines += filter(None, [starts.when(is_on=before.engine.on is True, how=cli_line("start"))])
     return done(facts[0] if len(facts) == 1 else facts, "\n".join(lines), as_json)
 
 

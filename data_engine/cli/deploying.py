@@ -24,10 +24,10 @@ from data_engine.cli.output import complain, print_json, say, table
 from data_engine.client import outcome_of
 from data_engine.commands.deployments import Deploy
 from data_engine.commands.fields import help_of
-from data_engine.formatting import cli_line
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.deploy_lines import going_live_lines, is_engine_on, lines_after
 from data_engine.status.deployed_before import deployment_cells, rolled_back_words
+from data_engine.status.sentences import undeployed_words
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -207,13 +207,7 @@ def undeploy(ctx: typer.Context, name: FlowName, note: Note = "", wait: Wait = T
     row = chosen_workspace(ctx).undeploy(name, note, wait)
     if row is None:
         return say_left(as_json)
-    if as_json:
-        print_json(row.as_dict())
-        return 0
-    say(
-        f"Production does not run {name} any more. To let it run again as it was deployed: {cli_line('rollback', name)}"
-    )
-    return 0
+    return done(row.as_dict(), undeployed_words(name), as_json)
 
 
 def _unknown_elsewhere(ws: Workspace) -> Iterator[str]:
@@ -242,17 +236,11 @@ def deployments(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson =
         history = [row for row in ws.deployments() if row.id.startswith(name)]
         if not history:
             find_flow(ws.home, name)
-    if as_json:
-        print_json([row.as_dict() for row in history])
-        return 0
-    if not history:
-        say("Nothing was deployed yet." if name is None else f"{name} was not deployed yet.")
-        return 0
     shown = table("ID", "FLOW", "WHEN", "WHO", "WHAT", "CHANGED", "GIT", "COMPARED", "NOTE", wrap=("COMPARED",))
     for row in history:
         shown.add_row(row.id[:8], *deployment_cells(row))
-    say(shown)
-    return 0
+    none = "Nothing was deployed yet." if name is None else f"{name} was not deployed yet."
+    return done([row.as_dict() for row in history], shown if history else none, as_json)
 
 
 def rollback(
@@ -292,10 +280,5 @@ def restore(
     as_json: AsJson = False,
 ) -> int:
     """Bring back a notebook that is gone, as it was deployed, with helpers that are gone too. Nothing is overwritten."""
-    written = chosen_workspace(ctx).restore(name, to, copy=copy)
-    if as_json:
-        print_json({"written": [str(path) for path in written]})
-        return 0
-    for path in written:
-        say(f"wrote {path}")
-    return 0
+    written = [str(path) for path in chosen_workspace(ctx).restore(name, to, copy=copy)]
+    return done({"written": written}, "\n".join(f"wrote {path}" for path in written), as_json)

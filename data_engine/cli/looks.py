@@ -233,7 +233,6 @@ def bounded_reason(reason: Explanation) -> str:
 
 
 def _say_workspace(status: WorkspaceStatus, ws: Workspace) -> None:
-    from data_engine.lease.status import lease_lines
     from data_engine.status.sentences import daemon_lines
 
     say(f"{status.workspace_id}  {status.workspace_root}")
@@ -243,7 +242,7 @@ def _say_workspace(status: WorkspaceStatus, ws: Workspace) -> None:
         say(f"service  {status.service.text}", style="red" if status.service.trouble else "")
         if status.service.fix is not None:
             say(f"         fix: {status.service.fix}")
-    for number, line in enumerate(lease_lines(status.lease) if status.lease.is_worth_words else ()):
+    for number, line in enumerate(status.lease.lines if status.lease.is_worth_words else ()):
         say(f"{'' if number else 'lease':<8} {line}")
     if status.trouble is not None:
         say(f"trouble  {status.trouble.what}", style="red")

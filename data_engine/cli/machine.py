@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,8 +82,7 @@ def list_secrets(as_json: AsJson = False) -> int:
 
     secrets, trouble = stored_secrets(), keyring_trouble()
     if as_json:
-        facts = [{"name": secret.name, "place": secret.place} for secret in secrets]
-        print_json({"secrets": facts, "keyring": trouble})
+        print_json({"secrets": [asdict(secret) for secret in secrets], "keyring": trouble})
         return 0
     if secrets:
         shown = table("NAME", "PLACE")
@@ -225,15 +225,7 @@ def install(ctx: typer.Context, boot: Boot = False, as_json: AsJson = False) -> 
     ws.settings()
     done = install_service(ws.home, boot=boot)
     if as_json:
-        print_json(
-            {
-                "changed": done.changed,
-                "kind": done.kind,
-                "place": str(done.place),
-                "boot": done.boot,
-                "why_no_boot": done.why_no_boot,
-            }
-        )
+        print_json(asdict(done))
         return 1 if done.why_no_boot else 0
     when = "with the machine" if done.boot else "at logon"
     say(f"{'Installed' if done.changed else 'Installed already'}: the daemon of {ws.workspace_id} starts {when}.")
@@ -275,15 +267,12 @@ def uninstall(ctx: typer.Context, as_json: AsJson = False) -> int:
     homes = _homes(ctx)
     taken_away = [uninstall_service(home) for home in homes]
     was_there = any(taken_away)
-    if as_json:
-        print_json({"was_installed": was_there})
-    elif was_there:
-        is_running = any(DaemonLink(home).find() is not None for home in homes)
-        goes_on = " The running daemon goes on: `data-engine stop` ends it." if is_running else ""
-        say(f"Uninstalled: nothing starts the daemon of {homes[0].layout.workspace_id} by itself any more.{goes_on}")
-    else:
-        say("No service was installed.")
-    return 0
+    text = "No service was installed."
+    if was_there:
+        text = f"Uninstalled: nothing starts the daemon of {homes[0].layout.workspace_id} by itself any more."
+        if any(DaemonLink(home).find() is not None for home in homes):
+            text += " The running daemon goes on: `data-engine stop` ends it."
+    return done({"was_installed": was_there}, text, as_json)
 
 
 def _homes(ctx: typer.Context) -> list[LocalWorkspace]:
@@ -331,14 +320,7 @@ def doctor(ctx: typer.Context, accept_clock: AcceptClock = False, as_json: AsJso
     findings = list(examine(layout))
     wrong = [finding for finding in findings if finding.ok is False]
     if as_json:
-        print_json(
-            {
-                "ok": not wrong,
-                "findings": [
-                    {"name": row.name, "ok": row.ok, "measured": row.measured, "fix": row.fix} for row in findings
-                ],
-            }
-        )
+        print_json({"ok": not wrong, "findings": [asdict(row) for row in findings]})
         return 1 if wrong else 0
     shown = table("CHECK", "", "MEASURED")
     for finding in findings:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -225,9 +225,7 @@ def _whole_module(ws: Workspace, path: Path, as_json: bool) -> int:
 
 
 def _warnings_as_json(warned: Sequence[ModuleWarning]) -> list[dict[str, Any]]:
-    return [
-        {"message": row.message, "cell": None, "line": row.line, "fix": row.fix, "file": row.file} for row in warned
-    ]
+    return [{"cell": None, **asdict(row)} for row in warned]
 
 
 def _notebook_facts(compiled: CompiledNotebook, warned: Sequence[ModuleWarning]) -> dict[str, Any]:
@@ -235,11 +233,7 @@ def _notebook_facts(compiled: CompiledNotebook, warned: Sequence[ModuleWarning])
         "name": compiled.name,
         "path": str(compiled.path),
         "source": compiled.source,
-        "warnings": [
-            {"message": warning.message, "cell": warning.cell, "line": warning.line, "fix": warning.fix}
-            for warning in compiled.warnings
-        ]
-        + _warnings_as_json(warned),
+        "warnings": [*(warning.as_dict() for warning in compiled.warnings), *_warnings_as_json(warned)],
         "cells": [cell.as_dict() for cell in compiled.cells],
     }
 

@@ -18,6 +18,7 @@ from data_engine.platforms.names import with_home
 from data_engine.platforms.terminals import is_terminal
 
 if TYPE_CHECKING:
+    from data_engine.cli.output import Table
     from data_engine.client import Workspace
     from data_engine.notebook.load import LoadedModule
 
@@ -149,8 +150,8 @@ def say_settings(ws: Workspace) -> None:
         complain(f"warning: {warning}", style="yellow")
 
 
-def done(facts: Any, text: str, as_json: bool) -> int:
-    """Print the text, or the facts for programs; exit code 0."""
+def done(facts: Any, text: str | Table, as_json: bool) -> int:
+    """Print the text or table, or the facts for programs; exit code 0."""
     if as_json:
         print_json(facts)
     else:

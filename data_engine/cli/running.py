@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -31,7 +32,7 @@ from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinis
 from data_engine.status.runs import also_read_words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from data_engine.client import Workspace
     from data_engine.flow.flow import Flow
@@ -84,15 +85,18 @@ def run(
             where="data-engine run --source",
             fix="name the flow: data-engine run --once NAME --source PATH",
         )
+    from data_engine.runs import run_once
+
     ws = chosen_workspace(ctx)
     ws.settings()  # nothing runs by settings that cannot be used
     say_settings(ws)
     params = read_params(param)
     source = source_from_shell(source)
     report = Report(quiet=as_json, keep_ids=True)
+    go = partial(run_once, source=source, params=params, on_error=on_error, listen=report)
     try:
         with in_flow_modules(ws):
-            _run_here(ws, name, source, report, params, on_error)
+            _run_each(_flows(ws, name, source, params, report), report, go)
     except KeyboardInterrupt:
         if not as_json:
             report.say_sum()
@@ -264,31 +268,20 @@ def source_name(started: RunStarted) -> str:
     return "" if started.source is None else Path(started.source).name
 
 
-def _run_here(
-    ws: Workspace,
-    name: str | None,
-    source: str | None,
-    report: Report,
-    params: Mapping[str, TypedValue],
-    on_error: Literal["continue", "raise"],
-) -> None:
-    if name is None:
-        _run_all(ws, report, params, on_error)
-        return
-    from data_engine.engine.params import params_for
-
-    flow = load_module(ws, name).flow
-    if source is not None:
+def _flows(
+    ws: Workspace, name: str | None, source: str | None, params: Mapping[str, TypedValue], report: Report
+) -> Iterator[Flow]:
+    """The flow of this name, which takes this source and these params; else every flow, each after those whose mirrors it reads."""
+    if name is not None:
         from data_engine.engine.candidates import pick_to_run
+        from data_engine.engine.params import params_for
 
-        pick_to_run(flow, source)
-    params_for(flow, params)
-    _run_flow(flow, report, params, on_error, source)
-
-
-def _run_all(
-    ws: Workspace, report: Report, params: Mapping[str, TypedValue], on_error: Literal["continue", "raise"]
-) -> None:
+        flow = load_module(ws, name).flow
+        if source is not None:
+            pick_to_run(flow, source)
+        params_for(flow, params)
+        yield flow
+        return
     from data_engine.notebook.mirror_warnings import Folders, folders_of, reading_order
 
     entries = {entry.name: entry for entry in ws.catalog()}
@@ -298,29 +291,21 @@ def _run_all(
             assert entry.error is not None
             report.say_broken(entry.name, entry.error)
         else:
-            _run_flow(entry.flow, report, params, on_error)
+            yield entry.flow
 
 
-def _run_flow(
-    flow: Flow,
-    report: Report,
-    params: Mapping[str, TypedValue],
-    on_error: Literal["continue", "raise"],
-    source: str | None = None,
-) -> None:
-    from data_engine.runs import run_once
-
-    failed = report.failed
-    runs = report.started
-    try:
-        run_once(flow, source=source, params=params, on_error=on_error, listen=report)
-    except (WorkspaceError, OwnedElsewhereError):
-        raise  # the workspace, not the flow: the next one would meet it again
-    except (FlowValidationError, FlowStoppedError) as error:
-        if report.failed == failed:  # otherwise its run was printed
-            if isinstance(error, FlowStoppedError):
-                raise
-            report.say_broken(flow.name or "", error, "not run")
-        return
-    if report.started == runs:
-        report.say_nothing_to_do(flow)
+def _run_each(flows: Iterable[Flow], report: Report, run_once: Callable[[Flow], object]) -> None:
+    for flow in flows:
+        failed, runs = report.failed, report.started
+        try:
+            run_once(flow)
+        except (WorkspaceError, OwnedElsewhereError):
+            raise  # the workspace, not the flow: the next one would meet it again
+        except (FlowValidationError, FlowStoppedError) as error:
+            if report.failed == failed:  # otherwise its run was printed
+                if isinstance(error, FlowStoppedError):
+                    raise
+                report.say_broken(flow.name or "", error, "not run")
+        else:
+            if report.started == runs:
+                report.say_nothing_to_do(flow)

@@ -28,7 +28,6 @@ from data_engine.cli.output import complain, say, status_style
 from data_engine.errors import FlowValidationError
 from data_engine.files import file_exists
 from data_engine.formatting import cli_line, duration_words, local_time, plural, visible, zoned_words
-from data_engine.lease.status import lease_lines
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
 from data_engine.platforms.terminals import is_terminal, pressed_keys
 from data_engine.reasons.remedies import STOPS_AT
@@ -282,7 +281,7 @@ class WatchScreen:
         for text, style in daemon_lines(status, str(self._ws.root)):
             yield _row(text, style)
         if status.lease.is_worth_words:
-            yield from (_row(line) for line in lease_lines(status.lease))
+            yield from (_row(line) for line in status.lease.lines)
         for warning in status.warnings[:_MOST_WARNINGS]:
             yield _row(f"warning  {warning}", "yellow")
         if self._trouble:
@@ -370,7 +369,7 @@ def question_of(key: str, flow: FlowStatus, status: WorkspaceStatus, ws: Workspa
         disables = flow.mode != "manual" and flow.enabled
         then = f" It runs by itself, so it is disabled until `{cli_line('enable', name)}`." if disables else ""
         text = f"Stop the runs of {name}? They end at their {STOPS_AT}.{then}"
-        return Question(text, f"Asked to stop {name}", lambda: _stop(ws, name))
+        return Question(text, f"Asked to stop {name}", lambda: ends_words(name, is_disabled=ws.stop_flow(name)))
     where = [] if status.daemon.running else ["No daemon runs on this machine: one is started for it."]
     if key == "t":
         files = "the held file" if flow.held == 1 else f"the {flow.held:,} held files"
@@ -384,11 +383,6 @@ def question_of(key: str, flow: FlowStatus, status: WorkspaceStatus, ws: Workspa
 def _begin(ws: Workspace, name: str) -> str:
     runs: list[Any] = ws.run(name, wait=False)
     return f"{plural(len(runs), 'run')} of {name} {'begins' if len(runs) == 1 else 'begin'}."
-
-
-def _stop(ws: Workspace, name: str) -> str:
-    then = f" It is disabled: `{cli_line('enable', name)}` lets it run by itself again." if ws.stop_flow(name) else ""
-    return f"{ends_words(name)}{then}"
 
 
 def _run_rows(status: WorkspaceStatus) -> Iterator[Text]:

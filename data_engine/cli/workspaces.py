@@ -46,25 +46,17 @@ def create(path: FolderPath, as_json: AsJson = False) -> int:
     from data_engine.workspace.provision import provision_workspace
 
     report = provision_workspace(path)
-    if as_json:
-        print_json(
-            {
-                "workspace_id": report.root.name,
-                "workspace_root": report.root,
-                "created": report.created,
-                "preserved": report.preserved,
-                "skipped": report.skipped,
-            }
-        )
-        return 0
-    say(f"Created workspace: {report.root}" if report.created else f"Workspace is complete already: {report.root}")
-    for item in report.created:
-        say(f"  + {os.path.relpath(item, report.root)}")
-    for item in report.skipped:
-        say(f"  - {os.path.relpath(item, report.root)} (its folder is read-only)")
-    for line in _next_steps(report.root):
-        say(line)
-    return 0
+    facts = {
+        "workspace_id": report.root.name,
+        "workspace_root": report.root,
+        "created": report.created,
+        "preserved": report.preserved,
+        "skipped": report.skipped,
+    }
+    lines = [f"Created workspace: {report.root}" if report.created else f"Workspace is complete already: {report.root}"]
+    lines += [f"  + {os.path.relpath(item, report.root)}" for item in report.created]
+    lines += [f"  - {os.path.relpath(item, report.root)} (its folder is read-only)" for item in report.skipped]
+    return done(facts, "\n".join([*lines, *_next_steps(report.root)]), as_json)
 
 
 def _next_steps(root: Path) -> list[str]:
@@ -249,9 +241,7 @@ def repair(ctx: typer.Context, as_json: AsJson = False) -> int:
 
 
 def _tell(lease: LeaseStatus, as_json: bool) -> int:
-    from data_engine.lease.status import lease_lines
-
-    return done(lease.as_dict(), "\n".join(lease_lines(lease)), as_json)
+    return done(lease.as_dict(), "\n".join(lease.lines), as_json)
 
 
 def import_workspace(
@@ -274,17 +264,17 @@ def import_workspace(
     First it shows exactly what it would do, and asks. Of the older system only its marker of the owner is changed.
     Running it again changes nothing.
     """
-    from data_engine.importing import move
+    from data_engine import importing
 
     ws = selected(path)
     named = ledger and Path(os.path.abspath(with_home(ledger)))  # as the shell means it
     with in_flow_modules(ws):
-        plan = move.look(ws.layout, with_history=not without_history, ledger=named)
+        plan = importing.look(ws.layout, with_history=not without_history, ledger=named)
     if not as_json:
         for line in plan.lines():
             say(line)
     if not dry_run:
-        move.require_free(ws.layout)
+        importing.require_free(ws.layout)
     runs = files = 0
     if not (dry_run or plan.is_empty):
         if as_json and not yes:
@@ -294,7 +284,7 @@ def import_workspace(
         if not (yes or is_confirmed("Take it over now?", "history and settings would be taken over", "import")):
             say("Nothing was changed.")
             return 1
-        runs, files = move.carry_out(ws.layout, plan)
+        runs, files = importing.carry_out(ws.layout, plan)
     if as_json:
         print_json(plan.as_dict() | ({} if dry_run else {"done": {"runs": runs, "files": files}}))
     elif not dry_run:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 OTHERS = ("owned", "control_requested", "takeover_available")
 """The states in which a workstation has control, or had it until it fell silent."""
-UNUSABLE = ("unreachable", "damaged")
 
 
 @frozen
@@ -52,8 +51,8 @@ class Situation:
     def elsewhere(self) -> Refusal | None:
         """The refusal while another workstation has control, or nobody can see who has."""
         lease = self.status.lease
-        if lease.state in UNUSABLE:
-            return Refusal("owned_elsewhere", unusable_words(lease))
+        if lease.state in ("unreachable", "damaged"):
+            return Refusal("owned_elsewhere", f"the workspace is {lease.line}")
         if lease.state not in OTHERS or self.is_mine:
             return None
         return Refusal("owned_elsewhere", f"{shown_machine(lease.owner)} has control of this workspace")
@@ -66,7 +65,7 @@ class Situation:
     @property
     def is_mine(self) -> bool:
         """Whether this workstation has control."""
-        return self.status.lease.state == "mine" or self.status.lease.is_mine
+        return self.status.lease.is_mine
 
     @property
     def is_asked_from_here(self) -> bool:
@@ -144,14 +143,6 @@ def when(is_so: object, kind: str, sentence: str) -> Refusal | None:
 def unless(is_so: object, kind: str, sentence: str) -> Refusal | None:
     """A refusal if not `is_so`."""
     return None if is_so else Refusal(kind, sentence)
-
-
-def unusable_words(lease: Mapping[str, Any]) -> str:
-    """Say that nobody can see who has control, and why."""
-    is_away, damage = lease["state"] == "unreachable", lease.get("damage")
-    what = "The shared state cannot be reached" if is_away else "The shared state is damaged"
-    words = f"{what}: {lease['note']}" if lease.get("note") else what
-    return f"{words} · {damage['fix']}" if damage else words
 
 
 @frozen

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from data_engine.commands import deployments, lease, runs, switches
+from data_engine.commands import deployments, runs, switches
 from data_engine.commands.command import Command
 from data_engine.commands.fields import BadRequestError, arguments_of, of_request
 from data_engine.errors import FlowValidationError
 
-_FAMILIES = (deployments, runs, switches, lease)
+_FAMILIES = (deployments, runs, switches)
 
 COMMANDS: dict[str, type[Command[Any]]] = {kind.name: kind for family in _FAMILIES for kind in family.COMMANDS}
 """Every command by its name."""

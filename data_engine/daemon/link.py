@@ -235,10 +235,8 @@ class DaemonLink:
 
     def behind_words(self) -> str:
         """The words for what was published and is not here yet; "" where a daemon follows the workspace, or nothing is known."""
-        from data_engine.lease.status import behind_words
-
         with suppress(FlowValidationError):
-            return behind_words(self.home.lease()) if self.find() is None else ""
+            return self.home.lease().behind_words if self.find() is None else ""
         return ""
 
     def wait_for_runs(self, run_ids: Sequence[str], say: Callable[[str], None]) -> None:

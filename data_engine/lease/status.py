@@ -170,10 +170,12 @@ class LeaseStatus(Record):
 
         Example:
             >>> LeaseStatus("available").words, LeaseStatus("unreachable", note="Host is down").words
-            ('available', 'unreachable: Host is down')
+            ('owned by nobody', 'unreachable: Host is down')
         """
-        if self.state in ("available", "unreachable", "damaged") or self.owner is None:
-            return f"{self.state.replace('_', ' ')}: {self.note}" if self.note else self.state.replace("_", " ")
+        if self.state in ("unreachable", "damaged"):
+            return f"{self.state}: {self.note}" if self.note else self.state
+        if self.state == "available":
+            return "owned by nobody"
         who = "this workstation" if self.is_mine else shown_machine(self.owner)
         text = f"owned by {who}{_for(self.owned_for_s)}"
         if self.note:
@@ -185,6 +187,55 @@ class LeaseStatus(Record):
         if self.is_overdue and self.takeover_in_s is not None:
             text += f", takeover available in {duration_words(round(self.takeover_in_s))}"
         return text
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The ownership as lines for people; the first says who owns.
+
+        Example:
+            >>> LeaseStatus("mine", {}, is_mine=True, lapsed=True, trouble="Host is down").lines
+            ('owned by this workstation', 'nothing new starts until its heartbeat can be written', 'Host is down')
+            >>> LeaseStatus("owned", {"host_name": "BEN-PC"}, lost_to="BEN-PC").lines
+            ('owned by BEN-PC', 'its engine is off', 'BEN-PC has taken it over from this workstation')
+        """
+        is_on, damage = self.engine_there, self.damage
+        noticed = f"noticed by {damage.noticed_by}, since {damage.since_utc}" if damage else ""
+        engine = "" if is_on is None else f"its engine is {'on' if is_on else 'off'}"
+        lost = f"{self.lost_to} has taken it over from this workstation" if self.lost_to else ""
+        lines = (self.words, noticed, self._fix_line, engine, *self._limits, self.trouble, lost, self.behind_words)
+        return tuple(filter(None, lines))
+
+    @property
+    def line(self) -> str:
+        """The ownership in one line, without what a screen shows elsewhere: trouble, who took it over, and what is not here.
+
+        Example:
+            >>> LeaseStatus("owned", {"host_name": "BEN-PC"}, engine_on=True).line
+            'owned by BEN-PC · its engine is on'
+        """
+        engine = "its engine is on" if self.engine_there else ""
+        return " · ".join(filter(None, (self.words, self._fix_line, engine, *self._limits)))
+
+    @property
+    def _fix_line(self) -> str:
+        return f"fix: {self.damage.fix}" if self.damage else ""
+
+    @property
+    def _limits(self) -> tuple[str, str]:
+        return (
+            "nothing new starts until its heartbeat can be written" if self.lapsed else "",
+            "it is given up when the running work has ended" if self.releasing else "",
+        )
+
+    @property
+    def behind_words(self) -> str:
+        """The sentence that not all is shown here because no daemon follows the workspace, and what brings it; "" where all is.
+
+        Example:
+            >>> LeaseStatus(is_behind=True).behind_words
+            'not all of what other workstations ran is known here: `data-engine start --no-engine` fetches it'
+        """
+        return f"{NOT_ALL_HERE}: {FETCHED_BY}" if self.is_behind else ""
 
 
 def status_of(view: View, me: Identity, damage: Damage | None = None) -> LeaseStatus:
@@ -276,42 +327,6 @@ def why_no_release(status: LeaseStatus, machine_id: str, *, has_daemon: bool) ->
     if not (status.is_mine and has_daemon):
         return NotReleased("owner_gone", shown_machine(owner))
     return None
-
-
-def lease_lines(lease: Mapping[str, Any]) -> list[str]:
-    """The ownership in a status as lines for people; the first says who owns.
-
-    Example:
-        >>> lease_lines({"words": "owned by this workstation", "lapsed": True, "trouble": "Host is down"})
-        ['owned by this workstation', 'nothing new starts until its heartbeat can be written', 'Host is down']
-        >>> lease_lines({"words": "owned by BEN-PC", "engine_there": True, "lost_to": "BEN-PC"})
-        ['owned by BEN-PC', 'its engine is on', 'BEN-PC has taken it over from this workstation']
-    """
-    is_on = lease.get("engine_there")
-    lost_to = lease.get("lost_to")
-    damage = lease.get("damage")
-    lines = (
-        lease["words"],
-        f"noticed by {damage['noticed_by']}, since {damage['since_utc']}" if damage else "",
-        f"fix: {damage['fix']}" if damage else "",
-        "" if is_on is None else f"its engine is {'on' if is_on else 'off'}",
-        "nothing new starts until its heartbeat can be written" if lease.get("lapsed") else "",
-        "it is given up when the running work has ended" if lease.get("releasing") else "",
-        lease.get("trouble") or "",
-        f"{lost_to} has taken it over from this workstation" if lost_to else "",
-        behind_words(lease),
-    )
-    return [line for line in lines if line]
-
-
-def behind_words(lease: Mapping[str, Any]) -> str:
-    """The sentence that not all is shown here because no daemon follows the workspace, and what brings it; "" where all is.
-
-    Example:
-        >>> behind_words({"is_behind": True}), behind_words({})
-        ('not all of what other workstations ran is known here: `data-engine start --no-engine` fetches it', '')
-    """
-    return f"{NOT_ALL_HERE}: {FETCHED_BY}" if lease.get("is_behind") else ""
 
 
 def _word(view: View) -> Word:

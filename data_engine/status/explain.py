@@ -308,11 +308,9 @@ def _of_flow(source: FactSource, facts: WorkspaceFacts, flow: FlowFacts, path: s
     }
     blocked = what_blocks(facts, flow)
     if isinstance(watch.trigger, Poll):
-        poller = None if blocked is not None else source.poller(entry.name)
+        poller = source.poller(entry.name) if blocked is None else look_now(source, watch)
         if poller is not None:
-            return _as_the_engine_looks(source, poller, path, waiting=flow.waiting, under_way=under_way)
-        if blocked is not None:
-            return _as_a_look_shows(source, watch, blocked, path, under_way=under_way)
+            return _of_folder(source, watch, poller, path, blocked=blocked, waiting=flow.waiting, under_way=under_way)
     elif isinstance(blocked, NotDeployed) and not under_way:
         return [Explanation(entry.name, None, blocked)]
     if path is not None and watch.trigger.source is not None:
@@ -449,44 +447,33 @@ def _newest_writers(
     return writers
 
 
-def _as_the_engine_looks(
+def _of_folder(
     source: FactSource,
+    watch: PlannedFlow,
     poller: FolderPoller,
     path: str | None,
     *,
+    blocked: Reason | None,
     waiting: Reason | None,
     under_way: Mapping[str | None, Reason],
 ) -> list[Explanation]:
-    """The engine's verdict on each source, and how often it scans. `waiting` is why work that could start does not."""
+    """The verdict on each source in the folder. `blocked` says why the flow does not run by itself, else how often the engine scans is
+    added; `waiting` is why work that could start does not."""
+    each = blocked.in_short if path is None and isinstance(blocked, NotDeployed) else blocked
     behind = waiting or (WaitingForOwnRun() if under_way else None)
 
     def why_of(name: str, verdict: Verdict) -> Reason:
-        return reason_now(verdict.why, under_way=under_way.get(name), waiting=behind)
+        return reason_now(verdict.why, under_way=under_way.get(name), blocked=each, waiting=behind)
 
     rows = _rows(source, poller, path, why_of)
-    if path is None and poller.unreachable is None:
+    if path is not None:
+        return rows
+    if blocked is not None:
+        return [Explanation(watch.flow, None, blocked), *rows]
+    if poller.unreachable is None:
         next_utc = utc_text(time.time() + max(0.0, poller.next_scan_s - boot_clock()))
-        rows.append(Explanation(poller.planned.flow, None, poller.looks, next_utc))
+        rows.append(Explanation(watch.flow, None, poller.looks, next_utc))
     return rows
-
-
-def _as_a_look_shows(
-    source: FactSource,
-    watch: PlannedFlow,
-    blocked: Reason,
-    path: str | None,
-    *,
-    under_way: Mapping[str | None, Reason],
-) -> list[Explanation]:
-    """The rows of a flow that does not run by itself (`blocked` says why), from a scan of its folder now."""
-
-    def why_of(name: str, verdict: Verdict) -> Reason:
-        return reason_now(verdict.why, under_way=under_way.get(name), blocked=each)
-
-    each = blocked.in_short if path is None and isinstance(blocked, NotDeployed) else blocked
-    poller = look_now(source, watch)
-    rows = _rows(source, poller, path, why_of)
-    return rows if path is not None else [Explanation(watch.flow, None, blocked), *rows]
 
 
 def _rows(

@@ -13,7 +13,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
@@ -27,6 +27,7 @@ from data_engine.notebook.catalog import CatalogEntry
 from data_engine.reasons.kinds import LastWritten
 from data_engine.status.runs import params_words
 
+T = TypeVar("T")
 LOOK_LIMIT_S = 2.0
 """A person waits for it: a drive that answers at all does so in less."""
 
@@ -226,8 +227,8 @@ def gone_outputs(written: Mapping[str, tuple[str, ...]], *, workspace: str) -> d
                 gone_by_run[run_id] = gone
 
     if written:
-        within_the_limit(look)
-    return dict(gone_by_run)
+        within_the_limit(look, None)
+    return dict(gone_by_run)  # as far as the look has come
 
 
 def count_gone(paths: Sequence[Path]) -> int:
@@ -237,14 +238,9 @@ def count_gone(paths: Sequence[Path]) -> int:
         >>> count_gone([Path(__file__), Path("/nowhere/a.csv")])
         1
     """
-    counts: list[int] = []
-
-    def look() -> None:
-        counts.append(sum(not os.path.lexists(path) for path in paths))
-
-    if paths and len(paths) <= _MOST_LOOKS:
-        within_the_limit(look)
-    return sum(counts)
+    if not paths or len(paths) > _MOST_LOOKS:
+        return 0
+    return within_the_limit(lambda: sum(not os.path.lexists(path) for path in paths), 0)
 
 
 def is_gone(path: str, *, workspace: str) -> bool:
@@ -261,11 +257,13 @@ def is_gone(path: str, *, workspace: str) -> bool:
     return False
 
 
-def within_the_limit(look: Callable[[], None]) -> None:
-    """Wait for a look, but no longer than a person would for a drive that hangs."""
-    thread = threading.Thread(target=look, daemon=True)
+def within_the_limit(look: Callable[[], T], otherwise: T) -> T:
+    """The result of a look; `otherwise` where it takes longer than a person would wait for a drive that hangs."""
+    results: list[T] = []
+    thread = threading.Thread(target=lambda: results.append(look()), daemon=True)
     thread.start()
     thread.join(LOOK_LIMIT_S)
+    return results[0] if results else otherwise
 
 
 def gone_words(paths: Sequence[str]) -> str:
@@ -319,15 +317,13 @@ def _now(output: OutputRun, paths: Sequence[str], workspace: str) -> tuple[State
     outputs = () if output.run is None else output.run.outputs
     file = next((file for file in outputs if file.path == output.path), None)
     same = [path for path in paths if os.path.basename(path) == os.path.basename(output.path)]
-    states: list[tuple[State, str]] = []
 
-    def look() -> None:
+    def look() -> tuple[State, str]:
         at = next(filter(os.path.lexists, (output.path, *same)), output.path)
-        states.append((state_of(file, at, workspace=workspace), at))
+        return state_of(file, at, workspace=workspace), at
 
-    if file is not None:
-        within_the_limit(look)
-    return states[0] if states else ("unknown", output.path)
+    unknown: tuple[State, str] = ("unknown", output.path)
+    return unknown if file is None else within_the_limit(look, unknown)
 
 
 def state_of(file: RunFile | None, path: str, *, workspace: str) -> State:

@@ -20,14 +20,17 @@ GOES_ON = "the daemon is not running; the engine is on again as soon as a daemon
 """For a daemon that died with its engine on: the next one turns it on by itself."""
 
 
-def ends_words(flow: str | None = None) -> str:
-    """Say when a run that was asked to stop ends, or all runs of a flow.
+def ends_words(flow: str | None = None, *, is_disabled: bool = False) -> str:
+    """Say when a run that was asked to stop ends, or all runs of a flow, which may be disabled by that.
 
     Example:
         >>> ends_words(), ends_words("claims")[:26]
         ('It ends at its next step, map item, context.log or context.progress.', 'The runs of claims end at ')
     """
-    return f"It ends at its {STOPS_AT}." if flow is None else f"The runs of {flow} end at their {STOPS_AT}."
+    if flow is None:
+        return f"It ends at its {STOPS_AT}."
+    then = f" It is disabled: `{cli_line('enable', flow)}` lets it run by itself again." if is_disabled else ""
+    return f"The runs of {flow} end at their {STOPS_AT}.{then}"
 
 
 def never_begins_words(run: Run | None) -> str:
@@ -89,6 +92,12 @@ def held_words(flow: str, count: int, reason: str | None = None) -> str | None:
     if reason is None:
         return f"{why}: `{cli_line('retry', flow)}`, or a change, runs {again}"
     return f"{why}: starting the engine tries {again}" if reason == EngineOff.kind else None
+
+
+def undeployed_words(flow: str) -> str:
+    """Say that a flow was undeployed, and what lets it run again."""
+    again = cli_line("rollback", flow)
+    return f"Production does not run {flow} any more. To let it run again as it was deployed: {again}"
 
 
 def freed_words(count: int) -> str:

@@ -10,12 +10,12 @@ from dataclasses import field, fields, replace
 from typing import Any, ClassVar, TypeAlias
 
 from data_engine.cause import Cause
-from data_engine.commands.command import UNUSABLE, Command, Refusal, Situation, first, unless, unusable_words, when
+from data_engine.commands.command import Command, Refusal, Situation, first, unless, when
 from data_engine.commands.fields import arguments_of
 from data_engine.commands.registry import COMMANDS
 from data_engine.commands.runs import StopBackfill, StopFlow
 from data_engine.formatting import cli_line, clock_words, plural
-from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE, shown_machine
+from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE
 from data_engine.marks import Mark, mark_of
 from data_engine.model import ActiveRun, Backfill
 from data_engine.reasons.kinds import DaemonSilent, Expected, Unreachable
@@ -34,43 +34,6 @@ _MARKS = {
     "unreachable": Mark("unreachable", "bad", "triangle"),
     "damaged": Mark("damaged", "bad", "cross"),
 }
-
-
-def lease_line(lease: Mapping[str, Any], *, machine_id: str | None = None) -> str:
-    """Who owns the workspace, in a sentence; "" for an owner who works alone without trouble.
-
-    Example:
-        >>> lease_line({"state": "owned", "owner": {"host_name": "ann-pc"}, "takeover_in_s": 12.4, "is_overdue": True})
-        'ann-pc has control · takeover available in 12 s'
-    """
-    if not lease.get("is_worth_words", True):
-        return ""
-    state, owner, asking = lease["state"], shown_machine(lease.get("owner")), lease.get("requested_by")
-    wants = f" · {shown_machine(asking)} asks for it" if asking else ""
-    if state == "available":
-        return "Nobody has control"
-    if state in UNUSABLE:
-        return unusable_words(lease)
-    if is_mine(lease):
-        if lease.get("releasing"):
-            return "Giving control up when running work is done"
-        if lease.get("lapsed"):
-            return "Control is lost for now: the shared drive does not answer"
-        return f"This workstation has control{wants}"
-    if state == "takeover_available":
-        return f"{owner} sends no sign of life · takeover available"
-    if asking and machine_id is not None and asking.get("machine_id") == machine_id:
-        return f"Control requested from {owner}"
-    left_s = lease.get("takeover_in_s") if lease.get("is_overdue") else None
-    engine = ", its engine is on" if lease.get("engine_there") else ""
-    return f"{owner} has control{engine}{wants}" + (
-        "" if left_s is None else f" · takeover available in {left_s:.0f} s"
-    )
-
-
-def is_mine(lease: Mapping[str, Any]) -> bool:
-    """Whether this workstation has control."""
-    return lease["state"] == "mine" or bool(lease.get("is_mine"))
 
 
 _MOST_REQUESTS = 3
@@ -156,7 +119,7 @@ class Notice(Record):
 class PanelView(Record):
     """Everything the panel shows of a workspace but the details of the chosen flow.
 
-    `lease_line` says who owns it; `details` say more of what they are named after.
+    `lease_line` says who owns it, "" for an owner who works alone without trouble; `details` say more of what they are named after.
     """
 
     workspace_id: str
@@ -166,7 +129,6 @@ class PanelView(Record):
     lease: Mark
     lease_line: str
     heartbeat_age_s: float | None
-    takeover_in_s: float | None
     buttons: Mapping[str, WhyNot]
     groups: tuple[Group, ...]
     flows: Mapping[str, PanelFlow]
@@ -208,10 +170,9 @@ def render(
         if daemon.running
         else Mark("not running"),
         engine=_engine_mark(engine, daemon.running),
-        lease=_MARKS["mine" if is_mine(lease) else lease.state],
-        lease_line=lease_line(lease, machine_id=machine_id),
+        lease=_MARKS["mine" if lease.is_mine else lease.state],
+        lease_line=lease.line[0].upper() + lease.line[1:] if lease.is_worth_words else "",
         heartbeat_age_s=lease.heartbeat_age_s,
-        takeover_in_s=lease.takeover_in_s,
         buttons=workspace_buttons(status, machine_id=machine_id),
         groups=_groups(flows),
         flows=flows,
@@ -326,7 +287,7 @@ def _notices(status: WorkspaceStatus, problem: str | None) -> Iterable[Notice]:
 
 def _request_notices(status: WorkspaceStatus) -> Iterable[Notice]:
     """Requests to the owner that are not done, in words for the owner, or for who asked."""
-    fix = _FOR_ANOTHER if is_mine(status.lease) else "ask again, or ask for the workspace"
+    fix = _FOR_ANOTHER if status.lease.is_mine else "ask again, or ask for the workspace"
     for request in status.requests[:_MOST_REQUESTS]:
         if request.state != "answered":
             yield Notice("warn", request.text)

@@ -33,15 +33,15 @@ goldens/**/data/
 
 _HELPERS_TEXT = '"""Code shared by the flows of this workspace: `from flow_helpers.dates import month_end`."""\n'
 
-_EXAMPLE = "example.ipynb"
+_EXAMPLE, _EXAMPLES = "example.ipynb", "Examples"
 _EXAMPLE_CELLS: tuple[tuple[str, str, str], ...] = (
     (
         "markdown",
         "about",
         "# A first flow\n"
         "\n"
-        "`build()` says what runs; the cells below it only look. This notebook is the flow `example`: rename it, change\n"
-        "it, or delete it.",
+        "`build()` says what runs; what `build()` needs goes to production; all other cells only look. The name of this\n"
+        "notebook is the flow's: rename it, change it, or delete it.",
     ),
     (
         "code",
@@ -68,6 +68,7 @@ _EXAMPLE_CELLS: tuple[tuple[str, str, str], ...] = (
         '        Flow(group="Examples")\n'
         '        .watch(mode="manual")\n'
         '        .step(make_sales, save_as="sales")\n'
+        '        # .check({"positive": "amount > 0"}, on_fail="quarantine")  # bad rows go to rejected/ and not on\n'
         '        .step(add_up, use="sales", save_as="totals")\n'
         "    )",
     ),
@@ -76,8 +77,8 @@ _EXAMPLE_CELLS: tuple[tuple[str, str, str], ...] = (
         "markdown",
         "deploy",
         "A preview changes nothing in production, and neither does saving. When it looks right, `%flow deploy` lets\n"
-        "production run it as it is saved, and `%flow start` lets deployed flows run by themselves.\n"
-        "(`%load_ext data_engine` gives `%flow`; `data-engine deploy example` is the same.)",
+        "production run it as it is saved; `%flow rollback` undoes that. `%flow start` lets deployed flows run by themselves.\n"
+        "(`%load_ext data_engine` gives `%flow`; the panel in the right side bar and `data-engine deploy` have the same.)",
     ),
 )
 
@@ -155,29 +156,9 @@ def provision_workspace(root: str | os.PathLike[str], *, example: bool = True) -
     return Provisioned(layout.root, tuple(created), tuple(preserved), tuple(skipped))
 
 
-def example_notebook() -> str:
-    """The example as notebook text (nbformat 4.5)."""
-    return notebook_text(_EXAMPLE_CELLS)
-
-
-def is_example(path: Path) -> bool:
-    """Whether the notebook at `path` is the example as it came with a workspace: nobody has made a flow of it.
-
-    Example:
-        >>> import tempfile
-        >>> (path := Path(tempfile.mkdtemp()) / "example.ipynb").write_text(example_notebook()) > 0, is_example(path)
-        (True, True)
-        >>> is_example(path.with_name("claims.ipynb"))
-        False
-    """
-    if path.name != _EXAMPLE:
-        return False
-    try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        sources = ["".join(cell["source"]) for cell in cells]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return sources == [source for _, _, source in _EXAMPLE_CELLS]
+def example_notebook(group: str = _EXAMPLES) -> str:
+    """A notebook that is a flow of this group which runs, as text (nbformat 4.5)."""
+    return notebook_text((kind, cell_id, source.replace(_EXAMPLES, group)) for kind, cell_id, source in _EXAMPLE_CELLS)
 
 
 def _contents(layout: WorkspaceLayout, *, example: bool) -> dict[Path, str | None]:

@@ -219,7 +219,6 @@ export interface PanelView {
   lease: Mark;
   lease_line: string;
   heartbeat_age_s: number | null;
-  takeover_in_s: number | null;
   buttons: Record<string, string | null>;
   groups: Group[];
   flows: Record<string, PanelFlow>;

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from data_engine import Workspace
+from data_engine import Workspace, importing
 from data_engine.cli.options import in_flow_modules
 from data_engine.errors import OwnedElsewhereError
-from data_engine.importing import move
 from data_engine.lease import older_owner
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.older_owner import older_markers, why_not_ours
@@ -146,13 +145,13 @@ def test_who_thinks_long_about_the_plan_is_refused_beside_a_new_owner(claims: Cl
     claims.has_run("a.csv", 1)
     claims.left()
     with in_flow_modules(workspace):
-        plan = move.look(workspace.layout)
+        plan = importing.look(workspace.layout)
     (claims.older.shared / "available" / "claims").rename(claims.older.shared / "leased" / "claims")
     claims.older.heartbeat(time.time())
     before = files_of(claims.older.shared)
 
     with pytest.raises(OwnedElsewhereError, match="older system owns the workspace: old-host"):
-        move.carry_out(workspace.layout, plan)
+        importing.carry_out(workspace.layout, plan)
 
     assert files_of(claims.older.shared) == before
     assert workspace.runs() == []

@@ -11,7 +11,7 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.errors import LedgerError
-from data_engine.importing.move import namespace
+from data_engine.importing import namespace
 from data_engine.ledger.ledger import Ledger
 from tests.importing.conftest import Claims, Cli
 from tests.older_system import could_own

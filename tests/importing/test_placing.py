@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from data_engine.importing.move import FlowSource
+from data_engine.importing import below
 
 
 @pytest.mark.parametrize(
@@ -22,4 +22,4 @@ from data_engine.importing.move import FlowSource
     ],
 )
 def test_a_path_below_a_source_is_known_by_its_path_inside(root: str, path: str, inside: str | None) -> None:
-    assert FlowSource("../in", root, is_batch=False, files={}).inside(path) == inside
+    assert below(root, path) == inside

@@ -19,11 +19,10 @@ from data_engine.flow.context import FlowContext
 from data_engine.formatting import MOST_CELL, MOST_TEXT
 from data_engine.marks import Mark
 from data_engine.model import Run, RunTrigger
-from jupyter_extension.card import Card, Code, Lines, Link, Marked, Note, Pairs, html, table, text
+from jupyter_extension.card import Card, Code, Lines, Link, Marked, Note, Pairs, fit, html, table, text
 from jupyter_extension.cards import short_text
 from jupyter_extension.difference_card import difference_card, marked
 from jupyter_extension.display import bundle
-from jupyter_extension.drawing import fit
 from tests.support import WorkspaceFiles
 
 HUGE = 50_000_000

@@ -12,7 +12,7 @@ from data_engine.lease.generations import GENERATIONS, KEEP, path_of
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Damaged, Fenced, Lost
-from data_engine.lease.status import LeaseStatus, lease_lines, status_of
+from data_engine.lease.status import LeaseStatus, status_of
 from data_engine.ledger.segments import TABLES
 from tests.lease.bench import Bench
 from tests.lease.mutants import broken
@@ -433,9 +433,8 @@ def test_damage_of_the_list_is_told_with_its_file_and_what_helps() -> None:
         f"{path_of(2)}/entry.json",
         "data-engine lease repair",
     )
-    facts = {"words": status.words, "damage": status.damage}
-    assert lease_lines(facts) == [
+    assert status.lines == (
         "damaged: generation 2: the checksum does not match",
         "noticed by B-PC, since 2026-01-01T00:00:00+00:00",
         "fix: data-engine lease repair",
-    ]
+    )

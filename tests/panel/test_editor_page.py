@@ -11,8 +11,7 @@ import pytest
 
 from data_engine import Workspace
 from jupyter_extension.assets import panel_css, panel_js
-from jupyter_extension.card import Card, html
-from jupyter_extension.drawing import CONTROLS, TOKENS
+from jupyter_extension.card import CONTROLS, TOKENS, Card, html
 from jupyter_extension.panel import first_look
 
 VSCODE = "--vscode-editor-foreground:rgb(1,2,3);--vscode-editor-background:rgb(4,5,6);"

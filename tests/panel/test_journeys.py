@@ -71,7 +71,7 @@ def test_the_notebook_from_the_tile_is_renamed_and_previewed(lab: Lab, page: Pag
     page.page.wait_for_function("() => window.jupyterapp.shell.currentWidget.context.path.endsWith('monthly.ipynb')")
     page.page.evaluate(
         """() => window.jupyterapp.shell.currentWidget.content.model.sharedModel.addCell(
-            { cell_type: "code", source: "build().preview(use='raw_df')" })"""
+            { cell_type: "code", source: "build().preview(use='sales')" })"""
     )
 
     page.run_all()
@@ -504,16 +504,16 @@ def test_two_machines_hand_a_workspace_over(lab: Lab, page: Page, pictures: Path
     alone = here.element.locator(".de-lease").count()  # no other workstation has been seen yet
     page.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell').then(() => true)")
     there = page.in_cell()
-    there.element.locator(".de-lease", has_text="has control").wait_for()
+    there.element.locator(".de-lease", has_text="Owned by").wait_for()
     there.wait_for_state("nightly", "schedule · idle")
     why = there.button("start engine").get_attribute("title")
 
     there.button("request").click()
-    here.element.locator(".de-lease", has_text="asks for it").wait_for()
-    there.element.locator(".de-lease", has_text="Control requested from").wait_for()
+    here.element.locator(".de-lease", has_text="control requested by").wait_for()
+    there.element.locator(".de-lease", has_text="control requested by").wait_for()
     page.page.screenshot(path=pictures / "two-machines.png")
     here.button("hand over").click()
-    there.element.get_by_text("This workstation has control").wait_for()
+    there.element.get_by_text("Owned by this workstation").wait_for()
     here.element.locator(".de-lease .de-warn").wait_for()
     observed = here.row("nightly").locator(".de-run").get_attribute("title")
     page.run_all()

@@ -20,7 +20,7 @@ from data_engine.status.build import WorkspaceFacts, build_status
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.status.sentences import places_of
 from data_engine.status.troubles import Known
-from data_engine.view.panel import NO_FLOWS, PanelView, delta, lease_line, render
+from data_engine.view.panel import NO_FLOWS, PanelView, delta, render
 
 ME, ANN = {"machine_id": "me-1", "host_name": "my-pc"}, {"machine_id": "ann-1", "host_name": "ann-pc"}
 
@@ -74,7 +74,7 @@ def active(name: str = "claims", **changes: Any) -> dict[str, Any]:
 
 
 def status(*flows: dict[str, Any], on: bool = True, running: bool = True, **changes: Any) -> dict[str, Any]:
-    lease = {"state": "mine" if on else "available", "owner": None, "token": 1, "heartbeat_age_s": None}
+    lease = {"state": "mine" if on else "available", "is_mine": on, "owner": None, "token": 1, "heartbeat_age_s": None}
     found = {
         "workspace_id": "ws",
         "workspace_root": "/team/ws",
@@ -90,6 +90,7 @@ def status(*flows: dict[str, Any], on: bool = True, running: bool = True, **chan
 def leased(state: str, **changes: Any) -> dict[str, Any]:
     found = {
         "state": state,
+        "is_mine": state == "mine",
         "owner": ANN,
         "token": 3,
         "heartbeat_age_s": 2.0,
@@ -404,11 +405,12 @@ def test_who_works_alone_reads_nothing_of_ownership() -> None:
     """As long as no other workstation was ever seen and all is well; the first one is told of, and so is trouble."""
     mine = LeaseStatus("mine", is_mine=True, is_shared=False)
 
-    lines = [lease_line(one) for one in (mine, replace(mine, is_shared=True), replace(mine, lapsed=True))]
+    leases = (mine, replace(mine, is_shared=True), replace(mine, lapsed=True))
+    lines = [render(WorkspaceStatus("ws", "/ws", lease=one)).lease_line for one in leases]
 
     assert lines[0] == ""
-    assert lines[1] == "This workstation has control"
-    assert lines[2].startswith("Control is lost for now")
+    assert lines[1] == "Owned by this workstation"
+    assert lines[2] == "Owned by this workstation · nothing new starts until its heartbeat can be written"
 
 
 def test_the_engine_has_nothing_to_do_for_flows_that_run_by_hand() -> None:
@@ -421,34 +423,31 @@ def test_the_engine_has_nothing_to_do_for_flows_that_run_by_hand() -> None:
 @pytest.mark.parametrize(
     ("lease", "line"),
     [
-        (leased("available", owner=None), "Nobody has control"),
-        (leased("mine", owner=ME), "This workstation has control"),
-        (leased("mine", owner=ME, requested_by=ANN), "This workstation has control · ann-pc asks for it"),
-        (leased("owned"), "ann-pc has control"),
-        (leased("owned", engine_there=True), "ann-pc has control, its engine is on"),
-        (leased("owned", takeover_in_s=41.6), "ann-pc has control"),
-        (leased("owned", takeover_in_s=41.6, is_overdue=True), "ann-pc has control · takeover available in 42 s"),
+        (leased("available", owner=None), "Owned by nobody"),
+        (leased("mine", owner=ME), "Owned by this workstation"),
+        (leased("owned"), "Owned by ann-pc"),
+        (leased("owned", owned_for_s=720.0), "Owned by ann-pc for 12 min"),
+        (leased("owned", engine_on=True), "Owned by ann-pc · its engine is on"),
+        (leased("owned", takeover_in_s=41.6), "Owned by ann-pc"),
+        (leased("owned", takeover_in_s=41.6, is_overdue=True), "Owned by ann-pc, takeover available in 42 s"),
         (
             leased("control_requested", owner=ME, is_mine=True, requested_by=ANN),
-            "This workstation has control · ann-pc asks for it",
+            "Owned by this workstation, control requested by ann-pc",
         ),
-        (leased("mine", owner=ME, releasing=True), "Giving control up when running work is done"),
-        (leased("mine", owner=ME, lapsed=True), "Control is lost for now: the shared drive does not answer"),
-        (leased("control_requested", requested_by=ME), "Control requested from ann-pc"),
         (
-            leased("control_requested", requested_by={"machine_id": "b", "host_name": "bob-pc"}),
-            "ann-pc has control · bob-pc asks for it",
+            leased("mine", owner=ME, releasing=True),
+            "Owned by this workstation · it is given up when the running work has ended",
         ),
-        (leased("takeover_available"), "ann-pc sends no sign of life · takeover available"),
-        (leased("unreachable", owner=None), "The shared state cannot be reached"),
-        (leased("unreachable", owner=None, note="host is down"), "The shared state cannot be reached: host is down"),
-        (leased("damaged", owner=None), "The shared state is damaged"),
-        (leased("owned", owner=None), "another workstation has control"),
+        (leased("control_requested", requested_by=ME), "Owned by ann-pc, control requested by my-pc"),
+        (leased("takeover_available"), "Owned by ann-pc, takeover available"),
+        (leased("unreachable", owner=None, note="host is down"), "Unreachable: host is down"),
+        (leased("damaged", owner=None), "Damaged"),
+        (leased("owned", owner=None), "Owned by another workstation"),
     ],
 )
 def test_the_lease_is_told_in_a_sentence(lease: dict[str, Any], line: str) -> None:
-    """Whoever has, wants or lost the workspace is named."""
-    assert lease_line(lease, machine_id="me-1") == line
+    """Whoever has, wants or lost the workspace is named, in the words of the command line."""
+    assert shown(lease=lease).lease_line == line
 
 
 def test_the_engine_waits_for_the_modules_to_be_read() -> None:

@@ -1,7 +1,9 @@
-"""Bring a workspace from the older system: `look` plans it, `carry_out` does it.
+"""Bring a workspace from the older system: its history, the state of its sources, and the settings of this machine. `look` plans it,
+`carry_out` does it.
 
 Nothing of the older system's is changed but its marker, which is taken as one of its own owners would take it (`data_engine/lease/older_owner.py`).
-Doing it twice changes nothing; what was interrupted goes on. Rows are published to the other workstations before it returns.
+A row of its history that cannot be understood is left out and counted. Doing it twice changes nothing; what was interrupted goes on. Rows are
+published to the other workstations before it returns.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ import hashlib
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,19 +26,11 @@ from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError, LedgerError, WorkspaceError
 from data_engine.flow.paths import portable_text
 from data_engine.formatting import plural
-from data_engine.importing.older_history import (
-    ENDED,
-    OlderFile,
-    OlderHistory,
-    OlderRun,
-    merge,
-    read_ledger,
-    read_shared,
-)
 from data_engine.lease.folder import OsFolder
-from data_engine.lease.older_owner import OlderLease, look_at_leases, older_ids, refuse_live, seal
+from data_engine.lease.older_owner import TABLES, OlderLease, look_at_leases, older_ids, refuse_live, seal
 from data_engine.ledger.connection import connect_to_look
 from data_engine.ledger.merge import (
+    LONGEST_ERROR,
     known_runs,
     known_states,
     newer_states,
@@ -43,7 +38,17 @@ from data_engine.ledger.merge import (
     put_states,
     resets,
 )
-from data_engine.model import Signature, SourceKey, SourceState
+from data_engine.model import (
+    Event,
+    LogLine,
+    RunFinished,
+    RunStarted,
+    Signature,
+    SourceKey,
+    SourceState,
+    StepFinished,
+    utc_text,
+)
 from data_engine.notebook.catalog import CatalogEntry, read_catalog
 from data_engine.notebook.load import FlowModules
 from data_engine.planning.due import is_same_time
@@ -146,13 +151,13 @@ def look(layout: WorkspaceLayout, *, with_history: bool = True, ledger: Path | N
     """
     shared = layout.workspace_state_dir
     ids = older_ids(OsFolder(shared), layout.workspace_id)
-    places = find_places(layout.root, ids, ledger)
+    older, ledgers = find_places(layout.root, ids, ledger)
     leases = look_at_leases(shared, layout.workspace_id)
-    settings, notes = _settings(places)
+    settings, notes = _settings(older)
     plan = Plan(layout.root, leases=tuple(leases), settings=settings, notes=tuple(notes))
     if not with_history:
         return plan
-    history = merge([*map(read_ledger, places.ledgers), *(read_shared(shared, older_id) for older_id in ids)])
+    history = merge([*map(read_ledger, ledgers), *(read_shared(shared, older_id) for older_id in ids)])
     return _with_history(plan, history, layout)
 
 
@@ -256,13 +261,13 @@ def _file_here(path: str, facts: os.stat_result) -> FileHere:
     return FileHere(facts.st_size, facts.st_mtime_ns, max(facts.st_mtime_ns, changed_ns(path, facts)))
 
 
-def _settings(places: OlderPlaces) -> tuple[dict[str, str], list[str]]:
+def _settings(older: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """The older settings to take over, by the keys of this system; and a note on each that is set here already."""
     settings = load_machine_settings()
     new: dict[str, str] = {}
     notes: list[str] = []
-    for older, key in _SETTINGS.items():
-        value, own = places.settings.get(older, "").strip(), getattr(settings, key)
+    for name, key in _SETTINGS.items():
+        value, own = older.get(name, "").strip(), getattr(settings, key)
         if not value or (own is not None and str(own) == value):
             continue
         if own is not None:
@@ -305,21 +310,9 @@ class FlowSource:
     is_batch: bool
     files: Mapping[str, FileHere]
 
-    def inside(self, path: str) -> str | None:
-        """The path inside the source of an absolute `path`; "" is the source itself, None what lies elsewhere.
-
-        Example:
-            >>> source = FlowSource("../in", "/team/in", False, {})
-            >>> source.inside("/team/in/a/b.csv"), source.inside("/team/in"), source.inside("/team/inside/b.csv")
-            ('a/b.csv', '', None)
-            >>> FlowSource("../in", "//srv/team/Straße", False, {}).inside("//SRV/Team/STRASSE/a.csv")
-            'a.csv'
-        """
-        return _below(self.root, path)
-
     def key(self, path: str | None) -> SourceKey | None:
         """The source that this absolute path is; None for what lies elsewhere."""
-        inside = None if path is None else self.inside(path)
+        inside = None if path is None else below(self.root, path)
         return None if inside is None else SourceKey(self.authored, inside)
 
 
@@ -347,11 +340,11 @@ def place(
             why = "its module does not load yet" if flow in broken else "no flow of this name has a source"
             unplaced += [(flow, file.path, why) for file in of_flow]
             continue
-        other = _folder_elsewhere([file for file in of_flow if source.inside(file.path) is None], source)
+        other = _folder_elsewhere([file for file in of_flow if below(source.root, file.path) is None], source)
         for file in of_flow:
-            inside = source.inside(file.path)
+            inside = below(source.root, file.path)
             if inside is None and other is not None:
-                inside = _below(other, file.path)
+                inside = below(other, file.path)
             if inside is None:
                 unplaced.append((flow, file.path, f"it is not below {source.root}"))
                 continue
@@ -379,8 +372,16 @@ def _folder_elsewhere(strangers: Sequence[OlderFile], source: FlowSource) -> str
     return votes.most_common(1)[0][0] if votes else None
 
 
-def _below(root: str, path: str) -> str | None:
-    """The path below the root; drives and servers of Windows do not tell case apart."""
+def below(root: str, path: str) -> str | None:
+    """The path below the root of an absolute `path`; "" is the root itself, None what lies elsewhere. Drives and servers of Windows do not
+    tell case apart.
+
+    Example:
+        >>> below("/team/in", "/team/in/a/b.csv"), below("/team/in", "/team/in"), below("/team/in", "/team/inside/b.csv")
+        ('a/b.csv', '', None)
+        >>> below("//srv/team/Straße", "//SRV/Team/STRASSE/a.csv")
+        'a.csv'
+    """
     is_windows = root[1:2] == ":" or root.startswith("//")
     above, names = root.rstrip("/").split("/"), path.split("/")
     head, rest = names[: len(above)], names[len(above) :]
@@ -412,16 +413,8 @@ _LEDGERS = ("runtime_cache.sqlite", "runtime_ledger.sqlite")
 _OLDER_SETTINGS = "settings/app_settings.sqlite"
 
 
-@frozen
-class OlderPlaces:
-    """The settings and ledgers of the older system on this machine."""
-
-    settings: Mapping[str, str] = field(default_factory=dict)
-    ledgers: tuple[Path, ...] = ()
-
-
-def find_places(root: Path, ids: Iterable[str], ledger: Path | None) -> OlderPlaces:
-    """The older system's places for the workspace at `root`, which it calls by one of `ids`.
+def find_places(root: Path, ids: Iterable[str], ledger: Path | None) -> tuple[dict[str, str], list[Path]]:
+    """The older system's settings and ledgers for the workspace at `root`, which it calls by one of `ids`.
 
     `ledger` is a ledger's file, for who knows it; else the usual places are looked in.
 
@@ -441,7 +434,7 @@ def find_places(root: Path, ids: Iterable[str], ledger: Path | None) -> OlderPla
     names = [namespace(name, spelling) for name in (*sorted({*ids, root.name}), "default") for spelling in spellings]
     folders = [base / "runtime_state" / name for base in artifacts for name in names]
     ledgers = [folder / name for folder in folders for name in _LEDGERS] if ledger is None else [ledger]
-    return OlderPlaces(settings, tuple(dict.fromkeys(filter(Path.is_file, ledgers))))
+    return settings, list(dict.fromkeys(filter(Path.is_file, ledgers)))
 
 
 def namespace(older_id: str, root: str) -> str:
@@ -468,3 +461,248 @@ def _state_roots() -> list[Path]:
         *(Path(os.path.abspath(with_home(text))) for text in named if text),
         *(folder("data_engine", appauthor=False) for folder in usual),
     ]
+
+
+# -- the history of the older system, read as this one keeps it -----------------------------------------------------------
+
+ENDED = "the older system ended while it ran"
+_LEAVE_OUT = "restore it, or leave it out: --without-history"
+Row = Mapping[str, Any]
+
+
+class OlderRun(NamedTuple):
+    """A run that has ended, as its events."""
+
+    began: RunStarted
+    ended: RunFinished
+    steps: Sequence[StepFinished] = ()
+    lines: Sequence[LogLine] = ()
+
+    @property
+    def began_utc(self) -> str:
+        """When it began."""
+        return utc_text(self.began.at_s)
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Its events, from start to end."""
+        return (self.began, *self.steps, *self.lines, self.ended)
+
+
+class OlderFile(NamedTuple):
+    """A source file of a flow: how its last run ended, what the file looked like then, and when that was, as far as that is known."""
+
+    flow: str
+    path: str
+    mtime_ns: int
+    size_bytes: int
+    status: str
+    success_run_id: str | None
+    success_at_utc: str | None
+    error: str | None
+    run_id: str = ""
+    at_utc: str | None = None
+
+
+@frozen
+class OlderHistory:
+    """Runs by id, oldest first, and files; `read_from` are the places, for people, and `odd` counts rows that were left out."""
+
+    read_from: tuple[str, ...] = ()
+    runs: Mapping[str, OlderRun] = field(default_factory=dict)
+    files: tuple[OlderFile, ...] = ()
+    odd: int = 0
+
+    def newest_batch(self, flow: str) -> OlderRun | None:
+        """The newest good run of the flow that was for no single file."""
+        good = (flow, None, "success")
+        runs = reversed(self.runs.values())
+        return next((run for run in runs if (run.began.flow, run.began.source, run.ended.status) == good), None)
+
+
+def read_ledger(path: Path) -> OlderHistory:
+    """The history in the older system's ledger of this machine.
+
+    Raises:
+        LedgerError: it is locked, damaged, no database, or not the older system's.
+    """
+    try:
+        with closing(connect_to_look(path)) as connection:
+            connection.row_factory = sqlite3.Row
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            cursors = {table: connection.execute(f"SELECT * FROM {table}") for table in TABLES if table in tables}
+            return _history(str(path), {table: list(map(dict, rows)) for table, rows in cursors.items()})
+    except sqlite3.Error as error:
+        is_busy = getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+        raise LedgerError(
+            f"the older system's ledger {'is locked by a process that writes it' if is_busy else 'cannot be read'}: {error}",
+            where=str(path),
+            fix="end the older system, then try again" if is_busy else _LEAVE_OUT,
+        ) from error
+
+
+def read_shared(state: Path, older_id: str) -> OlderHistory:
+    """The history that the older system published in the workspace under this id.
+
+    Raises:
+        WorkspaceError: a file of it is no Parquet file, or lacks columns.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for table in TABLES:
+        path = state / "state" / table / f"{older_id}.parquet"
+        try:
+            if path.is_file():
+                tables[table] = pq.ParquetFile(path).read().to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            what = f"what the older system published cannot be read: {str(error).splitlines()[0]}"
+            raise WorkspaceError(what, where=str(path), fix=_LEAVE_OUT) from error
+    return _history(str(state / "state"), tables) if tables else OlderHistory()
+
+
+def merge(histories: Sequence[OlderHistory]) -> OlderHistory:
+    """Merge histories; of two records of one run or file the newer or longer counts, else the earlier in their order.
+
+    Example:
+        >>> def old(status, at): return OlderFile("claims", "/in/a.csv", 1, 5, status, "r1", at, None, "r1", at)
+        >>> merged = merge([OlderHistory(files=(old("success", "2026-04-01"),)), OlderHistory(files=(old("failed", "2026-04-02"),))])
+        >>> [(file.status, file.at_utc) for file in merged.files]
+        [('failed', '2026-04-02')]
+    """
+    runs: dict[str, OlderRun] = {}
+    for run in (run for history in histories for run in history.runs.values()):
+        run_id = run.began.run_id
+        before = runs.get(run_id)
+        if before is None:
+            runs[run_id] = run
+            continue
+        first = run if before.ended.status == "abandoned" else before
+        steps, lines = max(before.steps, run.steps, key=len), max(before.lines, run.lines, key=len)
+        runs[run_id] = first._replace(steps=steps, lines=lines)
+    runs = dict(sorted(runs.items(), key=lambda pair: (pair[1].began_utc, pair[0])))
+    last = {(run.began.flow, run.began.source): run for run in runs.values()}
+    newest: dict[tuple[str, str], OlderFile] = {}
+    for file in (file for history in histories for file in history.files):
+        dated = file if file.run_id else _dated(file, last.get((file.flow, file.path)))
+        other = newest.get((file.flow, file.path))
+        if other is None or (dated.at_utc or "") > (other.at_utc or ""):
+            newest[file.flow, file.path] = dated
+    read_from = tuple(place for history in histories for place in history.read_from)
+    files = tuple(newest[key] for key in sorted(newest))
+    return OlderHistory(read_from, runs, files, sum(history.odd for history in histories))
+
+
+def _dated(file: OlderFile, last: OlderRun | None) -> OlderFile:
+    """The file with its run and when that ended: the older system dates good runs of a file only."""
+    text = "\0".join((file.flow, file.path, file.status, str(file.mtime_ns)))
+    made_id = f"older-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
+    if file.status == "success":
+        return file._replace(run_id=file.success_run_id or made_id, at_utc=file.success_at_utc)
+    if last is not None and last.ended.status == file.status:
+        return file._replace(run_id=last.began.run_id, at_utc=utc_text(last.ended.at_s))
+    return file._replace(run_id=made_id, at_utc=file.success_at_utc)
+
+
+def _history(where: str, tables: Mapping[str, list[dict[str, Any]]]) -> OlderHistory:
+    odd = 0
+
+    def read(table: str, make: Callable[[Row], Any]) -> list[Any]:
+        nonlocal odd
+        records = []
+        try:
+            for row in sorted(tables.get(table, []), key=lambda row: row.get("id", 0)):
+                try:
+                    records.append(make(row))
+                except (ValueError, TypeError, OverflowError):
+                    odd += 1
+        except KeyError as error:
+            what = f"the table {table} of the older system has no column {error}: versions 0.1 to 0.3 have it"
+            raise WorkspaceError(what, where=where, fix=_LEAVE_OUT) from error
+        return records
+
+    if "runs" not in tables and "file_state" not in tables:
+        what = "it has neither runs nor files of the older system (versions 0.1 to 0.3)"
+        raise LedgerError(
+            what, where=where, fix="name the right one (--ledger PATH), or leave it out: --without-history"
+        )
+    steps: dict[str, list[StepFinished]] = {}
+    lines: dict[str, list[LogLine]] = {}
+    for step in read("step_runs", _step):
+        earlier = steps.setdefault(step.run_id, [])
+        earlier.append(step._replace(step_index=len(earlier)))
+    for line in read("logs", _line):
+        lines.setdefault(line.run_id, []).append(line)
+    runs = {}
+    for run in read("runs", _run):
+        run_id, flow = run.began.run_id, run.began.flow
+        log = [line._replace(flow=flow) for line in lines.get(run_id, ())]
+        runs[run_id] = run._replace(steps=steps.get(run_id, ()), lines=log)
+    return OlderHistory((where,), runs, tuple(read("file_state", _file)), odd)
+
+
+def _run(row: Row) -> OlderRun:
+    status, began_s = _status(row["status"]), _time_s(row["started_at_utc"])
+    ended_s = _time_s(row["finished_at_utc"]) if row.get("finished_at_utc") else began_s
+    run_id, flow, group = _text(row["run_id"]), _text(row["flow_name"]), str(row.get("group_name") or "")
+    error = _error(row) or (ENDED if status == "abandoned" else None)
+    began = RunStarted(run_id, flow, group, _text_or_none(row.get("source_path")), began_s)
+    return OlderRun(began, RunFinished(run_id, status, ended_s, max(0.0, ended_s - began_s), error))
+
+
+def _step(row: Row) -> StepFinished:
+    run_id, label, status = _text(row["run_id"]), _text(row["step_label"]), _status(row["status"])
+    elapsed_ms, began_s = row.get("elapsed_ms"), _time_s(row["started_at_utc"])
+    ended_s = _time_s(row["finished_at_utc"]) if row.get("finished_at_utc") else began_s
+    elapsed_s = max(0.0, ended_s - began_s) if elapsed_ms is None else max(0, int(elapsed_ms)) / 1000
+    output = _text_or_none(row.get("output_path"))
+    return StepFinished(run_id, 0, label, status, ended_s, elapsed_s, _error(row), (output,) if output else ())
+
+
+def _line(row: Row) -> LogLine:
+    step, level = _text_or_none(row.get("step_label")), str(row.get("level") or "INFO")
+    return LogLine(str(row.get("run_id") or ""), "", step, level, str(row["message"]), _time_s(row["created_at_utc"]))
+
+
+def _file(row: Row) -> OlderFile:
+    if (size := int(row["size_bytes"])) < 0:
+        raise ValueError(size)
+    return OlderFile(
+        *(_text(row["flow_name"]), _text(row["source_path"]), int(row["mtime_ns"]), size, _status(row["last_status"])),
+        _text_or_none(row.get("last_success_run_id")),
+        _time_or_none(row.get("last_success_at_utc")),
+        _text_or_none(row.get("last_error_text")),
+    )
+
+
+def _status(value: object) -> str:
+    """The status in this system: a run that nobody will end any more was abandoned."""
+    if value == "started":
+        return "abandoned"
+    if value not in ("success", "failed", "stopped"):
+        raise ValueError(value)
+    return str(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(value)
+    return value
+
+
+def _text_or_none(value: object) -> str | None:
+    return str(value) if value else None
+
+
+def _error(row: Row) -> str | None:
+    return (_text_or_none(row.get("error_text")) or "")[:LONGEST_ERROR] or None
+
+
+def _time_s(value: object) -> float:
+    at = datetime.fromisoformat(_text(value))
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def _time_or_none(value: object) -> str | None:
+    return utc_text(_time_s(value)) if value else None
