@@ -516,7 +516,7 @@ class OlderHistory:
     def newest_batch(self, flow: str) -> OlderRun | None:
         """The newest good run of the flow that was for no single file."""
         good = (flow, None, "success")
-        runs = reversed(self.runs.values())
+        runs = tuple(self.runs.values())[::-1]  # the newest first
         return next((run for run in runs if (run.began.flow, run.began.source, run.ended.status) == good), None)
 
 
