@@ -129,11 +129,11 @@ def _slots(kind: Any) -> tuple[Any, ...]:
 
 
 def _state(self: Any) -> list[Any]:
-    return [slot.__get__(self) for slot in _slots(type(self))]
+    return [slot.__get__(self) for slot in _slots(self.__class__)]
 
 
 def _set_state(self: Any, state: list[Any]) -> None:
-    for slot, value in zip(_slots(type(self)), state, strict=True):
+    for slot, value in zip(_slots(self.__class__), state, strict=True):
         slot.__set__(self, value)
 
 
