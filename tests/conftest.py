@@ -14,7 +14,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from tests.support import AUTO, WorkspaceFiles
+from tests.support import AUTO, WorkspaceFiles, examples
 
 FAILED_LIST = "TESTS_FAILED_LIST"
 """In the environment: the file that gets the names of the tests that failed, one a line."""
@@ -24,7 +24,8 @@ def pytest_configure() -> None:
     # A shell's background job ignores Ctrl-C, and so would every process that the tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # How long an example takes says nothing on a busy machine, nor on Windows, where opening a file may cost milliseconds.
-    patient = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+    too_slow = hypothesis.HealthCheck.too_slow
+    patient = hypothesis.settings(max_examples=examples(40), deadline=None, suppress_health_check=[too_slow])
     hypothesis.settings.register_profile("patient", patient)
     hypothesis.settings.load_profile("patient")
 

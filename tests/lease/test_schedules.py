@@ -15,6 +15,7 @@ from data_engine.lease.protocol import Limits
 from tests.lease.cores import on_all_cores
 from tests.lease.schedules import violation_of, violations
 from tests.lease.simulated_share import Profile
+from tests.support import examples
 
 FIXED = 150
 FRESH = 50
@@ -45,7 +46,7 @@ def test_fresh_schedules_break_nothing() -> None:
     assert [broken for found, _ in parts for broken in found] == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     crash=st.sampled_from([0, 0.01, 0.03]),
