@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -35,11 +36,25 @@ SLOW_FIRST = ("panel", "daemon", "notebooks", "docs", "alerts", "cli", "lease")
 
 
 OF_THE_PANEL_APART = (
-    *("test_actions", "test_front_end", "test_inspector", "test_troubles", "test_view", "test_ways_in"),
+    *(
+        "test_actions",
+        "test_any_request",
+        "test_front_end",
+        "test_inspector",
+        "test_troubles",
+        "test_view",
+        "test_ways_in",
+    ),
     *("test_editor_page", "test_own_page"),
-    *("test_renames", "test_search", "test_server"),
+    *("test_bell", "test_notebook7", "test_renames", "test_search", "test_server"),
 )
-"""Files of the panel that use neither browser nor JupyterLab, a browser only, or a JupyterLab only: no other file waits for them."""
+"""Files of the panel that use neither browser nor JupyterLab, a browser only, or a JupyterLab only or of their own: no other file waits for them."""
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays: the collector need not look through thousands of tests and their modules again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
