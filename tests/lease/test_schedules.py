@@ -18,7 +18,7 @@ from tests.lease.simulated_share import Profile
 from tests.support import examples
 
 FIXED = 150
-FRESH = 50
+FRESH = 20
 PART = 38
 KEPT = (1_073_678, 1_168_511, 1_197_932, 5_002_890, 5_004_360, 5_013_438, 5_018_192)
 """Fresh seeds that broke something once: a repair that believed a late cache, one by the limits of an owner before, or one by
