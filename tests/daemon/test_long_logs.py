@@ -14,7 +14,7 @@ from data_engine.cli.app import run as command_line
 from data_engine.ledger.logs import FIRST_LINES, LAST_LINES, MOST_LINES, gap
 from data_engine.model import Run
 from jupyter_extension.actions import answer
-from tests.support import ON_WINE, WorkspaceFiles, end_now, until
+from tests.support import WorkspaceFiles, end_now, until
 
 FLOW = """
     import logging
@@ -47,7 +47,7 @@ FLOW = """
     def build():
         return Flow(group="G").step(flood)
 """
-LINES = MOST_LINES + 2_000 if ON_WINE else 3 * MOST_LINES
+LINES = MOST_LINES + 2_000
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from data_engine import Workspace
 from tests.support import WorkspaceFiles, until
 
-FILES = 100
+FILES = 40
 WRITERS = {
     "a plain open": "target.write_text(context.source.path.read_text())",
     "an atomic helper": "write_text_atomic(target, context.source.path.read_text(), durable=False)",
