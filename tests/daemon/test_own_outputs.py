@@ -89,12 +89,11 @@ def drop_and_wait(workspace: Workspace) -> Counter[str]:
     return Counter(ran())
 
 
-@pytest.mark.parametrize("parallel", [1, 2])
-@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+@pytest.mark.parametrize(("writer", "parallel"), zip(WRITERS, [1, 2, 1], strict=True))
 def test_no_output_runs_as_a_source_in_the_daemon(
-    workspace: Workspace, ws: WorkspaceFiles, write: str, parallel: int
+    workspace: Workspace, ws: WorkspaceFiles, writer: str, parallel: int
 ) -> None:
-    ws.notebook("claims", BESIDE.format(write=write, parallel=parallel))
+    ws.notebook("claims", BESIDE.format(write=WRITERS[writer], parallel=parallel))
     workspace.start_engine()
 
     ran = drop_and_wait(workspace)
