@@ -237,7 +237,7 @@ class Page:
     def load(self, *, name: str = "tests") -> None:
         """JupyterLab, freshly loaded."""
         self.page.goto(f"{self.lab.base}/lab/workspaces/{name}?reset&token={self.lab.token}")
-        self.page.wait_for_function("() => window.jupyterapp !== undefined", timeout=60000)
+        self.page.wait_for_function("() => window.jupyterapp !== undefined", timeout=60000, polling=100)
         self.page.evaluate("() => window.jupyterapp.restored.then(() => true)")
         self.is_loaded = True
 
@@ -267,6 +267,7 @@ class Page:
                 return context && context.session && context.session.kernel && context.session.kernel.status === 'idle';
             }""",
             timeout=60000,
+            polling=100,  # else with each frame, which draws the page sixty times a second
         )
 
     def command(self, command: str, **args: Any) -> None:
