@@ -22,6 +22,7 @@ FAILED_LIST = "TESTS_FAILED_LIST"
 
 
 def pytest_configure() -> None:
+    gc.disable()  # until all is collected, which makes little garbage
     # A shell's background job ignores Ctrl-C, and so would every process that the tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # How long an example takes says nothing on a busy machine, nor on Windows, where opening a file may cost milliseconds.
@@ -55,6 +56,7 @@ def pytest_collection_finish() -> None:
     """What is there now stays: the collector need not look through thousands of tests and their modules again and again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
