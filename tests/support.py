@@ -40,11 +40,11 @@ def examples_on_files(count: int) -> int:
     return max(5, count // 10) if ON_WINE else examples(count)
 
 
-def until(question: Callable[[], Any], timeout_s: float = WAIT_S, every_s: float = 0.02) -> Any:
+def until(question: Callable[[], Any], timeout_s: float = WAIT_S, every_s: float | None = None) -> Any:
     """The first true answer; AssertionError with the last one when there is none in time.
 
-    A question that takes long, as it starts a process, is asked again after as long a pause, and one that was asked for long less often:
-    what it waits for needs the machine too.
+    A question that takes long, as it starts a process, is asked again after as long a pause, and, without `every_s`, one that was asked
+    for long less often: what it waits for needs the machine too.
     """
     begun_s = time.monotonic()
     end_s = begun_s + timeout_s * PATIENCE
@@ -54,7 +54,8 @@ def until(question: Callable[[], Any], timeout_s: float = WAIT_S, every_s: float
             return answer
         now_s = time.monotonic()
         assert now_s < end_s, f"it did not happen: {answer!r}"
-        time.sleep(max(every_s, min(now_s - asked_s, 0.5), min((now_s - begun_s) / 20, 0.1)))
+        pause_s = min(max(0.02, (now_s - begun_s) / 20), 0.1) if every_s is None else every_s
+        time.sleep(max(pause_s, min(now_s - asked_s, 0.5)))
 
 
 HANG_IN_C = (
