@@ -192,7 +192,11 @@ class Lab:
     def end_daemons(self) -> None:
         """End every daemon of this lab's state; where one was ended before, nobody has started another."""
         made = {path.parent for path in self.root.rglob("flow_modules")} - self._ended
-        code = "import sys\nfrom data_engine import Workspace\nfor root in sys.argv[1:]:\n    Workspace(root).kill()"
+        code = (
+            "import concurrent.futures, sys\nfrom data_engine import Workspace\n"
+            "with concurrent.futures.ThreadPoolExecutor(8) as threads:\n"
+            "    [threads.submit(Workspace(root).kill) for root in sys.argv[1:]]"
+        )
         if made:
             command = [sys.executable, "-c", code, *map(str, made)]
             subprocess.run(command, env=self.environment, check=False, timeout=60)
