@@ -36,20 +36,13 @@ SLOW_FIRST = ("panel", "daemon", "notebooks", "docs", "alerts", "cli", "lease")
 """Folders whose files begin first, in this order, so that none of them is what all others wait for at the end."""
 
 
-OF_THE_PANEL_APART = (
-    *(
-        "test_actions",
-        "test_any_request",
-        "test_front_end",
-        "test_inspector",
-        "test_troubles",
-        "test_view",
-        "test_ways_in",
-    ),
-    *("test_editor_page", "test_own_page"),
-    *("test_bell", "test_notebook7", "test_renames", "test_search", "test_server"),
+WITHOUT_A_LAB = (
+    *("test_actions", "test_any_request", "test_front_end", "test_inspector"),
+    *("test_troubles", "test_view", "test_ways_in"),
 )
-"""Files of the panel that use neither browser nor JupyterLab, a browser only, or a JupyterLab only or of their own: no other file waits for them."""
+"""Files of the panel that use neither browser nor JupyterLab: no other file waits for them."""
+IN_A_BROWSER = ("test_bell", "test_editor_page", "test_notebook7", "test_own_page", "test_search")
+"""Those that use the browser, and not the JupyterLab of the others: one or none, or one of their own."""
 
 
 def pytest_collection_finish() -> None:
@@ -66,14 +59,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)  # not every environment has xdist: tests.windows
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """The tests of a file stay in one process, and so do all that use the panel's one JupyterLab with its one browser."""
+    """The tests of a file stay in one process, and so do all that use the panel's one JupyterLab with its browser, or a browser only."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            share_lab = file.startswith("tests/panel/") and Path(file).stem not in OF_THE_PANEL_APART
-            return "tests/panel" if share_lab else file
+            stem = Path(file).stem
+            if not file.startswith("tests/panel/") or stem in WITHOUT_A_LAB:
+                return file
+            return "tests/panel in a browser" if stem in IN_A_BROWSER else "tests/panel"
 
         def remove_node(self, node: Any) -> str | None:
             """What a process ran when it crashed has failed and is not begun again; the rest of its files goes to others."""
