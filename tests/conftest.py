@@ -32,7 +32,7 @@ def pytest_configure() -> None:
     hypothesis.settings.load_profile("patient")
 
 
-SLOW_FIRST = ("panel", "notebooks", "docs", "daemon", "alerts", "cli", "lease")
+SLOW_FIRST = ("panel", "notebooks", "docs", "daemon", "tests", "typing", "alerts", "cli", "lease")
 """Folders whose files begin first, in this order, so that none of them is what all others wait for at the end."""
 
 
