@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ FAILED_LIST = "TESTS_FAILED_LIST"
 
 
 def pytest_configure() -> None:
-    gc.disable()  # until all is collected, which makes little garbage
     # A shell's background job ignores Ctrl-C, and so would every process that the tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # How long an example takes says nothing on a busy machine, nor on Windows, where opening a file may cost milliseconds.
@@ -45,11 +44,16 @@ IN_A_BROWSER = ("test_bell", "test_editor_page", "test_notebook7", "test_own_pag
 """Those that use the browser, and not the JupyterLab of the others: one or none, or one of their own."""
 
 
-def pytest_collection_finish() -> None:
-    """What is there now stays: the collector need not look through thousands of tests and their modules again and again."""
-    gc.collect()
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Look for no garbage among the tests and all that they import: nearly all of it stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
