@@ -15,6 +15,8 @@ from tests.panel.lab import CHROMIUM, Lab, Page, chromium
 
 KEPT = os.environ.get("PANEL_SCREENSHOTS")
 """The folder for pictures; drawing and packing one takes as long as what it shows, so that without it there are only those of failures."""
+THEMES = ("Light", "Dark") if KEPT else ("Light",)
+"""In which a picture is taken where the theme changes nothing but colours."""
 
 
 @pytest.fixture(scope="session")
