@@ -89,7 +89,7 @@ def drop_and_wait(workspace: Workspace) -> Counter[str]:
     return Counter(ran())
 
 
-@pytest.mark.parametrize(("writer", "parallel"), zip(WRITERS, [1, 2, 1], strict=True))
+@pytest.mark.parametrize(("writer", "parallel"), [*zip(WRITERS, [1, 2, 1], strict=True)])
 def test_no_output_runs_as_a_source_in_the_daemon(
     workspace: Workspace, ws: WorkspaceFiles, writer: str, parallel: int
 ) -> None:
