@@ -139,6 +139,11 @@ def private_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     here.mkdir()
     monkeypatch.chdir(here)
     yield
+    forget()
+
+
+def forget() -> None:
+    """Let this process know nothing of the workspaces and secrets that it has met."""
     home = sys.modules.get("data_engine.engine.local_workspace")
     if home is not None:
         home.forget_workspaces()

@@ -20,6 +20,7 @@ from data_engine import helpers
 from data_engine.flow.context import WorkspaceConfigContext
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.locations import MirrorContext, SourceContext
+from tests.conftest import forget
 
 OF_OTHER_SYSTEMS = ("_posix",) if sys.platform == "win32" else ("_windows", "_win32")
 
@@ -56,21 +57,23 @@ def examples_of(name: str) -> list[doctest.DocTest]:
     return [one for one in found if one.examples]
 
 
-@pytest.fixture(autouse=True)
-def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What examples leave there goes with the tests."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-
-
 @pytest.mark.parametrize("module", module_names())
-def test_the_examples_of_a_module_give_what_they_show(module: str) -> None:
-    """Read by people as the truth about the name above them; each runs in an empty folder."""
+def test_the_examples_of_a_module_give_what_they_show(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read by people as the truth about the name above them; each runs in an empty folder, on a machine of its own."""
     report: list[str] = []
-    for example in examples_of(module):
+    for number, example in enumerate(examples_of(module)):
         if sys.platform == "win32" and example.name.endswith(OF_POSIX_PATHS):
             continue  # it shows modes, links or paths of POSIX
+        own = tmp_path / f"example{number}"
+        (own / "here").mkdir(parents=True)
+        monkeypatch.chdir(own / "here")
+        monkeypatch.setenv("DATA_ENGINE_STATE_ROOT", str(own / "state"))
+        monkeypatch.setattr(tempfile, "tempdir", str(own))  # what it leaves there goes with the tests
         doctest.DocTestRunner(checker=_Checker(), verbose=False).run(example, out=report.append)
         assert list(Path.cwd().iterdir()) == [], example.name
+        forget()
 
     assert "".join(report) == ""
 
