@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 
-from tests.support import AUTO, WorkspaceFiles
+from tests.support import AUTO, WorkspaceFiles, examples
 
 FAILED_LIST = "TESTS_FAILED_LIST"
 """In the environment: the file that gets the names of the tests that failed, one a line."""
@@ -24,21 +25,35 @@ def pytest_configure() -> None:
     # A shell's background job ignores Ctrl-C, and so would every process that the tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # How long an example takes says nothing on a busy machine, nor on Windows, where opening a file may cost milliseconds.
-    patient = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+    too_slow = hypothesis.HealthCheck.too_slow
+    patient = hypothesis.settings(max_examples=examples(40), deadline=None, suppress_health_check=[too_slow])
     hypothesis.settings.register_profile("patient", patient)
     hypothesis.settings.load_profile("patient")
 
 
-SLOW_FIRST = ("panel", "daemon", "notebooks", "docs", "alerts", "cli", "lease")
+SLOW_FIRST = ("panel", "notebooks", "docs", "daemon", "tests", "typing", "alerts", "cli", "lease")
 """Folders whose files begin first, in this order, so that none of them is what all others wait for at the end."""
 
 
-OF_THE_PANEL_APART = (
-    *("test_actions", "test_front_end", "test_inspector", "test_troubles", "test_view", "test_ways_in"),
-    *("test_editor_page", "test_own_page"),
-    *("test_renames", "test_search", "test_server"),
+WITHOUT_A_LAB = (
+    *("test_actions", "test_any_request", "test_front_end", "test_inspector"),
+    *("test_troubles", "test_view", "test_ways_in"),
 )
-"""Files of the panel that use neither browser nor JupyterLab, a browser only, or a JupyterLab only: no other file waits for them."""
+"""Files of the panel that use neither browser nor JupyterLab: no other file waits for them."""
+IN_A_BROWSER = ("test_bell", "test_editor_page", "test_notebook7", "test_own_page", "test_search")
+"""Those that use the browser, and not the JupyterLab of the others: one or none, or one of their own."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Look for no garbage among the tests and all that they import: nearly all of it stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,14 +63,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)  # not every environment has xdist: tests.windows
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """The tests of a file stay in one process, and so do all that use the panel's one JupyterLab with its one browser."""
+    """The tests of a file stay in one process, and so do all that use the panel's one JupyterLab with its browser, or a browser only."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            share_lab = file.startswith("tests/panel/") and Path(file).stem not in OF_THE_PANEL_APART
-            return "tests/panel" if share_lab else file
+            stem = Path(file).stem
+            if not file.startswith("tests/panel/") or stem in WITHOUT_A_LAB:
+                return file
+            return "tests/panel in a browser" if stem in IN_A_BROWSER else "tests/panel"
 
         def remove_node(self, node: Any) -> str | None:
             """What a process ran when it crashed has failed and is not begun again; the rest of its files goes to others."""
@@ -122,6 +139,11 @@ def private_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     here.mkdir()
     monkeypatch.chdir(here)
     yield
+    forget()
+
+
+def forget() -> None:
+    """Let this process know nothing of the workspaces and secrets that it has met."""
     home = sys.modules.get("data_engine.engine.local_workspace")
     if home is not None:
         home.forget_workspaces()

@@ -54,6 +54,8 @@ def skips_of(source: str, file: str = "") -> Iterator[Skip]:
         >>> [one.tests for one in skips_of("@pytest.mark.skipif(os.name == 'nt', reason='r')\\ndef test_a(): ...")]
         ['test_a']
     """
+    if "skipif" not in source:
+        return
     tree = ast.parse(source)
     owners = {
         id(mark): node.name
@@ -62,7 +64,8 @@ def skips_of(source: str, file: str = "") -> Iterator[Skip]:
         for mark in node.decorator_list
     }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.skipif" and _holds(node.args[0]):
+        is_mark = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "skipif"
+        if is_mark and ast.unparse(node.func) == "pytest.mark.skipif" and _holds(node.args[0]):
             reason = next((one.value for one in node.keywords if one.arg == "reason"), None)
             text = str(reason.value) if isinstance(reason, ast.Constant) else ""
             yield Skip(file, node.lineno, owners.get(id(node)) or _named(tree, node), text)

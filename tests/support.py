@@ -26,24 +26,36 @@ WAIT_S = 60.0
 """What a test waits for comes within this, also on a machine that does much else; who waits shorter fails without a fault."""
 
 
+MANY = "TESTS_EXAMPLES"
+"""In the environment: how many times as many examples each property takes; `python -m tests.soak.properties` sets it."""
+
+
+def examples(count: int) -> int:
+    """How many examples a property takes: so many in a run of all tests, a multiple in a campaign."""
+    return count * int(os.environ.get(MANY, "1"))
+
+
 def examples_on_files(count: int) -> int:
     """How many examples a property takes whose every example writes and reads files: a tenth under Wine, where that is slow."""
-    return max(5, count // 10) if ON_WINE else count
+    return max(5, count // 10) if ON_WINE else examples(count)
 
 
-def until(question: Callable[[], Any], timeout_s: float = WAIT_S, every_s: float = 0.02) -> Any:
+def until(question: Callable[[], Any], timeout_s: float = WAIT_S, every_s: float | None = None) -> Any:
     """The first true answer; AssertionError with the last one when there is none in time.
 
-    A question that takes long, as it starts a process, is asked again after as long a pause: what it waits for needs the machine too.
+    A question that takes long, as it starts a process, is asked again after as long a pause, and, without `every_s`, one that was asked
+    for long less often: what it waits for needs the machine too.
     """
-    end_s = time.monotonic() + timeout_s * PATIENCE
+    begun_s = time.monotonic()
+    end_s = begun_s + timeout_s * PATIENCE
     while True:
         asked_s = time.monotonic()
         if answer := question():
             return answer
         now_s = time.monotonic()
         assert now_s < end_s, f"it did not happen: {answer!r}"
-        time.sleep(max(every_s, min(now_s - asked_s, 0.5)))
+        pause_s = min(max(0.02, (now_s - begun_s) / 20), 0.1) if every_s is None else every_s
+        time.sleep(max(pause_s, min(now_s - asked_s, 0.5)))
 
 
 HANG_IN_C = (

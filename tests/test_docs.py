@@ -20,6 +20,7 @@ from data_engine import helpers
 from data_engine.flow.context import WorkspaceConfigContext
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.locations import MirrorContext, SourceContext
+from tests.conftest import forget
 
 OF_OTHER_SYSTEMS = ("_posix",) if sys.platform == "win32" else ("_windows", "_win32")
 
@@ -50,43 +51,38 @@ def module_names() -> list[str]:
     return ["data_engine", *(info.name for info in found if not info.name.endswith(("__main__", *OF_OTHER_SYSTEMS)))]
 
 
-def examples() -> Iterator[Any]:
-    """The doctests of every object of every module; a module that cannot be imported is one failing test."""
-    finder = doctest.DocTestFinder(exclude_empty=True)
-    for name in module_names():
-        try:
-            module = importlib.import_module(name)
-        except ImportError as error:
-            yield pytest.param(error, id=name)
-            continue
-        for found in finder.find(module, name):
-            if found.examples:
-                yield pytest.param(found, id=found.name)
+def examples_of(name: str) -> list[doctest.DocTest]:
+    """The doctests of every object of a module, which is imported."""
+    found = doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name), name)
+    return [one for one in found if one.examples]
 
 
-@pytest.fixture(autouse=True)
-def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What examples leave there goes with the tests."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-
-
-@pytest.mark.parametrize("example", list(examples()))
-def test_the_example_gives_what_it_shows(example: doctest.DocTest | ImportError) -> None:
-    """Read by people as the truth about the name above it; runs in an empty folder."""
-    if isinstance(example, ImportError):
-        raise example
-    if sys.platform == "win32" and example.name.endswith(OF_POSIX_PATHS):
-        pytest.skip("its example shows modes, links or paths of POSIX")
+@pytest.mark.parametrize("module", module_names())
+def test_the_examples_of_a_module_give_what_they_show(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read by people as the truth about the name above them; each runs in an empty folder, on a machine of its own."""
     report: list[str] = []
-    doctest.DocTestRunner(checker=_Checker(), verbose=False).run(example, out=report.append)
+    for number, example in enumerate(examples_of(module)):
+        if sys.platform == "win32" and example.name.endswith(OF_POSIX_PATHS):
+            continue  # it shows modes, links or paths of POSIX
+        own = tmp_path / f"example{number}"
+        (own / "here").mkdir(parents=True)
+        monkeypatch.chdir(own / "here")
+        monkeypatch.setenv("DATA_ENGINE_STATE_ROOT", str(own / "state"))
+        monkeypatch.setattr(tempfile, "tempdir", str(own))  # what it leaves there goes with the tests
+        doctest.DocTestRunner(checker=_Checker(), verbose=False).run(example, out=report.append)
+        assert list(Path.cwd().iterdir()) == [], example.name
+        forget()
 
     assert "".join(report) == ""
-    assert list(Path.cwd().iterdir()) == []
 
 
 def test_there_are_examples() -> None:
     """The collector finds modules, functions, classes and methods; an empty list would pass every test above."""
-    names = {str(parameter.id) for parameter in examples()}
+    modules = [f"data_engine.{name}" for name in ("duration", "errors", "flow.flow")]
+    assert set(modules) <= set(module_names())
+    names = {one.name for module in modules for one in examples_of(module)}
 
     assert {
         "data_engine.duration.parse_duration",

@@ -19,21 +19,27 @@ ROOT = PACKAGE.parent
 WHERE_SYSTEMS_DIFFER = ("data_engine/platforms/", "data_engine/clock.py")
 ASKS = {("sys", "platform"), ("os", "name"), ("platform", "system"), ("sys", "getwindowsversion"), ("os", "uname")}
 
+IMPORTS_WHAT_KNOWS = re.compile(
+    rf"import\b.*\b({'|'.join({module for module, _ in ASKS})})\b|from ({'|'.join({module for module, _ in ASKS})}) "
+)
+
 STARTS = {f"subprocess.{name}" for name in ("Popen", "run", "call", "check_call", "check_output")}
 
 
 def questions_of(source: str) -> Iterator[int]:
     """The lines on which `source` asks which system this is, however it names the module."""
-    tree = ast.parse(source)
+    if not IMPORTS_WHAT_KNOWS.search(source):
+        return
     names: dict[str, str] = {}
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(ast.parse(source)))
+    for node in nodes:
         if isinstance(node, ast.Import):
             names |= {alias.asname or alias.name: alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 if (node.module, alias.name) in ASKS:
                     yield node.lineno
-    for node in ast.walk(tree):
+    for node in nodes:
         is_simple = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
         if is_simple and (names.get(node.value.id), node.attr) in ASKS:
             yield node.lineno
@@ -69,8 +75,8 @@ def test_the_reader_of_questions_sees_every_spelling(source: str) -> None:
 
 def starts_of(source: str) -> Iterator[int]:
     """The lines on which `source` starts a process without saying how it stands to this one's console."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in STARTS and all(one.arg for one in node.keywords):
+    for node in ast.walk(ast.parse(source)) if "subprocess" in source else ():
+        if isinstance(node, ast.Call) and all(one.arg for one in node.keywords) and ast.unparse(node.func) in STARTS:
             yield node.lineno
 
 

@@ -23,7 +23,7 @@ _COMMAND = re.compile(r"(?:data-engine|%flow) [a-z][a-z-]*(?: --[a-z-]+)* $")
 
 def unquoted(source: str) -> Iterator[str]:
     """The commands in f-strings whose next word is a value that nothing quotes."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(ast.parse(source)) if re.search("(data-engine|%flow) [a-z]", source) else ():
         if isinstance(node, ast.JoinedStr):
             for before, value in zip(node.values, node.values[1:], strict=False):
                 is_command = isinstance(before, ast.Constant) and _COMMAND.search(str(before.value))

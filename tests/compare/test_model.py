@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from data_engine.compare.comparing import compare
 from tests.compare.model import Said, model
+from tests.support import examples
 
 _FLOATS = [0.0, -0.0, 1.5, 0.1 + 0.2, 0.3, float("nan"), float("inf"), float("-inf"), 1e300, 1e-300, None]
 _NUMBERS = [0, 1, 2, 3, 7, None]
@@ -73,7 +74,7 @@ def pairs(draw: st.DrawFn) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
 
 
 @given(pair=pairs())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_a_difference_says_what_the_model_says(pair: tuple[pl.DataFrame, pl.DataFrame, list[str]]) -> None:
     """Rows added, removed and changed, values changed by column, order and duplicates."""
     before, after, key = pair
@@ -96,7 +97,7 @@ def test_a_difference_says_what_the_model_says(pair: tuple[pl.DataFrame, pl.Data
 
 
 @given(pair=pairs())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_the_other_way_round_added_is_removed(pair: tuple[pl.DataFrame, pl.DataFrame, list[str]]) -> None:
     """And what changed is the same."""
     before, after, key = pair
@@ -109,7 +110,7 @@ def test_the_other_way_round_added_is_removed(pair: tuple[pl.DataFrame, pl.DataF
 
 
 @given(pair=pairs())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_every_sample_is_a_row_that_differs(pair: tuple[pl.DataFrame, pl.DataFrame, list[str]]) -> None:
     """There is one where rows differ, never more than 20, and a changed row shows only values that differ."""
     before, after, key = pair

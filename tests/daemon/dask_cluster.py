@@ -14,6 +14,12 @@ from data_engine.platforms.processes import end_session
 
 _PATIENCE_S = 60.0
 REPOSITORY = Path(__file__).resolve().parents[2]
+QUIET = {
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+    "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "2s",
+    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "200ms",
+}
+"""As in a local cluster of ours: else each of its processes looks at its threads a hundred times a second."""
 
 
 def _free_port() -> int:
@@ -96,7 +102,7 @@ class DaskCluster:
         with (self._folder / said).open("wb") as file:
             return subprocess.Popen(
                 [sys.executable, "-m", "dask", *arguments],
-                env=environment,
+                env=environment | QUIET,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,

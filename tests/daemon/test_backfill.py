@@ -265,21 +265,19 @@ def test_slots_run_for_their_time_also_where_a_day_is_short_or_long(
     assert "Asked by  " in told
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "why"),
-    [
-        ("claims", {"since": "yesterday"}, "since cannot be 'yesterday'"),
-        ("claims", {"since": "2013-03-05", "until": "2013-03-04"}, "the range ends"),
-        ("claims", {"reprocess": "some"}, "reprocess cannot be 'some'"),
-        ("claims", {"params": {"moth": "x"}}, "there is no parameter 'moth'"),
-        ("daily", {"reprocess": "all"}, "no first slot"),
-        ("daily", {"since": "2026-01-01", "where": "*.csv"}, "does not run file by file"),
-        ("nobody", {}, "nobody"),
-    ],
+CANNOT_BE: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("claims", {"since": "yesterday"}, "since cannot be 'yesterday'"),
+    ("claims", {"since": "2013-03-05", "until": "2013-03-04"}, "the range ends"),
+    ("claims", {"reprocess": "some"}, "reprocess cannot be 'some'"),
+    ("claims", {"params": {"moth": "x"}}, "there is no parameter 'moth'"),
+    ("daily", {"reprocess": "all"}, "no first slot"),
+    ("daily", {"since": "2026-01-01", "where": "*.csv"}, "does not run file by file"),
+    ("nobody", {}, "nobody"),
 )
-def test_what_cannot_be_is_said_before_anything_runs(
-    workspace: Workspace, name: str, options: dict[str, Any], why: str
-) -> None:
-    with pytest.raises(FlowValidationError, match=why):
-        workspace.backfill(name, **options)
+
+
+def test_what_cannot_be_is_said_before_anything_runs(workspace: Workspace) -> None:
+    for name, options, why in CANNOT_BE:
+        with pytest.raises(FlowValidationError, match=why):
+            workspace.backfill(name, **options)
     assert workspace.backfills() == []

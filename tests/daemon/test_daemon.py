@@ -91,23 +91,21 @@ def test_a_run_by_hand_is_recorded_and_returned(workspace: Workspace) -> None:
     assert [step.status for step in workspace.steps(run.run_id)] == ["success"]
 
 
-@pytest.mark.parametrize("name", ["manua", "nope", "scratch", "Untitled3"])
-def test_a_name_of_no_flow_is_refused_as_without_a_daemon(workspace: Workspace, ws: WorkspaceFiles, name: str) -> None:
+def test_a_name_of_no_flow_is_refused_as_without_a_daemon(workspace: Workspace, ws: WorkspaceFiles) -> None:
     """With the nearest name there is, and with why a module that is there is no flow."""
     ws.module("scratch", "x = 1")
     ws.module("Untitled3", "def build():\n    pass")
     workspace.start_engine()
-    with pytest.raises(FlowValidationError) as direct:
-        workspace.load_flow(name)
-
-    for ask in (workspace.run, workspace.retry, workspace.enable):
-        with pytest.raises(FlowValidationError) as refused:
-            ask(name)
-        assert refused.value.as_dict() == direct.value.as_dict()
-    if name == "manua":
-        assert direct.value.fix == "did you mean manual?"
-        with pytest.raises(FlowValidationError, match=r"did you mean manual\?"):
-            workspace.explain(name)
+    for name in ("manua", "nope", "scratch", "Untitled3"):
+        with pytest.raises(FlowValidationError) as direct:
+            workspace.load_flow(name)
+        for ask in (workspace.run, workspace.retry, workspace.enable):
+            with pytest.raises(FlowValidationError) as refused:
+                ask(name)
+            assert refused.value.as_dict() == direct.value.as_dict()
+        assert (direct.value.fix == "did you mean manual?") == (name == "manua")
+    with pytest.raises(FlowValidationError, match=r"did you mean manual\?"):
+        workspace.explain("manua")
 
 
 def test_dropped_files_are_run_once_each_and_a_failed_one_is_held(workspace: Workspace, ws: WorkspaceFiles) -> None:
@@ -404,23 +402,24 @@ def test_an_edit_of_the_settings_holds_for_what_is_looked_at_already(workspace: 
     until(lambda: ended(workspace, "poll", 2))
 
 
-@pytest.mark.parametrize(
-    "spoils",
-    [
-        "sys.stdout.close()",
-        "sys.stdout = None",
-        "sys.stderr = open(os.devnull, 'w'); sys.stderr.close()",
-        "sys.stdout = sys.stderr = open(os.devnull, 'w'); print(1); sys.stdout.close()",
-    ],
-)
-def test_a_step_that_closes_the_screen_spoils_nothing(workspace: Workspace, ws: WorkspaceFiles, spoils: str) -> None:
+SPOILS = {
+    "closed": "sys.stdout.close()",
+    "none": "sys.stdout = None",
+    "errors": "sys.stderr = open(os.devnull, 'w'); sys.stderr.close()",
+    "both": "sys.stdout = sys.stderr = open(os.devnull, 'w'); print(1); sys.stdout.close()",
+}
+
+
+def test_a_step_that_closes_the_screen_spoils_nothing(workspace: Workspace, ws: WorkspaceFiles) -> None:
     """Neither its own run nor the next one of its worker, nor a run in this process."""
     ws.source("config/data_engine.toml", "[executor]\nworkers = 1\n")
-    ws.notebook("spoils", MANUAL.replace("return os.getpid()", f"import sys; {spoils}"))
-    for name in ("spoils", "manual", "spoils", "manual"):
-        (run,) = workspace.run(name)
-        assert isinstance(run, Run)
-        assert (run.status, run.error) == ("success", None)
-    workspace.load_flow("spoils").run_once()
-    print("still here", flush=True)
-    print("and here", file=sys.stderr, flush=True)
+    for name, spoils in SPOILS.items():
+        ws.notebook(name, MANUAL.replace("return os.getpid()", f"import sys; {spoils}"))
+    for name in SPOILS:
+        for asked in (name, "manual", name, "manual"):
+            (run,) = workspace.run(asked)
+            assert isinstance(run, Run)
+            assert (run.status, run.error) == ("success", None), asked
+        workspace.load_flow(name).run_once()
+        print("still here", flush=True)
+        print("and here", file=sys.stderr, flush=True)

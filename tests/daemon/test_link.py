@@ -60,8 +60,7 @@ def test_an_interrupt_before_the_answer_says_what_becomes_of_the_request(monkeyp
         DaemonLink(SimpleNamespace()).send(Run("hand"), waits=True)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("ends", [True, False], ids=["its daemon has gone", "its daemon stays"])
-@pytest.mark.parametrize("verb", ["undeploy", "rollback"])
+@pytest.mark.parametrize(("verb", "ends"), [("undeploy", True), ("rollback", True), ("rollback", False)])
 def test_a_request_whose_answer_was_lost_is_done_once(
     ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, verb: str, ends: bool
 ) -> None:

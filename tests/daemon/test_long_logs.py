@@ -14,7 +14,7 @@ from data_engine.cli.app import run as command_line
 from data_engine.ledger.logs import FIRST_LINES, LAST_LINES, MOST_LINES, gap
 from data_engine.model import Run
 from jupyter_extension.actions import answer
-from tests.support import ON_WINE, WorkspaceFiles, end_now, until
+from tests.support import WorkspaceFiles, end_now, until
 
 FLOW = """
     import logging
@@ -47,7 +47,7 @@ FLOW = """
     def build():
         return Flow(group="G").step(flood)
 """
-LINES = MOST_LINES + 2_000 if ON_WINE else 3 * MOST_LINES
+LINES = MOST_LINES + 2_000
 
 
 @pytest.fixture
@@ -72,29 +72,29 @@ def check_ends(lines: list[str]) -> None:
     assert len(lines) <= MOST_LINES
 
 
-@pytest.mark.parametrize(
-    ("how", "cause"),
-    [
-        ("raises", "the cause"),
-        ("leaves", "exit code 7"),
-        ("crashes", "an access violation" if sys.platform == "win32" else "SIGSEGV"),
-        ("writes", "the cause"),
-    ],
-)
-def test_the_first_lines_the_last_and_the_cause_are_there(workspace: Workspace, how: str, cause: str) -> None:
-    """Also of a worker that dies without another word: what it held last outlives it. The cause comes last of all."""
-    (run,) = workspace.run("prints", params={"how": how, "lines": LINES})
-    assert isinstance(run, Run)
-    lines, others = printed(workspace, run.run_id)
-    log = workspace.log(run.run_id)
+CAUSES = {
+    "raises": "the cause",
+    "leaves": "exit code 7",
+    "crashes": "an access violation" if sys.platform == "win32" else "SIGSEGV",
+    "writes": "the cause",
+}
 
-    assert run.status == "failed"
-    check_ends(lines)
-    assert gap(LINES - len(lines)) in others
-    assert cause in log[-1].message
-    assert log[-1].level == "ERROR"
-    assert cause in (run.error or "")[-2000:]
-    assert all(len(line.message) <= 10_000 for line in log[:-1])
+
+def test_the_first_lines_the_last_and_the_cause_are_there(workspace: Workspace) -> None:
+    """Also of a worker that dies without another word: what it held last outlives it. The cause comes last of all."""
+    for how, cause in CAUSES.items():
+        (run,) = workspace.run("prints", params={"how": how, "lines": LINES})
+        assert isinstance(run, Run)
+        lines, others = printed(workspace, run.run_id)
+        log = workspace.log(run.run_id)
+
+        assert run.status == "failed", how
+        check_ends(lines)
+        assert gap(LINES - len(lines)) in others
+        assert cause in log[-1].message
+        assert log[-1].level == "ERROR"
+        assert cause in (run.error or "")[-2000:]
+        assert all(len(line.message) <= 10_000 for line in log[:-1])
 
 
 def test_a_killed_run_keeps_its_last_lines(workspace: Workspace, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from data_engine import Workspace
 from data_engine.commands.fields import SECONDS, TEXT, TEXTS, Field, Fields, kinds_of
 from data_engine.commands.registry import COMMANDS
 from data_engine.daemon.control import read_endpoint, read_token
-from tests.support import WorkspaceFiles
+from tests.support import AUTO, WorkspaceFiles, examples
 
 FLOW = """
     from data_engine import Flow
@@ -74,15 +74,20 @@ class Caller:
         return response.status, json.loads(response.read())
 
 
-@pytest.fixture
-def call(ws: WorkspaceFiles) -> Iterator[Caller]:
-    ws.notebook("manual", FLOW)
-    workspace = Workspace(ws.root)
-    workspace.start()
-    caller = Caller(workspace)
-    yield caller
-    caller.close()
-    workspace.kill()
+@pytest.fixture(scope="module")
+def call(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
+    folder = tmp_path_factory.mktemp("asked")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATA_ENGINE_STATE_ROOT", str(folder / "state"))
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        ws = WorkspaceFiles(folder / "ws", AUTO)
+        ws.notebook("manual", FLOW)
+        workspace = Workspace(ws.root)
+        workspace.start()
+        caller = Caller(workspace)
+        yield caller
+        caller.close()
+        workspace.kill()
 
 
 @pytest.mark.parametrize(
@@ -113,7 +118,7 @@ def test_a_wrong_type_is_a_bad_request_with_its_fix(call: Caller, path: str, bod
 def test_no_json_makes_any_request_fail_inside(call: Caller) -> None:
     """In every field of every request: what is of no use is refused with 400, what is unknown with 422."""
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck))
     @given(path=st.sampled_from(sorted(name for name, fields in FIELDS.items() if fields)), data=st.data())
     def send(path: str, data: st.DataObject) -> None:
         fields = FIELDS[path]

@@ -7,8 +7,9 @@ import os
 import shutil
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -85,8 +86,48 @@ def asker(owner: Station, station: Make) -> Station:
     return bob
 
 
+class Pair(NamedTuple):
+    """An owner and an observer of a workspace that several tests ask something; `hand` is deployed once and enabled."""
+
+    owner: Station
+    asker: Station
+    team: Path
+
+
+@pytest.fixture(scope="module")
+def long_lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    folder = tmp_path_factory.mktemp("pair")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATA_ENGINE_STATE_ROOT", str(folder / "state"))
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        team = shared_workspace(folder / "team", hand=FLOW.format(value="one"))
+        (team / "config" / "data_engine.toml").write_text(SETTINGS)
+        anna, bob = (Station(name, team, folder / "stations") for name in ("anna", "bob"))
+    try:
+        assert anna.command("deploy")[0] == 0
+        anna.start()
+        until(lambda: anna.lease["state"] == "mine")
+        bob.start(engine=False)
+        until(lambda: flow_of(bob, "hand")["state_kind"] == "manual")
+        time.sleep(1.5)  # what lies there when an owner begins to look is not carried out
+        yield Pair(anna, bob, team)
+    finally:
+        for one in (anna, bob):
+            one.end()
+
+
+@pytest.fixture
+def pair(long_lived: Pair) -> Pair:
+    (long_lived.team / "ran.txt").unlink(missing_ok=True)
+    return long_lived
+
+
 def flow_of(one: Station, name: str) -> dict[str, Any]:
     return next((flow for flow in one.daemon.get("/status")["flows"] if flow["name"] == name), {"state_kind": ""})
+
+
+def told_of(request: dict[str, Any]) -> tuple[str, str, str]:
+    return request["machine"], request["verb"], request["outcome"]
 
 
 def ran(team: Path) -> list[str]:
@@ -134,10 +175,9 @@ def test_an_observer_deploys_exactly_what_it_saw(owner: Station, asker: Station,
     until(lambda: left(team) == [])
 
 
-def test_how_a_notebook_compared_with_its_kernel_travels_with_what_an_observer_deploys(
-    owner: Station, asker: Station, team: Path
-) -> None:
+def test_how_a_notebook_compared_with_its_kernel_travels_with_what_an_observer_deploys(pair: Pair) -> None:
     """Its kernel ran there, and every workstation sees it."""
+    owner, asker, team = pair
     cells = ("from data_engine import Flow", "def build(): return Flow(group='G').step(lambda context: 1)")
     (team / "flow_modules" / "rates.ipynb").write_bytes(notebook_bytes(*cells))
     verdict = Verdict("2026-01-05T09:32:00+00:00", cells_of(cells))
@@ -241,7 +281,8 @@ def test_an_observer_runs_and_rolls_back_and_switches(owner: Station, asker: Sta
     assert {one["outcome"] for one in told} == {"done"}
 
 
-def test_what_is_refused_there_ends_with_1_here(owner: Station, asker: Station, team: Path) -> None:
+def test_what_is_refused_there_ends_with_1_here(pair: Pair) -> None:
+    _, asker, _ = pair
     code, told = asker.command("rollback", "hand")
 
     assert code == 1
@@ -268,20 +309,19 @@ def test_a_machine_can_take_no_deployments_or_no_requests(station: Make, team: P
     assert ran(team) == ["one"]
 
 
-def test_an_asker_whose_clock_is_a_year_off_is_served(owner: Station, team: Path) -> None:
+def test_an_asker_whose_clock_is_a_year_off_is_served(pair: Pair) -> None:
     """No time another machine has written is compared."""
+    owner, _, team = pair
     request = a_request()
     object.__setattr__(request, "at_utc", "2035-01-01T00:00:00+00:00")
-    until(lambda: owner.daemon.get("/ping"))
-    time.sleep(1.5)  # what lies there when an owner begins to look is not carried out
     files_of(team).put(request)
 
     until(lambda: outcome_of(owner, request) == "done")
     assert ran(team) == ["one"]
 
 
-def test_two_that_contradict_are_both_done_in_turn(owner: Station, team: Path) -> None:
-    time.sleep(1.5)
+def test_two_that_contradict_are_both_done_in_turn(pair: Pair) -> None:
+    owner, _, team = pair
     on, off = a_request("enable"), a_request("disable")
     files_of(team).put(off)
     files_of(team).put(on)
@@ -290,10 +330,11 @@ def test_two_that_contradict_are_both_done_in_turn(owner: Station, team: Path) -
     assert (outcome_of(owner, on), outcome_of(owner, off)) == ("done", "done")
     assert isinstance(flow_of(owner, "hand")["enabled"], bool)
     until(lambda: left(team) == [])
+    assert owner.command("enable", "hand")[0] == 0
 
 
-def test_an_answered_request_put_back_from_a_backup_is_not_carried_out_again(owner: Station, team: Path) -> None:
-    time.sleep(1.5)
+def test_an_answered_request_put_back_from_a_backup_is_not_carried_out_again(pair: Pair) -> None:
+    owner, _, team = pair
     request = a_request()
     files_of(team).put(request)
     path = team / ".workspace_state" / "requests" / f"{request.request_id}.json"
@@ -338,8 +379,8 @@ def test_a_request_that_its_owner_died_with_is_answered_by_the_next_and_not_begu
     until(lambda: left(team) == [])
 
 
-def test_a_request_that_cannot_be_read_or_leads_outside_does_nothing(owner: Station, team: Path) -> None:
-    time.sleep(1.5)
+def test_a_request_that_cannot_be_read_or_leads_outside_does_nothing(pair: Pair) -> None:
+    owner, _, team = pair
     folder = team / ".workspace_state" / "requests"
     folder.mkdir(exist_ok=True)
     (folder / f"{'a' * 32}.json").write_text("{}")
@@ -363,16 +404,18 @@ def test_without_an_owner_a_deploy_and_a_switch_own_for_one_commit(station: Make
     assert not until(lambda: (one := flow_of(anna, "hand"))["state_kind"] and one)["enabled"]
 
 
-def test_who_does_not_wait_is_told_later(owner: Station, asker: Station, team: Path) -> None:
+def test_who_does_not_wait_is_told_later(pair: Pair) -> None:
+    _, asker, team = pair
     code, told = asker.command("run", "hand", "--no-wait")
 
     assert (code, told) == (0, {"asked": True})
     until(lambda: ran(team) == ["one"])
-    until(lambda: any(one["outcome"] == "done" for one in asker.daemon.get("/status")["requests"]))
+    until(lambda: ("bob", "run", "done") in [told_of(one) for one in asker.daemon.get("/status")["requests"]])
 
 
-def test_an_observer_asks_for_a_backfill_of_exactly_what_it_saw(owner: Station, asker: Station, team: Path) -> None:
+def test_an_observer_asks_for_a_backfill_of_exactly_what_it_saw(pair: Pair) -> None:
     """It runs at the owner, is seen here, and can be stopped and tried again from here; other runs than were seen are refused."""
+    owner, asker, team = pair
     shutil.rmtree(team / "in", ignore_errors=True)
     (team / "in").mkdir()
     for name in ("a.csv", "b.csv"):

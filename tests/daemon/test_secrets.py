@@ -17,9 +17,10 @@ from data_engine import Workspace, load_flow
 from data_engine.cli.app import run as command
 from data_engine.workspace.machine import state_root
 from jupyter_extension.actions import answer
-from tests.support import AUTO, ON_WINE, WorkspaceFiles, until
+from tests.support import AUTO, WorkspaceFiles, until
 
-RUNS = 69 if ON_WINE else 500  # three of each way
+RUNS = 69
+"""Three of each way."""
 CANARY = "c4nary/b1rd ünd \"ß'\\ 9f2e"
 FLOW = """
     import base64, html, json, logging, os, shlex, subprocess, sys, threading, warnings

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -18,6 +16,7 @@ from data_engine.docs import site
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.private import exposures
 from data_engine.workspace.settings import DEFAULT_SETTINGS_TEXT
+from tests.docs.built import built_site
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -68,19 +67,9 @@ def dead_links(folder: Path) -> list[str]:
     return dead
 
 
-def made(*arguments: object) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    command = [sys.executable, "-m", "data_engine.docs", *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    done = made(folder)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.strip() == str(folder / "index.html")
-    return folder
+    return built_site(tmp_path_factory)
 
 
 def test_every_link_leads_somewhere(built: Path) -> None:

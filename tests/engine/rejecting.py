@@ -75,5 +75,12 @@ def main(root: str, kind: str, at: str) -> None:
     flow.run_once()
 
 
+def run_in(environment: dict[str, str], root: str, kind: str, at: str) -> None:
+    """What the program does, with this environment."""
+    os.environ.clear()
+    os.environ.update(environment)
+    main(root, kind, at)
+
+
 if __name__ == "__main__":
     main(*sys.argv[1:])

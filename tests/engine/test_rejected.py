@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
+import multiprocessing
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,10 @@ from data_engine.engine.local_workspace import local_workspace
 from data_engine.engine.quarantine import rejected_rows
 from data_engine.flow.context import FlowContext
 from data_engine.status.build import rejected_now
+from tests.engine import rejecting
 from tests.engine.rejecting import KINDS, flow_of, put_source, versions
 
+ENGINE = [f"data_engine.engine.{name}" for name in ("run", "recording", "quarantine", "publication", "stage")]
 FRAME = pl.DataFrame({"id": [1, 2, 3], "amount": [1.0, -2.0, None]})
 
 
@@ -145,7 +148,7 @@ def test_killed_at_any_instant_no_output_is_newer_than_its_rejected_rows(root: P
         for at in range(1, 30):
             version = 100 * (bad + 1) + at
             put_source(root, version, bad=bad)
-            if is_over := run_apart(root, kind, at).returncode == 0:
+            if is_over := run_apart(root, kind, at) == 0:
                 break
             out, rejected = versions(root)
             if kind.startswith("staged") and bad and version in out:
@@ -159,6 +162,11 @@ def test_killed_at_any_instant_no_output_is_newer_than_its_rejected_rows(root: P
         assert is_over
 
 
-def run_apart(root: Path, kind: str, at: int) -> subprocess.CompletedProcess[bytes]:
-    """A run in a process of its own, which dies at that file operation."""
-    return subprocess.run([sys.executable, "-m", "tests.engine.rejecting", str(root), kind, str(at)], check=False)
+def run_apart(root: Path, kind: str, at: int) -> int | None:
+    """The exit code of a run in a process of its own, which dies at that file operation; a fork of one that has all imported, where there are forks."""
+    context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+    context.set_forkserver_preload([rejecting.__name__, local_workspace.__module__, "data_engine.runs", *ENGINE])
+    process = context.Process(target=rejecting.run_in, args=(dict(os.environ), str(root), kind, str(at)))
+    process.start()
+    process.join()
+    return process.exitcode

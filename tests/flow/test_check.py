@@ -16,6 +16,7 @@ from polars.testing import assert_frame_equal
 
 from data_engine import Flow, FlowValidationError
 from data_engine.flow.check import Check
+from tests.support import examples
 
 CLAIMS = pl.DataFrame(
     {"id": [1, 2, 2, 4], "amount": [3.0, -1.0, 2.0, None], "name": ["a", "b", "c", None]},
@@ -326,7 +327,7 @@ sql_rules = st.recursive(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(frame=frames, rules=st.lists(sql_rules, min_size=1, max_size=4), kind=st.sampled_from(list(KINDS)))
 def test_rows_are_rejected_where_duckdb_says_that_not_all_rules_are_true(
     frame: pl.DataFrame, rules: list[str], kind: str

@@ -32,6 +32,7 @@ from tests.helpers.warehouse_model import (
     do,
     expected,
 )
+from tests.support import examples
 
 ROOT = Path(__file__).parents[2]
 SERVE = (
@@ -103,7 +104,9 @@ def answer_here(db: Path, call: Call) -> Any:
         return "refused"
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 @given(st.lists(CALLS, min_size=1, max_size=8))
 def test_the_database_holds_what_the_model_holds(calls: list[Call]) -> None:
     """Nulls, new columns, drifting types, doubles, empty frames, odd names: after each of the calls."""
@@ -133,7 +136,7 @@ class Elsewhere:
 
 
 @settings(
-    max_examples=3,
+    max_examples=examples(2),
     deadline=None,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_engine.helpers import propagate_first_value, propagate_last_value, remove_null_columns, visit_counter
+from tests.support import examples
 
 Row = tuple[Any, Any, Any, Any]
 ROWS = st.lists(
@@ -42,7 +43,7 @@ def groups_of(rows: list[Row], **order: bool) -> list[list[tuple[int, Row]]]:
     return [in_order([one for one in numbered if one[1][0] == group], **order) for group in {row[0] for row in rows}]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(ROWS, st.booleans(), st.booleans())
 def test_visits_are_those_of_a_plain_walk(rows: list[Row], descending: bool, nulls_last: bool) -> None:
     """Side by side is one visit, coming back the next; null groups and null values count alike."""
@@ -61,7 +62,7 @@ def test_visits_are_those_of_a_plain_walk(rows: list[Row], descending: bool, nul
     assert found["visit_counter"].to_list() == expected
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(ROWS, st.booleans(), st.booleans(), st.booleans(), st.booleans())
 def test_propagated_values_are_those_of_a_plain_walk(
     rows: list[Row], descending: bool, nulls_last: bool, ignore_nulls: bool, has_where: bool

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from data_engine.errors import FlowValidationError
 from data_engine.helpers import networkdays, visit_counter, workday
+from tests.support import examples
 
 DAY = timedelta(days=1)
 WEEK = (True,) * 5 + (False,) * 2
@@ -106,7 +107,7 @@ DATES = st.dates(date(2019, 12, 1), date(2020, 3, 15))
 MASKS = st.lists(st.booleans(), min_size=7, max_size=7).filter(any)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     st.lists(st.tuples(DATES, DATES, st.integers(-15, 15)), min_size=1, max_size=8),
     MASKS,

@@ -186,24 +186,29 @@ def preempted(name: str, replaces_empty: bool, moves: dict[int, int]) -> str | N
     return play(SCENARIOS[name], replaces_empty, moves, None)[0]
 
 
-def with_preemptions(name: str, count: int, *, renames: Iterable[bool] = RENAMES) -> Iterator[str | None]:
-    """Every placement of exactly `count` preemptions in the scenario, on both kinds of folder rename."""
+def with_preemptions(
+    name: str, count: int, *, renames: Iterable[bool] = RENAMES, first: int = 0, each: int = 1
+) -> Iterator[str | None]:
+    """Every placement of exactly `count` preemptions in the scenario, or `each` so many from the `first` on, on both kinds of folder rename."""
     bodies = SCENARIOS[name]
     for replaces_empty in renames:
         length = play(bodies, replaces_empty, {}, None)[1].operations
-        for ticks in itertools.combinations(range(1, length + 1), count):
+        for ticks in itertools.islice(itertools.combinations(range(1, length + 1), count), first, None, each):
             for moves in itertools.product(range(1, len(bodies)), repeat=count):
                 yield preempted(name, replaces_empty, dict(zip(ticks, moves, strict=True)))
 
 
-def with_a_fault(name: str, *, preemptions: int = 8, renames: Iterable[bool] = RENAMES) -> Iterator[str | None]:
-    """One fault of each kind at every operation of every machine, each with several placements of one preemption."""
+def with_a_fault(
+    name: str, *, preemptions: int = 8, renames: Iterable[bool] = RENAMES, first: int = 0, each: int = 1
+) -> Iterator[str | None]:
+    """One fault of each kind at every operation of every machine, or at `each` so many from the `first` on, each with several placements
+    of one preemption."""
     bodies = SCENARIOS[name]
     for replaces_empty in renames:
         length = play(bodies, replaces_empty, {}, None)[1].operations
         ticks = range(1, length + 1, max(1, length // preemptions))
         for who in "ABC"[: len(bodies)]:
-            for at in itertools.count(1):
+            for at in itertools.count(1 + first, each):
                 worlds = []
                 for kind, tick in itertools.product(FAULTS, ticks):
                     violation, world = play(bodies, replaces_empty, {tick: 1}, Fault(who, at, kind))

@@ -13,7 +13,8 @@ from tests.lease.alarm_schedules import first_violation, violations
 from tests.lease.cores import on_all_cores
 
 FIXED = 80
-PART = 40
+PLAYED, PART = 40, 20
+"""So many of them are played with every rule as it is; `python -m tests.soak.alarms` plays more."""
 SEEN_AT = {"error_believed": 42, "told_for_ever": 84}
 """A seed that has shown it, which is played first: the fixed ones are played where it does not show it any more."""
 
@@ -28,13 +29,13 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 def test_no_alarm_is_lost_or_told_twice() -> None:
     """Deaths, pauses, late caches, returns: people are told of each silence, once while clocks and delays keep their bounds, and
     of its end; in time also when who claims it first dies or cannot send."""
-    parts = on_all_cores(violations, [range(first, first + PART) for first in range(0, FIXED, PART)])
+    parts = on_all_cores(violations, [range(first, first + PART) for first in range(0, PLAYED, PART)])
 
     assert [broken for found, _ in parts for broken in found] == []
     counts = sum((some for _, some in parts), Counter[str]())
-    assert sum(count for what, count in counts.items() if what.startswith("liveness phase")) == FIXED
+    assert sum(count for what, count in counts.items() if what.startswith("liveness phase")) == PLAYED
     for event in ("alarm told", "recovery told", "claimed anew", "fault: died between call and answer"):
-        assert counts[event] > FIXED / 10, event
+        assert counts[event] > PLAYED / 10, event
 
 
 def is_caught(name: str) -> bool:

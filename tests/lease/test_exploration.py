@@ -11,27 +11,30 @@ PREEMPTED = tuple(name for name in SCENARIOS if name != "two heirs, one slow own
 
 
 def preempted(job: tuple[str, bool]) -> list[str | None]:
-    """All courses of one scenario, with one kind of rename: without a preemption, and with one at any operation."""
+    """The courses of one scenario with one kind of rename: without a preemption, and with one at every second operation."""
     name, replaces_empty = job
-    return [broken for count in (0, 1) for broken in with_preemptions(name, count, renames=[replaces_empty])]
+    half = {"first": int(replaces_empty), "each": 2}
+    without = with_preemptions(name, 0, renames=[replaces_empty])
+    return [*without, *with_preemptions(name, 1, renames=[replaces_empty], **half)]
 
 
 def befallen(replaces_empty: bool) -> list[str | None]:
-    """All courses of three first claims with a fault, each with a preemption somewhere."""
-    return list(with_a_fault("three first claims", preemptions=2, renames=[replaces_empty]))
+    """The courses of three first claims with a fault at every second operation, each with a preemption somewhere."""
+    half = {"first": int(replaces_empty), "each": 2}
+    return list(with_a_fault("three first claims", preemptions=2, renames=[replaces_empty], **half))
 
 
 def test_no_placement_of_a_preemption_breaks_anything() -> None:
-    """None, or one at any operation; the soak places two, and has two heirs as well."""
+    """None, or one at any operation, in turn on both kinds of rename; the soak places two on each, and has two heirs as well."""
     jobs = list(product(PREEMPTED, RENAMES))
     found = dict(zip(jobs, on_all_cores(preempted, jobs), strict=True))
 
     assert {job: set(courses) for job, courses in found.items()} == {job: {None} for job in jobs}
-    assert min(len(courses) for courses in found.values()) > 100
+    assert min(len(courses) for courses in found.values()) > 50
 
 
 def test_no_fault_at_any_operation_of_three_first_claims_breaks_anything() -> None:
-    """A crash before or after it, a lost answer, or an error, with a preemption somewhere."""
+    """A crash before or after it, a lost answer, or an error, with a preemption somewhere; in turn on both kinds of rename, on each in the soak."""
     for courses in on_all_cores(befallen, RENAMES):
-        assert len(courses) > 500
+        assert len(courses) > 250
         assert set(courses) == {None}

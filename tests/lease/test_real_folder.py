@@ -11,7 +11,7 @@ from tests.lease.contenders import rows_at
 from tests.soak.lease_kills import check, contender, kill_at_random, told_rows
 from tests.support import ON_WINE
 
-PROCESSES, TURNS, KILLS = (3, 2, 4) if ON_WINE else (4, 5, 10)
+PROCESSES, TURNS, KILLS = (3, 2, 4) if ON_WINE else (4, 4, 6)
 
 
 @pytest.fixture

@@ -27,10 +27,10 @@ from data_engine.lease.requests import Request, request_of
 from data_engine.model import Backfill, Deployment, Switch
 from data_engine.notebook.module_sets import hashes_of, is_module_path, set_id
 from data_engine.planning.backfill import Wanted
-from tests.support import examples_on_files
+from tests.support import examples, examples_on_files
 
-MANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-MANY_SETS = settings(MANY, max_examples=examples_on_files(100))
+MANY = settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MANY_SETS = settings(MANY, max_examples=examples_on_files(30))
 
 ASKED = {one.asks[0] for one in COMMANDS.values() if one.asks is not None}
 LINES = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=40)

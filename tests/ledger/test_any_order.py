@@ -36,6 +36,7 @@ from data_engine.model import (
     StepStarted,
     utc_text,
 )
+from tests.support import examples
 
 RUNS = st.sampled_from(["r1", "r2", "r3"])
 FLOW_OF = {"r1": "claims", "r2": "claims", "r3": "audit"}
@@ -228,7 +229,7 @@ class Model:
 
 
 @given(moves=MOVES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_any_order_of_events_gives_the_rows_of_the_model(moves: list[Event | str]) -> None:
     """Several runs at once, flushed anywhere, the ledger closed and opened anywhere."""
     model = Model()

@@ -17,6 +17,7 @@ from data_engine.ledger.ledger import Ledger
 from data_engine.locks import RunnerLock
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, SeenSource, Signature, SourceKey, StepFinished
 from tests.ledger.events import begin, end, finish, line, seen, start
+from tests.support import examples
 
 ODD = (SeenSource(SourceKey("in", "ä\udcff\n.csv"), Signature(5, 7)),)
 WORK: list[Event] = [
@@ -123,7 +124,7 @@ def test_nothing_is_written_into_a_file_that_took_the_journals_number(tmp_path: 
     assert (tmp_path / "mine.csv").read_bytes() == b""
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     told=st.integers(0, len(WORK)),
     recorded=st.integers(0, len(WORK)),

@@ -239,5 +239,5 @@ class Workspace(RuleBasedStateMachine):
         }
 
 
-Workspace.TestCase.settings = settings(max_examples=examples_on_files(20), stateful_step_count=40, deadline=None)
+Workspace.TestCase.settings = settings(max_examples=examples_on_files(8), stateful_step_count=40, deadline=None)
 TestWorkspace = Workspace.TestCase

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from data_engine.errors import RefusedSegmentError
 from data_engine.ledger.segments import FOLD_AT, LARGEST_FOLD_BYTES, TABLES, decode, encode, fold, plan_folds
+from tests.support import examples
 
 GOLDEN = Path(__file__).with_name("golden_segments")
 
@@ -127,7 +128,7 @@ def tables(draw: st.DrawFn) -> tuple[str, list[tuple[Any, ...]]]:
 
 
 @given(tables())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_what_is_written_is_read(case: tuple[str, list[tuple[Any, ...]]]) -> None:
     """Every text, number and gap of every table."""
     table, rows = case
@@ -136,7 +137,7 @@ def test_what_is_written_is_read(case: tuple[str, list[tuple[Any, ...]]]) -> Non
 
 
 @given(tables(), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_a_fold_has_the_newest_row_of_each_key(case: tuple[str, list[tuple[Any, ...]]], data: st.DataObject) -> None:
     """Whatever the parts and their order; folding folds gives the same."""
     table, rows = case

@@ -14,6 +14,7 @@ from data_engine.errors import NotebookCompileError
 from data_engine.notebook.compile import compile_with_codes
 from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.read import NotebookCell, read_cells
+from tests.support import examples
 
 PATH = Path("flow.ipynb")
 QUIET = settings(
@@ -204,7 +205,7 @@ def results(namespace: dict[str, Any]) -> Any:
         return type(error)
 
 
-@settings(QUIET, max_examples=200)
+@settings(QUIET, max_examples=examples(80))
 @given(
     programs, st.lists(st.sampled_from(NUMBERS + LISTS + [f"{name}()" for name in FUNCTIONS]), min_size=1, max_size=3)
 )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from pathlib import Path
+
+import pytest
+
+from data_engine import Workspace
+from data_engine.engine.local_workspace import forget_workspaces
+from tests.support import notebook_bytes
 
 GOOD = """
 from data_engine import Flow
@@ -82,8 +87,6 @@ environments: dict[Path, dict[str, str]] = {}
 
 def fill(workspace: Path, **modules: str | tuple[str, ...]) -> None:
     """Write these modules as notebooks: the text of one cell, or of several; below a JupyterLab those that are good are deployed."""
-    from tests.support import notebook_bytes
-
     for name, cells in modules.items():
         texts = (cells,) if isinstance(cells, str) else cells
         (workspace / "flow_modules" / f"{name}.ipynb").write_bytes(notebook_bytes(*texts))
@@ -98,8 +101,13 @@ def deploy(workspace: Path) -> None:
     environment = next((environments[root] for root in workspace.parents if root in environments), None)
     if environment is None:
         return
-    code = "import sys; from data_engine import Workspace; Workspace(sys.argv[1]).deploy()"
-    subprocess.run([sys.executable, "-c", code, str(workspace)], env=environment, check=True, timeout=100)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("DATA_ENGINE_", "XDG_"))]:
+            patch.delenv(name)
+        for name in [name for name in environment if name.startswith(("DATA_ENGINE_", "XDG_"))]:
+            patch.setenv(name, environment[name])
+        Workspace(workspace).deploy()
+        forget_workspaces()  # they have the state of this JupyterLab
 
 
 def sources(workspace: Path, *, good: int = 4, bad: int = 1) -> None:

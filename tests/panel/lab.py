@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 
@@ -50,8 +50,10 @@ HARMLESS = (
 class Lab:
     """A JupyterLab server of its own, with folders, state and settings of its own; or, as `app`, a Notebook 7 server.
 
-    Its notifications come up only where it is `loud`, as they would lie over what tests press.
+    Its notifications come up only where it is `loud`, as they would lie over what tests press. Those that run are in `up`.
     """
+
+    up: ClassVar[list[Lab]] = []
 
     def __init__(self, home: Path, app: str = "lab", *, loud: bool = False) -> None:
         self.home = home
@@ -77,6 +79,8 @@ class Lab:
         flows.environments[self.root] = self.environment
         self.base = ""
         self.pid = 0
+        self.pages: list[Page] = []
+        self._ended: set[Path] = set()
 
     @contextmanager
     def running(self, *, timeout_s: float = 60.0) -> Iterator[Lab]:
@@ -128,8 +132,11 @@ class Lab:
         self.pid = process.pid
         try:
             self._wait_until_up(process, timeout_s)
+            self.up.append(self)
             yield self
         finally:
+            with suppress(ValueError):
+                self.up.remove(self)
             process.send_signal(signal.SIGTERM)
             try:
                 process.wait(15)
@@ -177,13 +184,23 @@ class Lab:
         (self.root / name / "flow_modules").mkdir(parents=True)
         return self.root / name
 
+    def end_kernels(self) -> None:
+        """End every kernel, with what has it open."""
+        for session in json.loads(self.request("/api/sessions")[1]):
+            self.request(f"/api/sessions/{session['id']}", method="DELETE")
+
     def end_daemons(self) -> None:
-        """End every daemon of this lab's state."""
+        """End every daemon of this lab's state; where one was ended before, nobody has started another."""
+        made = {path.parent for path in self.root.rglob("flow_modules")} - self._ended
         code = (
-            "import sys, pathlib\nfrom data_engine import Workspace\n"
-            "for path in pathlib.Path(sys.argv[1]).rglob('flow_modules'):\n    Workspace(path.parent).kill()"
+            "import concurrent.futures, sys\nfrom data_engine import Workspace\n"
+            "with concurrent.futures.ThreadPoolExecutor(8) as threads:\n"
+            "    [threads.submit(Workspace(root).kill) for root in sys.argv[1:]]"
         )
-        subprocess.run([sys.executable, "-c", code, str(self.root)], env=self.environment, check=False, timeout=60)
+        if made:
+            command = [sys.executable, "-c", code, *map(str, made)]
+            subprocess.run(command, env=self.environment, check=False, timeout=60)
+        self._ended |= made
 
 
 @contextmanager
@@ -204,7 +221,8 @@ class Page:
 
     def __init__(self, lab: Lab, browser: Any, *, width: int = 1400, height: int = 900) -> None:
         self.lab = lab
-        self.context = browser.new_context(viewport={"width": width, "height": height})
+        self.context = browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
+        lab.pages.append(self)
         self.page = self.context.new_page()
         self.page.set_default_timeout(60000)
         self.errors: list[str] = []
@@ -223,7 +241,7 @@ class Page:
     def load(self, *, name: str = "tests") -> None:
         """JupyterLab, freshly loaded."""
         self.page.goto(f"{self.lab.base}/lab/workspaces/{name}?reset&token={self.lab.token}")
-        self.page.wait_for_function("() => window.jupyterapp !== undefined", timeout=60000)
+        self.page.wait_for_function("() => window.jupyterapp !== undefined", timeout=60000, polling=100)
         self.page.evaluate("() => window.jupyterapp.restored.then(() => true)")
         self.is_loaded = True
 
@@ -253,6 +271,7 @@ class Page:
                 return context && context.session && context.session.kernel && context.session.kernel.status === 'idle';
             }""",
             timeout=60000,
+            polling=100,  # else with each frame, which draws the page sixty times a second
         )
 
     def command(self, command: str, **args: Any) -> None:
@@ -301,6 +320,7 @@ class Page:
         return panel
 
     def close(self) -> None:
+        self.lab.pages.remove(self)
         with suppress(Exception):
             self.context.close()
 

@@ -211,8 +211,8 @@ def test_a_run_is_shown_with_its_steps_log_and_error_by_cell(workspace: Workspac
     """The error's first line in the list, all of it in the run; the cell can be opened."""
     asked = ask(workspace, "run", flow="failing")
     workspace.run("good")
-    while (newest := ask(workspace, "flow", flow="failing")["runs"][0])["elapsed_s"] is None:
-        pass
+    until(lambda: ask(workspace, "flow", flow="failing")["runs"][0]["elapsed_s"] is not None)
+    newest = ask(workspace, "flow", flow="failing")["runs"][0]
     details = ask(workspace, "run_details", run_id=newest["run_id"])
     good = ask(workspace, "run_details", run_id=ask(workspace, "flow", flow="good")["run_id"])
 
@@ -275,9 +275,12 @@ def test_files_that_need_somebody_come_first(workspace: Workspace) -> None:
     """With the reason of `explain`; one that is held can be retried, one that is done cannot."""
     workspace.run("polled")
     ask(workspace, "start_engine")
-    files: dict[str, Any] = {}
-    while not files.get("bad-0.csv", {}).get("reason", "").startswith("held"):
-        files = {file["name"]: file for file in ask(workspace, "files", flow="polled")["files"]}
+
+    def by_name() -> dict[str, Any]:
+        return {file["name"]: file for file in ask(workspace, "files", flow="polled")["files"]}
+
+    until(lambda: by_name().get("bad-0.csv", {}).get("reason", "").startswith("held"))
+    files = by_name()
 
     assert next(iter(files)) == "bad-0.csv"
     assert files["bad-0.csv"]["retry"] is None

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.panel import flows
+from tests.panel.conftest import THEMES
 from tests.panel.lab import Lab, Page
 
 TOAST = ".jp-toastContainer .jp-Notification-Toast-error"
@@ -106,7 +107,7 @@ def test_a_flow_that_fails_is_told_once_and_leads_to_its_cell(
     toast.get_by_role("button", name="Show flow").wait_for()
     detail = panel.select("claims_import")
     detail.locator(".de-detail-head .de-sign.de-bad", has_text="failing, 1 held").wait_for()
-    for theme in ("Light", "Dark"):
+    for theme in THEMES:
         page.theme(theme)
         page.page.mouse.move(5, 5)
         page.page.wait_for_timeout(400)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -10,16 +11,22 @@ from typing import Any
 
 import pytest
 
+from data_engine.docs import site
+from tests.docs.built import built_site
 from tests.panel import flows
 from tests.panel.lab import Lab, Page
 
 
 @pytest.fixture(scope="module")
-def made(lab: Lab) -> None:
-    """What `data-engine docs` does; before, the page says so."""
+def made(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What `data-engine docs` does, with a site that is built already; before, the page says so."""
     status, text = lab.request("/data-engine/docs/")
     assert status == 200
     assert b"<code>data-engine docs</code>" in text
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATA_ENGINE_STATE_ROOT", lab.environment["DATA_ENGINE_STATE_ROOT"])
+        folder = site.site_folder()
+    shutil.copytree(built_site(tmp_path_factory), folder)
     subprocess.run(
         [sys.executable, "-m", "data_engine.docs"], env=lab.environment, check=True, stdout=subprocess.DEVNULL
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.panel import flows
+from tests.panel.conftest import THEMES
 from tests.panel.lab import Lab, Page, Panel
 from tests.panel.test_narrow import CUT
 
@@ -56,7 +57,7 @@ def look(panel: Panel, pictures: Path, name: str) -> None:
     cut = []
     for width, style in WIDTHS.items():
         panel.element.evaluate("(panel, style) => panel.style.cssText = style", style)
-        for theme in ("Dark", "Light"):
+        for theme in THEMES:
             panel.page.evaluate(
                 "(theme) => window.jupyterapp.commands.execute('apputils:change-theme', { theme })",
                 f"JupyterLab {theme}",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.panel import flows
+from tests.panel.conftest import THEMES
 from tests.panel.lab import Lab, Page, Panel
 from tests.plan.production import cells
 from tests.support import notebook_bytes
@@ -264,7 +265,7 @@ def test_what_a_tab_shows_has_room_whatever_stands_above_it(lab: Lab, page: Page
     (root / "flow_modules" / "invoices.ipynb").write_bytes(notebook_bytes(wrong))
     panel.row("invoices").get_by_text("edited").first.wait_for(timeout=60000)
     seen = {}
-    for theme in ("Light", "Dark"):
+    for theme in THEMES:
         page.theme(theme)
         for name, (width, height, style) in SIZES.items():
             page.page.set_viewport_size({"width": width, "height": height})

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.panel import flows
+from tests.panel.conftest import KEPT
 from tests.panel.lab import Lab, Page, Panel
 from tests.support import notebook_bytes
 
@@ -204,6 +205,7 @@ def flights(lab: Lab) -> Path:
     return root
 
 
+@pytest.mark.skipif(KEPT is None, reason="it makes pictures: PANEL_SCREENSHOTS names no folder for them")
 def test_the_readmes_pictures(lab: Lab, browser: Any, pictures: Path, flights: Path) -> None:
     """The panel and JupyterLab around it with the demo: `notebooks/images` holds them as they came out once."""
     (pictures / "readme").mkdir(exist_ok=True)

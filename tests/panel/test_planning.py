@@ -12,6 +12,7 @@ import pytest
 
 from data_engine.client import Workspace
 from jupyter_extension.actions import answer, key_columns
+from tests.panel.conftest import THEMES
 from tests.panel.lab import Lab, Page
 from tests.panel.test_pictures import look
 from tests.plan.production import FLOW, Production, cells
@@ -121,7 +122,7 @@ def test_the_deployment_tab_shows_code_and_data_and_deploys(lab: Lab, page: Page
     assert box["x"] > code["x"] + code["width"] - 1
     data.get_by_text("removed", exact=True).first.scroll_into_view_if_needed()
     out = []
-    for theme in ("Light", "Dark"):
+    for theme in THEMES:
         page.theme(theme)
         out += look(panel, pictures, f"notebook-plan-{theme}")
     page.theme("Light")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.docs.built import built_site
+
 QUESTIONS = {
     "bank holidays schedule": "howto/business-days",
     "html report pdf": "howto/run-report",
@@ -37,10 +35,7 @@ SHOWN = """() => {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    subprocess.run([sys.executable, "-m", "data_engine.docs", str(folder)], env=environment, check=True)
-    return folder
+    return built_site(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.panel import flows
+from tests.panel.conftest import THEMES
 from tests.panel.lab import Lab, Page, Panel
 from tests.panel.test_pictures import look
 from tests.support import notebook_bytes
@@ -89,7 +90,7 @@ def test_the_runs_of_today_are_a_row_a_flow_and_lead_to_the_run(
     panel.row("failing").locator(".de-run").click()
     panel.wait_for_last("failing", "failed")
     sticks_out = []
-    for theme in ("Light", "Dark"):
+    for theme in THEMES:
         page.theme(theme)
         panel.tab("Today")
         row = panel.element.locator("[data-day='failing']")

@@ -127,7 +127,7 @@ class Notebook:
         return re.sub(r"0x[0-9A-Fa-f]+", "", text)
 
 
-@settings(max_examples=examples_on_files(40), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples_on_files(15), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     bodies=st.lists(st.sampled_from(BODIES), min_size=4, max_size=4),
     edits=st.lists(st.tuples(EDITS, st.sampled_from(["s3", "s3", "s2", "s1"])), min_size=1, max_size=7),

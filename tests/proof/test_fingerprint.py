@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from data_engine import secret
 from data_engine.proof.fingerprint import Tracer, show
+from tests.support import examples
 
 _CHILD = """
 import sys, dataclasses, collections, decimal, datetime, itertools, pathlib, random
@@ -118,7 +119,7 @@ def _containers(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 _values = st.recursive(_plain, _containers, max_leaves=6)
 
 
-@settings(deadline=None, max_examples=150, database=None)
+@settings(deadline=None, max_examples=examples(50), database=None)
 @given(_values)
 def test_equal_content_gives_equal_bytes_in_two_processes(two: tuple[Elsewhere, Elsewhere], expression: str) -> None:
     """Neither the order of sets nor addresses count."""
@@ -128,7 +129,7 @@ def test_equal_content_gives_equal_bytes_in_two_processes(two: tuple[Elsewhere, 
     assert "{}" in one  # without doubt
 
 
-@settings(deadline=None, max_examples=100, database=None)
+@settings(deadline=None, max_examples=examples(30), database=None)
 @given(_values, _plain)
 def test_changed_content_gives_other_bytes(two: tuple[Elsewhere, Elsewhere], expression: str, more: str) -> None:
     """One value more, however deep, is another content."""

@@ -25,6 +25,7 @@ from data_engine.planning.backfill import (
     moment,
 )
 from data_engine.planning.slots import Slots, zone_of
+from tests.support import examples
 
 LATER_S = datetime(2030, 1, 1, tzinfo=UTC).timestamp()
 ZONES = st.sampled_from(
@@ -48,7 +49,7 @@ def slots(line: str, zone: str, since: str | None, until: str | None, **known: A
     return [str(one.scheduled_for) for one in chosen.planned]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(30))
 @given(LINES, ZONES, DAYS, st.integers(0, 20))
 def test_the_slots_of_a_range_are_those_its_schedule_fires_in_it(line: str, zone: str, day: date, days: int) -> None:
     """Both ends in it: over days of 23, 24 and 25 hours, each slot once and in order, none outside."""
@@ -63,7 +64,7 @@ def test_the_slots_of_a_range_are_those_its_schedule_fires_in_it(line: str, zone
     assert all(day <= slot.astimezone(there).date() <= after - timedelta(days=1) for slot in found)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(30))
 @given(LINES, ZONES, DAYS, st.integers(1, 20), st.integers(0, 19))
 def test_two_ranges_that_meet_are_one(line: str, zone: str, day: date, days: int, cut: int) -> None:
     """No slot is in both, and none in neither."""

@@ -22,7 +22,7 @@ from data_engine.reasons.kinds import Asked, Held, Locked, Settling, Unreachable
 from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
 from data_engine.scheduler.scanner import FileEvents
-from tests.support import said_of_nothing
+from tests.support import examples, said_of_nothing
 
 
 @pytest.fixture(autouse=True)
@@ -724,7 +724,7 @@ def test_what_comes_before_the_first_event_and_after_the_first_scan_is_seen_at_o
 # -- the ledger agrees --------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["success", "failed", "stopped", "killed", "abandoned"]), st.booleans()), max_size=8

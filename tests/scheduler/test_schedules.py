@@ -21,6 +21,7 @@ from data_engine.planning.slots import Slots, slots_of, zone_of
 from data_engine.reasons.kinds import DaysUnknown, HeldSlot, NotYet, Slot, Tick
 from data_engine.scheduler.schedule_clock import ScheduleClock, owed_slots
 from data_engine.workspace.settings import HistorySettings, WorkspaceSettings
+from tests.support import examples
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 MIDNIGHT_S = datetime(2026, 6, 1, tzinfo=UTC).timestamp()
@@ -375,7 +376,7 @@ def test_runs_by_hand_that_died_before_a_slot_do_not_count_for_it(tmp_path: Path
     engine.stop()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     st.sampled_from(["latest", "all", "none"]),
     st.sampled_from(["Europe/Berlin", "America/Sao_Paulo", "UTC"]),
@@ -467,7 +468,7 @@ def test_a_day_without_slots_has_none_and_says_so(tmp_path: Path) -> None:
     engine.stop()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     st.sets(st.integers(0, 20)),
     st.sampled_from(["30 2 * * *", "*/50 1-3 * * *"]),

@@ -304,7 +304,7 @@ def until(question: Callable[[], T], what: str, timeout_s: float = 30.0) -> T:
         answer = question()
         if answer:
             return answer
-        time.sleep(0.02)
+        time.sleep(0.05)
     raise AssertionError(f"{what} (waited {timeout_s:g} s)")
 
 

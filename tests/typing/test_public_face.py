@@ -6,92 +6,76 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+EXAMPLES = ("right.py", "wrong.py")
 PYRIGHT = ROOT / "jupyter_extension" / "node_modules" / "pyright" / "index.js"
 
 
-def mypy(file: Path) -> dict[int, str]:
-    """What mypy says of a file elsewhere than here, by line; only of lines of that file."""
+Said = dict[str, dict[int, str]]
+"""By the names of the examples what is wrong in them, by line."""
+
+
+def mypy(folder: Path) -> Said:
+    """What mypy says of the examples in a folder elsewhere than here; only of their lines."""
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file", "", "--output", "json"]
     found = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "mypy",
-            "--strict",
-            "--config-file",
-            "",
-            "--output",
-            "json",
-            "--cache-dir",
-            "../mypy_cache",
-            file.name,
-        ],
-        cwd=file.parent,
-        capture_output=True,
-        text=True,
-        check=False,
+        [*command, "--cache-dir", "../mypy_cache", *EXAMPLES], cwd=folder, capture_output=True, text=True, check=False
     )
     assert found.returncode in (0, 1), found.stdout + found.stderr
     said = [json.loads(line) for line in found.stdout.splitlines() if line.startswith("{")]
-    assert {one["file"] for one in said} <= {file.name}
-    return {one["line"]: one["message"] for one in said if one["severity"] == "error"}
+    assert {one["file"] for one in said} <= {*EXAMPLES}
+    return {
+        name: {one["line"]: one["message"] for one in said if (one["file"], one["severity"]) == (name, "error")}
+        for name in EXAMPLES
+    }
 
 
-def pyright(file: Path) -> dict[int, str]:
-    """What pyright says of a file elsewhere than here, by line."""
+def pyright(folder: Path) -> Said:
+    """What pyright says of them."""
     node = shutil.which("node")
     if node is None or not PYRIGHT.exists():
         pytest.skip("no pyright: install Node, and run `npm --prefix jupyter_extension install`")
-    (file.parent / "pyrightconfig.json").write_text('{"typeCheckingMode": "standard"}')
+    (folder / "pyrightconfig.json").write_text('{"typeCheckingMode": "standard"}')
     found = subprocess.run(
-        [node, PYRIGHT, "--outputjson", "--pythonpath", sys.executable, file.name],
-        cwd=file.parent,
+        [node, PYRIGHT, "--outputjson", "--pythonpath", sys.executable, *EXAMPLES],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
-    said = json.loads(found.stdout)["generalDiagnostics"]
-    return {one["range"]["start"]["line"] + 1: one["message"] for one in said if one["severity"] == "error"}
+    said = [one for one in json.loads(found.stdout)["generalDiagnostics"] if one["severity"] == "error"]
+    return {
+        name: {one["range"]["start"]["line"] + 1: one["message"] for one in said if Path(one["file"]).name == name}
+        for name in EXAMPLES
+    }
 
 
-CHECKERS = [pytest.param(mypy, id="mypy"), pytest.param(pyright, id="pyright")]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("examples")
-
-
-@pytest.fixture
-def elsewhere(folder: Path, tmp_path: Path) -> Callable[[str], Path]:
-    """A copy of one of the examples in a folder where only the installed packages are seen, which are read once for all."""
-    mine = folder / tmp_path.name
-    mine.mkdir()
-
-    def copy(name: str) -> Path:
-        return Path(shutil.copy(HERE / name, mine / name))
-
-    return copy
+@pytest.fixture(scope="module", params=[mypy, pyright], ids=["mypy", "pyright"])
+def said(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Said:
+    """What a type checker says of copies in a folder where only the installed packages are seen."""
+    folder = tmp_path_factory.mktemp("examples") / request.param.__name__
+    folder.mkdir()
+    for name in EXAMPLES:
+        shutil.copy(HERE / name, folder)
+    found: Said = request.param(folder)
+    return found
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("checker", CHECKERS)
-def test_right_uses_are_accepted(elsewhere: Callable[[str], Path], checker: Callable[[Path], dict[int, str]]) -> None:
+def test_right_uses_are_accepted(said: Said) -> None:
     """And the types that are said of them hold."""
-    assert checker(elsewhere("right.py")) == {}
+    assert said["right.py"] == {}
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("checker", CHECKERS)
-def test_wrong_uses_are_reported(elsewhere: Callable[[str], Path], checker: Callable[[Path], dict[int, str]]) -> None:
+def test_wrong_uses_are_reported(said: Said) -> None:
     """Each line marked as wrong, and no other."""
     lines = (HERE / "wrong.py").read_text().splitlines()
     wrong = {number for number, line in enumerate(lines, 1) if line.endswith("# wrong")}
 
-    assert set(checker(elsewhere("wrong.py"))) == wrong
+    assert set(said["wrong.py"]) == wrong

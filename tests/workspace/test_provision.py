@@ -20,6 +20,7 @@ from data_engine.errors import InvalidWorkspaceIdError, WorkspaceError
 from data_engine.workspace.layout import WorkspaceLayout
 from data_engine.workspace.provision import example_notebook, provision_workspace
 from data_engine.workspace.settings import DEFAULT_SETTINGS_TEXT
+from tests.support import examples
 
 WHOLE = {
     ".vscode",
@@ -167,7 +168,7 @@ class TestTheExample:
 
 
 class TestNothingIsOverwritten:
-    @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(deadline=None, max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         there=st.dictionaries(
             st.sampled_from(sorted(WHOLE | {"claims/notes.txt", "claims/flow_modules/mine.py", ".hidden"})),
