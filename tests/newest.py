@@ -42,7 +42,6 @@ def main(arguments: Sequence[str]) -> int:
     for command in (
         [python, "-m", "venv", ROOT / f".venv-3.{minor}"],
         [environment, "-m", "pip", "install", "-q", "--no-compile", "-e", ".[test]"],
-        [environment, "-m", "pip", "uninstall", "-q", "-y", "rfc3987-syntax"],  # as .ci/run does, which says why
     ):
         code = subprocess.run(command, cwd=ROOT, check=False).returncode
         if code:
