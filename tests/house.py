@@ -47,9 +47,9 @@ def figures() -> list[Figure]:
     glossary = (ROOT / "data_engine/docs/pages/glossary.md").read_text(encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     return [
-        Figure("lines", sum(text.count("\n") for text in sources.values()), 75_000, 97_480),
-        Figure("lines of code", sum(code_lines(text) for text in sources.values()), 51_000, 65_780),
-        Figure("modules", len(sources), 270, 346),
+        Figure("lines", sum(text.count("\n") for text in sources.values()), 75_000, 96_225),
+        Figure("lines of code", sum(code_lines(text) for text in sources.values()), 51_000, 64_855),
+        Figure("modules", len(sources), 270, 338),
         Figure("functions with more than eight parameters", len(with_many_parameters(sources)), 0, 7),
         Figure("packages in circles of imports", sum(map(len, circles(sources))), 0),
         Figure("lines of ARCHITECTURE.md", architecture.count("\n"), 200),
