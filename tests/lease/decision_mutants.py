@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from data_engine.daemon.requests import RequestInbox, answer_row, taken_row
 from data_engine.lease.deployment_files import BLOBS, SETS, DeploymentFiles
-from data_engine.lease.folder import unlink
+from data_engine.lease.folder import names_in, unlink
 from data_engine.lease.requests import Move, Request, Seen, judge
 from data_engine.notebook.module_sets import hashes_of, set_id
 from tests.lease import decisions
@@ -29,7 +29,7 @@ def collects_by_listing(
 ) -> None:
     """Collection goes by what the folder lists, not by what deployments name: all but the last names go."""
     for folder in (SETS, BLOBS):
-        for name in sorted(self._names(folder))[:-3]:
+        for name in sorted(names_in(self.folder, folder))[:-3]:
             unlink(self.folder, f"{folder}/{name}")
 
 
@@ -58,7 +58,7 @@ def interrupted_begun_again(seen: Seen, *, state: str | None, is_running: bool, 
 def runs_what_lies_there(world: World, owner: Owner, files: DeploymentFiles) -> None:
     """What runs is what lies in the folder, not what a row points to."""
     files.put({"claims.py": b"experiment"})
-    for name in sorted(files._names(SETS)):
+    for name in sorted(names_in(files.folder, SETS)):
         if (found := name.removesuffix(".json")) not in owner.truth.pointed:
             raise decisions.Violation(f"{owner.machine.name} runs {found}, which no owner pointed to")
 

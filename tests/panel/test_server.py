@@ -81,7 +81,7 @@ def test_a_mistake_is_an_answer_with_its_fix(lab: Lab, workspace: Path) -> None:
     flow = lab.do(workspace, "enable", flow="no_such")["error"]
 
     assert unknown["what"] == "the panel knows no action 'dance'"
-    assert "is not a workspace" in nowhere["what"]
+    assert "does not exist" in nowhere["what"]
     assert "no_such" in flow["what"]
     assert all(error["fix"] for error in (unknown, nowhere, flow))
 
@@ -171,7 +171,7 @@ def test_a_workspace_that_is_none_has_no_stream(lab: Lab) -> None:
     status, body = lab.request("/data-engine/events?root=/nowhere")
 
     assert status == 200
-    assert "is not a workspace" in json.loads(body)["error"]["what"]
+    assert "does not exist" in json.loads(body)["error"]["what"]
 
 
 def test_equal_views_send_nothing() -> None:
