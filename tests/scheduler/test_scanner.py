@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from data_engine.flow.scan import walk
 from data_engine.model import Signature
 from data_engine.scheduler.scanner import Scan, Scanner
-from tests.support import examples, said_of_nothing
+from tests.support import examples_on_files, said_of_nothing
 
 
 @pytest.fixture
@@ -285,7 +285,7 @@ class AnyFileOperation(RuleBasedStateMachine):
 
 
 TestAnyFileOperation = AnyFileOperation.TestCase
-TestAnyFileOperation.settings = settings(max_examples=examples(30), stateful_step_count=25, deadline=None)
+TestAnyFileOperation.settings = settings(max_examples=examples_on_files(30), stateful_step_count=25, deadline=None)
 
 
 def test_new_files_come_first_where_folders_say_so(root: Path) -> None:
