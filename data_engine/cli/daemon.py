@@ -299,16 +299,7 @@ def run_in_daemon(
         raise FlowValidationError(
             "which flow?", where="data-engine run", fix="name it: data-engine run NAME; `data-engine list` shows them"
         )
-    is_daemon_missing = _has_no_daemon(ws)
-    goes_on = is_daemon_missing and _died_with_its_engine_on(ws)
     answer = _ask_for_runs(ws, name, source, params, wait)
-    if is_daemon_missing:
-        complain(f"No daemon ran: one was started for this. `{cli_line('stop')}` ends it.", style="yellow")
-    if goes_on:
-        complain(
-            "The engine was on when the last daemon died, and is on again: data-engine stop turns it off.",
-            style="yellow",
-        )
     if not wait and not answer:
         return say_left(as_json)
     runs = answer if answer and not isinstance(answer[0], str) else _wait_for(ws, name, answer)
@@ -346,28 +337,30 @@ def is_owned_elsewhere(ws: Workspace) -> bool:
     return ws.lease().is_elsewhere
 
 
-def _died_with_its_engine_on(ws: Workspace) -> bool:
-    """Whether the last daemon died with its engine on, so that the next one turns it on by itself."""
-    from data_engine.daemon.control import was_engine_on
-
-    return was_engine_on(ws.home.ledger()) and not is_owned_elsewhere(ws)
-
-
-def _has_no_daemon(ws: Workspace) -> bool:
-    """Whether no daemon runs here, not even one that does not answer."""
-    from data_engine.daemon.control import silent_daemon
-
-    return ws.link.find() is None and silent_daemon(ws.home.local) is None
-
-
 def _ask_for_runs(ws: Workspace, name: str, source: str | None, params: Mapping[str, Any], wait: bool) -> list[Any]:
-    """Ask for runs: their ids, or the ended runs where the owner is another workstation."""
+    """Ask for runs: their ids, or the ended runs where the owner is another workstation; say what was started for it."""
+    from data_engine.daemon.control import silent_daemon, was_engine_on
+    from data_engine.status.deployed_before import find_flow
+
+    is_daemon_missing = ws.link.find() is None and silent_daemon(ws.home.local) is None
+    is_elsewhere = is_owned_elsewhere(ws)
+    if is_daemon_missing and not is_elsewhere and name not in ws.home.deployments().deployed():
+        find_flow(ws.home, name)  # no daemon is started for a name that was mistyped
+    goes_on = is_daemon_missing and not is_elsewhere and was_engine_on(ws.home.ledger())
     try:
-        return ws.run(name, wait=wait and is_owned_elsewhere(ws), source=source, params=params)
+        answer = ws.run(name, wait=wait and is_elsewhere, source=source, params=params)
     except FlowValidationError as error:
         if any(flow.name == name and flow.state_kind == "broken" for flow in ws.status().flows):
             raise Failed(error) from error
         raise
+    if is_daemon_missing:
+        complain(f"No daemon ran: one was started for this. `{cli_line('stop')}` ends it.", style="yellow")
+    if goes_on:
+        complain(
+            "The engine was on when the last daemon died, and is on again: data-engine stop turns it off.",
+            style="yellow",
+        )
+    return answer
 
 
 def _say_what_is_not_run(ws: Workspace, name: str) -> None:

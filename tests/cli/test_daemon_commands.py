@@ -584,6 +584,17 @@ def test_a_misspelt_parameter_is_told_where_it_was_typed(daemon: Cli) -> None:
     assert "warning: no step has read the params mnat, which the run was given" in answer.err
 
 
+def test_a_run_of_a_mistyped_flow_starts_no_daemon(daemon: Cli, ws: WorkspaceFiles) -> None:
+    """The name is looked up first."""
+    Workspace(ws.root).kill()
+
+    answer = daemon("run", "clams")
+
+    assert answer.code == 2
+    assert "did you mean claims?" in answer.err
+    assert not Workspace(ws.root).status().daemon.running
+
+
 def test_a_run_says_that_the_engine_goes_on_where_the_daemon_died(daemon: Cli, ws: WorkspaceFiles) -> None:
     workspace = Workspace(ws.root)
     workspace.deploy("claims")
