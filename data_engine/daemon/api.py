@@ -126,7 +126,8 @@ class DaemonApi:
         run_ids = fields["run_ids"]
         until_s, dispatcher = time.monotonic() + min(fields["timeout_s"], LONGEST_WAIT_S), self.daemon.dispatcher
         while True:
-            pending = [run_id for run_id in run_ids if dispatcher.is_to_come(run_id) or run_id in dispatcher.active]
+            to_come = dispatcher.to_come()
+            pending = [run_id for run_id in run_ids if run_id in to_come]
             left_s = until_s - time.monotonic()
             if not pending or left_s <= 0:
                 why = dispatcher.why_none_began(pending)

@@ -138,9 +138,8 @@ class Backfiller(Backfills):
         """
         for backfill_id, backfill in list(self._running.items()):
             if backfill.ended == backfill.ended_before:  # where they end one after the other nothing is lost
-                for run_id in list(backfill.out):
-                    if run_id not in self._dispatcher.active and not self._dispatcher.is_to_come(run_id):
-                        self._settle_lost(backfill, run_id)
+                for run_id in set(backfill.out) - self._dispatcher.to_come():
+                    self._settle_lost(backfill, run_id)
             backfill.ended_before = backfill.ended
             self._keep(backfill)
             self._end_if_over(backfill_id)

@@ -337,7 +337,7 @@ def judge_sight(replies: Mapping[str, Mapping[str, Any]], root: Path) -> Finding
         fix = "mount it there under the same path, or set DATA_ENGINE_WORKSPACE_ROOT in the workers' environment"
     elif readers:
         measured = f"{', '.join(readers[:5])} may not write to {root}"
-    return judged("cluster workspace", not readers, measured, fix)
+    return judged("cluster workspace", not (blind or readers), measured, fix)
 
 
 def judge_clocks(replies: Mapping[str, Mapping[str, Any]], before_s: float, after_s: float) -> Finding:

@@ -271,9 +271,8 @@ class DaemonLink:
 
     def _require_they_ended(self, run_ids: Sequence[str]) -> None:
         ledger, until_s = self.home.ledger(), time.monotonic() + _DYING_S
-        why = (
-            Cause("daemon_killed") if was_stopped(self.home.local) else None
-        )  # one that is only stopped ends its runs first
+        # one that is only stopped ends its runs first
+        why = Cause("daemon_killed") if was_stopped(self.home.local) else None
         while True:
             ledger.recover(why=why)
             runs = {run_id: ledger.run(run_id) for run_id in run_ids}

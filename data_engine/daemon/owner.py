@@ -246,7 +246,7 @@ class DaemonOwner:
     async def ends_of(self, run_ids: list[str]) -> list[str | None]:
         """The status of each run, when all have ended."""
         dispatcher, ledger = self.daemon.dispatcher, self.daemon.ledger
-        while any(dispatcher.is_to_come(run_id) or run_id in dispatcher.active for run_id in run_ids):
+        while not dispatcher.to_come().isdisjoint(run_ids):
             await self.daemon.wait_for_change(1.0)
         ledger.flush()
         return [None if (run := ledger.run(run_id)) is None else run.status for run_id in run_ids]

@@ -171,9 +171,9 @@ class Dispatcher(Generic[_E]):
         """The module sets that running work holds."""
         return {Path(job.content).name for job in self._jobs.values() if job.content is not None}
 
-    def is_to_come(self, run_id: str) -> bool:
-        """Whether the run waits, or has not ended in its worker."""
-        return run_id in self.active or run_id in self.ids_waiting()
+    def to_come(self) -> set[str]:
+        """The ids of the runs that wait, or have not ended in their workers."""
+        return {*self.active, *self.ids_waiting()}
 
     def why_waiting(self, flow: str, others: Sequence[ActiveRun]) -> Waiting | None:
         """Why the flow's next work does not start; None when nothing of it waits. `others` are runs of other processes."""

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
@@ -371,12 +370,16 @@ class _Here:
         self._lock = threading.Lock()
         self._runs: dict[str, _RunPool] = {}
         self._fresh: ProcessPool | None = None
+        self._folder: Path | None = None
         self._maker = ThreadPoolExecutor(1, thread_name_prefix="data-engine-pools")
 
-    @cached_property
+    @property
     def folder(self) -> Path:
-        """The folder of modules on this node."""
-        return Path(tempfile.mkdtemp(prefix="data-engine-node-"))
+        """The folder of modules on this node, one for all threads."""
+        with self._lock:
+            if self._folder is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="data-engine-node-"))
+            return self._folder
 
     @contextmanager
     def pool(self, attempt: NodeAttempt, run: str) -> Iterator[ProcessPool]:

@@ -44,9 +44,6 @@ _TIMES_AND_NUMBERS = frozenset(
 _PATHS = {pathlib.PurePosixPath, pathlib.PureWindowsPath, pathlib.PosixPath, pathlib.WindowsPath, FileRef}
 _SINGLE: frozenset[type] = PLAIN | _TIMES_AND_NUMBERS | _PATHS | {re.Pattern}
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque, OrderedDict, Batch)
-_FIXED = (tuple, frozenset, Batch)
-"""Containers that cannot get other items."""
-
 _ARROW = frozenset({"Table", "RecordBatch", "ChunkedArray", "Schema", "DataType", "Field"})
 _LAZY = frozenset({"LazyFrame", "Expr", "LazyGroupBy", "DuckDBPyRelation"})
 
@@ -230,7 +227,7 @@ def is_unchanged(now: Any, before: Any) -> bool:
 
 def mutable_ids(value: Any) -> set[int]:
     """The identities of everything in `value` that could be changed in place, to see whether two values share any."""
-    return {id(item) for item in _each(value) if type(item) not in _SINGLE and not isinstance(item, _FIXED)}
+    return {id(item) for item in _each(value) if type(item) not in _SINGLE and not _is_fixed(type(item))}
 
 
 def is_lazy(value: Any) -> bool:
@@ -286,6 +283,11 @@ def _pieces(value: Any) -> tuple[Any, ...]:
     if isinstance(value, (list, tuple, set, frozenset, deque)):
         return tuple(value)
     return (*value.__dict__, *value.__dict__.values()) if is_plain_dataclass(kind) else ()
+
+
+def _is_fixed(kind: type) -> bool:
+    """Whether such a container cannot get other items; a tuple of the author's class may have attributes."""
+    return kind in (frozenset, Batch) or (_is_container(kind) and issubclass(kind, tuple))
 
 
 def _is_container(kind: type) -> bool:
