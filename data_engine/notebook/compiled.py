@@ -8,8 +8,8 @@ from pathlib import Path
 from data_engine.display_hook import Displayable
 from data_engine.record import Record, frozen
 
-FORMAT = 8
-"""Raised with every change of what the compiler makes of the same notebook."""
+FORMAT = 9
+"""Raised with every change of what the compiler makes of the same notebook, and of the classes below, which are kept in files."""
 
 
 @frozen

@@ -50,7 +50,7 @@ class Detail:
     """A value in short, and digests of what it holds by key, column or attribute, and of what that holds, each in short."""
 
     shown: str = ""
-    inner: Mapping[str, tuple[bytes, str]] = field(default_factory=dict)
+    inner: Mapping[tuple[str, ...], tuple[bytes, str]] = field(default_factory=dict)
 
 
 def trace(namespace: Mapping[str, Any], names: Collection[str]) -> Tracer:
@@ -251,13 +251,15 @@ class Tracer(CodeTracer):
         base = next((base for base in kind.__mro__ if not is_authored(base.__module__)), object)
         return self._items(pieces, tuple, name) + (data.of_library(value, base) or b"")
 
-    def _inner(self, value: Any, name: str = "", depth: int = 2) -> dict[str, tuple[bytes, str]]:
-        inner: dict[str, tuple[bytes, str]] = {}
+    def _inner(self, value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], tuple[bytes, str]]:
+        inner: dict[tuple[str, ...], tuple[bytes, str]] = {}
         for key, part in data.parts_of(value):
             with suppress(Exception):
-                inner[name + key] = (Tracer(self.names).value(part, key), show(part))
-                if depth > 1:
-                    inner |= self._inner(part, name + key, depth - 1)
+                inner[*path, key] = (Tracer(self.names).value(part, key), show(part))
+                if (
+                    not path and data.shape_of(part) is None
+                ):  # what a frame or an array is made of says nothing to people
+                    inner |= self._inner(part, (key,))
         return inner
 
 

@@ -151,14 +151,11 @@ def differences_of(
             differences.append(ValueDifference(name.removesuffix("()"), _OTHER_CODE, ""))
             continue
         keys = [key for key in {**other.inner, **detail.inner} if detail.inner.get(key) != other.inner.get(key)]
-        keys = [
-            key
-            for key in keys
-            if not any(len(deeper) > len(key) and deeper.startswith((f"{key}.", f"{key}[")) for deeper in keys)
-        ]
+        parents = {key[:-1] for key in keys}
+        keys = [key for key in keys if key not in parents]
         if len(keys) == 1 or (keys and detail.shown == other.shown):
             key = keys[0]
-            name += key
+            name += "".join(key)
             shown = detail.inner[key][1] if key in detail.inner else "missing"
             differences.append(ValueDifference(name, shown, other.inner[key][1] if key in other.inner else "missing"))
         else:

@@ -66,6 +66,16 @@ def test_a_part_of_a_part_is_named(tmp_path: Path) -> None:
     ]
 
 
+def test_of_a_frame_in_a_mapping_the_column_is_no_place_inside_it(tmp_path: Path) -> None:
+    """What a library makes a column of says nothing to people."""
+    pytest.importorskip("pandas")
+    make = "import pandas\nV = {'a': pandas.DataFrame({'x': [1, 2, 3, 4, 5, 6, 7]})}"
+    later = "vars()['V']['a'].loc[1, 'x'] = 5"
+    verdict = compared(tmp_path, make, later, "def build():\n    return V")
+
+    assert [difference.name for difference in verdict.differences] == ["V['a']"]
+
+
 def test_what_the_kernel_has_seeded_is_not_seeded_there(tmp_path: Path) -> None:
     """The slice runs in a fresh process: what a skipped cell seeded is missing."""
     seed = "#| skip\nimport random\nrandom.seed(7)"
