@@ -24,6 +24,7 @@ from data_engine.cli.output import complain, print_json, say, table
 from data_engine.client import outcome_of
 from data_engine.commands.deployments import Deploy
 from data_engine.commands.fields import help_of
+from data_engine.errors import FlowValidationError
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.deploy_lines import going_live_lines, is_engine_on, lines_after
 from data_engine.status.deployed_before import deployment_cells, rolled_back_words
@@ -61,15 +62,15 @@ def deploy(
 ) -> int:
     """Let production run the modules as they are now: the flow NAME alone, or every one that nobody has undeployed.
 
-    Without NAME it first shows what would go live, how it runs by itself, and what starts at once, and asks where there is a
-    terminal. Only what compiles, builds and has steps is deployed. Ends with 1 when a module is not deployed; its flow stays on
+    Without NAME it first shows what would go live, how it runs by itself, and what starts at once, and asks; without a terminal it
+    needs --yes. Only what compiles, builds and has steps is deployed. Ends with 1 when a module is not deployed; its flow stays on
     the last deployment, and `rollback` takes a deployment back.
     """
     ws = chosen_workspace(ctx)
     if dry_run:
         _say_going_live(ws, name, as_json)
         return 0
-    if name is None and not (yes or as_json) and not _is_wanted(ws):
+    if name is None and not yes and not _is_wanted(ws, as_json):
         say("Nothing was deployed.")
         return 1
     from data_engine.status.offline import OfflineFacts
@@ -112,9 +113,13 @@ def _tell(
     return 1 if refused or outcome.lost else 0
 
 
-def _is_wanted(ws: Workspace) -> bool:
-    """Whether everything is to go live: somebody at a terminal saw the changes and says yes; without a terminal it is."""
+def _is_wanted(ws: Workspace, as_json: bool) -> bool:
+    """Whether everything is to go live: somebody at a terminal saw the changes, and says yes."""
     if not is_terminal(sys.stdin):
+        what = "without a name every module goes live, and there is no terminal to ask on"
+        fix = "name the flow; or add --yes to confirm; --dry-run only lists"
+        raise FlowValidationError(what, where="data-engine deploy", fix=fix)
+    if as_json:
         return True
     going = _say_going_live(ws, None, as_json=False)
     return not going or typer.confirm(f"Deploy {'it' if going == 1 else f'all {going}'}?", err=True)
