@@ -25,7 +25,13 @@ from data_engine.engine.recording import readers_watched
 from data_engine.engine.result_display import ProgressLine, bound_display
 from data_engine.engine.run import RunPass, require_steps
 from data_engine.engine.run_sources import refuse_shared_mirror
-from data_engine.engine.standing import as_it_may_run, edited_error, never_deployed_words, standing_of
+from data_engine.engine.standing import (
+    as_it_may_run,
+    edited_error,
+    never_deployed_words,
+    say_never_deployed,
+    standing_of,
+)
 from data_engine.errors import FlowStoppedError, FlowValidationError, ShortInterrupt
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import RunInterrupted
@@ -75,17 +81,21 @@ def run_once(
     try:
         refuse_in_trial("run_once")
         is_loaded, flow = flow._workspace_root is not None, settle_flow(flow)
+        standing = None
         if (where := workspace_of(flow)) is not None:
             require_steps(flow)
-            tells = listen is None and current_files() is None
-            flow = as_it_may_run(flow, where, is_loaded=is_loaded, edited=edited, tells=tells)
-        return _run_once(flow, source, params, on_error, listen, force)
+            standing = standing_of(where, flow, is_loaded=is_loaded)
+            flow = as_it_may_run(flow, where, standing, edited=edited)
+        contexts = _run_once(flow, source, params, on_error, listen, force)
     except KeyboardInterrupt:
         note = "" if workspace_of(flow) is None else "; what had begun is recorded as stopped"
         raise ShortInterrupt(f"the run of {flow.name or 'the flow'} was interrupted{note}") from None
     except FlowValidationError as error:
         annotate_call(error)
         raise
+    if listen is None and current_files() is None:
+        say_never_deployed(flow, standing)
+    return contexts
 
 
 def _run_once(
@@ -164,12 +174,12 @@ def run(*flows: Flow, edited: bool = False, force: bool = False) -> list[FlowCon
         for flow in settled:
             if (home := workspace_of(flow)) is not None:
                 refuse_shared_mirror(home, flow)
-    to_run = [
-        as_it_may_run(flow, home, is_loaded=given._workspace_root is not None, edited=edited, tells=True)
-        if (home := workspace_of(flow)) is not None
-        else flow
-        for given, flow in zip(flows, settled, strict=True)
-    ]
+    to_run = list(settled)
+    for number, (given, flow) in enumerate(zip(flows, settled, strict=True)):
+        if (home := workspace_of(flow)) is not None:
+            standing = standing_of(home, flow, is_loaded=given._workspace_root is not None)
+            to_run[number] = as_it_may_run(flow, home, standing, edited=edited)
+            say_never_deployed(flow, standing)
 
     def upkeep() -> None:
         for where in homes.values():
@@ -260,7 +270,7 @@ def run_workspace(
     def load(name: str) -> Flow:
         modules = where.modules()
         flow = modules.load(find_module(modules, name)).flow
-        return as_it_may_run(flow, where, is_loaded=True, edited=edited)
+        return as_it_may_run(flow, where, standing_of(where, flow, is_loaded=True), edited=edited)
 
     run_until_interrupted(flows, load=load, reread=reread, listen=listen, upkeep=lambda: _prune_when_due(where))
 
@@ -303,7 +313,7 @@ def refuse_edited(where: LocalWorkspace, flows: Iterable[Flow]) -> None:
     """
     edits: dict[str, str] = {}
     for flow in flows:
-        standing = standing_of(where, flow.name or "", is_loaded=True)
+        standing = standing_of(where, flow, is_loaded=True)
         if standing is not None and standing.differs:
             edits[flow.name or ""] = standing.text
     if edits:
@@ -314,7 +324,9 @@ def _as_it_may_run(where: LocalWorkspace, entry: CatalogEntry, *, edited: bool) 
     if entry.flow is None:
         return entry
     try:
-        return replace(entry, flow=as_it_may_run(entry.flow, where, is_loaded=True, edited=edited))
+        return replace(
+            entry, flow=as_it_may_run(entry.flow, where, standing_of(where, entry.flow, is_loaded=True), edited=edited)
+        )
     except FlowValidationError as error:
         return replace(entry, flow=None, error=error)
 

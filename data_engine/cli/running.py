@@ -31,6 +31,7 @@ from data_engine.ledger.logs import counts_as_warning, warned_words
 from data_engine.ledger.run_warnings import runs_as_json
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished
 from data_engine.platforms.terminals import is_terminal
+from data_engine.record import frozen
 from data_engine.status.runs import also_read_words
 
 if TYPE_CHECKING:
@@ -93,21 +94,43 @@ def run(
             where="data-engine run --source",
             fix="name the flow: data-engine run --once NAME --source PATH",
         )
-    from data_engine.runs import refuse_edited, run_once
-
     ws = chosen_workspace(ctx)
     ws.settings()  # nothing runs by settings that cannot be used
     say_settings(ws)
-    params = read_params(param)
-    source = source_from_shell(source)
-    report = Report(quiet=as_json, keep_ids=True)
-    go = partial(run_once, source=source, params=params, on_error=on_error, edited=edited, listen=report)
+    go = OnceOptions(source_from_shell(source), read_params(param), on_error, edited, yes)
+    return _run_once(ws, name, go, as_json)
+
+
+@frozen
+class OnceOptions:
+    """What `run --once` was given besides the flow."""
+
+    source: str | None
+    params: Mapping[str, TypedValue]
+    on_error: str
+    edited: bool
+    yes: bool
+
+
+def _run_once(ws: Workspace, name: str | None, options: OnceOptions, as_json: bool) -> int:
+    """Run one flow, or all of them; the exit code."""
+    from data_engine.runs import refuse_edited, run_once
+
+    report, source = Report(quiet=as_json, keep_ids=True), options.source
+    go = partial(
+        run_once,
+        source=source,
+        params=options.params,
+        on_error=options.on_error,
+        edited=options.edited,
+        listen=report,
+    )
     try:
         with in_flow_modules(ws):
-            flows, broken = _flows(ws, name, source, params)
-            if not edited:
+            flows, broken = _flows(ws, name, source, options.params)
+            if not options.edited:
                 refuse_edited(ws.home, flows)
-            if name is None and not yes and flows and not _is_wanted(ws, flows, as_json):
+            if name is None and not options.yes and flows and not _is_wanted(ws, flows, as_json):
                 say("Nothing was run.")
                 return 1
             for entry in broken:

@@ -314,7 +314,7 @@ def _standing(
             f"{place.path.name} was renamed or moved since the kernel started: {place.fix} to run or deploy its flow"
         )
         return (warning,), ()
-    standing = standing_of(home, flow.name, is_loaded=is_loaded, stale={helper.path for helper in stale})
+    standing = standing_of(home, flow, is_loaded=is_loaded, stale={helper.path for helper in stale})
     if standing is None or not standing.is_deployed:
         return (), ()
     values = compared_values.get(flow.name) if standing.in_cells else None

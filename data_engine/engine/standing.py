@@ -37,14 +37,16 @@ class Standing:
 
 
 def standing_of(
-    home: LocalWorkspace, name: str, *, is_loaded: bool, stale: Collection[Path] | None = None
+    home: LocalWorkspace, flow: Flow, *, is_loaded: bool, stale: Collection[Path] | None = None
 ) -> Standing | None:
-    """The standing of the flow `name`; None where its notebook is gone.
+    """The standing of a settled flow; None where its notebook is gone.
 
     Of a flow that cells of a kernel made, and that is not `is_loaded` from its file, the code that ran counts, else the file as it is
-    now. Edited helpers that are `stale`, so that the kernel holds an earlier form of them, are left out.
+    now, but of a flow of a deployed set that set. Edited helpers that are `stale`, so that the kernel holds an earlier form of them, are left out.
     """
-    deployments = home.deployments()
+    name, deployments = flow.name or "", home.deployments()
+    if flow._set is not None:
+        return Standing()
     if kernel_shell() is not None and not is_loaded:
         deployed, saved = deployments.statements(name)
         if deployed:
@@ -61,29 +63,28 @@ def standing_of(
     return None if status.kind == "gone" else Standing(status.kind == "as_deployed")
 
 
-def as_it_may_run(flow: Flow, home: LocalWorkspace, *, is_loaded: bool, edited: bool, tells: bool = False) -> Flow:
+def as_it_may_run(flow: Flow, home: LocalWorkspace, standing: Standing | None, *, edited: bool) -> Flow:
     """A settled flow as it is about to run: marked where its code is not what is deployed, which `edited` allows.
-
-    With `tells` it is said, once in this process, that a flow was never deployed.
 
     Raises:
         FlowValidationError: the code is not what is deployed, and not `edited`.
     """
-    name = flow.name or ""
-    standing = standing_of(home, name, is_loaded=is_loaded)
-    if standing is None:
-        return flow
-    if tells and not standing.is_deployed and (home.layout.root, name) not in _told:
-        _told.add((home.layout.root, name))
-        show_caption(never_deployed_words(name))
-    if not standing.differs:
+    if standing is None or not standing.differs:
         return flow
     if not edited:
-        raise edited_error({name: standing.text}, str(home.layout.flow_modules_dir))
+        raise edited_error({flow.name or "": standing.text}, str(home.layout.flow_modules_dir))
     return replace(flow, _edited=", ".join(standing.differs))
 
 
-_told: set[tuple[Path, str]] = set()
+def say_never_deployed(flow: Flow, standing: Standing | None) -> None:
+    """Say, once in this process, that a flow has run here though it was never deployed."""
+    name, place = flow.name or "", (flow._workspace_root, flow.name)
+    if standing is not None and not standing.is_deployed and place not in _told:
+        _told.add(place)
+        show_caption(never_deployed_words(name))
+
+
+_told: set[tuple[Path | None, str | None]] = set()
 
 
 def edited_error(edits: Mapping[str, str], where: str) -> FlowValidationError:

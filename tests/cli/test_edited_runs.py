@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 
 import pytest
 
@@ -66,14 +67,14 @@ def test_an_edit_writes_nothing_and_is_named(ws: WorkspaceFiles, deployed: Works
 
     error = caught.value
     assert "claims is not what is deployed (edited, not deployed: cell 2)" in error.what
-    assert "preview" in (error.fix or "") and "deploy" in (error.fix or "") and "edited=True" in (error.fix or "")
+    assert all(word in (error.fix or "") for word in ("preview", "deploy", "edited=True"))
     assert (out(ws), deployed.runs("claims")) == (None, [])
 
 
 def test_an_edited_helper_is_named(ws: WorkspaceFiles, deployed: Workspace) -> None:
     ws.helper("rates", "RATE = 2\n")
 
-    with pytest.raises(FlowValidationError, match="flow_helpers/rates.py"):
+    with pytest.raises(FlowValidationError, match=r"flow_helpers/rates\.py"):
         load_flow("claims").run_once()
 
     assert out(ws) is None
@@ -155,6 +156,40 @@ def test_a_flow_of_no_workspace_runs_as_ever(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err == ""
 
 
+def test_an_edit_that_is_watched_runs_each_source_once_and_keeps_nothing_of_it(
+    ws: WorkspaceFiles, deployed: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs what is due, and in this process it is done; for everybody else it is due as before."""
+    from data_engine import runs as module
+
+    ws.source("in/b.txt")
+    load_flow("claims").run_once(source="b.txt")
+    write(ws, "'second'")
+    ledger = deployed.home.ledger()
+    before = ledger.source_states("claims")
+
+    def wait(flows: list[Flow], **more: object) -> list[object]:
+        from data_engine.scheduler.foreground import _ForegroundRun, tell_failure
+
+        running = _ForegroundRun(None, tell_failure, once=False)
+        running.set_flows(flows)
+        for _beat in range(8):
+            running.nudged.wait(0.3)
+            running.beat(None, None)
+        running.stop()
+        running.join()
+        running.close()
+        return []
+
+    monkeypatch.setattr(module, "run_until_interrupted", wait)
+    run(load_flow("claims"), edited=True)
+
+    first, *_ = ran = [one for one in deployed.runs("claims") if one.edited]
+    assert (len(ran), first.source) == (1, str(ws.root / "in" / "a.txt"))
+    assert ledger.source_states("claims") == before
+    assert out(ws) == "secondx1"
+
+
 # -- the command line ----------------------------------------------------------------------------------------------------------
 
 
@@ -164,8 +199,8 @@ def test_the_command_names_the_cells_and_ends_with_2(ws: WorkspaceFiles, deploye
     refused, as_json = cli("run", "--once", "claims"), cli("run", "--once", "claims", "--json")
 
     assert (refused.code, as_json.code, out(ws)) == (2, 2, None)
-    assert "edited, not deployed: cell 2" in refused.err and "data-engine deploy claims" in refused.err
-    assert "data-engine preview claims" in refused.err and "--edited" in refused.err
+    for word in ("edited, not deployed: cell 2", "data-engine deploy claims", "data-engine preview claims", "--edited"):
+        assert word in refused.err
     assert set(as_json.json["error"]) >= {"what", "where", "fix"}
 
     assert cli("run", "--once", "claims", "--edited").code == 0
@@ -191,7 +226,9 @@ def test_without_a_name_off_a_terminal_it_needs_a_yes(ws: WorkspaceFiles, deploy
 
 
 def test_without_a_name_one_edit_keeps_all_from_running(ws: WorkspaceFiles, deployed: Workspace, cli: Cli) -> None:
-    ws.notebook("other", "from data_engine import Flow\ndef build():\n    return Flow(group='G').step(lambda context: 1)")
+    ws.notebook(
+        "other", "from data_engine import Flow\ndef build():\n    return Flow(group='G').step(lambda context: 1)"
+    )
     write(ws, "'second'")
 
     refused = cli("run", "--once", "--yes")
@@ -200,8 +237,11 @@ def test_without_a_name_one_edit_keeps_all_from_running(ws: WorkspaceFiles, depl
     assert "claims is not what is deployed" in refused.err
 
 
-def test_the_daemon_runs_no_flow_that_was_never_deployed(ws: WorkspaceFiles, cli: Cli) -> None:
-    ws.notebook("other", "from data_engine import Flow\ndef build():\n    return Flow(group='G').step(lambda context: 1)")
+def test_the_daemon_runs_no_flow_that_was_never_deployed(tmp_path: Path, cli: Cli) -> None:
+    ws = WorkspaceFiles(tmp_path / "ws")
+    ws.notebook(
+        "other", "from data_engine import Flow\ndef build():\n    return Flow(group='G').step(lambda context: 1)"
+    )
     workspace = Workspace(ws.root)
     try:
         refused = cli("--workspace", ws.root, "run", "other")
@@ -209,7 +249,7 @@ def test_the_daemon_runs_no_flow_that_was_never_deployed(ws: WorkspaceFiles, cli
         workspace.kill()
 
     assert refused.code == 2
-    assert "data-engine deploy other" in refused.err and "data-engine run --once other" in refused.err
+    assert all(f"data-engine {way} other" in refused.err for way in ("deploy", "run --once"))
 
 
 def test_no_option_is_taken_that_would_do_nothing(ws: WorkspaceFiles, deployed: Workspace, cli: Cli) -> None:
