@@ -25,7 +25,7 @@ from data_engine.reasons.remedies import SILENT_FIX
 from data_engine.status.explain import Explanation, ways
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.status.run_comparison import Comparison
-from data_engine.status.runs import params_words, rejected_words, rows_words, slot_words, started
+from data_engine.status.runs import rejected_words, rows_words, slot_words, started, with_words
 from data_engine.status.sentences import (
     GOES_ON,
     GONE,
@@ -57,7 +57,7 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
             _file(run.source) or slot_words(run, run.tz),
             started(run) if run.from_the_future else _without_year(run.started_at_utc),
             duration_words(run.elapsed_s),
-            params_words(run),
+            with_words(run),
             Code(run.run_id[:8], run.run_id),
             _log_mark(run.warnings, rejected_words(run)),
             short_error(run.error or run.cause, run.why),

@@ -317,14 +317,14 @@ def _say_waiting(runs: Sequence[WaitingRuns]) -> None:
 def _row(run: Run, warnings: int, source: str) -> tuple[str, ...]:
     """A run as a row; `source` is the text of its source or slot."""
     from data_engine.ledger.logs import warned_words
-    from data_engine.status.runs import rejected_words, started
+    from data_engine.status.runs import edited_words, rejected_words, started
     from data_engine.status.sentences import short_error
 
     return (
         run.run_id[:_ID_LENGTH],
         run.flow,
         source,
-        ", ".join(filter(None, [run.status, rejected_words(run), warned_words(warnings)])),
+        ", ".join(filter(None, [run.status, edited_words(run), rejected_words(run), warned_words(warnings)])),
         started(run),
         duration_words(run.elapsed_s),
         short_error(run.error or run.cause, run.why),

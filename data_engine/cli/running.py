@@ -224,6 +224,8 @@ class Report:
     def _say_run(self, started: RunStarted, finished: RunFinished, warnings: Sequence[LogLine]) -> None:
         source = visible(source_name(started))
         line = f"{started.flow}{f'  {source}' if source else ''}  {duration_words(finished.elapsed_s)}"
+        if started.about is not None and started.about.edited:
+            line += f", not deployed ({started.about.edited})"
         if warnings:
             line += f", {warned_words(len(warnings))}"
         outputs = self._outputs.pop(finished.run_id, [])

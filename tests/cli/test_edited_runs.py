@@ -203,8 +203,11 @@ def test_the_command_names_the_cells_and_ends_with_2(ws: WorkspaceFiles, deploye
         assert word in refused.err
     assert set(as_json.json["error"]) >= {"what", "where", "fix"}
 
-    assert cli("run", "--once", "claims", "--edited").code == 0
-    assert out(ws) == "secondx1"
+    done = cli("run", "--once", "claims", "--edited")
+    assert (done.code, out(ws)) == (0, "secondx1")
+    for told in (done.out, cli("runs").out, cli("log", deployed.runs()[0].run_id).out):
+        assert "not deployed (cell 2)" in " ".join(told.split())
+    assert cli("runs", "--json").json[0]["edited"] == "cell 2"
 
 
 def test_watching_an_edit_ends_with_2(ws: WorkspaceFiles, deployed: Workspace, cli: Cli) -> None:
