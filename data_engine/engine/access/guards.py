@@ -71,6 +71,7 @@ class OwnSources(FileGuard):
         super().__init__()
         self.taken: dict[str, None] = {}
         self._written: dict[str, None] = {}
+        self._kept: set[str] = set()
         self._handed_out: dict[str, tuple[int, int, int] | None] = {}
 
     # -- what is about to happen (file_events.py) -----------------------------------------------------------------------------
@@ -83,6 +84,7 @@ class OwnSources(FileGuard):
         """
         real = real_path(path)
         if self._is_source(path, real) or self._is_second_name(path):
+            self._kept.add(real)
             error = OverwritesSourceError(
                 f"the step would overwrite {path}, the flow's own source",
                 where=path,
@@ -110,8 +112,14 @@ class OwnSources(FileGuard):
             self._new[path] = None
 
     def about_to_remove(self, path: str) -> None:
-        """Note a source that is removed or moved away."""
+        """Note a source that is removed or moved away.
+
+        Raises:
+            OverwritesSourceError: it is a source that the step was about to overwrite.
+        """
         real = os.path.join(real_path(os.path.dirname(path)), os.path.basename(path))
+        if real in self._kept:  # some writers remove a file that they fail to write
+            raise self.refused[0]
         if len(self.taken) < _MOST_TAKEN and self._is_source(path, real) and os.path.isfile(path):
             self.taken[path] = None
 

@@ -19,7 +19,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial, wraps
 from types import FunctionType, ModuleType
 from typing import Any
@@ -281,7 +281,7 @@ def _captured_point(captured: tuple[Namespace, str]) -> _EntryPoint | None:
     point = _captured.get((id(space), name))
     reader = _readers().get(id(space.get(name))) if point is None else None
     if reader is not None:
-        point = _captured[id(space), name] = _EntryPoint(space, name, reader.note, space[name], reader.wrapper)
+        point = _captured[id(space), name] = replace(reader, place=space, name=name, original=space[name], users=0)
     return point
 
 
@@ -374,10 +374,11 @@ _RECORDERS: dict[str, dict[str, Any]] = {
     },
     "polars": {"sql": recorders.record_frames_sql},
     "polars.SQLContext": {"execute": recorders.record_frames_sql},
-    "polars.DataFrame": {"sample": recorders.record_sample},
+    "polars.DataFrame": {"sample": recorders.record_sample, "serialize": _WRITE},
     "polars.Series": {"sample": recorders.record_sample, "shuffle": recorders.record_sample, "rank": recorders.record_rank},
     "polars.Expr": {"sample": recorders.record_sample, "shuffle": recorders.record_sample, "rank": recorders.record_rank},
-    "polars.LazyFrame": {},
+    "polars.LazyFrame": {"serialize": _WRITE},
+    "polars.expr.meta.ExprMetaNameSpace": {"serialize": _WRITE},
     "polars.lazyframe.engine._LocalEngine": {},
     "pandas.DataFrame": {"sample": recorders.record_sample},
     "pandas.Series": {"sample": recorders.record_sample},
@@ -392,7 +393,10 @@ _RECORDERS: dict[str, dict[str, Any]] = {
         ("FileSystem", "LocalFileSystem", "SubTreeFileSystem"), writers.FILESYSTEM)},
     "pyarrow.csv": {"read_csv": _READ, "open_csv": _READ, "write_csv": _WRITE, "CSVWriter": writers.constructor(writers.writer(0))},
     "pyarrow.json": {"read_json": _READ, "open_json": _READ},
-    "pyarrow.parquet": dict.fromkeys(("read_table", "read_pandas", "read_schema", "read_metadata"), _READ),
+    "pyarrow.parquet": {
+        **dict.fromkeys(("read_table", "read_pandas", "read_schema", "read_metadata"), _READ),
+        "write_table": _WRITE,  # which removes the file when its writer fails
+    },
     "pyarrow.parquet.ParquetWriter": {"__init__": _WRITE},
     "pyarrow.parquet.ParquetFile": {"__init__": recorders.method_reader},
     "pyarrow.parquet.ParquetDataset": {"__init__": recorders.method_reader},
@@ -402,7 +406,7 @@ _RECORDERS: dict[str, dict[str, Any]] = {
     "pyarrow.ipc": {"open_file": _READ, "open_stream": _READ},
     "pyarrow.ipc.RecordBatchFileWriter": {"__init__": _WRITE},
     "pyarrow.ipc.RecordBatchStreamWriter": {"__init__": _WRITE},
-    "pyarrow.orc": {"read_table": _READ},
+    "pyarrow.orc": {"read_table": _READ, "write_table": _WRITE},
     "pyarrow.orc.ORCFile": {"__init__": recorders.method_reader},
     "pyarrow.orc.ORCWriter": {"__init__": _WRITE},
     "dbm.gnu": {"open": writers.moded(writers.writer(0), _READ)},

@@ -301,4 +301,5 @@ def suffixed(suffixes: Iterable[str]) -> Callable[..., Any]:
                 about_to_write(path + suffix)
         return original(*args, **kwargs)
 
+    look.is_of_runs = True  # type: ignore[attr-defined]
     return look
