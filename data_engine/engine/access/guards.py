@@ -222,6 +222,10 @@ _MOST_KEPT = 10_000
 _MOST_LOOKED_AT = 1_000
 
 
+class ChangedError(ChangeRefusedError):
+    """A step of a preview has changed what a preview must not, in a way that no hook stops."""
+
+
 class WriteRefusedError(ChangeRefusedError):
     """A step of a preview was about to change what a preview must not; nothing was done."""
 
@@ -342,6 +346,22 @@ class PreviewGuard(FileGuard):
     def refuse_database(self, path: str) -> None:
         """Note that a statement would change this database."""
         self.refused.append(self._refusal(f"change the database {path}", path))
+
+    def found_changed(self, path: str) -> None:
+        """A file is found changed after a step.
+
+        Raises:
+            ChangedError: always.
+        """
+        error = ChangedError(
+            f"{path} changed while the step ran, in a way that a preview cannot stop: by a file or a connection that was opened before,"
+            " a program, or C code",
+            where=path,
+            fix="look at the file, and put it back where it must not change; where another program has changed it, preview again; for"
+            " what the step is to change, write to context.mirror, or preview(write=True), which does it for real",
+        )
+        self.refused.append(error)
+        raise error
 
     @property
     def touched(self) -> tuple[str, ...]:
