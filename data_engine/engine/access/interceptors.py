@@ -98,7 +98,9 @@ class _Finder:
         if name not in _modules():
             return None
         for finder in sys.meta_path:
-            spec = finder.find_spec(name, path, target) if finder is not self and hasattr(finder, "find_spec") else None
+            spec: Any = (
+                finder.find_spec(name, path, target) if finder is not self and hasattr(finder, "find_spec") else None
+            )
             if spec is not None:
                 break
         else:
