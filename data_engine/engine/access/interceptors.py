@@ -50,6 +50,7 @@ class Interceptors:
     def __init__(self, *, of_runs: bool = False) -> None:
         self._of_runs = of_runs
         self._opened: dict[int, _EntryPoint] = {}
+        self._count = 0
 
     def open(self, captured: Iterable[tuple[Namespace, str]] = ()) -> None:
         """Replace the entry points of imported libraries. `captured` are names in the author's modules that hold one."""
@@ -58,7 +59,10 @@ class Interceptors:
                 _open.append(self)
                 if len(_open) == 1:
                     sys.meta_path.insert(0, _FINDER)
-            self.take(_entry_points(recheck=True))
+                _entry_points(recheck=True)
+            if len(points := _entry_points()) != self._count:
+                self._count = len(points)
+                self.take(points)
             self.take(filter(None, map(_captured_point, captured)))
 
     def take(self, points: Iterable[_EntryPoint]) -> None:
@@ -73,7 +77,7 @@ class Interceptors:
         with _lock:
             for point in reversed(self._opened.values()):
                 point.restore()
-            self._opened = {}
+            self._opened, self._count = {}, 0
             if self in _open:
                 _open.remove(self)
                 if not _open:
