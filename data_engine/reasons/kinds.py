@@ -187,6 +187,34 @@ class HeldSlot(Reason):
     cause: str | None = None
 
 
+@reason(
+    "feed_shrunk",
+    lambda why: f"held: {why.what}; it runs when they are back, or somebody accepts that",
+    remedies.feed_shrunk,
+    FAILED,
+)
+class FeedShrunk(Reason):
+    """A batch with far fewer sources than its last good run took: `gone` of `before`; `flows` are those whose outputs they were."""
+
+    gone: int
+    before: int
+    flows: tuple[str, ...] = ()
+    run_id: str | None = field(default=None, compare=False)
+    since_utc: str | None = field(default=None, compare=False)
+
+    @property
+    def what(self) -> str:
+        """What has shrunk, in words.
+
+        Example:
+            >>> FeedShrunk(8, 10, ("claims",)).what
+            '8 of the 10 sources that its last good run took are gone, outputs of claims'
+        """
+        return filled(
+            "{gone:,} of the {before:,} sources that its last good run took are gone[, outputs of {flows:list}]", self
+        )
+
+
 @reason("retry_later", "failed, retry {attempt} of {of} at {at_utc:time}[: {error}]", remedies.retried, DOUBTFUL)
 class RetryLater(Reason):
     """Like `Held`, and the `[retry]` settings try it again at `at_utc`."""

@@ -39,7 +39,7 @@ from data_engine.flow.scan import is_candidate_name
 from data_engine.flow.spec import Collect, Map
 from data_engine.platforms.names import compared, lead_of, real_path
 
-_MOST_TAKEN = 1_000
+_MOST_TAKEN = 1_000_000
 
 
 class OverwritesSourceError(ChangeRefusedError):
