@@ -645,7 +645,7 @@ class Workspace:
     def _retry(self, flow: str | None, source: str | os.PathLike[str] | None, wait: bool, accept: bool) -> Freed | None:
         from data_engine.commands.runs import Retry
 
-        return self._do(Retry(flow, None if source is None else os.fspath(source), accept), wait)
+        return self._do(Retry(flow, None if source is None else os.fspath(source), accept or None), wait)
 
     def backfill(
         self,

@@ -152,8 +152,8 @@ class Retry(Command[Freed]):
 
     flow: str | None = field(default=None, metadata=argument(FLOW, "Only those of this flow."))
     source: str | None = field(default=None, metadata=argument(SOURCE, "Only this file of the flow's source."))
-    accept: bool = field(
-        default=False,
+    accept: bool | None = field(
+        default=None,
         metadata=argument(FLAG, "Also what holds the flow until somebody accepts it, such as sources that are gone."),
     )
 
@@ -227,7 +227,7 @@ class Retry(Command[Freed]):
         return replace(self, source=source)
 
     async def carry_out(self, owner: Owner) -> Freed:
-        return Freed(*await owner.retry(self.flow, self.source, accept=self.accept))
+        return Freed(*await owner.retry(self.flow, self.source, accept=bool(self.accept)))
 
 
 @frozen
