@@ -148,8 +148,10 @@ ONE = """
 def test_a_source_with_the_bytes_of_another_one_runs_and_its_log_says_so(
     workspace: Workspace, ws: WorkspaceFiles
 ) -> None:
-    (ws.root / "config").mkdir(exist_ok=True)
-    (ws.root / "config" / "data_engine.toml").write_text('freshness = "content"\n', encoding="utf-8")
+    settings = ws.root / "config" / "data_engine.toml"
+    before = settings.read_text(encoding="utf-8") if settings.exists() else ""
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text(f'freshness = "content"\n{before}', encoding="utf-8")
     ws.notebook("one", ONE)
     ws.source("in/a.csv", "x\n1\n")
     ws.source("in/empty.csv", "")

@@ -96,7 +96,7 @@ GOOD: dict[str, tuple[Any, ...]] = {
 
 STARTED = (
     *(*GOOD["runs"][:6], "started", T0, None, None, None, None, '[["../in","a.csv",1,2,null]]', None, None),
-    *(*ABOUT[:9], None, None, None, None, None, None, None, None, 1, 5),
+    *(*ABOUT[:9], None, None, None, None, None, None, None, None, None, 1, 5),
 )
 
 
