@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from data_engine.commands.command import Command
     from data_engine.commands.deployments import Deploy, Outcome
+    from data_engine.commands.runs import Freed
     from data_engine.daemon.link import DaemonLink
     from data_engine.engine.left_behind import LeftBehind
     from data_engine.engine.local_workspace import LocalWorkspace
@@ -616,8 +617,16 @@ class Workspace:
 
         return not self._done(KillRun(run_id)).waited
 
-    def retry(self, flow: str | None = None, source: str | os.PathLike[str] | None = None, wait: bool = True) -> int:
+    def retry(
+        self,
+        flow: str | None = None,
+        source: str | os.PathLike[str] | None = None,
+        wait: bool = True,
+        accept: bool = False,
+    ) -> int:
         """Do not hold failed sources any more: those of `flow`, or only its `source`, or all; how many those were.
+
+        With `accept=True` also what holds a flow until somebody accepts it: a batch whose sources are gone runs with those that are there.
 
         Raises:
             FlowValidationError: the engine is off, no such flow or source, or the flow runs by hand only.
@@ -630,10 +639,13 @@ class Workspace:
             >>> ws.retry(), ws.kill()
             (0, True)
         """
+        answer = self._retry(flow, source, wait, accept)
+        return 0 if answer is None else answer.freed + len(answer.accepted)
+
+    def _retry(self, flow: str | None, source: str | os.PathLike[str] | None, wait: bool, accept: bool) -> Freed | None:
         from data_engine.commands.runs import Retry
 
-        answer = self._do(Retry(flow, None if source is None else os.fspath(source)), wait)
-        return 0 if answer is None else answer.freed
+        return self._do(Retry(flow, None if source is None else os.fspath(source), accept or None), wait)
 
     def backfill(
         self,

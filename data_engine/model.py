@@ -129,10 +129,18 @@ class RuleCount(NamedTuple):
     unknown: int
 
 
+class Feed(NamedTuple):
+    """The number of sources that a good batch run took with these `extensions` (None: any), less what it moved or removed itself."""
+
+    sources: int
+    extensions: tuple[str, ...] | None = None
+    run_id: str | None = None
+
+
 class RunSpent(NamedTuple):
     """What a run used and made, sent at its end: the first files it read and wrote, how many more of each, the peak memory of its
     process, the CPU seconds meanwhile, and the results of its checks; `rejected` counts the rows they kept apart, None without such a
-    check."""
+    check. `feed` counts the sources of a good batch."""
 
     inputs: tuple[FileFacts, ...] = ()
     more_inputs: int = 0
@@ -142,6 +150,7 @@ class RunSpent(NamedTuple):
     cpu_s: float | None = None
     checks: tuple[RuleCount, ...] = ()
     rejected: int | None = None
+    feed: Feed | None = None
 
 
 class RunStarted(NamedTuple):

@@ -35,7 +35,7 @@ _SAYS: Mapping[str, Callable[[Workspace, Any, Any], str]] = {
     "start-engine": _engine_started,
     "stop-engine": lambda ws, command, answer: "The engine is off; running work finishes.",
     "stop-flow": lambda ws, command, answer: ends_words(command.flow, is_disabled=answer.disabled),
-    "retry": lambda ws, command, answer: freed_words(answer.freed),
+    "retry": lambda ws, command, answer: freed_words(answer.freed, answer.accepted, answer.left),
     "enable": lambda ws, command, answer: f"{command.flow} runs by itself when the engine is on.",
     "disable": lambda ws, command, answer: f"{command.flow} runs by hand only.",
     "reset": lambda ws, command, answer: (

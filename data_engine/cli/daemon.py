@@ -249,20 +249,27 @@ def retry(
     ctx: typer.Context,
     name: SomeFlowName = None,
     source: Annotated[str | None, typer.Option("--source", metavar="PATH", help="Only this file.")] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Accept what holds the flow, such as sources that are gone.")
+    ] = False,
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> int:
     """Try failed sources again: of one flow, of all, or one file."""
+    from data_engine.commands.runs import Freed
+
     if source is not None and name is None:
         raise FlowValidationError(
             "--source says which file, but not of which flow",
             where="data-engine retry --source",
             fix="name the flow: data-engine retry FLOW --source PATH",
         )
-    freed = chosen_workspace(ctx).retry(name, source_from_shell(source), wait)
+    answer = chosen_workspace(ctx)._retry(name, source_from_shell(source), wait, accept) or Freed()
     runs = cli_line("runs", *([] if name is None else [name]))
-    then = f" `{runs}` shows the result." if freed else ""
-    return done({"flow": name, "source": source, "freed": freed}, f"{freed_words(freed)}{then}", as_json)
+    then = f" `{runs}` shows the result." if answer.freed or answer.accepted else ""
+    words = freed_words(answer.freed, answer.accepted, answer.left)
+    facts = {"flow": name, "source": source, "freed": answer.freed, "accepted": answer.accepted, "left": answer.left}
+    return done(facts, f"{words}{then}", as_json)
 
 
 def is_not_deployed(ws: Workspace, name: str) -> bool:

@@ -192,8 +192,10 @@ class Owner(Protocol):
     async def end_run(self, run_id: str, *, kill: bool) -> tuple[str, bool]:
         """Ask a run to end, or end its process; its id, and whether it was still waiting."""
 
-    async def retry(self, flow: str | None, source: str | None) -> int:
-        """Free held sources; their number."""
+    async def retry(
+        self, flow: str | None, source: str | None, *, accept: bool = False
+    ) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
+        """Free held sources; their number, what was accepted, and what stays held until it is."""
 
     async def reset(self, flow: str | None) -> int:
         """Forget history and freshness; the number of runs removed."""

@@ -10,6 +10,7 @@ from data_engine.commands.command import Command, Owner, Refusal, Situation, fir
 from data_engine.commands.fields import DAY, FLAG, FLOW, OBJECT, PATH, SOURCE, TEXT, argument, given_text
 from data_engine.formatting import cli_line
 from data_engine.model import Backfill
+from data_engine.reasons.kinds import FeedShrunk
 from data_engine.record import Record, frozen
 
 if TYPE_CHECKING:
@@ -46,9 +47,13 @@ class RunEnded(Record):
 
 @frozen
 class Freed(Record):
-    """The number of sources that are no longer held."""
+    """The number of sources that are no longer held; `accepted` is what was accepted, `left` what stays held until it is, each in words."""
+
+    sparse: ClassVar = ("accepted", "left")
 
     freed: int = 0
+    accepted: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
 
 
 @frozen
@@ -147,6 +152,10 @@ class Retry(Command[Freed]):
 
     flow: str | None = field(default=None, metadata=argument(FLOW, "Only those of this flow."))
     source: str | None = field(default=None, metadata=argument(SOURCE, "Only this file of the flow's source."))
+    accept: bool | None = field(
+        default=None,
+        metadata=argument(FLAG, "Also what holds the flow until somebody accepts it, such as sources that are gone."),
+    )
 
     def check(self, at: Situation) -> Refusal | None:
         """Why nothing is tried again.
@@ -169,7 +178,8 @@ class Retry(Command[Freed]):
         yield self._unknown(at)
         yield from self._not_tried(at)
         flow = at.flow(self.flow)
-        if flow is not None and at.elsewhere is None:
+        is_shrunk = flow is not None and isinstance(flow.why, FeedShrunk)
+        if flow is not None and at.elsewhere is None and not is_shrunk:
             yield unless(flow.mode == "poll", "no_files", "only polled flows hold files; run it again")
             yield unless(flow.held or flow.retried, "nothing_held", "no file of it is held")
 
@@ -185,6 +195,14 @@ class Retry(Command[Freed]):
         if flow is not None:
             yield self._of_flow(flow.mode, is_enabled=flow.enabled, is_on=is_on)
         yield None if is_on else engine_off()
+        if (
+            flow is not None
+            and isinstance(flow.why, FeedShrunk)
+            and not self.accept
+            and not (flow.held or flow.retried)
+        ):
+            fix = f"put them back, or accept it: `{cli_line('retry', flow.name, '--accept')}`"
+            yield Refusal("feed_shrunk", f"{flow.name} stays held: {flow.why.what}", fix)
 
     def _of_flow(self, mode: str, *, is_enabled: bool, is_on: bool) -> Refusal | None:
         flow = str(self.flow)
@@ -209,7 +227,7 @@ class Retry(Command[Freed]):
         return replace(self, source=source)
 
     async def carry_out(self, owner: Owner) -> Freed:
-        return Freed(await owner.retry(self.flow, self.source))
+        return Freed(*await owner.retry(self.flow, self.source, accept=bool(self.accept)))
 
 
 @frozen

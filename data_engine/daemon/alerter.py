@@ -43,7 +43,7 @@ from data_engine.message import Message, message
 from data_engine.model import Event, RunFinished, RunStarted, SourceState, utc_text
 from data_engine.planning.due import PlannedFlow, disabled_by
 from data_engine.planning.slots import zone_of
-from data_engine.reasons.kinds import EngineOff, HeldSlot, WaitingForGroup, WaitingForWorker
+from data_engine.reasons.kinds import EngineOff, FeedShrunk, HeldSlot, WaitingForGroup, WaitingForWorker
 from data_engine.reasons.remedies import Reason
 from data_engine.record import frozen
 from data_engine.scheduler.dispatcher import Active, Alerts, Dispatcher, ReadyFlow
@@ -507,7 +507,10 @@ class TroubleFinder:
             looks.append(next_s)
             troubles += late
             why = self._triggers.why(name)
-            if isinstance(why, HeldSlot):
+            if isinstance(why, FeedShrunk):
+                key = TroubleKey(name, "held", error_type=why.kind)
+                troubles.append(Trouble(key, why.since_utc or utc_text(now_s), {"reason": why.text}))
+            elif isinstance(why, HeldSlot):
                 detail = {"reason": why.text, "detail": why.cause}
                 key = TroubleKey(name, "held", error_type="abandoned")
                 troubles.append(Trouble(key, why.since_utc or why.slot_utc, detail))
@@ -520,6 +523,7 @@ class TroubleFinder:
         if slot_s is None:
             return [], next_s
         waits = isinstance(self._dispatcher.why_waiting(name, []), (WaitingForGroup, WaitingForWorker))
+        waits = waits or isinstance(self._triggers.why(name), FeedShrunk)
         reason = self.in_the_way(name) if began is None else f"it began at {began[:19].replace('T', ' ')} UTC"
         key = TroubleKey(name, "late", "slot") if waits and began is None else TroubleKey(name, "missed")
         return [Trouble(key, utc_text(slot_s), {"reason": reason})], next_s
@@ -585,6 +589,8 @@ class TroubleFinder:
             LedgerError: the history cannot be read.
         """
         name = flow.name or ""
+        if self._triggers.feed_shrunk(name) is not None:
+            return False
         if isinstance(flow.trigger, Poll):
             return not await self._bad_files(flow)
         is_busy = any(work.flow == name for work in self._dispatcher.handed_out())

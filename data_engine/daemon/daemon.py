@@ -40,7 +40,7 @@ from data_engine.ledger.requests import RequestRows
 from data_engine.ledger.wall_clock import Believed, prune
 from data_engine.planning.due import PlannedFlow
 from data_engine.platforms.awake import Awake
-from data_engine.reasons.kinds import Unreachable
+from data_engine.reasons.kinds import FeedShrunk, Unreachable
 from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow, Scheduler
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.status.build import HeldFiles
@@ -276,7 +276,9 @@ class Daemon:
         if held != self._held_before:
             self._held_before = held
             self.alerter.files_changed(flow for flow, count in held.items() if count)
-        away = tuple(flow for flow in self.deployer.flows if isinstance(self.triggers.why(flow), Unreachable))
+        away = tuple(
+            flow for flow in self.deployer.flows if isinstance(self.triggers.why(flow), (Unreachable, FeedShrunk))
+        )
         now = (held, str(self.trouble), tuple(self.home.settings().warnings), away, self.service)
         if now != self._shown_before:
             self._shown_before = now

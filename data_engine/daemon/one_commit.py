@@ -84,7 +84,9 @@ class ProcessOwner:
         run = ledger.run(run_id)
         raise no_daemon(self.home) if run is None else not_here(run)
 
-    async def retry(self, flow: str | None, source: str | None) -> int:
+    async def retry(
+        self, flow: str | None, source: str | None, *, accept: bool = False
+    ) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
         """Refuse: nothing is tried again without a daemon."""
         raise no_retry_here(self.home, flow, source)
 

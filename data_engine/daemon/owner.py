@@ -287,8 +287,10 @@ class DaemonOwner:
         self.daemon.tell()
         return run_ids, runs_by_itself
 
-    async def retry(self, flow: str | None, source: str | None) -> int:
-        """Free the held sources of `flow` (of all, or only `source`); how many were held."""
+    async def retry(
+        self, flow: str | None, source: str | None, *, accept: bool = False
+    ) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
+        """Free the held sources of `flow` (of all, or only `source`); how many were held, what was accepted, and what stays held."""
         if flow is not None:
             await self.named(flow)
         self.daemon.ownership.require_not_elsewhere()
@@ -302,7 +304,14 @@ class DaemonOwner:
         flows = [planned for name in names if (planned := self.daemon.planned_flow(name))]
         held = await asyncio.to_thread(self.daemon.held_files.of, flows)
         slots = sum(self.daemon.triggers.free(name, keys) for name in names)
-        return slots + sum(len(files if keys is None else files & keys) for files in held.values())
+        count = slots + sum(len(files if keys is None else files & keys) for files in held.values())
+        if keys is not None:
+            return count, (), ()
+        whys = {name: why for name in names if (why := self.daemon.triggers.feed_shrunk(name)) is not None}
+        for name in whys if accept else ():
+            self.daemon.triggers.accept(name)
+        words = tuple(f"{name}: {why.what}" for name, why in whys.items())
+        return (count, words, ()) if accept else (count, (), words)
 
     async def reset(self, flow: str | None) -> int:
         """Forget the history and freshness of `flow`, or of every flow; how many runs went. Every source is due again."""

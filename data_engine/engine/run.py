@@ -28,7 +28,7 @@ from data_engine.engine.params import as_steps_see, defaults_words, is_as_schedu
 from data_engine.engine.publication import TargetChangedError, TargetHeldError
 from data_engine.engine.quarantine import Quarantine, quarantine_of
 from data_engine.engine.recording import RecordedPass, Recording, readers_watched
-from data_engine.engine.run_sources import guard_of_run, seen_by_hand
+from data_engine.engine.run_sources import batch_size, guard_of_run, same_bytes_words, seen_by_hand
 from data_engine.engine.stage import staged_run
 from data_engine.errors import (
     FlowExecutionError,
@@ -53,6 +53,7 @@ from data_engine.formatting import first_few
 from data_engine.ledger.logs import LogBound, clipped, counts_as_warning, end_of_log, size_of
 from data_engine.model import (
     Event,
+    Feed,
     LogLine,
     RunAbout,
     RunFinished,
@@ -63,6 +64,7 @@ from data_engine.model import (
 )
 from data_engine.notebook.catalog import no_steps
 from data_engine.notebook.locate import annotate
+from data_engine.planning.due import shrunk
 from data_engine.planning.slots import zone_of
 from data_engine.platforms.names import lead_of
 from data_engine.secret import knows_any, masked, masked_in
@@ -234,6 +236,7 @@ class _Run:
         self.seen = seen
         self.settles = seen if of.settles else ()
         self.recording = None if of.recorded is None else Recording(of.recorded, source, seen, run_id)
+        self.batch_size = batch_size(flow, source, seen) if of.settles and home is not None else None
         self.rejections: list[CheckResult] = []
         self.quarantine = None
         if of.quarantine is not None:
@@ -280,6 +283,12 @@ class _Run:
         context.params = as_steps_see(flow, self.params, secret=context.secret)
         if self.recording is not None and (text := defaults_words(context.params, self.params)) is not None:
             self.control.log(text)
+        if self.settles and self.of.home is not None:
+            text = same_bytes_words(flow, self.settles, self.of.home)
+            if text is not None:
+                self.control.log(text)
+        if (text := self._shrunk_words()) is not None:
+            self.control.log(text, "WARNING")
         with captured(self.control):
             if stage is None and self.recording is None and self.guard is None:
                 self._take_steps()
@@ -297,6 +306,14 @@ class _Run:
         self._keep_rejected()
         if self.quarantine is not None and not any(check.rejected for check in self.control.checked):
             self.quarantine.forget(but_of=None if stage is None else stage.finished)
+
+    def _shrunk_words(self) -> str | None:
+        """What to tell of a batch that has shrunk, and is not held for that."""
+        trigger, key, home = self.flow.trigger, self.source.key, self.of.home
+        if trigger is None or trigger.shrink != "tell" or self.batch_size is None or key is None or home is None:
+            return None
+        why = shrunk(trigger, home.ledger().feeds(self.name).get(key.root), self.batch_size, is_slot=True)
+        return None if why is None else f'{why.what}; the flow runs all the same, as shrink="tell" says'
 
     def _keep_rejected(self) -> None:
         """Keep what checks have rejected so far, before outputs take their place; once is enough."""
@@ -376,7 +393,7 @@ class _Run:
             self.stage.close()
 
     def _finish(self, status: str, why: Cause | None, error: str | None) -> None:
-        elapsed_s = time.perf_counter() - self.started_s
+        elapsed_s, flow = time.perf_counter() - self.started_s, self.flow
         for doubt in () if self.recording is None else self.recording.doubts():
             self.control.log(doubt, "WARNING")
         self.sink.end_log()
@@ -386,6 +403,10 @@ class _Run:
         puts_apart = status == "success" and self.quarantine is not None
         spent = None if self.recording is None else self.recording.spent(self.control.checked, puts_apart=puts_apart)
         settles = () if is_due_again else self.settles
+        if spent is not None and status == "success" and self.batch_size is not None and flow.trigger is not None:
+            taken = () if self.guard is None else self.guard.taken
+            moved = sum(not os.path.lexists(path) for path in taken)
+            spent = spent._replace(feed=Feed(max(0, self.batch_size - moved), flow.trigger.extensions))
         self.sink(RunFinished(self.run_id, status, time.time(), elapsed_s, error, why, settles, spent))
 
 

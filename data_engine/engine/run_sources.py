@@ -9,11 +9,13 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from data_engine.engine.access.guards import OwnSources, PreviewFiles, PreviewGuard, free_folders
-from data_engine.engine.candidates import Source, seen_now
+from data_engine.engine.candidates import Source, candidates, seen_now
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import base_folder
 from data_engine.flow.trigger import Poll
+from data_engine.formatting import first_few
 from data_engine.ledger.deployments import published, published_mark
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outputs import outputs_beside_sources, own_outputs
@@ -34,6 +36,33 @@ def seen_by_hand(flow: Flow, source: Source, home: LocalWorkspace | None) -> tup
         return seen_now(flow, source)
     states = home.ledger().source_states(flow.name or "") if home.settings().freshness == "content" else None
     return seen_now(flow, source, states=states, is_output=_outputs_of(flow, source, home))
+
+
+def batch_size(flow: Flow, source: Source, seen: tuple[SeenSource, ...]) -> int | None:
+    """The number of sources of a batch, `seen` or there now; None for another run, or where its folder cannot be read."""
+    if flow.trigger is None or flow.trigger.run_as != "batch" or source.path is not None or source.root is None:
+        return None
+    if seen:
+        return len(seen)
+    try:
+        return len(candidates(flow))
+    except FlowValidationError:
+        return None
+
+
+def same_bytes_words(flow: Flow, seen: tuple[SeenSource, ...], home: LocalWorkspace) -> str | None:
+    """The line about sources that are not done, and have the bytes of another one that is; only digests that are known count."""
+    if not any(source.signature.content_hash for source in seen):
+        return None
+    ledger, name = home.ledger(), flow.name or ""
+    states = ledger.source_states(name) if len(seen) > 1 else {}
+    pairs = []
+    for source in seen:
+        state = states.get(source.key)
+        is_done = state is not None and state.success is not None and state.success[::2] == source.signature[::2]
+        if not is_done and (other := ledger.same_bytes(name, source)) is not None:
+            pairs.append(f"{source.key.path} has the same bytes as {other}")
+    return f"{first_few(pairs, 3)}, which is done: both count" if pairs else None
 
 
 def guard_of_run(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 CATCH_UPS = ("latest", "all", "none")
+SHRINKS = ("hold", "tell")
 _WHERE = "Flow.watch"
 _TIME = r"([01]?\d|2[0-3]):([0-5]\d)"
 
@@ -47,6 +48,7 @@ class _Trigger:
     source: Path | None = None
     source_as_authored: str | None = None
     extensions: tuple[str, ...] | None = None
+    shrink: str = "hold"
 
 
 @frozen
@@ -138,6 +140,7 @@ def make_trigger(**options: Any) -> Trigger:
         shared |= {"source": authored.path, "source_as_authored": authored.text}
     shared["extensions"] = parse_extensions(options["extensions"], where=f"{_WHERE}(extensions=...)")
     catch_up_word = _choice(options["catch_up"], CATCH_UPS, "catch_up")
+    shared["shrink"] = _choice(options["shrink"], SHRINKS, "shrink")
 
     if word != "poll" and settle_s != 1:
         raise _misplaced("settle", word, "'poll'")
@@ -147,6 +150,8 @@ def make_trigger(**options: Any) -> Trigger:
                 raise _misplaced(name, word, "'schedule'")
         if catch_up_word != "latest":
             raise _misplaced("catch_up", word, "'schedule'")
+    if shared["shrink"] != "hold":
+        _check_shrink(word, shared)
     if word == "manual":
         if options["interval"] is not None:
             raise _misplaced("interval", word, "'poll' or 'schedule'")
@@ -165,6 +170,17 @@ def make_trigger(**options: Any) -> Trigger:
         **_parse_skip(options["skip"]),
     }
     return _make_schedule(shared, options, by_clock)
+
+
+def _check_shrink(mode: str, shared: Mapping[str, Any]) -> None:
+    if mode == "manual":
+        raise _misplaced("shrink", mode, "'poll' or 'schedule'")
+    if shared["run_as"] != "batch" and not (mode == "schedule" and shared.get("source") is None):
+        raise FlowValidationError(
+            "shrink= belongs to batches: other runs take one file each",
+            where=_WHERE,
+            fix='add run_as="batch", or leave shrink= out',
+        )
 
 
 def _make_schedule(shared: dict[str, Any], options: Mapping[str, Any], by_clock: dict[str, Any]) -> Schedule:

@@ -209,6 +209,15 @@ def _is_rule_counts(value: str) -> bool:
     )
 
 
+def _is_feed(parts: object) -> bool:
+    """The count of a batch's sources, and their extensions."""
+    if not isinstance(parts, list) or len(parts) != 2:
+        return False
+    count, extensions = parts
+    is_listed = isinstance(extensions, list) and all(isinstance(extension, str) for extension in extensions)
+    return type(count) is int and 0 <= count < _LARGEST_COUNT and (extensions is None or is_listed)
+
+
 def _is_files(value: str) -> bool:
     """A text of `rows.files_as_text`."""
     facts = _json_of(value)
@@ -279,6 +288,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     **{name: check for check, names in _NAMES.items() for name in names.split()},
     "checks": _is_rule_counts,
     "publication": _is_publication,
+    "feed": lambda value: _is_feed(_json_of(value)),
     "compared": lambda value: is_compared(_json_of(value)),
     "cpu_s": lambda value: math.isfinite(value) and value >= 0,
     "elapsed_s": math.isfinite,

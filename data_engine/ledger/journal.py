@@ -40,6 +40,7 @@ from data_engine.ledger.rows import staged_files_of, storable
 from data_engine.ledger.writer import write_events
 from data_engine.model import (
     Event,
+    Feed,
     FileFacts,
     LogLine,
     PublishStarted,
@@ -370,7 +371,7 @@ def _event(packed: Any) -> Event:
 
 def _spent(inputs: Any, more_inputs: int, outputs: Any, more_outputs: int, *more: Any) -> RunSpent:
     files = (tuple(FileFacts(*row) for row in rows) for rows in (inputs, outputs))
-    peak, cpu_s, checks, rejected = more
+    peak, cpu_s, checks, rejected, feed = more
     return RunSpent(
         next(files),
         more_inputs,
@@ -380,6 +381,7 @@ def _spent(inputs: Any, more_inputs: int, outputs: Any, more_outputs: int, *more
         cpu_s,
         tuple(RuleCount(*row) for row in checks),
         rejected,
+        feed and Feed(feed[0], feed[1] and tuple(feed[1])),
     )
 
 

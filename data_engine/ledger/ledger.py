@@ -39,11 +39,13 @@ from data_engine.model import (
     RUN_STATUSES,
     ActiveRun,
     Event,
+    Feed,
     LogEntry,
     PublishStarted,
     Run,
     RunFinished,
     RunStarted,
+    SeenSource,
     SourceState,
     StepProgress,
     StepRun,
@@ -478,6 +480,30 @@ class Ledger:
     def source_states(self, flow: str) -> SourceStates:
         """The state of each source of the flow that a run has settled."""
         return SourceStates(flow, self.rows(f"SELECT {STATE_COLUMNS} FROM file_state WHERE flow_name = ?", flow))
+
+    def same_bytes(self, flow: str, source: SeenSource) -> str | None:
+        """The path of another source of the flow that is done and has the same size and recorded digest; None for an empty one."""
+        key, signature = source
+        if not signature.size_bytes or signature.content_hash is None:
+            return None
+        query = (
+            "SELECT source_key FROM file_state WHERE flow_name = ? AND success_content_hash = ? AND success_size_bytes = ?"
+            " AND source_root = ? AND source_key <> ? ORDER BY last_success_at_utc LIMIT 1"
+        )
+        rows = self.rows(query, flow, signature.content_hash, signature.size_bytes, key.root, key.path)
+        return next((restored(path) for (path,) in rows), None)
+
+    def feeds(self, flow: str) -> dict[str, Feed]:
+        """What the newest good batch of the flow took of each root, as authored; runs from the future do not count."""
+        query = (
+            "SELECT source_root, run_id, feed, max(finished_at_utc) FROM runs WHERE flow_name = ? AND feed IS NOT NULL"
+            " AND status = 'success' AND finished_at_utc <= ? GROUP BY source_root"
+        )
+        feeds = {}
+        for root, run_id, text, _ in self.rows(query, flow, future_utc(time.time())):
+            count, extensions = json.loads(text)
+            feeds[restored(root)] = Feed(count, None if extensions is None else tuple(extensions), run_id)
+        return feeds
 
     def outputs(self, flow: str) -> set[str]:
         """Every file the flow's steps ever returned, as absolute paths; kept when their runs are pruned."""

@@ -356,9 +356,16 @@ _EDITED = """
 ALTER TABLE runs ADD COLUMN edited TEXT;
 """
 
+# How many sources a good batch took, less what it moved or removed itself: a later one with far fewer is held.
+_FEEDS = """
+ALTER TABLE runs ADD COLUMN feed TEXT;
+CREATE INDEX runs_with_feed ON runs (flow_name, source_root, finished_at_utc) WHERE feed IS NOT NULL;
+CREATE INDEX file_state_by_hash ON file_state (flow_name, success_content_hash) WHERE success_content_hash IS NOT NULL;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     *(_FIRST, _CAUSES, _DEPLOYMENTS, _ABOUT_RUNS, _BACKFILLS),
-    *(_OUTBOX, _TROUBLES, _WHO_SWITCHED, _PUBLICATIONS, _WATCHED, _COMPARED, _CHECKS, _REJECTED_NOW, _EDITED),
+    *(_OUTBOX, _TROUBLES, _WHO_SWITCHED, _PUBLICATIONS, _WATCHED, _COMPARED, _CHECKS, _REJECTED_NOW, _EDITED, _FEEDS),
 )
 """The first makes a file of `FIRST_VERSION`, each other takes it one version on; `PRAGMA user_version` says where a file is."""
 

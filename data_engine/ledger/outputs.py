@@ -82,6 +82,14 @@ def outputs_beside_sources(ledger_path: Path, flow: str, root: str) -> frozenset
     return frozenset()
 
 
+def writers_of_gone(ledger: Ledger, root: str) -> tuple[str, ...]:
+    """The flows that wrote files below the folder `root` which are gone, in order."""
+    lead = root.rstrip(os.sep) + os.sep
+    query = "SELECT flow_name, output_path FROM outputs WHERE substr(output_path, 1, length(?1)) = ?1"
+    gone = (flow for flow, path in ledger.rows(query, lead) if not os.path.lexists(restored(path)))
+    return tuple(sorted(set(map(restored, gone))))
+
+
 _BEFORE = "SELECT 1 FROM outputs WHERE flow_name = ? AND output_path = ?"
 _WRITERS = """
 SELECT source_path, outputs, finished_at_utc FROM (

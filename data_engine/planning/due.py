@@ -7,7 +7,7 @@ that only goes forward. `PlannedFlow.flow` is a name: whoever plans need not hav
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import field, replace
 from datetime import datetime
 from itertools import takewhile
@@ -18,7 +18,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.scan import is_candidate_name
 from data_engine.flow.suggestions import nearest_files
 from data_engine.flow.trigger import Manual, Schedule, Trigger
-from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, Switch, utc_text
+from data_engine.model import Feed, RunFinished, SeenSource, Signature, SourceKey, SourceState, Switch, utc_text
 from data_engine.planning.slots import Slots
 from data_engine.reasons.kinds import (
     ByHand,
@@ -28,6 +28,7 @@ from data_engine.reasons.kinds import (
     Disabled,
     Done,
     EngineOff,
+    FeedShrunk,
     Freed,
     Held,
     Interrupted,
@@ -217,8 +218,34 @@ def _after_a_bad_end(key: SourceKey, state: SourceState, rules: Rules, now_s: fl
     return NotDue(key, Held(state.last_at_utc, state.status, error, state.last_run_id))
 
 
-def judge_batch(key: SourceKey, verdicts: Iterable[Verdict], seen: Iterable[SeenSource]) -> Verdict:
-    """Whether a batch is due: one of its candidates is, and none settles or is locked. It settles all that is `seen`."""
+_FEWEST_GONE = 3
+
+
+def shrunk(trigger: Trigger, feed: Feed | None, count: int, *, is_slot: bool = False) -> FeedShrunk | None:
+    """The reason that holds a batch of `count` sources after a good run that left `feed`: less than half are there, and at least three
+    are gone. A slot is held, too, where it finds none of them. None where it may run.
+
+    Example:
+        >>> trigger = Flow("Claims").watch(mode="poll", source="/in", interval="30s", run_as="batch").trigger
+        >>> shrunk(trigger, Feed(10), 4).gone, shrunk(trigger, Feed(10), 5), shrunk(trigger, Feed(4), 1).gone, shrunk(trigger, Feed(2), 0)
+        (6, None, 3, None)
+    """
+    if feed is None or trigger.run_as != "batch" or feed.extensions != trigger.extensions:
+        return None
+    gone = feed.sources - count
+    is_far_less = 2 * count < feed.sources and gone >= _FEWEST_GONE
+    is_empty = is_slot and count == 0 and gone > 0
+    return FeedShrunk(gone, feed.sources, run_id=feed.run_id) if is_far_less or is_empty else None
+
+
+def judge_batch(
+    key: SourceKey,
+    verdicts: Iterable[Verdict],
+    seen: Iterable[SeenSource],
+    why_held: Callable[[int], FeedShrunk | None] = lambda count: None,
+) -> Verdict:
+    """Whether a batch is due: one of its candidates is, and none settles or is locked. It settles all that is `seen`, unless
+    `why_held` has a reason against their number."""
     verdicts = list(verdicts)
     whys = [entry.why for entry in verdicts if isinstance(entry, NotDue) and not isinstance(entry.why, OwnOutput)]
     settling = [why.left_s for why in whys if isinstance(why, Settling)]
@@ -228,7 +255,9 @@ def judge_batch(key: SourceKey, verdicts: Iterable[Verdict], seen: Iterable[Seen
         if (waits := next((why for why in whys if isinstance(why, kind)), None)) is not None:
             return NotDue(key, waits)
     if (due := next((entry for entry in verdicts if isinstance(entry, Due)), None)) is not None:
-        return Due(key, due.why, tuple(seen))
+        sources = tuple(seen)
+        held = why_held(len(sources))
+        return Due(key, due.why, sources) if held is None else NotDue(key, held)
     last = whys[-1] if whys else NoFiles()
     return NotDue(key, next((why for why in whys if not isinstance(why, Done)), last))
 

@@ -158,12 +158,7 @@ class NeedsHash(Reason):
     """Size or time moved, and content decides: the planner needs the source's hash to go on."""
 
 
-@reason(
-    "held",
-    "held since {since_utc:time}, {status}[: {error}]",
-    remedies.held,
-    FAILED,
-)
+@reason("held", "held since {since_utc:time}, {status}[: {error}]", remedies.held, FAILED)
 class Held(Reason):
     """The last run did not end well, and nothing has changed since; `error` is the first line of why."""
 
@@ -185,6 +180,27 @@ class HeldSlot(Reason):
     slot_utc: str
     since_utc: str | None
     cause: str | None = None
+
+
+_GONE = "{gone:,} of the {before:,} sources that its last good run took are gone[, outputs of {flows:list}]"
+
+
+@reason(
+    "feed_shrunk", f"held: {_GONE}; it runs when they are back, or somebody accepts that", remedies.feed_shrunk, FAILED
+)
+class FeedShrunk(Reason):
+    """A batch with far fewer sources than its last good run took: `gone` of `before`; `flows` are those whose outputs they were."""
+
+    gone: int
+    before: int
+    flows: tuple[str, ...] = ()
+    run_id: str | None = field(default=None, compare=False)
+    since_utc: str | None = field(default=None, compare=False)
+
+    @property
+    def what(self) -> str:
+        """What has shrunk, in words."""
+        return filled(_GONE, self)
 
 
 @reason("retry_later", "failed, retry {attempt} of {of} at {at_utc:time}[: {error}]", remedies.retried, DOUBTFUL)

@@ -127,6 +127,11 @@ def retried(facts: RemedyFacts) -> str:
     return f"{first}`{facts.on_source('retry')}`{change} tries {it} {when}"
 
 
+def feed_shrunk(facts: RemedyFacts) -> str:
+    """The command that accepts that the sources are gone, beside the other way on."""
+    return f"put them back, or accept it: `{facts.on_flow('retry', '--accept')}` runs it with those that are there"
+
+
 def held(facts: RemedyFacts) -> str:
     """The retry; after a failure first the command that shows the error."""
     if facts.why.status != "failed" or facts.why.run_id is None:

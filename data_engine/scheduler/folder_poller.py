@@ -13,20 +13,23 @@ import os
 import time
 import unicodedata
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from data_engine.clock import boot_clock
 from data_engine.engine.candidates import content_hash
 from data_engine.flow.paths import portable_text
 from data_engine.flow.trigger import Poll
+from data_engine.ledger.outputs import writers_of_gone
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import (
     Event,
+    Feed,
     RunFinished,
     RunStarted,
     SeenSource,
@@ -34,6 +37,7 @@ from data_engine.model import (
     SourceKey,
     SourceState,
     StepFinished,
+    utc_text,
 )
 from data_engine.planning.due import (
     HELD_STATUSES,
@@ -49,11 +53,13 @@ from data_engine.planning.due import (
     judge_batch,
     matches,
     settling_s,
+    shrunk,
     state_after,
     why_not_there,
 )
 from data_engine.reasons.kinds import (
     Done,
+    FeedShrunk,
     Held,
     Locked,
     Looks,
@@ -67,6 +73,9 @@ from data_engine.reasons.kinds import (
 )
 from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.scanner import FileEvents, FolderEvents, FolderScans, Scan, Scanner, ScanPace
+
+if TYPE_CHECKING:
+    from data_engine.ledger.ledger import Ledger
 
 _WAITS = (Settling, Locked, RetryLater, NeedsHash, MayBeOutput)
 
@@ -113,6 +122,8 @@ class FolderPoller:
         self._handed_names: dict[SourceKey, str] = {}
         self._held: set[SourceKey] = set()
         self._paused: dict[SourceKey, RetryLater] = {}
+        self.feed_shrunk: FeedShrunk | None = None
+        self._is_accepted = False
         self._events = FolderEvents(events, self.root, self.hint)
         self._scans = FolderScans(
             self._scanner,
@@ -164,6 +175,13 @@ class FolderPoller:
     def free(self, keys: frozenset[SourceKey] | None = None) -> None:
         """Hold these sources (all without, as when a person starts the engine) no longer."""
         self._post(partial(self._memory.free, keys), self._judge_all_again)
+
+    def accept(self) -> FeedShrunk | None:
+        """Let the batch run with the sources that are there; the reason that held it, None where there was none."""
+        held = self.feed_shrunk
+        if held is not None:
+            self._post(self._accept, self._judge_all_again)
+        return held
 
     @property
     def others(self) -> int:
@@ -255,7 +273,11 @@ class FolderPoller:
         yield from verdicts
         if self._is_batch and self._scanner.signature("") is None:
             key = self.planned.key("")
-            yield NotDue(key, Running()) if key in self._handed else judge_batch(key, verdicts, self._seen_of_all())
+            yield (
+                NotDue(key, Running())
+                if key in self._handed
+                else judge_batch(key, verdicts, self._seen_of_all(), self._why_held)
+            )
 
     def listing(self) -> Iterator[tuple[str, Verdict | None]]:
         """Each candidate by its path inside the root, in no order, with its verdict: None where the last good run saw it as it
@@ -365,13 +387,24 @@ class FolderPoller:
         return self._judge(name, seen_file)
 
     def _hand_batch(self, verdicts: list[Verdict]) -> list[Due]:
-        verdict = judge_batch(self.planned.key(""), verdicts, ())
-        if not isinstance(verdict, Due) or verdict.key is None:
+        due = judge_batch(self.planned.key(""), verdicts, self._seen_of_all(), self._why_held)
+        self.feed_shrunk = due.why if isinstance(due.why, FeedShrunk) else None
+        if not isinstance(due, Due) or due.key is None:
             return []
-        due = replace(verdict, seen=tuple(self._seen_of_all()))
         self._open.clear()
-        self._handed[verdict.key] = due
+        self._handed[due.key] = due
         return [due]
+
+    def _why_held(self, count: int) -> FeedShrunk | None:
+        is_held = not self._is_accepted and self._trigger.shrink == "hold"
+        held = shrunk(self._trigger, self._memory.feeds.get(self._root_as_authored), count) if is_held else None
+        before = self.feed_shrunk
+        if held is None or (before is not None and before.gone == held.gone):
+            return held and before
+        return replace(held, flows=self._memory.writers_of_gone(str(self.root)), since_utc=utc_text(self._wall()))
+
+    def _accept(self) -> None:
+        self._is_accepted = True
 
     def _seen_of_all(self) -> Iterator[SeenSource]:
         for name, signature in self._scanner.files():
@@ -450,6 +483,9 @@ class FolderPoller:
         elif isinstance(event, RunFinished):
             if event.status == "success":
                 self._outputs.run_went_well()
+                if event.spent is not None and event.spent.feed is not None and self._is_batch:
+                    self._memory.feeds[self._root_as_authored] = event.spent.feed._replace(run_id=event.run_id)
+                    self._is_accepted = False
             for source in event.seen:
                 self._record_end(source, event)
             for key in {source.key for source in event.seen} & self._handed.keys():
@@ -648,12 +684,26 @@ def spellings(name: str) -> set[str]:
 class KnownSources(NamedTuple):
     """The known states of a flow's sources, and the files its steps returned, as absolute paths.
 
-    `others` is how often runs of other processes had been noticed when it was read.
+    `others` is how often runs of other processes had been noticed when it was read. `feeds` are what the last good batches took, by
+    root; `writers_of_gone` finds the flows that wrote files of a folder which are gone.
     """
 
     states: SourceStates
     outputs: frozenset[str] | set[str] = frozenset()
     others: int = 0
+    feeds: Mapping[str, Feed] = MappingProxyType({})
+    writers_of_gone: Callable[[str], tuple[str, ...]] = lambda root: ()
+
+
+def known_sources(ledger: Ledger, flow: str) -> KnownSources:
+    """What the ledger knows of the flow's sources, without the files it has returned.
+
+    Raises:
+        LedgerError: it cannot be read.
+    """
+    return KnownSources(
+        ledger.source_states(flow), feeds=ledger.feeds(flow), writers_of_gone=partial(writers_of_gone, ledger)
+    )
 
 
 class SourceMemory:
@@ -664,6 +714,8 @@ class SourceMemory:
         self._read = read
         self.states = SourceStates(flow)
         self.others = 0
+        self.feeds: dict[str, Feed] = {}
+        self.writers_of_gone: Callable[[str], tuple[str, ...]] = lambda root: ()
         self._failures: dict[SourceKey, int] = {}
         self._freed: set[str] = set()
         self.use_rules(rules)
@@ -676,6 +728,7 @@ class SourceMemory:
         """Read what others have written; the files that steps of the flow have returned."""
         sources = self._read()
         self.states, self.others = sources.states, sources.others
+        self.feeds, self.writers_of_gone = dict(sources.feeds), sources.writers_of_gone
         return sources.outputs
 
     def use_rules(self, rules: Rules) -> None:

@@ -30,9 +30,9 @@ from data_engine.ledger.outputs import own_outputs
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import Event, Run, RunFinished, RunStarted, SourceKey, SourceState
 from data_engine.planning.due import Due, NotDue, PlannedFlow, Rules, state_after, why_blocked
-from data_engine.reasons.kinds import Looks, NotYet, RetryLater, Slot
+from data_engine.reasons.kinds import FeedShrunk, Looks, NotYet, RetryLater, Slot
 from data_engine.reasons.remedies import Reason
-from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
+from data_engine.scheduler.folder_poller import FolderPoller, KnownSources, known_sources
 from data_engine.scheduler.run_queue import Item, Work, came_by_itself
 from data_engine.scheduler.scanner import FileEvents
 from data_engine.scheduler.schedule_clock import ScheduleClock
@@ -418,6 +418,19 @@ class TriggerSet:
             return count
         return 0
 
+    def accept(self, name: str) -> FeedShrunk | None:
+        """Let the flow's batch run with the sources that are there; the reason that held it, None where there was none."""
+        planner = self.planner(name)
+        held = None if planner is None else planner.accept()
+        if held is not None:
+            self._triggers[name].wake()
+        return held
+
+    def feed_shrunk(self, name: str) -> FeedShrunk | None:
+        """The reason that holds the flow's batch, whose sources are gone; None where there is none."""
+        planner = self.planner(name)
+        return None if planner is None else planner.feed_shrunk
+
     # -- what is known of them -------------------------------------------------------------------------------------
 
     def planner(self, name: str) -> Planner | None:
@@ -442,7 +455,7 @@ class TriggerSet:
             return None
         planner = trigger.planner
         if isinstance(planner, FolderPoller):
-            return planner.unreachable
+            return planner.unreachable or planner.feed_shrunk
         return trigger.why if planner is None or planner.held is None else planner.held
 
     def slow_looks(self, name: str) -> Looks | None:
@@ -495,7 +508,7 @@ class TriggerSet:
         if newest is not None and newest.status != "started":
             history.notice(newest)
         others = history.others
-        return KnownSources(ledger.source_states(name), others=others)
+        return known_sources(ledger, name)._replace(others=others)
 
     # -- told by the dispatcher ------------------------------------------------------------------------------------
 

@@ -45,6 +45,7 @@ from data_engine.reasons.kinds import (
     Disabled,
     EngineOff,
     Expected,
+    FeedShrunk,
     Held,
     HeldSlot,
     LastRunFailed,
@@ -223,7 +224,7 @@ def _state(facts: FlowFacts, blocked: Reason | None, *, is_doubtful: bool) -> St
     if isinstance(facts.why, Unreachable):
         return "unreachable"
     is_bad_slot = mode == "schedule" and (ended_badly(facts.last_run) or isinstance(facts.why, (DaysUnknown, HeldSlot)))
-    if facts.held or facts.retried or is_bad_slot:
+    if facts.held or facts.retried or is_bad_slot or isinstance(facts.why, FeedShrunk):
         return "failing"
     if is_edit_broken:
         return "edit_broken"

@@ -109,10 +109,10 @@ class OfflineFacts:
     def memory(self, flow: str) -> KnownSources:
         """What is known of the flow's sources."""
         from data_engine.ledger.outputs import own_outputs
-        from data_engine.scheduler.folder_poller import KnownSources
+        from data_engine.scheduler.folder_poller import known_sources
 
         ledger = self.home.ledger()
-        return KnownSources(ledger.source_states(flow), own_outputs(ledger, self.home.layout, flow))
+        return known_sources(ledger, flow)._replace(outputs=own_outputs(ledger, self.home.layout, flow))
 
     def _engine(self, elsewhere: OwnedElsewhere | None) -> EngineFacts:
         if self.daemon.silent:

@@ -16,7 +16,16 @@ from data_engine.marks import FAILED, Mark, mark_of
 from data_engine.message import Undelivered
 from data_engine.model import ActiveRun, Backfill, Run, ended_badly
 from data_engine.notebook.deployment_status import AS_DEPLOYED, DeploymentStatus
-from data_engine.reasons.kinds import Broken, Disabled, HeldSlot, LastRunWarned, Late, WaitingRuns, read_reason
+from data_engine.reasons.kinds import (
+    Broken,
+    Disabled,
+    FeedShrunk,
+    HeldSlot,
+    LastRunWarned,
+    Late,
+    WaitingRuns,
+    read_reason,
+)
 from data_engine.reasons.remedies import Reason
 from data_engine.record import Record, frozen
 
@@ -247,6 +256,8 @@ class FlowStatus(Record):
             return f"{self.held:,} held"
         if self.state_kind != "failing":
             return ""
+        if isinstance(self.why, FeedShrunk):
+            return "held"
         return f"{self.retried:,} to retry" if self.retried else "slot held" if isinstance(self.why, HeldSlot) else ""
 
     @property

@@ -100,13 +100,25 @@ def undeployed_words(flow: str) -> str:
     return f"Production does not run {flow} any more. To let it run again as it was deployed: {again}"
 
 
-def freed_words(count: int) -> str:
-    """Say how many sources a retry has freed.
+def freed_words(count: int, accepted: Sequence[str] = (), left: Sequence[str] = ()) -> str:
+    """Say how many sources a retry has freed, what it has `accepted`, and what is `left` held until somebody accepts it.
 
     Example:
         >>> freed_words(2), freed_words(0)
         ('2 held sources run again.', 'Nothing is held; `data-engine explain FLOW` says why it does not run.')
+        >>> freed_words(0, ["claims: 8 of the 10 sources that its last good run took are gone"])
+        'Accepted: claims: 8 of the 10 sources that its last good run took are gone.'
     """
+    words = [f"Accepted: {what}." for what in accepted]
+    words += [
+        f"Still held: {what}; `{cli_line('retry', what.partition(':')[0], '--accept')}` accepts it." for what in left
+    ]
+    if count or not words:
+        words.insert(0, _freed(count))
+    return " ".join(words)
+
+
+def _freed(count: int) -> str:
     if not count:
         return "Nothing is held; `data-engine explain FLOW` says why it does not run."
     return "1 held source runs again." if count == 1 else f"{count:,} held sources run again."

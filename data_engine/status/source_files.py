@@ -22,6 +22,7 @@ from data_engine.planning.due import PlannedFlow, Verdict
 from data_engine.reasons.kinds import (
     ByHand,
     Done,
+    FeedShrunk,
     Held,
     NoFiles,
     NotDeployed,
@@ -296,6 +297,7 @@ def _alike(rows: Sequence[_Row]) -> tuple[tuple[AlikeFiles, ...], Sequence[int]]
 _RANKS = {name: rank for rank, name in enumerate(GROUPS)}
 _GROUPS = {
     Held.kind: "held",
+    FeedShrunk.kind: "held",
     RetryLater.kind: "held",
     Running.kind: "waiting",  # handed over, and not begun
     Unreachable.kind: "away",

@@ -16,7 +16,7 @@ from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.troubles import Trouble, TroubleKey, all_troubles
 from data_engine.message import message_id
 from data_engine.model import Run
-from data_engine.reasons.kinds import HeldSlot, Late, Overlong
+from data_engine.reasons.kinds import FeedShrunk, HeldSlot, Late, Overlong
 from data_engine.record import Record, frozen
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.status.sentences import first_line, is_source_gone, places_of
@@ -71,9 +71,10 @@ def troubles_of(flow: FlowStatus, history: Known) -> tuple[TroubleLine, ...]:
         ['claims failed in Clean: KeyError: 3']
     """
     lines = []
-    if isinstance(flow.why, HeldSlot):
-        at_utc = flow.why.since_utc or flow.why.slot_utc
-        key = TroubleKey(flow.name, "held", error_type="abandoned")
+    if isinstance(flow.why, (HeldSlot, FeedShrunk)):
+        is_slot = isinstance(flow.why, HeldSlot)
+        at_utc = flow.why.since_utc or (flow.why.slot_utc if isinstance(flow.why, HeldSlot) else "")
+        key = TroubleKey(flow.name, "held", error_type="abandoned" if is_slot else flow.why.kind)
         lines.append(TroubleLine(_id(key), "failed", f"{flow.name}: {flow.why.text}", at_utc))
     elif (bad := _failure_of(flow, history)) is not None and not (
         bad.run.trigger is not None and bad.run.trigger.kind in _BY_PEOPLE and bad.run.by == history.me
@@ -101,7 +102,7 @@ def has_recovered(flow: FlowStatus, history: Known) -> bool:
         >>> has_recovered(FlowStatus("claims", state_kind="being_read"), Known())
         False
     """
-    if flow.state_kind == "being_read" or _has_bad_files(flow) or isinstance(flow.why, HeldSlot):
+    if flow.state_kind == "being_read" or _has_bad_files(flow) or isinstance(flow.why, (HeldSlot, FeedShrunk)):
         return False
     return flow.last_run is None or flow.last_run.status == "success" or flow.name in history.gone
 

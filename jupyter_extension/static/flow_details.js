@@ -44,7 +44,7 @@ export function flowDetails(app, selected) {
   const row = app.view.flows[selected];
   if (!row) return h("div", { class: "de-detail", key: "detail" }, backButton(app), h("p", { class: "de-empty" }, `${selected} is not a flow of this workspace any more.`));
   const active = app.view.active.filter((one) => one.flow === selected);
-  const failed = row.error ? errorBox(app, row.error, details ? details.error_cells : []) : details && failure(app, details, row);
+  const failed = row.error ? errorBox(app, row.error, details ? details.error_cells : []) : shrunk(app, row) || (details && failure(app, details, row));
   const sections = sectionsOf(row, details);
   const section = sections.some(([name]) => name === app.state.section) ? app.state.section : "runs";
   return h("div", { class: "de-detail", key: "detail", "data-flow": selected },
@@ -119,6 +119,22 @@ const BEFORE_DAY = /, (?=[A-Z][a-z]{2} \d{4}-)/;
 function slotsPart(_, details) {
   const facts = details.about.filter(([label]) => ["Runs", "Next times", "Expected", "Catch up"].includes(label));
   return h("dl", { class: "de-about" }, facts.map(([label, value]) => [h("dt", { key: `t ${label}` }, label), h("dd", { key: `d ${label}` }, value.split(BEFORE_DAY).map((day) => h("div", { key: day }, day)))]));
+}
+
+/**
+ * What holds a batch whose sources are gone, and the button that accepts it.
+ *
+ * @param {Panel} app
+ * @param {PanelFlow} row
+ */
+function shrunk(app, row) {
+  if (!row.why || row.why.kind !== "feed_shrunk") return null;
+  return h("div", { class: "de-note de-bad", key: "shrunk" },
+    icon({ shape: "cross", tone: "bad" }),
+    h("div", { class: "de-grow" },
+      h("div", null, row.reason || ""),
+      h("div", { class: "de-line de-wrap" },
+        button(app, "accept", "Accept", null, () => app.act("retry", { flow: row.name, accept: true }), { small: true, confirm: "Really run it with the sources that are there?" }))));
 }
 
 /**

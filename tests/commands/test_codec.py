@@ -73,6 +73,7 @@ REQUESTS: list[tuple[Command[Any], str, dict[str, Any]]] = [
     (Run("claims", "in/a.csv", {"month": 3}), "run", {"source": "in/a.csv", "params": {"month": 3}}),
     (Retry("claims", "a.csv"), "retry", {"source": "a.csv"}),
     (Retry(), "retry", {}),
+    (Retry("claims", accept=True), "retry", {"accept": True}),
     (Enable("claims"), "enable", {}),
     (Disable("claims", "stock-taking"), "disable", {"note": "stock-taking"}),
     (

@@ -66,6 +66,7 @@ SAMPLES: tuple[Reason, ...] = (
     reasons.WaitingForShare(),
     reasons.WaitingForOwnRun(),
     reasons.HeldSlot(NOON, NOON, "it died"),
+    reasons.FeedShrunk(8, 10, ("claims",)),
     reasons.Looks(5.0, wakes=True),
     reasons.Broken("it does not parse", "claims.ipynb, cell 3"),
     reasons.Edited((3, 7), "SyntaxError"),

@@ -31,7 +31,7 @@ from data_engine.flow.paths import portable_text
 from data_engine.flow.scan import is_candidate_name
 from data_engine.platforms.names import compared, lead_of, real_path
 
-_MOST_TAKEN = 1_000
+_MOST_TAKEN = 1_000_000
 
 
 class OverwritesSourceError(ChangeRefusedError):

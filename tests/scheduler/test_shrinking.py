@@ -1,0 +1,75 @@
+"""A batch with far fewer sources than its last good run took: held or told, by the table and by an oracle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_engine import Flow
+from data_engine.errors import FlowValidationError
+from data_engine.flow.trigger import Trigger
+from data_engine.model import Feed
+from data_engine.planning.due import Due, NotDue, PlannedFlow, judge_batch, shrunk
+from data_engine.reasons.kinds import FeedShrunk, New
+from tests.support import examples
+
+BATCH: dict[str, Any] = {"mode": "poll", "source": "/in", "interval": "30s", "run_as": "batch"}
+
+
+def trigger(**options: Any) -> Trigger:
+    made = Flow("G", "claims").watch(**{**BATCH, **options}).trigger
+    assert made is not None
+    return made
+
+
+@pytest.mark.parametrize(
+    ("feed", "count", "is_slot", "gone"),
+    [
+        pytest.param(None, 1, False, None, id="first run"),
+        pytest.param(Feed(10), 5, False, None, id="exactly half"),
+        pytest.param(Feed(10), 4, False, 6, id="less than half"),
+        pytest.param(Feed(3), 1, False, None, id="two fewer"),
+        pytest.param(Feed(4), 1, False, 3, id="three fewer"),
+        pytest.param(Feed(2), 0, False, None, id="none left of two, poll"),
+        pytest.param(Feed(2), 0, True, 2, id="none left of two, slot"),
+        pytest.param(Feed(0), 0, True, None, id="the run moved them all itself"),
+        pytest.param(Feed(10, (".csv",)), 1, False, None, id="extensions changed"),
+    ],
+)
+def test_a_batch_is_held_by_what_the_last_good_run_took(
+    feed: Feed | None, count: int, is_slot: bool, gone: int | None
+) -> None:
+    held = shrunk(trigger(), feed, count, is_slot=is_slot)
+
+    assert (None if held is None else held.gone) == gone
+
+
+@given(before=st.integers(0, 50), count=st.integers(0, 60), is_slot=st.booleans())
+@settings(max_examples=examples(200))
+def test_any_batch_is_held_exactly_when_the_sentence_says_so(before: int, count: int, is_slot: bool) -> None:
+    is_held = (count < before / 2 and count <= before - 3) or (is_slot and count == 0 and before > 0)
+
+    assert (shrunk(trigger(), Feed(before), count, is_slot=is_slot) is not None) == is_held
+
+
+def test_sources_one_by_one_are_never_held_for_their_number() -> None:
+    assert shrunk(trigger(run_as="individual"), Feed(10), 1) is None
+
+
+def test_only_a_batch_that_is_due_is_held() -> None:
+    planned = PlannedFlow.of(Flow("G", "claims").watch(**BATCH))
+    key, why = planned.key(""), FeedShrunk(8, 10)
+
+    verdict = judge_batch(key, [Due(planned.key("a.csv"), New())], (), lambda count: why)
+
+    assert verdict == NotDue(key, why)
+    assert not isinstance(judge_batch(key, [], (), lambda count: why).why, FeedShrunk)
+
+
+@pytest.mark.parametrize("options", [{"shrink": "drop"}, {"shrink": "tell", "run_as": "individual"}])
+def test_shrink_is_a_word_for_batches(options: dict[str, Any]) -> None:
+    with pytest.raises(FlowValidationError, match="shrink"):
+        trigger(**options)
