@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from data_engine.display_hook import Listing
 from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.files import resolve
-from data_engine.flow.suggestions import typed_verbs
+from data_engine.flow.suggestions import typed_call
 from data_engine.platforms.names import with_home
 from data_engine.workspace.layout import WorkspaceLayout
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@typed_call
 class Workspace:
     """One workspace folder: its flows, its history on this machine, and its settings.
 
@@ -1433,6 +1434,3 @@ def _why_no_json(params: Mapping[str, Any]) -> str | None:
     except (TypeError, ValueError, RecursionError) as error:
         return str(error)
     return None
-
-
-typed_verbs(Workspace)

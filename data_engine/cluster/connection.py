@@ -117,7 +117,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the client."""
-        with suppress(Exception):
+        with suppress(Exception):  # of distributed: a scheduler that is gone needs no goodbye
             self.client.close(timeout=1)
 
     def _hear(self, event: tuple[float, Any]) -> None:

@@ -31,7 +31,7 @@ from data_engine.commands.fields import (
     checked,
     of_json,
 )
-from data_engine.commands.registry import command_at, request_of, routes
+from data_engine.commands.registry import COMMANDS, request_of
 from data_engine.daemon.backfiller import newest_backfills
 from data_engine.daemon.control import API, MAX_BODY_BYTES
 from data_engine.daemon.daemon import Daemon
@@ -76,7 +76,7 @@ class DaemonApi:
         self.commands: dict[str, Answer] = {
             "wait": asked(self.wait, "wait", run_ids=TEXTS, timeout_s=SECONDS.or_else(LONGEST_WAIT_S)),
             "answer": asked(self.answer, "answer", request_id=TEXT, timeout_s=SECONDS.or_else(LONGEST_WAIT_S)),
-        } | {route: partial(self._command, route) for route in routes()}
+        } | {route: partial(self._command, route) for route in COMMANDS}
 
     # -- questions -------------------------------------------------------------------------------------------------
 
@@ -142,7 +142,7 @@ class DaemonApi:
 
     async def _command(self, route: str, fields: dict[str, Any]) -> dict[str, Any]:
         """Carry a command out; or leave a request for it where another workstation owns the workspace: its id, and the owner."""
-        kind = command_at(route, fields)
+        kind = COMMANDS[route]
         command = of_json(kind, fields, kind.name)
         waits = checked(fields, {"wait": FLAG.or_else(True)}, kind.name)["wait"]
         if not kind.is_urgent:

@@ -24,6 +24,7 @@ from data_engine.daemon.ownership import PATIENCE_S, Ownership
 from data_engine.daemon.requests import Handle, RequestInbox, RequestSender, owner_of_file
 from data_engine.daemon.run_executor import RunExecutor
 from data_engine.daemon.service import service_facts
+from data_engine.daemon.silence import watch_owner
 from data_engine.daemon.worker_pool import JobCallbacks, WorkerPool
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.publication import tidy
@@ -76,7 +77,8 @@ class Daemon:
         self.is_stopping = False
         self._by_service = by_service
         self._awake = KeepsAwake(home.layout.workspace_id)
-        self.notifier = Notifier(self.ledger, lambda: self._loop.call_soon_threadsafe(self.tell), keeper.watch)
+        self.notifier = Notifier(self.ledger, lambda: self._loop.call_soon_threadsafe(self.tell))
+        keeper.after_look = watch_owner(home, keeper, self.notifier.wake).look
         self.on_beat: Callable[[], None] = lambda: None
         self.handle_request: Handle  # of whoever carries commands out
         self.change = asyncio.Condition()

@@ -14,7 +14,6 @@ from data_engine.cause import Cause
 from data_engine.daemon.control import (
     DaemonClient,
     DaemonGoneError,
-    UnknownRouteError,
     read_endpoint,
     silent_daemon,
     was_stopped,
@@ -144,27 +143,20 @@ class DaemonLink:
             DaemonGoneError: the daemon does not answer.
         """
         from data_engine.commands.fields import to_json
-        from data_engine.commands.registry import ways_of  # which knows all of them: a look needs none
 
         refuse_in_trial(command.name)
         body = to_json(command) | ({} if waits else {"wait": False})
-        ways = ways_of(command.name)
         until_s, is_to_start = time.monotonic() + _COMING_S, command.needs_daemon
         while True:
             daemon = self.start() if is_to_start else self.find()
             try:
                 if daemon is None:
                     return self._here(command)
-                route, marks = ways[0]
-                answer = daemon.post(f"/{route}", {**body, **marks}, timeout_s=command.timeout_s)
+                answer = daemon.post(f"/{command.name}", body, timeout_s=command.timeout_s)
             except KeyboardInterrupt:  # it was asked, and nobody has heard the answer
                 raise ShortInterrupt(
                     f"interrupted here only: the daemon was asked to {command.phrase}, and does it; `data-engine status` shows what runs"
                 ) from None
-            except UnknownRouteError:  # a daemon of the revision before, which goes on as long as it has work
-                ways = ways[1:]
-                if not ways:
-                    raise
             except DaemonGoneError:
                 self._forget()
                 if command.needs_daemon or time.monotonic() > until_s:

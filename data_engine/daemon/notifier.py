@@ -25,7 +25,6 @@ from typing import Any, Self
 from data_engine.daemon.environment import import_path, without_kernel
 from data_engine.errors import FlowValidationError, LedgerError, NotSentError
 from data_engine.formatting import cli_line
-from data_engine.lease.alarms import Watch
 from data_engine.ledger import outbox
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import Body, Delivery
@@ -252,25 +251,18 @@ log = logging.getLogger(__name__)
 
 
 class Notifier:
-    """Tries each delivery of the outbox until it is sent or given up. `changed` is called, on a thread of its own, when one ended.
-
-    The `gate` is asked right before a message is sent; what may not be sent now waits, without a try.
-    """
+    """Tries each delivery of the outbox until it is sent or given up. `changed` is called, on a thread of its own, when one ended."""
 
     def __init__(
         self,
         ledger: Ledger,
         changed: Callable[[], object],
-        gate: Watch | None = None,
         *,
         open_channel: Callable[[str], Channel] = Channel,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._ledger, self._changed = ledger, changed
         self._open_channel, self._now = open_channel, now
-        self._gate = gate
-        if gate is not None:
-            gate.wake = self.wake
         self.recipients: Callable[[], Collection[str] | None] = lambda: None
         """The recipients of today; None where they are not known just now."""
         self._awake = threading.Event()
@@ -326,8 +318,7 @@ class Notifier:
         self._give_up_whom_nobody_names(now_s)
         due: dict[str, list[Delivery]] = {}
         for delivery in outbox.due(self._ledger, now_s):
-            if self._may_send(delivery):
-                due.setdefault(delivery.to, []).append(delivery)
+            due.setdefault(delivery.to, []).append(delivery)
         for to, deliveries in due.items():
             if to not in self._senders:
                 self._begin(to, deliveries)
@@ -336,9 +327,6 @@ class Notifier:
         if next_s is None:  # the end of a channel wakes
             return _LOOK_EVERY_S
         return min(_LOOK_EVERY_S, max(0.01, next_s - now_s))
-
-    def _may_send(self, delivery: Delivery) -> bool:
-        return self._gate is None or self._gate.may_send(delivery.message_id)
 
     def _give_up_whom_nobody_names(self, now_s: float) -> None:
         """Give up the messages to recipients whom people have taken out of the settings since."""
@@ -395,8 +383,6 @@ class Notifier:
         for number, delivery in enumerate(deliveries):
             if self._closing.is_set():
                 return
-            if not self._may_send(delivery):
-                continue
             body = outbox.body(self._ledger, delivery.message_id, delivery.to)
             try:
                 if body is None:

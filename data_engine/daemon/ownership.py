@@ -1,5 +1,4 @@
-"""The ownership of one daemon: asking for the workspace, and what follows when it has it or loses it; and alerts about a silent owner
-and about a share that this machine cannot use, by messages in its own outbox.
+"""The ownership of one daemon: asking for the workspace, and what follows when it has it or loses it.
 
 The keeper's thread talks to the share; everything here happens on the daemon's loop. A process that owns for one commit makes a
 keeper by `keeper_of` and has no loop: asyncio, which takes a tenth of its start, is imported where there is one.
@@ -7,64 +6,38 @@ keeper by `keeper_of` and has no loop: asyncio, which takes a tenth of its start
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import threading
-import time
-import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, replace
-from datetime import UTC, datetime, tzinfo
+from dataclasses import replace
 from functools import cache
 from typing import Protocol, TypeVar
 
-from data_engine.alerting.wording import shown_time
 from data_engine.clock import boot_clock
 from data_engine.deploy.sets import DeployedSets
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.errors import FlowValidationError, OwnedElsewhereError
-from data_engine.formatting import first_few
-from data_engine.lease.alarms import Alarm, AlarmFiles, Watch
+from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, server_ahead_s, sync_client
 from data_engine.lease.keeper import Keeper, KeeperRules
 from data_engine.lease.observer import Observer
 from data_engine.lease.older_owner import why_not_ours
 from data_engine.lease.protocol import NEVER, Identity, Limits
 from data_engine.lease.status import LeaseStatus, aged
-from data_engine.ledger import outbox, parquet_process
-from data_engine.ledger.connection import put_setting
-from data_engine.ledger.freshness import deployed_since
+from data_engine.ledger import parquet_process
 from data_engine.ledger.share import Share
-from data_engine.ledger.troubles import all_troubles
 from data_engine.ledger.wall_clock import WallClock
-from data_engine.message import Message, Notice, message, message_id
-from data_engine.model import utc_text
-from data_engine.planning.slots import zone_of
 from data_engine.platforms.host import host_name
 from data_engine.reasons.kinds import OwnedElsewhere
 from data_engine.status.build import owned_elsewhere
 from data_engine.version import __version__
-from data_engine.workspace.machine import machine_id, person
-from data_engine.workspace.secret_store import has_secret
+from data_engine.workspace.machine import machine_id
 
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 20.0
 _T = TypeVar("_T")
-
-PREFIX = "silence."
-"""The beginning of the ids of these messages: they may be sent only as long as this machine's claim lasts."""
-
-_LOOK_S, _LOOK_AGAIN_S = 600.0, 60.0
-"""How often secrets are looked for: where all were found, and where some were not."""
-
-_TOLD, _AWAY = "told_silence", "told_unreachable"
-"""The settings of the ledger that hold what people were told of, and not yet that it is over."""
-
-_MOST_NAMED = 5
 
 
 class Engine(Protocol):
@@ -374,15 +347,7 @@ def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) 
         check_sets=sets.check,
         collect_sets=sets.collect,
     )
-    watch = None
-    if not is_brief:
-        alarms, teller = AlarmFiles(folder, _new_id), AlarmTeller(where)
-        watch = Watch(alarms, teller, me, oldest=observer.oldest, new_id=_new_id, utc=lambda: utc_text(time.time()))
-    return Keeper(observer, share, rules, watch=watch, is_brief=is_brief)
-
-
-def _new_id() -> str:
-    return uuid.uuid4().hex[:16]
+    return Keeper(observer, share, rules, is_brief=is_brief)
 
 
 def share_silent(for_s: float) -> OwnedElsewhereError:
@@ -392,184 +357,3 @@ def share_silent(for_s: float) -> OwnedElsewhereError:
         where="the workspace's lease",
         fix="check whether its drive is connected; `data-engine doctor` measures it",
     )
-
-
-# -- alerts ------------------------------------------------------------------------------------------------------------
-
-
-class AlarmTeller:
-    """Tells people what a `Watch` sees, as far as `[alerts]` wants it and this machine has the secrets.
-
-    All but `is_free` is asked on the thread of the share. Secrets are looked for on a thread of their own, now and then: a keyring
-    may take its time, or ask somebody.
-    """
-
-    def __init__(
-        self,
-        home: LocalWorkspace,
-        *,
-        has: Callable[[str], bool] = has_secret,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._home, self._ledger = home, home.ledger()
-        self._has, self._clock = has, clock
-        self._recipients: tuple[str, ...] = ()
-        self._to: tuple[str, ...] = ()
-        self._look_s = float("-inf")
-        self._looking: threading.Thread | None = None
-
-    def look_for_secrets(self) -> None:
-        """Look which of the recipients this machine can reach; it may take long."""
-        names = self._home.settings().alerts.to
-        available = tuple(name for name in names if self._has(name))
-        self._recipients, self._to = names, available
-        self._look_s = self._clock() + (_LOOK_S if available == names else _LOOK_AGAIN_S)
-
-    def _look_when_due(self) -> None:
-        is_due = self._home.settings().alerts.to != self._recipients or self._clock() >= self._look_s
-        if is_due and (self._looking is None or not self._looking.is_alive()):
-            self._looking = threading.Thread(target=self.look_for_secrets, name="secrets of alerts", daemon=True)
-            self._looking.start()
-
-    def is_free(self, message_id: str) -> bool:
-        """Whether a message may be sent without a claim: it is of no alarm, or somebody has it."""
-        return not message_id.startswith(PREFIX) or self._is_sent(message_id)
-
-    # -- what the watch asks ------------------------------------------------------------------------------------------
-
-    def kinds(self) -> Collection[str]:
-        """The kinds of alerts that this machine can send now, and people want."""
-        self._look_when_due()
-        return self._home.settings().alerts.on if self._to else ()
-
-    def is_whole(self) -> bool:
-        """Whether this machine reaches all recipients."""
-        return self._to == self._recipients
-
-    def id_of(self, alarm: Alarm) -> str:
-        """The id of the message: the same on every machine."""
-        return PREFIX + message_id(self._home.local.identity, "silent_owner", alarm.number, alarm.generation)[:24]
-
-    def tell(self, alarm: Alarm) -> None:
-        """Keep the message until it is sent, and the alarm until it has ended; the same once more changes nothing."""
-        notice = silent_owner(alarm, self._home.layout.workspace_id, self._zone(), self._in_trouble())
-        alert = self._message("silent_owner", self.id_of(alarm), notice)
-        self._keep(alert, _TOLD, json.dumps([asdict(alarm)]))
-
-    def kept(self) -> Alarm | None:
-        """The alarm that this machine told last, or was about to tell, and that has not ended."""
-        try:
-            record = json.loads(self._ledger.setting(_TOLD) or "null")
-            return None if record is None else Alarm(**{name: value for part in record for name, value in part.items()})
-        except (FlowValidationError, ValueError, TypeError, LookupError):
-            return None
-
-    def is_told(self, alarm: Alarm) -> bool:
-        """Whether one recipient at least has it from this machine."""
-        return self._is_sent(self.id_of(alarm))
-
-    def end(self, alarm: Alarm, over: str = "") -> None:
-        """Forget the alarm: withdraw messages not sent yet, and tell those who have one how it was `over`."""
-        own_id, alert = self.id_of(alarm), None
-        if over and "recovered" in self.kinds() and self.is_told(alarm):
-            headline = f"the workspace {self._home.layout.workspace_id} has a working owner again: {over}"
-            notice = Notice(headline, since=shown_time(alarm.since_utc, self._zone()) or None)
-            alert = self._message("recovered", message_id(own_id, "recovered"), notice)
-        with self._ledger.writing(durable=alert is not None) as (connection, _):
-            if not outbox.is_sent(connection, own_id):
-                connection.execute("DELETE FROM deliveries WHERE message_id = ?", (own_id,))
-                connection.execute("DELETE FROM outbox WHERE message_id = ?", (own_id,))
-            outbox.put(connection, [] if alert is None else [alert])
-            connection.execute("DELETE FROM settings WHERE key = ?", (_TOLD,))
-
-    def tell_away(self, why: str) -> None:
-        """Tell people that this machine cannot use the share."""
-        at = datetime.now(UTC)
-        own_id = message_id(self._home.local.identity, "unreachable", machine_id(self._home.local.state_root), at)
-        notice = Notice(
-            f"{_host()} cannot use the shared folder of the workspace {self._home.layout.workspace_id}",
-            error=why,
-            fix="check whether its drive is connected and has room; `data-engine doctor` there measures it",
-        )
-        alert = replace(self._message("unreachable", own_id, notice), at=at)
-        self._keep(alert, _AWAY, json.dumps([own_id, at.isoformat()]))
-
-    def tell_back(self) -> None:
-        """Tell people that it can be used again, where they were told that it cannot."""
-        before = self._ledger.setting(_AWAY)
-        if not before:
-            return
-        (own_id, at_utc), alert = json.loads(before), None
-        if "recovered" in self.kinds():
-            headline = f"{_host()} can use the shared folder of the workspace {self._home.layout.workspace_id} again"
-            notice = Notice(headline, since=shown_time(at_utc, self._zone()) or None)
-            alert = self._message("recovered", message_id(own_id, "recovered"), notice)
-        with self._ledger.writing(durable=True) as (connection, _):
-            outbox.put(connection, [] if alert is None else [alert])
-            connection.execute("DELETE FROM settings WHERE key = ?", (_AWAY,))
-
-    def is_away_told(self) -> bool:
-        """Whether people were told that the share cannot be used, and not yet that it can be again."""
-        try:
-            return bool(self._ledger.setting(_AWAY))
-        except FlowValidationError:
-            return False
-
-    def _is_sent(self, message_id: str) -> bool:
-        with self._ledger.reading() as connection:
-            return outbox.is_sent(connection, message_id)
-
-    def _keep(self, alert: Message, key: str, value: str) -> None:
-        """Put the message into the outbox, with what is remembered of it."""
-        with self._ledger.writing(durable=True) as (connection, _):
-            outbox.put(connection, [alert])
-            put_setting(connection, key, value)
-
-    def _zone(self) -> tzinfo | None:
-        timezone = self._home.settings().timezone
-        return None if timezone is None else zone_of(timezone)
-
-    def _in_trouble(self) -> list[str]:
-        """The flows that were in trouble, as far as their owner has published it."""
-        troubles = (row for row in all_troubles(self._ledger) if not row.is_closed and row.recovered_at_utc is None)
-        flows = sorted({row.key.flow for row in troubles})
-        return [flow for flow in flows if deployed_since(self._ledger, flow) is not None]
-
-    def _message(self, kind: str, own_id: str, notice: Notice) -> Message:
-        sender = f"{self._home.layout.workspace_id} on {_host()}"
-        return message(kind, notice.headline, [notice], id=own_id, to=self._to, at=datetime.now(UTC), sender=sender)
-
-
-def silent_owner(alarm: Alarm, workspace: str, zone: tzinfo | None = None, in_trouble: Sequence[str] = ()) -> Notice:
-    """The notice about an owner that is not heard of; times are on the clock of `zone` (None: this machine's).
-
-    `in_trouble` are flows whose trouble it has told last: a message that still waited there is sent by nobody else.
-
-    Example:
-        >>> notice = silent_owner(Alarm(7, "9f3c", "EVE-PC", True, "2026-01-05T03:12:00+00:00"), "sales", UTC, ["claims"])
-        >>> notice.headline, notice.since
-        ('EVE-PC, which owns the workspace sales, has fallen silent', '2026-01-05 03:12:00 UTC (noticed)')
-        >>> notice.reason
-        'its engine was on: no flow runs by itself until it is back or taken over; in trouble when it was last heard of: claims'
-    """
-    engine = "its engine was on: no flow runs by itself until it is back or taken over"
-    named = first_few(in_trouble, _MOST_NAMED)
-    parts = (
-        engine if alarm.engine_on else "its engine was off",
-        f"in trouble when it was last heard of: {named}" if named else "",
-    )
-    remedy = "`data-engine lease take-over` takes the workspace over"
-    if alarm.has_ended:
-        remedy = "`data-engine start` runs the engine there"
-    return Notice(
-        f"nobody owns the workspace {workspace}: {alarm.owner} has ended"
-        if alarm.has_ended
-        else f"{alarm.owner}, which owns the workspace {workspace}, has fallen silent",
-        reason="; ".join(filter(None, parts)),
-        since=f"{shown_time(alarm.since_utc, zone)} (noticed)",
-        fix=f"check that this machine is on and reaches the shared folder; on another one, {remedy}",
-    )
-
-
-def _host() -> str:
-    return person()[1]

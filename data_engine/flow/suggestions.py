@@ -132,9 +132,11 @@ _SYNTAX = (
 """Words in Python's syntax errors, and the fix."""
 
 
-def checked_call(call: F, *, public: tuple[str, ...] | None = None, example: str = "", title: str | None = None) -> F:
+def checked_call(
+    call: F, *, types: bool = False, public: tuple[str, ...] | None = None, example: str = "", title: str | None = None
+) -> F:
     """`call`, which answers arguments it does not take with an error that has the fix: the nearest option or an example, and the
-    public options. `title` is its name for people.
+    public options; with `types` also arguments of other types than it declares. `title` is its name for people.
 
     Example:
         >>> @checked_call
@@ -146,10 +148,12 @@ def checked_call(call: F, *, public: tuple[str, ...] | None = None, example: str
           fix:   did you mean save_as=? It takes (fn, *, save_as=None)
     """
 
-    title = title or _title(call)
+    title = title or call.__qualname__.removesuffix(".__init__").rpartition("<locals>.")[2]
 
     @wraps(call)
     def checked(*args: Any, **keywords: Any) -> Any:
+        if types:
+            check_arguments(title, call, args, keywords)
         try:
             return call(*args, **keywords)
         except TypeError as error:
@@ -162,8 +166,8 @@ def checked_call(call: F, *, public: tuple[str, ...] | None = None, example: str
     return checked  # type: ignore[return-value]
 
 
-def typed_call(call: F, *, title: str | None = None) -> F:
-    """`call` as by `checked_call`, which also refuses arguments of other types than it declares.
+def typed_call(call: F) -> F:
+    """A function as by `checked_call` with its types; a class with all its public methods so.
 
     Example:
         >>> @typed_call
@@ -174,31 +178,14 @@ def typed_call(call: F, *, title: str | None = None) -> F:
           where: runs(limit=...)
           fix:   give a whole number
     """
-    title = title or _title(call)
-    inner = checked_call(call, title=title)
-
-    @wraps(call)
-    def typed(*args: Any, **keywords: Any) -> Any:
-        check_arguments(title, call, args, keywords)
-        return inner(*args, **keywords)
-
-    return typed  # type: ignore[return-value]
-
-
-def _title(call: Callable[..., Any]) -> str:
-    return call.__qualname__.removesuffix(".__init__").rpartition("<locals>.")[2]
-
-
-def typed_verbs(owner: type) -> None:
-    """Make every public method of the class and of its bases a `typed_call`."""
-    for part in owner.__mro__[:-1]:
-        for name, value in list(vars(part).items()):
-            of_class = isinstance(value, classmethod)
-            call = value.__func__ if of_class else value
-            if (name == "__init__" or not name.startswith("_")) and isinstance(call, FunctionType):
-                title = owner.__name__ if name == "__init__" else f"{owner.__name__}.{name}"
-                checked = typed_call(call, title=title)
-                setattr(part, name, classmethod(checked) if of_class else checked)
+    if not isinstance(call, type):
+        return checked_call(call, types=True)
+    for name, value in list(vars(call).items()):
+        method = value.__func__ if isinstance(value, classmethod) else value
+        if (name == "__init__" or not name.startswith("_")) and isinstance(method, FunctionType):
+            checked = checked_call(method, types=True)
+            setattr(call, name, classmethod(checked) if method is not value else checked)
+    return call
 
 
 def _wrong_call(

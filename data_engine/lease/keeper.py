@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import field, replace
@@ -19,7 +19,6 @@ from typing import TypeVar
 from data_engine.clock import boot_clock
 from data_engine.errors import FlowValidationError, LedgerError, OwnedElsewhereError, WorkspaceError
 from data_engine.formatting import first_few
-from data_engine.lease.alarms import Watch
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.history import HEALTHY, History, Publisher, repair_words
 from data_engine.lease.observer import Observer
@@ -143,7 +142,8 @@ class KeeperRules:
 class Keeper:
     """Keeps one workspace for one daemon. `on_change` is called from the keeper's thread when `state.unaged` or its deadline changed.
 
-    `watch` tells people of a silent owner, if anybody does. `is_brief` says that it owns for one commit only.
+    `after_look` is called after each look at the share, with what it showed and what is held; it returns what it left alone there, and
+    why, by its path. `is_brief` says that it owns for one commit only.
     """
 
     def __init__(
@@ -152,7 +152,6 @@ class Keeper:
         share: Share,
         rules: KeeperRules,
         *,
-        watch: Watch | None = None,
         is_brief: bool = False,
         clock: Callable[[], float] = boot_clock,
     ) -> None:
@@ -164,7 +163,8 @@ class Keeper:
         self._rules = rules
         self._history = History(observer, share)
         self._publisher = Publisher(observer, share, rules.retention_days, clock)
-        self.watch = watch
+        self.after_look: Callable[[View, HeldLease | None], Mapping[str, str]] = lambda view, held: {}
+        self._left_alone: Mapping[str, str] = {}
         self._is_brief = is_brief
         self._believed: Verdict | None = None
         self._clock_due_s = NEVER
@@ -197,6 +197,14 @@ class Keeper:
             lease.state in ("owned", "takeover_available") and lease.engine_on and self._rules.takes_over_by_itself()
         )
         return self._wants_control or (self.state.token is None and is_watching)
+
+    def oldest(self) -> int:
+        """The number of the first generation on the share; asked on the keeper's thread.
+
+        Raises:
+            OSError, Damaged: the share is away, or the list cannot be read.
+        """
+        return self._observer.oldest()
 
     def age_s(self) -> float:
         """The seconds since the last look at the share."""
@@ -315,11 +323,13 @@ class Keeper:
                 view, self.me, wants_control=self._wants_control, takes_over=self._rules.takes_over_by_itself
             ):
                 self._on_the_share("claim", lambda: self._claim(view))
-        if (watch := self.watch) is not None:
-            self._on_the_share("watch", lambda: watch.look(view, self._held))
+        self._on_the_share("watch", lambda: self._after_look(view))
         self._tell_what_is_left()
         self._look_at_the_clock(view)
         self._tell()
+
+    def _after_look(self, view: View) -> None:
+        self._left_alone = self.after_look(view, self._held)
 
     def _look_at_the_clock(self, view: View) -> None:
         is_here = view.top is None or self._held is not None or view.top.nonce == self._history.nonce
@@ -435,7 +445,7 @@ class Keeper:
     def _tell_what_is_left(self) -> None:
         """Note what lies among our files on the share and is none of them, as long as it is there."""
         own = {} if self._held is None else self._observer.left_alone
-        left = own if self.watch is None else {**own, **self.watch.left_alone}
+        left = {**own, **self._left_alone}
         lines = [f"{path} in .workspace_state was left alone: {why}" for path, why in sorted(left.items())]
         self._note(_FOREIGN, first_few(lines, 3, "; ") or None)
 

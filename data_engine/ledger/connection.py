@@ -191,8 +191,7 @@ class GroupCommit:
                     self._is_armed = False
                     self._armed.clear()
                     continue
-            # What it raises is kept, and the next add() raises it.
-            with suppress(Exception):
+            with suppress(Exception):  # it is kept, and the next add() raises it
                 self.flush()
 
 

@@ -8,7 +8,7 @@ been released is never edited; statements end with a semicolon and hold no other
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from data_engine.errors import LedgerError
@@ -141,14 +141,13 @@ CREATE TABLE known_list (
 CREATE TABLE accounted_repairs (nonce TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
-# What `cause` says in words; rows from before have only the words.
-_CAUSES = """
+# What is not released yet, in one script: an edit of it raises its number, so that a ledger of a build in between is told.
+_NEXT = """
+-- What `cause` says in words, rows from before have only the words
 ALTER TABLE runs ADD COLUMN cause_kind TEXT;
 ALTER TABLE runs ADD COLUMN cause_data TEXT;
-"""
 
-# What production runs of each flow, row by row; and what other machines asked for, taken before it is begun.
-_DEPLOYMENTS = """
+-- What production runs of each flow, where it reads, and how it compared with the kernel of its notebook, and what other machines asked for, taken before it is begun
 CREATE TABLE deployments (
     deployment_id TEXT PRIMARY KEY NOT NULL,
     number INTEGER NOT NULL,
@@ -168,6 +167,8 @@ CREATE TABLE deployments (
     points_to TEXT,
     asked_by TEXT,
     mirror TEXT,
+    watches TEXT,
+    compared TEXT,
     rev INTEGER NOT NULL,
     seen_token INTEGER NOT NULL DEFAULT 0,
     seen_rev INTEGER NOT NULL DEFAULT 0
@@ -191,10 +192,8 @@ CREATE TABLE requests (
     PRIMARY KEY (request_id, state)
 );
 CREATE INDEX requests_by_rev ON requests (rev) WHERE rev > 0;
-"""
 
-# Who began a run, why, with which parameters and code, on which files, and what it took; rows of steps.
-_ABOUT_RUNS = """
+-- Who began a run, why, with which parameters and code, on which files, and what it took, rows of steps
 ALTER TABLE runs ADD COLUMN trigger_kind TEXT;
 ALTER TABLE runs ADD COLUMN trigger_detail TEXT;
 ALTER TABLE runs ADD COLUMN run_by TEXT;
@@ -219,12 +218,9 @@ CREATE TABLE environments (
     seen_rev INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX environments_by_rev ON environments (rev) WHERE rev > 0;
-"""
 
-# What somebody asked to be run once more, run by run; and the slot that a run was for.
-_BACKFILLS = """
+-- What somebody asked to be run once more, run by run, and the slot that a run was for
 ALTER TABLE runs ADD COLUMN scheduled_for TEXT;
-UPDATE runs SET scheduled_for = trigger_detail WHERE trigger_kind = 'slot' AND trigger_detail GLOB '2*T*+00:00';
 CREATE INDEX runs_by_slot ON runs (flow_name, scheduled_for) WHERE scheduled_for IS NOT NULL;
 CREATE INDEX runs_by_backfill ON runs (trigger_detail) WHERE trigger_kind = 'backfill';
 CREATE INDEX runs_with_params ON runs (flow_name, source_key, finished_at_utc)
@@ -260,10 +256,8 @@ CREATE TABLE backfill_items (
     PRIMARY KEY (backfill_id, number)
 ) WITHOUT ROWID;
 CREATE INDEX backfill_items_by_rev ON backfill_items (rev) WHERE rev > 0;
-"""
 
-# Messages to people until each recipient has got them. They do not travel: whoever sends has the addresses, which are secrets.
-_OUTBOX = """
+-- Messages to people until each recipient has got them. They do not travel: whoever sends has the addresses, which are secrets
 CREATE TABLE outbox (
     message_id TEXT PRIMARY KEY NOT NULL,
     kind TEXT NOT NULL,
@@ -289,10 +283,8 @@ CREATE TABLE deliveries (
     PRIMARY KEY (message_id, recipient)
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_waiting ON deliveries (next_try_utc) WHERE state = 'waiting';
-"""
 
-# What people were told of: shared, so that a new owner neither repeats nor forgets. And the newest success of a flow, at once.
-_TROUBLES = """
+-- What people were told of: shared, so that a new owner neither repeats nor forgets. And the newest success of a flow, at once
 CREATE TABLE troubles (
     flow_name TEXT NOT NULL,
     kind TEXT NOT NULL,
@@ -315,82 +307,64 @@ CREATE TABLE troubles (
 ) WITHOUT ROWID;
 CREATE INDEX troubles_by_rev ON troubles (rev) WHERE rev > 0;
 CREATE INDEX runs_good ON runs (flow_name, finished_at_utc) WHERE status = 'success';
-"""
 
-# Who enabled or disabled a flow, when and why; rows from before do not tell.
-_WHO_SWITCHED = """
+-- Who enabled or disabled a flow, when and why, rows from before do not tell
 ALTER TABLE flow_switches ADD COLUMN decided_by TEXT;
 ALTER TABLE flow_switches ADD COLUMN machine TEXT;
 ALTER TABLE flow_switches ADD COLUMN at_utc TEXT;
 ALTER TABLE flow_switches ADD COLUMN note TEXT;
-"""
 
-# What a run was about to publish of its stage: the one record by which somebody else may finish it.
-_PUBLICATIONS = """
+-- What a run was about to publish of its stage: the one record by which somebody else may finish it
 ALTER TABLE runs ADD COLUMN publication TEXT;
-"""
 
-# Where a deployed flow reads: what a preview of another flow must not put anything into.
-_WATCHED = """
-ALTER TABLE deployments ADD COLUMN watches TEXT;
-"""
-
-# How what was deployed compared with the kernel of its notebook.
-_COMPARED = """
-ALTER TABLE deployments ADD COLUMN compared TEXT;
-"""
-
-# What the checks of a run have found, and how many rows they have put apart.
-_CHECKS = """
+-- What the checks of a run have found, and how many rows they have put apart
 ALTER TABLE runs ADD COLUMN checks TEXT;
 ALTER TABLE runs ADD COLUMN rejected INTEGER;
-"""
 
-# Which runs could put rows apart, by source; only good ones did.
-_REJECTED_NOW = """
+-- Which runs could put rows apart, by source, only good ones did
 CREATE INDEX runs_checked ON runs (flow_name, source_key, finished_at_utc, rejected) WHERE rejected IS NOT NULL;
 """
 
-# What of the code of a run was not as it was deployed.
-_EDITED = """
+_THEN = """
+-- What of the code of a run was not as it was deployed
 ALTER TABLE runs ADD COLUMN edited TEXT;
-"""
 
-# How many sources a good batch took, less what it moved or removed itself: a later one with far fewer is held.
-_FEEDS = """
+-- How many sources a good batch took, less what it moved or removed itself: a later one with far fewer is held
 ALTER TABLE runs ADD COLUMN feed TEXT;
 CREATE INDEX runs_with_feed ON runs (flow_name, source_root, finished_at_utc) WHERE feed IS NOT NULL;
 CREATE INDEX file_state_by_hash ON file_state (flow_name, success_content_hash) WHERE success_content_hash IS NOT NULL;
 """
 
-MIGRATIONS: tuple[str, ...] = (
-    *(_FIRST, _CAUSES, _DEPLOYMENTS, _ABOUT_RUNS, _BACKFILLS),
-    *(_OUTBOX, _TROUBLES, _WHO_SWITCHED, _PUBLICATIONS, _WATCHED, _COMPARED, _CHECKS, _REJECTED_NOW, _EDITED, _FEEDS),
-)
-"""The first makes a file of `FIRST_VERSION`, each other takes it one version on; `PRAGMA user_version` says where a file is."""
-
-FIRST_VERSION = 4
+MIGRATIONS: Mapping[int, str] = {4: _FIRST, 16: _NEXT, 17: _THEN}
+"""The script that leads to each version, ascending: from no file to the first, from each to the following; `PRAGMA user_version` says
+where a file is."""
 
 
-def newest_version(migrations: Sequence[str] = MIGRATIONS) -> int:
+def newest_version(migrations: Mapping[int, str] = MIGRATIONS) -> int:
     """The version that the last of these scripts leads to."""
-    return FIRST_VERSION + len(migrations) - 1
+    return max(migrations)
 
 
-def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
+def migrate(connection: sqlite3.Connection, path: Path, migrations: Mapping[int, str] = MIGRATIONS) -> None:
     """Bring the file to the newest version; a crash in between leaves it at a whole earlier one.
 
     Raises:
-        LedgerError: the file was written by a newer Data Engine, or by the older system.
+        LedgerError: the file was written by a newer Data Engine, by a build that was never released, or by the older system.
         sqlite3.Error: the file cannot be written.
     """
     newest = newest_version(migrations)
     while (version := _version(connection)) != newest:
-        if version > newest or 0 < version < FIRST_VERSION:
+        if version > newest:
             raise LedgerError(
-                f"the run history has version {version}, and this Data Engine knows versions {FIRST_VERSION} to {newest}",
+                f"the run history has version {version}, and this Data Engine knows versions up to {newest}",
                 where=str(path),
-                fix="update data-engine" if version > newest else "open it once with data-engine 0.1.0",
+                fix="update data-engine",
+            )
+        if version and version not in migrations:
+            raise LedgerError(
+                f"the run history has version {version}, of a Data Engine that was never released",
+                where=str(path),
+                fix="move the file away: a new history begins, and takes in what is published in the workspace",
             )
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -402,8 +376,8 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str
                         where=str(path),
                         fix="unset DATA_ENGINE_RUNTIME_DB_PATH; `data-engine import WORKSPACE` takes its history over",
                     )
-                following = max(version + 1, FIRST_VERSION)
-                for statement in migrations[following - FIRST_VERSION].split(";"):
+                following = min(number for number in migrations if number > version)
+                for statement in migrations[following].split(";"):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {following}")
             connection.execute("COMMIT")

@@ -5,26 +5,22 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Iterator, Sequence
-from fnmatch import fnmatchcase
 from functools import cached_property
 
 from data_engine.formatting import cells_text
 from data_engine.notebook import effects
 from data_engine.notebook.diagnostics import Diagnostic
 from data_engine.notebook.magics import ParsedCell
-from data_engine.notebook.names import HINT, LOAD, TABLE, dotted, names_in, path_of, texts_in
+from data_engine.notebook.names import HINT, LOAD, TABLE, dotted, path_of, texts_in
 from data_engine.notebook.statements import DEFINITIONS, END, IMPORTS, Statement, Statements
 
 _READ = LOAD | HINT | TABLE
 _KEEP = "put `#| keep` at the top of cell {} if production needs it, or call it inside a step"
 _FROM_FLOW_MODULES = "write paths relative to the flow_modules folder: every run starts there"
 
-_SEEDS = re.compile(r"(?P<stream>(?:.*\.)?random|\w+)\.(?:seed|setstate|set_state|manual_seed|set_random_seed)\(\)")
+_SEEDS = re.compile(r"(?P<stream>(?:.*\.)?random)\.(?:seed|setstate|set_state)\(\)")
 _MAKES_STREAM = re.compile(r"(?:.*\.)?random\.(?:default_rng|RandomState|Generator|Random)\(\)")
-_DRAWS = re.compile(
-    r"(?P<module>(?:.*\.)?random)\.(?!seed\b|default_rng\b|get_?state\b|set_?state\b)[a-z]\w*\(\)"
-    r"|(?P<package>\w+)\.(?:rand\w*|normal|multinomial|bernoulli|poisson)\(\)"
-)
+_DRAWS = re.compile(r"(?P<stream>(?:.*\.)?random)\.(?!seed\b|default_rng\b|get_?state\b|set_?state\b)[a-z]\w*\(\)")
 _DRAWS_NOTHING = frozenset({"seed", "getstate", "get_state", "bit_generator", "spawn"})
 
 CHANGES = re.compile(
@@ -33,28 +29,16 @@ CHANGES = re.compile(
 """Methods that change their own object, by their names."""
 _CHANGES_FOLDER = re.compile(r"os\.f?chdir\(\)|contextlib\.chdir\(\)\.__enter__\(\)")
 
-_DOES_TO_FILES = (
-    (re.compile(r"(.*\.)?(remove|unlink|rmdir|rmtree)"), "removes"),
-    (re.compile(r"(os|shutil|.*Path\(\).*)\.(renames?|replace|move)"), "moves"),
-    (re.compile(r"(.*\.)?(mkdir|makedirs)"), "makes"),
-    (re.compile(r"(.*\.)?(to_(?!dict|list|numpy|pandas)\w+|(write|sink|save)_?\w*|dump|imsave|imwrite|urlretrieve|touch)"), "writes"),
-    (re.compile(r"shutil\.(copy\w*|make_archive|unpack_archive)|(.*\.)?(ExcelWriter|FileHandler)"), "writes"),
-)  # fmt: skip
-"""Functions and methods, with what they do to the files that their arguments name."""
+_WRITES = re.compile(
+    r"(.*\.)?(to_(?!dict|list|numpy|pandas)\w+|(write|sink|save)_?\w*|dump|imsave|imwrite|urlretrieve|touch|ExcelWriter|FileHandler)"
+    r"|shutil\.copy\w*"
+)
+"""Functions and methods that write the files that their arguments name."""
 _OPENS = frozenset({"open", "ZipFile", "TarFile", "File", "HDFStore"})
-_SQL = frozenset({"sql", "query", "execute"})
-_COPY_TO = re.compile(r"\b(?:copy|export)\b.*?\bto\s+'([^']+)'", re.IGNORECASE | re.DOTALL)
 _PASSES_ON = frozenset("Path PurePath str join joinpath fspath items values keys enumerate zip sorted".split())
 """Calls whose results hold the texts of their arguments."""
 _FILE = re.compile(r"[^\n*{}]*\w\.\w+")
-_QUOTED = re.compile(r"'([^']+)'|\"([^\"]+)\"")
-_IN_SHELL = re.compile(
-    r"(?<![<>=&-])>>?\s*([^\s;&|<>]+)|\btee\s+(?:-a\s+)?(\S+)|\b(?:wget|curl)\b.*?\s-[oO]\s*([^\s-]\S*)|\b(?:cp|mv)\s+\S.*\s(\S+)"
-    r"|\b(?:touch|mkdir|rm|unzip|gunzip)\s+(?:-\S+\s+)*(\S+)|\bwget\s+(?:-[a-z]+\s+)*(\S+)\s*$"
-)
 _WRITES_FILE = re.compile(r"\s*%%(?:writefile|file)\s+(?:-a\s+|--append\s+)?[\"']?([^\s\"']+)")
-_SHELLS = frozenset({"%%bash", "%%sh", "%%script", "%%system", "%%!"})
-_SHELL_LINE = re.compile(r"\s*(\w+\s*=\s*)?!")
 _DEEPEST = 3
 
 
@@ -147,9 +131,9 @@ class LeftOut:
         if len(rest) == 2 and rest[0] not in _DRAWS_NOTHING and self._is_seeded_generator(root, statement.index):
             return root if self._last_reads.get(root, -1) > statement.index else ""
         match = _DRAWS.fullmatch(called)
-        stream = match and (match["module"] or match["package"])
-        if not stream:
+        if match is None:
             return ""
+        stream = match["stream"]
         seeded, drawn = self._streams
         seeds = seeded.get(stream, [])
         is_drawn_on = any(
@@ -183,55 +167,40 @@ class LeftOut:
                 calls += [(called, END) for called in inner]
             for called, place in calls:
                 if match := _DRAWS.fullmatch(called):
-                    drawn.setdefault(match["module"] or match["package"], []).append(place)
+                    drawn.setdefault(match["stream"], []).append(place)
         return seeded, drawn
 
     # files
 
     def _about_files(self, called: str, node: ast.Call, statement: Statement) -> Iterator[Diagnostic]:
-        """Warn of files that a call writes, moves or deletes, and that a taken statement reads by a text."""
-        does, values = self._changes_files(called.removesuffix("()"), node, statement)
+        """Warn of files that a call writes, and that a taken statement reads by a text."""
+        values = self._written_by(called.removesuffix("()"), node)
         files = {text.rstrip("/") for value in values for text in self._texts_of(value, statement)}
         for file in sorted(files):
-            if (does == "makes" or _FILE.fullmatch(file)) and self._is_read(file, statement.index):
+            if _FILE.fullmatch(file) and self._is_read(file, statement.index):
                 shown = self._words_of(path_of(node), statement)
-                what = f"`{shown}` {does} `{file}`, which build() reads, and is left out"
+                what = f"`{shown}` writes `{file}`, which build() reads, and is left out"
                 yield Diagnostic(what, statement.number, node.lineno, _KEEP.format(statement.number))
 
-    def _changes_files(self, called: str, node: ast.Call, statement: Statement) -> tuple[str, list[ast.expr]]:
-        """The verb for what a call does to files, and the expressions that name them."""
+    def _written_by(self, called: str, node: ast.Call) -> list[ast.expr]:
+        """The expressions that name the files a call writes."""
         last = called.rpartition(".")[2]
         arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
         base = [node.func.value] if isinstance(node.func, ast.Attribute) else []
         if last in _OPENS:
             modes = "".join(text for value in arguments for text in texts_in(value) if len(text) <= 3)
-            return "writes", [*base, *arguments] if set(modes) & set("wax+") else []
-        if last in _SQL:
-            texts = [text for value in arguments for text in self._texts_of(value, statement)]
-            copied: list[ast.expr] = [ast.Constant(file) for text in texts for file in _COPY_TO.findall(text)]
-            return "writes", copied if all(map(effects.looks, texts)) or copied else self._database(node, statement)
-        does = next((words for names, words in _DOES_TO_FILES if names.fullmatch(called)), "")
-        is_of_path = last in ("write_text", "write_bytes", "unlink", "touch", "mkdir", "rmdir", "rename", "replace")
-        return does, ([*base, *arguments] if is_of_path else arguments) if does else []
-
-    def _database(self, node: ast.Call, statement: Statement) -> list[ast.expr]:
-        """The file of the connection that a call is made on, as `connect("a.db")` names it."""
-        root = path_of(node)[0]
-        owners = [*self.statements.reaching(root, statement.index)[0], statement]
-        calls = [call for owner in owners if root in owner.names.binds for _, call, _ in owner.names.calls]
-        return [call.args[0] for call in calls if path_of(call)[-2] == "connect" and call.args]
+            return [*base, *arguments] if set(modes) & set("wax+") else []
+        if not _WRITES.fullmatch(called):
+            return []
+        return [*base, *arguments] if last in ("write_text", "write_bytes", "touch") else arguments
 
     def _texts_of(self, node: ast.AST, statement: Statement, depth: int = 0) -> Iterator[str]:
-        """The texts in an expression and in the values of its names; of a loop's variable those that the loop goes over."""
+        """The texts in an expression and in the values of its names."""
         if depth > _DEEPEST:
             return
         if isinstance(node, ast.Constant):
             yield from [node.value] if isinstance(node.value, str) else []
         elif isinstance(node, ast.Name):
-            for loop in ast.walk(statement.node):
-                is_loop = isinstance(loop, (ast.For, ast.comprehension))
-                if is_loop and node.id in names_in(loop.target):  # type: ignore[attr-defined]
-                    yield from self._texts_of(loop.iter, statement, depth + 1)  # type: ignore[attr-defined]
             for owner in self.statements.reaching(node.id, statement.index)[0]:
                 if isinstance(owner.node, (ast.Assign, ast.AnnAssign)) and owner.node.value and owner is not statement:
                     yield from self._texts_of(owner.node.value, owner, depth + 1)
@@ -240,22 +209,17 @@ class LeftOut:
                 yield from self._texts_of(part, statement, depth)
 
     def _about_cell(self, cell: ParsedCell) -> Iterator[Diagnostic]:
-        """Warn of cells of `%%writefile` or a shell, and of shell lines, whose file a taken statement names."""
-        if cell.verdict == "skip":
-            return
-        for line, shown, file in _files_of_cell(cell):
-            if self._is_read(file, -1):
-                fix = f"write `{file}` in a step, or keep the file beside the notebook"
-                what = f"`{shown}` writes `{file}`, which build() reads, and is left out"
-                yield Diagnostic(what, cell.cell.number, line, fix)
+        """Warn of a cell of `%%writefile` whose file a taken statement names."""
+        match = _WRITES_FILE.match(cell.cell.text)
+        if match and cell.verdict != "skip" and self._is_read(file := match[1], -1):
+            fix = f"write `{file}` in a step, or keep the file beside the notebook"
+            yield Diagnostic(
+                f"`%%writefile` writes `{file}`, which build() reads, and is left out", cell.cell.number, 1, fix
+            )
 
     def _is_read(self, file: str, at: int) -> bool:
-        """Whether a taken statement names a file after `at`: by the last part of its path, or by a pattern."""
-        name = _last_part(file)
-        return any(
-            place > at and (name == text or ("*" in text and len(text) > 2 and fnmatchcase(name, text)))
-            for text, place in self._texts_read.items()
-        )
+        """Whether a taken statement names a file after `at`, by the last part of its path."""
+        return self._texts_read.get(_last_part(file), -1) > at
 
     @cached_property
     def _texts_read(self) -> dict[str, int]:
@@ -267,24 +231,10 @@ class LeftOut:
             if not isinstance(value, ast.Call) or path_of(value)[-2] in _PASSES_ON:
                 place = max([place, *(self._last_reads.get(name, -1) for name in names.binds)])
             texts = [f"{imported.partition('.')[0]}.py" for imported in names.imports.values()]
-            for text in texts_in(statement.node):
-                texts += [text, *(single or double for single, double in _QUOTED.findall(text))]
-            for text in texts:
+            for text in [*texts, *texts_in(statement.node)]:
                 places[_last_part(text)] = max(place, places.get(_last_part(text), -1))
         return places
 
 
 def _last_part(path: str) -> str:
     return re.split(r"[/\\]", path.rstrip("/\\"))[-1]
-
-
-def _files_of_cell(cell: ParsedCell) -> Iterator[tuple[int, str, str]]:
-    """The files that a cell writes beside Python: the line, what writes, the file."""
-    if match := _WRITES_FILE.match(cell.cell.text):
-        yield 1, "%%writefile", match[1]
-    is_shell = cell.language in _SHELLS
-    for number, text in enumerate(cell.cell.text.split("\n"), start=1):
-        if is_shell or _SHELL_LINE.match(text):
-            for match in _IN_SHELL.finditer(text):
-                shown = cell.language if is_shell else f"!{text.partition('!')[2].strip()}"[:40]
-                yield number, shown, next(filter(None, match.groups())).strip("'\"")

@@ -234,7 +234,7 @@ def parts_of(value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, dict):
         return [(f"[{key!r}]", part) for key, part in list(value.items())[:_MOST_PARTS] if isinstance(key, (str, int))]
     if kind.__name__ == "DataFrame" and hasattr(value, "columns"):
-        with suppress(Exception):
+        with suppress(Exception):  # of another library: it is no frame after all
             return [(f"[{name!r}]", value[name]) for name in list(value.columns)[:_MOST_PARTS]]
     state = getattr(value, "__dict__", None)
     if isinstance(state, dict) and not isinstance(value, (type, types.ModuleType, types.FunctionType)):

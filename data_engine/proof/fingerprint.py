@@ -254,7 +254,7 @@ class Tracer(CodeTracer):
     def _inner(self, value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], tuple[bytes, str]]:
         inner: dict[tuple[str, ...], tuple[bytes, str]] = {}
         for key, part in data.parts_of(value):
-            with suppress(Exception):
+            with suppress(Exception):  # of the author's class: a part that cannot be read is not named
                 inner[*path, key] = (Tracer(self.names).value(part, key), show(part))
                 if (
                     not path and data.shape_of(part) is None

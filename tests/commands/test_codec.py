@@ -25,7 +25,7 @@ from data_engine.commands.fields import (
     of_json,
     to_json,
 )
-from data_engine.commands.registry import COMMANDS, command_at, command_of, request_of, ways_of
+from data_engine.commands.registry import COMMANDS, command_of, request_of
 from data_engine.commands.runs import Retry, RetryBackfill, Run, StartBackfill, StopBackfill
 from data_engine.commands.switches import Disable, Enable
 from data_engine.errors import FlowValidationError
@@ -141,12 +141,3 @@ def test_every_field_has_its_line_of_help() -> None:
     assert [name for name, help in helps.items() if not help.endswith((".", "or all."))] == []
     assert all((kind.__doc__ or "").strip().endswith(".") for kind in COMMANDS.values())
     assert {TEXT.words, ANY_TEXT.words, DAY.words, FLOW.words} == {"a text"}
-
-
-def test_every_command_is_read_by_the_routes_that_it_is_asked_for_by() -> None:
-    """Of this revision and of the one before: a daemon and a kernel go on when another one is installed."""
-    read = {(name, route): command_at(route, marks).name for name in COMMANDS for route, marks in ways_of(name)}
-
-    assert {name for (name, route), found in read.items() if found != name} == {"start"}  # which looks, as it did
-    with pytest.raises(BadRequestError):
-        command_at("lease", {"do": "dance"})

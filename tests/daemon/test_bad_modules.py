@@ -55,7 +55,7 @@ sys.exit(main())
 ENDLESS_MIGRATION = """
 import data_engine.ledger.migrations as migrations
 endless = "CREATE TABLE newer (x); INSERT INTO newer WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c"
-migrations.migrate.__defaults__ = ((*migrations.MIGRATIONS, endless),)
+migrations.migrate.__defaults__ = ({**migrations.MIGRATIONS, migrations.newest_version() + 1: endless},)
 """
 
 

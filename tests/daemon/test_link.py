@@ -129,43 +129,14 @@ def test_who_waits_for_a_run_of_a_frozen_daemon_is_not_kept_for_ever(
     assert answers
 
 
-def test_a_daemon_of_the_revision_before_is_asked_by_its_own_routes(
-    ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One that has work goes on when another revision is installed, and `data-engine stop` must still end it, whatever its version."""
-    asked: list[tuple[str, dict[str, Any]]] = []
-
-    class Earlier:
-        def post(self, path: str, body: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
-            if path not in ("/engine", "/enable", "/shutdown"):
-                raise UnknownRouteError(f"there is no request {path!r}")
-            asked.append((path, body))
-            return {"engine": {"on": False}}
-
-    monkeypatch.setattr(DaemonLink, "find", lambda link: Earlier())
-    workspace = Workspace(ws.root)
-    workspace.stop_engine()
-    workspace.disable("claims", note="until Monday")
-    workspace.enable("claims")
-    workspace.shutdown()
-
-    assert asked == [
-        ("/engine", {"on": False}),
-        ("/enable", {"flow": "claims", "note": "until Monday", "enabled": False}),
-        ("/enable", {"flow": "claims", "enabled": True}),
-        ("/shutdown", {"kill": False}),
-    ]
-
-
 def test_a_daemon_that_does_not_know_a_request_says_so(ws: WorkspaceFiles) -> None:
-    """By an error of its own, so that another way can be tried."""
+    """One of another revision, which has work: the error says what starts this one."""
     workspace = Workspace(ws.root)
     workspace.start()
     try:
-        with pytest.raises(UnknownRouteError, match="there is no request 'dance'"):
+        with pytest.raises(UnknownRouteError, match="there is no request 'dance'") as caught:
             workspace.link.require().post("/dance")
-        workspace.link.require().post("/engine", {"on": True})  # as a kernel of the revision before asks
-        assert workspace.status().engine.on
+        assert caught.value.fix == "`data-engine start` starts this one"
     finally:
         workspace.kill()
 

@@ -11,13 +11,14 @@ from dataclasses import asdict, replace
 from typing import Any
 from unittest.mock import patch
 
-from data_engine.lease import alarms as alarms_module
-from data_engine.lease.alarms import ROOT, Alarm, AlarmClaim, AlarmFiles, Move, PursuedAlarm, Watch, judge
+from data_engine.daemon import silence as silence_module
+from data_engine.daemon.silence import OwnerWatch
+from data_engine.lease.alarms import ROOT, Alarm, AlarmClaim, AlarmFiles, Move, PursuedAlarm, judge
 from data_engine.lease.folder import make, remove
 from data_engine.lease.protocol import View
 from data_engine.lease.records import encode
 
-_claim, _do, _go_on, _judge = AlarmFiles.claim, Watch._do, Watch._go_on, judge
+_claim, _do, _go_on, _judge = AlarmFiles.claim, OwnerWatch._do, OwnerWatch._go_on, judge
 
 
 def empty_folder_claims(self: AlarmFiles, alarm: Alarm, count: int, by: AlarmClaim) -> bool:
@@ -32,9 +33,9 @@ def empty_folder_claims(self: AlarmFiles, alarm: Alarm, count: int, by: AlarmCla
     return True
 
 
-def sent_before_the_answer(self: Watch, move: Move, one: PursuedAlarm) -> None:
+def sent_before_the_answer(self: OwnerWatch, move: Move, one: PursuedAlarm) -> None:
     """It is recorded that people were told before the notifier has answered."""
-    if move == "tell":
+    if move == "notify":
         self._alarms.note_sent(one.alarm, "")
     _do(self, move, one)
 
@@ -64,21 +65,16 @@ def error_believed(self: AlarmFiles, alarm: Alarm, count: int, by: AlarmClaim) -
     return True
 
 
-def told_for_ever(self: Watch, message_id: str) -> bool:
-    """What was put into the outbox is sent whenever, also after others have claimed it anew."""
-    return True
-
-
 def told_by_who_came_too_late(self: AlarmFiles, alarm: Alarm, count: int, by: AlarmClaim) -> bool:
     """Who has seen no claim tells, whoever wins the rename."""
     return _claim(self, alarm, count, by) or True
 
 
-def forgotten_when_lost(self: Watch, one: PursuedAlarm, view: View) -> None:
+def forgotten_when_lost(self: OwnerWatch, one: PursuedAlarm, view: View) -> None:
     """What another machine has claimed is that machine's, whatever becomes of it."""
     _go_on(self, one, view)
     now = self._silence
-    if now is not None and now.claims and not now.tries:
+    if now is not None and now.claims and not now.is_kept:
         self._silence = replace(now, look_s=float("inf"))
 
 
@@ -100,16 +96,15 @@ def shut_down_in_order(view: View) -> bool:
 
 MUTANTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "empty_folder_claims": (AlarmFiles, "claim", empty_folder_claims),
-    "sent_before_the_answer": (Watch, "_do", sent_before_the_answer),
-    "claimed_without_waiting": (alarms_module, "judge", claimed_without_waiting),
-    "never_claimed_anew": (alarms_module, "judge", never_claimed_anew),
+    "sent_before_the_answer": (OwnerWatch, "_do", sent_before_the_answer),
+    "claimed_without_waiting": (silence_module, "judge", claimed_without_waiting),
+    "never_claimed_anew": (silence_module, "judge", never_claimed_anew),
     "error_believed": (AlarmFiles, "claim", error_believed),
-    "told_for_ever": (Watch, "may_tell", told_for_ever),
     "told_by_who_came_too_late": (AlarmFiles, "claim", told_by_who_came_too_late),
-    "forgotten_when_lost": (Watch, "_go_on", forgotten_when_lost),
+    "forgotten_when_lost": (OwnerWatch, "_go_on", forgotten_when_lost),
     "collected_at_once": (AlarmFiles, "collect", collected_at_once),
-    "owner_of_old_news": (alarms_module, "how_over", owner_of_old_news),
-    "shut_down_in_order": (alarms_module, "is_unattended", shut_down_in_order),
+    "owner_of_old_news": (silence_module, "how_over", owner_of_old_news),
+    "shut_down_in_order": (silence_module, "is_unattended", shut_down_in_order),
 }
 
 

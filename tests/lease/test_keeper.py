@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -101,16 +100,16 @@ def test_an_owner_may_work_and_publishes_what_it_records(machine: Callable[..., 
 
 def test_what_a_watch_has_put_aside_is_told(machine: Callable[..., Machine]) -> None:
     """By an observer too, as long as it is there."""
-    watch = SimpleNamespace(look=lambda *seen: None)
-    watch.left_alone = {"not_ours/a-alarms": "it was alarms, and is not Data Engine's"}
-    anna = machine("anna", watch=watch)
+    left_alone = {"not_ours/a-alarms": "it was alarms, and is not Data Engine's"}
+    anna = machine("anna")
+    anna.keeper.after_look = lambda view, held: left_alone
 
     until(
         lambda: (
             "not_ours/a-alarms in .workspace_state was left alone: it was alarms" in (anna.keeper.state.trouble or "")
         )
     )
-    watch.left_alone = {}
+    left_alone.clear()
     until(lambda: anna.keeper.state.trouble is None)
 
 

@@ -11,12 +11,13 @@ import pytest
 from data_engine.errors import LedgerError
 from data_engine.ledger.connection import connect
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.migrations import FIRST_VERSION, MIGRATIONS, migrate, newest_version
+from data_engine.ledger.migrations import MIGRATIONS, migrate, newest_version
 from data_engine.model import Switch
 from data_engine.planning.due import why_blocked
 from data_engine.reasons.kinds import Disabled
 from tests.ledger.events import start
 
+FIRST = min(MIGRATIONS)
 NEXT = "CREATE TABLE more (a); ALTER TABLE runs ADD COLUMN extra TEXT;"
 BROKEN = "CREATE TABLE more (a); ALTER TABLE missing ADD COLUMN extra TEXT;"
 
@@ -29,7 +30,7 @@ def version(path: Path) -> int:
         connection.close()
 
 
-def migrate_file(path: Path, scripts: tuple[str, ...]) -> None:
+def migrate_file(path: Path, scripts: dict[int, str]) -> None:
     path.parent.mkdir(exist_ok=True)
     connection = connect(path, busy_timeout_s=5)
     try:
@@ -38,11 +39,11 @@ def migrate_file(path: Path, scripts: tuple[str, ...]) -> None:
         connection.close()
 
 
-@pytest.mark.parametrize("known", range(1, len(MIGRATIONS) + 1))
-def test_a_file_of_any_earlier_version_opens_with_its_rows(path: Path, known: int) -> None:
+@pytest.mark.parametrize("known", sorted(MIGRATIONS))
+def test_a_file_of_any_released_version_opens_with_its_rows(path: Path, known: int) -> None:
     """From 0.1.0 on, whatever version wrote it."""
-    migrate_file(path, MIGRATIONS[:known])
-    assert version(path) == FIRST_VERSION + known - 1
+    migrate_file(path, {number: script for number, script in MIGRATIONS.items() if number <= known})
+    assert version(path) == known
     connection = sqlite3.connect(path)
     connection.execute(
         "INSERT INTO runs (run_id, flow_name, group_name, status, started_at_utc, rev)"
@@ -58,7 +59,7 @@ def test_a_file_of_any_earlier_version_opens_with_its_rows(path: Path, known: in
 
 def test_a_switch_of_before_tells_only_whether(path: Path) -> None:
     """It was written before anybody kept who switched a flow; what is written over it tells."""
-    migrate_file(path, MIGRATIONS[:7])
+    migrate_file(path, {FIRST: MIGRATIONS[FIRST]})
     connection = sqlite3.connect(path)
     connection.execute("INSERT INTO flow_switches (flow_name, enabled, rev) VALUES ('claims', 0, 1)")
     connection.commit()
@@ -72,16 +73,22 @@ def test_a_switch_of_before_tells_only_whether(path: Path) -> None:
         assert ledger.switches() == {"claims": said}
 
 
-def test_a_file_of_before_the_first_release_is_refused_and_left_alone(path: Path) -> None:
-    """The release that still knows it brings it on."""
+@pytest.mark.parametrize("number", [FIRST - 1, FIRST + 1, newest_version() - 1])
+def test_a_file_of_an_unreleased_build_is_refused_and_left_alone(path: Path, number: int) -> None:
+    """Nothing is deleted: the error says what to do with the file."""
     path.parent.mkdir()
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 3")
+        connection.execute("CREATE TABLE runs (run_id)")
+        connection.execute(f"PRAGMA user_version = {number}")
     connection.close()
-    with pytest.raises(LedgerError, match="version 3"):
+    with pytest.raises(LedgerError, match=f"version {number}, of a Data Engine that was never released") as caught:
         Ledger.open(path)
 
-    assert version(path) == 3
+    assert "move the file away" in str(caught.value.fix)
+    assert version(path) == number
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("runs",)]
+    connection.close()
 
 
 def test_a_later_script_is_applied_once(path: Path) -> None:
@@ -89,7 +96,7 @@ def test_a_later_script_is_applied_once(path: Path) -> None:
     with Ledger.open(path) as ledger:
         ledger.record(start("r1"))
     for _ in range(2):
-        migrate_file(path, (*MIGRATIONS, NEXT))
+        migrate_file(path, {**MIGRATIONS, newest_version() + 1: NEXT})
     connection = sqlite3.connect(path)
     rows = connection.execute("SELECT run_id, extra FROM runs").fetchall()
     connection.close()
@@ -99,7 +106,7 @@ def test_a_later_script_is_applied_once(path: Path) -> None:
 
 def test_a_file_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
     """The fix is to update."""
-    migrate_file(path, (*MIGRATIONS, NEXT))
+    migrate_file(path, {**MIGRATIONS, newest_version() + 1: NEXT})
     with pytest.raises(LedgerError, match="version") as caught:
         Ledger.open(path)
 
@@ -110,7 +117,7 @@ def test_a_file_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None
 def test_a_script_that_breaks_off_leaves_the_version_before(path: Path) -> None:
     """Whole, with none of the script's statements."""
     with pytest.raises(sqlite3.OperationalError, match="missing"):
-        migrate_file(path, (*MIGRATIONS, BROKEN))
+        migrate_file(path, {**MIGRATIONS, newest_version() + 1: BROKEN})
 
     assert version(path) == newest_version()
     with Ledger.open(path) as ledger:

@@ -85,7 +85,7 @@ class Cluster:
     def close(self) -> None:
         """Let the run's processes on the nodes end."""
         if self._connection is not None and self._connection.is_there:
-            with suppress(Exception):
+            with suppress(Exception):  # of distributed: nodes that are gone have ended already
                 self._connection.client.run(node.take_message, self._run, "close")
 
 

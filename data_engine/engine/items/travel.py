@@ -236,7 +236,7 @@ def pack_error(error: BaseException, *, root: Path | None = None) -> PackedError
             return None
         ids.add(id(link))
         content: bytes | None = None
-        with suppress(Exception):
+        with suppress(Exception):  # of the author's class: an error that cannot travel is sent as its text
             link.args = secret.masked_in(link.args)
             parcel = pack(link, "an error", root=root, with_secrets=False)
             unpack(parcel, root=root)  # its own __init__ may want what it was not given

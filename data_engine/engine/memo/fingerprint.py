@@ -333,7 +333,9 @@ class CodeTracer(ContentTracer):
             owner, attribute = value, chain[0]
             is_ours = is_authored(owner.__name__)
             if attribute not in vars(owner) and hasattr(owner, "__path__"):
-                with suppress(Exception):
+                with suppress(
+                    Exception
+                ):  # whatever the import of somebody's module raises: the name is looked for without it
                     importlib.import_module(f"{owner.__name__}.{attribute}")
             if attribute not in vars(owner) and is_ours:
                 maker = vars(owner).get("__getattr__")
@@ -383,7 +385,7 @@ class CodeTracer(ContentTracer):
         if level == 0 and not is_known and why_unseen(module) is not None:
             self.library(module)
             return None
-        with suppress(Exception):
+        with suppress(Exception):  # the same: a module that cannot be imported is unknown
             target = (look_in or builtins.__import__)(module, space, None, ("__name__",) if module else (), level)
             if isinstance(target, types.ModuleType):
                 return target

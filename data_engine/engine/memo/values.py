@@ -531,7 +531,7 @@ def _single_content(value: Any, kind: type) -> bytes | None:
 
 def _library_content(value: Any, kind: type, library: str) -> bytes | None:
     """The content of a library's value, None when unknown."""
-    with suppress(Exception):
+    with suppress(Exception):  # of another library: content that cannot be read is unknown
         if library == "polars":
             return _polars_content(value, kind)
         if library == "pyarrow" and kind.__name__ in ("Table", "RecordBatch"):

@@ -215,7 +215,7 @@ def _drop_null_columns(database: Database, table: Table, uses: str) -> _Dropped:
             database.execute(index.create_sql(table))
         database.execute("COMMIT")
     except BaseException:
-        with suppress(Exception):
+        with suppress(Exception):  # a statement that failed may have rolled back already
             database.execute("ROLLBACK")
         put_back(database, table, indexes)
         raise
