@@ -359,7 +359,7 @@ class _Relation(_Frame):
             compared = Compared((), tuple(column for column in self.columns if column.lower() in text.lower()))
             compared = compared._replace(operands=tuple(map(_quoted, compared.columns)))
         if compared.changes_rows:
-            raise _of_rule(check, name, "it gives several values for a row")
+            raise _of_shape(check, name, "unnest gives several values for a row")
         operands: dict[str, None] = {}
         for said in compared.operands:
             kinds = self._floats([said])
@@ -632,7 +632,10 @@ def _of_rule(
 
 
 def _of_length(check: Rules, name: str, length: int, height: int) -> FlowValidationError:
-    what = f"it gives {plural(length, 'value')} for {plural(height, 'row')}"
+    return _of_shape(check, name, f"it gives {plural(length, 'value')} for {plural(height, 'row')}")
+
+
+def _of_shape(check: Rules, name: str, what: str) -> FlowValidationError:
     return _wrong(
         check,
         f"rule {_rule_words(check, name)} cannot be asked: {what}",

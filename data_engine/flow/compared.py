@@ -177,6 +177,7 @@ def compared_in_sql(text: str, columns: Sequence[str], ask: Callable[[str], str]
         return Compared()
     node = tree["statements"][0]["node"]
     known = {name.lower(): name for name in columns}
+    every = set(_names(node["select_list"], known))
     inputs: list[Any] = []
     asked: set[str] = set()
     for part in _parts(node["select_list"]):
@@ -184,11 +185,12 @@ def compared_in_sql(text: str, columns: Sequence[str], ask: Callable[[str], str]
         names = [name for one in compared for name in _names(one, known)]
         is_asking = part.get("class") == "FUNCTION" and part["function_name"].lower() in _ASKING_IN_SQL
         if is_asking or any(_is_nan_constant(one) and not _names(one, known) for one in compared):
-            asked |= set(names or _names(part, known))
+            asked |= set(names or _names(part, known)) or every
         inputs += compared
     operands = {}
     for one in inputs:
-        names = _names(one, known)
+        refs = [part for part in _parts(one) if part.get("class") in ("COLUMN_REF", "LAMBDA_REF")]
+        names = _names(one, known) or (every if refs else ())  # the name of a lambda's value is no column
         if names and not set(names) <= asked:
             said = ask(f"json_deserialize_sql({_literal(json.dumps(_of_one(tree, node, one)))})")
             operands[said.removeprefix("SELECT ")] = None
