@@ -21,6 +21,8 @@ from data_engine.model import RuleCount
 
 ROW, RULES = "_row", "_rules"
 _OWN_COLUMNS = (ROW, RULES, "_check", "_run", "_source")
+_NOT_IN_ARROW = ("BIT", "TIME WITH TIME ZONE")
+"""Types of DuckDB of which Arrow loses something: they are read as text."""
 _MOST_ROWS = 5
 _MOST_COLUMNS = 8
 _LONGEST_VALUE = 60
@@ -107,7 +109,7 @@ class Judgement:
 
     def rejected_rows(self) -> pl.DataFrame:
         """The rejected rows in Polars, with their number and the rules that are not true of them."""
-        return _as_polars(self._bad).with_columns(self._marks())
+        return self._frame.some(self._is_bad).with_columns(self._marks())
 
     def rejected_as_given(self) -> Any:
         """The same as the kind of frame that came."""
@@ -143,7 +145,7 @@ class Judgement:
             return f"{count.rule} is {'unknown' if count.unknown else 'not true'} of the frame of {plural(self.rows, 'row')}"
         is_bad = ~answer.rows.fill_null(False)
         at = is_bad.arg_true().head(_MOST_ROWS)
-        rows = _as_polars(self._frame.take(pl.repeat(False, self.rows, eager=True).scatter(at, True)))
+        rows = self._frame.some(pl.repeat(False, self.rows, eager=True).scatter(at, True))
         columns = [name for name in answer.columns if name in rows.columns][:_MOST_COLUMNS]
         lines = [
             f"row {row}" + (f" ({', '.join(f'{name}={_shown(values[name])}' for name in columns)})" if columns else "")
@@ -194,6 +196,10 @@ class _Frame:
         if 2 * int(rows.sum() or 0) < len(rows):
             return self.frame[rows.arg_true()]
         return self.frame.lazy().filter(rows).collect()  # on all cores
+
+    def some(self, rows: pl.Series) -> pl.DataFrame:
+        """Some of the rows in Polars."""
+        return _as_polars(self.take(rows))
 
     def whole(self) -> Any:
         """All rows."""
@@ -268,8 +274,9 @@ class _Pandas(_Frame):
 
     def marked(self, rows: Any, marks: Sequence[pl.Series]) -> Any:
         rows = rows.copy()
+        more_levels = [""] * (rows.columns.nlevels - 1)
         for mark in marks:
-            rows[mark.name] = mark.to_list()
+            rows[(mark.name, *more_levels) if more_levels else mark.name] = mark.to_list()
         return rows
 
 
@@ -297,7 +304,7 @@ class _Relation(_Frame):
 
     def _read(self) -> Any:
         if self._table is None:
-            self._table = self._query(f"SELECT * FROM {self._name}").to_arrow_table()
+            self._table = self._with(())
         return self._table
 
     def polars(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -334,10 +341,19 @@ class _Relation(_Frame):
             answers |= {answer.rule: answer for answer in _ask(frame, others, check)}
         return [answers[rule.name] for rule in check.each]
 
-    def _with(self, texts: Sequence[str]) -> Any:
-        """The table, with the values of these texts of SQL as more columns."""
+    def _with(self, texts: Sequence[str], relation: Any = None) -> Any:
+        """The relation, or another of the same columns, as a table, with the values of these texts of SQL as more columns."""
+        kinds = zip(self.columns, map(str, self.frame.types), strict=True)
+        exact = [
+            f"CAST({_quoted(name)} AS VARCHAR) AS {_quoted(name)}" for name, kind in kinds if kind in _NOT_IN_ARROW
+        ]
+        every = f"* REPLACE ({', '.join(exact)})" if exact else "*"
         more = "".join(f", ({text}\n) AS {self._name}_{at}" for at, text in enumerate(texts))
-        return self._query(f"SELECT *{more} FROM {self._name}").to_arrow_table()
+        return (
+            (self.frame if relation is None else relation)
+            .query(self._name, f"SELECT {every}{more} FROM {self._name}")
+            .to_arrow_table()
+        )
 
     def _of_frame(self, text: str, compared: Compared) -> bool | None:
         """The value of a rule about the frame; None where something that it compares is NaN."""
@@ -391,11 +407,14 @@ class _Relation(_Frame):
     def take(self, rows: pl.Series) -> Any:
         return self._relation(self._read().filter(rows.to_arrow()))
 
+    def some(self, rows: pl.Series) -> pl.DataFrame:
+        return _as_polars(self._read().filter(rows.to_arrow()))
+
     def whole(self) -> Any:
         return self._relation(self._read())
 
     def marked(self, rows: Any, marks: Sequence[pl.Series]) -> Any:
-        return self._relation(_with_columns(rows.to_arrow_table(), marks))
+        return self._relation(_with_columns(self._with((), rows), marks))
 
     def _relation(self, read: Any) -> Any:
         """A relation of the same connection, with the types of this one."""

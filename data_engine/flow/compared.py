@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import polars as pl
 
 _OPERATORS = frozenset({"==", "!=", "==v", "!=v", "<", "<=", ">", ">="})
-_COMPARING = frozenset({"is_between", "is_in", "sql_is_in", "is_close"})
+_COMPARING = frozenset({"is_between", "is_in", "is_close"})
+_COMPARING_IN_SQL = re.compile("sql_(eq|ne|lt|gt|le|ge|is_in|is_between|not_eq)")
 _ASKING = frozenset({"is_nan", "is_not_nan", "is_finite"})
 _ASKING_IN_SQL = frozenset({"isnan", "isfinite"})
 _MAY_BE_NAN = re.compile(r"nan|series|^\[", re.IGNORECASE)
@@ -37,7 +38,11 @@ def nan_rows(frame: pl.DataFrame, rule: pl.Expr) -> pl.Series | None:
         called = _call(said, first)
         if called in _ASKING:
             asked |= set(_columns(inputs[0], none)) or every
-        elif called in _COMPARING or (len(inputs) == 2 and _operator(said, first) in _OPERATORS):
+        elif (
+            called in _COMPARING
+            or called.startswith("sql_")
+            or (len(inputs) == 2 and _operator(said, first) in _OPERATORS)
+        ):
             names = [name for one in inputs for name in _columns(one, none)]
             if any(map(_is_nan_itself, inputs)):
                 asked |= set(names) or every
