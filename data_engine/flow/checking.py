@@ -314,23 +314,10 @@ class _Relation(_Frame):
         texts = {rule.name: str(rule.says) for rule in check.each if isinstance(rule.says, str)}
         compared = {name: self._compared(name, text, check) for name, text in texts.items()}
         about_rows = [name for name, text in texts.items() if self._is_about_rows(name, text, check)]
-        asked = [texts[name] for name in about_rows] + [said for name in about_rows for said in compared[name].operands]
         try:
-            table = self._with(list(dict.fromkeys(asked)))
-            values = {
-                text: pl.Series(pl.from_arrow(table.column(len(self.columns) + at)))
-                for at, text in enumerate(dict.fromkeys(asked))
-            }
-            self._table = table.select(list(range(len(self.columns))))
-            answers = {}
-            for name in about_rows:
-                rows = _but_unknown(values[texts[name]].cast(pl.Boolean), _nan_in(values, compared[name].operands))
-                words = {word.strip('"').lower() for word in re.findall(r"[^\W\d]\w*|\"[^\"]+\"", texts[name])}
-                columns = tuple(column for column in self.columns if column.lower() in words)
-                answers[name] = Answer(name, rows, columns=columns)
-            for name, text in texts.items():
-                if name not in answers:
-                    answers[name] = Answer(name, None, self._of_frame(text, compared[name]))
+            answers = self._of_rows({name: texts[name] for name in about_rows}, compared)
+            for name in texts.keys() - set(about_rows):
+                answers[name] = Answer(name, None, self._of_frame(texts[name], compared[name]))
         except Exception as error:
             raise _wrong(
                 check, f"DuckDB cannot ask the rules: {error}", "correct the rule or the query before it"
@@ -340,6 +327,20 @@ class _Relation(_Frame):
             frame = self.polars(_read_by(others, self.columns))
             answers |= {answer.rule: answer for answer in _ask(frame, others, check)}
         return [answers[rule.name] for rule in check.each]
+
+    def _of_rows(self, texts: Mapping[str, str], compared: Mapping[str, Compared]) -> dict[str, Answer]:
+        """The answers of rules about rows, which are read together with the rows."""
+        asked = list(dict.fromkeys([*texts.values(), *(said for name in texts for said in compared[name].operands)]))
+        table, width = self._with(asked), len(self.columns)
+        values = {text: pl.Series(pl.from_arrow(table.column(width + at))) for at, text in enumerate(asked)}
+        self._table = table.select(list(range(width)))
+        answers = {}
+        for name, text in texts.items():
+            rows = _but_unknown(values[text].cast(pl.Boolean), _nan_in(values, compared[name].operands))
+            words = {word.strip('"').lower() for word in re.findall(r"[^\W\d]\w*|\"[^\"]+\"", text)}
+            columns = tuple(column for column in self.columns if column.lower() in words)
+            answers[name] = Answer(name, rows, columns=columns)
+        return answers
 
     def _with(self, texts: Sequence[str], relation: Any = None) -> Any:
         """The relation, or another of the same columns, as a table, with the values of these texts of SQL as more columns."""

@@ -85,8 +85,8 @@ def holds_floats(kind: pl.DataType) -> bool:
     fields = getattr(kind, "fields", None) if isinstance(kind, pl.Struct) else None
     return (
         kind.is_float()
-        or (inner is not None and holds_floats(inner))
-        or any(holds_floats(field.dtype) for field in fields or ())
+        or (isinstance(inner, pl.DataType) and holds_floats(inner))
+        or any(isinstance(field.dtype, pl.DataType) and holds_floats(field.dtype) for field in fields or ())
     )
 
 
@@ -116,13 +116,10 @@ def _has_nan(value: pl.Expr, kind: Any) -> pl.Expr:
     if kind.is_float():
         return value.is_nan()
     if isinstance(kind, pl.Struct):
-        fields = [field for field in kind.fields if holds_floats(field.dtype)]
-        return pl.any_horizontal(_has_nan(value.struct.field(field.name), field.dtype) for field in fields)
+        fields = [(field.name, kind_of) for field in kind.fields if holds_floats(kind_of := field.dtype)]  # type: ignore[arg-type]
+        return pl.any_horizontal(_has_nan(value.struct.field(name), kind_of) for name, kind_of in fields)
     values = value.arr.to_list() if isinstance(kind, pl.Array) else value
-    inner = (
-        kind.inner if not isinstance(kind, pl.Array) or len(kind.shape) == 1 else pl.Array(kind.inner, kind.shape[1:])
-    )
-    return values.list.eval(_has_nan(pl.element(), inner).fill_null(False)).list.any()
+    return values.list.eval(_has_nan(pl.element(), kind.inner).fill_null(False)).list.any()
 
 
 def _nodes(node: pl.Expr, place: Sequence[pl.Expr]) -> Iterator[tuple[pl.Expr, list[pl.Expr], Sequence[pl.Expr]]]:
@@ -183,27 +180,32 @@ def compared_in_sql(text: str, columns: Sequence[str], ask: Callable[[str], str]
     node = tree["statements"][0]["node"]
     known = {name.lower(): name for name in columns}
     every = set(_names(node["select_list"], known))
-    inputs: list[Any] = []
-    asked: set[str] = set()
-    for part in _parts(node["select_list"]):
-        compared = _inputs(part)
-        names = [name for one in compared for name in _names(one, known)]
-        is_asking = part.get("class") == "FUNCTION" and part["function_name"].lower() in _ASKING_IN_SQL
-        if is_asking or any(_is_nan_constant(one) and not _names(one, known) for one in compared):
-            asked |= set(names or _names(part, known)) or every
-        inputs += compared
-    operands = {}
-    for one in inputs:
-        refs = [part for part in _parts(one) if part.get("class") in ("COLUMN_REF", "LAMBDA_REF")]
-        names = _names(one, known) or (every if refs else ())  # the name of a lambda's value is no column
-        if names and not set(names) <= asked:
+    parts = list(_parts(node["select_list"]))
+    asked = {name for part in parts for name in _asked(part, known, every)}
+    operands: dict[str, None] = {}
+    for one in (one for part in parts for one in _inputs(part)):
+        names = set(_names(one, known)) or (
+            every if _reads(one) else set()
+        )  # the name of a lambda's value is no column
+        if not names <= asked:
             said = ask(f"json_deserialize_sql({_literal(json.dumps(_of_one(tree, node, one)))})")
             operands[said.removeprefix("SELECT ")] = None
-    is_unnested = any(
-        part.get("function_name", "").lower() in ("unnest", "unlist") for part in _parts(node["select_list"])
-    )
-    left = [name for name in _names(node["select_list"], known) if name not in asked]
-    return Compared(tuple(operands), tuple(dict.fromkeys(left)), is_unnested)
+    is_unnested = any(part.get("function_name", "").lower() in ("unnest", "unlist") for part in parts)
+    return Compared(tuple(operands), tuple(sorted(every - asked)), is_unnested)
+
+
+def _asked(part: dict[str, Any], known: dict[str, str], every: set[str]) -> set[str]:
+    """The columns whose NaN a part of a rule asks for."""
+    compared = _inputs(part)
+    if part.get("class") == "FUNCTION" and part["function_name"].lower() in _ASKING_IN_SQL:
+        return set(_names(part, known)) or every
+    if any(_is_nan_constant(one) and not _names(one, known) for one in compared):
+        return {name for one in compared for name in _names(one, known)} or every
+    return set()
+
+
+def _reads(tree: Any) -> bool:
+    return any(part.get("class") in ("COLUMN_REF", "LAMBDA_REF") for part in _parts(tree))
 
 
 def _literal(text: str) -> str:
