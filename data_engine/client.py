@@ -930,7 +930,7 @@ class Workspace:
         Of a source file that is gone none; `set_aside` moves its rows out of the folder `rejected`.
 
         Raises:
-            FlowValidationError: `name` cannot be a flow's.
+            FlowValidationError: `name` cannot be a flow's; offers the nearest.
             OSError: the folder `rejected` cannot be read.
 
         Example:
@@ -940,9 +940,12 @@ class Workspace:
         """
         from data_engine.engine.left_behind import gone_sources
         from data_engine.engine.quarantine import rejected_rows
-        from data_engine.notebook.catalog import check_flow_name
+        from data_engine.notebook.catalog import check_flow_name, find_module
 
-        rows = rejected_rows(self.layout.root, None if name is None else check_flow_name(name))
+        if name is not None and (check_flow_name(name) in (".", "..") or not {*"/\\\0"}.isdisjoint(name)):
+            find_module(self.home.modules(), name)  # it is no name of a folder; the error offers the nearest flow
+            return []
+        rows = rejected_rows(self.layout.root, name)
         gone = gone_sources(((row.flow, row.source) for row in rows), self._in_production() if rows else ())
         return [row for row in rows if (row.flow, row.source) not in gone]
 

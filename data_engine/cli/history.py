@@ -80,14 +80,14 @@ def rejected(
     as_json: AsJson = False,
 ) -> int:
     """The rows that checks reject now, with the rules they break; `--excel` gives them to whoever owns the data."""
+    from data_engine.engine.quarantine import check_workbook_name, write_workbook
+
+    if excel is not None:
+        check_workbook_name(excel)
     entries = chosen_workspace(ctx).rejected(name)
     if not as_json and not entries:
         say("No rows are rejected.")
-    path = None
-    if excel is not None and entries:
-        from data_engine.engine.quarantine import write_workbook
-
-        path = write_workbook(entries, excel)
+    path = write_workbook(entries, excel) if excel is not None and entries else None
     if as_json:
         print_json([entry.as_dict() for entry in entries])
     elif entries:

@@ -1,5 +1,8 @@
 """The rejected rows of a workspace: `rejected/<flow>/<path inside the source>.parquet` holds those of the source's last good run.
 
+A folder whose name ends in `.parquet` gets a `~` there, so that it cannot be in the way of a file; of a name that is too long for a file
+the beginning stands, and a hash of the whole.
+
 A run's rows are there before its outputs take their place, and what has no rejected rows any more is removed after: killed in between,
 a run leaves no output whose rejected rows are missing, and is done again. Each file takes its place by one rename, and says in its
 footer what it holds, which is read without a library.
@@ -9,11 +12,12 @@ Reference: https://github.com/apache/parquet-format, FileMetaData and `key_value
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
 from pathlib import Path
@@ -34,6 +38,8 @@ FOLDER = "rejected"
 _MARK = b"data_engine.rejected"
 _TAIL_BYTES = 8
 _LONGEST_SHEET = 31
+_LONGEST_NAME = 255 - len(".parquet") - len("..0123456789ab.tmp")
+_LONGEST_CELL = 32_767
 _MOST_FOOTER_BYTES = 16 * 1024**2
 
 
@@ -60,8 +66,9 @@ class Quarantine:
     def __init__(self, root: Path, flow: str, source: Source, run_id: str) -> None:
         self._root, self._run_id = root, run_id
         self._source = None if source.path is None else (source.key and source.key.path) or source.path.name
-        *self._folders, name = (FOLDER, flow, *(self._source or "all").split("/"))
-        self._name = f"{name}.parquet"
+        *inner, name = (self._source or "all").split("/")
+        self._folders = (FOLDER, flow, *map(_folder_name, inner))
+        self._name = f"{_short(name)}.parquet"
 
     def keep(self, checked: Sequence[CheckResult]) -> None:
         """Replace the last rejected rows by those of these checks; without any the last ones stay.
@@ -81,12 +88,17 @@ class Quarantine:
                         os.unlink(folder.at(left), dir_fd=folder.descriptor)
                 with atomic_target(folder.path / self._name) as fresh:
                     self._write(checks, fresh)
-        except OSError as error:
+        except Exception as error:
+            from polars.exceptions import PolarsError
+
+            if not isinstance(error, (OSError, PolarsError)):
+                raise
             path = self._root.joinpath(*self._folders, self._name)
             raise FlowValidationError(
-                f"the rejected rows cannot be written: {trouble_of(error)}",
+                f"the rejected rows cannot be written: {_trouble_of(error)}",
                 where=str(path),
-                fix="check that the workspace can be written and has room; nothing was published",
+                fix="check that the workspace can be written and has room, and run it again: nothing was published, and the rows "
+                "of the last good run are still there",
             ) from error
 
     def forget(self, *, but_of: str | None = None) -> None:
@@ -110,6 +122,25 @@ class Quarantine:
         ).write_parquet(fresh, metadata={_MARK.decode(): json.dumps(footer)})
 
 
+def _trouble_of(error: Exception) -> str:
+    """The reason in words; Polars names the system's only in its text."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return trouble_of(OSError(int(found[1]), os.strerror(int(found[1]))) if found else error)
+
+
+def _folder_name(name: str) -> str:
+    return f"{name}~" if name.rstrip("~").lower().endswith(".parquet") else name
+
+
+def _short(name: str) -> str:
+    """The name of a source's file, of which a long one gives way to a hash: `.parquet` and the name of an unfinished file need room."""
+    data = os.fsencode(name)
+    if len(data) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(data).hexdigest()[:16]
+    return f"{data[: _LONGEST_NAME - len(digest) - 1].decode(errors='ignore')}~{digest}"
+
+
 def quarantine_of(root: Path, flow: Flow) -> Path | None:
     """`root`, where runs of the flow may reject rows, or have done so; else None."""
     return root if puts_apart(flow) or os.path.isdir(rejected_folder(root, flow.name or "")) else None
@@ -127,7 +158,7 @@ def rejected_rows(root: Path, flow: str | None = None) -> list[RejectedRows]:
         for file in walk(place):
             names = (*((flow,) if flow else ()), *file.folder, file.name)
             is_kept = len(names) > 1 and not names[0].startswith(".")  # what was moved aside lies in a hidden folder
-            if not is_kept or not file.is_regular or not file.name.endswith(".parquet") or file.name.startswith("."):
+            if not is_kept or not file.is_regular or not file.name.endswith(".parquet"):
                 continue
             footer: Mapping[str, Any] = {}
             with suppress(OSError), inside(place, file.folder) as folder, opened_file(folder, file.name) as descriptor:
@@ -149,15 +180,31 @@ def follow_rename(root: Path, old: str, new: str) -> None:
         rename_folder(rejected_folder(root, old), rejected_folder(root, new))
 
 
+def check_workbook_name(path: str | os.PathLike[str]) -> None:
+    """Refuse a file that is no workbook.
+
+    Raises:
+        FlowValidationError: its name does not end in `.xlsx`.
+    """
+    if Path(path).suffix.lower() != ".xlsx":
+        near = Path(path).with_suffix(".xlsx") if Path(path).name else "rejected.xlsx"
+        what = f"{os.fspath(path)!r} is no name of a workbook"
+        raise FlowValidationError(what, where="--excel", fix=f"name a file that ends in .xlsx, such as {near}")
+
+
 def write_workbook(rows: Sequence[RejectedRows], path: str | os.PathLike[str]) -> Path:
     """The absolute path of the workbook, after the rows of each flow were written to a sheet of its name there.
 
+    What does not fit a cell is told in it, a list stands there as text, and names that Excel takes for one get a number.
+
     Raises:
-        FlowValidationError: it cannot be written, or more rows than a sheet holds.
+        FlowValidationError: no name of a workbook, it cannot be written, or more rows than a sheet holds.
     """
     import polars as pl
 
     from data_engine.helpers.excel import misfit, write_sheets
+
+    check_workbook_name(path)
 
     sheets: dict[str, Any] = {}
     for flow in dict.fromkeys(entry.flow for entry in rows):
@@ -166,8 +213,38 @@ def write_workbook(rows: Sequence[RejectedRows], path: str | os.PathLike[str]) -
         name = re.sub(r"[\[\]:*?/\\']", "_", flow)[:_LONGEST_SHEET]
         while name.lower() in map(str.lower, sheets):
             name = f"{name[: _LONGEST_SHEET - 3]}_{len(sheets) + 1}"
-        sheets[name] = _as_text(whole, {column.name for column in whole if misfit(column) or column.dtype.is_nested()})
+        sheets[name] = _for_excel(
+            whole, {column.name for column in whole if misfit(column) or column.dtype.is_nested()}
+        )
     return write_sheets(sheets, path)
+
+
+def _for_excel(frame: Any, misfits: set[str]) -> Any:
+    """The frame, of which these columns become texts that fit a cell, and columns of one name for Excel get a number."""
+    import polars as pl
+
+    def cell(value: object) -> str | None:
+        if isinstance(value, bytes):
+            return f"({len(value):,} bytes)"
+        text = None if value is None else str(value)
+        told = f"... ({len(text):,} characters)" if text else ""
+        return text if text is None or len(text) <= _LONGEST_CELL else text[: _LONGEST_CELL - len(told)] + told
+
+    def columns() -> Iterator[Any]:
+        taken: set[str] = set()
+        for column in frame:
+            name, number = column.name or "column", 1
+            while name.casefold() in taken:
+                number += 1
+                name = f"{column.name or 'column'} {number}"
+            taken.add(name.casefold())
+            if column.name in misfits:
+                is_plain = column.dtype.is_nested() or column.dtype in (pl.Object, pl.Binary)
+                values = column if is_plain else column.cast(pl.String)
+                column = pl.Series(name, [cell(value) for value in values.to_list()], pl.String)
+            yield column.alias(name)
+
+    return pl.DataFrame(list(columns()))
 
 
 def _footer_of(descriptor: int) -> Mapping[str, Any]:
@@ -203,7 +280,12 @@ def _as_text(frame: Any, names: set[str]) -> Any:
 
     def text(column: Any) -> Any:
         if column.dtype.is_nested() or column.dtype.is_object():
-            return pl.Series(column.name, [None if value is None else str(value) for value in column], pl.String)
+            values = [None if value is None else str(value) for value in column.to_list()]
+            return pl.Series(column.name, values, pl.String)
+        if column.dtype == pl.Binary:  # not all of it may be text
+            return pl.Series(
+                column.name, [value and value.decode(errors="replace") for value in column.to_list()], pl.String
+            )
         return column.cast(pl.String)
 
     return frame.with_columns([text(frame[name]) for name in frame.columns if name in names])

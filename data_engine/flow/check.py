@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,7 +90,7 @@ class Check:
         if wrong := judgement.broken_about_frame if is_quarantine else broken if self.on_fail == "fail" else ():
             fix = _TO_FAIL if self.on_fail == "fail" else _ABOUT_FRAME
             raise self._stopped("is not passed", judgement, wrong, fix)
-        if self.at_most is not None and judgement.rejected > self.at_most * judgement.rows:
+        if self.at_most is not None and judgement.rejected > Fraction(repr(self.at_most)) * judgement.rows:
             bad, rows = judgement.rejected, judgement.rows
             what = f"would reject {bad:,} of {plural(rows, 'row')} ({bad / rows:.2%}), more than at_most={self.at_most}"
             raise self._stopped(what, judgement, broken, _TOO_MANY)

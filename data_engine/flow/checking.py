@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -11,6 +13,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from data_engine.errors import FlowValidationError
+from data_engine.flow.compared import Compared, asks_for_nan, both, compared_in_sql, holds_floats, nan_rows, nan_values
 from data_engine.flow.rules import CheckResult, Rule, Rules
 from data_engine.flow.suggestions import near_offer
 from data_engine.formatting import first_few, plural
@@ -18,7 +21,8 @@ from data_engine.model import RuleCount
 
 ROW, RULES = "_row", "_rules"
 _OWN_COLUMNS = (ROW, RULES, "_check", "_run", "_source")
-_ANSWER_COLUMN = "__data_engine_rule_"
+_NOT_IN_ARROW = ("BIT", "TIME WITH TIME ZONE")
+"""Types of DuckDB of which Arrow loses something: they are read as text."""
 _MOST_ROWS = 5
 _MOST_COLUMNS = 8
 _LONGEST_VALUE = 60
@@ -31,10 +35,13 @@ def judge(value: Any, check: Rules) -> Judgement:
         FlowValidationError: it is no frame, or a rule cannot be asked of it.
     """
     frame = _frame_of(value, check)
-    if taken := [name for name in _OWN_COLUMNS if name in frame.columns]:
+    if taken := [name for name in frame.columns if frame.same(name) in _OWN_COLUMNS]:
         raise _wrong(
             check, f"the frame has a column {taken[0]!r}, as rejected rows get", "drop or rename it before the check"
         )
+    if doubled := [name for name, times in Counter(map(frame.same, frame.columns)).items() if times > 1]:
+        what = f"the frame has {Counter(map(frame.same, frame.columns))[doubled[0]]} columns {doubled[0]!r}"
+        raise _wrong(check, what, "rename or drop all but one of them before the check")
     answers = _ask_schema(frame, check) if check.schema is not None else frame.ask(check)
     return Judgement(frame, check, answers)
 
@@ -102,7 +109,7 @@ class Judgement:
 
     def rejected_rows(self) -> pl.DataFrame:
         """The rejected rows in Polars, with their number and the rules that are not true of them."""
-        return _as_polars(self._bad).with_columns(self._marks())
+        return self._frame.some(self._is_bad).with_columns(self._marks())
 
     def rejected_as_given(self) -> Any:
         """The same as the kind of frame that came."""
@@ -118,12 +125,16 @@ class Judgement:
 
     def _marks(self) -> tuple[pl.Series, pl.Series]:
         numbers = self._is_bad.arg_true().cast(pl.Int64).alias(ROW)
-        rules = [answer.rows.alias(answer.rule) for answer in self._answers if answer.rows is not None]
+        about_rows = [answer for answer in self._answers if answer.rows is not None]
+        rules = [answer.rows.alias(str(at)) for at, answer in enumerate(about_rows) if answer.rows is not None]
         if not rules or numbers.is_empty():
             return numbers, pl.Series(RULES, [], pl.List(pl.String))
         answers = pl.DataFrame(rules)[numbers].with_columns(pl.all().fill_null(False))
         ways = answers.unique()  # few ways to be bad, whose rules are named once
-        named = [[rule for rule, is_true in way.items() if not is_true] for way in ways.iter_rows(named=True)]
+        named = [
+            [answer.rule for answer, is_true in zip(about_rows, way, strict=True) if not is_true]
+            for way in ways.iter_rows()
+        ]
         marks = ways.with_columns(pl.Series(RULES, named, pl.List(pl.String)))
         return numbers, answers.join(marks, on=answers.columns, how="left", maintain_order="left")[RULES]
 
@@ -134,7 +145,7 @@ class Judgement:
             return f"{count.rule} is {'unknown' if count.unknown else 'not true'} of the frame of {plural(self.rows, 'row')}"
         is_bad = ~answer.rows.fill_null(False)
         at = is_bad.arg_true().head(_MOST_ROWS)
-        rows = _as_polars(self._frame.take(pl.repeat(False, self.rows, eager=True).scatter(at, True)))
+        rows = self._frame.some(pl.repeat(False, self.rows, eager=True).scatter(at, True))
         columns = [name for name in answer.columns if name in rows.columns][:_MOST_COLUMNS]
         lines = [
             f"row {row}" + (f" ({', '.join(f'{name}={_shown(values[name])}' for name in columns)})" if columns else "")
@@ -167,6 +178,10 @@ class _Frame:
     def height(self) -> int:
         return int(self.frame.height)
 
+    def same(self, column: str) -> str:
+        """One text for all names that mean the same column."""
+        return column
+
     def polars(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """The frame in Polars; at least these columns."""
         return self.frame  # type: ignore[no-any-return]
@@ -181,6 +196,10 @@ class _Frame:
         if 2 * int(rows.sum() or 0) < len(rows):
             return self.frame[rows.arg_true()]
         return self.frame.lazy().filter(rows).collect()  # on all cores
+
+    def some(self, rows: pl.Series) -> pl.DataFrame:
+        """Some of the rows in Polars."""
+        return _as_polars(self.take(rows))
 
     def whole(self) -> Any:
         """All rows."""
@@ -233,13 +252,32 @@ class _Pandas(_Frame):
         return len(self.frame)
 
     def polars(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        return _as_polars(self.frame if columns is None else self.frame[list(columns)])
+        names = self.columns
+        return _as_polars(
+            self.frame if columns is None else self.frame.iloc[:, [names.index(name) for name in columns]]
+        )
+
+    def ask(self, check: Rules) -> list[Answer]:
+        """Empty values are NaN in pandas: a rule that asks for NaN is given them so, each other one as null."""
+        answers = {answer.rule: answer for answer in super().ask(check)}
+        rules = {rule.name: _expression(rule, check) for rule in check.each}
+        about_nan = {name: rule for name, rule in rules.items() if asks_for_nan(rule)}
+        if about_nan:
+            names = _read_by(about_nan, self.columns) or self.columns
+            at = [self.columns.index(name) for name in names]
+            frame = _of_pandas(self.frame.iloc[:, at], nan_to_null=False)
+            answers |= {answer.rule: answer for answer in _ask(frame, about_nan, check, self.columns)}
+        return list(answers.values())
 
     def take(self, rows: pl.Series) -> Any:
         return self.frame[rows.to_numpy()]
 
     def marked(self, rows: Any, marks: Sequence[pl.Series]) -> Any:
-        return rows.assign(**{mark.name: mark.to_list() for mark in marks})
+        rows = rows.copy()
+        more_levels = [""] * (rows.columns.nlevels - 1)
+        for mark in marks:
+            rows[(mark.name, *more_levels) if more_levels else mark.name] = mark.to_list()
+        return rows
 
 
 class _Relation(_Frame):
@@ -251,50 +289,114 @@ class _Relation(_Frame):
         super().__init__(relation)
         self.columns = list(relation.columns)
         self._table: Any = None
+        self._name = f"checked_{uuid.uuid4().hex}"  # nobody else's, in the connection, the columns and the rules
 
     @property
     def height(self) -> int:
         return int(self._read().num_rows)
 
-    def _read(self, sql: Sequence[str] = ()) -> Any:
+    def same(self, column: str) -> str:
+        return column.lower()
+
+    def _query(self, sql: str) -> Any:
+        """A relation of this statement, in which `{self._name}` is the one that is checked."""
+        return self.frame.query(self._name, sql)
+
+    def _read(self) -> Any:
         if self._table is None:
-            more = "".join(f', ({text}) AS "{_ANSWER_COLUMN}{at}"' for at, text in enumerate(sql))
-            self._table = self.frame.query("_checked", f"SELECT *{more} FROM _checked").to_arrow_table()
+            self._table = self._with(())
         return self._table
 
     def polars(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
         return _as_polars(self._read().select(columns or self.columns))
 
     def ask(self, check: Rules) -> list[Answer]:
-        texts = {rule.name: rule.says for rule in check.each if isinstance(rule.says, str)}
+        texts = {rule.name: str(rule.says) for rule in check.each if isinstance(rule.says, str)}
+        compared = {name: self._compared(name, text, check) for name, text in texts.items()}
         about_rows = [name for name, text in texts.items() if self._is_about_rows(name, text, check)]
         try:
-            table = self._read([texts[name] for name in about_rows])
+            answers = self._of_rows({name: texts[name] for name in about_rows}, compared)
+            for name in texts.keys() - set(about_rows):
+                answers[name] = Answer(name, None, self._of_frame(texts[name], compared[name]))
         except Exception as error:
             raise _wrong(
                 check, f"DuckDB cannot ask the rules: {error}", "correct the rule or the query before it"
             ) from error
-        answers = {}
-        for at, name in enumerate(about_rows):
-            rows = pl.Series(pl.from_arrow(table.column(f"{_ANSWER_COLUMN}{at}"))).cast(pl.Boolean)
-            words = {word.strip('"').lower() for word in re.findall(r"[^\W\d]\w*|\"[^\"]+\"", texts[name])}
-            columns = tuple(column for column in self.columns if column.lower() in words)
-            answers[name] = Answer(name, rows, columns=columns)
-        self._table = read = table.select(self.columns)  # noqa: F841  (DuckDB finds it by its name)
-        for name, text in texts.items():
-            if name not in answers:
-                value = self.frame.query("_checked", f"SELECT ({text}) FROM read").fetchall()[0][0]
-                answers[name] = Answer(name, None, value)
         others = {rule.name: rule.says for rule in check.each if rule.name not in answers}
         if others:
             frame = self.polars(_read_by(others, self.columns))
             answers |= {answer.rule: answer for answer in _ask(frame, others, check)}
         return [answers[rule.name] for rule in check.each]
 
+    def _of_rows(self, texts: Mapping[str, str], compared: Mapping[str, Compared]) -> dict[str, Answer]:
+        """The answers of rules about rows, which are read together with the rows."""
+        asked = list(dict.fromkeys([*texts.values(), *(said for name in texts for said in compared[name].operands)]))
+        table, width = self._with(asked), len(self.columns)
+        values = {text: pl.Series(pl.from_arrow(table.column(width + at))) for at, text in enumerate(asked)}
+        self._table = table.select(list(range(width)))
+        answers = {}
+        for name, text in texts.items():
+            rows = _but_unknown(values[text].cast(pl.Boolean), _nan_in(values, compared[name].operands))
+            words = {word.strip('"').lower() for word in re.findall(r"[^\W\d]\w*|\"[^\"]+\"", text)}
+            columns = tuple(column for column in self.columns if column.lower() in words)
+            answers[name] = Answer(name, rows, columns=columns)
+        return answers
+
+    def _with(self, texts: Sequence[str], relation: Any = None) -> Any:
+        """The relation, or another of the same columns, as a table, with the values of these texts of SQL as more columns."""
+        kinds = zip(self.columns, map(str, self.frame.types), strict=True)
+        exact = [
+            f"CAST({_quoted(name)} AS VARCHAR) AS {_quoted(name)}" for name, kind in kinds if kind in _NOT_IN_ARROW
+        ]
+        every = f"* REPLACE ({', '.join(exact)})" if exact else "*"
+        more = "".join(f", ({text}\n) AS {self._name}_{at}" for at, text in enumerate(texts))
+        return (
+            (self.frame if relation is None else relation)
+            .query(self._name, f"SELECT {every}{more} FROM {self._name}")
+            .to_arrow_table()
+        )
+
+    def _of_frame(self, text: str, compared: Compared) -> bool | None:
+        """The value of a rule about the frame; None where something that it compares is NaN."""
+
+        def values(said: str) -> pl.Series:
+            return pl.Series(pl.from_arrow(self._over(self._read(), f"SELECT ({said}\n)").to_arrow_table().column(0)))
+
+        operands = {said: values(said) for said in compared.operands}
+        unknown = _nan_in(operands, compared.operands)
+        return None if unknown is not None else values(text).cast(pl.Boolean)[0]
+
+    def _compared(self, name: str, text: str, check: Rules) -> Compared:
+        """What a rule compares that can be NaN; one that can be asked only within its rule stands for the columns of the rule."""
+        try:
+            compared = compared_in_sql(
+                text, self.columns, lambda said: str(self._query(f"SELECT {said}").fetchall()[0][0])
+            )
+        except Exception:  # DuckDB's parser does not give the rule in parts
+            compared = Compared((), tuple(column for column in self.columns if column.lower() in text.lower()))
+            compared = compared._replace(operands=tuple(map(_quoted, compared.columns)))
+        if compared.changes_rows:
+            raise _of_shape(check, name, "unnest gives several values for a row")
+        operands: dict[str, None] = {}
+        for said in compared.operands:
+            kinds = self._floats([said])
+            if kinds is None:
+                operands |= dict.fromkeys(map(_quoted, compared.columns))
+            elif kinds:
+                operands[said] = None
+        return compared._replace(operands=tuple(said for said in operands if self._floats([said])))
+
+    def _floats(self, said: Sequence[str]) -> bool | None:
+        """Whether these values of SQL can be NaN; None where they cannot be asked."""
+        with suppress(Exception):
+            kinds = self._query(f"SELECT {', '.join(said)} FROM (SELECT * FROM {self._name} LIMIT 0)").types
+            return any(re.search(r"\b(FLOAT|DOUBLE)\b", str(kind)) for kind in kinds)
+        return None
+
     def _is_about_rows(self, name: str, text: str, check: Rules) -> bool:
         """Whether a rule has one value for each row: then it has no value without rows."""
         try:
-            none = self.frame.query("_checked", f"SELECT ({text}) AS said FROM (SELECT * FROM _checked LIMIT 0)")
+            none = self._query(f"SELECT ({text}\n) AS said FROM (SELECT * FROM {self._name} LIMIT 0)")
             kind, values = str(none.types[0]), none.fetchall()
         except Exception as error:
             unknown = re.search(r'column "([^"]+)"', str(error))
@@ -306,11 +408,14 @@ class _Relation(_Frame):
     def take(self, rows: pl.Series) -> Any:
         return self._relation(self._read().filter(rows.to_arrow()))
 
+    def some(self, rows: pl.Series) -> pl.DataFrame:
+        return _as_polars(self._read().filter(rows.to_arrow()))
+
     def whole(self) -> Any:
         return self._relation(self._read())
 
     def marked(self, rows: Any, marks: Sequence[pl.Series]) -> Any:
-        return self._relation(_with_columns(rows.to_arrow_table(), marks))
+        return self._relation(_with_columns(self._with((), rows), marks))
 
     def _relation(self, read: Any) -> Any:
         """A relation of the same connection, with the types of this one."""
@@ -319,7 +424,32 @@ class _Relation(_Frame):
             f"CAST({_quoted(name)} AS {kinds[name]}) AS {_quoted(name)}" if name in kinds else _quoted(name)
             for name in read.column_names
         )
-        return self.frame.query("_checked", f"SELECT {columns} FROM read")
+        return self._over(read, f"SELECT {columns}")
+
+    def _over(self, table: Any, select: str) -> Any:
+        """A relation of this SELECT over an Arrow table, which DuckDB finds by its name among those of this module."""
+        name = f"table_{uuid.uuid4().hex}"
+        globals()[name] = table
+        try:
+            return self._query(f"{select} FROM {name}")
+        finally:
+            del globals()[name]
+
+
+def _nan_in(values: Mapping[str, pl.Series], operands: Sequence[str]) -> pl.Series | None:
+    """Where one of these values is NaN, or holds it; None where none is."""
+    found = None
+    for operand in operands:
+        if holds_floats(values[operand].dtype) and (rows := nan_values(values[operand])).any():
+            found = both(found, rows)
+    return found
+
+
+def _but_unknown(rows: pl.Series, unknown: pl.Series | None) -> pl.Series:
+    """The answers of a rule, null where something that it compares is NaN."""
+    if unknown is None:
+        return rows
+    return pl.select(pl.when(~(unknown if len(unknown) > 1 else pl.lit(unknown[0]))).then(rows)).to_series()
 
 
 def _with_columns(table: Any, columns: Sequence[pl.Series]) -> Any:
@@ -361,17 +491,46 @@ def _as_polars(frame: Any) -> pl.DataFrame:
         return frame
     if type(frame).__name__ == "DuckDBPyRelation":
         frame = frame.to_arrow_table()
-    if type(frame).__module__.partition(".")[0] == "pyarrow":
-        return pl.DataFrame(pl.from_arrow(frame))
+    return _of_arrow(frame) if type(frame).__module__.partition(".")[0] == "pyarrow" else _of_pandas(frame)
+
+
+def _of_arrow(table: Any) -> pl.DataFrame:
+    if not any(map(_is_foreign, table.schema.types)):
+        with suppress(Exception):
+            return pl.DataFrame(pl.from_arrow(table))
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        columns[name] = _series(name, column, pl.from_arrow, column.to_pylist, is_text=_is_foreign(column.type))
+    return pl.DataFrame(columns)
+
+
+def _is_foreign(kind: Any) -> bool:
+    """Whether an Arrow type is, or holds, one that Polars does not have: it panics at an interval within a list."""
+    import pyarrow as pa
+
+    inner = [kind.field(at).type for at in range(kind.num_fields)]
+    return pa.types.is_interval(kind) or pa.types.is_union(kind) or any(map(_is_foreign, inner))
+
+
+def _of_pandas(frame: Any, *, nan_to_null: bool = True) -> pl.DataFrame:
+    def read(column: Any) -> Any:
+        return pl.from_pandas(column, nan_to_null=nan_to_null)
+
     columns = {}
     for at, name in enumerate(frame.columns):
         column = frame.iloc[:, at]
-        try:
-            columns[str(name)] = pl.Series(str(name), pl.from_pandas(column, nan_to_null=True))
-        except Exception:  # values of several types
-            texts = [None if value is None else str(value) for value in column]
-            columns[str(name)] = pl.Series(str(name), texts, pl.String)
+        columns[str(name)] = _series(str(name), column, read, column.tolist)
     return pl.DataFrame(columns)
+
+
+def _series(
+    name: str, column: Any, read: Callable[[Any], Any], values: Callable[[], list[Any]], *, is_text: bool = False
+) -> pl.Series:
+    """A column in Polars; as text where it is of a type that Polars does not have, or of several."""
+    if not is_text:
+        with suppress(Exception):
+            return pl.Series(name, read(column))
+    return pl.Series(name, [None if value is None else str(value) for value in values()], pl.String)
 
 
 # -- rules ---------------------------------------------------------------------------------------------------------------
@@ -414,23 +573,23 @@ def _ask(
         for column in _columns_of(expression) or ():
             if column not in columns:
                 raise _of_rule(check, name, f"there is no column {column!r}", column, columns)
-    few = pl.concat([frame, frame]) if frame.height == 1 else frame.head(2)  # enough to tell one value from one a row
+    few = pl.concat([frame.head(2), frame.head(2)])  # enough to tell one value for the frame from one a row
+    said = [expression.implode().alias(str(at)) for at, expression in enumerate(rules.values())]
     try:
-        shapes = few.select(expression.implode().alias(str(at)) for at, expression in enumerate(rules.values()))
-        about_frame = {name for at, name in enumerate(rules) if len(shapes.to_series(at)[0]) == 1}
-        values = frame.select(rule.alias(name) for name, rule in rules.items() if name in about_frame)
-        rows = frame.select(rule.alias(name) for name, rule in rules.items() if name not in about_frame)
+        shapes, values = few.select(said), frame.select(said)
     except Exception as error:
         raise _which(frame, rules, check, error) from error
     answers = []
-    for name, expression in rules.items():
-        series = _booleans(name, (values if name in about_frame else rows)[name], check)
-        if name in about_frame:
-            answers.append(Answer(name, None, series[0]))
-        elif len(series) != frame.height:
+    for at, (name, expression) in enumerate(rules.items()):
+        is_about_frame = len(shapes.to_series(at)[0]) == 1
+        series = _booleans(name, values.to_series(at)[0], check)
+        if len(series) != (1 if is_about_frame else frame.height):
             raise _of_length(check, name, len(series), frame.height)
+        unknown = nan_rows(frame, expression)
+        if is_about_frame:
+            answers.append(Answer(name, None, None if unknown is not None else series[0]))
         else:
-            answers.append(Answer(name, series, None, _columns_of(expression) or ()))
+            answers.append(Answer(name, _but_unknown(series, unknown), None, _columns_of(expression) or ()))
     return answers
 
 
@@ -493,7 +652,15 @@ def _of_rule(
 
 
 def _of_length(check: Rules, name: str, length: int, height: int) -> FlowValidationError:
-    return _of_rule(check, name, f"it gives {plural(length, 'value')} for {plural(height, 'row')}")
+    return _of_shape(check, name, f"it gives {plural(length, 'value')} for {plural(height, 'row')}")
+
+
+def _of_shape(check: Rules, name: str, what: str) -> FlowValidationError:
+    return _wrong(
+        check,
+        f"rule {_rule_words(check, name)} cannot be asked: {what}",
+        "let it give one value for each row, or one for the frame: a rule leaves out no rows",
+    )
 
 
 def _no_booleans(check: Rules, name: str, kind: str) -> FlowValidationError:

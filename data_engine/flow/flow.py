@@ -465,7 +465,7 @@ class Flow(Displayable):
 
         Args:
             rules: name -> a Polars expression, or its text in SQL ("amount > 0"; of a relation in DuckDB's); or a dataframely Schema.
-                Null is not true: such a row is rejected, and counted as unknown.
+                Null is not true, nor is NaN in what a rule compares: such a row is rejected, and counted as unknown.
             on_fail: "fail" ends the run there; "warn" lets all rows go on and records it; with "quarantine" the good rows go on, and the
                 others go to `rejected/` in the workspace when the run has succeeded.
             at_most: with "quarantine": the share of rejected rows (0 to 1) above which the run fails.

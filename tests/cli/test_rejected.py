@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import openpyxl
 import polars as pl
 import pytest
 
-from data_engine import Workspace
+from data_engine import FlowValidationError, Workspace
 from jupyter_extension.card import text
 from jupyter_extension.cards import contexts_card, runs_card
 from tests.cli.conftest import Cli
@@ -117,3 +118,59 @@ def test_a_flow_that_is_renamed_takes_its_rejected_rows_along(ws: Workspace, cli
         "claims_checked": 2,
         "example": None,
     }
+
+
+ODD = """
+import datetime as dt
+import polars as pl
+from data_engine import Flow
+
+FRAME = pl.DataFrame({
+    "id": [1, 2], "ID": [3, 4], "": [5, 6], "bytes": [b"\\xff\\x00", None], "long": ["x" * 40_000, "=1+1"],
+    "link": ["https://example.org", "0012"], "tags": [["a", "b"], []], "at": [dt.datetime(1800, 1, 1), None],
+    "big": [2**60, 1], "nested": [{"a": [1]}, None],
+}).with_columns(zoned=pl.col("at").dt.replace_time_zone("UTC"))
+
+def build():
+    return Flow(group="G").step(lambda context: FRAME).check({"=none": "id > 9"}, on_fail="quarantine")
+"""
+
+
+def test_a_workbook_holds_whatever_is_rejected(ws: Workspace, cli: Cli, tmp_path: Path) -> None:
+    """What does not fit a cell is told in it; lists are texts; nothing becomes a formula, a link or a number."""
+    (ws.root / "flow_modules" / "odd.py").write_text(ODD)
+    ws.load_flow("odd").run_once()
+    answer = cli("rejected", "--excel", tmp_path / "bad.xlsx")
+    assert answer.code == 0
+    book = openpyxl.load_workbook(tmp_path / "bad.xlsx")
+    names, *rows = [[cell.value for cell in row] for row in book["odd"].iter_rows()]
+    first, second = (dict(zip(names, row, strict=True)) for row in rows)
+
+    assert names[:3] == ["id", "ID 2", "column"]
+    assert first["bytes"] == "(2 bytes)"
+    assert (len(first["long"]), first["long"][-23:]) == (32_767, "... (40,000 characters)"[-23:])
+    assert second["long"] == "=1+1"
+    assert all(cell.data_type != "f" and cell.hyperlink is None for row in book["odd"].iter_rows() for cell in row)
+    assert (first["link"], second["link"]) == ("https://example.org", "0012")
+    assert (first["tags"], first["_rules"], first["nested"]) == ("['a', 'b']", "=none", "{'a': [1]}")
+    assert first["big"] == str(2**60)
+    assert first["at"].startswith("1800-01-01")
+
+
+def test_a_workbook_has_the_ending_of_one(ws: Workspace, cli: Cli, tmp_path: Path) -> None:
+    """Also where no rows are rejected."""
+    for name in ((), ("example",)):
+        answer = cli("rejected", *name, "--excel", tmp_path / "bad.csv")
+        assert (answer.code, "bad.xlsx" in answer.err) == (2, True)
+    assert not (tmp_path / "bad.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["../..", "..", ".", "/", "claims/", "../claims", "a\\0b", "sub/claims"])
+def test_a_name_that_can_be_no_flow_is_refused_everywhere(ws: Workspace, cli: Cli, name: str) -> None:
+    """With the nearest flow."""
+    with pytest.raises(FlowValidationError) as caught:
+        ws.rejected(name)
+    assert caught.value.fix
+    if "\0" not in name:
+        assert cli("rejected", name).code == 2
+        assert "Traceback" not in cli("rejected", name).err

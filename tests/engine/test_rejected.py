@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 
 from data_engine import Flow, FlowExecutionError, FlowValidationError, Workspace
 from data_engine.engine.local_workspace import local_workspace
-from data_engine.engine.quarantine import rejected_rows
+from data_engine.engine.quarantine import Quarantine, rejected_rows
 from data_engine.flow.context import FlowContext
+from data_engine.flow.rules import CheckResult
 from data_engine.status.build import rejected_now
 from tests.engine import rejecting
 from tests.engine.rejecting import KINDS, flow_of, put_source, versions
@@ -106,6 +110,101 @@ def test_each_source_has_a_file_of_its_own(root: Path) -> None:
         ("claims", "b.csv", 2),
     ]
     assert kept(root, "a.csv")["_source"].unique().to_list() == ["a.csv"]
+
+
+LONG = "é" * 110 + "0123456789"  # 230 bytes
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a.csv", "a.csv.parquet/x.csv"),
+        ("A.PARQUET/x.csv", "A.PARQUET~/x.csv"),
+        (".hidden.csv", "b/.c/d.csv"),
+        (f"{LONG}1.csv", f"{LONG}2.csv", f"{'n' * 251}.csv", f"{'f' * 240}.d/{'n' * 251}.csv"),
+        ("a'b.csv", "ü [1].csv", "x~.csv"),
+    ],
+)
+def test_each_source_of_any_name_has_a_file_of_its_own(root: Path, names: tuple[str, ...]) -> None:
+    """Which is listed, replaced and removed."""
+    for number, name in enumerate(names):
+        keep(root, name, FRAME.head(number % 3 + 1))
+        keep(root, name, FRAME.head(number % 3 + 1))
+
+    found = {str(one.source): one for one in rejected_rows(root, "claims")}
+    assert set(found) == set(names)
+    assert len(list((root / "rejected").rglob("*.parquet"))) == len(names)
+    for number, name in enumerate(names):
+        assert pl.read_parquet(found[name].path, glob=False).height == number % 3 + 1
+        place(root, name).forget()
+    assert rejected_rows(root) == []
+
+
+def test_the_file_of_a_usual_name_is_called_by_it(root: Path) -> None:
+    """Inside the folders of the source."""
+    keep(root, "2024/a b.csv", FRAME)
+
+    assert (root / "rejected/claims/2024/a b.csv.parquet").is_file()
+
+
+def place(root: Path, name: str, run: str = "2") -> Quarantine:
+    """The place of the rejected rows of this source."""
+    key = SimpleNamespace(path=name)
+    return Quarantine(root, "claims", SimpleNamespace(path=Path(name), key=key), run)  # type: ignore[arg-type]
+
+
+def keep(root: Path, name: str, frame: pl.DataFrame) -> None:
+    """Keep these as its rejected rows."""
+    marked = frame.with_columns(_row=pl.lit(0), _rules=pl.concat_list(pl.lit("positive")))
+    place(root, name, "1").keep([CheckResult("Check", (), frame.height, frame.height, marked)])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pl.exceptions.ComputeError(
+            "parquet: File out of specification: underlying IO error: No space left (os error 28)"
+        ),
+        OSError(errno.ENOSPC, "No space left on device"),
+    ],
+    ids=["polars", "system"],
+)
+def test_a_full_disk_is_told_and_loses_nothing(root: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """The outputs and the rejected rows of the last good run stay; with room the next run is good."""
+    put_source(root, 1, bad=1)
+    flow_of(root, "staged file").run_once()
+    put_source(root, 2, bad=2)
+
+    def full(*given: object, **options: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pl.DataFrame, "write_parquet", full)
+        with pytest.raises(FlowValidationError, match="rejected rows cannot be written: the disk is full") as caught:
+            flow_of(root, "staged file").run_once()
+    assert str(root / "rejected") in str(caught.value)
+    assert versions(root) == ({1}, {1})
+    flow_of(root, "staged file").run_once()
+    assert versions(root) == ({2}, {2})
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+def test_polars_says_so_that_a_disk_is_full() -> None:
+    """In a text, which is read for its number."""
+    with pytest.raises(pl.exceptions.PolarsError, match=r"\(os error 28\)"):
+        FRAME.write_parquet("/dev/full")
+
+
+@pytest.mark.parametrize(
+    "sql", ["INTERVAL 3 DAYS", "12345678901234567890::BIGNUM", "MAP {'a': 1}", "'101'::BIT", "NULL"]
+)
+def test_rejected_rows_of_a_relation_are_kept_whatever_their_types(root: Path, sql: str) -> None:
+    """As text where there is no other way."""
+    flow = Flow(group="G", name="claims", _workspace_root=root)
+    flow = flow.step(lambda context: duckdb.connect().sql(f"SELECT -1 AS amount, {sql} AS x"))
+    flow.check({"positive": "amount > 0"}, on_fail="quarantine").run_once()
+
+    assert kept(root).height == 1
 
 
 def test_a_flow_of_no_workspace_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
