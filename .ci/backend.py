@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,13 @@ def get_requires_for_build_wheel(config_settings: dict[str, Any] | None = None) 
     return [*hatchling.get_requires_for_build_wheel(config_settings), *project["optional-dependencies"]["docs"]]
 
 
+def importing(root: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that imports from the checkout too. What it imports from already stays: by PYTHONPATH an isolated
+    build of pip has what it installed."""
+    folders = (root, environment.get("PYTHONPATH"))
+    return {**environment, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
+
+
 class WithDocumentation(BuildHookInterface[Any]):
     """What Hatchling calls before and after it builds a wheel."""
 
@@ -45,7 +53,7 @@ class WithDocumentation(BuildHookInterface[Any]):
         if version != "editable":
             self.made = tempfile.TemporaryDirectory(prefix="data-engine-docs-")
             command = [sys.executable, "-m", "data_engine.docs", self.made.name]
-            subprocess.run(command, env=os.environ | {"PYTHONPATH": self.root}, stdout=subprocess.DEVNULL, check=True)
+            subprocess.run(command, env=importing(self.root, os.environ), stdout=subprocess.DEVNULL, check=True)
             build_data["force_include"][self.made.name] = "data_engine/docs/built"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:

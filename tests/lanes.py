@@ -40,11 +40,18 @@ class Lane:
 LANES = (
     Lane("checks and tests", 0, ("-m", "tests", "--one-python")),
     Lane("the newest Python", 2, ("-m", "tests.newest"), ("-m", "tests.newest", "--prepare")),
+    Lane("a plain install", 1, ("-m", "tests.release"), ("-m", "tests.release", "--prepare")),
     Lane(
         "Windows under Wine",
         3,
         ("-m", "tests.windows", "--telling", "--together", "--within", "3"),
         ("-m", "tests.windows", "--telling", "--prepare"),
+    ),
+    Lane(
+        "a plain install under Wine",
+        2,
+        ("-m", "tests.windows", "--plain", "--within", "2"),
+        ("-m", "tests.windows", "--plain", "--prepare"),
     ),
 )
 

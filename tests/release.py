@@ -1,7 +1,9 @@
-"""`python -m tests.release`: build sdist and wheel, install the wheel in a fresh environment, run the demo from it.
+"""`python -m tests.release`: install the project the plain way, as a person would, and run the demo from there, away from the checkout.
 
-The wheel is built from the sdist, so what the sdist lacks is missed. With `--borrow` the environment takes the dependencies from
-the one that runs this, which needs no network; without it they are installed anew, as a person would.
+pip makes the wheel in an isolated build of its own, which sees nothing of this environment, and installs it with its dependencies in a
+fresh environment, `.venv-plain`. `--prepare` does that and runs nothing; what it made is taken once. The wheel is for every system:
+`python -m tests.windows --plain` installs it too. As a program in an environment with the project, `python tests/release.py --check`
+runs the demo from that one, in the working directory.
 """
 
 from __future__ import annotations
@@ -20,10 +22,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+_PROGRAMS = "Scripts" if os.name == "nt" else "bin"
+
+
+PLAIN = ROOT / ".venv-plain"
+WHEELS = PLAIN / "wheels"
+_READY = PLAIN / "ready"
 
 
 def build(folder: Path) -> tuple[Path, Path]:
-    """The sdist of this checkout, and the wheel that is made of it."""
+    """The sdist of this checkout, and the wheel that is made of it with the packages of this environment."""
     _run([sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT], cwd=folder)
     (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
     return sdist, wheel
@@ -46,19 +54,26 @@ def files_of(wheel: Path) -> set[str]:
         return set(archive.namelist())
 
 
-def install(wheel: Path, folder: Path, *, borrow: bool) -> Path:
-    """A fresh environment in `folder` with the wheel in it; the folder of its programs."""
-    venv.create(folder, with_pip=not borrow)
-    programs = folder / ("Scripts" if os.name == "nt" else "bin")
-    if not borrow:
-        _run([programs / "python", "-m", "pip", "install", "--quiet", wheel], cwd=folder)
-        return programs
+def install(wheel: Path, folder: Path) -> Path:
+    """A fresh environment in `folder` with the wheel in it and the dependencies of this one, without a network; its programs' folder."""
+    venv.create(folder)
+    programs = folder / _PROGRAMS
     pip = [sys.executable, "-m", "pip", "--python", programs / ("python.exe" if os.name == "nt" else "python")]
     _run([*pip, "install", "--quiet", "--no-index", "--no-deps", wheel], cwd=folder)
     # a line of a .pth file is a folder to import from, whose own .pth files (such as an editable install's) are not read
     here = _said([programs / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], cwd=folder)
     (Path(here.strip()) / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return programs
+
+
+def install_plainly() -> None:
+    """`.venv-plain` with the project and its dependencies, by pip as a person calls it, and the wheel that pip made."""
+    shutil.rmtree(PLAIN, ignore_errors=True)
+    venv.create(PLAIN, with_pip=True)
+    pip = [PLAIN / _PROGRAMS / "python", "-m", "pip"]
+    _run([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", WHEELS, ROOT], cwd=PLAIN)
+    _run([*pip, "install", "--quiet", "--no-compile", *WHEELS.glob("*.whl")], cwd=PLAIN)
+    _READY.touch()
 
 
 def check(programs: Path, folder: Path) -> None:
@@ -80,9 +95,9 @@ def check(programs: Path, folder: Path) -> None:
 
 
 def _version() -> str:
-    from data_engine import __version__
-
-    return __version__
+    """Of the checkout, of which nothing is imported."""
+    (line,) = (ROOT / "data_engine" / "version.py").read_text(encoding="utf-8").split("__version__ = ")[1:]
+    return line.split('"')[1]
 
 
 def _said(command: Sequence[str | Path], *, cwd: Path) -> str:
@@ -102,19 +117,18 @@ def _run(command: Sequence[str | Path], *, cwd: Path) -> subprocess.CompletedPro
 
 
 def main() -> int:
-    """Check a release of this checkout; 0 when it is good."""
-    with tempfile.TemporaryDirectory(prefix="data-engine-release-") as made:
-        folder = Path(made)
-        sdist, wheel = build(folder)
-        print(f"built {sdist.name} and {wheel.name}, {wheel.stat().st_size / 1e6:.1f} MB", flush=True)
-        missing = left_out(sdist)
-        if missing:
-            print(f"the sdist lacks {', '.join(sorted(missing))}")
-            return 1
-        programs = install(wheel, folder / "environment", borrow="--borrow" in sys.argv)
-        print("installed in a fresh environment", flush=True)
-        check(programs, folder)
-        print("ran the demo from it")
+    """Check a plain install of this checkout; 0 when it is good."""
+    if "--check" in sys.argv:
+        check(Path(sys.executable).parent, Path.cwd())
+        return 0
+    if "--prepare" in sys.argv or not _READY.exists():
+        install_plainly()
+        print(f"installed {next(WHEELS.iterdir()).name} in a fresh environment", flush=True)
+    if "--prepare" not in sys.argv:
+        _READY.unlink()
+        with tempfile.TemporaryDirectory(prefix="data-engine-release-") as folder:
+            check(PLAIN / _PROGRAMS, Path(folder))
+        print("ran the demo from a plain install")
     return 0
 
 

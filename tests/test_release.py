@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -10,6 +14,19 @@ import pytest
 
 from tests import release
 
+DEPENDENCIES = [
+    "anywidget",
+    "duckdb",
+    "fastexcel",
+    "ipykernel",
+    "ipywidgets",
+    "jupyterlab",
+    "polars",
+    "pyarrow",
+    "rich",
+    "tornado",
+    "traitlets",
+]
 NEEDED = {
     "data_engine/py.typed",
     "data_engine/docs/built/index.html",
@@ -20,6 +37,18 @@ NEEDED = {
     "jupyter_extension/static/panel.css",
     "jupyter_extension/static/panel.js",
 }
+
+
+WITHOUT_DEPENDENCIES = f"""
+import sys
+
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {DEPENDENCIES!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Refused())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +65,32 @@ def test_each_python_that_the_forge_tests_is_named_as_supported() -> None:
 
     assert named == matrix.replace('"', "").split(", ")
     assert project["requires-python"] == f">={named[0]}"
+
+
+def test_what_makes_the_documentation_still_imports_what_an_isolated_build_installed() -> None:
+    """pip names that by PYTHONPATH; the checkout is added and takes no place."""
+    spec = importlib.util.spec_from_file_location("backend", release.ROOT / ".ci" / "backend.py")
+    assert spec is not None
+    assert spec.loader is not None
+    backend = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(backend)
+
+    given = {"PYTHONPATH": "isolated", "PATH": "programs"}
+    assert backend.importing("checkout", given) == {**given, "PYTHONPATH": f"checkout{os.pathsep}isolated"}
+    assert backend.importing("checkout", {}) == {"PYTHONPATH": "checkout"}
+
+
+def test_the_documentation_is_made_without_what_an_isolated_build_has_not(tmp_path: Path) -> None:
+    """It has the extra `docs`, and none of the dependencies."""
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_DEPENDENCIES, encoding="utf-8")
+    seen = os.pathsep.join((str(release.ROOT), str(tmp_path)))
+    command = [sys.executable, "-m", "data_engine.docs", str(tmp_path / "site")]
+    made = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": seen}, capture_output=True, text=True, check=False
+    )
+
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / "site" / "index.html").is_file()
 
 
 @pytest.mark.timeout(300)
@@ -55,6 +110,6 @@ def test_the_wheel_holds_what_runs_and_nothing_else(built: tuple[Path, Path]) ->
 @pytest.mark.timeout(300)
 def test_the_demo_runs_from_the_wheel_in_a_fresh_environment(built: tuple[Path, Path], tmp_path: Path) -> None:
     """The dependencies are those of this environment; the package is not."""
-    programs = release.install(built[1], tmp_path / "environment", borrow=True)
+    programs = release.install(built[1], tmp_path / "environment")
 
     release.check(programs, tmp_path)

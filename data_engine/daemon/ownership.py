@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from functools import cache
 from typing import Protocol, TypeVar
 
 from data_engine.clock import boot_clock
@@ -314,9 +313,12 @@ def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) 
     perform = parquet_process.collect_here if is_brief else parquet_process.WithOwnChild()
     folder = OsFolder(where.layout.workspace_state_dir)
 
-    @cache
+    is_tried = False
+
     def why_unfit_place() -> str | None:
-        if is_brief and share.has_owned:  # the drive was tried then
+        """Asked before each claim. A drive that was fit once is not tried again; one that was not may be by now: a full disk gets room."""
+        nonlocal is_tried
+        if is_tried or (is_brief and share.has_owned):  # the drive was tried then
             return None
         if (client := sync_client(where.layout.root)) is not None:
             return (
@@ -324,7 +326,8 @@ def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) 
                 "put the workspace on a network drive or a local one"
             )
         wrong = probe(folder)
-        return None if not wrong else f"its drive cannot guarantee a single owner: {'; '.join(wrong)}"
+        is_tried = not wrong
+        return None if is_tried else f"its drive cannot guarantee a single owner: {'; '.join(wrong)}"
 
     share = Share(where.ledger(), where.layout.root, perform=perform)
     observer = Observer(

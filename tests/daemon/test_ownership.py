@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from data_engine.client import Workspace
 from data_engine.clock import boot_clock
-from data_engine.daemon.ownership import Ownership
+from data_engine.daemon.ownership import Ownership, keeper_of
+from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.protocol import Limits
 from tests.lease.test_keeper import Machine
+from tests.support import PATIENCE
 
 QUICK = Limits(0.15, 600)
 """Beats often, and looks once in a minute."""
@@ -133,3 +138,24 @@ def test_what_is_owned_for_commits_is_given_back_by_the_last_of_them(machine: Ma
         return seen
 
     assert asyncio.run(overlap()) == [True, stays]
+
+
+def test_a_disk_that_was_full_once_is_owned_when_it_has_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has to stop the daemon for it."""
+    home = Workspace.create(tmp_path / "w").home
+    keeper = keeper_of(home, "daemon")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    keeper.start()
+    try:
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "fsync", full)
+            with pytest.raises(OwnedElsewhereError, match="No space left"):
+                keeper.own().result(10 * PATIENCE)
+        keeper.own().result(10 * PATIENCE)
+
+        assert keeper.can_work()
+    finally:
+        keeper.close(release=True)
