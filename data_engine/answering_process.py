@@ -200,6 +200,50 @@ class AnsweringProcess:
                 self._errors = (self._errors + text)[-_ERROR_BYTES:]
 
 
+class KeptProcess:
+    """One process for whoever asks, one after the other: made by `start`, replaced when it has ended, closed when idle for `idle_s`."""
+
+    def __init__(self, start: Callable[[], AnsweringProcess], idle_s: float) -> None:
+        self._start, self._idle_s = start, idle_s
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self.process: AnsweringProcess | None = None
+        """The process of now; None without one."""
+
+    @contextmanager
+    def use(self) -> Iterator[AnsweringProcess]:
+        """The process, for one request and its answers; one that did not come to an end of them is closed.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self.process is None or not self.process.is_there:
+                self.close()
+                self.process = self._start()
+            try:
+                yield self.process
+            except BaseException:  # what it says next would be the answer to this
+                self.close()
+                raise
+            self._timer = threading.Timer(self._idle_s, self._close_idle)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def close(self) -> None:
+        """End the process, where there is one."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.close()
+
+    def _close_idle(self) -> None:
+        with self._lock:
+            if self._timer is threading.current_thread():  # else it was asked again just now
+                self.close()
+
+
 class Asker:
     """The process that asks this one: `receive` its messages, `send` it answers. This process ends with it, and what it started, too.
 

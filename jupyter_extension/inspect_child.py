@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from data_engine.answering_process import AnsweringProcess, Asker, NoAnswer
+from data_engine.answering_process import AnsweringProcess, Asker, KeptProcess, NoAnswer
 from data_engine.errors import FlowValidationError, error_of
 from data_engine.platforms.processes import memory_bytes
 
@@ -31,11 +31,8 @@ class InspectChild:
     without patience it waits until that one ends."""
 
     def __init__(self, target: str = _INSPECTOR, *arguments: str, patience_s: float | None = PATIENCE_S) -> None:
-        self._command = (target, *arguments)
         self._patience_s = math.inf if patience_s is None else patience_s
-        self._lock = threading.Lock()
-        self._process: AnsweringProcess | None = None
-        self._timer: threading.Timer | None = None
+        self._kept = KeptProcess(lambda: AnsweringProcess(target, *arguments), KEEP_S)
         self._busy_since_s: float | None = None
 
     def ask(self, request: Mapping[str, Any], *, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
@@ -44,28 +41,25 @@ class InspectChild:
         Raises:
             FlowValidationError: the child's own error; it took too long; it died, of memory for example.
         """
-        busy_since_s, process = self._busy_since_s, self._process
+        busy_since_s, process = self._busy_since_s, self._kept.process
         if busy_since_s is not None and process is not None and time.monotonic() - busy_since_s > self._patience_s:
             process.end(_ENDED)  # whoever asked looks elsewhere by now
-        with self._lock:
-            process = self._started()
-            self._busy_since_s = time.monotonic()
-            try:
-                answer = json.loads(process.ask(json.dumps(dict(request)).encode(), timeout_s))
-            except NoAnswer as ended:
-                self.close()
-                is_late = ended.ended_for not in ("", _ENDED)
-                raise FlowValidationError(
-                    f"reading the file took longer than {timeout_s:g} s" if is_late else _ENDED,
-                    where=str(request.get("path") or request.get("flow")),
-                    fix="sort or filter less, or open the file in a cell",
-                ) from None
-            finally:
-                self._busy_since_s = None
-            if answer.get("is_last"):  # it took too much memory
-                self.close()
-            else:
-                self._rest()
+        try:
+            with self._kept.use() as process:
+                self._busy_since_s = time.monotonic()
+                try:
+                    answer = json.loads(process.ask(json.dumps(dict(request)).encode(), timeout_s))
+                finally:
+                    self._busy_since_s = None
+                if answer.get("is_last"):  # it took too much memory
+                    self._kept.close()
+        except NoAnswer as ended:
+            is_late = ended.ended_for not in ("", _ENDED)
+            raise FlowValidationError(
+                f"reading the file took longer than {timeout_s:g} s" if is_late else _ENDED,
+                where=str(request.get("path") or request.get("flow")),
+                fix="sort or filter less, or open the file in a cell",
+            ) from None
         if "error" in answer:
             raise error_of(answer["error"])
         result: dict[str, Any] = answer["result"]
@@ -73,29 +67,7 @@ class InspectChild:
 
     def close(self) -> None:
         """End the child; one that the system cannot end now is left alone."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.close()
-
-    def _started(self) -> AnsweringProcess:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._process is None or not self._process.is_there:
-            self.close()
-            self._process = AnsweringProcess(*self._command)
-        return self._process
-
-    def _rest(self) -> None:
-        self._timer = threading.Timer(KEEP_S, self._end_if_idle)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _end_if_idle(self) -> None:
-        if self._lock.acquire(blocking=False):
-            try:
-                self.close()
-            finally:
-                self._lock.release()
+        self._kept.close()
 
 
 _child = InspectChild()

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from data_engine.answering_process import AnsweringProcess, Asker, NoAnswer
+from data_engine.answering_process import AnsweringProcess, Asker, KeptProcess, NoAnswer
 from data_engine.errors import LedgerError, RefusedSegmentError, error_of
 from data_engine.ledger.replication import HISTORY, Batch, Incoming, LeftOut, take_in, unpublished
 from data_engine.platforms.processes import is_crash, limit_memory
@@ -111,8 +111,8 @@ def in_child(request: Request, bounds: Bounds | None = None) -> Any:
         LedgerError: what `perform` raised, or the child could not be started or died.
         RefusedSegmentError: what `perform` raised, or the child died of a segment, or needed too much for it.
     """
-    with _new_child(request) as child, _bounded(child, bounds or bounds_of(request)):
-        return _reply(child, request)
+    with _new_child() as child, _bounded(child, bounds or bounds_of(request)):
+        return _value_of(_reply(child, request))
 
 
 class WithOwnChild:
@@ -122,10 +122,7 @@ class WithOwnChild:
     """
 
     def __init__(self, linger_s: float = LINGER_S) -> None:
-        self._linger_s = linger_s
-        self._lock = threading.Lock()
-        self._child: AnsweringProcess | None = None
-        self._timer: threading.Timer | None = None
+        self._kept = KeptProcess(_new_child, linger_s)
 
     def __call__(self, request: Request) -> Any:
         """The reply of `in_child`.
@@ -135,42 +132,19 @@ class WithOwnChild:
         """
         if not isinstance(request, Collect):
             return in_child(request)
-        with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-            kept, self._child = self._child, self._child or _new_child(request)
-            try:
-                return _reply(self._child, request)
-            except LedgerError:
-                if kept is None or kept.is_there:
-                    raise
-                self.close()  # somebody ended it meanwhile: another one does it
-                self._child = _new_child(request)
-                return _reply(self._child, request)
-            except BaseException:  # what it says next would be the answer to this
-                self.close()
-                raise
-            finally:
-                self._timer = threading.Timer(self._linger_s, self._leave)
-                self._timer.daemon = True
-                self._timer.start()
+        with self._kept.use() as child:
+            reply = _reply(child, request)
+        return _value_of(reply)
 
     @property
     def pid(self) -> int | None:
         """The process id of the child; None without one."""
-        child = self._child
+        child = self._kept.process
         return None if child is None else child.pid
 
     def close(self) -> None:
         """End the child, where there is one."""
-        child, self._child = self._child, None
-        if child is not None:
-            child.close()
-
-    def _leave(self) -> None:
-        with self._lock:
-            if self._timer is threading.current_thread():  # else it was asked again just now
-                self.close()
+        self._kept.close()
 
 
 def perform(
@@ -264,18 +238,18 @@ def answer(asker: Asker) -> None:
 # -- the daemon's side of one request ---------------------------------------------------------------------------------------
 
 
-def _new_child(request: Request) -> AnsweringProcess:
+def _new_child() -> AnsweringProcess:
     """A child that waits for requests.
 
     Raises:
-        LedgerError: it could not be started for this one.
+        LedgerError: it could not be started.
     """
     # Arrow's own pools take far more address space than memory, and that is what can be limited.
     variables = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system"}
     try:
         return AnsweringProcess(f"{__name__}:answer", environment=variables, stderr=subprocess.PIPE)
     except OSError as error:
-        raise _failed(request, str(error)) from error
+        raise _failed("start", str(error)) from error
 
 
 @contextmanager
@@ -296,8 +270,8 @@ def _bounded(child: AnsweringProcess, bounds: Bounds | None) -> Iterator[None]:
         is_done.set()
 
 
-def _reply(child: AnsweringProcess, request: Request) -> Any:
-    """What the child replies.
+def _reply(child: AnsweringProcess, request: Request) -> dict[str, Any]:
+    """The child's last message, with a `value` or an error that `perform` has raised there.
 
     Raises:
         LedgerError, RefusedSegmentError: as `in_child`.
@@ -313,10 +287,14 @@ def _reply(child: AnsweringProcess, request: Request) -> Any:
             table, name = next((key for key in known if list(key) == begun), known[0])
             why = ended.ended_for or f"reading it ended a process ({ended.status})"
             raise RefusedSegmentError(why, table=table, name=name) from None
-        raise _failed(request, ended.errors.rpartition("\n")[2] or str(ended)) from None
+        raise _failed(type(request).__name__, ended.errors.rpartition("\n")[2] or str(ended)) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         child.end()
-        raise _failed(request, f"it gave an answer that is none ({type(error).__name__})") from error
+        raise _failed(type(request).__name__, f"it gave an answer that is none ({type(error).__name__})") from error
+    return reply
+
+
+def _value_of(reply: Mapping[str, Any]) -> Any:
     if "error" in reply:
         raise error_of(reply["error"], LedgerError)
     if "refused" in reply:
@@ -338,10 +316,10 @@ def _too_much(pid: int, bounds: Bounds) -> str:
     return f"reading it took more than {bounds.cpu_s:.0f} s" if times.user + times.system > bounds.cpu_s else ""
 
 
-def _failed(request: Request, why: str) -> LedgerError:
+def _failed(where: str, why: str) -> LedgerError:
     return LedgerError(
         f"the process that reads and writes the shared history has failed: {why}",
-        where=type(request).__name__,
+        where=where,
         fix="run data-engine doctor",
     )
 

@@ -74,6 +74,7 @@ def test_one_that_somebody_ended_is_replaced(owner: Machine) -> None:
     assert first is not None
 
     end_now(first)
+    until(lambda: own._kept.process is None or not own._kept.process.is_there)
 
     assert published(owner, "b") == 2
     assert own.pid not in {None, first}

@@ -330,12 +330,12 @@ def child() -> Iterator[InspectChild]:
 def test_the_child_answers_and_stays(child: InspectChild, table: Path) -> None:
     """The second question meets the same process."""
     first = child.ask({"path": str(table), "limit": 1})
-    pid = child._process.pid if child._process else None
+    pid = child._kept.process.pid if child._kept.process else None
 
     assert first["rows"][0][1] == 3
     assert child.ask({"path": str(table)})["total"] == 5
-    assert child._process is not None
-    assert child._process.pid == pid
+    assert child._kept.process is not None
+    assert child._kept.process.pid == pid
 
 
 def test_its_errors_come_through(child: InspectChild, tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ def test_its_errors_come_through(child: InspectChild, tmp_path: Path) -> None:
 def test_a_child_that_dies_is_replaced(child: InspectChild, table: Path) -> None:
     """The question it died of says so; the next one is answered."""
     child.ask({"path": str(table)})
-    process = child._process
+    process = child._kept.process
     assert process is not None
     end_now(process.pid)
     until(lambda: not process.is_there)
