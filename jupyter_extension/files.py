@@ -6,10 +6,10 @@ While no daemon runs a process of its own lists them, as `python -m jupyter_exte
 from __future__ import annotations
 
 import atexit
-import sys
 from collections.abc import Mapping
 from typing import Any
 
+from data_engine.answering_process import Asker
 from data_engine.client import Workspace
 from data_engine.daemon.control import LONG_S
 from data_engine.marks import Mark, mark_of
@@ -153,7 +153,7 @@ def _file(file: SourceStatus) -> FileView:
     )
 
 
-reader = InspectChild((sys.executable, "-P", "-m", "jupyter_extension.files"), patience_s=None)
+reader = InspectChild("jupyter_extension.files:main", patience_s=None)
 atexit.register(reader.close)
 _lists: dict[str, FileLists] = {}
 
@@ -171,5 +171,6 @@ def read_files(request: Mapping[str, Any]) -> dict[str, Any]:
     return lists.page(facts.facts(), str(request["flow"]), **options).as_dict()
 
 
-if __name__ == "__main__":
-    serve(read_files, failed="the files cannot be listed")
+def main(asker: Asker) -> None:
+    """Answer as the child."""
+    serve(asker, read_files, failed="the files cannot be listed")

@@ -1,6 +1,6 @@
 """Reads output files in a process of its own: a page of rows at a time, sorted and filtered by Polars.
 
-Run as `python -m jupyter_extension.inspector`; see `inspect_child` for how it is asked.
+`main` runs in a child; see `inspect_child` for how it is asked.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_engine.answering_process import Asker
 from data_engine.errors import FlowValidationError
 from data_engine.flow.debug import json_safe
 from data_engine.formatting import beginning, plural
@@ -421,5 +422,6 @@ def part(name: str, offset: int) -> dict[str, Any]:
     return {"kind": "part", "base64": base64.b64encode(data).decode(), "is_last": is_last}
 
 
-if __name__ == "__main__":
-    serve(inspect, failed="the file cannot be shown", most_bytes=most_memory_bytes())
+def main(asker: Asker) -> None:
+    """Answer as the child."""
+    serve(asker, inspect, failed="the file cannot be shown", most_bytes=most_memory_bytes())

@@ -1,7 +1,6 @@
 """`scheduler = "local"`: a Dask cluster of this machine, in processes of its own.
 
-Started as `python -P -m data_engine.cluster.local WORKERS` by whoever owns it, a daemon or a kernel; it tells
-on standard output where it is, and ends when its standard input closes. The way to it is encrypted, so that no other
+Whoever owns it, a daemon or a kernel, asks it once where it is; it ends with its owner. The way to it is encrypted, so that no other
 user of the machine can have it run anything. What the daemon owns is written beside its other files, for its workers.
 """
 
@@ -10,20 +9,18 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from data_engine import private
+from data_engine.answering_process import AnsweringProcess, Asker, NoAnswer
 from data_engine.cluster.connection import Scheduler, disconnect
 from data_engine.errors import ClusterError
 from data_engine.files import write_text_atomic
 from data_engine.platforms import parent
-from data_engine.platforms.processes import create_time_of, detached, end_session, program_of
+from data_engine.platforms.processes import create_time_of
 from data_engine.workspace.settings import ExecutorSettings
 
 _CONFIG = {
@@ -39,9 +36,9 @@ _FILE = "local_cluster.json"
 _START_S = 60.0
 
 
-def main() -> None:
-    """Run the cluster until its owner closes standard input."""
-    parent.end_with(int(sys.argv[2]))
+def main(asker: Asker, workers: str, owner: str) -> None:
+    """Run the cluster until its owner, whose process id is `owner`, closes."""
+    parent.end_with(int(owner))
     import dask
     import distributed
 
@@ -49,7 +46,7 @@ def main() -> None:
     security = library.Security.temporary()
     dask.config.set(_CONFIG)
     cluster = library.LocalCluster(
-        n_workers=int(sys.argv[1]),
+        n_workers=int(workers),
         threads_per_worker=1,
         processes=True,
         host="127.0.0.1",
@@ -63,11 +60,8 @@ def main() -> None:
         "dashboard": cluster.dashboard_link,
         "secured": {name: getattr(security, name) for name in ("tls_ca_file", "tls_client_cert", "tls_client_key")},
     }
-    print(json.dumps(facts), flush=True)
-    while sys.stdin.buffer.read(4096):
-        pass
-    end_session(os.getpid())
-    os._exit(0)
+    asker.send(json.dumps(facts).encode())
+    asker.receive()
 
 
 class LocalCluster:
@@ -78,42 +72,31 @@ class LocalCluster:
     """
 
     def __init__(self, workers: int) -> None:
-        program, environment = program_of(sys.executable, os.environ)
-        command = [program, "-P", "-m", "data_engine.cluster.local", str(workers), str(os.getpid())]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, **detached()[-1]
+        self._process = AnsweringProcess(
+            f"{__name__}:main", str(workers), str(os.getpid()), stderr=None, owns_session=True
         )
         self.pid = self._process.pid
-        assert self._process.stdout is not None
-        timer = threading.Timer(_START_S, self.close)
-        timer.daemon = True
-        timer.start()
-        line = self._process.stdout.readline()
-        timer.cancel()
-        if not line:
+        try:
+            facts = json.loads(self._process.receive(_START_S))
+        except NoAnswer as ended:
+            self.close()
             raise ClusterError(
-                "the local cluster cannot be started",
+                f"the local cluster cannot be started: {ended}",
                 where='[executor] scheduler = "local"',
                 fix="see what it wrote to standard error; pip install 'data-engine[dask]' installs what it needs",
-            )
-        facts = json.loads(line)
+            ) from None
         self.dashboard = str(facts["dashboard"])
         self.scheduler = Scheduler(facts["address"], None, tuple(sorted(facts["secured"].items())))
 
     @property
     def is_there(self) -> bool:
         """Whether it has not ended."""
-        return self._process.poll() is None
+        return self._process.is_there
 
     def close(self) -> None:
         """End it, with its workers."""
-        if self.is_there:
-            end_session(self.pid)
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
+        self._process.end()
+        self._process.close()
 
     def announce(self, folder: Path) -> None:
         """Write into `folder` where it is, for other processes of this user."""
@@ -181,6 +164,3 @@ def close_own_cluster() -> None:
 _own: LocalCluster | None = None
 _starter = ThreadPoolExecutor(1, thread_name_prefix="data-engine-cluster")
 _lock = threading.Lock()
-
-if __name__ == "__main__":
-    main()

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine import nofollow, private
+from data_engine.answering_process import AnsweringProcess, Asker, NoAnswer
 from data_engine.daemon.control import DaemonClient, read_endpoint, silent_daemon
 from data_engine.daemon.doctor_checks import (
     Finding,
@@ -38,7 +39,6 @@ from data_engine.daemon.doctor_checks import (
     visibility_delay_s,
 )
 from data_engine.daemon.service import examined, service_facts
-from data_engine.deploy.gate import written_by
 from data_engine.deploy.sets import lost_words, mend
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, error_of
@@ -68,7 +68,6 @@ from data_engine.platforms.drives import network_drive
 from data_engine.reasons.remedies import SILENT_FIX
 from data_engine.scheduler.scanner import FileEvents
 from data_engine.status.places import recipients_of
-from data_engine.version import import_folder
 from data_engine.workspace.identity import known_local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 from data_engine.workspace.machine import load_machine_settings, machine_settings_path, state_root
@@ -82,9 +81,6 @@ _COARSEST_STAMP_S = 1.0  # planning takes times less than a second apart for one
 _EVENT_WITHIN_S = 2.0
 _LOG_LINES = 5
 _SHOWN = 5
-_CODE = (
-    "import sys; sys.path.append(sys.argv[1]); from data_engine.daemon.doctor import describe; describe(sys.argv[2])"
-)
 _SLOW_FIX = "move what takes long or ends the process out of the module's top level, into a step"
 _OTHER_SHARE = "keep the workspace on a drive that has this: a local drive, SMB 3, or NFS 4"
 
@@ -390,29 +386,33 @@ def check_modules(folder: Path, *, limit_s: float = 20.0) -> Generator[Finding, 
 
 def _imported(folder: Path, limit_s: float) -> tuple[str, dict[str, Any], str]:
     """The last module that a child process began to import, its answer ({} without one), and how it ended."""
-    command = [sys.executable, "-P", "-B", "-c", _CODE, import_folder(), str(folder)]
-    written, status = written_by(command, folder=folder if folder.is_dir() else None, limit_s=limit_s)
-    end = f"was not imported within {limit_s:g} s"
-    if status is not None:
-        end = f"ended the process that imported it (exit code {status})"
-    lines = [json.loads(line) for line in written if line.endswith(b"}")]
-    begun = [line["begin"] for line in lines if "begin" in line]
-    return begun[-1] if begun else "", lines[-1] if lines else {}, end
+    begun, until_s = "", time.monotonic() + limit_s
+    try:
+        home = folder if folder.is_dir() else None
+        with AnsweringProcess(f"{__name__}:describe", folder=home, owns_session=True) as process:
+            answer = json.loads(process.ask(os.fsencode(folder), limit_s))
+            while "begin" in answer:
+                begun = answer["begin"]
+                answer = json.loads(process.receive(max(0.0, until_s - time.monotonic())))
+    except NoAnswer as ended:
+        if ended.ended_for:
+            return begun, {}, f"was not imported within {limit_s:g} s"
+        return begun, {}, f"ended the process that imported it (exit code {ended.status})"
+    return begun, answer, ""
 
 
-def describe(folder: str) -> None:
-    """The child's part: print each module's name before it is imported, and in the end all entries."""
+def describe(asker: Asker) -> None:
+    """The child's part: send each module's name before it is imported, and in the end all entries."""
+    sys.dont_write_bytecode = True
+    folder = Path(os.fsdecode(asker.receive()))
     from data_engine.notebook.catalog import read_catalog
     from data_engine.notebook.load import FlowModules
 
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what modules print is not ours to read
-
     def say(**message: Any) -> None:
-        print(json.dumps(message), file=answers, flush=True)
+        asker.send(json.dumps(message).encode())
 
     try:
-        entries = read_catalog(FlowModules(Path(folder)), begin=lambda name: say(begin=name))
+        entries = read_catalog(FlowModules(folder), begin=lambda name: say(begin=name))
     except FlowValidationError as error:
         say(error=error.as_dict())
     else:

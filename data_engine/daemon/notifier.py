@@ -10,26 +10,24 @@ from __future__ import annotations
 import json
 import logging
 import os
-import subprocess
-import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from data_engine.daemon.environment import import_path, without_kernel
+from data_engine.answering_process import AnsweringProcess, NoAnswer
+from data_engine.daemon.environment import without_kernel
 from data_engine.errors import FlowValidationError, LedgerError, NotSentError
 from data_engine.formatting import cli_line
 from data_engine.ledger import outbox
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import Body, Delivery
 from data_engine.message import Message, Notice, message
-from data_engine.platforms.processes import apart, program_of
 from data_engine.record import Record, frozen
 from data_engine.workspace.secret_store import PREFIX, variable_of
 
@@ -50,19 +48,12 @@ class Channel:
     def __init__(self, to: str, *, start_limit_s: float = START_LIMIT_S, send_limit_s: float = SEND_LIMIT_S) -> None:
         self.to = to
         self._send_limit_s = send_limit_s
-        self._is_late = False
         self.is_open = True
         self._where = f"the secret {to!r}"
-        program, environment = program_of(sys.executable, _environment(to))
         try:
-            self._child = subprocess.Popen(
-                [program, "-P", "-m", "data_engine.daemon.notify_process", str(os.getpid())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # it may hold what no log may
-                env=environment,
-                **apart(),
-            )
+            self._process = AnsweringProcess(
+                "data_engine.daemon.notify_process:main", str(os.getpid()), environment=_environment(to)
+            )  # what it writes to standard error goes nowhere: it may hold what no log may
         except OSError as error:
             raise NotSentError(
                 f"no process that sends could be started: {error.strerror}", where=self._where
@@ -97,8 +88,7 @@ class Channel:
             reply = self._ask(message, self._send_limit_s)
             while "has_it" in reply:  # one after the other, each within the limit
                 has_it.append(str(reply["has_it"]))
-                with self._within(self._send_limit_s):
-                    reply = self._answer(self._send_limit_s)
+                reply = self._reply(lambda: self._process.receive(self._send_limit_s))
             if reply.get("error") is not None:
                 raise NotSentError(str(reply["error"]), where=self._where, fix=try_it(self.to))
         except NotSentError as error:
@@ -107,16 +97,11 @@ class Channel:
 
     def end(self) -> None:
         """End the process now: whatever it was asked for is not known to be done."""
-        self._child.kill()
+        self._process.end()
 
     def close(self) -> None:
         """End the process: nothing was asked of it that it has not answered, or it does not answer."""
-        with suppress(OSError):
-            assert self._child.stdin is not None
-            self._child.stdin.close()
-        self._child.kill()
-        with self._child:
-            pass
+        self._process.close()
 
     def __enter__(self) -> Self:
         return self
@@ -127,38 +112,15 @@ class Channel:
         self.close()
 
     def _ask(self, request: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
-        with self._within(limit_s):
-            assert self._child.stdin is not None
-            with suppress(OSError):  # it has ended, which its answer tells
-                self._child.stdin.write(json.dumps(request).encode() + b"\n")
-                self._child.stdin.flush()
-            return self._answer(limit_s)
+        return self._reply(lambda: self._process.ask(json.dumps(request).encode(), limit_s))
 
-    @contextmanager
-    def _within(self, limit_s: float) -> Iterator[None]:
-        """End the process where the block takes longer, also because it does not read."""
-        timer = threading.Timer(limit_s, self._give_up)
-        timer.daemon = True
-        timer.start()
+    def _reply(self, wait: Callable[[], bytes]) -> dict[str, Any]:
         try:
-            yield
-        finally:
-            timer.cancel()
-
-    def _answer(self, limit_s: float) -> dict[str, Any]:
-        assert self._child.stdout is not None
-        line = self._child.stdout.readline()
-        if line.endswith(b"\n"):
-            answer = json.loads(line)
-            return answer if isinstance(answer, dict) else {}
-        self.is_open = False
-        self._child.kill()
-        what = f"no answer within {limit_s:g} s" if self._is_late else f"its process ended ({self._child.wait()})"
-        raise NotSentError(what, where=self._where, fix=try_it(self.to))
-
-    def _give_up(self) -> None:
-        self._is_late = True
-        self._child.kill()
+            reply = json.loads(wait())
+        except NoAnswer as ended:
+            self.is_open = False
+            raise NotSentError(str(ended), where=self._where, fix=try_it(self.to)) from None
+        return reply if isinstance(reply, dict) else {}
 
 
 def try_it(to: str) -> str:
@@ -168,12 +130,11 @@ def try_it(to: str) -> str:
 
 def _environment(to: str) -> dict[str, str]:
     """This process's environment without the secrets of others."""
-    environment = {
+    return {
         name: value
         for name, value in without_kernel(os.environ).items()
         if not name.startswith(PREFIX) or name == variable_of(to)
     }
-    return environment | import_path(environment)
 
 
 # -- a message to try whether people are reached ---------------------------------------------------------------------------

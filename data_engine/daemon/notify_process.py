@@ -1,7 +1,7 @@
 """The process that sends messages to one address, one after the other; nothing else of Data Engine imports Apprise.
 
-Its standard input gives a line `{"to": NAME}`, answered when the address can be used, then a line for each message, answered
-when it is sent. An address may lead to several people: each is sent to by itself, and who has it is answered at once, so that nobody
+Its first message is `{"to": NAME}`, answered when the address can be used; then comes one for each message, answered when it is
+sent. An address may lead to several people: each is sent to by itself, and who has it is answered at once, so that nobody
 gets it again because another did not. The address is read here, by the name of its secret: it is in no argument, no environment and no answer. What
 Apprise says is answered only where a message was not sent, and without the parts of the address.
 """
@@ -11,14 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from data_engine.alerting.wording import address_fix, has_form
+from data_engine.answering_process import Asker
 from data_engine.errors import FlowValidationError
 from data_engine.message import clean
 from data_engine.platforms.parent import end_with
@@ -193,25 +192,14 @@ def _listen() -> _AppriseLog:
     return handler
 
 
-def _own_output() -> IO[str]:
-    """The stream for answers; what a library prints goes nowhere."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 1)
-    os.close(nothing)
-    return answers
-
-
-def main() -> None:
-    """Answer one line after the other until the other side closes; the argument is the process that asks."""
-    end_with(int(sys.argv[1]))
-    answers = _own_output()
+def main(asker: Asker, parent: str) -> None:
+    """Answer one message after the other until whoever asks, whose process is `parent`, closes."""
+    end_with(int(parent))
 
     def answer(**fields: Any) -> None:
-        answers.write(json.dumps(fields) + "\n")
-        answers.flush()
+        asker.send(json.dumps(fields).encode())
 
-    to = json.loads(sys.stdin.buffer.readline())["to"]
+    to = json.loads(asker.receive())["to"]
     try:
         address = Address(to)
     except FlowValidationError as error:
@@ -223,9 +211,5 @@ def main() -> None:
         )
         return
     answer(service=address.service)
-    for line in sys.stdin.buffer:
-        answer(error=address.send(json.loads(line), lambda mark: answer(has_it=mark)))
-
-
-if __name__ == "__main__":
-    main()
+    while True:
+        answer(error=address.send(json.loads(asker.receive()), lambda mark: answer(has_it=mark)))

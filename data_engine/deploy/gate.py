@@ -7,24 +7,19 @@ deploy only. The code that reads and runs goldens is imported only with such a g
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from data_engine.answering_process import AnsweringProcess, Asker, NoAnswer
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import cli_line
-from data_engine.platforms.processes import apart, end_session, program_of
-from data_engine.version import import_folder
 
 GATE = "golden"
-_CODE = "import sys; sys.path.append(sys.argv[1]); from data_engine.deploy.gate import child; child(*sys.argv[2:])"
+_CHILD = f"{__name__}:child"
 
 
 @dataclass(slots=True)
@@ -75,35 +70,6 @@ def _facts(paths: Collection[Path]) -> tuple[tuple[str, int, int], ...]:
     return tuple(stats)
 
 
-def written_by(command: Sequence[str], *, folder: Path | None, limit_s: float) -> tuple[list[bytes], int | None]:
-    """Run authors' code in a Python process in `folder`: its output lines and exit code, None where it and all it started was ended
-    after `limit_s`.
-
-    Raises:
-        OSError: it cannot be started.
-    """
-    with tempfile.TemporaryFile() as written:  # not a pipe: what a module leaves running could hold it open
-        program, environment = program_of(command[0], os.environ)
-        child = subprocess.Popen(
-            [program, *command[1:]],
-            stdin=subprocess.DEVNULL,
-            stdout=written,
-            stderr=subprocess.DEVNULL,
-            cwd=folder,
-            env=environment,
-            **apart(),
-        )
-        try:
-            with suppress(subprocess.TimeoutExpired):
-                child.wait(limit_s)
-        finally:
-            if (status := child.returncode) is None:
-                end_session(child.pid)
-                child.wait()
-        written.seek(0)
-        return written.read().splitlines(), status
-
-
 def run_goldens(
     home: LocalWorkspace, content: Path, names: Collection[str], interpreter: str
 ) -> dict[str, FlowValidationError]:
@@ -114,26 +80,22 @@ def run_goldens(
     from data_engine.plan.golden import GoldenResult, not_held, worst
     from data_engine.plan.plan import LIMIT_S
 
-    command = [interpreter, "-P", "-B", "-c", _CODE, import_folder(), str(home.layout.root), str(content), *names]
+    request = json.dumps([str(home.layout.root), str(content), *names]).encode()
     try:
-        lines, status = written_by(command, folder=home.layout.flow_modules_dir, limit_s=LIMIT_S)
+        folder = home.layout.flow_modules_dir
+        with AnsweringProcess(_CHILD, interpreter=interpreter, folder=folder, owns_session=True) as process:
+            results = [GoldenResult.read(golden) for golden in json.loads(process.ask(request, LIMIT_S))]
     except OSError as error:
         return {name: _unanswered(name, f"no process can be started: {error.strerror}") for name in names}
-    how = f"they did not end within {LIMIT_S:g} s"
-    if status is not None:
-        how = f"the process that ran them ended (exit code {status})"
-    try:
-        answer: dict[str, Any] = json.loads(lines[-1])
-        results = [GoldenResult.read(golden) for golden in answer["results"]]
-    except (IndexError, ValueError, KeyError, TypeError):
-        return {name: _unanswered(name, how) for name in names}
+    except NoAnswer as ended:
+        return {name: _unanswered(name, str(ended)) for name in names}
     return {name: not_held(name, bad) for name, bad in worst(results).items()}
 
 
-def child(root: str, content: str, *names: str) -> None:
-    """Run the goldens in the child process, and print the results."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what steps print is not the answer
+def child(asker: Asker) -> None:
+    """Run the goldens in the child process, and send the results."""
+    sys.dont_write_bytecode = True
+    root, content, *names = json.loads(asker.receive())
     from data_engine.notebook.load import FlowModules
     from data_engine.plan.keeping import check_goldens
 
@@ -142,8 +104,7 @@ def child(root: str, content: str, *names: str) -> None:
         home.layout.flow_modules_dir, cache_dir=home.local.compiled_flow_modules_dir, content=Path(content)
     )
     results = check_goldens(home, modules, names)
-    answers.write(json.dumps({"results": [golden.as_dict() for golden in results]}, default=str) + "\n")
-    answers.flush()
+    asker.send(json.dumps([golden.as_dict() for golden in results], default=str).encode())
 
 
 def _unanswered(name: str, how: str) -> FlowValidationError:

@@ -2,29 +2,28 @@
 
 In the daemon PyArrow costs 38 MB for as long as it lives, and a first refresh of 100,000 runs would hold its other
 threads up for a second; a child costs half a second of a core when it begins, so that one that collects stays for what
-follows soon. Requests and replies are pickled over its pipes.
+follows soon.
 
 The child also unfolds what others have written. It may use so much memory and so much of a processor and no more, and
-when it dies of a file, the file is refused and the daemon lives. The reply stays a pickle: a file that could make the child
-answer with one of its own making already runs as this user, and needs no pickle any more; short of that the child answers
-with what it has read as texts and numbers.
+when it dies of a file, the file is refused and the daemon lives. Its replies are texts, numbers and the bytes of segments.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from data_engine.errors import FlowValidationError, LedgerError, RefusedSegmentError
-from data_engine.platforms.processes import apart, is_crash, limit_memory, program_of
-from data_engine.version import import_folder
+from data_engine.answering_process import AnsweringProcess, Asker, KeptProcess, NoAnswer
+from data_engine.errors import LedgerError, RefusedSegmentError, error_of
+from data_engine.ledger.replication import HISTORY, Batch, Incoming, LeftOut, take_in, unpublished
+from data_engine.platforms.processes import is_crash, limit_memory
 
 if TYPE_CHECKING:
     import sqlite3
@@ -112,21 +111,8 @@ def in_child(request: Request, bounds: Bounds | None = None) -> Any:
         LedgerError: what `perform` raised, or the child could not be started or died.
         RefusedSegmentError: what `perform` raised, or the child died of a segment, or needed too much for it.
     """
-    child = _new_child(request)
-    with child:
-        try:
-            reply, errors, ended_for = _watch(child, request, bounds or bounds_of(request))
-        except BaseException:
-            child.kill()
-            raise
-    output = errors.decode(errors="replace").strip()
-    if child.returncode == 0:
-        return _value_of(pickle.loads(reply))
-    if not isinstance(request, Collect) and (ended_for or is_crash(child.returncode)):
-        table, name = _read_last(request, output)
-        why = ended_for or f"reading it ended a process ({child.returncode})"
-        raise RefusedSegmentError(why, table=table, name=name)
-    raise _no_answer(request, output.rpartition("\n")[2] or f"it ended with exit code {child.returncode}")
+    with _new_child() as child, _bounded(child, bounds or bounds_of(request)):
+        return _value_of(_reply(child, request))
 
 
 class WithOwnChild:
@@ -136,10 +122,7 @@ class WithOwnChild:
     """
 
     def __init__(self, linger_s: float = LINGER_S) -> None:
-        self._linger_s = linger_s
-        self._lock = threading.Lock()
-        self._child: subprocess.Popen[bytes] | None = None
-        self._timer: threading.Timer | None = None
+        self._kept = KeptProcess(_new_child, linger_s)
 
     def __call__(self, request: Request) -> Any:
         """The reply of `in_child`.
@@ -149,56 +132,19 @@ class WithOwnChild:
         """
         if not isinstance(request, Collect):
             return in_child(request)
-        with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-            reply = self._ask(request)
-            self._timer = threading.Timer(self._linger_s, self._leave)
-            self._timer.daemon = True
-            self._timer.start()
+        with self._kept.use() as child:
+            reply = _reply(child, request)
         return _value_of(reply)
 
     @property
     def pid(self) -> int | None:
         """The process id of the child; None without one."""
-        child = self._child
+        child = self._kept.process
         return None if child is None else child.pid
 
-    def _ask(self, request: Collect) -> Any:
-        if self._child is not None:
-            with suppress(LedgerError):  # somebody ended it meanwhile: another one does it
-                return self._exchange(self._child, request)
-        self._child = _new_child(request)
-        return self._exchange(self._child, request)
-
-    def _exchange(self, child: subprocess.Popen[bytes], request: Collect) -> Any:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        try:
-            pickle.dump(request, child.stdin)
-            child.stdin.flush()
-            return pickle.load(child.stdout)
-        except (OSError, EOFError, pickle.UnpicklingError) as error:
-            raise _no_answer(request, self._end() or type(error).__name__) from error
-        except BaseException:  # what it says next would be the answer to this
-            self._end()
-            raise
-
-    def _leave(self) -> None:
-        with self._lock:
-            if self._timer is threading.current_thread():  # else it was asked again just now
-                self._end()
-
-    def _end(self) -> str:
-        """End the child; the last line of its error output."""
-        child, self._child = self._child, None
-        if child is None:
-            return ""
-        child.kill()
-        output = b""
-        with suppress(OSError), child:  # a pipe to one that is dead
-            output = b"" if child.stderr is None else child.stderr.read()
-        return output.decode(errors="replace").strip().rpartition("\n")[2]
+    def close(self) -> None:
+        """End the child, where there is one."""
+        self._kept.close()
 
 
 def perform(
@@ -220,7 +166,6 @@ def perform(
 
     from data_engine.ledger.checks import refused_rows
     from data_engine.ledger.connection import as_ledger_error, connect, transaction
-    from data_engine.ledger.replication import HISTORY, Incoming, take_in, unpublished
     from data_engine.ledger.segments import fold
 
     if isinstance(request, Fold):
@@ -267,71 +212,94 @@ def _bytes_of(connection: sqlite3.Connection) -> int:
     return int(pages * size)
 
 
-def answer() -> None:
-    """Run as the child: write a reply to standard output for each request from standard input, until that ends.
+def answer(asker: Asker) -> None:
+    """Run as the child: a message for each segment that is begun, and one with the reply, for each request.
 
     NumPy is kept out, which PyArrow imports where it is, and does not need here: that is half of the child's start.
     """
     sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]
-    with suppress(EOFError):
-        while True:
-            request = pickle.load(sys.stdin.buffer)
-            if not isinstance(request, Collect):
-                limit_memory(MOST_MEMORY_BYTES)
-            try:
-                # The last line tells of which segment it died.
-                reply = perform(
-                    request, begin=lambda table, name: print(f"{table}/{name}", file=sys.stderr, flush=True)
-                )
-            except (LedgerError, RefusedSegmentError) as error:
-                reply = error
-            pickle.dump(reply, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+
+    def begin(table: str, name: str) -> None:
+        asker.send(_packed({"begun": [table, name]}))
+
+    while True:
+        request = _request_of(asker.receive())
+        if not isinstance(request, Collect):
+            limit_memory(MOST_MEMORY_BYTES)
+        try:
+            reply = _packed_reply(perform(request, begin=begin))
+        except RefusedSegmentError as error:
+            reply = _packed({"refused": error.why, "table": error.table, "name": error.name})
+        except LedgerError as error:
+            reply = _packed({"error": error.as_dict()})
+        asker.send(reply)
 
 
-def _new_child(request: Request) -> subprocess.Popen[bytes]:
+# -- the daemon's side of one request ---------------------------------------------------------------------------------------
+
+
+def _new_child() -> AnsweringProcess:
     """A child that waits for requests.
 
     Raises:
-        LedgerError: it could not be started for this one.
+        LedgerError: it could not be started.
     """
-    home = import_folder()
-    path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
     # Arrow's own pools take far more address space than memory, and that is what can be limited.
-    variables = os.environ | {"PYTHONPATH": path, "ARROW_DEFAULT_MEMORY_POOL": "system"}
-    program, environment = program_of(sys.executable, variables)  # what is bounded is what works, and no launcher
+    variables = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system"}
     try:
-        return subprocess.Popen(
-            [program, "-P", "-c", "from data_engine.ledger.parquet_process import answer; answer()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            **apart(),
-        )
+        return AnsweringProcess(f"{__name__}:answer", environment=variables, stderr=subprocess.PIPE)
     except OSError as error:
-        raise _no_answer(request, str(error)) from error
+        raise _failed("start", str(error)) from error
 
 
-def _value_of(reply: Any) -> Any:
-    if isinstance(reply, FlowValidationError):
-        raise reply
+@contextmanager
+def _bounded(child: AnsweringProcess, bounds: Bounds | None) -> Iterator[None]:
+    """End the child when it passes a limit."""
+    is_done = threading.Event()
+
+    def watch(bounds: Bounds) -> None:
+        while not is_done.wait(_LOOK_EVERY_S):
+            if why := _too_much(child.pid, bounds):
+                child.end(why)
+
+    if bounds is not None:
+        threading.Thread(target=watch, args=(bounds,), name="bounds of a child", daemon=True).start()
+    try:
+        yield
+    finally:
+        is_done.set()
+
+
+def _reply(child: AnsweringProcess, request: Request) -> dict[str, Any]:
+    """The child's last message, with a `value` or an error that `perform` has raised there.
+
+    Raises:
+        LedgerError, RefusedSegmentError: as `in_child`.
+    """
+    begun: list[str] = []
+    try:
+        child.send(_packed({"request": type(request).__name__, **request._asdict()}))
+        while "begun" in (reply := _value(request, child.receive())):
+            begun = reply["begun"]
+    except NoAnswer as ended:
+        if not isinstance(request, Collect) and (ended.ended_for or is_crash(ended.status or 0)):
+            known = [(table, name) for table, name, _ in request.segments]
+            table, name = next((key for key in known if list(key) == begun), known[0])
+            why = ended.ended_for or f"reading it ended a process ({ended.status})"
+            raise RefusedSegmentError(why, table=table, name=name) from None
+        raise _failed(type(request).__name__, ended.errors.rpartition("\n")[2] or str(ended)) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        child.end()
+        raise _failed(type(request).__name__, f"it gave an answer that is none ({type(error).__name__})") from error
     return reply
 
 
-def _watch(child: subprocess.Popen[bytes], request: Request, bounds: Bounds | None) -> tuple[bytes, bytes, str]:
-    """The child's reply and error output, and why it was ended; "" when it ended by itself."""
-    payload: bytes | None = pickle.dumps(request)
-    ended_for = ""
-    while True:
-        try:
-            reply, errors = child.communicate(payload, timeout=_LOOK_EVERY_S)
-        except subprocess.TimeoutExpired:
-            payload = None
-            if bounds is not None and not ended_for and (ended_for := _too_much(child.pid, bounds)):
-                child.kill()
-        else:
-            return reply, errors, ended_for
+def _value_of(reply: Mapping[str, Any]) -> Any:
+    if "error" in reply:
+        raise error_of(reply["error"], LedgerError)
+    if "refused" in reply:
+        raise RefusedSegmentError(str(reply["refused"]), table=str(reply["table"]), name=str(reply["name"]))
+    return reply["value"]
 
 
 def _too_much(pid: int, bounds: Bounds) -> str:
@@ -348,15 +316,60 @@ def _too_much(pid: int, bounds: Bounds) -> str:
     return f"reading it took more than {bounds.cpu_s:.0f} s" if times.user + times.system > bounds.cpu_s else ""
 
 
-def _read_last(request: TakeIn | Fold, output: str) -> tuple[str, str]:
-    """The table and name of the segment that the child had begun to read."""
-    begun = {f"{table}/{name}": (table, name) for table, name, _ in request.segments}
-    return next((begun[line] for line in reversed(output.splitlines()) if line in begun), request.segments[0][:2])
-
-
-def _no_answer(request: Request, why: str) -> LedgerError:
+def _failed(where: str, why: str) -> LedgerError:
     return LedgerError(
         f"the process that reads and writes the shared history has failed: {why}",
-        where=type(request).__name__,
+        where=where,
         fix="run data-engine doctor",
     )
+
+
+# -- messages: a line of JSON, and bytes behind it; nothing is unpickled of a child that reads what others have written -------
+
+
+def _packed(fields: Mapping[str, Any], *contents: bytes) -> bytes:
+    return b"\n".join([json.dumps(fields, default=str).encode(), b"".join(contents)])
+
+
+def _packed_reply(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return _packed({}, value)
+    if isinstance(value, Batch):
+        sizes = {table: len(content) for table, content in value.tables.items()}
+        return _packed({"batch": {**value._asdict(), "tables": sizes}}, *value.tables.values())
+    return _packed({"batch": None, "left_out": value})
+
+
+def _request_of(message: bytes) -> Request:
+    fields, _ = _split(message)
+    kind = {kind.__name__: kind for kind in (Collect, TakeIn, Fold)}[fields.pop("request")]
+    fields |= {name: Path(fields[name]) for name in ("ledger", "root") if name in fields}
+    if "segments" in fields:
+        fields["segments"] = [(table, name, Path(file)) for table, name, file in fields["segments"]]
+    request: Request = kind(**fields)
+    return request
+
+
+def _split(message: bytes) -> tuple[dict[str, Any], bytes]:
+    line, _, content = message.partition(b"\n")
+    return dict(json.loads(line)), content
+
+
+def _value(request: Request, message: bytes) -> dict[str, Any]:
+    """The child's message with the `value` that `perform` has given there, believed no further than its fields can be read."""
+    fields, content = _split(message)
+    if fields.keys() & {"begun", "error", "refused"}:
+        return fields
+    if isinstance(request, Fold):
+        return {"value": content}
+    if isinstance(request, TakeIn):
+        rows = [(str(table), str(name), int(count), str(why)) for table, name, count, why in fields["left_out"]]
+        return {"value": [LeftOut(*row) for row in rows]}
+    if (batch := fields["batch"]) is None:
+        return {"value": None}
+    tables, first = {}, 0
+    for table, size in batch["tables"].items():
+        tables[table] = content[first : first + int(size)]
+        first += int(size)
+    newest = {table: None if at is None else str(at) for table, at in batch["newest"].items()}
+    return {"value": Batch(int(batch["token"]), int(batch["rev"]), int(batch["rows"]), tables, newest)}

@@ -5,22 +5,18 @@ from __future__ import annotations
 
 import os
 import pickle
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from data_engine.answering_process import AnsweringProcess, Asker, NoAnswer
 from data_engine.errors import FlowExecutionError, message_of
 from data_engine.model import utc_text
 from data_engine.notebook.artifacts import Artifact, load_artifact
-from data_engine.platforms.processes import apart, program_of
 from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint, trace
 from data_engine.proof.verdict import Verdict, cells_in, differences_of, differing, doubts_of
-from data_engine.version import import_folder
 
 
 def compare(namespace: Mapping[str, Any], path: Path, data: bytes, *, cache_dir: Path | None = None) -> Verdict:
@@ -57,7 +53,6 @@ def names_of(artifact: Artifact) -> frozenset[str]:
     return frozenset(name for _, code in artifact.codes for name in code.co_names)
 
 
-_CODE = "import sys; sys.path.append(sys.argv[1]); from data_engine.proof.compare import child; child()"
 LIMIT_S = 120.0
 _FILLED = {"MALLOC_PERTURB_": "85", "MallocPreScribble": "1"}
 """By glibc and by macOS; elsewhere memory is as it was. Reference: mallopt(3), malloc(3)."""
@@ -68,6 +63,7 @@ class SliceProcess:
 
     `names` are those that the slice binds. The process begins at once, so that the caller can work meanwhile. One that `fills_memory`
     gives new arrays another content than memory had, so that scratch space that nobody has written to yet (`numpy.empty`) differs.
+    What is sent is pickled: it runs the same code as this kernel, for the same author.
 
     Raises:
         OSError: it cannot be started.
@@ -82,33 +78,19 @@ class SliceProcess:
         *,
         fills_memory: bool = False,
     ) -> None:
-        program, environment = program_of(sys.executable, os.environ)
-        environment = {**environment, **(_FILLED if fills_memory else {})}
         self._path = path
-        self._process = subprocess.Popen(
-            [program, "-P", "-B", "-c", _CODE, import_folder()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=path.parent,
-            env=environment,
-            **apart(),
+        self._until_s = time.monotonic() + LIMIT_S
+        environment = {**os.environ, **(_FILLED if fills_memory else {})}
+        self._process = AnsweringProcess(
+            f"{__name__}:child", environment=environment, folder=path.parent, owns_session=True
         )
-        self._timer = threading.Timer(LIMIT_S, self._process.kill)
-        self._timer.daemon = True
-        self._timer.start()
-        self._send((path, data, frozenset(names), cache_dir))
+        self._process.send(pickle.dumps((path, data, frozenset(names), cache_dir)))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        self._process.kill()
-        for stream in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):
-                stream.close()  # type: ignore[union-attr]
-        self._process.wait()
+        self._process.close()
 
     def fingerprint(self) -> Fingerprint:
         """The fingerprint of what `build` reaches there.
@@ -127,21 +109,15 @@ class SliceProcess:
         Raises:
             FlowExecutionError: the process has ended.
         """
-        self._send(list(labels))
+        self._process.send(pickle.dumps(list(labels)))
         details: Mapping[str, Detail] = self._receive()
         return details
 
-    def _send(self, message: object) -> None:
-        with suppress(OSError):
-            pickle.dump(message, self._process.stdin)  # type: ignore[arg-type]
-            self._process.stdin.flush()  # type: ignore[union-attr]
-
     def _receive(self) -> Any:
         try:
-            return pickle.load(self._process.stdout)  # type: ignore[arg-type]
-        except (EOFError, OSError, pickle.UnpicklingError):
-            code = self._process.wait()
-            raise self._failed(f"its process ended (exit code {code})") from None
+            return pickle.loads(self._process.receive(max(0.0, self._until_s - time.monotonic())))
+        except NoAnswer as ended:
+            raise self._failed(str(ended)) from None
 
     def _failed(self, detail: str, places: tuple[dict[str, Any], ...] = ()) -> FlowExecutionError:
         error = FlowExecutionError(
@@ -155,26 +131,20 @@ class SliceProcess:
         return error
 
 
-def child() -> None:
+def child(asker: Asker) -> None:
     """The child's part: execute the slice, and answer what is asked."""
-    answers, questions = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb")
-    os.dup2(2, 1)  # what the slice prints is no answer
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    path, data, names, cache_dir = pickle.load(questions)
+    sys.dont_write_bytecode = True
+    path, data, names, cache_dir = pickle.loads(asker.receive())
     from data_engine.notebook.load import FlowModules
     from data_engine.notebook.locate import place_of
-
-    def answer(message: object) -> None:
-        pickle.dump(message, answers)
-        answers.flush()
 
     try:
         module = FlowModules(path.parent, cache_dir=cache_dir).execute(path, data)
     except BaseException as error:
         place = place_of(error)
-        answer((f"{type(error).__name__}: {message_of(error)}", () if place is None else place.as_places()))
+        parts = f"{type(error).__name__}: {message_of(error)}", () if place is None else place.as_places()
+        asker.send(pickle.dumps(parts))
         return
     tracer = trace(vars(module), names)
-    answer(tracer.fingerprint())
-    answer(tracer.details(pickle.load(questions)))
+    asker.send(pickle.dumps(tracer.fingerprint()))
+    asker.send(pickle.dumps(tracer.details(pickle.loads(asker.receive()))))

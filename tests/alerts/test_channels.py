@@ -145,14 +145,14 @@ def test_a_server_that_hangs_costs_its_limit(monkeypatch: pytest.MonkeyPatch) ->
     assert time.monotonic() - began_s < 20
     assert not channel.is_open
     channel.close()
-    assert channel._child.poll() is not None
+    assert not channel._process.is_there
 
 
 def test_a_process_that_reads_nothing_costs_its_limit(hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that is larger than its pipe is waited for as long as any answer."""
     give(monkeypatch, "chat", hook.url())
     channel = Channel("chat", send_limit_s=1.0)
-    pause(channel._child.pid)
+    pause(channel._process.pid)
     began_s = time.monotonic()
     with pytest.raises(NotSentError, match="no answer within 1 s"):
         channel.send("1", replace(body("1"), text="x" * 1_000_000))
@@ -168,7 +168,7 @@ def test_a_process_that_is_killed_is_told(hook: Webhook, monkeypatch: pytest.Mon
     with Channel("chat") as channel:
         import threading
 
-        killing = threading.Thread(target=lambda: until(lambda: hook.posts) and end_now(channel._child.pid))
+        killing = threading.Thread(target=lambda: until(lambda: hook.posts) and end_now(channel._process.pid))
         killing.start()
         with pytest.raises(NotSentError, match="its process ended"):
             channel.send("1", body("1"))
@@ -254,7 +254,7 @@ def test_the_process_has_the_address_neither_in_its_arguments_nor_secrets_of_oth
     give(monkeypatch, "dwh", "an0ther-pw-77")
 
     with Channel("chat") as channel:
-        child = psutil.Process(channel._child.pid)
+        child = psutil.Process(channel._process.pid)
         processes = [child, *child.children(recursive=True)]
         lines = " ".join(" ".join(one.cmdline()) for one in processes)
         environments = " ".join(str(one.environ()) for one in processes)
@@ -271,7 +271,7 @@ def test_the_process_ends_with_whoever_has_started_it(hook: Webhook, monkeypatch
     give(monkeypatch, "chat", hook.url())
     code = (
         "from data_engine.daemon.notifier import Channel\n"
-        "channel = Channel('chat')\nprint(channel._child.pid, flush=True)\nimport time\ntime.sleep(60)\n"
+        "channel = Channel('chat')\nprint(channel._process.pid, flush=True)\nimport time\ntime.sleep(60)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=dict(os.environ))
     assert parent.stdout is not None

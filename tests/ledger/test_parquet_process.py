@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple, cast
 
 import psutil
 import pytest
 
+from data_engine.answering_process import AnsweringProcess
 from data_engine.errors import LedgerError
 from data_engine.ledger import parquet_process
 from data_engine.ledger.parquet_process import Collect, WithOwnChild
@@ -26,7 +29,7 @@ def owner(path: Path) -> Iterator[Machine]:
     machine.claim()
     yield machine
     if isinstance(own := machine.share._perform, WithOwnChild):
-        own._end()
+        own.close()
     machine.ledger.close()
 
 
@@ -71,6 +74,7 @@ def test_one_that_somebody_ended_is_replaced(owner: Machine) -> None:
     assert first is not None
 
     end_now(first)
+    until(lambda: own._kept.process is None or not own._kept.process.is_there)
 
     assert published(owner, "b") == 2
     assert own.pid not in {None, first}
@@ -80,10 +84,10 @@ def test_one_that_cannot_answer_is_told_and_the_next_is_asked(
     owner: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = with_child(owner, linger_s=600)
-    (tmp_path / "broken" / "data_engine").mkdir(parents=True)
-    (tmp_path / "broken" / "data_engine" / "__init__.py").write_text("raise RuntimeError('half installed')")
+    (tmp_path / "pyarrow").mkdir()
+    (tmp_path / "pyarrow" / "__init__.py").write_text("raise RuntimeError('half installed')")
     with monkeypatch.context() as patch:
-        patch.setattr(parquet_process, "import_folder", lambda: str(tmp_path / "broken"))
+        patch.setenv("PYTHONPATH", str(tmp_path))
         with pytest.raises(LedgerError, match=r"history has failed: RuntimeError: half installed"):
             published(owner, "a")
 
@@ -105,6 +109,44 @@ def test_an_error_of_the_ledger_ends_no_child(owner: Machine, tmp_path: Path) ->
 
     assert published(owner, "b") == 2
     assert own.pid == first
+
+
+class Said(NamedTuple):
+    """A child that says one thing, whatever it is asked."""
+
+    message: bytes
+    is_there: bool = True
+
+    def send(self, message: bytes) -> None:
+        """Take the request."""
+
+    def receive(self) -> bytes:
+        return self.message
+
+    def end(self) -> None:
+        """End it."""
+
+
+EVIL = pickle.dumps(print)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        EVIL,
+        b"",
+        b"[]",
+        b"{}\n" + EVIL,
+        b'{"batch": []}',
+        b'{"batch": {"token": "x", "rev": 1, "rows": 1, "tables": {}, "newest": {}}}',
+        b'{"batch": {"token": 1, "rev": 1, "rows": 1, "tables": {"logs": null}, "newest": {}}}',
+    ],
+)
+def test_a_child_is_believed_no_further_than_its_fields(message: bytes) -> None:
+    """Nothing of it is unpickled: it also reads what others have written."""
+    request = Collect(Path("ledger"), 1, Path("/mnt/workspace"), 10)
+    with pytest.raises(LedgerError, match="it gave an answer that is none"):
+        parquet_process._reply(cast(AnsweringProcess, Said(message)), request)
 
 
 PARENT = """

@@ -11,8 +11,10 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -26,11 +28,12 @@ import pytest
 
 from data_engine import FlowValidationError
 from data_engine import files as file_check
+from data_engine.answering_process import Asker
 from data_engine.compare.comparing import compare
 from data_engine.files import file_exists
-from jupyter_extension.inspect_child import InspectChild
+from jupyter_extension.inspect_child import InspectChild, serve
 from jupyter_extension.inspector import CHUNK, OPS, export, inspect
-from tests.support import end_now
+from tests.support import end_now, until
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="pipes and sockets of POSIX")
 
@@ -327,12 +330,12 @@ def child() -> Iterator[InspectChild]:
 def test_the_child_answers_and_stays(child: InspectChild, table: Path) -> None:
     """The second question meets the same process."""
     first = child.ask({"path": str(table), "limit": 1})
-    pid = child._process.pid if child._process else None
+    pid = child._kept.process.pid if child._kept.process else None
 
     assert first["rows"][0][1] == 3
     assert child.ask({"path": str(table)})["total"] == 5
-    assert child._process is not None
-    assert child._process.pid == pid
+    assert child._kept.process is not None
+    assert child._kept.process.pid == pid
 
 
 def test_its_errors_come_through(child: InspectChild, tmp_path: Path) -> None:
@@ -344,9 +347,10 @@ def test_its_errors_come_through(child: InspectChild, tmp_path: Path) -> None:
 def test_a_child_that_dies_is_replaced(child: InspectChild, table: Path) -> None:
     """The question it died of says so; the next one is answered."""
     child.ask({"path": str(table)})
-    assert child._process is not None
-    child._process.kill()
-    child._process.wait()
+    process = child._kept.process
+    assert process is not None
+    end_now(process.pid)
+    until(lambda: not process.is_there)
 
     assert child.ask({"path": str(table)})["total"] == 5
 
@@ -397,12 +401,8 @@ def test_a_folder_with_loops_and_pipes_shows_its_regular_files(tmp_path: Path, c
 @posix_only
 def test_a_look_that_cannot_be_ended_holds_up_nobody(tmp_path: Path) -> None:
     """As on a drive that does not answer: the time limit holds though the child's end cannot be seen, and the next is asked."""
-    stuck = (
-        "import pathlib, subprocess, sys, time; held = subprocess.Popen(['sleep', '600']);"
-        "(pathlib.Path(sys.argv[1]) / str(held.pid)).touch(); time.sleep(600)"
-    )
     (held := tmp_path / "held").mkdir()
-    child = InspectChild([sys.executable, "-c", stuck, str(held)])
+    child = InspectChild(f"{__name__}:be_stuck", str(held))
     for _ in range(2):
         with pytest.raises(FlowValidationError, match=r"took longer than 0\.5 s") as caught:
             child.ask({"path": "/share/a.parquet"}, timeout_s=0.5)
@@ -511,7 +511,7 @@ def test_what_takes_too_much_memory_while_it_runs_is_ended(tmp_path: Path) -> No
     """What no estimate foresees: the child says so, and the next one answers."""
     path = tmp_path / "bomb.parquet"
     write_large(path, small_at_first=True)
-    child = InspectChild((sys.executable, "-c", CAPPED))
+    child = InspectChild(f"{__name__}:answer_within_a_gigabyte")
     try:
         with pytest.raises(FlowValidationError, match="GB of memory") as raised:
             child.ask({"path": str(path), "sort": [["text", True], ["n", True]]})
@@ -521,11 +521,16 @@ def test_what_takes_too_much_memory_while_it_runs_is_ended(tmp_path: Path) -> No
         child.close()
 
 
-CAPPED = """
-from jupyter_extension import inspector
-from jupyter_extension.inspect_child import serve
-serve(inspector.inspect, failed="no", most_bytes=1 * 2**30)
-"""
+def answer_within_a_gigabyte(asker: Asker) -> None:
+    """As the inspector."""
+    serve(asker, inspect, failed="no", most_bytes=1 * 2**30)
+
+
+def be_stuck(asker: Asker, held: str) -> None:
+    """Answer nothing, and let another process keep the pipes open."""
+    holder = subprocess.Popen(["sleep", "600"], close_fds=False)
+    (Path(held) / str(holder.pid)).touch()
+    time.sleep(600)
 
 
 def write_large(path: Path, *, small_at_first: bool = False) -> None:

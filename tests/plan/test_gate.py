@@ -73,10 +73,7 @@ def test_a_golden_that_ends_its_process_holds_up_its_deploy_only(gated: Producti
     error = gated.ws.deploy("sales")[0].error
 
     assert error is not None
-    assert (
-        error.what
-        == "sales is not deployed: its goldens could not be run: the process that ran them ended (exit code 3)"
-    )
+    assert error.what == "sales is not deployed: its goldens could not be run: its process ended (exit code 3)"
 
 
 def test_a_rollback_is_not_held_up_and_says_so(gated: Production, cli: Cli) -> None:

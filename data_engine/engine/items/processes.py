@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data_engine.answering_process import AnsweringProcess, NoAnswer
 from data_engine.cause import Cause, cause_of_death
 from data_engine.engine.access.access_log import active_logs
 from data_engine.engine.access.file_events import ChangeRefusedError, current_guard
@@ -30,22 +32,20 @@ from data_engine.engine.items.travel import (
     facts_of,
     pack,
     pack_error,
-    read_frame,
     unpack,
     unpack_error,
-    write_frame,
 )
 from data_engine.errors import ProcessDiedError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemCall, ItemMap, StepControl
 from data_engine.notebook.load import registered_modules
-from data_engine.platforms.processes import detached, end_session, memory_kills, program_of
+from data_engine.platforms.processes import memory_kills
 from data_engine.secret import learn
 from data_engine.storage_version import new_databases_here
 
 TRIES = 2
 _ASK_EVERY_S = 0.05
-_GOODBYE_S = 0.5
+_WORKER = "data_engine.engine.items.worker:main"
 
 
 class Task(NamedTuple):
@@ -104,15 +104,9 @@ class ItemProcess:
 
     def __init__(self, folder: Path | None, environment: Mapping[str, str]) -> None:
         self._memory_kills = memory_kills()
-        program, variables = program_of(sys.executable, environment)
-        command = [program, "-P", "-m", "data_engine.engine.items.worker", str(os.getpid())]
-        self._process: subprocess.Popen[bytes] = subprocess.Popen(
-            command if folder is None else [*command, str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=_stderr(),
-            env=variables,
-            **detached()[-1],
+        arguments = [str(os.getpid())] if folder is None else [str(os.getpid()), str(folder)]
+        self._process = AnsweringProcess(
+            _WORKER, *arguments, environment=environment, stderr=_stderr(), owns_session=True
         )
         self.pid = self._process.pid
         self._tasks: set[int] = set()
@@ -121,7 +115,7 @@ class ItemProcess:
     @property
     def is_there(self) -> bool:
         """Whether it has not ended."""
-        return self._process.poll() is None
+        return self._process.is_there
 
     @property
     def is_idle(self) -> bool:
@@ -135,73 +129,50 @@ class ItemProcess:
             ProcessEnded: the process has ended before it was done.
         """
         self._is_running = True
-        try:
-            if task.number not in self._tasks:
-                self._tasks.add(task.number)
-                self._send("task", *task)
-            self._send("item", task.number, item)
-        except OSError:
-            raise ProcessEnded(self._cause()) from None
-        assert self._process.stdout is not None
-        while (frame := read_frame(self._process.stdout)) is not None:  # type: ignore[arg-type]
+        if task.number not in self._tasks:
+            self._tasks.add(task.number)
+            self._send("task", *task)
+        self._send("item", task.number, item)
+        while True:
+            try:
+                frame = pickle.loads(self._process.receive())
+            except NoAnswer as ended:
+                raise ProcessEnded(self._cause(ended)) from None
             match frame:
                 case ("done" | "failed" as word, content):
                     self._is_running = False
                     return word == "done", content
                 case ("ask", question, arguments):
-                    with suppress(OSError):
-                        self._send("answer", *home.answer(question, arguments))
+                    self._send("answer", *home.answer(question, arguments))
                 case _:
                     home.tell(frame)
-        raise ProcessEnded(self._cause())
 
     def forget(self, number: int) -> None:
         """Let it forget a task."""
         if number in self._tasks:
             self._tasks.discard(number)
-            with suppress(OSError):
-                self._send("forget", number)
+            self._send("forget", number)
 
     def kill(self) -> None:
         """End it now, with all it started."""
         self._is_killed = True
-        if self.is_there:
-            end_session(self.pid)
+        self._process.end()
 
     def begin_to_close(self) -> None:
         """Let it end, with all it started."""
-        assert self._process.stdin is not None
-        with suppress(OSError):
-            self._process.stdin.close()
+        self._process.begin_to_close()
 
     def close(self) -> None:
         """Close it, and return when it is gone."""
-        self.begin_to_close()
-        try:
-            self._process.wait(_GOODBYE_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        self._process.close()
 
     def _send(self, *frame: Any) -> None:
-        assert self._process.stdin is not None
-        try:
-            write_frame(self._process.stdin, frame)  # type: ignore[arg-type]
-        except ValueError as error:  # it was closed
-            raise OSError(str(error)) from error
+        self._process.send(pickle.dumps(frame, protocol=5))
 
-    def _cause(self) -> Cause:
-        """The cause of its end; where it has not ended, it is ended."""
-        try:
-            status = self._process.wait(_GOODBYE_S)
-        except subprocess.TimeoutExpired:
-            end_session(self.pid)
-            status = self._process.wait()
+    def _cause(self, ended: NoAnswer) -> Cause:
         if self._is_killed:
             return Cause("kill_requested")
-        return cause_of_death(status, lacked_memory=memory_kills() > self._memory_kills)
+        return cause_of_death(ended.status or 0, lacked_memory=memory_kills() > self._memory_kills)
 
 
 class ProcessPool:

@@ -27,7 +27,7 @@ from functools import cache, partial
 from itertools import islice
 from pathlib import Path, PurePath
 from types import FunctionType, MappingProxyType
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import cloudpickle
 from tblib import Traceback
@@ -349,35 +349,6 @@ def _kind(value: object) -> str:
 
 
 Frame = tuple[Any, ...]
-_SIZE_BYTES = 8
-
-
-def write_frame(stream: BinaryIO, frame: Frame) -> None:
-    """Send a frame.
-
-    Raises:
-        OSError: nobody listens.
-    """
-    content = pickle.dumps(frame, protocol=5)
-    stream.write(len(content).to_bytes(_SIZE_BYTES, "big"))
-    stream.write(content)
-    stream.flush()
-
-
-def read_frame(stream: BinaryIO) -> Frame | None:
-    """The next frame; None when the other side is gone."""
-    try:
-        size = stream.read(_SIZE_BYTES)
-        if len(size) < _SIZE_BYTES:
-            return None
-        length = int.from_bytes(size, "big")
-        content = stream.read(length)
-    except (OSError, ValueError):  # it was closed meanwhile
-        return None
-    if len(content) < length:
-        return None
-    frame: Frame = pickle.loads(content)
-    return frame
 
 
 Ask = Callable[[str, tuple[Any, ...]], Any]

@@ -1,8 +1,6 @@
 """A process that runs the items of maps, one at a time, for the run that started it; `processes` is the other side.
 
-Started as `python -P -m data_engine.engine.items.worker`. It reads from its run on standard input and writes to it on what was
-standard output; what C code or a child writes goes to the run's standard error. It ends when the run's process does, with
-what it has started.
+What C code or a child writes goes to the run's standard error. It ends when the run's process does, with what it has started.
 """
 
 from __future__ import annotations
@@ -24,6 +22,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from data_engine import secret
+from data_engine.answering_process import Asker
 from data_engine.engine.access.file_events import FileGuard, failing_when_refused, guarding
 from data_engine.engine.items.threads import limit_duckdb
 from data_engine.engine.items.travel import (
@@ -33,43 +32,35 @@ from data_engine.engine.items.travel import (
     Parcel,
     pack,
     pack_error,
-    read_frame,
     unpack,
     unpack_error,
-    write_frame,
 )
 from data_engine.flow.control import StepControl
 from data_engine.model import Event
 from data_engine.platforms import parent
-from data_engine.platforms.processes import end_session, has_children
 from data_engine.storage_version import new_databases
 
 _LONGEST_LINE = 64 * 1024
 
 
-def main() -> None:
-    """Run items until the run is gone."""
+def main(asker: Asker, run_pid: str, folder: str | None = None) -> None:
+    """Run items until the run, whose process is `run_pid`, is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    hear, tell = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.dup2(2, 1)
     faulthandler.enable(file=2)
-    parent.end_with(int(sys.argv[1]))
-    folder = Path(sys.argv[2]) if len(sys.argv) > 2 else None
-    worker = _Worker(open(hear, "rb"), open(tell, "wb"), folder)  # noqa: SIM115 - for the life of the process
-    threading.Thread(target=worker.listen, name="run", daemon=True).start()
+    parent.end_with(int(run_pid))
+    worker = _Worker(asker, None if folder is None else Path(folder))
+    asker.listen(worker.take)
     worker.work()
 
 
 class _Worker:
     """The process's side of the connection. It puts large results into files in `folder`, where the run sees one."""
 
-    def __init__(self, hear: io.BufferedReader, tell: io.BufferedWriter, folder: Path | None) -> None:
-        self._hear, self._tell, self._folder = hear, tell, folder
+    def __init__(self, asker: Asker, folder: Path | None) -> None:
+        self._asker, self._folder = asker, folder
         self._inbox: SimpleQueue[Frame] = SimpleQueue()
         self._answers: SimpleQueue[Frame] = SimpleQueue()
-        self._tell_lock, self._ask_lock = threading.Lock(), threading.Lock()
+        self._ask_lock = threading.Lock()
         self._tasks: dict[int, Callable[[Any], Any]] = {}
         self._changes: dict[int, LostChanges] = {}
         self._root: Path | None = None
@@ -83,13 +74,10 @@ class _Worker:
         secret.listeners.append(self._tell_secret)
         limit_duckdb()
 
-    def listen(self) -> None:
-        """Take the frames of the run; when it is gone, end with all that was started here."""
-        while (frame := read_frame(self._hear)) is not None:
-            (self._answers if frame[0] == "answer" else self._inbox).put(frame)
-        if has_children():
-            end_session(os.getpid())
-        os._exit(0)
+    def take(self, message: bytes) -> None:
+        """Take a frame of the run."""
+        frame: Frame = pickle.loads(message)
+        (self._answers if frame[0] == "answer" else self._inbox).put(frame)
 
     def work(self) -> None:
         """Handle one frame after the other."""
@@ -155,12 +143,7 @@ class _Worker:
 
     def tell(self, *frame: Any) -> None:
         """Send a frame home."""
-        try:
-            with self._tell_lock:
-                write_frame(self._tell, frame)
-        except OSError:
-            end_session(os.getpid())
-            os._exit(1)
+        self._asker.send(pickle.dumps(frame, protocol=5))
 
     def _emit(self, event: Event) -> None:
         for text in self._texts:
@@ -299,7 +282,3 @@ class _Imports:
     def _import(self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
         package = str((globals or {}).get("__name__") or "").rpartition(".")[0]
         return self._imports.get(package, self._plain)(name, globals, locals, fromlist, level)
-
-
-if __name__ == "__main__":
-    main()
