@@ -19,7 +19,10 @@ smartquotes = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autodoc_preserve_defaults = True
-autodoc_mock_imports = ["anywidget", "traitlets"]  # an isolated build has the tools of the documentation and nothing of JupyterLab
+autodoc_mock_imports = [
+    "anywidget",
+    "traitlets",
+]  # an isolated build has the tools of the documentation and nothing of JupyterLab
 napoleon_numpy_docstring = False
 
 html_static_path = ["search.js"]

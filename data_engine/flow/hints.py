@@ -505,7 +505,7 @@ HINTS = (
         "",
         f"{_TO_NUMBER}|{_PARSED}",
         'a value is no number as Python writes it: with a decimal comma read the file with decimal_comma=True (pandas: decimal=","),'
-        ' or write pl.col("NAME").str.replace(",", ".").cast(pl.Float64); with a decimal point cast to pl.Float64',
+        ' or write parse_decimal("NAME", decimal=",", thousands=".") (from data_engine.helpers); with a decimal point cast to pl.Float64',
     ),
     Hint(
         "empty_file",

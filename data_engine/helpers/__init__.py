@@ -69,6 +69,7 @@ __all__ = [
     "normalize_column_names",
     "normalize_columns",
     "normalized_column_renames",
+    "parse_decimal",
     "propagate_first_value",
     "propagate_last_value",
     "read_rows_by_values",

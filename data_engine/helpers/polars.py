@@ -1,6 +1,6 @@
-"""Working days, propagated values and visits as Polars expressions; columns without values; Parquet files written whole.
+"""Working days, numbers as texts, propagated values and visits as Polars expressions; columns without values; Parquet files written whole.
 
-The expressions are Polars' own through and through: no Python runs per row, and a lazy query stays lazy.
+The expressions are Polars' own: no Python runs per row, and a lazy query stays lazy.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ _MOST_DAYS = 3_652_059
 
 __all__ = [
     "networkdays",
+    "parse_decimal",
     "propagate_first_value",
     "propagate_last_value",
     "remove_null_columns",
@@ -350,6 +351,98 @@ def sink_parquet_atomic(lf: pl.LazyFrame, path: str | PathLike[str], **options: 
     with whole_or_nothing(target, Exception), noted_target(target) as fresh, fresh.open("wb") as file:
         lf.sink_parquet(file, **options)
     return target
+
+
+_GROUPS = {" ": " \u00a0\u202f", "'": "'\u2019"}
+"""The characters that stand for a mark between thousands."""
+_MOST_WRONG = 3
+
+
+@checked_flags
+def parse_decimal(
+    value: str | pl.Expr, *, decimal: str, thousands: str | None = None, dtype: pl.DataType | type | None = None
+) -> pl.Expr:
+    """The numbers that texts hold in the notation that is named: Float64, or a Polars Decimal. The column keeps its name.
+
+    Null and blank texts are null, blanks around a number are left out, whole numbers stay what they are. Everything else must be a
+    number in this notation, the whole text: a sign, digits, between which the mark of thousands stands before each three, and the
+    decimal mark. So a text of the other notation, of both, or with a unit is an error, and never another number.
+
+    Args:
+        value: a column's name, or an expression.
+        decimal: "," or ".".
+        thousands: what may stand between thousands: ".", ",", " " (also the narrow and the fixed blank) or "'"; None: nothing.
+        dtype: `pl.Float64`, or a `pl.Decimal(precision, scale)`, which keeps each digit; more digits than its scale are an error.
+
+    Raises:
+        FlowValidationError: marks other than these, or the same one twice.
+        TypeError: another `dtype`.
+        ValueError: when the query runs: a text is no number in this notation, or the column holds floats, which were read in another one.
+
+    Example:
+        >>> import polars as pl
+        >>> from data_engine.helpers import parse_decimal
+        >>> df = pl.DataFrame({"amount": ["1.234,50", "-7", " 12,5 ", "", None]})
+        >>> df.select(parse_decimal("amount", decimal=",", thousands=".")).to_series().to_list()
+        [1234.5, -7.0, 12.5, None, None]
+        >>> try:
+        ...     pl.DataFrame({"amount": ["1,5", "12.50"]}).select(parse_decimal("amount", decimal=",", thousands="."))
+        ... except ValueError as error:
+        ...     print(str(error).partition(":")[0])
+        column "amount" holds '12.50', which is no number with "," before decimals and "." between thousands
+    """
+    import polars as pl
+
+    for name, mark, allowed in (("decimal", decimal, (",", ".")), ("thousands", thousands, (None, ".", ",", *_GROUPS))):
+        if mark not in allowed:
+            known = ", ".join(map(repr, allowed))
+            raise FlowValidationError(
+                f"{name} is {mark!r}", where=f"parse_decimal({name}=...)", fix=f"give one of {known}"
+            )
+    if decimal == thousands:
+        what = f"{decimal!r} cannot stand before decimals and between thousands"
+        raise FlowValidationError(what, where="parse_decimal(thousands=...)", fix="give two marks")
+    kind = pl.Float64() if dtype in (None, pl.Float64) else dtype
+    if not isinstance(kind, (pl.Float64, pl.Decimal)):
+        raise TypeError(f"dtype must be pl.Float64 or a pl.Decimal with its scale, not {dtype!r}")
+    column = _expression(value, "value")
+    return column.map_batches(
+        lambda texts: _numbers(texts, decimal, thousands, kind), return_dtype=kind, is_elementwise=True
+    )
+
+
+def _numbers(texts: pl.Series, decimal: str, thousands: str | None, kind: pl.DataType) -> pl.Series:
+    """The numbers of a column of texts."""
+    import polars as pl
+
+    if texts.dtype.is_integer() or texts.dtype == pl.Null:
+        return texts.cast(kind)
+    if texts.dtype != pl.String:
+        raise ValueError(
+            f'column "{texts.name}" is {texts.dtype} and no text: it was read in another notation before. Read it as text: infer_schema=False'
+        )
+    plain = texts.str.strip_chars().str.replace("^\u2212", "-")
+    groups = _GROUPS.get(thousands or "", thousands or "")
+    inside = f"[0-9]{{1,3}}(?:[{groups}][0-9]{{3}})+|" if thousands else ""
+    scale = kind.scale if isinstance(kind, pl.Decimal) else None
+    decimals = "+" if scale is None else f"{{1,{scale}}}" if scale else "{0}"
+    mark = f"[{decimal}]"
+    is_number = plain.str.contains(f"^[+-]?(?:(?:{inside}[0-9]+)(?:{mark}[0-9]{decimals})?|{mark}[0-9]{decimals})$")
+    numbers = plain.str.replace_all(f"[{groups}]", "") if thousands else plain
+    numbers = numbers.str.replace(decimal, ".", literal=True).str.strip_prefix("+").cast(kind, strict=False)
+    wrong = texts.filter(~is_number.fill_null(True) & (plain != "") | (is_number & numbers.is_null())).unique(
+        maintain_order=True
+    )
+    if len(wrong):
+        shown = ", ".join(map(repr, wrong.head(_MOST_WRONG).to_list()))
+        more = f" and {len(wrong) - _MOST_WRONG:,} other texts" if len(wrong) > _MOST_WRONG else ""
+        between = f'"{thousands}" between thousands' if thousands else "nothing between thousands"
+        fits = f" of at most {kind}" if isinstance(kind, pl.Decimal) else ""
+        raise ValueError(
+            f'column "{texts.name}" holds {shown}{more}, which is no number{fits} with "{decimal}" before decimals and {between}:'
+            " name the notation of these texts (decimal=, thousands=), or correct or filter them before"
+        )
+    return pl.select(pl.when(plain == "").then(None).otherwise(numbers).alias(texts.name)).to_series()
 
 
 def _day(day: object, argument: str) -> pl.Expr:
