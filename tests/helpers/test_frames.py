@@ -16,7 +16,14 @@ from data_engine import helpers
 from tests.support import PATIENCE
 
 ROOT = Path(__file__).parents[2]
-EXPRESSIONS = {"networkdays", "workday", "propagate_last_value", "propagate_first_value", "visit_counter"}
+EXPRESSIONS = {
+    "networkdays",
+    "workday",
+    "parse_decimal",
+    "propagate_last_value",
+    "propagate_first_value",
+    "visit_counter",
+}
 BOTH = EXPRESSIONS | {
     "normalize_column_names", "remove_null_columns", "build_dimension", "attach_dimension", "denormalize_columns",
     "normalize_columns", "replace_rows_by_file", "replace_rows_by_values", "replace_table",
