@@ -1,13 +1,10 @@
-"""`python -m tests.house`: how large the house is and how it hangs together, each figure beside its limit. Exit code 1 when one is over."""
+"""`python -m tests.house`: how large the house is, by room. Exit code 1 where packages import each other in a circle."""
 
 from __future__ import annotations
 
 import ast
-import re
 import sys
 import tokenize
-from collections.abc import Iterable
-from dataclasses import dataclass
 
 from tests.sources import ROOT, product_files
 from tests.test_floors import imports_of
@@ -15,54 +12,24 @@ from tests.test_floors import imports_of
 MOST_PARAMETERS = 8
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A number, what it is to be at most, and what it may not grow beyond until it is."""
-
-    name: str
-    found: int
-    limit: int
-    until_then: int | None = None
-
-    @property
-    def is_over(self) -> bool:
-        """More than it may be today."""
-        return self.found > (self.limit if self.until_then is None else self.until_then)
-
-    def __str__(self) -> str:
-        state = "OVER" if self.is_over else "ok" if self.found <= self.limit else "shrinking"
-        return f"{self.name:60} {self.found:8,}  limit {self.limit:8,}  {state}"
-
-
 def read_sources() -> dict[str, str]:
     """The modules of the product by their names."""
     return {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in product_files()}
 
 
-def figures() -> list[Figure]:
-    """All of them."""
-    sources = read_sources()
-    architecture = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    glossary = (ROOT / "data_engine/docs/pages/glossary.md").read_text(encoding="utf-8")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    return [
-        Figure("lines", sum(text.count("\n") for text in sources.values()), 75_000, 96_225),
-        Figure("lines of code", sum(code_lines(text) for text in sources.values()), 51_000, 64_855),
-        Figure("modules", len(sources), 270, 338),
-        Figure("functions with more than eight parameters", len(with_many_parameters(sources)), 0, 7),
-        Figure("packages in circles of imports", sum(map(len, circles(sources))), 0),
-        Figure("lines of ARCHITECTURE.md", architecture.count("\n"), 200),
-        Figure("rows 'to change X open Y'", _rows(architecture.partition("| to change |")[2]), 25),
-        Figure("words of the glossary", sum(map(_rows, glossary.split("| word | what it means |")[1:])), 60),
-        Figure("words of README.md", len(readme.split()), 1_200),
-        Figure("lines of CHANGELOG.md that are not released", changelog.split("\n## ")[1].count("\n"), 120),
-    ]
+def rooms(sources: dict[str, str]) -> dict[str, tuple[int, int, int]]:
+    """The lines, lines of code and modules of each package; a module beside the packages counts for the one above.
 
-
-def _rows(text: str) -> int:
-    """The rows of the table that it begins with, below its heading."""
-    return len(re.findall(r"^\| ", text.partition("\n\n")[0], re.MULTILINE))
+    Example:
+        >>> rooms({"data_engine/a/x.py": "x = 1\\n\\n", "data_engine/b.py": "y = 2\\n"})
+        {'data_engine.a': (2, 1, 1), 'data_engine': (1, 1, 1)}
+    """
+    found: dict[str, tuple[int, int, int]] = {}
+    for name, text in sources.items():
+        room = ".".join(name.split("/")[:2]) if name.count("/") > 1 else name.split("/")[0]
+        lines, code, modules = found.get(room, (0, 0, 0))
+        found[room] = lines + text.count("\n"), code + code_lines(text), modules + 1
+    return found
 
 
 def code_lines(source: str) -> int:
@@ -122,15 +89,21 @@ def _package(module: str) -> str:
     return ".".join(module.split(".")[:2])
 
 
-def main(arguments: Iterable[str] = ()) -> int:
-    """Print the figures; with `--which` the functions and packages that are meant, too."""
-    found = figures()
-    print(*found, sep="\n")
-    if "--which" in arguments:
-        sources = read_sources()
-        print(*with_many_parameters(sources), *(", ".join(sorted(one)) for one in circles(sources)), sep="\n")
-    return 1 if any(one.is_over for one in found) else 0
+def main() -> int:
+    """Print the figures; 1 where there is a circle."""
+    sources = read_sources()
+    found = rooms(sources)
+    print(f"{'room':32} {'lines':>8} {'code':>8} {'modules':>8}")
+    for room, counts in (
+        *sorted(found.items(), key=lambda item: -item[1][0]),
+        ("all", tuple(map(sum, zip(*found.values(), strict=True)))),
+    ):
+        print(f"{room:32} {counts[0]:8,} {counts[1]:8,} {counts[2]:8,}")
+    many, loops = with_many_parameters(sources), circles(sources)
+    print(f"\nfunctions with more than {MOST_PARAMETERS} parameters: {len(many)}", *many, sep="\n  ")
+    print(f"circles of packages: {len(loops)}", *loops, sep="\n  ")
+    return 1 if loops else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
