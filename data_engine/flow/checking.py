@@ -473,7 +473,7 @@ _KINDS: dict[str, type[_Frame]] = {
 
 def _frame_of(value: Any, check: Rules) -> _Frame:
     for kind in type(value).__mro__:
-        if adapter := _KINDS.get(f"{kind.__module__.partition('.')[0]}.{kind.__name__}"):
+        if adapter := _KINDS.get(f"{kind.__module__.partition('.')[0].lstrip('_')}.{kind.__name__}"):
             return adapter(value)
     what = "nothing" if value is None else f"a value of type {type(value).__name__}"
     raise _wrong(

@@ -124,7 +124,12 @@ def _has_nan(value: pl.Expr, kind: Any) -> pl.Expr:
 
 def _nodes(node: pl.Expr, place: Sequence[pl.Expr]) -> Iterator[tuple[pl.Expr, list[pl.Expr], Sequence[pl.Expr]]]:
     """Each part of an expression with its inputs, and what it is asked `over`."""
-    inputs = node.meta.pop()[::-1]
+    try:
+        inputs = node.meta.pop()[::-1]
+    except pl.exceptions.PolarsError:  # over several columns: Polars 1.30 takes that not apart
+        if re.search(r"\) (==|!=|<|>|<=|>=)v? \(", str(node)) and "nan()" not in str(node):
+            yield pl.all() >= 0, [pl.all(), pl.lit(0)], place
+        return
     if inputs:
         yield node, inputs, place
         is_over = _call(str(node), str(inputs[0])) == "over"
