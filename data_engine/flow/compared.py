@@ -29,28 +29,27 @@ def nan_rows(frame: pl.DataFrame, rule: pl.Expr) -> pl.Series | None:
         >>> nan_rows(frame, pl.col("a") >= 0).to_list(), nan_rows(frame, pl.col("a").is_nan() | (pl.col("a") >= 0))
         ([False, True], None)
     """
-    none = frame.clear()
     operands: dict[str, pl.Expr] = {}
     asked: set[str] = set()
-    every = set(_columns(rule, none))
+    every = set(_columns(rule, frame))
     for node, inputs, place in _nodes(rule, ()):
         said, first = str(node), str(inputs[0])
         called = _call(said, first)
         if called in _ASKING:
-            asked |= set(_columns(inputs[0], none)) or every
+            asked |= set(_columns(inputs[0], frame)) or every
         elif (
             called in _COMPARING
             or called.startswith("sql_")
             or (len(inputs) == 2 and _operator(said, first) in _OPERATORS)
         ):
-            names = [name for one in inputs for name in _columns(one, none)]
+            names = [name for one in inputs for name in _columns(one, frame)]
             if any(map(_is_nan_itself, inputs)):
                 asked |= set(names) or every
             given = inputs if "element()" not in said else [pl.col(sorted(every))]
             operands |= {str(one): one.over(place) if place else one for one in given}
     found = None
     for operand in operands.values():
-        names = _columns(operand, none)
+        names = _columns(operand, frame)
         if names and not set(names) <= asked:
             found = both(found, _nan_of(frame, operand, sorted(every - asked)))
     return found
@@ -145,11 +144,11 @@ def _operator(said: str, first: str) -> str:
     return said[len(first) + 4 :].partition(" (")[0] if said.startswith(f"[({first}) ") else ""
 
 
-def _columns(expression: pl.Expr, none: pl.DataFrame) -> list[str]:
+def _columns(expression: pl.Expr, frame: pl.DataFrame) -> list[str]:
     """The columns that an expression reads."""
     with suppress(Exception):
         if expression.meta.has_multiple_outputs():
-            return none.lazy().select(expression).collect_schema().names()
+            return frame.lazy().select(expression).collect_schema().names()
         return expression.meta.root_names()
     return []
 
