@@ -23,7 +23,7 @@ The floors of the package; imports only point down:
     1  model.py flow/ workspace/   records and events; flows as values; the workspace's folder
     1  compare/               what differs between two values
     1  helpers/               a leaf for authors: DuckDB, Polars, schemas, workbooks; uses floor 0 only
-    0  errors.py secret.py files.py nofollow.py private.py locks.py unfinished.py clock.py duration.py display_hook.py
+    0  after_import.py errors.py secret.py files.py nofollow.py private.py locks.py unfinished.py clock.py duration.py display_hook.py
     0  platforms/             what differs between Linux, macOS and Windows
     0  answering_process.py   processes of our own that are asked, and end with whoever asks
     0  version.py argument_checks.py storage_version.py record.py cause.py message.py formatting.py marks.py trial.py

@@ -271,7 +271,7 @@ def _refuse_without_once(*, edited: bool, yes: bool) -> None:
     for option in [option for option, is_given in (("--edited", edited), ("--yes", yes)) if is_given]:
         raise FlowValidationError(
             f"{option} goes with --once",
-            where=f"data-engine run {option}",
+            where=f"{option} of `data-engine run`",
             fix="leave it out: the daemon runs what is deployed; or run here: data-engine run --once NAME",
         )
 

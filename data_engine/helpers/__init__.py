@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+
+from data_engine.after_import import AfterImport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any
 
@@ -115,32 +116,13 @@ def _register_frames(functions: Callable[[], dict[str, Any]]) -> None:
     if "polars" in sys.modules and hasattr(sys.modules["polars"], "api"):
         _register(sys.modules["polars"], functions)
     else:
-        sys.meta_path.insert(0, _AfterPolars(functions))
 
+        def register(polars: ModuleType) -> None:
+            hook.remove()
+            _register(polars, functions)
 
-class _AfterPolars:
-    """Finds nothing itself: has the real loader of Polars register the frames after its work, and leaves."""
-
-    def __init__(self, functions: Callable[[], dict[str, Any]]) -> None:
-        self._functions = functions
-
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name != "polars":
-            return None
-        others = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
-        spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
-        if spec is None or spec.loader is None:
-            return spec
-        execute = spec.loader.exec_module
-
-        def execute_and_register(module: ModuleType) -> None:
-            execute(module)
-            if self in sys.meta_path:
-                sys.meta_path.remove(self)
-                _register(module, self._functions)
-
-        spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
-        return spec
+        hook = AfterImport("polars".__eq__, register)
+        hook.install()
 
 
 def _register(polars: Any, functions: Callable[[], dict[str, Any]]) -> None:

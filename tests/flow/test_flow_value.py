@@ -251,7 +251,7 @@ def test_step_each_is_map() -> None:
             "it takes (*, use=None",
         ),
         (lambda: Flow("G").expect(5), "too many positional arguments", "it takes (*, by=None"),
-        (lambda: Flow("G").run(True), "too many positional arguments", "it takes (*, force=False)"),
+        (lambda: Flow("G").run(True), "too many positional arguments", "it takes (*, edited=False, force=False)"),
     ],
 )
 def test_a_call_that_does_not_fit_says_what_it_takes(call: Any, words: str, fix: str) -> None:

@@ -187,8 +187,10 @@ class Accepting:
         assert source is None or ".." not in source.replace("\\", "/").split("/")
         raise FlowValidationError("no")
 
-    async def retry(self, flow: str | None, source: str | None) -> int:
-        return 0
+    async def retry(
+        self, flow: str | None, source: str | None, *, accept: bool = False
+    ) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
+        return 0, (), ()
 
     async def switch(self, flow: str, switch: Switch) -> None: ...
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from data_engine.model import FileFacts, RuleCount, Run, RunAbout, RunCheck, Run
 from tests.ledger.events import begin, end, finish, start
 from tests.ledger.sharing import Folder, Machine
 
-OLD = Path(__file__).parent / "old" / "version_6.sql"
 NEW_COLUMNS = {
     "runs": (
         "trigger_kind trigger_detail run_by params deployment_id git_commit git_dirty python environment inputs outputs"
@@ -88,31 +86,6 @@ def test_what_was_told_is_kept_published_and_taken_in(two: list[Machine]) -> Non
         assert [(step.rows_in, step.rows_out) for step in machine.ledger.steps("r1")] == [(10, 3)]
         assert machine.ledger.environment(run.environment or "") == ("polars 2.1.0",)
         assert Run.read(run.as_dict()) == run
-
-
-def old_file(path: Path) -> Path:
-    """A ledger as the version before wrote it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with sqlite3.connect(path) as connection:
-        connection.executescript(OLD.read_text(encoding="utf-8"))
-    connection.close()
-    return path
-
-
-def test_a_history_of_the_version_before_opens_and_says_what_it_knows(tmp_path: Path) -> None:
-    """Its runs say nothing of how they began; new ones stand beside them."""
-    with Ledger.open(old_file(tmp_path / "x" / "ledger.sqlite")) as ledger:
-        record(ledger, tmp_path, "r3")
-        runs = {run.run_id: run for run in ledger.runs()}
-
-        assert {run_id: run.status for run_id, run in runs.items()} == {
-            "r1": "success",
-            "r2": "failed",
-            "r3": "success",
-        }
-        assert (runs["r1"].trigger, runs["r1"].params, runs["r1"].inputs, runs["r1"].cpu_s) == (None, None, (), None)
-        assert (runs["r2"].cause, runs["r3"].by) == ("its code raised an error", "anna@ANNA-PC")
-        assert [(step.label, step.rows_out) for step in ledger.steps("r1")] == [("Read", None)]
 
 
 def test_old_and_new_segments_meet(two: list[Machine]) -> None:

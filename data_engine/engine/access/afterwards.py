@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.engine.access.access_log import AccessLog
-from data_engine.engine.access.guards import Facts, PreviewGuard, facts_of
+from data_engine.engine.access.guards import Facts, PreviewGuard
 
 _MOST_LOOKED_AT = 500
 
@@ -39,14 +40,14 @@ class Before:
             base for value in held for path in _databases_of(value) for base in (path, f"{path}-wal", f"{path}.wal")
         ]
         paths = [*(path for _, path, _ in self._handles), *bases, *islice(files, _MOST_LOOKED_AT)]
-        self._files: dict[str, Facts | None] = {path: facts_of(path) for path in dict.fromkeys(paths)}
+        self._files: dict[str, Facts | None] = {path: _facts(path) for path in dict.fromkeys(paths)}
         self._bases = frozenset(bases)
 
     def changed(self, log: AccessLog | None = None) -> str | None:
         """The first file that is not as it was, before the step or when it was read; None where all are."""
         read = {} if log is None else dict(islice(_read(log), _MOST_LOOKED_AT))
         for path, facts in (read | self._files).items():
-            if (facts is not None or path in self._bases) and facts_of(path) != facts and self._is_kept(path):
+            if (facts is not None or path in self._bases) and _facts(path) != facts and self._is_kept(path):
                 return path
         for value, path, position in self._handles:
             if _position(value) != position and self._is_kept(path):
@@ -58,6 +59,15 @@ class Before:
         return not self._guard.is_free(os.path.realpath(path)) and (
             not os.path.lexists(path) or self._guard.protects(path)
         )
+
+
+def _facts(path: str) -> Facts | None:
+    """The size and time of a file, which a link may lead to, as a reader sees it; None of anything else."""
+    try:
+        facts = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return (facts.st_size, facts.st_mtime_ns) if stat.S_ISREG(facts.st_mode) else None
 
 
 def first_sources(path: Path | None, root: Path | None) -> Iterator[str]:

@@ -24,6 +24,7 @@ from functools import cache, partial, wraps
 from types import FunctionType, ModuleType
 from typing import Any
 
+from data_engine.after_import import AfterImport
 from data_engine.engine.access import recorders, writers
 from data_engine.engine.access.access_log import (
     Namespace,
@@ -58,7 +59,7 @@ class Interceptors:
             if self not in _open:
                 _open.append(self)
                 if len(_open) == 1:
-                    sys.meta_path.insert(0, _FINDER)
+                    _HOOK.install()
                 _entry_points(recheck=True)
             if len(points := _entry_points()) != self._count:
                 self._count = len(points)
@@ -81,7 +82,7 @@ class Interceptors:
             if self in _open:
                 _open.remove(self)
                 if not _open:
-                    sys.meta_path.remove(_FINDER)
+                    _HOOK.remove()
 
     @contextmanager
     def intercept(self, log: ReadLog, captured: Iterable[tuple[Namespace, str]] = ()) -> Iterator[None]:
@@ -95,35 +96,6 @@ _open: list[Interceptors] = []
 """Those that replace entry points now."""
 
 
-class _Finder:
-    """Finds no module itself: of the libraries of the table it lets the replacements follow when one has run its code."""
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name not in _modules():
-            return None
-        for finder in sys.meta_path:
-            spec: Any = (
-                finder.find_spec(name, path, target) if finder is not self and hasattr(finder, "find_spec") else None
-            )
-            if spec is not None:
-                break
-        else:
-            return None
-        if not isinstance(spec.loader, type) and hasattr(spec.loader, "exec_module"):
-            execute = spec.loader.exec_module
-
-            def exec_module(module: Any) -> None:
-                execute(module)
-                _appeared(module)
-
-            with suppress(AttributeError):
-                spec.loader.exec_module = exec_module
-        return spec
-
-
-_FINDER: Any = _Finder()
-
-
 def _appeared(module: Any) -> None:
     """Replace the entry points of a module whose code has just run, again where it was imported anew."""
     with _lock:
@@ -133,6 +105,13 @@ def _appeared(module: Any) -> None:
         points = _entry_points(recheck=True, new=module)
         for interceptors in _open:
             interceptors.take(points)
+
+
+def _is_in_table(name: str) -> bool:
+    return name in _modules()
+
+
+_HOOK = AfterImport(_is_in_table, _appeared)
 
 
 def is_reader(value: object) -> bool:

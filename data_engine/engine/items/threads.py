@@ -7,9 +7,6 @@ has set stays.
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import os
 import sys
 import threading
@@ -21,6 +18,7 @@ from contextvars import copy_context
 from functools import wraps
 from typing import Any
 
+from data_engine.after_import import AfterImport
 from data_engine.flow.batch import ItemError
 from data_engine.flow.control import ItemFailed, ItemMap, RunInterrupted, ends_run, one_by_one
 from data_engine.record import frozen
@@ -172,31 +170,13 @@ def limit_duckdb() -> None:
     if "duckdb" in sys.modules:
         _limit(sys.modules["duckdb"], threads)
     else:
-        sys.meta_path.insert(0, _WhenImported(threads))
 
+        def limit(duckdb: Any) -> None:
+            hook.remove()
+            _limit(duckdb, threads)
 
-class _WhenImported(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Load DuckDB as usual, and then set its threads."""
-
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
-        self._loader: Any = None
-
-    def find_spec(self, name: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
-        if name != "duckdb":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        if spec is not None:
-            self._loader, spec.loader = spec.loader, self
-        return spec
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> Any:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: Any) -> None:
-        self._loader.exec_module(module)
-        _limit(module, self._threads)
+        hook = AfterImport("duckdb".__eq__, limit)
+        hook.install()
 
 
 def _limit(duckdb: Any, threads: int) -> None:
