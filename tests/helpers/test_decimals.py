@@ -85,6 +85,10 @@ def test_any_text_is_a_number_of_the_notation_or_an_error(text: str, marks: tupl
         ["٣"],
         ["5,"],
         ["--5"],
+        ["0.250"],
+        ["-0.250"],
+        ["007.500"],
+        ["9" * 400],
     ],
 )
 def test_a_text_of_another_notation_is_named_and_no_number(texts: list[str]) -> None:
