@@ -99,6 +99,16 @@ def test_a_text_of_another_notation_is_named_and_no_number(texts: list[str]) -> 
     assert repr(texts[-1]) in str(caught.value)
 
 
+def test_a_group_among_numbers_without_groups_may_be_of_decimals() -> None:
+    """In either order, in a lazy query too; what cannot be anything else goes on."""
+    for texts in (["1.234", "1234,5"], ["98765", "-1.234"]):
+        frame = pl.LazyFrame({"amount": texts}).select(parse_decimal("amount", decimal=",", thousands="."))
+        with pytest.raises(ValueError, match=r"holds '-?1\.234'"):
+            frame.collect(engine="streaming")
+    assert read("1.234,5", "1234,5", "1.234.567") == [1234.5, 1234.5, 1234567.0]
+    assert read("1.234", "12,5", "999") == [1234.0, 12.5, 999.0]
+
+
 def test_blanks_nulls_signs_and_other_blanks_between_thousands() -> None:
     assert read(" 12,5 ", "", "  ", None, "+3", "\u22124,5", ",5") == [12.5, None, None, None, 3.0, -4.5, 0.5]
     assert read("1\u202f234,5", "1\u00a0234", "1 234", thousands=" ") == [1234.5, 1234.0, 1234.0]
