@@ -33,9 +33,11 @@ from data_engine.errors import (
     OwnedElsewhereError,
     WorkspaceError,
 )
+from data_engine.flow.debug import masked_frame
 from data_engine.flow.parameters import read_params
 from data_engine.formatting import both_ends, cli_line, plural, visible
 from data_engine.platforms.terminals import is_terminal
+from data_engine.secret import knows_any, masked, masked_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -410,17 +412,25 @@ def preview(
             return _compare(flow, {"use": use, "source": source, "params": params, "key": key}, against, write, as_json)
         try:
             value = make(flow, use=use, source=source, params=params, write=write)
-            shown = first_rows(flow, step, value, _ROWS)
+            shown = without_secrets(first := first_rows(flow, step, value, _ROWS))
         except (WorkspaceError, OwnedElsewhereError):
             raise
         except FlowValidationError as error:
             raise Failed(error) from error
         if as_json:
-            print_json(object_facts(shown, is_lazy=shown is not value))
+            print_json(object_facts(shown, is_lazy=first is not value))
         else:
             text = visible(str(shown)) if isinstance(shown, os.PathLike) else str(shown)
-            say(both_ends(text, _MOST_TEXT))
+            say(both_ends(masked(text), _MOST_TEXT))
     return 0
+
+
+def without_secrets(value: object) -> object:
+    """The object as it may be shown: `***` for each secret in a frame, a text, or a list or dict of texts. Cut texts could not be masked."""
+    if not knows_any():
+        return value
+    polars: Any = sys.modules.get("polars")
+    return masked_frame(value) if polars is not None and isinstance(value, polars.DataFrame) else masked_in(value)
 
 
 def _compare(flow: Flow, options: dict[str, Any], against: str | None, write: bool, as_json: bool) -> int:

@@ -21,7 +21,8 @@ from data_engine.errors import FlowValidationError, message_of
 from data_engine.flow.batch import Batch, ItemError
 from data_engine.formatting import beginning
 from data_engine.platforms.files import content_of, open_to_read
-from data_engine.record import frozen
+from data_engine.record import Record, frozen
+from data_engine.secret import knows_any, masked, masked_in
 
 _PLAIN = (str, int, float, bool, bytes, type(None))
 _LONGEST_WORDS = 60
@@ -43,7 +44,8 @@ def compare(
 
     Tables are compared by the columns `key`, without one as a multiset of rows. Floats are equal within the relative
     `tolerance`, rows as wholes by about three digits more than it says. Other objects are compared by `==`. A table for
-    which `key` is none is compared without it, and that is noted, unless `is_strict`.
+    which `key` is none is compared without it, and that is noted, unless `is_strict`. Secrets that this process knows are compared as
+    they are and shown as `***`.
 
     Raises:
         FlowValidationError: `key` names a column that a table lacks, or that cannot be a key; `tolerance` is none.
@@ -54,7 +56,18 @@ def compare(
         >>> compare(1.0, 1.0 + 1e-12).equal, str(compare("a", MISSING))
         (True, 'only before')
     """
-    return _Comparison(keys(key), require_tolerance(tolerance), is_strict).of(before, after)
+    difference = _Comparison(keys(key), require_tolerance(tolerance), is_strict).of(before, after)
+    return _masked(difference) if knows_any() else difference
+
+
+def _masked(value: Any) -> Any:
+    """A difference, or what is in one, with `***` for each secret."""
+    if isinstance(value, Record):
+        names = (one.name for one in dataclasses.fields(value))  # type: ignore[arg-type]
+        return replace(value, **{name: _masked(getattr(value, name)) for name in names})  # type: ignore[type-var]
+    if isinstance(value, Named):
+        return Named({masked(name): _masked(one) for name, one in value.items()})
+    return tuple(map(_masked, value)) if type(value) is tuple else masked_in(value)
 
 
 def require_tolerance(tolerance: float) -> float:

@@ -18,6 +18,7 @@ from data_engine.flow.rules import CheckResult, Rule, Rules
 from data_engine.flow.suggestions import near_offer
 from data_engine.formatting import first_few, plural
 from data_engine.model import RuleCount
+from data_engine.secret import masked
 
 ROW, RULES = "_row", "_rules"
 _OWN_COLUMNS = (ROW, RULES, "_check", "_run", "_source")
@@ -157,7 +158,9 @@ class Judgement:
 
 
 def _shown(value: object) -> str:
-    text = "null" if value is None else repr(value) if isinstance(value, str) else str(value)
+    text = (
+        "null" if value is None else masked(repr(value) if isinstance(value, str) else str(value))
+    )  # before it is cut
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 

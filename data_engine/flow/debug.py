@@ -56,7 +56,7 @@ class FlowDebugContext:
         if isinstance(frame, pl.LazyFrame):
             frame = frame.collect()
         if knows_any() and isinstance(frame, pl.DataFrame):
-            frame = _masked_frame(frame)
+            frame = masked_frame(frame)
         if not isinstance(frame, pl.DataFrame):
             raise FlowValidationError(
                 f"save_frame cannot keep {type(frame).__name__}",
@@ -147,7 +147,7 @@ def _token(text: object, fallback: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "" if text is None else masked(str(text))).strip("-._") or fallback
 
 
-def _masked_frame(frame: Any) -> Any:
+def masked_frame(frame: Any) -> Any:
     """The frame with `***` for each secret in its texts, also those inside lists and structures."""
     import polars as pl
 

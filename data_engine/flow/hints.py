@@ -504,8 +504,9 @@ HINTS = (
         "number",
         "",
         f"{_TO_NUMBER}|{_PARSED}",
-        'a value is no number as Python writes it: with a decimal comma read the file with decimal_comma=True (pandas: decimal=","),'
-        ' or write parse_decimal("NAME", decimal=",", thousands=".") (from data_engine.helpers); with a decimal point cast to pl.Float64',
+        "a value is no number as Python writes it: with a decimal comma read the column as text (infer_schema=False) and write"
+        ' parse_decimal("NAME", decimal=",", thousands=".") (from data_engine.helpers; pandas: decimal="," where it is read);'
+        " with a decimal point cast to pl.Float64",
     ),
     Hint(
         "empty_file",

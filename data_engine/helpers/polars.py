@@ -366,7 +366,9 @@ def parse_decimal(
 
     Null and blank texts are null, blanks around a number are left out, whole numbers stay what they are. Everything else must be a
     number in this notation, the whole text: a sign, digits, between which the mark of thousands stands before each three, and the
-    decimal mark. So a text of the other notation, of both, or with a unit is an error, and never another number.
+    decimal mark. What stands before the first mark of thousands does not begin with 0. So a text of the other notation, of both, or
+    with a unit is an error, and never another number. Where a text such as "1234,5" shows that the column has no marks of
+    thousands, "1.234" is an error too: its mark may be one of decimals.
 
     Args:
         value: a column's name, or an expression.
@@ -406,9 +408,8 @@ def parse_decimal(
     if not isinstance(kind, (pl.Float64, pl.Decimal)):
         raise TypeError(f"dtype must be pl.Float64 or a pl.Decimal with its scale, not {dtype!r}")
     column = _expression(value, "value")
-    return column.map_batches(
-        lambda texts: _numbers(texts, decimal, thousands, kind), return_dtype=kind, is_elementwise=True
-    )
+    # Not element by element: whether a column groups is seen in all of it.
+    return column.map_batches(lambda texts: _numbers(texts, decimal, thousands, kind), return_dtype=kind)
 
 
 def _numbers(texts: pl.Series, decimal: str, thousands: str | None, kind: pl.DataType) -> pl.Series:
@@ -423,16 +424,18 @@ def _numbers(texts: pl.Series, decimal: str, thousands: str | None, kind: pl.Dat
         )
     plain = texts.str.strip_chars().str.replace("^\u2212", "-")
     groups = _GROUPS.get(thousands or "", thousands or "")
-    inside = f"[0-9]{{1,3}}(?:[{groups}][0-9]{{3}})+|" if thousands else ""
+    inside = f"[1-9][0-9]{{0,2}}(?:[{groups}][0-9]{{3}})+|" if thousands else ""
     scale = kind.scale if isinstance(kind, pl.Decimal) else None
     decimals = "+" if scale is None else f"{{1,{scale}}}" if scale else "{0}"
     mark = f"[{decimal}]"
     is_number = plain.str.contains(f"^[+-]?(?:(?:{inside}[0-9]+)(?:{mark}[0-9]{decimals})?|{mark}[0-9]{decimals})$")
     numbers = plain.str.replace_all(f"[{groups}]", "") if thousands else plain
     numbers = numbers.str.replace(decimal, ".", literal=True).str.strip_prefix("+").cast(kind, strict=False)
-    wrong = texts.filter(~is_number.fill_null(True) & (plain != "") | (is_number & numbers.is_null())).unique(
-        maintain_order=True
-    )
+    if thousands in (",", ".") and plain.str.contains(f"^[+-]?[0-9]{{4,}}(?:{mark}|$)").any():
+        # else it may be a number with three decimals in the other notation
+        is_number &= ~plain.str.contains(f"^[+-]?[0-9]{{1,3}}[{groups}][0-9]{{3}}$")
+    is_lost = numbers.is_null() if scale is not None else numbers.is_null() | numbers.is_infinite()
+    wrong = texts.filter(~is_number.fill_null(True) & (plain != "") | (is_number & is_lost)).unique(maintain_order=True)
     if len(wrong):
         shown = ", ".join(map(repr, wrong.head(_MOST_WRONG).to_list()))
         more = f" and {len(wrong) - _MOST_WRONG:,} other texts" if len(wrong) > _MOST_WRONG else ""

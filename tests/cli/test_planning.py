@@ -148,3 +148,27 @@ def test_a_preview_against_what_is_deployed(cli: Cli, production: Production) ->
 
     assert answer.code == 0
     assert answer.json["text"] == "1 row removed"
+
+
+SECRET = "correct horse battery staple, all of it"
+
+
+def test_a_secret_in_a_frame_is_shown_by_no_plan_and_no_preview(
+    cli: Cli, production: Production, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a terminal, in JSON and as a value; it is compared as it is."""
+    monkeypatch.setenv("DATA_ENGINE_SECRET_DWH", SECRET)
+    production.edit(FLOW.replace("> {least})", '> 0).with_columns(by=pl.lit("nobody"))'))
+    production.go()
+    url = 'pl.lit("pg://ann:" + context.secret("dwh").reveal() + "@dwh")'
+    production.edit(FLOW.replace("> {least})", f"> 0).with_columns(by={url})"))
+
+    plan = production.ws.plan("sales")
+    shown = [repr(plan), str(plan.as_dict())]
+    for command in (["plan", "sales"], ["preview", "sales", "--use", "clean_df"]):
+        shown += [cli(*command).out, cli(*command, "--json").out]
+    against = cli("preview", "sales", "--use", "clean_df", "--against", "deployed", "--json").out
+
+    assert plan.objects["clean_df"].rows.added
+    assert "pg://ann:***@dwh" in against
+    assert not [text for text in (*shown, against) if "correct" in text or "battery" in text]

@@ -16,6 +16,7 @@ from polars.testing import assert_frame_equal
 
 from data_engine import Flow, FlowValidationError
 from data_engine.flow.check import Check
+from data_engine.secret import learn
 from tests.support import examples
 
 CLAIMS = pl.DataFrame(
@@ -105,6 +106,16 @@ def test_a_run_fails_at_rows_that_must_not_go_on(make: Callable[[pl.DataFrame], 
     told = str(caught.value)
     assert "positive is not true of 2 of 4 rows, 1 of them unknown: row 1 (amount=-1.0), row 3 (amount=" in told
     assert "unique_id is not true of 2 of 4 rows: row 1 (id=2), row 2 (id=2)" in told
+
+
+def test_a_secret_in_a_row_that_is_told_is_masked_before_it_is_cut() -> None:
+    secret = "correct horse battery staple, which is long"
+    learn(secret)
+    with pytest.raises(FlowValidationError) as caught:
+        checked(pl.DataFrame({"url": [f"postgresql://ann.smith@warehouse/{secret}"]}), {"short": "length(url) < 9"})
+
+    assert "warehouse/***" in str(caught.value)
+    assert "horse" not in str(caught.value)
 
 
 @each_kind

@@ -110,12 +110,16 @@ OF_TABLES: list[tuple[str, Callable[[Any], Any], str]] = [
     ("too_many_fields", lambda c: pd.read_csv("semi.csv"), 'sep=";"'),
     ("empty_file", lambda c: pl.read_csv("empty.csv"), "empty"),
     ("empty_file", lambda c: pd.read_csv("empty.csv"), "skiprows="),
-    ("number", lambda c: FRAME.select(pl.col("comma").cast(pl.Float64)), "decimal_comma=True"),
+    (
+        "number",
+        lambda c: FRAME.select(pl.col("comma").cast(pl.Float64)),
+        'parse_decimal("NAME", decimal=",", thousands=".")',
+    ),
     ("number", lambda c: pl.DataFrame({"a": ["1.5"]}).cast({"a": pl.Int64}), "pl.Float64"),
     (
         "number",
         lambda c: pl.read_csv("late.csv", separator=";", infer_schema_length=1),
-        "decimal_comma=True",
+        "parse_decimal",
     ),
     ("day_format", lambda c: FRAME.select(pl.col("day").str.to_date("%Y-%m-%d")), '"%d.%m.%Y"'),
     ("text_for_number", lambda c: FRAME.with_columns(pl.col("net") * 2), ".cast(pl.Float64)"),

@@ -85,6 +85,10 @@ def test_any_text_is_a_number_of_the_notation_or_an_error(text: str, marks: tupl
         ["٣"],
         ["5,"],
         ["--5"],
+        ["0.250"],
+        ["-0.250"],
+        ["007.500"],
+        ["9" * 400],
     ],
 )
 def test_a_text_of_another_notation_is_named_and_no_number(texts: list[str]) -> None:
@@ -93,6 +97,16 @@ def test_a_text_of_another_notation_is_named_and_no_number(texts: list[str]) -> 
         read(*texts)
 
     assert repr(texts[-1]) in str(caught.value)
+
+
+def test_a_group_among_numbers_without_groups_may_be_of_decimals() -> None:
+    """In either order, in a lazy query too; what cannot be anything else goes on."""
+    for texts in (["1.234", "1234,5"], ["98765", "-1.234"]):
+        frame = pl.LazyFrame({"amount": texts}).select(parse_decimal("amount", decimal=",", thousands="."))
+        with pytest.raises(ValueError, match=r"holds '-?1\.234'"):
+            frame.collect(engine="streaming")
+    assert read("1.234,5", "1234,5", "1.234.567") == [1234.5, 1234.5, 1234567.0]
+    assert read("1.234", "12,5", "999") == [1234.0, 12.5, 999.0]
 
 
 def test_blanks_nulls_signs_and_other_blanks_between_thousands() -> None:
