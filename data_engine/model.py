@@ -130,10 +130,9 @@ class RuleCount(NamedTuple):
 
 
 class Feed(NamedTuple):
-    """The number of sources that a good batch run took with these `extensions` (None: any), less what it moved or removed itself."""
+    """How many files a good batch run took of each of its intakes, by name, less those that it moved or removed itself."""
 
-    sources: int
-    extensions: tuple[str, ...] | None = None
+    counts: Mapping[str, int]
     run_id: str | None = None
 
 

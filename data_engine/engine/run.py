@@ -28,7 +28,7 @@ from data_engine.engine.params import as_steps_see, defaults_words, is_as_schedu
 from data_engine.engine.publication import TargetChangedError, TargetHeldError
 from data_engine.engine.quarantine import Quarantine, quarantine_of
 from data_engine.engine.recording import RecordedPass, Recording, readers_watched
-from data_engine.engine.run_sources import batch_size, guard_of_run, same_bytes_words, seen_by_hand
+from data_engine.engine.run_sources import guard_of_run, same_bytes_words, seen_by_hand, taken_in
 from data_engine.engine.stage import staged_run
 from data_engine.errors import (
     FlowExecutionError,
@@ -64,7 +64,7 @@ from data_engine.model import (
 )
 from data_engine.notebook.catalog import no_steps
 from data_engine.notebook.locate import annotate
-from data_engine.planning.due import shrunk
+from data_engine.planning.feeds import shrunk
 from data_engine.planning.slots import zone_of
 from data_engine.platforms.names import lead_of
 from data_engine.secret import knows_any, masked, masked_in
@@ -236,7 +236,7 @@ class _Run:
         self.seen = seen
         self.settles = seen if of.settles else ()
         self.recording = None if of.recorded is None else Recording(of.recorded, source, seen, run_id)
-        self.batch_size = batch_size(flow, source, seen) if of.settles and home is not None else None
+        self.taken_in = taken_in(flow, source, seen) if of.settles and home is not None else {}
         self.rejections: list[CheckResult] = []
         self.quarantine = None
         if of.quarantine is not None:
@@ -245,6 +245,8 @@ class _Run:
         mirror = None if flow.mirror_spec is None else flow.mirror_spec.root if stage is None else stage.folder
         seen = seen if knows_outputs else ()
         self.guard = guard = guard_of_run(flow, source, home, seen, mirror=mirror, lead_of=of.lead_of)
+        if guard is not None:
+            guard.fed = frozenset().union(*self.taken_in.values())
         places: Places | None = stage
         if guard is not None and mirror is not None:
             places = NotedPlaces(stage or IN_PLACE, guard.hand_out)
@@ -310,10 +312,11 @@ class _Run:
     def _shrunk_words(self) -> str | None:
         """What to tell of a batch that has shrunk, and is not held for that."""
         trigger, key, home = self.flow.trigger, self.source.key, self.of.home
-        if trigger is None or trigger.shrink != "tell" or self.batch_size is None or key is None or home is None:
+        if trigger is None or trigger.shrink != "tell" or not self.taken_in or home is None:
             return None
-        why = shrunk(trigger, home.ledger().feeds(self.name).get(key.root), self.batch_size, is_slot=True)
-        return None if why is None else f'{why.what}; the flow runs all the same, as shrink="tell" says'
+        counts = {intake: len(files) for intake, files in self.taken_in.items()}
+        found = shrunk(home.ledger().feeds(self.name).get("" if key is None else key.root), counts, is_slot=True)
+        return None if found is None else f'{found[1].what}; the flow runs all the same, as shrink="tell" says'
 
     def _keep_rejected(self) -> None:
         """Keep what checks have rejected so far, before outputs take their place; once is enough."""
@@ -393,7 +396,7 @@ class _Run:
             self.stage.close()
 
     def _finish(self, status: str, why: Cause | None, error: str | None) -> None:
-        elapsed_s, flow = time.perf_counter() - self.started_s, self.flow
+        elapsed_s = time.perf_counter() - self.started_s
         for doubt in () if self.recording is None else self.recording.doubts():
             self.control.log(doubt, "WARNING")
         self.sink.end_log()
@@ -403,10 +406,10 @@ class _Run:
         puts_apart = status == "success" and self.quarantine is not None
         spent = None if self.recording is None else self.recording.spent(self.control.checked, puts_apart=puts_apart)
         settles = () if is_due_again else self.settles
-        if spent is not None and status == "success" and self.batch_size is not None and flow.trigger is not None:
-            taken = () if self.guard is None else self.guard.taken
-            moved = sum(not os.path.lexists(path) for path in taken)
-            spent = spent._replace(feed=Feed(max(0, self.batch_size - moved), flow.trigger.extensions))
+        if spent is not None and status == "success" and self.taken_in:
+            moved = set() if self.guard is None else {path for path in self.guard.taken if not os.path.lexists(path)}
+            counts = {intake.name: len(files - moved) for intake, files in self.taken_in.items()}
+            spent = spent._replace(feed=Feed(counts))
         self.sink(RunFinished(self.run_id, status, time.time(), elapsed_s, error, why, settles, spent))
 
 

@@ -3,15 +3,16 @@ steps run, since nothing may be opened while a step writes."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from data_engine.engine.access.guards import OwnSources, PreviewFiles, PreviewGuard, free_folders
-from data_engine.engine.candidates import Source, candidates, seen_now
+from data_engine.engine.candidates import Source, seen_now
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import base_folder
 from data_engine.flow.trigger import Poll
@@ -25,6 +26,8 @@ from data_engine.notebook.deploy import mirror_key, shared_mirror, shares_mirror
 from data_engine.notebook.deployment_status import DeploymentStatus, live_deployments
 from data_engine.notebook.mirror_warnings import folders_of
 from data_engine.notebook.module_sets import read_contents
+from data_engine.planning.due import PlannedFlow
+from data_engine.planning.feeds import Intake, intakes
 from data_engine.platforms.names import compared, lead_of, real_path
 
 
@@ -38,16 +41,18 @@ def seen_by_hand(flow: Flow, source: Source, home: LocalWorkspace | None) -> tup
     return seen_now(flow, source, states=states, is_output=_outputs_of(flow, source, home))
 
 
-def batch_size(flow: Flow, source: Source, seen: tuple[SeenSource, ...]) -> int | None:
-    """The number of sources of a batch, `seen` or there now; None for another run, or where its folder cannot be read."""
-    if flow.trigger is None or flow.trigger.run_as != "batch" or source.path is not None or source.root is None:
-        return None
-    if seen:
-        return len(seen)
-    try:
-        return len(candidates(flow))
-    except FlowValidationError:
-        return None
+def taken_in(flow: Flow, source: Source, seen: tuple[SeenSource, ...]) -> dict[Intake, frozenset[str]]:
+    """The files, by real path to compare, of each intake of a batch: what was `seen`, or is there now. None for another run, or where a
+    folder cannot be read."""
+    found: dict[Intake, frozenset[str]] = {}
+    if flow.trigger is None or source.path is not None:
+        return found
+    for intake in intakes(PlannedFlow.of(flow)):
+        with suppress(OSError):
+            names = [entry.key.path for entry in seen] if seen and intake.is_source else intake.files()
+            lead = lead_of(intake.root)
+            found[intake] = frozenset(lead + compared(name.replace("/", os.sep)) for name in names)
+    return found
 
 
 def same_bytes_words(flow: Flow, seen: tuple[SeenSource, ...], home: LocalWorkspace) -> str | None:
@@ -76,7 +81,7 @@ def guard_of_run(
 ) -> OwnSources | None:
     """The guard of a run that writes its mirror at `mirror`; None for a flow without sources that has none. What was `seen`, where
     the caller knows which files are outputs, are the sources of a batch. The runs of a pass share one `lead_of`, which remembers."""
-    if source.root is None and (mirror is None or home is None):
+    if source.root is None and (home is None or (mirror is None and not flow.collects)):
         return None
     trigger, path, root = flow.trigger, source.path, source.root
     is_file = path is not None and not (source.key and source.key.path)

@@ -80,6 +80,7 @@ class Flow(Displayable):
     parameters: Parameters | None = None
     expectations: tuple[Expectation, ...] = ()
     alerts: tuple[AlertRule, ...] = ()
+    collects: tuple[Collect, ...] = ()  # those among its steps
     _set: Path | None = field(default=None, repr=False)  # the folder of the set that its module was loaded from, if any
     _edited: str | None = field(default=None, repr=False)  # what of its code is not as it is deployed; of a run
 
@@ -442,9 +443,9 @@ class Flow(Displayable):
             )
         check_argument("Flow.collect", "recursive", "bool", recursive)
         folder = None if root is None else author_path(root, where="Flow.collect(root=...)")
-        return self._with(
-            Collect(suffixes, folder, recursive), use, save_as, label, "Collect Files", "collect", "collect"
-        )
+        call = Collect(suffixes, folder, recursive)
+        flow = self._with(call, use, save_as, label, "Collect Files", "collect", "collect")
+        return replace(flow, collects=(*self.collects, call))
 
     @checked_call
     def check(

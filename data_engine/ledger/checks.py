@@ -210,12 +210,9 @@ def _is_rule_counts(value: str) -> bool:
 
 
 def _is_feed(parts: object) -> bool:
-    """The count of a batch's sources, and their extensions."""
-    if not isinstance(parts, list) or len(parts) != 2:
-        return False
-    count, extensions = parts
-    is_listed = isinstance(extensions, list) and all(isinstance(extension, str) for extension in extensions)
-    return type(count) is int and 0 <= count < _LARGEST_COUNT and (extensions is None or is_listed)
+    """The counts of what a batch takes, by name."""
+    counts = parts.values() if isinstance(parts, dict) else (None,)
+    return all(type(count) is int and 0 <= count < _LARGEST_COUNT for count in counts)
 
 
 def _is_files(value: str) -> bool:

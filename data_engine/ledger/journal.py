@@ -381,7 +381,7 @@ def _spent(inputs: Any, more_inputs: int, outputs: Any, more_outputs: int, *more
         cpu_s,
         tuple(RuleCount(*row) for row in checks),
         rejected,
-        feed and Feed(feed[0], feed[1] and tuple(feed[1])),
+        feed and Feed(dict(feed[0])),
     )
 
 

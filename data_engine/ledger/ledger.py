@@ -494,15 +494,14 @@ class Ledger:
         return next((restored(path) for (path,) in rows), None)
 
     def feeds(self, flow: str) -> dict[str, Feed]:
-        """What the newest good batch of the flow took of each root, as authored; runs from the future do not count."""
+        """What the newest good batch of the flow took, by its source root as authored ("" without one); runs from the future do not count."""
         query = (
             "SELECT source_root, run_id, feed, max(finished_at_utc) FROM runs WHERE flow_name = ? AND feed IS NOT NULL"
             " AND status = 'success' AND finished_at_utc <= ? GROUP BY source_root"
         )
         feeds = {}
         for root, run_id, text, _ in self.rows(query, flow, future_utc(time.time())):
-            count, extensions = json.loads(text)
-            feeds[restored(root)] = Feed(count, None if extensions is None else tuple(extensions), run_id)
+            feeds["" if root is None else restored(root)] = Feed(json.loads(text), run_id)
         return feeds
 
     def outputs(self, flow: str) -> set[str]:

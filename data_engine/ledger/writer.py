@@ -332,7 +332,7 @@ def _spent(spent: RunSpent | None) -> tuple[Any, ...]:
     inputs = files_as_text(spent.inputs, spent.more_inputs)
     outputs = files_as_text(spent.outputs, spent.more_outputs)
     checks = json.dumps(spent.checks, separators=(",", ":")) if spent.checks else None
-    feed = None if spent.feed is None else json.dumps(spent.feed[:2], separators=(",", ":"))
+    feed = None if spent.feed is None else json.dumps(spent.feed.counts, separators=(",", ":"))
     return inputs, outputs, spent.peak_memory_bytes, spent.cpu_s, checks, spent.rejected, feed
 
 

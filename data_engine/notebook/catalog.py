@@ -18,7 +18,8 @@ from data_engine.argument_checks import value_text
 from data_engine.errors import FlowValidationError, error_of
 from data_engine.files import write_text_atomic
 from data_engine.flow.flow import Flow
-from data_engine.flow.spec import title_words
+from data_engine.flow.paths import AuthoredPath
+from data_engine.flow.spec import Collect, title_words
 from data_engine.flow.suggestions import as_typed, nearest_name
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.notebook.flow_files import (
@@ -420,6 +421,7 @@ def entry_message(entry: CatalogEntry) -> dict[str, Any]:
             "settings": None if entry.flow.parameters is None else entry.flow.parameters.title,
             "expectations": [asdict(expectation) for expectation in entry.flow.expectations],
             "alerts": [asdict(rule) for rule in entry.flow.alerts],
+            "collects": [_collect_facts(collect) for collect in entry.flow.collects],
         }
     return message
 
@@ -456,7 +458,18 @@ def _flow_of(message: Mapping[str, Any], facts: Mapping[str, Any]) -> Flow:
         parameters=None if parameters is None else Parameters.of_json(parameters, facts["settings"]),
         expectations=tuple(_value_of(Expectation, fields) for fields in facts["expectations"]),
         alerts=tuple(_value_of(AlertRule, fields) for fields in facts["alerts"]),
+        collects=tuple(map(_collect_of, facts["collects"])),
     )
+
+
+def _collect_facts(collect: Collect) -> list[Any]:
+    root = None if collect.root is None else [collect.root.text, str(collect.root.path)]
+    return [collect.extensions, root, collect.recursive]
+
+
+def _collect_of(facts: list[Any]) -> Collect:
+    extensions, root, recursive = facts
+    return Collect(tuple(extensions), None if root is None else AuthoredPath(root[0], Path(root[1])), recursive)
 
 
 _PATHS = ("source", "skip_file", "root")
@@ -477,7 +490,7 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-_FORMAT = 3
+_FORMAT = 4
 _LARGEST_BYTES = 16_000_000
 
 

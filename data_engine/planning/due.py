@@ -16,9 +16,10 @@ from typing import NamedTuple, TypeAlias
 
 from data_engine.flow.flow import Flow
 from data_engine.flow.scan import is_candidate_name
+from data_engine.flow.spec import Collect
 from data_engine.flow.suggestions import nearest_files
 from data_engine.flow.trigger import Manual, Schedule, Trigger
-from data_engine.model import Feed, RunFinished, SeenSource, Signature, SourceKey, SourceState, Switch, utc_text
+from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, Switch, utc_text
 from data_engine.planning.slots import Slots
 from data_engine.reasons.kinds import (
     ByHand,
@@ -69,12 +70,13 @@ class PlannedFlow:
     group: str
     trigger: Trigger
     mirror: Path | None = None
+    collects: tuple[Collect, ...] = ()
 
     @classmethod
     def of(cls, flow: Flow) -> PlannedFlow:
         """The facts of a flow with a name; without a trigger it is manual."""
         mirror = None if flow.mirror_spec is None or flow.mirrors_into_source else flow.mirror_spec.root
-        return cls(flow.name or "", flow.group, flow.trigger or Manual(), mirror)
+        return cls(flow.name or "", flow.group, flow.trigger or Manual(), mirror, flow.collects)
 
     def key(self, path: str) -> SourceKey:
         """The identity of the source at `path` inside the root; "" is a single file, or a batch as a whole."""
@@ -216,26 +218,6 @@ def _after_a_bad_end(key: SourceKey, state: SourceState, rules: Rules, now_s: fl
             return Retried(failures, rules.retries)
         return NotDue(key, RetryLater(utc_text(at_s), failures, rules.retries, error, state.last_run_id))
     return NotDue(key, Held(state.last_at_utc, state.status, error, state.last_run_id))
-
-
-_FEWEST_GONE = 3
-
-
-def shrunk(trigger: Trigger, feed: Feed | None, count: int, *, is_slot: bool = False) -> FeedShrunk | None:
-    """The reason that holds a batch of `count` sources after a good run that left `feed`: less than half are there, and at least three
-    are gone. A slot is held, too, where it finds none of them. None where it may run.
-
-    Example:
-        >>> trigger = Flow("Claims").watch(mode="poll", source="/in", interval="30s", run_as="batch").trigger
-        >>> shrunk(trigger, Feed(10), 4).gone, shrunk(trigger, Feed(10), 5), shrunk(trigger, Feed(4), 1).gone, shrunk(trigger, Feed(2), 0)
-        (6, None, 3, None)
-    """
-    if feed is None or trigger.run_as != "batch" or feed.extensions != trigger.extensions:
-        return None
-    gone = feed.sources - count
-    is_far_less = 2 * count < feed.sources and gone >= _FEWEST_GONE
-    is_empty = is_slot and count == 0 and gone > 0
-    return FeedShrunk(gone, feed.sources, run_id=feed.run_id) if is_far_less or is_empty else None
 
 
 def judge_batch(

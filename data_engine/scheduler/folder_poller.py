@@ -37,7 +37,6 @@ from data_engine.model import (
     SourceKey,
     SourceState,
     StepFinished,
-    utc_text,
 )
 from data_engine.planning.due import (
     HELD_STATUSES,
@@ -53,7 +52,6 @@ from data_engine.planning.due import (
     judge_batch,
     matches,
     settling_s,
-    shrunk,
     state_after,
     why_not_there,
 )
@@ -72,6 +70,7 @@ from data_engine.reasons.kinds import (
     Unreachable,
 )
 from data_engine.reasons.remedies import Reason
+from data_engine.scheduler.feed_hold import FeedHold
 from data_engine.scheduler.scanner import FileEvents, FolderEvents, FolderScans, Scan, Scanner, ScanPace
 
 if TYPE_CHECKING:
@@ -122,8 +121,7 @@ class FolderPoller:
         self._handed_names: dict[SourceKey, str] = {}
         self._held: set[SourceKey] = set()
         self._paused: dict[SourceKey, RetryLater] = {}
-        self.feed_shrunk: FeedShrunk | None = None
-        self._is_accepted = False
+        self._hold = FeedHold(planned)
         self._events = FolderEvents(events, self.root, self.hint)
         self._scans = FolderScans(
             self._scanner,
@@ -178,10 +176,15 @@ class FolderPoller:
 
     def accept(self) -> FeedShrunk | None:
         """Let the batch run with the sources that are there; the reason that held it, None where there was none."""
-        held = self.feed_shrunk
+        held = self._hold.why
         if held is not None:
             self._post(self._accept, self._judge_all_again)
         return held
+
+    @property
+    def feed_shrunk(self) -> FeedShrunk | None:
+        """The reason that holds the batch, whose files are gone; None where there is none."""
+        return self._hold.why
 
     @property
     def others(self) -> int:
@@ -388,7 +391,7 @@ class FolderPoller:
 
     def _hand_batch(self, verdicts: list[Verdict]) -> list[Due]:
         due = judge_batch(self.planned.key(""), verdicts, self._seen_of_all(), self._why_held)
-        self.feed_shrunk = due.why if isinstance(due.why, FeedShrunk) else None
+        self._hold.why = due.why if isinstance(due.why, FeedShrunk) else None
         if not isinstance(due, Due) or due.key is None:
             return []
         self._open.clear()
@@ -396,15 +399,16 @@ class FolderPoller:
         return [due]
 
     def _why_held(self, count: int) -> FeedShrunk | None:
-        is_held = not self._is_accepted and self._trigger.shrink == "hold"
-        held = shrunk(self._trigger, self._memory.feeds.get(self._root_as_authored), count) if is_held else None
-        before = self.feed_shrunk
-        if held is None or (before is not None and before.gone == held.gone):
-            return held and before
-        return replace(held, flows=self._memory.writers_of_gone(str(self.root)), since_utc=utc_text(self._wall()))
+        return self._hold.judge(
+            self._memory.feeds.get(self._root_as_authored),
+            self._memory.writers_of_gone,
+            local_s=self._clock(),
+            now_s=self._wall(),
+            sources=count,
+        )
 
     def _accept(self) -> None:
-        self._is_accepted = True
+        self._hold.is_accepted = True
 
     def _seen_of_all(self) -> Iterator[SeenSource]:
         for name, signature in self._scanner.files():
@@ -485,7 +489,7 @@ class FolderPoller:
                 self._outputs.run_went_well()
                 if event.spent is not None and event.spent.feed is not None and self._is_batch:
                     self._memory.feeds[self._root_as_authored] = event.spent.feed._replace(run_id=event.run_id)
-                    self._is_accepted = False
+                    self._hold.is_accepted = False
             for source in event.seen:
                 self._record_end(source, event)
             for key in {source.key for source in event.seen} & self._handed.keys():

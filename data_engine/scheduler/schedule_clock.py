@@ -7,25 +7,23 @@ their process twice counts as served by the last of them: it is held, and the sc
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
-from data_engine.flow.scan import walk
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outputs import writers_of_gone
 from data_engine.model import Run, future_utc, utc_text
 from data_engine.planning import due as due_now
-from data_engine.planning.due import Due, NotDue, PlannedFlow, plan_interval, plan_slots, shrunk
+from data_engine.planning.due import Due, NotDue, PlannedFlow, plan_interval, plan_slots
 from data_engine.planning.slots import Slots, slots_of
 from data_engine.reasons.kinds import FeedShrunk, HeldSlot, NotYet, Slot, Tick
+from data_engine.scheduler.feed_hold import FeedHold
 from data_engine.workspace.settings import WorkspaceSettings
 
 _RECENT_S = 40 * 86400.0
 _MOST_DEATHS = 2
-_COUNT_EVERY_S = 2.0
 _DEATHS_LOOKED_AT = 50
 
 
@@ -61,9 +59,7 @@ class ScheduleClock:
         self._asked_s = self._seen_s = now_s
         self._served_until_s = now_s
         self.held: HeldSlot | None = None
-        self.feed_shrunk: FeedShrunk | None = None
-        self._is_accepted = False
-        self._count_again_s = 0.0
+        self._hold = FeedHold(planned)
         self._freed: deque[str] = deque()
         self._is_freeing = frees_held
         self.refresh(now_s=now_s)
@@ -72,33 +68,29 @@ class ScheduleClock:
         """The slot or tick that is due now, or when the next one is; a batch with far fewer sources than before is held."""
         verdict = self._check(now_s=now_s, local_s=local_s, on_since_s=on_since_s)
         held = self._why_held(local_s, now_s) if isinstance(verdict, Due) else None
-        self.feed_shrunk = held
+        self._hold.why = held
         return verdict if held is None else NotDue(None, held)
 
     def _why_held(self, local_s: float, now_s: float) -> FeedShrunk | None:
-        trigger, root = self._trigger, self._trigger.source
-        if self._is_accepted or trigger.shrink != "hold" or trigger.run_as != "batch" or not (root and self._ledger):
+        ledger, root = self._ledger, self.planned.key("").root
+        if ledger is None or not self._hold.intakes:
             return None
-        if self.feed_shrunk is not None and local_s < self._count_again_s:
-            return self.feed_shrunk
-        feed = self._ledger.feeds(self.planned.flow).get(self.planned.key("").root)
-        if feed is None:
-            return None
-        began_s = time.monotonic()
-        try:
-            count = sum(1 for _ in walk(root, trigger.extensions, skip=self.planned.mirror))
-        except OSError:
-            return None  # its run fails, and says so
-        held, before = shrunk(trigger, feed, count, is_slot=True), self.feed_shrunk
-        self._count_again_s = local_s + max(_COUNT_EVERY_S, 20 * (time.monotonic() - began_s))
-        if held is None or (before is not None and before.gone == held.gone):
-            return held and before
-        return replace(held, flows=writers_of_gone(self._ledger, str(root)), since_utc=utc_text(now_s))
+        return self._hold.judge(
+            ledger.feeds(self.planned.flow).get(root),
+            partial(writers_of_gone, ledger),
+            local_s=local_s,
+            now_s=now_s,
+        )
+
+    @property
+    def feed_shrunk(self) -> FeedShrunk | None:
+        """The reason that holds the batch, whose files are gone; None where there is none."""
+        return self._hold.why
 
     def accept(self) -> FeedShrunk | None:
         """Let the slot run with the sources that are there; the reason that held it, None where there was none. From any thread."""
-        held = self.feed_shrunk
-        self._is_accepted = self._is_accepted or held is not None
+        held = self._hold.why
+        self._hold.is_accepted |= held is not None
         return held
 
     def _check(self, *, now_s: float, local_s: float, on_since_s: float) -> Due | NotDue:
@@ -184,7 +176,7 @@ class ScheduleClock:
         Raises:
             LedgerError: it cannot be kept.
         """
-        self._is_accepted = False
+        self._hold.is_accepted = False
         if isinstance(due.why, Slot):
             self._served_until_s = max(self._served_until_s, _seconds(due.why.slot_utc))
             self._next_s = None

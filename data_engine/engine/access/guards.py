@@ -31,8 +31,6 @@ from data_engine.flow.paths import portable_text
 from data_engine.flow.scan import is_candidate_name
 from data_engine.platforms.names import compared, lead_of, real_path
 
-_MOST_TAKEN = 1_000_000
-
 
 class OverwritesSourceError(ChangeRefusedError):
     """A step was about to overwrite a file that its run reads as a source; nothing was done."""
@@ -69,7 +67,8 @@ class OwnSources(FileGuard):
 
     def __post_init__(self) -> None:
         super().__init__()
-        self.taken: dict[str, None] = {}
+        self.fed: frozenset[str] = frozenset()  # what a batch takes, and of it what is removed or moved away
+        self.taken: set[str] = set()
         self._written: dict[str, None] = {}
         self._kept: set[str] = set()
         self._handed_out: dict[str, tuple[int, int, int] | None] = {}
@@ -112,7 +111,7 @@ class OwnSources(FileGuard):
             self._new[path] = None
 
     def about_to_remove(self, path: str) -> None:
-        """Note a source that is removed or moved away.
+        """Note a file of a batch that is removed or moved away.
 
         Raises:
             OverwritesSourceError: it is a source that the step was about to overwrite.
@@ -120,8 +119,10 @@ class OwnSources(FileGuard):
         real = os.path.join(real_path(os.path.dirname(path)), os.path.basename(path))
         if real in self._kept:  # some writers remove a file that they fail to write
             raise self.refused[0]
-        if len(self.taken) < _MOST_TAKEN and self._is_source(path, real) and os.path.isfile(path):
-            self.taken[path] = None
+        if self.fed and (name := compared(real)) in self.fed:
+            self.taken.add(name)
+        elif self.fed and os.path.isdir(path):
+            self.taken.update(file for file in self.fed if file.startswith(name + os.sep))
 
     def about_to_move(self, path: str, target: str) -> None:
         """A file goes away, and another one is written."""
