@@ -11,6 +11,7 @@ from typing import Any, Literal
 from data_engine.formatting import cli_line, duration_words, plural
 from data_engine.ledger.troubles import LONGEST_PART, Trouble, TroubleKey
 from data_engine.message import Notice
+from data_engine.reasons.kinds import FeedShrunk
 from data_engine.secret import masked
 
 _LONGEST_ERROR = 4000
@@ -82,6 +83,8 @@ def subject(trouble: Trouble, file: str | None = None) -> str:
     key, facts = trouble.key, trouble.detail
     flow = key.flow or "the workspace"
     what = facts.get("detail") or key.error_type
+    if key.error_type == FeedShrunk.kind:
+        return f"{flow} is held: {what}"
     if key.kind in ("failed", "held"):
         where = f" in {key.step}" if key.step else ""
         held = "" if key.kind == "failed" else " and is not tried again by itself"

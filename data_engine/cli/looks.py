@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from data_engine.model import ActiveRun, Run
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.deployment_status import DeploymentStatus
-    from data_engine.reasons.kinds import Disabled, WaitingRuns
+    from data_engine.reasons.kinds import Disabled
     from data_engine.reasons.remedies import Reason
+    from data_engine.reasons.waiting import WaitingRuns
     from data_engine.status.explain import Explanation
     from data_engine.status.record import FlowStatus, WorkspaceStatus
 

@@ -35,6 +35,7 @@ from data_engine.engine.params import is_as_scheduled, is_of_production
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
+from data_engine.formatting import cli_line
 from data_engine.ledger import outbox
 from data_engine.ledger import troubles as trouble_rows
 from data_engine.ledger.freshness import failures_between, is_good_since, newest_checked
@@ -509,7 +510,9 @@ class TroubleFinder:
             why = self._triggers.why(name)
             if isinstance(why, FeedShrunk):
                 key = TroubleKey(name, "held", error_type=why.kind)
-                troubles.append(Trouble(key, why.since_utc or utc_text(now_s), {"reason": why.text}))
+                fix = f"put them back, or accept it: {cli_line('retry', name, '--accept')}"
+                detail = {"reason": why.text, "detail": why.what, "fix": fix}
+                troubles.append(Trouble(key, why.since_utc or utc_text(now_s), detail))
             elif isinstance(why, HeldSlot):
                 detail = {"reason": why.text, "detail": why.cause}
                 key = TroubleKey(name, "held", error_type="abandoned")

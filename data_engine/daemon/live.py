@@ -16,7 +16,7 @@ from data_engine.ledger.wall_clock import clock_warnings
 from data_engine.message import Undelivered
 from data_engine.model import ActiveRun, Backfill, Run, Switch, utc_text
 from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED
-from data_engine.reasons.kinds import WaitingRuns
+from data_engine.reasons.waiting import WaitingRuns
 from data_engine.record import frozen
 from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
 from data_engine.status.build import (

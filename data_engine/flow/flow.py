@@ -207,8 +207,8 @@ class Flow(Displayable):
             catch_up: wall-clock only: slots missed while nothing ran are run for the "latest", "all" or "none" of them.
             skip: wall-clock only: days without slots: dates, or the name of a file in `config/` with one date a line ("holidays.txt"),
                 which is read each time.
-            shrink: batches only: "hold" one that comes by itself with less than half of the sources of the last good run, and at least
-                three fewer, until they are back or somebody accepts it; "tell" runs it, with a warning in its log.
+            shrink: batches only: "hold" one that comes by itself with less than half of the sources, or files of a `collect`, of the last
+                good run, and at least three fewer, until they are back or somebody accepts it; "tell" runs it, with a warning in its log.
 
         Raises:
             FlowValidationError: an option is wrong, missing, or belongs to another mode; `source` is the mirror root, and `extensions` names none.

@@ -32,10 +32,8 @@ from data_engine.model import (
 )
 from data_engine.planning.due import PlannedFlow
 from data_engine.reasons.kinds import (
-    MOST_NAMED,
     Freed,
     GroupRun,
-    NextRun,
     Retried,
     Slot,
     Tick,
@@ -45,10 +43,10 @@ from data_engine.reasons.kinds import (
     WaitingForOwnRun,
     WaitingForShare,
     WaitingForWorker,
-    WaitingRuns,
     WhyDue,
 )
 from data_engine.reasons.remedies import Reason
+from data_engine.reasons.waiting import MOST_NAMED, NextRun, WaitingRuns
 from data_engine.record import frozen
 from data_engine.scheduler.executor import Executor, Job, JobEnd, JobSource
 from data_engine.scheduler.run_queue import HandOut, Item, RunQueue, Turn, Work, came_by_itself

@@ -58,9 +58,9 @@ from data_engine.reasons.kinds import (
     OwnedElsewhere,
     Unreachable,
     Waiting,
-    WaitingRuns,
 )
 from data_engine.reasons.remedies import DAEMON_ENDING, Reason
+from data_engine.reasons.waiting import WaitingRuns
 from data_engine.record import frozen
 from data_engine.status.record import (
     DaemonFacts,

@@ -23,10 +23,10 @@ from data_engine.reasons.kinds import (
     HeldSlot,
     LastRunWarned,
     Late,
-    WaitingRuns,
     read_reason,
 )
 from data_engine.reasons.remedies import Reason
+from data_engine.reasons.waiting import WaitingRuns
 from data_engine.record import Record, frozen
 
 State: TypeAlias = Literal[

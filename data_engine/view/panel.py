@@ -13,7 +13,7 @@ from data_engine.cause import Cause
 from data_engine.commands.command import Command, Refusal, Situation, first, unless, when
 from data_engine.commands.fields import arguments_of
 from data_engine.commands.registry import COMMANDS
-from data_engine.commands.runs import StopBackfill, StopFlow
+from data_engine.commands.runs import Retry, StopBackfill, StopFlow
 from data_engine.formatting import cli_line, clock_words, plural
 from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE
 from data_engine.marks import Mark, mark_of
@@ -338,6 +338,7 @@ _OF_FLOW: Mapping[str, Callable[[str, Situation], Refusal | None]] = {
     "kill": lambda name, at: StopFlow(name).check(at),
     "backfill_stop": lambda name, at: StopBackfill("", name).check(at),
     "plan": _plan,
+    "accept": lambda name, at: Retry(name, accept=True).check(at),
     "restore": lambda name, at: unless(at.gone(name), "there", "its notebook is there") or at.found_again(name),
 }
 """Buttons without a command for the owner, or with one that is checked as another command."""

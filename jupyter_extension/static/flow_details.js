@@ -134,7 +134,7 @@ function shrunk(app, row) {
     h("div", { class: "de-grow" },
       h("div", null, row.reason || ""),
       h("div", { class: "de-line de-wrap" },
-        button(app, "accept", "Accept", null, () => app.act("retry", { flow: row.name, accept: true }), { small: true, confirm: "Really run it with the sources that are there?" }))));
+        button(app, "accept", "Accept", row.buttons.accept, () => app.act("retry", { flow: row.name, accept: true }), { small: true, confirm: "Really run it with the sources that are there?" }))));
 }
 
 /**

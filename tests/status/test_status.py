@@ -20,14 +20,13 @@ from data_engine.reasons.kinds import (
     GroupRun,
     HeldSlot,
     Late,
-    NextRun,
     NotYet,
     OwnedElsewhere,
     Unreachable,
     WaitingForGroup,
     WaitingForWorker,
-    WaitingRuns,
 )
+from data_engine.reasons.waiting import NextRun, WaitingRuns
 from data_engine.status.build import FlowFacts, StatusWriter, WorkspaceFacts, build_status, flow_status
 from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
 
