@@ -18,7 +18,7 @@ from pathlib import PurePath
 from typing import Any
 
 from data_engine.engine.access.code import Chain, code_facts, is_authored
-from data_engine.engine.access.recorders import is_frame
+from data_engine.engine.access.databases import is_frame
 from data_engine.engine.memo.fingerprint import CodeTracer
 from data_engine.engine.memo.values import PLAIN, QueryTexts, digest_of
 from data_engine.proof import data

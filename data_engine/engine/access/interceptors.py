@@ -25,7 +25,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from data_engine.after_import import AfterImport
-from data_engine.engine.access import recorders, writers
+from data_engine.engine.access import databases, recorders, writers
 from data_engine.engine.access.access_log import (
     Namespace,
     ReadLog,
@@ -342,23 +342,23 @@ _RECORDERS: dict[str, dict[str, Any]] = {
          "realpath"),
         recorders.record_question,
     ),
-    "sqlite3": {"connect": recorders.record_database},
-    "duckdb": {"connect": recorders.record_duckdb, **dict.fromkeys(_SQL_NAMES, recorders.record_module_sql)},
+    "sqlite3": {"connect": databases.record_database},
+    "duckdb": {"connect": databases.record_duckdb, **dict.fromkeys(_SQL_NAMES, databases.record_module_sql)},
     "duckdb.DuckDBPyConnection": {
-        **dict.fromkeys(_SQL_NAMES, recorders.record_method_sql),
+        **dict.fromkeys(_SQL_NAMES, databases.record_method_sql),
         **dict.fromkeys(("read_csv", "read_parquet", "read_json", "from_parquet", "from_csv_auto"), recorders.method_reader),
         **dict.fromkeys(("table_function", "tf", "install_extension", "load_extension", "create_function", "query_appender",
                          "register_filesystem"), recorders.record_unseen("what a DuckDB connection was given")),
     },
     "duckdb.DuckDBPyRelation": {
-        **dict.fromkeys(("query", "filter", "project", "select", "aggregate", "order", "sort", "join"), recorders.record_fragments),
+        **dict.fromkeys(("query", "filter", "project", "select", "aggregate", "order", "sort", "join"), databases.record_fragments),
         "sample": recorders.record_unseen("random numbers (a sampled relation)"),
         **dict.fromkeys(("create", "create_view", "to_table", "to_view", "insert", "insert_into", "update"),
                         recorders.record_unseen("tables it makes in a DuckDB connection")),
         **dict.fromkeys(("to_csv", "write_csv", "to_parquet", "write_parquet"), recorders.record_writer),
     },
-    "polars": {"sql": recorders.record_frames_sql},
-    "polars.SQLContext": {"execute": recorders.record_frames_sql},
+    "polars": {"sql": databases.record_frames_sql},
+    "polars.SQLContext": {"execute": databases.record_frames_sql},
     "polars.DataFrame": {"sample": recorders.record_sample, "serialize": _WRITE},
     "polars.Series": {"sample": recorders.record_sample, "shuffle": recorders.record_sample, "rank": recorders.record_rank},
     "polars.Expr": {"sample": recorders.record_sample, "shuffle": recorders.record_sample, "rank": recorders.record_rank},
@@ -398,10 +398,10 @@ _RECORDERS: dict[str, dict[str, Any]] = {
     "dbm.ndbm": {"open": writers.moded(writers.suffixed((".db", ".dir", ".pag")), _READ)},
     "readline": dict.fromkeys(("write_history_file", "append_history_file"), writers.suffixed(("",))),
 }  # fmt: skip
-_OF_RUNS = (_READ, recorders.record_open, recorders.record_database, recorders.record_duckdb)
+_OF_RUNS = (_READ, recorders.record_open, databases.record_database, databases.record_duckdb)
 """The recorders of what names the files of a run, where it is no method."""
-_ANYWHERE_OF_RUNS = (recorders.record_writer, recorders.record_thread, recorders.record_submit, recorders.record_module_sql,
-                     recorders.record_method_sql, recorders.record_fragments)  # fmt: skip
+_ANYWHERE_OF_RUNS = (recorders.record_writer, recorders.record_thread, recorders.record_submit, databases.record_module_sql,
+                     databases.record_method_sql, databases.record_fragments)  # fmt: skip
 """The recorders of what a run is about to write, past Python, and of what hands its guard to other threads."""
 _SEEN_LIBRARIES = ("polars", "pandas", "duckdb", "fastexcel")
 """Every public `read_*` and `scan_*` of these is an entry point, whatever the version."""

@@ -1,0 +1,367 @@
+"""Record and judge what DuckDB and SQLite touch: their queries name files in SQL."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from functools import lru_cache, partial
+from types import FrameType
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from data_engine.engine.access.access_log import ReadLog, not_logged
+from data_engine.engine.access.code import identifiers
+from data_engine.engine.access.file_events import FileGuard, about_to_open_database, about_to_write, current_guard
+from data_engine.engine.access.recorders import mark_unseen, record_paths, record_written
+from data_engine.record import frozen
+from data_engine.storage_version import is_made_here, make_attached, make_missing
+
+_Args = tuple[Any, ...]
+_Kwargs = dict[str, Any]
+
+
+def record_database(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    place = args[0] if args else kwargs.get("database", ":memory:")
+    text = place if isinstance(place, str) else None
+    if text is not None and text in (":default:",):
+        mark_unseen(logs, "the default DuckDB connection")
+    elif text is not None and (text.startswith(("file:", "md:", "motherduck:")) or "?" in text):
+        mark_unseen(logs, f"the database {text}")
+    elif place not in (":memory:", "") and not (text or "").startswith(":memory:"):
+        record_paths([place], "database", logs, native=False)
+    if kwargs.get("config"):
+        mark_unseen(logs, "a configured connection")
+    return opened(original, args, kwargs)
+
+
+def record_duckdb(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    """As `record_database`; a database that it would make is made first, in the workspace's format."""
+    read_only = args[1] if len(args) > 1 else kwargs.get("read_only", False)
+    config = args[2] if len(args) > 2 else kwargs.get("config")
+    path = _path_of(args, kwargs)
+    if path is not None and not read_only and not is_made_here(config):
+        with not_logged():
+            make_missing(path)
+    return record_database(original, logs, args, kwargs)
+
+
+def record_module_sql(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    connection = kwargs.get("connection")
+    duckdb: Any = sys.modules["duckdb"]
+    if connection is None and not all(log.is_duckdb_pristine for log in logs):
+        if _is_pristine(duckdb):
+            for log in logs:
+                log.is_duckdb_pristine = True
+        else:
+            mark_unseen(logs, "the state of the default DuckDB connection")
+    _record_sql(logs, args[0] if args else kwargs.get("query"), is_shared=connection is None)
+    _show_parameters(args, kwargs)
+    return _call_for_frames(original, args, kwargs)
+
+
+def record_method_sql(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    text = args[1] if len(args) > 1 else kwargs.get("query")
+    _record_sql(logs, text, is_shared=args[0] is sys.modules["duckdb"].default_connection())
+    _show_parameters(args, kwargs)
+    return _call_for_frames(original, args, kwargs)
+
+
+def record_frames_sql(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    texts = [value for value in (*args, *kwargs.values()) if isinstance(value, str)]
+    if not texts:
+        mark_unseen(logs, "a query that is not a text")
+    for text in texts:
+        _record_sql(logs, text, is_shared=False)
+    return original(*args, **kwargs)
+
+
+def record_fragments(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    for text in (*args, *kwargs.values()):
+        if isinstance(text, str):
+            _record_sql(logs, text, is_shared=False)
+    return _call_for_frames(original, args, kwargs)
+
+
+def _show_parameters(args: _Args, kwargs: _Kwargs) -> None:
+    """Show the guard the paths that `COPY ... TO ?` gets as parameters."""
+    arguments = [*args, *kwargs.values()]
+    if any(isinstance(text, str) and "copy" in text.lower() for text in arguments):
+        for values in arguments:
+            for value in (
+                values if isinstance(values, (list, tuple)) else values.values() if isinstance(values, dict) else ()
+            ):
+                if isinstance(value, (str, os.PathLike)) and _is_target(os.fspath(value)):
+                    about_to_write(os.fspath(value))
+
+
+def _is_target(text: str) -> bool:
+    """Whether a parameter of a query may be the path of a file: it is, or its folder is there."""
+    with not_logged():
+        return "\0" not in text and len(text) < 4096 and os.path.isdir(os.path.dirname(os.path.abspath(text)))
+
+
+def _record_sql(logs: tuple[ReadLog, ...], text: object, *, is_shared: bool) -> None:
+    if not isinstance(text, str):
+        mark_unseen(logs, "a query that is not a text")
+        return
+    with not_logged():
+        make_attached(text)
+        statement: SqlAccess = sql_access(text)
+    if statement.unseen is not None:
+        mark_unseen(logs, statement.unseen)
+    if is_shared and statement.changes:
+        mark_unseen(logs, "the default DuckDB connection, which it changes")
+    record_paths(statement.files, "content", logs)
+    record_paths(statement.databases, "database", logs, native=False)
+    for path in statement.opened:
+        about_to_open_database(path)
+    record_written(list(statement.targets))
+    _record_frames(identifiers(text), logs, sys._getframe(3))
+
+
+def _record_frames(words: frozenset[str], logs: tuple[ReadLog, ...], frame: FrameType | None) -> None:
+    """Record the frames that a query with these words may read by the name of a variable, from `frame` outwards."""
+    is_outside = False
+    while frame is not None:
+        space = frame.f_globals
+        if space.get("__name__", "").startswith("data_engine.engine"):
+            is_outside = True  # beyond the step: who called the preview
+        else:
+            for word in words & space.keys():
+                if is_frame(space[word]):
+                    for log in logs:
+                        log.frame(space, word)
+            if is_outside and frame.f_locals is not space:
+                variables = frame.f_locals  # from Python 3.13 on a proxy, whose keys() are a list
+                name = next((word for word in words.intersection(variables) if is_frame(variables[word])), None)
+                if name is not None:
+                    mark_unseen(logs, f"{name}, a variable of whoever called the preview")
+        frame = frame.f_back
+
+
+def is_frame(value: object) -> bool:
+    """Whether SQL can read `value` by the name of its variable."""
+    return type(value).__module__.partition(".")[0] in ("polars", "pyarrow", "pandas", "numpy", "duckdb", "_duckdb")
+
+
+_CALL = compile("__data_engine_call__()", "<preview>", "eval")
+
+
+def _call_for_frames(original: Any, args: _Args, kwargs: _Kwargs) -> Any:
+    """Call DuckDB as if from the caller's own frame, where it looks for frames by name."""
+    caller = sys._getframe(3)
+    names = {**caller.f_locals, "__data_engine_call__": partial(original, *args, **kwargs)}
+    return eval(_CALL, caller.f_globals, names)
+
+
+_STATE = """
+    select (select count(*) from duckdb_tables()) + (select count(*) from duckdb_views() where not internal)
+         + (select count(*) from duckdb_functions() where not internal)
+         + (select count(*) from duckdb_types() where not internal),
+    (select string_agg(concat(name, '=', value), ';' order by name) from duckdb_settings()
+     where name not like '%progress_bar%') -- it depends on where the first connection was made, and changes no result
+"""
+_fresh_settings: list[object] = []
+
+
+def _is_pristine(duckdb: Any) -> bool:
+    """Whether the default connection is as a new one: no tables, no functions, no settings of its own."""
+    with not_logged():
+        if not _fresh_settings:
+            with duckdb.connect() as fresh:
+                _fresh_settings.append(fresh.execute(_STATE).fetchone()[1])
+        with duckdb.default_connection().cursor() as cursor:
+            count, settings = cursor.execute(_STATE).fetchone()
+        return bool(count == 0 and settings == _fresh_settings[0])
+
+
+def opened(connect: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The connection that `duckdb.connect` or `sqlite3.connect` gives for these arguments; both write past Python.
+
+    A DuckDB file is locked by a program that opens it to write, so that is refused. A SQLite file is opened without saying what for: it
+    is opened, and a statement that changes it is refused.
+
+    Reference: https://www.sqlite.org/c3ref/set_authorizer.html
+
+    Raises:
+        FlowValidationError: a DuckDB database exists, is not the preview's, and would be opened to write.
+    """
+    guard = current_guard()
+    path = _path_of(args, kwargs)
+    if guard is None or not guard.keeps_databases:
+        return connect(*args, **kwargs)
+    if "sqlite" in (getattr(connect, "__module__", None) or ""):
+        return _opened_sqlite(connect, args, kwargs, guard, path)
+    if path is None:
+        return connect(*args, **kwargs)
+    is_to_read = args[1] if len(args) > 1 else kwargs.get("read_only", False)
+    if not is_to_read:
+        about_to_open_database(path)
+    return connect(*args, **kwargs)
+
+
+def _opened_sqlite(
+    connect: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], guard: FileGuard, path: str | None
+) -> Any:
+    import sqlite3
+
+    is_kept = path is not None and guard.protects(path)
+    if path is not None and not is_kept:
+        about_to_write(path)
+    connection = connect(*args, **kwargs)
+    attached: list[str] = []
+
+    def allow(action: int, name: str | None, other: str | None, database: str | None, inner: str | None) -> int:
+        if action == sqlite3.SQLITE_ATTACH:  # a path that is a parameter of the statement is not told
+            there = "that is attached" if name is None else _path_of((name,), {"uri": name.startswith("file:")})
+            attached.extend([there] if there is not None and (name is None or guard.protects(there)) else [])
+        changed = [path] if is_kept and database == "main" else attached[:1] if database not in ("main", "temp") else []
+        if action in _CHANGES and changed:
+            guard.refuse_database(str(changed[0]))
+            return sqlite3.SQLITE_DENY
+        return sqlite3.SQLITE_OK
+
+    connection.set_authorizer(allow)
+    return connection
+
+
+def _path_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """The file that is opened; None where there is none, or it is opened to read."""
+    place = args[0] if args else kwargs.get("database")
+    if not isinstance(place, (str, bytes, os.PathLike)):
+        return None
+    text = os.fsdecode(place)
+    if kwargs.get("uri") and text.startswith("file:"):
+        parts = urlsplit(text)
+        options = parse_qs(parts.query)
+        if options.get("mode") in (["ro"], ["memory"]) or options.get("immutable") == ["1"]:
+            return None
+        text = unquote(parts.path)
+    return None if not text or text.startswith((":", "md:", "motherduck:")) else os.path.abspath(text)
+
+
+_CHANGES = frozenset({1, 2, 7, 8, 9, 10, 11, 16, 17, 18, 23, 26, 27, 28, 29, 30})
+"""SQLite's codes of actions that change a database: rows, tables, indexes, views and triggers that are not temporary."""
+
+
+@frozen
+class SqlAccess:
+    """The files and databases of a query: `files` and `databases` are paths in its text, `opened` those databases that it opens to write, `targets`
+    files it writes; `changes` when it does more than read."""
+
+    files: tuple[str, ...] = ()
+    databases: tuple[str, ...] = ()
+    opened: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    changes: bool = False
+    unseen: str | None = None
+
+
+_TOKEN = re.compile(
+    r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$\$.*?\$\$|[A-Za-z_]\w*|[^\s\w]|\d[\w.]*", re.DOTALL
+)
+_LOOKING_WORDS = frozenset(
+    {"select", "from", "with", "values", "describe", "summarize", "show", "explain", "pivot", "unpivot", "("}
+)
+_READERS = frozenset(
+    """read_csv read_csv_auto read_parquet parquet_scan read_json read_json_auto read_json_objects read_json_objects_auto
+    read_ndjson read_ndjson_auto read_ndjson_objects read_text read_blob glob sniff_csv parquet_metadata parquet_schema
+    parquet_file_metadata parquet_kv_metadata parquet_bloom_probe""".split()
+)
+_UNSEEN = {
+    **dict.fromkeys(("random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "setseed", "tablesample"), "random numbers in SQL"),
+    **dict.fromkeys(
+        ("now", "today", "current_date", "current_time", "current_timestamp", "get_current_timestamp", "get_current_time",
+         "localtime", "localtimestamp", "transaction_timestamp", "current_localtime", "current_localtimestamp"),
+        "the clock in SQL",
+    ),
+    **dict.fromkeys(("getenv", "getvariable", "current_setting"), "the environment in SQL"),
+    **dict.fromkeys(("nextval", "currval", "pragma", "install", "load", "import", "export", "use", "prepare", "deallocate"), "the state of a connection"),
+    **dict.fromkeys(("sqlite_scan", "sqlite_attach", "postgres_scan", "postgres_query", "mysql_scan", "mysql_query", "iceberg_scan",
+                     "delta_scan", "st_read", "read_xlsx", "query", "query_table", "duckdb_secrets"), "a table function in SQL"),
+}  # fmt: skip
+
+_ALSO_NAMES = frozenset({"uuid", "query", "load", "use", "import", "export", "now", "today", "random"})
+"""Words that are as likely the name of a column; they count where they are called or begin a statement."""
+
+
+@lru_cache(maxsize=512)
+def sql_access(text: str) -> SqlAccess:
+    """The files, databases and dangers in `text`.
+
+    Example:
+        >>> sql_access("select * from 'a.csv' join read_parquet(['b/*.parquet']) using (id)").files
+        ('a.csv', 'b/*.parquet')
+        >>> sql_access("create table t as select random()")
+        SqlAccess(files=(), databases=(), opened=(), targets=(), changes=True, unseen='random numbers in SQL')
+        >>> sql_access("attach 'a.duckdb'; attach if not exists 'b.duckdb' as b (read_only)").opened
+        ('a.duckdb',)
+    """
+    tokens = [token for token in _TOKEN.findall(text) if not token.startswith(("--", "/*"))]
+    paths: dict[str, list[str]] = {"file": [], "database": [], "target": [], "opened": []}
+    unseen: str | None = None
+    for at, token in enumerate(tokens):
+        unseen = unseen or _why_unseen(tokens, at)
+        if token[0] in "'\"":
+            role, path = _role(tokens, at), token[1:-1].replace(token[0] * 2, token[0])
+            if role == "file" and "://" in path:
+                unseen = unseen or f"the address {path.partition('?')[0]}"
+            else:
+                paths[role].append(path)
+                if role == "database" and not _is_read_only(tokens, at):
+                    paths["opened"].append(path)
+    files = tuple(path for path in paths["file"] if 0 < len(path) < 1024 and "\n" not in path and "\0" not in path)
+    opened = tuple(paths["opened"])
+    return SqlAccess(files, tuple(paths["database"]), opened, tuple(paths["target"]), _changes(tokens), unseen)
+
+
+def _changes(tokens: list[str]) -> bool:
+    """Whether one of the statements does more than read."""
+    starts = [token for at, token in enumerate(tokens) if at == 0 or tokens[at - 1] == ";"]
+    return any(start.lower() not in _LOOKING_WORDS and start != ";" for start in starts)
+
+
+def _why_unseen(tokens: list[str], at: int) -> str | None:
+    """Why the word at this place hides what the query reads; None where it does not."""
+    token, word = tokens[at], tokens[at].lower()
+    before = tokens[at - 1].lower() if at else ""
+    is_call = tokens[at + 1 : at + 2] == ["("]
+    if word in _UNSEEN and (is_call or word not in _ALSO_NAMES or before in ("", ";")):
+        return _UNSEEN[word]
+    if word == "sample" and before == "using":
+        return "random numbers in SQL"
+    if word in _READERS and is_call and not _has_literal_path(tokens, at + 2):
+        return "a path made in SQL"
+    if word in ("attach", "copy") and not any(text.startswith("'") for text in tokens[at:]):
+        return "a path made in SQL"
+    return "a dollar-quoted text in SQL" if token.startswith("$$") else None
+
+
+def _role(tokens: list[str], at: int) -> str:
+    """The role of the quoted text at this place: a file, a database or a target; a name of a table counts as a file."""
+    before = " ".join(token.lower() for token in tokens[max(at - 5, 0) : at])
+    if re.search(r"\battach( or replace)?( database)?( if not exists)?$", before):
+        return "database"
+    return "target" if before.endswith((" to", "export database")) else "file"
+
+
+def _is_read_only(tokens: list[str], at: int) -> bool:
+    """Whether the database that is attached at this place is opened to read."""
+    rest = [token.lower() for token in tokens[at : tokens.index(";", at) if ";" in tokens[at:] else None]]
+    return "read_only" in rest and rest[rest.index("read_only") + 1 :][:1] != ["false"]
+
+
+def _has_literal_path(tokens: list[str], at: int) -> bool:
+    """Whether the first argument is one text, or a list of texts."""
+    if at < len(tokens) and tokens[at].startswith("'"):
+        return at + 1 < len(tokens) and tokens[at + 1] in (",", ")")
+    if at >= len(tokens) or tokens[at] != "[":
+        return False
+    for token in tokens[at + 1 :]:
+        if token == "]":
+            return True
+        if token != "," and not token.startswith("'"):
+            return False
+    return False
