@@ -1,20 +1,22 @@
-"""Record and judge what DuckDB and SQLite touch: their queries name files in SQL."""
+"""Record what DuckDB and SQLite read, whose queries name files in SQL, and let what they write be judged (`duckdb_writes`, `sqlite_guard`)."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
-from collections.abc import Callable
+from contextlib import ExitStack
 from functools import lru_cache, partial
 from types import FrameType
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from data_engine.engine.access.access_log import ReadLog, not_logged
 from data_engine.engine.access.code import identifiers
-from data_engine.engine.access.file_events import FileGuard, about_to_open_database, about_to_write, current_guard
-from data_engine.engine.access.recorders import mark_unseen, record_paths, record_written
+from data_engine.engine.access.duckdb_writes import judge_settings, judged, judged_file, local_file, refuse_changes
+from data_engine.engine.access.file_events import about_to_open_database, about_to_write_unread
+from data_engine.engine.access.guards import database_file
+from data_engine.engine.access.recorders import mark_unseen, record_paths
+from data_engine.engine.access.sqlite_guard import connected
 from data_engine.record import frozen
 from data_engine.storage_version import is_made_here, make_attached, make_missing
 
@@ -23,7 +25,32 @@ _Kwargs = dict[str, Any]
 
 
 def record_database(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    """`sqlite3.connect`."""
+    _record_opened(logs, args[0] if args else kwargs.get("database", ":memory:"))
+    return connected(original, args, kwargs)
+
+
+def record_duckdb(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    """`duckdb.connect`; a database that it would make is made first, in the workspace's format. One that is there is locked by a program
+    that opens it to write, so that is refused in a preview."""
     place = args[0] if args else kwargs.get("database", ":memory:")
+    config = args[2] if len(args) > 2 else kwargs.get("config")
+    read_only = args[1] if len(args) > 1 else kwargs.get("read_only", False)
+    read_only = read_only or str((config or {}).get("access_mode")).lower() == "read_only"
+    path = None if (file := database_file(place)) is None else local_file(os.fsdecode(place))
+    if file is not None and not read_only and not is_made_here(config):
+        with not_logged():
+            make_missing(file)
+    _record_opened(logs, place)
+    if config:
+        mark_unseen(logs, "a configured connection")
+    judge_settings(config)
+    if path is not None and not read_only:
+        about_to_open_database(path)
+    return original(*args, **kwargs)
+
+
+def _record_opened(logs: tuple[ReadLog, ...], place: object) -> None:
     text = place if isinstance(place, str) else None
     if text is not None and text in (":default:",):
         mark_unseen(logs, "the default DuckDB connection")
@@ -31,20 +58,6 @@ def record_database(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwarg
         mark_unseen(logs, f"the database {text}")
     elif place not in (":memory:", "") and not (text or "").startswith(":memory:"):
         record_paths([place], "database", logs, native=False)
-    if kwargs.get("config"):
-        mark_unseen(logs, "a configured connection")
-    return opened(original, args, kwargs)
-
-
-def record_duckdb(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
-    """As `record_database`; a database that it would make is made first, in the workspace's format."""
-    read_only = args[1] if len(args) > 1 else kwargs.get("read_only", False)
-    config = args[2] if len(args) > 2 else kwargs.get("config")
-    path = _path_of(args, kwargs)
-    if path is not None and not read_only and not is_made_here(config):
-        with not_logged():
-            make_missing(path)
-    return record_database(original, logs, args, kwargs)
 
 
 def record_module_sql(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
@@ -57,15 +70,61 @@ def record_module_sql(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwa
         else:
             mark_unseen(logs, "the state of the default DuckDB connection")
     _record_sql(logs, args[0] if args else kwargs.get("query"), is_shared=connection is None)
-    _show_parameters(args, kwargs)
-    return _call_for_frames(original, args, kwargs)
+    with not_logged():
+        connection = duckdb.default_connection() if connection is None else connection
+    return _run(original, connection, (), args, kwargs, sys._getframe(2))
 
 
 def record_method_sql(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     text = args[1] if len(args) > 1 else kwargs.get("query")
     _record_sql(logs, text, is_shared=args[0] is sys.modules["duckdb"].default_connection())
-    _show_parameters(args, kwargs)
-    return _call_for_frames(original, args, kwargs)
+    return _run(original, args[0], args[:1], args[1:], kwargs, sys._getframe(2))
+
+
+def record_frame_query(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    """`relation.query(name, query)`, `duckdb.query_df(frame, name, query)`: they run what does not only read."""
+    query = kwargs.get("sql_query", args[-1] if args else None)
+    _record_sql(logs, query, is_shared=False)
+    with judged(kwargs.get("connection"), query):
+        return _call_for_frames(original, args, kwargs, sys._getframe(2))
+
+
+def record_changes(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    """A method of a connection that changes a table, or a function of the module; the first text, if any, says which."""
+    mark_unseen(logs, "what a DuckDB connection was given")
+    texts = (value for value in (*args, *kwargs.values()) if isinstance(value, str))
+    duckdb: Any = sys.modules["duckdb"]
+    connection = args[0] if args and isinstance(args[0], duckdb.DuckDBPyConnection) else kwargs.get("connection")
+    with not_logged():
+        connection = duckdb.default_connection() if connection is None else connection
+    refuse_changes(connection, identifiers(next(texts, "")))
+    return original(*args, **kwargs)
+
+
+def record_frame_file(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    """The methods by which a relation is written to a file, or to a folder of files."""
+    path = args[1] if len(args) > 1 else kwargs.get("file_name", kwargs.get("filename"))
+    with judged_file(path, kwargs):
+        return original(*args, **kwargs)
+
+
+def _run(original: Any, connection: Any, owner: _Args, args: _Args, kwargs: _Kwargs, caller: FrameType) -> Any:
+    """Run a query when the files that it writes were shown to the guard."""
+    query = args[0] if args else kwargs.get("query")
+    values = args[1] if len(args) > 1 else kwargs.get("parameters", kwargs.get("params"))
+    several = (
+        values if getattr(original, "__name__", "") == "executemany" and isinstance(values, (list, tuple)) else [values]
+    )
+
+    def run(statement: Any) -> None:
+        execute = vars(type(connection))["execute"]
+        _call_for_frames(getattr(execute, "__wrapped__", execute), (connection, statement), {}, caller)
+
+    with ExitStack() as files:
+        for one in several:
+            query = files.enter_context(judged(connection, query, one, run))
+        args, kwargs = ((query, *args[1:]), kwargs) if args else (args, {**kwargs, "query": query})
+        return _call_for_frames(original, (*owner, *args), kwargs, caller)
 
 
 def record_frames_sql(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
@@ -81,25 +140,9 @@ def record_fragments(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwar
     for text in (*args, *kwargs.values()):
         if isinstance(text, str):
             _record_sql(logs, text, is_shared=False)
-    return _call_for_frames(original, args, kwargs)
-
-
-def _show_parameters(args: _Args, kwargs: _Kwargs) -> None:
-    """Show the guard the paths that `COPY ... TO ?` gets as parameters."""
-    arguments = [*args, *kwargs.values()]
-    if any(isinstance(text, str) and "copy" in text.lower() for text in arguments):
-        for values in arguments:
-            for value in (
-                values if isinstance(values, (list, tuple)) else values.values() if isinstance(values, dict) else ()
-            ):
-                if isinstance(value, (str, os.PathLike)) and _is_target(os.fspath(value)):
-                    about_to_write(os.fspath(value))
-
-
-def _is_target(text: str) -> bool:
-    """Whether a parameter of a query may be the path of a file: it is, or its folder is there."""
-    with not_logged():
-        return "\0" not in text and len(text) < 4096 and os.path.isdir(os.path.dirname(os.path.abspath(text)))
+            if "logging" in text.lower():  # the one function of these that can write a file
+                about_to_write_unread(text)
+    return _call_for_frames(original, args, kwargs, sys._getframe(2))
 
 
 def _record_sql(logs: tuple[ReadLog, ...], text: object, *, is_shared: bool) -> None:
@@ -115,9 +158,6 @@ def _record_sql(logs: tuple[ReadLog, ...], text: object, *, is_shared: bool) -> 
         mark_unseen(logs, "the default DuckDB connection, which it changes")
     record_paths(statement.files, "content", logs)
     record_paths(statement.databases, "database", logs, native=False)
-    for path in statement.opened:
-        about_to_open_database(path)
-    record_written(list(statement.targets))
     _record_frames(identifiers(text), logs, sys._getframe(3))
 
 
@@ -149,9 +189,8 @@ def is_frame(value: object) -> bool:
 _CALL = compile("__data_engine_call__()", "<preview>", "eval")
 
 
-def _call_for_frames(original: Any, args: _Args, kwargs: _Kwargs) -> Any:
+def _call_for_frames(original: Any, args: _Args, kwargs: _Kwargs, caller: FrameType) -> Any:
     """Call DuckDB as if from the caller's own frame, where it looks for frames by name."""
-    caller = sys._getframe(3)
     names = {**caller.f_locals, "__data_engine_call__": partial(original, *args, **kwargs)}
     return eval(_CALL, caller.f_globals, names)
 
@@ -177,84 +216,12 @@ def _is_pristine(duckdb: Any) -> bool:
         return bool(count == 0 and settings == _fresh_settings[0])
 
 
-def opened(connect: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The connection that `duckdb.connect` or `sqlite3.connect` gives for these arguments; both write past Python.
-
-    A DuckDB file is locked by a program that opens it to write, so that is refused. A SQLite file is opened without saying what for: it
-    is opened, and a statement that changes it is refused.
-
-    Reference: https://www.sqlite.org/c3ref/set_authorizer.html
-
-    Raises:
-        FlowValidationError: a DuckDB database exists, is not the preview's, and would be opened to write.
-    """
-    guard = current_guard()
-    path = _path_of(args, kwargs)
-    if guard is None or not guard.keeps_databases:
-        return connect(*args, **kwargs)
-    if "sqlite" in (getattr(connect, "__module__", None) or ""):
-        return _opened_sqlite(connect, args, kwargs, guard, path)
-    if path is None:
-        return connect(*args, **kwargs)
-    is_to_read = args[1] if len(args) > 1 else kwargs.get("read_only", False)
-    if not is_to_read:
-        about_to_open_database(path)
-    return connect(*args, **kwargs)
-
-
-def _opened_sqlite(
-    connect: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], guard: FileGuard, path: str | None
-) -> Any:
-    import sqlite3
-
-    is_kept = path is not None and guard.protects(path)
-    if path is not None and not is_kept:
-        about_to_write(path)
-    connection = connect(*args, **kwargs)
-    attached: list[str] = []
-
-    def allow(action: int, name: str | None, other: str | None, database: str | None, inner: str | None) -> int:
-        if action == sqlite3.SQLITE_ATTACH:  # a path that is a parameter of the statement is not told
-            there = "that is attached" if name is None else _path_of((name,), {"uri": name.startswith("file:")})
-            attached.extend([there] if there is not None and (name is None or guard.protects(there)) else [])
-        changed = [path] if is_kept and database == "main" else attached[:1] if database not in ("main", "temp") else []
-        if action in _CHANGES and changed:
-            guard.refuse_database(str(changed[0]))
-            return sqlite3.SQLITE_DENY
-        return sqlite3.SQLITE_OK
-
-    connection.set_authorizer(allow)
-    return connection
-
-
-def _path_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-    """The file that is opened; None where there is none, or it is opened to read."""
-    place = args[0] if args else kwargs.get("database")
-    if not isinstance(place, (str, bytes, os.PathLike)):
-        return None
-    text = os.fsdecode(place)
-    if kwargs.get("uri") and text.startswith("file:"):
-        parts = urlsplit(text)
-        options = parse_qs(parts.query)
-        if options.get("mode") in (["ro"], ["memory"]) or options.get("immutable") == ["1"]:
-            return None
-        text = unquote(parts.path)
-    return None if not text or text.startswith((":", "md:", "motherduck:")) else os.path.abspath(text)
-
-
-_CHANGES = frozenset({1, 2, 7, 8, 9, 10, 11, 16, 17, 18, 23, 26, 27, 28, 29, 30})
-"""SQLite's codes of actions that change a database: rows, tables, indexes, views and triggers that are not temporary."""
-
-
 @frozen
 class SqlAccess:
-    """The files and databases of a query: `files` and `databases` are paths in its text, `opened` those databases that it opens to write, `targets`
-    files it writes; `changes` when it does more than read."""
+    """The files and databases of a query: `files` that it reads and `databases` are paths in its text; `changes` when it does more than read."""
 
     files: tuple[str, ...] = ()
     databases: tuple[str, ...] = ()
-    opened: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
     changes: bool = False
     unseen: str | None = None
 
@@ -295,12 +262,10 @@ def sql_access(text: str) -> SqlAccess:
         >>> sql_access("select * from 'a.csv' join read_parquet(['b/*.parquet']) using (id)").files
         ('a.csv', 'b/*.parquet')
         >>> sql_access("create table t as select random()")
-        SqlAccess(files=(), databases=(), opened=(), targets=(), changes=True, unseen='random numbers in SQL')
-        >>> sql_access("attach 'a.duckdb'; attach if not exists 'b.duckdb' as b (read_only)").opened
-        ('a.duckdb',)
+        SqlAccess(files=(), databases=(), changes=True, unseen='random numbers in SQL')
     """
     tokens = [token for token in _TOKEN.findall(text) if not token.startswith(("--", "/*"))]
-    paths: dict[str, list[str]] = {"file": [], "database": [], "target": [], "opened": []}
+    paths: dict[str, list[str]] = {"file": [], "database": [], "target": []}
     unseen: str | None = None
     for at, token in enumerate(tokens):
         unseen = unseen or _why_unseen(tokens, at)
@@ -310,11 +275,8 @@ def sql_access(text: str) -> SqlAccess:
                 unseen = unseen or f"the address {path.partition('?')[0]}"
             else:
                 paths[role].append(path)
-                if role == "database" and not _is_read_only(tokens, at):
-                    paths["opened"].append(path)
     files = tuple(path for path in paths["file"] if 0 < len(path) < 1024 and "\n" not in path and "\0" not in path)
-    opened = tuple(paths["opened"])
-    return SqlAccess(files, tuple(paths["database"]), opened, tuple(paths["target"]), _changes(tokens), unseen)
+    return SqlAccess(files, tuple(paths["database"]), _changes(tokens), unseen)
 
 
 def _changes(tokens: list[str]) -> bool:
@@ -345,12 +307,6 @@ def _role(tokens: list[str], at: int) -> str:
     if re.search(r"\battach( or replace)?( database)?( if not exists)?$", before):
         return "database"
     return "target" if before.endswith((" to", "export database")) else "file"
-
-
-def _is_read_only(tokens: list[str], at: int) -> bool:
-    """Whether the database that is attached at this place is opened to read."""
-    rest = [token.lower() for token in tokens[at : tokens.index(";", at) if ";" in tokens[at:] else None]]
-    return "read_only" in rest and rest[rest.index("read_only") + 1 :][:1] != ["false"]
 
 
 def _has_literal_path(tokens: list[str], at: int) -> bool:

@@ -59,8 +59,14 @@ class FileGuard:
     def about_to_make_folder(self, path: str) -> None:
         """A folder is about to be made."""
 
+    def about_to_write_unread(self, statement: str) -> None:
+        """A statement of SQL is about to run that may write a file, and whose file cannot be read from it."""
+
     def about_to_open_database(self, path: str) -> None:
         """A DuckDB database is about to be opened to write."""
+
+    def about_to_connect(self, path: str) -> None:
+        """A SQLite database is about to be opened, past the functions by which it is kept from statements that change it."""
 
     def protects(self, path: str) -> bool:
         """Whether this database must not change."""
@@ -153,6 +159,17 @@ def about_to_open_database(path: str) -> None:
         FlowValidationError: it is refused.
     """
     _show(_database_opened, path)
+
+
+def about_to_write_unread(statement: str) -> None:
+    """Show a statement that may write a file which cannot be read from it.
+
+    Raises:
+        FlowValidationError: it is refused.
+    """
+    for guard in () if is_not_logged() else guards_here():
+        with not_logged():
+            guard.about_to_write_unread(statement)
 
 
 @contextmanager
@@ -307,6 +324,11 @@ def _database_opened(guard: FileGuard, path: str) -> None:
         guard.about_to_open_database(full)
 
 
+def _sqlite_opened(guard: FileGuard, database: object) -> None:
+    if guard.keeps_databases and isinstance(database, (str, bytes, os.PathLike)):
+        guard.about_to_connect(os.fsdecode(database))
+
+
 def _folder_made(guard: FileGuard, path: object, mode: object = None, folder: Any = -1) -> None:
     if (full := _full(path, folder)) is not None:
         guard.about_to_make_folder(full)
@@ -327,6 +349,7 @@ _EVENTS: dict[str, Callable[..., str | None]] = {
     "shutil.rmtree": _removed,
     "os.rename": _moved,
     "os.mkdir": _folder_made,
+    "sqlite3.connect": _sqlite_opened,
 }
 
 

@@ -22,6 +22,7 @@ from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from data_engine import private
 from data_engine.engine.access.code import library_folders
@@ -109,6 +110,22 @@ class OwnSources(FileGuard):
         if real not in self._written and (self._is_in(self._mirror, real) or self._is_candidate(real)):
             self._written[real] = None
             self._new[path] = None
+
+    def about_to_write_unread(self, statement: str) -> None:
+        """Refuse a statement that may write a source.
+
+        Raises:
+            OverwritesSourceError: the run has sources.
+        """
+        if self.root is None and self.file is None:
+            return
+        error = OverwritesSourceError(
+            f"the step would write a file, perhaps the flow's own source: its path cannot be read from {_shortened(statement)}",
+            where=_shortened(statement),
+            fix="nothing was written. " + _READABLE,
+        )
+        self.refused.append(error)
+        raise error
 
     def about_to_remove(self, path: str) -> None:
         """Note a file of a batch that is removed or moved away.
@@ -221,6 +238,8 @@ Facts = tuple[int, int]
 
 _MOST_KEPT = 10_000
 _MOST_LOOKED_AT = 1_000
+_MOST_SHOWN = 80
+_READABLE = "Write the path into the statement as a text, or give it as a parameter: COPY ... TO ?"
 
 
 class ChangedError(ChangeRefusedError):
@@ -332,6 +351,16 @@ class PreviewGuard(FileGuard):
         if not os.path.lexists(real):
             self._folders.add(real)
 
+    def about_to_write_unread(self, statement: str) -> None:
+        """Refuse a statement whose file cannot be read."""
+        error = WriteRefusedError(
+            f"the preview would write a file: its path cannot be read from {_shortened(statement)}",
+            where=_shortened(statement),
+            fix=f"nothing was written. {_READABLE}; or preview(write=True), which does it for real",
+        )
+        self.refused.append(error)
+        raise error
+
     def about_to_open_database(self, path: str) -> None:
         """Refuse to open a database to write that no preview has made."""
         if self.protects(path):
@@ -343,6 +372,18 @@ class PreviewGuard(FileGuard):
         real = real_path(path)
         facts = None if self.is_free(real) else _lstat(real)
         return facts is not None and stat.S_ISREG(facts.st_mode) and not self._is_ours(real)
+
+    def about_to_connect(self, path: str) -> None:
+        """Refuse to open a SQLite database that no preview has made in a way in which it could be changed."""
+        if (file := database_file(path, is_uri=True)) is None:
+            return
+        if self.protects(file):
+            self._refuse(
+                f"open the database {file} by a class of its own",
+                file,
+                "open it with sqlite3.connect(path, factory=...)",
+            )
+        self.about_to_write(file)
 
     def refuse_database(self, path: str) -> None:
         """Note that a statement would change this database."""
@@ -504,6 +545,32 @@ def _leads(home: str, *named: str) -> tuple[str, ...]:
     with suppress(OSError), os.scandir(home) as entries:
         leads += [lead_of(entry.path) for entry in entries if entry.name.startswith(".")]
     return tuple(leads)
+
+
+def database_file(place: object, *, is_uri: bool = False) -> str | None:
+    """The file of a database; None where there is none, or it is opened to read.
+
+    Example:
+        >>> database_file("/in/a.db"), database_file("file:/in/a.db?mode=rw", is_uri=True)
+        ('/in/a.db', '/in/a.db')
+        >>> database_file(":memory:"), database_file("file:/in/a.db?mode=ro", is_uri=True)
+        (None, None)
+    """
+    if not isinstance(place, (str, bytes, os.PathLike)):
+        return None
+    text = os.fsdecode(place)
+    if is_uri and text.startswith("file:"):
+        parts = urlsplit(text)
+        options = parse_qs(parts.query)
+        if options.get("mode") in (["ro"], ["memory"]) or options.get("immutable") == ["1"]:
+            return None
+        text = unquote(parts.path)
+    return None if not text or text.startswith((":", "md:", "motherduck:")) else os.path.abspath(text)
+
+
+def _shortened(statement: str) -> str:
+    text = " ".join(statement.split())
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _first_files(folder: str) -> Iterator[str]:

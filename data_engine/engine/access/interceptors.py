@@ -35,6 +35,7 @@ from data_engine.engine.access.access_log import (
     not_logged,
 )
 from data_engine.engine.access.code import code_facts, library_folders
+from data_engine.engine.access.sqlite_guard import connection_class
 from data_engine.flow.hints import SEPARATORS, only_column_fix, quoted, workbook_fix
 from data_engine.platforms.files import open_to_read
 
@@ -316,7 +317,9 @@ _PYARROW_CLASSES: dict[str, Any] = {
     "CompressedOutputStream": writers.constructor(writers.writer(0)),
     "MemoryMappedFile": writers.creator("create", writers.writer(0)),
 }
-_SQL_NAMES = ("sql", "query", "execute", "executemany", "from_query", "query_df")
+_SQLITE: dict[str, Any] = {"connect": databases.record_database, "Connection": writers.Double(connection_class)}
+_CHANGE_NAMES = ("append", "appender", "query_appender", "checkpoint")
+_SQL_NAMES = ("sql", "query", "execute", "executemany", "from_query")
 _RECORDERS: dict[str, dict[str, Any]] = {
     "builtins": {"open": recorders.record_open},
     "io": {"open": recorders.record_open},
@@ -342,20 +345,25 @@ _RECORDERS: dict[str, dict[str, Any]] = {
          "realpath"),
         recorders.record_question,
     ),
-    "sqlite3": {"connect": databases.record_database},
-    "duckdb": {"connect": databases.record_duckdb, **dict.fromkeys(_SQL_NAMES, databases.record_module_sql)},
+    "sqlite3": _SQLITE,
+    "sqlite3.dbapi2": _SQLITE,
+    "duckdb": {"connect": databases.record_duckdb, **dict.fromkeys(_SQL_NAMES, databases.record_module_sql),
+               "query_df": databases.record_frame_query, "write_csv": databases.record_frame_file,
+               **dict.fromkeys(_CHANGE_NAMES, databases.record_changes)},
     "duckdb.DuckDBPyConnection": {
         **dict.fromkeys(_SQL_NAMES, databases.record_method_sql),
         **dict.fromkeys(("read_csv", "read_parquet", "read_json", "from_parquet", "from_csv_auto"), recorders.method_reader),
-        **dict.fromkeys(("table_function", "tf", "install_extension", "load_extension", "create_function", "query_appender",
+        **dict.fromkeys(_CHANGE_NAMES, databases.record_changes),
+        **dict.fromkeys(("table_function", "tf", "install_extension", "load_extension", "create_function",
                          "register_filesystem"), recorders.record_unseen("what a DuckDB connection was given")),
     },
     "duckdb.DuckDBPyRelation": {
-        **dict.fromkeys(("query", "filter", "project", "select", "aggregate", "order", "sort", "join"), databases.record_fragments),
+        "query": databases.record_frame_query,
+        **dict.fromkeys(("filter", "project", "select", "aggregate", "order", "sort", "join"), databases.record_fragments),
         "sample": recorders.record_unseen("random numbers (a sampled relation)"),
         **dict.fromkeys(("create", "create_view", "to_table", "to_view", "insert", "insert_into", "update"),
                         recorders.record_unseen("tables it makes in a DuckDB connection")),
-        **dict.fromkeys(("to_csv", "write_csv", "to_parquet", "write_parquet"), recorders.record_writer),
+        **dict.fromkeys(("to_csv", "write_csv", "to_parquet", "write_parquet"), databases.record_frame_file),
     },
     "polars": {"sql": databases.record_frames_sql},
     "polars.SQLContext": {"execute": databases.record_frames_sql},
@@ -400,8 +408,10 @@ _RECORDERS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 _OF_RUNS = (_READ, recorders.record_open, databases.record_database, databases.record_duckdb)
 """The recorders of what names the files of a run, where it is no method."""
-_ANYWHERE_OF_RUNS = (recorders.record_writer, recorders.record_thread, recorders.record_submit, databases.record_module_sql,
-                     databases.record_method_sql, databases.record_fragments)  # fmt: skip
+_ANYWHERE_OF_RUNS = (
+    recorders.record_thread, recorders.record_submit, databases.record_module_sql, databases.record_method_sql,
+    databases.record_fragments, databases.record_frame_query, databases.record_frame_file,
+)  # fmt: skip
 """The recorders of what a run is about to write, past Python, and of what hands its guard to other threads."""
 _SEEN_LIBRARIES = ("polars", "pandas", "duckdb", "fastexcel")
 """Every public `read_*` and `scan_*` of these is an entry point, whatever the version."""

@@ -18,9 +18,6 @@ _PATH_WORDS = frozenset(
     """source sources path paths file files io filepath filepath_or_buffer path_or_buf path_or_buffer path_or_file where filename
     database name uri input_file path_or_paths fname path_or_glob file_glob""".split()
 )
-_TARGET_WORDS = frozenset(
-    "path path_or_buf file target where dest dst output_file excel_writer workbook file_name".split()
-)
 _Args = tuple[Any, ...]
 _Kwargs = dict[str, Any]
 
@@ -162,23 +159,10 @@ def record_submit(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs:
     return original(*args[:1], carried(args[1]), *args[2:], **kwargs) if len(args) > 1 else original(*args, **kwargs)
 
 
-def record_writer(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
-    for value in (*args[1:2], *(value for word, value in kwargs.items() if word in _TARGET_WORDS)):
-        record_written(value)
-    return original(*args, **kwargs)
-
-
 def mark_unseen(logs: tuple[ReadLog, ...], reason: str) -> None:
     """Note in each log why there may be more than it has."""
     for log in logs:
         log.mark_unseen(reason)
-
-
-def record_written(value: object) -> None:
-    """Show the paths in an argument as about to be written."""
-    for text in _texts_of(value) or ():
-        if "://" not in text:
-            about_to_write(text)
 
 
 def record_paths(

@@ -88,7 +88,7 @@ def local_path(target: object, filesystem: Any = None) -> str | None:
 
 
 @contextmanager
-def _filling(folder: str, can_replace: Callable[[str], bool], name: str) -> Iterator[None]:
+def filling(folder: str, can_replace: Callable[[str], bool], name: str) -> Iterator[None]:
     """Inside, a writer makes files below a folder, such as `name`, and can replace those that are there and so called."""
     with not_logged():
         is_new = not os.path.lexists(folder)
@@ -116,7 +116,7 @@ def _partitioned(target: Any) -> Iterator[Any]:
     if folder is None or not guards_here():
         yield target
     elif provider is None:
-        with _filling(folder, re.compile(r"[0-9a-f]{8}\.\w+").fullmatch, "00000000"):  # type: ignore[arg-type]
+        with filling(folder, re.compile(r"[0-9a-f]{8}\.\w+").fullmatch, "00000000"):  # type: ignore[arg-type]
             yield target
     else:
 
@@ -144,7 +144,7 @@ def write_dataset(original: Any, logs: _Logs, args: _Args, kwargs: _Kwargs) -> A
         "error": lambda name: False,
         "overwrite_or_ignore": lambda name: re.fullmatch(pattern, name) is not None,
     }
-    with _filling(folder, can_replace.get(behavior, lambda name: True), (template or "part-{i}").replace("{i}", "0")):
+    with filling(folder, can_replace.get(behavior, lambda name: True), (template or "part-{i}").replace("{i}", "0")):
         return original(*args, **kwargs)
 
 
@@ -158,7 +158,7 @@ def copy_files(original: Any, logs: _Logs, args: _Args, kwargs: _Kwargs) -> Any:
         for path in files_below(Path(folder)):
             about_to_write(os.path.join(target, path.relative_to(folder)))
     elif target is not None and hasattr(source, "base_dir"):  # which files is for PyArrow to say
-        with _filling(target, lambda name: True, "new"):
+        with filling(target, lambda name: True, "new"):
             return original(*args, **kwargs)
     elif target is not None:
         about_to_write(target)
