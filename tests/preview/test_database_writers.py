@@ -326,6 +326,9 @@ ALLOWED = {
     "; assert pathlib.Path(folder, 'new.csv').read_text() == 'a\\n1\\n'",
     "several statements": "c.execute(f\"set variable x = '{folder}/new.csv'; create table t as {ONE}; copy t to (getvariable('x')); from t\")"
     "; assert c.fetchall() == [(1, 2)]; assert os.path.exists(folder + '/new.csv')",
+    "several of sql": "c.sql(f\"create table t as {ONE}; from t; copy t to '{place}/new.csv'\")"
+    "; assert duckdb.sql(f\"copy (select 1) to '{place}/other.csv'; select 7\").fetchall() == [(7,)]"
+    "; assert os.path.exists(place + '/new.csv')",
     "a frame by its name": "frame = pl.DataFrame({'a': [5]}); c.execute(f\"select 1; copy frame to '{place}/new.csv'\")"
     "; assert pathlib.Path(place, 'new.csv').read_text() == 'a\\n5\\n'",
     "a file that DuckDB reads": "c.execute('create table t (a varchar)'); c.execute(f\"copy t from '{old}'\"); assert c.sql('from t').fetchall() == [('old',)]",

@@ -119,6 +119,7 @@ def _run(original: Any, connection: Any, owner: _Args, args: _Args, kwargs: _Kwa
     def run(statement: Any) -> None:
         execute = vars(type(connection))["execute"]
         _call_for_frames(getattr(execute, "__wrapped__", execute), (connection, statement), {}, caller)
+        connection.fetchall()  # else it is in the way of the next statement
 
     with ExitStack() as files:
         for one in several:
