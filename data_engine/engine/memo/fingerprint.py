@@ -37,8 +37,8 @@ from data_engine.engine.access.code import (
     version_of,
     why_unseen,
 )
-from data_engine.engine.access.interceptors import is_intercepted, is_reader, watched_libraries
 from data_engine.engine.access.databases import is_frame
+from data_engine.engine.access.interceptors import is_intercepted, is_reader, watched_libraries
 from data_engine.engine.memo.values import PLAIN, ContentTracer, digest_of
 from data_engine.flow.check import Check
 from data_engine.flow.spec import Collect, Map, StepSpec
