@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +19,10 @@ from data_engine.errors import FlowValidationError, NotAsInKernelError
 from data_engine.formatting import cli_line, magic_line, size_words
 from data_engine.record import frozen
 from data_engine.status.sentences import ends_words
+from data_engine.view.verb import Option as ViewOption
+from data_engine.view.verb import Subject, parameters_of
+from data_engine.view.verbs import VERBS, Verb
+from jupyter_extension.cell import Cell, carry_out, option_name, values_of
 from jupyter_extension.cell_hints import in_cell, shell_here
 from jupyter_extension.own_flow import UserNames, own_flow, own_name, require_saved, tell_unsaved
 
@@ -332,17 +336,6 @@ def _stop(args: Namespace, names: UserNames) -> None:
     print("The daemon ends when its running work is done." if was_running else "No daemon was running.")
 
 
-def _runs(args: Namespace, names: UserNames) -> Any:
-    limit = {} if args.limit is None else {"limit": whole(args.limit, "--limit")}
-    return _workspace().runs(args.subject, **limit, status=args.status, since=args.since, until=args.until)
-
-
-def _log(args: Namespace, names: UserNames) -> Any:
-    if args.subject is None:
-        raise FlowValidationError("which run?", where="%flow log", fix="%flow log RUN; %flow runs shows their ids")
-    return _workspace().log(args.subject)
-
-
 def _status(args: Namespace, names: UserNames) -> Any:
     return _workspace().status()
 
@@ -554,30 +547,6 @@ COMMANDS = {
             _explain,
             "flow or file",
         ),
-        Command(
-            "runs",
-            "What ran on this machine, newest first; with a name only of that flow or source file.",
-            'Workspace.current().runs("claims")',
-            _runs,
-            "flow or file",
-            (
-                Option("--limit", "How many; default 100.", "N"),
-                Option("--status", "Only runs with this status: failed, success ...", "STATUS"),
-                Option(
-                    "--since",
-                    "Only runs that began on or after this day, month or time of this machine: 2013-03-01.",
-                    "D",
-                ),
-                Option("--until", "Only runs that began before the end of this day or month of this machine.", "D"),
-            ),
-        ),
-        Command(
-            "log",
-            "What one run printed and logged; RUN is its id, or its first characters.",
-            'Workspace.current().log("1a2b3c4d")',
-            _log,
-            "run",
-        ),
         Command("panel", "The control panel.", "data_engine.panel()", _panel),
         Command(
             "cache",
@@ -597,11 +566,39 @@ _NOT_HERE = frozenset(
 """Commands that an option of another one stands for here, or that are for the shell and the panel: they end work or change who owns."""
 
 
+@cache
 def all_commands() -> dict[str, Command]:
     """Every subcommand by its name: those above, and the commands of a workspace's owner that need no words of their own."""
-    return COMMANDS | {
-        name: _of_owner(kind) for name, kind in registry.COMMANDS.items() if name not in {*COMMANDS, *_NOT_HERE}
-    }
+    shared = {name: _of_verb(name, verb) for name, verb in VERBS.items() if verb.twin}
+    return (
+        COMMANDS
+        | shared
+        | {
+            name: _of_owner(kind)
+            for name, kind in registry.COMMANDS.items()
+            if name not in {*COMMANDS, *shared, *_NOT_HERE}
+        }
+    )
+
+
+def _of_verb(name: str, verb: Verb) -> Command:
+    """A verb that a terminal has, too."""
+    function = verb.load()
+    parameters = [
+        one for one in parameters_of(function) if not (isinstance(one.about, ViewOption) and one.about.only == "shell")
+    ]
+    subject = next((one.about for one in parameters if isinstance(one.about, Subject)), None)
+    takes: Any = "" if subject is None else {"flows": "flow", "text": "flow"}.get(subject.takes, subject.takes)
+    options = tuple(
+        Option(option_name(one), one.about.help, one.about.metavar, one.is_repeated)
+        for one in parameters
+        if isinstance(one.about, ViewOption)
+    )
+
+    def do(args: Namespace, names: UserNames) -> Any:
+        return carry_out(name, function, Cell(names, name, in_this_kernel), values_of(parameters, args))
+
+    return Command(name, verb.summary, verb.twin, do, takes, options)
 
 
 def _of_owner(kind: type[OwnerCommand[Any]]) -> Command:

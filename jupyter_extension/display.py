@@ -21,9 +21,11 @@ from data_engine.marks import Mark, mark_of
 from data_engine.notebook.flow_files import no_flow_there
 from data_engine.notebook.read import read_cells
 from data_engine.record import frozen
+from data_engine.view.card import Card, Cell, Code, Faint, Lines, Note, Part, table
+from data_engine.view.text import text
 from data_engine.workspace.layout import FLOW_MODULES, authored_folder, current_notebook, ipython_shell, kernel_shell
-from jupyter_extension.card import Card, Cell, Code, Faint, Lines, Note, Part, html, table, text
 from jupyter_extension.cell_hints import in_cell, shell_here
+from jupyter_extension.html import html
 
 if TYPE_CHECKING:
     from data_engine.notebook.compiled import CompiledNotebook
@@ -102,7 +104,7 @@ def cell_link(error: FlowValidationError) -> str | None:
 
 def _flow(flow: Flow) -> Card:
     from data_engine.files import file_exists
-    from jupyter_extension.flow_picture import flow_card
+    from data_engine.view.flow_picture import flow_card
 
     settled, live, zone = _whereabouts(flow)
     source = None if settled.trigger is None else settled.trigger.source
@@ -112,14 +114,14 @@ def _flow(flow: Flow) -> Card:
 
 
 def _error(error: FlowValidationError) -> Card:
-    from jupyter_extension.cards import error_card
+    from data_engine.view.errors import error_card
 
     return error_card(error, cell_link(error))
 
 
 def _entries(listing: Any) -> Card:
     from data_engine.client import Workspace
-    from jupyter_extension.cards import entries_card
+    from data_engine.view.flows import entries_card
 
     deployments = {entry.name: Workspace(entry.path.parent.parent).deployment(entry.name) for entry in listing}
     return entries_card(listing, deployments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,7 +22,7 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import complain, print_json, say, status_style, table
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import beginning, cli_line, duration_words, first_few, local_time, path_in, zoned_words
+from data_engine.formatting import beginning, cli_line, first_few, path_in, zoned_words
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -31,13 +30,11 @@ if TYPE_CHECKING:
     from data_engine.cli.output import Table
     from data_engine.client import Workspace
     from data_engine.flow.flow import Flow
-    from data_engine.model import ActiveRun, Run
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.deployment_status import DeploymentStatus
-    from data_engine.reasons.kinds import Disabled, WaitingRuns
+    from data_engine.reasons.kinds import Disabled
     from data_engine.reasons.remedies import Reason
     from data_engine.status.explain import Explanation
-    from data_engine.status.record import FlowStatus, WorkspaceStatus
 
 RunStatus: TypeAlias = Literal["started", "success", "failed", "stopped", "killed", "abandoned"]
 
@@ -47,54 +44,6 @@ MOST_RUNS = 20
 _ID_LENGTH = 8
 _LONGEST_ERROR = 160
 """Letters of the error of one held source among others."""
-_MOST_UNDELIVERED = 5
-_MOST_WAITING = 5
-"""Runs of one flow that are listed, each to be stopped alone; `status --json` has more."""
-
-
-def status(
-    ctx: typer.Context,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="A screen that follows it, with keys to run, stop and retry.")
-    ] = False,
-    as_json: AsJson = False,
-) -> int:
-    """What the daemon, its engine and each flow do, what runs now, and what waits and why."""
-    ws = chosen_workspace(ctx)
-    if not watch:
-        return tell_status(ws, as_json)
-    if as_json:
-        what = "--watch shows a screen, and --json prints one document"
-        raise FlowValidationError(what, where="data-engine status", fix="leave one of them out")
-    import gc
-
-    from data_engine.cli.watch import show
-
-    gc.enable()
-    return show(ws)
-
-
-def tell_status(ws: Workspace, as_json: bool) -> int:
-    """What the daemon, its engine and each flow do, what runs now, and what waits and why."""
-    status = fresh_status(ws)
-    if as_json:
-        print_json(status.as_dict())
-        return 0
-    _say_workspace(status, ws)
-    for number, request in enumerate(status.requests):
-        say(f"{'' if number else 'asked':<8} {request.text}")
-    for backfill in status.backfills:
-        if backfill.state == "running" or backfill.failed:
-            say(f"backfill {backfill.flow}: {backfill.text}  ({backfill.id[:8]})")
-    say("")
-    _say_flows(status.flows, status.active_runs)
-    if status.active_runs:
-        say("")
-        _say_active(status.active_runs)
-    if status.waiting_runs:
-        say("")
-        _say_waiting(status.waiting_runs)
-    return 0
 
 
 def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
@@ -232,130 +181,6 @@ def bounded_reason(reason: Explanation) -> str:
     return replace(reason, why=replace(reason.why, error=error)).reason
 
 
-def _say_workspace(status: WorkspaceStatus, ws: Workspace) -> None:
-    from data_engine.status.sentences import daemon_lines
-
-    say(f"{status.workspace_id}  {status.workspace_root}")
-    for text, style in daemon_lines(status, str(ws.root)):
-        say(text, style=style)
-    if status.service.installed:
-        say(f"service  {status.service.text}", style="red" if status.service.trouble else "")
-        if status.service.fix is not None:
-            say(f"         fix: {status.service.fix}")
-    for number, line in enumerate(status.lease.lines if status.lease.is_worth_words else ()):
-        say(f"{'' if number else 'lease':<8} {line}")
-    if status.trouble is not None:
-        say(f"trouble  {status.trouble.what}", style="red")
-        for part in ("where", "fix"):
-            if status.trouble[part]:
-                say(f"         {part}: {status.trouble[part]}")
-    for warning in status.warnings:
-        say(f"warning  {warning}", style="yellow")
-    _say_unsent(status)
-
-
-def _say_unsent(status: WorkspaceStatus) -> None:
-    from data_engine.status.sentences import told_once, undelivered_words
-
-    unsent = told_once(status.undelivered)
-    for number, (message, count) in enumerate(unsent[:_MOST_UNDELIVERED]):
-        say(f"{'' if number else 'unsent':<8} {undelivered_words(message, local_time, count)}", style="red")
-    if (more := len(unsent) - _MOST_UNDELIVERED) > 0:
-        say(f"         and {more:,} more")
-    if any(message.state == "given_up" for message, _ in unsent):
-        say(
-            f"         {cli_line('alert', 'history')} shows all of them; after that, those that were given up are left out here"
-        )
-
-
-def _say_flows(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> None:
-    from data_engine.files import file_exists
-    from data_engine.status.sentences import ending_words, held_words, last_run_line, reason_of
-
-    shown = table(
-        *("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "REASON"),
-        cut=("FLOW", "GROUP", "REASON"),
-        spare=("GROUP",),
-        whole=f"`{cli_line('explain')} FLOW` shows the full reason and what to do.",
-    )
-    for flow in flows:
-        ended = last_run_line(flow, file_exists)
-        held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
-        expected = None if flow.expected is None else flow.expected.text
-        ending = ending_words(flow, runs)
-        notes = filter(None, [flow.edit, ending or reason_of(flow), held, expected])
-        note = "; ".join(text.partition("\n")[0] for text in notes)
-        row = (flow.name, flow.group or "", flow.state_text, zoned_words(flow.next_run_utc, flow.tz), ended, note)
-        shown.add_row(*row, style="red" if flow.is_failing or flow.deployment_status.is_edit_broken else "")
-    say(shown)
-
-
-def _say_active(runs: Sequence[ActiveRun]) -> None:
-    columns = ("RUN", "FLOW", "SOURCE", "STATE", "STEP", "SINCE", "PROCESS")
-    whole = f"`{cli_line('log')} RUN` shows all of a run."
-    active = table(*columns, cut=("FLOW", "SOURCE", "STEP"), whole=whole)
-    for run in runs:
-        since = local_time(run.started_at_utc)
-        process = "daemon" if run.in_daemon else f"pid {run.pid}"
-        state = "stopping" if run.stopping else "running"
-        active.add_row(run.run_id[:8], run.flow, run.source or "", state, run.step or "", since, process)
-    say(active)
-
-
-def _say_waiting(runs: Sequence[WaitingRuns]) -> None:
-    columns = ("WAITING", "RUNS", "NEXT RUN", "SOURCE", "WHY")
-    whole = f"`{cli_line('explain')} FLOW` shows it in full, and what to do."
-    waiting = table(*columns, right=("RUNS",), cut=("WAITING", "SOURCE", "WHY"), whole=whole)
-    for group in runs:
-        first = group.runs[0].run_id if group.runs else ""
-        waiting.add_row(group.flow, f"{group.count:,}", first[:_ID_LENGTH], group.source_name, group.reason)
-        for then in group.runs[1:_MOST_WAITING]:
-            waiting.add_row("", "", then.run_id[:_ID_LENGTH], then.source_name, "")
-    say(waiting)
-
-
-def _row(run: Run, warnings: int, source: str) -> tuple[str, ...]:
-    """A run as a row; `source` is the text of its source or slot."""
-    from data_engine.ledger.logs import warned_words
-    from data_engine.status.runs import rejected_words, started
-    from data_engine.status.sentences import short_error
-
-    return (
-        run.run_id[:_ID_LENGTH],
-        run.flow,
-        source,
-        ", ".join(filter(None, [run.status, rejected_words(run), warned_words(warnings)])),
-        started(run),
-        duration_words(run.elapsed_s),
-        short_error(run.error or run.cause, run.why),
-    )
-
-
-_LOOK_S = 2.0
-"""A daemon looks by itself about as often."""
-
-
-def fresh_status(ws: Workspace) -> WorkspaceStatus:
-    """The status. A daemon looks at once where the module of a deployed flow is gone from flow_modules and it does not say so."""
-    status = ws.status()
-    if not status.daemon.answers or status.engine.starting or not _is_any_missing(status, ws):
-        return status
-    with suppress(FlowValidationError):
-        ws.link.ask(lambda daemon: daemon.post("/look", timeout_s=_LOOK_S), otherwise=dict)
-        return ws.status()
-    return status
-
-
-def _is_any_missing(status: WorkspaceStatus, ws: Workspace) -> bool:
-    try:
-        modules = {os.path.splitext(name)[0] for name in os.listdir(ws.layout.flow_modules_dir)}
-    except OSError:
-        return False
-    return any(
-        flow.name not in modules for flow in status.flows if flow.deployment_status.kind in ("as_deployed", "edited")
-    )
-
-
 def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     """One flow: its trigger, paths, steps and last run."""
     from data_engine.flow.expectation import expectation_words
@@ -445,128 +270,6 @@ def _next_slots(flow: Flow, timezone: str | None) -> tuple[list[float], tzinfo]:
         return [], zone_of(timezone)
     slots = slots_of(flow.trigger, timezone)
     return slots.upcoming(time.time()), slots.zone
-
-
-def _words(name: str | None, options: Mapping[str, object]) -> list[str]:
-    """The name and the options that are set, as words of a command."""
-    return [*filter(None, [name]), *(str(word) for pair in options.items() if pair[1] is not None for word in pair)]
-
-
-def runs(
-    ctx: typer.Context,
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", callback=named, help="A flow, or a source file.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help=f"How many, newest first; default {MOST_RUNS}.")
-    ] = None,
-    status: Annotated[RunStatus | None, typer.Option("--status", help="Only runs with this status.")] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            "--since",
-            metavar="D",
-            help="Only runs that began on or after this day, month or time of this machine: 2013-03-01.",
-        ),
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(
-            "--until", metavar="D", help="Only runs that began before the end of this day or month of this machine."
-        ),
-    ] = None,
-    as_json: AsJson = False,
-) -> int:
-    """What ran on this machine, newest first, and how many of them are not told."""
-    from data_engine.ledger.run_warnings import runs_as_json, warnings_of
-    from data_engine.status.runs import find_runs, slot_words, slot_zones, source_names, wanted_runs
-
-    ws = chosen_workspace(ctx)
-    ledger = ws.home.ledger()
-    ledger.recover()
-    page = find_runs(ws.home, name, MOST_RUNS if limit is None else limit, wanted_runs(status, since, until))
-    newest = page.runs
-    options = {"--limit": page.total, "--status": status, "--since": since, "--until": until}
-    again = cli_line("runs", *_words(name, options), *(["--json"] if as_json else []))
-    left = f"The newest {len(newest):,} of {page.total:,} runs: `{again}` shows all." if page.cut else ""
-    if as_json:
-        print_json(runs_as_json(ledger, newest))
-        if left and limit is None:  # who gives a limit knows of it
-            complain(left)
-    elif not newest:
-        say("No such runs on this machine.")
-        _say_behind(ws)
-    else:
-        warned = warnings_of(ledger, [run.run_id for run in newest])
-        shown = table(
-            *("RUN", "FLOW", "SOURCE", "STATUS", "STARTED", "TIME", "ERROR"),
-            right=("TIME",),
-            cut=("FLOW", "SOURCE", "ERROR"),
-            spare=("TIME",),
-            whole=f"`{cli_line('log')} RUN` shows all of a run; `--json` shows these runs in full.",
-        )
-        names = source_names((run.source for run in newest if run.source is not None), ws.root)
-        zones = slot_zones(ws.home, (run for run in newest if run.source is None))
-        for run in newest:
-            source = slot_words(run, zones.get(run.flow)) if run.source is None else names[run.source]
-            row = _row(run, warned.get(run.run_id, 0), source)
-            shown.add_row(*row, style=status_style(run.status) if run.status != "success" else "")
-        say(shown)
-        if left:
-            say(f"\n{left}")
-        _say_behind(ws)
-    return 0
-
-
-def log(
-    ctx: typer.Context,
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its first characters.")],
-    as_json: AsJson = False,
-) -> int:
-    """What one run did, printed and logged."""
-    from data_engine.ledger.logs import warned_words
-    from data_engine.ledger.run_warnings import runs_as_json, warnings_of
-    from data_engine.status.runs import facts_of, rows_words, slot_zones, started
-
-    ws = chosen_workspace(ctx)
-    ws.home.ledger().recover()
-    run = ws.run_record(run_id)
-    steps, lines = ws.steps(run.run_id), ws.log(run.run_id)
-    if as_json:
-        print_json(
-            {
-                "run": runs_as_json(ws.home.ledger(), [run])[0],
-                "steps": [step.as_dict() for step in steps],
-                "log": [line.as_dict() for line in lines],
-            }
-        )
-        return 0
-    say(f"run {run.run_id}  {run.flow}  {run.source or ''}".rstrip())
-    cause = f" ({run.cause})" if run.cause else ""
-    warned = warned_words(warnings_of(ws.home.ledger(), [run.run_id]).get(run.run_id, 0))
-    say(
-        ", ".join(
-            filter(None, [f"{run.status}{cause}", warned, f"started {started(run)}", duration_words(run.elapsed_s)])
-        ),
-        style=status_style(run.status),
-    )
-    for label, words in facts_of(run, slot_zones(ws.home, [run]).get(run.flow)):
-        say(f"{label:9} {words}")
-    say("")
-    shown = table(
-        *("STEP", "STATUS", "TIME", "ROWS", "OUTPUT"),
-        right=("TIME", "ROWS"),
-        cut=("STEP", "OUTPUT"),
-        whole=f"`{cli_line('log', run.run_id[:8], '--json')}` shows it in full.",
-    )
-    for step in steps:
-        shown.add_row(step.label, step.status, duration_words(step.elapsed_s), rows_words(step), step.output_path or "")
-    say(shown)
-    if lines:
-        say("")
-    for line in lines:
-        say(f"{local_time(line.created_at_utc)}  {line.level:7}  {line.step or '-'}: {line.message}")
-    return 0
 
 
 def explain(

@@ -9,8 +9,9 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.platforms.host import shell_line
-from jupyter_extension.card import text
-from jupyter_extension.cards import backfill_card, runs_card
+from data_engine.view.backfills import backfill_card
+from data_engine.view.runs import runs_card
+from data_engine.view.text import text
 from jupyter_extension.details import run_details
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles, until

@@ -17,8 +17,8 @@ from data_engine.cli.app import run as command_line
 from data_engine.errors import FlowValidationError
 from data_engine.view.feed import Feed, View
 from data_engine.view.panel import render
-from jupyter_extension.card import text
-from jupyter_extension.cards import status_card
+from data_engine.view.status import status_card
+from data_engine.view.text import text
 from tests.daemon.support import flow_of
 from tests.support import WorkspaceFiles, end_now, until
 

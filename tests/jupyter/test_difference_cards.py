@@ -11,9 +11,10 @@ import pytest
 from data_engine.compare.comparing import compare
 from data_engine.display_hook import text_with_samples
 from data_engine.engine.scratch import remove_scratch
-from jupyter_extension.card import html, text
-from jupyter_extension.difference_card import difference_card, goldens_card, marked, plan_card
+from data_engine.view.differences import difference_card, goldens_card, marked, plan_card
+from data_engine.view.text import text
 from jupyter_extension.display import bundle
+from jupyter_extension.html import html
 from tests.jupyter.conftest import Shell
 from tests.plan.production import Production
 

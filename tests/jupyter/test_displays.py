@@ -32,23 +32,18 @@ from data_engine.notebook.deployment_status import NOT_DEPLOYED, DeploymentStatu
 from data_engine.reasons.kinds import ByHand, EngineOff, Held, LastRunWarned, New, Other, Settling
 from data_engine.status.explain import Explanation
 from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
+from data_engine.view.errors import error_card
+from data_engine.view.flow_picture import flow_card, lines_of, side_lanes
+from data_engine.view.flows import reasons_card
+from data_engine.view.results import batch_card, contexts_card, short_text
+from data_engine.view.runs import log_card, runs_card, steps_card
+from data_engine.view.status import status_card
+from data_engine.view.text import text
+from data_engine.view.timeline import MOST_LANES, runs_picture, steps_picture
 from data_engine.workspace.layout import CurrentNotebook
 from jupyter_extension import display
-from jupyter_extension.card import STYLE, html, text
-from jupyter_extension.cards import (
-    batch_card,
-    contexts_card,
-    error_card,
-    log_card,
-    reasons_card,
-    runs_card,
-    short_text,
-    status_card,
-    steps_card,
-)
 from jupyter_extension.display import bundle, cell_lines, compile_card
-from jupyter_extension.flow_picture import flow_card, lines_of, side_lanes
-from jupyter_extension.timeline import MOST_LANES, runs_picture, steps_picture
+from jupyter_extension.html import STYLE, html
 from tests.jupyter.conftest import Shell
 from tests.support import WorkspaceFiles
 

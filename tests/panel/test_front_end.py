@@ -7,8 +7,8 @@ import re
 from typing import get_args
 
 from data_engine.marks import Mark, Shape
+from data_engine.view.svg import icon_svg
 from jupyter_extension.assets import STATIC, panel_js
-from jupyter_extension.card import icon_svg
 from tests.panel.records import typescript
 
 
