@@ -11,9 +11,11 @@ from data_engine.errors import FlowValidationError
 from data_engine.view.card import Card, Note
 from data_engine.view.text import text
 from data_engine.view.verb import Answer, Parameter, Shown, Subject
-from jupyter_extension.own_flow import UserNames, own_flow, own_name
+from jupyter_extension.own_flow import UserNames, own_flow, own_name, require_saved
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from data_engine.client import Workspace
     from data_engine.verbs import Flow
 
@@ -34,6 +36,14 @@ class Cell:
     def flow_name(self, name: str | None) -> str:
         """The name, else that of the notebook."""
         return name or own_name(self.names, self._line)
+
+    def own_name(self, name: str | None) -> str | None:
+        """The name, else that of the notebook."""
+        return self.flow_name(name)
+
+    def require_saved(self, path: Path) -> None:
+        """Refuse unsaved edits of this kernel's notebook."""
+        require_saved(path.stem, self.names, path)
 
     def flow(self, name: str | None) -> Flow:
         """The flow that the cells of this notebook build; one that is named as it is saved."""

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 from data_engine.commands import registry
 from data_engine.commands.command import Command as OwnerCommand
-from data_engine.commands.deployments import Deploy, Rollback
+from data_engine.commands.deployments import Deploy
 from data_engine.commands.fields import FLAG, arguments_of, as_given, help_of
 from data_engine.commands.runs import Run, StartBackfill
-from data_engine.errors import FlowValidationError, NotAsInKernelError
+from data_engine.errors import FlowValidationError
 from data_engine.formatting import cli_line, magic_line, size_words
 from data_engine.record import frozen
 from data_engine.status.sentences import ends_words
+from data_engine.view.deployments import verdict_lines
 from data_engine.view.verb import Option as ViewOption
 from data_engine.view.verb import Subject, parameters_of
 from data_engine.view.verbs import VERBS, Verb
 from jupyter_extension.cell import Cell, carry_out, option_name, values_of
 from jupyter_extension.cell_hints import in_cell, shell_here
-from jupyter_extension.own_flow import UserNames, own_flow, own_name, require_saved, tell_unsaved
+from jupyter_extension.own_flow import UserNames, own_flow, own_name, tell_unsaved
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.engine.local_workspace import LocalWorkspace
     from data_engine.flow.parameters import TypedValue
-    from data_engine.proof.verdict import Verdict
 
 
 @frozen
@@ -136,58 +134,6 @@ def _compile(args: Namespace, names: UserNames) -> Any:
     return compiled
 
 
-def _deploy(args: Namespace, names: UserNames) -> Any:
-    from data_engine.client import outcome_of
-    from data_engine.display_hook import Listing
-    from data_engine.status import deploy_lines
-    from data_engine.status.deployed_before import left_out
-    from data_engine.status.offline import OfflineFacts
-
-    if args.all and args.subject:
-        raise FlowValidationError(
-            f"--all and the name {args.subject!r} cannot be combined",
-            where="%flow deploy",
-            fix=f"{magic_line('deploy', args.subject)}, or %flow deploy --all",
-        )
-    ws = _workspace()
-    name = None if args.all else args.subject or own_name(names, "deploy")
-    if not _is_deploy_wanted(ws, name, args, names):
-        return None
-    memories = {} if name is None else {name: OfflineFacts(ws.home).memory(name)}
-    command = Deploy(name, args.note or "", args.yes, args.approve, args.replaces)
-    try:
-        with _print_comparison(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
-            outcome = outcome_of(ws, command)
-    except NotAsInKernelError:
-        again = magic_line("deploy", name or "", "--yes")
-        print(f"Nothing was deployed. Keep the cells that are named (`#| keep`), or {again}")
-        return None
-    assert outcome is not None  # it is waited for
-    entries, new = Listing(outcome.entries), outcome.deployments
-    starts = deploy_lines.starting_now(ws.home, new, entries, memories)
-    left = left_out(ws.home, {entry.name for entry in entries}) if name is None else {}
-    for line in chain(*deploy_lines.lines_after(ws.home, new, entries, starts, left, ws.status)):
-        print(in_this_kernel(line[deploy_lines.INDENT :]))
-    if name is not None and entries and (error := entries[0].error) is not None:
-        raise error
-    return entries
-
-
-def _is_deploy_wanted(ws: Workspace, name: str | None, args: Namespace, names: UserNames) -> bool:
-    """Whether a deploy goes on; an obstacle is printed or raised, because a cell cannot be asked."""
-    from data_engine.status.deploy_lines import going_live, going_live_lines
-
-    if args.yes:
-        return True
-    if name is not None:
-        require_saved(name, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-        return True
-    if going := going_live(ws.home):
-        print(*map(in_this_kernel, going_live_lines(going, ws.status)), sep="\n")
-        print("Nothing was deployed yet: this is what would change. %flow deploy --all --yes does it.")
-    return not going
-
-
 def _comparison_lines(home: LocalWorkspace, path: Path, names: UserNames) -> list[str]:
     """Compare this kernel with its notebook's slice now, as lines.
 
@@ -204,29 +150,7 @@ def _comparison_lines(home: LocalWorkspace, path: Path, names: UserNames) -> lis
             fix=f"run the cells of {path.name} and ask there; or, in a terminal, `{cli_line('compile', path.stem, '--run')}`",
         )
     before = last_verdict(home, path.stem)
-    return _lines_of(compare_kernel(home, path, names), path, before)
-
-
-def _lines_of(verdict: Verdict, path: Path, before: Verdict | None) -> list[str]:
-    """Format a new verdict as lines, without the notes of the verdict `before`."""
-    differences = [] if verdict.is_same else [f"  {sentence}" for sentence in verdict.sentences()]
-    same = "the same" if verdict.is_same else "not the same"
-    return [f"{path.name}: {same} in this kernel and in production", *differences, *verdict.notes(before)]
-
-
-@contextmanager
-def _print_comparison(home: LocalWorkspace, path: Path) -> Iterator[None]:
-    """Print the verdict of a comparison made in the block; of an equal one only its notes."""
-    from data_engine.proof.verdict_store import last_verdict
-
-    before = last_verdict(home, path.stem)
-    try:
-        yield
-    finally:
-        verdict = last_verdict(home, path.stem)
-        if verdict is not None and verdict != before:
-            for line in verdict.notes(before) if verdict.is_same else _lines_of(verdict, path, before):
-                print(line)
+    return verdict_lines(compare_kernel(home, path, names), path, before)
 
 
 def _plan_lines(home: LocalWorkspace, path: Path) -> list[str]:
@@ -236,15 +160,9 @@ def _plan_lines(home: LocalWorkspace, path: Path) -> list[str]:
 
     before = last_verdict(home, path.stem)
     if (verdict := compare_here(home, path)) is not None:
-        return _lines_of(verdict, path, before)
+        return verdict_lines(verdict, path, before)
     last = compared(home, path)
     return [] if last is None else [f"{path.name}: {last.words}"]
-
-
-def _restore(args: Namespace, names: UserNames) -> Any:
-    for path in _workspace().restore(args.subject or own_name(names, "restore"), args.to, copy=args.copy):
-        print(f"wrote {path}")
-    return None
 
 
 def _run(args: Namespace, names: UserNames) -> Any:
@@ -303,17 +221,6 @@ def _backfill(args: Namespace, names: UserNames) -> Any:
     return ws.backfill(name, args.since, args.until, args.where, params, reprocess, digest=shown.digest)
 
 
-def _show(args: Namespace, names: UserNames) -> Any:
-    from data_engine.status.runs import last_run, last_run_words
-
-    flow = own_flow(names, "show") if args.subject is None else _workspace().load_flow(args.subject)
-    name = args.subject or own_name(names, "show")
-    ws = _workspace()
-    print(f"production: {ws.deployment(name)}")
-    print(f"last run:   {last_run_words(ws.home, last_run(ws.home, name), ws.status)}")
-    return flow
-
-
 def _start(args: Namespace, names: UserNames) -> Any:
     ws = _workspace()
     if args.no_engine and ws.link.find() is None:
@@ -338,10 +245,6 @@ def _stop(args: Namespace, names: UserNames) -> None:
 
 def _status(args: Namespace, names: UserNames) -> Any:
     return _workspace().status()
-
-
-def _explain(args: Namespace, names: UserNames) -> Any:
-    return _workspace().explain(args.subject or own_name(names, "explain"))
 
 
 def _panel(args: Namespace, names: UserNames) -> Any:
@@ -422,13 +325,6 @@ COMMANDS = {
             ),
         ),
         Command(
-            "show",
-            "One flow: its trigger, paths and steps, what production runs of it, and its last run.",
-            'Workspace.current().load_flow("claims")',
-            _show,
-            "flow",
-        ),
-        Command(
             "golden",
             "Keep an object of a flow as a golden, to test against later; without NAME, of this notebook's build().",
             'build().golden(use="clean_df", key="id")',
@@ -454,41 +350,6 @@ COMMANDS = {
             (
                 Option("--all", "All flows of the workspace."),
                 Option("--update", "Where a golden differs, keep the new result; look at that first."),
-            ),
-        ),
-        Command(
-            "deploy",
-            "Let production run the saved notebook as it is now.",
-            'Workspace.current().deploy("claims")',
-            _deploy,
-            "flow",
-            (
-                Option("--all", "Every flow of the workspace; without --yes only what would change is shown."),
-                _NOTE,
-                Option(
-                    "--yes",
-                    "Do not ask, and deploy even if another deployed flow writes to the same mirror, the notebook has unsaved edits, or its kernel holds other values.",
-                ),
-                Option("--approve", help_of(Deploy, "approve")),
-                Option("--replaces", help_of(Deploy, "replaces"), "FLOW"),
-            ),
-        ),
-        Command(
-            "deployments",
-            "The history of what production runs: who, when, what changed.",
-            'Workspace.current().deployments("claims")',
-            lambda args, names: _workspace().deployments(args.subject),
-            "flow",
-        ),
-        Command(
-            "restore",
-            "Bring back a notebook that is gone, as it was deployed.",
-            'Workspace.current().restore("claims")',
-            _restore,
-            "flow",
-            (
-                Option("--to", help_of(Rollback, "to"), "ID"),
-                Option("--copy", "Also where the notebook has another name or place now."),
             ),
         ),
         Command(
@@ -540,13 +401,6 @@ COMMANDS = {
             "flow",
         ),
         Command("status", "What the daemon, its engine and each flow do.", "Workspace.current().status()", _status),
-        Command(
-            "explain",
-            "Why a flow, or a file, does or does not run; for an output, which run wrote it.",
-            'Workspace.current().explain("claims")',
-            _explain,
-            "flow or file",
-        ),
         Command("panel", "The control panel.", "data_engine.panel()", _panel),
         Command(
             "cache",

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data_engine.cli.deploying import say_left
 from data_engine.cli.options import (
     AsJson,
     SomeFlowName,
@@ -20,6 +19,7 @@ from data_engine.cli.options import (
     done,
     in_flow_modules,
     named,
+    say_left,
     source_from_shell,
 )
 from data_engine.cli.output import Failed, complain, print_json, say, status_style

@@ -159,6 +159,11 @@ def done(facts: Any, text: str | Table, as_json: bool) -> int:
     return 0
 
 
+def say_left(as_json: bool) -> int:
+    """Say that the owner was asked, and what shows its answer; exit code 0."""
+    return done({"asked": True}, "The owner was asked; `data-engine status` shows the answer.", as_json)
+
+
 def is_confirmed(question: str, what: str, where: str) -> bool:
     """Whether somebody at a terminal says yes to `what` would be done; refused where there is no terminal to ask on."""
     if is_terminal(sys.stdin):

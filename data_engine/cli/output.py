@@ -33,7 +33,7 @@ from data_engine.formatting import visible, visible_lines
 from data_engine.marks import Mark
 from data_engine.record import frozen
 from data_engine.view import card as view_card
-from data_engine.view.card import Card, Cell, Column, Lines, Note, Pairs, Part, Section
+from data_engine.view.card import Card, Cell, Column, Lines, Note, Pairs, Part, Picture, Section
 from data_engine.view.card import plain as plain_cell
 
 if TYPE_CHECKING:
@@ -81,13 +81,18 @@ def say(thing: str | Table = "", style: str | None = None) -> None:
 
 def say_card(card: Card) -> None:
     """Print a card to standard output; of a table that is too wide its columns say what is cut, wrapped or left out."""
-    if title := "  ".join(filter(None, [card.title, *map(plain_cell, card.facts)])):
-        say(title)
+    has_begun = False
+    if title := "  ".join(filter(None, [*card.title.splitlines()[:1], *map(plain_cell, card.facts)])):
+        say("\n".join([title, *card.title.splitlines()[1:]]))
+        has_begun = True
     for part in card.parts:
-        _say_part(part, "")
+        if isinstance(part, view_card.Table) and has_begun:
+            say("")
+        has_begun |= _say_part(part, "")
 
 
-def _say_part(part: Part, indent: str) -> None:
+def _say_part(part: Part, indent: str) -> bool:
+    """Print a part; whether there was anything to print."""
     match part:
         case Pairs():
             pairs = [(name, cell) for name, cell in part.pairs if plain_cell(cell)]
@@ -111,8 +116,10 @@ def _say_part(part: Part, indent: str) -> None:
             for inner in part.parts:
                 _say_part(inner, f"{indent}  ")
         case view_card.Table():
-            say("")
             _print_table(part, sys.stdout)
+        case Picture():
+            return False
+    return not isinstance(part, (Lines, Pairs)) or bool(part.lines if isinstance(part, Lines) else part.pairs)
 
 
 def say_note(note: Note) -> None:

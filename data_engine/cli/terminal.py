@@ -24,6 +24,8 @@ from data_engine.view.card import Card, Note
 from data_engine.view.verb import Answer, Option, Parameter, parameters_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from data_engine.client import Workspace
     from data_engine.verbs import Flow
 
@@ -46,6 +48,13 @@ class Terminal:
             raise FlowValidationError("which flow?", where=f"data-engine {self._line}", fix=fix)
         return name
 
+    def own_name(self, name: str | None) -> str | None:
+        """The name as it was typed."""
+        return name
+
+    def require_saved(self, path: Path) -> None:
+        """A terminal has no kernel."""
+
     def flow(self, name: str | None) -> Flow:
         """The flow as it is saved."""
         flow: Any = load_module(self.workspace, self.flow_name(name)).flow
@@ -67,10 +76,9 @@ class Terminal:
         """Whether somebody at the terminal says yes."""
         if yes:
             return True
-        *before, last = question.title.split("\n")
         if not self._as_json:
-            say_card(Card("\n".join(before), question.facts, question.parts))
-        return is_confirmed(last, what, self._line)
+            say_card(Card("", question.facts, question.parts))
+        return is_confirmed(question.title, what, self._line)
 
 
 def show(answer: Answer, *, as_json: bool) -> int:

@@ -17,6 +17,8 @@ from data_engine.record import frozen
 from data_engine.view.card import Card, Note
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from data_engine.client import Workspace
     from data_engine.verbs import Flow
 
@@ -72,6 +74,16 @@ class Place(Protocol):
 
         Raises:
             FlowValidationError: none is named, and this is no notebook's kernel.
+        """
+
+    def own_name(self, name: str | None) -> str | None:
+        """The flow that is named; without a name that of the notebook in a cell, and all of them in a terminal: None."""
+
+    def require_saved(self, path: Path) -> None:
+        """Refuse where `path` is this kernel's notebook and its file does not hold what its cells ran.
+
+        Raises:
+            FlowValidationError: it has unsaved edits.
         """
 
     def flow(self, name: str | None) -> Flow:

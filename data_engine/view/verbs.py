@@ -31,26 +31,52 @@ GROUPS: Mapping[str, Mapping[str, Verb]] = {
     "Every day": {
         "demo": Verb("cli.browser:demo", "Make a small workspace with flows to try."),
         "lab": Verb("cli.browser:lab_app", "Open JupyterLab on the workspace."),
-        "list": Verb("cli.looks:list_flows", "List the flows, and what is wrong with broken ones."),
-        "show": Verb("cli.looks:show", "Show a flow: its trigger, paths, steps and last run."),
+        "list": Verb(
+            "view.flows:flows", "List the flows, and what is wrong with broken ones.", "Workspace.current().flows()"
+        ),
+        "show": Verb(
+            "view.flows:show",
+            "Show a flow: its trigger, paths, steps and last run.",
+            'Workspace.current().load_flow("claims")',
+        ),
         "preview": Verb("cli.notebooks:preview", "Run a flow without writing to production."),
-        "deploy": Verb("cli.deploying:deploy", "Put a flow, or all, into production."),
-        "rollback": Verb("cli.deploying:rollback", "Go back to an earlier deployment of a flow."),
+        "deploy": Verb(
+            "view.deployments:deploy", "Put a flow, or all, into production.", 'Workspace.current().deploy("claims")'
+        ),
+        "rollback": Verb(
+            "view.deployments:rollback",
+            "Go back to an earlier deployment of a flow.",
+            'Workspace.current().rollback("claims")',
+        ),
         "start": Verb("cli.daemon:start", "Start the daemon and its engine."),
         "stop": Verb("cli.daemon:stop", "Stop a flow or a run, or the engine and the daemon."),
         "status": Verb("cli.terminal:status", "Show what runs, what waits, and why."),
         "run": Verb("cli.running:run", "Run a flow now."),
         "runs": Verb("view.runs:runs", "List what ran on this machine.", 'Workspace.current().runs("claims")'),
         "log": Verb("view.runs:log", "Show what a run printed and logged.", 'Workspace.current().log("1a2b3c4d")'),
-        "explain": Verb("cli.looks:explain", "Say why a flow or a file does or does not run."),
+        "explain": Verb(
+            "view.flows:explain",
+            "Say why a flow or a file does or does not run.",
+            'Workspace.current().explain("claims")',
+        ),
     },
     "Notebooks and deployments": {
         "compile": Verb("cli.notebooks:compile_flows", "Compile notebooks into modules, or check them."),
         "plan": Verb("cli.notebooks:plan", "Show what a deploy would change in the data."),
         "test": Verb("cli.notebooks:check", "Compare flows with their goldens."),
-        "deployments": Verb("cli.deploying:deployments", "List what was deployed, and when."),
-        "undeploy": Verb("cli.deploying:undeploy", "Take a flow out of production."),
-        "restore": Verb("cli.deploying:restore", "Write a deployed notebook back to flow_modules."),
+        "deployments": Verb(
+            "view.deployments:deployments",
+            "List what was deployed, and when.",
+            'Workspace.current().deployments("claims")',
+        ),
+        "undeploy": Verb(
+            "view.deployments:undeploy", "Take a flow out of production.", 'Workspace.current().undeploy("claims")'
+        ),
+        "restore": Verb(
+            "view.deployments:restore",
+            "Write a deployed notebook back to flow_modules.",
+            'Workspace.current().restore("claims")',
+        ),
     },
     "Runs": {
         "retry": Verb("cli.daemon:retry", "Try failed sources again."),
