@@ -11,7 +11,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.view.card import Card, Note
 from data_engine.view.text import text
 from data_engine.view.verb import Answer, Parameter, Shown, Subject
-from jupyter_extension.own_flow import UserNames, own_flow, own_name, require_saved
+from jupyter_extension.own_flow import UserNames, own_flow, own_name, unsaved_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,9 +41,13 @@ class Cell:
         """The name, else that of the notebook."""
         return self.flow_name(name)
 
-    def require_saved(self, path: Path) -> None:
-        """Refuse unsaved edits of this kernel's notebook."""
-        require_saved(path.stem, self.names, path)
+    def unsaved(self, path: Path) -> str:
+        """Says that the notebook has edits that ran and are not saved."""
+        return unsaved_words(self.names, path)
+
+    def failed(self, error: FlowValidationError) -> Exception:
+        """The error."""
+        return error
 
     def flow(self, name: str | None) -> Flow:
         """The flow that the cells of this notebook build; one that is named as it is saved."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,10 +13,9 @@ from data_engine.commands.deployments import Deploy
 from data_engine.commands.fields import FLAG, arguments_of, as_given, help_of
 from data_engine.commands.runs import Run, StartBackfill
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import cli_line, magic_line, size_words
+from data_engine.formatting import magic_line, size_words
 from data_engine.record import frozen
 from data_engine.status.sentences import ends_words
-from data_engine.view.deployments import verdict_lines
 from data_engine.view.verb import Option as ViewOption
 from data_engine.view.verb import Subject, parameters_of
 from data_engine.view.verbs import VERBS, Verb
@@ -26,10 +24,7 @@ from jupyter_extension.cell_hints import in_cell, shell_here
 from jupyter_extension.own_flow import UserNames, own_flow, own_name, tell_unsaved
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from data_engine.client import Workspace
-    from data_engine.engine.local_workspace import LocalWorkspace
     from data_engine.flow.parameters import TypedValue
 
 
@@ -83,86 +78,10 @@ def _preview(args: Namespace, names: UserNames) -> Any:
     return flow.preview(**options, write=args.write, force=args.force)
 
 
-def _plan(args: Namespace, names: UserNames) -> Any:
-    name = args.subject or own_name(names, "plan")
-    ws = _workspace()
-    tell_unsaved(names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    for line in _plan_lines(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
-        print(line)
-    sources = 3 if args.sources is None else whole(args.sources, "--sources")
-    return ws.plan(name, sources, args.use, args.key, params_of(args), args.yes, args.fresh)
-
-
 def _golden(args: Namespace, names: UserNames) -> Any:
     flow = own_flow(names, "golden") if args.subject is None else _workspace().load_flow(args.subject)
     options = {"drop": args.drop or (), "share": args.share, "name": args.name, "update": args.update}
     return flow.golden(args.use, args.source, params_of(args), args.key, **options)
-
-
-def _test(args: Namespace, names: UserNames) -> Any:
-    name = None if args.all else args.subject or own_name(names, "test")
-    ws = _workspace()
-    if name is not None:
-        tell_unsaved(names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    return ws.test(name, args.update)
-
-
-def _compile(args: Namespace, names: UserNames) -> Any:
-    from data_engine.notebook.compile import compile_notebook
-    from data_engine.notebook.flow_files import require_parsed
-    from data_engine.notebook.import_lint import module_warnings
-    from data_engine.proof.verdict_store import compared, unsettled
-    from data_engine.status.deployed_before import find_flow
-
-    name = args.subject or own_name(names, "compile")
-    home = _workspace().home
-    path = find_flow(home, name)
-    compiled = None
-    if path.suffix == ".py":
-        require_parsed(path)
-        print(f"{path.name} is a Python module: production runs the whole of it.")
-    else:
-        tell_unsaved(names, path)
-        compiled = compile_notebook(path)
-        if args.compare:
-            print(*_comparison_lines(home, path, names), sep="\n")
-        elif verdict := compared(home, path):
-            print(f"{path.name}: {verdict.words}")
-        compiled = replace(compiled, warnings=unsettled(home, path, compiled.warnings))
-    for warning in module_warnings(home.modules(), path):
-        print(f"warning: {warning}")
-    return compiled
-
-
-def _comparison_lines(home: LocalWorkspace, path: Path, names: UserNames) -> list[str]:
-    """Compare this kernel with its notebook's slice now, as lines.
-
-    Raises:
-        FlowValidationError: this is not the notebook's kernel, or its slice cannot be executed.
-    """
-    from data_engine.proof.kernel import compare_kernel, is_own_notebook
-    from data_engine.proof.verdict_store import last_verdict
-
-    if not is_own_notebook(names, path):
-        raise FlowValidationError(
-            f"{path.name} cannot be compared here: this is not its kernel, or the cell with build() has not run in it",
-            where=magic_line("compile", path.stem, "--compare"),
-            fix=f"run the cells of {path.name} and ask there; or, in a terminal, `{cli_line('compile', path.stem, '--run')}`",
-        )
-    before = last_verdict(home, path.stem)
-    return verdict_lines(compare_kernel(home, path, names), path, before)
-
-
-def _plan_lines(home: LocalWorkspace, path: Path) -> list[str]:
-    """The lines of a comparison: made now in the notebook's own kernel, else the last one; none for a module."""
-    from data_engine.proof.kernel import compare_here
-    from data_engine.proof.verdict_store import compared, last_verdict
-
-    before = last_verdict(home, path.stem)
-    if (verdict := compare_here(home, path)) is not None:
-        return verdict_lines(verdict, path, before)
-    last = compared(home, path)
-    return [] if last is None else [f"{path.name}: {last.words}"]
 
 
 def _run(args: Namespace, names: UserNames) -> Any:
@@ -302,29 +221,6 @@ COMMANDS = {
             ),
         ),
         Command(
-            "compile",
-            "What production takes of the saved notebook, cell by cell, and why.",
-            'compile_notebook("claims.ipynb")',
-            _compile,
-            "flow",
-            (Option("--compare", "Compare what this kernel holds with the slice, executed in a process of its own."),),
-        ),
-        Command(
-            "plan",
-            "What deploying the saved notebook would change, in the data production has read.",
-            'Workspace.current().plan("claims")',
-            _plan,
-            "flow",
-            (
-                Option("--sources", "How many of the last sources that production has read; default 3.", "N"),
-                Option("--use", "Only this object.", "OBJECT"),
-                _KEY,
-                _PARAM,
-                Option("--fresh", "Run every step, also those whose results are kept."),
-                Option("--yes", "Run also steps that write for real, outside of the context."),
-            ),
-        ),
-        Command(
             "golden",
             "Keep an object of a flow as a golden, to test against later; without NAME, of this notebook's build().",
             'build().golden(use="clean_df", key="id")',
@@ -339,17 +235,6 @@ COMMANDS = {
                 Option("--name", "Its name; by default from object and source.", "NAME"),
                 Option("--share", "Keep its data in Git."),
                 Option("--update", "Replace the one that has this name."),
-            ),
-        ),
-        Command(
-            "test",
-            "Whether the goldens of the saved notebook hold.",
-            'Workspace.current().test("claims")',
-            _test,
-            "flow",
-            (
-                Option("--all", "All flows of the workspace."),
-                Option("--update", "Where a golden differs, keep the new result; look at that first."),
             ),
         ),
         Command(

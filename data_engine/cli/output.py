@@ -171,7 +171,7 @@ class Table:
         kinds |= {name: "path" for name in self.cut if name in _OF_PATHS} | dict.fromkeys(self.right, "number")
         kinds |= {name: "id" for name in self.columns if name in _OF_IDS}
         columns = tuple(Column(name, kinds.get(name, "word"), name in self.spare) for name in self.columns)
-        tones = {style: Mark("", tone) for tone, style in _TONES.items()}
+        tones = {"red": Mark("", "bad"), "yellow": Mark("", "warn")}
         rows = tuple((*cells, tones.get(style, "")) for cells, style in self.rows)
         return view_card.Table((*columns, Column("")), rows, whole=self.whole)
 

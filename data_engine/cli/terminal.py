@@ -18,7 +18,7 @@ from data_engine.cli.options import (
     named,
     source_from_shell,
 )
-from data_engine.cli.output import print_json, say_card, say_note
+from data_engine.cli.output import Failed, print_json, say_card, say_note
 from data_engine.errors import FlowValidationError
 from data_engine.view.card import Card, Note
 from data_engine.view.verb import Answer, Option, Parameter, parameters_of
@@ -52,13 +52,21 @@ class Terminal:
         """The name as it was typed."""
         return name
 
-    def require_saved(self, path: Path) -> None:
+    @property
+    def names(self) -> None:
         """A terminal has no kernel."""
+
+    def unsaved(self, path: Path) -> str:
+        """A terminal has no kernel."""
+        return ""
+
+    def failed(self, error: FlowValidationError) -> Exception:
+        """The error that ends with 1."""
+        return Failed(error)
 
     def flow(self, name: str | None) -> Flow:
         """The flow as it is saved."""
-        flow: Any = load_module(self.workspace, self.flow_name(name)).flow
-        return flow
+        return load_module(self.workspace, self.flow_name(name)).flow  # type: ignore[return-value]  # as verbs build it
 
     def path(self, text: str | None) -> str | None:
         """A path as the shell means it."""
@@ -151,7 +159,9 @@ def _typed(parameter: Parameter) -> inspect.Parameter:
 def _annotation(parameter: Parameter) -> Any:
     about = parameter.about
     if isinstance(about, Option):
-        metavar = {"metavar": about.metavar} if about.metavar else {}
-        return Annotated[parameter.kind, typer.Option(*parameter.flags, help=about.help, min=about.least, **metavar)]
+        metavar = about.metavar or None
+        return Annotated[
+            parameter.kind, typer.Option(*parameter.flags, help=about.help, min=about.least, metavar=metavar)
+        ]
     callback = named if about.takes.startswith("flow") else None
     return Annotated[parameter.kind, typer.Argument(metavar=about.metavar, help=about.help, callback=callback)]

@@ -91,8 +91,16 @@ def deploy(
         if going and not place.confirm(question, "without a name every module goes live", yes=yes):
             return said("Nothing was deployed.", [], code=1)
     if name is not None and not yes:
-        place.require_saved(find_flow(ws.home, name))
+        _require_saved(place, name)
     return _deployed(place, name, Deploy(name, note, yes, approve, replaces), wait)
+
+
+def _require_saved(place: Place, name: str) -> None:
+    if words := place.unsaved(find_flow(place.workspace.home, name)):
+        what = f"{words}: production would get older code than these cells hold, so nothing was deployed"
+        again = cli_line("deploy", name, "--yes")
+        fix = f"save the notebook (Ctrl+S) and ask again; or, for the file as it is saved: {again}"
+        raise FlowValidationError(what, where=cli_line("deploy", name), fix=fix)
 
 
 def _deployed(place: Place, name: str | None, command: Deploy, wait: bool) -> Answer:

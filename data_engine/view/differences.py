@@ -38,7 +38,7 @@ def _parts_of(difference: Difference, samples: bool) -> Iterator[Part]:
     if difference.changed_values and difference.kind == "table":
         counts = sorted(difference.changed_values.items(), key=lambda pair: -pair[1])
         rows = [(Code(name), f"{number:,}") for name, number in counts[:MOST_ROWS]]
-        yield table(("Column", "Values changed"), rows, right=("Values changed",), total=len(counts))
+        yield table(("Column", Column("Values changed", "number")), rows, total=len(counts))
     if samples:
         yield from sample_tables(difference)
     elif difference.samples:
@@ -102,7 +102,8 @@ def _whole(rows: Sequence[Sample], kind: str) -> Part:
 
 
 def _rows(columns: Sequence[str], rows: Sequence[Sequence[Cell]], numbers: Sequence[str], more: int) -> Part:
-    shown = table(("", *columns), rows, right=tuple(numbers))
+    heads = (Column(name, "number" if name in numbers else "word") for name in columns)
+    shown = table(("", *heads), rows)
     return Section(plural(more, "more column"), (shown,)) if more else shown
 
 
@@ -250,7 +251,7 @@ def goldens_card(results: Sequence[GoldenResult], *, samples: bool) -> Card:
         (mark_of(golden.status), golden.flow, Code(golden.name), duration_words(golden.elapsed_s), golden.text)
         for golden in (*bad, *(golden for golden in results if not golden.is_bad))
     ]
-    shown = table(("", "Flow", "Golden", "Time", "What"), rows[: 5 * MOST_ROWS], right=("Time",), total=len(rows))
+    shown = table(("", "Flow", "Golden", Column("Time", "number"), Column("What", "text")), rows, most=5 * MOST_ROWS)
     parts: list[Part] = [shown]
     for golden in bad[:_MOST_PARTS]:
         details = tuple(_details(golden.difference, samples)) if golden.difference is not None else ()

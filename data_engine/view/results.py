@@ -20,6 +20,7 @@ from data_engine.view.card import (
     Card,
     Cell,
     Code,
+    Column,
     Faint,
     file_cell,
     table,
@@ -74,7 +75,7 @@ def batch_card(batch: Batch[Any]) -> Card:
         else:
             rows.append((Faint(str(number)), _item(item), "", ""))
     facts = (Mark(f"{failed} failed", "bad", "cross"),) if failed else ()
-    shown = table(("#", "Item", "Folder", "Error"), rows, right=("#",), total=len(batch))
+    shown = table((Column("#", "number"), "Item", "Folder", "Error"), rows, total=len(batch))
     return Card(f"Batch of {plural(len(batch), 'item')}", facts, (shown,) if rows else ())
 
 

@@ -7,7 +7,7 @@ are made of its signature; the card of its answer is drawn by a terminal, a cell
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args, get_origin, get_type_hints
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from data_engine.client import Workspace
+    from data_engine.errors import FlowValidationError
     from data_engine.verbs import Flow
 
 
@@ -79,12 +80,15 @@ class Place(Protocol):
     def own_name(self, name: str | None) -> str | None:
         """The flow that is named; without a name that of the notebook in a cell, and all of them in a terminal: None."""
 
-    def require_saved(self, path: Path) -> None:
-        """Refuse where `path` is this kernel's notebook and its file does not hold what its cells ran.
+    @property
+    def names(self) -> Mapping[str, Any] | None:
+        """The names of the kernel that asks; None elsewhere."""
 
-        Raises:
-            FlowValidationError: it has unsaved edits.
-        """
+    def unsaved(self, path: Path) -> str:
+        """Says that `path` is this kernel's notebook, and its file does not hold what its cells ran; "" where that is not so."""
+
+    def failed(self, error: FlowValidationError) -> Exception:
+        """The error of what was asked for rightly and went wrong; the command line ends with 1 then, and not with 2."""
 
     def flow(self, name: str | None) -> Flow:
         """The flow as it is here: as this kernel made it, else as it is saved.
@@ -186,4 +190,4 @@ def parameters_of(verb: Callable[..., Answer]) -> Iterator[Parameter]:
         kind = kinds.get(name)
         about = next((one for one in getattr(kind, "__metadata__", ()) if isinstance(one, (Subject, Option))), None)
         if about is not None:
-            yield Parameter(name, about, kind.__origin__, parameter.default)
+            yield Parameter(name, about, get_args(kind)[0], parameter.default)

@@ -61,9 +61,15 @@ GROUPS: Mapping[str, Mapping[str, Verb]] = {
         ),
     },
     "Notebooks and deployments": {
-        "compile": Verb("cli.notebooks:compile_flows", "Compile notebooks into modules, or check them."),
-        "plan": Verb("cli.notebooks:plan", "Show what a deploy would change in the data."),
-        "test": Verb("cli.notebooks:check", "Compare flows with their goldens."),
+        "compile": Verb(
+            "view.notebooks:compile",
+            "Compile notebooks into modules, or check them.",
+            'compile_notebook("claims.ipynb")',
+        ),
+        "plan": Verb(
+            "view.notebooks:plan", "Show what a deploy would change in the data.", 'Workspace.current().plan("claims")'
+        ),
+        "test": Verb("view.notebooks:check", "Compare flows with their goldens.", 'Workspace.current().test("claims")'),
         "deployments": Verb(
             "view.deployments:deployments",
             "List what was deployed, and when.",
