@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, get_args
 
+from data_engine.display_hook import Listing
 from data_engine.errors import FlowValidationError
 from data_engine.view.card import Card, Note
 from data_engine.view.text import text
@@ -78,10 +80,14 @@ def carry_out(name: str, verb: Callable[..., Answer], cell: Cell, values: dict[s
     answer = verb(cell, **values)
     for note in answer.notes:
         cell.tell(note)
+    if answer.error is not None:
+        raise answer.error
+    if isinstance(answer.value, Listing):
+        answer.value.card = answer.card()
     return Shown(answer.card()) if answer.value is None else answer.value
 
 
-def values_of(parameters: list[Parameter], args: Namespace) -> dict[str, Any]:
+def values_of(verb: str, parameters: list[Parameter], args: Namespace) -> dict[str, Any]:
     """The values of a line that was parsed, as the verb takes them.
 
     Raises:
@@ -97,6 +103,11 @@ def values_of(parameters: list[Parameter], args: Namespace) -> dict[str, Any]:
             value = getattr(args, option_name(parameter).removeprefix("--").replace("-", "_"), None)
             if parameter.is_switch:
                 value = bool(value) if parameter.default is not True else not value
+        if value is None and parameter.default is inspect.Parameter.empty:
+            what, where = f"which {parameter.name.partition('_')[0]}?", f"%flow {verb}"
+            raise FlowValidationError(
+                what, where=where, fix=f"{where} {parameter.about.metavar}; %flow runs shows their ids"
+            )
         if value is None:
             value = parameter.default
         elif parameter.choices and value not in parameter.choices:

@@ -335,7 +335,7 @@ def _of_verb(name: str, verb: Verb) -> Command:
     )
 
     def do(args: Namespace, names: UserNames) -> Any:
-        return carry_out(name, function, Cell(names, name, in_this_kernel), values_of(parameters, args))
+        return carry_out(name, function, Cell(names, name, in_this_kernel), values_of(name, parameters, args))
 
     return Command(name, verb.summary, verb.twin, do, takes, options)
 

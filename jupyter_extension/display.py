@@ -34,10 +34,9 @@ def bundle(value: Any, *, samples: bool = False) -> dict[str, Any] | None:
     Samples of a comparison are rows of somebody's data. A live notebook shows them, in a widget whose content is not saved;
     the saved output has none, unless `samples` are asked for.
     """
-    if isinstance(value, Shown):
-        return {
-            mime: _as_typed_here(content, is_html=mime == "text/html") for mime, content in _drawn(value.card).items()
-        }
+    if isinstance(value, (Shown, Listing)) and (answered := getattr(value, "card", None)) is not None:
+        shown = _drawn(answered)
+        return {mime: _as_typed_here(content, is_html=mime == "text/html") for mime, content in shown.items()}
     if isinstance(value, Hint):
         return {"text/plain": _as_typed_here(value.text)}
     kind = _kind_of(value)

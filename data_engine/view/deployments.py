@@ -133,6 +133,7 @@ def _deployed(place: Place, name: str | None, command: Deploy, wait: bool) -> An
         tuple(map(Note.warning, dict.fromkeys(notes))),
         code=1 if refused or outcome.lost else 0,
         value=Listing(entries),
+        error=refused[0] if name is not None and refused else None,
     )
 
 

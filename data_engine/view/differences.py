@@ -13,7 +13,21 @@ from data_engine.formatting import beginning, duration_words, first_few, local_t
 from data_engine.marks import Mark, mark_of
 from data_engine.plan.golden import Golden, GoldenResult
 from data_engine.plan.plan import Plan
-from data_engine.view.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Marked, Note, Pairs, Part, Section, table
+from data_engine.view.card import (
+    MOST_ROWS,
+    Card,
+    Cell,
+    Code,
+    Column,
+    Faint,
+    Lines,
+    Marked,
+    Note,
+    Pairs,
+    Part,
+    Section,
+    table,
+)
 
 _MOST_COLUMNS = 8
 _LONG = 40

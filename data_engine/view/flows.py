@@ -256,7 +256,7 @@ def show(place: Place, name: FlowName = None) -> Answer:
         parts.append(table(("Step", "Function", "Uses", "Saves as"), steps, most=len(flow.steps)))
         return Card(flow.title, (), (*parts, *_last_run_parts(last, tz)))
 
-    return Answer(card, facts, value=flow)
+    return Answer(card, facts)
 
 
 def _last_run_parts(last: Run | None, tz: str | None) -> Iterator[Part]:

@@ -347,7 +347,6 @@ def plan(
         card,
         lambda: facts[0] if name is not None else facts,
         code=1 if any(edit.is_worse for edit in plans) else 0,
-        value=plans[0] if name is not None else None,
     )
 
 

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 class Answer:
     """The answer of a verb: people see its `card`, and its `notes` beside it; programs get its `facts`, and a cell its `value`.
 
-    Card and facts are functions: only one of them is asked for. `code` is the exit code: 0 done, 1 it ran and failed.
+    Card and facts are functions: only one of them is asked for. `code` is the exit code: 0 done, 1 it ran and failed; a cell raises
+    the `error` of what failed.
     """
 
     card: Callable[[], Card]
@@ -39,6 +40,7 @@ class Answer:
     notes: tuple[Note, ...] = ()
     code: int = 0
     value: Any = None
+    error: FlowValidationError | None = None
 
 
 def said(text: str, facts: Any = None, *, code: int = 0, notes: tuple[Note, ...] = (), value: Any = None) -> Answer:
