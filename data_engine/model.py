@@ -91,7 +91,8 @@ class RunAbout(NamedTuple):
 
     `trigger` is one of `TRIGGERS`, `detail` more about it (the id of a backfill); `by` is person@machine, `params` JSON with
     secrets as "***". `environment` is the digest of Python and the installed distributions, `distributions` their list as JSON,
-    sent once for each digest. `scheduled_for` is the slot of the run, in UTC.
+    sent once for each digest. `scheduled_for` is the slot of the run, in UTC. `edited` says what of its code was not as it was
+    deployed ("cell 3"); None where nothing was, or the flow was never deployed.
     """
 
     trigger: str = "hand"
@@ -105,6 +106,7 @@ class RunAbout(NamedTuple):
     environment: str | None = None
     distributions: str | None = None
     scheduled_for: str | None = None
+    edited: str | None = None
 
 
 class FileFacts(NamedTuple):
@@ -285,7 +287,8 @@ class Run(Record):
     `git_commit` and `git_dirty` name its code, `python` and `environment` (a digest) its packages. `inputs` and `outputs` are the
     first files it read and wrote, `more_inputs` and `more_outputs` count the others. `scheduled_for` is the slot that it ran for,
     `checks` the results of its checks, `rejected` the number of rows they kept apart. These are None or empty for runs that an older
-    Data Engine recorded, or whose process died. `warnings` counts those in its log, None where nobody counted; `tz` is the zone of
+    Data Engine recorded, or whose process died. `edited` says what of its code was not deployed ("cell 3"): such a run changes
+    nothing of what is due, done or held. `warnings` counts those in its log, None where nobody counted; `tz` is the zone of
     its slot, None for this machine's.
 
     Example:
@@ -295,7 +298,7 @@ class Run(Record):
     """
 
     computed: ClassVar = ("cause",)
-    sparse: ClassVar = ("warnings", "tz")
+    sparse: ClassVar = ("edited", "warnings", "tz")
 
     run_id: str
     flow: str
@@ -325,6 +328,7 @@ class Run(Record):
     scheduled_for: str | None = None
     checks: tuple[RunCheck, ...] = field(default=(), metadata={"of": RunCheck.read})
     rejected: int | None = None
+    edited: str | None = None
     warnings: int | None = field(default=None, compare=False)
     tz: str | None = field(default=None, compare=False)
 

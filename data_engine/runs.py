@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import replace
@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from data_engine.cause import Cause
 from data_engine.display_hook import Listing
+from data_engine.engine.access.access_log import current_files
 from data_engine.engine.candidates import Source, pick_to_run, startup_sources
 from data_engine.engine.groups import holding_group
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
@@ -24,6 +25,13 @@ from data_engine.engine.recording import readers_watched
 from data_engine.engine.result_display import ProgressLine, bound_display
 from data_engine.engine.run import RunPass, require_steps
 from data_engine.engine.run_sources import refuse_shared_mirror
+from data_engine.engine.standing import (
+    as_it_may_run,
+    edited_error,
+    never_deployed_words,
+    say_never_deployed,
+    standing_of,
+)
 from data_engine.errors import FlowStoppedError, FlowValidationError, ShortInterrupt
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import RunInterrupted
@@ -53,31 +61,41 @@ def run_once(
     source: str | os.PathLike[str] | None = None,
     params: Mapping[str, Any] | None = None,
     on_error: str = "raise",
+    edited: bool = False,
     force: bool = False,
     listen: Callable[[Event], None] | None = None,
 ) -> list[FlowContext]:
     """Run `flow` now for each of its sources, recorded when it belongs to a workspace; one context for each.
 
-    `listen` is called with every event, after it was recorded.
+    `listen` is called with every event, after it was recorded. With `edited` code that is not deployed runs, and is marked.
 
     Raises:
         FlowExecutionError: with `on_error="raise"`, the first failure; `.completed` holds the finished contexts.
         FlowStoppedError: a run was stopped; `.completed` likewise.
-        FlowValidationError: without `force`, a deployed flow of another name writes the same mirror.
+        FlowValidationError: without `edited`, the code is not what is deployed; without `force`, a deployed flow of another name
+            writes the same mirror.
         OwnedElsewhereError: another workstation owns the workspace, and there is no `force`.
         GroupBusyError: the flow's group is running further up in this very call.
         KeyboardInterrupt: it was interrupted; the run that had begun is recorded as stopped.
     """
     try:
         refuse_in_trial("run_once")
-        flow = settle_flow(flow)
-        return _run_once(flow, source, params, on_error, listen, force)
+        is_loaded, flow = flow._workspace_root is not None, settle_flow(flow)
+        standing = None
+        if (where := workspace_of(flow)) is not None:
+            require_steps(flow)
+            standing = standing_of(where, flow, is_loaded=is_loaded)
+            flow = as_it_may_run(flow, where, standing, edited=edited)
+        contexts = _run_once(flow, source, params, on_error, listen, force)
     except KeyboardInterrupt:
         note = "" if workspace_of(flow) is None else "; what had begun is recorded as stopped"
         raise ShortInterrupt(f"the run of {flow.name or 'the flow'} was interrupted{note}") from None
     except FlowValidationError as error:
         annotate_call(error)
         raise
+    if listen is None and current_files() is None:
+        say_never_deployed(flow, standing)
+    return contexts
 
 
 def _run_once(
@@ -122,17 +140,18 @@ def _run_once(
 
 
 @typed_call
-def run(*flows: Flow, force: bool = False) -> list[FlowContext]:
+def run(*flows: Flow, edited: bool = False, force: bool = False) -> list[FlowContext]:
     """Run `flows` here as they become due, until Ctrl-C; groups side by side, the flows of one group one at a time.
 
     A poll flow runs for each source that is new or changed, a schedule at its times, a manual flow once at the start. Runs
     are recorded when the flow belongs to a workspace; a failure is reported in one line and ends nothing else. At Ctrl-C the
     running steps end, their runs are recorded as stopped, and the answer is empty; a second Ctrl-C leaves at once.
-    When all flows are manual, it returns once they have run, with their contexts.
+    When all flows are manual, it returns once they have run, with their contexts. Code that is not what is deployed runs with
+    `edited` only, as in `Flow.run_once`.
 
     Raises:
-        FlowValidationError: no flow, something else, or two of one name; without `force`, a deployed flow of another name
-            writes the mirror of one.
+        FlowValidationError: no flow, something else, or two of one name; without `edited`, the code of one is not what is
+            deployed; without `force`, a deployed flow of another name writes the mirror of one.
         FlowExecutionError: all flows are manual, and one failed; `.completed` holds the finished contexts.
 
     Example:
@@ -147,35 +166,45 @@ def run(*flows: Flow, force: bool = False) -> list[FlowContext]:
     for flow in flows:
         require_steps(flow)
     refuse_in_trial("run")
-    homes = {where.layout.root: where for flow in flows if (where := workspace_of(settle_flow(flow))) is not None}
+    settled = [settle_flow(flow) for flow in flows]
+    homes = {where.layout.root: where for flow in settled if (where := workspace_of(flow)) is not None}
     if not force:
         for where in homes.values():
             _refuse_owned_elsewhere(where, "run()")
-        for flow in map(settle_flow, flows):
+        for flow in settled:
             if (home := workspace_of(flow)) is not None:
                 refuse_shared_mirror(home, flow)
+    to_run = list(settled)
+    for number, (given, flow) in enumerate(zip(flows, settled, strict=True)):
+        if (home := workspace_of(flow)) is not None:
+            standing = standing_of(home, flow, is_loaded=given._workspace_root is not None)
+            to_run[number] = as_it_may_run(flow, home, standing, edited=edited)
+            say_never_deployed(flow, standing)
 
     def upkeep() -> None:
         for where in homes.values():
             _prune_when_due(where)
 
-    return Listing(run_until_interrupted(flows, upkeep=upkeep))
+    return Listing(run_until_interrupted(to_run, upkeep=upkeep))
 
 
 def run_workspace(
     where: LocalWorkspace,
     names: Sequence[str] = (),
     *,
+    edited: bool = False,
     listen: Callable[[Event], None],
     broken: Callable[[CatalogEntry], None],
+    tell: Callable[[str], None],
 ) -> None:
     """Run the flows of the workspace at `where` (those named, or all that are not manual) as they become due, until Ctrl-C.
 
     Modules are read again when their files change; new ones join, and one that breaks goes on as it was last good. `broken`
-    is called with the entry of each that does not become a flow, again when its files change.
+    is called with the entry of each that does not become a flow, again when its files change. `tell` gets a line about each that
+    was never deployed.
 
     Raises:
-        FlowValidationError: a name that is no flow, or nothing to watch.
+        FlowValidationError: a name that is no flow, or nothing to watch; without `edited`, a flow whose code is not what is deployed.
     """
     for name in names:
         find_flow(where, name)
@@ -185,31 +214,45 @@ def run_workspace(
     looked_s = float("-inf")
     is_any_broken = False
     stepless: list[FlowValidationError] = []
+    ran: dict[str, object] = {}
+    told: set[str] = set()
 
     def reread() -> list[Flow] | None:
         nonlocal facts, looked_s, is_any_broken
         if time.monotonic() - looked_s < _REREAD_EVERY_S:
             return None
-        looked_s, before, facts = time.monotonic(), facts, file_facts(where.layout.flow_modules_dir)
+        deployed = where.deployments().deployed()
+        looked_s, before = time.monotonic(), facts
+        facts = (file_facts(where.layout.flow_modules_dir), deployed)
         if before == facts:
             return None
         module_names = set()
-        for entry in read_catalog(where.modules()):
-            if names and entry.name not in names:
-                continue
+        entries = [entry for entry in read_catalog(where.modules()) if not names or entry.name in names]
+        if before is None and not edited:
+            refuse_edited(
+                where, [flow for entry in entries if (flow := entry.flow) and (names or flow.mode != "manual")]
+            )
+        for entry in entries:
             module_names.add(entry.name)
             if entry.flow is not None and not entry.steps:
                 stepless.append(no_steps(entry.name, str(entry.path)))
                 entry = replace(entry, flow=None, error=stepless[-1])
             entry = _with_shared_mirror_refused(where, entry)
+            if entry.mode != "manual" or names:
+                entry = _as_it_may_run(where, entry, edited=edited)
             if entry.flow is None:
                 is_any_broken = True
+                if (pointer := deployed.get(entry.name)) is not None and ran.get(entry.name) != pointer:
+                    good.pop(entry.name, None)  # what was good is not what is deployed, since somebody rolled it back
                 broken(entry)
                 continue
             if entry.flow.mode == "manual" and not names:
                 good.pop(entry.name, None)
                 continue
-            good[entry.name] = entry.flow
+            good[entry.name], ran[entry.name] = entry.flow, deployed.get(entry.name)
+            if entry.name not in deployed and entry.name not in told:
+                told.add(entry.name)
+                tell(never_deployed_words(entry.name))
         for name in good.keys() - module_names:
             del good[name]
         return list(good.values())
@@ -226,7 +269,8 @@ def run_workspace(
 
     def load(name: str) -> Flow:
         modules = where.modules()
-        return modules.load(find_module(modules, name)).flow
+        flow = modules.load(find_module(modules, name)).flow
+        return as_it_may_run(flow, where, standing_of(where, flow, is_loaded=True), edited=edited)
 
     run_until_interrupted(flows, load=load, reread=reread, listen=listen, upkeep=lambda: _prune_when_due(where))
 
@@ -259,6 +303,32 @@ def _refuse_owned_elsewhere(where: LocalWorkspace, what: str) -> None:
         or_else="give run_once() or run() force=True",
         state_root=where.local.state_root,
     )
+
+
+def refuse_edited(where: LocalWorkspace, flows: Iterable[Flow]) -> None:
+    """Return when each of these flows of modules that is deployed has the code that is deployed.
+
+    Raises:
+        FlowValidationError: others have not; it names all of them, and what differs.
+    """
+    edits: dict[str, str] = {}
+    for flow in flows:
+        standing = standing_of(where, flow, is_loaded=True)
+        if standing is not None and standing.differs:
+            edits[flow.name or ""] = standing.text
+    if edits:
+        raise edited_error(edits, str(where.layout.flow_modules_dir))
+
+
+def _as_it_may_run(where: LocalWorkspace, entry: CatalogEntry, *, edited: bool) -> CatalogEntry:
+    if entry.flow is None:
+        return entry
+    try:
+        return replace(
+            entry, flow=as_it_may_run(entry.flow, where, standing_of(where, entry.flow, is_loaded=True), edited=edited)
+        )
+    except FlowValidationError as error:
+        return replace(entry, flow=None, error=error)
 
 
 def _with_shared_mirror_refused(where: LocalWorkspace, entry: CatalogEntry) -> CatalogEntry:

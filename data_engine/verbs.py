@@ -159,6 +159,7 @@ class Flow(value.Flow):
         source: PathText | None = None,
         params: Mapping[str, Any] | None = None,
         on_error: Literal["raise", "continue"] = "raise",
+        edited: bool = False,
         force: bool = False,
     ) -> list[FlowContext]:
         """One finished context for each source, whatever its freshness; recorded when the flow belongs to a workspace.
@@ -166,10 +167,14 @@ class Flow(value.Flow):
         With `on_error="continue"` every source is tried, and the context of one that failed has its `error`. `source` is one file,
         `params` what `context.params` holds.
 
+        Where the flow is deployed and its code is not what is deployed (in a kernel: what ran there), nothing runs: look at the edit
+        with `preview`, or deploy it. `edited=True` runs it all the same; the runs are marked "not deployed", and change nothing of
+        what is due, done or held.
+
         Raises:
             FlowExecutionError: a step raised (`on_error="raise"`); its `.completed` holds the finished contexts.
-            FlowValidationError: wrong input, or called while a flow module loads. A deployed flow of another name writes the same
-                mirror, and there is no `force=True`.
+            FlowValidationError: wrong input, or called while a flow module loads. The code is not what is deployed, and there is no
+                `edited=True`. A deployed flow of another name writes the same mirror, and there is no `force=True`.
             FlowStoppedError: a step asked for a stop, or the run's time was up; its `.completed` likewise.
             OwnedElsewhereError: another workstation owns the workspace, and there is no `force=True`.
 
@@ -182,16 +187,17 @@ class Flow(value.Flow):
         """
         from data_engine.runs import run_once
 
-        return run_once(self, source=source, params=params, on_error=on_error, force=force)
+        return run_once(self, source=source, params=params, on_error=on_error, edited=edited, force=force)
 
     @typed_call
-    def run(self, *, force: bool = False) -> list[FlowContext]:
+    def run(self, *, edited: bool = False, force: bool = False) -> list[FlowContext]:
         """Run the flow here whenever it is due, until Ctrl-C; a manual flow once, with a context for each source.
 
-        Contexts of a flow that polls or has a schedule are not kept: the answer is empty.
+        Contexts of a flow that polls or has a schedule are not kept: the answer is empty. `edited` is as in `run_once`.
 
         Raises:
-            FlowValidationError: wrong input, or called while a flow module loads.
+            FlowValidationError: wrong input, or called while a flow module loads. The code is not what is deployed, and there is no
+                `edited=True`.
             FlowExecutionError: the flow is manual and a step raised.
             OwnedElsewhereError: another workstation owns the workspace, and there is no `force=True`.
 
@@ -201,7 +207,7 @@ class Flow(value.Flow):
         """
         from data_engine.runs import run
 
-        return run(self, force=force)
+        return run(self, edited=edited, force=force)
 
     @typed_call
     def form(self, *, use: str | None = None, source: PathText | None = None) -> Any:
@@ -223,7 +229,7 @@ class Flow(value.Flow):
         """The final result of a flow with exactly one source, from a run that is recorded where the flow belongs to a workspace.
 
         Raises:
-            FlowValidationError: more or less than one source.
+            FlowValidationError: more or less than one source, or the code is not what is deployed.
             FlowExecutionError: a step raised.
             OwnedElsewhereError: another workstation owns the workspace.
 

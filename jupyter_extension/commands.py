@@ -91,7 +91,13 @@ def _run(args: Namespace, names: UserNames) -> Any:
     params = params_of(args)
     if args.once:
         flow = own_flow(names, "run") if args.subject is None else _workspace().load_flow(args.subject)
-        return flow.run_once(source=args.source, params=params, on_error="continue")
+        return flow.run_once(source=args.source, params=params, on_error="continue", edited=args.edited)
+    if args.edited:
+        raise FlowValidationError(
+            "--edited goes with --once: the daemon runs what is deployed",
+            where="%flow run",
+            fix="%flow run --once --edited",
+        )
     name = args.subject or own_name(names, "run")
     ws = _workspace()
     if args.subject is None:
@@ -100,7 +106,7 @@ def _run(args: Namespace, names: UserNames) -> Any:
     status = ws.deployment_status(name)
     if status.is_edited:
         print(
-            f"{status.text}: what is deployed runs. To run the edit: {magic_line('deploy', name)} first, or %flow run --once"
+            f"{status.text}: what is deployed runs. The edit: {magic_line('preview', name)} shows it, {magic_line('deploy', name)} lets production run it"
         )
     if args.no_wait:
         return run_ids
@@ -246,7 +252,10 @@ COMMANDS = {
             (
                 _SOURCE,
                 _PARAM,
-                Option("--once", "Run here, in this kernel, as the code is now."),
+                Option(
+                    "--once", "Run here, in this kernel, as the code is now; of a deployed flow only what is deployed."
+                ),
+                Option("--edited", "With --once: also run code that is not what is deployed; such runs are marked."),
                 Option("--no-wait", "Do not wait; show the ids of the runs."),
             ),
         ),

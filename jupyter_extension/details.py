@@ -27,7 +27,7 @@ from data_engine.planning.slots import Slots, slot_words, zone_of
 from data_engine.proof.verdict_store import unsettled_texts
 from data_engine.record import frozen
 from data_engine.status.deployed_before import changed_words, git_words, present_name
-from data_engine.status.runs import facts_of, params_words, rows_words, source_names, trigger_words
+from data_engine.status.runs import facts_of, rows_words, source_names, trigger_words, with_words
 from data_engine.status.sentences import places_of, short_error
 from data_engine.view.feed import from_child
 from data_engine.view.panel import WhyNot, run_mark
@@ -180,7 +180,7 @@ def run_view(run: Run, warnings: int = 0, now: str | None = None) -> RunView:
         cells=places_of(run.why, was=run.flow, now=now or run.flow),
         from_the_future=run.from_the_future,
         began_by=trigger_words(run.trigger),
-        params=params_words(run),
+        params=with_words(run),
         warnings=warnings,
     )
 

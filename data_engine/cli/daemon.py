@@ -369,8 +369,8 @@ def _say_what_is_not_run(ws: Workspace, name: str) -> None:
     if status.kind == "gone":
         complain(status.edit or "", style="yellow")
     if status.is_edited:
-        edit = f"`{cli_line('deploy', name)}` first, or `{cli_line('run', '--once', name)}`"
-        way = "" if status.rolled_back_to else f". To run the edit: {edit}"
+        edit = f"`{cli_line('preview', name)}` shows it, `{cli_line('deploy', name)}` lets production run it"
+        way = "" if status.rolled_back_to else f". The edit: {edit}"
         complain(f"{status.text}: what is deployed runs{way}", style="yellow")
 
 

@@ -18,6 +18,7 @@ from data_engine.cli.options import (
     Wait,
     chosen_workspace,
     in_flow_modules,
+    is_confirmed,
     load_module,
     say_settings,
     source_from_shell,
@@ -29,10 +30,12 @@ from data_engine.formatting import duration_words, plural, visible
 from data_engine.ledger.logs import counts_as_warning, warned_words
 from data_engine.ledger.run_warnings import runs_as_json
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished
+from data_engine.platforms.terminals import is_terminal
+from data_engine.record import frozen
 from data_engine.status.runs import also_read_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from data_engine.client import Workspace
     from data_engine.flow.flow import Flow
@@ -55,19 +58,24 @@ def run(
     source: SourcePath = None,
     param: Params = None,
     on_error: OnError = "continue",
+    edited: Annotated[
+        bool, typer.Option("--edited", help="With --once or --watch: also run code that is not what is deployed.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --once and without NAME: do not ask.")] = False,
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> int:
     """Run a flow in the daemon, or here: once for each source, or as they become due.
 
     Without an option the deployed flow NAME runs in the daemon, which is started if need be; ends with 1 when a run failed.
-    With --once one flow, or without NAME every flow of the workspace, one after the other, each after those whose mirrors it reads; ends with 1 when any run failed.
+    With --once one flow, or without NAME, after a question, every flow of the workspace, one after the other, each after those whose mirrors it reads; ends with 1 when any run failed.
     With --watch the flows named, or all that are not manual, until Ctrl-C: running steps end first, a second Ctrl-C leaves at
-    once; ends with 130. The runs are recorded.
+    once; ends with 130. The runs are recorded. Both run the notebooks as they are: where one is not what is deployed, nothing
+    runs (2), but with --edited; such runs are marked "not deployed", and change nothing of what is due, done or held.
     """
     if watch:
         _refuse_beside_watch(once=once, source=source, param=param, on_error=on_error)
-        return _watch(chosen_workspace(ctx), names or [], as_json)
+        return _watch(chosen_workspace(ctx), names or [], as_json, edited=edited)
     if names and len(names) > 1:
         raise FlowValidationError(
             f"{len(names)} flows were named, and one can run at a time",
@@ -76,6 +84,7 @@ def run(
         )
     name = names[0] if names else None
     if not once:
+        _refuse_without_once(edited=edited, yes=yes)
         from data_engine.cli.daemon import run_in_daemon
 
         return run_in_daemon(chosen_workspace(ctx), name, source_from_shell(source), read_params(param), as_json, wait)
@@ -85,18 +94,50 @@ def run(
             where="data-engine run --source",
             fix="name the flow: data-engine run --once NAME --source PATH",
         )
-    from data_engine.runs import run_once
-
     ws = chosen_workspace(ctx)
     ws.settings()  # nothing runs by settings that cannot be used
     say_settings(ws)
-    params = read_params(param)
-    source = source_from_shell(source)
-    report = Report(quiet=as_json, keep_ids=True)
-    go = partial(run_once, source=source, params=params, on_error=on_error, listen=report)
+    go = OnceOptions(source_from_shell(source), read_params(param), on_error, edited, yes)
+    return _run_once(ws, name, go, as_json)
+
+
+@frozen
+class OnceOptions:
+    """What `run --once` was given besides the flow."""
+
+    source: str | None
+    params: Mapping[str, TypedValue]
+    on_error: str
+    edited: bool
+    yes: bool
+
+
+def _run_once(ws: Workspace, name: str | None, options: OnceOptions, as_json: bool) -> int:
+    """Run one flow, or all of them; the exit code."""
+    from data_engine.runs import refuse_edited, run_once
+
+    report, source = Report(quiet=as_json, keep_ids=True), options.source
+    go = partial(
+        run_once,
+        source=source,
+        params=options.params,
+        on_error=options.on_error,
+        edited=options.edited,
+        listen=report,
+    )
     try:
         with in_flow_modules(ws):
-            _run_each(_flows(ws, name, source, params, report), report, go)
+            flows, broken = _flows(ws, name, source, options.params)
+            if not options.edited:
+                refuse_edited(ws.home, flows)
+            if name is None and not options.yes and flows and not _is_wanted(ws, flows, as_json):
+                say("Nothing was run.")
+                return 1
+            for entry in broken:
+                assert entry.error is not None
+                report.say_broken(entry.name, entry.error)
+            _say_never_deployed(ws, flows)
+            _run_each(flows, report, go)
     except KeyboardInterrupt:
         if not as_json:
             report.say_sum()
@@ -183,6 +224,8 @@ class Report:
     def _say_run(self, started: RunStarted, finished: RunFinished, warnings: Sequence[LogLine]) -> None:
         source = visible(source_name(started))
         line = f"{started.flow}{f'  {source}' if source else ''}  {duration_words(finished.elapsed_s)}"
+        if started.about is not None and started.about.edited:
+            line += f", not deployed ({started.about.edited})"
         if warnings:
             line += f", {warned_words(len(warnings))}"
         outputs = self._outputs.pop(finished.run_id, [])
@@ -224,7 +267,36 @@ def _refuse_beside_watch(*, once: bool, source: str | None, param: list[str] | N
         )
 
 
-def _watch(ws: Workspace, names: list[str], as_json: bool) -> int:
+def _refuse_without_once(*, edited: bool, yes: bool) -> None:
+    for option in [option for option, is_given in (("--edited", edited), ("--yes", yes)) if is_given]:
+        raise FlowValidationError(
+            f"{option} goes with --once",
+            where=f"data-engine run {option}",
+            fix="leave it out: the daemon runs what is deployed; or run here: data-engine run --once NAME",
+        )
+
+
+def _is_wanted(ws: Workspace, flows: Sequence[Flow], as_json: bool) -> bool:
+    """Whether all these flows are to run: somebody at a terminal saw them, and says yes."""
+    what = f"that would run {plural(len(flows), 'flow')}"
+    if is_terminal(sys.stdin) and not as_json:
+        deployed = ws.home.deployments().deployed()
+        for flow in flows:
+            say(f"{flow.name}  {'as deployed' if flow.name in deployed else 'not deployed'}")
+    return is_confirmed(
+        f"Run {'it' if len(flows) == 1 else f'all {len(flows)}'} now, for each source?", what, "run --once"
+    )
+
+
+def _say_never_deployed(ws: Workspace, flows: Sequence[Flow]) -> None:
+    from data_engine.engine.standing import never_deployed_words
+
+    deployed = ws.home.deployments().deployed()
+    for name in [flow.name or "" for flow in flows if flow.name not in deployed]:
+        complain(never_deployed_words(name), style="yellow")
+
+
+def _watch(ws: Workspace, names: list[str], as_json: bool, *, edited: bool) -> int:
     from data_engine.engine.local_workspace import forget_workspaces
     from data_engine.runs import run_workspace
 
@@ -242,9 +314,12 @@ def _watch(ws: Workspace, names: list[str], as_json: bool) -> int:
         if as_json:
             print_json(report.broken[-1], indent=None)
 
+    def tell(line: str) -> None:
+        complain(line, style="yellow")
+
     try:
         with in_flow_modules(ws):
-            run_workspace(ws.home, names, listen=listen, broken=broken)
+            run_workspace(ws.home, names, edited=edited, listen=listen, broken=broken, tell=tell)
     except KeyboardInterrupt:
         forget_workspaces()
         complain("interrupted", style="bold red")
@@ -269,9 +344,10 @@ def source_name(started: RunStarted) -> str:
 
 
 def _flows(
-    ws: Workspace, name: str | None, source: str | None, params: Mapping[str, TypedValue], report: Report
-) -> Iterator[Flow]:
-    """The flow of this name, which takes this source and these params; else every flow, each after those whose mirrors it reads."""
+    ws: Workspace, name: str | None, source: str | None, params: Mapping[str, TypedValue]
+) -> tuple[list[Flow], list[CatalogEntry]]:
+    """The flow of this name, which takes this source and these params; else every flow, each after those whose mirrors it reads, and
+    the entries that are none."""
     if name is not None:
         from data_engine.engine.candidates import pick_to_run
         from data_engine.engine.params import params_for
@@ -280,18 +356,15 @@ def _flows(
         if source is not None:
             pick_to_run(flow, source)
         params_for(flow, params)
-        yield flow
-        return
+        return [flow], []
     from data_engine.notebook.mirror_warnings import Folders, folders_of, reading_order
 
     entries = {entry.name: entry for entry in ws.catalog()}
     folders = {name: Folders() if module.flow is None else folders_of(module.flow) for name, module in entries.items()}
-    for entry in (entries[name] for name in reading_order(folders)):
-        if entry.flow is None:
-            assert entry.error is not None
-            report.say_broken(entry.name, entry.error)
-        else:
-            yield entry.flow
+    ordered = [entries[name] for name in reading_order(folders)]
+    return [entry.flow for entry in ordered if entry.flow is not None], [
+        entry for entry in ordered if entry.flow is None
+    ]
 
 
 def _run_each(flows: Iterable[Flow], report: Report, run_once: Callable[[Flow], object]) -> None:

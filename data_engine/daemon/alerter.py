@@ -31,7 +31,7 @@ from data_engine.alerting.wording import failure, seconds_of
 from data_engine.daemon.notifier import Notifier
 from data_engine.engine.left_behind import gone_sources
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.params import is_as_scheduled
+from data_engine.engine.params import is_as_scheduled, is_of_production
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
@@ -544,7 +544,7 @@ class TroubleFinder:
     def _failed_last(self, flow: Flow, since_utc: str) -> list[Trouble]:
         """The trouble of the flow's last run, where it failed since then."""
         last = self._ledger.last_run(flow.name or "")
-        if last is None or last.status != "failed" or not is_as_scheduled(flow, last.params or {}):
+        if last is None or last.status != "failed" or not is_of_production(flow, last):
             return []
         key, detail = failure(last.flow, "failed", last.why, last.error, again=command_again(flow))
         trouble = Trouble(key, last.last_at_utc, detail | {"source": last.source, "run_id": last.run_id})
@@ -553,7 +553,7 @@ class TroubleFinder:
     def _held_file(self, flow: Flow, state: SourceState, kind: str) -> list[Trouble]:
         """The trouble of a file that is held, from its last run."""
         run = None if state.last_run_id is None else self._ledger.run(state.last_run_id)
-        if run is not None and not is_as_scheduled(flow, run.params or {}):
+        if run is not None and not is_of_production(flow, run):
             return []
         key, detail = failure(state.flow, kind, None if run is None else run.why, state.error)
         return [Trouble(key, _at(state), detail | {"source": state.key.path or None, "run_id": state.last_run_id})]
@@ -572,7 +572,7 @@ class TroubleFinder:
         open_keys = {str(trouble.detail.get("key")): trouble.key for trouble in open_rows}
         since_utc, name = utc_text(now_s - LOOK_BACK_S), flow.name or ""
         by_source = newest_checked(self._ledger, name, rejecting_since=since_utc, sources=open_keys)
-        runs = {source: run for source, run in by_source.items() if is_as_scheduled(flow, run.params or {})}
+        runs = {source: run for source, run in by_source.items() if is_of_production(flow, run)}
         gone = {source for _, source in gone_sources(((name, source) for source in runs), [flow])}
         troubles = [rejection(source, run) for source, run in runs.items() if run.rejected and source not in gone]
         over = {open_keys[source]: run.last_at_utc for source, run in runs.items() if not run.rejected}

@@ -12,6 +12,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.parameters import LOOKED_AT, GivenParams, Parameters, TypedValue, texts_to_params, wire_of
 from data_engine.formatting import beginning
+from data_engine.model import Run
 from data_engine.secret import MASK, Secret, masked, masked_in
 
 MOST_PARAMS = 20_000
@@ -89,6 +90,11 @@ def is_as_scheduled(flow: Flow, values: Mapping[str, Any]) -> bool:
             return False
 
     return all(is_default(name, value) for name, value in values.items())
+
+
+def is_of_production(flow: Flow, run: Run) -> bool:
+    """Whether a run says something of production: its code was deployed, and its params are those of a run that comes by itself."""
+    return run.edited is None and is_as_scheduled(flow, run.params or {})
 
 
 def unread(params: object, values: Mapping[str, Any]) -> list[str]:

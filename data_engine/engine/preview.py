@@ -9,9 +9,9 @@ import ast
 import inspect
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ from data_engine.engine.run import item_executor, make_context, outcome_of, requ
 from data_engine.engine.run_sources import guard_of_preview, guard_of_run, preview_files
 from data_engine.engine.scratch import Scratch, scratch_of
 from data_engine.engine.stale import StaleHelper, stale_helpers
+from data_engine.engine.standing import standing_of
 from data_engine.errors import FlowExecutionError, FlowValidationError, GroupBusyError, ShortInterrupt
 from data_engine.flow.check import names_saved
 from data_engine.flow.control import StepControl
@@ -34,7 +35,6 @@ from data_engine.flow.hints import never_computed, quoted
 from data_engine.flow.object_names import saved_twice
 from data_engine.flow.spec import Map
 from data_engine.flow.suggestions import near_offer, typed_call
-from data_engine.formatting import cells_text
 from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.mistakes import DroppedCall, dropped_calls
 from data_engine.trial import refuse_in_trial
@@ -314,27 +314,17 @@ def _standing(
             f"{place.path.name} was renamed or moved since the kernel started: {place.fix} to run or deploy its flow"
         )
         return (warning,), ()
-    deployments = home.deployments()
-    helpers = deployments.edited_helpers(flow.name)
-    if kernel_shell() is not None and not is_loaded:
-        deployed, saved = deployments.statements(flow.name)
-        if not deployed:
-            return (), ()
-        older = {helper.path for helper in stale}
-        imported = [name for name in helpers if home.layout.flow_modules_dir / name not in older]
-        ran = [*differences(deployed, cells_run(), saved), *imported]
-        values = compared_values.get(flow.name)
-        moved = "" if values is None else values.what_differs(saved, parts)
-        if ran:
-            return tuple(filter(None, [moved])), (f"what ran differs from the deployed flow: {', '.join(ran)}",)
-        return ((moved,), ()) if moved else ((), () if helpers else ("same code as the deployed flow",))
-    cells = deployments.changed_cells(flow.name)
-    if cells is None:
+    standing = standing_of(home, flow, is_loaded=is_loaded, stale={helper.path for helper in stale})
+    if standing is None or not standing.is_deployed:
         return (), ()
-    changed = [*([cells_text(cells)] if cells else []), *helpers]
-    if not changed:
-        return (), ("same code as the deployed flow",)
-    return (), (f"differs from the deployed flow: {', '.join(changed)}",)
+    values = compared_values.get(flow.name) if standing.in_cells else None
+    moved = "" if values is None else values.what_differs(standing.saved, parts)
+    if standing.differs:
+        words = standing.text if standing.in_cells else f"differs from the deployed flow: {', '.join(standing.differs)}"
+        return tuple(filter(None, [moved])), (words,)
+    if moved or standing.is_behind:
+        return tuple(filter(None, [moved])), ()
+    return (), ("same code as the deployed flow",)
 
 
 def first_source(flow: Flow) -> Source:
@@ -370,65 +360,8 @@ def say_first(error: BaseException, flow: Flow, chosen: Source) -> None:
         error.fix = "; or ".join(filter(None, (error.fix, first)))
 
 
-def differences(deployed: Iterable[str], cells: Sequence[str], saved: Iterable[str] = ()) -> tuple[str, ...]:
-    """The differences of the cells run in a kernel from production: names that they define otherwise, each with its `In` number,
-    and the `In` number of a statement that binds no name, which production needs as the notebook is `saved`, not as it is deployed.
-
-    `deployed` and `saved` are the statements that production needs, `cells[n]` is what ran as `In [n]`. Comments and layout are no
-    difference; of a name that no cell has defined, and of an edit that has not run, nothing is said.
-
-    Example:
-        >>> differences(["RATE = 0.19", "def net(x): return x * RATE"], ["", "RATE = 0.2", "def net(x):  return x*RATE"])
-        ('RATE (In [1])',)
-        >>> differences(["NAMES = []"], ["", "NAMES = []", "NAMES.append(1)"], ["NAMES = []", "NAMES.append(1)", "NAMES.pop()"])
-        ('In [2]',)
-    """
-    defined: dict[str, tuple[int, str]] = {}
-    effects: dict[str, int] = {}
-    for number, text in enumerate(cells):
-        for names, dump in _statements(text):
-            defined.update(dict.fromkeys(names, (number, dump)))
-            if not names:
-                effects[dump] = number
-    statements = [statement for text in deployed for statement in _statements(text)]
-    needed = {name: dump for names, dump in statements for name in names}
-    changed = [
-        (defined[name][0], name) for name, dump in needed.items() if name in defined and defined[name][1] != dump
-    ]
-    new = {dump for text in saved for names, dump in _statements(text) if not names} - {dump for _, dump in statements}
-    changed += [(effects[dump], "") for dump in new if dump in effects]
-    return tuple(f"{name} (In [{number}])" if name else f"In [{number}]" for number, name in sorted(set(changed)))
-
-
-def cells_run() -> tuple[str, ...]:
-    """The texts that this kernel has run, by `In` number; empty outside of a kernel."""
-    shell = kernel_shell()
-    history = getattr(shell, "history_manager", None)
-    return tuple(getattr(history, "input_hist_parsed", ()))
-
-
 def _globals_of(fn: Any) -> dict[str, Any]:
     fn = fn.fn if isinstance(fn, Map) else fn
     while isinstance(fn, partial):
         fn = fn.func
     return getattr(inspect.unwrap(fn), "__globals__", {})
-
-
-@lru_cache(maxsize=5000)  # each preview asks again of every cell that the kernel has run
-def _statements(text: str) -> tuple[tuple[tuple[str, ...], str], ...]:
-    """The top-level statements, each with the names that it binds."""
-    try:
-        body = ast.parse(text).body
-    except (SyntaxError, ValueError):
-        return ()
-    return tuple((tuple(_bound(node)), ast.dump(node)) for node in body)
-
-
-def _bound(node: ast.stmt) -> Iterator[str]:
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        yield node.name
-    elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        yield from (name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name))
-    elif isinstance(node, (ast.Import, ast.ImportFrom)):
-        yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)

@@ -57,6 +57,7 @@ class RecordedPass:
         is_listed = (root, env.digest) in _listed
         return about._replace(
             params=self._params,
+            edited=self.flow._edited,
             git_commit=git.commit,
             git_dirty=git.is_dirty,
             python=env.python,

@@ -80,7 +80,7 @@ class RunPass:
     progress.
 
     A step that is about to overwrite a source of its run fails by that. With other params than a run that comes by itself is
-    given, a run settles nothing: what is due, done or held stays so.
+    given, or with code that is not deployed, a run settles nothing: what is due, done or held stays so.
 
     Raises:
         SettingsError: the workspace's settings cannot be read.
@@ -99,7 +99,7 @@ class RunPass:
     ) -> None:
         self.flow, self.home, self.params, self.name = flow, home, params, flow.name or ""
         self.sink, self.keep_last, self.may_work = sink, keep_last, may_work or (lambda: None)
-        self.settles = is_as_scheduled(flow, params)
+        self.settles = flow._edited is None and is_as_scheduled(flow, params)
         settings = None if home is None else home.settings()
         self.executor = None if settings is None else settings.executor
         self.limit_s = None if settings is None else settings.limits.run_timeout_s

@@ -80,6 +80,8 @@ class Flow(Displayable):
     parameters: Parameters | None = None
     expectations: tuple[Expectation, ...] = ()
     alerts: tuple[AlertRule, ...] = ()
+    _set: Path | None = field(default=None, repr=False)  # the folder of the set that its module was loaded from, if any
+    _edited: str | None = field(default=None, repr=False)  # what of its code is not as it is deployed; of a run
 
     def __post_init__(self) -> None:
         for field_name in ("name", "label"):

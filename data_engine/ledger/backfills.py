@@ -215,11 +215,11 @@ def is_done_since(ledger: Ledger, row: BackfillRow, planned: PlannedRun) -> bool
 
 
 def written_with_params(ledger: Ledger, flow: str) -> dict[str | None, Run]:
-    """The newest good run of each source that had params and wrote files, by the source's path inside the flow's folder."""
+    """The newest good run of each source that had params, or ran an edit, and wrote files, by the source's path inside the flow's folder."""
     rows = ledger.rows(
         f"SELECT source_key, {RUN_COLUMNS} FROM runs WHERE rowid IN (SELECT rowid FROM ("
         " SELECT rowid, max(finished_at_utc) FROM runs WHERE flow_name = ?1 AND status = 'success'"
-        f" AND params IS NOT NULL AND {_WROTE} GROUP BY source_key))",
+        f" AND coalesce(params, edited) IS NOT NULL AND {_WROTE} GROUP BY source_key))",
         flow,
     )
     return {key and restored(key): run_of(tuple(row)) for key, *row in rows}

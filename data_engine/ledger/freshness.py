@@ -1,7 +1,7 @@
 """The freshness of a flow, from its runs in the ledger: which successes count, whether all is good since a failure, and how many rows the
 newest good run of each source rejects: what `rejected/` of the workspace holds, without a look at the share.
 
-A run with other params than a schedule would give it does not count, nor does one of a backfill of files. A run for a slot
+A run with other params than a schedule would give it does not count, nor one of code that was not deployed, nor of a backfill of files. A run for a slot
 is as old as its slot, whenever it ran.
 
 Each function raises `LedgerError` where the ledger cannot be used.
@@ -52,7 +52,7 @@ def fresh_of(ledger: Ledger, flow: str, *, counts: Counts, every_s: float | None
 
         def newest(columns: str, where: str, order: str) -> Iterable[tuple[Any, ...]]:
             return connection.execute(
-                f"SELECT params, {columns} FROM runs WHERE flow_name = ? AND status = 'success' AND {where}"
+                f"SELECT params, {columns} FROM runs WHERE flow_name = ? AND status = 'success' AND edited IS NULL AND {where}"
                 f" AND {order} <= ? ORDER BY {order} DESC LIMIT {_MOST_ROWS}",
                 storable((flow, until)),
             )
@@ -81,7 +81,7 @@ def is_good_since(ledger: Ledger, flow: str, since_utc: str, *, counts: Counts) 
             storable((flow, since_utc)),
         ).fetchall()
         rows = connection.execute(
-            "SELECT source_key, status, params FROM runs WHERE flow_name = ? AND started_at_utc >= ?"
+            "SELECT source_key, status, params FROM runs WHERE flow_name = ? AND started_at_utc >= ? AND edited IS NULL"
             " ORDER BY started_at_utc, rowid",
             storable((flow, floor or since_utc)),
         )

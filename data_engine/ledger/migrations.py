@@ -351,9 +351,14 @@ _REJECTED_NOW = """
 CREATE INDEX runs_checked ON runs (flow_name, source_key, finished_at_utc, rejected) WHERE rejected IS NOT NULL;
 """
 
+# What of the code of a run was not as it was deployed.
+_EDITED = """
+ALTER TABLE runs ADD COLUMN edited TEXT;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     *(_FIRST, _CAUSES, _DEPLOYMENTS, _ABOUT_RUNS, _BACKFILLS),
-    *(_OUTBOX, _TROUBLES, _WHO_SWITCHED, _PUBLICATIONS, _WATCHED, _COMPARED, _CHECKS, _REJECTED_NOW),
+    *(_OUTBOX, _TROUBLES, _WHO_SWITCHED, _PUBLICATIONS, _WATCHED, _COMPARED, _CHECKS, _REJECTED_NOW, _EDITED),
 )
 """The first makes a file of `FIRST_VERSION`, each other takes it one version on; `PRAGMA user_version` says where a file is."""
 

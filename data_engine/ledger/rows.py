@@ -41,7 +41,8 @@ IS_PUBLISHED = "(seen_token > 0 OR rev <= (SELECT value FROM meta WHERE key = 'p
 RUN_COLUMNS = (
     "run_id, flow_name, group_name, source_path, status, started_at_utc, finished_at_utc, elapsed_s, error_text, cause,"
     " cause_kind, cause_data, trigger_kind, trigger_detail, run_by, params, deployment_id, git_commit, git_dirty, python,"
-    " environment, inputs, outputs, peak_memory_bytes, cpu_s, scheduled_for, checks, rejected"
+    " environment, inputs, outputs, peak_memory_bytes, cpu_s, scheduled_for, checks, rejected,"
+    " edited"
 )
 """In the order of `Run`'s fields; its `why` in three columns, its `trigger` in two, its files as JSON."""
 
@@ -181,7 +182,7 @@ def run_of(row: tuple[Any, ...]) -> Run:
     """The record of a row of `RUN_COLUMNS`."""
     run_id, flow, group, source, status, began, ended, elapsed_s, error, cause, kind, data, *rest = row
     trigger, detail, by, params, deployment_id, commit, is_dirty, python, environment, *rest = rest
-    read, wrote, peak, cpu_s, scheduled_for, checks, rejected = rest
+    read, wrote, peak, cpu_s, scheduled_for, checks, rejected, edited = rest
     (inputs, more_inputs), (outputs, more_outputs) = files_of(read), files_of(wrote)
     why = cause_from(kind, data, cause)
     is_future = began > future_utc(time.time())
@@ -215,6 +216,7 @@ def run_of(row: tuple[Any, ...]) -> Run:
         scheduled_for,
         tuple(RunCheck(*check) for check in json.loads(checks or "[]")),
         rejected,
+        edited,
     )
 
 

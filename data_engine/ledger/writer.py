@@ -27,17 +27,17 @@ from data_engine.model import (
 _START_RUN = """
 INSERT INTO runs (run_id, flow_name, group_name, source_path, source_root, source_key, status, started_at_utc,
     runner_id, started_seen, trigger_kind, trigger_detail, run_by, params, deployment_id, git_commit, git_dirty, python,
-    environment, scheduled_for, rev)
-VALUES (?, ?, ?, ?, ?, ?, 'started', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+    environment, scheduled_for, edited, rev)
+VALUES (?, ?, ?, ?, ?, ?, 'started', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
 # A run that has ended when its start is written is put at once as it ended: it is never among the open ones.
 _PUT_RUN = """
 INSERT INTO runs (run_id, flow_name, group_name, source_path, source_root, source_key, started_at_utc, runner_id,
     trigger_kind, trigger_detail, run_by, params, deployment_id, git_commit, git_dirty, python, environment, scheduled_for,
-    status, finished_at_utc, elapsed_s, error_text, cause, cause_kind, cause_data, inputs, outputs, peak_memory_bytes, cpu_s,
+    edited, status, finished_at_utc, elapsed_s, error_text, cause, cause_kind, cause_data, inputs, outputs, peak_memory_bytes, cpu_s,
     checks, rejected, rev)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
 _PUT_ENVIRONMENT = """
@@ -319,10 +319,10 @@ def _about(connection: sqlite3.Connection, event: RunStarted, rev: int) -> tuple
         return _UNKNOWN
     if about.distributions is not None:
         connection.execute(_PUT_ENVIRONMENT, (about.environment, about.python, about.distributions, rev))
-    return *about[:9], about.scheduled_for
+    return *about[:9], about.scheduled_for, about.edited
 
 
-_UNKNOWN = (None,) * 10
+_UNKNOWN = (None,) * 11
 """The columns of a run whose start is not known."""
 
 

@@ -85,8 +85,13 @@ class DeploymentStatus(Record):
         return f"{words} (goes live in {max(0.0, self.goes_live_s - time.time()):.0f} s)"
 
     @property
+    def differs(self) -> tuple[str, ...]:
+        """What of an edit differs from what is deployed, as far as it is known: its cells, and each helper."""
+        return (*([cells_text(self.cells)] if self.cells else []), *self.helpers)
+
+    @property
     def _edited_words(self) -> str:
-        where = ", ".join([*([cells_text(self.cells)] if self.cells else []), *self.helpers])
+        where = ", ".join(self.differs)
         if self.rolled_back_to is None:
             return f"edited, not deployed: {where}" if where else "edited, not deployed"
         what = "the notebook differs" if self.cells or not self.helpers else "the helpers differ"

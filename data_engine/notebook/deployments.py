@@ -245,6 +245,13 @@ class Deployments:
         deployed, edits = self.deployed(), self.edits()
         return {name: edits.get(name, AS_DEPLOYED) if name in deployed else NOT_DEPLOYED for name in names}
 
+    def standing(self, name: str) -> DeploymentStatus:
+        """The deployment status of one module; only where it is not as deployed, more than it and its helpers is read."""
+        pointer = self.deployed().get(name)
+        if pointer is None:
+            return NOT_DEPLOYED
+        return AS_DEPLOYED if self.digest_of(name) == pointer.digest else self.edit(name, self.authored())
+
     def gone(self, name: str) -> FlowValidationError | None:
         """The error for a deployed flow whose module is gone, with both ways on; None where it is there, or not deployed."""
         if name not in self.deployed() or any(os.path.lexists(self._modules.content / file) for file in files_of(name)):

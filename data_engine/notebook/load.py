@@ -241,7 +241,11 @@ class FlowModules:
                 fix=f"leave name= out of Flow(...), or rename the file to {flow.name}{Path(str(module.__file__)).suffix}",
             )
         return replace(
-            flow, name=name, label=flow.label or title_words(name, "Flow"), _workspace_root=self.folder.parent
+            flow,
+            name=name,
+            label=flow.label or title_words(name, "Flow"),
+            _workspace_root=self.folder.parent,
+            _set=None if self.content == self.folder else self.content,
         )
 
 

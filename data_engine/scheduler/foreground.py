@@ -501,9 +501,14 @@ class InProcess:
                     self._ledger.record(event)
             except LedgerError:
                 if not isinstance(event, RunStarted):  # the ledger keeps it until it can be written
-                    self._hear(job, event)
+                    hear(event)
                 raise
             has_begun = True
+            hear(event)
+
+        def hear(event: Event) -> None:
+            if flow._edited is not None and isinstance(event, RunFinished):
+                event = event._replace(seen=source.seen or ())  # done for this process, and for nobody else
             self._hear(job, event)
 
         try:

@@ -28,8 +28,8 @@ from data_engine.flow.trigger import Schedule
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outputs import own_outputs
 from data_engine.ledger.rows import SourceStates
-from data_engine.model import Event, Run, RunFinished, RunStarted, SourceKey
-from data_engine.planning.due import Due, NotDue, PlannedFlow, Rules, why_blocked
+from data_engine.model import Event, Run, RunFinished, RunStarted, SourceKey, SourceState
+from data_engine.planning.due import Due, NotDue, PlannedFlow, Rules, state_after, why_blocked
 from data_engine.reasons.kinds import Looks, NotYet, RetryLater, Slot
 from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
@@ -335,18 +335,25 @@ class TriggerSet:
         self._numbers = itertools.count(1)
         self._file_events = FileEvents()
         self._histories: defaultdict[str, _History] = defaultdict(_History)
+        self._apart: dict[str, dict[SourceKey, SourceState]] = {}
 
     # -- which flows are looked at ---------------------------------------------------------------------------------
 
     def set_flow(self, name: str, flow: Flow | None, *, version: object, frees_held: bool) -> None:
         """Look for what is due of `flow`, or no longer: it is None, runs by hand, or is disabled.
 
-        With `frees_held` what was held is tried again. `version` is another one when the flow's code was edited.
+        With `frees_held` what was held is tried again. `version` is another one when the flow's code was edited. What the runs of an
+        edit that is not deployed have done is known here only, so that none of it is due again before this process ends.
         """
         planned = None if flow is None else PlannedFlow.of(flow)
         switch = None if self._ledger is None else self._ledger.switches().get(name)
         if planned is not None and (planned.trigger.mode == "manual" or why_blocked(switch) is not None):
             planned = None
+        if (is_apart := flow is not None and flow._edited is not None) != (name in self._apart):
+            self.forget(name)
+            self._apart.pop(name, None)
+            if is_apart:
+                self._apart[name] = {}
         trigger = self._triggers.get(name)
         if trigger is not None:
             if trigger.version != version and isinstance(trigger.planner, FolderPoller):
@@ -478,6 +485,8 @@ class TriggerSet:
         if self._ledger is None or self._home is None:
             return KnownSources(SourceStates(name))
         sources = self._recalled.pop(name, None) or self._states(self._ledger, name)
+        for state in self._apart.get(name, {}).values():
+            sources.states.put(state)
         return sources._replace(outputs=own_outputs(self._ledger, self._home.layout, name))
 
     def _states(self, ledger: Ledger, name: str) -> KnownSources:
@@ -499,6 +508,8 @@ class TriggerSet:
         for event in events:
             if isinstance(event, RunStarted):
                 self._histories[name].note_own(event.run_id)
+            elif isinstance(event, RunFinished) and (apart := self._apart.get(name)) is not None:
+                apart |= {seen.key: state_after(apart.get(seen.key), name, seen, event) for seen in event.seen}
         trigger = self._triggers.get(name)
         if trigger is not None and isinstance(trigger.planner, FolderPoller):
             trigger.planner.note(*events)
@@ -590,7 +601,7 @@ class TriggerSet:
                 return ScheduleClock(
                     planned,
                     settings=settings,
-                    ledger=self._ledger,
+                    ledger=None if planned.flow in self._apart else self._ledger,
                     now_s=time.time(),
                     local_s=boot_clock(),
                     frees_held=frees_held,

@@ -77,7 +77,7 @@ from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
 from data_engine.status.build import FactSource, FlowFacts, WorkspaceFacts, blocked_by, flow_status
 from data_engine.status.deployed_before import history_of, names_of, tell_earlier, undeployed
 from data_engine.status.places import gone_outputs, gone_words, last_written
-from data_engine.status.runs import params_words
+from data_engine.status.runs import with_words
 from data_engine.workspace.layout import WorkspaceLayout
 
 MOST_ROWS = 1000
@@ -92,7 +92,7 @@ _FEW = 2
 @frozen
 class Explanation(Record):
     """One row of an explanation; without a source it is about the whole flow. `reason` is `why` in words, `cause` why the last
-    run of a held source failed, and `fix` the command that changes it. `written_by` is a newer run with other params
+    run of a held source failed, and `fix` the command that changes it. `written_by` is a newer run with other params or code
     (`written_with`). `run_id` is the run that is under way, or waits. `blocked_by` are the kinds of reasons that keep the whole
     flow from running, where the `fix` depends on them. `tz` is the zone of `next_run_utc`, None for this machine's. `gone` are
     outputs of the last good run that do not exist any more. A flow that `is_batch` runs for all of its files at once.
@@ -411,17 +411,17 @@ def _with_runs(facts: WorkspaceFacts, rows: list[Explanation]) -> list[Explanati
 
 
 def _with_writers(source: FactSource, flow: FlowFacts, rows: list[Explanation]) -> list[Explanation]:
-    """Add to the row of each source the newer run with other params, if any."""
+    """Add to the row of each source the newer run with other params or with code that was not deployed, if any."""
     planned = flow.entry.flow
     written = {} if planned is None else written_with_params(source.home.ledger(), flow.entry.name)
     if planned is None or not written:
         return rows
-    from data_engine.engine.params import is_as_scheduled
+    from data_engine.engine.params import is_of_production
 
-    runs = {key: run for key, run in written.items() if not is_as_scheduled(planned, run.params or {})}
+    runs = {key: run for key, run in written.items() if not is_of_production(planned, run)}
     writers = _newest_writers(source, flow, planned, runs)
     return [
-        replace(row, written_by=writer.run_id, written_with=params_words(writer))
+        replace(row, written_by=writer.run_id, written_with=with_words(writer))
         if (writer := writers.get(row.source)) is not None
         else row
         for row in rows
@@ -431,7 +431,7 @@ def _with_writers(source: FactSource, flow: FlowFacts, rows: list[Explanation]) 
 def _newest_writers(
     source: FactSource, flow: FlowFacts, planned: Flow, runs: Mapping[str | None, Run]
 ) -> dict[str | None, Run]:
-    """The `runs` with other params (by path in the source) that are newer than production's, by source."""
+    """The `runs` with other params or code (by path in the source) that are newer than production's, by source."""
     trigger = planned.trigger
     if not isinstance(trigger, Poll):
         newest = newest_writer(source.home.ledger(), flow.entry.name)

@@ -25,7 +25,7 @@ from data_engine.ledger.outputs import OutputRun, output_runs
 from data_engine.model import RunFile
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.reasons.kinds import LastWritten
-from data_engine.status.runs import params_words
+from data_engine.status.runs import with_words
 
 T = TypeVar("T")
 LOOK_LIMIT_S = 2.0
@@ -304,7 +304,7 @@ def last_written(
             yield output.flow, None, LastWritten(output.path)
             continue
         read = () if run.source is not None else tuple(part.path for part in run.inputs)
-        with_ = params_words(run)
+        with_ = with_words(run)
         state, path = _now(output, paths, workspace)
         if state == "gone" and run.source is not None and is_gone(run.source, workspace=workspace):
             state = "set_aside" if is_set_aside(Path(path)) else "source_gone"

@@ -53,6 +53,7 @@ def facts_of(run: Run, tz: str | None = None) -> list[tuple[str, str]]:
     """
     edits = " and edits" if run.git_dirty else ""
     code = [
+        edited_words(run),
         f"deployment {run.deployment_id[:8]}" if run.deployment_id else "",
         f"commit {run.git_commit[:8]}{edits}" if run.git_commit is not None else "",
     ]
@@ -125,6 +126,26 @@ def params_words(run: Run) -> str:
     from data_engine.engine.params import value_words
 
     return ", ".join(f"{name}={value_words(value)}" for name, value in run.params.items())
+
+
+def edited_words(run: Run) -> str:
+    """What of the code of a run was not deployed; "" for a run of what was, and of a flow that was never deployed.
+
+    Example:
+        >>> edited_words(Run("3f", "claims", "G", None, "success", "t0", edited="cell 3"))
+        'not deployed (cell 3)'
+    """
+    return f"not deployed ({run.edited})" if run.edited else ""
+
+
+def with_words(run: Run) -> str:
+    """What sets a run apart from those of production: its params, and code that was not deployed; "" for nothing.
+
+    Example:
+        >>> with_words(Run("3f", "claims", "G", None, "success", "t0", params={"month": "May"}, edited="cells 3, 7"))
+        'month=May, code that was not deployed (cells 3, 7)'
+    """
+    return ", ".join(filter(None, [params_words(run), run.edited and f"code that was {edited_words(run)}"]))
 
 
 def source_names(sources: Iterable[str], root: Path) -> dict[str, str]:

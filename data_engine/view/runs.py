@@ -18,7 +18,6 @@ from data_engine.status.run_comparison import Comparison
 from data_engine.status.runs import (
     facts_of,
     find_runs,
-    params_words,
     rejected_words,
     rows_words,
     slot_words,
@@ -27,6 +26,7 @@ from data_engine.status.runs import (
     started,
     wanted_runs,
     with_slot_zones,
+    with_words,
 )
 from data_engine.status.sentences import short_error
 from data_engine.view.card import (
@@ -109,7 +109,7 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None, 
             log_mark(run.warnings, rejected_words(run)),
             started(run) if run.from_the_future else day_time(run.started_at_utc),
             duration_words(run.elapsed_s),
-            params_words(run),
+            with_words(run),
             short_error(run.error or run.cause, run.why),
         )
         for run in runs

@@ -88,7 +88,8 @@ GROUPS: Mapping[str, Mapping[str, Verb]] = {
         "retry": Verb("cli.daemon:retry", "Try failed sources again."),
         "backfill": Verb("cli.history:backfill", "Run a flow for files or slots of the past."),
         "compare": Verb(
-            "view.runs:compare", "Show what differs between two runs.", 'Workspace.current().compare("1a2b", "3c4d")'
+            "view.runs:compare",
+            "Show what differs between two runs.",
         ),
         "rejected": Verb("cli.history:rejected", "List the rows that checks reject, or write a workbook of them."),
         "enable": Verb("cli.daemon:enable", "Let flows run by themselves again."),

@@ -325,7 +325,7 @@ def test_a_run_for_one_file_of_several_is_refused_or_tells_which_it_read(cli: Cl
         ws.source(f"in/{number}.txt")
     ws.notebook("each", text.replace("{batch}", ""))
     ws.notebook("whole", text.replace("{batch}", ", run_as='batch'"))
-    cli("deploy")
+    cli("deploy", "--yes")
     try:
         refused = cli("run", "whole", "--source", "1.txt")
         assert (refused.code, refused.out) == (2, "")

@@ -69,11 +69,11 @@ def test_a_damaged_deployment_is_put_right_and_never_called_unchanged(
     found = check_deployed(home)
     assert (found.ok, "claims" in found.measured, found.fix) == (False, True, "data-engine deploy writes them again")
     assert check_deployed(home) == found
-    told = cli("deploy").out
+    told = cli("deploy", "--yes").out
     assert "repaired      claims: deployed files were missing or damaged" in told
     assert check_deployed(home).ok
     assert (copy_here(ws) / "claims.py").is_file()
-    assert cli("deploy").out.splitlines() == ["unchanged     2 flows: as deployed before"]
+    assert cli("deploy", "--yes").out.splitlines() == ["unchanged     2 flows: as deployed before"]
     assert len(Workspace(ws.root).deployments()) == 2
 
 
@@ -95,7 +95,7 @@ def test_a_deployment_of_which_no_copy_is_left_is_deployed_anew(cli: Cli, ws: Wo
     assert (found.ok, found.fix) == (False, "data-engine deploy")
     assert "the deployed version of claims is damaged on the share, and this machine has no copy" in found.measured
 
-    told = cli("deploy").out
+    told = cli("deploy", "--yes").out
 
     assert "deployed      claims.py" in told
     assert "repaired      parts: " in told
@@ -118,5 +118,5 @@ def test_a_workspace_without_its_state_goes_on_with_its_history(cli: Cli, ws: Wo
     assert "data-engine lease repair" in " ".join(cli("status").out.split())
     history = next(iter(check_shared_history(home.layout, home.local)))
     assert (history.ok, history.fix) == (False, "data-engine lease repair")
-    refused = cli("deploy")
+    refused = cli("deploy", "--yes")
     assert (refused.code, lost in refused.err, "unchanged" in refused.out) == (3, True, False)

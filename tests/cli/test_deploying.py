@@ -96,8 +96,12 @@ def test_nobody_is_asked_who_said_what_to_deploy(
     assert "many" in deployed(ws)
 
 
-def test_a_script_does_what_it_was_told_and_says_what_starts(cli: Cli, ws: WorkspaceFiles) -> None:
-    done = cli("deploy")
+def test_a_script_says_yes_and_is_told_what_starts(cli: Cli, ws: WorkspaceFiles) -> None:
+    refused = cli("deploy")
+    assert (refused.code, deployed(ws)) == (2, set())
+    assert "--yes" in refused.err
+
+    done = cli("deploy", "--yes")
 
     assert deployed(ws) == {"many", "batch", "byhand"}
     assert "many: 3 files run once the engine is on" in done.out
@@ -105,7 +109,7 @@ def test_a_script_does_what_it_was_told_and_says_what_starts(cli: Cli, ws: Works
 
 def test_a_dry_run_shows_what_would_change_and_deploys_nothing(cli: Cli, ws: WorkspaceFiles) -> None:
     """What is deployed as it is, undeployed or broken would not change; a module that is gone would end its flow."""
-    cli("deploy")
+    cli("deploy", "--yes")
     assert cli("deploy", "--dry-run").out == "Nothing would change.\n"
 
     ws.notebook("byhand", MANUAL.format(step="str"))

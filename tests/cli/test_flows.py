@@ -237,13 +237,13 @@ def test_deploy_and_what_compile_says_of_it(cli: Cli, ws: WorkspaceFiles) -> Non
     assert {"cell", "lines"} == set(cli("compile", "claims", "--json").json["diff"][0])
 
     ws.notebook("claims", "from data_engine import Flow", "def build():\n    return Flow(group=rate)")
-    refused = cli("deploy")
+    refused = cli("deploy", "--yes")
     assert refused.code == 1
     assert "not deployed  claims.ipynb" in refused.err
     assert "`rate`" in refused.err
 
     (ws.root / "flow_modules" / "claims.ipynb").unlink()
-    assert "undeployed    claims: its module is gone" in cli("deploy").err
+    assert "undeployed    claims: its module is gone" in cli("deploy", "--yes").err
 
 
 def test_a_deploy_of_everything_tells_programs_what_it_left_out(cli: Cli, ws: WorkspaceFiles) -> None:
@@ -251,10 +251,10 @@ def test_a_deploy_of_everything_tells_programs_what_it_left_out(cli: Cli, ws: Wo
     ws.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
     for name in ("orders", "audit"):
         ws.module(name, "from data_engine import Flow\ndef build(): return Flow(group='G').step(lambda context: 1)")
-    cli("deploy")
+    cli("deploy", "--yes")
     assert cli("undeploy", "orders").code == 0
 
-    audit, *_, orders = cli("deploy", "--json").json
+    audit, *_, orders = cli("deploy", "--yes", "--json").json
     assert (audit["name"], audit["left_out"], audit["deployment_status"]["kind"]) == ("audit", None, "as_deployed")
     assert (orders["name"], orders["changed"], orders["error"]) == ("orders", False, None)
     assert (orders["path"], orders["deployment_status"]["kind"]) == (str(ws.modules / "orders.py"), "not_deployed")
@@ -395,7 +395,7 @@ def test_the_status_of_sixteen_flows_fits_a_small_terminal(
             "from data_engine import Flow\ndef fail(context):\n    raise ValueError('it is wrong ' * 30)\n\n"
             "def build():\n    return Flow(group='Claims').watch(mode='manual').step(fail)",
         )
-    cli("run", "--once")
+    cli("run", "--once", "--yes")
     for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "120"}.items():
         monkeypatch.setenv(name, value)
 

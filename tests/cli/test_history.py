@@ -39,7 +39,7 @@ def ran(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
     )
     ws.source("in/a.csv", "good")
     ws.source("in/b.csv", "bad")
-    cli("run", "--once")
+    cli("run", "--once", "--yes")
 
 
 def test_runs_are_listed_newest_first(cli: Cli) -> None:
@@ -184,7 +184,7 @@ def test_a_command_under_a_clock_far_ahead_removes_nothing_until_the_clock_is_ac
     ledger.record(RunStarted("old", "claims", "G", None, year_ago_s), RunFinished("old", "success", year_ago_s, 1.0))
     accept_clock(ledger, year_ago_s)
 
-    cli("run", "--once")
+    cli("run", "--once", "--yes")
     assert cli("log", "old").code == 0
     assert "--accept-clock" in cli("status").out
     (warning,) = cli("status", "--json").json["warnings"]
@@ -193,7 +193,7 @@ def test_a_command_under_a_clock_far_ahead_removes_nothing_until_the_clock_is_ac
 
     assert cli("doctor", "--accept-clock").code == 0
     assert cli("status", "--json").json["warnings"] == []
-    cli("run", "--once")
+    cli("run", "--once", "--yes")
     assert cli("log", "old").code == 2
 
 

@@ -46,16 +46,17 @@ def test_a_reader_that_goes_away_changes_no_run(process: Process, ws: WorkspaceF
     """`data-engine run --once | head -1`: the steps that print, and all later runs, end as they would."""
     reading, writing = os.pipe()
     os.close(reading)
-    run = process("run", "--once", stdout=writing)
+    run = process("run", "--once", "--yes", stdout=writing)
     os.close(writing)
 
-    assert (run.communicate()[1], run.returncode) == (b"", 0)
+    err = run.communicate()[1]
+    assert (err.count(b"\n"), err.startswith(b"noisy is not deployed"), run.returncode) == (1, True, 0)
     assert [run.status for run in Workspace(ws.root).runs()] == ["success", "success"]
 
 
 def test_json_is_alone_on_standard_output(process: Process) -> None:
     """Whatever steps and their children print goes to standard error."""
-    run = process("run", "--once", "--json")
+    run = process("run", "--once", "--yes", "--json")
     out, err = run.communicate()
 
     assert [item["status"] for item in json.loads(out)["runs"]] == ["success", "success"]
@@ -81,7 +82,7 @@ def test_a_terminal_without_our_letters_shows_what_it_can(process: Process) -> N
         ["list", "--json"],
         ["status"],
         ["explain", "noisy"],
-        ["run", "--once"],
+        ["run", "--once", "--yes"],
         ["doctor"],
         ["service", "status"],
     ],
@@ -110,7 +111,7 @@ def test_file_names_that_are_no_utf8_are_told_apart(process: Process, ws: Worksp
     for name in (b"\xfe.csv", b"\xff.csv"):
         ws.source("in/" + os.fsdecode(name))
 
-    out, _ = process("run", "--once").communicate()
+    out, _ = process("run", "--once", "--yes").communicate()
 
     assert b" \\udcfe.csv " in out
     assert b" \\udcff.csv " in out
@@ -147,6 +148,7 @@ def test_ctrl_c_ends_with_130_and_the_run_is_recorded(process: Process, ws: Work
     )
     run = process("run", "--once", "slow", *options)
     assert run.stderr is not None
+    assert run.stderr.readline().startswith(b"slow is not deployed")
     assert run.stderr.readline() == b"begun\n"
     run.send_signal(signal.SIGINT)
     out, err = run.communicate()

@@ -95,7 +95,7 @@ def test_on_error_raise_leaves_the_rest(cli: Cli, ws: WorkspaceFiles) -> None:
 
     assert answer.code == 1
     assert answer.out.count("KeyError: 'amount'") == 1
-    assert answer.err == ""
+    assert answer.err == "claims is not deployed: it runs here as it is now, and nothing runs it by itself\n"
     assert "2 runs: 1 success, 1 failed" in answer.out
 
 
@@ -105,7 +105,7 @@ def test_without_a_name_every_flow_runs_whatever_the_others_do(cli: Cli, ws: Wor
     ws.module("broken", "def build(:")
     ws.notebook("look", LOOK)
 
-    answer = cli("run", "--once")
+    answer = cli("run", "--once", "--yes")
 
     assert answer.code == 1
     assert [line.split()[:2] for line in answer.out.splitlines() if line[0] != " "][:3] == [
@@ -251,7 +251,7 @@ def test_json_gives_the_runs_and_what_could_not_run(cli: Cli, ws: WorkspaceFiles
     filled(ws, "a", "bad")
     ws.module("broken", "def build(:")
 
-    answer = cli("run", "--once", "--json")
+    answer = cli("run", "--once", "--yes", "--json")
 
     assert answer.code == 1
     assert answer.json["runs"] == list(reversed(cli("runs", "--json").json))
@@ -273,7 +273,7 @@ def test_a_typed_parameter_is_taken_as_typed(cli: Cli, ws: WorkspaceFiles) -> No
 
     assert "code='1e3', days=2" in cli("run", "--once", "typed", "--set", "code=1e3", "--set", "days=2").out
     assert "code='007'" in cli("preview", "typed", "--set", "code=007").out
-    for command in (("run", "--once"), ("preview",)):
+    for command in (("run", "--once", "--yes"), ("preview",)):
         answer = cli(*command, "typed", "--set", "days=few")
         assert answer.code == 2
         assert "parameter days: it cannot be 'few'" in answer.err
@@ -301,7 +301,7 @@ def test_all_flows_run_each_after_those_whose_outputs_it_reads(cli: Cli, ws: Wor
     ws.notebook("c_first", WRITES.format(name="a", source="in", mirror="data/first"))
     ws.notebook("d_broken", "def build(): return rate")
 
-    answer = cli("run", "--once")
+    answer = cli("run", "--once", "--yes")
 
     assert (ws.root / "data/third/1.txt").read_text() == "abc"
     assert [line.split()[1] for line in answer.out.splitlines() if line.startswith("success")] == [

@@ -47,7 +47,7 @@ def test_each_place_is_told_whole_once(cli: Cli) -> None:
     assert compiled.out.count("warning: as above: flow_helpers/shop.py, line 3\n") == 1
     assert "3 modules, 0 broken, 2 with warnings" in compiled.out
 
-    assert cli("deploy").err.count(PLACE) == 1
+    assert cli("deploy", "--yes").err.count(PLACE) == 1
 
 
 def test_an_edit_of_the_helper_is_seen(cli: Cli, ws: WorkspaceFiles) -> None:

@@ -28,7 +28,7 @@ def test_create_makes_a_workspace_that_runs_where_it_says(
         f"To use it from any folder: {cli_line('workspace', 'use', str(tmp_path / 'team' / 'claims'))}",
     ]
     monkeypatch.chdir("team/claims")
-    assert cli("run", "--once").code == 0
+    assert cli("run", "--once", "--yes").code == 0
     assert [run["flow"] for run in cli("runs", "--json").json] == ["example"]
     assert cli("workspace", "create", ".").out.splitlines()[-1] == "Next: data-engine lab"
 
@@ -111,7 +111,7 @@ def test_fork_starts_without_history(cli: Cli, tmp_path: Path, monkeypatch: pyte
     root = tmp_path / "claims"
     cli("workspace", "create", root)
     monkeypatch.chdir(root)
-    cli("run", "--once")
+    cli("run", "--once", "--yes")
 
     forked = cli("workspace", "fork", root, "--json")
 

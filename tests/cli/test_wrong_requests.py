@@ -149,7 +149,7 @@ def test_wrong_settings_are_a_wrong_request(cli: Cli, ws: WorkspaceFiles) -> Non
     """The file and the key are named, and nothing runs."""
     ws.source("config/data_engine.toml", '[limits]\nrun_timeout = "soon"')
 
-    answer = cli("run", "--once")
+    answer = cli("run", "--once", "--yes")
 
     assert answer.code == 2
     assert "data_engine.toml: limits.run_timeout" in answer.err

@@ -47,7 +47,7 @@ def test_an_edit_changes_nothing_in_production_until_it_is_deployed(ws: Workspac
     ws.helper("rates", "RATE = 100\n")
 
     assert deployed_value(workspace) == 10
-    assert workspace.load_flow("claims").run_once()[0].current == 200
+    assert workspace.load_flow("claims").run_once(edited=True)[0].current == 200
     assert workspace.deployment("claims") == "edited, not deployed: cell 3, flow_helpers/rates.py"
 
     workspace.deploy("claims")

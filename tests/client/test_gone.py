@@ -105,7 +105,7 @@ def test_a_notebook_that_was_moved_into_a_subfolder_is_told_as_lying_there(
     told = capsys.readouterr().err
     assert "old/years/claims.ipynb" in told
     assert fix in told
-    assert typed(ws, "data-engine deploy") == 0
+    assert typed(ws, "data-engine deploy --yes") == 0
     assert "undeployed" not in capsys.readouterr().err
     assert workspace.deployments("claims")[0].is_live  # nobody has deleted it
     (ws.modules / "old" / "years" / "claims.ipynb").rename(ws.modules / "claims.ipynb")
@@ -280,7 +280,7 @@ def test_a_rename_is_followed_also_by_a_deploy_of_everything(
     gone(ws)
     ws.notebook("monthly", CELLS[0], CELLS[1], CELLS[2].replace("RATE", "2 * RATE"), CELLS[3])
 
-    assert typed(ws, "data-engine deploy") == 0
+    assert typed(ws, "data-engine deploy --yes") == 0
     assert "renamed       claims is monthly now" in capsys.readouterr().err
     assert set(workspace.home.deployments().deployed()) == {"monthly", "other"}
     assert workspace.home.ledger().switches()["monthly"].is_enabled is False
@@ -364,7 +364,7 @@ def test_a_rename_is_followed_also_where_the_old_flow_was_undeployed_before(
     workspace.undeploy("claims")
     workspace.home.deployments().collect(())
 
-    assert typed(ws, "data-engine deploy" + (" 'monthly claims'" if what == "the flow" else "")) == 0
+    assert typed(ws, "data-engine deploy" + (" 'monthly claims'" if what == "the flow" else " --yes")) == 0
 
     assert "claims is monthly claims now" in capsys.readouterr().err
     assert workspace.home.ledger().source_states("monthly claims")[key].success is not None
@@ -386,7 +386,7 @@ def test_a_deploy_of_everything_leaves_out_what_somebody_undeployed(
     if where == "with one":
         workspace.start()
 
-    assert typed(ws, "data-engine deploy") == 0
+    assert typed(ws, "data-engine deploy --yes") == 0
 
     assert set(workspace.home.deployments().deployed()) == {"other"}
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "claims" in line]
@@ -590,7 +590,7 @@ def test_a_deploy_of_all_names_what_it_changed_and_counts_the_rest(
 ) -> None:
     for number in range(3):
         ws.notebook(f"more_{number}", *OTHER)
-    assert typed(ws, "data-engine deploy") == 0
+    assert typed(ws, "data-engine deploy --yes") == 0
     assert capsys.readouterr().out.splitlines() == [
         *(f"deployed      more_{number}.ipynb" for number in range(3)),
         "unchanged     2 flows: as deployed before",
@@ -598,13 +598,13 @@ def test_a_deploy_of_all_names_what_it_changed_and_counts_the_rest(
     ws.notebook("more_0", *OTHER[:-1], OTHER[-1] + "\n\nDESCRIPTION = 'edited'")
     ws.notebook("never", *OTHER)
 
-    assert typed(ws, "data-engine deploy") == 0
+    assert typed(ws, "data-engine deploy --yes") == 0
     assert capsys.readouterr().out.splitlines() == [
         "deployed      more_0.ipynb",
         "deployed      never.ipynb",
         "unchanged     4 flows: as deployed before",
     ]
-    assert typed(ws, "data-engine deploy --json") == 0
+    assert typed(ws, "data-engine deploy --yes --json") == 0
     assert [one["changed"] for one in json.loads(capsys.readouterr().out)] == [False] * 6
 
 

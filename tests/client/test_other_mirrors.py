@@ -77,7 +77,7 @@ def test_what_the_message_names_for_a_cell_runs_in_one(workspace: Workspace, mon
 
 def test_the_command_line_refuses_it_and_runs_the_others(cli: Cli, workspace: Workspace) -> None:  # noqa: F811
     named = cli("--workspace", workspace.root, "run", "--once", "claims_2")
-    every = cli("--workspace", workspace.root, "run", "--once")
+    every = cli("--workspace", workspace.root, "run", "--once", "--yes")
 
     assert named.code == every.code == 1
     assert "not run   claims_2\n" in named.out
@@ -105,7 +105,7 @@ def test_watching_tells_of_it(workspace: Workspace) -> None:
 def test_an_edit_of_the_deployed_flow_runs(ws: WorkspaceFiles, workspace: Workspace) -> None:
     ws.notebook("claims", WRITE.format(text="edited", group="G"))
 
-    workspace.load_flow("claims").run_once()
+    workspace.load_flow("claims").run_once(edited=True)
 
     assert written(workspace) == "edited"
 
@@ -185,7 +185,7 @@ def test_a_refused_deploy_tells_of_the_shared_mirror_once(
     assert "is shared by" not in one.err + every.err
 
     ws.notebook("claims_3", WRITE.format(text="third", group="I"))
-    assert "is shared by claims, claims_2, claims_3" in cli("--workspace", workspace.root, "deploy").err
+    assert "is shared by claims, claims_2, claims_3" in cli("--workspace", workspace.root, "deploy", "--yes").err
     (ws.modules / "claims_3.ipynb").unlink()
     assert cli("--workspace", workspace.root, "deploy", "claims_2", "--yes").code == 0
-    assert "is shared by claims, claims_2\n" in cli("--workspace", workspace.root, "deploy").err
+    assert "is shared by claims, claims_2\n" in cli("--workspace", workspace.root, "deploy", "--yes").err

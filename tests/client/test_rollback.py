@@ -83,7 +83,7 @@ def test_a_rollback_lets_the_old_code_run_and_leaves_the_notebook(ws: WorkspaceF
     row = workspace.rollback("claims", note="wrong rate")
 
     assert deployed_value(workspace) == 10
-    assert workspace.load_flow("claims").run_once()[0].current == 20
+    assert workspace.load_flow("claims").run_once(edited=True)[0].current == 20
     words = rf"rolled back to {(row.of or '')[:8]} on \S+ \d\d:\d\d; the notebook differs: cell 2"
     assert re.fullmatch(words, workspace.deployment("claims"))
     assert "rolled back to" in workspace.explain("claims")[0].reason

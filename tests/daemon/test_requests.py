@@ -72,7 +72,7 @@ def team(tmp_path: Path) -> Path:
 @pytest.fixture
 def owner(station: Make) -> Station:
     anna = station("anna")
-    assert anna.command("deploy")[0] == 0
+    assert anna.command("deploy", "--yes")[0] == 0
     anna.start()
     until(lambda: anna.lease["state"] == "mine")
     return anna
@@ -104,7 +104,7 @@ def long_lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         (team / "config" / "data_engine.toml").write_text(SETTINGS)
         anna, bob = (Station(name, team, folder / "stations") for name in ("anna", "bob"))
     try:
-        assert anna.command("deploy")[0] == 0
+        assert anna.command("deploy", "--yes")[0] == 0
         anna.start()
         until(lambda: anna.lease["state"] == "mine")
         bob.start(engine=False)
@@ -212,7 +212,7 @@ def build():
     monkeypatch.setenv("DATA_ENGINE_STATE_ROOT", str(tmp_path / "kernel"))
     Workspace(team).load_flow("hand").golden()
     anna = station("anna")
-    assert anna.command("deploy")[0] == 0
+    assert anna.command("deploy", "--yes")[0] == 0
     anna.start()
     bob = station("bob").start(engine=False)
     until(lambda: flow_of(bob, "hand")["state_kind"] == "manual")
@@ -294,7 +294,7 @@ def test_a_machine_can_take_no_deployments_or_no_requests(station: Make, team: P
     settings.parent.mkdir(parents=True)
     settings.write_text('[daemon]\nrequests = "no-deploy"\n')
     anna = station("anna")
-    assert anna.command("deploy")[0] == 0
+    assert anna.command("deploy", "--yes")[0] == 0
     anna.start()
     bob = station("bob").start(engine=False)
     until(lambda: bob.lease["state"] == "owned")
@@ -350,7 +350,7 @@ def test_an_answered_request_put_back_from_a_backup_is_not_carried_out_again(pai
 
 def test_what_lay_there_before_the_owner_looked_expires(station: Make, team: Path) -> None:
     anna = station("anna")
-    assert anna.command("deploy")[0] == 0
+    assert anna.command("deploy", "--yes")[0] == 0
     request = a_request()
     files_of(team).put(request)
     anna.start()
@@ -396,7 +396,7 @@ def test_a_request_that_cannot_be_read_or_leads_outside_does_nothing(pair: Pair)
 def test_without_an_owner_a_deploy_and_a_switch_own_for_one_commit(station: Make, team: Path) -> None:
     anna, bob = station("anna"), station("bob")
 
-    assert anna.command("deploy")[0] == 0
+    assert anna.command("deploy", "--yes")[0] == 0
     assert bob.command("disable", "hand")[0] == 0
     assert bob.command("lease", "status")[1]["state"] == "available"
     assert [one["machine"] for one in bob.command("deployments")[1]] == ["anna"]

@@ -418,3 +418,48 @@ def test_only_what_is_there_is_said_to_be_in_the_kernels_memory(
 
         assert said in shown
         assert "did you mean `rates`?" in shown
+
+
+def test_code_that_ran_and_is_not_what_is_deployed_is_not_run_over_the_outputs(
+    ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ran counts, saved or not: an edit that ran is named by its cell, and one that did not run keeps nobody from anything."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    ws.source("config/rates.toml", "rate = 2\n")
+    ws.source("in/a.txt", "21")
+    ws.helper("parse", "def number(text):\n    return int(text)\n")
+    path = ws.notebook("claims", *CELLS)
+    workspace = Workspace(ws.root)
+    workspace.deploy("claims")
+    monkeypatch.setenv("JPY_SESSION_NAME", str(path))
+    calls = (
+        "build().run_once()[0].current",
+        "build().run()[0].current",
+        "get_ipython().run_line_magic('load_ext', 'data_engine'); get_ipython().run_line_magic('flow', 'run --once')[0].current",
+        "build().run_once(edited=True)[0].current",
+    )
+    edit = (*CELLS[:3], CELLS[3].replace("context.current *", "context.current + 1 *"))
+
+    def told(*cells: str) -> list[str]:
+        notebook = nbformat.reads(notebook_bytes(*cells), as_version=4)
+        NotebookClient(
+            notebook,
+            timeout=60,
+            allow_errors=True,
+            resources={"metadata": {"path": str(path.parent)}},
+            kernel_name="python3",
+        ).execute()
+        return [text_of(cell) for cell in notebook.cells[-len(calls) :]]
+
+    *refused, ran = told(*edit, *calls)
+
+    assert all("what ran differs from the deployed flow: double (In [4])" in text for text in refused)
+    assert all("preview" in text and "deploy" in text for text in refused)
+    assert ran == "23"
+    assert [run.edited for run in workspace.runs("claims")] == ["double (In [4])"]
+
+    ws.notebook("claims", *edit)
+    assert told(*CELLS, *calls) == ["42"] * 4
+    assert [run.edited for run in workspace.runs("claims")][:4] == [None] * 4

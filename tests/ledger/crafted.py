@@ -19,7 +19,7 @@ PUBLICATION = '["out",[["a.csv",5,7,null,null]],null,null]'
 COMPARED = '{"at_utc":"","differences":["`RATES` is 1 here, 2 in production"],"changed":[3]}'
 ABOUT = (
     *("slot", T0, "anna@ANNA-PC", '{"month":"2013-01-01"}', "d1", "0123456789abcdef", 1, "3.11.7", "0c25ce2754dc3761"),
-    *(FILES, FILES, 95_375_360, 0.25, T0, PUBLICATION, '[["Check","positive",9,2,1]]', 3),
+    *(FILES, FILES, 95_375_360, 0.25, T0, PUBLICATION, '[["Check","positive",9,2,1]]', 3, "cell 3"),
 )
 """How a run began and what it took."""
 
@@ -96,7 +96,7 @@ GOOD: dict[str, tuple[Any, ...]] = {
 
 STARTED = (
     *(*GOOD["runs"][:6], "started", T0, None, None, None, None, '[["../in","a.csv",1,2,null]]', None, None),
-    *(*ABOUT[:9], None, None, None, None, None, None, None, None, 1, 5),
+    *(*ABOUT[:9], None, None, None, None, None, None, None, None, None, 1, 5),
 )
 
 
