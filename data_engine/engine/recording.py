@@ -164,12 +164,12 @@ class Recording:
 
 
 @contextmanager
-def readers_watched() -> Iterator[None]:
-    """Inside, the readers whose files runs name are replaced; around many runs it spares each of them that."""
+def readers_watched(captured: Iterable[tuple[dict[str, Any], str]] = ()) -> Iterator[None]:
+    """Inside, the readers whose files runs name are replaced, and what writes; around many runs it spares each of them that."""
     global _watchers
     with _lock:
         _watchers += 1
-        _readers.open()
+        _readers.open(captured)
     try:
         yield
     finally:

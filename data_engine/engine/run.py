@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from data_engine.cause import Cause
-from data_engine.engine.access.access_log import current_files
+from data_engine.engine.access.access_log import Namespace, current_files
 from data_engine.engine.access.file_events import guarding
-from data_engine.engine.access.guards import OverwritesSourceError, OwnSources, says_copy, sql_watched
+from data_engine.engine.access.guards import OverwritesSourceError, OwnSources
+from data_engine.engine.access.interceptors import held
 from data_engine.engine.candidates import Source, is_unchanged, signature_of
 from data_engine.engine.capture import captured
 from data_engine.engine.items.threads import IN_ITEM, ON_NODE, Threads
@@ -111,9 +112,9 @@ class RunPass:
         self.quarantine = None if home is None else quarantine_of(home.layout.root, flow)
 
     @cached_property
-    def says_copy(self) -> bool:
-        """Whether a step may write files by SQL."""
-        return says_copy(self.flow)
+    def captured(self) -> list[tuple[Namespace, str]]:
+        """The names in the author's modules that hold a reader or a writer itself."""
+        return held(step.fn for step in self.flow.steps)
 
     def run(
         self,
@@ -284,10 +285,9 @@ class _Run:
                 self._take_steps()
                 return  # of no workspace: nothing is kept of it
             with (
-                readers_watched(),
+                readers_watched(self.of.captured),
                 nullcontext() if self.recording is None else self.recording.watching(),
                 nullcontext() if self.guard is None else guarding(self.guard),
-                sql_watched() if self.of.says_copy else nullcontext(),
             ):
                 if stage is None:
                     self._take_steps()

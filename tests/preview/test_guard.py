@@ -122,6 +122,44 @@ def test_nothing_that_exists_is_changed(bench: Bench, outside: Path, statement: 
     assert "preview(write=True)" in caught.value.fix
 
 
+SEEN_AFTERWARDS = {
+    "a program": "import subprocess, sys; subprocess.run([sys.executable, '-c', f'open({str(old)!r}, \"w\").write(\"program\")'])",
+    "a program and what is read": "import subprocess, sys; old.read_text()"
+    "; subprocess.run([sys.executable, '-c', f'open({str(old)!r}, \"a\").write(\"more\")'])",
+    "a handle of before": "HANDLE.write('x')",
+    "a handle of before, flushed": "HANDLE.write('x'); HANDLE.flush()",
+    "a thread of before": "QUEUE.put(old); DONE.wait(10)",
+    "a SQLite connection of before": "LITE.execute('insert into t values (2)'); LITE.commit()",
+}
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("statement", SEEN_AFTERWARDS.values(), ids=SEEN_AFTERWARDS)
+def test_what_no_hook_can_stop_is_seen_after_the_step(bench: Bench, outside: Path, statement: str) -> None:
+    import queue
+    import threading
+
+    tasks: queue.Queue[Path] = queue.Queue()
+    done = threading.Event()
+
+    def work() -> None:
+        tasks.get().write_text("changed")
+        done.set()
+
+    names = bench.cells.names
+    lite = sqlite3.connect(outside / "db.sqlite")
+    with open(outside / "old.txt", "a") as handle:
+        names |= {"HANDLE": handle, "LITE": lite, "QUEUE": tasks, "DONE": done}
+        if "QUEUE" in statement:
+            threading.Thread(target=work, daemon=True).start()
+        names["OLD"] = str(outside / "old.txt")
+        bench.flow(STEP.format(folder=str(outside), statement=f"OLD; {statement}"))
+
+        with pytest.raises(FlowExecutionError, match=r"(old\.txt|db\.sqlite.*) changed while the step ran"):
+            bench.cells.preview()
+    lite.close()
+
+
 READS = {
     "sqlite": "import sqlite3; c = sqlite3.connect(folder / 'db.sqlite'); got = c.execute('select a from t').fetchone()[0]; c.close()",
     "duckdb": "with duckdb.connect(str(folder / 'db.duckdb'), read_only=True) as c: got = c.execute('from t').fetchone()[0]",
@@ -244,7 +282,7 @@ def test_a_log_that_is_being_written_goes_on(bench: Bench, tmp_path: Path) -> No
 
 
 def test_other_threads_of_the_kernel_are_not_held_back(bench: Bench, outside: Path) -> None:
-    """They were there before, and save notebooks and histories."""
+    """They were there before, and save notebooks and histories: files that no step names."""
     import queue
     import threading
 
@@ -259,7 +297,7 @@ def test_other_threads_of_the_kernel_are_not_held_back(bench: Bench, outside: Pa
     thread = threading.Thread(target=save)
     thread.start()
     bench.cells.names["_kernel"] = (asked, done)
-    bench.flow(f"def wait(context):\n    _kernel[0].put(Path({str(outside / 'old.txt')!r})); _kernel[1].wait(10)\n")
+    bench.flow(f"def wait(context):\n    _kernel[0].put(Path({str(outside)!r}) / 'old.txt'); _kernel[1].wait(10)\n")
     try:
         bench.cells.preview()
     finally:

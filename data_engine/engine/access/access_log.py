@@ -254,7 +254,7 @@ class AccessLog(ReadLog):
 
     `written` are files it made anew, `targets` mirror paths it was given, `tables` the tables of the
     context it looked at; `unseen` is the first reason why there may be more. A file of the `scratch` folder counts as the
-    one of production that it is a copy of; where an earlier step wrote it, `versions` tells which content it had. Files
+    one of production that it is a copy of (in `copied`); where an earlier step wrote it, `versions` tells which content it had. Files
     below `ours` are Data Engine's own. `doubts` names what it read that its author hardly meant.
     """
 
@@ -267,6 +267,7 @@ class AccessLog(ReadLog):
     is_duckdb_pristine: bool = False
     scratch: ScratchState | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    copied: set[str] = field(default_factory=set)
     ours: tuple[str, ...] = ()
     unseen: str | None = None
     doubts: dict[str, None] = field(default_factory=dict)
@@ -277,6 +278,7 @@ class AccessLog(ReadLog):
             if (version := self.scratch.version(path)) is not None and path not in self.written:
                 self.versions.setdefault(path, version)
             path = str(self.scratch.final(Path(path)))
+            self.copied.add(path)
         key = (kind, path)
         if path.startswith(self.ours):
             return

@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import thread as pool_threads
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any, ClassVar
@@ -42,6 +42,13 @@ class FileGuard:
 
     def about_to_write(self, path: str) -> None:
         """A file is about to be made, written, emptied or replaced; of a folder, files in it."""
+
+    def about_to_link(self, path: str, target: str) -> None:
+        """A file is about to get a second name; what is written by that name is written to both."""
+        self.about_to_write(target)
+
+    def made(self, paths: Iterable[str]) -> None:
+        """Note files that a writer has made whose names are known only afterwards."""
 
     def about_to_remove(self, path: str) -> None:
         """A file, or a folder with all that is in it, is about to be removed."""
@@ -72,16 +79,37 @@ class FileGuard:
         self._new.update(dict.fromkeys(paths))
 
 
-def guarding(guard: FileGuard | None) -> AbstractContextManager[None]:
-    """Inside, what this context and the threads that it starts change is shown to the guard first."""
+@contextmanager
+def guarding(guard: FileGuard | None) -> Iterator[None]:
+    """Inside, what this context, this thread and the threads that it starts change is shown to the guard first."""
     if guard is not None:
         _install()
-    return bound(_current, guard)
+    thread = threading.get_ident()
+    before = _of_threads.get(thread)
+    _of_threads[thread] = guard
+    try:
+        with bound(_current, guard):
+            yield
+    finally:
+        if before is None:
+            del _of_threads[thread]
+        else:
+            _of_threads[thread] = before
 
 
 def current_guard() -> FileGuard | None:
     """The guard of the run or preview that this context belongs to."""
     return _current.get()
+
+
+def guards_here() -> tuple[FileGuard, ...]:
+    """The guards that judge what happens here: that of the context, else of the thread, which an empty context does not leave. A
+    thread that `threading` has not started, such as one of a library's own, may work for any: all judge it."""
+    guard = _current.get() or _of_threads.get(threading.get_ident())
+    if guard is not None:
+        return (guard,)
+    guards = [guard for guard in list(_of_threads.values()) if guard is not None]
+    return () if not guards or _is_started_here() else tuple({id(guard): guard for guard in guards}.values())
 
 
 def about_to_write(path: str) -> None:
@@ -91,6 +119,31 @@ def about_to_write(path: str) -> None:
         FlowValidationError: it is refused.
     """
     _show(_written, path)
+
+
+def about_to_remove(path: str) -> None:
+    """As `about_to_write`, of a file or folder that a native function is about to remove."""
+    _show(_removed, path)
+
+
+def about_to_move(path: str, target: str) -> None:
+    """As `about_to_write`, of a file or folder that a native function is about to move."""
+    _show(_moved, path, target)
+
+
+def about_to_make_folder(path: str) -> None:
+    """As `about_to_write`, of a folder that a native function is about to make."""
+    _show(_folder_made, path)
+
+
+def made(paths: Iterable[str]) -> None:
+    """Show files that a native writer has made, whose names are known only afterwards."""
+    paths = tuple(paths)
+    for guard in guards_here() if paths and not is_not_logged() else ():
+        guard.made(paths)
+    for log in active_logs():
+        for path in paths:
+            log.wrote(path)
 
 
 def about_to_open_database(path: str) -> None:
@@ -132,7 +185,7 @@ def carry_into(thread: threading.Thread) -> None:
 
 def carried(fn: Callable[..., Any]) -> Callable[..., Any]:
     """`fn`, which another thread will call, under the guard of this context."""
-    guard = _current.get()
+    guard = next(iter(guards_here()), None)
     if guard is None:
         return fn
 
@@ -146,6 +199,9 @@ def carried(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 _POOL_WORKER = vars(pool_threads)["_worker"]
 _current: ContextVar[FileGuard | None] = ContextVar("file_guard", default=None)
+_of_threads: dict[int, FileGuard | None] = {}
+"""The guard of each thread that goes through guarded code now."""
+
 _lock = threading.Lock()
 _is_installed = False
 
@@ -154,35 +210,42 @@ def _install() -> None:
     global _is_installed
     with _lock:
         if not _is_installed:
-            sys.addaudithook(_made_hook(_EVENTS, _current, _show))
+            sys.addaudithook(_made_hook(_EVENTS, _of_threads, _show))
             _is_installed = True
 
 
 def _made_hook(
     events: Mapping[str, Callable[..., str | None]],
-    current: ContextVar[FileGuard | None],
+    guarded: Mapping[int, FileGuard | None],
     show: Callable[..., None],
 ) -> Callable[[str, tuple[Any, ...]], None]:
     """Make the hook; with names of its own, since it is called when the interpreter ends and this module's are gone."""
 
-    seer_of, guard_of = events.get, current.get
+    seer_of = events.get
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         see = seer_of(event)
-        if see is not None and guard_of() is not None:
+        if see is not None and guarded:
             show(see, *args)
 
     return hook
 
 
+def _is_started_here() -> bool:
+    """Whether Python's `threading` has started this thread, before the step did: it is somebody else's."""
+    thread = threading.get_ident()
+    return any(one.ident == thread and type(one).__name__ != "_DummyThread" for one in threading.enumerate())
+
+
 def _show(see: Callable[..., str | None], *args: Any) -> None:
-    """Show the guard of this context an event; the path that is written goes to the logs too."""
-    guard = _current.get()
-    if guard is None or is_not_logged():
+    """Show the guards here an event; the path that is written goes to the logs too."""
+    if is_not_logged() or not (guards := guards_here()):
         return
     logs = active_logs()
+    path = None
     with not_logged():
-        path = see(guard, *args)
+        for guard in guards:
+            path = see(guard, *args)
     if path is not None:
         for log in logs:
             log.wrote(path)
@@ -211,8 +274,20 @@ def _changed(guard: FileGuard, path: object, *rest: Any) -> str | None:
     return _written(guard, path, rest[-1] if len(rest) > 1 else -1)
 
 
+def _marked(guard: FileGuard, path: object, *rest: Any) -> str | None:
+    """The owner or an extended attribute of a file."""
+    return _written(guard, path)
+
+
 def _linked(guard: FileGuard, source: object, target: object, *folders: Any) -> str | None:
-    return _written(guard, target, folders[-1] if folders else -1)
+    full, new = _full(source, folders[0] if folders else -1), _full(target, folders[-1] if folders else -1)
+    if full is not None and new is not None:
+        guard.about_to_link(full, new)
+    return new
+
+
+def _named(guard: FileGuard, source: object, target: object, folder: Any = -1) -> str | None:
+    return _written(guard, target, folder)
 
 
 def _removed(guard: FileGuard, path: object, folder: Any = -1) -> None:
@@ -242,8 +317,11 @@ _EVENTS: dict[str, Callable[..., str | None]] = {
     "os.truncate": _changed,
     "os.utime": _changed,
     "os.chmod": _changed,
+    "os.chown": _marked,
+    "os.setxattr": _marked,
+    "os.removexattr": _marked,
     "os.link": _linked,
-    "os.symlink": _linked,
+    "os.symlink": _named,
     "os.remove": _removed,
     "os.rmdir": _removed,
     "shutil.rmtree": _removed,

@@ -9,34 +9,26 @@ written and reported. What previews have made, previews may change: it is known 
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import os
-import re
 import stat
 import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
-from types import FunctionType, ModuleType
 from typing import Any, ClassVar
 
 from data_engine import private
-from data_engine.engine.access.access_log import ReadLog
-from data_engine.engine.access.code import code_facts, library_folders
+from data_engine.engine.access.code import library_folders
 from data_engine.engine.access.file_events import ChangeRefusedError, FileGuard
-from data_engine.engine.access.interceptors import Interceptors, watched_libraries
 from data_engine.files import files_below, identity_of, write_text_atomic
-from data_engine.flow.check import Check
-from data_engine.flow.flow import Flow
 from data_engine.flow.paths import portable_text
 from data_engine.flow.scan import is_candidate_name
-from data_engine.flow.spec import Collect, Map
 from data_engine.platforms.names import compared, lead_of, real_path
 
 _MOST_TAKEN = 1_000
@@ -79,6 +71,7 @@ class OwnSources(FileGuard):
         super().__init__()
         self.taken: dict[str, None] = {}
         self._written: dict[str, None] = {}
+        self._kept: set[str] = set()
         self._handed_out: dict[str, tuple[int, int, int] | None] = {}
 
     # -- what is about to happen (file_events.py) -----------------------------------------------------------------------------
@@ -90,7 +83,8 @@ class OwnSources(FileGuard):
             OverwritesSourceError: it is a source.
         """
         real = real_path(path)
-        if self._is_source(path, real):
+        if self._is_source(path, real) or self._is_second_name(path):
+            self._kept.add(real)
             error = OverwritesSourceError(
                 f"the step would overwrite {path}, the flow's own source",
                 where=path,
@@ -99,13 +93,33 @@ class OwnSources(FileGuard):
             )
             self.refused.append(error)
             raise error
+        self._note_output(path, real)
+
+    def about_to_link(self, path: str, target: str) -> None:
+        """Note the second name of a source."""
+        self.about_to_write(target)
+        if self._is_source(path, real_path(path)) and (facts := _lstat(path)) is not None:
+            self._linked.add((facts.st_dev, facts.st_ino))
+
+    def made(self, paths: Iterable[str]) -> None:
+        """Note outputs."""
+        for path in paths:
+            self._note_output(path, real_path(path))
+
+    def _note_output(self, path: str, real: str) -> None:
         if real not in self._written and (self._is_in(self._mirror, real) or self._is_candidate(real)):
             self._written[real] = None
             self._new[path] = None
 
     def about_to_remove(self, path: str) -> None:
-        """Note a source that is removed or moved away."""
+        """Note a source that is removed or moved away.
+
+        Raises:
+            OverwritesSourceError: it is a source that the step was about to overwrite.
+        """
         real = os.path.join(real_path(os.path.dirname(path)), os.path.basename(path))
+        if real in self._kept:  # some writers remove a file that they fail to write
+            raise self.refused[0]
         if len(self.taken) < _MOST_TAKEN and self._is_source(path, real) and os.path.isfile(path):
             self.taken[path] = None
 
@@ -158,6 +172,18 @@ class OwnSources(FileGuard):
         is_output = real in self._written or not self.outputs.isdisjoint((path, real))
         return not is_output and os.path.lexists(real)
 
+    def _is_second_name(self, path: str) -> bool:
+        """Whether this is a hard link to a source."""
+        facts = _lstat(path)
+        return facts is not None and _has_names(facts) and (facts.st_dev, facts.st_ino) in self._linked
+
+    @cached_property
+    def _linked(self) -> set[tuple[int, int]]:
+        """The sources that have a second name; looked for when the first file with several is about to be written."""
+        files = files_below(self.root) if self.file is None and self.root is not None else (self.file,)
+        found = ((str(path), facts) for path in files if path and (facts := _lstat(str(path))) and _has_names(facts))
+        return {(facts.st_dev, facts.st_ino) for path, facts in found if self._is_source(path, real_path(path))}
+
     def _is_candidate(self, real: str) -> bool:
         """Whether a file at this path would be a source of the flow, by its name."""
         if not self._is_in(self._root, real) or self._is_in(self._skip, real):
@@ -189,75 +215,15 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-_COPY = re.compile(r"(^|[;\n])\s*(copy|attach)\s", re.IGNORECASE)
-_MOST = 1_000
-
-
-def says_copy(flow: Flow) -> bool:
-    """Whether a text that the steps of the flow reach begins a COPY or an ATTACH statement.
-
-    Example:
-        >>> def write(context): return f"COPY (select 1 as a) TO '{context.source.path}'"
-        >>> says_copy(Flow("Demo").step(write)), says_copy(Flow("Demo").step(str))
-        (True, False)
-    """
-    functions = [step.fn.fn if isinstance(step.fn, Map) else step.fn for step in flow.steps]
-    return reaches_copy(fn for fn in functions if not isinstance(fn, (Collect, Check)))
-
-
-def reaches_copy(functions: Iterable[Any]) -> bool:
-    """As `says_copy`, for functions."""
-    todo = list(functions)
-    ids: set[int] = set()
-    while todo and len(ids) < _MOST:
-        value = todo.pop()
-        if isinstance(value, str) and _COPY.search(value):
-            return True
-        if id(value) not in ids:
-            ids.add(id(value))
-            todo += _reached(value)
-    return False
-
-
-def _reached(value: object) -> Iterator[Any]:
-    """The texts and functions that a function reaches."""
-    if isinstance(value, partial):
-        yield value.func
-    elif not isinstance(value, FunctionType):
-        yield from filter(None, (getattr(value, "__func__", None), vars(type(value)).get("__call__")))
-    elif (value.__module__ or "").partition(".")[0] not in watched_libraries():
-        facts = code_facts(value.__code__)
-        yield from facts.strings
-        for cell in value.__closure__ or ():
-            try:
-                yield _named(cell.cell_contents)
-            except ValueError:  # it is not bound yet
-                continue
-        for chain in facts.globals:
-            target = value.__globals__.get(chain[0])
-            if isinstance(target, ModuleType) and len(chain) > 1:
-                target = vars(target).get(chain[1])
-            yield _named(target)
-
-
-def _named(value: object) -> Any:
-    return value if isinstance(value, (str, FunctionType, partial)) else None
-
-
-@contextmanager
-def sql_watched() -> Iterator[None]:
-    """Inside, the files that this context's queries write are shown to the guard first; what a step imports is not replaced any more,
-    so DuckDB is imported before."""
-    importlib.import_module("duckdb")
-    with closing(Interceptors()) as interceptors, interceptors.intercept(ReadLog()):
-        yield
-
-
 Facts = tuple[int, int]
 """The size and time of a file."""
 
 _MOST_KEPT = 10_000
 _MOST_LOOKED_AT = 1_000
+
+
+class ChangedError(ChangeRefusedError):
+    """A step of a preview has changed what a preview must not, in a way that no hook stops."""
 
 
 class WriteRefusedError(ChangeRefusedError):
@@ -294,6 +260,7 @@ class PreviewGuard(FileGuard):
         super().__init__()
         self._touched: dict[str, None] = {}
         self._folders: set[str] = set()
+        self._linked: dict[tuple[int, int], str] = {}
 
     def is_free(self, path: str) -> bool:
         """Whether anything may be done with this path."""
@@ -315,6 +282,8 @@ class PreviewGuard(FileGuard):
     def about_to_write(self, path: str) -> None:
         """Refuse to change a file that exists, or to make one where production reads."""
         real = real_path(path)
+        if self._linked and (facts := _lstat(real)) and (other := self._linked.get((facts.st_dev, facts.st_ino))):
+            self._refuse(f"change {other}, by its other name {path}", other)
         if self.is_free(real):
             return
         facts = _lstat(real)
@@ -344,6 +313,18 @@ class PreviewGuard(FileGuard):
         if os.path.isdir(path):
             self._folders.add(real_path(target))
 
+    def about_to_link(self, path: str, target: str) -> None:
+        """Note the second name of a file that no preview has made."""
+        self.about_to_write(target)
+        if self.protects(path) and (facts := _lstat(real_path(path))) is not None:
+            self._linked[facts.st_dev, facts.st_ino] = path
+
+    def made(self, paths: Iterable[str]) -> None:
+        """Note files as this preview's."""
+        new = {real: None for path in paths if not self.is_free(real := real_path(path))}
+        self._touched |= new
+        self._new |= new
+
     def about_to_make_folder(self, path: str) -> None:
         """Note a new folder: it is the preview's, with all that comes into it."""
         real = real_path(path)
@@ -365,6 +346,22 @@ class PreviewGuard(FileGuard):
     def refuse_database(self, path: str) -> None:
         """Note that a statement would change this database."""
         self.refused.append(self._refusal(f"change the database {path}", path))
+
+    def found_changed(self, path: str) -> None:
+        """A file is found changed after a step.
+
+        Raises:
+            ChangedError: always.
+        """
+        error = ChangedError(
+            f"{path} changed while the step ran, in a way that a preview cannot stop: by a file or a connection that was opened before,"
+            " a program, or C code",
+            where=path,
+            fix="look at the file, and put it back where it must not change; where another program has changed it, preview again; for"
+            " what the step is to change, write to context.mirror, or preview(write=True), which does it for real",
+        )
+        self.refused.append(error)
+        raise error
 
     @property
     def touched(self) -> tuple[str, ...]:
@@ -513,6 +510,10 @@ def _first_files(folder: str) -> Iterator[str]:
         if number == _MOST_LOOKED_AT:
             return
         yield str(file)
+
+
+def _has_names(facts: os.stat_result) -> bool:
+    return stat.S_ISREG(facts.st_mode) and facts.st_nlink > 1
 
 
 def _lstat(path: str) -> os.stat_result | None:

@@ -1,7 +1,9 @@
 """Replace the entry points of readers and writers while a preview runs, so that what a step reads and writes is recorded.
 
-Native readers (`polars.read_csv`, `duckdb.connect`, ...) raise no audit event, and an audit hook can never be taken out
-again; so their public entry points are replaced while a step of a preview runs, and put back after the last one.
+Native readers and writers (`polars.read_csv`, `pyarrow.parquet.ParquetWriter`, `duckdb.connect`, ...) raise no audit event, and an
+audit hook can never be taken out again; so the public entry points of one table are replaced while steps run, and put back after the last
+one. A library that is imported meanwhile gets its replacements as soon as its own code has run, whoever imports it: a finder at the head
+of `sys.meta_path` sees that it comes.
 
 A reader's result that its author did not mean is reported with the fix: UTF-8 read as another encoding, all columns of a file in one,
 a workbook read as text, and a heading that stands twice. All end as values that look like data. Only the beginning of a file and the
@@ -17,12 +19,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial, wraps
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
-from data_engine.engine.access import recorders
+from data_engine.engine.access import recorders, writers
 from data_engine.engine.access.access_log import (
     Namespace,
     ReadLog,
@@ -31,6 +33,7 @@ from data_engine.engine.access.access_log import (
     logging_to,
     not_logged,
 )
+from data_engine.engine.access.code import code_facts, library_folders
 from data_engine.flow.hints import SEPARATORS, only_column_fix, quoted, workbook_fix
 from data_engine.platforms.files import open_to_read
 
@@ -39,43 +42,97 @@ _lock = threading.RLock()
 
 class Interceptors:
     """The entry points that are replaced for a preview, until `close()`: `interceptors.intercept(...)` around each step. Or those
-    `of_runs`, which name the files of a run or write them, from `open()` to `close()`.
+    `of_runs`, which name the files of a run or write them, from `open()` to `close()`. What is imported in between is replaced too.
 
     Of classes a run needs only what writes files: it is called once a file, while a method that reads may be called for each row.
     """
 
     def __init__(self, *, of_runs: bool = False) -> None:
         self._of_runs = of_runs
-        self._opened: list[_EntryPoint] = []
+        self._opened: dict[int, _EntryPoint] = {}
         self._count = 0
 
-    def open(self, captured: Iterable[tuple[Namespace, str]] = (), *, recheck: bool = False) -> None:
-        """Replace the entry points of imported libraries; opened again, of those imported since. `captured` are names in the author's
-        modules that hold a reader."""
+    def open(self, captured: Iterable[tuple[Namespace, str]] = ()) -> None:
+        """Replace the entry points of imported libraries. `captured` are names in the author's modules that hold one."""
         with _lock:
-            points = _entry_points(recheck=recheck)
-            new = [point for point in points[self._count :] if point.is_of_runs or not self._of_runs]
-            new += [
-                point for point in map(_captured_point, captured) if point is not None and point not in self._opened
-            ]
-            self._count = len(points)
-            for point in new:
+            if self not in _open:
+                _open.append(self)
+                if len(_open) == 1:
+                    sys.meta_path.insert(0, _FINDER)
+                _entry_points(recheck=True)
+            if len(points := _entry_points()) != self._count:
+                self._count = len(points)
+                self.take(points)
+            self.take(filter(None, map(_captured_point, captured)))
+
+    def take(self, points: Iterable[_EntryPoint]) -> None:
+        """Replace these too."""
+        for point in points:
+            if id(point) not in self._opened and (point.is_of_runs or not self._of_runs):
                 point.install()
-            self._opened += new
+                self._opened[id(point)] = point
 
     def close(self) -> None:
         """Put the originals back."""
         with _lock:
-            for point in reversed(self._opened):
+            for point in reversed(self._opened.values()):
                 point.restore()
-            self._opened, self._count = [], 0
+            self._opened, self._count = {}, 0
+            if self in _open:
+                _open.remove(self)
+                if not _open:
+                    sys.meta_path.remove(_FINDER)
 
     @contextmanager
     def intercept(self, log: ReadLog, captured: Iterable[tuple[Namespace, str]] = ()) -> Iterator[None]:
         """Inside, what this context reads is noted in the log."""
-        self.open(captured, recheck=True)
+        self.open(captured)
         with logging_to(log):
             yield
+
+
+_open: list[Interceptors] = []
+"""Those that replace entry points now."""
+
+
+class _Finder:
+    """Finds no module itself: of the libraries of the table it lets the replacements follow when one has run its code."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name not in _modules():
+            return None
+        for finder in sys.meta_path:
+            spec: Any = (
+                finder.find_spec(name, path, target) if finder is not self and hasattr(finder, "find_spec") else None
+            )
+            if spec is not None:
+                break
+        else:
+            return None
+        if not isinstance(spec.loader, type) and hasattr(spec.loader, "exec_module"):
+            execute = spec.loader.exec_module
+
+            def exec_module(module: Any) -> None:
+                execute(module)
+                _appeared(module)
+
+            with suppress(AttributeError):
+                spec.loader.exec_module = exec_module
+        return spec
+
+
+_FINDER: Any = _Finder()
+
+
+def _appeared(module: Any) -> None:
+    """Replace the entry points of a module whose code has just run, again where it was imported anew."""
+    with _lock:
+        for label in [label for label in _found if module.__name__ in (label, label.rpartition(".")[0])]:
+            for point in [point for point in _points if point.label == label and point.users]:
+                point.renew()
+        points = _entry_points(recheck=True, new=module)
+        for interceptors in _open:
+            interceptors.take(points)
 
 
 def is_reader(value: object) -> bool:
@@ -99,7 +156,72 @@ def intercepted(fn: Any) -> Any:
 
 def _is_wrapper(value: object) -> bool:
     function = value.__func__ if isinstance(value, staticmethod) else value
-    return type(function) is FunctionType and "_records_reads" in function.__dict__
+    return isinstance(function, (FunctionType, type)) and "_records_reads" in function.__dict__
+
+
+def _original_of(value: Any) -> Any:
+    """What a wrapper stands for, which one module has taken from another; any other value itself."""
+    if not _is_wrapper(value) or isinstance(value, staticmethod):
+        return value
+    return value.__mro__[1] if isinstance(value, type) else getattr(value, "__wrapped__", value)
+
+
+_MOST_REACHED = 1_000
+
+
+def held(functions: Iterable[Any]) -> list[tuple[Namespace, str]]:
+    """The names that hold an entry point, in the namespaces of the author's functions that these functions reach.
+
+    Example:
+        >>> import types
+        >>> from polars import read_csv
+        >>> space = {"read": read_csv, "__name__": "author"}
+        >>> step = types.FunctionType(compile("lambda context: read('a.csv')", "author.py", "eval").co_consts[0], space)
+        >>> [name for _, name in held([step])]
+        ['read']
+    """
+    todo, ids = list(functions), set[int]()
+    found: dict[tuple[int, str], tuple[Namespace, str]] = {}
+    while todo and len(ids) < _MOST_REACHED:
+        value = todo.pop()
+        if id(value) in ids:
+            continue
+        ids.add(id(value))
+        for space, name in _names_of(value, todo):
+            target = space.get(name)
+            if id(target) in _readers():
+                found[id(space), name] = space, name
+            elif isinstance(target, (FunctionType, type, partial)):
+                todo.append(target)
+    return list(found.values())
+
+
+def _is_authors(fn: FunctionType) -> bool:
+    is_ours = str(fn.__globals__.get("__name__")).partition(".")[0] == "data_engine"
+    return not is_ours and not fn.__code__.co_filename.startswith((*library_folders(), "<frozen"))
+
+
+def _names_of(value: Any, todo: list[Any]) -> Iterator[tuple[Namespace, str]]:
+    """The names by which a function of the author's finds others, each with its namespace; what it holds in other ways is `todo`."""
+    if isinstance(value, partial):
+        todo += [value.func, *value.args]
+    elif isinstance(value, type):
+        if value.__module__.partition(".")[0] not in sys.stdlib_module_names:
+            todo += [one for one in vars(value).values() if isinstance(one, FunctionType)]
+    elif not isinstance(value, FunctionType):
+        called = vars(type(value)).get("__call__")
+        todo += filter(None, (getattr(value, "fn", None), getattr(value, "__func__", None), called))
+    elif _is_authors(value):
+        for cell in value.__closure__ or ():
+            with suppress(ValueError):  # it is not bound yet
+                todo += [cell.cell_contents] if isinstance(cell.cell_contents, (FunctionType, partial)) else []
+        for chain in code_facts(value.__code__).globals:
+            space, name = value.__globals__, chain[0]
+            if isinstance(module := space.get(name), ModuleType) and len(chain) > 1:
+                if module.__name__ in _modules():
+                    continue
+                space, name = vars(module), chain[1]
+            yield space, name
 
 
 # -- where a reader is found, and its wrapper there --------------------------------------------------------------------
@@ -117,6 +239,7 @@ class _EntryPoint:
     note: Callable[..., Any]
     original: Any
     wrapper: Any
+    label: str = ""
     is_of_runs: bool = False
     users: int = 0
 
@@ -127,8 +250,13 @@ class _EntryPoint:
     def install(self) -> None:
         """Let the wrapper stand there."""
         self.users += 1
+        if self.users == 1:
+            self.renew()
+
+    def renew(self) -> None:
+        """Let the wrapper of what stands there now stand there."""
         now = self.now()
-        if self.users > 1 or now is None or _is_wrapper(now):
+        if now is None or _is_wrapper(now):
             return
         if now is not self.original:
             self.original, self.wrapper = now, _make_wrapper(now, self.note)
@@ -159,11 +287,13 @@ def _captured_point(captured: tuple[Namespace, str]) -> _EntryPoint | None:
     point = _captured.get((id(space), name))
     reader = _readers().get(id(space.get(name))) if point is None else None
     if reader is not None:
-        point = _captured[id(space), name] = _EntryPoint(space, name, reader.note, space[name], reader.wrapper)
+        point = _captured[id(space), name] = replace(reader, place=space, name=name, original=space[name], users=0)
     return point
 
 
-def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
+def _make_wrapper(original: Any, note: Any) -> Any:
+    if isinstance(note, writers.Double):
+        return note.of(original)
     is_doubted = note in (_READ, recorders.record_open)
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -194,8 +324,21 @@ def _tell(logs: Iterable[ReadLog], doubts: Callable[[], Iterable[str]]) -> None:
 # -- which entry points there are ------------------------------------------------------------------------------------
 
 _READ = recorders.reader("content")
+_WRITE = writers.writer(1)
+_ENGINE_WRITE = writers.writer(2)
+_PYARROW: dict[str, Any] = {
+    "memory_map": writers.moded(writers.writer(0), _READ),
+    "input_stream": _READ,
+    "output_stream": writers.writer(0),
+    "create_memory_map": writers.writer(0),
+}
+_PYARROW_CLASSES: dict[str, Any] = {
+    "OSFile": writers.constructor(writers.moded(writers.writer(0), _READ)),
+    "CompressedOutputStream": writers.constructor(writers.writer(0)),
+    "MemoryMappedFile": writers.creator("create", writers.writer(0)),
+}
 _SQL_NAMES = ("sql", "query", "execute", "executemany", "from_query", "query_df")
-_RECORDERS: dict[str, dict[str, Callable[..., Any]]] = {
+_RECORDERS: dict[str, dict[str, Any]] = {
     "builtins": {"open": recorders.record_open},
     "io": {"open": recorders.record_open},
     "bz2": {"_builtin_open": recorders.record_open},
@@ -214,6 +357,7 @@ _RECORDERS: dict[str, dict[str, Callable[..., Any]]] = {
     },
     "threading.Thread": {"start": recorders.record_thread},
     "concurrent.futures.thread.ThreadPoolExecutor": {"submit": recorders.record_submit},
+    "multiprocessing.pool.Pool": dict.fromkeys(("apply_async", "_map_async", "imap", "imap_unordered"), writers.pool_call),
     os.path.__name__: dict.fromkeys(
         ("exists", "isfile", "isdir", "islink", "lexists", "ismount", "getsize", "getmtime", "getctime", "getatime", "samefile",
          "realpath"),
@@ -236,35 +380,49 @@ _RECORDERS: dict[str, dict[str, Callable[..., Any]]] = {
     },
     "polars": {"sql": recorders.record_frames_sql},
     "polars.SQLContext": {"execute": recorders.record_frames_sql},
-    "polars.DataFrame": {"sample": recorders.record_sample},
+    "polars.DataFrame": {"sample": recorders.record_sample, "serialize": _WRITE},
     "polars.Series": {"sample": recorders.record_sample, "shuffle": recorders.record_sample, "rank": recorders.record_rank},
     "polars.Expr": {"sample": recorders.record_sample, "shuffle": recorders.record_sample, "rank": recorders.record_rank},
-    "polars.LazyFrame": {},
+    "polars.LazyFrame": {"serialize": _WRITE},
+    "polars.expr.meta.ExprMetaNameSpace": {"serialize": _WRITE},
+    "polars.lazyframe.engine._LocalEngine": {},
     "pandas.DataFrame": {"sample": recorders.record_sample},
     "pandas.Series": {"sample": recorders.record_sample},
     "pandas": {},
+    "pandas.core.generic.NDFrame": {"to_hdf": _WRITE},
+    "pandas.HDFStore": {"__init__": _WRITE},
     "numpy": dict.fromkeys(("load", "fromfile", "loadtxt", "genfromtxt"), _READ),
     "fastexcel": {},
-    "pyarrow": {"memory_map": _READ, "input_stream": _READ},
-    "pyarrow.csv": {"read_csv": _READ, "open_csv": _READ, "write_csv": recorders.record_writer},
+    "pyarrow": {**_PYARROW, **_PYARROW_CLASSES},
+    "pyarrow.lib": _PYARROW,  # its classes must stay: other modules of C code ask it for them
+    "pyarrow.fs": {"copy_files": writers.copy_files, **dict.fromkeys(
+        ("FileSystem", "LocalFileSystem", "SubTreeFileSystem"), writers.FILESYSTEM)},
+    "pyarrow.csv": {"read_csv": _READ, "open_csv": _READ, "write_csv": _WRITE, "CSVWriter": writers.constructor(writers.writer(0))},
     "pyarrow.json": {"read_json": _READ, "open_json": _READ},
     "pyarrow.parquet": {
         **dict.fromkeys(("read_table", "read_pandas", "read_schema", "read_metadata"), _READ),
-        "write_table": recorders.record_writer,
+        "write_table": _WRITE,  # which removes the file when its writer fails
     },
-    "pyarrow.parquet.ParquetWriter": {"__init__": recorders.record_writer},
+    "pyarrow.parquet.ParquetWriter": {"__init__": _WRITE},
     "pyarrow.parquet.ParquetFile": {"__init__": recorders.method_reader},
     "pyarrow.parquet.ParquetDataset": {"__init__": recorders.method_reader},
-    "pyarrow.dataset": {"dataset": _READ, "parquet_dataset": _READ},
-    "pyarrow.feather": {"read_table": _READ, "read_feather": _READ, "write_feather": recorders.record_writer},
+    "pyarrow.dataset": {"dataset": _READ, "parquet_dataset": _READ, "write_dataset": writers.write_dataset},
+    "pyarrow.feather": {"read_table": _READ, "read_feather": _READ, "write_feather": _WRITE},
     "pyarrow.feather.FeatherDataset": {"__init__": recorders.method_reader},
     "pyarrow.ipc": {"open_file": _READ, "open_stream": _READ},
-    "pyarrow.orc": {"read_table": _READ},
+    "pyarrow.ipc.RecordBatchFileWriter": {"__init__": _WRITE},
+    "pyarrow.ipc.RecordBatchStreamWriter": {"__init__": _WRITE},
+    "pyarrow.orc": {"read_table": _READ, "write_table": _WRITE},
     "pyarrow.orc.ORCFile": {"__init__": recorders.method_reader},
+    "pyarrow.orc.ORCWriter": {"__init__": _WRITE},
+    "dbm.gnu": {"open": writers.moded(writers.writer(0), _READ)},
+    "dbm.ndbm": {"open": writers.moded(writers.suffixed((".db", ".dir", ".pag")), _READ)},
+    "readline": dict.fromkeys(("write_history_file", "append_history_file"), writers.suffixed(("",))),
 }  # fmt: skip
 _OF_RUNS = (_READ, recorders.record_open, recorders.record_database, recorders.record_duckdb)
 """The recorders of what names the files of a run, where it is no method."""
-_ANYWHERE_OF_RUNS = (recorders.record_writer, recorders.record_thread, recorders.record_submit)
+_ANYWHERE_OF_RUNS = (recorders.record_writer, recorders.record_thread, recorders.record_submit, recorders.record_module_sql,
+                     recorders.record_method_sql, recorders.record_fragments)  # fmt: skip
 """The recorders of what a run is about to write, past Python, and of what hands its guard to other threads."""
 _SEEN_LIBRARIES = ("polars", "pandas", "duckdb", "fastexcel")
 """Every public `read_*` and `scan_*` of these is an entry point, whatever the version."""
@@ -284,8 +442,10 @@ _NO_PATH = {
     "read_iceberg": "an Iceberg table",
 }
 _SEEN_PREFIXES = ("read_", "scan_", "from_parquet", "from_csv")
-_WRITERS = ("polars.DataFrame", "polars.LazyFrame", "pandas.DataFrame")
-_WRITER_PREFIXES = ("write_", "sink_", "to_csv", "to_parquet", "to_excel", "to_json", "to_feather", "to_pickle")
+_POLARS_ENGINE = "polars.lazyframe.engine._LocalEngine"
+_WRITERS = ("polars.DataFrame", "polars.LazyFrame", _POLARS_ENGINE)
+"""Every `write_*` and `sink_*` of these is an entry point, whatever the version."""
+_WRITER_PREFIXES = ("write_", "sink_")
 
 
 @cache
@@ -297,8 +457,14 @@ def watched_libraries() -> frozenset[str]:
 _points: list[_EntryPoint] = []
 _places: set[tuple[int, str]] = set()
 _of_functions: dict[int, _EntryPoint] = {}
-_labels: set[str] = set()
+_found: dict[str, Any] = {}
 _modules_then = -1
+
+
+@cache
+def _modules() -> frozenset[str]:
+    """The names of the modules of the table, and of the classes, which no import asks for."""
+    return frozenset(name for label in _RECORDERS for name in (label, label.rpartition(".")[0]))
 
 
 def _readers() -> dict[int, _EntryPoint]:
@@ -307,16 +473,23 @@ def _readers() -> dict[int, _EntryPoint]:
     return _of_functions
 
 
-def _entry_points(*, recheck: bool = False) -> list[_EntryPoint]:
-    """Every entry point of the libraries imported so far; none is imported for it, and later ones are added to the end."""
+def _entry_points(*, recheck: bool = False, new: Any = None) -> list[_EntryPoint]:
+    """Every entry point of the libraries imported so far; none is imported for it, and later ones are added to the end. One that is
+    being imported is left to the finder; `new` has been, just now."""
     global _modules_then
     if len(sys.modules) == _modules_then and not recheck:
         return _points
     with _lock:
-        _modules_then = len(sys.modules)
-        for label in [label for label in _RECORDERS if label not in _labels and label.partition(".")[0] in sys.modules]:
-            if (place := _find(label)) is not None:
-                _labels.add(label)
+        is_same, _modules_then = len(sys.modules) == _modules_then and new is None, len(sys.modules)
+        for label in [label for label in _RECORDERS if not is_same or label not in _found]:
+            module = sys.modules.get(label) or sys.modules.get(label.rpartition(".")[0])
+            if module is None or (
+                module is not new and getattr(getattr(module, "__spec__", None), "_initializing", False)
+            ):
+                continue
+            place = _find(label)
+            if place is not None and place is not _found.get(label):
+                _found[label] = place
                 _points.extend(_points_of(label, place))
     return _points
 
@@ -326,13 +499,13 @@ def _points_of(label: str, place: Any) -> Iterator[_EntryPoint]:
     prefixes = _SEEN_PREFIXES if label in _SEEN_LIBRARIES else _WRITER_PREFIXES if label in _WRITERS else ()
     is_class = isinstance(place, type)
     for name in dict.fromkeys((*_RECORDERS[label], *(name for name in vars(place) if name.startswith(prefixes)))):
-        original = vars(place).get(name)
+        original = _original_of(vars(place).get(name))
         if callable(original):
-            note = _RECORDERS[label].get(name) or _note_of(name)
-            is_of_runs = note in _ANYWHERE_OF_RUNS or (note in _OF_RUNS and not is_class)
-            is_of_runs = is_of_runs and not (is_class and label.startswith("pandas"))  # it calls `open`
+            note = _RECORDERS[label].get(name) or (_ENGINE_WRITE if label == _POLARS_ENGINE else _note_of(name))
+            is_of_runs = getattr(note, "is_of_runs", False) or note in _ANYWHERE_OF_RUNS
+            is_of_runs = is_of_runs or (note in _OF_RUNS and not is_class)
             wrapper = original if _is_wrapper(original) else _make_wrapper(original, note)
-            point = _EntryPoint(place, name, note, original, wrapper, is_of_runs)
+            point = _EntryPoint(place, name, note, original, wrapper, label, is_of_runs)
             _places.add((id(place), name))
             if not is_class:
                 _of_functions[id(original)] = point
@@ -341,8 +514,8 @@ def _points_of(label: str, place: Any) -> Iterator[_EntryPoint]:
 
 def _note_of(name: str) -> Callable[..., Any]:
     """The recorder of an entry point, by its name."""
-    if name.startswith(("write_", "sink_", "to_")):
-        return recorders.record_writer
+    if name.startswith(_WRITER_PREFIXES):
+        return _WRITE
     return recorders.record_unseen(_NO_PATH[name]) if name in _NO_PATH else _READ
 
 

@@ -197,19 +197,15 @@ def _as_in_run(
     if guard is None and databases is None:
         return lambda call: call
     from data_engine.engine.access.access_log import RunFiles, noting
-    from data_engine.engine.access.guards import reaches_copy, sql_watched
-    from data_engine.engine.access.interceptors import Interceptors
+    from data_engine.engine.access.interceptors import Interceptors, held
 
-    says_copy = reaches_copy([fn])
     if not _readers:
         _readers.append(Interceptors(of_runs=True))
+    _readers[0].open(held([fn]))  # for the life of the process
 
     def guarded(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def run(item: Any) -> Any:
-            _readers[0].open()  # for the life of the process: what was imported since, too
             with ExitStack() as as_in_run:
-                if says_copy:
-                    as_in_run.enter_context(sql_watched())
                 if databases is not None:
                     as_in_run.enter_context(new_databases(*databases))
                     as_in_run.enter_context(noting(RunFiles()))

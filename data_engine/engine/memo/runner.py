@@ -19,11 +19,13 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from data_engine.engine.access.access_log import AccessLog, Kind, Namespace, active_logs, not_logged, signature_of
-from data_engine.engine.access.file_events import FileGuard, failing_when_refused, guarding
+from data_engine.engine.access.afterwards import Before, first_sources
+from data_engine.engine.access.file_events import FileGuard, current_guard, failing_when_refused, guarding
 from data_engine.engine.access.guards import PreviewGuard
 from data_engine.engine.access.interceptors import Interceptors, headings_twice, intercepted
 from data_engine.engine.candidates import Source
@@ -343,7 +345,8 @@ class _Attempt:
             log.note("content", str(self.preview.source.path))
         literals = signatures_of(step.code.paths, self.preview.ours)
         parts, state = {**step.code.parts, **self.world}, changeable_state(attributes, step.spec)
-        only = watched_step(step.spec, step.code.captured, self.context, self.preview.interceptors, log)
+        before = self._before(step, literals)
+        only = watched_step(step.spec, step.code.captured, self.context, self.preview.interceptors, log, before)
         alone = replace(self.flow, steps=(only,))
         earlier = Earlier.of(self.flow, step.before, step.saved)
         self.preview.warned.clear()
@@ -379,6 +382,14 @@ class _Attempt:
         self.preview.needs_order = self.preview.needs_order or entry.needs_order
         if entry.needs_order and not self.in_order and (is_odd or not self.ran.issuperset(range(index))):
             raise _StartOver
+
+    def _before(self, step: _Step, literals: Reads) -> Before | None:
+        """The files that the step must leave, as they are before it."""
+        guard, source = self.preview.guard, self.preview.source
+        if not isinstance(guard, PreviewGuard):
+            return None
+        named = (path for kind, path in literals if kind == "content")
+        return Before(guard, chain(first_sources(source.path, source.root), named), step.code.alive)
 
     def _hand_out(self, index: int, attributes: dict[str, Any]) -> None:
         """Give a step its inputs, and those saved objects that it may look at."""
@@ -539,6 +550,7 @@ def watched_step(
     context: WatchedContext,
     interceptors: Interceptors,
     log: AccessLog,
+    before: Before | None = None,
 ) -> StepSpec:
     """The step with its function watched: what it reads is logged, and which tables of the context it looks at."""
     fn: Any = spec.fn
@@ -552,9 +564,15 @@ def watched_step(
         context.looked_at = log.tables
         with interceptors.intercept(log, captured), failing_when_refused():
             try:
-                return fn(step_context)
+                value = fn(step_context)
             finally:
                 context.looked_at = set()
+            if before is not None and isinstance(guard := current_guard(), PreviewGuard):
+                with not_logged():
+                    path = before.changed(log)
+                if path is not None:
+                    guard.found_changed(path)
+            return value
 
     return replace(spec, fn=watched_fn)
 
