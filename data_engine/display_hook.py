@@ -83,3 +83,4 @@ class Listing(Displayable, list["T"]):
     """
 
     __slots__ = ("card",)
+    card: Any
