@@ -316,17 +316,12 @@ _NOT_HERE = frozenset(
 
 @cache
 def all_commands() -> dict[str, Command]:
-    """Every subcommand by its name: those above, and the commands of a workspace's owner that need no words of their own."""
-    shared = {name: _of_verb(name, verb) for name, verb in VERBS.items() if verb.twin}
-    return (
-        COMMANDS
-        | shared
-        | {
-            name: _of_owner(kind)
-            for name, kind in registry.COMMANDS.items()
-            if name not in {*COMMANDS, *shared, *_NOT_HERE}
-        }
-    )
+    """Every subcommand by its name, in the order of `data-engine --help`: those above, the verbs that a terminal shares, and the
+    commands of a workspace's owner that need no words of their own."""
+    found = COMMANDS | {name: _of_verb(name, verb) for name, verb in VERBS.items() if verb.twin}
+    known = {*found, *_NOT_HERE}
+    found |= {name: _of_owner(kind) for name, kind in registry.COMMANDS.items() if name not in known}
+    return {name: found[name] for name in (*VERBS, *found) if name in found}
 
 
 def _of_verb(name: str, verb: Verb) -> Command:
@@ -377,7 +372,7 @@ def _carry_out(kind: type[OwnerCommand[Any]], args: Namespace, names: UserNames)
 
 def in_this_kernel(text: str) -> str:
     """The text, with its commands as a cell of this kernel takes them where `%flow` is loaded."""
-    return in_cell(text, MAGICS, shell_here())
+    return in_cell(text, magics(), shell_here()) if "data-engine " in text else text
 
 
 def _workspace() -> Workspace:
@@ -386,16 +381,9 @@ def _workspace() -> Workspace:
     return Workspace.current()
 
 
-MAGICS = {command.name: tuple(option.name for option in command.options) for command in all_commands().values()}
-"""The options of each subcommand."""
-
-
-def whole(text: str, option: str) -> int:
-    """Read an option's whole number."""
-    try:
-        return int(text)
-    except ValueError:
-        raise FlowValidationError(f"{text!r} is not a whole number", where=option, fix=f"{option} 3") from None
+def magics() -> dict[str, tuple[str, ...]]:
+    """The options of each subcommand; imports the verbs, so only a text that names a command asks for them."""
+    return {command.name: tuple(option.name for option in command.options) for command in all_commands().values()}
 
 
 def params_of(args: Namespace) -> dict[str, TypedValue]:

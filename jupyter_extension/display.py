@@ -34,12 +34,13 @@ def bundle(value: Any, *, samples: bool = False) -> dict[str, Any] | None:
     Samples of a comparison are rows of somebody's data. A live notebook shows them, in a widget whose content is not saved;
     the saved output has none, unless `samples` are asked for.
     """
-    if isinstance(value, (Shown, Listing)) and (answered := getattr(value, "card", None)) is not None:
+    kind = _kind_of(value)
+    is_answer = isinstance(value, (Shown, Listing)) and not (kind is not None and kind.has_samples)
+    if is_answer and (answered := getattr(value, "card", None)) is not None:
         shown = _drawn(answered)
         return {mime: _as_typed_here(content, is_html=mime == "text/html") for mime, content in shown.items()}
     if isinstance(value, Hint):
         return {"text/plain": _as_typed_here(value.text)}
-    kind = _kind_of(value)
     card = None if kind is None else kind.card(value, samples)
     if kind is None or card is None:
         return None
@@ -63,10 +64,10 @@ def _as_typed_here(content: str, *, is_html: bool = False) -> str:
     shell = ipython_shell()
     if shell is None or "data-engine " not in content:
         return content
-    from jupyter_extension.commands import MAGICS
+    from jupyter_extension.commands import magics
 
     command = escape(shell_here()) if is_html else shell_here()
-    return in_cell(content, MAGICS if "flow" in shell.magics_manager.magics["line"] else {}, command)
+    return in_cell(content, magics() if "flow" in shell.magics_manager.magics["line"] else {}, command)
 
 
 def _widget(content: str) -> dict[str, Any]:

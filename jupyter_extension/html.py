@@ -46,6 +46,8 @@ def html(card: Card) -> str:
 
 
 def _head(card: Card) -> str:
+    if not card.title and not card.facts:
+        return ""
     facts = "".join(f'<span class="de-fact">{_cell(fact)}</span>' for fact in card.facts)
     return f'<div class="de-head"><span class="de-title">{clean(card.title)}</span>{facts}</div>'
 

@@ -29,8 +29,9 @@ from data_engine.status.explain import Explanation, ways
 from data_engine.status.places import all_source_warnings, with_source_warnings
 from data_engine.status.runs import facts_of, last_run, last_run_words
 from data_engine.status.sentences import first_line, short_error
-from data_engine.view.card import Card, Cell, Code, Column, Faint, Lines, Note, Pairs, Part, file_cell, table
+from data_engine.view.card import Card, Cell, Code, Column, Faint, Lines, Note, Pairs, Part, Picture, file_cell, table
 from data_engine.view.errors import error_places
+from data_engine.view.flow_picture import flow_card
 from data_engine.view.verb import Answer, Place, Subject
 
 if TYPE_CHECKING:
@@ -252,7 +253,9 @@ def show(place: Place, name: FlowName = None) -> Answer:
             ("last run", last_run_words(ws.home, last, ws.status)),
         )
         steps = ((step.label, step.function_name, step.use or "", step.save_as or "") for step in flow.steps)
-        parts: list[Part] = [Lines(tuple(filter(None, [entry.description]))), Pairs(pairs)]
+        drawn = flow_card(flow, now_s=time.time(), zone=timezone).parts
+        pictures = (replace(part, text="") for part in drawn if isinstance(part, Picture))  # the table has its words
+        parts: list[Part] = [Lines(tuple(filter(None, [entry.description]))), Pairs(pairs), *pictures]
         parts.append(table(("Step", "Function", "Uses", "Saves as"), steps, most=len(flow.steps)))
         return Card(flow.title, (), (*parts, *_last_run_parts(last, tz)))
 

@@ -317,12 +317,13 @@ def plan(
     names = [name] if name is not None else sorted(ws.home.deployments().edits())
     if not names:
         return said("No deployed flow was edited.", [])
-    plans, verdicts = [], []
+    plans = []
     with place.inside():
         for flow in names:
             path = ws.layout.flow_modules_dir / f"{flow}.ipynb"
             _tell_unsaved(place, path)
-            verdicts += _compared_lines(place, path)
+            for line in _compared_lines(place, path):
+                place.tell(Note(Mark(line)))
             try:
                 plans.append(ws.plan(flow, sources, use, key or None, params, yes, fresh))
             except NotHeldBackError as error:
@@ -340,13 +341,14 @@ def plan(
             ends.append("Correct the edit first: nothing was deployed, and production still runs what is deployed.")
         cards = [plan_card(plan, samples=True) for plan in plans]
         parts = (part for card in cards for part in (Lines((_head(card),)), *card.parts))
-        return Card("", (), (*parts, Lines((*verdicts, *ends))))
+        return Card("", (), (*parts, Lines(tuple(ends))))
 
     facts = [edit.as_dict() for edit in plans]
     return Answer(
         card,
         lambda: facts[0] if name is not None else facts,
         code=1 if any(edit.is_worse for edit in plans) else 0,
+        value=plans[0] if name is not None else None,  # it keeps its samples out of a notebook's file
     )
 
 

@@ -112,7 +112,8 @@ def daemon_pairs(status: WorkspaceStatus) -> Iterator[tuple[str, Cell]]:
     yield "daemon", Mark(runs, "good", "disc") if daemon.running else Mark("not running")
     if daemon.cluster is not None:
         yield "", daemon.cluster.text
-    yield "engine", Mark("on", "good", "disc") if engine.on else Mark("off")
+    on = Mark("stopping", "warn", "square") if engine.stopping else Mark("on", "good", "disc")
+    yield "engine", on if engine.on or engine.stopping else Mark("off")
 
 
 def _notes(status: WorkspaceStatus) -> Iterator[Note]:

@@ -17,7 +17,8 @@ def text(card: Card) -> str:
     """The card for a terminal; columns are aligned by how wide letters are there."""
     parts = [part for part in map(_text_part, card.parts) if part]
     title = both_ends(card.title, MOST_TEXT)
-    return "\n".join(["  ".join(filter(None, [title, *map(plain, card.facts)])), *parts])
+    head = "  ".join(filter(None, [title, *map(plain, card.facts)]))
+    return "\n".join(filter(None, [head, *parts]))
 
 
 def _text_part(part: Part) -> str:
