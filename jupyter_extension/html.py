@@ -194,7 +194,7 @@ STYLE = (
     ".de-card .de-mark,.de-card .de-note,.de-card summary{overflow-wrap:anywhere}"
     ".de-card .de-mark{display:inline-flex;align-items:baseline;gap:6px}.de-card .de-mark .de-icon,.de-card .de-note .de-icon{position:relative;top:1px}"
     ".de-card .de-picture{overflow-x:auto}.de-card .de-picture svg{display:block}"
-    ".de-card .de-note{display:flex;gap:8px;align-items:baseline;margin:4px 0}.de-card .de-fix{color:var(--de-dim)}"
+    ".de-card .de-note{display:flex;gap:8px;align-items:baseline;margin:4px 0;white-space:pre-line}.de-card .de-fix{color:var(--de-dim)}"
     ".de-card .de-code{font:12px var(--de-mono);overflow-wrap:anywhere}"
     ".de-card a.de-code{color:var(--de-accent)}"
     ".de-card .de-pairs{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:2px 16px;margin:2px 0 4px;padding:0}"

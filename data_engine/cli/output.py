@@ -25,6 +25,7 @@ from data_engine.errors import (
     FlowStoppedError,
     FlowValidationError,
     GroupBusyError,
+    NotHeldBackError,
     OwnedElsewhereError,
     RequestFailedError,
     message_of,
@@ -484,7 +485,8 @@ def tell_error(error: BaseException, as_json: bool) -> int:
     """Print what went wrong, where, and the fix; the exit code."""
     facts = _facts(error)
     if as_json:
-        print_json({"error": facts})
+        steps = [step.as_dict() for step in error.steps] if isinstance(error, NotHeldBackError) else []
+        print_json({"error": facts} | ({"not_held_back": steps} if steps else {}))
     else:
         what, *more = str(facts["what"]).splitlines() or [""]
         complain(what if isinstance(error, KeyboardInterrupt) else f"error: {what}", style="bold red")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from data_engine.display_hook import Listing
-from data_engine.errors import FlowExecutionError, FlowValidationError, NotHeldBackError
+from data_engine.errors import FlowValidationError, NotHeldBackError
 from data_engine.flow.parameters import read_params
 from data_engine.formatting import beginning, cli_line, plural
 from data_engine.marks import Mark, mark_of
@@ -25,12 +25,10 @@ from data_engine.view.flows import FlowName
 from data_engine.view.verb import Answer, Option, Place, said
 
 if TYPE_CHECKING:
-    from data_engine.client import Workspace
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.compiled import CompiledNotebook
     from data_engine.notebook.deployment_status import DeploymentStatus
     from data_engine.notebook.import_lint import ModuleWarning
-    from data_engine.plan.plan import NotHeldBack
 
 _MOST_STATEMENTS = 200
 _LONGEST = 60
@@ -366,7 +364,7 @@ def _compared_lines(place: Place, path: Path) -> list[str]:
 
 def _may_run_unheld(place: Place, flow: str, error: NotHeldBackError) -> bool:
     """Whether a person lets the steps run that cannot be held back."""
-    steps = [f"  {step.text}" for step in _unheld_steps(place.workspace, flow)]
+    steps = [f"  {step.text}" for step in error.steps]
     lead = f"A plan of {flow} runs these steps for real, once for each version:"
     try:
         return place.names is None and place.confirm(
@@ -378,16 +376,6 @@ def _may_run_unheld(place: Place, flow: str, error: NotHeldBackError) -> bool:
 
 def _head(card: Card) -> str:
     return "  ".join(filter(None, [card.title, *map(plain, card.facts)]))
-
-
-def _unheld_steps(ws: Workspace, name: str) -> Sequence[NotHeldBack]:
-    from data_engine.plan.making import deployed_flow, escapes
-
-    try:
-        flows = [deployed_flow(ws.home, name), ws.load_flow(name)]
-    except FlowExecutionError:
-        return ()
-    return tuple(dict.fromkeys(step for flow in flows for step in escapes(flow)))
 
 
 def check(
