@@ -97,6 +97,9 @@ def test_the_magics_are_the_verbs(shell: Shell, production: Production) -> None:
     assert shell.run("%flow preview sales --use clean_df --against deployed").equal
     production.edit(least="1")
     assert shell.run("%flow plan sales").objects["clean_df"].rows.removed == 1
+    assert "removed   1       1" not in shell.out  # a saved notebook keeps no rows
+    assert [one.status for one in shell.run("%flow test sales")] == ["differs"]
+    assert "removed   1       1" not in shell.out
     assert [one.status for one in shell.run("%flow test --all --update")] == ["updated"]
     assert shell.run("%flow plan sales --sources many") is None
     assert "'many' is not a whole number" in shell.out
