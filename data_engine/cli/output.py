@@ -14,7 +14,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import field
 from datetime import date, time
@@ -131,8 +131,9 @@ def say_note(note: Note) -> None:
 def _say_note(note: Note, indent: str, stream: TextIO) -> None:
     kind = {"bad": "error: ", "warn": "warning: "}.get(note.mark.tone, "")
     _print(visible_lines(f"{indent}{kind}{note.mark.word}"), _TONES.get(note.mark.tone, ""), stream)
-    for line in note.fix.splitlines():
-        _print(visible_lines(f"{indent}  fix: {line}"), "", stream)
+    if note.fix:
+        fix = note.fix.replace("\n", f"\n{indent}       ")
+        _print(visible_lines(f"{indent}  fix: {fix}"), "", stream)
 
 
 def _cell_style(cell: Cell) -> str:
@@ -338,22 +339,14 @@ def _console(stream: TextIO) -> Console:
 
 def _print_table(shown: view_card.Table, stream: TextIO) -> None:
     """The table as wide as the terminal; for a file or a pipe as wide as a page, and wider where what may not be cut needs it."""
-    from rich.cells import cell_len
-
     rows = [tuple(map(_text_of, shown.columns, row)) for row in shown.rows]
     styles = [next(filter(None, map(_cell_style, row)), "") for row in shown.rows]
-    at = [n for n, column in enumerate(shown.columns) if column.name or any(row[n] for row in rows)]
+    named = [n for n, column in enumerate(shown.columns) if column.name or any(row[n] for row in rows)]
     console = _console(stream)
-    is_short = False
     if not console.is_terminal:
-        console.width = max(_PIPED, _least_width(shown, rows, at, cell_len))
-    else:
-        empty = [n for n in at if rows and not any(row[n] for row in rows)]
-        spare = [*empty, *(n for n in at if shown.columns[n].is_spare and n not in empty)]
-        while spare and _least_width(shown, rows, at, cell_len) > console.width:
-            is_short |= shown.columns[spare[0]].is_spare
-            at.remove(spare.pop(0))
-    drawn = _drawn(shown, rows, styles, at, is_squeezed=_least_width(shown, rows, at, cell_len) > console.width)
+        console.width = max(_PIPED, _least_width(shown, rows, named))
+    at = _fitting(shown, rows, named, console.width)
+    drawn = _drawn(shown, rows, styles, at, is_squeezed=_least_width(shown, rows, at) > console.width)
     is_narrow = console.measure(drawn, options=console.options.update(width=_WIDE)).maximum > console.width
     if console.is_terminal:
         console.print(drawn)
@@ -363,8 +356,20 @@ def _print_table(shown: view_card.Table, stream: TextIO) -> None:
         stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
     if shown.more:
         _print(f"and {shown.more:,} more", "", stream)
+    is_short = any(shown.columns[n].is_spare for n in named if n not in at)
     if shown.whole and (is_short or (is_narrow and _is_cut(shown, rows, at, drawn, console))):
         _print(f"\n… {shown.whole}", "", stream)
+
+
+def _fitting(shown: view_card.Table, rows: Sequence[Sequence[str]], at: Sequence[int], width: int) -> list[int]:
+    """The columns of `at` that are shown: those that say nothing are left out first, then the spare ones."""
+    left = list(at)
+    empty = [n for n in at if rows and not any(row[n] for row in rows)]
+    for n in (*empty, *(n for n in at if shown.columns[n].is_spare and n not in empty)):
+        if _least_width(shown, rows, left) <= width:
+            break
+        left.remove(n)
+    return left
 
 
 def _text_of(column: Column, cell: Cell) -> str:
@@ -374,14 +379,14 @@ def _text_of(column: Column, cell: Cell) -> str:
     return visible(plain_cell(cell))
 
 
-def _least_width(
-    shown: view_card.Table, rows: Sequence[Sequence[str]], at: Sequence[int], width_of: Callable[[str], int]
-) -> int:
+def _least_width(shown: view_card.Table, rows: Sequence[Sequence[str]], at: Sequence[int]) -> int:
     """The width in columns of a terminal of the columns `at`, where all that may be cut or wrapped is."""
+    from rich.cells import cell_len
+
     taken = _GAP * (len(at) - 1)
     for n in at:
         column = shown.columns[n]
-        widest = max(map(width_of, [column.name, *(row[n] for row in rows)]))
+        widest = max(map(cell_len, [column.name, *(row[n] for row in rows)]))
         taken += min(widest, _NARROWEST) if column.kind in _SHRINKING else widest
     return taken
 

@@ -95,8 +95,8 @@ def show(answer: Answer, *, as_json: bool) -> int:
         print_json(answer.facts())
     else:
         say_card(answer.card())
-        for note in answer.notes:
-            say_note(note)
+    for note in answer.notes:
+        say_note(note)
     return answer.code
 
 

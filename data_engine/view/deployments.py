@@ -87,8 +87,9 @@ def deploy(
         if dry_run:
             return _going_live(ws, going)
         count = "it" if len(going) == 1 else f"all {len(going)}"
-        question = Card(f"Deploy {count}?", (), _going_live_card(ws, going).parts)
-        if going and not place.confirm(question, "without a name every module goes live", yes=yes):
+        asked = f"Deploy {count}?" if going else "Nothing would change. Deploy all the same?"
+        question = Card(asked, (), _going_live_card(ws, going).parts)
+        if not place.confirm(question, "without a name every module goes live", yes=yes):
             return said("Nothing was deployed.", [], code=1)
     if name is not None and not yes:
         _require_saved(place, name)

@@ -223,7 +223,7 @@ def _data(plan: Plan, samples: bool) -> Iterator[Part]:
     yield from _compared("Output", plan.outputs, samples)
     if any(source.seen_at_utc for source in plan.sources):
         rows = [(Code(row.name, row.path or ""), local_time(row.seen_at_utc)) for row in plan.sources[:MOST_ROWS]]
-        shown = table(("Source", "Read by production"), rows, total=len(plan.sources))
+        shown = table((Column("Source", "path"), "Read by production"), rows, total=len(plan.sources))
         yield Section("Sources", (shown,), is_folded=True)
 
 

@@ -21,7 +21,6 @@ from data_engine.status.runs import (
     rejected_words,
     rows_words,
     slot_words,
-    slot_zones,
     source_names,
     started,
     wanted_runs,
@@ -77,7 +76,7 @@ def runs(
     page = find_runs(home, name, MOST_RUNS if limit is None else limit, wanted_runs(status, since, until))
     found = with_slot_zones(home, page.runs)
     notes = [words for words in [place.workspace.link.behind_words()] if words]
-    if page.cut and limit is None:  # who gives a limit knows of it
+    if page.cut:
         options = {"--limit": page.total, "--status": status, "--since": since, "--until": until}
         words = [
             *filter(None, [name]),
@@ -141,10 +140,10 @@ def log(place: Place, run_id: RunId) -> Answer:
     """What one run did, printed and logged."""
     ws = place.workspace
     ws.home.ledger().recover()
-    run = ws.run_record(run_id)
+    (run,) = with_slot_zones(ws.home, [ws.run_record(run_id)])
     steps, lines = ws.steps(run.run_id), ws.log(run.run_id)
     return Answer(
-        lambda: run_card(run, steps, lines, tz=slot_zones(ws.home, [run]).get(run.flow)),
+        lambda: run_card(run, steps, lines),
         lambda: {
             "run": runs_as_json(ws.home.ledger(), [run])[0],
             "steps": [step.as_dict() for step in steps],
@@ -154,13 +153,15 @@ def log(place: Place, run_id: RunId) -> Answer:
     )
 
 
-def run_card(run: Run, steps: Sequence[StepRun], lines: Sequence[LogEntry], *, tz: str | None = None) -> Card:
-    """One run: how it ended, its facts, its steps, and what it printed and logged; `tz` is the zone of its slot."""
+def run_card(run: Run, steps: Sequence[StepRun], lines: Sequence[LogEntry]) -> Card:
+    """One run: how it ended, its facts, its steps, and what it printed and logged."""
     state = ", ".join(filter(None, [f"started {started(run)}", duration_words(run.elapsed_s)]))
     cause = f"{run.status} ({run.cause})" if run.cause else run.status
     mark = mark_of(run.status)
-    facts: tuple[Cell, ...] = (Code(run.source or ""), Mark(cause, mark.tone, mark.shape), state)
-    parts: list[Part] = [Pairs(tuple(facts_of(run, tz)))]
+    facts: tuple[Cell, ...] = (
+        *(Code(run.source or ""), Mark(cause, mark.tone, mark.shape), log_mark(run.warnings, ""), state),
+    )
+    parts: list[Part] = [Pairs(tuple(facts_of(run, run.tz)))]
     if run.error:
         parts.append(Lines(tuple(run.error.splitlines())))
     if steps:

@@ -119,12 +119,12 @@ def daemon_pairs(status: WorkspaceStatus) -> Iterator[tuple[str, Cell]]:
 def _notes(status: WorkspaceStatus) -> Iterator[Note]:
     """What somebody should do something about."""
     if status.trouble is not None:
-        fix = "\n".join(filter(None, (status.trouble.where, status.trouble.fix)))
-        yield Note(Mark(status.trouble.what, "bad", "cross"), fix)
+        where = f"\n  where: {status.trouble.where}" if status.trouble.where else ""
+        yield Note(Mark(f"{status.trouble.what}{where}", "bad", "cross"), status.trouble.fix or "")
     if status.service.installed and status.service.fix is not None:
         yield Note.warning(status.service.text, status.service.fix)
     if status.daemon.running and not status.daemon.silent and not os.path.exists(status.workspace_root):
-        yield Note.warning("the daemon runs at the workspace's old place", cli_line("start"))
+        yield Note.warning(f"the daemon runs at the workspace's old place {status.workspace_root}", cli_line("start"))
     if status.engine.goes_on:
         yield Note.warning(GOES_ON, cli_line("start"))
     if status.lease.is_behind:
@@ -143,7 +143,7 @@ def _notes(status: WorkspaceStatus) -> Iterator[Note]:
 def _flows_table(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> Table:
     columns = (
         *(Column("Flow", "name"), Column("Group", "name", is_spare=True), "State", "Next run", "Last run"),
-        Column("Note", "text"),
+        Column("Note", "name"),
     )
     return table(columns, (_flow_row(flow, runs) for flow in flows), most=_MOST_FLOWS, whole=_EXPLAINS)
 
@@ -190,6 +190,6 @@ def _waiting_table(groups: Sequence[WaitingRuns]) -> Table:
         rows += [("", "", run_id(then.run_id), then.source_name, "") for then in group.runs[1:_MOST_WAITING]]
     columns = (
         *(Column("Waiting", "name"), Column("Runs", "number"), Column("Next run", "id")),
-        *(Column("Source", "path"), Column("Why", "text")),
+        *(Column("Source", "path"), Column("Why", "name")),
     )
     return table(columns, rows, whole=_EXPLAINS)

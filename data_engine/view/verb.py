@@ -183,6 +183,7 @@ def parameters_of(verb: Callable[..., Answer]) -> Iterator[Parameter]:
     """The parameters of a verb that a person may type, in their order.
 
     Example:
+        >>> from typing import Annotated
         >>> def forget(place: Place, name: Annotated[str, Subject("FLOW", "The flow.")], yes: Annotated[bool, Option("Do not ask.")] = False) -> Answer: ...
         >>> [(parameter.name, parameter.flags) for parameter in parameters_of(forget)]
         [('name', ()), ('yes', ('--yes',))]
