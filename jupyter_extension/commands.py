@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from data_engine.commands import registry
 from data_engine.commands.command import Command as OwnerCommand
-from data_engine.commands.deployments import Deploy
 from data_engine.commands.fields import FLAG, arguments_of, as_given, help_of
 from data_engine.commands.runs import Run, StartBackfill
 from data_engine.errors import FlowValidationError
@@ -200,8 +199,6 @@ _SOURCE = Option("--source", help_of(Run, "source"), "FILE")
 _PARAM = Option("--set", "A parameter; the same as NAME=VALUE without --set.", "NAME=VALUE", is_repeated=True)
 
 _KEY = Option("--key", "A column by which rows are matched; may be repeated.", "COL", is_repeated=True)
-
-_NOTE = Option("--note", help_of(Deploy, "note"), "TEXT")
 
 COMMANDS = {
     command.name: command

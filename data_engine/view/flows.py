@@ -49,7 +49,6 @@ _MOST_REASONS = 100
 """Sources that a cell explains."""
 
 FlowName = Annotated[str | None, Subject("NAME", "The flow: its file's name without the ending.", "flow")]
-RequiredFlow = Annotated[str, Subject("NAME", "The flow: its file's name without the ending.", "flow")]
 
 
 # -- all flows --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The card of a workspace's status."""
+"""The status of a workspace: what runs, what waits, and why."""
 
 from __future__ import annotations
 
