@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks.figures import finish, median_s, report
 from data_engine import Workspace
 from data_engine.record import as_json
+from data_engine.view.trends import trends_view
 from jupyter_extension.details import flow_details, run_details
-from jupyter_extension.trends import trends_view
 
 RUNS, FLOWS, STEPS = 1_000_000, 100, 3
 MOST_S, TRENDS_MOST_S = 0.2, 0.5

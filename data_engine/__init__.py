@@ -5,7 +5,7 @@ The floors of the package; imports only point down:
     9  the names below, and the IPython extension
     8  cli/  demo/  docs/  jupyter_extension/    the command line; the demo's flows and data; the documentation; magics, displays and panel
     7  importing.py         bringing a workspace from the older system
-    7  view/                what the panel shows of a workspace, and which buttons work
+    7  view/                what people see and type: verbs with their answers, nouns as cards; the view of the panel
     7  client.py  verbs.py  runs.py  discovery.py  kernel_imports.py   Workspace: the Python face; what a flow can do; runs in the caller's process
     6  daemon/                the background process: its control channel, its workers
     5  status/                the state of a workspace: one record, filled from facts once, and what explains it

@@ -75,11 +75,12 @@ class Displayable:
 
 
 class Listing(Displayable, list["T"]):
-    """A list that shows itself as a table; otherwise as any list, and equal to one.
+    """A list that shows itself as a table, or as the `card` of the answer that it belongs to; otherwise as any list, and equal to one.
 
     Example:
         >>> Listing([1, 2]) == [1, 2], Listing([1, 2])
         (True, [1, 2])
     """
 
-    __slots__ = ()
+    __slots__ = ("card",)
+    card: Any

@@ -248,7 +248,9 @@ class UnknownVerbError(FlowValidationError, AttributeError):
 
 
 class NotHeldBackError(FlowValidationError):
-    """A call would run steps for real, since they write elsewhere than through their context."""
+    """A call would run steps for real, since they write elsewhere than through their context; `steps` are those."""
+
+    steps: tuple[Any, ...] = ()
 
 
 class WorkspaceError(FlowValidationError):

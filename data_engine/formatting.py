@@ -124,6 +124,11 @@ def time_words(utc: str | None) -> str:
     return "?" if utc is None else datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def day_time(utc: str) -> str:
+    """A stored time as this machine's clock shows it, without the year."""
+    return local_time(utc)[len("2026-") :]
+
+
 def zoned_words(utc: str | None, tz: str | None = None) -> str:
     """A stored time of a schedule in its zone, which is named; "" for None.
 

@@ -29,7 +29,9 @@ from data_engine.platforms.names import real_path, with_home
 from data_engine.proof.kernel import compared_now
 from data_engine.record import as_json, frozen
 from data_engine.version import __version__
+from data_engine.view.differences import mark_of_plan, plan_data_card
 from data_engine.view.feed import Feed, child_json
+from data_engine.view.trends import rejected_view, trends_view
 from data_engine.workspace.layout import is_workspace
 from data_engine.workspace.machine import (
     load_machine_settings,
@@ -38,13 +40,11 @@ from data_engine.workspace.machine import (
 )
 from data_engine.workspace.provision import example_notebook, provision_workspace
 from data_engine.workspace.select import discover_workspaces, select_workspace, use_workspace
-from jupyter_extension.card import html
 from jupyter_extension.command_actions import command_action, command_actions
 from jupyter_extension.details import RunView, debug_frames, flow_details, is_on_another_host, run_details, run_view
-from jupyter_extension.difference_card import mark_of_plan, plan_data_card
 from jupyter_extension.files import flow_files
+from jupyter_extension.html import html
 from jupyter_extension.inspect_child import ask_child
-from jupyter_extension.trends import rejected_view, trends_view
 
 Args: TypeAlias = Mapping[str, Any]
 _MOST_TODAY, _RUNS_OF_RULES = 5000, 30

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from jupyter_extension.card import CONTROLS, TOKENS, rules
+from jupyter_extension.html import CONTROLS, TOKENS, rules
 
 STATIC = Path(__file__).parent / "static"
 ENTRY = "panel.js"

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
-from itertools import chain
+from collections.abc import Callable
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from data_engine.commands import registry
 from data_engine.commands.command import Command as OwnerCommand
-from data_engine.commands.deployments import Deploy, Rollback
 from data_engine.commands.fields import FLAG, arguments_of, as_given, help_of
 from data_engine.commands.runs import Run, StartBackfill
-from data_engine.errors import FlowValidationError, NotAsInKernelError
-from data_engine.formatting import cli_line, magic_line, size_words
+from data_engine.errors import FlowValidationError
+from data_engine.formatting import magic_line, size_words
 from data_engine.record import frozen
 from data_engine.status.sentences import ends_words
+from data_engine.view.verb import Option as ViewOption
+from data_engine.view.verb import Subject, parameters_of
+from data_engine.view.verbs import VERBS, Verb
+from jupyter_extension.cell import Cell, carry_out, option_name, values_of
 from jupyter_extension.cell_hints import in_cell, shell_here
-from jupyter_extension.own_flow import UserNames, own_flow, own_name, require_saved, tell_unsaved
+from jupyter_extension.own_flow import UserNames, own_flow, own_name, tell_unsaved
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from data_engine.client import Workspace
-    from data_engine.engine.local_workspace import LocalWorkspace
     from data_engine.flow.parameters import TypedValue
-    from data_engine.proof.verdict import Verdict
 
 
 @frozen
@@ -81,166 +77,10 @@ def _preview(args: Namespace, names: UserNames) -> Any:
     return flow.preview(**options, write=args.write, force=args.force)
 
 
-def _plan(args: Namespace, names: UserNames) -> Any:
-    name = args.subject or own_name(names, "plan")
-    ws = _workspace()
-    tell_unsaved(names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    for line in _plan_lines(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
-        print(line)
-    sources = 3 if args.sources is None else whole(args.sources, "--sources")
-    return ws.plan(name, sources, args.use, args.key, params_of(args), args.yes, args.fresh)
-
-
 def _golden(args: Namespace, names: UserNames) -> Any:
     flow = own_flow(names, "golden") if args.subject is None else _workspace().load_flow(args.subject)
     options = {"drop": args.drop or (), "share": args.share, "name": args.name, "update": args.update}
     return flow.golden(args.use, args.source, params_of(args), args.key, **options)
-
-
-def _test(args: Namespace, names: UserNames) -> Any:
-    name = None if args.all else args.subject or own_name(names, "test")
-    ws = _workspace()
-    if name is not None:
-        tell_unsaved(names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    return ws.test(name, args.update)
-
-
-def _compile(args: Namespace, names: UserNames) -> Any:
-    from data_engine.notebook.compile import compile_notebook
-    from data_engine.notebook.flow_files import require_parsed
-    from data_engine.notebook.import_lint import module_warnings
-    from data_engine.proof.verdict_store import compared, unsettled
-    from data_engine.status.deployed_before import find_flow
-
-    name = args.subject or own_name(names, "compile")
-    home = _workspace().home
-    path = find_flow(home, name)
-    compiled = None
-    if path.suffix == ".py":
-        require_parsed(path)
-        print(f"{path.name} is a Python module: production runs the whole of it.")
-    else:
-        tell_unsaved(names, path)
-        compiled = compile_notebook(path)
-        if args.compare:
-            print(*_comparison_lines(home, path, names), sep="\n")
-        elif verdict := compared(home, path):
-            print(f"{path.name}: {verdict.words}")
-        compiled = replace(compiled, warnings=unsettled(home, path, compiled.warnings))
-    for warning in module_warnings(home.modules(), path):
-        print(f"warning: {warning}")
-    return compiled
-
-
-def _deploy(args: Namespace, names: UserNames) -> Any:
-    from data_engine.client import outcome_of
-    from data_engine.display_hook import Listing
-    from data_engine.status import deploy_lines
-    from data_engine.status.deployed_before import left_out
-    from data_engine.status.offline import OfflineFacts
-
-    if args.all and args.subject:
-        raise FlowValidationError(
-            f"--all and the name {args.subject!r} cannot be combined",
-            where="%flow deploy",
-            fix=f"{magic_line('deploy', args.subject)}, or %flow deploy --all",
-        )
-    ws = _workspace()
-    name = None if args.all else args.subject or own_name(names, "deploy")
-    if not _is_deploy_wanted(ws, name, args, names):
-        return None
-    memories = {} if name is None else {name: OfflineFacts(ws.home).memory(name)}
-    command = Deploy(name, args.note or "", args.yes, args.approve, args.replaces)
-    try:
-        with _print_comparison(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb"):
-            outcome = outcome_of(ws, command)
-    except NotAsInKernelError:
-        again = magic_line("deploy", name or "", "--yes")
-        print(f"Nothing was deployed. Keep the cells that are named (`#| keep`), or {again}")
-        return None
-    assert outcome is not None  # it is waited for
-    entries, new = Listing(outcome.entries), outcome.deployments
-    starts = deploy_lines.starting_now(ws.home, new, entries, memories)
-    left = left_out(ws.home, {entry.name for entry in entries}) if name is None else {}
-    for line in chain(*deploy_lines.lines_after(ws.home, new, entries, starts, left, ws.status)):
-        print(in_this_kernel(line[deploy_lines.INDENT :]))
-    if name is not None and entries and (error := entries[0].error) is not None:
-        raise error
-    return entries
-
-
-def _is_deploy_wanted(ws: Workspace, name: str | None, args: Namespace, names: UserNames) -> bool:
-    """Whether a deploy goes on; an obstacle is printed or raised, because a cell cannot be asked."""
-    from data_engine.status.deploy_lines import going_live, going_live_lines
-
-    if args.yes:
-        return True
-    if name is not None:
-        require_saved(name, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-        return True
-    if going := going_live(ws.home):
-        print(*map(in_this_kernel, going_live_lines(going, ws.status)), sep="\n")
-        print("Nothing was deployed yet: this is what would change. %flow deploy --all --yes does it.")
-    return not going
-
-
-def _comparison_lines(home: LocalWorkspace, path: Path, names: UserNames) -> list[str]:
-    """Compare this kernel with its notebook's slice now, as lines.
-
-    Raises:
-        FlowValidationError: this is not the notebook's kernel, or its slice cannot be executed.
-    """
-    from data_engine.proof.kernel import compare_kernel, is_own_notebook
-    from data_engine.proof.verdict_store import last_verdict
-
-    if not is_own_notebook(names, path):
-        raise FlowValidationError(
-            f"{path.name} cannot be compared here: this is not its kernel, or the cell with build() has not run in it",
-            where=magic_line("compile", path.stem, "--compare"),
-            fix=f"run the cells of {path.name} and ask there; or, in a terminal, `{cli_line('compile', path.stem, '--run')}`",
-        )
-    before = last_verdict(home, path.stem)
-    return _lines_of(compare_kernel(home, path, names), path, before)
-
-
-def _lines_of(verdict: Verdict, path: Path, before: Verdict | None) -> list[str]:
-    """Format a new verdict as lines, without the notes of the verdict `before`."""
-    differences = [] if verdict.is_same else [f"  {sentence}" for sentence in verdict.sentences()]
-    same = "the same" if verdict.is_same else "not the same"
-    return [f"{path.name}: {same} in this kernel and in production", *differences, *verdict.notes(before)]
-
-
-@contextmanager
-def _print_comparison(home: LocalWorkspace, path: Path) -> Iterator[None]:
-    """Print the verdict of a comparison made in the block; of an equal one only its notes."""
-    from data_engine.proof.verdict_store import last_verdict
-
-    before = last_verdict(home, path.stem)
-    try:
-        yield
-    finally:
-        verdict = last_verdict(home, path.stem)
-        if verdict is not None and verdict != before:
-            for line in verdict.notes(before) if verdict.is_same else _lines_of(verdict, path, before):
-                print(line)
-
-
-def _plan_lines(home: LocalWorkspace, path: Path) -> list[str]:
-    """The lines of a comparison: made now in the notebook's own kernel, else the last one; none for a module."""
-    from data_engine.proof.kernel import compare_here
-    from data_engine.proof.verdict_store import compared, last_verdict
-
-    before = last_verdict(home, path.stem)
-    if (verdict := compare_here(home, path)) is not None:
-        return _lines_of(verdict, path, before)
-    last = compared(home, path)
-    return [] if last is None else [f"{path.name}: {last.words}"]
-
-
-def _restore(args: Namespace, names: UserNames) -> Any:
-    for path in _workspace().restore(args.subject or own_name(names, "restore"), args.to, copy=args.copy):
-        print(f"wrote {path}")
-    return None
 
 
 def _run(args: Namespace, names: UserNames) -> Any:
@@ -305,17 +145,6 @@ def _backfill(args: Namespace, names: UserNames) -> Any:
     return ws.backfill(name, args.since, args.until, args.where, params, reprocess, digest=shown.digest)
 
 
-def _show(args: Namespace, names: UserNames) -> Any:
-    from data_engine.status.runs import last_run, last_run_words
-
-    flow = own_flow(names, "show") if args.subject is None else _workspace().load_flow(args.subject)
-    name = args.subject or own_name(names, "show")
-    ws = _workspace()
-    print(f"production: {ws.deployment(name)}")
-    print(f"last run:   {last_run_words(ws.home, last_run(ws.home, name), ws.status)}")
-    return flow
-
-
 def _start(args: Namespace, names: UserNames) -> Any:
     ws = _workspace()
     if args.no_engine and ws.link.find() is None:
@@ -338,23 +167,8 @@ def _stop(args: Namespace, names: UserNames) -> None:
     print("The daemon ends when its running work is done." if was_running else "No daemon was running.")
 
 
-def _runs(args: Namespace, names: UserNames) -> Any:
-    limit = {} if args.limit is None else {"limit": whole(args.limit, "--limit")}
-    return _workspace().runs(args.subject, **limit, status=args.status, since=args.since, until=args.until)
-
-
-def _log(args: Namespace, names: UserNames) -> Any:
-    if args.subject is None:
-        raise FlowValidationError("which run?", where="%flow log", fix="%flow log RUN; %flow runs shows their ids")
-    return _workspace().log(args.subject)
-
-
 def _status(args: Namespace, names: UserNames) -> Any:
     return _workspace().status()
-
-
-def _explain(args: Namespace, names: UserNames) -> Any:
-    return _workspace().explain(args.subject or own_name(names, "explain"))
 
 
 def _panel(args: Namespace, names: UserNames) -> Any:
@@ -386,8 +200,6 @@ _PARAM = Option("--set", "A parameter; the same as NAME=VALUE without --set.", "
 
 _KEY = Option("--key", "A column by which rows are matched; may be repeated.", "COL", is_repeated=True)
 
-_NOTE = Option("--note", help_of(Deploy, "note"), "TEXT")
-
 COMMANDS = {
     command.name: command
     for command in (
@@ -412,36 +224,6 @@ COMMANDS = {
             ),
         ),
         Command(
-            "compile",
-            "What production takes of the saved notebook, cell by cell, and why.",
-            'compile_notebook("claims.ipynb")',
-            _compile,
-            "flow",
-            (Option("--compare", "Compare what this kernel holds with the slice, executed in a process of its own."),),
-        ),
-        Command(
-            "plan",
-            "What deploying the saved notebook would change, in the data production has read.",
-            'Workspace.current().plan("claims")',
-            _plan,
-            "flow",
-            (
-                Option("--sources", "How many of the last sources that production has read; default 3.", "N"),
-                Option("--use", "Only this object.", "OBJECT"),
-                _KEY,
-                _PARAM,
-                Option("--fresh", "Run every step, also those whose results are kept."),
-                Option("--yes", "Run also steps that write for real, outside of the context."),
-            ),
-        ),
-        Command(
-            "show",
-            "One flow: its trigger, paths and steps, what production runs of it, and its last run.",
-            'Workspace.current().load_flow("claims")',
-            _show,
-            "flow",
-        ),
-        Command(
             "golden",
             "Keep an object of a flow as a golden, to test against later; without NAME, of this notebook's build().",
             'build().golden(use="clean_df", key="id")',
@@ -456,52 +238,6 @@ COMMANDS = {
                 Option("--name", "Its name; by default from object and source.", "NAME"),
                 Option("--share", "Keep its data in Git."),
                 Option("--update", "Replace the one that has this name."),
-            ),
-        ),
-        Command(
-            "test",
-            "Whether the goldens of the saved notebook hold.",
-            'Workspace.current().test("claims")',
-            _test,
-            "flow",
-            (
-                Option("--all", "All flows of the workspace."),
-                Option("--update", "Where a golden differs, keep the new result; look at that first."),
-            ),
-        ),
-        Command(
-            "deploy",
-            "Let production run the saved notebook as it is now.",
-            'Workspace.current().deploy("claims")',
-            _deploy,
-            "flow",
-            (
-                Option("--all", "Every flow of the workspace; without --yes only what would change is shown."),
-                _NOTE,
-                Option(
-                    "--yes",
-                    "Do not ask, and deploy even if another deployed flow writes to the same mirror, the notebook has unsaved edits, or its kernel holds other values.",
-                ),
-                Option("--approve", help_of(Deploy, "approve")),
-                Option("--replaces", help_of(Deploy, "replaces"), "FLOW"),
-            ),
-        ),
-        Command(
-            "deployments",
-            "The history of what production runs: who, when, what changed.",
-            'Workspace.current().deployments("claims")',
-            lambda args, names: _workspace().deployments(args.subject),
-            "flow",
-        ),
-        Command(
-            "restore",
-            "Bring back a notebook that is gone, as it was deployed.",
-            'Workspace.current().restore("claims")',
-            _restore,
-            "flow",
-            (
-                Option("--to", help_of(Rollback, "to"), "ID"),
-                Option("--copy", "Also where the notebook has another name or place now."),
             ),
         ),
         Command(
@@ -556,37 +292,6 @@ COMMANDS = {
             "flow",
         ),
         Command("status", "What the daemon, its engine and each flow do.", "Workspace.current().status()", _status),
-        Command(
-            "explain",
-            "Why a flow, or a file, does or does not run; for an output, which run wrote it.",
-            'Workspace.current().explain("claims")',
-            _explain,
-            "flow or file",
-        ),
-        Command(
-            "runs",
-            "What ran on this machine, newest first; with a name only of that flow or source file.",
-            'Workspace.current().runs("claims")',
-            _runs,
-            "flow or file",
-            (
-                Option("--limit", "How many; default 100.", "N"),
-                Option("--status", "Only runs with this status: failed, success ...", "STATUS"),
-                Option(
-                    "--since",
-                    "Only runs that began on or after this day, month or time of this machine: 2013-03-01.",
-                    "D",
-                ),
-                Option("--until", "Only runs that began before the end of this day or month of this machine.", "D"),
-            ),
-        ),
-        Command(
-            "log",
-            "What one run printed and logged; RUN is its id, or its first characters.",
-            'Workspace.current().log("1a2b3c4d")',
-            _log,
-            "run",
-        ),
         Command("panel", "The control panel.", "data_engine.panel()", _panel),
         Command(
             "cache",
@@ -606,11 +311,34 @@ _NOT_HERE = frozenset(
 """Commands that an option of another one stands for here, or that are for the shell and the panel: they end work or change who owns."""
 
 
+@cache
 def all_commands() -> dict[str, Command]:
-    """Every subcommand by its name: those above, and the commands of a workspace's owner that need no words of their own."""
-    return COMMANDS | {
-        name: _of_owner(kind) for name, kind in registry.COMMANDS.items() if name not in {*COMMANDS, *_NOT_HERE}
-    }
+    """Every subcommand by its name, in the order of `data-engine --help`: those above, the verbs that a terminal shares, and the
+    commands of a workspace's owner that need no words of their own."""
+    found = COMMANDS | {name: _of_verb(name, verb) for name, verb in VERBS.items() if verb.twin}
+    known = {*found, *_NOT_HERE}
+    found |= {name: _of_owner(kind) for name, kind in registry.COMMANDS.items() if name not in known}
+    return {name: found[name] for name in (*VERBS, *found) if name in found}
+
+
+def _of_verb(name: str, verb: Verb) -> Command:
+    """A verb that a terminal has, too."""
+    function = verb.load()
+    parameters = [
+        one for one in parameters_of(function) if not (isinstance(one.about, ViewOption) and one.about.only == "shell")
+    ]
+    subject = next((one.about for one in parameters if isinstance(one.about, Subject)), None)
+    takes: Any = "" if subject is None else {"flows": "flow", "text": "flow"}.get(subject.takes, subject.takes)
+    options = tuple(
+        Option(option_name(one), one.about.help, one.about.metavar, one.is_repeated)
+        for one in parameters
+        if isinstance(one.about, ViewOption)
+    )
+
+    def do(args: Namespace, names: UserNames) -> Any:
+        return carry_out(name, function, Cell(names, name, in_this_kernel), values_of(name, parameters, args))
+
+    return Command(name, verb.summary, verb.twin, do, takes, options)
 
 
 def _of_owner(kind: type[OwnerCommand[Any]]) -> Command:
@@ -641,7 +369,7 @@ def _carry_out(kind: type[OwnerCommand[Any]], args: Namespace, names: UserNames)
 
 def in_this_kernel(text: str) -> str:
     """The text, with its commands as a cell of this kernel takes them where `%flow` is loaded."""
-    return in_cell(text, MAGICS, shell_here())
+    return in_cell(text, magics(), shell_here()) if "data-engine " in text else text
 
 
 def _workspace() -> Workspace:
@@ -650,16 +378,9 @@ def _workspace() -> Workspace:
     return Workspace.current()
 
 
-MAGICS = {command.name: tuple(option.name for option in command.options) for command in all_commands().values()}
-"""The options of each subcommand."""
-
-
-def whole(text: str, option: str) -> int:
-    """Read an option's whole number."""
-    try:
-        return int(text)
-    except ValueError:
-        raise FlowValidationError(f"{text!r} is not a whole number", where=option, fix=f"{option} 3") from None
+def magics() -> dict[str, tuple[str, ...]]:
+    """The options of each subcommand; imports the verbs, so only a text that names a command asks for them."""
+    return {command.name: tuple(option.name for option in command.options) for command in all_commands().values()}
 
 
 def params_of(args: Namespace) -> dict[str, TypedValue]:

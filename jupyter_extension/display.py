@@ -6,27 +6,25 @@ A card's module is imported when the first value of its class is shown: a pictur
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from data_engine.display_hook import Hint, Listing
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.flow import Flow
-from data_engine.formatting import beginning, plural
-from data_engine.marks import Mark, mark_of
 from data_engine.notebook.flow_files import no_flow_there
 from data_engine.notebook.read import read_cells
 from data_engine.record import frozen
-from data_engine.workspace.layout import FLOW_MODULES, authored_folder, current_notebook, ipython_shell, kernel_shell
-from jupyter_extension.card import Card, Cell, Code, Faint, Lines, Note, Part, html, table, text
+from data_engine.view.card import Card
+from data_engine.view.text import text
+from data_engine.view.verb import Shown
+from data_engine.workspace.layout import authored_folder, current_notebook, ipython_shell, kernel_shell
 from jupyter_extension.cell_hints import in_cell, shell_here
+from jupyter_extension.html import html
 
 if TYPE_CHECKING:
-    from data_engine.notebook.compiled import CompiledNotebook
     from data_engine.status.record import FlowStatus
 
 
@@ -36,13 +34,17 @@ def bundle(value: Any, *, samples: bool = False) -> dict[str, Any] | None:
     Samples of a comparison are rows of somebody's data. A live notebook shows them, in a widget whose content is not saved;
     the saved output has none, unless `samples` are asked for.
     """
+    kind = _kind_of(value)
+    is_answer = isinstance(value, (Shown, Listing)) and not (kind is not None and kind.has_samples)
+    if is_answer and (answered := getattr(value, "card", None)) is not None:
+        shown = _drawn(answered)
+        return {mime: _as_typed_here(content, is_html=mime == "text/html") for mime, content in shown.items()}
     if isinstance(value, Hint):
         return {"text/plain": _as_typed_here(value.text)}
-    kind = _kind_of(value)
     card = None if kind is None else kind.card(value, samples)
     if kind is None or card is None:
         return None
-    shown: dict[str, Any] = {"text/html": html(card), "text/plain": text(card)}
+    shown = _drawn(card)
     if kind.has_hints:
         shown = {mime: _as_typed_here(content, is_html=mime == "text/html") for mime, content in shown.items()}
     if samples or not kind.has_samples or kernel_shell() is None:
@@ -53,15 +55,19 @@ def bundle(value: Any, *, samples: bool = False) -> dict[str, Any] | None:
     return shown | _widget(html(with_samples))
 
 
+def _drawn(card: Card) -> dict[str, Any]:
+    return {"text/html": html(card), "text/plain": text(card)}
+
+
 def _as_typed_here(content: str, *, is_html: bool = False) -> str:
     """The content with its commands as a cell of this notebook takes them; unchanged outside of a notebook."""
     shell = ipython_shell()
     if shell is None or "data-engine " not in content:
         return content
-    from jupyter_extension.commands import MAGICS
+    from jupyter_extension.commands import magics
 
     command = escape(shell_here()) if is_html else shell_here()
-    return in_cell(content, MAGICS if "flow" in shell.magics_manager.magics["line"] else {}, command)
+    return in_cell(content, magics() if "flow" in shell.magics_manager.magics["line"] else {}, command)
 
 
 def _widget(content: str) -> dict[str, Any]:
@@ -102,7 +108,7 @@ def cell_link(error: FlowValidationError) -> str | None:
 
 def _flow(flow: Flow) -> Card:
     from data_engine.files import file_exists
-    from jupyter_extension.flow_picture import flow_card
+    from data_engine.view.flow_picture import flow_card
 
     settled, live, zone = _whereabouts(flow)
     source = None if settled.trigger is None else settled.trigger.source
@@ -112,37 +118,17 @@ def _flow(flow: Flow) -> Card:
 
 
 def _error(error: FlowValidationError) -> Card:
-    from jupyter_extension.cards import error_card
+    from data_engine.view.errors import error_card
 
     return error_card(error, cell_link(error))
 
 
 def _entries(listing: Any) -> Card:
     from data_engine.client import Workspace
-    from jupyter_extension.cards import entries_card
+    from data_engine.view.flows import entries_card
 
     deployments = {entry.name: Workspace(entry.path.parent.parent).deployment(entry.name) for entry in listing}
     return entries_card(listing, deployments)
-
-
-def _compiled(compiled: CompiledNotebook) -> Card:
-    from data_engine.client import Workspace
-
-    path = compiled.path
-    texts = cell_lines(path)
-    if not (path.parent.name == FLOW_MODULES and compiled.is_flow):
-        return compile_card(compiled, texts=texts)
-    ws = Workspace(path.parent.parent)
-    diff = ws.home.deployments().diff(compiled.name)
-    return compile_card(compiled, texts=texts, deployment=ws.deployment(compiled.name), diff=diff)
-
-
-def cell_lines(path: Path) -> dict[int, list[str]]:
-    """The lines of each code cell of the notebook as it is saved, by cell number; none when it cannot be read."""
-    try:
-        return {cell.number: cell.text.split("\n") for cell in read_cells(path.read_bytes(), path=path)}
-    except (OSError, FlowValidationError):
-        return {}
 
 
 def _trouble_of(flow: Flow) -> str | None:
@@ -176,67 +162,9 @@ def _whereabouts(flow: Flow) -> tuple[Flow, FlowStatus | None, str | None]:
     return flow, next((entry for entry in flows if entry.name == flow.name), None), zone
 
 
-_MOST_STATEMENTS = 200
-_LONGEST = 60
-
-
-def compile_card(
-    compiled: CompiledNotebook,
-    *,
-    texts: Mapping[int, Sequence[str]],
-    deployment: str = "",
-    diff: Mapping[int, Sequence[str]] | None = None,
-) -> Card:
-    """Each statement with whether production takes it and why; warnings before, the module's text after, folded.
-
-    `texts` are the cells' lines by cell number, `deployment` its state in production, `diff` the lines of each
-    cell that were removed and added since.
-    """
-    rows: list[tuple[Cell, ...]] = []
-    taken = total = 0
-    for cell in compiled.cells:
-        lines = texts.get(cell.number, ())
-        for number, statement in enumerate(cell.statements):
-            total += 1
-            taken += statement.taken
-            text = lines[statement.line - 1].strip() if statement.line <= len(lines) else ""
-            rows.append(
-                (
-                    f"{cell.number}" if number == 0 else "",
-                    Faint(str(statement.line)),
-                    mark_of("taken" if statement.taken else "left"),
-                    Code(beginning(text, _LONGEST), text),
-                    Faint(statement.why),
-                )
-            )
-    parts: list[Part] = []
-    for warning in compiled.warnings:
-        mark = Mark(f"cell {warning.cell}, line {warning.line}: {warning.message}", "warn", "triangle")
-        parts.append(Note(mark, warning.fix or ""))
-    if rows:
-        columns = ("Cell", "Line", "", "Statement", "Why")
-        parts.append(table(columns, rows[:_MOST_STATEMENTS], right=("Cell", "Line"), total=len(rows)))
-    if diff:
-        gone = [line for cell, changed in diff.items() for line in (f"cell {cell}", *changed)]
-        parts.append(Lines(tuple(gone), "deployed (-) and now (+)"))
-    if compiled.is_flow:
-        parts.append(
-            Lines(tuple(compiled.source.rstrip("\n").split("\n")), "the module production runs", only_folded=True)
-        )
-    facts: list[Cell] = [f"{taken} of {plural(total, 'statement')} in production"]
-    if not compiled.is_flow:
-        facts = [Mark("no build(): a scratch notebook, not a flow")]
-    elif deployment:
-        is_current = deployment == "as deployed"
-        facts.append(Mark(deployment, "good" if is_current else "warn", "disc" if is_current else "triangle"))
-    if compiled.warnings:
-        facts.append(plural(len(compiled.warnings), "warning"))
-    return Card(compiled.path.name, tuple(facts), tuple(parts))
-
-
 @frozen
 class _Kind:
-    """How values of a class are shown: the `function` of this package that makes their card (`module.function`); whether the card
+    """How values of a class are shown: the `function` that makes their card (`module.function`); whether the card
     names commands, may have samples, or needs the time."""
 
     function: str
@@ -247,36 +175,37 @@ class _Kind:
     def card(self, value: Any, samples: bool) -> Card | None:
         """The card of such a value, with samples or without."""
         module, _, name = self.function.partition(".")
+        home = "jupyter_extension.display" if module == "display" else f"data_engine.view.{module}"
         more = {"samples": samples} if self.has_samples else {"now_s": time.time()} if self.is_timed else {}
-        card: Card | None = getattr(import_module(f"jupyter_extension.{module}"), name)(value, **more)
+        card: Card | None = getattr(import_module(home), name)(value, **more)
         return card
 
 
 _KINDS = {
-    "data_engine.compare.difference.Difference": _Kind("difference_card.difference_card", has_samples=True),
-    "data_engine.plan.plan.Plan": _Kind("difference_card.plan_card", has_samples=True),
-    "data_engine.plan.golden.Golden": _Kind("difference_card.golden_card"),
+    "data_engine.compare.difference.Difference": _Kind("differences.difference_card", has_samples=True),
+    "data_engine.plan.plan.Plan": _Kind("differences.plan_card", has_samples=True),
+    "data_engine.plan.golden.Golden": _Kind("differences.golden_card"),
     "data_engine.flow.flow.Flow": _Kind("display._flow", has_hints=True),
-    "data_engine.flow.batch.Batch": _Kind("cards.batch_card"),
-    "data_engine.flow.context.FlowContext": _Kind("cards.context_card"),
-    "data_engine.notebook.compiled.CompiledNotebook": _Kind("display._compiled"),
+    "data_engine.flow.batch.Batch": _Kind("results.batch_card"),
+    "data_engine.flow.context.FlowContext": _Kind("results.context_card"),
+    "data_engine.notebook.compiled.CompiledNotebook": _Kind("notebooks.compiled_card"),
     "data_engine.errors.FlowValidationError": _Kind("display._error", has_hints=True),
-    "data_engine.status.record.WorkspaceStatus": _Kind("cards.status_card", has_hints=True),
-    "data_engine.model.Backfill": _Kind("cards.backfill_card"),
-    "data_engine.status.run_comparison.Comparison": _Kind("cards.comparison_card"),
+    "data_engine.status.record.WorkspaceStatus": _Kind("status.status_card", has_hints=True),
+    "data_engine.model.Backfill": _Kind("backfills.backfill_card"),
+    "data_engine.status.run_comparison.Comparison": _Kind("runs.comparison_card"),
     "data_engine.status.run_comparison.Trends": _Kind("trends.trends_card"),
 }
 """By the name of the class: a class whose module is not imported has no values."""
 
 _LISTINGS = {
-    "data_engine.model.Run": _Kind("cards.runs_card", is_timed=True),
-    "data_engine.model.StepRun": _Kind("cards.steps_card", is_timed=True),
-    "data_engine.model.LogEntry": _Kind("cards.log_card"),
-    "data_engine.flow.context.FlowContext": _Kind("cards.contexts_card"),
+    "data_engine.model.Run": _Kind("runs.runs_card", is_timed=True),
+    "data_engine.model.StepRun": _Kind("runs.steps_card", is_timed=True),
+    "data_engine.model.LogEntry": _Kind("runs.log_card"),
+    "data_engine.flow.context.FlowContext": _Kind("results.contexts_card"),
     "data_engine.notebook.catalog.CatalogEntry": _Kind("display._entries", has_hints=True),
-    "data_engine.status.explain.Explanation": _Kind("cards.reasons_card", has_hints=True),
-    "data_engine.model.Backfill": _Kind("cards.backfills_card"),
-    "data_engine.model.Deployment": _Kind("cards.deployments_card"),
-    "data_engine.plan.golden.GoldenResult": _Kind("difference_card.goldens_card", has_samples=True),
+    "data_engine.status.explain.Explanation": _Kind("flows.reasons_card", has_hints=True),
+    "data_engine.model.Backfill": _Kind("backfills.backfills_card"),
+    "data_engine.model.Deployment": _Kind("deployments.deployments_card"),
+    "data_engine.plan.golden.GoldenResult": _Kind("differences.goldens_card", has_samples=True),
 }
 """The same of listings, by the class of their elements."""

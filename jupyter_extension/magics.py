@@ -100,7 +100,7 @@ def _split(line: str) -> list[str]:
 
 
 ONLY_IN_THE_SHELL = frozenset(
-    "alert compare demo doctor docs import kill lab lease list rejected reset secret service tidy workspace".split()
+    "alert compare demo doctor docs import kill lab lease rejected reset secret service tidy workspace".split()
 )
 """Commands of `data-engine` that `%flow` does not have."""
 

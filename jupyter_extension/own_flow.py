@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import magic_line
 
 if TYPE_CHECKING:
     from data_engine.verbs import Flow
@@ -113,17 +112,3 @@ def unsaved_words(names: UserNames, path: Path) -> str:
     if not unsaved:
         return ""
     return f"{path.name} was not saved since {', '.join(f'In [{number}]' for number in unsaved)} ran"
-
-
-def require_saved(name: str, names: UserNames, path: Path) -> None:
-    """Require that the file of the notebook holds what its cells ran.
-
-    Raises:
-        FlowValidationError: `path` is this kernel's notebook, and has unsaved edits.
-    """
-    if words := unsaved_words(names, path):
-        raise FlowValidationError(
-            f"{words}: production would get older code than these cells hold, so nothing was deployed",
-            where=magic_line("deploy", name),
-            fix=f"save the notebook (Ctrl+S) and ask again; or, for the file as it is saved: {magic_line('deploy', name, '--yes')}",
-        )

@@ -67,8 +67,9 @@ class Panel(anywidget.AnyWidget):
         self.on_msg(self._heard)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        from jupyter_extension.card import html, text
-        from jupyter_extension.cards import status_card
+        from data_engine.view.status import status_card
+        from data_engine.view.text import text
+        from jupyter_extension.html import html
 
         output = super()._repr_mimebundle_(**kwargs)
         data, metadata = output if isinstance(output, tuple) else (output or {}, {})

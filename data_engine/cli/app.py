@@ -9,8 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from importlib import import_module
+from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -20,56 +19,10 @@ from typer.main import get_command
 from data_engine.cli.options import command_group, light
 from data_engine.cli.output import complain, lenient_streams, only_json, tell_error
 from data_engine.formatting import visible_lines
+from data_engine.view.verbs import GROUPS, VERBS, Verb
 
-COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
-    "Every day": {
-        "demo": ("browser:demo", "Make a small workspace with flows to try."),
-        "lab": ("browser:lab_app", "Open JupyterLab on the workspace."),
-        "list": ("looks:list_flows", "List the flows, and what is wrong with broken ones."),
-        "show": ("looks:show", "Show a flow: its trigger, paths, steps and last run."),
-        "preview": ("notebooks:preview", "Run a flow without writing to production."),
-        "deploy": ("deploying:deploy", "Put a flow, or all, into production."),
-        "rollback": ("deploying:rollback", "Go back to an earlier deployment of a flow."),
-        "start": ("daemon:start", "Start the daemon and its engine."),
-        "stop": ("daemon:stop", "Stop a flow or a run, or the engine and the daemon."),
-        "status": ("looks:status", "Show what runs, what waits, and why."),
-        "run": ("running:run", "Run a flow now."),
-        "runs": ("looks:runs", "List what ran on this machine."),
-        "log": ("looks:log", "Show what a run printed and logged."),
-        "explain": ("looks:explain", "Say why a flow or a file does or does not run."),
-    },
-    "Notebooks and deployments": {
-        "compile": ("notebooks:compile_flows", "Compile notebooks into modules, or check them."),
-        "plan": ("notebooks:plan", "Show what a deploy would change in the data."),
-        "test": ("notebooks:check", "Compare flows with their goldens."),
-        "deployments": ("deploying:deployments", "List what was deployed, and when."),
-        "undeploy": ("deploying:undeploy", "Take a flow out of production."),
-        "restore": ("deploying:restore", "Write a deployed notebook back to flow_modules."),
-    },
-    "Runs": {
-        "retry": ("daemon:retry", "Try failed sources again."),
-        "backfill": ("history:backfill", "Run a flow for files or slots of the past."),
-        "compare": ("history:compare", "Show what differs between two runs."),
-        "rejected": ("history:rejected", "List the rows that checks reject, or write a workbook of them."),
-        "enable": ("daemon:enable", "Let flows run by themselves again."),
-        "disable": ("daemon:disable", "Keep flows from running by themselves."),
-        "kill": ("daemon:kill", "End a run's process now, or the daemon and all it runs."),
-        "reset": ("history:reset", "Forget what was done, so that it is done again."),
-        "tidy": ("history:tidy", "Move outputs away whose sources are gone."),
-    },
-    "Workspace and machine": {
-        "workspace": ("workspaces:workspace_app", "Create, list, choose and copy workspaces."),
-        "lease": ("workspaces:lease_app", "See who owns the workspace, and change it."),
-        "panel": ("browser:panel", "Open the control panel in a browser."),
-        "secret": ("machine:secret_app", "Keep secrets for flows."),
-        "alert": ("machine:alert_app", "Try who is told of failures, and see what was told."),
-        "service": ("machine:service_app", "Start the daemon at logon."),
-        "doctor": ("machine:doctor", "Measure whether this machine and its drives will do."),
-        "import": ("workspaces:import_workspace", "Bring a workspace from the older system."),
-        "docs": ("browser:docs", "Open the documentation."),
-    },
-}
-"""The commands by group, in the order of `--help`: the function that carries each out, and one line of help."""
+_LOOKS = frozenset("status list show runs log explain".split())
+"""Commands that only look, and end before it pays to collect garbage."""
 
 
 def main() -> NoReturn:
@@ -128,27 +81,30 @@ def _invoke(arguments: list[str]) -> int:
 
 
 class LazyCommand(TyperCommand):
-    """A command, or a group of them, whose module is loaded when it is called; `home` is the module and its function."""
+    """A command, or a group of them, whose module is loaded when it is called."""
 
-    def __init__(self, name: str, home: str, help_line: str) -> None:
-        super().__init__(name, help=help_line, rich_markup_mode=None)
-        self._home = home
+    def __init__(self, name: str, verb: Verb) -> None:
+        super().__init__(name, help=verb.summary, rich_markup_mode=None)
+        self._verb = verb
 
     def loaded(self) -> Any:
         """The command with its options and arguments."""
-        module, function = self._home.split(":")
-        target = getattr(import_module(f"data_engine.cli.{module}"), function)
-        if function.endswith("_app"):
+        target = self._verb.load()
+        if self._verb.home.endswith("_app"):
             command = light(get_command(target()))
             command.name = self.name
             return command
+        if self._verb.home.startswith("view."):
+            from data_engine.cli.terminal import typer_command
+
+            target = typer_command(str(self.name), target)
         app = command_group("")
         app.command(self.name)(target)
         return light(get_command(app))
 
     def make_context(self, *arguments: Any, **named: Any) -> Any:
         """The context of the command itself."""
-        if not self._home.startswith("looks:"):
+        if self.name not in _LOOKS:
             gc.freeze()  # what is imported so far stays
             gc.enable()
         return self.loaded().make_context(*arguments, **named)
@@ -158,9 +114,9 @@ class _Root(TyperGroup):
     """All commands; its help shows them by group."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        for title, commands in COMMANDS.items():
+        for title, verbs in GROUPS.items():
             with formatter.section(title):
-                formatter.write_dl([(name, help_line) for name, (_, help_line) in commands.items()], col_max=14)
+                formatter.write_dl([(name, verb.summary) for name, verb in verbs.items()], col_max=14)
 
 
 def make_command() -> TyperGroup:
@@ -175,9 +131,8 @@ def make_command() -> TyperGroup:
     app.callback()(_global_options)
     command = light(get_command(app))
     assert isinstance(command, TyperGroup)
-    for commands in COMMANDS.values():
-        for name, (home, help_line) in commands.items():
-            command.add_command(LazyCommand(name, home, help_line))
+    for name, verb in VERBS.items():
+        command.add_command(LazyCommand(name, verb))
     return command
 
 

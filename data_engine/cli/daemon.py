@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data_engine.cli.deploying import say_left
-from data_engine.cli.looks import tell_status
 from data_engine.cli.options import (
     AsJson,
     SomeFlowName,
@@ -21,6 +19,7 @@ from data_engine.cli.options import (
     done,
     in_flow_modules,
     named,
+    say_left,
     source_from_shell,
 )
 from data_engine.cli.output import Failed, complain, print_json, say, status_style
@@ -31,6 +30,7 @@ from data_engine.ledger.run_warnings import runs_as_json, warning_texts, warning
 from data_engine.platforms.terminals import is_terminal
 from data_engine.status.runs import also_read_words
 from data_engine.status.sentences import ended_words, ends_words, freed_words, never_begins_words
+from data_engine.view.status import fresh_status
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -59,7 +59,8 @@ def start(
     if engine:
         _start_engine(ws)
     if as_json:
-        return tell_status(ws, as_json=True)
+        print_json(fresh_status(ws).as_dict())
+        return 0
     for line in started_lines(ws.status()):
         say(line)
     if before is not None and (words := tried_again_words(before.flows)):

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from data_engine.cli.deploying import say_left
-from data_engine.cli.looks import short_path
 from data_engine.cli.options import (
     AsJson,
     Params,
@@ -24,6 +22,7 @@ from data_engine.cli.options import (
     in_flow_modules,
     is_confirmed,
     named,
+    say_left,
 )
 from data_engine.cli.output import complain, print_json, say, table
 from data_engine.commands.fields import help_of
@@ -31,46 +30,13 @@ from data_engine.commands.runs import StartBackfill
 from data_engine.engine.params import value_words
 from data_engine.errors import FlowValidationError
 from data_engine.flow.parameters import read_params
-from data_engine.formatting import cli_line, duration_words, first_few, local_time, plural, zoned_words
+from data_engine.formatting import cli_line, first_few, local_time, path_in, plural, zoned_words
 from data_engine.platforms.terminals import is_terminal
-from data_engine.status.runs import started
 from data_engine.status.sentences import none_named_words, nothing_words, other_words, range_words
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.model import Backfill
-
-
-def compare(
-    ctx: typer.Context,
-    run_a: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its first characters.")],
-    run_b: Annotated[str, typer.Argument(metavar="RUN", help="The run to compare it with.")],
-    as_json: AsJson = False,
-) -> int:
-    """What differs between two runs, the most important first: code, params, inputs, environment, rows, durations."""
-    ws = chosen_workspace(ctx)
-    ws.home.ledger().recover()
-    comparison = ws.compare(run_a, run_b)
-    if as_json:
-        print_json(comparison.as_dict())
-        return 0
-    a, b = ws.run_record(run_a), ws.run_record(run_b)
-    for letter, run in (("A", a), ("B", b)):
-        say(
-            f"{letter}  run {run.run_id[:8]}  {run.flow}  {run.status}, {started(run)}, {duration_words(run.elapsed_s)}"
-        )
-    lines = comparison.lines()
-    if all(kind == "note" for kind, _ in lines):
-        say("Nothing that was recorded differs.")
-    kind = ""
-    for name, words in lines:
-        if name != kind:
-            say("")
-            say(name, style="bold")
-            kind = name
-        for line in words.splitlines():
-            say(f"  {line}")
-    return 0
 
 
 def rejected(
@@ -169,7 +135,12 @@ def _set_aside(ws: Workspace, name: str | None, yes: bool, as_json: bool) -> int
         return 0
     shown = table("FLOW", "OUTPUT", "WRITTEN", "SOURCE, WHICH IS GONE")
     for row in rows:
-        shown.add_row(row.flow, short_path(row.path, ws.root), local_time(row.at_utc), short_path(row.source, ws.root))
+        shown.add_row(
+            row.flow,
+            path_in(ws.root, row.path),
+            local_time(row.at_utc),
+            "" if row.source is None else path_in(ws.root, row.source),
+        )
     say(shown)
     again = cli_line("tidy", *([] if name is None else [name]))
     can_ask = is_terminal(sys.stdin)

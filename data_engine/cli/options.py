@@ -116,15 +116,6 @@ def source_from_shell(source: str | None) -> str | None:
     return path if source.strip() and os.path.exists(path) else source
 
 
-def say_not_flows(ws: Workspace) -> None:
-    """Warn of notebooks that are no flows because of their folder or name."""
-    from data_engine.notebook.flow_files import not_flows, notebooks_in_subfolders
-
-    folder = ws.layout.flow_modules_dir
-    for text in not_flows(folder, notebooks_in_subfolders(folder)):
-        complain(f"{text}.", style="yellow")
-
-
 @contextmanager
 def in_flow_modules(ws: Workspace) -> Iterator[None]:
     """Inside, the working directory is the authored folder, as for every run that is not in the caller's own process."""
@@ -157,6 +148,11 @@ def done(facts: Any, text: str | Table, as_json: bool) -> int:
     else:
         say(text)
     return 0
+
+
+def say_left(as_json: bool) -> int:
+    """Say that the owner was asked, and what shows its answer; exit code 0."""
+    return done({"asked": True}, "The owner was asked; `data-engine status` shows the answer.", as_json)
 
 
 def is_confirmed(question: str, what: str, where: str) -> bool:

@@ -14,9 +14,9 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import field, replace
+from dataclasses import field
 from datetime import date, time
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO
 
@@ -25,12 +25,17 @@ from data_engine.errors import (
     FlowStoppedError,
     FlowValidationError,
     GroupBusyError,
+    NotHeldBackError,
     OwnedElsewhereError,
     RequestFailedError,
     message_of,
 )
 from data_engine.formatting import visible, visible_lines
+from data_engine.marks import Mark
 from data_engine.record import frozen
+from data_engine.view import card as view_card
+from data_engine.view.card import Card, Cell, Column, Lines, Note, Pairs, Part, Picture, Section
+from data_engine.view.card import plain as plain_cell
 
 if TYPE_CHECKING:
     import rich.table
@@ -47,9 +52,14 @@ _OF_PATHS = ("SOURCE", "OUTPUT")
 """Columns whose texts are paths."""
 _OF_IDS = ("RUN", "NEXT RUN", "BACKFILL", "ID")
 """Columns whose texts are ids, which people copy: no terminal is too narrow for one in a line."""
+_SHRINKING = ("name", "path", "text")
+"""Kinds of columns whose texts are cut or wrapped."""
 _PIPED = 120
 """The width of a table without a terminal."""
 _STATUS_STYLES = {"success": "green", "failed": "red", "killed": "red", "abandoned": "red", "stopped": "yellow"}
+
+_TONES = {"bad": "red", "warn": "yellow"}
+"""The colours of marks that somebody should see."""
 
 _OBEYED_IN_JSON = r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 """What a terminal may obey and JSON does not escape."""
@@ -67,7 +77,67 @@ def say(thing: str | Table = "", style: str | None = None) -> None:
     if isinstance(thing, str):
         _print(visible_lines(thing), style or "", sys.stdout)
     else:
-        _print_table(thing, sys.stdout)
+        _print_table(thing.shown(), sys.stdout)
+
+
+def say_card(card: Card) -> None:
+    """Print a card to standard output; of a table that is too wide its columns say what is cut, wrapped or left out."""
+    has_begun = False
+    if title := "  ".join(filter(None, [*card.title.splitlines()[:1], *map(plain_cell, card.facts)])):
+        say("\n".join([title, *card.title.splitlines()[1:]]))
+        has_begun = True
+    for part in card.parts:
+        if isinstance(part, view_card.Table) and has_begun:
+            say("")
+        has_begun |= _say_part(part, "")
+
+
+def _say_part(part: Part, indent: str) -> bool:
+    """Print a part; whether there was anything to print."""
+    match part:
+        case Pairs():
+            pairs = [(name, cell) for name, cell in part.pairs if plain_cell(cell)]
+            widest = max((len(name) for name, _ in pairs), default=0) + 2
+            for name, cell in pairs:
+                text = cell if isinstance(cell, str) else plain_cell(cell)
+                lines = f"{name:{widest}}{text}".split("\n")
+                say(
+                    "\n".join(f"{indent}{' ' * widest if n else ''}{line}" for n, line in enumerate(lines)),
+                    _cell_style(cell),
+                )
+        case Note():
+            _say_note(part, indent, sys.stdout)
+        case Lines():
+            if not part.only_folded:
+                for line in (*filter(None, [part.summary]), *part.lines):
+                    say(f"{indent}{line}")
+        case Section():
+            say("")
+            say(f"{indent}{plain_cell(part.title)}", "bold")
+            for inner in part.parts:
+                _say_part(inner, f"{indent}  ")
+        case view_card.Table():
+            _print_table(part, sys.stdout)
+        case Picture():
+            return False
+    return not isinstance(part, (Lines, Pairs)) or bool(part.lines if isinstance(part, Lines) else part.pairs)
+
+
+def say_note(note: Note) -> None:
+    """Print a note to standard error, with its fix."""
+    _say_note(note, "", sys.stderr)
+
+
+def _say_note(note: Note, indent: str, stream: TextIO) -> None:
+    kind = {"bad": "error: ", "warn": "warning: "}.get(note.mark.tone, "")
+    _print(visible_lines(f"{indent}{kind}{note.mark.word}"), _TONES.get(note.mark.tone, ""), stream)
+    if note.fix:
+        fix = note.fix.replace("\n", f"\n{indent}       ")
+        _print(visible_lines(f"{indent}  fix: {fix}"), "", stream)
+
+
+def _cell_style(cell: Cell) -> str:
+    return _TONES.get(cell.tone, "") if isinstance(cell, Mark) else ""
 
 
 def complain(text: str = "", style: str | None = None) -> None:
@@ -90,7 +160,6 @@ class Table:
     wrap: tuple[str, ...] = ()
     spare: tuple[str, ...] = ()
     whole: str = ""
-    is_short: bool = False
     rows: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
 
     def add_row(self, *cells: str | None, style: str = "") -> None:
@@ -98,27 +167,15 @@ class Table:
         texts = ((cell or "", name in self.wrap) for name, cell in zip(self.columns, cells, strict=True))
         self.rows.append((tuple(visible_lines(text) if wraps else visible(text) for text, wraps in texts), style))
 
-    def least_width(self, width_of: Callable[[str], int]) -> int:
-        """The width in columns of a terminal, where all that may be cut or wrapped is."""
-        taken = _GAP * (len(self.columns) - 1)
-        for number, name in enumerate(self.columns):
-            widest = max(width_of(row[number]) for row in [self.columns, *(cells for cells, _ in self.rows)])
-            taken += min(widest, _NARROWEST) if name in self.cut or name in self.wrap else widest
-        return taken
-
-    def left_out_first(self) -> list[str]:
-        """The columns that may be left out: those without any text, then the spare ones."""
-        empty = [
-            name for n, name in enumerate(self.columns) if self.rows and not any(cells[n] for cells, _ in self.rows)
-        ]
-        return [*empty, *(name for name in self.spare if name in self.columns and name not in empty)]
-
-    def without(self, name: str) -> Table:
-        """The table without a column."""
-        at = self.columns.index(name)
-        rows = [((*cells[:at], *cells[at + 1 :]), style) for cells, style in self.rows]
-        columns = (*self.columns[:at], *self.columns[at + 1 :])
-        return replace(self, columns=columns, rows=rows, is_short=self.is_short or name in self.spare)
+    def shown(self) -> view_card.Table:
+        """The table as a part of a card."""
+        kinds: dict[str, Any] = dict.fromkeys(self.wrap, "text") | dict.fromkeys(self.cut, "name")
+        kinds |= {name: "path" for name in self.cut if name in _OF_PATHS} | dict.fromkeys(self.right, "number")
+        kinds |= {name: "id" for name in self.columns if name in _OF_IDS}
+        columns = tuple(Column(name, kinds.get(name, "word"), name in self.spare) for name in self.columns)
+        tones = {"red": Mark("", "bad"), "yellow": Mark("", "warn")}
+        rows = tuple((*cells, tones.get(style, "")) for cells, style in self.rows)
+        return view_card.Table((*columns, Column("")), rows, whole=self.whole)
 
 
 def table(
@@ -280,17 +337,16 @@ def _console(stream: TextIO) -> Console:
     return Console(file=stream, markup=False, highlight=False, emoji=False)
 
 
-def _print_table(shown: Table, stream: TextIO) -> None:
+def _print_table(shown: view_card.Table, stream: TextIO) -> None:
     """The table as wide as the terminal; for a file or a pipe as wide as a page, and wider where what may not be cut needs it."""
-    from rich.cells import cell_len
-
+    rows = [tuple(map(_text_of, shown.columns, row)) for row in shown.rows]
+    styles = [next(filter(None, map(_cell_style, row)), "") for row in shown.rows]
+    named = [n for n, column in enumerate(shown.columns) if column.name or any(row[n] for row in rows)]
     console = _console(stream)
     if not console.is_terminal:
-        console.width = max(_PIPED, shown.least_width(cell_len))
-    else:
-        while shown.least_width(cell_len) > console.width and (name := next(iter(shown.left_out_first()), None)):
-            shown = shown.without(name)
-    drawn = _drawn(shown, is_squeezed=shown.least_width(cell_len) > console.width)
+        console.width = max(_PIPED, _least_width(shown, rows, named))
+    at = _fitting(shown, rows, named, console.width)
+    drawn = _drawn(shown, rows, styles, at, is_squeezed=_least_width(shown, rows, at) > console.width)
     is_narrow = console.measure(drawn, options=console.options.update(width=_WIDE)).maximum > console.width
     if console.is_terminal:
         console.print(drawn)
@@ -298,36 +354,85 @@ def _print_table(shown: Table, stream: TextIO) -> None:
         with console.capture() as captured:
             console.print(drawn)
         stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
-    if shown.whole and (shown.is_short or (is_narrow and _is_cut(shown, drawn, console))):
+    if shown.more:
+        _print(f"and {shown.more:,} more", "", stream)
+    is_short = any(shown.columns[n].is_spare for n in named if n not in at)
+    if shown.whole and (is_short or (is_narrow and _is_cut(shown, rows, at, drawn, console))):
         _print(f"\n… {shown.whole}", "", stream)
 
 
-def _is_cut(shown: Table, drawn: rich.table.Table, console: Console) -> bool:
+def _fitting(shown: view_card.Table, rows: Sequence[Sequence[str]], at: Sequence[int], width: int) -> list[int]:
+    """The columns of `at` that are shown: those that say nothing are left out first, then the spare ones."""
+    left = list(at)
+    empty = [n for n in at if rows and not any(row[n] for row in rows)]
+    for n in (*empty, *(n for n in at if shown.columns[n].is_spare and n not in empty)):
+        if _least_width(shown, rows, left) <= width:
+            break
+        left.remove(n)
+    return left
+
+
+def _text_of(column: Column, cell: Cell) -> str:
+    """The text of a cell, of one line but in a column whose texts go on."""
+    if column.kind == "text":
+        return visible_lines(cell if isinstance(cell, str) else plain_cell(cell))
+    return visible(plain_cell(cell))
+
+
+def _least_width(shown: view_card.Table, rows: Sequence[Sequence[str]], at: Sequence[int]) -> int:
+    """The width in columns of a terminal of the columns `at`, where all that may be cut or wrapped is."""
+    from rich.cells import cell_len
+
+    taken = _GAP * (len(at) - 1)
+    for n in at:
+        column = shown.columns[n]
+        widest = max(map(cell_len, [column.name, *(row[n] for row in rows)]))
+        taken += min(widest, _NARROWEST) if column.kind in _SHRINKING else widest
+    return taken
+
+
+def _is_cut(
+    shown: view_card.Table,
+    rows: Sequence[Sequence[str]],
+    at: Sequence[int],
+    drawn: rich.table.Table,
+    console: Console,
+) -> bool:
     """Whether a text is cut; one that only goes on in further lines is not."""
     lines = ("".join(segment.text for segment in line) for line in console.render_lines(drawn))
     text = "\n".join(lines)
-    at = [number for number, name in enumerate(shown.columns) if name in shown.cut]
-    return any(cells[number] not in text for cells, _ in shown.rows for number in at)
+    return any(row[n] not in text for n in at if shown.columns[n].kind in ("name", "path") for row in rows)
 
 
-def _drawn(shown: Table, *, is_squeezed: bool) -> rich.table.Table:
+def _drawn(
+    shown: view_card.Table,
+    rows: Sequence[Sequence[str]],
+    styles: Sequence[str],
+    at: Sequence[int],
+    *,
+    is_squeezed: bool,
+) -> rich.table.Table:
     """The table as Rich draws it. Of one that `is_squeezed`, as its terminal is too narrow, the texts of all columns but ids may wrap."""
     import rich.table
     from rich.box import SIMPLE_HEAD
     from rich.text import Text
 
     drawn = rich.table.Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
-    for name in shown.columns:
-        may_shrink = name in shown.cut or name in shown.wrap or (is_squeezed and name not in _OF_IDS)
-        justify: Literal["left", "right"] = "right" if name in shown.right else "left"
-        drawn.add_column(name, justify=justify, no_wrap=not may_shrink, overflow="fold")
-    for cells, style in shown.rows:
-        texts = [
-            _Path(cell)
-            if name in _OF_PATHS and name in shown.cut
-            else Text(cell, no_wrap=name in shown.cut, overflow="ellipsis" if name in shown.cut else "fold")
-            for name, cell in zip(shown.columns, cells, strict=True)
-        ]
+    for n in at:
+        column = shown.columns[n]
+        may_shrink = column.kind in _SHRINKING or (is_squeezed and column.kind != "id")
+        justify: Literal["left", "right"] = "right" if column.kind == "number" else "left"
+        drawn.add_column(column.name.upper(), justify=justify, no_wrap=not may_shrink, overflow="fold")
+    for row, style in zip(rows, styles, strict=True):
+        texts: list[_Path | Text] = []
+        for n in at:
+            kind = shown.columns[n].kind
+            is_cut = kind == "name"
+            texts.append(
+                _Path(row[n])
+                if kind == "path"
+                else Text(row[n], no_wrap=is_cut, overflow="ellipsis" if is_cut else "fold")
+            )
         drawn.add_row(*texts, style=style or None)
     return drawn
 
@@ -385,7 +490,8 @@ def tell_error(error: BaseException, as_json: bool) -> int:
     """Print what went wrong, where, and the fix; the exit code."""
     facts = _facts(error)
     if as_json:
-        print_json({"error": facts})
+        steps = [step.as_dict() for step in error.steps] if isinstance(error, NotHeldBackError) else []
+        print_json({"error": facts} | ({"not_held_back": steps} if steps else {}))
     else:
         what, *more = str(facts["what"]).splitlines() or [""]
         complain(what if isinstance(error, KeyboardInterrupt) else f"error: {what}", style="bold red")

@@ -28,11 +28,14 @@ from data_engine.cli.output import complain, say, status_style
 from data_engine.errors import FlowValidationError
 from data_engine.files import file_exists
 from data_engine.formatting import cli_line, duration_words, local_time, plural, visible, zoned_words
+from data_engine.marks import Mark
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
 from data_engine.platforms.terminals import is_terminal, pressed_keys
 from data_engine.reasons.remedies import STOPS_AT
 from data_engine.record import frozen
-from data_engine.status.sentences import daemon_lines, ends_words, freed_words, last_run_line, reason_of
+from data_engine.status.sentences import ends_words, freed_words, last_run_line, reason_of
+from data_engine.view.card import plain
+from data_engine.view.status import daemon_pairs
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -278,8 +281,8 @@ class WatchScreen:
 
     def _head(self, status: WorkspaceStatus) -> Iterator[Text]:
         yield _row(f"{status.workspace_id}  {status.workspace_root}", "bold")
-        for text, style in daemon_lines(status, str(self._ws.root)):
-            yield _row(text, style)
+        for name, cell in daemon_pairs(status):
+            yield _row(f"{name:8} {plain(cell)}", "yellow" if isinstance(cell, Mark) and cell.tone == "warn" else "")
         if status.lease.is_worth_words:
             yield from (_row(line) for line in status.lease.lines)
         for warning in status.warnings[:_MOST_WARNINGS]:

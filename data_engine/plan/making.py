@@ -152,11 +152,13 @@ def make_plan(home: LocalWorkspace, name: str, wish: Wish, sink: Callable[[Event
 
 def not_confirmed(name: str, steps: Sequence[NotHeldBack]) -> NotHeldBackError:
     """The error of a plan that would do for real, twice, what it cannot hold back."""
-    return NotHeldBackError(
+    error = NotHeldBackError(
         f"a plan of {name} would run for real, once for each version: {'; '.join(step.text for step in steps)}",
         where=f'flow "{name}"',
         fix=f"`{cli_line('plan', name, '--yes')}` (in Python yes=True) when that does no harm, or use= an earlier object",
     )
+    error.steps = tuple(steps)
+    return error
 
 
 def _require_object(flows: Mapping[str, Flow], use: str | None) -> None:

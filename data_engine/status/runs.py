@@ -318,7 +318,12 @@ def shown_runs(home: LocalWorkspace, name: str | None, limit: int, query: RunsWa
     """
     ledger = home.ledger()
     ledger.recover()
-    runs = with_warnings(ledger, find_runs(home, name, limit, query).runs)
+    return with_slot_zones(home, find_runs(home, name, limit, query).runs)
+
+
+def with_slot_zones(home: LocalWorkspace, runs: Iterable[Run]) -> list[Run]:
+    """The runs, each with its warnings, and with the zone of its schedule if it was for a slot."""
+    runs = with_warnings(home.ledger(), runs)
     zones = slot_zones(home, runs)
     return [run if run.scheduled_for is None else replace(run, tz=zones[run.flow]) for run in runs]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from os.path import dirname, exists
+from os.path import dirname
 from typing import Any
 
 from data_engine.formatting import beginning, cli_line, local_time, plural
@@ -13,8 +13,8 @@ from data_engine.message import Undelivered
 from data_engine.model import ActiveRun, Backfill, Run, ended_badly
 from data_engine.platforms.host import shell_line
 from data_engine.reasons.kinds import ByHand, EngineOff, Held, LastRunFailed, NotYet, RetryLater, Stopping
-from data_engine.reasons.remedies import SHORT_ID, SILENT_FIX, STOPS_AT, Reason
-from data_engine.status.record import FlowStatus, WorkspaceStatus
+from data_engine.reasons.remedies import SHORT_ID, STOPS_AT, Reason
+from data_engine.status.record import FlowStatus
 
 GOES_ON = "the daemon is not running; the engine is on again as soon as a daemon starts"
 """For a daemon that died with its engine on: the next one turns it on by itself."""
@@ -368,26 +368,6 @@ def first_line(words: object) -> str:
         ('KeyError: 3', '')
     """
     return next((line for line in str(words or "").splitlines() if line.strip()), "").strip()
-
-
-def daemon_lines(status: WorkspaceStatus, root: str) -> Iterator[tuple[str, str]]:
-    """Lines about the daemon and its engine, each with its style; a silent daemon is not shown as missing."""
-    daemon, engine = status.daemon, status.engine
-    ending = ", ends when its running work is done" if daemon.ending else ""
-    if daemon.silent:
-        yield f"daemon   pid {daemon.pid} is there, and does not answer", "yellow"
-        yield f"         {SILENT_FIX}", "yellow"
-        yield "engine   not known", ""
-        return
-    yield f"daemon   {f'running, pid {daemon.pid}' if daemon.running else 'not running'}{ending}", ""
-    if daemon.running and not exists(status.workspace_root):
-        moved = f"it runs at the workspace's old place; the workspace is at {root} now: {cli_line('start')}"
-        yield f"         {moved}", "yellow"
-    if daemon.cluster is not None:
-        yield f"         {daemon.cluster.text}", ""
-    yield f"engine   {'on' if engine.on else 'off'}", ""
-    if engine.goes_on:
-        yield f"         {GOES_ON}: data-engine start", "yellow"
 
 
 def ending_words(flow: FlowStatus, runs: Sequence[ActiveRun]) -> str | None:

@@ -1,1 +1,1 @@
-"""The panel's view of a workspace: its status with words, marks and buttons, and the feed that follows it."""
+"""What people see and type: each verb with its answer, each noun as a card; the view of the panel, and the feed that follows a workspace."""

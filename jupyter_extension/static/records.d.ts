@@ -48,6 +48,7 @@ export interface Run {
   scheduled_for: string | null;
   checks: RunCheck[];
   rejected: number | null;
+  edited?: string | null;
   warnings?: number | null;
   tz?: string | null;
 }

@@ -19,9 +19,9 @@ from data_engine.reasons.remedies import Reason
 from data_engine.status.build import FlowFacts, WorkspaceFacts, build_status
 from data_engine.status.record import FlowStatus
 from data_engine.status.sentences import in_the_way
+from data_engine.view.flow_picture import flow_card
 from data_engine.view.panel import render
-from jupyter_extension.card import text
-from jupyter_extension.flow_picture import flow_card
+from data_engine.view.text import text
 from tests.support import WorkspaceFiles
 
 SEVEN = "2026-01-05T06:00:00+00:00"

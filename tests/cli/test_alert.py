@@ -91,7 +91,7 @@ def test_the_status_tells_what_was_not_delivered_and_why(cli: Cli, ws: Workspace
     as_json = cli("--workspace", ws.root, "status", "--json")
 
     words = " ".join(answer.out.split())
-    assert "unsent Alerts do not reach ops: refused: 554 no such list and so on" in words
+    assert "warning: Alerts do not reach ops: refused: 554 no such list and so on" in words
     assert "…; 7 messages, the newest of" in words
     assert "(tried once, again at" in words
     assert words.count("Alerts do not reach") == 1
@@ -112,12 +112,12 @@ def test_what_was_given_up_is_told_by_the_status_until_the_history_was_looked_at
     def asked(*words: str) -> str:
         return cli("--workspace", ws.root, *words).out
 
-    assert "data-engine alert history shows all of them" in asked("status")
+    assert "data-engine alert history shows all that was not delivered" in asked("status")
     asked("alert", "history", "--json")
     assert "2 more were given up: --limit 3" in asked("alert", "history", "--limit", "1")
     assert "do not reach ops: refused; 2 messages" in asked("status")
     assert asked("alert", "history").count("given up") == 3
-    assert "unsent" not in asked("status")
+    assert "Alerts do not reach" not in asked("status")
     assert asked("alert", "history").count("given up") == 3
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.platforms.host import shell_line
-from jupyter_extension.card import text
-from jupyter_extension.cards import backfill_card, runs_card
+from data_engine.view.backfills import backfill_card
+from data_engine.view.runs import runs_card
+from data_engine.view.text import text
 from jupyter_extension.details import run_details
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles, until
@@ -65,7 +66,7 @@ def test_nothing_runs_that_was_not_shown_and_meant(cli: Cli, ws: WorkspaceFiles)
     told = cli("backfill", "--status", one["id"][:8])
     assert "ValueError: no amount" in told.err
     assert f"--retry {one['id'][:8]}" in told.out
-    assert f"backfill claims: 3 of 3, 1 failed, done  ({one['id'][:8]})" in cli("status").out
+    assert f"claims: 3 of 3, 1 failed, done  ({one['id'][:8]})" in cli("status").out
     nothing = cli("backfill", "claims", "--since", "2099-01-01")
     assert Workspace(ws.root).status().daemon.running
     assert (nothing.code, "no file is in the range" in nothing.out) == (0, True)

@@ -64,7 +64,7 @@ def test_a_workspace_that_was_moved_under_its_daemon_says_so(daemon: Cli, ws: Wo
     """And what puts it right does."""
     here = ws.root.with_name("moved")
     ws.root.rename(here)
-    words = f"it runs at the workspace's old place; the workspace is at {here} now: data-engine start"
+    words = f"the daemon runs at the workspace's old place {ws.root}\n  fix: data-engine start"
     try:
         assert words in daemon("--workspace", here, "status").out
         daemon("--workspace", here, "start")
@@ -91,7 +91,7 @@ def test_start_status_stop(daemon: Cli) -> None:
     flows = {flow["name"]: (flow["state"], flow["enabled"], bool(flow["next_run_utc"])) for flow in status["flows"]}
     assert flows["parts"][:2] == ("scheduled", True)
     said = daemon("status").out
-    assert "engine   on\n" in said
+    assert re.search("^engine +on$", said, re.M)
     assert not re.search("lease|control|Release", said)  # nobody else was ever seen
 
     assert daemon("stop").code == 0
@@ -127,15 +127,14 @@ def test_what_waits_and_what_was_asked_to_end_are_told(daemon: Cli, ws: Workspac
 
     until(lambda: workspace.status().waiting_runs)
     said = daemon("status").out
-    assert "WAITING   RUNS   NEXT RUN   SOURCE   WHY" in said
-    assert f"slow         1   {waits[:8]}            waiting for a run of this flow to end" in said
+    assert re.search(f"^slow +1 +{waits[:8]} +waiting for a run of this flow to end", said, re.M)
     explained = [one.reason for one in workspace.explain("slow")]
     assert f"running: run {run_id[:8]}" in explained
     assert any("waiting for a run" in one and one.endswith(f"(as run {waits[:8]})") for one in explained)
-    assert re.search(rf"^{run_id[:8]} +slow +running ", said, re.MULTILINE)
+    assert re.search(rf"^{run_id[:8]} +slow ", said, re.MULTILINE)
 
     assert daemon("stop", run_id).code == 0
-    assert re.search(rf"^{run_id[:8]} +slow +stopping ", daemon("status").out, re.MULTILINE)
+    assert re.search(rf"^{run_id[:8]} +slow +stopping\b", daemon("status").out, re.MULTILINE)
     assert [flow.state for flow in workspace.status().flows if flow.name == "slow"] == ["stopping"]
 
 
@@ -412,8 +411,8 @@ def test_a_daemon_that_does_not_answer_is_not_told_as_none(
 
     silent = f"the daemon (pid {process.pid}) does not answer"
     assert text.err == f"waiting: {silent}; Ctrl-C ends only this wait, `data-engine kill` ends the daemon\n"
-    assert f"daemon   pid {process.pid} is there, and does not answer\n" in text.out
-    assert "\nengine   not known\n" in text.out
+    assert f"pid {process.pid} is there, and does not answer\n" in text.out
+    assert re.search("^engine +not known$", text.out, re.M)
     assert "not running" not in text.out
     assert told["daemon"] == before | {"silent": True}
     assert told["engine"] == {"on": None, "stopping": False, "starting": False, "goes_on": False}
@@ -530,7 +529,7 @@ def test_a_broken_module_that_is_run_ends_with_1(daemon: Cli, ws: WorkspaceFiles
 
 def test_what_troubles_the_daemon_is_in_its_status(daemon: Cli, ws: WorkspaceFiles) -> None:
     ws.source("config/data_engine.toml", '[executor]\nworkers = "two"\n')
-    while "trouble  workers cannot be 'two'" not in (told := daemon("status").out):
+    while "error: workers cannot be 'two'" not in (told := daemon("status").out):
         time.sleep(0.05)
 
     assert "fix: write a whole number" in told

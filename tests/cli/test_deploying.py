@@ -85,7 +85,7 @@ def test_on_a_terminal_a_deploy_of_everything_is_asked_once(
     assert deployed(ws) == ({"many", "batch", "byhand"} if answer == "y\n" else set())
 
 
-@pytest.mark.parametrize("arguments", [["--yes"], ["--json"], ["many"]])
+@pytest.mark.parametrize("arguments", [["--yes"], ["many"]])
 def test_nobody_is_asked_who_said_what_to_deploy(
     cli: Cli, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:

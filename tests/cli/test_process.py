@@ -268,7 +268,7 @@ def test_the_unexpected_is_one_line_and_how_to_see_more(cli: Cli, monkeypatch: p
     def explode(*_: object, **named: object) -> None:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr("data_engine.notebook.catalog.read_catalog", explode)
+    monkeypatch.setattr("data_engine.view.flows.read_catalog", explode)
 
     answer = cli("list")
 

@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 
 from data_engine import FlowValidationError, Workspace
-from jupyter_extension.card import text
-from jupyter_extension.cards import contexts_card, runs_card
+from data_engine.view.results import contexts_card
+from data_engine.view.runs import runs_card
+from data_engine.view.text import text
 from tests.cli.conftest import Cli
 
 MODULE = """

@@ -84,7 +84,7 @@ def test_a_deploy_counts_the_files_that_are_there(workspace: Workspace, capsys: 
     (workspace.root / "in" / "june.csv").unlink()
 
     assert command(["--workspace", str(workspace.root), "deploy", "claims"]) == 0
-    assert "claims: 2 files were done before" in capsys.readouterr().err
+    assert "claims: 2 files were done before" in capsys.readouterr().out
 
 
 def test_what_runs_a_batch_again_names_no_file(ws: WorkspaceFiles) -> None:

@@ -281,7 +281,7 @@ def test_a_rename_is_followed_also_by_a_deploy_of_everything(
     ws.notebook("monthly", CELLS[0], CELLS[1], CELLS[2].replace("RATE", "2 * RATE"), CELLS[3])
 
     assert typed(ws, "data-engine deploy --yes") == 0
-    assert "renamed       claims is monthly now" in capsys.readouterr().err
+    assert "renamed       claims is monthly now" in capsys.readouterr().out
     assert set(workspace.home.deployments().deployed()) == {"monthly", "other"}
     assert workspace.home.ledger().switches()["monthly"].is_enabled is False
 
@@ -366,7 +366,7 @@ def test_a_rename_is_followed_also_where_the_old_flow_was_undeployed_before(
 
     assert typed(ws, "data-engine deploy" + (" 'monthly claims'" if what == "the flow" else " --yes")) == 0
 
-    assert "claims is monthly claims now" in capsys.readouterr().err
+    assert "claims is monthly claims now" in capsys.readouterr().out
     assert workspace.home.ledger().source_states("monthly claims")[key].success is not None
     assert set(workspace.home.deployments().deployed()) == {"monthly claims", "other"}
     assert [one.kind for one in workspace.deployments("claims")] == ["withdraw", "withdraw", "deploy"]
@@ -389,7 +389,7 @@ def test_a_deploy_of_everything_leaves_out_what_somebody_undeployed(
     assert typed(ws, "data-engine deploy --yes") == 0
 
     assert set(workspace.home.deployments().deployed()) == {"other"}
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if "claims" in line]
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "claims" in line]
     assert line.startswith("left out      claims: ")
     ws.notebook("claims", *CELLS)
     assert typed(ws, line[line.index("data-engine") :]) == 0

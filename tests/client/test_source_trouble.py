@@ -130,7 +130,7 @@ def test_what_can_be_no_folder_is_refused_where_it_stands(
     ws.notebook("claims", FLOW.replace("../in", written))
 
     assert command(["--workspace", str(ws.root), "deploy", "claims"]) == 1
-    told = capsys.readouterr().err
+    told = capsys.readouterr().out
     assert f"{written} {what}" in told
     assert fix in told
 
@@ -144,7 +144,7 @@ def test_deploy_and_list_warn_of_a_source_that_is_not_there(
     assert said in capsys.readouterr().err
     assert workspace.deployment("claims") == "as deployed"
     assert command(["--workspace", str(ws.root), "list"]) == 0
-    assert said in capsys.readouterr().err
+    assert said in capsys.readouterr().out
     assert command(["--workspace", str(ws.root), "list", "--json"]) == 0
     (entry,) = json.loads(capsys.readouterr().out)
     assert "does not exist" in entry["warnings"][0]

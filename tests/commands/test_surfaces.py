@@ -14,7 +14,7 @@ import pytest
 
 import jupyter_extension
 from data_engine import Workspace
-from data_engine.cli.app import COMMANDS as SHELL_COMMANDS
+from data_engine.cli.app import make_command
 from data_engine.commands.command import Command, Done, Owner, Refusal, Situation, unless
 from data_engine.commands.fields import FLOW, BadRequestError, argument
 from data_engine.commands.registry import COMMANDS, command_of, request_of
@@ -22,7 +22,10 @@ from data_engine.daemon.api import DaemonApi
 from data_engine.daemon.owner import DaemonOwner
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.view.panel import flow_buttons, workspace_buttons
+from data_engine.view.verb import Option, parameters_of
+from data_engine.view.verbs import VERBS
 from jupyter_extension.actions import all_actions, answer
+from jupyter_extension.commands import all_commands
 from jupyter_extension.magics import complete, run_line
 from tests.commands.command_table import PAGE, row, text_with_table
 from tests.support import WorkspaceFiles
@@ -53,14 +56,13 @@ SHELL = {
 
 def missing() -> list[str]:
     """What a surface that is written by hand lacks."""
-    shell = {name for group in SHELL_COMMANDS.values() for name in group}
     page = PAGE.read_text(encoding="utf-8")
     found = []
     for name, kind in COMMANDS.items():
         method, words = METHOD.get(name, name.replace("-", "_")), SHELL.get(name, name)
         if not (getattr(Workspace, method, None) or _no_method).__doc__:
             found.append(f"{name}: no method Workspace.{method} with a docstring")
-        if words and words.split()[0] not in shell:
+        if words and words.split()[0] not in VERBS:
             found.append(f"{name}: no command data-engine {words}")
         if row(kind) not in page:
             found.append(f"{name}: not in {PAGE.name}, which `WRITE_GOLDEN=1 pytest tests/commands` writes")
@@ -170,6 +172,26 @@ def test_a_new_command_is_a_subcommand_of_the_magic(
     assert "Touch a flow." in told
     assert TOUCHED[0][0] == "claims"
     assert "touch" in complete("%flow ", {})
+
+
+@pytest.mark.parametrize("name", [name for name, verb in VERBS.items() if verb.twin])
+def test_a_verb_has_the_same_options_in_a_terminal_and_in_a_cell(name: str) -> None:
+    """But for those of one of them `only`; a cell shows its answer, and prints no JSON."""
+    only = {
+        (parameter.about.only, flag)
+        for parameter in parameters_of(VERBS[name].load())
+        if isinstance(parameter.about, Option)
+        for flag in parameter.flags
+    }
+    shell = {
+        param.secondary_opts[0] if param.secondary_opts else param.opts[0]
+        for param in make_command().commands[name].loaded().params  # type: ignore[attr-defined]  # of a `LazyCommand`
+        if param.param_type_name == "option"
+    }
+    cell = {option.name for option in all_commands()[name].options}
+
+    assert {option for option in shell - cell if ("shell", option) not in only} == {"--json"}
+    assert {option for option in cell - shell if ("cell", option) not in only} == set()
 
 
 def test_the_page_asks_only_for_actions_and_buttons_that_there_are() -> None:

@@ -17,8 +17,8 @@ from data_engine.cli.app import run as command_line
 from data_engine.errors import FlowValidationError
 from data_engine.view.feed import Feed, View
 from data_engine.view.panel import render
-from jupyter_extension.card import text
-from jupyter_extension.cards import status_card
+from data_engine.view.status import status_card
+from data_engine.view.text import text
 from tests.daemon.support import flow_of
 from tests.support import WorkspaceFiles, end_now, until
 
@@ -244,7 +244,7 @@ def test_the_next_run_is_told_wherever_a_schedule_is(workspace: Workspace) -> No
     assert workspace.next_runs() == {"nightly": next_utc}
     status = workspace.status()
     assert render(status).flows["nightly"].tz == "Asia/Kolkata"
-    assert " 03:30 Asia/Kolkata" in text(status_card(status))
+    assert " 03:30:00 Asia/Kolkata" in text(status_card(status))
     workspace.stop_engine()
     (row,) = workspace.explain("nightly")
     assert (row.next_run_utc, row.why.kind) == (None, "engine_off")
@@ -281,7 +281,7 @@ def test_while_the_daemon_is_dead_its_engine_is_said_to_go_on(
 
     assert (with_daemon["engine"]["goes_on"], dead["engine"]["goes_on"], dead["engine"]["on"]) == (False, True, False)
     words = "the daemon is not running; the engine is on again as soon as a daemon starts"
-    assert f"{words}: data-engine start" in " ".join(said.split())
+    assert f"{words} fix: data-engine start" in " ".join(said.split())
     assert [(notice.tone, notice.text.lower()) for notice in view.notices] == [("warn", words)]
     assert view.buttons["stop_engine"] is None
     assert words in " ".join(card.split())

@@ -11,8 +11,8 @@ from data_engine.display_hook import bundle_of
 from data_engine.errors import FlowValidationError
 from data_engine.model import FileFacts, RunAbout, RunSpent
 from data_engine.status.run_comparison import SHOWN, Trend, TrendPoint, Trends
+from data_engine.view.trends import trend_picture, trends_view
 from jupyter_extension.actions import answer
-from jupyter_extension.trends import trend_picture, trends_view
 from tests.ledger.events import begin, end, finish, start
 from tests.support import WorkspaceFiles
 

@@ -54,7 +54,7 @@ def test_what_differs_is_named_with_its_cell_and_not_deployed_until_it_is_answer
     assert "is 1.1 here" in deployed.compared.differences[0]
 
     shell.run("%flow compile")
-    assert "claims.ipynb: not as in the kernel of " in shell.out
+    assert "compared: not as in the kernel of " in shell.out
 
 
 def test_where_the_slice_fails_the_left_out_cells_that_it_needs_are_named(shell: Shell, here: WorkspaceFiles) -> None:
@@ -169,7 +169,7 @@ def test_elsewhere_there_is_nothing_to_compare(
     ws.notebook("claims", *CELLS)
 
     shell.run("%flow compile claims")
-    assert "claims.ipynb: never compared with a kernel" in shell.out
+    assert "compared: never compared with a kernel" in shell.out
 
     shell.run("%flow compile claims --compare")
     assert isinstance(shell.error, FlowValidationError)

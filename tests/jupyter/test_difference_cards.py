@@ -11,9 +11,10 @@ import pytest
 from data_engine.compare.comparing import compare
 from data_engine.display_hook import text_with_samples
 from data_engine.engine.scratch import remove_scratch
-from jupyter_extension.card import html, text
-from jupyter_extension.difference_card import difference_card, goldens_card, marked, plan_card
+from data_engine.view.differences import difference_card, goldens_card, marked, plan_card
+from data_engine.view.text import text
 from jupyter_extension.display import bundle
+from jupyter_extension.html import html
 from tests.jupyter.conftest import Shell
 from tests.plan.production import Production
 
@@ -96,6 +97,9 @@ def test_the_magics_are_the_verbs(shell: Shell, production: Production) -> None:
     assert shell.run("%flow preview sales --use clean_df --against deployed").equal
     production.edit(least="1")
     assert shell.run("%flow plan sales").objects["clean_df"].rows.removed == 1
+    assert "removed   1       1" not in shell.out  # a saved notebook keeps no rows
+    assert [one.status for one in shell.run("%flow test sales")] == ["differs"]
+    assert "removed   1       1" not in shell.out
     assert [one.status for one in shell.run("%flow test --all --update")] == ["updated"]
     assert shell.run("%flow plan sales --sources many") is None
     assert "'many' is not a whole number" in shell.out

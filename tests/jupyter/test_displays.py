@@ -32,23 +32,19 @@ from data_engine.notebook.deployment_status import NOT_DEPLOYED, DeploymentStatu
 from data_engine.reasons.kinds import ByHand, EngineOff, Held, LastRunWarned, New, Other, Settling
 from data_engine.status.explain import Explanation
 from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
+from data_engine.view.errors import error_card
+from data_engine.view.flow_picture import flow_card, lines_of, side_lanes
+from data_engine.view.flows import reasons_card
+from data_engine.view.notebooks import cell_lines, compile_card
+from data_engine.view.results import batch_card, contexts_card, short_text
+from data_engine.view.runs import log_card, runs_card, steps_card
+from data_engine.view.status import status_card
+from data_engine.view.text import text
+from data_engine.view.timeline import MOST_LANES, runs_picture, steps_picture
 from data_engine.workspace.layout import CurrentNotebook
 from jupyter_extension import display
-from jupyter_extension.card import STYLE, html, text
-from jupyter_extension.cards import (
-    batch_card,
-    contexts_card,
-    error_card,
-    log_card,
-    reasons_card,
-    runs_card,
-    short_text,
-    status_card,
-    steps_card,
-)
-from jupyter_extension.display import bundle, cell_lines, compile_card
-from jupyter_extension.flow_picture import flow_card, lines_of, side_lanes
-from jupyter_extension.timeline import MOST_LANES, runs_picture, steps_picture
+from jupyter_extension.display import bundle
+from jupyter_extension.html import STYLE, html
 from tests.jupyter.conftest import Shell
 from tests.support import WorkspaceFiles
 
@@ -273,7 +269,7 @@ def test_odd_names_stay_text_in_a_picture(group: str, label: str, saved: str, so
 def test_a_status_tells_of_the_warnings_of_a_flows_last_run() -> None:
     flow = replace(LIVE, warned=LastRunWarned(2, "r1"))
 
-    assert "2 warnings in its last run" in text(status_card(replace(STATUS, flows=(flow,))))
+    assert "failed, 2 warnings, 2026" in text(status_card(replace(STATUS, flows=(flow,))))
     assert "warning" not in text(status_card(replace(STATUS, flows=(LIVE,))))
 
 
@@ -284,11 +280,18 @@ def test_a_status_that_lacks_what_other_workstations_ran_says_so() -> None:
     assert "other workstations" not in text(status_card(STATUS))
 
 
+def test_an_engine_that_ends_its_work_is_told_as_stopping() -> None:
+    stopping = replace(STATUS, engine=EngineFacts(on=True, stopping=True))
+
+    assert re.search("^engine +stopping$", text(status_card(stopping)), re.MULTILINE)
+
+
 def test_a_daemon_that_does_not_answer_is_not_told_as_none() -> None:
     silent = DaemonFacts(running=True, pid=7, silent=True)
     told = text(status_card(replace(STATUS, daemon=silent, engine=EngineFacts(on=None))))
 
-    assert "engine not known  the daemon (pid 7) does not answer" in told
+    assert "daemon  pid 7 is there, and does not answer\n" in told
+    assert "engine  not known\n" in told
     assert "wait until it answers, or end it: `data-engine kill`" in told
 
 

@@ -19,10 +19,13 @@ from data_engine.flow.context import FlowContext
 from data_engine.formatting import MOST_CELL, MOST_TEXT
 from data_engine.marks import Mark
 from data_engine.model import Run, RunTrigger
-from jupyter_extension.card import Card, Code, Lines, Link, Marked, Note, Pairs, fit, html, table, text
-from jupyter_extension.cards import short_text
-from jupyter_extension.difference_card import difference_card, marked
+from data_engine.view.card import Card, Code, Lines, Link, Marked, Note, Pairs, table
+from data_engine.view.differences import difference_card, marked
+from data_engine.view.results import short_text
+from data_engine.view.svg import fit
+from data_engine.view.text import text
 from jupyter_extension.display import bundle
+from jupyter_extension.html import html
 from tests.support import WorkspaceFiles
 
 HUGE = 50_000_000

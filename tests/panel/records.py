@@ -17,10 +17,10 @@ from data_engine.record import Record
 from data_engine.status.record import ClusterFacts, Problem
 from data_engine.status.troubles import TroubleLine
 from data_engine.view.panel import Group, Notice, PanelFlow, PanelView
+from data_engine.view.trends import RejectedView, TrendRow, TrendsView
 from jupyter_extension.actions import OutputsView, OutputView, PlanView
 from jupyter_extension.details import DeploymentView, FlowView, RunView, StepView
 from jupyter_extension.files import AlikeView, FilesView, FileView
-from jupyter_extension.trends import RejectedView, TrendRow, TrendsView
 
 RECORDS: tuple[type, ...] = (
     *(

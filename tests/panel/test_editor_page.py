@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from data_engine import Workspace
+from data_engine.view.card import Card
 from jupyter_extension.assets import panel_css, panel_js
-from jupyter_extension.card import CONTROLS, TOKENS, Card, html
+from jupyter_extension.html import CONTROLS, TOKENS, html
 from jupyter_extension.panel import first_look
 
 VSCODE = "--vscode-editor-foreground:rgb(1,2,3);--vscode-editor-background:rgb(4,5,6);"

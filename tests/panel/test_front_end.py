@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from typing import get_args
 
 from data_engine.marks import Mark, Shape
+from data_engine.view.svg import SHAPES, icon_svg
 from jupyter_extension.assets import STATIC, panel_js
-from jupyter_extension.card import icon_svg
 from tests.panel.records import typescript
 
 
@@ -19,6 +20,16 @@ def test_the_pages_types_are_made_of_the_records_that_python_sends() -> None:
         path.write_text(typescript(), encoding="utf-8")
 
     assert path.read_text(encoding="utf-8") == typescript()
+
+
+def test_the_panels_shapes_are_those_of_the_displays() -> None:
+    """Each is drawn once. `WRITE_GOLDEN=1` writes them anew."""
+    path = STATIC / "shapes.js"
+    drawn = f"export default {json.dumps(SHAPES, indent=2)}\n"
+    if os.environ.get("WRITE_GOLDEN"):
+        path.write_text(drawn, encoding="utf-8")
+
+    assert path.read_text(encoding="utf-8") == drawn
 
 
 def test_every_shape_is_drawn() -> None:

@@ -37,8 +37,8 @@ def test_a_deploy_whose_goldens_differ_is_refused_with_the_difference(gated: Pro
     answer = cli("deploy", "sales")
 
     assert answer.code == 1
-    assert "1 of its goldens does not hold: clean_df-april.csv differs: 1 row removed" in answer.err
-    assert "--approve" in answer.err
+    assert "1 of its goldens does not hold: clean_df-april.csv differs: 1 row removed" in answer.out
+    assert "--approve" in answer.out
     assert runs(gated) == 1
     assert gated.ws.deployment("sales") == "edited, not deployed: cell 3"
 

@@ -13,7 +13,7 @@ from data_engine.formatting import duration_words, plural
 from data_engine.marks import mark_of
 from data_engine.model import Run, StepRun
 from data_engine.status.sentences import first_line
-from jupyter_extension.card import clean, fit, shape_svg, width
+from data_engine.view.svg import clean, fit, shape_svg, width
 
 WIDE = 640
 MOST_LANES = 12

@@ -23,7 +23,8 @@ from data_engine.reasons.kinds import ByHand
 from data_engine.record import frozen
 from data_engine.status.record import FlowStatus
 from data_engine.status.sentences import short_error
-from jupyter_extension.card import Card, Cell, Code, Picture, clean, fit, shape_svg, width
+from data_engine.view.card import Card, Cell, Code, Picture
+from data_engine.view.svg import clean, fit, shape_svg, width
 
 _ROW = 28
 _LANE = 12
@@ -81,7 +82,7 @@ def flow_card(
 
     Example:
         >>> flow = Flow(group="Claims", name="claims").step(len, save_as="size").step(str, use="size")
-        >>> from jupyter_extension.card import text
+        >>> from data_engine.view.text import text
         >>> print(text(flow_card(flow, now_s=0)))
         Claims  claims  manual
         trigger  by hand

@@ -12,7 +12,8 @@ from data_engine.marks import Mark
 from data_engine.model import Run
 from data_engine.record import frozen
 from data_engine.status.run_comparison import Trend, TrendPoint, Trends
-from jupyter_extension.card import Card, Note, Pairs, Part, Picture, Section, clean
+from data_engine.view.card import Card, Note, Pairs, Part, Picture, Section
+from data_engine.view.svg import clean
 
 _WIDE, _HIGH, _EDGE = 320, 64, 6
 

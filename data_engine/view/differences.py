@@ -13,7 +13,21 @@ from data_engine.formatting import beginning, duration_words, first_few, local_t
 from data_engine.marks import Mark, mark_of
 from data_engine.plan.golden import Golden, GoldenResult
 from data_engine.plan.plan import Plan
-from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Marked, Note, Pairs, Part, Section, table
+from data_engine.view.card import (
+    MOST_ROWS,
+    Card,
+    Cell,
+    Code,
+    Column,
+    Faint,
+    Lines,
+    Marked,
+    Note,
+    Pairs,
+    Part,
+    Section,
+    table,
+)
 
 _MOST_COLUMNS = 8
 _LONG = 40
@@ -38,7 +52,7 @@ def _parts_of(difference: Difference, samples: bool) -> Iterator[Part]:
     if difference.changed_values and difference.kind == "table":
         counts = sorted(difference.changed_values.items(), key=lambda pair: -pair[1])
         rows = [(Code(name), f"{number:,}") for name, number in counts[:MOST_ROWS]]
-        yield table(("Column", "Values changed"), rows, right=("Values changed",), total=len(counts))
+        yield table(("Column", Column("Values changed", "number")), rows, total=len(counts))
     if samples:
         yield from sample_tables(difference)
     elif difference.samples:
@@ -102,7 +116,8 @@ def _whole(rows: Sequence[Sample], kind: str) -> Part:
 
 
 def _rows(columns: Sequence[str], rows: Sequence[Sequence[Cell]], numbers: Sequence[str], more: int) -> Part:
-    shown = table(("", *columns), rows, right=tuple(numbers))
+    heads = (Column(name, "number" if name in numbers else "word") for name in columns)
+    shown = table(("", *heads), rows)
     return Section(plural(more, "more column"), (shown,)) if more else shown
 
 
@@ -208,7 +223,7 @@ def _data(plan: Plan, samples: bool) -> Iterator[Part]:
     yield from _compared("Output", plan.outputs, samples)
     if any(source.seen_at_utc for source in plan.sources):
         rows = [(Code(row.name, row.path or ""), local_time(row.seen_at_utc)) for row in plan.sources[:MOST_ROWS]]
-        shown = table(("Source", "Read by production"), rows, total=len(plan.sources))
+        shown = table((Column("Source", "path"), "Read by production"), rows, total=len(plan.sources))
         yield Section("Sources", (shown,), is_folded=True)
 
 
@@ -250,7 +265,7 @@ def goldens_card(results: Sequence[GoldenResult], *, samples: bool) -> Card:
         (mark_of(golden.status), golden.flow, Code(golden.name), duration_words(golden.elapsed_s), golden.text)
         for golden in (*bad, *(golden for golden in results if not golden.is_bad))
     ]
-    shown = table(("", "Flow", "Golden", "Time", "What"), rows[: 5 * MOST_ROWS], right=("Time",), total=len(rows))
+    shown = table(("", "Flow", "Golden", Column("Time", "number"), Column("What", "text")), rows, most=5 * MOST_ROWS)
     parts: list[Part] = [shown]
     for golden in bad[:_MOST_PARTS]:
         details = tuple(_details(golden.difference, samples)) if golden.difference is not None else ()

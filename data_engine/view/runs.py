@@ -1,0 +1,251 @@
+"""Runs: the list of them, one with its steps and log, and what differs between two."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import tzinfo
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from data_engine.display_hook import Listing
+from data_engine.formatting import cli_line, day_time, duration_words, local_time, plural
+from data_engine.ledger.logs import warned_words
+from data_engine.ledger.run_warnings import runs_as_json
+from data_engine.marks import Mark, mark_of
+from data_engine.model import LogEntry, Run, StepRun
+from data_engine.status.run_comparison import Comparison
+from data_engine.status.runs import (
+    facts_of,
+    find_runs,
+    rejected_words,
+    rows_words,
+    slot_words,
+    source_names,
+    started,
+    wanted_runs,
+    with_slot_zones,
+    with_words,
+)
+from data_engine.status.sentences import short_error
+from data_engine.view.card import (
+    Card,
+    Cell,
+    Code,
+    Column,
+    Faint,
+    Lines,
+    Note,
+    Pairs,
+    Part,
+    Picture,
+    file_cell,
+    run_id,
+    table,
+)
+from data_engine.view.timeline import outcome_words, runs_picture, steps_picture
+from data_engine.view.verb import Answer, Option, Place, Subject
+
+_MOST_ERRORS = 3
+MOST_RUNS = 20
+"""How many runs are listed without `--limit`."""
+_MOST_LINES = 100
+"""Lines of a log that a cell shows."""
+
+RunStatus: TypeAlias = Literal["started", "success", "failed", "stopped", "killed", "abandoned"]
+RunId = Annotated[str, Subject("RUN", "The run's id, or its first characters.", "run")]
+
+
+def runs(
+    place: Place,
+    name: Annotated[str | None, Subject("NAME", "A flow, or a source file.", "flow or file")] = None,
+    limit: Annotated[int | None, Option(f"How many, newest first; default {MOST_RUNS}.", "N", least=1)] = None,
+    status: Annotated[RunStatus | None, Option("Only runs with this status: failed, success ...", "STATUS")] = None,
+    since: Annotated[
+        str | None,
+        Option("Only runs that began on or after this day, month or time of this machine: 2013-03-01.", "D"),
+    ] = None,
+    until: Annotated[
+        str | None, Option("Only runs that began before the end of this day or month of this machine.", "D")
+    ] = None,
+) -> Answer:
+    """What ran on this machine, newest first; with a name only of that flow or source file."""
+    home = place.workspace.home
+    ledger = home.ledger()
+    ledger.recover()
+    page = find_runs(home, name, MOST_RUNS if limit is None else limit, wanted_runs(status, since, until))
+    found = with_slot_zones(home, page.runs)
+    notes = [words for words in [place.workspace.link.behind_words()] if words]
+    if page.cut:
+        options = {"--limit": page.total, "--status": status, "--since": since, "--until": until}
+        words = [
+            *filter(None, [name]),
+            *(str(word) for pair in options.items() if pair[1] is not None for word in pair),
+        ]
+        notes.append(f"The newest {len(found):,} of {page.total:,} runs: `{cli_line('runs', *words)}` shows all.")
+    return Answer(
+        lambda: runs_card(found, now_s=time.time(), root=home.layout.root),
+        lambda: runs_as_json(ledger, found),
+        tuple(Note(Mark(words)) for words in notes),
+        value=Listing(found),
+    )
+
+
+def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None, root: Path | None = None) -> Card:
+    """Runs by time and as a table, in the order given; what failed with its whole error, folded.
+
+    Runs from the future are in the table only. Of sources that share a name the path below the workspace's `root` is shown.
+    """
+    if not runs:
+        return Card("No such runs on this machine.")
+    names = source_names((run.source for run in runs if run.source is not None), root or Path("/"))
+    rows = (
+        (
+            run_id(run.run_id),
+            run.flow,
+            slot_words(run, run.tz) if run.source is None else Code(names[run.source], run.source),
+            mark_of(run.status),
+            log_mark(run.warnings, rejected_words(run)),
+            started(run) if run.from_the_future else day_time(run.started_at_utc),
+            duration_words(run.elapsed_s),
+            with_words(run),
+            short_error(run.error or run.cause, run.why),
+        )
+        for run in runs
+    )
+    columns = (
+        *(Column("Run", "id"), Column("Flow", "name"), Column("Source", "path"), "Status", "Log", "Started"),
+        *(Column("Time", "number", is_spare=True), Column("Params", "name"), Column("Error", "name")),
+    )
+    timely = [run for run in runs if not run.from_the_future]
+    parts: list[Part] = [Picture(runs_picture(timely, now_s=now_s, zone=zone))] if len(timely) > 1 else []
+    parts.append(table(columns, rows, whole=f"`{cli_line('log')} RUN` shows all of a run."))
+    return Card(plural(len(runs), "run"), (outcome_words(runs),), (*parts, *_errors(runs)))
+
+
+def _errors(runs: Sequence[Run]) -> Iterator[Lines]:
+    """The whole errors of the first that failed, folded where there are several runs."""
+    for run in [run for run in runs if run.error and "\n" in run.error][:_MOST_ERRORS]:
+        summary = f"error of run {run.run_id[:8]}" if len(runs) > 1 else ""
+        yield Lines(tuple((run.error or "").splitlines()), summary, only_folded=len(runs) > 1)
+
+
+def log_mark(warnings: int | None, rejected: str) -> Cell:
+    """The warnings of a run and its rejected rows; "" without any."""
+    words = ", ".join(filter(None, [rejected, warned_words(warnings or 0)]))
+    return Mark(words, "warn", "triangle") if words else ""
+
+
+def log(place: Place, run_id: RunId) -> Answer:
+    """What one run did, printed and logged."""
+    ws = place.workspace
+    ws.home.ledger().recover()
+    (run,) = with_slot_zones(ws.home, [ws.run_record(run_id)])
+    steps, lines = ws.steps(run.run_id), ws.log(run.run_id)
+    return Answer(
+        lambda: run_card(run, steps, lines),
+        lambda: {
+            "run": runs_as_json(ws.home.ledger(), [run])[0],
+            "steps": [step.as_dict() for step in steps],
+            "log": [line.as_dict() for line in lines],
+        },
+        value=lines,
+    )
+
+
+def run_card(run: Run, steps: Sequence[StepRun], lines: Sequence[LogEntry]) -> Card:
+    """One run: how it ended, its facts, its steps, and what it printed and logged."""
+    state = ", ".join(filter(None, [f"started {started(run)}", duration_words(run.elapsed_s)]))
+    cause = f"{run.status} ({run.cause})" if run.cause else run.status
+    mark = mark_of(run.status)
+    facts: tuple[Cell, ...] = (
+        *(Code(run.source or ""), Mark(cause, mark.tone, mark.shape), log_mark(run.warnings, ""), state),
+    )
+    parts: list[Part] = [Pairs(tuple(facts_of(run, run.tz)))]
+    if run.error:
+        parts.append(Lines(tuple(run.error.splitlines())))
+    if steps:
+        parts.append(_steps_table(steps, whole=f"`{cli_line('log', run.run_id[:8], '--json')}` shows it in full."))
+    if lines:
+        parts.append(_log_table(lines))
+    return Card(f"run {run.run_id}  {run.flow}", facts, tuple(parts))
+
+
+def steps_card(steps: Sequence[StepRun], *, now_s: float) -> Card:
+    """The steps of one run by time, with their outputs and errors."""
+    facts = (run_id(steps[0].run_id),) if steps else ()
+    return Card(plural(len(steps), "step"), facts, (Picture(steps_picture(steps, now_s=now_s)), _steps_table(steps)))
+
+
+def _steps_table(steps: Sequence[StepRun], whole: str = "") -> Part:
+    rows = (
+        (
+            mark_of(step.status),
+            step.label,
+            duration_words(step.elapsed_s),
+            rows_words(step),
+            file_cell(step.output_path),
+            short_error(step.error, step.why),
+        )
+        for step in steps
+    )
+    columns = (
+        *("Status", Column("Step", "name"), Column("Time", "number"), Column("Rows", "number")),
+        *(Column("Output", "path"), Column("Error", "name")),
+    )
+    return table(columns, rows, most=len(steps), whole=whole)
+
+
+def log_card(lines: Sequence[LogEntry]) -> Card:
+    """What a run printed and logged; the last lines when there are many."""
+    facts = (f"the last {_MOST_LINES}",) if len(lines) > _MOST_LINES else ()
+    return Card(plural(len(lines), "log line"), facts, (_log_table(lines[-_MOST_LINES:]),))
+
+
+def _log_table(lines: Sequence[LogEntry]) -> Part:
+    rows = (
+        (local_time(line.created_at_utc), Faint(line.step or ""), _level(line.level), Code(line.message))
+        for line in lines
+    )
+    return table(("Time", "Step", "Level", Column("Message", "text")), rows, most=_MOST_LINES)
+
+
+def _level(level: str) -> Cell:
+    tones = {"WARNING": Mark("warning", "warn", "triangle"), "ERROR": Mark("error", "bad", "cross")}
+    return tones.get(level, Faint(level.lower()))
+
+
+def compare(
+    place: Place,
+    run_a: RunId,
+    run_b: Annotated[str, Subject("RUN", "The run to compare it with.", "run")],
+) -> Answer:
+    """What differs between two runs, the most important first: code, params, inputs, environment, rows, durations."""
+    ws = place.workspace
+    ws.home.ledger().recover()
+    comparison = ws.compare(run_a, run_b)
+    a, b = ws.run_record(run_a), ws.run_record(run_b)
+    return Answer(lambda: comparison_card(comparison, (a, b)), comparison.as_dict, value=comparison)
+
+
+def comparison_card(comparison: Comparison, runs: Sequence[Run] = ()) -> Card:
+    """What differs between two runs; differences in code with their lines, folded."""
+    parts: list[Part] = [
+        Pairs(
+            tuple(
+                (
+                    letter,
+                    f"run {run.run_id[:8]}  {run.flow}  {run.status}, {started(run)}, {duration_words(run.elapsed_s)}",
+                )
+                for letter, run in zip("AB", runs, strict=False)
+            )
+        )
+    ]
+    lines = comparison.lines()
+    if all(kind == "note" for kind, _ in lines):
+        parts.append(Note(Mark("Nothing that was recorded differs.", "good", "disc")))
+    if lines:
+        rows = ((kind, Code(words.partition("\n")[0])) for kind, words in lines)
+        parts.append(table(("What", Column("Difference", "text")), rows, most=100))
+    parts += [Lines(part.lines, part.name) for part in comparison.code[:_MOST_ERRORS]]
+    return Card(f"{comparison.flow}: {comparison.run_a[:8]} → {comparison.run_b[:8]}", (), tuple(parts))

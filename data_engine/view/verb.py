@@ -1,0 +1,196 @@
+"""A verb as a function: its parameters say what may be typed, its answer what is shown, whoever asks.
+
+A verb is `def verb(place, ...) -> Answer` in the module of its noun. The options of the command line, those of `%flow`, and the help of both
+are made of its signature; the card of its answer is drawn by a terminal, a cell or the panel, and its facts are what `--json` prints.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args, get_origin, get_type_hints
+
+from data_engine.display_hook import Displayable
+from data_engine.record import frozen
+from data_engine.view.card import Card, Note
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from data_engine.client import Workspace
+    from data_engine.errors import FlowValidationError
+    from data_engine.verbs import Flow
+
+
+# -- what is answered -------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Answer:
+    """The answer of a verb: people see its `card`, and its `notes` beside it; programs get its `facts`, and a cell its `value`.
+
+    Card and facts are functions: only one of them is asked for. `code` is the exit code: 0 done, 1 it ran and failed; a cell raises
+    the `error` of what failed.
+    """
+
+    card: Callable[[], Card]
+    facts: Callable[[], Any]
+    notes: tuple[Note, ...] = ()
+    code: int = 0
+    value: Any = None
+    error: FlowValidationError | None = None
+
+
+def said(text: str, facts: Any = None, *, code: int = 0, notes: tuple[Note, ...] = (), value: Any = None) -> Answer:
+    """An answer of a sentence, or of several lines.
+
+    Example:
+        >>> said("Nothing was forgotten.", code=1).card().title
+        'Nothing was forgotten.'
+    """
+    return Answer(lambda: Card(text), lambda: facts, notes, code, value)
+
+
+class Shown(Displayable):
+    """A card that a cell shows."""
+
+    __slots__ = ("card",)
+
+    def __init__(self, card: Card) -> None:
+        self.card = card
+
+
+# -- who asks ---------------------------------------------------------------------------------------------------------
+
+
+class Place(Protocol):
+    """Where a verb is asked for: a terminal, a cell, the panel."""
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace that is meant."""
+
+    def flow_name(self, name: str | None) -> str:
+        """The flow that is named; without a name that of the notebook.
+
+        Raises:
+            FlowValidationError: none is named, and this is no notebook's kernel.
+        """
+
+    def own_name(self, name: str | None) -> str | None:
+        """The flow that is named; without a name that of the notebook in a cell, and all of them in a terminal: None."""
+
+    @property
+    def names(self) -> Mapping[str, Any] | None:
+        """The names of the kernel that asks; None elsewhere."""
+
+    def unsaved(self, path: Path) -> str:
+        """Says that `path` is this kernel's notebook, and its file does not hold what its cells ran; "" where that is not so."""
+
+    def failed(self, error: FlowValidationError) -> Exception:
+        """The error of what was asked for rightly and went wrong; the command line ends with 1 then, and not with 2."""
+
+    def flow(self, name: str | None) -> Flow:
+        """The flow as it is here: as this kernel made it, else as it is saved.
+
+        Raises:
+            FlowValidationError: as `flow_name`, or it is broken.
+        """
+
+    def path(self, text: str | None) -> str | None:
+        """A path that was typed, as it is meant from here."""
+
+    def inside(self) -> AbstractContextManager[None]:
+        """Where modules are loaded: the command line enters flow_modules for it."""
+
+    def tell(self, note: Note) -> None:
+        """Show a note at once, before the answer."""
+
+    def confirm(self, question: Card, what: str, *, yes: bool) -> bool:
+        """Whether a person agrees. `yes` is an answer that was given; `what` says what would be done, where nobody can be asked.
+
+        Raises:
+            FlowValidationError: nobody can be asked here; the fix is to say yes.
+        """
+
+
+# -- what may be typed ------------------------------------------------------------------------------------------------
+
+Takes: TypeAlias = Literal["flow", "flows", "flow or file", "flow or id", "run", "text"]
+"""What stands for a subject: `flow` is the name of one, without which a cell means its own."""
+
+
+@frozen
+class Subject:
+    """What stands behind the verb without a name of its own."""
+
+    metavar: str
+    help: str
+    takes: Takes = "text"
+
+
+@frozen
+class Option:
+    """What has a name: `--note TEXT`; a switch where the parameter is a bool. `flags` replace the flag that follows from the
+    parameter's name. `only` keeps an option from the other surface."""
+
+    help: str
+    metavar: str = ""
+    flags: tuple[str, ...] = ()
+    least: int | None = None
+    only: Literal["", "shell", "cell"] = ""
+
+
+@frozen
+class Parameter:
+    """A parameter of a verb: what of it is typed, and its type."""
+
+    name: str
+    about: Subject | Option
+    kind: Any
+    default: Any = field(default=None, compare=False)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The option's flags."""
+        if not isinstance(self.about, Option):
+            return ()
+        if self.about.flags:
+            return self.about.flags
+        flag = f"--{self.name.replace('_', '-')}"
+        return (f"{flag}/--no-{flag[2:]}",) if self.default is True else (flag,)
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it is there or not."""
+        return self.kind is bool
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether it may be given several times."""
+        return any(get_origin(kind) is list for kind in (self.kind, *get_args(self.kind)))
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The texts that it may be; none where it may be any."""
+        kinds = (self.kind, *get_args(self.kind))
+        return next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), ())
+
+
+def parameters_of(verb: Callable[..., Answer]) -> Iterator[Parameter]:
+    """The parameters of a verb that a person may type, in their order.
+
+    Example:
+        >>> from typing import Annotated
+        >>> def forget(place: Place, name: Annotated[str, Subject("FLOW", "The flow.")], yes: Annotated[bool, Option("Do not ask.")] = False) -> Answer: ...
+        >>> [(parameter.name, parameter.flags) for parameter in parameters_of(forget)]
+        [('name', ()), ('yes', ('--yes',))]
+    """
+    kinds = get_type_hints(verb, include_extras=True)
+    for name, parameter in inspect.signature(verb).parameters.items():
+        kind = kinds.get(name)
+        about = next((one for one in getattr(kind, "__metadata__", ()) if isinstance(one, (Subject, Option))), None)
+        if about is not None:
+            yield Parameter(name, about, get_args(kind)[0], parameter.default)

@@ -1,0 +1,115 @@
+"""The verbs that people type, by group: where each lives, its line of help, and the plain Python that does the same.
+
+A home `view.runs:runs` is a verb of `data_engine.view.verb`, which a terminal and a cell share; one of `cli` is for a terminal only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from data_engine.record import frozen
+
+
+@frozen
+class Verb:
+    """A verb: its home (`module:function`), one line of help, and the same in plain Python. One without such a `twin` is for a
+    terminal only."""
+
+    home: str
+    summary: str
+    twin: str = ""
+
+    def load(self) -> Any:
+        """The function of its home."""
+        module, function = self.home.split(":")
+        return getattr(import_module(f"data_engine.{module}"), function)
+
+
+GROUPS: Mapping[str, Mapping[str, Verb]] = {
+    "Every day": {
+        "demo": Verb("cli.browser:demo", "Make a small workspace with flows to try."),
+        "lab": Verb("cli.browser:lab_app", "Open JupyterLab on the workspace."),
+        "list": Verb(
+            "view.flows:flows", "List the flows, and what is wrong with broken ones.", "Workspace.current().flows()"
+        ),
+        "show": Verb(
+            "view.flows:show",
+            "Show a flow: its trigger, paths, steps and last run.",
+            'Workspace.current().load_flow("claims")',
+        ),
+        "preview": Verb("cli.notebooks:preview", "Run a flow without writing to production."),
+        "deploy": Verb(
+            "view.deployments:deploy", "Put a flow, or all, into production.", 'Workspace.current().deploy("claims")'
+        ),
+        "rollback": Verb(
+            "view.deployments:rollback",
+            "Go back to an earlier deployment of a flow.",
+            'Workspace.current().rollback("claims")',
+        ),
+        "start": Verb("cli.daemon:start", "Start the daemon and its engine."),
+        "stop": Verb("cli.daemon:stop", "Stop a flow or a run, or the engine and the daemon."),
+        "status": Verb("cli.terminal:status", "Show what runs, what waits, and why."),
+        "run": Verb("cli.running:run", "Run a flow now."),
+        "runs": Verb("view.runs:runs", "List what ran on this machine.", 'Workspace.current().runs("claims")'),
+        "log": Verb("view.runs:log", "Show what a run printed and logged.", 'Workspace.current().log("1a2b3c4d")'),
+        "explain": Verb(
+            "view.flows:explain",
+            "Say why a flow or a file does or does not run.",
+            'Workspace.current().explain("claims")',
+        ),
+    },
+    "Notebooks and deployments": {
+        "compile": Verb(
+            "view.notebooks:compile",
+            "Compile notebooks into modules, or check them.",
+            'compile_notebook("claims.ipynb")',
+        ),
+        "plan": Verb(
+            "view.notebooks:plan", "Show what a deploy would change in the data.", 'Workspace.current().plan("claims")'
+        ),
+        "test": Verb("view.notebooks:check", "Compare flows with their goldens.", 'Workspace.current().test("claims")'),
+        "deployments": Verb(
+            "view.deployments:deployments",
+            "List what was deployed, and when.",
+            'Workspace.current().deployments("claims")',
+        ),
+        "undeploy": Verb(
+            "view.deployments:undeploy", "Take a flow out of production.", 'Workspace.current().undeploy("claims")'
+        ),
+        "restore": Verb(
+            "view.deployments:restore",
+            "Write a deployed notebook back to flow_modules.",
+            'Workspace.current().restore("claims")',
+        ),
+    },
+    "Runs": {
+        "retry": Verb("cli.daemon:retry", "Try failed sources again."),
+        "backfill": Verb("cli.history:backfill", "Run a flow for files or slots of the past."),
+        "compare": Verb(
+            "view.runs:compare",
+            "Show what differs between two runs.",
+        ),
+        "rejected": Verb("cli.history:rejected", "List the rows that checks reject, or write a workbook of them."),
+        "enable": Verb("cli.daemon:enable", "Let flows run by themselves again."),
+        "disable": Verb("cli.daemon:disable", "Keep flows from running by themselves."),
+        "kill": Verb("cli.daemon:kill", "End a run's process now, or the daemon and all it runs."),
+        "reset": Verb("cli.history:reset", "Forget what was done, so that it is done again."),
+        "tidy": Verb("cli.history:tidy", "Move outputs away whose sources are gone."),
+    },
+    "Workspace and machine": {
+        "workspace": Verb("cli.workspaces:workspace_app", "Create, list, choose and copy workspaces."),
+        "lease": Verb("cli.workspaces:lease_app", "See who owns the workspace, and change it."),
+        "panel": Verb("cli.browser:panel", "Open the control panel in a browser."),
+        "secret": Verb("cli.machine:secret_app", "Keep secrets for flows."),
+        "alert": Verb("cli.machine:alert_app", "Try who is told of failures, and see what was told."),
+        "service": Verb("cli.machine:service_app", "Start the daemon at logon."),
+        "doctor": Verb("cli.machine:doctor", "Measure whether this machine and its drives will do."),
+        "import": Verb("cli.workspaces:import_workspace", "Bring a workspace from the older system."),
+        "docs": Verb("cli.browser:docs", "Open the documentation."),
+    },
+}
+"""The verbs in the order of `--help`."""
+
+VERBS: Mapping[str, Verb] = {name: verb for group in GROUPS.values() for name, verb in group.items()}
