@@ -356,6 +356,8 @@ FIRST = {
     "polars lazily": "import polars as pl; pl.LazyFrame({'a': [1]}).sink_csv(path)",
     "duckdb": "import duckdb; duckdb.sql('select 1 as a').write_csv(str(path))",
     "a query": "import duckdb; duckdb.sql(f\"{'co'}py (select 1 as a) to '{path}'\")",
+    "parts of a query": "import duckdb; duckdb.sql(f\"copy (select 1 as a, 2 as b) to '{path.parent}' (format csv, partition_by (a), overwrite)\")",
+    "what was prepared": "import duckdb; duckdb.sql(f\"prepare p as copy (select 1) to '{path}'\"); duckdb.sql('execute p')",
     "pandas": "import pandas as pd; pd.DataFrame({'a': [1]}).to_parquet(path)",
 }
 RUNS = """

@@ -152,6 +152,8 @@ def _record_sql(logs: tuple[ReadLog, ...], text: object, *, is_shared: bool) -> 
         return
     with not_logged():
         make_attached(text)
+        if not logs:
+            return
         statement: SqlAccess = sql_access(text)
     if statement.unseen is not None:
         mark_unseen(logs, statement.unseen)

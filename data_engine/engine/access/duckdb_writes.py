@@ -16,9 +16,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
 from data_engine.engine.access.access_log import not_logged
 from data_engine.engine.access.file_events import (
+    FileGuard,
     about_to_open_database,
     about_to_write,
     about_to_write_unread,
@@ -95,26 +97,31 @@ def judge_settings(config: object) -> None:
 
 
 def refuse_changes(connection: Any, names: Iterable[str] = ()) -> None:
-    """Refuse to change a database that a preview must not, on a connection that was opened before; one of these `names`, or the current.
+    """Refuse to change a database that a preview must not, on a connection that was opened before: one of these `names`, or the current.
+
+    What a connection opens while it is guarded is judged then, so one that has none of these is asked once.
 
     Raises:
         FlowValidationError: it is refused.
     """
-    guards = [guard for guard in guards_here() if guard.keeps_databases]
-    if not guards or connection is None:
-        return
     named = {name.lower() for name in names}
-    with not_logged():
-        rows = _rows(
-            connection,
-            "select database_name, path, database_name = current_database() from duckdb_databases()"
-            " where not readonly and path is not null",
-        )
-    for guard in guards:
-        for name, path, is_current in rows or ():
-            if (is_current or name.lower() in named) and guard.protects(path):
+    for guard in guards_here() if connection is not None else ():
+        if not guard.keeps_databases or connection in (clean := _clean.setdefault(guard, WeakSet())):
+            continue
+        with not_logged():
+            rows = _rows(connection, _OPEN_TO_WRITE)
+        kept = [(name, path, is_current) for name, path, is_current in rows or () if guard.protects(path)]
+        for name, path, is_current in kept:
+            if is_current or name.lower() in named:
                 guard.refuse_database(path)
                 raise guard.refused[-1]
+        if rows is not None and not kept:
+            clean.add(connection)
+
+
+_OPEN_TO_WRITE = "select database_name, path, database_name = current_database() from duckdb_databases() where not readonly and path is not null"
+_clean: WeakKeyDictionary[FileGuard, WeakSet[Any]] = WeakKeyDictionary()
+"""The connections that have no database open to write which the guard protects."""
 
 
 def local_file(text: str) -> str | None:
