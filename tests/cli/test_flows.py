@@ -374,7 +374,7 @@ def test_a_copy_of_a_notebook_is_named_as_one(cli: Cli, ws: WorkspaceFiles) -> N
 
 def test_a_reason_is_cut_to_its_column_and_explain_has_it_whole(cli: Cli, ws: WorkspaceFiles) -> None:
     """However long the flow's name is."""
-    name = "totals_of_all_regions_by_month_and_by_kind_of_claim"
+    name = "totals_of_all_regions_by_month_end"
     ws.notebook(
         name, "from data_engine import Flow", "def build():\n    return Flow(group='Regions of the north').step(str)"
     )
