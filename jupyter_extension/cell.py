@@ -12,7 +12,7 @@ from data_engine.display_hook import Listing
 from data_engine.errors import FlowValidationError
 from data_engine.view.card import Card, Note
 from data_engine.view.text import text
-from data_engine.view.verb import Answer, Parameter, Shown, Subject
+from data_engine.view.verb import Answer, Parameter, Reader, Shown, Subject
 from jupyter_extension.own_flow import UserNames, own_flow, own_name, unsaved_words
 
 if TYPE_CHECKING:
@@ -34,6 +34,15 @@ class Cell:
         from data_engine.client import Workspace
 
         return Workspace.current()
+
+    @property
+    def root(self) -> None:
+        """A cell's workspace is found."""
+
+    @property
+    def reader(self) -> Reader:
+        """A person, who is asked by what is printed."""
+        return "person"
 
     def flow_name(self, name: str | None) -> str:
         """The name, else that of the notebook."""

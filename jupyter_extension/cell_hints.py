@@ -15,7 +15,7 @@ from data_engine.platforms.host import shell_line
 _HINT = re.compile(r"(?<![/\\!\w.-])(`?)data-engine ([a-z][a-z-]*)([^`<\n;,)]*)")
 """Not in a path, and not what `!` hands to the shell already."""
 _OPTION = re.compile(r"--[a-z-]+")
-_ONLY_IN_A_TERMINAL = ("secret", "reset", "import", "lab", "--watch")
+_ONLY_IN_A_TERMINAL = ("secret", "import", "lab", "--watch")
 """They ask something, or go on until Ctrl-C: a cell would hang."""
 ON_PATH = "!data-engine"
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from argparse import Namespace
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from data_engine.commands import registry
-from data_engine.commands.command import Command as OwnerCommand
-from data_engine.commands.fields import FLAG, arguments_of, as_given, help_of
+from data_engine.commands.fields import help_of
 from data_engine.commands.runs import Run, StartBackfill
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import magic_line, size_words
 from data_engine.record import frozen
-from data_engine.status.sentences import ends_words
 from data_engine.view.verb import Option as ViewOption
-from data_engine.view.verb import Subject, parameters_of
+from data_engine.view.verb import Subject, Takes, parameters_of
 from data_engine.view.verbs import VERBS, Verb
 from jupyter_extension.cell import Cell, carry_out, option_name, values_of
 from jupyter_extension.cell_hints import in_cell, shell_here
@@ -39,13 +37,15 @@ class Option:
 
 @frozen
 class Command:
-    """One subcommand. `takes` is what may stand behind its name: a flow, a flow or file, a run, "clear" or "info", or nothing."""
+    """One subcommand. `takes` is what may stand behind its name: a flow, a flow or file, a run, "clear" or "info", or nothing; `metavar`
+    is that in its usage."""
 
     name: str
     summary: str
     twin: str
     do: Callable[[Namespace, UserNames], Any]
-    takes: Literal["flow", "flow or file", "flow or id", "run", "clear or info", ""] = ""
+    takes: Takes | Literal["clear or info", ""] = ""
+    metavar: str = ""
     options: tuple[Option, ...] = ()
 
     @property
@@ -56,17 +56,9 @@ class Command:
     @property
     def usage(self) -> str:
         """The line that the help shows."""
-        takes = {
-            "flow": " [NAME]",
-            "flow or file": " [NAME or FILE]",
-            "flow or id": " [NAME or ID]",
-            "run": " RUN",
-            "clear or info": " [clear|info]",
-            "": "",
-        }[self.takes]
         options = (f" [{option.name}{f' {option.value}' if option.value else ''}]" for option in self.options)
         pairs = " [NAME=VALUE]..." if self.takes_params else ""
-        return f"%flow {self.name}{takes}{''.join(options)}{pairs}"
+        return f"%flow {' '.join(filter(None, [self.name, self.metavar]))}{''.join(options)}{pairs}"
 
 
 def _preview(args: Namespace, names: UserNames) -> Any:
@@ -145,28 +137,6 @@ def _backfill(args: Namespace, names: UserNames) -> Any:
     return ws.backfill(name, args.since, args.until, args.where, params, reprocess, digest=shown.digest)
 
 
-def _start(args: Namespace, names: UserNames) -> Any:
-    ws = _workspace()
-    if args.no_engine and ws.link.find() is None:
-        ws.stop_engine()  # else it would come back where an earlier daemon died with its engine on
-    ws.start()
-    if not args.no_engine:
-        ws.start_engine()
-    print("It keeps running when this kernel or JupyterLab ends. %flow stop ends it when its running work is done.")
-    return ws.status()
-
-
-def _stop(args: Namespace, names: UserNames) -> None:
-    ws = _workspace()
-    if args.subject is not None:
-        print(in_this_kernel(ends_words(args.subject, is_disabled=ws.stop_flow(args.subject))))
-        return
-    was_running = ws.link.find_heard() is not None
-    ws.stop_engine()
-    ws.shutdown()
-    print("The daemon ends when its running work is done." if was_running else "No daemon was running.")
-
-
 def _status(args: Namespace, names: UserNames) -> Any:
     return _workspace().status()
 
@@ -194,7 +164,6 @@ def _cache(args: Namespace, names: UserNames) -> None:
         print(f"Previews keep {size_words(size)} of results in this kernel. %flow cache clear forgets them.")
 
 
-CLAIMS = '"claims"'
 _SOURCE = Option("--source", help_of(Run, "source"), "FILE")
 _PARAM = Option("--set", "A parameter; the same as NAME=VALUE without --set.", "NAME=VALUE", is_repeated=True)
 
@@ -209,6 +178,7 @@ COMMANDS = {
             'build().preview(use="clean_df"), load_flow("claims").preview()',
             _preview,
             "flow",
+            "[NAME]",
             (
                 Option("--use", "The object to show; by default the last result.", "OBJECT"),
                 _SOURCE,
@@ -229,6 +199,7 @@ COMMANDS = {
             'build().golden(use="clean_df", key="id")',
             _golden,
             "flow",
+            "[NAME]",
             (
                 Option("--use", "The object; by default the last result.", "OBJECT"),
                 _SOURCE,
@@ -246,6 +217,7 @@ COMMANDS = {
             'Workspace.current().run("claims"); with --once: build().run_once(on_error="continue")',
             _run,
             "flow",
+            "[NAME]",
             (
                 _SOURCE,
                 _PARAM,
@@ -262,6 +234,7 @@ COMMANDS = {
             'Workspace.current().backfill("claims", since="2013-03-01", until="2013-03-31", dry_run=True)',
             _backfill,
             "flow or id",
+            "[NAME|ID]",
             (
                 Option("--since", help_of(StartBackfill, "since"), "D"),
                 Option("--until", help_of(StartBackfill, "until"), "D"),
@@ -277,20 +250,6 @@ COMMANDS = {
                 ),
             ),
         ),
-        Command(
-            "start",
-            "Start the daemon and its engine: flows run by themselves. They outlive this kernel.",
-            "Workspace.current().start_engine(); with --no-engine: .start()",
-            _start,
-            options=(Option("--no-engine", "Only the daemon."),),
-        ),
-        Command(
-            "stop",
-            "Stop the engine, and the daemon when its running work is done; with a name, only that flow.",
-            "Workspace.current().stop_engine(); Workspace.current().shutdown()",
-            _stop,
-            "flow",
-        ),
         Command("status", "What the daemon, its engine and each flow do.", "Workspace.current().status()", _status),
         Command("panel", "The control panel.", "data_engine.panel()", _panel),
         Command(
@@ -299,25 +258,16 @@ COMMANDS = {
             "clear_preview_cache()",
             _cache,
             "clear or info",
+            "[clear|info]",
         ),
     )
 }
 
 
-_NOT_HERE = frozenset(
-    "start-engine stop-engine shutdown stop-flow stop-backfill retry-backfill set-interpreter look stop-run kill-run reset"
-    " request-control withdraw-request release-control take-over repair-lease".split()
-)
-"""Commands that an option of another one stands for here, or that are for the shell and the panel: they end work or change who owns."""
-
-
 @cache
 def all_commands() -> dict[str, Command]:
-    """Every subcommand by its name, in the order of `data-engine --help`: those above, the verbs that a terminal shares, and the
-    commands of a workspace's owner that need no words of their own."""
+    """Every subcommand by its name, in the order of `data-engine --help`: the verbs that a terminal shares, and those above."""
     found = COMMANDS | {name: _of_verb(name, verb) for name, verb in VERBS.items() if verb.twin}
-    known = {*found, *_NOT_HERE}
-    found |= {name: _of_owner(kind) for name, kind in registry.COMMANDS.items() if name not in known}
     return {name: found[name] for name in (*VERBS, *found) if name in found}
 
 
@@ -327,8 +277,12 @@ def _of_verb(name: str, verb: Verb) -> Command:
     parameters = [
         one for one in parameters_of(function) if not (isinstance(one.about, ViewOption) and one.about.only == "shell")
     ]
-    subject = next((one.about for one in parameters if isinstance(one.about, Subject)), None)
-    takes: Any = "" if subject is None else {"flows": "flow", "text": "flow"}.get(subject.takes, subject.takes)
+    takes: Any = ""
+    metavar = ""
+    for about, default in [(one.about, one.default) for one in parameters if isinstance(one.about, Subject)][:1]:
+        takes = {"flows": "flow", "text": "flow"}.get(about.takes, about.takes)
+        is_needed = about.takes == "run" and default is inspect.Parameter.empty
+        metavar = about.metavar if is_needed else f"[{about.metavar}]"
     options = tuple(
         Option(option_name(one), one.about.help, one.about.metavar, one.is_repeated)
         for one in parameters
@@ -338,33 +292,7 @@ def _of_verb(name: str, verb: Verb) -> Command:
     def do(args: Namespace, names: UserNames) -> Any:
         return carry_out(name, function, Cell(names, name, in_this_kernel), values_of(name, parameters, args))
 
-    return Command(name, verb.summary, verb.twin, do, takes, options)
-
-
-def _of_owner(kind: type[OwnerCommand[Any]]) -> Command:
-    arguments = {name: argument for name, argument in arguments_of(kind).items() if not argument.is_local}
-    options = tuple(
-        Option(f"--{name.replace('_', '-')}", argument.help, "" if argument.kind.fits is FLAG.fits else name.upper())
-        for name, argument in arguments.items()
-        if name != "flow"
-    )
-    of_flow = "flow" in arguments
-    twin = f"Workspace.current().{kind.name.replace('-', '_')}({CLAIMS if of_flow else ''})"
-    summary = (kind.__doc__ or "").partition("\n")[0]
-    return Command(kind.name, summary, twin, partial(_carry_out, kind), "flow" if of_flow else "", options)
-
-
-def _carry_out(kind: type[OwnerCommand[Any]], args: Namespace, names: UserNames) -> None:
-    from jupyter_extension.outcomes import outcome_message
-
-    arguments = arguments_of(kind)
-    values = {name: value for name in arguments if (value := getattr(args, name, None)) is not None}
-    if "flow" in arguments:
-        is_required = arguments["flow"].kind.is_required
-        values["flow"] = args.subject or (own_name(names, kind.name) if is_required else None)
-    command = as_given(kind(**values), kind.name.replace("-", "_"))
-    ws = _workspace()
-    print(in_this_kernel(outcome_message(ws, command, ws.link.carry_out(command))))
+    return Command(name, verb.summary, verb.twin, do, takes, metavar, options)
 
 
 def in_this_kernel(text: str) -> str:

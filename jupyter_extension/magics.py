@@ -16,6 +16,7 @@ from data_engine.formatting import cli_line, magic_line
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.locate import annotate
 from data_engine.platforms.host import SHELL_ESCAPE
+from data_engine.view.verbs import VERBS
 from data_engine.workspace.select import select_workspace
 from jupyter_extension.commands import Command, all_commands, in_this_kernel
 from jupyter_extension.own_flow import UserNames
@@ -99,17 +100,11 @@ def _split(line: str) -> list[str]:
         ) from None
 
 
-ONLY_IN_THE_SHELL = frozenset(
-    "alert compare demo doctor docs import kill lab lease rejected reset secret service tidy workspace".split()
-)
-"""Commands of `data-engine` that `%flow` does not have."""
-
-
 def _command(word: str, line: str) -> Command:
     if word in all_commands():
         return all_commands()[word]
     names = ", ".join(all_commands())
-    if word in ONLY_IN_THE_SHELL:
+    if word in VERBS:
         command = in_this_kernel(f"`{_in_the_shell(line)}`")
         fix = f"type {command}" if "`!" in command else f"type {command} in a terminal"
         raise FlowValidationError(f"%flow has no {word!r}: it is a command of the shell", where=f"%{_NAME}", fix=fix)

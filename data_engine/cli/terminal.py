@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,8 +21,9 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import Failed, print_json, say_card, say_note
 from data_engine.errors import FlowValidationError
+from data_engine.platforms.terminals import is_terminal
 from data_engine.view.card import Card, Note
-from data_engine.view.verb import Answer, Option, Parameter, parameters_of
+from data_engine.view.verb import Answer, Option, Parameter, Reader, parameters_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +42,17 @@ class Terminal:
     def workspace(self) -> Workspace:
         """The workspace of `--workspace`, else the one that is found."""
         return chosen_workspace(self._ctx)
+
+    @property
+    def root(self) -> str | None:
+        """The folder of `--workspace`."""
+        root: str | None = self._ctx.find_root().params.get("workspace")
+        return root
+
+    @property
+    def reader(self) -> Reader:
+        """A program with `--json`, else a person where there is a terminal."""
+        return "program" if self._as_json else "person" if is_terminal(sys.stdin) else "script"
 
     def flow_name(self, name: str | None) -> str:
         """The name, which must be there."""

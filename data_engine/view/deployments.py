@@ -33,7 +33,7 @@ from data_engine.status.offline import OfflineFacts
 from data_engine.status.sentences import undeployed_words
 from data_engine.view.card import Card, Cell, Column, Lines, Note, Part, run_id, table
 from data_engine.view.flows import FlowName, settings_warnings
-from data_engine.view.verb import Answer, Option, Place, said
+from data_engine.view.verb import Answer, Option, Place, Wait, said, was_asked
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 NoteText = Annotated[str, Option(help_of(Deploy, "note"), "TEXT", ("--note",))]
 To = Annotated[str | None, Option(help_of(Rollback, "to"), "ID")]
-Wait = Annotated[bool, Option("If another workstation owns the workspace: wait for its answer, or not.")]
 
 
 # -- deploy -----------------------------------------------------------------------------------------------------------
@@ -257,11 +256,6 @@ def _unknown_elsewhere(ws: Workspace) -> Iterator[str]:
     if lease.state in ("unreachable", "damaged"):
         fix = f"; fix: {lease.fix}" if lease.damage is not None else ""
         yield f"other workstations do not know yet what is deployed: {lease.words}{fix}"
-
-
-def was_asked() -> Answer:
-    """The answer of a verb that another workstation was asked to carry out, and whose answer nobody waits for."""
-    return said(f"The owner was asked; `{cli_line('status')}` shows the answer.", {"asked": True})
 
 
 # -- what was deployed ------------------------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, get_args, get_origin, get_type_hints
 
 from data_engine.display_hook import Displayable
+from data_engine.formatting import cli_line
 from data_engine.record import frozen
 from data_engine.view.card import Card, Note
 
@@ -53,6 +54,11 @@ def said(text: str, facts: Any = None, *, code: int = 0, notes: tuple[Note, ...]
     return Answer(lambda: Card(text), lambda: facts, notes, code, value)
 
 
+def was_asked() -> Answer:
+    """The answer of a verb that another workstation was asked to carry out, and whose answer nobody waits for."""
+    return said(f"The owner was asked; `{cli_line('status')}` shows the answer.", {"asked": True})
+
+
 class Shown(Displayable):
     """A card that a cell shows."""
 
@@ -64,6 +70,9 @@ class Shown(Displayable):
 
 # -- who asks ---------------------------------------------------------------------------------------------------------
 
+Reader: TypeAlias = Literal["person", "program", "script"]
+"""A `person` can be asked; a `program` reads JSON; a `script` goes on by the exit code."""
+
 
 class Place(Protocol):
     """Where a verb is asked for: a terminal, a cell, the panel."""
@@ -71,6 +80,14 @@ class Place(Protocol):
     @property
     def workspace(self) -> Workspace:
         """The workspace that is meant."""
+
+    @property
+    def root(self) -> str | None:
+        """The folder of the workspace as it was typed; None where it is found."""
+
+    @property
+    def reader(self) -> Reader:
+        """Who reads the answer."""
 
     def flow_name(self, name: str | None) -> str:
         """The flow that is named; without a name that of the notebook.
@@ -118,7 +135,7 @@ class Place(Protocol):
 
 # -- what may be typed ------------------------------------------------------------------------------------------------
 
-Takes: TypeAlias = Literal["flow", "flows", "flow or file", "flow or id", "run", "text"]
+Takes: TypeAlias = Literal["flow", "flows", "flow or file", "flow or id", "flow or run", "run", "text"]
 """What stands for a subject: `flow` is the name of one, without which a cell means its own."""
 
 
@@ -177,6 +194,9 @@ class Parameter:
         """The texts that it may be; none where it may be any."""
         kinds = (self.kind, *get_args(self.kind))
         return next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), ())
+
+
+Wait = Annotated[bool, Option("If another workstation owns the workspace: wait for its answer, or not.")]
 
 
 def parameters_of(verb: Callable[..., Answer]) -> Iterator[Parameter]:

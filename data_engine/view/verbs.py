@@ -48,8 +48,16 @@ GROUPS: Mapping[str, Mapping[str, Verb]] = {
             "Go back to an earlier deployment of a flow.",
             'Workspace.current().rollback("claims")',
         ),
-        "start": Verb("cli.daemon:start", "Start the daemon and its engine."),
-        "stop": Verb("cli.daemon:stop", "Stop a flow or a run, or the engine and the daemon."),
+        "start": Verb(
+            "view.daemon:start",
+            "Start the daemon and its engine.",
+            "Workspace.current().start_engine(); with --no-engine: .start()",
+        ),
+        "stop": Verb(
+            "view.daemon:stop",
+            "Stop a flow or a run, or the engine and the daemon.",
+            "Workspace.current().stop_engine(); Workspace.current().shutdown()",
+        ),
         "status": Verb("cli.terminal:status", "Show what runs, what waits, and why."),
         "run": Verb("cli.running:run", "Run a flow now."),
         "runs": Verb("view.runs:runs", "List what ran on this machine.", 'Workspace.current().runs("claims")'),
@@ -85,16 +93,22 @@ GROUPS: Mapping[str, Mapping[str, Verb]] = {
         ),
     },
     "Runs": {
-        "retry": Verb("cli.daemon:retry", "Try failed sources again."),
+        "retry": Verb("view.switches:retry", "Try failed sources again.", 'Workspace.current().retry("claims")'),
         "backfill": Verb("cli.history:backfill", "Run a flow for files or slots of the past."),
         "compare": Verb(
             "view.runs:compare",
             "Show what differs between two runs.",
         ),
         "rejected": Verb("cli.history:rejected", "List the rows that checks reject, or write a workbook of them."),
-        "enable": Verb("cli.daemon:enable", "Let flows run by themselves again."),
-        "disable": Verb("cli.daemon:disable", "Keep flows from running by themselves."),
-        "kill": Verb("cli.daemon:kill", "End a run's process now, or the daemon and all it runs."),
+        "enable": Verb(
+            "view.switches:enable", "Let flows run by themselves again.", 'Workspace.current().enable("claims")'
+        ),
+        "disable": Verb(
+            "view.switches:disable", "Keep flows from running by themselves.", 'Workspace.current().disable("claims")'
+        ),
+        "kill": Verb(
+            "view.daemon:kill", "End a run's process now, or the daemon and all it runs.", "Workspace.current().kill()"
+        ),
         "reset": Verb("cli.history:reset", "Forget what was done, so that it is done again."),
         "tidy": Verb("cli.history:tidy", "Move outputs away whose sources are gone."),
     },

@@ -26,7 +26,6 @@ from data_engine.view.verb import Option, parameters_of
 from data_engine.view.verbs import VERBS
 from jupyter_extension.actions import all_actions, answer
 from jupyter_extension.commands import all_commands
-from jupyter_extension.magics import complete, run_line
 from tests.commands.command_table import PAGE, row, text_with_table
 from tests.support import WorkspaceFiles
 
@@ -157,21 +156,6 @@ def test_a_new_command_is_an_action_and_a_button_of_the_panel(touch: None, ws: W
     assert [flow for flow, _ in TOUCHED] == ["claims"]
     assert flow_buttons(status.flows[0], status)["touch"] is None
     assert flow_buttons(FlowStatus("other"), status)["touch"] == "there is no such flow"
-
-
-def test_a_new_command_is_a_subcommand_of_the_magic(
-    touch: None, ws: WorkspaceFiles, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With its completion and its help."""
-    monkeypatch.chdir(ws.root)
-    run_line("touch claims", {})
-    run_line("touch --help", {})
-
-    told = capsys.readouterr().out
-    assert "Done: touch claims." in told
-    assert "Touch a flow." in told
-    assert TOUCHED[0][0] == "claims"
-    assert "touch" in complete("%flow ", {})
 
 
 @pytest.mark.parametrize("name", [name for name, verb in VERBS.items() if verb.twin])

@@ -14,7 +14,6 @@ import pytest
 from IPython.core.oinspect import getdoc
 
 from data_engine import Workspace
-from data_engine.cli.app import make_command
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.formatting import cli_line
 from data_engine.platforms.host import shell_line
@@ -22,7 +21,6 @@ from data_engine.platforms.processes import interrupt_main_thread
 from data_engine.workspace.provision import example_notebook
 from jupyter_extension.cell_hints import in_cell, shell_of
 from jupyter_extension.commands import all_commands
-from jupyter_extension.magics import ONLY_IN_THE_SHELL
 from tests.jupyter.conftest import Shell
 from tests.support import WorkspaceFiles, notebook_bytes, until
 
@@ -151,7 +149,7 @@ def test_deploy_gives_the_entries_and_a_broken_one_is_raised(shell: Shell, claim
     shell.run("%flow deploy claims")
     assert isinstance(shell.error, FlowExecutionError)
 
-    shell.run("%flow deploy --all")
+    shell.run("%flow deploy --all --yes")
     assert shell.error is None
     assert "not deployed  claims.ipynb: " in shell.out
 
@@ -258,7 +256,7 @@ def test_a_flow_is_undeployed_and_its_notebook_restored(shell: Shell, claims: Wo
     shell.run("%flow undeploy claims")
     assert "%flow rollback claims" in shell.out
     assert shell.run("Workspace.current().deployment('claims')") == "not deployed"
-    shell.run("%flow deploy --all")
+    shell.run("%flow deploy --all --yes")
     assert "To let production run it again, as it is now: %flow deploy claims" in shell.out
     assert shell.run("Workspace.current().deployment('claims')") == "not deployed"
     shell.run("%flow rollback claims")
@@ -285,7 +283,7 @@ def test_status_and_stop_need_no_daemon(shell: Shell, claims: WorkspaceFiles) ->
     assert re.search(r"^daemon +not running\nengine +off$", shell.out, re.MULTILINE)
 
     shell.run("%flow stop")
-    assert shell.out == "No daemon was running.\n"
+    assert shell.out == "Out[0]: No daemon was running.\n"
 
 
 def test_cache_tells_what_is_kept_and_forgets_it(shell: Shell) -> None:
@@ -336,9 +334,9 @@ def test_the_daemon_is_started_used_and_stopped(shell: Shell, claims: WorkspaceF
         assert shell.run("%flow run claims --no-wait") != []
         assert {one.flow for one in shell.run("%flow explain claims")} == {"claims"}  # and the run that may go on
         assert shell.run("%flow start").engine.on
-        assert "It keeps running when this kernel or JupyterLab ends. %flow stop ends it" in shell.out
+        assert "It keeps running when this terminal or kernel ends: %flow stop ends it" in shell.out
         shell.run("%flow stop")
-        assert shell.out == "The daemon ends when its running work is done.\n"
+        assert shell.out == "Out[0]: The daemon ends when its running work is done.\n"
     finally:
         Workspace(claims.root).kill()
         for known in link._clients.values():
@@ -430,12 +428,6 @@ def test_a_mistake_is_a_short_typed_message_with_its_fix(line: str, shell: Shell
     assert what in lines[2]
     assert fix in "\n".join(part for part in lines if part.startswith("  fix:"))
     assert len(lines) <= 6
-
-
-def test_each_command_of_the_shell_is_known_to_the_magic() -> None:
-    commands = set(make_command().commands)
-
-    assert commands - set(all_commands()) == set(ONLY_IN_THE_SHELL)
 
 
 def test_a_kernel_that_was_not_told_its_notebook_takes_it_from_a_variable(

@@ -1,0 +1,126 @@
+"""What runs by itself: flows that are enabled or disabled, and failed sources that are tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any
+
+from data_engine.commands.fields import help_of
+from data_engine.commands.runs import Retry
+from data_engine.commands.switches import Disable
+from data_engine.errors import FlowValidationError
+from data_engine.formatting import cli_line
+from data_engine.notebook.deployments import deployed_entries
+from data_engine.status.deploy_lines import Starting, starting
+from data_engine.status.deployed_before import find_flow
+from data_engine.status.sentences import freed_words
+from data_engine.view.flows import FlowName
+from data_engine.view.verb import Answer, Option, Place, Subject, Wait, said, was_asked
+
+if TYPE_CHECKING:
+    from data_engine.client import Workspace
+    from data_engine.status.record import WorkspaceStatus
+
+FlowNames = Annotated[list[str], Subject("NAME", "The flows: their files' names without the ending.", "flows")]
+
+
+def retry(
+    place: Place,
+    name: FlowName = None,
+    source: Annotated[str | None, Option(help_of(Retry, "source"), "PATH")] = None,
+    accept: Annotated[bool, Option(help_of(Retry, "accept"))] = False,
+    wait: Wait = True,
+) -> Answer:
+    """Try failed sources again: of one flow, of all, or one file."""
+    if source is not None and (name := place.own_name(name)) is None:
+        what, fix = "--source says which file, but not of which flow", cli_line("retry", "FLOW", "--source", "PATH")
+        raise FlowValidationError(what, where=cli_line("retry", "--source"), fix=f"name the flow: {fix}")
+    freed = place.workspace._retry(name, place.path(source), wait, accept)
+    if freed is None:
+        return was_asked()
+    words = freed_words(freed.freed, freed.accepted, freed.left)
+    runs = cli_line("runs", *([] if name is None else [name]))
+    then = f" `{runs}` shows the result." if freed.freed or freed.accepted else ""
+    facts = {"freed": freed.freed, "accepted": freed.accepted, "left": freed.left}
+    return said(f"{words}{then}", {"flow": name, "source": source} | facts)
+
+
+def enable(place: Place, names: FlowNames, wait: Wait = True) -> Answer:
+    """Let flows run by themselves again."""
+    ws = place.workspace
+    before = ws.status()
+    disabled = set() if before.lease.is_elsewhere else {flow.name for flow in before.flows if not flow.enabled}
+
+    def switch(name: str) -> tuple[dict[str, Any], list[str]]:
+        starts = _starting(place, name) if name in disabled else Starting()
+        ws.enable(name, wait)
+        facts = {"flow": name, "enabled": True, "slots": starts.slots, "files": starts.files}
+        if _is_not_deployed(ws, name):
+            line = f"{name} is enabled, but runs by itself only when it is deployed: {cli_line('deploy', name)}"
+        elif _is_manual(before, name):
+            line = f"{name} is enabled. It has no trigger: it runs when somebody runs it ({cli_line('run', name)})."
+        else:
+            lines = [f"{name} is enabled: it runs as its trigger says while the engine is on."]
+            return facts, [*lines, starts.when(is_on=before.engine.on is True, how=cli_line("start"))]
+        return facts, [line]
+
+    return _switched(place, names, switch)
+
+
+def disable(
+    place: Place,
+    names: FlowNames,
+    note: Annotated[str, Option(help_of(Disable, "note"), "TEXT")] = "",
+    wait: Wait = True,
+) -> Answer:
+    """Let flows run by hand only. Who disabled them, and when, is recorded and shown."""
+    ws = place.workspace
+    status = ws.status()
+
+    def switch(name: str) -> tuple[dict[str, Any], list[str]]:
+        ws.disable(name, wait, note)
+        back = cli_line("enable", name)
+        if _is_not_deployed(ws, name):
+            line = f"{name} is not deployed, so nothing of it runs by itself. Once it is deployed, it runs by hand only, until you enable it: {back}"
+        elif _is_manual(status, name):
+            line = f"{name} has no trigger, so it runs by hand only as before; with one it does so too, until it is enabled: {back}"
+        else:
+            line = f"{name} runs by hand only, until it is enabled: {back}"
+        return {"flow": name, "enabled": False}, [line]
+
+    return _switched(place, names, switch)
+
+
+def _switched(place: Place, names: Sequence[str], switch: Callable[[str], tuple[dict[str, Any], list[str]]]) -> Answer:
+    """Switch several flows, or none where the name of one is misspelt."""
+    home = place.workspace.home
+    named = list(dict.fromkeys(names or [place.flow_name(None)]))
+    if len(named) > 1:
+        deployed = home.deployments().deployed()
+        for name in named:
+            if name not in deployed:
+                find_flow(home, name)
+    switched = [switch(name) for name in named]
+    facts = [facts for facts, _ in switched]
+    text = "\n".join(line for _, lines in switched for line in lines if line)
+    return said(text, facts[0] if len(facts) == 1 else facts)
+
+
+def _is_not_deployed(ws: Workspace, name: str) -> bool:
+    """Whether the flow is not deployed; False where another workstation owns the workspace."""
+    return not ws.lease().is_elsewhere and ws.deployment_status(name).kind == "not_deployed"
+
+
+def _is_manual(status: WorkspaceStatus, name: str) -> bool:
+    return any(flow.name == name and flow.mode == "manual" for flow in status.flows)
+
+
+def _starting(place: Place, name: str) -> Starting:
+    """What starts once a disabled flow is enabled; nothing where that is not known."""
+    home = place.workspace.home
+    with suppress(FlowValidationError), place.inside():  # it is enabled all the same
+        for entry in deployed_entries(home.deployments(), [name]):
+            if entry.flow is not None:
+                return starting(home, entry.flow)
+    return Starting()
