@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from data_engine.commands.fields import help_of
-from data_engine.commands.runs import Run, StartBackfill
+from data_engine.commands.runs import Run
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import magic_line, size_words
 from data_engine.record import frozen
@@ -110,33 +110,6 @@ def _run(args: Namespace, names: UserNames) -> Any:
     return runs
 
 
-def _backfill(args: Namespace, names: UserNames) -> Any:
-    """List the runs of a backfill, or begin, report, end or retry one."""
-    from data_engine.status.sentences import none_named_words, nothing_words
-
-    ws = _workspace()
-    if args.status:
-        return ws.backfills() if args.subject is None else ws.backfill_status(args.subject)
-    if args.stop or args.retry:
-        if args.subject is None:
-            do = "--stop" if args.stop else "--retry"
-            fix = f"%flow backfill ID {do}; %flow backfill --status lists their ids"
-            raise FlowValidationError("which backfill?", where="%flow backfill", fix=fix)
-        return ws.stop_backfill(args.subject) if args.stop else ws.retry_backfill(args.subject)
-    name = args.subject or own_name(names, "backfill")
-    reprocess: Any = args.reprocess or "failed"
-    params = params_of(args)
-    shown = ws.backfill(name, args.since, args.until, args.where, params, reprocess, dry_run=True)
-    assert shown is not None
-    if not shown.total:
-        print(none_named_words(shown) or nothing_words(shown))
-        return shown
-    if not args.yes:
-        print("Nothing was started. Repeat it with --yes to run exactly these, after everything that is due.")
-        return shown
-    return ws.backfill(name, args.since, args.until, args.where, params, reprocess, digest=shown.digest)
-
-
 def _status(args: Namespace, names: UserNames) -> Any:
     return _workspace().status()
 
@@ -226,28 +199,6 @@ COMMANDS = {
                 ),
                 Option("--edited", "With --once: also run code that is not what is deployed; such runs are marked."),
                 Option("--no-wait", "Do not wait; show the ids of the runs."),
-            ),
-        ),
-        Command(
-            "backfill",
-            "Run a flow again for a range of files or slots: it lists them first; with --yes it begins.",
-            'Workspace.current().backfill("claims", since="2013-03-01", until="2013-03-31", dry_run=True)',
-            _backfill,
-            "flow or id",
-            "[NAME|ID]",
-            (
-                Option("--since", help_of(StartBackfill, "since"), "D"),
-                Option("--until", help_of(StartBackfill, "until"), "D"),
-                Option("--where", help_of(StartBackfill, "where"), "GLOB"),
-                Option("--reprocess", help_of(StartBackfill, "reprocess"), "failed|missing|all"),
-                _PARAM,
-                Option("--yes", "Begin; without it they are only listed."),
-                Option("--status", "Show the progress of all backfills, or of the one with this id."),
-                Option("--stop", "End the one with this id: no more of its runs begin."),
-                Option(
-                    "--retry",
-                    "Run the failed runs of the one with this id again, and those that --stop prevented.",
-                ),
             ),
         ),
         Command("status", "What the daemon, its engine and each flow do.", "Workspace.current().status()", _status),

@@ -191,7 +191,7 @@ _KINDS = {
     "data_engine.notebook.compiled.CompiledNotebook": _Kind("notebooks.compiled_card"),
     "data_engine.errors.FlowValidationError": _Kind("display._error", has_hints=True),
     "data_engine.status.record.WorkspaceStatus": _Kind("status.status_card", has_hints=True),
-    "data_engine.model.Backfill": _Kind("backfills.backfill_card"),
+    "data_engine.model.Backfill": _Kind("backfills.backfill_card", has_hints=True),
     "data_engine.status.run_comparison.Comparison": _Kind("runs.comparison_card"),
     "data_engine.status.run_comparison.Trends": _Kind("trends.trends_card"),
 }

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from data_engine.display_hook import Listing
+from data_engine.errors import FlowValidationError
 from data_engine.formatting import cli_line, day_time, duration_words, local_time, plural
 from data_engine.ledger.logs import warned_words
 from data_engine.ledger.run_warnings import runs_as_json
 from data_engine.marks import Mark, mark_of
 from data_engine.model import LogEntry, Run, StepRun
+from data_engine.status.deployed_before import find_flow
 from data_engine.status.run_comparison import Comparison
 from data_engine.status.runs import (
     facts_of,
@@ -44,7 +46,7 @@ from data_engine.view.card import (
     table,
 )
 from data_engine.view.timeline import outcome_words, runs_picture, steps_picture
-from data_engine.view.verb import Answer, Option, Place, Subject
+from data_engine.view.verb import Answer, Option, Place, Subject, said
 
 _MOST_ERRORS = 3
 MOST_RUNS = 20
@@ -249,3 +251,24 @@ def comparison_card(comparison: Comparison, runs: Sequence[Run] = ()) -> Card:
         parts.append(table(("What", Column("Difference", "text")), rows, most=100))
     parts += [Lines(part.lines, part.name) for part in comparison.code[:_MOST_ERRORS]]
     return Card(f"{comparison.flow}: {comparison.run_a[:8]} → {comparison.run_b[:8]}", (), tuple(parts))
+
+
+def reset(
+    place: Place,
+    flow: Annotated[str | None, Subject("FLOW", "The flow whose history to forget.", "flow")] = None,
+    every: Annotated[bool, Option("Every flow of the workspace.", flags=("--all",))] = False,
+    yes: Annotated[bool, Option("Do not ask.")] = False,
+) -> Answer:
+    """Forget history, so that every source is due again. On this machine; no file is touched."""
+    if (flow is None) == (not every):
+        fix = f"{cli_line('reset')} FLOW, or {cli_line('reset', '--all')}"
+        raise FlowValidationError("reset needs either a flow or --all", where=cli_line("reset"), fix=fix)
+    ws = place.workspace
+    if flow is not None and not ws.runs(flow, 1):
+        find_flow(ws.home, flow)
+    what = f'flow "{flow}"' if flow is not None else f"every flow of {ws.workspace_id}"
+    question = Card(f"Forget the history of {what} on this machine, so that every source is due again?")
+    if not place.confirm(question, "reset forgets history", yes=yes):
+        return said("Nothing was forgotten.", {"flow": flow, "runs": 0}, code=1)
+    gone = ws.reset(flow)
+    return said(f"Forgot {plural(gone, 'run')} of {what}; every source is due again.", {"flow": flow, "runs": gone})

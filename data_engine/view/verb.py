@@ -196,6 +196,14 @@ class Parameter:
         return next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), ())
 
 
+Params = Annotated[
+    list[str] | None,
+    Option(
+        "A parameter of the run, or a JSON object of them. May be repeated.",
+        "NAME=VALUE",
+        ("--set", "--param", "--params"),
+    ),
+]
 Wait = Annotated[bool, Option("If another workstation owns the workspace: wait for its answer, or not.")]
 
 

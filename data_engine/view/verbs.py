@@ -94,12 +94,20 @@ GROUPS: Mapping[str, Mapping[str, Verb]] = {
     },
     "Runs": {
         "retry": Verb("view.switches:retry", "Try failed sources again.", 'Workspace.current().retry("claims")'),
-        "backfill": Verb("cli.history:backfill", "Run a flow for files or slots of the past."),
+        "backfill": Verb(
+            "view.backfills:backfill",
+            "Run a flow for files or slots of the past.",
+            'Workspace.current().backfill("claims", since="2013-03-01", until="2013-03-31", dry_run=True)',
+        ),
         "compare": Verb(
             "view.runs:compare",
             "Show what differs between two runs.",
         ),
-        "rejected": Verb("cli.history:rejected", "List the rows that checks reject, or write a workbook of them."),
+        "rejected": Verb(
+            "view.outputs:rejected",
+            "List the rows that checks reject, or write a workbook of them.",
+            'Workspace.current().rejected("claims")',
+        ),
         "enable": Verb(
             "view.switches:enable", "Let flows run by themselves again.", 'Workspace.current().enable("claims")'
         ),
@@ -109,8 +117,14 @@ GROUPS: Mapping[str, Mapping[str, Verb]] = {
         "kill": Verb(
             "view.daemon:kill", "End a run's process now, or the daemon and all it runs.", "Workspace.current().kill()"
         ),
-        "reset": Verb("cli.history:reset", "Forget what was done, so that it is done again."),
-        "tidy": Verb("cli.history:tidy", "Move outputs away whose sources are gone."),
+        "reset": Verb(
+            "view.runs:reset", "Forget what was done, so that it is done again.", 'Workspace.current().reset("claims")'
+        ),
+        "tidy": Verb(
+            "view.outputs:tidy",
+            "Move outputs away whose sources are gone.",
+            'Workspace.current().left_behind("claims"); Workspace.current().set_aside("claims")',
+        ),
     },
     "Workspace and machine": {
         "workspace": Verb("cli.workspaces:workspace_app", "Create, list, choose and copy workspaces."),

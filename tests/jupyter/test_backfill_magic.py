@@ -46,7 +46,7 @@ def test_the_magic_lists_first_and_begins_with_a_yes(shell: Shell, workspace: Wo
     """Then it tells how far it is, and what failed."""
     shell.run("%flow backfill claims --reprocess missing")
     assert "Nothing was started" in shell.out
-    assert "3 runs planned" in shell.out
+    assert "claims: 3 of 3 in the range" in shell.out
     assert "b.csv" in shell.out
     begun = shell.run("%flow backfill claims --reprocess missing --yes")
     until(lambda: workspace.backfill_status(begun.id).state == "done")
