@@ -61,20 +61,6 @@ class Command:
         return f"%flow {' '.join(filter(None, [self.name, self.metavar]))}{''.join(options)}{pairs}"
 
 
-def _preview(args: Namespace, names: UserNames) -> Any:
-    flow = own_flow(names, "preview") if args.subject is None else _workspace().load_flow(args.subject)
-    options = {"use": args.use, "source": args.source, "params": params_of(args), "fresh": args.fresh}
-    if args.against is not None or args.key:
-        options |= {"against": args.against, "key": args.key}
-    return flow.preview(**options, write=args.write, force=args.force)
-
-
-def _golden(args: Namespace, names: UserNames) -> Any:
-    flow = own_flow(names, "golden") if args.subject is None else _workspace().load_flow(args.subject)
-    options = {"drop": args.drop or (), "share": args.share, "name": args.name, "update": args.update}
-    return flow.golden(args.use, args.source, params_of(args), args.key, **options)
-
-
 def _run(args: Namespace, names: UserNames) -> Any:
     from data_engine.ledger.run_warnings import warning_texts
     from data_engine.status.runs import also_read_words
@@ -145,45 +131,6 @@ _KEY = Option("--key", "A column by which rows are matched; may be repeated.", "
 COMMANDS = {
     command.name: command
     for command in (
-        Command(
-            "preview",
-            "One object of a flow, made by the code that runs in production; without NAME, of this notebook's build().",
-            'build().preview(use="clean_df"), load_flow("claims").preview()',
-            _preview,
-            "flow",
-            "[NAME]",
-            (
-                Option("--use", "The object to show; by default the last result.", "OBJECT"),
-                _SOURCE,
-                _PARAM,
-                Option("--fresh", "Run every step, also those whose results are kept."),
-                Option("--against", "What differs from the same object of the deployed flow.", "deployed"),
-                _KEY,
-                Option("--write", "Write where production writes, not to scratch."),
-                Option(
-                    "--force",
-                    "With --write: also while the flow is running, or another workstation owns the workspace.",
-                ),
-            ),
-        ),
-        Command(
-            "golden",
-            "Keep an object of a flow as a golden, to test against later; without NAME, of this notebook's build().",
-            'build().golden(use="clean_df", key="id")',
-            _golden,
-            "flow",
-            "[NAME]",
-            (
-                Option("--use", "The object; by default the last result.", "OBJECT"),
-                _SOURCE,
-                _KEY,
-                _PARAM,
-                Option("--drop", "A column that is not kept; may be repeated.", "COL", is_repeated=True),
-                Option("--name", "Its name; by default from object and source.", "NAME"),
-                Option("--share", "Keep its data in Git."),
-                Option("--update", "Replace the one that has this name."),
-            ),
-        ),
         Command(
             "run",
             "Run the deployed flow in the daemon, once for each source, and wait for it.",

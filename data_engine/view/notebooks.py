@@ -22,7 +22,7 @@ from data_engine.view.card import Card, Cell, Code, Column, Faint, Lines, Note, 
 from data_engine.view.deployments import verdict_lines
 from data_engine.view.differences import goldens_card, plan_card
 from data_engine.view.flows import FlowName
-from data_engine.view.verb import Answer, Option, Params, Place, said
+from data_engine.view.verb import Answer, Key, Option, Params, Place, Use, said
 
 if TYPE_CHECKING:
     from data_engine.notebook.catalog import CatalogEntry
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 _MOST_STATEMENTS = 200
 _LONGEST = 60
-
-Key = Annotated[list[str] | None, Option("A column by which rows are matched. May be repeated.", "COL")]
-Use = Annotated[str | None, Option("The object to show; by default the last result.", "OBJECT")]
 
 
 # -- compile ----------------------------------------------------------------------------------------------------------

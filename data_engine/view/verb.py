@@ -204,6 +204,9 @@ Params = Annotated[
         ("--set", "--param", "--params"),
     ),
 ]
+Key = Annotated[list[str] | None, Option("A column by which rows are matched. May be repeated.", "COL")]
+Use = Annotated[str | None, Option("The object to show; by default the last result.", "OBJECT")]
+Source = Annotated[str | None, Option("Only this file, such as the one that failed.", "PATH")]
 Wait = Annotated[bool, Option("If another workstation owns the workspace: wait for its answer, or not.")]
 
 

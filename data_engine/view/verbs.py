@@ -39,7 +39,11 @@ GROUPS: Mapping[str, Mapping[str, Verb]] = {
             "Show a flow: its trigger, paths, steps and last run.",
             'Workspace.current().load_flow("claims")',
         ),
-        "preview": Verb("cli.notebooks:preview", "Run a flow without writing to production."),
+        "preview": Verb(
+            "view.previews:preview",
+            "Run a flow without writing to production.",
+            'build().preview(use="clean_df"), load_flow("claims").preview()',
+        ),
         "deploy": Verb(
             "view.deployments:deploy", "Put a flow, or all, into production.", 'Workspace.current().deploy("claims")'
         ),
@@ -76,6 +80,9 @@ GROUPS: Mapping[str, Mapping[str, Verb]] = {
         ),
         "plan": Verb(
             "view.notebooks:plan", "Show what a deploy would change in the data.", 'Workspace.current().plan("claims")'
+        ),
+        "golden": Verb(
+            "view.previews:golden", "Keep an object of a flow as a golden.", 'build().golden(use="clean_df", key="id")'
         ),
         "test": Verb("view.notebooks:check", "Compare flows with their goldens.", 'Workspace.current().test("claims")'),
         "deployments": Verb(

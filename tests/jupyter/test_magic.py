@@ -393,7 +393,7 @@ MISTAKES = {
     "%flow test claims by=2": ["takes no parameters", "with the parameters that it was kept with"],
     "%flow compile claims by=2": [
         "takes no parameters",
-        "leave it out; preview, run, plan, backfill, golden take parameters",
+        "leave it out; preview, run, plan, golden, backfill take parameters",
     ],
     "%flow status --watch": ["has no option --watch", "leave it out"],
     "%flow status claims": ["takes no name", "write %flow status"],
