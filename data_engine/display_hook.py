@@ -22,12 +22,6 @@ def bundle_of(value: Any) -> Bundle | None:
     return bundle
 
 
-def text_with_samples(value: Any) -> str:
-    """`value` as text for a terminal, with the rows of a comparison that a saved notebook leaves out; else its `str`."""
-    bundle: Bundle | None = import_module(_DISPLAY).bundle(value, samples=True)
-    return str((bundle or {}).get("text/plain", value))
-
-
 class Hint:
     """A text that may name our commands: the display words them for the cell that its reader types in."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from data_engine.display_hook import Listing
 from data_engine.errors import FlowValidationError
-from data_engine.view.card import Card, Note
+from data_engine.view.card import Card, Note, Part
 from data_engine.view.text import text
 from data_engine.view.verb import Answer, Parameter, Reader, Shown, Subject
 from jupyter_extension.own_flow import UserNames, own_flow, own_name, unsaved_words
@@ -72,9 +72,14 @@ class Cell:
         """The kernel's working directory."""
         return nullcontext()
 
+    def show(self, part: Part) -> None:
+        """Print a part."""
+        print(self._in_this_kernel(text(Card("", parts=(part,))).strip()))
+
     def tell(self, note: Note) -> None:
-        """Print a note."""
-        print(self._in_this_kernel(text(Card("", parts=(note,))).strip()))
+        """Print a note, which says of a warning that it is one."""
+        kind = "warning: " if note.mark.tone == "warn" else ""
+        print(self._in_this_kernel(kind + text(Card("", parts=(note,))).strip()))
 
     def confirm(self, question: Card, what: str, *, yes: bool) -> bool:
         """Whether it was said: a cell cannot be asked, so the question is printed, and how to say yes."""

@@ -8,21 +8,18 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from data_engine.commands.fields import help_of
-from data_engine.commands.runs import Run
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import magic_line, size_words
+from data_engine.formatting import size_words
 from data_engine.record import frozen
 from data_engine.view.verb import Option as ViewOption
 from data_engine.view.verb import Subject, Takes, parameters_of
 from data_engine.view.verbs import VERBS, Verb
 from jupyter_extension.cell import Cell, carry_out, option_name, values_of
 from jupyter_extension.cell_hints import in_cell, shell_here
-from jupyter_extension.own_flow import UserNames, own_flow, own_name, tell_unsaved
+from jupyter_extension.own_flow import UserNames
 
 if TYPE_CHECKING:
-    from data_engine.client import Workspace
-    from data_engine.flow.parameters import TypedValue
+    pass
 
 
 @frozen
@@ -61,45 +58,6 @@ class Command:
         return f"%flow {' '.join(filter(None, [self.name, self.metavar]))}{''.join(options)}{pairs}"
 
 
-def _run(args: Namespace, names: UserNames) -> Any:
-    from data_engine.ledger.run_warnings import warning_texts
-    from data_engine.status.runs import also_read_words
-
-    params = params_of(args)
-    if args.once:
-        flow = own_flow(names, "run") if args.subject is None else _workspace().load_flow(args.subject)
-        return flow.run_once(source=args.source, params=params, on_error="continue", edited=args.edited)
-    if args.edited:
-        raise FlowValidationError(
-            "--edited goes with --once: the daemon runs what is deployed",
-            where="%flow run",
-            fix="%flow run --once --edited",
-        )
-    name = args.subject or own_name(names, "run")
-    ws = _workspace()
-    if args.subject is None:
-        tell_unsaved(names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    run_ids: list[Any] = ws.run(name, wait=False, source=args.source, params=params)
-    status = ws.deployment_status(name)
-    if status.is_edited:
-        print(
-            f"{status.text}: what is deployed runs. The edit: {magic_line('preview', name)} shows it, {magic_line('deploy', name)} lets production run it"
-        )
-    if args.no_wait:
-        return run_ids
-    runs = ws.wait(run_ids)
-    for text in warning_texts(ws.home.ledger(), runs):
-        print(f"warning: {text}")
-    for run in runs if args.source is not None else ():
-        if words := also_read_words(run):
-            print(f"{run.flow}: {words}")
-    return runs
-
-
-def _status(args: Namespace, names: UserNames) -> Any:
-    return _workspace().status()
-
-
 def _panel(args: Namespace, names: UserNames) -> Any:
     try:
         from jupyter_extension.panel import panel
@@ -123,32 +81,9 @@ def _cache(args: Namespace, names: UserNames) -> None:
         print(f"Previews keep {size_words(size)} of results in this kernel. %flow cache clear forgets them.")
 
 
-_SOURCE = Option("--source", help_of(Run, "source"), "FILE")
-_PARAM = Option("--set", "A parameter; the same as NAME=VALUE without --set.", "NAME=VALUE", is_repeated=True)
-
-_KEY = Option("--key", "A column by which rows are matched; may be repeated.", "COL", is_repeated=True)
-
 COMMANDS = {
     command.name: command
     for command in (
-        Command(
-            "run",
-            "Run the deployed flow in the daemon, once for each source, and wait for it.",
-            'Workspace.current().run("claims"); with --once: build().run_once(on_error="continue")',
-            _run,
-            "flow",
-            "[NAME]",
-            (
-                _SOURCE,
-                _PARAM,
-                Option(
-                    "--once", "Run here, in this kernel, as the code is now; of a deployed flow only what is deployed."
-                ),
-                Option("--edited", "With --once: also run code that is not what is deployed; such runs are marked."),
-                Option("--no-wait", "Do not wait; show the ids of the runs."),
-            ),
-        ),
-        Command("status", "What the daemon, its engine and each flow do.", "Workspace.current().status()", _status),
         Command("panel", "The control panel.", "data_engine.panel()", _panel),
         Command(
             "cache",
@@ -198,21 +133,6 @@ def in_this_kernel(text: str) -> str:
     return in_cell(text, magics(), shell_here()) if "data-engine " in text else text
 
 
-def _workspace() -> Workspace:
-    from data_engine.client import Workspace
-
-    return Workspace.current()
-
-
 def magics() -> dict[str, tuple[str, ...]]:
     """The options of each subcommand; imports the verbs, so only a text that names a command asks for them."""
     return {command.name: tuple(option.name for option in command.options) for command in all_commands().values()}
-
-
-def params_of(args: Namespace) -> dict[str, TypedValue]:
-    """Read the parameters of a run."""
-    if not args.set:
-        return {}
-    from data_engine.flow.parameters import read_params
-
-    return read_params(args.set)

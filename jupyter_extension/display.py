@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from data_engine.status.record import FlowStatus
 
 
-def bundle(value: Any, *, samples: bool = False) -> dict[str, Any] | None:
+def bundle(value: Any) -> dict[str, Any] | None:
     """`value` as HTML and as text; None for a value without a card.
 
     Samples of a comparison are rows of somebody's data. A live notebook shows them, in a widget whose content is not saved;
-    the saved output has none, unless `samples` are asked for.
+    the saved output has none.
     """
     kind = _kind_of(value)
     is_answer = isinstance(value, (Shown, Listing)) and not (kind is not None and kind.has_samples)
@@ -41,13 +41,13 @@ def bundle(value: Any, *, samples: bool = False) -> dict[str, Any] | None:
         return {mime: _as_typed_here(content, is_html=mime == "text/html") for mime, content in shown.items()}
     if isinstance(value, Hint):
         return {"text/plain": _as_typed_here(value.text)}
-    card = None if kind is None else kind.card(value, samples)
+    card = None if kind is None else kind.card(value, False)
     if kind is None or card is None:
         return None
     shown = _drawn(card)
     if kind.has_hints:
         shown = {mime: _as_typed_here(content, is_html=mime == "text/html") for mime, content in shown.items()}
-    if samples or not kind.has_samples or kernel_shell() is None:
+    if not kind.has_samples or kernel_shell() is None:
         return shown
     with_samples = kind.card(value, True)
     if with_samples is None or with_samples == card:

@@ -88,12 +88,6 @@ def _nearest_modules(path: Path) -> Path:
     return Path(FLOW_MODULES)
 
 
-def tell_unsaved(names: UserNames, path: Path) -> None:
-    """Say when `path` is this kernel's notebook and its file does not hold the flow as its cells ran."""
-    if words := unsaved_words(names, path):
-        print(f"{words}: save it, so that this uses the same code.")
-
-
 def unsaved_words(names: UserNames, path: Path) -> str:
     """The message that `path`, this kernel's notebook, was not saved since cells ran that make its flow; "" where it was."""
     from data_engine.notebook.locate import SEVERAL, place_of_function

@@ -1,4 +1,4 @@
-"""What several commands share: the workspace, `--json`, `--set`, a source named in the shell; and groups of commands."""
+"""What several commands share: the workspace, `--json`, a source named in the shell; and groups of commands."""
 
 from __future__ import annotations
 
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from data_engine.notebook.load import LoadedModule
 
 
-Wait = Annotated[
-    bool,
-    typer.Option("--wait/--no-wait", help="If another workstation owns the workspace: wait for its answer, or not."),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -43,28 +39,6 @@ def named(ctx: typer.Context, value: Any) -> Any:
         return value
     stems = [as_filed(folder, name) for name in names]
     return stems[0] if isinstance(value, str) else stems
-
-
-_NAME_HELP = "The flow: its file's name without the ending."
-FlowName = Annotated[str, typer.Argument(metavar="NAME", callback=named, help=_NAME_HELP)]
-SomeFlowName = Annotated[str | None, typer.Argument(metavar="NAME", callback=named, help=_NAME_HELP)]
-FlowNames = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="NAME", callback=named, help="The flows: their files' names without the ending."),
-]
-SourcePath = Annotated[
-    str | None, typer.Option("--source", metavar="PATH", help="Only this file, such as the one that failed.")
-]
-Params = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        "--param",
-        "--params",
-        metavar="NAME=VALUE",
-        help="A parameter of the run, or a JSON object of them. May be repeated.",
-    ),
-]
 
 
 def chosen_workspace(ctx: typer.Context) -> Workspace:
@@ -134,13 +108,6 @@ def in_flow_modules(ws: Workspace) -> Iterator[None]:
         change.__exit__(None, None, None)
 
 
-def say_settings(ws: Workspace) -> None:
-    """Warn of settings that nobody reads, or that cannot be used."""
-    error = ws.home.settings_error()
-    for warning in ws.settings().warnings if error is None else (error,):
-        complain(f"warning: {warning}", style="yellow")
-
-
 def done(facts: Any, text: str | Table, as_json: bool) -> int:
     """Print the text or table, or the facts for programs; exit code 0."""
     if as_json:
@@ -148,11 +115,6 @@ def done(facts: Any, text: str | Table, as_json: bool) -> int:
     else:
         say(text)
     return 0
-
-
-def say_left(as_json: bool) -> int:
-    """Say that the owner was asked, and what shows its answer; exit code 0."""
-    return done({"asked": True}, "The owner was asked; `data-engine status` shows the answer.", as_json)
 
 
 def is_confirmed(question: str, what: str, where: str) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,7 +24,7 @@ from data_engine.cli.options import (
 from data_engine.cli.output import Failed, print_json, say_card, say_note
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.terminals import is_terminal
-from data_engine.view.card import Card, Note
+from data_engine.view.card import Card, Note, Part
 from data_engine.view.verb import Answer, Option, Parameter, Reader, parameters_of
 
 if TYPE_CHECKING:
@@ -89,6 +91,11 @@ class Terminal:
         """The folder of the modules as the working directory."""
         return in_flow_modules(self.workspace)
 
+    def show(self, part: Part) -> None:
+        """Print a part, unless a program reads."""
+        if not self._as_json:
+            say_card(Card("", parts=(part,)))
+
     def tell(self, note: Note) -> None:
         """Print a note to standard error."""
         say_note(note)
@@ -113,27 +120,11 @@ def show(answer: Answer, *, as_json: bool) -> int:
     return answer.code
 
 
-def status(
-    ctx: typer.Context,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="A screen that follows it, with keys to run, stop and retry.")
-    ] = False,
-    as_json: AsJson = False,
-) -> int:
-    """What the daemon, its engine and each flow do, what runs now, and what waits and why."""
-    from data_engine.view import status
-
-    if not watch:
-        return show(status.status(Terminal(ctx, "status")), as_json=as_json)
-    if as_json:
-        what = "--watch shows a screen, and --json prints one document"
-        raise FlowValidationError(what, where="data-engine status", fix="leave one of them out")
-    import gc
-
-    from data_engine.cli import watch as screen
-
-    gc.enable()
-    return screen.show(chosen_workspace(ctx))
+SCREENS = {
+    "run": ("data_engine.cli.running", "Run here as sources and slots become due, until Ctrl-C."),
+    "status": ("data_engine.cli.watch", "A screen that follows it, with keys to run, stop and retry."),
+}
+"""The verbs that have a `--watch`: the module whose `watch` goes on until somebody leaves it, and the option's help."""
 
 
 def typer_command(name: str, verb: Callable[..., Answer]) -> Callable[..., int]:
@@ -150,15 +141,23 @@ def typer_command(name: str, verb: Callable[..., Answer]) -> Callable[..., int]:
         one for one in parameters_of(verb) if not (isinstance(one.about, Option) and one.about.only == "cell")
     ]
 
-    def command(ctx: typer.Context, *, as_json: bool, **values: Any) -> int:
+    def command(ctx: typer.Context, *, as_json: bool, watch: bool = False, **values: Any) -> int:
+        if watch:
+            gc.enable()
+            code: int = import_module(SCREENS[name][0]).watch(Terminal(ctx, name, as_json=as_json), values)
+            return code
         return show(verb(Terminal(ctx, name, as_json=as_json), **values), as_json=as_json)
 
     own = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    as_json = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson)
-    command.__signature__ = inspect.Signature([own, *map(_typed, parameters), as_json])  # type: ignore[attr-defined]
-    command.__annotations__ = {"ctx": typer.Context, "as_json": AsJson} | {
-        one.name: _annotation(one) for one in parameters
-    }
+    kinds: dict[str, Any] = {"as_json": AsJson}
+    if name in SCREENS:
+        kinds = {"watch": Annotated[bool, typer.Option("--watch", help=SCREENS[name][1])]} | kinds
+    more = [
+        inspect.Parameter(one, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+        for one, kind in kinds.items()
+    ]
+    command.__signature__ = inspect.Signature([own, *map(_typed, parameters), *more])  # type: ignore[attr-defined]
+    command.__annotations__ = {"ctx": typer.Context} | kinds | {one.name: _annotation(one) for one in parameters}
     command.__doc__ = verb.__doc__
     return command
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -40,6 +40,7 @@ from data_engine.view.status import daemon_pairs
 if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.status.record import FlowStatus, WorkspaceStatus
+    from data_engine.view.verb import Place
 
 KEYS = {
     "r": ("run", "run the flow; asks"),
@@ -433,12 +434,15 @@ def _kept_output() -> Iterator[None]:
             complain(complaints.getvalue().rstrip())
 
 
-def show(ws: Workspace) -> int:
+def watch(place: Place, values: Mapping[str, Any]) -> int:
     """Show the screen until somebody leaves it.
 
     Raises:
-        FlowValidationError: keys or output do not belong to a terminal, or it can move no cursor.
+        FlowValidationError: a program reads, keys or output do not belong to a terminal, or it can move no cursor.
     """
+    if place.reader == "program":
+        what = "--watch shows a screen, and --json prints one document"
+        raise FlowValidationError(what, where="data-engine status", fix="leave one of them out")
     for stream, name in ((sys.stdout, "output"), (sys.stdin, "input")):
         if not is_terminal(stream):
             what = f"a screen needs a terminal, and standard {name} is not one"
@@ -448,4 +452,4 @@ def show(ws: Workspace) -> int:
         what = f"this terminal cannot move its cursor (TERM is {kind!r})"
         fix = f"if it can, set TERM to its real type, such as xterm-256color; {_FIX}"
         raise FlowValidationError(what, where=_WHERE, fix=fix)
-    return WatchScreen(ws, Console(file=sys.stdout, markup=False, highlight=False, emoji=False)).show()
+    return WatchScreen(place.workspace, Console(file=sys.stdout, markup=False, highlight=False, emoji=False)).show()

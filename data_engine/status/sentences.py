@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from os.path import dirname
 from typing import Any
@@ -49,25 +49,6 @@ def never_begins_words(run: Run | None) -> str:
         return words
     source = ["--source", run.source] if run.source else []
     return f"{words} Its file is held: `{cli_line('retry', run.flow, *source)}` runs it again."
-
-
-def ended_words(statuses: Collection[str]) -> str:
-    """Count the runs, and those that did not end well.
-
-    Example:
-        >>> ended_words(["success"]), ended_words(["success", "failed"]), ended_words(["stopped"] * 4)
-        ('1 run, 0 failures', '2 runs, 1 failure', '4 runs, 4 stopped')
-    """
-    stopped = sum(status == "stopped" for status in statuses)
-    failed = sum(status not in ("success", "stopped") for status in statuses)
-    failures = plural(failed, "failure")
-    return ", ".join(
-        [
-            plural(len(statuses), "run"),
-            *([failures] if failed or not stopped else []),
-            *([f"{stopped:,} stopped"] if stopped else []),
-        ]
-    )
 
 
 _MOST_OF_ERROR = 200

@@ -93,10 +93,17 @@ def runs(
     )
 
 
-def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None, root: Path | None = None) -> Card:
+def runs_card(
+    runs: Sequence[Run],
+    *,
+    now_s: float,
+    zone: tzinfo | None = None,
+    root: Path | None = None,
+    has_errors: bool = False,
+) -> Card:
     """Runs by time and as a table, in the order given; what failed with its whole error, folded.
 
-    Runs from the future are in the table only. Of sources that share a name the path below the workspace's `root` is shown.
+    The errors of several runs are left out of a text, unless it `has_errors`. Runs from the future are in the table only. Of sources that share a name the path below the workspace's `root` is shown.
     """
     if not runs:
         return Card("No such runs on this machine.")
@@ -122,14 +129,14 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None, 
     timely = [run for run in runs if not run.from_the_future]
     parts: list[Part] = [Picture(runs_picture(timely, now_s=now_s, zone=zone))] if len(timely) > 1 else []
     parts.append(table(columns, rows, whole=f"`{cli_line('log')} RUN` shows all of a run."))
-    return Card(plural(len(runs), "run"), (outcome_words(runs),), (*parts, *_errors(runs)))
+    return Card(plural(len(runs), "run"), (outcome_words(runs),), (*parts, *_errors(runs, has_errors)))
 
 
-def _errors(runs: Sequence[Run]) -> Iterator[Lines]:
+def _errors(runs: Sequence[Run], is_shown: bool) -> Iterator[Lines]:
     """The whole errors of the first that failed, folded where there are several runs."""
     for run in [run for run in runs if run.error and "\n" in run.error][:_MOST_ERRORS]:
         summary = f"error of run {run.run_id[:8]}" if len(runs) > 1 else ""
-        yield Lines(tuple((run.error or "").splitlines()), summary, only_folded=len(runs) > 1)
+        yield Lines(tuple((run.error or "").splitlines()), summary, only_folded=len(runs) > 1 and not is_shown)
 
 
 def log_mark(warnings: int | None, rejected: str) -> Cell:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, 
 from data_engine.display_hook import Displayable
 from data_engine.formatting import cli_line
 from data_engine.record import frozen
-from data_engine.view.card import Card, Note
+from data_engine.view.card import Card, Note, Part
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,6 +121,9 @@ class Place(Protocol):
 
     def inside(self) -> AbstractContextManager[None]:
         """Where modules are loaded: the command line enters flow_modules for it."""
+
+    def show(self, part: Part) -> None:
+        """Show a part of the answer at once; a program gets all of it at the end."""
 
     def tell(self, note: Note) -> None:
         """Show a note at once, before the answer."""

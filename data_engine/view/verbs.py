@@ -62,8 +62,12 @@ GROUPS: Mapping[str, Mapping[str, Verb]] = {
             "Stop a flow or a run, or the engine and the daemon.",
             "Workspace.current().stop_engine(); Workspace.current().shutdown()",
         ),
-        "status": Verb("cli.terminal:status", "Show what runs, what waits, and why."),
-        "run": Verb("cli.running:run", "Run a flow now."),
+        "status": Verb("view.status:status", "Show what runs, what waits, and why.", "Workspace.current().status()"),
+        "run": Verb(
+            "view.running:run",
+            "Run a flow now.",
+            'Workspace.current().run("claims"); with --once: build().run_once(on_error="continue")',
+        ),
         "runs": Verb("view.runs:runs", "List what ran on this machine.", 'Workspace.current().runs("claims")'),
         "log": Verb("view.runs:log", "Show what a run printed and logged.", 'Workspace.current().log("1a2b3c4d")'),
         "explain": Verb(

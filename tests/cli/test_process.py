@@ -50,7 +50,7 @@ def test_a_reader_that_goes_away_changes_no_run(process: Process, ws: WorkspaceF
     os.close(writing)
 
     err = run.communicate()[1]
-    assert (err.count(b"\n"), err.startswith(b"noisy is not deployed"), run.returncode) == (1, True, 0)
+    assert (err.count(b"\n"), err.startswith(b"warning: noisy is not deployed"), run.returncode) == (1, True, 0)
     assert [run.status for run in Workspace(ws.root).runs()] == ["success", "success"]
 
 
@@ -148,7 +148,7 @@ def test_ctrl_c_ends_with_130_and_the_run_is_recorded(process: Process, ws: Work
     )
     run = process("run", "--once", "slow", *options)
     assert run.stderr is not None
-    assert run.stderr.readline().startswith(b"slow is not deployed")
+    assert run.stderr.readline().startswith(b"warning: slow is not deployed")
     assert run.stderr.readline() == b"begun\n"
     run.send_signal(signal.SIGINT)
     out, err = run.communicate()

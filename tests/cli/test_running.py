@@ -95,7 +95,7 @@ def test_on_error_raise_leaves_the_rest(cli: Cli, ws: WorkspaceFiles) -> None:
 
     assert answer.code == 1
     assert answer.out.count("KeyError: 'amount'") == 1
-    assert answer.err == "claims is not deployed: it runs here as it is now, and nothing runs it by itself\n"
+    assert answer.err == "warning: claims is not deployed: it runs here as it is now, and nothing runs it by itself\n"
     assert "2 runs: 1 success, 1 failed" in answer.out
 
 

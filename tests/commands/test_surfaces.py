@@ -15,6 +15,7 @@ import pytest
 import jupyter_extension
 from data_engine import Workspace
 from data_engine.cli.app import make_command
+from data_engine.cli.terminal import SCREENS
 from data_engine.commands.command import Command, Done, Owner, Refusal, Situation, unless
 from data_engine.commands.fields import FLOW, BadRequestError, argument
 from data_engine.commands.registry import COMMANDS, command_of, request_of
@@ -174,7 +175,8 @@ def test_a_verb_has_the_same_options_in_a_terminal_and_in_a_cell(name: str) -> N
     }
     cell = {option.name for option in all_commands()[name].options}
 
-    assert {option for option in shell - cell if ("shell", option) not in only} == {"--json"}
+    screen = {"--watch"} if name in SCREENS else set[str]()
+    assert {option for option in shell - cell if ("shell", option) not in only} == {"--json"} | screen
     assert {option for option in cell - shell if ("cell", option) not in only} == set()
 
 

@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 
 from data_engine.compare.comparing import compare
-from data_engine.display_hook import text_with_samples
 from data_engine.engine.scratch import remove_scratch
 from data_engine.view.differences import difference_card, goldens_card, marked, plan_card
 from data_engine.view.text import text
@@ -64,7 +63,7 @@ def test_what_is_saved_holds_no_samples_unless_asked() -> None:
     assert saved is not None
     assert "Secret" not in json.dumps(saved)
     assert "2 rows in .samples" in saved["text/plain"]
-    assert "Anna Secret" in text_with_samples(found)
+    assert "Anna Secret" in text(difference_card(found, samples=True))
 
 
 def test_a_live_notebook_shows_samples_in_a_widget(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

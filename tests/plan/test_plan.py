@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from data_engine.client import Workspace
-from data_engine.display_hook import text_with_samples
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.plan.plan import Plan
+from data_engine.view.differences import plan_card
+from data_engine.view.text import text as card_text
 from tests.plan.production import FLOW, Production, cells, scratch_files
 from tests.support import WorkspaceFiles
 
@@ -430,7 +431,7 @@ def test_a_plan_of_a_flow_that_never_succeeded_says_what_the_edit_mends(
     assert plan.text.startswith("the edit mends 2 of 3; ")
     assert plan.text.index("mends") < plan.text.index("fails")
     assert [one.name for one in production.plan("fragile", sources=2).sources] == ["a.txt", "c.txt"]
-    assert "the edit mends 2 of 3" in text_with_samples(plan)
+    assert "the edit mends 2 of 3" in card_text(plan_card(plan, samples=True))
 
 
 def test_a_plan_takes_files_whose_last_run_failed_beside_those_that_went_well(ws: WorkspaceFiles) -> None:
