@@ -152,7 +152,7 @@ def test_deploy_gives_the_entries_and_a_broken_one_is_raised(shell: Shell, claim
     shell.run("%flow deploy claims")
     assert isinstance(shell.error, FlowExecutionError)
 
-    shell.run("%flow deploy --all")
+    shell.run("%flow deploy --all --yes")
     assert shell.error is None
     assert "not deployed  claims.ipynb: " in shell.out
 
@@ -259,7 +259,7 @@ def test_a_flow_is_undeployed_and_its_notebook_restored(shell: Shell, claims: Wo
     shell.run("%flow undeploy claims")
     assert "%flow rollback claims" in shell.out
     assert shell.run("Workspace.current().deployment('claims')") == "not deployed"
-    shell.run("%flow deploy --all")
+    shell.run("%flow deploy --all --yes")
     assert "To let production run it again, as it is now: %flow deploy claims" in shell.out
     assert shell.run("Workspace.current().deployment('claims')") == "not deployed"
     shell.run("%flow rollback claims")
