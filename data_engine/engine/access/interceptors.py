@@ -404,7 +404,7 @@ _RECORDERS: dict[str, dict[str, Any]] = {
     "pyarrow.orc.ORCWriter": {"__init__": _WRITE},
     "dbm.gnu": {"open": writers.moded(writers.writer(0), _READ)},
     "dbm.ndbm": {"open": writers.moded(writers.suffixed((".db", ".dir", ".pag")), _READ)},
-    "readline": dict.fromkeys(("write_history_file", "append_history_file"), writers.suffixed(("",))),
+    "readline": {"write_history_file": writers.suffixed(("",)), "append_history_file": _WRITE},
 }  # fmt: skip
 _OF_RUNS = (_READ, recorders.record_open, databases.record_database, databases.record_duckdb)
 """The recorders of what names the files of a run, where it is no method."""
