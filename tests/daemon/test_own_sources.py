@@ -9,27 +9,18 @@ from tests.support import WorkspaceFiles
 
 SAMPLE = [  # one of each way by which a writer is held back
     "polars.DataFrame.write_csv",
-    "polars.LazyFrame.sink_parquet",
-    "polars.PartitionBy",
     "pyarrow.OSFile",
-    "pyarrow.dataset.write_dataset",
     "pyarrow.fs.LocalFileSystem.open_output_stream",
     "pyarrow.parquet.write_table",
     "pandas.DataFrame.to_parquet",
-    "pandas.DataFrame.to_excel",
     "numpy.ndarray.tofile",
     "openpyxl.Workbook.save",
     "xlsxwriter.Workbook",
     "duckdb.copy",
-    "duckdb.prepared with a value",
-    "duckdb.DuckDBPyRelation.write_parquet",
     "duckdb.duckdb.sql",
     "python.builtins.open",
     "python.os.replace",
-    "python.os.truncate",
-    "python.shutil.copy2",
     "python.zipfile.ZipFile.extractall",
-    "python.logging.FileHandler",
     "python.a pool",
 ]
 

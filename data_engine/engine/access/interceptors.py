@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial, wraps
+from itertools import islice
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -171,7 +172,7 @@ def held(functions: Iterable[Any]) -> list[tuple[Namespace, str]]:
             target = space.get(name)
             if id(target) in _readers():
                 found[id(space), name] = space, name
-            elif isinstance(target, (FunctionType, type, partial)):
+            elif isinstance(target, (FunctionType, type, partial, dict)):
                 todo.append(target)
     return list(found.values())
 
@@ -185,6 +186,8 @@ def _names_of(value: Any, todo: list[Any]) -> Iterator[tuple[Namespace, str]]:
     """The names by which a function of the author's finds others, each with its namespace; what it holds in other ways is `todo`."""
     if isinstance(value, partial):
         todo += [value.func, *value.args]
+    elif isinstance(value, dict):  # such as of the writer for each extension
+        yield from ((value, name) for name in islice(value, _MOST_REACHED))
     elif isinstance(value, type):
         if value.__module__.partition(".")[0] not in sys.stdlib_module_names:
             todo += [one for one in vars(value).values() if isinstance(one, FunctionType)]
