@@ -10,6 +10,7 @@ from data_engine.engine.candidates import pick_source
 from data_engine.engine.local_workspace import settle_flow
 from data_engine.engine.params import params_for
 from data_engine.engine.preview import steps_until
+from data_engine.engine.recording import readers_watched
 from data_engine.engine.result_display import first_rows
 from data_engine.errors import FlowExecutionError, FlowValidationError, OwnedElsewhereError, WorkspaceError
 from data_engine.flow.debug import masked_frame
@@ -48,7 +49,7 @@ def preview(
     In a cell it is the flow that this notebook's build() makes, where none is named.
     """
     typed = read_params(param)
-    with place.inside():
+    with place.inside(), readers_watched():  # before the module makes objects that write
         flow = place.flow(name)
         settled = settle_flow(flow, may_be_gone=True)
         step = settled.steps[steps_until(settled, use) - 1]
@@ -73,7 +74,7 @@ def preview(
 
     def shown() -> tuple[Any, bool]:
         """The object as it may be shown, of a lazy frame its first rows; and whether it is one."""
-        with place.inside():
+        with place.inside(), readers_watched():
             first = first_rows(settled, step, value, _ROWS)
         return without_secrets(first), first is not value
 

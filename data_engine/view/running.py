@@ -12,6 +12,7 @@ from data_engine.daemon.control import silent_daemon, was_engine_on
 from data_engine.display_hook import Listing
 from data_engine.engine.candidates import pick_to_run
 from data_engine.engine.params import params_for
+from data_engine.engine.recording import readers_watched
 from data_engine.engine.standing import never_deployed_words
 from data_engine.errors import FlowStoppedError, FlowValidationError, OwnedElsewhereError, WorkspaceError
 from data_engine.flow.parameters import read_params
@@ -212,7 +213,7 @@ def _run_once(place: Place, name: str | None, options: OnceOptions) -> Answer:
         listen=report,
     )
     try:
-        with place.inside():
+        with place.inside(), readers_watched():  # before a module makes objects that write
             flows, broken = _flows(place, name, source, options.params)
             if not options.edited:
                 refuse_edited(ws.home, flows)
