@@ -15,10 +15,10 @@ import polars as pl
 from data_engine.errors import FlowValidationError
 from data_engine.flow.compared import Compared, asks_for_nan, both, compared_in_sql, holds_floats, nan_rows, nan_values
 from data_engine.flow.rules import CheckResult, Rule, Rules
-from data_engine.flow.suggestions import near_offer
 from data_engine.formatting import first_few, plural
 from data_engine.model import RuleCount
 from data_engine.secret import masked
+from data_engine.suggestions import near_offer
 
 ROW, RULES = "_row", "_rules"
 _OWN_COLUMNS = (ROW, RULES, "_check", "_run", "_source")

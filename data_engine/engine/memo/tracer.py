@@ -330,15 +330,19 @@ class Tracer:
             pieces.append(self.library(_space_name(space)))
             self.parts[label] = digest_of(*pieces)
             return label
-        pieces += [(chain, self._global(space, chain)) for chain in sorted(facts.globals)]
-        for module, level in sorted(facts.imported):
-            target = self._import(space, module, level)
-            pieces.append((module, "missing" if target is None else ""))
-        for module, level, chain in sorted(facts.imports):
-            target = self._import(space, module, level, *chain[:1])
-            pieces.append((module, level, chain, "missing" if target is None else self._through(target, chain, module)))
+        pieces += self._reached(facts, space)
         self.parts[label] = digest_of(*pieces)
         return label
+
+    def _reached(self, facts: CodeFacts, space: Namespace) -> Iterator[object]:
+        """What code reads as globals, and imports."""
+        yield from [(chain, self._global(space, chain)) for chain in sorted(facts.globals)]
+        for module, level in sorted(facts.imported):
+            target = self._import(space, module, level)
+            yield module, "missing" if target is None else ""
+        for module, level, chain in sorted(facts.imports):
+            target = self._import(space, module, level, *chain[:1])
+            yield module, level, chain, "missing" if target is None else self._through(target, chain, module)
 
     def _note_function(self, fn: types.FunctionType, facts: CodeFacts) -> None:
         """Note what `is_as_it_was` compares of a function."""
