@@ -93,15 +93,17 @@ def _run_in_daemon(place: Place, name: str, source: str | None, params: Mapping[
     if words := place.unsaved(ws.layout.flow_modules_dir / f"{name}.ipynb"):
         place.tell(Note.warning(f"{words}: save it, so that this uses the same code"))
     begun = _ask_for_runs(place, name, source, params, wait)
-    if not wait and not begun:
+    if not wait and not begun and ws.lease().is_elsewhere:
         return was_asked()
-    if not wait:
-        ids = first_few([run_id[:8] for run_id in begun], _MOST_NAMED)
-        text = f"Asked for {plural(len(begun), 'run')}: {ids}. `{cli_line('runs', name)}` shows them."
-        return said(text, {"asked": True, "run_ids": begun}, value=begun)
+    has_ended = bool(begun) and isinstance(begun[0], Run)
     try:
-        if not begun or isinstance(begun[0], str):
+        if not has_ended:
             _tell_what_is_not_run(place, name)
+        if not wait and begun:
+            ids = first_few([run_id[:8] for run_id in begun], _MOST_NAMED)
+            text = f"Asked for {plural(len(begun), 'run')}: {ids}. `{cli_line('runs', name)}` shows them."
+            return said(text, {"asked": True, "run_ids": begun}, value=begun)
+        if not has_ended:
             begun = ws.wait(begun)
     except FlowValidationError as error:
         raise place.failed(error) from error
