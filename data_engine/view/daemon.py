@@ -40,10 +40,10 @@ def start(
         _start_engine(ws)
     status = fresh_status(ws)
     lines = tuple(filter(None, (*started_lines(status), tried_again_words(before))))
-    outlives = (
-        f"It keeps running when this terminal or kernel ends: {cli_line('stop')} ends it when its running work is done."
-    )
-    return Answer(lambda: Card("", parts=(Lines(lines),)), status.as_dict, (Note(Mark(outlives)),), value=status)
+    stops = cli_line("stop")
+    outlives = f"It keeps running when this kernel or JupyterLab ends: {stops} ends it when its running work is done."
+    notes = () if place.names is None else (Note(Mark(outlives)),)
+    return Answer(lambda: Card("", parts=(Lines(lines),)), status.as_dict, notes, value=status)
 
 
 def _start_engine(ws: Workspace) -> None:

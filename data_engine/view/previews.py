@@ -48,12 +48,12 @@ def preview(
 
     In a cell it is the flow that this notebook's build() makes, where none is named.
     """
-    typed = read_params(param)
+    typed, file = read_params(param), place.path(source)
     with place.inside(), readers_watched():  # before the module makes objects that write
         flow = place.flow(name)
         settled = settle_flow(flow, may_be_gone=True)
         step = settled.steps[steps_until(settled, use) - 1]
-        if (file := place.path(source)) is not None:
+        if file is not None:
             pick_source(settled, file)
         values = params_for(settled, typed)
         is_compared = against is not None or bool(key)
@@ -127,9 +127,9 @@ def golden(
     update: Annotated[bool, Option("Replace the one that has this name.")] = False,
 ) -> Answer:
     """Keep an object of a flow as a golden, to test against later; in a cell, where no flow is named, of this notebook's build()."""
-    params = read_params(param)
+    params, file = read_params(param), place.path(source)
     with place.inside():
         kept = place.flow(name).golden(
-            use, place.path(source), params, key or None, drop=drop or (), share=share, name=called, update=update
+            use, file, params, key or None, drop=drop or (), share=share, name=called, update=update
         )
     return Answer(lambda: golden_card(kept), kept.as_dict, value=kept)

@@ -109,7 +109,7 @@ def test_a_daemon_that_dies_under_who_waits_is_said(workspace: Workspace, proces
     (out, said), (_, err) = running.communicate(timeout=30), waiting.communicate(timeout=30)
 
     assert (running.returncode, waiting.returncode) == (1, 1)
-    assert out.decode().startswith("abandoned slow"), said.decode()
+    assert out.decode().startswith("1 run  1 abandoned"), said.decode()
     assert "the daemon ended before 1 of the runs began" in err.decode()
     assert "fix:" in err.decode()
 

@@ -335,7 +335,7 @@ def test_the_daemon_is_started_used_and_stopped(shell: Shell, claims: WorkspaceF
         assert shell.run("%flow run claims --no-wait") != []
         assert {one.flow for one in shell.run("%flow explain claims")} == {"claims"}  # and the run that may go on
         assert shell.run("%flow start").engine.on
-        assert "It keeps running when this terminal or kernel ends: %flow stop ends it" in shell.out
+        assert "It keeps running when this kernel or JupyterLab ends: %flow stop ends it" in shell.out
         shell.run("%flow stop")
         assert shell.out == "Out[0]: The daemon ends when its running work is done.\n"
     finally:
