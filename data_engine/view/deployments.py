@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -114,9 +114,10 @@ def _deployed(place: Place, name: str | None, command: Deploy, wait: bool) -> An
             outcome = outcome_of(ws, command, wait)
     except NotAsInKernelError as error:
         path = ws.layout.flow_modules_dir / f"{name}.ipynb"
-        lines = _new_verdict(ws.home, path, before) or [error.what]
-        again = f"Nothing was deployed. Keep the cells that are named (`#| keep`), or {cli_line('deploy', name or '', '--yes')}"
-        return said("\n".join([*lines, again]), {"error": error.as_dict()}, code=1)
+        question = kernel_question(ws.home, path) or Card("Deploy it all the same?", (), (Lines((error.what,)),))
+        if not place.confirm(question, "`#| keep` keeps the cells that are named", yes=False):
+            return said("Nothing was deployed.", [], code=1)
+        return _deployed(place, name, replace(command, force=True), wait)
     if outcome is None:
         return was_asked()
     entries, new = outcome.entries, outcome.deployments
@@ -136,6 +137,15 @@ def _deployed(place: Place, name: str | None, command: Deploy, wait: bool) -> An
         value=Listing(entries),
         error=refused[0] if name is not None and refused else None,
     )
+
+
+def kernel_question(home: LocalWorkspace, path: Path) -> Card | None:
+    """The question before a notebook is deployed that was not as in its kernel when they were compared last; None where it was."""
+    verdict = compared(home, path)
+    if verdict is None or not verdict.differences:
+        return None
+    lines = (f"{path.name} is not as in {verdict.kernel_words}:", *verdict.differences)
+    return Card("Deploy it all the same?", (), (Lines(lines),))
 
 
 def _outcome_card(

@@ -33,20 +33,15 @@ export function run(app, flow, source = null, params = {}) {
  * what would change.
  *
  * @param {Panel} app
- * @param {{ flow?: string, force?: boolean, approve?: boolean, note?: string, shown?: string, listed?: boolean }} args
+ * @param {{ name?: string, yes?: boolean, approve?: boolean, note?: string, shown?: string, agreed?: string[] }} args
  */
 export function deploy(app, args) {
-  const files = app.jupyter.unsaved(args.flow, true);
+  const files = app.jupyter.unsaved(args.name, true);
   /** @type {(given?: typeof args) => Promise<any>} */
   const go = async (given = args) => {
     app.set({ note: "" });
-    if (!given.listed) await app.jupyter.compare(given.flow);
-    return app.act("deploy", given).then((found) => {
-      if (!found || !found.question) return found;
-      const { text, answers } = found.question;
-      ask(app, text, answers.map((/** @type {[string, string]} */ [label]) => [label, () => go({ ...given, listed: true })]));
-      return null;
-    });
+    if (!given.agreed) await app.jupyter.compare(given.name);
+    return agreeOn(app, given, (again) => app.act("deploy", again));
   };
   if (!files.length) return go();
   const one = files.length === 1;
@@ -55,6 +50,24 @@ export function deploy(app, args) {
     else app.say({ error: { what: `Not deployed: ${files.join(", ")} ${one ? "was" : "were"} not saved`, where: null, fix: "save in JupyterLab, then deploy" } });
   };
   ask(app, `${files.join(", ")} ${one ? "has" : "have"} unsaved edits.`, [["Save and deploy", save], [`Deploy the saved file${one ? "" : "s"}`, () => go()]]);
+  return null;
+}
+
+/**
+ * The result of a request; one that is answered with a question is asked again once a person has agreed to that.
+ *
+ * @template {{ agreed?: string[] }} Args
+ * @param {Panel} app
+ * @param {Args} args
+ * @param {(args: Args) => Promise<any>} request
+ * @returns {Promise<any>}
+ */
+export async function agreeOn(app, args, request) {
+  const found = await request(args);
+  if (!found || !found.question) return found;
+  const { text, answers } = found.question;
+  const again = (/** @type {string} */ key) => agreeOn(app, { ...args, agreed: [...(args.agreed || []), key] }, request);
+  ask(app, text, answers.map((/** @type {[string, string]} */ [label, key]) => [label, () => again(key)]));
   return null;
 }
 
