@@ -88,13 +88,9 @@ class Page(Place):
         key = sha256(words.encode(errors="replace")).hexdigest()[:16]
         if yes or key in self._agreed:
             return True
-        before, stop, asked = question.title.rpartition(". ")
         lines = [line for part in question.parts if isinstance(part, Lines) for line in part.lines]
         told = first_few(lines, _MOST_LISTED, "\n")
-        self.question = {
-            "text": "\n".join(filter(None, [before + stop.strip(), told])),
-            "answers": [[asked.rstrip("?"), key]],
-        }
+        self.question = {"text": told, "answers": [[question.title.rstrip("?"), key]]}
         return False
 
 

@@ -73,8 +73,8 @@ def deploy(
     """Let production run the modules as they are now: the flow NAME alone, or every one that nobody has undeployed.
 
     In a terminal every flow is meant without NAME, in a cell that of the notebook. Before all are deployed it shows what would go
-    live, how it runs by itself, and what starts at once, and asks. Only what compiles, builds and has steps is deployed. Ends with 1
-    when a module is not deployed; its flow stays on the last deployment, and `rollback` takes a deployment back.
+    live, how it runs by itself, and what starts at once, and asks, unless nothing would change. Only what compiles, builds and has steps is
+    deployed. Ends with 1 when a module is not deployed; its flow stays on the last deployment, and `rollback` takes a deployment back.
     """
     if every and name is not None:
         fix = f"{cli_line('deploy', name)}, or {cli_line('deploy', '--all')}"
@@ -87,9 +87,8 @@ def deploy(
         if dry_run:
             return _going_live(ws, going)
         count = "it" if len(going) == 1 else f"all {len(going)}"
-        asked = f"Deploy {count}?" if going else "Nothing would change. Deploy all the same?"
-        question = Card(asked, (), _going_live_card(ws, going).parts)
-        if not place.confirm(question, "without a name every module goes live", yes=yes):
+        question = Card(f"Deploy {count}?", (), _going_live_card(ws, going).parts)
+        if going and not place.confirm(question, "without a name every module goes live", yes=yes):
             return said("Nothing was deployed.", [], code=1)
     if name is not None and not yes:
         _require_saved(place, name)
