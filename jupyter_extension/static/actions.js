@@ -23,8 +23,7 @@ export function run(app, flow, source = null, params = {}) {
   notBefore.set(key, Infinity);
   /** @type {(take: string) => Promise<any>} */
   const begin = (take) => app.during(`run ${flow}`, app.act("run", { flow, source, params, take, unsaved: app.jupyter.unsaved(flow, true) }));
-  return begin("ask").then((found) => found && found.question
-    && ask(app, found.question.text, found.question.answers.map((/** @type {[string, string]} */ [label, take]) => [label, () => begin(take)])))
+  return begin("ask").then((found) => asked(app, found, begin))
     .finally(() => notBefore.set(key, now + SAME_CLICK_MS));
 }
 
@@ -63,11 +62,20 @@ export function deploy(app, args) {
  * @returns {Promise<any>}
  */
 export async function agreeOn(app, args, request) {
-  const found = await request(args);
+  return asked(app, await request(args), (key) => agreeOn(app, { ...args, agreed: [...(args.agreed || []), key] }, request));
+}
+
+/**
+ * A result; where it is a question that is asked, and `again` gets what a person chose.
+ *
+ * @param {Panel} app
+ * @param {any} found
+ * @param {(choice: string) => unknown} again
+ */
+function asked(app, found, again) {
   if (!found || !found.question) return found;
   const { text, answers } = found.question;
-  const again = (/** @type {string} */ key) => agreeOn(app, { ...args, agreed: [...(args.agreed || []), key] }, request);
-  ask(app, text, answers.map((/** @type {[string, string]} */ [label, key]) => [label, () => again(key)]));
+  ask(app, text, answers.map((/** @type {[string, string]} */ [label, choice]) => [label, () => again(choice)]));
   return null;
 }
 

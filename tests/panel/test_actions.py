@@ -368,6 +368,13 @@ def test_an_edit_is_shown_by_its_cells_until_it_is_deployed(ws: WorkspaceFiles) 
     assert (after["deployment"], ask(workspace, "flow", flow="good")["changes"]) == ("as deployed", [])
 
 
+def test_what_a_module_prints_is_no_part_of_the_answer(ws: WorkspaceFiles) -> None:
+    """A deploy without a daemon executes it in a process of its own, also what it prints from outside of Python."""
+    ws.module("loud", f"import os\nprint('read')\nos.write(1, b'more')\n{flows.GOOD}")
+
+    assert "deployed      loud.py" in deploy_all(Workspace(ws.root))
+
+
 def test_no_flow_code_runs_where_the_panel_is_answered(ws: WorkspaceFiles) -> None:
     """A module that ends its process ends a child's at most."""
     ws.module("deadly", "import os\n\nos._exit(7)\n\ndef build():\n    pass")
