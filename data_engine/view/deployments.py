@@ -222,7 +222,8 @@ def _going_live(ws: Workspace, going: Sequence[GoingLive]) -> Answer:
 def _going_live_card(ws: Workspace, going: Sequence[GoingLive]) -> Card:
     if not going:
         return Card("Nothing would change.")
-    return Card("", (), (Lines(tuple(f"would change  {line}" for line in going_live_lines(going, ws.status))),))
+    lines = (f"- {line}" for line in going_live_lines(going, ws.status))
+    return Card("", (), (Lines(("This would change:", *lines)),))
 
 
 def _as_json(ws: Workspace, outcome: Outcome, starts: Mapping[str, Starting]) -> list[dict[str, Any]]:
