@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from itertools import zip_longest
 from os import PathLike
 from pathlib import Path
 
-from data_engine.argument_checks import check_argument
+from data_engine.argument_checks import check_argument, checked
 from data_engine.display_hook import Displayable
 from data_engine.errors import FlowValidationError, UnknownVerbError
 from data_engine.flow.paths import author_path
@@ -23,8 +24,8 @@ from data_engine.flow.spec import (
     map_takes_context,
     title_words,
 )
-from data_engine.flow.suggestions import checked_call, nearest_name
 from data_engine.record import frozen
+from data_engine.suggestions import nearest_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +59,41 @@ class MirrorSpec:
     staged: bool = False
 
 
+@frozen
+class Shape:
+    """What a flow does, as far as two calls of one `build` give it alike: functions stand by their code."""
+
+    group: str
+    trigger: object
+    mirror: MirrorSpec | None
+    steps: tuple[tuple[object, ...], ...]
+
+    @classmethod
+    def of(cls, flow: Flow) -> Shape:
+        """The shape of a flow."""
+        steps = ((step.label, step.use, step.save_as, step.function_name, _code_of(step.fn)) for step in flow.steps)
+        return cls(flow.group, flow.trigger, flow.mirror_spec, tuple(steps))
+
+    def differences(self, other: Shape) -> tuple[str, ...]:
+        """What this one has otherwise than the `other`, each in a word or two.
+
+        Example:
+            >>> flow = Flow(group="Claims").step(len)
+            >>> Shape.of(flow.step(str)).differences(Shape.of(flow))
+            ('step Str',)
+        """
+        names = ("group", "trigger", "mirror")
+        found = [f"its {name}" for name in names if getattr(self, name) != getattr(other, name)]
+        pairs = zip_longest(self.steps, other.steps)
+        found += [f"step {(mine or theirs)[0]}" for mine, theirs in pairs if mine != theirs]
+        return tuple(found)
+
+
+def _code_of(fn: object) -> object:
+    function = getattr(fn, "fn", fn)
+    return getattr(function, "__code__", None)
+
+
 @dataclass(frozen=True, eq=False)
 class Flow(Displayable):
     """A flow as a value: its group, trigger, mirror and steps. Every verb returns a new flow; flows are equal by value.
@@ -83,6 +119,7 @@ class Flow(Displayable):
     collects: tuple[Collect, ...] = ()  # those among its steps
     _set: Path | None = field(default=None, repr=False)  # the folder of the set that its module was loaded from, if any
     _edited: str | None = field(default=None, repr=False)  # what of its code is not as it is deployed; of a run
+    _built: Shape | None = field(default=None, repr=False)  # what the `build` of its module gave, where one was loaded
 
     def __post_init__(self) -> None:
         for field_name in ("name", "label"):
@@ -174,6 +211,11 @@ class Flow(Displayable):
 
     # -- authoring -------------------------------------------------------------------------------------------------
 
+    @checked(
+        only=(),
+        example='.watch(mode="poll", source="../in", interval="30s"), or .watch(mode="schedule", cron="0 7 * * 1-5") for 07:00 from Monday'
+        " to Friday",
+    )
     def watch(
         self,
         *,
@@ -237,7 +279,7 @@ class Flow(Displayable):
         )
         return replace(self, trigger=trigger)
 
-    @checked_call
+    @checked(only=())
     def mirror(self, *, root: PathText, staged: bool = False) -> Self:
         """The flow with `context.mirror` under `root`.
 
@@ -257,7 +299,7 @@ class Flow(Displayable):
         check_argument("Flow.mirror", "staged", "bool", staged)
         return replace(self, mirror_spec=MirrorSpec(authored.path, authored.text, staged))
 
-    @checked_call
+    @checked(only=())
     def params(self, settings: type) -> Self:
         """The flow whose parameters are the fields of this dataclass; `context.params` is an instance of it in every run.
 
@@ -285,7 +327,7 @@ class Flow(Displayable):
 
         return replace(self, parameters=parameters_of(settings))
 
-    @checked_call
+    @checked(only=())
     def expect(
         self,
         *,
@@ -321,7 +363,7 @@ class Flow(Displayable):
         new = make_expectation(by=by, every=every, within=within, grace=grace, days=days, tz=tz)
         return replace(self, expectations=with_expectation(self.expectations, new))
 
-    @checked_call
+    @checked(only=())
     def alert(
         self,
         *,
@@ -345,7 +387,7 @@ class Flow(Displayable):
 
         return replace(self, alerts=(*self.alerts, make_alert(to=to, on=on)))
 
-    @checked_call
+    @checked(only=())
     def step(
         self,
         fn: Callable[[FlowContext], Any],
@@ -371,7 +413,7 @@ class Flow(Displayable):
         check_step(fn, "step")
         return self._with(fn, use, save_as, label, default_label(fn), function_name(fn), "step")
 
-    @checked_call
+    @checked(only=())
     def map(
         self,
         fn: Callable[..., Any],
@@ -408,7 +450,7 @@ class Flow(Displayable):
 
     step_each = map
 
-    @checked_call
+    @checked(only=())
     def collect(
         self,
         extensions: str | list[str] | tuple[str, ...] | set[str],
@@ -447,7 +489,7 @@ class Flow(Displayable):
         flow = self._with(call, use, save_as, label, "Collect Files", "collect", "collect")
         return replace(flow, collects=(*self.collects, call))
 
-    @checked_call
+    @checked(only=())
     def check(
         self,
         rules: Mapping[str, Any] | type,
@@ -509,14 +551,9 @@ class Flow(Displayable):
         return replace(self, steps=(*self.steps, step))
 
 
-Flow.__init__ = checked_call(  # type: ignore[method-assign]
-    Flow.__init__, public=("group", "name", "label"), example='Flow(group="Sales")'
-)
-Flow.watch = checked_call(  # type: ignore[method-assign]
-    Flow.watch,
-    example='.watch(mode="poll", source="../in", interval="30s"), or .watch(mode="schedule", cron="0 7 * * 1-5") for 07:00 from Monday'
-    " to Friday",
-)
+Flow.__init__ = checked(  # type: ignore[method-assign]
+    only=(), public=("group", "name", "label"), example='Flow(group="Sales")'
+)(Flow.__init__)
 
 
 def _object_name(value: object, option: str, verb: str) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from data_engine.argument_checks import checked_flags, is_unicode
+from data_engine.argument_checks import checked, is_unicode
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.excel import write_excel_atomic
 from data_engine.helpers.targets import asking, target_of, whole_or_nothing
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 
-@checked_flags
+@checked(only=("bool",))
 def networkdays(
     start: Day,
     end: Day,
@@ -90,7 +90,7 @@ def networkdays(
     return days.cast(pl.Int64).alias("networkdays")
 
 
-@checked_flags
+@checked(only=("bool",))
 def workday(
     start: Day,
     days: int | str | pl.Expr,
@@ -138,7 +138,7 @@ def workday(
     return (pl.when(is_given).then(first).otherwise(day) if count_first_day else day).alias("workday")
 
 
-@checked_flags
+@checked(only=("bool",))
 def propagate_last_value(
     value: str | pl.Expr,
     *,
@@ -176,7 +176,7 @@ def propagate_last_value(
     return _sorted(value, by, sort_by, where, descending, nulls_last, ignore_nulls).last().over(_columns(by, "by"))
 
 
-@checked_flags
+@checked(only=("bool",))
 def propagate_first_value(
     value: str | pl.Expr,
     *,
@@ -358,7 +358,7 @@ _GROUPS = {" ": " \u00a0\u202f", "'": "'\u2019"}
 _MOST_WRONG = 3
 
 
-@checked_flags
+@checked(only=("bool",))
 def parse_decimal(
     value: str | pl.Expr, *, decimal: str, thousands: str | None = None, dtype: pl.DataType | type | None = None
 ) -> pl.Expr:
@@ -379,7 +379,8 @@ def parse_decimal(
     Raises:
         FlowValidationError: marks other than these, or the same one twice.
         TypeError: another `dtype`.
-        ValueError: when the query runs: a text is no number in this notation, or the column holds floats, which were read in another one.
+        ValueError: when the query runs: a text is no number in this notation, a whole number is too long for Float64 to keep each digit,
+            or the column holds floats, which were read in another one.
 
     Example:
         >>> import polars as pl
@@ -417,7 +418,9 @@ def _numbers(texts: pl.Series, decimal: str, thousands: str | None, kind: pl.Dat
     import polars as pl
 
     if texts.dtype.is_integer() or texts.dtype == pl.Null:
-        return texts.cast(kind)
+        numbers = texts.cast(kind)
+        _require_whole(texts, texts, numbers)
+        return numbers
     if texts.dtype != pl.String:
         raise ValueError(
             f'column "{texts.name}" is {texts.dtype} and no text: it was read in another notation before. Read it as text: infer_schema=False'
@@ -430,7 +433,8 @@ def _numbers(texts: pl.Series, decimal: str, thousands: str | None, kind: pl.Dat
     mark = f"[{decimal}]"
     is_number = plain.str.contains(f"^[+-]?(?:(?:{inside}[0-9]+)(?:{mark}[0-9]{decimals})?|{mark}[0-9]{decimals})$")
     numbers = plain.str.replace_all(f"[{groups}]", "") if thousands else plain
-    numbers = numbers.str.replace(decimal, ".", literal=True).str.strip_prefix("+").cast(kind, strict=False)
+    pointed = numbers.str.replace(decimal, ".", literal=True).str.strip_prefix("+")
+    numbers = pointed.cast(kind, strict=False)
     if thousands in (",", ".") and plain.str.contains(f"^[+-]?[0-9]{{4,}}(?:{mark}|$)").any():
         # else it may be a number with three decimals in the other notation
         is_number &= ~plain.str.contains(f"^[+-]?[0-9]{{1,3}}[{groups}][0-9]{{3}}$")
@@ -445,7 +449,24 @@ def _numbers(texts: pl.Series, decimal: str, thousands: str | None, kind: pl.Dat
             f'column "{texts.name}" holds {shown}{more}, which is no number{fits} with "{decimal}" before decimals and {between}:'
             " name the notation of these texts (decimal=, thousands=), or correct or filter them before"
         )
+    _require_whole(texts, pointed, numbers)
     return pl.select(pl.when(plain == "").then(None).otherwise(numbers).alias(texts.name)).to_series()
+
+
+def _require_whole(given: pl.Series, plain: pl.Series, numbers: pl.Series) -> None:
+    """Return when no whole number is another one as a float; those below 2 ** 53 are none."""
+    import polars as pl
+
+    if not numbers.dtype.is_float() or not (is_large := numbers.abs() >= 2.0**53).any():
+        return
+    digits = plain.filter(is_large).cast(pl.String).str.extract(r"^(-?[0-9]+)").cast(pl.Int128, strict=False)
+    is_kept = digits == numbers.filter(is_large).cast(pl.Int128, strict=False)
+    lost = given.filter(is_large).filter(~is_kept.fill_null(False)).unique(maintain_order=True)
+    if len(lost):
+        raise ValueError(
+            f'column "{given.name}" holds {lost[0]!r}, of which Float64 does not keep each digit: give dtype=pl.Decimal(38, 0),'
+            " or leave it a text where it is the name of something"
+        )
 
 
 def _day(day: object, argument: str) -> pl.Expr:
