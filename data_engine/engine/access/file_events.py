@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any, ClassVar
 
-from data_engine.engine.access.access_log import active_logs, bound, is_not_logged, not_logged
+from data_engine.engine.access.access_log import active_logs, is_not_logged, not_logged
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.files import path_of_folder
 
@@ -85,22 +85,28 @@ class FileGuard:
         self._new.update(dict.fromkeys(paths))
 
 
-@contextmanager
-def guarding(guard: FileGuard | None) -> Iterator[None]:
+class guarding:
     """Inside, what this context, this thread and the threads that it starts change is shown to the guard first."""
-    if guard is not None:
-        _install()
-    thread = threading.get_ident()
-    before = _of_threads.get(thread)
-    _of_threads[thread] = guard
-    try:
-        with bound(_current, guard):
-            yield
-    finally:
-        if before is None:
-            del _of_threads[thread]
+
+    __slots__ = ("_before", "_guard", "_thread", "_token")
+
+    def __init__(self, guard: FileGuard | None) -> None:
+        self._guard = guard
+
+    def __enter__(self) -> None:
+        if self._guard is not None:
+            _install()
+        self._thread = threading.get_ident()
+        self._before = _of_threads.get(self._thread)
+        _of_threads[self._thread] = self._guard
+        self._token = _current.set(self._guard)
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
+        if self._before is None:
+            del _of_threads[self._thread]
         else:
-            _of_threads[thread] = before
+            _of_threads[self._thread] = self._before
 
 
 def current_guard() -> FileGuard | None:
