@@ -244,11 +244,11 @@ def _made_hook(
 ) -> Callable[[str, tuple[Any, ...]], None]:
     """Make the hook; with names of its own, since it is called when the interpreter ends and this module's are gone."""
 
-    seer_of = events.get
+    seer_of, writes = events.get, _WRITES
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         see = seer_of(event)
-        if see is not None and guarded:
+        if see is not None and guarded and (event != "open" or args[2] & writes):
             show(see, *args)
 
     return hook
@@ -288,7 +288,7 @@ def _written(guard: FileGuard, path: object, folder: Any = -1) -> str | None:
 
 def _opened(guard: FileGuard, path: object, mode: object, flags: int) -> str | None:
     """Show a file that is opened to write; of a folder opened so, as by `tempfile`, the file in it raises its own event."""
-    is_write = flags & _WRITES and isinstance(path, (str, bytes, os.PathLike)) and not os.path.isdir(path)
+    is_write = isinstance(path, (str, bytes, os.PathLike)) and not os.path.isdir(path)
     return _written(guard, path) if is_write else None
 
 
