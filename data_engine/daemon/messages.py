@@ -94,14 +94,11 @@ class Frames:
 
 def pack_job(job: Job) -> Message:
     """A job as JSON can hold it."""
-    texts = [[None if path is None else str(path) for path in (run.source.root, run.source.path)] for run in job.runs]
-    runs = [
-        [*places, run.source.key, run.run_id, run.seen, run.about] for places, run in zip(texts, job.runs, strict=True)
-    ]
+    runs = [(_text(source.root), _text(source.path), source.key, *rest) for source, *rest in job.runs]
     return {"kind": "job", "job": vars(job) | {"runs": runs}}
 
 
-def unpack_job(message: Message, here: Callable[[str], str | Path] = Path) -> Job:
+def unpack_job(message: Message, here: Callable[[str], str] = str) -> Job:
     """The job that was packed; `here` gives the place of a path on this machine.
 
     Raises:
@@ -115,11 +112,16 @@ def unpack_job(message: Message, here: Callable[[str], str | Path] = Path) -> Jo
         raise _refused(f"{str(message)[:200]} is not a job") from error
 
 
-def _run(
-    here: Callable[[str], str | Path], root: Any, path: Any, key: Any, run_id: Any, seen: Any, about: Any
-) -> SourceRun:
-    root, path = (None if text is None else Path(here(text)) for text in (root, path))
-    source = Source(root, path, None if key is None else SourceKey(*key))
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _run(here: Callable[[str], str], root: Any, path: Any, key: Any, run_id: Any, seen: Any, about: Any) -> SourceRun:
+    source = Source(
+        None if root is None else Path(here(root)),
+        None if path is None else Path(here(path)),
+        None if key is None else SourceKey(*key),
+    )
     return SourceRun(
         source, run_id, None if seen is None else seen_of(seen), None if about is None else RunAbout(*about)
     )

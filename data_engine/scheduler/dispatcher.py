@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -384,7 +384,7 @@ class Dispatcher(Generic[_E]):
                 "run",
                 flow,
                 content,
-                tuple(replace(work.run, about=about_work(work, deployment)) for work in works),
+                tuple(work.run._replace(about=about_work(work, deployment)) for work in works),
                 works[0].params,
                 limit_s,
                 pass_number=handed.pass_number,

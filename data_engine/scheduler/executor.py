@@ -8,16 +8,14 @@ job's runs, after it was recorded, and `on_done(job, end)` how the job ended, bo
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from data_engine.cause import Cause
 from data_engine.engine.candidates import Source
 from data_engine.model import RunAbout, SeenSource
-from data_engine.record import frozen
 
 
-@frozen
-class SourceRun:
+class SourceRun(NamedTuple):
     """One run to come, from where it waits to where it runs.
 
     `run_id` is the id it shall have ("": any), `seen` what it settles (None: what is seen when it begins), `about` who began it and
