@@ -151,7 +151,7 @@ def _deploy(ws: Workspace, args: Args) -> Any:
     flow, force, approve, note = args["flow"], args["force"], args["approve"], given_text(args["note"], "the note")
     daemon = ws.link.find()
     if daemon is None:
-        is_agreed = force or flow is None  # all of them: their changes were listed
+        is_agreed = force or flow is None  # of all of them a yes agrees to what was listed, and to no more
         options = [*(["--yes"] if is_agreed else []), *(["--approve"] if approve else []), f"--note={note}"]
         return _without_a_daemon(ws, flow, options, args["shown"])
     command = Deploy(flow, note, force, approve)

@@ -67,12 +67,13 @@ def preview(
     from data_engine.engine.params import params_for
     from data_engine.engine.preview import preview as make
     from data_engine.engine.preview import steps_until
+    from data_engine.engine.recording import readers_watched
     from data_engine.engine.result_display import first_rows
 
     ws = chosen_workspace(ctx)
     typed = read_params(param)
     source = source_from_shell(source)
-    with in_flow_modules(ws):
+    with in_flow_modules(ws), readers_watched():  # before the module makes objects that write
         flow = load_module(ws, name).flow
         step = flow.steps[steps_until(flow, use) - 1]
         if source is not None:

@@ -87,6 +87,8 @@ def say_card(card: Card) -> None:
         say("\n".join([title, *card.title.splitlines()[1:]]))
         has_begun = True
     for part in card.parts:
+        if isinstance(part, Picture) and isinstance(part.text, view_card.Table):
+            part = part.text
         if isinstance(part, view_card.Table) and has_begun:
             say("")
         has_begun |= _say_part(part, "")

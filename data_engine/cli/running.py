@@ -114,6 +114,7 @@ class OnceOptions:
 
 def _run_once(ws: Workspace, name: str | None, options: OnceOptions, as_json: bool) -> int:
     """Run one flow, or all of them; the exit code."""
+    from data_engine.engine.recording import readers_watched
     from data_engine.runs import refuse_edited, run_once
 
     report, source = Report(quiet=as_json, keep_ids=True), options.source
@@ -126,7 +127,7 @@ def _run_once(ws: Workspace, name: str | None, options: OnceOptions, as_json: bo
         listen=report,
     )
     try:
-        with in_flow_modules(ws):
+        with in_flow_modules(ws), readers_watched():  # before a module makes objects that write
             flows, broken = _flows(ws, name, source, options.params)
             if not options.edited:
                 refuse_edited(ws.home, flows)

@@ -171,6 +171,9 @@ class Retry(Command[Freed]):
     def refusal(self, at: Situation) -> Refusal | None:
         if self.source is not None and self.flow is None:
             return Refusal("no_flow", "the source says which file, but not of which flow", "name the flow too")
+        if self.source is not None and self.accept:
+            fix = f"leave the file out: `{cli_line('retry', str(self.flow), '--accept')}`"
+            return Refusal("no_batch", "what is accepted holds the flow, and not one file", fix)
         return first(self._not_tried(at)) if at.elsewhere is None and self._unknown(at) is None else None
 
     def _refusals(self, at: Situation) -> Iterator[Refusal | None]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
 
@@ -274,6 +276,33 @@ def seen_now(
     if states is None:
         return tuple(SeenSource(key, signature) for key, _, signature in pairs)
     return tuple(SeenSource(key, _hashed(path, signature, states.get(key))) for key, path, signature in pairs)
+
+
+def same_name(root: Path, names: Iterable[str]) -> str | None:
+    """The first of these names, inside the root, that two files have there: one with its accents as letters of their own (NFD), one
+    without (NFC). All workstations take them for one source.
+
+    Example:
+        >>> import tempfile
+        >>> same_name(Path(tempfile.mkdtemp()), ["a.csv", "\u00e9.csv"]) is None
+        True
+    """
+    for name in names:
+        if not name.isascii():
+            composed, apart = (root / unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+            with suppress(OSError):  # one of them is not there
+                if not os.path.samefile(composed, apart):
+                    return name
+    return None
+
+
+def same_name_error(name: str, root: Path) -> FlowValidationError:
+    """The error of two files that have one name."""
+    return FlowValidationError(
+        f"two files are called {name!r}, with accents that are encoded in two ways (NFC and NFD): both count as one source",
+        where=str(root),
+        fix="rename one of them, or remove it",
+    )
 
 
 def signature_of(path: Path) -> Signature | None:

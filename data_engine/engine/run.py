@@ -18,7 +18,7 @@ from data_engine.engine.access.access_log import Namespace, current_files
 from data_engine.engine.access.file_events import guarding
 from data_engine.engine.access.guards import OverwritesSourceError, OwnSources
 from data_engine.engine.access.interceptors import held
-from data_engine.engine.candidates import Source, is_unchanged, signature_of
+from data_engine.engine.candidates import Source, is_unchanged, same_name, same_name_error, signature_of
 from data_engine.engine.capture import captured
 from data_engine.engine.items.threads import IN_ITEM, ON_NODE, Threads
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -294,6 +294,13 @@ class _Run:
         context.params = as_steps_see(flow, self.params, secret=context.secret)
         if self.recording is not None and (text := defaults_words(context.params, self.params)) is not None:
             self.control.log(text)
+        if (root := self.source.root) is not None and self.source.key is not None:
+            keys = [self.source.key] if self.source.path is not None else [entry.key for entry in self.seen]
+            if (name := same_name(root, [key.path for key in keys])) is not None:
+                error = same_name_error(name, root)
+                if self.source.path is not None:  # each would take the other's place, in tables too
+                    raise error
+                self.control.log(error.what, "WARNING")
         if self.settles and self.of.home is not None:
             text = same_bytes_words(flow, self.settles, self.of.home)
             if text is not None:

@@ -4,6 +4,7 @@ needs a yes."""
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -13,7 +14,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.memo.caption import show_caption
 from data_engine.engine.stale import stale_helpers
 from data_engine.errors import FlowValidationError
-from data_engine.flow.flow import Flow
+from data_engine.flow.flow import Flow, Shape
 from data_engine.formatting import cli_line
 from data_engine.record import frozen
 from data_engine.workspace.layout import kernel_shell
@@ -66,14 +67,34 @@ def standing_of(
 def as_it_may_run(flow: Flow, home: LocalWorkspace, standing: Standing | None, *, edited: bool) -> Flow:
     """A settled flow as it is about to run: marked where its code is not what is deployed, which `edited` allows.
 
+    A flow that is not as its `build()` gives it, such as `build().step(extra)`, is not what is deployed either.
+
     Raises:
         FlowValidationError: the code is not what is deployed, and not `edited`.
     """
-    if standing is None or not standing.differs:
+    if standing is None or not standing.is_deployed:
+        return flow
+    beside = _differences_from_build(flow)
+    differs = (*standing.differs, *beside)
+    if not differs:
         return flow
     if not edited:
-        raise edited_error({flow.name or "": standing.text}, str(home.layout.flow_modules_dir))
-    return replace(flow, _edited=", ".join(standing.differs))
+        text = f"this flow is not as build() gives it: {', '.join(beside)}" if beside else ""
+        words = "; ".join(filter(None, [standing.text, text]))
+        raise edited_error({flow.name or "": words}, str(home.layout.flow_modules_dir))
+    return replace(flow, _edited=", ".join(differs))
+
+
+def _differences_from_build(flow: Flow) -> tuple[str, ...]:
+    """What of a flow is not as the `build` of its module gives it; of one made in cells or a script, as theirs does now."""
+    if (built := flow._built) is None:
+        shell = kernel_shell()
+        build = (vars(sys.modules["__main__"]) if shell is None else shell.user_ns).get("build")
+        made = build() if callable(build) else None
+        if not isinstance(made, Flow):
+            return ("no build() made it",)
+        built = Shape.of(made)
+    return Shape.of(flow).differences(built)
 
 
 def say_never_deployed(flow: Flow, standing: Standing | None) -> None:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import polars as pl
 
 _OPERATORS = frozenset({"==", "!=", "==v", "!=v", "<", "<=", ">", ">="})
-_COMPARING = frozenset({"is_between", "is_in", "is_close"})
+_COMPARING = frozenset({"is_between", "is_in", "is_close", "eval"})
+"""Polars 1.30 writes `list.eval` without what it asks, so all of it may compare."""
 _COMPARING_IN_SQL = re.compile("sql_(eq|ne|lt|gt|le|ge|is_in|is_between|not_eq)")
 _ASKING = frozenset({"is_nan", "is_not_nan", "is_finite"})
 _ASKING_IN_SQL = frozenset({"isnan", "isfinite"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from itertools import zip_longest
 from os import PathLike
 from pathlib import Path
 
@@ -58,6 +59,41 @@ class MirrorSpec:
     staged: bool = False
 
 
+@frozen
+class Shape:
+    """What a flow does, as far as two calls of one `build` give it alike: functions stand by their code."""
+
+    group: str
+    trigger: object
+    mirror: MirrorSpec | None
+    steps: tuple[tuple[object, ...], ...]
+
+    @classmethod
+    def of(cls, flow: Flow) -> Shape:
+        """The shape of a flow."""
+        steps = ((step.label, step.use, step.save_as, step.function_name, _code_of(step.fn)) for step in flow.steps)
+        return cls(flow.group, flow.trigger, flow.mirror_spec, tuple(steps))
+
+    def differences(self, other: Shape) -> tuple[str, ...]:
+        """What this one has otherwise than the `other`, each in a word or two.
+
+        Example:
+            >>> flow = Flow(group="Claims").step(len)
+            >>> Shape.of(flow.step(str)).differences(Shape.of(flow))
+            ('step Str',)
+        """
+        names = ("group", "trigger", "mirror")
+        found = [f"its {name}" for name in names if getattr(self, name) != getattr(other, name)]
+        pairs = zip_longest(self.steps, other.steps)
+        found += [f"step {(mine or theirs)[0]}" for mine, theirs in pairs if mine != theirs]
+        return tuple(found)
+
+
+def _code_of(fn: object) -> object:
+    function = getattr(fn, "fn", fn)
+    return getattr(function, "__code__", None)
+
+
 @dataclass(frozen=True, eq=False)
 class Flow(Displayable):
     """A flow as a value: its group, trigger, mirror and steps. Every verb returns a new flow; flows are equal by value.
@@ -83,6 +119,7 @@ class Flow(Displayable):
     collects: tuple[Collect, ...] = ()  # those among its steps
     _set: Path | None = field(default=None, repr=False)  # the folder of the set that its module was loaded from, if any
     _edited: str | None = field(default=None, repr=False)  # what of its code is not as it is deployed; of a run
+    _built: Shape | None = field(default=None, repr=False)  # what the `build` of its module gave, where one was loaded
 
     def __post_init__(self) -> None:
         for field_name in ("name", "label"):

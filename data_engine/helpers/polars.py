@@ -379,7 +379,8 @@ def parse_decimal(
     Raises:
         FlowValidationError: marks other than these, or the same one twice.
         TypeError: another `dtype`.
-        ValueError: when the query runs: a text is no number in this notation, or the column holds floats, which were read in another one.
+        ValueError: when the query runs: a text is no number in this notation, a whole number is too long for Float64 to keep each digit,
+            or the column holds floats, which were read in another one.
 
     Example:
         >>> import polars as pl
@@ -417,7 +418,9 @@ def _numbers(texts: pl.Series, decimal: str, thousands: str | None, kind: pl.Dat
     import polars as pl
 
     if texts.dtype.is_integer() or texts.dtype == pl.Null:
-        return texts.cast(kind)
+        numbers = texts.cast(kind)
+        _require_whole(texts, texts, numbers)
+        return numbers
     if texts.dtype != pl.String:
         raise ValueError(
             f'column "{texts.name}" is {texts.dtype} and no text: it was read in another notation before. Read it as text: infer_schema=False'
@@ -430,7 +433,8 @@ def _numbers(texts: pl.Series, decimal: str, thousands: str | None, kind: pl.Dat
     mark = f"[{decimal}]"
     is_number = plain.str.contains(f"^[+-]?(?:(?:{inside}[0-9]+)(?:{mark}[0-9]{decimals})?|{mark}[0-9]{decimals})$")
     numbers = plain.str.replace_all(f"[{groups}]", "") if thousands else plain
-    numbers = numbers.str.replace(decimal, ".", literal=True).str.strip_prefix("+").cast(kind, strict=False)
+    pointed = numbers.str.replace(decimal, ".", literal=True).str.strip_prefix("+")
+    numbers = pointed.cast(kind, strict=False)
     if thousands in (",", ".") and plain.str.contains(f"^[+-]?[0-9]{{4,}}(?:{mark}|$)").any():
         # else it may be a number with three decimals in the other notation
         is_number &= ~plain.str.contains(f"^[+-]?[0-9]{{1,3}}[{groups}][0-9]{{3}}$")
@@ -445,7 +449,24 @@ def _numbers(texts: pl.Series, decimal: str, thousands: str | None, kind: pl.Dat
             f'column "{texts.name}" holds {shown}{more}, which is no number{fits} with "{decimal}" before decimals and {between}:'
             " name the notation of these texts (decimal=, thousands=), or correct or filter them before"
         )
+    _require_whole(texts, pointed, numbers)
     return pl.select(pl.when(plain == "").then(None).otherwise(numbers).alias(texts.name)).to_series()
+
+
+def _require_whole(given: pl.Series, plain: pl.Series, numbers: pl.Series) -> None:
+    """Return when no whole number is another one as a float; those below 2 ** 53 are none."""
+    import polars as pl
+
+    if not numbers.dtype.is_float() or not (is_large := numbers.abs() >= 2.0**53).any():
+        return
+    digits = plain.filter(is_large).cast(pl.String).str.extract(r"^(-?[0-9]+)").cast(pl.Int128, strict=False)
+    is_kept = digits == numbers.filter(is_large).cast(pl.Int128, strict=False)
+    lost = given.filter(is_large).filter(~is_kept.fill_null(False)).unique(maintain_order=True)
+    if len(lost):
+        raise ValueError(
+            f'column "{given.name}" holds {lost[0]!r}, of which Float64 does not keep each digit: give dtype=pl.Decimal(38, 0),'
+            " or leave it a text where it is the name of something"
+        )
 
 
 def _day(day: object, argument: str) -> pl.Expr:

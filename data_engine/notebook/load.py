@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import FlowExecutionError, FlowValidationError, message_of
-from data_engine.flow.flow import Flow
+from data_engine.flow.flow import Flow, Shape
 from data_engine.flow.paths import module_folder
 from data_engine.flow.spec import title_words
 from data_engine.notebook.module_sets import python_names, trouble_with_name
@@ -246,6 +246,7 @@ class FlowModules:
             label=flow.label or title_words(name, "Flow"),
             _workspace_root=self.folder.parent,
             _set=None if self.content == self.folder else self.content,
+            _built=Shape.of(flow),
         )
 
 

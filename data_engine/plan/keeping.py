@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_engine.compare.difference import Difference, Named
-from data_engine.engine.candidates import Source, candidates, pick_source
+from data_engine.engine.candidates import Source, candidates, pick_source, same_name, same_name_error
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.params import params_for
 from data_engine.engine.preview import first_source, say_first, steps_until
@@ -223,6 +223,8 @@ def keep_source(flow: Flow, chosen: Source, folder: Path) -> GoldenSource | None
         else:
             names = sorted(path.relative_to(chosen.root).as_posix() for path in files_below(chosen.root))
         files = {portable_text(Path(name)): chosen.root / name for name in names}
+        if (name := same_name(chosen.root, files)) is not None:
+            raise same_name_error(name, chosen.root)
     else:
         assert chosen.path is not None
         files = {chosen.key.path or chosen.path.name: chosen.path}

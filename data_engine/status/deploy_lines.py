@@ -232,7 +232,8 @@ class GoingLive:
         if not self.is_disabled:
             words += filter(None, [self.starting.when(is_on=is_on)])
         if (other := self.deployment_status.shares_with) is not None:
-            words.append(f"only with --yes, as {other}, which is deployed, writes to the same mirror")
+            again = cli_line("deploy", self.flow, "--yes")
+            words.append(f"only by `{again}`, as {other}, which is deployed, writes to the same mirror")
         return f"{self.flow} ({self.deployment_status.text}): {'; '.join(words)}"
 
 

@@ -82,10 +82,10 @@ class Table:
 
 @frozen
 class Picture:
-    """An SVG element, safe to embed, and the same in words (none where a table says it anyway)."""
+    """An SVG element, safe to embed, and the same in words or as a table for a terminal (neither where another part says it anyway)."""
 
     svg: str
-    text: str = ""
+    text: str | Table = ""
 
 
 @frozen

@@ -59,8 +59,8 @@ def deploy(
     yes: Annotated[
         bool,
         Option(
-            "Do not ask, and deploy even if another deployed flow writes to the same mirror, the notebook has unsaved edits, or its kernel"
-            " holds other values."
+            "Do not ask; with NAME also deploy even if another deployed flow writes to the same mirror, the notebook has unsaved edits, or"
+            " its kernel holds other values."
         ),
     ] = False,
     approve: Annotated[bool, Option(help_of(Deploy, "approve"))] = False,
@@ -93,7 +93,8 @@ def deploy(
             return said("Nothing was deployed.", [], code=1)
     if name is not None and not yes:
         _require_saved(place, name)
-    return _deployed(place, name, Deploy(name, note, yes, approve, replaces), wait)
+    force = yes and name is not None  # of all, a yes means what runs by itself, and not what each flow asks of its own
+    return _deployed(place, name, Deploy(name, note, force, approve, replaces), wait)
 
 
 def _require_saved(place: Place, name: str) -> None:

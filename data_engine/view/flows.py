@@ -253,10 +253,10 @@ def show(place: Place, name: FlowName = None) -> Answer:
         )
         steps = ((step.label, step.function_name, step.use or "", step.save_as or "") for step in flow.steps)
         drawn = flow_card(flow, now_s=time.time(), zone=timezone).parts
-        pictures = (replace(part, text="") for part in drawn if isinstance(part, Picture))  # the table has its words
-        parts: list[Part] = [Lines(tuple(filter(None, [entry.description]))), Pairs(pairs), *pictures]
-        parts.append(table(("Step", "Function", "Uses", "Saves as"), steps, most=len(flow.steps)))
-        return Card(flow.title, (), (*parts, *_last_run_parts(last, tz)))
+        listed = table(("Step", "Function", "Uses", "Saves as"), steps, most=len(flow.steps))
+        pictures = (replace(part, text=listed) for part in drawn if isinstance(part, Picture))
+        described = Lines(tuple(filter(None, [entry.description])))
+        return Card(flow.title, (), (described, Pairs(pairs), *pictures, *_last_run_parts(last, tz)))
 
     return Answer(card, facts)
 

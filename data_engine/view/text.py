@@ -24,7 +24,7 @@ def text(card: Card) -> str:
 def _text_part(part: Part) -> str:
     match part:
         case Picture():
-            return part.text
+            return part.text if isinstance(part.text, str) else _text_table(part.text)
         case Note():
             word, fix = both_ends(part.mark.word, MOST_TEXT), both_ends(part.fix, MOST_TEXT)
             return f"{word}\n  fix: {fix}" if fix else word

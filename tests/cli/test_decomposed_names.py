@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from data_engine import FlowValidationError, Workspace
+from data_engine import Batch, FlowValidationError, Workspace
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles
 
@@ -48,3 +48,46 @@ def test_python_says_how_it_is_written(ws: WorkspaceFiles) -> None:
 
     assert "is written with other characters that look the same" in (caught.value.fix or "")
     assert "'ta\\u0308glich'" in (caught.value.fix or "")
+
+
+COPY = """
+from data_engine import Flow
+
+def copy(context):
+    target = context.mirror.with_suffix(".txt")
+    target.write_text("x")
+    return target
+
+def read(file):
+    return file.path.read_text()
+
+def build():
+    flow = Flow(group="G").watch(mode="poll", source="../in", interval="1s", extensions=".csv", run_as="{run_as}")
+    return {steps}
+"""
+EACH = COPY.format(run_as="individual", steps='flow.mirror(root="../out").step(copy)')
+ALL = COPY.format(run_as="batch", steps="flow.collect('.csv').map(read, save_as='texts')")
+
+
+def test_two_files_of_one_name_never_take_each_others_place(ws: WorkspaceFiles) -> None:
+    """They have one key, so that a row or a state of the one would stand for the other: each run fails, a batch warns."""
+    for name in (TYPED, FILED):
+        ws.source(f"in/{name}.csv", name)
+    ws.module("each", EACH)
+    ws.module("all", ALL)
+    workspace = Workspace(ws.root)
+
+    for name in (TYPED, FILED):
+        with pytest.raises(FlowValidationError, match="two files are called"):
+            workspace.load_flow("each").run_once(source=f"{name}.csv")
+    assert not (ws.root / "out").exists()
+    assert {run.status for run in workspace.runs("each")} == {"failed"}
+    batch = workspace.load_flow("all").run_once()[0].current
+    assert sorted(batch) == sorted([TYPED, FILED])
+    assert [line.message.startswith("two files") for line in workspace.log(workspace.runs("all")[0].run_id)] == [True]
+    with pytest.raises(FlowValidationError, match="two files are called"):
+        workspace.load_flow("all").golden(use="texts")
+
+    (ws.root / "in" / f"{FILED}.csv").unlink()
+    assert len(workspace.load_flow("each").run_once()) == 1
+    assert workspace.load_flow("all").run_once()[0].current == Batch((TYPED,))

@@ -185,7 +185,19 @@ def test_a_refused_deploy_tells_of_the_shared_mirror_once(
     assert "is shared by" not in one.out + one.err + every.out + every.err
 
     ws.notebook("claims_3", WRITE.format(text="third", group="I"))
-    assert "is shared by claims, claims_2, claims_3" in cli("--workspace", workspace.root, "deploy", "--yes").err
+    assert cli("--workspace", workspace.root, "deploy", "claims_3", "--yes").code == 0
+    assert "is shared by claims, claims_3" in cli("--workspace", workspace.root, "deploy", "claims", "--yes").err
     (ws.modules / "claims_3.ipynb").unlink()
     assert cli("--workspace", workspace.root, "deploy", "claims_2", "--yes").code == 0
     assert "is shared by claims, claims_2\n" in cli("--workspace", workspace.root, "deploy", "--yes").err
+
+
+def test_a_yes_to_all_confirms_no_shared_mirror(ws: WorkspaceFiles, cli: Cli, workspace: Workspace) -> None:  # noqa: F811
+    """It answers what would be asked of all; that two flows write to one mirror is confirmed by name."""
+    ws.module("other", "from data_engine import Flow\ndef build(): return Flow(group='G').step(lambda context: 1)")
+
+    done = cli("--workspace", workspace.root, "deploy", "--yes")
+
+    assert done.code == 1
+    assert "not deployed  claims_2.ipynb: claims_2 writes to" in done.out
+    assert {row.flow for row in workspace.deployments()} == {"claims", "other"}

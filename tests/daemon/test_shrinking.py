@@ -12,6 +12,9 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.errors import FlowValidationError
+from data_engine.view.panel import flow_buttons
+from jupyter_extension.actions import answer
+from tests.cli.conftest import Cli, cli  # noqa: F401
 from tests.daemon.stations import Make, Station, drop, shared_workspace
 from tests.daemon.support import ended, flow_of
 from tests.daemon.test_alerts import kinds, outbox
@@ -90,6 +93,40 @@ def test_a_batch_runs_by_itself_when_its_sources_are_back(workspace: Workspace, 
 
     assert until(lambda: len(ended(workspace, "total", 2)) >= 2)  # half of them may be a batch of its own
     assert {run.status for run in workspace.runs("total")} == {"success"}
+
+
+def test_a_batch_whose_sources_are_renamed_is_not_held(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    begin(workspace, ws)
+
+    for name in NAMES:
+        (ws.root / "in" / name).rename(ws.root / "in" / f"renamed {name}")
+
+    assert until(lambda: len(ended(workspace, "total", 2)) >= 2)
+    assert not held(workspace)
+
+
+def test_accept_says_so_where_nothing_is_held(workspace: Workspace, ws: WorkspaceFiles, cli: Cli) -> None:  # noqa: F811
+    """What is accepted holds a flow, never one file of it."""
+    begin(workspace, ws)
+
+    told = cli("--workspace", workspace.root, "retry", "total", "--accept")
+
+    assert (told.code, told.out) == (0, "Nothing is held; `data-engine explain FLOW` says why it does not run.\n")
+    assert workspace.retry("total", accept=True) == 0
+    with pytest.raises(FlowValidationError, match="holds the flow, and not one file"):
+        workspace.retry("total", "0.csv", accept=True)
+
+
+def test_the_panel_accepts_it(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    begin(workspace, ws)
+    shrink(ws)
+    until(lambda: held(workspace))
+    assert flow_buttons(flow_of(workspace, "total"), workspace.status())["accept"] is None
+
+    done = answer(str(workspace.root), "retry", {"flow": "total", "accept": True})
+
+    assert str(done["result"]).startswith("Accepted: total: 9 of the 10 sources that its last good run took are gone.")
+    assert until(lambda: len(ended(workspace, "total", 2)) == 2)
 
 
 def test_a_run_by_hand_is_never_held(workspace: Workspace, ws: WorkspaceFiles) -> None:

@@ -463,3 +463,36 @@ def test_code_that_ran_and_is_not_what_is_deployed_is_not_run_over_the_outputs(
     ws.notebook("claims", *edit)
     assert told(*CELLS, *calls) == ["42"] * 4
     assert [run.edited for run in workspace.runs("claims")][:4] == [None] * 4
+
+
+def test_a_flow_that_is_not_as_build_gives_it_is_an_edit(
+    claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a cell and loaded from its file; a flow that no `build` made, too. Where nothing is deployed it runs."""
+    extra, flow = "lambda context: 'extra'", "__import__('data_engine').load_flow('claims')"
+    cells = (
+        f"build().step({extra}).run_once(source='a.txt')[0].current",
+        f"{flow}.step({extra}).run_once(source='a.txt')[0].current",
+        f"build().step({extra}).run_once(source='a.txt', edited=True)[0].current",
+        "build().run_once(source='a.txt')[0].current",
+        f"{flow}.run_once(source='a.txt')[0].current",
+        f"Flow(group='G').step({extra}).run()[0].current",
+    )
+    path = claims.notebook("claims", *CELLS, *cells)
+    claims.source("config/rates.toml", "rate = 2\n")
+    assert run_in_kernel(path, monkeypatch)[-6].startswith("'extra'")
+    workspace = Workspace(claims.root)
+    workspace.deploy("claims")
+    before = len(workspace.runs("claims"))
+
+    here, loaded, edited, as_built, as_loaded, made = run_in_kernel(path, monkeypatch)[-6:]
+
+    for text in (here, loaded):
+        assert "this flow is not as build() gives it: step Lambda" in text
+    assert "not as build() gives it: its trigger, its mirror, step " in made
+    assert [edited, as_built, as_loaded] == ["'extra'", "42", "42"]
+    assert [run.edited for run in workspace.runs("claims")[: len(workspace.runs("claims")) - before]] == [
+        None,
+        None,
+        "step Lambda",
+    ]

@@ -144,3 +144,20 @@ def test_it_is_lazy_and_keeps_its_name() -> None:
 def test_marks_that_no_notation_has_are_refused(marks: dict[str, str]) -> None:
     with pytest.raises(FlowValidationError):
         parse_decimal("a", **marks)
+
+
+@pytest.mark.parametrize("kind", [pl.String, pl.Int64])
+def test_a_whole_number_that_a_float_does_not_hold_is_an_error(kind: type[pl.DataType]) -> None:
+    """2 ** 53 + 1 would become 2 ** 53; what a float holds exactly, and decimals that it rounds, are numbers."""
+    frame = pl.DataFrame({"a": pl.Series(["9007199254740992", "-9007199254740994", "9007199254740993"]).cast(kind)})
+
+    with pytest.raises(ValueError, match=r"90071992.*3'?, of which Float64 does not keep"):
+        frame.select(parse_decimal("a", decimal=","))
+
+    assert frame.head(2).select(parse_decimal("a", decimal=","))["a"].to_list() == [2.0**53, -(2.0**53) - 2]
+    assert frame.select(parse_decimal("a", decimal=",", dtype=pl.Decimal(38, 0)))["a"].to_list() == [
+        Decimal(2**53),
+        Decimal(-(2**53) - 2),
+        Decimal(2**53 + 1),
+    ]
+    assert read("0,12345678901234567") == [0.12345678901234567]

@@ -112,6 +112,29 @@ def test_a_deploy_of_everything_is_asked_with_what_would_change_and_start(
 
 
 @pytest.mark.parametrize("has_daemon", [True, False], ids=["with a daemon", "without"])
+def test_a_deploy_of_everything_confirms_no_shared_mirror(workspace: Workspace, has_daemon: bool) -> None:
+    """The list that was agreed to names the deploy that does."""
+    settings = workspace.root / "config" / "data_engine.toml"
+    settings.write_text(settings.read_text().replace('mode = "auto"', 'mode = "ask"'))
+    copy = "from data_engine import Flow\ndef build(): return Flow(group='{}').mirror(root='../shared').step(lambda context: 1)"
+    (workspace.root / "flow_modules" / "first.py").write_text(copy.format("G"))
+    workspace.deploy("first")
+    (workspace.root / "flow_modules" / "second.py").write_text(copy.format("H"))
+    if has_daemon:
+        workspace.start()
+
+    assert (
+        "only by `data-engine deploy second --yes`, as first, which is deployed"
+        in ask(workspace, "deploy")["question"]["text"]
+    )
+    ask(workspace, "deploy", listed=True)
+
+    names = {row.flow for row in workspace.deployments()}
+    assert "good" in names
+    assert "second" not in names
+
+
+@pytest.mark.parametrize("has_daemon", [True, False], ids=["with a daemon", "without"])
 def test_a_deploy_tells_of_the_files_that_stay_held(workspace: Workspace, has_daemon: bool) -> None:
     """With the button that tries them again, where that can be used; they do not count as done."""
     settings = workspace.root / "config" / "data_engine.toml"

@@ -244,11 +244,11 @@ def _made_hook(
 ) -> Callable[[str, tuple[Any, ...]], None]:
     """Make the hook; with names of its own, since it is called when the interpreter ends and this module's are gone."""
 
-    seer_of, writes = events.get, _WRITES
+    seer_of, writes, reads = events.get, _WRITES, _READ_MODES
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         see = seer_of(event)
-        if see is not None and guarded and (event != "open" or args[2] & writes):
+        if see is not None and guarded and (event != "open" or args[2] & writes or args[1] not in reads):
             show(see, *args)
 
     return hook
@@ -277,6 +277,10 @@ def _show(see: Callable[..., str | None], *args: Any) -> None:
 # -- each event, with its arguments as Python gives them; the path that is written by it -----------------------------------
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
+_WRITE_MODES = frozenset("wax+")
+"""What opens to write where C code opens by a mode alone, as the key log of `ssl` does; its flags are 0."""
+_READ_MODES = (None, "r", "rb", "rt")
+"""The modes of nearly all files that are opened to read, None by `os.open`: by the flags it is known that none is written."""
 
 
 def _written(guard: FileGuard, path: object, folder: Any = -1) -> str | None:
@@ -288,8 +292,9 @@ def _written(guard: FileGuard, path: object, folder: Any = -1) -> str | None:
 
 def _opened(guard: FileGuard, path: object, mode: object, flags: int) -> str | None:
     """Show a file that is opened to write; of a folder opened so, as by `tempfile`, the file in it raises its own event."""
-    is_write = isinstance(path, (str, bytes, os.PathLike)) and not os.path.isdir(path)
-    return _written(guard, path) if is_write else None
+    is_write = flags & _WRITES or not _WRITE_MODES.isdisjoint(mode if isinstance(mode, str) else "")
+    is_file = isinstance(path, (str, bytes, os.PathLike)) and not os.path.isdir(path)
+    return _written(guard, path) if is_write and is_file else None
 
 
 def _changed(guard: FileGuard, path: object, *rest: Any) -> str | None:
@@ -311,6 +316,11 @@ def _linked(guard: FileGuard, source: object, target: object, *folders: Any) -> 
 
 def _named(guard: FileGuard, source: object, target: object, folder: Any = -1) -> str | None:
     return _written(guard, target, folder)
+
+
+def _copied(guard: FileGuard, source: object, target: object, flags: int) -> str | None:
+    """`shutil.copy2` on Windows, which raises no other event."""
+    return _written(guard, target)
 
 
 def _removed(guard: FileGuard, path: object, folder: Any = -1) -> None:
@@ -350,6 +360,7 @@ _EVENTS: dict[str, Callable[..., str | None]] = {
     "os.removexattr": _marked,
     "os.link": _linked,
     "os.symlink": _named,
+    "_winapi.CopyFile2": _copied,
     "os.remove": _removed,
     "os.rmdir": _removed,
     "shutil.rmtree": _removed,

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial, wraps
+from itertools import islice
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -171,7 +172,7 @@ def held(functions: Iterable[Any]) -> list[tuple[Namespace, str]]:
             target = space.get(name)
             if id(target) in _readers():
                 found[id(space), name] = space, name
-            elif isinstance(target, (FunctionType, type, partial)):
+            elif isinstance(target, (FunctionType, type, partial, dict)):
                 todo.append(target)
     return list(found.values())
 
@@ -185,6 +186,8 @@ def _names_of(value: Any, todo: list[Any]) -> Iterator[tuple[Namespace, str]]:
     """The names by which a function of the author's finds others, each with its namespace; what it holds in other ways is `todo`."""
     if isinstance(value, partial):
         todo += [value.func, *value.args]
+    elif isinstance(value, dict):  # such as of the writer for each extension
+        yield from ((value, name) for name in islice(value, _MOST_REACHED))
     elif isinstance(value, type):
         if value.__module__.partition(".")[0] not in sys.stdlib_module_names:
             todo += [one for one in vars(value).values() if isinstance(one, FunctionType)]
@@ -406,7 +409,7 @@ _RECORDERS: dict[str, dict[str, Any]] = {
     "pyarrow.orc.ORCWriter": {"__init__": _WRITE},
     "dbm.gnu": {"open": writers.moded(writers.writer(0), _READ)},
     "dbm.ndbm": {"open": writers.moded(writers.suffixed((".db", ".dir", ".pag")), _READ)},
-    "readline": dict.fromkeys(("write_history_file", "append_history_file"), writers.suffixed(("",))),
+    "readline": {"write_history_file": writers.suffixed(("",)), "append_history_file": _WRITE},
 }  # fmt: skip
 _OF_RUNS = (_READ, recorders.record_open, databases.record_database, databases.record_duckdb)
 """The recorders of what names the files of a run, where it is no method."""

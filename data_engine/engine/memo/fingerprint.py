@@ -314,6 +314,8 @@ class CodeTracer(ContentTracer):
             if is_reader(value):
                 self.captured.append((space, name))
                 return self.library(_dotted(value))
+            if isinstance(value, dict):  # such as of the writer for each extension
+                self.captured += [(value, key) for key, held in value.items() if is_reader(held)]
             return self._through(value, chain[1:], name)
         own = space.get("__builtins__")
         names: Namespace = own if isinstance(own, dict) else _BUILTINS
