@@ -26,7 +26,7 @@ The floors of the package; imports only point down:
     0  after_import.py errors.py secret.py files.py nofollow.py private.py locks.py unfinished.py clock.py duration.py display_hook.py
     0  platforms/             what differs between Linux, macOS and Windows
     0  answering_process.py   processes of our own that are asked, and end with whoever asks
-    0  version.py argument_checks.py storage_version.py record.py cause.py message.py formatting.py marks.py trial.py
+    0  version.py argument_checks.py suggestions.py storage_version.py record.py cause.py message.py formatting.py marks.py trial.py
 
 Importing this package imports none of the data libraries; names are looked up when they are first used.
 """

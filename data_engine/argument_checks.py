@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, wraps
+from types import FunctionType
 
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import beginning
 from data_engine.platforms.names import is_too_long
+from data_engine.suggestions import nearest_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ast
+    from types import CodeType
     from typing import Any, TypeAlias, TypeGuard, TypeVar
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -27,64 +30,119 @@ _OURS = frozenset(("AlertRule", "Expectation", "Flow", "MirrorSpec", "Parameters
 """Our classes that arguments are checked for, by name: this floor imports none of them."""
 
 
-def check_arguments(title: str, call: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Refuse an argument of another type than the plain function `call` declares; a declared type that is none of the known kinds is
-    left to the function.
+def checked(
+    *,
+    only: Sequence[str] | None = None,
+    public: tuple[str, ...] | None = None,
+    example: str = "",
+    title: str | None = None,
+) -> Callable[[F], F]:
+    """Let a function, or all public methods of a class, refuse arguments of another type than it declares, and options that it has not,
+    with the fix: the nearest option or an example, and the `public` options.
 
-    Raises:
-        FlowValidationError: names the argument.
+    `only` are the declared types that are checked, all by default; a declared type that is none of the known kinds is left to the
+    function. `title` is its name for people.
 
     Example:
-        >>> def runs(flow: str | None = None, limit: int = 100): ...
-        >>> check_arguments("runs", runs, (), {"limit": "ten"})
+        >>> @checked()
+        ... def runs(flow: str | None = None, *, limit: int = 100): ...
+        >>> runs(limit="ten")
         Traceback (most recent call last):
         data_engine.errors.FlowValidationError: limit='ten' is not possible: runs takes a whole number
           where: runs(limit=...)
           fix:   give a whole number
-    """
-    code, annotations = call.__code__, call.__annotations__
-    names = code.co_varnames
-    count = code.co_argcount
-    for number, value in enumerate(args):
-        if number < count:
-            check_argument(title, names[number], annotations.get(names[number]), value)
-        elif code.co_flags & _VARARGS:
-            name = names[count + code.co_kwonlyargcount]
-            check_argument(title, name, annotations.get(name), value)
-    for name, value in kwargs.items():
-        check_argument(title, name, annotations.get(name), value)
-
-
-def checked_flags(call: F) -> F:
-    """A `call` that refuses values other than True and False for its bool arguments.
-
-    Example:
-        >>> @checked_flags
-        ... def read(path: str, fresh: bool = False): ...
-        >>> read("a.csv", fresh="no")
+        >>> runs(limits=10)
         Traceback (most recent call last):
-        data_engine.errors.FlowValidationError: fresh='no' is not possible: read takes True or False
-          where: read(fresh=...)
-          fix:   give True or False
+        data_engine.errors.FlowValidationError: runs has no option 'limits'
+          where: runs(limits=...)
+          fix:   did you mean limit=? It takes (flow=None, *, limit=100)
     """
-    code = call.__code__
-    flags = {name for name, annotation in call.__annotations__.items() if annotation == "bool"}
-    at = [(number, name) for number, name in enumerate(code.co_varnames[: code.co_argcount]) if name in flags]
+
+    def decorate(call: F) -> F:
+        if isinstance(call, type):
+            for name, value in list(vars(call).items()):
+                method = value.__func__ if isinstance(value, classmethod) else value
+                if (name == "__init__" or not name.startswith("_")) and isinstance(method, FunctionType):
+                    own = _checked(method, only, public, example, title)
+                    setattr(call, name, classmethod(own) if method is not value else own)
+            return call
+        return _checked(call, only, public, example, title)
+
+    return decorate
+
+
+def _checked(call: F, only: Sequence[str] | None, public: tuple[str, ...] | None, example: str, title: str | None) -> F:
+    name = title or call.__qualname__.removesuffix(".__init__").rpartition("<locals>.")[2]
+    declared = call.__annotations__
+    types = declared if only is None else {key: kind for key, kind in declared.items() if kind in only}
 
     @wraps(call)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        for number, name in at:
-            if number < len(args):
-                check_argument(call.__name__, name, "bool", args[number])
-        for name in flags & kwargs.keys():
-            check_argument(call.__name__, name, "bool", kwargs[name])
-        return call(*args, **kwargs)
+    def checking(*args: Any, **keywords: Any) -> Any:
+        if types:
+            _check_types(name, call.__code__, types, args, keywords)
+        try:
+            return call(*args, **keywords)
+        except TypeError as error:
+            trace = error.__traceback__
+            if trace is None or trace.tb_next is not None:  # it was raised inside
+                raise
+            wrong = _wrong_call(call, name, args, keywords, public, example)
+        raise wrong
 
-    return checked  # type: ignore[return-value]
+    return checking  # type: ignore[return-value]
+
+
+def _check_types(
+    title: str, code: CodeType, types: Mapping[str, object], args: tuple[Any, ...], keywords: Mapping[str, Any]
+) -> None:
+    names, count = code.co_varnames, code.co_argcount
+    for number, value in enumerate(args):
+        if number < count:
+            check_argument(title, names[number], types.get(names[number]), value)
+        elif code.co_flags & _VARARGS:
+            name = names[count + code.co_kwonlyargcount]
+            check_argument(title, name, types.get(name), value)
+    for name, value in keywords.items():
+        check_argument(title, name, types.get(name), value)
+
+
+def _wrong_call(
+    call: Callable[..., Any],
+    title: str,
+    args: tuple[Any, ...],
+    keywords: dict[str, Any],
+    public: tuple[str, ...] | None,
+    example: str,
+) -> FlowValidationError:
+    from inspect import signature
+
+    spec = signature(call)
+    options = [
+        parameter
+        for name, parameter in spec.parameters.items()
+        if name != "self" and not name.startswith("_") and (public is None or name in public)
+    ]
+    bare = [parameter.replace(annotation=parameter.empty) for parameter in options]
+    shown = str(spec.replace(parameters=bare, return_annotation=spec.empty))
+    unknown = next((name for name in keywords if name not in spec.parameters), None)
+    if unknown is None:
+        takes = f"write {example}; it takes {shown}" if example else f"it takes {shown}"
+        misfit = "these arguments do not fit"
+        try:
+            spec.bind(*args, **keywords)
+        except TypeError as error:  # the same words on every Python
+            misfit = str(error)
+        return FlowValidationError(f"{title}: {misfit}", where=f"{title}(...)", fix=takes)
+    names = [parameter.name for parameter in options]
+    near = nearest_name(unknown, names)
+    offer = f"did you mean {near}=? It" if near else f"write {example}; it" if example else "it"
+    return FlowValidationError(
+        f"{title} has no option {unknown!r}", where=f"{title}({unknown}=...)", fix=f"{offer} takes {shown}"
+    )
 
 
 def check_argument(title: str, name: str, annotation: object, value: object) -> None:
-    """The same as `check_arguments`, for one argument.
+    """Refuse an argument of another type than the annotation declares.
 
     Raises:
         FlowValidationError: names the argument.

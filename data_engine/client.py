@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from data_engine.argument_checks import checked
 from data_engine.display_hook import Listing
 from data_engine.errors import FlowValidationError, ShortInterrupt
 from data_engine.files import resolve
-from data_engine.flow.suggestions import typed_call
 from data_engine.platforms.names import with_home
 from data_engine.workspace.layout import WorkspaceLayout
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@typed_call
+@checked()
 class Workspace:
     """One workspace folder: its flows, its history on this machine, and its settings.
 

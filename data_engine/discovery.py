@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
+from data_engine.argument_checks import checked
 from data_engine.client import Workspace
-from data_engine.flow.suggestions import typed_call
 from data_engine.verbs import Flow
 
 
-@typed_call
+@checked()
 def load_flow(name: str, *, data_root: str | os.PathLike[str] | None = None) -> Flow:
     """The flow of the module `name` in the workspace at `data_root` (the current one without), executed afresh.
 
@@ -27,7 +27,7 @@ def load_flow(name: str, *, data_root: str | os.PathLike[str] | None = None) -> 
     return _workspace(data_root).load_flow(name)
 
 
-@typed_call
+@checked()
 def discover_flows(*, data_root: str | os.PathLike[str] | None = None) -> tuple[Flow, ...]:
     """The good flows of the workspace at `data_root` (the current one without), sorted by name.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields, is_dataclass
 from functools import cache, cached_property
 from operator import attrgetter
@@ -50,11 +50,23 @@ def frozen(kind: type[V]) -> type[V]:
     own.setdefault("__repr__", _repr)
     if kind.__eq__ is object.__eq__:
         own |= {"__eq__": _is_equal, "__hash__": _hash}
+    if hasattr(kind, "__frozen__"):  # only who has a frozen base asks `super()`
+        own |= _class_cell(own.values())
     copy: Any = type(kind)
     copy = copy(kind.__name__, kind.__bases__, own | {"__dataclass_fields__": _Fields(names, defaults)})
     copy.__qualname__ = kind.__qualname__
     done: type[V] = copy
     return done
+
+
+def _class_cell(members: Iterable[Any]) -> dict[str, Any]:
+    """The cell by which `super()` knows its class, for the class that is made anew; nothing where no member asks for it."""
+    for member in members:
+        function = getattr(member, "fget", member)
+        names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+        if "__class__" in names:
+            return {"__classcell__": function.__closure__[names.index("__class__")]}
+    return {}
 
 
 _PARAMS = dataclass(init=False, repr=False, eq=False)(type("_Plain", (), {"__doc__": "fields"})).__dataclass_params__  # type: ignore[attr-defined]

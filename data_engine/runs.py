@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
+from data_engine.argument_checks import checked
 from data_engine.cause import Cause
 from data_engine.display_hook import Listing
 from data_engine.engine.access.access_log import current_files
@@ -36,7 +37,6 @@ from data_engine.errors import FlowStoppedError, FlowValidationError, ShortInter
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
-from data_engine.flow.suggestions import typed_call
 from data_engine.lease.folder import server_ahead_s
 from data_engine.lease.status import refuse_owned_elsewhere
 from data_engine.ledger.ledger import Ledger
@@ -140,7 +140,7 @@ def _run_once(
             _prune_when_due(where)
 
 
-@typed_call
+@checked()
 def run(*flows: Flow, edited: bool = False, force: bool = False) -> list[FlowContext]:
     """Run `flows` here as they become due, until Ctrl-C; groups side by side, the flows of one group one at a time.
 

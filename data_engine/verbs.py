@@ -6,9 +6,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from data_engine.argument_checks import checked
 from data_engine.errors import FlowValidationError, place_with
 from data_engine.flow import flow as value
-from data_engine.flow.suggestions import typed_call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Flow(value.Flow):
     """
 
     @classmethod
-    @typed_call
+    @checked()
     def of(cls, flow: value.Flow) -> Flow:
         """`flow` with its verbs.
 
@@ -67,7 +67,7 @@ class Flow(value.Flow):
         """
         return flow if isinstance(flow, cls) else cls(**{spec.name: getattr(flow, spec.name) for spec in fields(flow)})
 
-    @typed_call
+    @checked()
     def preview(
         self,
         *,
@@ -115,7 +115,7 @@ class Flow(value.Flow):
 
         return preview(self, use=use, source=source, params=params, fresh=fresh, write=write, force=force)
 
-    @typed_call
+    @checked()
     def golden(
         self,
         use: str | None = None,
@@ -152,7 +152,7 @@ class Flow(value.Flow):
 
         return keep(self, GoldenSpec(use, source, params, key, drop, tolerance, share, name, bool(update)))
 
-    @typed_call
+    @checked()
     def run_once(
         self,
         *,
@@ -189,7 +189,7 @@ class Flow(value.Flow):
 
         return run_once(self, source=source, params=params, on_error=on_error, edited=edited, force=force)
 
-    @typed_call
+    @checked()
     def run(self, *, edited: bool = False, force: bool = False) -> list[FlowContext]:
         """Run the flow here whenever it is due, until Ctrl-C; a manual flow once, with a context for each source.
 
@@ -209,7 +209,7 @@ class Flow(value.Flow):
 
         return run(self, edited=edited, force=force)
 
-    @typed_call
+    @checked()
     def form(self, *, use: str | None = None, source: PathText | None = None) -> Any:
         """A form for a notebook: a field for each parameter of `Flow.params`, and a button that previews with them.
 
@@ -224,7 +224,7 @@ class Flow(value.Flow):
 
         return form_of(self, use=use, source=source)
 
-    @typed_call
+    @checked()
     def show(self) -> Any:
         """The final result of a flow with exactly one source, from a run that is recorded where the flow belongs to a workspace.
 

@@ -16,21 +16,17 @@ from typing import Any, TypeAlias
 from data_engine.client import Workspace
 from data_engine.commands.fields import ANY_TEXT, COUNT, FLAG, PATH, PATHS, TEXT, Field, Fields, checked
 from data_engine.engine.left_behind import is_source_gone
-from data_engine.errors import FlowValidationError, WorkspaceError, error_of
+from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import create_exclusive, file_exists
 from data_engine.formatting import plural
 from data_engine.ledger.outputs import written_here
-from data_engine.marks import Mark
 from data_engine.model import WrittenFile
 from data_engine.nofollow import opened, remove_tree
 from data_engine.notebook.flow_files import module_files
-from data_engine.plan.plan import Plan
 from data_engine.platforms.names import real_path, with_home
-from data_engine.proof.kernel import compared_now
 from data_engine.record import as_json, frozen
 from data_engine.version import __version__
-from data_engine.view.differences import mark_of_plan, plan_data_card
-from data_engine.view.feed import Feed, child_json
+from data_engine.view.feed import Feed
 from data_engine.view.trends import rejected_view, trends_view
 from data_engine.workspace.layout import is_workspace
 from data_engine.workspace.machine import (
@@ -43,8 +39,8 @@ from data_engine.workspace.select import discover_workspaces, select_workspace, 
 from jupyter_extension.command_actions import command_action, command_actions
 from jupyter_extension.details import RunView, debug_frames, flow_details, is_on_another_host, run_details, run_view
 from jupyter_extension.files import flow_files
-from jupyter_extension.html import html
 from jupyter_extension.inspect_child import ask_child
+from jupyter_extension.page import VERBS_OF_PAGE, ask, fields_of_verb
 
 Args: TypeAlias = Mapping[str, Any]
 _MOST_TODAY, _RUNS_OF_RULES = 5000, 30
@@ -66,6 +62,8 @@ def answer(root: str | None, action: str, args: Args) -> dict[str, Any]:
         ws = Workspace(root)
         if action in _IN_WORKSPACE:
             return {"result": as_json(_IN_WORKSPACE[action][0](ws, **values))}
+        if action in VERBS_OF_PAGE:
+            return {"result": ask(ws, action, values)}
         act = command_action(action)
         assert act is not None, "it was checked"
         return {"result": as_json(act[0](ws, values))}
@@ -131,10 +129,6 @@ def is_here(place: Mapping[str, Any]) -> bool:
 
 def _kill(ws: Workspace) -> str:
     return "Ended the daemon and its workers." if ws.kill() else "No daemon was running."
-
-
-def _restore(ws: Workspace, flow: str) -> str:
-    return f"Wrote {', '.join(path.name for path in ws.restore(flow))}, as it was deployed."
 
 
 def _today(ws: Workspace) -> Any:
@@ -292,6 +286,8 @@ _LOOKS = frozenset(
 
 def fields_of(action: str) -> Fields | None:
     """The fields of an action; None for an unknown one."""
+    if action in VERBS_OF_PAGE:
+        return fields_of_verb(action)
     entry = _ANYWHERE.get(action) or _IN_WORKSPACE.get(action) or command_action(action)
     return None if entry is None else entry[1]
 
@@ -303,7 +299,7 @@ def changes(action: str) -> bool:
 
 def all_actions() -> list[str]:
     """The names of all actions."""
-    return [*_IN_WORKSPACE, *command_actions(), *_ANYWHERE]
+    return [*_IN_WORKSPACE, *VERBS_OF_PAGE, *command_actions(), *_ANYWHERE]
 
 
 MOST_RUNS = 20_000
@@ -412,82 +408,14 @@ def new_flow_notebook(folder: Path, name: str = "new_flow") -> Path:
     return path
 
 
-LIMIT_S = 1800.0
-"""The time of two versions at their limits, with a margin."""
-
-
-@frozen
-class PlanView:
-    """A plan as the page shows it: how it ended, in words, and its data as HTML. `needs` are steps that a person has to allow first.
-
-    `cells` has the changed lines of each place in the code; `live` is the deployment that it was compared with, `digest` changes with the
-    code of the edit.
-    """
-
-    flow: str
-    mark: Mark
-    text: str
-    cells: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    html: str = ""
-    needs: tuple[str, ...] = ()
-    live: str | None = None
-    digest: str | None = None
-
-
-def plan_view(ws: Workspace, flow: str, *, sources: int, key: str, yes: bool) -> PlanView:
-    """The plan of the flow, or what a person has to allow before one is made; `key` is as a person typed it.
-
-    Raises:
-        FlowValidationError: there is none; says why.
-    """
-    options = [
-        "--sources",
-        str(sources),
-        *(part for column in key_columns(key) for part in ("--key", column)),
-        *(["--yes"] if yes else []),
-    ]
-    live = next((deployment.id for deployment in ws.deployments(flow) if deployment.is_live), None)
-    digest = ws.home.deployments().digest_of(flow)
-    plan_json = child_json(ws.root, "plan", flow, *options, timeout_s=LIMIT_S)
-    if "error" in plan_json:
-        if needs := plan_json.get("not_held_back"):
-            texts = tuple(f"{need['step']}: {need['why']}" for need in needs)
-            mark, what = Mark("asks first", "warn", "triangle"), str(plan_json["error"]["what"])
-            return PlanView(flow, mark, what, needs=texts, live=live, digest=digest)
-        raise error_of(plan_json["error"])
-    plan = Plan.read(plan_json)
-    path = ws.layout.flow_modules_dir / f"{flow}.ipynb"
-    verdict = compared_now(ws.home, path)
-    text = plan.text if verdict is None else f"{plan.text}; {flow}.ipynb: {verdict.words}"
-    cells = tuple((cell.where, cell.lines) for cell in plan.cells)
-    data = html(plan_data_card(plan, samples=True))
-    return PlanView(flow, mark_of_plan(plan), text, cells, data, live=live, digest=digest)
-
-
-def key_columns(text: str) -> tuple[str, ...]:
-    """The columns that a person typed, separated by commas.
-
-    Example:
-        >>> key_columns(" id, day ,"), key_columns("")
-        (('id', 'day'), ())
-    """
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
 _IN_WORKSPACE: dict[str, tuple[Callable[..., Any], Fields]] = {
     "kill": (_kill, {}),
-    "plan": (
-        plan_view,
-        {"flow": TEXT, "sources": COUNT.or_else(3), "key": ANY_TEXT.or_else(""), "yes": FLAG.or_else(False)},
-    ),
-    "restore": (_restore, {"flow": TEXT}),
     "flow": (flow_details, {"flow": TEXT, "limit": COUNT.or_else(100)}),
     "files": (
         flow_files,
         {"flow": TEXT, "search": ANY_TEXT.or_else(""), "group": ANY_TEXT.or_else(""), "limit": COUNT.or_else(300)},
     ),
     "run_details": (run_details, {"run_id": TEXT}),
-    "compare": (lambda ws, run_a, run_b: {"lines": ws.compare(run_a, run_b).lines()}, {"run_a": TEXT, "run_b": TEXT}),
     "trends": (lambda ws, flow: trends_view(ws.trends(flow)), {"flow": TEXT}),
     "today": (_today, {}),
     "rejected": (lambda ws, flow: rejected_view(ws.rejected(flow), ws.runs(flow, _RUNS_OF_RULES)), {"flow": TEXT}),

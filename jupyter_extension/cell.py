@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 from argparse import Namespace
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, get_args
 
 from data_engine.display_hook import Listing
 from data_engine.errors import FlowValidationError
 from data_engine.view.card import Card, Note
 from data_engine.view.text import text
-from data_engine.view.verb import Answer, Parameter, Shown, Subject
+from data_engine.view.verb import Answer, Parameter, Place, Shown, Subject
 from jupyter_extension.own_flow import UserNames, own_flow, own_name, unsaved_words
 
 if TYPE_CHECKING:
@@ -22,11 +21,16 @@ if TYPE_CHECKING:
     from data_engine.verbs import Flow
 
 
-class Cell:
+class Cell(Place):
     """A cell of a notebook, which asks for a verb with the names of its kernel; `line` is what was asked for."""
 
     def __init__(self, names: UserNames, line: str, in_this_kernel: Callable[[str], str]) -> None:
-        self.names, self._line, self._in_this_kernel = names, line, in_this_kernel
+        self._names, self._line, self._in_this_kernel = names, line, in_this_kernel
+
+    @property
+    def names(self) -> UserNames:
+        """The names of its kernel."""
+        return self._names
 
     @property
     def workspace(self) -> Workspace:
@@ -37,7 +41,7 @@ class Cell:
 
     def flow_name(self, name: str | None) -> str:
         """The name, else that of the notebook."""
-        return name or own_name(self.names, self._line)
+        return name or own_name(self._names, self._line)
 
     def own_name(self, name: str | None) -> str | None:
         """The name, else that of the notebook."""
@@ -45,23 +49,11 @@ class Cell:
 
     def unsaved(self, path: Path) -> str:
         """Says that the notebook has edits that ran and are not saved."""
-        return unsaved_words(self.names, path)
-
-    def failed(self, error: FlowValidationError) -> Exception:
-        """The error."""
-        return error
+        return unsaved_words(self._names, path)
 
     def flow(self, name: str | None) -> Flow:
         """The flow that the cells of this notebook build; one that is named as it is saved."""
-        return own_flow(self.names, self._line) if name is None else self.workspace.load_flow(name)
-
-    def path(self, text: str | None) -> str | None:
-        """A path as it stands."""
-        return text
-
-    def inside(self) -> AbstractContextManager[None]:
-        """The kernel's working directory."""
-        return nullcontext()
+        return own_flow(self._names, self._line) if name is None else self.workspace.load_flow(name)
 
     def tell(self, note: Note) -> None:
         """Print a note."""

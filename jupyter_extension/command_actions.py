@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from data_engine.client import Workspace
 from data_engine.commands.command import Command
-from data_engine.commands.deployments import Deploy, Outcome
-from data_engine.commands.fields import FLAG, TEXT, TEXTS, Fields, given_text, kinds_of, of_json
+from data_engine.commands.fields import TEXT, TEXTS, Fields, kinds_of, of_json
 from data_engine.commands.registry import COMMANDS
 from data_engine.commands.runs import Run, StartBackfill, StopFlow
 from data_engine.commands.switches import ReleaseControl
 from data_engine.daemon.link import Left
-from data_engine.errors import FlowValidationError, error_of
+from data_engine.errors import FlowValidationError
 from data_engine.flow.parameters import TypedValue
-from data_engine.formatting import first_few, plural
-from data_engine.model import Deployment
-from data_engine.status.deploy_lines import (
-    INDENT,
-    FilesBefore,
-    Starting,
-    files_before,
-    files_before_lines,
-    starting_now,
-)
-from data_engine.status.deployed_before import left_out
+from data_engine.formatting import plural
 from data_engine.status.sentences import ends_words, never_begins_words
-from data_engine.view.feed import from_child
 from jupyter_extension.details import flow_entry
 from jupyter_extension.files import flow_files
 from jupyter_extension.outcomes import outcome_message
+from jupyter_extension.page import VERBS_OF_PAGE
 
 Args: TypeAlias = Mapping[str, Any]
 Act: TypeAlias = Callable[[Workspace, Args], Any]
 Question: TypeAlias = dict[str, Any]
 """A question to a person: a `text`, and `answers`, each a label and the argument that the action then gets."""
-_MOST_LISTED = 12
 
 
 def carry_out(ws: Workspace, kind: type[Command[Any]], args: Args) -> Any:
@@ -140,136 +128,6 @@ def of_form(error: FlowValidationError) -> FlowValidationError:
     return error
 
 
-# -- deploy ---------------------------------------------------------------------------------------------------------------
-
-
-def _deploy(ws: Workspace, args: Args) -> Any:
-    """Let production run the modules as they are. `shown` is the digest that the panel showed: a newer edit may be deployed now. A deploy
-    of everything asks first, until its changes were `listed`."""
-    if not args["listed"] and (question := _deploy_question(ws, args["flow"])) is not None:
-        return {"question": question}
-    flow, force, approve, note = args["flow"], args["force"], args["approve"], given_text(args["note"], "the note")
-    daemon = ws.link.find()
-    if daemon is None:
-        is_agreed = force or flow is None  # of all of them a yes agrees to what was listed, and to no more
-        options = [*(["--yes"] if is_agreed else []), *(["--approve"] if approve else []), f"--note={note}"]
-        return _without_a_daemon(ws, flow, options, args["shown"])
-    command = Deploy(flow, note, force, approve)
-    outcome = ws.link.send(command, waits=False)
-    if isinstance(outcome, Left):
-        now = None if flow is None else ws.home.deployments().digest_of(flow)
-        return f"{outcome.owner} was asked to deploy {flow or 'every good module'}." + _newer_words(args["shown"], now)
-    refused = [entry.error for entry in outcome.entries if entry.error is not None]
-    if flow is not None and refused:
-        raise refused[0]
-    files = files_before(ws.home, outcome.deployments, outcome.entries)
-    starts = starting_now(ws.home, outcome.deployments, outcome.entries)
-    is_told = any(state.held for state in files.values()) or any(start.text for start in starts.values())
-    is_on = bool(daemon.get("/status")["engine"]["on"]) if is_told else False
-    left = {} if flow is not None else left_out(ws.home, {entry.name for entry in outcome.entries})
-    sentences = [_outcome_words(flow, outcome), *_starts_and_left(starts, left, is_on=is_on)]
-    return _with_what_follows(ws, sentences, files, flow, args["shown"], is_engine_on=is_on)
-
-
-def _deploy_question(ws: Workspace, flow: str | None) -> dict[str, Any] | None:
-    """The question before a flow, or everything, is deployed; None where there is nothing to ask."""
-    if flow is not None:
-        return _kernel_question(ws, flow)
-    changes = from_child(ws.root, "deploy", "--dry-run")
-    if not changes:
-        return None
-    text = first_few([f"\u2022 {change['text']}" for change in changes], _MOST_LISTED, "\n")
-    return {
-        "text": f"This would change:\n{text}",
-        "answers": [["Deploy it" if len(changes) == 1 else f"Deploy all {len(changes)}", "listed"]],
-    }
-
-
-def _kernel_question(ws: Workspace, flow: str) -> dict[str, Any] | None:
-    """The question where these cells differ from their kernel; compared now where this process is that kernel."""
-    from data_engine.proof.kernel import compared_now
-
-    path = ws.layout.flow_modules_dir / f"{flow}.ipynb"
-    verdict = compared_now(ws.home, path)
-    if verdict is None or not verdict.differences:
-        return None
-    differences = first_few([f"\u2022 {line}" for line in verdict.differences], _MOST_LISTED, "\n")
-    text = f"{flow}.ipynb is not as in {verdict.kernel_words}:\n{differences}"
-    return {"text": text, "answers": [["Deploy it all the same", "listed"]]}
-
-
-def _starts_and_left(starts: Mapping[str, Starting], left: Mapping[str, Deployment], *, is_on: bool) -> Iterator[str]:
-    """Sentences of the flows that start at once, and of those that a deploy of everything left out."""
-    yield from (f"{flow}: {start.when(is_on=is_on)}." for flow, start in sorted(starts.items()) if start.text)
-    if left:
-        yield f"Left out (undeployed): {', '.join(left)}; a flow's own Deploy lets production run it again."
-
-
-def _without_a_daemon(ws: Workspace, flow: str | None, options: list[str], shown: str | None) -> Any:
-    entries = from_child(ws.root, "deploy", *([] if flow is None else [flow]), *options)
-    errors = [entry["error"] for entry in entries if entry["error"] is not None]
-    if flow is not None and errors:
-        raise error_of(errors[0])
-    files = {entry["name"]: FilesBefore(**entry["files_before"]) for entry in entries}
-    starts = {entry["name"]: Starting(**entry["starts"]) for entry in entries}
-    names = {entry["name"] for entry in entries if entry["left_out"] is None}
-    left = {} if flow is not None else left_out(ws.home, names)
-    sentences = [_runs_now(flow), *_starts_and_left(starts, left, is_on=False)]
-    return _with_what_follows(ws, sentences, files, flow, shown, is_engine_on=False)
-
-
-_BUTTONS = {"backfill": "Backfill", "retry": "Retry", "enable": "Enable", "start": "Start engine"}
-"""The panel's label of a command."""
-
-
-def _with_what_follows(
-    ws: Workspace,
-    sentences: Sequence[str],
-    files: Mapping[str, FilesBefore],
-    flow: str | None,
-    shown: str | None,
-    *,
-    is_engine_on: bool,
-) -> str | dict[str, Any]:
-    """The message, also of an edit newer than the panel had shown; with `again`, the flow whose files count as done by the code before
-    (Backfill runs them again), and with `held`, the flow whose held files Retry tries again."""
-    pointer = ws.home.deployments().deployed().get(flow or "")
-    switches = ws.home.ledger().switches()
-    disabled = [name for name in files if name in switches and not switches[name].is_enabled]
-    lines = files_before_lines(
-        files, disabled=disabled, is_engine_on=is_engine_on, command=lambda verb, *words: _BUTTONS[verb]
-    )
-    newer = _newer_words(shown, None if pointer is None else pointer.digest).strip()
-    text = " ".join(filter(None, [*sentences, newer, *(f"{line[INDENT:]}." for line in lines)]))
-    if not lines:
-        return text
-    done, held = (any(getattr(state, name) for state in files.values()) for name in ("done", "held"))
-    return {
-        "said": text,
-        "again": flow if done else None,
-        "held": flow if held and is_engine_on and not disabled else None,
-    }
-
-
-def _newer_words(shown: str | None, digest: str | None) -> str:
-    if shown is None or digest in (None, shown):
-        return ""
-    return " It was saved once more after the panel showed it: what was saved last is deployed."
-
-
-def _outcome_words(flow: str | None, outcome: Outcome) -> str:
-    if outcome.renamed:
-        return f"Production runs {', '.join(f'{new}, which was {old}' for old, new in outcome.renamed.items())}."
-    if outcome.withdrawn:
-        names = ", ".join(outcome.withdrawn)
-        return f"Production runs every good module as it is now. It no longer runs {names}: the module is gone."
-    return _runs_now(flow)
-
-
-def _runs_now(flow: str | None) -> str:
-    return f"Production runs {flow or 'every good module'} as it is now."
-
-
 # -- run ------------------------------------------------------------------------------------------------------------------
 
 
@@ -330,9 +188,8 @@ _BY_HAND: dict[str, tuple[Act, Fields]] = {
     "kill_run": (_kill_run, _A_RUN),
     "backfill": (_backfill, kinds_of(StartBackfill)),
     "run": (_run, kinds_of(Run) | {"take": TEXT.or_else("all"), "unsaved": TEXTS.or_else([])}),
-    "deploy": (_deploy, kinds_of(Deploy) | {"shown": TEXT.optional, "listed": FLAG.or_else(False)}),
 }
-_NOT_HERE = frozenset({"look", "set_interpreter"})
+_NOT_HERE = frozenset({"look", "set_interpreter", *VERBS_OF_PAGE})
 """Commands that the panel has another way for."""
 
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from data_engine.errors import FlowValidationError, ShortInterrupt
-from data_engine.flow.suggestions import nearest_name
 from data_engine.formatting import cli_line, magic_line
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.locate import annotate
 from data_engine.platforms.host import SHELL_ESCAPE
+from data_engine.suggestions import nearest_name
 from data_engine.workspace.select import select_workspace
 from jupyter_extension.commands import Command, all_commands, in_this_kernel
 from jupyter_extension.own_flow import UserNames

@@ -8,8 +8,7 @@ from typing import Any
 from data_engine.client import Workspace
 from data_engine.commands.command import Command
 from data_engine.formatting import first_few, plural
-from data_engine.status.deployed_before import rolled_back_words
-from data_engine.status.sentences import ends_words, freed_words, undeployed_words
+from data_engine.status.sentences import ends_words, freed_words
 
 
 def _engine_started(ws: Workspace, command: Any, answer: Any) -> str:
@@ -40,10 +39,6 @@ _SAYS: Mapping[str, Callable[[Workspace, Any, Any], str]] = {
     "disable": lambda ws, command, answer: f"{command.flow} runs by hand only.",
     "reset": lambda ws, command, answer: (
         f"Forgot {plural(answer.count, 'run')} of {command.flow or 'every flow'}; its files are new again."
-    ),
-    "undeploy": lambda ws, command, answer: undeployed_words(command.flow),
-    "rollback": lambda ws, command, answer: (
-        f"{rolled_back_words(ws.home.ledger(), answer)}. The notebook stays as it is."
     ),
     "stop-backfill": lambda ws, command, answer: (
         "The backfill starts no more runs; runs that have begun go on to their end."

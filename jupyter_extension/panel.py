@@ -13,9 +13,9 @@ from typing import Any
 import anywidget
 import traitlets
 
+from data_engine.argument_checks import checked
 from data_engine.client import Workspace
 from data_engine.errors import FlowValidationError
-from data_engine.flow.suggestions import typed_call
 from data_engine.model import utc_text
 from data_engine.status.record import WorkspaceStatus
 from data_engine.view.feed import Feed, View
@@ -28,7 +28,7 @@ SNAPSHOT_FLOWS = 60
 _FIRST_VIEW_S = 0.25
 
 
-@typed_call
+@checked()
 def panel(workspace: Workspace | str | os.PathLike[str] | None = None) -> Panel:
     """The control panel of a workspace: of the current one, or of `workspace`.
 

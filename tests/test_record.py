@@ -56,3 +56,31 @@ def test_no_field_can_be_changed() -> None:
         del Place("a").id
     with pytest.raises(FrozenInstanceError):
         Place("a").other = 1  # type: ignore[attr-defined]
+
+
+def test_a_property_of_a_frozen_class_asks_its_base_by_super() -> None:
+    """Though the class is made anew, after Python has bound `super()` to the first."""
+
+    @frozen
+    class Base(Record):
+        x: int
+
+        @property
+        def shown(self) -> str:
+            return f"{self.x}"
+
+        def doubled(self) -> int:
+            return 2 * self.x
+
+    @frozen
+    class Derived(Base):
+        unit: str = "s"
+
+        @property
+        def shown(self) -> str:
+            return f"{super().shown} {self.unit}"
+
+        def doubled(self) -> int:
+            return super().doubled() + 1
+
+    assert (Derived(2).shown, Derived(2).doubled()) == ("2 s", 5)

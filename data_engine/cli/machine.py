@@ -98,7 +98,7 @@ def list_secrets(as_json: AsJson = False) -> int:
 
 def forget_secret(name: SecretName, as_json: AsJson = False) -> int:
     """Forget a secret. What the environment says stays as it is."""
-    from data_engine.flow.suggestions import nearest_name
+    from data_engine.suggestions import nearest_name
     from data_engine.workspace.secret_store import remove_secret, stored_secrets
 
     names = [secret.name for secret in stored_secrets() if secret.place != "environment"]

@@ -21,16 +21,14 @@ from data_engine.cli.options import (
 from data_engine.cli.output import Failed, print_json, say_card, say_note
 from data_engine.errors import FlowValidationError
 from data_engine.view.card import Card, Note
-from data_engine.view.verb import Answer, Option, Parameter, parameters_of
+from data_engine.view.verb import Answer, Option, Parameter, Place, parameters_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from data_engine.client import Workspace
     from data_engine.verbs import Flow
 
 
-class Terminal:
+class Terminal(Place):
     """A terminal, a pipe or a script, which asks for a verb: `ctx` is Typer's, `line` what was asked for, for errors."""
 
     def __init__(self, ctx: typer.Context, line: str, *, as_json: bool = False) -> None:
@@ -47,18 +45,6 @@ class Terminal:
             fix = f"name it: data-engine {self._line} NAME; `data-engine list` shows them"
             raise FlowValidationError("which flow?", where=f"data-engine {self._line}", fix=fix)
         return name
-
-    def own_name(self, name: str | None) -> str | None:
-        """The name as it was typed."""
-        return name
-
-    @property
-    def names(self) -> None:
-        """A terminal has no kernel."""
-
-    def unsaved(self, path: Path) -> str:
-        """A terminal has no kernel."""
-        return ""
 
     def failed(self, error: FlowValidationError) -> Exception:
         """The error that ends with 1."""

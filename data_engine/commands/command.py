@@ -12,7 +12,8 @@ from data_engine.record import Record, frozen
 
 if TYPE_CHECKING:
     from data_engine.lease.status import LeaseStatus
-    from data_engine.model import ActiveRun, Switch
+    from data_engine.model import ActiveRun, Backfill, Switch
+    from data_engine.planning.backfill import Wanted
     from data_engine.status.record import FlowStatus, WorkspaceStatus
 
 
@@ -167,6 +168,45 @@ class Asker:
         return cls(*person())
 
 
+class Work(Protocol):
+    """What a daemon runs, and what it puts on the share for another workstation. Each method raises `FlowValidationError` where it refuses."""
+
+    async def require_flow(self, flow: str, /) -> None:
+        """Return when there is such a flow, or a module that could be one."""
+
+    async def put_set(self) -> str:
+        """Put the authored modules where the owner finds them; the id of their set."""
+
+    async def compared(self, set_id: str, flow: str | None, /) -> dict[str, Any]:
+        """The verdict of the flow's notebook, or of each, by its content in the set."""
+
+    def checked_params(self, flow: str, params: dict[str, Any], /) -> dict[str, Any]:
+        """The params as the flow takes them."""
+
+    def inside_source(self, flow: str, path: str, /) -> str:
+        """A source file by its path inside the flow's source."""
+
+    async def run(self, flow: str, source: str | None, params: dict[str, Any], /) -> list[str]:
+        """Run the flow once for each source, or for one; the ids of the runs to come."""
+
+    async def ends_of(self, run_ids: list[str], /) -> list[str | None]:
+        """The status of each run, when all have ended."""
+
+    async def backfill(
+        self, flow: str, wanted: Wanted, params: dict[str, Any], /, *, is_dry: bool, digest: str | None
+    ) -> Backfill:
+        """Run the flow again for what is wanted, exactly the runs that `digest` stands for; with `is_dry` only list it."""
+
+    async def stop_backfill(self, backfill_id: str, /) -> Backfill:
+        """Begin no more runs of a backfill."""
+
+    async def retry_backfill(self, backfill_id: str, /) -> Backfill:
+        """Run again what failed of a backfill, and what a stop left out."""
+
+    def known_backfill(self, backfill_id: str, /) -> tuple[str, str]:
+        """The whole id of the backfill whose id begins so, and its flow."""
+
+
 class Owner(Protocol):
     """Carries out commands. Each method raises `FlowValidationError` where the owner refuses, by its state under its lock;
     `OwnedElsewhereError` where the workspace is another's."""
@@ -176,12 +216,12 @@ class Owner(Protocol):
         """Who asks for the command."""
 
     @property
-    def work(self) -> Any:
-        """Runs and backfills, which only a daemon has: `daemon.owner.DaemonOwner`; a process for one commit has none."""
+    def work(self) -> Work:
+        """Runs and backfills, which only a daemon has; a process for one commit refuses."""
 
     @property
     def production(self) -> Any:
-        """What changes which code runs: `deploy.deploying.Production`."""
+        """What changes which code runs: `deploy.deploying.Production`, whose commands are made of what is here."""
 
     async def switch(self, flow: str, switch: Switch) -> None:
         """Let a flow run by itself, or not."""

@@ -72,54 +72,30 @@ class Daemon:
     ) -> None:
         self.home = home
         self.ledger = home.ledger()
-        self.ownership = Ownership(keeper, self)
+        self._loop = asyncio.get_running_loop()
         self.is_engine_on = False
         self.is_stopping = False
         self._by_service = by_service
-        self._awake = KeepsAwake(home.layout.workspace_id)
+        self.ownership = Ownership(keeper, self)
         self.notifier = Notifier(self.ledger, lambda: self._loop.call_soon_threadsafe(self.tell))
         keeper.after_look = watch_owner(home, keeper, self.notifier.wake).look
-        self.on_beat: Callable[[], None] = lambda: None
-        self.handle_request: Handle  # of whoever carries commands out
-        self.change = asyncio.Condition()
-        self.number = 0
-        self.ready = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-
-        def workers(dispatcher: Dispatcher[RunExecutor]) -> RunExecutor:
-            callbacks = JobCallbacks(dispatcher.store, dispatcher.on_events, dispatcher.on_done)
-            pool = make_workers(callbacks)
-            return RunExecutor(home, pool, callbacks, flows=self.ready_flows, wake=dispatcher.dispatch)
-
-        self.scheduler = Scheduler(
-            home, workers, self, loop=self._loop, say=lambda flow, text: log.info("%s: %s", flow, text)
-        )
+        self.scheduler = self._scheduler(make_workers)
         self.dispatcher, self.triggers = self.scheduler.dispatcher, self.scheduler.triggers
         self.workers = self.dispatcher.executor
-        self.deployer = Deployer(
-            home,
-            self.workers.pool.describe,
-            self.dispatcher.sets_in_use,
-            self.ownership,
-            lambda: not self.is_stopping and self.ownership.elsewhere is None,
-            lambda: self.workers.pool.interpreter,
-            self.flows_changed,
-        )
+        self.deployer = self._deployer()
         self.held_files = HeldFiles(self.ledger)
         self.backfiller = Backfiller(self.ledger, self.dispatcher, self.ready_flows, self.tell)
         sender = f"{home.layout.workspace_id} on {keeper.me.host_name}"
         self.alerter = Alerter(home, self.dispatcher, self.triggers, self, self._spawn, sender=sender)
         self.alerter.tells_by(self.notifier)
-        state = home.layout.workspace_state_dir
-        self.inbox = RequestInbox(
-            RequestFiles(OsFolder(state), lambda: uuid.uuid4().hex[:12]),
-            RequestRows(self.ledger),
-            self.ownership,
-            lambda request: self.handle_request(request),
-            self._spawn,
-            file_owner=lambda request_id: owner_of_file(state, request_id),
-        )
+        self.handle_request: Handle  # of whoever carries commands out
+        self.inbox = self._inbox()
         self.sender = RequestSender(home, keeper.look, lambda: self.ownership.asks, self._spawn, self.tell)
+        self.on_beat: Callable[[], None] = lambda: None
+        self._awake = KeepsAwake(home.layout.workspace_id)
+        self.change = asyncio.Condition()
+        self.number = 0
+        self.ready = asyncio.Event()
         self._pruned_s = 0.0
         self._stages = StageSweeper(self.ledger, machine_id(home.local.state_root))
         self._held_at_rest: dict[str, int] = {}
@@ -129,6 +105,38 @@ class Daemon:
         self._needed_s = time.monotonic()
         self._is_telling = False
         self._tasks: set[asyncio.Task[Any]] = set()
+
+    def _scheduler(self, make_workers: Callable[[JobCallbacks], WorkerPool]) -> Scheduler[RunExecutor]:
+        def workers(dispatcher: Dispatcher[RunExecutor]) -> RunExecutor:
+            callbacks = JobCallbacks(dispatcher.store, dispatcher.on_events, dispatcher.on_done)
+            pool = make_workers(callbacks)
+            return RunExecutor(self.home, pool, callbacks, flows=self.ready_flows, wake=dispatcher.dispatch)
+
+        return Scheduler(
+            self.home, workers, self, loop=self._loop, say=lambda flow, text: log.info("%s: %s", flow, text)
+        )
+
+    def _deployer(self) -> Deployer:
+        return Deployer(
+            self.home,
+            self.workers.pool.describe,
+            self.dispatcher.sets_in_use,
+            self.ownership,
+            lambda: not self.is_stopping and self.ownership.elsewhere is None,
+            lambda: self.workers.pool.interpreter,
+            self.flows_changed,
+        )
+
+    def _inbox(self) -> RequestInbox:
+        state = self.home.layout.workspace_state_dir
+        return RequestInbox(
+            RequestFiles(OsFolder(state), lambda: uuid.uuid4().hex[:12]),
+            RequestRows(self.ledger),
+            self.ownership,
+            lambda request: self.handle_request(request),
+            self._spawn,
+            file_owner=lambda request_id: owner_of_file(state, request_id),
+        )
 
     # -- life ------------------------------------------------------------------------------------------------------
 

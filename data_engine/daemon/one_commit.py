@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from data_engine import private
-from data_engine.commands.command import Asker, Situation
+from data_engine.commands.command import Asker, Situation, Work
 from data_engine.commands.deployments import Deploy
 from data_engine.commands.runs import Retry
 from data_engine.daemon.control import DaemonGoneError, remember_engine, remember_stop
@@ -56,7 +56,7 @@ class ProcessOwner:
         return Asker.here()
 
     @property
-    def work(self) -> Any:
+    def work(self) -> Work:
         """Refuse: only a daemon has work."""
         raise no_daemon(self.home)
 

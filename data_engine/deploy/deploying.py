@@ -20,7 +20,6 @@ from data_engine.deploy.sets import mend
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.quarantine import follow_rename
 from data_engine.errors import FlowValidationError
-from data_engine.flow.suggestions import near_offer
 from data_engine.formatting import cli_line
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.ledger.ledger import Ledger
@@ -43,6 +42,7 @@ from data_engine.notebook.mirror_warnings import shared_words
 from data_engine.notebook.module_sets import ModuleSet
 from data_engine.record import frozen
 from data_engine.status.deployed_before import find_flow, history_of
+from data_engine.suggestions import near_offer
 from data_engine.workspace.git import git_state
 from data_engine.workspace.machine import person
 

@@ -17,13 +17,13 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.paths import base_folder, portable_text
 from data_engine.flow.scan import walk
-from data_engine.flow.suggestions import nearest_files
 from data_engine.flow.trigger import Trigger
 from data_engine.formatting import cli_line, first_few
 from data_engine.model import SeenSource, Signature, SourceKey, SourceState
 from data_engine.platforms.files import open_to_read
 from data_engine.platforms.names import as_listed, is_too_long, with_home
 from data_engine.record import frozen
+from data_engine.suggestions import nearest_files
 
 _NAMED = 3
 _A_FILE = "name one file of the source folder"

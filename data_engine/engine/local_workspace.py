@@ -120,6 +120,11 @@ class LocalWorkspace:
                 _ledgers[key] = ledger
             return ledger
 
+    @property
+    def has_ledger(self) -> bool:
+        """Whether this machine has anything of the workspace's history; a look makes no ledger only to find it empty."""
+        return self.local.ledger_path.exists()
+
     def lease(self) -> LeaseStatus:
         """Who owns the workspace, as one look shows it, and whether more was published than this machine has.
 
@@ -161,7 +166,7 @@ class LocalWorkspace:
         from data_engine.notebook.deployments import Deployments, Pointer
 
         def pointers() -> dict[str, Pointer]:
-            rows = deployments.published(self.ledger())
+            rows = deployments.published(self.ledger()) if self.has_ledger else []
             back = rollbacks(rows)
             return {
                 flow: Pointer(row.set_id, row.digest, back.get(flow)) for flow, row in live_deployments(rows).items()

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from data_engine.argument_checks import checked
 from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.memo.cache import PreviewCache
@@ -34,9 +35,9 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.hints import never_computed, quoted
 from data_engine.flow.object_names import saved_twice
 from data_engine.flow.spec import Map
-from data_engine.flow.suggestions import near_offer, typed_call
 from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.mistakes import DroppedCall, dropped_calls
+from data_engine.suggestions import near_offer
 from data_engine.trial import refuse_in_trial
 from data_engine.workspace.layout import current_notebook, kernel_shell
 from data_engine.workspace.settings import PreviewSettings
@@ -195,7 +196,7 @@ def cached_bytes() -> int:
     return _cache.used_bytes
 
 
-@typed_call
+@checked()
 def clear_preview_cache() -> None:
     """Forget every result kept from previews of this process.
 

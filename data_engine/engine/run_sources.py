@@ -129,6 +129,8 @@ def _read_by_production(flow: Flow, home: LocalWorkspace | None) -> dict[str, st
 
 def _read_by_deployed(home: LocalWorkspace) -> dict[str, str]:
     """The same of deployed flows alone, kept as long as the deployments are the same."""
+    if not home.has_ledger:
+        return {}
     ledger, folder = home.ledger(), home.layout.flow_modules_dir
     mark = published_mark(ledger)
     entry = _deployed_then.get(ledger)

@@ -236,7 +236,7 @@ class Stage:
     def _code(self) -> str:
         """The digest of the flow's code and all it reaches."""
         from data_engine.engine.memo.fingerprint import code_fingerprint
-        from data_engine.engine.memo.values import digest_of
+        from data_engine.engine.memo.tracer import digest_of
 
         return digest_of([sorted(code_fingerprint(step).parts.items()) for step in self._flow.steps]).hex()
 

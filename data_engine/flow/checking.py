@@ -15,10 +15,10 @@ import polars as pl
 from data_engine.errors import FlowValidationError
 from data_engine.flow.compared import Compared, asks_for_nan, both, compared_in_sql, holds_floats, nan_rows, nan_values
 from data_engine.flow.rules import CheckResult, Rule, Rules
-from data_engine.flow.suggestions import near_offer
 from data_engine.formatting import first_few, plural
 from data_engine.model import RuleCount
 from data_engine.secret import masked
+from data_engine.suggestions import near_offer
 
 ROW, RULES = "_row", "_rules"
 _OWN_COLUMNS = (ROW, RULES, "_check", "_run", "_source")
@@ -391,7 +391,7 @@ class _Relation(_Frame):
 
     def _floats(self, said: Sequence[str]) -> bool | None:
         """Whether these values of SQL can be NaN; None where they cannot be asked."""
-        with suppress(Exception):
+        with suppress(Exception):  # the relation refuses them: None
             kinds = self._query(f"SELECT {', '.join(said)} FROM (SELECT * FROM {self._name} LIMIT 0)").types
             return any(re.search(r"\b(FLOAT|DOUBLE)\b", str(kind)) for kind in kinds)
         return None
@@ -499,7 +499,7 @@ def _as_polars(frame: Any) -> pl.DataFrame:
 
 def _of_arrow(table: Any) -> pl.DataFrame:
     if not any(map(_is_foreign, table.schema.types)):
-        with suppress(Exception):
+        with suppress(Exception):  # a type that Polars does not have: column by column
             return pl.DataFrame(pl.from_arrow(table))
     columns = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
@@ -531,7 +531,7 @@ def _series(
 ) -> pl.Series:
     """A column in Polars; as text where it is of a type that Polars does not have, or of several."""
     if not is_text:
-        with suppress(Exception):
+        with suppress(Exception):  # values of several types: as text
             return pl.Series(name, read(column))
     return pl.Series(name, [None if value is None else str(value) for value in values()], pl.String)
 
@@ -550,7 +550,7 @@ def _expression(rule: Rule, check: Rules) -> pl.Expr:
 
 def _columns_of(expression: pl.Expr) -> tuple[str, ...] | None:
     """The columns that an expression reads; None where only the frame tells, as of `pl.all()`."""
-    with suppress(Exception):
+    with suppress(Exception):  # an expression without columns of its own: None
         if not expression.meta.has_multiple_outputs():
             return tuple(dict.fromkeys(expression.meta.root_names()))
     return None

@@ -97,7 +97,7 @@ def _nan_of(frame: pl.DataFrame, operand: pl.Expr, columns: Sequence[str]) -> pl
     ):
         return _nan_in(frame, [frame[name]])
     for asked in (operand, pl.col(columns)):
-        with suppress(Exception):
+        with suppress(Exception):  # the operand has no meaning outside of its rule: Polars refuses it, or panics
             if not any(map(holds_floats, frame.lazy().select(asked).collect_schema().dtypes())):
                 return None
             return _nan_in(frame, frame.select(asked))
@@ -147,7 +147,7 @@ def _operator(said: str, first: str) -> str:
 
 def _columns(expression: pl.Expr, frame: pl.DataFrame) -> list[str]:
     """The columns that an expression reads."""
-    with suppress(Exception):
+    with suppress(Exception):  # an expression that does not fit the frame is an error of its rule
         if expression.meta.has_multiple_outputs():
             return frame.lazy().select(expression).collect_schema().names()
         return expression.meta.root_names()
@@ -156,7 +156,7 @@ def _columns(expression: pl.Expr, frame: pl.DataFrame) -> list[str]:
 
 def _is_nan_itself(value: pl.Expr) -> bool:
     """Whether a value that reads no column is NaN, or holds it."""
-    with suppress(Exception):
+    with suppress(Exception):  # a value that Polars cannot compute alone is not NaN by itself
         if not value.meta.root_names() and _MAY_BE_NAN.search(str(value)):
             values = pl.select(value).to_series()
             return holds_floats(values.dtype) and bool(nan_values(values).any())

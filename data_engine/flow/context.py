@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from data_engine.argument_checks import checked
 from data_engine.display_hook import Displayable
 from data_engine.errors import FlowValidationError
 from data_engine.flow.control import StepControl
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.locations import IN_PLACE, MirrorContext, Places, SourceContext
 from data_engine.flow.paths import inside, make_folder
-from data_engine.flow.suggestions import typed_call
 from data_engine.model import EPOCH, LogLine
 from data_engine.platforms.files import open_to_read
 from data_engine.record import frozen
@@ -66,7 +66,7 @@ class FlowContext(Displayable):
 
     _repr_pretty_ = Displayable._repr_pretty_  # IPython takes a class's own `__repr__` for nearer than what it inherits
 
-    @typed_call
+    @checked()
     def database(self, name: str, read_only: bool = False) -> Path:
         """The path of `databases/<name>` in the workspace; its folder exists, the file may not.
 

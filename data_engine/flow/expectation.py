@@ -8,11 +8,11 @@ from dataclasses import KW_ONLY
 
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
-from data_engine.flow.suggestions import near_offer
 from data_engine.flow.trigger import Schedule, Trigger, and_words, check_zone, duration_text, parse_times
 from data_engine.message import TROUBLES
 from data_engine.record import frozen
 from data_engine.secret import is_secret_name
+from data_engine.suggestions import near_offer
 
 OF_FLOWS = tuple(kind for kind in TROUBLES if kind not in ("silent_owner", "unreachable"))
 """The kinds of trouble that a flow can have; the others are of a whole workspace."""

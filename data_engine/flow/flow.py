@@ -8,7 +8,7 @@ from itertools import zip_longest
 from os import PathLike
 from pathlib import Path
 
-from data_engine.argument_checks import check_argument
+from data_engine.argument_checks import check_argument, checked
 from data_engine.display_hook import Displayable
 from data_engine.errors import FlowValidationError, UnknownVerbError
 from data_engine.flow.paths import author_path
@@ -24,8 +24,8 @@ from data_engine.flow.spec import (
     map_takes_context,
     title_words,
 )
-from data_engine.flow.suggestions import checked_call, nearest_name
 from data_engine.record import frozen
+from data_engine.suggestions import nearest_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -211,6 +211,11 @@ class Flow(Displayable):
 
     # -- authoring -------------------------------------------------------------------------------------------------
 
+    @checked(
+        only=(),
+        example='.watch(mode="poll", source="../in", interval="30s"), or .watch(mode="schedule", cron="0 7 * * 1-5") for 07:00 from Monday'
+        " to Friday",
+    )
     def watch(
         self,
         *,
@@ -274,7 +279,7 @@ class Flow(Displayable):
         )
         return replace(self, trigger=trigger)
 
-    @checked_call
+    @checked(only=())
     def mirror(self, *, root: PathText, staged: bool = False) -> Self:
         """The flow with `context.mirror` under `root`.
 
@@ -294,7 +299,7 @@ class Flow(Displayable):
         check_argument("Flow.mirror", "staged", "bool", staged)
         return replace(self, mirror_spec=MirrorSpec(authored.path, authored.text, staged))
 
-    @checked_call
+    @checked(only=())
     def params(self, settings: type) -> Self:
         """The flow whose parameters are the fields of this dataclass; `context.params` is an instance of it in every run.
 
@@ -322,7 +327,7 @@ class Flow(Displayable):
 
         return replace(self, parameters=parameters_of(settings))
 
-    @checked_call
+    @checked(only=())
     def expect(
         self,
         *,
@@ -358,7 +363,7 @@ class Flow(Displayable):
         new = make_expectation(by=by, every=every, within=within, grace=grace, days=days, tz=tz)
         return replace(self, expectations=with_expectation(self.expectations, new))
 
-    @checked_call
+    @checked(only=())
     def alert(
         self,
         *,
@@ -382,7 +387,7 @@ class Flow(Displayable):
 
         return replace(self, alerts=(*self.alerts, make_alert(to=to, on=on)))
 
-    @checked_call
+    @checked(only=())
     def step(
         self,
         fn: Callable[[FlowContext], Any],
@@ -408,7 +413,7 @@ class Flow(Displayable):
         check_step(fn, "step")
         return self._with(fn, use, save_as, label, default_label(fn), function_name(fn), "step")
 
-    @checked_call
+    @checked(only=())
     def map(
         self,
         fn: Callable[..., Any],
@@ -445,7 +450,7 @@ class Flow(Displayable):
 
     step_each = map
 
-    @checked_call
+    @checked(only=())
     def collect(
         self,
         extensions: str | list[str] | tuple[str, ...] | set[str],
@@ -484,7 +489,7 @@ class Flow(Displayable):
         flow = self._with(call, use, save_as, label, "Collect Files", "collect", "collect")
         return replace(flow, collects=(*self.collects, call))
 
-    @checked_call
+    @checked(only=())
     def check(
         self,
         rules: Mapping[str, Any] | type,
@@ -546,14 +551,9 @@ class Flow(Displayable):
         return replace(self, steps=(*self.steps, step))
 
 
-Flow.__init__ = checked_call(  # type: ignore[method-assign]
-    Flow.__init__, public=("group", "name", "label"), example='Flow(group="Sales")'
-)
-Flow.watch = checked_call(  # type: ignore[method-assign]
-    Flow.watch,
-    example='.watch(mode="poll", source="../in", interval="30s"), or .watch(mode="schedule", cron="0 7 * * 1-5") for 07:00 from Monday'
-    " to Friday",
-)
+Flow.__init__ = checked(  # type: ignore[method-assign]
+    only=(), public=("group", "name", "label"), example='Flow(group="Sales")'
+)(Flow.__init__)
 
 
 def _object_name(value: object, option: str, verb: str) -> str | None:

@@ -30,11 +30,11 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.object_names import how_to_take
 from data_engine.flow.spec import StepSpec, function_name
-from data_engine.flow.suggestions import nearest_name, syntax_fix
 from data_engine.formatting import beginning, first_few
 from data_engine.platforms.files import open_to_read
 from data_engine.record import frozen
 from data_engine.storage_version import fix_of_newer
+from data_engine.suggestions import nearest_name, syntax_fix
 from data_engine.workspace.layout import kernel_shell
 
 SEPARATORS = (";", "\t", "|")

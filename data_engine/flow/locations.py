@@ -26,10 +26,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
+from data_engine.argument_checks import checked
 from data_engine.errors import FlowValidationError
 from data_engine.flow.paths import inside, make_folder
 from data_engine.flow.scan import is_candidate_name, parse_extensions
-from data_engine.flow.suggestions import typed_call
 from data_engine.formatting import cli_line
 from data_engine.record import frozen
 
@@ -310,7 +310,7 @@ class MirrorContext:
         """
         return inside(self.final_root, name, where="mirror.published")
 
-    @typed_call
+    @checked()
     def final(self, path: str | os.PathLike[str]) -> Path:
         """The place of a path of this run when the run has ended well; of a mirror that is not staged, the path itself.
 

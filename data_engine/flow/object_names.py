@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from data_engine.flow.check import names_saved
 from data_engine.flow.spec import StepSpec
-from data_engine.flow.suggestions import nearest_name
 from data_engine.formatting import first_few
+from data_engine.suggestions import nearest_name
 
 _MOST_STEPS = 5
 

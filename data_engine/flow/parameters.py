@@ -31,10 +31,10 @@ from typing import Any, ClassVar
 from data_engine.argument_checks import value_text
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError, MissingParamError
-from data_engine.flow.suggestions import nearest_name
 from data_engine.formatting import cli_line
 from data_engine.record import Record, frozen
 from data_engine.secret import MASK, Secret
+from data_engine.suggestions import nearest_name
 
 _WHERE = "params="
 

@@ -17,10 +17,10 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.hints import Failure, fix_for, plain_words
 from data_engine.flow.locations import IN_PLACE
 from data_engine.flow.spec import StepSpec
-from data_engine.flow.suggestions import near_offer
 from data_engine.formatting import beginning
 from data_engine.model import Event, StepFinished, StepStarted
 from data_engine.secret import masked
+from data_engine.suggestions import near_offer
 
 
 class Earlier(NamedTuple):

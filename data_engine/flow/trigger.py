@@ -17,8 +17,8 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.paths import AuthoredPath, author_path
 from data_engine.flow.scan import parse_extensions
 from data_engine.flow.spec import check_count
-from data_engine.flow.suggestions import nearest_name
 from data_engine.record import frozen
+from data_engine.suggestions import nearest_name
 
 if TYPE_CHECKING:
     from datetime import date

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from data_engine.argument_checks import checked_flags, is_unicode
+from data_engine.argument_checks import checked, is_unicode
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.excel import write_excel_atomic
 from data_engine.helpers.targets import asking, target_of, whole_or_nothing
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 
-@checked_flags
+@checked(only=("bool",))
 def networkdays(
     start: Day,
     end: Day,
@@ -90,7 +90,7 @@ def networkdays(
     return days.cast(pl.Int64).alias("networkdays")
 
 
-@checked_flags
+@checked(only=("bool",))
 def workday(
     start: Day,
     days: int | str | pl.Expr,
@@ -138,7 +138,7 @@ def workday(
     return (pl.when(is_given).then(first).otherwise(day) if count_first_day else day).alias("workday")
 
 
-@checked_flags
+@checked(only=("bool",))
 def propagate_last_value(
     value: str | pl.Expr,
     *,
@@ -176,7 +176,7 @@ def propagate_last_value(
     return _sorted(value, by, sort_by, where, descending, nulls_last, ignore_nulls).last().over(_columns(by, "by"))
 
 
-@checked_flags
+@checked(only=("bool",))
 def propagate_first_value(
     value: str | pl.Expr,
     *,
@@ -358,7 +358,7 @@ _GROUPS = {" ": " \u00a0\u202f", "'": "'\u2019"}
 _MOST_WRONG = 3
 
 
-@checked_flags
+@checked(only=("bool",))
 def parse_decimal(
     value: str | pl.Expr, *, decimal: str, thousands: str | None = None, dtype: pl.DataType | type | None = None
 ) -> pl.Expr:

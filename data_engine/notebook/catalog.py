@@ -20,7 +20,6 @@ from data_engine.files import write_text_atomic
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import AuthoredPath
 from data_engine.flow.spec import Collect, title_words
-from data_engine.flow.suggestions import as_typed, nearest_name
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.notebook.flow_files import (
     SCRATCH_NAME,
@@ -33,6 +32,7 @@ from data_engine.notebook.load import badly_named
 from data_engine.platforms.files import content_of
 from data_engine.platforms.names import is_too_long
 from data_engine.record import frozen
+from data_engine.suggestions import as_typed, nearest_name
 from data_engine.version import __version__
 
 TYPE_CHECKING = False

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from data_engine.argument_checks import checked
 from data_engine.errors import NotebookCompileError, cell_place
-from data_engine.flow.suggestions import typed_call
 from data_engine.notebook.compiled import Chunk, CompiledCell, CompiledNotebook, CompiledStatement, CompileWarning
 from data_engine.notebook.diagnostics import Diagnostic, cell_fix, warnings_of
 from data_engine.notebook.left_out import LeftOut
@@ -32,7 +32,7 @@ CellCodes: TypeAlias = tuple[tuple[int, types.CodeType], ...]
 """The numbers of cells, each with the code of its taken statements."""
 
 
-@typed_call
+@checked()
 def compile_notebook(path: str | os.PathLike[str]) -> CompiledNotebook:
     """The part of a notebook that its `build()` needs, as a module. Nothing in the notebook is executed.
 

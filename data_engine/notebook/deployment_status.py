@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from data_engine.errors import FlowValidationError
-from data_engine.flow.suggestions import near_offer
 from data_engine.formatting import cells_text, cli_line
 from data_engine.model import Deployment
 from data_engine.record import Record, frozen
+from data_engine.suggestions import near_offer
 
 
 @frozen

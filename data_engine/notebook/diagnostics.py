@@ -7,7 +7,6 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from data_engine.flow.object_names import how_to_take
-from data_engine.flow.suggestions import syntax_fix
 from data_engine.notebook import effects
 from data_engine.notebook.magics import parse_cell
 from data_engine.notebook.mistakes import may_name_secret, secret_words, written_secrets
@@ -15,6 +14,7 @@ from data_engine.notebook.names import HINT, LOAD, Path, dotted, names_in, texts
 from data_engine.notebook.read import NotebookCell
 from data_engine.notebook.statements import DEFINITIONS, Statement, Statements
 from data_engine.record import frozen
+from data_engine.suggestions import syntax_fix
 from data_engine.workspace.layout import kernel_shell
 
 SETS_UP = "sets up the process"

@@ -108,7 +108,7 @@ def how_to_be_a_flow(name: str, path: Path, *, is_scratch: bool) -> str:
         >>> how_to_be_a_flow("claims", Path("no such file"), is_scratch=False)
         'let claims define build(): without it, it is a scratch notebook or a module to import from'
     """
-    from data_engine.flow.suggestions import nearest_name
+    from data_engine.suggestions import nearest_name
 
     if is_scratch:
         return f"rename {name}: files called _*, Untitled* and *-Copy<n> are never flows"

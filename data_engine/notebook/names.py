@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
+# bits of plain numbers: `|` and `&` of an `enum.IntFlag` take 80 times as long, for each name of a notebook
 LOAD = 1
 """The name must exist."""
 TABLE = 2
@@ -25,10 +26,10 @@ MUTATE = 32
 """A method that changes lists, dicts, sets and deques in place is called on the name."""
 CALL = 64
 """The name itself is called."""
-TYPE = 256
-"""A text annotation or a bound of a type parameter has the name: meant if it exists, wherever it is defined."""
 SQL = 128
 """The name's value is given to `sql`, `query`, `execute` or `eval`."""
+TYPE = 256
+"""A text annotation or a bound of a type parameter has the name: meant if it exists, wherever it is defined."""
 
 NOTHING: Mapping[str, int] = {}
 

@@ -24,7 +24,8 @@ from data_engine.engine.candidates import (
 )
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.memo.caption import show_caption
-from data_engine.engine.memo.fingerprint import CodeTracer
+from data_engine.engine.memo.fingerprint import WATCHED
+from data_engine.engine.memo.tracer import Tracer
 from data_engine.engine.params import params_for
 from data_engine.engine.preview import first_source, say_first, steps_until
 from data_engine.engine.result_display import ProgressLine
@@ -341,10 +342,10 @@ def _why(step: StepSpec) -> str | None:
     fn: Any = step.fn
     if isinstance(fn, (Collect, Check)):
         return None
-    tracer = _Tracer()
+    tracer = Tracer(WATCHED)
     tracer.root(fn.fn if isinstance(fn, Map) else fn)
     libraries = {name.removeprefix("library ") for name in tracer.parts if name.startswith("library ")}
-    libraries |= tracer.refused
+    libraries |= {reason.partition(".")[0] for reason in tracer.reasons}
     if talkers := sorted(libraries & _TALKERS):
         return f"uses {', '.join(talkers)}"
     for reason, words in _REASONS.items():
@@ -354,22 +355,7 @@ def _why(step: StepSpec) -> str | None:
     return f"calls {', '.join(writers)}" if writers else None
 
 
-class _Tracer(CodeTracer):
-    """Follows code, and keeps every reason why it cannot be seen through."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reasons: set[str] = set()
-        self.refused: set[str] = set()
-
-    def mark_unseen(self, reason: str) -> None:
-        """Keep the reason."""
-        super().mark_unseen(reason)
-        self.reasons.add(reason)
-        self.refused.add(reason.partition(".")[0])
-
-
-def _names_called(tracer: CodeTracer) -> Iterator[str]:
+def _names_called(tracer: Tracer) -> Iterator[str]:
     """The names that the functions reached read as globals, or import."""
     for reached in tracer.alive:
         if isinstance(reached, FunctionType):

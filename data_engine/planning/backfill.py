@@ -17,13 +17,13 @@ from itertools import takewhile
 from typing import Literal, TypeAlias, get_args
 
 from data_engine.errors import FlowValidationError
-from data_engine.flow.suggestions import nearest_files
 from data_engine.flow.trigger import Schedule, Trigger
 from data_engine.ledger.backfills import LastEnd
 from data_engine.model import PlannedRun, Signature, SourceKey, SourceState, utc_text
 from data_engine.planning.due import HELD_STATUSES, holds, matches
 from data_engine.planning.slots import slots_of
 from data_engine.record import frozen
+from data_engine.suggestions import nearest_files
 
 Reprocess: TypeAlias = Literal["failed", "missing", "all"]
 MOST_RUNS = 100_000

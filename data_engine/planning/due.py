@@ -17,7 +17,6 @@ from typing import NamedTuple, TypeAlias
 from data_engine.flow.flow import Flow
 from data_engine.flow.scan import is_candidate_name
 from data_engine.flow.spec import Collect
-from data_engine.flow.suggestions import nearest_files
 from data_engine.flow.trigger import Manual, Schedule, Trigger
 from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, Switch, utc_text
 from data_engine.planning.slots import Slots
@@ -54,6 +53,7 @@ from data_engine.reasons.kinds import (
 )
 from data_engine.reasons.remedies import Reason
 from data_engine.record import frozen
+from data_engine.suggestions import nearest_files
 from data_engine.workspace.settings import WorkspaceSettings
 
 HELD_STATUSES = ("failed", "stopped", "killed")

@@ -15,7 +15,7 @@ from data_engine.answering_process import AnsweringProcess, Asker, NoAnswer
 from data_engine.errors import FlowExecutionError, message_of
 from data_engine.model import utc_text
 from data_engine.notebook.artifacts import Artifact, load_artifact
-from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint, trace
+from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint, details_of, fingerprint_of, trace
 from data_engine.proof.verdict import Verdict, cells_in, differences_of, differing, doubts_of
 
 
@@ -31,14 +31,16 @@ def compare(namespace: Mapping[str, Any], path: Path, data: bytes, *, cache_dir:
     names = names_of(load_artifact(path, data, cache_dir=cache_dir))
     with SliceProcess(path, data, names, cache_dir) as process:
         tracer = trace(namespace, names)
-        kernel, production = tracer.fingerprint(), process.fingerprint()
+        kernel, production = fingerprint_of(tracer), process.fingerprint()
         labels, again = differing(kernel, production), production
         if labels or any(label.startswith(STREAM) for label in production.parts):
             with SliceProcess(path, data, names, cache_dir, fills_memory=True) as other:
                 again = other.fingerprint()
         varying = [label for label in labels if again.parts.get(label) != production.parts.get(label)]
         labels = [label for label in labels if label not in varying]
-        differences = differences_of(labels, kernel, tracer.details(labels), process.details(labels) if labels else {})
+        differences = differences_of(
+            labels, kernel, details_of(tracer, labels), process.details(labels) if labels else {}
+        )
     return Verdict(
         utc_text(time.time()),
         cells_in(path, data),
@@ -146,5 +148,5 @@ def child(asker: Asker) -> None:
         asker.send(pickle.dumps(parts))
         return
     tracer = trace(vars(module), names)
-    asker.send(pickle.dumps(tracer.fingerprint()))
-    asker.send(pickle.dumps(tracer.details(pickle.loads(asker.receive()))))
+    asker.send(pickle.dumps(fingerprint_of(tracer)))
+    asker.send(pickle.dumps(details_of(tracer, pickle.loads(asker.receive()))))

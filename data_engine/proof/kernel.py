@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
-from data_engine.engine.memo.fingerprint import CodeTracer
+from data_engine.engine.memo.fingerprint import WATCHED
+from data_engine.engine.memo.tracer import Tracer
 from data_engine.engine.preview import compared_values
 from data_engine.errors import FlowExecutionError, FlowValidationError, NotAsInKernelError
 from data_engine.formatting import cells_text, first_few
@@ -105,7 +106,7 @@ class SliceValues:
 
 def _plain_digest(value: Any, name: str) -> bytes | None:
     """The digest of a value in the keys of previews; None of one that refers to code."""
-    tracer = CodeTracer()
+    tracer = Tracer(WATCHED)
     reference = tracer.reference(value, name)
     digest = b"" if reference else tracer.value(value, name)
     return None if reference or tracer.unseen or tracer.parts else digest

@@ -29,9 +29,6 @@ from data_engine.status.offline import OfflineFacts
 from data_engine.status.places import count_gone
 from data_engine.status.record import WorkspaceStatus
 
-INDENT = 14
-"""Characters of a line that the word of its kind takes."""
-
 
 def going_live_lines(going: Sequence[GoingLive], status: Callable[[], WorkspaceStatus]) -> list[str]:
     """What a deploy would change, a line for each flow; asks `status` only where something starts."""
@@ -130,11 +127,8 @@ def files_before_lines(
     *,
     disabled: Iterable[str] = (),
     is_engine_on: bool = True,
-    command: Callable[..., str] = cli_line,
 ) -> list[str]:
     """A line for each flow with files that other code may have done before, and one for its held files.
-
-    `command` makes the command that does them again, of a verb and its words.
 
     Example:
         >>> files_before_lines({"claims": FilesBefore(done=1204)})
@@ -152,13 +146,13 @@ def files_before_lines(
             words = (
                 "1 file was done before and counts" if is_one else f"{files.done:,} files were done before and count"
             )
-            again = command("backfill", flow, "--reprocess", "all")
+            again = cli_line("backfill", flow, "--reprocess", "all")
             lines.append(f"not again     {flow}: {words} as done. To do {'it' if is_one else 'them'} again: {again}")
         if files.held:
             is_one = files.held == 1
             words = f"{plural(files.held, 'file is', 'files are')} held, as {'its' if is_one else 'their'} last run failed or was stopped"
-            ways = [command("enable", flow)] if flow in off else []
-            ways.append(command("retry", flow) if is_engine_on else command("start"))
+            ways = [cli_line("enable", flow)] if flow in off else []
+            ways.append(cli_line("retry", flow) if is_engine_on else cli_line("start"))
             lines.append(
                 f"held          {flow}: {words}. To try {'it' if is_one else 'them'} again: {', then '.join(ways)}"
             )

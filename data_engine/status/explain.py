@@ -20,7 +20,6 @@ from data_engine.clock import boot_clock
 from data_engine.engine.candidates import names_there
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
-from data_engine.flow.suggestions import as_typed, near_offer, nearest_files
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.formatting import first_few
 from data_engine.ledger.backfills import newest_writer, written_with_params
@@ -78,6 +77,7 @@ from data_engine.status.build import FactSource, FlowFacts, WorkspaceFacts, bloc
 from data_engine.status.deployed_before import history_of, names_of, tell_earlier, undeployed
 from data_engine.status.places import gone_outputs, gone_words, last_written
 from data_engine.status.runs import with_words
+from data_engine.suggestions import as_typed, near_offer, nearest_files
 from data_engine.workspace.layout import WorkspaceLayout
 
 MOST_ROWS = 1000

@@ -18,7 +18,6 @@ from typing import Literal, TypeVar
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.scan import walk
-from data_engine.flow.suggestions import near_offer
 from data_engine.formatting import cli_line, first_few
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outputs import OutputRun, output_runs
@@ -26,6 +25,7 @@ from data_engine.model import RunFile
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.reasons.kinds import LastWritten
 from data_engine.status.runs import with_words
+from data_engine.suggestions import near_offer
 
 T = TypeVar("T")
 LOOK_LIMIT_S = 2.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -73,8 +73,8 @@ def deploy(
     """Let production run the modules as they are now: the flow NAME alone, or every one that nobody has undeployed.
 
     In a terminal every flow is meant without NAME, in a cell that of the notebook. Before all are deployed it shows what would go
-    live, how it runs by itself, and what starts at once, and asks. Only what compiles, builds and has steps is deployed. Ends with 1
-    when a module is not deployed; its flow stays on the last deployment, and `rollback` takes a deployment back.
+    live, how it runs by itself, and what starts at once, and asks, unless nothing would change. Only what compiles, builds and has steps is
+    deployed. Ends with 1 when a module is not deployed; its flow stays on the last deployment, and `rollback` takes a deployment back.
     """
     if every and name is not None:
         fix = f"{cli_line('deploy', name)}, or {cli_line('deploy', '--all')}"
@@ -87,9 +87,8 @@ def deploy(
         if dry_run:
             return _going_live(ws, going)
         count = "it" if len(going) == 1 else f"all {len(going)}"
-        asked = f"Deploy {count}?" if going else "Nothing would change. Deploy all the same?"
-        question = Card(asked, (), _going_live_card(ws, going).parts)
-        if not place.confirm(question, "without a name every module goes live", yes=yes):
+        question = Card(f"Deploy {count}?", (), _going_live_card(ws, going).parts)
+        if going and not place.confirm(question, "without a name every module goes live", yes=yes):
             return said("Nothing was deployed.", [], code=1)
     if name is not None and not yes:
         _require_saved(place, name)
@@ -115,9 +114,10 @@ def _deployed(place: Place, name: str | None, command: Deploy, wait: bool) -> An
             outcome = outcome_of(ws, command, wait)
     except NotAsInKernelError as error:
         path = ws.layout.flow_modules_dir / f"{name}.ipynb"
-        lines = _new_verdict(ws.home, path, before) or [error.what]
-        again = f"Nothing was deployed. Keep the cells that are named (`#| keep`), or {cli_line('deploy', name or '', '--yes')}"
-        return said("\n".join([*lines, again]), {"error": error.as_dict()}, code=1)
+        question = kernel_question(ws.home, path) or Card("Deploy it all the same?", (), (Lines((error.what,)),))
+        if not place.confirm(question, "`#| keep` keeps the cells that are named", yes=False):
+            return said("Nothing was deployed.", [], code=1)
+        return _deployed(place, name, replace(command, force=True), wait)
     if outcome is None:
         return was_asked()
     entries, new = outcome.entries, outcome.deployments
@@ -137,6 +137,15 @@ def _deployed(place: Place, name: str | None, command: Deploy, wait: bool) -> An
         value=Listing(entries),
         error=refused[0] if name is not None and refused else None,
     )
+
+
+def kernel_question(home: LocalWorkspace, path: Path) -> Card | None:
+    """The question before a notebook is deployed that was not as in its kernel when they were compared last; None where it was."""
+    verdict = compared(home, path)
+    if verdict is None or not verdict.differences:
+        return None
+    lines = (f"{path.name} is not as in {verdict.kernel_words}:", *verdict.differences)
+    return Card("Deploy it all the same?", (), (Lines(lines),))
 
 
 def _outcome_card(
@@ -214,7 +223,8 @@ def _going_live(ws: Workspace, going: Sequence[GoingLive]) -> Answer:
 def _going_live_card(ws: Workspace, going: Sequence[GoingLive]) -> Card:
     if not going:
         return Card("Nothing would change.")
-    return Card("", (), (Lines(tuple(f"would change  {line}" for line in going_live_lines(going, ws.status))),))
+    lines = (f"- {line}" for line in going_live_lines(going, ws.status))
+    return Card("", (), (Lines(("This would change:", *lines)),))
 
 
 def _as_json(ws: Workspace, outcome: Outcome, starts: Mapping[str, Starting]) -> list[dict[str, Any]]:

@@ -202,7 +202,7 @@ def mark_of_plan(plan: Plan) -> Mark:
 
 def plan_data_card(plan: Plan, *, samples: bool) -> Card:
     """The changes of a deploy in the data, where the code stands beside the card."""
-    return Card("Data", _how(plan), (*_notes(plan), *_data(plan, samples)))
+    return Card("Data", (mark_of_plan(plan), *_how(plan)), (*_notes(plan), *_data(plan, samples)))
 
 
 def _how(plan: Plan) -> tuple[Cell, ...]:

@@ -252,47 +252,48 @@ def from_child(root: Path, *arguments: str) -> Any:
     """What `data-engine ... --json` prints, run in a child process in the workspace.
 
     Raises:
-        FlowValidationError: the command's own error, or that it took too long.
+        FlowValidationError: as `child_answer`.
     """
-    answer = child_json(root, *arguments)
-    if isinstance(answer, dict) and "error" in answer and "name" not in answer:
-        raise error_of(answer["error"])
-    return answer
+    return child_answer(root, "data_engine", "--workspace", str(root), *arguments, "--json")
 
 
-def child_json(root: Path, *arguments: str, timeout_s: float | None = None) -> Any:
-    """The same, where an error of the command is returned, too.
+def child_answer(
+    folder: Path, module: str, *arguments: str, request: str | None = None, timeout_s: float | None = None
+) -> Any:
+    """The JSON that a module prints, run in a child process in the folder; it reads the `request` from standard input.
 
     Raises:
-        FlowValidationError: it took too long, or gave no answer.
+        FlowValidationError: its own error; or it took too long, or gave no answer.
     """
     limit_s = CHILD_TIMEOUT_S if timeout_s is None else timeout_s
-    command = [sys.executable, "-m", "data_engine", "--workspace", str(root), *arguments, "--json"]
     try:
         done = subprocess.run(
-            command,
+            [sys.executable, "-P", "-m", module, *arguments],
             capture_output=True,
-            stdin=subprocess.DEVNULL,
+            input=(request or "").encode(),
             timeout=limit_s,
-            cwd=root,
+            cwd=folder,
             env=os.environ | import_path(os.environ),
             check=False,
             **apart(),
         )
-        return json.loads(done.stdout)
+        answer = json.loads(done.stdout)
     except subprocess.TimeoutExpired as error:
         raise FlowValidationError(
             f"reading the flow modules took longer than {limit_s:g} s",
-            where=str(root),
+            where=str(folder),
             fix="`data-engine list` shows which module is slow; move slow work from the module into a step",
         ) from error
     except ValueError as error:
         text = done.stderr.decode(errors="replace").strip()[-500:]
         raise FlowValidationError(
             f"the flow modules cannot be read: {text or f'the reader ended with exit code {done.returncode}'}",
-            where=str(root),
+            where=str(folder),
             fix="`data-engine list` shows the cause",
         ) from error
+    if isinstance(answer, dict) and "error" in answer and "name" not in answer:
+        raise error_of(answer["error"])
+    return answer
 
 
 def _mtime(path: Path) -> int | None:

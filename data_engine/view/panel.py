@@ -69,13 +69,13 @@ class PanelFlow(FlowStatus):
     @property
     def is_failing(self) -> bool:
         """Whether a person should look at it, also because of a broken edit."""
-        return super(PanelFlow, self).is_failing or self.deployment_status.is_edit_broken  # noqa: UP008 - slots make a class anew
+        return super().is_failing or self.deployment_status.is_edit_broken
 
     @property
     def reason(self) -> str | None:
         """Why it does not run now, with the remedy where a source cannot be read."""
         remedy = remedy_of(self.why, self.name) if isinstance(self.why, Unreachable) else None
-        return "; ".join(filter(None, (super(PanelFlow, self).reason, remedy))) or None  # noqa: UP008
+        return "; ".join(filter(None, (super().reason, remedy))) or None
 
     @property
     def last_mark(self) -> Mark | None:
@@ -84,7 +84,7 @@ class PanelFlow(FlowStatus):
         if run is None:
             return None
         mark = run_mark(run.status, run.why)
-        return mark if super(PanelFlow, self).is_failing or mark.tone != "bad" else replace(mark, tone="idle")  # noqa: UP008
+        return mark if super().is_failing or mark.tone != "bad" else replace(mark, tone="idle")
 
     @property
     def expected_text(self) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args, get_origin, get_type_hints
 
@@ -66,7 +66,7 @@ class Shown(Displayable):
 
 
 class Place(Protocol):
-    """Where a verb is asked for: a terminal, a cell, the panel."""
+    """Where a verb is asked for: a terminal, a cell, the panel. What is answered here holds where there is no kernel and no shell."""
 
     @property
     def workspace(self) -> Workspace:
@@ -80,17 +80,21 @@ class Place(Protocol):
         """
 
     def own_name(self, name: str | None) -> str | None:
-        """The flow that is named; without a name that of the notebook in a cell, and all of them in a terminal: None."""
+        """The flow that is named; without a name that of the notebook in a cell, and all of them elsewhere: None."""
+        return name
 
     @property
     def names(self) -> Mapping[str, Any] | None:
         """The names of the kernel that asks; None elsewhere."""
+        return None
 
     def unsaved(self, path: Path) -> str:
         """Says that `path` is this kernel's notebook, and its file does not hold what its cells ran; "" where that is not so."""
+        return ""
 
     def failed(self, error: FlowValidationError) -> Exception:
         """The error of what was asked for rightly and went wrong; the command line ends with 1 then, and not with 2."""
+        return error
 
     def flow(self, name: str | None) -> Flow:
         """The flow as it is here: as this kernel made it, else as it is saved.
@@ -101,9 +105,11 @@ class Place(Protocol):
 
     def path(self, text: str | None) -> str | None:
         """A path that was typed, as it is meant from here."""
+        return text
 
     def inside(self) -> AbstractContextManager[None]:
         """Where modules are loaded: the command line enters flow_modules for it."""
+        return nullcontext()
 
     def tell(self, note: Note) -> None:
         """Show a note at once, before the answer."""

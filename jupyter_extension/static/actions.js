@@ -23,8 +23,7 @@ export function run(app, flow, source = null, params = {}) {
   notBefore.set(key, Infinity);
   /** @type {(take: string) => Promise<any>} */
   const begin = (take) => app.during(`run ${flow}`, app.act("run", { flow, source, params, take, unsaved: app.jupyter.unsaved(flow, true) }));
-  return begin("ask").then((found) => found && found.question
-    && ask(app, found.question.text, found.question.answers.map((/** @type {[string, string]} */ [label, take]) => [label, () => begin(take)])))
+  return begin("ask").then((found) => asked(app, found, begin))
     .finally(() => notBefore.set(key, now + SAME_CLICK_MS));
 }
 
@@ -33,20 +32,15 @@ export function run(app, flow, source = null, params = {}) {
  * what would change.
  *
  * @param {Panel} app
- * @param {{ flow?: string, force?: boolean, approve?: boolean, note?: string, shown?: string, listed?: boolean }} args
+ * @param {{ name?: string, yes?: boolean, approve?: boolean, note?: string, shown?: string, agreed?: string[] }} args
  */
 export function deploy(app, args) {
-  const files = app.jupyter.unsaved(args.flow, true);
+  const files = app.jupyter.unsaved(args.name, true);
   /** @type {(given?: typeof args) => Promise<any>} */
   const go = async (given = args) => {
     app.set({ note: "" });
-    if (!given.listed) await app.jupyter.compare(given.flow);
-    return app.act("deploy", given).then((found) => {
-      if (!found || !found.question) return found;
-      const { text, answers } = found.question;
-      ask(app, text, answers.map((/** @type {[string, string]} */ [label]) => [label, () => go({ ...given, listed: true })]));
-      return null;
-    });
+    if (!given.agreed) await app.jupyter.compare(given.name);
+    return agreeOn(app, given, (again) => app.act("deploy", again));
   };
   if (!files.length) return go();
   const one = files.length === 1;
@@ -55,6 +49,33 @@ export function deploy(app, args) {
     else app.say({ error: { what: `Not deployed: ${files.join(", ")} ${one ? "was" : "were"} not saved`, where: null, fix: "save in JupyterLab, then deploy" } });
   };
   ask(app, `${files.join(", ")} ${one ? "has" : "have"} unsaved edits.`, [["Save and deploy", save], [`Deploy the saved file${one ? "" : "s"}`, () => go()]]);
+  return null;
+}
+
+/**
+ * The result of a request; one that is answered with a question is asked again once a person has agreed to that.
+ *
+ * @template {{ agreed?: string[] }} Args
+ * @param {Panel} app
+ * @param {Args} args
+ * @param {(args: Args) => Promise<any>} request
+ * @returns {Promise<any>}
+ */
+export async function agreeOn(app, args, request) {
+  return asked(app, await request(args), (key) => agreeOn(app, { ...args, agreed: [...(args.agreed || []), key] }, request));
+}
+
+/**
+ * A result; where it is a question that is asked, and `again` gets what a person chose.
+ *
+ * @param {Panel} app
+ * @param {any} found
+ * @param {(choice: string) => unknown} again
+ */
+function asked(app, found, again) {
+  if (!found || !found.question) return found;
+  const { text, answers } = found.question;
+  ask(app, text, answers.map((/** @type {[string, string]} */ [label, choice]) => [label, () => again(choice)]));
   return null;
 }
 

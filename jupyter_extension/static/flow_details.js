@@ -244,7 +244,7 @@ function menuItems(app, row) {
     row.enabled
       ? row.mode === "manual" ? null : button(app, "disable", "Disable…", row.buttons.disable, open({ isDisabling: true }, "[name=note]"))
       : button(app, "enable", "Enable", row.buttons.enable, () => app.act("enable", { flow: row.name })),
-    button(app, "undeploy", "Undeploy", row.buttons.undeploy, () => app.act("undeploy", { flow: row.name }), { confirm: "Really undeploy it?" }),
+    button(app, "undeploy", "Undeploy", row.buttons.undeploy, () => app.act("undeploy", { name: row.name }), { confirm: "Really undeploy it?" }),
   ];
 }
 
@@ -329,7 +329,7 @@ function editLine(app, row, edit) {
     !isGone
       ? deployButton(app, row, "deploy", { small: true, primary: !isBack })
       : h("span", { class: "de-line" },
-        row.buttons.restore ? h("span", { class: "de-faint" }, row.buttons.restore) : button(app, `restore ${row.name}`, "Restore", null, () => app.act("restore", { flow: row.name }), { small: true, primary: true }),
-        button(app, `undeploy ${row.name}`, "Undeploy", row.buttons.undeploy, () => app.act("undeploy", { flow: row.name }),
+        row.buttons.restore ? h("span", { class: "de-faint" }, row.buttons.restore) : button(app, `restore ${row.name}`, "Restore", null, () => app.act("restore", { name: row.name }), { small: true, primary: true }),
+        button(app, `undeploy ${row.name}`, "Undeploy", row.buttons.undeploy, () => app.act("undeploy", { name: row.name }),
           { small: true, confirm: "Really undeploy it?" })));
 }

@@ -87,7 +87,7 @@ function deploymentPart(app, details, row) {
 export function deployButton(app, row, key, options) {
   const { name, deployment_status: { shares_with: other }, buttons } = row;
   const why = buttons.deploy && isOnlyUnsaved(app, row) ? "not saved: save it first" : buttons.deploy;
-  return button(app, key, key === "approve" ? "Approve and deploy" : "Deploy", why, () => deploy(app, { flow: name, force: Boolean(other), approve: key === "approve", note: app.state.note, shown: shownOf(app, name) }),
+  return button(app, key, key === "approve" ? "Approve and deploy" : "Deploy", why, () => deploy(app, { name, yes: Boolean(other), approve: key === "approve", note: app.state.note, shown: shownOf(app, name) }),
     { confirm: other ? `Really write the mirror of ${other} too?` : undefined, ...options });
 }
 
@@ -127,7 +127,7 @@ function deploymentsList(app, details, row) {
       one.compared ? h("div", { class: "de-file-reason de-few", title: one.compared }, one.compared) : null,
       one.word === "live" ? null : h("div", { class: "de-line" },
         button(app, `roll back ${one.id}`, "Roll back", row.buttons.rollback || one.rollback,
-          () => app.act("rollback", { flow: row.name, to: one.id }), { small: true, quiet: true, confirm: `Roll back to ${one.id.slice(0, 8)} of ${clock(one.at_utc)}?` })))));
+          () => app.act("rollback", { name: row.name, to: one.id }), { small: true, quiet: true, confirm: `Roll back to ${one.id.slice(0, 8)} of ${clock(one.at_utc)}?` })))));
 }
 
 /**

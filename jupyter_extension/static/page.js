@@ -169,8 +169,13 @@ function errorLine(app) {
   const said = app.state.said && app.state.said.error ? app.state.said : null;
   return h("div", { class: "de-said", key: "said", role: "alert" }, said ? h("div", { class: "de-note de-bad" },
     icon({ shape: "cross", tone: "bad" }),
-    h("div", { class: "de-grow" }, h("div", { class: "de-said-text" }, said.text), said.fix ? h("div", { class: "de-faint" }, said.fix) : null),
+    h("div", { class: "de-grow" }, saidText(said), said.fix ? h("div", { class: "de-faint" }, said.fix) : null),
     h("button", { class: "de-icon-button", "aria-label": "Dismiss", title: "Dismiss (Esc)", onclick: () => app.set({ said: null }) }, "×")) : null);
+}
+
+/** @param {import("./types").Said} said */
+function saidText(said) {
+  return said.html ? h("div", { class: "de-said-text", key: said.html, html: said.html }) : h("span", { class: "de-said-text" }, said.text);
 }
 
 /**
@@ -180,13 +185,13 @@ function errorLine(app) {
  */
 function answerLine(app) {
   const said = app.state.said && !app.state.said.error ? app.state.said : null;
-  const { again = null, held = null } = said || {};
+  const { backfill: again = null, retry: held = null } = (said && said.offers) || {};
   const open = () => {
     app.focusNext = "[data-backfill=since]";
     app.set({ said: null, showParams: false, backfill: { ...freshForm(), reprocess: "all" } });
   };
-  return h("div", { class: "de-answer", key: "answer", role: "status" }, said ? [icon({ shape: "disc", tone: "good" }), h("span", { class: "de-said-text" }, said.text),
-    held && held === app.state.selected ? h("button", { key: "held", class: "de-link de-fixed", onclick: () => app.act("retry", { flow: held }) }, "Retry") : null,
+  return h("div", { class: "de-answer", key: "answer", role: "status" }, said ? [icon({ shape: "disc", tone: "good" }), saidText(said),
+    held && held === app.state.selected && app.view.flows[held].enabled ? h("button", { key: "held", class: "de-link de-fixed", onclick: () => app.act("retry", { flow: held }) }, "Retry") : null,
     again && again === app.state.selected ? h("button", { key: "again", class: "de-link de-fixed", onclick: open }, "Backfill…") : null] : null);
 }
 

@@ -248,11 +248,11 @@ export class Panel {
 
   /** @param {Answer} answer */
   say({ error, result }) {
-    const text = typeof result === "string" ? result : result && result.said;
-    const said = error ? { error: true, text: error.what, fix: error.fix } : text ? { text, again: result.again, held: result.held } : null;
+    const { said: text = "", html, is_bad: isBad, offers } = typeof result === "string" ? { said: result } : result || {};
+    const said = error ? { error: true, text: error.what, fix: error.fix } : text || html ? { error: isBad, text, html, offers } : null;
     this.set({ said });
     clearTimeout(this.saying);
-    if (said && !said.error) this.saying = setTimeout(() => this.set({ said: null }), said.again || said.held ? OFFERED_MS : SAID_MS);
+    if (said && !said.error) this.saying = setTimeout(() => this.set({ said: null }), Object.keys(offers || {}).length ? OFFERED_MS : SAID_MS);
   }
 
   deployAll = () => deploy(this, {});

@@ -1,8 +1,9 @@
 // What deploying an edit would change: its code on the left, what that does to the data on the right.
 
+import { agreeOn } from "./actions.js";
 import { h } from "./dom.js";
 import { nameOf } from "./format.js";
-import { button, errorBox, note, sign } from "./pieces.js";
+import { button, errorBox } from "./pieces.js";
 
 /** @import { FlowDetails, PanelFlow, PlanOf } from "./types" */
 /** @import { Panel } from "./panel.js" */
@@ -51,35 +52,27 @@ function dataPart(app, row, plan, isOld) {
       h("input", { class: "de-input de-grow", placeholder: "key columns: id, day", "aria-label": "Columns that match rows", value: key, oninput: (event) => app.set({ planKey: event.target.value }) })),
     plan && plan.error ? errorBox(app, plan.error, []) : null,
     isOld ? h("p", { key: "old", class: "de-hint" }, "The code was edited since: show it again.") : null,
-    plan && plan.view ? shown(app, row, plan.view) : null,
+    plan && plan.view ? h("div", { key: "data", html: plan.view.html }) : null,
   ];
 }
 
 /**
  * @param {Panel} app
- * @param {PanelFlow} row
- * @param {import("./types").PlanView} view
- */
-function shown(app, row, view) {
-  return h("div", { key: "planned" },
-    h("div", { class: "de-line de-wrap" }, sign(view.mark), h("span", { class: "de-grow de-few", title: view.text }, view.text)),
-    view.needs.length ? note("warn", "needs", h("div", null, "These steps would run for real, once for each version:"),
-      h("ul", null, view.needs.map((one) => h("li", { key: one }, one))),
-      button(app, "plan all the same", "Run them", null, () => ask(app, row.name, true), { small: true, confirm: "Really?", busy: "Running both versions…" })) : null,
-    view.html ? h("div", { key: "data", html: view.html }) : null);
-}
-
-/**
- * @param {Panel} app
  * @param {string} flow
- * @param {boolean} yes
  */
-export async function ask(app, flow, yes = false) {
+async function ask(app, flow) {
   await app.jupyter.compare(flow);
-  const { result, error } = await app.transport.call("plan", { flow, key: app.state.planKey, yes });
-  if (app.isGone || app.state.selected !== flow) return;
-  // what it was compared with is told with it: what the panel knows of deployments may be older
-  app.set({ plan: { flow, runs: result ? result.live : liveOf(app.state.details), view: result || null, error: error || null } });
+  const key = app.state.planKey.split(",").map((part) => part.trim()).filter(Boolean);
+  /** @type {{ name: string, key: string[], agreed?: string[] }} */
+  const given = { name: flow, key };
+  return agreeOn(app, given, async (args) => {
+    const { result, error } = await app.during("b plan", app.transport.call("plan", args));
+    if (app.isGone || app.state.selected !== flow) return null;
+    const view = result && !result.question ? result : null;
+    // what it was compared with is told with it: what the panel knows of deployments may be older
+    app.set({ plan: { flow, runs: view ? view.live : liveOf(app.state.details), view, error: error || null } });
+    return result;
+  });
 }
 
 /**

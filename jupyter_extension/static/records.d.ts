@@ -349,17 +349,6 @@ export interface RejectedView {
   rules: TrendRow[];
 }
 
-export interface PlanView {
-  flow: string;
-  mark: Mark;
-  text: string;
-  cells: [string, string[]][];
-  html: string;
-  needs: string[];
-  live: string | null;
-  digest: string | null;
-}
-
 export interface OutputView {
   path: string;
   name: string;

@@ -142,7 +142,7 @@ function comparePart(app, run, open) {
         h("option", { key: "none", value: "", selected: !open.other }, "another run"),
         others.slice(0, NEWEST).map((one) => h("option", { key: one.run_id, value: one.run_id, selected: open.other === one.run_id },
           [shortClock(one.started_at_utc), one.mark.word, one.source_name, one.params].filter(Boolean).join(" · "))))),
-    open.differences ? differencesTable(open.differences) : null);
+    open.differences);
 }
 
 /**
@@ -153,21 +153,14 @@ function comparePart(app, run, open) {
  * @param {string} runId
  */
 async function compareRuns(app, other, runId) {
-  const set = (/** @type {[string, string][] | null} */ differences) => {
+  const set = (/** @type {import("./types").Child} */ differences) => {
     const { run } = app.state;
     if (run && run.id === runId) app.set({ run: { ...run, other, differences } });
   };
   set(null);
   if (!other) return;
   const { result, error } = await app.transport.call("compare", { run_a: other, run_b: runId });
-  if (!app.isGone && app.state.run && app.state.run.other === other) set(error ? [["error", error.what]] : result.lines);
-}
-
-/** @param {[string, string][]} lines */
-function differencesTable(lines) {
-  if (!lines.length) return h("p", { class: "de-empty" }, "Nothing that was recorded differs.");
-  return h("dl", { class: "de-about", "aria-label": "Differences" }, lines.map(([kind, words], index) => [
-    h("dt", { key: `t ${index}` }, kind), h("dd", { key: `d ${index}` }, words.includes("\n") ? h("pre", { class: "de-pre" }, words) : words)]));
+  if (!app.isGone && app.state.run && app.state.run.other === other) set(error ? h("p", { class: "de-empty" }, error.what) : h("div", { key: other, html: result.html }));
 }
 
 /** @param {RunDetails} details */

@@ -35,7 +35,7 @@ export function ofFlow() {
  * @param {Said | null} said
  */
 export function keptSaid(said) {
-  return said && (said.error || said.again || said.held) ? null : said;
+  return said && (said.error || Object.keys(said.offers || {}).length) ? null : said;
 }
 
 /**

@@ -1,7 +1,7 @@
 // What the panel's modules hand to each other, and what Python sends them. Only the type check reads this file.
 // What Python's records are is in records.d.ts, which is made of their classes.
 
-import type { FilesView, FileView, FlowView, OutputsView, PanelFlow, PanelView, PlanView, RejectedView, RunView, Shape, StepView, TrendsView, TroubleLine, Why } from "./records";
+import type { FilesView, FileView, FlowView, OutputsView, PanelFlow, PanelView, RejectedView, RunView, Shape, StepView, TrendsView, TroubleLine, Why } from "./records";
 
 export type * from "./records";
 
@@ -64,11 +64,11 @@ export interface ParameterView {
   type: string;
 }
 
-/** What came of asking for the plan of a flow. */
+/** What came of asking for the plan of a flow; `digest` changes with the code of the edit. */
 export interface PlanOf {
   flow: string;
   runs: string | null;
-  view: PlanView | null;
+  view: { html: string, live: string | null, digest: string | null } | null;
   error: ErrorParts | null;
 }
 
@@ -258,17 +258,17 @@ export interface OpenRun {
   details: RunDetails | null;
   said?: string | null;
   other?: string;
-  differences?: [string, string][] | null;
+  differences?: Child;
 }
 
 /** What the panel says of the last action. */
 export interface Said {
   text: string;
+  html?: string;
   error?: boolean;
   fix?: string | null;
   /** The flow whose files Backfill does again, and the one of which Retry tries held files again. */
-  again?: string | null;
-  held?: string | null;
+  offers?: { backfill?: string, retry?: string };
 }
 
 export interface State {

@@ -120,7 +120,7 @@ def test_a_dry_run_shows_what_would_change_and_deploys_nothing(cli: Cli, ws: Wor
 
     assert "byhand (edited, not deployed: cell 1): by hand only" in told
     assert "many.ipynb is gone" in told
-    assert (told.count("\n"), "broken" in told, "batch" in told) == (2, False, False)
+    assert (told.count("\n"), "broken" in told, "batch" in told) == (3, False, False)
     assert deployed(ws) == {"many", "byhand"}
     assert [one["flow"] for one in cli("deploy", "--dry-run", "--json").json] == ["byhand", "many"]
 

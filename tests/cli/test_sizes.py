@@ -63,8 +63,8 @@ def test_a_deploy_of_all_is_a_line_a_flow_before_it_asks(root: Path) -> None:
         terminal.type("n\n")
         terminal.end()
 
-    assert len(lines) == 17
-    assert all("2 files" in line for line in lines[:16])
+    assert (lines[0], len(lines)) == ("This would change:", 18)
+    assert all("2 files" in line for line in lines[1:17])
 
 
 def test_start_is_two_lines_and_status_fits_the_screen(root: Path) -> None:

@@ -81,8 +81,8 @@ def test_code_params_inputs_and_rows_of_two_runs(
     assert command(["--workspace", str(workspace.root), "compare", first[:12], second[:12]]) == 0
     out = capsys.readouterr().out
     assert out.index("cell 3") < out.index("month: 2013-01 → 2013-02") < out.index("Keep out: 2 → 3")
-    shown = answer(str(workspace.root), "compare", {"run_a": first, "run_b": second})["result"]["lines"]
-    assert ["params", "month: 2013-01 → 2013-02"] in [list(line) for line in shown]
+    shown = answer(str(workspace.root), "compare", {"run_a": first, "run_b": second})["result"]["html"]
+    assert "month: 2013-01 → 2013-02" in shown
     assert "month: 2013-01 → 2013-02" in (bundle_of(found) or {})["text/plain"]
     with pytest.raises(FlowValidationError, match="there is no run"):
         workspace.compare(first, "nothing")

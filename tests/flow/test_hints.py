@@ -18,8 +18,8 @@ import xlsxwriter
 from data_engine import Flow, FlowContext, FlowExecutionError
 from data_engine.flow.hints import HINTS, Failure, hint_for, plain_words
 from data_engine.flow.locations import MirrorContext, SourceContext
-from data_engine.flow.suggestions import nearest_files, nearest_name
 from data_engine.secret import Secret
+from data_engine.suggestions import nearest_files, nearest_name
 from tests.flow.running import run
 
 FRAME = pl.DataFrame(

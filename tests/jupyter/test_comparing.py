@@ -45,6 +45,7 @@ def test_what_differs_is_named_with_its_cell_and_not_deployed_until_it_is_answer
     shell.run("%flow deploy")
     assert "`RATES['EUR']` is 1.1 here, 1.0 in production: cell 3 changes it and is left out" in shell.out
     assert "Nothing was deployed" in shell.out
+    assert "Repeat the line with --yes" in shell.out
     assert Workspace(here.root).deployments() == []
 
     shell.run("%flow deploy --yes")
@@ -101,7 +102,7 @@ def test_the_panel_asks_by_what_its_kernel_holds_now(shell: Shell, here: Workspa
     """It compares where it is answered by the kernel, and by what JupyterLab lets the kernel execute."""
     run(shell, here, *CELLS)
 
-    asked = answer(str(here.root), "deploy", {"flow": "claims"})["result"]["question"]["text"]
+    asked = answer(str(here.root), "deploy", {"name": "claims"})["result"]["question"]["text"]
     assert "is 1.1 here, 1.0 in production: cell 3" in asked
 
     shell.run("kept['EUR'] = 1.2")

@@ -18,7 +18,7 @@ from data_engine.status.record import ClusterFacts, Problem
 from data_engine.status.troubles import TroubleLine
 from data_engine.view.panel import Group, Notice, PanelFlow, PanelView
 from data_engine.view.trends import RejectedView, TrendRow, TrendsView
-from jupyter_extension.actions import OutputsView, OutputView, PlanView
+from jupyter_extension.actions import OutputsView, OutputView
 from jupyter_extension.details import DeploymentView, FlowView, RunView, StepView
 from jupyter_extension.files import AlikeView, FilesView, FileView
 
@@ -39,7 +39,7 @@ RECORDS: tuple[type, ...] = (
         ActiveRun,
     ),
     *(Notice, ClusterFacts, PanelView, StepView, RunView, FileView, AlikeView, FilesView, DeploymentView, FlowView),
-    *(TrendRow, TrendsView, RejectedRows, RejectedView, PlanView, OutputView, OutputsView),
+    *(TrendRow, TrendsView, RejectedRows, RejectedView, OutputView, OutputsView),
 )
 _PLAIN = {str: "string", int: "number", float: "number", bool: "boolean", NoneType: "null", Any: "any"}
 _MAPPINGS = {

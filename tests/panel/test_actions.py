@@ -51,6 +51,14 @@ def ask(workspace: Workspace, action: str, **args: Any) -> Any:
     return found["result"]
 
 
+def deploy_all(workspace: Workspace) -> str:
+    """Deploy everything, and agree to what would change; what is shown."""
+    found = ask(workspace, "deploy")
+    for _, key in found["question"]["answers"] if "question" in found else ():
+        found = ask(workspace, "deploy", agreed=[key])
+    return str(found["html"])
+
+
 def test_a_flow_is_shown_alike_with_a_daemon_and_without(workspace: Workspace) -> None:
     """What it is does not depend on who is asked."""
     without = ask(workspace, "flow", flow="good")
@@ -83,16 +91,16 @@ def test_a_deploy_of_everything_names_the_flows_that_it_left_out(workspace: Work
     if has_daemon:
         workspace.start()
 
-    assert "Left out (undeployed): good;" in ask(workspace, "deploy", listed=True)
-    assert ask(workspace, "deploy", flow="good") == "Production runs good as it is now."
-    assert ask(workspace, "deploy", listed=True) == "Production runs every good module as it is now."
+    assert "left out      good: " in deploy_all(workspace)
+    assert "deployed      good.ipynb" in ask(workspace, "deploy", name="good")["html"]
+    assert "left out" not in deploy_all(workspace)
 
 
 @pytest.mark.parametrize("has_daemon", [True, False], ids=["with a daemon", "without"])
 def test_a_deploy_of_everything_is_asked_with_what_would_change_and_start(
     workspace: Workspace, has_daemon: bool
 ) -> None:
-    """What is broken is no part of it; where nothing would change nothing is asked."""
+    """What is broken is no part of it; it is asked anew where something else would change than was agreed to, and not where nothing would."""
     settings = workspace.root / "config" / "data_engine.toml"
     settings.write_text(settings.read_text().replace('mode = "auto"', 'mode = "ask"'))
     if has_daemon:
@@ -100,15 +108,24 @@ def test_a_deploy_of_everything_is_asked_with_what_would_change_and_start(
 
     question = ask(workspace, "deploy")["question"]
 
-    assert question["answers"] == [["Deploy all 3", "listed"]]
+    ((label, key),) = question["answers"]
+    assert label == "Deploy all 3"
     assert "polled (not deployed): every 1 s when files change; 3 files run once the engine is on\n" in (
         question["text"] + "\n"
     )
     assert "broken" not in question["text"]
+    modules = workspace.layout.flow_modules_dir
+    (modules / "another.ipynb").write_bytes((modules / "good.ipynb").read_bytes())
+    assert ask(workspace, "deploy", agreed=[key])["question"]["answers"][0][0] == "Deploy all 4"
     assert not workspace.deployments()
 
-    assert "polled: 3 files run once the engine is on." in ask(workspace, "deploy", listed=True)
-    assert ask(workspace, "deploy") == "Production runs every good module as it is now."
+    (modules / "another.ipynb").unlink()
+    flows.sources(workspace.root, good=5)  # files come while somebody reads
+    found = ask(workspace, "deploy", agreed=[key])
+    assert "polled: 6 files run once the engine is on (Start engine)" in found["html"]
+    assert "not deployed  broken.ipynb" in found["html"]
+    assert found["is_bad"]
+    assert "unchanged     3 flows" in ask(workspace, "deploy")["html"]
 
 
 @pytest.mark.parametrize("has_daemon", [True, False], ids=["with a daemon", "without"])
@@ -127,7 +144,7 @@ def test_a_deploy_of_everything_confirms_no_shared_mirror(workspace: Workspace, 
         "only by `data-engine deploy second --yes`, as first, which is deployed"
         in ask(workspace, "deploy")["question"]["text"]
     )
-    ask(workspace, "deploy", listed=True)
+    deploy_all(workspace)
 
     names = {row.flow for row in workspace.deployments()}
     assert "good" in names
@@ -153,14 +170,12 @@ def test_a_deploy_tells_of_the_files_that_stay_held(workspace: Workspace, has_da
     notebook = workspace.root / "flow_modules" / "polled.ipynb"
     notebook.write_bytes(notebook_bytes(flows.POLLED.replace("no column amount", "no amount")))
 
-    found = ask(workspace, "deploy", flow="polled")
+    found = ask(workspace, "deploy", name="polled")
 
     again = "Retry" if has_daemon else "Start engine"
-    assert found["said"] == (
-        "Production runs polled as it is now. polled: 1 file was done before and counts as done. To do it again: Backfill."
-        f" polled: 1 file is held, as its last run failed or was stopped. To try it again: {again}."
-    )
-    assert (found["again"], found["held"]) == ("polled", "polled" if has_daemon else None)
+    assert "polled: 1 file was done before and counts as done. To do it again: Backfill\n" in found["html"]
+    assert f"failed or was stopped. To try it again: {again}<" in found["html"]
+    assert found["offers"] == {"backfill": "polled"} | ({"retry": "polled"} if has_daemon else {})
 
 
 def test_a_run_asks_first_where_edits_are_not_saved(workspace: Workspace) -> None:
@@ -199,7 +214,7 @@ def test_a_note_says_why_it_was_disabled_or_deployed(workspace: Workspace) -> No
     """With a daemon and without one; none is asked for."""
     (workspace.root / "config" / "data_engine.toml").write_text("")
     for name, note in (("good", ""), ("polled", "new rates"), ("failing", "now with rates")):
-        ask(workspace, "deploy", flow=name, note=note)
+        ask(workspace, "deploy", name=name, note=note)
         assert ask(workspace, "flow", flow=name)["deployments"][0]["note"] == note
         if name == "good":
             continue
@@ -362,18 +377,25 @@ def test_an_edit_is_shown_by_its_cells_until_it_is_deployed(ws: WorkspaceFiles) 
     """Also without a daemon."""
     workspace = Workspace(ws.root)
     flows.fill(ws.root, good=flows.FAILING)
-    assert ask(workspace, "deploy", listed=True) == "Production runs every good module as it is now."
+    assert "deployed      good.ipynb" in deploy_all(workspace)
     cells = list(flows.FAILING)
     cells[1] = cells[1].replace("3", "4")
     flows.fill(ws.root, good=tuple(cells))
 
     edited, (row,) = ask(workspace, "flow", flow="good"), WorkspaceStatus.read(from_child(ws.root, "status"))["flows"]
-    ask(workspace, "deploy", flow="good")
+    ask(workspace, "deploy", name="good")
     (after,) = WorkspaceStatus.read(from_child(ws.root, "status"))["flows"]
 
     assert row["deployment"] == "edited, not deployed: cell 2"
     assert [where for where, _ in edited["changes"]] == ["cell 2"]
     assert (after["deployment"], ask(workspace, "flow", flow="good")["changes"]) == ("as deployed", [])
+
+
+def test_what_a_module_prints_is_no_part_of_the_answer(ws: WorkspaceFiles) -> None:
+    """A deploy without a daemon executes it in a process of its own, also what it prints from outside of Python."""
+    ws.module("loud", f"import os\nprint('read')\nos.write(1, b'more')\n{flows.GOOD}")
+
+    assert "deployed      loud.py" in deploy_all(Workspace(ws.root))
 
 
 def test_no_flow_code_runs_where_the_panel_is_answered(ws: WorkspaceFiles) -> None:
@@ -448,7 +470,7 @@ def test_wrong_settings_are_told_and_keep_nobody_from_looking(
     until(lambda: workspace.status().trouble is not None)
     assert "data_engine.toml" in (workspace.status().trouble or {})["where"]
     if not has_daemon:
-        assert "data_engine.toml" in answer(str(workspace.root), "deploy", {"flow": "good"})["error"]["where"]
+        assert "data_engine.toml" in answer(str(workspace.root), "deploy", {"name": "good"})["error"]["where"]
         assert not workspace.deployments()
 
 
@@ -664,10 +686,11 @@ def test_a_deploy_is_asked_where_the_notebook_was_not_as_in_its_kernel(workspace
     differs = Verdict("2026-01-05T09:32:00+00:00", cells, (ValueDifference("RATE", "2", "1", (3,)),))
     keep(workspace.home, "compared", differs)
 
-    question = ask(workspace, "deploy", flow="compared")["question"]
+    question = ask(workspace, "deploy", name="compared")["question"]
 
     assert "`RATE` is 2 here, 1 in production: cell 3 changes it" in question["text"]
     assert not workspace.deployments("compared")
-    assert "Production runs compared" in ask(workspace, "deploy", flow="compared", listed=True)
+    agreed = [question["answers"][0][1]]
+    assert "deployed      compared.ipynb" in ask(workspace, "deploy", name="compared", agreed=agreed)["html"]
     keep(workspace.home, "compared", Verdict("2026-01-05T09:32:00+00:00", cells))
-    assert "Production runs compared" in ask(workspace, "deploy", flow="compared")
+    assert "unchanged     compared.ipynb" in ask(workspace, "deploy", name="compared")["html"]

@@ -29,10 +29,11 @@ from tests.support import WorkspaceFiles
 TOKEN = "a-token-of-the-tests"
 ENDING = ("shutdown", "kill")
 """Actions that are not called: they take nothing, and end the daemon that the others ask."""
-FEW = {"plan": 0, "deploy": 2}
+FEW = {"plan": 0, "deploy": 1}
 """So many values for each argument of those that start a process each time."""
 GOOD: dict[str, Any] = {
     "flow": "polled",
+    "name": "polled",
     "run_id": "nope",
     "id": "nope",
     "path": "../in/00.csv",

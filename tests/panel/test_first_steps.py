@@ -103,7 +103,7 @@ def test_a_deploy_says_that_files_were_done_before_and_leads_to_backfill(
     page: Page, workspace: Path, lab: Lab, pictures: Path
 ) -> None:
     """Nobody believes then that old outputs are new; where a newer edit than the panel showed went live, that is said too."""
-    code = "import sys; from data_engine import Workspace; w = Workspace(sys.argv[1])\nfor name in ('00', '01'): w.load_flow('stock').run_once(source=f'{name}.csv')"
+    code = "import sys; from data_engine import Workspace; w = Workspace(sys.argv[1])\nw.deploy('stock')\nfor name in ('00', '01'): w.load_flow('stock').run_once(source=f'{name}.csv')"
     subprocess.run([sys.executable, "-c", code, str(workspace)], check=True, env=lab.environment, capture_output=True)
     panel = open_side(page, workspace)
     detail = panel.select("stock")
@@ -113,7 +113,7 @@ def test_a_deploy_says_that_files_were_done_before_and_leads_to_backfill(
     detail.locator(".de-added", has_text="three times").wait_for(timeout=20000)
     shown = lab.do(workspace, "flow", flow="stock")["result"]["digest"]
     notebook.write_bytes(notebook_bytes(STOCK.replace('"read "', '"read four times "')))
-    newer = lab.do(workspace, "deploy", flow="stock", shown=shown)
+    newer = lab.do(workspace, "deploy", name="stock", shown=shown)
     notebook.write_bytes(notebook_bytes(STOCK.replace('"read "', '"read five times "')))
     detail.locator(".de-added", has_text="five times").wait_for(timeout=20000)
     panel.button("deploy now").click()
@@ -126,9 +126,9 @@ def test_a_deploy_says_that_files_were_done_before_and_leads_to_backfill(
     form.wait_for()
 
     assert (
-        "It was saved once more after the panel showed it: what was saved last is deployed." in newer["result"]["said"]
+        "It was saved once more after the panel showed it: what was saved last is deployed." in newer["result"]["html"]
     )
-    assert "Production runs stock as it is now." in said
+    assert "deployed stock.ipynb" in said
     assert "2 files were done before and count as done" in said
     assert "saved once more" not in said
     assert form.locator("[data-backfill=reprocess]").input_value() == "all"
@@ -156,7 +156,8 @@ def test_a_deploy_leads_to_retry_where_a_file_is_held(page: Page, lab: Lab, pict
     panel.element.locator(".de-back").click()
     panel.wait_for_last("polled", "success")
 
-    assert "Production runs polled as it is now. polled: 1 file is held" in said
+    assert "deployed polled.ipynb" in said
+    assert "held polled: 1 file is held" in said
     assert "Backfill" not in said
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from data_engine.client import Workspace
-from jupyter_extension.actions import answer, key_columns
+from jupyter_extension.actions import answer
 from tests.panel.conftest import THEMES
 from tests.panel.lab import Lab, Page
 from tests.panel.test_pictures import look
@@ -26,38 +26,41 @@ def production(tmp_path: Path) -> Production:
 
 
 def plan(ws: Workspace, **args: Any) -> dict[str, Any]:
-    return answer(str(ws.root), "plan", {"flow": "sales", **args})
+    return answer(str(ws.root), "plan", {"name": "sales", **args})
 
 
 def test_a_plan_is_drawn_as_a_cell_draws_it(production: Production) -> None:
-    """With samples, since nothing of it is saved; and the words and the mark of the whole."""
+    """With samples, since nothing of it is saved; the code stands beside it."""
     production.edit(least="1")
 
-    found = plan(production.ws, key=" id,")["result"]
+    found = plan(production.ws, key=["id"])["result"]
 
-    assert found["mark"]["word"] == "differs"
-    assert found["text"].startswith("clean_df: 1 row removed")
-    assert [where for where, _ in found["cells"]] == ["cell 3"]
+    assert "<span>differs</span>" in found["html"]
+    assert "clean_df: 1 row removed" in found["html"]
     assert "april.csv: 1 row removed" in found["html"]
+    assert "cell 3" not in found["html"]
     assert "<td" in found["html"]
 
 
 def test_what_cannot_be_held_back_is_asked_for_first(production: Production) -> None:
-    """Nothing has run then; with a yes it does."""
+    """Nothing has run then; once a person has agreed to exactly that it does."""
     production.edit(SENDS, least="0")
 
-    asks = plan(production.ws)["result"]
-    made = plan(production.ws, yes=True)["result"]
+    asked = plan(production.ws)["result"]["question"]
+    ((label, key),) = asked["answers"]
+    made = plan(production.ws, agreed=[key])["result"]
 
-    assert (asks["needs"], asks["html"]) == (["Write: uses smtplib"], "")
-    assert (made["needs"], made["mark"]["word"]) == ([], "equal")
+    assert asked["text"] == "A plan of sales runs these steps for real, once for each version:\n  Write: uses smtplib"
+    assert label == "Run them"
+    assert "<span>equal</span>" in made["html"]
+    assert "question" in plan(production.ws, agreed=["another"])["result"]
 
 
 def test_what_cannot_be_planned_is_an_error(production: Production) -> None:
     """With its fix."""
     production.files.module("other", "from data_engine import Flow\ndef build(): return Flow('G').step(str)")
 
-    found = answer(str(production.ws.root), "plan", {"flow": "other"})
+    found = answer(str(production.ws.root), "plan", {"name": "other"})
 
     assert "never deployed" in found["error"]["what"]
 
@@ -69,16 +72,12 @@ def test_a_gate_is_told_and_can_be_approved(production: Production) -> None:
     production.edit(least="1")
     root = str(production.ws.root)
 
-    refused = answer(root, "deploy", {"flow": "sales"})
+    refused = answer(root, "deploy", {"name": "sales"})
     assert answer(root, "flow", {"flow": "sales"})["result"]["gate"] == "golden"
-    approved = answer(root, "deploy", {"flow": "sales", "approve": True})
+    approved = answer(root, "deploy", {"name": "sales", "approve": True})
 
     assert "1 row removed" in refused["error"]["what"]
-    assert approved["result"]["said"].startswith("Production runs sales as it is now. ")
-
-
-def test_key_columns_are_typed_with_commas() -> None:
-    assert key_columns("id, day") == ("id", "day")
+    assert "deployed      sales.ipynb" in approved["result"]["html"]
 
 
 GO = """

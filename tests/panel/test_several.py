@@ -143,7 +143,7 @@ def go_to(panel: Panel, flow: str) -> None:
 def test_a_rollback_is_confirmed_by_keyboard_alone(lab: Lab, page: Page, several: Path, pictures: Path) -> None:
     """From the list to the flow, its Code, the deployment before, and the second press that says yes."""
     (several / "flow_modules" / "third.ipynb").write_bytes(notebook_bytes(flows.GOOD.replace("[1, 2, 3]", "[1, 2]")))
-    lab.do(several, "deploy", flow="third", listed=True)
+    lab.do(several, "deploy", name="third")
     panel = opened(page, several)
     keys = page.page.keyboard
     go_to(panel, "third")

@@ -553,3 +553,28 @@ def test_what_a_step_changes_is_seen_by_the_helpers_of_all(
     for _ in range(4):
         assert cells.preview() == cells.names["rate"]()
         assert {"b", "c"} <= set(ran())
+
+
+def test_a_module_that_code_only_mentions_is_not_imported(ws) -> None:  # type: ignore[no-untyped-def]
+    """`import wsgiref` does not bring `wsgiref.validate`: a step that names it fails in a preview as it does in production."""
+    import sys
+
+    from data_engine import load_flow
+
+    ws.helper("heavy", "LOADED = True")
+    ws.module(
+        "f",
+        """
+        import flow_helpers, wsgiref
+        from data_engine import Flow
+        def step(context):
+            if not context.params:
+                return [hasattr(flow_helpers, "heavy"), hasattr(wsgiref, "validate")]
+            return flow_helpers.heavy.LOADED, wsgiref.validate.validator
+        def build():
+            return Flow(group="G").step(step, save_as="s")
+        """,
+    )
+
+    assert load_flow("f", data_root=ws.root).preview() == [False, False]
+    assert "wsgiref.validate" not in sys.modules

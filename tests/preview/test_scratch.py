@@ -22,6 +22,7 @@ from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.workspace import secret_store
 from data_engine.workspace.provision import provision_workspace
 from tests.preview.conftest import Cells, ran, reasons
+from tests.support import WorkspaceFiles
 
 FLOW = """
 from pathlib import Path
@@ -513,3 +514,15 @@ def test_what_is_kept_of_scratch_goes_with_the_preview_cache(bench: Bench) -> No
     found = kept_files(bench)
     clear_preview_cache()
     assert not any(path.exists() for path in found)
+
+
+def test_a_preview_makes_no_history_where_this_machine_has_none(ws: WorkspaceFiles) -> None:
+    """What is deployed is asked of it only where it is."""
+    from data_engine import Workspace, load_flow
+
+    ws.module(
+        "f", "from data_engine import Flow\ndef build(): return Flow(group='G').step(lambda context: 1, save_as='one')"
+    )
+
+    assert load_flow("f", data_root=ws.root).preview() == 1
+    assert not Workspace(ws.root).home.local.ledger_path.exists()

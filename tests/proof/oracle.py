@@ -26,7 +26,7 @@ from typing import Any, Literal
 from data_engine.errors import NotebookCompileError
 from data_engine.notebook.compile import compile_with_codes
 from data_engine.notebook.read import NotebookCell
-from data_engine.proof.fingerprint import Detail, Fingerprint, trace
+from data_engine.proof.fingerprint import Detail, Fingerprint, details_of, fingerprint_of, trace
 from data_engine.proof.verdict import differences_of, differing, doubts_of
 
 LIMIT_S = 60
@@ -104,8 +104,8 @@ def _side(codes: Sequence[types.CodeType], names: frozenset[str], *, seed: int) 
     for code in codes:
         exec(code, module.__dict__)
     tracer = trace(module.__dict__, names)
-    found = tracer.fingerprint()
-    details = tracer.details(found.parts)
+    found = fingerprint_of(tracer)
+    details = details_of(tracer, found.parts)
     return _Side(repr(module.__dict__["build"]()), found, details)
 
 

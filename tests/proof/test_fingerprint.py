@@ -14,13 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_engine import secret
-from data_engine.proof.fingerprint import Tracer, show
+from data_engine.engine.memo.tracer import Tracer
+from data_engine.proof.fingerprint import COMPARED, show
 from tests.support import examples
 
 _CHILD = """
 import sys, dataclasses, collections, decimal, datetime, itertools, pathlib, random
 import polars as pl
-from data_engine.proof.fingerprint import Tracer
+from data_engine.engine.memo.tracer import Tracer
+from data_engine.proof.fingerprint import COMPARED
 @dataclasses.dataclass
 class Point:
     x: object
@@ -38,7 +40,7 @@ def started(g):
 print("ready", flush=True)
 for line in sys.stdin:
     value = eval(line)
-    tracer = Tracer(())
+    tracer = Tracer(COMPARED)
     print(tracer.value(value, "v").hex(), sorted((k, d.hex()) for k, d in tracer.parts.items()), tracer.doubts, flush=True)
 """
 
@@ -141,7 +143,7 @@ def test_changed_content_gives_other_bytes(two: tuple[Elsewhere, Elsewhere], exp
 
 def digest(value: Any) -> tuple[bytes, dict[str, bytes], dict[str, str]]:
     """The fingerprint of a value in this process."""
-    tracer = Tracer(())
+    tracer = Tracer(COMPARED)
     own = tracer.value(value, "v")
     return own, tracer.parts, tracer.doubts
 

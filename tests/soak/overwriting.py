@@ -180,7 +180,7 @@ class Campaign:
             missing = [shape for shape in shapes if (shape, path) not in seen]
             files = {file.name for file in Path(path).parent.iterdir()}
             with suppress(OSError):
-                if not missing and Path(path).read_text() == "old" and files == {Path(path).name}:
+                if not missing and Path(path).read_bytes() == b"old" and files == {Path(path).name}:
                     continue
             self.wrong.append((where, f"not tried: {missing}" if missing else "the source is not as it was", name, ""))
         assert shapes, f"nothing was tried: {where}"

@@ -35,7 +35,7 @@ from data_engine.notebook.magics import parse_cell, quiet_syntax
 from data_engine.notebook.read import NotebookCell, read_cells
 from data_engine.notebook.statements import DEFINITIONS, IMPORTS
 from data_engine.proof.cells import CellChanges
-from data_engine.proof.fingerprint import Detail, Fingerprint, trace
+from data_engine.proof.fingerprint import Detail, Fingerprint, details_of, fingerprint_of, trace
 from data_engine.proof.verdict import differences_of, differing, doubts_of
 
 LONGEST_S = float(os.environ.get("DATA_ENGINE_NOTEBOOK_S", "60"))
@@ -225,13 +225,13 @@ def _sides(
         run(f"def build():\n    return {target.name}")
         mark = _mark(names["build"]())
         tracer = trace(names, target.names)
-        prints = tracer.fingerprint()
+        prints = fingerprint_of(tracer)
         roots = {re.split(r"[.\[#]", label)[0] for label in prints.parts}
         changed = {root: changes.cells_behind(root, names, target.names, target.left) for root in roots}
         found[target.name] = Side(
             hashlib.sha256(mark.encode()).hexdigest()[:16] if mark else "",
             prints,
-            tracer.details(prints.parts),
+            details_of(tracer, prints.parts),
             changed,
         )
     return found

@@ -96,7 +96,7 @@ def _read(log: AccessLog) -> Iterator[tuple[str, Facts]]:
 
 def _written_by(value: object) -> str | None:
     """The file that a handle writes."""
-    with suppress(Exception):
+    with suppress(Exception):  # an author's handle, whose methods may raise anything
         if isinstance(value, io.IOBase) and not value.closed and value.writable() and not value.isatty():
             name = getattr(value, "name", None)
             return os.path.abspath(os.fsdecode(name)) if isinstance(name, (str, bytes, os.PathLike)) else None
@@ -104,7 +104,7 @@ def _written_by(value: object) -> str | None:
 
 
 def _position(value: Any) -> int | None:
-    with suppress(Exception):
+    with suppress(Exception):  # no handle, or one that cannot tell
         return int(value.tell())
     return None
 
@@ -112,7 +112,7 @@ def _position(value: Any) -> int | None:
 def _databases_of(value: Any) -> list[str]:
     """The files of a connection that was opened before."""
     rows: list[Any] = []
-    with suppress(Exception):
+    with suppress(Exception):  # a closed connection, or one of another thread
         if type(value).__module__ == "sqlite3" and type(value).__name__ == "Connection":
             rows = [row[2:3] for row in value.execute("pragma database_list")]
         elif type(value).__name__ == "DuckDBPyConnection":

@@ -68,8 +68,8 @@ class OwnSources(FileGuard):
 
     def __post_init__(self) -> None:
         super().__init__()
-        self.fed: frozenset[str] = frozenset()  # what a batch takes, and of it what is removed or moved away
-        self.taken: set[str] = set()
+        self.fed: frozenset[str] = frozenset()  # what a batch takes
+        self.taken: set[str] = set()  # sources that are removed or moved away
         self._written: dict[str, None] = {}
         self._kept: set[str] = set()
         self._handed_out: dict[str, tuple[int, int, int] | None] = {}
@@ -129,7 +129,7 @@ class OwnSources(FileGuard):
         raise error
 
     def about_to_remove(self, path: str) -> None:
-        """Note a file of a batch that is removed or moved away.
+        """Note a source that is removed or moved away.
 
         Raises:
             OverwritesSourceError: it is a source that the step was about to overwrite.
@@ -141,6 +141,8 @@ class OwnSources(FileGuard):
             self.taken.add(name)
         elif self.fed and os.path.isdir(path):
             self.taken.update(file for file in self.fed if file.startswith(name + os.sep))
+        elif self._is_source(path, real) and os.path.isfile(path):
+            self.taken.add(path)
 
     def about_to_move(self, path: str, target: str) -> None:
         """A file goes away, and another one is written."""

@@ -300,7 +300,7 @@ def _make_wrapper(original: Any, note: Any) -> Any:
 
 def _tell(logs: Iterable[ReadLog], doubts: Callable[[], Iterable[str]]) -> None:
     """Add doubts to the logs; looking for them never fails a step, and is no read of it."""
-    with suppress(Exception), not_logged():
+    with suppress(Exception), not_logged():  # whatever a library raises of a file that the step itself could read
         for doubt in doubts():
             for log in logs:
                 log.doubts.setdefault(doubt)

@@ -44,12 +44,12 @@ from data_engine.engine.memo.cache import (
     why_no_entry,
 )
 from data_engine.engine.memo.caption import StepReport
-from data_engine.engine.memo.fingerprint import CodeTracer, Traces, code_fingerprint, value_digest, world
+from data_engine.engine.memo.fingerprint import Traces, code_fingerprint, value_digest, world
+from data_engine.engine.memo.tracer import Tracer, digest_of
 from data_engine.engine.memo.values import (
     CannotCopy,
     TooLarge,
     copy_of,
-    digest_of,
     holds_arrays,
     is_lazy,
     is_unchanged,
@@ -179,7 +179,7 @@ class _Step:
     the steps whose results have a name; `entry` is there once the step was reused or ran."""
 
     spec: StepSpec
-    code: CodeTracer
+    code: Tracer
     makeup: StepMakeup
     key: bytes
     before: int | None

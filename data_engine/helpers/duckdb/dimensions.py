@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data_engine.argument_checks import checked_flags
+from data_engine.argument_checks import checked
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, own_columns, reading, writing
 from data_engine.helpers.duckdb.fit import fit
@@ -30,7 +30,7 @@ _ROW = "__data_engine_row"
 _PROBE = "__data_engine_probe"
 
 
-@checked_flags
+@checked(only=("bool",))
 def build_dimension(
     db_path: str | PathLike[str],
     table: str,
@@ -74,7 +74,7 @@ def build_dimension(
         return _mapping(database, target, frame, names, key) if return_df else None
 
 
-@checked_flags
+@checked(only=("bool",))
 def attach_dimension(
     db_path: str | PathLike[str],
     table: str,
@@ -123,7 +123,7 @@ def attach_dimension(
     return _attached(frame, keys, natural if drop_key else [])
 
 
-@checked_flags
+@checked(only=("bool",))
 def normalize_columns(
     db_path: str | PathLike[str],
     table: str,
@@ -181,7 +181,7 @@ def normalize_columns(
     return _attached(frame, keys, natural if drop_key else [])
 
 
-@checked_flags
+@checked(only=("bool",))
 def denormalize_columns(
     db_path: str | PathLike[str],
     table: str,

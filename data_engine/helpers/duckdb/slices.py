@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data_engine.argument_checks import checked_flags
+from data_engine.argument_checks import checked
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, own_columns, writing
 from data_engine.helpers.duckdb.fit import check_widen, fit
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from data_engine.helpers.duckdb.fit import Widen
 
 
-@checked_flags
+@checked(only=("bool",))
 def replace_rows_by_file(
     db_path: str | PathLike[str],
     table: str,
@@ -99,7 +99,7 @@ def replace_rows_by_file(
     return frame.with_columns(pl.lit(file_hash, dtype=pl.String).alias(name))
 
 
-@checked_flags
+@checked(only=("bool",))
 def replace_rows_by_values(
     db_path: str | PathLike[str],
     table: str,
@@ -169,7 +169,7 @@ def _none_of(column: str, kind: str, incoming: Column) -> str:
     return f"NOT EXISTS (SELECT 1 FROM {SOURCE} AS s WHERE {fitting} AND {column} IS NOT DISTINCT FROM {value})"
 
 
-@checked_flags
+@checked(only=("bool",))
 def replace_table(
     db_path: str | PathLike[str],
     table: str,

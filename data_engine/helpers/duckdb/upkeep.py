@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from data_engine.argument_checks import checked_flags
+from data_engine.argument_checks import checked
 from data_engine.errors import FlowValidationError
 from data_engine.files import replace_file, sync_file, sync_folder
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, exclusive
@@ -39,7 +39,7 @@ class _Dropped:
     recreated: tuple[str, ...] = ()
 
 
-@checked_flags
+@checked(only=("bool",))
 def compact_database(
     db_path: str | PathLike[str],
     *,

@@ -221,7 +221,7 @@ test("a notice of a request can be put away, and goes after its time; others sta
 test("an error does not stay when another flow is looked at, and what was done does", () => {
   const said = { text: "The engine is on." };
 
-  assert.deepEqual([{ ...said, error: true }, { ...said, again: "claims" }, said, null].map(keptSaid), [null, null, said, null]);
+  assert.deepEqual([{ ...said, error: true }, { ...said, offers: { backfill: "claims" } }, said, null].map(keptSaid), [null, null, said, null]);
 });
 
 test("one question names all chosen flows, and those it cannot be done with", () => {

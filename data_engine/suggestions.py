@@ -1,26 +1,17 @@
-"""Finds the known name nearest to an unknown one, and lets calls answer wrong arguments with the nearest option."""
+"""Finds the known name nearest to an unknown one, and the fix of a syntax error."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from functools import wraps
+from collections.abc import Iterable
 from itertools import islice
-from types import FunctionType
 
-from data_engine.argument_checks import check_arguments
-from data_engine.errors import FlowValidationError
 from data_engine.platforms.host import shell_line
 
 _MOST_NEAR = 3
 _MOST_COMPARED = 10_000
 _LEAST_LETTERS = 3
 _LONGEST_VALUE = 60
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, TypeVar
-
-    F = TypeVar("F", bound=Callable[..., Any])
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str | None:
@@ -130,94 +121,3 @@ _SYNTAX = (
     (r"expected ':'", "end the line with a colon"),
 )
 """Words in Python's syntax errors, and the fix."""
-
-
-def checked_call(
-    call: F, *, types: bool = False, public: tuple[str, ...] | None = None, example: str = "", title: str | None = None
-) -> F:
-    """`call`, which answers arguments it does not take with an error that has the fix: the nearest option or an example, and the
-    public options; with `types` also arguments of other types than it declares. `title` is its name for people.
-
-    Example:
-        >>> @checked_call
-        ... def step(fn, *, save_as=None): ...
-        >>> step(len, saveas="x")
-        Traceback (most recent call last):
-        data_engine.errors.FlowValidationError: step has no option 'saveas'
-          where: step(saveas=...)
-          fix:   did you mean save_as=? It takes (fn, *, save_as=None)
-    """
-
-    title = title or call.__qualname__.removesuffix(".__init__").rpartition("<locals>.")[2]
-
-    @wraps(call)
-    def checked(*args: Any, **keywords: Any) -> Any:
-        if types:
-            check_arguments(title, call, args, keywords)
-        try:
-            return call(*args, **keywords)
-        except TypeError as error:
-            trace = error.__traceback__
-            if trace is None or trace.tb_next is not None:  # it was raised inside
-                raise
-            wrong = _wrong_call(call, title, args, keywords, public, example)
-        raise wrong
-
-    return checked  # type: ignore[return-value]
-
-
-def typed_call(call: F) -> F:
-    """A function as by `checked_call` with its types; a class with all its public methods so.
-
-    Example:
-        >>> @typed_call
-        ... def runs(limit: int = 100): ...
-        >>> runs("ten")
-        Traceback (most recent call last):
-        data_engine.errors.FlowValidationError: limit='ten' is not possible: runs takes a whole number
-          where: runs(limit=...)
-          fix:   give a whole number
-    """
-    if not isinstance(call, type):
-        return checked_call(call, types=True)
-    for name, value in list(vars(call).items()):
-        method = value.__func__ if isinstance(value, classmethod) else value
-        if (name == "__init__" or not name.startswith("_")) and isinstance(method, FunctionType):
-            checked = checked_call(method, types=True)
-            setattr(call, name, classmethod(checked) if method is not value else checked)
-    return call
-
-
-def _wrong_call(
-    call: Callable[..., Any],
-    title: str,
-    args: tuple[Any, ...],
-    keywords: dict[str, Any],
-    public: tuple[str, ...] | None,
-    example: str,
-) -> FlowValidationError:
-    from inspect import signature
-
-    spec = signature(call)
-    options = [
-        parameter
-        for name, parameter in spec.parameters.items()
-        if name != "self" and not name.startswith("_") and (public is None or name in public)
-    ]
-    bare = [parameter.replace(annotation=parameter.empty) for parameter in options]
-    shown = str(spec.replace(parameters=bare, return_annotation=spec.empty))
-    unknown = next((name for name in keywords if name not in spec.parameters), None)
-    if unknown is None:
-        takes = f"write {example}; it takes {shown}" if example else f"it takes {shown}"
-        misfit = "these arguments do not fit"
-        try:
-            spec.bind(*args, **keywords)
-        except TypeError as error:  # the same words on every Python
-            misfit = str(error)
-        return FlowValidationError(f"{title}: {misfit}", where=f"{title}(...)", fix=takes)
-    names = [parameter.name for parameter in options]
-    near = nearest_name(unknown, names)
-    offer = f"did you mean {near}=? It" if near else f"write {example}; it" if example else "it"
-    return FlowValidationError(
-        f"{title} has no option {unknown!r}", where=f"{title}({unknown}=...)", fix=f"{offer} takes {shown}"
-    )
