@@ -294,8 +294,9 @@ def paper() -> None:
 async def _simulated(home: LocalWorkspace) -> tuple[float, int]:
     from data_engine.daemon.cluster_runs import ClusterRuns
     from data_engine.daemon.worker_pool import JobCallbacks
+    from data_engine.engine.candidates import Source
     from data_engine.model import RunFinished, RunStarted, StepFinished, StepStarted
-    from data_engine.scheduler.executor import Job, JobEnd, JobSource
+    from data_engine.scheduler.executor import Job, JobEnd, SourceRun
 
     ledger = home.ledger()
     done = 0
@@ -332,7 +333,7 @@ async def _simulated(home: LocalWorkspace) -> tuple[float, int]:
 
     def told(job: Job, end: JobEnd) -> None:
         nonlocal done
-        done += len(job.sources)
+        done += len(job.runs)
 
     far: Any = Far()
     runs = ClusterRuns(
@@ -347,16 +348,15 @@ async def _simulated(home: LocalWorkspace) -> tuple[float, int]:
         await asyncio.sleep(0.01)
     started_s = time.process_time()
     for first in range(0, PAPER_FILES, 16):
-        sources = tuple(
-            JobSource("/ws/in", f"/ws/in/{number}.txt", None, uuid.uuid4().hex) for number in range(first, first + 16)
-        )
+        places = [Path(f"/ws/in/{number}.txt") for number in range(first, first + 16)]
+        sources = tuple(SourceRun(Source(Path("/ws/in"), path), uuid.uuid4().hex) for path in places)
         runs.submit(Job(uuid.uuid4().hex, "run", "tiny", None, sources))
         await asyncio.sleep(0)
         placed = next(iter(runs._placed.values()))
         now_s = time.time()
         for number, one in enumerate(sources):
             events = [
-                RunStarted(one.run_id or "", "tiny", "G", one.path, now_s),
+                RunStarted(one.run_id or "", "tiny", "G", one.source.text, now_s),
                 StepStarted(one.run_id or "", 0, "Read", now_s),
                 StepFinished(one.run_id or "", 0, "Read", "success", now_s, 0.1),
                 RunFinished(one.run_id or "", "success", now_s, 0.1),

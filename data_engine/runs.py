@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 from data_engine.argument_checks import checked
@@ -128,7 +128,8 @@ def _run_once(
                 if listen is not None:
                     listen(event)
 
-    runs = RunPass(flow, home=where, sink=sink, params=values, hears_all=several or listen is not None)
+    hears: Literal["all", "runs", "lines"] = "all" if listen is not None else "runs" if several else "lines"
+    runs = RunPass(flow, home=where, sink=sink, params=values, hears=hears)
     watched = readers_watched() if several else contextlib.nullcontext()
     try:
         with watched:

@@ -17,10 +17,11 @@ from datetime import datetime, tzinfo
 
 from data_engine.alerting.wording import digest_subject, good_again, notice, subject
 from data_engine.flow.expectation import AlertRule
-from data_engine.formatting import plural
+from data_engine.formatting import cli_line, plural
 from data_engine.ledger.troubles import Trouble, TroubleKey
 from data_engine.message import Notice, message_id
-from data_engine.model import Run, utc_text
+from data_engine.model import Run, RunFinished, utc_text
+from data_engine.reasons.kinds import FeedShrunk, HeldSlot
 from data_engine.record import frozen
 from data_engine.workspace.settings import AlertSettings
 
@@ -117,6 +118,33 @@ def decide(
     at_utc = utc_text(now_s)
     changed = tuple(replace(trouble, at_utc=at_utc) for key, trouble in after.items() if trouble != before.get(key))
     return Decision(changed, tuple(tellings), ends_s)
+
+
+def is_failure(end: Run | RunFinished) -> bool:
+    """Whether a run that ended so has failed: it was not ended by a person.
+
+    Example:
+        >>> from data_engine.cause import Cause
+        >>> is_failure(RunFinished("3f", "killed", 0.0, 1.0, why=Cause("time_limit", {"limit_s": 9.0})))
+        True
+    """
+    is_out_of_time = end.why is not None and end.why.kind == "time_limit"
+    return end.status == "failed" or (end.status == "killed" and is_out_of_time)
+
+
+def held_trouble(flow: str, why: HeldSlot | FeedShrunk, now_utc: str) -> Trouble:
+    """The trouble of a flow whose slot or batch is held; it is there since `now_utc` where its reason does not say since when.
+
+    Example:
+        >>> held_trouble("claims", HeldSlot("2026-01-05T06:30:00+00:00", cause="its process died"), "").key.error_type
+        'abandoned'
+    """
+    if isinstance(why, HeldSlot):
+        key, detail = TroubleKey(flow, "held", error_type="abandoned"), {"reason": why.text, "detail": why.cause}
+        return Trouble(key, why.since_utc or why.slot_utc, detail)
+    fix = f"put them back, or accept it: {cli_line('retry', flow, '--accept')}"
+    detail = {"reason": why.text, "detail": why.what, "fix": fix}
+    return Trouble(TroubleKey(flow, "held", error_type=why.kind), why.since_utc or now_utc, detail)
 
 
 def rejection(source: str, run: Run) -> Trouble:

@@ -24,6 +24,8 @@ from data_engine.alerting.deciding import (
     Telling,
     decide,
     gathered,
+    held_trouble,
+    is_failure,
     rejection,
 )
 from data_engine.alerting.expectations import Judgement, counts_of, freshness, late_slot, look
@@ -35,7 +37,6 @@ from data_engine.engine.params import is_as_scheduled, is_of_production
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
-from data_engine.formatting import cli_line
 from data_engine.ledger import outbox
 from data_engine.ledger import troubles as trouble_rows
 from data_engine.ledger.freshness import failures_between, is_good_since, newest_checked
@@ -169,7 +170,7 @@ class Alerter(Alerts):
             news.has_checked |= event.spent is not None and event.spent.rejected is not None
             if concern.within_s is not None and event.elapsed_s <= concern.within_s:
                 news.in_time_utc = news.good_utc
-        elif _is_failure(event):
+        elif is_failure(event):
             kind, error = self._kind_of_failure(concern), event.error or event.cause
             key, detail = failure(flow, kind, event.why, error, again=command_again(concern.flow))
             if key not in news.failures and len(news.failures) <= MOST_OF_A_FLOW:
@@ -424,11 +425,6 @@ class Alerter(Alerts):
         return self._troubles
 
 
-def _is_failure(event: RunFinished) -> bool:
-    is_out_of_time = event.why is not None and event.why.kind == "time_limit"
-    return event.status == "failed" or (event.status == "killed" and is_out_of_time)
-
-
 def _is_as_scheduled(flow: Flow, event: RunStarted) -> bool:
     """Whether the run is one that a schedule or a file could have begun: it says something about production."""
     params = None if event.about is None else event.about.params
@@ -508,15 +504,8 @@ class TroubleFinder:
             looks.append(next_s)
             troubles += late
             why = self._triggers.why(name)
-            if isinstance(why, FeedShrunk):
-                key = TroubleKey(name, "held", error_type=why.kind)
-                fix = f"put them back, or accept it: {cli_line('retry', name, '--accept')}"
-                detail = {"reason": why.text, "detail": why.what, "fix": fix}
-                troubles.append(Trouble(key, why.since_utc or utc_text(now_s), detail))
-            elif isinstance(why, HeldSlot):
-                detail = {"reason": why.text, "detail": why.cause}
-                key = TroubleKey(name, "held", error_type="abandoned")
-                troubles.append(Trouble(key, why.since_utc or why.slot_utc, detail))
+            if isinstance(why, (FeedShrunk, HeldSlot)):
+                troubles.append(held_trouble(name, why, utc_text(now_s)))
         return troubles, min((at_s for at_s in looks if at_s is not None), default=None)
 
     def _late_slot(self, flow: Flow, after_s: float, now_s: float) -> tuple[list[Trouble], float | None]:

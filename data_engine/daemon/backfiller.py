@@ -20,7 +20,8 @@ from data_engine.ledger.backfills import BackfillRow, backfill_of, run_id_of
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Backfill, PlannedRun, RunAbout, RunFinished
 from data_engine.scheduler.dispatcher import Backfills, Dispatcher, ReadyFlow
-from data_engine.scheduler.run_queue import Item, Turn, Work
+from data_engine.scheduler.executor import SourceRun
+from data_engine.scheduler.run_queue import Turn, Work
 
 log = logging.getLogger(__name__)
 
@@ -225,8 +226,8 @@ class Backfiller(Backfills):
         backfill.out[run_id] = number
         self._of_run[run_id] = row.backfill_id
         about = RunAbout("backfill", row.backfill_id, row.by, scheduled_for=planned.scheduled_for)
-        item = Item(_source(flow, planned), run_id, dict(row.params), about=about)
-        return Work(row.flow, flow.group, item, row.backfill_id, Turn.BACKFILL)
+        run = SourceRun(_source(flow, planned), run_id, about=about)
+        return Work(row.flow, flow.group, run, row.backfill_id, Turn.BACKFILL, dict(row.params))
 
     # -- called by the dispatcher --------------------------------------------------------------------------------------
 
@@ -256,21 +257,21 @@ class Backfiller(Backfills):
             if not _leaves_what_is_done(backfill.row):
                 continue
             ids = {run_id for run_id, number in backfill.out.items() if backfill.planned[number].source in paths}
-            for work in self._dispatcher.drop(flow, only=lambda work, ids=ids: work.item.run_id in ids):  # type: ignore[misc]
-                self._of_run.pop(work.item.run_id, None)
-                del backfill.out[work.item.run_id]
+            for work in self._dispatcher.drop(flow, only=lambda work, ids=ids: work.run.run_id in ids):  # type: ignore[misc]
+                self._of_run.pop(work.run.run_id, None)
+                del backfill.out[work.run.run_id]
                 backfill.ended += 1
 
     def dropped(self, work: Work) -> None:
         """Let a work of a backfill wait here again, which was dropped without a run."""
-        backfill_id = self._of_run.pop(work.item.run_id, None)
+        backfill_id = self._of_run.pop(work.run.run_id, None)
         backfill = self._running.get(backfill_id or "")
         if backfill is not None:
-            backfill.waiting.appendleft(backfill.out.pop(work.item.run_id))
+            backfill.waiting.appendleft(backfill.out.pop(work.run.run_id))
 
     def wants(self, work: Work) -> bool:
         """Whether a work of a backfill that was handed out and not begun shall wait again."""
-        return work.item.run_id in self._of_run
+        return work.run.run_id in self._of_run
 
     # -- progress ------------------------------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.model import Event, LogLine, RunFinished, RunStarted
 from data_engine.scheduler.dispatcher import ReadyFlow
-from data_engine.scheduler.executor import Job, JobEnd, JobSource
+from data_engine.scheduler.executor import Job, JobEnd, SourceRun
 from data_engine.status.record import ClusterFacts
 
 log = logging.getLogger(__name__)
@@ -185,7 +185,7 @@ class ClusterRuns:
 
     def _place(self, placed: PlacedJob) -> None:
         """Begin what is left of the job on the best node with a free thread; without one it waits."""
-        if placed.is_left or not placed.next_sources():
+        if placed.is_left or not placed.next_runs():
             self._end(placed, "failed", Cause("worker_lost", {"worker": placed.address}))
             return
         job, nodes, busy = placed.job, self.link.nodes, self.link.busy()
@@ -206,7 +206,7 @@ class ClusterRuns:
         part = placed.next_part(address)
         ready = self._flows().get(job.flow or "")
         mirror = None if ready is None else ready.flow.mirror_spec
-        places = [("source", source.root) for source in part.sources if source.root is not None]
+        places = [("source", str(run.source.root)) for run in part.runs if run.source.root is not None]
         places += [] if mirror is None else [("mirror", str(mirror.root))]
         number = None if job.pass_number is None else self._pass_base + job.pass_number
         try:
@@ -267,18 +267,18 @@ class ClusterRuns:
         parts, end = ([], JobEnd("refused", error=result.error.as_dict())) if isinstance(result, Refused) else result
         for number, part in enumerate(parts):
             self._tell(placed.job, placed.take(number, part))
-        are_over = all(source.run_id in placed.ended for source in placed.sources)
-        if end.status == "done" and are_over and placed.next_sources():
+        are_over = all(run.run_id in placed.ended for run in placed.runs)
+        if end.status == "done" and are_over and placed.next_runs():
             self._place(placed)  # what comes after a run that was tried on its own
         else:
             self._callbacks.on_done(placed.job, replace(end, not_begun=placed.not_begun))
         self._place_again()
         self._wake()
 
-    def _end_run(self, placed: PlacedJob, status: str, cause: Cause, source: JobSource | None = None) -> None:
+    def _end_run(self, placed: PlacedJob, status: str, cause: Cause, lost: SourceRun | None = None) -> None:
         """End the run of a job whose node is gone."""
         ready = self._flows().get(placed.job.flow or "")
-        self._tell(placed.job, placed.end_run(source, "" if ready is None else ready.flow.group, status, cause))
+        self._tell(placed.job, placed.end_run(lost, "" if ready is None else ready.flow.group, status, cause))
 
     def _end(self, placed: PlacedJob, status: str, cause: Cause) -> None:
         """End a job that nobody runs any more, and its run."""
@@ -289,7 +289,7 @@ class ClusterRuns:
 
 @dataclass(slots=True)
 class PlacedJob:
-    """A job, and its newest attempt, which was given `sources`.
+    """A job, and its newest attempt, which was given `runs`.
 
     `suspects` are the runs that a lost process may have begun and not ended; `taken` counts the parts of the attempt taken so far.
     """
@@ -297,11 +297,11 @@ class PlacedJob:
     job: Job
     attempt: Attempt | None = None
     address: str = ""
-    sources: tuple[JobSource, ...] = ()
+    runs: tuple[SourceRun, ...] = ()
     taken: int = 0
-    begun: set[str | None] = field(default_factory=set)
-    ended: set[str | None] = field(default_factory=set)
-    suspects: Suspects[str | None] = field(default_factory=Suspects)
+    begun: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+    suspects: Suspects[str] = field(default_factory=Suspects)
     is_left: bool = False
     report: RunReport = field(default_factory=lambda: RunReport(Path(), finish_lines=lambda: None))
 
@@ -311,29 +311,27 @@ class PlacedJob:
         return None if self.report.run is None else self.report.run.started
 
     @property
-    def not_begun(self) -> tuple[JobSource, ...]:
-        """The sources whose runs nobody has begun."""
-        return tuple(source for source in self.job.sources if source.run_id not in self.begun)
+    def not_begun(self) -> tuple[SourceRun, ...]:
+        """The runs that nobody has begun."""
+        return tuple(run for run in self.job.runs if run.run_id not in self.begun)
 
     def has(self, run_id: str) -> bool:
         """Whether a run is in it, begun or not, and has not ended."""
-        return run_id not in self.ended and any(source.run_id == run_id for source in self.job.sources)
+        return run_id not in self.ended and any(run.run_id == run_id for run in self.job.runs)
 
-    def next_sources(self) -> tuple[JobSource, ...]:
-        """The sources of the next attempt: a suspect on its own, else all that come before one; empty where all have ended."""
-        rest = {source.run_id: source for source in self.job.sources if source.run_id not in self.ended}
+    def next_runs(self) -> tuple[SourceRun, ...]:
+        """The runs of the next attempt: a suspect on its own, else all that come before one; empty where all have ended."""
+        rest = {run.run_id: run for run in self.job.runs if run.run_id not in self.ended}
         return tuple(rest[run_id] for run_id in self.suspects.next_of(rest))
 
     def next_part(self, address: str) -> Job:
-        """The job of the next attempt, with its sources, for the node with this address."""
-        self.address, self.taken, self.sources = address, 0, self.next_sources()
-        numbers = [number for number, source in enumerate(self.job.sources) if source in self.sources]
-        abouts = tuple(self.job.abouts[number] for number in numbers) if self.job.abouts else ()
-        return replace(self.job, sources=self.sources, abouts=abouts)
+        """The job of the next attempt, with its runs, for the node with this address."""
+        self.address, self.taken, self.runs = address, 0, self.next_runs()
+        return replace(self.job, runs=self.runs)
 
-    def lose(self) -> JobSource | None:
-        """Note that the attempt's process is gone; the source whose run was tried twice by now, or None."""
-        rest = {source.run_id: source for source in self.sources if source.run_id not in self.ended}
+    def lose(self) -> SourceRun | None:
+        """Note that the attempt's process is gone; the run that was tried twice by now, or None."""
+        rest = {run.run_id: run for run in self.runs if run.run_id not in self.ended}
         had = list(rest) if self.run is None else [self.run.run_id]
         twice = self.suspects.lose(had, self.address)
         return None if twice is None else rest[twice]
@@ -345,14 +343,14 @@ class PlacedJob:
         self.taken += 1
         return self._take(pickle.loads(part))
 
-    def end_run(self, source: JobSource | None, group: str, status: str, cause: Cause) -> list[Event]:
-        """The events that end the run of a lost node: the run under way, or that of `source`, whose begin nobody heard."""
+    def end_run(self, lost: SourceRun | None, group: str, status: str, cause: Cause) -> list[Event]:
+        """The events that end the run of a lost node: the run under way, or `lost`, whose begin nobody heard."""
         events: list[Event] = []
-        if self.run is None and source is not None:
-            about = self.job.about(self.job.sources.index(source))
-            seen, where = source.seen or (), source.path or source.root
-            run_id, flow = source.run_id or "", self.job.flow or ""
-            events = self._take([RunStarted(run_id, flow, group, where, time.time(), source.key, seen, about)])
+        if self.run is None and lost is not None:
+            run_id, flow, source, seen = lost.run_id, self.job.flow or "", lost.source, lost.seen or ()
+            events = self._take(
+                [RunStarted(run_id, flow, group, source.text, time.time(), source.key, seen, lost.about)]
+            )
         if self.run is not None:
             self.ended.add(self.run.run_id)
             self.report.end_run(status, cause, ())

@@ -14,13 +14,15 @@ that a step asked for: from then on the daemon hides it in what the worker, and 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+from data_engine.engine.candidates import Source
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import seen_of
 from data_engine.model import RunAbout, SourceKey
-from data_engine.scheduler.executor import Job, JobSource
+from data_engine.scheduler.executor import Job, SourceRun
 
 LOAD_TIMEOUT_S = 120.0
 """How long a module may take to be imported, unless a pool has another limit."""
@@ -92,26 +94,37 @@ class Frames:
 
 def pack_job(job: Job) -> Message:
     """A job as JSON can hold it."""
-    sources = [[source.root, source.path, source.key, source.run_id, source.seen] for source in job.sources]
-    return {"kind": "job", "job": vars(job) | {"sources": sources}}
+    runs = [(_text(source.root), _text(source.path), source.key, *rest) for source, *rest in job.runs]
+    return {"kind": "job", "job": vars(job) | {"runs": runs}}
 
 
-def unpack_job(message: Message) -> Job:
-    """The job that was packed.
+def unpack_job(message: Message, here: Callable[[str], str] = str) -> Job:
+    """The job that was packed; `here` gives the place of a path on this machine.
 
     Raises:
         FlowValidationError: it is none.
     """
     try:
         fields = dict(message["job"])
-        sources = [
-            JobSource(root, path, key and SourceKey(*key), run_id, None if seen is None else seen_of(seen))
-            for root, path, key, run_id, seen in fields.pop("sources")
-        ]
-        abouts = tuple(RunAbout(*values) for values in fields.pop("abouts", ()))
-        return Job(**fields, sources=tuple(sources), abouts=abouts)
+        runs = tuple(_run(here, *packed) for packed in fields.pop("runs"))
+        return Job(**fields, runs=runs)
     except (TypeError, ValueError, KeyError) as error:
         raise _refused(f"{str(message)[:200]} is not a job") from error
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _run(here: Callable[[str], str], root: Any, path: Any, key: Any, run_id: Any, seen: Any, about: Any) -> SourceRun:
+    source = Source(
+        None if root is None else Path(here(root)),
+        None if path is None else Path(here(path)),
+        None if key is None else SourceKey(*key),
+    )
+    return SourceRun(
+        source, run_id, None if seen is None else seen_of(seen), None if about is None else RunAbout(*about)
+    )
 
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode

@@ -49,14 +49,9 @@ class RunJob(NamedTuple):
         """Run the job; its events in numbered parts, and its end."""
         pool = _pool_of(attempt)
         (message,) = Frames().feed(self.frame)
-        job = unpack_job(message)
-
-        def here(path: str | None) -> str | None:
-            return None if path is None else attempt.node_path(path)
-
-        sources = tuple(replace(source, root=here(source.root), path=here(source.path)) for source in job.sources)
+        job = unpack_job(message, attempt.node_path)
         content = None if job.content is None else str(pool.set_of(Path(job.content).name))
-        return pool.run(attempt, replace(job, sources=sources, content=content))
+        return pool.run(attempt, replace(job, content=content))
 
 
 class _JobEvents:

@@ -39,7 +39,6 @@ from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.deploy import not_deployed
 from data_engine.planning.backfill import (
     Chosen,
-    SeenFile,
     Wanted,
     choose_files,
     choose_slots,
@@ -48,7 +47,8 @@ from data_engine.planning.backfill import (
 )
 from data_engine.planning.slots import zone_of
 from data_engine.record import frozen
-from data_engine.scheduler.run_queue import Item, Turn, Work
+from data_engine.scheduler.executor import SourceRun
+from data_engine.scheduler.run_queue import Turn, Work
 from data_engine.status.deployed_before import find_flow
 from data_engine.status.record import WorkspaceStatus
 from data_engine.status.runs import no_run
@@ -239,8 +239,8 @@ class DaemonOwner:
             batch = uuid.uuid4().hex
             about, request = RunAbout("hand", None, self.asker.who), self.asker.request_id
             run_ids = [uuid.uuid4().hex if request is None else run_id_of(request, n) for n, _ in enumerate(sources)]
-            items = [Item(entry, run_id, params, about=about) for entry, run_id in zip(sources, run_ids, strict=True)]
-            self.daemon.dispatcher.add([Work(name, flow.group, item, batch, Turn.ASKED) for item in items])
+            runs = [SourceRun(entry, run_id, about=about) for entry, run_id in zip(sources, run_ids, strict=True)]
+            self.daemon.dispatcher.add([Work(name, flow.group, run, batch, Turn.ASKED, params) for run in runs])
         return run_ids
 
     async def ends_of(self, run_ids: list[str]) -> list[str | None]:
@@ -327,7 +327,7 @@ class DaemonOwner:
         busy = next((work for work in self.daemon.dispatcher.handed_out() if flow in (None, work.flow)), None)
         if busy is not None:
             raise FlowValidationError(
-                f'flow "{busy.flow}" is running (run {busy.item.run_id}) and cannot be reset',
+                f'flow "{busy.flow}" is running (run {busy.run.run_id}) and cannot be reset',
                 where=f'flow "{busy.flow}"',
                 fix="wait for its runs to end, or stop them; the engine starts new ones as long as it is on",
             )
@@ -460,14 +460,13 @@ def choose(home: LocalWorkspace, flow: Flow, wanted: Wanted) -> Chosen:
         )
     zone = zone_of(timezone)  # a schedule with a zone of its own has slots
     if not trigger.source.is_dir():
-        files = [SeenFile("", signature_of(trigger.source))]
-        return choose_files(files, ends_of_sources(ledger, name), wanted, zone)
+        return choose_files({"": signature_of(trigger.source)}, ends_of_sources(ledger, name), wanted, zone)
     if trigger.run_as == "batch":
         for field in ("since", "until", "where"):
             if getattr(wanted, field) is not None:
                 raise _no_files(name, field)
-        return choose_files([SeenFile("", None)], ends_of_sources(ledger, name), wanted, zone)
-    files = [SeenFile(portable_text(path), _signature(entry)) for path, entry in candidates(flow)]
+        return choose_files({"": None}, ends_of_sources(ledger, name), wanted, zone)
+    files = {portable_text(path): _signature(entry) for path, entry in candidates(flow)}
     if isinstance(trigger, Poll):
         ends = ends_of_states(files, ledger.source_states(name), trigger.source_as_authored or "")
     else:

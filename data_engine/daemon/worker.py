@@ -50,7 +50,6 @@ from data_engine.ledger.journal import JournalWriter, LastLinesWriter, last_line
 from data_engine.model import (
     Event,
     LogLine,
-    RunAbout,
     RunFinished,
     RunStarted,
     SourceKey,
@@ -62,7 +61,7 @@ from data_engine.notebook.catalog import entry_message, find_module, read_catalo
 from data_engine.notebook.load import FlowModules
 from data_engine.platforms import parent
 from data_engine.platforms.processes import at_fork, end_session, has_children, memory_bytes, open_files, stop_timer
-from data_engine.scheduler.executor import Job, JobSource
+from data_engine.scheduler.executor import Job, SourceRun
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
 _TEXTS = encode({"kind": "texts"})
@@ -229,14 +228,14 @@ class Worker:
             parent.tell_where_after(None)
         self._waits_before = len(runs.flow.steps) - runs.flow.is_staged  # publishing takes its time
         self._send({"kind": "loaded"})
-        for number, source in enumerate(job.sources):
+        for number, run in enumerate(job.runs):
             self._run_id = None
             self._wait_until_allowed(job)
             if self._left_job == job.job_id:
                 return {"kind": "done", "status": "done", "begun": number}
             parent.tell_where_after(job.run_timeout_s)
             try:
-                failure = self._run_one(runs, source, job.about(number))
+                failure = self._run_one(runs, run)
             except BaseException as raised:
                 if self._begun == number:
                     return _refusal(raised, number)
@@ -249,16 +248,16 @@ class Worker:
                     os.stat(self._home.layout.flow_modules_dir)
                 except OSError as gone:  # the others would only fail of the same
                     return _refusal(gone, number + 1)
-        return {"kind": "done", "status": "done", "begun": len(job.sources)}
+        return {"kind": "done", "status": "done", "begun": len(job.runs)}
 
-    def _run_one(self, runs: RunPass, source: JobSource, about: RunAbout | None) -> BaseException | None:
-        where, seen = source.as_source(), source.seen
+    def _run_one(self, runs: RunPass, run: SourceRun) -> BaseException | None:
+        source, seen = run.source, run.seen
         if seen is None:
             by_content = self._home.settings().freshness == "content"
             states: dict[SourceKey, SourceState] | None = {} if by_content else None  # the ledger is the daemon's
-            seen = seen_now(runs.flow, where, states=states) if isinstance(runs.flow.trigger, Poll) else ()
-        knows_outputs = source.seen is not None
-        return runs.run(where, seen=seen, run_id=source.run_id, about=about, knows_outputs=knows_outputs).error
+            seen = seen_now(runs.flow, source, states=states) if isinstance(runs.flow.trigger, Poll) else ()
+        knows_outputs = run.seen is not None
+        return runs.run(source, seen=seen, run_id=run.run_id, about=run.about, knows_outputs=knows_outputs).error
 
     def _keep_last(self, line: LogLine) -> None:
         if not self._is_fork:

@@ -28,7 +28,7 @@ from data_engine.model import Event, RunStarted
 from data_engine.notebook.catalog import CatalogEntry, entry_of_message
 from data_engine.platforms.processes import ended_with_session, memory_kills, was_killed
 from data_engine.record import frozen
-from data_engine.scheduler.executor import Job, JobEnd, JobSource
+from data_engine.scheduler.executor import Job, JobEnd, SourceRun
 from data_engine.secret import learn
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
@@ -274,7 +274,7 @@ class WorkerPool:
     def _holder(self, run_id: str) -> WorkerHandle | None:
         self._look()
         for handle in self._handles:
-            if run_id == handle.run_id or any(run_id == source.run_id for source in handle.not_begun):
+            if run_id == handle.run_id or any(run_id == run.run_id for run in handle.not_begun):
                 return handle
         return None
 
@@ -294,7 +294,7 @@ class WorkerPool:
                 log.exception("no worker can be started")
             failure = unusable(self._setup.interpreter, f"no worker process can be started: {error}")
             cause = NO_WORKER
-            end = JobEnd("refused", None, failure.as_dict(), cause, job.sources, is_passing)
+            end = JobEnd("refused", None, failure.as_dict(), cause, job.runs, is_passing)
             self._loop.call_soon(self.on_done, job, end)
             return
         handle.begin(job, bad, frame, is_last_try=is_last_try)
@@ -420,9 +420,9 @@ class WorkerHandle:
         return None if self._report.run is None else self._report.run.started.run_id
 
     @property
-    def not_begun(self) -> tuple[JobSource, ...]:
-        """The sources of its job whose runs have not begun."""
-        return () if self.job is None else self.job.sources[self.begun :]
+    def not_begun(self) -> tuple[SourceRun, ...]:
+        """The runs of its job that have not begun."""
+        return () if self.job is None else self.job.runs[self.begun :]
 
     @property
     def is_free(self) -> bool:
@@ -608,7 +608,7 @@ class WorkerHandle:
             message["status"],
             described=None if described is None else tuple(described),
             error=message.get("error"),
-            not_begun=job.sources[message["begun"] :],
+            not_begun=job.runs[message["begun"] :],
             is_passing=message.get("is_passing", False),
         )
         self.job = None
@@ -679,7 +679,7 @@ class WorkerHandle:
 
     def _end_of(self, job: Job, cause: Cause, *, has_begun: bool) -> JobEnd:
         status: Literal["crashed", "killed"] = "crashed" if self._killed_for is None else "killed"
-        not_begun = job.sources[self.begun :]
+        not_begun = job.runs[self.begun :]
         if has_begun:
             return JobEnd(status, not_begun=not_begun)
         if self.is_starting and self._killed_for is None:

@@ -78,7 +78,8 @@ class Source:
     def _relative(self) -> Path | None:
         if self.path is None or self.root is None or self.inside is not None:
             return self.inside
-        return self.path.relative_to(self.root)
+        path, lead = str(self.path), str(self.root).rstrip(os.sep) + os.sep
+        return Path(path[len(lead) :]) if path.startswith(lead) else self.path.relative_to(self.root)
 
 
 def listed_source(trigger: Trigger, name: str) -> Source:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from data_engine.cause import Cause
 from data_engine.engine.access.access_log import Namespace, current_files
@@ -79,8 +79,8 @@ class RunPass:
     """The runs of one flow in one pass, one for each source: what they have in common is found once.
 
     `sink` gets every event as it happens, but of a long log only the first lines; its last ones come before the run's
-    end, and `keep_last` gets each line that may be one of them as it happens. Unless it `hears_all` it gets only lines of the log and
-    progress.
+    end, and `keep_last` gets each line that may be one of them as it happens. It `hears` all, or no steps: of runs their starts and
+    ends, of each the lines of the log and progress; or these lines alone.
 
     A step that is about to overwrite a source of its run fails by that. With other params than a run that comes by itself is
     given, or with code that is not deployed, a run settles nothing: what is due, done or held stays so.
@@ -98,7 +98,7 @@ class RunPass:
         params: Mapping[str, Any],
         may_work: Callable[[], None] | None = None,
         keep_last: Callable[[LogLine], None] | None = None,
-        hears_all: bool = True,
+        hears: Literal["all", "runs", "lines"] = "all",
     ) -> None:
         self.flow, self.home, self.params, self.name = flow, home, params, flow.name or ""
         self.sink, self.keep_last, self.may_work = sink, keep_last, may_work or (lambda: None)
@@ -107,7 +107,8 @@ class RunPass:
         self.executor = None if settings is None else settings.executor
         self.limit_s = None if settings is None else settings.limits.run_timeout_s
         self.recorded = None if home is None else RecordedPass(flow, params, home=home)
-        self.hears_all = hears_all or home is not None or bool(taken_later(flow.steps))
+        self.hears_steps = hears == "all" or home is not None or bool(taken_later(flow.steps))
+        self.hears_runs = self.hears_steps or hears == "runs"
         self.saving = [step for step in flow.steps if step.save_as is not None]
         self.in_kernel = kernel_shell() is not None
         self.lead_of = lead_of if flow.trigger is None else lru_cache(16)(lead_of)  # a manual pass is one run
@@ -231,8 +232,10 @@ class _Run:
             run_id=run_id,
             flow=self.name,
         )
+        is_there = False
         if seen is None:
             seen = seen_by_hand(flow, source, home)
+            is_there = bool(seen) and source.path is not None
         self.seen = seen
         self.settles = seen if of.settles else ()
         self.recording = None if of.recorded is None else Recording(of.recorded, source, seen, run_id)
@@ -251,7 +254,13 @@ class _Run:
         if guard is not None and mirror is not None:
             places = NotedPlaces(stage or IN_PLACE, guard.hand_out)
         self.context = make_context(
-            flow, source, home=home, control=self.control, started_at_s=self.started_at_s, places=places
+            flow,
+            source,
+            home=home,
+            control=self.control,
+            started_at_s=self.started_at_s,
+            places=places,
+            is_there=is_there,
         )
         if about is not None and about.scheduled_for is not None:
             self.context.scheduled_for = _in_zone_of(flow, about.scheduled_for, home)
@@ -263,7 +272,7 @@ class _Run:
 
     def begin(self, about: RunAbout | None) -> None:
         """Report its start."""
-        if not self.of.hears_all:
+        if not self.of.hears_runs:
             return
         group, source, recorded = self.flow.group, self.source, self.of.recorded
         try:
@@ -335,13 +344,14 @@ class _Run:
             self.rejections = rejections
 
     def _take_steps(self) -> None:
-        if not self.of.hears_all and self.guard is None:
-            for _ in run_steps(self.flow, self.context, control=self.control, is_told=False):
+        recording, sink, guard = self.recording, self.sink, self.guard
+        check = None if guard is None else self._refuse_overwriting
+        if not self.of.hears_steps:
+            for _ in run_steps(self.flow, self.context, control=self.control, check=check, is_told=False):
                 pass
             return
-        recording, sink, guard = self.recording, self.sink, self.guard
         copies = KeptObjects(self.flow.steps)
-        for event in run_steps(self.flow, self.context, control=self.control):
+        for event in run_steps(self.flow, self.context, control=self.control, check=check):
             if isinstance(event, StepFinished):
                 if guard is not None:
                     event = self._with_outputs(event, guard)
@@ -352,15 +362,17 @@ class _Run:
                 for warning in copies.after(event.step_index, self.context.objects):
                     self.control.log(warning, "WARNING")
 
-    def _with_outputs(self, event: StepFinished, guard: OwnSources) -> StepFinished:
-        """The event with the files that the step has written and not returned.
+    def _refuse_overwriting(self, step: StepSpec) -> None:
+        """Return when the step was refused nothing.
 
         Raises:
-            FlowExecutionError: the step has swallowed that it must not overwrite its source.
+            FlowExecutionError: it has swallowed that it must not overwrite its source.
         """
-        if guard.refused and event.status == "success":
-            step = self.flow.steps[event.step_index]
-            raise step_error(self.flow, step, self.context, guard.refused[0], None, {}, None)[0]
+        if self.guard is not None and self.guard.refused:
+            raise step_error(self.flow, step, self.context, self.guard.refused[0], None, {}, None)[0]
+
+    def _with_outputs(self, event: StepFinished, guard: OwnSources) -> StepFinished:
+        """The event with the files that the step has written and not returned."""
         new = guard.new_outputs()
         if not new:
             return event
@@ -407,7 +419,7 @@ class _Run:
         for doubt in () if self.recording is None else self.recording.doubts():
             self.control.log(doubt, "WARNING")
         self.sink.end_log()
-        if not self.of.hears_all:
+        if not self.of.hears_runs:
             return
         is_due_again = why is not None and why.kind == "target_changed"
         puts_apart = status == "success" and self.quarantine is not None
@@ -454,8 +466,10 @@ def make_context(
     control: StepControl,
     started_at_s: float,
     places: Places | None = None,
+    is_there: bool = False,
 ) -> FlowContext:
-    """The context of a run that is about to begin, but for its params; `places` says where it writes, else in place."""
+    """The context of a run that is about to begin, but for its params; `places` says where it writes, else in place. A source that
+    `is_there` was just seen; any other is looked for."""
     places = places or IN_PLACE
     mirror = source.mirror(flow)
     metadata: dict[str, Any] = {
@@ -466,7 +480,7 @@ def make_context(
     if source.path is not None:
         metadata["file_hash"] = source.file_hash
     root = None if home is None else home.layout.root
-    exists = source.root is not None and (source.path or source.root).exists()
+    exists = is_there or (source.root is not None and (source.path or source.root).exists())
     return FlowContext(
         flow_name=flow.name or "",
         group=flow.group,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import GeneratorType
 from typing import Any, NamedTuple
@@ -47,12 +47,13 @@ def run_steps(
     control: StepControl,
     stop: int | None = None,
     earlier: Earlier = NOTHING_EARLIER,
+    check: Callable[[StepSpec], None] | None = None,
     is_told: bool = True,
 ) -> Iterator[Event]:
     """Run the flow's first `stop` steps (all by default) on `context`, yielding its events, or none without `is_told`.
 
     What happens inside a step (log lines, progress) goes to `control.emit` as it happens; `earlier` are the steps
-    before, where the flow is a part of a longer one.
+    before, where the flow is a part of a longer one. `check` is called after each step that has returned, and may raise.
 
     Raises:
         FlowExecutionError: a step raised; the exception is its cause.
@@ -97,6 +98,8 @@ def run_steps(
             raise raised from raised.__cause__
         elapsed_s = clock() - started_s
         context.current = result
+        if check is not None:
+            check(step)
         if step.save_as is not None:
             context.objects[step.save_as] = result
         outputs = () if result is None else outputs_of(result)

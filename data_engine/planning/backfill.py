@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta, tzinfo
 from fnmatch import fnmatchcase
 from itertools import takewhile
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 from data_engine.errors import FlowValidationError
 from data_engine.flow.trigger import Schedule, Trigger
@@ -59,13 +59,6 @@ class Wanted:
             )
 
 
-class SeenFile(NamedTuple):
-    """A candidate of the flow as it is now; `path` is that inside its folder, `signature` None where it is gone."""
-
-    path: str
-    signature: Signature | None
-
-
 @frozen
 class Chosen:
     """The runs of a backfill, in order, and how many lie in its range: all, those without a success, those that failed.
@@ -91,16 +84,17 @@ def has_slots(trigger: Trigger) -> bool:
 
 
 def choose_files(
-    files: Sequence[SeenFile],
+    files: Mapping[str, Signature | None],
     ends: Mapping[str, LastEnd],
     wanted: Wanted,
     zone: tzinfo,
 ) -> Chosen:
-    """The files of the range to run again; `ends` has the end of the last run of each that counts.
+    """The files of the range to run again: of `files`, by their paths inside the folder (None: it is gone). `ends` has the end of the
+    last run of each that counts.
 
     Example:
         >>> from data_engine.planning.slots import zone_of
-        >>> files = [SeenFile("a.csv", Signature(1, 0)), SeenFile("b.csv", Signature(1, 86_400 * 10**9))]
+        >>> files = {"a.csv": Signature(1, 0), "b.csv": Signature(1, 86_400 * 10**9)}
         >>> ends = {"a.csv": LastEnd("failed", False), "b.csv": LastEnd("success", True)}
         >>> chosen = choose_files(files, ends, Wanted(until="1970-01-01"), zone_of("UTC"))
         >>> [run.source for run in chosen.planned], chosen.known["all"]
@@ -108,32 +102,34 @@ def choose_files(
     """
     since_s, until_s = bounds(wanted.since, wanted.until, zone)
 
-    def is_in(file: SeenFile) -> bool:
-        if not is_named(file.path, wanted.where):
+    def is_in(path: str, signature: Signature | None) -> bool:
+        if not is_named(path, wanted.where):
             return False
-        if file.signature is None:
+        if signature is None:
             return since_s is None and until_s is None
-        at_s = file.signature.mtime_ns / 1_000_000_000
+        at_s = signature.mtime_ns / 1_000_000_000
         return (since_s is None or at_s >= since_s) and (until_s is None or at_s <= until_s)
 
-    runs = [PlannedRun(file.path) for file in files if is_in(file)]
+    runs = [PlannedRun(path) for path, signature in files.items() if is_in(path, signature)]
     chosen = _chosen("files", runs, wanted, lambda run: ends.get(run.source or ""))
-    return chosen if runs else replace(chosen, nearest=nearest([file.path for file in files], wanted.where))
+    return chosen if runs else replace(chosen, nearest=nearest(list(files), wanted.where))
 
 
-def ends_of_states(files: Sequence[SeenFile], states: Mapping[SourceKey, SourceState], root: str) -> dict[str, LastEnd]:
+def ends_of_states(
+    files: Mapping[str, Signature | None], states: Mapping[SourceKey, SourceState], root: str
+) -> dict[str, LastEnd]:
     """The end of the last run of each file of a poll flow, as the file is now; `root` is the source as authored."""
     ends = {}
-    for file in files:
-        state = states.get(SourceKey(root, file.path))
+    for path, signature in files.items():
+        state = states.get(SourceKey(root, path))
         if state is None:
             continue
         is_good = (
             state.success is not None
-            and file.signature is not None
-            and matches(file.signature, state.success, by_content=False) is True
+            and signature is not None
+            and matches(signature, state.success, by_content=False) is True
         )
-        ends[file.path] = LastEnd("failed" if holds(state) else state.status, is_good)
+        ends[path] = LastEnd("failed" if holds(state) else state.status, is_good)
     return ends
 
 

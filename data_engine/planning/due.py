@@ -1,6 +1,6 @@
 """Decide what is due and why: pure functions over frozen values. Clocks are arguments, nothing is read, nothing is kept.
 
-Two clocks: `now_s` is wall time, seconds since the epoch; `local_s` and the times of a `Candidate` are seconds of a clock
+Two clocks: `now_s` is wall time, seconds since the epoch; `local_s` and the times of a `SeenFile` are seconds of a clock
 that only goes forward. `PlannedFlow.flow` is a name: whoever plans need not have loaded the flow.
 """
 
@@ -59,6 +59,9 @@ from data_engine.workspace.settings import WorkspaceSettings
 HELD_STATUSES = ("failed", "stopped", "killed")
 """A source whose last run ended so is held."""
 
+_LOCKED_S = 1.0
+"""A source that somebody lets nobody read is looked at again after so long, or after the flow's `settle` where that is longer."""
+
 _SECOND_NS = 10**9
 
 
@@ -83,21 +86,34 @@ class PlannedFlow:
         return SourceKey(self.trigger.source_as_authored or "", path)
 
 
-class Candidate(NamedTuple):
-    """A source file as it was seen: unchanged from `since_s` to `last_s`, on this machine's forward clock.
+class SeenFile(NamedTuple):
+    """A source file that was the same from `since_s` to `last_s`, on this machine's forward clock.
 
-    `is_output` where the flow wrote it, `may_be_output` where a run that is under way may have; `locked_by` the program that lets nobody
-    read it; `is_elsewhere` where its content is in a cloud or an archive: it is not fetched to be compared, size and time decide.
+    `suspects` are the runs that were under way when it was first seen, None until it is first judged, and empty for what is known to be
+    a source. `locked_by` is the program that lets nobody read it; `is_elsewhere` where its content is in a cloud or an archive: it is
+    not fetched to be compared, size and time decide.
     """
 
-    key: SourceKey
     signature: Signature
     since_s: float
     last_s: float
-    is_output: bool = False
-    may_be_output: bool = False
+    suspects: frozenset[str] | None = None
     locked_by: str | None = None
     is_elsewhere: bool = False
+
+    def second_look_s(self, settle_s: float) -> float | None:
+        """When to see whether it is still the same; None once it was so for as long as a flow's `settle_s`.
+
+        Example:
+            >>> file = SeenFile(Signature(7, 1), since_s=10.0, last_s=10.0)
+            >>> file.second_look_s(5.0), file._replace(last_s=15.0).second_look_s(5.0)
+            (15.0, None)
+            >>> file._replace(locked_by="EXCEL.EXE").second_look_s(0.2)
+            11.0
+        """
+        if self.locked_by is not None:
+            settle_s = max(settle_s, _LOCKED_S)
+        return self.since_s + settle_s if settling_s(self.since_s, self.last_s, settle_s) else None
 
 
 @frozen
@@ -154,22 +170,29 @@ def settling_s(since_s: float, last_s: float, settle_s: float) -> float:
     return max(settle_s - (last_s - since_s), 0.0)
 
 
-def judge(candidate: Candidate, state: SourceState | None, rules: Rules, *, settle_s: float, now_s: float) -> Verdict:
-    """Whether one source file is due."""
-    key, signature, since_s, last_s, is_output, may_be_output, locked_by, is_elsewhere = candidate
+def judge(
+    key: SourceKey,
+    file: SeenFile,
+    state: SourceState | None,
+    rules: Rules,
+    *,
+    settle_s: float,
+    now_s: float,
+    output: OwnOutput | MayBeOutput | None = None,
+) -> Verdict:
+    """Whether one source file is due; `output` is why it is no source, where the flow wrote it or a run under way may have."""
+    signature, since_s, last_s, _, locked_by, is_elsewhere = file
     if is_elsewhere:
         rules = replace(rules, by_content=False)
     left_s = settling_s(since_s, last_s, settle_s)
     waits = Locked(locked_by) if locked_by else Settling(left_s) if left_s else None
     why: WhyDue
     if state is None:
-        if is_output:
-            return NotDue(key, OwnOutput())
-        if may_be_output:
-            return NotDue(key, MayBeOutput())
+        if output is not None:
+            return NotDue(key, output)
         why = New()
     else:
-        decision = _compare(candidate, state, rules, now_s)
+        decision = _compare(key, signature, state, rules, now_s)
         if isinstance(decision, NotDue):
             if waits is not None and isinstance(decision.why, NeedsHash):
                 return NotDue(key, waits)
@@ -182,8 +205,7 @@ def judge(candidate: Candidate, state: SourceState | None, rules: Rules, *, sett
     return Due(key, why, (SeenSource(key, signature),))
 
 
-def _compare(candidate: Candidate, state: SourceState, rules: Rules, now_s: float) -> WhyDue | NotDue:
-    key, signature = candidate.key, candidate.signature
+def _compare(key: SourceKey, signature: Signature, state: SourceState, rules: Rules, now_s: float) -> WhyDue | NotDue:
     if state.status != "success":
         is_as_last = matches(signature, state.last, by_content=rules.by_content)
         if is_as_last is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Sequence, Sized
 
@@ -97,6 +98,35 @@ def real_path(path: str | os.PathLike[str]) -> str:
     if resolved.startswith(_VERBATIM_SERVER):
         return "\\\\" + resolved.removeprefix(_VERBATIM_SERVER)
     return resolved.removeprefix(_VERBATIM)
+
+
+def real_path_of_file(path: str, facts: os.stat_result | None) -> str:
+    """The same for many files of few folders: a folder is resolved once, as long as its path leads to the same one.
+
+    `facts` are those of `path` itself, which may be a link; None where nothing is there.
+
+    Example:
+        >>> real_path_of_file(__file__, os.lstat(__file__)) == real_path(__file__)
+        True
+    """
+    folder, name = os.path.split(path)
+    if _ON_WINDOWS or not name or (facts is not None and stat.S_ISLNK(facts.st_mode)):
+        return real_path(path)
+    try:
+        facts = os.stat(folder)
+    except (OSError, ValueError):
+        return real_path(path)
+    known = _real_folders.get(folder)
+    if known is None or known[:2] != (facts.st_dev, facts.st_ino):
+        if len(_real_folders) >= _MOST_FOLDERS:
+            _real_folders.clear()
+        known = _real_folders[folder] = facts.st_dev, facts.st_ino, real_path(folder)
+    return os.path.join(known[2], name)
+
+
+_MOST_FOLDERS = 256
+_real_folders: dict[str, tuple[int, int, str]] = {}
+"""The real path of each folder, with what its path led to."""
 
 
 def as_listed(path: str) -> str:

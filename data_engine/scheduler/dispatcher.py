@@ -48,8 +48,8 @@ from data_engine.reasons.kinds import (
 from data_engine.reasons.remedies import Reason
 from data_engine.reasons.waiting import MOST_NAMED, NextRun, WaitingRuns
 from data_engine.record import frozen
-from data_engine.scheduler.executor import Executor, Job, JobEnd, JobSource
-from data_engine.scheduler.run_queue import HandOut, Item, RunQueue, Turn, Work, came_by_itself
+from data_engine.scheduler.executor import Executor, Job, JobEnd, SourceRun
+from data_engine.scheduler.run_queue import HandOut, RunQueue, Turn, Work, came_by_itself
 from data_engine.scheduler.trigger_set import TriggerSet
 from data_engine.workspace.machine import person
 
@@ -214,7 +214,7 @@ class Dispatcher(Generic[_E]):
     def ids_waiting(self) -> list[str]:
         """The ids of the runs that wait, or that a worker was handed and has not begun."""
         ahead = [work for job in self._jobs.values() for work in job.not_begun()]
-        return [work.item.run_id for work in (*ahead, *self._queue.waiting())]
+        return [work.run.run_id for work in (*ahead, *self._queue.waiting())]
 
     def stop_waiting(self, run_id: str, why: Cause) -> bool:
         """Stop one waiting run: it is recorded as stopped, and its file held. Whether it waited.
@@ -222,7 +222,7 @@ class Dispatcher(Generic[_E]):
         Raises:
             LedgerError: that cannot be recorded now; it waits as before.
         """
-        for work in self.drop(only=lambda work: bool(work.item.run_id == run_id)):
+        for work in self.drop(only=lambda work: bool(work.run.run_id == run_id)):
             try:
                 self._record_run(work, "stopped", why.text, why)
             except LedgerError:
@@ -250,7 +250,7 @@ class Dispatcher(Generic[_E]):
 
     def why_none_began(self, run_ids: Collection[str]) -> Reason | None:
         """The reason why these runs, asked for by hand, wait; None when one of them runs or is about to."""
-        work = next((work for work in self._queue.waiting() if work.item.run_id in run_ids), None)
+        work = next((work for work in self._queue.waiting() if work.run.run_id in run_ids), None)
         if work is None or any(run_id in self.active for run_id in run_ids):
             return None
         own = tuple(
@@ -359,9 +359,9 @@ class Dispatcher(Generic[_E]):
         for flow in self._queue.flows_waiting(group):
             others = self._triggers.notice_others(flow)
             due = self._queue.first(flow, Turn.DUE)
-            if due is None or due.item.others >= others:
+            if due is None or due.others >= others:
                 continue  # those behind it were found due later
-            dropped += self._queue.drop(flow, only=lambda work: came_by_itself(work) and work.item.others < others)  # noqa: B023
+            dropped += self._queue.drop(flow, only=lambda work: came_by_itself(work) and work.others < others)  # noqa: B023
         for work in dropped:
             self._triggers.judge_anew(work)
         return bool(dropped)
@@ -373,33 +373,22 @@ class Dispatcher(Generic[_E]):
     def _hand_out(self, handed: HandOut, ready: ReadyFlow | None) -> None:
         works, flow = handed.works, handed.works[0].flow
         job_id = uuid.uuid4().hex
-        sources = tuple(
-            JobSource(
-                None if work.item.source.root is None else str(work.item.source.root),
-                None if work.item.source.path is None else str(work.item.source.path),
-                work.item.source.key,
-                work.item.run_id,
-                None if work.item.due is None or not work.item.due.seen else work.item.due.seen,
-            )
-            for work in works
-        )
         content = None if ready is None or ready.content is None else str(ready.content)
         deployment = None if ready is None else ready.deployment
         limit_s = None if self._home is None else self._home.settings().limits.run_timeout_s
         self._jobs[job_id] = HandedOut(works, content, self._loop.time(), handed.pass_number)
-        self._triggers.handed_out(flow, [work.item.run_id for work in works])
+        self._triggers.handed_out(flow, [work.run.run_id for work in works])
         self.executor.submit(
             Job(
                 job_id,
                 "run",
                 flow,
                 content,
-                sources,
-                works[0].item.params,
+                tuple(work.run._replace(about=about_work(work, deployment)) for work in works),
+                works[0].params,
                 limit_s,
                 pass_number=handed.pass_number,
                 ends_pass=handed.ends_pass,
-                abouts=tuple(about_work(work, deployment) for work in works),
             )
         )
 
@@ -479,13 +468,13 @@ class Dispatcher(Generic[_E]):
         """End a job: a work without a run waits again or is recorded as failed, and the next is handed out."""
         running = self._jobs.pop(job.job_id)
         flow = running.works[0].flow
-        self._triggers.job_ended(flow, [work.item.run_id for work in running.works])
+        self._triggers.job_ended(flow, [work.run.run_id for work in running.works])
         was_cut_short = end.is_passing or (end.error is None and end.cause is None)
         if end.is_passing:
             error = end.error or {"what": end.cause or "no run can begin", "where": None, "fix": None}
             self._rest(error_of(error))
         for work in reversed(running.works):
-            if work.item.run_id not in running.began:
+            if work.run.run_id not in running.began:
                 if was_cut_short and running.stopped is not None:
                     self._drop_stopped(work, running.stopped)
                     continue
@@ -590,33 +579,33 @@ class HandedOut:
 
     def not_begun(self) -> list[Work]:
         """Its works that have no run yet."""
-        return [work for work in self.works if work.item.run_id not in self.began]
+        return [work for work in self.works if work.run.run_id not in self.began]
 
 
 def waiting_runs(works: Sequence[Work], count: int, why: Reason | None) -> WaitingRuns:
     """The summary of `count` waiting runs of one flow, of which `works` are the first."""
     first = works[0]
-    runs = tuple(NextRun(work.item.run_id, work.item.source.text) for work in works[:MOST_NAMED])
-    return WaitingRuns(first.flow, first.group, count, first.item.source.text, why, runs)
+    runs = tuple(NextRun(work.run.run_id, work.run.source.text) for work in works[:MOST_NAMED])
+    return WaitingRuns(first.flow, first.group, count, first.run.source.text, why, runs)
 
 
 def never_begun(work: Work, status: str, text: str, why: Cause, now_s: float) -> tuple[Event, ...]:
     """The events of a run that ends as it begins, for this reason."""
-    item: Item = work.item
-    sources = () if item.due is None else item.due.seen
-    about = about_work(work, None)._replace(params=params_text(item.params))
+    run: SourceRun = work.run
+    run_id, source, seen = run.run_id, run.source, run.seen or ()
+    about = about_work(work, None)._replace(params=params_text(work.params))
     return (
-        RunStarted(item.run_id, work.flow, work.group, item.source.text, now_s, item.source.key, sources, about),
-        LogLine(item.run_id, work.flow, None, "ERROR", text, now_s),
-        RunFinished(item.run_id, status, now_s, 0.0, text, why, sources),
+        RunStarted(run_id, work.flow, work.group, source.text, now_s, source.key, seen, about),
+        LogLine(run_id, work.flow, None, "ERROR", text, now_s),
+        RunFinished(run_id, status, now_s, 0.0, text, why, seen),
     )
 
 
 def about_work(work: Work, deployment: Deployment | None) -> RunAbout:
     """Who began the run of this work, and why; `deployment` says which code it runs."""
-    about: RunAbout | None = work.item.about
+    about: RunAbout | None = work.run.about
     if about is None:
-        why = None if work.item.due is None else work.item.due.why
+        why = None if work.due is None else work.due.why
         kind, detail = ("hand", None) if why is None else why_begun(why)
         slot_utc = why.slot_utc if isinstance(why, Slot) else None
         about = RunAbout(kind, detail, "@".join(person()), scheduled_for=slot_utc)

@@ -8,58 +8,44 @@ job's runs, after it was recorded, and `on_done(job, end)` how the job ended, bo
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from data_engine.cause import Cause
 from data_engine.engine.candidates import Source
-from data_engine.model import RunAbout, SeenSource, SourceKey
+from data_engine.model import RunAbout, SeenSource
 
 
-@dataclass(frozen=True)
-class JobSource:
-    """One source of a job: `engine.candidates.Source` as text.
+class SourceRun(NamedTuple):
+    """One run to come, from where it waits to where it runs.
 
-    `run_id` is the id its run shall have (None: any), `seen` what the run settles (None: what is seen when it begins).
+    `run_id` is the id it shall have ("": any), `seen` what it settles (None: what is seen when it begins), `about` who began it and
+    why (None: for the executor to say).
     """
 
-    root: str | None = None
-    path: str | None = None
-    key: SourceKey | None = None
-    run_id: str | None = None
+    source: Source = Source()
+    run_id: str = ""
     seen: tuple[SeenSource, ...] | None = None
-
-    def as_source(self) -> Source:
-        """The source to run."""
-        return Source(
-            None if self.root is None else Path(self.root), None if self.path is None else Path(self.path), self.key
-        )
+    about: RunAbout | None = None
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one worker does in one go: runs of one flow, one source after the other, or the description of flows.
+    """What one worker does in one go: runs of one flow, one after the other, or the description of flows.
 
     `content` is the folder of the deployed set to take modules from (None: the authored folder). `run_timeout_s` is for
     each run. A description without `flow` is of every module. Jobs with one `pass_number` share an execution of the module
-    where they follow each other in a worker; `ends_pass` where no more of them will come. `abouts` says of each source who
-    began its run and why; it is empty where that is for the executor to say.
+    where they follow each other in a worker; `ends_pass` where no more of them will come.
     """
 
     job_id: str
     kind: Literal["run", "describe"]
     flow: str | None = None
     content: str | None = None
-    sources: tuple[JobSource, ...] = ()
+    runs: tuple[SourceRun, ...] = ()
     params: dict[str, Any] = field(default_factory=dict)
     run_timeout_s: float | None = None
     pass_number: int | None = None
     ends_pass: bool = True
-    abouts: tuple[RunAbout, ...] = ()
-
-    def about(self, number: int) -> RunAbout | None:
-        """Who began the run of the source with this number, and why."""
-        return self.abouts[number] if self.abouts else None
 
 
 @dataclass(frozen=True)
@@ -67,7 +53,7 @@ class JobEnd:
     """How a job ended.
 
     `status` is "done"; "refused" when no (further) run could begin; "crashed" or "killed" when its worker died.
-    `error` and `why` say why the sources in `not_begun` have no run; both are None when nothing stands in their way but
+    `error` and `why` say why those in `not_begun` do not run; both are None when nothing stands in their way but
     that the worker died in the run before, whose own end says of what. With `is_passing` it was this machine that could
     not do it just now (disk full, ledger locked): they are to be tried again. `described` are the entries of a description,
     each for `notebook.catalog.entry_of_message`.
@@ -77,7 +63,7 @@ class JobEnd:
     described: tuple[dict[str, Any], ...] | None = None
     error: dict[str, Any] | None = None
     why: Cause | None = None
-    not_begun: tuple[JobSource, ...] = ()
+    not_begun: tuple[SourceRun, ...] = ()
     is_passing: bool = False
 
     @property

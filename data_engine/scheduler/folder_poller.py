@@ -40,11 +40,11 @@ from data_engine.model import (
 )
 from data_engine.planning.due import (
     HELD_STATUSES,
-    Candidate,
     Due,
     NotDue,
     PlannedFlow,
     Rules,
+    SeenFile,
     Verdict,
     holds,
     is_retryable,
@@ -64,6 +64,7 @@ from data_engine.reasons.kinds import (
     MayBeOutput,
     NeedsHash,
     NotThere,
+    OwnOutput,
     RetryLater,
     Running,
     Settling,
@@ -423,13 +424,15 @@ class FolderPoller:
     def _judge(self, name: str, seen_file: SeenFile) -> Verdict:
         key = self._key(name)
         state = self._memory.states.get(key)
-        is_output = state is None and self._is_output(name)
+        output = None if state is not None else self._why_output(name, seen_file.suspects or frozenset())
+        rules, settle_s, now_s = self._memory.rules, self._trigger.settle, self._wall()
+        return judge(key, seen_file, state, rules, settle_s=settle_s, now_s=now_s, output=output)
+
+    def _why_output(self, name: str, suspects: Set[str]) -> OwnOutput | MayBeOutput | None:
+        if self._is_output(name):
+            return OwnOutput()
         is_parallel = self._trigger.max_parallel != 1
-        may_be_output = state is None and self._outputs.may_be_written_by(
-            seen_file.suspects or frozenset(), self._live, is_parallel=is_parallel
-        )
-        candidate = Candidate(key, *seen_file[:3], is_output, may_be_output, *seen_file[4:])
-        return self._memory.judge(candidate, settle_s=self._trigger.settle, now_s=self._wall())
+        return MayBeOutput() if self._outputs.may_be_written_by(suspects, self._live, is_parallel=is_parallel) else None
 
     def _verdict(self, name: str, signature: Signature, now_s: float) -> Verdict:
         key = self._key(name)
@@ -626,10 +629,6 @@ class OwnOutputs:
         return not is_parallel or bool(self._written) or not self._is_known
 
 
-_LOCKED_S = 1.0
-"""A source that somebody lets nobody read is looked at again after so long, or after the flow's `settle` where that is longer."""
-
-
 _TOGETHER_S = 0.25
 """Files that come within so long are taken in one look, and so in the order of their paths."""
 
@@ -644,35 +643,6 @@ def look_for_all_s(deadlines: Iterable[float]) -> float | None:
     times = list(deadlines)
     latest = min(times, default=0.0) + _TOGETHER_S
     return max((at_s for at_s in times if at_s <= latest), default=None)
-
-
-class SeenFile(NamedTuple):
-    """A file that was the same from `since_s` to `last_s`, first seen while the runs in `suspects` were under way.
-
-    They are None until it is first judged, and empty for what is known to be a source. `locked_by` is who let nobody read it,
-    `is_elsewhere` whether reading it would fetch its content from a cloud or an archive.
-    """
-
-    signature: Signature
-    since_s: float
-    last_s: float
-    suspects: frozenset[str] | None = None
-    locked_by: str | None = None
-    is_elsewhere: bool = False
-
-    def second_look_s(self, settle_s: float) -> float | None:
-        """When to see whether it is still the same; None once it was so for as long as a flow's `settle_s`.
-
-        Example:
-            >>> file = SeenFile(Signature(7, 1), since_s=10.0, last_s=10.0)
-            >>> file.second_look_s(5.0), file._replace(last_s=15.0).second_look_s(5.0)
-            (15.0, None)
-            >>> file._replace(locked_by="EXCEL.EXE").second_look_s(0.2)
-            11.0
-        """
-        if self.locked_by is not None:
-            settle_s = max(settle_s, _LOCKED_S)
-        return self.since_s + settle_s if settling_s(self.since_s, self.last_s, settle_s) else None
 
 
 def spellings(name: str) -> set[str]:
@@ -737,7 +707,7 @@ class SourceMemory:
 
     def use_rules(self, rules: Rules) -> None:
         """Judge by these from now on; what was freed and has failed stays so."""
-        self._rules = replace(rules, freed=self._freed, failures=self._failures)
+        self.rules = replace(rules, freed=self._freed, failures=self._failures)
 
     def free(self, keys: frozenset[SourceKey] | None) -> None:
         """Hold these sources (all without) no longer for how their last run ended."""
@@ -759,16 +729,12 @@ class SourceMemory:
             self._failures.pop(source.key, None)
         return state
 
-    def judge(self, candidate: Candidate, *, settle_s: float, now_s: float) -> Verdict:
-        """Whether one source file is due."""
-        return judge(candidate, self.states.get(candidate.key), self._rules, settle_s=settle_s, now_s=now_s)
-
     def hashed(self, key: SourceKey, signature: Signature, looked_at: Signature | None) -> Signature:
         """The signature with the content's hash, where the content counts and its hash is known.
 
         `looked_at` is the signature of a file that is being judged.
         """
-        if not self._rules.by_content:
+        if not self.rules.by_content:
             return signature
         if looked_at is not None:
             return looked_at

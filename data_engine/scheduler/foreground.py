@@ -28,11 +28,11 @@ from data_engine.errors import FlowStoppedError, FlowValidationError, LedgerErro
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
-from data_engine.model import Event, RunAbout, RunFinished, RunStarted, StepFinished
+from data_engine.model import Event, RunFinished, RunStarted, StepFinished
 from data_engine.planning.due import PlannedFlow
 from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow, Scheduler
-from data_engine.scheduler.executor import Job, JobEnd, JobSource
-from data_engine.scheduler.run_queue import Item, Turn, Work
+from data_engine.scheduler.executor import Job, JobEnd, SourceRun
+from data_engine.scheduler.run_queue import Turn, Work
 
 _BEAT_S = 0.5
 _NOTICE_EVERY_S = 2.0
@@ -391,8 +391,8 @@ class _Part:
     def _ask(self, flow: Flow, sources: Sequence[Source]) -> None:
         self._asked_to_come -= 1
         batch = uuid.uuid4().hex
-        items = [Item(source, uuid.uuid4().hex, {}) for source in sources]
-        self.scheduler.dispatcher.add([Work(flow.name or "", flow.group, item, batch, Turn.ASKED) for item in items])
+        runs = [SourceRun(source, uuid.uuid4().hex) for source in sources]
+        self.scheduler.dispatcher.add([Work(flow.name or "", flow.group, run, batch, Turn.ASKED) for run in runs])
         self._whole.changed()
 
 
@@ -478,19 +478,19 @@ class InProcess:
         if flow is None:  # it was taken out while its work waited
             return JobEnd("done")
         current = self._flow_of(job, flow)
-        for number, source in enumerate(job.sources):
+        for run in job.runs:
             if job.job_id in self._left:
                 break
-            path = source.as_source().path
-            if path is not None and source.seen and not is_unchanged(path, source.seen[0].signature):
+            path = run.source.path
+            if path is not None and run.seen and not is_unchanged(path, run.seen[0].signature):
                 continue  # it comes back and is judged anew
             with inside_group(flow, self._home):
-                refused = self._run_one(job, current, source, job.about(number))
+                refused = self._run_one(job, current, run)
             if refused is not None:
                 return JobEnd("refused", error=refused.as_dict(), is_passing=True)
         return JobEnd("done")
 
-    def _run_one(self, job: Job, flow: Flow, source: JobSource, about: RunAbout | None) -> LedgerError | None:
+    def _run_one(self, job: Job, flow: Flow, run: SourceRun) -> LedgerError | None:
         """Run one source; the error where its start could not be recorded."""
         has_begun = False
 
@@ -508,14 +508,14 @@ class InProcess:
 
         def hear(event: Event) -> None:
             if flow._edited is not None and isinstance(event, RunFinished):
-                event = event._replace(seen=source.seen or ())  # done for this process, and for nobody else
+                event = event._replace(seen=run.seen or ())  # done for this process, and for nobody else
             self._hear(job, event)
 
         try:
             runs = RunPass(
                 flow, home=self._home, sink=sink, params=job.params, may_work=partial(self._may_work, job.job_id)
             )
-            context = runs.run(source.as_source(), seen=source.seen, run_id=source.run_id, about=about)
+            context = runs.run(run.source, seen=run.seen, run_id=run.run_id, about=run.about)
         except LedgerError as error:
             if not has_begun:
                 return error

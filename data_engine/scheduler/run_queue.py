@@ -13,8 +13,6 @@ from enum import IntEnum
 from itertools import islice, takewhile
 from typing import Any, NamedTuple
 
-from data_engine.engine.candidates import Source
-from data_engine.model import RunAbout
 from data_engine.planning.due import Due, next_in_group
 from data_engine.record import frozen
 
@@ -32,37 +30,25 @@ class Turn(IntEnum):
 
 @frozen
 class Work:
-    """One run that waits: of `flow`, in `group`, for what `item` says (an `Item`; the queue does not look).
+    """One run that waits: of `flow`, in `group`, and which `run` (a `SourceRun`; the queue does not look), with which `params`.
 
     Work with the same `batch` (one request by hand, one slot, all that is polled, one backfill) may share a pass of its module.
+    `due` is None for what somebody asked for; `others` is how often runs of other processes had been noticed when it was found due.
     """
 
     flow: str
     group: str
-    item: Any
+    run: Any
     batch: Hashable = None
     turn: Turn = Turn.DUE
-
-
-@frozen
-class Item:
-    """The source, run id and reason of a work; `due` is None for what somebody asked for, of which `about` says by whom and why.
-
-    `others` is how often runs of other processes had been noticed when it was found due.
-    """
-
-    source: Source
-    run_id: str
-    params: dict[str, Any]
+    params: dict[str, Any] = field(default_factory=dict)
     due: Due | None = None
-    slot: int | None = None
-    about: RunAbout | None = None
     others: int = 0
 
 
 def came_by_itself(work: Work) -> bool:
     """Whether nobody asked for it: it was due."""
-    return work.item.due is not None
+    return work.due is not None
 
 
 class HandOut(NamedTuple):
@@ -136,7 +122,7 @@ class RunQueue:
         ...     queue.add(Work("claims", "Claims", name))
         >>> queue.add(Work("nightly", "Claims", None))
         >>> jobs = queue.take(free=4, max_parallel={}, may_start=lambda group: True)
-        >>> [([work.item for work in job.works], job.ends_pass) for job in jobs]
+        >>> [([work.run for work in job.works], job.ends_pass) for job in jobs]
         [(['a.csv'], False)]
     """
 

@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -32,8 +32,9 @@ from data_engine.model import Event, Run, RunFinished, RunStarted, SourceKey, So
 from data_engine.planning.due import Due, NotDue, PlannedFlow, Rules, state_after, why_blocked
 from data_engine.reasons.kinds import FeedShrunk, Looks, NotYet, RetryLater, Slot
 from data_engine.reasons.remedies import Reason
+from data_engine.scheduler.executor import SourceRun
 from data_engine.scheduler.folder_poller import FolderPoller, KnownSources, known_sources
-from data_engine.scheduler.run_queue import Item, Work, came_by_itself
+from data_engine.scheduler.run_queue import Work, came_by_itself
 from data_engine.scheduler.scanner import FileEvents
 from data_engine.scheduler.schedule_clock import ScheduleClock
 from data_engine.workspace.settings import WorkspaceSettings
@@ -331,7 +332,7 @@ class TriggerSet:
         self._trigger_loop = TriggerLoop()
         self._triggers: dict[str, Trigger] = {}
         self._recalled: dict[str, KnownSources] = {}
-        self._slots: dict[int, _Slot] = {}
+        self._slots: dict[Hashable, _Slot] = {}
         self._numbers = itertools.count(1)
         self._file_events = FileEvents()
         self._histories: defaultdict[str, _History] = defaultdict(_History)
@@ -561,13 +562,14 @@ class TriggerSet:
         """Take back due work that has no run: whether it shall wait again; a file is judged anew instead."""
         planner = self.planner(work.flow)
         if isinstance(planner, FolderPoller):
-            planner.give_back(work.item.due)
+            if work.due is not None:
+                planner.give_back(work.due)
             return False
         return work.flow in self._triggers
 
     def judge_anew(self, work: Work) -> None:
         """Judge anew dropped work, which another process may have done."""
-        slot = self._slots.pop(work.item.slot, None)
+        slot = self._slots.pop(work.batch, None)
         if slot is None:
             self.take_back(work)
             return
@@ -576,14 +578,13 @@ class TriggerSet:
 
     def settled(self, work: Work) -> None:
         """Note that the work is done; its slot is when all its works are."""
-        number = work.item.slot
-        slot = self._slots.get(number)
+        slot = self._slots.get(work.batch)
         if slot is None:
             return
-        slot.left.discard(work.item.run_id)
-        slot.last_run_id = work.item.run_id
+        slot.left.discard(work.run.run_id)
+        slot.last_run_id = work.run.run_id
         if not slot.left:
-            self._end_slot(number)
+            self._end_slot(work.batch)
 
     # -- planner ---------------------------------------------------------------------------------------------------
 
@@ -668,13 +669,13 @@ class TriggerSet:
                 under_way.waiting.append(trigger)
                 return
             number = next(self._numbers)
-        items = [Item(source, uuid.uuid4().hex, {}, due, number, others=others) for source, due in sources]
+        runs = [(SourceRun(source, uuid.uuid4().hex, due.seen or None), due) for source, due in sources]
         if number is not None and isinstance(planner, ScheduleClock):
-            run_ids = frozenset(item.run_id for item in items)
+            run_ids = frozenset(run.run_id for run, _ in runs)
             self._slots[number] = _Slot(name, dues[0], planner, run_ids, set(run_ids), [trigger])
-            if not items:
+            if not runs:
                 self._end_slot(number)
-        self._hand_over([Work(name, group, item, batch=number) for item in items])
+        self._hand_over([Work(name, group, run, number, due=due, others=others) for run, due in runs])
 
     def _tell_trouble(self, trigger: Trigger, error: Exception) -> None:
         """Called from the thread that looks."""
@@ -684,9 +685,9 @@ class TriggerSet:
     def _drop_waiting(self, name: str | None) -> None:
         # A slot of which something never runs is not served.
         for work in self._drop(name, came_by_itself):
-            self._slots.pop(work.item.slot, None)
+            self._slots.pop(work.batch, None)
 
-    def _end_slot(self, number: int) -> None:
+    def _end_slot(self, number: Hashable) -> None:
         slot = self._slots.get(number)
         if slot is None:
             return

@@ -29,9 +29,9 @@ from data_engine.model import (
 from data_engine.notebook.catalog import CatalogEntry, clock_zone, trigger_here
 from data_engine.notebook.deployment_status import AS_DEPLOYED, DeploymentStatus
 from data_engine.planning.due import (
-    Candidate,
     PlannedFlow,
     Rules,
+    SeenFile,
     by_hand,
     disabled_by,
     judge,
@@ -587,6 +587,6 @@ def _is_held(watch: PlannedFlow, state: SourceState, *, is_looked_at: bool) -> b
     signature = signature_of(trigger.source / path) if is_looked_at else state.last
     if signature is None:
         return False
-    candidate = Candidate(state.key, signature, 0.0, 0.0)
+    file = SeenFile(signature, 0.0, 0.0)
     # Other rules, such as comparing contents, apply only to a file that differs.
-    return isinstance(judge(candidate, state, Rules(), settle_s=0.0, now_s=0.0).why, Held)
+    return isinstance(judge(state.key, file, state, Rules(), settle_s=0.0, now_s=0.0).why, Held)

@@ -10,6 +10,7 @@ from dataclasses import field
 from os.path import basename
 from typing import Any
 
+from data_engine.alerting.deciding import held_trouble, is_failure
 from data_engine.alerting.wording import failure, notice, subject
 from data_engine.files import file_exists
 from data_engine.ledger.ledger import Ledger
@@ -72,10 +73,8 @@ def troubles_of(flow: FlowStatus, history: Known) -> tuple[TroubleLine, ...]:
     """
     lines = []
     if isinstance(flow.why, (HeldSlot, FeedShrunk)):
-        is_slot = isinstance(flow.why, HeldSlot)
-        at_utc = flow.why.since_utc or (flow.why.slot_utc if isinstance(flow.why, HeldSlot) else "")
-        key = TroubleKey(flow.name, "held", error_type="abandoned" if is_slot else flow.why.kind)
-        lines.append(TroubleLine(_id(key), "failed", f"{flow.name}: {flow.why.text}", at_utc))
+        held = held_trouble(flow.name, flow.why, "")
+        lines.append(TroubleLine(_id(held.key), "failed", f"{flow.name}: {flow.why.text}", held.since_utc))
     elif (bad := _failure_of(flow, history)) is not None and not (
         bad.run.trigger is not None and bad.run.trigger.kind in _BY_PEOPLE and bad.run.by == history.me
     ):  # its end is shown where this person began it
@@ -132,13 +131,13 @@ class History:
 
     def _is_gone(self, flow: FlowStatus) -> bool:
         """Whether the last run failed with a file that is gone from a folder that exists."""
-        return flow.last_run is not None and _is_failure(flow.last_run) and is_source_gone(flow, self._exists)
+        return flow.last_run is not None and is_failure(flow.last_run) and is_source_gone(flow, self._exists)
 
     def _failure(self, flow: FlowStatus, before: Failure | None) -> Failure | None:
         last = flow.last_run
         if has_recovered(flow, Known()):
             return None
-        if last is not None and _is_failure(last):
+        if last is not None and is_failure(last):
             if before is not None or flow.mode == "poll":  # where a good run says nothing of the files that failed
                 return Failure(last, None if before is None else before.good_utc)
             good = self.ledger.runs(flow.name, 1, status="success")
@@ -166,7 +165,7 @@ def _failure_of(flow: FlowStatus, history: Known) -> Failure | None:
     last = flow.last_run
     if flow.state_kind == "being_read":
         return None
-    if last is not None and _is_failure(last) and (flow.mode != "poll" or _has_bad_files(flow)):
+    if last is not None and is_failure(last) and (flow.mode != "poll" or _has_bad_files(flow)):
         return history.failures.get(flow.name) or Failure(last)
     return history.failures.get(flow.name) if flow.held else None
 
@@ -174,11 +173,6 @@ def _failure_of(flow: FlowStatus, history: Known) -> Failure | None:
 def _has_bad_files(flow: FlowStatus) -> bool:
     """Whether files of it failed and exist: held, or tried again later."""
     return bool(flow.held or flow.retried)
-
-
-def _is_failure(run: Run) -> bool:
-    is_out_of_time = run.why is not None and run.why.kind == "time_limit"
-    return run.status == "failed" or (run.status == "killed" and is_out_of_time)
 
 
 def _line_of(bad: Failure, name: str) -> TroubleLine:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from data_engine import FlowExecutionError, FlowValidationError, Workspace, load_flow
+from data_engine import Flow, FlowContext, FlowExecutionError, FlowValidationError, Workspace, load_flow
 from tests.support import WorkspaceFiles, until
 
 DATA = "a,b\n1,x\n"
@@ -194,6 +197,46 @@ THREADS = {
     "thread": "import threading; one = threading.Thread(target=path.write_text, args=('x',)); one.start(); one.join()",
     "pool": "from concurrent.futures import ThreadPoolExecutor; ThreadPoolExecutor(1).submit(path.write_text, 'x').exception()",
 }
+
+
+def sources_of_no_workspace(folder: Path) -> Path:
+    for name in ("a.csv", "b.csv"):
+        (folder / "in").mkdir(exist_ok=True)
+        (folder / "in" / name).write_text(DATA)
+    return folder / "in"
+
+
+def test_without_a_workspace_the_step_that_swallows_the_refusal_is_the_last(tmp_path: Path) -> None:
+    """Nobody hears of its steps there."""
+    source, later = sources_of_no_workspace(tmp_path), list[str]()
+
+    def clean(context: FlowContext) -> None:
+        with suppress(FlowValidationError):
+            context.source.path.write_text("ruined")  # type: ignore[union-attr]
+
+    flow = Flow("G", name="own").watch(mode="poll", source=source, interval="1s").step(clean, label="Clean")
+    with pytest.raises(FlowExecutionError) as raised:
+        flow.step(lambda context: later.append("went on")).run_once()
+
+    assert (raised.value.step_label, later, (source / "a.csv").read_text()) == ("Clean", [], DATA)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_a_folder_that_becomes_a_link_to_the_sources_is_seen_as_that(tmp_path: Path) -> None:
+    """What was known of it when the file before was written counts no longer."""
+    source, out = sources_of_no_workspace(tmp_path), tmp_path / "out"
+    out.mkdir()
+
+    def write(context: FlowContext) -> None:
+        (out / context.source.path.name).write_text("ruined")  # type: ignore[union-attr]
+        shutil.rmtree(out)
+        out.symlink_to(source)
+
+    flow = Flow("G", name="own").watch(mode="poll", source=source, interval="1s").step(write)
+    with pytest.raises(FlowExecutionError, match="own source") as raised:
+        flow.run_once()
+
+    assert (len(raised.value.completed), (source / "b.csv").read_text()) == (1, DATA)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

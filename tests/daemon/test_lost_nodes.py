@@ -18,9 +18,10 @@ from data_engine.cluster.node import Assignment
 from data_engine.daemon.cluster_runs import ClusterRuns
 from data_engine.daemon.messages import Frames, unpack_job
 from data_engine.daemon.worker_pool import JobCallbacks
+from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepStarted
-from data_engine.scheduler.executor import Job, JobEnd, JobSource
+from data_engine.scheduler.executor import Job, JobEnd, SourceRun
 from tests.daemon.dask_cluster import DaskCluster
 from tests.daemon.support import ended as ended_runs
 from tests.support import WorkspaceFiles, until
@@ -124,8 +125,8 @@ class Owner:
 
     async def submit(self, *names: str) -> Task:
         await self.until(lambda: self.runs.free() > 0)
-        sources = tuple(JobSource(str(self.root), str(self.root / name), None, name) for name in names)
-        self.runs.submit(Job("j", "run", "killer", None, sources))
+        runs = tuple(SourceRun(Source(self.root, self.root / name), name) for name in names)
+        self.runs.submit(Job("j", "run", "killer", None, runs))
         return await self.task(0)
 
     async def task(self, number: int) -> Task:
@@ -136,7 +137,7 @@ class Owner:
 
     def names(self, task: Task) -> list[str | None]:
         (message,) = Frames().feed(pickle.loads(task.assignment.job).frame)
-        return [one.run_id for one in unpack_job(message).sources]
+        return [one.run_id for one in unpack_job(message).runs]
 
     async def hear(self, task: Task, *events: Event, number: int = 0) -> None:
         """What the node tells."""

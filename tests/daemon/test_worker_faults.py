@@ -446,7 +446,7 @@ def test_no_jupyter_variable_reaches_a_step(ws: WorkspaceFiles, monkeypatch: pyt
 DAEMON = """
 import asyncio, itertools, sys, os
 from pathlib import Path
-from data_engine.scheduler.executor import Job, JobSource
+from data_engine.scheduler.executor import Job, SourceRun
 from data_engine.daemon.worker_pool import JobCallbacks, WorkerPool, WorkerSetup
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.ledger.journal import JournalReader
@@ -461,7 +461,7 @@ async def main():
     nothing = lambda *told: None
     workers = WorkerPool(setup, JobCallbacks(nothing, nothing, nothing), limit=2, forget=nothing)
     await workers.start()
-    workers.submit(Job("job", "run", "a", None, (JobSource(),)))
+    workers.submit(Job("job", "run", "a", None, (SourceRun(),)))
     await asyncio.sleep(600)
 
 from data_engine.platforms.processes import new_event_loop

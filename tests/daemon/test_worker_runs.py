@@ -15,12 +15,13 @@ import pytest
 from data_engine.cause import Cause
 from data_engine.clock import boot_clock
 from data_engine.daemon import worker_pool
+from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.ledger.logs import FIRST_LINES, MOST_LINES, gap
 from data_engine.model import Event, LogLine, RunStarted, SourceKey, StepProgress, StepStarted
 from data_engine.notebook.catalog import entry_of_message
-from data_engine.scheduler.executor import Job, JobSource
+from data_engine.scheduler.executor import Job, SourceRun
 from tests.daemon.worker_harness import Shop, number_in, play, until
 from tests.support import ON_WINE, WorkspaceFiles
 
@@ -52,11 +53,11 @@ def test_a_run_comes_home_as_events(ws: WorkspaceFiles) -> None:
         "out = context.config.config_dir.parent / 'out.txt'\nout.write_text('x')\nreturn out",
         steps=".watch(mode='poll', source='../in', interval='5s').step(work, label='Work')",
     )
-    source = JobSource(str(ws.root / "in"), str(ws.root / "in/a.csv"), SourceKey("../in", "a.csv"), "r1")
+    run = SourceRun(Source(ws.root / "in", ws.root / "in/a.csv", SourceKey("../in", "a.csv")), "r1")
 
     async def scene() -> None:
         async with Shop(ws) as shop:
-            shop.workers.submit(Job("job", "run", "a", None, (source,), {"n": 5}))
+            shop.workers.submit(Job("job", "run", "a", None, (run,), {"n": 5}))
             end = await shop.end()
 
             kinds = [type(one).__name__ for one in shop.events]
@@ -80,7 +81,7 @@ def test_a_question_in_a_worker_fails_at_once_and_names_a_parameter(ws: Workspac
 
     async def scene() -> None:
         async with Shop(ws) as shop:
-            shop.workers.submit(Job("job", "run", "asks", None, (JobSource(run_id="r1"),)))
+            shop.workers.submit(Job("job", "run", "asks", None, (SourceRun(run_id="r1"),)))
             await shop.end()
 
             finished = shop.finished("r1")
@@ -534,7 +535,7 @@ def test_params_must_be_json(ws: WorkspaceFiles) -> None:
     async def scene() -> None:
         async with Shop(ws) as shop:
             with pytest.raises(FlowValidationError, match="cannot be sent"):
-                shop.workers.submit(Job("job", "run", "a", None, (JobSource(),), {"n": {1, 2}}))
+                shop.workers.submit(Job("job", "run", "a", None, (SourceRun(),), {"n": {1, 2}}))
             assert shop.workers.free() == 2
 
     play(scene())

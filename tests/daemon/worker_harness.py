@@ -17,7 +17,7 @@ from data_engine.engine.local_workspace import local_workspace
 from data_engine.ledger.journal import JournalReader, journal_path
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 from data_engine.platforms.processes import new_event_loop
-from data_engine.scheduler.executor import Job, JobEnd, JobSource
+from data_engine.scheduler.executor import Job, JobEnd, SourceRun
 from tests.support import PATIENCE, WorkspaceFiles
 
 PATIENCE_S = 60.0 * PATIENCE
@@ -78,8 +78,8 @@ class Shop:
 
     def submit(self, flow: str, *run_ids: str, job_id: str = "job", **options: Any) -> None:
         """A job of one source-less run for each id."""
-        sources = tuple(JobSource(run_id=run_id) for run_id in run_ids or ("run",))
-        self.workers.submit(Job(job_id, "run", flow, sources=sources, **options))
+        runs = tuple(SourceRun(run_id=run_id) for run_id in run_ids or ("run",))
+        self.workers.submit(Job(job_id, "run", flow, runs=runs, **options))
 
     async def end(self, job_id: str = "job") -> JobEnd:
         """The end of the job, once it has come."""

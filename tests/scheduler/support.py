@@ -14,8 +14,8 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.flow.flow import Flow
 from data_engine.model import Event, RunFinished, RunStarted
 from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow, Scheduler
-from data_engine.scheduler.executor import Job, JobEnd
-from data_engine.scheduler.run_queue import Item, Turn, Work
+from data_engine.scheduler.executor import Job, JobEnd, SourceRun
+from data_engine.scheduler.run_queue import Turn, Work
 
 
 class HandLoop(asyncio.AbstractEventLoop):
@@ -86,13 +86,13 @@ class NotedExecutor:
     def begin(self, number: int = 0, *, at_s: float = 1.0) -> None:
         """Let the next run of the oldest job begin."""
         job = self.jobs[0]
-        source = job.sources[number]
-        self._tell(job, RunStarted(source.run_id or "", job.flow or "", "G", source.path, at_s, source.key, ()))
+        run = job.runs[number]
+        self._tell(job, RunStarted(run.run_id, job.flow or "", "G", run.source.text, at_s, run.source.key, ()))
 
     def finish(self, number: int = 0, status: str = "success", *, at_s: float = 2.0) -> None:
         """Let that run end."""
         job = self.jobs[0]
-        self._tell(job, RunFinished(job.sources[number].run_id or "", status, at_s, 1.0, None, None, ()))
+        self._tell(job, RunFinished(job.runs[number].run_id, status, at_s, 1.0, None, None, ()))
 
     def end(self, end: JobEnd | None = None) -> None:
         """End the oldest job."""
@@ -100,7 +100,7 @@ class NotedExecutor:
 
     def run(self) -> None:
         """Let the oldest job run to its good end."""
-        for number in range(len(self.jobs[0].sources)):
+        for number in range(len(self.jobs[0].runs)):
             self.begin(number)
             self.finish(number)
         self.end()
@@ -139,13 +139,13 @@ class Stage:
     def ask(self, flow: str, *run_ids: str, batch: str = "request") -> None:
         """What a person asks for."""
         group = self.flows[flow].group
-        self.dispatcher.add([Work(flow, group, Item(Source(), one, {}), batch, turn=Turn.ASKED) for one in run_ids])
+        self.dispatcher.add([Work(flow, group, SourceRun(Source(), one), batch, turn=Turn.ASKED) for one in run_ids])
 
     def due(self, flow: str, *run_ids: str, why: Any) -> None:
         """What has become due."""
         group = self.flows[flow].group
-        self.dispatcher.add([Work(flow, group, Item(Source(), one, {}, why)) for one in run_ids])
+        self.dispatcher.add([Work(flow, group, SourceRun(Source(), one, why.seen or None), due=why) for one in run_ids])
 
     def out(self) -> list[list[str | None]]:
         """The run ids of the jobs that are out."""
-        return [[source.run_id for source in job.sources] for job in self.executor.jobs]
+        return [[run.run_id for run in job.runs] for job in self.executor.jobs]

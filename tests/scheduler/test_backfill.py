@@ -17,7 +17,6 @@ from data_engine.ledger.backfills import LastEnd
 from data_engine.model import Signature, SourceKey, SourceState
 from data_engine.planning.backfill import (
     MOST_RUNS,
-    SeenFile,
     Wanted,
     choose_files,
     choose_slots,
@@ -101,14 +100,14 @@ def test_failed_missing_and_all_say_which(ends: list[tuple[str]]) -> None:
         "killed": LastEnd("killed", False),
         "then failed": LastEnd("failed", True),
     }
-    files = [SeenFile(f"{number:02d}", Signature(1, 0)) for number in range(len(ends))]
-    of_files = {file.path: known[end] for file, (end,) in zip(files, ends, strict=True) if end in known}
+    files = {f"{number:02d}": Signature(1, 0) for number in range(len(ends))}
+    of_files = {path: known[end] for path, (end,) in zip(files, ends, strict=True) if end in known}
 
     def chosen(word: Any) -> list[str | None]:
         return [one.source for one in choose_files(files, of_files, Wanted(reprocess=word), zone_of("UTC")).planned]
 
-    words = {file.path: end for file, (end,) in zip(files, ends, strict=True)}
-    assert chosen("all") == [file.path for file in files]
+    words = {path: end for path, (end,) in zip(files, ends, strict=True)}
+    assert chosen("all") == list(files)
     assert chosen("missing") == [path for path, end in words.items() if end in ("none", "failed", "killed")]
     assert chosen("failed") == [path for path, end in words.items() if end in ("failed", "killed", "then failed")]
 
@@ -116,7 +115,7 @@ def test_failed_missing_and_all_say_which(ends: list[tuple[str]]) -> None:
 def test_files_are_chosen_by_their_day_in_the_flows_zone_and_their_name() -> None:
     """A file of half past midnight in Berlin is of the day before in UTC."""
     at = datetime(2013, 3, 2, 0, 30, tzinfo=zone_of("Europe/Berlin"))
-    files = [SeenFile("2013/a.csv", Signature(1, int(at.timestamp()) * 10**9)), SeenFile("gone.csv", None)]
+    files = {"2013/a.csv": Signature(1, int(at.timestamp()) * 10**9), "gone.csv": None}
 
     def found(zone: str, **wanted: Any) -> list[str | None]:
         return [one.source for one in choose_files(files, {}, Wanted(**wanted, reprocess="all"), zone_of(zone)).planned]
@@ -133,10 +132,10 @@ def test_of_a_polled_file_the_version_that_is_there_counts() -> None:
     key, good = SourceKey("../in", "a.csv"), Signature(1, 7)
     state = SourceState("claims", key, "success", good, success=good)
 
-    assert ends_of_states([SeenFile("a.csv", good)], {key: state}, "../in") == {"a.csv": LastEnd("success", True)}
-    assert ends_of_states([SeenFile("a.csv", Signature(2, 9))], {key: state}, "../in")["a.csv"].has_success is False
+    assert ends_of_states({"a.csv": good}, {key: state}, "../in") == {"a.csv": LastEnd("success", True)}
+    assert ends_of_states({"a.csv": Signature(2, 9)}, {key: state}, "../in")["a.csv"].has_success is False
     twice = state._replace(status="abandoned", abandoned_in_a_row=2)
-    assert ends_of_states([SeenFile("a.csv", good)], {key: twice}, "../in")["a.csv"].status == "failed"
+    assert ends_of_states({"a.csv": good}, {key: twice}, "../in")["a.csv"].status == "failed"
 
 
 def test_no_slot_is_of_the_future_and_an_old_failure_is_found_without_a_day() -> None:

@@ -106,7 +106,7 @@ def test_what_waits_behind_runs_of_its_own_flow_says_so() -> None:
     """In the queue, and in the hand of the worker that runs the one before."""
     stage = Stage(A)
     stage.ask("a", *map(str, range(20)))
-    while len(stage.executor.jobs[0].sources) == 1:  # quick work is handed out ahead
+    while len(stage.executor.jobs[0].runs) == 1:  # quick work is handed out ahead
         stage.executor.run()
     (one,) = stage.dispatcher.waiting([])
     assert (one.why, one.reason) == (None, "about to begin")
@@ -118,7 +118,7 @@ def test_what_waits_behind_runs_of_its_own_flow_says_so() -> None:
     assert behind.why == WaitingForOwnRun()
     stage.dispatcher.drop()
     (handed,) = stage.dispatcher.waiting([])
-    assert (handed.count, handed.why) == (len(stage.executor.jobs[0].sources) - 1, WaitingForOwnRun())
+    assert (handed.count, handed.why) == (len(stage.executor.jobs[0].runs) - 1, WaitingForOwnRun())
 
 
 def test_a_run_that_was_asked_to_end_is_stopping() -> None:
@@ -151,17 +151,17 @@ def test_work_of_a_worker_that_died_in_the_run_before_waits_again_in_its_pass() 
     """The run that began is done with; what had none is handed out once more, before what came later."""
     stage = Stage(A)
     stage.ask("a", *map(str, range(20)))
-    while len(stage.executor.jobs[0].sources) == 1:  # quick work is handed out ahead
+    while len(stage.executor.jobs[0].runs) == 1:  # quick work is handed out ahead
         stage.executor.run()
     (job,) = stage.executor.jobs
-    first, second, *_ = (source.run_id for source in job.sources)
+    first, second, *_ = (run.run_id for run in job.runs)
     stage.executor.begin()
     stage.executor.finish(status="failed")
     stage.executor.end(JobEnd("crashed"))
 
     (again,) = stage.executor.jobs
-    assert again.sources[0].run_id == second
-    assert first not in [source.run_id for source in again.sources]
+    assert again.runs[0].run_id == second
+    assert first not in [run.run_id for run in again.runs]
     assert again.pass_number == job.pass_number
 
 
@@ -238,7 +238,7 @@ def test_the_executor_lets_go_of_a_pass_when_it_is_over() -> None:
 def test_what_was_handed_ahead_is_taken_back_for_what_a_person_asks_for() -> None:
     stage = Stage(A, B)
     stage.due("a", *map(str, range(40)), why=DUE)
-    while len(stage.executor.jobs[0].sources) == 1:
+    while len(stage.executor.jobs[0].runs) == 1:
         stage.executor.run()
     (job,) = stage.executor.jobs
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from data_engine import Flow
 from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, Switch, utc_text
 from data_engine.planning.due import (
-    Candidate,
     Due,
     NotDue,
     PlannedFlow,
     Rules,
+    SeenFile,
     Verdict,
     is_same_time,
     judge,
@@ -36,6 +36,7 @@ from data_engine.reasons.kinds import (
     Held,
     Interrupted,
     Locked,
+    MayBeOutput,
     NameFiltered,
     NeedsHash,
     New,
@@ -58,6 +59,12 @@ TOUCHED = Signature(5, 1_700_000_099_987_654_321)
 NOON_S = 1_700_000_000.0
 
 
+class Seen(NamedTuple):
+    key: SourceKey
+    file: SeenFile
+    output: OwnOutput | MayBeOutput | None = None
+
+
 def seen(
     signature: Signature = OLD,
     *,
@@ -65,8 +72,9 @@ def seen(
     key: SourceKey = KEY,
     is_output: bool = False,
     locked_by: str | None = None,
-) -> Candidate:
-    return Candidate(key, signature, 100.0, 100.0 + quiet_s, is_output, locked_by=locked_by)
+) -> Seen:
+    file = SeenFile(signature, 100.0, 100.0 + quiet_s, locked_by=locked_by)
+    return Seen(key, file, OwnOutput() if is_output else None)
 
 
 def state(status: str, last: Signature = OLD, **changes: Any) -> SourceState:
@@ -77,7 +85,7 @@ def state(status: str, last: Signature = OLD, **changes: Any) -> SourceState:
 
 def plan_sources(
     planned: PlannedFlow,
-    candidates: Sequence[Candidate],
+    candidates: Sequence[Seen],
     states: Mapping[SourceKey, SourceState],
     rules: Rules,
     *,
@@ -85,19 +93,22 @@ def plan_sources(
 ) -> list[Verdict]:
     """A verdict for each candidate of a poll flow, in their order; for a batch the one of its folder."""
     settle_s = 2.0
-    verdicts = [judge(one, states.get(one.key), rules, settle_s=settle_s, now_s=now_s) for one in candidates]
+    verdicts = [
+        judge(key, file, states.get(key), rules, settle_s=settle_s, now_s=now_s, output=output)
+        for key, file, output in candidates
+    ]
     if planned.trigger != BATCH.trigger:
         return verdicts
-    seen = (SeenSource(one.key, one.signature) for one in candidates if not (one.is_output and one.key not in states))
+    seen = (SeenSource(key, file.signature) for key, file, output in candidates if output is None or key in states)
     return [judge_batch(planned.key(""), verdicts, seen)]
 
 
-def why(candidate: Candidate, known: SourceState | None, *, now_s: float = NOON_S, **rules: Any) -> Reason:
+def why(candidate: Seen, known: SourceState | None, *, now_s: float = NOON_S, **rules: Any) -> Reason:
     states = {} if known is None else {KEY: known}
     (verdict,) = plan_sources(WATCH, [candidate], states, Rules(**rules), now_s=now_s)
     assert verdict.key == KEY
     if isinstance(verdict, Due):
-        assert verdict.seen == (SeenSource(KEY, candidate.signature),)
+        assert verdict.seen == (SeenSource(KEY, candidate.file.signature),)
     return verdict.why
 
 
@@ -158,7 +169,7 @@ HELD = Held(utc_text(NOON_S), "failed", "boom")
         ),
     ],
 )
-def test_a_source_is_due_or_not(candidate: Candidate, known: SourceState | None, reason: Reason) -> None:
+def test_a_source_is_due_or_not(candidate: Seen, known: SourceState | None, reason: Reason) -> None:
     assert why(candidate, known) == reason
 
 
@@ -222,7 +233,7 @@ HASHED = state("success", OLD._replace(content_hash="aa"))
         ),
     ],
 )
-def test_where_content_decides(candidate: Candidate, known: SourceState | None, reason: Reason) -> None:
+def test_where_content_decides(candidate: Seen, known: SourceState | None, reason: Reason) -> None:
     assert why(candidate, known, by_content=True) == reason
 
 
@@ -254,7 +265,7 @@ BATCH = PlannedFlow.of(Flow("G", "claims").watch(**POLL, settle=2, run_as="batch
 B = BATCH.key("b.csv")
 
 
-def batch(*candidates: Candidate, states: dict[SourceKey, SourceState] | None = None) -> Verdict:
+def batch(*candidates: Seen, states: dict[SourceKey, SourceState] | None = None) -> Verdict:
     (verdict,) = plan_sources(BATCH, candidates, states or {}, Rules(), now_s=NOON_S)
     return verdict
 

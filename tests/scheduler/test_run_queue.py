@@ -12,7 +12,7 @@ from data_engine.scheduler.run_queue import MOST_AHEAD, RunQueue, Turn, Work
 
 def take(queue: RunQueue, free: int = 99, allowed: Any = None, **max_parallel: int) -> list[list[Any]]:
     jobs = queue.take(free=free, max_parallel=max_parallel, may_start=lambda group: allowed is None or group in allowed)
-    return [[work.item for work in job.works] for job in jobs]
+    return [[work.run for work in job.works] for job in jobs]
 
 
 def fill(queue: RunQueue, flow: str, group: str, *items: Any, batch: Any = None) -> None:
@@ -99,11 +99,11 @@ def test_what_a_person_asks_for_goes_first() -> None:
     for name in ("first", "second"):
         queue.add(Work("a", "G", name, batch=name, turn=Turn.ASKED))
 
-    assert [queue.first(flow) and queue.first(flow).item for flow in "abc"] == ["first", 0, 0]  # type: ignore[union-attr]
+    assert [queue.first(flow) and queue.first(flow).run for flow in "abc"] == ["first", 0, 0]  # type: ignore[union-attr]
     order = []
     for _ in range(4):
         (((work,), *_),) = queue.take(free=1, max_parallel={}, may_start=lambda group: True)
-        order.append(work.item)
+        order.append(work.run)
         queue.ended(work.flow)
     assert order == ["first", "second", 0, 0]
 
@@ -144,7 +144,7 @@ def test_dropped_work_does_not_run() -> None:
     fill(queue, "a", "G", 1)
     fill(queue, "b", "H", 2)
 
-    assert [work.item for work in queue.drop("a")] == [1]
+    assert [work.run for work in queue.drop("a")] == [1]
     assert take(queue) == [[2]]
 
 
@@ -165,7 +165,7 @@ def test_everything_runs_once_and_no_group_twice_at_a_time(steps: list[tuple[str
 
     def start() -> None:
         jobs = queue.take(free=workers - len(running), max_parallel=limits, may_start=lambda group: True)
-        running.extend((job.works[0].flow, [work.item for work in job.works]) for job in jobs)
+        running.extend((job.works[0].flow, [work.run for work in job.works]) for job in jobs)
         check()
 
     for flow, ending in steps:
@@ -191,7 +191,7 @@ def test_everything_runs_once_and_no_group_twice_at_a_time(steps: list[tuple[str
 
 def passes(queue: RunQueue, **max_parallel: int) -> list[tuple[list[Any], int, bool]]:
     jobs = queue.take(free=99, max_parallel=max_parallel, may_start=lambda group: True)
-    return [([work.item for work in job.works], job.pass_number, job.ends_pass) for job in jobs]
+    return [([work.run for work in job.works], job.pass_number, job.ends_pass) for job in jobs]
 
 
 def test_what_waits_when_a_pass_begins_is_of_it_and_what_comes_later_is_of_the_next() -> None:
@@ -249,7 +249,7 @@ def test_dropped_work_leaves_its_pass() -> None:
     fill(queue, "a", "G", 1, 2, 3)
     assert passes(queue) == [([1], 1, False)]
 
-    queue.drop("a", only=lambda work: work.item == 2)
+    queue.drop("a", only=lambda work: work.run == 2)
     queue.ended("a", pass_number=1)
 
     assert passes(queue) == [([3], 1, True)]

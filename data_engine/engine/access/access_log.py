@@ -23,7 +23,7 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from data_engine.engine.access.code import library_folders
 from data_engine.platforms.copies import head_of
@@ -328,14 +328,19 @@ def not_logged() -> AbstractContextManager[None]:
     return bound(_mine, _NOBODY)
 
 
-@contextmanager
-def bound(variable: ContextVar[T], value: T) -> Iterator[None]:
+class bound(Generic[T]):
     """Inside, the variable has this value in this context."""
-    token = variable.set(value)
-    try:
-        yield
-    finally:
-        variable.reset(token)
+
+    __slots__ = ("_token", "_value", "_variable")
+
+    def __init__(self, variable: ContextVar[T], value: T) -> None:
+        self._variable, self._value = variable, value
+
+    def __enter__(self) -> None:
+        self._token = self._variable.set(self._value)
+
+    def __exit__(self, *_: object) -> None:
+        self._variable.reset(self._token)
 
 
 def active_logs() -> tuple[ReadLog, ...]:

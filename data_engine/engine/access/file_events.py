@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any, ClassVar
 
-from data_engine.engine.access.access_log import active_logs, bound, is_not_logged, not_logged
+from data_engine.engine.access.access_log import active_logs, is_not_logged, not_logged
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.files import path_of_folder
 
@@ -85,22 +85,28 @@ class FileGuard:
         self._new.update(dict.fromkeys(paths))
 
 
-@contextmanager
-def guarding(guard: FileGuard | None) -> Iterator[None]:
+class guarding:
     """Inside, what this context, this thread and the threads that it starts change is shown to the guard first."""
-    if guard is not None:
-        _install()
-    thread = threading.get_ident()
-    before = _of_threads.get(thread)
-    _of_threads[thread] = guard
-    try:
-        with bound(_current, guard):
-            yield
-    finally:
-        if before is None:
-            del _of_threads[thread]
+
+    __slots__ = ("_before", "_guard", "_thread", "_token")
+
+    def __init__(self, guard: FileGuard | None) -> None:
+        self._guard = guard
+
+    def __enter__(self) -> None:
+        if self._guard is not None:
+            _install()
+        self._thread = threading.get_ident()
+        self._before = _of_threads.get(self._thread)
+        _of_threads[self._thread] = self._guard
+        self._token = _current.set(self._guard)
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
+        if self._before is None:
+            del _of_threads[self._thread]
         else:
-            _of_threads[thread] = before
+            _of_threads[self._thread] = self._before
 
 
 def current_guard() -> FileGuard | None:
@@ -238,11 +244,11 @@ def _made_hook(
 ) -> Callable[[str, tuple[Any, ...]], None]:
     """Make the hook; with names of its own, since it is called when the interpreter ends and this module's are gone."""
 
-    seer_of = events.get
+    seer_of, writes, reads = events.get, _WRITES, _READ_MODES
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         see = seer_of(event)
-        if see is not None and guarded:
+        if see is not None and guarded and (event != "open" or args[2] & writes or args[1] not in reads):
             show(see, *args)
 
     return hook
@@ -273,6 +279,8 @@ def _show(see: Callable[..., str | None], *args: Any) -> None:
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
 _WRITE_MODES = frozenset("wax+")
 """What opens to write where C code opens by a mode alone, as the key log of `ssl` does; its flags are 0."""
+_READ_MODES = (None, "r", "rb", "rt")
+"""The modes of nearly all files that are opened to read, None by `os.open`: by the flags it is known that none is written."""
 
 
 def _written(guard: FileGuard, path: object, folder: Any = -1) -> str | None:

@@ -30,7 +30,7 @@ from data_engine.engine.access.file_events import ChangeRefusedError, FileGuard
 from data_engine.files import files_below, identity_of, write_text_atomic
 from data_engine.flow.paths import portable_text
 from data_engine.flow.scan import is_candidate_name
-from data_engine.platforms.names import compared, lead_of, real_path
+from data_engine.platforms.names import compared, lead_of, real_path, real_path_of_file
 
 
 class OverwritesSourceError(ChangeRefusedError):
@@ -82,8 +82,9 @@ class OwnSources(FileGuard):
         Raises:
             OverwritesSourceError: it is a source.
         """
-        real = real_path(path)
-        if self._is_source(path, real) or self._is_second_name(path):
+        facts = _lstat(path)
+        real = real_path_of_file(path, facts)
+        if self._is_source(path, real) or self._is_second_name(facts):
             self._kept.add(real)
             error = OverwritesSourceError(
                 f"the step would overwrite {path}, the flow's own source",
@@ -192,9 +193,8 @@ class OwnSources(FileGuard):
         is_output = real in self._written or not self.outputs.isdisjoint((path, real))
         return not is_output and os.path.lexists(real)
 
-    def _is_second_name(self, path: str) -> bool:
-        """Whether this is a hard link to a source."""
-        facts = _lstat(path)
+    def _is_second_name(self, facts: os.stat_result | None) -> bool:
+        """Whether a file with these facts is a hard link to a source."""
         return facts is not None and _has_names(facts) and (facts.st_dev, facts.st_ino) in self._linked
 
     @cached_property

@@ -283,8 +283,10 @@ def _make_wrapper(original: Any, note: Any) -> Any:
         if is_not_logged():
             return original(*args, **kwargs)
         logs = active_logs()
-        if not is_doubted or not logs:
+        if not is_doubted:
             return note(original, logs, args, kwargs)
+        if not logs:
+            return original(*args, **kwargs)
         _tell(logs, lambda: doubts_of(original, args, kwargs))
         read = note(original, logs, args, kwargs)
         _tell(logs, lambda: doubts_of_table(original, read, args, kwargs))
