@@ -294,19 +294,7 @@ class _Run:
         context.params = as_steps_see(flow, self.params, secret=context.secret)
         if self.recording is not None and (text := defaults_words(context.params, self.params)) is not None:
             self.control.log(text)
-        if (root := self.source.root) is not None and self.source.key is not None:
-            keys = [self.source.key] if self.source.path is not None else [entry.key for entry in self.seen]
-            if (name := same_name(root, [key.path for key in keys])) is not None:
-                error = same_name_error(name, root)
-                if self.source.path is not None:  # each would take the other's place, in tables too
-                    raise error
-                self.control.log(error.what, "WARNING")
-        if self.settles and self.of.home is not None:
-            text = same_bytes_words(flow, self.settles, self.of.home)
-            if text is not None:
-                self.control.log(text)
-        if (text := self._shrunk_words()) is not None:
-            self.control.log(text, "WARNING")
+        self._tell_of_sources()
         with captured(self.control):
             if stage is None and self.recording is None and self.guard is None:
                 self._take_steps()
@@ -324,6 +312,26 @@ class _Run:
         self._keep_rejected()
         if self.quarantine is not None and not any(check.rejected for check in self.control.checked):
             self.quarantine.forget(but_of=None if stage is None else stage.finished)
+
+    def _tell_of_sources(self) -> None:
+        """Log what is unusual about the sources.
+
+        Raises:
+            FlowExecutionError: another file has the source's name, in another encoding of its accents.
+        """
+        if (root := self.source.root) is not None and self.source.key is not None:
+            keys = [self.source.key] if self.source.path is not None else [entry.key for entry in self.seen]
+            if (name := same_name(root, [key.path for key in keys])) is not None:
+                error = same_name_error(name, root)
+                if self.source.path is not None:  # each would take the other's place, in tables too
+                    raise error
+                self.control.log(error.what, "WARNING")
+        if self.settles and self.of.home is not None:
+            text = same_bytes_words(self.flow, self.settles, self.of.home)
+            if text is not None:
+                self.control.log(text)
+        if (text := self._shrunk_words()) is not None:
+            self.control.log(text, "WARNING")
 
     def _shrunk_words(self) -> str | None:
         """What to tell of a batch that has shrunk, and is not held for that."""

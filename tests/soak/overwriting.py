@@ -100,7 +100,7 @@ class Campaign:
             self._judge("daemon", self._run_by_daemon(workspace))
         finally:
             workspace.kill()
-        assert self.wrong == []
+        assert self.wrong == [], "\n".join(map(str, self.wrong))
 
     @cached_property
     def _of(self) -> dict[str, list[str]]:
