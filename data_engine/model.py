@@ -129,7 +129,7 @@ class RuleCount(NamedTuple):
     unknown: int
 
 
-class Feed(NamedTuple):
+class FeedCount(NamedTuple):
     """How many files a good batch run took of each of its intakes, by name, less those that it moved or removed itself."""
 
     counts: Mapping[str, int]
@@ -149,7 +149,7 @@ class RunSpent(NamedTuple):
     cpu_s: float | None = None
     checks: tuple[RuleCount, ...] = ()
     rejected: int | None = None
-    feed: Feed | None = None
+    feed: FeedCount | None = None
 
 
 class RunStarted(NamedTuple):
@@ -528,11 +528,11 @@ def _second_text(second: int) -> str:
 
 
 @frozen
-class Compared(Record):
+class KernelComparison(Record):
     """How a notebook compared with its kernel: when, what differed, and the numbers of the cells that changed since; "" as time: never.
 
     Example:
-        >>> print(Compared().words, Compared("2026-01-05T09:32:00+00:00", changed=(3, 7)).words, sep="; ")
+        >>> print(KernelComparison().words, KernelComparison("2026-01-05T09:32:00+00:00", changed=(3, 7)).words, sep="; ")
         never compared with a kernel; not compared with a kernel since cells 3, 7 changed
     """
 
@@ -600,7 +600,7 @@ class Deployment(Record):
     asked_by: str | None = None
     mirror: str | None = None
     watches: str | None = None
-    compared: Compared | None = field(default=None, metadata={"of": Compared.read})
+    compared: KernelComparison | None = field(default=None, metadata={"of": KernelComparison.read})
     is_live: bool = False
     is_kept: bool = True
 

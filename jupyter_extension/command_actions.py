@@ -11,7 +11,7 @@ from data_engine.commands.fields import TEXT, TEXTS, Fields, kinds_of, of_json
 from data_engine.commands.registry import COMMANDS
 from data_engine.commands.runs import Run, StartBackfill, StopFlow
 from data_engine.commands.switches import ReleaseControl
-from data_engine.daemon.link import Left
+from data_engine.daemon.link import ForwardedRequest
 from data_engine.errors import FlowValidationError
 from data_engine.flow.parameters import TypedValue
 from data_engine.formatting import plural
@@ -31,7 +31,7 @@ def carry_out(ws: Workspace, kind: type[Command[Any]], args: Args) -> Any:
     """Send a command to the owner; the message of its outcome, or that another workstation was asked, whose answer comes with the status."""
     command = of_json(kind, args, kind.name)
     answer = ws.link.send(command, waits=False)
-    if isinstance(answer, Left):
+    if isinstance(answer, ForwardedRequest):
         return f"{answer.owner} was asked to {command.phrase}."
     return outcome_message(ws, command, answer)
 

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from data_engine.formatting import cli_line, duration_words, plural
-from data_engine.ledger.troubles import LONGEST_PART, Trouble, TroubleKey
+from data_engine.ledger.troubles import LONGEST_PART, TroubleKey, TroubleRecord
 from data_engine.message import Notice
 from data_engine.reasons.kinds import FeedShrunk
 from data_engine.secret import masked
@@ -70,11 +70,11 @@ def failure(
     return TroubleKey(flow, kind, *parts), {name: value for name, value in facts.items() if value}
 
 
-def subject(trouble: Trouble, file: str | None = None) -> str:
+def subject(trouble: TroubleRecord, file: str | None = None) -> str:
     """The trouble in a few words, for the first line of a mail; a failure with its `file`.
 
     Example:
-        >>> bad = Trouble(TroubleKey("claims", "failed", "Clean", "KeyError"), "", {"detail": "KeyError: 'amount'"})
+        >>> bad = TroubleRecord(TroubleKey("claims", "failed", "Clean", "KeyError"), "", {"detail": "KeyError: 'amount'"})
         >>> subject(bad)
         "claims failed in Clean: KeyError: 'amount'"
         >>> subject(bad, "may.csv")
@@ -101,7 +101,7 @@ _STATES = {
 }
 
 
-def notice(trouble: Trouble, zone: tzinfo | None, *, more: int = 0) -> Notice:
+def notice(trouble: TroubleRecord, zone: tzinfo | None, *, more: int = 0) -> Notice:
     """The notice about a trouble; `zone` is that of its times (None: this machine's), `more` counts like ones."""
     facts = {name: trouble.detail.get(name) for name in _SAID}
     since = shown_time(trouble.since_utc, zone)
@@ -119,7 +119,7 @@ def notice(trouble: Trouble, zone: tzinfo | None, *, more: int = 0) -> Notice:
     )
 
 
-def good_again(trouble: Trouble, zone: tzinfo | None, *, is_all_good: bool = True) -> Notice:
+def good_again(trouble: TroubleRecord, zone: tzinfo | None, *, is_all_good: bool = True) -> Notice:
     """The notice that a trouble is over, and whether all of its flow's are."""
     how = "has recovered" if is_all_good else "no longer has this trouble, but still has others"
     lasted_s = seconds_of(trouble.recovered_at_utc) - seconds_of(trouble.since_utc)
@@ -155,7 +155,7 @@ def digest_subject(flow: str, kinds: Sequence[str], failures: int) -> str:
     return f"{flow}: {'; '.join(parts)}"
 
 
-def _headline(trouble: Trouble, facts: Mapping[str, Any], zone: tzinfo | None) -> str:
+def _headline(trouble: TroubleRecord, facts: Mapping[str, Any], zone: tzinfo | None) -> str:
     key = trouble.key
     since = shown_time(trouble.since_utc, zone)
     if key.kind == "missed":

@@ -260,7 +260,7 @@ A = TypeVar("A")
 
 
 @frozen
-class Done(Record):
+class Acknowledged(Record):
     """The answer of a command that has nothing to tell."""
 
 
@@ -275,7 +275,7 @@ class Command(Generic[A]):
     __slots__ = ()
 
     name: ClassVar[str]
-    answer: ClassVar[Any] = Done
+    answer: ClassVar[Any] = Acknowledged
     asks: ClassVar[tuple[str, Mapping[str, Any]] | None] = None
     needs_daemon: ClassVar[bool] = False
     is_urgent: ClassVar[bool] = False

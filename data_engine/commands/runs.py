@@ -46,7 +46,7 @@ class RunEnded(Record):
 
 
 @frozen
-class Freed(Record):
+class RetriedSources(Record):
     """The number of sources that are no longer held; `accepted` is what was accepted, `left` what stays held until it is, each in words."""
 
     sparse: ClassVar = ("accepted", "left")
@@ -143,11 +143,11 @@ class KillRun(_EndRun):
 
 
 @frozen
-class Retry(Command[Freed]):
+class Retry(Command[RetriedSources]):
     """Do not hold failed sources any more."""
 
     name: ClassVar = "retry"
-    answer: ClassVar = Freed
+    answer: ClassVar = RetriedSources
     asks: ClassVar = ("retry", {})
 
     flow: str | None = field(default=None, metadata=argument(FLOW, "Only those of this flow."))
@@ -229,8 +229,8 @@ class Retry(Command[Freed]):
         source = None if self.source is None else owner.work.inside_source(self.flow, self.source)
         return replace(self, source=source)
 
-    async def carry_out(self, owner: Owner) -> Freed:
-        return Freed(*await owner.retry(self.flow, self.source, accept=bool(self.accept)))
+    async def carry_out(self, owner: Owner) -> RetriedSources:
+        return RetriedSources(*await owner.retry(self.flow, self.source, accept=bool(self.accept)))
 
 
 @frozen

@@ -61,7 +61,7 @@ class Retyped(Record):
 
 
 @frozen
-class Columns(Record):
+class ColumnDifference(Record):
     """How the columns differ, by name."""
 
     added: tuple[str, ...] = ()
@@ -142,7 +142,7 @@ class Difference(Displayable, Record):
     kind: str = "table"
     before: str = ""
     after: str = ""
-    columns: Columns = field(default_factory=Columns, metadata={"of": Columns.read})
+    columns: ColumnDifference = field(default_factory=ColumnDifference, metadata={"of": ColumnDifference.read})
     order: Order = field(default_factory=Order, metadata={"of": Order.read})
     rows: Rows = field(default_factory=Rows, metadata={"of": Rows.read})
     changed_values: Mapping[str, int] = field(default_factory=Named, metadata={"of": Named})
@@ -201,7 +201,7 @@ def _kind_words(difference: Difference) -> Iterator[str]:
         yield "cannot be compared"
 
 
-def _column_words(columns: Columns) -> Iterator[str]:
+def _column_words(columns: ColumnDifference) -> Iterator[str]:
     for word, names in (("removed", columns.removed), ("added", columns.added)):
         if names:
             yield f"{'column' if len(names) == 1 else 'columns'} {first_few(names, _MOST_NAMES)} {word}"

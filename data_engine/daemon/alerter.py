@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 from data_engine.alerting.deciding import (
     MOST_OF_A_FLOW,
     OF_FAILURES,
-    Decision,
+    AlertDecision,
     Recipients,
     Telling,
     decide,
@@ -28,7 +28,7 @@ from data_engine.alerting.deciding import (
     is_failure,
     rejection,
 )
-from data_engine.alerting.expectations import Judgement, counts_of, freshness, late_slot, look
+from data_engine.alerting.expectations import ExpectationState, counts_of, freshness, late_slot, look
 from data_engine.alerting.wording import failure, seconds_of
 from data_engine.daemon.notifier import Notifier
 from data_engine.engine.left_behind import gone_sources
@@ -40,7 +40,7 @@ from data_engine.flow.trigger import Poll
 from data_engine.ledger import outbox
 from data_engine.ledger import troubles as trouble_rows
 from data_engine.ledger.freshness import failures_between, is_good_since, newest_checked
-from data_engine.ledger.troubles import Trouble, TroubleKey
+from data_engine.ledger.troubles import TroubleKey, TroubleRecord
 from data_engine.message import Message, message
 from data_engine.model import Event, RunFinished, RunStarted, SourceState, utc_text
 from data_engine.planning.due import PlannedFlow, disabled_by
@@ -77,7 +77,7 @@ class _News:
     """What runs of a flow have reported since the last decision: failures, when one ended well (and in time), and whether one
     had a check that rejects rows."""
 
-    failures: dict[TroubleKey, Trouble] = field(default_factory=dict)
+    failures: dict[TroubleKey, TroubleRecord] = field(default_factory=dict)
     good_utc: str | None = None
     in_time_utc: str | None = None
     has_checked: bool = False
@@ -94,7 +94,7 @@ class Alerter(Alerts):
         home: LocalWorkspace,
         dispatcher: Dispatcher[Any],
         triggers: TriggerSet,
-        around: Around,
+        around: AlertHost,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         *,
         sender: str,
@@ -112,7 +112,7 @@ class Alerter(Alerts):
         self._finder = TroubleFinder(home, dispatcher, triggers, around, self.expecting)
         self._settings: tuple[AlertSettings, str | None] | None = None
         self._concerns: dict[str, _Concern] = {}
-        self._troubles: dict[str, dict[TroubleKey, Trouble]] | None = None
+        self._troubles: dict[str, dict[TroubleKey, TroubleRecord]] | None = None
         self._news: dict[str, _News] = {}
         self._sources: dict[str, str] = {}
         self._to_look: set[str] = set()
@@ -175,7 +175,7 @@ class Alerter(Alerts):
             key, detail = failure(flow, kind, event.why, error, again=command_again(concern.flow))
             if key not in news.failures and len(news.failures) <= MOST_OF_A_FLOW:
                 about = {"run_id": event.run_id} | ({"source": source} if source else {})
-                news.failures[key] = Trouble(key, utc_text(event.at_s), detail | about)
+                news.failures[key] = TroubleRecord(key, utc_text(event.at_s), detail | about)
         self._look_soon(flow)
 
     def _kind_of_failure(self, concern: _Concern) -> str:
@@ -286,7 +286,7 @@ class Alerter(Alerts):
     async def _decide_all(self, concerns: Mapping[str, _Concern]) -> None:
         """Decide about these flows and store it; an error with one of them does not hold up the others."""
         taken = {flow: self._news.pop(flow, _News()) for flow in concerns}
-        decided: dict[str, Decision] = {}
+        decided: dict[str, AlertDecision] = {}
         left: dict[str, FlowValidationError] = {}
         for flow, concern in concerns.items():
             try:
@@ -315,14 +315,14 @@ class Alerter(Alerts):
         later.in_time_utc = later.in_time_utc or news.in_time_utc
         later.has_checked |= news.has_checked
 
-    async def _decide(self, flow: str, concern: _Concern, news: _News) -> Decision:
+    async def _decide(self, flow: str, concern: _Concern, news: _News) -> AlertDecision:
         if not concern.recipients.are_any and not self._of(flow):
-            return Decision()
+            return AlertDecision()
         now_s = self._clock()
         troubles, next_s = self._finder.now(concern.flow, self._sources, on_since_s=self._on_since_s, now_s=now_s)
         if next_s is not None:
             self._look_at(flow, next_s)
-        records, rejected, good_again = self._of(flow), list[Trouble](), dict[TroubleKey, str]()
+        records, rejected, good_again = self._of(flow), list[TroubleRecord](), dict[TroubleKey, str]()
         if news.has_checked or flow not in self._caught_up or any(key.kind == "rejected" for key in records):
             look = self._finder.rejected
             rejected, good_again = await asyncio.to_thread(look, concern.flow, [*records.values()], now_s=now_s)
@@ -347,7 +347,7 @@ class Alerter(Alerts):
         )
 
     async def _over(
-        self, flow: str, concern: _Concern, news: _News, troubles: Sequence[Trouble], now_s: float
+        self, flow: str, concern: _Concern, news: _News, troubles: Sequence[TroubleRecord], now_s: float
     ) -> dict[TroubleKey, str]:
         """Which of the flow's troubles are over, each with when."""
         open_rows = [row for row in self._of(flow).values() if not row.is_closed and row.recovered_at_utc is None]
@@ -366,7 +366,9 @@ class Alerter(Alerts):
                 self._look_at(flow, now_s + _AGAIN_S)
         return over
 
-    async def _is_good(self, concern: _Concern, news: _News, there: Set[str], bad: Sequence[Trouble]) -> bool | None:
+    async def _is_good(
+        self, concern: _Concern, news: _News, there: Set[str], bad: Sequence[TroubleRecord]
+    ) -> bool | None:
         """Whether the flow, of which a run ended well, is good again; None when that is to be asked a moment later."""
         if news.failures:  # what is told now may be over already
             return None
@@ -374,7 +376,7 @@ class Alerter(Alerts):
             return False
         return await self._finder.is_good(concern.flow, min(trouble.since_utc for trouble in bad))
 
-    def _failures(self, flow: str, records: Iterable[Trouble], now_s: float) -> int:
+    def _failures(self, flow: str, records: Iterable[TroubleRecord], now_s: float) -> int:
         """How many runs have failed until the end of a digest, when that has come, besides those in its first message."""
         opener = next((row for row in records if row.digest_until_utc is not None), None)
         until_utc = None if opener is None else opener.digest_until_utc
@@ -386,7 +388,7 @@ class Alerter(Alerts):
         first_utc = min(row.since_utc for row in failures)  # many may have failed by when it was told
         return max(0, failures_between(self._ledger, flow, first_utc, until_utc) - (len(failures) - 1))
 
-    def _keep(self, decided: Mapping[str, Decision]) -> None:
+    def _keep(self, decided: Mapping[str, AlertDecision]) -> None:
         """Store what was decided, and its messages, in one commit."""
         changed = [trouble for decision in decided.values() for trouble in decision.changed]
         tellings = [note for decision in decided.values() for note in decision.tellings]
@@ -413,10 +415,10 @@ class Alerter(Alerts):
 
     # -- troubles on record ----------------------------------------------------------------------------------------
 
-    def _of(self, flow: str) -> dict[TroubleKey, Trouble]:
+    def _of(self, flow: str) -> dict[TroubleKey, TroubleRecord]:
         return self._by_flow().setdefault(flow, {})
 
-    def _by_flow(self) -> dict[str, dict[TroubleKey, Trouble]]:
+    def _by_flow(self) -> dict[str, dict[TroubleKey, TroubleRecord]]:
         """The troubles on record, by flow and key."""
         if self._troubles is None:
             self._troubles = {}
@@ -444,7 +446,7 @@ _ON_ITS_OWN = ("failed", "abandoned")
 """How a run that holds a file has ended, when nobody ended it on purpose."""
 
 
-class Around(Protocol):
+class AlertHost(Protocol):
     """What an alerter asks of its daemon."""
 
     is_engine_on: bool
@@ -474,7 +476,7 @@ class TroubleFinder:
         home: LocalWorkspace,
         dispatcher: Dispatcher[Any],
         triggers: TriggerSet,
-        around: Around,
+        around: AlertHost,
         expecting: Expecting,
     ) -> None:
         self._home, self._ledger = home, home.ledger()
@@ -483,7 +485,7 @@ class TroubleFinder:
 
     def now(
         self, flow: Flow, sources: Mapping[str, str], *, on_since_s: float, now_s: float
-    ) -> tuple[list[Trouble], float | None]:
+    ) -> tuple[list[TroubleRecord], float | None]:
         """The troubles that come with time: late, missed, overlong, and a slot that is held; and when they may change by themselves.
 
         `sources` are those of the runs under way. Slots before `on_since_s`, since when the engine is on, are not missed.
@@ -493,12 +495,14 @@ class TroubleFinder:
         """
         name = flow.name or ""
         judged = self._expecting.of(flow)
-        looks, troubles = [judged.next_s], list[Trouble]()
+        looks, troubles = [judged.next_s], list[TroubleRecord]()
         if judged.late is not None:
-            troubles.append(Trouble(TroubleKey(name, "late"), judged.late.since_utc, {"reason": self.in_the_way(name)}))
+            troubles.append(
+                TroubleRecord(TroubleKey(name, "late"), judged.late.since_utc, {"reason": self.in_the_way(name)})
+            )
         for run in judged.overlong[:1]:
             detail = {"run_id": run.run_id, "within_s": run.within_s, "source": sources.get(run.run_id)}
-            troubles.append(Trouble(TroubleKey(name, "overlong"), run.since_utc, detail))
+            troubles.append(TroubleRecord(TroubleKey(name, "overlong"), run.since_utc, detail))
         if self._around.is_engine_on and name in self._triggers.names():
             late, next_s = self._late_slot(flow, max(on_since_s, now_s - LOOK_BACK_S), now_s)
             looks.append(next_s)
@@ -508,7 +512,7 @@ class TroubleFinder:
                 troubles.append(held_trouble(name, why, utc_text(now_s)))
         return troubles, min((at_s for at_s in looks if at_s is not None), default=None)
 
-    def _late_slot(self, flow: Flow, after_s: float, now_s: float) -> tuple[list[Trouble], float | None]:
+    def _late_slot(self, flow: Flow, after_s: float, now_s: float) -> tuple[list[TroubleRecord], float | None]:
         """A slot that has not begun: it is late where it waits for its turn, else missed."""
         name, timezone = flow.name or "", self._home.settings().timezone
         slot_s, began, next_s = late_slot(self._ledger, flow, timezone=timezone, after_s=after_s, now_s=now_s)
@@ -518,9 +522,11 @@ class TroubleFinder:
         waits = waits or isinstance(self._triggers.why(name), FeedShrunk)
         reason = self.in_the_way(name) if began is None else f"it began at {began[:19].replace('T', ' ')} UTC"
         key = TroubleKey(name, "late", "slot") if waits and began is None else TroubleKey(name, "missed")
-        return [Trouble(key, utc_text(slot_s), {"reason": reason})], next_s
+        return [TroubleRecord(key, utc_text(slot_s), {"reason": reason})], next_s
 
-    async def in_history(self, flow: Flow, open_kinds: Sequence[str], *, kind: str, now_s: float) -> list[Trouble]:
+    async def in_history(
+        self, flow: Flow, open_kinds: Sequence[str], *, kind: str, now_s: float
+    ) -> list[TroubleRecord]:
         """Failures that nobody was told of: before this machine owned, or of files after their last retry.
 
         `open_kinds` are the kinds of trouble that are known, `kind` is what a failure of the flow is.
@@ -537,26 +543,28 @@ class TroubleFinder:
         bad = [state for state in await self._bad_files(flow) if _at(state) >= since_utc]
         return [] if not bad else self._held_file(flow, max(bad, key=_at), "held" if has_retries else kind)
 
-    def _failed_last(self, flow: Flow, since_utc: str) -> list[Trouble]:
+    def _failed_last(self, flow: Flow, since_utc: str) -> list[TroubleRecord]:
         """The trouble of the flow's last run, where it failed since then."""
         last = self._ledger.last_run(flow.name or "")
         if last is None or last.status != "failed" or not is_of_production(flow, last):
             return []
         key, detail = failure(last.flow, "failed", last.why, last.error, again=command_again(flow))
-        trouble = Trouble(key, last.last_at_utc, detail | {"source": last.source, "run_id": last.run_id})
+        trouble = TroubleRecord(key, last.last_at_utc, detail | {"source": last.source, "run_id": last.run_id})
         return [trouble] if trouble.since_utc >= since_utc else []
 
-    def _held_file(self, flow: Flow, state: SourceState, kind: str) -> list[Trouble]:
+    def _held_file(self, flow: Flow, state: SourceState, kind: str) -> list[TroubleRecord]:
         """The trouble of a file that is held, from its last run."""
         run = None if state.last_run_id is None else self._ledger.run(state.last_run_id)
         if run is not None and not is_of_production(flow, run):
             return []
         key, detail = failure(state.flow, kind, None if run is None else run.why, state.error)
-        return [Trouble(key, _at(state), detail | {"source": state.key.path or None, "run_id": state.last_run_id})]
+        return [
+            TroubleRecord(key, _at(state), detail | {"source": state.key.path or None, "run_id": state.last_run_id})
+        ]
 
     def rejected(
-        self, flow: Flow, records: Iterable[Trouble], *, now_s: float
-    ) -> tuple[list[Trouble], dict[TroubleKey, str]]:
+        self, flow: Flow, records: Iterable[TroubleRecord], *, now_s: float
+    ) -> tuple[list[TroubleRecord], dict[TroubleKey, str]]:
         """The trouble of each source with rejected rows; and the `records` ones that are over, each with when.
 
         It is read from the history, so that of a run which ended just before its daemon died the next one tells.
@@ -591,7 +599,7 @@ class TroubleFinder:
         return is_good_since(self._ledger, name, since_utc, counts=counts_of(flow))
 
     def over(
-        self, flow: Flow, records: Sequence[Trouble], troubles: Sequence[Trouble], now_s: float
+        self, flow: Flow, records: Sequence[TroubleRecord], troubles: Sequence[TroubleRecord], now_s: float
     ) -> dict[TroubleKey, str]:
         """Which of the known troubles that come with time are over, each with when.
 
@@ -655,17 +663,17 @@ class Expecting:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._home, self._ledger, self._active, self._clock = home, home.ledger(), active, clock
-        self._judged: dict[str, tuple[Flow, str | None, Judgement]] = {}
+        self._judged: dict[str, tuple[Flow, str | None, ExpectationState]] = {}
         self._version: tuple[int, int] | None = None
 
-    def of(self, flow: Flow | None) -> Judgement:
+    def of(self, flow: Flow | None) -> ExpectationState:
         """How the flow stands.
 
         Raises:
             LedgerError: the history cannot be read.
         """
         if flow is None or not flow.expectations or flow.name is None:
-            return Judgement()
+            return ExpectationState()
         now_s, timezone = self._clock(), self._home.settings().timezone
         entry = self._judged.get(flow.name)
         if entry is not None and entry[:2] == (flow, timezone) and not _is_over(entry[2], now_s):
@@ -695,7 +703,7 @@ class Expecting:
         return True
 
 
-def _is_over(judgement: Judgement, now_s: float) -> bool:
+def _is_over(judgement: ExpectationState, now_s: float) -> bool:
     """Whether the time has come when the judgement may change, or the clock was set back."""
     if judgement.next_s is not None and now_s >= judgement.next_s:
         return True

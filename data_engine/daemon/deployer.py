@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from data_engine.commands.command import Asker
 from data_engine.commands.deployments import Deploy
 from data_engine.daemon.ownership import Ownership
-from data_engine.deploy.deploying import Decision, Looked, Production, write_deployments
+from data_engine.deploy.deploying import DeployDecision, Looked, Production, write_deployments
 from data_engine.deploy.gate import GoldenGate, golden_facts
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
@@ -164,7 +164,7 @@ class Deployer(Production):
 
     async def decide(
         self, looked: Looked, asked: Deploy | None, *, by_itself: bool = False, damaged: Collection[str] = ()
-    ) -> Decision:
+    ) -> DeployDecision:
         """Decide about the modules; what nobody asked for waits for its quiet time."""
         decided = await Production.decide(self, looked, asked, by_itself=by_itself, damaged=damaged)
         self._is_quiet = any(move.kind == "quiet" for move in decided.moves.values())
@@ -173,7 +173,9 @@ class Deployer(Production):
             decided = replace(decided, gone=decided.gone - away)
         return decided
 
-    async def put_live(self, looked: Looked, decided: Decision, asked: Deploy | None, asker: Asker) -> list[Deployment]:
+    async def put_live(
+        self, looked: Looked, decided: DeployDecision, asked: Deploy | None, asker: Asker
+    ) -> list[Deployment]:
         """Publish what was decided, and show it; a run waits for that."""
         shown = dict(decided.moves) if looked is self._current else {}
         if not (decided.going or decided.gone):

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine import nofollow, private
-from data_engine.answering_process import AnsweringProcess, Asker, NoAnswer
+from data_engine.answering_process import AnsweringProcess, NoAnswer, ParentProcess
 from data_engine.daemon.control import DaemonClient, read_endpoint, silent_daemon
 from data_engine.daemon.doctor_checks import (
     Finding,
@@ -60,7 +60,7 @@ from data_engine.lease.protocol import Damage, Damaged, Generation, ShorterList
 from data_engine.ledger.connection import as_ledger_error, connect_to_look, known_list
 from data_engine.ledger.migrations import newest_version
 from data_engine.ledger.segments import TABLES
-from data_engine.ledger.wall_clock import Doubted, Known, judge, read_known
+from data_engine.ledger.wall_clock import Doubted, KnownClocks, judge, read_known
 from data_engine.nofollow import opened
 from data_engine.platforms import host
 from data_engine.platforms.access import closing_line
@@ -330,7 +330,7 @@ def check_age(ledger: Path | None, shared: Path, *, now_s: float | None = None) 
     """Whether this machine's clock is believed where it says that history is too old to keep; `shared` lies on the drive."""
     name = "age of history"
     try:
-        known = Known()
+        known = KnownClocks()
         if ledger is not None and ledger.exists():
             with closing(connect_to_look(ledger)) as connection:
                 known = read_known(connection)
@@ -401,7 +401,7 @@ def _imported(folder: Path, limit_s: float) -> tuple[str, dict[str, Any], str]:
     return begun, answer, ""
 
 
-def describe(asker: Asker) -> None:
+def describe(asker: ParentProcess) -> None:
     """The child's part: send each module's name before it is imported, and in the end all entries."""
     sys.dont_write_bytecode = True
     folder = Path(os.fsdecode(asker.receive()))

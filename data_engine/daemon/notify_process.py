@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from data_engine.alerting.wording import address_fix, has_form
-from data_engine.answering_process import Asker
+from data_engine.answering_process import ParentProcess
 from data_engine.errors import FlowValidationError
 from data_engine.message import clean
 from data_engine.platforms.parent import end_with
@@ -192,7 +192,7 @@ def _listen() -> _AppriseLog:
     return handler
 
 
-def main(asker: Asker, parent: str) -> None:
+def main(asker: ParentProcess, parent: str) -> None:
     """Answer one message after the other until whoever asks, whose process is `parent`, closes."""
     end_with(int(parent))
 

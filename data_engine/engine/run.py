@@ -53,7 +53,7 @@ from data_engine.formatting import first_few
 from data_engine.ledger.logs import LogBound, clipped, counts_as_warning, end_of_log, size_of
 from data_engine.model import (
     Event,
-    Feed,
+    FeedCount,
     LogLine,
     RunAbout,
     RunFinished,
@@ -436,7 +436,7 @@ class _Run:
         if spent is not None and status == "success" and self.taken_in:
             moved = set() if self.guard is None else {path for path in self.guard.taken if not os.path.lexists(path)}
             counts = {intake.name: len(files - moved) for intake, files in self.taken_in.items()}
-            spent = spent._replace(feed=Feed(counts))
+            spent = spent._replace(feed=FeedCount(counts))
         self.sink(RunFinished(self.run_id, status, time.time(), elapsed_s, error, why, settles, spent))
 
 

@@ -21,7 +21,7 @@ from typing import BinaryIO, Literal, Protocol, TypeVar
 from data_engine import private
 from data_engine.errors import WorkspaceError
 from data_engine.files import create_exclusive
-from data_engine.nofollow import NotFollowedError, Place, opened, remove_tree
+from data_engine.nofollow import NotFollowedError, OpenFolder, opened, remove_tree
 from data_engine.platforms.drives import network_drive
 from data_engine.platforms.files import NO_FOLLOW, NO_WAIT, OWN, is_open_elsewhere, open_shared
 from data_engine.platforms.host import host_name, system_id
@@ -213,7 +213,7 @@ class OsFolder:
             _patient(lambda: os.rmdir(place.at(name), dir_fd=place.descriptor))
 
     @contextmanager
-    def _above(self, path: str) -> Iterator[tuple[Place, str]]:
+    def _above(self, path: str) -> Iterator[tuple[OpenFolder, str]]:
         """The folder that `path` is in, open, and its name there."""
         above, _, name = path.rpartition("/")
         with opened(self.root, above) as place:
@@ -259,14 +259,14 @@ class OsFolder:
 _A_LINK, _A_FOLDER, _NO_FILE = "it is a link or a mount point", "it is a folder", "it is not a regular file"
 
 
-def _sync(place: Place) -> None:
+def _sync(place: OpenFolder) -> None:
     """Ask the drive to keep the folder's names; does nothing where folders cannot be synced."""
     if place.descriptor is not None:
         with suppress(OSError):
             os.fsync(place.descriptor)
 
 
-def _is_there(place: Place, name: str) -> bool:
+def _is_there(place: OpenFolder, name: str) -> bool:
     try:
         os.stat(place.at(name), dir_fd=place.descriptor, follow_symlinks=False)
     except OSError:

@@ -25,13 +25,13 @@ from data_engine.lease.protocol import (
     Damage,
     Damaged,
     Generation,
+    HandoverRequest,
     Identity,
     Limits,
     Lost,
     NewerFormat,
     Observed,
     Replaced,
-    Request,
     ShorterList,
     View,
     is_of_this_machine,
@@ -123,7 +123,7 @@ class Observer:
         self._damage: _Damaged | None = None
         self._deaf_since_s: float | None = None
         self._held: HeldLease | None = None
-        self._request: Request | None = None
+        self._request: HandoverRequest | None = None
 
     @property
     def known_list(self) -> tuple[int, str, frozenset[str]]:
@@ -233,14 +233,14 @@ class Observer:
                 return self.generations.fetch_listed(table, segment, newest.nonce)
         raise FileNotFoundError(errno.ENOENT, f"no segment of {table} in the newest generation", name)
 
-    def request_control(self, client_kind: str = "ui") -> Request:
+    def request_control(self, client_kind: str = "ui") -> HandoverRequest:
         """Ask the owner for the workspace, in place of whoever asked before; repeat it every `request_repeat_s`.
 
         Raises:
             OSError: the share is away, full or read-only.
         """
         participant, me = self._participant, self.me
-        request = Request(
+        request = HandoverRequest(
             workspace=self._heartbeat_files.workspace,
             request_id=participant.new_id(),
             beat=1,

@@ -17,7 +17,7 @@ from data_engine.record import Record, frozen
 from data_engine.workspace.machine import machine_id
 
 if TYPE_CHECKING:
-    from data_engine.lease.protocol import Damage, Generation, Identity, Request, View
+    from data_engine.lease.protocol import Damage, Generation, HandoverRequest, Identity, View
 
 
 _REPAIR = "data-engine lease repair"
@@ -346,7 +346,7 @@ def _owner(top: Generation) -> Machine:
     return Machine(by.machine_id, by.host_name, by.daemon_id, by.pid, by.app_version)
 
 
-def _requester(request: Request) -> Machine:
+def _requester(request: HandoverRequest) -> Machine:
     return Machine(
         request.requester_machine_id,
         request.requester_host_name,

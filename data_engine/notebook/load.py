@@ -434,7 +434,7 @@ def _ends_more(error: BaseException) -> bool:
 
 def _placed(error: BaseException, name: str, phase: str, path: Path) -> FlowValidationError:
     """The error for callers when importing or building a module raised, with its cell."""
-    from data_engine.flow.hints import Failure, fix_for
+    from data_engine.flow.hints import StepFailure, fix_for
     from data_engine.notebook.locate import annotate
 
     if isinstance(error, FlowValidationError):
@@ -445,7 +445,7 @@ def _placed(error: BaseException, name: str, phase: str, path: Path) -> FlowVali
         detail=f"{type(error).__name__}: {message_of(error)}",
         function_name="build" if phase == "build" else None,
         source_path=path,
-        fix=_called_step(error) or fix_for(Failure(error)),
+        fix=_called_step(error) or fix_for(StepFailure(error)),
     )
     raised.__cause__ = error
     return annotate(raised)

@@ -29,7 +29,7 @@ from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outputs import own_outputs
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import Event, Run, RunFinished, RunStarted, SourceKey, SourceState
-from data_engine.planning.due import Due, NotDue, PlannedFlow, Rules, state_after, why_blocked
+from data_engine.planning.due import Due, NotDue, PlannedFlow, SourceRules, state_after, why_blocked
 from data_engine.reasons.kinds import FeedShrunk, Looks, NotYet, RetryLater, Slot
 from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.executor import SourceRun
@@ -592,14 +592,14 @@ class TriggerSet:
         """The settings that decide when something of the flow is due."""
         settings = self._workspace_settings()
         if not isinstance(planned.trigger, Schedule):
-            return Rules.of(settings)
+            return SourceRules.of(settings)
         is_by_slots = planned.trigger.interval_seconds is None
         return (settings.timezone, settings.history.retention_days) if is_by_slots else None
 
     def _uses_settings_of_now(self, trigger: Trigger) -> bool:
         """Whether it goes by the settings as they are; a poller that is there is given them, and keeps what it knows."""
         used = self._settings_used_by(trigger.planned)
-        if trigger.settings != used and isinstance(trigger.planner, FolderPoller) and isinstance(used, Rules):
+        if trigger.settings != used and isinstance(trigger.planner, FolderPoller) and isinstance(used, SourceRules):
             trigger.planner.use_rules(used)
             trigger.settings = used
         return trigger.settings == used
@@ -623,7 +623,7 @@ class TriggerSet:
             poller = FolderPoller(
                 planned,
                 read=lambda: self.known_sources(planned.flow),
-                rules=Rules.of(settings),
+                rules=SourceRules.of(settings),
                 under_way=self._histories[planned.flow].under_way,
                 events=self._file_events,
                 wake=wake,

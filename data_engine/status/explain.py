@@ -28,7 +28,7 @@ from data_engine.model import Run, SourceKey, SourceState, utc_text
 from data_engine.notebook.flow_files import SCRATCH_NAME, how_to_be_a_flow
 from data_engine.planning.due import (
     PlannedFlow,
-    Rules,
+    SourceRules,
     Verdict,
     by_hand,
     holds,
@@ -387,7 +387,9 @@ def reason_now(
 def look_now(source: FactSource, watch: PlannedFlow, sources: KnownSources | None = None) -> FolderPoller:
     """Scan the flow's folder now; starts and retries nothing. `sources` is what is known of them, by default as of now."""
     memory = sources or source.memory(watch.flow)
-    poller = FolderPoller(watch, read=lambda: memory, rules=replace(Rules.of(source.home.settings_shown()), retries=0))
+    poller = FolderPoller(
+        watch, read=lambda: memory, rules=replace(SourceRules.of(source.home.settings_shown()), retries=0)
+    )
     poller.poll()
     while poller.is_scanning:
         poller.poll()

@@ -47,7 +47,7 @@ CHILD_TIMEOUT_S = 60.0
 STARTS_WITHIN_S = 30.0
 
 
-class Feed:
+class ViewSender:
     """Sends a workspace's view to its listeners, now and whenever it changes, from a thread of its own."""
 
     def __init__(self, ws: Workspace) -> None:

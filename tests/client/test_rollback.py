@@ -14,7 +14,7 @@ import pytest
 from data_engine import FlowValidationError, Workspace
 from data_engine.errors import DamagedSetError
 from data_engine.formatting import local_time
-from data_engine.model import Compared
+from data_engine.model import KernelComparison
 from data_engine.notebook.catalog import find_module
 from data_engine.notebook.deployments import changed_config
 from data_engine.proof.verdict import Verdict, cells_in
@@ -330,9 +330,9 @@ def test_how_it_compared_with_its_kernel_is_recorded(ws: WorkspaceFiles, workspa
     workspace.rollback("claims")
 
     again, same, changed, never = (one.compared for one in workspace.deployments())
-    assert never == Compared()
-    assert changed == Compared("2026-01-05T09:32:00+00:00", changed=(2,))
-    assert same == Compared("2026-01-05T09:32:00+00:00")
+    assert never == KernelComparison()
+    assert changed == KernelComparison("2026-01-05T09:32:00+00:00", changed=(2,))
+    assert same == KernelComparison("2026-01-05T09:32:00+00:00")
     assert again == changed
 
 
