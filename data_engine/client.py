@@ -847,7 +847,7 @@ class Workspace:
 
             what = f"there is no run {run_id!r} in the history of {self.root.name}"
             advice = "take an id from `data-engine runs`"
-            behind = self.link.behind_words()
+            behind = self.link.behind_text()
             raise no_run(self.home.ledger(), run_id, what, f"{behind}; else {advice}" if behind else advice)
         return run
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
 from data_engine.cause import Cause, read_cause
 from data_engine.display_hook import Displayable
-from data_engine.formatting import cells_text, duration_words, plural
+from data_engine.formatting import cells_text, duration_text, plural
 from data_engine.record import Record, frozen
 
 
@@ -460,7 +460,7 @@ class Backfill(Displayable, Record):
             return f"{plural(self.total, 'run')} planned"
         if self.state != "running":
             return f"{self.ended:,} of {self.total:,}{failed}, {self.state}"
-        about = "" if self.left_s is None else f", about {duration_words(self.left_s)}"
+        about = "" if self.left_s is None else f", about {duration_text(self.left_s)}"
         waits = "" if self.waits_for is None else f", {self.waits_for}"
         return f"{self.ended:,} of {self.total:,}{failed}{about}{waits}"
 
@@ -544,19 +544,19 @@ class KernelComparison(Record):
     def words(self) -> str:
         """The comparison in one sentence."""
         differences = "; ".join(self.differences)
-        return f"{self.short_words}: {differences}" if differences else self.short_words
+        return f"{self.short_text}: {differences}" if differences else self.short_text
 
     @property
-    def short_words(self) -> str:
+    def short_text(self) -> str:
         """The comparison without the differences: "as in the kernel of 10:32", on another day with its date."""
         if not self.at_utc:
             return "never compared with a kernel"
         if self.changed:
             return f"not compared with a kernel since {cells_text(self.changed)} changed"
-        return f"{'not as' if self.differences else 'as'} in {self.kernel_words}"
+        return f"{'not as' if self.differences else 'as'} in {self.kernel_text}"
 
     @property
-    def kernel_words(self) -> str:
+    def kernel_text(self) -> str:
         """The kernel in words: "the kernel of 10:32"."""
         at = datetime.fromisoformat(self.at_utc).astimezone()
         is_today = at.date() == datetime.now().astimezone().date()

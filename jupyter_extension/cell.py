@@ -12,7 +12,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.view.card import Card, Note, Part
 from data_engine.view.text import text
 from data_engine.view.verb import Answer, Place, Shown, Subject, VerbParameter
-from jupyter_extension.own_flow import UserNames, own_flow, own_name, unsaved_words
+from jupyter_extension.own_flow import UserNames, own_flow, own_name, unsaved_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,7 @@ class Cell(Place):
 
     def unsaved(self, path: Path) -> str:
         """Says that the notebook has edits that ran and are not saved."""
-        return unsaved_words(self._names, path)
+        return unsaved_text(self._names, path)
 
     def flow(self, name: str | None) -> Flow:
         """The flow that the cells of this notebook build; one that is named as it is saved."""

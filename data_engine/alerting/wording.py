@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from pathlib import PurePath
 from typing import Any, Literal
 
-from data_engine.formatting import cli_line, duration_words, plural
+from data_engine.formatting import cli_line, duration_text, plural
 from data_engine.ledger.troubles import LONGEST_PART, TroubleKey, TroubleRecord
 from data_engine.message import Notice
 from data_engine.reasons.kinds import FeedShrunk
@@ -125,7 +125,7 @@ def good_again(trouble: TroubleRecord, zone: tzinfo | None, *, is_all_good: bool
     lasted_s = seconds_of(trouble.recovered_at_utc) - seconds_of(trouble.since_utc)
     return Notice(
         f"{trouble.key.flow} {how}: {_STATES_OVER.get(trouble.key.kind, trouble.key.kind)}"
-        f" for {duration_words(max(0.0, lasted_s))}, until {shown_time(trouble.recovered_at_utc or '', zone)}.",
+        f" for {duration_text(max(0.0, lasted_s))}, until {shown_time(trouble.recovered_at_utc or '', zone)}.",
         flow=trouble.key.flow or None,
         step=trouble.key.step or None,
         cell=_text(trouble.detail.get("cell")) or trouble.key.cell or None,
@@ -164,7 +164,7 @@ def _headline(trouble: TroubleRecord, facts: Mapping[str, Any], zone: tzinfo | N
         return f'"{key.flow}" has been late since {since}.'
     if key.kind == "overlong":
         within_s = facts["within_s"]
-        limit = f" It may take {duration_words(within_s)}." if isinstance(within_s, (int, float)) else ""
+        limit = f" It may take {duration_text(within_s)}." if isinstance(within_s, (int, float)) else ""
         return f'A run of "{key.flow}" takes too long: it began at {since}.{limit}'
     return f"{subject(trouble)}."
 

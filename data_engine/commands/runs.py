@@ -177,7 +177,7 @@ class Retry(Command[RetriedSources]):
         return first(self._not_tried(at)) if at.elsewhere is None and self._unknown(at) is None else None
 
     def _refusals(self, at: Situation) -> Iterator[Refusal | None]:
-        yield at.unheard
+        yield at.owner_is_silent
         yield self._unknown(at)
         yield from self._not_tried(at)
         flow = at.flow(self.flow)
@@ -344,7 +344,7 @@ class _OneBackfill(Command[BackfillAnswer]):
     flow: str | None = field(default=None, metadata=argument(FLOW, "Its flow."))
 
     def check(self, at: Situation) -> Refusal | None:
-        return at.unheard
+        return at.owner_is_silent
 
     async def before_asking(self, owner: Owner) -> Self:
         whole, flow = owner.work.known_backfill(self.id)

@@ -25,7 +25,7 @@ class Enable(Command[Acknowledged]):
     def check(self, at: Situation) -> Refusal | None:
         flow = at.flow(self.flow)
         is_on = flow is not None and flow.enabled
-        return first((at.unheard, _by_hand(self.flow, at), when(is_on, "enabled", "it is enabled")))
+        return first((at.owner_is_silent, _by_hand(self.flow, at), when(is_on, "enabled", "it is enabled")))
 
     async def carry_out(self, owner: Owner) -> Acknowledged:
         return await _switch(owner, self.flow, True, "")
@@ -44,7 +44,7 @@ class Disable(Command[Acknowledged]):
     def check(self, at: Situation) -> Refusal | None:
         flow = at.flow(self.flow)
         is_off = flow is not None and not flow.enabled
-        return first((at.unheard, _by_hand(self.flow, at), when(is_off, "disabled", "it is disabled")))
+        return first((at.owner_is_silent, _by_hand(self.flow, at), when(is_off, "disabled", "it is disabled")))
 
     async def carry_out(self, owner: Owner) -> Acknowledged:
         return await _switch(owner, self.flow, False, self.note)

@@ -1,7 +1,7 @@
 """The alerts of a daemon's flows: decides on runs that end and times that come, and keeps the messages.
 
 Only the owner tells of flows. Nothing here holds up a run: what happened is noted, and decided on a moment later. While
-nothing happens, each beat of the daemon compares one time. The troubles of a flow, and their ends, are found in its history,
+nothing happens, each tick of the daemon compares one time. The troubles of a flow, and their ends, are found in its history,
 its files and its triggers.
 """
 
@@ -64,7 +64,7 @@ _FIRST_LOOK_S = 5.0
 
 
 @frozen
-class _Concern:
+class _AlertedFlow:
     """A flow with recipients of alerts, or with expectations."""
 
     flow: Flow
@@ -73,7 +73,7 @@ class _Concern:
 
 
 @dataclass(slots=True)
-class _News:
+class _Changes:
     """What runs of a flow have reported since the last decision: failures, when one ended well (and in time), and whether one
     had a check that rejects rows."""
 
@@ -111,9 +111,9 @@ class Alerter(Alerts):
         self.on_messages: Callable[[], None] = lambda: None
         self._finder = TroubleFinder(home, dispatcher, triggers, around, self.expecting)
         self._settings: tuple[AlertSettings, str | None] | None = None
-        self._concerns: dict[str, _Concern] = {}
+        self._alerted: dict[str, _AlertedFlow] = {}
         self._troubles: dict[str, dict[TroubleKey, TroubleRecord]] | None = None
-        self._news: dict[str, _News] = {}
+        self._changes: dict[str, _Changes] = {}
         self._sources: dict[str, str] = {}
         self._to_look: set[str] = set()
         self._caught_up: set[str] = set()
@@ -139,49 +139,49 @@ class Alerter(Alerts):
 
     def heard(self, flow: str, events: Sequence[Event]) -> None:
         """Take events of the flow's runs, which are recorded."""
-        concern = self._concerns.get(flow)
+        alerted = self._alerted.get(flow)
         for event in events:
             if isinstance(event, RunFinished):
-                self._ended(flow, concern, event)
-            elif isinstance(event, RunStarted) and concern is not None:
-                self._began(concern, event)
+                self._ended(flow, alerted, event)
+            elif isinstance(event, RunStarted) and alerted is not None:
+                self._began(alerted, event)
 
-    def _began(self, concern: _Concern, event: RunStarted) -> None:
-        if not _is_as_scheduled(concern.flow, event):
+    def _began(self, alerted: _AlertedFlow, event: RunStarted) -> None:
+        if not _is_as_scheduled(alerted.flow, event):
             self._apart.add(event.run_id)
             return
         if event.source is not None:
             self._sources[event.run_id] = event.source
-        if concern.within_s is not None:
+        if alerted.within_s is not None:
             self.expecting.forget(event.flow)
-            self._look_at(event.flow, event.at_s + concern.within_s)
+            self._look_at(event.flow, event.at_s + alerted.within_s)
 
-    def _ended(self, flow: str, concern: _Concern | None, event: RunFinished) -> None:
+    def _ended(self, flow: str, alerted: _AlertedFlow | None, event: RunFinished) -> None:
         source = self._sources.pop(event.run_id, None)
         if event.run_id in self._apart:
             self._apart.discard(event.run_id)
             return
         self.expecting.forget(flow)
-        if concern is None or not concern.recipients.are_any:
+        if alerted is None or not alerted.recipients.are_any:
             return
-        news = self._news.setdefault(flow, _News())
+        changes = self._changes.setdefault(flow, _Changes())
         if event.status == "success":
-            news.good_utc = utc_text(event.at_s)
-            news.has_checked |= event.spent is not None and event.spent.rejected is not None
-            if concern.within_s is not None and event.elapsed_s <= concern.within_s:
-                news.in_time_utc = news.good_utc
+            changes.good_utc = utc_text(event.at_s)
+            changes.has_checked |= event.spent is not None and event.spent.rejected is not None
+            if alerted.within_s is not None and event.elapsed_s <= alerted.within_s:
+                changes.in_time_utc = changes.good_utc
         elif is_failure(event):
-            kind, error = self._kind_of_failure(concern), event.error or event.cause
-            key, detail = failure(flow, kind, event.why, error, again=command_again(concern.flow))
-            if key not in news.failures and len(news.failures) <= MOST_OF_A_FLOW:
+            kind, error = self._kind_of_failure(alerted), event.error or event.cause
+            key, detail = failure(flow, kind, event.why, error, again=command_again(alerted.flow))
+            if key not in changes.failures and len(changes.failures) <= MOST_OF_A_FLOW:
                 about = {"run_id": event.run_id} | ({"source": source} if source else {})
-                news.failures[key] = TroubleRecord(key, utc_text(event.at_s), detail | about)
+                changes.failures[key] = TroubleRecord(key, utc_text(event.at_s), detail | about)
         self._look_soon(flow)
 
-    def _kind_of_failure(self, concern: _Concern) -> str:
+    def _kind_of_failure(self, alerted: _AlertedFlow) -> str:
         """Failed; or held, where people want to hear of that alone and a failure is the end of it."""
-        gives_up = isinstance(concern.flow.trigger, Poll) and not self._home.settings().retry.retries
-        return "held" if gives_up and not concern.recipients.of("failed") else "failed"
+        gives_up = isinstance(alerted.flow.trigger, Poll) and not self._home.settings().retry.retries
+        return "held" if gives_up and not alerted.recipients.of("failed") else "failed"
 
     # -- called by the daemon --------------------------------------------------------------------------------------
 
@@ -189,34 +189,34 @@ class Alerter(Alerts):
         """The engine is on; what passed while a person had it off is not missed."""
         if was_off:
             self._on_since_s = self._clock()
-        for flow in self._concerns:
+        for flow in self._alerted:
             self._look_at(flow, self._clock() + _FIRST_LOOK_S)
 
     def owner_changed(self) -> None:
         """Read the troubles again: the workspace has become ours, or is ours no more."""
         self._troubles = None
         self._caught_up.clear()
-        self._news.clear()
-        self._settings = None  # the next beat begins anew
+        self._changes.clear()
+        self._settings = None  # the next tick begins anew
 
     def flows_changed(self) -> None:
         """Take up what production runs now, and the recipients in the settings."""
         settings, now_s = self._home.settings(), self._clock()
         self._settings = settings.alerts, settings.timezone
-        concerns = {}
+        alerted_flows = {}
         for name, ready in self._around.ready_flows().items():
             within_s = next((rule.within_s for rule in ready.flow.expectations if rule.within_s is not None), None)
-            concern = _Concern(ready.flow, Recipients(settings.alerts, ready.flow.alerts), within_s)
-            if concern.recipients.are_any or ready.flow.expectations:
-                concerns[name] = concern
-                if self._concerns.get(name) != concern or name not in self._caught_up:
+            alerted = _AlertedFlow(ready.flow, Recipients(settings.alerts, ready.flow.alerts), within_s)
+            if alerted.recipients.are_any or ready.flow.expectations:
+                alerted_flows[name] = alerted
+                if self._alerted.get(name) != alerted or name not in self._caught_up:
                     self._look_at(name, now_s)
-        for gone in self._concerns.keys() - concerns.keys():
+        for gone in self._alerted.keys() - alerted_flows.keys():
             self.expecting.forget(gone)
-        self._concerns = concerns
-        self._next = {name: at_s for name, at_s in self._next.items() if name in concerns}
+        self._alerted = alerted_flows
+        self._next = {name: at_s for name, at_s in self._next.items() if name in alerted_flows}
 
-    def beat(self) -> None:
+    def tick(self) -> None:
         """Called every two seconds: look at the flows whose time has come, and at those in trouble when others have written
         the history.
 
@@ -226,13 +226,13 @@ class Alerter(Alerts):
         settings = self._home.settings()
         if self._settings != (settings.alerts, settings.timezone):
             self.flows_changed()
-        if not self._concerns:
+        if not self._alerted:
             return
         is_owner = self._around.tells_of_flows()
         if self.expecting.have_others_written(is_owner=is_owner) and is_owner:
             for flow, by_key in self._by_flow().items():
                 if any(not trouble.is_closed for trouble in by_key.values()):
-                    self._news.setdefault(flow, _News()).good_utc = utc_text(self._clock())
+                    self._changes.setdefault(flow, _Changes()).good_utc = utc_text(self._clock())
                     self._look_soon(flow)
         if self._clock() >= self._soonest_s:
             self._look_at_what_has_come(self._clock())
@@ -240,7 +240,7 @@ class Alerter(Alerts):
     def files_changed(self, flows: Iterable[str]) -> None:
         """Look at flows that have newly held or gone files."""
         for flow in flows:
-            if flow in self._concerns and self._concerns[flow].recipients.are_any:
+            if flow in self._alerted and self._alerted[flow].recipients.are_any:
                 self._look_soon(flow)
 
     def _look_at_what_has_come(self, now_s: float) -> None:
@@ -251,8 +251,8 @@ class Alerter(Alerts):
         for flow in come:
             self._look_soon(flow)
         for flow in come:
-            concern = self._concerns.get(flow)  # it may have been withdrawn while it was decided about
-            next_s = None if concern is None else self.expecting.of(concern.flow).next_s
+            alerted = self._alerted.get(flow)  # it may have been withdrawn while it was decided about
+            next_s = None if alerted is None else self.expecting.of(alerted.flow).next_s
             if next_s is not None:
                 self._look_at(flow, next_s)
         if come:
@@ -276,21 +276,21 @@ class Alerter(Alerts):
             await asyncio.sleep(_SOON_S)
             while self._to_look and self._around.tells_of_flows():
                 flows, self._to_look = sorted(self._to_look), set()
-                await self._decide_all({flow: self._concerns[flow] for flow in flows if flow in self._concerns})
+                await self._decide_all({flow: self._alerted[flow] for flow in flows if flow in self._alerted})
                 await asyncio.sleep(_PAUSE_S)
         except Exception:
             log.exception("deciding what people are told failed")
         finally:
             self._is_working = False
 
-    async def _decide_all(self, concerns: Mapping[str, _Concern]) -> None:
+    async def _decide_all(self, alerted_flows: Mapping[str, _AlertedFlow]) -> None:
         """Decide about these flows and store it; an error with one of them does not hold up the others."""
-        taken = {flow: self._news.pop(flow, _News()) for flow in concerns}
+        taken = {flow: self._changes.pop(flow, _Changes()) for flow in alerted_flows}
         decided: dict[str, AlertDecision] = {}
         left: dict[str, FlowValidationError] = {}
-        for flow, concern in concerns.items():
+        for flow, alerted in alerted_flows.items():
             try:
-                decided[flow] = await self._decide(flow, concern, taken[flow])
+                decided[flow] = await self._decide(flow, alerted, taken[flow])
             except FlowValidationError as error:  # what it is decided by cannot be read just now
                 left[flow] = error
             except Exception:
@@ -308,31 +308,31 @@ class Alerter(Alerts):
             self._to_look.update(left)
             await asyncio.sleep(_AGAIN_S)
 
-    def _put_back(self, flow: str, news: _News) -> None:
-        later = self._news.setdefault(flow, _News())
-        later.failures = news.failures | later.failures
-        later.good_utc = later.good_utc or news.good_utc
-        later.in_time_utc = later.in_time_utc or news.in_time_utc
-        later.has_checked |= news.has_checked
+    def _put_back(self, flow: str, changes: _Changes) -> None:
+        later = self._changes.setdefault(flow, _Changes())
+        later.failures = changes.failures | later.failures
+        later.good_utc = later.good_utc or changes.good_utc
+        later.in_time_utc = later.in_time_utc or changes.in_time_utc
+        later.has_checked |= changes.has_checked
 
-    async def _decide(self, flow: str, concern: _Concern, news: _News) -> AlertDecision:
-        if not concern.recipients.are_any and not self._of(flow):
+    async def _decide(self, flow: str, alerted: _AlertedFlow, changes: _Changes) -> AlertDecision:
+        if not alerted.recipients.are_any and not self._of(flow):
             return AlertDecision()
         now_s = self._clock()
-        troubles, next_s = self._finder.now(concern.flow, self._sources, on_since_s=self._on_since_s, now_s=now_s)
+        troubles, next_s = self._finder.now(alerted.flow, self._sources, on_since_s=self._on_since_s, now_s=now_s)
         if next_s is not None:
             self._look_at(flow, next_s)
         records, rejected, good_again = self._of(flow), list[TroubleRecord](), dict[TroubleKey, str]()
-        if news.has_checked or flow not in self._caught_up or any(key.kind == "rejected" for key in records):
+        if changes.has_checked or flow not in self._caught_up or any(key.kind == "rejected" for key in records):
             look = self._finder.rejected
-            rejected, good_again = await asyncio.to_thread(look, concern.flow, [*records.values()], now_s=now_s)
-        troubles = [*news.failures.values(), *rejected, *troubles]
+            rejected, good_again = await asyncio.to_thread(look, alerted.flow, [*records.values()], now_s=now_s)
+        troubles = [*changes.failures.values(), *rejected, *troubles]
         if flow not in self._caught_up or self._around.held(flow):
             kinds = [trouble.key.kind for trouble in troubles]
             kinds += [trouble.key.kind for trouble in records.values() if not trouble.is_closed]
-            kind = self._kind_of_failure(concern)
-            troubles += await self._finder.in_history(concern.flow, kinds, kind=kind, now_s=now_s)
-        over = good_again | await self._over(flow, concern, news, troubles, now_s)
+            kind = self._kind_of_failure(alerted)
+            troubles += await self._finder.in_history(alerted.flow, kinds, kind=kind, now_s=now_s)
+        over = good_again | await self._over(flow, alerted, changes, troubles, now_s)
         timezone = self._home.settings().timezone
         records = self._of(flow)
         return decide(
@@ -340,41 +340,41 @@ class Alerter(Alerts):
             records.values(),
             troubles,
             over,
-            concern.recipients,
+            alerted.recipients,
             failures=self._failures(flow, records.values(), now_s),
             now_s=now_s,
             zone=None if timezone is None else zone_of(timezone),
         )
 
     async def _over(
-        self, flow: str, concern: _Concern, news: _News, troubles: Sequence[TroubleRecord], now_s: float
+        self, flow: str, alerted: _AlertedFlow, changes: _Changes, troubles: Sequence[TroubleRecord], now_s: float
     ) -> dict[TroubleKey, str]:
         """Which of the flow's troubles are over, each with when."""
         open_rows = [row for row in self._of(flow).values() if not row.is_closed and row.recovered_at_utc is None]
-        over = self._finder.over(concern.flow, open_rows, troubles, now_s)
+        over = self._finder.over(alerted.flow, open_rows, troubles, now_s)
         there = {row.key.kind for row in troubles}
-        in_time_utc = utc_text(now_s) if concern.within_s is None else news.in_time_utc
+        in_time_utc = utc_text(now_s) if alerted.within_s is None else changes.in_time_utc
         if in_time_utc is not None and "overlong" not in there:
             over |= {row.key: in_time_utc for row in open_rows if row.key.kind == "overlong"}
         bad = [row for row in open_rows if row.key.kind in OF_FAILURES]
-        if news.good_utc is not None and (bad or news.failures):
-            is_good = await self._is_good(concern, news, there, bad)
+        if changes.good_utc is not None and (bad or changes.failures):
+            is_good = await self._is_good(alerted, changes, there, bad)
             if is_good:
-                over |= {row.key: news.good_utc for row in bad}
+                over |= {row.key: changes.good_utc for row in bad}
             elif is_good is None:
-                self._news.setdefault(flow, _News()).good_utc = news.good_utc
+                self._changes.setdefault(flow, _Changes()).good_utc = changes.good_utc
                 self._look_at(flow, now_s + _AGAIN_S)
         return over
 
     async def _is_good(
-        self, concern: _Concern, news: _News, there: Set[str], bad: Sequence[TroubleRecord]
+        self, alerted: _AlertedFlow, changes: _Changes, there: Set[str], bad: Sequence[TroubleRecord]
     ) -> bool | None:
         """Whether the flow, of which a run ended well, is good again; None when that is to be asked a moment later."""
-        if news.failures:  # what is told now may be over already
+        if changes.failures:  # what is told now may be over already
             return None
         if not there.isdisjoint(OF_FAILURES):
             return False
-        return await self._finder.is_good(concern.flow, min(trouble.since_utc for trouble in bad))
+        return await self._finder.is_good(alerted.flow, min(trouble.since_utc for trouble in bad))
 
     def _failures(self, flow: str, records: Iterable[TroubleRecord], now_s: float) -> int:
         """How many runs have failed until the end of a digest, when that has come, besides those in its first message."""
@@ -396,8 +396,8 @@ class Alerter(Alerts):
             messages = [self._message(note) for note in gathered(tellings, self._home.layout.workspace_id)]
             with self._ledger.writing(durable=bool(messages)) as (connection, rev):
                 trouble_rows.put(connection, rev, changed)
-                news = outbox.put(connection, messages)
-            if news:
+                changes = outbox.put(connection, messages)
+            if changes:
                 self.on_messages()
             self._around.tell()
         for trouble in changed:

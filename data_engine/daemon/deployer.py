@@ -19,7 +19,7 @@ from data_engine.deploy.deploying import DeployDecision, Looked, Production, wri
 from data_engine.deploy.gate import GoldenGate, golden_facts
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
-from data_engine.flow.spec import title_words
+from data_engine.flow.spec import title_text
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Deployment
 from data_engine.notebook import deployment_status
@@ -281,7 +281,7 @@ class Deployer(Production):
             except FlowValidationError as error:
                 log.warning("%s cannot be run: %s", name, error)
                 path = self.home.layout.flow_modules_dir / name
-                flows[name] = Deployed(CatalogEntry(name, path, title_words(name, "Flow"), error=error), None)
+                flows[name] = Deployed(CatalogEntry(name, path, title_text(name, "Flow"), error=error), None)
                 continue
             entry = catalog.get(name)
             if entry is None:

@@ -225,10 +225,10 @@ class DaemonLink:
             daemon = replace(daemon, version=silent.version, daemon_id=silent.daemon_id)
         return OfflineFacts(self.home, daemon, was_engine_on(ledger), service)
 
-    def behind_words(self) -> str:
+    def behind_text(self) -> str:
         """The words for what was published and is not here yet; "" where a daemon follows the workspace, or nothing is known."""
         with suppress(FlowValidationError):
-            return self.home.lease().behind_words if self.find() is None else ""
+            return self.home.lease().behind_text if self.find() is None else ""
         return ""
 
     def wait_for_runs(self, run_ids: Sequence[str], say: Callable[[str], None]) -> None:

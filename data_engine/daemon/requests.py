@@ -21,7 +21,7 @@ from data_engine.commands import deployments
 from data_engine.daemon.ownership import Ownership
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
-from data_engine.lease.folder import OsFolder, drive_words
+from data_engine.lease.folder import OsFolder, drive_text
 from data_engine.lease.requests import (
     INTERRUPTED,
     LONGEST_ARGUMENTS,
@@ -308,7 +308,7 @@ class RequestSender:
             await asyncio.to_thread(self._files.put, request)
         except OSError as error:
             raise OwnedElsewhereError(
-                f"the request cannot be written to the shared folder: {drive_words(error)}",
+                f"the request cannot be written to the shared folder: {drive_text(error)}",
                 where=str(self._home.layout.workspace_state_dir / "requests"),
                 fix="check whether the drive is connected and writable",
             ) from error

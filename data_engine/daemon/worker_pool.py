@@ -683,7 +683,7 @@ class WorkerHandle:
         if has_begun:
             return JobEnd(status, not_begun=not_begun)
         if self.is_starting and self._killed_for is None:
-            words = ": ".join(filter(None, [cause.text, self._process.last_words()]))
+            words = ": ".join(filter(None, [cause.text, self._process.last_text()]))
             failure = unusable(self._setup.interpreter, words)
             return JobEnd(status, error=failure.as_dict(), why=NO_WORKER, not_begun=not_begun)
         error = FlowExecutionError(

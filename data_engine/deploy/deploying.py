@@ -38,7 +38,7 @@ from data_engine.notebook.deploy import (
 )
 from data_engine.notebook.deployments import Pointer, config_of
 from data_engine.notebook.flow_files import module_files
-from data_engine.notebook.mirror_warnings import shared_words
+from data_engine.notebook.mirror_warnings import shared_text
 from data_engine.notebook.module_sets import ModuleSet
 from data_engine.record import frozen
 from data_engine.status.deployed_before import find_flow, history_of
@@ -339,7 +339,7 @@ def answered(looked: Looked, decided: DeployDecision, command: Deploy) -> tuple[
     left_out, moves = decided.undeployed if command.flow is None else (), decided.moves
     about = {name: entry for name, entry in looked.entries.items() if command.is_about(name) and name not in left_out}
     warnings = {
-        shared_words(Path(entry.mirror), (name, move.other))
+        shared_text(Path(entry.mirror), (name, move.other))
         for name, entry in about.items()
         if (move := moves.get(name)) is not None and move.kind == "shares_mirror" and entry.mirror is not None
     }

@@ -24,7 +24,7 @@ from data_engine.engine.memo.caption import (
     caption,
     caption_html,
     loud_html,
-    outside_words,
+    outside_text,
     show_caption,
 )
 from data_engine.engine.memo.runner import KeptResults, PreviewRunner
@@ -188,7 +188,7 @@ def _settings_of(home: LocalWorkspace | None) -> PreviewSettings:
 
 def _tell_all_outside(flow: Flow, runner: PreviewRunner) -> None:
     """Report what a failed preview, which has no caption, has written for real."""
-    if words := outside_words(list(map(Path, runner.outside))):
+    if words := outside_text(list(map(Path, runner.outside))):
         warning = f"the preview of {flow.name or 'the flow'} did not finish, and {' · '.join(words)}"
         show_caption(warning, loud_html(warning))
 

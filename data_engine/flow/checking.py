@@ -661,7 +661,7 @@ def _of_rule(
     fix = f"{offer}name one of its columns: {first_few(list(columns), 20)}"
     if column is None:
         fix = "correct the rule, or cast what it reads: a column of a CSV is text where one of its values is no number"
-    return _wrong(check, f"rule {_rule_words(check, name)} cannot be asked: {why}", fix)
+    return _wrong(check, f"rule {_rule_text(check, name)} cannot be asked: {why}", fix)
 
 
 def _of_length(check: CheckRules, name: str, length: int, height: int) -> FlowValidationError:
@@ -671,16 +671,16 @@ def _of_length(check: CheckRules, name: str, length: int, height: int) -> FlowVa
 def _of_shape(check: CheckRules, name: str, what: str) -> FlowValidationError:
     return _wrong(
         check,
-        f"rule {_rule_words(check, name)} cannot be asked: {what}",
+        f"rule {_rule_text(check, name)} cannot be asked: {what}",
         "let it give one value for each row, or one for the frame: a rule leaves out no rows",
     )
 
 
 def _no_booleans(check: CheckRules, name: str, kind: str) -> FlowValidationError:
-    return _wrong(check, f"rule {_rule_words(check, name)} gives {kind} and no booleans", 'compare: "amount > 0"')
+    return _wrong(check, f"rule {_rule_text(check, name)} gives {kind} and no booleans", 'compare: "amount > 0"')
 
 
-def _rule_words(check: CheckRules, name: str) -> str:
+def _rule_text(check: CheckRules, name: str) -> str:
     text = next((str(rule.says) for rule in check.each if rule.name == name), None)
     return repr(name) if text is None else f"{name!r} ({text})"
 

@@ -131,11 +131,11 @@ def fix_for(failure: StepFailure) -> str | None:
     return None if answer is None else answer[1]
 
 
-def plain_words(text: str) -> str:
+def plain_text(text: str) -> str:
     """The text of an error without the advice of Polars, some of which leaves data out.
 
     Example:
-        >>> plain_words("found more fields\\n\\nConsider setting 'truncate_ragged_lines=True'.")
+        >>> plain_text("found more fields\\n\\nConsider setting 'truncate_ragged_lines=True'.")
         'found more fields'
     """
     return _ADVICE.sub("\n", text).replace("\n\n\n", "\n\n").rstrip("\n") if _ADVICE.search(text) else text

@@ -286,11 +286,11 @@ def probe(folder: FileSystem) -> list[str]:
     try:
         folder.mkdir(base)
     except OSError as error:
-        return [f"nothing can be written: {drive_words(error)}"]
+        return [f"nothing can be written: {drive_text(error)}"]
     try:
         return list(_faults_in(folder, base))
     except OSError as error:
-        return [drive_words(error, base)]
+        return [drive_text(error, base)]
     finally:
         with suppress(OSError):
             remove(folder, base)
@@ -332,11 +332,11 @@ def server_ahead_s(folder: Path) -> float | None:
         return clock_offset_s(probed)
 
 
-def drive_words(error: OSError, path: str = "") -> str:
+def drive_text(error: OSError, path: str = "") -> str:
     """The drive's error in words, with its file or folder; `path` where the error names none.
 
     Example:
-        >>> drive_words(FileNotFoundError(2, "No such file or directory", "/mnt/team/.workspace_state"))
+        >>> drive_text(FileNotFoundError(2, "No such file or directory", "/mnt/team/.workspace_state"))
         'No such file or directory: /mnt/team/.workspace_state'
     """
     place = error.filename or path

@@ -211,13 +211,13 @@ class HistoryKeeper:
             log.warning("run %s was abandoned: its workstation lost the workspace", run_id)
 
 
-def repair_words(repaired: Repaired) -> str:
+def repair_text(repaired: Repaired) -> str:
     """The result of a repair, and what is lost, in words for people.
 
     Example:
         >>> from data_engine.lease.protocol import Identity
         >>> repaired = Repaired(Generation(8, "repair", 8, "ab", Identity("m1", "d1")), (5, 6, 7), ())
-        >>> repair_words(repaired).partition(";")[2].partition(";")[0]
+        >>> repair_text(repaired).partition(";")[2].partition(";")[0]
         ' lost on the share: generations 5 to 7'
     """
     generations = repaired.lost_generations

@@ -20,7 +20,7 @@ from data_engine.clock import boot_clock
 from data_engine.errors import FlowValidationError, LedgerError, OwnedElsewhereError, WorkspaceError
 from data_engine.formatting import first_few
 from data_engine.lease.held_lease import HeldLease
-from data_engine.lease.history import HEALTHY, HistoryKeeper, Publisher, repair_words
+from data_engine.lease.history import HEALTHY, HistoryKeeper, Publisher, repair_text
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import (
     NEVER,
@@ -492,8 +492,8 @@ class Keeper:
         if held is None:
             raise self._not_here()
         if not held.can_work():
-            trouble_words = self._troubles.get("heartbeat")
-            why = f": {trouble_words}" if trouble_words else ""
+            trouble_text = self._troubles.get("heartbeat")
+            why = f": {trouble_text}" if trouble_text else ""
             raise OwnedElsewhereError(
                 f"this machine owns the workspace, but its heartbeat could not be written in time{why}",
                 where=_LEASE,
@@ -618,7 +618,7 @@ class Keeper:
             return HEALTHY
         self._held = None
         self._view = self._observer.poll()
-        words = repair_words(repaired)
+        words = repair_text(repaired)
         if held is None:
             self._look()
             return words

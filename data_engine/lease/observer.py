@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from data_engine.clock import boot_clock
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
-from data_engine.formatting import duration_words
-from data_engine.lease.folder import FileSystem, drive_words
+from data_engine.formatting import duration_text
+from data_engine.lease.folder import FileSystem, drive_text
 from data_engine.lease.generations import GenerationList
 from data_engine.lease.heartbeat_files import HeartbeatFiles
 from data_engine.lease.held_lease import HeldLease, Participant
@@ -157,7 +157,7 @@ class Observer:
         except (Damaged, ShorterList) as error:
             return self._damaged(error, before_s)
         except OSError as error:
-            return View("unreachable", self.limits, away=drive_words(error))
+            return View("unreachable", self.limits, away=drive_text(error))
         self._damage = None
         limits = top.limits or self.limits
         self._seen = observe(
@@ -391,7 +391,7 @@ class Observer:
             record = replace(record, heartbeat=heartbeat, heard_s=now_s)
         self._damage = record
         if is_shorter and before_s - record.since_s < _LATE_CACHE * limits.stale_after_s:
-            lost_after = duration_words(_LATE_CACHE * limits.stale_after_s)
+            lost_after = duration_text(_LATE_CACHE * limits.stale_after_s)
             words = f"{damage.what}; if it does not come back within {lost_after}, `data-engine lease repair` goes on from what this machine has"
             return View("unreachable", limits, away=words)
         silent_s = max(0.0, before_s - max(record.since_s, record.heard_s))

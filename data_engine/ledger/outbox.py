@@ -78,10 +78,10 @@ def put(connection: sqlite3.Connection, messages: Iterable[Message]) -> int:
 
     A message whose id is known already is put once: only recipients it did not have are added. Without recipients it is not kept.
     """
-    news = sum(_put(connection, message) for message in messages if message.to)
-    if news:
+    new_count = sum(_put(connection, message) for message in messages if message.to)
+    if new_count:
         _make_room(connection)
-    return news
+    return new_count
 
 
 def due(ledger: Ledger, now_s: float) -> list[Delivery]:

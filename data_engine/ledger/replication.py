@@ -294,8 +294,8 @@ def _take_segment(connection: sqlite3.Connection, segment: Incoming, root: Path,
         _change_paths(table, columns, _incoming(os.fspath(root)))
         rows: Iterable[tuple[Any, ...]] = zip(*columns[:width], strict=True)
         if table in _RESET_TABLES and resets:
-            news = [v > resets.get(f, (-1, -1)) for f, v in zip(flows, versions, strict=True)]
-            rows = compress(rows, news)
+            are_new = [v > resets.get(f, (-1, -1)) for f, v in zip(flows, versions, strict=True)]
+            rows = compress(rows, are_new)
         connection.executemany(statement, rows)
     note_seen(connection, *version)
     connection.execute(

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from data_engine.flow.object_names import how_to_take
 from data_engine.notebook import effects
 from data_engine.notebook.magics import parse_cell
-from data_engine.notebook.mistakes import may_name_secret, secret_words, written_secrets
+from data_engine.notebook.mistakes import may_name_secret, secret_text, written_secrets
 from data_engine.notebook.names import HINT, LOAD, Path, dotted, names_in, texts_in
 from data_engine.notebook.read import NotebookCell
 from data_engine.notebook.statements import DEFINITIONS, Statement, Statements
@@ -276,7 +276,7 @@ def warnings_of(statements: Statements, selection: SliceResult) -> Iterator[Diag
             why = selection.taken[statement.index]
             yield from _about_input(statements, statement, why)
             for secret, line in written_secrets(statement.node) if statement.number in with_secrets else ():
-                what, fix = secret_words(secret)
+                what, fix = secret_text(secret)
                 yield Diagnostic(what, statement.number, line, fix)
             if statement.number > build and (name := selection.changed.get(statement.index)):
                 what = f"`{name}` is changed in place below build(), in production too"

@@ -27,7 +27,7 @@ from typing import Any
 from data_engine.errors import FlowExecutionError, FlowValidationError, message_of
 from data_engine.flow.flow import Flow, Shape
 from data_engine.flow.paths import module_folder
-from data_engine.flow.spec import title_words
+from data_engine.flow.spec import title_text
 from data_engine.notebook.module_sets import python_names, trouble_with_name
 from data_engine.platforms.files import content_of
 from data_engine.record import frozen
@@ -243,7 +243,7 @@ class FlowModules:
         return replace(
             flow,
             name=name,
-            label=flow.label or title_words(name, "Flow"),
+            label=flow.label or title_text(name, "Flow"),
             _workspace_root=self.folder.parent,
             _set=None if self.content == self.folder else self.content,
             _built=Shape.of(flow),

@@ -38,7 +38,7 @@ from data_engine.notebook.names import (
     dotted,
     path_of,
     reads_tables,
-    sql_words,
+    sql_text,
     texts_in,
 )
 from data_engine.notebook.statements import BUILTINS, DEFINITIONS, DISPLAY_CALLS, END, IMPORTS, Statement, Statements
@@ -170,7 +170,7 @@ class Slicer:
 
     def _note_tables(self, texts: Iterable[str], want: Want) -> None:
         for text in texts:
-            tables, words = sql_words(text)
+            tables, words = sql_text(text)
             for word in sorted(words & self.statements.events.keys()):
                 self.soft.append((replace(want, name=word), word in tables))
 

@@ -659,13 +659,13 @@ class Scheduler(Generic[_E]):
         )
         self.dispatcher: Dispatcher[_E] = Dispatcher(home, make_executor, around, self.triggers, loop=loop)
 
-    def beat(self) -> None:
+    def tick(self) -> None:
         """Notice what other processes have written, and that trouble is over; called every few seconds.
 
         Raises:
             LedgerError: the history cannot be read or written.
         """
-        self.triggers.beat()
+        self.triggers.tick()
         if self._ledger is not None:
             lost = self._ledger.recover()
             version = self._ledger.data_version()

@@ -169,7 +169,7 @@ class TriggerLoop:
     """Looks at the triggers that are added, each when its time has come, on one thread as long as looks are short.
 
     The first look of a trigger, which reads the history and the folder, and each after a long one has a thread of its own.
-    `beat`, called every few seconds, lets another thread go on where a look that was short before hangs.
+    `tick`, called every few seconds, lets another thread go on where a look that was short before hangs.
     """
 
     def __init__(self) -> None:
@@ -186,7 +186,7 @@ class TriggerLoop:
             if trigger in self._at_s:
                 self._put(trigger, 0.0)
 
-    def beat(self) -> None:
+    def tick(self) -> None:
         """Let another thread go on with the others where a look hangs."""
         with self._condition:
             if self._began_s is not None and time.monotonic() - self._began_s > _STUCK_S:
@@ -390,9 +390,9 @@ class TriggerSet:
         self.stop()
         self._file_events.close()
 
-    def beat(self) -> None:
+    def tick(self) -> None:
         """Let no flow wait for another whose folder does not answer; called every few seconds."""
-        self._trigger_loop.beat()
+        self._trigger_loop.tick()
 
     @property
     def are_outdated(self) -> bool:

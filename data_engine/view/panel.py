@@ -14,7 +14,7 @@ from data_engine.commands.command import Command, Refusal, Situation, first, unl
 from data_engine.commands.fields import arguments_of
 from data_engine.commands.registry import COMMANDS
 from data_engine.commands.runs import Retry, StopBackfill, StopFlow
-from data_engine.formatting import cli_line, clock_words, plural
+from data_engine.formatting import cli_line, clock_text, plural
 from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE
 from data_engine.marks import Mark, mark_of
 from data_engine.model import ActiveRun, Backfill
@@ -22,7 +22,7 @@ from data_engine.reasons.kinds import DaemonSilent, Expected, Unreachable
 from data_engine.reasons.remedies import SILENT_FIX, remedy_of
 from data_engine.record import Record, frozen
 from data_engine.status.record import ClusterFacts, EngineFacts, FlowStatus, WorkspaceStatus
-from data_engine.status.sentences import GOES_ON, told_once, undelivered_words
+from data_engine.status.sentences import GOES_ON, told_once, undelivered_text
 from data_engine.status.troubles import Known, TroubleLine, has_recovered, troubles_of
 
 _MARKS = {
@@ -91,7 +91,7 @@ class PanelFlow(FlowStatus):
         """The state of its expectation, in words; the page itself shows the time that is left."""
         expected = self.expected
         if isinstance(expected, Expected):
-            return f"due by {clock_words(expected.due_utc, expected.tz)}"
+            return f"due by {clock_text(expected.due_utc, expected.tz)}"
         return None if expected is None else expected.text
 
 
@@ -171,7 +171,7 @@ def render(
         else Mark("not running"),
         engine=_engine_mark(engine, daemon.running),
         lease=_MARKS["mine" if lease.is_mine else lease.state],
-        lease_line=lease.line[0].upper() + lease.line[1:] if lease.is_worth_words else "",
+        lease_line=lease.line[0].upper() + lease.line[1:] if lease.is_worth_text else "",
         heartbeat_age_s=lease.heartbeat_age_s,
         buttons=workspace_buttons(status, machine_id=machine_id),
         groups=_groups(flows),
@@ -275,7 +275,7 @@ def _notices(status: WorkspaceStatus, problem: str | None) -> Iterable[PanelNoti
         yield PanelNotice("warn", warning)
     for message, count in told_once(status.undelivered)[:_MOST_UNDELIVERED]:
         fix = cli_line("alert", *(["history"] if message.state == "given_up" else ["test", message.to]))
-        yield PanelNotice("warn" if message.error is None else "bad", undelivered_words(message, None, count), fix)
+        yield PanelNotice("warn" if message.error is None else "bad", undelivered_text(message, None, count), fix)
     if status.service.trouble is not None:
         yield PanelNotice("warn", f"the service of this workspace: {status.service.trouble}", status.service.fix)
     lease = status.lease

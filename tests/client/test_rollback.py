@@ -19,7 +19,7 @@ from data_engine.notebook.catalog import find_module
 from data_engine.notebook.deployments import changed_config
 from data_engine.proof.verdict import Verdict, cells_in
 from data_engine.proof.verdict_store import keep
-from data_engine.status.deployed_before import history_of, rolled_back_words
+from data_engine.status.deployed_before import history_of, rolled_back_text
 from tests.support import WorkspaceFiles
 
 CELLS = (
@@ -122,7 +122,7 @@ def test_who_rolls_back_twice_goes_back_twice_and_forward_by_name(ws: WorkspaceF
     back = workspace.rollback("claims", to=newest.id[:8])
     assert deployed_value(workspace) == 30
     assert back is not None
-    told = rolled_back_words(workspace.home.ledger(), back)
+    told = rolled_back_text(workspace.home.ledger(), back)
     assert told.startswith(f"claims runs again as it was deployed on {local_time(newest.at_utc)} ({newest.id[:8]})")
     assert told.endswith("; no good run of it is known")
 

@@ -16,7 +16,7 @@ import pytest
 import xlsxwriter
 
 from data_engine import Flow, FlowContext, FlowExecutionError
-from data_engine.flow.hints import HINTS, StepFailure, hint_for, plain_words
+from data_engine.flow.hints import HINTS, StepFailure, hint_for, plain_text
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.secret import Secret
 from data_engine.suggestions import nearest_files, nearest_name
@@ -340,8 +340,7 @@ def test_the_advice_of_polars_that_leaves_data_out_is_not_shown(folder: Path) ->
     assert "truncate_ragged_lines" not in caught.value.detail
     assert "found more fields" in caught.value.detail
     assert (
-        plain_words("it failed\n\nYou might want to try:\n- setting `strict=False`\n\nIn: col")
-        == "it failed\n\nIn: col"
+        plain_text("it failed\n\nYou might want to try:\n- setting `strict=False`\n\nIn: col") == "it failed\n\nIn: col"
     )
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.flow.rules import ALL_GOOD
-from data_engine.formatting import MOST_CELL, beginning, both_ends, duration_words, first_few, visible
-from data_engine.ledger.logs import warned_words
+from data_engine.formatting import MOST_CELL, beginning, both_ends, duration_text, first_few, visible
+from data_engine.ledger.logs import warned_text
 from data_engine.record import frozen
 from data_engine.workspace.layout import kernel_shell
 
@@ -71,7 +71,7 @@ def caption(report: PreviewSummary, *, at: Any = None) -> str:
     """Format the report as one line; neighbouring steps with the same outcome share a part."""
     name = f"preview {report.flow}" + (f" of {report.source}" if report.source else "")
     steps, written, doubtful = _parts(report, at)
-    parts = [name, *steps, *written, *doubtful, *report.standing, duration_words(report.elapsed_s)]
+    parts = [name, *steps, *written, *doubtful, *report.standing, duration_text(report.elapsed_s)]
     return both_ends(visible(" · ".join(parts)), MOST_CELL)
 
 
@@ -113,7 +113,7 @@ def _parts(report: PreviewSummary, at: Any) -> tuple[list[str], list[str], list[
         loud.append(f"WROTE IN PRODUCTION: {_names(report.wrote)}")
     elif report.wrote:
         quiet.append(f"wrote to scratch: {_names(report.wrote)}")
-    return parts, quiet, [*loud, *outside_words(report.outside), *_warnings(report.steps), *report.notes]
+    return parts, quiet, [*loud, *outside_text(report.outside), *_warnings(report.steps), *report.notes]
 
 
 def _warnings(steps: Sequence[PreviewedStep]) -> list[str]:
@@ -124,14 +124,14 @@ def _warnings(steps: Sequence[PreviewedStep]) -> list[str]:
     if not doubts and not warned:
         return []
     texts = [*doubts, *dict.fromkeys(warned)]
-    return [f"{warned_words(len(doubts) + len(warned))}: {first_few(texts, _LONGEST_LIST, '; ')}"]
+    return [f"{warned_text(len(doubts) + len(warned))}: {first_few(texts, _LONGEST_LIST, '; ')}"]
 
 
-def outside_words(outside: Sequence[Path]) -> list[str]:
+def outside_text(outside: Sequence[Path]) -> list[str]:
     """Say what was written outside the context's folders; many files are named by their folder.
 
     Example:
-        >>> outside_words([Path("/r/a.csv"), Path("/r/b.csv")])
+        >>> outside_text([Path("/r/a.csv"), Path("/r/b.csv")])
         ["wrote outside the context's folders, for real: /r/a.csv, /r/b.csv"]
     """
     return [f"wrote outside the context's folders, for real: {_paths(outside)}"] if outside else []
