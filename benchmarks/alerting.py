@@ -114,7 +114,7 @@ async def soon(root: Path) -> None:
     """A failure of a flow that was good: until its message is in the outbox, where the notifier takes it."""
     flows = [Flow("G", f"f{number}").step(nothing_to_do) for number in range(100)]
     alerter, home = made(root, flows, alerts='[alerts]\nto = ["ops"]\n')
-    alerter.beat()
+    alerter.tick()
     await asyncio.sleep(1.5)
     times = []
     for number in range(100):
@@ -130,7 +130,7 @@ async def many(root: Path) -> None:
     """Ten thousand failures, heard as fast as they can be; the loop's own time is what runs would wait for."""
     flow = Flow("G", "claims").step(nothing_to_do)
     alerter, home = made(root, [flow], alerts='[alerts]\nto = ["ops"]\ndigest = "3s"\n')
-    alerter.beat()
+    alerter.tick()
     await asyncio.sleep(1.0)
     home.ledger().record(*failed(-1))
     tracemalloc.start()
@@ -147,7 +147,7 @@ async def many(root: Path) -> None:
     tracemalloc.stop()
     for _ in range(6):
         await asyncio.sleep(1.0)
-        alerter.beat()
+        alerter.tick()
     await asyncio.sleep(1.0)
     report(
         f"messages of {FAILURES:,} failures in one pass",
@@ -171,14 +171,14 @@ async def idle(root: Path) -> None:
         for number in range(FLOWS)
     ]
     alerter, home = made(root, flows, alerts='[alerts]\nto = ["ops"]\n')
-    alerter.beat()
+    alerter.tick()
     for _ in range(20):
         await asyncio.sleep(0.5)
-        alerter.beat()
+        alerter.tick()
     beats = 2_000
     began_s = time.process_time()
     for _ in range(beats):
-        alerter.beat()
+        alerter.tick()
     spent_s = (time.process_time() - began_s) / beats
     report(f"idle cost of the expectations of {FLOWS} flows", spent_s / _BEAT_S * 100, 0.05, "% core")
     home.ledger().close()

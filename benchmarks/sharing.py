@@ -28,7 +28,7 @@ from data_engine.lease.keeper import Keeper, KeeperRules
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Identity, Limits, Segment
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.share import Share
+from data_engine.ledger.share import SharedHistory
 from data_engine.model import (
     Event,
     LogLine,
@@ -118,7 +118,7 @@ class Machine:
         self.folder = CountedFolder(folder / "share")
         me = Identity(name, f"{name}-daemon", name, os.getpid(), "1", f"{name}-lock", "host")
         observer = Observer(self.folder, me, workspace="w", limits=LIMITS, holds_lock=lambda: True)
-        self.keeper = Keeper(observer, Share(self.ledger, folder / "share"), KeeperRules(lambda: LIMITS))
+        self.keeper = Keeper(observer, SharedHistory(self.ledger, folder / "share"), KeeperRules(lambda: LIMITS))
 
     def commit(self) -> int:
         """Publish what is new, as the share thread does; the bytes written, folds and the list's entry included."""

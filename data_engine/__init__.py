@@ -103,9 +103,9 @@ def __getattr__(name: str) -> Any:
 
 
 def _warn_of_two_packages() -> None:
-    from data_engine.workspace.two_packages import two_packages_words
+    from data_engine.workspace.two_packages import two_packages_text
 
-    if (words := two_packages_words()) is not None:
+    if (words := two_packages_text()) is not None:
         from warnings import warn
 
         warn(words, stacklevel=3)

@@ -1,6 +1,6 @@
 """Ask another Python process: it answers messages until it is closed, ends with whoever asks, and holds up nobody when it hangs.
 
-`AnsweringProcess` is the side that asks, `Asker` the side that answers. A message is any bytes behind a mark and their number.
+`AnsweringProcess` is the side that asks, `ParentProcess` the side that answers. A message is any bytes behind a mark and their number.
 The process that asks reads in a thread of its own: a process that cannot be ended, on a drive that does not answer, or a pipe
 that something it started keeps open, delays only that thread. No message is unpickled here.
 """
@@ -41,7 +41,7 @@ class NoAnswer(Exception):
 
 
 class AnsweringProcess:
-    """A process that calls `target` ("module:function") with its `Asker` and these arguments; a context that ends it.
+    """A process that calls `target` ("module:function") with its `ParentProcess` and these arguments; a context that ends it.
 
     One thread at a time asks; any may `end` it. With `owns_session` it is ended with everything it started, for code of authors.
     Standard error goes where `stderr` says, as for `Popen`; with `subprocess.PIPE` its end is kept for `NoAnswer`.
@@ -244,7 +244,7 @@ class KeptProcess:
                 self.close()
 
 
-class Asker:
+class ParentProcess:
     """The process that asks this one: `receive` its messages, `send` it answers. This process ends with it, and what it started, too.
 
     What else is written to standard output goes to standard error; standard input is empty.
@@ -288,13 +288,13 @@ def begin() -> None:
     """Run as the process that answers."""
     target, *arguments = sys.argv[2:]
     del sys.argv[1:]
-    asker = Asker()
+    asker = ParentProcess()
     module, _, name = target.partition(":")
     function: Callable[..., Any] = getattr(import_module(module), name)
     function(asker, *arguments)
 
 
-def echo(asker: Asker) -> None:
+def echo(asker: ParentProcess) -> None:
     """Answer each message with itself."""
     while True:
         asker.send(asker.receive())

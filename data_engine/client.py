@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from data_engine.commands.command import Command
     from data_engine.commands.deployments import Deploy, Outcome
-    from data_engine.commands.runs import Freed
+    from data_engine.commands.runs import RetriedSources
     from data_engine.daemon.link import DaemonLink
     from data_engine.engine.left_behind import LeftBehind
     from data_engine.engine.local_workspace import LocalWorkspace
@@ -234,9 +234,9 @@ class Workspace:
         from data_engine.compare.comparing import keys
         from data_engine.engine.params import check_params
         from data_engine.notebook.catalog import check_flow_name
-        from data_engine.plan.making import Wish, make_plan
+        from data_engine.plan.making import PlanRequest, make_plan
 
-        wish = Wish(sources, use, keys(key), check_params(params), is_confirmed=yes, fresh=fresh)
+        wish = PlanRequest(sources, use, keys(key), check_params(params), is_confirmed=yes, fresh=fresh)
         return make_plan(self.home, check_flow_name(name), wish, sink)
 
     def test(self, name: str | None = None, update: bool = False) -> list[GoldenResult]:
@@ -643,7 +643,9 @@ class Workspace:
         answer = self._retry(flow, source, wait, accept)
         return 0 if answer is None else answer.freed + len(answer.accepted)
 
-    def _retry(self, flow: str | None, source: str | os.PathLike[str] | None, wait: bool, accept: bool) -> Freed | None:
+    def _retry(
+        self, flow: str | None, source: str | os.PathLike[str] | None, wait: bool, accept: bool
+    ) -> RetriedSources | None:
         from data_engine.commands.runs import Retry
 
         return self._do(Retry(flow, None if source is None else os.fspath(source), accept or None), wait)
@@ -845,7 +847,7 @@ class Workspace:
 
             what = f"there is no run {run_id!r} in the history of {self.root.name}"
             advice = "take an id from `data-engine runs`"
-            behind = self.link.behind_words()
+            behind = self.link.behind_text()
             raise no_run(self.home.ledger(), run_id, what, f"{behind}; else {advice}" if behind else advice)
         return run
 

@@ -106,11 +106,11 @@ def path_in(root: Path, path: str) -> str:
     return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
 
 
-def size_words(size_bytes: float) -> str:
+def size_text(size_bytes: float) -> str:
     """A size for people, in the largest unit that leaves no zero.
 
     Example:
-        >>> [size_words(size) for size in (0, 999, 1_000, 250_000, 5_000_000, 3_200_000_000)]
+        >>> [size_text(size) for size in (0, 999, 1_000, 250_000, 5_000_000, 3_200_000_000)]
         ['0 bytes', '999 bytes', '1 KB', '250 KB', '5 MB', '3.2 GB']
     """
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
@@ -119,7 +119,7 @@ def size_words(size_bytes: float) -> str:
     return f"{size_bytes:,.0f} bytes"
 
 
-def time_words(utc: str | None) -> str:
+def time_text(utc: str | None) -> str:
     """A stored time as this machine's clock shows it; "?" where it is not known."""
     return "?" if utc is None else datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
@@ -129,13 +129,13 @@ def day_time(utc: str) -> str:
     return local_time(utc)[len("2026-") :]
 
 
-def zoned_words(utc: str | None, tz: str | None = None) -> str:
+def zoned_text(utc: str | None, tz: str | None = None) -> str:
     """A stored time of a schedule in its zone, which is named; "" for None.
 
     Without a zone by this machine's clock, with its offset from UTC: the machine may be far from its reader.
 
     Example:
-        >>> zoned_words("2026-01-05T06:30:00+00:00", "Europe/Berlin")
+        >>> zoned_text("2026-01-05T06:30:00+00:00", "Europe/Berlin")
         '2026-01-05 07:30:00 Europe/Berlin'
     """
     if utc is None:
@@ -145,14 +145,14 @@ def zoned_words(utc: str | None, tz: str | None = None) -> str:
 
         return f"{datetime.fromisoformat(utc).astimezone(ZoneInfo(tz)):%Y-%m-%d %H:%M:%S} {tz}"
     at = datetime.fromisoformat(utc).astimezone()
-    return f"{at:%Y-%m-%d %H:%M:%S} {offset_words(at)}"
+    return f"{at:%Y-%m-%d %H:%M:%S} {offset_text(at)}"
 
 
-def offset_words(at: datetime) -> str:
+def offset_text(at: datetime) -> str:
     """The offset of a time from UTC.
 
     Example:
-        >>> [offset_words(datetime.fromisoformat(f"2026-01-05T06:00:00{zone}")) for zone in ("+01:00", "-09:30", "+00:00")]
+        >>> [offset_text(datetime.fromisoformat(f"2026-01-05T06:00:00{zone}")) for zone in ("+01:00", "-09:30", "+00:00")]
         ['UTC+1', 'UTC-9:30', 'UTC']
     """
     minutes = round((at.utcoffset() or timedelta()).total_seconds() / 60)
@@ -160,13 +160,13 @@ def offset_words(at: datetime) -> str:
     return "UTC" + (f"{'-' if minutes < 0 else '+'}{hours}" + (f":{rest:02}" if rest else "") if minutes else "")
 
 
-def clock_words(utc: str, tz: str | None = None) -> str:
+def clock_text(utc: str, tz: str | None = None) -> str:
     """A stored time in a zone (None: this machine's): the time alone if it is today there, else with its date.
 
     The zone is named, except this machine's own.
 
     Example:
-        >>> clock_words("2026-01-05T06:00:00+00:00", "Europe/Berlin")
+        >>> clock_text("2026-01-05T06:00:00+00:00", "Europe/Berlin")
         'Mon 2026-01-05 07:00 Europe/Berlin'
     """
     from zoneinfo import ZoneInfo
@@ -179,14 +179,14 @@ def clock_words(utc: str, tz: str | None = None) -> str:
 
 def local_time(utc: str | None) -> str:
     """A stored time as this machine's clock shows it; "" for None."""
-    return "" if utc is None else time_words(utc)
+    return "" if utc is None else time_text(utc)
 
 
-def duration_words(seconds: float | None) -> str:
+def duration_text(seconds: float | None) -> str:
     """A duration for people, in at most two units; "" for None.
 
     Example:
-        >>> [duration_words(seconds) for seconds in (0, 0.503, 1.53, 40, 75.2, 300, 7_300, 180_000, None)]
+        >>> [duration_text(seconds) for seconds in (0, 0.503, 1.53, 40, 75.2, 300, 7_300, 180_000, None)]
         ['<1 ms', '503 ms', '1.5 s', '40 s', '1 min 15 s', '5 min', '2 h 1 min', '2 d 2 h', '']
     """
     if seconds is None:

@@ -72,7 +72,7 @@ _STATUS_WORDS = {
 
 
 @frozen
-class Plan:
+class ImportPlan:
     """The plan of an import. `runs` and `states` are those that this machine's history lacks, `settings` those that are not set here.
 
     `unplaced` are flow, path and reason of files that cannot be taken over; `notes` are sentences on what else was found.
@@ -141,7 +141,7 @@ class Plan:
         }
 
 
-def look(layout: WorkspaceLayout, *, with_history: bool = True, ledger: Path | None = None) -> Plan:
+def look(layout: WorkspaceLayout, *, with_history: bool = True, ledger: Path | None = None) -> ImportPlan:
     """Plan the import of the workspace. Modules are executed to learn their sources; nothing is changed.
 
     `ledger` is the older system's, where it is not at its usual place.
@@ -154,14 +154,14 @@ def look(layout: WorkspaceLayout, *, with_history: bool = True, ledger: Path | N
     older, ledgers = find_places(layout.root, ids, ledger)
     leases = look_at_leases(shared, layout.workspace_id)
     settings, notes = _settings(older)
-    plan = Plan(layout.root, leases=tuple(leases), settings=settings, notes=tuple(notes))
+    plan = ImportPlan(layout.root, leases=tuple(leases), settings=settings, notes=tuple(notes))
     if not with_history:
         return plan
     history = merge([*map(read_ledger, ledgers), *(read_shared(shared, older_id) for older_id in ids)])
     return _with_history(plan, history, layout)
 
 
-def _with_history(plan: Plan, history: OlderHistory, layout: WorkspaceLayout) -> Plan:
+def _with_history(plan: ImportPlan, history: OlderHistory, layout: WorkspaceLayout) -> ImportPlan:
     """The plan with the part of the history that this machine lacks."""
     entries = read_catalog(FlowModules(layout.flow_modules_dir))
     sources = {entry.name: source for entry in entries if (source := _source_of(entry)) is not None}
@@ -207,7 +207,7 @@ def require_free(layout: WorkspaceLayout) -> None:
         )
 
 
-def carry_out(layout: WorkspaceLayout, plan: Plan) -> tuple[int, int]:
+def carry_out(layout: WorkspaceLayout, plan: ImportPlan) -> tuple[int, int]:
     """Carry the plan out; returns how many runs and files were taken over.
 
     Raises:

@@ -83,14 +83,14 @@ class InterruptsHeld:
         self._is_pressed = True
 
 
-class Held(ABC, Generic[T]):
+class SafeAcquire(ABC, Generic[T]):
     """A `with` that also lets go when an exception strikes while it acquires.
 
     A class and no generator: an exception between a generator's `yield` and the first line inside keeps it suspended, and its
     locks held, for as long as somebody keeps the traceback.
 
     Example:
-        >>> class Door(Held[str]):
+        >>> class Door(SafeAcquire[str]):
         ...     def take(self) -> str:
         ...         raise KeyboardInterrupt
         ...     def let_go(self) -> None:
@@ -233,7 +233,7 @@ class OsLock:
             return private.open_file(self.path, os.O_RDWR | os.O_CREAT)
 
 
-class Holding(Held[None]):
+class Holding(SafeAcquire[None]):
     """Holds `lock`, which `acquire` takes, inside a `with`.
 
     Example:
@@ -311,7 +311,7 @@ def _paths_of_group(folder: Path, group: str) -> tuple[Path, Path]:
     return folder / f"group-{digest}.lock", folder / f"group-{digest}.asked"
 
 
-class GroupLock(OsLock, Held["GroupLock"]):
+class GroupLock(OsLock, SafeAcquire["GroupLock"]):
     """Held while a flow of `group` runs, by one thread of one process of this machine at a time.
 
     Example:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
 from data_engine.cause import Cause, read_cause
 from data_engine.display_hook import Displayable
-from data_engine.formatting import cells_text, duration_words, plural
+from data_engine.formatting import cells_text, duration_text, plural
 from data_engine.record import Record, frozen
 
 
@@ -129,7 +129,7 @@ class RuleCount(NamedTuple):
     unknown: int
 
 
-class Feed(NamedTuple):
+class FeedCount(NamedTuple):
     """How many files a good batch run took of each of its intakes, by name, less those that it moved or removed itself."""
 
     counts: Mapping[str, int]
@@ -149,7 +149,7 @@ class RunSpent(NamedTuple):
     cpu_s: float | None = None
     checks: tuple[RuleCount, ...] = ()
     rejected: int | None = None
-    feed: Feed | None = None
+    feed: FeedCount | None = None
 
 
 class RunStarted(NamedTuple):
@@ -460,7 +460,7 @@ class Backfill(Displayable, Record):
             return f"{plural(self.total, 'run')} planned"
         if self.state != "running":
             return f"{self.ended:,} of {self.total:,}{failed}, {self.state}"
-        about = "" if self.left_s is None else f", about {duration_words(self.left_s)}"
+        about = "" if self.left_s is None else f", about {duration_text(self.left_s)}"
         waits = "" if self.waits_for is None else f", {self.waits_for}"
         return f"{self.ended:,} of {self.total:,}{failed}{about}{waits}"
 
@@ -528,11 +528,11 @@ def _second_text(second: int) -> str:
 
 
 @frozen
-class Compared(Record):
+class KernelComparison(Record):
     """How a notebook compared with its kernel: when, what differed, and the numbers of the cells that changed since; "" as time: never.
 
     Example:
-        >>> print(Compared().words, Compared("2026-01-05T09:32:00+00:00", changed=(3, 7)).words, sep="; ")
+        >>> print(KernelComparison().words, KernelComparison("2026-01-05T09:32:00+00:00", changed=(3, 7)).words, sep="; ")
         never compared with a kernel; not compared with a kernel since cells 3, 7 changed
     """
 
@@ -544,19 +544,19 @@ class Compared(Record):
     def words(self) -> str:
         """The comparison in one sentence."""
         differences = "; ".join(self.differences)
-        return f"{self.short_words}: {differences}" if differences else self.short_words
+        return f"{self.short_text}: {differences}" if differences else self.short_text
 
     @property
-    def short_words(self) -> str:
+    def short_text(self) -> str:
         """The comparison without the differences: "as in the kernel of 10:32", on another day with its date."""
         if not self.at_utc:
             return "never compared with a kernel"
         if self.changed:
             return f"not compared with a kernel since {cells_text(self.changed)} changed"
-        return f"{'not as' if self.differences else 'as'} in {self.kernel_words}"
+        return f"{'not as' if self.differences else 'as'} in {self.kernel_text}"
 
     @property
-    def kernel_words(self) -> str:
+    def kernel_text(self) -> str:
         """The kernel in words: "the kernel of 10:32"."""
         at = datetime.fromisoformat(self.at_utc).astimezone()
         is_today = at.date() == datetime.now().astimezone().date()
@@ -600,7 +600,7 @@ class Deployment(Record):
     asked_by: str | None = None
     mirror: str | None = None
     watches: str | None = None
-    compared: Compared | None = field(default=None, metadata={"of": Compared.read})
+    compared: KernelComparison | None = field(default=None, metadata={"of": KernelComparison.read})
     is_live: bool = False
     is_kept: bool = True
 

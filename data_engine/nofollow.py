@@ -77,7 +77,7 @@ _Device: TypeAlias = tuple[int, bytes]
 
 
 @frozen
-class Place:
+class OpenFolder:
     """A folder that was opened without following anything. Use it while it is open:
     `os.unlink(place.at(name), dir_fd=place.descriptor)`, and likewise `open`, `mkdir`, `rmdir`, `rename`, `stat`.
     """
@@ -135,7 +135,7 @@ class Place:
 
 
 @contextmanager
-def opened(root: Path, folder: str | os.PathLike[str] = "", *, sees_binds: bool = True) -> Iterator[Place]:
+def opened(root: Path, folder: str | os.PathLike[str] = "", *, sees_binds: bool = True) -> Iterator[OpenFolder]:
     """Open the folder `folder` below `root`, given relative to it or as a path that begins with it.
 
     Without `sees_binds` a folder of the same drive that an administrator has mounted on the way is not noticed, which costs
@@ -173,8 +173,8 @@ def opened(root: Path, folder: str | os.PathLike[str] = "", *, sees_binds: bool 
 
 @contextmanager
 def inside(
-    place: Place, names: Sequence[str], *, make: bool = False, mode: int = 0o777, flags: int = os.O_RDONLY
-) -> Iterator[Place]:
+    place: OpenFolder, names: Sequence[str], *, make: bool = False, mode: int = 0o777, flags: int = os.O_RDONLY
+) -> Iterator[OpenFolder]:
     """Open the folder that `names` lead to from an open one; with `make` missing folders are made.
 
     Raises:
@@ -201,7 +201,7 @@ class FoundFile(NamedTuple):
         return stat.S_ISREG(self.facts.st_mode) and not _leads_away(self.facts)
 
 
-def walk(place: Place, folder: tuple[str, ...] = ()) -> Iterator[FoundFile]:
+def walk(place: OpenFolder, folder: tuple[str, ...] = ()) -> Iterator[FoundFile]:
     """Everything below an open folder that is no folder, in sort order; what goes meanwhile is left out.
 
     Example:
@@ -228,7 +228,7 @@ def walk(place: Place, folder: tuple[str, ...] = ()) -> Iterator[FoundFile]:
 
 
 @contextmanager
-def opened_file(place: Place, name: str) -> Iterator[int]:
+def opened_file(place: OpenFolder, name: str) -> Iterator[int]:
     """A descriptor to read the plain file `name` in an open folder; opening it waits for nobody.
 
     Raises:
@@ -244,7 +244,7 @@ def opened_file(place: Place, name: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def move(origin: Place, name: str, target: Place, new_name: str | None = None) -> None:
+def move(origin: OpenFolder, name: str, target: OpenFolder, new_name: str | None = None) -> None:
     """Move `name` from one open folder to another as `new_name`, replacing what is there; a link is moved itself."""
     path = target.at(new_name or name)
     os.replace(origin.at(name), path, src_dir_fd=origin.descriptor, dst_dir_fd=target.descriptor)
@@ -313,7 +313,7 @@ def remove_tree(root: Path, path: str | os.PathLike[str], *, with_links: bool = 
         return [Leftover(Path(str(error.filename or root)), error.strerror or str(error))]
 
 
-def _removed(place: Place, name: str, *, with_links: bool) -> Iterator[Leftover]:
+def _removed(place: OpenFolder, name: str, *, with_links: bool) -> Iterator[Leftover]:
     """Remove `name` in `place`; yields what was left."""
     path = place.path / name
     try:
@@ -348,15 +348,15 @@ def _below(root: Path, path: str | os.PathLike[str]) -> list[str]:
     return names
 
 
-def _opened_root(root: Path, *, sees_binds: bool = True) -> Place:
+def _opened_root(root: Path, *, sees_binds: bool = True) -> OpenFolder:
     if not _HAS_DESCRIPTORS:
         os.listdir(root)  # the same errors as where it is opened
-        return Place(root, None, (os.stat(root).st_dev, b""), _handle=hold_folder(root, is_followed=True))
+        return OpenFolder(root, None, (os.stat(root).st_dev, b""), _handle=hold_folder(root, is_followed=True))
     descriptor = os.open(root, os.O_RDONLY | _FOLDER_ONLY & ~NO_FOLLOW)
-    return Place(root, descriptor, _device(descriptor, sees_binds), sees_binds)
+    return OpenFolder(root, descriptor, _device(descriptor, sees_binds), sees_binds)
 
 
-def _open_inside(place: Place, name: str, *, flags: int = os.O_RDONLY) -> Place:
+def _open_inside(place: OpenFolder, name: str, *, flags: int = os.O_RDONLY) -> OpenFolder:
     path = place.path / name
     if place.descriptor is None:
         handle = hold_folder(path)
@@ -369,7 +369,7 @@ def _open_inside(place: Place, name: str, *, flags: int = os.O_RDONLY) -> Place:
         except BaseException:
             let_go_of_folder(handle)
             raise
-        return Place(path, None, place._device, _handle=handle)
+        return OpenFolder(path, None, place._device, _handle=handle)
     try:
         descriptor = os.open(name, flags | _FOLDER_ONLY, dir_fd=place.descriptor)
     except OSError as error:
@@ -378,14 +378,14 @@ def _open_inside(place: Place, name: str, *, flags: int = os.O_RDONLY) -> Place:
             raise NotFollowedError.link(path) from error
         error.filename = str(path)
         raise
-    inner = Place(path, descriptor, _device(descriptor, place._sees_binds), place._sees_binds)
+    inner = OpenFolder(path, descriptor, _device(descriptor, place._sees_binds), place._sees_binds)
     if inner._device != place._device:
         _close(inner)
         raise NotFollowedError(errno.EXDEV, _MOUNT, str(path))
     return inner
 
 
-def _open_or_make(place: Place, name: str, mode: int) -> Place:
+def _open_or_make(place: OpenFolder, name: str, mode: int) -> OpenFolder:
     try:
         return _open_inside(place, name)
     except FileNotFoundError:
@@ -394,13 +394,13 @@ def _open_or_make(place: Place, name: str, mode: int) -> Place:
         return _open_inside(place, name)
 
 
-def _close(place: Place) -> None:
+def _close(place: OpenFolder) -> None:
     if place.descriptor is not None:
         os.close(place.descriptor)
     let_go_of_folder(place._handle)
 
 
-def _is_link(place: Place, name: str) -> bool:
+def _is_link(place: OpenFolder, name: str) -> bool:
     return stat.S_ISLNK(os.stat(name, dir_fd=place.descriptor, follow_symlinks=False).st_mode)
 
 

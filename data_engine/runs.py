@@ -29,7 +29,7 @@ from data_engine.engine.run_sources import refuse_shared_mirror
 from data_engine.engine.standing import (
     as_it_may_run,
     edited_error,
-    never_deployed_words,
+    never_deployed_text,
     say_never_deployed,
     standing_of,
 )
@@ -253,7 +253,7 @@ def run_workspace(
             good[entry.name], ran[entry.name] = entry.flow, deployed.get(entry.name)
             if entry.name not in deployed and entry.name not in told:
                 told.add(entry.name)
-                tell(never_deployed_words(entry.name))
+                tell(never_deployed_text(entry.name))
         for name in good.keys() - module_names:
             del good[name]
         return list(good.values())

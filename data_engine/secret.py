@@ -125,7 +125,7 @@ def learn(*values: str) -> None:
             tell(value)
 
 
-def learn_words(*words: str) -> None:
+def learn_text(*words: str) -> None:
     """Hide these from now on where they stand as whole words: they are too short to be hidden everywhere."""
     _hide(_words, words)
 

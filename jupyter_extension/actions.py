@@ -26,7 +26,7 @@ from data_engine.notebook.flow_files import module_files
 from data_engine.platforms.names import real_path, with_home
 from data_engine.record import as_json, frozen
 from data_engine.version import __version__
-from data_engine.view.feed import Feed
+from data_engine.view.feed import ViewSender
 from data_engine.view.trends import rejected_view, trends_view
 from data_engine.workspace.layout import is_workspace
 from data_engine.workspace.machine import (
@@ -74,7 +74,7 @@ def answer(root: str | None, action: str, args: Args) -> dict[str, Any]:
         return {"error": {"what": what, "where": None, "fix": "`data-engine doctor` checks this machine"}}
 
 
-def answer_and_look(feed: Feed | None, root: str | None, action: str, args: Args) -> dict[str, Any]:
+def answer_and_look(feed: ViewSender | None, root: str | None, action: str, args: Args) -> dict[str, Any]:
     """Answer a request, and let the workspace's feed look at once where it changes something."""
     if feed is None or not changes(action):
         return answer(root, action, args)

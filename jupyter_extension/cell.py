@@ -11,8 +11,8 @@ from data_engine.display_hook import Listing
 from data_engine.errors import FlowValidationError
 from data_engine.view.card import Card, Note, Part
 from data_engine.view.text import text
-from data_engine.view.verb import Answer, Parameter, Place, Shown, Subject
-from jupyter_extension.own_flow import UserNames, own_flow, own_name, unsaved_words
+from data_engine.view.verb import Answer, Place, Shown, Subject, VerbParameter
+from jupyter_extension.own_flow import UserNames, own_flow, own_name, unsaved_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,7 @@ class Cell(Place):
 
     def unsaved(self, path: Path) -> str:
         """Says that the notebook has edits that ran and are not saved."""
-        return unsaved_words(self._names, path)
+        return unsaved_text(self._names, path)
 
     def flow(self, name: str | None) -> Flow:
         """The flow that the cells of this notebook build; one that is named as it is saved."""
@@ -84,7 +84,7 @@ def carry_out(name: str, verb: Callable[..., Answer], cell: Cell, values: dict[s
     return Shown(answer.card()) if answer.value is None else answer.value
 
 
-def values_of(verb: str, parameters: list[Parameter], args: Namespace) -> dict[str, Any]:
+def values_of(verb: str, parameters: list[VerbParameter], args: Namespace) -> dict[str, Any]:
     """The values of a line that was parsed, as the verb takes them.
 
     Raises:
@@ -116,7 +116,7 @@ def values_of(verb: str, parameters: list[Parameter], args: Namespace) -> dict[s
     return values
 
 
-def option_name(parameter: Parameter) -> str:
+def option_name(parameter: VerbParameter) -> str:
     """The option as a cell takes it; of one that is on by default the one that turns it off."""
     flag = parameter.flags[0]
     return flag.rpartition("/")[2]

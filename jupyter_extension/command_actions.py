@@ -11,11 +11,11 @@ from data_engine.commands.fields import TEXT, TEXTS, Fields, kinds_of, of_json
 from data_engine.commands.registry import COMMANDS
 from data_engine.commands.runs import Run, StartBackfill, StopFlow
 from data_engine.commands.switches import ReleaseControl
-from data_engine.daemon.link import Left
+from data_engine.daemon.link import ForwardedRequest
 from data_engine.errors import FlowValidationError
 from data_engine.flow.parameters import TypedValue
 from data_engine.formatting import plural
-from data_engine.status.sentences import ends_words, never_begins_words
+from data_engine.status.sentences import ends_text, never_begins_text
 from jupyter_extension.details import flow_entry
 from jupyter_extension.files import flow_files
 from jupyter_extension.outcomes import outcome_message
@@ -31,7 +31,7 @@ def carry_out(ws: Workspace, kind: type[Command[Any]], args: Args) -> Any:
     """Send a command to the owner; the message of its outcome, or that another workstation was asked, whose answer comes with the status."""
     command = of_json(kind, args, kind.name)
     answer = ws.link.send(command, waits=False)
-    if isinstance(answer, Left):
+    if isinstance(answer, ForwardedRequest):
         return f"{answer.owner} was asked to {command.phrase}."
     return outcome_message(ws, command, answer)
 
@@ -57,8 +57,8 @@ def _stop_run(ws: Workspace, args: Args) -> Any:
     run_ids = _run_ids(ws, args)
     had_begun = [ws.stop_run(run_id) for run_id in run_ids]
     if any(had_begun):
-        return ends_words()
-    return never_begins_words(ws.home.ledger().run(run_ids[0]) if run_ids else None)
+        return ends_text()
+    return never_begins_text(ws.home.ledger().run(run_ids[0]) if run_ids else None)
 
 
 def _kill_run(ws: Workspace, args: Args) -> str:

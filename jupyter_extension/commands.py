@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import size_words
+from data_engine.formatting import size_text
 from data_engine.record import frozen
 from data_engine.view.verb import Option as ViewOption
 from data_engine.view.verb import Subject, Takes, parameters_of
@@ -76,9 +76,9 @@ def _cache(args: Namespace, names: UserNames) -> None:
     size = cached_bytes()
     if args.subject == "clear":
         clear_preview_cache()
-        print(f"Forgot {size_words(size)} of previewed results.")
+        print(f"Forgot {size_text(size)} of previewed results.")
     else:
-        print(f"Previews keep {size_words(size)} of results in this kernel. %flow cache clear forgets them.")
+        print(f"Previews keep {size_text(size)} of results in this kernel. %flow cache clear forgets them.")
 
 
 COMMANDS = {

@@ -13,7 +13,7 @@ from typing import Any
 from data_engine.client import Workspace
 from data_engine.errors import FlowValidationError
 from data_engine.files import file_exists
-from data_engine.flow.expectation import Expectation, expectation_words
+from data_engine.flow.expectation import Expectation, expectation_text
 from data_engine.flow.trigger import skipped_days
 from data_engine.formatting import path_in
 from data_engine.ledger.deployments import renamings
@@ -23,11 +23,11 @@ from data_engine.model import Deployment, Run, StepRun
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.module_sets import file_facts
 from data_engine.plan.making import code_changes
-from data_engine.planning.slots import Slots, slot_words, zone_of
+from data_engine.planning.slots import Slots, slot_text, zone_of
 from data_engine.proof.verdict_store import unsettled_texts
 from data_engine.record import frozen
-from data_engine.status.deployed_before import changed_words, git_words, present_name
-from data_engine.status.runs import facts_of, rows_words, source_names, trigger_words, with_words
+from data_engine.status.deployed_before import changed_text, git_text, present_name
+from data_engine.status.runs import facts_of, rows_text, source_names, trigger_text, with_text
 from data_engine.status.sentences import places_of, short_error
 from data_engine.view.feed import from_child
 from data_engine.view.panel import WhyNot, run_mark
@@ -158,9 +158,7 @@ def deployment_view(row: Deployment, flow: str) -> DeploymentView:
         why = f"the flow was called {row.flow} then"
     word = "live" if row.is_live else row.word
     compared = "" if row.compared is None else row.compared.words
-    return DeploymentView(
-        row.id, word, row.at_utc, row.who, changed_words(row), git_words(row), row.note, why, compared
-    )
+    return DeploymentView(row.id, word, row.at_utc, row.who, changed_text(row), git_text(row), row.note, why, compared)
 
 
 def run_view(run: Run, warnings: int = 0, now: str | None = None) -> RunView:
@@ -179,8 +177,8 @@ def run_view(run: Run, warnings: int = 0, now: str | None = None) -> RunView:
         error=None if error is None else short_error(error, run.why),
         cells=places_of(run.why, was=run.flow, now=now or run.flow),
         from_the_future=run.from_the_future,
-        began_by=trigger_words(run.trigger),
-        params=with_words(run),
+        began_by=trigger_text(run.trigger),
+        params=with_text(run),
         warnings=warnings,
     )
 
@@ -253,7 +251,7 @@ def _next_times(ws: Workspace, options: Mapping[str, Any]) -> str:
     lines, file = tuple(options.get("cron_lines") or ()), options.get("skip_file")
     with suppress(FlowValidationError):  # the flow's reason says what is wrong with the file
         without = skipped_days(options.get("skip") or (), file and Path(file))
-        return slot_words(Slots(lines, zone, without).upcoming(time.time()), zone)
+        return slot_text(Slots(lines, zone, without).upcoming(time.time()), zone)
     return ""
 
 
@@ -292,7 +290,7 @@ def _expected(entry: Mapping[str, Any]) -> str:
         {name: tuple(value) if isinstance(value, list) else value for name, value in call.items()}
         for call in entry.get("expectations") or ()
     ]
-    return expectation_words([Expectation(**call) for call in calls])
+    return expectation_text([Expectation(**call) for call in calls])
 
 
 def _steps(ws: Workspace, labels: list[str], newest: Run | None, runs: list[Run]) -> tuple[StepView, ...]:
@@ -326,5 +324,5 @@ def _step(step: StepRun | None, root: Path, label: str = "", output: str | None 
     if step is None:
         return StepView(label, Mark("not run"), None, None, None, output, why)
     mark = run_mark(step.status)
-    rows = rows_words(step)
+    rows = rows_text(step)
     return StepView(step.label, mark, step.started_at_utc, step.elapsed_s, step.error, output, why, rows)

@@ -9,7 +9,7 @@ import atexit
 from collections.abc import Mapping
 from typing import Any
 
-from data_engine.answering_process import Asker
+from data_engine.answering_process import ParentProcess
 from data_engine.client import Workspace
 from data_engine.daemon.control import LONG_S
 from data_engine.marks import Mark, mark_of
@@ -171,6 +171,6 @@ def read_files(request: Mapping[str, Any]) -> dict[str, Any]:
     return lists.page(facts.facts(), str(request["flow"]), **options).as_dict()
 
 
-def main(asker: Asker) -> None:
+def main(asker: ParentProcess) -> None:
     """Answer as the child."""
     serve(asker, read_files, failed="the files cannot be listed")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from data_engine.answering_process import AnsweringProcess, Asker, KeptProcess, NoAnswer
+from data_engine.answering_process import AnsweringProcess, KeptProcess, NoAnswer, ParentProcess
 from data_engine.errors import FlowValidationError, error_of
 from data_engine.platforms.processes import memory_bytes
 
@@ -97,7 +97,7 @@ def most_memory_bytes() -> int:
 
 
 def serve(
-    asker: Asker,
+    asker: ParentProcess,
     answer: Callable[[Mapping[str, Any]], Mapping[str, Any]],
     *,
     failed: str,
@@ -120,7 +120,7 @@ def serve(
         asker.send(json.dumps(response).encode())
 
 
-def _end_when_full(asker: Asker, most_bytes: int) -> None:
+def _end_when_full(asker: ParentProcess, most_bytes: int) -> None:
     while memory_bytes() <= most_bytes:
         time.sleep(_LOOK_EVERY_S)
     what = f"this took more than {most_bytes / 2**30:.1f} GB of memory, which is as much as the panel takes"

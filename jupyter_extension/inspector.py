@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_engine.answering_process import Asker
+from data_engine.answering_process import ParentProcess
 from data_engine.errors import FlowValidationError
 from data_engine.flow.debug import json_safe
 from data_engine.formatting import beginning, plural
@@ -422,6 +422,6 @@ def part(name: str, offset: int) -> dict[str, Any]:
     return {"kind": "part", "base64": base64.b64encode(data).decode(), "is_last": is_last}
 
 
-def main(asker: Asker) -> None:
+def main(asker: ParentProcess) -> None:
     """Answer as the child."""
     serve(asker, inspect, failed="the file cannot be shown", most_bytes=most_memory_bytes())

@@ -6,7 +6,7 @@ import ast
 from typing import Any
 
 from data_engine.workspace.layout import ipython_shell
-from data_engine.workspace.two_packages import two_packages_words
+from data_engine.workspace.two_packages import two_packages_text
 
 _NAME, IDENTIFIER = "flow", "data_engine.flow"
 
@@ -26,7 +26,7 @@ def load(shell: Any) -> None:
     shell.Completer.custom_matchers.append(_matcher(shell.user_ns))
     shell.events.register("post_run_cell", tell_wrong_build)
     shell.events.register("post_run_cell", note_changes)
-    if (words := two_packages_words()) is not None:
+    if (words := two_packages_text()) is not None:
         print(f"warning: {words}")
 
 

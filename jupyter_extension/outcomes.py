@@ -8,7 +8,7 @@ from typing import Any
 from data_engine.client import Workspace
 from data_engine.commands.command import Command
 from data_engine.formatting import first_few, plural
-from data_engine.status.sentences import ends_words, freed_words
+from data_engine.status.sentences import ends_text, freed_text
 
 
 def _engine_started(ws: Workspace, command: Any, answer: Any) -> str:
@@ -33,8 +33,8 @@ _SAYS: Mapping[str, Callable[[Workspace, Any, Any], str]] = {
     "start": lambda ws, command, answer: "The daemon runs; it outlives this kernel and JupyterLab.",
     "start-engine": _engine_started,
     "stop-engine": lambda ws, command, answer: "The engine is off; running work finishes.",
-    "stop-flow": lambda ws, command, answer: ends_words(command.flow, is_disabled=answer.disabled),
-    "retry": lambda ws, command, answer: freed_words(answer.freed, answer.accepted, answer.left),
+    "stop-flow": lambda ws, command, answer: ends_text(command.flow, is_disabled=answer.disabled),
+    "retry": lambda ws, command, answer: freed_text(answer.freed, answer.accepted, answer.left),
     "enable": lambda ws, command, answer: f"{command.flow} runs by itself when the engine is on.",
     "disable": lambda ws, command, answer: f"{command.flow} runs by hand only.",
     "reset": lambda ws, command, answer: (

@@ -88,7 +88,7 @@ def _nearest_modules(path: Path) -> Path:
     return Path(FLOW_MODULES)
 
 
-def unsaved_words(names: UserNames, path: Path) -> str:
+def unsaved_text(names: UserNames, path: Path) -> str:
     """The message that `path`, this kernel's notebook, was not saved since cells ran that make its flow; "" where it was."""
     from data_engine.notebook.locate import SEVERAL, place_of_function
     from data_engine.workspace.layout import current_notebook

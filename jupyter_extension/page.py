@@ -28,7 +28,7 @@ from data_engine.view.deployments import kernel_question
 from data_engine.view.differences import plan_data_card
 from data_engine.view.feed import child_answer
 from data_engine.view.text import text
-from data_engine.view.verb import Parameter, Place, Subject, parameters_of
+from data_engine.view.verb import Place, Subject, VerbParameter, parameters_of
 from data_engine.view.verbs import VERBS
 from jupyter_extension.html import html
 
@@ -101,7 +101,7 @@ def fields_of_verb(name: str) -> Fields:
     return fields | {"agreed": TEXTS.or_else(()), "shown": TEXT.optional}
 
 
-def _field(parameter: Parameter) -> Field:
+def _field(parameter: VerbParameter) -> Field:
     kinds = (parameter.kind, *get_args(parameter.kind))
     one = TEXT if isinstance(parameter.about, Subject) else ANY_TEXT
     field = TEXTS if parameter.is_repeated else FLAG if bool in kinds else COUNT if int in kinds else one

@@ -18,7 +18,7 @@ from data_engine.client import Workspace
 from data_engine.errors import FlowValidationError
 from data_engine.model import utc_text
 from data_engine.status.record import WorkspaceStatus
-from data_engine.view.feed import Feed, View
+from data_engine.view.feed import View, ViewSender
 from data_engine.view.panel import delta
 from jupyter_extension.actions import answer_and_look, place_of
 from jupyter_extension.assets import panel_css, panel_js
@@ -60,7 +60,7 @@ class Panel(anywidget.AnyWidget):
         super().__init__(place=place_of(workspace))
         self.workspace = workspace
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="data-engine-panel")
-        self._feed: Feed | None = None
+        self._feed: ViewSender | None = None
         self._leave: Callable[[], None] | None = None
         self._followers: set[Any] = set()
         self._sending = threading.Lock()
@@ -107,7 +107,7 @@ class Panel(anywidget.AnyWidget):
     def _follow(self, root: str) -> None:
         self._stop_following()
         try:
-            self._feed = Feed(Workspace(root))
+            self._feed = ViewSender(Workspace(root))
         except FlowValidationError as error:
             self._tell({"kind": "error", "error": error.as_dict()})
             return
@@ -146,7 +146,7 @@ def first_look(ws: Workspace) -> tuple[WorkspaceStatus, View]:
         views.append(view)
         came.set()
 
-    feed = Feed(ws)
+    feed = ViewSender(ws)
     leave = feed.listen(listen)
     came.wait(_FIRST_VIEW_S)
     leave()

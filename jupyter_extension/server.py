@@ -30,7 +30,7 @@ from data_engine.formatting import cli_line
 from data_engine.platforms.files import is_folder_itself
 from data_engine.platforms.names import real_path, with_home
 from data_engine.version import __version__
-from data_engine.view.feed import Feed, View
+from data_engine.view.feed import View, ViewSender
 from data_engine.view.panel import delta
 from data_engine.workspace.layout import renamed_file
 from jupyter_extension.actions import answer, answer_and_look, fields_of, is_here
@@ -41,7 +41,7 @@ STREAM_SILENCE_S = 15.0
 _AS_JSON = "send a JSON object"
 
 _pool = ThreadPoolExecutor(8, thread_name_prefix="data-engine-panel")
-_feeds: dict[Path, Feed] = {}
+_feeds: dict[Path, ViewSender] = {}
 
 
 class _Handler(APIHandler):
@@ -136,7 +136,7 @@ class Events(_Handler):
         views = self._views
         try:
             ws = await self.in_thread(Workspace, self.get_query_argument("root", ""))
-            feed = _feeds.setdefault(ws.root, Feed(ws))
+            feed = _feeds.setdefault(ws.root, ViewSender(ws))
         except FlowValidationError as error:
             self.finish(json.dumps({"error": error.as_dict()}))
             return

@@ -18,7 +18,7 @@ from datetime import datetime, tzinfo
 from data_engine.alerting.wording import digest_subject, good_again, notice, subject
 from data_engine.flow.expectation import AlertRule
 from data_engine.formatting import cli_line, plural
-from data_engine.ledger.troubles import Trouble, TroubleKey
+from data_engine.ledger.troubles import TroubleKey, TroubleRecord
 from data_engine.message import Notice, message_id
 from data_engine.model import Run, RunFinished, utc_text
 from data_engine.reasons.kinds import FeedShrunk, HeldSlot
@@ -78,25 +78,25 @@ class Telling:
 
 
 @frozen
-class Decision:
+class AlertDecision:
     """The troubles to keep, the messages to send, and when to decide again (None: when something happens)."""
 
-    changed: tuple[Trouble, ...] = ()
+    changed: tuple[TroubleRecord, ...] = ()
     tellings: tuple[Telling, ...] = ()
     next_s: float | None = None
 
 
 def decide(
     flow: str,
-    known: Iterable[Trouble],
-    seen: Sequence[Trouble],
+    known: Iterable[TroubleRecord],
+    seen: Sequence[TroubleRecord],
     over: Mapping[TroubleKey, str],
     recipients: Recipients,
     *,
     failures: int,
     now_s: float,
     zone: tzinfo | None = None,
-) -> Decision:
+) -> AlertDecision:
     """Decide about one flow now.
 
     `known` are its kept troubles, `seen` those of now, as far as anybody looked, `over` the times when troubles ended.
@@ -117,7 +117,7 @@ def decide(
         ends_s = _window_end(after.values())
     at_utc = utc_text(now_s)
     changed = tuple(replace(trouble, at_utc=at_utc) for key, trouble in after.items() if trouble != before.get(key))
-    return Decision(changed, tuple(tellings), ends_s)
+    return AlertDecision(changed, tuple(tellings), ends_s)
 
 
 def is_failure(end: Run | RunFinished) -> bool:
@@ -132,7 +132,7 @@ def is_failure(end: Run | RunFinished) -> bool:
     return end.status == "failed" or (end.status == "killed" and is_out_of_time)
 
 
-def held_trouble(flow: str, why: HeldSlot | FeedShrunk, now_utc: str) -> Trouble:
+def held_trouble(flow: str, why: HeldSlot | FeedShrunk, now_utc: str) -> TroubleRecord:
     """The trouble of a flow whose slot or batch is held; it is there since `now_utc` where its reason does not say since when.
 
     Example:
@@ -141,13 +141,13 @@ def held_trouble(flow: str, why: HeldSlot | FeedShrunk, now_utc: str) -> Trouble
     """
     if isinstance(why, HeldSlot):
         key, detail = TroubleKey(flow, "held", error_type="abandoned"), {"reason": why.text, "detail": why.cause}
-        return Trouble(key, why.since_utc or why.slot_utc, detail)
+        return TroubleRecord(key, why.since_utc or why.slot_utc, detail)
     fix = f"put them back, or accept it: {cli_line('retry', flow, '--accept')}"
     detail = {"reason": why.text, "detail": why.what, "fix": fix}
-    return Trouble(TroubleKey(flow, "held", error_type=why.kind), why.since_utc or now_utc, detail)
+    return TroubleRecord(TroubleKey(flow, "held", error_type=why.kind), why.since_utc or now_utc, detail)
 
 
-def rejection(source: str, run: Run) -> Trouble:
+def rejection(source: str, run: Run) -> TroubleRecord:
     """The trouble of a source whose newest good run rejects rows."""
     rules = Counter[str]()
     for check in run.checks:
@@ -156,7 +156,7 @@ def rejection(source: str, run: Run) -> Trouble:
     words = ", ".join(f"{rule} {rows:,}" for rule, rows in broken.items())
     detail = f"{plural(run.rejected or 0, 'row')}: {words}"
     facts = {"source": run.source, "key": source, "run_id": run.run_id, "detail": detail, "rules": broken}
-    return Trouble(TroubleKey(run.flow, "rejected", error_type=source), run.last_at_utc, facts)
+    return TroubleRecord(TroubleKey(run.flow, "rejected", error_type=source), run.last_at_utc, facts)
 
 
 def gathered(tellings: Sequence[Telling], workspace: str) -> list[Telling]:
@@ -178,8 +178,8 @@ def gathered(tellings: Sequence[Telling], workspace: str) -> list[Telling]:
 
 
 def _with_seen(
-    troubles: Mapping[TroubleKey, Trouble], seen: Iterable[Trouble], recipients: Recipients, now_s: float
-) -> dict[TroubleKey, Trouble]:
+    troubles: Mapping[TroubleKey, TroubleRecord], seen: Iterable[TroubleRecord], recipients: Recipients, now_s: float
+) -> dict[TroubleKey, TroubleRecord]:
     after = dict(troubles)
     for trouble in seen:
         if not recipients.of(trouble.key.kind):
@@ -198,7 +198,7 @@ def _with_seen(
     return after
 
 
-def _more_rejected(before: Trouble, seen: Trouble) -> Trouble | None:
+def _more_rejected(before: TroubleRecord, seen: TroubleRecord) -> TroubleRecord | None:
     """The trouble to send again, where a later run rejects more rows by a rule than the last message said; else None."""
     broken = before.detail.get("rules")
     if before.key != seen.key or seen.key.kind != "rejected" or not isinstance(broken, dict):
@@ -211,7 +211,9 @@ def _more_rejected(before: Trouble, seen: Trouble) -> Trouble | None:
     return replace(before, since_utc=seen.since_utc, detail=facts, told_at_utc=None, recovered_at_utc=None)
 
 
-def _with_over(troubles: Mapping[TroubleKey, Trouble], over: Mapping[TroubleKey, str]) -> dict[TroubleKey, Trouble]:
+def _with_over(
+    troubles: Mapping[TroubleKey, TroubleRecord], over: Mapping[TroubleKey, str]
+) -> dict[TroubleKey, TroubleRecord]:
     return {
         key: replace(trouble, recovered_at_utc=over[key])
         if key in over and not trouble.is_closed and trouble.recovered_at_utc is None and trouble.since_utc <= over[key]
@@ -220,27 +222,27 @@ def _with_over(troubles: Mapping[TroubleKey, Trouble], over: Mapping[TroubleKey,
     }
 
 
-def _window_end(troubles: Iterable[Trouble]) -> float | None:
+def _window_end(troubles: Iterable[TroubleRecord]) -> float | None:
     ends = [trouble.digest_until_utc for trouble in troubles if trouble.digest_until_utc is not None]
     return max((datetime.fromisoformat(end).timestamp() for end in ends), default=None)
 
 
-def _ordered(troubles: Iterable[Trouble]) -> list[Trouble]:
+def _ordered(troubles: Iterable[TroubleRecord]) -> list[TroubleRecord]:
     rank = {kind: number for number, kind in enumerate(_ORDER)}
     return sorted(troubles, key=lambda trouble: (rank.get(trouble.key.kind, len(rank)), trouble.since_utc, trouble.key))
 
 
 def _tell_first(
     flow: str,
-    troubles: dict[TroubleKey, Trouble],
+    troubles: dict[TroubleKey, TroubleRecord],
     recipients: Recipients,
     digest_s: float,
     now_s: float,
     zone: tzinfo | None,
-) -> tuple[dict[TroubleKey, Trouble], list[Telling]]:
+) -> tuple[dict[TroubleKey, TroubleRecord], list[Telling]]:
     """Send new troubles, and those that are good again, while no digest is open."""
     after, tellings = dict(troubles), list[Telling]()
-    news, over = list[Trouble](), list[Trouble]()
+    news, over = list[TroubleRecord](), list[TroubleRecord]()
     for trouble in _ordered(troubles.values()):
         if trouble.is_closed:
             continue
@@ -268,12 +270,12 @@ def _tell_first(
 
 def _end_digest(
     flow: str,
-    troubles: dict[TroubleKey, Trouble],
+    troubles: dict[TroubleKey, TroubleRecord],
     recipients: Recipients,
     failures: int,
     now_s: float,
     zone: tzinfo | None,
-) -> tuple[dict[TroubleKey, Trouble], list[Telling]]:
+) -> tuple[dict[TroubleKey, TroubleRecord], list[Telling]]:
     """Send what followed the first message as one message, if anything did."""
     opener = next(trouble for trouble in troubles.values() if trouble.digest_until_utc is not None)
     ordered = [trouble for trouble in _ordered(troubles.values()) if not trouble.is_closed]
@@ -286,7 +288,7 @@ def _end_digest(
     return {key: _after_digest(trouble, message, recipients, at_utc) for key, trouble in troubles.items()}, tellings
 
 
-def _after_digest(trouble: Trouble, message: str | None, recipients: Recipients, now_utc: str) -> Trouble:
+def _after_digest(trouble: TroubleRecord, message: str | None, recipients: Recipients, now_utc: str) -> TroubleRecord:
     is_over = trouble.recovered_at_utc is not None
     if trouble.is_closed or not (is_over or recipients.of(trouble.key.kind)):  # told when somebody is there
         return replace(trouble, digest_until_utc=None)
@@ -302,8 +304,8 @@ def _after_digest(trouble: Trouble, message: str | None, recipients: Recipients,
 
 def _digests(
     flow: str,
-    opener: Trouble,
-    ongoing: Sequence[Trouble],
+    opener: TroubleRecord,
+    ongoing: Sequence[TroubleRecord],
     recipients: Recipients,
     failures: int,
     zone: tzinfo | None,
@@ -324,7 +326,7 @@ def _digests(
 
 def _recovered(
     flow: str,
-    over: Sequence[Trouble],
+    over: Sequence[TroubleRecord],
     recipients: Recipients,
     *,
     is_all_good: bool,
@@ -347,10 +349,10 @@ def _recovered(
 
 
 def _by_people(
-    troubles: Iterable[Trouble], recipients: Recipients, and_of: str | None = None
-) -> list[tuple[tuple[str, ...], list[Trouble]]]:
+    troubles: Iterable[TroubleRecord], recipients: Recipients, and_of: str | None = None
+) -> list[tuple[tuple[str, ...], list[TroubleRecord]]]:
     """The troubles by their recipients; those without any wait until there are some."""
-    groups: dict[tuple[str, ...], list[Trouble]] = {}
+    groups: dict[tuple[str, ...], list[TroubleRecord]] = {}
     for trouble in troubles:
         groups.setdefault(recipients.of(trouble.key.kind, and_of=and_of), []).append(trouble)
     return [(to, group) for to, group in groups.items() if to]

@@ -34,7 +34,7 @@ _MOST_STEPS = 3000
 
 
 @frozen
-class Judgement:
+class ExpectationState:
     """How a flow meets its expectations; without events that changes at `next_s` at the earliest (None: never)."""
 
     late: Late | None = None
@@ -57,7 +57,7 @@ def judge(
     known_since_s: float,
     active: Mapping[str, float],
     now_s: float,
-) -> Judgement:
+) -> ExpectationState:
     """Judge the flow at `now_s`.
 
     `timezone` is the workspace's. Nothing is owed from before `known_since_s`, when the flow came into production.
@@ -78,7 +78,7 @@ def judge(
     overlong, looks = _overlong(expectations, active, timezone, now_s)
     late = min((pair for pair in at if pair[0] <= now_s), default=None, key=lambda pair: pair[0])
     due = min((pair for pair in at if pair[0] > now_s), default=None, key=lambda pair: pair[0])
-    return Judgement(
+    return ExpectationState(
         None if late is None else Late(utc_text(late[0]), late[1]),
         overlong,
         None if due is None else Expected(utc_text(due[0]), due[1]),
@@ -186,14 +186,16 @@ def freshness(ledger: Ledger, flow: Flow) -> Fresh:
     return fresh_of(ledger, flow.name or "", counts=counts_of(flow), every_s=every_s)
 
 
-def look(ledger: Ledger, flow: Flow, *, timezone: str | None, active: Mapping[str, float], now_s: float) -> Judgement:
+def look(
+    ledger: Ledger, flow: Flow, *, timezone: str | None, active: Mapping[str, float], now_s: float
+) -> ExpectationState:
     """Judge the flow from its history; one that is not in production owes nothing yet.
 
     Raises:
         LedgerError: the history cannot be read.
     """
     if not flow.expectations:
-        return Judgement()
+        return ExpectationState()
     since_s = deployed_since(ledger, flow.name or "")
     return judge(
         flow.expectations,

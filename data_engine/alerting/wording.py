@@ -8,8 +8,8 @@ from datetime import datetime, tzinfo
 from pathlib import PurePath
 from typing import Any, Literal
 
-from data_engine.formatting import cli_line, duration_words, plural
-from data_engine.ledger.troubles import LONGEST_PART, Trouble, TroubleKey
+from data_engine.formatting import cli_line, duration_text, plural
+from data_engine.ledger.troubles import LONGEST_PART, TroubleKey, TroubleRecord
 from data_engine.message import Notice
 from data_engine.reasons.kinds import FeedShrunk
 from data_engine.secret import masked
@@ -70,11 +70,11 @@ def failure(
     return TroubleKey(flow, kind, *parts), {name: value for name, value in facts.items() if value}
 
 
-def subject(trouble: Trouble, file: str | None = None) -> str:
+def subject(trouble: TroubleRecord, file: str | None = None) -> str:
     """The trouble in a few words, for the first line of a mail; a failure with its `file`.
 
     Example:
-        >>> bad = Trouble(TroubleKey("claims", "failed", "Clean", "KeyError"), "", {"detail": "KeyError: 'amount'"})
+        >>> bad = TroubleRecord(TroubleKey("claims", "failed", "Clean", "KeyError"), "", {"detail": "KeyError: 'amount'"})
         >>> subject(bad)
         "claims failed in Clean: KeyError: 'amount'"
         >>> subject(bad, "may.csv")
@@ -101,7 +101,7 @@ _STATES = {
 }
 
 
-def notice(trouble: Trouble, zone: tzinfo | None, *, more: int = 0) -> Notice:
+def notice(trouble: TroubleRecord, zone: tzinfo | None, *, more: int = 0) -> Notice:
     """The notice about a trouble; `zone` is that of its times (None: this machine's), `more` counts like ones."""
     facts = {name: trouble.detail.get(name) for name in _SAID}
     since = shown_time(trouble.since_utc, zone)
@@ -119,13 +119,13 @@ def notice(trouble: Trouble, zone: tzinfo | None, *, more: int = 0) -> Notice:
     )
 
 
-def good_again(trouble: Trouble, zone: tzinfo | None, *, is_all_good: bool = True) -> Notice:
+def good_again(trouble: TroubleRecord, zone: tzinfo | None, *, is_all_good: bool = True) -> Notice:
     """The notice that a trouble is over, and whether all of its flow's are."""
     how = "has recovered" if is_all_good else "no longer has this trouble, but still has others"
     lasted_s = seconds_of(trouble.recovered_at_utc) - seconds_of(trouble.since_utc)
     return Notice(
         f"{trouble.key.flow} {how}: {_STATES_OVER.get(trouble.key.kind, trouble.key.kind)}"
-        f" for {duration_words(max(0.0, lasted_s))}, until {shown_time(trouble.recovered_at_utc or '', zone)}.",
+        f" for {duration_text(max(0.0, lasted_s))}, until {shown_time(trouble.recovered_at_utc or '', zone)}.",
         flow=trouble.key.flow or None,
         step=trouble.key.step or None,
         cell=_text(trouble.detail.get("cell")) or trouble.key.cell or None,
@@ -155,7 +155,7 @@ def digest_subject(flow: str, kinds: Sequence[str], failures: int) -> str:
     return f"{flow}: {'; '.join(parts)}"
 
 
-def _headline(trouble: Trouble, facts: Mapping[str, Any], zone: tzinfo | None) -> str:
+def _headline(trouble: TroubleRecord, facts: Mapping[str, Any], zone: tzinfo | None) -> str:
     key = trouble.key
     since = shown_time(trouble.since_utc, zone)
     if key.kind == "missed":
@@ -164,7 +164,7 @@ def _headline(trouble: Trouble, facts: Mapping[str, Any], zone: tzinfo | None) -
         return f'"{key.flow}" has been late since {since}.'
     if key.kind == "overlong":
         within_s = facts["within_s"]
-        limit = f" It may take {duration_words(within_s)}." if isinstance(within_s, (int, float)) else ""
+        limit = f" It may take {duration_text(within_s)}." if isinstance(within_s, (int, float)) else ""
         return f'A run of "{key.flow}" takes too long: it began at {since}.{limit}'
     return f"{subject(trouble)}."
 

@@ -154,7 +154,7 @@ def _global_options(
     ] = False,
 ) -> None:
     """Write a data flow in a JupyterLab notebook; run the same notebook in production."""
-    from data_engine.workspace.two_packages import two_packages_words
+    from data_engine.workspace.two_packages import two_packages_text
 
-    if (words := two_packages_words()) is not None:
+    if (words := two_packages_text()) is not None:
         complain(f"warning: {words}", style="yellow")

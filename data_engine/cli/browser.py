@@ -14,7 +14,7 @@ import typer
 from data_engine.cli.options import AsJson, chosen_workspace, command_group, done, in_flow_modules, load_module
 from data_engine.cli.output import Failed, complain, print_json, say, table
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import duration_words, plural
+from data_engine.formatting import duration_text, plural
 from data_engine.model import Event, StepFinished
 from data_engine.platforms.host import shell_line
 from data_engine.platforms.processes import become
@@ -206,11 +206,11 @@ def _step(label: str, events: Sequence[StepFinished]) -> dict[str, Any]:
 
 def _say_done(done: Sequence[dict[str, Any]], root: Path) -> None:
     for run in done:
-        say(f"{run['title']} ({plural(run['sources'], 'run')}, {duration_words(run['elapsed_s'])})", style="bold")
+        say(f"{run['title']} ({plural(run['sources'], 'run')}, {duration_text(run['elapsed_s'])})", style="bold")
         shown = table("STEP", "ROWS", "TIME", "OUTPUT", right=("ROWS", "TIME"))
         for step in run["steps"]:
             rows = "" if step["rows"] is None else f"{step['rows']:,}"
-            shown.add_row(step["label"], rows, duration_words(step["elapsed_s"]), _where(step["outputs"], root))
+            shown.add_row(step["label"], rows, duration_text(step["elapsed_s"]), _where(step["outputs"], root))
         say(shown)
         say("")
     say("Open it in JupyterLab:")

@@ -61,5 +61,5 @@ def watch(place: Place, values: dict[str, Any]) -> int:
         complain("interrupted", style="bold red")
         sys.stdout.flush()
         os._exit(130)  # not sys.exit: Python would wait for the threads of a step that is left behind
-    place.show(Lines((report.sum_words(),)))
+    place.show(Lines((report.sum_text(),)))
     return 130

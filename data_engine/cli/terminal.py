@@ -25,7 +25,7 @@ from data_engine.cli.output import Failed, print_json, say_card, say_note
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.terminals import is_terminal
 from data_engine.view.card import Card, Note, Part
-from data_engine.view.verb import Answer, Option, Parameter, Place, Reader, parameters_of
+from data_engine.view.verb import Answer, Option, Place, Reader, VerbParameter, parameters_of
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -148,13 +148,13 @@ def typer_command(name: str, verb: Callable[..., Answer]) -> Callable[..., int]:
     return command
 
 
-def _typed(parameter: Parameter) -> inspect.Parameter:
+def _typed(parameter: VerbParameter) -> inspect.Parameter:
     return inspect.Parameter(
         parameter.name, inspect.Parameter.KEYWORD_ONLY, default=parameter.default, annotation=_annotation(parameter)
     )
 
 
-def _annotation(parameter: Parameter) -> Any:
+def _annotation(parameter: VerbParameter) -> Any:
     about = parameter.about
     if isinstance(about, Option):
         metavar = about.metavar or None

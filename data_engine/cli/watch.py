@@ -27,13 +27,13 @@ from rich.text import Text
 from data_engine.cli.output import complain, say, status_style
 from data_engine.errors import FlowValidationError
 from data_engine.files import file_exists
-from data_engine.formatting import cli_line, duration_words, local_time, plural, visible, zoned_words
+from data_engine.formatting import cli_line, duration_text, local_time, plural, visible, zoned_text
 from data_engine.marks import Mark
 from data_engine.platforms.host import IS_STYLED_BY_CALLS
 from data_engine.platforms.terminals import is_terminal, pressed_keys
 from data_engine.reasons.remedies import STOPS_AT
 from data_engine.record import frozen
-from data_engine.status.sentences import ends_words, freed_words, last_run_line, reason_of
+from data_engine.status.sentences import ends_text, freed_text, last_run_line, reason_of
 from data_engine.view.card import plain
 from data_engine.view.status import daemon_pairs
 
@@ -163,7 +163,7 @@ class WatchScreen:
             yield Text(text, _LEVELS.get(entry.level, ""))
         for line in (run.error or "").splitlines():
             yield Text(visible(line), "red")
-        took = "" if run.elapsed_s is None else f" in {duration_words(run.elapsed_s)}"
+        took = "" if run.elapsed_s is None else f" in {duration_text(run.elapsed_s)}"
         yield Text(f"{run.status}{took}", status_style(run.status))
 
     # -- keys
@@ -284,7 +284,7 @@ class WatchScreen:
         yield _row(f"{status.workspace_id}  {status.workspace_root}", "bold")
         for name, cell in daemon_pairs(status):
             yield _row(f"{name:8} {plain(cell)}", "yellow" if isinstance(cell, Mark) and cell.tone == "warn" else "")
-        if status.lease.is_worth_words:
+        if status.lease.is_worth_text:
             yield from (_row(line) for line in status.lease.lines)
         for warning in status.warnings[:_MOST_WARNINGS]:
             yield _row(f"warning  {warning}", "yellow")
@@ -310,7 +310,7 @@ class WatchScreen:
                 f"{'>' if is_chosen else ' '} {flow.name}",
                 *([flow.group or ""] if is_wide else []),
                 flow.state_text,
-                zoned_words(flow.next_run_utc, flow.tz),
+                zoned_text(flow.next_run_utc, flow.tz),
                 last_run_line(flow, file_exists),
                 "; ".join(text.partition("\n")[0] for text in (flow.edit, reason_of(flow)) if text),
             ]
@@ -373,12 +373,12 @@ def question_of(key: str, flow: FlowStatus, status: WorkspaceStatus, ws: Workspa
         disables = flow.mode != "manual" and flow.enabled
         then = f" It runs by itself, so it is disabled until `{cli_line('enable', name)}`." if disables else ""
         text = f"Stop the runs of {name}? They end at their {STOPS_AT}.{then}"
-        return Question(text, f"Asked to stop {name}", lambda: ends_words(name, is_disabled=ws.stop_flow(name)))
+        return Question(text, f"Asked to stop {name}", lambda: ends_text(name, is_disabled=ws.stop_flow(name)))
     where = [] if status.daemon.running else ["No daemon runs on this machine: one is started for it."]
     if key == "t":
         files = "the held file" if flow.held == 1 else f"the {flow.held:,} held files"
         text = " ".join([f"Try {files} of {name} again?", *where])
-        return Question(text, f"Asked to try {name} again", lambda: freed_words(ws.retry(name)))
+        return Question(text, f"Asked to try {name} again", lambda: freed_text(ws.retry(name)))
     edit = [f"What is deployed runs, without your edit ({flow.edit})."] if flow.deployment_status.is_edited else []
     text = " ".join([f"Run {name} now?", *edit, *where])
     return Question(text, f"Asked to run {name}", lambda: _begin(ws, name))
@@ -395,7 +395,7 @@ def _run_rows(status: WorkspaceStatus) -> Iterator[Text]:
         yield Text(f"RUNNING ({len(status.active_runs)})", "dim")
     for run in status.active_runs[:_MOST_RUNNING]:
         began, state = datetime.fromisoformat(run.started_at_utc), "stopping" if run.stopping else ""
-        took = duration_words(round(max((datetime.now(UTC) - began).total_seconds(), 0)))
+        took = duration_text(round(max((datetime.now(UTC) - began).total_seconds(), 0)))
         done = "" if run.done is None else f"{run.done:,} of {run.total:,}" if run.total else f"{run.done:,} done"
         facts = (run.flow, run.source or "", run.step or "", done, state)
         yield _row(f"  {'  '.join(filter(None, (*facts, f'since {local_time(run.started_at_utc)}', took)))}", "green")

@@ -20,7 +20,7 @@ _CONNECT_S = 10.0
 _THREADS = ("IO loop", "Dask-", "Profile", "TCP-Executor")
 
 
-class Scheduler(NamedTuple):
+class SchedulerAddress(NamedTuple):
     """The address of a scheduler, or the file that has it, and the TLS certificates and keys for it (PEM texts)."""
 
     address: str | None = None
@@ -36,7 +36,7 @@ class Scheduler(NamedTuple):
 class Connection:
     """A client of one scheduler, and the subscriptions to what its nodes send to this process."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: SchedulerAddress) -> None:
         import distributed
 
         library: Any = distributed  # it has no types
@@ -174,7 +174,7 @@ def _facts_by_value() -> Callable[[], dict[str, str]]:
     return facts
 
 
-def connected(scheduler: Scheduler) -> Connection:
+def connected(scheduler: SchedulerAddress) -> Connection:
     """The connection of this process to the scheduler.
 
     Raises:
@@ -217,5 +217,5 @@ def disconnect() -> None:
 
 
 _lock = threading.Lock()
-_connections: dict[Scheduler, Connection] = {}
+_connections: dict[SchedulerAddress, Connection] = {}
 atexit.register(disconnect)

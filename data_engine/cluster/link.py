@@ -45,7 +45,7 @@ class Node(NamedTuple):
     others: int
 
 
-class Lost(Enum):
+class LostAttempt(Enum):
     """The loss that ends an attempt without a result: of the process that it was given to, or of the scheduler."""
 
     PROCESS = "process"
@@ -54,7 +54,7 @@ class Lost(Enum):
 
 @dataclass(eq=False, slots=True)
 class Attempt:
-    """An attempt at a job in one process of a node. `on_end` is called with its result or with `Lost`."""
+    """An attempt at a job in one process of a node. `on_end` is called with its result or with `LostAttempt`."""
 
     address: str
     process: str
@@ -63,7 +63,7 @@ class Attempt:
     future: Any = None
 
 
-class Link:
+class ClusterAccess:
     """One owner's access to the cluster that `connect` reaches; the owner is the workspace at `root` with this identity.
 
     Everything happens on the owner's thread but what waits for the scheduler: `deliver` calls a function there. `on_change` is called
@@ -299,7 +299,7 @@ class Link:
         if attempt.key in self.attempts:
             log.warning("the worker %s of the cluster was lost", attempt.address)
             self._cancel(attempt.future)
-            self._end(attempt, Lost.PROCESS)
+            self._end(attempt, LostAttempt.PROCESS)
 
     def _scheduler_lost(self, connection: Connection) -> None:
         name = connection.scheduler.name
@@ -308,7 +308,7 @@ class Link:
         log.warning("%s", self.trouble)
         self._look_s = time.monotonic() + _CONNECT_AGAIN_S
         for attempt in list(self.attempts.values()):
-            self._end(attempt, Lost.SCHEDULER)
+            self._end(attempt, LostAttempt.SCHEDULER)
         for key in self._hearers:
             connection.subscribe(key, None)
         self.connection, self.nodes = None, {}

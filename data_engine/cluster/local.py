@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from data_engine import private
-from data_engine.answering_process import AnsweringProcess, Asker, NoAnswer
-from data_engine.cluster.connection import Scheduler, disconnect
+from data_engine.answering_process import AnsweringProcess, NoAnswer, ParentProcess
+from data_engine.cluster.connection import SchedulerAddress, disconnect
 from data_engine.errors import ClusterError
 from data_engine.files import write_text_atomic
 from data_engine.platforms import parent
@@ -36,7 +36,7 @@ _FILE = "local_cluster.json"
 _START_S = 60.0
 
 
-def main(asker: Asker, workers: str, owner: str) -> None:
+def main(asker: ParentProcess, workers: str, owner: str) -> None:
     """Run the cluster until its owner, whose process id is `owner`, closes."""
     parent.end_with(int(owner))
     import dask
@@ -86,7 +86,7 @@ class LocalCluster:
                 fix="see what it wrote to standard error; pip install 'data-engine[dask]' installs what it needs",
             ) from None
         self.dashboard = str(facts["dashboard"])
-        self.scheduler = Scheduler(facts["address"], None, tuple(sorted(facts["secured"].items())))
+        self.scheduler = SchedulerAddress(facts["address"], None, tuple(sorted(facts["secured"].items())))
 
     @property
     def is_there(self) -> bool:
@@ -105,7 +105,7 @@ class LocalCluster:
         write_text_atomic(folder / _FILE, json.dumps(content), mode=private.FILE)
 
 
-def scheduler_of(settings: ExecutorSettings, root: Path, folder: Path, *, is_daemon: bool = False) -> Scheduler:
+def scheduler_of(settings: ExecutorSettings, root: Path, folder: Path, *, is_daemon: bool = False) -> SchedulerAddress:
     """The scheduler that the settings of the workspace at `root` name.
 
     A local cluster is the daemon's, which tells in `folder` where it is; a process starts its own where there is none.
@@ -122,19 +122,19 @@ def scheduler_of(settings: ExecutorSettings, root: Path, folder: Path, *, is_dae
     return announced_cluster(folder) or own_cluster(settings.workers).scheduler
 
 
-def named_scheduler(settings: ExecutorSettings, root: Path) -> Scheduler:
+def named_scheduler(settings: ExecutorSettings, root: Path) -> SchedulerAddress:
     """The scheduler that the settings name; the path of its file may be relative to the workspace."""
     file = settings.scheduler_file
-    return Scheduler(settings.scheduler, None if file is None else str(root / file))
+    return SchedulerAddress(settings.scheduler, None if file is None else str(root / file))
 
 
-def announced_cluster(folder: Path) -> Scheduler | None:
+def announced_cluster(folder: Path) -> SchedulerAddress | None:
     """The local cluster that a daemon has announced; None when it has ended."""
     try:
         facts = json.loads((folder / _FILE).read_bytes())
         if create_time_of(facts["pid"]) != facts["created"]:
             return None
-        return Scheduler(facts["address"], None, tuple(sorted(facts["secured"].items())))
+        return SchedulerAddress(facts["address"], None, tuple(sorted(facts["secured"].items())))
     except (OSError, ValueError, KeyError):
         return None
 

@@ -59,7 +59,7 @@ class Situation:
         return Refusal("owned_elsewhere", f"{shown_machine(lease.owner)} has control of this workspace")
 
     @property
-    def unheard(self) -> Refusal | None:
+    def owner_is_silent(self) -> Refusal | None:
         """The refusal while the workstation that has control cannot be asked, because it is silent."""
         return None if self.status.lease.state in ("owned", "control_requested") else self.elsewhere
 
@@ -105,8 +105,8 @@ class Situation:
     def not_runnable(self, name: str) -> Refusal | None:
         """The refusal where production cannot run the flow, or its owner cannot be asked."""
         flow = self.flow(name)
-        if (unheard := self.unheard) is not None or flow is None:
-            return unheard
+        if (owner_is_silent := self.owner_is_silent) is not None or flow is None:
+            return owner_is_silent
         if flow.state_kind == "broken":
             return Refusal("broken", "the module is broken: fix it first")
         return when(flow.state_kind == "not_deployed", "not_deployed", "it is not deployed: deploy it first")
@@ -260,7 +260,7 @@ A = TypeVar("A")
 
 
 @frozen
-class Done(Record):
+class Acknowledged(Record):
     """The answer of a command that has nothing to tell."""
 
 
@@ -275,7 +275,7 @@ class Command(Generic[A]):
     __slots__ = ()
 
     name: ClassVar[str]
-    answer: ClassVar[Any] = Done
+    answer: ClassVar[Any] = Acknowledged
     asks: ClassVar[tuple[str, Mapping[str, Any]] | None] = None
     needs_daemon: ClassVar[bool] = False
     is_urgent: ClassVar[bool] = False

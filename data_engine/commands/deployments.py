@@ -107,10 +107,12 @@ class Deploy(Command[Outcome]):
 
     def check(self, at: Situation) -> Refusal | None:
         if self.flow is None:
-            return first((at.unheard, unless(at.status.flows, "no_module", "there is no module")))
+            return first((at.owner_is_silent, unless(at.status.flows, "no_module", "there is no module")))
         flow = at.flow(self.flow)
         is_current = flow is not None and flow.deployment_status.kind == "as_deployed"
-        return first((at.unheard, when(is_current, "as_deployed", "it is deployed as it is"), at.gone(self.flow)))
+        return first(
+            (at.owner_is_silent, when(is_current, "as_deployed", "it is deployed as it is"), at.gone(self.flow))
+        )
 
     async def before_asking(self, owner: Owner) -> Deploy:
         if self.flow is not None:
@@ -145,7 +147,7 @@ class Undeploy(Command[Outcome]):
     def check(self, at: Situation) -> Refusal | None:
         flow = at.flow(self.flow)
         is_out = flow is not None and flow.state_kind == "not_deployed"
-        return first((at.unheard, when(is_out, "not_deployed", "it is not deployed: deploy it first")))
+        return first((at.owner_is_silent, when(is_out, "not_deployed", "it is not deployed: deploy it first")))
 
     async def carry_out(self, owner: Owner) -> Outcome:
         outcome: Outcome = await owner.production.undeploy(self, owner.asker)
@@ -167,7 +169,7 @@ class Rollback(Command[Deployment]):
     id: str = field(default_factory=_new_id, metadata=argument(TEXT, _ID, is_local=True))
 
     def check(self, at: Situation) -> Refusal | None:
-        return at.unheard
+        return at.owner_is_silent
 
     async def carry_out(self, owner: Owner) -> Deployment:
         deployment: Deployment = await owner.production.roll_back(self, owner.asker)

@@ -46,7 +46,7 @@ class RunEnded(Record):
 
 
 @frozen
-class Freed(Record):
+class RetriedSources(Record):
     """The number of sources that are no longer held; `accepted` is what was accepted, `left` what stays held until it is, each in words."""
 
     sparse: ClassVar = ("accepted", "left")
@@ -143,11 +143,11 @@ class KillRun(_EndRun):
 
 
 @frozen
-class Retry(Command[Freed]):
+class Retry(Command[RetriedSources]):
     """Do not hold failed sources any more."""
 
     name: ClassVar = "retry"
-    answer: ClassVar = Freed
+    answer: ClassVar = RetriedSources
     asks: ClassVar = ("retry", {})
 
     flow: str | None = field(default=None, metadata=argument(FLOW, "Only those of this flow."))
@@ -177,7 +177,7 @@ class Retry(Command[Freed]):
         return first(self._not_tried(at)) if at.elsewhere is None and self._unknown(at) is None else None
 
     def _refusals(self, at: Situation) -> Iterator[Refusal | None]:
-        yield at.unheard
+        yield at.owner_is_silent
         yield self._unknown(at)
         yield from self._not_tried(at)
         flow = at.flow(self.flow)
@@ -229,8 +229,8 @@ class Retry(Command[Freed]):
         source = None if self.source is None else owner.work.inside_source(self.flow, self.source)
         return replace(self, source=source)
 
-    async def carry_out(self, owner: Owner) -> Freed:
-        return Freed(*await owner.retry(self.flow, self.source, accept=bool(self.accept)))
+    async def carry_out(self, owner: Owner) -> RetriedSources:
+        return RetriedSources(*await owner.retry(self.flow, self.source, accept=bool(self.accept)))
 
 
 @frozen
@@ -344,7 +344,7 @@ class _OneBackfill(Command[BackfillAnswer]):
     flow: str | None = field(default=None, metadata=argument(FLOW, "Its flow."))
 
     def check(self, at: Situation) -> Refusal | None:
-        return at.unheard
+        return at.owner_is_silent
 
     async def before_asking(self, owner: Owner) -> Self:
         whole, flow = owner.work.known_backfill(self.id)

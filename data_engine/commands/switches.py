@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from dataclasses import field
 from typing import ClassVar
 
-from data_engine.commands.command import OTHERS, Command, Done, Owner, Refusal, Situation, first, unless, when
+from data_engine.commands.command import OTHERS, Acknowledged, Command, Owner, Refusal, Situation, first, unless, when
 from data_engine.commands.fields import ANY_TEXT, FLAG, FLOW, PATH, argument, to_json
 from data_engine.lease.status import LeaseStatus
 from data_engine.record import Record, frozen
 
 
 @frozen
-class Enable(Command[Done]):
+class Enable(Command[Acknowledged]):
     """Let a flow run by itself again."""
 
     name: ClassVar = "enable"
@@ -25,14 +25,14 @@ class Enable(Command[Done]):
     def check(self, at: Situation) -> Refusal | None:
         flow = at.flow(self.flow)
         is_on = flow is not None and flow.enabled
-        return first((at.unheard, _by_hand(self.flow, at), when(is_on, "enabled", "it is enabled")))
+        return first((at.owner_is_silent, _by_hand(self.flow, at), when(is_on, "enabled", "it is enabled")))
 
-    async def carry_out(self, owner: Owner) -> Done:
+    async def carry_out(self, owner: Owner) -> Acknowledged:
         return await _switch(owner, self.flow, True, "")
 
 
 @frozen
-class Disable(Command[Done]):
+class Disable(Command[Acknowledged]):
     """Let a flow run by hand only."""
 
     name: ClassVar = "disable"
@@ -44,17 +44,17 @@ class Disable(Command[Done]):
     def check(self, at: Situation) -> Refusal | None:
         flow = at.flow(self.flow)
         is_off = flow is not None and not flow.enabled
-        return first((at.unheard, _by_hand(self.flow, at), when(is_off, "disabled", "it is disabled")))
+        return first((at.owner_is_silent, _by_hand(self.flow, at), when(is_off, "disabled", "it is disabled")))
 
-    async def carry_out(self, owner: Owner) -> Done:
+    async def carry_out(self, owner: Owner) -> Acknowledged:
         return await _switch(owner, self.flow, False, self.note)
 
 
-async def _switch(owner: Owner, flow: str, is_enabled: bool, note: str) -> Done:
+async def _switch(owner: Owner, flow: str, is_enabled: bool, note: str) -> Acknowledged:
     from data_engine.model import Switch
 
     await owner.switch(flow, Switch.now(is_enabled, owner.asker.by, owner.asker.machine, note=note))
-    return Done()
+    return Acknowledged()
 
 
 def _by_hand(name: str, at: Situation) -> Refusal | None:
@@ -63,7 +63,7 @@ def _by_hand(name: str, at: Situation) -> Refusal | None:
 
 
 @frozen
-class Start(Command[Done]):
+class Start(Command[Acknowledged]):
     """Start the daemon, not yet its engine."""
 
     name: ClassVar = "start"
@@ -73,12 +73,12 @@ class Start(Command[Done]):
     def check(self, at: Situation) -> Refusal | None:
         return when(at.status.daemon.running, "running", "it is running")
 
-    async def carry_out(self, owner: Owner) -> Done:
-        return Done()
+    async def carry_out(self, owner: Owner) -> Acknowledged:
+        return Acknowledged()
 
 
 @frozen
-class StartEngine(Command[Done]):
+class StartEngine(Command[Acknowledged]):
     """Let polled and scheduled flows run by themselves from now on."""
 
     name: ClassVar = "start-engine"
@@ -101,13 +101,13 @@ class StartEngine(Command[Done]):
         runs_by_itself = any(flow.mode != "manual" for flow in flows)
         yield unless(runs_by_itself, "nothing_by_itself", "no flow polls or has a schedule")
 
-    async def carry_out(self, owner: Owner) -> Done:
+    async def carry_out(self, owner: Owner) -> Acknowledged:
         await owner.turn_engine(is_on=True)
-        return Done()
+        return Acknowledged()
 
 
 @frozen
-class StopEngine(Command[Done]):
+class StopEngine(Command[Acknowledged]):
     """Let running work finish and start nothing more by itself, also in the next daemon."""
 
     name: ClassVar = "stop-engine"
@@ -118,13 +118,13 @@ class StopEngine(Command[Done]):
         is_leaving = when(at.leaving, "daemon_ending", "the daemon is ending")
         return first((at.no_daemon, is_leaving, unless(at.status.engine.on, "engine_off", "the engine is off")))
 
-    async def carry_out(self, owner: Owner) -> Done:
+    async def carry_out(self, owner: Owner) -> Acknowledged:
         await owner.turn_engine(is_on=False)
-        return Done()
+        return Acknowledged()
 
 
 @frozen
-class Shutdown(Command[Done]):
+class Shutdown(Command[Acknowledged]):
     """End the daemon when its running work is done."""
 
     name: ClassVar = "shutdown"
@@ -135,13 +135,13 @@ class Shutdown(Command[Done]):
     def check(self, at: Situation) -> Refusal | None:
         return first((at.no_daemon, when(at.leaving, "daemon_ending", "the daemon is ending")))
 
-    async def carry_out(self, owner: Owner) -> Done:
+    async def carry_out(self, owner: Owner) -> Acknowledged:
         await owner.shut_down(kill=self.kill)
-        return Done()
+        return Acknowledged()
 
 
 @frozen
-class SetInterpreter(Command[Done]):
+class SetInterpreter(Command[Acknowledged]):
     """Let workers run with another Python, which was tried and recorded."""
 
     name: ClassVar = "set-interpreter"
@@ -149,20 +149,20 @@ class SetInterpreter(Command[Done]):
 
     path: str = field(metadata=argument(PATH, "The Python."))
 
-    async def carry_out(self, owner: Owner) -> Done:
+    async def carry_out(self, owner: Owner) -> Acknowledged:
         await owner.use_interpreter(self.path)
-        return Done()
+        return Acknowledged()
 
 
 @frozen
-class Look(Command[Done]):
+class Look(Command[Acknowledged]):
     """Look at once at the modules and at what is deployed, which somebody has changed."""
 
     name: ClassVar = "look"
 
-    async def carry_out(self, owner: Owner) -> Done:
+    async def carry_out(self, owner: Owner) -> Acknowledged:
         await owner.look()
-        return Done()
+        return Acknowledged()
 
 
 # -- who owns the workspace ----------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ class Retyped(Record):
 
 
 @frozen
-class Columns(Record):
+class ColumnDifference(Record):
     """How the columns differ, by name."""
 
     added: tuple[str, ...] = ()
@@ -142,7 +142,7 @@ class Difference(Displayable, Record):
     kind: str = "table"
     before: str = ""
     after: str = ""
-    columns: Columns = field(default_factory=Columns, metadata={"of": Columns.read})
+    columns: ColumnDifference = field(default_factory=ColumnDifference, metadata={"of": ColumnDifference.read})
     order: Order = field(default_factory=Order, metadata={"of": Order.read})
     rows: Rows = field(default_factory=Rows, metadata={"of": Rows.read})
     changed_values: Mapping[str, int] = field(default_factory=Named, metadata={"of": Named})
@@ -162,7 +162,7 @@ class Difference(Displayable, Record):
     @property
     def text(self) -> str:
         """The difference in a few words."""
-        return _in_words(self)
+        return _in_text(self)
 
     def __str__(self) -> str:
         return self.text
@@ -179,20 +179,20 @@ def read_differences(values: Mapping[str, Any]) -> Named[Difference]:
 # -- in words --------------------------------------------------------------------------------------------------------------
 
 
-def _in_words(difference: Difference) -> str:
+def _in_text(difference: Difference) -> str:
     """The difference in one line, the most telling first."""
     words = [
-        *_kind_words(difference),
-        *_column_words(difference.columns),
-        *_row_words(difference),
-        *_part_words(difference.parts, not difference.rows.are_equal),
+        *_kind_text(difference),
+        *_column_text(difference.columns),
+        *_row_text(difference),
+        *_part_text(difference.parts, not difference.rows.are_equal),
     ]
     if not words and not (difference.kind == "missing" and difference.notes):
         words = ["equal" if difference.equal else "differs"]
-    return ", ".join([*words, *_aside_words(difference), *difference.notes])
+    return ", ".join([*words, *_aside_text(difference), *difference.notes])
 
 
-def _kind_words(difference: Difference) -> Iterator[str]:
+def _kind_text(difference: Difference) -> Iterator[str]:
     if difference.kind == "value" and not difference.is_same and difference.rows.changed:
         yield plural(difference.rows.changed, "value differs", "values differ")
     elif difference.kind == "file" and not difference.equal:
@@ -201,7 +201,7 @@ def _kind_words(difference: Difference) -> Iterator[str]:
         yield "cannot be compared"
 
 
-def _column_words(columns: Columns) -> Iterator[str]:
+def _column_text(columns: ColumnDifference) -> Iterator[str]:
     for word, names in (("removed", columns.removed), ("added", columns.added)):
         if names:
             yield f"{'column' if len(names) == 1 else 'columns'} {first_few(names, _MOST_NAMES)} {word}"
@@ -210,7 +210,7 @@ def _column_words(columns: Columns) -> Iterator[str]:
             yield f"{column.column} is {column.after}, was {column.before}{'' if column.is_compared else ' (values not compared)'}"
 
 
-def _row_words(difference: Difference) -> Iterator[str]:
+def _row_text(difference: Difference) -> Iterator[str]:
     if difference.kind not in ("table", "parts"):
         return
     rows, noun = difference.rows, " row"
@@ -222,18 +222,18 @@ def _row_words(difference: Difference) -> Iterator[str]:
             noun = ""
 
 
-def _part_words(parts: Mapping[str, Difference], is_summed: bool) -> Iterator[str]:
+def _part_text(parts: Mapping[str, Difference], is_summed: bool) -> Iterator[str]:
     different = {name: part for name, part in parts.items() if not part.equal}
     if len(different) == 1 and not is_summed:
         ((name, part),) = different.items()
-        yield f"{name}: {_in_words(part)}"
+        yield f"{name}: {_in_text(part)}"
     elif different and is_summed:
         yield f"in {len(different)} of {len(parts)} ({first_few(list(different), _MOST_NAMES)})"
     elif different:
         yield f"{first_few(list(different), _MOST_NAMES)} differ"
 
 
-def _aside_words(difference: Difference) -> Iterator[str]:
+def _aside_text(difference: Difference) -> Iterator[str]:
     """The differences that do not matter."""
     if difference.order.columns:
         yield "columns in another order"

@@ -20,7 +20,7 @@ import polars as pl
 
 from data_engine.compare.difference import (
     MOST_SAMPLES,
-    Columns,
+    ColumnDifference,
     Difference,
     Duplicates,
     Named,
@@ -391,14 +391,14 @@ class _RowChanges:
     duplicates: Duplicates = field(default_factory=Duplicates)
 
 
-def _columns(before: Mapping[str, Any], after: Mapping[str, Any], forms: Mapping[str, Form | None]) -> Columns:
+def _columns(before: Mapping[str, Any], after: Mapping[str, Any], forms: Mapping[str, Form | None]) -> ColumnDifference:
     retyped = tuple(
         Retyped(name, str(before[name]), str(after[name]), form is None or form.matters, form is not None)
         for name, form in forms.items()
         if before[name] != after[name]
     )
     added = tuple(name for name in after if name not in before)
-    return Columns(added, tuple(name for name in before if name not in after), retyped)
+    return ColumnDifference(added, tuple(name for name in before if name not in after), retyped)
 
 
 def _shape(table: Table) -> str:

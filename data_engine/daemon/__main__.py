@@ -44,7 +44,7 @@ from data_engine.unfinished import remove_unfinished
 from data_engine.version import __version__
 from data_engine.workspace.identity import keep_identity, layout_of
 from data_engine.workspace.layout import is_workspace
-from data_engine.workspace.two_packages import two_packages_words
+from data_engine.workspace.two_packages import two_packages_text
 
 LOG_BYTES = 1_000_000
 LOG_FILES = 3
@@ -181,11 +181,11 @@ async def _serve(where: LocalWorkspace, started_by: str | None, *, by_service: b
     on_end_signals(asyncio.get_running_loop(), lambda: shut_down(False))
     write_endpoint(where.local, endpoint, token)
     _let_starter_go(where.local.runtime_dir / "daemon-start.log")
-    if (words := two_packages_words()) is not None:
+    if (words := two_packages_text()) is not None:
         log.warning("%s", words)
     log.info("daemon %s of %s listens on port %s", os.getpid(), where.layout.root, port)
     try:
-        daemon.on_beat = _Idleness(daemon, requests, where, ending).look
+        daemon.on_tick = _Idleness(daemon, requests, where, ending).look
         await daemon.start()
         await ending.wait()
         log.info("ending: %s", "at once" if how["kill"] else "when the running work is done")
@@ -197,7 +197,7 @@ async def _serve(where: LocalWorkspace, started_by: str | None, *, by_service: b
 
 
 class _Idleness:
-    """Ends the daemon when nobody has needed it for `[daemon] idle_exit`, or its workspace is gone. `look` is called each beat.
+    """Ends the daemon when nobody has needed it for `[daemon] idle_exit`, or its workspace is gone. `look` is called each tick.
 
     A workspace that is gone may lie on a share that comes back: an engine that is on waits for it for a day, others a minute.
     A daemon that a service keeps is never idle, and waits for ever.

@@ -1,7 +1,7 @@
 """The alerts of a daemon's flows: decides on runs that end and times that come, and keeps the messages.
 
 Only the owner tells of flows. Nothing here holds up a run: what happened is noted, and decided on a moment later. While
-nothing happens, each beat of the daemon compares one time. The troubles of a flow, and their ends, are found in its history,
+nothing happens, each tick of the daemon compares one time. The troubles of a flow, and their ends, are found in its history,
 its files and its triggers.
 """
 
@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 from data_engine.alerting.deciding import (
     MOST_OF_A_FLOW,
     OF_FAILURES,
-    Decision,
+    AlertDecision,
     Recipients,
     Telling,
     decide,
@@ -28,7 +28,7 @@ from data_engine.alerting.deciding import (
     is_failure,
     rejection,
 )
-from data_engine.alerting.expectations import Judgement, counts_of, freshness, late_slot, look
+from data_engine.alerting.expectations import ExpectationState, counts_of, freshness, late_slot, look
 from data_engine.alerting.wording import failure, seconds_of
 from data_engine.daemon.notifier import Notifier
 from data_engine.engine.left_behind import gone_sources
@@ -40,7 +40,7 @@ from data_engine.flow.trigger import Poll
 from data_engine.ledger import outbox
 from data_engine.ledger import troubles as trouble_rows
 from data_engine.ledger.freshness import failures_between, is_good_since, newest_checked
-from data_engine.ledger.troubles import Trouble, TroubleKey
+from data_engine.ledger.troubles import TroubleKey, TroubleRecord
 from data_engine.message import Message, message
 from data_engine.model import Event, RunFinished, RunStarted, SourceState, utc_text
 from data_engine.planning.due import PlannedFlow, disabled_by
@@ -64,7 +64,7 @@ _FIRST_LOOK_S = 5.0
 
 
 @frozen
-class _Concern:
+class _AlertedFlow:
     """A flow with recipients of alerts, or with expectations."""
 
     flow: Flow
@@ -73,11 +73,11 @@ class _Concern:
 
 
 @dataclass(slots=True)
-class _News:
+class _Changes:
     """What runs of a flow have reported since the last decision: failures, when one ended well (and in time), and whether one
     had a check that rejects rows."""
 
-    failures: dict[TroubleKey, Trouble] = field(default_factory=dict)
+    failures: dict[TroubleKey, TroubleRecord] = field(default_factory=dict)
     good_utc: str | None = None
     in_time_utc: str | None = None
     has_checked: bool = False
@@ -94,7 +94,7 @@ class Alerter(Alerts):
         home: LocalWorkspace,
         dispatcher: Dispatcher[Any],
         triggers: TriggerSet,
-        around: Around,
+        around: AlertHost,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         *,
         sender: str,
@@ -111,9 +111,9 @@ class Alerter(Alerts):
         self.on_messages: Callable[[], None] = lambda: None
         self._finder = TroubleFinder(home, dispatcher, triggers, around, self.expecting)
         self._settings: tuple[AlertSettings, str | None] | None = None
-        self._concerns: dict[str, _Concern] = {}
-        self._troubles: dict[str, dict[TroubleKey, Trouble]] | None = None
-        self._news: dict[str, _News] = {}
+        self._alerted: dict[str, _AlertedFlow] = {}
+        self._troubles: dict[str, dict[TroubleKey, TroubleRecord]] | None = None
+        self._changes: dict[str, _Changes] = {}
         self._sources: dict[str, str] = {}
         self._to_look: set[str] = set()
         self._caught_up: set[str] = set()
@@ -139,49 +139,49 @@ class Alerter(Alerts):
 
     def heard(self, flow: str, events: Sequence[Event]) -> None:
         """Take events of the flow's runs, which are recorded."""
-        concern = self._concerns.get(flow)
+        alerted = self._alerted.get(flow)
         for event in events:
             if isinstance(event, RunFinished):
-                self._ended(flow, concern, event)
-            elif isinstance(event, RunStarted) and concern is not None:
-                self._began(concern, event)
+                self._ended(flow, alerted, event)
+            elif isinstance(event, RunStarted) and alerted is not None:
+                self._began(alerted, event)
 
-    def _began(self, concern: _Concern, event: RunStarted) -> None:
-        if not _is_as_scheduled(concern.flow, event):
+    def _began(self, alerted: _AlertedFlow, event: RunStarted) -> None:
+        if not _is_as_scheduled(alerted.flow, event):
             self._apart.add(event.run_id)
             return
         if event.source is not None:
             self._sources[event.run_id] = event.source
-        if concern.within_s is not None:
+        if alerted.within_s is not None:
             self.expecting.forget(event.flow)
-            self._look_at(event.flow, event.at_s + concern.within_s)
+            self._look_at(event.flow, event.at_s + alerted.within_s)
 
-    def _ended(self, flow: str, concern: _Concern | None, event: RunFinished) -> None:
+    def _ended(self, flow: str, alerted: _AlertedFlow | None, event: RunFinished) -> None:
         source = self._sources.pop(event.run_id, None)
         if event.run_id in self._apart:
             self._apart.discard(event.run_id)
             return
         self.expecting.forget(flow)
-        if concern is None or not concern.recipients.are_any:
+        if alerted is None or not alerted.recipients.are_any:
             return
-        news = self._news.setdefault(flow, _News())
+        changes = self._changes.setdefault(flow, _Changes())
         if event.status == "success":
-            news.good_utc = utc_text(event.at_s)
-            news.has_checked |= event.spent is not None and event.spent.rejected is not None
-            if concern.within_s is not None and event.elapsed_s <= concern.within_s:
-                news.in_time_utc = news.good_utc
+            changes.good_utc = utc_text(event.at_s)
+            changes.has_checked |= event.spent is not None and event.spent.rejected is not None
+            if alerted.within_s is not None and event.elapsed_s <= alerted.within_s:
+                changes.in_time_utc = changes.good_utc
         elif is_failure(event):
-            kind, error = self._kind_of_failure(concern), event.error or event.cause
-            key, detail = failure(flow, kind, event.why, error, again=command_again(concern.flow))
-            if key not in news.failures and len(news.failures) <= MOST_OF_A_FLOW:
+            kind, error = self._kind_of_failure(alerted), event.error or event.cause
+            key, detail = failure(flow, kind, event.why, error, again=command_again(alerted.flow))
+            if key not in changes.failures and len(changes.failures) <= MOST_OF_A_FLOW:
                 about = {"run_id": event.run_id} | ({"source": source} if source else {})
-                news.failures[key] = Trouble(key, utc_text(event.at_s), detail | about)
+                changes.failures[key] = TroubleRecord(key, utc_text(event.at_s), detail | about)
         self._look_soon(flow)
 
-    def _kind_of_failure(self, concern: _Concern) -> str:
+    def _kind_of_failure(self, alerted: _AlertedFlow) -> str:
         """Failed; or held, where people want to hear of that alone and a failure is the end of it."""
-        gives_up = isinstance(concern.flow.trigger, Poll) and not self._home.settings().retry.retries
-        return "held" if gives_up and not concern.recipients.of("failed") else "failed"
+        gives_up = isinstance(alerted.flow.trigger, Poll) and not self._home.settings().retry.retries
+        return "held" if gives_up and not alerted.recipients.of("failed") else "failed"
 
     # -- called by the daemon --------------------------------------------------------------------------------------
 
@@ -189,34 +189,34 @@ class Alerter(Alerts):
         """The engine is on; what passed while a person had it off is not missed."""
         if was_off:
             self._on_since_s = self._clock()
-        for flow in self._concerns:
+        for flow in self._alerted:
             self._look_at(flow, self._clock() + _FIRST_LOOK_S)
 
     def owner_changed(self) -> None:
         """Read the troubles again: the workspace has become ours, or is ours no more."""
         self._troubles = None
         self._caught_up.clear()
-        self._news.clear()
-        self._settings = None  # the next beat begins anew
+        self._changes.clear()
+        self._settings = None  # the next tick begins anew
 
     def flows_changed(self) -> None:
         """Take up what production runs now, and the recipients in the settings."""
         settings, now_s = self._home.settings(), self._clock()
         self._settings = settings.alerts, settings.timezone
-        concerns = {}
+        alerted_flows = {}
         for name, ready in self._around.ready_flows().items():
             within_s = next((rule.within_s for rule in ready.flow.expectations if rule.within_s is not None), None)
-            concern = _Concern(ready.flow, Recipients(settings.alerts, ready.flow.alerts), within_s)
-            if concern.recipients.are_any or ready.flow.expectations:
-                concerns[name] = concern
-                if self._concerns.get(name) != concern or name not in self._caught_up:
+            alerted = _AlertedFlow(ready.flow, Recipients(settings.alerts, ready.flow.alerts), within_s)
+            if alerted.recipients.are_any or ready.flow.expectations:
+                alerted_flows[name] = alerted
+                if self._alerted.get(name) != alerted or name not in self._caught_up:
                     self._look_at(name, now_s)
-        for gone in self._concerns.keys() - concerns.keys():
+        for gone in self._alerted.keys() - alerted_flows.keys():
             self.expecting.forget(gone)
-        self._concerns = concerns
-        self._next = {name: at_s for name, at_s in self._next.items() if name in concerns}
+        self._alerted = alerted_flows
+        self._next = {name: at_s for name, at_s in self._next.items() if name in alerted_flows}
 
-    def beat(self) -> None:
+    def tick(self) -> None:
         """Called every two seconds: look at the flows whose time has come, and at those in trouble when others have written
         the history.
 
@@ -226,13 +226,13 @@ class Alerter(Alerts):
         settings = self._home.settings()
         if self._settings != (settings.alerts, settings.timezone):
             self.flows_changed()
-        if not self._concerns:
+        if not self._alerted:
             return
         is_owner = self._around.tells_of_flows()
         if self.expecting.have_others_written(is_owner=is_owner) and is_owner:
             for flow, by_key in self._by_flow().items():
                 if any(not trouble.is_closed for trouble in by_key.values()):
-                    self._news.setdefault(flow, _News()).good_utc = utc_text(self._clock())
+                    self._changes.setdefault(flow, _Changes()).good_utc = utc_text(self._clock())
                     self._look_soon(flow)
         if self._clock() >= self._soonest_s:
             self._look_at_what_has_come(self._clock())
@@ -240,7 +240,7 @@ class Alerter(Alerts):
     def files_changed(self, flows: Iterable[str]) -> None:
         """Look at flows that have newly held or gone files."""
         for flow in flows:
-            if flow in self._concerns and self._concerns[flow].recipients.are_any:
+            if flow in self._alerted and self._alerted[flow].recipients.are_any:
                 self._look_soon(flow)
 
     def _look_at_what_has_come(self, now_s: float) -> None:
@@ -251,8 +251,8 @@ class Alerter(Alerts):
         for flow in come:
             self._look_soon(flow)
         for flow in come:
-            concern = self._concerns.get(flow)  # it may have been withdrawn while it was decided about
-            next_s = None if concern is None else self.expecting.of(concern.flow).next_s
+            alerted = self._alerted.get(flow)  # it may have been withdrawn while it was decided about
+            next_s = None if alerted is None else self.expecting.of(alerted.flow).next_s
             if next_s is not None:
                 self._look_at(flow, next_s)
         if come:
@@ -276,21 +276,21 @@ class Alerter(Alerts):
             await asyncio.sleep(_SOON_S)
             while self._to_look and self._around.tells_of_flows():
                 flows, self._to_look = sorted(self._to_look), set()
-                await self._decide_all({flow: self._concerns[flow] for flow in flows if flow in self._concerns})
+                await self._decide_all({flow: self._alerted[flow] for flow in flows if flow in self._alerted})
                 await asyncio.sleep(_PAUSE_S)
         except Exception:
             log.exception("deciding what people are told failed")
         finally:
             self._is_working = False
 
-    async def _decide_all(self, concerns: Mapping[str, _Concern]) -> None:
+    async def _decide_all(self, alerted_flows: Mapping[str, _AlertedFlow]) -> None:
         """Decide about these flows and store it; an error with one of them does not hold up the others."""
-        taken = {flow: self._news.pop(flow, _News()) for flow in concerns}
-        decided: dict[str, Decision] = {}
+        taken = {flow: self._changes.pop(flow, _Changes()) for flow in alerted_flows}
+        decided: dict[str, AlertDecision] = {}
         left: dict[str, FlowValidationError] = {}
-        for flow, concern in concerns.items():
+        for flow, alerted in alerted_flows.items():
             try:
-                decided[flow] = await self._decide(flow, concern, taken[flow])
+                decided[flow] = await self._decide(flow, alerted, taken[flow])
             except FlowValidationError as error:  # what it is decided by cannot be read just now
                 left[flow] = error
             except Exception:
@@ -308,31 +308,31 @@ class Alerter(Alerts):
             self._to_look.update(left)
             await asyncio.sleep(_AGAIN_S)
 
-    def _put_back(self, flow: str, news: _News) -> None:
-        later = self._news.setdefault(flow, _News())
-        later.failures = news.failures | later.failures
-        later.good_utc = later.good_utc or news.good_utc
-        later.in_time_utc = later.in_time_utc or news.in_time_utc
-        later.has_checked |= news.has_checked
+    def _put_back(self, flow: str, changes: _Changes) -> None:
+        later = self._changes.setdefault(flow, _Changes())
+        later.failures = changes.failures | later.failures
+        later.good_utc = later.good_utc or changes.good_utc
+        later.in_time_utc = later.in_time_utc or changes.in_time_utc
+        later.has_checked |= changes.has_checked
 
-    async def _decide(self, flow: str, concern: _Concern, news: _News) -> Decision:
-        if not concern.recipients.are_any and not self._of(flow):
-            return Decision()
+    async def _decide(self, flow: str, alerted: _AlertedFlow, changes: _Changes) -> AlertDecision:
+        if not alerted.recipients.are_any and not self._of(flow):
+            return AlertDecision()
         now_s = self._clock()
-        troubles, next_s = self._finder.now(concern.flow, self._sources, on_since_s=self._on_since_s, now_s=now_s)
+        troubles, next_s = self._finder.now(alerted.flow, self._sources, on_since_s=self._on_since_s, now_s=now_s)
         if next_s is not None:
             self._look_at(flow, next_s)
-        records, rejected, good_again = self._of(flow), list[Trouble](), dict[TroubleKey, str]()
-        if news.has_checked or flow not in self._caught_up or any(key.kind == "rejected" for key in records):
+        records, rejected, good_again = self._of(flow), list[TroubleRecord](), dict[TroubleKey, str]()
+        if changes.has_checked or flow not in self._caught_up or any(key.kind == "rejected" for key in records):
             look = self._finder.rejected
-            rejected, good_again = await asyncio.to_thread(look, concern.flow, [*records.values()], now_s=now_s)
-        troubles = [*news.failures.values(), *rejected, *troubles]
+            rejected, good_again = await asyncio.to_thread(look, alerted.flow, [*records.values()], now_s=now_s)
+        troubles = [*changes.failures.values(), *rejected, *troubles]
         if flow not in self._caught_up or self._around.held(flow):
             kinds = [trouble.key.kind for trouble in troubles]
             kinds += [trouble.key.kind for trouble in records.values() if not trouble.is_closed]
-            kind = self._kind_of_failure(concern)
-            troubles += await self._finder.in_history(concern.flow, kinds, kind=kind, now_s=now_s)
-        over = good_again | await self._over(flow, concern, news, troubles, now_s)
+            kind = self._kind_of_failure(alerted)
+            troubles += await self._finder.in_history(alerted.flow, kinds, kind=kind, now_s=now_s)
+        over = good_again | await self._over(flow, alerted, changes, troubles, now_s)
         timezone = self._home.settings().timezone
         records = self._of(flow)
         return decide(
@@ -340,41 +340,43 @@ class Alerter(Alerts):
             records.values(),
             troubles,
             over,
-            concern.recipients,
+            alerted.recipients,
             failures=self._failures(flow, records.values(), now_s),
             now_s=now_s,
             zone=None if timezone is None else zone_of(timezone),
         )
 
     async def _over(
-        self, flow: str, concern: _Concern, news: _News, troubles: Sequence[Trouble], now_s: float
+        self, flow: str, alerted: _AlertedFlow, changes: _Changes, troubles: Sequence[TroubleRecord], now_s: float
     ) -> dict[TroubleKey, str]:
         """Which of the flow's troubles are over, each with when."""
         open_rows = [row for row in self._of(flow).values() if not row.is_closed and row.recovered_at_utc is None]
-        over = self._finder.over(concern.flow, open_rows, troubles, now_s)
+        over = self._finder.over(alerted.flow, open_rows, troubles, now_s)
         there = {row.key.kind for row in troubles}
-        in_time_utc = utc_text(now_s) if concern.within_s is None else news.in_time_utc
+        in_time_utc = utc_text(now_s) if alerted.within_s is None else changes.in_time_utc
         if in_time_utc is not None and "overlong" not in there:
             over |= {row.key: in_time_utc for row in open_rows if row.key.kind == "overlong"}
         bad = [row for row in open_rows if row.key.kind in OF_FAILURES]
-        if news.good_utc is not None and (bad or news.failures):
-            is_good = await self._is_good(concern, news, there, bad)
+        if changes.good_utc is not None and (bad or changes.failures):
+            is_good = await self._is_good(alerted, changes, there, bad)
             if is_good:
-                over |= {row.key: news.good_utc for row in bad}
+                over |= {row.key: changes.good_utc for row in bad}
             elif is_good is None:
-                self._news.setdefault(flow, _News()).good_utc = news.good_utc
+                self._changes.setdefault(flow, _Changes()).good_utc = changes.good_utc
                 self._look_at(flow, now_s + _AGAIN_S)
         return over
 
-    async def _is_good(self, concern: _Concern, news: _News, there: Set[str], bad: Sequence[Trouble]) -> bool | None:
+    async def _is_good(
+        self, alerted: _AlertedFlow, changes: _Changes, there: Set[str], bad: Sequence[TroubleRecord]
+    ) -> bool | None:
         """Whether the flow, of which a run ended well, is good again; None when that is to be asked a moment later."""
-        if news.failures:  # what is told now may be over already
+        if changes.failures:  # what is told now may be over already
             return None
         if not there.isdisjoint(OF_FAILURES):
             return False
-        return await self._finder.is_good(concern.flow, min(trouble.since_utc for trouble in bad))
+        return await self._finder.is_good(alerted.flow, min(trouble.since_utc for trouble in bad))
 
-    def _failures(self, flow: str, records: Iterable[Trouble], now_s: float) -> int:
+    def _failures(self, flow: str, records: Iterable[TroubleRecord], now_s: float) -> int:
         """How many runs have failed until the end of a digest, when that has come, besides those in its first message."""
         opener = next((row for row in records if row.digest_until_utc is not None), None)
         until_utc = None if opener is None else opener.digest_until_utc
@@ -386,7 +388,7 @@ class Alerter(Alerts):
         first_utc = min(row.since_utc for row in failures)  # many may have failed by when it was told
         return max(0, failures_between(self._ledger, flow, first_utc, until_utc) - (len(failures) - 1))
 
-    def _keep(self, decided: Mapping[str, Decision]) -> None:
+    def _keep(self, decided: Mapping[str, AlertDecision]) -> None:
         """Store what was decided, and its messages, in one commit."""
         changed = [trouble for decision in decided.values() for trouble in decision.changed]
         tellings = [note for decision in decided.values() for note in decision.tellings]
@@ -394,8 +396,8 @@ class Alerter(Alerts):
             messages = [self._message(note) for note in gathered(tellings, self._home.layout.workspace_id)]
             with self._ledger.writing(durable=bool(messages)) as (connection, rev):
                 trouble_rows.put(connection, rev, changed)
-                news = outbox.put(connection, messages)
-            if news:
+                changes = outbox.put(connection, messages)
+            if changes:
                 self.on_messages()
             self._around.tell()
         for trouble in changed:
@@ -413,10 +415,10 @@ class Alerter(Alerts):
 
     # -- troubles on record ----------------------------------------------------------------------------------------
 
-    def _of(self, flow: str) -> dict[TroubleKey, Trouble]:
+    def _of(self, flow: str) -> dict[TroubleKey, TroubleRecord]:
         return self._by_flow().setdefault(flow, {})
 
-    def _by_flow(self) -> dict[str, dict[TroubleKey, Trouble]]:
+    def _by_flow(self) -> dict[str, dict[TroubleKey, TroubleRecord]]:
         """The troubles on record, by flow and key."""
         if self._troubles is None:
             self._troubles = {}
@@ -444,7 +446,7 @@ _ON_ITS_OWN = ("failed", "abandoned")
 """How a run that holds a file has ended, when nobody ended it on purpose."""
 
 
-class Around(Protocol):
+class AlertHost(Protocol):
     """What an alerter asks of its daemon."""
 
     is_engine_on: bool
@@ -474,7 +476,7 @@ class TroubleFinder:
         home: LocalWorkspace,
         dispatcher: Dispatcher[Any],
         triggers: TriggerSet,
-        around: Around,
+        around: AlertHost,
         expecting: Expecting,
     ) -> None:
         self._home, self._ledger = home, home.ledger()
@@ -483,7 +485,7 @@ class TroubleFinder:
 
     def now(
         self, flow: Flow, sources: Mapping[str, str], *, on_since_s: float, now_s: float
-    ) -> tuple[list[Trouble], float | None]:
+    ) -> tuple[list[TroubleRecord], float | None]:
         """The troubles that come with time: late, missed, overlong, and a slot that is held; and when they may change by themselves.
 
         `sources` are those of the runs under way. Slots before `on_since_s`, since when the engine is on, are not missed.
@@ -493,12 +495,14 @@ class TroubleFinder:
         """
         name = flow.name or ""
         judged = self._expecting.of(flow)
-        looks, troubles = [judged.next_s], list[Trouble]()
+        looks, troubles = [judged.next_s], list[TroubleRecord]()
         if judged.late is not None:
-            troubles.append(Trouble(TroubleKey(name, "late"), judged.late.since_utc, {"reason": self.in_the_way(name)}))
+            troubles.append(
+                TroubleRecord(TroubleKey(name, "late"), judged.late.since_utc, {"reason": self.in_the_way(name)})
+            )
         for run in judged.overlong[:1]:
             detail = {"run_id": run.run_id, "within_s": run.within_s, "source": sources.get(run.run_id)}
-            troubles.append(Trouble(TroubleKey(name, "overlong"), run.since_utc, detail))
+            troubles.append(TroubleRecord(TroubleKey(name, "overlong"), run.since_utc, detail))
         if self._around.is_engine_on and name in self._triggers.names():
             late, next_s = self._late_slot(flow, max(on_since_s, now_s - LOOK_BACK_S), now_s)
             looks.append(next_s)
@@ -508,7 +512,7 @@ class TroubleFinder:
                 troubles.append(held_trouble(name, why, utc_text(now_s)))
         return troubles, min((at_s for at_s in looks if at_s is not None), default=None)
 
-    def _late_slot(self, flow: Flow, after_s: float, now_s: float) -> tuple[list[Trouble], float | None]:
+    def _late_slot(self, flow: Flow, after_s: float, now_s: float) -> tuple[list[TroubleRecord], float | None]:
         """A slot that has not begun: it is late where it waits for its turn, else missed."""
         name, timezone = flow.name or "", self._home.settings().timezone
         slot_s, began, next_s = late_slot(self._ledger, flow, timezone=timezone, after_s=after_s, now_s=now_s)
@@ -518,9 +522,11 @@ class TroubleFinder:
         waits = waits or isinstance(self._triggers.why(name), FeedShrunk)
         reason = self.in_the_way(name) if began is None else f"it began at {began[:19].replace('T', ' ')} UTC"
         key = TroubleKey(name, "late", "slot") if waits and began is None else TroubleKey(name, "missed")
-        return [Trouble(key, utc_text(slot_s), {"reason": reason})], next_s
+        return [TroubleRecord(key, utc_text(slot_s), {"reason": reason})], next_s
 
-    async def in_history(self, flow: Flow, open_kinds: Sequence[str], *, kind: str, now_s: float) -> list[Trouble]:
+    async def in_history(
+        self, flow: Flow, open_kinds: Sequence[str], *, kind: str, now_s: float
+    ) -> list[TroubleRecord]:
         """Failures that nobody was told of: before this machine owned, or of files after their last retry.
 
         `open_kinds` are the kinds of trouble that are known, `kind` is what a failure of the flow is.
@@ -537,26 +543,28 @@ class TroubleFinder:
         bad = [state for state in await self._bad_files(flow) if _at(state) >= since_utc]
         return [] if not bad else self._held_file(flow, max(bad, key=_at), "held" if has_retries else kind)
 
-    def _failed_last(self, flow: Flow, since_utc: str) -> list[Trouble]:
+    def _failed_last(self, flow: Flow, since_utc: str) -> list[TroubleRecord]:
         """The trouble of the flow's last run, where it failed since then."""
         last = self._ledger.last_run(flow.name or "")
         if last is None or last.status != "failed" or not is_of_production(flow, last):
             return []
         key, detail = failure(last.flow, "failed", last.why, last.error, again=command_again(flow))
-        trouble = Trouble(key, last.last_at_utc, detail | {"source": last.source, "run_id": last.run_id})
+        trouble = TroubleRecord(key, last.last_at_utc, detail | {"source": last.source, "run_id": last.run_id})
         return [trouble] if trouble.since_utc >= since_utc else []
 
-    def _held_file(self, flow: Flow, state: SourceState, kind: str) -> list[Trouble]:
+    def _held_file(self, flow: Flow, state: SourceState, kind: str) -> list[TroubleRecord]:
         """The trouble of a file that is held, from its last run."""
         run = None if state.last_run_id is None else self._ledger.run(state.last_run_id)
         if run is not None and not is_of_production(flow, run):
             return []
         key, detail = failure(state.flow, kind, None if run is None else run.why, state.error)
-        return [Trouble(key, _at(state), detail | {"source": state.key.path or None, "run_id": state.last_run_id})]
+        return [
+            TroubleRecord(key, _at(state), detail | {"source": state.key.path or None, "run_id": state.last_run_id})
+        ]
 
     def rejected(
-        self, flow: Flow, records: Iterable[Trouble], *, now_s: float
-    ) -> tuple[list[Trouble], dict[TroubleKey, str]]:
+        self, flow: Flow, records: Iterable[TroubleRecord], *, now_s: float
+    ) -> tuple[list[TroubleRecord], dict[TroubleKey, str]]:
         """The trouble of each source with rejected rows; and the `records` ones that are over, each with when.
 
         It is read from the history, so that of a run which ended just before its daemon died the next one tells.
@@ -591,7 +599,7 @@ class TroubleFinder:
         return is_good_since(self._ledger, name, since_utc, counts=counts_of(flow))
 
     def over(
-        self, flow: Flow, records: Sequence[Trouble], troubles: Sequence[Trouble], now_s: float
+        self, flow: Flow, records: Sequence[TroubleRecord], troubles: Sequence[TroubleRecord], now_s: float
     ) -> dict[TroubleKey, str]:
         """Which of the known troubles that come with time are over, each with when.
 
@@ -655,17 +663,17 @@ class Expecting:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._home, self._ledger, self._active, self._clock = home, home.ledger(), active, clock
-        self._judged: dict[str, tuple[Flow, str | None, Judgement]] = {}
+        self._judged: dict[str, tuple[Flow, str | None, ExpectationState]] = {}
         self._version: tuple[int, int] | None = None
 
-    def of(self, flow: Flow | None) -> Judgement:
+    def of(self, flow: Flow | None) -> ExpectationState:
         """How the flow stands.
 
         Raises:
             LedgerError: the history cannot be read.
         """
         if flow is None or not flow.expectations or flow.name is None:
-            return Judgement()
+            return ExpectationState()
         now_s, timezone = self._clock(), self._home.settings().timezone
         entry = self._judged.get(flow.name)
         if entry is not None and entry[:2] == (flow, timezone) and not _is_over(entry[2], now_s):
@@ -695,7 +703,7 @@ class Expecting:
         return True
 
 
-def _is_over(judgement: Judgement, now_s: float) -> bool:
+def _is_over(judgement: ExpectationState, now_s: float) -> bool:
     """Whether the time has come when the judgement may change, or the clock was set back."""
     if judgement.next_s is not None and now_s >= judgement.next_s:
         return True

@@ -131,7 +131,7 @@ class Backfiller(Backfills):
         self._running.clear()
         self._of_run.clear()
 
-    def beat(self) -> None:
+    def tick(self) -> None:
         """Called every few seconds: notice lost runs, record the progress, and feed.
 
         Raises:
@@ -247,7 +247,7 @@ class Backfiller(Backfills):
                 self.feed()
             if backfill.is_over:
                 self._end_if_over(backfill.row.backfill_id)
-        except LedgerError as error:  # the next beat tries it again
+        except LedgerError as error:  # the next tick tries it again
             log.warning("%s", error)
 
     def _drop_done(self, flow: str, paths: Collection[str]) -> None:

@@ -21,11 +21,11 @@ from typing import Any
 from data_engine.cause import Cause
 from data_engine.clock import boot_clock
 from data_engine.cluster.connection import Connection
-from data_engine.cluster.link import Attempt, Link, Lost, Suspects
+from data_engine.cluster.link import Attempt, ClusterAccess, LostAttempt, Suspects
 from data_engine.cluster.node import Refused
 from data_engine.daemon.messages import encode, pack_job
 from data_engine.daemon.node_runs import RunJob
-from data_engine.daemon.run_report import RunReport
+from data_engine.daemon.run_report import RunEvents
 from data_engine.daemon.worker_pool import JobCallbacks
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, LedgerError
@@ -57,7 +57,7 @@ class ClusterRuns:
         self._home, self._callbacks, self._flows, self._wake = home, callbacks, flows, wake
         self._loop = asyncio.get_running_loop()
         self._identity = home.local.identity
-        self.link = Link(
+        self.link = ClusterAccess(
             connect, str(home.layout.root), self._identity, deliver=self._deliver, on_change=self._nodes_seen
         )
         self._placed: dict[str, PlacedJob] = {}
@@ -258,10 +258,10 @@ class ClusterRuns:
         """Take the result of the newest attempt at a job."""
         assert placed.attempt is not None
         del self._placed[placed.attempt.key]
-        if result is Lost.PROCESS:
+        if result is LostAttempt.PROCESS:
             self._process_lost(placed)
             return
-        if result is Lost.SCHEDULER:
+        if result is LostAttempt.SCHEDULER:
             self._end(placed, "abandoned", Cause("worker_lost", {"worker": placed.address}))
             return
         parts, end = ([], JobEnd("refused", error=result.error.as_dict())) if isinstance(result, Refused) else result
@@ -303,7 +303,7 @@ class PlacedJob:
     ended: set[str] = field(default_factory=set)
     suspects: Suspects[str] = field(default_factory=Suspects)
     is_left: bool = False
-    report: RunReport = field(default_factory=lambda: RunReport(Path(), finish_lines=lambda: None))
+    report: RunEvents = field(default_factory=lambda: RunEvents(Path(), finish_lines=lambda: None))
 
     @property
     def run(self) -> RunStarted | None:

@@ -91,7 +91,7 @@ class Daemon:
         self.handle_request: Handle  # of whoever carries commands out
         self.inbox = self._inbox()
         self.sender = RequestSender(home, keeper.look, lambda: self.ownership.asks, self._spawn, self.tell)
-        self.on_beat: Callable[[], None] = lambda: None
+        self.on_tick: Callable[[], None] = lambda: None
         self._awake = KeepsAwake(home.layout.workspace_id)
         self.change = asyncio.Condition()
         self.number = 0
@@ -159,7 +159,7 @@ class Daemon:
         self.triggers.forget_recalled()
         self.ready.set()
         self.tell()
-        self._spawn(self._beat())
+        self._spawn(self._tick())
         self._spawn(self._look_for_requests())
 
     async def close(self, *, kill: bool = False) -> None:
@@ -219,7 +219,7 @@ class Daemon:
         self.triggers.recall(self.home.deployments().deployed())
 
     async def _resume_backfills(self) -> None:
-        """Own what the last daemon of this machine owned for its backfills; the beat goes on with them."""
+        """Own what the last daemon of this machine owned for its backfills; the tick goes on with them."""
         try:
             async with self.ownership.in_use():
                 await self.ownership.own()
@@ -227,14 +227,14 @@ class Daemon:
             log.warning("its backfills go on where the workspace is owned: %s", error)
             remember_backfill(self.ledger, is_on=False)
 
-    async def _beat(self) -> None:
+    async def _tick(self) -> None:
         """Every two seconds, in one wake: what this machine knows, and what the share shows, which may take its time."""
         looking: asyncio.Task[None] | None = None
         while not self.is_stopping:
             await self._try(self._see_what_changed)
             if looking is None or looking.done():
                 looking = self._spawn(self._try(self._look_at_the_share))
-            await self._try(self._tell_beat)
+            await self._try(self._tell_tick)
             await asyncio.sleep(_BEAT_S)
 
     async def _look_for_requests(self) -> None:
@@ -247,8 +247,8 @@ class Daemon:
         with suppress(OSError):  # the share is away: the heartbeat tells it
             await self.inbox.look()
 
-    async def _tell_beat(self) -> None:
-        self.on_beat()
+    async def _tell_tick(self) -> None:
+        self.on_tick()
 
     async def _try(self, deed: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -281,7 +281,7 @@ class Daemon:
         return [planned for planned in flows if planned is not None and isinstance(planned.trigger, Poll)]
 
     async def _see_what_changed(self) -> None:
-        self.scheduler.beat()
+        self.scheduler.tick()
         held = {flow: self.held(flow) for flow in self.deployer.flows}
         if held != self._held_before:
             self._held_before = held
@@ -293,7 +293,7 @@ class Daemon:
         if now != self._shown_before:
             self._shown_before = now
             self.tell()
-        self.alerter.beat()
+        self.alerter.tick()
         self._beat_backfills()
         self._awake.look(
             is_active=bool(self.dispatcher.active),
@@ -313,7 +313,7 @@ class Daemon:
     def _beat_backfills(self) -> None:
         if not self.keeps_workspace() or not self.ready.is_set() or self.ownership.is_for_one_commit:
             return
-        self.backfiller.beat()
+        self.backfiller.tick()
         remember_backfill(self.ledger, is_on=self.backfiller.is_busy)
 
     def flows_changed(self) -> None:
@@ -545,7 +545,7 @@ class StageSweeper:
         self._was_owner = False
 
     def is_due(self, *, is_owner: bool) -> bool:
-        """Whether an hour has passed, or the workspace has become ours; asked at each beat."""
+        """Whether an hour has passed, or the workspace has become ours; asked at each tick."""
         has_become_ours, self._was_owner = is_owner and not self._was_owner, is_owner
         return has_become_ours or time.monotonic() - self._swept_s > _EVERY_S
 

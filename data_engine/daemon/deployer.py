@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 from data_engine.commands.command import Asker
 from data_engine.commands.deployments import Deploy
 from data_engine.daemon.ownership import Ownership
-from data_engine.deploy.deploying import Decision, Looked, Production, write_deployments
+from data_engine.deploy.deploying import DeployDecision, Looked, Production, write_deployments
 from data_engine.deploy.gate import GoldenGate, golden_facts
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
-from data_engine.flow.spec import title_words
+from data_engine.flow.spec import title_text
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Deployment
 from data_engine.notebook import deployment_status
@@ -164,7 +164,7 @@ class Deployer(Production):
 
     async def decide(
         self, looked: Looked, asked: Deploy | None, *, by_itself: bool = False, damaged: Collection[str] = ()
-    ) -> Decision:
+    ) -> DeployDecision:
         """Decide about the modules; what nobody asked for waits for its quiet time."""
         decided = await Production.decide(self, looked, asked, by_itself=by_itself, damaged=damaged)
         self._is_quiet = any(move.kind == "quiet" for move in decided.moves.values())
@@ -173,7 +173,9 @@ class Deployer(Production):
             decided = replace(decided, gone=decided.gone - away)
         return decided
 
-    async def put_live(self, looked: Looked, decided: Decision, asked: Deploy | None, asker: Asker) -> list[Deployment]:
+    async def put_live(
+        self, looked: Looked, decided: DeployDecision, asked: Deploy | None, asker: Asker
+    ) -> list[Deployment]:
         """Publish what was decided, and show it; a run waits for that."""
         shown = dict(decided.moves) if looked is self._current else {}
         if not (decided.going or decided.gone):
@@ -279,7 +281,7 @@ class Deployer(Production):
             except FlowValidationError as error:
                 log.warning("%s cannot be run: %s", name, error)
                 path = self.home.layout.flow_modules_dir / name
-                flows[name] = Deployed(CatalogEntry(name, path, title_words(name, "Flow"), error=error), None)
+                flows[name] = Deployed(CatalogEntry(name, path, title_text(name, "Flow"), error=error), None)
                 continue
             entry = catalog.get(name)
             if entry is None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine import nofollow, private
-from data_engine.answering_process import AnsweringProcess, Asker, NoAnswer
+from data_engine.answering_process import AnsweringProcess, NoAnswer, ParentProcess
 from data_engine.daemon.control import DaemonClient, read_endpoint, silent_daemon
 from data_engine.daemon.doctor_checks import (
     Finding,
@@ -39,16 +39,16 @@ from data_engine.daemon.doctor_checks import (
     visibility_delay_s,
 )
 from data_engine.daemon.service import examined, service_facts
-from data_engine.deploy.sets import lost_words, mend
+from data_engine.deploy.sets import lost_text, mend
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, error_of
-from data_engine.formatting import cli_line, duration_words, first_few, size_words
+from data_engine.formatting import cli_line, duration_text, first_few, size_text
 from data_engine.lease.folder import (
     GENERATIONS,
     NOT_OURS,
     OsFolder,
     clock_offset_s,
-    drive_words,
+    drive_text,
     probe,
     probe_folder,
     server_ahead_s,
@@ -60,7 +60,7 @@ from data_engine.lease.protocol import Damage, Damaged, Generation, ShorterList
 from data_engine.ledger.connection import as_ledger_error, connect_to_look, known_list
 from data_engine.ledger.migrations import newest_version
 from data_engine.ledger.segments import TABLES
-from data_engine.ledger.wall_clock import Doubted, Known, judge, read_known
+from data_engine.ledger.wall_clock import Doubted, KnownClocks, judge, read_known
 from data_engine.nofollow import opened
 from data_engine.platforms import host
 from data_engine.platforms.access import closing_line
@@ -142,7 +142,7 @@ def check_deployed(home: LocalWorkspace) -> Finding:
     except (OSError, FlowValidationError) as error:
         return Finding("deployed", None, f"it cannot be read: {error}")
     if report.lost:
-        return Finding("deployed", False, lost_words(report.lost), cli_line("deploy"))
+        return Finding("deployed", False, lost_text(report.lost), cli_line("deploy"))
     if report.mended:
         names = first_few(list(report.mended), 3)
         measured = (
@@ -200,7 +200,7 @@ def judge_stamps(step_s: float | None) -> Finding:
     is_fine, measured = False, "no new time while a file was written for 2 s"
     if step_s is not None:
         is_fine = step_s <= _COARSEST_STAMP_S
-        measured = f"a new time {'within' if is_fine else 'only after'} {duration_words(step_s)}"
+        measured = f"a new time {'within' if is_fine else 'only after'} {duration_text(step_s)}"
     fix = (
         "a file that is written again within this time, with the same size, counts as unchanged: "
         "write sources under new names, or keep them on a drive with finer times"
@@ -229,7 +229,7 @@ def judge_visibility(delay_s: float | None, lease: LeaseSettings) -> Finding:
         )
     smallest_s = smallest_stale_after_s(delay_s, lease.heartbeat_s)
     measured = (
-        f"another process lists a new file after {duration_words(delay_s)}; smallest safe stale_after {smallest_s} s, "
+        f"another process lists a new file after {duration_text(delay_s)}; smallest safe stale_after {smallest_s} s, "
         f"set is {lease.stale_after_s:g} s"
     )
     fix = f'write stale_after = "{smallest_s}s" below [lease]'
@@ -315,7 +315,7 @@ def check_ledger(path: Path | None, *, limit_s: float = 2.0) -> Finding:
         verdict, version = _quick_check(path, limit_s)
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
-            size = size_words(path.stat().st_size)
+            size = size_text(path.stat().st_size)
             return Finding("run history", None, f"{path} opens; its {size} were not fully checked within {limit_s:g} s")
         return _of_error("run history", as_ledger_error(error, path))
     if verdict != "ok":
@@ -330,7 +330,7 @@ def check_age(ledger: Path | None, shared: Path, *, now_s: float | None = None) 
     """Whether this machine's clock is believed where it says that history is too old to keep; `shared` lies on the drive."""
     name = "age of history"
     try:
-        known = Known()
+        known = KnownClocks()
         if ledger is not None and ledger.exists():
             with closing(connect_to_look(ledger)) as connection:
                 known = read_known(connection)
@@ -377,7 +377,7 @@ def check_modules(folder: Path, *, limit_s: float = 20.0) -> Generator[Finding, 
         yield Finding("flow modules", False, f"{begun or 'the process that imports them'} {end}", _SLOW_FIX)
         return []
     broken = {entry["name"]: entry["error"] for entry in answer["entries"] if entry["error"] is not None}
-    count, took = len(answer["entries"]), duration_words(time.monotonic() - began_s)
+    count, took = len(answer["entries"]), duration_text(time.monotonic() - began_s)
     yield Finding("flow modules", not broken, f"{count - len(broken)} of {count} import, in {took}")
     for name, error in broken.items():
         yield _of_error(f"flow module {name}", error_of(error))
@@ -401,7 +401,7 @@ def _imported(folder: Path, limit_s: float) -> tuple[str, dict[str, Any], str]:
     return begun, answer, ""
 
 
-def describe(asker: Asker) -> None:
+def describe(asker: ParentProcess) -> None:
     """The child's part: send each module's name before it is imported, and in the end all entries."""
     sys.dont_write_bytecode = True
     folder = Path(os.fsdecode(asker.receive()))
@@ -526,7 +526,7 @@ def check_shared_history(layout: WorkspaceLayout, local: LocalLayout) -> Iterato
                 return
             yield _list(generations, None)
             return
-        yield Finding("shared history", None, f"it cannot be read: {drive_words(error)}")
+        yield Finding("shared history", None, f"it cannot be read: {drive_text(error)}")
     yield _foreign(layout.workspace_state_dir)
 
 

@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from data_engine.cluster.connection import Scheduler, connected
+from data_engine.cluster.connection import SchedulerAddress, connected
 from data_engine.cluster.local import announced_cluster, named_scheduler
 from data_engine.daemon.notifier import look_at
 from data_engine.errors import FlowValidationError
@@ -275,7 +275,7 @@ def check_cluster(layout: WorkspaceLayout, local: LocalLayout | None, settings: 
     """Findings about the Dask cluster that `[executor]` names: reached, versions, what its workers see and may write, clocks."""
     if "dask" not in (settings.kind, settings.runs):
         return
-    scheduler: Scheduler | None = named_scheduler(settings, layout.root)
+    scheduler: SchedulerAddress | None = named_scheduler(settings, layout.root)
     if settings.scheduler == "local":
         scheduler = None if local is None else announced_cluster(local.runtime_dir)
         if scheduler is None:

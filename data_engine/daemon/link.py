@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 
 @frozen
-class Left:
+class ForwardedRequest:
     """A request that was left with the `owner` of the workspace, which is another workstation."""
 
     owner: str
@@ -128,11 +128,11 @@ class DaemonLink:
             DaemonGoneError: this machine's daemon does not answer.
         """
         answer = self.send(command, waits=waits)
-        if not isinstance(answer, Left):
+        if not isinstance(answer, ForwardedRequest):
             return answer
         return self._answer(command, answer) if waits else None
 
-    def send(self, command: Command[T], *, waits: bool) -> T | Left:
+    def send(self, command: Command[T], *, waits: bool) -> T | ForwardedRequest:
         """The command's answer, from this machine's daemon (started where it needs one) or this process; or the request that was
         left with another owner, who carries it out while somebody `waits` for it.
 
@@ -169,7 +169,7 @@ class DaemonLink:
                 is_to_start = True
             else:
                 if "request_id" in answer:
-                    return Left(answer["owner"], answer["request_id"])
+                    return ForwardedRequest(answer["owner"], answer["request_id"])
                 return command.read(answer)
 
     def _here(self, command: Command[T]) -> T:
@@ -178,7 +178,7 @@ class DaemonLink:
         self.refuse_silent()
         return run_now(command.carry_out(ProcessOwner(self.home)))
 
-    def _answer(self, command: Command[T], left: Left) -> T:
+    def _answer(self, command: Command[T], left: ForwardedRequest) -> T:
         """The owner's answer to a request that was left with it."""
         owner = left.owner
         print(f"{owner} owns the workspace: it was asked, waiting for its answer", file=sys.stderr)
@@ -225,10 +225,10 @@ class DaemonLink:
             daemon = replace(daemon, version=silent.version, daemon_id=silent.daemon_id)
         return OfflineFacts(self.home, daemon, was_engine_on(ledger), service)
 
-    def behind_words(self) -> str:
+    def behind_text(self) -> str:
         """The words for what was published and is not here yet; "" where a daemon follows the workspace, or nothing is known."""
         with suppress(FlowValidationError):
-            return self.home.lease().behind_words if self.find() is None else ""
+            return self.home.lease().behind_text if self.find() is None else ""
         return ""
 
     def wait_for_runs(self, run_ids: Sequence[str], say: Callable[[str], None]) -> None:

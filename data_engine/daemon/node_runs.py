@@ -26,7 +26,7 @@ from data_engine.cluster import node
 from data_engine.cluster.node import NodeAttempt
 from data_engine.daemon.messages import Frames, unpack_job
 from data_engine.daemon.worker_pool import JobCallbacks, WorkerPool, WorkerSetup
-from data_engine.engine.items.threads import ON_NODE, Share
+from data_engine.engine.items.threads import ON_NODE, ThreadShare
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import JournalReader, journal_path
@@ -57,7 +57,7 @@ class RunJob(NamedTuple):
 class _JobEvents:
     """The events of a job, in numbered parts."""
 
-    def __init__(self, attempt: NodeAttempt, share: Share) -> None:
+    def __init__(self, attempt: NodeAttempt, share: ThreadShare) -> None:
         self.attempt, self.share = attempt, share
         self.parts: list[bytes] = []
         self.end: Future[JobEnd] = Future()
@@ -97,7 +97,7 @@ class _Pool:
     def __init__(self, attempt: NodeAttempt) -> None:
         layout = WorkspaceLayout(attempt.root)
         self.home = LocalWorkspace(layout, local_layout(layout), keeps_settings=True)
-        self._share = Share.of(attempt.threads_at_host)
+        self._share = ThreadShare.of(attempt.threads_at_host)
         self._identity = attempt.identity
         self._jobs: dict[str, _JobEvents] = {}
         self._sets: dict[str, Path] = {}

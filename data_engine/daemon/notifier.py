@@ -26,7 +26,7 @@ from data_engine.errors import FlowValidationError, LedgerError, NotSentError
 from data_engine.formatting import cli_line
 from data_engine.ledger import outbox
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.outbox import Body, Delivery
+from data_engine.ledger.outbox import Delivery, MessageBody
 from data_engine.message import Message, Notice, message
 from data_engine.record import Record, frozen
 from data_engine.workspace.secret_store import PREFIX, variable_of
@@ -69,7 +69,7 @@ class Channel:
             raise
         self.service = str(reply["service"])
 
-    def send(self, message_id: str, body: Body) -> None:
+    def send(self, message_id: str, body: MessageBody) -> None:
         """Send one message; returns when the other side has taken it.
 
         Raises:
@@ -177,7 +177,7 @@ def try_all(trial: Message, open_channel: Callable[[str], Channel] = Channel) ->
         try:
             with open_channel(to) as channel:
                 service = channel.service
-                channel.send(trial.id, Body(trial.kind, trial.subject, trial.text, trial.html))
+                channel.send(trial.id, MessageBody(trial.kind, trial.subject, trial.text, trial.html))
         except FlowValidationError as error:
             another = f"check the server, and the address: `{cli_line('secret', 'set', to)}` sets another address"
             fix = another if error.fix == try_it(to) else error.fix  # which is what is done here

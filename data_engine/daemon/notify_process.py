@@ -17,11 +17,11 @@ from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from data_engine.alerting.wording import address_fix, has_form
-from data_engine.answering_process import Asker
+from data_engine.answering_process import ParentProcess
 from data_engine.errors import FlowValidationError
 from data_engine.message import clean
 from data_engine.platforms.parent import end_with
-from data_engine.secret import SHORTEST, learn, learn_words
+from data_engine.secret import SHORTEST, learn, learn_text
 
 SOCKET_LIMIT_S = 20.0
 """A late server is waited for: whoever gives up too early sends twice."""
@@ -78,7 +78,7 @@ class Address:
         self._log = _listen()
         values, words = private_parts(url)
         learn(*values)
-        learn_words(*words)
+        learn_text(*words)
         asset = apprise.AppriseAsset(app_id="Data Engine", app_desc="Data Engine", app_url="")
         service = None
         if has_form(url):
@@ -192,7 +192,7 @@ def _listen() -> _AppriseLog:
     return handler
 
 
-def main(asker: Asker, parent: str) -> None:
+def main(asker: ParentProcess, parent: str) -> None:
     """Answer one message after the other until whoever asks, whose process is `parent`, closes."""
     end_with(int(parent))
 

@@ -28,8 +28,8 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.paths import portable_text
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.formatting import cli_line
-from data_engine.lease.folder import drive_words
-from data_engine.lease.requests import Request
+from data_engine.lease.folder import drive_text
+from data_engine.lease.requests import RemoteRequest
 from data_engine.lease.status import LeaseStatus
 from data_engine.ledger import backfills
 from data_engine.ledger.backfills import BackfillRow, backfill_of, ends_of_slots, ends_of_sources
@@ -109,7 +109,7 @@ class DaemonOwner:
         if refusal is not None:
             raise refusal.error(command.name)
 
-    async def handle(self, request: Request) -> tuple[str, dict[str, Any]]:
+    async def handle(self, request: RemoteRequest) -> tuple[str, dict[str, Any]]:
         """Carry out what another workstation asks for: its outcome, "done" or "failed", and an answer as JSON."""
         await self.daemon.ready.wait()
         command = command_of(request.verb, request.flow, request.values)
@@ -150,7 +150,7 @@ class DaemonOwner:
             return self.daemon.home.deployment_files().put(deployments.contents_of(stored.id) or {})
         except OSError as error:
             raise OwnedElsewhereError(
-                f"the modules cannot be put on the share: {drive_words(error)}",
+                f"the modules cannot be put on the share: {drive_text(error)}",
                 where=str(self.daemon.home.layout.workspace_state_dir / "deployments"),
                 fix="check whether the drive is connected and writable",
             ) from error

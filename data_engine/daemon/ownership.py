@@ -25,7 +25,7 @@ from data_engine.lease.older_owner import why_not_ours
 from data_engine.lease.protocol import NEVER, Identity, Limits
 from data_engine.lease.status import LeaseStatus, aged
 from data_engine.ledger import parquet_process
-from data_engine.ledger.share import Share
+from data_engine.ledger.share import SharedHistory
 from data_engine.ledger.wall_clock import WallClock
 from data_engine.platforms.host import host_name
 from data_engine.reasons.kinds import OwnedElsewhere
@@ -329,7 +329,7 @@ def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) 
         is_tried = not wrong
         return None if is_tried else f"its drive cannot guarantee a single owner: {'; '.join(wrong)}"
 
-    share = Share(where.ledger(), where.layout.root, perform=perform)
+    share = SharedHistory(where.ledger(), where.layout.root, perform=perform)
     observer = Observer(
         folder,
         me,

@@ -21,15 +21,15 @@ from data_engine.commands import deployments
 from data_engine.daemon.ownership import Ownership
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
-from data_engine.lease.folder import OsFolder, drive_words
+from data_engine.lease.folder import OsFolder, drive_text
 from data_engine.lease.requests import (
     INTERRUPTED,
     LONGEST_ARGUMENTS,
     LONGEST_S,
     RENEW_S,
     SILENT_S,
-    Answer,
-    Request,
+    PublishOutcome,
+    RemoteRequest,
     RequestFiles,
     Seen,
     judge,
@@ -47,7 +47,7 @@ _LAPSED_S = 0.1
 _DEPLOYS = frozenset(command.asks[0] for command in deployments.COMMANDS)
 
 
-Handle = Callable[[Request], Awaitable[tuple[str, dict[str, Any]]]]
+Handle = Callable[[RemoteRequest], Awaitable[tuple[str, dict[str, Any]]]]
 """Does what a request asks for; the outcome and the answer."""
 
 
@@ -127,7 +127,7 @@ class RequestInbox:
             )
             if move == "take":
                 await self._take(request)
-            elif isinstance(move, Answer):
+            elif isinstance(move, PublishOutcome):
                 await self._publish(answer_row(request, move.outcome, {"what": move.why}))
                 await self._in_thread(self._files.remove, request_id)
             elif move == "remove":
@@ -141,7 +141,7 @@ class RequestInbox:
                 answer = json.dumps({"what": INTERRUPTED})
                 await self._publish(replace(row, state="answered", outcome="interrupted", answer=answer))
 
-    async def _take(self, request: Request) -> None:
+    async def _take(self, request: RemoteRequest) -> None:
         setting = self._setting()
         if why := refusal(request, setting):
             await self._publish(answer_row(request, "refused", {"what": why, "is_off": True}))
@@ -152,7 +152,7 @@ class RequestInbox:
         self._running.add(request.request_id)
         self._spawn(self._carry_out(request, self._owner.token))
 
-    async def _carry_out(self, request: Request, token: int | None) -> None:
+    async def _carry_out(self, request: RemoteRequest, token: int | None) -> None:
         try:
             while not self._owner.can_work():  # it has lapsed, and goes on, or is fenced and begins nothing
                 if self._owner.token != token:
@@ -186,11 +186,11 @@ def owner_of_file(folder: Path, request_id: str) -> str:
     return ""
 
 
-def refusal(request: Request, setting: str) -> str | None:
+def refusal(request: RemoteRequest, setting: str) -> str | None:
     """Why this machine does not do what is asked for, by its setting `[daemon] requests`; None where it does.
 
     Example:
-        >>> ask = Request("0" * 32, "deploy", "claims", "{}", "anna", "m1", "ANNA-PC", "")
+        >>> ask = RemoteRequest("0" * 32, "deploy", "claims", "{}", "anna", "m1", "ANNA-PC", "")
         >>> refusal(ask, "all"), refusal(ask, "no-deploy")
         (None, 'this machine takes no deployments from others: [daemon] requests = "no-deploy" in its settings.toml')
     """
@@ -211,7 +211,7 @@ def run_id_of(request_id: str, number: int) -> str:
     return hashlib.sha256(f"{request_id} {number}".encode()).hexdigest()[:32]
 
 
-def taken_row(request: Request) -> RequestRow:
+def taken_row(request: RemoteRequest) -> RequestRow:
     """The row of a request that is about to be carried out."""
     return RequestRow(
         request.request_id,
@@ -226,7 +226,7 @@ def taken_row(request: Request) -> RequestRow:
     )
 
 
-def answer_row(request: Request, outcome: str, answer: dict[str, Any]) -> RequestRow:
+def answer_row(request: RemoteRequest, outcome: str, answer: dict[str, Any]) -> RequestRow:
     """The row of a request with its outcome and answer."""
     return replace(
         taken_row(request),
@@ -248,7 +248,7 @@ class SentRequest:
     `given_up` says why nobody waits for it any more.
     """
 
-    request: Request
+    request: RemoteRequest
     owner: str
     since_s: float
     renewed_s: float
@@ -294,7 +294,7 @@ class RequestSender:
                 fix="give shorter parameters, or a shorter note",
             )
         by, host_name = person()
-        request = Request(
+        request = RemoteRequest(
             uuid.uuid4().hex,
             verb,
             flow or "",
@@ -308,7 +308,7 @@ class RequestSender:
             await asyncio.to_thread(self._files.put, request)
         except OSError as error:
             raise OwnedElsewhereError(
-                f"the request cannot be written to the shared folder: {drive_words(error)}",
+                f"the request cannot be written to the shared folder: {drive_text(error)}",
                 where=str(self._home.layout.workspace_state_dir / "requests"),
                 fix="check whether the drive is connected and writable",
             ) from error
@@ -369,7 +369,7 @@ class RequestSender:
             sent.given_up = sent.given_up or "this machine's daemon no longer waits for it"
             self._tell()
 
-    def _renew(self, request: Request) -> None:
+    def _renew(self, request: RemoteRequest) -> None:
         with suppress(OSError):
             if request.request_id in self._files.listed():  # an owner that has answered it has taken it away
                 self._files.put(request)

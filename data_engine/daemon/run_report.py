@@ -19,7 +19,7 @@ _EARLY_LINES = 200
 BYSTANDER = Cause("ended_with_another")
 
 
-class RunReport:
+class RunEvents:
     """The events of the runs of one job after another. `events` are those that nobody has taken yet.
 
     `finish_lines` is called before a run's log ends, so that the beginning of a line counts as one.

@@ -19,7 +19,7 @@ from typing import Literal
 from data_engine.cause import Cause, cause_of_death
 from data_engine.daemon.environment import environment_of_workers, unusable
 from data_engine.daemon.messages import DESCRIBE_TIMEOUT_S, IMPORT_FIX, LOAD_TIMEOUT_S, Message, encode, pack_job
-from data_engine.daemon.run_report import BYSTANDER, RunReport
+from data_engine.daemon.run_report import BYSTANDER, RunEvents
 from data_engine.daemon.worker_process import WorkerProcess
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
 from data_engine.files import is_full
@@ -372,7 +372,7 @@ class WorkerHandle:
         self._load_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._memory_kills = memory_kills()
-        self._report = RunReport(setup.modules_dir, finish_lines=lambda: self._process.finish_lines())
+        self._report = RunEvents(setup.modules_dir, finish_lines=lambda: self._process.finish_lines())
         self.journal = setup.new_journal()
         try:
             self._process = self._new_process()
@@ -683,7 +683,7 @@ class WorkerHandle:
         if has_begun:
             return JobEnd(status, not_begun=not_begun)
         if self.is_starting and self._killed_for is None:
-            words = ": ".join(filter(None, [cause.text, self._process.last_words()]))
+            words = ": ".join(filter(None, [cause.text, self._process.last_text()]))
             failure = unusable(self._setup.interpreter, words)
             return JobEnd(status, error=failure.as_dict(), why=NO_WORKER, not_begun=not_begun)
         error = FlowExecutionError(

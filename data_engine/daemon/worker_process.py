@@ -142,7 +142,7 @@ class WorkerProcess:
         self._child.tell_where()
         self._loop.call_later(_WRITING_WHERE_S, self.end)
 
-    def last_words(self) -> str | None:
+    def last_text(self) -> str | None:
         """The last line it wrote to standard error."""
         lines = self._stderr_tail.decode(errors="replace").strip().splitlines()
         return masked(lines[-1].strip()) if lines else None

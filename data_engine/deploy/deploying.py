@@ -24,7 +24,7 @@ from data_engine.formatting import cli_line
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.merge import known_states, put_outputs, put_states
-from data_engine.model import Compared, Deployment, utc_text
+from data_engine.model import Deployment, KernelComparison, utc_text
 from data_engine.notebook import deployment_status
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.deploy import (
@@ -38,7 +38,7 @@ from data_engine.notebook.deploy import (
 )
 from data_engine.notebook.deployments import Pointer, config_of
 from data_engine.notebook.flow_files import module_files
-from data_engine.notebook.mirror_warnings import shared_words
+from data_engine.notebook.mirror_warnings import shared_text
 from data_engine.notebook.module_sets import ModuleSet
 from data_engine.record import frozen
 from data_engine.status.deployed_before import find_flow, history_of
@@ -60,7 +60,7 @@ class Looked:
 
 
 @frozen
-class Decision:
+class DeployDecision:
     """The move of each module; the flows `going` live, and those `gone`, which end; the `renames` that production follows (old name by
     new); the flows that somebody had undeployed; and of the flows that stay as deployed and had damaged files those `mended`, and
     those `lost`, without a whole copy."""
@@ -173,7 +173,7 @@ class Production(ABC):
 
     async def decide(
         self, looked: Looked, command: Deploy | None, *, by_itself: bool = False, damaged: Collection[str] = ()
-    ) -> Decision:
+    ) -> DeployDecision:
         """Decide about the modules: by a `command`, or by the rule alone, which lets modules go live only `by_itself`.
 
         Where every flow is deployed, one whose module is gone ends. Reads the history, the sets and, as a gate, the goldens, which
@@ -184,7 +184,9 @@ class Production(ABC):
         """
         return await self.call(self._decision, looked, command, by_itself, damaged)
 
-    def _decision(self, looked: Looked, command: Deploy | None, by_itself: bool, damaged: Collection[str]) -> Decision:
+    def _decision(
+        self, looked: Looked, command: Deploy | None, by_itself: bool, damaged: Collection[str]
+    ) -> DeployDecision:
         home = self.home
         past, pointers = ledger_rows.published(home.ledger()), home.deployments().deployed()
         is_all = by_itself if command is None else command.flow is None and command.set_id is None
@@ -210,7 +212,7 @@ class Production(ABC):
             going -= held.keys()
         gone = leaving(pointers, looked, renames, going, is_all=is_all)
         again -= going
-        return Decision(
+        return DeployDecision(
             moves,
             going=frozenset(going),
             gone=frozenset(gone),
@@ -268,7 +270,7 @@ class Production(ABC):
         return moves
 
     async def put_live(
-        self, looked: Looked, decided: Decision, command: Deploy | None, asker: Asker
+        self, looked: Looked, decided: DeployDecision, command: Deploy | None, asker: Asker
     ) -> list[Deployment]:
         """Publish a decision; its rows.
 
@@ -331,13 +333,13 @@ def _local_list(home: LocalWorkspace) -> Path:
     return home.local.runtime_dir / "deployments" / "deployed.json"
 
 
-def answered(looked: Looked, decided: Decision, command: Deploy) -> tuple[CatalogEntry, ...]:
+def answered(looked: Looked, decided: DeployDecision, command: Deploy) -> tuple[CatalogEntry, ...]:
     """The entries of the command's modules, each with the error why it was not deployed; a command for every flow leaves out the
     undeployed ones. A refusal about two flows with one mirror is not repeated as a warning."""
     left_out, moves = decided.undeployed if command.flow is None else (), decided.moves
     about = {name: entry for name, entry in looked.entries.items() if command.is_about(name) and name not in left_out}
     warnings = {
-        shared_words(Path(entry.mirror), (name, move.other))
+        shared_text(Path(entry.mirror), (name, move.other))
         for name, entry in about.items()
         if (move := moves.get(name)) is not None and move.kind == "shares_mirror" and entry.mirror is not None
     }
@@ -456,7 +458,7 @@ def gone_of(pointers: Mapping[str, Pointer], looked: Looked) -> set[str]:
 
 
 def new_deployments(
-    home: LocalWorkspace, looked: Looked, decided: Decision, command: Deploy | None, asker: Asker
+    home: LocalWorkspace, looked: Looked, decided: DeployDecision, command: Deploy | None, asker: Asker
 ) -> list[Deployment]:
     """The rows of a decision: one for each flow that goes live, and one that ends each flow that is gone; for a renamed flow it
     points to the row of its new name."""
@@ -477,7 +479,10 @@ def new_deployments(
     base = Deployment("", 0, "", "deploy", "", **facts)
     values = {} if command is None else command.compared or {}
     going = sorted(decided.going)
-    compared = {**compared_in(home, contents, going), **{flow: Compared.read(data) for flow, data in values.items()}}
+    compared = {
+        **compared_in(home, contents, going),
+        **{flow: KernelComparison.read(data) for flow, data in values.items()},
+    }
     rows = []
     for name in going:
         entry = looked.entries[name]

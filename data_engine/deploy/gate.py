@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_engine.answering_process import AnsweringProcess, Asker, NoAnswer
+from data_engine.answering_process import AnsweringProcess, NoAnswer, ParentProcess
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import cli_line
@@ -92,7 +92,7 @@ def run_goldens(
     return {name: not_held(name, bad) for name, bad in worst(results).items()}
 
 
-def child(asker: Asker) -> None:
+def child(asker: ParentProcess) -> None:
     """Run the goldens in the child process, and send the results."""
     sys.dont_write_bytecode = True
     root, content, *names = json.loads(asker.receive())

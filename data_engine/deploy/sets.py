@@ -100,7 +100,7 @@ class DeployedSets:
             OSError: the share is away.
         """
         lost = mend(self._home).lost
-        return lost_words(lost) if lost else None
+        return lost_text(lost) if lost else None
 
     def collect(self, may_go_on: Callable[[], bool]) -> None:
         """Remove the sets that no kept deployment and no request names, and the blobs that no set names.
@@ -115,11 +115,11 @@ class DeployedSets:
         self._files.collect(stays, now_s=self._clock(), may_go_on=may_go_on)
 
 
-def lost_words(flows: Collection[str]) -> str:
+def lost_text(flows: Collection[str]) -> str:
     """Say that no whole copy is left of what these flows run, and what lets them run again.
 
     Example:
-        >>> lost_words(["claims"])
+        >>> lost_text(["claims"])
         'the deployed version of claims is damaged on the share, and this machine has no copy: `data-engine deploy claims` deploys it as it is now'
     """
     again = cli_line("deploy", *flows) if len(flows) == 1 else cli_line("deploy")

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from data_engine.flow.control import StepControl
 from data_engine.ledger.logs import MAX_LINE, clipped
-from data_engine.locks import Held, InterruptsHeld
+from data_engine.locks import InterruptsHeld, SafeAcquire
 from data_engine.model import STDERR, LogLine
 from data_engine.secret import masked
 
@@ -107,7 +107,7 @@ _users = _listeners = 0
 _lock = threading.Lock()
 
 
-class captured(Held[None]):
+class captured(SafeAcquire[None]):
     """Inside, what this run prints or logs (also in its map threads) is emitted as `LogLine`s; where it does not capture what it
     `prints`, only what it logs, and a run inside has a log of its own."""
 

@@ -13,13 +13,13 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import GroupBusyError
 from data_engine.flow.flow import Flow
 from data_engine.formatting import visible
-from data_engine.locks import GroupLock, Held, InterruptsHeld
+from data_engine.locks import GroupLock, InterruptsHeld, SafeAcquire
 from data_engine.reasons.kinds import GroupRun, WaitingForGroup
 
 _held: ContextVar[frozenset[tuple[Path, str]]] = ContextVar("held_groups", default=frozenset())
 
 
-class holding_group(Held[Callable[[], bool]]):
+class holding_group(SafeAcquire[Callable[[], bool]]):
     """Inside, no other flow of the group runs on this machine. A flow that belongs to no workspace has no group to wait for.
 
     It goes before all that is only due, in whatever process. It gives a function: whether a run waits that goes first.

@@ -23,7 +23,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
 from data_engine.flow.flow import Flow
 from data_engine.model import WrittenFile, utc_text
-from data_engine.nofollow import Place, inside, move, opened, walk
+from data_engine.nofollow import OpenFolder, inside, move, opened, walk
 from data_engine.notebook.mirror_warnings import folders_of, is_read
 from data_engine.record import Record, frozen
 
@@ -175,7 +175,7 @@ def put_back(mirrors: Iterable[Path]) -> list[Path]:
     return moved
 
 
-def _put_back_from(parent: Place, names: tuple[str, ...], mirror: Path) -> Iterator[Path]:
+def _put_back_from(parent: OpenFolder, names: tuple[str, ...], mirror: Path) -> Iterator[Path]:
     try:
         with inside(parent, names) as origin:
             files = [file for file in walk(origin) if file.is_regular]
@@ -226,7 +226,7 @@ def _cannot_move(path: Path, target: Path, error: OSError) -> FlowValidationErro
     )
 
 
-def _remove_empty(place: Place, name: str) -> None:
+def _remove_empty(place: OpenFolder, name: str) -> None:
     """Remove the folder `name` with the folders in it, as far as they hold nothing else."""
     with suppress(OSError):
         with inside(place, (name,)) as folder:

@@ -176,10 +176,10 @@ class LocalWorkspace:
             try:
                 return self.deployment_files().read(set_id)
             except OSError as error:
-                from data_engine.lease.folder import drive_words
+                from data_engine.lease.folder import drive_text
 
                 raise WorkspaceError(
-                    f"the deployment cannot be fetched: {drive_words(error)}",
+                    f"the deployment cannot be fetched: {drive_text(error)}",
                     where=str(self.layout.workspace_state_dir / "deployments"),
                     fix="check whether its drive is connected and readable",
                 ) from error

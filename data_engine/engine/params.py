@@ -112,12 +112,12 @@ def values_of(params: Any) -> dict[str, Any]:
     return {field.name: getattr(params, field.name) for field in fields(params)}
 
 
-def defaults_words(params: Any, values: Mapping[str, Any]) -> str | None:
+def defaults_text(params: Any, values: Mapping[str, Any]) -> str | None:
     """The declared parameters that a run was not given, with the values it takes for them; None where there are none.
 
     Example:
         >>> from dataclasses import make_dataclass
-        >>> defaults_words(make_dataclass("P", ["month", "days"])("2026-11", 3), {"days": 3})
+        >>> defaults_text(make_dataclass("P", ["month", "days"])("2026-11", 3), {"days": 3})
         'params by default: month=2026-11'
     """
     if isinstance(params, Mapping):
@@ -126,14 +126,14 @@ def defaults_words(params: Any, values: Mapping[str, Any]) -> str | None:
     text = params_text(left)
     if text is None:
         return None
-    return f"params by default: {', '.join(f'{name}={value_words(value)}' for name, value in json.loads(text).items())}"
+    return f"params by default: {', '.join(f'{name}={value_text(value)}' for name, value in json.loads(text).items())}"
 
 
-def value_words(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A recorded value as a person types it.
 
     Example:
-        >>> value_words("2013-01"), value_words([1, 2]), value_words(True)
+        >>> value_text("2013-01"), value_text([1, 2]), value_text(True)
         ('2013-01', '[1, 2]', 'true')
     """
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -19,7 +19,14 @@ from data_engine.argument_checks import checked
 from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.memo.cache import PreviewCache
-from data_engine.engine.memo.caption import PreviewReport, caption, caption_html, loud_html, outside_words, show_caption
+from data_engine.engine.memo.caption import (
+    PreviewSummary,
+    caption,
+    caption_html,
+    loud_html,
+    outside_text,
+    show_caption,
+)
 from data_engine.engine.memo.runner import KeptResults, PreviewRunner
 from data_engine.engine.params import as_steps_see, params_for
 from data_engine.engine.result_display import ProgressLine, bound_display, require_plan
@@ -43,7 +50,7 @@ from data_engine.workspace.layout import current_notebook, kernel_shell
 from data_engine.workspace.settings import PreviewSettings
 
 _cache = PreviewCache()
-_last: PreviewReport | None = None
+_last: PreviewSummary | None = None
 
 
 class ComparedValues(Protocol):
@@ -132,7 +139,7 @@ def preview(
         *_moved_kernel(home),
         *moved,
     )
-    _last = PreviewReport(
+    _last = PreviewSummary(
         flow.name or "",
         steps,
         time.perf_counter() - started_s,
@@ -181,12 +188,12 @@ def _settings_of(home: LocalWorkspace | None) -> PreviewSettings:
 
 def _tell_all_outside(flow: Flow, runner: PreviewRunner) -> None:
     """Report what a failed preview, which has no caption, has written for real."""
-    if words := outside_words(list(map(Path, runner.outside))):
+    if words := outside_text(list(map(Path, runner.outside))):
         warning = f"the preview of {flow.name or 'the flow'} did not finish, and {' · '.join(words)}"
         show_caption(warning, loud_html(warning))
 
 
-def last_report() -> PreviewReport | None:
+def last_report() -> PreviewSummary | None:
     """The report of the last preview of this process, None before the first."""
     return _last
 

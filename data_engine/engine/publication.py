@@ -26,7 +26,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
 from data_engine.ledger.outputs import RunOfStage
 from data_engine.model import PublishStarted, StagedFile
-from data_engine.nofollow import FoundFile, Place, inside, move, opened, opened_file, remove_tree, walk
+from data_engine.nofollow import FoundFile, OpenFolder, inside, move, opened, opened_file, remove_tree, walk
 from data_engine.platforms.drives import network_drive
 from data_engine.platforms.files import is_open_elsewhere, read_at, who_holds
 
@@ -53,7 +53,7 @@ def staging_of(final_root: Path) -> Path:
 
 
 @contextmanager
-def opened_stage(final_root: Path, name: str) -> Iterator[tuple[Place, Place]]:
+def opened_stage(final_root: Path, name: str) -> Iterator[tuple[OpenFolder, OpenFolder]]:
     """The folder that holds the mirror, and the stage of this name.
 
     Raises:
@@ -64,7 +64,7 @@ def opened_stage(final_root: Path, name: str) -> Iterator[tuple[Place, Place]]:
 
 
 def listed(
-    stage: Place, files: Iterable[FoundFile], replaced: dict[str, tuple[int, int] | None]
+    stage: OpenFolder, files: Iterable[FoundFile], replaced: dict[str, tuple[int, int] | None]
 ) -> tuple[StagedFile, ...]:
     """The files of a stage as they are recorded before the first takes its place; `replaced` is what lies there, by name."""
     entries = list(files)
@@ -79,7 +79,7 @@ def listed(
     return tuple(rows)
 
 
-def take_place(here: Place, name: str, there: Place, final: Path) -> None:
+def take_place(here: OpenFolder, name: str, there: OpenFolder, final: Path) -> None:
     """Let a staged file take its place in the open folder; a published file of the same bytes stays as it is.
 
     Raises:
@@ -93,7 +93,7 @@ def take_place(here: Place, name: str, there: Place, final: Path) -> None:
     replace(here, name, there, final)
 
 
-def replace(here: Place, name: str, there: Place, final: Path) -> None:
+def replace(here: OpenFolder, name: str, there: OpenFolder, final: Path) -> None:
     """Let a file take its place; one that another program holds open is waited for.
 
     Raises: as `take_place`.
@@ -148,7 +148,9 @@ def finish(final_root: Path, stage_name: str, record: PublishStarted, *, is_own:
     return is_whole
 
 
-def _finish_file(here: Place, there: Place, name: str, file: StagedFile, final: Path, *, is_own: bool) -> bool:
+def _finish_file(
+    here: OpenFolder, there: OpenFolder, name: str, file: StagedFile, final: Path, *, is_own: bool
+) -> bool:
     facts, old = here.facts(name), there.facts(name)
     target = None if old is None else (old.st_size, old.st_mtime_ns)
     if facts is None:
@@ -159,7 +161,7 @@ def _finish_file(here: Place, there: Place, name: str, file: StagedFile, final: 
     return True
 
 
-def _is_as_listed(here: Place, name: str, facts: os.stat_result, file: StagedFile, *, is_own: bool) -> bool:
+def _is_as_listed(here: OpenFolder, name: str, facts: os.stat_result, file: StagedFile, *, is_own: bool) -> bool:
     if not stat.S_ISREG(facts.st_mode) or facts.st_size != file.size_bytes:
         return False
     if file.sha256 is None:
@@ -182,7 +184,7 @@ def cannot_publish(final: Path, error: OSError) -> FlowValidationError:
     )
 
 
-def _is_same(here: Place, name: str, there: Place) -> bool:
+def _is_same(here: OpenFolder, name: str, there: OpenFolder) -> bool:
     """Whether the same bytes lie in the place of the staged file already."""
     new, old = here.facts(name), there.facts(name)
     if new is None or old is None or not stat.S_ISREG(old.st_mode) or new.st_size != old.st_size:
@@ -196,7 +198,7 @@ def _is_same(here: Place, name: str, there: Place) -> bool:
     return offset == old.st_size
 
 
-def _sha256(place: Place, name: str, size_bytes: int) -> str:
+def _sha256(place: OpenFolder, name: str, size_bytes: int) -> str:
     """The hash of the plain file's first `size_bytes`: it may grow meanwhile."""
     digest = hashlib.sha256()
     with opened_file(place, name) as descriptor:
@@ -218,7 +220,7 @@ class _Spares:
         self._names: dict[Path, str] = {}
         self._is_local: dict[Path, bool] = {}
 
-    def take(self, staging: Place, name: str) -> bool:
+    def take(self, staging: OpenFolder, name: str) -> bool:
         """Give a spare stage this name; whether there was a spare."""
         with self._lock:
             spare = self._names.pop(staging.path, None)

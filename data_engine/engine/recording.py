@@ -113,9 +113,9 @@ class Recording:
     def warnings(self) -> Iterator[str]:
         """The warnings of a run that went well: files that it settles and does not collect, and outputs that it replaced."""
         if left := self._not_collected:
-            yield not_collected_words(left, len(self._seen), self._flow)
+            yield not_collected_text(left, len(self._seen), self._flow)
         read = {*self.files.read, *self.files.appended}
-        text = replaced_words(self._flow, self._source, self._home, list(self._outputs), read=read, run_id=self._run_id)
+        text = replaced_text(self._flow, self._source, self._home, list(self._outputs), read=read, run_id=self._run_id)
         if text is not None:
             yield text
 
@@ -240,11 +240,11 @@ def not_collected(flow: Flow, root: Path, names: Sequence[str]) -> list[str]:
     return [name for name in names if not any(_takes(step, place, lead + name) for place, step in there)]
 
 
-def not_collected_words(left: Sequence[str], count: int, flow: Flow) -> str:
+def not_collected_text(left: Sequence[str], count: int, flow: Flow) -> str:
     """The warning for a run that settles `count` files and collects all but those that are `left`.
 
     Example:
-        >>> not_collected_words(["sub/b.csv"], 2, Flow("Sales", "all").collect(".csv")).partition(";")[0]
+        >>> not_collected_text(["sub/b.csv"], 2, Flow("Sales", "all").collect(".csv")).partition(";")[0]
         '1 of 2 watched files was not collected, and counts as done all the same: sub/b.csv'
     """
     named = first_few(left, _MOST_NAMED)
@@ -342,7 +342,7 @@ _MOST_REMEMBERED = 10_000
 _DATABASES = (".duckdb", ".db", ".ddb", ".sqlite", ".sqlite3")
 
 
-def replaced_words(
+def replaced_text(
     flow: Flow, source: Source, home: LocalWorkspace, outputs: Iterable[str], *, read: Collection[str], run_id: str
 ) -> str | None:
     """The warning for a run that has written `outputs` and `read` these files; None where it replaced nothing of another file.

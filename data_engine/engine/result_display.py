@@ -15,7 +15,7 @@ from data_engine.errors import FlowExecutionError, message_of
 from data_engine.flow.batch import is_lazy_frame
 from data_engine.flow.control import ends_run
 from data_engine.flow.flow import Flow
-from data_engine.flow.hints import Failure, fix_for, plain_words
+from data_engine.flow.hints import StepFailure, fix_for, plain_text
 from data_engine.flow.spec import StepSpec
 from data_engine.formatting import both_ends
 from data_engine.model import Event, RunFinished, RunStarted, StepFinished, StepProgress
@@ -142,7 +142,7 @@ def _placed(flow: Flow, step: StepSpec, source_path: Path | None) -> Iterator[No
     except BaseException as cause:
         if ends_run(cause):
             raise
-        detail = plain_words(message_of(cause)).partition("\n\nResolved plan until failure")[0]
+        detail = plain_text(message_of(cause)).partition("\n\nResolved plan until failure")[0]
         error = FlowExecutionError(
             flow_name=flow.name or "",
             phase="step",
@@ -150,7 +150,7 @@ def _placed(flow: Flow, step: StepSpec, source_path: Path | None) -> Iterator[No
             step_label=step.label,
             function_name=step.function_name,
             source_path=source_path,
-            fix=fix_for(Failure(cause, source_path)),
+            fix=fix_for(StepFailure(cause, source_path)),
         )
         place = place_of_function(inspect.unwrap(step.fn))
         if place is not None:

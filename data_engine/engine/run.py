@@ -24,11 +24,11 @@ from data_engine.engine.items.threads import IN_ITEM, ON_NODE, Threads
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.memo.values import copy_of
 from data_engine.engine.memo.values import is_unchanged as is_value_unchanged
-from data_engine.engine.params import as_steps_see, defaults_words, is_as_scheduled, unread
+from data_engine.engine.params import as_steps_see, defaults_text, is_as_scheduled, unread
 from data_engine.engine.publication import TargetChangedError, TargetHeldError
 from data_engine.engine.quarantine import Quarantine, quarantine_of
 from data_engine.engine.recording import RecordedPass, Recording, readers_watched
-from data_engine.engine.run_sources import guard_of_run, same_bytes_words, seen_by_hand, taken_in
+from data_engine.engine.run_sources import guard_of_run, same_bytes_text, seen_by_hand, taken_in
 from data_engine.engine.stage import staged_run
 from data_engine.errors import (
     FlowExecutionError,
@@ -53,7 +53,7 @@ from data_engine.formatting import first_few
 from data_engine.ledger.logs import LogBound, clipped, counts_as_warning, end_of_log, size_of
 from data_engine.model import (
     Event,
-    Feed,
+    FeedCount,
     LogLine,
     RunAbout,
     RunFinished,
@@ -292,7 +292,7 @@ class _Run:
         if context.source is None:
             require_source(flow, self.source)
         context.params = as_steps_see(flow, self.params, secret=context.secret)
-        if self.recording is not None and (text := defaults_words(context.params, self.params)) is not None:
+        if self.recording is not None and (text := defaults_text(context.params, self.params)) is not None:
             self.control.log(text)
         self._tell_of_sources()
         with captured(self.control):
@@ -327,13 +327,13 @@ class _Run:
                     raise error
                 self.control.log(error.what, "WARNING")
         if self.settles and self.of.home is not None:
-            text = same_bytes_words(self.flow, self.settles, self.of.home)
+            text = same_bytes_text(self.flow, self.settles, self.of.home)
             if text is not None:
                 self.control.log(text)
-        if (text := self._shrunk_words()) is not None:
+        if (text := self._shrunk_text()) is not None:
             self.control.log(text, "WARNING")
 
-    def _shrunk_words(self) -> str | None:
+    def _shrunk_text(self) -> str | None:
         """What to tell of a batch that has shrunk, and is not held for that."""
         trigger, key, home = self.flow.trigger, self.source.key, self.of.home
         if trigger is None or trigger.shrink != "tell" or not self.taken_in or home is None:
@@ -401,7 +401,7 @@ class _Run:
         if self.guard is not None and (taken := list(self.guard.taken)):
             self.control.log(f"moved or removed {first_few(taken, _MOST_TAKEN)}, of the flow's own sources")
         if path is not None and seen and not is_unchanged(path, seen[0].signature):
-            self.control.log(_changed_words(path), "WARNING")
+            self.control.log(_changed_text(path), "WARNING")
         for warning in () if self.recording is None else self.recording.warnings():
             self.control.log(warning, "WARNING")
         objects = self.context.objects
@@ -436,11 +436,11 @@ class _Run:
         if spent is not None and status == "success" and self.taken_in:
             moved = set() if self.guard is None else {path for path in self.guard.taken if not os.path.lexists(path)}
             counts = {intake.name: len(files - moved) for intake, files in self.taken_in.items()}
-            spent = spent._replace(feed=Feed(counts))
+            spent = spent._replace(feed=FeedCount(counts))
         self.sink(RunFinished(self.run_id, status, time.time(), elapsed_s, error, why, settles, spent))
 
 
-def _changed_words(path: Path) -> str:
+def _changed_text(path: Path) -> str:
     """The warning about a source that has changed since its run began."""
     if signature_of(path) is None:
         return f"{path} was gone when the run ended: it counts as done, and is due again only if it comes back changed"

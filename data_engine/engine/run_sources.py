@@ -55,7 +55,7 @@ def taken_in(flow: Flow, source: Source, seen: tuple[SeenSource, ...]) -> dict[I
     return found
 
 
-def same_bytes_words(flow: Flow, seen: tuple[SeenSource, ...], home: LocalWorkspace) -> str | None:
+def same_bytes_text(flow: Flow, seen: tuple[SeenSource, ...], home: LocalWorkspace) -> str | None:
     """The line about sources that are not done, and have the bytes of another one that is; only digests that are known count."""
     if not any(source.signature.content_hash for source in seen):
         return None

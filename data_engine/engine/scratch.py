@@ -32,7 +32,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.files import files_below, identity_of, trouble_of
 from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
-from data_engine.formatting import size_words
+from data_engine.formatting import size_text
 from data_engine.locks import OsLock
 from data_engine.platforms.access import user_name
 from data_engine.platforms.copies import clone, copy, head_of, writer_of
@@ -371,8 +371,8 @@ class Scratch:
     def _allow(self, final: Path, size: int) -> None:
         if self._copied_bytes + size > self._limit_bytes:
             raise FlowValidationError(
-                f"the preview would have to copy {final.name} ({size_words(size)}), and may copy "
-                f"{size_words(self._limit_bytes)} in all",
+                f"the preview would have to copy {final.name} ({size_text(size)}), and may copy "
+                f"{size_text(self._limit_bytes)} in all",
                 where=str(final),
                 fix="preview an object of an earlier step with use=; read a database with"
                 " context.database(name, read_only=True); or raise [preview] copy_limit in config/data_engine.toml",

@@ -58,7 +58,7 @@ from data_engine.flow.flow import Flow
 from data_engine.formatting import first_few, plural
 from data_engine.ledger.outputs import RunOfStage, runs_of_stages
 from data_engine.model import PublishStarted, SeenSource
-from data_engine.nofollow import FoundFile, Place, inside, is_link, opened, walk
+from data_engine.nofollow import FoundFile, OpenFolder, inside, is_link, opened, walk
 from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, changed_ns
 from data_engine.platforms.host import host_name
 from data_engine.workspace.machine import machine_id
@@ -273,7 +273,7 @@ class Stage:
                 else "check that its drive is there and that its parent folder can be written",
             ) from error
 
-    def _make_in(self, beside: Place) -> int:
+    def _make_in(self, beside: OpenFolder) -> int:
         """Make the stage in its folder, with nothing in it; when that was, by the clock of the drive."""
         name = self.folder.name
         with inside(beside, (STAGING,), make=True) as staging:
@@ -321,7 +321,7 @@ class Stage:
             ) from error
 
     def _publish_files(
-        self, beside: Place, stage: Place, files: Sequence[FoundFile], code: Callable[[], str] | None
+        self, beside: OpenFolder, stage: OpenFolder, files: Sequence[FoundFile], code: Callable[[], str] | None
     ) -> None:
         maker, replaced = self._maker, dict[str, tuple[int, int] | None]()
         event = PublishStarted(maker.run_id, self.final_root.name, made_of=maker.made_of)
@@ -349,7 +349,7 @@ class Stage:
                 raise
 
     @contextmanager
-    def _target(self, place: Place, names: Sequence[str], final: Path) -> Iterator[Place]:
+    def _target(self, place: OpenFolder, names: Sequence[str], final: Path) -> Iterator[OpenFolder]:
         """A folder of the mirror, made where it is missing."""
         with ExitStack() as stack:
             try:
@@ -358,7 +358,7 @@ class Stage:
                 raise cannot_publish(final, error) from error
             yield there
 
-    def _try(self, there: Place, file: FoundFile) -> tuple[int, int] | None:
+    def _try(self, there: OpenFolder, file: FoundFile) -> tuple[int, int] | None:
         """Refuse a target that could not be replaced, before any is; the size and time of the file there."""
         final = self.final_root.joinpath(*file.folder, file.name)
         if (guard := current_guard()) is not None:

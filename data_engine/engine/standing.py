@@ -102,7 +102,7 @@ def say_never_deployed(flow: Flow, standing: Standing | None) -> None:
     name, place = flow.name or "", (flow._workspace_root, flow.name)
     if standing is not None and not standing.is_deployed and place not in _told:
         _told.add(place)
-        show_caption(never_deployed_words(name))
+        show_caption(never_deployed_text(name))
 
 
 _told: set[tuple[Path | None, str | None]] = set()
@@ -126,11 +126,11 @@ def edited_error(edits: Mapping[str, str], where: str) -> FlowValidationError:
     )
 
 
-def never_deployed_words(name: str) -> str:
+def never_deployed_text(name: str) -> str:
     """The line about a flow that runs here though it was never deployed.
 
     Example:
-        >>> never_deployed_words("claims")
+        >>> never_deployed_text("claims")
         'claims is not deployed: it runs here as it is now, and nothing runs it by itself'
     """
     return f"{name} is not deployed: it runs here as it is now, and nothing runs it by itself"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_engine.errors import FlowValidationError
-from data_engine.flow.rules import MOST_RULES, Rules, rules_of, wrong_option
+from data_engine.flow.rules import MOST_RULES, CheckRules, rules_of, wrong_option
 from data_engine.formatting import first_few, plural
 from data_engine.model import RuleCount
 from data_engine.record import frozen
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-    from data_engine.flow.checking import Judgement
+    from data_engine.flow.checking import CheckedFrame
     from data_engine.flow.context import FlowContext
     from data_engine.flow.spec import StepSpec
 
@@ -49,7 +49,7 @@ class Check:
     """A step that passes on the rows of which every rule is true, as `Flow.check` says. `written_at` is the file, line and module where
     it was written, for the errors of its runs."""
 
-    rules: Rules
+    rules: CheckRules
     on_fail: str = "fail"
     at_most: float | None = None
     rejected: str | None = None
@@ -82,7 +82,7 @@ class Check:
             error.written_at = self.written_at
             raise
 
-    def _apart(self, context: FlowContext, judgement: Judgement) -> SplitRows:
+    def _apart(self, context: FlowContext, judgement: CheckedFrame) -> SplitRows:
         broken = [count for count in judgement.counts if count.failed or count.unknown]
         is_quarantine = self.on_fail == "quarantine"
         result = judgement.result(with_frame=is_quarantine)
@@ -99,7 +99,9 @@ class Check:
         rejected = None if self.rejected is None else judgement.rejected_as_given()
         return SplitRows(judgement.good(is_all=not is_quarantine), rejected)
 
-    def _stopped(self, what: str, judgement: Judgement, broken: Sequence[RuleCount], fix: str) -> FlowValidationError:
+    def _stopped(
+        self, what: str, judgement: CheckedFrame, broken: Sequence[RuleCount], fix: str
+    ) -> FlowValidationError:
         label, details = repr(self.rules.label), "; ".join(judgement.words_of(count) for count in broken)
         return FlowValidationError(f"check {label} {what}: {details}", where=f"Flow.check(..., label={label})", fix=fix)
 

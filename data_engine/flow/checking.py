@@ -13,8 +13,16 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from data_engine.errors import FlowValidationError
-from data_engine.flow.compared import Compared, asks_for_nan, both, compared_in_sql, holds_floats, nan_rows, nan_values
-from data_engine.flow.rules import CheckResult, Rule, Rules
+from data_engine.flow.compared import (
+    ComparedTerms,
+    asks_for_nan,
+    both,
+    compared_in_sql,
+    holds_floats,
+    nan_rows,
+    nan_values,
+)
+from data_engine.flow.rules import CheckResult, CheckRules, Rule
 from data_engine.formatting import first_few, plural
 from data_engine.model import RuleCount
 from data_engine.secret import masked
@@ -29,7 +37,7 @@ _MOST_COLUMNS = 8
 _LONGEST_VALUE = 60
 
 
-def judge(value: Any, check: Rules) -> Judgement:
+def judge(value: Any, check: CheckRules) -> CheckedFrame:
     """The frame judged by the rules of the check.
 
     Raises:
@@ -44,10 +52,10 @@ def judge(value: Any, check: Rules) -> Judgement:
         what = f"the frame has {Counter(map(frame.same, frame.columns))[doubled[0]]} columns {doubled[0]!r}"
         raise _wrong(check, what, "rename or drop all but one of them before the check")
     answers = _ask_schema(frame, check) if check.schema is not None else frame.ask(check)
-    return Judgement(frame, check, answers)
+    return CheckedFrame(frame, check, answers)
 
 
-class Answer(NamedTuple):
+class RuleResult(NamedTuple):
     """The answer of a rule: for each row, or one for the frame; `columns` are those that it reads."""
 
     rule: str
@@ -65,10 +73,10 @@ class Answer(NamedTuple):
         )
 
 
-class Judgement:
+class CheckedFrame:
     """A frame with the answers of the rules."""
 
-    def __init__(self, frame: _Frame, check: Rules, answers: Sequence[Answer]) -> None:
+    def __init__(self, frame: _Frame, check: CheckRules, answers: Sequence[RuleResult]) -> None:
         self._frame, self._check, self._answers = frame, check, answers
         self.rows = frame.height
         self.counts = tuple(answer.counted(check.label) for answer in answers)
@@ -189,7 +197,7 @@ class _Frame:
         """The frame in Polars; at least these columns."""
         return self.frame  # type: ignore[no-any-return]
 
-    def ask(self, check: Rules) -> list[Answer]:
+    def ask(self, check: CheckRules) -> list[RuleResult]:
         """The answer of each rule."""
         rules = {rule.name: _expression(rule, check) for rule in check.each}
         return _ask(self.polars(_read_by(rules, self.columns)), rules, check, self.columns)
@@ -260,7 +268,7 @@ class _Pandas(_Frame):
             self.frame if columns is None else self.frame.iloc[:, [names.index(name) for name in columns]]
         )
 
-    def ask(self, check: Rules) -> list[Answer]:
+    def ask(self, check: CheckRules) -> list[RuleResult]:
         """Empty values are NaN in pandas: a rule that asks for NaN is given them so, each other one as null."""
         answers = {answer.rule: answer for answer in super().ask(check)}
         rules = {rule.name: _expression(rule, check) for rule in check.each}
@@ -313,14 +321,14 @@ class _Relation(_Frame):
     def polars(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
         return _as_polars(self._read().select(columns or self.columns))
 
-    def ask(self, check: Rules) -> list[Answer]:
+    def ask(self, check: CheckRules) -> list[RuleResult]:
         texts = {rule.name: str(rule.says) for rule in check.each if isinstance(rule.says, str)}
         compared = {name: self._compared(name, text, check) for name, text in texts.items()}
         about_rows = [name for name, text in texts.items() if self._is_about_rows(name, text, check)]
         try:
             answers = self._of_rows({name: texts[name] for name in about_rows}, compared)
             for name in texts.keys() - set(about_rows):
-                answers[name] = Answer(name, None, self._of_frame(texts[name], compared[name]))
+                answers[name] = RuleResult(name, None, self._of_frame(texts[name], compared[name]))
         except Exception as error:
             raise _wrong(
                 check, f"DuckDB cannot ask the rules: {error}", "correct the rule or the query before it"
@@ -331,7 +339,7 @@ class _Relation(_Frame):
             answers |= {answer.rule: answer for answer in _ask(frame, others, check)}
         return [answers[rule.name] for rule in check.each]
 
-    def _of_rows(self, texts: Mapping[str, str], compared: Mapping[str, Compared]) -> dict[str, Answer]:
+    def _of_rows(self, texts: Mapping[str, str], compared: Mapping[str, ComparedTerms]) -> dict[str, RuleResult]:
         """The answers of rules about rows, which are read together with the rows."""
         asked = list(dict.fromkeys([*texts.values(), *(said for name in texts for said in compared[name].operands)]))
         table, width = self._with(asked), len(self.columns)
@@ -342,7 +350,7 @@ class _Relation(_Frame):
             rows = _but_unknown(values[text].cast(pl.Boolean), _nan_in(values, compared[name].operands))
             words = {word.strip('"').lower() for word in re.findall(r"[^\W\d]\w*|\"[^\"]+\"", text)}
             columns = tuple(column for column in self.columns if column.lower() in words)
-            answers[name] = Answer(name, rows, columns=columns)
+            answers[name] = RuleResult(name, rows, columns=columns)
         return answers
 
     def _with(self, texts: Sequence[str], relation: Any = None) -> Any:
@@ -359,7 +367,7 @@ class _Relation(_Frame):
             .to_arrow_table()
         )
 
-    def _of_frame(self, text: str, compared: Compared) -> bool | None:
+    def _of_frame(self, text: str, compared: ComparedTerms) -> bool | None:
         """The value of a rule about the frame; None where something that it compares is NaN."""
 
         def values(said: str) -> pl.Series:
@@ -369,14 +377,14 @@ class _Relation(_Frame):
         unknown = _nan_in(operands, compared.operands)
         return None if unknown is not None else values(text).cast(pl.Boolean)[0]
 
-    def _compared(self, name: str, text: str, check: Rules) -> Compared:
+    def _compared(self, name: str, text: str, check: CheckRules) -> ComparedTerms:
         """What a rule compares that can be NaN; one that can be asked only within its rule stands for the columns of the rule."""
         try:
             compared = compared_in_sql(
                 text, self.columns, lambda said: str(self._query(f"SELECT {said}").fetchall()[0][0])
             )
         except Exception:  # DuckDB's parser does not give the rule in parts
-            compared = Compared((), tuple(column for column in self.columns if column.lower() in text.lower()))
+            compared = ComparedTerms((), tuple(column for column in self.columns if column.lower() in text.lower()))
             compared = compared._replace(operands=tuple(map(_quoted, compared.columns)))
         if compared.changes_rows:
             raise _of_shape(check, name, "unnest gives several values for a row")
@@ -396,7 +404,7 @@ class _Relation(_Frame):
             return any(re.search(r"\b(FLOAT|DOUBLE)\b", str(kind)) for kind in kinds)
         return None
 
-    def _is_about_rows(self, name: str, text: str, check: Rules) -> bool:
+    def _is_about_rows(self, name: str, text: str, check: CheckRules) -> bool:
         """Whether a rule has one value for each row: then it has no value without rows."""
         try:
             none = self._query(f"SELECT ({text}\n) AS said FROM (SELECT * FROM {self._name} LIMIT 0)")
@@ -474,7 +482,7 @@ _KINDS: dict[str, type[_Frame]] = {
 }
 
 
-def _frame_of(value: Any, check: Rules) -> _Frame:
+def _frame_of(value: Any, check: CheckRules) -> _Frame:
     for kind in type(value).__mro__:
         if adapter := _KINDS.get(f"{kind.__module__.partition('.')[0].lstrip('_')}.{kind.__name__}"):
             return adapter(value)
@@ -539,7 +547,7 @@ def _series(
 # -- rules ---------------------------------------------------------------------------------------------------------------
 
 
-def _expression(rule: Rule, check: Rules) -> pl.Expr:
+def _expression(rule: Rule, check: CheckRules) -> pl.Expr:
     if not isinstance(rule.says, str):
         return rule.says  # type: ignore[no-any-return]
     try:
@@ -568,8 +576,8 @@ def _read_by(rules: Mapping[str, pl.Expr], columns: Sequence[str]) -> list[str] 
 
 
 def _ask(
-    frame: pl.DataFrame, rules: Mapping[str, pl.Expr], check: Rules, columns: Sequence[str] | None = None
-) -> list[Answer]:
+    frame: pl.DataFrame, rules: Mapping[str, pl.Expr], check: CheckRules, columns: Sequence[str] | None = None
+) -> list[RuleResult]:
     """The answer of each rule for the frame, all in one pass; `columns` are all that it has, where only some are here."""
     columns = frame.columns if columns is None else columns
     for name, expression in rules.items():
@@ -590,19 +598,21 @@ def _ask(
             raise _of_length(check, name, len(series), frame.height)
         unknown = nan_rows(frame, expression)
         if is_about_frame:
-            answers.append(Answer(name, None, None if unknown is not None else series[0]))
+            answers.append(RuleResult(name, None, None if unknown is not None else series[0]))
         else:
-            answers.append(Answer(name, _but_unknown(series, unknown), None, _columns_of(expression) or ()))
+            answers.append(RuleResult(name, _but_unknown(series, unknown), None, _columns_of(expression) or ()))
     return answers
 
 
-def _booleans(name: str, values: pl.Series, check: Rules) -> pl.Series:
+def _booleans(name: str, values: pl.Series, check: CheckRules) -> pl.Series:
     if values.dtype not in (pl.Boolean, pl.Null):
         raise _no_booleans(check, name, str(values.dtype))
     return values.cast(pl.Boolean)
 
 
-def _which(frame: pl.DataFrame, rules: Mapping[str, pl.Expr], check: Rules, error: Exception) -> FlowValidationError:
+def _which(
+    frame: pl.DataFrame, rules: Mapping[str, pl.Expr], check: CheckRules, error: Exception
+) -> FlowValidationError:
     """The error of the rule that cannot be evaluated."""
     for name, expression in rules.items():
         try:
@@ -619,7 +629,7 @@ def _which(frame: pl.DataFrame, rules: Mapping[str, pl.Expr], check: Rules, erro
     return _wrong(check, f"the rules cannot be asked: {error}", "correct them")
 
 
-def _ask_schema(frame: _Frame, check: Rules) -> list[Answer]:
+def _ask_schema(frame: _Frame, check: CheckRules) -> list[RuleResult]:
     """The answers of the rules of a dataframely Schema. A null satisfies the rules of a nullable column; a value that cannot be read as
     the column's type breaks the rule `column|dtype`, and no other column's.
 
@@ -645,37 +655,37 @@ def _ask_schema(frame: _Frame, check: Rules) -> list[Answer]:
 
 
 def _of_rule(
-    check: Rules, name: str, why: str, column: str | None = None, columns: Sequence[str] = ()
+    check: CheckRules, name: str, why: str, column: str | None = None, columns: Sequence[str] = ()
 ) -> FlowValidationError:
     offer = "" if column is None else near_offer(column, columns)
     fix = f"{offer}name one of its columns: {first_few(list(columns), 20)}"
     if column is None:
         fix = "correct the rule, or cast what it reads: a column of a CSV is text where one of its values is no number"
-    return _wrong(check, f"rule {_rule_words(check, name)} cannot be asked: {why}", fix)
+    return _wrong(check, f"rule {_rule_text(check, name)} cannot be asked: {why}", fix)
 
 
-def _of_length(check: Rules, name: str, length: int, height: int) -> FlowValidationError:
+def _of_length(check: CheckRules, name: str, length: int, height: int) -> FlowValidationError:
     return _of_shape(check, name, f"it gives {plural(length, 'value')} for {plural(height, 'row')}")
 
 
-def _of_shape(check: Rules, name: str, what: str) -> FlowValidationError:
+def _of_shape(check: CheckRules, name: str, what: str) -> FlowValidationError:
     return _wrong(
         check,
-        f"rule {_rule_words(check, name)} cannot be asked: {what}",
+        f"rule {_rule_text(check, name)} cannot be asked: {what}",
         "let it give one value for each row, or one for the frame: a rule leaves out no rows",
     )
 
 
-def _no_booleans(check: Rules, name: str, kind: str) -> FlowValidationError:
-    return _wrong(check, f"rule {_rule_words(check, name)} gives {kind} and no booleans", 'compare: "amount > 0"')
+def _no_booleans(check: CheckRules, name: str, kind: str) -> FlowValidationError:
+    return _wrong(check, f"rule {_rule_text(check, name)} gives {kind} and no booleans", 'compare: "amount > 0"')
 
 
-def _rule_words(check: Rules, name: str) -> str:
+def _rule_text(check: CheckRules, name: str) -> str:
     text = next((str(rule.says) for rule in check.each if rule.name == name), None)
     return repr(name) if text is None else f"{name!r} ({text})"
 
 
-def _wrong(check: Rules, what: str, fix: str) -> FlowValidationError:
+def _wrong(check: CheckRules, what: str, fix: str) -> FlowValidationError:
     return FlowValidationError(
         f"check {check.label!r}: {what}", where=f"Flow.check(..., label={check.label!r})", fix=fix
     )

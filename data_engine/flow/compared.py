@@ -166,7 +166,7 @@ def _is_nan_itself(value: pl.Expr) -> bool:
 # -- rules of DuckDB -----------------------------------------------------------------------------------------------------
 
 
-class Compared(NamedTuple):
+class ComparedTerms(NamedTuple):
     """What a rule in SQL compares, each as a text of SQL or a column's name by itself, and whether it changes the number of rows."""
 
     operands: tuple[str, ...] = ()
@@ -174,14 +174,14 @@ class Compared(NamedTuple):
     changes_rows: bool = False
 
 
-def compared_in_sql(text: str, columns: Sequence[str], ask: Callable[[str], str]) -> Compared:
+def compared_in_sql(text: str, columns: Sequence[str], ask: Callable[[str], str]) -> ComparedTerms:
     """What a rule of DuckDB compares; `columns` of the result are those of the rule whose NaN it does not ask for itself.
 
     `ask` gives the value of an expression of SQL. Reference: https://duckdb.org/docs/stable/data/json/sql_to_and_from_json
     """
     tree = json.loads(ask(f"json_serialize_sql({_literal(f'SELECT ({text})')})"))
     if tree["error"]:
-        return Compared()
+        return ComparedTerms()
     node = tree["statements"][0]["node"]
     known = {name.lower(): name for name in columns}
     every = set(_names(node["select_list"], known))
@@ -196,7 +196,7 @@ def compared_in_sql(text: str, columns: Sequence[str], ask: Callable[[str], str]
             said = ask(f"json_deserialize_sql({_literal(json.dumps(_of_one(tree, node, one)))})")
             operands[said.removeprefix("SELECT ")] = None
     is_unnested = any(part.get("function_name", "").lower() in ("unnest", "unlist") for part in parts)
-    return Compared(tuple(operands), tuple(sorted(every - asked)), is_unnested)
+    return ComparedTerms(tuple(operands), tuple(sorted(every - asked)), is_unnested)
 
 
 def _asked(part: dict[str, Any], known: dict[str, str], every: set[str]) -> set[str]:

@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY
 
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
-from data_engine.flow.trigger import Schedule, Trigger, and_words, check_zone, duration_text, parse_times
+from data_engine.flow.trigger import Schedule, Trigger, and_text, check_zone, duration_text, parse_times
 from data_engine.message import TROUBLES
 from data_engine.record import frozen
 from data_engine.secret import is_secret_name
@@ -148,19 +148,19 @@ def make_alert(*, to: object, on: object) -> AlertRule:
     return AlertRule(to=None if to is None else _secret_names(to), on=None if on is None else _kinds(on))
 
 
-def expectation_words(expectations: Sequence[Expectation]) -> str:
+def expectation_text(expectations: Sequence[Expectation]) -> str:
     """The expectations in words; "" without any.
 
     Example:
         >>> expectation = make_expectation(by="07:00", every=None, within="30m", grace=None, days="mon-fri", tz="Europe/Berlin")
-        >>> expectation_words([expectation])
+        >>> expectation_text([expectation])
         'done by 07:00 on business days (Monday to Friday), Europe/Berlin; a run takes no longer than 30m'
     """
     parts: list[str] = []
     for expectation in expectations:
         if expectation.by:
             zone = f", {expectation.tz}" if expectation.tz else ""
-            parts.append(f"done by {and_words(expectation.by)} {_days_words(expectation.days)}{zone}")
+            parts.append(f"done by {and_text(expectation.by)} {_days_text(expectation.days)}{zone}")
         if expectation.every:
             parts.append(f"done at least once within every {expectation.every}")
         if expectation.within:
@@ -170,12 +170,12 @@ def expectation_words(expectations: Sequence[Expectation]) -> str:
     return "; ".join(parts)
 
 
-def _days_words(days: tuple[int, ...]) -> str:
+def _days_text(days: tuple[int, ...]) -> str:
     if not days:
         return "every day"
     if days == (0, 1, 2, 3, 4):
         return "on business days (Monday to Friday)"
-    return f"on {and_words([_DAY_NAMES[day] for day in days])}"
+    return f"on {and_text([_DAY_NAMES[day] for day in days])}"
 
 
 def _parse_days(value: object) -> tuple[int, ...]:

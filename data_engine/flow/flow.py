@@ -22,7 +22,7 @@ from data_engine.flow.spec import (
     default_label,
     function_name,
     map_takes_context,
-    title_words,
+    title_text,
 )
 from data_engine.record import frozen
 from data_engine.suggestions import nearest_name
@@ -207,7 +207,7 @@ class Flow(Displayable):
     @property
     def title(self) -> str:
         """The title for people: the label, or the name in words."""
-        return self.label or title_words(self.name or "", "Flow")
+        return self.label or title_text(self.name or "", "Flow")
 
     # -- authoring -------------------------------------------------------------------------------------------------
 

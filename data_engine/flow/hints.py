@@ -1,7 +1,7 @@
 """Finds the fix of an error that a step raised: one table, whose first row with an answer gives the fix.
 
 A row has the names of the errors' types ("" for all), a pattern that the error's text must hold, and the help: a text, into which the named
-groups of the pattern are put, or a function of the `Failure` that answers None where it knows nothing. A near name is offered by the
+groups of the pattern are put, or a function of the `StepFailure` that answers None where it knows nothing. A near name is offered by the
 rule of `nearest_name` only: a wrong guess costs more than none. At the end: whether a step's author forgot to write `return`, or to
 compute the LazyFrame that it ends with.
 """
@@ -48,7 +48,7 @@ _COLLECT = 'find them with .collect(".csv") and read each with .map(...), or rea
 
 
 @frozen
-class Failure:
+class StepFailure:
     """An error, and the facts of the step that raised it. `before` is the step that ran before this flow's first one, `savers`
     are the names that earlier steps saved, with their labels; `item` is what a map was at, `source` the file it was for."""
 
@@ -90,10 +90,10 @@ class Failure:
         return of_pandas if self.frames("pandas") else of_polars
 
 
-Help = str | Callable[[Failure, re.Match[str]], str | None]
+Help = str | Callable[[StepFailure, re.Match[str]], str | None]
 
 
-class Hint(NamedTuple):
+class HintRow(NamedTuple):
     """A row of the table."""
 
     key: str
@@ -102,14 +102,14 @@ class Hint(NamedTuple):
     help: Help
 
 
-def hint_for(failure: Failure) -> tuple[str, str] | None:
+def hint_for(failure: StepFailure) -> tuple[str, str] | None:
     """The key of the row that knows the fix of an error, and the fix; None where no row does.
 
     Example:
         >>> try:
         ...     "a".uper()
         ... except AttributeError as error:
-        ...     hint_for(Failure(error))
+        ...     hint_for(StepFailure(error))
         ('near_name', "did you mean 'upper'?")
     """
     kinds, text = {kind.__name__ for kind in type(failure.error).__mro__}, failure.text
@@ -125,17 +125,17 @@ def hint_for(failure: Failure) -> tuple[str, str] | None:
     return None
 
 
-def fix_for(failure: Failure) -> str | None:
+def fix_for(failure: StepFailure) -> str | None:
     """The fix of an error; None where nothing is known."""
     answer = hint_for(failure)
     return None if answer is None else answer[1]
 
 
-def plain_words(text: str) -> str:
+def plain_text(text: str) -> str:
     """The text of an error without the advice of Polars, some of which leaves data out.
 
     Example:
-        >>> plain_words("found more fields\\n\\nConsider setting 'truncate_ragged_lines=True'.")
+        >>> plain_text("found more fields\\n\\nConsider setting 'truncate_ragged_lines=True'.")
         'found more fields'
     """
     return _ADVICE.sub("\n", text).replace("\n\n\n", "\n\n").rstrip("\n") if _ADVICE.search(text) else text
@@ -160,7 +160,7 @@ def _library_of(module: object) -> str:
 # -- the objects of the step --------------------------------------------------------------------------------------------
 
 
-def _no_place(f: Failure, match: re.Match[str]) -> str | None:
+def _no_place(f: StepFailure, match: re.Match[str]) -> str | None:
     places = (
         ("mirror", MirrorContext, '.mirror(root="../out")'),
         ("source", SourceContext, '.watch(..., source="../in")'),
@@ -173,17 +173,17 @@ def _no_place(f: Failure, match: re.Match[str]) -> str | None:
     return "; or ".join(fixes) or None
 
 
-def _is_batch(f: Failure) -> bool:
+def _is_batch(f: StepFailure) -> bool:
     return f.context is not None and f.context.source is not None and f.context.source.path is None
 
 
-def _no_file(f: Failure, match: re.Match[str]) -> str | None:
+def _no_file(f: StepFailure, match: re.Match[str]) -> str | None:
     if not _is_batch(f) or (f.name and f.name not in dir(Path)) or not f.uses("source", "path"):
         return None
     return f'with run_as="batch" a run is for all files of the folder, so context.source.path is None: {_COLLECT}'
 
 
-def _none_returned(f: Failure, match: re.Match[str]) -> str | None:
+def _none_returned(f: StepFailure, match: re.Match[str]) -> str | None:
     if f.context is None or f.flow is None or f.step is None:
         return None
     current, use = f.context.current, f.step.use
@@ -205,7 +205,7 @@ def _none_returned(f: Failure, match: re.Match[str]) -> str | None:
     return f"{words} by its `return`; where that is meant, {go_on}"
 
 
-def _first_step(f: Failure, match: re.Match[str]) -> str | None:
+def _first_step(f: StepFailure, match: re.Match[str]) -> str | None:
     if f.context is None or f.context.current is not None or not f.uses("current"):
         return None
     words = "context.current is None in the first step"
@@ -218,7 +218,7 @@ def _first_step(f: Failure, match: re.Match[str]) -> str | None:
     )
 
 
-def _item_not_context(f: Failure, match: re.Match[str]) -> str | None:
+def _item_not_context(f: StepFailure, match: re.Match[str]) -> str | None:
     if f.step is None or f.owner is not f.item or getattr(unwrap(f.step.fn), "takes_context", False):
         return None
     if f.name not in (*dir(FlowContext), *FlowContext.__dataclass_fields__):
@@ -227,7 +227,7 @@ def _item_not_context(f: Failure, match: re.Match[str]) -> str | None:
     return f"map gives {name} the item ({kind}) and not the context: write def {name}(item), or def {name}(context, item), which gets both"
 
 
-def _saved_object(f: Failure, match: re.Match[str]) -> str | None:
+def _saved_object(f: StepFailure, match: re.Match[str]) -> str | None:
     name = f.name or match[1]
     if f.context is None or (
         isinstance(f.error, AttributeError) and id(f.owner) not in map(id, (f.context, f.context.objects))
@@ -239,7 +239,7 @@ def _saved_object(f: Failure, match: re.Match[str]) -> str | None:
     return f"{name} is {what}: {how_to_take(name)}"
 
 
-def _context_as_value(f: Failure, match: re.Match[str]) -> str | None:
+def _context_as_value(f: StepFailure, match: re.Match[str]) -> str | None:
     if f.context is None or (isinstance(f.error, AttributeError) and f.owner is not f.context):
         return None
     current, source = f.context.current, f.context.source
@@ -284,7 +284,7 @@ _SAME_OPTIONS = {"sep": "separator", "separator": "sep", "dtype": "schema_overri
 """Options that Polars and pandas have for the same thing."""
 
 
-def _pandas_word(f: Failure, match: re.Match[str]) -> str | None:
+def _pandas_word(f: StepFailure, match: re.Match[str]) -> str | None:
     kind = type(f.owner)
     if _library_of(kind.__module__) != "polars" or kind.__name__ not in ("DataFrame", "LazyFrame", "Series", "Expr"):
         return None
@@ -293,7 +293,7 @@ def _pandas_word(f: Failure, match: re.Match[str]) -> str | None:
     return f"in Polars: {_PANDAS_WORDS[f.name]}" if f.name in _PANDAS_WORDS else None
 
 
-def _near_name(f: Failure, match: re.Match[str]) -> str | None:
+def _near_name(f: StepFailure, match: re.Match[str]) -> str | None:
     names = dir(f.owner if isinstance(f.error, AttributeError) else sys.modules.get(f.name))
     near = None if match["name"].startswith("_") else nearest_name(match["name"], names)
     return None if near is None else f"did you mean {near!r}?"
@@ -303,7 +303,7 @@ _PACKAGES = {"PIL": "pillow", "bs4": "beautifulsoup4", "sklearn": "scikit-learn"
 """Modules whose name is not that of their package."""
 
 
-def _missing_package(f: Failure, match: re.Match[str]) -> str | None:
+def _missing_package(f: StepFailure, match: re.Match[str]) -> str | None:
     from importlib.metadata import packages_distributions
     from importlib.util import find_spec
 
@@ -322,7 +322,7 @@ def _missing_package(f: Failure, match: re.Match[str]) -> str | None:
     )
 
 
-def _near_option(f: Failure, match: re.Match[str]) -> str | None:
+def _near_option(f: StepFailure, match: re.Match[str]) -> str | None:
     called, option = match["call"], match["option"]
     functions: list[Any] = [
         reduce(lambda value, part: getattr(value, part, None), called.split("."), library)
@@ -354,7 +354,7 @@ def only_column_fix(columns: Sequence[str], option: str, among: Sequence[str] = 
     return f"{words} between its columns, so read it with {option}={quoted(separator)}"
 
 
-def _frame_columns(f: Failure) -> list[str] | None:
+def _frame_columns(f: StepFailure) -> list[str] | None:
     """The columns of the frame that Polars or pandas worked on when it raised."""
     for value in (value for frame in f.frames("polars", "pandas") for value in frame.f_locals.values()):
         for table in (value, getattr(value, "obj", None)):  # of a `groupby` of pandas
@@ -363,7 +363,7 @@ def _frame_columns(f: Failure) -> list[str] | None:
     return None
 
 
-def _missing_column(f: Failure, match: re.Match[str]) -> str | None:
+def _missing_column(f: StepFailure, match: re.Match[str]) -> str | None:
     name = next(filter(None, match.groups()))
     listing = re.search(r"(?:valid columns: |Candidate bindings: )([^\n]*)", f.text)
     texts = None if listing is None else re.findall(r'"(?:[^"\\]|\\.)*"', listing[1])
@@ -386,7 +386,7 @@ def workbook_fix(path: str | Path) -> str | None:
     )
 
 
-def _relative_path(f: Failure, match: re.Match[str]) -> str | None:
+def _relative_path(f: StepFailure, match: re.Match[str]) -> str | None:
     name = next(filter(None, (getattr(f.error, "filename", None), *match.groups())))
     if os.path.isabs(name) or any(sign in name for sign in "*?[:"):
         return None
@@ -397,7 +397,7 @@ def _relative_path(f: Failure, match: re.Match[str]) -> str | None:
     return f'{what}; {os.path.abspath(root / name)} is there: write "{Path(os.path.relpath(root / name, folder)).as_posix()}"'
 
 
-def _not_utf8(f: Failure, match: re.Match[str]) -> str:
+def _not_utf8(f: StepFailure, match: re.Match[str]) -> str:
     read = (frame.f_locals.get(name) for frame in f.frames("polars", "pandas") for name in _FILES)
     path = next((value for value in read if isinstance(value, (str, os.PathLike))), f.source)
     if path is not None and os.path.isfile(path) and (fix := workbook_fix(Path(path))) is not None:
@@ -407,7 +407,7 @@ def _not_utf8(f: Failure, match: re.Match[str]) -> str:
     )
 
 
-def _odd_name(f: Failure, match: re.Match[str]) -> str | None:
+def _odd_name(f: StepFailure, match: re.Match[str]) -> str | None:
     try:
         f"{f.source}{'' if f.item is _NO_ITEM else f.item}".encode()
     except UnicodeEncodeError:
@@ -436,71 +436,71 @@ _FULL_WORDS = r"(?i)no space left on device|disk quota exceeded|not enough space
 _MISUSE = "AttributeError TypeError ValueError"
 
 HINTS = (
-    Hint("odd_name", "", "", _odd_name),
-    Hint("syntax", "SyntaxError", "", lambda f, match: syntax_fix(f.text)),
-    Hint("no_place", "AttributeError", r"'NoneType' object has no attribute '(?P<name>\w+)'", _no_place),
-    Hint("no_file", "", r"NoneType|empty input: paths: \[\]|\.read\(\) method|must be a string or bytes", _no_file),
-    Hint("none_returned", "", "NoneType", _none_returned),
-    Hint("first_step", "AttributeError TypeError", "NoneType", _first_step),
-    Hint("item_not_context", "AttributeError", "", _item_not_context),
-    Hint("saved_object", "NameError AttributeError", r"'(\w+)'", _saved_object),
-    Hint(
+    HintRow("odd_name", "", "", _odd_name),
+    HintRow("syntax", "SyntaxError", "", lambda f, match: syntax_fix(f.text)),
+    HintRow("no_place", "AttributeError", r"'NoneType' object has no attribute '(?P<name>\w+)'", _no_place),
+    HintRow("no_file", "", r"NoneType|empty input: paths: \[\]|\.read\(\) method|must be a string or bytes", _no_file),
+    HintRow("none_returned", "", "NoneType", _none_returned),
+    HintRow("first_step", "AttributeError TypeError", "NoneType", _first_step),
+    HintRow("item_not_context", "AttributeError", "", _item_not_context),
+    HintRow("saved_object", "NameError AttributeError", r"'(\w+)'", _saved_object),
+    HintRow(
         "secret_as_text",
         "TypeError AttributeError",
         r"\bSecret\b",
         'a secret is no text: context.secret("name").reveal()',
     ),
-    Hint(
+    HintRow(
         "context_as_value",
         _MISUSE,
         r"\bFlowContext\b(?!\.|' object is not callable)",
         _context_as_value,
     ),
-    Hint("pandas_word", "AttributeError", "", _pandas_word),
-    Hint(
+    HintRow("pandas_word", "AttributeError", "", _pandas_word),
+    HintRow(
         "near_name",
         "AttributeError ImportError",
         r"(?:has no attribute|cannot import name) '(?P<name>\w+)'",
         _near_name,
     ),
-    Hint(
+    HintRow(
         "source_as_path",
         _MISUSE,
         r"SourceContext\b(?!\.)",
         'the file is context.source.path, the folder context.source.root, a file in it context.source.file("NAME")',
     ),
-    Hint("mirror_as_path", _MISUSE, r"MirrorContext\b(?!\.)", 'write to a path of it: context.mirror.file("NAME")'),
-    Hint(
+    HintRow("mirror_as_path", _MISUSE, r"MirrorContext\b(?!\.)", 'write to a path of it: context.mirror.file("NAME")'),
+    HintRow(
         "exit", "SystemExit", "", "end the step with return; where the run is to fail, raise ValueError with the reason"
     ),
-    Hint(
+    HintRow(
         "input",
         "EOFError",
         "reading a line",
         "nobody answers input() in production: take a parameter, context.params['name']",
     ),
-    Hint("missing_package", "ImportError PanicException", _PACKAGE_WORDS, _missing_package),
-    Hint(
+    HintRow("missing_package", "ImportError PanicException", _PACKAGE_WORDS, _missing_package),
+    HintRow(
         "near_option",
         "TypeError",
         r"(?P<call>[\w.<>]+)\(\) got an unexpected keyword argument '(?P<option>\w+)'",
         _near_option,
     ),
-    Hint("missing_column", "ColumnNotFoundError BinderException", _COLUMN_WORDS, _missing_column),
-    Hint(
+    HintRow("missing_column", "ColumnNotFoundError BinderException", _COLUMN_WORDS, _missing_column),
+    HintRow(
         "missing_column",
         "KeyError",
         r"^\"\['(.+?)'[\],]|\[Index\(\['(.+?)'|^'(?:Column not found: )?(.+)'$",
         _missing_column,
     ),
-    Hint(
+    HintRow(
         "too_many_fields",
         "",
         r"found more fields than defined|Expected \d+ fields in line \d+",
         'the file has another separator (separator=";" in Polars, sep=";" in pandas), its header is further down (skip_lines=, skiprows=),'
         " or one of its lines is too long",
     ),
-    Hint(
+    HintRow(
         "number",
         "",
         f"{_TO_NUMBER}|{_PARSED}",
@@ -508,50 +508,50 @@ HINTS = (
         ' parse_decimal("NAME", decimal=",", thousands=".") (from data_engine.helpers; pandas: decimal="," where it is read);'
         " with a decimal point cast to pl.Float64",
     ),
-    Hint(
+    HintRow(
         "empty_file",
         "NoDataError EmptyDataError",
         "",
         "there is nothing to read: the file, or this sheet of it, is empty, or skip_lines= (pandas: skiprows=) leaves out too much",
     ),
-    Hint(
+    HintRow(
         "day_format",
         "",
         r"conversion from `str` to `(?:date|time)\S*` failed in column '(?P<column>.*?)' for [^\n]*?: \[\"(?P<value>.*?)\"",
         'column "{column}" holds "{value}", which does not have the format of the step, or is no day: "%d.%m.%Y" reads 31.12.2026,'
         ' "%Y-%m-%d" 2026-12-31, "%m/%d/%Y" 12/31/2026',
     ),
-    Hint(
+    HintRow(
         "text_for_number",
         "",
         _TEXT_WORDS,
         'a column is text: make numbers of it first, pl.col("NAME").cast(pl.Float64), or compare it with a text, in quotes',
     ),
-    Hint(
+    HintRow(
         "concat_types",
         "SchemaError",
         "failed to vstack column '(?P<column>.+?)'",
         'column "{column}" has two types in these tables: read all of them with schema_overrides={{"{column}": ...}}; where both are'
         ' numbers, pl.concat(..., how="vertical_relaxed")',
     ),
-    Hint(
+    HintRow(
         "join_types",
         "SchemaError",
         r"join keys don't match - `(?P<left>.+?)`: (?P<a>\S+) on left does not match `(?P<right>.+?)`: (?P<b>\S+) on right",
         'the key "{left}" is {a} on the left, and "{right}" is {b} on the right: give both one type before the join, such as'
         ' pl.col("{right}").cast(pl.String)',
     ),
-    Hint("relative_path", "", _MISSING_WORDS, _relative_path),
-    Hint("not_utf8", "", r"(?i)'utf-?8' codec can't decode|invalid utf-?8|not utf-8 encoded", _not_utf8),
-    Hint(
+    HintRow("relative_path", "", _MISSING_WORDS, _relative_path),
+    HintRow("not_utf8", "", r"(?i)'utf-?8' codec can't decode|invalid utf-?8|not utf-8 encoded", _not_utf8),
+    HintRow(
         "no_workbook",
         "",
         _NO_WORKBOOK_WORDS,
         "this is no workbook of Excel, or one with a password: open it in Excel and save it as .xlsx. Text is read with read_csv; a file"
         " that was copied in part is copied again",
     ),
-    Hint("full_drive", "", _FULL_WORDS, "the drive that the step writes to is full: free some space there"),
-    Hint("newer_database", "", "version number", lambda f, match: fix_of_newer(f.text)),
+    HintRow("full_drive", "", _FULL_WORDS, "the drive that the step writes to is full: free some space there"),
+    HintRow("newer_database", "", "version number", lambda f, match: fix_of_newer(f.text)),
 )
 """The rows in the order in which they are tried: the objects of the step and words of pandas come before near names."""
 

@@ -41,7 +41,7 @@ def saved_twice(steps: Sequence[StepSpec], shown: str | None = None) -> list[str
             savers.setdefault(step.save_as, []).append(number)
     unasked = {steps[number].save_as for number in replaced_unasked(steps)}
     return [
-        _twice_words(steps, name, numbers, is_meant=name not in unasked)
+        _twice_text(steps, name, numbers, is_meant=name not in unasked)
         for name, numbers in savers.items()
         if name in unasked or (name == shown and len(numbers) > 1)
     ]
@@ -134,7 +134,7 @@ def _never_saved(steps: Sequence[StepSpec]) -> list[str]:
     return warnings
 
 
-def _twice_words(steps: Sequence[StepSpec], name: str, numbers: Sequence[int], *, is_meant: bool) -> str:
+def _twice_text(steps: Sequence[StepSpec], name: str, numbers: Sequence[int], *, is_meant: bool) -> str:
     who = first_few([f"step {number + 1} {steps[number].label!r}" for number in numbers], _MOST_STEPS)
     text = f"{name!r} is saved by {len(numbers)} steps ({who}): it is the result of step {numbers[-1] + 1}"
     if is_meant:

@@ -35,7 +35,7 @@ class Rule:
 
 
 @frozen
-class Rules:
+class CheckRules:
     """The rules of the check called `label`: one by one, or as a Schema of dataframely."""
 
     label: str
@@ -74,7 +74,7 @@ class CheckResult(NamedTuple):
         return f"{head} ({words}{more})"
 
 
-def rules_of(rules: object, label: str) -> Rules:
+def rules_of(rules: object, label: str) -> CheckRules:
     """The rules of `Flow.check`.
 
     Raises:
@@ -82,7 +82,7 @@ def rules_of(rules: object, label: str) -> Rules:
     """
     dataframely, polars = sys.modules.get("dataframely"), sys.modules.get("polars")
     if dataframely is not None and isinstance(rules, type) and issubclass(rules, dataframely.Schema):
-        return Rules(label, (), rules)
+        return CheckRules(label, (), rules)
     if not isinstance(rules, Mapping) or not rules:
         what = "no rules were given" if isinstance(rules, Mapping) else f"the rules cannot be {_kind_of(rules)}"
         raise wrong_option(what, "rules", f"name each rule: {_EXAMPLE}; or give a dataframely Schema")
@@ -98,7 +98,7 @@ def rules_of(rules: object, label: str) -> Rules:
                 f'write pl.col("amount") > 0 or "amount > 0": {_EXAMPLE}',
             )
         each.append(Rule(name, says.strip() if isinstance(says, str) else says))
-    return Rules(label, tuple(each))
+    return CheckRules(label, tuple(each))
 
 
 def _kind_of(value: object) -> str:

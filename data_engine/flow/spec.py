@@ -211,14 +211,14 @@ def default_label(fn: object) -> str:
         ('Build Claims Summary', 'Lambda')
     """
     name = function_name(fn)
-    return "Lambda" if name == "<lambda>" else title_words(name, "Step")
+    return "Lambda" if name == "<lambda>" else title_text(name, "Step")
 
 
-def title_words(text: str, fallback: str) -> str:
+def title_text(text: str, fallback: str) -> str:
     """A name as words in title case.
 
     Example:
-        >>> title_words("build_claims_summary", "Flow"), title_words("alreadyTitleCase", "Flow")
+        >>> title_text("build_claims_summary", "Flow"), title_text("alreadyTitleCase", "Flow")
         ('Build Claims Summary', 'Already Title Case')
     """
     spaced = re.sub(r"(?<!^)(?=[A-Z])", " ", re.sub(r"[_\s]+", " ", text).strip())

@@ -14,7 +14,7 @@ from data_engine.flow.batch import Batch, FileRef, rows_of
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemFailed, StepControl, ends_run
 from data_engine.flow.flow import Flow
-from data_engine.flow.hints import Failure, fix_for, plain_words
+from data_engine.flow.hints import StepFailure, fix_for, plain_text
 from data_engine.flow.locations import IN_PLACE
 from data_engine.flow.spec import StepSpec
 from data_engine.formatting import beginning
@@ -167,7 +167,7 @@ def step_error(
     cause = error
     if isinstance(error, ItemFailed):
         cause = error.error
-        item_note = f" (item {error.index + 1} of {error.total}: {item_words(error.item)})"
+        item_note = f" (item {error.index + 1} of {error.total}: {item_text(error.item)})"
     if ends_run(cause):
         return cause, "stopped"
     source_path = None if context.source is None else context.source.path
@@ -177,9 +177,9 @@ def step_error(
         item = {"item": error.item} if isinstance(error, ItemFailed) else {}
         at = item.get("item")
         file = at.path if isinstance(at, FileRef) else at if isinstance(at, Path) else None
-        failure = Failure(cause, source_path or file, flow, step, context, before, savers, **item)
+        failure = StepFailure(cause, source_path or file, flow, step, context, before, savers, **item)
         fix = "; or ".join(filter(None, (used_up, fix_for(failure)))) or None
-        detail = message_of(cause) if fix is None else plain_words(message_of(cause))
+        detail = message_of(cause) if fix is None else plain_text(message_of(cause))
     raised = FlowExecutionError(
         flow_name=context.flow_name,
         phase="step",
@@ -193,7 +193,7 @@ def step_error(
     return raised, "failed"
 
 
-def item_words(item: object) -> str:
+def item_text(item: object) -> str:
     """The words for a failed item in the error."""
     text = str(item) if isinstance(item, (str, os.PathLike, int, float)) else repr(item)
     return beginning(masked(text), 200)

@@ -426,56 +426,56 @@ _NUMBERED = re.compile(r"\b(\d+)th\b")
 _NOT_IN_EACH = re.compile(r"(on the (?:29th|30th|31st) day) of every month")
 
 
-def interval_words(text: str) -> str:
+def interval_text(text: str) -> str:
     """A duration in its author's words, with a blank before its unit.
 
     Example:
-        >>> interval_words("5s"), interval_words("15m"), interval_words("2 hours")
+        >>> interval_text("5s"), interval_text("15m"), interval_text("2 hours")
         ('5 s', '15 min', '2 hours')
     """
     match = _INTERVAL.fullmatch(text)
     return f"{match[1]} {'min' if match[2] == 'm' else match[2]}" if match else text
 
 
-def schedule_words(schedule: Schedule) -> str:
+def schedule_text(schedule: Schedule) -> str:
     """The times of a schedule in words; with its zone where it names one.
 
     Example:
-        >>> schedule_words(Schedule(cron="0 6 * * 1-5", tz="Europe/Berlin"))
+        >>> schedule_text(Schedule(cron="0 6 * * 1-5", tz="Europe/Berlin"))
         'at 06:00 on business days (Monday to Friday), Europe/Berlin'
-        >>> schedule_words(Schedule(times=("06:30", "18:00")))
+        >>> schedule_text(Schedule(times=("06:30", "18:00")))
         'every day at 06:30 and 18:00'
-        >>> schedule_words(Schedule(cron="0 18 31 * *"))
+        >>> schedule_text(Schedule(cron="0 18 31 * *"))
         'at 18:00 on the 31st day, in months that have one (L is the last day)'
-        >>> schedule_words(Schedule(times=tuple(f"{hour:02}:00" for hour in range(6, 18))))
+        >>> schedule_text(Schedule(times=tuple(f"{hour:02}:00" for hour in range(6, 18))))
         'every day at 06:00, 07:00, 08:00 and 9 more times until 17:00'
     """
     if schedule.interval is not None:
-        return f"every {interval_words(schedule.interval)}"
-    words = _cron_words(schedule.cron) if schedule.cron else f"every day at {_times_words(schedule.times)}"
+        return f"every {interval_text(schedule.interval)}"
+    words = _cron_text(schedule.cron) if schedule.cron else f"every day at {_times_text(schedule.times)}"
     if schedule.skip_name:
         words += f", not on the days in {schedule.skip_name}"
     return f"{words}, {schedule.tz}" if schedule.tz else words
 
 
-def _times_words(times: tuple[str, ...]) -> str:
+def _times_text(times: tuple[str, ...]) -> str:
     if len(times) > _MOST_TIMES:
         shown = times[: _MOST_TIMES - 1]
         return f"{', '.join(shown)} and {len(times) - len(shown)} more times until {times[-1]}"
-    return and_words(times)
+    return and_text(times)
 
 
-def and_words(words: Sequence[str]) -> str:
+def and_text(words: Sequence[str]) -> str:
     """One or more words as people list them.
 
     Example:
-        >>> and_words(["Monday"]), and_words(["06:30", "12:00", "18:00"])
+        >>> and_text(["Monday"]), and_text(["06:30", "12:00", "18:00"])
         ('Monday', '06:30, 12:00 and 18:00')
     """
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
-def _cron_words(line: str) -> str:
+def _cron_text(line: str) -> str:
     from datetime import datetime
 
     from cronsim import CronSim

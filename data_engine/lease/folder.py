@@ -21,7 +21,7 @@ from typing import BinaryIO, Literal, Protocol, TypeVar
 from data_engine import private
 from data_engine.errors import WorkspaceError
 from data_engine.files import create_exclusive
-from data_engine.nofollow import NotFollowedError, Place, opened, remove_tree
+from data_engine.nofollow import NotFollowedError, OpenFolder, opened, remove_tree
 from data_engine.platforms.drives import network_drive
 from data_engine.platforms.files import NO_FOLLOW, NO_WAIT, OWN, is_open_elsewhere, open_shared
 from data_engine.platforms.host import host_name, system_id
@@ -213,7 +213,7 @@ class OsFolder:
             _patient(lambda: os.rmdir(place.at(name), dir_fd=place.descriptor))
 
     @contextmanager
-    def _above(self, path: str) -> Iterator[tuple[Place, str]]:
+    def _above(self, path: str) -> Iterator[tuple[OpenFolder, str]]:
         """The folder that `path` is in, open, and its name there."""
         above, _, name = path.rpartition("/")
         with opened(self.root, above) as place:
@@ -259,14 +259,14 @@ class OsFolder:
 _A_LINK, _A_FOLDER, _NO_FILE = "it is a link or a mount point", "it is a folder", "it is not a regular file"
 
 
-def _sync(place: Place) -> None:
+def _sync(place: OpenFolder) -> None:
     """Ask the drive to keep the folder's names; does nothing where folders cannot be synced."""
     if place.descriptor is not None:
         with suppress(OSError):
             os.fsync(place.descriptor)
 
 
-def _is_there(place: Place, name: str) -> bool:
+def _is_there(place: OpenFolder, name: str) -> bool:
     try:
         os.stat(place.at(name), dir_fd=place.descriptor, follow_symlinks=False)
     except OSError:
@@ -286,11 +286,11 @@ def probe(folder: FileSystem) -> list[str]:
     try:
         folder.mkdir(base)
     except OSError as error:
-        return [f"nothing can be written: {drive_words(error)}"]
+        return [f"nothing can be written: {drive_text(error)}"]
     try:
         return list(_faults_in(folder, base))
     except OSError as error:
-        return [drive_words(error, base)]
+        return [drive_text(error, base)]
     finally:
         with suppress(OSError):
             remove(folder, base)
@@ -332,11 +332,11 @@ def server_ahead_s(folder: Path) -> float | None:
         return clock_offset_s(probed)
 
 
-def drive_words(error: OSError, path: str = "") -> str:
+def drive_text(error: OSError, path: str = "") -> str:
     """The drive's error in words, with its file or folder; `path` where the error names none.
 
     Example:
-        >>> drive_words(FileNotFoundError(2, "No such file or directory", "/mnt/team/.workspace_state"))
+        >>> drive_text(FileNotFoundError(2, "No such file or directory", "/mnt/team/.workspace_state"))
         'No such file or directory: /mnt/team/.workspace_state'
     """
     place = error.filename or path

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from typing import Any
 
 from data_engine.lease.folder import FileSystem, forget_gone, make, names_in, put, put_aside, remove, unlink
-from data_engine.lease.protocol import Damage, Damaged, Generation, LeaseRecord, Request
+from data_engine.lease.protocol import Damage, Damaged, Generation, HandoverRequest, LeaseRecord
 from data_engine.lease.records import LARGEST_HEARTBEAT_BYTES, encode, lease_of, request_of
 from data_engine.nofollow import NotFollowedError
 
@@ -62,7 +62,7 @@ class HeartbeatFiles:
         self.broken = None
         return record
 
-    def request(self) -> Request | None:
+    def request(self) -> HandoverRequest | None:
         """The request; None when there is none, or none that can be read."""
         try:
             return request_of(self.folder.read(self._request_path, LARGEST_HEARTBEAT_BYTES))
@@ -73,7 +73,7 @@ class HeartbeatFiles:
         """Replace the heartbeat."""
         self._put(self._lease_path, asdict(record))
 
-    def put_request(self, request: Request) -> None:
+    def put_request(self, request: HandoverRequest) -> None:
         """Replace the request."""
         self._put(self._request_path, asdict(request))
 

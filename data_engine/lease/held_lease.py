@@ -16,13 +16,13 @@ from data_engine.lease.protocol import (
     Fenced,
     Fold,
     Generation,
+    HandoverRequest,
     Identity,
     InDoubt,
     Kind,
     LeaseRecord,
     Limits,
     Lost,
-    Request,
     Segment,
     folded,
     next_generation,
@@ -130,7 +130,7 @@ class HeldLease:
 
         return self._append("commit", changes)
 
-    def release(self, handoff_to: Request | None = None) -> None:
+    def release(self, handoff_to: HandoverRequest | None = None) -> None:
         """Give the workspace up, to the requester if one is named. Work has stopped and was committed before.
 
         From the call on nothing may work, also when it raises. After `InDoubt` call again, or `heartbeat` to keep it.

@@ -11,8 +11,8 @@ from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import NEVER, Damage, Damaged, Fold, Generation, StaleView, View
 from data_engine.lease.repair import Repaired
-from data_engine.ledger.replication import Batch
-from data_engine.ledger.share import Share
+from data_engine.ledger.replication import UnpublishedRows
+from data_engine.ledger.share import SharedHistory
 from data_engine.ledger.wall_clock import Believed, Verdict
 from data_engine.model import utc_text
 
@@ -31,7 +31,7 @@ class Publisher:
     """
 
     def __init__(
-        self, observer: Observer, share: Share, retention_days: Callable[[], float], clock: Callable[[], float]
+        self, observer: Observer, share: SharedHistory, retention_days: Callable[[], float], clock: Callable[[], float]
     ) -> None:
         self._observer = observer
         self._share = share
@@ -77,7 +77,7 @@ class Publisher:
         return self._note_published(batch, published, {})
 
     def _note_published(
-        self, batch: Batch | None, published: Generation, folded: Mapping[str, tuple[Sequence[str], str]]
+        self, batch: UnpublishedRows | None, published: Generation, folded: Mapping[str, tuple[Sequence[str], str]]
     ) -> Generation:
         self._share.mark_published(batch, published.number, _names_of(batch, published), folded)
         self._commits += 1
@@ -95,19 +95,19 @@ class Publisher:
         return folds
 
 
-def _names_of(batch: Batch | None, published: Generation) -> dict[str, str]:
+def _names_of(batch: UnpublishedRows | None, published: Generation) -> dict[str, str]:
     """The names of the batch's segments in the generation that has just published them, by table."""
     return {} if batch is None else {table: published.files[table][-1].name for table in batch.tables}
 
 
-class History:
+class HistoryKeeper:
     """Keeps this ledger level with the shared history, and knows its damage; one thread uses it.
 
     `nonce` is that of the newest generation whose rows this ledger holds, `taken_in` that of the last one whose rows came
     from the share. `damage` is that of the history beside the list, None while all of it can be read.
     """
 
-    def __init__(self, observer: Observer, share: Share) -> None:
+    def __init__(self, observer: Observer, share: SharedHistory) -> None:
         self._observer = observer
         self._share = share
         self.nonce: str | None = None
@@ -211,13 +211,13 @@ class History:
             log.warning("run %s was abandoned: its workstation lost the workspace", run_id)
 
 
-def repair_words(repaired: Repaired) -> str:
+def repair_text(repaired: Repaired) -> str:
     """The result of a repair, and what is lost, in words for people.
 
     Example:
         >>> from data_engine.lease.protocol import Identity
         >>> repaired = Repaired(Generation(8, "repair", 8, "ab", Identity("m1", "d1")), (5, 6, 7), ())
-        >>> repair_words(repaired).partition(";")[2].partition(";")[0]
+        >>> repair_text(repaired).partition(";")[2].partition(";")[0]
         ' lost on the share: generations 5 to 7'
     """
     generations = repaired.lost_generations

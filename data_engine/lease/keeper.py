@@ -20,7 +20,7 @@ from data_engine.clock import boot_clock
 from data_engine.errors import FlowValidationError, LedgerError, OwnedElsewhereError, WorkspaceError
 from data_engine.formatting import first_few
 from data_engine.lease.held_lease import HeldLease
-from data_engine.lease.history import HEALTHY, History, Publisher, repair_words
+from data_engine.lease.history import HEALTHY, HistoryKeeper, Publisher, repair_text
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import (
     NEVER,
@@ -35,7 +35,7 @@ from data_engine.lease.protocol import (
     is_of_this_machine,
 )
 from data_engine.lease.status import LeaseStatus, shown_machine, status_of
-from data_engine.ledger.share import Share
+from data_engine.ledger.share import SharedHistory
 from data_engine.ledger.wall_clock import Believed, Doubted, Verdict, clock_warnings
 from data_engine.record import frozen
 
@@ -149,7 +149,7 @@ class Keeper:
     def __init__(
         self,
         observer: Observer,
-        share: Share,
+        share: SharedHistory,
         rules: KeeperRules,
         *,
         is_brief: bool = False,
@@ -161,7 +161,7 @@ class Keeper:
         self._observer = observer
         self._share = share
         self._rules = rules
-        self._history = History(observer, share)
+        self._history = HistoryKeeper(observer, share)
         self._publisher = Publisher(observer, share, rules.retention_days, clock)
         self.after_look: Callable[[View, HeldLease | None], Mapping[str, str]] = lambda view, held: {}
         self._left_alone: Mapping[str, str] = {}
@@ -342,7 +342,7 @@ class Keeper:
         self._believed = self._rules.judge_clock()
 
     def _take_in(self, *, mine: bool = False) -> None:
-        """Take in all that the newest generation lists; raises as `History.take_in`."""
+        """Take in all that the newest generation lists; raises as `HistoryKeeper.take_in`."""
         if self._view is not None:
             self._view = self._history.take_in(self._view, mine=mine)
 
@@ -492,8 +492,8 @@ class Keeper:
         if held is None:
             raise self._not_here()
         if not held.can_work():
-            trouble_words = self._troubles.get("heartbeat")
-            why = f": {trouble_words}" if trouble_words else ""
+            trouble_text = self._troubles.get("heartbeat")
+            why = f": {trouble_text}" if trouble_text else ""
             raise OwnedElsewhereError(
                 f"this machine owns the workspace, but its heartbeat could not be written in time{why}",
                 where=_LEASE,
@@ -618,7 +618,7 @@ class Keeper:
             return HEALTHY
         self._held = None
         self._view = self._observer.poll()
-        words = repair_words(repaired)
+        words = repair_text(repaired)
         if held is None:
             self._look()
             return words

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from data_engine.clock import boot_clock
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
-from data_engine.formatting import duration_words
-from data_engine.lease.folder import FileSystem, drive_words
+from data_engine.formatting import duration_text
+from data_engine.lease.folder import FileSystem, drive_text
 from data_engine.lease.generations import GenerationList
 from data_engine.lease.heartbeat_files import HeartbeatFiles
 from data_engine.lease.held_lease import HeldLease, Participant
@@ -25,13 +25,13 @@ from data_engine.lease.protocol import (
     Damage,
     Damaged,
     Generation,
+    HandoverRequest,
     Identity,
     Limits,
     Lost,
     NewerFormat,
     Observed,
     Replaced,
-    Request,
     ShorterList,
     View,
     is_of_this_machine,
@@ -123,7 +123,7 @@ class Observer:
         self._damage: _Damaged | None = None
         self._deaf_since_s: float | None = None
         self._held: HeldLease | None = None
-        self._request: Request | None = None
+        self._request: HandoverRequest | None = None
 
     @property
     def known_list(self) -> tuple[int, str, frozenset[str]]:
@@ -157,7 +157,7 @@ class Observer:
         except (Damaged, ShorterList) as error:
             return self._damaged(error, before_s)
         except OSError as error:
-            return View("unreachable", self.limits, away=drive_words(error))
+            return View("unreachable", self.limits, away=drive_text(error))
         self._damage = None
         limits = top.limits or self.limits
         self._seen = observe(
@@ -233,14 +233,14 @@ class Observer:
                 return self.generations.fetch_listed(table, segment, newest.nonce)
         raise FileNotFoundError(errno.ENOENT, f"no segment of {table} in the newest generation", name)
 
-    def request_control(self, client_kind: str = "ui") -> Request:
+    def request_control(self, client_kind: str = "ui") -> HandoverRequest:
         """Ask the owner for the workspace, in place of whoever asked before; repeat it every `request_repeat_s`.
 
         Raises:
             OSError: the share is away, full or read-only.
         """
         participant, me = self._participant, self.me
-        request = Request(
+        request = HandoverRequest(
             workspace=self._heartbeat_files.workspace,
             request_id=participant.new_id(),
             beat=1,
@@ -391,7 +391,7 @@ class Observer:
             record = replace(record, heartbeat=heartbeat, heard_s=now_s)
         self._damage = record
         if is_shorter and before_s - record.since_s < _LATE_CACHE * limits.stale_after_s:
-            lost_after = duration_words(_LATE_CACHE * limits.stale_after_s)
+            lost_after = duration_text(_LATE_CACHE * limits.stale_after_s)
             words = f"{damage.what}; if it does not come back within {lost_after}, `data-engine lease repair` goes on from what this machine has"
             return View("unreachable", limits, away=words)
         silent_s = max(0.0, before_s - max(record.since_s, record.heard_s))

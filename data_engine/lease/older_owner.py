@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
-from data_engine.lease.folder import FileSystem, OsFolder, drive_words, make, put, server_ahead_s
+from data_engine.lease.folder import FileSystem, OsFolder, drive_text, make, put, server_ahead_s
 from data_engine.lease.protocol import SEGMENT_NAME
 from data_engine.model import utc_text
 from data_engine.record import frozen
@@ -167,7 +167,7 @@ def seal(state: Path, lease: OlderLease, by: str) -> None:
         ) from error
     except OSError as error:
         raise WorkspaceError(
-            f"the older system's marker cannot be taken: {drive_words(error)}",
+            f"the older system's marker cannot be taken: {drive_text(error)}",
             where=str(state / "leased" / older_id),
             fix="make the workspace writable for this user, then import again",
         ) from error

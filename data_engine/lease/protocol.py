@@ -293,7 +293,7 @@ class LeaseRecord:
 
 
 @frozen
-class Request:
+class HandoverRequest:
     """Somebody asks for the workspace; `beat` counts its repetitions."""
 
     workspace: str
@@ -417,7 +417,7 @@ class View:
     limits: Limits
     top: Generation | None = None
     lease: LeaseRecord | None = None
-    request: Request | None = None
+    request: HandoverRequest | None = None
     silent_s: float = 0.0
     heartbeat_age_s: float | None = None
     owned_for_s: float = 0.0
@@ -439,7 +439,7 @@ def observe(
     seen: Observed,
     top: Generation,
     lease: LeaseRecord | None,
-    request: Request | None,
+    request: HandoverRequest | None,
     *,
     before_s: float,
     after_s: float,
@@ -467,7 +467,7 @@ def view_of(
     seen: Observed,
     top: Generation,
     lease: LeaseRecord | None,
-    request: Request | None,
+    request: HandoverRequest | None,
     *,
     before_s: float,
     limits: Limits,

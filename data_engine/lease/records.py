@@ -24,13 +24,13 @@ from data_engine.lease.protocol import (
     SEGMENT_NAME,
     Damaged,
     Generation,
+    HandoverRequest,
     Identity,
     Kind,
     LeaseRecord,
     Limits,
     NewerFormat,
     Repair,
-    Request,
     Segment,
 )
 from data_engine.ledger.segments import LARGEST_SEGMENT_BYTES
@@ -182,13 +182,13 @@ def lease_of(data: bytes) -> LeaseRecord:
     return LeaseRecord(**fields_of(LeaseRecord, data, "heartbeat"))
 
 
-def request_of(data: bytes) -> Request:
+def request_of(data: bytes) -> HandoverRequest:
     """The request stored as `data`.
 
     Raises:
         Damaged: it is none.
     """
-    return Request(**fields_of(Request, data, "request"))
+    return HandoverRequest(**fields_of(HandoverRequest, data, "request"))
 
 
 def fields_of(kind: type, data: bytes, name: str, largest: int = LARGEST_HEARTBEAT_BYTES) -> dict[str, Any]:

@@ -43,7 +43,7 @@ _TEMP = re.compile(r"[0-9a-f]{32}\.json\.[0-9a-z]+\.tmp")
 
 
 @frozen
-class Request:
+class RemoteRequest:
     """A request of somebody on another machine. `arguments` is a JSON object; `at_utc` is display only.
 
     `file_owner` is who owns the file on the share, as far as the system says; `by` is what the request claims.
@@ -83,14 +83,14 @@ class Seen:
 
 
 @frozen
-class Answer:
+class PublishOutcome:
     """Publish this outcome, carry nothing out, and remove the file."""
 
     outcome: Literal["expired", "interrupted"]
     why: str
 
 
-Move: TypeAlias = Answer | Literal["take", "remove", "leave"]
+Move: TypeAlias = PublishOutcome | Literal["take", "remove", "leave"]
 """Carry a request out, after it was published as taken; remove the file of an answered one; or leave one that is being carried out."""
 
 
@@ -114,20 +114,20 @@ def judge(seen: Seen, *, state: str | None, is_running: bool, lay_there: bool, n
     if is_running:
         return "leave"
     if state == "taken":
-        return Answer("interrupted", INTERRUPTED)
+        return PublishOutcome("interrupted", INTERRUPTED)
     if lay_there:
-        return Answer("expired", "it was sent before this owner began to look")
+        return PublishOutcome("expired", "it was sent before this owner began to look")
     if now_s - seen.moved_s >= SILENT_S:
-        return Answer("expired", "nobody was waiting for it any more")
+        return PublishOutcome("expired", "nobody was waiting for it any more")
     if now_s - seen.since_s >= LONGEST_S:
-        return Answer("expired", "it was not carried out within 10 minutes")
+        return PublishOutcome("expired", "it was not carried out within 10 minutes")
     return "take"
 
 
 INTERRUPTED = "the owner ended while it carried the request out: check what was done, and ask again for the rest"
 
 
-def look_again(seen: Mapping[str, Seen], listed: Mapping[str, Request], now_s: float) -> dict[str, Seen]:
+def look_again(seen: Mapping[str, Seen], listed: Mapping[str, RemoteRequest], now_s: float) -> dict[str, Seen]:
     """The sightings of the requests that lie there now; those that are gone are forgotten."""
     sightings: dict[str, Seen] = {}
     for request_id, request in listed.items():
@@ -147,7 +147,7 @@ class RequestFiles:
         >>> from pathlib import Path
         >>> from data_engine.lease.folder import OsFolder
         >>> files = RequestFiles(OsFolder(Path(tempfile.mkdtemp())), iter("abcdef").__next__)
-        >>> files.put(Request("0" * 32, "run", "claims", "{}", "anna", "m1", "ANNA-PC", "2026-01-01T00:00:00+00:00"))
+        >>> files.put(RemoteRequest("0" * 32, "run", "claims", "{}", "anna", "m1", "ANNA-PC", "2026-01-01T00:00:00+00:00"))
         >>> [request.flow for request in files.listed().values()], files.remove("0" * 32), files.listed()
         (['claims'], None, {})
     """
@@ -156,15 +156,15 @@ class RequestFiles:
         self.folder = folder
         self._new_id = new_id
 
-    def put(self, request: Request) -> None:
+    def put(self, request: RemoteRequest) -> None:
         """Leave the request, or renew it: with one beat more than before."""
         record = asdict(request)
         del record["file_owner"]
         put(self.folder, _path(request.request_id), encode(record), self._new_id())
 
-    def listed(self) -> dict[str, Request]:
+    def listed(self) -> dict[str, RemoteRequest]:
         """The requests that lie there and can be read; a damaged one is none."""
-        requests: dict[str, Request] = {}
+        requests: dict[str, RemoteRequest] = {}
         names = (name for name in names_in(self.folder, ROOT) if _NAME.fullmatch(name))
         for name in sorted(names)[:MOST_REQUESTS]:
             with suppress(FileNotFoundError, NotFollowedError, IsADirectoryError, Damaged):
@@ -178,7 +178,7 @@ class RequestFiles:
         unlink(self.folder, _path(request_id))
 
 
-def request_of(data: bytes) -> Request:
+def request_of(data: bytes) -> RemoteRequest:
     """The request stored as `data`.
 
     Raises:
@@ -187,7 +187,7 @@ def request_of(data: bytes) -> Request:
     record = decode(data, LARGEST_REQUEST_BYTES)
     try:
         values: dict[str, Any] = {}
-        for field in fields(Request):
+        for field in fields(RemoteRequest):
             if field.name in ("beat", "arguments", "file_owner"):
                 continue
             values[field.name] = checked_text(field.name, record[field.name])
@@ -197,7 +197,7 @@ def request_of(data: bytes) -> Request:
             raise TypeError("its arguments are no object")
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise Damaged(f"no request: {type(error).__name__}: {error}") from None
-    request = Request(**values, arguments=arguments)
+    request = RemoteRequest(**values, arguments=arguments)
     if not _ID.fullmatch(request.request_id) or not _VERB.fullmatch(request.verb):
         raise Damaged("no request: it has no id, or no verb")
     return request

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from data_engine.errors import OwnedElsewhereError
-from data_engine.formatting import duration_words
+from data_engine.formatting import duration_text
 from data_engine.lease.folder import GENERATIONS, OsFolder
 from data_engine.record import Record, frozen
 from data_engine.workspace.machine import machine_id
 
 if TYPE_CHECKING:
-    from data_engine.lease.protocol import Damage, Generation, Identity, Request, View
+    from data_engine.lease.protocol import Damage, Generation, HandoverRequest, Identity, View
 
 
 _REPAIR = "data-engine lease repair"
@@ -129,7 +129,7 @@ class LeaseStatus(Record):
         return self.owner is not None and not self.is_mine
 
     @property
-    def is_worth_words(self) -> bool:
+    def is_worth_text(self) -> bool:
         """Whether a person should read of the ownership: not who works alone, while all is well."""
         is_plain = self.state in ("available", "mine") and not (
             self.lapsed or self.releasing or self.trouble or self.note or self.is_behind
@@ -185,7 +185,7 @@ class LeaseStatus(Record):
         if self.state == "takeover_available":
             return f"{text}, takeover available"
         if self.is_overdue and self.takeover_in_s is not None:
-            text += f", takeover available in {duration_words(round(self.takeover_in_s))}"
+            text += f", takeover available in {duration_text(round(self.takeover_in_s))}"
         return text
 
     @property
@@ -202,7 +202,7 @@ class LeaseStatus(Record):
         noticed = f"noticed by {damage.noticed_by}, since {damage.since_utc}" if damage else ""
         engine = "" if is_on is None else f"its engine is {'on' if is_on else 'off'}"
         lost = f"{self.lost_to} has taken it over from this workstation" if self.lost_to else ""
-        lines = (self.words, noticed, self._fix_line, engine, *self._limits, self.trouble, lost, self.behind_words)
+        lines = (self.words, noticed, self._fix_line, engine, *self._limits, self.trouble, lost, self.behind_text)
         return tuple(filter(None, lines))
 
     @property
@@ -228,7 +228,7 @@ class LeaseStatus(Record):
         )
 
     @property
-    def behind_words(self) -> str:
+    def behind_text(self) -> str:
         """The sentence that not all is shown here because no daemon follows the workspace, and what brings it; "" where all is.
 
         Example:
@@ -274,7 +274,7 @@ def _undamaged(view: View, me: Identity) -> LeaseStatus:
             top.token,
             takeover_in_s=left_s,
             engine_on=top.engine_on,
-            note=f"handed over to {name}, which has not taken it yet; free for others in {duration_words(round(left_s))}",
+            note=f"handed over to {name}, which has not taken it yet; free for others in {duration_text(round(left_s))}",
             note_kind="handed_over",
         )
     is_mine = view.state == "mine"
@@ -346,7 +346,7 @@ def _owner(top: Generation) -> Machine:
     return Machine(by.machine_id, by.host_name, by.daemon_id, by.pid, by.app_version)
 
 
-def _requester(request: Request) -> Machine:
+def _requester(request: HandoverRequest) -> Machine:
     return Machine(
         request.requester_machine_id,
         request.requester_host_name,
@@ -363,7 +363,7 @@ def shown_machine(who: Mapping[str, Any] | None) -> str:
 
 
 def _for(seconds: float) -> str:
-    return f" for {duration_words(seconds // 60 * 60)}" if seconds >= 60 else ""
+    return f" for {duration_text(seconds // 60 * 60)}" if seconds >= 60 else ""
 
 
 def peek(

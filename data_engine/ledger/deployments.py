@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from data_engine.ledger.rows import FLAG, IS_PUBLISHED, LIST, RowShape
-from data_engine.model import Compared, Deployment
+from data_engine.model import Deployment, KernelComparison
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,7 +27,7 @@ _SHAPE = RowShape(
     helpers=LIST,
     git_dirty=FLAG,
     config=LIST,
-    compared=(lambda compared: json.dumps(compared.as_dict()), lambda text: Compared.read(json.loads(text))),
+    compared=(lambda compared: json.dumps(compared.as_dict()), lambda text: KernelComparison.read(json.loads(text))),
 )
 
 

@@ -40,7 +40,7 @@ from data_engine.ledger.rows import staged_files_of, storable
 from data_engine.ledger.writer import write_events
 from data_engine.model import (
     Event,
-    Feed,
+    FeedCount,
     FileFacts,
     LogLine,
     PublishStarted,
@@ -381,7 +381,7 @@ def _spent(inputs: Any, more_inputs: int, outputs: Any, more_outputs: int, *more
         cpu_s,
         tuple(RuleCount(*row) for row in checks),
         rejected,
-        feed and Feed(dict(feed[0])),
+        feed and FeedCount(dict(feed[0])),
     )
 
 

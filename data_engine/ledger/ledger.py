@@ -39,7 +39,7 @@ from data_engine.model import (
     RUN_STATUSES,
     ActiveRun,
     Event,
-    Feed,
+    FeedCount,
     LogEntry,
     PublishStarted,
     Run,
@@ -493,7 +493,7 @@ class Ledger:
         rows = self.rows(query, flow, signature.content_hash, signature.size_bytes, key.root, key.path)
         return next((restored(path) for (path,) in rows), None)
 
-    def feeds(self, flow: str) -> dict[str, Feed]:
+    def feeds(self, flow: str) -> dict[str, FeedCount]:
         """What the newest good batch of the flow took, by its source root as authored ("" without one); runs from the future do not count."""
         query = (
             "SELECT source_root, run_id, feed, max(finished_at_utc) FROM runs WHERE flow_name = ? AND feed IS NOT NULL"
@@ -501,7 +501,7 @@ class Ledger:
         )
         feeds = {}
         for root, run_id, text, _ in self.rows(query, flow, future_utc(time.time())):
-            feeds["" if root is None else restored(root)] = Feed(json.loads(text), run_id)
+            feeds["" if root is None else restored(root)] = FeedCount(json.loads(text), run_id)
         return feeds
 
     def outputs(self, flow: str) -> set[str]:

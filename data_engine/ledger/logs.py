@@ -125,11 +125,11 @@ def counts_as_warning(level: str, status: str) -> bool:
     return level == "WARNING" or (level in ("ERROR", "CRITICAL") and status == "success")
 
 
-def warned_words(count: int) -> str:
+def warned_text(count: int) -> str:
     """So many warnings, as every screen says it; "" for none.
 
     Example:
-        >>> warned_words(1), warned_words(1200), warned_words(0)
+        >>> warned_text(1), warned_text(1200), warned_text(0)
         ('1 warning', '1,200 warnings', '')
     """
     return "" if not count else plural(count, "warning")

@@ -49,7 +49,7 @@ class Delivery:
 
 
 @frozen
-class Body:
+class MessageBody:
     """The content of a message for a notifier; `has_it` are marks of those behind the recipient's address that have it already."""
 
     kind: str
@@ -78,10 +78,10 @@ def put(connection: sqlite3.Connection, messages: Iterable[Message]) -> int:
 
     A message whose id is known already is put once: only recipients it did not have are added. Without recipients it is not kept.
     """
-    news = sum(_put(connection, message) for message in messages if message.to)
-    if news:
+    new_count = sum(_put(connection, message) for message in messages if message.to)
+    if new_count:
         _make_room(connection)
-    return news
+    return new_count
 
 
 def due(ledger: Ledger, now_s: float) -> list[Delivery]:
@@ -103,14 +103,16 @@ def next_due_s(ledger: Ledger, now_s: float) -> float | None:
     return None if at_utc is None else datetime.fromisoformat(at_utc).timestamp()
 
 
-def body(ledger: Ledger, message_id: str, to: str) -> Body | None:
+def body(ledger: Ledger, message_id: str, to: str) -> MessageBody | None:
     """The content of the message for this recipient; None when it is gone."""
     rows = ledger.rows(
         "SELECT kind, subject, body_text, body_html, has_it FROM outbox JOIN deliveries USING (message_id)"
         " WHERE message_id = ? AND recipient = ?",
         *(message_id, to),
     )
-    bodies = (Body(kind, subject, text, html, tuple(has_it.split())) for kind, subject, text, html, has_it in rows)
+    bodies = (
+        MessageBody(kind, subject, text, html, tuple(has_it.split())) for kind, subject, text, html, has_it in rows
+    )
     return next(bodies, None)
 
 

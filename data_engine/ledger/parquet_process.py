@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from data_engine.answering_process import AnsweringProcess, Asker, KeptProcess, NoAnswer
+from data_engine.answering_process import AnsweringProcess, KeptProcess, NoAnswer, ParentProcess
 from data_engine.errors import LedgerError, RefusedSegmentError, error_of
-from data_engine.ledger.replication import HISTORY, Batch, Incoming, LeftOut, take_in, unpublished
+from data_engine.ledger.replication import HISTORY, Incoming, UnpublishedRows, UnreadableRows, take_in, unpublished
 from data_engine.platforms.processes import is_crash, limit_memory
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ LINGER_S = 10.0
 """So long a child that has collected waits for more: a deploy, its runs and their ends are published within seconds."""
 
 
-class Collect(NamedTuple):
+class ReadUnpublished(NamedTuple):
     """Read the rows that were not published yet."""
 
     ledger: Path
@@ -68,14 +68,14 @@ class TakeIn(NamedTuple):
     token: int
 
 
-class Fold(NamedTuple):
+class MergeSegments(NamedTuple):
     """Make one segment of those of a table, whose bytes wait in files; the rest as for `TakeIn`."""
 
     segments: Sequence[tuple[str, str, Path]]
     token: int
 
 
-Request = Collect | TakeIn | Fold
+Request = ReadUnpublished | TakeIn | MergeSegments
 
 
 class Bounds(NamedTuple):
@@ -87,21 +87,21 @@ class Bounds(NamedTuple):
 
 def bounds_of(request: Request) -> Bounds | None:
     """The limits for a request that reads what others have written; None where it reads only this machine's own."""
-    if isinstance(request, Collect):
+    if isinstance(request, ReadUnpublished):
         return None
-    if isinstance(request, Fold):
+    if isinstance(request, MergeSegments):
         return Bounds(MOST_MEMORY_BYTES, _FOLD_CPU_S)
     size = sum(file.stat().st_size for _, _, file in request.segments)
     return Bounds(MOST_MEMORY_BYTES, _LEAST_CPU_S + _CPU_S_A_BYTE * size)
 
 
 def collect_here(request: Request) -> Any:
-    """The reply of `in_child`, with `Collect` done in this process: it reads nothing from others.
+    """The reply of `in_child`, with `ReadUnpublished` done in this process: it reads nothing from others.
 
     Raises:
         RefusedSegmentError, LedgerError: as `perform`.
     """
-    return perform(request) if isinstance(request, Collect) else in_child(request)
+    return perform(request) if isinstance(request, ReadUnpublished) else in_child(request)
 
 
 def in_child(request: Request, bounds: Bounds | None = None) -> Any:
@@ -116,7 +116,7 @@ def in_child(request: Request, bounds: Bounds | None = None) -> Any:
 
 
 class WithOwnChild:
-    """`in_child`, with a child for `Collect` that is kept for `linger_s`: it reads nothing from others.
+    """`in_child`, with a child for `ReadUnpublished` that is kept for `linger_s`: it reads nothing from others.
 
     It ends by itself when this process does. Calls may come from several threads.
     """
@@ -130,7 +130,7 @@ class WithOwnChild:
         Raises:
             RefusedSegmentError, LedgerError: as `in_child`.
         """
-        if not isinstance(request, Collect):
+        if not isinstance(request, ReadUnpublished):
             return in_child(request)
         with self._kept.use() as child:
             reply = _reply(child, request)
@@ -153,7 +153,7 @@ def perform(
     begin: Callable[[str, str], None] = lambda table, name: None,
     least_growth_bytes: int = LEAST_GROWTH_BYTES,
 ) -> Any:
-    """Carry the request out here: a `Batch` or None for `Collect`, the rows left out (`LeftOut`) for `TakeIn`, the bytes for `Fold`.
+    """Carry the request out here: a `UnpublishedRows` or None for `ReadUnpublished`, the rows left out (`UnreadableRows`) for `TakeIn`, the bytes for `MergeSegments`.
 
     `begin` gets the table and name of each segment before it is read. The ledger may grow by `least_growth_bytes`, and more
     where segments are large.
@@ -168,7 +168,7 @@ def perform(
     from data_engine.ledger.connection import as_ledger_error, connect, transaction
     from data_engine.ledger.segments import fold
 
-    if isinstance(request, Fold):
+    if isinstance(request, MergeSegments):
         (table,) = {table for table, _, _ in request.segments}
 
         def contents() -> Iterator[tuple[str, bytes]]:
@@ -180,7 +180,7 @@ def perform(
     try:
         connection = connect(request.ledger, busy_timeout_s=30.0)
         try:
-            if isinstance(request, Collect):
+            if isinstance(request, ReadUnpublished):
                 # One read transaction, so that all tables are as of one revision.
                 connection.execute("BEGIN")
                 return unpublished(connection, request.token, request.root, limit=request.limit)
@@ -212,7 +212,7 @@ def _bytes_of(connection: sqlite3.Connection) -> int:
     return int(pages * size)
 
 
-def answer(asker: Asker) -> None:
+def answer(asker: ParentProcess) -> None:
     """Run as the child: a message for each segment that is begun, and one with the reply, for each request.
 
     NumPy is kept out, which PyArrow imports where it is, and does not need here: that is half of the child's start.
@@ -224,7 +224,7 @@ def answer(asker: Asker) -> None:
 
     while True:
         request = _request_of(asker.receive())
-        if not isinstance(request, Collect):
+        if not isinstance(request, ReadUnpublished):
             limit_memory(MOST_MEMORY_BYTES)
         try:
             reply = _packed_reply(perform(request, begin=begin))
@@ -282,7 +282,7 @@ def _reply(child: AnsweringProcess, request: Request) -> dict[str, Any]:
         while "begun" in (reply := _value(request, child.receive())):
             begun = reply["begun"]
     except NoAnswer as ended:
-        if not isinstance(request, Collect) and (ended.ended_for or is_crash(ended.status or 0)):
+        if not isinstance(request, ReadUnpublished) and (ended.ended_for or is_crash(ended.status or 0)):
             known = [(table, name) for table, name, _ in request.segments]
             table, name = next((key for key in known if list(key) == begun), known[0])
             why = ended.ended_for or f"reading it ended a process ({ended.status})"
@@ -334,7 +334,7 @@ def _packed(fields: Mapping[str, Any], *contents: bytes) -> bytes:
 def _packed_reply(value: Any) -> bytes:
     if isinstance(value, bytes):
         return _packed({}, value)
-    if isinstance(value, Batch):
+    if isinstance(value, UnpublishedRows):
         sizes = {table: len(content) for table, content in value.tables.items()}
         return _packed({"batch": {**value._asdict(), "tables": sizes}}, *value.tables.values())
     return _packed({"batch": None, "left_out": value})
@@ -342,7 +342,7 @@ def _packed_reply(value: Any) -> bytes:
 
 def _request_of(message: bytes) -> Request:
     fields, _ = _split(message)
-    kind = {kind.__name__: kind for kind in (Collect, TakeIn, Fold)}[fields.pop("request")]
+    kind = {kind.__name__: kind for kind in (ReadUnpublished, TakeIn, MergeSegments)}[fields.pop("request")]
     fields |= {name: Path(fields[name]) for name in ("ledger", "root") if name in fields}
     if "segments" in fields:
         fields["segments"] = [(table, name, Path(file)) for table, name, file in fields["segments"]]
@@ -360,11 +360,11 @@ def _value(request: Request, message: bytes) -> dict[str, Any]:
     fields, content = _split(message)
     if fields.keys() & {"begun", "error", "refused"}:
         return fields
-    if isinstance(request, Fold):
+    if isinstance(request, MergeSegments):
         return {"value": content}
     if isinstance(request, TakeIn):
         rows = [(str(table), str(name), int(count), str(why)) for table, name, count, why in fields["left_out"]]
-        return {"value": [LeftOut(*row) for row in rows]}
+        return {"value": [UnreadableRows(*row) for row in rows]}
     if (batch := fields["batch"]) is None:
         return {"value": None}
     tables, first = {}, 0
@@ -372,4 +372,4 @@ def _value(request: Request, message: bytes) -> dict[str, Any]:
         tables[table] = content[first : first + int(size)]
         first += int(size)
     newest = {table: None if at is None else str(at) for table, at in batch["newest"].items()}
-    return {"value": Batch(int(batch["token"]), int(batch["rev"]), int(batch["rows"]), tables, newest)}
+    return {"value": UnpublishedRows(int(batch["token"]), int(batch["rev"]), int(batch["rows"]), tables, newest)}

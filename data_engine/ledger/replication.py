@@ -80,7 +80,7 @@ ON CONFLICT DO NOTHING
 _ADD_OUTPUT = "INSERT INTO outputs (flow_name, output_path, rev) VALUES (?1, ?2, 0) ON CONFLICT DO NOTHING"
 
 
-class Batch(NamedTuple):
+class UnpublishedRows(NamedTuple):
     """Rows to publish: per table the bytes of a segment, and the time of its newest row; `rev` is the last revision in it."""
 
     token: int
@@ -98,7 +98,7 @@ class Incoming(NamedTuple):
     path: Path
 
 
-class LeftOut(NamedTuple):
+class UnreadableRows(NamedTuple):
     """The number of rows of a segment that were not taken in, because no Data Engine writes such rows; `why`: the reason of one."""
 
     table: str
@@ -142,7 +142,7 @@ def has_unpublished(connection: sqlite3.Connection, until: int) -> bool:
     )
 
 
-def unpublished(connection: sqlite3.Connection, token: int, root: Path, *, limit: int) -> Batch | None:
+def unpublished(connection: sqlite3.Connection, token: int, root: Path, *, limit: int) -> UnpublishedRows | None:
     """The rows written after the last one that was published, about `limit` per table at most; None when there are none.
 
     Texts longer than any that is taken in are cut, so that nobody refuses what is published here.
@@ -175,7 +175,7 @@ def unpublished(connection: sqlite3.Connection, token: int, root: Path, *, limit
             tables[table] = _encoded(table, columns)
             newest[table] = _newest(table, columns)
             count += len(rows)
-    return Batch(token, last, count, tables, newest) if tables else None
+    return UnpublishedRows(token, last, count, tables, newest) if tables else None
 
 
 def publish_again(
@@ -209,7 +209,7 @@ def take_in(
     *,
     token: int,
     begin: Callable[[Incoming], None] = lambda segment: None,
-) -> list[LeftOut]:
+) -> list[UnreadableRows]:
     """Put the rows of these segments in place; what is newer here stays. Resets come first: they say which rows are too old.
 
     `token` is that of the generation that lists them. `begin` gets each segment before it is read.
@@ -217,7 +217,7 @@ def take_in(
     Raises:
         RefusedSegmentError: a segment is none that a Data Engine writes.
     """
-    left_out: list[LeftOut] = []
+    left_out: list[UnreadableRows] = []
     for table in ("resets", *(table for table in TABLES if table != "resets")):
         segments = [segment for segment in incoming if segment.table == table]
         with _bulk(connection, table, segments):
@@ -267,7 +267,7 @@ def note_seen(connection: sqlite3.Connection, token: int, rev: int) -> None:
 _OF_PRESUMED = "run_id IN (SELECT run_id FROM runs WHERE status = 'abandoned' AND finished_at_utc IS NULL)"
 
 
-def _take_segment(connection: sqlite3.Connection, segment: Incoming, root: Path, token: int) -> list[LeftOut]:
+def _take_segment(connection: sqlite3.Connection, segment: Incoming, root: Path, token: int) -> list[UnreadableRows]:
     table = segment.table
     statement = _upsert(table)
     # A line or an output never changes, so its version is not kept.
@@ -294,14 +294,14 @@ def _take_segment(connection: sqlite3.Connection, segment: Incoming, root: Path,
         _change_paths(table, columns, _incoming(os.fspath(root)))
         rows: Iterable[tuple[Any, ...]] = zip(*columns[:width], strict=True)
         if table in _RESET_TABLES and resets:
-            news = [v > resets.get(f, (-1, -1)) for f, v in zip(flows, versions, strict=True)]
-            rows = compress(rows, news)
+            are_new = [v > resets.get(f, (-1, -1)) for f, v in zip(flows, versions, strict=True)]
+            rows = compress(rows, are_new)
         connection.executemany(statement, rows)
     note_seen(connection, *version)
     connection.execute(
         "INSERT INTO taken_segments VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (table, segment.name, newest)
     )
-    return [LeftOut(table, segment.name, left_out.total(), next(iter(left_out)))] if left_out else []
+    return [UnreadableRows(table, segment.name, left_out.total(), next(iter(left_out)))] if left_out else []
 
 
 def _forget(connection: sqlite3.Connection, flows: Iterable[str]) -> None:

@@ -69,7 +69,7 @@ _ROWS_AT_A_TIME = 4_096
 """16,384 error texts of 30 kB would be half a GB, twice."""
 
 
-class Table(NamedTuple):
+class SharedTable(NamedTuple):
     """A shared table: its columns as `{name: "text" | "int" | "real" | "bool"}`, the key that makes a row one row, and which columns
     may hold None."""
 
@@ -89,10 +89,10 @@ _TYPES = {
 """The type of each column that is no text, in whichever table."""
 
 
-def _table(key: str, columns: str) -> Table:
+def _table(key: str, columns: str) -> SharedTable:
     names = [*columns.split(), "fencing_token", "rev"]
     kinds = {name.rstrip("?"): _TYPES.get(name.rstrip("?"), "text") for name in names}
-    return Table(kinds, tuple(key.split()), frozenset(name.rstrip("?") for name in names if name.endswith("?")))
+    return SharedTable(kinds, tuple(key.split()), frozenset(name.rstrip("?") for name in names if name.endswith("?")))
 
 
 TABLES = {

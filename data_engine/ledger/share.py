@@ -18,7 +18,7 @@ from data_engine.formatting import plural
 from data_engine.ledger import parquet_process, replication, wall_clock
 from data_engine.ledger.connection import meta
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.replication import Batch, LeftOut
+from data_engine.ledger.replication import UnpublishedRows, UnreadableRows
 from data_engine.ledger.segments import LARGEST_FOLD_BYTES, TABLES, plan_folds
 from data_engine.model import utc_text
 
@@ -43,7 +43,7 @@ _REQUESTS_DAYS = 365
 """A request is remembered so long that no backup brings its file back to be carried out again; a backfill too."""
 
 
-class Share:
+class SharedHistory:
     """The shared history as one ledger of the workspace at `root` sees it. One thread uses it; the ledger may be in use.
 
     Work that needs PyArrow is done by a short-lived child; with `perform=parquet_process.perform` it is done here.
@@ -59,13 +59,13 @@ class Share:
         >>> folder = Path(tempfile.mkdtemp())
         >>> with Ledger.open(folder / "a.sqlite") as ledger:
         ...     ledger.set_switch("claims", Switch(False))
-        ...     share = Share(ledger, folder)
+        ...     share = SharedHistory(ledger, folder)
         ...     batch = share.unpublished(token=7)
         ...     share.mark_published(batch, 8, {"flow_switches": "0000000008-9f3c.parquet"})
         ...     share.unpublished(token=7), share.known_list[0]
         (None, 8)
         >>> with Ledger.open(folder / "b.sqlite") as ledger:
-        ...     _ = Share(ledger, folder).hydrate(8, {"flow_switches": ["0000000008-9f3c.parquet"]},
+        ...     _ = SharedHistory(ledger, folder).hydrate(8, {"flow_switches": ["0000000008-9f3c.parquet"]},
         ...                                       lambda table, name: batch.tables[table], owner=7)
         ...     ledger.switches()["claims"].is_enabled
         False
@@ -125,7 +125,7 @@ class Share:
         with self._ledger.reading() as connection:
             return not replication.has_unpublished(connection, rev)
 
-    def unpublished(self, token: int, *, limit: int = 100_000) -> Batch | None:
+    def unpublished(self, token: int, *, limit: int = 100_000) -> UnpublishedRows | None:
         """The rows that were written since the last commit, to be published under `token`; None when there are none.
 
         About `limit` rows of a table at most: with more, call again after the commit.
@@ -136,13 +136,13 @@ class Share:
                 return None
         with self._ledger.writing() as (connection, rev):
             replication.begin_token(connection, token, rev)
-        batch = self._perform(parquet_process.Collect(self._ledger.path, token, self._root, limit))
-        assert batch is None or isinstance(batch, Batch)
+        batch = self._perform(parquet_process.ReadUnpublished(self._ledger.path, token, self._root, limit))
+        assert batch is None or isinstance(batch, UnpublishedRows)
         return batch
 
     def mark_published(
         self,
-        batch: Batch | None,
+        batch: UnpublishedRows | None,
         generation: int,
         names: Mapping[str, str] | None = None,
         folded: Mapping[str, tuple[Sequence[str], str]] | None = None,
@@ -279,7 +279,7 @@ class Share:
                 with tempfile.TemporaryDirectory(prefix="data-engine-") as folder:
                     segments = list(_spooled([(table, name) for name in names], fetch, Path(folder)))
                     try:
-                        folds[table] = names, self._perform(parquet_process.Fold(segments, own))
+                        folds[table] = names, self._perform(parquet_process.MergeSegments(segments, own))
                     except RefusedSegmentError as refused:
                         log.warning("%s stays as it is: %s", refused.where, refused.what)
                         self._unfoldable.add((table, refused.name))
@@ -321,7 +321,7 @@ class Share:
         """The names of segments that were read and are none that a Data Engine writes."""
         return frozenset(name for _, name in self._refused)
 
-    def _tell(self, left_out: Sequence[LeftOut]) -> None:
+    def _tell(self, left_out: Sequence[UnreadableRows]) -> None:
         for loss in left_out:
             log.warning("%d rows of %s/%s were left out: %s", loss.rows, loss.table, loss.name, loss.why)
             self._rows_left_out += loss.rows

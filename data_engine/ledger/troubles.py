@@ -38,7 +38,7 @@ class TroubleKey(NamedTuple):
 
 
 @frozen
-class Trouble:
+class TroubleRecord:
     """The state of a trouble. `detail` holds the facts for its message.
 
     It is told when `told_at_utc` is set; until `digest_until_utc` what follows in its flow waits. It is over at
@@ -57,12 +57,12 @@ class Trouble:
     at_utc: str = ""
 
 
-def all_troubles(ledger: Ledger) -> list[Trouble]:
+def all_troubles(ledger: Ledger) -> list[TroubleRecord]:
     """Every trouble that is kept, also those that are closed."""
     return [_of(row) for row in ledger.rows(f"SELECT {_COLUMNS} FROM troubles")]
 
 
-def put(connection: sqlite3.Connection, rev: int, troubles: Iterable[Trouble]) -> None:
+def put(connection: sqlite3.Connection, rev: int, troubles: Iterable[TroubleRecord]) -> None:
     """Store the state of troubles, inside a transaction of the caller's with its revision."""
     columns = _COLUMNS.split(", ")
     changes = ", ".join(f"{name} = excluded.{name}" for name in [*columns[5:], "rev"])
@@ -73,7 +73,7 @@ def put(connection: sqlite3.Connection, rev: int, troubles: Iterable[Trouble]) -
     )
 
 
-def _values(trouble: Trouble) -> tuple[Any, ...]:
+def _values(trouble: TroubleRecord) -> tuple[Any, ...]:
     return (
         *(*trouble.key, trouble.since_utc, json.dumps(dict(trouble.detail), ensure_ascii=True), trouble.told_at_utc),
         *(trouble.message_id, trouble.digest_until_utc, trouble.recovered_at_utc, int(trouble.is_closed)),
@@ -81,10 +81,10 @@ def _values(trouble: Trouble) -> tuple[Any, ...]:
     )
 
 
-def _of(row: tuple[Any, ...]) -> Trouble:
+def _of(row: tuple[Any, ...]) -> TroubleRecord:
     flow, kind, step, error_type, cell, since_utc, detail, told_at, message_id, until, recovered, closed, again, at = (
         row
     )
     key = TroubleKey(restored(flow), kind, restored(step), restored(error_type), restored(cell))
     values = json_object(detail) or {}
-    return Trouble(key, since_utc, values, told_at, message_id, until, recovered, bool(closed), again, at)
+    return TroubleRecord(key, since_utc, values, told_at, message_id, until, recovered, bool(closed), again, at)

@@ -55,7 +55,7 @@ _OLD_RUNS = (
 
 
 @frozen
-class Known:
+class KnownClocks:
     """The facts that a ledger keeps about the clocks it was used under.
 
     `believed_s` is the newest record: the last time that was believed, or that others published; `highest_s` is the highest
@@ -126,14 +126,14 @@ def clock_warnings(verdict: Verdict | None) -> tuple[str, ...]:
 Verdict: TypeAlias = Believed | Doubted
 
 
-def judge(now_s: float, known: Known, *, server_ahead_s: float | None, went_on_s: float = 0.0) -> Verdict:
+def judge(now_s: float, known: KnownClocks, *, server_ahead_s: float | None, went_on_s: float = 0.0) -> Verdict:
     """Whether `now_s` is believed.
 
     `server_ahead_s` is how far the file server's clock is ahead, None where none can be asked: then what it said last of this
     clock stands. `went_on_s` is how long the daemon has run under this clock since `known` was kept.
 
     Example:
-        >>> day_s, known = 86_400.0, Known(believed_s=0.0)
+        >>> day_s, known = 86_400.0, KnownClocks(believed_s=0.0)
         >>> [type(judge(days * day_s, known, server_ahead_s=None)).__name__ for days in (2, 3)]
         ['Believed', 'Doubted']
         >>> type(judge(3 * day_s, known, server_ahead_s=1.0)).__name__
@@ -153,7 +153,7 @@ def judge(now_s: float, known: Known, *, server_ahead_s: float | None, went_on_s
     return _doubted(now_s, newest_s, server_ahead_s)
 
 
-def after(known: Known, verdict: Verdict, *, server_ahead_s: float | None, went_on_s: float = 0.0) -> Known:
+def after(known: KnownClocks, verdict: Verdict, *, server_ahead_s: float | None, went_on_s: float = 0.0) -> KnownClocks:
     """The facts to keep once a time was judged."""
     now_s = verdict.now_s
     if isinstance(verdict, Doubted):
@@ -162,19 +162,19 @@ def after(known: Known, verdict: Verdict, *, server_ahead_s: float | None, went_
         return replace(known, doubted_s=now_s, ran_s=doubted.ran_s + went_on_s, server_ahead_s=ahead_s)
     is_near = known.believed_s is not None and _is_near(now_s, known.believed_s)
     is_server_for_it = server_ahead_s is not None and abs(server_ahead_s) <= FURTHEST_S
-    return Known(
+    return KnownClocks(
         believed_s=max(now_s, known.believed_s or now_s) if is_near else now_s,
         highest_s=verdict.highest_s,
         is_accepted=known.is_accepted and is_near and not is_server_for_it,
     )
 
 
-def accepted(known: Known, now_s: float) -> Known:
+def accepted(known: KnownClocks, now_s: float) -> KnownClocks:
     """The facts to keep once a person has said that `now_s` is right."""
-    return Known(believed_s=now_s, highest_s=max(now_s, known.highest_s or now_s), is_accepted=True)
+    return KnownClocks(believed_s=now_s, highest_s=max(now_s, known.highest_s or now_s), is_accepted=True)
 
 
-def with_record(known: Known, at_s: float) -> Known:
+def with_record(known: KnownClocks, at_s: float) -> KnownClocks:
     """The facts to keep once a record of that time was taken in from others."""
     return replace(known, believed_s=max(at_s, known.believed_s or at_s), highest_s=max(at_s, known.highest_s or at_s))
 
@@ -190,14 +190,16 @@ def went_on_s(before: tuple[float, float], now: tuple[float, float]) -> float:
     return max(0.0, boot_s) if abs(wall_s - boot_s) <= _JUMP_S else 0.0
 
 
-def read_known(connection: sqlite3.Connection) -> Known:
+def read_known(connection: sqlite3.Connection) -> KnownClocks:
     """The facts that the ledger keeps about clocks."""
     row = connection.execute("SELECT value FROM settings WHERE key = ?", (_SETTING,)).fetchone()
     values = {} if row is None else json.loads(row[0])
-    return Known(**{field.name: values[field.name] for field in fields(Known) if values.get(field.name) is not None})
+    return KnownClocks(
+        **{field.name: values[field.name] for field in fields(KnownClocks) if values.get(field.name) is not None}
+    )
 
 
-def keep_known(connection: sqlite3.Connection, known: Known) -> None:
+def keep_known(connection: sqlite3.Connection, known: KnownClocks) -> None:
     """Store these facts, in a transaction of the caller's."""
     put_setting(connection, _SETTING, json.dumps(asdict(known)))
 
@@ -239,7 +241,7 @@ class WallClock:
         now_s, boot_s = now = self._wall(), self._clock()
         same_clock_s = went_on_s(self._kept, now) if self._runs and self._kept is not None else 0.0
 
-        def judged(known: Known) -> Verdict:
+        def judged(known: KnownClocks) -> Verdict:
             return judge(now_s, known, server_ahead_s=server_ahead_s, went_on_s=same_clock_s)
 
         with self._ledger.reading() as connection:
@@ -317,12 +319,12 @@ def _doubted(now_s: float, newest_s: float | None, server_ahead_s: float | None)
     return Doubted(now_s, newest_s, None if server_ahead_s is None else now_s + server_ahead_s)
 
 
-def _doubted_before(now_s: float, known: Known, went_on_s: float) -> Known:
+def _doubted_before(now_s: float, known: KnownClocks, went_on_s: float) -> KnownClocks:
     """The facts about the clock that says `now_s`, where it is the clock in doubt; else none."""
     if known.doubted_s is None:
-        return Known()
+        return KnownClocks()
     is_same = known.doubted_s - FURTHEST_S <= now_s <= known.doubted_s + went_on_s + FURTHEST_S
-    return known if is_same else Known()
+    return known if is_same else KnownClocks()
 
 
 def _is_near(at_s: float, other_s: float) -> bool:

@@ -26,7 +26,7 @@ from data_engine.notebook.names import (
     is_container,
     path_of,
     reads_tables,
-    sql_words,
+    sql_text,
     texts_in,
 )
 
@@ -281,7 +281,7 @@ class _Visitor:
             if part.__class__ is ast.Name:
                 self.use(part.id, flag, part.lineno)
             elif isinstance(part, ast.Constant) and isinstance(part.value, str):
-                for word in sorted(sql_words(part.value)[1]):
+                for word in sorted(sql_text(part.value)[1]):
                     self.use(word, TYPE, part.lineno)
 
     # statements
@@ -630,7 +630,7 @@ class _Visitor:
     def sql_call(self, node: ast.Call) -> None:
         for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
             for text in texts_in(argument):
-                tables, words = sql_words(text)
+                tables, words = sql_text(text)
                 for word in sorted(words):
                     self.use(word, TABLE if word in tables else HINT, argument.lineno)
             for part in ast.walk(argument):
@@ -726,7 +726,7 @@ def called_in(formula: ast.expr) -> Iterator[str]:
 
 
 def _add_sql(scope: _Scope, text: str) -> None:
-    tables, words = sql_words(text)
+    tables, words = sql_text(text)
     for word in sorted(words):
         scope.uses[word] = scope.uses.get(word, 0) | (TABLE if word in tables else HINT)
         scope.lines.setdefault(word, 1)

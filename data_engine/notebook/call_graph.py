@@ -20,7 +20,7 @@ _DEEPEST = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Body:
+class FunctionBody:
     """One function, lambda or method. `owner` is the statement that defines it, `rest` its `*args`, `me` a method's own object, which is
     not among the `positional`; or ""."""
 
@@ -49,10 +49,10 @@ class CallGraph:
     def __init__(self, statements: Statements) -> None:
         self.statements = statements
         self.own = self._own_names()
-        self._bodies: dict[int, Body] = {}
+        self._bodies: dict[int, FunctionBody] = {}
         self._effects: dict[int, BodyEffects] = {}
 
-    def called(self, path: Path, at: int, depth: int = 0) -> Iterator[Body]:
+    def called(self, path: Path, at: int, depth: int = 0) -> Iterator[FunctionBody]:
         """The bodies that a call of `path` runs at statement `at`; the path ends with "()"."""
         if path[0] not in self.own or depth > _DEEPEST:
             return
@@ -70,7 +70,7 @@ class CallGraph:
             elif alias := owner.names.aliases.get(path[0]):
                 yield from self.called((*alias, *rest), owner.index, depth + 1)
 
-    def hooks(self, base: Path, at: int, *, is_metaclass: bool) -> Iterator[Body]:
+    def hooks(self, base: Path, at: int, *, is_metaclass: bool) -> Iterator[FunctionBody]:
         """The bodies that run when a class is made with this base or metaclass."""
         for owner in self._classes(base, at):
             if is_metaclass:
@@ -82,7 +82,7 @@ class CallGraph:
                     if keyword.arg == "metaclass":
                         yield from self.hooks(path_of(keyword.value), ancestor.index, is_metaclass=True)
 
-    def effects_of(self, body: Body) -> BodyEffects:
+    def effects_of(self, body: FunctionBody) -> BodyEffects:
         """The effects of running a body."""
         key = id(body.names)
         if key in self._effects:
@@ -106,7 +106,7 @@ class CallGraph:
                 self._add(effects, body, call, callee)
         return effects
 
-    def arguments_for(self, call: ast.Call, body: Body, parameter: str) -> Iterator[ast.expr]:
+    def arguments_for(self, call: ast.Call, body: FunctionBody, parameter: str) -> Iterator[ast.expr]:
         """The arguments of a call for a parameter of the body that it runs."""
         for place, value in enumerate(call.args):
             if parameter == (body.positional[place] if place < len(body.positional) else body.rest):
@@ -115,7 +115,7 @@ class CallGraph:
             if keyword.arg == parameter:
                 yield keyword.value
 
-    def changed_by(self, call: ast.Call, path: Path, body: Body) -> Iterator[tuple[str, int]]:
+    def changed_by(self, call: ast.Call, path: Path, body: FunctionBody) -> Iterator[tuple[str, int]]:
         """The names whose objects a call changes, as its own object or as arguments, with the flags."""
         for parameter, flags in self.effects_of(body).parameters.items():
             if not flags:
@@ -157,12 +157,12 @@ class CallGraph:
 
     def _body(
         self, owner: Statement, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, me: bool = False
-    ) -> Body:
+    ) -> FunctionBody:
         body = self._bodies.get(id(node))
         if body is None:
             arguments = node.args
             positional = tuple(parameter.arg for parameter in (*arguments.posonlyargs, *arguments.args))
-            body = self._bodies[id(node)] = Body(
+            body = self._bodies[id(node)] = FunctionBody(
                 owner,
                 owner.names if node is owner.node or isinstance(node, ast.Lambda) else analyse(node),
                 tuple(parameter.arg for parameter in parameters_of(arguments)),
@@ -173,7 +173,7 @@ class CallGraph:
             )
         return body
 
-    def _called_on(self, owner: Statement, rest: Path) -> Iterator[Body]:
+    def _called_on(self, owner: Statement, rest: Path) -> Iterator[FunctionBody]:
         """The bodies that `Class()`, `Class.method()`, `Class().method()` and `Class()()` run."""
         if rest == _CALL_ITSELF:
             yield from self._methods(owner, _CONSTRUCTORS)
@@ -184,7 +184,7 @@ class CallGraph:
             if len(method) == 2 and method[1] == "()":
                 yield from self._methods(owner, method[:1])
 
-    def _methods(self, owner: Statement, names: Iterable[str]) -> Iterator[Body]:
+    def _methods(self, owner: Statement, names: Iterable[str]) -> Iterator[FunctionBody]:
         rest = set(names)
         for ancestor in self._family(owner):
             for node in ancestor.node.body:  # type: ignore[attr-defined]
@@ -205,7 +205,7 @@ class CallGraph:
         owners = self.statements.reaching(path[0], at)[0] if path[1:] in ((), ("[]",)) else []
         return [owner for owner in owners if isinstance(owner.node, ast.ClassDef)]
 
-    def _add(self, effects: BodyEffects, body: Body, call: ast.Call, callee: Body) -> None:
+    def _add(self, effects: BodyEffects, body: FunctionBody, call: ast.Call, callee: FunctionBody) -> None:
         """Add the effects of a call inside `body`: on module-level names, and on its own parameters."""
         inner = self.effects_of(callee)
         for name, flags in list(inner.names.items()):

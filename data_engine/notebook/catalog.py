@@ -19,7 +19,7 @@ from data_engine.errors import FlowValidationError, error_of
 from data_engine.files import write_text_atomic
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import AuthoredPath
-from data_engine.flow.spec import Collect, title_words
+from data_engine.flow.spec import Collect, title_text
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.notebook.flow_files import (
     SCRATCH_NAME,
@@ -126,7 +126,7 @@ def read_catalog(
         if only not in (None, name):
             continue
         if (bad := known_bad.get(name) or badly_named(paths[0])) is not None:
-            entry = CatalogEntry(name, modules.authored(paths[0]), title_words(name, "Flow"), error=bad)
+            entry = CatalogEntry(name, modules.authored(paths[0]), title_text(name, "Flow"), error=bad)
             entries[name] = ("", entry)
             continue
         key, datas = _content_key(helpers, paths)
@@ -201,7 +201,7 @@ def with_unreadable(
             error = badly_named(path) or FlowValidationError(
                 f"{path} cannot be read: {reason}", where=str(path), fix="check that the file is readable"
             )
-            by_name[path.stem] = CatalogEntry(path.stem, path, title_words(path.stem, "Flow"), error=error)
+            by_name[path.stem] = CatalogEntry(path.stem, path, title_text(path.stem, "Flow"), error=error)
     return tuple(by_name[name] for name in sorted(by_name))
 
 
@@ -235,7 +235,7 @@ def unknown_flow(name: str, folder: Path, flows: Collection[str], *, fix: str | 
         >>> unknown_flow("clams", Path("flow_modules"), ["claims", "parts"]).fix
         'did you mean claims?'
     """
-    from data_engine.notebook.flow_files import outside_words
+    from data_engine.notebook.flow_files import outside_text
 
     names = ", ".join(sorted(flows))
     available = f" Available flow modules: {names}." if names else ""
@@ -243,7 +243,7 @@ def unknown_flow(name: str, folder: Path, flows: Collection[str], *, fix: str | 
     what = f"Flow module '{name}' is not available in {folder}.{available}"
     if Path(name).stem in flows:
         what = f"{name!r} is a file: a flow is named without folder and ending"
-    outside = None if fix else outside_words(name, folder)
+    outside = None if fix else outside_text(name, folder)
     if outside is not None:
         what, fix = outside
     return FlowValidationError(
@@ -340,7 +340,7 @@ def _read_entry(
         path, data = flow_files[0]
         loaded = modules.load_content(path, data)
     except FlowValidationError as error:
-        return CatalogEntry(name, modules.authored(paths[0]), title_words(name, "Flow"), error=error)
+        return CatalogEntry(name, modules.authored(paths[0]), title_text(name, "Flow"), error=error)
     code = own_code(loaded.path, data, modules.cache_dir)
     warnings = (*loaded.warnings, *map(str, import_warnings(path.name, code, python)))
     return describe(loaded.flow, loaded.path, loaded.description, warnings)
@@ -372,12 +372,12 @@ def trigger_text(flow: Flow) -> str:
         >>> trigger_text(Flow(group="A").watch(mode="schedule", time=["06:30", "18:00"], tz="Europe/Berlin"))
         'every day at 06:30 and 18:00, Europe/Berlin'
     """
-    from data_engine.flow.trigger import interval_words, schedule_words
+    from data_engine.flow.trigger import interval_text, schedule_text
 
     trigger = flow.trigger
     if isinstance(trigger, Poll):
-        return f"every {interval_words(trigger.interval)} when files change"
-    return schedule_words(trigger) if isinstance(trigger, Schedule) else "-"
+        return f"every {interval_text(trigger.interval)} when files change"
+    return schedule_text(trigger) if isinstance(trigger, Schedule) else "-"
 
 
 def trigger_here(entry: CatalogEntry, timezone: str | None) -> str:

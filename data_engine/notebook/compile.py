@@ -14,9 +14,9 @@ from typing import TypeAlias
 
 from data_engine.argument_checks import checked
 from data_engine.errors import NotebookCompileError, cell_place
-from data_engine.notebook.compiled import Chunk, CompiledCell, CompiledNotebook, CompiledStatement, CompileWarning
+from data_engine.notebook.compiled import CellPart, CompiledCell, CompiledNotebook, CompiledStatement, CompileWarning
 from data_engine.notebook.diagnostics import Diagnostic, cell_fix, warnings_of
-from data_engine.notebook.left_out import LeftOut
+from data_engine.notebook.left_out import LeftOutStatements
 from data_engine.notebook.magics import ParsedCell, first_line, parse_cell, quiet_syntax
 from data_engine.notebook.mistakes import dropped_calls, trouble_of_build
 from data_engine.notebook.read import NotebookCell, TextCell, read_notebook
@@ -101,7 +101,7 @@ def compile_with_codes(
         flags = 0
         for name in sliced.future:
             flags |= getattr(__future__, name).compiler_flag
-        chunks: list[Chunk] = []
+        chunks: list[CellPart] = []
         codes: list[tuple[int, types.CodeType]] = []
         parts: list[str] = []
         for cell, decisions in zip(parsed, sliced.decisions, strict=True):
@@ -110,7 +110,7 @@ def compile_with_codes(
                 continue
             number = cell.cell.number
             codes.append((number, _code([piece.node for piece in pieces], cell, path, flags)))
-            chunks.append(Chunk(number, cell.cell.id, _blanked(pieces), cell.cell.text))
+            chunks.append(CellPart(number, cell.cell.id, _blanked(pieces), cell.cell.text))
             parts.append(f"# %% {path.name}, cell {number}\n{_joined(pieces)}\n")
     compiled = CompiledNotebook(
         path=path,
@@ -294,7 +294,7 @@ def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> 
         [
             *refused,
             *warnings_of(statements, selection),
-            *LeftOut(statements, selection.taken).diagnostics(),
+            *LeftOutStatements(statements, selection.taken).diagnostics(),
             *(
                 Diagnostic(call.message, statement.number, call.line, call.fix)
                 for statement in statements.all

@@ -53,7 +53,7 @@ class CompiledCell(Record):
 
 
 @frozen
-class Chunk(Record):
+class CellPart(Record):
     """The part of one cell in the module: `text` has the cell's line numbers, all that is left out is blank.
 
     `original` is the cell as written, for tracebacks.
@@ -76,7 +76,7 @@ class CompiledNotebook(Displayable):
     source: str
     warnings: tuple[CompileWarning, ...]
     cells: tuple[CompiledCell, ...]
-    chunks: tuple[Chunk, ...]
+    chunks: tuple[CellPart, ...]
     is_flow: bool
 
     @property

@@ -79,7 +79,7 @@ class DeploymentStatus(Record):
             elif self.moved_to is not None:
                 gone = f"is in a subfolder now ({self.moved_to}), which is not searched for flows"
             return f"{self.file} {gone}; production runs on as it was deployed"
-        words = self._edited_words if self.is_edited else self.kind.replace("_", " ")
+        words = self._edited_text if self.is_edited else self.kind.replace("_", " ")
         if self.goes_live_s is None:
             return words
         return f"{words} (goes live in {max(0.0, self.goes_live_s - time.time()):.0f} s)"
@@ -90,7 +90,7 @@ class DeploymentStatus(Record):
         return (*([cells_text(self.cells)] if self.cells else []), *self.helpers)
 
     @property
-    def _edited_words(self) -> str:
+    def _edited_text(self) -> str:
         where = ", ".join(self.differs)
         if self.rolled_back_to is None:
             return f"edited, not deployed: {where}" if where else "edited, not deployed"

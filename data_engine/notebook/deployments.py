@@ -44,7 +44,7 @@ from data_engine.record import frozen
 from data_engine.workspace.layout import WorkspaceLayout
 
 if TYPE_CHECKING:
-    from data_engine.notebook.compiled import Chunk, CompiledNotebook
+    from data_engine.notebook.compiled import CellPart, CompiledNotebook
 
 
 def deployed_entries(
@@ -529,21 +529,21 @@ def code_differences(
     return {name: lines[:_MOST_LINES] for name, lines in differences.items()}
 
 
-def cell_differences(was: Sequence[Chunk], now: Sequence[Chunk]) -> dict[int, list[str]]:
+def cell_differences(was: Sequence[CellPart], now: Sequence[CellPart]) -> dict[int, list[str]]:
     """The lines that went ("- "), and then those that came ("+ "), by the number of the cell; of one that is gone, by its old number.
 
     Cells are the same that have the same text, or else the same id, or else the same place between such: a copy of a notebook,
     or a tool that writes cells anew, changes ids.
 
     Example:
-        >>> from data_engine.notebook.compiled import Chunk
-        >>> was, now = [Chunk(1, "a", "x = 1", ""), Chunk(2, "b", "y = 1", "")], [Chunk(1, "c", "x = 1", ""), Chunk(2, "d", "y = 2", "")]
+        >>> from data_engine.notebook.compiled import CellPart
+        >>> was, now = [CellPart(1, "a", "x = 1", ""), CellPart(2, "b", "y = 1", "")], [CellPart(1, "c", "x = 1", ""), CellPart(2, "d", "y = 2", "")]
         >>> cell_differences(was, now)
         {2: ['- y = 1', '+ y = 2']}
     """
     partner: dict[int, int] = {}
     free = dict.fromkeys(range(len(was)))
-    keys: tuple[Callable[[Chunk], object], ...] = (
+    keys: tuple[Callable[[CellPart], object], ...] = (
         lambda chunk: (chunk.cell_id, _code(chunk)),
         _code,
         attrgetter("cell_id"),
@@ -571,7 +571,7 @@ def cell_differences(was: Sequence[Chunk], now: Sequence[Chunk]) -> dict[int, li
     return differences
 
 
-def _code(chunk: Chunk) -> object:
+def _code(chunk: CellPart) -> object:
     return tuple(_code_lines(chunk.text))
 
 

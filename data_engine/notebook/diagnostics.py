@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from data_engine.flow.object_names import how_to_take
 from data_engine.notebook import effects
 from data_engine.notebook.magics import parse_cell
-from data_engine.notebook.mistakes import may_name_secret, secret_words, written_secrets
+from data_engine.notebook.mistakes import may_name_secret, secret_text, written_secrets
 from data_engine.notebook.names import HINT, LOAD, Path, dotted, names_in, texts_in
 from data_engine.notebook.read import NotebookCell
 from data_engine.notebook.statements import DEFINITIONS, Statement, Statements
@@ -73,7 +73,7 @@ class Want:
 
 
 @frozen
-class Selection:
+class SliceResult:
     """The result of slicing: `taken` maps statements to reasons, `followed` are the names needed when the flow runs.
 
     `changed` maps those that were taken because they change an object in place to its name.
@@ -265,7 +265,7 @@ def _around_magic(node: ast.stmt, name: str) -> str:
     return " from the block around it"
 
 
-def warnings_of(statements: Statements, selection: Selection) -> Iterator[Diagnostic]:
+def warnings_of(statements: Statements, selection: SliceResult) -> Iterator[Diagnostic]:
     """The warnings of a notebook that compiles."""
     yield from _about_cells(statements)
     yield from _about_names(statements, selection)
@@ -276,7 +276,7 @@ def warnings_of(statements: Statements, selection: Selection) -> Iterator[Diagno
             why = selection.taken[statement.index]
             yield from _about_input(statements, statement, why)
             for secret, line in written_secrets(statement.node) if statement.number in with_secrets else ():
-                what, fix = secret_words(secret)
+                what, fix = secret_text(secret)
                 yield Diagnostic(what, statement.number, line, fix)
             if statement.number > build and (name := selection.changed.get(statement.index)):
                 what = f"`{name}` is changed in place below build(), in production too"
@@ -298,7 +298,7 @@ def _about_cells(statements: Statements) -> Iterator[Diagnostic]:
             yield Diagnostic(f"`#| {word}` means nothing here", number, line, fix)
 
 
-def _about_names(statements: Statements, selection: Selection) -> Iterator[Diagnostic]:
+def _about_names(statements: Statements, selection: SliceResult) -> Iterator[Diagnostic]:
     for name in selection.followed:
         yield from _about_duplicates(statements, name)
     for want in selection.shadowed:
@@ -359,7 +359,7 @@ def _about_input(statements: Statements, statement: Statement, why: str) -> Iter
             return
 
 
-def _about_left_out(statements: Statements, statement: Statement, selection: Selection) -> Iterator[Diagnostic]:
+def _about_left_out(statements: Statements, statement: Statement, selection: SliceResult) -> Iterator[Diagnostic]:
     number = statement.number
     if match := _PROCESS_MAGIC.fullmatch(statement.magic):
         fix = "runs start in the flow_modules folder" if match[1] in ("cd", "pushd", "popd") else "use os.environ"
@@ -384,7 +384,7 @@ def _about_left_out(statements: Statements, statement: Statement, selection: Sel
             )
 
 
-def _may_set_up(statements: Statements, statement: Statement, path: Path, text: str, selection: Selection) -> bool:
+def _may_set_up(statements: Statements, statement: Statement, path: Path, text: str, selection: SliceResult) -> bool:
     """Whether a left-out call of something imported, which stands alone, may set something up."""
     owners = statements.reaching(path[0], statement.index)[0]
     imported = owners[0].names.imports.get(path[0]) if owners else None

@@ -63,12 +63,12 @@ def no_flow_there(path: str) -> str:
     return f"{path} is not a flow: it is in a subfolder. Move it into flow_modules itself"
 
 
-def outside_words(name: str, folder: Path) -> tuple[str, str] | None:
+def outside_text(name: str, folder: Path) -> tuple[str, str] | None:
     """The problem and the fix of a notebook of this name that lies beside `folder` (a `flow_modules`), or is this kernel's and lies
     in no such folder; None without one.
 
     Example:
-        >>> outside_words("claims", Path("no such folder/flow_modules")) is None
+        >>> outside_text("claims", Path("no such folder/flow_modules")) is None
         True
     """
     notebook = folder.parent / f"{Path(name).stem}.ipynb"

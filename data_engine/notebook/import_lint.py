@@ -11,7 +11,7 @@ from pathlib import Path
 
 from data_engine.notebook.flow_files import case_warnings, module_files, name_warnings, twin_warning
 from data_engine.notebook.load import FlowModules
-from data_engine.notebook.mistakes import dropped_calls, secret_words, written_secrets
+from data_engine.notebook.mistakes import dropped_calls, secret_text, written_secrets
 from data_engine.notebook.module_sets import own_code, python_files, reached_files
 from data_engine.platforms.files import content_of
 from data_engine.record import frozen
@@ -110,6 +110,6 @@ def _lines_warned(file: str, data: bytes) -> tuple[ModuleWarning, ...]:
         tree = ast.parse(data)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ()  # the import itself fails
-    places = [(line, *secret_words(name)) for name, line in written_secrets(tree)]
+    places = [(line, *secret_text(name)) for name, line in written_secrets(tree)]
     places += [(call.line, call.message, call.fix) for statement in tree.body for call in dropped_calls(statement)]
     return tuple(ModuleWarning(message, fix, file, line) for line, message, fix in sorted(set(places)))

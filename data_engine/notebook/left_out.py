@@ -42,7 +42,7 @@ _WRITES_FILE = re.compile(r"\s*%%(?:writefile|file)\s+(?:-a\s+|--append\s+)?[\"'
 _DEEPEST = 3
 
 
-class LeftOut:
+class LeftOutStatements:
     """The warnings, by names only, of the statements that are not among `taken`."""
 
     def __init__(self, statements: Statements, taken: Collection[int]) -> None:

@@ -27,7 +27,7 @@ from typing import Any
 from data_engine.errors import FlowExecutionError, FlowValidationError, message_of
 from data_engine.flow.flow import Flow, Shape
 from data_engine.flow.paths import module_folder
-from data_engine.flow.spec import title_words
+from data_engine.flow.spec import title_text
 from data_engine.notebook.module_sets import python_names, trouble_with_name
 from data_engine.platforms.files import content_of
 from data_engine.record import frozen
@@ -243,7 +243,7 @@ class FlowModules:
         return replace(
             flow,
             name=name,
-            label=flow.label or title_words(name, "Flow"),
+            label=flow.label or title_text(name, "Flow"),
             _workspace_root=self.folder.parent,
             _set=None if self.content == self.folder else self.content,
             _built=Shape.of(flow),
@@ -434,7 +434,7 @@ def _ends_more(error: BaseException) -> bool:
 
 def _placed(error: BaseException, name: str, phase: str, path: Path) -> FlowValidationError:
     """The error for callers when importing or building a module raised, with its cell."""
-    from data_engine.flow.hints import Failure, fix_for
+    from data_engine.flow.hints import StepFailure, fix_for
     from data_engine.notebook.locate import annotate
 
     if isinstance(error, FlowValidationError):
@@ -445,7 +445,7 @@ def _placed(error: BaseException, name: str, phase: str, path: Path) -> FlowVali
         detail=f"{type(error).__name__}: {message_of(error)}",
         function_name="build" if phase == "build" else None,
         source_path=path,
-        fix=_called_step(error) or fix_for(Failure(error)),
+        fix=_called_step(error) or fix_for(StepFailure(error)),
     )
     raised.__cause__ = error
     return annotate(raised)

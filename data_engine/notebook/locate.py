@@ -42,14 +42,14 @@ UNSAVED = "not saved since it ran"
 
 
 @frozen
-class Place:
+class CodeLine:
     """A line of an author's code.
 
     `cell` counts the notebook's code cells from 1; it is None in a `.py` file, and for kernel code whose cell the
     notebook file does not hold. `note` says when the notebook is not what it was when the code was read.
 
     Example:
-        >>> print(Place(Path("/ws/flow_modules/claims.ipynb"), 3, "raise", cell=4, execution_count=12))
+        >>> print(CodeLine(Path("/ws/flow_modules/claims.ipynb"), 3, "raise", cell=4, execution_count=12))
         claims.ipynb, cell 4 (In [12]), line 3
     """
 
@@ -93,7 +93,7 @@ def show_file(path: Path, data: bytes) -> None:
     linecache.cache[str(path)] = (len(text), None, text.splitlines(keepends=True), str(path))
 
 
-def place_of(error: BaseException) -> Place | None:
+def place_of(error: BaseException) -> CodeLine | None:
     """The innermost line of an author's code in the error's traceback; None when there is none."""
     frames = _frames_to(error)
     return _place(*frames[-1]) if frames else None
@@ -130,7 +130,7 @@ def _frames_to(error: BaseException) -> list[tuple[str, int]]:
     return frames
 
 
-def place_of_function(function: object) -> Place | None:
+def place_of_function(function: object) -> CodeLine | None:
     """The place where a function was defined, with a note when the notebook file differs; None for what has no code."""
     code = getattr(function, "__code__", None)
     return None if code is None else _place(code.co_filename, code.co_firstlineno)
@@ -161,7 +161,7 @@ def annotate(error: ErrorT) -> ErrorT:
     return error
 
 
-def _set_place(error: FlowValidationError, place: Place, led: Place | None) -> None:
+def _set_place(error: FlowValidationError, place: CodeLine, led: CodeLine | None) -> None:
     """Write the place of the error into it, and which line `led` there."""
     if not error.places:
         error.places = place.as_places() + (() if led is None else led.as_places())
@@ -177,7 +177,7 @@ def _set_place(error: FlowValidationError, place: Place, led: Place | None) -> N
         error.where = f"{spot} ({more})" if more else spot
 
 
-def _led(error: FlowValidationError, frames: Sequence[tuple[str, int]]) -> Place | None:
+def _led(error: FlowValidationError, frames: Sequence[tuple[str, int]]) -> CodeLine | None:
     """The line that led to the innermost one, where that is in a helper; None for an authoring error in a cell that was just run."""
     outer = led_to(frames)
     if outer is None or (not isinstance(error, FlowExecutionError) and _kernel_count(frames[-1][0]) is not None):
@@ -252,17 +252,17 @@ def _is_authored_file(name: str) -> bool:
     return _CELL_FILE.fullmatch(name) is not None or f"{os.sep}flow_modules{os.sep}" in name
 
 
-def _place(file_name: str, line: int) -> Place:
+def _place(file_name: str, line: int) -> CodeLine:
     text = both_ends(linecache.getline(file_name, line).rstrip("\r\n"), MOST_CELL)
     match = _CELL_FILE.fullmatch(file_name)
     if match is not None:
         path, cell = Path(match["path"]), int(match["cell"])
         count, note = _module_cell(path, cell, "".join(linecache.getlines(file_name)))
-        return Place(path, line, text, cell, count, note)
+        return CodeLine(path, line, text, cell, count, note)
     number = _kernel_count(file_name)
     if number is not None:
         return _kernel_place(number, line, text)
-    return Place(Path(file_name), line, text)
+    return CodeLine(Path(file_name), line, text)
 
 
 def _module_cell(path: Path, cell: int, ran: str) -> tuple[int | None, str | None]:
@@ -283,21 +283,21 @@ def _kernel_count(file_name: str) -> int | None:
     return number if isinstance(number, int) else None
 
 
-def _kernel_place(number: int, line: int, text: str) -> Place:
+def _kernel_place(number: int, line: int, text: str) -> CodeLine:
     notebook = current_notebook()
     if notebook is None or notebook.kind != "notebook":
-        return Place(None, line, text, None, number)
+        return CodeLine(None, line, text, None, number)
     if notebook.problem is not None:
-        return Place(notebook.path, line, text, None, number, "no notebook of this name is there now")
+        return CodeLine(notebook.path, line, text, None, number, "no notebook of this name is there now")
     raw = getattr(getattr(ipython_shell(), "history_manager", None), "input_hist_raw", [])
     ran = raw[number] if number < len(raw) else ""
     cells = _cells_now(notebook.path) or ()
     same = [cell for cell in cells if cell.text.rstrip() == ran.rstrip()]
     exact = [cell for cell in same if cell.execution_count == number] or same
     if len(exact) == 1:
-        return Place(notebook.path, line, text, exact[0].number, number)
+        return CodeLine(notebook.path, line, text, exact[0].number, number)
     note = SEVERAL if same else UNSAVED
-    return Place(notebook.path, line, text, None, number, note)
+    return CodeLine(notebook.path, line, text, None, number, note)
 
 
 def _cells_now(path: Path) -> tuple[NotebookCell, ...] | None:

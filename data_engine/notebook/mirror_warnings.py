@@ -26,7 +26,7 @@ def mirror_warnings(flows: Iterable[Flow]) -> dict[str, list[str]]:
     for name, (_, own) in places.items():
         sharing = [other for other, (_, folders) in places.items() if folders.mirror == own.mirror]
         if own.mirror is not None and len(sharing) > 1:
-            warnings[name] = [shared_words(own.mirror, sharing)]
+            warnings[name] = [shared_text(own.mirror, sharing)]
         feeds[name] = sorted(
             other
             for other, (flow, folders) in places.items()
@@ -53,11 +53,11 @@ def _circle(start: str, feeds: Mapping[str, list[str]]) -> list[str]:
     return []
 
 
-def shared_words(mirror: Path, flows: Collection[str]) -> str:
+def shared_text(mirror: Path, flows: Collection[str]) -> str:
     """The text for flows that write one mirror.
 
     Example:
-        >>> shared_words(Path("out"), ["c", "d"])
+        >>> shared_text(Path("out"), ["c", "d"])
         'the mirror root out is shared by c, d'
     """
     return f"the mirror root {mirror} is shared by {', '.join(sorted(flows))}"

@@ -198,7 +198,7 @@ def may_name_secret(text: str) -> bool:
     return _PART_OF_NAME.search(text) is not None
 
 
-def secret_words(name: str) -> tuple[str, str]:
+def secret_text(name: str) -> tuple[str, str]:
     """The warning of a text under the name of a secret, and the fix."""
     return (
         f"`{name}` holds a secret as plain text: a deployment holds the code, and everybody who sees the workspace's folder can read it",

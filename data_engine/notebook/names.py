@@ -124,11 +124,11 @@ def dotted(parts: Iterable[str]) -> str:
     return text
 
 
-def sql_words(text: str) -> tuple[set[str], set[str]]:
+def sql_text(text: str) -> tuple[set[str], set[str]]:
     """The words an SQL text selects from, and all its words.
 
     Example:
-        >>> tables, words = sql_words("select day from lookup")
+        >>> tables, words = sql_text("select day from lookup")
         >>> sorted(tables), sorted(words)
         (['lookup'], ['day', 'from', 'lookup', 'select'])
     """

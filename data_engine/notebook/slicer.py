@@ -15,12 +15,12 @@ from functools import cached_property
 from typing import Any
 
 from data_engine.notebook import effects
-from data_engine.notebook.call_graph import Body, CallGraph
+from data_engine.notebook.call_graph import CallGraph, FunctionBody
 from data_engine.notebook.diagnostics import (
     MARKED_KEEP,
     SETS_UP,
     Diagnostic,
-    Selection,
+    SliceResult,
     Want,
     forbidden,
     looked_up,
@@ -38,7 +38,7 @@ from data_engine.notebook.names import (
     dotted,
     path_of,
     reads_tables,
-    sql_words,
+    sql_text,
     texts_in,
 )
 from data_engine.notebook.statements import BUILTINS, DEFINITIONS, DISPLAY_CALLS, END, IMPORTS, Statement, Statements
@@ -170,7 +170,7 @@ class Slicer:
 
     def _note_tables(self, texts: Iterable[str], want: Want) -> None:
         for text in texts:
-            tables, words = sql_words(text)
+            tables, words = sql_text(text)
             for word in sorted(words & self.statements.events.keys()):
                 self.soft.append((replace(want, name=word), word in tables))
 
@@ -232,11 +232,11 @@ class Slicer:
         ]
         return stars[-1] if stars else None
 
-    def selection(self) -> Selection:
+    def selection(self) -> SliceResult:
         """The result of slicing."""
         star = self._last_star()
         starred = [(want, star) for want in self.open if want.target is None and star is not None]
-        return Selection({**self.taken}, {**self.changed}, [*self.followed], [*self.shadowed], starred)
+        return SliceResult({**self.taken}, {**self.changed}, [*self.followed], [*self.shadowed], starred)
 
     # what is only probably meant
 
@@ -379,7 +379,7 @@ class Slicer:
                     names += [name for name, flags in statement.names.now.items() if flags & LOAD and not flags & CALL]
         return indexes
 
-    def _changes_needed(self, body: Body, statement: Statement, call: ast.Call | None = None) -> bool:
+    def _changes_needed(self, body: FunctionBody, statement: Statement, call: ast.Call | None = None) -> bool:
         """Whether running a body at `statement` changes an object that was taken, by its name or as what `call` hands it.
 
         What a run itself may call is called here to try it out; only a needed class is made an object of in earnest.

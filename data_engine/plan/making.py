@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from data_engine.compare.difference import Columns, Difference, Named, Rows
+from data_engine.compare.difference import ColumnDifference, Difference, Named, Rows
 from data_engine.engine.access.code import code_facts
 from data_engine.engine.candidates import (
     Source,
@@ -53,7 +53,7 @@ CURRENT = "current"
 
 
 @frozen
-class Wish:
+class PlanRequest:
     """The options of a plan: `sources` how many, `use` only this object, `key` the columns by which rows are paired.
 
     `is_confirmed`: steps that cannot be held back may run. `source` is the one to run for instead of those production saw.
@@ -96,7 +96,9 @@ def deployed_flow(home: LocalWorkspace, name: str) -> Flow:
     return modules.load(find_module(modules, name)).flow
 
 
-def make_plan(home: LocalWorkspace, name: str, wish: Wish, sink: Callable[[Event], None] = lambda event: None) -> Plan:
+def make_plan(
+    home: LocalWorkspace, name: str, wish: PlanRequest, sink: Callable[[Event], None] = lambda event: None
+) -> Plan:
     """The plan of deploying the flow `name` as it is now.
 
     A version that does not load, or fails for a source, is in `errors`; Ctrl-C leaves nothing behind.
@@ -122,7 +124,7 @@ def make_plan(home: LocalWorkspace, name: str, wish: Wish, sink: Callable[[Event
         selection = sources_seen(before, home, wish.sources)
     else:
         source = pick_source(before, wish.source)
-        selection = Selection((PastSource(source),))
+        selection = SourceSelection((PastSource(source),))
     run = _Run(flows, home, wish, sink, errors)
     with _ended(run.sides):
         objects = run.objects(selection)
@@ -182,7 +184,7 @@ class _Run:
         self,
         flows: Mapping[str, Flow],
         home: LocalWorkspace,
-        wish: Wish,
+        wish: PlanRequest,
         sink: Callable[[Event], None],
         errors: list[SideError],
     ) -> None:
@@ -195,7 +197,7 @@ class _Run:
             for named in [replace(flow, steps=with_rejected_named(flow.steps))]
         ]
 
-    def objects(self, selection: Selection) -> dict[str, Difference]:
+    def objects(self, selection: SourceSelection) -> dict[str, Difference]:
         """The difference of each saved object."""
         differences: dict[str, dict[str, Difference]] = {}
         for past in selection.sources:
@@ -277,7 +279,7 @@ def combined(parts: Mapping[str, Difference]) -> Difference:
             changed[name] = changed.get(name, 0) + number
     counts = ("before", "after", "added", "removed", "changed")
     rows = Rows(*(sum(getattr(part.rows, name) for part in values) for name in counts))
-    columns = next((part.columns for part in values if not part.columns.are_equal), Columns())
+    columns = next((part.columns for part in values if not part.columns.are_equal), ColumnDifference())
     return Difference("parts", rows=rows, columns=columns, changed_values=Named(changed), parts=Named(parts))
 
 
@@ -387,7 +389,7 @@ class PastSource:
 
 
 @frozen
-class Selection:
+class SourceSelection:
     """The sources to run for, with notes on those that are left out."""
 
     sources: tuple[PastSource, ...]
@@ -402,7 +404,7 @@ def name_of(source: Source) -> str:
     return "" if path is None else path.name
 
 
-def sources_seen(flow: Flow, home: LocalWorkspace, count: int) -> Selection:
+def sources_seen(flow: Flow, home: LocalWorkspace, count: int) -> SourceSelection:
     """The last `count` sources that production has read well, newest first, and a few whose last run failed.
 
     Raises:
@@ -410,7 +412,7 @@ def sources_seen(flow: Flow, home: LocalWorkspace, count: int) -> Selection:
     """
     trigger = flow.trigger
     if trigger is None or trigger.source is None:
-        return Selection((PastSource(Source()),))
+        return SourceSelection((PastSource(Source()),))
     past = sorted(_past_sources(flow, trigger, home), key=lambda source: source.at_utc, reverse=True)
     if trigger.run_as == "batch":
         return _batch(flow, past)
@@ -430,7 +432,7 @@ def sources_seen(flow: Flow, home: LocalWorkspace, count: int) -> Selection:
             where=f'flow "{flow.name}"',
             fix="put a file there that production would read",
         )
-    return Selection((*chosen, *map(PastSource, few)), tuple(notes))
+    return SourceSelection((*chosen, *map(PastSource, few)), tuple(notes))
 
 
 def _failed(flow: Flow, trigger: Trigger, home: LocalWorkspace) -> list[Source]:
@@ -495,7 +497,7 @@ def _past_sources(flow: Flow, trigger: Trigger, home: LocalWorkspace) -> list[Pa
     return list(newest.values())
 
 
-def _batch(flow: Flow, sources: list[PastSource]) -> Selection:
+def _batch(flow: Flow, sources: list[PastSource]) -> SourceSelection:
     (source,) = startup_sources(flow)
     changed = [
         past.name
@@ -504,7 +506,7 @@ def _batch(flow: Flow, sources: list[PastSource]) -> Selection:
     ]
     notes = (f"changed since production read it: {first_few(changed, _MOST_NAMES)}",) if changed else ()
     at_utc = max((past.at_utc for past in sources), default="")
-    return Selection((PastSource(source, at_utc),), notes)
+    return SourceSelection((PastSource(source, at_utc),), notes)
 
 
 def _is_newer(path: Path, at_utc: str) -> bool:

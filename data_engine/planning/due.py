@@ -137,7 +137,7 @@ Verdict: TypeAlias = Due | NotDue
 
 
 @frozen
-class Rules:
+class SourceRules:
     """The rules that decide about sources beside their state.
 
     `freed` are the ids of runs whose bad end no longer holds their source (somebody retried, or started the engine);
@@ -151,7 +151,7 @@ class Rules:
     retry_delay_s: float = 30.0
 
     @classmethod
-    def of(cls, settings: WorkspaceSettings) -> Rules:
+    def of(cls, settings: WorkspaceSettings) -> SourceRules:
         """The rules in a workspace's settings, before anything was freed or failed."""
         return cls(
             by_content=settings.freshness == "content",
@@ -174,7 +174,7 @@ def judge(
     key: SourceKey,
     file: SeenFile,
     state: SourceState | None,
-    rules: Rules,
+    rules: SourceRules,
     *,
     settle_s: float,
     now_s: float,
@@ -205,7 +205,9 @@ def judge(
     return Due(key, why, (SeenSource(key, signature),))
 
 
-def _compare(key: SourceKey, signature: Signature, state: SourceState, rules: Rules, now_s: float) -> WhyDue | NotDue:
+def _compare(
+    key: SourceKey, signature: Signature, state: SourceState, rules: SourceRules, now_s: float
+) -> WhyDue | NotDue:
     if state.status != "success":
         is_as_last = matches(signature, state.last, by_content=rules.by_content)
         if is_as_last is None:
@@ -226,7 +228,7 @@ def holds(state: SourceState) -> bool:
     return state.status != "success" and (state.status != "abandoned" or state.abandoned_in_a_row > 1)
 
 
-def _after_a_bad_end(key: SourceKey, state: SourceState, rules: Rules, now_s: float) -> WhyDue | NotDue:
+def _after_a_bad_end(key: SourceKey, state: SourceState, rules: SourceRules, now_s: float) -> WhyDue | NotDue:
     error = (state.error or "").partition("\n")[0] or None
     if not holds(state):
         return Interrupted(state.last_run_id, error)

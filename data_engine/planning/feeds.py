@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_engine.flow.scan import walk
-from data_engine.model import Feed
+from data_engine.model import FeedCount
 from data_engine.planning.due import PlannedFlow
 from data_engine.reasons.kinds import FeedShrunk
 
@@ -63,15 +63,15 @@ def intakes(planned: PlannedFlow) -> tuple[Intake, ...]:
 
 
 def shrunk(
-    feed: Feed | None, counts: Mapping[Intake, int], *, is_slot: bool = False
+    feed: FeedCount | None, counts: Mapping[Intake, int], *, is_slot: bool = False
 ) -> tuple[Intake, FeedShrunk] | None:
     """The intake that has shrunk most since the good run that left `feed`, with the reason that holds the batch: less than half of
     its files are there, and at least three are gone. A slot is held, too, where it finds none of them. None where it may run.
 
     Example:
         >>> intake = Intake("sources *", Path("/in"), None)
-        >>> held = shrunk(Feed({"sources *": 10}), {intake: 4})
-        >>> held and held[1].gone, shrunk(Feed({"sources *": 10}), {intake: 5})
+        >>> held = shrunk(FeedCount({"sources *": 10}), {intake: 4})
+        >>> held and held[1].gone, shrunk(FeedCount({"sources *": 10}), {intake: 5})
         (6, None)
     """
     if feed is None:

@@ -140,11 +140,11 @@ def slots_of(trigger: Schedule, timezone: str | None) -> Slots:
         return Slots(trigger.cron_lines, zone, trouble=error)
 
 
-def slot_words(slots: Sequence[float], zone: tzinfo) -> str:
+def slot_text(slots: Sequence[float], zone: tzinfo) -> str:
     """Slots as people read them, with the name of the zone.
 
     Example:
-        >>> slot_words([1767600000.0, 1767628800.0, 1767686400.0], zone_of("Europe/Berlin"))
+        >>> slot_text([1767600000.0, 1767628800.0, 1767686400.0], zone_of("Europe/Berlin"))
         'Mon 2026-01-05 09:00 and 17:00, Tue 2026-01-06 09:00 (Europe/Berlin)'
     """
     by_day: dict[str, list[str]] = {}

@@ -64,7 +64,7 @@ class Child:
         self._greetings: dict[socket.socket, bytes] = {}
         self._channels: dict[bytes, socket.socket] = {}
         self._listener: socket.socket | None = _listener()
-        self._job = Job()
+        self._job = JobObject()
         self._readers: list[int] = []
         writers: list[int] = []
         try:
@@ -260,7 +260,7 @@ class _Processes(ctypes.Structure):
     )
 
 
-class Job:
+class JobObject:
     """A job object: the processes in it, and all they start, end when it is closed, so also when this process dies."""
 
     _KILL_ON_CLOSE, _NO_DIALOG = 0x2000, 0x0400

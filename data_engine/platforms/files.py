@@ -42,21 +42,21 @@ _SYMLINK, _JUNCTION = 0xA000_000C, 0xA000_0003
 _NAMED = 2
 
 
-def in_words(holders: Sequence[tuple[int, str]]) -> str | None:
+def in_text(holders: Sequence[tuple[int, str]]) -> str | None:
     """Processes, each by its number and name, as a message names them; None of none.
 
     Example:
-        >>> in_words([(7, "Microsoft Excel")]), in_words([(7, "a"), (8, ""), (9, "c"), (10, "d")])
+        >>> in_text([(7, "Microsoft Excel")]), in_text([(7, "a"), (8, ""), (9, "c"), (10, "d")])
         ('Microsoft Excel (process 7)', 'a (process 7), process 8 and 2 more')
     """
     if not holders:
         return None
-    words = [_holder_words(number, name) for number, name in holders]
+    words = [_holder_text(number, name) for number, name in holders]
     shown, more = words[:_NAMED], len(words) - _NAMED
     return f"{', '.join(shown)} and {more} more" if more > 0 else " and ".join(shown)
 
 
-def _holder_words(number: int, name: str) -> str:
+def _holder_text(number: int, name: str) -> str:
     if number == os.getpid():
         return f"this process ({number})"
     return f"{name} (process {number})" if name else f"process {number}"
@@ -314,7 +314,7 @@ def who_holds(path: str | Path) -> str | None:
     """
     if sys.platform == "win32":
         with suppress(OSError, AttributeError):  # there is no such library
-            return in_words(_listed(ctypes.WinDLL("rstrtmgr"), os.path.abspath(path)))
+            return in_text(_listed(ctypes.WinDLL("rstrtmgr"), os.path.abspath(path)))
     return None
 
 

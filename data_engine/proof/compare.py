@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from data_engine.answering_process import AnsweringProcess, Asker, NoAnswer
+from data_engine.answering_process import AnsweringProcess, NoAnswer, ParentProcess
 from data_engine.errors import FlowExecutionError, message_of
 from data_engine.model import utc_text
 from data_engine.notebook.artifacts import Artifact, load_artifact
@@ -133,7 +133,7 @@ class SliceProcess:
         return error
 
 
-def child(asker: Asker) -> None:
+def child(asker: ParentProcess) -> None:
     """The child's part: execute the slice, and answer what is asked."""
     sys.dont_write_bytecode = True
     path, data, names, cache_dir = pickle.loads(asker.receive())

@@ -17,7 +17,7 @@ from data_engine.engine.memo.tracer import Tracer
 from data_engine.engine.preview import compared_values
 from data_engine.errors import FlowExecutionError, FlowValidationError, NotAsInKernelError
 from data_engine.formatting import cells_text, first_few
-from data_engine.model import Compared
+from data_engine.model import KernelComparison
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.read import read_cells
 from data_engine.platforms.files import content_of
@@ -123,7 +123,7 @@ def compare_here(home: LocalWorkspace, path: Path) -> Verdict | None:
         return None
 
 
-def compared_now(home: LocalWorkspace, path: Path) -> Compared | None:
+def compared_now(home: LocalWorkspace, path: Path) -> KernelComparison | None:
     """How the notebook at `path` compares where this process is its kernel, else how it compared last; None of what is no notebook.
 
     Raises:

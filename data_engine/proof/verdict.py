@@ -8,7 +8,7 @@ from dataclasses import field
 from pathlib import Path
 
 from data_engine.formatting import cells_text
-from data_engine.model import Compared
+from data_engine.model import KernelComparison
 from data_engine.notebook.read import read_cells
 from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint
 from data_engine.record import Record, frozen
@@ -67,7 +67,7 @@ class Verdict(Record):
         """Whether nothing differs."""
         return not self.differences
 
-    def compared(self, cells: Sequence[str]) -> Compared:
+    def compared(self, cells: Sequence[str]) -> KernelComparison:
         """The verdict on the notebook with these cells now; where a cell was added or removed, those behind it changed.
 
         Example:
@@ -82,7 +82,7 @@ class Verdict(Record):
         if not changed and tuple(cells) != self.cells:
             same = (own == other for own, other in zip(cells, self.cells, strict=False))
             changed = [next((n for n, is_same in enumerate(same, start=1) if not is_same), len(self.cells))]
-        return Compared(self.at_utc, () if changed else tuple(self.sentences()), tuple(changed))
+        return KernelComparison(self.at_utc, () if changed else tuple(self.sentences()), tuple(changed))
 
     def sentences(self) -> list[str]:
         """The differences in sentences, the first of many."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
-from data_engine.model import Compared
+from data_engine.model import KernelComparison
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.compiled import CompileWarning
@@ -50,7 +50,7 @@ def last_verdict(home: LocalWorkspace, name: str) -> Verdict | None:
         return None
 
 
-def compared(home: LocalWorkspace, path: Path, data: bytes | None = None) -> Compared | None:
+def compared(home: LocalWorkspace, path: Path, data: bytes | None = None) -> KernelComparison | None:
     """How the notebook at `path` compared last, where its content is `data` (None: as it is saved); None of what is no notebook.
 
     Raises:
@@ -60,16 +60,18 @@ def compared(home: LocalWorkspace, path: Path, data: bytes | None = None) -> Com
         return None
     verdict = last_verdict(home, path.stem)
     if verdict is None:
-        return Compared()
+        return KernelComparison()
     from data_engine.proof.verdict import cells_in
 
     try:
         return verdict.compared(cells_in(path, content_of(path) if data is None else data))
     except (OSError, FlowValidationError):
-        return Compared()
+        return KernelComparison()
 
 
-def compared_in(home: LocalWorkspace, contents: Mapping[str, bytes], names: Iterable[str]) -> dict[str, Compared]:
+def compared_in(
+    home: LocalWorkspace, contents: Mapping[str, bytes], names: Iterable[str]
+) -> dict[str, KernelComparison]:
     """How the notebooks of these names compared last, by their contents in a set of modules.
 
     Raises:

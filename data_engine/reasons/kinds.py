@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, ClassVar, TypeAlias
 
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import cli_line, clock_words, duration_words, plural, zoned_words
+from data_engine.formatting import cli_line, clock_text, duration_text, plural, zoned_text
 from data_engine.marks import BARRED, DOUBTFUL, FAILED, GOOD, LIVE, LOST, PENDING, READY, STOPPED
 from data_engine.notebook.deployment_status import DeploymentStatus
 from data_engine.reasons import remedies
@@ -407,8 +407,8 @@ class WaitingForOwnRun(Reason):
 
 def _looks_text(why: Looks) -> str:
     events = ", and when a file changes" if why.wakes else ""
-    slow = f" (a look takes {duration_words(why.took_s)})" if why.took_s >= _SLOW_LOOK_S else ""
-    return f"looks every {duration_words(round(why.every_s, 1))}{events}{slow}"
+    slow = f" (a look takes {duration_text(why.took_s)})" if why.took_s >= _SLOW_LOOK_S else ""
+    return f"looks every {duration_text(round(why.every_s, 1))}{events}{slow}"
 
 
 @reason("looks", _looks_text)
@@ -560,9 +560,9 @@ class DaemonSilent(Reason):
 
 
 def _expected_text(why: Expected) -> str:
-    at = clock_words(why.due_utc, why.tz)
+    at = clock_text(why.due_utc, why.tz)
     left_s = datetime.fromisoformat(why.due_utc).timestamp() - time.time()
-    return f"due by {at}, {duration_words(max(60, left_s // 60 * 60))} left" if left_s > 0 else f"due by {at}"
+    return f"due by {at}, {duration_text(max(60, left_s // 60 * 60))} left" if left_s > 0 else f"due by {at}"
 
 
 @reason("expected", _expected_text, look=READY)
@@ -585,7 +585,7 @@ class Late(Reason):
 @reason(
     "overlong",
     lambda why: (
-        filled("running since {since_utc:clock}, longer than the ", why) + f"{duration_words(why.within_s)} allowed"
+        filled("running since {since_utc:clock}, longer than the ", why) + f"{duration_text(why.within_s)} allowed"
     ),
     remedies.end_run,
     DOUBTFUL,
@@ -690,7 +690,7 @@ class Other(Reason):
 
 
 def _slots_passed_text(why: SlotsPassed) -> str:
-    last = f"{zoned_words(why.last_utc, why.tz)} {_OFF_OR_DISABLED}"
+    last = f"{zoned_text(why.last_utc, why.tz)} {_OFF_OR_DISABLED}"
     if why.count == 1:
         return f"1 slot passed without a run: {last}"
     return f"{why.count:,} slots since {why.days[0]} passed without a run, the last of them {last}"
@@ -708,7 +708,7 @@ class SlotsPassed(Reason):
     @property
     def days(self) -> tuple[str, str]:
         """The first and the last day, in the zone of the schedule."""
-        return zoned_words(self.first_utc, self.tz)[:10], zoned_words(self.last_utc, self.tz)[:10]
+        return zoned_text(self.first_utc, self.tz)[:10], zoned_text(self.last_utc, self.tz)[:10]
 
 
 Waiting: TypeAlias = WaitingForGroup | WaitingForWorker | WaitingForShare | WaitingForOwnRun | Trouble

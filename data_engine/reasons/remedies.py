@@ -8,7 +8,7 @@ from dataclasses import field
 from functools import cache
 from typing import Any, ClassVar, TypeAlias, TypeVar, dataclass_transform
 
-from data_engine.formatting import cli_line, clock_words, time_words, zoned_words
+from data_engine.formatting import cli_line, clock_text, time_text, zoned_text
 from data_engine.marks import IDLE, Look, Mark
 from data_engine.record import Record, frozen
 
@@ -245,9 +245,9 @@ _FORMS: Mapping[str, Callable[[Any, Any], str]] = {
     "list": lambda value, of: ", ".join(value),
     "or": lambda value, of: " or ".join(value),
     "quoted": lambda value, of: repr(value),
-    "time": lambda value, of: time_words(value),
-    "zoned": lambda value, of: zoned_words(value, getattr(of, "tz", None)),
-    "clock": lambda value, of: clock_words(value, getattr(of, "tz", None)),
+    "time": lambda value, of: time_text(value),
+    "zoned": lambda value, of: zoned_text(value, getattr(of, "tz", None)),
+    "clock": lambda value, of: clock_text(value, getattr(of, "tz", None)),
 }
 _OPTIONAL = re.compile(r"\[([^\[\]{}]*\{[^\[\]]*)\]")
 _FIELD = re.compile(r"\{(\w+)(?::([^{}]*))?\}")

@@ -69,7 +69,7 @@ class ReadyFlow:
     deployment: Deployment | None = None
 
 
-class Surroundings(Protocol):
+class Host(Protocol):
     """The host of a scheduler, which decides what may run: the daemon, or a `run` in the caller's process."""
 
     def may_begin(self) -> bool:
@@ -116,7 +116,7 @@ class Dispatcher(Generic[_E]):
         self,
         home: LocalWorkspace | None,
         make_executor: Callable[[Dispatcher[_E]], _E],
-        around: Surroundings,
+        around: Host,
         triggers: TriggerSet,
         *,
         loop: asyncio.AbstractEventLoop,
@@ -641,7 +641,7 @@ class Scheduler(Generic[_E]):
         self,
         home: LocalWorkspace | None,
         make_executor: Callable[[Dispatcher[_E]], _E],
-        around: Surroundings,
+        around: Host,
         *,
         loop: asyncio.AbstractEventLoop,
         say: Callable[[str, str], None],
@@ -659,13 +659,13 @@ class Scheduler(Generic[_E]):
         )
         self.dispatcher: Dispatcher[_E] = Dispatcher(home, make_executor, around, self.triggers, loop=loop)
 
-    def beat(self) -> None:
+    def tick(self) -> None:
         """Notice what other processes have written, and that trouble is over; called every few seconds.
 
         Raises:
             LedgerError: the history cannot be read or written.
         """
-        self.triggers.beat()
+        self.triggers.tick()
         if self._ledger is not None:
             lost = self._ledger.recover()
             version = self._ledger.data_version()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from data_engine.model import Feed, utc_text
+from data_engine.model import FeedCount, utc_text
 from data_engine.planning.due import PlannedFlow
 from data_engine.planning.feeds import intakes, shrunk
 from data_engine.reasons.kinds import FeedShrunk
@@ -28,7 +28,7 @@ class FeedHold:
 
     def judge(
         self,
-        feed: Feed | None,
+        feed: FeedCount | None,
         writers_of_gone: Callable[[str], tuple[str, ...]],
         *,
         local_s: float,

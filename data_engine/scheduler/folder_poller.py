@@ -29,7 +29,7 @@ from data_engine.ledger.outputs import writers_of_gone
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import (
     Event,
-    Feed,
+    FeedCount,
     RunFinished,
     RunStarted,
     SeenSource,
@@ -43,8 +43,8 @@ from data_engine.planning.due import (
     Due,
     NotDue,
     PlannedFlow,
-    Rules,
     SeenFile,
+    SourceRules,
     Verdict,
     holds,
     is_retryable,
@@ -96,7 +96,7 @@ class FolderPoller:
         planned: PlannedFlow,
         *,
         read: Callable[[], KnownSources],
-        rules: Rules | None = None,
+        rules: SourceRules | None = None,
         events: FileEvents | None = None,
         wake: Callable[[], None] = lambda: None,
         under_way: set[str] | None = None,
@@ -133,7 +133,7 @@ class FolderPoller:
             clock=clock,
             wall=wall,
         )
-        self._memory = SourceMemory(planned.flow, read=read, rules=rules or Rules())
+        self._memory = SourceMemory(planned.flow, read=read, rules=rules or SourceRules())
         self._outputs = OwnOutputs()
         self._remember()
 
@@ -167,7 +167,7 @@ class FolderPoller:
         """Forget where the flow's code writes: it was edited."""
         self._outputs.expect_new_code()
 
-    def use_rules(self, rules: Rules) -> None:
+    def use_rules(self, rules: SourceRules) -> None:
         """Judge everything by these settings of the workspace from now on."""
         self._post(partial(self._memory.use_rules, rules), self._judge_all_again)
 
@@ -665,7 +665,7 @@ class KnownSources(NamedTuple):
     states: SourceStates
     outputs: frozenset[str] | set[str] = frozenset()
     others: int = 0
-    feeds: Mapping[str, Feed] = MappingProxyType({})
+    feeds: Mapping[str, FeedCount] = MappingProxyType({})
     writers_of_gone: Callable[[str], tuple[str, ...]] = lambda root: ()
 
 
@@ -683,12 +683,12 @@ def known_sources(ledger: Ledger, flow: str) -> KnownSources:
 class SourceMemory:
     """The states of a flow's sources, from `read` and from runs since; and the `rules` of its workspace."""
 
-    def __init__(self, flow: str, *, read: Callable[[], KnownSources], rules: Rules) -> None:
+    def __init__(self, flow: str, *, read: Callable[[], KnownSources], rules: SourceRules) -> None:
         self._flow = flow
         self._read = read
         self.states = SourceStates(flow)
         self.others = 0
-        self.feeds: dict[str, Feed] = {}
+        self.feeds: dict[str, FeedCount] = {}
         self.writers_of_gone: Callable[[str], tuple[str, ...]] = lambda root: ()
         self._failures: dict[SourceKey, int] = {}
         self._freed: set[str] = set()
@@ -705,7 +705,7 @@ class SourceMemory:
         self.feeds, self.writers_of_gone = dict(sources.feeds), sources.writers_of_gone
         return sources.outputs
 
-    def use_rules(self, rules: Rules) -> None:
+    def use_rules(self, rules: SourceRules) -> None:
         """Judge by these from now on; what was freed and has failed stays so."""
         self.rules = replace(rules, freed=self._freed, failures=self._failures)
 

@@ -66,7 +66,7 @@ def run_until_interrupted(
             while not running.is_done:
                 running.nudged.wait(_BEAT_S)
                 running.nudged.clear()
-                running.beat(reread, upkeep)
+                running.tick(reread, upkeep)
         except KeyboardInterrupt:
             running.stop()
             if running.has_runs:
@@ -148,7 +148,7 @@ class _ForegroundRun:
             part.refresh_settings()
         self.loop.call_soon_threadsafe(self._set_flows, changes)
 
-    def beat(self, reread: Callable[[], Sequence[Flow] | None] | None, upkeep: Callable[[], None] | None) -> None:
+    def tick(self, reread: Callable[[], Sequence[Flow] | None] | None, upkeep: Callable[[], None] | None) -> None:
         """Notice what others wrote, and that flows or settings were edited; called twice a second."""
         try:
             if reread is not None and (flows := reread()) is not None:
@@ -159,7 +159,7 @@ class _ForegroundRun:
             self.tell_change("edits", f"warning: {error.what}")
         for part in self._parts.values():
             part.refresh_settings()
-        self.loop.call_soon_threadsafe(self._beat)
+        self.loop.call_soon_threadsafe(self._tick)
 
     @property
     def has_runs(self) -> bool:
@@ -249,10 +249,10 @@ class _ForegroundRun:
             part.set_flows(flows)
         self.changed()
 
-    def _beat(self) -> None:
+    def _tick(self) -> None:
         if not self.once and not self.is_stopping:
             for part in self._parts.values():
-                part.beat()
+                part.tick()
         for part in self._parts.values():
             part.tell_who_is_waited_for()
 
@@ -333,7 +333,7 @@ class _Part:
                 self._asked_to_come += 1
                 threading.Thread(target=self._find_sources, args=(flow,), name=f"run {name}", daemon=True).start()
         self._noticed_s = float("-inf")
-        self.beat()
+        self.tick()
 
     def refresh_settings(self) -> None:
         """Read the settings again when they were edited; in the caller's thread, because the share may hang."""
@@ -344,7 +344,7 @@ class _Part:
         self._has_settings = self._has_settings or error is None
         self._whole.tell_change(f"settings {self._home.layout.root}", "" if error is None else f"warning: {error}")
 
-    def beat(self) -> None:
+    def tick(self) -> None:
         """Let triggers go by the settings and switches as they are now, and tell what is wrong; called twice a second."""
         if not self._has_settings:  # nothing runs by settings that were never good
             return
@@ -362,7 +362,7 @@ class _Part:
             self._whole.tell_change(f"source of {name}", text and f'flow "{name}": {text}')
 
     def _notice(self) -> None:
-        self.scheduler.beat()
+        self.scheduler.tick()
         for name, ready in self._flows.items():
             frees_held = name not in self._begun
             self.scheduler.triggers.set_flow(name, ready.flow, version=self._versions[name], frees_held=frees_held)

@@ -29,7 +29,7 @@ from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outputs import own_outputs
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import Event, Run, RunFinished, RunStarted, SourceKey, SourceState
-from data_engine.planning.due import Due, NotDue, PlannedFlow, Rules, state_after, why_blocked
+from data_engine.planning.due import Due, NotDue, PlannedFlow, SourceRules, state_after, why_blocked
 from data_engine.reasons.kinds import FeedShrunk, Looks, NotYet, RetryLater, Slot
 from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.executor import SourceRun
@@ -169,7 +169,7 @@ class TriggerLoop:
     """Looks at the triggers that are added, each when its time has come, on one thread as long as looks are short.
 
     The first look of a trigger, which reads the history and the folder, and each after a long one has a thread of its own.
-    `beat`, called every few seconds, lets another thread go on where a look that was short before hangs.
+    `tick`, called every few seconds, lets another thread go on where a look that was short before hangs.
     """
 
     def __init__(self) -> None:
@@ -186,7 +186,7 @@ class TriggerLoop:
             if trigger in self._at_s:
                 self._put(trigger, 0.0)
 
-    def beat(self) -> None:
+    def tick(self) -> None:
         """Let another thread go on with the others where a look hangs."""
         with self._condition:
             if self._began_s is not None and time.monotonic() - self._began_s > _STUCK_S:
@@ -390,9 +390,9 @@ class TriggerSet:
         self.stop()
         self._file_events.close()
 
-    def beat(self) -> None:
+    def tick(self) -> None:
         """Let no flow wait for another whose folder does not answer; called every few seconds."""
-        self._trigger_loop.beat()
+        self._trigger_loop.tick()
 
     @property
     def are_outdated(self) -> bool:
@@ -592,14 +592,14 @@ class TriggerSet:
         """The settings that decide when something of the flow is due."""
         settings = self._workspace_settings()
         if not isinstance(planned.trigger, Schedule):
-            return Rules.of(settings)
+            return SourceRules.of(settings)
         is_by_slots = planned.trigger.interval_seconds is None
         return (settings.timezone, settings.history.retention_days) if is_by_slots else None
 
     def _uses_settings_of_now(self, trigger: Trigger) -> bool:
         """Whether it goes by the settings as they are; a poller that is there is given them, and keeps what it knows."""
         used = self._settings_used_by(trigger.planned)
-        if trigger.settings != used and isinstance(trigger.planner, FolderPoller) and isinstance(used, Rules):
+        if trigger.settings != used and isinstance(trigger.planner, FolderPoller) and isinstance(used, SourceRules):
             trigger.planner.use_rules(used)
             trigger.settings = used
         return trigger.settings == used
@@ -623,7 +623,7 @@ class TriggerSet:
             poller = FolderPoller(
                 planned,
                 read=lambda: self.known_sources(planned.flow),
-                rules=Rules.of(settings),
+                rules=SourceRules.of(settings),
                 under_way=self._histories[planned.flow].under_way,
                 events=self._file_events,
                 wake=wake,

@@ -30,8 +30,8 @@ from data_engine.notebook.catalog import CatalogEntry, clock_zone, trigger_here
 from data_engine.notebook.deployment_status import AS_DEPLOYED, DeploymentStatus
 from data_engine.planning.due import (
     PlannedFlow,
-    Rules,
     SeenFile,
+    SourceRules,
     by_hand,
     disabled_by,
     judge,
@@ -589,4 +589,4 @@ def _is_held(watch: PlannedFlow, state: SourceState, *, is_looked_at: bool) -> b
         return False
     file = SeenFile(signature, 0.0, 0.0)
     # Other rules, such as comparing contents, apply only to a file that differs.
-    return isinstance(judge(state.key, file, state, Rules(), settle_s=0.0, now_s=0.0).why, Held)
+    return isinstance(judge(state.key, file, state, SourceRules(), settle_s=0.0, now_s=0.0).why, Held)

@@ -12,7 +12,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.run_sources import with_shared_mirror
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll, Schedule
-from data_engine.formatting import cli_line, first_few, plural, zoned_words
+from data_engine.formatting import cli_line, first_few, plural, zoned_text
 from data_engine.ledger.deployments import published
 from data_engine.model import Deployment, Switch
 from data_engine.notebook.catalog import CatalogEntry, read_catalog, with_no_steps_refused
@@ -273,7 +273,7 @@ def starting(
     if isinstance(watch.trigger, Schedule):
         zone = watch.trigger.tz or home.settings().timezone
         owed = owed_slots(home.ledger(), watch, settings=home.settings(), now_s=time.time())
-        return Starting(slots=tuple(zoned_words(slot, zone) for slot in owed))
+        return Starting(slots=tuple(zoned_text(slot, zone) for slot in owed))
     if not isinstance(watch.trigger, Poll):
         return Starting()
     verdicts = [verdict for _, verdict in look_now(OfflineFacts(home), watch, before).listing()]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import cells_text, cli_line, local_time, time_words
+from data_engine.formatting import cells_text, cli_line, local_time, time_text
 from data_engine.ledger.deployments import deployments_of, has_good_run, published, renamings
 from data_engine.model import Deployment, utc_text
 from data_engine.notebook import deployment_status
@@ -109,7 +109,7 @@ def find_to_tidy(home: LocalWorkspace, name: str) -> Path:
 
     folders, them = " and ".join(map(str, left)), "the folder" if len(left) == 1 else "the folders"
     raise FlowValidationError(
-        f"{name} was undeployed on {time_words(ended.at_utc)} by {ended.by}; what it left is in {folders}",
+        f"{name} was undeployed on {time_text(ended.at_utc)} by {ended.by}; what it left is in {folders}",
         where=str(home.layout.flow_modules_dir),
         fix=f"delete {them}, unless another flow reads there; or keep the flow: {remedy_of(ended, name)}",
     )
@@ -264,7 +264,7 @@ def with_earlier_code(history: Sequence[Deployment], flow: str, ran: Mapping[str
     return frozenset(run_id for run_id, deployment in ran.items() if deployment in other)
 
 
-def rolled_back_words(ledger: Ledger, row: Deployment) -> str:
+def rolled_back_text(ledger: Ledger, row: Deployment) -> str:
     """Say what a flow runs again after a rollback: when that was deployed, and whether no good run of it is known.
 
     Raises:
@@ -287,14 +287,14 @@ def deployment_cells(row: Deployment) -> tuple[str, ...]:
         local_time(row.at_utc),
         row.who,
         state,
-        changed_words(row),
-        git_words(row),
-        "" if row.compared is None else row.compared.short_words,
+        changed_text(row),
+        git_text(row),
+        "" if row.compared is None else row.compared.short_text,
         row.note,
     )
 
 
-def changed_words(row: Deployment) -> str:
+def changed_text(row: Deployment) -> str:
     """What a deployment changed, in a few words."""
     if row.kind == "withdraw" and row.of is not None:
         return "renamed"
@@ -303,6 +303,6 @@ def changed_words(row: Deployment) -> str:
     return ", ".join([*([cells_text(row.cells)] if row.cells else []), *row.helpers])
 
 
-def git_words(row: Deployment) -> str:
+def git_text(row: Deployment) -> str:
     """The Git commit in a few words, with a mark where files differed from it."""
     return "" if row.git_commit is None else f"{row.git_commit[:8]}{'+' if row.git_dirty else ''}"

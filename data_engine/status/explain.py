@@ -28,7 +28,7 @@ from data_engine.model import Run, SourceKey, SourceState, utc_text
 from data_engine.notebook.flow_files import SCRATCH_NAME, how_to_be_a_flow
 from data_engine.planning.due import (
     PlannedFlow,
-    Rules,
+    SourceRules,
     Verdict,
     by_hand,
     holds,
@@ -75,8 +75,8 @@ from data_engine.record import Record, frozen
 from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
 from data_engine.status.build import FactSource, FlowFacts, WorkspaceFacts, blocked_by, flow_status
 from data_engine.status.deployed_before import history_of, names_of, tell_earlier, undeployed
-from data_engine.status.places import gone_outputs, gone_words, last_written
-from data_engine.status.runs import with_words
+from data_engine.status.places import gone_outputs, gone_text, last_written
+from data_engine.status.runs import with_text
 from data_engine.suggestions import as_typed, near_offer, nearest_files
 from data_engine.workspace.layout import WorkspaceLayout
 
@@ -145,7 +145,7 @@ class Explanation(Record):
             again = _WHEN.get(self.why.kind, "it runs again then")
             words = f"{words}; its last run{run} was abandoned{because}; {again}"
         if self.gone:
-            words = f"{words}; {gone_words(self.gone)}"
+            words = f"{words}; {gone_text(self.gone)}"
         if self.written_by is None:
             return words
         return f"{words}; last written by run {self.written_by[:8]} with {self.written_with}"
@@ -387,7 +387,9 @@ def reason_now(
 def look_now(source: FactSource, watch: PlannedFlow, sources: KnownSources | None = None) -> FolderPoller:
     """Scan the flow's folder now; starts and retries nothing. `sources` is what is known of them, by default as of now."""
     memory = sources or source.memory(watch.flow)
-    poller = FolderPoller(watch, read=lambda: memory, rules=replace(Rules.of(source.home.settings_shown()), retries=0))
+    poller = FolderPoller(
+        watch, read=lambda: memory, rules=replace(SourceRules.of(source.home.settings_shown()), retries=0)
+    )
     poller.poll()
     while poller.is_scanning:
         poller.poll()
@@ -421,7 +423,7 @@ def _with_writers(source: FactSource, flow: FlowFacts, rows: list[Explanation]) 
     runs = {key: run for key, run in written.items() if not is_of_production(planned, run)}
     writers = _newest_writers(source, flow, planned, runs)
     return [
-        replace(row, written_by=writer.run_id, written_with=with_words(writer))
+        replace(row, written_by=writer.run_id, written_with=with_text(writer))
         if (writer := writers.get(row.source)) is not None
         else row
         for row in rows

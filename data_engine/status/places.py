@@ -24,7 +24,7 @@ from data_engine.ledger.outputs import OutputRun, output_runs
 from data_engine.model import RunFile
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.reasons.kinds import LastWritten
-from data_engine.status.runs import with_words
+from data_engine.status.runs import with_text
 from data_engine.suggestions import near_offer
 
 T = TypeVar("T")
@@ -266,11 +266,11 @@ def within_the_limit(look: Callable[[], T], otherwise: T) -> T:
     return results[0] if results else otherwise
 
 
-def gone_words(paths: Sequence[str]) -> str:
+def gone_text(paths: Sequence[str]) -> str:
     """Say that outputs are gone.
 
     Example:
-        >>> gone_words(["/out/a.csv"]), gone_words([f"/out/{number}.csv" for number in range(5)])
+        >>> gone_text(["/out/a.csv"]), gone_text([f"/out/{number}.csv" for number in range(5)])
         ('its output /out/a.csv is gone', 'its outputs /out/0.csv, /out/1.csv, /out/2.csv and 2 more are gone')
     """
     if len(paths) == 1:
@@ -304,7 +304,7 @@ def last_written(
             yield output.flow, None, LastWritten(output.path)
             continue
         read = () if run.source is not None else tuple(part.path for part in run.inputs)
-        with_ = with_words(run)
+        with_ = with_text(run)
         state, path = _now(output, paths, workspace)
         if state == "gone" and run.source is not None and is_gone(run.source, workspace=workspace):
             state = "set_aside" if is_set_aside(Path(path)) else "source_gone"

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from data_engine.display_hook import Displayable
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.params import value_words
+from data_engine.engine.params import value_text
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import duration_words
+from data_engine.formatting import duration_text
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Deployment, Run, RunFile, StepRun
@@ -221,11 +221,11 @@ def _is_telling(before: float | None, after: float | None) -> bool:
 def _words(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value_words(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value_text(value)
 
 
 def _seconds(value: float | None) -> str:
-    return "-" if value is None else duration_words(value)
+    return "-" if value is None else duration_text(value)
 
 
 SHOWN = 100

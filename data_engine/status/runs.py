@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.files import file_exists
-from data_engine.formatting import cli_line, duration_words, first_few, local_time, path_in, plural, zoned_words
+from data_engine.formatting import cli_line, duration_text, first_few, local_time, path_in, plural, zoned_text
 from data_engine.ledger.ledger import Ledger, RunsWanted
-from data_engine.ledger.logs import warned_words
+from data_engine.ledger.logs import warned_text
 from data_engine.ledger.run_warnings import warnings_of, with_warnings
 from data_engine.model import Run, RunFile, RunTrigger, StepRun, ended_badly, utc_text
 from data_engine.record import frozen
@@ -53,65 +53,65 @@ def facts_of(run: Run, tz: str | None = None) -> list[tuple[str, str]]:
     """
     edits = " and edits" if run.git_dirty else ""
     code = [
-        edited_words(run),
+        edited_text(run),
         f"deployment {run.deployment_id[:8]}" if run.deployment_id else "",
         f"commit {run.git_commit[:8]}{edits}" if run.git_commit is not None else "",
     ]
     environment = f"Python {run.python}, packages {run.environment[:8]}" if run.python and run.environment else ""
     used = [
         f"{run.peak_memory_bytes / 1024**2:,.1f} MiB of memory" if run.peak_memory_bytes is not None else "",
-        f"{duration_words(run.cpu_s)} of CPU time" if run.cpu_s is not None else "",
+        f"{duration_text(run.cpu_s)} of CPU time" if run.cpu_s is not None else "",
     ]
     rows = [
-        ("Started", _started_words(run, tz)),
+        ("Started", _started_text(run, tz)),
         ("Asked by" if run.trigger is not None and run.trigger.kind in _ASKED else "Run as", run.by or ""),
-        ("Params", params_words(run)),
+        ("Params", params_text(run)),
         ("Code", ", ".join(filter(None, code))),
         ("With", environment),
-        ("Read", files_words(run.inputs, run.more_inputs)),
-        ("Wrote", files_words(run.outputs, run.more_outputs)),
-        ("Checks", checks_words(run)),
+        ("Read", files_text(run.inputs, run.more_inputs)),
+        ("Wrote", files_text(run.outputs, run.more_outputs)),
+        ("Checks", checks_text(run)),
         ("Used", ", ".join(filter(None, used))),
     ]
     return [(label, words) for label, words in rows if words]
 
 
-def checks_words(run: Run) -> str:
+def checks_text(run: Run) -> str:
     """The findings of a run's checks, the rejected rows first; "" without checks.
 
     Example:
         >>> from data_engine.model import RunCheck
         >>> run = Run("3f", "claims", "G", None, "success", "t0", checks=(RunCheck("Check", "positive", 9, 2, 1),), rejected=3)
-        >>> checks_words(run)
+        >>> checks_text(run)
         '3 rows rejected (positive: 3 of 9)'
     """
     if not run.checks:
         return ""
     bad_rows = ((check, check.failed + check.unknown) for check in run.checks)
     broken = [f"{check.rule}: {bad:,} of {check.rows:,}" for check, bad in bad_rows if bad]
-    words = rejected_words(run) or ("not all rules are true" if broken else "")
+    words = rejected_text(run) or ("not all rules are true" if broken else "")
     return f"{words} ({first_few(broken, _FEW)})" if broken else f"{plural(len(run.checks), 'rule')}, all true"
 
 
-def rejected_words(run: Run) -> str:
+def rejected_text(run: Run) -> str:
     """How many rows a run has rejected; "" for none."""
     return f"{plural(run.rejected, 'row')} rejected" if run.rejected else ""
 
 
-def slot_words(run: Run, tz: str | None = None) -> str:
+def slot_text(run: Run, tz: str | None = None) -> str:
     """The slot of a run in the zone `tz` (None: this machine's), which is named; "" for a run without one."""
-    return zoned_words(run.scheduled_for, tz).replace(":00 ", " ", 1)
+    return zoned_text(run.scheduled_for, tz).replace(":00 ", " ", 1)
 
 
-def _started_words(run: Run, tz: str | None) -> str:
+def _started_text(run: Run, tz: str | None) -> str:
     trigger = run.trigger
     if trigger is None or run.scheduled_for is None:
-        return trigger_words(trigger)
+        return trigger_text(trigger)
     why = RunTrigger(trigger.kind) if trigger.detail == run.scheduled_for else trigger
-    return f"{trigger_words(why)} for {slot_words(run, tz)}"
+    return f"{trigger_text(why)} for {slot_text(run, tz)}"
 
 
-def trigger_words(trigger: RunTrigger | None) -> str:
+def trigger_text(trigger: RunTrigger | None) -> str:
     """What began a run, in a few words; "" where that is not known."""
     if trigger is None:
         return ""
@@ -119,33 +119,33 @@ def trigger_words(trigger: RunTrigger | None) -> str:
     return f"{words} ({trigger.detail})" if trigger.detail else words
 
 
-def params_words(run: Run) -> str:
+def params_text(run: Run) -> str:
     """The params of a run, as a person types them; "" for none."""
     if not run.params:
         return ""
-    from data_engine.engine.params import value_words
+    from data_engine.engine.params import value_text
 
-    return ", ".join(f"{name}={value_words(value)}" for name, value in run.params.items())
+    return ", ".join(f"{name}={value_text(value)}" for name, value in run.params.items())
 
 
-def edited_words(run: Run) -> str:
+def edited_text(run: Run) -> str:
     """What of the code of a run was not deployed; "" for a run of what was, and of a flow that was never deployed.
 
     Example:
-        >>> edited_words(Run("3f", "claims", "G", None, "success", "t0", edited="cell 3"))
+        >>> edited_text(Run("3f", "claims", "G", None, "success", "t0", edited="cell 3"))
         'not deployed (cell 3)'
     """
     return f"not deployed ({run.edited})" if run.edited else ""
 
 
-def with_words(run: Run) -> str:
+def with_text(run: Run) -> str:
     """What sets a run apart from those of production: its params, and code that was not deployed; "" for nothing.
 
     Example:
-        >>> with_words(Run("3f", "claims", "G", None, "success", "t0", params={"month": "May"}, edited="cells 3, 7"))
+        >>> with_text(Run("3f", "claims", "G", None, "success", "t0", params={"month": "May"}, edited="cells 3, 7"))
         'month=May, code that was not deployed (cells 3, 7)'
     """
-    return ", ".join(filter(None, [params_words(run), run.edited and f"code that was {edited_words(run)}"]))
+    return ", ".join(filter(None, [params_text(run), run.edited and f"code that was {edited_text(run)}"]))
 
 
 def source_names(sources: Iterable[str], root: Path) -> dict[str, str]:
@@ -163,24 +163,24 @@ def source_names(sources: Iterable[str], root: Path) -> dict[str, str]:
     return names
 
 
-def files_words(files: Sequence[RunFile], more: int) -> str:
+def files_text(files: Sequence[RunFile], more: int) -> str:
     """The first files with their rows, and how many more; `more` are not among the `files`.
 
     Example:
         >>> files = [RunFile(f"/in/{name}.csv") for name in "abcdef"]
-        >>> files_words(files[:2], 3), files_words(files, 10)
+        >>> files_text(files[:2], 3), files_text(files, 10)
         ('/in/a.csv, /in/b.csv and 3 more', '/in/a.csv, /in/b.csv, /in/c.csv, /in/d.csv, /in/e.csv and 11 more')
     """
     rows = ("" if file.rows is None else f" ({plural(file.rows, 'row')})" for file in files)
     return first_few([f"{file.path}{words}" for file, words in zip(files, rows, strict=True)], _FEW, more=more)
 
 
-def also_read_words(run: Run) -> str:
+def also_read_text(run: Run) -> str:
     """Say that a run for one file also read others of its folder, as a `collect` step does; "" where it did not.
 
     Example:
         >>> files = tuple(RunFile(f"/in/{name}.csv") for name in "abc")
-        >>> also_read_words(Run("3f", "totals", "G", "/in/b.csv", "success", "t0", inputs=files))
+        >>> also_read_text(Run("3f", "totals", "G", "/in/b.csv", "success", "t0", inputs=files))
         'it read 2 other files of that folder, too: a.csv, c.csv'
     """
     if run.source is None:
@@ -195,13 +195,13 @@ def also_read_words(run: Run) -> str:
     return f"it read {least}{count} of that folder, too: {first_few(others, _FEW)}"
 
 
-def rows_words(step: StepRun) -> str:
+def rows_text(step: StepRun) -> str:
     """The rows that went into a step and came out; without an unknown count, as of a step that reads a file.
 
     Example:
-        >>> rows_words(StepRun("3f", 0, "Clean", "success", "t0", rows_in=1200, rows_out=1150))
+        >>> rows_text(StepRun("3f", 0, "Clean", "success", "t0", rows_in=1200, rows_out=1150))
         '1,200 → 1,150'
-        >>> rows_words(StepRun("3f", 0, "Read", "success", "t0", rows_out=1200))
+        >>> rows_text(StepRun("3f", 0, "Read", "success", "t0", rows_out=1200))
         '1,200 out'
     """
     if step.rows_in is not None and step.rows_out is not None:
@@ -366,18 +366,18 @@ def started(run: Run) -> str:
     return f"{local_time(run.started_at_utc)}{' (from the future)' if run.from_the_future else ''}"
 
 
-def last_run_words(home: LocalWorkspace, last: Run | None, status: Callable[[], WorkspaceStatus]) -> str:
+def last_run_text(home: LocalWorkspace, last: Run | None, status: Callable[[], WorkspaceStatus]) -> str:
     """How the last run of a flow on this machine ended, and when it began; asks `status` only where its file may be gone."""
     if last is None:
         return "never on this machine"
     ended = last.status
     if last.source is not None and ended_badly(last):
-        from data_engine.status.sentences import last_status_words
+        from data_engine.status.sentences import last_status_text
 
         flow = next((flow for flow in status().flows if flow.name == last.flow), None)
-        ended = ended if flow is None else last_status_words(replace(flow, last_run=last), file_exists)
-    warned = warned_words(warnings_of(home.ledger(), [last.run_id]).get(last.run_id, 0))
-    parts = filter(None, [ended, warned, local_time(last.started_at_utc), duration_words(last.elapsed_s)])
+        ended = ended if flow is None else last_status_text(replace(flow, last_run=last), file_exists)
+    warned = warned_text(warnings_of(home.ledger(), [last.run_id]).get(last.run_id, 0))
+    parts = filter(None, [ended, warned, local_time(last.started_at_utc), duration_text(last.elapsed_s)])
     return ", ".join([*parts, f"run {last.run_id[:8]}"])
 
 

@@ -8,7 +8,7 @@ from os.path import dirname
 from typing import Any
 
 from data_engine.formatting import beginning, cli_line, local_time, plural
-from data_engine.ledger.logs import warned_words
+from data_engine.ledger.logs import warned_text
 from data_engine.message import Undelivered
 from data_engine.model import ActiveRun, Backfill, Run, ended_badly
 from data_engine.platforms.host import shell_line
@@ -20,11 +20,11 @@ GOES_ON = "the daemon is not running; the engine is on again as soon as a daemon
 """For a daemon that died with its engine on: the next one turns it on by itself."""
 
 
-def ends_words(flow: str | None = None, *, is_disabled: bool = False) -> str:
+def ends_text(flow: str | None = None, *, is_disabled: bool = False) -> str:
     """Say when a run that was asked to stop ends, or all runs of a flow, which may be disabled by that.
 
     Example:
-        >>> ends_words(), ends_words("claims")[:26]
+        >>> ends_text(), ends_text("claims")[:26]
         ('It ends at its next step, map item, context.log or context.progress.', 'The runs of claims end at ')
     """
     if flow is None:
@@ -33,15 +33,15 @@ def ends_words(flow: str | None = None, *, is_disabled: bool = False) -> str:
     return f"The runs of {flow} end at their {STOPS_AT}.{then}"
 
 
-def never_begins_words(run: Run | None) -> str:
+def never_begins_text(run: Run | None) -> str:
     """Say what becomes of a run that was ended while it waited for its turn; `run` is its record by now.
 
     Example:
         >>> from data_engine.model import RunTrigger
         >>> began = {"run_id": "3f", "flow": "claims", "group": "C", "status": "stopped", "started_at_utc": ""}
-        >>> never_begins_words(Run(source=None, trigger=RunTrigger("hand"), **began))
+        >>> never_begins_text(Run(source=None, trigger=RunTrigger("hand"), **began))
         'It was still waiting, and will not start; it is recorded as stopped.'
-        >>> never_begins_words(Run(source="/in/a.csv", trigger=RunTrigger("file"), **began)).partition(". ")[2]
+        >>> never_begins_text(Run(source="/in/a.csv", trigger=RunTrigger("file"), **began)).partition(". ")[2]
         'Its file is held: `data-engine retry claims --source /in/a.csv` runs it again.'
     """
     words = "It was still waiting, and will not start; it is recorded as stopped."
@@ -55,16 +55,16 @@ _MOST_OF_ERROR = 200
 """Characters of a server's answer; the daemon's log and `status --json` have more of it."""
 
 
-def held_words(flow: str, count: int, reason: str | None = None) -> str | None:
+def held_text(flow: str, count: int, reason: str | None = None) -> str | None:
     """Say why files of a flow are held and what runs them again; None for no files, and where something else keeps the flow
     from running. `reason` is the kind of the flow's own reason.
 
     Example:
-        >>> held_words("claims", 1), held_words("claims", 2, "disabled")
+        >>> held_text("claims", 1), held_text("claims", 2, "disabled")
         ('its last run failed or was stopped: `data-engine retry claims`, or a change, runs it again', None)
-        >>> held_words("claims", 2, "engine_off")
+        >>> held_text("claims", 2, "engine_off")
         'their last runs failed or were stopped: starting the engine tries them again'
-        >>> held_words("claims", 0)
+        >>> held_text("claims", 0)
     """
     if not count:
         return None
@@ -75,19 +75,19 @@ def held_words(flow: str, count: int, reason: str | None = None) -> str | None:
     return f"{why}: starting the engine tries {again}" if reason == EngineOff.kind else None
 
 
-def undeployed_words(flow: str) -> str:
+def undeployed_text(flow: str) -> str:
     """Say that a flow was undeployed, and what lets it run again."""
     again = cli_line("rollback", flow)
     return f"Production does not run {flow} any more. To let it run again as it was deployed: {again}"
 
 
-def freed_words(count: int, accepted: Sequence[str] = (), left: Sequence[str] = ()) -> str:
+def freed_text(count: int, accepted: Sequence[str] = (), left: Sequence[str] = ()) -> str:
     """Say how many sources a retry has freed, what it has `accepted`, and what is `left` held until somebody accepts it.
 
     Example:
-        >>> freed_words(2), freed_words(0)
+        >>> freed_text(2), freed_text(0)
         ('2 held sources run again.', 'Nothing is held; `data-engine explain FLOW` says why it does not run.')
-        >>> freed_words(0, ["claims: 8 of the 10 sources that its last good run took are gone"])
+        >>> freed_text(0, ["claims: 8 of the 10 sources that its last good run took are gone"])
         'Accepted: claims: 8 of the 10 sources that its last good run took are gone.'
     """
     words = [f"Accepted: {what}." for what in accepted]
@@ -119,17 +119,17 @@ def told_once(messages: Sequence[Undelivered]) -> list[tuple[Undelivered, int]]:
     return [(same[0], len(same)) for same in alike.values()]
 
 
-def undelivered_words(message: Undelivered, at: Callable[[str | None], str] | None, count: int = 1) -> str:
+def undelivered_text(message: Undelivered, at: Callable[[str | None], str] | None, count: int = 1) -> str:
     """Say that alerts do not reach somebody, why, and how many; `message` is the newest. `at` formats a time, None leaves times out.
 
     Example:
         >>> waits = Undelivered("3fa2", "mail_team", subject="claims failed", since_utc="10:02", tries=2, error="refused",
         ...     next_try_utc="10:14")
-        >>> undelivered_words(waits, str)
+        >>> undelivered_text(waits, str)
         'Alerts do not reach mail_team: refused; 1 message, of 10:02 (tried 2 times, again at 10:14)'
-        >>> undelivered_words(Undelivered("3fa2", "ops", since_utc="10:02", next_try_utc="10:02"), str, 3)
+        >>> undelivered_text(Undelivered("3fa2", "ops", since_utc="10:02", next_try_utc="10:02"), str, 3)
         'Alerts to ops wait to be sent: 3 messages, the newest of 10:02'
-        >>> undelivered_words(waits, None)
+        >>> undelivered_text(waits, None)
         'Alerts do not reach mail_team: refused; 1 message'
     """
     messages = plural(count, "message")
@@ -146,11 +146,11 @@ def undelivered_words(message: Undelivered, at: Callable[[str | None], str] | No
     return f"{words} ({tried}, {again})"
 
 
-def none_named_words(shown: Backfill) -> str | None:
+def none_named_text(shown: Backfill) -> str | None:
     """Say that no file of the source has the requested name, and which are most like it; None where one has.
 
     Example:
-        >>> none_named_words(Backfill("", "claims", "planned", where="clams-*.csv", nearest=("claims-01.csv",)))
+        >>> none_named_text(Backfill("", "claims", "planned", where="clams-*.csv", nearest=("claims-01.csv",)))
         "Nothing to run: no file of the source of claims is named 'clams-*.csv'. There is claims-01.csv."
     """
     if not shown.nearest:
@@ -179,11 +179,11 @@ def is_source_gone(flow: FlowStatus, exists: Callable[[str], bool | None]) -> bo
     return is_decided and exists(last.source) is False and exists(dirname(last.source)) is True
 
 
-def last_status_words(flow: FlowStatus, exists: Callable[[str], bool | None]) -> str:
+def last_status_text(flow: FlowStatus, exists: Callable[[str], bool | None]) -> str:
     """How the flow's last run ended, and whether the file of its failure is gone; "" without a run.
 
     Example:
-        >>> last_status_words(FlowStatus("claims"), lambda path: True)
+        >>> last_status_text(FlowStatus("claims"), lambda path: True)
         ''
     """
     if flow.last_run is None:
@@ -235,33 +235,33 @@ def reason_of(flow: FlowStatus) -> str | None:
     return words and words.removeprefix(f"{flow.state}: ")
 
 
-def nothing_words(shown: Backfill) -> str:
+def nothing_text(shown: Backfill) -> str:
     """Say that a backfill has nothing to run in its range, and which option runs what of it.
 
     Example:
         >>> from data_engine.model import Backfill
-        >>> nothing_words(Backfill("", "claims", "planned", known={"all": 1, "failed": 0, "missing": 1}))
+        >>> nothing_text(Backfill("", "claims", "planned", known={"all": 1, "failed": 0, "missing": 1}))
         'Nothing to run: 1 in the range; none failed in its last run or is held. --reprocess missing runs those that never succeeded: 1.'
-        >>> nothing_words(Backfill("", "claims", "planned", since="2026-10", known={"all": 0, "failed": 0, "missing": 0}))
+        >>> nothing_text(Backfill("", "claims", "planned", since="2026-10", known={"all": 0, "failed": 0, "missing": 0}))
         'Nothing to run: no file is in the range, by the day on which the files changed (by name: --where GLOB).'
     """
-    counts, by = shown.known, range_words(shown)
+    counts, by = shown.known, range_text(shown)
     if not counts["all"]:
         what = "no file" if shown.kind == "files" else "nothing"
         return f"Nothing to run: {what} is in the range{f', {by}' if by else ''}."
     words = f"Nothing to run: {counts['all']:,} in the range{f', {by}' if by else ''};"
     words += " each has succeeded." if shown.reprocess == "missing" else " none failed in its last run or is held."
-    return " ".join([words, *other_words(shown)])
+    return " ".join([words, *other_text(shown)])
 
 
-def range_words(shown: Backfill) -> str:
+def range_text(shown: Backfill) -> str:
     """Say what a range selects by, and how to select files by name; "" without a range.
 
     Example:
         >>> from data_engine.model import Backfill
-        >>> range_words(Backfill("", "claims", "planned", kind="slots", since="2026-10"))
+        >>> range_text(Backfill("", "claims", "planned", kind="slots", since="2026-10"))
         'by the slots of the schedule until now'
-        >>> range_words(Backfill("", "claims", "planned", since="2026-10", until="2026-10", where="a*"))
+        >>> range_text(Backfill("", "claims", "planned", since="2026-10", until="2026-10", where="a*"))
         'by the day on which the files changed'
     """
     if shown.since is None and shown.until is None:
@@ -275,7 +275,7 @@ def range_words(shown: Backfill) -> str:
     return f"{by} (by name: {shell_line(['--where', f'*{shown.since}*']) if is_one else '--where GLOB'})"
 
 
-def other_words(shown: Backfill) -> Iterator[str]:
+def other_text(shown: Backfill) -> Iterator[str]:
     """Say which option runs those in the range that were not selected."""
     every, missing, failed = (shown.known[name] for name in ("all", "missing", "failed"))
     if shown.reprocess == "failed" and missing > failed:
@@ -351,7 +351,7 @@ def first_line(words: object) -> str:
     return next((line for line in str(words or "").splitlines() if line.strip()), "").strip()
 
 
-def ending_words(flow: FlowStatus, runs: Sequence[ActiveRun]) -> str | None:
+def ending_text(flow: FlowStatus, runs: Sequence[ActiveRun]) -> str | None:
     """Say when the runs of a stopping flow end, and what ends the first of them now; None for other flows."""
     run_id = next((run.run_id for run in runs if run.flow == flow.name and run.stopping), None)
     if flow.state_kind != "stopping" or run_id is None:
@@ -361,6 +361,6 @@ def ending_words(flow: FlowStatus, runs: Sequence[ActiveRun]) -> str | None:
 
 def last_run_line(flow: FlowStatus, exists: Callable[[str], bool | None]) -> str:
     """How a flow's last run ended, how many warnings it has, and when it began; "" without one. `exists` is asked of its file."""
-    warned = "" if flow.warned is None else warned_words(flow.warned.count)
+    warned = "" if flow.warned is None else warned_text(flow.warned.count)
     began = "" if flow.last_run is None else local_time(flow.last_run.started_at_utc)
-    return ", ".join(filter(None, [last_status_words(flow, exists), warned, began]))
+    return ", ".join(filter(None, [last_status_text(flow, exists), warned, began]))

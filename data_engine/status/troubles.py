@@ -14,7 +14,7 @@ from data_engine.alerting.deciding import held_trouble, is_failure
 from data_engine.alerting.wording import failure, notice, subject
 from data_engine.files import file_exists
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.troubles import Trouble, TroubleKey, all_troubles
+from data_engine.ledger.troubles import TroubleKey, TroubleRecord, all_troubles
 from data_engine.message import message_id
 from data_engine.model import Run
 from data_engine.reasons.kinds import FeedShrunk, HeldSlot, Late, Overlong
@@ -57,7 +57,7 @@ class Known:
 
     me: str = ""
     failures: Mapping[str, Failure] = field(default_factory=dict)
-    troubles: Mapping[str, Sequence[Trouble]] = field(default_factory=dict)
+    troubles: Mapping[str, Sequence[TroubleRecord]] = field(default_factory=dict)
     gone: Set[str] = frozenset()
 
 
@@ -112,7 +112,7 @@ class History:
     def __init__(self, ledger: Ledger, me: str, exists: Callable[[str], bool | None] = file_exists) -> None:
         self.ledger, self._me, self._exists = ledger, me, exists
         self._failures: dict[str, Failure] = {}
-        self._troubles: tuple[tuple[int, int], dict[str, list[Trouble]]] | None = None
+        self._troubles: tuple[tuple[int, int], dict[str, list[TroubleRecord]]] | None = None
 
     def of(self, status: WorkspaceStatus) -> Known:
         """The knowledge that belongs to this status.
@@ -149,10 +149,10 @@ class History:
         run = None if newest is None or newest.last_run_id is None else self.ledger.run(newest.last_run_id)
         return None if run is None else Failure(run)
 
-    def _open(self) -> Mapping[str, Sequence[Trouble]]:
+    def _open(self) -> Mapping[str, Sequence[TroubleRecord]]:
         version = self.ledger.version()
         if self._troubles is None or self._troubles[0] != version:
-            troubles: dict[str, list[Trouble]] = {}
+            troubles: dict[str, list[TroubleRecord]] = {}
             for trouble in all_troubles(self.ledger):
                 if not trouble.is_closed and trouble.recovered_at_utc is None:
                     troubles.setdefault(trouble.key.flow, []).append(trouble)
@@ -185,14 +185,14 @@ def _line_of(bad: Failure, name: str) -> TroubleLine:
     return TroubleLine(
         _id(key),
         "failed",
-        first_line(subject(Trouble(key, at_utc, detail), file)),
+        first_line(subject(TroubleRecord(key, at_utc, detail), file)),
         at_utc,
         bad.good_utc,
         places_of(why, was=run.flow, now=name),
     )
 
 
-def _slots_of(flow: FlowStatus, troubles: Iterable[Trouble]) -> Iterable[TroubleLine]:
+def _slots_of(flow: FlowStatus, troubles: Iterable[TroubleRecord]) -> Iterable[TroubleLine]:
     """The slots that did not begin in time, from the owner's messages, until a run goes well."""
     last = flow.last_run
     good_utc = last.started_at_utc if last is not None and last.status == "success" else ""

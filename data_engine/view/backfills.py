@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 from data_engine.commands.fields import help_of
 from data_engine.commands.runs import StartBackfill
 from data_engine.display_hook import Listing
-from data_engine.engine.params import value_words
+from data_engine.engine.params import value_text
 from data_engine.errors import FlowValidationError
 from data_engine.flow.parameters import read_params
-from data_engine.formatting import cli_line, local_time, plural, zoned_words
+from data_engine.formatting import cli_line, local_time, plural, zoned_text
 from data_engine.marks import mark_of
 from data_engine.model import Backfill
 from data_engine.planning.backfill import Reprocess
-from data_engine.status.sentences import none_named_words, nothing_words, other_words, range_words, short_error
+from data_engine.status.sentences import none_named_text, nothing_text, other_text, range_text, short_error
 from data_engine.view.card import MOST_ROWS, Card, Cell, Code, Column, Lines, Part, run_id, table
 from data_engine.view.verb import Answer, Option, Params, Place, Subject, Wait, said, was_asked
 
@@ -116,14 +116,14 @@ def _pid_of_daemon(ws: Workspace) -> int | None:
 def backfill_card(backfill: Backfill) -> Card:
     """One backfill: what would run, or its progress, the runs that did not succeed, and what to type next."""
     if backfill.state == "planned":
-        nothing = none_named_words(backfill) or ("" if backfill.total else nothing_words(backfill))
+        nothing = none_named_text(backfill) or ("" if backfill.total else nothing_text(backfill))
         return Card(nothing) if nothing else Card("", (), tuple(_planned(backfill)))
     asked = f"asked by {backfill.by}, {local_time(backfill.at_utc)}"
     bad = [run for run in backfill.runs if run.status not in ("success", "started")]
     rows = [
         (
             mark_of(run.status),
-            zoned_words(run.scheduled_for, backfill.tz),
+            zoned_text(run.scheduled_for, backfill.tz),
             Code(run.source or ""),
             run_id(run.run_id),
             short_error(run.error or run.cause, run.why),
@@ -139,12 +139,12 @@ def backfill_card(backfill: Backfill) -> Card:
 def _planned(backfill: Backfill) -> Iterator[Part]:
     """The runs that would begin, by what they were chosen, and what was left out."""
     zone, every = backfill.tz, "" if any(run.scheduled_for for run in backfill.planned) else "(the whole folder)"
-    slots = [(zoned_words(run.scheduled_for, zone), Code(run.source or every)) for run in backfill.planned[:MOST_ROWS]]
+    slots = [(zoned_text(run.scheduled_for, zone), Code(run.source or every)) for run in backfill.planned[:MOST_ROWS]]
     yield table(("Slot", Column("Source", "path")), slots, total=len(backfill.planned))
-    params = ", ".join(f"{name}={value_words(value)}" for name, value in backfill.params.items())
-    by = "".join(f", {words}" for words in (range_words(backfill), f"with {params}" if params else "") if words)
+    params = ", ".join(f"{name}={value_text(value)}" for name, value in backfill.params.items())
+    by = "".join(f", {words}" for words in (range_text(backfill), f"with {params}" if params else "") if words)
     lines = [f"{backfill.flow}: {backfill.total:,} of {backfill.known['all']:,} in the range{by}"]
-    if others := [*other_words(backfill)]:
+    if others := [*other_text(backfill)]:
         failed = backfill.reprocess == "failed"
         chosen = "those whose last run failed or that are held" if failed else "those that never succeeded"
         lines.append(" ".join([f"Only {chosen}.", *others]))

@@ -12,7 +12,7 @@ from data_engine.errors import FlowValidationError, OwnedElsewhereError, Workspa
 from data_engine.formatting import cli_line, first_few, plural
 from data_engine.marks import Mark
 from data_engine.status.deployed_before import find_flow
-from data_engine.status.sentences import ends_words, never_begins_words
+from data_engine.status.sentences import ends_text, never_begins_text
 from data_engine.view.card import Card, Lines, Note
 from data_engine.view.status import fresh_status
 from data_engine.view.verb import Answer, Option, Place, Subject, said
@@ -39,7 +39,7 @@ def start(
     if engine:
         _start_engine(ws)
     status = fresh_status(ws)
-    lines = tuple(filter(None, (*started_lines(status), tried_again_words(before))))
+    lines = tuple(filter(None, (*started_lines(status), tried_again_text(before))))
     stops = cli_line("stop")
     outlives = f"It keeps running when this kernel or JupyterLab ends: {stops} ends it when its running work is done."
     notes = () if place.names is None else (Note(Mark(outlives)),)
@@ -80,12 +80,12 @@ def started_lines(status: WorkspaceStatus) -> tuple[str, str]:
     return daemon, f"The engine is on: {of_all} {'runs by itself' if count == 1 else 'run by themselves'}."
 
 
-def tried_again_words(flows: Sequence[FlowStatus]) -> str:
+def tried_again_text(flows: Sequence[FlowStatus]) -> str:
     """The line about what a person who starts the engine lets run again; "" for nothing. `flows` are as they were before.
 
     Example:
         >>> from data_engine.status.record import FlowStatus
-        >>> tried_again_words([FlowStatus("claims", held=2), FlowStatus("parts"), FlowStatus("rates", retried=1)])
+        >>> tried_again_text([FlowStatus("claims", held=2), FlowStatus("parts"), FlowStatus("rates", retried=1)])
         'What was held, or waited to be tried again, runs again now: claims (2 files), rates (1 file).'
     """
     counts = {flow.name: flow.held + flow.retried for flow in flows if flow.enabled}
@@ -107,11 +107,11 @@ def stop(
         return _stop_engine(ws)
     if _is_run(ws, name):
         had_begun = ws.stop_run(name)
-        text = f"{ends_words()}{ending_now_words([name])}" if had_begun else _never_begins(ws, name)
+        text = f"{ends_text()}{ending_now_text([name])}" if had_begun else _never_begins(ws, name)
         return said(text, {"run_id": name, "had_begun": had_begun})
     is_disabled = ws.stop_flow(name)
     ending = [run.run_id for run in ws.status().active_runs if run.flow == name and run.in_daemon]
-    text = f"{ends_words(name, is_disabled=is_disabled)}{ending_now_words(ending)}"
+    text = f"{ends_text(name, is_disabled=is_disabled)}{ending_now_text(ending)}"
     return said(text, {"flow": name, "disabled": is_disabled})
 
 
@@ -127,7 +127,7 @@ def _is_run(ws: Workspace, name: str) -> bool:
 
 
 def _never_begins(ws: Workspace, run_id: str) -> str:
-    return never_begins_words(ws.home.ledger().run(run_id))
+    return never_begins_text(ws.home.ledger().run(run_id))
 
 
 def _stop_engine(ws: Workspace) -> Answer:
@@ -138,15 +138,15 @@ def _stop_engine(ws: Workspace) -> Answer:
     ws.stop_engine()
     ws.shutdown()
     running = [run for run in status.active_runs if run.in_daemon] if status is not None else []
-    text = stopping_words(running, is_ending=status is not None and status.daemon.ending)
+    text = stopping_text(running, is_ending=status is not None and status.daemon.ending)
     return said(text if was_running else "No daemon was running.", {"was_running": was_running})
 
 
-def ending_now_words(run_ids: Sequence[str]) -> str:
+def ending_now_text(run_ids: Sequence[str]) -> str:
     """The commands that end stopping runs at once, after a blank; "" without runs.
 
     Example:
-        >>> ending_now_words(["3f9c12ab77"]), ending_now_words([])
+        >>> ending_now_text(["3f9c12ab77"]), ending_now_text([])
         (' To end one at once: `data-engine kill 3f9c12ab`.', '')
     """
     if not run_ids:
@@ -156,15 +156,15 @@ def ending_now_words(run_ids: Sequence[str]) -> str:
     return f" To end one at once: {ways}{more}."
 
 
-def stopping_words(running: Sequence[ActiveRun], *, is_ending: bool) -> str:
+def stopping_text(running: Sequence[ActiveRun], *, is_ending: bool) -> str:
     """What a stopped daemon waits for; it `is_ending` when somebody stopped it before.
 
     Example:
         >>> from data_engine.model import ActiveRun
         >>> run = ActiveRun("3f9c12ab77", "claims", "C", None, "", 7, in_daemon=True)
-        >>> stopping_words([run], is_ending=False)
+        >>> stopping_text([run], is_ending=False)
         'The daemon ends when its running work is done: claims (run 3f9c12ab). `data-engine kill` ends it now.'
-        >>> stopping_words([], is_ending=True)
+        >>> stopping_text([], is_ending=True)
         'The daemon is ending already.'
     """
     begin = "The daemon is ending already" if is_ending else "The daemon ends when its running work is done"

@@ -28,9 +28,9 @@ from data_engine.status.deploy_lines import (
     lines_after,
     starting_now,
 )
-from data_engine.status.deployed_before import deployment_cells, find_flow, left_out, rolled_back_words
+from data_engine.status.deployed_before import deployment_cells, find_flow, left_out, rolled_back_text
 from data_engine.status.offline import OfflineFacts
-from data_engine.status.sentences import undeployed_words
+from data_engine.status.sentences import undeployed_text
 from data_engine.view.card import Card, Cell, Column, Lines, Note, Part, run_id, table
 from data_engine.view.flows import FlowName, settings_warnings
 from data_engine.view.verb import Answer, Option, Place, Wait, said, was_asked
@@ -143,7 +143,7 @@ def kernel_question(home: LocalWorkspace, path: Path) -> Card | None:
     verdict = compared(home, path)
     if verdict is None or not verdict.differences:
         return None
-    lines = (f"{path.name} is not as in {verdict.kernel_words}:", *verdict.differences)
+    lines = (f"{path.name} is not as in {verdict.kernel_text}:", *verdict.differences)
     return Card("Deploy it all the same?", (), (Lines(lines),))
 
 
@@ -155,7 +155,7 @@ def _outcome_card(
     starts: Mapping[str, Starting],
     before: Verdict | None,
 ) -> Card:
-    from data_engine.deploy.sets import lost_words
+    from data_engine.deploy.sets import lost_text
 
     starting, others = lines_after(ws.home, outcome.deployments, outcome.entries, starts, left, cache(ws.status))
     lines = [*_entry_lines(ws, outcome, is_named=name is not None)]
@@ -167,7 +167,7 @@ def _outcome_card(
     errors = ((entry.path.name, entry.error) for entry in outcome.entries if entry.error is not None)
     parts += [Note(Mark(f"not deployed  {file}: {error}", "bad", "cross")) for file, error in errors]
     if outcome.lost:
-        parts.append(Note(Mark(lost_words(outcome.lost), "bad", "cross")))
+        parts.append(Note(Mark(lost_text(outcome.lost), "bad", "cross")))
     parts.append(Lines(tuple(others)))
     if name is not None:
         parts.append(Lines(tuple(_new_verdict(ws.home, ws.layout.flow_modules_dir / f"{name}.ipynb", before))))
@@ -299,7 +299,7 @@ def undeploy(place: Place, name: FlowName = None, note: NoteText = "", wait: Wai
     """Stop running a flow in production, whether its notebook is there or gone. `rollback` undoes that."""
     name = place.flow_name(name)
     row = place.workspace.undeploy(name, note, wait)
-    return was_asked() if row is None else said(undeployed_words(name), row.as_dict())
+    return was_asked() if row is None else said(undeployed_text(name), row.as_dict())
 
 
 def rollback(place: Place, name: FlowName = None, to: To = None, note: NoteText = "", wait: Wait = True) -> Answer:
@@ -309,7 +309,7 @@ def rollback(place: Place, name: FlowName = None, to: To = None, note: NoteText 
     if row is None:
         return was_asked()
     config = changed_config(ws.layout, ws.home.deployments(), row)
-    words = [f"{rolled_back_words(ws.home.ledger(), row)}. The notebook stays as it is."]
+    words = [f"{rolled_back_text(ws.home.ledger(), row)}. The notebook stays as it is."]
     if ws.settings().deploy.gate == "golden":
         words.append("The goldens were not run: a rollback is never held up by them.")
     notes = (

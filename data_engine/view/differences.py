@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from data_engine.compare.difference import Difference, Sample
-from data_engine.formatting import beginning, duration_words, first_few, local_time, plural, visible
+from data_engine.formatting import beginning, duration_text, first_few, local_time, plural, visible
 from data_engine.marks import Mark, mark_of
 from data_engine.plan.golden import Golden, GoldenResult
 from data_engine.plan.plan import Plan
@@ -206,7 +206,7 @@ def plan_data_card(plan: Plan, *, samples: bool) -> Card:
 
 
 def _how(plan: Plan) -> tuple[Cell, ...]:
-    took = f"deployed {duration_words(plan.elapsed_s.deployed)}, edit {duration_words(plan.elapsed_s.current)}"
+    took = f"deployed {duration_text(plan.elapsed_s.deployed)}, edit {duration_text(plan.elapsed_s.current)}"
     return plural(len(plan.sources), "source"), Faint(took)
 
 
@@ -262,7 +262,7 @@ def goldens_card(results: Sequence[GoldenResult], *, samples: bool) -> Card:
     """Which goldens hold; for the others the difference, and the command that accepts it."""
     bad = [golden for golden in results if golden.is_bad]
     rows = [
-        (mark_of(golden.status), golden.flow, Code(golden.name), duration_words(golden.elapsed_s), golden.text)
+        (mark_of(golden.status), golden.flow, Code(golden.name), duration_text(golden.elapsed_s), golden.text)
         for golden in (*bad, *(golden for golden in results if not golden.is_bad))
     ]
     shown = table(("", "Flow", "Golden", Column("Time", "number"), Column("What", "text")), rows, most=5 * MOST_ROWS)

@@ -23,7 +23,7 @@ from data_engine.client import Workspace
 from data_engine.daemon.control import API, DaemonClient, Endpoint, read_token, silent_daemon
 from data_engine.daemon.environment import import_path
 from data_engine.errors import FlowValidationError, LedgerError, error_of
-from data_engine.flow.spec import title_words
+from data_engine.flow.spec import title_text
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.module_sets import file_facts
@@ -47,7 +47,7 @@ CHILD_TIMEOUT_S = 60.0
 STARTS_WITHIN_S = 30.0
 
 
-class Feed:
+class ViewSender:
     """Sends a workspace's view to its listeners, now and whenever it changes, from a thread of its own."""
 
     def __init__(self, ws: Workspace) -> None:
@@ -192,7 +192,7 @@ class Feed:
         except FlowValidationError:
             names = []
         entries = [
-            CatalogEntry(name, self._ws.layout.flow_modules_dir / name, title_words(name, "Flow")) for name in names
+            CatalogEntry(name, self._ws.layout.flow_modules_dir / name, title_text(name, "Flow")) for name in names
         ]
         flows = [FlowFacts(entry, is_read=False) for entry in entries]
         facts = WorkspaceFacts(self._ws.workspace_id, str(self._ws.root), flows)

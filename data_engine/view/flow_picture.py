@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from data_engine.flow.check import Check
-from data_engine.flow.expectation import expectation_words
+from data_engine.flow.expectation import expectation_text
 from data_engine.flow.flow import Flow
 from data_engine.flow.object_names import replaced_unasked
 from data_engine.flow.spec import Collect, Map, StepSpec
-from data_engine.flow.trigger import Manual, Poll, Schedule, interval_words
-from data_engine.formatting import local_time, zoned_words
+from data_engine.flow.trigger import Manual, Poll, Schedule, interval_text
+from data_engine.formatting import local_time, zoned_text
 from data_engine.marks import Mark, mark_of
 from data_engine.notebook.catalog import trigger_text
-from data_engine.planning.slots import slot_words, slots_of
+from data_engine.planning.slots import slot_text, slots_of
 from data_engine.reasons.kinds import ByHand
 from data_engine.record import frozen
 from data_engine.status.record import FlowStatus
@@ -122,7 +122,7 @@ def lines_of(
     first = 1
     if trigger is not None and trigger.source is not None:
         lost = Mark("does not exist", "bad", "cross") if is_source_there is False else None
-        yield Line("source", "", trigger.source_as_authored or str(trigger.source), _source_words(trigger), state=lost)
+        yield Line("source", "", trigger.source_as_authored or str(trigger.source), _source_text(trigger), state=lost)
         first = 2
     saved: dict[str, int] = {}
     replaced = replaced_unasked(flow.steps)
@@ -130,7 +130,7 @@ def lines_of(
         use = step.use if step.use is not None and step.use != "current" else ""
         kind = "each" if isinstance(step.fn, Map) else "check" if isinstance(step.fn, Check) else "step"
         again = f"step {replaced[number] + 1} saves it too" if number in replaced else ""
-        words, saves = _step_words(step), step.save_as or ""
+        words, saves = _step_text(step), step.save_as or ""
         yield Line(kind, str(number + 1), step.label, words, saves, use, saved.get(use), again=again)
         if step.save_as:
             saved[step.save_as] = first + number
@@ -140,7 +140,7 @@ def lines_of(
     yield from _next_lines(flow, now_s, live, zone)
     if isinstance(trigger, Schedule) and trigger.cron_lines:
         slots = slots_of(trigger, zone)
-        yield Line("times", "", slot_words(slots.upcoming(now_s), slots.zone))
+        yield Line("times", "", slot_text(slots.upcoming(now_s), slots.zone))
     yield from _expected_lines(flow, live)
 
 
@@ -148,10 +148,10 @@ def _expected_lines(flow: Flow, live: FlowStatus | None) -> Iterator[Line]:
     if flow.expectations:
         stands = None if live is None or live.expected is None else live.expected.mark()
         words = "" if stands is None else _PRODUCTION
-        yield Line("expected", "", expectation_words(flow.expectations), words, state=stands)
+        yield Line("expected", "", expectation_text(flow.expectations), words, state=stands)
 
 
-def _source_words(trigger: Manual | Poll | Schedule) -> str:
+def _source_text(trigger: Manual | Poll | Schedule) -> str:
     parts = [", ".join(trigger.extensions)] if trigger.extensions else []
     if trigger.run_as == "batch":
         parts.append("one run for the folder")
@@ -160,7 +160,7 @@ def _source_words(trigger: Manual | Poll | Schedule) -> str:
     return ", ".join(parts)
 
 
-def _step_words(step: StepSpec) -> str:
+def _step_text(step: StepSpec) -> str:
     if isinstance(step.fn, Collect):
         root = "" if step.fn.root is None else f" in {step.fn.root.text}"
         return f"{', '.join(step.fn.extensions)}{root}"
@@ -183,7 +183,7 @@ def _next_lines(flow: Flow, now_s: float, live: FlowStatus | None, zone: str | N
         yield Line("next", "", words, state=mark_of("not deployed"))
         return
     if live.next_run_utc:
-        words = zoned_words(live.next_run_utc, live.tz)
+        words = zoned_text(live.next_run_utc, live.tz)
     elif live.state_kind in ("running", "stopping"):
         words = f"{live.state} now"
     else:
@@ -207,12 +207,12 @@ def _next_without_daemon(trigger: Poll | Schedule, now_s: float, zone: str | Non
     if isinstance(trigger, Poll):
         return "when a file is new or changed, once it is deployed and the engine is on"
     if trigger.interval is not None:
-        return f"{interval_words(trigger.interval)} after the engine was started, once it is deployed"
+        return f"{interval_text(trigger.interval)} after the engine was started, once it is deployed"
     slots = slots_of(trigger, zone)
     slot_s = slots.next(now_s)
     if slot_s is None:
         return "no further time"
-    return f"{slot_words([slot_s], slots.zone)}, if it is deployed and the engine is on by then"
+    return f"{slot_text([slot_s], slots.zone)}, if it is deployed and the engine is on by then"
 
 
 _NAMES = {

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from data_engine.display_hook import Listing
 from data_engine.errors import FlowValidationError
-from data_engine.flow.expectation import expectation_words
+from data_engine.flow.expectation import expectation_text
 from data_engine.flow.trigger import Schedule
-from data_engine.formatting import beginning, cli_line, first_few, path_in, plural, zoned_words
+from data_engine.formatting import beginning, cli_line, first_few, path_in, plural, zoned_text
 from data_engine.lease.status import shown_machine
 from data_engine.ledger.run_warnings import runs_as_json
 from data_engine.marks import Mark, mark_of
@@ -23,11 +23,11 @@ from data_engine.notebook.deployments import with_gone
 from data_engine.notebook.flow_files import not_flows, notebooks_in_subfolders
 from data_engine.notebook.import_lint import misleading_names
 from data_engine.planning.due import disabled_by
-from data_engine.planning.slots import slot_words, slots_of, zone_of
+from data_engine.planning.slots import slot_text, slots_of, zone_of
 from data_engine.reasons.kinds import Disabled, Held, LastRunFailed, RetryLater
 from data_engine.status.explain import Explanation, ways
 from data_engine.status.places import all_source_warnings, with_source_warnings
-from data_engine.status.runs import facts_of, last_run, last_run_words
+from data_engine.status.runs import facts_of, last_run, last_run_text
 from data_engine.status.sentences import first_line, short_error
 from data_engine.view.card import Card, Cell, Code, Column, Faint, Lines, Note, Pairs, Part, Picture, file_cell, table
 from data_engine.view.errors import error_places
@@ -109,9 +109,9 @@ def _flow_row(
         broken = Mark("broken", "bad", "cross")
         return (entry.name, entry.title, "", "", broken, "", "", texts[entry.name], "")
     timezone = ws.home.settings_shown().timezone
-    next_run = zoned_words(coming.get(entry.name), clock_zone(entry, timezone))
+    next_run = zoned_text(coming.get(entry.name), clock_zone(entry, timezone))
     production = texts[entry.name] if off is None else f"{texts[entry.name]}; {off.text}"
-    will = expectation_words(entry.flow.expectations) if entry.flow is not None else ""
+    will = expectation_text(entry.flow.expectations) if entry.flow is not None else ""
     return (
         *(entry.name, entry.title, entry.group or "", entry.mode, trigger_here(entry, timezone)),
         *(_place(entry.source, ws.root), next_run, production),
@@ -238,18 +238,18 @@ def show(place: Place, name: FlowName = None) -> Answer:
             ("group", entry.group or ""),
             ("mode", entry.mode),
             ("trigger", trigger_here(entry, timezone) + (f" (cron {cron})" if cron else "")),
-            ("next times", slot_words(slots, zone)),
+            ("next times", slot_text(slots, zone)),
             (
                 "expected",
                 "; ".join(
-                    filter(None, [expectation_words(flow.expectations), "" if expected is None else expected.text])
+                    filter(None, [expectation_text(flow.expectations), "" if expected is None else expected.text])
                 ),
             ),
             ("source", _place(entry.source, ws.root)),
             ("mirror", _place(entry.mirror, ws.root) + (", staged" if entry.as_dict()["staged"] else "")),
             ("production", deployment.text if compared is None else f"{deployment.text}; {compared.words}"),
-            ("next run", f"- ({off.text})" if off is not None else zoned_words(coming, tz) or "-"),
-            ("last run", last_run_words(ws.home, last, ws.status)),
+            ("next run", f"- ({off.text})" if off is not None else zoned_text(coming, tz) or "-"),
+            ("last run", last_run_text(ws.home, last, ws.status)),
         )
         steps = ((step.label, step.function_name, step.use or "", step.save_as or "") for step in flow.steps)
         drawn = flow_card(flow, now_s=time.time(), zone=timezone).parts
@@ -291,7 +291,7 @@ def explain(
 ) -> Answer:
     """Why a flow, or a file, does or does not run; for an output, which run wrote it."""
     ws = place.workspace
-    behind = [Note.warning(words) for words in [ws.link.behind_words()] if words]
+    behind = [Note.warning(words) for words in [ws.link.behind_text()] if words]
     try:
         reasons = ws.explain(place.flow_name(subject))
     except FlowValidationError:
@@ -313,7 +313,7 @@ def reasons_card(reasons: Sequence[Explanation], root: Path | None = None) -> Ca
             if root is None or reason.source is None
             else Code(path_in(root, reason.source), reason.source),
             reason.why.mark(_bounded(reason)),
-            zoned_words(reason.next_run_utc, reason.tz),
+            zoned_text(reason.next_run_utc, reason.tz),
         )
         for reason in reasons
     )

@@ -65,7 +65,7 @@ def _set_aside(place: Place, name: str | None, yes: bool) -> Answer:
     ws = place.workspace
     rows, elsewhere = ws.left_behind(name), _elsewhere(ws, name)
     facts = {"left": [row.as_dict() for row in rows], "moved": [], "elsewhere": elsewhere}
-    notes = [Note.warning(elsewhere_words(elsewhere))] if elsewhere else []
+    notes = [Note.warning(elsewhere_text(elsewhere))] if elsewhere else []
     if not rows:
         return said("No output is left of a source that is gone.", facts, notes=tuple(notes))
     columns = ("Flow", Column("Output", "text"), "Written", Column("Source, which is gone", "text"))
@@ -103,11 +103,11 @@ def _elsewhere(ws: Workspace, name: str | None) -> list[str]:
     return [file.path for file in known_elsewhere(written_here(ws.home.ledger(), ws.layout, MOST_RUNS), flows)]
 
 
-def elsewhere_words(paths: Sequence[str]) -> str:
+def elsewhere_text(paths: Sequence[str]) -> str:
     """The sentence about outputs that are known only by a former path.
 
     Example:
-        >>> elsewhere_words(["/old/a.csv"])
+        >>> elsewhere_text(["/old/a.csv"])
         '1 output is known only by its former path, whose folder does not exist any more, and is not listed: /old/a.csv'
     """
     words = "is known only by its former path" if len(paths) == 1 else "are known only by their former paths"

@@ -14,7 +14,7 @@ from data_engine.commands.command import Command, Refusal, Situation, first, unl
 from data_engine.commands.fields import arguments_of
 from data_engine.commands.registry import COMMANDS
 from data_engine.commands.runs import Retry, StopBackfill, StopFlow
-from data_engine.formatting import cli_line, clock_words, plural
+from data_engine.formatting import cli_line, clock_text, plural
 from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE
 from data_engine.marks import Mark, mark_of
 from data_engine.model import ActiveRun, Backfill
@@ -22,7 +22,7 @@ from data_engine.reasons.kinds import DaemonSilent, Expected, Unreachable
 from data_engine.reasons.remedies import SILENT_FIX, remedy_of
 from data_engine.record import Record, frozen
 from data_engine.status.record import ClusterFacts, EngineFacts, FlowStatus, WorkspaceStatus
-from data_engine.status.sentences import GOES_ON, told_once, undelivered_words
+from data_engine.status.sentences import GOES_ON, told_once, undelivered_text
 from data_engine.status.troubles import Known, TroubleLine, has_recovered, troubles_of
 
 _MARKS = {
@@ -91,7 +91,7 @@ class PanelFlow(FlowStatus):
         """The state of its expectation, in words; the page itself shows the time that is left."""
         expected = self.expected
         if isinstance(expected, Expected):
-            return f"due by {clock_words(expected.due_utc, expected.tz)}"
+            return f"due by {clock_text(expected.due_utc, expected.tz)}"
         return None if expected is None else expected.text
 
 
@@ -105,7 +105,7 @@ class Group(Record):
 
 
 @frozen
-class Notice(Record):
+class PanelNotice(Record):
     """Something a person should know, with its fix; with an `id`, a person can put it away, and it goes a while after `at_utc`."""
 
     tone: str
@@ -133,7 +133,7 @@ class PanelView(Record):
     groups: tuple[Group, ...]
     flows: Mapping[str, PanelFlow]
     active: tuple[ActiveRun, ...]
-    notices: tuple[Notice, ...]
+    notices: tuple[PanelNotice, ...]
     empty: str | None = None
     cluster: ClusterFacts | None = None
     details: Mapping[str, str] = field(default_factory=dict)
@@ -171,7 +171,7 @@ def render(
         else Mark("not running"),
         engine=_engine_mark(engine, daemon.running),
         lease=_MARKS["mine" if lease.is_mine else lease.state],
-        lease_line=lease.line[0].upper() + lease.line[1:] if lease.is_worth_words else "",
+        lease_line=lease.line[0].upper() + lease.line[1:] if lease.is_worth_text else "",
         heartbeat_age_s=lease.heartbeat_age_s,
         buttons=workspace_buttons(status, machine_id=machine_id),
         groups=_groups(flows),
@@ -256,43 +256,47 @@ def _summary(rows: Iterable[PanelFlow]) -> str:
     return " · ".join(filter(None, parts))
 
 
-def _notices(status: WorkspaceStatus, problem: str | None) -> Iterable[Notice]:
+def _notices(status: WorkspaceStatus, problem: str | None) -> Iterable[PanelNotice]:
     if problem is not None:
-        yield Notice("warn", problem)
+        yield PanelNotice("warn", problem)
     if status.daemon.silent:
         words = DaemonSilent(status.daemon.pid).text
-        yield Notice("warn", words[0].upper() + words[1:], f"{SILENT_FIX} (in the panel: Settings, Force stop daemon)")
+        yield PanelNotice(
+            "warn", words[0].upper() + words[1:], f"{SILENT_FIX} (in the panel: Settings, Force stop daemon)"
+        )
     if status.engine.goes_on:
-        yield Notice("warn", GOES_ON[0].upper() + GOES_ON[1:], "start the engine; `data-engine stop` turns it off")
+        yield PanelNotice("warn", GOES_ON[0].upper() + GOES_ON[1:], "start the engine; `data-engine stop` turns it off")
     if status.trouble is not None:
         where = (status.trouble.where or "").removeprefix(status.workspace_root).lstrip("/\\")
-        yield Notice("bad", f"{where}: {status.trouble.what}" if where else status.trouble.what, status.trouble.fix)
+        yield PanelNotice(
+            "bad", f"{where}: {status.trouble.what}" if where else status.trouble.what, status.trouble.fix
+        )
     for warning in status.warnings:
-        yield Notice("warn", warning)
+        yield PanelNotice("warn", warning)
     for message, count in told_once(status.undelivered)[:_MOST_UNDELIVERED]:
         fix = cli_line("alert", *(["history"] if message.state == "given_up" else ["test", message.to]))
-        yield Notice("warn" if message.error is None else "bad", undelivered_words(message, None, count), fix)
+        yield PanelNotice("warn" if message.error is None else "bad", undelivered_text(message, None, count), fix)
     if status.service.trouble is not None:
-        yield Notice("warn", f"the service of this workspace: {status.service.trouble}", status.service.fix)
+        yield PanelNotice("warn", f"the service of this workspace: {status.service.trouble}", status.service.fix)
     lease = status.lease
     if lease.trouble:
         drive_fix = "check whether the shared drive is connected"
-        yield Notice("bad", lease.trouble, drive_fix if lease.damage is None else lease.fix)
+        yield PanelNotice("bad", lease.trouble, drive_fix if lease.damage is None else lease.fix)
     if lease.is_behind:
-        yield Notice("warn", NOT_ALL_HERE[0].upper() + NOT_ALL_HERE[1:], FETCHED_BY)
+        yield PanelNotice("warn", NOT_ALL_HERE[0].upper() + NOT_ALL_HERE[1:], FETCHED_BY)
     yield from _request_notices(status)
     if lease.lost_to:
-        yield Notice("warn", f"{lease.lost_to} has taken this workspace over")
+        yield PanelNotice("warn", f"{lease.lost_to} has taken this workspace over")
 
 
-def _request_notices(status: WorkspaceStatus) -> Iterable[Notice]:
+def _request_notices(status: WorkspaceStatus) -> Iterable[PanelNotice]:
     """Requests to the owner that are not done, in words for the owner, or for who asked."""
     fix = _FOR_ANOTHER if status.lease.is_mine else "ask again, or ask for the workspace"
     for request in status.requests[:_MOST_REQUESTS]:
         if request.state != "answered":
-            yield Notice("warn", request.text)
+            yield PanelNotice("warn", request.text)
         elif request.outcome != "done":
-            yield Notice("bad", request.text, fix, request.request_id, request.at_utc)
+            yield PanelNotice("bad", request.text, fix, request.request_id, request.at_utc)
 
 
 WhyNot: TypeAlias = str | None

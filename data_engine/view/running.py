@@ -13,11 +13,11 @@ from data_engine.display_hook import Listing
 from data_engine.engine.candidates import pick_to_run
 from data_engine.engine.params import params_for
 from data_engine.engine.recording import readers_watched
-from data_engine.engine.standing import never_deployed_words
+from data_engine.engine.standing import never_deployed_text
 from data_engine.errors import FlowStoppedError, FlowValidationError, OwnedElsewhereError, WorkspaceError
 from data_engine.flow.parameters import read_params
-from data_engine.formatting import cli_line, duration_words, first_few, plural, visible
-from data_engine.ledger.logs import counts_as_warning, warned_words
+from data_engine.formatting import cli_line, duration_text, first_few, plural, visible
+from data_engine.ledger.logs import counts_as_warning, warned_text
 from data_engine.ledger.run_warnings import runs_as_json, warning_texts
 from data_engine.marks import Mark
 from data_engine.model import Event, LogLine, Run, RunFinished, RunStarted, StepFinished
@@ -26,7 +26,7 @@ from data_engine.notebook.mirror_warnings import Folders, folders_of, reading_or
 from data_engine.record import frozen
 from data_engine.status.deployed_before import find_flow
 from data_engine.status.places import why_nothing
-from data_engine.status.runs import also_read_words
+from data_engine.status.runs import also_read_text
 from data_engine.view.card import Card, Cell, Lines, Note, Pairs
 from data_engine.view.flows import settings_warnings
 from data_engine.view.results import contexts_card
@@ -114,7 +114,7 @@ def _run_in_daemon(place: Place, name: str, source: str | None, params: Mapping[
         if not runs:
             return Card(_why_nothing(place, name))
         shown = runs_card(runs, now_s=time.time(), root=ws.root, has_errors=True)
-        lines = [words for run in runs if source is not None and (words := also_read_words(run))]
+        lines = [words for run in runs if source is not None and (words := also_read_text(run))]
         lines += [
             f"`{cli_line('log', run.run_id[:8])}` shows its warnings."
             for run in [run for run in runs if run.warnings][:_MOST_NAMED]
@@ -227,14 +227,14 @@ def _run_once(place: Place, name: str | None, options: OnceOptions) -> Answer:
             _tell_never_deployed(place, flows)
             _run_each(flows, report, go)
     except KeyboardInterrupt:
-        place.show(Lines((report.sum_words(),)))
+        place.show(Lines((report.sum_text(),)))
         raise
     ledger = ws.home.ledger()
     runs = [run for run_id in report.run_ids if (run := ledger.run(run_id)) is not None]
-    also = [words for run in runs if source is not None and (words := also_read_words(run))]
+    also = [words for run in runs if source is not None and (words := also_read_text(run))]
     lines = (
         *(f"{_INDENT}{words}" for words in also),
-        report.sum_words(),
+        report.sum_text(),
     )  # it is for one file, and read others of its folder
     return Answer(
         lambda: Card("", (), (Lines(lines),)),
@@ -295,23 +295,23 @@ class Report:
         """Show that a flow had no sources."""
         self._show("-", f"{flow.name}  {why_nothing(flow)}")
 
-    def sum_words(self) -> str:
+    def sum_text(self) -> str:
         """The sums in words."""
         broken = f", {plural(len(self.broken), 'flow')} could not run" if self.broken else ""
         done, failed = self.started - self.failed - len(self._started), self.failed - self.stopped
         stopped = f", {self.stopped} stopped" if self.stopped else ""
         cut = f", {len(self._started)} cut short" if self._started else ""
-        warned = f", {warned_words(self._warned)}" if self._warned else ""
+        warned = f", {warned_text(self._warned)}" if self._warned else ""
         counts = f"{plural(self.started, 'run')}: {done} success, {failed} failed{stopped}{cut}{broken}{warned}"
-        return f"{counts}, {duration_words(self._elapsed_s)}"
+        return f"{counts}, {duration_text(self._elapsed_s)}"
 
     def _show_run(self, started: RunStarted, finished: RunFinished, warnings: Sequence[LogLine]) -> None:
         source = visible(source_name(started))
-        line = f"{started.flow}{f'  {source}' if source else ''}  {duration_words(finished.elapsed_s)}"
+        line = f"{started.flow}{f'  {source}' if source else ''}  {duration_text(finished.elapsed_s)}"
         if started.about is not None and started.about.edited:
             line += f", not deployed ({started.about.edited})"
         if warnings:
-            line += f", {warned_words(len(warnings))}"
+            line += f", {warned_text(len(warnings))}"
         outputs = self._outputs.pop(finished.run_id, [])
         if finished.status == "success":
             self._show(finished.status, line)
@@ -348,7 +348,7 @@ def _is_wanted(place: Place, flows: Sequence[Flow], *, yes: bool) -> bool:
 def _tell_never_deployed(place: Place, flows: Sequence[Flow]) -> None:
     deployed = place.workspace.home.deployments().deployed()
     for name in [flow.name or "" for flow in flows if flow.name not in deployed]:
-        place.tell(Note.warning(never_deployed_words(name)))
+        place.tell(Note.warning(never_deployed_text(name)))
 
 
 def source_name(started: RunStarted) -> str:

@@ -10,8 +10,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from data_engine.display_hook import Listing
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import cli_line, day_time, duration_words, local_time, plural
-from data_engine.ledger.logs import warned_words
+from data_engine.formatting import cli_line, day_time, duration_text, local_time, plural
+from data_engine.ledger.logs import warned_text
 from data_engine.ledger.run_warnings import runs_as_json
 from data_engine.marks import Mark, mark_of
 from data_engine.model import LogEntry, Run, StepRun
@@ -20,14 +20,14 @@ from data_engine.status.run_comparison import Comparison
 from data_engine.status.runs import (
     facts_of,
     find_runs,
-    rejected_words,
-    rows_words,
-    slot_words,
+    rejected_text,
+    rows_text,
+    slot_text,
     source_names,
     started,
     wanted_runs,
     with_slot_zones,
-    with_words,
+    with_text,
 )
 from data_engine.status.sentences import short_error
 from data_engine.view.card import (
@@ -45,7 +45,7 @@ from data_engine.view.card import (
     run_id,
     table,
 )
-from data_engine.view.timeline import outcome_words, runs_picture, steps_picture
+from data_engine.view.timeline import outcome_text, runs_picture, steps_picture
 from data_engine.view.verb import Answer, Option, Place, Subject, said
 
 _MOST_ERRORS = 3
@@ -77,7 +77,7 @@ def runs(
     ledger.recover()
     page = find_runs(home, name, MOST_RUNS if limit is None else limit, wanted_runs(status, since, until))
     found = with_slot_zones(home, page.runs)
-    notes = [words for words in [place.workspace.link.behind_words()] if words]
+    notes = [words for words in [place.workspace.link.behind_text()] if words]
     if page.cut:
         options = {"--limit": page.total, "--status": status, "--since": since, "--until": until}
         words = [
@@ -112,12 +112,12 @@ def runs_card(
         (
             run_id(run.run_id),
             run.flow,
-            slot_words(run, run.tz) if run.source is None else Code(names[run.source], run.source),
+            slot_text(run, run.tz) if run.source is None else Code(names[run.source], run.source),
             mark_of(run.status),
-            log_mark(run.warnings, rejected_words(run)),
+            log_mark(run.warnings, rejected_text(run)),
             started(run) if run.from_the_future else day_time(run.started_at_utc),
-            duration_words(run.elapsed_s),
-            with_words(run),
+            duration_text(run.elapsed_s),
+            with_text(run),
             short_error(run.error or run.cause, run.why),
         )
         for run in runs
@@ -129,7 +129,7 @@ def runs_card(
     timely = [run for run in runs if not run.from_the_future]
     parts: list[Part] = [Picture(runs_picture(timely, now_s=now_s, zone=zone))] if len(timely) > 1 else []
     parts.append(table(columns, rows, whole=f"`{cli_line('log')} RUN` shows all of a run."))
-    return Card(plural(len(runs), "run"), (outcome_words(runs),), (*parts, *_errors(runs, has_errors)))
+    return Card(plural(len(runs), "run"), (outcome_text(runs),), (*parts, *_errors(runs, has_errors)))
 
 
 def _errors(runs: Sequence[Run], is_shown: bool) -> Iterator[Lines]:
@@ -141,7 +141,7 @@ def _errors(runs: Sequence[Run], is_shown: bool) -> Iterator[Lines]:
 
 def log_mark(warnings: int | None, rejected: str) -> Cell:
     """The warnings of a run and its rejected rows; "" without any."""
-    words = ", ".join(filter(None, [rejected, warned_words(warnings or 0)]))
+    words = ", ".join(filter(None, [rejected, warned_text(warnings or 0)]))
     return Mark(words, "warn", "triangle") if words else ""
 
 
@@ -164,7 +164,7 @@ def log(place: Place, run_id: RunId) -> Answer:
 
 def run_card(run: Run, steps: Sequence[StepRun], lines: Sequence[LogEntry]) -> Card:
     """One run: how it ended, its facts, its steps, and what it printed and logged."""
-    state = ", ".join(filter(None, [f"started {started(run)}", duration_words(run.elapsed_s)]))
+    state = ", ".join(filter(None, [f"started {started(run)}", duration_text(run.elapsed_s)]))
     cause = f"{run.status} ({run.cause})" if run.cause else run.status
     mark = mark_of(run.status)
     facts: tuple[Cell, ...] = (
@@ -191,8 +191,8 @@ def _steps_table(steps: Sequence[StepRun], whole: str = "") -> Part:
         (
             mark_of(step.status),
             step.label,
-            duration_words(step.elapsed_s),
-            rows_words(step),
+            duration_text(step.elapsed_s),
+            rows_text(step),
             file_cell(step.output_path),
             short_error(step.error, step.why),
         )
@@ -244,7 +244,7 @@ def comparison_card(comparison: Comparison, runs: Sequence[Run] = ()) -> Card:
             tuple(
                 (
                     letter,
-                    f"run {run.run_id[:8]}  {run.flow}  {run.status}, {started(run)}, {duration_words(run.elapsed_s)}",
+                    f"run {run.run_id[:8]}  {run.flow}  {run.status}, {started(run)}, {duration_text(run.elapsed_s)}",
                 )
                 for letter, run in zip("AB", runs, strict=False)
             )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from data_engine.errors import FlowValidationError
 from data_engine.files import file_exists
-from data_engine.formatting import cli_line, local_time, zoned_words
+from data_engine.formatting import cli_line, local_time, zoned_text
 from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE
 from data_engine.marks import Mark, mark_of
 from data_engine.model import ActiveRun
@@ -19,12 +19,12 @@ from data_engine.reasons.waiting import WaitingRuns
 from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.status.sentences import (
     GOES_ON,
-    ending_words,
-    held_words,
+    ending_text,
+    held_text,
     last_run_line,
     reason_of,
     told_once,
-    undelivered_words,
+    undelivered_text,
 )
 from data_engine.view.card import Card, Cell, Code, Column, Faint, Note, Pairs, Part, Table, file_cell, run_id, table
 from data_engine.view.verb import Answer, Place
@@ -77,7 +77,7 @@ def status_card(status: WorkspaceStatus) -> Card:
         facts.append(
             ("service", Mark(status.service.text, "bad", "cross") if status.service.trouble else status.service.text)
         )
-    facts += [("" if n else "lease", line) for n, line in enumerate(lease.lines if lease.is_worth_words else ())]
+    facts += [("" if n else "lease", line) for n, line in enumerate(lease.lines if lease.is_worth_text else ())]
     facts += [("" if n else "asked", request.text) for n, request in enumerate(status.requests)]
     facts += [
         ("backfill", f"{backfill.flow}: {backfill.text}  ({backfill.id[:8]})")
@@ -132,7 +132,7 @@ def _notes(status: WorkspaceStatus) -> Iterator[Note]:
     yield from map(Note.warning, status.warnings)
     unsent = told_once(status.undelivered)
     yield from (
-        Note.warning(undelivered_words(message, local_time, count)) for message, count in unsent[:_MOST_UNDELIVERED]
+        Note.warning(undelivered_text(message, local_time, count)) for message, count in unsent[:_MOST_UNDELIVERED]
     )
     if len(unsent) > _MOST_UNDELIVERED or any(message.state == "given_up" for message, _ in unsent):
         yield Note.warning(
@@ -149,15 +149,15 @@ def _flows_table(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> Tabl
 
 
 def _flow_row(flow: FlowStatus, runs: Sequence[ActiveRun]) -> tuple[Cell, ...]:
-    held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
+    held = held_text(flow.name, flow.held, None if flow.why is None else flow.why.kind)
     expected = None if flow.expected is None else flow.expected.text
-    notes = filter(None, [flow.edit, ending_words(flow, runs) or reason_of(flow), held, expected])
+    notes = filter(None, [flow.edit, ending_text(flow, runs) or reason_of(flow), held, expected])
     ended = last_run_line(flow, file_exists)
     return (
         flow.name,
         Faint(flow.group or ""),
         replace(flow.mark, word=flow.state_text),
-        zoned_words(flow.next_run_utc, flow.tz),
+        zoned_text(flow.next_run_utc, flow.tz),
         "" if flow.last_run is None else replace(mark_of(flow.last_run.status), word=ended),
         "; ".join(text.partition("\n")[0] for text in notes),
     )

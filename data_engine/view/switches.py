@@ -14,7 +14,7 @@ from data_engine.formatting import cli_line
 from data_engine.notebook.deployments import deployed_entries
 from data_engine.status.deploy_lines import Starting, starting
 from data_engine.status.deployed_before import find_flow
-from data_engine.status.sentences import freed_words
+from data_engine.status.sentences import freed_text
 from data_engine.view.flows import FlowName
 from data_engine.view.verb import Answer, Option, Place, Subject, Wait, said, was_asked
 
@@ -39,7 +39,7 @@ def retry(
     freed = place.workspace._retry(name, place.path(source), wait, accept)
     if freed is None:
         return was_asked()
-    words = freed_words(freed.freed, freed.accepted, freed.left)
+    words = freed_text(freed.freed, freed.accepted, freed.left)
     runs = cli_line("runs", *([] if name is None else [name]))
     then = f" `{runs}` shows the result." if freed.freed or freed.accepted else ""
     facts = {"freed": freed.freed, "accepted": freed.accepted, "left": freed.left}

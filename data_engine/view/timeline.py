@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
 
-from data_engine.formatting import duration_words, plural
+from data_engine.formatting import duration_text, plural
 from data_engine.marks import mark_of
 from data_engine.model import Run, StepRun
 from data_engine.status.sentences import first_line
@@ -59,7 +59,7 @@ def runs_picture(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = Non
         parts.append(_label(flow, y))
         parts.append(f'<path class="de-l" d="M{axis.left:g} {y:g}H{WIDE - _SPOT / 2:g}"/>')
         parts += _lane([run for run in shown if run.flow == flow], axis, y)
-    title = f"{plural(len(shown), 'run')} by time: {outcome_words(shown)}"
+    title = f"{plural(len(shown), 'run')} by time: {outcome_text(shown)}"
     return _svg(title, parts, len(flows) * _ROW + 20)
 
 
@@ -82,7 +82,7 @@ def steps_picture(steps: Sequence[StepRun], *, now_s: float) -> str:
         mark = mark_of(step.status)
         x = left + room * (start - begin) / length
         wide = max(3.0, room * (end - start) / length)
-        took = duration_words(end - start if step.elapsed_s is None else step.elapsed_s)
+        took = duration_text(end - start if step.elapsed_s is None else step.elapsed_s)
         words = f"{step.status}, {took}"
         tip = clean(f"{step.label}: {words}{f': {first_line(step.error)}' if step.error else ''}")
         parts.append(shape_svg(mark, 0, y - 6, title=tip) + _label(step.label, y, 20))
@@ -93,12 +93,12 @@ def steps_picture(steps: Sequence[StepRun], *, now_s: float) -> str:
     return _svg(f"{plural(len(steps), 'step')} by time", parts, max(1, len(steps)) * _ROW)
 
 
-def outcome_words(runs: Sequence[Run]) -> str:
+def outcome_text(runs: Sequence[Run]) -> str:
     """How many runs ended how, the worst first.
 
     Example:
         >>> run = Run("3f", "claims", "Claims", None, "failed", "2026-01-05T06:30:00+00:00")
-        >>> outcome_words([run, run])
+        >>> outcome_text([run, run])
         '2 failed'
     """
     statuses = [run.status for run in runs]
@@ -167,14 +167,14 @@ def _lane(runs: Sequence[Run], axis: _Axis, y: float) -> Iterator[str]:
     for spot in sorted(spots):
         group = spots[spot]
         worst = min(group, key=lambda run: (weights.get(run.status, len(weights)), _start_s(run)))
-        tip = f"{plural(len(group), 'run')}: {outcome_words(group)}" if len(group) > 1 else _run_words(worst, axis.zone)
+        tip = f"{plural(len(group), 'run')}: {outcome_text(group)}" if len(group) > 1 else _run_text(worst, axis.zone)
         yield shape_svg(mark_of(worst.status), axis.x(_start_s(worst)) - 6, y - 6, title=clean(tip))
 
 
-def _run_words(run: Run, zone: tzinfo | None) -> str:
+def _run_text(run: Run, zone: tzinfo | None) -> str:
     start = datetime.fromisoformat(run.started_at_utc).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
     source = "" if run.source is None else f", {run.source.replace(chr(92), '/').rpartition('/')[2]}"
-    took = f", {duration_words(run.elapsed_s)}" if run.elapsed_s is not None else ""
+    took = f", {duration_text(run.elapsed_s)}" if run.elapsed_s is not None else ""
     return f"{run.status} {start}{took}{source}{f': {first_line(run.error)}' if run.error else ''}"
 
 

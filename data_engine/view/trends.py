@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from data_engine.engine.params import value_words
+from data_engine.engine.params import value_text
 from data_engine.engine.quarantine import RejectedRows
-from data_engine.formatting import duration_words, local_time, plural
+from data_engine.formatting import duration_text, local_time, plural
 from data_engine.marks import Mark
 from data_engine.model import Run
 from data_engine.record import frozen
@@ -60,7 +60,7 @@ def rejected_view(sources: Sequence[RejectedRows], runs: Sequence[Run]) -> Rejec
 def trends_view(trends: Trends) -> TrendsView:
     """The trends as the panel shows them."""
     files = short_names([trend.name for trend in trends.trends if trend.of == "output"])
-    params = ", ".join(f"{name}={value_words(value)}" for name, value in trends.params.items())
+    params = ", ".join(f"{name}={value_text(value)}" for name, value in trends.params.items())
     heading = f"{plural(trends.runs, 'good run')}{f' given {params}' if params else ''}"
     names = [files[trend.name] if trend.of == "output" else trend.name or "whole run" for trend in trends.trends]
     rows = (
@@ -140,7 +140,7 @@ def _words(trend: Trend) -> Iterator[str]:
 def _value(trend: Trend, value: float) -> str:
     if trend.kind == "rows":
         return f"{value:,.0f} row{'' if round(value) == 1 else 's'}"
-    return duration_words(value)
+    return duration_text(value)
 
 
 _STYLE = (

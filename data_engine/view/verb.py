@@ -173,7 +173,7 @@ class Option:
 
 
 @frozen
-class Parameter:
+class VerbParameter:
     """A parameter of a verb: what of it is typed, and its type."""
 
     name: str
@@ -222,7 +222,7 @@ Source = Annotated[str | None, Option("Only this file, such as the one that fail
 Wait = Annotated[bool, Option("If another workstation owns the workspace: wait for its answer, or not.")]
 
 
-def parameters_of(verb: Callable[..., Answer]) -> Iterator[Parameter]:
+def parameters_of(verb: Callable[..., Answer]) -> Iterator[VerbParameter]:
     """The parameters of a verb that a person may type, in their order.
 
     Example:
@@ -236,4 +236,4 @@ def parameters_of(verb: Callable[..., Answer]) -> Iterator[Parameter]:
         kind = kinds.get(name)
         about = next((one for one in getattr(kind, "__metadata__", ()) if isinstance(one, (Subject, Option))), None)
         if about is not None:
-            yield Parameter(name, about, get_args(kind)[0], parameter.default)
+            yield VerbParameter(name, about, get_args(kind)[0], parameter.default)

@@ -45,7 +45,7 @@ def older_version(folders: Iterable[str] | None = None) -> str | None:
     return None
 
 
-def two_packages_words() -> str | None:
+def two_packages_text() -> str | None:
     """The problem of two packages in this environment, and its fix, in one line; None without it."""
     version = older_version()
     if version is None:

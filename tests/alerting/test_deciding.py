@@ -9,7 +9,7 @@ import pytest
 
 from data_engine.alerting.deciding import MOST_OF_A_FLOW, Recipients, Telling, decide, gathered
 from data_engine.flow.expectation import AlertRule
-from data_engine.ledger.troubles import Trouble, TroubleKey
+from data_engine.ledger.troubles import TroubleKey, TroubleRecord
 from data_engine.model import utc_text
 from data_engine.workspace.settings import AlertSettings
 
@@ -26,7 +26,7 @@ class Played:
 
     settings: AlertSettings = OPS
     rules: tuple[AlertRule, ...] = ()
-    known: dict[TroubleKey, Trouble] = field(default_factory=dict)
+    known: dict[TroubleKey, TroubleRecord] = field(default_factory=dict)
     told: list[tuple[float, Telling]] = field(default_factory=list)
 
     def at(
@@ -37,7 +37,7 @@ class Played:
         decision = decide(
             "claims",
             self.known.values(),
-            [Trouble(key, at_utc, {"detail": f"{key.error_type}: x"}) for key in seen],
+            [TroubleRecord(key, at_utc, {"detail": f"{key.error_type}: x"}) for key in seen],
             dict.fromkeys(over, at_utc),
             Recipients(self.settings, self.rules),
             failures=failures,
@@ -165,7 +165,7 @@ def test_whoever_decides_gives_the_same_id() -> None:
     one, other = Played().at(0, FAILED)[0], Played()
     key = FAILED
     again = decide(
-        "claims", [], [Trouble(key, utc_text(START_S))], {}, Recipients(OPS), failures=0, now_s=START_S + 300
+        "claims", [], [TroubleRecord(key, utc_text(START_S))], {}, Recipients(OPS), failures=0, now_s=START_S + 300
     )
 
     assert [telling.id for telling in again.tellings] == [one.id]
@@ -233,7 +233,7 @@ def test_many_flows_that_fail_at_one_moment_are_one_message() -> None:
     """A share that is gone fails five hundred flows."""
     tellings = [
         decide(
-            f"flow{number}", [], [Trouble(FAILED._replace(flow=f"flow{number}"), utc_text(START_S))], {},
+            f"flow{number}", [], [TroubleRecord(FAILED._replace(flow=f"flow{number}"), utc_text(START_S))], {},
             Recipients(OPS), failures=0, now_s=START_S,
         ).tellings[0]
         for number in range(500)

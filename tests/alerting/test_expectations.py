@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_engine import Flow, FlowValidationError
-from data_engine.alerting.expectations import Judgement, grace_of, judge, slot_to_check
+from data_engine.alerting.expectations import ExpectationState, grace_of, judge, slot_to_check
 from data_engine.flow.expectation import DAYS, make_expectation
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.freshness import Fresh
@@ -28,7 +28,7 @@ def at(text: str) -> float:
 
 def standing(
     flow: Flow, now: str, *, done: str | None = None, ended: str | None = None, known: str = LONG_AGO, **active: str
-) -> Judgement:
+) -> ExpectationState:
     fresh = Fresh(None if done is None else at(done), at(ended or done) if (ended or done) else None)
     return judge(
         flow.expectations,
@@ -41,7 +41,7 @@ def standing(
     )  # fmt: skip
 
 
-def words(found: Judgement) -> str:
+def words(found: ExpectationState) -> str:
     """As "late since 2026-01-05 07:00" or "due 2026-01-05 07:00", in Berlin."""
     if found.late is not None:
         return f"late since {local(found.late.since_utc)}"

@@ -14,7 +14,7 @@ from data_engine.alerting.expectations import freshness, late_slot, look
 from data_engine.ledger import troubles
 from data_engine.ledger.freshness import failures_between, is_good_since
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.troubles import Trouble, TroubleKey
+from data_engine.ledger.troubles import TroubleKey, TroubleRecord
 from data_engine.model import RunAbout, RunFinished, RunStarted, SourceKey, utc_text
 from tests.ledger.sharing import Folder, Machine
 
@@ -132,7 +132,7 @@ def test_a_flow_is_good_again_when_all_of_its_newest_slot_is(ledger: Ledger) -> 
     assert not is_good_since(ledger, "claims", since, counts=lambda given: True)
 
 
-TOLD = Trouble(
+TOLD = TroubleRecord(
     TroubleKey("claims", "failed", "Clean", "KeyError", "claims.ipynb, cell 4"),
     utc_text(SIX_S),
     {"source": "ä.csv"},
@@ -143,7 +143,7 @@ TOLD = Trouble(
 )
 
 
-def keep(ledger: Ledger, *ones: Trouble) -> None:
+def keep(ledger: Ledger, *ones: TroubleRecord) -> None:
     with ledger.writing() as (connection, rev):
         troubles.put(connection, rev, ones)
 

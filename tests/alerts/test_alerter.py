@@ -61,7 +61,7 @@ class Scene:
         self.alerter = Alerter(
             home, dispatcher, self.triggers, around, self._spawn, sender="team on ws-7", clock=lambda: self.now_s
         )
-        self.alerter.beat()
+        self.alerter.tick()
 
     def _spawn(self, work: Any) -> None:
         self.tasks.append(asyncio.get_running_loop().create_task(work))
@@ -131,7 +131,7 @@ def test_a_flow_that_is_withdrawn_while_others_are_decided_about_costs_them_noth
             made.fails(flow)
         await made.decided()
         made.now_s += 7200
-        made.alerter.beat()  # the time comes at which the flow that is gone would have been looked at
+        made.alerter.tick()  # the time comes at which the flow that is gone would have been looked at
         made.fails("c")
 
     made = play(home, around, scene)
@@ -246,11 +246,11 @@ def test_of_many_files_that_fail_at_once_the_digest_counts_all_that_followed_the
             made.fails("a", f"r{number}")
         await made.decided()
         made.now_s += 299
-        made.alerter.beat()
+        made.alerter.tick()
         await made.decided()
         assert len(made.told()) == 1
         made.now_s += 2
-        made.alerter.beat()
+        made.alerter.tick()
         await made.decided()
 
     made = play(home, Around(flow), scene)
@@ -272,7 +272,7 @@ def test_what_several_first_messages_told_is_not_counted_again(home: LocalWorksp
         made.fails("a", "later")
         await made.decided()
         made.now_s += 300
-        made.alerter.beat()
+        made.alerter.tick()
         await made.decided()
 
     made = play(home, around, scene)
@@ -292,7 +292,7 @@ def test_a_slot_that_passes_is_missed_unless_a_person_had_the_engine_off(
         made.now_s += 86_400
         made.alerter.engine_started(was_off=was_off)
         made.now_s += 6
-        made.alerter.beat()
+        made.alerter.tick()
         await made.decided()
 
     assert play(home, Around(flow), scene).kinds() == told
@@ -305,7 +305,7 @@ def test_a_late_message_says_that_the_flow_is_disabled(home: LocalWorkspace) -> 
     async def scene(made: Scene) -> None:
         made.ends("a", "success")
         made.now_s += 3601
-        made.alerter.beat()
+        made.alerter.tick()
         await made.decided()
 
     ((_, text),) = play(home, Around(Flow("G", "a").expect(every="1h")), scene).told()
@@ -329,7 +329,7 @@ def test_rows_that_are_rejected_are_told_again_when_there_are_more(home: LocalWo
             await made.decided()
             told.append(made.kinds())
             made.now_s += 3600
-            made.alerter.beat()
+            made.alerter.tick()
             await made.decided()
 
     made = play(home, Around(Flow("G", "a")), scene)
@@ -350,7 +350,7 @@ def test_more_rows_within_a_digest_are_told_at_its_end(home: LocalWorkspace) -> 
             await made.decided()
             made.now_s += 1
         made.now_s += 3600
-        made.alerter.beat()
+        made.alerter.tick()
         await made.decided()
 
     assert play(home, Around(Flow("G", "a")), scene).kinds() == ["rejected", "recovered"]
@@ -370,7 +370,7 @@ def test_a_run_whose_daemon_died_before_it_told_of_it_is_told_of_by_the_next_one
 
     async def lives(made: Scene) -> None:
         made.now_s += 7200
-        made.alerter.beat()
+        made.alerter.tick()
         await made.decided()
 
     flows = Around(Flow("G", "a"))

@@ -16,16 +16,16 @@ from data_engine.daemon import notifier as channels
 from data_engine.daemon.notifier import Channel
 from data_engine.daemon.notify_process import private_parts
 from data_engine.errors import NotSentError
-from data_engine.ledger.outbox import Body
+from data_engine.ledger.outbox import MessageBody
 from data_engine.secret import forms_of, hidden
 from tests.alerts.conftest import told
 from tests.alerts.servers import PASSWORD, Mailbox, Webhook, free_port, silent_server
 from tests.support import end_now, pause, until
 
 
-def body(id: str = "3fa2") -> Body:
+def body(id: str = "3fa2") -> MessageBody:
     found = told(id)
-    return Body(found.kind, found.subject, found.text, found.html)
+    return MessageBody(found.kind, found.subject, found.text, found.html)
 
 
 def give(monkeypatch: pytest.MonkeyPatch, name: str, url: str) -> None:

@@ -13,7 +13,7 @@ from data_engine.daemon.notifier import Notifier
 from data_engine.errors import LedgerError, NotSentError
 from data_engine.ledger import outbox
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.outbox import Body, Delivery
+from data_engine.ledger.outbox import Delivery, MessageBody
 from data_engine.status.sentences import told_once
 from tests.alerts.conftest import AT_S, told, waiting
 from tests.alerts.test_outbox import put
@@ -44,7 +44,7 @@ class _Line:
         self._post, self._to = post, to
         self.is_open = True
 
-    def send(self, message_id: str, body: Body) -> None:
+    def send(self, message_id: str, body: MessageBody) -> None:
         assert body.text
         if self._to in self._post.hangs:
             self._post.let_go.wait(60)

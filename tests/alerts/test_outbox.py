@@ -19,7 +19,7 @@ from data_engine.ledger.outbox import (
     Delivery,
     next_try_s,
 )
-from data_engine.ledger.troubles import Trouble, TroubleKey
+from data_engine.ledger.troubles import TroubleKey, TroubleRecord
 from data_engine.ledger.troubles import put as put_troubles
 from data_engine.message import Message
 from data_engine.model import utc_text
@@ -169,7 +169,9 @@ def test_what_was_given_up_is_told_no_more_when_its_trouble_is_over(ledger: Ledg
     found = []
     for over_utc in (None, utc_text(AT_S + 9)):
         troubles = [
-            Trouble(TroubleKey("claims", "failed", step), utc_text(AT_S), message_id=one, recovered_at_utc=over_utc)
+            TroubleRecord(
+                TroubleKey("claims", "failed", step), utc_text(AT_S), message_id=one, recovered_at_utc=over_utc
+            )
             for step, one in (("Read", "1"), ("Clean", "2"))
         ]
         with ledger.writing() as (connection, rev):

@@ -13,7 +13,7 @@ from data_engine.daemon.silence import AlarmOutbox
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.lease.alarms import Alarm
 from data_engine.ledger import deployments, outbox, troubles
-from data_engine.ledger.troubles import Trouble, TroubleKey
+from data_engine.ledger.troubles import TroubleKey, TroubleRecord
 from data_engine.model import Deployment
 from tests.support import WorkspaceFiles
 
@@ -75,7 +75,7 @@ def test_the_message_names_the_flows_that_were_in_trouble(team: WorkspaceFiles) 
     with ledger.writing() as (connection, rev):
         since_utc = "2026-01-05T02:00:00+00:00"
         known = [
-            Trouble(TroubleKey(flow, "failed"), since_utc, recovered_at_utc=over, is_closed=closed)
+            TroubleRecord(TroubleKey(flow, "failed"), since_utc, recovered_at_utc=over, is_closed=closed)
             for flow, over, closed in rows
         ]
         troubles.put(connection, rev, known)

@@ -13,7 +13,7 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.daemon import control, link
-from data_engine.formatting import zoned_words
+from data_engine.formatting import zoned_text
 from data_engine.reasons.remedies import STOPS_AT
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles, end_now, until
@@ -255,7 +255,7 @@ def test_the_next_run_is_shown_wherever_a_flow_is(daemon: Cli) -> None:
         assert {flow["name"]: flow["next_run_utc"] for flow in flows} == {"claims": None, "parts": next_utc}
     assert daemon("show", "parts", "--json").json["next_run_utc"] == next_utc
     for command in (("status",), ("list",), ("show", "parts"), ("explain", "parts")):
-        assert zoned_words(next_utc) in daemon(*command).out
+        assert zoned_text(next_utc) in daemon(*command).out
     assert "next run    -" in daemon("show", "claims").out
 
 

@@ -173,9 +173,9 @@ def test_an_edit_that_is_watched_runs_each_source_once_and_keeps_nothing_of_it(
 
         running = _ForegroundRun(None, tell_failure, once=False)
         running.set_flows(flows)
-        for _beat in range(8):
+        for _tick in range(8):
             running.nudged.wait(0.3)
-            running.beat(None, None)
+            running.tick(None, None)
         running.stop()
         running.join()
         running.close()

@@ -8,7 +8,7 @@ from unittest.mock import ANY
 import pytest
 
 from data_engine import Workspace
-from data_engine.formatting import zoned_words
+from data_engine.formatting import zoned_text
 from jupyter_extension.display import bundle
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles
@@ -346,7 +346,7 @@ def test_show_tells_the_next_times_of_a_schedule(cli: Cli, ws: WorkspaceFiles, m
     assert re.search(r"next times .*(\d\d:30.*){5}\(Asia/Tokyo\)", shown.out)
     assert len(cli("show", "daily", "--json").json["next_times_utc"]) == 5
     assert "10:30" not in listed.out
-    assert zoned_words(next_utc, "Asia/Tokyo") in listed.out
+    assert zoned_text(next_utc, "Asia/Tokyo") in listed.out
 
 
 def test_a_notebook_in_a_subfolder_is_named_by_all_who_list(cli: Cli, ws: WorkspaceFiles) -> None:

@@ -14,12 +14,12 @@ import pytest
 from data_engine import FlowValidationError, Workspace
 from data_engine.errors import DamagedSetError
 from data_engine.formatting import local_time
-from data_engine.model import Compared
+from data_engine.model import KernelComparison
 from data_engine.notebook.catalog import find_module
 from data_engine.notebook.deployments import changed_config
 from data_engine.proof.verdict import Verdict, cells_in
 from data_engine.proof.verdict_store import keep
-from data_engine.status.deployed_before import history_of, rolled_back_words
+from data_engine.status.deployed_before import history_of, rolled_back_text
 from tests.support import WorkspaceFiles
 
 CELLS = (
@@ -122,7 +122,7 @@ def test_who_rolls_back_twice_goes_back_twice_and_forward_by_name(ws: WorkspaceF
     back = workspace.rollback("claims", to=newest.id[:8])
     assert deployed_value(workspace) == 30
     assert back is not None
-    told = rolled_back_words(workspace.home.ledger(), back)
+    told = rolled_back_text(workspace.home.ledger(), back)
     assert told.startswith(f"claims runs again as it was deployed on {local_time(newest.at_utc)} ({newest.id[:8]})")
     assert told.endswith("; no good run of it is known")
 
@@ -330,9 +330,9 @@ def test_how_it_compared_with_its_kernel_is_recorded(ws: WorkspaceFiles, workspa
     workspace.rollback("claims")
 
     again, same, changed, never = (one.compared for one in workspace.deployments())
-    assert never == Compared()
-    assert changed == Compared("2026-01-05T09:32:00+00:00", changed=(2,))
-    assert same == Compared("2026-01-05T09:32:00+00:00")
+    assert never == KernelComparison()
+    assert changed == KernelComparison("2026-01-05T09:32:00+00:00", changed=(2,))
+    assert same == KernelComparison("2026-01-05T09:32:00+00:00")
     assert again == changed
 
 

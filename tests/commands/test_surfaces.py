@@ -16,7 +16,7 @@ import jupyter_extension
 from data_engine import Workspace
 from data_engine.cli.app import make_command
 from data_engine.cli.terminal import SCREENS
-from data_engine.commands.command import Command, Done, Owner, Refusal, Situation, unless
+from data_engine.commands.command import Acknowledged, Command, Owner, Refusal, Situation, unless
 from data_engine.commands.fields import FLOW, BadRequestError, argument
 from data_engine.commands.registry import COMMANDS, command_of, request_of
 from data_engine.daemon.api import DaemonApi
@@ -73,7 +73,7 @@ def _no_method() -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Touch(Command[Done]):
+class Touch(Command[Acknowledged]):
     """Touch a flow."""
 
     name: ClassVar = "touch"
@@ -84,9 +84,9 @@ class Touch(Command[Done]):
     def check(self, at: Situation) -> Refusal | None:
         return unless(at.flow(self.flow), "unknown", "there is no such flow")
 
-    async def carry_out(self, owner: Owner) -> Done:
+    async def carry_out(self, owner: Owner) -> Acknowledged:
         TOUCHED.append((self.flow, owner.asker.machine))
-        return Done()
+        return Acknowledged()
 
 
 TOUCHED: list[tuple[str, str]] = []

@@ -19,7 +19,7 @@ from data_engine import Flow, Workspace
 from data_engine.daemon.control import read_endpoint
 from data_engine.files import write_text_atomic
 from data_engine.model import Run, Signature, SourceState, utc_text
-from data_engine.planning.due import Due, NotDue, PlannedFlow, Rules, SeenFile, judge
+from data_engine.planning.due import Due, NotDue, PlannedFlow, SeenFile, SourceRules, judge
 from data_engine.reasons.kinds import Retried, RetryLater
 from tests.daemon.support import ended, flow_of
 from tests.daemon.test_network_share import network_of
@@ -90,7 +90,7 @@ def test_a_retry_does_not_wait_for_a_clock_that_was_set_back(ago_s: float, is_du
     watch = PlannedFlow.of(Flow("G", "a").watch(mode="poll", source="/in", interval="1s", settle=0))
     key, signature, now_s = watch.key("a.csv"), Signature(5, 7), 1_000_000.0
     state = SourceState("a", key, "failed", signature, "r1", utc_text(now_s - ago_s), "KeyError")
-    rules = Rules(retries=1, retry_delay_s=30, failures={key: 1})
+    rules = SourceRules(retries=1, retry_delay_s=30, failures={key: 1})
 
     verdict = judge(key, SeenFile(signature, 0.0, 9.0), state, rules, settle_s=0, now_s=now_s)
 

@@ -15,7 +15,7 @@ from data_engine.lease.folder import OsFolder
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Identity, Limits
-from data_engine.ledger.share import Share
+from data_engine.ledger.share import SharedHistory
 
 Harm = Callable[[Path], None]
 
@@ -31,7 +31,7 @@ def shared(tmp_path: Path) -> tuple[Workspace, HeldLease]:
     for _ in range(2):
         held.commit({"runs": b"PAR1"})
     held.heartbeat()
-    Share(ws.home.ledger(), ws.root).note_list(*observer.known_list)
+    SharedHistory(ws.home.ledger(), ws.root).note_list(*observer.known_list)
     return ws, held
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from data_engine import FlowValidationError, Workspace
 from data_engine.flow.flow import Flow
-from data_engine.formatting import zoned_words
+from data_engine.formatting import zoned_text
 from data_engine.ledger.rows import SourceStates
 from data_engine.planning.due import PlannedFlow
 from data_engine.reasons.kinds import Looks
@@ -319,7 +319,7 @@ def test_the_next_slot_is_told_in_the_zone_of_the_flow(workspace: Workspace, ws:
     (row,) = until(lambda: [one for one in workspace.explain("nightly") if one.next_run_utc])
 
     assert row.reason.endswith(" 07:30:00 Asia/Tokyo")
-    assert zoned_words(row.next_run_utc, row.tz).endswith(" 07:30:00 Asia/Tokyo")
+    assert zoned_text(row.next_run_utc, row.tz).endswith(" 07:30:00 Asia/Tokyo")
 
 
 def test_a_run_that_its_daemon_left_is_told_with_what_does_it_again(workspace: Workspace, ws: WorkspaceFiles) -> None:

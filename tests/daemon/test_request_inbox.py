@@ -17,7 +17,7 @@ from data_engine.daemon import requests
 from data_engine.daemon.requests import Pace, RequestInbox, RequestSender
 from data_engine.deploy.sets import DeployedSets
 from data_engine.lease.folder import OsFolder
-from data_engine.lease.requests import LONGEST_S, RENEW_S, SILENT_S, Request, RequestFiles
+from data_engine.lease.requests import LONGEST_S, RENEW_S, SILENT_S, RemoteRequest, RequestFiles
 from data_engine.ledger.requests import RequestRow
 
 
@@ -40,7 +40,7 @@ class Share:
             self.files, self, self, self.handle, self.spawn, pace=Pace(clock=lambda: self.now_s), setting=lambda: "all"
         )
 
-    async def handle(self, request: Request) -> tuple[str, dict[str, Any]]:
+    async def handle(self, request: RemoteRequest) -> tuple[str, dict[str, Any]]:
         self.done.append(request.flow)
         return "done", {}
 
@@ -73,17 +73,19 @@ class Share:
         self.now_s += after_s
         asyncio.run(look_and_wait())
 
-    def asks(self, flow: str = "hand") -> Request:
-        request = Request(uuid.uuid4().hex, "run", flow, "{}", "eve", "eves", "EVE-PC", "2026-01-01T00:00:00+00:00")
+    def asks(self, flow: str = "hand") -> RemoteRequest:
+        request = RemoteRequest(
+            uuid.uuid4().hex, "run", flow, "{}", "eve", "eves", "EVE-PC", "2026-01-01T00:00:00+00:00"
+        )
         self.files.put(request)
         return request
 
-    def renews(self, request: Request) -> Request:
+    def renews(self, request: RemoteRequest) -> RemoteRequest:
         renewed = replace(request, beat=request.beat + 1)
         self.files.put(renewed)
         return renewed
 
-    def outcome(self, request: Request) -> str | None:
+    def outcome(self, request: RemoteRequest) -> str | None:
         row = self.rows.get(request.request_id)
         return None if row is None else row.outcome
 
@@ -177,7 +179,9 @@ def test_a_set_that_a_request_names_is_not_removed(tmp_path: Path) -> None:
     files = home.deployment_files()
     asked, other = files.put({"a.py": b"1"}), files.put({"b.py": b"2"})
     arguments = json.dumps({"set_id": asked})
-    request = Request(uuid.uuid4().hex, "deploy", "a", arguments, "eve", "eves", "EVE-PC", "2026-01-01T00:00:00+00:00")
+    request = RemoteRequest(
+        uuid.uuid4().hex, "deploy", "a", arguments, "eve", "eves", "EVE-PC", "2026-01-01T00:00:00+00:00"
+    )
     RequestFiles(OsFolder(home.layout.workspace_state_dir), lambda: "x").put(request)
     sets.collect(lambda: True)
     now_s[0] = 4000.0

@@ -15,11 +15,11 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.lease.folder import OsFolder
-from data_engine.lease.requests import Request, RequestFiles
+from data_engine.lease.requests import RemoteRequest, RequestFiles
 from data_engine.ledger import deployments as deployment_rows
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.requests import RequestRows
-from data_engine.model import Compared
+from data_engine.model import KernelComparison
 from data_engine.proof.verdict import Verdict, cells_of
 from tests.daemon.stations import Make, Station, shared_workspace
 from tests.support import end_now, notebook_bytes, until
@@ -144,8 +144,8 @@ def left(team: Path) -> list[str]:
     return sorted(os.listdir(folder)) if folder.is_dir() else []
 
 
-def a_request(verb: str = "run", flow: str = "hand", **arguments: Any) -> Request:
-    return Request(
+def a_request(verb: str = "run", flow: str = "hand", **arguments: Any) -> RemoteRequest:
+    return RemoteRequest(
         uuid.uuid4().hex, verb, flow, json.dumps(arguments), "eve", "eves", "EVE-PC", "2026-01-01T00:00:00+00:00"
     )
 
@@ -154,7 +154,7 @@ def files_of(team: Path) -> RequestFiles:
     return RequestFiles(OsFolder(team / ".workspace_state"), lambda: uuid.uuid4().hex[:8])
 
 
-def outcome_of(one: Station, request: Request) -> str | None:
+def outcome_of(one: Station, request: RemoteRequest) -> str | None:
     with ledger_of(one) as ledger:
         row = RequestRows(ledger).known([request.request_id]).get(request.request_id)
         return None if row is None else row.outcome
@@ -190,7 +190,7 @@ def test_how_a_notebook_compared_with_its_kernel_travels_with_what_an_observer_d
     for one in (owner, asker):
         with ledger_of(one) as ledger:
             newest = deployment_rows.published(ledger)[0]
-        assert (newest.flow, newest.compared) == ("rates", Compared(verdict.at_utc))
+        assert (newest.flow, newest.compared) == ("rates", KernelComparison(verdict.at_utc))
 
 
 def test_an_observer_approves_a_deploy_that_the_owners_goldens_hold_back(

@@ -15,7 +15,7 @@ import pytest
 from data_engine import Workspace
 from data_engine.cli.app import run as command_line
 from data_engine.errors import FlowValidationError
-from data_engine.view.feed import Feed, View
+from data_engine.view.feed import View, ViewSender
 from data_engine.view.panel import render
 from data_engine.view.status import status_card
 from data_engine.view.text import text
@@ -296,7 +296,7 @@ def test_a_setting_that_cannot_be_is_told_to_who_follows_the_status(ws: Workspac
     """Within some seconds, with nothing else that happens; and that it is right again."""
     workspace.start()
     told: list[View] = []
-    leave = Feed(workspace).listen(told.append)
+    leave = ViewSender(workspace).listen(told.append)
 
     def is_told(words: str) -> bool:
         return any(words in one["text"] for one in told[-1]["notices"]) if told else False
@@ -315,7 +315,7 @@ def test_a_folder_that_goes_away_is_told_to_who_follows_the_status(ws: Workspace
     """With what helps, and without a run that would tell of anything; and that it is back."""
     workspace.start_engine()
     told: list[View] = []
-    leave = Feed(workspace).listen(told.append)
+    leave = ViewSender(workspace).listen(told.append)
     folder = ws.root / "in"
 
     def polled() -> dict[str, Any]:

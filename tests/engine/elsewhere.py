@@ -67,7 +67,7 @@ def make_executor(kind: str, root: Path) -> ItemExecutor:
         from data_engine.engine.items.processes import Processes
 
         return Processes(2)
-    from data_engine.cluster.connection import Scheduler, connected
+    from data_engine.cluster.connection import SchedulerAddress, connected
     from data_engine.cluster.local import own_cluster
     from data_engine.engine.items.cluster import Cluster
 
@@ -77,7 +77,7 @@ def make_executor(kind: str, root: Path) -> ItemExecutor:
     assert apart.mount is not None
     apart.mount.unlink(missing_ok=True)
     apart.mount.symlink_to(root, target_is_directory=True)
-    return Cluster(lambda: connected(Scheduler(apart.address)), local_workspace(root))
+    return Cluster(lambda: connected(SchedulerAddress(apart.address)), local_workspace(root))
 
 
 @cache

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import FlowExecutionError, ItemError
-from data_engine.cluster.connection import Scheduler, connected
+from data_engine.cluster.connection import SchedulerAddress, connected
 from data_engine.engine.items.cluster import Cluster
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.model import LogLine
@@ -39,7 +39,7 @@ def test_an_item_that_kills_its_dask_worker_begins_twice(ws: WorkspaceFiles, tmp
     try:
         cluster.wait_for_workers()
         runner = Runner(
-            "dask", Cluster(lambda: connected(Scheduler(cluster.address)), local_workspace(ws.root)), ws.root
+            "dask", Cluster(lambda: connected(SchedulerAddress(cluster.address)), local_workspace(ws.root)), ws.root
         )
         batch = runner.mapped(range(30), item, on_error="collect")
         told = [event.message for event in runner.events if isinstance(event, LogLine)]

@@ -16,7 +16,7 @@ import pytest
 import xlsxwriter
 
 from data_engine import Flow, FlowContext, FlowExecutionError
-from data_engine.flow.hints import HINTS, Failure, hint_for, plain_words
+from data_engine.flow.hints import HINTS, StepFailure, hint_for, plain_text
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.secret import Secret
 from data_engine.suggestions import nearest_files, nearest_name
@@ -57,10 +57,10 @@ def context_of(folder: Path, **given: Any) -> FlowContext:
     return FlowContext(flow_name="claims", group="G", **given)
 
 
-def failure_of(step: Callable[[FlowContext], Any], context: FlowContext, **known: Any) -> Failure:
+def failure_of(step: Callable[[FlowContext], Any], context: FlowContext, **known: Any) -> StepFailure:
     with pytest.raises(BaseException) as caught:  # noqa: PT011 - a row is for any
         step(context)
-    return Failure(caught.value, context=context, **known)
+    return StepFailure(caught.value, context=context, **known)
 
 
 def raising(error: BaseException) -> Callable[[object], Any]:
@@ -271,7 +271,7 @@ def test_a_step_that_takes_what_it_is_given_for_something_else_gets_its_row(
 ) -> None:
     keys: list[str] = []
 
-    def asked(failure: Failure) -> str | None:
+    def asked(failure: StepFailure) -> str | None:
         found = hint_for(failure)
         keys.append("" if found is None else found[0])
         return None if found is None else found[1]
@@ -340,8 +340,7 @@ def test_the_advice_of_polars_that_leaves_data_out_is_not_shown(folder: Path) ->
     assert "truncate_ragged_lines" not in caught.value.detail
     assert "found more fields" in caught.value.detail
     assert (
-        plain_words("it failed\n\nYou might want to try:\n- setting `strict=False`\n\nIn: col")
-        == "it failed\n\nIn: col"
+        plain_text("it failed\n\nYou might want to try:\n- setting `strict=False`\n\nIn: col") == "it failed\n\nIn: col"
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.daemon.doctor import examine
-from data_engine.workspace.two_packages import older_version, two_packages_words
+from data_engine.workspace.two_packages import older_version, two_packages_text
 from tests.importing.conftest import Cli
 from tests.support import WorkspaceFiles, until
 
@@ -41,7 +41,7 @@ def test_it_is_told_by_its_folder(tmp_path: Path, name: str, version: str | None
 
 
 def test_the_environment_of_the_tests_has_it_not() -> None:
-    assert two_packages_words() is None
+    assert two_packages_text() is None
 
 
 @pytest.mark.usefixtures("both")

@@ -12,7 +12,7 @@ from data_engine import Workspace
 from data_engine.compare.comparing import compare
 from data_engine.compare.comparing import words as words_of
 from data_engine.display_hook import Listing
-from data_engine.engine.memo.caption import PreviewReport, StepReport, caption
+from data_engine.engine.memo.caption import PreviewedStep, PreviewSummary, caption
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch, ItemError
 from data_engine.flow.context import FlowContext
@@ -271,6 +271,6 @@ def test_runs_with_long_params_are_bounded() -> None:
 
 
 def test_a_caption_is_a_line_whatever_its_notes_say() -> None:
-    report = PreviewReport("claims", (StepReport("raw", ran=True, why=HUGE_TEXT),), 0.01)
+    report = PreviewSummary("claims", (PreviewedStep("raw", ran=True, why=HUGE_TEXT),), 0.01)
 
     assert len(caption(report)) <= MOST_CELL

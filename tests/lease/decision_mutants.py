@@ -10,7 +10,7 @@ from unittest.mock import patch
 from data_engine.daemon.requests import RequestInbox, answer_row, taken_row
 from data_engine.lease.deployment_files import BLOBS, SETS, DeploymentFiles
 from data_engine.lease.folder import names_in, unlink
-from data_engine.lease.requests import Move, Request, Seen, judge
+from data_engine.lease.requests import Move, RemoteRequest, Seen, judge
 from data_engine.notebook.module_sets import hashes_of, set_id
 from tests.lease import decisions
 from tests.lease.decisions import Owner
@@ -33,7 +33,7 @@ def collects_by_listing(
             unlink(self.folder, f"{folder}/{name}")
 
 
-async def begun_before_taken(self: RequestInbox, request: Request) -> None:
+async def begun_before_taken(self: RequestInbox, request: RemoteRequest) -> None:
     """It is begun before it is published that it is taken."""
     self._running.add(request.request_id)
     self._spawn(self._carry_out(request, self._owner.token))
@@ -63,7 +63,7 @@ def runs_what_lies_there(world: World, owner: Owner, files: DeploymentFiles) -> 
             raise decisions.Violation(f"{owner.machine.name} runs {found}, which no owner pointed to")
 
 
-async def carried_when_fenced(self: RequestInbox, request: Request, token: int | None) -> None:
+async def carried_when_fenced(self: RequestInbox, request: RemoteRequest, token: int | None) -> None:
     """It is begun although the lease has lapsed since it was taken, or is somebody else's."""
     outcome, answer = await self._handle(request)
     await self._publish(answer_row(request, outcome, answer))

@@ -18,7 +18,7 @@ from data_engine.lease.folder import names_in
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Damaged, Fenced, LeaseOutcome
-from data_engine.lease.requests import ROOT, Request, RequestFiles
+from data_engine.lease.requests import ROOT, RemoteRequest, RequestFiles
 from data_engine.ledger.requests import RequestRow
 from data_engine.notebook.module_sets import hashes_of, set_id
 from tests.lease import schedules
@@ -36,7 +36,7 @@ class Memory:
         self.published: dict[str, int] = {}
         self.pending: list[tuple[str, str]] = []
         self.copies: dict[str, dict[str, bytes]] = {}
-        self.asked: list[Request] = []
+        self.asked: list[RemoteRequest] = []
         self.backups: dict[str, bytes] = {}
 
     def deployments(self) -> list[tuple[int, str]]:
@@ -158,7 +158,7 @@ def daemon(world: World, machine: Machine, memory: Memory, truth: Truth) -> None
     asks = RequestFiles(folder, world.new_id)
     owner = Owner(world, machine, memory, truth)
 
-    async def carry(request: Request) -> tuple[str, dict[str, Any]]:
+    async def carry(request: RemoteRequest) -> tuple[str, dict[str, Any]]:
         check_only_the_owner_carries(owner)
         truth.carried[request.request_id] += 1
         if truth.carried[request.request_id] > 1:
@@ -291,7 +291,7 @@ def ask(world: World, machine: Machine, memory: Memory, asks: RequestFiles, trut
     rng = world.rng
     chance = rng.random()
     if chance < 0.15:
-        request = Request(
+        request = RemoteRequest(
             f"{rng.getrandbits(128):032x}", "run", "claims", "{}", "eve", machine.name, machine.name, "2026"
         )
         asks.put(request)
@@ -335,7 +335,7 @@ def check_it_goes_on(world: World, memories: dict[str, Memory], truth: Truth) ->
         machine.offline_until_s = -1
         world.kill(machine)
     owner_machine, asker = world.machines[0], world.machines[1]
-    request = Request("f" * 32, "run", "claims", "{}", "eve", "eve", "eve", "2026")
+    request = RemoteRequest("f" * 32, "run", "claims", "{}", "eve", "eve", "eve", "2026")
     waited = {"looks": 0}
 
     def own_alone(world: World, machine: Machine) -> None:
@@ -349,7 +349,7 @@ def check_it_goes_on(world: World, memories: dict[str, Memory], truth: Truth) ->
         take_in(world, machine, observer, memory)
         owner = Owner(world, machine, memory, truth)
 
-        async def carry(one: Request) -> tuple[str, dict[str, Any]]:
+        async def carry(one: RemoteRequest) -> tuple[str, dict[str, Any]]:
             truth.carried[one.request_id] += 1
             return "done", {}
 

@@ -24,10 +24,10 @@ from data_engine.lease.protocol import (
     Fenced,
     Fold,
     Generation,
+    HandoverRequest,
     InDoubt,
     Limits,
     Lost,
-    Request,
     Segment,
     View,
     view_of,
@@ -160,7 +160,7 @@ def shared_names(self: GenerationList, table: str, number: int, nonce: str, cont
 
 
 @mutant("work goes on until the release is confirmed", (HeldLease, "release"))
-def works_until_released(self: HeldLease, handoff_to: Request | None = None) -> None:
+def works_until_released(self: HeldLease, handoff_to: HandoverRequest | None = None) -> None:
     target = "" if handoff_to is None else handoff_to.requester_machine_id
     self._append("release", lambda head: {"handoff_to": target})
     self.is_over = True

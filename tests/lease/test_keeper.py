@@ -22,7 +22,7 @@ from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Identity, Limits
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.parquet_process import perform
-from data_engine.ledger.share import Share
+from data_engine.ledger.share import SharedHistory
 from data_engine.ledger.wall_clock import Believed, Doubted, Verdict
 from data_engine.model import RunFinished, RunStarted, Switch
 from tests.support import PATIENCE, until
@@ -47,7 +47,7 @@ class Machine:
         self.limits = limits
         self.ledger = Ledger.open(state / name / "ledger.sqlite")
         me = Identity(name, f"{name}-{daemon}", f"{name.upper()}-PC", os.getpid(), "1", f"{name}-lock", "one host")
-        self.share = Share(self.ledger, share, perform=perform)
+        self.share = SharedHistory(self.ledger, share, perform=perform)
         observer = Observer(OsFolder(share), me, workspace="w", limits=limits, holds_lock=lambda: True)
         asked = {one.name: more.pop(one.name) for one in fields(KeeperRules) if one.name in more}
         rules = KeeperRules(lambda: self.limits, **asked)  # type: ignore[arg-type]

@@ -17,12 +17,12 @@ from data_engine.lease.protocol import (
     Damaged,
     Fold,
     Generation,
+    HandoverRequest,
     Identity,
     LeaseRecord,
     Limits,
     NewerFormat,
     Observed,
-    Request,
     Segment,
     folded,
     is_of_this_machine,
@@ -328,7 +328,7 @@ def test_only_the_very_same_machine_is_a_predecessor(change: str) -> None:
 
 def test_requests_come_back_as_they_were_written() -> None:
     """Every field survives the share."""
-    request = Request("w", "r1", 3, "B", "BERT-PC", "B1", 8, "cli", "2026-01-01T00:00:00+00:00")
+    request = HandoverRequest("w", "r1", 3, "B", "BERT-PC", "B1", 8, "cli", "2026-01-01T00:00:00+00:00")
     record = {name: getattr(request, name) for name in request.__dataclass_fields__}
 
     assert request_of(encode(record)) == request

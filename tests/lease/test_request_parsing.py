@@ -23,7 +23,7 @@ from data_engine.lease.deployment_files import DeploymentFiles
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.protocol import Damaged
 from data_engine.lease.records import encode
-from data_engine.lease.requests import Request, request_of
+from data_engine.lease.requests import RemoteRequest, request_of
 from data_engine.model import Backfill, Deployment, Switch
 from data_engine.notebook.module_sets import hashes_of, is_module_path, set_id
 from data_engine.planning.backfill import Wanted
@@ -40,7 +40,7 @@ JSON = st.recursive(
     max_leaves=8,
 )
 REQUESTS = st.builds(
-    Request,
+    RemoteRequest,
     request_id=st.text("0123456789abcdef", min_size=32, max_size=32),
     verb=st.sampled_from(sorted(ASKED)),
     flow=LINES,
@@ -51,7 +51,7 @@ REQUESTS = st.builds(
     at_utc=LINES,
     beat=st.integers(0, 10**9),
 )
-FIELDS = [one.name for one in fields(Request)]
+FIELDS = [one.name for one in fields(RemoteRequest)]
 PARTS = [
     "a",
     "x.py",
@@ -80,7 +80,7 @@ DIGESTS = st.sampled_from(["0" * 64, "f" * 64, "../" + "0" * 61, "0" * 63, "F" *
 
 @given(request=REQUESTS)
 @MANY
-def test_a_request_is_read_as_it_was_left(request: Request) -> None:
+def test_a_request_is_read_as_it_was_left(request: RemoteRequest) -> None:
     record = asdict(request)
     del record["file_owner"]
 
@@ -96,7 +96,7 @@ def test_any_bytes_are_a_request_or_damaged(data: bytes) -> None:
 
 @given(request=REQUESTS, name=st.sampled_from(FIELDS), value=JSON)
 @MANY
-def test_a_request_with_any_value_in_a_field_is_one_or_damaged(request: Request, name: str, value: Any) -> None:
+def test_a_request_with_any_value_in_a_field_is_one_or_damaged(request: RemoteRequest, name: str, value: Any) -> None:
     """Its checksum is right: whoever can write to the share can make one."""
     try:
         read = request_of(encode(asdict(request) | {name: value}))
@@ -217,7 +217,7 @@ ARGUMENTS = st.dictionaries(
 
 @given(request=REQUESTS, arguments=ARGUMENTS)
 @MANY
-def test_any_arguments_are_done_or_refused(request: Request, arguments: dict[str, Any]) -> None:
+def test_any_arguments_are_done_or_refused(request: RemoteRequest, arguments: dict[str, Any]) -> None:
     object.__setattr__(request, "arguments", json.dumps(arguments))
     try:
         command = command_of(request.verb, request.flow, request.values)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from data_engine.ledger import parquet_process
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.replication import Batch
-from data_engine.ledger.share import Share
+from data_engine.ledger.replication import UnpublishedRows
+from data_engine.ledger.share import SharedHistory
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Machine:
     def __init__(self, folder: Folder, path: Path, root: Path = Path("/mnt/workspace")) -> None:
         self.folder = folder
         self.ledger = Ledger.open(path)
-        self.share = Share(self.ledger, root, perform=parquet_process.perform)
+        self.share = SharedHistory(self.ledger, root, perform=parquet_process.perform)
         self.token: int | None = None
 
     @property
@@ -77,7 +77,7 @@ class Machine:
     def release(self) -> None:
         self.folder.append(None)
 
-    def commit(self, *, landed: bool = True, answered: bool = True, limit: int = 100_000) -> Batch | None:
+    def commit(self, *, landed: bool = True, answered: bool = True, limit: int = 100_000) -> UnpublishedRows | None:
         """Publish what is new; a commit may be lost on its way, or its answer may."""
         assert self.is_owner
         assert self.token is not None

@@ -16,7 +16,7 @@ from data_engine.ledger import parquet_process
 from data_engine.ledger.checks import LONGEST_TEXT, refused_rows
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.segments import TABLES, decode
-from data_engine.ledger.share import Share
+from data_engine.ledger.share import SharedHistory
 from data_engine.model import Switch
 from tests.ledger.crafted import GOOD, STARTED, T0, good, long_texts, many_rows, no_segments, segment
 from tests.ledger.events import begin, end, finish, line, seen, start
@@ -190,7 +190,9 @@ def test_a_version_from_nowhere_does_not_win_for_ever(two: list[Machine]) -> Non
 
     names = a.folder.head.files["flow_switches"]
     assert len(names) == 2
-    folded = parquet_process.perform(parquet_process.Fold(_spooled(a, names, Path(a.ledger.path).parent), a.token or 0))
+    folded = parquet_process.perform(
+        parquet_process.MergeSegments(_spooled(a, names, Path(a.ledger.path).parent), a.token or 0)
+    )
     assert [columns[:2] for columns in decode("flow_switches", folded)] == [[["claims"], [False]]]
 
 
@@ -411,7 +413,7 @@ def test_a_token_is_bound_by_the_generation_also_when_nobody_owns(tmp_path: Path
     """Where its own token is not said, its number is the bound."""
     data = {("flow_switches", str(n)): segment("flow_switches", good("flow_switches", fencing_token=n)) for n in (7, 9)}
     with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
-        share = Share(ledger, Path("/mnt/ws"), perform=parquet_process.perform)
+        share = SharedHistory(ledger, Path("/mnt/ws"), perform=parquet_process.perform)
         share.hydrate(8, {"flow_switches": ["9"]}, lambda *key: data[key], owner=None)
         assert (ledger.switches(), share.left_out is None) == ({}, False)
         share.hydrate(9, {"flow_switches": ["9", "7"]}, lambda *key: data[key], owner=None, token=6)

@@ -12,7 +12,7 @@ from data_engine.errors import RefusedSegmentError
 from data_engine.ledger import deployments, parquet_process
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.requests import RequestRow, RequestRows
-from data_engine.ledger.share import Share
+from data_engine.ledger.share import SharedHistory
 from data_engine.ledger.wall_clock import Believed
 from data_engine.model import Deployment, SeenSource, Switch
 from tests.ledger.events import begin, end, finish, line, seen, start
@@ -469,7 +469,9 @@ def test_only_what_was_not_seen_is_fetched(three: list[Machine]) -> None:
     b.refresh()
     b.folder.fetched.clear()
     b.refresh()
-    Share(b.ledger, Path("/mnt/b/ws")).hydrate(a.folder.head.number, a.folder.head.files, b.folder.fetch, owner=a.token)
+    SharedHistory(b.ledger, Path("/mnt/b/ws")).hydrate(
+        a.folder.head.number, a.folder.head.files, b.folder.fetch, owner=a.token
+    )
     assert b.folder.fetched == []
     a.ledger.set_switch("claims", Switch(True))
     a.commit()
@@ -533,7 +535,7 @@ def test_a_refresh_that_breaks_off_changes_nothing(three: list[Machine]) -> None
     with pytest.raises(RefusedSegmentError, match="refused"):
         b.refresh()
     assert b.folder.fetched == fetched
-    b.share = Share(b.ledger, Path("/mnt/b/ws"), perform=parquet_process.perform)
+    b.share = SharedHistory(b.ledger, Path("/mnt/b/ws"), perform=parquet_process.perform)
     b.refresh()
     assert everything(b) == everything(a)
 
@@ -556,7 +558,7 @@ def test_what_is_known_of_the_list_is_there_when_the_ledger_is_opened_again(thre
     for known in ((7, "n7", set()), (3, "n3", {"r1"}), (4, "n4", {"r1", "r2"})):
         a.share.note_list(*known)
     with Ledger.open(a.ledger.path) as again:
-        assert Share(again, Path("/")).known_list == (4, "n4", {"r1", "r2"})
+        assert SharedHistory(again, Path("/")).known_list == (4, "n4", {"r1", "r2"})
 
 
 def lose(a: Machine, table: str, *, base: int) -> dict[str, tuple[int, tuple[str, ...]]]:
@@ -781,7 +783,7 @@ def test_the_child_gives_the_same(tmp_path: Path) -> None:
     """The Parquet process reads and writes what this one would."""
     with machines(tmp_path, "/mnt/a/ws", "/mnt/b/ws") as (a, b):
         for machine, root in ((a, "/mnt/a/ws"), (b, "/mnt/b/ws")):
-            machine.share = Share(machine.ledger, Path(root))
+            machine.share = SharedHistory(machine.ledger, Path(root))
         a.claim()
         work(a, "r1")
         a.commit()
@@ -790,5 +792,5 @@ def test_the_child_gives_the_same(tmp_path: Path) -> None:
         name = a.folder.head.files["runs"][0]
         a.folder.data["runs", name] = b"no parquet"
         with Ledger.open(tmp_path / "c.sqlite") as third, pytest.raises(RefusedSegmentError, match="refused") as caught:
-            Share(third, Path("/")).hydrate(9, a.folder.head.files, a.folder.fetch, owner=None)
+            SharedHistory(third, Path("/")).hydrate(9, a.folder.head.files, a.folder.fetch, owner=None)
         assert caught.value.fix

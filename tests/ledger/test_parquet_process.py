@@ -15,8 +15,8 @@ import pytest
 from data_engine.answering_process import AnsweringProcess
 from data_engine.errors import LedgerError
 from data_engine.ledger import parquet_process
-from data_engine.ledger.parquet_process import Collect, WithOwnChild
-from data_engine.ledger.share import Share
+from data_engine.ledger.parquet_process import ReadUnpublished, WithOwnChild
+from data_engine.ledger.share import SharedHistory
 from data_engine.model import Switch
 from tests.ledger.sharing import Folder, Machine
 from tests.support import end_now, until
@@ -36,7 +36,7 @@ def owner(path: Path) -> Iterator[Machine]:
 def with_child(owner: Machine, linger_s: float) -> WithOwnChild:
     """What the machine's share has its rows collected by from now on."""
     own = WithOwnChild(linger_s)
-    owner.share = Share(owner.ledger, Path("/mnt/workspace"), perform=own)
+    owner.share = SharedHistory(owner.ledger, Path("/mnt/workspace"), perform=own)
     return own
 
 
@@ -105,7 +105,7 @@ def test_an_error_of_the_ledger_ends_no_child(owner: Machine, tmp_path: Path) ->
     (tmp_path / "none").mkdir()
 
     with pytest.raises(LedgerError):
-        own(Collect(tmp_path / "none", 1, Path("/mnt/workspace"), 10))
+        own(ReadUnpublished(tmp_path / "none", 1, Path("/mnt/workspace"), 10))
 
     assert published(owner, "b") == 2
     assert own.pid == first
@@ -144,7 +144,7 @@ EVIL = pickle.dumps(print)
 )
 def test_a_child_is_believed_no_further_than_its_fields(message: bytes) -> None:
     """Nothing of it is unpickled: it also reads what others have written."""
-    request = Collect(Path("ledger"), 1, Path("/mnt/workspace"), 10)
+    request = ReadUnpublished(Path("ledger"), 1, Path("/mnt/workspace"), 10)
     with pytest.raises(LedgerError, match="it gave an answer that is none"):
         parquet_process._reply(cast(AnsweringProcess, Said(message)), request)
 

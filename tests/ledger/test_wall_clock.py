@@ -13,7 +13,7 @@ from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.wall_clock import (
     Believed,
     Doubted,
-    Known,
+    KnownClocks,
     WallClock,
     accept_clock,
     accepted,
@@ -29,7 +29,7 @@ from tests.ledger.sharing import machines
 DAY_S = 86_400.0
 NOW_S = 20_000 * DAY_S
 """The newest record of the tables is from then."""
-KNOWN = Known(believed_s=NOW_S, highest_s=NOW_S)
+KNOWN = KnownClocks(believed_s=NOW_S, highest_s=NOW_S)
 DOUBTED = replace(KNOWN, doubted_s=NOW_S + 400 * DAY_S, ran_s=0.5 * DAY_S)
 
 
@@ -45,12 +45,12 @@ DOUBTED = replace(KNOWN, doubted_s=NOW_S + 400 * DAY_S, ran_s=0.5 * DAY_S)
         pytest.param(
             -2.001, KNOWN, None, 0, False, id="more than two days before it: the battery of the clock is empty"
         ),
-        pytest.param(400, Known(), None, 0, True, id="no record: nothing can be lost"),
+        pytest.param(400, KnownClocks(), None, 0, True, id="no record: nothing can be lost"),
         pytest.param(400, KNOWN, 2, 0, True, id="the file server's clock agrees, to two days"),
         pytest.param(400, KNOWN, -2, 0, True, id="the file server's clock agrees, behind"),
         pytest.param(400, KNOWN, -2.001, 0, False, id="the file server's clock does not agree"),
         pytest.param(0, KNOWN, -400, 0, False, id="near the newest record, and the file server says another time"),
-        pytest.param(400, Known(), -400, 0, False, id="no record, and the file server says another time"),
+        pytest.param(400, KnownClocks(), -400, 0, False, id="no record, and the file server says another time"),
         pytest.param(400, KNOWN, None, 1, True, id="the daemon has run a day under it"),
         pytest.param(400, KNOWN, None, 0.999, False, id="the daemon has not run a day under it"),
         pytest.param(400, DOUBTED, None, 0.5, True, id="a day in two parts, with a restart between"),
@@ -66,7 +66,7 @@ DOUBTED = replace(KNOWN, doubted_s=NOW_S + 400 * DAY_S, ran_s=0.5 * DAY_S)
     ],
 )
 def test_a_time_is_believed_or_not(
-    ahead_days: float, known: Known, server_days: float | None, went_on_days: float, is_believed: bool
+    ahead_days: float, known: KnownClocks, server_days: float | None, went_on_days: float, is_believed: bool
 ) -> None:
     server_ahead_s = None if server_days is None else server_days * DAY_S
     verdict = judge(NOW_S + ahead_days * DAY_S, known, server_ahead_s=server_ahead_s, went_on_s=went_on_days * DAY_S)
@@ -79,7 +79,11 @@ def test_a_time_is_believed_or_not(
     ("known", "ahead_days", "server_days", "kept"),
     [
         pytest.param(
-            KNOWN, 1, None, Known(believed_s=NOW_S + DAY_S, highest_s=NOW_S + DAY_S), id="the newest record goes along"
+            KNOWN,
+            1,
+            None,
+            KnownClocks(believed_s=NOW_S + DAY_S, highest_s=NOW_S + DAY_S),
+            id="the newest record goes along",
         ),
         pytest.param(KNOWN, -1, None, KNOWN, id="and not back by a little"),
         pytest.param(
@@ -88,13 +92,13 @@ def test_a_time_is_believed_or_not(
         pytest.param(
             KNOWN, 400, None, replace(KNOWN, doubted_s=NOW_S + 400 * DAY_S), id="a clock in doubt leaves it alone"
         ),
-        pytest.param(DOUBTED, 1, None, Known(NOW_S + DAY_S, NOW_S + DAY_S), id="the clock is right again"),
+        pytest.param(DOUBTED, 1, None, KnownClocks(NOW_S + DAY_S, NOW_S + DAY_S), id="the clock is right again"),
         pytest.param(accepted(KNOWN, NOW_S), 0, None, accepted(KNOWN, NOW_S), id="accepted while nobody knows better"),
         pytest.param(accepted(KNOWN, NOW_S), 0, 0, KNOWN, id="accepted until the file server agrees"),
     ],
 )
 def test_what_is_kept_of_a_time_that_was_judged(
-    known: Known, ahead_days: float, server_days: float | None, kept: Known
+    known: KnownClocks, ahead_days: float, server_days: float | None, kept: KnownClocks
 ) -> None:
     server_ahead_s = None if server_days is None else server_days * DAY_S
     verdict = judge(NOW_S + ahead_days * DAY_S, known, server_ahead_s=server_ahead_s)
@@ -119,7 +123,7 @@ def test_a_clock_that_was_set_begins_anew(walled_s: float, booted_s: float, went
 
 
 def test_the_newest_record_of_others_is_one_to_be_near_to() -> None:
-    assert with_record(Known(), 5.0) == Known(5.0, 5.0)
+    assert with_record(KnownClocks(), 5.0) == KnownClocks(5.0, 5.0)
     assert with_record(KNOWN, NOW_S + 5).believed_s == NOW_S + 5
     assert with_record(KNOWN, NOW_S - 5) == KNOWN
 

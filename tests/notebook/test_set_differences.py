@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data_engine.notebook.compiled import Chunk
+from data_engine.notebook.compiled import CellPart
 from data_engine.notebook.deployments import cell_differences, code_differences
 
 FOLDER = Path("flow_modules")
@@ -28,8 +28,8 @@ def test_a_file_that_only_ends_its_lines_in_another_way_says_so() -> None:
     }
 
 
-def chunks(ids: str, *texts: str) -> list[Chunk]:
-    return [Chunk(number, id, text, text) for number, (id, text) in enumerate(zip(ids, texts, strict=True), start=1)]
+def chunks(ids: str, *texts: str) -> list[CellPart]:
+    return [CellPart(number, id, text, text) for number, (id, text) in enumerate(zip(ids, texts, strict=True), start=1)]
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,6 @@ def chunks(ids: str, *texts: str) -> list[Chunk]:
         "edited, and one gone",
     ],
 )
-def test_cells_are_matched_by_their_text_before_their_ids(now: list[Chunk], lines: dict[int, list[str]]) -> None:
+def test_cells_are_matched_by_their_text_before_their_ids(now: list[CellPart], lines: dict[int, list[str]]) -> None:
     """A copy of a notebook has new ids, and the same code."""
     assert cell_differences(chunks("abc", "a = 1", "b = 1", "c = 1"), now) == lines

@@ -16,7 +16,7 @@ from data_engine.reasons.remedies import Reason
 from data_engine.record import Record
 from data_engine.status.record import ClusterFacts, Problem
 from data_engine.status.troubles import TroubleLine
-from data_engine.view.panel import Group, Notice, PanelFlow, PanelView
+from data_engine.view.panel import Group, PanelFlow, PanelNotice, PanelView
 from data_engine.view.trends import RejectedView, TrendRow, TrendsView
 from jupyter_extension.actions import OutputsView, OutputView
 from jupyter_extension.details import DeploymentView, FlowView, RunView, StepView
@@ -38,7 +38,18 @@ RECORDS: tuple[type, ...] = (
         Group,
         ActiveRun,
     ),
-    *(Notice, ClusterFacts, PanelView, StepView, RunView, FileView, AlikeView, FilesView, DeploymentView, FlowView),
+    *(
+        PanelNotice,
+        ClusterFacts,
+        PanelView,
+        StepView,
+        RunView,
+        FileView,
+        AlikeView,
+        FilesView,
+        DeploymentView,
+        FlowView,
+    ),
     *(TrendRow, TrendsView, RejectedRows, RejectedView, OutputView, OutputsView),
 )
 _PLAIN = {str: "string", int: "number", float: "number", bool: "boolean", NoneType: "null", Any: "any"}

@@ -18,7 +18,7 @@ from data_engine.commands.fields import BadRequestError
 from data_engine.model import Run, RunFinished, RunStarted
 from data_engine.notebook.catalog import read_catalog
 from data_engine.status.record import WorkspaceStatus
-from data_engine.view.feed import Feed, from_child
+from data_engine.view.feed import ViewSender, from_child
 from jupyter_extension.actions import (
     all_actions,
     answer,
@@ -283,7 +283,7 @@ def test_the_link_of_a_broken_schedule_has_the_whole_name(ws: WorkspaceFiles) ->
 
 def test_while_the_engine_starts_the_last_known_state_stays(workspace: Workspace) -> None:
     """Marked as starting: no flow is taken for gone, and the engine is not told as off again before it is on."""
-    feed, seen = Feed(workspace), []
+    feed, seen = ViewSender(workspace), []
     leave = feed.listen(seen.append)
     until(lambda: seen and seen[-1]["flows"]["polled"]["mark"]["kind"] != "being_read")
     before = len(seen)
@@ -299,7 +299,7 @@ def test_while_the_engine_starts_the_last_known_state_stays(workspace: Workspace
 
 def test_an_engine_that_cannot_start_is_not_told_as_starting(workspace: Workspace) -> None:
     """The error is the answer; the state is what it was."""
-    feed, seen = Feed(workspace), []
+    feed, seen = ViewSender(workspace), []
     leave = feed.listen(seen.append)
     until(lambda: seen)
     feed.while_starts(lambda: {"error": {"what": "no"}})

@@ -28,7 +28,7 @@ import pytest
 
 from data_engine import FlowValidationError
 from data_engine import files as file_check
-from data_engine.answering_process import Asker
+from data_engine.answering_process import ParentProcess
 from data_engine.compare.comparing import compare
 from data_engine.files import file_exists
 from jupyter_extension.inspect_child import InspectChild, serve
@@ -521,12 +521,12 @@ def test_what_takes_too_much_memory_while_it_runs_is_ended(tmp_path: Path) -> No
         child.close()
 
 
-def answer_within_a_gigabyte(asker: Asker) -> None:
+def answer_within_a_gigabyte(asker: ParentProcess) -> None:
     """As the inspector."""
     serve(asker, inspect, failed="no", most_bytes=1 * 2**30)
 
 
-def be_stuck(asker: Asker, held: str) -> None:
+def be_stuck(asker: ParentProcess, held: str) -> None:
     """Answer nothing, and let another process keep the pipes open."""
     holder = subprocess.Popen(["sleep", "600"], close_fds=False)
     (Path(held) / str(holder.pid)).touch()

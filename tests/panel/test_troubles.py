@@ -12,7 +12,7 @@ from data_engine.cause import Cause
 from data_engine.errors import cell_place
 from data_engine.ledger import troubles as kept
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.troubles import Trouble, TroubleKey
+from data_engine.ledger.troubles import TroubleKey, TroubleRecord
 from data_engine.model import Run, RunTrigger
 from data_engine.reasons.kinds import HeldSlot, Late, Overlong
 from data_engine.status.record import FlowStatus, WorkspaceStatus
@@ -46,7 +46,7 @@ def flow(last: Run | None = None, **changes: Any) -> FlowStatus:
     return FlowStatus(**{"name": "claims", "mode": "schedule", "state_kind": "scheduled", "last_run": last, **changes})
 
 
-def known(*told: Trouble, **failures: Failure) -> Known:
+def known(*told: TroubleRecord, **failures: Failure) -> Known:
     return Known(ME, failures, {"claims": told} if told else {})
 
 
@@ -171,8 +171,8 @@ def test_late_overlong_and_held_slots_are_told() -> None:
 
 def test_a_slot_that_alerts_found_missing_is_told_until_a_run_goes_well() -> None:
     """Other troubles of alerts are known of the status."""
-    missed = Trouble(TroubleKey("claims", "missed"), AT, {"reason": "the engine is off"})
-    of = known(missed, Trouble(TroubleKey("claims", "failed", "Clean", "KeyError"), AT))
+    missed = TroubleRecord(TroubleKey("claims", "missed"), AT, {"reason": "the engine is off"})
+    of = known(missed, TroubleRecord(TroubleKey("claims", "failed", "Clean", "KeyError"), AT))
 
     (text,) = texts(flow(), of)
     assert text.startswith('"claims" did not start at ')
@@ -183,8 +183,8 @@ def test_a_slot_that_alerts_found_missing_is_told_until_a_run_goes_well() -> Non
 
 def test_the_history_is_asked_only_for_what_is_new(tmp_path: Path) -> None:
     """A failure is kept while files are held; what alerts have told is read while it is open."""
-    missed = Trouble(TroubleKey("claims", "missed"), AT)
-    over = Trouble(TroubleKey("other", "missed"), AT, recovered_at_utc=AT)
+    missed = TroubleRecord(TroubleKey("claims", "missed"), AT)
+    over = TroubleRecord(TroubleKey("other", "missed"), AT, recovered_at_utc=AT)
     bad, good = flow(run(), mode="poll", held=1), flow(run("success"), mode="poll", held=1)
     with Ledger.open(tmp_path / "ledger.db") as ledger:
         with ledger.writing() as (connection, rev):

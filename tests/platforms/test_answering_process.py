@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from data_engine.answering_process import AnsweringProcess, Asker, NoAnswer
+from data_engine.answering_process import AnsweringProcess, NoAnswer, ParentProcess
 from tests.support import end_now, until
 
 HERE = "tests.platforms.test_answering_process"
@@ -34,7 +34,7 @@ def is_gone(pid: int) -> bool:
 # -- what the processes do -------------------------------------------------------------------------------------------------
 
 
-def answers(asker: Asker, *arguments: str) -> None:
+def answers(asker: ParentProcess, *arguments: str) -> None:
     """Print what nobody is to read, and answer with what is seen here."""
     while True:
         message = asker.receive()
@@ -44,27 +44,27 @@ def answers(asker: Asker, *arguments: str) -> None:
         asker.send(json.dumps(seen | {"variable": os.environ.get("OF_THE_TEST")}).encode())
 
 
-def hangs(asker: Asker) -> None:
+def hangs(asker: ParentProcess) -> None:
     """Take one message, and answer nothing."""
     asker.receive()
     time.sleep(600)
 
 
-def reads_nothing(asker: Asker) -> None:
+def reads_nothing(asker: ParentProcess) -> None:
     time.sleep(600)
 
 
-def exits(asker: Asker) -> None:
+def exits(asker: ParentProcess) -> None:
     asker.send(b"the last")
     print("line 1\nwhy it ends", file=sys.stderr, flush=True)
     os._exit(3)
 
 
-def raises(asker: Asker) -> None:
+def raises(asker: ParentProcess) -> None:
     raise RuntimeError("half installed")
 
 
-def starts_another(asker: Asker) -> None:
+def starts_another(asker: ParentProcess) -> None:
     """Leave a process behind that keeps the pipes; answer with its number."""
     held = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], close_fds=False)
     asker.send(str(held.pid).encode())
@@ -72,7 +72,7 @@ def starts_another(asker: Asker) -> None:
     os._exit(0)
 
 
-def asks_another(asker: Asker) -> None:
+def asks_another(asker: ParentProcess) -> None:
     """Have a process of its own that hangs, and answer with its number."""
     inner = process(hangs)
     inner.send(b"")
@@ -80,7 +80,7 @@ def asks_another(asker: Asker) -> None:
     time.sleep(600)
 
 
-def babbles(asker: Asker) -> None:
+def babbles(asker: ParentProcess) -> None:
     """Write into the channel what is no message."""
     os.write(asker._answers.fileno(), b"Traceback or whatever a library prints" * 100)
     time.sleep(600)

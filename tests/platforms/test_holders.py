@@ -19,7 +19,7 @@ windows_only = pytest.mark.skipif(not ON_WINDOWS, reason="only Windows refuses t
 
 def test_this_process_is_called_so() -> None:
     """The reader that is in the way may be the flow's own."""
-    assert holders.in_words([(os.getpid(), "Python")]) == f"this process ({os.getpid()})"
+    assert holders.in_text([(os.getpid(), "Python")]) == f"this process ({os.getpid()})"
 
 
 def test_of_a_file_that_nobody_holds_nobody_is_named(tmp_path: Path) -> None:

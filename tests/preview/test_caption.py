@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data_engine.engine.memo.caption import PreviewReport, StepReport, caption, caption_html
+from data_engine.engine.memo.caption import PreviewedStep, PreviewSummary, caption, caption_html
 from tests.engine.test_in_a_kernel import run_in_kernel
 from tests.preview.conftest import Cells
 from tests.support import WorkspaceFiles
@@ -16,31 +16,34 @@ from tests.support import WorkspaceFiles
 OLD = {"ran": False, "at_s": 0.0}
 CAPTIONS = {
     "a first preview": (
-        [StepReport("raw", True, "first preview"), StepReport("clean", True, "first preview")],
+        [PreviewedStep("raw", True, "first preview"), PreviewedStep("clean", True, "first preview")],
         1.25,
         (),
         "preview claims · raw, clean ran: first preview · 1.2 s",
     ),
     "many steps reused": (
-        [*(StepReport(name, False, at_s=9.0) for name in "abcd"), StepReport("e", True, "helper parse_date changed")],
+        [
+            *(PreviewedStep(name, False, at_s=9.0) for name in "abcd"),
+            PreviewedStep("e", True, "helper parse_date changed"),
+        ],
         0.0142,
         (),
         "preview claims · 4 steps reused (at 9) · e ran: helper parse_date changed · 14 ms",
     ),
     "something not kept": (
-        [StepReport("lazy", True, "its code changed", not_kept="LazyFrame")],
+        [PreviewedStep("lazy", True, "its code changed", not_kept="LazyFrame")],
         0.002,
         (),
         "preview claims · lazy ran: its code changed · lazy not kept (LazyFrame) · 2 ms",
     ),
     "one file written": (
-        [StepReport("out", True, "first preview")],
+        [PreviewedStep("out", True, "first preview")],
         0.002,
         (Path("/out/a.parquet"),),
         "preview claims · out ran: first preview · wrote to scratch: a.parquet · 2 ms",
     ),
     "several files written": (
-        [StepReport("out", True, "first preview")],
+        [PreviewedStep("out", True, "first preview")],
         0.002,
         (Path("/out/a"), Path("/out/b"), Path("/out/c")),
         "preview claims · out ran: first preview · wrote to scratch: a and 2 more · 2 ms",
@@ -51,9 +54,9 @@ CAPTIONS = {
 
 @pytest.mark.parametrize(("steps", "elapsed_s", "wrote", "line"), CAPTIONS.values(), ids=list(CAPTIONS))
 def test_the_line_says_what_was_reused_what_ran_and_why(
-    steps: list[StepReport], elapsed_s: float, wrote: tuple[Path, ...], line: str
+    steps: list[PreviewedStep], elapsed_s: float, wrote: tuple[Path, ...], line: str
 ) -> None:
-    report = PreviewReport("claims", tuple(steps), elapsed_s, wrote)
+    report = PreviewSummary("claims", tuple(steps), elapsed_s, wrote)
 
     assert caption(report, at=lambda at_s: f"at {at_s:.0f}") == line
 
@@ -104,9 +107,9 @@ def test_a_notebook_shows_it_under_the_result(ws: WorkspaceFiles, monkeypatch: p
 def test_below_a_cell_one_short_line_opens_the_rest_and_what_is_to_be_acted_on_stands_out() -> None:
     """Of ten lines in the same grey nobody reads the one that matters."""
     steps = tuple(
-        StepReport(f"a_rather_long_name_{number}", True, f"constant NAME_{number} changed") for number in range(9)
+        PreviewedStep(f"a_rather_long_name_{number}", True, f"constant NAME_{number} changed") for number in range(9)
     )
-    report = PreviewReport("claims", steps, 1.0, (Path("/out/a"),), standing=("same code as the deployed flow",))
+    report = PreviewSummary("claims", steps, 1.0, (Path("/out/a"),), standing=("same code as the deployed flow",))
     well = caption_html(report)
     (summary,) = re.findall("<summary>(.*?)</summary>", well)
     written = caption_html(replace(report, is_in_place=True, outside=(Path("/r/b.csv"),), notes=("a helper is <old>",)))

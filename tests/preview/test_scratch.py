@@ -16,7 +16,7 @@ import duckdb
 import pytest
 
 from data_engine.engine import scratch
-from data_engine.engine.memo.caption import PreviewReport, caption
+from data_engine.engine.memo.caption import PreviewSummary, caption
 from data_engine.engine.preview import clear_preview_cache, last_report
 from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.workspace import secret_store
@@ -66,7 +66,7 @@ def bench(cells: Cells, tmp_path: Path) -> Bench:
     return Bench(cells, tmp_path)
 
 
-def report() -> PreviewReport:
+def report() -> PreviewSummary:
     found = last_report()
     assert found is not None
     return found

@@ -12,7 +12,7 @@ import pytest
 
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.errors import FlowExecutionError
-from data_engine.model import Compared
+from data_engine.model import KernelComparison
 from data_engine.notebook.compile import compile_notebook
 from data_engine.proof.compare import compare
 from data_engine.proof.verdict import Verdict, cells_of
@@ -125,7 +125,7 @@ def test_a_verdict_is_kept_as_it_is() -> None:
     assert Verdict.read(json.loads(json.dumps(verdict.as_dict()))) == verdict
     assert verdict.compared(cells_of(["a", "b2", "c"])).changed == (2,)
     assert verdict.compared(cells_of(["a", "b"])).changed == (3,)
-    assert verdict.compared(cells_of(["a", "b", "c"])) == Compared(verdict.at_utc)
+    assert verdict.compared(cells_of(["a", "b", "c"])) == KernelComparison(verdict.at_utc)
 
 
 def test_a_guess_by_names_is_not_told_where_nothing_differed(ws: WorkspaceFiles) -> None:

@@ -17,7 +17,7 @@ from data_engine.flow.paths import portable_text
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import RunFinished, RunStarted, SeenSource, SourceKey, StepFinished
-from data_engine.planning.due import Due, PlannedFlow, Rules
+from data_engine.planning.due import Due, PlannedFlow, SourceRules
 from data_engine.reasons.kinds import Asked, Held, Locked, Settling, Unreachable, WaitsForSettling
 from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
@@ -50,7 +50,7 @@ class Watched:
         self.watch = PlannedFlow.of(Flow("G", "claims").watch(**given))
         self.restart()
 
-    def restart(self, *, frees_held: bool = True, rules: Rules | None = None) -> None:
+    def restart(self, *, frees_held: bool = True, rules: SourceRules | None = None) -> None:
         self.poller = FolderPoller(
             self.watch,
             read=lambda: KnownSources(self.ledger.source_states("claims"), self.ledger.outputs("claims")),
@@ -322,7 +322,7 @@ def test_a_file_can_be_freed_alone(watched: Watched) -> None:
 
 
 def test_retries_come_by_themselves_and_end(watched: Watched) -> None:
-    watched.restart(rules=Rules(retries=2, retry_delay_s=30))
+    watched.restart(rules=SourceRules(retries=2, retry_delay_s=30))
     watched.write("a.csv")
     (due,) = watched.look()
     watched.run(due, "failed")
@@ -344,7 +344,7 @@ def test_retries_come_by_themselves_and_end(watched: Watched) -> None:
 
 
 def test_a_change_counts_failures_anew(watched: Watched) -> None:
-    watched.restart(rules=Rules(retries=1, retry_delay_s=30))
+    watched.restart(rules=SourceRules(retries=1, retry_delay_s=30))
     for text in ("one", "other"):
         watched.write("a.csv", text)
         (due,) = watched.look()
@@ -433,7 +433,7 @@ def test_a_file_that_nobody_may_read_now_is_told_and_runs_when_it_is_free(
 ) -> None:
     """As a program has it that copies a large file on Windows; nothing of it changes when it is free, so nothing else tells."""
     watched = Watched(tmp_path / "watched", settle=settle)
-    watched.restart(rules=Rules(by_content=by_content))
+    watched.restart(rules=SourceRules(by_content=by_content))
     locked = {"a.csv"}
     holder = "Microsoft Excel (process 7)"
     monkeypatch.setattr(
@@ -506,7 +506,7 @@ def test_a_folder_that_is_emptied_for_a_while_makes_nothing_due(watched: Watched
 
 
 def test_a_touched_file_with_equal_content_is_not_run_again_where_content_decides(watched: Watched) -> None:
-    watched.restart(rules=Rules(by_content=True))
+    watched.restart(rules=SourceRules(by_content=True))
     path = watched.write("a.csv", "one")
     (due,) = watched.look()
     assert due.seen[0].signature.content_hash is not None
@@ -524,7 +524,7 @@ def test_a_file_whose_content_is_in_a_cloud_is_not_fetched_to_be_compared(
 ) -> None:
     """As OneDrive has it: size and time decide then, and only the run that is due reads it. One that is here is read as ever."""
     watched = Watched(tmp_path / "watched", run_as=run_as)
-    watched.restart(rules=Rules(by_content=True))
+    watched.restart(rules=SourceRules(by_content=True))
     read: list[str] = []
     elsewhere: set[int] = set()
 
@@ -555,7 +555,7 @@ def test_a_file_whose_content_is_in_a_cloud_is_not_fetched_to_be_compared(
     assert watched.look() == []
     os.utime(path, (6, 6))
     elsewhere.add(path.stat().st_ino)  # what is done may be sent there again, with its size and time
-    watched.restart(rules=Rules(by_content=True))
+    watched.restart(rules=SourceRules(by_content=True))
     assert watched.look() == []
 
 
@@ -866,6 +866,6 @@ def test_edited_rules_hold_for_what_has_failed_before(watched: Watched) -> None:
     assert watched.names() == []
     assert watched.poller.held == 1
 
-    watched.poller.use_rules(Rules(retries=1, retry_delay_s=5.0))
+    watched.poller.use_rules(SourceRules(retries=1, retry_delay_s=5.0))
 
     assert watched.names(0) == ["a.csv"]

@@ -16,8 +16,8 @@ from data_engine.planning.due import (
     Due,
     NotDue,
     PlannedFlow,
-    Rules,
     SeenFile,
+    SourceRules,
     Verdict,
     is_same_time,
     judge,
@@ -87,7 +87,7 @@ def plan_sources(
     planned: PlannedFlow,
     candidates: Sequence[Seen],
     states: Mapping[SourceKey, SourceState],
-    rules: Rules,
+    rules: SourceRules,
     *,
     now_s: float,
 ) -> list[Verdict]:
@@ -105,7 +105,7 @@ def plan_sources(
 
 def why(candidate: Seen, known: SourceState | None, *, now_s: float = NOON_S, **rules: Any) -> Reason:
     states = {} if known is None else {KEY: known}
-    (verdict,) = plan_sources(WATCH, [candidate], states, Rules(**rules), now_s=now_s)
+    (verdict,) = plan_sources(WATCH, [candidate], states, SourceRules(**rules), now_s=now_s)
     assert verdict.key == KEY
     if isinstance(verdict, Due):
         assert verdict.seen == (SeenSource(KEY, candidate.file.signature),)
@@ -266,7 +266,7 @@ B = BATCH.key("b.csv")
 
 
 def batch(*candidates: Seen, states: dict[SourceKey, SourceState] | None = None) -> Verdict:
-    (verdict,) = plan_sources(BATCH, candidates, states or {}, Rules(), now_s=NOON_S)
+    (verdict,) = plan_sources(BATCH, candidates, states or {}, SourceRules(), now_s=NOON_S)
     return verdict
 
 

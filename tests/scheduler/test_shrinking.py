@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from data_engine import Flow
 from data_engine.errors import FlowValidationError
 from data_engine.flow.trigger import Trigger
-from data_engine.model import Feed
+from data_engine.model import FeedCount
 from data_engine.planning.due import Due, NotDue, PlannedFlow, judge_batch
 from data_engine.planning.feeds import intakes, shrunk
 from data_engine.reasons.kinds import FeedShrunk, New
@@ -20,8 +20,8 @@ from tests.support import examples
 SOURCES = "sources *"
 
 
-def took(count: int, name: str = SOURCES) -> Feed:
-    return Feed({name: count})
+def took(count: int, name: str = SOURCES) -> FeedCount:
+    return FeedCount({name: count})
 
 
 BATCH: dict[str, Any] = {"mode": "poll", "source": "/in", "interval": "30s", "run_as": "batch"}
@@ -57,7 +57,7 @@ def test_of_two_folders_the_one_that_has_shrunk_most_holds_the_batch() -> None:
     flow = Flow("G", "claims").watch(**BATCH).collect(".csv").collect(".csv", root="/rates")
     sales, rates = intakes(PlannedFlow.of(flow))
 
-    held = shrunk(Feed({sales.name: 10, rates.name: 20}), {sales: 10, rates: 2})
+    held = shrunk(FeedCount({sales.name: 10, rates.name: 20}), {sales: 10, rates: 2})
 
     assert held is not None
     assert (held[0], held[1].gone, held[1].before) == (rates, 18, 20)
@@ -78,7 +78,7 @@ def test_of_two_folders_the_one_that_has_shrunk_most_holds_the_batch() -> None:
     ],
 )
 def test_a_batch_is_held_by_what_the_last_good_run_took(
-    feed: Feed | None, count: int, is_slot: bool, gone: int | None
+    feed: FeedCount | None, count: int, is_slot: bool, gone: int | None
 ) -> None:
     held = shrunk(feed, {SOURCE: count}, is_slot=is_slot)
 

@@ -71,7 +71,7 @@ def test_a_flow_whose_look_hangs_holds_up_no_other(loop: TriggerLoop, looks: lis
     held_up = looks[0].threads[-1]
 
     def others_go_on(counts: tuple[int, ...]) -> bool:
-        loop.beat()
+        loop.tick()
         return all(len(look.threads) > count for look, count in zip(looks[1:], counts, strict=True))
 
     counts = tuple(len(look.threads) + 5 for look in looks[1:])

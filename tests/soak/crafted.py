@@ -29,9 +29,9 @@ from data_engine.lease.protocol import Damaged
 from data_engine.lease.records import digest, encode, generation_of, lease_of, request_of
 from data_engine.ledger import parquet_process
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.replication import Batch
+from data_engine.ledger.replication import UnpublishedRows
 from data_engine.ledger.segments import TABLES
-from data_engine.ledger.share import Share
+from data_engine.ledger.share import SharedHistory
 from data_engine.model import RUN_STATUSES, Switch
 from data_engine.platforms.processes import limit_memory
 from tests.ledger.crafted import GOOD, odd_bytes, odd_columns, odd_rows, segment
@@ -57,7 +57,9 @@ class Workstation:
 
     def __init__(self, folder: Path) -> None:
         self.ledgers = [Ledger.open(folder / f"{n}.sqlite") for n in range(2)]
-        self.here, self.there = (Share(ledger, ROOT, perform=parquet_process.perform) for ledger in self.ledgers)
+        self.here, self.there = (
+            SharedHistory(ledger, ROOT, perform=parquet_process.perform) for ledger in self.ledgers
+        )
         self.generation = 1
         self.there.hydrate(1, {}, _nothing, owner=None)
         self.here.hydrate(1, {}, _nothing, owner=1, mine=True)
@@ -126,7 +128,7 @@ class Workstation:
             for file, content in zip(files, (segment(table, GOOD[table]), data), strict=True):
                 file.write_bytes(content)
             parts = [(table, "good", files[0]), (table, name, files[1])]
-            folded = parquet_process.perform(parquet_process.Fold(parts, 1))
+            folded = parquet_process.perform(parquet_process.MergeSegments(parts, 1))
         self.elsewhere({table: folded}, "a fold")
 
     def publish(self) -> None:
@@ -138,7 +140,7 @@ class Workstation:
             batch = self.here.unpublished(1)
             if batch is None:
                 return
-            assert isinstance(batch, Batch)
+            assert isinstance(batch, UnpublishedRows)
             self.elsewhere(batch.tables, "a commit")
             self.generation += 1
             self.here.mark_published(batch, self.generation)

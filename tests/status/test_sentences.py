@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from data_engine.cause import SENTENCES
-from data_engine.formatting import clock_words, time_words, zoned_words
+from data_engine.formatting import clock_text, time_text, zoned_text
 from data_engine.reasons.kinds import (
     Asked,
     Broken,
@@ -207,7 +207,7 @@ def remedies(why: Reason) -> Iterator[tuple[str, str]]:
 
 
 def local_minute(utc: str) -> str:
-    return time_words(utc)[:-3]
+    return time_text(utc)[:-3]
 
 
 def lines() -> Iterator[str]:
@@ -229,7 +229,7 @@ def lines_of_states_and_causes() -> Iterator[str]:
 def test_the_sentences_are_those_of_the_golden_file() -> None:
     """Times as this machine's clock shows them stand in brackets."""
     found = "\n".join(line.replace("\n", "\\n") for line in (*lines(), *lines_of_states_and_causes())) + "\n"
-    for name, words in (("zoned", zoned_words), ("time", time_words), ("clock", clock_words), ("minute", local_minute)):
+    for name, words in (("zoned", zoned_text), ("time", time_text), ("clock", clock_text), ("minute", local_minute)):
         found = found.replace(words(NOON), f"<{name}>")
     if os.environ.get("WRITE_GOLDEN"):
         GOLDEN.write_text(found, encoding="utf-8")

@@ -19,7 +19,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from data_engine.engine.params import params_text
-from data_engine.flow.steps import item_words
+from data_engine.flow.steps import item_text
 from data_engine.secret import MASK, forms_of, hidden, learn
 
 SAFE_SETS = ("", "/", " +", "!#$%&'()*+,/:;=?@[]~", "!'()*-._~", ":/?#[]@!$&'()*+,;=", "~")
@@ -157,6 +157,6 @@ def test_a_secret_at_the_end_of_what_is_told_is_hidden_before_it_is_cut() -> Non
     learn(value)
     text = "x" * 193 + value
 
-    for told in (params_text({"path": Path(text)}), params_text({"path": {text}}), item_words(text)):
+    for told in (params_text({"path": Path(text)}), params_text({"path": {text}}), item_text(text)):
         assert told
         assert "c4na" not in told

@@ -45,7 +45,7 @@ _realpath, _exists, _islink, _isdir = os.path.realpath, os.path.exists, os.path.
 
 
 @frozen
-class Signature:
+class PathState:
     """The state of a path: `facts` (None: nothing there), and for what was changed just before, its `content` too.
 
     `fresh_ns` is the newest change so young that the facts alone could hide another, 0 when there is none; with
@@ -58,20 +58,20 @@ class Signature:
     at_ns: int = 0
 
 
-UNREADABLE = Signature("too large to check", fresh_ns=1)
+UNREADABLE = PathState("too large to check", fresh_ns=1)
 """The signature that always counts as changed."""
 
 
-def signature_of(kind: Kind, path: str, now_ns: int | None = None) -> Signature:
+def signature_of(kind: Kind, path: str, now_ns: int | None = None) -> PathState:
     """The signature of `path` now; a change in the two seconds before `now_ns`, or later, is fresh."""
     now_ns = time.time_ns() if now_ns is None else now_ns
     try:
         return _LOOKS[kind](path, now_ns)
     except (OSError, ValueError):
-        return Signature(None)
+        return PathState(None)
 
 
-def compare(kind: Kind, path: str, before: Signature) -> Signature | None:
+def compare(kind: Kind, path: str, before: PathState) -> PathState | None:
     """The signature of `path` to remember from now on; None when it is not surely as it was."""
     if before is UNREADABLE or (before.fresh_ns and before.content is None):
         return None
@@ -84,7 +84,7 @@ def compare(kind: Kind, path: str, before: Signature) -> Signature | None:
     return replace(before, fresh_ns=0, content=None) if is_settled else before
 
 
-def _file_signature(path: str, now_ns: int) -> Signature:
+def _file_signature(path: str, now_ns: int) -> PathState:
     facts = _stat(path)
     if stat.S_ISDIR(facts.st_mode):
         return _tree_signature(path, now_ns)
@@ -93,28 +93,28 @@ def _file_signature(path: str, now_ns: int) -> Signature:
     return _content_signature(path, facts, now_ns)
 
 
-def _facts_signature(path: str, now_ns: int) -> Signature:
+def _facts_signature(path: str, now_ns: int) -> PathState:
     facts = _stat(path)
     return (
-        Signature(_numbers(path, facts)) if not stat.S_ISREG(facts.st_mode) else _content_signature(path, facts, now_ns)
+        PathState(_numbers(path, facts)) if not stat.S_ISREG(facts.st_mode) else _content_signature(path, facts, now_ns)
     )
 
 
-def _content_signature(path: str, facts: os.stat_result, now_ns: int) -> Signature:
+def _content_signature(path: str, facts: os.stat_result, now_ns: int) -> PathState:
     fresh_ns = _fresh(path, facts, now_ns)
-    return Signature(_numbers(path, facts), fresh_ns, _hash(path) if fresh_ns else None, now_ns)
+    return PathState(_numbers(path, facts), fresh_ns, _hash(path) if fresh_ns else None, now_ns)
 
 
-def _database_signature(path: str, now_ns: int) -> Signature:
+def _database_signature(path: str, now_ns: int) -> PathState:
     signatures = [signature_of("content", path, now_ns)]
     for log in (f"{path}.wal", f"{path}-wal", f"{path}-journal"):
         signature = signature_of("content", log, now_ns)
         is_empty = isinstance(signature.facts, tuple) and signature.facts[2] == 0
-        signatures.append(Signature(None) if is_empty else signature)  # opening a database makes an empty log
+        signatures.append(PathState(None) if is_empty else signature)  # opening a database makes an empty log
     return _joined(tuple(part.facts for part in signatures), signatures, now_ns)
 
 
-def _tree_signature(path: str, now_ns: int) -> Signature:
+def _tree_signature(path: str, now_ns: int) -> PathState:
     if not globbing.has_magic(path) or _exists(path):
         return _entries_signature([path], now_ns, is_deep=True)
     start = path
@@ -123,9 +123,9 @@ def _tree_signature(path: str, now_ns: int) -> Signature:
     return _entries_signature([start or "."], now_ns, is_deep=globbing.has_magic(os.path.dirname(path)))
 
 
-def _entries_signature(folders: list[str], now_ns: int, *, is_deep: bool) -> Signature:
+def _entries_signature(folders: list[str], now_ns: int, *, is_deep: bool) -> PathState:
     rows: list[object] = []
-    fresh: list[Signature] = []
+    fresh: list[PathState] = []
     while folders:
         folder = folders.pop()
         with _scandir(folder) as entries:
@@ -149,24 +149,24 @@ def _entries_signature(folders: list[str], now_ns: int, *, is_deep: bool) -> Sig
     return _joined(tuple(rows), fresh, now_ns)
 
 
-_LOOKS: dict[Kind, Callable[[str, int], Signature]] = {
+_LOOKS: dict[Kind, Callable[[str, int], PathState]] = {
     "content": _file_signature,
     "database": _database_signature,
     "tree": _tree_signature,
     "stat": _facts_signature,
     "entries": lambda path, now_ns: _entries_signature([path], now_ns, is_deep=False),
-    "kind": lambda path, now_ns: Signature(_kind_of(path)),
-    "folder": lambda path, now_ns: Signature(_isdir(path)),
-    "names": lambda path, now_ns: Signature(tuple(sorted(os.fsdecode(name) for name in _listdir(path)))),
-    "link": lambda path, now_ns: Signature(_realpath(path)),
+    "kind": lambda path, now_ns: PathState(_kind_of(path)),
+    "folder": lambda path, now_ns: PathState(_isdir(path)),
+    "names": lambda path, now_ns: PathState(tuple(sorted(os.fsdecode(name) for name in _listdir(path)))),
+    "link": lambda path, now_ns: PathState(_realpath(path)),
 }
 
 
-def _joined(facts: object, signatures: list[Signature], now_ns: int) -> Signature:
+def _joined(facts: object, signatures: list[PathState], now_ns: int) -> PathState:
     fresh = [signature for signature in signatures if signature.fresh_ns]
     texts = [signature.content for signature in fresh]
     content = None if None in texts else " ".join(map(str, texts))
-    return Signature(facts, max((signature.fresh_ns for signature in fresh), default=0), content, now_ns)
+    return PathState(facts, max((signature.fresh_ns for signature in fresh), default=0), content, now_ns)
 
 
 def _fresh(path: str, facts: os.stat_result, now_ns: int) -> int:
@@ -259,7 +259,7 @@ class AccessLog(ReadLog):
     """
 
     digest_frame: Callable[[object], bytes | None]
-    reads: dict[tuple[Kind, str], Signature] = field(default_factory=dict)
+    reads: dict[tuple[Kind, str], PathState] = field(default_factory=dict)
     frames: dict[tuple[int, str], tuple[Namespace, bytes]] = field(default_factory=dict)
     written: dict[str, None] = field(default_factory=dict)
     targets: dict[str, None] = field(default_factory=dict)

@@ -24,21 +24,21 @@ from typing import Any, NamedTuple
 from data_engine.cause import Cause
 from data_engine.cluster import node
 from data_engine.cluster.connection import Connection
-from data_engine.cluster.link import Attempt, Link, Lost, Suspects
+from data_engine.cluster.link import Attempt, ClusterAccess, LostAttempt, Suspects
 from data_engine.cluster.node import NodeAttempt, Refused
 from data_engine.engine.items import threads
 from data_engine.engine.items.processes import (
-    FarCall,
     Home,
     ItemProcess,
     ProcessEnded,
     ProcessPool,
+    RemoteCall,
     Task,
     died,
     mark_unseen,
 )
-from data_engine.engine.items.threads import Share
-from data_engine.engine.items.travel import PackedError, Parcel, pack_error, unpack_error
+from data_engine.engine.items.threads import ThreadShare
+from data_engine.engine.items.travel import PackedError, Payload, pack_error, unpack_error
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import ClusterError
 from data_engine.files import rename_folder
@@ -77,7 +77,7 @@ class Cluster:
         mark_unseen()
         connection = self._connection = self._connect()
         is_private = str(connection.client.scheduler.address).startswith("tls")
-        far = FarCall(work.call, work.step, root=self._home.layout.root, with_secrets=is_private)
+        far = RemoteCall(work.call, work.step, root=self._home.layout.root, with_secrets=is_private)
         spread = _Spread(connection, self._home, far, work)
         spread.share(_modules_of(work.call, self._home.modules().package, far.task, self._run))
         return spread.results()
@@ -89,7 +89,7 @@ class Cluster:
                 self._connection.client.run(node.take_message, self._run, "close")
 
 
-class Map(NamedTuple):
+class ChunkedMap(NamedTuple):
     """The common part of the chunks of one map. `files` are the workspace's modules by their paths, of `package`."""
 
     run: str
@@ -101,12 +101,12 @@ class Map(NamedTuple):
 class _Spread:
     """One map on a cluster."""
 
-    def __init__(self, connection: Connection, home: LocalWorkspace, far: FarCall, work: ItemMap) -> None:
+    def __init__(self, connection: Connection, home: LocalWorkspace, far: RemoteCall, work: ItemMap) -> None:
         self._connection, self._far, self._work, self._items = connection, far, work, work.items
         self._outcomes = threads.Outcomes(work)
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         root = str(home.layout.root)
-        self._link = Link(
+        self._link = ClusterAccess(
             lambda: connection, root, home.local.identity, deliver=self._inbox.put, on_change=lambda: None
         )
         self._shared: Any = b""
@@ -114,7 +114,7 @@ class _Spread:
         self._suspects: Suspects[int] = Suspects()
         self._mean_s: float | None = None
 
-    def share(self, common: Map) -> None:
+    def share(self, common: ChunkedMap) -> None:
         """Send the nodes what the chunks have in common."""
         self._shared = pickle.dumps(common)
         if len(self._shared) > _SMALL_BYTES:
@@ -180,7 +180,7 @@ class _Spread:
             self._left.popleft()
             if index in self._suspects.lost_at:
                 self._far.say_again(self._items[index], _lost(self._suspects.lost_at[index]))
-        chunk = Chunk([self._far.pack(self._items[index]) for index in indices], self._work.keep_errors)
+        chunk = MapChunk([self._far.pack(self._items[index]) for index in indices], self._work.keep_errors)
         attempt = self._link.begin(
             chunk,
             address,
@@ -215,14 +215,14 @@ class _Spread:
         Raises:
             ClusterError: the scheduler was lost.
         """
-        if result is Lost.SCHEDULER:
+        if result is LostAttempt.SCHEDULER:
             name = self._connection.scheduler.name
             raise ClusterError(
                 f"the scheduler {name} was lost while items ran",
                 where=name,
                 fix="make sure that it runs, and run the flow again",
             )
-        if result is Lost.PROCESS:  # those that may have ended it are tried once more, each alone
+        if result is LostAttempt.PROCESS:  # those that may have ended it are tried once more, each alone
             twice = self._suspects.lose(indices, address)
             if twice is None:
                 self._left.extendleft(reversed(indices))
@@ -252,40 +252,40 @@ def _lost(address: str) -> Cause:
     return Cause("worker_lost", {"worker": address})
 
 
-def _modules_of(call: Any, package: str, task: Task, run: str) -> Map:
+def _modules_of(call: Any, package: str, task: Task, run: str) -> ChunkedMap:
     """A map with the package of the workspace's modules that its function is from, and their files as they were read."""
     fn = call.fn if isinstance(call, ItemCall) else call
     name = str(getattr(fn, "__module__", None) or "").rpartition(".")[0] or package
     contents = {key: content for key, _, content in task.around["modules"]}
     owner = next((key for key in (name, package) if key in contents), None)
     if owner is None:
-        return Map(run, task, None, {})
+        return ChunkedMap(run, task, None, {})
     content = contents[owner]
     paths = [*content.glob("*.py"), *(path for path in content.glob("flow_helpers/**/*") if path.is_file())]
     files = {
         path.relative_to(content).as_posix(): path.read_bytes() for path in paths if "__pycache__" not in path.parts
     }
-    return Map(run, task, owner, files)
+    return ChunkedMap(run, task, owner, files)
 
 
 # -- on a node -------------------------------------------------------------------------------------------------------------
 
 
-class Chunk(NamedTuple):
+class MapChunk(NamedTuple):
     """Some items of a map, as a node's job."""
 
-    items: list[Parcel]
+    items: list[Payload]
     keeps_errors: bool
 
     def carry_out(self, attempt: NodeAttempt) -> tuple[list[Outcome], float]:
         """The outcomes of the items, in order, as far as the owner let them begin, and up to the first that failed where errors are not
         kept; and the seconds it took."""
         begun_s = asked_s = time.perf_counter()
-        common: Map = pickle.loads(attempt.shared)
+        common: ChunkedMap = pickle.loads(attempt.shared)
         task = _task_here(common, attempt.root)
         outcomes: list[Outcome] = []
 
-        def answer(question: str, arguments: Parcel) -> tuple[bool, Parcel | PackedError]:
+        def answer(question: str, arguments: Payload) -> tuple[bool, Payload | PackedError]:
             nonlocal asked_s
             asked_s = time.perf_counter()
             try:
@@ -304,10 +304,10 @@ class Chunk(NamedTuple):
         return outcomes, time.perf_counter() - begun_s
 
 
-_NOTHING = Parcel(pickle.dumps(()))
+_NOTHING = Payload(pickle.dumps(()))
 
 
-def _run_item(attempt: NodeAttempt, run: str, task: Task, item: Parcel, home: Home) -> Outcome:
+def _run_item(attempt: NodeAttempt, run: str, task: Task, item: Payload, home: Home) -> Outcome:
     def begun(process: ItemProcess) -> None:
         attempt.on_cancelled = process.kill
 
@@ -321,7 +321,7 @@ def _run_item(attempt: NodeAttempt, run: str, task: Task, item: Parcel, home: Ho
     return ("done" if is_done else "failed"), content
 
 
-def _task_here(common: Map, root: Path) -> Task:
+def _task_here(common: ChunkedMap, root: Path) -> Task:
     """The task as it is run on this node."""
     around = {**common.task.around, "root": root, "ask_every_s": _ASK_EVERY_S, "modules": []}
     del around["sys_path"]
@@ -387,7 +387,7 @@ class _Here:
         with self._lock:
             entry = self._runs.get(run)
             if entry is None:
-                entry = self._runs[run] = _RunPool(self._fresh or ProcessPool(Share.of(attempt.threads_at_host)))
+                entry = self._runs[run] = _RunPool(self._fresh or ProcessPool(ThreadShare.of(attempt.threads_at_host)))
                 self._fresh = None
                 node.subscribe(run, lambda message: self._close_run(run, attempt))
                 self._close_when_idle(run, attempt)
@@ -419,7 +419,7 @@ class _Here:
 
     def _after_run(self, ended: ProcessPool, attempt: NodeAttempt) -> None:
         ended.close()
-        fresh = self._fresh or ProcessPool(Share.of(attempt.threads_at_host))
+        fresh = self._fresh or ProcessPool(ThreadShare.of(attempt.threads_at_host))
         fresh.warm(attempt.threads)
         self._fresh = fresh
 

@@ -23,11 +23,11 @@ from data_engine.cause import Cause, cause_of_death
 from data_engine.engine.access.access_log import active_logs
 from data_engine.engine.access.file_events import ChangeRefusedError, current_guard
 from data_engine.engine.items import threads
-from data_engine.engine.items.threads import IN_ITEM, Share
+from data_engine.engine.items.threads import IN_ITEM, ThreadShare
 from data_engine.engine.items.travel import (
     Frame,
     PackedError,
-    Parcel,
+    Payload,
     answer,
     facts_of,
     pack,
@@ -55,7 +55,7 @@ class Task(NamedTuple):
     """
 
     number: int
-    content: Parcel
+    content: Payload
     names: dict[str, Any]
     around: dict[str, Any]
 
@@ -81,7 +81,7 @@ class Home(NamedTuple):
     """
 
     tell: Callable[[Frame], None]
-    answer: Callable[[str, Parcel], tuple[bool, Parcel | PackedError]]
+    answer: Callable[[str, Payload], tuple[bool, Payload | PackedError]]
 
 
 class ProcessEnded(Exception):
@@ -122,7 +122,7 @@ class ItemProcess:
         """Whether it is there and waits for an item."""
         return not self._is_running and self.is_there
 
-    def run(self, task: Task, item: Parcel, home: Home) -> tuple[bool, Parcel | PackedError]:
+    def run(self, task: Task, item: Payload, home: Home) -> tuple[bool, Payload | PackedError]:
         """Whether the task was done for the item, and its packed result or error.
 
         Raises:
@@ -178,7 +178,7 @@ class ItemProcess:
 class ProcessPool:
     """Processes that run items, kept for the next item while they are there. Large results are put into files in `folder`."""
 
-    def __init__(self, share: Share, folder: Path | None = None) -> None:
+    def __init__(self, share: ThreadShare, folder: Path | None = None) -> None:
         self._share, self._folder = share, folder
         self._all: set[ItemProcess] = set()
         self._free: list[ItemProcess] = []
@@ -195,11 +195,11 @@ class ProcessPool:
     def run(
         self,
         task: Task,
-        item: Parcel,
+        item: Payload,
         home: Home,
         on_again: Callable[[Cause], None],
         on_begin: Callable[[ItemProcess], None] = lambda process: None,
-    ) -> tuple[bool, Parcel | PackedError]:
+    ) -> tuple[bool, Payload | PackedError]:
         """Whether the task was done for the item, and its packed result or error; it is begun once more where its process has died.
 
         Raises:
@@ -267,7 +267,7 @@ class Processes:
         self._most, self._cores = most, cores
         self._folder: Path | None = None
         self._pool: ProcessPool | None = None
-        self._share = Share.of(most, cores=cores)
+        self._share = ThreadShare.of(most, cores=cores)
 
     def spread(self, work: ItemMap) -> list[Any]:
         """As `threads.spread`, with each item in a process.
@@ -281,9 +281,9 @@ class Processes:
         mark_unseen()
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="data-engine-items-"))
-        far = FarCall(work.call, work.step, folder=self._folder)
+        far = RemoteCall(work.call, work.step, folder=self._folder)
         if self._pool is None:
-            self._share = Share.of(at_once, cores=self._cores)
+            self._share = ThreadShare.of(at_once, cores=self._cores)
             self._pool = ProcessPool(self._share, self._folder)
         pool = self._pool
         pool.warm(at_once)
@@ -304,7 +304,7 @@ class Processes:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _run(pool: ProcessPool, far: FarCall, item: Any) -> Any:
+def _run(pool: ProcessPool, far: RemoteCall, item: Any) -> Any:
     parcel = far.pack(item)
     try:
         is_done, content = pool.run(far.task, parcel, far.home, lambda cause: far.say_again(item, cause))
@@ -334,7 +334,7 @@ def mark_unseen() -> None:
 _FETCHED = ("current", "objects", "metadata")
 
 
-class FarCall:
+class RemoteCall:
     """One map of a run, as other processes run its items.
 
     Large values travel through files in `folder`, where both ends see one; paths below `root` by their part inside it; secrets
@@ -362,10 +362,10 @@ class FarCall:
         content = self._pack((fn, facts, self._guard), f"the function {getattr(fn, '__name__', '')}".strip())
         self.task = Task(next(_numbers), content, names, surroundings() | {"with_secrets": with_secrets})
         self.home = Home(self.tell, self.answer)
-        self._answers: dict[tuple[Any, ...], Parcel] = {}
+        self._answers: dict[tuple[Any, ...], Payload] = {}
         self._lock = threading.Lock()
 
-    def pack(self, item: Any) -> Parcel:
+    def pack(self, item: Any) -> Payload:
         """Pack an item.
 
         Raises:
@@ -412,7 +412,7 @@ class FarCall:
                 if logger.isEnabledFor(record.levelno):
                     logger.handle(record)
 
-    def answer(self, question: str, arguments: Parcel) -> tuple[bool, Parcel | PackedError]:
+    def answer(self, question: str, arguments: Payload) -> tuple[bool, Payload | PackedError]:
         """The answer to an item's question; an error here is raised there."""
         try:
             return True, self._answer(question, unpack(arguments, root=self.root))
@@ -425,7 +425,7 @@ class FarCall:
             if parcel.file is not None:
                 Path(parcel.file).unlink(missing_ok=True)
 
-    def _answer(self, question: str, arguments: tuple[Any, ...]) -> Parcel:
+    def _answer(self, question: str, arguments: tuple[Any, ...]) -> Payload:
         if question == "may_work":
             self._step.may_work()
             return pack(None, question)
@@ -442,7 +442,7 @@ class FarCall:
                 self._answers[key] = self._pack(answer(self.context, question, arguments), what)
             return self._answers[key]
 
-    def _pack(self, value: object, what: str) -> Parcel:
+    def _pack(self, value: object, what: str) -> Payload:
         return pack(value, what, folder=self._folder, root=self.root, with_secrets=self._with_secrets)
 
 

@@ -128,20 +128,20 @@ _lock = threading.Lock()
 
 
 @frozen
-class Share:
+class ThreadShare:
     """The threads that a process gets for its libraries.
 
     Example:
-        >>> Share.of(3, cores=8), Share.of(8, cores=2).threads
+        >>> ThreadShare.of(3, cores=8), ThreadShare.of(8, cores=2).threads
         (Share(threads=2), 1)
-        >>> Share.of(2, cores=8).environment({"OMP_NUM_THREADS": "1"})
+        >>> ThreadShare.of(2, cores=8).environment({"OMP_NUM_THREADS": "1"})
         {'POLARS_MAX_THREADS': '4', 'DATA_ENGINE_DUCKDB_THREADS': '4'}
     """
 
     threads: int
 
     @classmethod
-    def of(cls, processes: int, *, cores: int | None = None) -> Share:
+    def of(cls, processes: int, *, cores: int | None = None) -> ThreadShare:
         """The share of one of `processes`, of `cores` (those of this machine by default)."""
         return cls(max(1, (cores or os.cpu_count() or 1) // max(1, processes)))
 

@@ -48,7 +48,7 @@ FLOWS = "data_engine_flows"
 _DEEPEST = 6
 
 
-class Parcel(NamedTuple):
+class Payload(NamedTuple):
     """A packed value: in `data` and `buffers`, or in a file."""
 
     data: bytes
@@ -63,7 +63,7 @@ class Parcel(NamedTuple):
 
 def pack(
     value: object, what: str, *, folder: Path | None = None, root: Path | None = None, with_secrets: bool = True
-) -> Parcel:
+) -> Payload:
     """`value` as bytes; `what` names it in errors ("an item"). With a `folder` a large one is put into a file there.
 
     With a `root` paths below it travel by their part inside it, and are below the other end's root there. Secrets travel
@@ -89,15 +89,15 @@ def pack(
         raise _cannot_travel(what, value, error) from error
     data = file.getvalue()
     if folder is None or len(data) + sum(view.nbytes for view in views) < LARGE_BYTES:
-        return Parcel(data, tuple(map(bytes, views)))
+        return Payload(data, tuple(map(bytes, views)))
     path = folder / uuid.uuid4().hex
     with open(path, "wb") as stream:
         stream.write(data)
         stream.writelines(views)
-    return Parcel(b"", (len(data), *(view.nbytes for view in views)), str(path))
+    return Payload(b"", (len(data), *(view.nbytes for view in views)), str(path))
 
 
-def unpack(parcel: Parcel, *, is_last: bool = True, root: Path | None = None) -> Any:
+def unpack(parcel: Payload, *, is_last: bool = True, root: Path | None = None) -> Any:
     """The value of a parcel; its file is removed where this `is_last`. `root` is what this end has for the other's root."""
     if parcel.file is None:
         return _Unpickler(io.BytesIO(parcel.data), buffers=parcel.buffers, root=root).load()
@@ -262,7 +262,7 @@ def unpack_error(packed: PackedError, *, root: Path | None = None) -> BaseExcept
     error: BaseException
     try:
         assert packed.content is not None
-        error = unpack(Parcel(packed.content), root=root)
+        error = unpack(Payload(packed.content), root=root)
     except Exception:
         error = type(packed.kind, (RuntimeError,), {"__module__": __name__})(packed.text)
     if packed.lines is not None:

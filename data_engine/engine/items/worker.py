@@ -22,14 +22,14 @@ from queue import SimpleQueue
 from typing import Any
 
 from data_engine import secret
-from data_engine.answering_process import Asker
+from data_engine.answering_process import ParentProcess
 from data_engine.engine.access.file_events import FileGuard, failing_when_refused, guarding
 from data_engine.engine.items.threads import limit_duckdb
 from data_engine.engine.items.travel import (
     FarContext,
     Frame,
     LostChanges,
-    Parcel,
+    Payload,
     pack,
     pack_error,
     unpack,
@@ -43,7 +43,7 @@ from data_engine.storage_version import new_databases
 _LONGEST_LINE = 64 * 1024
 
 
-def main(asker: Asker, run_pid: str, folder: str | None = None) -> None:
+def main(asker: ParentProcess, run_pid: str, folder: str | None = None) -> None:
     """Run items until the run, whose process is `run_pid`, is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable(file=2)
@@ -56,7 +56,7 @@ def main(asker: Asker, run_pid: str, folder: str | None = None) -> None:
 class _Worker:
     """The process's side of the connection. It puts large results into files in `folder`, where the run sees one."""
 
-    def __init__(self, asker: Asker, folder: Path | None) -> None:
+    def __init__(self, asker: ParentProcess, folder: Path | None) -> None:
         self._asker, self._folder = asker, folder
         self._inbox: SimpleQueue[Frame] = SimpleQueue()
         self._answers: SimpleQueue[Frame] = SimpleQueue()
@@ -92,7 +92,7 @@ class _Worker:
                 self._item(*content)
 
     def _task(
-        self, number: int, content: Parcel, names: dict[str, Any], around: dict[str, Any]
+        self, number: int, content: Payload, names: dict[str, Any], around: dict[str, Any]
     ) -> Callable[[Any], Any]:
         """The function to call for each item."""
         logging.root.setLevel(around["log_level"])
@@ -120,7 +120,7 @@ class _Worker:
         context = FarContext(facts, control, self._ask)
         return guarded(lambda item: fn(context, item))
 
-    def _item(self, task: int, item: Parcel) -> None:
+    def _item(self, task: int, item: Payload) -> None:
         self._asked_s = time.monotonic()
         answer: Frame
         self._is_in_item = True

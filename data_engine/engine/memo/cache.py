@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from data_engine.engine.access.access_log import Kind, Namespace, Signature, compare, signature_of
+from data_engine.engine.access.access_log import Kind, Namespace, PathState, compare, signature_of
 from data_engine.engine.access.code import is_authored
-from data_engine.engine.memo.caption import StepReport
+from data_engine.engine.memo.caption import PreviewedStep
 from data_engine.engine.memo.fingerprint import value_digest
 from data_engine.engine.scratch import ScratchFile
 from data_engine.record import frozen
@@ -21,7 +21,7 @@ DEFAULT_CACHE_BYTES = 1024**3
 """The limit for a flow that belongs to no workspace."""
 
 _MAX_ENTRIES = 2000
-Reads = dict[tuple[Kind, str], Signature]
+Reads = dict[tuple[Kind, str], PathState]
 """The signature of each path, by what of it was read."""
 
 Place = tuple[str, ...]
@@ -41,7 +41,7 @@ class CacheEntry:
     frames: dict[tuple[int, str], tuple[Namespace, bytes]]
     files: Reads
     versions: Mapping[str, str]
-    report: StepReport
+    report: PreviewedStep
     out_key: bytes = b""
     unseen: str | None = None
     needs_order: bool = False
@@ -150,7 +150,7 @@ def signatures_of(literals: frozenset[str], ours: tuple[str, ...]) -> Reads:
     return signatures
 
 
-def facts_of(signatures: Mapping[tuple[Kind, str], Signature]) -> list[tuple[str, str, str | None]]:
+def facts_of(signatures: Mapping[tuple[Kind, str], PathState]) -> list[tuple[str, str, str | None]]:
     return sorted((repr(place), repr(signature.facts), signature.content) for place, signature in signatures.items())
 
 
@@ -160,7 +160,7 @@ class Comparisons:
     def __init__(self, source: Path | None, workspace_root: Path | None) -> None:
         self._source = source
         self._root = workspace_root
-        self._signatures: dict[tuple[Kind, str, Signature], Signature | None] = {}
+        self._signatures: dict[tuple[Kind, str, PathState], PathState | None] = {}
 
     def forget(self) -> None:
         """Compare everything anew."""
@@ -183,7 +183,7 @@ class Comparisons:
                 return f"constant {name} changed"
         return None
 
-    def _compare(self, kind: Kind, path: str, before: Signature) -> Signature | None:
+    def _compare(self, kind: Kind, path: str, before: PathState) -> PathState | None:
         key = (kind, path, replace(before, at_ns=0))  # the same facts and content: the same files were fresh
         if key not in self._signatures:
             self._signatures[key] = compare(kind, path, before)

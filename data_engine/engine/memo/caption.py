@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.flow.rules import ALL_GOOD
-from data_engine.formatting import MOST_CELL, beginning, both_ends, duration_words, first_few, visible
-from data_engine.ledger.logs import warned_words
+from data_engine.formatting import MOST_CELL, beginning, both_ends, duration_text, first_few, visible
+from data_engine.ledger.logs import warned_text
 from data_engine.record import frozen
 from data_engine.workspace.layout import kernel_shell
 
@@ -24,7 +24,7 @@ _LOUD = "color: var(--vscode-list-warningForeground, var(--jp-warn-color1, #b359
 
 
 @frozen
-class StepReport:
+class PreviewedStep:
     """The report of one previewed step: `ran` and `why`, or reused since `at_s`; `not_kept` says why its result is not kept.
 
     `name` is what people call it: what it saves, else its label. `doubts` names what it read that its author hardly meant, `headings` the
@@ -43,7 +43,7 @@ class StepReport:
 
 
 @frozen
-class PreviewReport:
+class PreviewSummary:
     """One preview: what became of each step, the seconds it took, what it wrote, and what else to know.
 
     `source` is the name of the previewed file. `wrote` are files as production calls them: they were written to scratch, or,
@@ -51,13 +51,13 @@ class PreviewReport:
     `standing` compares the code with what is deployed.
 
     Example:
-        >>> steps = (StepReport("raw", ran=False, at_s=0.0), StepReport("clean", ran=True, why="its code changed"))
-        >>> caption(PreviewReport("claims", steps, 0.014), at=lambda at_s: "12:04:31")
+        >>> steps = (PreviewedStep("raw", ran=False, at_s=0.0), PreviewedStep("clean", ran=True, why="its code changed"))
+        >>> caption(PreviewSummary("claims", steps, 0.014), at=lambda at_s: "12:04:31")
         'preview claims · raw reused (12:04:31) · clean ran: its code changed · 14 ms'
     """
 
     flow: str
-    steps: tuple[StepReport, ...]
+    steps: tuple[PreviewedStep, ...]
     elapsed_s: float
     wrote: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
@@ -67,23 +67,23 @@ class PreviewReport:
     standing: tuple[str, ...] = ()
 
 
-def caption(report: PreviewReport, *, at: Any = None) -> str:
+def caption(report: PreviewSummary, *, at: Any = None) -> str:
     """Format the report as one line; neighbouring steps with the same outcome share a part."""
     name = f"preview {report.flow}" + (f" of {report.source}" if report.source else "")
     steps, written, doubtful = _parts(report, at)
-    parts = [name, *steps, *written, *doubtful, *report.standing, duration_words(report.elapsed_s)]
+    parts = [name, *steps, *written, *doubtful, *report.standing, duration_text(report.elapsed_s)]
     return both_ends(visible(" · ".join(parts)), MOST_CELL)
 
 
-def caption_html(report: PreviewReport, *, at: Any = None) -> str:
+def caption_html(report: PreviewSummary, *, at: Any = None) -> str:
     """Format the report as HTML below a cell: what was reused and what ran in at most 80 characters, which opens the whole; what is to
     be acted on, and what was written for real, in lines of their own.
 
     Example:
-        >>> steps = (StepReport("raw", ran=True, why="first preview"),)
-        >>> caption_html(PreviewReport("claims", steps, 0.014, standing=("same code as the deployed flow",))).count("<div")
+        >>> steps = (PreviewedStep("raw", ran=True, why="first preview"),)
+        >>> caption_html(PreviewSummary("claims", steps, 0.014, standing=("same code as the deployed flow",))).count("<div")
         1
-        >>> "&lt;b&gt; is odd" in caption_html(PreviewReport("claims", steps, 0.014, notes=("<b> is odd",)))
+        >>> "&lt;b&gt; is odd" in caption_html(PreviewSummary("claims", steps, 0.014, notes=("<b> is odd",)))
         True
     """
     steps, _, doubtful = _parts(report, at)
@@ -97,7 +97,7 @@ def loud_html(text: str) -> str:
     return f'<div style="{_LOUD}">▲ {escape(both_ends(visible(text), MOST_CELL))}</div>'
 
 
-def _parts(report: PreviewReport, at: Any) -> tuple[list[str], list[str], list[str]]:
+def _parts(report: PreviewSummary, at: Any) -> tuple[list[str], list[str], list[str]]:
     """The parts of a caption: what was reused and what ran; what is not kept and what was written to scratch; and what to act on."""
     at = at or (lambda at_s: time.strftime("%H:%M:%S", time.localtime(at_s)))
     parts, quiet, loud = [], [], []
@@ -113,10 +113,10 @@ def _parts(report: PreviewReport, at: Any) -> tuple[list[str], list[str], list[s
         loud.append(f"WROTE IN PRODUCTION: {_names(report.wrote)}")
     elif report.wrote:
         quiet.append(f"wrote to scratch: {_names(report.wrote)}")
-    return parts, quiet, [*loud, *outside_words(report.outside), *_warnings(report.steps), *report.notes]
+    return parts, quiet, [*loud, *outside_text(report.outside), *_warnings(report.steps), *report.notes]
 
 
-def _warnings(steps: Sequence[StepReport]) -> list[str]:
+def _warnings(steps: Sequence[PreviewedStep]) -> list[str]:
     """The warnings that a run of these steps would log: how many, and the first of them."""
     headings = next((step.headings for step in reversed(steps) if step.headings is not None), ())
     doubts = list(dict.fromkeys([*(line for step in steps for line in step.doubts), *headings]))
@@ -124,14 +124,14 @@ def _warnings(steps: Sequence[StepReport]) -> list[str]:
     if not doubts and not warned:
         return []
     texts = [*doubts, *dict.fromkeys(warned)]
-    return [f"{warned_words(len(doubts) + len(warned))}: {first_few(texts, _LONGEST_LIST, '; ')}"]
+    return [f"{warned_text(len(doubts) + len(warned))}: {first_few(texts, _LONGEST_LIST, '; ')}"]
 
 
-def outside_words(outside: Sequence[Path]) -> list[str]:
+def outside_text(outside: Sequence[Path]) -> list[str]:
     """Say what was written outside the context's folders; many files are named by their folder.
 
     Example:
-        >>> outside_words([Path("/r/a.csv"), Path("/r/b.csv")])
+        >>> outside_text([Path("/r/a.csv"), Path("/r/b.csv")])
         ["wrote outside the context's folders, for real: /r/a.csv, /r/b.csv"]
     """
     return [f"wrote outside the context's folders, for real: {_paths(outside)}"] if outside else []

@@ -43,7 +43,7 @@ from data_engine.engine.memo.cache import (
     why_defined_anew,
     why_no_entry,
 )
-from data_engine.engine.memo.caption import StepReport
+from data_engine.engine.memo.caption import PreviewedStep
 from data_engine.engine.memo.fingerprint import Traces, code_fingerprint, value_digest, world
 from data_engine.engine.memo.tracer import Tracer, digest_of
 from data_engine.engine.memo.values import (
@@ -116,7 +116,7 @@ class PreviewRunner:
         self.scratch = scratch
         self.ours = ours
         self.guard = guard
-        self.reports: dict[int, StepReport] = {}
+        self.reports: dict[int, PreviewedStep] = {}
         self.wrote: dict[Path, None] = {}
         self.in_place: dict[Path, None] = {}
         self.reasons: dict[int, str] = {}
@@ -475,7 +475,7 @@ class _Attempt:
 
     def _entry(self, name: str, why: str, value: Any, log: AccessLog, literals: Reads) -> CacheEntry:
         """The entry of a step: its report, what it read and left behind; of the paths in its code, those that it did not make itself."""
-        report = StepReport(
+        report = PreviewedStep(
             name,
             ran=True,
             why=why,

@@ -55,7 +55,7 @@ _writers: dict[Path, threading.Lock] = {}
 
 
 @frozen
-class Table:
+class TableName:
     """A table by its schema and name, and how SQL names it."""
 
     schema: str
@@ -63,7 +63,7 @@ class Table:
     sql: str
 
 
-def own_columns(table: Table, existing: Iterable[str], names: Iterable[str], *, argument: str) -> list[str]:
+def own_columns(table: TableName, existing: Iterable[str], names: Iterable[str], *, argument: str) -> list[str]:
     """The columns among the `existing` ones of the table that are meant by these names.
 
     Raises:
@@ -150,11 +150,11 @@ class Database:
         )
         return str(version).rstrip("+")
 
-    def table(self, table: str) -> Table:
+    def table(self, table: str) -> TableName:
         """The table meant; a name of two parts is a schema's table, whatever else is called so."""
         parts = table_parts(table)
         if len(parts) == 1:  # nothing before it that could mean two things
-            return Table("main", parts[0], quoted(parts[0]))
+            return TableName("main", parts[0], quoted(parts[0]))
         database = self.name()
         if len(parts) == 3 and folded(parts[0]) != folded(database):
             raise FlowValidationError(
@@ -162,9 +162,9 @@ class Database:
                 where=f"table={table!r}",
                 fix=f'it is called "{database}"',
             )
-        return Table(parts[-2], parts[-1], ".".join(map(quoted, (database, *parts[-2:]))))
+        return TableName(parts[-2], parts[-1], ".".join(map(quoted, (database, *parts[-2:]))))
 
-    def columns(self, table: Table) -> dict[str, str] | None:
+    def columns(self, table: TableName) -> dict[str, str] | None:
         """Each column's type by name; None when there is no such table or view."""
         import duckdb
 
@@ -174,7 +174,7 @@ class Database:
             return None
         return {name: str(kind) for name, kind in zip(relation.columns, relation.types, strict=True)}
 
-    def known_columns(self, table: Table) -> dict[str, str]:
+    def known_columns(self, table: TableName) -> dict[str, str]:
         """As `columns`, of a table that must be there.
 
         Raises:
@@ -190,7 +190,7 @@ class Database:
             )
         return columns
 
-    def make_schema(self, table: Table) -> None:
+    def make_schema(self, table: TableName) -> None:
         """Make the schema of the table unless it is there."""
         if table.schema != "main":
             self.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.name())}.{quoted(table.schema)}")

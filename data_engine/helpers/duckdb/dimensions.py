@@ -11,9 +11,17 @@ from collections.abc import Sequence
 
 from data_engine.argument_checks import checked
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, own_columns, reading, writing
+from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, TableName, own_columns, reading, writing
 from data_engine.helpers.duckdb.fit import fit
-from data_engine.helpers.duckdb.incoming import SOURCE, Column, as_arrow, as_frame, frame_column, new_column, register
+from data_engine.helpers.duckdb.incoming import (
+    SOURCE,
+    IncomingColumn,
+    as_arrow,
+    as_frame,
+    frame_column,
+    new_column,
+    register,
+)
 from data_engine.helpers.duckdb.names import column_list, find, free_name, names_text, quoted, table_parts
 from data_engine.helpers.duckdb.types import is_same_kind, kept_by, tried
 
@@ -239,7 +247,7 @@ def denormalize_columns(
     return _attached(frame, values, [key] if drop_key else [])
 
 
-def _brought(table: Table, existing: dict[str, str], key: str, columns: list[str]) -> dict[str, str]:
+def _brought(table: TableName, existing: dict[str, str], key: str, columns: list[str]) -> dict[str, str]:
     """The dimension's columns to bring, with their new names."""
     if columns == ["*"]:
         brought = {name: name for name in existing if name != key}
@@ -270,7 +278,9 @@ def _probing(frame: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
     return frame.select(by_name(columns)).with_row_index(free_name(_ROW, columns))
 
 
-def _add_missing(database: Database, table: str, columns: Sequence[Column], key: str) -> tuple[Table, dict[str, str]]:
+def _add_missing(
+    database: Database, table: str, columns: Sequence[IncomingColumn], key: str
+) -> tuple[TableName, dict[str, str]]:
     """Give each incoming combination that has no key the next one; the table, and its column for each of the frame's."""
     target = database.table(table)
     existing = database.columns(target)
@@ -315,7 +325,9 @@ def _in_order(names: object) -> str:
     return ", ".join(f"{quoted(name)} NULLS LAST" for name in names)  # type: ignore[attr-defined]
 
 
-def _mapping(database: Database, table: Table, frame: pl.DataFrame, names: dict[str, str], key: str) -> pl.DataFrame:
+def _mapping(
+    database: Database, table: TableName, frame: pl.DataFrame, names: dict[str, str], key: str
+) -> pl.DataFrame:
     """The incoming combinations with their keys, in the frame's own types."""
     from polars.selectors import by_name
 
@@ -332,9 +344,9 @@ def _mapping(database: Database, table: Table, frame: pl.DataFrame, names: dict[
 
 def _looked_up(
     database: Database,
-    table: Table,
+    table: TableName,
     existing: dict[str, str],
-    probed: Sequence[Column],
+    probed: Sequence[IncomingColumn],
     own: Sequence[str],
     brought: dict[str, str],
     rows: int,

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.connection import Database, Table
-from data_engine.helpers.duckdb.incoming import SOURCE, Column
+from data_engine.helpers.duckdb.connection import Database, TableName
+from data_engine.helpers.duckdb.incoming import SOURCE, IncomingColumn
 from data_engine.helpers.duckdb.indexes import indexes_of, put_back
 from data_engine.helpers.duckdb.names import find, names_text, quoted
 from data_engine.helpers.duckdb.types import common_type, is_same_kind, kept_by, may_lose
@@ -43,10 +43,10 @@ class _Meeting:
     """A table, one of its columns, and the incoming column that is to go there."""
 
     database: Database
-    table: Table
+    table: TableName
     name: str
     kind: str
-    column: Column
+    column: IncomingColumn
     rest: str
     """An SQL condition for the rows that the call leaves in place."""
 
@@ -62,7 +62,13 @@ def check_widen(widen: object) -> None:
 
 
 def fit(
-    database: Database, table: Table, existing: dict[str, str], columns: Sequence[Column], *, widen: Widen, rest: str
+    database: Database,
+    table: TableName,
+    existing: dict[str, str],
+    columns: Sequence[IncomingColumn],
+    *,
+    widen: Widen,
+    rest: str,
 ) -> dict[str, str]:
     """Make room in the table for `columns`; the SQL for the value of each of the table's columns that gets one. `rest` is an SQL
     condition for the rows that the call leaves in place.
@@ -175,7 +181,7 @@ def _refusal(meeting: _Meeting, widen: Widen) -> FlowValidationError:
     )
 
 
-def _alter(database: Database, table: Table, changes: Sequence[_Change]) -> None:
+def _alter(database: Database, table: TableName, changes: Sequence[_Change]) -> None:
     """Change the types; the table's indexes are dropped before and made again after."""
     indexes = indexes_of(database, table)
     for index in indexes:

@@ -20,7 +20,7 @@ SOURCE = "__data_engine_incoming"
 
 
 @frozen
-class Column:
+class IncomingColumn:
     """A column of the incoming frame: its name, the SQL for its value, its DuckDB type, whether every value is null."""
 
     name: str
@@ -167,14 +167,14 @@ def _storable(kind: Any) -> Any:
     return kind
 
 
-def register(database: Database, frame: pl.DataFrame, arrow: Any, *, name: str = SOURCE) -> list[Column]:
+def register(database: Database, frame: pl.DataFrame, arrow: Any, *, name: str = SOURCE) -> list[IncomingColumn]:
     """Let `database` see the frame as the view `name`; its columns."""
     database.conn.register(name, arrow)
     relation = database.conn.sql(f"FROM {name} LIMIT 0")
     columns = []
     for series, kind in zip(frame, map(str, relation.types), strict=True):
         _refuse_lost_nanoseconds(series, kind)
-        columns.append(Column(series.name, quoted(series.name), kind, series.null_count() == len(series)))
+        columns.append(IncomingColumn(series.name, quoted(series.name), kind, series.null_count() == len(series)))
     return columns
 
 

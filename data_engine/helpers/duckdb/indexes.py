@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, own_columns, writing
+from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, TableName, own_columns, writing
 from data_engine.helpers.duckdb.names import column_list, folded, quoted, table_parts
 from data_engine.record import frozen
 
@@ -45,7 +45,7 @@ class Index:
         """Whether it is on these columns, in this order."""
         return [_plain(item) for item in self.items] == [folded(column) for column in columns]
 
-    def create_sql(self, table: Table) -> str:
+    def create_sql(self, table: TableName) -> str:
         unique = "UNIQUE " if self.is_unique else ""
         return f"CREATE {unique}INDEX {quoted(self.name)} ON {table.sql} ({', '.join(self.items)})"
 
@@ -54,12 +54,12 @@ def _plain(item: str) -> str:
     return folded(item[1:-1].replace('""', '"') if item[0] == '"' else item)
 
 
-def indexes_of(database: Database, table: Table) -> list[Index]:
+def indexes_of(database: Database, table: TableName) -> list[Index]:
     """The indexes made on the table, by name; those behind constraints are not among them."""
     return [index for index in _all_indexes(database, table.schema) if folded(index.table) == folded(table.name)]
 
 
-def put_back(database: Database, table: Table, indexes: Sequence[Index]) -> None:
+def put_back(database: Database, table: TableName, indexes: Sequence[Index]) -> None:
     """Make those of the indexes that are not there."""
     names = {folded(index.name) for index in indexes_of(database, table)}
     for index in indexes:

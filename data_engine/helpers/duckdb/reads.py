@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from data_engine.argument_checks import is_unicode
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Table, own_columns, reading
+from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, TableName, own_columns, reading
 from data_engine.helpers.duckdb.incoming import as_arrow, register
 from data_engine.helpers.duckdb.names import column_list, find, free_name, quoted, table_parts
 from data_engine.helpers.duckdb.types import kept_by, tried
@@ -222,7 +222,7 @@ def _lookup(is_in: object) -> pl.DataFrame:
     return values.unique(maintain_order=True).to_frame().with_row_index("position")
 
 
-def _has_row_numbers(database: Database, table: Table) -> bool:
+def _has_row_numbers(database: Database, table: TableName) -> bool:
     import duckdb
 
     try:
@@ -232,7 +232,7 @@ def _has_row_numbers(database: Database, table: Table) -> bool:
     return True
 
 
-def _selected(table: Table, existing: dict[str, str], columns: list[str], *, prefix: str = "") -> str:
+def _selected(table: TableName, existing: dict[str, str], columns: list[str], *, prefix: str = "") -> str:
     if columns == ["*"]:
         columns = list(existing)
     names: dict[str, str] = {}

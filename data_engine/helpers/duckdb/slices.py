@@ -6,9 +6,17 @@ from collections.abc import Sequence
 
 from data_engine.argument_checks import checked
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, own_columns, writing
+from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, TableName, own_columns, writing
 from data_engine.helpers.duckdb.fit import check_widen, fit
-from data_engine.helpers.duckdb.incoming import SOURCE, Column, as_arrow, as_frame, frame_column, new_column, register
+from data_engine.helpers.duckdb.incoming import (
+    SOURCE,
+    IncomingColumn,
+    as_arrow,
+    as_frame,
+    frame_column,
+    new_column,
+    register,
+)
 from data_engine.helpers.duckdb.names import find, quoted, table_parts, text_literal
 from data_engine.helpers.duckdb.types import kept_by, tried
 
@@ -74,7 +82,7 @@ def replace_rows_by_file(
     name = new_column(file_hash_column, frame.columns, argument="file_hash_column")
     arrow = as_arrow(frame)
     with writing(db_path, wait=wait) as database:
-        key = Column(name, f"CAST({text_literal(file_hash)} AS VARCHAR)", "VARCHAR", is_null=False)
+        key = IncomingColumn(name, f"CAST({text_literal(file_hash)} AS VARCHAR)", "VARCHAR", is_null=False)
         target = database.table(table)
         columns = [*register(database, frame, arrow), key]
         existing = database.columns(target)
@@ -162,7 +170,7 @@ def replace_rows_by_values(
     return frame if return_df else None
 
 
-def _none_of(column: str, kind: str, incoming: Column) -> str:
+def _none_of(column: str, kind: str, incoming: IncomingColumn) -> str:
     """The condition that the table's `column` holds none of the incoming values."""
     fitting = kept_by(incoming.value, incoming.kind, kind)
     value = tried(f"s.{incoming.value}", incoming.kind, kind)
@@ -207,12 +215,12 @@ def replace_table(
     return frame if return_df else None
 
 
-def _create(database: Database, table: Table, columns: Sequence[Column]) -> None:
+def _create(database: Database, table: TableName, columns: Sequence[IncomingColumn]) -> None:
     database.make_schema(table)
     selected = ", ".join(f"{column.value} AS {quoted(column.name)}" for column in columns)
     database.execute(f"CREATE OR REPLACE TABLE {table.sql} AS SELECT {selected} FROM {SOURCE}")
 
 
-def _append(database: Database, table: Table, values: dict[str, str]) -> None:
+def _append(database: Database, table: TableName, values: dict[str, str]) -> None:
     names = ", ".join(map(quoted, values))
     database.execute(f"INSERT INTO {table.sql} ({names}) SELECT {', '.join(values.values())} FROM {SOURCE}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from data_engine.argument_checks import checked
 from data_engine.errors import FlowValidationError
 from data_engine.files import replace_file, sync_file, sync_folder
-from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, exclusive
+from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, TableName, exclusive
 from data_engine.helpers.duckdb.indexes import indexes_of, put_back
 from data_engine.helpers.duckdb.names import folded, names_text, quoted, table_parts, text_literal
 from data_engine.nofollow import remove_tree
@@ -152,13 +152,13 @@ def _table_names(tables: object) -> list[str] | None:
     return names
 
 
-def _targets(database: Database, names: list[str] | None) -> list[Table]:
+def _targets(database: Database, names: list[str] | None) -> list[TableName]:
     """The base tables to look at, in the order of their names."""
     rows = database.execute(
         "SELECT database_name, schema_name, table_name FROM duckdb_tables()"
         " WHERE database_name = current_database() AND NOT temporary ORDER BY schema_name, table_name"
     )
-    tables = [Table(schema, name, ".".join(map(quoted, (catalog, schema, name)))) for catalog, schema, name in rows]
+    tables = [TableName(schema, name, ".".join(map(quoted, (catalog, schema, name)))) for catalog, schema, name in rows]
     if names is None:
         return tables
     by_name = {(folded(table.schema), folded(table.name)): table for table in tables}
@@ -189,7 +189,7 @@ def _is_named(column: str, uses: str) -> bool:
     return re.search(rf"(?<!\w){name}(?!\w)", uses) is not None
 
 
-def _drop_null_columns(database: Database, table: Table, uses: str) -> _Dropped:
+def _drop_null_columns(database: Database, table: TableName, uses: str) -> _Dropped:
     """Drop the columns of a table with rows in which no row has a value and that no view names; its indexes are dropped before and made again after."""
     columns = list(database.known_columns(table))
     counted = ", ".join(f"count({quoted(name)})" for name in columns)
