@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from data_engine.commands.command import Command
     from data_engine.commands.deployments import Deploy, Outcome
-    from data_engine.commands.runs import RetriedSources
     from data_engine.daemon.link import DaemonLink
     from data_engine.engine.left_behind import LeftBehind
     from data_engine.engine.local_workspace import LocalWorkspace
@@ -640,15 +639,10 @@ class Workspace:
             >>> ws.retry(), ws.kill()
             (0, True)
         """
-        answer = self._retry(flow, source, wait, accept)
-        return 0 if answer is None else answer.freed + len(answer.accepted)
-
-    def _retry(
-        self, flow: str | None, source: str | os.PathLike[str] | None, wait: bool, accept: bool
-    ) -> RetriedSources | None:
         from data_engine.commands.runs import Retry
 
-        return self._do(Retry(flow, None if source is None else os.fspath(source), accept or None), wait)
+        answer = self._do(Retry(flow, None if source is None else os.fspath(source), accept or None), wait)
+        return 0 if answer is None else answer.freed + len(answer.accepted)
 
     def backfill(
         self,

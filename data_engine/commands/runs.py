@@ -46,7 +46,7 @@ class RunEnded(Record):
 
 
 @frozen
-class RetriedSources(Record):
+class FreedCount(Record):
     """The number of sources that are no longer held; `accepted` is what was accepted, `left` what stays held until it is, each in words."""
 
     sparse: ClassVar = ("accepted", "left")
@@ -143,11 +143,11 @@ class KillRun(_EndRun):
 
 
 @frozen
-class Retry(Command[RetriedSources]):
+class Retry(Command[FreedCount]):
     """Do not hold failed sources any more."""
 
     name: ClassVar = "retry"
-    answer: ClassVar = RetriedSources
+    answer: ClassVar = FreedCount
     asks: ClassVar = ("retry", {})
 
     flow: str | None = field(default=None, metadata=argument(FLOW, "Only those of this flow."))
@@ -229,8 +229,8 @@ class Retry(Command[RetriedSources]):
         source = None if self.source is None else owner.work.inside_source(self.flow, self.source)
         return replace(self, source=source)
 
-    async def carry_out(self, owner: Owner) -> RetriedSources:
-        return RetriedSources(*await owner.retry(self.flow, self.source, accept=bool(self.accept)))
+    async def carry_out(self, owner: Owner) -> FreedCount:
+        return FreedCount(*await owner.retry(self.flow, self.source, accept=bool(self.accept)))
 
 
 @frozen

@@ -663,9 +663,9 @@ class TriggerSet:
             if isinstance(due.why, Slot) and due.why.skipped_before_utc is not None:
                 self._say(name, due.why.text)
         if isinstance(planner, ScheduleClock):
-            slots = [slot for slot in self._slots.values() if slot.flow == name]
-            under_way = next((slot for slot in slots if _slot_utc(slot.due) == _slot_utc(dues[0]) is not None), None)
-            if under_way is not None:  # begun before the engine was stopped and started: one run is enough
+            if (
+                under_way := self._under_way(name, dues[0])
+            ) is not None:  # begun before the engine was stopped and started: one run is enough
                 under_way.waiting.append(trigger)
                 return
             number = next(self._numbers)
@@ -676,6 +676,11 @@ class TriggerSet:
             if not runs:
                 self._end_slot(number)
         self._hand_over([Work(name, group, run, number, due=due, others=others) for run, due in runs])
+
+    def _under_way(self, name: str, due: Due) -> _Slot | None:
+        """The run of the same slot that goes on."""
+        slots = (slot for slot in self._slots.values() if slot.flow == name)
+        return next((slot for slot in slots if _slot_utc(slot.due) == _slot_utc(due) is not None), None)
 
     def _tell_trouble(self, trigger: Trigger, error: Exception) -> None:
         """Called from the thread that looks."""

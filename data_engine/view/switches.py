@@ -36,7 +36,7 @@ def retry(
     if source is not None and (name := place.own_name(name)) is None:
         what, fix = "--source says which file, but not of which flow", cli_line("retry", "FLOW", "--source", "PATH")
         raise FlowValidationError(what, where=cli_line("retry", "--source"), fix=f"name the flow: {fix}")
-    freed = place.workspace._retry(name, place.path(source), wait, accept)
+    freed = place.workspace._do(Retry(name, place.path(source), accept or None), wait)
     if freed is None:
         return was_asked()
     words = freed_text(freed.freed, freed.accepted, freed.left)

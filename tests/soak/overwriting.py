@@ -207,7 +207,9 @@ def main() -> None:
     """Everything, in a workspace of its own."""
     with tempfile.TemporaryDirectory() as name:
         os.environ["DATA_ENGINE_STATE_ROOT"] = str(Path(name) / "state")
-        tempfile.tempdir = os.environ["TMPDIR"] = str(Path(name) / "tmp")  # a preview may write there, and the workspace is elsewhere
+        tempfile.tempdir = os.environ["TMPDIR"] = str(
+            Path(name) / "tmp"
+        )  # a preview may write there, and the workspace is elsewhere
         Path(tempfile.tempdir).mkdir()
         campaign = Campaign(WorkspaceFiles(Path(name).resolve() / "ws"))
         campaign.run()
