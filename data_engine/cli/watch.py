@@ -284,7 +284,7 @@ class WatchScreen:
         yield _row(f"{status.workspace_id}  {status.workspace_root}", "bold")
         for name, cell in daemon_pairs(status):
             yield _row(f"{name:8} {plain(cell)}", "yellow" if isinstance(cell, Mark) and cell.tone == "warn" else "")
-        if status.lease.is_worth_text:
+        if status.lease.is_worth_words:
             yield from (_row(line) for line in status.lease.lines)
         for warning in status.warnings[:_MOST_WARNINGS]:
             yield _row(f"warning  {warning}", "yellow")

@@ -129,7 +129,7 @@ class LeaseStatus(Record):
         return self.owner is not None and not self.is_mine
 
     @property
-    def is_worth_text(self) -> bool:
+    def is_worth_words(self) -> bool:
         """Whether a person should read of the ownership: not who works alone, while all is well."""
         is_plain = self.state in ("available", "mine") and not (
             self.lapsed or self.releasing or self.trouble or self.note or self.is_behind

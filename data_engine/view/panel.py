@@ -171,7 +171,7 @@ def render(
         else Mark("not running"),
         engine=_engine_mark(engine, daemon.running),
         lease=_MARKS["mine" if lease.is_mine else lease.state],
-        lease_line=lease.line[0].upper() + lease.line[1:] if lease.is_worth_text else "",
+        lease_line=lease.line[0].upper() + lease.line[1:] if lease.is_worth_words else "",
         heartbeat_age_s=lease.heartbeat_age_s,
         buttons=workspace_buttons(status, machine_id=machine_id),
         groups=_groups(flows),

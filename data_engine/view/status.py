@@ -77,7 +77,7 @@ def status_card(status: WorkspaceStatus) -> Card:
         facts.append(
             ("service", Mark(status.service.text, "bad", "cross") if status.service.trouble else status.service.text)
         )
-    facts += [("" if n else "lease", line) for n, line in enumerate(lease.lines if lease.is_worth_text else ())]
+    facts += [("" if n else "lease", line) for n, line in enumerate(lease.lines if lease.is_worth_words else ())]
     facts += [("" if n else "asked", request.text) for n, request in enumerate(status.requests)]
     facts += [
         ("backfill", f"{backfill.flow}: {backfill.text}  ({backfill.id[:8]})")

@@ -19,5 +19,5 @@ def test_another_workstation_is_remembered_once_it_was_seen(tmp_path: Path) -> N
         OthersSeen(ledger, "me").complete(LeaseStatus("owned", Machine("other", "ANNA-PC")))
         later = OthersSeen(ledger, "me").complete(MINE)
 
-    assert (alone.is_shared, alone.is_worth_text) == (False, False)
-    assert (later.is_shared, later.is_worth_text) == (True, True)
+    assert (alone.is_shared, alone.is_worth_words) == (False, False)
+    assert (later.is_shared, later.is_worth_words) == (True, True)
