@@ -89,7 +89,7 @@ SHOWN = {
     "(build().preview(use='items'), 3)": LEFT_OUT,
     "build().preview()": LEFT_OUT,
     "build().preview(use=LONG)": LEFT_OUT,
-    "Flow(group='G').step(long_text).show()": LEFT_OUT,
+    "Flow(group='G').step(long_text).preview()": LEFT_OUT,
     "build().run_once(on_error='continue')": "ValueError",
     "Workspace.current().runs()": "ValueError",
     "Workspace.current().log(Workspace.current().runs()[0].run_id)": LEFT_OUT,
