@@ -132,7 +132,7 @@ class RuleCount(NamedTuple):
 class FeedCount(NamedTuple):
     """How many files a good batch run took of each of its intakes, by name, less those that it moved or removed itself."""
 
-    counts: Mapping[str, int]
+    counts: dict[str, int]
     run_id: str | None = None
 
 

@@ -136,7 +136,7 @@ def held_trouble(flow: str, why: HeldSlot | FeedShrunk, now_utc: str) -> Trouble
     """The trouble of a flow whose slot or batch is held; it is there since `now_utc` where its reason does not say since when.
 
     Example:
-        >>> held_trouble("claims", HeldSlot("2026-01-05T06:30:00+00:00", cause="its process died"), "").key.error_type
+        >>> held_trouble("claims", HeldSlot("2026-01-05T06:30:00+00:00", None, "its process died"), "").key.error_type
         'abandoned'
     """
     if isinstance(why, HeldSlot):

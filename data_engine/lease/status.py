@@ -232,7 +232,7 @@ class LeaseStatus(Record):
         """The sentence that not all is shown here because no daemon follows the workspace, and what brings it; "" where all is.
 
         Example:
-            >>> LeaseStatus(is_behind=True).behind_words
+            >>> LeaseStatus(is_behind=True).behind_text
             'not all of what other workstations ran is known here: `data-engine start --no-engine` fetches it'
         """
         return f"{NOT_ALL_HERE}: {FETCHED_BY}" if self.is_behind else ""

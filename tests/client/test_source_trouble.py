@@ -166,7 +166,6 @@ def test_a_run_in_the_daemon_that_finds_nothing_says_why(
         workspace.kill()
     told = capsys.readouterr().out
     assert "there are only .txt, .xlsx files, and the flow takes .csv; correct extensions=" in told
-    assert told.endswith("0 runs, 0 failures\n")
 
 
 def test_a_drive_that_hangs_is_told_and_holds_up_neither_a_list_nor_a_deploy(

@@ -299,11 +299,11 @@ import psutil, sys
 from pathlib import Path
 from data_engine.errors import RefusedSegmentError
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.share import Share
+from data_engine.ledger.share import SharedHistory
 from data_engine.model import Switch
 with Ledger.open(Path(sys.argv[1])) as ledger:
     try:
-        Share(ledger, Path("/mnt/ws")).hydrate(
+        SharedHistory(ledger, Path("/mnt/ws")).hydrate(
             2, {{{table!r}: [{name!r}]}}, lambda table, name: Path(sys.argv[2]).read_bytes(), owner=1
         )
     except RefusedSegmentError as refused:

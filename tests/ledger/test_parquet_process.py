@@ -152,9 +152,9 @@ def test_a_child_is_believed_no_further_than_its_fields(message: bytes) -> None:
 PARENT = """
 import os, sys
 from pathlib import Path
-from data_engine.ledger.parquet_process import Collect, WithOwnChild
+from data_engine.ledger.parquet_process import ReadUnpublished, WithOwnChild
 own = WithOwnChild(600)
-own(Collect(Path(sys.argv[1]), 1, Path("/mnt/workspace"), 10))
+own(ReadUnpublished(Path(sys.argv[1]), 1, Path("/mnt/workspace"), 10))
 print(own.pid, flush=True)
 os.read(0, 1)
 """

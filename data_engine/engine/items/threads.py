@@ -133,7 +133,7 @@ class ThreadShare:
 
     Example:
         >>> ThreadShare.of(3, cores=8), ThreadShare.of(8, cores=2).threads
-        (Share(threads=2), 1)
+        (ThreadShare(threads=2), 1)
         >>> ThreadShare.of(2, cores=8).environment({"OMP_NUM_THREADS": "1"})
         {'POLARS_MAX_THREADS': '4', 'DATA_ENGINE_DUCKDB_THREADS': '4'}
     """
