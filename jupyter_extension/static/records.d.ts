@@ -194,7 +194,7 @@ export interface ActiveRun {
   stopping: boolean;
 }
 
-export interface Notice {
+export interface PanelNotice {
   tone: string;
   text: string;
   fix: string | null;
@@ -224,7 +224,7 @@ export interface PanelView {
   groups: Group[];
   flows: Record<string, PanelFlow>;
   active: ActiveRun[];
-  notices: Notice[];
+  notices: PanelNotice[];
   empty: string | null;
   cluster: ClusterFacts | null;
   details: Record<string, string>;

@@ -218,7 +218,7 @@ def test_watching_an_edit_ends_with_2(ws: WorkspaceFiles, deployed: Workspace, c
 
 
 def test_without_a_name_off_a_terminal_it_needs_a_yes(ws: WorkspaceFiles, deployed: Workspace, cli: Cli) -> None:
-    for command in (["run", "--once"], ["run", "--once", "--json"], ["deploy"], ["deploy", "--json"]):
+    for command in (["run", "--once"], ["run", "--once", "--json"]):
         refused = cli(*command)
         assert refused.code == 2
         assert "--yes" in (refused.json["error"]["fix"] if "--json" in command else refused.err)
@@ -226,6 +226,18 @@ def test_without_a_name_off_a_terminal_it_needs_a_yes(ws: WorkspaceFiles, deploy
 
     assert cli("run", "--once", "--yes").code == 0
     assert out(ws) == "firstx1"
+
+
+def test_a_deploy_without_a_name_needs_a_yes_where_it_changes_something(
+    ws: WorkspaceFiles, deployed: Workspace, cli: Cli
+) -> None:
+    assert cli("deploy").code == 0
+    write(ws, "'second'")
+
+    for command in (["deploy"], ["deploy", "--json"]):
+        refused = cli(*command)
+        assert refused.code == 2
+        assert "--yes" in (refused.json["error"]["fix"] if "--json" in command else refused.err)
 
 
 def test_without_a_name_one_edit_keeps_all_from_running(ws: WorkspaceFiles, deployed: Workspace, cli: Cli) -> None:

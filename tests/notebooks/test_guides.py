@@ -194,7 +194,7 @@ def test_the_control_panel_shows_what_its_text_says(run_guide: Any) -> None:
     assert "edited, not deployed: cell 2\n" in _printed(cells["deploy"])
     assert "\nas deployed\n" in _printed(cells["deploy"])
     assert _printed(cells["deploy"]).endswith("rollback\n")
-    assert "engine on" in _printed(cells["saved"])
+    assert "engine  on" in _printed(cells["saved"])
     assert "The daemon ends" in _printed(cells["end"])
 
 
