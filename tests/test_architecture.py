@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+MOST_IN_A_CELL = 250
 PAGES = ("ARCHITECTURE.md", "CONTRIBUTING.md", "data_engine/docs/pages/glossary.md", "SECURITY.md")
 _PATH = re.compile(r"`([\w.]+(?:/[\w.]+)+/?|[\w.]+\.md)`")
 
@@ -31,3 +32,12 @@ def test_the_map_places_every_package() -> None:
     ]
 
     assert [name for name in packages if f"`{name}/`" not in text] == []
+
+
+def test_no_cell_of_the_map_is_long() -> None:
+    """A reader scans the tables for one fact: a cell with several is split into rows."""
+    rows = [line for line in (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
+    cells = [cell.strip() for row in rows for cell in row.strip("|").split("|")]
+
+    assert cells
+    assert [cell for cell in cells if len(cell) > MOST_IN_A_CELL] == []
