@@ -317,7 +317,7 @@ class _Run:
         """Log what is unusual about the sources.
 
         Raises:
-            FlowExecutionError: another file has the source's name, in another encoding of its accents.
+            FlowValidationError: another file has the source's name, in another encoding of its accents.
         """
         if (root := self.source.root) is not None and self.source.key is not None:
             keys = [self.source.key] if self.source.path is not None else [entry.key for entry in self.seen]

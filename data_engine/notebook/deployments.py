@@ -44,6 +44,7 @@ from data_engine.record import frozen
 from data_engine.workspace.layout import WorkspaceLayout
 
 if TYPE_CHECKING:
+    from data_engine.flow.flow import Flow
     from data_engine.notebook.compiled import CellPart, CompiledNotebook
 
 
@@ -58,6 +59,11 @@ def deployed_entries(
         if modules is not None:
             entries += [entry for entry in read_catalog(modules, only=name, cache=cache) if entry.name == name]
     return entries
+
+
+def deployed_flow(deployments: Deployments, name: str) -> Flow | None:
+    """The flow as it is deployed; None where that cannot be had here, or is broken."""
+    return next((entry.flow for entry in deployed_entries(deployments, [name]) if entry.flow is not None), None)
 
 
 def in_production(

@@ -280,6 +280,17 @@ def _place(path: str | None, root: Path) -> str:
     return "-" if path is None else path_in(root, path)
 
 
+def unknown_flow_of_source(verb: str, *named: str) -> FlowValidationError:
+    """The error of `--source` without the flow whose file it is; `named` is the rest of a line of the verb that says it.
+
+    Example:
+        >>> str(unknown_flow_of_source("retry", "FLOW", "--source", "PATH")).splitlines()[-1].strip()
+        'fix:   name the flow: data-engine retry FLOW --source PATH'
+    """
+    what = "--source says which file, but not of which flow"
+    return FlowValidationError(what, where=cli_line(verb, "--source"), fix=f"name the flow: {cli_line(verb, *named)}")
+
+
 # -- why --------------------------------------------------------------------------------------------------------------
 
 

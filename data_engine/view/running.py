@@ -21,14 +21,14 @@ from data_engine.ledger.logs import counts_as_warning, warned_text
 from data_engine.ledger.run_warnings import runs_as_json, warning_texts
 from data_engine.marks import Mark
 from data_engine.model import Event, LogLine, Run, RunFinished, RunStarted, StepFinished
-from data_engine.notebook.deployments import deployed_entries
+from data_engine.notebook.deployments import deployed_flow
 from data_engine.notebook.mirror_warnings import Folders, folders_of, reading_order
 from data_engine.record import frozen
 from data_engine.status.deployed_before import find_flow
 from data_engine.status.places import why_nothing
 from data_engine.status.runs import also_read_text
 from data_engine.view.card import Card, Cell, Lines, Note, Pairs
-from data_engine.view.flows import settings_warnings
+from data_engine.view.flows import settings_warnings, unknown_flow_of_source
 from data_engine.view.results import contexts_card
 from data_engine.view.runs import runs_card
 from data_engine.view.verb import Answer, Option, Params, Place, Source, Subject, said, was_asked
@@ -129,10 +129,8 @@ def _run_in_daemon(place: Place, name: str, source: str | None, params: Mapping[
 def _why_nothing(place: Place, name: str) -> str:
     """Why the deployed flow has no file to run for now."""
     with place.inside():
-        for entry in deployed_entries(place.workspace.home.deployments(), [name]):
-            if entry.flow is not None:
-                return f"{name}: {why_nothing(entry.flow)}"
-    return f"{name}: nothing ran"
+        flow = deployed_flow(place.workspace.home.deployments(), name)
+        return f"{name}: {'nothing ran' if flow is None else why_nothing(flow)}"
 
 
 def _ask_for_runs(place: Place, name: str, source: str | None, params: Mapping[str, Any], wait: bool) -> list[Any]:
@@ -196,11 +194,7 @@ def _run_once(place: Place, name: str | None, options: OnceOptions) -> Answer:
 
     source = options.source
     if source is not None and name is None:
-        what, fix = (
-            "--source says which file, but not of which flow",
-            cli_line("run", "--once", "NAME", "--source", "PATH"),
-        )
-        raise FlowValidationError(what, where=cli_line("run", "--source"), fix=f"name the flow: {fix}")
+        raise unknown_flow_of_source("run", "--once", "NAME", "--source", "PATH")
     ws = place.workspace
     ws.settings()  # nothing runs by settings that cannot be used
     for warning in settings_warnings(ws):
@@ -231,11 +225,9 @@ def _run_once(place: Place, name: str | None, options: OnceOptions) -> Answer:
         raise
     ledger = ws.home.ledger()
     runs = [run for run_id in report.run_ids if (run := ledger.run(run_id)) is not None]
+    # a run for one file may have read others of its folder
     also = [words for run in runs if source is not None and (words := also_read_text(run))]
-    lines = (
-        *(f"{_INDENT}{words}" for words in also),
-        report.sum_text(),
-    )  # it is for one file, and read others of its folder
+    lines = (*(f"{_INDENT}{words}" for words in also), report.sum_text())
     return Answer(
         lambda: Card("", (), (Lines(lines),)),
         lambda: {"runs": runs_as_json(ledger, runs), "broken": report.broken},

@@ -11,11 +11,11 @@ from data_engine.commands.runs import Retry
 from data_engine.commands.switches import Disable
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import cli_line
-from data_engine.notebook.deployments import deployed_entries
+from data_engine.notebook.deployments import deployed_flow
 from data_engine.status.deploy_lines import Starting, starting
 from data_engine.status.deployed_before import find_flow
 from data_engine.status.sentences import freed_text
-from data_engine.view.flows import FlowName
+from data_engine.view.flows import FlowName, unknown_flow_of_source
 from data_engine.view.verb import Answer, Option, Place, Subject, Wait, said, was_asked
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def retry(
 ) -> Answer:
     """Try failed sources again: of one flow, of all, or one file."""
     if source is not None and (name := place.own_name(name)) is None:
-        what, fix = "--source says which file, but not of which flow", cli_line("retry", "FLOW", "--source", "PATH")
-        raise FlowValidationError(what, where=cli_line("retry", "--source"), fix=f"name the flow: {fix}")
+        raise unknown_flow_of_source("retry", "FLOW", "--source", "PATH")
     freed = place.workspace._do(Retry(name, place.path(source), accept or None), wait)
     if freed is None:
         return was_asked()
@@ -120,7 +119,6 @@ def _starting(place: Place, name: str) -> Starting:
     """What starts once a disabled flow is enabled; nothing where that is not known."""
     home = place.workspace.home
     with suppress(FlowValidationError), place.inside():  # it is enabled all the same
-        for entry in deployed_entries(home.deployments(), [name]):
-            if entry.flow is not None:
-                return starting(home, entry.flow)
+        if (flow := deployed_flow(home.deployments(), name)) is not None:
+            return starting(home, flow)
     return Starting()
