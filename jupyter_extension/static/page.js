@@ -12,7 +12,7 @@ import { serverBase } from "./server.js";
 import { settingsTab } from "./settings.js";
 import { todayTab } from "./today.js";
 
-/** @import { Child, Notice, PanelView } from "./types" */
+/** @import { Child, PanelNotice, PanelView } from "./types" */
 /** @import { Panel } from "./panel.js" */
 
 const TOLD_MS = 10 * 60 * 1000;
@@ -132,7 +132,7 @@ function leaseLine(app, view) {
 /**
  * Those of the notices that nobody put away and whose time is not over.
  *
- * @param {Notice[]} all
+ * @param {PanelNotice[]} all
  * @param {Set<string>} away
  * @param {number} nowMs
  */
