@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from data_engine import Workspace
-from tests.daemon.stations import POLL, Make, Station, shared_workspace
+from tests.daemon.stations import POLL, Make, Station, drop, shared_workspace
 from tests.daemon.support import ended, flow_of
 from tests.support import WorkspaceFiles, end_now, until
 
@@ -202,7 +202,7 @@ def test_a_new_owner_neither_repeats_nor_forgets(team: Path, station: Make) -> N
     anna, ben = station("anna"), station("ben")
     anna.start()
     ben.start(engine=False)
-    (team / "in" / "a.txt").write_text("no number")
+    drop(team, "a.txt", "no number")
     until(lambda: told_by(anna) == ["failed"])
     until(lambda: rows_of(ben, "SELECT told_at_utc FROM troubles WHERE is_closed = 0 AND told_at_utc IS NOT NULL"))
     end_now(anna.pid)
@@ -212,7 +212,7 @@ def test_a_new_owner_neither_repeats_nor_forgets(team: Path, station: Make) -> N
     until(lambda: flow_state(ben)["state"] == "failing")
     time.sleep(4.0)
     assert told_by(ben) == []
-    (team / "in" / "a.txt").write_text("0.0")
+    drop(team, "a.txt", "0.0")
     until(lambda: told_by(ben) == ["recovered"])
 
 
