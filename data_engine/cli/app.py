@@ -91,16 +91,22 @@ class LazyCommand(TyperCommand):
         """The command with its options and arguments."""
         target = self._verb.load()
         if self._verb.home.endswith("_app"):
-            command = light(get_command(target()))
-            command.name = self.name
-            return command
+            return self._light(target())
         if self._verb.home.startswith("view."):
-            from data_engine.cli.terminal import typer_command
+            from data_engine.cli.terminal import typer_command, typer_group
+            from data_engine.view.verb import VerbGroup
 
+            if isinstance(target, VerbGroup):
+                return self._light(typer_group(str(self.name), target))
             target = typer_command(str(self.name), target)
         app = command_group("")
         app.command(self.name)(target)
         return light(get_command(app))
+
+    def _light(self, app: typer.Typer) -> Any:
+        command = light(get_command(app))
+        command.name = self.name
+        return command
 
     def make_context(self, *arguments: Any, **named: Any) -> Any:
         """The context of the command itself."""

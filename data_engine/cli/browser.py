@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_engine.cli.options import AsJson, chosen_workspace, command_group, done, in_flow_modules, load_module
-from data_engine.cli.output import Failed, complain, print_json, say, table
+from data_engine.cli.output import Failed, complain, print_json, say, say_card
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import duration_text, plural
 from data_engine.model import Event, StepFinished
 from data_engine.platforms.host import shell_line
 from data_engine.platforms.processes import become
+from data_engine.view.card import Card, Column, Lines, Section, table
 from data_engine.workspace.layout import WorkspaceLayout
 from data_engine.workspace.select import named_workspace
 
@@ -165,14 +166,13 @@ def demo(
     ws = Workspace(root)
     if not as_json:
         say(f"Demo workspace: {ws.root}")
-        say("")
     with in_flow_modules(ws):
         done = [_run(ws, name) for name in FLOWS]
     if as_json:
         hint = lab_hint(ws.root)
         print_json({"workspace_root": ws.root, "flows": done, "open_with": hint})
     else:
-        _say_done(done, ws.root)
+        say_card(_done_card(done, ws.root))
     return 0
 
 
@@ -204,23 +204,30 @@ def _step(label: str, events: Sequence[StepFinished]) -> dict[str, Any]:
     return {"label": label, "rows": sum(counted) if counted else None, "elapsed_s": elapsed_s, "outputs": outputs}
 
 
-def _say_done(done: Sequence[dict[str, Any]], root: Path) -> None:
-    for run in done:
-        say(f"{run['title']} ({plural(run['sources'], 'run')}, {duration_text(run['elapsed_s'])})", style="bold")
-        shown = table("STEP", "ROWS", "TIME", "OUTPUT", right=("ROWS", "TIME"))
-        for step in run["steps"]:
-            rows = "" if step["rows"] is None else f"{step['rows']:,}"
-            shown.add_row(step["label"], rows, duration_text(step["elapsed_s"]), _where(step["outputs"], root))
-        say(shown)
-        say("")
-    say("Open it in JupyterLab:")
-    say(f"  {lab_hint(root)}", style="bold")
-    say("")
-    say(
-        "The flows ran here, once; nothing runs by itself. To let them run by themselves, deploy them and start the engine:"
+def _done_card(done: Sequence[dict[str, Any]], root: Path) -> Card:
+    sections = [
+        Section(
+            f"{run['title']} ({plural(run['sources'], 'run')}, {duration_text(run['elapsed_s'])})",
+            (
+                table(
+                    ("STEP", Column("ROWS", "number"), Column("TIME", "number"), "OUTPUT"),
+                    [_row(step, root) for step in run["steps"]],
+                ),
+            ),
+        )
+        for run in done
+    ]
+    opened = Section("Open it in JupyterLab:", (Lines((lab_hint(root),)),))
+    by_itself = Section(
+        "The flows ran here, once; nothing runs by itself. To let them run by themselves, deploy them and start the engine:",
+        (Lines((command_hint(root, "deploy"), command_hint(root, "start"))),),
     )
-    say(f"  {command_hint(root, 'deploy')}", style="bold")
-    say(f"  {command_hint(root, 'start')}", style="bold")
+    return Card("", (), (*sections, opened, by_itself))
+
+
+def _row(step: dict[str, Any], root: Path) -> tuple[str, str, str, str]:
+    rows = "" if step["rows"] is None else f"{step['rows']:,}"
+    return step["label"], rows, duration_text(step["elapsed_s"]), _where(step["outputs"], root)
 
 
 def _where(outputs: Sequence[str], root: Path) -> str:

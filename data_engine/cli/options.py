@@ -18,7 +18,6 @@ from data_engine.platforms.names import with_home
 from data_engine.platforms.terminals import is_terminal
 
 if TYPE_CHECKING:
-    from data_engine.cli.output import Table
     from data_engine.client import Workspace
     from data_engine.notebook.load import LoadedModule
 
@@ -108,8 +107,8 @@ def in_flow_modules(ws: Workspace) -> Iterator[None]:
         change.__exit__(None, None, None)
 
 
-def done(facts: Any, text: str | Table, as_json: bool) -> int:
-    """Print the text or table, or the facts for programs; exit code 0."""
+def done(facts: Any, text: str, as_json: bool) -> int:
+    """Print the text, or the facts for programs; exit code 0."""
     if as_json:
         print_json(facts)
     else:
@@ -138,6 +137,8 @@ def light(command: Any) -> Any:
     for param in command.get_params(typer.Context(command)):
         if (own := getattr(param, "get_runtime_param", None)) is not None:  # older ones do without Pydantic
             param.get_runtime_param = partial(_Converter, own)
+        if getattr(param, "hidden", False):  # it is in no line of usage either
+            param.get_usage_pieces = lambda ctx: []
     for child in getattr(command, "commands", {}).values():
         light(child)
     return command

@@ -16,7 +16,6 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import field
 from datetime import date, time
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO
 
@@ -32,9 +31,7 @@ from data_engine.errors import (
 )
 from data_engine.formatting import visible, visible_lines
 from data_engine.marks import Mark
-from data_engine.record import frozen
-from data_engine.view import card as view_card
-from data_engine.view.card import Card, Cell, Column, Lines, Note, Pairs, Part, Picture, Section
+from data_engine.view.card import Card, Cell, Column, Lines, Note, Pairs, Part, Picture, Section, Table
 from data_engine.view.card import plain as plain_cell
 
 if TYPE_CHECKING:
@@ -48,10 +45,6 @@ _WIDE = 10_000
 _GAP = 3
 _NARROWEST = 16
 """Of a column whose texts are cut or wrapped."""
-_OF_PATHS = ("SOURCE", "OUTPUT")
-"""Columns whose texts are paths."""
-_OF_IDS = ("RUN", "NEXT RUN", "BACKFILL", "ID")
-"""Columns whose texts are ids, which people copy: no terminal is too narrow for one in a line."""
 _SHRINKING = ("name", "path", "text")
 """Kinds of columns whose texts are cut or wrapped."""
 _PIPED = 120
@@ -71,13 +64,10 @@ _LENIENT = "data_engine.lenient"
 _answer: BinaryIO | None = None
 
 
-def say(thing: str | Table = "", style: str | None = None) -> None:
+def say(text: str = "", style: str | None = None) -> None:
     """Print to standard output, coloured on terminals only. Texts are taken as they are: brackets mean nothing, and control characters
     are shown and not obeyed."""
-    if isinstance(thing, str):
-        _print(visible_lines(thing), style or "", sys.stdout)
-    else:
-        _print_table(thing.shown(), sys.stdout)
+    _print(visible_lines(text), style or "", sys.stdout)
 
 
 def say_card(card: Card) -> None:
@@ -87,9 +77,9 @@ def say_card(card: Card) -> None:
         say("\n".join([title, *card.title.splitlines()[1:]]))
         has_begun = True
     for part in card.parts:
-        if isinstance(part, Picture) and isinstance(part.text, view_card.Table):
+        if isinstance(part, Picture) and isinstance(part.text, Table):
             part = part.text
-        if isinstance(part, view_card.Table) and has_begun:
+        if isinstance(part, Table) and has_begun:
             say("")
         has_begun |= _say_part(part, "")
 
@@ -118,7 +108,7 @@ def _say_part(part: Part, indent: str) -> bool:
             say(f"{indent}{plain_cell(part.title)}", "bold")
             for inner in part.parts:
                 _say_part(inner, f"{indent}  ")
-        case view_card.Table():
+        case Table():
             _print_table(part, sys.stdout)
         case Picture():
             return False
@@ -145,51 +135,6 @@ def _cell_style(cell: Cell) -> str:
 def complain(text: str = "", style: str | None = None) -> None:
     """Print to standard error likewise."""
     _print(visible_lines(text), style or "", sys.stderr)
-
-
-@frozen
-class Table:
-    """Columns by name, those in `right` aligned so, and rows of texts; a row may have a style.
-
-    Where the table is too wide, the texts of the columns in `cut` are cut, and those in `wrap` go on in further lines. On a
-    terminal that is too narrow for that the columns in `spare` are left out, the first one first. `whole` names the
-    command that shows what was cut or left out.
-    """
-
-    columns: tuple[str, ...]
-    right: tuple[str, ...] = ()
-    cut: tuple[str, ...] = ()
-    wrap: tuple[str, ...] = ()
-    spare: tuple[str, ...] = ()
-    whole: str = ""
-    rows: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
-
-    def add_row(self, *cells: str | None, style: str = "") -> None:
-        """Add a row of texts, each of one line but in the columns that may wrap."""
-        texts = ((cell or "", name in self.wrap) for name, cell in zip(self.columns, cells, strict=True))
-        self.rows.append((tuple(visible_lines(text) if wraps else visible(text) for text, wraps in texts), style))
-
-    def shown(self) -> view_card.Table:
-        """The table as a part of a card."""
-        kinds: dict[str, Any] = dict.fromkeys(self.wrap, "text") | dict.fromkeys(self.cut, "name")
-        kinds |= {name: "path" for name in self.cut if name in _OF_PATHS} | dict.fromkeys(self.right, "number")
-        kinds |= {name: "id" for name in self.columns if name in _OF_IDS}
-        columns = tuple(Column(name, kinds.get(name, "word"), name in self.spare) for name in self.columns)
-        tones = {"red": Mark("", "bad"), "yellow": Mark("", "warn")}
-        rows = tuple((*cells, tones.get(style, "")) for cells, style in self.rows)
-        return view_card.Table((*columns, Column("")), rows, whole=self.whole)
-
-
-def table(
-    *columns: str,
-    right: Sequence[str] = (),
-    cut: Sequence[str] = (),
-    wrap: Sequence[str] = (),
-    spare: Sequence[str] = (),
-    whole: str = "",
-) -> Table:
-    """An empty table with these columns; add rows of texts and `say` it. What the other arguments mean is in `Table`."""
-    return Table(columns, tuple(right), tuple(cut), tuple(wrap), tuple(spare), whole)
 
 
 def status_style(status: str) -> str:
@@ -339,7 +284,7 @@ def _console(stream: TextIO) -> Console:
     return Console(file=stream, markup=False, highlight=False, emoji=False)
 
 
-def _print_table(shown: view_card.Table, stream: TextIO) -> None:
+def _print_table(shown: Table, stream: TextIO) -> None:
     """The table as wide as the terminal; for a file or a pipe as wide as a page, and wider where what may not be cut needs it."""
     rows = [tuple(map(_text_of, shown.columns, row)) for row in shown.rows]
     styles = [next(filter(None, map(_cell_style, row)), "") for row in shown.rows]
@@ -363,7 +308,7 @@ def _print_table(shown: view_card.Table, stream: TextIO) -> None:
         _print(f"\n… {shown.whole}", "", stream)
 
 
-def _fitting(shown: view_card.Table, rows: Sequence[Sequence[str]], at: Sequence[int], width: int) -> list[int]:
+def _fitting(shown: Table, rows: Sequence[Sequence[str]], at: Sequence[int], width: int) -> list[int]:
     """The columns of `at` that are shown: those that say nothing are left out first, then the spare ones."""
     left = list(at)
     empty = [n for n in at if rows and not any(row[n] for row in rows)]
@@ -381,7 +326,7 @@ def _text_of(column: Column, cell: Cell) -> str:
     return visible(plain_cell(cell))
 
 
-def _least_width(shown: view_card.Table, rows: Sequence[Sequence[str]], at: Sequence[int]) -> int:
+def _least_width(shown: Table, rows: Sequence[Sequence[str]], at: Sequence[int]) -> int:
     """The width in columns of a terminal of the columns `at`, where all that may be cut or wrapped is."""
     from rich.cells import cell_len
 
@@ -394,7 +339,7 @@ def _least_width(shown: view_card.Table, rows: Sequence[Sequence[str]], at: Sequ
 
 
 def _is_cut(
-    shown: view_card.Table,
+    shown: Table,
     rows: Sequence[Sequence[str]],
     at: Sequence[int],
     drawn: rich.table.Table,
@@ -407,7 +352,7 @@ def _is_cut(
 
 
 def _drawn(
-    shown: view_card.Table,
+    shown: Table,
     rows: Sequence[Sequence[str]],
     styles: Sequence[str],
     at: Sequence[int],

@@ -15,6 +15,7 @@ import typer
 from data_engine.cli.options import (
     AsJson,
     chosen_workspace,
+    command_group,
     in_flow_modules,
     is_confirmed,
     load_module,
@@ -25,7 +26,7 @@ from data_engine.cli.output import Failed, print_json, say_card, say_note
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.terminals import is_terminal
 from data_engine.view.card import Card, Note, Part
-from data_engine.view.verb import Answer, Option, Place, Reader, VerbParameter, parameters_of
+from data_engine.view.verb import Answer, Option, Place, Reader, VerbGroup, VerbParameter, parameters_of
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -73,9 +74,9 @@ class Terminal(Place):
         """A path as the shell means it."""
         return source_from_shell(text)
 
-    def inside(self) -> AbstractContextManager[None]:
+    def inside(self, workspace: Workspace | None = None) -> AbstractContextManager[None]:
         """The folder of the modules as the working directory."""
-        return in_flow_modules(self.workspace)
+        return in_flow_modules(workspace or self.workspace)
 
     def show(self, part: Part) -> None:
         """Print a part, unless a program reads."""
@@ -86,12 +87,21 @@ class Terminal(Place):
         """Print a note to standard error."""
         say_note(note)
 
+    def unseen(self, label: str) -> str:
+        """What is typed twice at a prompt, or all of standard input where that is no terminal."""
+        if is_terminal(sys.stdin):
+            return str(typer.prompt(label, hide_input=True, confirmation_prompt=True, err=True))
+        text = "" if sys.stdin is None else sys.stdin.read()
+        return text.removesuffix("\n").removesuffix("\r")
+
     def confirm(self, question: Card, what: str, *, yes: bool) -> bool:
-        """Whether somebody at the terminal says yes."""
+        """Whether somebody at the terminal says yes; with `--json` nobody is asked."""
         if yes:
             return True
-        if not self._as_json:
-            say_card(Card("", question.facts, question.parts))
+        if self._as_json:  # what the question is about is not shown
+            what, where = f"{what}, and with --json nothing is asked", f"data-engine {self._line}"
+            raise FlowValidationError(what, where=where, fix="add --yes to confirm")
+        say_card(Card("", question.facts, question.parts))
         return is_confirmed(question.title, what, self._line)
 
 
@@ -148,6 +158,12 @@ def typer_command(name: str, verb: Callable[..., Answer]) -> Callable[..., int]:
     return command
 
 
+def typer_group(name: str, group: VerbGroup) -> typer.Typer:
+    """The verbs of a group as Typer takes them."""
+    verbs = {word: typer_command(f"{name} {word}", verb) for word, verb in group.verbs.items()}
+    return command_group(group.help, verbs)
+
+
 def _typed(parameter: VerbParameter) -> inspect.Parameter:
     return inspect.Parameter(
         parameter.name, inspect.Parameter.KEYWORD_ONLY, default=parameter.default, annotation=_annotation(parameter)
@@ -162,4 +178,5 @@ def _annotation(parameter: VerbParameter) -> Any:
             parameter.kind, typer.Option(*parameter.flags, help=about.help, min=about.least, metavar=metavar)
         ]
     callback = named if about.takes.startswith("flow") else None
-    return Annotated[parameter.kind, typer.Argument(metavar=about.metavar, help=about.help, callback=callback)]
+    argument = typer.Argument(metavar=about.metavar, help=about.help, callback=callback, hidden=about.is_hidden)
+    return Annotated[parameter.kind, argument]

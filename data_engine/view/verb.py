@@ -13,6 +13,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, get_args, get_origin, get_type_hints
 
 from data_engine.display_hook import Displayable
+from data_engine.errors import FlowValidationError
 from data_engine.formatting import cli_line
 from data_engine.record import frozen
 from data_engine.view.card import Card, Note, Part
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from data_engine.client import Workspace
-    from data_engine.errors import FlowValidationError
     from data_engine.verbs import Flow
 
 
@@ -126,8 +126,8 @@ class Place(Protocol):
         """A path that was typed, as it is meant from here."""
         return text
 
-    def inside(self) -> AbstractContextManager[None]:
-        """Where modules are loaded: the command line enters flow_modules for it."""
+    def inside(self, workspace: Workspace | None = None) -> AbstractContextManager[None]:
+        """Where modules are loaded: the command line enters flow_modules for it, of `workspace` where that is not the one that is meant."""
         return nullcontext()
 
     def show(self, part: Part) -> None:
@@ -137,12 +137,28 @@ class Place(Protocol):
     def tell(self, note: Note) -> None:
         """Show a note at once, before the answer."""
 
+    def unseen(self, label: str) -> str:
+        """A text that nobody may see, typed at a prompt or written to standard input.
+
+        Raises:
+            FlowValidationError: nothing can be typed unseen here.
+        """
+        raise FlowValidationError(f"{label} cannot be typed here", where="here", fix="use a terminal")
+
     def confirm(self, question: Card, what: str, *, yes: bool) -> bool:
         """Whether a person agrees. `yes` is an answer that was given; `what` says what would be done, where nobody can be asked.
 
         Raises:
             FlowValidationError: nobody can be asked here; the fix is to say yes.
         """
+
+
+@frozen
+class VerbGroup:
+    """Verbs behind a word, as in `lease request`, and the help of the word."""
+
+    help: str
+    verbs: Mapping[str, Callable[..., Answer]]
 
 
 # -- what may be typed ------------------------------------------------------------------------------------------------
@@ -153,11 +169,12 @@ Takes: TypeAlias = Literal["flow", "flows", "flow or file", "flow or id", "flow 
 
 @frozen
 class Subject:
-    """What stands behind the verb without a name of its own."""
+    """What stands behind the verb without a name of its own. One that is hidden is in no help: a verb says itself why it takes none."""
 
     metavar: str
     help: str
     takes: Takes = "text"
+    is_hidden: bool = False
 
 
 @frozen

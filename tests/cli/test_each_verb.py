@@ -39,8 +39,15 @@ ASKED = {
     "undeploy": "claims",
     "rollback": "claims",
     "restore": "claims --copy",
+    "lease": "status",
+    "workspace": "list",
+    "secret": "list",
+    "alert": "history",
+    "service": "status",
     "stop": "",
     "kill": "--yes",
+    "doctor": "",
+    "import": ". --dry-run",
 }
 """What is typed of each verb that has a home in `view`, in an order in which each has something to do."""
 

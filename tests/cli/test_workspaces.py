@@ -91,7 +91,7 @@ def test_use_from_inside_another_workspace_says_which_one_is_used_there(
 
     other, own = cli("workspace", "use", "../b"), cli("workspace", "use", "../a")
 
-    assert f"Here a ({tmp_path / 'team' / 'a'}) is still used: this folder is inside it." in other.err
+    assert f"Here a ({tmp_path / 'team' / 'a'}) is still used: this folder is inside it" in other.err
     assert f"--workspace {tmp_path / 'team' / 'b'} COMMAND" in other.err
     assert own.err == ""
 
