@@ -326,9 +326,10 @@ def test_another_workstation_holds_it_too_and_the_first_may_accept_it(station: M
     until(lambda: why_of(bert) == "feed_shrunk")
     assert len(bert.daemon.get("/runs", limit=9)["runs"]) == 1
 
-    code, _ = anna.command("retry", "total", "--accept")
+    until(lambda: anna.lease["state"] == "owned")  # she has seen whose it is
+    code, answer = anna.command("retry", "total", "--accept")
 
-    assert code == 0
+    assert code == 0, answer
     until(lambda: len(bert.daemon.get("/runs", limit=9)["runs"]) == 2)
 
 
