@@ -1,7 +1,6 @@
 """Whether this revision is slower than another: `python -m benchmarks.against REVISION [NAME] [ARGUMENT ...]`.
 
-The script `benchmarks/NAME.py` of this revision (`runs` by default), which uses public means only and prints one
-`name<TAB>value<TAB>unit` a line, is run in turn here and in an environment of its own for the other revision: a worktree of Git
+The script `benchmarks/NAME.py` of this revision (`runs` by default), which uses public means only and prints one figure a line, is run in turn here and in an environment of its own for the other revision: a worktree of Git
 and a virtual environment beside it, kept in the folder for temporary files. Of each figure the best of a few rounds counts; less
 is better, but for a unit that ends in `/s`. The exit code is 1 where one is worse by more than a tenth.
 """
@@ -9,6 +8,7 @@ is better, but for a unit that ends in `/s`. The exit code is 1 where one is wor
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,6 +18,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 3
 ALLOWED = 1.1
+
+_FIGURE = re.compile(r"(?P<name>.+?)(?:\t|\s+)(?P<value>-?[\d.]+)(?:\t| )(?P<unit>\S+)(?:$|\s+limit\s)")
+"""A line of a benchmark: a name, a value and a unit with tabs between, or with its limit as `benchmarks.figures.report` prints it."""
 
 Figures = dict[str, tuple[float, str]]
 
@@ -42,9 +45,12 @@ def environment_of(revision: str) -> Path:
 def figures(python: Path, script: Path, arguments: list[str]) -> Figures:
     """What the script prints there."""
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
-    text = subprocess.check_output([python, "-P", script, *arguments], cwd=tempfile.gettempdir(), text=True, env=kept)
-    rows = (line.split("\t") for line in text.splitlines() if line.count("\t") == 2)
-    return {name: (float(value), unit) for name, value, unit in rows}
+    command = [python, "-P", script, *arguments]
+    done = subprocess.run(command, cwd=tempfile.gettempdir(), text=True, env=kept, stdout=subprocess.PIPE, check=False)
+    if done.returncode > 1:  # 1: a figure is over its limit, which is another question
+        done.check_returncode()
+    rows = filter(None, map(_FIGURE.match, done.stdout.splitlines()))
+    return {row["name"]: (float(row["value"]), row["unit"]) for row in rows}
 
 
 def better(one: tuple[float, str], other: tuple[float, str]) -> tuple[float, str]:
