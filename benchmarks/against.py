@@ -45,7 +45,7 @@ def environment_of(revision: str) -> Path:
 def figures(python: Path, script: Path, arguments: list[str]) -> Figures:
     """What the script prints there."""
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
-    command = [python, "-P", script, *arguments]
+    command: list[str | Path] = [python, "-P", script, *arguments]
     done = subprocess.run(command, cwd=tempfile.gettempdir(), text=True, env=kept, stdout=subprocess.PIPE, check=False)
     if done.returncode > 1:  # 1: a figure is over its limit, which is another question
         done.check_returncode()

@@ -200,7 +200,7 @@ def run_workspace(
 ) -> None:
     """Run the flows of the workspace at `where` (those named, or all that are not manual) as they become due, until Ctrl-C.
 
-    Modules are read again when their files change; new ones join, and one that breaks goes on as it was last good. `broken`
+    Modules are read again when their files change, and new ones join. After an edit that breaks a module its last good version goes on. `broken`
     is called with the entry of each that does not become a flow, again when its files change. `tell` gets a line about each that
     was never deployed.
 

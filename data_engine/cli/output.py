@@ -111,7 +111,9 @@ def _say_part(part: Part, indent: str) -> bool:
         case Table():
             _print_table(part, sys.stdout)
         case Picture():
-            return False
+            return _say_part(
+                part.text if isinstance(part.text, Table) else Lines(tuple(part.text.splitlines())), indent
+            )
     return not isinstance(part, (Lines, Pairs)) or bool(part.lines if isinstance(part, Lines) else part.pairs)
 
 

@@ -1,5 +1,7 @@
-"""Find the sources that a run by hand settles, and the files that a run or a preview must not write: as plain values, before the
-steps run, since nothing may be opened while a step writes."""
+"""The sources that count as done after a run by hand, and the files that a run or a preview must not write.
+
+Both are found before the steps run: the guard that asks for them is called while a step opens a file, where it may open none itself.
+"""
 
 from __future__ import annotations
 

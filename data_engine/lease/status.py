@@ -434,7 +434,7 @@ def _lists_more(view: View, taken: Collection[str]) -> bool:
 def refuse_owned_elsewhere(
     workspace_state_dir: Path, identity: str, *, what: str, or_else: str = "", state_root: Path | None = None
 ) -> None:
-    """Return when no other workstation owns the workspace, as far as one look can tell; it holds for a second while nothing changes there.
+    """Raise if another workstation owns the workspace; an answer is used again for a second, while nothing changes in its shared folder.
 
     `what` is what must not be done then, such as "run_once()"; `or_else` is one more fix, such as "give force=True"; the
     rest is as for `peek`.

@@ -2,8 +2,8 @@
 
 An error is known by its number and never by its text, which is in the user's language on Windows. Locks are free again when the
 descriptor is closed or its process ends, however that is; they belong to the open file and so exclude threads of one process as
-well, and none of their functions waits. Windows refuses to replace a file that somebody has open, and its Restart Manager knows who
-that is, on this machine, for people who have to close it there.
+well, and none of their functions waits. On Windows to replace or remove a file that another program has open is a sharing violation;
+its Restart Manager names the programs of this machine that have the file open.
 
 Reference: CreateFileW (dwShareMode); the C runtime's `_wopen`, which Python's `open` uses, forbids others to rename and delete;
 flock(2); LockFileEx, whose locks are kept by the kernel and need no content in the file;
@@ -124,12 +124,12 @@ if sys.platform == "win32":
         return _TRUNCATE_EXISTING if flags & os.O_TRUNC else _OPEN_EXISTING
 
     def read_at(descriptor: int, size: int, offset: int) -> bytes:
-        """Up to `size` bytes from `offset` on. One thread at a time: the place in the file moves."""
+        """Up to `size` bytes from `offset` on. Not thread-safe here: it moves the descriptor's position in the file."""
         os.lseek(descriptor, offset, os.SEEK_SET)
         return os.read(descriptor, size)
 
     def write_at(descriptor: int, data: bytes, offset: int) -> int:
-        """Write at `offset`; how many bytes were written. One thread at a time likewise."""
+        """Write at `offset`; how many bytes were written. Not thread-safe here, as `read_at`."""
         os.lseek(descriptor, offset, os.SEEK_SET)
         return os.write(descriptor, data)
 

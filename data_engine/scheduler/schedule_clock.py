@@ -1,8 +1,9 @@
 """The clock of one scheduled flow: which of its slots or ticks is due, and which a run has served.
 
-Slots that were served are kept in the ledger and travel with the workspace. The moment a schedule was first seen is kept
-beside them as if it were one, so that a new or a changed schedule owes nothing for the past. A slot whose runs died with
-their process twice counts as served by the last of them: it is held, and the schedule goes on with the next one.
+A slot is a time of a calendar schedule, a tick one of an interval. A slot is served when a run for it has ended; served slots are
+kept in the ledger, which every owner of the workspace has. The moment at which a schedule was first seen is kept as a served slot,
+too: a new or changed schedule runs for no slot before it. Where two runs for a slot died with their process, the slot is held: it is
+not tried again by itself, and the schedule goes on with the next one.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ _DEATHS_LOOKED_AT = 50
 class ScheduleClock:
     """Finds the due slots of a schedule. Without a ledger the served ones are known until the process ends.
 
-    `now_s` is wall time; `local_s` is a clock that only goes forward, and when the first look is made on it the intervals
-    begin. With `frees_held` (a person started the engine) held slots are tried again. `held` is the slot that is held, when
+    `now_s` is wall time, in seconds since 1970; `local_s` is a monotonic clock, by which ticks are counted from the moment this object
+    is made. With `frees_held` (a person started the engine) held slots are tried again. `held` is the slot that is held, as long as
     no later one has been served.
     """
 

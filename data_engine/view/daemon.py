@@ -60,15 +60,18 @@ def _start_engine(ws: Workspace) -> None:
         raise OwnedElsewhereError(f"{error.what} ({', '.join(owners)})", where=error.where, fix=error.fix) from error
 
 
-def started_lines(status: WorkspaceStatus) -> tuple[str, str]:
-    """The lines about a started daemon: itself, and its engine with the number of flows that run by themselves.
+def started_lines(status: WorkspaceStatus) -> tuple[str, ...]:
+    """The lines about a started daemon: itself, its engine with the number of flows that run by themselves, and those that do not because
+    nobody has deployed them.
 
     Example:
+        >>> from data_engine.notebook.deployment_status import DeploymentStatus
         >>> from data_engine.status.record import DaemonFacts, EngineFacts, FlowStatus, WorkspaceStatus
-        >>> flows = (FlowStatus("claims", mode="poll"), FlowStatus("parts"))
+        >>> parts = FlowStatus("parts", deployment_status=DeploymentStatus("not_deployed"))
+        >>> flows = (FlowStatus("claims", mode="poll"), parts)
         >>> daemon, engine = DaemonFacts(running=True, pid=7), EngineFacts(on=True)
         >>> started_lines(WorkspaceStatus("c", "/c", daemon=daemon, engine=engine, flows=flows))
-        ('The daemon runs (pid 7).', 'The engine is on: 1 of 2 flows runs by itself.')
+        ('The daemon runs (pid 7).', 'The engine is on: 1 of 2 flows runs by itself.', 'Not deployed, so nothing of it runs by itself: parts.')
     """
     daemon, flows = f"The daemon runs (pid {status.daemon.pid}).", status.flows
     if not status.engine.on:
@@ -77,7 +80,12 @@ def started_lines(status: WorkspaceStatus) -> tuple[str, str]:
         flow.mode != "manual" and flow.enabled and flow.deployment_status.kind != "not_deployed" for flow in flows
     )
     of_all = f"{count:,} of {plural(len(flows), 'flow')}"
-    return daemon, f"The engine is on: {of_all} {'runs by itself' if count == 1 else 'run by themselves'}."
+    engine = f"The engine is on: {of_all} {'runs by itself' if count == 1 else 'run by themselves'}."
+    undeployed = [flow.name for flow in flows if flow.deployment_status.kind == "not_deployed"]
+    if not undeployed:
+        return daemon, engine
+    what = "it" if len(undeployed) == 1 else "them"
+    return daemon, engine, f"Not deployed, so nothing of {what} runs by itself: {first_few(undeployed, _MOST_NAMED)}."
 
 
 def tried_again_text(flows: Sequence[FlowStatus]) -> str:

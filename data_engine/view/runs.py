@@ -273,9 +273,18 @@ def reset(
     ws = place.workspace
     if flow is not None and not ws.runs(flow, 1):
         find_flow(ws.home, flow)
-    what = f'flow "{flow}"' if flow is not None else f"every flow of {ws.workspace_id}"
+    what = _history_of(flow)
     question = Card(f"Forget the history of {what} on this machine, so that every source is due again?")
     if not place.confirm(question, "reset forgets history", yes=yes):
         return said("Nothing was forgotten.", {"flow": flow, "runs": 0}, code=1)
     gone = ws.reset(flow)
-    return said(f"Forgot {plural(gone, 'run')} of {what}; every source is due again.", {"flow": flow, "runs": gone})
+    return said(forgot_text(flow, gone), {"flow": flow, "runs": gone})
+
+
+def forgot_text(flow: str | None, count: int) -> str:
+    """The sentence about history that was forgotten, of a flow or of all."""
+    return f"Forgot {plural(count, 'run')} of {_history_of(flow)}; every source is due again."
+
+
+def _history_of(flow: str | None) -> str:
+    return "every flow" if flow is None else f'flow "{flow}"'

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from data_engine.commands.fields import help_of
 from data_engine.commands.runs import Retry
-from data_engine.commands.switches import Disable
+from data_engine.commands.switches import Disable, Enable
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import cli_line
 from data_engine.notebook.deployments import deployed_flow
@@ -19,7 +19,6 @@ from data_engine.view.flows import FlowName, unknown_flow_of_source
 from data_engine.view.verb import Answer, Option, Place, Subject, Wait, said, was_asked
 
 if TYPE_CHECKING:
-    from data_engine.client import Workspace
     from data_engine.status.record import WorkspaceStatus
 
 FlowNames = Annotated[list[str], Subject("NAME", "The flows: their files' names without the ending.", "flows")]
@@ -51,20 +50,30 @@ def enable(place: Place, names: FlowNames, wait: Wait = True) -> Answer:
     before = ws.status()
     disabled = set() if before.lease.is_elsewhere else {flow.name for flow in before.flows if not flow.enabled}
 
-    def switch(name: str) -> tuple[dict[str, Any], list[str]]:
+    def switch(name: str) -> Answer:
         starts = _starting(place, name) if name in disabled else Starting()
-        ws.enable(name, wait)
+        if ws._do(Enable(name), wait) is None:
+            return was_asked()
         facts = {"flow": name, "enabled": True, "slots": starts.slots, "files": starts.files}
-        if _is_not_deployed(ws, name):
-            line = f"{name} is enabled, but runs by itself only when it is deployed: {cli_line('deploy', name)}"
-        elif _is_manual(before, name):
-            line = f"{name} is enabled. It has no trigger: it runs when somebody runs it ({cli_line('run', name)})."
-        else:
-            lines = [f"{name} is enabled: it runs as its trigger says while the engine is on."]
-            return facts, [*lines, starts.when(is_on=before.engine.on is True, how=cli_line("start"))]
-        return facts, [line]
+        lines = enabled_text(before, name), starts.when(is_on=before.engine.on is True, how=cli_line("start"))
+        return said("\n".join(filter(None, lines)), facts)
 
     return _switched(place, names, switch)
+
+
+def enabled_text(status: WorkspaceStatus, name: str) -> str:
+    """The sentence about a flow that was enabled.
+
+    Example:
+        >>> from data_engine.status.record import FlowStatus, WorkspaceStatus
+        >>> enabled_text(WorkspaceStatus("c", "/c", flows=(FlowStatus("claims", mode="manual"),)), "claims")
+        'claims is enabled. It has no trigger: it runs when somebody runs it (data-engine run claims).'
+    """
+    if _is_not_deployed(status, name):
+        return f"{name} is enabled, but runs by itself only when it is deployed: {cli_line('deploy', name)}"
+    if _is_manual(status, name):
+        return f"{name} is enabled. It has no trigger: it runs when somebody runs it ({cli_line('run', name)})."
+    return f"{name} is enabled: it runs as its trigger says while the engine is on."
 
 
 def disable(
@@ -77,21 +86,25 @@ def disable(
     ws = place.workspace
     status = ws.status()
 
-    def switch(name: str) -> tuple[dict[str, Any], list[str]]:
-        ws.disable(name, wait, note)
-        back = cli_line("enable", name)
-        if _is_not_deployed(ws, name):
-            line = f"{name} is not deployed, so nothing of it runs by itself. Once it is deployed, it runs by hand only, until you enable it: {back}"
-        elif _is_manual(status, name):
-            line = f"{name} has no trigger, so it runs by hand only as before; with one it does so too, until it is enabled: {back}"
-        else:
-            line = f"{name} runs by hand only, until it is enabled: {back}"
-        return {"flow": name, "enabled": False}, [line]
+    def switch(name: str) -> Answer:
+        if ws._do(Disable(name, note), wait) is None:
+            return was_asked()
+        return said(disabled_text(status, name), {"flow": name, "enabled": False})
 
     return _switched(place, names, switch)
 
 
-def _switched(place: Place, names: Sequence[str], switch: Callable[[str], tuple[dict[str, Any], list[str]]]) -> Answer:
+def disabled_text(status: WorkspaceStatus, name: str) -> str:
+    """The sentence about a flow that was disabled."""
+    back = cli_line("enable", name)
+    if _is_not_deployed(status, name):
+        return f"{name} is not deployed, so nothing of it runs by itself. Once it is deployed, it runs by hand only, until you enable it: {back}"
+    if _is_manual(status, name):
+        return f"{name} has no trigger, so it runs by hand only as before; with one it does so too, until it is enabled: {back}"
+    return f"{name} runs by hand only, until it is enabled: {back}"
+
+
+def _switched(place: Place, names: Sequence[str], switch: Callable[[str], Answer]) -> Answer:
     """Switch several flows, or none where the name of one is misspelt."""
     home = place.workspace.home
     named = list(dict.fromkeys(names or [place.flow_name(None)]))
@@ -100,15 +113,18 @@ def _switched(place: Place, names: Sequence[str], switch: Callable[[str], tuple[
         for name in named:
             if name not in deployed:
                 find_flow(home, name)
-    switched = [switch(name) for name in named]
-    facts = [facts for facts, _ in switched]
-    text = "\n".join(line for _, lines in switched for line in lines if line)
-    return said(text, facts[0] if len(facts) == 1 else facts)
+    first, *more = [switch(name) for name in named]
+    if not more:
+        return first
+    lines = dict.fromkeys(one.card().title for one in (first, *more))
+    return said("\n".join(lines), [one.facts() for one in (first, *more)])
 
 
-def _is_not_deployed(ws: Workspace, name: str) -> bool:
+def _is_not_deployed(status: WorkspaceStatus, name: str) -> bool:
     """Whether the flow is not deployed; False where another workstation owns the workspace."""
-    return not ws.lease().is_elsewhere and ws.deployment_status(name).kind == "not_deployed"
+    if status.lease.is_elsewhere:
+        return False
+    return any(flow.name == name and flow.deployment_status.kind == "not_deployed" for flow in status.flows)
 
 
 def _is_manual(status: WorkspaceStatus, name: str) -> bool:

@@ -1,9 +1,9 @@
 """Every path of a workspace: the shared folder (`WorkspaceLayout`) and this machine's own folder (`LocalLayout`).
 
 And which notebook or script is asking (`current_notebook`): the one this kernel belongs to, or the one Python was started with.
-Asked by every relative path in a flow, so nothing is imported and few files are looked at. A rename is followed where somebody
-tells of it: the Jupyter server (`renamed_file`), VS Code with each cell, else the id of the cell that is running, which is
-looked for once in the folder of the notebook that is gone.
+Every relative path in a flow asks for it, so nothing is imported here and few files are read. After a rename the new path comes from
+the Jupyter server (`renamed_file`), or from VS Code, which sends it with each cell. Where neither tells it, the notebook is the file in
+the same folder that holds the cell that is running, found once by the cell's id.
 
 Reference: jupyter_server puts the notebook a kernel was started for into JPY_SESSION_NAME, as
 `<folder>/<name>` or as the path below the server's root, and never updates it
