@@ -143,6 +143,10 @@ class LocalWorkspace:
 
     def modules(self) -> FlowModules:
         """The workspace's flow modules."""
+        return self._modules
+
+    @cached_property
+    def _modules(self) -> FlowModules:
         from data_engine.notebook.load import FlowModules
 
         return FlowModules(self.layout.flow_modules_dir, cache_dir=self.local.compiled_flow_modules_dir)
@@ -161,6 +165,10 @@ class LocalWorkspace:
 
     def deployments(self) -> Deployments:
         """The deployments of the workspace, with the sets on this machine."""
+        return self._deployments
+
+    @cached_property
+    def _deployments(self) -> Deployments:
         from data_engine.ledger import deployments
         from data_engine.notebook.deployment_status import live_deployments, rollbacks
         from data_engine.notebook.deployments import Deployments, Pointer

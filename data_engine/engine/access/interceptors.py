@@ -17,11 +17,11 @@ import locale
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial, wraps
-from itertools import islice
+from itertools import chain, islice
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -475,8 +475,11 @@ def _entry_points(*, recheck: bool = False, new: Any = None) -> list[_EntryPoint
         return _points
     with _lock:
         is_same, _modules_then = len(sys.modules) == _modules_then and new is None, len(sys.modules)
-        for label in [label for label in _RECORDERS if not is_same or label not in _found]:
-            module = sys.modules.get(label) or sys.modules.get(label.rpartition(".")[0])
+        imported = (labels for library, labels in _labels().items() if library in sys.modules)
+        for label, owner in chain.from_iterable(imported):
+            if is_same and label in _found:
+                continue
+            module = sys.modules.get(label) or sys.modules.get(owner)
             if module is None or (
                 module is not new and getattr(getattr(module, "__spec__", None), "_initializing", False)
             ):
@@ -486,6 +489,15 @@ def _entry_points(*, recheck: bool = False, new: Any = None) -> list[_EntryPoint
                 _found[label] = place
                 _points.extend(_points_of(label, place))
     return _points
+
+
+@cache
+def _labels() -> Mapping[str, Sequence[tuple[str, str]]]:
+    """The labels of the table by their library, each with what it is an attribute of where it is no module."""
+    labels: dict[str, list[tuple[str, str]]] = {}
+    for label in _RECORDERS:
+        labels.setdefault(label.partition(".")[0], []).append((label, label.rpartition(".")[0]))
+    return labels
 
 
 def _points_of(label: str, place: Any) -> Iterator[_EntryPoint]:
