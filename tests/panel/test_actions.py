@@ -567,7 +567,7 @@ def test_a_flow_nobody_knows_cannot_be_reset(ws: WorkspaceFiles, has_daemon: boo
 
         assert found["error"]["what"] == caught.value.what
         assert found["error"]["fix"] == caught.value.fix == "did you mean better?"
-        assert answer(str(ws.root), "reset", {"flow": "good"})["result"].startswith("Forgot 1 run of good")
+        assert answer(str(ws.root), "reset", {"flow": "good"})["result"].startswith("Forgot 1 run of flow")
     finally:
         workspace.kill()
 
@@ -618,12 +618,12 @@ def test_starting_the_engine_names_what_is_not_deployed(workspace: Workspace, ws
     """A new notebook does not run because an engine starts."""
     workspace.deploy()
     ws.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
-    assert ask(workspace, "start_engine").endswith("The engine is on: 2 of 4 flows run by themselves.")
+    assert ask(workspace, "start_engine").endswith("nothing of it runs by itself: broken.")
     ws.module("fresh", flows.GOOD)
     workspace.link.require().post("/look")
     fresh = ask(workspace, "start_engine")
 
-    assert fresh.endswith("Not deployed, so nothing of it runs by itself: fresh.")
+    assert fresh.endswith("Not deployed, so nothing of them runs by itself: broken, fresh.")
 
 
 def test_without_a_daemon_an_edit_is_not_shown_as_what_production_runs(
