@@ -212,7 +212,7 @@ def test_one_run_that_waits_is_stopped_alone(daemon: Cli, ws: WorkspaceFiles) ->
     assert (stopped.status, stopped.started_at_utc is not None) == ("stopped", True)
     late = daemon("stop", second)
     assert (late.code, f"run {second[:8]} had ended already" in late.err) == (2, True)
-    assert "there is no run" in daemon("stop", "00").err
+    assert "there is no run" in daemon("stop", "0" * 32).err
 
 
 def test_a_file_whose_run_was_stopped_while_it_waited_is_held(daemon: Cli, ws: WorkspaceFiles) -> None:
