@@ -121,8 +121,7 @@ class Deploy(Command[Outcome]):
         return replace(self, set_id=set_id, compared=await owner.work.compared(set_id, self.flow))
 
     async def carry_out(self, owner: Owner) -> Outcome:
-        outcome: Outcome = await owner.production.deploy(self, owner.asker)
-        return outcome
+        return await owner.production.deploy(self, owner.asker)
 
     def outcome(self, answer: Outcome) -> str:
         refused = [entry.error for entry in answer.entries if entry.error is not None]
@@ -150,8 +149,7 @@ class Undeploy(Command[Outcome]):
         return first((at.owner_is_silent, when(is_out, "not_deployed", "it is not deployed: deploy it first")))
 
     async def carry_out(self, owner: Owner) -> Outcome:
-        outcome: Outcome = await owner.production.undeploy(self, owner.asker)
-        return outcome
+        return await owner.production.undeploy(self, owner.asker)
 
 
 @frozen
@@ -172,8 +170,7 @@ class Rollback(Command[Deployment]):
         return at.owner_is_silent
 
     async def carry_out(self, owner: Owner) -> Deployment:
-        deployment: Deployment = await owner.production.roll_back(self, owner.asker)
-        return deployment
+        return await owner.production.roll_back(self, owner.asker)
 
 
 COMMANDS = (Deploy, Undeploy, Rollback)
