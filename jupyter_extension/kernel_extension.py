@@ -18,12 +18,18 @@ def load(shell: Any) -> None:
     def flow(line: str) -> Any:
         from jupyter_extension.magics import run_line
 
-        return run_line(line, shell.user_ns)
+        value = run_line(line, shell.user_ns)
+        if value is not None and is_before_end(line, _cell):
+            from IPython.display import display
+
+            display(value)
+        return value
 
     flow.__doc__ = "Preview, compile, deploy and run flows: `%flow help` says more."
     flow.getdoc = _overview  # type: ignore[attr-defined]  # asked by `%flow?`
     shell.register_magic_function(flow, "line", _NAME)
     shell.Completer.custom_matchers.append(_matcher(shell.user_ns))
+    shell.events.register("pre_run_cell", begin_cell)
     shell.events.register("post_run_cell", tell_wrong_build)
     shell.events.register("post_run_cell", note_changes)
     if (words := two_packages_text()) is not None:
@@ -35,9 +41,35 @@ def unload(shell: Any) -> None:
     shell.magics_manager.magics["line"].pop(_NAME, None)
     matchers = shell.Completer.custom_matchers
     matchers[:] = [matcher for matcher in matchers if getattr(matcher, "matcher_identifier", None) != IDENTIFIER]
-    for hook in (tell_wrong_build, note_changes):
-        if hook in shell.events.callbacks["post_run_cell"]:
-            shell.events.unregister("post_run_cell", hook)
+    for event, hook in (
+        ("pre_run_cell", begin_cell),
+        ("post_run_cell", tell_wrong_build),
+        ("post_run_cell", note_changes),
+    ):
+        if hook in shell.events.callbacks[event]:
+            shell.events.unregister(event, hook)
+
+
+_cell = ""
+"""The text of the cell that runs."""
+
+
+def begin_cell(info: Any) -> None:
+    """Keep the text of the cell that begins."""
+    global _cell
+    _cell = info.raw_cell or ""
+
+
+def is_before_end(line: str, cell: str) -> bool:
+    """Whether a line `%flow ...` stands above others of its cell, which shows the value of its last line alone.
+
+    Example:
+        >>> is_before_end("deploy", "%flow deploy\\n%flow start"), is_before_end("start", "%flow deploy\\n%flow start\\n# at last")
+        (True, False)
+    """
+    lines = [one.split() for one in cell.splitlines() if one.strip() and not one.lstrip().startswith("#")]
+    typed = [f"%{_NAME}", *line.split()]
+    return typed in lines and lines[-1] != typed
 
 
 def note_changes(result: Any) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from data_engine import Workspace
@@ -52,32 +57,81 @@ ASKED = {
 """What is typed of each verb that has a home in `view`, in an order in which each has something to do."""
 
 
-@pytest.mark.parametrize("surface", ["text", "json", "cell"])
-def test_each_verb_answers(surface: str, ws: WorkspaceFiles, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a card, as JSON, and as a value that a cell shows."""
+_VARIES = re.compile(r"[0-9a-f]{8,}|[0-9][0-9:.,-]*|`|%flow|data-engine|!")
+"""Ids, times and numbers, which differ from run to run, and how a command is written on each surface."""
+
+
+def words_of(text: str, root: Path) -> set[str]:
+    """The words of an answer, without what differs from run to run."""
+    text = text.replace(str(root), "ROOT").replace("warning: ", "").casefold()
+    return {word.strip("().:;,…·") for word in _VARIES.sub(" ", text).split()} - {"", "─" * 3}
+
+
+@pytest.fixture
+def asked(
+    ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Callable[[str, list[str]], Any]], dict[str, Any]]]:
+    """Ask each verb once of a workspace with a flow; the answers by name."""
     ws.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
     notebook = ws.notebook(
         "claims", "from data_engine import Flow\n\ndef build():\n    return Flow(group='C').step(lambda context: [1])"
     )
     monkeypatch.chdir(ws.root)
-    wrong = []
-    try:
+
+    def ask(one: Callable[[str, list[str]], Any]) -> dict[str, Any]:
+        answers = {}
         for name, typed in ASKED.items():
             words = [Workspace(ws.root).runs()[0].run_id if word == "RUN" else word for word in typed.split()]
             if name == "restore":
                 notebook.unlink()
-            if surface == "cell" and VERBS[name].twin:
-                value = run_line(" ".join([name, *words]), {})
-                is_good = bundle_of(value) is not None or value == [1]  # what the flow gives
-                wrong += [] if is_good else [(name, value)]
-            elif surface != "cell":
-                answer = cli(name, *words, *(["--json"] if surface == "json" else []))
-                is_good = answer.code == 0 and (answer.json is not None if surface == "json" else bool(answer.out))
-                wrong += [] if is_good else [(name, answer)]
-    finally:
-        Workspace(ws.root).kill()
-        for known in link._clients.values():
-            known.close()
+            answers[name] = one(name, words)
+        return answers
 
+    yield ask
+    Workspace(ws.root).kill()
+    for known in link._clients.values():
+        known.close()
+
+
+@pytest.mark.parametrize("surface", ["text", "json"])
+def test_each_verb_answers_in_a_terminal(surface: str, asked: Any, cli: Cli) -> None:
+    """As a card, and as JSON."""
+    as_json = ["--json"] if surface == "json" else []
+    answers = asked(lambda name, words: cli(name, *words, *as_json))
+
+    wrong = [one for one in answers.items() if one[1].code != 0 or (one[1].json is None if as_json else not one[1].out)]
     assert wrong == []
     assert set(ASKED) == {name for name, verb in VERBS.items() if verb.home.startswith("view.")}
+
+
+def test_a_cell_says_what_a_terminal_says(
+    asked: Any, cli: Cli, ws: WorkspaceFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The words of each verb's answer: in a cell, and asked again in a terminal of what only looks."""
+    looks = [
+        name
+        for name in ("list", "show", "runs", "log", "compare", "explain", "test", "status", "deployments", "rejected")
+        if VERBS[name].twin
+    ]
+    apart: list[tuple[str, set[str]]] = []
+
+    def both(name: str, words: list[str]) -> Any:
+        if not VERBS[name].twin:
+            return cli(name, *words)
+        capsys.readouterr()
+        value = run_line(" ".join([name, *words]), {})
+        printed = capsys.readouterr().out
+        assert bundle_of(value) is not None or value == [1], (name, value)
+        if name in looks:
+            cell = words_of(printed + (bundle_of(value) or {}).get("text/plain", ""), ws.root)
+            told = cli(name, *words)
+            apart.extend(
+                [(name, cell ^ words_of(told.out + told.err, ws.root))]
+                if cell != words_of(told.out + told.err, ws.root)
+                else []
+            )
+        return value
+
+    asked(both)
+
+    assert apart == []

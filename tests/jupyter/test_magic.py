@@ -820,3 +820,18 @@ def test_a_flow_that_a_mac_named_is_found_as_everybody_types_it(shell: Shell, cl
 
     assert shell.error is None
     assert {row.flow for row in found} == {"ta\u0308glich"}
+
+
+def test_each_line_of_a_cell_shows_its_answer(
+    shell: Shell, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """IPython shows the value of the last line alone; one that is given a name is not shown."""
+    ws.notebook("claims", "from data_engine import Flow\n\ndef build():\n    return Flow(group='C').step(len)")
+    monkeypatch.chdir(ws.root)
+
+    shell.run("%flow list\nkept = %flow runs claims\n%flow enable claims")
+
+    assert shell.error is None
+    assert shell.out.count("claims is enabled") == 1
+    assert "Group" in shell.out.partition("claims is enabled")[0]
+    assert "No runs" not in shell.out
