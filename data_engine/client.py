@@ -926,7 +926,7 @@ class Workspace:
         Of a source file that is gone none; `set_aside` moves its rows out of the folder `rejected`.
 
         Raises:
-            FlowValidationError: `name` cannot be a flow's; offers the nearest.
+            FlowValidationError: there is no flow `name`; offers the nearest.
             OSError: the folder `rejected` cannot be read.
 
         Example:
@@ -942,6 +942,8 @@ class Workspace:
             find_module(self.home.modules(), name)  # it is no name of a folder; the error offers the nearest flow
             return []
         rows = rejected_rows(self.layout.root, name)
+        if not rows and name is not None:
+            self.runs(name, 1)  # an error where no flow has or had this name
         gone = gone_sources(((row.flow, row.source) for row in rows), self._in_production() if rows else ())
         return [row for row in rows if (row.flow, row.source) not in gone]
 

@@ -22,7 +22,7 @@ def load(shell: Any) -> None:
         if value is not None and is_before_end(line, _cell):
             from IPython.display import display
 
-            display(value)
+            display(value)  # type: ignore[no-untyped-call]
         return value
 
     flow.__doc__ = "Preview, compile, deploy and run flows: `%flow help` says more."

@@ -14,8 +14,8 @@ from data_engine.view.switches import disabled_text, enabled_text
 from jupyter_extension.page import in_panel
 
 _SAYS: Mapping[str, Callable[[Workspace, Any, Any], str]] = {
-    "start": lambda ws, command, answer: " ".join(started_lines(ws.status())),
-    "start-engine": lambda ws, command, answer: " ".join(started_lines(ws.status())),
+    "start": lambda ws, command, answer: started_lines(ws.status())[0],
+    "start-engine": lambda ws, command, answer: " ".join(started_lines(ws.status())[1:]),
     "stop-engine": lambda ws, command, answer: "The engine is off; running work finishes.",
     "stop-flow": lambda ws, command, answer: ends_text(command.flow, is_disabled=answer.disabled),
     "retry": lambda ws, command, answer: freed_text(answer.freed, answer.accepted, answer.left),

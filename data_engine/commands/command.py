@@ -11,9 +11,8 @@ from data_engine.lease.status import shown_machine
 from data_engine.record import Record, frozen
 
 if TYPE_CHECKING:
-    from data_engine.commands.deployments import Deploy, Outcome, Rollback, Undeploy
     from data_engine.lease.status import LeaseStatus
-    from data_engine.model import ActiveRun, Backfill, Deployment, Switch
+    from data_engine.model import ActiveRun, Backfill, Switch
     from data_engine.planning.backfill import Wanted
     from data_engine.status.record import FlowStatus, WorkspaceStatus
 
@@ -208,19 +207,6 @@ class Work(Protocol):
         """The whole id of the backfill whose id begins so, and its flow."""
 
 
-class Production(Protocol):
-    """Changes which code runs; `deploy/deploying.py` has it."""
-
-    async def deploy(self, command: Deploy, asker: Asker, /) -> Outcome:
-        """Deploy the module that the command names, or every one."""
-
-    async def undeploy(self, command: Undeploy, asker: Asker, /) -> Outcome:
-        """Stop running a flow in production."""
-
-    async def roll_back(self, command: Rollback, asker: Asker, /) -> Deployment:
-        """Let a flow run what it ran before."""
-
-
 class Owner(Protocol):
     """Carries out commands. Each method raises `FlowValidationError` where the owner refuses, by its state under its lock;
     `OwnedElsewhereError` where the workspace is another's."""
@@ -234,8 +220,8 @@ class Owner(Protocol):
         """Runs and backfills, which only a daemon has; a process for one commit refuses."""
 
     @property
-    def production(self) -> Production:
-        """What changes which code runs."""
+    def production(self) -> Any:
+        """What changes which code runs: `deploy.deploying.Production`, whose commands are made of what is here."""
 
     async def switch(self, flow: str, switch: Switch) -> None:
         """Let a flow run by itself, or not."""

@@ -121,7 +121,8 @@ class Deploy(Command[Outcome]):
         return replace(self, set_id=set_id, compared=await owner.work.compared(set_id, self.flow))
 
     async def carry_out(self, owner: Owner) -> Outcome:
-        return await owner.production.deploy(self, owner.asker)
+        outcome: Outcome = await owner.production.deploy(self, owner.asker)
+        return outcome
 
     def outcome(self, answer: Outcome) -> str:
         refused = [entry.error for entry in answer.entries if entry.error is not None]
@@ -149,7 +150,8 @@ class Undeploy(Command[Outcome]):
         return first((at.owner_is_silent, when(is_out, "not_deployed", "it is not deployed: deploy it first")))
 
     async def carry_out(self, owner: Owner) -> Outcome:
-        return await owner.production.undeploy(self, owner.asker)
+        outcome: Outcome = await owner.production.undeploy(self, owner.asker)
+        return outcome
 
 
 @frozen
@@ -170,7 +172,8 @@ class Rollback(Command[Deployment]):
         return at.owner_is_silent
 
     async def carry_out(self, owner: Owner) -> Deployment:
-        return await owner.production.roll_back(self, owner.asker)
+        deployment: Deployment = await owner.production.roll_back(self, owner.asker)
+        return deployment
 
 
 COMMANDS = (Deploy, Undeploy, Rollback)

@@ -71,7 +71,7 @@ def started_lines(status: WorkspaceStatus) -> tuple[str, ...]:
         >>> flows = (FlowStatus("claims", mode="poll"), parts)
         >>> daemon, engine = DaemonFacts(running=True, pid=7), EngineFacts(on=True)
         >>> started_lines(WorkspaceStatus("c", "/c", daemon=daemon, engine=engine, flows=flows))
-        ('The daemon runs (pid 7).', 'The engine is on: 1 of 2 flows runs by itself.', 'Not deployed, so nothing of it runs by itself: parts.')
+        ('The daemon runs (pid 7).', 'The engine is on: 1 of 2 flows runs by itself.', 'Not deployed, so nothing of it runs by itself: parts. To deploy it: `data-engine deploy parts`.')
     """
     daemon, flows = f"The daemon runs (pid {status.daemon.pid}).", status.flows
     if not status.engine.on:
@@ -84,8 +84,9 @@ def started_lines(status: WorkspaceStatus) -> tuple[str, ...]:
     undeployed = [flow.name for flow in flows if flow.deployment_status.kind == "not_deployed"]
     if not undeployed:
         return daemon, engine
-    what = "it" if len(undeployed) == 1 else "them"
-    return daemon, engine, f"Not deployed, so nothing of {what} runs by itself: {first_few(undeployed, _MOST_NAMED)}."
+    what, command = ("it", cli_line("deploy", undeployed[0])) if len(undeployed) == 1 else ("them", cli_line("deploy"))
+    named = first_few(undeployed, _MOST_NAMED)
+    return daemon, engine, f"Not deployed, so nothing of {what} runs by itself: {named}. To deploy {what}: `{command}`."
 
 
 def tried_again_text(flows: Sequence[FlowStatus]) -> str:

@@ -145,11 +145,21 @@ def log_mark(warnings: int | None, rejected: str) -> Cell:
     return Mark(words, "warn", "triangle") if words else ""
 
 
-def log(place: Place, run_id: RunId) -> Answer:
+def log(
+    place: Place,
+    run_id: Annotated[
+        str | None,
+        Subject("RUN", "The run's id, or its first characters; by default the last run.", "run"),
+    ] = None,
+) -> Answer:
     """What one run did, printed and logged."""
     ws = place.workspace
     ws.home.ledger().recover()
-    (run,) = with_slot_zones(ws.home, [ws.run_record(run_id)])
+    found = ws.runs(limit=1) if run_id is None else [ws.run_record(run_id)]
+    if not found:
+        fix = f"run a flow: {cli_line('run', 'NAME')}"
+        raise FlowValidationError("there is no run yet", where=cli_line("log"), fix=fix)
+    (run,) = with_slot_zones(ws.home, found)
     steps, lines = ws.steps(run.run_id), ws.log(run.run_id)
     return Answer(
         lambda: run_card(run, steps, lines),

@@ -148,6 +148,17 @@ def _like(pattern: str, form: str) -> _Reader:
     return _that(lambda value: isinstance(value, str) and re.fullmatch(pattern, value), form)
 
 
+def _duckdb_version(value: object, where: str) -> str:
+    text: str = _like(r"v[1-9]\d?(\.\d{1,2}){2}", f'a version of DuckDB such as "{OLDEST}"')(value, where)
+    if text != OLDEST:
+        from importlib.metadata import version
+
+        newest = version("duckdb")
+        if tuple(map(int, text[1:].split("."))) > tuple(map(int, re.findall(r"\d+", newest)[:3])):
+            raise _wrong(value, where, f'a version of DuckDB up to the one that is installed here, "v{newest}"')
+    return text
+
+
 def _timezone(value: object, where: str) -> str:
     from zoneinfo import ZoneInfo
 
@@ -251,9 +262,7 @@ class PreviewSettings:
 
 @frozen
 class DatabaseSettings:
-    storage_version: str = _setting(
-        OLDEST, _like(r"v[1-9]\d?(\.\d{1,2}){2}", f'a version of DuckDB such as "{OLDEST}"')
-    )
+    storage_version: str = _setting(OLDEST, _duckdb_version)
 
 
 @frozen

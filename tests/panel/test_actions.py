@@ -618,12 +618,14 @@ def test_starting_the_engine_names_what_is_not_deployed(workspace: Workspace, ws
     """A new notebook does not run because an engine starts."""
     workspace.deploy()
     ws.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
-    assert ask(workspace, "start_engine").endswith("nothing of it runs by itself: broken.")
+    assert ask(workspace, "start_engine").endswith("nothing of it runs by itself: broken. To deploy it: Deploy.")
     ws.module("fresh", flows.GOOD)
     workspace.link.require().post("/look")
     fresh = ask(workspace, "start_engine")
 
-    assert fresh.endswith("Not deployed, so nothing of them runs by itself: broken, fresh.")
+    assert fresh.endswith(
+        "Not deployed, so nothing of them runs by itself: broken, fresh. To deploy them: `data-engine deploy`."
+    )
 
 
 def test_without_a_daemon_an_edit_is_not_shown_as_what_production_runs(

@@ -208,6 +208,8 @@ WRONG = [
     ("alerts.on", '["odd"]', '"failed", "held"'),
     ("alerts.on", '"failed"', '"failed", "held"'),
     ("alerts.digest", "5", '"30s"'),
+    ("databases.storage_version", '"v99.0.0"', "up to the one that is installed here"),
+    ("databases.storage_version", '"1.5"', '"v1.5.0"'),
 ]
 
 
