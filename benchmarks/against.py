@@ -1,8 +1,8 @@
 """Whether this revision is slower than another: `python -m benchmarks.against REVISION [NAME] [ARGUMENT ...]`.
 
-The script `benchmarks/NAME.py` of this revision (`runs` by default), which uses public means only and prints one figure a line, is run in turn here and in an environment of its own for the other revision: a worktree of Git
-and a virtual environment beside it, kept in the folder for temporary files. Of each figure the best of a few rounds counts; less
-is better, but for a unit that ends in `/s`. The exit code is 1 where one is worse by more than a tenth.
+The script `benchmarks/NAME.py` of this revision (`runs` by default), which uses public means only and prints one figure a line, is
+run in turn here and in an environment of its own for the other revision: a worktree of Git and a virtual environment beside it, kept
+in the folder for temporary files. Of each figure the best of a few rounds counts; less is better, but for a unit that ends in `/s`. The exit code is 1 where one is worse by more than a tenth.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 3
 ALLOWED = 1.1
 
-_FIGURE = re.compile(r"(?P<name>.+?)(?:\t|\s+)(?P<value>-?[\d.]+)(?:\t| )(?P<unit>\S+)(?:$|\s+limit\s)")
+_FIGURE = re.compile(r"(?P<name>.+?)\s+(?P<value>-?[\d.]+)(?:\t| )(?P<unit>\S+)(?:$|\s+limit\s)")
 """A line of a benchmark: a name, a value and a unit with tabs between, or with its limit as `benchmarks.figures.report` prints it."""
 
 Figures = dict[str, tuple[float, str]]

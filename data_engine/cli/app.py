@@ -89,23 +89,17 @@ class LazyCommand(TyperCommand):
 
     def loaded(self) -> Any:
         """The command with its options and arguments."""
-        target = self._verb.load()
-        if self._verb.home.endswith("_app"):
-            return self._light(target())
+        name, target = str(self.name), self._verb.load()
         if self._verb.home.startswith("view."):
-            from data_engine.cli.terminal import typer_command, typer_group
-            from data_engine.view.verb import VerbGroup
+            from data_engine.cli.terminal import typer_app
 
-            if isinstance(target, VerbGroup):
-                return self._light(typer_group(str(self.name), target))
-            target = typer_command(str(self.name), target)
-        app = command_group("")
-        app.command(self.name)(target)
-        return light(get_command(app))
-
-    def _light(self, app: typer.Typer) -> Any:
+            app = typer_app(name, target)
+        elif self._verb.home.endswith("_app"):
+            app = target()
+        else:
+            app = command_group("", {name: target})
         command = light(get_command(app))
-        command.name = self.name
+        command.name = name
         return command
 
     def make_context(self, *arguments: Any, **named: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, contextmanager
 from functools import partial
@@ -13,9 +12,7 @@ import typer
 
 from data_engine.cli.output import Failed, complain, print_json, say
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import visible
 from data_engine.platforms.names import with_home
-from data_engine.platforms.terminals import is_terminal
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -46,19 +43,10 @@ def chosen_workspace(ctx: typer.Context) -> Workspace:
     Raises:
         WorkspaceError: none is named, or what is named is none.
     """
-    return selected(ctx.find_root().params.get("workspace"))
-
-
-def selected(root: str | None) -> Workspace:
-    """The workspace at `root`, else as `select_workspace` finds it.
-
-    Raises:
-        WorkspaceError: none is named, or what is named is none.
-    """
     from data_engine.client import Workspace
     from data_engine.workspace.select import select_workspace
 
-    return Workspace(select_workspace(root).root)
+    return Workspace(select_workspace(ctx.find_root().params.get("workspace")).root)
 
 
 def load_module(ws: Workspace, name: str) -> LoadedModule:
@@ -114,14 +102,6 @@ def done(facts: Any, text: str, as_json: bool) -> int:
     else:
         say(text)
     return 0
-
-
-def is_confirmed(question: str, what: str, where: str) -> bool:
-    """Whether somebody at a terminal says yes to `what` would be done; refused where there is no terminal to ask on."""
-    if is_terminal(sys.stdin):
-        return typer.confirm(visible(question), err=True)
-    what = f"{what}, and there is no terminal to ask on"
-    raise FlowValidationError(what, where=f"data-engine {where}", fix="add --yes to confirm")
 
 
 def command_group(help_text: str, commands: Mapping[str, Callable[..., int]] | None = None) -> typer.Typer:

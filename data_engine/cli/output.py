@@ -76,16 +76,21 @@ def say_card(card: Card) -> None:
     if title := "  ".join(filter(None, [*card.title.splitlines()[:1], *map(plain_cell, card.facts)])):
         say("\n".join([title, *card.title.splitlines()[1:]]))
         has_begun = True
-    for part in card.parts:
-        if isinstance(part, Picture) and isinstance(part.text, Table):
-            part = part.text
+    for part in map(_in_words, card.parts):
         if isinstance(part, Table) and has_begun:
             say("")
         has_begun |= _say_part(part, "")
 
 
+def _in_words(part: Part) -> Part:
+    """The part; of a picture the same in words or as a table."""
+    if isinstance(part, Picture):
+        return part.text if isinstance(part.text, Table) else Lines(tuple(part.text.splitlines()))
+    return part
+
+
 def _say_part(part: Part, indent: str) -> bool:
-    """Print a part; whether there was anything to print."""
+    """Print a part, which is no picture; whether there was anything to print."""
     match part:
         case Pairs():
             pairs = [(name, cell) for name, cell in part.pairs if plain_cell(cell)]
@@ -106,14 +111,10 @@ def _say_part(part: Part, indent: str) -> bool:
         case Section():
             say("")
             say(f"{indent}{plain_cell(part.title)}", "bold")
-            for inner in part.parts:
+            for inner in map(_in_words, part.parts):
                 _say_part(inner, f"{indent}  ")
         case Table():
             _print_table(part, sys.stdout)
-        case Picture():
-            return _say_part(
-                part.text if isinstance(part.text, Table) else Lines(tuple(part.text.splitlines())), indent
-            )
     return not isinstance(part, (Lines, Pairs)) or bool(part.lines if isinstance(part, Lines) else part.pairs)
 
 

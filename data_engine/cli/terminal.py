@@ -17,13 +17,13 @@ from data_engine.cli.options import (
     chosen_workspace,
     command_group,
     in_flow_modules,
-    is_confirmed,
     load_module,
     named,
     source_from_shell,
 )
 from data_engine.cli.output import Failed, print_json, say_card, say_note
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import visible
 from data_engine.platforms.terminals import is_terminal
 from data_engine.view.card import Card, Note, Part
 from data_engine.view.verb import Answer, Option, Place, Reader, VerbGroup, VerbParameter, parameters_of
@@ -102,7 +102,10 @@ class Terminal(Place):
             what, where = f"{what}, and with --json nothing is asked", f"data-engine {self._line}"
             raise FlowValidationError(what, where=where, fix="add --yes to confirm")
         say_card(Card("", question.facts, question.parts))
-        return is_confirmed(question.title, what, self._line)
+        if is_terminal(sys.stdin):
+            return typer.confirm(visible(question.title), err=True)
+        what, where = f"{what}, and there is no terminal to ask on", f"data-engine {self._line}"
+        raise FlowValidationError(what, where=where, fix="add --yes to confirm")
 
 
 def show(answer: Answer, *, as_json: bool) -> int:
@@ -158,10 +161,12 @@ def typer_command(name: str, verb: Callable[..., Answer]) -> Callable[..., int]:
     return command
 
 
-def typer_group(name: str, group: VerbGroup) -> typer.Typer:
-    """The verbs of a group as Typer takes them."""
-    verbs = {word: typer_command(f"{name} {word}", verb) for word, verb in group.verbs.items()}
-    return command_group(group.help, verbs)
+def typer_app(name: str, verb: VerbGroup | Callable[..., Answer]) -> typer.Typer:
+    """The verb, or the verbs of a group, as Typer takes them."""
+    if isinstance(verb, VerbGroup):
+        verbs = {word: typer_command(f"{name} {word}", one) for word, one in verb.verbs.items()}
+        return command_group(verb.help, verbs)
+    return command_group("", {name: typer_command(name, verb)})
 
 
 def _typed(parameter: VerbParameter) -> inspect.Parameter:

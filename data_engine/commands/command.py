@@ -96,7 +96,7 @@ class Situation:
 
     def flow(self, name: str | None) -> FlowStatus | None:
         """The flow of this name."""
-        return next((flow for flow in self.status.flows if flow.name == name), None)
+        return self.status.flow(name)
 
     def running(self, name: str | None) -> tuple[ActiveRun, ...]:
         """The runs of the flow that are under way; of every flow without a name."""

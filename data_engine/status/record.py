@@ -324,6 +324,10 @@ class WorkspaceStatus(Displayable, Record):
     undelivered: tuple[Undelivered, ...] = field(default=(), metadata={"of": Undelivered.read})
     not_flows: tuple[str, ...] = ()
 
+    def flow(self, name: str | None) -> FlowStatus | None:
+        """The flow of this name; None where there is none."""
+        return next((flow for flow in self.flows if flow.name == name), None)
+
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         bundle = None if cycle or len(printer.stack) > 1 else self._repr_mimebundle_()
         if bundle is not None:

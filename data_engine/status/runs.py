@@ -374,7 +374,7 @@ def last_run_text(home: LocalWorkspace, last: Run | None, status: Callable[[], W
     if last.source is not None and ended_badly(last):
         from data_engine.status.sentences import last_status_text
 
-        flow = next((flow for flow in status().flows if flow.name == last.flow), None)
+        flow = status().flow(last.flow)
         ended = ended if flow is None else last_status_text(replace(flow, last_run=last), file_exists)
     warned = warned_text(warnings_of(home.ledger(), [last.run_id]).get(last.run_id, 0))
     parts = filter(None, [ended, warned, local_time(last.started_at_utc), duration_text(last.elapsed_s)])

@@ -122,13 +122,13 @@ def _switched(place: Place, names: Sequence[str], switch: Callable[[str], Answer
 
 def _is_not_deployed(status: WorkspaceStatus, name: str) -> bool:
     """Whether the flow is not deployed; False where another workstation owns the workspace."""
-    if status.lease.is_elsewhere:
-        return False
-    return any(flow.name == name and flow.deployment_status.kind == "not_deployed" for flow in status.flows)
+    found = status.flow(name)
+    return found is not None and not status.lease.is_elsewhere and found.deployment_status.kind == "not_deployed"
 
 
 def _is_manual(status: WorkspaceStatus, name: str) -> bool:
-    return any(flow.name == name and flow.mode == "manual" for flow in status.flows)
+    found = status.flow(name)
+    return found is not None and found.mode == "manual"
 
 
 def _starting(place: Place, name: str) -> Starting:

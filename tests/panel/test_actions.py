@@ -567,7 +567,9 @@ def test_a_flow_nobody_knows_cannot_be_reset(ws: WorkspaceFiles, has_daemon: boo
 
         assert found["error"]["what"] == caught.value.what
         assert found["error"]["fix"] == caught.value.fix == "did you mean better?"
-        assert answer(str(ws.root), "reset", {"flow": "good"})["result"].startswith("Forgot 1 run of flow")
+        assert answer(str(ws.root), "reset", {"flow": "good"})["result"] == (
+            'Forgot 1 run of flow "good"; every source is due again.'
+        )
     finally:
         workspace.kill()
 
@@ -618,7 +620,9 @@ def test_starting_the_engine_names_what_is_not_deployed(workspace: Workspace, ws
     """A new notebook does not run because an engine starts."""
     workspace.deploy()
     ws.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
-    assert ask(workspace, "start_engine").endswith("nothing of it runs by itself: broken. To deploy it: Deploy.")
+    assert ask(workspace, "start_engine") == (
+        "The engine is on: 1 of 4 flows runs by itself. Not deployed, so nothing of it runs by itself: broken. To deploy it: Deploy."
+    )
     ws.module("fresh", flows.GOOD)
     workspace.link.require().post("/look")
     fresh = ask(workspace, "start_engine")

@@ -445,7 +445,7 @@ _WRITER_PREFIXES = ("write_", "sink_")
 @cache
 def watched_libraries() -> frozenset[str]:
     """The top-level names of the libraries with entry points."""
-    return frozenset(label.partition(".")[0] for label in _RECORDERS)
+    return frozenset(_labels())
 
 
 _points: list[_EntryPoint] = []
@@ -458,7 +458,7 @@ _modules_then = -1
 @cache
 def _modules() -> frozenset[str]:
     """The names of the modules of the table, and of the classes, which no import asks for."""
-    return frozenset(name for label in _RECORDERS for name in (label, label.rpartition(".")[0]))
+    return frozenset(name for labels in _labels().values() for pair in labels for name in pair)
 
 
 def _readers() -> dict[int, _EntryPoint]:
