@@ -175,6 +175,8 @@ class LocalWorkspace:
 
         def pointers() -> dict[str, Pointer]:
             rows = deployments.published(self.ledger()) if self.has_ledger else []
+            if not rows:
+                return {}
             back = rollbacks(rows)
             return {
                 flow: Pointer(row.set_id, row.digest, back.get(flow)) for flow, row in live_deployments(rows).items()

@@ -52,7 +52,7 @@ class Interceptors:
 
     def __init__(self, *, of_runs: bool = False) -> None:
         self._of_runs = of_runs
-        self._opened: dict[int, _EntryPoint] = {}
+        self._opened: dict[_EntryPoint, None] = {}
         self._count = 0
 
     def open(self, captured: Iterable[tuple[Namespace, str]] = ()) -> None:
@@ -62,23 +62,25 @@ class Interceptors:
                 _open.append(self)
                 if len(_open) == 1:
                     _HOOK.install()
-                _entry_points(recheck=True)
+                if sys.modules.keys() & _absent:
+                    _entry_points(recheck=True)
             if len(points := _entry_points()) != self._count:
                 self._count = len(points)
-                self.take(points)
-            self.take(filter(None, map(_captured_point, captured)))
+                self.take(_points_of_runs if self._of_runs else points)
+            if captured:
+                self.take(filter(None, map(_captured_point, captured)))
 
     def take(self, points: Iterable[_EntryPoint]) -> None:
         """Replace these too."""
         for point in points:
-            if id(point) not in self._opened and (point.is_of_runs or not self._of_runs):
+            if point not in self._opened and (point.is_of_runs or not self._of_runs):
                 point.install()
-                self._opened[id(point)] = point
+                self._opened[point] = None
 
     def close(self) -> None:
         """Put the originals back."""
         with _lock:
-            for point in reversed(self._opened.values()):
+            for point in reversed(self._opened):
                 point.restore()
             self._opened, self._count = {}, 0
             if self in _open:
@@ -238,10 +240,9 @@ class _EntryPoint:
 
     def renew(self) -> None:
         """Let the wrapper of what stands there now stand there."""
-        now = self.now()
-        if now is None or _is_wrapper(now):
-            return
-        if now is not self.original:
+        if (now := self.now()) is not self.original:
+            if now is None or _is_wrapper(now):
+                return
             self.original, self.wrapper = now, _make_wrapper(now, self.note)
         self._put(self.wrapper)
 
@@ -251,7 +252,8 @@ class _EntryPoint:
         if not self.users:
             if self.now() is self.wrapper:
                 self._put(self.original)
-            _captured.pop((id(self.place), self.name), None)
+            if _captured:
+                _captured.pop((id(self.place), self.name), None)
 
     def _put(self, value: Any) -> None:
         if isinstance(self.place, dict):
@@ -449,9 +451,12 @@ def watched_libraries() -> frozenset[str]:
 
 
 _points: list[_EntryPoint] = []
+_points_of_runs: list[_EntryPoint] = []
 _places: set[tuple[int, str]] = set()
 _of_functions: dict[int, _EntryPoint] = {}
 _found: dict[str, Any] = {}
+_absent: set[str] = set()
+"""The modules of the table that were not imported, or were being imported, when all were looked for."""
 _modules_then = -1
 
 
@@ -475,19 +480,21 @@ def _entry_points(*, recheck: bool = False, new: Any = None) -> list[_EntryPoint
         return _points
     with _lock:
         is_same, _modules_then = len(sys.modules) == _modules_then and new is None, len(sys.modules)
+        _absent.clear()
+        _absent.update(library for library in _labels() if library not in sys.modules)
         imported = (labels for library, labels in _labels().items() if library in sys.modules)
         for label, owner in chain.from_iterable(imported):
             if is_same and label in _found:
                 continue
             module = sys.modules.get(label) or sys.modules.get(owner)
-            if module is None or (
-                module is not new and getattr(getattr(module, "__spec__", None), "_initializing", False)
-            ):
-                continue
-            place = _find(label)
-            if place is not None and place is not _found.get(label):
+            is_coming = module is not new and getattr(getattr(module, "__spec__", None), "_initializing", False)
+            place = None if module is None or is_coming else _find(label)
+            if place is None:
+                _absent.update((label,) if owner in sys.modules and not is_coming else (label, owner))
+            elif place is not _found.get(label):
                 _found[label] = place
-                _points.extend(_points_of(label, place))
+                _points.extend(points := [*_points_of(label, place)])
+                _points_of_runs.extend(point for point in points if point.is_of_runs)
     return _points
 
 
