@@ -19,7 +19,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial, wraps
 from itertools import chain, islice
 from types import FunctionType, ModuleType
@@ -227,10 +227,10 @@ class _EntryPoint:
     label: str = ""
     is_of_runs: bool = False
     users: int = 0
+    space: Mapping[str, Any] = field(init=False)
 
-    def now(self) -> Any:
-        """The value that stands there."""
-        return (self.place if isinstance(self.place, dict) else vars(self.place)).get(self.name)
+    def __post_init__(self) -> None:
+        self.space = self.place if isinstance(self.place, dict) else vars(self.place)
 
     def install(self) -> None:
         """Let the wrapper stand there."""
@@ -240,7 +240,7 @@ class _EntryPoint:
 
     def renew(self) -> None:
         """Let the wrapper of what stands there now stand there."""
-        if (now := self.now()) is not self.original:
+        if (now := self.space.get(self.name)) is not self.original:
             if now is None or _is_wrapper(now):
                 return
             self.original, self.wrapper = now, _make_wrapper(now, self.note)
@@ -250,17 +250,19 @@ class _EntryPoint:
         """Put the original back, unless something else stands there now."""
         self.users -= 1
         if not self.users:
-            if self.now() is self.wrapper:
+            if self.space.get(self.name) is self.wrapper:
                 self._put(self.original)
             if _captured:
                 _captured.pop((id(self.place), self.name), None)
 
     def _put(self, value: Any) -> None:
-        if isinstance(self.place, dict):
-            self.place[self.name] = value
-        else:
-            with suppress(AttributeError, TypeError):
-                setattr(self.place, self.name, value)
+        if isinstance(self.space, dict):
+            self.space[self.name] = value
+            return
+        try:
+            setattr(self.place, self.name, value)
+        except (AttributeError, TypeError):  # a class that cannot be changed keeps its own
+            return
 
 
 _captured: dict[tuple[int, str], _EntryPoint] = {}
