@@ -37,7 +37,7 @@ def environment_of(revision: str) -> Path:
                 ["git", "worktree", "add", "--quiet", "--detach", folder, commit.strip()], cwd=ROOT, check=True
             )
         venv.create(folder / ".venv", with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "--editable", folder], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "--editable", f"{folder}[test]"], check=True)
         (folder / ".ready").touch()
     return python
 
