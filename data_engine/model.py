@@ -532,8 +532,8 @@ class KernelComparison(Record):
     """How a notebook compared with its kernel: when, what differed, and the numbers of the cells that changed since; "" as time: never.
 
     Example:
-        >>> print(KernelComparison().words, KernelComparison("2026-01-05T09:32:00+00:00", changed=(3, 7)).words, sep="; ")
-        never compared with a kernel; not compared with a kernel since cells 3, 7 changed
+        >>> KernelComparison().words, KernelComparison("2026-01-05T09:32:00+00:00", changed=(3, 7)).words
+        ('', 'not compared with a kernel since cells 3, 7 changed')
     """
 
     at_utc: str = ""
@@ -542,7 +542,7 @@ class KernelComparison(Record):
 
     @property
     def words(self) -> str:
-        """The comparison in one sentence."""
+        """The comparison in one sentence; "" where there was none, which a deploy alone says."""
         differences = "; ".join(self.differences)
         return f"{self.short_text}: {differences}" if differences else self.short_text
 
@@ -550,7 +550,7 @@ class KernelComparison(Record):
     def short_text(self) -> str:
         """The comparison without the differences: "as in the kernel of 10:32", on another day with its date."""
         if not self.at_utc:
-            return "never compared with a kernel"
+            return ""
         if self.changed:
             return f"not compared with a kernel since {cells_text(self.changed)} changed"
         return f"{'not as' if self.differences else 'as'} in {self.kernel_text}"

@@ -1,11 +1,14 @@
 /* The search of the site: any word of a question finds a page; pages with more of the words, and with rarer ones, come first.
 
    Sphinx asks a page for all words, and people do not know ours. A page's title, and what it is looked for by (the entries of the index),
-   counts twice as much as a heading. */
+   counts twice as much as a heading. The best pages are shown: most of the site is no answer. */
 "use strict";
 
 document.addEventListener("DOMContentLoaded", () => { // before Sphinx searches, which waits for the same
-  const ofOneWord = Search.performTermsSearch;
+  const MOST_PAGES = 12;
+  const ofOneWord = Search.performTermsSearch, all = Search._performSearch;
+
+  Search._performSearch = (...query) => all(...query).slice(-MOST_PAGES); // the best are the last
 
   Search.performTermsSearch = (words, excluded) => {
     const { docnames, filenames, indexentries, titles } = Search._index;

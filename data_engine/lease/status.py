@@ -137,6 +137,11 @@ class LeaseStatus(Record):
         return self.is_shared or not is_plain
 
     @property
+    def is_well_owned(self) -> bool:
+        """Whether this workstation owns the workspace, nobody asks for it and nothing is in the way."""
+        return self.state == "mine" and not (self.lapsed or self.releasing or self.note or self.is_overdue)
+
+    @property
     def said(self) -> str | None:
         """Why what was asked for had no effect; None where it had one."""
         return None if self.why is None else self.why.text

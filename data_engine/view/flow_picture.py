@@ -335,7 +335,7 @@ _PICTURE_STYLE = (
     ".de-flow text{fill:var(--de-fg,currentColor);font:13px var(--de-font,system-ui,sans-serif)}"
     ".de-flow .de-h{font-weight:600}"
     ".de-flow .de-d{fill:var(--de-dim,gray);font-size:12px}.de-flow .de-b{fill:var(--de-bad,#c00)}"
-    ".de-flow .de-n{font-size:11px;text-anchor:middle}"
+    ".de-flow .de-n{font-size:12px;text-anchor:middle}"
     ".de-flow .de-c{font:12px var(--de-mono,monospace);fill:var(--de-accent,#1976d2)}"
     ".de-flow .de-t{stroke:var(--de-dim,gray);stroke-width:1.4;fill:none}"
     ".de-flow .de-o{stroke-dasharray:1 4;stroke-linecap:round}"

@@ -247,7 +247,7 @@ def show(place: Place, name: FlowName = None) -> Answer:
             ),
             ("source", _place(entry.source, ws.root)),
             ("mirror", _place(entry.mirror, ws.root) + (", staged" if entry.as_dict()["staged"] else "")),
-            ("production", deployment.text if compared is None else f"{deployment.text}; {compared.words}"),
+            ("production", "; ".join(filter(None, [deployment.text, compared and compared.words]))),
             ("next run", f"- ({off.text})" if off is not None else zoned_text(coming, tz) or "-"),
             ("last run", last_run_text(ws.home, last, ws.status)),
         )

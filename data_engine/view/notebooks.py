@@ -48,6 +48,7 @@ def compile(
     compare: Annotated[
         bool, Option("Compare what this kernel holds with the slice, executed in a process of its own.", only="cell")
     ] = False,
+    all: Annotated[bool, Option("List the cells that stay in the notebook, too.")] = False,
 ) -> Answer:
     """What production takes from a notebook, cell by cell, and how that differs from what is deployed.
 
@@ -80,7 +81,7 @@ def compile(
     facts |= {"diff": [{"cell": cell, "lines": lines} for cell, lines in diff.items()], "compared": words}
 
     def card() -> Card:
-        made = compile_card(compiled, texts=cell_lines(path), deployment=status.text, diff=diff)
+        made = compile_card(compiled, texts=cell_lines(path), deployment=status.text, diff=diff, is_whole=all)
         how = Lines(tuple(lines)) if lines else Lines(tuple(filter(None, [words and f"compared: {words}"])))
         return replace(made, parts=(*map(Note.warning, warned), how, *made.parts))
 
@@ -224,15 +225,22 @@ def compile_card(
     texts: Mapping[int, Sequence[str]],
     deployment: str = "",
     diff: Mapping[int, Sequence[str]] | None = None,
+    is_whole: bool = False,
 ) -> Card:
     """Each statement with whether production takes it and why; warnings before, the module's text after, folded.
 
     `texts` are the cells' lines by cell number, `deployment` its state in production, `diff` the lines of each
-    cell that were removed and added since.
+    cell that were removed and added since. The cells of a flow of which production takes nothing are a number, unless `is_whole`.
     """
     rows: list[tuple[Cell, ...]] = []
-    taken = 0
-    for cell in compiled.cells:
+    cells = [cell for cell in compiled.cells if cell.statements]
+    left = (
+        0 if is_whole or not compiled.is_flow else sum(not any(one.taken for one in cell.statements) for cell in cells)
+    )
+    taken, count = 0, sum(len(cell.statements) for cell in cells)
+    for cell in cells:
+        if left and not any(statement.taken for statement in cell.statements):
+            continue
         lines = texts.get(cell.number, ())
         for number, statement in enumerate(cell.statements):
             taken += statement.taken
@@ -252,13 +260,16 @@ def compile_card(
     if rows:
         columns = (Column("Cell", "number"), Column("Line", "number"), "", "Statement", Column("Why", "text"))
         parts.append(table(columns, rows, most=_MOST_STATEMENTS))
+    if left:
+        stay = plural(left, "cell stays", "cells stay")
+        parts.append(Lines((f"{stay} in the notebook: `{cli_line('compile', compiled.name, '--all')}` lists them.",)))
     if diff:
         gone = [line for cell, changed in diff.items() for line in (f"cell {cell}", *changed)]
         parts.append(Lines(tuple(gone), "deployed (-) and now (+)"))
     if compiled.is_flow:
         source = tuple(compiled.source.rstrip("\n").split("\n"))
         parts.append(Lines(source, "the module production runs", only_folded=True))
-    facts: list[Cell] = [f"{taken} of {plural(len(rows), 'statement')} in production"]
+    facts: list[Cell] = [f"{taken} of {plural(count, 'statement')} in production"]
     if not compiled.is_flow:
         facts = [Mark("no build(): a scratch notebook, not a flow")]
     elif deployment:
@@ -348,7 +359,7 @@ def _compared_lines(place: Place, path: Path) -> list[str]:
     if place.names is not None and (verdict := compare_here(home, path)) is not None:
         return verdict_lines(verdict, path, before)
     last = compared(home, path)
-    return [] if last is None else [f"{path.name}: {last.words}"]
+    return [f"{path.name}: {last.words}"] if last is not None and last.words else []
 
 
 def _may_run_unheld(place: Place, flow: str, error: NotHeldBackError) -> bool:

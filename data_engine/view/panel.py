@@ -26,7 +26,8 @@ from data_engine.status.sentences import GOES_ON, told_once, undelivered_text
 from data_engine.status.troubles import Known, TroubleLine, has_recovered, troubles_of
 
 _MARKS = {
-    "mine": Mark("yours", "good", "disc", "mine"),
+    "alone": Mark("", kind="alone"),
+    "mine": Mark("owned here", "good", "disc", "mine"),
     "available": Mark("available"),
     "owned": Mark("owned", "warn", "square"),
     "control_requested": Mark("requested", "live", "half", "control_requested"),
@@ -119,7 +120,7 @@ class PanelNotice(Record):
 class PanelView(Record):
     """Everything the panel shows of a workspace but the details of the chosen flow.
 
-    `lease_line` says who owns it, "" for an owner who works alone without trouble; `details` say more of what they are named after.
+    `lease_line` says who owns it, "" for an owner without trouble, of which `lease` has a word where there are others; `details` say more of what they are named after.
     """
 
     workspace_id: str
@@ -170,8 +171,8 @@ def render(
         if daemon.running
         else Mark("not running"),
         engine=_engine_mark(engine, daemon.running),
-        lease=_MARKS["mine" if lease.is_mine else lease.state],
-        lease_line=lease.line[0].upper() + lease.line[1:] if lease.is_worth_words else "",
+        lease=_MARKS["mine" if lease.is_mine and lease.is_worth_words else "alone" if lease.is_mine else lease.state],
+        lease_line=lease.line[0].upper() + lease.line[1:] if lease.is_worth_words and not lease.is_well_owned else "",
         heartbeat_age_s=lease.heartbeat_age_s,
         buttons=workspace_buttons(status, machine_id=machine_id),
         groups=_groups(flows),

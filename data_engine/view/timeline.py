@@ -88,7 +88,7 @@ def steps_picture(steps: Sequence[StepRun], *, now_s: float) -> str:
         parts.append(shape_svg(mark, 0, y - 6, title=tip) + _label(step.label, y, 20))
         parts.append(
             f'<rect class="de-r de-{mark.tone}" x="{x:.1f}" y="{y - 5:g}" width="{wide:.1f}" height="10" rx="2"><title>{tip}</title></rect>'
-            f'<text class="de-d" x="{x + wide + 6:.1f}" y="{y + 4:g}">{clean(took if step.status == "success" else words)}</text>'
+            f'<text class="de-d" x="{WIDE}" y="{y + 4:g}">{clean(took if step.status == "success" else words)}</text>'
         )
     return _svg(f"{plural(len(steps), 'step')} by time", parts, max(1, len(steps)) * _ROW)
 
@@ -129,7 +129,7 @@ class _Axis:
         for at_s, words in self.ticks():
             x = self.x(at_s)
             yield f'<path class="de-l" d="M{x:.1f} 2V{low:g}"/>'
-            half = width(words, 11) / 2
+            half = width(words, 12) / 2
             middle = min(max(x, self.left + half), WIDE - half)
             if middle - half >= last:
                 yield f'<text class="de-a" x="{middle:.1f}" y="{low + 14:g}">{words}</text>'
@@ -206,8 +206,8 @@ def _svg(title: str, parts: Sequence[str], high: float) -> str:
 _PICTURE_STYLE = (
     "<style>"
     ".de-time text{fill:var(--de-fg,currentColor);font:13px var(--de-font,system-ui,sans-serif)}"
-    ".de-time .de-d{fill:var(--de-dim,gray);font-size:12px}"
-    ".de-time .de-a{fill:var(--de-dim,gray);font-size:11px;text-anchor:middle}"
+    ".de-time .de-d{fill:var(--de-dim,gray);font-size:12px;text-anchor:end}"
+    ".de-time .de-a{fill:var(--de-dim,gray);font-size:12px;text-anchor:middle}"
     ".de-time .de-l{stroke:var(--de-line,#ddd);fill:none}"
     ".de-time .de-r{fill:currentColor;opacity:.8}"
     "</style>"

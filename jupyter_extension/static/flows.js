@@ -40,13 +40,14 @@ export function flowList(app) {
   for (const active of view.active) if (!actives.has(active.flow)) actives.set(active.flow, active);
   /** @type {PanelFlow[]} */
   const shown = [];
-  const groups = view.groups.map((group) => {
+  const ofOne = (/** @type {{ flows: string[] }} */ group) => group.flows.length === 1;
+  const groups = [...view.groups.filter(ofOne), ...view.groups.filter((group) => !ofOne(group))].map((group) => {
     const rows = group.flows.map((name) => view.flows[name]).filter((row) => row && passes(row));
     shown.push(...rows);
     if (rows.length === 0) return null;
-    const isClosed = closed.has(group.name) && !search;
+    const isClosed = closed.has(group.name) && !search && !ofOne(group);
     return h("section", { key: `g ${group.name}`, class: "de-group" },
-      h("button", { class: "de-group-head", "aria-expanded": String(!isClosed), onclick: () => toggleGroup(app, group.name) },
+      ofOne(group) ? null : h("button", { class: "de-group-head", "aria-expanded": String(!isClosed), onclick: () => toggleGroup(app, group.name) },
         h("span", { class: "de-chevron", "aria-hidden": "true" }, isClosed ? "▸" : "▾"),
         h("span", { class: "de-group-name" }, group.name || "No group"),
         h("span", { class: "de-faint" }, group.summary)),
@@ -182,7 +183,7 @@ export function secondText(row, active) {
  * @param {ActiveRun | undefined} active
  */
 function lastRun(row, active) {
-  if (active) return h("span", { class: "de-live", tick: () => duration(since(active.started_at_utc)) });
+  if (active) return h("span", { class: "de-last de-live", tick: () => duration(since(active.started_at_utc)) });
   const { last_run: last, last_mark: mark } = row;
   if (!last || !mark) return h("span", { class: "de-last de-faint" }, "never ran");
   return h("span", { class: "de-last", title: row.is_source_gone ? "its file is gone" : last.cause || "" },

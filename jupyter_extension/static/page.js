@@ -8,6 +8,7 @@ import { clock, nameOf } from "./format.js";
 import { outputsTab } from "./outputs.js";
 import { button, icon, note, sign, tabs } from "./pieces.js";
 import { questionPart } from "./question.js";
+import { runBeside } from "./runs.js";
 import { serverBase } from "./server.js";
 import { settingsTab } from "./settings.js";
 import { todayTab } from "./today.js";
@@ -30,7 +31,7 @@ export function page(app) {
   const { view, tab } = app.state;
   if (app.isStatic) return [snapshotLine(app), snapshotHead(app.view), flowList(app)];
   if (!view) return [head(app), notices(app), tab === "settings" ? [tabs(app, "tab", TABS, tab), settingsTab(app)] : waiting(app)];
-  const shape = app.state.selected === null || tab !== "flows" ? "" : app.isWide ? " de-pair" : " de-one";
+  const shape = app.state.selected === null || tab !== "flows" ? "" : app.columns === 1 ? " de-one" : runBeside(app) ? " de-pair de-three" : " de-pair";
   return [
     head(app),
     notices(app),
@@ -51,7 +52,7 @@ function body(app) {
   if (tab === "outputs") return outputsTab(app);
   if (tab === "today") return todayTab(app);
   if (tab === "settings") return settingsTab(app);
-  return [flowList(app), selected === null ? null : flowDetails(app, selected)]; // to make the list anew takes longer than to hide it
+  return [flowList(app), selected === null ? null : flowDetails(app, selected), runBeside(app)]; // to make the list anew takes longer than to hide it
 }
 
 /** @param {Panel} app */
@@ -88,6 +89,7 @@ function head(app) {
         class: "de-input de-workspace", "aria-label": "Workspace", title: root || "",
         onchange: (event) => app.switchTo(event.target.value), onfocus: () => app.readWorkspaces(), value: root || "",
       }, root ? null : h("option", { key: "", value: "" }, listed.length ? "Choose a workspace" : "No workspace"), listed.map((one) => h("option", { key: one.root, value: one.root, selected: one.root === root, title: one.root }, one.id))),
+      view && view.lease.kind === "mine" && !view.lease_line ? h("span", { class: "de-faint de-owned", key: "owned" }, view.lease.word) : null,
       view ? engineParts(app, view) : null),
     view ? leaseLine(app, view) : null);
 }
@@ -114,7 +116,7 @@ function leaseLine(app, view) {
   const { buttons, lease, lease_line: line, heartbeat_age_s: age } = view;
   const does = (/** @type {string} */ what, extra = {}) => () => app.act(what, extra);
   const shown = (/** @type {string} */ name) => !buttons[name];
-  if (!line) return null;  // who works alone is told nothing of ownership
+  if (!line) return null; // there is nothing to do about the ownership
   return h("div", { class: "de-lease", key: "lease" },
     icon(lease),
     h("span", { class: "de-grow", title: age !== null ? `last heartbeat ${Math.round(age)} s ago` : "" }, line),
@@ -126,7 +128,7 @@ function leaseLine(app, view) {
     shown("hand_over") ? [
       button(app, "hand over", "Hand over when done", null, does("release_control"), { small: true, primary: true }),
       button(app, "hand over now", "Now", null, does("release_control", { now: true }), { small: true, confirm: "Really stop runs?" }),
-    ] : shown("release") ? button(app, "release", "Release", null, does("release_control"), { small: true }) : null);
+    ] : null);
 }
 
 /**

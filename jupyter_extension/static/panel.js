@@ -21,7 +21,7 @@ import { followWorkspaces } from "./workspaces.js";
 
 const SAID_MS = 6000, OFFERED_MS = 60000;
 const DETAIL_EVERY_MS = 300, RUN_EVERY_MS = 1000;
-const MORE_RUNS = 200, WIDE = 720;
+const MORE_RUNS = 200, WIDTHS = [720, 1200]; // px from which there are two columns, and three
 
 export class Panel {
   /**
@@ -39,7 +39,7 @@ export class Panel {
     /** @type {State} */
     this.state = { ...firstState(), view: options.snapshot || null, takenAt: options.takenAt || null };
     this.looks = 0;
-    this.isWide = false;
+    this.columns = 1;
     this.isStale = false;
     this.isDue = false;
     this.isGone = false;
@@ -67,9 +67,9 @@ export class Panel {
       if (this.state.isMenuOpen && !/** @type {HTMLElement} */ (event.target).closest(".de-menu-place")) this.set({ isMenuOpen: false });
     });
     this.resizer = new ResizeObserver(([entry]) => {
-      const isWide = entry.contentRect.width >= WIDE;
-      if (isWide !== this.isWide || this.isStale) {
-        this.isWide = isWide;
+      const columns = 1 + WIDTHS.filter((px) => entry.contentRect.width >= px).length;
+      if (columns !== this.columns || this.isStale) {
+        this.columns = columns;
         this.update();
       }
     });

@@ -3,7 +3,7 @@
 import { run as runFlow, saveFile } from "./actions.js";
 import { h } from "./dom.js";
 import { clock, dayTime, duration, matches, plural, shortClock, since } from "./format.js";
-import { button, cellLinks, folded, icon, note, pathText } from "./pieces.js";
+import { button, cellLinks, folded, icon, note, pathText, sign } from "./pieces.js";
 
 /** @import { FlowDetails, OpenRun, RunDetails, RunView } from "./types" */
 /** @import { Panel } from "./panel.js" */
@@ -52,7 +52,7 @@ export function runsTable(app, details) {
   const isOpen = (/** @type {RunView} */ run) => (open && open.id === run.run_id ? open : null);
   const runs = details.runs.filter((run) => isOpen(run) || ((!onlyFailed || run.mark.tone === "bad")
     && matches(`${run.mark.word} ${run.source || ""} ${run.error || ""} ${run.cause || ""} ${run.began_by} ${run.params} ${run.run_id}`, runSearch)));
-  const rows = runs.map((run) => app.memo.get(`run ${run.run_id}`, [run.mark.word, run.elapsed_s, run.from_the_future, isOpen(run)], () => runRow(app, run, isOpen(run))));
+  const rows = runs.map((run) => app.memo.get(`run ${run.run_id}`, [run.mark.word, run.elapsed_s, run.from_the_future, isOpen(run), app.columns], () => runRow(app, run, isOpen(run))));
   const failed = String(details.runs.filter((run) => run.mark.tone === "bad").length);
   return h("div", { class: "de-runs" },
     details.runs.length > FEW_RUNS ? h("div", { class: "de-line", key: "find runs" },
@@ -88,7 +88,23 @@ function runRow(app, run, open) {
       what ? h("span", { class: "de-grow de-whole de-faint", title: run.source || "" }, what) : null,
       run.elapsed_s === null ? h("span", { class: "de-time", tick: () => duration(since(run.started_at_utc)) }) : h("span", { class: "de-time" }, duration(run.elapsed_s))),
     run.error && !open ? h("div", { class: "de-run-error" }, folded(run.error)) : null,
-    open ? runDetails(app, run, open) : null);
+    open && app.columns < 3 ? runDetails(app, run, open) : null);
+}
+
+/**
+ * The open run beside its flow, where there is room for three columns.
+ *
+ * @param {Panel} app
+ */
+export function runBeside(app) {
+  const { run: open, details, selected, section } = app.state;
+  const run = app.columns < 3 || selected === null || section !== "runs" ? null : open && details && details.runs.find((one) => one.run_id === open.id);
+  if (!run || !open) return null;
+  return h("section", { class: "de-run-beside", key: "run", "aria-label": "Run" },
+    h("div", { class: "de-detail-head" },
+      h("h3", { class: "de-detail-title" }, run.source_name || startOf(run)), sign(run.mark),
+      h("button", { class: "de-icon-button", "aria-label": "Close", title: "Close", onclick: () => app.openRun(null) }, "×")),
+    runDetails(app, run, open));
 }
 
 /**

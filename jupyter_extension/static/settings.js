@@ -14,7 +14,7 @@ export function settingsTab(app) {
     settings ? filePart(app, settings) : null,
     folderFields(app, settings, view),
     view ? daemonPart(app, view) : null,
-    view ? wholePart(app, view) : null,
+    view ? [allPart(app, view), dangerPart(app, view)] : null,
     settings ? h("p", { class: "de-hint", key: "version" }, `Data Engine ${settings.version}`) : null);
 }
 
@@ -112,7 +112,8 @@ function daemonPart(app, view) {
     view.cluster ? clusterLine(view.cluster) : null,
     h("div", { class: "de-line de-wrap" },
       button(app, "start daemon", "Start daemon", view.buttons.start_daemon, () => app.act("start", {})),
-      button(app, "shutdown", "End when done", view.buttons.shutdown, () => app.act("shutdown", {}))));
+      button(app, "shutdown", "End when done", view.buttons.shutdown, () => app.act("shutdown", {})),
+      view.buttons.release || view.lease.kind === "alone" ? null : button(app, "release", "Release control", null, () => app.act("release_control", {}))));
 }
 
 /** @param {import("./types").ClusterFacts} cluster */
@@ -124,13 +125,25 @@ function clusterLine({ text, dashboard: link }) {
  * @param {Panel} app
  * @param {PanelView} view
  */
-function wholePart(app, view) {
-  return h("section", { key: "whole", class: "de-setting de-danger" },
+function allPart(app, { buttons }) {
+  return h("section", { key: "all", class: "de-setting" },
     h("h4", { class: "de-h4" }, "All flows at once"),
     h("div", { class: "de-line de-wrap" },
-      button(app, "deploy all", "Deploy everything", view.buttons.deploy_all, () => app.deployAll(), { confirm: "Really deploy every flow?" }),
-      button(app, "retry all", "Retry all held", view.buttons.retry_all, () => app.act("retry", {}), { confirm: "Really run all held files again?" }),
-      button(app, "force stop", "Force stop daemon", view.buttons.kill, () => app.act("kill", {}), { confirm: "Really end it and its runs?" }),
-      button(app, "reset workspace", "Reset workspace", view.buttons.reset_all, () => app.act("reset", {}), { confirm: "Really forget all history?" })),
+      button(app, "deploy all", "Deploy everything", buttons.deploy_all, () => app.deployAll(), { confirm: "Really deploy every flow?" }),
+      button(app, "retry all", "Retry all held", buttons.retry_all, () => app.act("retry", {}), { confirm: "Really run all held files again?" })));
+}
+
+/**
+ * What cannot be taken back: apart from the settings, and folded until it is wanted.
+ *
+ * @param {Panel} app
+ * @param {PanelView} view
+ */
+function dangerPart(app, { buttons }) {
+  return h("details", { key: "danger", class: "de-danger" },
+    h("summary", { class: "de-h4" }, "What cannot be undone"),
+    h("div", { class: "de-line de-wrap" },
+      button(app, "force stop", "Force stop daemon", buttons.kill, () => app.act("kill", {}), { confirm: "Really end it and its runs?" }),
+      button(app, "reset workspace", "Reset workspace", buttons.reset_all, () => app.act("reset", {}), { confirm: "Really forget all history?" })),
     h("p", { class: "de-hint" }, "Runs that a force stop ends are marked as abandoned. A reset forgets this machine's history of every flow."));
 }

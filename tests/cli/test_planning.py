@@ -34,7 +34,7 @@ def test_a_plan_shows_code_rows_and_samples(cli: Cli, production: Production) ->
     assert "clean_df: 1 row removed, in 1 of 3 (april.csv)" in lines
     assert ["removed", "1", "1"] in map(str.split, lines)
     assert lines[-1] == "To let production run it: data-engine deploy sales"
-    assert answer.err == "sales.ipynb: never compared with a kernel\n"
+    assert answer.err == ""
 
 
 def test_a_plan_as_json_has_the_names_of_the_contract(cli: Cli, production: Production) -> None:

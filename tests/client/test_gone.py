@@ -581,7 +581,7 @@ def test_a_deploy_of_one_flow_says_nothing_of_the_others(
     assert typed(ws, "data-engine deploy claims") == 0
     told = capsys.readouterr()
 
-    assert told.out == "unchanged     claims.ipynb: as deployed before; never compared with a kernel\n"
+    assert told.out == "unchanged     claims.ipynb: as deployed before\n"
     assert told.err == ""
 
 

@@ -285,6 +285,8 @@ def test_a_site_that_cannot_be_put_in_its_place_is_told(monkeypatch: pytest.Monk
         ("rerun last month", "again"),
         ("run again last month", "again"),
         ("disk full", "troubleshoot"),
+        ("compare two runs", "what-happened"),
+        ("run b after a", "after-another"),
     ],
 )
 def test_what_people_type_leads_to_its_page(built: Path, typed: str, page: str) -> None:

@@ -659,6 +659,7 @@ def test_a_compile_report_shows_each_statement_and_its_reason(ws: WorkspaceFiles
     golden("compile.html", html(card).replace(STYLE, "").replace("><", ">\n<") + "\n")
     golden("compile.txt", text(card) + "\n")
     checked(html(card))
+    assert "build().preview()" in text(compile_card(compiled, texts=cell_lines(path), is_whole=True))
 
 
 def test_a_compiled_notebook_of_a_workspace_says_how_it_is_deployed(ws: WorkspaceFiles) -> None:

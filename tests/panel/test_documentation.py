@@ -68,6 +68,10 @@ def test_tile_palette_and_help_lead_to_it(lab: Lab, page: Page, pictures: Path) 
     tab.get_by_role("searchbox").or_(tab.get_by_placeholder("Search")).first.fill("rollback")
     tab.keyboard.press("Enter")
     tab.locator("#search-results a", has_text="Undo").first.wait_for()
+    tab.locator("#search-results .context .highlighted").first.wait_for()  # an excerpt, with the word marked
+    tab.goto(tab.url.replace("rollback", "compare+two+runs"))
+    tab.get_by_text("Search finished, found 12 pages").wait_for()
+    best = tab.locator("#search-results li a").first.inner_text()
     tab.close()
     page.page.screenshot(path=pictures / "documentation-help.png")
     opened(page, lambda: panel.element.get_by_role("link", name="Help").click()).close()
@@ -75,3 +79,5 @@ def test_tile_palette_and_help_lead_to_it(lab: Lab, page: Page, pictures: Path) 
     page.page.locator(".lm-CommandPalette-input").fill("data engine doc")
     found = page.page.locator(".lm-CommandPalette-itemLabel", has_text="Data Engine documentation")
     opened(page, found.click).close()
+
+    assert best == "See what happened while you were away"

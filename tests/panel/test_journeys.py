@@ -334,6 +334,7 @@ def test_a_daemon_that_dies_is_told_of(lab: Lab, page: Page) -> None:
     panel.button("start daemon").click()
     panel.element.locator(".de-setting .de-good", has_text="running").wait_for()
 
+    panel.element.locator(".de-danger > summary").click()
     panel.button("force stop").click()
     panel.button("force stop").click()
 
@@ -513,7 +514,7 @@ def test_two_machines_hand_a_workspace_over(lab: Lab, page: Page, pictures: Path
     there.element.locator(".de-lease", has_text="control requested by").wait_for()
     page.page.screenshot(path=pictures / "two-machines.png")
     here.button("hand over").click()
-    there.element.get_by_text("Owned by this workstation").wait_for()
+    there.element.locator(".de-owned", has_text="owned here").wait_for()
     here.element.locator(".de-lease .de-warn").wait_for()
     observed = here.row("nightly").locator(".de-run").get_attribute("title")
     page.run_all()

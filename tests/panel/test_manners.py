@@ -124,6 +124,7 @@ def test_every_control_has_a_name_and_says_why_it_cannot_be_used(lab: Lab, page:
     see()
     panel.tab("Settings")
     panel.element.locator(".de-danger").wait_for()
+    panel.element.locator(".de-danger > summary").click()
     see()
     panel.tab("Flows")
     panel.select("good")

@@ -298,7 +298,7 @@ def test_what_a_tab_shows_has_room_whatever_stands_above_it(lab: Lab, page: Page
 def test_a_flow_is_disabled_with_a_note_and_undeployed_in_the_narrowest_side_bar(
     lab: Lab, page: Page, pictures: Path
 ) -> None:
-    """The side bar opens wide enough to read and is drawn to JupyterLab's own least width; a note is taken; Undeploy asks first."""
+    """The side bar opens wide enough to read and is drawn to its least width; a note is taken; Undeploy asks first."""
     root = lab.workspace("noted")
     flows.fill(root, nightly=flows.NIGHTLY)
     (root / "config" / "data_engine.toml").write_text("")
@@ -330,5 +330,41 @@ def test_a_flow_is_disabled_with_a_note_and_undeployed_in_the_narrowest_side_bar
     page.page.mouse.up()
 
     assert opened["width"] >= 320
-    assert narrow["width"] <= 251
+    assert narrow["width"] <= 201
     assert cut_off == []
+
+
+WIDTHS = """
+() => ['.jp-NotebookPanel:not(.lm-mod-hidden)', '#data-engine-panel'].map((one) => document.querySelector(one).getBoundingClientRect().width)
+"""
+
+
+def test_beside_the_panel_a_notebook_keeps_its_room_and_the_panel_its_width(
+    lab: Lab, browser: Any, workspace: Path, pictures: Path
+) -> None:
+    """At 1280 px with the file browser the notebook has 750 px; made wider, the panel is so after a reload; nothing is cut at 200 px."""
+    lab_page = Page(lab, browser, width=1280, height=800)
+    lab_page.load(name="small")
+    lab_page.open(f"{workspace.name}/flow_modules/nightly.ipynb")
+    panel = lab_page.side(workspace)
+    panel.row("nightly").wait_for()
+    lab_page.page.wait_for_timeout(1000)
+    first = lab_page.page.evaluate(WIDTHS)
+    found = cut(panel, pictures, "least-flows")
+    panel.select(LONG)
+    found += cut(panel, pictures, "least-runs")
+    edge = panel.element.bounding_box()["x"] - 4
+    lab_page.page.mouse.move(edge, 500)
+    lab_page.page.mouse.down()
+    lab_page.page.mouse.move(edge - 90, 500, steps=4)
+    lab_page.page.mouse.up()
+    lab_page.page.wait_for_timeout(300)
+    lab_page.load(name="smaller")
+    lab_page.side(workspace).row("nightly").wait_for()
+    lab_page.page.wait_for_timeout(1000)
+    again = lab_page.page.locator("#data-engine-panel").bounding_box()["width"]
+    lab_page.close()
+
+    assert found == []
+    assert first[0] >= 750
+    assert 285 <= again <= 295

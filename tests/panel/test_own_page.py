@@ -149,6 +149,24 @@ def test_a_flow_is_found_and_run_by_keyboard_alone(page: Any, pictures: Path) ->
     page.screenshot(path=pictures / "own-page-detail.png")
 
 
+def test_a_wide_page_shows_list_flow_and_run_beside_one_another(page: Any, pictures: Path) -> None:
+    """Where there is no room for a third column the run opens in the list of runs."""
+    page.set_viewport_size({"width": 1920, "height": 800})
+    page.locator(".de-row[data-flow='good'] .de-row-main").click()
+    page.locator(".de-row[data-flow='good'] .de-run").click()
+    page.locator(".de-run-main").first.click()
+    page.locator(".de-run-beside .de-log").wait_for()
+    page.screenshot(path=pictures / "own-page-three.png")
+    places = [page.locator(name).bounding_box() for name in (".de-list", ".de-detail", ".de-run-beside")]
+    sticks_out = page.locator(".de-panel").evaluate(STICKS_OUT)
+    page.set_viewport_size({"width": 1000, "height": 800})
+    page.locator(".de-run-row .de-log").wait_for()
+
+    assert [round(one["x"]) for one in places[1:]] == [round(one["x"] + one["width"]) for one in places[:2]]
+    assert round(places[2]["x"] + places[2]["width"]) == 1920
+    assert sticks_out == []
+
+
 def test_what_needs_a_kernel_says_why(page: Any) -> None:
     """The button keeps its place, and its reason says where it works."""
     page.locator(".de-row[data-flow='polled'] .de-row-main").click()

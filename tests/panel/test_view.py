@@ -402,14 +402,14 @@ def test_a_button_of_the_workspace_works_or_says_why_not(
 
 
 def test_who_works_alone_reads_nothing_of_ownership() -> None:
-    """As long as no other workstation was ever seen and all is well; the first one is told of, and so is trouble."""
+    """As long as no other workstation was ever seen and all is well; then it is a word, and where there is trouble a line."""
     mine = LeaseStatus("mine", is_mine=True, is_shared=False)
 
     leases = (mine, replace(mine, is_shared=True), replace(mine, lapsed=True))
     lines = [render(WorkspaceStatus("ws", "/ws", lease=one)).lease_line for one in leases]
 
-    assert lines[0] == ""
-    assert lines[1] == "Owned by this workstation"
+    assert [render(WorkspaceStatus("ws", "/ws", lease=one)).lease.word for one in leases[:2]] == ["", "owned here"]
+    assert lines[:2] == ["", ""]
     assert lines[2] == "Owned by this workstation · nothing new starts until its heartbeat can be written"
 
 
@@ -424,7 +424,7 @@ def test_the_engine_has_nothing_to_do_for_flows_that_run_by_hand() -> None:
     ("lease", "line"),
     [
         (leased("available", owner=None), "Owned by nobody"),
-        (leased("mine", owner=ME), "Owned by this workstation"),
+        (leased("mine", owner=ME), ""),
         (leased("owned"), "Owned by ann-pc"),
         (leased("owned", owned_for_s=720.0), "Owned by ann-pc for 12 min"),
         (leased("owned", engine_on=True), "Owned by ann-pc · its engine is on"),

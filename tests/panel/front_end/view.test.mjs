@@ -15,7 +15,7 @@ import { button, drawing, whyNot } from "../../../jupyter_extension/static/piece
 import { countsText, logText } from "../../../jupyter_extension/static/runs.js";
 import SHAPES from "../../../jupyter_extension/static/shapes.js";
 import { elsewhere, firstState, keptSaid, runsOf } from "../../../jupyter_extension/static/state.js";
-import { spots } from "../../../jupyter_extension/static/today.js";
+import { axisOf, spots, ticksOf } from "../../../jupyter_extension/static/today.js";
 import { applied } from "../../../jupyter_extension/static/transport.js";
 
 const mark = (/** @type {string} */ word, tone = "idle", shape = "ring") => ({ word, tone, shape, kind: word.replaceAll(" ", "_") });
@@ -233,9 +233,21 @@ test("one question names all chosen flows, and those it cannot be done with", ()
   assert.ok(questionOf("Run", "run", many).endsWith("f11, 2 more?"));
 });
 
-test("of the runs on one spot of the day a failure is the one that is seen", () => {
-  const midnight = Date.parse("2026-12-01T00:00:00Z");
-  const at = (/** @type {string} */ time, /** @type {string} */ tone) => ({ run_id: time, started_at_utc: `2026-12-01T${time}Z`, elapsed_s: 60, mark: mark(tone, tone) });
-  const found = spots([at("06:00:20", "good"), at("06:00:10", "bad"), at("06:00:00", "good"), at("03:00:00", "good")], midnight);
-  assert.deepEqual(found.map(({ left, shown, all }) => [left, shown.run_id, all.length]), [[12.5, "03:00:00", 1], [25, "06:00:10", 3]]);
+test("of the runs on one spot of the day a failure is the one that is seen, unless its retry was good", () => {
+  const at = (/** @type {string} */ time, /** @type {string} */ tone, source = "a.csv") =>
+    /** @type {any} */ ({ run_id: time, source, params: "", started_at_utc: `2026-12-01T${time}Z`, elapsed_s: 60, mark: mark(tone, tone) });
+  const runs = [at("07:00:00", "good"), at("06:00:20", "good", "c.csv"), at("06:00:10", "bad", "b.csv"), at("06:00:00", "good"), at("03:00:00", "bad")];
+  const found = spots(runs, axisOf(runs, Date.parse("2026-12-01T11:00:00Z")));
+
+  assert.deepEqual(found.map(({ left, tone, shown, all }) => [left, tone, shown.run_id, all.length]),
+    [[0, "idle", "03:00:00", 1], [37.5, "bad", "06:00:10", 3], [50, "good", "07:00:00", 1]]);
+});
+
+test("the axis of a day begins with the hour of its first run and ends now", () => {
+  const begin = new Date(2026, 11, 1, 7, 40).getTime();
+  const runs = /** @type {any} */ ([{ started_at_utc: new Date(begin).toISOString() }]);
+  const ticks = (/** @type {number} */ later) => ticksOf(axisOf(runs, begin + later)).map((one) => new Date(one).toTimeString().slice(0, 5));
+
+  assert.deepEqual(ticks(60000), ["07:00", "07:15", "07:30", "07:45"]);
+  assert.deepEqual(ticks(9 * 3600000), ["07:00", "10:00", "13:00", "16:00"]);
 });

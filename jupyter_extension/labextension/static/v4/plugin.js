@@ -12,8 +12,8 @@ import { addStatusLine } from "./status_line.js";
 
 const CATEGORY = "Data Engine";
 const DOCS_TAB = "data-engine-docs";
-const WIDTH = "320px";
-const NARROWEST = "250px"; // JupyterLab's own
+const WIDTH = 420, NARROWEST = 200, BESIDE = 760; // px; with its frame, what the document beside it keeps
+const KEPT_WIDTH = "data-engine:width", FITS_MS = 500;
 const DRAWING = '<circle cx="3.4" cy="3.6" r="1.9"/><circle cx="3.4" cy="12.4" r="1.9"/><circle cx="12.6" cy="8" r="1.9"/><path d="M5.3 3.6h1.6c1.8 0 1.6 4.4 3.8 4.4M5.3 12.4h1.6c1.8 0 1.6-4.4 3.8-4.4"/>';
 const ICON = `<svg xmlns="http://www.w3.org/2000/svg" width="16" height="16" viewBox="0 0 16 16"><g fill="none" stroke-width="1.4"><g class="jp-icon3" stroke="#616161">${DRAWING}</g></g></svg>`;
 const TILE = `<svg xmlns="http://www.w3.org/2000/svg" width="52" height="52" viewBox="-1 -1 18 18"><g fill="none" stroke="#1976d2" stroke-width="1.3">${DRAWING}</g></svg>`;
@@ -112,7 +112,7 @@ class SidePanel {
     this.widget.title.icon = icon;
     this.widget.title.caption = "Data Engine";
     this.widget.addClass("de-side");
-    this.widget.node.style.minWidth = WIDTH;
+    this.widget.node.style.minWidth = `${NARROWEST}px`;
     /** @type {Promise<Panel | null> | null} */
     this.starting = null;
   }
@@ -122,22 +122,32 @@ class SidePanel {
     this.app.shell.add(this.widget, "right", { rank: 900, type: "Data Engine" });
     // Notebook 7 puts one more panel around its side bar, which does not hand on how much room is needed inside
     const around = this.widget.parent && this.widget.parent.parent;
-    if (around && around.id === "jp-right-stack") around.node.style.minWidth = WIDTH;
-    else this.letBeNarrow();
+    if (around && around.id === "jp-right-stack") around.node.style.minWidth = "320px";
+    else this.followWidth();
     if (restorer) restorer.add(this.widget, this.widget.id);
     this.panel();
   }
 
-  /** Once it was seen, in the width it is opened with, it can be made narrower. */
-  letBeNarrow() {
+  /** It opens as wide as it was last; the first time so that the document beside it keeps its room. */
+  followWidth() {
     const { widget } = this;
-    const seen = new ResizeObserver(([entry]) => {
-      if (!entry.contentRect.width) return;
-      seen.disconnect();
-      widget.node.style.minWidth = NARROWEST;
+    /** @param {number} px */
+    const least = (px) => {
+      widget.node.style.minWidth = `${px}px`;
       if (widget.parent) widget.parent.fit();
+    };
+    const width = () => widget.node.clientWidth;
+    const opened = new ResizeObserver(() => {
+      if (!width()) return;
+      opened.disconnect();
+      const room = width() + (document.getElementById("jp-main-dock-panel")?.clientWidth || BESIDE) - BESIDE;
+      least(Number(localStorage.getItem(KEPT_WIDTH)) || Math.max(NARROWEST, Math.min(WIDTH, room)));
+      setTimeout(() => {
+        least(NARROWEST);
+        new ResizeObserver(() => width() && localStorage.setItem(KEPT_WIDTH, String(width()))).observe(widget.node);
+      }, FITS_MS);
     });
-    seen.observe(widget.node);
+    opened.observe(widget.node);
   }
 
   activate() {
