@@ -32,8 +32,9 @@ LOOK_LIMIT_S = 2.0
 _MOST_ENDINGS = 5
 
 
-def source_warnings(flow: Flow) -> list[str]:
-    """Why the flow's source or mirror cannot be used now, each with its fix; tomorrow it may be there.
+def source_warnings(flow: Flow, mirrors: Collection[Path] = ()) -> list[str]:
+    """Why the flow's source or mirror cannot be used now, each with its fix; tomorrow it may be there. A source that is missing in one
+    of the `mirrors`, those of flows beside it, is none: its first run makes it.
 
     Example:
         >>> flow = Flow("Claims", "claims").watch(mode="poll", source="/nowhere/in", interval="10s")
@@ -43,7 +44,8 @@ def source_warnings(flow: Flow) -> list[str]:
     warnings = []
     trigger, mirror = flow.trigger, flow.mirror_spec
     if trigger is not None and trigger.source is not None:
-        trouble = _source_trouble(trigger.source, trigger.extensions)
+        is_made = any(trigger.source.is_relative_to(root) for root in mirrors) and not trigger.source.exists()
+        trouble = None if is_made else _source_trouble(trigger.source, trigger.extensions)
         warnings += [] if trouble is None else [f"{flow.name}: its source {trouble}"]
     if mirror is not None and mirror.root.is_file():
         warnings.append(f"{flow.name}: its mirror root {mirror.root} is a file; name a folder in mirror(root=...)")
@@ -53,9 +55,10 @@ def source_warnings(flow: Flow) -> list[str]:
 def all_source_warnings(flows: Sequence[Flow]) -> list[list[str]]:
     """The `source_warnings` of each flow, within `LOOK_LIMIT_S` for all together; a drive that hangs gets a warning."""
     warnings: dict[int, list[str]] = {}
+    mirrors = {flow.mirror_spec.root for flow in flows if flow.mirror_spec is not None}
 
     def look(number: int) -> None:
-        warnings[number] = source_warnings(flows[number])
+        warnings[number] = source_warnings(flows[number], mirrors)
 
     until_s = time.monotonic() + LOOK_LIMIT_S
     threads = [threading.Thread(target=look, args=(number,), daemon=True) for number in range(len(flows))]

@@ -153,6 +153,10 @@ def test_deploy_and_list_warn_of_a_source_that_is_not_there(
     (entry,) = json.loads(capsys.readouterr().out)
     assert "does not exist" in entry["warnings"][0]
 
+    ws.notebook(
+        "makes", FLOW.replace('watch(mode="manual", source="../in", extensions=".csv")', 'mirror(root="../in")')
+    )
+    assert [entry.warnings for entry in workspace.deploy()] == [(), ()]  # its first run makes the folder
     (ws.root / "in").mkdir()
     assert command(["--workspace", str(ws.root), "list"]) == 0
     assert "does not exist" not in capsys.readouterr().err
