@@ -128,7 +128,7 @@ function wholePart(app, view) {
   return h("section", { key: "whole", class: "de-setting de-danger" },
     h("h4", { class: "de-h4" }, "All flows at once"),
     h("div", { class: "de-line de-wrap" },
-      button(app, "deploy all", "Deploy everything", view.buttons.deploy_all, () => app.deployAll(), { confirm: "Really deploy every flow?" }),
+      button(app, "deploy all", "Deploy everything", view.buttons.deploy_all, () => app.deployAll()),
       button(app, "retry all", "Retry all held", view.buttons.retry_all, () => app.act("retry", {}), { confirm: "Really run all held files again?" }),
       button(app, "force stop", "Force stop daemon", view.buttons.kill, () => app.act("kill", {}), { confirm: "Really end it and its runs?" }),
       button(app, "reset workspace", "Reset workspace", view.buttons.reset_all, () => app.act("reset", {}), { confirm: "Really forget all history?" })),
