@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from data_engine.engine.quarantine import RejectedRows
     from data_engine.flow.parameters import Parameters
     from data_engine.lease.status import LeaseStatus
-    from data_engine.model import Backfill, Deployment, Event, LogEntry, Run, StepRun
+    from data_engine.model import Backfill, Deployment, Event, LogEntry, Run, RunCheck, StepRun
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.deployment_status import DeploymentStatus
     from data_engine.plan.golden import GoldenResult
@@ -268,8 +268,8 @@ class Workspace:
     ) -> tuple[CatalogEntry, ...]:
         """Let production run the modules as they are now: the flow `name` alone, or every flow that nobody has undeployed; their entries.
 
-        Only what compiles, builds and has steps is deployed; the entry of a module that was not has its `error`, and its flow
-        stays on the last deployment. A source or mirror that cannot be used now, or whom it tells of troubles though this machine
+        Only what compiles, builds and has steps is deployed. Where `name` is not, the reason is raised; without a name the entry of
+        such a module has its `error`. Its flow stays on the last deployment. A source or mirror that cannot be used now, or whom it tells of troubles though this machine
         has no such secret, is among its `warnings`. A flow that writes the mirror of a deployed flow of another name is deployed only with
         `force=True`, and with `[deploy] gate = "golden"` one whose goldens do not hold only with `approve=True`, which is recorded.
         A rename is followed where the notebook shows it; `replaces` names a flow whose notebook is gone and that `name` is now, so that
@@ -281,7 +281,8 @@ class Workspace:
         waited for; with `wait=False` it is not, and nothing comes back.
 
         Raises:
-            FlowValidationError: no such module, the deployment cannot be stored or published, or it cannot replace that flow.
+            FlowValidationError: no such module, it is not deployed, the deployment cannot be stored or published, or it cannot replace
+                that flow.
             NotAsInKernelError: the notebook's slice holds other values than this kernel.
             RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
 
@@ -293,8 +294,12 @@ class Workspace:
         """
         from data_engine.commands.deployments import Deploy
 
-        outcome = outcome_of(self, Deploy(name, note, force, approve, replaces), wait)
-        return () if outcome is None else outcome.entries
+        command = Deploy(name, note, force, approve, replaces)
+        outcome = outcome_of(self, command, wait)
+        if outcome is None:
+            return ()
+        command.outcome(outcome)
+        return outcome.entries
 
     def undeploy(self, name: str, note: str = "", wait: bool = True) -> Deployment | None:
         """Stop running the flow `name` in production, whether its notebook is there or gone; what was deployed is kept.
@@ -845,8 +850,8 @@ class Workspace:
             raise no_run(self.home.ledger(), run_id, what, f"{behind}; else {advice}" if behind else advice)
         return run
 
-    def log(self, run_id: str) -> list[LogEntry]:
-        """What the run printed and logged, oldest first.
+    def log(self, run_id: str) -> RunLog:
+        """What the run printed and logged, oldest first; its `checks` are the results of its checks, a rule each.
 
         Raises:
             FlowValidationError: there is no such run.
@@ -861,7 +866,8 @@ class Workspace:
             >>> [(line.level, line.message) for line in ws.log(ws.runs("greet")[0].run_id)]
             [('INFO', 'hello')]
         """
-        return Listing(self.home.ledger().log(self.run_record(run_id).run_id))
+        run = self.run_record(run_id)
+        return RunLog(self.home.ledger().log(run.run_id), run.checks)
 
     def steps(self, run_id: str) -> list[StepRun]:
         """The run's steps, in order.
@@ -1404,6 +1410,16 @@ class Workspace:
         if name is not None and check_flow_name(name) not in {entry.name for entry in entries}:
             find_to_tidy(self.home, name)
         return [Flow.of(entry.flow) for entry in entries if entry.flow is not None and name in (None, entry.name)]
+
+
+class RunLog(Listing["LogEntry"]):
+    """What a run printed and logged, with the results of its `checks`."""
+
+    __slots__ = ("checks",)
+
+    def __init__(self, lines: Iterable[LogEntry], checks: tuple[RunCheck, ...]) -> None:
+        super().__init__(lines)
+        self.checks = checks
 
 
 def outcome_of(ws: Workspace, command: Deploy, wait: bool = True) -> Outcome | None:

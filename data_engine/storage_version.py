@@ -108,20 +108,22 @@ def number_of(path: str | os.PathLike[str]) -> int | None:
     return None
 
 
-def fix_of_newer(message: str) -> str | None:
-    """The fix for DuckDB's refusal of a file from a newer version, with both versions; None for any other message.
+def fix_of_newer(message: str, file: str = "it") -> str | None:
+    """The fix for DuckDB's refusal of a `file` from a newer version, with both versions; None for any other message.
 
     Example:
-        >>> fix = fix_of_newer("read a database file with version number 69, but we can only read versions between 64 and 68.")
+        >>> fix = fix_of_newer("storage version number 69, but we can only read storage versions between 64 and 68.", "mart.duckdb")
         >>> fix.partition(": ")[0]
-        'it was made by DuckDB 2.0 or newer, and the one here reads what 1.5 and older made'
+        'mart.duckdb was made by DuckDB 2.0 or newer, and the one here reads what 1.5 and older made'
     """
-    match = re.search(r"version number (\d+), but we can only read versions? (?:between \d+ and )?(\d+)", message)
+    match = re.search(
+        r"version number (\d+), but we can only read (?:storage )?versions? (?:between \d+ and )?(\d+)", message
+    )
     if match is None:
         return None
     writer, reader = _release(int(match[1])), _release(int(match[2]))
     return (
-        f"it was made by DuckDB {writer} or newer, and the one here reads what {reader} and older made: install the newer one here,"
+        f"{file} was made by DuckDB {writer} or newer, and the one here reads what {reader} and older made: install the newer one here,"
         " `pip install -U duckdb`; or, on the workstation that made it, copy it into a file that all read:"
         f" ATTACH 'new.duckdb' AS new (STORAGE_VERSION '{OLDEST}'), then COPY FROM DATABASE. What runs make has that format by itself"
     )

@@ -156,7 +156,11 @@ def _run(ws: Workspace, args: Args) -> dict[str, Any]:
         return {"run_ids": [], "said": message}
     if not run_ids:
         return {"run_ids": [], "said": f"{name} has no source file to run with."}
-    return {"run_ids": run_ids, "said": f"{name}: {plural(len(run_ids), 'run')} started."}
+    waiting = (entry for entry in ws.status().waiting_runs if entry.flow == name and entry.why is not None)
+    waits = next(
+        (entry.text for entry in waiting if entry.count >= len(run_ids)), None
+    )  # all that was asked for, or more
+    return {"run_ids": run_ids, "said": waits or f"{name}: {plural(len(run_ids), 'run')} started."}
 
 
 def _run_question(ws: Workspace, name: str) -> Question | None:

@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -18,7 +18,8 @@ from typer.main import get_command
 
 from data_engine.cli.options import command_group, light
 from data_engine.cli.output import complain, lenient_streams, only_json, tell_error
-from data_engine.formatting import visible_lines
+from data_engine.errors import FlowValidationError
+from data_engine.formatting import cli_line, visible_lines
 from data_engine.view.verbs import GROUPS, VERBS, Verb
 
 _LOOKS = frozenset("status list show runs log explain".split())
@@ -117,6 +118,18 @@ class _Root(TyperGroup):
         for title, verbs in GROUPS.items():
             with formatter.section(title):
                 formatter.write_dl([(name, verb.summary) for name, verb in verbs.items()], col_max=14)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is called; a command of a group is named where its group was left out.
+
+        Raises:
+            FlowValidationError: it is one of a group.
+        """
+        for group, verb in VERBS.items() if args and args[0] not in self.commands else ():
+            if verb.home.rpartition(":")[2].isupper() and args[0] in cast(Any, self.commands[group]).loaded().commands:
+                what = f"{args[0]} is a command of {group}"
+                raise FlowValidationError(what, where="data-engine", fix=cli_line(group, *args))
+        return super().resolve_command(ctx, args)
 
 
 def make_command() -> TyperGroup:

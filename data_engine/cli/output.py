@@ -477,6 +477,8 @@ def _usage_facts(error: Any) -> dict[str, str | None]:
     path = error.ctx.command_path if error.ctx is not None else "data-engine"
     misplaced = _GLOBAL_OPTIONS.get(getattr(error, "option_name", ""))  # of an option the command does not know
     fix = f"see `{path} --help`" if misplaced is None else f"write it before the command: {misplaced}"
+    if error.ctx is not None and error.ctx.params.get("name") and "unexpected extra argument" in error.format_message():
+        fix = f"`{path}` takes one name: call it once for each; a name that holds blanks stands in quotation marks"
     return {"what": error.format_message(), "where": path, "fix": fix}
 
 

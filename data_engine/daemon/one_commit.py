@@ -22,7 +22,9 @@ from data_engine.deploy.gate import GoldenGate
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.formatting import cli_line
-from data_engine.lease.keeper import Keeper
+from data_engine.lease.folder import OsFolder
+from data_engine.lease.keeper import Keeper, require_fit
+from data_engine.lease.older_owner import why_not_ours
 from data_engine.lease.status import LeaseStatus
 from data_engine.locks import OsLock
 from data_engine.model import Deployment, Run, Switch
@@ -186,6 +188,9 @@ def owning(home: LocalWorkspace, meanwhile: Callable[[], None] = lambda: None) -
         OwnedElsewhereError: another workstation owns it, or the share cannot be used.
         DaemonGoneError: a daemon of this machine is just coming or going: ask that one.
     """
+    require_fit(
+        why_not_ours(OsFolder(home.layout.workspace_state_dir), home.layout.workspace_id)
+    )  # nothing is written then
     private.make_folder(home.local.runtime_dir)
     lock = OsLock(home.local.daemon_lock_path)
     if not lock.wait(timeout_s=_LOCK_S):

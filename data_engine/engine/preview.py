@@ -39,7 +39,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError, GroupBus
 from data_engine.flow.check import names_saved
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
-from data_engine.flow.hints import never_computed, quoted
+from data_engine.flow.hints import is_of_its_file, never_computed, quoted
 from data_engine.flow.object_names import saved_twice
 from data_engine.flow.spec import Map
 from data_engine.notebook.locate import annotate_call
@@ -355,8 +355,10 @@ def first_source(flow: Flow) -> Source:
 
 
 def say_first(error: BaseException, flow: Flow, chosen: Source) -> None:
-    """Add to the fix of a step's error that `first_source` chose its source, and how to take another."""
+    """Add to the fix of a step's error that `first_source` chose its source, and how to take another, where that may be the reason."""
     if not isinstance(error, FlowExecutionError) or error.phase != "step" or chosen.path is None:
+        return
+    if error.__cause__ is not None and not is_of_its_file(error.__cause__):
         return
     try:
         names = [source.key.path for source in startup_sources(flow) if source.key is not None]

@@ -46,6 +46,7 @@ from data_engine.flow.hints import forgotten_return, never_computed
 from data_engine.flow.locations import IN_PLACE, NotedPlaces, Places
 from data_engine.flow.object_names import taken_changed, taken_later
 from data_engine.flow.rules import CheckResult
+from data_engine.flow.scan import missing_source_fix
 from data_engine.flow.spec import StepSpec
 from data_engine.flow.steps import run_steps, step_error
 from data_engine.flow.trigger import Schedule
@@ -530,7 +531,7 @@ def require_source(flow: Flow, source: Source) -> None:
         raise FlowValidationError(
             f"Source {'file' if source.path else 'path'} not found: {target}",
             where=f'flow "{flow.name}", watch(source={(flow.trigger and flow.trigger.source_as_authored)!r})',
-            fix="create it, connect its drive, or correct source= (relative paths start at the flow_modules folder)",
+            fix=missing_source_fix(target),
         )
 
 

@@ -238,7 +238,7 @@ class Flow(Displayable):
         Args:
             mode: "manual"; "poll" (needs `source` and `interval`); "schedule" (exactly one of `interval`, `time`, `cron`).
             run_as: "individual" runs once for each source file, "batch" once for the whole folder.
-            max_parallel: how many sources of this flow may run at once.
+            max_parallel: how many sources of this flow may run at once; in the daemon each of these runs has a process, and so a module, of its own.
             source: a file or a folder (searched with its subfolders); it need not exist yet.
             interval: a positive duration: "10ms" "5s" "15m" "1.5h" "2d" "1w", or a timedelta.
             time: "HH:MM" or several of them, wall-clock in `tz`.

@@ -23,17 +23,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, cast
 
-from data_engine.errors import message_of
+from data_engine.errors import FlowValidationError, message_of
 from data_engine.flow.batch import Batch, is_lazy_frame
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.object_names import how_to_take
+from data_engine.flow.scan import WRITE_SLASHES
 from data_engine.flow.spec import StepSpec, function_name
 from data_engine.formatting import beginning, first_few
 from data_engine.platforms.files import open_to_read
 from data_engine.record import frozen
-from data_engine.storage_version import fix_of_newer
+from data_engine.storage_version import attached_files, fix_of_newer
 from data_engine.suggestions import nearest_name, syntax_fix
 from data_engine.workspace.layout import kernel_shell
 
@@ -129,6 +130,17 @@ def fix_for(failure: StepFailure) -> str | None:
     """The fix of an error; None where nothing is known."""
     answer = hint_for(failure)
     return None if answer is None else answer[1]
+
+
+def is_of_its_file(error: BaseException) -> bool:
+    """Whether the file that a step had may be the reason of its error: it is not plain that the code is, or a file beside it.
+
+    Example:
+        >>> is_of_its_file(ValueError("no header")), is_of_its_file(NameError("name 'rate' is not defined"))
+        (True, False)
+    """
+    hint = hint_for(StepFailure(error))
+    return not isinstance(error, _CODE_ERRORS) if hint is None else hint[0] in _ROWS_OF_FILES
 
 
 def plain_text(text: str) -> str:
@@ -290,6 +302,8 @@ def _pandas_word(f: StepFailure, match: re.Match[str]) -> str | None:
         return None
     if kind.__name__ == "DataFrame" and f.name in f.owner.columns:
         return f"{f.name} is a column: pl.col({quoted(f.name)}) in an expression, frame[{quoted(f.name)}] by itself"
+    if f.name == "de":
+        return "add `import data_engine.helpers` to the notebook: it gives frames .de"
     return f"in Polars: {_PANDAS_WORDS[f.name]}" if f.name in _PANDAS_WORDS else None
 
 
@@ -370,6 +384,8 @@ def _missing_column(f: StepFailure, match: re.Match[str]) -> str | None:
     columns = _frame_columns(f) if texts is None else list(map(json.loads, texts))
     if columns is None or name in columns:
         return None
+    if not columns:
+        return _EMPTY
     if (fix := only_column_fix(columns, f.option("separator", "sep"))) is not None:
         return fix
     if (near := nearest_name(name, columns)) is not None:
@@ -388,6 +404,8 @@ def workbook_fix(path: str | Path) -> str | None:
 
 def _relative_path(f: StepFailure, match: re.Match[str]) -> str | None:
     name = next(filter(None, (getattr(f.error, "filename", None), *match.groups())))
+    if "\\" in name and os.sep == "/":
+        return WRITE_SLASHES
     if os.path.isabs(name) or any(sign in name for sign in "*?[:"):
         return None
     folder, root = os.getcwd(), None if f.context is None else f.context.workspace_root
@@ -407,6 +425,16 @@ def _not_utf8(f: StepFailure, match: re.Match[str]) -> str:
     )
 
 
+def _newer_database(f: StepFailure, match: re.Match[str]) -> str | None:
+    """With the name of the file, which DuckDB leaves out: what was connected to or attached."""
+    calls = [frame.f_locals for frame in f.frames("data_engine")]
+    texts = [value for call in calls for value in (call.get("text"), call.get("query")) if isinstance(value, str)]
+    files = [call["place"] for call in calls if "place" in call] + [
+        file for text in texts for file in attached_files(text)
+    ]
+    return fix_of_newer(f.text, *(os.path.basename(file) for file in files[-1:]))
+
+
 def _odd_name(f: StepFailure, match: re.Match[str]) -> str | None:
     try:
         f"{f.source}{'' if f.item is _NO_ITEM else f.item}".encode()
@@ -414,6 +442,13 @@ def _odd_name(f: StepFailure, match: re.Match[str]) -> str | None:
         return "the file's name holds bytes that are not UTF-8, so that Polars, DuckDB and others cannot open it: rename it"
     return None
 
+
+_EMPTY = (
+    "the frame is empty here: look at what the steps before leave of it; where it may be empty, ask frame.is_empty() (pandas:"
+    " frame.empty) first"
+)
+_EMPTY_WORDS = r"of length 0\b|shape=\(0, \d|^cannot concat empty list$|^No objects to concatenate$"
+_CONCAT_WORDS = r"unable to (?:vstack, column names|append to a DataFrame of width)|^'union'/'concat' inputs|^column name mismatch: expected"
 
 _TO_NUMBER = r"conversion from `\w+\S*` to `(?:[iuf]\d|decimal)\S*` failed in column"
 _PARSED = r"could not parse `.*?` as dtype `[iuf]\d+` at column|(?:string to float: |parse string )'[+-]?[0-9.]+,"
@@ -434,6 +469,18 @@ _NO_WORKBOOK_WORDS = (
 
 _FULL_WORDS = r"(?i)no space left on device|disk quota exceeded|not enough space on the disk|\(os error 112\)"
 _MISUSE = "AttributeError TypeError ValueError"
+
+_CODE_ERRORS = (AttributeError, ImportError, NameError, TypeError, FileNotFoundError, FlowValidationError)
+_ROWS_OF_FILES = (
+    "odd_name",
+    "too_many_fields",
+    "number",
+    "empty_file",
+    "empty_frame",
+    "day_format",
+    "not_utf8",
+    "no_workbook",
+)
 
 HINTS = (
     HintRow("odd_name", "", "", _odd_name),
@@ -535,6 +582,14 @@ HINTS = (
         ' numbers, pl.concat(..., how="vertical_relaxed")',
     ),
     HintRow(
+        "concat_columns",
+        "ShapeError SchemaError InvalidOperationError",
+        _CONCAT_WORDS,
+        'these tables have other columns, or the same ones in another order: pl.concat(..., how="diagonal") puts columns of one name'
+        " together, with null where a table lacks one; a name that is only written otherwise is renamed first",
+    ),
+    HintRow("empty_frame", "", _EMPTY_WORDS, _EMPTY),
+    HintRow(
         "join_types",
         "SchemaError",
         r"join keys don't match - `(?P<left>.+?)`: (?P<a>\S+) on left does not match `(?P<right>.+?)`: (?P<b>\S+) on right",
@@ -551,7 +606,7 @@ HINTS = (
         " that was copied in part is copied again",
     ),
     HintRow("full_drive", "", _FULL_WORDS, "the drive that the step writes to is full: free some space there"),
-    HintRow("newer_database", "", "version number", lambda f, match: fix_of_newer(f.text)),
+    HintRow("newer_database", "", "version number", _newer_database),
 )
 """The rows in the order in which they are tried: the objects of the step and words of pandas come before near names."""
 

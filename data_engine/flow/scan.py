@@ -9,15 +9,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.files import is_folder_itself
+from data_engine.suggestions import nearest_name
 
 _PREFIXES = (".", "~$")
 _SUFFIXES = ("~", ".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".swp")
 _SEPARATORS = re.compile(r"\s*[,;|]\s*|\s+(?=\.)")
 _NO_EXTENSION = frozenset("/\\*?,;|")
+_MOST_NAMES = 2_000
+WRITE_SLASHES = 'write "/" between folders, which works on every machine: a "\\" is a part of the name here'
+CORRECT_SOURCE = "correct source= (relative paths start at the flow_modules folder)"
 
 
 def is_candidate_name(name: str) -> bool:
@@ -105,3 +110,33 @@ def walk(
             if on_error is None:
                 raise
             on_error(error)
+
+
+def missing_source_fix(source: Path) -> str:
+    """The fix for a source that does not exist, with the path that was meant where one is nearly the same.
+
+    Example:
+        >>> missing_source_fix(Path("/nowhere/in"))
+        'create it, connect its drive, or correct source= (relative paths start at the flow_modules folder)'
+    """
+    if "\\" in str(source) and os.sep == "/":
+        return WRITE_SLASHES
+    near = _in_other_letters(source)
+    begin = "create it" if near is None else f"did you mean {near}? Else create it"
+    return f"{begin}, connect its drive, or {CORRECT_SOURCE}"
+
+
+def _in_other_letters(source: Path) -> Path | None:
+    """The path that differs from the source only in case or in a letter; None without one."""
+    above = next((folder for folder in source.parents if folder.is_dir()), None)
+    if above is None:
+        return None
+    missing, *rest = source.relative_to(above).parts
+    try:
+        with os.scandir(above) as entries:
+            names = [entry.name for entry in islice(entries, _MOST_NAMES) if not entry.name.startswith(".")]
+    except OSError:
+        return None
+    near = nearest_name(missing, names)
+    path = None if near is None else above.joinpath(near, *rest)
+    return path if path is not None and path.exists() else None

@@ -45,6 +45,20 @@ _LONGEST_SLEEP_S = 30.0
 _T = TypeVar("_T")
 
 
+def require_fit(unfit: str | None) -> None:
+    """Return when nothing makes this machine `unfit` to own the workspace.
+
+    Raises:
+        OwnedElsewhereError: something does; it says what.
+    """
+    if unfit is not None:
+        raise OwnedElsewhereError(
+            f"this machine can only observe the workspace: {unfit}",
+            where="the workspace's folder",
+            fix="see `data-engine doctor`",
+        )
+
+
 class ShareThread:
     """Does what any thread asks for, one thing at a time; `tick` is called when `due_in_s` has passed and nothing is asked for.
 
@@ -375,13 +389,7 @@ class Keeper:
         raise self._not_here()
 
     def _require_fit(self) -> None:
-        unfit = self._rules.unfit()
-        if unfit is not None:
-            raise OwnedElsewhereError(
-                f"this machine can only observe the workspace: {unfit}",
-                where="the workspace's folder",
-                fix="see `data-engine doctor`",
-            )
+        require_fit(self._rules.unfit())
 
     def _claim(self, view: View) -> None:
         self._require_fit()

@@ -133,7 +133,7 @@ def refuse_live(leases: list[OlderLease]) -> None:
                 f"a daemon of the older system owns the workspace: {lease.owner}",
                 where=f".workspace_state/leased/{lease.older_id}",
                 fix=f"stop its engine there and close its windows (its Settings have 'Force Stop Daemon'); it is free"
-                f" {_STALE_AFTER_S:g} s after its last sign of life at the latest. Then import again",
+                f" {_STALE_AFTER_S:g} s after its last sign of life at the latest. Then `data-engine import PATH`",
             )
 
 

@@ -70,7 +70,7 @@ _READERS = frozenset(
      "fetchone", "fetchdf", "fetchmany", "fetchnumpy", "lazy", "hist", "boxplot", "collect_schema", "schema",
      "dtypes", "columns", "keys", "values", "items", "get", "copy", "index", "startswith", "endswith", "format", "upper", "lower", "exists", "is_file", "is_dir", "stat", "resolve", "as_posix", "iterdir",
      "glob", "rglob", "read_text", "read_bytes", "names", "paths", "ok", "errors", "summarize", "debug", "warning", "error", "exception", "critical", "log", "isEnabledFor", "getEffectiveLevel", "most_common",
-     "elements", "tolist", "astype", "reshape", "ravel", "flatten", "argsort", "isoformat", "strftime", "timestamp"}
+     "elements", "tolist", "astype", "transform", "predict", "score", "quantize", "round", "cumsum", "reshape", "ravel", "flatten", "argsort", "isoformat", "strftime", "timestamp"}
 )  # fmt: skip
 _FILLERS = frozenset({"read_string", "read_dict", "read_file", "read_env"})
 """Methods that read into their own object, as those of a ConfigParser."""

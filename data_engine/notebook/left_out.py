@@ -92,16 +92,10 @@ class LeftOutStatements:
     # bare calls
 
     def _about_bare(self, statement: Statement) -> Iterator[Diagnostic]:
-        """Warn of methods that are called for themselves on a needed object of the notebook and do more than look.
-
-        The last line of a cell shows its value: there only what sounds like a change counts.
-        """
-        is_shown = statement.node is statement.cell.statements[-1].node
+        """Warn of methods that are called for themselves on a needed object of the notebook and do more than look."""
         for path, line, text in statement.names.bare:
             name, method = path[0], path[-2]
             if len(path) != 3 or self._last_reads.get(name, -1) <= statement.index or effects.only_looks(method, text):
-                continue
-            if is_shown and not CHANGES.match(method) and not effects.sounds_like_setup(method):
                 continue
             owners = self.statements.reaching(name, statement.index)[0]
             is_object = any(

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 from data_engine.compare.difference import ColumnDifference, Difference, Named, Rows
 from data_engine.engine.access.code import code_facts
+from data_engine.engine.access.guards import WriteRefusedError
 from data_engine.engine.candidates import (
     Source,
     is_unchanged,
@@ -29,7 +31,7 @@ from data_engine.engine.memo.tracer import Tracer
 from data_engine.engine.params import params_for
 from data_engine.engine.preview import first_source, say_first, steps_until
 from data_engine.engine.result_display import ProgressLine
-from data_engine.errors import FlowValidationError, NotHeldBackError
+from data_engine.errors import FlowExecutionError, FlowValidationError, NotHeldBackError
 from data_engine.flow.check import Check, names_saved, with_rejected_named
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import Collect, Map, StepSpec
@@ -131,7 +133,7 @@ def make_plan(
         outputs = run.outputs()
     paths = dict.fromkeys(path for side in run.sides for path in side.outside)
     outside = tuple(NotHeldBack(path, "is a new file outside the context's folders") for path in paths)
-    notes = [*selection.notes]
+    notes = [*selection.notes, *filter(None, [run.earlier])]
     if wish.key and not any(difference.key for difference in _leaves([*objects.values(), *outputs.values()])):
         if run.wrong_key is not None:
             raise run.wrong_key
@@ -190,6 +192,7 @@ class _Run:
     ) -> None:
         self.errors = errors
         self.wrong_key: FlowValidationError | None = None
+        self.earlier = ""
         self._wish = wish
         self.sides = [
             Side(of, named, home, params=params_for(flow, wish.params), fresh=wish.fresh, sink=sink)
@@ -239,6 +242,7 @@ class _Run:
         except FlowValidationError as error:
             if use is not None and not any(use in names_saved(step) for step in side.flow.steps):
                 return {}
+            self.earlier = self.earlier or _earlier(side.flow, error)
             self.errors.append(side_error(side.of, name_of(source) or None, error))
         except Exception as error:
             self.errors.append(side_error(side.of, name_of(source) or None, error))
@@ -281,6 +285,16 @@ def combined(parts: Mapping[str, Difference]) -> Difference:
     rows = Rows(*(sum(getattr(part.rows, name) for part in values) for name in counts))
     columns = next((part.columns for part in values if not part.columns.are_equal), ColumnDifference())
     return Difference("parts", rows=rows, columns=columns, changed_values=Named(changed), parts=Named(parts))
+
+
+def _earlier(flow: Flow, error: FlowValidationError) -> str:
+    """The plan that is possible where a step would change files beside the context: of the object before it; "" for other errors."""
+    if not isinstance(error, FlowExecutionError) or not isinstance(error.__cause__, WriteRefusedError):
+        return ""
+    before = takewhile(lambda step: step.label != error.step_label, flow.steps)
+    saved = [name for step in before for name in names_saved(step)]
+    words = "a step that changes files beside the context cannot be planned, but what comes before it can"
+    return f"{words}: {cli_line('plan', flow.name or '', '--use', saved[-1])}" if saved else ""
 
 
 def _names(flow: Flow) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from data_engine.compare.difference import Difference, Named, read_differences
@@ -16,6 +16,7 @@ LIMIT_S = 600.0
 """The time that a version may take without `[limits] run_timeout`."""
 
 SIDES = {"deployed": "the deployed version", "current": "the edit"}
+BOTH = "both"
 
 
 @frozen
@@ -38,7 +39,7 @@ class PlannedSource(Record):
 
 @frozen
 class SideError(Record):
-    """The error that kept a version, "deployed" or "current", from running for a source (None: for all)."""
+    """The error that kept a version, "deployed", "current" or "both", from running for a source (None: for all)."""
 
     side: str
     source: str | None
@@ -49,7 +50,8 @@ class SideError(Record):
     def text(self) -> str:
         """The error in one line."""
         place = f" at {self.where}" if self.where else ""
-        return f"{SIDES[self.side]} fails{f' on {self.source}' if self.source else ''}{place}: {self.error}"
+        subject = "both versions fail" if self.side == BOTH else f"{SIDES[self.side]} fails"
+        return f"{subject}{f' on {self.source}' if self.source else ''}{place}: {self.error}"
 
 
 @frozen
@@ -127,11 +129,22 @@ class Plan(Displayable, Record):
         return tuple({error.source for error in self.errors if error.side == side} for side in SIDES)
 
     @property
+    def failures(self) -> tuple[SideError, ...]:
+        """The errors, each once: one that both versions have on a source is of "both", at its place in the edit."""
+        alike = {(error.source, error.error) for error in self.errors if error.side == "deployed"}
+        alike &= {(error.source, error.error) for error in self.errors if error.side == "current"}
+        return tuple(
+            replace(error, side=BOTH) if (error.source, error.error) in alike else error
+            for error in self.errors
+            if error.side == "current" or (error.source, error.error) not in alike
+        )
+
+    @property
     def text(self) -> str:
         """The plan in a few words."""
         parts = [
             *filter(None, [self.mends]),
-            *_failures(self.errors, len(self.sources)),
+            *_failures(self.failures, len(self.sources)),
             *_difference_texts("", self.objects),
             *_difference_texts("output ", self.outputs),
         ]
@@ -145,12 +158,13 @@ class Plan(Displayable, Record):
 
 
 def _failures(errors: tuple[SideError, ...], sources: int) -> Iterator[str]:
-    for side in SIDES:
+    for side, subject in (*SIDES.items(), (BOTH, "both versions")):
         of_side = [error for error in errors if error.side == side]
         if of_side:
             on = f" on {len(of_side)} of {sources}" if sources > 1 and of_side[0].source else ""
             first = of_side[0]
-            yield first.text if not on else f"{SIDES[side]} fails{on}: {first.where or first.error}"
+            verb = "fail" if side == BOTH else "fails"
+            yield first.text if not on else f"{subject} {verb}{on}: {first.where or first.error}"
 
 
 def _difference_texts(lead: str, differences: Mapping[str, Difference]) -> Iterator[str]:

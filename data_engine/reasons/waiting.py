@@ -55,9 +55,14 @@ class WaitingRuns(Record):
     @property
     def text(self) -> str:
         """One line for people."""
+        return f"{self.flow}: {self.words}"
+
+    @property
+    def words(self) -> str:
+        """How many wait and what for, without the flow's name."""
         runs = plural(self.count, "run waits", "runs wait")
         name = "" if self.source is None else f"{'' if self.count == 1 else ', the next'} for {self.source_name}"
-        return f"{self.flow}: {runs}{name}: {self.reason}"
+        return f"{runs}{name}: {self.reason}"
 
     @property
     def source_name(self) -> str:

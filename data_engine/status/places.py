@@ -10,14 +10,12 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from difflib import get_close_matches
-from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
-from data_engine.flow.scan import walk
+from data_engine.flow.scan import CORRECT_SOURCE, missing_source_fix, walk
 from data_engine.formatting import cli_line, first_few
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outputs import OutputRun, output_runs
@@ -32,11 +30,11 @@ LOOK_LIMIT_S = 2.0
 """A person waits for it: a drive that answers at all does so in less."""
 
 _MOST_ENDINGS = 5
-_MOST_NAMES = 2_000
 
 
-def source_warnings(flow: Flow) -> list[str]:
-    """Why the flow's source or mirror cannot be used now, each with its fix; tomorrow it may be there.
+def source_warnings(flow: Flow, mirrors: Collection[Path] = ()) -> list[str]:
+    """Why the flow's source or mirror cannot be used now, each with its fix; tomorrow it may be there. A source that is missing in one
+    of the `mirrors`, those of flows beside it, is none: its first run makes it.
 
     Example:
         >>> flow = Flow("Claims", "claims").watch(mode="poll", source="/nowhere/in", interval="10s")
@@ -46,7 +44,8 @@ def source_warnings(flow: Flow) -> list[str]:
     warnings = []
     trigger, mirror = flow.trigger, flow.mirror_spec
     if trigger is not None and trigger.source is not None:
-        trouble = _source_trouble(trigger.source, trigger.extensions)
+        is_made = any(trigger.source.is_relative_to(root) for root in mirrors) and not trigger.source.exists()
+        trouble = None if is_made else _source_trouble(trigger.source, trigger.extensions)
         warnings += [] if trouble is None else [f"{flow.name}: its source {trouble}"]
     if mirror is not None and mirror.root.is_file():
         warnings.append(f"{flow.name}: its mirror root {mirror.root} is a file; name a folder in mirror(root=...)")
@@ -56,9 +55,10 @@ def source_warnings(flow: Flow) -> list[str]:
 def all_source_warnings(flows: Sequence[Flow]) -> list[list[str]]:
     """The `source_warnings` of each flow, within `LOOK_LIMIT_S` for all together; a drive that hangs gets a warning."""
     warnings: dict[int, list[str]] = {}
+    mirrors = {flow.mirror_spec.root for flow in flows if flow.mirror_spec is not None}
 
     def look(number: int) -> None:
-        warnings[number] = source_warnings(flows[number])
+        warnings[number] = source_warnings(flows[number], mirrors)
 
     until_s = time.monotonic() + LOOK_LIMIT_S
     threads = [threading.Thread(target=look, args=(number,), daemon=True) for number in range(len(flows))]
@@ -165,40 +165,19 @@ def why_nothing(flow: Flow) -> str:
 
 def _source_trouble(source: Path, extensions: tuple[str, ...] | None) -> str | None:
     """What is wrong with a source, and the fix; None without a fault."""
-    correct = "or correct source= (relative paths start at the flow_modules folder)"
+    correct = f"or {CORRECT_SOURCE}"
     try:
         mode = os.stat(source).st_mode
     except (FileNotFoundError, NotADirectoryError):  # Windows does not tell them apart
         above = next((folder for folder in source.parents if folder.is_file()), None)
         if above is not None:
             return f"{source} cannot exist, because {above} is a file; name another folder, {correct}"
-        if "\\" in str(source) and os.sep == "/":
-            return f'{source} does not exist; write "/" between folders, which works on every machine: a "\\" is a part of the name here'
-        near = _in_other_letters(source)
-        begin = "create it" if near is None else f"did you mean {near}? Else create it"
-        return f"{source} does not exist; {begin}, connect its drive, {correct}"
+        return f"{source} does not exist; {missing_source_fix(source)}"
     except OSError as error:
         return f"{source} cannot be looked at ({error.strerror}); check its drive and permissions"
     if not stat.S_ISDIR(mode) and extensions is not None and not source.name.lower().endswith(extensions):
         return f"{source} is a file, and the flow takes {', '.join(extensions)}; name its folder, {correct}"
     return None
-
-
-def _in_other_letters(source: Path) -> Path | None:
-    """The path that differs from the source only in case or in a letter; None without one."""
-    above = next((folder for folder in source.parents if folder.is_dir()), None)
-    if above is None:
-        return None
-    missing, *rest = source.relative_to(above).parts
-    try:
-        with os.scandir(above) as entries:
-            names = [entry.name for entry in islice(entries, _MOST_NAMES) if not entry.name.startswith(".")]
-    except OSError:
-        return None
-    alike = [name for name in names if name.casefold() == missing.casefold()]
-    near = next(iter(alike or get_close_matches(missing, names, n=1, cutoff=0.8)), None)
-    path = None if near is None else above.joinpath(near, *rest)
-    return path if path is not None and path.exists() else None
 
 
 _MOST_LOOKS = 2_000

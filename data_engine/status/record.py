@@ -212,7 +212,7 @@ class FlowStatus(Record):
     """
 
     computed: ClassVar[tuple[str, ...]] = ("state", "reason", "deployment", "edit")
-    sparse: ClassVar = ("warned", "tz", "disabled", "retried", "rejected")
+    sparse: ClassVar = ("warned", "tz", "disabled", "retried")
 
     name: str
     group: str | None = None

@@ -12,7 +12,7 @@ from data_engine.compare.difference import Difference, Sample
 from data_engine.formatting import beginning, duration_text, first_few, local_time, plural, visible
 from data_engine.marks import Mark, mark_of
 from data_engine.plan.golden import Golden, GoldenResult
-from data_engine.plan.plan import Plan
+from data_engine.plan.plan import BOTH, Plan
 from data_engine.view.card import (
     MOST_ROWS,
     Card,
@@ -196,7 +196,8 @@ def mark_of_plan(plan: Plan) -> Mark:
     if plan.mends:
         return Mark(plan.mends, "good", "disc")
     if plan.is_worse:
-        return Mark("the edit fails", "bad", "cross")
+        is_of_both = all(error.side == BOTH for error in plan.failures)
+        return Mark("both versions fail" if is_of_both else "the edit fails", "bad", "cross")
     return mark_of("equal" if plan.equal else "differs")
 
 
@@ -211,7 +212,7 @@ def _how(plan: Plan) -> tuple[Cell, ...]:
 
 
 def _notes(plan: Plan) -> Iterator[Part]:
-    yield from (Note(Mark(visible(error.text), "bad", "cross")) for error in plan.errors[:MOST_ROWS])
+    yield from (Note(Mark(visible(error.text), "bad", "cross")) for error in plan.failures[:MOST_ROWS])
     yield from (Note(Mark(f"ran for real: {step.text}", "warn", "triangle")) for step in plan.not_held_back)
     yield from (Note(Mark(note, "idle", "ring")) for note in plan.notes)
     if plan.config:

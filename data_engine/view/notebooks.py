@@ -336,7 +336,7 @@ def plan(
             if not plan.is_worse and (not plan.equal or plan.cells)
         ]
         if any(plan.is_worse for plan in plans):
-            ends.append("Correct the edit first: nothing was deployed, and production still runs what is deployed.")
+            ends.append("Correct the flow first: nothing was deployed, and production still runs what is deployed.")
         cards = [plan_card(plan, samples=True) for plan in plans]
         parts = (part for card in cards for part in (Lines((_head(card),)), *card.parts))
         return Card("", (), (*parts, Lines(tuple(ends))))

@@ -46,7 +46,7 @@ _FOR_ANOTHER = "done for another workstation, which was told so; nothing is aske
 
 @frozen
 class PanelFlow(FlowStatus):
-    """A flow's record with what only a panel adds: its `buttons`, how many of its runs are `waiting` for their turn or for their next
+    """A flow's record with what only a panel adds: its `buttons`, which of its runs `waits`, for whose turn or for their next
     try, its newest `backfill` where that runs or something of it is left, and the `troubles` that its people are notified of; when
     it `has_recovered`, no failure of before is left. `is_source_gone`: all that is left of a failure is a file that is gone.
     """
@@ -61,7 +61,7 @@ class PanelFlow(FlowStatus):
     )
 
     buttons: Mapping[str, WhyNot] = field(default_factory=dict)
-    waiting: int = 0
+    waits: str = ""
     backfill: Backfill | None = None
     troubles: tuple[TroubleLine, ...] = ()
     has_recovered: bool = False
@@ -220,7 +220,7 @@ def _panel_flow(flow: FlowStatus, status: WorkspaceStatus, known: Known) -> Pane
         **{column.name: getattr(flow, column.name) for column in fields(FlowStatus) if column.name != "last_run"},
         last_run=last,
         buttons=flow_buttons(flow, status),
-        waiting=sum(entry.count for entry in status.waiting_runs if entry.flow == flow.name),
+        waits="; ".join(entry.words for entry in status.waiting_runs if entry.flow == flow.name),
         backfill=None if backfill is None or (backfill.state == "done" and not backfill.failed) else backfill,
         troubles=troubles_of(flow, known),
         has_recovered=has_recovered(flow, known),

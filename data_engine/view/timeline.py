@@ -82,8 +82,8 @@ def steps_picture(steps: Sequence[StepRun], *, now_s: float) -> str:
         mark = mark_of(step.status)
         x = left + room * (start - begin) / length
         wide = max(3.0, room * (end - start) / length)
-        took = duration_text(end - start if step.elapsed_s is None else step.elapsed_s)
-        words = f"{step.status}, {took}"
+        took = duration_text(end - start if step.status == "started" else step.elapsed_s)
+        words = ", ".join(filter(None, (step.status, took)))
         tip = clean(f"{step.label}: {words}{f': {first_line(step.error)}' if step.error else ''}")
         parts.append(shape_svg(mark, 0, y - 6, title=tip) + _label(step.label, y, 20))
         parts.append(
@@ -186,7 +186,7 @@ def _end_s(run: Run | StepRun, now_s: float) -> float:
     start = _start_s(run)
     if run.elapsed_s is not None:
         return start + max(0.0, run.elapsed_s)
-    return max(start, now_s)
+    return max(start, now_s) if run.status == "started" else start  # nobody knows when an abandoned one ended
 
 
 def _label(words: str, y: float, x: float = 0) -> str:

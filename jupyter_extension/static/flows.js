@@ -164,11 +164,12 @@ function isPlainDraft({ mark, why }) {
  * @param {ActiveRun | undefined} active
  */
 export function secondText(row, active) {
-  const waiting = row.waiting ? `${row.waiting.toLocaleString()} waiting` : "";
-  if (active) return [active.source ? nameOf(active.source) : "", active.step || "", progressText(active), waiting].filter(Boolean).join(" · ");
+  const { waits } = row;
+  if (active) return [active.source ? nameOf(active.source) : "", active.step || "", progressText(active), waits].filter(Boolean).join(" · ");
   if (row.mark.kind === "broken") return row.reason || "";
   const parts = [row.trigger === "-" ? "" : row.trigger];
-  if (row.next_run_utc && row.mode === "schedule") {
+  if (waits) parts.unshift(waits);
+  else if (row.next_run_utc && row.mode === "schedule") {
     const next = ahead(row.next_run_utc, Date.now(), row.tz);
     parts.unshift(`next ${row.tz && row.trigger.endsWith(row.tz) ? next.replace(` ${row.tz}`, "") : next}`); // the rest may be cut
   }

@@ -123,9 +123,9 @@ export interface PanelFlow {
   tz?: string | null;
   disabled?: Why | null;
   retried?: number;
-  rejected?: number;
+  rejected: number;
   buttons: Record<string, string | null>;
-  waiting: number;
+  waits: string;
   backfill: Backfill | null;
   troubles: TroubleLine[];
   has_recovered: boolean;

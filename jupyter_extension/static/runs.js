@@ -86,7 +86,7 @@ function runRow(app, run, open) {
       h("span", { class: "de-word de-run-word" }, run.mark.word),
       h("span", { class: "de-run-when", title: clock(run.started_at_utc) }, startOf(run)),
       what ? h("span", { class: "de-grow de-whole de-faint", title: run.source || "" }, what) : null,
-      run.elapsed_s === null ? h("span", { class: "de-time", tick: () => duration(since(run.started_at_utc)) }) : h("span", { class: "de-time" }, duration(run.elapsed_s))),
+      run.mark.kind === "running" ? h("span", { class: "de-time", tick: () => duration(since(run.started_at_utc)) }) : h("span", { class: "de-time" }, duration(run.elapsed_s))),
     run.error && !open ? h("div", { class: "de-run-error" }, folded(run.error)) : null,
     open && app.columns < 3 ? runDetails(app, run, open) : null);
 }

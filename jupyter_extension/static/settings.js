@@ -129,7 +129,7 @@ function allPart(app, { buttons }) {
   return h("section", { key: "all", class: "de-setting" },
     h("h4", { class: "de-h4" }, "All flows at once"),
     h("div", { class: "de-line de-wrap" },
-      button(app, "deploy all", "Deploy everything", buttons.deploy_all, () => app.deployAll(), { confirm: "Really deploy every flow?" }),
+      button(app, "deploy all", "Deploy everything", buttons.deploy_all, () => app.deployAll()),
       button(app, "retry all", "Retry all held", buttons.retry_all, () => app.act("retry", {}), { confirm: "Really run all held files again?" })));
 }
 

@@ -68,8 +68,26 @@ def test_an_edit_that_fails_ends_a_plan_with_1(cli: Cli, production: Production)
     assert answer.code == 1
     said = "the edit fails on june.csv at sales.ipynb, cell 3, line 2: ZeroDivisionError: division by zero"
     assert said in answer.out
-    assert "Correct the edit first" in answer.out
+    assert "Correct the flow first" in answer.out
     assert "To let production run it" not in answer.out
+
+
+def test_a_plan_of_a_flow_that_changes_a_file_beside_its_mirror_offers_the_objects_before(
+    cli: Cli, production: Production
+) -> None:
+    """Both versions fail, which is said once."""
+    (production.files.root / "log.txt").write_text("as it was", encoding="utf-8")
+    production.edit(
+        FLOW.replace("def write(context):", "def write(context):\n    open('../log.txt', 'w').close()"), least="0"
+    )
+    production.ws.deploy("sales")
+
+    answer = cli("plan", "sales", "--sources", 1)
+
+    assert answer.out.count("WriteRefusedError") == 1
+    assert answer.out.splitlines()[0].startswith("Plan of sales  both versions fail  1 source")
+    assert "data-engine plan sales --use clean_df" in answer.out
+    assert cli("plan", "sales", "--use", "clean_df").out.startswith("Plan of sales  equal")
 
 
 def test_an_edit_that_mends_some_files_may_go_live(
@@ -85,8 +103,9 @@ def test_an_edit_that_mends_some_files_may_go_live(
 
     assert answer.code == 0
     assert "the edit mends 1 of 2" in answer.out
+    assert (answer.out.count("odd"), "both versions fail on b.txt: odd" in answer.out) == (2, True)
     assert "To let production run it: data-engine deploy sales" in answer.out
-    assert "Correct the edit first" not in answer.out
+    assert "Correct the flow first" not in answer.out
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ def test_a_run_tells_what_its_checks_found(ws: Workspace, cli: Cli) -> None:
         {"check": "Check", "rule": "positive", "rows": 3, "failed": 1, "unknown": 0},
         {"check": "Check", "rule": "unique_id", "rows": 3, "failed": 2, "unknown": 0},
     ]
+    assert [check.as_dict() for check in ws.log(run.run_id).checks] == told["checks"]
     assert told["rejected"] == 2
     assert "2 rows rejected" in cli("runs").out
     assert "2 rows rejected (positive: 1 of 3, unique_id: 2 of 3)" in cli("log", run.run_id).out
@@ -77,7 +78,7 @@ def test_a_flow_tells_how_many_rows_it_rejects_now(ws: Workspace, cli: Cli) -> N
     flows = {one["name"]: one for one in cli("status", "--json").json["flows"]}
 
     assert flows["claims"]["rejected"] == 2
-    assert "rejected" not in flows["example"]
+    assert flows["example"]["rejected"] == 0
 
 
 def test_a_check_that_rejects_other_rows_is_a_difference_of_a_plan(ws: Workspace) -> None:
@@ -116,9 +117,9 @@ def test_a_flow_that_is_renamed_takes_its_rejected_rows_along(ws: Workspace, cli
     ws.deploy("claims_checked", replaces="claims")
 
     assert [(one.flow, one.rows) for one in ws.rejected()] == [("claims_checked", 2)]
-    assert {one["name"]: one.get("rejected") for one in cli("status", "--json").json["flows"]} == {
+    assert {one["name"]: one["rejected"] for one in cli("status", "--json").json["flows"]} == {
         "claims_checked": 2,
-        "example": None,
+        "example": 0,
     }
 
 

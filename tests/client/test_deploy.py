@@ -265,7 +265,11 @@ def test_a_name_that_two_steps_save_is_warned_of_unless_one_takes_what_it_replac
 
 def test_names_that_differ_only_in_case_are_warned_of(ws: WorkspaceFiles, workspace: Workspace) -> None:
     """Where both can be there: a colleague on Windows or macOS gets one of the two."""
-    ws.notebook("Claims", *CELLS[2:3], 'def build():\n    return Flow(group="G").step(one)')
+    ws.notebook(
+        "Claims",
+        "from data_engine import Flow\ndef one(context):\n    return 1",
+        'def build():\n    return Flow(group="G").step(one)',
+    )
     if len([*ws.modules.glob("*.ipynb")]) == 1:
         pytest.skip("this system holds one of them")
 
@@ -282,7 +286,9 @@ def test_a_name_that_not_every_system_holds_is_told_alike_everywhere(ws: Workspa
     ws.notebook(name, *CELLS[2:3], 'def build():\n    return Flow(group="G").step(one)')
 
     errors = [next(one.error for one in workspace.catalog() if one.name == name)]
-    errors += [entry.error for entry in workspace.deploy(name)]
+    with pytest.raises(FlowValidationError) as caught:
+        workspace.deploy(name)
+    errors.append(caught.value)
     errors += [entry.error for entry in workspace.deploy()]
     assert len(errors) == 3
     for error in errors:
@@ -301,8 +307,8 @@ def test_a_renamed_copy_is_not_deployed_beside_its_original_unasked(ws: Workspac
     workspace.deploy()
     ws.module("claims_2", text)
 
-    (entry,) = workspace.deploy("claims_2")
-    assert "as claims does, which is deployed" in str(entry.error)
+    with pytest.raises(FlowValidationError, match="as claims does, which is deployed"):
+        workspace.deploy("claims_2")
     assert [entry.error is None for entry in workspace.deploy()] == [True, False]
     assert workspace.deployment("claims_2") == "not deployed"
 
@@ -324,10 +330,8 @@ def test_a_flow_without_steps_is_refused_by_every_verb(ws: WorkspaceFiles) -> No
     workspace = Workspace(ws.root)
     flow = workspace.load_flow("empty")
 
-    (entry,) = workspace.deploy("empty")
-    assert "has no steps" in str(entry.error)
     assert workspace.deployment("empty") == "not deployed"
-    for verb in (flow.run_once, flow.run, flow.show, flow.preview):
+    for verb in (lambda: workspace.deploy("empty"), flow.run_once, flow.run, flow.show, flow.preview):
         with pytest.raises(FlowValidationError, match="has no steps"):
             verb()
 

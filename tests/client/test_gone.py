@@ -296,9 +296,8 @@ def test_a_copy_beside_a_renamed_notebook_does_not_write_where_production_does(
         ws.notebook(name, *cells[:2], CELLS[2].replace("RATE", "3"), cells[3])
     assert workspace.deployment_status("claims").renamed_to == "monthly"
 
-    (error,) = [entry.error for entry in workspace.deploy("aside")]
-    assert error is not None
-    assert "as claims does" in error.what
+    with pytest.raises(FlowValidationError, match="as claims does"):
+        workspace.deploy("aside")
     assert set(workspace.home.deployments().deployed()) == {"claims", "other"}
 
     errors = {entry.name: entry.error for entry in workspace.deploy()}
@@ -317,13 +316,13 @@ def test_a_rename_with_a_copy_beside_it_is_followed_when_somebody_says_which_it_
     renamed(ws)
     if where == "with one":
         workspace.start()
-    (error,) = [entry.error for entry in workspace.deploy("monthly claims")]
-    assert error is not None
-    assert "if monthly claims is claims under a new name, let it replace claims" in str(error.fix)
+    with pytest.raises(FlowValidationError) as caught:
+        workspace.deploy("monthly claims")
+    assert "if monthly claims is claims under a new name, let it replace claims" in str(caught.value.fix)
     if where == "after undeploy":
         workspace.undeploy("claims")
 
-    assert typed(ws, commands_in(error.fix or "")[0]) == 0
+    assert typed(ws, commands_in(caught.value.fix or "")[0]) == 0
 
     workspace.kill()
     assert set(workspace.home.deployments().deployed()) == {"monthly claims", "other"}
@@ -549,10 +548,10 @@ def test_a_flow_that_runs_on_is_named_where_another_would_write_its_mirror(
     gone(ws)
     cells = [f"{text}\n# rewritten" for text in CELLS]
     ws.notebook("my claims", *cells[:2], CELLS[2].replace("RATE", "3"), cells[3])
-    error = workspace.deploy("my claims")[0].error
+    with pytest.raises(FlowValidationError) as caught:
+        workspace.deploy("my claims")
 
-    assert error is not None
-    replace, end, _ = commands_in(error.fix or "")
+    replace, end, _ = commands_in(caught.value.fix or "")
     quoted = shell_line(
         ["data-engine", "deploy", "my claims", "--replaces", "claims"]
     )  # as this system's shell takes it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -32,13 +33,13 @@ def test_steps_after_the_named_object_do_not_run() -> None:
 
 
 def test_an_error_for_a_source_that_nobody_named_says_how_to_take_another(ws: WorkspaceFiles) -> None:
-    """By its place in the folder; of the only file, and of one that was named, there is nothing to say."""
+    """By its place in the folder; of the only file, of one that was named, and of a mistake in the code there is nothing to say."""
     bad = ws.source("in/a.txt", "")
-    flow = Flow(group="G").watch(mode="poll", source=str(bad.parent), interval="1s").step(lambda context: 1 / 0)
+    watched = Flow(group="G").watch(mode="poll", source=str(bad.parent), interval="1s")
 
-    def fix(**options: str) -> str | None:
+    def fix(step: Callable[[FlowContext], object] = lambda context: 1 / 0, **options: str) -> str | None:
         with pytest.raises(FlowExecutionError) as caught:
-            flow.preview(**options)
+            watched.step(step).preview(**options)
         return caught.value.fix
 
     alone = fix()
@@ -46,6 +47,7 @@ def test_an_error_for_a_source_that_nobody_named_says_how_to_take_another(ws: Wo
     assert alone is None
     assert fix() == 'a.txt is the first of 2 files: source="b/c.txt" (--source in %flow) takes another one'
     assert fix(source="a.txt") is None
+    assert fix(lambda context: context.sorce) == "did you mean 'source'?"  # type: ignore[attr-defined]
 
 
 def test_a_source_that_production_takes_only_by_name_is_told(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from data_engine import Workspace
+from data_engine import FlowValidationError, Workspace
 from data_engine.cli.app import run as command
 from data_engine.status import places as source_trouble
 from data_engine.status.places import source_warnings, why_nothing
@@ -100,15 +100,19 @@ def test_below_a_file_no_folder_can_be(ws: WorkspaceFiles, workspace: Workspace)
     ],
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="names differ in more than case there, and a backslash separates")
-def test_a_name_that_is_nearly_right_is_told(
+def test_a_name_that_is_nearly_right_is_told_by_a_deploy_and_a_preview(
     ws: WorkspaceFiles, workspace: Workspace, written: str, there: str, said: str
 ) -> None:
     (ws.root / there).mkdir(parents=True)
     ws.notebook("claims", FLOW.replace("../in", written))
 
-    (warning,) = source_warnings(workspace.load_flow("claims"))
+    flow = workspace.load_flow("claims")
+    (warning,) = source_warnings(flow)
+    with pytest.raises(FlowValidationError) as caught:
+        flow.preview()
 
     assert said.format(root=ws.root) in warning
+    assert said.format(root=ws.root).removeprefix("does not exist; ") in str(caught.value.fix)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +153,10 @@ def test_deploy_and_list_warn_of_a_source_that_is_not_there(
     (entry,) = json.loads(capsys.readouterr().out)
     assert "does not exist" in entry["warnings"][0]
 
+    ws.notebook(
+        "makes", FLOW.replace('watch(mode="manual", source="../in", extensions=".csv")', 'mirror(root="../in")')
+    )
+    assert [entry.warnings for entry in workspace.deploy()] == [(), ()]  # its first run makes the folder
     (ws.root / "in").mkdir()
     assert command(["--workspace", str(ws.root), "list"]) == 0
     assert "does not exist" not in capsys.readouterr().err

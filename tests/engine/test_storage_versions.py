@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from functools import reduce
 from pathlib import Path
 
 import duckdb
@@ -111,6 +113,30 @@ WORDS_OF_1_5 = """\
 IO Error: Trying to read a database file with version number 69, but we can only read versions between 64 and 68.
 The database file was created with a newer version of DuckDB.
 """
+
+
+def newer_database(path: Path) -> None:
+    """Write a database with the number of a format that no DuckDB has yet."""
+    duckdb.connect(str(path)).close()
+    data = bytearray(path.read_bytes())
+    data[12:20] = struct.pack("<Q", 9_999)
+    words = struct.unpack("<511Q", data[8:4096])
+    data[:8] = struct.pack(
+        "<Q", reduce(lambda sum_, word: sum_ ^ word * 0xBF58476D1CE4E5B9 & (1 << 64) - 1, words, 5381)
+    )
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("body", ["duckdb.connect(path)", WAYS["ATTACH"]], ids=["connect", "ATTACH"])
+def test_a_database_of_a_newer_duckdb_is_named_in_the_words_of_this_one(ws: WorkspaceFiles, body: str) -> None:
+    path = ws.root / "databases" / "mart.duckdb"
+    path.parent.mkdir(exist_ok=True)
+    newer_database(path)
+
+    with pytest.raises(FlowExecutionError) as caught:
+        database(ws, body)
+
+    assert "mart.duckdb was made by DuckDB 2.0 or newer" in str(caught.value.fix)
 
 
 def test_a_database_of_a_newer_duckdb_is_told_with_both_versions(ws: WorkspaceFiles) -> None:

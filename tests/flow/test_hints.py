@@ -34,6 +34,7 @@ FRAME = pl.DataFrame(
     }
 )
 PANDAS = pd.DataFrame({"Betrag": ["1,5"], "Filiale": [1]})
+WRITTEN_SO = "starts in" if sys.platform == "win32" else 'write "/"'
 LAZY = pl.LazyFrame({"a": [1]})
 
 
@@ -127,12 +128,27 @@ OF_TABLES: list[tuple[str, Callable[[Any], Any], str]] = [
     ("text_for_number", lambda c: FRAME.filter(pl.col("gross") > 1), "in quotes"),
     ("text_for_number", lambda c: FRAME["net"] * 2, ".cast(pl.Float64)"),
     ("concat_types", lambda c: pl.concat([pl.DataFrame({"a": [1]}), pl.DataFrame({"a": ["x"]})]), '{"a": ...}'),
+    (
+        "concat_columns",
+        lambda c: pl.concat([LAZY.collect().with_columns(b=2), pl.DataFrame({"b": 1, "a": 2})]),
+        "diagonal",
+    ),
+    ("concat_columns", lambda c: pl.concat([LAZY.collect(), pl.DataFrame({"a": 1, "b": 2})]), "diagonal"),
+    ("concat_columns", lambda c: pl.concat([LAZY, pl.LazyFrame({"b": 1})]).collect(), "diagonal"),
+    ("empty_frame", lambda c: FRAME.clear().row(0), "is_empty()"),
+    ("empty_frame", lambda c: FRAME.clear()["count"][0], "is_empty()"),
+    ("empty_frame", lambda c: FRAME.clear().item(), "is_empty()"),
+    ("empty_frame", lambda c: FRAME.clear()["count"].item(), "is_empty()"),
+    ("empty_frame", lambda c: pl.concat([]), "is_empty()"),
+    ("missing_column", lambda c: pl.DataFrame()["a"], "is_empty()"),
+    ("missing_column", lambda c: pl.DataFrame().filter(pl.col("a") > 1), "is_empty()"),
     ("join_types", lambda c: FRAME.join(FRAME, left_on="gross", right_on="count"), 'pl.col("count").cast(pl.String)'),
     ("relative_path", lambda c: pl.read_csv("prices.csv"), "a relative path starts in"),
     ("relative_path", lambda c: pl.read_excel("prices.xlsx"), "a relative path starts in"),
     ("relative_path", lambda c: pl.scan_csv("prices.csv").collect(), "a relative path starts in"),
     ("relative_path", lambda c: pd.read_csv("prices.csv"), "a relative path starts in"),
     ("relative_path", lambda c: duckdb.read_csv("prices.csv"), "a relative path starts in"),
+    ("relative_path", lambda c: pl.read_csv(r"..\inbox\prices.csv"), WRITTEN_SO),
     ("not_utf8", lambda c: Path("cp.csv").read_text(encoding="utf-8"), 'encoding="cp1252"'),
     ("not_utf8", lambda c: pl.read_csv("book.xlsx"), "read_excel"),
     ("no_workbook", lambda c: pl.read_excel("text.xlsx"), "read_csv"),
@@ -169,6 +185,11 @@ OF_WORDS: list[tuple[str, BaseException, str]] = [
         "newer_database",
         OSError("read a database file with version number 69, but we can only read versions between 64 and 68."),
         "DuckDB 2.0 or newer",
+    ),
+    (
+        "pandas_word",
+        AttributeError("'DataFrame' object has no attribute 'de'", name="de", obj=FRAME),
+        "`import data_engine.helpers`",
     ),
     ("syntax", SyntaxError("'(' was never closed"), "bracket"),
 ]

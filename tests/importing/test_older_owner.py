@@ -43,7 +43,7 @@ def test_beside_a_live_owner_nothing_is_done(cli: Cli, claims: Claims, heartbeat
     refused = cli("import", claims.root, "--yes")
 
     assert refused.code == 3
-    for words in ("old-host", "Force Stop Daemon", "Then import again"):
+    for words in ("old-host", "Force Stop Daemon", "Then `data-engine import PATH`"):
         assert words in refused.err, words
     assert files_of(claims.root) == before
 
@@ -94,8 +94,11 @@ def test_this_system_owns_nothing_that_was_not_moved(claims: Claims, workspace: 
     claims.has_run("a.csv", 1)
     claims.left(marker=marker)
 
+    state, _ = workspace.layout.workspace_state_dir, workspace.status()  # which gives the folder its identity
+    before = sorted(state.rglob("*"))
     with pytest.raises(OwnedElsewhereError, match="data-engine import"):
         workspace.deploy("claims")
+    assert sorted(state.rglob("*")) == before
     workspace.start()
     with pytest.raises(OwnedElsewhereError, match="older system"):
         workspace.start_engine()
@@ -110,6 +113,8 @@ def test_start_names_the_older_systems_machine(cli: Cli, claims: Claims, workspa
 
     assert refused.code == 3
     assert "old-host" in refused.err
+    refused = cli("--workspace", claims.root, "run", "--once", "claims")
+    assert (refused.code, "old-host" in refused.err, workspace.runs()) == (3, True, [])
 
 
 def test_an_older_owner_that_was_quicker_keeps_the_workspace(claims: Claims) -> None:

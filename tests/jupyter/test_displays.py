@@ -589,6 +589,16 @@ def test_a_timeline_of_any_length_has_few_ticks_with_their_times(minutes: int) -
     assert re.match(r"20\d\d-\d\d-\d\d", times[0])
 
 
+@pytest.mark.parametrize(("status", "took"), [("started", "12 h"), ("abandoned", "")])
+def test_a_step_of_an_abandoned_run_counts_no_time(status: str, took: str) -> None:
+    """Nobody knows when it ended; one that runs takes until now."""
+    from data_engine.model import utc_text
+
+    picture = steps_picture([StepRun("a", 0, "Read", status, utc_text(NOON_S - 12 * 3600))], now_s=NOON_S)
+
+    assert f"Read: {', '.join(filter(None, (status, took)))}<" in picture
+
+
 @given(
     st.lists(
         st.tuples(st.integers(0, 10**8), st.none() | st.floats(0, 10**6), st.sampled_from(RUN_STATUSES)), max_size=30

@@ -178,6 +178,20 @@ def test_a_warning_reads_like_an_error_place() -> None:
     assert "context.current" in str(warning.fix)
 
 
+def test_a_method_of_a_needed_object_that_ends_a_cell_is_left_out_with_a_way_to_keep_it() -> None:
+    """As one that stands before other lines; a look is none."""
+    notebook = compiled(
+        "class Tool:\n    rate = 1\nTOOL = Tool()\nTOOL.tune(5)",
+        "TOOL.describe()",
+        "def build():\n    return TOOL.rate",
+    )
+
+    (warning,) = notebook.warnings
+    assert "tune" not in notebook.source
+    assert warning.message == "`TOOL.tune(...)` may change `TOOL`, which build() needs, and is left out"
+    assert warning.fix == "put `#| keep` at the top of cell 1 if production needs it, or call it inside a step"
+
+
 def test_an_error_carries_place_line_and_fix() -> None:
     """The parts are there for panels and `--json`, not only the text."""
     with pytest.raises(NotebookCompileError) as caught:

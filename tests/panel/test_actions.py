@@ -19,6 +19,7 @@ from data_engine.model import Run, RunFinished, RunStarted
 from data_engine.notebook.catalog import read_catalog
 from data_engine.status.record import WorkspaceStatus
 from data_engine.view.feed import ViewSender, from_child
+from data_engine.view.panel import render
 from jupyter_extension.actions import (
     all_actions,
     answer,
@@ -243,6 +244,19 @@ def test_the_backfill_form_is_told_of_its_own_fields(
     assert error["what"] == what
     assert fix in error["fix"]
     assert "backfill(" not in str(error["where"])
+
+
+def test_a_run_that_waits_is_shown_with_what_it_waits_for_and_a_second_click_says_so(workspace: Workspace) -> None:
+    flows.fill(workspace.root, slow=flows.SLOW, other=flows.GOOD.replace("Claims", "Slow"))
+    workspace.deploy()
+    ask(workspace, "run", flow="slow")
+    until(lambda: workspace.status().active_runs)
+    first, second = (ask(workspace, "run", flow="other")["said"] for _ in range(2))
+    row = render(workspace.status()).flows["other"]
+
+    assert first.startswith('other: 1 run waits: waiting for group "Slow": flow "slow" (run ')
+    assert second.startswith('other: 2 runs wait: waiting for group "Slow"')
+    assert row.waits == second.removeprefix("other: ")
 
 
 def test_a_run_is_shown_with_its_steps_log_and_error_by_cell(workspace: Workspace) -> None:

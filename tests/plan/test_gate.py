@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from data_engine import FlowValidationError
 from data_engine.client import Workspace
 from tests.cli.conftest import Cli, cli
 from tests.plan.production import FLOW, Production
@@ -58,7 +59,8 @@ def test_an_edit_that_keeps_its_goldens_goes_through(gated: Production) -> None:
     gated.edit(least="0.5")
     assert gated.ws.deploy("sales")[0].error is None
     gated.edit(least="1")
-    assert gated.ws.deploy("sales")[0].error is not None
+    with pytest.raises(FlowValidationError):
+        gated.ws.deploy("sales")
     gated.ws.test("sales", update=True)
     assert gated.ws.deploy("sales")[0].error is None
     gated.files.module("other", "from data_engine import Flow\ndef build(): return Flow('G').step(str)")
@@ -70,10 +72,10 @@ def test_a_golden_that_ends_its_process_holds_up_its_deploy_only(gated: Producti
     """And says so."""
     gated.edit(FLOW.replace("def clean(context):", "def clean(context):\n    import os; os._exit(3)"), least="0")
 
-    error = gated.ws.deploy("sales")[0].error
+    with pytest.raises(FlowValidationError) as caught:
+        gated.ws.deploy("sales")
 
-    assert error is not None
-    assert error.what == "sales is not deployed: its goldens could not be run: its process ended (exit code 3)"
+    assert caught.value.what == "sales is not deployed: its goldens could not be run: its process ended (exit code 3)"
 
 
 def test_a_rollback_is_not_held_up_and_says_so(gated: Production, cli: Cli) -> None:
@@ -98,10 +100,9 @@ def test_a_daemon_holds_back_too(gated: Production, daemon: Workspace) -> None:
     """The same words, and the same way on."""
     gated.edit(least="1")
 
-    error = daemon.deploy("sales")[0].error
+    with pytest.raises(FlowValidationError, match=r"clean_df-april\.csv differs: 1 row removed"):
+        daemon.deploy("sales")
 
-    assert error is not None
-    assert "clean_df-april.csv differs: 1 row removed" in error.what
     assert daemon.deploy("sales", approve=True)[0].error is None
     assert "[goldens approved by " in daemon.deployments("sales")[0].note
 
