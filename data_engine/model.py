@@ -7,7 +7,7 @@ Times are seconds since the epoch (`at_s`) until they are stored or shown; then 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
 from data_engine.cause import Cause, read_cause
 from data_engine.display_hook import Displayable
-from data_engine.formatting import cells_text, duration_text, plural
+from data_engine.formatting import cells_text, duration_text, first_few, plural
 from data_engine.record import Record, frozen
 
 
@@ -527,9 +527,20 @@ def _second_text(second: int) -> str:
     return (EPOCH + timedelta(seconds=second)).isoformat()[:19]
 
 
+def but_for_text(names: Sequence[str]) -> str:
+    """What follows "the same" where these names could not be compared.
+
+    Example:
+        >>> but_for_text(["`ax`", "`fig`"]), but_for_text([])
+        (' but for `ax`, `fig`, which cannot be compared', '')
+    """
+    return f" but for {first_few(names, 3)}, which cannot be compared" if names else ""
+
+
 @frozen
 class KernelComparison(Record):
-    """How a notebook compared with its kernel: when, what differed, and the numbers of the cells that changed since; "" as time: never.
+    """How a notebook compared with its kernel: when, what differed, the numbers of the cells that changed since, and the names that could not
+    be compared; "" as time: never.
 
     Example:
         >>> KernelComparison().words, KernelComparison("2026-01-05T09:32:00+00:00", changed=(3, 7)).words
@@ -539,6 +550,7 @@ class KernelComparison(Record):
     at_utc: str = ""
     differences: tuple[str, ...] = ()
     changed: tuple[int, ...] = ()
+    unsure: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
@@ -553,7 +565,11 @@ class KernelComparison(Record):
             return ""
         if self.changed:
             return f"not compared with a kernel since {cells_text(self.changed)} changed"
-        return f"{'not as' if self.differences else 'as'} in {self.kernel_text}"
+        return (
+            f"not as in {self.kernel_text}"
+            if self.differences
+            else f"as in {self.kernel_text}{but_for_text(self.unsure)}"
+        )
 
     @property
     def kernel_text(self) -> str:

@@ -21,7 +21,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from data_engine.answering_process import AnsweringProcess, NoAnswer
-from data_engine.daemon.environment import without_kernel
 from data_engine.errors import FlowValidationError, LedgerError, NotSentError
 from data_engine.formatting import cli_line
 from data_engine.ledger import outbox
@@ -29,6 +28,7 @@ from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import Delivery, MessageBody
 from data_engine.message import Message, Notice, message
 from data_engine.record import Record, frozen
+from data_engine.workspace.layout import without_kernel
 from data_engine.workspace.secret_store import PREFIX, variable_of
 
 START_LIMIT_S = 60.0

@@ -21,7 +21,7 @@ from data_engine.daemon.control import (
     silent_daemon,
     tell_silent,
 )
-from data_engine.daemon.environment import import_path, without_kernel
+from data_engine.daemon.environment import import_path
 from data_engine.daemon.service import start_service
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, WorkspaceError
@@ -29,7 +29,7 @@ from data_engine.files import trouble_of
 from data_engine.locks import OsLock
 from data_engine.platforms.processes import detached, program_of
 from data_engine.version import __version__
-from data_engine.workspace.layout import is_workspace
+from data_engine.workspace.layout import is_workspace, without_kernel
 
 WAIT_S = 20.0
 START_S = 60.0

@@ -3,6 +3,7 @@ seeded is not there."""
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import sys
@@ -17,6 +18,7 @@ from data_engine.model import utc_text
 from data_engine.notebook.artifacts import Artifact, load_artifact
 from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint, details_of, fingerprint_of, trace
 from data_engine.proof.verdict import Verdict, cells_in, differences_of, differing, doubts_of
+from data_engine.workspace.layout import without_kernel
 
 
 def compare(namespace: Mapping[str, Any], path: Path, data: bytes, *, cache_dir: Path | None = None) -> Verdict:
@@ -65,7 +67,7 @@ class SliceProcess:
 
     `names` are those that the slice binds. The process begins at once, so that the caller can work meanwhile. One that `fills_memory`
     gives new arrays another content than memory had, so that scratch space that nobody has written to yet (`numpy.empty`) differs.
-    What is sent is pickled: it runs the same code as this kernel, for the same author.
+    It answers in JSON, of which nothing is executed here.
 
     Raises:
         OSError: it cannot be started.
@@ -82,7 +84,7 @@ class SliceProcess:
     ) -> None:
         self._path = path
         self._until_s = time.monotonic() + LIMIT_S
-        environment = {**os.environ, **(_FILLED if fills_memory else {})}
+        environment = without_kernel(os.environ) | (_FILLED if fills_memory else {})
         self._process = AnsweringProcess(
             f"{__name__}:child", environment=environment, folder=path.parent, owns_session=True
         )
@@ -101,9 +103,9 @@ class SliceProcess:
             FlowExecutionError: the slice cannot be executed.
         """
         message = self._receive()
-        if isinstance(message, Fingerprint):
-            return message
-        raise self._failed(*message)
+        if "failed" in message:
+            raise self._failed(message["failed"], tuple(message["places"]))
+        return Fingerprint.read(message)
 
     def details(self, labels: Iterable[str]) -> Mapping[str, Detail]:
         """The values of these names in short; asked once, after `fingerprint`.
@@ -111,26 +113,32 @@ class SliceProcess:
         Raises:
             FlowExecutionError: the process has ended.
         """
-        self._process.send(pickle.dumps(list(labels)))
-        details: Mapping[str, Detail] = self._receive()
-        return details
+        self._process.send(json.dumps(list(labels)).encode())
+        return {label: Detail.read(detail) for label, detail in self._receive().items()}
 
     def _receive(self) -> Any:
         try:
-            return pickle.loads(self._process.receive(max(0.0, self._until_s - time.monotonic())))
+            return json.loads(self._process.receive(max(0.0, self._until_s - time.monotonic())))
         except NoAnswer as ended:
-            raise self._failed(str(ended)) from None
+            raise self._failed(_end_text(ended)) from None
 
     def _failed(self, detail: str, places: tuple[dict[str, Any], ...] = ()) -> FlowExecutionError:
         error = FlowExecutionError(
             flow_name=self._path.stem,
             phase="import",
-            detail=f"the slice cannot be executed to compare it: {detail}",
+            detail=detail,
             source_path=self._path,
             fix="restart the kernel and run all cells: what fails there fails in production, too",
         )
         error.places = places
         return error
+
+
+def _end_text(ended: NoAnswer) -> str:
+    """How the process ended, as its author can mend it."""
+    if ended.ended_for:
+        return f"the notebook's module was not done after {LIMIT_S:g} s"
+    return f"the notebook's module ended with exit code {ended.status}"
 
 
 def child(asker: ParentProcess) -> None:
@@ -144,9 +152,10 @@ def child(asker: ParentProcess) -> None:
         module = FlowModules(path.parent, cache_dir=cache_dir).execute(path, data)
     except BaseException as error:
         place = place_of(error)
-        parts = f"{type(error).__name__}: {message_of(error)}", () if place is None else place.as_places()
-        asker.send(pickle.dumps(parts))
+        places = () if place is None else place.as_places()
+        asker.send(json.dumps({"failed": f"{type(error).__name__}: {message_of(error)}", "places": places}).encode())
         return
     tracer = trace(vars(module), names)
-    asker.send(pickle.dumps(fingerprint_of(tracer)))
-    asker.send(pickle.dumps(details_of(tracer, pickle.loads(asker.receive()))))
+    asker.send(json.dumps(fingerprint_of(tracer).as_json()).encode())
+    details = details_of(tracer, json.loads(asker.receive()))
+    asker.send(json.dumps({label: detail.as_json() for label, detail in details.items()}).encode())

@@ -8,12 +8,15 @@ import sys
 import types
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 _MOST_ROWS = 1_000_000
 """A database whose tables have more rows is told as doubt."""
 _MOST_PARTS = 50
+_MOST_BYTES = 256 * 1024**2
+_HELD = frozenset({"DataFrame", "Series", "Table", "RecordBatch", "ndarray", "ChunkedArray"})
 _SIZED = ("DataFrame", "Series", "LazyFrame", "Table")
 _WEAK = frozenset(
     {"ReferenceType", "weakref", "WeakValueDictionary", "WeakKeyDictionary", "WeakSet", "CallableProxyType"}
@@ -22,18 +25,33 @@ _WEAK = frozenset(
 Doubt = Callable[[str], None]
 
 
-def of_library(value: Any, kind: type) -> bytes | None:
-    """The content of a frame, an array or a buffer; None for any other value.
+def of_library(value: Any, kind: type, doubt: Doubt) -> bytes | None:
+    """The content of a frame, an array or a buffer; None for any other value. A very large one is compared by its size and columns.
 
     Example:
         >>> import polars as pl
         >>> frame = pl.DataFrame({"a": [1, 2]})
-        >>> of_library(frame, type(frame)) == of_library(frame.clone(), type(frame)), of_library(1, int)
+        >>> of_library(frame, type(frame), print) == of_library(frame.clone(), type(frame), print), of_library(1, int, print)
         (True, None)
     """
     library = kind.__module__.partition(".")[0]
     make = _LIBRARIES.get(library)
+    if make is not None and _size_bytes(value, kind) > _MOST_BYTES:
+        doubt(f"it holds more than {_MOST_BYTES >> 20} MB, of which only the size and the columns are compared")
+        return f"{shape_of(value)} {getattr(value, 'schema', getattr(value, 'dtypes', getattr(value, 'dtype', '')))}".encode()
     return None if make is None else make(value, kind)
+
+
+def _size_bytes(value: Any, kind: type) -> int:
+    """The size of a frame or an array in memory, as far as the library knows it without counting; 0 of anything else."""
+    if kind.__name__ not in _HELD:
+        return 0
+    if kind.__module__.startswith("polars"):
+        return int(value.estimated_size())
+    if kind.__module__.startswith("pandas"):
+        usage = value.memory_usage(index=False)
+        return int(usage if kind.__name__ == "Series" else usage.sum())
+    return int(getattr(value, "nbytes", 0))
 
 
 def taken_apart(value: Any, kind: type, doubt: Doubt) -> Sequence[Any] | None:
@@ -193,7 +211,7 @@ def remembered_by(kind: type) -> frozenset[str]:
 
 def is_remembered(kind: type, name: object) -> bool:
     """Whether an attribute of a library's object holds what was computed from the others: by its descriptor, or called a cache."""
-    return str(name).endswith("_cache") or name in remembered_by(kind)
+    return str(name).endswith("_cache") or str(name).startswith("_cached") or name in remembered_by(kind)
 
 
 def name_in_library(value: Any, kind: type) -> str:
@@ -269,14 +287,22 @@ def _dtype_text(dtype: Any) -> bytes:
     return (dtype.str if dtype.names is None else repr(dtype)).encode()
 
 
+@cache
+def has_numpy() -> bool:
+    """Whether NumPy is there: without it Polars ends in a panic."""
+    return find_spec("numpy") is not None
+
+
 def _polars_series(series: Any) -> bytes:
     """A column by its values: what stands below nulls and how it is cut into chunks do not count."""
     dtype = series.dtype
     head = f"{dtype!r} {len(series)} ".encode()
-    if dtype.is_numeric() and not dtype.is_decimal() and not series.null_count():
+    if dtype.is_numeric() and not dtype.is_decimal() and not series.null_count() and has_numpy():
         return (
             hashlib.sha256(head + memoryview(series.rechunk().to_numpy()).cast("B")).digest() if len(series) else head
         )
+    if not has_numpy():
+        return hashlib.sha256(head + repr(series.to_list()).encode()).digest()
     if str(dtype).startswith(("Categorical", "Enum")):
         series = series.cast(sys.modules["polars"].String)
     try:
@@ -331,8 +357,10 @@ def _pandas_column(values: Any) -> bytes | None:
     array = values.to_numpy() if values.dtype.kind in "biufcmM" else None
     if array is not None and not array.dtype.hasobject:
         return _array(array)
-    import pyarrow
-
+    try:
+        import pyarrow
+    except ImportError:
+        return None
     with suppress(pyarrow.ArrowException, TypeError, ValueError):
         return _arrow_column(pyarrow.array(values, from_pandas=True))
     return None

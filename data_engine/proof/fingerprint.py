@@ -10,7 +10,7 @@ import io
 import reprlib
 import sys
 import types
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import field
 from enum import Enum
@@ -26,8 +26,9 @@ from data_engine.proof import data
 from data_engine.record import frozen
 from data_engine.secret import masked
 
-_MOST_OBJECTS = 200_000
-"""More than this is not followed: it is told as doubt."""
+_MOST_OBJECTS = 40_000
+"""Of a value that has a name, more than this is not followed: it is told as doubt."""
+_DRAWN = ("matplotlib.", "mpl_toolkits.")
 _MOST_SHOWN = 60
 _ROOTS = ("build", "DESCRIPTION")
 STREAM = "stream "
@@ -44,6 +45,23 @@ class Fingerprint:
     code: Mapping[str, bytes] = field(default_factory=dict)
     doubts: Mapping[str, str] = field(default_factory=dict)
 
+    def as_json(self) -> dict[str, Any]:
+        """What `read` reads."""
+        return {"parts": _texts(self.parts), "code": _texts(self.code), "doubts": dict(self.doubts)}
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> Fingerprint:
+        """As another process gave it."""
+        return cls(_digests(content["parts"]), _digests(content["code"]), content["doubts"])
+
+
+def _texts(digests: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: digest.hex() for name, digest in digests.items()}
+
+
+def _digests(texts: Mapping[str, str]) -> dict[str, bytes]:
+    return {name: bytes.fromhex(text) for name, text in texts.items()}
+
 
 @frozen
 class Detail:
@@ -51,6 +69,16 @@ class Detail:
 
     shown: str = ""
     inner: Mapping[tuple[str, ...], tuple[bytes, str]] = field(default_factory=dict)
+
+    def as_json(self) -> list[Any]:
+        """What `read` reads."""
+        return [self.shown, [[path, digest.hex(), shown] for path, (digest, shown) in self.inner.items()]]
+
+    @classmethod
+    def read(cls, content: Sequence[Any]) -> Detail:
+        """As another process gave it."""
+        shown, inner = content
+        return cls(shown, {tuple(path): (bytes.fromhex(digest), text) for path, digest, text in inner})
 
 
 def trace(namespace: Mapping[str, Any], names: Set[str]) -> Tracer:
@@ -105,11 +133,14 @@ def _note_use(tracer: Tracer, module: str, attribute: str, value: Any) -> None:
 
 
 def _content(tracer: Tracer, value: Any, kind: type, name: str) -> bytes:
-    if tracer.objects > _MOST_OBJECTS:
-        tracer.doubt("it holds more objects than are followed")
+    if kind.__module__.startswith(_DRAWN):
+        tracer.doubt("a figure of Matplotlib")
         return b""
     try:
-        content = data.of_library(value, kind)
+        content = data.of_library(value, kind, tracer.doubt)
+        if content is None and tracer.objects > _MOST_OBJECTS:
+            tracer.doubt("it holds more objects than are followed")
+            return b""
         pieces = data.taken_apart(value, kind, tracer.doubt) if content is None else None
     except Exception:  # a library of another version
         tracer.doubt(f"a {kind.__name__} cannot be compared")
@@ -131,7 +162,7 @@ def _instance(tracer: Tracer, value: Any, kind: type, name: str) -> bytes:
         tracer.doubt("it remembers results (cached_property)")
     own = tracer.instance(value, kind, name, {key: part for key, part in state.items() if key not in remembered})
     base = next((base for base in kind.__mro__ if not is_authored(base.__module__)), object)
-    return own + (data.of_library(value, base) or b"")
+    return own + (data.of_library(value, base, tracer.doubt) or b"")
 
 
 def _reduced(tracer: Tracer, value: Any, kind: type, name: str) -> bytes:

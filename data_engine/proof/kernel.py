@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +18,14 @@ from data_engine.engine.memo.tracer import Tracer
 from data_engine.engine.preview import compared_values
 from data_engine.errors import FlowExecutionError, FlowValidationError, NotAsInKernelError
 from data_engine.formatting import cells_text, first_few
-from data_engine.model import KernelComparison
+from data_engine.model import KernelComparison, utc_text
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.read import read_cells
 from data_engine.platforms.files import content_of
 from data_engine.proof.cells import CHANGES
 from data_engine.proof.compare import compare, names_of
 from data_engine.proof.fingerprint import show
-from data_engine.proof.verdict import ValueDifference, Verdict
+from data_engine.proof.verdict import ValueDifference, Verdict, cells_in
 from data_engine.proof.verdict_store import compared, keep
 from data_engine.record import frozen
 from data_engine.trial import TRIAL_VARIABLE, refuse_in_trial
@@ -113,12 +114,19 @@ def _plain_digest(value: Any, name: str) -> bytes | None:
 
 
 def compare_here(home: LocalWorkspace, path: Path) -> Verdict | None:
-    """As `compare_kernel`, where this process is the notebook's kernel; None elsewhere, and where it cannot be compared."""
+    """As `compare_kernel`, where this process is the notebook's kernel; None elsewhere, and where its notebook is none. That its slice
+    cannot be executed is a verdict, too."""
     shell = kernel_shell()
     try:
         if shell is None or not is_own_notebook(shell.user_ns, path):
             return None
-        return compare_kernel(home, path, shell.user_ns)
+        try:
+            return compare_kernel(home, path, shell.user_ns)
+        except FlowExecutionError as error:
+            why = f"could not be compared: {error.detail} (production would fail by that, too)"
+            verdict = Verdict(utc_text(time.time()), cells_in(path, content_of(path)), failure=why)
+            keep(home, path.stem, verdict)
+            return verdict
     except (FlowValidationError, OSError, RuntimeError):  # the last where a cell changes what is looked at
         return None
 
@@ -148,11 +156,10 @@ def require_as_in_kernel(home: LocalWorkspace, path: Path, *, may_differ: bool) 
     refuse_in_trial("deploy")
     verdict = compare_here(home, path)
     if verdict is not None and not verdict.is_same and not may_differ:
-        raise NotAsInKernelError(
-            f"{path.name} is not the same in this kernel and in production: {'; '.join(verdict.sentences())}",
-            where=str(path),
-            fix="put `#| keep` at the top of the cells that are named, or deploy it with force=True",
-        )
+        kept = "put `#| keep` at the top of the cells that are named, or " if verdict.names_cells else ""
+        what = verdict.failure or f"is not the same in this kernel and in production: {'; '.join(verdict.sentences())}"
+        fix = f"{kept}deploy it all the same: %flow deploy --yes, or force=True"
+        raise NotAsInKernelError(f"{path.name} {what}", where=str(path), fix=fix)
 
 
 class LeftOutCells:

@@ -8,7 +8,7 @@ from dataclasses import field
 from pathlib import Path
 
 from data_engine.formatting import cells_text
-from data_engine.model import KernelComparison
+from data_engine.model import KernelComparison, but_for_text
 from data_engine.notebook.read import read_cells
 from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint
 from data_engine.record import Record, frozen
@@ -53,7 +53,8 @@ _ABSENT, _OTHER_CODE = "absent", "other code"
 class Verdict(Record):
     """How a notebook's slice compared with its kernel, at a time; `cells` are digests of all cells as they were, in order.
 
-    `varying` are names that two executions of the slice make differently, `doubts` what cannot be compared, each told once.
+    `varying` are names that two executions of the slice make differently, `doubts` what cannot be compared, each told once and beginning
+    with its name. `failure` is why there was nothing to compare with, "" where there was.
     """
 
     at_utc: str
@@ -61,11 +62,30 @@ class Verdict(Record):
     differences: tuple[ValueDifference, ...] = field(default=(), metadata={"of": ValueDifference.read})
     varying: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    failure: str = ""
 
     @property
     def is_same(self) -> bool:
-        """Whether nothing differs."""
-        return not self.differences
+        """Whether nothing differs of what was compared."""
+        return not (self.differences or self.failure)
+
+    @property
+    def names_cells(self) -> bool:
+        """Whether a cell is named that, kept, makes both sides alike."""
+        return any(difference.cells for difference in self.differences)
+
+    @property
+    def same_text(self) -> str:
+        """How the two sides are: "the same", but for what cannot be compared.
+
+        Example:
+            >>> Verdict("", (), doubts=("`ax`, a figure of Matplotlib",)).same_text
+            'the same but for `ax`, which cannot be compared,'
+        """
+        if not self.is_same:
+            return "not the same"
+        but = but_for_text([doubt.partition(",")[0] for doubt in self.doubts])
+        return f"the same{but}," if but else "the same"
 
     def compared(self, cells: Sequence[str]) -> KernelComparison:
         """The verdict on the notebook with these cells now; where a cell was added or removed, those behind it changed.
@@ -82,10 +102,15 @@ class Verdict(Record):
         if not changed and tuple(cells) != self.cells:
             same = (own == other for own, other in zip(cells, self.cells, strict=False))
             changed = [next((n for n, is_same in enumerate(same, start=1) if not is_same), len(self.cells))]
-        return KernelComparison(self.at_utc, () if changed else tuple(self.sentences()), tuple(changed))
+        if changed:
+            return KernelComparison(self.at_utc, changed=tuple(changed))
+        unsure = tuple(doubt.partition(",")[0] for doubt in self.doubts)
+        return KernelComparison(self.at_utc, tuple(self.sentences()), unsure=unsure)
 
     def sentences(self) -> list[str]:
-        """The differences in sentences, the first of many."""
+        """The differences in sentences, the first of many; or why there is no comparison."""
+        if self.failure:
+            return [self.failure]
         first = [str(difference) for difference in self.differences[:_MOST_SENTENCES]]
         more = len(self.differences) - len(first)
         return [*first, f"and {more} more"] if more else first

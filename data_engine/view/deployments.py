@@ -114,7 +114,7 @@ def _deployed(place: Place, name: str | None, command: Deploy, wait: bool) -> An
     except NotAsInKernelError as error:
         path = ws.layout.flow_modules_dir / f"{name}.ipynb"
         question = kernel_question(ws.home, path) or Card("Deploy it all the same?", (), (Lines((error.what,)),))
-        if not place.confirm(question, "`#| keep` keeps the cells that are named", yes=False):
+        if not place.confirm(question, error.fix or "", yes=False):
             return said("Nothing was deployed.", [], code=1)
         return _deployed(place, name, replace(command, force=True), wait)
     if outcome is None:
@@ -203,8 +203,7 @@ def _new_verdict(home: LocalWorkspace, path: Path, before: Verdict | None) -> li
 def verdict_lines(verdict: Verdict, path: Path, before: Verdict | None) -> list[str]:
     """A verdict as lines, without the notes of the verdict `before`."""
     differences = [] if verdict.is_same else [f"  {sentence}" for sentence in verdict.sentences()]
-    same = "the same" if verdict.is_same else "not the same"
-    return [f"{path.name}: {same} in this kernel and in production", *differences, *verdict.notes(before)]
+    return [f"{path.name}: {verdict.same_text} in this kernel and in production", *differences, *verdict.notes(before)]
 
 
 def _going_live(ws: Workspace, going: Sequence[GoingLive]) -> Answer:

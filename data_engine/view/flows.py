@@ -247,7 +247,7 @@ def show(place: Place, name: FlowName = None) -> Answer:
             ),
             ("source", _place(entry.source, ws.root)),
             ("mirror", _place(entry.mirror, ws.root) + (", staged" if entry.as_dict()["staged"] else "")),
-            ("production", "; ".join(filter(None, [deployment.text, compared and compared.words]))),
+            ("production", "; ".join(filter(None, [deployment.text, compared.words if compared is not None else ""]))),
             ("next run", f"- ({off.text})" if off is not None else zoned_text(coming, tz) or "-"),
             ("last run", last_run_text(ws.home, last, ws.status)),
         )

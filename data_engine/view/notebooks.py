@@ -139,9 +139,8 @@ def _run_and_compare(place: Place, name: str | None) -> Answer:
     )
     place.tell(Note(Mark(what)))
     verdict = run_and_compare(place.workspace.home, path)
-    is_same = "the same" if verdict.is_same else "not the same"
     lines = (
-        f"{path.name}: {is_same} in its kernel and in production",
+        f"{path.name}: {verdict.same_text} in its kernel and in production",
         *(f"  {line}" for line in (*verdict.sentences(), *verdict.notes())),
     )
     return said("\n".join(lines), verdict.as_dict() | {"is_same": verdict.is_same}, code=0 if verdict.is_same else 1)

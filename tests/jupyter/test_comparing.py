@@ -203,3 +203,24 @@ def notes() -> tuple[str, ...]:
     report = last_report()
     assert report is not None
     return (*report.notes, *report.standing)
+
+
+def test_a_module_that_ends_its_process_is_asked_about(
+    shell: Shell, here: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would end production's, too; no cell is named, so none is to be kept."""
+    monkeypatch.setenv("JPY_SESSION_NAME", "claims.ipynb")  # production does not have it
+    cells = (
+        "import os\nfrom data_engine import Flow\nRATE = 1 if 'JPY_SESSION_NAME' in os.environ else os._exit(3)",
+        "def rates(context):\n    return RATE\ndef build():\n    return Flow(group='G').step(rates)",
+    )
+    run(shell, here, *cells)
+
+    shell.run("%flow deploy")
+
+    assert (
+        "could not be compared: the notebook's module ended with exit code 3 (production would fail by that, too)"
+        in shell.out
+    )
+    assert "keep" not in shell.out
+    assert Workspace(here.root).deployments() == []

@@ -112,7 +112,7 @@ def test_a_cell_that_was_edited_and_not_run_is_named(tmp_path: Path) -> None:
 def test_a_slice_that_fails_says_so(tmp_path: Path) -> None:
     """What the kernel's history hides is an error, with what to do."""
     cells = ("import decimal\nA = decimal.only_here", "def build():\n    return A")
-    with pytest.raises(FlowExecutionError, match="cannot be executed") as raised:
+    with pytest.raises(FlowExecutionError, match="only_here") as raised:
         compared(tmp_path, *cells, ran=("A = 1", cells[1]))
 
     assert raised.value.fix
@@ -125,7 +125,7 @@ def test_a_verdict_is_kept_as_it_is() -> None:
     assert Verdict.read(json.loads(json.dumps(verdict.as_dict()))) == verdict
     assert verdict.compared(cells_of(["a", "b2", "c"])).changed == (2,)
     assert verdict.compared(cells_of(["a", "b"])).changed == (3,)
-    assert verdict.compared(cells_of(["a", "b", "c"])) == KernelComparison(verdict.at_utc)
+    assert verdict.compared(cells_of(["a", "b", "c"])) == KernelComparison(verdict.at_utc, unsure=("`x`",))
 
 
 def test_a_guess_by_names_is_not_told_where_nothing_differed(ws: WorkspaceFiles) -> None:
@@ -153,3 +153,50 @@ def test_a_guess_by_names_is_not_told_where_nothing_differed(ws: WorkspaceFiles)
     keep(home, "claims", verdict)
     ws.notebook("claims", *cells[:2], "log.fit();", cells[3])
     assert unsettled(home, path, told) == told
+
+
+def test_a_value_of_many_objects_hides_no_other(tmp_path: Path) -> None:
+    """It is a doubt by its name, and the next one is compared; plain values and frames are, however many."""
+    make = "import polars as pl\nBIG = [[n] for n in range(50_000)]\nPLAIN = list(range(300_000))\nFRAME = pl.DataFrame({'a': [1]})"
+    step = "def step(context):\n    return BIG, PLAIN, FRAME\ndef build():\n    return step"
+
+    same = compared(tmp_path, make, step)
+    verdict = compared(tmp_path, make, "vars()['PLAIN'][-1] = 7\nvars()['FRAME'][0, 'a'] = 2", step)
+
+    assert [doubt.partition(",")[0] for doubt in same.doubts] == ["`BIG`"]
+    assert same.same_text == "the same but for `BIG`, which cannot be compared,"
+    assert sorted(one.name for one in verdict.differences) == ["FRAME['a']", "PLAIN"]
+
+
+def test_a_figure_is_a_doubt_at_once(tmp_path: Path) -> None:
+    """It holds more objects than anybody would compare."""
+    pytest.importorskip("matplotlib")
+    make = "from matplotlib.figure import Figure\nfig = Figure()\nax = fig.subplots()"
+
+    verdict = compared(tmp_path, make, "def step(context):\n    return ax\ndef build():\n    return step")
+
+    assert verdict.is_same
+    assert verdict.doubts == ("`ax`, a figure of Matplotlib",)
+
+
+@pytest.mark.parametrize(
+    ("cell", "why"),
+    [
+        ("import os\nA = os._exit(3)", "the notebook's module ended with exit code 3"),
+        ("import sys\nA = sys.exit(4)", "SystemExit: 4"),
+    ],
+)
+def test_an_end_of_the_slice_is_told(tmp_path: Path, cell: str, why: str) -> None:
+    """As its author reads it."""
+    with pytest.raises(FlowExecutionError) as raised:
+        compared(tmp_path, cell, "def build():\n    return A", ran=("A = 1", "def build():\n    return A"))
+
+    assert raised.value.detail == why
+
+
+def test_the_slice_starts_as_production_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what a kernel has set for itself."""
+    monkeypatch.setenv("JPY_SESSION_NAME", "claims.ipynb")
+    cells = ("import os\nNAME = os.environ.get('JPY_SESSION_NAME')", "def build():\n    return NAME")
+
+    assert [one.name for one in compared(tmp_path, *cells).differences] == ["NAME"]

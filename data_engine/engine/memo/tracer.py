@@ -14,6 +14,7 @@ import hashlib
 import inspect
 import io
 import logging
+import marshal
 import operator
 import os
 import pathlib
@@ -42,7 +43,7 @@ from data_engine.engine.access.code import (
 from data_engine.engine.access.databases import is_frame
 from data_engine.engine.access.interceptors import is_intercepted, is_reader, watched_libraries
 from data_engine.engine.memo.query_texts import QueryTexts
-from data_engine.engine.memo.values import PLAIN, TIMES_AND_NUMBERS
+from data_engine.engine.memo.values import MARSHALLED, PLAIN, TIMES_AND_NUMBERS
 from data_engine.flow.batch import Batch, FileRef
 from data_engine.record import frozen
 
@@ -101,7 +102,7 @@ class Tracer:
         self.doubts: dict[str, str] = {}
         self.code: dict[str, bytes] = {}
         self.values: dict[str, Any] = {}
-        self.objects = 0  # that were looked at
+        self.objects = 0  # of the named value that is followed now
         self.literals: set[str] = set()
         self.texts = QueryTexts()
         self.alive: list[object] = []  # what is known by its identity must stay where it is
@@ -538,9 +539,10 @@ class Tracer:
             reference = self.reference(value, name)
             if reference:
                 return reference
-            self._owner = name
+            self._owner, objects, self.objects = name, self.objects, 0
             base = label = f"{self.purpose.prefix}{name}"
             number, digest = 2, self.value(value, name)
+            self.objects = objects
             while self.parts.get(label, digest) != digest:
                 label, number = f"{base}#{number}", number + 1
             self.parts[label] = digest
@@ -616,7 +618,9 @@ class Tracer:
         items = list(value)
         if kind in (set, frozenset) and not PLAIN.issuperset(map(type, items)):
             items.sort(key=self._alone)
-        if len(items) > 1000 and PLAIN.issuperset(map(type, items)):
+        if len(items) > 1000 and PLAIN.issuperset(kinds := frozenset(map(type, items))):
+            if kind in (list, tuple) and kinds <= MARSHALLED:
+                return marshal.dumps(items, 0)  # the oldest format: it does not tell which values are one object
             parts = [constant_bytes(item) for item in items]
         else:
             parts = [self.value(item, name) for item in items]

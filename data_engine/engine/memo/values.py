@@ -28,6 +28,8 @@ MAX_PLAIN_BYTES = 50 * 1024 * 1024
 """Beyond this, only frames and Arrow tables are kept: copying anything else would be slower than many steps."""
 
 PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, type(...), range})
+MARSHALLED = PLAIN - {type(...), range}
+"""Those that `marshal` can write."""
 TIMES_AND_NUMBERS = frozenset(
     {decimal.Decimal, Fraction, UUID, datetime.date, datetime.datetime, datetime.time, datetime.timedelta}
     | {datetime.timezone, ZoneInfo}
