@@ -43,7 +43,7 @@ def test_productions_verbs_are_refused_there(ws: WorkspaceFiles, capfd: pytest.C
     with pytest.raises(FlowExecutionError, match="run_once is refused") as caught:
         run_and_compare(home, path)
 
-    assert caught.value.cell == "claims.ipynb, cell 3, line 1"
+    assert caught.value.cell == "claims.ipynb, cell 3"
     assert "import" not in caught.value.what
     assert "WARNING" not in capfd.readouterr().err
     assert last_verdict(home, "claims") is None
