@@ -114,8 +114,7 @@ def preview(
         require_plan(flow, flow.steps[stop - 1], value, chosen.path)
     except BaseException as raised:
         error = outcome_of(raised)[2]
-        if isinstance(error, FlowExecutionError) and error.phase == "step":
-            place_at_step(error, flow.steps[control.index])
+        place_at_step(error, flow.steps[control.index])
         if source is None:
             say_first(error, flow, chosen)
         _tell_all_outside(flow, runner)

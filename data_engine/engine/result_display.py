@@ -156,10 +156,12 @@ def _placed(flow: Flow, step: StepSpec, source_path: Path | None) -> Iterator[No
         raise error from cause
 
 
-def place_at_step(error: FlowExecutionError, step: StepSpec) -> None:
-    """Place an error that no line of the author's raised at the function of its step."""
+def place_at_step(error: BaseException, step: StepSpec) -> None:
+    """Place a step's error that no line of the author's raised at the function of its step."""
+    if not isinstance(error, FlowExecutionError) or error.phase != "step" or error.cell is not None:
+        return
     place = place_of_function(inspect.unwrap(step.fn.fn if isinstance(step.fn, Map) else step.fn))
-    if error.cell is None and place is not None:
+    if place is not None:
         error.set_place(str(place), place.text, place.note)
         error.places = place.as_places()
 
