@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from data_engine.engine.quarantine import RejectedRows
     from data_engine.flow.parameters import Parameters
     from data_engine.lease.status import LeaseStatus
-    from data_engine.model import Backfill, Deployment, Event, LogEntry, Run, RunCheck, StepRun
+    from data_engine.model import Backfill, Deployment, Event, Run, RunLog, StepRun
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.deployment_status import DeploymentStatus
     from data_engine.plan.golden import GoldenResult
@@ -268,21 +268,18 @@ class Workspace:
     ) -> tuple[CatalogEntry, ...]:
         """Let production run the modules as they are now: the flow `name` alone, or every flow that nobody has undeployed; their entries.
 
-        Only what compiles, builds and has steps is deployed. Where `name` is not, the reason is raised; without a name the entry of
-        such a module has its `error`. Its flow stays on the last deployment. A source or mirror that cannot be used now, or whom it tells of troubles though this machine
-        has no such secret, is among its `warnings`. A flow that writes the mirror of a deployed flow of another name is deployed only with
-        `force=True`, and with `[deploy] gate = "golden"` one whose goldens do not hold only with `approve=True`, which is recorded.
-        A rename is followed where the notebook shows it; `replaces` names a flow whose notebook is gone and that `name` is now, so that
-        it ends in the same moment and no file that it did runs again.
-        In the kernel of its notebook the flow's slice is compared with the kernel first; where something differs it is deployed only with
-        `force=True`. The `note` and how it compared are in the history (`deployments()`), and `rollback` undoes the deployment.
+        Only what compiles, builds and has steps is deployed. Where `name` is not, the reason is raised; without a name its entry has the
+        `error`. Its flow stays on the last deployment. A source or mirror that cannot be used now, or an alert recipient without a
+        secret on this machine, is among its `warnings`. A flow that writes the mirror of a deployed flow of another name is deployed only
+        with `force=True`, and with `[deploy] gate = "golden"` one whose goldens do not hold only with `approve=True`, which is recorded. A
+        rename is followed where the notebook shows it; `replaces` names a flow whose notebook is gone and that `name` is now, so that it
+        ends in the same moment and its files do not run again. In the kernel of its notebook the flow's slice is compared with the kernel
+        first; where something differs it is deployed only with `force=True`. `deployments()` has the `note`; `rollback` undoes it.
 
-        Where another workstation owns the workspace, its owner is asked to deploy exactly this content, and the answer is
-        waited for; with `wait=False` it is not, and nothing comes back.
+        Where another workstation owns the workspace, its owner is asked to deploy exactly this; with `wait=False` nothing comes back.
 
         Raises:
-            FlowValidationError: no such module, it is not deployed, the deployment cannot be stored or published, or it cannot replace
-                that flow.
+            FlowValidationError: no such module, it is not deployed (with the reason), or the deployment cannot be stored or published.
             NotAsInKernelError: the notebook's slice holds other values than this kernel.
             RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
 
@@ -295,8 +292,7 @@ class Workspace:
         from data_engine.commands.deployments import Deploy
 
         command = Deploy(name, note, force, approve, replaces)
-        outcome = outcome_of(self, command, wait)
-        if outcome is None:
+        if (outcome := outcome_of(self, command, wait)) is None:
             return ()
         command.outcome(outcome)
         return outcome.entries
@@ -866,8 +862,9 @@ class Workspace:
             >>> [(line.level, line.message) for line in ws.log(ws.runs("greet")[0].run_id)]
             [('INFO', 'hello')]
         """
-        run = self.run_record(run_id)
-        return RunLog(self.home.ledger().log(run.run_id), run.checks)
+        from data_engine.model import RunLog
+
+        return RunLog(self.home.ledger().log((run := self.run_record(run_id)).run_id), run.checks)
 
     def steps(self, run_id: str) -> list[StepRun]:
         """The run's steps, in order.
@@ -1410,16 +1407,6 @@ class Workspace:
         if name is not None and check_flow_name(name) not in {entry.name for entry in entries}:
             find_to_tidy(self.home, name)
         return [Flow.of(entry.flow) for entry in entries if entry.flow is not None and name in (None, entry.name)]
-
-
-class RunLog(Listing["LogEntry"]):
-    """What a run printed and logged, with the results of its `checks`."""
-
-    __slots__ = ("checks",)
-
-    def __init__(self, lines: Iterable[LogEntry], checks: tuple[RunCheck, ...]) -> None:
-        super().__init__(lines)
-        self.checks = checks
 
 
 def outcome_of(ws: Workspace, command: Deploy, wait: bool = True) -> Outcome | None:

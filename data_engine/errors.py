@@ -146,7 +146,7 @@ def _rebuild(kind: type[BaseException], *args: Any) -> BaseException:
 class FlowExecutionError(FlowValidationError):
     """The author's code raised; the original exception is `__cause__`.
 
-    `phase` is "step", "build", "import" or "compile"; `detail` is "<ExceptionClass>: <message>"; `cell` places the
+    `phase` is "step", "build", "import", "compile" or "run" (of a whole notebook); `detail` is "<ExceptionClass>: <message>"; `cell` places the
     failure in the notebook ("claims.ipynb, cell 4 (In [12]), line 3") and `source_line` is that line's text. `ended` is how the run
     ended, in words: "failed", or "was killed".
 
@@ -192,7 +192,7 @@ class FlowExecutionError(FlowValidationError):
             if self.source_path:
                 text += f' for source "{self.source_path}"'
             return f"{text}: {self.detail}"
-        phases = {"build": "build()", "import": "import", "compile": "compilation"}
+        phases = {"build": "build()", "import": "import", "compile": "compilation", "run": "a run of all its cells"}
         text = f'Flow module "{self.flow_name}" failed during {phases.get(self.phase, self.phase)}'
         if self.phase == "build" and self.function_name and self.function_name != "build":
             text += f" in {self.function_name}"

@@ -7,14 +7,14 @@ Times are seconds since the epoch (`at_s`) until they are stored or shown; then 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
 from data_engine.cause import Cause, read_cause
-from data_engine.display_hook import Displayable
+from data_engine.display_hook import Displayable, Listing
 from data_engine.formatting import cells_text, duration_text, first_few, plural
 from data_engine.record import Record, frozen
 
@@ -669,3 +669,13 @@ class Switch:
     def who(self) -> str:
         """The person and the machine; "" where that is not known."""
         return f"{self.by}@{self.machine}" if self.by else ""
+
+
+class RunLog(Listing[LogEntry]):
+    """What a run printed and logged, with the results of its `checks`."""
+
+    __slots__ = ("checks",)
+
+    def __init__(self, lines: Iterable[LogEntry], checks: tuple[RunCheck, ...]) -> None:
+        super().__init__(lines)
+        self.checks = checks

@@ -156,11 +156,14 @@ def _run(ws: Workspace, args: Args) -> dict[str, Any]:
         return {"run_ids": [], "said": message}
     if not run_ids:
         return {"run_ids": [], "said": f"{name} has no source file to run with."}
+    return {"run_ids": run_ids, "said": _begun_text(ws, name, len(run_ids))}
+
+
+def _begun_text(ws: Workspace, name: str, count: int) -> str:
+    """That so many runs have started; where all of them wait, for what."""
     waiting = (entry for entry in ws.status().waiting_runs if entry.flow == name and entry.why is not None)
-    waits = next(
-        (entry.text for entry in waiting if entry.count >= len(run_ids)), None
-    )  # all that was asked for, or more
-    return {"run_ids": run_ids, "said": waits or f"{name}: {plural(len(run_ids), 'run')} started."}
+    waits = next((entry.text for entry in waiting if entry.count >= count), None)
+    return waits or f"{name}: {plural(count, 'run')} started."
 
 
 def _run_question(ws: Workspace, name: str) -> Question | None:

@@ -28,7 +28,6 @@ from data_engine.daemon.silence import watch_owner
 from data_engine.daemon.worker_pool import JobCallbacks, WorkerPool
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.publication import tidy
-from data_engine.engine.quarantine import puts_apart
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
@@ -268,8 +267,7 @@ class Daemon:
         at_rest = self._at_rest()
         held = await asyncio.to_thread(self.held_files.of, at_rest) if at_rest else {}
         self._held_at_rest = {flow: len(keys) for flow, keys in held.items()}
-        before, checked = self.gone, [flow for flow in flows if puts_apart(flow)]
-        self.gone = await asyncio.to_thread(self.held_files.gone, checked) if checked else frozenset()
+        before, self.gone = self.gone, await asyncio.to_thread(self.held_files.gone, flows)
         if self.gone != before:
             self.alerter.files_changed(flow for flow, _ in self.gone ^ before)
             self.tell()

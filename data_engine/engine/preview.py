@@ -29,7 +29,7 @@ from data_engine.engine.memo.caption import (
 )
 from data_engine.engine.memo.runner import KeptResults, PreviewRunner
 from data_engine.engine.params import as_steps_see, params_for
-from data_engine.engine.result_display import ProgressLine, bound_display, require_plan
+from data_engine.engine.result_display import ProgressLine, bound_display, place_at_step, require_plan
 from data_engine.engine.run import item_executor, make_context, outcome_of, require_source, require_steps
 from data_engine.engine.run_sources import guard_of_preview, guard_of_run, preview_files
 from data_engine.engine.scratch import Scratch, scratch_of
@@ -114,6 +114,7 @@ def preview(
         require_plan(flow, flow.steps[stop - 1], value, chosen.path)
     except BaseException as raised:
         error = outcome_of(raised)[2]
+        place_at_step(error, flow.steps[control.index])
         if source is None:
             say_first(error, flow, chosen)
         _tell_all_outside(flow, runner)

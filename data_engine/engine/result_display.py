@@ -16,7 +16,7 @@ from data_engine.flow.batch import is_lazy_frame
 from data_engine.flow.control import ends_run
 from data_engine.flow.flow import Flow
 from data_engine.flow.hints import StepFailure, fix_for, plain_text
-from data_engine.flow.spec import StepSpec
+from data_engine.flow.spec import Map, StepSpec
 from data_engine.formatting import both_ends
 from data_engine.model import Event, RunFinished, RunStarted, StepFinished, StepProgress
 from data_engine.notebook.locate import place_of_function
@@ -152,11 +152,18 @@ def _placed(flow: Flow, step: StepSpec, source_path: Path | None) -> Iterator[No
             source_path=source_path,
             fix=fix_for(StepFailure(cause, source_path)),
         )
-        place = place_of_function(inspect.unwrap(step.fn))
-        if place is not None:
-            error.set_place(str(place), place.text, place.note)
-            error.places = place.as_places()
+        place_at_step(error, step)
         raise error from cause
+
+
+def place_at_step(error: BaseException, step: StepSpec) -> None:
+    """Place a step's error that no line of the author's raised at the function of its step."""
+    if not isinstance(error, FlowExecutionError) or error.phase != "step" or error.cell is not None:
+        return
+    place = place_of_function(inspect.unwrap(step.fn.fn if isinstance(step.fn, Map) else step.fn))
+    if place is not None:
+        error.set_place(str(place), place.text, place.note)
+        error.places = place.as_places()
 
 
 _SHOW_AFTER_S, _SOURCES_EVERY_S = 1.0, 0.1

@@ -46,7 +46,10 @@ class OutputRun:
 
 
 def output_runs(ledger: Ledger, path: str, endings: Sequence[str] = ()) -> list[OutputRun]:
-    """The runs that wrote the file at this absolute path; without any, files whose path ends with one of `endings`, such as its name."""
+    """The runs that wrote the file at this absolute path; without any, files whose path ends with one of `endings`, such as its name.
+
+    A flow without such a run is left out where another one wrote the same file: it has its outputs from a flow that was renamed.
+    """
     runs: list[OutputRun] = []
     with ledger.reading() as connection:
         rows = connection.execute(
@@ -65,7 +68,8 @@ def output_runs(ledger: Ledger, path: str, endings: Sequence[str] = ()) -> list[
                 (flow, json.dumps(restored(written))),
             ).fetchone()
             runs.append(OutputRun(restored(flow), restored(written), None if run is None else run_of(tuple(run))))
-    return runs
+    known = {output.path for output in runs if output.run is not None}
+    return [output for output in runs if output.run is not None or output.path not in known]
 
 
 def outputs_beside_sources(ledger_path: Path, flow: str, root: str) -> frozenset[str]:

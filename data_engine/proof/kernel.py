@@ -7,7 +7,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +32,7 @@ from data_engine.trial import TRIAL_VARIABLE, refuse_in_trial
 from data_engine.workspace.layout import NOTEBOOK_VARIABLE, current_notebook, kernel_shell
 
 _WORD = re.compile(r"\w+")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _MOST_IN_A_CAPTION = 3
 _MOST_S = 600
 _MARK = "data-engine verdict: "
@@ -206,13 +207,19 @@ def run_and_compare(home: LocalWorkspace, path: Path) -> Verdict:
     notebook.cells.insert(0, nbformat.v4.new_code_cell("%load_ext data_engine"))  # type: ignore[no-untyped-call]
     notebook.cells.append(nbformat.v4.new_code_cell(_COMPARE.format(str(home.layout.root), str(path))))  # type: ignore[no-untyped-call]
     client = nbclient.NotebookClient(
-        notebook, timeout=_MOST_S, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+        notebook,
+        timeout=_MOST_S,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        extra_arguments=["--log-level=ERROR"],
     )
     environment = os.environ | {TRIAL_VARIABLE: "1", NOTEBOOK_VARIABLE: str(path)}
     try:
         client.execute(env=environment)
     except nbclient.exceptions.CellExecutionError as error:
-        raise _does_not_run(path, f"{error.ename}: {error.evalue}") from error
+        failed = _does_not_run(path, f"{error.ename}: {error.evalue}")
+        failed.set_place(_place_of_failure(path, notebook.cells))
+        raise failed from error
     except (nbclient.exceptions.CellTimeoutError, nbclient.exceptions.DeadKernelError) as error:
         raise _does_not_run(path, str(error)) from error
     text = "".join(output.get("text", "") for output in notebook.cells[-1].outputs)
@@ -226,11 +233,22 @@ def compare_in_kernel(root: str, path: str, namespace: dict[str, Any]) -> None:
     print(_MARK + json.dumps(verdict.as_dict()))
 
 
+def _place_of_failure(path: Path, cells: Sequence[Any]) -> str | None:
+    """The cell that has an error among its outputs, counted without the one put before all, and its line as IPython says it."""
+    codes = [cell for cell in cells if cell.cell_type == "code"]
+    for number, cell in enumerate(codes):
+        for output in cell.outputs:
+            if output.output_type == "error":
+                lines = re.findall(r"Cell In\[\d+\], line (\d+)", _COLOURS.sub("", "\n".join(output.traceback)))
+                return f"{path.name}, cell {number}" + (f", line {lines[0]}" if lines else "")
+    return None
+
+
 def _does_not_run(path: Path, detail: str) -> FlowExecutionError:
     return FlowExecutionError(
         flow_name=path.stem,
-        phase="import",
-        detail=f"the notebook does not run from top to bottom: {detail}",
+        phase="run",
+        detail=detail,
         source_path=path,
         fix="run all its cells in JupyterLab and mend the one that fails",
     )

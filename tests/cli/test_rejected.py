@@ -13,6 +13,7 @@ from data_engine.view.results import contexts_card
 from data_engine.view.runs import runs_card
 from data_engine.view.text import text
 from tests.cli.conftest import Cli
+from tests.support import until
 
 MODULE = """
 import polars as pl
@@ -121,6 +122,26 @@ def test_a_flow_that_is_renamed_takes_its_rejected_rows_along(ws: Workspace, cli
         "claims_checked": 2,
         "example": 0,
     }
+
+
+def test_a_daemon_counts_no_rows_of_sources_that_are_gone(ws: Workspace) -> None:
+    """As the list of rejected rows does."""
+    folder = ws.root / "in"
+    folder.mkdir()
+    for name in ("a.csv", "b.csv"):
+        (folder / name).write_text("x", encoding="ascii")
+    path = ws.root / "flow_modules" / "claims.py"
+    path.write_text(MODULE.replace('Flow(group="G")', 'Flow(group="G").watch(mode="manual", source="../in")'))
+    ws.deploy("claims")
+    ws.load_flow("claims").run_once()
+    (folder / "b.csv").unlink()
+    ws.start()
+
+    try:
+        rows = sum(entry.rows for entry in ws.rejected("claims"))
+        until(lambda: rows in [flow.rejected for flow in ws.status().flows if flow.name == "claims"])
+    finally:
+        ws.kill()
 
 
 ODD = """

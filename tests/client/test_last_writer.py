@@ -62,3 +62,16 @@ def test_a_flow_that_writes_past_its_context_is_told_by_its_newest_run(ws: Works
     (newest,) = workspace.runs("monthly", 1)
 
     assert {row.written_by for row in workspace.explain("monthly")} == {newest.run_id}
+
+
+def test_the_run_that_wrote_a_file_is_found_after_a_rename(ws: WorkspaceFiles) -> None:
+    workspace = Workspace(ws.root)
+    ws.notebook("monthly", MONTHLY.replace("WATCH", SLOTS))
+    workspace.deploy("monthly")
+    workspace.load_flow("monthly").run_once()
+    (ws.modules / "monthly.ipynb").rename(ws.modules / "yearly.ipynb")
+    workspace.deploy("yearly", replaces="monthly")
+
+    (row,) = workspace.explain("out/total.txt")
+
+    assert f"was written last by run {workspace.runs()[0].run_id[:8]}" in row.reason

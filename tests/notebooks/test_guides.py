@@ -134,7 +134,7 @@ def test_preview_and_compile_shows_what_its_text_says(run_guide: Any) -> None:
     assert "cell 4 does not parse" in broken
     assert "production has: 300 rows" in _printed(cells["scratch-run"])
     assert "production still has: 300 rows" in _printed(cells["scratch-run"])
-    assert "wrote to scratch: total.txt" in _printed(cells["scratch-run"])
+    assert "wrote total.txt (scratch)" in _printed(cells["scratch-run"])
 
 
 def test_schedules_and_polling_shows_what_its_text_says(run_guide: Any) -> None:

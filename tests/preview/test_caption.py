@@ -40,13 +40,13 @@ CAPTIONS = {
         [PreviewedStep("out", True, "first preview")],
         0.002,
         (Path("/out/a.parquet"),),
-        "preview claims · out ran: first preview · wrote to scratch: a.parquet · 2 ms",
+        "preview claims · out ran: first preview · wrote a.parquet (scratch) · 2 ms",
     ),
     "several files written": (
         [PreviewedStep("out", True, "first preview")],
         0.002,
         (Path("/out/a"), Path("/out/b"), Path("/out/c")),
-        "preview claims · out ran: first preview · wrote to scratch: a and 2 more · 2 ms",
+        "preview claims · out ran: first preview · wrote a and 2 more (scratch) · 2 ms",
     ),
     "no steps": ([], 0.0, (), "preview claims · <1 ms"),
 }

@@ -117,6 +117,7 @@ def test_nothing_that_exists_is_changed(bench: Bench, outside: Path, statement: 
 
     assert isinstance(caught.value.__cause__, WriteRefusedError)
     assert content(outside) == before
+    assert caught.value.cell is not None
     assert caught.value.fix is not None
     assert "use='raw'" in caught.value.fix
     assert "preview(write=True)" in caught.value.fix

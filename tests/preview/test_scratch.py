@@ -93,7 +93,7 @@ def test_a_preview_overwrites_no_output_of_production(bench: Bench) -> None:
         assert target.read_text() == "300 rows"
     assert report().wrote == (target,)
     assert "preview f of a.csv" in caption(report())
-    assert "wrote to scratch: a.txt" in caption(report())
+    assert "wrote a.txt (scratch)" in caption(report())
 
 
 def test_only_with_write_it_writes_where_production_does(bench: Bench) -> None:

@@ -35,14 +35,17 @@ def test_a_notebook_is_executed_and_compared_and_its_verdict_is_kept(ws: Workspa
     assert found.differences == tuple(map(str, verdict.differences))
 
 
-def test_productions_verbs_are_refused_there(ws: WorkspaceFiles) -> None:
-    """A cell that deploys fails, and nothing was deployed; so does one that raises."""
+def test_productions_verbs_are_refused_there(ws: WorkspaceFiles, capfd: pytest.CaptureFixture[str]) -> None:
+    """A cell that deploys fails, and nothing was deployed; so does one that raises. The kernel's own warnings are not shown."""
     path = ws.notebook("claims", *CELLS[:2], "build().run_once()")
     home = local_workspace(ws.root)
 
-    with pytest.raises(FlowExecutionError, match="run_once is refused"):
+    with pytest.raises(FlowExecutionError, match="run_once is refused") as caught:
         run_and_compare(home, path)
 
+    assert caught.value.cell == "claims.ipynb, cell 3"
+    assert "import" not in caught.value.what
+    assert "WARNING" not in capfd.readouterr().err
     assert last_verdict(home, "claims") is None
 
 

@@ -112,7 +112,7 @@ def _parts(report: PreviewSummary, at: Any) -> tuple[list[str], list[str], list[
     if report.wrote and report.is_in_place:
         loud.append(f"WROTE IN PRODUCTION: {_names(report.wrote)}")
     elif report.wrote:
-        quiet.append(f"wrote to scratch: {_names(report.wrote)}")
+        quiet.append(f"wrote {_names(report.wrote)} (scratch)")
     return parts, quiet, [*loud, *outside_text(report.outside), *_warnings(report.steps), *report.notes]
 
 
