@@ -55,7 +55,7 @@ def checked(
         Traceback (most recent call last):
         data_engine.errors.FlowValidationError: runs has no option 'limits'
           where: runs(limits=...)
-          fix:   did you mean limit=? It takes (flow=None, *, limit=100)
+          fix:   did you mean limit=?
     """
 
     def decorate(call: F) -> F:
@@ -126,7 +126,7 @@ def _wrong_call(
     shown = str(spec.replace(parameters=bare, return_annotation=spec.empty))
     unknown = next((name for name in keywords if name not in spec.parameters), None)
     if unknown is None:
-        takes = f"write {example}; it takes {shown}" if example else f"it takes {shown}"
+        takes = f"write {example}" if example else f"it takes {shown}"
         misfit = "these arguments do not fit"
         try:
             spec.bind(*args, **keywords)
@@ -135,10 +135,8 @@ def _wrong_call(
         return FlowValidationError(f"{title}: {misfit}", where=f"{title}(...)", fix=takes)
     names = [parameter.name for parameter in options]
     near = nearest_name(unknown, names)
-    offer = f"did you mean {near}=? It" if near else f"write {example}; it" if example else "it"
-    return FlowValidationError(
-        f"{title} has no option {unknown!r}", where=f"{title}({unknown}=...)", fix=f"{offer} takes {shown}"
-    )
+    fix = f"did you mean {near}=?" if near else f"write {example}" if example else f"it takes {shown}"
+    return FlowValidationError(f"{title} has no option {unknown!r}", where=f"{title}({unknown}=...)", fix=fix)
 
 
 def check_argument(title: str, name: str, annotation: object, value: object) -> None:

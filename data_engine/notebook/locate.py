@@ -28,6 +28,7 @@ from data_engine.record import frozen
 from data_engine.secret import masked
 from data_engine.workspace.layout import current_notebook, ipython_shell
 
+_WORD = re.compile(r"\w+")
 _CELL_FILE = re.compile(r"(?P<path>.+\.ipynb), cell (?P<cell>\d+)")
 _OWN_FOLDER = str(Path(__file__).parent.parent) + os.sep
 
@@ -173,7 +174,9 @@ def _set_place(error: FlowValidationError, place: CodeLine, led: CodeLine | None
     elif str(place) not in (error.where or ""):
         text = place.text.strip()
         spot = f"{place}: {text}" if text else str(place)
-        more = "; ".join(filter(None, [through, error.where]))
+        called, _, options = (error.where or "").partition("(")
+        words = [called.rpartition(".")[2], *_WORD.findall(options)]
+        more = "; ".join(filter(None, [through, "" if all(word in text for word in words) else error.where]))
         error.where = f"{spot} ({more})" if more else spot
 
 

@@ -30,7 +30,7 @@ _ROW = 28
 _LANE = 12
 _GAP = 20
 _LABEL_WIDE = 72
-_MOST_STEP, _MOST_LINE, _MOST_BELOW, _MOST_NAME = 260, 480, 860, 180
+_MOST_STEP, _MOST_LINE, _MOST_NAME = 260, 480, 180
 _LOST = " (no step saves it)"
 
 
@@ -267,7 +267,7 @@ class _Words:
 
     @classmethod
     def of(cls, line: Line) -> _Words:
-        most = _MOST_STEP if line.is_step else _MOST_BELOW if line.kind in _OF_RUNS else _MOST_LINE
+        most = _MOST_STEP if line.is_step else _MOST_LINE
         text = fit(line.text, most)
         detail, uses = fit(line.detail, _MOST_STEP, 12), fit(line.uses, _MOST_NAME, 12, is_mono=True)
         lost = width(_LOST, 12) if line.is_lost else 0.0

@@ -137,7 +137,8 @@ def _troubles(
             yield Note.warning(state.edit or "")
     for entry in entries:
         if entry.error is not None:
-            yield Note(Mark(f"{entry.path.name} is broken: {entry.error}", "bad", "cross"))
+            what = f"{entry.path.name} is broken: {entry.error.what}"
+            yield Note(Mark(f"{what} (whole: `{cli_line('show', entry.name)}`)", "bad", "cross"))
     if warned := [f"{entry.name} ({len(entry.warnings)})" for entry in entries if entry.warnings]:
         yield Note.warning(f"warnings of {first_few(warned, 5)}: `{cli_line('compile')}` shows them")
 
@@ -247,7 +248,7 @@ def show(place: Place, name: FlowName = None) -> Answer:
             ),
             ("source", _place(entry.source, ws.root)),
             ("mirror", _place(entry.mirror, ws.root) + (", staged" if entry.as_dict()["staged"] else "")),
-            ("production", "; ".join(filter(None, [deployment.text, compared.words if compared is not None else ""]))),
+            ("production", "; ".join(filter(None, [deployment.text, "" if compared is None else compared.words]))),
             ("next run", f"- ({off.text})" if off is not None else zoned_text(coming, tz) or "-"),
             ("last run", last_run_text(ws.home, last, ws.status)),
         )

@@ -26,7 +26,7 @@ from data_engine.view.verb import Answer, Key, Option, Params, Place, Use, said
 
 if TYPE_CHECKING:
     from data_engine.notebook.catalog import CatalogEntry
-    from data_engine.notebook.compiled import CompiledNotebook
+    from data_engine.notebook.compiled import CompiledCell, CompiledNotebook
     from data_engine.notebook.deployment_status import DeploymentStatus
     from data_engine.notebook.import_lint import ModuleWarning
 
@@ -218,6 +218,34 @@ def cell_lines(path: Path) -> dict[int, list[str]]:
         return {}
 
 
+def _statement_parts(
+    compiled: CompiledNotebook, texts: Mapping[int, Sequence[str]], *, is_whole: bool
+) -> Iterator[Part]:
+    """The table of statements, and how many cells of a flow are not in it because production takes nothing of them."""
+    cells = [cell for cell in compiled.cells if cell.statements]
+    is_short = compiled.is_flow and not is_whole
+    shown = [cell for cell in cells if not is_short or any(statement.taken for statement in cell.statements)]
+    rows = [row for cell in shown for row in _statement_rows(cell, texts.get(cell.number, ()))]
+    if rows:
+        columns = (Column("Cell", "number"), Column("Line", "number"), "", "Statement", Column("Why", "text"))
+        yield table(columns, rows, most=_MOST_STATEMENTS)
+    if len(shown) < len(cells):
+        stay = plural(len(cells) - len(shown), "cell stays", "cells stay")
+        yield Lines((f"{stay} in the notebook: `{cli_line('compile', compiled.name, '--all')}` lists them.",))
+
+
+def _statement_rows(cell: CompiledCell, lines: Sequence[str]) -> Iterator[tuple[Cell, ...]]:
+    for number, statement in enumerate(cell.statements):
+        text = lines[statement.line - 1].strip() if statement.line <= len(lines) else ""
+        yield (
+            f"{cell.number}" if number == 0 else "",
+            Faint(str(statement.line)),
+            mark_of("taken" if statement.taken else "left"),
+            Code(beginning(text, _LONGEST), text),
+            Faint(statement.why),
+        )
+
+
 def compile_card(
     compiled: CompiledNotebook,
     *,
@@ -231,44 +259,20 @@ def compile_card(
     `texts` are the cells' lines by cell number, `deployment` its state in production, `diff` the lines of each
     cell that were removed and added since. The cells of a flow of which production takes nothing are a number, unless `is_whole`.
     """
-    rows: list[tuple[Cell, ...]] = []
-    cells = [cell for cell in compiled.cells if cell.statements]
-    left = (
-        0 if is_whole or not compiled.is_flow else sum(not any(one.taken for one in cell.statements) for cell in cells)
-    )
-    taken, count = 0, sum(len(cell.statements) for cell in cells)
-    for cell in cells:
-        if left and not any(statement.taken for statement in cell.statements):
-            continue
-        lines = texts.get(cell.number, ())
-        for number, statement in enumerate(cell.statements):
-            taken += statement.taken
-            text = lines[statement.line - 1].strip() if statement.line <= len(lines) else ""
-            rows.append(
-                (
-                    f"{cell.number}" if number == 0 else "",
-                    Faint(str(statement.line)),
-                    mark_of("taken" if statement.taken else "left"),
-                    Code(beginning(text, _LONGEST), text),
-                    Faint(statement.why),
-                )
-            )
+    statements = [statement for cell in compiled.cells for statement in cell.statements]
     parts: list[Part] = []
     for warning in compiled.warnings:
         parts.append(Note.warning(f"cell {warning.cell}, line {warning.line}: {warning.message}", warning.fix))
-    if rows:
-        columns = (Column("Cell", "number"), Column("Line", "number"), "", "Statement", Column("Why", "text"))
-        parts.append(table(columns, rows, most=_MOST_STATEMENTS))
-    if left:
-        stay = plural(left, "cell stays", "cells stay")
-        parts.append(Lines((f"{stay} in the notebook: `{cli_line('compile', compiled.name, '--all')}` lists them.",)))
+    parts += _statement_parts(compiled, texts, is_whole=is_whole)
     if diff:
         gone = [line for cell, changed in diff.items() for line in (f"cell {cell}", *changed)]
         parts.append(Lines(tuple(gone), "deployed (-) and now (+)"))
     if compiled.is_flow:
         source = tuple(compiled.source.rstrip("\n").split("\n"))
         parts.append(Lines(source, "the module production runs", only_folded=True))
-    facts: list[Cell] = [f"{taken} of {plural(count, 'statement')} in production"]
+    facts: list[Cell] = [
+        f"{sum(one.taken for one in statements)} of {plural(len(statements), 'statement')} in production"
+    ]
     if not compiled.is_flow:
         facts = [Mark("no build(): a scratch notebook, not a flow")]
     elif deployment:

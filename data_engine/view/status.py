@@ -143,7 +143,7 @@ def _notes(status: WorkspaceStatus) -> Iterator[Note]:
 def _flows_table(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> Table:
     columns = (
         *(Column("Flow", "name"), Column("Group", "name", is_spare=True), "State", "Next run", "Last run"),
-        Column("Note", "name"),
+        Column("Note", "text"),
     )
     return table(columns, (_flow_row(flow, runs) for flow in flows), most=_MOST_FLOWS, whole=_EXPLAINS)
 

@@ -58,7 +58,23 @@ def test_list_shows_every_flow_and_reports_broken_ones(cli: Cli, ws: WorkspaceFi
         "deployed",
     ] in rows
     assert "error: broken.py is broken: " in answer.out
-    assert "broken.py, line 1" in answer.out
+    assert "broken.py, line 1" not in answer.out
+    assert "broken.py, line 1" in str(cli("show", "broken").err)
+
+
+def test_an_unknown_option_is_shown_once_in_its_line_and_with_the_right_one_alone(cli: Cli, ws: WorkspaceFiles) -> None:
+    """The line of the source says which call it is, and the nearest option needs no list of the others."""
+    ws.module(
+        "broken",
+        'from data_engine import Flow\n\n\ndef build():\n    return Flow("x").watch(mode="poll", sorce="in")\n',
+    )
+
+    lines = str(cli("show", "broken").err).splitlines()
+
+    assert lines[1:] == [
+        '  where: broken.py, line 5: return Flow("x").watch(mode="poll", sorce="in")',
+        "  fix:   did you mean source=?",
+    ]
 
 
 def test_list_names_the_flows_that_are_warned_of_and_who_shows_the_warnings(cli: Cli, ws: WorkspaceFiles) -> None:
@@ -128,7 +144,7 @@ def test_show_of_a_broken_module_fails_with_its_reason(cli: Cli, ws: WorkspaceFi
 
 def test_compile_says_of_each_statement_whether_and_why(cli: Cli) -> None:
     """Nothing is executed: `read(None)` in a cell and the build are only read."""
-    answer = cli("compile", "claims")
+    answer = cli("compile", "claims", "--all")
 
     assert answer.code == 0
     rows = [line.split() for line in answer.out.splitlines()]

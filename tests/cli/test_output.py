@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from data_engine.cli.output import lenient_streams, say, say_card
+from data_engine.reasons.kinds import Requested
+from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.view.card import Card, Column, Table
+from data_engine.view.status import status_card
 from tests.cli.conftest import REPOSITORY
 from tests.support import WorkspaceFiles
 
@@ -127,14 +130,14 @@ def test_a_file_that_has_no_letter_for_the_rule_gets_a_plain_one(monkeypatch: py
     assert row.endswith("Größe ?")
 
 
-def shown_on(width: int, made: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
+def shown_on(width: int, card: Card, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
     """The lines of a table on a terminal of so many columns."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", str(width))
     capsys.readouterr()
-    say_card(made.card)
+    say_card(card)
     return [line.replace("\x1b[1m", "").replace("\x1b[0m", "") for line in capsys.readouterr().out.splitlines()]
 
 
@@ -149,7 +152,7 @@ def test_no_terminal_is_too_narrow_for_a_table(
     made.add_row("claims_of_the_north", "Claims Of The North", "", "every 10 s when files change", "deployed")
     made.add_row("rates", "Rates", "", "by hand", "deployed")
 
-    *lines, note = shown_on(width, made, monkeypatch, capsys)
+    *lines, note = shown_on(width, made.card, monkeypatch, capsys)
 
     assert max(map(len, lines)) <= width
     assert ("NEXT" in lines[0], "TITLE" in lines[0]) in [(True, True), (False, True), (False, False)]
@@ -167,7 +170,7 @@ def test_an_id_can_be_copied_from_any_terminal(
     made = Made(column, "FLOW", "WHEN", "WHO", "WHAT")
     made.add_row("3f9c12ab", "claims_of_the_north", "2026-01-05 06:30:00", "anna@ANNA-PC", "deployed by hand")
 
-    lines = shown_on(width, made, monkeypatch, capsys)
+    lines = shown_on(width, made.card, monkeypatch, capsys)
 
     assert "3f9c12ab" in [line.split(" ")[0] for line in lines]
     assert max(map(len, lines)) <= width
@@ -204,3 +207,16 @@ print([name for name in ("polars", "psutil", "http.client", "asyncio", "nbformat
 
     assert done[1].stderr == "[]\n"
     assert "claims" in done[1].stdout or words[0] == "runs"
+
+
+def test_the_status_shows_a_reason_as_a_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On 120 columns it goes on in further lines."""
+    why = Requested("ANNA-PC was asked to run claims " + "and supplier_invoices_of_the_north " * 4 + "at once")
+    status = WorkspaceStatus("ws", "/ws", flows=(FlowStatus("claims", state_kind="idle", why=why, mode="poll"),))
+
+    lines = shown_on(120, status_card(status), monkeypatch, capsys)
+
+    assert max(map(len, lines)) <= 120
+    assert why.text in " ".join(" ".join(lines).split())
