@@ -1,21 +1,22 @@
 """Find the cell that changed a name: after each cell the values of all names are looked at, quickly, and changes noted.
 
-A value is looked at as far as a bound: of huge ones the identity, the size and some samples. What a slice reaches is compared
+A value is looked at as far as a bound: of huge ones the identity, the size and some samples. No method of the author's is called for that,
+since one that is slow would hold up each cell: the type says what a value is, and the methods of Python's own types look into it. What a slice reaches is compared
 whole when a comparison is asked for; this only says after which cell a name had changed.
 """
 
 from __future__ import annotations
 
-import io
 import operator
 import re
 import sys
 import time
 import types
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from data_engine.record import frozen
@@ -48,7 +49,7 @@ class CellChanges:
         words = set(_WORD.findall(cell))
         marks: dict[str, object] = {}
         for name, value in sorted(namespace.items(), key=lambda item: item[0] not in words):
-            if name.startswith("_") or name in _OF_IPYTHON or isinstance(value, types.ModuleType):
+            if name.startswith("_") or name in _OF_IPYTHON or issubclass(type(value), types.ModuleType):
                 continue
             is_late = name not in words and name in self._marks and time.perf_counter() > until_s
             marks[name] = self._marks[name] if is_late else _mark(value)
@@ -199,17 +200,26 @@ def quick_mark(value: Any, depth: int = 0) -> object:
     if depth > _DEEPEST:
         return id(value)
     own: tuple[object, ...] = (id(value), kind.__name__)
-    if isinstance(value, dict):
-        keys = list(value)[:_MOST_ITEMS]
-        return (*own, len(value), *((_shallow(key), quick_mark(value[key], depth + 1)) for key in keys))
-    if isinstance(value, (list, tuple)):
-        some = value if len(value) <= _MOST_ITEMS else [*value[: _MOST_ITEMS // 2], *value[-_MOST_ITEMS // 2 :]]
-        return (*own, len(value), *(quick_mark(item, depth + 1) for item in some))
-    if isinstance(value, (set, frozenset)):
-        return (*own, len(value), hash(frozenset(value)) if len(value) <= 1000 else 0)
-    if isinstance(value, types.GeneratorType):
+    if issubclass(kind, dict):
+        items = islice(dict.items(value), _MOST_ITEMS)
+        return (*own, dict.__len__(value), *((_shallow(key), quick_mark(item, depth + 1)) for key, item in items))
+    if issubclass(kind, (list, tuple)):
+        base: Any = list if issubclass(kind, list) else tuple
+        count, half = base.__len__(value), _MOST_ITEMS // 2
+        slices = (slice(_MOST_ITEMS),) if count <= _MOST_ITEMS else (slice(half), slice(-half, None))
+        return (
+            *own,
+            count,
+            *(quick_mark(item, depth + 1) for part in slices for item in base.__getitem__(value, part)),
+        )
+    if issubclass(kind, (set, frozenset)):
+        base = set if issubclass(kind, set) else frozenset
+        few = list(islice(base.__iter__(value), 1001))
+        is_hashed = len(few) <= 1000 and _PLAIN.issuperset(map(type, few))
+        return (*own, base.__len__(value), hash(frozenset(few)) if is_hashed else 0)
+    if kind is types.GeneratorType:
         return (*own, value.gi_frame and value.gi_frame.f_lasti, value.gi_frame and value.gi_frame.f_lineno)
-    if isinstance(value, io.IOBase):
+    if kind.__module__ == "_io":
         return (*own, value.closed or value.tell())
     return (*own, *(_library(value, kind) or _object(value, kind, depth)))
 
@@ -219,18 +229,25 @@ def _shallow(value: Any) -> object:
 
 
 def _object(value: Any, kind: type, depth: int) -> tuple[object, ...]:
-    if kind.__name__ in _GENERATORS:
+    if kind.__name__ in _GENERATORS and kind.__module__.startswith(("random", "numpy.random")):
         return _state_of(value)
-    if isinstance(value, types.FunctionType):
-        cells = (cell.cell_contents for cell in value.__closure__ or () if cell != types.CellType())
-        return tuple(quick_mark(part, depth + 1) for part in (*cells, *(value.__defaults__ or ())))
-    if isinstance(value, type):
+    if kind is types.FunctionType:
+        return tuple(quick_mark(part, depth + 1) for part in (*_cells(value), *(value.__defaults__ or ())))
+    if issubclass(kind, type):
         parts = [(key, quick_mark(part, depth + 1)) for key, part in vars(value).items() if not key.startswith("__")]
         return tuple(parts) if depth == 0 else ()
-    if (state := getattr(value, "__dict__", None)) is not None:
-        keys = list(state)[:_MOST_ITEMS]
-        return (len(state), *((key, quick_mark(state[key], depth + 1)) for key in keys))
-    return (operator.length_hint(value, -1),)
+    places = (vars(base)["__dict__"] for base in kind.__mro__ if "__dict__" in vars(base))
+    if type(place := next(places, None)) is types.GetSetDescriptorType:
+        state = place.__get__(value)
+        return (len(state), *((key, quick_mark(part, depth + 1)) for key, part in islice(state.items(), _MOST_ITEMS)))
+    return (operator.length_hint(value, -1),) if kind.__module__ in ("builtins", "collections", "array") else ()
+
+
+def _cells(fn: types.FunctionType) -> Iterator[object]:
+    """What a function closes over, but for what is not bound yet."""
+    for cell in fn.__closure__ or ():
+        with suppress(ValueError):
+            yield cell.cell_contents
 
 
 def _library(value: Any, kind: type) -> tuple[object, ...] | None:

@@ -190,3 +190,31 @@ def test_a_look_out_of_time_still_sees_the_names_of_its_cell(monkeypatch: pytest
     left = ["rows = [1]; other = [1]", "rows.append(2)"]
     assert changes.cells_behind("rows", names, (), left) == left[1:]
     assert changes.cells_behind("other", names, (), left) == left[:1]
+
+
+def test_no_method_of_the_authors_is_called_after_a_cell() -> None:
+    """One that is slow, or never ends, would hold up each cell."""
+    called = []
+
+    def note(*_: object) -> Any:
+        called.append(1)
+        raise RuntimeError
+
+    names = (
+        "__iter__", "__len__", "__getitem__", "__hash__", "__eq__", "__repr__", "__getattr__", "__getattribute__", "__length_hint__",
+        "__bool__", "__reduce_ex__", "keys", "items", "tell", "getstate",
+    )  # fmt: skip
+    methods = dict.fromkeys(names, note) | {"__class__": property(note)}
+    bases: tuple[type, ...] = (object, dict, list, tuple, set, frozenset, str, int)
+    kinds = [type("Random", (base,), dict(methods)) for base in bases]
+    values = [kind.__new__(kind) for kind in kinds]
+    space = {
+        f"v{number}": held
+        for number, held in enumerate([*values, [*values], {1: values[0]}, (lambda one: lambda: one)(values[0])])
+    }
+
+    changes = CellChanges()
+    changes.look(space, "v0")
+    changes.look(space, "v1")
+
+    assert not called
