@@ -13,12 +13,13 @@ import sys
 import time
 import types
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+from data_engine.formatting import cells_text
 from data_engine.record import frozen
 
 _PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None)})
@@ -165,6 +166,73 @@ def _before(cell: Sequence[_StatementNames], names: Set[str], *, is_whole: bool 
             names = (names - statement.binds if statement.is_sure else names) | statement.reads
     return names, is_touched
 
+
+def ran_otherwise(name: str, cells: Sequence[str], ran: Sequence[str]) -> str:
+    """How the cells behind the value of a name ran otherwise than they stand, in a few words; "" where they ran as they stand.
+
+    `cells` are the texts of the saved cells, `ran` those that the kernel has run, in that order.
+
+    Example:
+        >>> ran_otherwise("x", ["rate = 2", "x = rate"], ["rate = 1", "x = rate"])
+        'made by a cell that is not saved as it ran (cell 1)'
+        >>> ran_otherwise("x", ["x = [1]", "x.append(2)"], ["x = [1]"])
+        'cell 2 has not run'
+        >>> ran_otherwise("x", ["x = [1]", "x.append(2)"], ["x = [1]", "x.append(2)", "x.append(2)"])
+        'cell 2 ran twice'
+        >>> ran_otherwise("x", ["a = 1", "x = a"], ["x = a", "a = 1"]), ran_otherwise("x", ["x = 1"], ["x = 1"])
+        ('cell 2 ran before cell 1', '')
+    """
+    facts = {text: _facts_of(text) for text in {*cells, *ran}}
+    needed, more = {name}, True
+    while more:
+        reads = {
+            read for binds, touches, reads in facts.values() if not needed.isdisjoint(binds | touches) for read in reads
+        }
+        more = not reads <= needed
+        needed |= reads
+    behind = [
+        number for number, text in enumerate(cells, start=1) if not needed.isdisjoint(facts[text][0] | facts[text][1])
+    ]
+    last = {text: at for at, text in enumerate(ran)}
+    saved = set(cells)
+    for one in sorted(needed, key=lambda other: other != name):
+        makers = [text for text in ran if one in facts[text][0] | facts[text][1]]
+        begin = max((at for at, text in enumerate(makers) if one in facts[text][0] - facts[text][2]), default=0)
+        if any(text not in saved for text in makers[begin:]):
+            numbers = [
+                number for number in behind if one in facts[cells[number - 1]][0] and cells[number - 1] not in last
+            ]
+            where = f"made by a cell that is not saved as it ran ({cells_text(numbers[:1])})" if numbers else ""
+            return where or f"`{one}` was made or changed by a cell that is not in the notebook"
+        for text in dict.fromkeys(makers[begin:]):
+            if makers[begin:].count(text) > 1 and (one in facts[text][1] or one in facts[text][0] & facts[text][2]):
+                return f"{cells_text([cells.index(text) + 1])} ran {'twice' if makers[begin:].count(text) == 2 else 'several times'}"
+    if missing := [number for number in behind if cells[number - 1] not in last]:
+        return f"{cells_text(missing[:2])} {'has' if len(missing[:2]) == 1 else 'have'} not run"
+    for number in behind:
+        made = (facts[cells[number - 1]][0] | facts[cells[number - 1]][1]) & needed
+        for later in behind:
+            if (
+                later > number
+                and last[cells[later - 1]] < last[cells[number - 1]]
+                and made & facts[cells[later - 1]][2]
+            ):
+                return f"cell {later} ran before cell {number}"
+    return ""
+
+
+def _facts_of(text: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """The names that a cell binds, changes in place, and reads; a definition reads what its body does."""
+    statements = _statements_in(text)
+    binds, touches, reads = (frozenset(name for one in statements for name in part(one)) for part in _PARTS)
+    return binds, touches, reads
+
+
+_PARTS: tuple[Callable[[_StatementNames], Set[str]], ...] = (
+    lambda one: one.binds,
+    lambda one: one.touches - one.binds,
+    lambda one: one.reads | one.later,
+)
 
 CHANGES = CellChanges()
 """The changes by cells of this kernel."""

@@ -22,7 +22,7 @@ from data_engine.model import KernelComparison, utc_text
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.read import read_cells
 from data_engine.platforms.files import content_of
-from data_engine.proof.cells import CHANGES
+from data_engine.proof.cells import CHANGES, ran_otherwise
 from data_engine.proof.compare import compare, names_of
 from data_engine.proof.fingerprint import show
 from data_engine.proof.verdict import ValueDifference, Verdict, cells_in
@@ -65,11 +65,22 @@ def compare_kernel(home: LocalWorkspace, path: Path, namespace: Mapping[str, Any
         raise
     if not verdict.is_same:
         behind = LeftOutCells(path, data, namespace)
-        named = (replace(diff, cells=behind.behind(re.split(r"[.\[]", diff.name)[0])) for diff in verdict.differences)
+        texts, ran = [cell.text.strip() for cell in read_cells(data, path=path)], _texts_run()
+        named = []
+        for diff in verdict.differences:
+            name = re.split(r"[.\[]", diff.name)[0]
+            order = ran_otherwise(name, texts, ran) if ran else ""
+            named.append(replace(diff, order=order, cells=() if order else behind.behind(name)))
         verdict = replace(verdict, differences=tuple(named))
     compared_values[path.stem] = SliceValues.of(verdict, path, data, namespace)
     keep(home, path.stem, verdict)
     return verdict
+
+
+def _texts_run() -> list[str]:
+    """The texts that this kernel has run, as they were typed."""
+    history = getattr(kernel_shell(), "history_manager", None)
+    return [text.strip() for text in getattr(history, "input_hist_raw", ()) if text.strip()]
 
 
 @frozen
@@ -159,6 +170,8 @@ def require_as_in_kernel(home: LocalWorkspace, path: Path, *, may_differ: bool) 
     if verdict is not None and not verdict.is_same and not may_differ:
         kept = "put `#| keep` at the top of the cells that are named, or " if verdict.names_cells else ""
         what = verdict.failure or f"is not the same in this kernel and in production: {'; '.join(verdict.sentences())}"
+        if any(difference.order for difference in verdict.differences):
+            kept = "save the notebook, restart the kernel and run all cells, or "
         fix = f"{kept}deploy it all the same: %flow deploy --yes, or force=True"
         raise NotAsInKernelError(f"{path.name} {what}", where=str(path), fix=fix)
 

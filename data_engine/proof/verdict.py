@@ -19,12 +19,14 @@ _NO_DETAIL = Detail()
 
 @frozen
 class ValueDifference(Record):
-    """One value that differs: its name, as it is in the kernel and in the slice, and the left-out cells that changed it."""
+    """One value that differs: its name, as it is in the kernel and in the slice, and the left-out cells that changed it, or how the
+    cells behind it ran otherwise than they stand."""
 
     name: str
     kernel: str
     production: str
     cells: tuple[int, ...] = ()
+    order: str = ""
 
     def __str__(self) -> str:
         """The difference in one sentence.
@@ -32,6 +34,8 @@ class ValueDifference(Record):
         Example:
             >>> print(ValueDifference("RATES", "{'EUR': 1.1}", "{'EUR': 1.0}", (7,)))
             `RATES` is {'EUR': 1.1} here, {'EUR': 1.0} in production: cell 7 changes it and is left out
+            >>> print(ValueDifference("RATE", "2", "1", order="cell 3 has not run"))
+            `RATE` is 2 here, 1 in production: cell 3 has not run
         """
         if self.kernel == _ABSENT:
             return f"`{self.name}` is not in this kernel: run its cell"
@@ -40,8 +44,8 @@ class ValueDifference(Record):
         words = f"`{self.name}` is {self.kernel} here, {self.production} in production"
         if self.kernel == self.production:
             words = f"`{self.name}` is another {self.kernel.removeprefix('a ')} here than in production"
-        if not self.cells:
-            return words
+        if self.order or not self.cells:
+            return f"{words}: {self.order}" if self.order else words
         change = "changes it and is" if len(self.cells) == 1 else "change it and are"
         return f"{words}: {cells_text(self.cells)} {change} left out"
 

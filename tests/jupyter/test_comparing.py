@@ -224,3 +224,36 @@ def test_a_module_that_ends_its_process_is_asked_about(
     )
     assert "keep" not in shell.out
     assert Workspace(here.root).deployments() == []
+
+
+def test_a_step_that_opens_a_file_is_the_same(shell: Shell, here: WorkspaceFiles) -> None:
+    """A kernel has an `open` of its own, which warns; production has Python's."""
+    cells = (
+        "from data_engine import Flow",
+        "def count(context):\n    with open('a.txt') as file:\n        return len(file.read())",
+        "def build():\n    return Flow(group='G').step(count)",
+    )
+    run(shell, here, *cells)
+    assert "open" in shell.ipython.user_ns
+
+    shell.run("%flow compile --compare")
+
+    assert "the same in this kernel and in production" in shell.out
+
+
+def test_a_cell_that_was_not_run_is_named_and_none_is_to_be_kept(shell: Shell, here: WorkspaceFiles) -> None:
+    """Neither is another cell that has nothing to do with it."""
+    cells = (
+        "%config InlineBackend.rc = {}",
+        "from data_engine import Flow\nRATES = {'EUR': 1.0}",
+        "RATES['EUR'] = 1.1",
+        "def rates(context):\n    return RATES\ndef build():\n    return Flow(group='G').step(rates)",
+    )
+    here.notebook("claims", *cells)
+    for cell in (*cells[:2], cells[3]):
+        shell.ipython.run_cell(cell, store_history=True)
+
+    shell.run("%flow compile --compare")
+
+    assert "`RATES['EUR']` is 1.0 here, 1.1 in production: cell 3 has not run" in shell.out
+    assert "keep" not in shell.out

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from data_engine.proof import cells
-from data_engine.proof.cells import CellChanges, quick_mark
+from data_engine.proof.cells import CellChanges, quick_mark, ran_otherwise
 
 
 def test_the_cells_after_which_a_name_changed_are_noted() -> None:
@@ -218,3 +218,39 @@ def test_no_method_of_the_authors_is_called_after_a_cell() -> None:
     changes.look(space, "v1")
 
     assert not called
+
+
+SAVED = (
+    "%config InlineBackend.figure_format = 'svg'",
+    "import random",
+    "rate = 1",
+    "rows = [rate]",
+    "other = 5\nprint(other)",
+    "rows.append(2)",
+    "def total():\n    return sum(rows)",
+    "x = total()",
+)
+
+
+@pytest.mark.parametrize(
+    ("ran", "why"),
+    [
+        (SAVED, ""),
+        ((*SAVED[:2], "rate = 7", *SAVED[3:]), "made by a cell that is not saved as it ran (cell 3)"),
+        ((*SAVED[:5], *SAVED[6:]), "cell 6 has not run"),
+        ((*SAVED[:6], SAVED[5], *SAVED[6:]), "cell 6 ran twice"),
+        ((*SAVED[:6], SAVED[5], SAVED[5], *SAVED[6:]), "cell 6 ran several times"),
+        ((*SAVED[:6], SAVED[5], *SAVED[3:]), ""),  # its list was made anew after that
+        (
+            (*SAVED[:6], "rows.append(9)", *SAVED[6:]),
+            "`rows` was made or changed by a cell that is not in the notebook",
+        ),
+        ((*SAVED[:3], SAVED[3], SAVED[6], SAVED[7], SAVED[4], SAVED[5]), "cell 7 ran before cell 6"),
+        ((*SAVED, SAVED[4], SAVED[4]), ""),  # what has nothing to do with it
+        ((*SAVED[:4], "other = 6", *SAVED[5:]), ""),
+        ((SAVED[2], *SAVED), ""),
+    ],
+)
+def test_what_ran_otherwise_than_it_stands_is_named(ran: tuple[str, ...], why: str) -> None:
+    """Edited, not run, run twice, deleted, in another order; of the cells that the value comes from, and of no other."""
+    assert ran_otherwise("x", SAVED, ran) == why
