@@ -12,11 +12,11 @@ import re
 import sys
 import time
 import types
-from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from collections import Counter, deque
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import lru_cache
-from itertools import islice
+from itertools import combinations, islice
 from typing import Any
 
 from data_engine.formatting import cells_text
@@ -26,6 +26,7 @@ _PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _MOST_ITEMS = 20
 _DEEPEST = 3
 _SAMPLES = 32
+_CONTAINERS = (dict, list, tuple, set, frozenset)
 _MOST_COLUMNS = 30
 _MOST_RUNS = 2000
 _OF_IPYTHON = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open"})
@@ -183,56 +184,67 @@ def ran_otherwise(name: str, cells: Sequence[str], ran: Sequence[str]) -> str:
         ('cell 2 ran before cell 1', '')
     """
     facts = {text: _facts_of(text) for text in {*cells, *ran}}
-    needed, more = {name}, True
-    while more:
-        reads = {
-            read for binds, touches, reads in facts.values() if not needed.isdisjoint(binds | touches) for read in reads
-        }
-        more = not reads <= needed
-        needed |= reads
-    behind = [
-        number for number, text in enumerate(cells, start=1) if not needed.isdisjoint(facts[text][0] | facts[text][1])
-    ]
-    last = {text: at for at, text in enumerate(ran)}
-    saved = set(cells)
+    needed = _needed_for(name, facts.values())
+    behind = [number for number, text in enumerate(cells, start=1) if not needed.isdisjoint(facts[text].changes)]
     for one in sorted(needed, key=lambda other: other != name):
-        makers = [text for text in ran if one in facts[text][0] | facts[text][1]]
-        begin = max((at for at, text in enumerate(makers) if one in facts[text][0] - facts[text][2]), default=0)
-        if any(text not in saved for text in makers[begin:]):
-            numbers = [
-                number for number in behind if one in facts[cells[number - 1]][0] and cells[number - 1] not in last
-            ]
-            where = f"made by a cell that is not saved as it ran ({cells_text(numbers[:1])})" if numbers else ""
-            return where or f"`{one}` was made or changed by a cell that is not in the notebook"
-        for text in dict.fromkeys(makers[begin:]):
-            if makers[begin:].count(text) > 1 and (one in facts[text][1] or one in facts[text][0] & facts[text][2]):
-                return f"{cells_text([cells.index(text) + 1])} ran {'twice' if makers[begin:].count(text) == 2 else 'several times'}"
-    if missing := [number for number in behind if cells[number - 1] not in last]:
-        return f"{cells_text(missing[:2])} {'has' if len(missing[:2]) == 1 else 'have'} not run"
-    for number in behind:
-        made = (facts[cells[number - 1]][0] | facts[cells[number - 1]][1]) & needed
-        for later in behind:
-            if (
-                later > number
-                and last[cells[later - 1]] < last[cells[number - 1]]
-                and made & facts[cells[later - 1]][2]
-            ):
-                return f"cell {later} ran before cell {number}"
+        makers = [text for text in ran if one in facts[text].changes]
+        begin = max((at for at, text in enumerate(makers) if one in facts[text].binds - facts[text].reads), default=0)
+        if why := _how_made(one, makers[begin:], cells, facts, [cells[number - 1] for number in behind]):
+            return why
+    last = {text: at for at, text in enumerate(ran)}
+    if missing := [number for number in behind if cells[number - 1] not in last][:2]:
+        return f"{cells_text(missing)} {'has' if len(missing) == 1 else 'have'} not run"
+    for number, later in combinations(behind, 2):
+        first, second = cells[number - 1], cells[later - 1]
+        if last[second] < last[first] and facts[first].changes & needed & facts[second].reads:
+            return f"cell {later} ran before cell {number}"
     return ""
 
 
-def _facts_of(text: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+def _needed_for(name: str, facts: Collection[_CellNames]) -> set[str]:
+    """The name, and all that cells read which make or change one of these."""
+    needed, more = {name}, {name}
+    while more:
+        more = {read for cell in facts if not needed.isdisjoint(cell.changes) for read in cell.reads} - needed
+        needed |= more
+    return needed
+
+
+def _how_made(
+    name: str, makers: Sequence[str], cells: Sequence[str], facts: Mapping[str, _CellNames], behind: Sequence[str]
+) -> str:
+    """How the cells that made and changed a name since it was made anew are not those that are saved, each once; "" where they are."""
+    if any(text not in cells for text in makers):
+        edited = [cells.index(text) + 1 for text in behind if name in facts[text].binds and text not in makers]
+        if edited:
+            return f"made by a cell that is not saved as it ran ({cells_text(edited[:1])})"
+        return f"`{name}` was made or changed by a cell that is not in the notebook"
+    for text, count in Counter(makers).items():
+        cell = facts[text]
+        if count > 1 and name in cell.changes & cell.reads | cell.touches:
+            return f"{cells_text([cells.index(text) + 1])} ran {'twice' if count == 2 else 'several times'}"
+    return ""
+
+
+@frozen
+class _CellNames:
     """The names that a cell binds, changes in place, and reads; a definition reads what its body does."""
+
+    binds: frozenset[str]
+    touches: frozenset[str]
+    reads: frozenset[str]
+
+    @property
+    def changes(self) -> frozenset[str]:
+        return self.binds | self.touches
+
+
+def _facts_of(text: str) -> _CellNames:
     statements = _statements_in(text)
-    binds, touches, reads = (frozenset(name for one in statements for name in part(one)) for part in _PARTS)
-    return binds, touches, reads
+    binds = frozenset(name for one in statements for name in one.binds)
+    touches = frozenset(name for one in statements for name in one.touches - one.binds)
+    return _CellNames(binds, touches, frozenset(name for one in statements for name in one.reads | one.later))
 
-
-_PARTS: tuple[Callable[[_StatementNames], Set[str]], ...] = (
-    lambda one: one.binds,
-    lambda one: one.touches - one.binds,
-    lambda one: one.reads | one.later,
-)
 
 CHANGES = CellChanges()
 """The changes by cells of this kernel."""
@@ -268,28 +280,29 @@ def quick_mark(value: Any, depth: int = 0) -> object:
     if depth > _DEEPEST:
         return id(value)
     own: tuple[object, ...] = (id(value), kind.__name__)
-    if issubclass(kind, dict):
-        items = islice(dict.items(value), _MOST_ITEMS)
-        return (*own, dict.__len__(value), *((_shallow(key), quick_mark(item, depth + 1)) for key, item in items))
-    if issubclass(kind, (list, tuple)):
-        base: Any = list if issubclass(kind, list) else tuple
-        count, half = base.__len__(value), _MOST_ITEMS // 2
-        slices = (slice(_MOST_ITEMS),) if count <= _MOST_ITEMS else (slice(half), slice(-half, None))
-        return (
-            *own,
-            count,
-            *(quick_mark(item, depth + 1) for part in slices for item in base.__getitem__(value, part)),
-        )
-    if issubclass(kind, (set, frozenset)):
-        base = set if issubclass(kind, set) else frozenset
-        few = list(islice(base.__iter__(value), 1001))
-        is_hashed = len(few) <= 1000 and _PLAIN.issuperset(map(type, few))
-        return (*own, base.__len__(value), hash(frozenset(few)) if is_hashed else 0)
+    if issubclass(kind, _CONTAINERS):
+        return (*own, *_container(value, kind, depth))
     if kind is types.GeneratorType:
         return (*own, value.gi_frame and value.gi_frame.f_lasti, value.gi_frame and value.gi_frame.f_lineno)
     if kind.__module__ == "_io":
         return (*own, value.closed or value.tell())
     return (*own, *(_library(value, kind) or _object(value, kind, depth)))
+
+
+def _container(value: Any, kind: type, depth: int) -> tuple[object, ...]:
+    """The size of a container and some of what it holds, by the methods of Python's own types."""
+    if issubclass(kind, dict):
+        items = islice(dict.items(value), _MOST_ITEMS)
+        return (dict.__len__(value), *((_shallow(key), quick_mark(item, depth + 1)) for key, item in items))
+    if issubclass(kind, (list, tuple)):
+        base: Any = list if issubclass(kind, list) else tuple
+        count, half = base.__len__(value), _MOST_ITEMS // 2
+        slices = (slice(_MOST_ITEMS),) if count <= _MOST_ITEMS else (slice(half), slice(-half, None))
+        return (count, *(quick_mark(item, depth + 1) for part in slices for item in base.__getitem__(value, part)))
+    base = set if issubclass(kind, set) else frozenset
+    few = list(islice(base.__iter__(value), 1001))
+    is_hashed = len(few) <= 1000 and _PLAIN.issuperset(map(type, few))
+    return (base.__len__(value), hash(frozenset(few)) if is_hashed else 0)
 
 
 def _shallow(value: Any) -> object:

@@ -114,7 +114,7 @@ def _deployed(place: Place, name: str | None, command: Deploy, wait: bool) -> An
     except NotAsInKernelError as error:
         path = ws.layout.flow_modules_dir / f"{name}.ipynb"
         question = kernel_question(ws.home, path) or Card("Deploy it all the same?", (), (Lines((error.what,)),))
-        if not place.confirm(question, error.fix or "", yes=False):
+        if not place.confirm(question, str(error.fix), yes=False):
             return said("Nothing was deployed.", [], code=1)
         return _deployed(place, name, replace(command, force=True), wait)
     if outcome is None:

@@ -490,9 +490,9 @@ def _entry_points(*, recheck: bool = False, new: Any = None) -> list[_EntryPoint
                 continue
             module = sys.modules.get(label) or sys.modules.get(owner)
             is_coming = module is not new and getattr(getattr(module, "__spec__", None), "_initializing", False)
-            place = None if module is None or is_coming else _find(label)
+            place = None if is_coming else _find(label)
             if place is None:
-                _absent.update((label,) if owner in sys.modules and not is_coming else (label, owner))
+                _absent.update((label, owner) if module is None or is_coming else (label,))
             elif place is not _found.get(label):
                 _found[label] = place
                 _points.extend(points := [*_points_of(label, place)])
