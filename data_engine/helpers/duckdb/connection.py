@@ -56,11 +56,16 @@ _writers: dict[Path, threading.Lock] = {}
 
 @frozen
 class TableName:
-    """A table by its schema and name, and how SQL names it."""
+    """A table by its schema and name, and how SQL names it: to change it, and to look at its `rows` where these are not all in it."""
 
     schema: str
     name: str
     sql: str
+    kept: str = ""
+
+    @property
+    def rows(self) -> str:
+        return self.kept or self.sql
 
 
 def own_columns(table: TableName, existing: Iterable[str], names: Iterable[str], *, argument: str) -> list[str]:
@@ -189,6 +194,20 @@ class Database:
                 fix=f"the database holds {names_text(self.table_names())}",
             )
         return columns
+
+    def make_table(self, table: TableName, query: str) -> None:
+        """Let the rows of the query be the table, whatever it was before."""
+        self.execute(f"CREATE OR REPLACE TABLE {table.sql} AS {query}")
+
+    def remove(self, table: TableName, column: str, values: str) -> None:
+        """Remove the rows with one of the values in the column: the query gives them as `v`, a null is one too."""
+        self.execute(
+            f"DELETE FROM {table.sql} AS d USING ({values}) AS k WHERE d.{quoted(column)} IS NOT DISTINCT FROM k.v"
+        )
+
+    def changes_type(self, table: TableName, column: str, kind: str, using: str) -> None:
+        """Change the type of a column; `using` is the SQL for its values."""
+        self.execute(f"ALTER TABLE {table.sql} ALTER COLUMN {quoted(column)} SET DATA TYPE {kind} USING {using}")
 
     def make_schema(self, table: TableName) -> None:
         """Make the schema of the table unless it is there."""
