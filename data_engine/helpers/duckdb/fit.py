@@ -94,7 +94,7 @@ def fit(
     if changes:
         _alter(database, table, changes)
     for column in added:
-        database.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quoted(column.name)} {column.kind}")
+        database.add_column(table, column.name, column.kind)
     return values
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from data_engine.argument_checks import checked
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, writing
+from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, deadline_of, keeping, path_of, writing
 from data_engine.helpers.duckdb.fit import check_widen
 from data_engine.helpers.duckdb.incoming import as_arrow, as_frame, frame_column, new_column
+from data_engine.helpers.duckdb.kept import KeptTables
 from data_engine.helpers.duckdb.names import table_parts
 from data_engine.helpers.duckdb.rows import NewRows
 
@@ -162,5 +163,9 @@ def replace_table(
 
 def _place(db_path: str | PathLike[str], new: NewRows, frame: pl.DataFrame, wait: Wait) -> None:
     arrow = as_arrow(frame)
-    with writing(db_path, wait=wait) as database:
+    path, kept = path_of(db_path), keeping.get()
+    if isinstance(kept, KeptTables) and kept.takes(path):
+        kept.keep(path, new, frame, arrow, wait=wait, deadline_s=deadline_of(wait))
+        return
+    with writing(path, wait=wait) as database:
         new.write(database, frame, arrow)
