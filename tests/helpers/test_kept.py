@@ -80,7 +80,11 @@ def rows(frame: pl.DataFrame) -> tuple[object, ...]:
 
 def content(db: Path) -> dict[str, object]:
     """Each table's columns with their types, and its rows in their order."""
-    return {name: (frame.schema, frame.rows()) for name in ("one", "two", "mart.three") if (frame := _table(db, name)) is not None}
+    return {
+        name: (frame.schema, frame.rows())
+        for name in ("one", "two", "mart.three")
+        if (frame := _table(db, name)) is not None
+    }
 
 
 def _table(db: Path, name: str) -> pl.DataFrame | None:
@@ -90,7 +94,7 @@ def _table(db: Path, name: str) -> pl.DataFrame | None:
         return None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(calls, max_size=3), st.lists(calls, min_size=1, max_size=6))
 def test_calls_that_are_kept_are_as_calls_at_once(before: list[Any], program: list[Any]) -> None:
     """The same answers, refusals and reads; the databases as before until they are applied, and then the same."""

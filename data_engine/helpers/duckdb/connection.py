@@ -203,6 +203,10 @@ class Database:
         """Let the rows of the query be the table, whatever it was before."""
         self.execute(f"CREATE OR REPLACE TABLE {table.sql} AS {query}")
 
+    def append(self, table: TableName, columns: Sequence[str], query: str) -> None:
+        """Add the rows of the query, which has these columns of the table."""
+        self.execute(f"INSERT INTO {table.sql} ({', '.join(map(quoted, columns))}) {query}")
+
     def remove(self, table: TableName, column: str, values: str) -> None:
         """Remove the rows with one of the values in the column: the query gives them as `v`, a null is one too."""
         self.execute(

@@ -31,6 +31,7 @@ from data_engine.helpers.duckdb.connection import (
     patiently,
     translated,
 )
+from data_engine.helpers.duckdb.incoming import SOURCE
 from data_engine.helpers.duckdb.names import find, folded, quoted, table_parts, text_literal
 from data_engine.helpers.duckdb.rows import NewRows
 from data_engine.record import frozen
@@ -73,7 +74,8 @@ class KeptCall:
 class _Table:
     """What stands in a table in the end.
 
-    `place` is the table of the scratch database with the run's rows. `base` is the table of the real database, None where nothing
+    `place` is the table of the scratch database with the run's rows; those of the last call are still in its `file`, where `query`
+    selects them. `base` is the table of the real database, None where nothing
     of that is left; `values` is the SQL for each column of its rows `d`, and `removed` are the tables with the values whose rows are
     removed, each with the SQL for what is compared with them.
     """
@@ -85,18 +87,31 @@ class _Table:
     values: tuple[tuple[str, str], ...] = ()
     removed: tuple[tuple[str, str], ...] = ()
     cells: tuple[str, ...] = ()
-    retyped: bool = False
+    file: str = ""
+    columns: tuple[str, ...] = ()
+    query: str = ""
 
     def sql(self) -> str:
         """The query for its rows: those of the database in their order, then those of the run."""
+        last = f" UNION ALL BY NAME {self.query}" if self.query else ""
         if self.base is None:
-            return f"SELECT * FROM {self.place}"
+            return f"SELECT * FROM {self.place}{last}"
         columns = ", ".join(f"{value} AS {quoted(name)}" for name, value in self.values)
         kept = " AND ".join(
             f"NOT EXISTS (SELECT 1 FROM {values} AS k WHERE k.v IS NOT DISTINCT FROM {value})"
             for value, values in self.removed
         )
-        return f"SELECT {columns} FROM {self.base} AS d WHERE {kept or 'TRUE'} UNION ALL SELECT * FROM {self.place}"
+        return (
+            f"SELECT {columns} FROM {self.base} AS d WHERE {kept or 'TRUE'} UNION ALL SELECT * FROM {self.place}{last}"
+        )
+
+    def with_last(self, query: str, columns: Sequence[str], file: str) -> _Table:
+        """The same, where the rows of `query` follow: those of the frame in this file."""
+        return replace(self, file=file, columns=tuple(columns), query=query.replace(SOURCE, _rows_in(file)))
+
+
+def _rows_in(file: str) -> str:
+    return f"{SCRATCH}_{file.partition('.')[0]}"
 
 
 _Key = tuple[str, str]
@@ -142,9 +157,13 @@ class KeptTables(KeepsRows):
         with self._lock:
             scratch = self._scratch.get(path) or _Scratch(path, self._folder / f"{SCRATCH}_{len(self._scratch)}.duckdb")
             self._folder.mkdir(parents=True, exist_ok=True)
-            scratch.take(new, frame, arrow, cell, deadline_s)
-            self._scratch[path] = scratch
             _write(self._folder / file, arrow)
+            try:
+                scratch.take(new, frame, arrow, file, cell, deadline_s)
+            except BaseException:
+                (self._folder / file).unlink()
+                raise
+            self._scratch[path] = scratch
             self.calls.append(KeptCall(order, path, new, file, len(frame), wait, cell))
             scratch.is_in_order &= order > scratch.last
             scratch.last = max(scratch.last, order)
@@ -159,6 +178,8 @@ class KeptTables(KeepsRows):
             tables = dict(scratch.tables)
         with scratch.opened(deadline_s) as conn:
             for table in tables.values():
+                if table.file:
+                    conn.register(_rows_in(table.file), _read(self._folder / table.file)[1])
                 conn.execute(f"CREATE TEMP VIEW {quoted(_view_of(table))} AS {table.sql()}")
             yield _Overlaid(conn, path, tables=tables)
 
@@ -184,7 +205,7 @@ class KeptTables(KeepsRows):
         new = _Scratch(path, old.file.with_name(f"{SCRATCH}_{next(self._numbers)}x.duckdb"))
         for call in in_order(self.calls, path):
             frame, arrow = _read(self._folder / call.file)
-            new.take(call.new, frame, arrow, call.cell, deadline_s)
+            new.take(call.new, frame, arrow, call.file, call.cell, deadline_s)
             new.last = call.order
         self._scratch[path] = new
         with suppress(OSError):
@@ -220,10 +241,11 @@ class _Scratch:
         self.is_in_order = True
         self.last: Order = ()
 
-    def take(self, new: NewRows, frame: pl.DataFrame, arrow: Any, cell: str, deadline_s: float) -> None:
+    def take(self, new: NewRows, frame: pl.DataFrame, arrow: Any, file: str, cell: str, deadline_s: float) -> None:
         """Do to its tables what the call will do to the real ones; nothing where that is refused."""
         with translated(self.path), self.opened(deadline_s) as conn:
-            database = _Folding(conn, self.path, tables=dict(self.tables), scratch=quoted(self.file.stem), cell=cell)
+            scratch = quoted(self.file.stem)
+            database = _Folding(conn, self.path, [], dict(self.tables), scratch, cell, self.file.with_name(file))
             conn.execute("BEGIN TRANSACTION")
             try:
                 new.write(database, frame, arrow)
@@ -259,12 +281,15 @@ class _Folding(Database):
     tables: dict[_Key, _Table] = field(default_factory=dict)
     scratch: str = ""
     cell: str = ""
+    file: Path = Path()
 
     def table(self, table: str) -> TableName:
         real = super().table(table)
         kept = self.tables.get(_key(real))
         if kept is None:
             kept = self._begun(real)
+        elif kept.file:
+            kept = self._settled(kept)
         kept = replace(kept, cells=tuple(dict.fromkeys((*kept.cells, self.cell))))
         self.tables[_key(real)] = kept
         return TableName(real.schema, real.name, kept.place, f"({kept.sql()})")
@@ -280,6 +305,12 @@ class _Folding(Database):
         self.execute(f"CREATE TABLE {place} AS FROM {base} LIMIT 0")
         return _Table(real.schema, real.name, place, base, tuple((one, f"d.{quoted(one)}") for one in columns))
 
+    def _settled(self, kept: _Table) -> _Table:
+        """The table with the rows of the last call in the scratch database, too."""
+        self.conn.register(_rows_in(kept.file), _read(self.file.with_name(kept.file))[1])
+        self.execute(f"INSERT INTO {kept.place} ({', '.join(map(quoted, kept.columns))}) {kept.query}")
+        return replace(kept, file="", columns=(), query="")
+
     def _refuse_view(self, table: TableName) -> None:
         views = self.execute(
             "SELECT view_name FROM duckdb_views() WHERE database_name = ? AND schema_name = ?",
@@ -293,9 +324,13 @@ class _Folding(Database):
             )
 
     def make_table(self, table: TableName, query: str) -> None:
-        super().make_table(table, query)
-        kept = self.tables[_key(table)]
-        self.tables[_key(table)] = replace(kept, base=None, values=(), removed=())
+        super().make_table(table, f"{query} LIMIT 0")
+        names = [name for name, *_ in self.execute(f"DESCRIBE {table.sql}")]
+        kept = replace(self.tables[_key(table)], base=None, values=(), removed=())
+        self.tables[_key(table)] = kept.with_last(query, names, self.file.name)
+
+    def append(self, table: TableName, columns: Sequence[str], query: str) -> None:
+        self.tables[_key(table)] = self.tables[_key(table)].with_last(query, columns, self.file.name)
 
     def make_schema(self, table: TableName) -> None:
         """Do nothing: the schema is made in the real one."""
@@ -322,7 +357,6 @@ class _Folding(Database):
         kept = self.tables[_key(table)]
         if kept.base is not None:
             self._set_value(table, column, using.replace(quoted(column), dict(kept.values)[column], 1))
-            self.tables[_key(table)] = replace(self.tables[_key(table)], retyped=True)
 
     def _set_value(self, table: TableName, column: str, value: str) -> None:
         kept = self.tables[_key(table)]

@@ -94,5 +94,5 @@ def _create(database: Database, table: TableName, columns: Sequence[IncomingColu
 
 
 def _append(database: Database, table: TableName, values: dict[str, str]) -> None:
-    names = ", ".join(map(quoted, values))
-    database.execute(f"INSERT INTO {table.sql} ({names}) SELECT {', '.join(values.values())} FROM {SOURCE}")
+    selected = ", ".join(f"{value} AS {quoted(name)}" for name, value in values.items())
+    database.append(table, list(values), f"SELECT {selected} FROM {SOURCE}")
