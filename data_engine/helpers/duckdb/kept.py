@@ -381,7 +381,11 @@ class _Overlaid(Database):
         Raises:
             FlowValidationError: it names a table by its database, or by another schema than main.
         """
-        for name in self.conn.get_table_names(sql, qualified=True):
+        import duckdb
+
+        with duckdb.connect() as alone:  # which knows no table, so that it looks into none
+            names = alone.get_table_names(sql, qualified=True)
+        for name in names:
             parts = table_parts(name)
             schema = parts[-2] if len(parts) > 1 else "main"
             kept = self.tables.get((folded(schema), folded(parts[-1]))) or (
