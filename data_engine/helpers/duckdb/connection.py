@@ -10,10 +10,13 @@ from __future__ import annotations
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import field
 from pathlib import Path
+from typing import TypeVar
 
 from data_engine.argument_checks import is_unicode
 from data_engine.duration import parse_duration
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
     Wait = str | timedelta
 
+T = TypeVar("T")
 
 DEFAULT_WAIT = "60s"
 _READ_AS = {
@@ -56,11 +60,16 @@ _writers: dict[Path, threading.Lock] = {}
 
 @frozen
 class TableName:
-    """A table by its schema and name, and how SQL names it."""
+    """A table by its schema and name, and how SQL names it: to change it, and to look at its `rows` where these are not all in it."""
 
     schema: str
     name: str
     sql: str
+    kept: str = ""
+
+    @property
+    def rows(self) -> str:
+        return self.kept or self.sql
 
 
 def own_columns(table: TableName, existing: Iterable[str], names: Iterable[str], *, argument: str) -> list[str]:
@@ -190,6 +199,31 @@ class Database:
             )
         return columns
 
+    def make_table(self, table: TableName, query: str) -> None:
+        """Let the rows of the query be the table, whatever it was before."""
+        self.execute(f"CREATE OR REPLACE TABLE {table.sql} AS {query}")
+
+    def append(self, table: TableName, columns: Sequence[str], query: str) -> None:
+        """Add the rows of the query, which has these columns of the table."""
+        self.execute(f"INSERT INTO {table.sql} ({', '.join(map(quoted, columns))}) {query}")
+
+    def remove(self, table: TableName, column: str, values: str) -> None:
+        """Remove the rows with one of the values in the column: the query gives them as `v`, a null is one too."""
+        self.execute(
+            f"DELETE FROM {table.sql} AS d USING ({values}) AS k WHERE d.{quoted(column)} IS NOT DISTINCT FROM k.v"
+        )
+
+    def changes_type(self, table: TableName, column: str, kind: str, using: str) -> None:
+        """Change the type of a column; `using` is the SQL for its values."""
+        self.execute(f"ALTER TABLE {table.sql} ALTER COLUMN {quoted(column)} SET DATA TYPE {kind} USING {using}")
+
+    def add_column(self, table: TableName, column: str, kind: str) -> None:
+        """Add a column of nulls."""
+        self.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quoted(column)} {kind}")
+
+    def require_seen(self, sql: str) -> None:
+        """Return where a query sees all rows of each table that it names."""
+
     def make_schema(self, table: TableName) -> None:
         """Make the schema of the table unless it is there."""
         if table.schema != "main":
@@ -236,6 +270,43 @@ def _refuse_infinite(series: pl.Series) -> None:
         )
 
 
+class KeepsRows(ABC):
+    """Keeps rows for tables until the run that wrote them has succeeded (`kept.py`)."""
+
+    @abstractmethod
+    def has_rows(self, path: Path) -> bool:
+        """Whether rows are kept for tables of this database."""
+
+    @abstractmethod
+    def reading(self, path: Path, deadline_s: float) -> AbstractContextManager[Database]:
+        """The database for reading, with the rows that are kept for it."""
+
+    @abstractmethod
+    def refuse_writing(self, path: Path, table: TableName | None) -> None:
+        """Return where no rows are kept for the table; without one, for any of the database.
+
+        Raises:
+            FlowValidationError: some are.
+        """
+
+
+@frozen
+class _WrittenAtOnce(Database):
+    """A database that a helper writes at once in a run that keeps rows."""
+
+    kept: KeepsRows | None = None
+
+    def table(self, table: str) -> TableName:
+        target = super().table(table)
+        if self.kept is not None:
+            self.kept.refuse_writing(self.path, target)
+        return target
+
+
+keeping: ContextVar[KeepsRows | None] = ContextVar("keeping", default=None)
+"""What keeps rows in this context; threads of a map inherit it."""
+
+
 @contextmanager
 def reading(db_path: object, *, wait: Wait) -> Iterator[Database]:
     """The database for reading; other processes may read at the same time.
@@ -243,9 +314,13 @@ def reading(db_path: object, *, wait: Wait) -> Iterator[Database]:
     Raises:
         FlowValidationError: no such file, no database, or still being written after `wait`.
     """
-    path, deadline_s = _path(db_path), _deadline_s(wait)
+    path, deadline_s = path_of(db_path), deadline_of(wait)
+    if (kept := keeping.get()) is not None and kept.has_rows(path):
+        with translated(path), kept.reading(path, deadline_s) as database:
+            yield database
+        return
     _require_file(path)
-    with _translated(path):
+    with translated(path):
         conn = _connect(path, deadline_s, read_only=True)
         try:
             conn.execute("SET python_enable_replacements = false; SET TimeZone = 'UTC'")
@@ -261,10 +336,11 @@ def writing(db_path: object, *, wait: Wait, create: bool = True) -> Iterator[Dat
     Raises:
         FlowValidationError: no database, or still in use elsewhere after `wait`.
     """
+    kept = keeping.get()
     with exclusive(db_path, wait=wait, create=create) as database:
         database.conn.execute("BEGIN TRANSACTION")
         try:
-            yield database
+            yield database if kept is None else _WrittenAtOnce(database.conn, database.path, database.undo, kept)
             database.conn.execute("COMMIT")
         except BaseException:
             with suppress(Exception):  # a commit that failed has rolled back already
@@ -282,7 +358,7 @@ def exclusive(
 
     With a `config` of its own it is the only connection of this process, too: DuckDB shares a file only between equal ones.
     """
-    path, deadline_s = _path(db_path), _deadline_s(wait)
+    path, deadline_s = path_of(db_path), deadline_of(wait)
     if path.is_dir():
         raise FlowValidationError(f"{path} is a folder", where="db_path=", fix="name a file in it")
     if not create:
@@ -300,7 +376,7 @@ def exclusive(
     if not turn.acquire(timeout=max(0.0, deadline_s - time.monotonic())):
         raise _in_use(path, "another thread of this process writes it")
     try:
-        with _translated(path):
+        with translated(path):
             conn = _connect(path, deadline_s, read_only=False, config=config)
             try:
                 yield Database(conn, path)
@@ -315,34 +391,52 @@ def _connect(
 ) -> duckdb.DuckDBPyConnection:
     import duckdb
 
-    pause_s = _FIRST_PAUSE_S
-    free_looks = 0
-    while True:
+    def connect() -> duckdb.DuckDBPyConnection | None:
         before = identity_of(path)
         if before is None and not read_only:
             make_database(str(path), wanted_version())
         try:
             conn = duckdb.connect(str(path), read_only=read_only, config=dict(config or {}))
-        except duckdb.ConnectionException as error:
+        except duckdb.ConnectionException:
             # A connection of this process has the file open the other way. A read joins it: that takes no further lock.
             if read_only:
                 with suppress(duckdb.Error):
                     return duckdb.connect(str(path))
+            raise
+        # compact_database may have put a new file in place between the opening and the lock.
+        if read_only or before is None or before == identity_of(path):
+            return conn
+        conn.close()
+        return None
+
+    return patiently(connect, path, deadline_s, to_write=not read_only)
+
+
+def patiently(open_it: Callable[[], T | None], path: Path, deadline_s: float, *, to_write: bool) -> T:
+    """What `open_it` gives, tried again while others have the file open, or it gives None.
+
+    Raises:
+        FlowValidationError: it was in use until then.
+    """
+    import duckdb
+
+    pause_s = _FIRST_PAUSE_S
+    free_looks = 0
+    while True:
+        try:
+            if (conn := open_it()) is not None:
+                return conn
+            continue
+        except duckdb.ConnectionException as error:
             reason = str(error)
         except duckdb.IOException as error:
             reason = str(error)
             # Of a lock DuckDB gives Python no number, only these words, which are its own and in no user's language; on Windows
             # its words hold the system's, which are, so that the system is asked by opening the file.
-            is_held = "Could not set lock" in reason or is_locked(str(path), to_write=not read_only)
+            is_held = "Could not set lock" in reason or is_locked(str(path), to_write=to_write)
             free_looks = 0 if is_held else free_looks + 1
             if free_looks > _FREE_LOOKS:
                 raise
-        else:
-            # compact_database may have put a new file in place between the opening and the lock.
-            if read_only or before is None or before == identity_of(path):
-                return conn
-            conn.close()
-            continue
         if time.monotonic() + pause_s > deadline_s:
             raise _in_use(path, reason)
         time.sleep(pause_s * random.uniform(0.5, 1.0))
@@ -357,7 +451,7 @@ def _in_use(path: Path, reason: str) -> FlowValidationError:
     )
 
 
-def _path(db_path: object) -> Path:
+def path_of(db_path: object) -> Path:
     fix = "give a file such as context.database('mart.duckdb')"
     path = local_path(db_path, argument="db_path", fix=fix)
     if not is_unicode(str(path)):
@@ -365,7 +459,7 @@ def _path(db_path: object) -> Path:
     return path
 
 
-def _deadline_s(wait: object) -> float:
+def deadline_of(wait: object) -> float:
     return time.monotonic() + parse_duration(wait, where="wait=", allow_zero=True)
 
 
@@ -381,7 +475,7 @@ def _require_file(path: Path) -> None:
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Iterator[None]:
     import duckdb
     from polars.exceptions import PolarsError
 

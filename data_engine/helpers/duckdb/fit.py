@@ -94,7 +94,7 @@ def fit(
     if changes:
         _alter(database, table, changes)
     for column in added:
-        database.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quoted(column.name)} {column.kind}")
+        database.add_column(table, column.name, column.kind)
     return values
 
 
@@ -154,7 +154,7 @@ def _rows_fit(meeting: _Meeting, kind: str) -> bool:
         return True
     condition = kept_by(f"d.{quoted(meeting.name)}", meeting.kind, kind)
     ((lost,),) = meeting.database.execute(
-        f"SELECT count(*) FROM {meeting.table.sql} AS d WHERE NOT {condition} AND {meeting.rest}"
+        f"SELECT count(*) FROM {meeting.table.rows} AS d WHERE NOT {condition} AND {meeting.rest}"
     )
     return bool(lost == 0)
 
@@ -162,7 +162,7 @@ def _rows_fit(meeting: _Meeting, kind: str) -> bool:
 def _counts(meeting: _Meeting) -> tuple[int, int]:
     """How many values the column holds outside of the rows to be replaced, and how many rows the table has."""
     ((values, rows),) = meeting.database.execute(
-        f"SELECT count(d.{quoted(meeting.name)}) FILTER (WHERE {meeting.rest}), count(*) FROM {meeting.table.sql} AS d"
+        f"SELECT count(d.{quoted(meeting.name)}) FILTER (WHERE {meeting.rest}), count(*) FROM {meeting.table.rows} AS d"
     )
     return values, rows
 
@@ -198,8 +198,6 @@ def _alter(database: Database, table: TableName, changes: Sequence[_Change]) -> 
         database.execute("COMMIT")  # DuckDB lets go of an indexed column only when the drop is committed
         database.execute("BEGIN TRANSACTION")
     for change in changes:
-        database.execute(
-            f"ALTER TABLE {table.sql} ALTER COLUMN {quoted(change.name)} SET DATA TYPE {change.kind} USING {change.using}"
-        )
+        database.changes_type(table, change.name, change.kind, change.using)
     for index in indexes:
         database.execute(index.create_sql(table))

@@ -59,6 +59,7 @@ def read_sql(
         raise FlowValidationError("sql must be non-empty", where="sql=", fix="write one query, such as SELECT ...")
     with reading(db_path, wait=wait) as database:
         _refuse_files(database, sql)
+        database.require_seen(sql)
         return database.frame(sql, _parameters(params))
 
 

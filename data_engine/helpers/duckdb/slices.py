@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from data_engine.argument_checks import checked
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, TableName, own_columns, writing
-from data_engine.helpers.duckdb.fit import check_widen, fit
-from data_engine.helpers.duckdb.incoming import (
-    SOURCE,
-    IncomingColumn,
-    as_arrow,
-    as_frame,
-    frame_column,
-    new_column,
-    register,
-)
-from data_engine.helpers.duckdb.names import find, quoted, table_parts, text_literal
-from data_engine.helpers.duckdb.types import kept_by, tried
+from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, deadline_of, keeping, path_of, writing
+from data_engine.helpers.duckdb.fit import check_widen
+from data_engine.helpers.duckdb.incoming import as_arrow, as_frame, frame_column, new_column
+from data_engine.helpers.duckdb.kept import KeptTables
+from data_engine.helpers.duckdb.names import table_parts
+from data_engine.helpers.duckdb.rows import NewRows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,26 +71,7 @@ def replace_rows_by_file(
             "file_hash must be non-empty", where=f"file_hash={file_hash!r}", fix="give the file's key"
         )
     name = new_column(file_hash_column, frame.columns, argument="file_hash_column")
-    arrow = as_arrow(frame)
-    with writing(db_path, wait=wait) as database:
-        key = IncomingColumn(name, f"CAST({text_literal(file_hash)} AS VARCHAR)", "VARCHAR", is_null=False)
-        target = database.table(table)
-        columns = [*register(database, frame, arrow), key]
-        existing = database.columns(target)
-        if existing is None:
-            _create(database, target, columns)
-        else:
-            own = find(name, existing)
-            condition = (
-                "TRUE"
-                if own is None
-                else f"CAST(d.{quoted(own)} AS VARCHAR) IS DISTINCT FROM {text_literal(file_hash)}"
-            )
-            values = fit(database, target, existing, columns, widen=widen, rest=condition)
-            if own is not None:
-                database.execute(f"DELETE FROM {target.sql} WHERE {quoted(own)} = {values[own]}")
-            if len(frame):
-                _append(database, target, values)
+    _place(db_path, NewRows(table, "file", name, file_hash, widen), frame, wait)
     if not return_df:
         return None
     import polars as pl
@@ -150,31 +122,8 @@ def replace_rows_by_values(
             where="df=",
             fix="skip the call for an empty frame",
         )
-    arrow = as_arrow(frame)
-    with writing(db_path, wait=wait) as database:
-        target = database.table(table)
-        columns = register(database, frame, arrow)
-        existing = database.columns(target)
-        if existing is None:
-            _create(database, target, columns)
-        else:
-            (own,) = own_columns(target, existing, [name], argument="column")
-            incoming = columns[frame.columns.index(name)]
-            rest = _none_of(f"d.{quoted(own)}", existing[own], incoming)
-            values = fit(database, target, existing, columns, widen=widen, rest=rest)
-            database.execute(
-                f"DELETE FROM {target.sql} AS d USING (SELECT DISTINCT {values[own]} AS v FROM {SOURCE}) AS k"
-                f" WHERE d.{quoted(own)} IS NOT DISTINCT FROM k.v"
-            )
-            _append(database, target, values)
+    _place(db_path, NewRows(table, "values", name, widen=widen), frame, wait)
     return frame if return_df else None
-
-
-def _none_of(column: str, kind: str, incoming: IncomingColumn) -> str:
-    """The condition that the table's `column` holds none of the incoming values."""
-    fitting = kept_by(incoming.value, incoming.kind, kind)
-    value = tried(f"s.{incoming.value}", incoming.kind, kind)
-    return f"NOT EXISTS (SELECT 1 FROM {SOURCE} AS s WHERE {fitting} AND {column} IS NOT DISTINCT FROM {value})"
 
 
 @checked(only=("bool",))
@@ -208,19 +157,15 @@ def replace_table(
     """
     table_parts(table)
     frame = as_frame(df)
-    arrow = as_arrow(frame)
-    with writing(db_path, wait=wait) as database:
-        columns = register(database, frame, arrow)
-        _create(database, database.table(table), columns)
+    _place(db_path, NewRows(table, "table"), frame, wait)
     return frame if return_df else None
 
 
-def _create(database: Database, table: TableName, columns: Sequence[IncomingColumn]) -> None:
-    database.make_schema(table)
-    selected = ", ".join(f"{column.value} AS {quoted(column.name)}" for column in columns)
-    database.execute(f"CREATE OR REPLACE TABLE {table.sql} AS SELECT {selected} FROM {SOURCE}")
-
-
-def _append(database: Database, table: TableName, values: dict[str, str]) -> None:
-    names = ", ".join(map(quoted, values))
-    database.execute(f"INSERT INTO {table.sql} ({names}) SELECT {', '.join(values.values())} FROM {SOURCE}")
+def _place(db_path: str | PathLike[str], new: NewRows, frame: pl.DataFrame, wait: Wait) -> None:
+    arrow = as_arrow(frame)
+    path, kept = path_of(db_path), keeping.get()
+    if isinstance(kept, KeptTables) and kept.takes(path):
+        kept.keep(path, new, frame, arrow, wait=wait, deadline_s=deadline_of(wait))
+        return
+    with writing(path, wait=wait) as database:
+        new.write(database, frame, arrow)

@@ -1,0 +1,463 @@
+"""Rows that a run gives for tables are kept as Arrow files until it has succeeded; its reads see them, and the databases stay as they are.
+
+Beside the files a scratch database holds, for each table of which rows are kept, what stands in it in the end: the rows that the run
+has given (its columns have the types that the table will have), and the values whose rows it has removed. A read opens the scratch
+database with the real one attached to read, and sees each of these tables as a temporary view: the rows of the real one that are not
+removed, then those of the run. So one read costs the same after one call and after ten thousand.
+
+The files are the truth: they are applied, in the order of the calls, each database in one transaction. The scratch database can be
+made of them again.
+
+Reference: https://duckdb.org/docs/stable/sql/statements/create_view; a temporary view goes before a table of the same name.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import field, replace
+from pathlib import Path
+from typing import Any
+
+from data_engine.errors import FlowValidationError
+from data_engine.helpers.duckdb.connection import (
+    Database,
+    KeepsRows,
+    TableName,
+    exclusive,
+    patiently,
+    translated,
+)
+from data_engine.helpers.duckdb.incoming import SOURCE
+from data_engine.helpers.duckdb.names import find, folded, quoted, table_parts, text_literal
+from data_engine.helpers.duckdb.rows import NewRows
+from data_engine.record import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import duckdb
+    import polars as pl
+
+SCRATCH = "__data_engine_kept"
+
+Order = tuple[int, ...]
+_item: ContextVar[Order] = ContextVar("item", default=())
+
+
+@contextmanager
+def of_item(order: Order) -> Iterator[None]:
+    """Inside, calls are those of an item of a map: its `order` is the number that the map drew, and the item's."""
+    token = _item.set(order)
+    try:
+        yield
+    finally:
+        _item.reset(token)
+
+
+@frozen
+class KeptCall:
+    """A call whose rows are kept: its place among the calls, the database, what it said, its file, its rows, how long it waits, its cell."""
+
+    order: Order
+    path: Path
+    new: NewRows
+    file: str
+    rows: int
+    wait: Any
+    cell: str
+
+
+@frozen
+class _Table:
+    """What stands in a table in the end.
+
+    `place` is the table of the scratch database with the run's rows; those of the last call are still in its `file`, where `query`
+    selects them. `base` is the table of the real database, None where nothing
+    of that is left; `values` is the SQL for each column of its rows `d`, and `removed` are the tables with the values whose rows are
+    removed, each with the SQL for what is compared with them.
+    """
+
+    schema: str
+    name: str
+    place: str
+    base: str | None = None
+    values: tuple[tuple[str, str], ...] = ()
+    removed: tuple[tuple[str, str], ...] = ()
+    cells: tuple[str, ...] = ()
+    file: str = ""
+    columns: tuple[str, ...] = ()
+    query: str = ""
+
+    def sql(self) -> str:
+        """The query for its rows: those of the database in their order, then those of the run."""
+        last = f" UNION ALL BY NAME {self.query}" if self.query else ""
+        if self.base is None:
+            return f"SELECT * FROM {self.place}{last}"
+        columns = ", ".join(f"{value} AS {quoted(name)}" for name, value in self.values)
+        kept = " AND ".join(
+            f"NOT EXISTS (SELECT 1 FROM {values} AS k WHERE k.v IS NOT DISTINCT FROM {value})"
+            for value, values in self.removed
+        )
+        return (
+            f"SELECT {columns} FROM {self.base} AS d WHERE {kept or 'TRUE'} UNION ALL SELECT * FROM {self.place}{last}"
+        )
+
+    def with_last(self, query: str, columns: Sequence[str], file: str) -> _Table:
+        """The same, where the rows of `query` follow: those of the frame in this file."""
+        return replace(self, file=file, columns=tuple(columns), query=query.replace(SOURCE, _rows_in(file)))
+
+
+def _rows_in(file: str) -> str:
+    return f"{SCRATCH}_{file.partition('.')[0]}"
+
+
+_Key = tuple[str, str]
+
+
+def _key(table: TableName) -> _Key:
+    return folded(table.schema), folded(table.name)
+
+
+class KeptTables(KeepsRows):
+    """The rows that one run keeps for the databases below the folder `root`, in a `folder` of its own; `cell` says where a call stands.
+
+    Several threads may call it at once.
+    """
+
+    def __init__(self, folder: Path, root: Path, *, cell: Callable[[], str] = str) -> None:
+        self._folder, self._root, self._cell = folder, root, cell
+        self._lock = threading.RLock()
+        self._numbers = itertools.count(1)
+        self.calls: list[KeptCall] = []
+        self._scratch: dict[Path, _Scratch] = {}
+
+    def next_number(self) -> int:
+        """A number after all those of calls so far, for a map."""
+        return next(self._numbers)
+
+    def takes(self, path: Path) -> bool:
+        """Whether rows for the tables of this database are kept."""
+        return path.is_relative_to(self._root)
+
+    def has_rows(self, path: Path) -> bool:
+        return path in self._scratch
+
+    def keep(self, path: Path, new: NewRows, frame: pl.DataFrame, arrow: Any, *, wait: Any, deadline_s: float) -> None:
+        """Keep the frame's rows, as `arrow`, when the call was checked against the tables as this run sees them.
+
+        Raises:
+            FlowValidationError: a value would be lost, there is no such column, or the database is busy.
+        """
+        order = (*_item.get(), next(self._numbers))
+        file = f"{next(self._numbers):06}.arrow"
+        cell = self._cell()
+        with self._lock:
+            scratch = self._scratch.get(path) or _Scratch(path, self._folder / f"{SCRATCH}_{len(self._scratch)}.duckdb")
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _write(self._folder / file, arrow)
+            try:
+                scratch.take(new, frame, arrow, file, cell, deadline_s)
+            except BaseException:
+                (self._folder / file).unlink()
+                raise
+            self._scratch[path] = scratch
+            self.calls.append(KeptCall(order, path, new, file, len(frame), wait, cell))
+            scratch.is_in_order &= order > scratch.last
+            scratch.last = max(scratch.last, order)
+
+    @contextmanager
+    def reading(self, path: Path, deadline_s: float) -> Iterator[Database]:
+        with self._lock:
+            scratch = self._scratch[path]
+            if not scratch.is_in_order and not _item.get():
+                self._make_again(path, deadline_s)
+                scratch = self._scratch[path]
+            tables = dict(scratch.tables)
+        with scratch.opened(deadline_s) as conn:
+            for table in tables.values():
+                if table.file:
+                    conn.register(_rows_in(table.file), _read(self._folder / table.file)[1])
+                conn.execute(f"CREATE TEMP VIEW {quoted(_view_of(table))} AS {table.sql()}")
+            yield _Overlaid(conn, path, tables=tables)
+
+    def refuse_writing(self, path: Path, table: TableName | None) -> None:
+        scratch = self._scratch.get(path)
+        cells = (
+            [kept.cells for key, kept in scratch.tables.items() if table is None or key == _key(table)]
+            if scratch
+            else []
+        )
+        if cells:
+            what = "this database" if table is None else f'"{table.name}"'
+            raise FlowValidationError(
+                f"rows for {what} are kept until the run has succeeded ({', '.join(dict.fromkeys(sum(cells, ())))}),"
+                " and this writes at once",
+                where=self._cell() or str(path),
+                fix="call context.mirror.publish() before it, which applies them",
+            )
+
+    def _make_again(self, path: Path, deadline_s: float) -> None:
+        """Make the scratch database of the files again, in the order of the calls."""
+        old = self._scratch[path]
+        new = _Scratch(path, old.file.with_name(f"{SCRATCH}_{next(self._numbers)}x.duckdb"))
+        for call in in_order(self.calls, path):
+            frame, arrow = _read(self._folder / call.file)
+            new.take(call.new, frame, arrow, call.file, call.cell, deadline_s)
+            new.last = call.order
+        self._scratch[path] = new
+        with suppress(OSError):
+            old.file.unlink()
+
+    def forget(self) -> None:
+        """Keep nothing any more: all is applied."""
+        with self._lock:
+            for scratch in self._scratch.values():
+                with suppress(OSError):
+                    scratch.file.unlink()
+            for call in self.calls:
+                with suppress(OSError):
+                    (self._folder / call.file).unlink()
+            self.calls, self._scratch = [], {}
+
+
+def in_order(calls: Sequence[KeptCall], path: Path) -> list[KeptCall]:
+    """The calls of one database, in the order in which they hold."""
+    return sorted((call for call in calls if call.path == path), key=lambda call: call.order)
+
+
+def _view_of(table: _Table) -> str:
+    return table.name if table.schema == "main" else f"{SCRATCH}:{table.schema}.{table.name}"
+
+
+class _Scratch:
+    """The scratch database of one real one."""
+
+    def __init__(self, path: Path, file: Path) -> None:
+        self.path, self.file = path, file
+        self.tables: dict[_Key, _Table] = {}
+        self.is_in_order = True
+        self.last: Order = ()
+
+    def take(self, new: NewRows, frame: pl.DataFrame, arrow: Any, file: str, cell: str, deadline_s: float) -> None:
+        """Do to its tables what the call will do to the real ones; nothing where that is refused."""
+        with translated(self.path), self.opened(deadline_s) as conn:
+            scratch = quoted(self.file.stem)
+            database = _Folding(conn, self.path, [], dict(self.tables), scratch, cell, self.file.with_name(file))
+            conn.execute("BEGIN TRANSACTION")
+            try:
+                new.write(database, frame, arrow)
+                conn.execute("COMMIT")
+            except BaseException:
+                with suppress(Exception):
+                    conn.execute("ROLLBACK")
+                raise
+            self.tables = database.tables
+
+    @contextmanager
+    def opened(self, deadline_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection to it, in which the real database is attached to read, and is the current one."""
+        import duckdb
+
+        name = quoted(self.path.stem)
+        source = text_literal(str(self.path)) if self.path.exists() else "':memory:'"
+        conn = duckdb.connect(str(self.file))
+        try:
+            mode = "(READ_ONLY)" if self.path.exists() else ""
+            attach = f"ATTACH IF NOT EXISTS {source} AS {name} {mode}"
+            patiently(lambda: conn.execute(attach), self.path, deadline_s, to_write=False)
+            conn.execute(f"USE {name}; SET python_enable_replacements = false; SET TimeZone = 'UTC'")
+            yield conn
+        finally:
+            conn.close()
+
+
+@frozen
+class _Folding(Database):
+    """A scratch database to which a call is done: `tables` are those it has, and will have."""
+
+    tables: dict[_Key, _Table] = field(default_factory=dict)
+    scratch: str = ""
+    cell: str = ""
+    file: Path = Path()
+
+    def table(self, table: str) -> TableName:
+        real = super().table(table)
+        kept = self.tables.get(_key(real))
+        if kept is None:
+            kept = self._begun(real)
+        elif kept.file:
+            kept = self._settled(kept)
+        kept = replace(kept, cells=tuple(dict.fromkeys((*kept.cells, self.cell))))
+        self.tables[_key(real)] = kept
+        return TableName(real.schema, real.name, kept.place, f"({kept.sql()})")
+
+    def _begun(self, real: TableName) -> _Table:
+        base = ".".join(map(quoted, (self.path.stem, real.schema, real.name)))
+        place = f"{self.scratch}.main.{quoted(f't{len(self.tables)}')}"
+        name = TableName(real.schema, real.name, base)
+        columns = super().columns(name)
+        if columns is None:
+            return _Table(real.schema, real.name, place)
+        self._refuse_view(name)
+        self.execute(f"CREATE TABLE {place} AS FROM {base} LIMIT 0")
+        return _Table(real.schema, real.name, place, base, tuple((one, f"d.{quoted(one)}") for one in columns))
+
+    def _settled(self, kept: _Table) -> _Table:
+        """The table with the rows of the last call in the scratch database, too."""
+        self.conn.register(_rows_in(kept.file), _read(self.file.with_name(kept.file))[1])
+        self.execute(f"INSERT INTO {kept.place} ({', '.join(map(quoted, kept.columns))}) {kept.query}")
+        return replace(kept, file="", columns=(), query="")
+
+    def _refuse_view(self, table: TableName) -> None:
+        views = self.execute(
+            "SELECT view_name FROM duckdb_views() WHERE database_name = ? AND schema_name = ?",
+            [self.path.stem, table.schema],
+        )
+        if find(table.name, [name for (name,) in views]) is not None:
+            raise FlowValidationError(
+                f'"{table.name}" is a view',
+                where=str(self.path),
+                fix="name a table, or drop the view first: a view is not written to",
+            )
+
+    def make_table(self, table: TableName, query: str) -> None:
+        super().make_table(table, f"{query} LIMIT 0")
+        names = [name for name, *_ in self.execute(f"DESCRIBE {table.sql}")]
+        kept = replace(self.tables[_key(table)], base=None, values=(), removed=())
+        self.tables[_key(table)] = kept.with_last(query, names, self.file.name)
+
+    def append(self, table: TableName, columns: Sequence[str], query: str) -> None:
+        self.tables[_key(table)] = self.tables[_key(table)].with_last(query, columns, self.file.name)
+
+    def make_schema(self, table: TableName) -> None:
+        """Do nothing: the schema is made in the real one."""
+
+    def remove(self, table: TableName, column: str, values: str) -> None:
+        super().remove(table, column, values)
+        kept = self.tables[_key(table)]
+        if kept.base is None:
+            return
+        value = dict(kept.values)[column]
+        place = dict(kept.removed).get(value)
+        if place is None:
+            place = f"{self.scratch}.main.{quoted(f'{kept.place}:{len(kept.removed)}')}"
+            self.execute(f"CREATE TABLE {place} AS SELECT {quoted(column)} AS v FROM {kept.place} LIMIT 0")
+            self.tables[_key(table)] = replace(kept, removed=(*kept.removed, (value, place)))
+        self.execute(f"INSERT INTO {place} {values}")
+
+    def add_column(self, table: TableName, column: str, kind: str) -> None:
+        super().add_column(table, column, kind)
+        self._set_value(table, column, f"CAST(NULL AS {kind})")
+
+    def changes_type(self, table: TableName, column: str, kind: str, using: str) -> None:
+        super().changes_type(table, column, kind, using)
+        kept = self.tables[_key(table)]
+        if kept.base is not None:
+            self._set_value(table, column, using.replace(quoted(column), dict(kept.values)[column], 1))
+
+    def _set_value(self, table: TableName, column: str, value: str) -> None:
+        kept = self.tables[_key(table)]
+        if kept.base is not None:
+            self.tables[_key(table)] = replace(kept, values=tuple({**dict(kept.values), column: value}.items()))
+
+
+@frozen
+class _Overlaid(Database):
+    """A database whose tables with kept rows are seen with these."""
+
+    tables: dict[_Key, _Table] = field(default_factory=dict)
+
+    def table(self, table: str) -> TableName:
+        real = super().table(table)
+        kept = self.tables.get(_key(real))
+        return real if kept is None else TableName(kept.schema, kept.name, quoted(_view_of(kept)))
+
+    def require_seen(self, sql: str) -> None:
+        """Return where a query sees all rows of each table that it names.
+
+        Raises:
+            FlowValidationError: it names a table by its database, or by another schema than main.
+        """
+        import duckdb
+
+        with duckdb.connect() as alone:  # which knows no table, so that it looks into none
+            names = alone.get_table_names(sql, qualified=True)
+        for name in names:
+            parts = table_parts(name)
+            schema = parts[-2] if len(parts) > 1 else "main"
+            kept = self.tables.get((folded(schema), folded(parts[-1]))) or (
+                self.tables.get(("main", folded(parts[-1])))
+                if len(parts) == 2 and folded(schema) == folded(self.path.stem)
+                else None
+            )
+            if kept is not None and len(parts) > 1 and (kept.schema != "main" or folded(parts[0]) != "main"):
+                bare = kept.schema == "main"
+                raise FlowValidationError(
+                    f"this query would not see the rows that the run keeps for {name} ({', '.join(kept.cells)})",
+                    where="sql=",
+                    fix=(f"write {quoted(kept.name)} alone" if bare else "read it with read_table")
+                    + ", or call context.mirror.publish() before it, which applies them",
+                )
+
+
+def apply(calls: Sequence[KeptCall], folder: Path, *, before: Callable[[], None] = lambda: None) -> None:
+    """Apply the calls to their databases, each in one transaction: all are locked first, in the order of their names, and nothing is
+    committed before each call is done. `before` is called before the first commit.
+
+    Raises:
+        FlowValidationError: a call is refused, naming its cell, or a database is busy; nothing is changed.
+    """
+    paths = sorted({call.path for call in calls})
+    with ExitStack() as stack:
+        databases = {}
+        for path in paths:
+            wait = max((call.wait for call in in_order(calls, path)), key=str)
+            databases[path] = stack.enter_context(exclusive(path, wait=wait, create=True))
+        try:
+            for path, database in databases.items():
+                database.execute("BEGIN TRANSACTION")
+                for call in in_order(calls, path):
+                    frame, arrow = _read(folder / call.file)
+                    with _of_call(call), translated(path):
+                        call.new.write(database, frame, arrow)
+            before()
+            for database in databases.values():
+                database.execute("COMMIT")
+        except BaseException:
+            for database in databases.values():
+                with suppress(Exception):
+                    database.execute("ROLLBACK")
+                for step in database.undo:
+                    step()
+            raise
+
+
+@contextmanager
+def _of_call(call: KeptCall) -> Iterator[None]:
+    try:
+        yield
+    except FlowValidationError as error:
+        if not call.cell:
+            raise
+        raise FlowValidationError(f"{error.what} ({call.cell})", where=error.where, fix=error.fix) from error
+
+
+def _write(file: Path, arrow: Any) -> None:
+    import pyarrow as pa
+
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, arrow.schema) as writer:
+        writer.write_table(arrow)
+
+
+def _read(file: Path) -> tuple[pl.DataFrame, Any]:
+    import polars as pl
+    import pyarrow as pa
+
+    with pa.memory_map(str(file)) as source:
+        arrow = pa.ipc.open_file(source).read_all()
+    frame = pl.from_arrow(arrow)
+    assert isinstance(frame, pl.DataFrame)
+    return frame, arrow
