@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Iterator
+from typing import Any
 
 import polars as pl
 import pytest
@@ -14,7 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_engine.errors import FlowValidationError
-from data_engine.helpers import read_sql, read_table, replace_rows_by_file, replace_rows_by_values, replace_table
+from data_engine.helpers import (
+    build_dimension,
+    read_sql,
+    read_table,
+    replace_rows_by_file,
+    replace_rows_by_values,
+    replace_table,
+)
 from data_engine.helpers.duckdb.connection import keeping
 from data_engine.helpers.duckdb.kept import KeptTables, apply
 
@@ -94,7 +102,7 @@ def _table(db: Path, name: str) -> pl.DataFrame | None:
         return None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(calls, max_size=3), st.lists(calls, min_size=1, max_size=6))
 def test_calls_that_are_kept_are_as_calls_at_once(before: list[Any], program: list[Any]) -> None:
     """The same answers, refusals and reads; the databases as before until they are applied, and then the same."""
@@ -120,3 +128,23 @@ def test_calls_that_are_kept_are_as_calls_at_once(before: list[Any], program: li
         assert content(later) == untouched
         apply(tables.calls, later.parent / "stage")
         assert content(later) == content(at_once)
+
+
+def test_a_read_in_the_run_sees_what_it_wrote_and_the_database_is_untouched(tmp_path: Path) -> None:
+    """By a table's name, with main before it too; a name with the database before it would not see it, and says so."""
+    db = tmp_path / "w.duckdb"
+    for key, amounts in (("jan", [1, 2]), ("feb", [3])):
+        replace_rows_by_file(db, "sales", df=pl.DataFrame({"a": amounts}), file_hash=key)
+    untouched = db.read_bytes()
+
+    with kept(tmp_path):
+        replace_rows_by_file(db, "sales", df=pl.DataFrame({"a": [1.5]}), file_hash="jan")
+
+        assert sorted(read_table(db, "sales").rows()) == [(1.5, "jan"), (3.0, "feb")]
+        assert read_sql(db, sql="SELECT sum(a) FROM main.sales").item() == 4.5
+        with pytest.raises(FlowValidationError, match="would not see the rows that the run keeps for w.sales"):
+            read_sql(db, sql="SELECT sum(a) FROM w.sales")
+        with pytest.raises(FlowValidationError, match="this writes at once"):
+            build_dimension(db, "sales", df=pl.DataFrame({"a": [1]}))
+
+    assert db.read_bytes() == untouched
