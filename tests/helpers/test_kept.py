@@ -142,7 +142,7 @@ def test_a_read_in_the_run_sees_what_it_wrote_and_the_database_is_untouched(tmp_
 
         assert sorted(read_table(db, "sales").rows()) == [(1.5, "jan"), (3.0, "feb")]
         assert read_sql(db, sql="SELECT sum(a) FROM main.sales").item() == 4.5
-        with pytest.raises(FlowValidationError, match="would not see the rows that the run keeps for w.sales"):
+        with pytest.raises(FlowValidationError, match=r"would not see the rows that the run keeps for w\.sales"):
             read_sql(db, sql="SELECT sum(a) FROM w.sales")
         with pytest.raises(FlowValidationError, match="this writes at once"):
             build_dimension(db, "sales", df=pl.DataFrame({"a": [1]}))
