@@ -102,7 +102,8 @@ def how_to_move(notebook: Path, folder: Path) -> str:
 
 
 def how_to_be_a_flow(name: str, path: Path, *, is_scratch: bool) -> str:
-    """The fix that makes the file at `path` a flow: one with a name for scratch, or one without `build()`, which may be misspelt there.
+    """The fix that makes the file at `path` a flow: one with a name for scratch, one of another language, or one without `build()`, which
+    may be misspelt there.
 
     Example:
         >>> how_to_be_a_flow("claims", Path("no such file"), is_scratch=False)
@@ -112,7 +113,10 @@ def how_to_be_a_flow(name: str, path: Path, *, is_scratch: bool) -> str:
 
     if is_scratch:
         return f"rename {name}: files called _*, Untitled* and *-Copy<n> are never flows"
-    functions = [function.decode("utf-8", "replace") for function in _FUNCTION.findall(_content(path))]
+    content = _content(path)
+    if (language := _LANGUAGE.search(content)) is not None and language[1].lower() != b"python":
+        return f"write {name} in Python: it is a notebook of {language[1].decode('utf-8', 'replace')}, and flows are Python"
+    functions = [function.decode("utf-8", "replace") for function in _FUNCTION.findall(content)]
     near = nearest_name("build", (function for function in functions if function != "build"))
     offer = "" if near is None else f"rename its {near}() to build(), or "
     return f"{offer}let {name} define build(): without it, it is a scratch notebook or a module to import from"
@@ -130,6 +134,8 @@ def _content(path: Path) -> bytes:
         return b""
 
 
+_LANGUAGE = re.compile(rb'"language"\s*:\s*"([^"\\]{1,40})"')
+"""That of a notebook's `kernelspec`. Reference: https://nbformat.readthedocs.io/en/latest/format_description.html"""
 SCRATCH_NAME = re.compile(r"_.*|Untitled.*|.*-Copy\d+", re.DOTALL)
 
 

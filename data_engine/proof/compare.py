@@ -16,6 +16,7 @@ from data_engine.answering_process import AnsweringProcess, NoAnswer, ParentProc
 from data_engine.errors import FlowExecutionError, message_of
 from data_engine.model import utc_text
 from data_engine.notebook.artifacts import Artifact, load_artifact
+from data_engine.platforms.processes import limit_memory
 from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint, details_of, fingerprint_of, trace
 from data_engine.proof.verdict import Verdict, cells_in, differences_of, differing, doubts_of
 from data_engine.workspace.layout import without_kernel
@@ -58,6 +59,8 @@ def names_of(artifact: Artifact) -> frozenset[str]:
 
 
 LIMIT_S = 120.0
+_RESERVED_BYTES = 4 * 1024**3
+"""What libraries reserve without using it."""
 _FILLED = {"MALLOC_PERTURB_": "85", "MallocPreScribble": "1"}
 """By glibc and by macOS; elsewhere memory is as it was. Reference: mallopt(3), malloc(3)."""
 
@@ -142,9 +145,12 @@ def _end_text(ended: NoAnswer) -> str:
 
 
 def child(asker: ParentProcess) -> None:
-    """The child's part: execute the slice, and answer what is asked."""
+    """The child's part: execute the slice, and answer what is asked. What needs more memory than the machine has fails by itself."""
+    import psutil
+
     sys.dont_write_bytecode = True
     path, data, names, cache_dir = pickle.loads(asker.receive())
+    limit_memory(psutil.virtual_memory().total + _RESERVED_BYTES)
     from data_engine.notebook.load import FlowModules
     from data_engine.notebook.locate import place_of
 

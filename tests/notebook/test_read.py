@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from data_engine.errors import NotebookCompileError
+from data_engine.notebook.flow_files import how_to_be_a_flow
 from data_engine.notebook.read import NotebookCell, read_cells
 
 PATH = Path("claims.ipynb")
@@ -194,3 +195,13 @@ def test_a_conflict_marker_in_a_cell_is_told_as_one() -> None:
         ]
     assert "conflict marker of Git" in caught.value.detail
     assert "line 2" in str(caught.value)
+
+
+def test_a_notebook_of_another_language_is_told_as_that(tmp_path: Path) -> None:
+    """It may have a build() of its own; flows are Python."""
+    path = tmp_path / "report.ipynb"
+    path.write_text('{"cells": [], "metadata": {"kernelspec": {"language": "R", "name": "ir"}}, "nbformat": 4}')
+
+    assert how_to_be_a_flow("report", path, is_scratch=False) == (
+        "write report in Python: it is a notebook of R, and flows are Python"
+    )
