@@ -16,7 +16,7 @@ from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.engine.memo.fingerprint import WATCHED
 from data_engine.engine.memo.tracer import Tracer
 from data_engine.engine.preview import compared_values
-from data_engine.errors import FlowExecutionError, FlowValidationError, NotAsInKernelError
+from data_engine.errors import FlowExecutionError, FlowValidationError, NotAsInKernelError, NotebookCompileError
 from data_engine.formatting import cells_text, first_few
 from data_engine.model import KernelComparison, utc_text
 from data_engine.notebook.artifacts import load_artifact
@@ -134,6 +134,8 @@ def compare_here(home: LocalWorkspace, path: Path) -> Verdict | None:
             return None
         try:
             return compare_kernel(home, path, shell.user_ns)
+        except NotebookCompileError:  # which a deploy says itself
+            return None
         except FlowExecutionError as error:
             why = f"could not be compared: {error.detail} (production would fail by that, too)"
             verdict = Verdict(utc_text(time.time()), cells_in(path, content_of(path)), failure=why)
