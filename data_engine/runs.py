@@ -37,8 +37,7 @@ from data_engine.errors import FlowStoppedError, FlowValidationError, ShortInter
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
-from data_engine.lease.folder import OsFolder, server_ahead_s
-from data_engine.lease.older_owner import look_at_leases, refuse_live, why_not_ours
+from data_engine.lease.folder import server_ahead_s
 from data_engine.lease.status import refuse_owned_elsewhere
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.wall_clock import PRUNED_AT, Believed, WallClock, prune
@@ -304,10 +303,8 @@ def _refuse_owned_elsewhere(where: LocalWorkspace, what: str) -> None:
         what=what,
         or_else="give run_once() or run() force=True",
         state_root=where.local.state_root,
+        older_id=where.layout.workspace_id,
     )
-    layout = where.layout
-    if why_not_ours(OsFolder(layout.workspace_state_dir), layout.workspace_id) is not None:
-        refuse_live(look_at_leases(layout.workspace_state_dir, layout.workspace_id))
 
 
 def refuse_edited(where: LocalWorkspace, flows: Iterable[Flow]) -> None:

@@ -188,9 +188,8 @@ def owning(home: LocalWorkspace, meanwhile: Callable[[], None] = lambda: None) -
         OwnedElsewhereError: another workstation owns it, or the share cannot be used.
         DaemonGoneError: a daemon of this machine is just coming or going: ask that one.
     """
-    require_fit(
-        why_not_ours(OsFolder(home.layout.workspace_state_dir), home.layout.workspace_id)
-    )  # nothing is written then
+    # Before anything is written.
+    require_fit(why_not_ours(OsFolder(home.layout.workspace_state_dir), home.layout.workspace_id))
     private.make_folder(home.local.runtime_dir)
     lock = OsLock(home.local.daemon_lock_path)
     if not lock.wait(timeout_s=_LOCK_S):

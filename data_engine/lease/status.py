@@ -437,23 +437,35 @@ def _lists_more(view: View, taken: Collection[str]) -> bool:
 
 
 def refuse_owned_elsewhere(
-    workspace_state_dir: Path, identity: str, *, what: str, or_else: str = "", state_root: Path | None = None
+    workspace_state_dir: Path,
+    identity: str,
+    *,
+    what: str,
+    or_else: str = "",
+    state_root: Path | None = None,
+    older_id: str | None = None,
 ) -> None:
     """Raise if another workstation owns the workspace; an answer is used again for a second, while nothing changes in its shared folder.
 
     `what` is what must not be done then, such as "run_once()"; `or_else` is one more fix, such as "give force=True"; the
-    rest is as for `peek`.
+    rest is as for `peek`. With an `older_id`, the name of its folder, a daemon of the older system is an owner, too.
 
     Raises:
         OwnedElsewhereError: another workstation owns it.
     """
+    place = workspace_state_dir, older_id
     marks, now_s = _marks(workspace_state_dir), time.monotonic()
-    known_marks, looked_s = _nobody_else.get(workspace_state_dir, (None, 0.0))
+    known_marks, looked_s = _nobody_else.get(place, (None, 0.0))
     if marks is not None and marks == known_marks and now_s - looked_s < _LOOK_S:
         return
     status = peek(workspace_state_dir, identity, state_root=state_root)
     if not status.is_elsewhere:
-        _nobody_else[workspace_state_dir] = marks, now_s
+        if older_id is not None:
+            from data_engine.lease.older_owner import look_at_leases, refuse_live, why_not_ours
+
+            if why_not_ours(OsFolder(workspace_state_dir), older_id) is not None:
+                refuse_live(look_at_leases(workspace_state_dir, older_id))
+        _nobody_else[place] = marks, now_s
         return
     raise OwnedElsewhereError(
         f"{what} is not done here: the workspace is {status.words}",
@@ -463,7 +475,7 @@ def refuse_owned_elsewhere(
 
 
 _LOOK_S = 1.0
-_nobody_else: dict[Path, tuple[object, float]] = {}
+_nobody_else: dict[tuple[Path, str | None], tuple[object, float]] = {}
 
 
 def _marks(workspace_state_dir: Path) -> tuple[int, ...] | None:
