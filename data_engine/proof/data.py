@@ -288,7 +288,7 @@ def _dtype_text(dtype: Any) -> bytes:
 
 
 @cache
-def has_numpy() -> bool:
+def _has_numpy() -> bool:
     """Whether NumPy is there: without it Polars ends in a panic."""
     return find_spec("numpy") is not None
 
@@ -297,12 +297,12 @@ def _polars_series(series: Any) -> bytes:
     """A column by its values: what stands below nulls and how it is cut into chunks do not count."""
     dtype = series.dtype
     head = f"{dtype!r} {len(series)} ".encode()
-    if dtype.is_numeric() and not dtype.is_decimal() and not series.null_count() and has_numpy():
+    if not _has_numpy():
+        return hashlib.sha256(head + repr(series.to_list()).encode()).digest()
+    if dtype.is_numeric() and not dtype.is_decimal() and not series.null_count():
         return (
             hashlib.sha256(head + memoryview(series.rechunk().to_numpy()).cast("B")).digest() if len(series) else head
         )
-    if not has_numpy():
-        return hashlib.sha256(head + repr(series.to_list()).encode()).digest()
     if str(dtype).startswith(("Categorical", "Enum")):
         series = series.cast(sys.modules["polars"].String)
     try:

@@ -79,6 +79,11 @@ class Verdict(Record):
         return any(difference.cells for difference in self.differences)
 
     @property
+    def unsure(self) -> tuple[str, ...]:
+        """The names of what cannot be compared."""
+        return tuple(doubt.partition(",")[0] for doubt in self.doubts)
+
+    @property
     def same_text(self) -> str:
         """How the two sides are: "the same", but for what cannot be compared.
 
@@ -88,7 +93,7 @@ class Verdict(Record):
         """
         if not self.is_same:
             return "not the same"
-        but = but_for_text([doubt.partition(",")[0] for doubt in self.doubts])
+        but = but_for_text(self.unsure)
         return f"the same{but}," if but else "the same"
 
     def compared(self, cells: Sequence[str]) -> KernelComparison:
@@ -108,8 +113,7 @@ class Verdict(Record):
             changed = [next((n for n, is_same in enumerate(same, start=1) if not is_same), len(self.cells))]
         if changed:
             return KernelComparison(self.at_utc, changed=tuple(changed))
-        unsure = tuple(doubt.partition(",")[0] for doubt in self.doubts)
-        return KernelComparison(self.at_utc, tuple(self.sentences()), unsure=unsure)
+        return KernelComparison(self.at_utc, tuple(self.sentences()), unsure=self.unsure)
 
     def sentences(self) -> list[str]:
         """The differences in sentences, the first of many; or why there is no comparison."""

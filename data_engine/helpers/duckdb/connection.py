@@ -337,17 +337,23 @@ def writing(db_path: object, *, wait: Wait, create: bool = True) -> Iterator[Dat
         FlowValidationError: no database, or still in use elsewhere after `wait`.
     """
     kept = keeping.get()
-    with exclusive(db_path, wait=wait, create=create) as database:
-        database.conn.execute("BEGIN TRANSACTION")
-        try:
-            yield database if kept is None else _WrittenAtOnce(database.conn, database.path, database.undo, kept)
-            database.conn.execute("COMMIT")
-        except BaseException:
-            with suppress(Exception):  # a commit that failed has rolled back already
-                database.conn.execute("ROLLBACK")
-            for step in database.undo:
-                step()
-            raise
+    with exclusive(db_path, wait=wait, create=create) as database, transaction(database):
+        yield database if kept is None else _WrittenAtOnce(database.conn, database.path, database.undo, kept)
+
+
+@contextmanager
+def transaction(database: Database) -> Iterator[None]:
+    """A transaction of the database, committed when the block ends and rolled back when it raises."""
+    database.conn.execute("BEGIN TRANSACTION")
+    try:
+        yield
+        database.conn.execute("COMMIT")
+    except BaseException:
+        with suppress(Exception):  # a commit that failed has rolled back already
+            database.conn.execute("ROLLBACK")
+        for step in database.undo:
+            step()
+        raise
 
 
 @contextmanager

@@ -27,8 +27,10 @@ from data_engine.helpers.duckdb.connection import (
     Database,
     KeepsRows,
     TableName,
+    deadline_of,
     exclusive,
     patiently,
+    transaction,
     translated,
 )
 from data_engine.helpers.duckdb.incoming import SOURCE
@@ -145,7 +147,7 @@ class KeptTables(KeepsRows):
     def has_rows(self, path: Path) -> bool:
         return path in self._scratch
 
-    def keep(self, path: Path, new: NewRows, frame: pl.DataFrame, arrow: Any, *, wait: Any, deadline_s: float) -> None:
+    def keep(self, path: Path, new: NewRows, frame: pl.DataFrame, arrow: Any, *, wait: Any) -> None:
         """Keep the frame's rows, as `arrow`, when the call was checked against the tables as this run sees them.
 
         Raises:
@@ -159,7 +161,7 @@ class KeptTables(KeepsRows):
             self._folder.mkdir(parents=True, exist_ok=True)
             _write(self._folder / file, arrow)
             try:
-                scratch.take(new, frame, arrow, file, cell, deadline_s)
+                scratch.take(new, frame, arrow, file, cell, deadline_of(wait))
             except BaseException:
                 (self._folder / file).unlink()
                 raise
@@ -246,14 +248,8 @@ class _Scratch:
         with translated(self.path), self.opened(deadline_s) as conn:
             scratch = quoted(self.file.stem)
             database = _Folding(conn, self.path, [], dict(self.tables), scratch, cell, self.file.with_name(file))
-            conn.execute("BEGIN TRANSACTION")
-            try:
+            with transaction(database):
                 new.write(database, frame, arrow)
-                conn.execute("COMMIT")
-            except BaseException:
-                with suppress(Exception):
-                    conn.execute("ROLLBACK")
-                raise
             self.tables = database.tables
 
     @contextmanager
@@ -262,11 +258,11 @@ class _Scratch:
         import duckdb
 
         name = quoted(self.path.stem)
-        source = text_literal(str(self.path)) if self.path.exists() else "':memory:'"
+        is_there = self.path.exists()
+        source, mode = (text_literal(str(self.path)), "(READ_ONLY)") if is_there else ("':memory:'", "")
+        attach = f"ATTACH IF NOT EXISTS {source} AS {name} {mode}"
         conn = duckdb.connect(str(self.file))
         try:
-            mode = "(READ_ONLY)" if self.path.exists() else ""
-            attach = f"ATTACH IF NOT EXISTS {source} AS {name} {mode}"
             patiently(lambda: conn.execute(attach), self.path, deadline_s, to_write=False)
             conn.execute(f"USE {name}; SET python_enable_replacements = false; SET TimeZone = 'UTC'")
             yield conn
@@ -410,29 +406,21 @@ def apply(calls: Sequence[KeptCall], folder: Path, *, before: Callable[[], None]
     Raises:
         FlowValidationError: a call is refused, naming its cell, or a database is busy; nothing is changed.
     """
-    paths = sorted({call.path for call in calls})
+    ordered = {path: in_order(calls, path) for path in sorted({call.path for call in calls})}
     with ExitStack() as stack:
-        databases = {}
-        for path in paths:
-            wait = max((call.wait for call in in_order(calls, path)), key=str)
-            databases[path] = stack.enter_context(exclusive(path, wait=wait, create=True))
-        try:
-            for path, database in databases.items():
-                database.execute("BEGIN TRANSACTION")
-                for call in in_order(calls, path):
-                    frame, arrow = _read(folder / call.file)
-                    with _of_call(call), translated(path):
-                        call.new.write(database, frame, arrow)
-            before()
-            for database in databases.values():
-                database.execute("COMMIT")
-        except BaseException:
-            for database in databases.values():
-                with suppress(Exception):
-                    database.execute("ROLLBACK")
-                for step in database.undo:
-                    step()
-            raise
+        databases = {
+            path: stack.enter_context(
+                exclusive(path, wait=max((call.wait for call in of_one), key=deadline_of), create=True)
+            )
+            for path, of_one in ordered.items()
+        }
+        for path, database in databases.items():
+            stack.enter_context(transaction(database))
+            for call in ordered[path]:
+                frame, arrow = _read(folder / call.file)
+                with _of_call(call), translated(path):
+                    call.new.write(database, frame, arrow)
+        before()
 
 
 @contextmanager

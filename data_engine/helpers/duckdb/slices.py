@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from data_engine.argument_checks import checked
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, deadline_of, keeping, path_of, writing
+from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, keeping, path_of, writing
 from data_engine.helpers.duckdb.fit import check_widen
 from data_engine.helpers.duckdb.incoming import as_arrow, as_frame, frame_column, new_column
 from data_engine.helpers.duckdb.kept import KeptTables
@@ -165,7 +165,7 @@ def _place(db_path: str | PathLike[str], new: NewRows, frame: pl.DataFrame, wait
     arrow = as_arrow(frame)
     path, kept = path_of(db_path), keeping.get()
     if isinstance(kept, KeptTables) and kept.takes(path):
-        kept.keep(path, new, frame, arrow, wait=wait, deadline_s=deadline_of(wait))
+        kept.keep(path, new, frame, arrow, wait=wait)
         return
     with writing(path, wait=wait) as database:
         new.write(database, frame, arrow)
