@@ -323,12 +323,12 @@ def test_a_stage_of_the_former_form_is_not_published_and_its_source_runs_again(f
 
 
 def test_hashes_are_of_whole_files() -> None:
-    from data_engine.engine.publication import _sha256
+    from data_engine.engine.staged_files import sha256_of
     from data_engine.nofollow import opened
 
     path = Path(__file__)
     with opened(path.parent) as place:
-        assert _sha256(place, path.name, path.stat().st_size) == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert sha256_of(place, path.name, path.stat().st_size) == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the campaign forks")

@@ -14,20 +14,21 @@ Reference: https://duckdb.org/docs/stable/sql/statements/create_view; a temporar
 from __future__ import annotations
 
 import itertools
+import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from contextvars import ContextVar
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
+from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
+from data_engine.helpers.duckdb.applied import last_number, record, records_of
 from data_engine.helpers.duckdb.connection import (
     Database,
-    KeepsRows,
     TableName,
-    deadline_of,
     exclusive,
     patiently,
     transaction,
@@ -36,6 +37,7 @@ from data_engine.helpers.duckdb.connection import (
 from data_engine.helpers.duckdb.incoming import SOURCE
 from data_engine.helpers.duckdb.names import find, folded, quoted, table_parts, text_literal
 from data_engine.helpers.duckdb.rows import NewRows
+from data_engine.keeping import Keeping, Order, RunOfRows, item_order
 from data_engine.record import frozen
 
 TYPE_CHECKING = False
@@ -45,31 +47,20 @@ if TYPE_CHECKING:
 
 SCRATCH = "__data_engine_kept"
 
-Order = tuple[int, ...]
-_item: ContextVar[Order] = ContextVar("item", default=())
-
-
-@contextmanager
-def of_item(order: Order) -> Iterator[None]:
-    """Inside, calls are those of an item of a map: its `order` is the number that the map drew, and the item's."""
-    token = _item.set(order)
-    try:
-        yield
-    finally:
-        _item.reset(token)
-
 
 @frozen
 class KeptCall:
-    """A call whose rows are kept: its place among the calls, the database, what it said, its file, its rows, how long it waits, its cell."""
+    """A call whose rows are kept: its place among the calls, the database, what it said, its file and how many rows are in it, how long
+    to wait for the database, the author's line, and the number of the last application to the database then."""
 
     order: Order
     path: Path
     new: NewRows
     file: str
     rows: int
-    wait: Any
+    wait_s: float
     cell: str
+    number: int = 0
 
 
 @frozen
@@ -123,29 +114,45 @@ def _key(table: TableName) -> _Key:
     return folded(table.schema), folded(table.name)
 
 
-class KeptTables(KeepsRows):
-    """The rows that one run keeps for the databases below the folder `root`, in a `folder` of its own; `cell` says where a call stands.
+def tables_of(run: Keeping) -> KeptTables:
+    """The rows that the run keeps."""
+    if run.tables is None:
+        run.tables = KeptTables(run)
+    kept: KeptTables = run.tables
+    return kept
 
-    Several threads may call it at once.
-    """
 
-    def __init__(self, folder: Path, root: Path, *, cell: Callable[[], str] = str) -> None:
-        self._folder, self._root, self._cell = folder, root, cell
+class KeptTables:
+    """The rows that one run, or one item of a map in another process, keeps. Several threads may call it at once."""
+
+    def __init__(self, run: Keeping) -> None:
+        assert run.folder is not None
+        self._run, self._folder = run, run.folder
         self._lock = threading.RLock()
         self._numbers = itertools.count(1)
         self.calls: list[KeptCall] = []
         self._scratch: dict[Path, _Scratch] = {}
+        self._shown: set[tuple[Path, bool]] = set()
+        if run.before:
+            self.take_home(run.before)
 
-    def next_number(self) -> int:
-        """A number after all those of calls so far, for a map."""
-        return next(self._numbers)
-
-    def takes(self, path: Path) -> bool:
-        """Whether rows for the tables of this database are kept."""
-        return path.is_relative_to(self._root)
+    def next_order(self) -> Order:
+        """The order of a map that begins now: after all calls so far."""
+        return *self._run.order, *item_order.get(), next(self._numbers)
 
     def has_rows(self, path: Path) -> bool:
         return path in self._scratch
+
+    def numbers(self) -> dict[Path, int]:
+        """The number of the last application to each database when the run first kept rows for it."""
+        numbers: dict[Path, int] = {}
+        for call in self.calls:
+            numbers[call.path] = min(call.number, numbers.get(call.path, call.number))
+        return numbers
+
+    def cells_of(self, path: Path) -> str:
+        """The author's lines that have given rows for this database."""
+        return ", ".join(dict.fromkeys(call.cell for call in self.calls if call.path == path and call.cell))
 
     def keep(self, path: Path, new: NewRows, frame: pl.DataFrame, arrow: Any, *, wait: Any) -> None:
         """Keep the frame's rows, as `arrow`, when the call was checked against the tables as this run sees them.
@@ -153,37 +160,58 @@ class KeptTables(KeepsRows):
         Raises:
             FlowValidationError: a value would be lost, there is no such column, or the database is busy.
         """
-        order = (*_item.get(), next(self._numbers))
-        file = f"{next(self._numbers):06}.arrow"
-        cell = self._cell()
+        wait_s = parse_duration(wait, where="wait=", allow_zero=True)
+        order = self.next_order()
+        file = f"{'-'.join(map(str, order))}.arrow"
+        cell, deadline_s = self._run.cell(), time.monotonic() + wait_s
         with self._lock:
-            scratch = self._scratch.get(path) or _Scratch(path, self._folder / f"{SCRATCH}_{len(self._scratch)}.duckdb")
-            self._folder.mkdir(parents=True, exist_ok=True)
-            _write(self._folder / file, arrow)
-            try:
-                scratch.take(new, frame, arrow, file, cell, deadline_of(wait))
-            except BaseException:
-                (self._folder / file).unlink()
-                raise
+            self._show(path, to_write=True)
+            if not self.calls:
+                self._run.begin()
+            with self._run.unseen():
+                self._folder.mkdir(parents=True, exist_ok=True)
+                scratch = self._scratch.get(path) or self._new_scratch(path)
+                _write(self._folder / file, arrow)
+                try:
+                    scratch.take(new, frame, arrow, file, cell, deadline_s)
+                except BaseException:
+                    (self._folder / file).unlink()
+                    raise
             self._scratch[path] = scratch
-            self.calls.append(KeptCall(order, path, new, file, len(frame), wait, cell))
+            self.calls.append(KeptCall(order, path, new, file, len(frame), wait_s, cell, scratch.number or 0))
             scratch.is_in_order &= order > scratch.last
             scratch.last = max(scratch.last, order)
 
+    def take_home(self, calls: Sequence[KeptCall]) -> None:
+        """Take the calls of an item that ran in another process; those of an earlier try of it are none."""
+        with self._lock:
+            orders = {call.order[:-1] for call in calls}
+            self.calls = [call for call in self.calls if call.order[:-1] not in orders] + list(calls)
+            for path in {call.path for call in calls}:
+                self._scratch[path] = self._new_scratch(path)
+                self._scratch[path].is_in_order = False
+
     @contextmanager
     def reading(self, path: Path, deadline_s: float) -> Iterator[Database]:
-        with self._lock:
-            scratch = self._scratch[path]
-            if not scratch.is_in_order and not _item.get():
-                self._make_again(path, deadline_s)
+        """The database for reading, with the rows that are kept for it."""
+        self._show(path, to_write=False)
+        with self._run.unseen():
+            with self._lock:
                 scratch = self._scratch[path]
-            tables = dict(scratch.tables)
-        with scratch.opened(deadline_s) as conn:
-            for table in tables.values():
-                if table.file:
-                    conn.register(_rows_in(table.file), _read(self._folder / table.file)[1])
-                conn.execute(f"CREATE TEMP VIEW {quoted(_view_of(table))} AS {table.sql()}")
-            yield _Overlaid(conn, path, tables=tables)
+                if not scratch.is_in_order and not item_order.get():
+                    scratch = self._made_again(path, deadline_s)
+                tables = dict(scratch.tables)
+            with scratch.opened(deadline_s) as conn:
+                for table in tables.values():
+                    if table.file:
+                        conn.register(_rows_in(table.file), _read(self._folder / table.file)[1])
+                    conn.execute(f"CREATE TEMP VIEW {quoted(_view_of(table))} AS {table.sql()}")
+                yield _Overlaid(conn, path, tables=tables)
+
+    def _show(self, path: Path, *, to_write: bool) -> None:
+        if (path, to_write) not in self._shown:
+            self._run.opens(path, to_write)
+            self._shown.add((path, to_write))
 
     def refuse_writing(self, path: Path, table: TableName | None) -> None:
         scratch = self._scratch.get(path)
@@ -197,14 +225,16 @@ class KeptTables(KeepsRows):
             raise FlowValidationError(
                 f"rows for {what} are kept until the run has succeeded ({', '.join(dict.fromkeys(sum(cells, ())))}),"
                 " and this writes at once",
-                where=self._cell() or str(path),
+                where=self._run.cell() or str(path),
                 fix="call context.mirror.publish() before it, which applies them",
             )
 
-    def _make_again(self, path: Path, deadline_s: float) -> None:
-        """Make the scratch database of the files again, in the order of the calls."""
-        old = self._scratch[path]
-        new = _Scratch(path, old.file.with_name(f"{SCRATCH}_{next(self._numbers)}x.duckdb"))
+    def _new_scratch(self, path: Path) -> _Scratch:
+        return _Scratch(path, self._folder / f"{SCRATCH}_{os.getpid()}_{next(self._numbers)}.duckdb")
+
+    def _made_again(self, path: Path, deadline_s: float) -> _Scratch:
+        """The scratch database, made of the files again, in the order of the calls."""
+        old, new = self._scratch[path], self._new_scratch(path)
         for call in in_order(self.calls, path):
             frame, arrow = _read(self._folder / call.file)
             new.take(call.new, frame, arrow, call.file, call.cell, deadline_s)
@@ -212,6 +242,7 @@ class KeptTables(KeepsRows):
         self._scratch[path] = new
         with suppress(OSError):
             old.file.unlink()
+        return new
 
     def forget(self) -> None:
         """Keep nothing any more: all is applied."""
@@ -242,10 +273,13 @@ class _Scratch:
         self.tables: dict[_Key, _Table] = {}
         self.is_in_order = True
         self.last: Order = ()
+        self.number: int | None = None
 
     def take(self, new: NewRows, frame: pl.DataFrame, arrow: Any, file: str, cell: str, deadline_s: float) -> None:
         """Do to its tables what the call will do to the real ones; nothing where that is refused."""
         with translated(self.path), self.opened(deadline_s) as conn:
+            if self.number is None:
+                self.number = last_number(Database(conn, self.path))
             scratch = quoted(self.file.stem)
             database = _Folding(conn, self.path, [], dict(self.tables), scratch, cell, self.file.with_name(file))
             with transaction(database):
@@ -399,28 +433,54 @@ class _Overlaid(Database):
                 )
 
 
-def apply(calls: Sequence[KeptCall], folder: Path, *, before: Callable[[], None] = lambda: None) -> None:
+def apply(
+    calls: Sequence[KeptCall],
+    folder: Path,
+    run: RunOfRows,
+    *,
+    since: Mapping[Path, int] | None = None,
+    before: Callable[[Mapping[Path, int]], None] = lambda numbers: None,
+) -> bool:
     """Apply the calls to their databases, each in one transaction: all are locked first, in the order of their names, and nothing is
-    committed before each call is done. `before` is called before the first commit.
+    committed before each call is done. `before` is called before the first commit, with the number of the last application to each.
+
+    With `since` those numbers, a call is left out whose rows have been applied since then, or others in their place; whether none was
+    left out for others.
 
     Raises:
-        FlowValidationError: a call is refused, naming its cell, or a database is busy; nothing is changed.
+        DatabaseBusyError: a database is in use elsewhere.
+        FlowValidationError: a call is refused, naming its cell; nothing is changed.
     """
     ordered = {path: in_order(calls, path) for path in sorted({call.path for call in calls})}
+    is_whole, numbers = True, {}
     with ExitStack() as stack:
         databases = {
-            path: stack.enter_context(
-                exclusive(path, wait=max((call.wait for call in of_one), key=deadline_of), create=True)
-            )
+            path: stack.enter_context(exclusive(path, wait=longest_wait(of_one), create=True))
             for path, of_one in ordered.items()
         }
         for path, database in databases.items():
             stack.enter_context(transaction(database))
+            numbers[path] = last_number(database)
+            left_out = () if since is None else records_of(database, since=since[path])
+            done = []
             for call in ordered[path]:
-                frame, arrow = _read(folder / call.file)
                 with _of_call(call), translated(path):
+                    table = database.table(call.new.table)
+                    if others := [one for one in left_out if one.replaces(table, call.new)]:
+                        is_whole &= any(one.run_id == run.run_id for one in others)
+                        continue
+                    frame, arrow = _read(folder / call.file)
                     call.new.write(database, frame, arrow)
-        before()
+                    done.append((table, call.new, call.rows))
+            if done:
+                record(database, run, done)
+        before(numbers)
+    return is_whole
+
+
+def longest_wait(calls: Sequence[KeptCall]) -> str:
+    """How long to wait for the database of these calls, as `wait=` says it."""
+    return f"{max(call.wait_s for call in calls)}s"
 
 
 @contextmanager
