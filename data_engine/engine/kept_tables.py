@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING, Any
 from data_engine.engine.access.access_log import active_logs, not_logged
 from data_engine.engine.access.file_events import about_to_open_database
 from data_engine.engine.access.recorders import record_paths
+from data_engine.engine.candidates import Source
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.staged_files import is_as_listed, listed
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import path_in
 from data_engine.keeping import Keeping, RunOfRows
 from data_engine.model import StagedFile
 from data_engine.nofollow import FoundFile, OpenFolder, inside, opened_file
@@ -36,6 +39,12 @@ class TargetHeldError(FlowValidationError):
     """Another program holds a target open; what was made waits in the stage."""
 
 
+def source_of_rows(source: Source, home: LocalWorkspace | None) -> str:
+    """The source of a run as records in a database name it: relative to the workspace where it lies in it."""
+    text = source.text or ""
+    return text if home is None else path_in(home.layout.root, text)
+
+
 def keeping_of(
     databases: Path, run: RunOfRows, folder: Path | None = None, begin: Callable[[], None] = lambda: None
 ) -> Keeping:
@@ -50,7 +59,7 @@ def _opens(path: Path, to_write: bool) -> None:
         about_to_open_database(str(path))
 
 
-def apply_kept(run: Keeping, before: Callable[[Mapping[Path, int]], None]) -> None:
+def apply_kept(run: Keeping, before: Callable[[Mapping[Path, int | str]], None]) -> None:
     """Apply what the run has kept; `before` is called before the first commit, with the number of the last application to each database.
 
     Raises:
@@ -69,7 +78,7 @@ def apply_kept(run: Keeping, before: Callable[[Mapping[Path, int]], None]) -> No
 
 
 def list_calls(
-    stage: OpenFolder, files: Sequence[FoundFile], run: Keeping, numbers: Mapping[Path, int]
+    stage: OpenFolder, files: Sequence[FoundFile], run: Keeping, numbers: Mapping[Path, int | str]
 ) -> tuple[StagedFile, ...]:
     """Write the list of the calls into the stage, whose kept rows are these `files`; its entry in the record of the publication."""
     calls: list[KeptCall] = run.tables.calls
@@ -80,7 +89,10 @@ def list_calls(
             "files": listed(stage, [file for file in files if file.name.endswith(".arrow")], {}),
             "numbers": {_inner(path, run): numbers[path] for path in {call.path for call in calls}},
             "calls": [
-                [call.order, _inner(call.path, run), _fields(call), call.file, call.rows, call.wait_s, call.cell]
+                [
+                    *(call.order, _inner(call.path, run), _fields(call)),
+                    *(call.file, call.rows, call.wait_s, call.cell, call.number),
+                ]
                 for call in sorted(calls, key=lambda call: call.order)
             ],
         }
@@ -110,8 +122,8 @@ def finish_tables(stage: OpenFolder, file: StagedFile, run_id: str, databases: P
             return False
         root = {name: databases / PurePosixPath(name) for name in content["numbers"]}
         calls = [
-            KeptCall(tuple(order), root[name], NewRows(*fields), kept, rows, wait_s, cell)
-            for order, name, fields, kept, rows, wait_s, cell in content["calls"]
+            KeptCall(tuple(order), root[name], NewRows(*fields), *rest)
+            for order, name, fields, *rest in content["calls"]
         ]
         since = {path: content["numbers"][name] for name, path in root.items()}
         run = RunOfRows(run_id, content["flow"], content["source"])

@@ -21,7 +21,7 @@ from data_engine.engine.access.interceptors import held
 from data_engine.engine.candidates import Source, is_unchanged, same_name, same_name_error, signature_of
 from data_engine.engine.capture import captured
 from data_engine.engine.items.threads import IN_ITEM, ON_NODE, Threads
-from data_engine.engine.kept_tables import TargetHeldError, keeping_of
+from data_engine.engine.kept_tables import TargetHeldError, keeping_of, source_of_rows
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.memo.values import copy_of
 from data_engine.engine.memo.values import is_unchanged as is_value_unchanged
@@ -252,7 +252,7 @@ class _Run:
         mirror = None if flow.mirror_spec is None else flow.mirror_spec.root if staged is None else staged.folder
         self.keeping = None if stage is None else stage.keeping
         if self.keeping is None and home is not None:
-            self.keeping = keeping_of(home.databases, RunOfRows(run_id, of.name, source.text or ""))
+            self.keeping = keeping_of(home.databases, RunOfRows(run_id, of.name, source_of_rows(source, home)))
         seen = seen if knows_outputs else ()
         self.guard = guard = guard_of_run(flow, source, home, seen, mirror=mirror, lead_of=of.lead_of)
         if guard is not None:

@@ -31,7 +31,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from data_engine.engine.access.access_log import not_logged
 from data_engine.engine.access.file_events import current_guard
 from data_engine.engine.candidates import Source
-from data_engine.engine.kept_tables import TABLES, TargetHeldError, apply_kept, keeping_of, list_calls
+from data_engine.engine.kept_tables import (
+    TABLES,
+    TargetHeldError,
+    apply_kept,
+    keeping_of,
+    list_calls,
+    source_of_rows,
+)
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.publication import (
     STAGING,
@@ -75,11 +82,12 @@ _machine_of = cache(machine_id)
 
 
 class Maker(NamedTuple):
-    """The maker of a stage: machine and run; `made_of` is the size and time of the source."""
+    """The maker of a stage: machine and run; `made_of` is the size and time of the source, `source` its path for people."""
 
     machine: str
     run_id: str
     made_of: tuple[int, int] | None = None
+    source: str = ""
 
     @property
     def name(self) -> str:
@@ -113,7 +121,7 @@ class Stage:
         self.folder = staging_of(self.final_root) / maker.name
         self.keeping: Keeping | None = None
         if databases is not None:
-            run = RunOfRows(maker.run_id, flow.name or "", "" if source is None else source[1])
+            run = RunOfRows(maker.run_id, flow.name or "", maker.source)
             self.keeping = keeping_of(databases, run, self.folder / TABLES, self._begin)
         self._databases = databases
         self.finished: str | None = None
@@ -373,7 +381,7 @@ class Stage:
                     replaced["/".join((*folder, file.name))] = self._try(there, file)
 
         tables = self._tables
-        numbers: dict[Path, int] = {} if tables is None else tables.numbers()
+        numbers: dict[Path, int | str] = {} if tables is None else tables.numbers()
 
         def record(code: str | None = None) -> None:
             rows = listed(stage, files, replaced)
@@ -453,7 +461,7 @@ def staged_run(
     def runs(run_ids: Collection[str]) -> Mapping[str, RunOfStage]:
         return {} if home is None else runs_of_stages(home.local.ledger_path, run_ids)
 
-    maker = Maker(machine, control.run_id, made_of)
+    maker = Maker(machine, control.run_id, made_of, source_of_rows(source, home))
     return Stage(flow, maker, key, databases=databases, runs=runs, record=control.emit, log=control.log, before=before)
 
 

@@ -7,16 +7,19 @@ import re
 import sys
 from contextlib import ExitStack
 from functools import lru_cache, partial
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from data_engine.engine.access.access_log import ReadLog, not_logged
+from data_engine.engine.access.access_log import ReadLog, is_not_logged, not_logged
 from data_engine.engine.access.code import identifiers
 from data_engine.engine.access.duckdb_writes import judge_settings, judged, judged_file, local_file, refuse_changes
 from data_engine.engine.access.file_events import about_to_open_database, about_to_write_unread
 from data_engine.engine.access.guards import database_file
 from data_engine.engine.access.recorders import mark_unseen, record_paths
 from data_engine.engine.access.sqlite_guard import connected
+from data_engine.errors import FlowValidationError
+from data_engine.keeping import keeping
 from data_engine.record import frozen
 from data_engine.storage_version import is_made_here, make_attached, make_missing
 
@@ -41,6 +44,8 @@ def record_duckdb(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs:
     if file is not None and not read_only and not is_made_here(config):
         with not_logged():
             make_missing(file)
+    if path is not None:
+        _refuse_kept(path, sys._getframe(2))
     _record_opened(logs, place)
     if config:
         mark_unseen(logs, "a configured connection")
@@ -48,6 +53,24 @@ def record_duckdb(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs:
     if path is not None and not read_only:
         about_to_open_database(path)
     return original(*args, **kwargs)
+
+
+def _refuse_kept(path: str, caller: FrameType) -> None:
+    """Return where the run of this context keeps no rows for the database, or a helper opens it.
+
+    Raises:
+        FlowValidationError: a connection of the author's own would not see them.
+    """
+    run = keeping.get()
+    if run is None or run.tables is None or is_not_logged() or not run.tables.has_rows(Path(path)):
+        return
+    if not caller.f_globals.get("__name__", "").startswith("data_engine.helpers."):
+        raise FlowValidationError(
+            f"rows for {os.path.basename(path)} are kept until the run has succeeded ({run.tables.cells_of(Path(path))}), and a"
+            " connection of its own would not see them",
+            where=run.cell() or path,
+            fix="read it with read_sql, or call context.mirror.publish() before it, which applies them",
+        )
 
 
 def _record_opened(logs: tuple[ReadLog, ...], place: object) -> None:

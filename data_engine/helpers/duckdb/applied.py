@@ -51,13 +51,13 @@ def _key(schema: str, table: str) -> tuple[str, str]:
     return folded(schema), folded(table)
 
 
-def records_of(database: Database, *, since: int = 0) -> list[Applied]:
-    """The records with a larger number, in their order; none where nothing was recorded."""
+def records_of(database: Database, *, since: int | str = 0) -> list[Applied]:
+    """The records with a larger number, or of a later time, in their order; none where nothing was recorded."""
     if not _has_records(database):
         return []
-    rows = database.execute(
-        f"SELECT {', '.join(_COLUMNS)} FROM {_place(database)} WHERE number > ? ORDER BY number", [since]
-    )
+    what = "number" if isinstance(since, int) else "applied_at"
+    sql = f"SELECT {', '.join(_COLUMNS)} FROM {_place(database)} WHERE {what} > ? ORDER BY number"
+    rows = database.execute(sql, [since])
     return [Applied(*row) for row in rows]
 
 

@@ -28,6 +28,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.applied import last_number, record, records_of
 from data_engine.helpers.duckdb.connection import (
     Database,
+    DatabaseBusyError,
     TableName,
     exclusive,
     patiently,
@@ -38,6 +39,7 @@ from data_engine.helpers.duckdb.incoming import SOURCE
 from data_engine.helpers.duckdb.names import find, folded, quoted, table_parts, text_literal
 from data_engine.helpers.duckdb.rows import NewRows
 from data_engine.keeping import Keeping, Order, RunOfRows, item_order
+from data_engine.model import utc_text
 from data_engine.record import frozen
 
 TYPE_CHECKING = False
@@ -51,7 +53,8 @@ SCRATCH = "__data_engine_kept"
 @frozen
 class KeptCall:
     """A call whose rows are kept: its place among the calls, the database, what it said, its file and how many rows are in it, how long
-    to wait for the database, the author's line, and the number of the last application to the database then."""
+    to wait for the database, the author's line, and and what `KeptTables.numbers` says of the
+    database."""
 
     order: Order
     path: Path
@@ -60,7 +63,7 @@ class KeptCall:
     rows: int
     wait_s: float
     cell: str
-    number: int = 0
+    number: int | str
 
 
 @frozen
@@ -143,12 +146,12 @@ class KeptTables:
     def has_rows(self, path: Path) -> bool:
         return path in self._scratch
 
-    def numbers(self) -> dict[Path, int]:
-        """The number of the last application to each database when the run first kept rows for it."""
-        numbers: dict[Path, int] = {}
-        for call in self.calls:
-            numbers[call.path] = min(call.number, numbers.get(call.path, call.number))
-        return numbers
+    def numbers(self) -> dict[Path, int | str]:
+        """The number of the last application to each database when the run first kept rows for it; the time where it was in use then."""
+        first: dict[Path, int | str] = {}
+        for call in sorted(self.calls, key=lambda call: call.order):
+            first.setdefault(call.path, call.number)
+        return first
 
     def cells_of(self, path: Path) -> str:
         """The author's lines that have given rows for this database."""
@@ -173,12 +176,15 @@ class KeptTables:
                 scratch = self._scratch.get(path) or self._new_scratch(path)
                 _write(self._folder / file, arrow)
                 try:
-                    scratch.take(new, frame, arrow, file, cell, deadline_s)
+                    if not scratch.is_in_use:
+                        scratch.take(new, frame, arrow, file, cell, deadline_s)
+                except DatabaseBusyError:  # what cannot be read now is checked when it is applied
+                    scratch.is_in_use, scratch.is_in_order, scratch.number = True, False, utc_text(time.time())
                 except BaseException:
                     (self._folder / file).unlink()
                     raise
             self._scratch[path] = scratch
-            self.calls.append(KeptCall(order, path, new, file, len(frame), wait_s, cell, scratch.number or 0))
+            self.calls.append(KeptCall(order, path, new, file, len(frame), wait_s, cell, scratch.number))
             scratch.is_in_order &= order > scratch.last
             scratch.last = max(scratch.last, order)
 
@@ -273,12 +279,13 @@ class _Scratch:
         self.tables: dict[_Key, _Table] = {}
         self.is_in_order = True
         self.last: Order = ()
-        self.number: int | None = None
+        self.number: int | str = ""
+        self.is_in_use = False
 
     def take(self, new: NewRows, frame: pl.DataFrame, arrow: Any, file: str, cell: str, deadline_s: float) -> None:
         """Do to its tables what the call will do to the real ones; nothing where that is refused."""
         with translated(self.path), self.opened(deadline_s) as conn:
-            if self.number is None:
+            if self.number == "":
                 self.number = last_number(Database(conn, self.path))
             scratch = quoted(self.file.stem)
             database = _Folding(conn, self.path, [], dict(self.tables), scratch, cell, self.file.with_name(file))
@@ -438,8 +445,8 @@ def apply(
     folder: Path,
     run: RunOfRows,
     *,
-    since: Mapping[Path, int] | None = None,
-    before: Callable[[Mapping[Path, int]], None] = lambda numbers: None,
+    since: Mapping[Path, int | str] | None = None,
+    before: Callable[[Mapping[Path, int | str]], None] = lambda numbers: None,
 ) -> bool:
     """Apply the calls to their databases, each in one transaction: all are locked first, in the order of their names, and nothing is
     committed before each call is done. `before` is called before the first commit, with the number of the last application to each.
@@ -452,7 +459,8 @@ def apply(
         FlowValidationError: a call is refused, naming its cell; nothing is changed.
     """
     ordered = {path: in_order(calls, path) for path in sorted({call.path for call in calls})}
-    is_whole, numbers = True, {}
+    is_whole = True
+    numbers: dict[Path, int | str] = {}
     with ExitStack() as stack:
         databases = {
             path: stack.enter_context(exclusive(path, wait=longest_wait(of_one), create=True))
