@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -29,7 +30,8 @@ class Keeping:
 
     `begin` is called before the first is kept, `cell` names the author's line that runs now, `opens` is told each database that is about to
     be read or (True) written, and what is done inside `unseen` is no access of the author's. `order` is the place of an item's calls
-    among those of its run, `before` what the run had kept when the item began. `tables` is the helpers' own, set by the first call.
+    among those of its run, `before` what the run had kept when the item began. `tables` is the helpers' own, set by the first call; `numbers` are drawn by calls
+    and maps.
     """
 
     root: Path
@@ -42,8 +44,13 @@ class Keeping:
     order: Order = ()
     before: tuple[Any, ...] = ()
     tables: Any = None
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     written: dict[tuple[Path, str], None] = field(default_factory=dict)
     """The databases and tables that were written at once."""
+
+    def next_order(self) -> Order:
+        """The order of a call or a map that begins now: after all so far."""
+        return *self.order, *item_order.get(), next(self.numbers)
 
 
 keeping: ContextVar[Keeping | None] = ContextVar("keeping", default=None)

@@ -10,25 +10,26 @@ Each database has a record of what was applied to it (helpers/duckdb/applied.py)
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from data_engine.engine.access.access_log import active_logs, not_logged
+from data_engine.engine.access.access_log import active_logs, bound, not_logged
 from data_engine.engine.access.file_events import about_to_open_database
 from data_engine.engine.access.recorders import record_paths
-from data_engine.engine.candidates import Source
-from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.staged_files import is_as_listed, listed
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import path_in
-from data_engine.keeping import Keeping, RunOfRows
+from data_engine.keeping import Keeping, Order, RunOfRows, keeping
 from data_engine.model import StagedFile
 from data_engine.nofollow import FoundFile, OpenFolder, inside, opened_file
 from data_engine.notebook.locate import author_line
 from data_engine.platforms.files import read_at
 
 if TYPE_CHECKING:
+    from data_engine.engine.candidates import Source
+    from data_engine.engine.local_workspace import LocalWorkspace
     from data_engine.helpers.duckdb.kept import KeptCall
 
 TABLES = ".data_engine_tables"
@@ -57,6 +58,58 @@ def _opens(path: Path, to_write: bool) -> None:
     record_paths([path], "database", active_logs(), native=False)
     if to_write:
         about_to_open_database(str(path))
+
+
+# -- items of a map in other processes -------------------------------------------------------------------------------------
+
+KeptSoFar = tuple[Path, RunOfRows, Path | None, tuple[Any, ...]]
+"""What the items of a map are sent: databases, run and folder of its `Keeping`, and the calls so far."""
+
+
+def kept_so_far(run: Keeping | None) -> KeptSoFar | None:
+    """What the items of a map that begins now are sent."""
+    if run is None:
+        return None
+    if run.folder is not None:
+        run.begin()
+    return run.root, run.run, run.folder, () if run.tables is None else tuple(run.tables.calls)
+
+
+@contextmanager
+def rows_of_item(kept: KeptSoFar | None, order: Order, tell: Callable[[list[Any], list[Any]], None]) -> Iterator[None]:
+    """Inside, an item of this order runs; `tell` gets the calls that it has made, and what it has written at once."""
+    if kept is None:
+        yield
+        return
+    databases, run, folder, before = kept
+    own = keeping_of(databases, run, folder)
+    own.order, own.before = order, before
+    if before:
+        from data_engine.helpers.duckdb.kept import tables_of
+
+        tables_of(own)
+    try:
+        with bound(keeping, own):
+            yield
+    finally:
+        calls = []
+        if own.tables is not None:
+            calls = own.tables.own_calls
+            own.tables.close()
+        if calls or own.written:
+            tell(calls, list(own.written))
+
+
+def take_rows(run: Keeping, calls: list[Any], written: list[tuple[Path, str]]) -> None:
+    """Take home what `rows_of_item` has told."""
+    run.written.update(dict.fromkeys(written))
+    if calls:
+        from data_engine.helpers.duckdb.kept import tables_of
+
+        tables_of(run).take_home(calls)
+
+
+# -- publication -----------------------------------------------------------------------------------------------------------
 
 
 def apply_kept(run: Keeping, before: Callable[[Mapping[Path, int | str]], None]) -> None:

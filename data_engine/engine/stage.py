@@ -389,7 +389,7 @@ class Stage:
                 rows += list_calls(stage, kept, self.keeping, numbers)
             self._record(PublishStarted(maker.run_id, self.final_root.name, rows, maker.made_of, code))
 
-        def before(now: Mapping[Path, int]) -> None:
+        def before(now: Mapping[Path, int | str]) -> None:
             numbers.update(now)
             self._before()
             if len(files) > 1 or tables is not None:

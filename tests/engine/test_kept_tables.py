@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from data_engine import Workspace
+from data_engine.daemon.daemon import StageSweeper
 from data_engine.engine.publication import STAGING
 from data_engine.errors import FlowValidationError
 from data_engine.helpers import read_table, replace_rows_by_file
@@ -127,3 +128,91 @@ def test_a_connection_of_ones_own_is_refused_while_rows_are_kept(ws: WorkspaceFi
         run(ws, "duckdb.connect(db).close()", STORE, "duckdb.connect(db)")
     assert "read_sql" in (raised.value.fix or "")
     assert rows(db) == OLD
+
+
+MAPPED = """
+import polars as pl
+from data_engine import Flow, helpers
+
+def months(context):
+    helpers.replace_table(context.database("w.duckdb"), "months", df=pl.DataFrame({"n": [0]}))
+    return ["c", "a", "b"]
+
+def store(context, name):
+    db = context.database("w.duckdb")
+    count = len(helpers.read_table(db, "months"))
+    helpers.replace_rows_by_file(db, "sales", df=pl.DataFrame({"amount": [count]}), file_hash=name)
+    helpers.replace_table(db, "last", df=pl.DataFrame({"name": [name]}))
+    LAST
+
+def build():
+    return Flow(group="G").step(months).map(store, max_parallel=3)
+"""
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_items_keep_theirs_where_they_run(ws: WorkspaceFiles, db: Path, kind: str) -> None:
+    """They are applied in the order of the items; where one fails, nothing is."""
+    (ws.root / "config" / "data_engine.toml").write_text(f'[executor]\nkind = "{kind}"\nworkers = 2\n')
+    ws.notebook("sales", MAPPED.replace("LAST", 'if name == "b": raise ValueError'))
+    with pytest.raises(FlowValidationError):
+        Workspace(ws.root).load_flow("sales").run_once()
+    assert rows(db) == OLD
+
+    ws.notebook("sales", MAPPED.replace("LAST", ""))
+    Workspace(ws.root).load_flow("sales").run_once()
+
+    assert read_table(db, "sales").rows() == [(7, "jan.csv"), (1, "c"), (1, "a"), (1, "b")]
+    assert read_table(db, "last").item() == "b"
+
+
+KILLED = """
+import duckdb, os, pathlib, sys
+from data_engine import Workspace
+from data_engine.helpers.duckdb import kept
+
+class Dies:
+    def __init__(self, conn): self.conn = conn
+    def __getattr__(self, name): return getattr(self.conn, name)
+    def execute(self, sql, *values):
+        Dies.count += sql == "COMMIT"
+        if sql == "COMMIT" and Dies.count == int(sys.argv[2]): os._exit(9)
+        return self.conn.execute(sql, *values)
+Dies.count = 0
+
+def transaction(database):
+    return plain(kept.replace(database, conn=Dies(database.conn)))
+
+plain, kept_transaction = kept.transaction, kept.apply
+def apply(*args, **more):
+    kept.transaction = transaction
+    return kept_transaction(*args, **more)
+kept.apply = apply
+Workspace(sys.argv[1]).load_flow("sales").run_once()
+"""
+TWO = 'helpers.replace_table(context.database("v.duckdb"), "other", df=pl.DataFrame({"a": [1]}))'
+
+
+@pytest.mark.parametrize("commit", [1, 2])
+@pytest.mark.parametrize("later", [False, True], ids=["alone", "a later run of another flow"])
+def test_what_a_killed_run_had_begun_to_apply_is_finished(
+    ws: WorkspaceFiles, db: Path, commit: int, later: bool
+) -> None:
+    """By whoever sweeps, in a process of its own: nothing twice, and rows that were applied since stay."""
+    replace_rows_by_file(db.with_name("v.duckdb"), "other", df=pl.DataFrame({"a": [0]}), file_hash="x")
+    ws.notebook("sales", FLOW.format(body=f"    {STORE}\n    {TWO}", mirror=""))
+    done = subprocess.run([sys.executable, "-c", KILLED, str(ws.root), str(commit)], capture_output=True, text=True)
+    assert done.returncode == 9, done.stderr
+    assert rows(db) == (OLD if commit == 1 else NEW)
+    other = "replace_rows_by_file(db, 'sales', df=pl.DataFrame({'amount': [9]}), file_hash='jan.csv')"
+    if later:
+        ws.notebook("other", FLOW.format(body=f"    helpers.{other}", mirror=""))
+        Workspace(ws.root).load_flow("other").run_once()
+
+    home = Workspace(ws.root).home
+    home.ledger().flush()
+    StageSweeper(home.ledger(), home).sweep([], is_owner=True)
+
+    assert rows(db) == ([(9, "jan.csv")] if later else NEW)
+    assert read_table(db.with_name("v.duckdb"), "other").columns == ["a"]
+    assert not [path for path in ws.root.rglob(f"{STAGING}/**/*") if path.is_file()]

@@ -13,7 +13,6 @@ Reference: https://duckdb.org/docs/stable/sql/statements/create_view; a temporar
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
 import time
@@ -132,16 +131,11 @@ class KeptTables:
         assert run.folder is not None
         self._run, self._folder = run, run.folder
         self._lock = threading.RLock()
-        self._numbers = itertools.count(1)
         self.calls: list[KeptCall] = []
         self._scratch: dict[Path, _Scratch] = {}
         self._shown: set[tuple[Path, bool]] = set()
         if run.before:
             self.take_home(run.before)
-
-    def next_order(self) -> Order:
-        """The order of a map that begins now: after all calls so far."""
-        return *self._run.order, *item_order.get(), next(self._numbers)
 
     def has_rows(self, path: Path) -> bool:
         return path in self._scratch
@@ -152,6 +146,11 @@ class KeptTables:
         for call in sorted(self.calls, key=lambda call: call.order):
             first.setdefault(call.path, call.number)
         return first
+
+    @property
+    def own_calls(self) -> list[KeptCall]:
+        """The calls that were made here, not those before."""
+        return [call for call in self.calls if call not in self._run.before]
 
     def cells_of(self, path: Path) -> str:
         """The author's lines that have given rows for this database."""
@@ -164,8 +163,8 @@ class KeptTables:
             FlowValidationError: a value would be lost, there is no such column, or the database is busy.
         """
         wait_s = parse_duration(wait, where="wait=", allow_zero=True)
-        order = self.next_order()
-        file = f"{'-'.join(map(str, order))}.arrow"
+        order = self._run.next_order()
+        file = f"{'_'.join(map(str, order))}.arrow"
         cell, deadline_s = self._run.cell(), time.monotonic() + wait_s
         with self._lock:
             self._show(path, to_write=True)
@@ -236,7 +235,7 @@ class KeptTables:
             )
 
     def _new_scratch(self, path: Path) -> _Scratch:
-        return _Scratch(path, self._folder / f"{SCRATCH}_{os.getpid()}_{next(self._numbers)}.duckdb")
+        return _Scratch(path, self._folder / f"{SCRATCH}_{os.urandom(8).hex()}.duckdb")
 
     def _made_again(self, path: Path, deadline_s: float) -> _Scratch:
         """The scratch database, made of the files again, in the order of the calls."""
@@ -253,13 +252,17 @@ class KeptTables:
     def forget(self) -> None:
         """Keep nothing any more: all is applied."""
         with self._lock:
-            for scratch in self._scratch.values():
-                with suppress(OSError):
-                    scratch.file.unlink()
+            self.close()
             for call in self.calls:
                 with suppress(OSError):
                     (self._folder / call.file).unlink()
             self.calls, self._scratch = [], {}
+
+    def close(self) -> None:
+        """Remove what only reads need."""
+        for scratch in self._scratch.values():
+            with suppress(OSError):
+                scratch.file.unlink()
 
 
 def in_order(calls: Sequence[KeptCall], path: Path) -> list[KeptCall]:
