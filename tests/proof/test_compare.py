@@ -14,6 +14,7 @@ from data_engine.engine.local_workspace import local_workspace
 from data_engine.errors import FlowExecutionError
 from data_engine.model import KernelComparison
 from data_engine.notebook.compile import compile_notebook
+from data_engine.proof import compare as compare_module
 from data_engine.proof.compare import compare
 from data_engine.proof.verdict import Verdict, cells_of
 from data_engine.proof.verdict_store import keep, unsettled, unsettled_texts
@@ -179,11 +180,16 @@ def test_a_figure_is_a_doubt_at_once(tmp_path: Path) -> None:
     assert verdict.doubts == ("`ax`, a figure of Matplotlib",)
 
 
+UNREADABLE = "the notebook's module gave an answer that cannot be read"
+
+
 @pytest.mark.parametrize(
     ("cell", "why"),
     [
         ("import os\nA = os._exit(3)", "the notebook's module ended with exit code 3"),
         ("import sys\nA = sys.exit(4)", "SystemExit: 4"),
+        ("import json\nA = setattr(json, 'dumps', lambda _: 'no')", UNREADABLE),
+        ("import json\nA = setattr(json, 'dumps', lambda _: '[]')", UNREADABLE),
     ],
 )
 def test_an_end_of_the_slice_is_told(tmp_path: Path, cell: str, why: str) -> None:
@@ -192,6 +198,17 @@ def test_an_end_of_the_slice_is_told(tmp_path: Path, cell: str, why: str) -> Non
         compared(tmp_path, cell, "def build():\n    return A", ran=("A = 1", "def build():\n    return A"))
 
     assert raised.value.detail == why
+
+
+def test_a_slice_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its time; the comparison says so."""
+    monkeypatch.setattr(compare_module, "LIMIT_S", 0.5)
+    cells = ("import time\nA = time.sleep(600)", "def build():\n    return A")
+
+    with pytest.raises(FlowExecutionError) as raised:
+        compared(tmp_path, *cells, ran=("A = None", cells[1]))
+
+    assert raised.value.detail == "the notebook's module was not done after 0.5 s"
 
 
 def test_the_slice_starts_as_production_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
