@@ -154,12 +154,13 @@ def _fingerprint_or_failure(message: Any) -> Fingerprint | tuple[str, tuple[dict
 
 
 def child(asker: ParentProcess) -> None:
-    """The child's part: execute the slice, and answer what is asked. What needs more memory than the machine has fails by itself."""
+    """The child's part: execute the slice, and answer what is asked. What needs more memory than is free beside the kernel
+    fails by itself: the system would else end what is largest, which is often the kernel."""
     import psutil
 
     sys.dont_write_bytecode = True
     path, data, names, cache_dir = pickle.loads(asker.receive())
-    limit_memory(psutil.virtual_memory().total + _RESERVED_BYTES)
+    limit_memory(psutil.virtual_memory().available + _RESERVED_BYTES)
     from data_engine.notebook.load import FlowModules
     from data_engine.notebook.locate import place_of
 

@@ -28,6 +28,10 @@ from data_engine.secret import masked
 
 _MOST_OBJECTS = 40_000
 """Of a value that has a name, more than this is not followed: it is told as doubt."""
+_MOST_IN_ALL = 300_000
+"""What comes after so many objects of all values, 2 s of work, is told as doubt; frames and arrays count by their size."""
+_BYTES_OF_ONE = 8192
+UNREACHED = "the values before it hold more objects than are followed"
 _DRAWN = ("matplotlib.", "mpl_toolkits.")
 _MOST_SHOWN = 60
 _ROOTS = ("build", "DESCRIPTION")
@@ -136,7 +140,11 @@ def _content(tracer: Tracer, value: Any, kind: type, name: str) -> bytes:
     if kind.__module__.startswith(_DRAWN):
         tracer.doubt("a figure of Matplotlib")
         return b""
+    if tracer.followed > _MOST_IN_ALL:
+        tracer.doubt(UNREACHED)
+        return b""
     try:
+        tracer.followed += data.size_bytes(value, kind) // _BYTES_OF_ONE
         content = data.of_library(value, kind, tracer.doubt)
         if content is None and tracer.objects > _MOST_OBJECTS:
             tracer.doubt("it holds more objects than are followed")

@@ -10,7 +10,7 @@ from pathlib import Path
 from data_engine.formatting import cells_text
 from data_engine.model import KernelComparison, but_for_text
 from data_engine.notebook.read import read_cells
-from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint
+from data_engine.proof.fingerprint import STREAM, UNREACHED, Detail, Fingerprint
 from data_engine.record import Record, frozen
 
 _MOST_SENTENCES = 5
@@ -146,11 +146,18 @@ def cells_in(path: Path, data: bytes) -> tuple[str, ...]:
 
 
 def differing(kernel: Fingerprint, production: Fingerprint) -> list[str]:
-    """The names whose content is not the same, of functions only those whose own code is not, unless nothing else tells."""
+    """The names whose content is not the same, of functions only those whose own code is not, unless nothing else tells; without
+    those that one side has not reached."""
+    unreached = {name for side in (kernel, production) for name, why in side.doubts.items() if why == UNREACHED}
     labels = [
         label
         for label in {**production.parts, **kernel.parts}
-        if kernel.parts.get(label) != production.parts.get(label) and not label.startswith(STREAM)
+        if kernel.parts.get(label) != production.parts.get(label)
+        and not label.startswith(STREAM)
+        and not (
+            label.partition("#")[0].removesuffix("()") in unreached
+            and kernel.code.get(label) == production.code.get(label)
+        )
     ]
     functions = {label for label in labels if label in kernel.code and label in production.code}
     own = [label for label in labels if label not in functions or kernel.code[label] != production.code[label]]

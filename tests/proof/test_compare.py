@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from data_engine.errors import FlowExecutionError
 from data_engine.model import KernelComparison
 from data_engine.notebook.compile import compile_notebook
 from data_engine.proof import compare as compare_module
+from data_engine.proof import fingerprint
 from data_engine.proof.compare import compare
 from data_engine.proof.verdict import Verdict, cells_of
 from data_engine.proof.verdict_store import keep, unsettled, unsettled_texts
@@ -169,6 +171,17 @@ def test_a_value_of_many_objects_hides_no_other(tmp_path: Path) -> None:
     assert sorted(one.name for one in verdict.differences) == ["FRAME['a']", "PLAIN"]
 
 
+def test_what_is_followed_is_bounded_in_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each value has its bound, and all together: what one side has not reached is a doubt by its name, and no difference."""
+    monkeypatch.setattr(fingerprint, "_MOST_IN_ALL", 50)
+    make = "A = [[n] for n in range(40)]\nB = [[n] for n in range(40)]\nC = [1]"
+
+    verdict = compared(tmp_path, make, "vars()['A'].append(1)", "def build():\n    return A, B, C")
+
+    assert [one.name for one in verdict.differences] == ["A"]
+    assert verdict.unsure == ("`B`", "`C`")
+
+
 def test_a_figure_is_a_doubt_at_once(tmp_path: Path) -> None:
     """It holds more objects than anybody would compare."""
     pytest.importorskip("matplotlib")
@@ -198,6 +211,18 @@ def test_an_end_of_the_slice_is_told(tmp_path: Path, cell: str, why: str) -> Non
         compared(tmp_path, cell, "def build():\n    return A", ran=("A = 1", "def build():\n    return A"))
 
     assert raised.value.detail == why
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
+def test_a_slice_has_the_memory_that_the_kernel_leaves(tmp_path: Path) -> None:
+    """Else the system would end what is largest, which may be the kernel."""
+    limit = "import resource\nFREE = resource.getrlimit(resource.RLIMIT_AS)[0]"
+    cells = (limit, "MORE = bytearray(FREE)", "def build():\n    return len(MORE)")
+
+    with pytest.raises(FlowExecutionError, match="MemoryError") as raised:
+        compared(tmp_path, *cells, ran=("MORE = b''", cells[2]))
+
+    assert raised.value.places[0]["cell"] == 2
 
 
 def test_a_slice_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
