@@ -45,7 +45,7 @@ def setup(app: Any) -> None:
     app.connect("doctree-read", lambda app, page: lead_to_the_page(page))
     texts: dict[str, str] = {}
     app.connect("doctree-resolved", lambda app, page, name: texts.update({name: as_text(page)}))
-    app.connect("html-page-context", lambda app, name, *_: name == "search" and add_search(app, texts))
+    app.connect("html-page-context", lambda app, name, *_: add_search(app, texts) if name == "search" else None)
 
 
 def add_search(app: Any, texts: dict[str, str]) -> None:
