@@ -36,7 +36,7 @@ document.addEventListener("DOMContentLoaded", () => { // before Sphinx searches,
       for (const [page, score] of scores) total.set(page, (total.get(page) ?? 0) + score * rarity);
     }
     total.delete(docnames.indexOf("reference/python")); // it has every word; who asks for a name of it gets that name
-    return [...found].map(([page, score]) => [docnames[page], titles[page], "", null, score, filenames[page], SearchResultKind.text]);
+    return [...total].map(([page, score]) => [docnames[page], titles[page], "", null, score, filenames[page], SearchResultKind.text]);
   };
 
   const item = ([page, title, anchor, name, , , kind], words) => {
