@@ -15,6 +15,7 @@ from typing import Any
 _MOST_ROWS = 1_000_000
 """A database whose tables have more rows is told as doubt."""
 _MOST_PARTS = 50
+_MOST_ROWS_NAMED = 200
 _MOST_BYTES = 256 * 1024**2
 _HELD = frozenset({"DataFrame", "Series", "Table", "RecordBatch", "ndarray", "ChunkedArray"})
 _SIZED = ("DataFrame", "Series", "LazyFrame", "Table")
@@ -243,7 +244,7 @@ def shape_of(value: Any) -> str | None:
 
 
 def parts_of(value: Any) -> list[tuple[str, Any]]:
-    """The parts that a value holds under names: keys, columns, attributes; at most some of them.
+    """The parts that a value holds under names: keys, columns, rows of a column, attributes, defaults; at most some of them.
 
     Example:
         >>> parts_of({"a": 1, 2: 3})
@@ -255,6 +256,17 @@ def parts_of(value: Any) -> list[tuple[str, Any]]:
     if kind.__name__ == "DataFrame" and hasattr(value, "columns"):
         with suppress(Exception):  # of another library: it is no frame after all
             return [(f"[{name!r}]", value[name]) for name in list(value.columns)[:_MOST_PARTS]]
+    if shape_of(value) is not None and len(value.shape) == 1:
+        some = value[:_MOST_ROWS_NAMED]
+        rows = some.to_list() if hasattr(some, "to_list") else some.tolist()
+        return [(f"[{place}]", part) for place, part in enumerate(rows)]
+    if kind is types.FunctionType:
+        defaults, code = value.__defaults__ or (), value.__code__
+        names = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
+        return [
+            (f"({name}=)", part)
+            for name, part in [*zip(names, defaults, strict=True), *(value.__kwdefaults__ or {}).items()]
+        ]
     state = getattr(value, "__dict__", None)
     if isinstance(state, dict) and not isinstance(value, (type, types.ModuleType, types.FunctionType)):
         return [(f".{name}", part) for name, part in list(state.items())[:_MOST_PARTS] if not is_remembered(kind, name)]

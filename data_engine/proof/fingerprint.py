@@ -109,7 +109,7 @@ def fingerprint_of(tracer: Tracer) -> Fingerprint:
 
 
 def details_of(tracer: Tracer, labels: Iterable[str]) -> dict[str, Detail]:
-    """The values of these names in short; of a name that is none, or a function's, nothing."""
+    """The values of these names in short, of functions their defaults; of a name that is none, nothing."""
     values = {label: tracer.values[label] for label in labels if label in tracer.values}
     return {label: Detail(show(value), _inner(value)) for label, value in values.items()}
 
@@ -202,7 +202,7 @@ def _inner(value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], tupl
     for key, part in data.parts_of(value):
         with suppress(Exception):  # of the author's class: a part that cannot be read is not named
             inner[*path, key] = (Tracer(COMPARED).value(part, key), show(part))
-            if not path and data.shape_of(part) is None:  # what a frame or an array is made of says nothing to people
+            if not path and (data.shape_of(part) is None or data.shape_of(value) is not None):  # no frame in a mapping
                 inner |= _inner(part, (key,))
     return inner
 

@@ -69,7 +69,7 @@ def compare_kernel(home: LocalWorkspace, path: Path, namespace: Mapping[str, Any
         ran, failed = _texts_run()
         named = []
         for diff in verdict.differences:
-            name = re.split(r"[.\[]", diff.name)[0]
+            name = re.split(r"[.(\[]", diff.name)[0]
             order = ran_otherwise(name, texts, ran, failed) if ran else ""
             named.append(replace(diff, order=order, cells=() if order else behind.behind(name)))
         verdict = replace(verdict, differences=tuple(named))

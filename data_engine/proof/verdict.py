@@ -179,21 +179,20 @@ def differences_of(
     kernel_values: Mapping[str, Detail],
     slice_values: Mapping[str, Detail],
 ) -> list[ValueDifference]:
-    """The differences by name, key, column or attribute, as people read them."""
+    """The differences by name, key, column, attribute or default, as people read them."""
     differences = []
     for label in labels:
-        name = label.partition("#")[0]
+        name = label.partition("#")[0].removesuffix("()")
         detail, other = kernel_values.get(label, _NO_DETAIL), slice_values.get(label, _NO_DETAIL)
         if label not in kernel.parts:
-            differences.append(ValueDifference(name.removesuffix("()"), _ABSENT, other.shown))
-            continue
-        if label in kernel.code or not (detail.shown or other.shown):
-            differences.append(ValueDifference(name.removesuffix("()"), _OTHER_CODE, ""))
+            differences.append(ValueDifference(name, _ABSENT, other.shown))
             continue
         keys = [key for key in {**other.inner, **detail.inner} if detail.inner.get(key) != other.inner.get(key)]
         parents = {key[:-1] for key in keys}
         keys = [key for key in keys if key not in parents]
-        if len(keys) == 1 or (keys and detail.shown == other.shown):
+        if not keys and (label in kernel.code or not (detail.shown or other.shown)):
+            differences.append(ValueDifference(name, _OTHER_CODE, ""))
+        elif len(keys) == 1 or (keys and detail.shown == other.shown):
             key = keys[0]
             name += "".join(key)
             shown = detail.inner[key][1] if key in detail.inner else "missing"

@@ -79,6 +79,37 @@ def test_of_a_frame_in_a_mapping_the_column_is_no_place_inside_it(tmp_path: Path
     assert [difference.name for difference in verdict.differences] == ["V['a']"]
 
 
+@pytest.mark.parametrize(
+    ("make", "change", "text"),
+    [
+        ("pl.DataFrame({'a': range(90), 'b': 'x'})", "V[7, 'a'] = 5", "`V['a'][7]` is 5 here, 7 in production"),
+        ("pl.Series(range(90))", "V[7] = 5", "`V[7]` is 5 here, 7 in production"),
+        ("pl.DataFrame({'a': range(90)}).to_pandas()", "V.loc[7, 'a'] = 5", "`V['a'][7]` is 5 here, 7 in production"),
+        ("pl.Series(range(90)).to_numpy().copy()", "V[7] = 5", "`V[7]` is 5 here, 7 in production"),
+        ("pl.Series(range(900))", "V[700] = 5", "`V` is another Series of 900 here than in production"),
+    ],
+)
+def test_a_value_of_a_frame_is_named(tmp_path: Path, make: str, change: str, text: str) -> None:
+    """With its row, among the first rows of a column or an array."""
+    pytest.importorskip("pandas")
+    change = f"exec({change!r})"
+    verdict = compared(tmp_path, f"import polars as pl\nV = {make}", change, "def build():\n    return V")
+
+    assert [str(difference) for difference in verdict.differences] == [text]
+
+
+def test_a_default_is_named_with_both_values(tmp_path: Path) -> None:
+    """Of a function whose code is the same; one whose code is another ran otherwise."""
+    cells = (
+        "RATE = [1]",
+        "vars()['RATE'].append(2)",
+        "def step(c, n=3, rate=RATE[-1], *, p=RATE[0]):\n    return rate",
+    )
+    verdict = compared(tmp_path, *cells, "def build():\n    return step")
+
+    assert [str(difference) for difference in verdict.differences] == ["`step(rate=)` is 2 here, 1 in production"]
+
+
 def test_what_the_kernel_has_seeded_is_not_seeded_there(tmp_path: Path) -> None:
     """The slice runs in a fresh process: what a skipped cell seeded is missing."""
     seed = "#| skip\nimport random\nrandom.seed(7)"
@@ -168,7 +199,7 @@ def test_a_value_of_many_objects_hides_no_other(tmp_path: Path) -> None:
 
     assert [doubt.partition(",")[0] for doubt in same.doubts] == ["`BIG`"]
     assert same.same_text == "the same but for `BIG`, which cannot be compared,"
-    assert sorted(one.name for one in verdict.differences) == ["FRAME['a']", "PLAIN"]
+    assert sorted(one.name for one in verdict.differences) == ["FRAME['a'][0]", "PLAIN"]
 
 
 def test_what_is_followed_is_bounded_in_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -310,7 +310,7 @@ class Tracer:
             return label
         self.parts[label] = b""
         facts = code_facts(fn.__code__)
-        self.code[label] = facts.digest
+        self.code[label], self.values[label] = facts.digest, fn
         self._note_function(fn, facts)
         space = fn.__globals__
         if is_authored(_space_name(space)):
