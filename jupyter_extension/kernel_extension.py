@@ -73,12 +73,14 @@ def is_before_end(line: str, cell: str) -> bool:
 
 
 def note_changes(result: Any) -> None:
-    """Note which names the cell changed, so that a comparison can name the cell."""
-    from data_engine.proof.cells import after_cell
+    """Note which names the cell changed, and whether it failed, so that a comparison can name the cell."""
+    from data_engine.proof.cells import CHANGES, after_cell
 
     shell = ipython_shell()
     if shell is not None:
         after_cell(shell.user_ns, getattr(result.info, "raw_cell", None) or "")
+    if not result.success and result.execution_count is not None:
+        CHANGES.failed.add(result.execution_count)
 
 
 def tell_wrong_build(result: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -41,10 +42,26 @@ _EXAMPLE = re.compile(r"(?=^ *>>>)", re.MULTILINE)
 def setup(app: Any) -> None:
     """Read what stands between backticks in our docstrings as Markdown does: as it is, also before a letter ("the `Flow`s")."""
     app.connect("autodoc-process-docstring", lambda *arguments: as_restructured(arguments[-1]))
-    app.connect(
-        "html-page-context", lambda app, name, *_: name == "search" and app.add_js_file("search.js", priority=900)
-    )
     app.connect("doctree-read", lambda app, page: lead_to_the_page(page))
+    texts: dict[str, str] = {}
+    app.connect("doctree-resolved", lambda app, page, name: texts.update({name: as_text(page)}))
+    app.connect("html-page-context", lambda app, name, *_: add_search(app, texts) if name == "search" else None)
+
+
+def add_search(app: Any, texts: dict[str, str]) -> None:
+    """Give the page of the search its script, and the text of each page for the excerpts."""
+    app.add_js_file(None, body=f"const TEXTS = {json.dumps(texts)}".replace("</", "<\\/"), priority=900)
+    app.add_js_file("search.js", priority=901)
+
+
+def as_text(page: Any) -> str:
+    """The text of a page on one line, without comments."""
+    from docutils import nodes
+
+    blocks = (block for block in page.findall(nodes.TextElement) if not isinstance(block.parent, nodes.TextElement))
+    return " ".join(
+        " ".join(block.astext() for block in blocks if not isinstance(block, nodes.comment | nodes.raw)).split()
+    )
 
 
 def lead_to_the_page(page: Any) -> None:

@@ -44,6 +44,8 @@ class CellChanges:
     def __init__(self) -> None:
         self._marks: dict[str, object] = {}
         self._runs: deque[tuple[str, frozenset[str]]] = deque(maxlen=_MOST_RUNS)
+        self.failed: set[int] = set()
+        """The execution counts of cells that ended with an error."""
 
     def look(self, namespace: Mapping[str, Any], cell: str) -> None:
         """Note what changed since the last look; `cell` is the text that ran."""
@@ -168,10 +170,11 @@ def _before(cell: Sequence[_StatementNames], names: Set[str], *, is_whole: bool 
     return names, is_touched
 
 
-def ran_otherwise(name: str, cells: Sequence[str], ran: Sequence[str]) -> str:
+def ran_otherwise(name: str, cells: Sequence[str], ran: Sequence[str], failed: Collection[str] = ()) -> str:
     """How the cells behind the value of a name ran otherwise than they stand, in a few words; "" where they ran as they stand.
 
-    `cells` are the texts of the saved cells, `ran` those that the kernel has run, in that order.
+    `cells` are the texts of the saved cells, `ran` those that the kernel has run to their end, in that order, and `failed` those
+    that ended with an error. Of cells with the same text the last runs count, in their order.
 
     Example:
         >>> ran_otherwise("x", ["rate = 2", "x = rate"], ["rate = 1", "x = rate"])
@@ -191,14 +194,22 @@ def ran_otherwise(name: str, cells: Sequence[str], ran: Sequence[str]) -> str:
         begin = max((at for at, text in enumerate(makers) if one in facts[text].binds - facts[text].reads), default=0)
         if why := _how_made(one, makers[begin:], cells, facts, [cells[number - 1] for number in behind]):
             return why
-    last = {text: at for at, text in enumerate(ran)}
-    if missing := [number for number in behind if cells[number - 1] not in last][:2]:
-        return f"{cells_text(missing)} {'has' if len(missing) == 1 else 'have'} not run"
+    last = {number: at for number in behind if (at := _last_run(number, cells, ran)) is not None}
+    if missing := [number for number in behind if number not in last][:2]:
+        end = " to its end" if cells[missing[0] - 1] in failed else ""
+        return f"{cells_text(missing[:1] if end else missing)} {'has' if end or len(missing) == 1 else 'have'} not run{end}"
     for number, later in combinations(behind, 2):
         first, second = cells[number - 1], cells[later - 1]
-        if last[second] < last[first] and facts[first].changes & needed & facts[second].reads:
+        if last[later] < last[number] and facts[first].changes & needed & facts[second].reads:
             return f"cell {later} ran before cell {number}"
     return ""
+
+
+def _last_run(number: int, cells: Sequence[str], ran: Sequence[str]) -> int | None:
+    """The place of the last run of a cell; None where it has not run."""
+    text = cells[number - 1]
+    runs, own = [at for at, other in enumerate(ran) if other == text], cells[:number].count(text)
+    return runs[-cells.count(text) :][own - 1] if own <= len(runs) else None
 
 
 def _needed_for(name: str, facts: Collection[_CellNames]) -> set[str]:
@@ -221,8 +232,9 @@ def _how_made(
         return f"`{name}` was made or changed by a cell that is not in the notebook"
     for text, count in Counter(makers).items():
         cell = facts[text]
-        if count > 1 and name in cell.changes & cell.reads | cell.touches:
-            return f"{cells_text([cells.index(text) + 1])} ran {'twice' if count == 2 else 'several times'}"
+        numbers = [number for number, other in enumerate(cells, start=1) if other == text]
+        if count > len(numbers) and name in cell.changes & cell.reads | cell.touches:
+            return f"{cells_text(numbers)} ran {'twice' if count == 2 else 'several times'}"
     return ""
 
 

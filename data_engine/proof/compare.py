@@ -8,9 +8,9 @@ import os
 import pickle
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from data_engine.answering_process import AnsweringProcess, NoAnswer, ParentProcess
 from data_engine.errors import FlowExecutionError, message_of
@@ -20,6 +20,8 @@ from data_engine.platforms.processes import limit_memory
 from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint, details_of, fingerprint_of, trace
 from data_engine.proof.verdict import Verdict, cells_in, differences_of, differing, doubts_of
 from data_engine.workspace.layout import without_kernel
+
+_Answer = TypeVar("_Answer")
 
 
 def compare(namespace: Mapping[str, Any], path: Path, data: bytes, *, cache_dir: Path | None = None) -> Verdict:
@@ -105,10 +107,10 @@ class SliceProcess:
         Raises:
             FlowExecutionError: the slice cannot be executed.
         """
-        message = self._receive()
-        if "failed" in message:
-            raise self._failed(message["failed"], tuple(message["places"]))
-        return Fingerprint.read(message)
+        answer = self._receive(_fingerprint_or_failure)
+        if isinstance(answer, Fingerprint):
+            return answer
+        raise self._failed(*answer)
 
     def details(self, labels: Iterable[str]) -> Mapping[str, Detail]:
         """The values of these names in short; asked once, after `fingerprint`.
@@ -117,13 +119,15 @@ class SliceProcess:
             FlowExecutionError: the process has ended.
         """
         self._process.send(json.dumps(list(labels)).encode())
-        return {label: Detail.read(detail) for label, detail in self._receive().items()}
+        return self._receive(lambda message: {label: Detail.read(detail) for label, detail in message.items()})
 
-    def _receive(self) -> Any:
+    def _receive(self, read: Callable[[Any], _Answer]) -> _Answer:
         try:
-            return json.loads(self._process.receive(max(0.0, self._until_s - time.monotonic())))
+            return read(json.loads(self._process.receive(max(0.0, self._until_s - time.monotonic()))))
         except NoAnswer as ended:
             raise self._failed(_end_text(ended)) from None
+        except (AttributeError, LookupError, TypeError, ValueError):  # its own code can write there, too
+            raise self._failed("the notebook's module gave an answer that cannot be read") from None
 
     def _failed(self, detail: str, places: tuple[dict[str, Any], ...] = ()) -> FlowExecutionError:
         error = FlowExecutionError(
@@ -144,13 +148,19 @@ def _end_text(ended: NoAnswer) -> str:
     return f"the notebook's module ended with exit code {ended.status}"
 
 
+def _fingerprint_or_failure(message: Any) -> Fingerprint | tuple[str, tuple[dict[str, Any], ...]]:
+    """The fingerprint in a message, or how the slice failed, and where."""
+    return (message["failed"], tuple(message["places"])) if "failed" in message else Fingerprint.read(message)
+
+
 def child(asker: ParentProcess) -> None:
-    """The child's part: execute the slice, and answer what is asked. What needs more memory than the machine has fails by itself."""
+    """The child's part: execute the slice, and answer what is asked. What needs more memory than is free beside the kernel
+    fails by itself: the system would else end what is largest, which is often the kernel."""
     import psutil
 
     sys.dont_write_bytecode = True
     path, data, names, cache_dir = pickle.loads(asker.receive())
-    limit_memory(psutil.virtual_memory().total + _RESERVED_BYTES)
+    limit_memory(psutil.virtual_memory().available + _RESERVED_BYTES)
     from data_engine.notebook.load import FlowModules
     from data_engine.notebook.locate import place_of
 

@@ -15,6 +15,7 @@ from typing import Any
 _MOST_ROWS = 1_000_000
 """A database whose tables have more rows is told as doubt."""
 _MOST_PARTS = 50
+_MOST_ROWS_NAMED = 200
 _MOST_BYTES = 256 * 1024**2
 _HELD = frozenset({"DataFrame", "Series", "Table", "RecordBatch", "ndarray", "ChunkedArray"})
 _SIZED = ("DataFrame", "Series", "LazyFrame", "Table")
@@ -36,21 +37,22 @@ def of_library(value: Any, kind: type, doubt: Doubt) -> bytes | None:
     """
     library = kind.__module__.partition(".")[0]
     make = _LIBRARIES.get(library)
-    if make is not None and _size_bytes(value, kind) > _MOST_BYTES:
+    if make is not None and size_bytes(value, kind) > _MOST_BYTES:
         doubt(f"it holds more than {_MOST_BYTES >> 20} MB, of which only the size and the columns are compared")
         return f"{shape_of(value)} {getattr(value, 'schema', getattr(value, 'dtypes', getattr(value, 'dtype', '')))}".encode()
     return None if make is None else make(value, kind)
 
 
-def _size_bytes(value: Any, kind: type) -> int:
-    """The size of a frame or an array in memory, as far as the library knows it without counting; 0 of anything else."""
+def size_bytes(value: Any, kind: type) -> int:
+    """The size of a frame or an array in memory, as far as the library knows it without counting, of an object of Python about;
+    0 of anything else."""
     if kind.__name__ not in _HELD:
         return 0
     if kind.__module__.startswith("polars"):
         return int(value.estimated_size())
     if kind.__module__.startswith("pandas"):
-        usage = value.memory_usage(index=False)
-        return int(usage if kind.__name__ == "Series" else usage.sum())
+        columns = [value] if kind.__name__ == "Series" else [value.iloc[:, place] for place in range(value.shape[1])]
+        return sum(len(one) * 64 if one.dtype == object else int(one.memory_usage(index=False)) for one in columns)
     return int(getattr(value, "nbytes", 0))
 
 
@@ -242,7 +244,7 @@ def shape_of(value: Any) -> str | None:
 
 
 def parts_of(value: Any) -> list[tuple[str, Any]]:
-    """The parts that a value holds under names: keys, columns, attributes; at most some of them.
+    """The parts that a value holds under names: keys, columns, rows of a column, attributes, defaults; at most some of them.
 
     Example:
         >>> parts_of({"a": 1, 2: 3})
@@ -254,6 +256,17 @@ def parts_of(value: Any) -> list[tuple[str, Any]]:
     if kind.__name__ == "DataFrame" and hasattr(value, "columns"):
         with suppress(Exception):  # of another library: it is no frame after all
             return [(f"[{name!r}]", value[name]) for name in list(value.columns)[:_MOST_PARTS]]
+    if shape_of(value) is not None and len(value.shape) == 1:
+        some = value[:_MOST_ROWS_NAMED]
+        rows = some.to_list() if hasattr(some, "to_list") else some.tolist()
+        return [(f"[{place}]", part) for place, part in enumerate(rows)]
+    if kind is types.FunctionType:
+        defaults, code = value.__defaults__ or (), value.__code__
+        names = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
+        return [
+            (f"({name}=)", part)
+            for name, part in [*zip(names, defaults, strict=True), *(value.__kwdefaults__ or {}).items()]
+        ]
     state = getattr(value, "__dict__", None)
     if isinstance(state, dict) and not isinstance(value, (type, types.ModuleType, types.FunctionType)):
         return [(f".{name}", part) for name, part in list(state.items())[:_MOST_PARTS] if not is_remembered(kind, name)]
@@ -297,19 +310,19 @@ def _polars_series(series: Any) -> bytes:
     """A column by its values: what stands below nulls and how it is cut into chunks do not count."""
     dtype = series.dtype
     head = f"{dtype!r} {len(series)} ".encode()
-    if not _has_numpy():
-        return hashlib.sha256(head + repr(series.to_list()).encode()).digest()
-    if dtype.is_numeric() and not dtype.is_decimal() and not series.null_count():
+    if _has_numpy() and dtype.is_numeric() and not dtype.is_decimal() and not series.null_count():
         return (
             hashlib.sha256(head + memoryview(series.rechunk().to_numpy()).cast("B")).digest() if len(series) else head
         )
     if str(dtype).startswith(("Categorical", "Enum")):
         series = series.cast(sys.modules["polars"].String)
     try:
-        hashes = series.hash().to_numpy()
+        polars, stream = sys.modules["polars"], io.BytesIO()
+        columns = {"hashes": series.hash(), "nulls": series.is_null().cast(polars.UInt8)}
+        polars.DataFrame(columns).rechunk().write_ipc_stream(stream)
     except Exception:  # a type that has none
         return hashlib.sha256(head + repr(series.to_list()).encode()).digest()
-    return hashlib.sha256(head + series.is_null().to_numpy().tobytes() + memoryview(hashes).cast("B")).digest()
+    return hashlib.sha256(head + stream.getbuffer()).digest()
 
 
 def _polars(value: Any, kind: type) -> bytes | None:

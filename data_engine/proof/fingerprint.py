@@ -28,6 +28,10 @@ from data_engine.secret import masked
 
 _MOST_OBJECTS = 40_000
 """Of a value that has a name, more than this is not followed: it is told as doubt."""
+_MOST_IN_ALL = 300_000
+"""What comes after so many objects of all values, 2 s of work, is told as doubt; frames and arrays count by their size."""
+_BYTES_OF_ONE = 8192
+UNREACHED = "the values before it hold more objects than are followed"
 _DRAWN = ("matplotlib.", "mpl_toolkits.")
 _MOST_SHOWN = 60
 _ROOTS = ("build", "DESCRIPTION")
@@ -105,7 +109,7 @@ def fingerprint_of(tracer: Tracer) -> Fingerprint:
 
 
 def details_of(tracer: Tracer, labels: Iterable[str]) -> dict[str, Detail]:
-    """The values of these names in short; of a name that is none, or a function's, nothing."""
+    """The values of these names in short, of functions their defaults; of a name that is none, nothing."""
     values = {label: tracer.values[label] for label in labels if label in tracer.values}
     return {label: Detail(show(value), _inner(value)) for label, value in values.items()}
 
@@ -136,7 +140,11 @@ def _content(tracer: Tracer, value: Any, kind: type, name: str) -> bytes:
     if kind.__module__.startswith(_DRAWN):
         tracer.doubt("a figure of Matplotlib")
         return b""
+    if tracer.followed > _MOST_IN_ALL:
+        tracer.doubt(UNREACHED)
+        return b""
     try:
+        tracer.followed += data.size_bytes(value, kind) // _BYTES_OF_ONE
         content = data.of_library(value, kind, tracer.doubt)
         if content is None and tracer.objects > _MOST_OBJECTS:
             tracer.doubt("it holds more objects than are followed")
@@ -194,7 +202,7 @@ def _inner(value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], tupl
     for key, part in data.parts_of(value):
         with suppress(Exception):  # of the author's class: a part that cannot be read is not named
             inner[*path, key] = (Tracer(COMPARED).value(part, key), show(part))
-            if not path and data.shape_of(part) is None:  # what a frame or an array is made of says nothing to people
+            if not path and (data.shape_of(part) is None or data.shape_of(value) is not None):  # no frame in a mapping
                 inner |= _inner(part, (key,))
     return inner
 

@@ -65,11 +65,12 @@ def compare_kernel(home: LocalWorkspace, path: Path, namespace: Mapping[str, Any
         raise
     if not verdict.is_same:
         behind = LeftOutCells(path, data, namespace)
-        texts, ran = [cell.text.strip() for cell in read_cells(data, path=path)], _texts_run()
+        texts = [cell.text.strip() for cell in read_cells(data, path=path)]
+        ran, failed = _texts_run()
         named = []
         for diff in verdict.differences:
-            name = re.split(r"[.\[]", diff.name)[0]
-            order = ran_otherwise(name, texts, ran) if ran else ""
+            name = re.split(r"[.(\[]", diff.name)[0]
+            order = ran_otherwise(name, texts, ran, failed) if ran else ""
             named.append(replace(diff, order=order, cells=() if order else behind.behind(name)))
         verdict = replace(verdict, differences=tuple(named))
     compared_values[path.stem] = SliceValues.of(verdict, path, data, namespace)
@@ -77,10 +78,15 @@ def compare_kernel(home: LocalWorkspace, path: Path, namespace: Mapping[str, Any
     return verdict
 
 
-def _texts_run() -> list[str]:
-    """The texts that this kernel has run, as they were typed."""
+def _texts_run() -> tuple[list[str], list[str]]:
+    """The texts that this kernel has run to their end, as they were typed, and those that failed."""
     history = getattr(kernel_shell(), "history_manager", None)
-    return [text.strip() for text in getattr(history, "input_hist_raw", ()) if text.strip()]
+    texts = [
+        (text.strip(), count in CHANGES.failed) for count, text in enumerate(getattr(history, "input_hist_raw", ()))
+    ]
+    return [text for text, is_failed in texts if text and not is_failed], [
+        text for text, is_failed in texts if is_failed
+    ]
 
 
 @frozen
@@ -186,14 +192,15 @@ class LeftOutCells:
         self._namespace = namespace
         cells = self._artifact.compiled.cells
         parts_left = {cell.number for cell in cells if not all(statement.taken for statement in cell.statements)}
-        self._left = {
-            cell.text.strip(): cell.number for cell in read_cells(data, path=path) if cell.number in parts_left
-        }
+        self._left: dict[str, list[int]] = {}
+        for cell in read_cells(data, path=path):
+            if cell.number in parts_left:
+                self._left.setdefault(cell.text.strip(), []).append(cell.number)
 
     def behind(self, name: str) -> tuple[int, ...]:
         """The left-out cells that made the value of the name in this kernel."""
         texts = CHANGES.cells_behind(name, self._namespace, names_of(self._artifact), self._left)
-        return tuple(sorted({self._left[text] for text in texts}))
+        return tuple(sorted({number for text in texts for number in self._left[text]}))
 
     def read_by(self, cell: int) -> set[str]:
         """The names that the slice's part of a cell uses at its top level."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from data_engine.formatting import cells_text
 from data_engine.model import KernelComparison, but_for_text
 from data_engine.notebook.read import read_cells
-from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint
+from data_engine.proof.fingerprint import STREAM, UNREACHED, Detail, Fingerprint
 from data_engine.record import Record, frozen
 
 _MOST_SENTENCES = 5
@@ -146,11 +146,18 @@ def cells_in(path: Path, data: bytes) -> tuple[str, ...]:
 
 
 def differing(kernel: Fingerprint, production: Fingerprint) -> list[str]:
-    """The names whose content is not the same, of functions only those whose own code is not, unless nothing else tells."""
+    """The names whose content is not the same, of functions only those whose own code is not, unless nothing else tells; without
+    those that one side has not reached."""
+    unreached = {name for side in (kernel, production) for name, why in side.doubts.items() if why == UNREACHED}
     labels = [
         label
         for label in {**production.parts, **kernel.parts}
-        if kernel.parts.get(label) != production.parts.get(label) and not label.startswith(STREAM)
+        if kernel.parts.get(label) != production.parts.get(label)
+        and not label.startswith(STREAM)
+        and not (
+            label.partition("#")[0].removesuffix("()") in unreached
+            and kernel.code.get(label) == production.code.get(label)
+        )
     ]
     functions = {label for label in labels if label in kernel.code and label in production.code}
     own = [label for label in labels if label not in functions or kernel.code[label] != production.code[label]]
@@ -172,21 +179,20 @@ def differences_of(
     kernel_values: Mapping[str, Detail],
     slice_values: Mapping[str, Detail],
 ) -> list[ValueDifference]:
-    """The differences by name, key, column or attribute, as people read them."""
+    """The differences by name, key, column, attribute or default, as people read them."""
     differences = []
     for label in labels:
-        name = label.partition("#")[0]
+        name = label.partition("#")[0].removesuffix("()")
         detail, other = kernel_values.get(label, _NO_DETAIL), slice_values.get(label, _NO_DETAIL)
         if label not in kernel.parts:
-            differences.append(ValueDifference(name.removesuffix("()"), _ABSENT, other.shown))
-            continue
-        if label in kernel.code or not (detail.shown or other.shown):
-            differences.append(ValueDifference(name.removesuffix("()"), _OTHER_CODE, ""))
+            differences.append(ValueDifference(name, _ABSENT, other.shown))
             continue
         keys = [key for key in {**other.inner, **detail.inner} if detail.inner.get(key) != other.inner.get(key)]
         parents = {key[:-1] for key in keys}
         keys = [key for key in keys if key not in parents]
-        if len(keys) == 1 or (keys and detail.shown == other.shown):
+        if not keys and (label in kernel.code or not (detail.shown or other.shown)):
+            differences.append(ValueDifference(name, _OTHER_CODE, ""))
+        elif len(keys) == 1 or (keys and detail.shown == other.shown):
             key = keys[0]
             name += "".join(key)
             shown = detail.inner[key][1] if key in detail.inner else "missing"

@@ -257,3 +257,9 @@ def test_a_cell_that_was_not_run_is_named_and_none_is_to_be_kept(shell: Shell, h
 
     assert "`RATES['EUR']` is 1.0 here, 1.1 in production: cell 3 has not run" in shell.out
     assert "keep" not in shell.out
+
+    here.notebook("claims", *cells[:2], f"missing\n{cells[2]}", cells[3])
+    shell.ipython.run_cell(f"missing\n{cells[2]}", store_history=True)
+    shell.run("%flow compile --compare")
+
+    assert "cell 3 has not run to its end" in shell.out

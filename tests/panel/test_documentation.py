@@ -68,7 +68,7 @@ def test_tile_palette_and_help_lead_to_it(lab: Lab, page: Page, pictures: Path) 
     tab.get_by_role("searchbox").or_(tab.get_by_placeholder("Search")).first.fill("rollback")
     tab.keyboard.press("Enter")
     tab.locator("#search-results a", has_text="Undo").first.wait_for()
-    tab.locator("#search-results .context .highlighted").first.wait_for()  # an excerpt, with the word marked
+    tab.locator("#search-results .context mark").first.wait_for()  # an excerpt, with the word marked
     tab.goto(tab.url.replace("rollback", "compare+two+runs"))
     tab.get_by_text("Search finished, found 12 pages").wait_for()
     best = tab.locator("#search-results li a").first.inner_text()
@@ -81,3 +81,58 @@ def test_tile_palette_and_help_lead_to_it(lab: Lab, page: Page, pictures: Path) 
     opened(page, found.click).close()
 
     assert best == "See what happened while you were away"
+
+
+ANSWERS = {
+    "file is in use": "howto/troubleshoot",
+    "run every monday morning": "howto/schedule",
+    "undo a deploy": "howto/undo",
+    "wrong number in report": "howto/made-by",
+    "share workspace with colleague": "topics/sharing",
+    "send mail when failed": "howto/be-told",
+    "two runs at same time": "howto/after-another",
+    "excel file with title rows": "howto/messy-files",
+    "password for database": "howto/passwords",
+    "compare two runs": "howto/what-happened",
+    "run B after A": "howto/after-another",
+    "delete old outputs": "howto/rename",
+    "test before production": "howto/edit-safely",
+    "decimal comma": "howto/encoding",
+    "laptop closed at night": "howto/logon",
+    "stop a running job": "howto/stop",
+    "new columns in file": "howto/combine-files",
+    "only changed files": "howto/csv-to-parquet",
+    "progress of long run": "howto/stop",
+    "duplicate rows": "howto/checks",
+    "Flow.preview": "reference/python.html#data_engine.Flow.preview",
+}
+
+
+def test_a_question_finds_its_page_in_a_site_that_is_opened_from_its_folder(
+    browser: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The page is among the first three, each excerpt has words of the question marked, and the reference comes for its names only."""
+    tab = browser.new_page()
+    complaints: list[str] = []
+    tab.on("console", lambda message: complaints.append(message.text))
+    try:
+        tab.goto(f"{(built_site(tmp_path_factory) / 'search.html').as_uri()}?q=file+in+use")
+        tab.locator("#search-results li mark").first.wait_for()
+        results = tab.evaluate(
+            """(questions) => questions.map((question) => {
+                Search.output.replaceChildren();
+                Search.query(question);
+                return [...Search.output.children].map((line) => [line.firstChild.getAttribute("href"), line.querySelectorAll("mark").length]);
+            })""",
+            list(ANSWERS),
+        )
+    finally:
+        tab.close()
+
+    assert complaints == []
+    for (question, answer), listed in zip(ANSWERS.items(), results, strict=True):
+        pages = [page for page, _ in listed]
+        assert [page for page in pages[:3] if page.startswith(answer)], (question, pages)
+        assert len(pages) <= 12
+        assert [page for page, marks in listed if not marks and "#data_engine" not in page] == [], question
+        assert ("reference/python" in str(pages[:3])) == ("reference/python" in answer), question

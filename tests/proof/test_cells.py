@@ -254,3 +254,20 @@ SAVED = (
 def test_what_ran_otherwise_than_it_stands_is_named(ran: tuple[str, ...], why: str) -> None:
     """Edited, not run, run twice, deleted, in another order; of the cells that the value comes from, and of no other."""
     assert ran_otherwise("x", SAVED, ran) == why
+
+
+TWINS = ("x = [1]", "x.append(2)", "x[0] += 1", "x.append(2)")
+
+
+@pytest.mark.parametrize(
+    ("ran", "failed", "why"),
+    [
+        (TWINS, (), ""),
+        (TWINS[:3], (), "cell 4 has not run"),
+        ((*TWINS, TWINS[1]), (), "cells 2, 4 ran several times"),
+        (TWINS[::2], (TWINS[1],), "cell 2 has not run to its end"),
+    ],
+)
+def test_cells_of_the_same_text_are_several_cells(ran: tuple[str, ...], failed: tuple[str, ...], why: str) -> None:
+    """Each has its own run; a run that failed is none."""
+    assert ran_otherwise("x", TWINS, ran, failed) == why

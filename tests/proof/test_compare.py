@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from data_engine.engine.local_workspace import local_workspace
 from data_engine.errors import FlowExecutionError
 from data_engine.model import KernelComparison
 from data_engine.notebook.compile import compile_notebook
+from data_engine.proof import compare as compare_module
+from data_engine.proof import fingerprint
 from data_engine.proof.compare import compare
 from data_engine.proof.verdict import Verdict, cells_of
 from data_engine.proof.verdict_store import keep, unsettled, unsettled_texts
@@ -74,6 +77,37 @@ def test_of_a_frame_in_a_mapping_the_column_is_no_place_inside_it(tmp_path: Path
     verdict = compared(tmp_path, make, later, "def build():\n    return V")
 
     assert [difference.name for difference in verdict.differences] == ["V['a']"]
+
+
+@pytest.mark.parametrize(
+    ("make", "change", "text"),
+    [
+        ("pl.DataFrame({'a': range(90), 'b': 'x'})", "V[7, 'a'] = 5", "`V['a'][7]` is 5 here, 7 in production"),
+        ("pl.Series(range(90))", "V[7] = 5", "`V[7]` is 5 here, 7 in production"),
+        ("pl.DataFrame({'a': range(90)}).to_pandas()", "V.loc[7, 'a'] = 5", "`V['a'][7]` is 5 here, 7 in production"),
+        ("pl.Series(range(90)).to_numpy().copy()", "V[7] = 5", "`V[7]` is 5 here, 7 in production"),
+        ("pl.Series(range(900))", "V[700] = 5", "`V` is another Series of 900 here than in production"),
+    ],
+)
+def test_a_value_of_a_frame_is_named(tmp_path: Path, make: str, change: str, text: str) -> None:
+    """With its row, among the first rows of a column or an array."""
+    pytest.importorskip("pandas")
+    change = f"exec({change!r})"
+    verdict = compared(tmp_path, f"import polars as pl\nV = {make}", change, "def build():\n    return V")
+
+    assert [str(difference) for difference in verdict.differences] == [text]
+
+
+def test_a_default_is_named_with_both_values(tmp_path: Path) -> None:
+    """Of a function whose code is the same; one whose code is another ran otherwise."""
+    cells = (
+        "RATE = [1]",
+        "vars()['RATE'].append(2)",
+        "def step(c, n=3, rate=RATE[-1], *, p=RATE[0]):\n    return rate",
+    )
+    verdict = compared(tmp_path, *cells, "def build():\n    return step")
+
+    assert [str(difference) for difference in verdict.differences] == ["`step(rate=)` is 2 here, 1 in production"]
 
 
 def test_what_the_kernel_has_seeded_is_not_seeded_there(tmp_path: Path) -> None:
@@ -165,7 +199,18 @@ def test_a_value_of_many_objects_hides_no_other(tmp_path: Path) -> None:
 
     assert [doubt.partition(",")[0] for doubt in same.doubts] == ["`BIG`"]
     assert same.same_text == "the same but for `BIG`, which cannot be compared,"
-    assert sorted(one.name for one in verdict.differences) == ["FRAME['a']", "PLAIN"]
+    assert sorted(one.name for one in verdict.differences) == ["FRAME['a'][0]", "PLAIN"]
+
+
+def test_what_is_followed_is_bounded_in_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each value has its bound, and all together: what one side has not reached is a doubt by its name, and no difference."""
+    monkeypatch.setattr(fingerprint, "_MOST_IN_ALL", 50)
+    make = "A = [[n] for n in range(40)]\nB = [[n] for n in range(40)]\nC = [1]"
+
+    verdict = compared(tmp_path, make, "vars()['A'].append(1)", "def build():\n    return A, B, C")
+
+    assert [one.name for one in verdict.differences] == ["A"]
+    assert verdict.unsure == ("`B`", "`C`")
 
 
 def test_a_figure_is_a_doubt_at_once(tmp_path: Path) -> None:
@@ -179,11 +224,16 @@ def test_a_figure_is_a_doubt_at_once(tmp_path: Path) -> None:
     assert verdict.doubts == ("`ax`, a figure of Matplotlib",)
 
 
+UNREADABLE = "the notebook's module gave an answer that cannot be read"
+
+
 @pytest.mark.parametrize(
     ("cell", "why"),
     [
         ("import os\nA = os._exit(3)", "the notebook's module ended with exit code 3"),
         ("import sys\nA = sys.exit(4)", "SystemExit: 4"),
+        ("import json\nA = setattr(json, 'dumps', lambda _: 'no')", UNREADABLE),
+        ("import json\nA = setattr(json, 'dumps', lambda _: '[]')", UNREADABLE),
     ],
 )
 def test_an_end_of_the_slice_is_told(tmp_path: Path, cell: str, why: str) -> None:
@@ -192,6 +242,29 @@ def test_an_end_of_the_slice_is_told(tmp_path: Path, cell: str, why: str) -> Non
         compared(tmp_path, cell, "def build():\n    return A", ran=("A = 1", "def build():\n    return A"))
 
     assert raised.value.detail == why
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
+def test_a_slice_has_the_memory_that_the_kernel_leaves(tmp_path: Path) -> None:
+    """Else the system would end what is largest, which may be the kernel."""
+    limit = "import resource\nFREE = resource.getrlimit(resource.RLIMIT_AS)[0]"
+    cells = (limit, "MORE = bytearray(FREE)", "def build():\n    return len(MORE)")
+
+    with pytest.raises(FlowExecutionError, match="MemoryError") as raised:
+        compared(tmp_path, *cells, ran=("MORE = b''", cells[2]))
+
+    assert raised.value.places[0]["cell"] == 2
+
+
+def test_a_slice_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its time; the comparison says so."""
+    monkeypatch.setattr(compare_module, "LIMIT_S", 0.5)
+    cells = ("import time\nA = time.sleep(600)", "def build():\n    return A")
+
+    with pytest.raises(FlowExecutionError) as raised:
+        compared(tmp_path, *cells, ran=("A = None", cells[1]))
+
+    assert raised.value.detail == "the notebook's module was not done after 0.5 s"
 
 
 def test_the_slice_starts_as_production_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

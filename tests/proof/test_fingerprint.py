@@ -237,6 +237,46 @@ def test_pandas_counts_by_columns() -> None:
     assert digest(one) != digest(one.set_index("a"))
 
 
+WITHOUT = """
+import sys, time
+sys.modules[sys.argv[1]] = None
+import pandas, polars as pl
+from data_engine.engine.memo.tracer import Tracer
+from data_engine.proof.fingerprint import COMPARED
+def digest(value):
+    tracer = Tracer(COMPARED)
+    return tracer.value(value, "v"), tracer.doubts
+make = {make}
+one, same, other = make(1), make(1), make(2)
+print(digest(one) == digest(same), digest(one) != digest(other), digest(one)[1])
+"""
+
+
+@pytest.mark.parametrize(
+    ("library", "make"),
+    [
+        ("numpy", "lambda n: pl.DataFrame({'a': [*range(500_000), n], 'b': 'x', 'c': [None] * 500_000 + [n]})"),
+        ("pyarrow", "lambda n: pandas.DataFrame({'a': [n, 1], 'b': ['x', None], 'c': pandas.array([n, None])})"),
+        ("pyarrow", "lambda n: pl.DataFrame({'a': [n], 'b': [[n]]})"),
+    ],
+)
+def test_frames_are_compared_without_a_library_that_is_missing(library: str, make: str) -> None:
+    """Polars without NumPy, which ends in a panic there; pandas and Polars without PyArrow."""
+    pytest.importorskip("pandas")
+    code = WITHOUT.replace("{make}", make).replace("pandas, " if library == "numpy" else "", "")
+    done = subprocess.run([sys.executable, "-c", code, library], capture_output=True, text=True, check=False)
+
+    assert done.stdout == "True True {}\n", done.stderr
+
+
+def test_a_frame_of_objects_counts_by_what_they_take() -> None:
+    """A cell is more than its reference: what is too large is a doubt before its objects are looked at."""
+    pandas: Any = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": pandas.Series([None], dtype=object).repeat(5_000_000)})
+
+    assert any("256 MB" in why for why in digest(frame)[2].values())
+
+
 def test_a_value_of_a_library_of_another_version_is_doubted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it cannot be taken apart as it was."""
     import polars as pl
@@ -251,8 +291,9 @@ def test_what_a_library_keeps_in_a_cache_is_no_difference() -> None:
     from argparse import Namespace
 
     before = digest(Namespace(params=[1.0], cache_size=200, _cache={}))
+    seen = {"_cache": {"bse": 1.0}, "_summary_cache": {}, "_cached_hash": 7}  # the last as charts of Altair do
 
-    assert digest(Namespace(params=[1.0], cache_size=200, _cache={"bse": 1.0}, _summary_cache={})) == before
+    assert digest(Namespace(params=[1.0], cache_size=200, **seen)) == before
     assert digest(Namespace(params=[1.0], cache_size=500, _cache={})) != before
     assert digest(Namespace(params=[2.0], cache_size=200, _cache={})) != before
 

@@ -103,6 +103,7 @@ class Tracer:
         self.code: dict[str, bytes] = {}
         self.values: dict[str, Any] = {}
         self.objects = 0  # of the named value that is followed now
+        self.followed = 0  # objects of all values
         self.literals: set[str] = set()
         self.texts = QueryTexts()
         self.alive: list[object] = []  # what is known by its identity must stay where it is
@@ -309,7 +310,7 @@ class Tracer:
             return label
         self.parts[label] = b""
         facts = code_facts(fn.__code__)
-        self.code[label] = facts.digest
+        self.code[label], self.values[label] = facts.digest, fn
         self._note_function(fn, facts)
         space = fn.__globals__
         if is_authored(_space_name(space)):
@@ -591,6 +592,7 @@ class Tracer:
 
     def _content(self, value: Any, kind: type, name: str) -> bytes:
         self.objects += 1
+        self.followed += 1
         title = f"{'' if is_authored(kind.__module__) else kind.__module__}.{kind.__qualname__}:".encode()
         return title + self.purpose.content(self, value, kind, name)
 
@@ -649,8 +651,9 @@ class Tracer:
     def _alone(self, value: Any) -> bytes:
         """The content of an item of a set, by which items are sorted, so that labels do not depend on the order of a set."""
         other = Tracer(self.purpose)
-        other.objects = self.objects
+        other.objects, other.followed = self.objects, self.followed
         own = other.value(value, "")
+        self.followed = other.followed
         return digest_of(own, sorted(other.contents().items()))
 
     # -- what no name leads to --------------------------------------------------------------------------------------------
