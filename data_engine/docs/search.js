@@ -63,7 +63,11 @@ document.addEventListener("DOMContentLoaded", () => { // before Sphinx searches,
     const places = placesIn(text);
     const between = (start, end) => places.filter(({ index }) => index >= start && index < end);
     const variety = ({ index }) => new Set(between(index, index + EXCERPT / 2).map(asked)).size;
-    const best = places.reduce((best, place) => variety(place) > variety(best) ? place : best, places[0]);
+    let best = places[0], most = 0;
+    for (const place of places) {
+      const count = variety(place);
+      if (count > most) [best, most] = [place, count];
+    }
     const start = Math.max(0, (best?.index ?? 0) - EXCERPT / 2), end = start + EXCERPT;
     const parts = [start ? "…" : ""];
     let at = start;

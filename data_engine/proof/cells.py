@@ -196,13 +196,18 @@ def ran_otherwise(name: str, cells: Sequence[str], ran: Sequence[str], failed: C
             return why
     last = {number: at for number in behind if (at := _last_run(number, cells, ran)) is not None}
     if missing := [number for number in behind if number not in last][:2]:
-        end = " to its end" if cells[missing[0] - 1] in failed else ""
-        return f"{cells_text(missing[:1] if end else missing)} {'has' if end or len(missing) == 1 else 'have'} not run{end}"
+        return _not_run_text(missing, is_failed=cells[missing[0] - 1] in failed)
     for number, later in combinations(behind, 2):
         first, second = cells[number - 1], cells[later - 1]
         if last[later] < last[number] and facts[first].changes & needed & facts[second].reads:
             return f"cell {later} ran before cell {number}"
     return ""
+
+
+def _not_run_text(missing: Sequence[int], *, is_failed: bool) -> str:
+    if is_failed:
+        return f"{cells_text(missing[:1])} has not run to its end"
+    return f"{cells_text(missing)} {'has' if len(missing) == 1 else 'have'} not run"
 
 
 def _last_run(number: int, cells: Sequence[str], ran: Sequence[str]) -> int | None:

@@ -17,7 +17,7 @@ from data_engine.errors import FlowExecutionError, message_of
 from data_engine.model import utc_text
 from data_engine.notebook.artifacts import Artifact, load_artifact
 from data_engine.platforms.processes import limit_memory
-from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint, details_of, fingerprint_of, trace
+from data_engine.proof.fingerprint import STREAM, Detail, Fingerprint, details_of, fingerprint_of, name_of, trace
 from data_engine.proof.verdict import Verdict, cells_in, differences_of, differing, doubts_of
 from data_engine.workspace.layout import without_kernel
 
@@ -50,7 +50,7 @@ def compare(namespace: Mapping[str, Any], path: Path, data: bytes, *, cache_dir:
         utc_text(time.time()),
         cells_in(path, data),
         tuple(differences),
-        tuple(label.partition("#")[0].removesuffix("()") for label in varying),
+        tuple(map(name_of, varying)),
         tuple(doubts_of(kernel, production, again)),
     )
 

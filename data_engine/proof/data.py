@@ -17,6 +17,7 @@ _MOST_ROWS = 1_000_000
 _MOST_PARTS = 50
 _MOST_ROWS_NAMED = 200
 _MOST_BYTES = 256 * 1024**2
+_BYTES_BESIDE_REFERENCE = 56
 _HELD = frozenset({"DataFrame", "Series", "Table", "RecordBatch", "ndarray", "ChunkedArray"})
 _SIZED = ("DataFrame", "Series", "LazyFrame", "Table")
 _WEAK = frozenset(
@@ -51,8 +52,9 @@ def size_bytes(value: Any, kind: type) -> int:
     if kind.__module__.startswith("polars"):
         return int(value.estimated_size())
     if kind.__module__.startswith("pandas"):
-        columns = [value] if kind.__name__ == "Series" else [value.iloc[:, place] for place in range(value.shape[1])]
-        return sum(len(one) * 64 if one.dtype == object else int(one.memory_usage(index=False)) for one in columns)
+        usage, is_series = value.memory_usage(index=False), kind.__name__ == "Series"
+        of_objects = sum(str(dtype) == "object" for dtype in ([value.dtype] if is_series else value.dtypes))
+        return int((usage if is_series else usage.sum()) + of_objects * len(value) * _BYTES_BESIDE_REFERENCE)
     return int(getattr(value, "nbytes", 0))
 
 

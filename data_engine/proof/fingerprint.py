@@ -67,6 +67,16 @@ def _digests(texts: Mapping[str, str]) -> dict[str, bytes]:
     return {name: bytes.fromhex(text) for name, text in texts.items()}
 
 
+def name_of(label: str) -> str:
+    """The name, as people write it, of the part with this label.
+
+    Example:
+        >>> name_of("RATES"), name_of("step()"), name_of("step()#2")
+        ('RATES', 'step', 'step')
+    """
+    return label.partition("#")[0].removesuffix("()")
+
+
 @frozen
 class Detail:
     """A value in short, and digests of what it holds by key, column or attribute, and of what that holds, each in short."""

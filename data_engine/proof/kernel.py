@@ -81,12 +81,12 @@ def compare_kernel(home: LocalWorkspace, path: Path, namespace: Mapping[str, Any
 def _texts_run() -> tuple[list[str], list[str]]:
     """The texts that this kernel has run to their end, as they were typed, and those that failed."""
     history = getattr(kernel_shell(), "history_manager", None)
-    texts = [
-        (text.strip(), count in CHANGES.failed) for count, text in enumerate(getattr(history, "input_hist_raw", ()))
-    ]
-    return [text for text, is_failed in texts if text and not is_failed], [
-        text for text, is_failed in texts if is_failed
-    ]
+    ran: list[str] = []
+    failed: list[str] = []
+    for count, text in enumerate(getattr(history, "input_hist_raw", ())):
+        if text.strip():
+            (failed if count in CHANGES.failed else ran).append(text.strip())
+    return ran, failed
 
 
 @frozen

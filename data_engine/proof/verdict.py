@@ -10,7 +10,7 @@ from pathlib import Path
 from data_engine.formatting import cells_text
 from data_engine.model import KernelComparison, but_for_text
 from data_engine.notebook.read import read_cells
-from data_engine.proof.fingerprint import STREAM, UNREACHED, Detail, Fingerprint
+from data_engine.proof.fingerprint import STREAM, UNREACHED, Detail, Fingerprint, name_of
 from data_engine.record import Record, frozen
 
 _MOST_SENTENCES = 5
@@ -154,10 +154,7 @@ def differing(kernel: Fingerprint, production: Fingerprint) -> list[str]:
         for label in {**production.parts, **kernel.parts}
         if kernel.parts.get(label) != production.parts.get(label)
         and not label.startswith(STREAM)
-        and not (
-            label.partition("#")[0].removesuffix("()") in unreached
-            and kernel.code.get(label) == production.code.get(label)
-        )
+        and not (name_of(label) in unreached and kernel.code.get(label) == production.code.get(label))
     ]
     functions = {label for label in labels if label in kernel.code and label in production.code}
     own = [label for label in labels if label not in functions or kernel.code[label] != production.code[label]]
@@ -182,7 +179,7 @@ def differences_of(
     """The differences by name, key, column, attribute or default, as people read them."""
     differences = []
     for label in labels:
-        name = label.partition("#")[0].removesuffix("()")
+        name = name_of(label)
         detail, other = kernel_values.get(label, _NO_DETAIL), slice_values.get(label, _NO_DETAIL)
         if label not in kernel.parts:
             differences.append(ValueDifference(name, _ABSENT, other.shown))

@@ -102,8 +102,7 @@ class Tracer:
         self.doubts: dict[str, str] = {}
         self.code: dict[str, bytes] = {}
         self.values: dict[str, Any] = {}
-        self.objects = 0  # of the named value that is followed now
-        self.followed = 0  # objects of all values
+        self.objects = self.followed = 0  # of the named value that is followed now, and of all values
         self.literals: set[str] = set()
         self.texts = QueryTexts()
         self.alive: list[object] = []  # what is known by its identity must stay where it is
