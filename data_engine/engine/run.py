@@ -250,9 +250,7 @@ class _Run:
         self.stage = stage = staged_run(flow, source, seen, home=home, control=self.control, before=self._keep_rejected)
         staged = stage if flow.is_staged else None
         mirror = None if flow.mirror_spec is None else flow.mirror_spec.root if staged is None else staged.folder
-        self.keeping = None if stage is None else stage.keeping
-        if self.keeping is None and home is not None:
-            self.keeping = keeping_of(home.databases, RunOfRows(run_id, of.name, source_of_rows(source, home)))
+        self.keeping = _written_at_once(of, source, run_id) if stage is None else stage.keeping
         seen = seen if knows_outputs else ()
         self.guard = guard = guard_of_run(flow, source, home, seen, mirror=mirror, lead_of=of.lead_of)
         if guard is not None:
@@ -448,6 +446,13 @@ class _Run:
             counts = {intake.name: len(files - moved) for intake, files in self.taken_in.items()}
             spent = spent._replace(feed=FeedCount(counts))
         self.sink(RunFinished(self.run_id, status, time.time(), elapsed_s, error, why, settles, spent))
+
+
+def _written_at_once(of: RunPass, source: Source, run_id: str) -> Keeping | None:
+    """What the helpers are given of a run without a stage; None outside of a workspace."""
+    if of.home is None:
+        return None
+    return keeping_of(of.home.databases, RunOfRows(run_id, of.name, source_of_rows(source, of.home)))
 
 
 def _changed_text(path: Path) -> str:

@@ -212,7 +212,7 @@ class _Spread:
             case ("ask", question, arguments):
                 self._link.send(attempt.key, self._far.answer(question, arguments), attempt.address)
             case ("again", item, cause):
-                self._far.say_again(self._far.outcome(True, item)[1], cause)
+                self._far.say_again(self._far.outcome(True, item), cause)
             case _:
                 self._far.tell(frame)
 

@@ -376,7 +376,7 @@ class RemoteCall:
         Raises:
             FlowValidationError: it cannot.
         """
-        return self._pack((item_order.get(), item), "the item")
+        return self._pack(item, "the item")._replace(order=item_order.get())
 
     def outcome(self, is_done: bool, content: Any) -> Any:
         """The result of an item; its error is raised."""

@@ -127,8 +127,8 @@ class _Worker:
         answer: Frame
         self._is_in_item = True
         try:
-            order, value = unpack(item, is_last=False, root=self._root)
-            with rows_of_item(self._kept.get(task), order, self._tell_rows):
+            value = unpack(item, is_last=False, root=self._root)
+            with rows_of_item(self._kept.get(task), item.order, self._tell_rows):
                 result = self._tasks[task](value)
             answer = (
                 "done",

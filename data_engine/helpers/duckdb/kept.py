@@ -24,7 +24,7 @@ from typing import Any
 
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.applied import last_number, record, records_of
+from data_engine.helpers.duckdb.applied import last_number, now_text, record, records_of
 from data_engine.helpers.duckdb.connection import (
     Database,
     DatabaseBusyError,
@@ -38,7 +38,6 @@ from data_engine.helpers.duckdb.incoming import SOURCE
 from data_engine.helpers.duckdb.names import find, folded, quoted, table_parts, text_literal
 from data_engine.helpers.duckdb.rows import NewRows
 from data_engine.keeping import Keeping, Order, RunOfRows, item_order
-from data_engine.model import utc_text
 from data_engine.record import frozen
 
 TYPE_CHECKING = False
@@ -52,7 +51,7 @@ SCRATCH = "__data_engine_kept"
 @frozen
 class KeptCall:
     """A call whose rows are kept: its place among the calls, the database, what it said, its file and how many rows are in it, how long
-    to wait for the database, the author's line, and and what `KeptTables.numbers` says of the
+    to wait for the database, the author's line, and what `KeptTables.numbers` says of the
     database."""
 
     order: Order
@@ -178,7 +177,7 @@ class KeptTables:
                     if not scratch.is_in_use:
                         scratch.take(new, frame, arrow, file, cell, deadline_s)
                 except DatabaseBusyError:  # what cannot be read now is checked when it is applied
-                    scratch.is_in_use, scratch.is_in_order, scratch.number = True, False, utc_text(time.time())
+                    scratch.is_in_use, scratch.is_in_order, scratch.number = True, False, now_text()
                 except BaseException:
                     (self._folder / file).unlink()
                     raise
