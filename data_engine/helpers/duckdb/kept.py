@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 
 SCRATCH = "__data_engine_kept"
 
+_opening = threading.Lock()
+"""DuckDB gives a second thread that opens a file an instance to which the first has not yet given the functions that read frames."""
+
 
 @frozen
 class KeptCall:
@@ -304,7 +307,8 @@ class _Scratch:
         is_there = self.path.exists()
         source, mode = (text_literal(str(self.path)), "(READ_ONLY)") if is_there else ("':memory:'", "")
         attach = f"ATTACH IF NOT EXISTS {source} AS {name} {mode}"
-        conn = duckdb.connect(str(self.file))
+        with _opening:
+            conn = duckdb.connect(str(self.file))
         try:
             patiently(lambda: conn.execute(attach), self.path, deadline_s, to_write=False)
             conn.execute(f"USE {name}; SET python_enable_replacements = false; SET TimeZone = 'UTC'")
