@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from data_engine.files import resolve
 
 Order = tuple[int, ...]
 
@@ -26,7 +29,7 @@ class RunOfRows(NamedTuple):
 
 @dataclass(eq=False)
 class Keeping:
-    """The rows that one run gives for the databases below `root`: kept in `folder`, or, without one, written at once.
+    """The rows that one run gives for the databases below the folder `databases`: kept in `folder`, or, without one, written at once.
 
     `begin` is called before the first is kept, `cell` names the author's line that runs now, `opens` is told each database that is about to
     be read or (True) written, and what is done inside `unseen` is no access of the author's. `order` is the place of an item's calls
@@ -34,7 +37,7 @@ class Keeping:
     and maps.
     """
 
-    root: Path
+    databases: Path
     run: RunOfRows
     folder: Path | None = None
     begin: Callable[[], None] = lambda: None
@@ -47,6 +50,11 @@ class Keeping:
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     written: dict[tuple[Path, str], None] = field(default_factory=dict)
     """The databases and tables that were written at once."""
+
+    @cached_property
+    def root(self) -> Path:
+        """The folder of the databases, its links followed."""
+        return resolve(self.databases)
 
     def next_order(self) -> Order:
         """The order of a call or a map that begins now: after all so far."""

@@ -13,7 +13,7 @@ import pytest
 from data_engine import Workspace
 from data_engine.daemon.daemon import StageSweeper
 from data_engine.engine.publication import STAGING
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.helpers import read_table, replace_rows_by_file
 from data_engine.helpers.duckdb.applied import records_of
 from data_engine.helpers.duckdb.connection import reading
@@ -119,13 +119,29 @@ def test_a_database_in_use_fails_the_run_and_the_retry_runs_no_step(ws: Workspac
     assert steps.read_text() == "x"
 
 
+def test_a_workspace_may_be_named_by_a_link(ws: WorkspaceFiles, db: Path) -> None:
+    """Its databases are the same ones."""
+    link = ws.root.parent / "link"
+    try:
+        link.symlink_to(ws.root, target_is_directory=True)
+    except OSError:
+        pytest.skip("no links here")
+    ws.notebook("sales", FLOW.format(body=indent(f"{STORE}\nraise ValueError", "    "), mirror=""))
+    with pytest.raises(FlowExecutionError):
+        Workspace(link).load_flow("sales").run_once()
+    assert rows(db) == OLD
+
+
 HOLD = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.readline()"
 
 
-def test_a_connection_of_ones_own_is_refused_while_rows_are_kept(ws: WorkspaceFiles, db: Path) -> None:
+@pytest.mark.parametrize(
+    "opening", ["duckdb.connect(db)", """duckdb.sql(f"ATTACH '{db}' AS w (READ_ONLY)")"""], ids=["connect", "attach"]
+)
+def test_a_connection_of_ones_own_is_refused_while_rows_are_kept(ws: WorkspaceFiles, db: Path, opening: str) -> None:
     """It names both lines; before the first row it is no matter."""
     with pytest.raises(FlowValidationError, match=r"sales\.ipynb, cell \d+, line") as raised:
-        run(ws, "duckdb.connect(db).close()", STORE, "duckdb.connect(db)")
+        run(ws, "duckdb.connect(db).close()", STORE, opening)
     assert "read_sql" in (raised.value.fix or "")
     assert rows(db) == OLD
 

@@ -19,6 +19,7 @@ from data_engine.engine.access.guards import database_file
 from data_engine.engine.access.recorders import mark_unseen, record_paths
 from data_engine.engine.access.sqlite_guard import connected
 from data_engine.errors import FlowValidationError
+from data_engine.files import resolve
 from data_engine.keeping import keeping
 from data_engine.record import frozen
 from data_engine.storage_version import is_made_here, make_attached, make_missing
@@ -44,8 +45,8 @@ def record_duckdb(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs:
     if file is not None and not read_only and not is_made_here(config):
         with not_logged():
             make_missing(file)
-    if path is not None:
-        _refuse_kept(path, sys._getframe(2))
+    if path is not None and not sys._getframe(2).f_globals.get("__name__", "").startswith("data_engine.helpers."):
+        _refuse_kept(path)
     _record_opened(logs, place)
     if config:
         mark_unseen(logs, "a configured connection")
@@ -55,19 +56,17 @@ def record_duckdb(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs:
     return original(*args, **kwargs)
 
 
-def _refuse_kept(path: str, caller: FrameType) -> None:
-    """Return where the run of this context keeps no rows for the database, or a helper opens it.
+def _refuse_kept(path: str) -> None:
+    """Return where the run of this context keeps no rows for the database.
 
     Raises:
         FlowValidationError: a connection of the author's own would not see them.
     """
     run = keeping.get()
-    if run is None or run.tables is None or is_not_logged() or not run.tables.has_rows(Path(path)):
-        return
-    if not caller.f_globals.get("__name__", "").startswith("data_engine.helpers."):
+    if run is not None and run.tables is not None and not is_not_logged() and run.tables.has_rows(resolve(Path(path))):
         raise FlowValidationError(
-            f"rows for {os.path.basename(path)} are kept until the run has succeeded ({run.tables.cells_of(Path(path))}), and a"
-            " connection of its own would not see them",
+            f"rows for {os.path.basename(path)} are kept until the run has succeeded ({run.tables.cells_of(resolve(Path(path)))}),"
+            " and a connection of its own would not see them",
             where=run.cell() or path,
             fix="read it with read_sql, or call context.mirror.publish() before it, which applies them",
         )
@@ -173,6 +172,9 @@ def _record_sql(logs: tuple[ReadLog, ...], text: object, *, is_shared: bool) -> 
     if not isinstance(text, str):
         mark_unseen(logs, "a query that is not a text")
         return
+    if (run := keeping.get()) is not None and run.tables is not None:
+        for path in filter(None, map(local_file, sql_access(text).databases)):
+            _refuse_kept(path)
     with not_logged():
         make_attached(text)
         if not logs:
