@@ -466,8 +466,8 @@ def _written_text(run: Keeping) -> str:
     """What a run that did not succeed has left in tables."""
     tables = [f"{path.name}:{table}" for path, table in run.written]
     return (
-        f"had written {first_few(tables, _MOST_TAKEN)} before it ended; with .mirror(root=..., staged=True), or without a mirror, tables"
-        " change only when a run has succeeded"
+        f"had written {first_few(tables, _MOST_TAKEN)} before it ended; what replace_rows_by_file, replace_rows_by_values and"
+        " replace_table are given is written only when a run has succeeded, where its mirror is staged or it has none"
     )
 
 

@@ -98,6 +98,19 @@ def test_without_staged_a_run_that_fails_names_what_it_had_written(ws: Workspace
     assert "had written w.duckdb:sales before it ended" in str(Workspace(ws.root).log(last.run_id))
 
 
+def test_a_run_that_fails_names_what_a_connection_of_ones_own_has_changed(ws: WorkspaceFiles, db: Path) -> None:
+    with pytest.raises(FlowExecutionError):
+        run(
+            ws,
+            "with duckdb.connect(db) as own:",
+            "    own.execute('SELECT count(*) FROM sales; CREATE TEMP TABLE t (a int)')",
+            "    own.executemany('insert into \"sales\" values (?, ?)', [[3, 'own'], [4, 'own']])",
+            "raise ValueError",
+        )
+    (last,) = Workspace(ws.root).runs("sales", limit=1)
+    assert "had written w.duckdb:sales before it ended" in str(Workspace(ws.root).log(last.run_id))
+
+
 def test_a_database_in_use_fails_the_run_and_the_retry_runs_no_step(ws: WorkspaceFiles, db: Path) -> None:
     """It names the holder; what was made waits."""
     holder = subprocess.Popen(

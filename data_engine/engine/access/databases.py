@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from types import FrameType
@@ -45,7 +45,7 @@ def record_duckdb(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs:
     if file is not None and not read_only and not is_made_here(config):
         with not_logged():
             make_missing(file)
-    if path is not None and not sys._getframe(2).f_globals.get("__name__", "").startswith("data_engine.helpers."):
+    if path is not None and not _is_helper(sys._getframe(2)):
         _refuse_kept(path)
     _record_opened(logs, place)
     if config:
@@ -70,6 +70,28 @@ def _refuse_kept(path: str) -> None:
             where=run.cell() or path,
             fix="read it with read_sql, or call context.mirror.publish() before it, which applies them",
         )
+
+
+def _is_helper(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).startswith("data_engine.helpers.")
+
+
+def _note_changed(connection: Any, query: object) -> None:
+    """Note the tables that a query changes, for a run that fails after it."""
+    run = keeping.get()
+    if run is None or is_not_logged() or not isinstance(query, str):
+        return
+    with not_logged(), suppress(sys.modules["duckdb"].Error):
+        for table in sql_access(query).tables:
+            if (table, id(connection)) not in run.changed:
+                run.changed.add((table, id(connection)))
+                with connection.cursor() as cursor:
+                    (path,) = cursor.execute(_PATH).fetchone()
+                if path:
+                    run.written.setdefault((Path(path), table))
+
+
+_PATH = "SELECT path FROM duckdb_databases() WHERE database_name = current_database()"
 
 
 def _record_opened(logs: tuple[ReadLog, ...], place: object) -> None:
@@ -143,6 +165,8 @@ def _run(original: Any, connection: Any, owner: _Args, args: _Args, kwargs: _Kwa
         _call_for_frames(getattr(execute, "__wrapped__", execute), (connection, statement), {}, caller)
         connection.fetchall()  # else it is in the way of the next statement
 
+    if not _is_helper(caller):
+        _note_changed(connection, query)
     with ExitStack() as files:
         for one in several:
             query = files.enter_context(judged(connection, query, one, run))
@@ -246,16 +270,25 @@ def _is_pristine(duckdb: Any) -> bool:
 
 @frozen
 class SqlAccess:
-    """The files and databases of a query: `files` that it reads and `databases` are paths in its text; `changes` when it does more than read."""
+    """The files and databases of a query: `files` that it reads and `databases` are paths in its text; `changes` when it does more than
+    read, and `tables` are those that it changes."""
 
     files: tuple[str, ...] = ()
     databases: tuple[str, ...] = ()
     changes: bool = False
     unseen: str | None = None
+    tables: tuple[str, ...] = ()
 
 
 _TOKEN = re.compile(
     r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$\$.*?\$\$|[A-Za-z_]\w*|[^\s\w]|\d[\w.]*", re.DOTALL
+)
+_NAME = r'(?:"(?:[^"]|"")*"|[A-Za-z_]\w*)'
+_CHANGED = re.compile(
+    r"(?:^|; )(?:with .*? )?(?:insert(?: or \w+)? into|update|delete from|truncate(?: table)?|alter table(?: if exists)?|merge into"
+    r"|drop table(?: if exists)?|create(?: or replace)? table(?: if not exists)?|copy(?= [^;(]*(?:\([^)]*\) )?from ))"
+    rf" ({_NAME}(?: \. {_NAME})*)",
+    re.IGNORECASE | re.DOTALL,
 )
 _LOOKING_WORDS = frozenset(
     {"select", "from", "with", "values", "describe", "summarize", "show", "explain", "pivot", "unpivot", "("}
@@ -290,7 +323,7 @@ def sql_access(text: str) -> SqlAccess:
         >>> sql_access("select * from 'a.csv' join read_parquet(['b/*.parquet']) using (id)").files
         ('a.csv', 'b/*.parquet')
         >>> sql_access("create table t as select random()")
-        SqlAccess(files=(), databases=(), changes=True, unseen='random numbers in SQL')
+        SqlAccess(files=(), databases=(), changes=True, unseen='random numbers in SQL', tables=('t',))
     """
     tokens = [token for token in _TOKEN.findall(text) if not token.startswith(("--", "/*"))]
     paths: dict[str, list[str]] = {"file": [], "database": [], "target": []}
@@ -304,7 +337,9 @@ def sql_access(text: str) -> SqlAccess:
             else:
                 paths[role].append(path)
     files = tuple(path for path in paths["file"] if 0 < len(path) < 1024 and "\n" not in path and "\0" not in path)
-    return SqlAccess(files, tuple(paths["database"]), _changes(tokens), unseen)
+    changes = _changes(tokens)
+    tables = [name.replace(" ", "").replace('"', "") for name in _CHANGED.findall(" ".join(tokens))] if changes else ()
+    return SqlAccess(files, tuple(paths["database"]), changes, unseen, tuple(tables))
 
 
 def _changes(tokens: list[str]) -> bool:
