@@ -179,10 +179,12 @@ def build():
 """
 
 
-@pytest.mark.parametrize("kind", ["threads", "processes"])
+@pytest.mark.parametrize("kind", ["threads", "processes", "dask"])
 def test_items_keep_theirs_where_they_run(ws: WorkspaceFiles, db: Path, kind: str) -> None:
     """They are applied in the order of the items; where one fails, nothing is."""
-    (ws.root / "config" / "data_engine.toml").write_text(f'[executor]\nkind = "{kind}"\nworkers = 2\n')
+    (ws.root / "config" / "data_engine.toml").write_text(
+        f'[executor]\nkind = "{kind}"\n' + ('scheduler = "local"\n' if kind == "dask" else "workers = 2\n")
+    )
     ws.notebook("sales", MAPPED.replace("LAST", 'if name == "b": raise ValueError'))
     with pytest.raises(FlowValidationError):
         Workspace(ws.root).load_flow("sales").run_once()
