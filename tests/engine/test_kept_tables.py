@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from textwrap import dedent, indent
 
@@ -14,7 +15,7 @@ from data_engine import Workspace
 from data_engine.daemon.daemon import StageSweeper
 from data_engine.engine.publication import STAGING
 from data_engine.errors import FlowExecutionError, FlowValidationError
-from data_engine.helpers import read_table, replace_rows_by_file
+from data_engine.helpers import ensure_index, read_table, replace_rows_by_file
 from data_engine.helpers.duckdb.applied import records_of
 from data_engine.helpers.duckdb.connection import reading
 from tests.support import WorkspaceFiles
@@ -130,6 +131,19 @@ def test_a_database_in_use_fails_the_run_and_the_retry_runs_no_step(ws: Workspac
 
     assert rows(db) == NEW
     assert steps.read_text() == "x"
+
+
+@pytest.mark.parametrize("end", ["", "raise ValueError"], ids=["success", "failure"])
+def test_a_column_widens_under_an_index(ws: WorkspaceFiles, db: Path, end: str) -> None:
+    """After another call of the run; the index is there afterwards."""
+    ensure_index(db, "sales", columns="amount", name="by_amount")
+    wide = 'helpers.replace_rows_by_file(db, "sales", df=pl.DataFrame({"amount": [2.5]}), file_hash="feb.csv")'
+    read = 'assert helpers.read_table(db, "sales")["amount"].to_list() == [1.0, 2.0, 2.5]'
+    with nullcontext() if end == "" else pytest.raises(FlowExecutionError):
+        run(ws, STORE, wide, read, end)
+    assert rows(db) == (OLD if end else [*NEW, (2.5, "feb.csv")])
+    with reading(db, wait="1s") as database:
+        assert database.execute("SELECT index_name FROM duckdb_indexes()") == [("by_amount",)]
 
 
 def test_a_workspace_may_be_named_by_a_link(ws: WorkspaceFiles, db: Path) -> None:

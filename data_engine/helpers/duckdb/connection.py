@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from data_engine.argument_checks import is_unicode
 from data_engine.duration import parse_duration
@@ -94,6 +94,9 @@ class Database:
     conn: duckdb.DuckDBPyConnection
     path: Path
     undo: list[Callable[[], None]] = field(default_factory=list)
+    indexed: Literal["commit", "again", "stays"] = "commit"
+    """What a change of type does with indexes in its way: it drops them in a transaction of its own, before a call has changed anything; it
+    raises `IndexInTheWayError`, where other calls have; it lets them be, where the table is a copy without them."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows a statement gives."""
@@ -311,7 +314,7 @@ def writing(db_path: object, *, wait: Wait, create: bool = True) -> Iterator[Dat
     """
     with exclusive(db_path, wait=wait, create=create) as database, transaction(database):
         kept = kept_here(database.path)
-        yield database if kept is None else _WrittenAtOnce(database.conn, database.path, database.undo, kept)
+        yield database if kept is None else _WrittenAtOnce(database.conn, database.path, database.undo, kept=kept)
 
 
 def kept_here(path: Path) -> Any:
@@ -426,6 +429,14 @@ def patiently(open_it: Callable[[], T | None], path: Path, deadline_s: float, *,
             raise _in_use(path, reason)
         time.sleep(pause_s * random.uniform(0.5, 1.0))
         pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
+
+
+class IndexInTheWayError(Exception):
+    """DuckDB changes the type of a column only when the drop of its indexes, these SQL names, is committed; `make` makes them again."""
+
+    def __init__(self, names: Sequence[str], make: Callable[[], None]) -> None:
+        super().__init__(", ".join(names))
+        self.names, self.make = names, make
 
 
 class DatabaseBusyError(FlowValidationError):

@@ -28,6 +28,7 @@ from data_engine.helpers.duckdb.applied import last_number, now_text, record, re
 from data_engine.helpers.duckdb.connection import (
     Database,
     DatabaseBusyError,
+    IndexInTheWayError,
     TableName,
     exclusive,
     patiently,
@@ -293,7 +294,9 @@ class _Scratch:
             if self.number == "":
                 self.number = last_number(Database(conn, self.path))
             scratch = quoted(self.file.stem)
-            database = _Folding(conn, self.path, [], dict(self.tables), scratch, cell, self.file.with_name(file))
+            database = _Folding(
+                conn, self.path, [], "stays", dict(self.tables), scratch, cell, self.file.with_name(file)
+            )
             with transaction(database):
                 new.write(database, frame, arrow)
             self.tables = database.tables
@@ -473,22 +476,51 @@ def apply(
             for path, of_one in ordered.items()
         }
         for path, database in databases.items():
+            make_again = stack.enter_context(ExitStack())  # when the transactions have ended
             stack.enter_context(transaction(database))
             numbers[path] = last_number(database)
-            left_out = () if since is None else records_of(database, since=since[path])
-            done = []
-            for call in ordered[path]:
-                with _of_call(call), translated(path):
-                    table = database.table(call.new.table)
-                    if others := [one for one in left_out if one.replaces(table, call.new)]:
-                        is_whole &= any(one.run_id == run.run_id for one in others)
-                        continue
-                    frame, arrow = _read(folder / call.file)
-                    call.new.write(database, frame, arrow)
-                    done.append((table, call.new, call.rows))
-            if done:
-                record(database, run, done)
+            number = None if since is None else since[path]
+            is_whole &= _applied(database, ordered[path], folder, run, number, make_again)
         before(numbers)
+    return is_whole
+
+
+def _applied(
+    database: Database,
+    calls: Sequence[KeptCall],
+    folder: Path,
+    run: RunOfRows,
+    since: int | str | None,
+    make_again: ExitStack,
+) -> bool:
+    """Apply the calls of one database in its transaction, as `apply`; an index in the way of a type is dropped before, and made again."""
+    while True:
+        try:
+            return _applied_once(replace(database, indexed="again"), calls, folder, run, since)
+        except IndexInTheWayError as found:
+            database.conn.execute("ROLLBACK; BEGIN TRANSACTION")
+            make_again.callback(found.make)
+            for name in found.names:
+                database.conn.execute(f"DROP INDEX {name}")
+            database.conn.execute("COMMIT; BEGIN TRANSACTION")
+
+
+def _applied_once(
+    database: Database, calls: Sequence[KeptCall], folder: Path, run: RunOfRows, since: int | str | None
+) -> bool:
+    left_out = () if since is None else records_of(database, since=since)
+    is_whole, done = True, []
+    for call in calls:
+        with _of_call(call), translated(database.path):
+            table = database.table(call.new.table)
+            if others := [one for one in left_out if one.replaces(table, call.new)]:
+                is_whole &= any(one.run_id == run.run_id for one in others)
+                continue
+            frame, arrow = _read(folder / call.file)
+            call.new.write(database, frame, arrow)
+            done.append((table, call.new, call.rows))
+    if done:
+        record(database, run, done)
     return is_whole
 
 
