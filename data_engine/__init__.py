@@ -27,6 +27,7 @@ The floors of the package; imports only point down:
     0  platforms/             what differs between Linux, macOS and Windows
     0  answering_process.py   processes of our own that are asked, and end with whoever asks
     0  version.py argument_checks.py suggestions.py storage_version.py record.py cause.py message.py formatting.py marks.py trial.py
+    0  keeping.py            what a run gives the helpers that write tables
 
 Importing this package imports none of the data libraries; names are looked up when they are first used.
 """

@@ -20,6 +20,7 @@ from data_engine.compare.tables import TOLERANCE, Frame, ParquetFile, Table, are
 from data_engine.errors import FlowValidationError, message_of
 from data_engine.flow.batch import Batch, ItemError
 from data_engine.formatting import beginning
+from data_engine.keeping import OUR_SCHEMA
 from data_engine.platforms.files import content_of, open_to_read
 from data_engine.record import Record, frozen
 from data_engine.secret import knows_any, masked, masked_in
@@ -429,7 +430,8 @@ def _tables_of(path: Path) -> dict[str, Frame]:
 
     with duckdb.connect(str(path), read_only=True) as connection:
         names = connection.execute(
-            "select schema_name, table_name from duckdb_tables() where not internal order by all"
+            "select schema_name, table_name from duckdb_tables() where not internal and schema_name <> ? order by all",
+            [OUR_SCHEMA],
         ).fetchall()
         tables = {}
         for schema, name in names:

@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
-from functools import partial
 from typing import Any, TypeVar
 
 from data_engine.cause import Cause
@@ -26,8 +25,8 @@ from data_engine.daemon.run_executor import RunExecutor
 from data_engine.daemon.service import service_facts
 from data_engine.daemon.silence import watch_owner
 from data_engine.daemon.worker_pool import JobCallbacks, WorkerPool
+from data_engine.engine.finishing import tidy_with_tables
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.publication import tidy
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
@@ -35,7 +34,6 @@ from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.requests import RequestFiles
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.outputs import runs_of_stages
 from data_engine.ledger.requests import RequestRows
 from data_engine.ledger.wall_clock import Believed, prune
 from data_engine.planning.due import PlannedFlow
@@ -96,7 +94,7 @@ class Daemon:
         self.number = 0
         self.ready = asyncio.Event()
         self._pruned_s = 0.0
-        self._stages = StageSweeper(self.ledger, machine_id(home.local.state_root))
+        self._stages = StageSweeper(self.ledger, home)
         self._held_at_rest: dict[str, int] = {}
         self.gone: frozenset[tuple[str, str]] = frozenset()
         self._held_before: dict[str, int] = {}
@@ -535,10 +533,10 @@ async def resume_engine(
 
 
 class StageSweeper:
-    """Sweeps the stages of a workspace's flows; `machine` is this machine's identity."""
+    """Sweeps the stages of a workspace's flows."""
 
-    def __init__(self, ledger: Ledger, machine: str) -> None:
-        self._ledger, self._machine = ledger, machine
+    def __init__(self, ledger: Ledger, home: LocalWorkspace) -> None:
+        self._ledger, self._home, self._machine = ledger, home, machine_id(home.local.state_root)
         self._swept_s = float("-inf")
         self._was_owner = False
 
@@ -548,14 +546,15 @@ class StageSweeper:
         return has_become_ours or time.monotonic() - self._swept_s > _EVERY_S
 
     def sweep(self, flows: Iterable[Flow | None], *, is_owner: bool) -> None:
-        """Sweep beside every staged mirror. Takes a drive's time."""
+        """Sweep beside every staged mirror and the databases. Takes a drive's time."""
         self._swept_s = time.monotonic()
         with suppress(LedgerError):
             self._ledger.flush()
-            runs = partial(runs_of_stages, self._ledger.path)
-            roots = {flow.mirror_spec.root for flow in flows if flow and flow.is_staged and flow.mirror_spec}
+            roots = {self._home.databases} | {
+                flow.mirror_spec.root for flow in flows if flow and flow.is_staged and flow.mirror_spec
+            }
             for root in roots:
-                count = tidy(root, machine=self._machine, runs=runs, is_owner=is_owner, now_s=time.time())
+                count = tidy_with_tables(root, self._home, machine=self._machine, is_owner=is_owner)
                 if count:
                     log.info("%d stages beside %s, of runs that are over, are finished or removed", count, root)
 

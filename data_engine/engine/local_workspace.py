@@ -46,6 +46,11 @@ class LocalWorkspace:
         return tuple(f"{path}{os.sep}" for path in (self.local.state_root, self.layout.workspace_state_dir))
 
     @cached_property
+    def databases(self) -> Path:
+        """The folder of the workspace's databases."""
+        return self.layout.root / "databases"
+
+    @cached_property
     def database_lead(self) -> str:
         """The beginning of the real paths of the workspace's databases."""
         return lead_below(self.layout.root)

@@ -11,40 +11,33 @@ from __future__ import annotations
 
 import atexit
 import errno
-import hashlib
 import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from data_engine.engine.kept_tables import LIST, TargetHeldError, finish_tables
+from data_engine.engine.staged_files import CHUNK_BYTES, is_as_listed
 from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
 from data_engine.ledger.outputs import RunOfStage
 from data_engine.model import PublishStarted, StagedFile
-from data_engine.nofollow import FoundFile, OpenFolder, inside, move, opened, opened_file, remove_tree, walk
+from data_engine.nofollow import OpenFolder, inside, move, opened, opened_file, remove_tree, walk
 from data_engine.platforms.drives import network_drive
 from data_engine.platforms.files import is_open_elsewhere, read_at, who_holds
 
 STAGING = ".data_engine_staging"
 HELD_S = 10.0
-HASHED_BYTES = 32 * 1024**2
-"""The largest publication that is hashed. A larger one is finished by the machine that began it, and by no other."""
-
 _PAUSE_S = 0.1
-_CHUNK_BYTES = 1024**2
 
 
 class TargetChangedError(FlowValidationError):
     """Somebody else has changed a target since the run began; the source is due again."""
-
-
-class TargetHeldError(FlowValidationError):
-    """Another program holds a target open; what was made waits in the stage."""
 
 
 def staging_of(final_root: Path) -> Path:
@@ -61,22 +54,6 @@ def opened_stage(final_root: Path, name: str) -> Iterator[tuple[OpenFolder, Open
     """
     with opened(final_root.parent, sees_binds=False) as beside, inside(beside, (STAGING, name)) as stage:
         yield beside, stage
-
-
-def listed(
-    stage: OpenFolder, files: Iterable[FoundFile], replaced: dict[str, tuple[int, int] | None]
-) -> tuple[StagedFile, ...]:
-    """The files of a stage as they are recorded before the first takes its place; `replaced` is what lies there, by name."""
-    entries = list(files)
-    is_hashed = sum(file.facts.st_size for file in entries) <= HASHED_BYTES
-    rows = []
-    for folder, group in groupby(entries, lambda file: file.folder):
-        with inside(stage, folder) as here:
-            for file in group:
-                digest = _sha256(here, file.name, file.facts.st_size) if is_hashed else None
-                name = "/".join((*folder, file.name))
-                rows.append(StagedFile(name, file.facts.st_size, file.facts.st_mtime_ns, digest, replaced[name]))
-    return tuple(rows)
 
 
 def take_place(here: OpenFolder, name: str, there: OpenFolder, final: Path) -> None:
@@ -120,8 +97,11 @@ def replace(here: OpenFolder, name: str, there: OpenFolder, final: Path) -> None
             return
 
 
-def finish(final_root: Path, stage_name: str, record: PublishStarted, *, is_own: bool) -> bool:
-    """Publish the rest of a stage, as its record says it, and remove the stage; whether all that it lists is in place now.
+def finish(
+    final_root: Path, stage_name: str, record: PublishStarted, *, is_own: bool, databases: Path | None = None
+) -> bool:
+    """Publish the rest of a stage, as its record says it, and remove the stage; whether all that it lists is in place now. The rows that
+    the run kept for tables of the workspace's `databases` are applied first.
 
     What is not as it was listed, and what would replace a target that has changed since, is not published. `is_own`: the
     record is of this machine, which knows its files by size and time where they were too large to be hashed.
@@ -131,9 +111,12 @@ def finish(final_root: Path, stage_name: str, record: PublishStarted, *, is_own:
         FlowValidationError: a target cannot be replaced.
     """
     is_whole = True
-    files = [(PurePosixPath(file.name), file) for file in record.files]
+    files = [(PurePosixPath(file.name), file) for file in record.files if file.name != LIST]
+    kept = next((file for file in record.files if file.name == LIST), None)
     try:
         with opened_stage(final_root, stage_name) as (beside, stage):
+            if kept is not None:
+                is_whole = databases is not None and finish_tables(stage, kept, record.run_id, databases, is_own=is_own)
             for folder, group in groupby(files, lambda pair: pair[0].parent.parts):
                 try:
                     with inside(stage, folder) as here, inside(beside, (final_root.name, *folder), make=True) as there:
@@ -155,18 +138,10 @@ def _finish_file(
     target = None if old is None else (old.st_size, old.st_mtime_ns)
     if facts is None:
         return target == (file.size_bytes, file.mtime_ns)
-    if not _is_as_listed(here, name, facts, file, is_own=is_own) or target != file.replaces:
+    if not is_as_listed(here, name, facts, file, is_own=is_own) or target != file.replaces:
         return False
     take_place(here, name, there, final)
     return True
-
-
-def _is_as_listed(here: OpenFolder, name: str, facts: os.stat_result, file: StagedFile, *, is_own: bool) -> bool:
-    if not stat.S_ISREG(facts.st_mode) or facts.st_size != file.size_bytes:
-        return False
-    if file.sha256 is None:
-        return is_own and facts.st_mtime_ns == file.mtime_ns
-    return _sha256(here, name, file.size_bytes) == file.sha256
 
 
 def remove_stage(final_root: Path, stage_name: str) -> None:
@@ -191,22 +166,11 @@ def _is_same(here: OpenFolder, name: str, there: OpenFolder) -> bool:
         return False
     with opened_file(here, name) as source, opened_file(there, name) as other:
         offset = 0
-        while data := read_at(source, _CHUNK_BYTES, offset):
-            if data != read_at(other, _CHUNK_BYTES, offset):
+        while data := read_at(source, CHUNK_BYTES, offset):
+            if data != read_at(other, CHUNK_BYTES, offset):
                 return False
             offset += len(data)
     return offset == old.st_size
-
-
-def _sha256(place: OpenFolder, name: str, size_bytes: int) -> str:
-    """The hash of the plain file's first `size_bytes`: it may grow meanwhile."""
-    digest = hashlib.sha256()
-    with opened_file(place, name) as descriptor:
-        offset = 0
-        while offset < size_bytes and (data := read_at(descriptor, min(_CHUNK_BYTES, size_bytes - offset), offset)):
-            digest.update(data)
-            offset += len(data)
-    return digest.hexdigest()
 
 
 class _Spares:
@@ -303,7 +267,9 @@ def left_stages(final_root: Path, runs: RunsById) -> Iterator[LeftStage]:
         yield LeftStage(name, machine, entries.get(run_id))
 
 
-def tidy(final_root: Path, *, machine: str, runs: RunsById, is_owner: bool, now_s: float) -> int:
+def tidy(
+    final_root: Path, *, machine: str, runs: RunsById, is_owner: bool, now_s: float, databases: Path | None = None
+) -> int:
     """Finish and remove what runs that are over have left beside the mirror; how many stages went.
 
     This machine's own, and as the owner those of others. A stage of another mirror in the same folder is left to its own.
@@ -311,13 +277,13 @@ def tidy(final_root: Path, *, machine: str, runs: RunsById, is_owner: bool, now_
     count = 0
     for left in list(left_stages(final_root, runs)):
         if left.machine == machine or is_owner:
-            count += clear(final_root, left, now_s=now_s)
+            count += clear(final_root, left, now_s=now_s, databases=databases)
     with suppress(OSError), opened(final_root.parent) as beside:
         os.rmdir(beside.at(STAGING), dir_fd=beside.descriptor)  # where none is left
     return count
 
 
-def clear(final_root: Path, left: LeftStage, *, now_s: float | None = None) -> bool:
+def clear(final_root: Path, left: LeftStage, *, now_s: float | None = None, databases: Path | None = None) -> bool:
     """Finish or remove what a run has left, if it is over; whether the stage is gone now."""
     run, now_s = left.run, time.time() if now_s is None else now_s
     record = None if run is None else run.publication
@@ -337,7 +303,7 @@ def clear(final_root: Path, left: LeftStage, *, now_s: float | None = None) -> b
         return False
     if run is not None and record is not None and record.code is None:
         with suppress(FlowValidationError):
-            finish(final_root, left.name, record, is_own=run.is_own)
+            finish(final_root, left.name, record, is_own=run.is_own, databases=databases)
             return True
         return False
     remove_stage(final_root, left.name)

@@ -14,18 +14,19 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from data_engine.cause import Cause
-from data_engine.engine.access.access_log import Namespace, current_files
+from data_engine.engine.access.access_log import Namespace, bound, current_files
 from data_engine.engine.access.file_events import guarding
 from data_engine.engine.access.guards import OverwritesSourceError, OwnSources
 from data_engine.engine.access.interceptors import held
 from data_engine.engine.candidates import Source, is_unchanged, same_name, same_name_error, signature_of
 from data_engine.engine.capture import captured
 from data_engine.engine.items.threads import IN_ITEM, ON_NODE, Threads
+from data_engine.engine.kept_tables import TargetHeldError, keeping_of, source_of_rows
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.memo.values import copy_of
 from data_engine.engine.memo.values import is_unchanged as is_value_unchanged
 from data_engine.engine.params import as_steps_see, defaults_text, is_as_scheduled, unread
-from data_engine.engine.publication import TargetChangedError, TargetHeldError
+from data_engine.engine.publication import TargetChangedError
 from data_engine.engine.quarantine import Quarantine, quarantine_of
 from data_engine.engine.recording import RecordedPass, Recording, readers_watched
 from data_engine.engine.run_sources import guard_of_run, same_bytes_text, seen_by_hand, taken_in
@@ -51,6 +52,7 @@ from data_engine.flow.spec import StepSpec
 from data_engine.flow.steps import run_steps, step_error
 from data_engine.flow.trigger import Schedule
 from data_engine.formatting import first_few
+from data_engine.keeping import Keeping, RunOfRows, keeping
 from data_engine.ledger.logs import LogBound, clipped, counts_as_warning, end_of_log, size_of
 from data_engine.model import (
     Event,
@@ -246,14 +248,16 @@ class _Run:
         if of.quarantine is not None:
             self.quarantine = Quarantine(of.quarantine, self.name, source, run_id)
         self.stage = stage = staged_run(flow, source, seen, home=home, control=self.control, before=self._keep_rejected)
-        mirror = None if flow.mirror_spec is None else flow.mirror_spec.root if stage is None else stage.folder
+        staged = stage if flow.is_staged else None
+        mirror = None if flow.mirror_spec is None else flow.mirror_spec.root if staged is None else staged.folder
+        self.keeping = _written_at_once(of, source, run_id) if stage is None else stage.keeping
         seen = seen if knows_outputs else ()
         self.guard = guard = guard_of_run(flow, source, home, seen, mirror=mirror, lead_of=of.lead_of)
         if guard is not None:
             guard.fed = frozenset().union(*self.taken_in.values())
-        places: Places | None = stage
+        places: Places | None = staged
         if guard is not None and mirror is not None:
-            places = NotedPlaces(stage or IN_PLACE, guard.hand_out)
+            places = NotedPlaces(staged or IN_PLACE, guard.hand_out)
         self.context = make_context(
             flow,
             source,
@@ -301,6 +305,7 @@ class _Run:
                 self._take_steps()
                 return  # of no workspace: nothing is kept of it
             with (
+                bound(keeping, self.keeping),
                 readers_watched(self.of.captured),
                 nullcontext() if self.recording is None else self.recording.watching(),
                 nullcontext() if self.guard is None else guarding(self.guard),
@@ -393,6 +398,8 @@ class _Run:
         status, why, error = outcome_of(raised)
         if status == "failed":
             self.control.log(message_of(error), "ERROR")
+        if self.keeping is not None and self.keeping.written:
+            self.control.log(_written_text(self.keeping), "WARNING")
         self._finish(status, why, message_of(error))
         return error
 
@@ -441,11 +448,27 @@ class _Run:
         self.sink(RunFinished(self.run_id, status, time.time(), elapsed_s, error, why, settles, spent))
 
 
+def _written_at_once(of: RunPass, source: Source, run_id: str) -> Keeping | None:
+    """What the helpers are given of a run without a stage; None outside of a workspace."""
+    if of.home is None:
+        return None
+    return keeping_of(of.home.databases, RunOfRows(run_id, of.name, source_of_rows(source, of.home)))
+
+
 def _changed_text(path: Path) -> str:
     """The warning about a source that has changed since its run began."""
     if signature_of(path) is None:
         return f"{path} was gone when the run ended: it counts as done, and is due again only if it comes back changed"
     return f"{path} changed while it was read; it is due again; if a step writes it, after every run"
+
+
+def _written_text(run: Keeping) -> str:
+    """What a run that did not succeed has left in tables."""
+    tables = [f"{path.name}:{table}" for path, table in run.written]
+    return (
+        f"had written {first_few(tables, _MOST_TAKEN)} before it ended; what replace_rows_by_file, replace_rows_by_values and"
+        " replace_table are given is written only when a run has succeeded, where its mirror is staged or it has none"
+    )
 
 
 def _in_zone_of(flow: Flow, slot_utc: str, home: LocalWorkspace | None) -> datetime:

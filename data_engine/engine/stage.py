@@ -26,22 +26,28 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data_engine.engine.access.access_log import not_logged
 from data_engine.engine.access.file_events import current_guard
 from data_engine.engine.candidates import Source
+from data_engine.engine.kept_tables import (
+    TABLES,
+    TargetHeldError,
+    apply_kept,
+    keeping_of,
+    list_calls,
+    source_of_rows,
+)
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.publication import (
     STAGING,
     RunsById,
     TargetChangedError,
-    TargetHeldError,
     cannot_publish,
     clear,
     finish,
     left_stages,
-    listed,
     opened_stage,
     remove_stage,
     replace,
@@ -49,6 +55,7 @@ from data_engine.engine.publication import (
     staging_of,
     take_place,
 )
+from data_engine.engine.staged_files import listed
 from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
 from data_engine.flow.batch import Batch, is_lazy_frame
@@ -56,12 +63,16 @@ from data_engine.flow.context import FlowContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.formatting import first_few, plural
+from data_engine.keeping import Keeping, RunOfRows
 from data_engine.ledger.outputs import RunOfStage, runs_of_stages
 from data_engine.model import PublishStarted, SeenSource
 from data_engine.nofollow import FoundFile, OpenFolder, inside, is_link, opened, walk
 from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, changed_ns
 from data_engine.platforms.host import host_name
 from data_engine.workspace.machine import machine_id
+
+if TYPE_CHECKING:
+    from data_engine.helpers.duckdb.kept import KeptTables
 
 _MOST_NAMED = 3
 _Facts = tuple[int, int, int]
@@ -71,11 +82,12 @@ _machine_of = cache(machine_id)
 
 
 class Maker(NamedTuple):
-    """The maker of a stage: machine and run; `made_of` is the size and time of the source."""
+    """The maker of a stage: machine and run; `made_of` is the size and time of the source, `source` its path for people."""
 
     machine: str
     run_id: str
     made_of: tuple[int, int] | None = None
+    source: str = ""
 
     @property
     def name(self) -> str:
@@ -84,7 +96,8 @@ class Maker(NamedTuple):
 
 
 class Stage:
-    """The places of a run of the `flow` whose mirror is staged (flow/locations.py). Nothing is made before the first path is asked for.
+    """The places of a run of the `flow` whose mirror is staged (flow/locations.py), and the rows that it keeps for tables of the
+    workspace's `databases`, beside which the stage of a flow without a mirror lies. Nothing is made before the first path is asked for.
 
     `runs` looks up runs in the history; a flow of no workspace has none: nothing of it is ever finished. `record` keeps what is about to be published where only this machine can write, before it returns; `before` does what must be done
     before the first file takes its place.
@@ -96,14 +109,21 @@ class Stage:
         maker: Maker,
         source: tuple[str, str] | None = None,
         *,
+        databases: Path | None = None,
         runs: RunsById = lambda run_ids: {},
         record: Callable[[PublishStarted], None] = lambda event: None,
         log: Callable[..., None] = lambda text, level="INFO": None,
         before: Callable[[], None] = lambda: None,
     ) -> None:
-        assert flow.mirror_spec is not None
-        self.final_root = flow.mirror_spec.root
+        final_root = flow.mirror_spec.root if flow.is_staged and flow.mirror_spec is not None else databases
+        assert final_root is not None
+        self.final_root = final_root
         self.folder = staging_of(self.final_root) / maker.name
+        self.keeping: Keeping | None = None
+        if databases is not None:
+            run = RunOfRows(maker.run_id, flow.name or "", maker.source)
+            self.keeping = keeping_of(databases, run, self.folder / TABLES, self._begin)
+        self._databases = databases
         self.finished: str | None = None
         self._maker, self._flow, self._source, self._runs = maker, flow, source, runs
         self._record, self._log, self._before = record, log, before
@@ -124,16 +144,20 @@ class Stage:
         Raises:
             FlowValidationError: there can be no stage.
         """
+        self._begin()
         with self._lock:
-            if self._began_ns is None:
-                self._make()
             if not is_folder:
                 final = self.final(place)
                 if final not in self._facts:
                     self._facts[final] = _facts_of(final)
 
+    def _begin(self) -> None:
+        with self._lock:
+            if self._began_ns is None:
+                self._make()
+
     def database(self, final: Path, *, read_only: bool) -> Path:
-        """The database itself: only mirrors are staged."""
+        """The database itself: the rows for it are kept apart."""
         return final
 
     def final(self, path: Path) -> Path:
@@ -148,9 +172,12 @@ class Stage:
             TargetHeldError: a target is held open by another program.
             FlowValidationError: a target cannot be replaced.
         """
+        tables = self._tables
         count = self._publish()
-        if count > 1:
+        if count > 1 or tables is not None:
             self._record(PublishStarted(self._maker.run_id, self.final_root.name))  # steps may write there again
+        if tables is not None:
+            tables.forget()
         self._log(f"published {plural(count, 'file')} of the stage")
 
     # -- its end ---------------------------------------------------------------------------------------------------------
@@ -182,10 +209,10 @@ class Stage:
                 continue
             record = run.publication
             if record is None or run.source != self._source or record.mirror != self.final_root.name:
-                clear(self.final_root, left)
+                clear(self.final_root, left, databases=self._databases)
                 continue
             is_same = record.code is not None and record.code == self._code() and record.made_of == self._maker.made_of
-            is_whole = finish(self.final_root, left.name, record, is_own=run.is_own)
+            is_whole = finish(self.final_root, left.name, record, is_own=run.is_own, databases=self._databases)
             is_same = is_same and is_whole
             self._log(f"published what run {record.run_id[:8]} had made" + ("" if is_same else ", and runs again"))
             is_done = is_done or is_same
@@ -197,6 +224,8 @@ class Stage:
 
         Raises: as `Stage.publish`.
         """
+        if self._began_ns is None:
+            return
         for name, value in {"the result": context.current, **context.objects}.items():
             if self._is_lazy_over_stage(value):
                 self._log(
@@ -257,7 +286,8 @@ class Stage:
             else:
                 if not stat.S_ISDIR(facts.st_mode):
                     raise NotADirectoryError(errno.ENOTDIR, "there is a file of that name", str(self.final_root))
-                self._check_root(facts)
+                if self._flow.is_staged:
+                    self._check_root(facts)
             with opened(parent, sees_binds=False) as beside:
                 try:
                     self._began_ns = self._make_in(beside)
@@ -306,12 +336,15 @@ class Stage:
     def _publish(self, code: Callable[[], str] | None = None) -> int:
         try:
             with opened_stage(self.final_root, self.folder.name) as (beside, stage):
-                entries = list(walk(stage))
+                kept: list[FoundFile] = []
+                entries: list[FoundFile] = []
+                for file in walk(stage):
+                    (kept if file.folder[:1] == (TABLES,) else entries).append(file)
                 files = [file for file in entries if file.is_regular]
                 if odd := ["/".join((*file.folder, file.name)) for file in entries if not file.is_regular]:
                     self._log(f"only plain files are published, not {first_few(odd, _MOST_NAMED)}", "WARNING")
-                if files:
-                    self._publish_files(beside, stage, files, code)
+                with ExitStack() as targets:
+                    self._publish_all(targets, beside, stage, files, kept, code)
                 return len(files)
         except OSError as error:
             raise FlowValidationError(
@@ -320,33 +353,63 @@ class Stage:
                 fix="run it again, and look who else writes there; nothing was published",
             ) from error
 
-    def _publish_files(
-        self, beside: OpenFolder, stage: OpenFolder, files: Sequence[FoundFile], code: Callable[[], str] | None
+    @property
+    def _tables(self) -> KeptTables | None:
+        """The rows that the run has kept, where there are any."""
+        tables: KeptTables | None = None if self.keeping is None else self.keeping.tables
+        return tables if tables is not None and tables.calls else None
+
+    def _publish_all(
+        self,
+        targets: ExitStack,
+        beside: OpenFolder,
+        stage: OpenFolder,
+        files: Sequence[FoundFile],
+        kept: Sequence[FoundFile],
+        code: Callable[[], str] | None,
     ) -> None:
+        """Apply the kept rows and let the files take their place, after all of it was tried."""
         maker, replaced = self._maker, dict[str, tuple[int, int] | None]()
-        event = PublishStarted(maker.run_id, self.final_root.name, made_of=maker.made_of)
         groups = [(folder, list(group)) for folder, group in groupby(files, lambda file: file.folder)]
-        with self._target(beside, (self.final_root.name,), self.final_root) as out:
-            for folder, group in groups:
-                with self._target(out, folder, self.final_root.joinpath(*folder)) as there:
-                    if not os.access(there.at("."), os.W_OK, dir_fd=there.descriptor):
-                        raise cannot_publish(there.path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
-                    for file in group:
-                        replaced["/".join((*folder, file.name))] = self._try(there, file)
+        if groups:
+            out = targets.enter_context(self._target(beside, (self.final_root.name,), self.final_root))
+        for folder, group in groups:
+            with self._target(out, folder, self.final_root.joinpath(*folder)) as there:
+                if not os.access(there.at("."), os.W_OK, dir_fd=there.descriptor):
+                    raise cannot_publish(there.path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+                for file in group:
+                    replaced["/".join((*folder, file.name))] = self._try(there, file)
+
+        tables = self._tables
+        numbers: dict[Path, int | str] = {} if tables is None else tables.numbers()
+
+        def record(code: str | None = None) -> None:
+            rows = listed(stage, files, replaced)
+            if tables is not None and self.keeping is not None:
+                rows += list_calls(stage, kept, self.keeping, numbers)
+            self._record(PublishStarted(maker.run_id, self.final_root.name, rows, maker.made_of, code))
+
+        def before(now: Mapping[Path, int | str]) -> None:
+            numbers.update(now)
             self._before()
-            if len(files) > 1:
-                self._record(event._replace(files=listed(stage, files, replaced)))
-            try:
-                for folder, group in groups:
-                    with inside(stage, folder) as here, inside(out, folder) as there:
-                        for file in group:
-                            final = self.final_root.joinpath(*folder, file.name)
-                            take_place(here, file.name, there, final)
-                            self._facts[final] = _facts_of(final)
-            except TargetHeldError:
-                if code is not None:
-                    self._record(event._replace(files=listed(stage, files, replaced), code=code()))
-                raise
+            if len(files) > 1 or tables is not None:
+                record()
+
+        try:
+            if tables is None or self.keeping is None:
+                before({})
+            else:
+                apply_kept(self.keeping, before)
+            for folder, group in groups:
+                with inside(stage, folder) as here, inside(out, folder) as there:
+                    for file in group:
+                        final = self.final_root.joinpath(*folder, file.name)
+                        take_place(here, file.name, there, final)
+                        self._facts[final] = _facts_of(final)
+        except TargetHeldError:
+            if code is not None:
+                record(code())
+            raise
 
     @contextmanager
     def _target(self, place: OpenFolder, names: Sequence[str], final: Path) -> Iterator[OpenFolder]:
@@ -387,8 +450,9 @@ def staged_run(
     control: StepControl,
     before: Callable[[], None],
 ) -> Stage | None:
-    """The stage of a run whose flow has a staged mirror; None for every other flow."""
-    if not flow.is_staged:
+    """The stage of a run whose flow has a staged mirror, or none in a workspace; None for every other flow."""
+    databases = None if home is None else home.databases
+    if not flow.is_staged and (databases is None or flow.mirror_spec is not None):
         return None
     machine = host_name() if home is None else _machine_of(home.local.state_root)
     made_of = seen[0].signature[:2] if source.path is not None and seen else None
@@ -397,8 +461,8 @@ def staged_run(
     def runs(run_ids: Collection[str]) -> Mapping[str, RunOfStage]:
         return {} if home is None else runs_of_stages(home.local.ledger_path, run_ids)
 
-    maker = Maker(machine, control.run_id, made_of)
-    return Stage(flow, maker, key, runs=runs, record=control.emit, log=control.log, before=before)
+    maker = Maker(machine, control.run_id, made_of, source_of_rows(source, home))
+    return Stage(flow, maker, key, databases=databases, runs=runs, record=control.emit, log=control.log, before=before)
 
 
 def _names(text: str, folder: Path) -> bool:

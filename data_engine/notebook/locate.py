@@ -192,12 +192,21 @@ def annotate_call(error: FlowValidationError) -> None:
     """Place an error by the author's line that made the call, when the error came from no code of the author's."""
     if error.trace or loading_module_folder() is not None:
         return  # placed already, or the loader will place it
+    place = _author_place()
+    if place is not None:
+        error.trace = (str(place), f"    {place.text.strip()}")
+
+
+def author_line() -> str:
+    """The author's line that runs now, as "claims.ipynb, cell 4, line 3"; empty where none does."""
+    return str(_author_place() or "")
+
+
+def _author_place() -> CodeLine | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and not _is_author(frame):
         frame = frame.f_back
-    if frame is not None:
-        place = _place(frame.f_code.co_filename, frame.f_lineno)
-        error.trace = (str(place), f"    {place.text.strip()}")
+    return None if frame is None else _place(frame.f_code.co_filename, frame.f_lineno)
 
 
 def _trace_lines(error: BaseException) -> Iterator[str]:

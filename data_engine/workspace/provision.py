@@ -27,6 +27,7 @@ GITIGNORE_TEXT = """\
 __pycache__/
 # What flows write. Add the folders of your inputs and outputs.
 databases/
+.data_engine_staging/
 # What goldens hold of the data; their headers are for review.
 goldens/**/data/
 """

@@ -74,7 +74,7 @@ def plant(folder: Path, ws: Workspace, *names: str, run_id: str = "r0", machine:
 
 
 def sweep(folder: Path, ws: Workspace) -> None:
-    sweeper = StageSweeper(ws.home.ledger(), machine_id(ws.home.local.state_root))
+    sweeper = StageSweeper(ws.home.ledger(), ws.home)
     sweeper.sweep([staged(folder, nothing)], is_owner=True)
 
 
@@ -287,7 +287,7 @@ def test_a_link_that_is_put_in_after_a_kill_leads_nowhere(folder: Path, ws: Work
         where.rename(folder / "moved")
     where.symlink_to(folder / "home")
 
-    StageSweeper(ws.home.ledger(), machine_id(ws.home.local.state_root)).sweep([flow], is_owner=True)
+    StageSweeper(ws.home.ledger(), ws.home).sweep([flow], is_owner=True)
     flow.run_once()
 
     assert home_of(folder) == AS_IT_WAS
@@ -323,12 +323,12 @@ def test_a_stage_of_the_former_form_is_not_published_and_its_source_runs_again(f
 
 
 def test_hashes_are_of_whole_files() -> None:
-    from data_engine.engine.publication import _sha256
+    from data_engine.engine.staged_files import sha256_of
     from data_engine.nofollow import opened
 
     path = Path(__file__)
     with opened(path.parent) as place:
-        assert _sha256(place, path.name, path.stat().st_size) == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert sha256_of(place, path.name, path.stat().st_size) == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the campaign forks")

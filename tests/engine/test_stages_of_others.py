@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import Flow
-from data_engine.engine import publication
+from data_engine.engine import publication, staged_files
 from data_engine.engine.publication import STAGING, tidy
 from data_engine.engine.stage import Maker, Stage
 from data_engine.ledger.checks import refused_rows
@@ -79,7 +79,7 @@ def test_the_next_owner_publishes_nothing_else(
     out = tmp_path / "out"
     (tmp_path / "key").write_text("new")
     if why == "not hashed":
-        monkeypatch.setattr(publication, "HASHED_BYTES", 1)
+        monkeypatch.setattr(staged_files, "HASHED_BYTES", 1)
     stage = die_while_publishing(two[0], out, monkeypatch, is_published=why != "not published")
     path = stage / "b.txt"
     facts = path.stat()

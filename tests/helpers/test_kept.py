@@ -23,8 +23,8 @@ from data_engine.helpers import (
     replace_rows_by_values,
     replace_table,
 )
-from data_engine.helpers.duckdb.connection import keeping
-from data_engine.helpers.duckdb.kept import KeptTables, apply
+from data_engine.helpers.duckdb.kept import KeptTables, apply, tables_of
+from data_engine.keeping import Keeping, RunOfRows, keeping
 
 KINDS: dict[str, tuple[pl.DataType, list[Any]]] = {
     "int": (pl.Int32(), [1, 2, None]),
@@ -35,6 +35,8 @@ KINDS: dict[str, tuple[pl.DataType, list[Any]]] = {
     "time": (pl.Datetime("us"), [datetime(2024, 2, 29), datetime(2024, 3, 1, 12), None]),
     "null": (pl.Null(), [None]),
 }
+
+RUN = RunOfRows("r1", "sales", "jan.csv")
 
 
 @st.composite
@@ -60,10 +62,10 @@ calls = st.tuples(
 
 @contextmanager
 def kept(folder: Path) -> Iterator[KeptTables]:
-    tables = KeptTables(folder / "stage", folder)
-    token = keeping.set(tables)
+    run = Keeping(folder, RUN, folder / "stage")
+    token = keeping.set(run)
     try:
-        yield tables
+        yield tables_of(run)
     finally:
         keeping.reset(token)
 
@@ -118,7 +120,7 @@ def test_calls_that_are_kept_are_as_calls_at_once(before: list[Any], program: li
             for step in program:
                 if step[0] == "publish":
                     token = keeping.set(None)
-                    apply(tables.calls, later.parent / "stage")
+                    apply(tables.calls, later.parent / "stage", RUN)
                     tables.forget()
                     untouched = content(later)
                     keeping.reset(token)
@@ -126,7 +128,7 @@ def test_calls_that_are_kept_are_as_calls_at_once(before: list[Any], program: li
                 first, second = call(at_once, *step), call(later, *step)
                 assert str(first) == str(second), step
         assert content(later) == untouched
-        apply(tables.calls, later.parent / "stage")
+        apply(tables.calls, later.parent / "stage", RUN)
         assert content(later) == content(at_once)
 
 

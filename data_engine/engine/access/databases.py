@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import re
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import lru_cache, partial
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from data_engine.engine.access.access_log import ReadLog, not_logged
+from data_engine.engine.access.access_log import ReadLog, is_not_logged, not_logged
 from data_engine.engine.access.code import identifiers
 from data_engine.engine.access.duckdb_writes import judge_settings, judged, judged_file, local_file, refuse_changes
 from data_engine.engine.access.file_events import about_to_open_database, about_to_write_unread
 from data_engine.engine.access.guards import database_file
 from data_engine.engine.access.recorders import mark_unseen, record_paths
 from data_engine.engine.access.sqlite_guard import connected
+from data_engine.errors import FlowValidationError
+from data_engine.files import resolve
+from data_engine.keeping import keeping
 from data_engine.record import frozen
 from data_engine.storage_version import is_made_here, make_attached, make_missing
 
@@ -41,6 +45,8 @@ def record_duckdb(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs:
     if file is not None and not read_only and not is_made_here(config):
         with not_logged():
             make_missing(file)
+    if path is not None and not _is_helper(sys._getframe(2)):
+        _refuse_kept(path)
     _record_opened(logs, place)
     if config:
         mark_unseen(logs, "a configured connection")
@@ -48,6 +54,44 @@ def record_duckdb(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs:
     if path is not None and not read_only:
         about_to_open_database(path)
     return original(*args, **kwargs)
+
+
+def _refuse_kept(path: str) -> None:
+    """Return where the run of this context keeps no rows for the database.
+
+    Raises:
+        FlowValidationError: a connection of the author's own would not see them.
+    """
+    run = keeping.get()
+    if run is not None and run.tables is not None and not is_not_logged() and run.tables.has_rows(resolve(Path(path))):
+        raise FlowValidationError(
+            f"rows for {os.path.basename(path)} are kept until the run has succeeded ({run.tables.cells_of(resolve(Path(path)))}),"
+            " and a connection of its own would not see them",
+            where=run.cell() or path,
+            fix="read it with read_sql, or call context.mirror.publish() before it, which applies them",
+        )
+
+
+def _is_helper(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).startswith("data_engine.helpers.")
+
+
+def _note_changed(connection: Any, query: object) -> None:
+    """Note the tables that a query changes, for a run that fails after it."""
+    run = keeping.get()
+    if run is None or is_not_logged() or not isinstance(query, str):
+        return
+    with not_logged(), suppress(sys.modules["duckdb"].Error):
+        for table in sql_access(query).tables:
+            if (table, id(connection)) not in run.changed:
+                run.changed.add((table, id(connection)))
+                with connection.cursor() as cursor:
+                    (path,) = cursor.execute(_PATH).fetchone()
+                if path:
+                    run.written.setdefault((Path(path), table))
+
+
+_PATH = "SELECT path FROM duckdb_databases() WHERE database_name = current_database()"
 
 
 def _record_opened(logs: tuple[ReadLog, ...], place: object) -> None:
@@ -121,6 +165,8 @@ def _run(original: Any, connection: Any, owner: _Args, args: _Args, kwargs: _Kwa
         _call_for_frames(getattr(execute, "__wrapped__", execute), (connection, statement), {}, caller)
         connection.fetchall()  # else it is in the way of the next statement
 
+    if not _is_helper(caller):
+        _note_changed(connection, query)
     with ExitStack() as files:
         for one in several:
             query = files.enter_context(judged(connection, query, one, run))
@@ -150,6 +196,9 @@ def _record_sql(logs: tuple[ReadLog, ...], text: object, *, is_shared: bool) -> 
     if not isinstance(text, str):
         mark_unseen(logs, "a query that is not a text")
         return
+    if (run := keeping.get()) is not None and run.tables is not None:
+        for path in filter(None, map(local_file, sql_access(text).databases)):
+            _refuse_kept(path)
     with not_logged():
         make_attached(text)
         if not logs:
@@ -221,16 +270,25 @@ def _is_pristine(duckdb: Any) -> bool:
 
 @frozen
 class SqlAccess:
-    """The files and databases of a query: `files` that it reads and `databases` are paths in its text; `changes` when it does more than read."""
+    """The files and databases of a query: `files` that it reads and `databases` are paths in its text; `changes` when it does more than
+    read, and `tables` are those that it changes."""
 
     files: tuple[str, ...] = ()
     databases: tuple[str, ...] = ()
     changes: bool = False
     unseen: str | None = None
+    tables: tuple[str, ...] = ()
 
 
 _TOKEN = re.compile(
     r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$\$.*?\$\$|[A-Za-z_]\w*|[^\s\w]|\d[\w.]*", re.DOTALL
+)
+_NAME = r'(?:"(?:[^"]|"")*"|[A-Za-z_]\w*)'
+_CHANGED = re.compile(
+    r"(?:^|; )(?:with .*? )?(?:insert(?: or \w+)? into|update|delete from|truncate(?: table)?|alter table(?: if exists)?|merge into"
+    r"|drop table(?: if exists)?|create(?: or replace)? table(?: if not exists)?|copy(?= [^;(]*(?:\([^)]*\) )?from ))"
+    rf" ({_NAME}(?: \. {_NAME})*)",
+    re.IGNORECASE | re.DOTALL,
 )
 _LOOKING_WORDS = frozenset(
     {"select", "from", "with", "values", "describe", "summarize", "show", "explain", "pivot", "unpivot", "("}
@@ -265,7 +323,7 @@ def sql_access(text: str) -> SqlAccess:
         >>> sql_access("select * from 'a.csv' join read_parquet(['b/*.parquet']) using (id)").files
         ('a.csv', 'b/*.parquet')
         >>> sql_access("create table t as select random()")
-        SqlAccess(files=(), databases=(), changes=True, unseen='random numbers in SQL')
+        SqlAccess(files=(), databases=(), changes=True, unseen='random numbers in SQL', tables=('t',))
     """
     tokens = [token for token in _TOKEN.findall(text) if not token.startswith(("--", "/*"))]
     paths: dict[str, list[str]] = {"file": [], "database": [], "target": []}
@@ -279,7 +337,9 @@ def sql_access(text: str) -> SqlAccess:
             else:
                 paths[role].append(path)
     files = tuple(path for path in paths["file"] if 0 < len(path) < 1024 and "\n" not in path and "\0" not in path)
-    return SqlAccess(files, tuple(paths["database"]), _changes(tokens), unseen)
+    changes = _changes(tokens)
+    tables = [name.replace(" ", "").replace('"', "") for name in _CHANGED.findall(" ".join(tokens))] if changes else ()
+    return SqlAccess(files, tuple(paths["database"]), changes, unseen, tuple(tables))
 
 
 def _changes(tokens: list[str]) -> bool:

@@ -43,6 +43,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import ClusterError
 from data_engine.files import rename_folder
 from data_engine.flow.control import ItemCall, ItemMap, RunInterrupted
+from data_engine.keeping import keeping, of_item
 from data_engine.storage_version import lead_below
 
 _CHECK_EVERY_S = 0.1
@@ -109,6 +110,8 @@ class _Spread:
         self._link = ClusterAccess(
             lambda: connection, root, home.local.identity, deliver=self._inbox.put, on_change=lambda: None
         )
+        run = keeping.get()
+        self._order = () if run is None else run.next_order()
         self._shared: Any = b""
         self._left = deque(range(len(work.items)))
         self._suspects: Suspects[int] = Suspects()
@@ -180,7 +183,7 @@ class _Spread:
             self._left.popleft()
             if index in self._suspects.lost_at:
                 self._far.say_again(self._items[index], _lost(self._suspects.lost_at[index]))
-        chunk = MapChunk([self._far.pack(self._items[index]) for index in indices], self._work.keep_errors)
+        chunk = MapChunk([self._pack(index) for index in indices], self._work.keep_errors)
         attempt = self._link.begin(
             chunk,
             address,
@@ -189,6 +192,10 @@ class _Spread:
             on_frame=lambda frame: self._heard(attempt, frame),
             on_end=lambda result: self._ended(indices, address, result),
         )
+
+    def _pack(self, index: int) -> Payload:
+        with of_item((*self._order, index)):
+            return self._far.pack(self._items[index])
 
     def _places(self) -> list[tuple[str, str]]:
         context = self._far.context

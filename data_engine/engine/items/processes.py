@@ -35,9 +35,11 @@ from data_engine.engine.items.travel import (
     unpack,
     unpack_error,
 )
+from data_engine.engine.kept_tables import kept_so_far, take_rows
 from data_engine.errors import ProcessDiedError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemCall, ItemMap, StepControl
+from data_engine.keeping import item_order, keeping
 from data_engine.notebook.load import registered_modules
 from data_engine.platforms.processes import memory_kills
 from data_engine.secret import learn
@@ -359,19 +361,22 @@ class RemoteCall:
         facts = None if self.context is None else facts_of(self.context)
         self._guard = current_guard()
         names = {"run_id": step.run_id, "flow": step.flow, "index": step.index, "label": step.label}
-        content = self._pack((fn, facts, self._guard), f"the function {getattr(fn, '__name__', '')}".strip())
+        self._run = keeping.get()
+        content = self._pack(
+            (fn, facts, self._guard, kept_so_far(self._run)), f"the function {getattr(fn, '__name__', '')}".strip()
+        )
         self.task = Task(next(_numbers), content, names, surroundings() | {"with_secrets": with_secrets})
         self.home = Home(self.tell, self.answer)
         self._answers: dict[tuple[Any, ...], Payload] = {}
         self._lock = threading.Lock()
 
     def pack(self, item: Any) -> Payload:
-        """Pack an item.
+        """Pack the item of this context, with its order among the calls that give rows for tables.
 
         Raises:
             FlowValidationError: it cannot.
         """
-        return self._pack(item, "the item")
+        return self._pack(item, "the item")._replace(order=item_order.get())
 
     def outcome(self, is_done: bool, content: Any) -> Any:
         """The result of an item; its error is raised."""
@@ -394,6 +399,9 @@ class RemoteCall:
             case ("written", paths):
                 if self._guard is not None:
                     self._guard.note_written(paths)
+            case ("rows", content):
+                if self._run is not None:
+                    take_rows(self._run, *unpack(content, root=self.root))
             case ("lost", names):
                 for name in names:
                     if name not in self._step.lost:

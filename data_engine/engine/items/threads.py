@@ -21,6 +21,7 @@ from typing import Any
 from data_engine.after_import import AfterImport
 from data_engine.flow.batch import ItemError
 from data_engine.flow.control import ItemFailed, ItemMap, RunInterrupted, ends_run, one_by_one
+from data_engine.keeping import keeping, of_item
 from data_engine.record import frozen
 
 IN_ITEM = "DATA_ENGINE_ITEM"
@@ -60,10 +61,13 @@ def spread(work: ItemMap, *, give_up: Callable[[], None] | None = None) -> list[
     items, step, outcomes = work.items, work.step, Outcomes(work)
     running: dict[Future[Any], int] = {}
     waiting = deque(range(len(items)))
+    run = keeping.get()
+    order = () if run is None else run.next_order()
 
-    def call(item: Any) -> Any:
+    def call(index: int) -> Any:
         step.may_work()
-        return work.call(item)
+        with of_item((*order, index)):
+            return work.call(items[index])
 
     with ThreadPoolExecutor(work.max_parallel, thread_name_prefix="map") as pool:
         try:
@@ -71,7 +75,7 @@ def spread(work: ItemMap, *, give_up: Callable[[], None] | None = None) -> list[
                 while waiting and not outcomes.failed and len(running) < work.max_parallel:
                     step.may_work()
                     index = waiting.popleft()
-                    running[pool.submit(copy_context().run, call, items[index])] = index
+                    running[pool.submit(copy_context().run, call, index)] = index
                 ended, _ = wait(running, timeout=_CHECK_EVERY_S, return_when=FIRST_COMPLETED)
                 for future in ended:
                     error = future.exception()

@@ -39,6 +39,7 @@ from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.locations import IN_PLACE, Places
 from data_engine.flow.parameters import GivenParams
+from data_engine.keeping import Order
 from data_engine.record import frozen
 
 LARGE_BYTES = 10 * 1024 * 1024
@@ -49,11 +50,12 @@ _DEEPEST = 6
 
 
 class Payload(NamedTuple):
-    """A packed value: in `data` and `buffers`, or in a file."""
+    """A packed value: in `data` and `buffers`, or in a file; of an item also its `order` among the calls that give rows for tables."""
 
     data: bytes
     buffers: tuple[Any, ...] = ()
     file: str | None = None
+    order: Order = ()
 
     @property
     def size_bytes(self) -> int:

@@ -35,6 +35,7 @@ from data_engine.engine.items.travel import (
     unpack,
     unpack_error,
 )
+from data_engine.engine.kept_tables import KeptSoFar, rows_of_item
 from data_engine.flow.control import StepControl
 from data_engine.model import Event
 from data_engine.platforms import parent
@@ -63,6 +64,7 @@ class _Worker:
         self._ask_lock = threading.Lock()
         self._tasks: dict[int, Callable[[Any], Any]] = {}
         self._changes: dict[int, LostChanges] = {}
+        self._kept: dict[int, KeptSoFar | None] = {}
         self._root: Path | None = None
         self._with_secrets = True
         self._is_in_item = False
@@ -104,7 +106,7 @@ class _Worker:
             if around["folder"] is not None:
                 os.chdir(around["folder"])
             self._imports.serve(around["modules"])
-            fn, facts, guard = unpack(content, is_last=False, root=self._root)
+            fn, facts, guard, self._kept[number] = unpack(content, is_last=False, root=self._root)
             self._changes[number] = LostChanges(fn)
         except BaseException as error:
             failure = error  # the first item tells it
@@ -125,7 +127,9 @@ class _Worker:
         answer: Frame
         self._is_in_item = True
         try:
-            result = self._tasks[task](unpack(item, is_last=False, root=self._root))
+            value = unpack(item, is_last=False, root=self._root)
+            with rows_of_item(self._kept.get(task), item.order, self._tell_rows):
+                result = self._tasks[task](value)
             answer = (
                 "done",
                 pack(result, "the result", folder=self._folder, root=self._root, with_secrets=self._with_secrets),
@@ -149,6 +153,9 @@ class _Worker:
         for text in self._texts:
             text.flush()
         self.tell("event", secret.masked_in(event))
+
+    def _tell_rows(self, calls: list[Any], written: list[Any]) -> None:
+        self.tell("rows", pack((calls, written), "kept rows", root=self._root))
 
     def _tell_secret(self, value: str) -> None:
         """Let the run mask a value too, by a private connection; what goes home from here is masked already."""

@@ -10,13 +10,11 @@ from __future__ import annotations
 import random
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from contextvars import ContextVar
+from contextlib import contextmanager, suppress
 from dataclasses import field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 from data_engine.argument_checks import is_unicode
 from data_engine.duration import parse_duration
@@ -24,6 +22,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.files import identity_of
 from data_engine.helpers.duckdb.names import find, folded, names_text, quoted, table_parts
 from data_engine.helpers.targets import local_path
+from data_engine.keeping import OUR_SCHEMA, keeping
 from data_engine.platforms.files import is_locked
 from data_engine.record import frozen
 from data_engine.storage_version import fix_of_newer, make_database, wanted_version
@@ -32,7 +31,6 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from datetime import timedelta
-    from typing import Any
 
     import duckdb
     import polars as pl
@@ -96,6 +94,9 @@ class Database:
     conn: duckdb.DuckDBPyConnection
     path: Path
     undo: list[Callable[[], None]] = field(default_factory=list)
+    indexed: Literal["commit", "again", "stays"] = "commit"
+    """What a change of type does with indexes in its way: it drops them in a transaction of its own, before a call has changed anything; it
+    raises `IndexInTheWayError`, where other calls have; it lets them be, where the table is a copy without them."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows a statement gives."""
@@ -234,7 +235,7 @@ class Database:
         rows = self.execute(
             "SELECT schema_name, name FROM (SELECT database_name, schema_name, table_name AS name FROM duckdb_tables()"
             " UNION ALL SELECT database_name, schema_name, view_name FROM duckdb_views() WHERE NOT internal)"
-            " WHERE database_name = current_database() ORDER BY schema_name, name"
+            f" WHERE database_name = current_database() AND schema_name <> '{OUR_SCHEMA}' ORDER BY schema_name, name"
         )
         return [name if schema == "main" else f"{schema}.{name}" for schema, name in rows]
 
@@ -270,41 +271,16 @@ def _refuse_infinite(series: pl.Series) -> None:
         )
 
 
-class KeepsRows(ABC):
-    """Keeps rows for tables until the run that wrote them has succeeded (`kept.py`)."""
-
-    @abstractmethod
-    def has_rows(self, path: Path) -> bool:
-        """Whether rows are kept for tables of this database."""
-
-    @abstractmethod
-    def reading(self, path: Path, deadline_s: float) -> AbstractContextManager[Database]:
-        """The database for reading, with the rows that are kept for it."""
-
-    @abstractmethod
-    def refuse_writing(self, path: Path, table: TableName | None) -> None:
-        """Return where no rows are kept for the table; without one, for any of the database.
-
-        Raises:
-            FlowValidationError: some are.
-        """
-
-
 @frozen
 class _WrittenAtOnce(Database):
     """A database that a helper writes at once in a run that keeps rows."""
 
-    kept: KeepsRows | None = None
+    kept: Any = None
 
     def table(self, table: str) -> TableName:
         target = super().table(table)
-        if self.kept is not None:
-            self.kept.refuse_writing(self.path, target)
+        self.kept.refuse_writing(self.path, target)
         return target
-
-
-keeping: ContextVar[KeepsRows | None] = ContextVar("keeping", default=None)
-"""What keeps rows in this context; threads of a map inherit it."""
 
 
 @contextmanager
@@ -315,7 +291,7 @@ def reading(db_path: object, *, wait: Wait) -> Iterator[Database]:
         FlowValidationError: no such file, no database, or still being written after `wait`.
     """
     path, deadline_s = path_of(db_path), deadline_of(wait)
-    if (kept := keeping.get()) is not None and kept.has_rows(path):
+    if (kept := kept_here(path)) is not None:
         with translated(path), kept.reading(path, deadline_s) as database:
             yield database
         return
@@ -336,9 +312,15 @@ def writing(db_path: object, *, wait: Wait, create: bool = True) -> Iterator[Dat
     Raises:
         FlowValidationError: no database, or still in use elsewhere after `wait`.
     """
-    kept = keeping.get()
     with exclusive(db_path, wait=wait, create=create) as database, transaction(database):
-        yield database if kept is None else _WrittenAtOnce(database.conn, database.path, database.undo, kept)
+        kept = kept_here(database.path)
+        yield database if kept is None else _WrittenAtOnce(database.conn, database.path, database.undo, kept=kept)
+
+
+def kept_here(path: Path) -> Any:
+    """The `kept.KeptTables` of the run of this context, where it keeps rows for this database; else None."""
+    run = keeping.get()
+    return None if run is None or run.tables is None or not run.tables.has_rows(path) else run.tables
 
 
 @contextmanager
@@ -449,8 +431,20 @@ def patiently(open_it: Callable[[], T | None], path: Path, deadline_s: float, *,
         pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
 
 
-def _in_use(path: Path, reason: str) -> FlowValidationError:
-    return FlowValidationError(
+class IndexInTheWayError(Exception):
+    """DuckDB changes the type of a column only when the drop of its indexes, these SQL names, is committed; `make` makes them again."""
+
+    def __init__(self, names: Sequence[str], make: Callable[[], None]) -> None:
+        super().__init__(", ".join(names))
+        self.names, self.make = names, make
+
+
+class DatabaseBusyError(FlowValidationError):
+    """Somebody else has the database open."""
+
+
+def _in_use(path: Path, reason: str) -> DatabaseBusyError:
+    return DatabaseBusyError(
         f"{path} is in use: {reason.splitlines()[0]}",
         where="wait=",
         fix="close the other connection, or wait longer: wait='5m'",

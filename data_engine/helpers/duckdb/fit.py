@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.connection import Database, TableName
+from data_engine.helpers.duckdb.connection import Database, IndexInTheWayError, TableName
 from data_engine.helpers.duckdb.incoming import SOURCE, IncomingColumn
 from data_engine.helpers.duckdb.indexes import indexes_of, put_back
 from data_engine.helpers.duckdb.names import find, names_text, quoted
@@ -191,9 +191,14 @@ def _alter(database: Database, table: TableName, changes: Sequence[_Change]) -> 
                 where=str(database.path),
                 fix=f"drop it with DuckDB (DROP INDEX {index.sql_name}), or cast the frame to the table's types",
             )
+    if database.indexed == "stays":
+        indexes = []
+    is_in_the_way = any(index.covers(change.name) for index in indexes for change in changes)
+    if is_in_the_way and database.indexed == "again":
+        raise IndexInTheWayError([index.sql_name for index in indexes], lambda: put_back(database, table, indexes))
     for index in indexes:
         database.execute(f"DROP INDEX {index.sql_name}")
-    if any(index.covers(change.name) for index in indexes for change in changes):
+    if is_in_the_way:
         database.undo.append(lambda: put_back(database, table, indexes))
         database.execute("COMMIT")  # DuckDB lets go of an indexed column only when the drop is committed
         database.execute("BEGIN TRANSACTION")

@@ -13,21 +13,23 @@ Reference: https://duckdb.org/docs/stable/sql/statements/create_view; a temporar
 
 from __future__ import annotations
 
-import itertools
+import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from contextvars import ContextVar
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
+from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
+from data_engine.helpers.duckdb.applied import last_number, now_text, record, records_of
 from data_engine.helpers.duckdb.connection import (
     Database,
-    KeepsRows,
+    DatabaseBusyError,
+    IndexInTheWayError,
     TableName,
-    deadline_of,
     exclusive,
     patiently,
     transaction,
@@ -36,6 +38,7 @@ from data_engine.helpers.duckdb.connection import (
 from data_engine.helpers.duckdb.incoming import SOURCE
 from data_engine.helpers.duckdb.names import find, folded, quoted, table_parts, text_literal
 from data_engine.helpers.duckdb.rows import NewRows
+from data_engine.keeping import Keeping, Order, RunOfRows, item_order
 from data_engine.record import frozen
 
 TYPE_CHECKING = False
@@ -45,31 +48,24 @@ if TYPE_CHECKING:
 
 SCRATCH = "__data_engine_kept"
 
-Order = tuple[int, ...]
-_item: ContextVar[Order] = ContextVar("item", default=())
-
-
-@contextmanager
-def of_item(order: Order) -> Iterator[None]:
-    """Inside, calls are those of an item of a map: its `order` is the number that the map drew, and the item's."""
-    token = _item.set(order)
-    try:
-        yield
-    finally:
-        _item.reset(token)
+_opening = threading.Lock()
+"""DuckDB gives a second thread that opens a file an instance to which the first has not yet given the functions that read frames."""
 
 
 @frozen
 class KeptCall:
-    """A call whose rows are kept: its place among the calls, the database, what it said, its file, its rows, how long it waits, its cell."""
+    """A call whose rows are kept: its place among the calls, the database, what it said, its file and how many rows are in it, how long
+    to wait for the database, the author's line, and what `KeptTables.numbers` says of the
+    database."""
 
     order: Order
     path: Path
     new: NewRows
     file: str
     rows: int
-    wait: Any
+    wait_s: float
     cell: str
+    number: int | str
 
 
 @frozen
@@ -123,29 +119,45 @@ def _key(table: TableName) -> _Key:
     return folded(table.schema), folded(table.name)
 
 
-class KeptTables(KeepsRows):
-    """The rows that one run keeps for the databases below the folder `root`, in a `folder` of its own; `cell` says where a call stands.
+def tables_of(run: Keeping) -> KeptTables:
+    """The rows that the run keeps."""
+    if run.tables is None:
+        run.tables = KeptTables(run)
+    kept: KeptTables = run.tables
+    return kept
 
-    Several threads may call it at once.
-    """
 
-    def __init__(self, folder: Path, root: Path, *, cell: Callable[[], str] = str) -> None:
-        self._folder, self._root, self._cell = folder, root, cell
+class KeptTables:
+    """The rows that one run, or one item of a map in another process, keeps. Several threads may call it at once."""
+
+    def __init__(self, run: Keeping) -> None:
+        assert run.folder is not None
+        self._run, self._folder = run, run.folder
         self._lock = threading.RLock()
-        self._numbers = itertools.count(1)
         self.calls: list[KeptCall] = []
         self._scratch: dict[Path, _Scratch] = {}
-
-    def next_number(self) -> int:
-        """A number after all those of calls so far, for a map."""
-        return next(self._numbers)
-
-    def takes(self, path: Path) -> bool:
-        """Whether rows for the tables of this database are kept."""
-        return path.is_relative_to(self._root)
+        self._shown: set[tuple[Path, bool]] = set()
+        if run.before:
+            self.take_home(run.before)
 
     def has_rows(self, path: Path) -> bool:
         return path in self._scratch
+
+    def numbers(self) -> dict[Path, int | str]:
+        """The number of the last application to each database when the run first kept rows for it; the time where it was in use then."""
+        first: dict[Path, int | str] = {}
+        for call in sorted(self.calls, key=lambda call: call.order):
+            first.setdefault(call.path, call.number)
+        return first
+
+    @property
+    def own_calls(self) -> list[KeptCall]:
+        """The calls that were made here, not those before."""
+        return [call for call in self.calls if call not in self._run.before]
+
+    def cells_of(self, path: Path) -> str:
+        """The author's lines that have given rows for this database."""
+        return ", ".join(dict.fromkeys(call.cell for call in self.calls if call.path == path and call.cell))
 
     def keep(self, path: Path, new: NewRows, frame: pl.DataFrame, arrow: Any, *, wait: Any) -> None:
         """Keep the frame's rows, as `arrow`, when the call was checked against the tables as this run sees them.
@@ -153,37 +165,61 @@ class KeptTables(KeepsRows):
         Raises:
             FlowValidationError: a value would be lost, there is no such column, or the database is busy.
         """
-        order = (*_item.get(), next(self._numbers))
-        file = f"{next(self._numbers):06}.arrow"
-        cell = self._cell()
+        wait_s = parse_duration(wait, where="wait=", allow_zero=True)
+        order = self._run.next_order()
+        file = f"{'_'.join(map(str, order))}.arrow"
+        cell, deadline_s = self._run.cell(), time.monotonic() + wait_s
         with self._lock:
-            scratch = self._scratch.get(path) or _Scratch(path, self._folder / f"{SCRATCH}_{len(self._scratch)}.duckdb")
-            self._folder.mkdir(parents=True, exist_ok=True)
-            _write(self._folder / file, arrow)
-            try:
-                scratch.take(new, frame, arrow, file, cell, deadline_of(wait))
-            except BaseException:
-                (self._folder / file).unlink()
-                raise
+            self._show(path, to_write=True)
+            if not self.calls:
+                self._run.begin()
+            with self._run.unseen():
+                self._folder.mkdir(parents=True, exist_ok=True)
+                scratch = self._scratch.get(path) or self._new_scratch(path)
+                _write(self._folder / file, arrow)
+                try:
+                    if not scratch.is_in_use:
+                        scratch.take(new, frame, arrow, file, cell, deadline_s)
+                except DatabaseBusyError:  # what cannot be read now is checked when it is applied
+                    scratch.is_in_use, scratch.is_in_order, scratch.number = True, False, now_text()
+                except BaseException:
+                    (self._folder / file).unlink()
+                    raise
             self._scratch[path] = scratch
-            self.calls.append(KeptCall(order, path, new, file, len(frame), wait, cell))
+            self.calls.append(KeptCall(order, path, new, file, len(frame), wait_s, cell, scratch.number))
             scratch.is_in_order &= order > scratch.last
             scratch.last = max(scratch.last, order)
 
+    def take_home(self, calls: Sequence[KeptCall]) -> None:
+        """Take the calls of an item that ran in another process; those of an earlier try of it are none."""
+        with self._lock:
+            orders = {call.order[:-1] for call in calls}
+            self.calls = [call for call in self.calls if call.order[:-1] not in orders] + list(calls)
+            for path in {call.path for call in calls}:
+                self._scratch[path] = self._new_scratch(path)
+                self._scratch[path].is_in_order = False
+
     @contextmanager
     def reading(self, path: Path, deadline_s: float) -> Iterator[Database]:
-        with self._lock:
-            scratch = self._scratch[path]
-            if not scratch.is_in_order and not _item.get():
-                self._make_again(path, deadline_s)
+        """The database for reading, with the rows that are kept for it."""
+        self._show(path, to_write=False)
+        with self._run.unseen():
+            with self._lock:
                 scratch = self._scratch[path]
-            tables = dict(scratch.tables)
-        with scratch.opened(deadline_s) as conn:
-            for table in tables.values():
-                if table.file:
-                    conn.register(_rows_in(table.file), _read(self._folder / table.file)[1])
-                conn.execute(f"CREATE TEMP VIEW {quoted(_view_of(table))} AS {table.sql()}")
-            yield _Overlaid(conn, path, tables=tables)
+                if not scratch.is_in_order and not item_order.get():
+                    scratch = self._made_again(path, deadline_s)
+                tables = dict(scratch.tables)
+            with scratch.opened(deadline_s) as conn:
+                for table in tables.values():
+                    if table.file:
+                        conn.register(_rows_in(table.file), _read(self._folder / table.file)[1])
+                    conn.execute(f"CREATE TEMP VIEW {quoted(_view_of(table))} AS {table.sql()}")
+                yield _Overlaid(conn, path, tables=tables)
+
+    def _show(self, path: Path, *, to_write: bool) -> None:
+        if (path, to_write) not in self._shown:
+            self._run.opens(path, to_write)
+            self._shown.add((path, to_write))
 
     def refuse_writing(self, path: Path, table: TableName | None) -> None:
         scratch = self._scratch.get(path)
@@ -197,14 +233,16 @@ class KeptTables(KeepsRows):
             raise FlowValidationError(
                 f"rows for {what} are kept until the run has succeeded ({', '.join(dict.fromkeys(sum(cells, ())))}),"
                 " and this writes at once",
-                where=self._cell() or str(path),
+                where=self._run.cell() or str(path),
                 fix="call context.mirror.publish() before it, which applies them",
             )
 
-    def _make_again(self, path: Path, deadline_s: float) -> None:
-        """Make the scratch database of the files again, in the order of the calls."""
-        old = self._scratch[path]
-        new = _Scratch(path, old.file.with_name(f"{SCRATCH}_{next(self._numbers)}x.duckdb"))
+    def _new_scratch(self, path: Path) -> _Scratch:
+        return _Scratch(path, self._folder / f"{SCRATCH}_{os.urandom(8).hex()}.duckdb")
+
+    def _made_again(self, path: Path, deadline_s: float) -> _Scratch:
+        """The scratch database, made of the files again, in the order of the calls."""
+        old, new = self._scratch[path], self._new_scratch(path)
         for call in in_order(self.calls, path):
             frame, arrow = _read(self._folder / call.file)
             new.take(call.new, frame, arrow, call.file, call.cell, deadline_s)
@@ -212,17 +250,22 @@ class KeptTables(KeepsRows):
         self._scratch[path] = new
         with suppress(OSError):
             old.file.unlink()
+        return new
 
     def forget(self) -> None:
         """Keep nothing any more: all is applied."""
         with self._lock:
-            for scratch in self._scratch.values():
-                with suppress(OSError):
-                    scratch.file.unlink()
+            self.close()
             for call in self.calls:
                 with suppress(OSError):
                     (self._folder / call.file).unlink()
             self.calls, self._scratch = [], {}
+
+    def close(self) -> None:
+        """Remove what only reads need."""
+        for scratch in self._scratch.values():
+            with suppress(OSError):
+                scratch.file.unlink()
 
 
 def in_order(calls: Sequence[KeptCall], path: Path) -> list[KeptCall]:
@@ -242,12 +285,18 @@ class _Scratch:
         self.tables: dict[_Key, _Table] = {}
         self.is_in_order = True
         self.last: Order = ()
+        self.number: int | str = ""
+        self.is_in_use = False
 
     def take(self, new: NewRows, frame: pl.DataFrame, arrow: Any, file: str, cell: str, deadline_s: float) -> None:
         """Do to its tables what the call will do to the real ones; nothing where that is refused."""
         with translated(self.path), self.opened(deadline_s) as conn:
+            if self.number == "":
+                self.number = last_number(Database(conn, self.path))
             scratch = quoted(self.file.stem)
-            database = _Folding(conn, self.path, [], dict(self.tables), scratch, cell, self.file.with_name(file))
+            database = _Folding(
+                conn, self.path, [], "stays", dict(self.tables), scratch, cell, self.file.with_name(file)
+            )
             with transaction(database):
                 new.write(database, frame, arrow)
             self.tables = database.tables
@@ -261,7 +310,8 @@ class _Scratch:
         is_there = self.path.exists()
         source, mode = (text_literal(str(self.path)), "(READ_ONLY)") if is_there else ("':memory:'", "")
         attach = f"ATTACH IF NOT EXISTS {source} AS {name} {mode}"
-        conn = duckdb.connect(str(self.file))
+        with _opening:
+            conn = duckdb.connect(str(self.file))
         try:
             patiently(lambda: conn.execute(attach), self.path, deadline_s, to_write=False)
             conn.execute(f"USE {name}; SET python_enable_replacements = false; SET TimeZone = 'UTC'")
@@ -399,28 +449,84 @@ class _Overlaid(Database):
                 )
 
 
-def apply(calls: Sequence[KeptCall], folder: Path, *, before: Callable[[], None] = lambda: None) -> None:
+def apply(
+    calls: Sequence[KeptCall],
+    folder: Path,
+    run: RunOfRows,
+    *,
+    since: Mapping[Path, int | str] | None = None,
+    before: Callable[[Mapping[Path, int | str]], None] = lambda numbers: None,
+) -> bool:
     """Apply the calls to their databases, each in one transaction: all are locked first, in the order of their names, and nothing is
-    committed before each call is done. `before` is called before the first commit.
+    committed before each call is done. `before` is called before the first commit, with the number of the last application to each.
+
+    With `since` those numbers, a call is left out whose rows have been applied since then, or others in their place; whether none was
+    left out for others.
 
     Raises:
-        FlowValidationError: a call is refused, naming its cell, or a database is busy; nothing is changed.
+        DatabaseBusyError: a database is in use elsewhere.
+        FlowValidationError: a call is refused, naming its cell; nothing is changed.
     """
     ordered = {path: in_order(calls, path) for path in sorted({call.path for call in calls})}
+    is_whole = True
+    numbers: dict[Path, int | str] = {}
     with ExitStack() as stack:
         databases = {
-            path: stack.enter_context(
-                exclusive(path, wait=max((call.wait for call in of_one), key=deadline_of), create=True)
-            )
+            path: stack.enter_context(exclusive(path, wait=longest_wait(of_one), create=True))
             for path, of_one in ordered.items()
         }
         for path, database in databases.items():
+            make_again = stack.enter_context(ExitStack())  # when the transactions have ended
             stack.enter_context(transaction(database))
-            for call in ordered[path]:
-                frame, arrow = _read(folder / call.file)
-                with _of_call(call), translated(path):
-                    call.new.write(database, frame, arrow)
-        before()
+            numbers[path] = last_number(database)
+            number = None if since is None else since[path]
+            is_whole &= _applied(database, ordered[path], folder, run, number, make_again)
+        before(numbers)
+    return is_whole
+
+
+def _applied(
+    database: Database,
+    calls: Sequence[KeptCall],
+    folder: Path,
+    run: RunOfRows,
+    since: int | str | None,
+    make_again: ExitStack,
+) -> bool:
+    """Apply the calls of one database in its transaction, as `apply`; an index in the way of a type is dropped before, and made again."""
+    while True:
+        try:
+            return _applied_once(replace(database, indexed="again"), calls, folder, run, since)
+        except IndexInTheWayError as found:
+            database.conn.execute("ROLLBACK; BEGIN TRANSACTION")
+            make_again.callback(found.make)
+            for name in found.names:
+                database.conn.execute(f"DROP INDEX {name}")
+            database.conn.execute("COMMIT; BEGIN TRANSACTION")
+
+
+def _applied_once(
+    database: Database, calls: Sequence[KeptCall], folder: Path, run: RunOfRows, since: int | str | None
+) -> bool:
+    left_out = () if since is None else records_of(database, since=since)
+    is_whole, done = True, []
+    for call in calls:
+        with _of_call(call), translated(database.path):
+            table = database.table(call.new.table)
+            if others := [one for one in left_out if one.replaces(table, call.new)]:
+                is_whole &= any(one.run_id == run.run_id for one in others)
+                continue
+            frame, arrow = _read(folder / call.file)
+            call.new.write(database, frame, arrow)
+            done.append((table, call.new, call.rows))
+    if done:
+        record(database, run, done)
+    return is_whole
+
+
+def longest_wait(calls: Sequence[KeptCall]) -> str:
+    """How long to wait for the database of these calls, as `wait=` says it."""
+    return f"{max(call.wait_s for call in calls)}s"
 
 
 @contextmanager

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from data_engine.argument_checks import checked
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, keeping, path_of, writing
+from data_engine.helpers.duckdb.applied import record
+from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, path_of, writing
 from data_engine.helpers.duckdb.fit import check_widen
 from data_engine.helpers.duckdb.incoming import as_arrow, as_frame, frame_column, new_column
-from data_engine.helpers.duckdb.kept import KeptTables
+from data_engine.helpers.duckdb.kept import tables_of
 from data_engine.helpers.duckdb.names import table_parts
 from data_engine.helpers.duckdb.rows import NewRows
+from data_engine.keeping import keeping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -163,9 +165,16 @@ def replace_table(
 
 def _place(db_path: str | PathLike[str], new: NewRows, frame: pl.DataFrame, wait: Wait) -> None:
     arrow = as_arrow(frame)
-    path, kept = path_of(db_path), keeping.get()
-    if isinstance(kept, KeptTables) and kept.takes(path):
-        kept.keep(path, new, frame, arrow, wait=wait)
+    path, run = path_of(db_path), keeping.get()
+    if run is not None and not path.is_relative_to(run.root):
+        run = None
+    if run is not None and run.folder is not None:
+        tables_of(run).keep(path, new, frame, arrow, wait=wait)
         return
     with writing(path, wait=wait) as database:
         new.write(database, frame, arrow)
+        if run is not None:
+            table = database.table(new.table)
+            record(database, run.run, [(table, new, len(frame))])
+    if run is not None:
+        run.written.setdefault((path, new.table))

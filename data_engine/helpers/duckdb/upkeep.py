@@ -11,9 +11,10 @@ from pathlib import Path
 from data_engine.argument_checks import checked
 from data_engine.errors import FlowValidationError
 from data_engine.files import replace_file, sync_file, sync_folder
-from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, TableName, exclusive
+from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, TableName, exclusive, kept_here, path_of
 from data_engine.helpers.duckdb.indexes import indexes_of, put_back
 from data_engine.helpers.duckdb.names import folded, names_text, quoted, table_parts, text_literal
+from data_engine.keeping import OUR_SCHEMA
 from data_engine.nofollow import remove_tree
 from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, is_open_elsewhere
 from data_engine.record import frozen
@@ -79,7 +80,9 @@ def compact_database(
     """
     import polars as pl
 
-    names = _table_names(tables)
+    names, place = _table_names(tables), path_of(db_path)
+    if (kept := kept_here(place)) is not None:
+        kept.refuse_writing(place, None)
     with exclusive(db_path, wait=wait, config=_ALONE) as database:
         before_bytes = _size_bytes(database.path)
         targets = _targets(database, names)
@@ -156,7 +159,7 @@ def _targets(database: Database, names: list[str] | None) -> list[TableName]:
     """The base tables to look at, in the order of their names."""
     rows = database.execute(
         "SELECT database_name, schema_name, table_name FROM duckdb_tables()"
-        " WHERE database_name = current_database() AND NOT temporary ORDER BY schema_name, table_name"
+        f" WHERE database_name = current_database() AND NOT temporary AND schema_name <> '{OUR_SCHEMA}' ORDER BY schema_name, table_name"
     )
     tables = [TableName(schema, name, ".".join(map(quoted, (catalog, schema, name)))) for catalog, schema, name in rows]
     if names is None:

@@ -1,0 +1,85 @@
+"""What a run gives the helpers that write tables: where its rows are kept until it has succeeded, and whose they are."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data_engine.files import resolve
+
+Order = tuple[int, ...]
+
+OUR_SCHEMA = "_data_engine"
+"""The schema of Data Engine's own records in a DuckDB database; no listing and no comparison sees it."""
+
+
+class RunOfRows(NamedTuple):
+    """The run that gives rows for tables, and the flow and source it is for."""
+
+    run_id: str
+    flow: str
+    source: str
+
+
+@dataclass(eq=False)
+class Keeping:
+    """The rows that one run gives for the databases below the folder `databases`: kept in `folder`, or, without one, written at once.
+
+    `begin` is called before the first is kept, `cell` names the author's line that runs now, `opens` is told each database that is about to
+    be read or (True) written, and what is done inside `unseen` is no access of the author's. `order` is the place of an item's calls
+    among those of its run, `before` what the run had kept when the item began. `tables` is the helpers' own, set by the first call; `numbers` are drawn by calls
+    and maps.
+    """
+
+    databases: Path
+    run: RunOfRows
+    folder: Path | None = None
+    begin: Callable[[], None] = lambda: None
+    cell: Callable[[], str] = str
+    opens: Callable[[Path, bool], None] = lambda path, to_write: None
+    unseen: Callable[[], AbstractContextManager[None]] = nullcontext
+    order: Order = ()
+    before: tuple[Any, ...] = ()
+    tables: Any = None
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    written: dict[tuple[Path, str], None] = field(default_factory=dict)
+    """The databases and tables that were written at once."""
+    changed: set[tuple[str, int]] = field(default_factory=set)
+    """The tables that queries of the author's own have changed, and their connections: looked at once."""
+
+    @cached_property
+    def root(self) -> Path:
+        """The folder of the databases, its links followed."""
+        return resolve(self.databases)
+
+    def next_order(self) -> Order:
+        """The order of a call or a map that begins now: after all so far."""
+        return *self.order, *item_order.get(), next(self.numbers)
+
+
+keeping: ContextVar[Keeping | None] = ContextVar("keeping", default=None)
+"""The rows of the run of this context; threads of a map inherit it."""
+
+item_order: ContextVar[Order] = ContextVar("item_order", default=())
+
+
+@contextmanager
+def of_item(order: Order) -> Iterator[None]:
+    """Inside, calls are those of an item of a map: its `order` is the number that the map drew, and the item's.
+
+    Example:
+        >>> with of_item((3, 0)):
+        ...     item_order.get()
+        (3, 0)
+    """
+    token = item_order.set(order)
+    try:
+        yield
+    finally:
+        item_order.reset(token)
