@@ -173,7 +173,7 @@ class Stage:
             FlowValidationError: a target cannot be replaced.
         """
         tables = self._tables
-        count = self._publish()
+        count = 0 if self._began_ns is None else self._publish()
         if count > 1 or tables is not None:
             self._record(PublishStarted(self._maker.run_id, self.final_root.name))  # steps may write there again
         if tables is not None:
