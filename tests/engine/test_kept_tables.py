@@ -18,6 +18,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.helpers import ensure_index, read_table, replace_rows_by_file
 from data_engine.helpers.duckdb.applied import records_of
 from data_engine.helpers.duckdb.connection import reading
+from tests.soak.table_programs import check
 from tests.support import WorkspaceFiles
 
 FLOW = """
@@ -261,3 +262,10 @@ def test_what_a_killed_run_had_begun_to_apply_is_finished(
     assert rows(db) == ([(9, "jan.csv")] if later else NEW)
     assert read_table(db.with_name("v.duckdb"), "other").columns == ["a"]
     assert not [path for path in ws.root.rglob(f"{STAGING}/**/*") if path.is_file()]
+
+
+@pytest.mark.parametrize("first", range(0, 20, 5))
+def test_random_programs_leave_what_they_would_leave_at_once(first: int, tmp_path: Path) -> None:
+    """As `python -m tests.soak.table_programs` does it with more: the old tables, or those last published, after a failure."""
+    for seed in range(first, first + 5):
+        check(seed, tmp_path / str(seed))
