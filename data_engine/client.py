@@ -1040,10 +1040,11 @@ class Workspace:
         """Why a flow, or a source file, does or does not run: `flow`, `source`, `reason` and `next_run_utc` of each; for an output, who wrote it.
 
         `why` holds the reason for programs: its `kind` and data. A row without a source is about the whole flow. A file is
-        named by its path, or by its path inside the source.
+        named by its path, or by its path inside the source. Of a table of a database (`warehouse.duckdb:sales`) each row says which
+        run wrote which of its rows, the newest first.
 
         Raises:
-            FlowValidationError: neither a flow, nor a source file, nor an output.
+            FlowValidationError: neither a flow, nor a source file, nor an output, nor a table; or a program writes the database now.
 
         Example:
             >>> import tempfile
@@ -1051,9 +1052,12 @@ class Workspace:
             'not deployed: data-engine deploy example'
         """
         from data_engine.daemon.control import LONG_S
-        from data_engine.status.explain import Explanation, explain
+        from data_engine.status.explain import Explanation, explain, explain_table
+        from data_engine.status.places import table_meant
 
         subject = os.fspath(flow_or_path)
+        if (meant := table_meant(self.layout.databases_dir, with_home(subject))) is not None:
+            return Listing(explain_table(*meant, self.root))
         query = {"subject": subject, "file": str(Path(with_home(subject)).resolve())}
         rows = self.link.ask(
             lambda daemon: map(Explanation.read, daemon.get("/explain", timeout_s=LONG_S, **query)["reasons"]),
