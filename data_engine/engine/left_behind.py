@@ -15,12 +15,14 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 from data_engine.engine.quarantine import rejected_folder, rejected_rows
 from data_engine.errors import FlowValidationError
-from data_engine.files import trouble_of
+from data_engine.files import files_below, trouble_of
 from data_engine.flow.flow import Flow
 from data_engine.model import WrittenFile, utc_text
 from data_engine.nofollow import OpenFolder, inside, move, opened, walk
@@ -35,7 +37,13 @@ MOST_RUNS = 20_000
 
 @frozen
 class LeftBehind(Record):
-    """An output in the mirror of `flow`, written at `at_utc` for a `source` that is gone; `mirror` is the root it lies in."""
+    """An output in the mirror of `flow`, written at `at_utc` for a `source` that is gone; `mirror` is the root it lies in.
+
+    Of rows in a table, `path` is the database, and `number` that of their record. Of a database that nobody can look into, `busy` says
+    who has it.
+    """
+
+    sparse: ClassVar = ("table", "rows", "number", "busy")
 
     path: str
     flow: str
@@ -43,6 +51,10 @@ class LeftBehind(Record):
     at_utc: str
     mirror: str
     size_bytes: int | None = None
+    table: str = ""
+    rows: int = 0
+    number: int = 0
+    busy: str = ""
 
 
 def left_behind(written: Iterable[WrittenFile], flows: Iterable[Flow]) -> list[LeftBehind]:
@@ -75,6 +87,82 @@ def rejected_left_behind(root: Path, flows: Sequence[Flow]) -> list[LeftBehind]:
             mirror, at_utc = str(rejected_folder(root, entry.flow)), utc_text(facts.st_mtime)
             outputs.append(LeftBehind(entry.path, entry.flow, source, at_utc, mirror, size_bytes=facts.st_size))
     return outputs
+
+
+def rows_left_behind(root: Path, databases: Path, flows: Iterable[Flow]) -> list[LeftBehind]:
+    """The rows that runs of these flows wrote for one file of their source that is gone; a database in use is listed as `busy`."""
+    if not _databases(databases):
+        return []
+    from data_engine.helpers.duckdb.aside import rows_of_files
+    from data_engine.helpers.duckdb.connection import DatabaseBusyError
+
+    of_files = [flow for flow in flows if flow.trigger is not None and flow.trigger.run_as != "batch"]
+    folders = {flow.name: flow.trigger.source for flow in of_files if flow.trigger is not None}
+    left = []
+    for path in _databases(databases):
+        try:
+            records = rows_of_files(path)
+        except FlowValidationError as error:
+            if isinstance(error, DatabaseBusyError):
+                left.append(LeftBehind(str(path), "", "", "", str(databases), busy=error.what))
+            continue
+        sources = {row.number: os.path.normpath(root / row.source) for row in records if row.source}
+        gone = gone_sources(((row.flow, sources.get(row.number)) for row in records), of_files)
+        for row in records:
+            source, folder = sources.get(row.number, ""), folders.get(row.flow)
+            if (row.flow, source) in gone and folder in Path(source).parents:
+                table = row.table if row.schema == "main" else f"{row.schema}.{row.table}"
+                entry = LeftBehind(str(path), row.flow, source, row.at, str(databases))
+                left.append(replace(entry, table=table, rows=row.rows, number=row.number))
+    return left
+
+
+def set_rows_aside(left: Sequence[LeftBehind], databases: Path) -> list[Path]:
+    """Move these rows out of their tables, into Parquet files; where they are now.
+
+    Raises:
+        FlowValidationError: a database is in use; rows before those were moved.
+    """
+    from data_engine.helpers.duckdb.aside import move_rows
+
+    stamp = datetime.now(UTC).strftime(_STAMP)
+    moved = []
+    for entry in left:
+        folder = databases.joinpath(SET_ASIDE, stamp, Path(entry.path).relative_to(databases))
+        folder.mkdir(parents=True, exist_ok=True)
+        if (file := move_rows(Path(entry.path), entry.number, folder)) is not None:
+            moved.append(file)
+    return moved
+
+
+def put_rows_back(databases: Path, flows: Iterable[Flow]) -> list[Path]:
+    """Move back the rows of these flows that were moved out of tables last; the databases, for each file of rows.
+
+    Raises:
+        FlowValidationError: a database is in use; rows before those were moved.
+    """
+    store, names = databases / SET_ASIDE, {flow.name for flow in flows}
+    stamps = [(at_s, path) for path in store.glob("*") if (at_s := _when_s(path.name)) is not None]
+    for _, stamp in sorted(stamps, reverse=True):
+        from data_engine.helpers.duckdb.aside import put_rows_back, record_in
+
+        back = []
+        for file in sorted(stamp.rglob("*.parquet")):
+            database = databases / file.parent.relative_to(stamp)
+            if database.is_file() and record_in(file).flow in names and put_rows_back(database, file):
+                back.append(database)
+        if back:
+            return back
+    return []
+
+
+DATABASES = (".duckdb", ".db", ".ddb")
+
+
+def _databases(folder: Path) -> list[Path]:
+    """The database files below the folder, but for hidden ones."""
+    paths = [path for path in files_below(folder) if path.suffix in DATABASES]
+    return [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
 
 def known_elsewhere(written: Iterable[WrittenFile], flows: Iterable[Flow]) -> list[WrittenFile]:

@@ -663,6 +663,26 @@ class LastWritten(Reason):
     state: str = "unknown"
 
 
+def _rows_recorded_text(why: RowsRecorded) -> str:
+    if why.run_id is None:
+        return f"no run has recorded rows here ({why.table})"
+    of = f" of {why.column} {why.key}".rstrip() if why.column else ""
+    return f"{plural(why.rows, 'row')}{of} in {why.table}, {filled('written by run {run_id:id} on {at_utc:time}', why)}"
+
+
+@reason("rows_recorded", _rows_recorded_text, remedies.rows_recorded)
+class RowsRecorded(Reason):
+    """Rows that a run wrote to the `table` of a database, and that no later run has replaced: those of a `key` in the `column`, of values
+    in it, or without a column the whole table. Without an id no run has recorded any."""
+
+    table: str
+    run_id: str | None = None
+    at_utc: str | None = None
+    rows: int = 0
+    column: str = ""
+    key: str = ""
+
+
 @reason(
     "last_run_warned",
     lambda why: f"{plural(why.count, 'warning')} in its last run",
@@ -675,11 +695,12 @@ class LastRunWarned(Reason):
     run_id: str
 
 
-@reason("more", "and {count:,} more: ask for one by its path")
+@reason("more", "and {count:,} more[: ask for one by {by}]")
 class More(Reason):
-    """The `count` of sources that are not listed."""
+    """The `count` of sources, or of rows of a table, that are not listed."""
 
     count: int
+    by: str = "its path"
 
 
 @reason("other", "{said}")

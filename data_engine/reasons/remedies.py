@@ -215,6 +215,11 @@ def last_written(facts: RemedyFacts) -> str | None:
     return f"`{facts.on_source(facts.run_verb)}` {again}; {shown}"
 
 
+def rows_recorded(facts: RemedyFacts) -> str | None:
+    """The log of the run that wrote the rows."""
+    return None if facts.why.run_id is None else f"`{facts.on_run('log')}` shows all of it"
+
+
 def name_filtered(facts: RemedyFacts) -> str:
     """Another name, except for files that Excel and Word make and remove themselves."""
     if facts.why.part.startswith("~$"):

@@ -75,7 +75,7 @@ from data_engine.record import Record, frozen
 from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
 from data_engine.status.build import FactSource, FlowFacts, WorkspaceFacts, blocked_by, flow_status
 from data_engine.status.deployed_before import history_of, names_of, tell_earlier, undeployed
-from data_engine.status.places import gone_outputs, gone_text, last_written
+from data_engine.status.places import gone_outputs, gone_text, last_written, rows_recorded
 from data_engine.status.runs import with_text
 from data_engine.suggestions import as_typed, near_offer, nearest_files
 from data_engine.workspace.layout import WorkspaceLayout
@@ -175,6 +175,17 @@ def explain(source: FactSource, facts: WorkspaceFacts, subject: str, file: str) 
         else row
         for row in _with_gone(source, facts, rows)
     ]
+
+
+def explain_table(path: Path, table: str, root: Path) -> list[Explanation]:
+    """Whose rows stand in the table of a database: a row for each record, the newest first; sources as seen from the workspace's `root`.
+
+    Raises:
+        FlowValidationError: no such table, or the database is in use by a program that writes it.
+    """
+    rows = [Explanation(flow, source, why) for flow, source, why in rows_recorded(path, table, root)]
+    more = [Explanation("", None, More(len(rows) - MOST_ROWS, by=""))] if len(rows) > MOST_ROWS else []
+    return [*rows[:MOST_ROWS], *more]
 
 
 def _with_gone(source: FactSource, facts: WorkspaceFacts, rows: list[Explanation]) -> list[Explanation]:
@@ -514,7 +525,7 @@ def _nothing_to_explain(subject: str, facts: WorkspaceFacts) -> FlowValidationEr
     return FlowValidationError(
         f"{subject!r} is neither a flow nor a file of any flow's source, nor an output of a run",
         where="explain",
-        fix=f"{begin}name a flow ({', '.join(flows) or 'none'}), a path under a source folder, or an output",
+        fix=f"{begin}name a flow ({', '.join(flows) or 'none'}), a path under a source folder, an output, or a table as in w.duckdb:sales",
     )
 
 

@@ -21,7 +21,7 @@ from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outputs import OutputRun, output_runs
 from data_engine.model import RunFile
 from data_engine.notebook.catalog import CatalogEntry
-from data_engine.reasons.kinds import LastWritten
+from data_engine.reasons.kinds import LastWritten, RowsRecorded
 from data_engine.status.runs import with_text
 from data_engine.suggestions import near_offer
 
@@ -321,3 +321,39 @@ def state_of(file: RunFile | None, path: str, *, workspace: str) -> State:
         return "gone" if is_gone(path, workspace=workspace) else "unknown"
     later_s = facts.st_mtime - datetime.fromisoformat(file.modified_at_utc).timestamp()
     return "changed" if facts.st_size != file.size_bytes or abs(later_s) > _SAME_TIME_S else "as_written"
+
+
+def table_meant(databases: Path, subject: str) -> tuple[Path, str] | None:
+    """The database and the table that `subject` names, as in "warehouse.duckdb:sales"; None where no such file is there.
+
+    The file is named by its path, or by its path in the folder of the workspace's `databases`.
+    """
+    for at in (at for at, letter in enumerate(subject) if letter == ":"):
+        for path in (Path(subject[:at]), databases / subject[:at]):
+            if path.is_file():
+                return path.resolve(), subject[at + 1 :]
+    return None
+
+
+def rows_recorded(path: Path, name: str, root: Path) -> Iterator[tuple[str, str | None, RowsRecorded]]:
+    """The flow, source and record of the rows that runs wrote to the table of the database and that stand in it, the newest first.
+
+    Raises:
+        FlowValidationError: no such table, or the database is in use by a program that writes it.
+    """
+    from data_engine.helpers.duckdb.applied import records_of
+    from data_engine.helpers.duckdb.connection import reading
+    from data_engine.helpers.duckdb.names import folded
+
+    with reading(path, wait="2s") as database:
+        table = database.table(name)
+        database.known_columns(table)
+        records = records_of(database)
+    meant = [
+        row for row in records if (folded(row.schema), folded(row.table)) == (folded(table.schema), folded(table.name))
+    ]
+    for row in reversed(meant):
+        source = os.path.normpath(root / row.source) if row.source else None
+        yield row.flow, source, RowsRecorded(name, row.run_id, row.at, row.rows, row.column, row.key)
+    if not meant:
+        yield "", None, RowsRecorded(name)

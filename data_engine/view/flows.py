@@ -298,26 +298,29 @@ def unknown_flow_of_source(verb: str, *named: str) -> FlowValidationError:
 def explain(
     place: Place,
     subject: Annotated[
-        str | None, Subject("FLOW_OR_FILE", "A flow, or a file of a flow's source.", "flow or file")
+        str | None, Subject("FLOW_OR_FILE", "A flow, a file of its source, or a table: w.duckdb:sales.", "flow or file")
     ] = None,
 ) -> Answer:
-    """Why a flow, or a file, does or does not run; for an output, which run wrote it."""
+    """Why a flow, or a file, does or does not run; for an output or a table, which run wrote it."""
     ws = place.workspace
     behind = [Note.warning(words) for words in [ws.link.behind_text()] if words]
     try:
-        reasons = ws.explain(place.flow_name(subject))
+        reasons = ws.explain(name := place.flow_name(subject))
     except FlowValidationError:
         for note in behind:
             place.tell(note)
         raise
     return Answer(
-        lambda: reasons_card(reasons, ws.root), lambda: [row.as_dict() for row in reasons], tuple(behind), value=reasons
+        lambda: reasons_card(reasons, ws.root, name),
+        lambda: [row.as_dict() for row in reasons],
+        tuple(behind),
+        value=reasons,
     )
 
 
-def reasons_card(reasons: Sequence[Explanation], root: Path | None = None) -> Card:
-    """What `explain` says, a line for each candidate or tick, and what changes it; sources as seen from the workspace's `root`."""
-    whole = cli_line("explain", reasons[0].flow if reasons else "FLOW", "--json")
+def reasons_card(reasons: Sequence[Explanation], root: Path | None = None, subject: str | None = None) -> Card:
+    """What `explain` says of the `subject`, a line for each candidate or tick, and what changes it; sources as seen from the workspace's `root`."""
+    whole = cli_line("explain", subject or (reasons[0].flow if reasons else "FLOW"), "--json")
     rows = (
         (
             reason.flow,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from data_engine.display_hook import Listing
-from data_engine.engine.left_behind import MOST_RUNS, known_elsewhere, readers_of
+from data_engine.engine.left_behind import MOST_RUNS, LeftBehind, known_elsewhere, readers_of
 from data_engine.engine.quarantine import check_workbook_name, write_workbook
 from data_engine.formatting import cli_line, first_few, local_time, path_in, plural
 from data_engine.ledger.outputs import written_here
@@ -50,7 +50,7 @@ def tidy(
     yes: Annotated[bool, Option("Move them aside without asking.")] = False,
     back: Annotated[bool, Option("Move back what was moved aside last.")] = False,
 ) -> Answer:
-    """List the outputs whose source files are gone, of one flow or of all, and move them aside when asked. Nothing is deleted."""
+    """List the outputs and rows whose source files are gone, of one flow or of all, and move them aside when asked. Nothing is deleted."""
     with place.inside():
         return _put_back(place.workspace, name) if back else _set_aside(place, name, yes)
 
@@ -63,16 +63,18 @@ def _put_back(ws: Workspace, name: str | None) -> Answer:
 
 def _set_aside(place: Place, name: str | None, yes: bool) -> Answer:
     ws = place.workspace
-    rows, elsewhere = ws.left_behind(name), _elsewhere(ws, name)
-    facts = {"left": [row.as_dict() for row in rows], "moved": [], "elsewhere": elsewhere}
+    left, elsewhere = ws.left_behind(name), _elsewhere(ws, name)
+    rows = [row for row in left if not row.busy]
+    facts = {"left": [row.as_dict() for row in left], "moved": [], "elsewhere": elsewhere}
     notes = [Note.warning(elsewhere_text(elsewhere))] if elsewhere else []
+    notes += [Note.warning(f"not looked into: {row.busy}") for row in left if row.busy]
     if not rows:
         return said("No output is left of a source that is gone.", facts, notes=tuple(notes))
     columns = ("Flow", Column("Output", "text"), "Written", Column("Source, which is gone", "text"))
     lines = (
         (
             row.flow,
-            path_in(ws.root, row.path),
+            path_in(ws.root, row.path) + (f":{row.table} ({plural(row.rows, 'row')})" if row.table else ""),
             local_time(row.at_utc),
             "" if row.source is None else path_in(ws.root, row.source),
         )
@@ -81,7 +83,7 @@ def _set_aside(place: Place, name: str | None, yes: bool) -> Answer:
     shown: tuple[Part, ...] = (table(columns, lines),)
     again = cli_line("tidy", *([] if name is None else [name]))
     if not yes:
-        question = Card(f"Move {plural(len(rows), 'file')} aside?", (), shown)
+        question = Card(f"Move {_what(rows)} aside?", (), shown)
         if place.reader == "person":
             yes, shown = place.confirm(question, "they would be moved aside", yes=False), ()
         if not yes:
@@ -91,10 +93,17 @@ def _set_aside(place: Place, name: str | None, yes: bool) -> Answer:
     text = f"Moved {plural(len(moved), 'file')} aside. To have them back: {again} --back"
     notes += [
         Note.warning(f"{reader} reads there, but does not become due; to run it again: {cli_line('run', reader)}")
-        for reader in readers_of({Path(row.mirror) for row in rows}, ws.flows())
+        for reader in readers_of({Path(row.mirror) for row in rows if not row.table}, ws.flows())
     ]
     facts["moved"] = [str(path) for path in moved]
     return Answer(lambda: Card("", (), (*shown, Lines((text,)))), lambda: facts, tuple(notes))
+
+
+def _what(rows: Sequence[LeftBehind]) -> str:
+    """How many files, and the rows of how many, are listed."""
+    files, of_tables = sum(not row.table for row in rows), sum(bool(row.table) for row in rows)
+    words = [plural(files, "file")] if files else []
+    return " and ".join([*words, *([f"the rows of {plural(of_tables, 'file')}"] if of_tables else [])])
 
 
 def _elsewhere(ws: Workspace, name: str | None) -> list[str]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from data_engine import FlowExecutionError, FlowValidationError, Workspace
 from data_engine.cli.app import run as command
+from data_engine.helpers import replace_table
 from data_engine.platforms.host import shell_line
 from data_engine.status.explain import Explanation
 from tests.support import WorkspaceFiles
@@ -166,3 +170,53 @@ def test_a_file_that_is_not_there_is_answered_with_the_nearest(workspace: Worksp
     with pytest.raises(FlowValidationError) as told:
         workspace.explain("latn.csv")
     assert (told.value.fix or "").startswith("did you mean latin.csv? Else ")
+
+
+HOLD = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.readline()"
+STORE = """
+    import polars as pl
+    from data_engine import Flow, helpers
+    def store(context):
+        db = context.database("w.duckdb")
+        frame = pl.read_csv(context.source.path)
+        helpers.replace_rows_by_file(db, "mart.sales", df=frame, file_hash=context.source.path.name)
+    def build():
+        return Flow(group="G").watch(mode="poll", source="../data", interval="1s", settle=0).step(store)
+"""
+
+
+def test_of_a_table_it_says_whose_rows_stand_in_it(
+    ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The newest first; the database is not changed, and a table without records says so."""
+    ws.notebook("sales", STORE)
+    for name, content in {"a.csv": "x\n1\n2\n", "b.csv": "x\n3\n"}.items():
+        ws.source(f"data/{name}", content)
+        Workspace(ws.root).load_flow("sales").run_once()
+    db = ws.root / "databases" / "w.duckdb"
+    replace_table(db, "other", df=pl.DataFrame({"x": [1]}))
+    monkeypatch.chdir(ws.root)
+    workspace, before = Workspace(ws.root), db.read_bytes()
+    rows = workspace.explain("w.duckdb:mart.sales")
+    runs = {run.run_id for run in workspace.runs("sales")}
+
+    assert [(row.source, row.why.rows, row.why.key) for row in rows] == [
+        (str(ws.root / "data" / "b.csv"), 1, "b.csv"),
+        (str(ws.root / "data" / "a.csv"), 2, "a.csv"),
+    ]
+    assert {row.why.run_id for row in rows} <= runs
+    assert len(workspace.explain(f"{db}:MART.Sales")) == 2
+    assert command(["explain", "databases/w.duckdb:mart.sales"]) == 0
+    assert "2 rows of file_key a.csv in mart.sales, written by run" in " ".join(capsys.readouterr().out.split())
+    assert [row.reason for row in workspace.explain("w.duckdb:other")] == ["no run has recorded rows here (other)"]
+    assert db.read_bytes() == before
+    with pytest.raises(FlowValidationError, match='no table "nope"'):
+        workspace.explain("w.duckdb:nope")
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(db)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline().startswith(b"open")
+        with pytest.raises(FlowValidationError, match=f"PID {holder.pid}"):
+            workspace.explain("w.duckdb:other")
+        holder.communicate(b"end\n")

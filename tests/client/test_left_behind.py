@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from data_engine import Workspace
 from data_engine.cli.app import run as command
 from data_engine.client import Workspace as Client
+from data_engine.errors import OwnedElsewhereError
 from jupyter_extension.actions import flow_outputs
 from tests.support import WorkspaceFiles
 
@@ -218,3 +222,122 @@ def test_rejected_rows_of_a_source_that_is_gone_count_no_more(ws: WorkspaceFiles
     assert [one.source for one in workspace.rejected("checked")] == ["a.csv", "north/b.csv"]
     assert workspace.put_back("checked") == [kept]
     assert told() == (3, ["a.csv", "c.csv", "north/b.csv"])
+
+
+STORE = """
+    import polars as pl
+    from data_engine import Flow, helpers
+
+    def store(context):
+        name = context.source.path.name
+        frame = pl.DataFrame({"n": [1, None], "text": ["x", None], "of": [name, name]})
+        helpers.replace_rows_by_file(context.database("w.duckdb"), "sales", df=frame, file_hash=name)
+
+    def build():
+        return Flow(group="G").watch(mode="poll", source="../data", interval="1s", settle=0).step(store)
+"""
+HUGE = "alter table sales add column huge hugeint; update sales set huge = 170141183460469231731687303715884105727"
+LIST = "alter table sales add column list interval[]; update sales set list = [interval 1 month, null]"
+
+
+@pytest.fixture
+def stored(ws: WorkspaceFiles) -> Workspace:
+    """Rows of the files a, b; b is gone."""
+    ws.notebook("sales", STORE)
+    for name in ("a.csv", "b.csv"):
+        ws.source(f"data/{name}", name)
+    workspace = Workspace(ws.root)
+    workspace.load_flow("sales").run_once()
+    sql(workspace, HUGE)
+    sql(workspace, LIST)
+    (ws.root / "data" / "b.csv").unlink()
+    return workspace
+
+
+def sql(workspace: Client, query: str) -> list[tuple[object, ...]]:
+    with duckdb.connect(str(workspace.root / "databases" / "w.duckdb")) as conn:
+        return conn.execute(query).fetchall()
+
+
+def files_of_rows(workspace: Client) -> list[Path]:
+    return sorted((workspace.root / "databases" / ".data_engine_set_aside").rglob("*.parquet"))
+
+
+def test_rows_of_a_file_that_is_gone_are_moved_aside_and_back(
+    stored: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Types, nulls and columns are as they were; a folder that is away says nothing."""
+    everything = "from sales order by all"
+    before, columns = sql(stored, everything), sql(stored, "describe sales")
+    (stored.root / "data").rename(stored.root / "away")
+    assert stored.left_behind() == []
+    (stored.root / "away").rename(stored.root / "data")
+
+    assert [(row.table, row.rows, row.flow) for row in stored.left_behind()] == [("sales", 2, "sales")]
+    assert command(["--workspace", str(stored.root), "tidy"]) == 0
+    assert "databases/w.duckdb:sales (2 rows)" in capsys.readouterr().out
+    assert sql(stored, everything) == before
+    assert command(["--workspace", str(stored.root), "tidy", "sales", "--yes"]) == 0
+    assert sql(stored, "select distinct file_key from sales") == [("a.csv",)]
+    assert len(files_of_rows(stored)) == 1
+    assert stored.left_behind() == []
+
+    assert stored.put_back("sales") == [stored.root / "databases" / "w.duckdb"]
+    assert (sql(stored, everything), sql(stored, "describe sales")) == (before, columns)
+    assert (files_of_rows(stored), stored.put_back()) == ([], [])
+
+
+def test_rows_that_were_written_since_are_not_touched(stored: Workspace) -> None:
+    stored.set_aside()
+    (stored.root / "data" / "b.csv").write_text("again")
+    stored.load_flow("sales").run_once()
+    before = sql(stored, "from sales order by all")
+
+    assert stored.put_back() == []
+    assert sql(stored, "from sales order by all") == before
+    assert len(files_of_rows(stored)) == 1
+
+
+def test_a_kill_before_the_rows_are_removed_loses_and_doubles_nothing(
+    stored: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that ends there leaves the Parquet file, and the table as it was; so does an error."""
+    before = sql(stored, "from sales order by all")
+    killed = (
+        "import os, sys; from data_engine import Workspace; from data_engine.helpers.duckdb import aside\n"
+        "aside.change_count = lambda *args: os._exit(9)\n"
+        "Workspace(sys.argv[1]).set_aside()"
+    )
+    assert subprocess.run([sys.executable, "-c", killed, str(stored.root)]).returncode == 9
+    assert (sql(stored, "from sales order by all"), len(files_of_rows(stored))) == (before, 1)
+    assert stored.put_back() == []
+
+    assert len(stored.set_aside()) == 1
+    assert len(stored.put_back()) == 1
+    assert stored.put_back() == []
+    assert sql(stored, "from sales order by all") == before
+
+
+def test_a_database_in_use_is_left_and_its_holder_named(stored: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    code = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.readline()"
+    line = [sys.executable, "-c", code, str(stored.root / "databases" / "w.duckdb")]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline().startswith(b"open")
+        assert command(["--workspace", str(stored.root), "tidy", "--yes"]) == 0
+        shown = capsys.readouterr()
+        assert f"PID {holder.pid}" in " ".join((shown.out + shown.err).split())
+        holder.communicate(b"end\n")
+    assert files_of_rows(stored) == []
+    assert [row.busy for row in stored.left_behind()] == [""]
+
+
+def test_who_does_not_own_the_workspace_moves_no_rows(stored: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, what: str) -> None:
+        raise OwnedElsewhereError(what)
+
+    monkeypatch.setattr("data_engine.lease.status.refuse_owned_elsewhere", refuse)
+    for ask in (stored.set_aside, stored.put_back):
+        with pytest.raises(OwnedElsewhereError):
+            ask()
+    assert len(stored.left_behind()) == 1

@@ -82,6 +82,7 @@ SAMPLES: tuple[Reason, ...] = (
     reasons.Late(NOON, None, "the engine is off"),
     reasons.LastRunFailed("failed", "0123456789ab", NOON, "KeyError: 3"),
     reasons.LastWritten("/out/a.csv", "0123456789ab", NOON, "month=2026-06", ("/in/a.csv",), 2, "changed"),
+    reasons.RowsRecorded("sales", "0123456789ab", NOON, 2, "file_key", "jan.csv"),
     reasons.LastRunWarned(2, "0123456789ab"),
     reasons.Overlong(NOON, 1800.0, "0123456789ab"),
     reasons.SlotsPassed(3, NOON, NOON, "Europe/Berlin"),
@@ -165,6 +166,7 @@ def test_whole_run_ids_go_with_the_reasons_that_name_a_run() -> None:
         "last_run_failed",
         "last_run_warned",
         "last_written",
+        "rows_recorded",
         "stopping",
     }
     assert all("0123456789ab" in json.dumps(one) for one in named)

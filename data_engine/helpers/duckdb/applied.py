@@ -108,6 +108,11 @@ def record(database: Database, run: RunOfRows, done: Sequence[tuple[TableName, N
     database.conn.unregister(_INCOMING)
 
 
+def change_count(database: Database, number: int, rows: int) -> None:
+    """Let a record say that so many rows of it stand in the table."""
+    database.execute(f"UPDATE {_place(database)} SET row_count = ? WHERE number = ?", [rows, number])
+
+
 _INCOMING = "__data_engine_applied"
 
 
