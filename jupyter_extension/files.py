@@ -13,11 +13,11 @@ from data_engine.answering_process import ParentProcess
 from data_engine.client import Workspace
 from data_engine.daemon.control import LONG_S
 from data_engine.marks import Mark, mark_of
-from data_engine.reasons.kinds import Disabled, Done, NotDeployed, Running, Unreachable
+from data_engine.reasons.kinds import Disabled, Done, Held, NotDeployed, Running, Unreachable
 from data_engine.reasons.remedies import Reason
 from data_engine.record import frozen
 from data_engine.status.offline import OfflineFacts
-from data_engine.status.sentences import short_reason
+from data_engine.status.sentences import short_error, short_reason
 from data_engine.status.source_files import GROUPS, FileLists, SourceFiles, SourceStatus
 from data_engine.view.panel import WhyNot
 from jupyter_extension.inspect_child import InspectChild, serve
@@ -43,13 +43,14 @@ _AWAY = _OF_THE_FLOW[Unreachable.kind]
 
 @frozen
 class FileView:
-    """One source file: why it does or does not run, and how its last run ended. `retry` is why it cannot be retried, `read` why
-    it can be neither run nor previewed."""
+    """One source file: why it does or does not run, and how its last run ended; of one that is held the `error` without its time.
+    `retry` is why it cannot be retried, `read` why it can be neither run nor previewed."""
 
     path: str
     name: str
     mark: Mark
     reason: str
+    error: str | None
     why: Mapping[str, Any] | None
     last: Mark | None
     last_at_utc: str | None
@@ -70,7 +71,7 @@ class AlikeView:
 @frozen
 class FilesView:
     """The files of a request; many that wait alike are one entry of `alike`. `groups` are kind, word and count; `total` counts all, `found`
-    the matches; `notes` hold of all. `progress` (words) and `share` (0 to 1) say how far a pass is."""
+    the matches; `notes` hold of all, the first is of the kind `noted` where that is a reason. `progress` (words) and `share` (0 to 1) say how far a pass is."""
 
     flow: str
     total: int
@@ -79,6 +80,7 @@ class FilesView:
     files: tuple[FileView, ...]
     alike: tuple[AlikeView, ...]
     notes: tuple[str, ...]
+    noted: str | None
     progress: str | None
     share: float | None
     again_s: float
@@ -119,6 +121,7 @@ def files_view(listed: SourceFiles) -> FilesView:
         files=tuple(_file(file) for file in listed.files),
         alike=tuple(AlikeView(group.why.mark(""), _reason(group.why), group.count) for group in listed.alike),
         notes=listed.notes,
+        noted=listed.noted,
         progress=progress,
         share=share,
         again_s=listed.again_s,
@@ -144,6 +147,7 @@ def _file(file: SourceStatus) -> FileView:
         name=file.name,
         mark=mark,
         reason=reason,
+        error=short_error(file.why.error, file.cause) or file.why.status if isinstance(file.why, Held) else None,
         why=file.why.as_dict(),
         last=None if file.status is None else mark_of(file.status),
         last_at_utc=file.at_utc,

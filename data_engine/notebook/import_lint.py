@@ -9,7 +9,7 @@ from functools import lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from data_engine.notebook.flow_files import case_warnings, module_files, name_warnings, twin_warning
+from data_engine.notebook.flow_files import case_warnings, module_files, name_warnings
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.mistakes import dropped_calls, secret_text, written_secrets
 from data_engine.notebook.module_sets import own_code, python_files, reached_files
@@ -48,21 +48,6 @@ def module_warnings(modules: FlowModules, path: Path) -> list[ModuleWarning]:
     code = own_code(modules.authored(path), content_of(path), modules.cache_dir)
     names = name_warnings(path, case_warnings(files), files.get(path.stem, ()))
     return [*map(ModuleWarning, names), *import_warnings(path.name, code, python_files(modules.content))]
-
-
-def misleading_names(modules: FlowModules, paths: Collection[Path]) -> list[str]:
-    """The warnings of the names of these flow modules and of the files they import; each once, and none of secrets.
-
-    Raises:
-        OSError, FlowValidationError: the folder or a file cannot be read.
-    """
-    files, python = module_files(modules.content), python_files(modules.content)
-    texts = [twin for path in paths if (twin := twin_warning(files.get(path.stem, ()), path)) is not None]
-    if any(_library_called(name.removesuffix(".py")) for name in python if "/" not in name):
-        for path in paths:
-            code = own_code(modules.authored(path), content_of(path), modules.cache_dir)
-            texts += map(str, _hidden_libraries(path.name, reached_files(path.name, code, python)))
-    return list(dict.fromkeys(texts))
 
 
 def import_warnings(file: str, code: bytes, python: Mapping[str, bytes]) -> list[ModuleWarning]:

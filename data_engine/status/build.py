@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from data_engine.errors import FlowValidationError
@@ -558,7 +557,7 @@ class HeldFiles:
         return files
 
     def gone(self, flows: Iterable[Flow]) -> frozenset[tuple[str, str]]:
-        """The sources with rejected rows that are gone, each with its flow; of a great many the first are looked at.
+        """The sources with rejected rows that are gone, each with its flow.
 
         Raises:
             LedgerError: the history cannot be read.
@@ -568,7 +567,7 @@ class HeldFiles:
             return frozenset()
         from data_engine.engine.left_behind import gone_sources
 
-        return gone_sources(islice(self._rejecting, _MOST_LOOKS), flows)
+        return gone_sources(self._rejecting, flows)
 
     def _read(self) -> None:
         version = self._ledger.version()

@@ -128,11 +128,13 @@ def files_before_lines(
     disabled: Iterable[str] = (),
     is_engine_on: bool = True,
 ) -> list[str]:
-    """A line for each flow with files that other code may have done before, and one for its held files.
+    """A line for the files that other code may have done before, and one for each flow's held files.
 
     Example:
         >>> files_before_lines({"claims": FilesBefore(done=1204)})
         ['not again     claims: 1,204 files were done before and count as done. To do them again: data-engine backfill claims --reprocess all']
+        >>> files_before_lines({"claims": FilesBefore(done=1204), "sales": FilesBefore(done=5)})
+        ['not again     2 flows: 1,209 files were done before and count as done. To do them again: data-engine backfill NAME --reprocess all']
         >>> files_before_lines({"claims": FilesBefore(held=1)})
         ['held          claims: 1 file is held, as its last run failed or was stopped. To try it again: data-engine retry claims']
         >>> files_before_lines({"claims": FilesBefore(held=2)}, is_engine_on=False)
@@ -140,14 +142,14 @@ def files_before_lines(
     """
     off = set(disabled)
     lines = []
+    done = {flow: files.done for flow, files in before.items() if files.done}
+    if done:
+        flow, who = (*done, *done) if len(done) == 1 else ("NAME", f"{len(done)} flows")
+        count = sum(done.values())
+        words = "1 file was done before and counts" if count == 1 else f"{count:,} files were done before and count"
+        again = cli_line("backfill", flow, "--reprocess", "all")
+        lines.append(f"not again     {who}: {words} as done. To do {'it' if count == 1 else 'them'} again: {again}")
     for flow, files in sorted(before.items()):
-        if files.done:
-            is_one = files.done == 1
-            words = (
-                "1 file was done before and counts" if is_one else f"{files.done:,} files were done before and count"
-            )
-            again = cli_line("backfill", flow, "--reprocess", "all")
-            lines.append(f"not again     {flow}: {words} as done. To do {'it' if is_one else 'them'} again: {again}")
         if files.held:
             is_one = files.held == 1
             words = f"{plural(files.held, 'file is', 'files are')} held, as {'its' if is_one else 'their'} last run failed or was stopped"

@@ -79,7 +79,8 @@ class AlikeFiles(Record):
 class SourceFiles(Record):
     """One page of the files of a flow.
 
-    `counts` has all of its files by group, `found` how many pass the search; `notes` are about all of them.
+    `counts` has all of its files by group, `found` how many pass the search; `notes` are about all of them; where the first is a reason,
+    `noted` is its kind.
     Without a search, many that wait for the same reason are `alike` and not among `files`.
     `is_looking` while the folder is being looked through; the list was made `age_s` ago, and may be newer in `again_s`.
     """
@@ -93,6 +94,7 @@ class SourceFiles(Record):
     age_s: float = 0.0
     again_s: float = 2.0
     alike: tuple[AlikeFiles, ...] = field(default=(), metadata={"of": AlikeFiles.read})
+    noted: str | None = None
 
 
 class FileLists:
@@ -132,7 +134,8 @@ class FileLists:
         age_s = self._clock() - listed.made_s
         return SourceFiles(
             flow=flow,
-            notes=tuple(listed.notes),
+            notes=(*(why.text for why in listed.reasons), *listed.notes),
+            noted=listed.reasons[0].kind if listed.reasons else None,
             counts={name: listed.counts.get(name, 0) for name in GROUPS},
             found=len(places),
             files=tuple(files),
@@ -201,6 +204,7 @@ class _List:
         watch = PlannedFlow.of(facts.entry.flow)
         self.stamp = stamp
         self.notes: list[str] = []
+        self.reasons: list[Reason] = []
         self.is_looking = False
         self._root = watch.trigger.source
         self._known: Callable[[str], SourceState | None] = lambda name: None
@@ -211,8 +215,8 @@ class _List:
         self.counts = Counter(row.group for row in self.rows)
         if self._root is None:
             self.notes.append("this flow has no source files")
-        elif not self.rows and not self.notes:
-            self.notes.append(NoFiles().text)
+        elif not (self.rows or self.notes or self.reasons):
+            self.reasons.append(NoFiles())
 
     def places(self, search: str, group: str) -> Sequence[int]:
         """The indexes of the rows that pass."""
@@ -251,10 +255,10 @@ class _List:
         if poller is None:
             poller = look_now(source, watch)
             if blocked is not None:
-                self.notes.append(blocked.text)
+                self.reasons.append(blocked)
         self._known, self.is_looking = poller.state, poller.is_scanning
         if poller.unreachable is not None:
-            self.notes.append(poller.unreachable.text)
+            self.reasons.append(poller.unreachable)
         self.notes += [f"{folder}: {why}" for folder, why in sorted(poller.troubles.items()) if folder]
         for name, verdict in poller.listing():
             yield self._row(name, verdict, under_way, blocked, facts.waiting)

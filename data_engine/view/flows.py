@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +12,7 @@ from data_engine.display_hook import Listing
 from data_engine.errors import FlowValidationError
 from data_engine.flow.expectation import expectation_text
 from data_engine.flow.trigger import Schedule
-from data_engine.formatting import beginning, cli_line, first_few, path_in, plural, zoned_text
+from data_engine.formatting import beginning, cli_line, path_in, plural, zoned_text
 from data_engine.lease.status import shown_machine
 from data_engine.ledger.run_warnings import runs_as_json
 from data_engine.marks import Mark, mark_of
@@ -21,12 +20,11 @@ from data_engine.model import utc_text
 from data_engine.notebook.catalog import CatalogEntry, clock_zone, describe, read_catalog, trigger_here
 from data_engine.notebook.deployments import with_gone
 from data_engine.notebook.flow_files import not_flows, notebooks_in_subfolders
-from data_engine.notebook.import_lint import misleading_names
 from data_engine.planning.due import disabled_by
 from data_engine.planning.slots import slot_text, slots_of, zone_of
 from data_engine.reasons.kinds import Disabled, Held, LastRunFailed, RetryLater
 from data_engine.status.explain import Explanation, ways
-from data_engine.status.places import all_source_warnings, with_source_warnings
+from data_engine.status.places import with_source_warnings
 from data_engine.status.runs import facts_of, last_run, last_run_text
 from data_engine.status.sentences import first_line, short_error
 from data_engine.view.card import Card, Cell, Code, Column, Faint, Lines, Note, Pairs, Part, Picture, file_cell, table
@@ -93,8 +91,8 @@ def flows(place: Place) -> Answer:
         shown = table(columns, rows, most=len(rows), whole=f"`{cli_line('show')} NAME` shows it in full.")
         return Card("", (), (shown, *_troubles(ws, entries, deployment, texts)))
 
-    warnings = [*settings_warnings(ws), *_not_flows(ws.layout.flow_modules_dir)]
-    return Answer(card, facts, tuple(map(Note.warning, warnings)), value=Listing(entries))
+    told = [*filter(None, [ws.home.settings_error()]), *_not_flows(ws.layout.flow_modules_dir)]
+    return Answer(card, facts, tuple(map(Note.warning, told)), value=Listing(entries))
 
 
 def _flow_row(
@@ -122,16 +120,11 @@ def _flow_row(
 def _troubles(
     ws: Workspace, entries: Sequence[CatalogEntry], deployment: Mapping[str, DeploymentStatus], texts: Mapping[str, str]
 ) -> Iterator[Part]:
-    """What is wrong with flows: missing sources, modules that are gone or broken, names that hide others."""
+    """What is wrong with flows: modules that are gone or broken. Their warnings are said by `show` and where they are deployed."""
     lease = ws.lease()
     if lease.owner is not None and "not known here" in texts.values():
         what = f"What {shown_machine(lease.owner)} deployed is known here after a daemon has started"
         yield Note.warning(what, cli_line("start", "--no-engine"))
-    with suppress(OSError, FlowValidationError):  # it was there a moment ago
-        paths = [entry.path for entry in entries if entry.error is None and deployment[entry.name].kind != "gone"]
-        yield from map(Note.warning, misleading_names(ws.home.modules(), paths))
-    flows = [entry.flow for entry in entries if entry.flow is not None]
-    yield from (Note.warning(warning) for warnings in all_source_warnings(flows) for warning in warnings)
     for _, state in sorted(deployment.items()):
         if state.kind == "gone":
             yield Note.warning(state.edit or "")
@@ -139,8 +132,6 @@ def _troubles(
         if entry.error is not None:
             what = f"{entry.path.name} is broken: {entry.error.what}"
             yield Note(Mark(f"{what} (whole: `{cli_line('show', entry.name)}`)", "bad", "cross"))
-    if warned := [f"{entry.name} ({len(entry.warnings)})" for entry in entries if entry.warnings]:
-        yield Note.warning(f"warnings of {first_few(warned, 5)}: `{cli_line('compile')}` shows them")
 
 
 def settings_warnings(ws: Workspace) -> Sequence[object]:
@@ -257,7 +248,9 @@ def show(place: Place, name: FlowName = None) -> Answer:
         listed = table(("Step", "Function", "Uses", "Saves as"), steps, most=len(flow.steps))
         pictures = (replace(part, text=listed) for part in drawn if isinstance(part, Picture))
         described = Lines(tuple(filter(None, [entry.description])))
-        return Card(flow.title, (), (described, Pairs(pairs), *pictures, *_last_run_parts(last, tz)))
+        (shown,) = with_source_warnings([entry])
+        warned = map(Note.warning, shown.warnings)
+        return Card(flow.title, (), (described, Pairs(pairs), *pictures, *_last_run_parts(last, tz), *warned))
 
     return Answer(card, facts)
 

@@ -78,7 +78,8 @@ def status_card(status: WorkspaceStatus) -> Card:
             ("service", Mark(status.service.text, "bad", "cross") if status.service.trouble else status.service.text)
         )
     facts += [("" if n else "lease", line) for n, line in enumerate(lease.lines if lease.is_worth_words else ())]
-    facts += [("" if n else "asked", request.text) for n, request in enumerate(status.requests)]
+    asked = [request.text for request in status.requests if request.outcome != "done"]
+    facts += [("" if n else "asked", text) for n, text in enumerate(asked)]
     facts += [
         ("backfill", f"{backfill.flow}: {backfill.text}  ({backfill.id[:8]})")
         for backfill in status.backfills

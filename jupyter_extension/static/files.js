@@ -74,7 +74,7 @@ export function filesTable(app, details) {
   if (!files) return h("div", { class: "de-files" }, filesSaid ? note("bad", "said", filesSaid) : h("p", { class: "de-empty" }, "Reading the files…"));
   return h("div", { class: "de-files" },
     filesSaid ? note("bad", "said", filesSaid) : null,
-    files.notes.map((text) => row.mode !== "manual" && row.reason && row.reason.startsWith(text) ? null : h("p", { class: "de-hint", key: `n ${text}` }, text)),
+    files.notes.slice(row.mode !== "manual" && row.why && row.why.kind === files.noted ? 1 : 0).map((text) => h("p", { class: "de-hint", key: `n ${text}` }, text)),
     files.progress ? progressPart(files) : null,
     files.total > FEW_FILES ? findFiles(app, files) : null,
     files.alike.map(({ mark, reason, count }) => h("button", {

@@ -186,8 +186,7 @@ function failureText(failed, file, isLast) {
  * @param {number} held
  */
 export function moreHeld(first, others, held) {
-  const error = (/** @type {FileView} */ file) => file.reason.replace(/^held since [^,]*, /, "");
-  const alike = others.filter((one) => error(one) === error(first)).length;
+  const alike = others.filter(({ error }) => error === first.error).length;
   const rest = held - 1 - alike;
   if (!rest) return `${alike.toLocaleString()} more like it`;
   return alike ? `${alike.toLocaleString()} more like it, ${rest.toLocaleString()} with another error` : `${plural(rest, "more file")} held`;

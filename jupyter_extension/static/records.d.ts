@@ -265,6 +265,7 @@ export interface FileView {
   name: string;
   mark: Mark;
   reason: string;
+  error: string | null;
   why: Why | null;
   last: Mark | null;
   last_at_utc: string | null;
@@ -287,6 +288,7 @@ export interface FilesView {
   files: FileView[];
   alike: AlikeView[];
   notes: string[];
+  noted: string | null;
   progress: string | null;
   share: number | null;
   again_s: number;

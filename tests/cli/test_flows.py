@@ -77,13 +77,18 @@ def test_an_unknown_option_is_shown_once_in_its_line_and_with_the_right_one_alon
     ]
 
 
-def test_list_names_the_flows_that_are_warned_of_and_who_shows_the_warnings(cli: Cli, ws: WorkspaceFiles) -> None:
-    """A good flow is in none of its lines."""
-    steps = '.step(len, save_as="size").step(str, save_as="size")'
+def test_warnings_are_said_by_show_and_compile_and_not_in_each_list(cli: Cli, ws: WorkspaceFiles) -> None:
+    """Neither those of the code nor a source folder that is not there."""
+    steps = '.watch(mode="poll", source="../away", interval="1s").step(len, save_as="size").step(str, save_as="size")'
     ws.module("pasted", f"from data_engine import Flow\ndef build():\n    return Flow(group='G'){steps}")
+    warned = "'size' is saved by 2 steps (step 1 'Len', step 2 'Str')"
 
-    assert cli("list").out.splitlines()[-1] == "warning: warnings of pasted (1): `data-engine compile` shows them"
-    assert "'size' is saved by 2 steps (step 1 'Len', step 2 'Str')" in cli("compile").out
+    listed, shown = cli("list"), cli("show", "pasted").out
+
+    assert "warning" not in listed.out + listed.err
+    assert warned in shown
+    assert "away does not exist" in shown
+    assert warned in cli("compile").out
 
 
 def test_list_of_an_empty_workspace_says_so(cli: Cli, ws: WorkspaceFiles) -> None:

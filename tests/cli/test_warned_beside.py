@@ -92,7 +92,7 @@ def test_names_that_differ_only_in_case_are_warned_of_for_one_alone(
 
 
 @pytest.mark.parametrize(
-    "words", [("compile", "claims"), ("compile", "--check", "claims"), ("deploy", "claims"), ("list",)]
+    "words", [("compile", "claims"), ("compile", "--check", "claims"), ("deploy", "claims"), ("show", "claims")]
 )
 def test_a_module_that_hides_a_library_the_flow_imports_is_warned_of(
     cli: Cli, ws: WorkspaceFiles, words: tuple[str, ...]
@@ -115,7 +115,7 @@ def test_a_file_beside_a_notebook_of_its_name_is_named_and_is_no_edit(cli: Cli, 
     assert cli("deploy", "plain").code == 0
     ws.module("plain", 'print("only a test")')
 
-    for words in (("list",), ("compile", "plain"), ("compile", "--check", "plain"), ("deploy", "plain")):
+    for words in (("show", "plain"), ("compile", "plain"), ("compile", "--check", "plain"), ("deploy", "plain")):
         answer = cli(*words)
         told = " ".join((answer.out + answer.err).split())
         assert "plain.py is beside plain.ipynb but is not part of it: the flow is plain.ipynb alone" in told, words

@@ -279,6 +279,7 @@ def test_an_observer_runs_and_rolls_back_and_switches(owner: Station, asker: Sta
     assert off["disabled"]["by"] == f"{asked['by']}@{asked['machine']}"
     assert {one["verb"] for one in told} == {"run", "deploy", "rollback", "disable"}
     assert {one["outcome"] for one in told} == {"done"}
+    assert "asked to" not in owner.says("status")  # what is done shows itself
 
 
 def test_what_is_refused_there_ends_with_1_here(pair: Pair) -> None:

@@ -47,9 +47,10 @@ def test_files_are_listed_before_the_engine_ever_ran(workspace: Workspace) -> No
     listed = files(workspace)
 
     assert (listed["total"], groups(listed)) == (4, {"waiting": 4})
-    assert listed["notes"] == ["not deployed: data-engine deploy polled"]
+    assert (listed["notes"], listed["noted"]) == (["not deployed: data-engine deploy polled"], "not_deployed")
     assert [file["name"] for file in listed["files"]] == ["00.csv", "01.csv", "02.csv", "bad-0.csv"]
-    assert files(workspace, "nightly")["notes"] == ["this flow has no source files"]
+    nightly = files(workspace, "nightly")
+    assert (nightly["notes"], nightly["noted"]) == (["this flow has no source files"], None)
 
 
 def test_each_file_says_what_it_is_with_a_daemon_and_without(workspace: Workspace) -> None:
@@ -67,6 +68,7 @@ def test_each_file_says_what_it_is_with_a_daemon_and_without(workspace: Workspac
         held, gone, *done = listed["files"]
         assert groups(listed) == {"held": 1, "gone": 1, "done": 2}
         assert (held["name"], held["retry"], held["read"]) == ("bad-0.csv", None, None)
+        assert held["reason"].endswith(f", failed: {held['error']}")
         assert (gone["name"], gone["read"]) == ("01.csv", "the file is not there any more")
         assert gone["reason"].startswith("not there any more; its last run: success")
         assert [(one["name"], one["why"]["kind"], one["last"]["word"]) for one in done] == [

@@ -40,13 +40,13 @@ CAPTIONS = {
         [PreviewedStep("out", True, "first preview")],
         0.002,
         (Path("/out/a.parquet"),),
-        "preview claims · out ran: first preview · wrote a.parquet (scratch) · 2 ms",
+        "preview claims · wrote a.parquet (scratch) · out ran: first preview · 2 ms",
     ),
     "several files written": (
         [PreviewedStep("out", True, "first preview")],
         0.002,
         (Path("/out/a"), Path("/out/b"), Path("/out/c")),
-        "preview claims · out ran: first preview · wrote a and 2 more (scratch) · 2 ms",
+        "preview claims · wrote a and 2 more (scratch) · out ran: first preview · 2 ms",
     ),
     "no steps": ([], 0.0, (), "preview claims · <1 ms"),
 }
@@ -115,6 +115,7 @@ def test_below_a_cell_one_short_line_opens_the_rest_and_what_is_to_be_acted_on_s
     written = caption_html(replace(report, is_in_place=True, outside=(Path("/r/b.csv"),), notes=("a helper is <old>",)))
 
     assert len(summary) <= 80
+    assert summary.startswith("wrote a (scratch) · ")
     assert "same code as the deployed flow" not in summary
     assert "same code as the deployed flow" in well
     assert "▲" not in well

@@ -76,8 +76,8 @@ def caption(report: PreviewSummary, *, at: Any = None) -> str:
 
 
 def caption_html(report: PreviewSummary, *, at: Any = None) -> str:
-    """Format the report as HTML below a cell: what was reused and what ran in at most 80 characters, which opens the whole; what is to
-    be acted on, and what was written for real, in lines of their own.
+    """Format the report as HTML below a cell: what was written to scratch, what was reused and what ran, in at most 80 characters, which
+    open the whole; what is to be acted on, and what was written for real, in lines of their own.
 
     Example:
         >>> steps = (PreviewedStep("raw", ran=True, why="first preview"),)
@@ -98,7 +98,7 @@ def loud_html(text: str) -> str:
 
 
 def _parts(report: PreviewSummary, at: Any) -> tuple[list[str], list[str], list[str]]:
-    """The parts of a caption: what was reused and what ran; what is not kept and what was written to scratch; and what to act on."""
+    """The parts of a caption: what was written to scratch, reused and ran; what is not kept; and what to act on."""
     at = at or (lambda at_s: time.strftime("%H:%M:%S", time.localtime(at_s)))
     parts, quiet, loud = [], [], []
     for (ran, why), group in groupby(report.steps, key=lambda step: (step.ran, step.why)):
@@ -112,7 +112,7 @@ def _parts(report: PreviewSummary, at: Any) -> tuple[list[str], list[str], list[
     if report.wrote and report.is_in_place:
         loud.append(f"WROTE IN PRODUCTION: {_names(report.wrote)}")
     elif report.wrote:
-        quiet.append(f"wrote {_names(report.wrote)} (scratch)")
+        parts.insert(0, f"wrote {_names(report.wrote)} (scratch)")
     return parts, quiet, [*loud, *outside_text(report.outside), *_warnings(report.steps), *report.notes]
 
 
