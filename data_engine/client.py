@@ -974,11 +974,8 @@ class Workspace:
     def left_behind(self, name: str | None = None) -> list[LeftBehind]:
         """The outputs and rejected rows, of the flow `name` or of all, whose source files are gone; as far as the history goes back.
 
-        Also the rows that `replace_rows_by_file` wrote to a table of a database in runs for one such file (`table`, `rows`); a database
-        that is in use is listed with who has it (`busy`), and left.
-
-        A file that several sources were written to counts when all of them are gone; of a source folder that cannot be reached nothing is
-        known. `set_aside` moves them out of the mirror.
+        Also rows that `replace_rows_by_file` wrote in runs for one such file (`table`, `rows`), and databases in use (`busy` says by whom).
+        A file of several sources counts when all are gone; of a source folder that is away nothing is known. `set_aside` moves them.
 
         Raises:
             FlowValidationError: there is no such flow.
@@ -989,13 +986,12 @@ class Workspace:
             >>> ws.left_behind()
             []
         """
-        from data_engine.engine.left_behind import MOST_RUNS, left_behind, rejected_left_behind, rows_left_behind
+        from data_engine.engine.left_behind import MOST_RUNS, all_left_behind
         from data_engine.ledger.outputs import written_here
 
         flows = self._in_production(name)
-        outputs = left_behind(written_here(self.home.ledger(), self.layout, MOST_RUNS), flows)
-        rows = rows_left_behind(self.root, self.layout.databases_dir, flows)
-        return Listing([*outputs, *rejected_left_behind(self.root, flows), *rows])
+        written = written_here(self.home.ledger(), self.layout, MOST_RUNS)
+        return Listing(all_left_behind(written, self.root, self.layout.databases_dir, flows))
 
     def set_aside(self, name: str | None = None) -> list[Path]:
         """Move what `left_behind(name)` lists out of the mirrors and tables, into a hidden folder beside each; where it is now.
@@ -1012,14 +1008,11 @@ class Workspace:
             >>> ws.set_aside(), ws.put_back()
             ([], [])
         """
-        from data_engine.engine.left_behind import set_aside, set_rows_aside
+        from data_engine.engine.left_behind import set_all_aside
         from data_engine.lease.status import refuse_owned_elsewhere
 
         refuse_owned_elsewhere(self.layout.workspace_state_dir, self.home.local.identity, what="moving outputs aside")
-        left = self.left_behind(name)
-        moved = set_aside([entry for entry in left if not entry.table and not entry.busy])
-        rows = [entry for entry in left if entry.table]
-        return Listing([*moved, *set_rows_aside(rows, self.layout.databases_dir)])
+        return Listing(set_all_aside(self.left_behind(name), self.layout.databases_dir))
 
     def put_back(self, name: str | None = None) -> list[Path]:
         """Move back what `set_aside` moved last, except where something new was written; where they are now.
@@ -1034,15 +1027,11 @@ class Workspace:
             >>> ws.put_back()
             []
         """
-        from data_engine.engine.left_behind import put_back, put_rows_back
-        from data_engine.engine.quarantine import rejected_folder
+        from data_engine.engine.left_behind import put_all_back
         from data_engine.lease.status import refuse_owned_elsewhere
 
         refuse_owned_elsewhere(self.layout.workspace_state_dir, self.home.local.identity, what="moving outputs back")
-        flows = self._in_production(name)
-        mirrors = [flow.mirror_spec.root for flow in flows if flow.mirror_spec is not None]
-        files = put_back([*mirrors, *(rejected_folder(self.root, flow.name or "") for flow in flows)])
-        return Listing([*files, *put_rows_back(self.layout.databases_dir, flows)])
+        return Listing(put_all_back(self.root, self.layout.databases_dir, self._in_production(name)))
 
     def explain(self, flow_or_path: str | os.PathLike[str]) -> list[Explanation]:
         """Why a flow, or a source file, does or does not run: `flow`, `source`, `reason` and `next_run_utc` of each; for an output, who wrote it.
@@ -1061,11 +1050,10 @@ class Workspace:
         """
         from data_engine.daemon.control import LONG_S
         from data_engine.status.explain import Explanation, explain, explain_table
-        from data_engine.status.places import table_meant
 
         subject = os.fspath(flow_or_path)
-        if (meant := table_meant(self.layout.databases_dir, with_home(subject))) is not None:
-            return Listing(explain_table(*meant, self.root))
+        if (table := explain_table(with_home(subject), self.layout.databases_dir, self.root)) is not None:
+            return Listing(table)
         query = {"subject": subject, "file": str(Path(with_home(subject)).resolve())}
         rows = self.link.ask(
             lambda daemon: map(Explanation.read, daemon.get("/explain", timeout_s=LONG_S, **query)["reasons"]),

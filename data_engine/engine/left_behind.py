@@ -57,6 +57,35 @@ class LeftBehind(Record):
     busy: str = ""
 
 
+def all_left_behind(
+    written: Iterable[WrittenFile], root: Path, databases: Path, flows: Sequence[Flow]
+) -> list[LeftBehind]:
+    """The outputs, the rejected rows and the rows in tables of these flows whose sources are gone."""
+    rows = rows_left_behind(root, databases, flows)
+    return [*left_behind(written, flows), *rejected_left_behind(root, flows), *rows]
+
+
+def set_all_aside(left: Sequence[LeftBehind], databases: Path) -> list[Path]:
+    """Move all of these out of their mirrors and tables; where they are now. Databases in use stay.
+
+    Raises:
+        FlowValidationError: something cannot be moved; what was before it was.
+    """
+    files = set_aside([entry for entry in left if not entry.table and not entry.busy])
+    return [*files, *set_rows_aside([entry for entry in left if entry.table], databases)]
+
+
+def put_all_back(root: Path, databases: Path, flows: Sequence[Flow]) -> list[Path]:
+    """Move back what was moved out of the mirrors and tables of these flows last; where it is now.
+
+    Raises:
+        FlowValidationError: something cannot be moved; what was before it was.
+    """
+    mirrors = [flow.mirror_spec.root for flow in flows if flow.mirror_spec is not None]
+    files = put_back([*mirrors, *(rejected_folder(root, flow.name or "") for flow in flows)])
+    return [*files, *put_rows_back(databases, flows)]
+
+
 def left_behind(written: Iterable[WrittenFile], flows: Iterable[Flow]) -> list[LeftBehind]:
     """The written files in the mirrors of these flows whose sources are all gone, sorted by path.
 

@@ -75,7 +75,7 @@ from data_engine.record import Record, frozen
 from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
 from data_engine.status.build import FactSource, FlowFacts, WorkspaceFacts, blocked_by, flow_status
 from data_engine.status.deployed_before import history_of, names_of, tell_earlier, undeployed
-from data_engine.status.places import gone_outputs, gone_text, last_written, rows_recorded
+from data_engine.status.places import gone_outputs, gone_text, last_written, rows_recorded, table_meant
 from data_engine.status.runs import with_text
 from data_engine.suggestions import as_typed, near_offer, nearest_files
 from data_engine.workspace.layout import WorkspaceLayout
@@ -177,13 +177,18 @@ def explain(source: FactSource, facts: WorkspaceFacts, subject: str, file: str) 
     ]
 
 
-def explain_table(path: Path, table: str, root: Path) -> list[Explanation]:
-    """Whose rows stand in the table of a database: a row for each record, the newest first; sources as seen from the workspace's `root`.
+def explain_table(subject: str, databases: Path, root: Path) -> list[Explanation] | None:
+    """Whose rows stand in the table of a database: a row for each record, the newest first; None where `subject` names no database.
+
+    Sources are as seen from the workspace's `root`.
 
     Raises:
         FlowValidationError: no such table, or the database is in use by a program that writes it.
     """
-    rows = [Explanation(flow, source, why) for flow, source, why in rows_recorded(path, table, root)]
+    meant = table_meant(databases, subject)
+    if meant is None:
+        return None
+    rows = [Explanation(flow, source, why) for flow, source, why in rows_recorded(*meant, root)]
     more = [Explanation("", None, More(len(rows) - MOST_ROWS, by=""))] if len(rows) > MOST_ROWS else []
     return [*rows[:MOST_ROWS], *more]
 
