@@ -139,7 +139,7 @@ def test_what_can_be_no_folder_is_refused_where_it_stands(
     assert fix in told
 
 
-def test_deploy_and_list_warn_of_a_source_that_is_not_there(
+def test_a_deploy_warns_of_a_source_that_is_not_there(
     ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And deploy all the same: its drive may be connected tomorrow."""
@@ -147,8 +147,8 @@ def test_deploy_and_list_warn_of_a_source_that_is_not_there(
     assert command(["--workspace", str(ws.root), "deploy", "claims"]) == 0
     assert said in capsys.readouterr().err
     assert workspace.deployment("claims") == "as deployed"
-    assert command(["--workspace", str(ws.root), "list"]) == 0
-    assert said in capsys.readouterr().out
+    assert command(["--workspace", str(ws.root), "show", "claims"]) == 0
+    assert "does not exist" in capsys.readouterr().out
     assert command(["--workspace", str(ws.root), "list", "--json"]) == 0
     (entry,) = json.loads(capsys.readouterr().out)
     assert "does not exist" in entry["warnings"][0]
@@ -158,8 +158,8 @@ def test_deploy_and_list_warn_of_a_source_that_is_not_there(
     )
     assert [entry.warnings for entry in workspace.deploy()] == [(), ()]  # its first run makes the folder
     (ws.root / "in").mkdir()
-    assert command(["--workspace", str(ws.root), "list"]) == 0
-    assert "does not exist" not in capsys.readouterr().err
+    assert command(["--workspace", str(ws.root), "show", "claims"]) == 0
+    assert "does not exist" not in capsys.readouterr().out
 
 
 def test_a_run_in_the_daemon_that_finds_nothing_says_why(
