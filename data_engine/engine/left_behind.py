@@ -13,6 +13,7 @@ import errno
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -217,9 +218,25 @@ def gone_sources(sources: Iterable[tuple[str, str | None]], flows: Iterable[Flow
     """The sources, each with its flow, that are gone from a folder that is there; a source that is no file of a folder never is."""
     folders = {flow.name: flow.trigger.source for flow in flows if flow.trigger is not None}
     rows = [(flow, source, folder) for flow, source in sources if source and (folder := folders.get(flow)) is not None]
+    in_folder = Counter((folder / source).parent for _, source, folder in rows)
+    listed = {place: _names_in(place) for place, count in in_folder.items() if count > _FEW_LOOKS}
     return frozenset(
-        (flow, source) for flow, source, folder in rows if not os.path.exists(folder / source) and folder.is_dir()
+        (flow, source)
+        for flow, source, folder in rows
+        if (path := folder / source).name not in listed.get(path.parent, ())
+        and not os.path.exists(path)
+        and folder.is_dir()
     )
+
+
+_FEW_LOOKS = 100
+"""More files of one folder are looked for in its list, which a share gives at once."""
+
+
+def _names_in(folder: Path) -> frozenset[str]:
+    with suppress(OSError):
+        return frozenset(os.listdir(folder))
+    return frozenset()
 
 
 def is_source_gone(file: WrittenFile) -> bool:

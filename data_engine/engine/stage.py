@@ -392,7 +392,7 @@ class Stage:
         def before(now: Mapping[Path, int | str]) -> None:
             numbers.update(now)
             self._before()
-            if len(files) > 1 or tables is not None:
+            if len(files) + len(numbers) > 1:  # one file, or one database, changes at once
                 record()
 
         try:
