@@ -75,7 +75,7 @@ class _Table:
     `place` is the table of the scratch database with the run's rows; those of the last call are still in its `file`, where `query`
     selects them. `base` is the table of the real database, None where nothing
     of that is left; `values` is the SQL for each column of its rows `d`, and `removed` are the tables with the values whose rows are
-    removed, each with the SQL for what is compared with them.
+    removed, each with the SQL for what is compared with them. `defaults` are what its columns get that a call does not name, as SQL.
     """
 
     schema: str
@@ -84,6 +84,7 @@ class _Table:
     base: str | None = None
     values: tuple[tuple[str, str], ...] = ()
     removed: tuple[tuple[str, str], ...] = ()
+    defaults: tuple[tuple[str, str], ...] = ()
     cells: tuple[str, ...] = ()
     file: str = ""
     columns: tuple[str, ...] = ()
@@ -273,6 +274,13 @@ def in_order(calls: Sequence[KeptCall], path: Path) -> list[KeptCall]:
     return sorted((call for call in calls if call.path == path), key=lambda call: call.order)
 
 
+_DEFAULTS = """
+    SELECT column_name, column_default, data_type FROM duckdb_columns()
+    WHERE database_name = ? AND schema_name = ? AND lower(table_name) = lower(?) AND column_default <> ''
+    AND column_default NOT ILIKE '%nextval%' -- the next number of a sequence is drawn when the rows are applied
+"""
+
+
 def _view_of(table: _Table) -> str:
     return table.name if table.schema == "main" else f"{SCRATCH}:{table.schema}.{table.name}"
 
@@ -349,7 +357,12 @@ class _Folding(Database):
             return _Table(real.schema, real.name, place)
         self._refuse_view(name)
         self.execute(f"CREATE TABLE {place} AS FROM {base} LIMIT 0")
-        return _Table(real.schema, real.name, place, base, tuple((one, f"d.{quoted(one)}") for one in columns))
+        values = tuple((column, f"d.{quoted(column)}") for column in columns)
+        return _Table(real.schema, real.name, place, base, values, defaults=self._defaults(real))
+
+    def _defaults(self, real: TableName) -> tuple[tuple[str, str], ...]:
+        rows = self.execute(_DEFAULTS, [self.path.stem, real.schema, real.name])
+        return tuple((column, f"CAST({value} AS {kind})") for column, value, kind in rows)
 
     def _settled(self, kept: _Table) -> _Table:
         """The table with the rows of the last call in the scratch database, too."""
@@ -372,11 +385,15 @@ class _Folding(Database):
     def make_table(self, table: TableName, query: str) -> None:
         super().make_table(table, f"{query} LIMIT 0")
         names = [name for name, *_ in self.execute(f"DESCRIBE {table.sql}")]
-        kept = replace(self.tables[_key(table)], base=None, values=(), removed=())
+        kept = replace(self.tables[_key(table)], base=None, values=(), removed=(), defaults=())
         self.tables[_key(table)] = kept.with_last(query, names, self.file.name)
 
     def append(self, table: TableName, columns: Sequence[str], query: str) -> None:
-        self.tables[_key(table)] = self.tables[_key(table)].with_last(query, columns, self.file.name)
+        kept = self.tables[_key(table)]
+        missing = [(column, value) for column, value in kept.defaults if find(column, columns) is None]
+        if missing:
+            query = f"SELECT *, {', '.join(f'{value} AS {quoted(column)}' for column, value in missing)} FROM ({query})"
+        self.tables[_key(table)] = kept.with_last(query, [*columns, *(column for column, _ in missing)], self.file.name)
 
     def make_schema(self, table: TableName) -> None:
         """Do nothing: the schema is made in the real one."""
