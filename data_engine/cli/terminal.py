@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,9 +40,9 @@ class Terminal(Place):
     def __init__(self, ctx: typer.Context, line: str, *, as_json: bool = False) -> None:
         self._ctx, self._line, self._as_json = ctx, line, as_json
 
-    @property
+    @cached_property
     def workspace(self) -> Workspace:
-        """The workspace of `--workspace`, else the one that is found."""
+        """The workspace of `--workspace`, else the one that is found, as seen from where the command was typed."""
         return chosen_workspace(self._ctx)
 
     @property

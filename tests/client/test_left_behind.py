@@ -344,3 +344,12 @@ def test_who_does_not_own_the_workspace_moves_no_rows(stored: Workspace, monkeyp
         with pytest.raises(OwnedElsewhereError):
             ask()
     assert len(stored.left_behind()) == 1
+
+
+def test_tidy_takes_a_workspace_by_a_relative_path(
+    ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command works in the folder of the modules; the path is as seen from where it was typed."""
+    monkeypatch.chdir(ws.root.parent)
+    assert command(["--workspace", ws.root.name, "tidy"]) == 0
+    assert "No output is left" in capsys.readouterr().out
