@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import os
-import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from benchmarks.figures import finish, report
+from benchmarks.figures import by_floor, finish, report
 from data_engine import Flow, Workspace
 
 ROWS = 500_000
@@ -35,22 +33,14 @@ def build():
 
 
 def compared(folder: Path, what: str, most: float, *, rows: int, calls: int, reads: int, pairs: int) -> None:
-    """Report how many times as long as at once kept rows take: the medians of both, measured in turn, each a run that replaces them."""
+    """Report how many times as long as at once kept rows take: runs that replace them, in turn."""
     workspace = Workspace.create(folder / f"ws{rows}_{calls}_{reads}")
     flows: dict[str, Flow] = {}
     for name, staged in (("at_once", False), ("kept", True)):
         text = MODULE.format(rows=rows, calls=calls, reads=reads, staged=staged, name=name)
         (workspace.root / "flow_modules" / f"{name}.py").write_text(text)
         flows[name] = workspace.load_flow(name)
-    times: dict[str, list[float]] = {name: [] for name in flows}
-    for number in range(pairs + 1):
-        for name, flow in flows.items():
-            began_s = time.perf_counter()
-            flow.run_once()
-            if number:
-                times[name].append(time.perf_counter() - began_s)
-    kept_s, at_once_s = (statistics.median(times[name]) for name in ("kept", "at_once"))
-    report(what, kept_s / at_once_s, most, "x", f"{kept_s:.2f} of {at_once_s:.2f} s")
+    report(what, by_floor(flows["kept"].run_once, flows["at_once"].run_once, pairs), most, "x")
 
 
 def main() -> None:

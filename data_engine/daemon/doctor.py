@@ -40,6 +40,7 @@ from data_engine.daemon.doctor_checks import (
 )
 from data_engine.daemon.service import examined, service_facts
 from data_engine.deploy.sets import lost_text, mend
+from data_engine.engine.left_behind import DATABASES
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, error_of
 from data_engine.formatting import cli_line, duration_text, first_few, size_text
@@ -242,7 +243,7 @@ def check_databases(folder: Path) -> Finding:
     if kind is None:
         return Finding("databases", True, "on a local drive")
     try:
-        names = sorted(entry.name for entry in folder.iterdir() if entry.suffix in (".duckdb", ".db", ".ddb"))
+        names = sorted(entry.name for entry in folder.iterdir() if entry.suffix in DATABASES)
     except OSError:
         names = []
     if not names:

@@ -121,7 +121,8 @@ def rejected_left_behind(root: Path, flows: Sequence[Flow]) -> list[LeftBehind]:
 
 def rows_left_behind(root: Path, databases: Path, flows: Iterable[Flow]) -> list[LeftBehind]:
     """The rows that runs of these flows wrote for one file of their source that is gone; a database in use is listed as `busy`."""
-    if not _databases(databases):
+    paths = _databases(databases)
+    if not paths:
         return []
     from data_engine.helpers.duckdb.aside import rows_of_files
     from data_engine.helpers.duckdb.connection import DatabaseBusyError
@@ -129,7 +130,7 @@ def rows_left_behind(root: Path, databases: Path, flows: Iterable[Flow]) -> list
     of_files = [flow for flow in flows if flow.trigger is not None and flow.trigger.run_as != "batch"]
     folders = {flow.name: flow.trigger.source for flow in of_files if flow.trigger is not None}
     left = []
-    for path in _databases(databases):
+    for path in paths:
         try:
             records = rows_of_files(path)
         except FlowValidationError as error:
@@ -173,13 +174,15 @@ def put_rows_back(databases: Path, flows: Iterable[Flow]) -> list[Path]:
     """
     store, names = databases / SET_ASIDE, {flow.name for flow in flows}
     stamps = [(at_s, path) for path in store.glob("*") if (at_s := _when_s(path.name)) is not None]
-    for _, stamp in sorted(stamps, reverse=True):
-        from data_engine.helpers.duckdb.aside import put_rows_back, record_in
+    if not stamps:
+        return []
+    from data_engine.helpers.duckdb import aside
 
+    for _, stamp in sorted(stamps, reverse=True):
         back = []
         for file in sorted(stamp.rglob("*.parquet")):
             database = databases / file.parent.relative_to(stamp)
-            if database.is_file() and record_in(file).flow in names and put_rows_back(database, file):
+            if database.is_file() and aside.record_in(file).flow in names and aside.put_rows_back(database, file):
                 back.append(database)
         if back:
             return back

@@ -63,9 +63,12 @@ def _refuse_kept(path: str) -> None:
         FlowValidationError: a connection of the author's own would not see them.
     """
     run = keeping.get()
-    if run is not None and run.tables is not None and not is_not_logged() and run.tables.has_rows(resolve(Path(path))):
+    if run is None or run.tables is None or is_not_logged():
+        return
+    file = resolve(Path(path))
+    if run.tables.has_rows(file):
         raise FlowValidationError(
-            f"rows for {os.path.basename(path)} are kept until the run has succeeded ({run.tables.cells_of(resolve(Path(path)))}),"
+            f"rows for {os.path.basename(path)} are kept until the run has succeeded ({run.tables.cells_of(file)}),"
             " and a connection of its own would not see them",
             where=run.cell() or path,
             fix="read it with read_sql, or call context.mirror.publish() before it, which applies them",

@@ -14,7 +14,7 @@ from dataclasses import astuple, replace
 from pathlib import Path
 
 from data_engine.errors import FlowValidationError
-from data_engine.files import sync_file, sync_folder
+from data_engine.files import atomic_target
 from data_engine.helpers.duckdb.applied import Applied, change_count, records_of
 from data_engine.helpers.duckdb.connection import Database, TableName, reading, writing
 from data_engine.helpers.duckdb.names import find, quoted, text_literal
@@ -41,10 +41,12 @@ def move_rows(path: Path, number: int, folder: Path) -> Path | None:
     """
     with writing(path, wait=_WAIT, create=False) as database:
         row = _record(database, number)
-        table = None if row is None else _table(database, row)
-        columns = None if table is None else database.columns(table)
-        own = None if row is None or columns is None else find(row.column, columns)
-        if row is None or table is None or columns is None or own is None:
+        if row is None:
+            return None
+        table = _table(database, row)
+        columns = database.columns(table) or {}
+        own = find(row.column, columns)
+        if own is None:
             return None
         mine = _mine(table, own, row)
         ((count,),) = database.execute(f"SELECT count(*) {mine}")
@@ -65,9 +67,9 @@ def put_rows_back(path: Path, file: Path) -> bool:
     row = record_in(file)
     with writing(path, wait=_WAIT, create=False) as database:
         table, now = _table(database, row), _record(database, row.number)
-        columns, names = database.columns(table), _names(database, file)
-        own = None if columns is None else find(row.column, columns)
-        if now != replace(row, rows=0) or columns is None or own is None or not set(names) <= set(columns):
+        columns, names = database.columns(table) or {}, _names(database, file)
+        own = find(row.column, columns)
+        if now != replace(row, rows=0) or own is None or not set(names) <= set(columns):
             return False
         new = NewRows(row.table, "file", row.column, row.key)
         if any(later.replaces(table, new) for later in records_of(database, since=row.number)):
@@ -102,12 +104,15 @@ def _mine(table: TableName, column: str, row: Applied) -> str:
 def _rows(columns: Mapping[str, str], file: Path) -> str:
     """The query for the rows of the file, with the types of these columns."""
     values = ", ".join(f"CAST({quoted(name)} AS {kind}) AS {quoted(name)}" for name, kind in columns.items())
-    return f"SELECT {values} FROM read_parquet({text_literal(glob.escape(str(file)))}, hive_partitioning = false)"
+    return f"SELECT {values} FROM {_in(file)}"
+
+
+def _in(file: Path) -> str:
+    return f"read_parquet({text_literal(glob.escape(str(file)))}, hive_partitioning = false)"
 
 
 def _names(database: Database, file: Path) -> list[str]:
-    relation = database.execute(f"DESCRIBE {_rows({}, file).replace('SELECT  FROM', 'FROM')}")
-    return [str(row[0]) for row in relation]
+    return [str(row[0]) for row in database.execute(f"DESCRIBE FROM {_in(file)}")]
 
 
 def _write(database: Database, mine: str, columns: Mapping[str, str], row: Applied, file: Path) -> None:
@@ -119,17 +124,13 @@ def _write(database: Database, mine: str, columns: Mapping[str, str], row: Appli
         for name, kind in columns.items()
     )
     about = text_literal(json.dumps(astuple(row)))
-    fresh = file.with_suffix(".tmp")
-    try:
+    with atomic_target(file) as fresh:
         database.execute(
             f"COPY (SELECT {values} {mine}) TO {text_literal(str(fresh))} (FORMAT parquet, KV_METADATA {{data_engine: {about}}})"
         )
-        sync_file(fresh)
-        os.rename(fresh, file)
-        sync_folder(file.parent)
         ((counts_differ, rows_differ),) = database.execute(
-            f"SELECT (SELECT count(*) {mine}) <> (SELECT count(*) FROM ({_rows(columns, file)})),"
-            f" EXISTS (SELECT * {mine} EXCEPT ALL {_rows(columns, file)})"
+            f"SELECT (SELECT count(*) {mine}) <> (SELECT count(*) FROM ({_rows(columns, fresh)})),"
+            f" EXISTS (SELECT * {mine} EXCEPT ALL {_rows(columns, fresh)})"
         )
         if counts_differ or rows_differ:
             raise FlowValidationError(
@@ -137,7 +138,3 @@ def _write(database: Database, mine: str, columns: Mapping[str, str], row: Appli
                 where=str(database.path),
                 fix="remove them yourself, with a DELETE of your own; nothing was moved",
             )
-    except BaseException:
-        for path in (fresh, file):
-            path.unlink(missing_ok=True)
-        raise

@@ -45,7 +45,7 @@ class Index:
         """Whether it is on these columns, in this order."""
         return [_plain(item) for item in self.items] == [folded(column) for column in columns]
 
-    def is_on_some(self, columns: Collection[str]) -> bool:
+    def is_within(self, columns: Collection[str]) -> bool:
         """Whether all its columns are among these, whose names are folded; an expression counts as one of them."""
         return all(item[0] == "(" or _plain(item) in columns for item in self.items)
 
@@ -68,7 +68,7 @@ def put_back(database: Database, table: TableName, indexes: Sequence[Index]) -> 
     names = {folded(index.name) for index in indexes_of(database, table)}
     columns = set(map(folded, database.columns(table) or ()))
     for index in indexes:
-        if folded(index.name) not in names and index.is_on_some(columns):
+        if folded(index.name) not in names and index.is_within(columns):
             database.execute(index.create_sql(table))
 
 
