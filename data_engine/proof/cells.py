@@ -20,6 +20,7 @@ from itertools import combinations, islice
 from typing import Any
 
 from data_engine.formatting import cells_text
+from data_engine.proof.data import PYPLOT
 from data_engine.record import frozen
 
 _PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None)})
@@ -53,7 +54,11 @@ class CellChanges:
         words = set(_WORD.findall(cell))
         marks: dict[str, object] = {}
         for name, value in sorted(namespace.items(), key=lambda item: item[0] not in words):
-            if name.startswith("_") or name in _OF_IPYTHON or issubclass(type(value), types.ModuleType):
+            if name.startswith("_") or name in _OF_IPYTHON:
+                continue
+            if issubclass(type(value), types.ModuleType):
+                if value is sys.modules.get(PYPLOT):
+                    marks[name] = _open_figures()
                 continue
             is_late = name not in words and name in self._marks and time.perf_counter() > until_s
             marks[name] = self._marks[name] if is_late else _mark(value)
@@ -372,6 +377,12 @@ def _samples(array: Any) -> tuple[object, ...]:
         str(array.dtype),
         tuple(map(_shallow, some.tolist())) if array.dtype.hasobject else some.tobytes(),
     )
+
+
+def _open_figures() -> list[list[int]]:
+    """How many things are drawn on each axis of the figures that pyplot has open."""
+    figures = [manager.canvas.figure for manager in sys.modules["matplotlib._pylab_helpers"].Gcf.get_all_fig_managers()]
+    return [[len(axis.get_children()) for axis in figure.axes] for figure in figures]
 
 
 def _state_of(generator: Any) -> tuple[object, ...]:

@@ -135,7 +135,7 @@ class SliceProcess:
             phase="import",
             detail=detail,
             source_path=self._path,
-            fix="restart the kernel and run all cells: what fails there fails in production, too",
+            fix="restart the kernel and run all cells",
         )
         error.places = places
         return error
@@ -145,7 +145,7 @@ def _end_text(ended: NoAnswer) -> str:
     """How the process ended, as its author can mend it."""
     if ended.ended_for:
         return f"the notebook's module was not done after {LIMIT_S:g} s"
-    return f"the notebook's module ended with exit code {ended.status}"
+    return f"the notebook's module ended with exit code {ended.status} (production would, too)"
 
 
 def _fingerprint_or_failure(message: Any) -> Fingerprint | tuple[str, tuple[dict[str, Any], ...]]:
@@ -169,7 +169,9 @@ def child(asker: ParentProcess) -> None:
     except BaseException as error:
         place = place_of(error)
         places = () if place is None else place.as_places()
-        asker.send(json.dumps({"failed": f"{type(error).__name__}: {message_of(error)}", "places": places}).encode())
+        in_production = "" if isinstance(error, MemoryError) else " (production would fail by that, too)"
+        failed = f"{type(error).__name__}: {message_of(error)}{in_production}"
+        asker.send(json.dumps({"failed": failed, "places": places}).encode())
         return
     tracer = trace(vars(module), names)
     asker.send(json.dumps(fingerprint_of(tracer).as_json()).encode())

@@ -175,8 +175,12 @@ def _tables(cursor: Any, doubt: Doubt) -> Sequence[Any]:
     return content
 
 
+PYPLOT = "matplotlib.pyplot"
+
+
 def stream_state(module: str) -> Any:
-    """The state of the stream that the functions of a module draw from; None for a module without one.
+    """The state of the process that the functions of a module use: the stream that they draw from, the open figures of pyplot; None for
+    a module without one.
 
     Example:
         >>> stream_state("math") is None, stream_state("random") is None
@@ -184,6 +188,8 @@ def stream_state(module: str) -> Any:
     """
     if module == "random":
         return sys.modules["random"].getstate()
+    if module == PYPLOT:
+        return sys.modules[PYPLOT].get_fignums()
     return sys.modules["numpy"].random.get_state() if module == "numpy.random" else None
 
 

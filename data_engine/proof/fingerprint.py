@@ -36,7 +36,8 @@ _DRAWN = ("matplotlib.", "mpl_toolkits.")
 _MOST_SHOWN = 60
 _ROOTS = ("build", "DESCRIPTION")
 STREAM = "stream "
-"""How the names of parts begin that stand for a process-wide stream of random numbers."""
+"""How the names of parts begin that stand for a state of the process: a stream of random numbers, the figures of pyplot."""
+_NEW_FIGURES = frozenset({"figure", "subplots", "subplot_mosaic"})
 _DEFAULT_DATABASE = frozenset({"sql", "query", "execute", "table", "view"})
 
 
@@ -137,11 +138,13 @@ def _label(fn: types.FunctionType, label: str) -> str:
 
 
 def _note_use(tracer: Tracer, module: str, attribute: str, value: Any) -> None:
-    """Follow what code uses beside names: DuckDB's own connection, the state of a process-wide stream of random numbers."""
+    """Follow what code uses beside names: DuckDB's own connection, a process-wide stream of random numbers, pyplot's current figure."""
     if module == "duckdb" and attribute in _DEFAULT_DATABASE:
         tracer.named(sys.modules["duckdb"].default_connection(), "duckdb")
     module = module or data.stream_of(value)
     label = f"{STREAM}{module}"
+    if module == data.PYPLOT and attribute in _NEW_FIGURES:
+        tracer.parts[label] = b""  # it draws into its own
     if attribute[:1].islower() and label not in tracer.parts and (state := data.stream_state(module)) is not None:
         tracer.parts[label] = tracer.value(state, module)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from data_engine.formatting import cells_text
 from data_engine.model import KernelComparison, but_for_text
 from data_engine.notebook.read import read_cells
+from data_engine.proof.data import PYPLOT
 from data_engine.proof.fingerprint import STREAM, UNREACHED, Detail, Fingerprint, name_of
 from data_engine.record import Record, frozen
 
@@ -162,11 +163,13 @@ def differing(kernel: Fingerprint, production: Fingerprint) -> list[str]:
 
 
 def doubts_of(kernel: Fingerprint, production: Fingerprint, again: Fingerprint) -> list[str]:
-    """The values that cannot be compared, and the seeded streams of random numbers that the kernel has drawn from since."""
+    """The values that cannot be compared, the seeded streams of random numbers that the kernel has drawn from since, other figures of pyplot."""
     doubts = [f"`{name.removesuffix('()')}`, {why}" for name, why in {**production.doubts, **kernel.doubts}.items()]
     for label, state in production.parts.items():
         if label.startswith(STREAM) and again.parts.get(label) == state != kernel.parts.get(label):
-            doubts.append(f"`{label.removeprefix(STREAM)}`, the kernel has drawn from it since its seed")
+            module = label.removeprefix(STREAM)
+            why = "other figures are open here" if module == PYPLOT else "the kernel has drawn from it since its seed"
+            doubts.append(f"`{module}`, {why}")
     return doubts
 
 

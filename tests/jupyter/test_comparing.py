@@ -218,10 +218,7 @@ def test_a_module_that_ends_its_process_is_asked_about(
 
     shell.run("%flow deploy")
 
-    assert (
-        "could not be compared: the notebook's module ended with exit code 3 (production would fail by that, too)"
-        in shell.out
-    )
+    assert "could not be compared: the notebook's module ended with exit code 3 (production would, too)" in shell.out
     assert "keep" not in shell.out
     assert Workspace(here.root).deployments() == []
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from data_engine.proof import cells
 from data_engine.proof.cells import CellChanges, quick_mark, ran_otherwise
+from data_engine.proof.data import PYPLOT
 
 
 def test_the_cells_after_which_a_name_changed_are_noted() -> None:
@@ -83,6 +86,23 @@ def test_a_cell_that_draws_beside_is_needed_by_later_draws_of_the_same_stream() 
     changes, names = ran(*cells)
 
     assert changes.cells_behind("x", names, {"x"}, cells[:1]) == cells[:1]
+
+
+def test_a_cell_that_draws_into_the_current_figure_is_behind_what_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the name of pyplot, whose figures are a state of the process."""
+    axis = SimpleNamespace(lines=[])
+    axis.get_children = lambda: axis.lines
+    figure = SimpleNamespace(canvas=SimpleNamespace(figure=SimpleNamespace(axes=[axis])))
+    helpers: Any = ModuleType("matplotlib._pylab_helpers")
+    helpers.Gcf = SimpleNamespace(get_all_fig_managers=lambda: [figure])
+    pyplot: Any = ModuleType(PYPLOT)
+    pyplot.plot, pyplot.gca = axis.lines.append, lambda: axis
+    monkeypatch.setitem(sys.modules, PYPLOT, pyplot)
+    monkeypatch.setitem(sys.modules, helpers.__name__, helpers)
+    cells = [f"import sys\nplt = sys.modules['{PYPLOT}']", "plt.plot(1)", "print(1)", "count = len(plt.gca().lines)"]
+    changes, names = ran(*cells)
+
+    assert changes.cells_behind("count", names, {"count"}, cells[1:3]) == [cells[1]]
 
 
 def test_where_no_cell_is_seen_to_be_behind_a_value_all_that_its_slice_binds_counts() -> None:

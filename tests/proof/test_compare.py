@@ -7,6 +7,7 @@ import platform
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,7 +19,9 @@ from data_engine.notebook.compile import compile_notebook
 from data_engine.proof import compare as compare_module
 from data_engine.proof import fingerprint
 from data_engine.proof.compare import compare
-from data_engine.proof.verdict import Verdict, cells_of
+from data_engine.proof.data import PYPLOT
+from data_engine.proof.fingerprint import Fingerprint, fingerprint_of, trace
+from data_engine.proof.verdict import Verdict, cells_of, doubts_of
 from data_engine.proof.verdict_store import keep, unsettled, unsettled_texts
 from tests.support import WorkspaceFiles
 
@@ -224,14 +227,34 @@ def test_a_figure_is_a_doubt_at_once(tmp_path: Path) -> None:
     assert verdict.doubts == ("`ax`, a figure of Matplotlib",)
 
 
+def test_the_current_figure_of_pyplot_is_a_state_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that draws into whatever is open is doubtful where other figures are; one that makes its own is not."""
+    pyplot: Any = ModuleType(PYPLOT)
+    pyplot.title, pyplot.figure, pyplot.__file__ = len, len, pytest.__file__  # a library
+    monkeypatch.setitem(sys.modules, PYPLOT, pyplot)
+
+    def fingerprint_with(code: str, *figures: int) -> Fingerprint:
+        pyplot.get_fignums = lambda: list(figures)
+        names: dict[str, Any] = {"__name__": "__main__", "plt": pyplot}
+        exec(f"def build():\n    {code}", names)
+        return fingerprint_of(trace(names, {"build"}))
+
+    doubts = []
+    for code in ("plt.title('x')", "plt.figure()\n    plt.title('x')"):
+        production = fingerprint_with(code)
+        doubts.append(doubts_of(fingerprint_with(code, 1), production, production))
+
+    assert doubts == [["`matplotlib.pyplot`, other figures are open here"], []]
+
+
 UNREADABLE = "the notebook's module gave an answer that cannot be read"
 
 
 @pytest.mark.parametrize(
     ("cell", "why"),
     [
-        ("import os\nA = os._exit(3)", "the notebook's module ended with exit code 3"),
-        ("import sys\nA = sys.exit(4)", "SystemExit: 4"),
+        ("import os\nA = os._exit(3)", "the notebook's module ended with exit code 3 (production would, too)"),
+        ("import sys\nA = sys.exit(4)", "SystemExit: 4 (production would fail by that, too)"),
         ("import json\nA = setattr(json, 'dumps', lambda _: 'no')", UNREADABLE),
         ("import json\nA = setattr(json, 'dumps', lambda _: '[]')", UNREADABLE),
     ],
