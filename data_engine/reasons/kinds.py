@@ -394,7 +394,7 @@ class WaitingForShare(Reason):
 
 @reason(
     "waiting_for_own_run",
-    "waiting for a run of this flow to end: as many as max_parallel allows are under way",
+    "waiting for a run of this flow to end (max_parallel)",
     remedies.SEE_STATUS,
     PENDING,
 )

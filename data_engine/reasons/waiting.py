@@ -33,9 +33,11 @@ class WaitingRuns(Record):
     begin). `runs` are the first of them, each with the id to stop it by.
 
     Example:
-        >>> from data_engine.reasons.kinds import ByHand
+        >>> from data_engine.reasons.kinds import ByHand, WaitingForOwnRun
         >>> WaitingRuns("claims", "Claims", 3, "/in/monday.csv", ByHand()).text
         'claims: 3 runs wait, the next for monday.csv: runs by hand only'
+        >>> WaitingRuns("claims", "Claims", 1, None, WaitingForOwnRun()).text
+        'claims: 1 run waits for a run of this flow to end (max_parallel)'
     """
 
     computed: ClassVar = ("text",)
@@ -61,6 +63,8 @@ class WaitingRuns(Record):
     def words(self) -> str:
         """How many wait and what for, without the flow's name."""
         runs = plural(self.count, "run waits", "runs wait")
+        if self.source is None and self.reason.startswith("waiting "):
+            return f"{runs} {self.reason.removeprefix('waiting ')}"
         name = "" if self.source is None else f"{'' if self.count == 1 else ', the next'} for {self.source_name}"
         return f"{runs}{name}: {self.reason}"
 

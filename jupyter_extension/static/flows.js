@@ -126,7 +126,7 @@ function flowRow(app, row, active) {
       h("span", { class: "de-row-facts" }, row.edit ? h("span", { class: "de-badge", title: row.edit }, deployment_status?.kind === "gone" ? "gone" : deployment_status?.rolled_back_to ? "rolled back" : "edited") : null,
       lastRun(row, active))),
     h("span", { class: "de-line de-second" },
-      h("span", { class: `de-state de-${row.mark.tone}`, title: row.held ? `${plural(row.held, "file")} held: the last run failed or was stopped; Retry runs them again` : undefined }, stateText(row)),
+      h("span", { class: `de-state de-${stateText(row) === row.mode ? "faint" : row.mark.tone}`, title: row.held ? `${plural(row.held, "file")} held: the last run failed or was stopped; Retry runs them again` : undefined }, stateText(row)),
       h("span", { class: "de-faint de-clip", tick: () => secondText(row, active) }))),
     app.isStatic ? null : h("button", {
       class: "de-icon-button de-run", "aria-label": `Run ${row.title}`, "aria-busy": pending.get(`run ${row.name}`) ? "true" : undefined,

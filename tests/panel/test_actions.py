@@ -254,8 +254,8 @@ def test_a_run_that_waits_is_shown_with_what_it_waits_for_and_a_second_click_say
     first, second = (ask(workspace, "run", flow="other")["said"] for _ in range(2))
     row = render(workspace.status()).flows["other"]
 
-    assert first.startswith('other: 1 run waits: waiting for group "Slow": flow "slow" (run ')
-    assert second.startswith('other: 2 runs wait: waiting for group "Slow"')
+    assert first.startswith('other: 1 run waits for group "Slow": flow "slow" (run ')
+    assert second.startswith('other: 2 runs wait for group "Slow"')
     assert row.waits == second.removeprefix("other: ")
 
 

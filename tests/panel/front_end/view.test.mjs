@@ -54,7 +54,7 @@ test("a flow's second line is its run, else why and when it runs next", () => {
   assert.equal(secondText(row(), undefined), "every 5 s · all 3 files are done");
   assert.equal(secondText(row({ mark: mark("broken"), reason: "SyntaxError" }), undefined), "SyntaxError");
   assert.equal(secondText(row({ mode: "manual", trigger: "-" }), undefined), "");
-  assert.equal(secondText(row({ mode: "manual", trigger: "-", waits: "1 run waits: waiting for rates" }), undefined), "1 run waits: waiting for rates");
+  assert.equal(secondText(row({ mode: "manual", trigger: "-", waits: "1 run waits for rates" }), undefined), "1 run waits for rates");
   const long = row({ mode: "schedule", trigger: `every day at ${"06:30, ".repeat(30)}Asia/Tokyo`, next_run_utc: new Date(Date.now() + 3e6).toISOString() });
   assert.match(secondText(long, undefined), /^next in 50 min.* · every day at 06:30, /);
   const draft = { reason: "not deployed: data-engine deploy claims", why: { kind: "not_deployed", error: null, goes_live_s: null, shares_with: null } };
