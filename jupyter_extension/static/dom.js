@@ -160,13 +160,17 @@ function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** @typedef {{ inputs: unknown[], made: VNode, within: string[] }} Kept a description, what it was made of, and the keys of those inside it */
+
 /** One description is made once for the same inputs, and patch leaves its part of the page alone. */
 export class Memo {
   constructor() {
-    /** @type {Map<string, { inputs: unknown[], made: VNode }>} */
+    /** @type {Map<string, Kept>} */
     this.kept = new Map();
-    /** @type {Map<string, { inputs: unknown[], made: VNode }>} */
+    /** @type {Map<string, Kept>} */
     this.used = new Map();
+    /** @type {string[]} */
+    this.within = [];
   }
 
   /**
@@ -176,15 +180,39 @@ export class Memo {
    */
   get(key, inputs, make) {
     const known = this.kept.get(key);
-    const entry = known && known.inputs.length === inputs.length && known.inputs.every((one, index) => one === inputs[index])
-      ? known : { inputs, made: make() };
-    this.used.set(key, entry);
+    const isSame = known && known.inputs.length === inputs.length && known.inputs.every((one, index) => one === inputs[index]);
+    const entry = isSame ? known : this.make(inputs, make);
+    this.within.push(key);
+    this.use(key, entry);
     return entry.made;
+  }
+
+  /**
+   * @param {unknown[]} inputs
+   * @param {() => VNode} make
+   */
+  make(inputs, make) {
+    const around = this.within;
+    this.within = [];
+    const made = make();
+    const { within } = this;
+    this.within = around;
+    return { inputs, made, within };
+  }
+
+  /**
+   * @param {string} key
+   * @param {Kept} entry
+   */
+  use(key, entry) {
+    this.used.set(key, entry);
+    for (const inner of entry.within) if (!this.used.has(inner)) this.use(inner, /** @type {Kept} */ (this.kept.get(inner)));
   }
 
   /** Forgets what was not asked for since the last sweep. */
   sweep() {
     this.kept = this.used;
     this.used = new Map();
+    this.within = [];
   }
 }

@@ -30,8 +30,18 @@ export function shownFlows(search, filter) {
   return (row) => passes(row) && matches(`${row.name} ${row.title} ${row.group || ""} ${row.mode} ${row.mark.word} ${row.trigger}`, search);
 }
 
-/** @param {Panel} app */
+/**
+ * The list, made anew when something changes that it shows: beside the details of a flow it mostly stays as it is.
+ *
+ * @param {Panel} app
+ */
 export function flowList(app) {
+  const { search, filter, closed, selected, pending, chosen } = app.state;
+  return app.memo.get("list", [app.view, app.isStatic, search, filter, closed, selected, [...pending.keys()].join(), chosen], () => listOf(app));
+}
+
+/** @param {Panel} app */
+function listOf(app) {
   const { view } = app;
   const { search, filter, closed, selected, pending, chosen } = app.state;
   const passes = shownFlows(search, filter);

@@ -41,6 +41,18 @@ test("a description is made once for the same inputs, and forgotten when it is n
   assert.notEqual(made("b"), made("a"));
 });
 
+test("what a description was made of is known as long as that one is", () => {
+  const memo = new Memo();
+  const line = (/** @type {string} */ name) => memo.get(name, [], () => h("p", null, name));
+  const list = (/** @type {string} */ search) => memo.get("list", [search], () => h("div", null, line("a"), line("b")));
+  const { children } = list("");
+  memo.sweep();
+  list("");
+  memo.sweep();
+
+  assert.deepEqual(list("a").children.map((child, index) => child === children[index]), [true, true]);
+});
+
 test("a flow is found by its words, and by the filter", () => {
   const names = (/** @type {string} */ filter, rows = [row(), row({ mark: mark("running") }), row({ is_failing: true }), row({ edit: "cell 3" }), row({ mode: "manual" })]) =>
     rows.flatMap((one, index) => (shownFlows("month CLAIMS", filter)(one) ? [index] : []));
