@@ -235,8 +235,8 @@ class Workspace:
         from data_engine.notebook.catalog import check_flow_name
         from data_engine.plan.making import PlanRequest, make_plan
 
-        wish = PlanRequest(sources, use, keys(key), check_params(params), is_confirmed=yes, fresh=fresh)
-        return make_plan(self.home, check_flow_name(name), wish, sink)
+        request = PlanRequest(sources, use, keys(key), check_params(params), is_confirmed=yes, fresh=fresh)
+        return make_plan(self.home, check_flow_name(name), request, sink)
 
     def test(self, name: str | None = None, update: bool = False) -> list[GoldenResult]:
         """How the goldens of the flow `name`, or of all, compare with the code as it is now: one result each.

@@ -11,7 +11,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.ledger.run_warnings import runs_as_json
 from data_engine.model import Event, RunFinished
 from data_engine.view.card import Lines, Note
-from data_engine.view.running import Report
+from data_engine.view.running import RunListener
 
 if TYPE_CHECKING:
     from data_engine.notebook.catalog import CatalogEntry
@@ -35,18 +35,18 @@ def watch(place: Place, values: dict[str, Any]) -> int:
     from data_engine.runs import run_workspace
 
     ws, as_json = place.workspace, place.reader == "program"
-    report, ledger = Report(place), ws.home.ledger()
+    listener, ledger = RunListener(place), ws.home.ledger()
 
     def listen(event: Event) -> None:
-        report(event)
+        listener(event)
         if as_json and isinstance(event, RunFinished) and (run := ledger.run(event.run_id)) is not None:
             print_json(runs_as_json(ledger, [run])[0], indent=None)
 
     def broken(entry: CatalogEntry) -> None:
         assert entry.error is not None
-        report.show_broken(entry.name, entry.error, "broken" if entry.group is None else "not run")
+        listener.show_broken(entry.name, entry.error, "broken" if entry.group is None else "not run")
         if as_json:
-            print_json(report.broken[-1], indent=None)
+            print_json(listener.broken[-1], indent=None)
 
     def tell(line: str) -> None:
         place.tell(Note.warning(line))
@@ -61,5 +61,5 @@ def watch(place: Place, values: dict[str, Any]) -> int:
         complain("interrupted", style="bold red")
         sys.stdout.flush()
         os._exit(130)  # not sys.exit: Python would wait for the threads of a step that is left behind
-    place.show(Lines((report.sum_text(),)))
+    place.show(Lines((listener.sum_text(),)))
     return 130

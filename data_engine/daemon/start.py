@@ -201,10 +201,10 @@ def _spawn(home: LocalWorkspace, interpreter: str | None) -> DaemonClient:
 
 
 def _popen_detached(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
-    *wishes, last = detached()
-    for wish in wishes:
+    *first, last = detached()
+    for how in first:
         with suppress(PermissionError):  # the job of a terminal or an editor that lets nothing leave it
-            return subprocess.Popen(command, **options, **wish)
+            return subprocess.Popen(command, **options, **how)
     return subprocess.Popen(command, **options, **last)
 
 

@@ -99,7 +99,7 @@ def deployed_flow(home: LocalWorkspace, name: str) -> Flow:
 
 
 def make_plan(
-    home: LocalWorkspace, name: str, wish: PlanRequest, sink: Callable[[Event], None] = lambda event: None
+    home: LocalWorkspace, name: str, request: PlanRequest, sink: Callable[[Event], None] = lambda event: None
 ) -> Plan:
     """The plan of deploying the flow `name` as it is now.
 
@@ -118,26 +118,26 @@ def make_plan(
     except FlowValidationError as error:
         errors.append(side_error(CURRENT, None, error))
     flows = {"deployed": before} | ({} if after is None else {CURRENT: after})
-    _require_object(flows, wish.use)
+    _require_object(flows, request.use)
     steps = tuple(dict.fromkeys(step for flow in flows.values() for step in escapes(flow)))
-    if steps and not wish.is_confirmed:
+    if steps and not request.is_confirmed:
         raise not_confirmed(name, steps)
-    if wish.source is None:
-        selection = sources_seen(before, home, wish.sources)
+    if request.source is None:
+        selection = sources_seen(before, home, request.sources)
     else:
-        source = pick_source(before, wish.source)
+        source = pick_source(before, request.source)
         selection = SourceSelection((PastSource(source),))
-    run = _Run(flows, home, wish, sink, errors)
+    run = _Run(flows, home, request, sink, errors)
     with _ended(run.sides):
         objects = run.objects(selection)
         outputs = run.outputs()
     paths = dict.fromkeys(path for side in run.sides for path in side.outside)
     outside = tuple(NotHeldBack(path, "is a new file outside the context's folders") for path in paths)
     notes = [*selection.notes, *filter(None, [run.earlier])]
-    if wish.key and not any(difference.key for difference in _leaves([*objects.values(), *outputs.values()])):
+    if request.key and not any(difference.key for difference in _leaves([*objects.values(), *outputs.values()])):
         if run.wrong_key is not None:
             raise run.wrong_key
-        notes.append(f"no table has the key {', '.join(wish.key)}: whole rows were compared")
+        notes.append(f"no table has the key {', '.join(request.key)}: whole rows were compared")
     live = deployment_status.live_deployments(ledger_rows.published(home.ledger()))[name]
     edit, _ = read_contents(home.layout.flow_modules_dir)
     return Plan(
@@ -186,16 +186,16 @@ class _Run:
         self,
         flows: Mapping[str, Flow],
         home: LocalWorkspace,
-        wish: PlanRequest,
+        request: PlanRequest,
         sink: Callable[[Event], None],
         errors: list[SideError],
     ) -> None:
         self.errors = errors
         self.wrong_key: FlowValidationError | None = None
         self.earlier = ""
-        self._wish = wish
+        self._request = request
         self.sides = [
-            Side(of, named, home, params=params_for(flow, wish.params), fresh=wish.fresh, sink=sink)
+            Side(of, named, home, params=params_for(flow, request.params), fresh=request.fresh, sink=sink)
             for of, flow in flows.items()
             for named in [replace(flow, steps=with_rejected_named(flow.steps))]
         ]
@@ -221,15 +221,15 @@ class _Run:
     def _compared(self, before: object, after: object) -> Difference:
         from data_engine.compare.comparing import compare
 
-        if self._wish.key:
+        if self._request.key:
             try:
-                return compare(before, after, key=self._wish.key)
+                return compare(before, after, key=self._request.key)
             except FlowValidationError as wrong:
                 self.wrong_key = self.wrong_key or wrong
-        return compare(before, after, key=self._wish.key, is_strict=False)
+        return compare(before, after, key=self._request.key, is_strict=False)
 
     def _values(self, side: Side, source: Source) -> dict[str, Any] | None:
-        use = self._wish.use
+        use = self._request.use
         try:
             own = source if source.path is None or side.of == "deployed" else pick_source(side.flow, source.path)
             stop = len(side.flow.steps) if use is None else steps_until(side.flow, use)
@@ -252,7 +252,7 @@ class _Run:
         """The difference of each file that a version has written."""
         from data_engine.compare.comparing import MISSING
 
-        if len(self.sides) < 2 or self._wish.use is not None:
+        if len(self.sides) < 2 or self._request.use is not None:
             return {}
         before, after = (side.outputs() for side in self.sides)
         names = dict.fromkeys([*before, *after])

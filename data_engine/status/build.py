@@ -83,7 +83,7 @@ if TYPE_CHECKING:
 
 
 @frozen
-class _Around:
+class _FlowContext:
     """The facts around a flow that its status depends on: its runs under way (`is_stopping`: all were asked to end), the engine,
     why this machine's daemon was not asked, and whether all that other workstations deployed is known here."""
 
@@ -102,7 +102,7 @@ def build_status(facts: WorkspaceFacts) -> WorkspaceStatus:
         >>> status["daemon"]["running"], status["engine"]["on"], status["lease"]["state"], status["flows"]
         (False, False, 'available', [])
     """
-    return _workspace(facts, flows=tuple(_flow(flow, around) for flow, around in _each(facts, facts.flows)))
+    return _workspace(facts, flows=tuple(_flow(flow, context) for flow, context in _each(facts, facts.flows)))
 
 
 class StatusWriter:
@@ -114,16 +114,16 @@ class StatusWriter:
     """
 
     def __init__(self) -> None:
-        self._written: dict[str, tuple[FlowFacts, _Around, dict[str, Any]]] = {}
+        self._written: dict[str, tuple[FlowFacts, _FlowContext, dict[str, Any]]] = {}
 
     def write(self, facts: WorkspaceFacts) -> dict[str, Any]:
         """The same as `build_status(facts).as_dict()`."""
         before, self._written = self._written, {}
-        for flow, around in _each(facts, facts.flows):
+        for flow, context in _each(facts, facts.flows):
             name = flow.entry.name
             last = before.get(name)
-            if last is None or last[0] != flow or last[1] != around:
-                last = flow, around, _flow(flow, around).as_dict()
+            if last is None or last[0] != flow or last[1] != context:
+                last = flow, context, _flow(flow, context).as_dict()
             self._written[name] = last
         return _workspace(facts, flows=()).as_dict() | {"flows": [flow for _, _, flow in self._written.values()]}
 
@@ -150,13 +150,13 @@ def _workspace(facts: WorkspaceFacts, *, flows: tuple[FlowStatus, ...]) -> Works
 
 def flow_status(facts: WorkspaceFacts, flow: FlowFacts) -> FlowStatus:
     """The status of one flow."""
-    ((_, around),) = _each(facts, [flow])
-    return _flow(flow, around)
+    ((_, context),) = _each(facts, [flow])
+    return _flow(flow, context)
 
 
-def _each(facts: WorkspaceFacts, flows: Iterable[FlowFacts]) -> Iterator[tuple[FlowFacts, _Around]]:
+def _each(facts: WorkspaceFacts, flows: Iterable[FlowFacts]) -> Iterator[tuple[FlowFacts, _FlowContext]]:
     """Each flow with the facts around it."""
-    at_rest = _Around(
+    at_rest = _FlowContext(
         is_running=False,
         is_stopping=False,
         is_engine_on=facts.engine.on is True,
@@ -172,18 +172,18 @@ def _each(facts: WorkspaceFacts, flows: Iterable[FlowFacts]) -> Iterator[tuple[F
             yield flow, at_rest
 
 
-def _flow(facts: FlowFacts, around: _Around) -> FlowStatus:
+def _flow(facts: FlowFacts, context: _FlowContext) -> FlowStatus:
     entry, trigger = facts.entry, trigger_here(facts.entry, facts.timezone)
-    is_running = around.is_running
+    is_running = context.is_running
     blocked = None
     if entry.flow is not None:
-        blocked = why_blocked(facts.switch, is_engine_on=around.is_engine_on, unasked=around.unasked)
-    is_doubtful = not around.is_known and isinstance(blocked, OwnedElsewhere)  # who owns knows better what is deployed
+        blocked = why_blocked(facts.switch, is_engine_on=context.is_engine_on, unasked=context.unasked)
+    is_doubtful = not context.is_known and isinstance(blocked, OwnedElsewhere)  # who owns knows better what is deployed
     why, expected = _why(facts, blocked, is_running=is_running, is_doubtful=is_doubtful), facts.expected
     if isinstance(expected, Late):
         reason = in_the_way(why, held=facts.held, last_run=facts.last_run, is_running=is_running)
         expected = replace(expected, reason=reason)
-    under_way: State = "stopping" if around.is_stopping else "running"
+    under_way: State = "stopping" if context.is_stopping else "running"
     return FlowStatus(
         name=entry.name,
         group=entry.group,

@@ -199,14 +199,14 @@ def _run_once(place: Place, name: str | None, options: OnceOptions) -> Answer:
     ws.settings()  # nothing runs by settings that cannot be used
     for warning in settings_warnings(ws):
         place.tell(Note.warning(warning))
-    report = Report(place, keep_ids=True)
+    listener = RunListener(place, keep_ids=True)
     go = partial(
         run_once,
         source=source,
         params=options.params,
         on_error=options.on_error,
         edited=options.edited,
-        listen=report,
+        listen=listener,
     )
     try:
         with place.inside(), readers_watched():  # before a module makes objects that write
@@ -217,25 +217,25 @@ def _run_once(place: Place, name: str | None, options: OnceOptions) -> Answer:
                 return said("Nothing was run.", {"runs": [], "broken": []}, code=1)
             for entry in broken:
                 assert entry.error is not None
-                report.show_broken(entry.name, entry.error)
+                listener.show_broken(entry.name, entry.error)
             _tell_never_deployed(place, flows)
-            _run_each(flows, report, go)
+            _run_each(flows, listener, go)
     except KeyboardInterrupt:
-        place.show(Lines((report.sum_text(),)))
+        place.show(Lines((listener.sum_text(),)))
         raise
     ledger = ws.home.ledger()
-    runs = [run for run_id in report.run_ids if (run := ledger.run(run_id)) is not None]
+    runs = [run for run_id in listener.run_ids if (run := ledger.run(run_id)) is not None]
     # a run for one file may have read others of its folder
     also = [words for run in runs if source is not None and (words := also_read_text(run))]
-    lines = (*(f"{_INDENT}{words}" for words in also), report.sum_text())
+    lines = (*(f"{_INDENT}{words}" for words in also), listener.sum_text())
     return Answer(
         lambda: Card("", (), (Lines(lines),)),
-        lambda: {"runs": runs_as_json(ledger, runs), "broken": report.broken},
-        code=1 if report.failed or report.broken else 0,
+        lambda: {"runs": runs_as_json(ledger, runs), "broken": listener.broken},
+        code=1 if listener.failed or listener.broken else 0,
     )
 
 
-class Report:
+class RunListener:
     """Listens to runs, shows a line for each as it ends, and counts failures.
 
     `broken` are the flows that could not be run at all, with their errors. `run_ids` are those of all runs, where they are
@@ -375,18 +375,18 @@ def _flows(
     ]
 
 
-def _run_each(flows: Sequence[Flow], report: Report, run_once: Callable[[Flow], object]) -> None:
+def _run_each(flows: Sequence[Flow], listener: RunListener, run_once: Callable[[Flow], object]) -> None:
     for flow in flows:
-        failed, runs = report.failed, report.started
+        failed, runs = listener.failed, listener.started
         try:
             run_once(flow)
         except (WorkspaceError, OwnedElsewhereError):
             raise  # the workspace, not the flow: the next one would meet it again
         except (FlowValidationError, FlowStoppedError) as error:
-            if report.failed == failed:  # otherwise its run was printed
+            if listener.failed == failed:  # otherwise its run was printed
                 if isinstance(error, FlowStoppedError):
                     raise
-                report.show_broken(flow.name or "", error, "not run")
+                listener.show_broken(flow.name or "", error, "not run")
         else:
-            if report.started == runs:
-                report.show_nothing_to_do(flow)
+            if listener.started == runs:
+                listener.show_nothing_to_do(flow)
