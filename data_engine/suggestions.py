@@ -18,20 +18,26 @@ def nearest_name(name: str, names: Iterable[str]) -> str | None:
     """The known name nearest to `name`; None when that is not sure. Names with an underscore in front are left out.
 
     It differs only in the case of its letters, or in "-", "_" and blanks; else by one typing mistake in a name of at least three
-    letters: one is wrong, missing, too many, or two are swapped. A digit is no mistake: `a_2025` is not `a_2026`.
+    letters: one is wrong, missing, too many, or two are swapped; or it is the only one that goes on with "_" there. A digit is no
+    mistake: `a_2025` is not `a_2026`.
 
     Example:
         >>> nearest_name("saveas", ["use", "save_as", "label"]), nearest_name("A", ["ab", "a"]), nearest_name("CLAMS", ["claims"])
         ('save_as', 'a', 'claims')
         >>> nearest_name("nmae", ["name", "stem"]), nearest_name("fillna", ["fill_nan"]), nearest_name("a_2025", ["a_2026"])
         ('name', None, None)
+        >>> nearest_name("clean", ["raw_df", "clean_df"]), nearest_name("clean", ["clean_df", "clean_rows"])
+        ('clean_df', None)
     """
     guesses = [guess for guess in names if not guess.startswith("_")]
     bare = _bare_name(name)
     if same := [guess for guess in guesses if bare and _bare_name(guess) == bare]:
         return same[0]
     word = name.casefold()
-    return next((guess for guess in guesses if _is_mistyped(word, guess.casefold())), None)
+    if mistyped := [guess for guess in guesses if _is_mistyped(word, guess.casefold())]:
+        return mistyped[0]
+    longer = [guess for guess in guesses if len(word) > 2 and guess.casefold().startswith(f"{word}_")]
+    return longer[0] if len(longer) == 1 else None
 
 
 def _bare_name(name: str) -> str:

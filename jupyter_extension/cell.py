@@ -68,7 +68,7 @@ class Cell(Place):
         """Whether it was said: a cell cannot be asked, so the question is printed, and how to say yes."""
         if not yes:
             print(self._in_this_kernel(text(question)))
-            print(f"Nothing was done: {what}. Repeat the line with --yes to do it.")
+            print(f"Repeat the line with --yes to do it: {what}.")
         return yes
 
 

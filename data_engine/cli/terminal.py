@@ -127,6 +127,10 @@ SCREENS = {
 """The verbs that have a `--watch`: the module whose `watch` goes on until somebody leaves it, and the option's help."""
 
 
+CHANGING = frozenset("deploy rollback undeploy run retry backfill start stop kill enable disable reset tidy".split())
+"""The verbs that first name the workspace where only the machine's settings do, and not the folder that they were typed in."""
+
+
 def typer_command(name: str, verb: Callable[..., Answer]) -> Callable[..., int]:
     """The verb as Typer takes it.
 
@@ -146,7 +150,12 @@ def typer_command(name: str, verb: Callable[..., Answer]) -> Callable[..., int]:
             gc.enable()
             code: int = import_module(SCREENS[name][0]).watch(Terminal(ctx, name, as_json=as_json), values)
             return code
-        return show(verb(Terminal(ctx, name, as_json=as_json), **values), as_json=as_json)
+        from data_engine.workspace.select import is_from_settings
+
+        terminal = Terminal(ctx, name, as_json=as_json)
+        if name in CHANGING and not as_json and terminal.root is None and is_from_settings():
+            print(visible(f"workspace {terminal.workspace.root}"), file=sys.stderr)
+        return show(verb(terminal, **values), as_json=as_json)
 
     own = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     kinds: dict[str, Any] = {"as_json": AsJson}

@@ -181,15 +181,21 @@ def follow_rename(root: Path, old: str, new: str) -> None:
 
 
 def check_workbook_name(path: str | os.PathLike[str]) -> None:
-    """Refuse a file that is no workbook.
+    """Refuse a file that is no workbook, and one that is there: somebody may have written into it.
 
     Raises:
-        FlowValidationError: its name does not end in `.xlsx`.
+        FlowValidationError: its name does not end in `.xlsx`, it exists, or its folder does not.
     """
     if Path(path).suffix.lower() != ".xlsx":
         near = Path(path).with_suffix(".xlsx") if Path(path).name else "rejected.xlsx"
         what = f"{os.fspath(path)!r} is no name of a workbook"
         raise FlowValidationError(what, where="--excel", fix=f"name a file that ends in .xlsx, such as {near}")
+    if os.path.lexists(path):
+        what = f"{os.fspath(path)!r} is there, and is not overwritten"
+        raise FlowValidationError(what, where="--excel", fix="name another file, or remove that one")
+    if not Path(path).absolute().parent.is_dir():
+        what = f"there is no folder {str(Path(path).parent)!r}"
+        raise FlowValidationError(what, where="--excel", fix="make it, or name another file")
 
 
 def write_workbook(rows: Sequence[RejectedRows], path: str | os.PathLike[str]) -> Path:
@@ -198,7 +204,7 @@ def write_workbook(rows: Sequence[RejectedRows], path: str | os.PathLike[str]) -
     What does not fit a cell is told in it, a list stands there as text, and names that Excel takes for one get a number.
 
     Raises:
-        FlowValidationError: no name of a workbook, it cannot be written, or more rows than a sheet holds.
+        FlowValidationError: as of `check_workbook_name`, it cannot be written, or more rows than a sheet holds.
     """
     import polars as pl
 

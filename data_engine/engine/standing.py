@@ -120,7 +120,7 @@ def edited_error(edits: Mapping[str, str], where: str) -> FlowValidationError:
     return FlowValidationError(
         f"nothing was run, because a run writes production's outputs: {flows}",
         where=where,
-        fix=f"look at the edit: `{cli_line('preview', name)}` (Flow.preview() in a cell); let production run it:"
+        fix=f"save the notebook; look at the edit: `{cli_line('preview', name)}` (Flow.preview() in a cell); let production run it:"
         f" `{cli_line('deploy', name)}` (%flow deploy); to run the edit here all the same, marked as not deployed, add --edited"
         " (edited=True in a cell)",
     )

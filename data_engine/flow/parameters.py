@@ -31,7 +31,6 @@ from typing import Any, ClassVar
 from data_engine.argument_checks import value_text
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError, MissingParamError
-from data_engine.formatting import cli_line
 from data_engine.record import Record, frozen
 from data_engine.secret import MASK, Secret
 from data_engine.suggestions import nearest_name
@@ -497,8 +496,9 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _wrong_param(text: str, reason: str) -> FlowValidationError:
-    name = text.strip() if text.strip().isidentifier() else "NAME"
-    fix = f"""write --set {name}=VALUE, or --set '{{"{name}": VALUE}}'; `{cli_line("show")} FLOW` lists a flow's parameters"""
+    name, _, value = text.strip().partition(" ")
+    name, value = (name, value.strip() or "VALUE") if name.isidentifier() else ("NAME", "VALUE")
+    fix = f"""write --set {name}={value}, or --set '{{"{name}": VALUE}}'"""
     return FlowValidationError(f"{text!r} gives no parameter: {reason}", where="--set", fix=fix)
 
 

@@ -229,7 +229,9 @@ class LeaseStatus(Record):
     def _limits(self) -> tuple[str, str]:
         return (
             "nothing new starts until its heartbeat can be written" if self.lapsed else "",
-            "it is given up when the running work has ended" if self.releasing else "",
+            "it is given up when the running work has ended: the engine is off then, and no flow runs by itself"
+            if self.releasing
+            else "",
         )
 
     @property

@@ -225,7 +225,8 @@ def marked_history(history: Iterable[Deployment], *, kept_ids: Collection[str]) 
 def to_roll_back_to(history: Sequence[Deployment], flow: str, to: str | None) -> Deployment:
     """The deployment of `flow` whose id is or begins with `to`; without `to` the one before that which runs.
 
-    `history` is that of `marked_history`. A deployment that was rolled back is not chosen again: two roll backs go back twice.
+    `history` is that of `marked_history`. A deployment that was rolled back is not chosen again: two roll backs go back twice. Where
+    none runs, it is the one that ran last.
 
     Raises:
         FlowValidationError: there is none, it is not kept, or it is what runs.
@@ -237,6 +238,12 @@ def to_roll_back_to(history: Sequence[Deployment], flow: str, to: str | None) ->
         >>> back = Deployment("d4", 4, "claims", "rollback", "s2", "c2", of="d2")
         >>> to_roll_back_to([back, *days], "claims", None).id
         'd1'
+        >>> mended = Deployment("d5", 5, "claims", "deploy", "s5", "c5")
+        >>> to_roll_back_to([mended, back, *days], "claims", None).id
+        'd2'
+        >>> ended = Deployment("d6", 6, "claims", "withdraw", "")
+        >>> to_roll_back_to([ended, back, *days], "claims", None).id
+        'd2'
     """
     rows = [row for row in history if row.flow == flow]
     if not rows:
@@ -284,11 +291,16 @@ def _by_id(to: str, rows: Sequence[Deployment], flow: str) -> Deployment:
 
 
 def _predecessor(now: Deployment | None, rows: Sequence[Deployment], flow: str) -> Deployment:
-    """The newest deployment of another content before the one that runs, or before the one that this rolled back to."""
-    origin = None if now is None else next((row for row in rows if row.id == (now.of or now.id)), now)
-    for row in rows:
-        is_earlier = origin is None or row.number < origin.number
-        if is_earlier and row.kind == "deploy" and (now is None or row.digest != now.digest):
+    """The deployment of another content that ran before the one that runs; what ran last where none runs."""
+    ran: list[Deployment] = []
+    for row in sorted(rows, key=lambda one: one.number):
+        at = next((at for at, other in enumerate(ran) if row.kind == "rollback" and other.id == row.of), None)
+        if at is not None:
+            del ran[at + 1 :]  # what was rolled back does not come again
+        elif row.kind != "withdraw":
+            ran.append(row)
+    for row in reversed(ran):
+        if now is None or row.digest != now.digest:
             return row
     others = any(row.is_kept and row.kind != "withdraw" and (now is None or row.digest != now.digest) for row in rows)
     fix = (

@@ -180,7 +180,9 @@ def disabled(facts: RemedyFacts) -> str:
 
 
 def done(facts: RemedyFacts) -> str:
-    """The command that runs it again."""
+    """The command that runs it again; of a batch that is held since its feed has shrunk, what is said there."""
+    if "feed_shrunk" in facts.blocked_by:
+        return feed_shrunk(facts)
     if facts.is_batch:
         return f"`{facts.on_flow(facts.run_verb)}` runs it again, for all of its files"
     if facts.why.by_earlier:

@@ -213,6 +213,11 @@ class GoingLive:
     starting: Starting = Starting()
     is_disabled: bool = False
 
+    @property
+    def ends(self) -> bool:
+        """Whether production stops running it: its module is gone, and was not renamed."""
+        return self.deployment_status.kind == "gone" and self.deployment_status.renamed_to is None
+
     def text(self, *, is_on: bool) -> str:
         """One line for people; `is_on` is that of `Starting.when`.
 
@@ -221,9 +226,14 @@ class GoingLive:
             'claims (not deployed): every 30 s when files change; 2,000 files run now'
             >>> GoingLive("report", DeploymentStatus("edited", (3,))).text(is_on=True)
             'report (edited, not deployed: cell 3): by hand only'
+            >>> GoingLive("sales", DeploymentStatus("gone", file="sales.ipynb")).text(is_on=True)
+            'sales.ipynb is gone: production stops running sales'
         """
         if self.deployment_status.kind == "gone":
-            return self.deployment_status.text.replace("runs on", "ran on")
+            what = self.deployment_status.text.partition("; production")[0]
+            return (
+                f"{what}: {f'production stops running {self.flow}' if self.ends else 'production runs it by that name'}"
+            )
         words = ["by hand only" if not self.runs else f"disabled, else {self.runs}" if self.is_disabled else self.runs]
         if not self.is_disabled:
             words += filter(None, [self.starting.when(is_on=is_on)])
@@ -326,14 +336,15 @@ def files_before(
     Files that are gone do not count, where a look at all of them is quick.
     """
     flows = {entry.name: entry.flow for entry in entries}
-    names = sorted({row.flow for row in new if row.kind == "deploy"})
-    before = {name: _of_flow(home, name, flows.get(name)) for name in names}
+    deployed = {row.flow: row.at_utc for row in new if row.kind == "deploy"}
+    before = {name: _of_flow(home, name, flows.get(name), at_utc) for name, at_utc in sorted(deployed.items())}
     return {name: files for name, files in before.items() if files.done or files.held}
 
 
-def _of_flow(home: LocalWorkspace, name: str, flow: Flow | None) -> FilesBefore:
+def _of_flow(home: LocalWorkspace, name: str, flow: Flow | None, until_utc: str) -> FilesBefore:
     ledger = home.ledger()
-    done = [key for key, state in ledger.source_states(name).items() if state.status == "success"]
+    states = ledger.source_states(name).items()
+    done = [key for key, state in states if state.status == "success" and (state.last_at_utc or "") <= until_utc]
     held = 0
     if flow is not None and isinstance(flow.trigger, Poll):
         watch = PlannedFlow.of(flow)

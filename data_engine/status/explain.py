@@ -44,6 +44,7 @@ from data_engine.reasons.kinds import (
     Done,
     Edited,
     EngineOff,
+    FeedShrunk,
     Held,
     Interrupted,
     Locked,
@@ -169,8 +170,11 @@ def explain(source: FactSource, facts: WorkspaceFacts, subject: str, file: str) 
     flows = [flow.entry.flow for flow in facts.flows if flow.entry.flow is not None]
     batches = {flow.name for flow in flows if flow.trigger is not None and flow.trigger.run_as == "batch"}
     rows = tell_earlier(_explained(source, facts, subject, file), source.home.ledger())
+    shrunk = {row.flow: (row.why.kind,) for row in rows if isinstance(row.why, FeedShrunk)}
     return [
-        replace(row, blocked_by=blocked.get(row.flow, FLOW_GONE), is_batch=row.flow in batches)
+        replace(
+            row, blocked_by=(*blocked.get(row.flow, FLOW_GONE), *shrunk.get(row.flow, ())), is_batch=row.flow in batches
+        )
         if row.why.kind in DEPEND
         else row
         for row in _with_gone(source, facts, rows)

@@ -85,14 +85,21 @@ def deploy(
             going = going_live(ws.home, name)
         if dry_run:
             return _going_live(ws, going)
-        count = "it" if len(going) == 1 else f"all {len(going)}"
-        question = Card(f"Deploy {count}?", (), _going_live_card(ws, going).parts)
+        question = Card(_question(going), (), _going_live_card(ws, going).parts)
         if going and not place.confirm(question, "without a name every module goes live", yes=yes):
             return said("Nothing was deployed.", [], code=1)
     if name is not None and not yes:
         _require_saved(place, name)
     force = yes and name is not None  # of all, a yes means what runs by itself, and not what each flow asks of its own
     return _deployed(place, name, Deploy(name, note, force, approve, replaces), wait)
+
+
+def _question(going: Sequence[GoingLive]) -> str:
+    """What is asked before a deploy of everything; the flows that it ends are named."""
+    ends, deploys = [row.flow for row in going if row.ends], [row.flow for row in going if not row.ends]
+    what = f"all {len(deploys)}" if len(deploys) > 1 else deploys[0] if ends and deploys else "it"
+    words = " and ".join([*([f"deploy {what}"] if deploys else []), *([f"undeploy {', '.join(ends)}"] if ends else [])])
+    return f"{words[:1].upper()}{words[1:]}?"
 
 
 def _require_saved(place: Place, name: str) -> None:

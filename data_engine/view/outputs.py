@@ -87,10 +87,12 @@ def _set_aside(place: Place, name: str | None, yes: bool) -> Answer:
         if place.reader == "person":
             yes, shown = place.confirm(question, "they would be moved aside", yes=False), ()
         if not yes:
-            notes.append(Note.warning(f"Nothing was moved. To move them aside: {again} --yes"))
+            how = "" if place.reader == "person" else f" To move them aside: {again} --yes"
+            notes.append(Note.warning(f"Nothing was moved.{how}"))
             return Answer(lambda: Card("", (), shown), lambda: facts, tuple(notes))
     moved = ws.set_aside(name)
-    text = f"Moved {plural(len(moved), 'file')} aside. To have them back: {again} --back"
+    what = _what(rows) if len(moved) == len(rows) else plural(len(moved), "file")
+    text = f"Moved {what} aside. To have them back: {again} --back"
     notes += [
         Note.warning(f"{reader} reads there, but does not become due; to run it again: {cli_line('run', reader)}")
         for reader in readers_of({Path(row.mirror) for row in rows if not row.table}, ws.flows())

@@ -67,6 +67,13 @@ def select_workspace(explicit: str | os.PathLike[str] | None = None) -> Workspac
     return outer or _from_collection(load_machine_settings())
 
 
+def is_from_settings() -> bool:
+    """Whether nothing nearer than the machine's settings names the workspace: no notebook or script, no variable, no folder."""
+    if authored_folder() is not None or os.environ.get(_ROOT_VARIABLE, "").strip():
+        return False
+    return _workspace_around(_absolute(".")) is None
+
+
 def named_workspace(path_or_id: Path | str) -> WorkspaceLayout:
     """The workspace of this path or id: a plain name is first looked for in the collection, then beside the working directory.
 

@@ -62,7 +62,9 @@ def test_with_the_engine_on_it_runs_now(cli: Cli, ws: WorkspaceFiles) -> None:
     ws.notebook("many", POLLED.format(name="many", settle=0, more=""))
     workspace.start_engine()
     try:
-        assert "many: 3 files run now" in cli("deploy", "many").out
+        deployed = cli("deploy", "many").out
+        assert "many: 3 files run now" in deployed
+        assert "not again" not in deployed  # though some are done by now
         until(lambda: len(workspace.runs("many")) == 3)
     finally:
         workspace.kill()
@@ -83,6 +85,39 @@ def test_on_a_terminal_a_deploy_of_everything_is_asked_once(
     assert "byhand (not deployed): by hand only" in asked.out
     assert asked.err.count("Deploy all 3?") == 1
     assert deployed(ws) == ({"many", "batch", "byhand"} if answer == "y\n" else set())
+
+
+def test_a_flow_that_a_deploy_ends_is_named_in_the_question(
+    cli: Cli, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notebook that was moved away is no reason to say yes to "Deploy it?"."""
+    cli("deploy", "--yes")
+    (ws.modules / "byhand.ipynb").unlink()
+    monkeypatch.setattr("sys.stdin", AnsweredTerminal("n\n"))
+
+    asked = cli("deploy")
+
+    assert "byhand.ipynb is gone: production stops running byhand" in asked.out
+    assert "Undeploy byhand?" in asked.err
+    ws.notebook("many", POLLED.format(name="many", settle=2, more=""))
+    monkeypatch.setattr("sys.stdin", AnsweredTerminal("n\n"))
+    assert "Deploy many and undeploy byhand?" in cli("deploy").err
+    assert "byhand" in deployed(ws)
+
+
+def test_a_rollback_goes_back_to_what_ran_and_never_to_what_was_rolled_back(ws: WorkspaceFiles) -> None:
+    """Also after another deploy, and after the flow was ended."""
+    workspace = Workspace(ws.root)
+    for step in ("len", "bad", "sum"):
+        ws.notebook("byhand", MANUAL.format(step=f"lambda context, kind='{step}': kind"))
+        workspace.deploy("byhand")
+        if step == "bad":
+            workspace.rollback("byhand")
+    first = workspace.deployments("byhand")[-1]
+
+    assert workspace.rollback("byhand").of == first.id
+    workspace.undeploy("byhand")
+    assert workspace.rollback("byhand").of == first.id
 
 
 @pytest.mark.parametrize("arguments", [["--yes"], ["many"]])

@@ -189,6 +189,16 @@ def test_a_workbook_has_the_ending_of_one(ws: Workspace, cli: Cli, tmp_path: Pat
     assert not (tmp_path / "bad.csv").exists()
 
 
+def test_a_workbook_that_is_there_is_not_overwritten(ws: Workspace, cli: Cli, tmp_path: Path) -> None:
+    """Somebody may have written notes into it; and no folder is made."""
+    (tmp_path / "bad.xlsx").write_text("notes")
+    for place, why in ((tmp_path / "bad.xlsx", "not overwritten"), (tmp_path / "no" / "bad.xlsx", "no folder")):
+        answer = cli("rejected", "--excel", place)
+        assert (answer.code, why in answer.err) == (2, True)
+    assert (tmp_path / "bad.xlsx").read_text() == "notes"
+    assert not (tmp_path / "no").exists()
+
+
 @pytest.mark.parametrize("name", ["../..", "..", ".", "/", "claims/", "../claims", "a\\0b", "sub/claims"])
 def test_a_name_that_can_be_no_flow_is_refused_everywhere(ws: Workspace, cli: Cli, name: str) -> None:
     """With the nearest flow."""

@@ -51,6 +51,20 @@ def test_create_writes_nothing_outside_of_the_workspace(cli: Cli, tmp_path: Path
     assert machine_settings_path().read_text() == before
 
 
+def test_what_changes_something_names_a_workspace_that_only_the_settings_name(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it asks: who stands in another folder may mean another one."""
+    root = tmp_path / "team" / "claims"
+    cli("workspace", "create", root)
+    cli("workspace", "use", root)
+
+    assert f"workspace {root}" in cli("deploy", "--dry-run").err
+    assert cli("list").err == cli("deploy", "--dry-run", "--json").err == ""
+    monkeypatch.chdir(root)
+    assert cli("deploy", "--dry-run").err == ""
+
+
 def test_create_again_keeps_everything(cli: Cli, tmp_path: Path) -> None:
     cli("workspace", "create", tmp_path / "claims")
     mine = tmp_path / "claims" / "flow_modules" / "example.ipynb"

@@ -170,7 +170,7 @@ def test_a_deploy_of_everything_in_a_cell_shows_what_would_change_until_it_is_co
 
     shell.run("%flow deploy --all")
     assert "draft (not deployed): every 1 s when files change; 1 file runs once the engine is on" in shell.out
-    assert "Nothing was done: without a name every module goes live. Repeat the line with --yes to do it." in shell.out
+    assert "Repeat the line with --yes to do it: without a name every module goes live." in shell.out
     shell.run("from data_engine import Workspace")
     assert shell.run("Workspace.current().deployment('draft')") == "not deployed"
 
