@@ -55,24 +55,26 @@ _MOST_OF_ERROR = 200
 """Characters of a server's answer; the daemon's log and `status --json` have more of it."""
 
 
-def held_text(flow: str, count: int, reason: str | None = None) -> str | None:
-    """Say why files of a flow are held and what runs them again; None for no files, and where something else keeps the flow
-    from running. `reason` is the kind of the flow's own reason.
+def held_text(flow: FlowStatus) -> str | None:
+    """Say why files of a flow are held: the last one with its error, and how many more; None for no files, and where something else
+    keeps the flow from running.
 
     Example:
-        >>> held_text("claims", 1), held_text("claims", 2, "disabled")
-        ('its last run failed or was stopped: `data-engine retry claims`, or a change, runs it again', None)
-        >>> held_text("claims", 2, "engine_off")
-        'their last runs failed or were stopped: starting the engine tries them again'
-        >>> held_text("claims", 0)
+        >>> run = Run("3f", "claims", "C", "/in/a.csv", "failed", "", error="ValueError: no amount")
+        >>> held_text(FlowStatus("claims", held=2, last_run=run)), held_text(FlowStatus("claims", held=2))
+        ('a.csv: ValueError: no amount; 1 more is held', '`data-engine explain claims` says why')
+        >>> held_text(FlowStatus("claims", held=2, why=ByHand())), held_text(FlowStatus("claims"))
+        (None, None)
     """
-    if not count:
+    if not flow.held or not (flow.why is None or isinstance(flow.why, EngineOff)):
         return None
-    why = "its last run failed or was stopped" if count == 1 else "their last runs failed or were stopped"
-    again = f"{'it' if count == 1 else 'them'} again"
-    if reason is None:
-        return f"{why}: `{cli_line('retry', flow)}`, or a change, runs {again}"
-    return f"{why}: starting the engine tries {again}" if reason == EngineOff.kind else None
+    last = flow.last_run
+    if last is None or last.source is None or last.status not in _ENDED:
+        return f"`{cli_line('explain', flow.name)}` says why"
+    name = last.source.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    more = flow.held - 1
+    rest = f"; {more:,} more {'is' if more == 1 else 'are'} held" if more else ""
+    return f"{name}: {first_line(short_error(last.error or last.cause, last.why))}{rest}"
 
 
 def undeployed_text(flow: str) -> str:

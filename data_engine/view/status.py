@@ -14,6 +14,7 @@ from data_engine.formatting import cli_line, local_time, zoned_text
 from data_engine.lease.status import FETCHED_BY, NOT_ALL_HERE
 from data_engine.marks import Mark, mark_of
 from data_engine.model import ActiveRun
+from data_engine.reasons.kinds import ByHand, NotYet
 from data_engine.reasons.remedies import SILENT_FIX
 from data_engine.reasons.waiting import WaitingRuns
 from data_engine.status.record import FlowStatus, WorkspaceStatus
@@ -150,9 +151,10 @@ def _flows_table(flows: Sequence[FlowStatus], runs: Sequence[ActiveRun]) -> Tabl
 
 
 def _flow_row(flow: FlowStatus, runs: Sequence[ActiveRun]) -> tuple[Cell, ...]:
-    held = held_text(flow.name, flow.held, None if flow.why is None else flow.why.kind)
     expected = None if flow.expected is None else flow.expected.text
-    notes = filter(None, [flow.edit, ending_text(flow, runs) or reason_of(flow), held, expected])
+    waits = isinstance(flow.why, (NotYet, ByHand)) and not flow.is_failing  # its state and its next run say that
+    reason = ending_text(flow, runs) or (None if waits else reason_of(flow))
+    notes = filter(None, [flow.edit, reason, held_text(flow), expected])
     ended = last_run_line(flow, file_exists)
     return (
         flow.name,
