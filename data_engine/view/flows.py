@@ -25,7 +25,7 @@ from data_engine.planning.slots import slot_text, slots_of, zone_of
 from data_engine.reasons.kinds import Disabled, Held, LastRunFailed, RetryLater
 from data_engine.status.explain import Explanation, ways
 from data_engine.status.places import with_source_warnings
-from data_engine.status.runs import facts_of, last_run, last_run_text
+from data_engine.status.runs import last_run, last_run_text
 from data_engine.status.sentences import first_line, short_error
 from data_engine.view.card import Card, Cell, Code, Column, Faint, Lines, Note, Pairs, Part, Picture, file_cell, table
 from data_engine.view.errors import error_places
@@ -79,7 +79,11 @@ def flows(place: Place) -> Answer:
         lease = ws.lease()
         is_unknown = lease.is_elsewhere and ws.link.find() is None
         texts = {
-            name: "not known here" if is_unknown and state.kind == "not_deployed" else state.text
+            name: "module gone"
+            if state.kind == "gone"
+            else "not known here"
+            if is_unknown and state.kind == "not_deployed"
+            else state.text
             for name, state in deployment.items()
         }
         rows = [_flow_row(ws, entry, coming, texts, expected, off.get(entry.name)) for entry in entries]
@@ -104,7 +108,7 @@ def _flow_row(
     off: Disabled | None,
 ) -> tuple[Cell, ...]:
     if entry.error is not None:
-        broken = Mark("broken", "bad", "cross")
+        broken = Mark("edit broken" if texts[entry.name].startswith("edited") else "broken", "bad", "cross")
         return (entry.name, entry.title, "", "", broken, "", "", texts[entry.name], "")
     timezone = ws.home.settings_shown().timezone
     next_run = zoned_text(coming.get(entry.name), clock_zone(entry, timezone))
@@ -131,6 +135,8 @@ def _troubles(
     for entry in entries:
         if entry.error is not None:
             what = f"{entry.path.name} is broken: {entry.error.what}"
+            if deployment[entry.name].is_edited:
+                what = f"the edit of {entry.path.name} is broken, production runs on: {entry.error.what}"
             yield Note(Mark(f"{what} (whole: `{cli_line('show', entry.name)}`)", "bad", "cross"))
 
 
@@ -250,16 +256,14 @@ def show(place: Place, name: FlowName = None) -> Answer:
         described = Lines(tuple(filter(None, [entry.description])))
         (shown,) = with_source_warnings([entry])
         warned = map(Note.warning, shown.warnings)
-        return Card(flow.title, (), (described, Pairs(pairs), *pictures, *_last_run_parts(last, tz), *warned))
+        return Card(flow.title, (), (described, Pairs(pairs), *pictures, *_last_error(last), *warned))
 
     return Answer(card, facts)
 
 
-def _last_run_parts(last: Run | None, tz: str | None) -> Iterator[Part]:
-    if last is not None:
-        yield Pairs(tuple(facts_of(last, tz)))
-        if last.error:
-            yield Note(Mark(f"the last run's error: {last.error}", "bad", "cross"))
+def _last_error(last: Run | None) -> Iterator[Part]:
+    if last is not None and last.error:
+        yield Note(Mark(f"the last run's error: {last.error}", "bad", "cross"))
 
 
 def _next_slots(flow: Flow, timezone: str | None) -> tuple[list[float], tzinfo]:

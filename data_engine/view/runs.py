@@ -184,9 +184,9 @@ def run_card(run: Run, steps: Sequence[StepRun], lines: Sequence[LogEntry]) -> C
     if run.error:
         parts.append(Lines(tuple(run.error.splitlines())))
     if steps:
-        parts.append(_steps_table(steps, whole=f"`{cli_line('log', run.run_id[:8], '--json')}` shows it in full."))
-    if lines:
-        parts.append(_log_table(lines))
+        parts.append(_steps_table(steps, has_errors=not run.error))
+    if others := [line for line in lines if line.message != run.error]:
+        parts.append(_log_table(others))
     return Card(f"run {run.run_id}  {run.flow}", facts, tuple(parts))
 
 
@@ -196,7 +196,7 @@ def steps_card(steps: Sequence[StepRun], *, now_s: float) -> Card:
     return Card(plural(len(steps), "step"), facts, (Picture(steps_picture(steps, now_s=now_s)), _steps_table(steps)))
 
 
-def _steps_table(steps: Sequence[StepRun], whole: str = "") -> Part:
+def _steps_table(steps: Sequence[StepRun], *, has_errors: bool = True) -> Part:
     rows = (
         (
             mark_of(step.status),
@@ -204,15 +204,13 @@ def _steps_table(steps: Sequence[StepRun], whole: str = "") -> Part:
             duration_text(step.elapsed_s),
             rows_text(step),
             file_cell(step.output_path),
-            short_error(step.error, step.why),
+            *([short_error(step.error, step.why)] if has_errors else []),
         )
         for step in steps
     )
-    columns = (
-        *("Status", Column("Step", "name"), Column("Time", "number"), Column("Rows", "number")),
-        *(Column("Output", "path"), Column("Error", "name")),
-    )
-    return table(columns, rows, most=len(steps), whole=whole)
+    columns: list[str | Column] = ["Status", Column("Step", "name"), Column("Time", "number"), Column("Rows", "number")]
+    columns += [Column("Output", "path"), *([Column("Error", "name")] if has_errors else [])]
+    return table(columns, rows, most=len(steps))
 
 
 def log_card(lines: Sequence[LogEntry]) -> Card:
