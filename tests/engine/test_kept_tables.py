@@ -212,6 +212,18 @@ def test_items_keep_theirs_where_they_run(ws: WorkspaceFiles, db: Path, kind: st
     assert read_table(db, "last").item() == "b"
 
 
+def test_items_on_threads_may_write_a_dimension_of_the_same_database(ws: WorkspaceFiles, db: Path) -> None:
+    """It is written at once by one item while others keep rows for the database, or read it."""
+    dimension = 'helpers.build_dimension(db, "names", df=pl.DataFrame({"name": [name]}))'
+    text = MAPPED.replace("LAST", dimension).replace('["c", "a", "b"]', "list('abcdefgh')")
+    ws.notebook("sales", text.replace("max_parallel=3", "max_parallel=4"))
+
+    Workspace(ws.root).load_flow("sales").run_once()
+
+    assert read_table(db, "last").item() == "h"
+    assert len(read_table(db, "names")) == 8
+
+
 KILLED = """
 import duckdb, os, pathlib, sys
 from data_engine import Workspace

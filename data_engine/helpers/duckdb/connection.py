@@ -52,6 +52,7 @@ _NESTED = ("list", "array", "struct", "map", "union")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.05
 _FREE_LOOKS = 6
 """In a row that find a file free which could not be opened just before: others who open it in turn may each have let go of it."""
+_ATTACHED_TWICE = "Unique file handle conflict"
 _writers: dict[Path, threading.Lock] = {}
 """Threads of one process share DuckDB's lock on the file, so they take turns here."""
 
@@ -360,7 +361,7 @@ def exclusive(
                 where="db_path=",
                 fix="name a folder you may write to",
             ) from error
-    turn = _writers.setdefault(path, threading.Lock())
+    turn = _turn(path)
     if not turn.acquire(timeout=max(0.0, deadline_s - time.monotonic())):
         raise _in_use(path, "another thread of this process writes it")
     try:
@@ -372,6 +373,10 @@ def exclusive(
                 conn.close()
     finally:
         turn.release()
+
+
+def _turn(path: Path) -> threading.Lock:
+    return _writers.setdefault(path, threading.Lock())
 
 
 def _connect(
@@ -415,13 +420,20 @@ def patiently(open_it: Callable[[], T | None], path: Path, deadline_s: float, *,
             if (conn := open_it()) is not None:
                 return conn
             continue
-        except duckdb.ConnectionException as error:
+        except duckdb.Error as error:
             reason = str(error)
-        except duckdb.IOException as error:
-            reason = str(error)
-            # Of a lock DuckDB gives Python no number, only these words, which are its own and in no user's language; on Windows
-            # its words hold the system's, which are, so that the system is asked by opening the file.
-            is_held = "Could not set lock" in reason or is_locked(str(path), to_write=to_write)
+            if isinstance(error, duckdb.IOException):
+                # Of a lock DuckDB gives Python no number, only these words, which are its own and in no user's language; on Windows
+                # its words hold the system's, which are, so that the system is asked by opening the file.
+                is_held = "Could not set lock" in reason or is_locked(str(path), to_write=to_write)
+            elif (
+                _ATTACHED_TWICE in reason
+            ):  # by a helper in another thread, or a connection of the author's own, which stays
+                is_held = _turn(path).locked()
+            elif isinstance(error, duckdb.ConnectionException):
+                is_held = True
+            else:
+                raise
             free_looks = 0 if is_held else free_looks + 1
             if free_looks > _FREE_LOOKS:
                 raise
@@ -487,6 +499,7 @@ def translated(path: Path) -> Iterator[None]:
 
 _FIXES = (
     ("not a valid DuckDB database", "name a file that DuckDB made; for a new database, a file that is not there yet"),
+    (_ATTACHED_TWICE, "close the other connection of this process to the database before the call"),
     ("No space left", "free some space on its drive"),
     (
         "Cannot execute statement of type",
