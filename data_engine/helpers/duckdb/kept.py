@@ -338,7 +338,8 @@ class _Scratch:
             with transaction(database):
                 call.new.write(database, *_read(database.file))
             self.tables = database.tables
-            self.types[call.table] = database.columns(database.table(call.new.table)) or {}
+            place = TableName(*call.table, self.tables[call.table].place)
+            self.types[call.table] = database.known_columns(place)
             del self.left[0]
 
     @contextmanager
