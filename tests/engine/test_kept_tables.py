@@ -113,6 +113,15 @@ def test_a_run_that_fails_names_what_a_connection_of_ones_own_has_changed(ws: Wo
     assert "had written w.duckdb:sales before it ended" in str(Workspace(ws.root).log(last.run_id))
 
 
+def test_a_statement_that_is_refused_has_written_nothing(ws: WorkspaceFiles, db: Path) -> None:
+    """Of several statements nobody knows which was refused."""
+    for sql, is_named in (("INSERT INTO sales VALUES (1);", False), ("DELETE FROM sales; SELECT nope", True)):
+        with pytest.raises(FlowExecutionError):
+            run(ws, "with duckdb.connect(db) as own:", f"    own.execute({sql!r})")
+        (last,) = Workspace(ws.root).runs("sales", limit=1)
+        assert ("had written w.duckdb:sales" in str(Workspace(ws.root).log(last.run_id))) == is_named
+
+
 def test_a_database_in_use_fails_the_run_and_the_retry_runs_no_step(ws: WorkspaceFiles, db: Path) -> None:
     """It names the holder; what was made waits."""
     holder = subprocess.Popen(

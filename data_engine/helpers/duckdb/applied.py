@@ -6,10 +6,11 @@ was given. So the records say what stands in it now, and that a later run has re
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
+from data_engine.clock import utc_text
 from data_engine.helpers.duckdb.connection import Database, TableName
 from data_engine.helpers.duckdb.names import folded, quoted
 from data_engine.helpers.duckdb.rows import NewRows
@@ -60,11 +61,6 @@ def records_of(database: Database, *, since: int | str = 0) -> list[Applied]:
     return [Applied(*row) for row in rows]
 
 
-def now_text() -> str:
-    """The time of now, UTC, as records have it."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
-
-
 def last_number(database: Database) -> int:
     """The number of the last application, 0 before the first."""
     if not _has_records(database):
@@ -81,7 +77,7 @@ def record(database: Database, run: RunOfRows, done: Sequence[tuple[TableName, N
         database.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(database.name())}.{OUR_SCHEMA}")
         columns = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
         database.execute(f"CREATE TABLE {_place(database)} ({columns})")
-    first, at = last_number(database) + 1, now_text()
+    first, at = last_number(database) + 1, utc_text(time.time())
     rows: dict[tuple[str, ...], tuple[Any, ...]] = {}
     for number, (table, new, count) in enumerate(done, first):
         if new.kind == "table":

@@ -25,9 +25,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from data_engine.clock import utc_text
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.applied import last_number, now_text, record, records_of
+from data_engine.helpers.duckdb.applied import last_number, record, records_of
 from data_engine.helpers.duckdb.connection import (
     Database,
     DatabaseBusyError,
@@ -193,7 +194,7 @@ class KeptTables:
                     if not scratch.is_in_use:
                         scratch.check(call, frame, arrow, deadline_s)
                 except DatabaseBusyError:  # what cannot be read now is checked when it is applied
-                    scratch.is_in_use, scratch.is_in_order, scratch.number = True, False, now_text()
+                    scratch.is_in_use, scratch.is_in_order, scratch.number = True, False, utc_text(time.time())
                 except BaseException:
                     (self._folder / file).unlink()
                     raise
