@@ -10,9 +10,8 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -90,14 +89,13 @@ def own_columns(table: TableName, existing: Iterable[str], names: Iterable[str],
 
 @frozen
 class Database:
-    """An open connection, the file it is to, and what a failed transaction must still do after it was rolled back."""
+    """An open connection, and the file it is to."""
 
     conn: duckdb.DuckDBPyConnection
     path: Path
-    undo: list[Callable[[], None]] = field(default_factory=list)
     indexed: Literal["commit", "again", "stays"] = "commit"
-    """What a change of type does with indexes in its way: it drops them in a transaction of its own, before a call has changed anything; it
-    raises `IndexInTheWayError`, where other calls have; it lets them be, where the table is a copy without them."""
+    """What a change of type does with indexes in its way: it drops them by `drop_for_now`, before a call has changed anything; it raises
+    `IndexInTheWayError`, where other calls have; it lets them be, where the table is a copy without them."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows a statement gives."""
@@ -315,7 +313,7 @@ def writing(db_path: object, *, wait: Wait, create: bool = True) -> Iterator[Dat
     """
     with exclusive(db_path, wait=wait, create=create) as database, transaction(database):
         kept = kept_here(database.path)
-        yield database if kept is None else _WrittenAtOnce(database.conn, database.path, database.undo, kept=kept)
+        yield database if kept is None else _WrittenAtOnce(database.conn, database.path, kept=kept)
 
 
 def kept_here(path: Path) -> Any:
@@ -334,8 +332,6 @@ def transaction(database: Database) -> Iterator[None]:
     except BaseException:
         with suppress(Exception):  # a commit that failed has rolled back already
             database.conn.execute("ROLLBACK")
-        for step in database.undo:
-            step()
         raise
 
 
@@ -347,6 +343,8 @@ def exclusive(
 
     With a `config` of its own it is the only connection of this process, too: DuckDB shares a file only between equal ones.
     """
+    import duckdb
+
     path, deadline_s = path_of(db_path), deadline_of(wait)
     if path.is_dir():
         raise FlowValidationError(f"{path} is a folder", where="db_path=", fix="name a file in it")
@@ -367,9 +365,13 @@ def exclusive(
     try:
         with translated(path):
             conn = _connect(path, deadline_s, read_only=False, config=config)
+            database = Database(conn, path)
             try:
-                yield Database(conn, path)
+                make_dropped_indexes(database)
+                yield database
             finally:
+                with suppress(duckdb.Error):  # else whoever writes next makes them
+                    make_dropped_indexes(database)
                 conn.close()
     finally:
         turn.release()
@@ -443,12 +445,52 @@ def patiently(open_it: Callable[[], T | None], path: Path, deadline_s: float, *,
         pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
 
 
-class IndexInTheWayError(Exception):
-    """DuckDB changes the type of a column only when the drop of its indexes, these SQL names, is committed; `make` makes them again."""
+def drop_for_now(database: Database, indexes: Mapping[str, str]) -> None:
+    """Drop indexes (by their names in SQL, the SQL that makes them), commit the transaction and begin another: DuckDB changes or drops
+    a column only when the drop of all indexes of its table is committed.
 
-    def __init__(self, names: Sequence[str], make: Callable[[], None]) -> None:
-        super().__init__(", ".join(names))
-        self.names, self.make = names, make
+    They are listed in the database itself, and made again before it is closed; after a death of the process, by whoever writes next.
+    """
+    place = _dropped_indexes(database)
+    database.conn.execute(
+        f"CREATE SCHEMA IF NOT EXISTS {place.rpartition('.')[0]}; CREATE TABLE IF NOT EXISTS {place} (sql VARCHAR)"
+    )
+    for name, sql in indexes.items():
+        database.execute(f"INSERT INTO {place} VALUES (?)", [sql])
+        database.execute(f"DROP INDEX {name}")
+    database.conn.execute("COMMIT; BEGIN TRANSACTION")
+
+
+def make_dropped_indexes(database: Database) -> None:
+    """Make the indexes that were dropped for now, outside of a transaction; not those of tables and columns that are gone."""
+    import duckdb
+
+    if not has_own_table(database, "dropped_indexes"):
+        return
+    for (sql,) in database.execute(f"FROM {_dropped_indexes(database)}"):
+        with suppress(duckdb.CatalogException, duckdb.BinderException, duckdb.ConstraintException):
+            database.execute(sql)
+    database.execute(f"DROP TABLE {_dropped_indexes(database)}")
+
+
+def has_own_table(database: Database, name: str) -> bool:
+    """Whether the database has this table of Data Engine's own."""
+    sql = (
+        "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = ? AND table_name = ?"
+    )
+    return bool(database.execute(sql, [OUR_SCHEMA, name]))
+
+
+def _dropped_indexes(database: Database) -> str:
+    return f"{quoted(database.name())}.{OUR_SCHEMA}.dropped_indexes"
+
+
+class IndexInTheWayError(Exception):
+    """A table has indexes, as `drop_for_now` takes them, that must be dropped before the transaction."""
+
+    def __init__(self, indexes: Mapping[str, str]) -> None:
+        super().__init__(", ".join(indexes))
+        self.indexes = indexes
 
 
 class DatabaseBusyError(FlowValidationError):

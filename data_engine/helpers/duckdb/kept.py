@@ -34,6 +34,7 @@ from data_engine.helpers.duckdb.connection import (
     DatabaseBusyError,
     IndexInTheWayError,
     TableName,
+    drop_for_now,
     exclusive,
     patiently,
     transaction,
@@ -309,7 +310,7 @@ class _Scratch:
     def check(self, call: KeptCall, frame: pl.DataFrame, arrow: Any, deadline_s: float) -> None:
         """Check a call against the tables as they are after those before it; nothing is changed where it is refused."""
         with translated(self.path), _looked_at(self.path, deadline_s) as conn:
-            database = _Types(conn, self.path, [], "stays", dict(self.types))
+            database = _Types(conn, self.path, "stays", dict(self.types))
             if self.number == "":
                 self.number = last_number(database)
             is_known = self.types.keys() >= {earlier.table for earlier in self.left}
@@ -333,9 +334,7 @@ class _Scratch:
         scratch = quoted(self.file.stem)
         while self.left:
             call = self.left[0]
-            database = _Folding(
-                conn, self.path, [], "stays", dict(self.tables), scratch, self.file.with_name(call.file)
-            )
+            database = _Folding(conn, self.path, "stays", dict(self.tables), scratch, self.file.with_name(call.file))
             with transaction(database):
                 call.new.write(database, *_read(database.file))
             self.tables = database.tables
@@ -611,11 +610,10 @@ def apply(
             for path, of_one in ordered.items()
         }
         for path, database in databases.items():
-            make_again = stack.enter_context(ExitStack())  # when the transactions have ended
             stack.enter_context(transaction(database))
             numbers[path] = last_number(database)
             number = None if since is None else since[path]
-            is_whole &= _applied(database, ordered[path], folder, run, number, make_again)
+            is_whole &= _applied(database, ordered[path], folder, run, number)
         before(numbers)
     return is_whole
 
@@ -626,18 +624,14 @@ def _applied(
     folder: Path,
     run: RunOfRows,
     since: int | str | None,
-    make_again: ExitStack,
 ) -> bool:
-    """Apply the calls of one database in its transaction, as `apply`; an index in the way of a type is dropped before, and made again."""
+    """Apply the calls of one database in its transaction, as `apply`; an index in the way of a type is dropped before."""
     while True:
         try:
             return _applied_once(replace(database, indexed="again"), calls, folder, run, since)
         except IndexInTheWayError as found:
             database.conn.execute("ROLLBACK; BEGIN TRANSACTION")
-            make_again.callback(found.make)
-            for name in found.names:
-                database.conn.execute(f"DROP INDEX {name}")
-            database.conn.execute("COMMIT; BEGIN TRANSACTION")
+            drop_for_now(database, found.indexes)
 
 
 def _applied_once(
