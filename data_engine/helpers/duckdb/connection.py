@@ -22,7 +22,7 @@ from data_engine.files import identity_of
 from data_engine.helpers.duckdb.names import find, folded, names_text, quoted, table_parts
 from data_engine.helpers.targets import local_path
 from data_engine.keeping import OUR_SCHEMA, keeping
-from data_engine.platforms.files import is_locked
+from data_engine.platforms.files import is_locked, who_holds
 from data_engine.record import frozen
 from data_engine.storage_version import fix_of_newer, make_database, wanted_version
 
@@ -498,8 +498,9 @@ class DatabaseBusyError(FlowValidationError):
 
 
 def _in_use(path: Path, reason: str) -> DatabaseBusyError:
+    holder = who_holds(path)  # on Windows, where DuckDB names none
     return DatabaseBusyError(
-        f"{path} is in use: {reason.splitlines()[0]}",
+        f"{path} is in use{f' by {holder}' if holder else ''}: {reason.splitlines()[0]}",
         where="wait=",
         fix="close the other connection, or wait longer: wait='5m'",
     )
